@@ -1,0 +1,232 @@
+"""What a backend offers: an array namespace, the hot kernels, and transfers.
+
+An op's forward gets a backend as `xp`. The names in `NAMESPACE` are the array functions that ops
+may use, with NumPy's meaning; everything that has to be fast, or that array libraries do not
+share, is a kernel method. A new device is a new subclass, and no op changes.
+"""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from tinygrad_cv.op import Raw
+
+Array = Any
+
+NAMESPACE = (
+    # elementwise
+    "abs add arccos arccosh arcsin arcsinh arctan arctanh bitwise_and cos cosh equal exp expm1 "
+    "floor greater greater_equal isfinite isnan less less_equal log log1p logical_and logical_not "
+    "logical_or maximum minimum multiply negative not_equal power reciprocal sign sin sinh sqrt "
+    "square subtract tan tanh true_divide where "
+    # reductions and linear algebra
+    "all any argmax argmin max mean min prod sum matmul "
+    # shape and creation
+    "arange broadcast_to concatenate empty expand_dims flip full full_like moveaxis ones ones_like "
+    "pad reshape squeeze stack swapaxes take_along_axis tensordot transpose zeros zeros_like"
+).split()
+
+
+class Backend:
+    """An array library on one device."""
+
+    device: ClassVar[str] = ""
+
+    def __init__(self) -> None:
+        self.raw = Raw(self)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"the backend has no {name}: array functions come from backend.base.NAMESPACE, "
+            "and kernels are methods of Backend."
+        )
+
+    # ----- memory ----------------------------------------------------------------------------
+
+    def array(self, data: Any, dtype: Any) -> Array:
+        """A new array with these values (always a copy)."""
+        raise NotImplementedError
+
+    def from_host(self, data: Any) -> Array:
+        """A host array moved here; no copy where the memory is the same."""
+        raise NotImplementedError
+
+    def to_host(self, array: Array) -> Any:
+        """The values as a NumPy array that cannot be written to."""
+        raise NotImplementedError
+
+    def result(self, array: Any, inputs: Sequence[Any]) -> Array:
+        """An op's result as an array; float64 only where an input is float64."""
+        raise NotImplementedError
+
+    def assign(self, array: Array, index: Any, value: Any) -> None:
+        """`array[index] = value`, in place."""
+        raise NotImplementedError
+
+    def owns(self, array: Array) -> bool:
+        """Whether the array is no view of another one."""
+        raise NotImplementedError
+
+    def shares_memory(self, a: Array, b: Array) -> bool:
+        """Whether two arrays (may) overlap in memory."""
+        raise NotImplementedError
+
+    # ----- kernels ---------------------------------------------------------------------------
+    # Images are (N, C, *S) with any number of spatial axes; sizes, strides, paddings and
+    # dilations are tuples of that many integers.
+
+    def conv(
+        self,
+        x: Array,
+        w: Array,
+        bias: Array | None,
+        stride: Sequence[int],
+        padding: Sequence[int],
+        dilation: Sequence[int],
+        groups: int,
+    ) -> Array:
+        """Cross-correlation of x (N, C, *S) with w (O, C/groups, *K), plus bias (O,)."""
+        raise NotImplementedError
+
+    def conv_transpose(
+        self,
+        x: Array,
+        w: Array,
+        size: Sequence[int],
+        stride: Sequence[int],
+        padding: Sequence[int],
+        dilation: Sequence[int],
+        groups: int,
+    ) -> Array:
+        """The adjoint of `conv` in its image: x (N, O, *S'), w (O, C/groups, *K) -> (N, C, *size)."""
+        raise NotImplementedError
+
+    def conv_weight(
+        self,
+        x: Array,
+        g: Array,
+        kernel: Sequence[int],
+        stride: Sequence[int],
+        padding: Sequence[int],
+        dilation: Sequence[int],
+        groups: int,
+    ) -> Array:
+        """The adjoint of `conv` in its weight: x (N, C, *S), g (N, O, *S') -> (O, C/groups, *K)."""
+        raise NotImplementedError
+
+    def max_pool(
+        self,
+        x: Array,
+        kernel: Sequence[int],
+        stride: Sequence[int],
+        padding: Sequence[int],
+        dilation: Sequence[int],
+    ) -> tuple[Array, Array]:
+        """The maximum of each window and its place in the window (row-major, the first one)."""
+        raise NotImplementedError
+
+    def window_scatter(
+        self,
+        g: Array,
+        index: Array,
+        size: Sequence[int],
+        kernel: Sequence[int],
+        stride: Sequence[int],
+        padding: Sequence[int],
+        dilation: Sequence[int],
+    ) -> Array:
+        """Zeros (N, C, *size) with each g added at the indexed place of its window."""
+        raise NotImplementedError
+
+    def window_gather(
+        self,
+        x: Array,
+        index: Array,
+        kernel: Sequence[int],
+        stride: Sequence[int],
+        padding: Sequence[int],
+        dilation: Sequence[int],
+    ) -> Array:
+        """The element at the indexed place of each window: the adjoint of `window_scatter`."""
+        raise NotImplementedError
+
+    def window_sum(
+        self,
+        x: Array,
+        kernel: Sequence[int],
+        stride: Sequence[int],
+        padding: Sequence[int],
+    ) -> Array:
+        """The sum over each window."""
+        raise NotImplementedError
+
+    def window_spread(
+        self,
+        g: Array,
+        size: Sequence[int],
+        kernel: Sequence[int],
+        stride: Sequence[int],
+        padding: Sequence[int],
+    ) -> Array:
+        """Each g added to every place of its window: the adjoint of `window_sum`."""
+        raise NotImplementedError
+
+    def batch_norm(
+        self, x: Array, weight: Array | None, bias: Array | None, eps: float
+    ) -> tuple[Array, Array, Array]:
+        """Normalize over all axes but 1: (y, mean, biased variance), the last two (C,)."""
+        raise NotImplementedError
+
+    def batch_norm_backward(
+        self, g: Array, x: Array, weight: Array | None, mean: Array, var: Array, eps: float
+    ) -> tuple[Array, Array, Array]:
+        """The gradients of `batch_norm` for x, weight and bias."""
+        raise NotImplementedError
+
+    def relu(self, x: Array) -> Array:
+        """max(x, 0)"""
+        raise NotImplementedError
+
+    def relu_backward(self, g: Array, y: Array) -> Array:
+        """g where y > 0, else 0"""
+        raise NotImplementedError
+
+    def scatter_add(self, shape: Sequence[int], index: Any, g: Array) -> Array:
+        """Zeros of `shape` with g added at `index`; repeated places accumulate."""
+        raise NotImplementedError
+
+    def uniform(self, shape: Sequence[int], dtype: Any, generator: Any) -> Array:
+        """Random numbers from [0, 1)."""
+        raise NotImplementedError
+
+    def normal(self, shape: Sequence[int], dtype: Any, generator: Any) -> Array:
+        """Random numbers from the standard normal distribution."""
+        raise NotImplementedError
+
+    def sgd_step(
+        self,
+        p: Array,
+        g: Array,
+        velocity: Array | None,
+        lr: float,
+        momentum: float,
+        dampening: float,
+        weight_decay: float,
+        nesterov: bool,
+    ) -> None:
+        """One update of the parameter and its velocity, in place (see optim.SGD)."""
+        raise NotImplementedError
+
+    def adam_step(
+        self,
+        p: Array,
+        g: Array,
+        m: Array,
+        v: Array,
+        step: int,
+        lr: float,
+        betas: tuple[float, float],
+        eps: float,
+        weight_decay: float,
+    ) -> None:
+        """One update of the parameter and its moments, in place (see optim.Adam)."""
+        raise NotImplementedError

@@ -1,0 +1,266 @@
+"""NumPy in host memory, with the hot kernels threaded and cache-blocked."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cv.backend import windows
+from tinygrad_cv.backend.base import NAMESPACE, Backend
+from tinygrad_cv.backend.threads import parallel
+
+Array = Any
+
+FLOAT32, FLOAT64 = np.dtype("float32"), np.dtype("float64")
+
+
+class NumpyBackend(Backend):
+    """The reference device, "cpu"."""
+
+    device = "cpu"
+
+    conv = staticmethod(windows.conv)
+    conv_transpose = staticmethod(windows.conv_transpose)
+    conv_weight = staticmethod(windows.conv_weight)
+    max_pool = staticmethod(windows.max_pool)
+    window_scatter = staticmethod(windows.window_scatter)
+    window_gather = staticmethod(windows.window_gather)
+    window_sum = staticmethod(windows.window_sum)
+    window_spread = staticmethod(windows.window_spread)
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in NAMESPACE:
+            setattr(self, name, getattr(np, name))
+
+    # ----- memory ----------------------------------------------------------------------------
+
+    def array(self, data: Any, dtype: Any) -> Array:
+        return np.array(data, dtype=dtype)
+
+    def from_host(self, data: Any) -> Array:
+        return data
+
+    def to_host(self, array: Array) -> Any:
+        view = array.view()
+        view.flags.writeable = False
+        return view
+
+    def result(self, array: Any, inputs: Sequence[Any]) -> Array:
+        if type(array) is not np.ndarray:  # a full reduction gives a NumPy scalar
+            array = np.asarray(array)
+        if array.dtype is FLOAT64 and not any(
+            getattr(x, "dtype", None) == FLOAT64 for x in inputs
+        ):
+            return array.astype(FLOAT32)
+        return array
+
+    def assign(self, array: Array, index: Any, value: Any) -> None:
+        array[index] = value
+
+    def owns(self, array: Array) -> bool:
+        return type(array) is np.ndarray and array.base is None
+
+    def shares_memory(self, a: Array, b: Array) -> bool:
+        return a is b or np.may_share_memory(a, b)
+
+    # ----- normalization ---------------------------------------------------------------------
+
+    def batch_norm(
+        self, x: Array, weight: Array | None, bias: Array | None, eps: float
+    ) -> tuple[Array, Array, Array]:
+        rows = _rows(x)
+        mean, var = _moments(rows)
+        scale = 1 / np.sqrt(var + rows.dtype.type(eps))
+        if weight is not None:
+            scale = scale * weight
+        shift = -mean * scale
+        if bias is not None:
+            shift = shift + bias
+        y = np.empty_like(rows)
+
+        def work(out: Array, x: Array, scale: Array, shift: Array) -> None:
+            np.multiply(x, scale, out=out)
+            out += shift
+
+        _in_wide_rows(work, (y, rows), (scale, shift))
+        return _images(y, x.shape), mean, var
+
+    def batch_norm_backward(
+        self, g: Array, x: Array, weight: Array | None, mean: Array, var: Array, eps: float
+    ) -> tuple[Array, Array, Array]:
+        g_rows, rows = _rows(g), _rows(x)
+        inverse = 1 / np.sqrt(var + rows.dtype.type(eps))
+
+        def sums(g: Array, x: Array, mean: Array) -> tuple[Array, Array]:
+            centered = x - mean
+            centered *= g
+            return g.sum(0), centered.sum(0)
+
+        parts = _in_wide_rows(sums, (g_rows, rows), (mean,))
+        bias_gradient = sum(part[0] for part in parts)
+        weight_gradient = sum(part[1] for part in parts) * inverse
+        # dx = a·(g - mean(g) - x̂·mean(g·x̂)) = a·g + b·x + c, per channel
+        a = inverse if weight is None else inverse * weight
+        b = -a * inverse * weight_gradient / len(rows)
+        c = -a * bias_gradient / len(rows) - b * mean
+        dx = np.empty_like(rows)
+
+        def work(out: Array, g: Array, x: Array, a: Array, b: Array, c: Array) -> None:
+            np.multiply(x, b, out=out)
+            out += c
+            out += g * a
+
+        _in_wide_rows(work, (dx, g_rows, rows), (a, b, c))
+        return _images(dx, x.shape), weight_gradient, bias_gradient
+
+    # ----- elementwise -----------------------------------------------------------------------
+
+    def relu(self, x: Array) -> Array:
+        y = np.empty_like(x)
+        _in_flat_parts(lambda y, x: np.maximum(x, 0, out=y), y, x)
+        return y
+
+    def relu_backward(self, g: Array, y: Array) -> Array:
+        if g.strides != y.strides:
+            return np.where(y > 0, g, g.dtype.type(0))
+        out = np.empty_like(g)
+
+        def work(out: Array, g: Array, y: Array) -> None:
+            out[...] = 0
+            np.copyto(out, g, where=y > 0)
+
+        _in_flat_parts(work, out, g, y)
+        return out
+
+    # ----- index, random numbers, updates ----------------------------------------------------
+
+    def scatter_add(self, shape: Sequence[int], index: Any, g: Array) -> Array:
+        total = np.zeros(shape, g.dtype)
+        parts = index if isinstance(index, tuple) else (index,)
+        if any(isinstance(part, np.ndarray) for part in parts):
+            np.add.at(total, index, g)
+        else:
+            total[index] = g  # a basic index names each place once
+        return total
+
+    def uniform(self, shape: Sequence[int], dtype: Any, generator: np.random.Generator) -> Array:
+        return generator.random(tuple(shape), dtype=dtype)
+
+    def normal(self, shape: Sequence[int], dtype: Any, generator: np.random.Generator) -> Array:
+        return generator.standard_normal(tuple(shape), dtype=dtype)
+
+    def sgd_step(
+        self,
+        p: Array,
+        g: Array,
+        velocity: Array | None,
+        lr: float,
+        momentum: float,
+        dampening: float,
+        weight_decay: float,
+        nesterov: bool,
+    ) -> None:
+        if weight_decay:
+            g = g + weight_decay * p
+        if velocity is not None:
+            velocity *= momentum
+            velocity += g * (1 - dampening) if dampening else g
+            g = g + momentum * velocity if nesterov else velocity
+        p -= lr * g
+
+    def adam_step(
+        self,
+        p: Array,
+        g: Array,
+        m: Array,
+        v: Array,
+        step: int,
+        lr: float,
+        betas: tuple[float, float],
+        eps: float,
+        weight_decay: float,
+    ) -> None:
+        if weight_decay:
+            g = g + weight_decay * p
+        m += (1 - betas[0]) * (g - m)
+        v += (1 - betas[1]) * (g * g - v)
+        # The moments start at zero; dividing by 1 - betaᵗ takes that bias out.
+        denominator = np.sqrt(v / (1 - betas[1] ** step))
+        denominator += eps
+        p -= (lr / (1 - betas[0] ** step)) * m / denominator
+
+
+# ----- channels as columns -----------------------------------------------------------------------
+
+
+def _rows(x: Array) -> Array:
+    """(N, C, *S) -> (N·S, C), contiguous; no copy of an array that lies channels-last."""
+    return windows.channels_last(x).reshape(-1, x.shape[1])
+
+
+def _images(rows: Array, shape: tuple[int, ...]) -> Array:
+    """(N·S, C) -> (N, C, *S), a view."""
+    return windows.channels_first(rows.reshape(shape[0], *shape[2:], shape[1]))
+
+
+def _in_wide_rows(
+    work: Callable[..., Any], arrays: Sequence[Array], vectors: Sequence[Array]
+) -> list[Any]:
+    """`work(*blocks, *vectors)` for blocks of the (rows, C) arrays, over the worker threads.
+
+    A row of C numbers is a short inner loop, so rows are joined: (rows, C) is viewed as
+    (rows/k, k·C) and the vectors are repeated k times. Results that have a value for each of the
+    k·C columns are folded back to C.
+    """
+    count, channels = arrays[0].shape
+    fold = next(k for k in (8, 4, 2, 1) if count % k == 0)
+    wide = [a.reshape(count // fold, fold * channels) for a in arrays]
+    tiled = [np.tile(v, fold) for v in vectors]
+    bytes_each = sum(a.itemsize for a in arrays) * fold * channels
+
+    def run(part: slice) -> Any:
+        result = work(*(a[part] for a in wide), *tiled)
+        return result and tuple(r.reshape(fold, channels).sum(0) for r in result)
+
+    return parallel(run, windows.batch_parts(count // fold, bytes_each))
+
+
+def _moments(rows: Array) -> tuple[Array, Array]:
+    """Mean and biased variance of each column in one pass over the memory.
+
+    Each block gives its count, its mean and its sum of squared deviations; the blocks are joined
+    by the parallel formula of Chan, Golub and LeVeque (1979), which never subtracts large squares.
+    """
+    count, channels = rows.shape
+    parts = windows.batch_parts(count, rows.itemsize * channels)
+
+    def work(part: slice) -> tuple[int, Array, Array]:
+        block = rows[part]
+        fold = next(k for k in (8, 4, 2, 1) if len(block) % k == 0)
+        # (rows, C) -> (rows/k, k·C), as in _in_wide_rows
+        wide = block.reshape(len(block) // fold, fold * channels)
+        mean = wide.sum(0).reshape(fold, channels).sum(0) / len(block)
+        deviation = wide - np.tile(mean, fold)
+        deviation *= deviation
+        return len(block), mean, deviation.sum(0).reshape(fold, channels).sum(0)
+
+    blocks = parallel(work, parts)
+    mean = sum(n * m for n, m, _ in blocks) / count
+    squares = sum(s + n * (m - mean) ** 2 for n, m, s in blocks)
+    dtype = rows.dtype
+    return np.asarray(mean, dtype), np.asarray(squares / count, dtype)
+
+
+def _in_flat_parts(work: Callable[..., Any], *arrays: Array) -> None:
+    """`work` on blocks of arrays that share shape and strides, over the worker threads."""
+    first = arrays[0]
+    if first.nbytes * len(arrays) <= windows.BLOCK_BYTES or not all(
+        a.strides == first.strides for a in arrays
+    ):
+        work(*arrays)
+        return
+    order = sorted(range(first.ndim), key=lambda axis: -first.strides[axis])
+    flat = [a.transpose(order) for a in arrays]
+    parts = windows.batch_parts(flat[0].shape[0], first.nbytes * len(arrays) // flat[0].shape[0])
+    parallel(lambda part: work(*(a[part] for a in flat)), parts)

@@ -1,0 +1,422 @@
+"""Convolution and pooling on NumPy arrays: walks over windows of images.
+
+Images have the shape (N, C, *S), with any number of spatial axes. Results lie channels-last in
+memory (a transposed view of an (N, *S, C) array): the copy of a window then moves whole rows of
+kw·C numbers, and a block of windows is the left operand of one matrix product.
+
+The batch is split over the worker threads, and each walks its part in blocks whose column buffer
+stays in the second-level cache; a buffer for the whole batch would leave it.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cv.backend.threads import WORKERS, parallel, split
+
+Array = Any
+Ints = Sequence[int]
+
+BLOCK_BYTES = 768 * 1024
+"""The size of a column buffer: most of the second-level cache of one core."""
+
+WEIGHT_PARTS = 8
+"""Partial sums of a weight gradient. Fixed, so that the result is the same on any number of cores."""
+
+
+def output_size(size: Ints, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints) -> Any:
+    """floor((S + 2p - d(k - 1) - 1) / s) + 1 for each axis."""
+    return tuple(
+        (n + 2 * p - d * (k - 1) - 1) // s + 1
+        for n, k, s, p, d in zip(size, kernel, stride, padding, dilation, strict=True)
+    )
+
+
+def channels_last(x: Array) -> Array:
+    """(N, C, *S) -> (N, *S, C), contiguous; no copy where the memory already lies so."""
+    return np.ascontiguousarray(x.transpose(0, *range(2, x.ndim), 1))
+
+
+def channels_first(x: Array) -> Array:
+    """(N, *S, C) -> (N, C, *S), a view."""
+    return x.transpose(0, x.ndim - 1, *range(1, x.ndim - 1))
+
+
+def batch_parts(count: int, item_bytes: int) -> list[slice]:
+    """The batch in slices for the workers: small enough for the cache, several to a worker."""
+    blocks = math.ceil(count * item_bytes / BLOCK_BYTES)
+    return split(count, 1 if blocks <= 1 else max(blocks, WORKERS))
+
+
+class Columns:
+    """The windows of images x (N, *S, C) as rows of a matrix, block by block (im2col)."""
+
+    def __init__(
+        self, x: Array, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints, groups: int
+    ) -> None:
+        self.x, self.kernel, self.stride, self.dilation = x, kernel, stride, dilation
+        self.padding, self.groups = padding, groups
+        count, *size, channels = x.shape
+        self.channels = channels // groups
+        self.out = output_size(size, kernel, stride, padding, dilation)
+        self.width = math.prod(kernel) * self.channels  # columns in a row of one group
+        self.row_bytes = math.prod(self.out[1:]) * self.width * groups * x.itemsize
+        per_image = self.row_bytes * self.out[0]
+        # Blocks are several whole images, or a band of output rows of one image.
+        self.images = max(1, min(count, BLOCK_BYTES // max(1, per_image)))
+        self.band = self.out[0]
+        if self.images == 1:
+            self.band = min(self.out[0], max(1, BLOCK_BYTES // max(1, self.row_bytes)))
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether each window is one pixel, so that the images already are the matrix."""
+        return self.groups == 1 and all(
+            (k, s, p) == (1, 1, 0)
+            for k, s, p in zip(self.kernel, self.stride, self.padding, strict=True)
+        )
+
+    def _windows(self, images: Array) -> Array:
+        """(n, *S, C) -> a view (G, n, *S', *K, C/G) of all windows."""
+        step, *strides, item = images.strides
+        return np.lib.stride_tricks.as_strided(
+            images,
+            (self.groups, len(images), *self.out, *self.kernel, self.channels),
+            (
+                self.channels * item,
+                step,
+                *(a * b for a, b in zip(strides, self.stride, strict=True)),
+                *(a * b for a, b in zip(strides, self.dilation, strict=True)),
+                item,
+            ),
+        )
+
+    def walk(self, part: slice) -> Iterator[tuple[tuple[slice, slice], Array]]:
+        """For each block: its place (images, output rows), and its matrix (G, rows, K·C/G)."""
+        count, *size, channels = self.x.shape
+        if self.is_plain:
+            for start in range(part.start, part.stop, self.images):
+                place = slice(start, min(start + self.images, part.stop))
+                yield (place, slice(None)), self.x[place].reshape(1, -1, channels)
+            return
+        padded = np.zeros(
+            (self.images, *(n + 2 * p for n, p in zip(size, self.padding, strict=True)), channels),
+            self.x.dtype,
+        )
+        inside = padded[
+            (slice(None), *(slice(p, p + n) for n, p in zip(size, self.padding, strict=True)))
+        ]
+        windows = self._windows(padded)
+        buffer = np.empty(
+            (self.groups, self.images * self.band, *self.out[1:], *self.kernel, self.channels),
+            self.x.dtype,
+        )
+        for start in range(part.start, part.stop, self.images):
+            stop = min(start + self.images, part.stop)
+            inside[: stop - start] = self.x[start:stop]
+            for top in range(0, self.out[0], self.band):
+                bottom = min(top + self.band, self.out[0])
+                rows = (stop - start) * (bottom - top)
+                # (G, n·rows, *S'[1:], *K, C/G), the leading rows of the buffer
+                block = buffer[:, :rows]
+                view = block.reshape(
+                    self.groups, stop - start, bottom - top, *buffer.shape[2:]
+                )
+                np.copyto(view, windows[:, : stop - start, top:bottom])
+                yield (
+                    (slice(start, stop), slice(top, bottom)),
+                    block.reshape(self.groups, -1, self.width),
+                )
+
+
+def _weight_matrices(w: Array, groups: int) -> Array:
+    """(O, C/G, *K) -> (G, K·C/G, O/G), contiguous: one right operand for each group."""
+    o, c, *kernel = w.shape
+    split_groups = w.reshape(groups, o // groups, c, *kernel)
+    axes = (0, *range(3, 3 + len(kernel)), 2, 1)
+    return np.ascontiguousarray(split_groups.transpose(axes)).reshape(groups, -1, o // groups)
+
+
+def conv(
+    x: Array,
+    w: Array,
+    bias: Array | None,
+    stride: Ints,
+    padding: Ints,
+    dilation: Ints,
+    groups: int,
+) -> Array:
+    """See `Backend.conv`: one matrix product for each block of windows."""
+    x = channels_last(x)
+    columns = Columns(x, w.shape[2:], stride, padding, dilation, groups)
+    weights = _weight_matrices(w, groups)
+    y = np.empty((len(x), *columns.out, w.shape[0]), x.dtype)
+
+    def work(part: slice) -> None:
+        for place, matrix in columns.walk(part):
+            target = y[place]
+            if groups == 1:
+                np.matmul(matrix[0], weights[0], out=target.reshape(-1, w.shape[0]))
+            else:  # (G, rows, O/G) -> (rows, G, O/G)
+                product = np.matmul(matrix, weights).swapaxes(0, 1)
+                target[...] = product.reshape(target.shape)
+            if bias is not None:
+                target += bias
+
+    parallel(work, split(len(x), WORKERS))
+    return channels_first(y)
+
+
+def conv_transpose(
+    x: Array,
+    w: Array,
+    size: Ints,
+    stride: Ints,
+    padding: Ints,
+    dilation: Ints,
+    groups: int,
+) -> Array:
+    """See `Backend.conv_transpose`."""
+    o, c, *kernel = w.shape
+    reach = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
+    inverse = [r - p for r, p in zip(reach, padding, strict=True)]
+    if (
+        all(s == 1 for s in stride)
+        and min(inverse) >= 0
+        and output_size(x.shape[2:], kernel, stride, inverse, dilation) == tuple(size)
+    ):
+        # With stride 1 the adjoint is a convolution again: of the kernel turned around, its
+        # channels exchanged. (G, O/G, C/G, *K) -> (G, C/G, O/G, *K) -> (C, O/G, *K)
+        turned = np.flip(
+            w.reshape(groups, o // groups, c, *kernel).swapaxes(1, 2), range(3, 3 + len(kernel))
+        )
+        return conv(
+            x,
+            turned.reshape(groups * c, o // groups, *kernel),
+            None,
+            stride,
+            inverse,
+            dilation,
+            groups,
+        )
+    x = channels_last(x)
+    count, *small, _ = x.shape
+    weights = _weight_matrices(w, groups).swapaxes(1, 2)  # (G, O/G, K·C/G)
+    result = np.zeros((count, *size, groups * c), x.dtype)
+    row_bytes = math.prod(small) * math.prod(kernel) * groups * c * x.itemsize
+    images = max(1, BLOCK_BYTES // max(1, row_bytes))
+
+    def work(part: slice) -> None:
+        for start in range(part.start, part.stop, images):
+            block = slice(start, min(start + images, part.stop))
+            n = block.stop - block.start
+            # (n, *S', O) -> (G, n·S', O/G) @ (G, O/G, K·C/G) -> (n, *S', *K, G, C/G)
+            left = x[block].reshape(-1, groups, o // groups).swapaxes(0, 1)
+            spread = np.matmul(left, weights).reshape(groups, n, *small, *kernel, c)
+            spread = np.moveaxis(spread, 0, -2)
+            # A kernel that reaches past the padded image has room to land in, cut off below.
+            padded = np.zeros(
+                (
+                    n,
+                    *(
+                        max(m + 2 * p, s * (q - 1) + r + 1)
+                        for m, p, q, s, r in zip(size, padding, small, stride, reach, strict=True)
+                    ),
+                    groups,
+                    c,
+                ),
+                x.dtype,
+            )
+            for offset in itertools.product(*map(range, kernel)):
+                place = tuple(
+                    slice(i * d, i * d + s * (q - 1) + 1, s)
+                    for i, d, s, q in zip(offset, dilation, stride, small, strict=True)
+                )
+                between = (slice(None),) * (1 + len(small))
+                padded[(slice(None), *place)] += spread[(*between, *offset)]
+            inside = tuple(slice(p, p + m) for p, m in zip(padding, size, strict=True))
+            result[block] = padded[(slice(None), *inside)].reshape(n, *size, groups * c)
+
+    if math.prod(small):
+        parallel(work, split(count, WORKERS))
+    return channels_first(result)
+
+
+def conv_weight(
+    x: Array,
+    g: Array,
+    kernel: Ints,
+    stride: Ints,
+    padding: Ints,
+    dilation: Ints,
+    groups: int,
+) -> Array:
+    """See `Backend.conv_weight`: windowsᵀ @ g, added up over the blocks."""
+    x, g = channels_last(x), channels_last(g)
+    columns = Columns(x, kernel, stride, padding, dilation, groups)
+    per_group = g.shape[-1] // groups
+    shape = (groups, columns.width, per_group)
+
+    def work(part: slice) -> Array:
+        total = np.zeros(shape, x.dtype)
+        for place, matrix in columns.walk(part):
+            # (n, rows, *S'[1:], O) -> (G, n·S', O/G)
+            right = g[place].reshape(-1, groups, per_group).swapaxes(0, 1)
+            total += np.matmul(matrix.swapaxes(1, 2), right)
+        return total
+
+    total = sum(parallel(work, split(len(x), WEIGHT_PARTS)), np.zeros(shape, x.dtype))
+    # (G, K·C/G, O/G) -> (G, *K, C/G, O/G) -> (G, O/G, C/G, *K) -> (O, C/G, *K)
+    total = total.reshape(groups, *kernel, columns.channels, per_group)
+    axes = (0, total.ndim - 1, total.ndim - 2, *range(1, 1 + len(kernel)))
+    return np.ascontiguousarray(total.transpose(axes)).reshape(-1, columns.channels, *kernel)
+
+
+# ----- pooling ---------------------------------------------------------------------------------
+
+
+def _window_places(
+    kernel: Ints, stride: Ints, dilation: Ints, out: Ints
+) -> Iterator[tuple[int, tuple[Any, ...]]]:
+    """For each place in the window (row-major): the index of that place in all windows at once."""
+    for number, offset in enumerate(itertools.product(*map(range, kernel))):
+        yield (
+            number,
+            (
+                ...,
+                *(
+                    slice(i * d, i * d + s * (n - 1) + 1, s)
+                    for i, d, s, n in zip(offset, dilation, stride, out, strict=True)
+                ),
+            ),
+        )
+
+
+def _pad_spatial(x: Array, padding: Ints, value: float) -> Array:
+    """The images with a border of `value`; the memory layout stays."""
+    if not any(padding):
+        return x
+    grown = [n + 2 * p for n, p in zip(x.shape[2:], padding, strict=True)]
+    padded = channels_first(np.full((len(x), *grown, x.shape[1]), value, x.dtype))
+    padded[_inside(x.shape[2:], padding)] = x
+    return padded
+
+
+def _inside(size: Ints, padding: Ints) -> tuple[Any, ...]:
+    return (..., *(slice(p, p + n) for n, p in zip(size, padding, strict=True)))
+
+
+def _empty_like_images(x: Array, size: Ints, dtype: Any = None) -> Array:
+    """An uninitialized (N, C, *size) that lies in memory as x does."""
+    n, c = x.shape[:2]
+    if x.strides[1] <= min(x.strides[2:], default=0):
+        return channels_first(np.empty((n, *size, c), dtype or x.dtype))
+    return np.empty((n, c, *size), dtype or x.dtype)
+
+
+def _in_parts(work: Callable[[slice], None], x: Array) -> None:
+    item_bytes = x.nbytes // max(1, len(x))
+    parallel(work, batch_parts(len(x), item_bytes))
+
+
+def max_pool(
+    x: Array, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints
+) -> tuple[Array, Array]:
+    """See `Backend.max_pool`. The index is counted without branches, so that it vectorizes."""
+    out = output_size(x.shape[2:], kernel, stride, padding, dilation)
+    lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
+    last = math.prod(kernel) - 1
+    y = _empty_like_images(x, out)
+    index = _empty_like_images(x, out, np.min_scalar_type(last))
+
+    def work(part: slice) -> None:
+        images = _pad_spatial(x[part], padding, lowest)
+        views = [images[place] for _, place in _window_places(kernel, stride, dilation, out)]
+        best, where = y[part], index[part]
+        np.copyto(best, views[0])
+        for view in views[1:]:
+            np.maximum(best, view, out=best)
+        # The index of the first maximum is the number of places before it.
+        where[...] = 0
+        before = np.ones_like(best, dtype=bool)
+        for view in views[:-1]:
+            before &= view != best
+            where += before
+
+    _in_parts(work, x)
+    return y, index
+
+
+def window_scatter(
+    g: Array,
+    index: Array,
+    size: Ints,
+    kernel: Ints,
+    stride: Ints,
+    padding: Ints,
+    dilation: Ints,
+) -> Array:
+    """See `Backend.window_scatter`."""
+    out = g.shape[2:]
+    grown = [n + 2 * p for n, p in zip(size, padding, strict=True)]
+    padded = _empty_like_images(g, grown)
+
+    def work(part: slice) -> None:
+        target, source, places = padded[part], g[part], index[part]
+        target[...] = 0
+        for number, place in _window_places(kernel, stride, dilation, out):
+            view = target[place]
+            np.add(view, source, out=view, where=places == number)
+
+    _in_parts(work, padded)
+    return padded[_inside(size, padding)]
+
+
+def window_gather(
+    x: Array, index: Array, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints
+) -> Array:
+    """See `Backend.window_gather`."""
+    out = index.shape[2:]
+    y = _empty_like_images(x, out)
+
+    def work(part: slice) -> None:
+        images, target, places = _pad_spatial(x[part], padding, 0), y[part], index[part]
+        for number, place in _window_places(kernel, stride, dilation, out):
+            np.copyto(target, images[place], where=places == number)
+
+    _in_parts(work, x)
+    return y
+
+
+def window_sum(x: Array, kernel: Ints, stride: Ints, padding: Ints) -> Array:
+    """See `Backend.window_sum`."""
+    ones = (1,) * len(kernel)
+    out = output_size(x.shape[2:], kernel, stride, padding, ones)
+    y = _empty_like_images(x, out)
+
+    def work(part: slice) -> None:
+        images, target = _pad_spatial(x[part], padding, 0), y[part]
+        target[...] = 0
+        for _, place in _window_places(kernel, stride, ones, out):
+            target += images[place]
+
+    _in_parts(work, x)
+    return y
+
+
+def window_spread(g: Array, size: Ints, kernel: Ints, stride: Ints, padding: Ints) -> Array:
+    """See `Backend.window_spread`."""
+    grown = [n + 2 * p for n, p in zip(size, padding, strict=True)]
+    padded = _empty_like_images(g, grown)
+
+    def work(part: slice) -> None:
+        target, source = padded[part], g[part]
+        target[...] = 0
+        for _, place in _window_places(kernel, stride, (1,) * len(kernel), g.shape[2:]):
+            target[place] += source
+
+    _in_parts(work, padded)
+    return padded[_inside(size, padding)]

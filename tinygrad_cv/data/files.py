@@ -1,0 +1,325 @@
+"""MNIST and CIFAR-10 as their authors publish them, read from files that are not trusted.
+
+Whatever is wrong with a file comes out as a DatasetError, and nothing is read on the word of a
+header alone: the size that it promises is first compared with the size of the file.
+"""
+
+import gzip
+import math
+import stat
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from tinygrad_cv.backend import host
+from tinygrad_cv.data.digits import load_digits
+
+CLASSES = 10  # in each of the three datasets
+
+IDX_DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+IDX_MAX_AXES = 64  # what a NumPy array can have
+GZIP_MAGIC = b"\x1f\x8b"
+DEFLATE_MAX_RATIO = 1032  # no deflate stream expands further (zlib's technical details)
+CHUNK = 1 << 20
+
+MNIST_FILES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+
+CIFAR10_FOLDER = "cifar-10-batches-bin"
+CIFAR10_FILES = (*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin")
+CIFAR10_SHAPE = (3, 32, 32)
+CIFAR10_RECORD = 1 + math.prod(CIFAR10_SHAPE)  # a label, then the red, green and blue planes
+CIFAR10_MAX_RECORDS = 10_000
+
+
+class DatasetError(ValueError):
+    """A dataset cannot be read. One sentence says which file, what was found, what was expected."""
+
+    @classmethod
+    def about(cls, path: Path, found: str, expected: str) -> "DatasetError":
+        return cls(f"{path}: found {found}, expected {expected}.")
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """A dataset for classification: images float32 (N, C, H, W) in [0, 1], labels int64 (N,)."""
+
+    train_images: host.ndarray
+    train_labels: host.ndarray
+    test_images: host.ndarray
+    test_labels: host.ndarray
+    classes: int
+    name: str
+
+
+def load_dataset(source: str | PathLike[str]) -> Splits:
+    """The dataset that `source` names: "digits", or a folder that holds MNIST or CIFAR-10.
+
+    Which one a folder holds is told by the names of its files; see `load_mnist` and
+    `load_cifar10`. "digits" are the images of `load_digits`, of which the first, sixth, eleventh,
+    ... of each class are held out for the test: 364 of the 1,797, the same ones always.
+
+    Raises DatasetError.
+
+    >>> from tinygrad_cv.data import load_dataset
+    >>> digits = load_dataset("digits")
+    >>> digits.train_images.shape, digits.test_images.shape, digits.classes
+    ((1433, 1, 8, 8), (364, 1, 8, 8), 10)
+    """
+    if source == "digits":
+        return _split_digits()
+    folder = Path(source)
+    expected = (
+        f"'digits', a folder with MNIST ({MNIST_FILES[0]} and so on), or one with the binary "
+        f"version of CIFAR-10 ({CIFAR10_FILES[0]} and so on)"
+    )
+    files = _files(folder, expected)
+    mnist = not files.keys().isdisjoint(MNIST_FILES)
+    cifar10 = not files.keys().isdisjoint({CIFAR10_FOLDER, *CIFAR10_FILES})
+    if mnist and cifar10:
+        raise DatasetError.about(folder, "files of both MNIST and CIFAR-10", "one dataset only")
+    if mnist:
+        return load_mnist(folder)
+    if cifar10:
+        return load_cifar10(folder)
+    names = sorted(path.name for path in files.values())
+    listed = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
+    raise DatasetError.about(folder, f"a folder with {listed or 'nothing in it'}", expected)
+
+
+def _split_digits() -> Splits:
+    images, labels = load_digits()
+    test = host.zeros(len(labels), dtype=bool)
+    # By position and not by a random generator, whose stream may differ between NumPy versions.
+    # The images are ordered by writer, so this takes a share of each writer's digits too.
+    for digit in range(CLASSES):
+        test[host.flatnonzero(labels == digit)[::5]] = True
+    return Splits(images[~test], labels[~test], images[test], labels[test], CLASSES, "digits")
+
+
+# ----- MNIST ---------------------------------------------------------------------------------
+
+
+def load_mnist(folder: str | PathLike[str]) -> Splits:
+    """MNIST, or a dataset in its form, out of a folder with its four files.
+
+    They are train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and
+    t10k-labels-idx1-ubyte, each as it is or gzipped (with .gz).
+
+    Raises DatasetError.
+
+    Source: Y. LeCun, L. Bottou, Y. Bengio and P. Haffner, "Gradient-based learning applied to
+    document recognition", Proceedings of the IEEE 86(11), 1998.
+    """
+    folder = Path(folder)
+    expected = f"a folder with {', '.join(MNIST_FILES)} (each with or without .gz)"
+    paths = _located(folder, MNIST_FILES, expected)
+    train_images, train_labels = _mnist_part(*paths[:2])
+    test_images, test_labels = _mnist_part(*paths[2:])
+    if train_images.shape[1:] != test_images.shape[1:]:
+        raise DatasetError.about(
+            paths[2],
+            f"images of shape {test_images.shape[2:]}",
+            f"{train_images.shape[2:]}, as in {paths[0].name}",
+        )
+    return Splits(train_images, train_labels, test_images, test_labels, CLASSES, "MNIST")
+
+
+def _mnist_part(images_path: Path, labels_path: Path) -> tuple[host.ndarray, host.ndarray]:
+    """The images float32 (N, 1, H, W), and the labels int64 (N,)."""
+    images, labels = load_idx(images_path), load_idx(labels_path)
+    for path, array, form, ndim in (
+        (images_path, images, "(count, height, width)", 3),
+        (labels_path, labels, "(count,)", 1),
+    ):
+        if array.dtype != host.uint8 or array.ndim != ndim:
+            raise DatasetError.about(
+                path,
+                f"{array.dtype} values of shape {array.shape}",
+                f"uint8 values of shape {form}",
+            )
+    if len(labels) != len(images):
+        raise DatasetError.about(
+            labels_path,
+            f"{len(labels):,} labels",
+            f"{len(images):,}, one for each image in {images_path.name}",
+        )
+    return _scaled(images[:, None]), _checked_labels(labels, labels_path)
+
+
+def load_idx(path: str | PathLike[str]) -> host.ndarray:
+    """The array in an IDX file, the format of MNIST, gzipped or not.
+
+    An IDX file holds two zero bytes, a code for the dtype, the number of axes, the length of each
+    axis as a big-endian uint32, then the values, row-major and big-endian. The array has the
+    machine's own byte order.
+
+    Raises DatasetError.
+    """
+    path = Path(path)
+    expected = "an intact IDX file, gzipped or not"
+    with _opened(path, expected) as (file, limit):
+        magic = _read(file, 4)
+        if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in IDX_DTYPES:
+            codes = ", ".join(f"{code:02x}" for code in IDX_DTYPES)
+            raise DatasetError.about(
+                path,
+                f"the first bytes {magic.hex(' ')!r}",
+                f"{expected}, which begins with 00 00, a dtype code ({codes}) and a number of axes",
+            )
+        dtype, axes = host.dtype(IDX_DTYPES[magic[2]]), magic[3]
+        header = _read(file, 4 * axes)
+        if not 1 <= axes <= IDX_MAX_AXES or len(header) < 4 * axes:
+            raise DatasetError.about(
+                path,
+                f"a header of {4 + len(header)} bytes that announces {axes} axes",
+                f"1 to {IDX_MAX_AXES} axes and 4 bytes for the length of each",
+            )
+        shape = struct.unpack(f">{axes}I", header)
+        size = math.prod(shape) * dtype.itemsize
+        promised = f"{size:,} bytes for the {dtype.name} values of shape {shape} in its header"
+        if size == 0:
+            raise DatasetError.about(path, f"no values (shape {shape})", "at least one")
+        room = limit - 4 - 4 * axes
+        if size > room:
+            raise DatasetError.about(path, f"a file with room for {room:,} bytes", promised)
+        values = _read(file, size)
+        if len(values) < size:
+            raise DatasetError.about(path, f"{len(values):,} bytes", promised)
+        if file.read(1):  # reaching the end also makes gzip compare its checksum
+            raise DatasetError.about(path, f"more than {size:,} bytes", promised)
+    array = host.frombuffer(values, dtype).reshape(shape)
+    return array.astype(dtype.newbyteorder("="), copy=False)
+
+
+# ----- CIFAR-10 ------------------------------------------------------------------------------
+
+
+def load_cifar10(folder: str | PathLike[str]) -> Splits:
+    """CIFAR-10 out of the folder with its binary version, or out of the folder around that one.
+
+    The binary version is data_batch_1.bin to data_batch_5.bin and test_batch.bin, each as it is or
+    gzipped (with .gz). They hold records of 3,073 bytes: the label, then 3x32x32 pixels.
+
+    Raises DatasetError.
+
+    Source: A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009.
+    """
+    folder = Path(folder)
+    expected = f"a folder with {', '.join(CIFAR10_FILES)} (the binary version of CIFAR-10)"
+    files = _files(folder, expected)
+    if files.keys().isdisjoint(CIFAR10_FILES) and CIFAR10_FOLDER in files:
+        folder = files[CIFAR10_FOLDER]
+    *train_paths, test_path = _located(folder, CIFAR10_FILES, expected)
+    parts = [_cifar10_records(path) for path in train_paths]
+    for path, part in zip(train_paths, parts, strict=True):
+        if len(part) != len(parts[0]):  # a file cut off between two records looks sound by itself
+            raise DatasetError.about(
+                path, f"{len(part):,} records", f"{len(parts[0]):,}, as in {train_paths[0].name}"
+            )
+    train, test = host.concatenate(parts), _cifar10_records(test_path)
+    return Splits(*_cifar10_part(train), *_cifar10_part(test), CLASSES, "CIFAR-10")
+
+
+def _cifar10_records(path: Path) -> host.ndarray:
+    """The records of one file, uint8 (N, 3073), with sound labels."""
+    expected = f"1 to {CIFAR10_MAX_RECORDS:,} records of {CIFAR10_RECORD:,} bytes"
+    most = CIFAR10_MAX_RECORDS * CIFAR10_RECORD
+    with _opened(path, expected) as (file, _):
+        contents = _read(file, most + 1)
+    if len(contents) > most:
+        raise DatasetError.about(path, f"more than {most:,} bytes", expected)
+    if not contents or len(contents) % CIFAR10_RECORD:
+        raise DatasetError.about(path, f"{len(contents):,} bytes", expected)
+    records = host.frombuffer(contents, host.uint8).reshape(-1, CIFAR10_RECORD)
+    _checked_labels(records[:, 0], path)
+    return records
+
+
+def _cifar10_part(records: host.ndarray) -> tuple[host.ndarray, host.ndarray]:
+    """Records (N, 3073) -> images float32 (N, 3, 32, 32), labels int64 (N,)."""
+    return _scaled(records[:, 1:].reshape(-1, *CIFAR10_SHAPE)), records[:, 0].astype(host.int64)
+
+
+# ----- what both share -----------------------------------------------------------------------
+
+
+def _scaled(images: host.ndarray) -> host.ndarray:
+    """Bytes 0 to 255 as float32 in [0, 1]."""
+    return host.divide(images, 255, dtype=host.float32)
+
+
+def _checked_labels(labels: host.ndarray, path: Path) -> host.ndarray:
+    if labels.max() >= CLASSES:
+        where = int(labels.argmax())
+        raise DatasetError.about(
+            path, f"the label {labels[where]} at position {where:,}", f"labels 0 to {CLASSES - 1}"
+        )
+    return labels.astype(host.int64)
+
+
+@contextmanager
+def _explained(path: Path, expected: str) -> Iterator[None]:
+    """Failures to read as a DatasetError."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise DatasetError.about(path, "nothing by this name", expected) from None
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise DatasetError.about(path, f"a damaged gzip file ({error})", expected) from error
+    except EOFError as error:
+        raise DatasetError.about(path, "a gzip file that ends too early", expected) from error
+    except OSError as error:
+        found = f"something that cannot be read ({error.strerror or error})"
+        raise DatasetError.about(path, found, expected) from error
+
+
+@contextmanager
+def _opened(path: Path, expected: str) -> Iterator[tuple[BinaryIO, int]]:
+    """The file, unzipped if need be, and the most bytes that it can turn out to hold."""
+    with _explained(path, expected):
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # to open a pipe would wait for a writer
+            raise DatasetError.about(path, "something that is no ordinary file", expected)
+        with path.open("rb") as file:
+            zipped = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+            file.seek(0)
+            if not zipped:
+                yield file, status.st_size
+                return
+            with gzip.open(file) as unzipped:
+                yield cast(BinaryIO, unzipped), status.st_size * DEFLATE_MAX_RATIO
+
+
+def _read(file: BinaryIO, size: int) -> bytearray:
+    """`size` bytes, or fewer if the file ends before; memory grows with what is really there."""
+    contents = bytearray()
+    while chunk := file.read(min(size - len(contents), CHUNK)):
+        contents += chunk
+    return contents
+
+
+def _files(folder: Path, expected: str) -> dict[str, Path]:
+    """What is in a folder, by name without .gz; where there are both, the plain file."""
+    with _explained(folder, expected):
+        # In reverse order "name.gz" comes before "name", which so takes its place.
+        paths = sorted(folder.iterdir(), reverse=True)
+        return {path.name.removesuffix(".gz"): path for path in paths}
+
+
+def _located(folder: Path, names: Sequence[str], expected: str) -> list[Path]:
+    """The paths of these files in the folder; none may be missing."""
+    files = _files(folder, expected)
+    missing = [name for name in names if name not in files]
+    if missing:
+        raise DatasetError.about(folder, f"a folder without {', '.join(missing)}", expected)
+    return [files[name] for name in names]

@@ -1,0 +1,235 @@
+"""The graph: what was computed from what, and the walk back through it.
+
+A `Node` is one application of an op. It knows the nodes of its inputs and what its rules asked
+to keep, but not the tensor it made: tensors point at nodes and never the other way, so a graph
+has no reference cycles and its memory goes the moment the loss goes.
+"""
+
+import itertools
+import weakref
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tinygrad_cv.op import Op, Plan, Reading
+
+_recording: ContextVar[bool] = ContextVar("recording", default=True)
+_numbers = itertools.count()
+
+
+def is_grad_enabled() -> bool:
+    """Whether ops are recorded for a backward pass in this thread (or task)."""
+    return _recording.get()
+
+
+@contextmanager
+def _record(enabled: bool) -> Iterator[None]:
+    token = _recording.set(enabled)
+    try:
+        yield
+    finally:
+        _recording.reset(token)
+
+
+def no_grad() -> Any:
+    """Compute without recording a graph, as a context or as a decorator.
+
+    The switch belongs to the running thread (or asyncio task): others keep recording.
+
+    >>> import tinygrad_cv as tg
+    >>> w = tg.tensor(3.0, requires_grad=True)
+    >>> with tg.no_grad():
+    ...     y = w * w
+    >>> y.requires_grad
+    False
+    """
+    return _record(False)
+
+
+def enable_grad() -> Any:
+    """Record again inside a `no_grad` block, as a context or as a decorator."""
+    return _record(True)
+
+
+class Node:
+    """One application of `op`, or a leaf (a parameter, an input, a constant) when `op` is None.
+
+    `inputs` holds the node of each tensor input and the plain value of every other one.
+    `saved` holds just what the rules of the inputs that need a gradient ask for.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "backend",
+        "dtype",
+        "guards",
+        "inputs",
+        "number",
+        "op",
+        "plan",
+        "requires_grad",
+        "saved",
+        "shape",
+        "tensor",
+    )
+
+    def __init__(
+        self,
+        op: "Op | None",
+        inputs: tuple[Any, ...],
+        shape: tuple[int, ...],
+        dtype: Any,
+        backend: Any,
+        requires_grad: bool,
+        plan: "Plan | None" = None,
+    ) -> None:
+        self.number = next(_numbers)
+        self.op = op
+        self.inputs = inputs
+        self.shape = shape
+        self.dtype = dtype
+        self.backend = backend
+        self.requires_grad = requires_grad
+        self.plan = plan
+        self.saved: tuple[Any, ...] | None = ()
+        # What was saved must still hold the same value when a rule reads it: (name, counter of
+        # in-place changes, its value when saved) for each saved tensor.
+        self.guards: tuple[tuple[str, list[int], int], ...] = ()
+        # A leaf, and a tensor that called retain_grad(), can be found to receive a gradient.
+        self.tensor: weakref.ref[Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"<{self.label} {self.dtype} {self.shape}>"
+
+    @property
+    def label(self) -> str:
+        """The op's name; for a leaf what it is: "parameter" if it needs a gradient, or "input"."""
+        if self.op is not None:
+            return self.op.name
+        return "parameter" if self.requires_grad else "input"
+
+    @property
+    def name(self) -> str | None:
+        """The name of the tensor that lives at this leaf, if it has one."""
+        tensor = self.tensor() if self.tensor is not None else None
+        return None if tensor is None else tensor.name
+
+    def parents(self) -> Iterator["Node"]:
+        """The nodes among the inputs."""
+        for value in self.inputs:
+            if isinstance(value, Node):
+                yield value
+
+    def check(self) -> None:
+        """Raise if what the rules saved is gone or was changed in place."""
+        if self.saved is None:
+            raise RuntimeError(
+                f"backward through {self.label} of shape {self.shape} a second time: the values it "
+                "saved were freed by the first pass. Call backward(retain_graph=True) the first "
+                "time, or compute the forward pass again."
+            )
+        for name, counter, version in self.guards:
+            if counter[0] != version:
+                raise RuntimeError(
+                    f"{self.label} of shape {self.shape} saved its value '{name}' for the backward "
+                    f"pass, and '{name}' was changed in place since (version {counter[0]}, saved "
+                    f"at version {version}). Make the change after backward(), or change a copy: "
+                    "x.detach().clone()."
+                )
+
+    def release(self) -> None:
+        """Let go of everything saved. The node stays, for listing and drawing."""
+        self.saved = None
+        self.guards = ()
+
+
+def topological(roots: Iterable[Node]) -> list[Node]:
+    """Every node the roots depend on, each before the nodes it was computed from.
+
+    A gradient is complete only when all consumers of a value have sent their share; this order
+    guarantees that. A node is made after its inputs, so counting down creation numbers is such an
+    order, found without recursion however deep the graph is.
+    """
+    seen = set(roots)
+    stack = list(seen)
+    while stack:
+        for value in stack.pop().inputs:
+            if isinstance(value, Node) and value not in seen:
+                seen.add(value)
+                stack.append(value)
+    return sorted(seen, key=attrgetter("number"), reverse=True)
+
+
+def backpropagate(
+    seeds: dict[Node, Any], reading: "Reading", *, towards: set[Node] | None = None, keep: bool
+) -> Iterator[tuple[Node, Any]]:
+    """Walk from the seeds to the leaves, yielding each node with its complete gradient.
+
+    [gradient to the left] = [gradient from the right] · [local gradient], summed over the
+    consumers of each value. The reading decides what a gradient is: an array in the raw reading,
+    a Tensor in the graph reading. With `towards`, only the paths that end there are walked.
+    """
+    order = [node for node in topological(seeds) if node.requires_grad]
+    useful = None
+    if towards is not None:
+        useful = set(towards)
+        for node in reversed(order):
+            if not useful.isdisjoint(node.parents()):
+                useful.add(node)
+    pending = dict(seeds)
+    for node in order:
+        gradient = pending.pop(node, None)
+        if gradient is None:
+            continue
+        yield node, gradient
+        if node.op is None or (useful is not None and node not in useful):
+            continue
+        for parent, share in reading.gradients(node, gradient, useful):
+            before = pending.get(parent)
+            pending[parent] = share if before is None else before + share
+        if not keep:
+            node.release()
+
+
+class Graph:
+    """The expression graph of one or more tensors as data: `print` lists it, one line a node.
+
+    `nodes` are in the order they were computed; a node's id is its place in that list, so the
+    same program prints the same listing in every run.
+    """
+
+    def __init__(self, roots: Iterable[Node]) -> None:
+        self.roots = list(dict.fromkeys(roots))
+        self.nodes = topological(self.roots)[::-1]
+        self.ids = {node: i for i, node in enumerate(self.nodes)}
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self.nodes)
+
+    def arguments(self, node: Node) -> str:
+        """The inputs of a node as text: ids of nodes, plain values as they are."""
+        return ", ".join(
+            f"%{self.ids[value]}" if isinstance(value, Node) else repr(value)
+            for value in node.inputs
+        )
+
+    def __str__(self) -> str:
+        rows = []
+        for node in self.nodes:
+            inputs = f"({self.arguments(node)})" if node.op is not None else node.name or ""
+            attributes = node.op.describe() if node.op is not None else ""
+            rows.append((f"%{self.ids[node]}", node.label, inputs, attributes))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return "\n".join(
+            "  ".join(
+                [cell.ljust(width) for cell, width in zip(row, widths, strict=True) if width]
+                + [f"{node.dtype} {node.shape}"]
+            )
+            for row, node in zip(rows, self.nodes, strict=True)
+        )

@@ -1,0 +1,338 @@
+"""The op contract: a forward, and beside it one gradient rule per input, written once.
+
+    class Tanh(Op):
+        def forward(self, xp, x):
+            return xp.tanh(x)
+
+        def grad_x(self, F, g, y):
+            return g * (1 - y * y)
+
+A rule has three readings, and `F` is the namespace of ops in the reading at hand:
+
+- `Raw`: on arrays. This is the ordinary backward pass; no Tensor is made.
+- `Recorded` (in tensor.py): on Tensors. The backward pass is itself a graph.
+- `Symbols` (in symbol.py): on names. The rule writes down its own formula.
+
+The signature of a rule is its save-list: it names the inputs it needs, or `y` for the output,
+or a by-product that the forward keeps (listed in `kept`). Nothing else stays in memory.
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
+
+if TYPE_CHECKING:
+    from tinygrad_cv.backend.base import Backend
+    from tinygrad_cv.graph import Node
+
+REGISTRY: dict[str, type["Op"]] = {}
+"""Every op by name; `F.<name>` in a rule means this op."""
+
+_REQUIRED: Any = object()
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The gradient with respect to one input: its function and the names it asks for."""
+
+    function: Callable[..., Any]
+    asks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to save and which rules to run, given which inputs want a gradient.
+
+    `saves` says where each of the saved `names` comes from: the position of an input, a slice of
+    positions (a variadic input), "y", or the name of a by-product. The slots of a rule index the
+    saved values; `fused` stands for all of `rules` in the raw reading.
+    """
+
+    names: tuple[str, ...]
+    saves: tuple[int | slice | str, ...]
+    rules: tuple[tuple[int | slice, Callable[..., Any], tuple[int, ...]], ...]
+    fused: tuple[Callable[..., Any], tuple[int, ...]] | None
+
+
+@dataclass_transform(kw_only_default=True)
+class Op:
+    """One differentiable operation. Subclass it, write `forward` and a rule per input.
+
+    - `forward(self, xp, x, ...)` computes on arrays; `xp` is the backend: an array namespace and
+      its kernels. A parameter `b=None` may be left out, a last one `*xs` takes any number.
+    - `grad_x(self, F, g, ...)` returns the gradient for input `x`, given `g`, the gradient of the
+      output; `grad_xs` returns one for each of `*xs`. An elementwise op may write
+      `local_x(self, F, ...)` instead: it returns the local gradient, the engine multiplies by `g`.
+    - An annotated class attribute (`stride: int = 1`) is an attribute of the op, set by keyword.
+    - `nondifferentiable` names the inputs through which no gradient flows.
+    - `kept` names by-products that `forward` leaves on `self` for the rules.
+    - `fused(self, xp, g, ...)`, optional, returns the gradients of all differentiable inputs as a
+      tuple. It replaces the rules in the raw reading, and must agree with them.
+
+    The engine sums a gradient back over broadcast axes, adds up the shares of several consumers
+    and skips the rules that nobody needs.
+
+    >>> import tinygrad_cv as tg
+    >>> class Cube(tg.Op):
+    ...     def forward(self, xp, x):
+    ...         return x * x * x
+    ...     def local_x(self, F, x):
+    ...         return 3 * x * x
+    >>> cube = tg.function(Cube)
+    >>> x = tg.tensor(2.0, requires_grad=True)
+    >>> cube(x).backward()
+    >>> x.grad.item()
+    12.0
+    >>> tg.formula(Cube)
+    {'x': 'g · 3 · x · x'}
+    """
+
+    name: ClassVar[str]
+    inputs: ClassVar[tuple[str, ...]] = ()
+    optional: ClassVar[int] = 0
+    variadic: ClassVar[bool] = False
+    attributes: ClassVar[dict[str, Any]] = {}
+    rules: ClassVar[dict[str, Rule]] = {}
+    fusion: ClassVar[Rule | None] = None
+    nondifferentiable: ClassVar[tuple[str, ...]] = ()
+    kept: ClassVar[tuple[str, ...]] = ()
+    plans: ClassVar[dict[tuple[bool, ...], Plan]] = {}
+    symbol: ClassVar[str | None] = None
+    """How a formula writes a call without attributes, such as "{}ᵀ"; by default name(x, ...)."""
+    forward: Callable[..., Any]
+
+    def __init_subclass__(cls, register: bool = True) -> None:
+        cls.attributes = cls.attributes | {
+            name: getattr(cls, name, _REQUIRED)
+            for name, annotation in inspect.get_annotations(cls).items()
+            if "ClassVar" not in str(annotation)
+        }
+        if "name" not in vars(cls):
+            cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+        if not hasattr(cls, "forward"):  # the base class of a family
+            return
+        parameters = list(inspect.signature(cls.forward).parameters.values())[2:]
+        cls.inputs = tuple(parameter.name for parameter in parameters)
+        cls.optional = sum(p.default is None for p in parameters)
+        cls.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+        cls.rules = dict(_read_rules(cls))
+        fused = getattr(cls, "fused", None)
+        cls.fusion = None if fused is None else Rule(fused, _asks(cls, fused, 3))
+        cls.plans = {}
+        if register:
+            _register(cls)
+
+    def __init__(self, **attributes: Any) -> None:
+        unknown = attributes.keys() - self.attributes.keys()
+        missing = [
+            name
+            for name, default in self.attributes.items()
+            if default is _REQUIRED and name not in attributes
+        ]
+        if unknown or missing:
+            raise TypeError(
+                f"{self.name} takes the attributes ({', '.join(self.attributes)}); "
+                f"unknown: {', '.join(sorted(unknown)) or 'none'}, "
+                f"missing: {', '.join(missing) or 'none'}."
+            )
+        self.__dict__.update(attributes)
+
+    @classmethod
+    def plan(cls, wanted: tuple[bool, ...]) -> Plan:
+        """The plan when these inputs want a gradient, one flag per actual input."""
+        if wanted not in cls.plans:
+            cls.plans[wanted] = cls._plan(wanted)
+        return cls.plans[wanted]
+
+    @classmethod
+    def _plan(cls, wanted: tuple[bool, ...]) -> Plan:
+        where: dict[str, int | slice] = {name: i for i, name in enumerate(cls.inputs)}
+        if cls.variadic:
+            where[cls.inputs[-1]] = slice(len(cls.inputs) - 1, None)
+        active = {
+            name: rule for name, rule in cls.rules.items() if _any_wanted(wanted, where[name])
+        }
+        fusion = cls.fusion if active else None
+        readers = [*active.values(), *([fusion] if fusion else [])]
+        names = list(dict.fromkeys(ask for rule in readers for ask in rule.asks))
+
+        def slots(rule: Rule) -> tuple[int, ...]:
+            return tuple(names.index(ask) for ask in rule.asks)
+
+        return Plan(
+            names=tuple(names),
+            saves=tuple(where.get(name, name) for name in names),
+            rules=tuple((where[name], rule.function, slots(rule)) for name, rule in active.items()),
+            fused=(fusion.function, slots(fusion)) if fusion else None,
+        )
+
+    def describe(self) -> str:
+        """The attributes that differ from their defaults: "stride=(2, 2) padding=(1, 1)"."""
+        return " ".join(
+            f"{name}={brief(value)}"
+            for name, default in self.attributes.items()
+            if (value := getattr(self, name)) is not default and brief(value) != brief(default)
+        )
+
+    def explain(self, error: ValueError, arrays: tuple[Any, ...]) -> ValueError:
+        """The error to raise when `forward` could not compute on these arrays."""
+        return error
+
+
+def _any_wanted(wanted: tuple[bool, ...], where: int | slice) -> bool:
+    return any(wanted[where]) if isinstance(where, slice) else wanted[where]
+
+
+def _asks(cls: type[Op], function: Callable[..., Any], given: int) -> tuple[str, ...]:
+    """The names after the `given` parameters that every rule gets."""
+    asks = tuple(inspect.signature(function).parameters)[given:]
+    allowed = {*cls.inputs, *cls.kept, "y"}
+    if not allowed.issuperset(asks):
+        raise TypeError(
+            f"{cls.__name__}.{function.__name__} asks for "
+            f"{', '.join(sorted(set(asks) - allowed))}; a rule can ask for an input, for the "
+            f"output y, or for what `kept` lists: {', '.join(sorted(allowed))}."
+        )
+    return asks
+
+
+def _read_rules(cls: type[Op]) -> Iterator[tuple[str, Rule]]:
+    for name in cls.inputs:
+        full, local = getattr(cls, f"grad_{name}", None), getattr(cls, f"local_{name}", None)
+        if full is not None:
+            yield name, Rule(full, _asks(cls, full, 3))
+        elif local is not None:
+            yield name, Rule(_times_gradient(local), _asks(cls, local, 2))
+        elif name not in cls.nondifferentiable:
+            raise TypeError(
+                f"{cls.__name__} has no rule for its input {name}: write grad_{name}(self, F, g, "
+                f"...) or local_{name}(self, F, ...), or list it in `nondifferentiable`."
+            )
+    for attribute in dir(cls):
+        kind, _, name = attribute.partition("_")
+        if kind in ("grad", "local") and name not in cls.inputs:
+            raise TypeError(
+                f"{cls.__name__}.{attribute} is a rule for {name}, which is not an input of "
+                f"forward({', '.join(cls.inputs)})."
+            )
+
+
+def _times_gradient(local: Callable[..., Any]) -> Callable[..., Any]:
+    """[gradient to the left] = [gradient from the right] · [local gradient]."""
+
+    def grad(self: Op, F: Any, g: Any, *asked: Any) -> Any:
+        return g * local(self, F, *asked)
+
+    return grad
+
+
+def _register(cls: type[Op]) -> None:
+    known = REGISTRY.get(cls.name)
+    origin = (cls.__module__, cls.__qualname__)
+    if known is not None and (known.__module__, known.__qualname__) != origin:
+        raise TypeError(
+            f"an op named {cls.name!r} exists already ({known.__module__}.{known.__qualname__}); "
+            f"rename {cls.__qualname__}, or keep it out of the registry with "
+            f"class {cls.__name__}(Op, register=False)."
+        )
+    REGISTRY[cls.name] = cls  # the same class again: a notebook cell was run twice
+
+
+def brief(value: Any) -> str:
+    """An attribute as text; an array by its type and shape."""
+    if isinstance(value, tuple):
+        return f"({', '.join(map(brief, value))}{',' if len(value) == 1 else ''})"
+    if hasattr(value, "dtype"):
+        return f"<{value.dtype} {value.shape}>"
+    if hasattr(value, "itemsize"):  # a dtype
+        return str(value)
+    if isinstance(value, slice):
+        parts = ["" if part is None else str(part) for part in (value.start, value.stop)]
+        return ":".join(parts) + (f":{value.step}" if value.step is not None else "")
+    return "..." if value is Ellipsis else repr(value)
+
+
+class Reading:
+    """A namespace in which every registered op can be called by name, as rules call them."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        try:
+            op = REGISTRY[name]
+        except KeyError:
+            raise AttributeError(f"no op named {name!r} is registered") from None
+        bound = self.bind(op)
+        setattr(self, name, bound)  # found at once the next time
+        return bound
+
+    def bind(self, op: type[Op]) -> Callable[..., Any]:
+        """The op as a function in this reading: inputs by position, attributes by keyword."""
+        raise NotImplementedError
+
+    def let(self, name: str, value: Any) -> Any:
+        """Name a subexpression: a formula then says "where name = ..." instead of repeating it."""
+        return value
+
+    def values(self, node: "Node") -> tuple[Any, ...]:
+        """What the rules of this node asked to save, as values of this reading."""
+        raise NotImplementedError
+
+    def shares(self, node: "Node", g: Any) -> Iterable[tuple[int | slice, Any]]:
+        """The result of each rule with the position of its input."""
+        assert node.plan is not None
+        values = self.values(node)
+        for where, rule, slots in node.plan.rules:
+            yield where, rule(node.op, self, g, *[values[slot] for slot in slots])
+
+    def gradients(
+        self, node: "Node", g: Any, useful: "set[Node] | None"
+    ) -> Iterator[tuple["Node", Any]]:
+        """The gradient that this node sends to each input that needs one."""
+        node.check()
+        for where, share in self.shares(node, g):
+            if isinstance(where, slice):
+                pairs = zip(node.inputs[where], share, strict=True)
+            else:
+                pairs = zip((node.inputs[where],), (share,), strict=True)
+            for parent, gradient in pairs:
+                if getattr(parent, "requires_grad", False) and (not useful or parent in useful):
+                    yield parent, self.fit(gradient, parent, node)
+
+    def fit(self, gradient: Any, parent: "Node", node: "Node") -> Any:
+        """The gradient in the shape and dtype of its value: summed over broadcast axes."""
+        if gradient is None:
+            raise TypeError(f"a rule of {node.label} returned None; is its `return` missing?")
+        if gradient.shape != parent.shape:
+            gradient = self.sum_to(gradient, shape=parent.shape)
+        if gradient.dtype != parent.dtype:
+            gradient = self.cast(gradient, dtype=parent.dtype)
+        return gradient
+
+
+class Raw(Reading):
+    """Rules on the arrays of one backend: the fast path."""
+
+    def __init__(self, backend: "Backend") -> None:
+        self.backend = backend
+
+    def bind(self, op: type[Op]) -> Callable[..., Any]:
+        def call(*arrays: Any, **attributes: Any) -> Any:
+            return op(**attributes).forward(self.backend, *arrays)
+
+        return call
+
+    def values(self, node: "Node") -> tuple[Any, ...]:
+        assert node.saved is not None
+        return node.saved
+
+    def shares(self, node: "Node", g: Any) -> Iterable[tuple[int | slice, Any]]:
+        assert node.plan is not None
+        if node.plan.fused is None:
+            return super().shares(node, g)
+        function, slots = node.plan.fused
+        values = self.values(node)
+        gradients = function(node.op, self.backend, g, *[values[slot] for slot in slots])
+        assert node.op is not None
+        positions = (node.op.inputs.index(name) for name in node.op.rules)
+        return zip(positions, gradients, strict=True)

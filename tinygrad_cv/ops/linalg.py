@@ -1,0 +1,94 @@
+"""Matrix products."""
+
+from typing import Any
+
+from tinygrad_cv.op import Op
+from tinygrad_cv.tensor import F as T
+from tinygrad_cv.tensor import Tensor
+
+
+class Matmul(Op):
+    """x @ y for x (..., n, k) and y (..., k, m) -> (..., n, m); leading axes broadcast."""
+
+    def forward(self, xp, x, y):
+        return xp.matmul(x, y)
+
+    def grad_x(self, F, g, y):
+        return g @ F.mT(y)
+
+    def grad_y(self, F, g, x):
+        return F.mT(x) @ g
+
+    def explain(self, error: ValueError, arrays: tuple[Any, ...]) -> ValueError:
+        x, y = arrays[0].shape, arrays[1].shape
+        if x[-1] != y[-2]:
+            wrong = f"the last axis of the first ({x[-1]}) must equal axis -2 of the second ({y[-2]})"
+        else:
+            wrong = f"the leading axes {x[:-2]} and {y[:-2]} do not broadcast"
+        return ValueError(
+            f"matmul: {x} @ {y}: {wrong}. Transpose one of them (y.mT), or reshape it."
+        )
+
+
+class Linear(Op):
+    """x wᵀ + b for x (n, in), w (out, in) and b (out,) or None -> (n, out)."""
+
+    def forward(self, xp, x, w, b=None):
+        y = xp.matmul(x, w.T)
+        if b is not None:
+            y += b
+        return y
+
+    def grad_x(self, F, g, w):
+        return g @ w
+
+    def grad_w(self, F, g, x):
+        return F.mT(g) @ x
+
+    def grad_b(self, F, g):
+        return F.sum(g, axis=(0,))
+
+    def explain(self, error: ValueError, arrays: tuple[Any, ...]) -> ValueError:
+        x, w, b = arrays
+        return ValueError(
+            f"linear: the input {x.shape} must end in in_features of the weight (out_features, "
+            f"in_features) = {w.shape}" + ("" if b is None else f", the bias {b.shape} be (out,)")
+            + ". A stack of images is flattened first: x.flatten(1)."
+        )
+
+
+def matmul(input: Tensor, other: Tensor) -> Tensor:
+    """The matrix product, as PyTorch and NumPy define it.
+
+    (n, k) @ (k, m) -> (n, m); leading axes are a batch and broadcast; a vector on the left is a
+    row, a vector on the right a column, and that axis is gone from the result.
+
+    >>> matmul(Tensor([[1.0, 2.0]]), Tensor([3.0, 4.0]))
+    tensor([11.])
+    """
+    if input.ndim == 0 or other.ndim == 0:
+        raise ValueError(
+            f"matmul: {input.shape} @ {other.shape}: both need an axis; use * for numbers."
+        )
+    left = input if input.ndim > 1 else T.reshape(input, shape=(1, *input.shape))
+    right = other if other.ndim > 1 else T.reshape(other, shape=(*other.shape, 1))
+    product = T.matmul(left, right)
+    if left is input and right is other:
+        return product
+    shape = product.shape
+    rows = shape[:-2] if left is not input else shape[:-1]
+    columns = () if right is not other else shape[-1:]
+    return T.reshape(product, shape=(*rows, *columns))
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x wᵀ + b along the last axis: (..., in) -> (..., out), with the weight (out, in).
+
+    >>> linear(Tensor([[1.0, 2.0]]), Tensor([[3.0, 4.0]]), Tensor([0.5]))
+    tensor([[11.5]])
+    """
+    if input.ndim == 2:
+        return T.linear(input, weight, bias)
+    # (..., in) -> (n, in) -> (n, out) -> (..., out)
+    flat = T.reshape(input, shape=(-1, input.shape[-1]) if input.ndim else (1, 1))
+    return T.reshape(T.linear(flat, weight, bias), shape=(*input.shape[:-1], weight.shape[0]))

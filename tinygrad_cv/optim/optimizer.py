@@ -1,0 +1,130 @@
+"""SGD and Adam. Each step is one kernel of the parameter's backend."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from tinygrad_cv.tensor import Tensor
+
+
+class Optimizer:
+    """Base of the optimizers: parameters, and an `update` for one of them.
+
+    >>> from tinygrad_cv import optim, tensor
+    >>> w = tensor(3.0, requires_grad=True)
+    >>> optimizer = optim.SGD([w], lr=0.1)
+    >>> (w * w).backward()
+    >>> optimizer.step()
+    >>> round(w.item(), 4)
+    2.4
+    """
+
+    def __init__(self, params: Iterable[Tensor], lr: float) -> None:
+        self.params = list(params)
+        if not self.params:
+            raise ValueError("the optimizer got no parameters; pass model.parameters().")
+        for parameter in self.params:
+            if not (isinstance(parameter, Tensor) and parameter.is_leaf):
+                raise TypeError(f"an optimizer changes leaf tensors; got {parameter!r}.")
+        if lr < 0:
+            raise ValueError(f"the learning rate must not be negative; got {lr}.")
+        self.lr = lr
+        self.state: list[dict[str, Any]] = [{} for _ in self.params]
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for parameter in self.params:
+            parameter.grad = None
+
+    def step(self) -> None:
+        """Update every parameter that has a gradient."""
+        for parameter, state in zip(self.params, self.state, strict=True):
+            if parameter.grad is not None:
+                self.update(parameter, parameter.grad._array, state)
+                parameter._changed()
+
+    def update(self, parameter: Tensor, gradient: Any, state: dict[str, Any]) -> None:
+        """Change one parameter in place."""
+        raise NotImplementedError
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent, with momentum if asked.
+
+    g ← g + weight_decay · p;  v ← momentum · v + (1 - dampening) · g;
+    p ← p - lr · v, or with Nesterov p ← p - lr · (g + momentum · v)  (Sutskever et al., 2013).
+    The first v is g itself.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 1e-3,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+    ) -> None:
+        super().__init__(params, lr)
+        if nesterov and (momentum <= 0 or dampening != 0):
+            raise ValueError(
+                "Nesterov's method looks ahead along the momentum: it needs momentum > 0 and "
+                f"dampening = 0; got {momentum} and {dampening}."
+            )
+        self.momentum, self.dampening = momentum, dampening
+        self.weight_decay, self.nesterov = weight_decay, nesterov
+
+    def update(self, parameter: Tensor, gradient: Any, state: dict[str, Any]) -> None:
+        backend = parameter._backend
+        first = self.momentum != 0 and "velocity" not in state
+        if first:
+            state["velocity"] = backend.zeros_like(parameter._array)
+        backend.sgd_step(
+            parameter._array,
+            gradient,
+            state.get("velocity"),
+            lr=self.lr,
+            momentum=self.momentum,
+            dampening=0.0 if first else self.dampening,
+            weight_decay=self.weight_decay,
+            nesterov=self.nesterov,
+        )
+
+
+class Adam(Optimizer):
+    """Adaptive moments (Kingma and Ba, 2015).
+
+    m ← β₁m + (1 - β₁)g;  v ← β₂v + (1 - β₂)g²;  p ← p - lr · m̂ / (√v̂ + eps), where m̂ and v̂
+    are m / (1 - β₁ᵗ) and v / (1 - β₂ᵗ). Weight decay is added to g, as an L2 penalty.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, lr)
+        if not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"betas must lie in [0, 1); got {betas}.")
+        self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
+
+    def update(self, parameter: Tensor, gradient: Any, state: dict[str, Any]) -> None:
+        backend = parameter._backend
+        if not state:
+            state["step"] = 0
+            state["m"] = backend.zeros_like(parameter._array)
+            state["v"] = backend.zeros_like(parameter._array)
+        state["step"] += 1
+        backend.adam_step(
+            parameter._array,
+            gradient,
+            state["m"],
+            state["v"],
+            step=state["step"],
+            lr=self.lr,
+            betas=self.betas,
+            eps=self.eps,
+            weight_decay=self.weight_decay,
+        )

@@ -1,0 +1,155 @@
+"""The symbolic reading: a rule run on names writes down its own formula."""
+
+from collections.abc import Callable
+from typing import Any
+
+from tinygrad_cv.op import Op, Reading, brief
+
+# How tightly an expression binds, loosest first.
+COMPARE, ADD, MULTIPLY, NEGATE, POWER, ATOM = range(6)
+
+
+class Symbol:
+    """An expression as text. Operators build larger text, with just the parentheses it needs.
+
+    >>> g, y = Symbol("g"), Symbol("y")
+    >>> g * (1 - y * y)
+    g · (1 - y · y)
+    """
+
+    def __init__(self, text: str, binds: int = ATOM) -> None:
+        self.text = text
+        self.binds = binds
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def within(self, binds: int) -> str:
+        """The text as an operand of something that binds this tightly."""
+        return self.text if self.binds >= binds else f"({self.text})"
+
+    def __neg__(self) -> "Symbol":
+        return Symbol(f"-{self.within(POWER)}", NEGATE)
+
+    def __invert__(self) -> "Symbol":
+        return Symbol(f"~{self.within(POWER)}", NEGATE)
+
+    def __getitem__(self, index: Any) -> "Symbol":
+        parts = index if isinstance(index, tuple) else (index,)
+        return Symbol(f"{self.within(ATOM)}[{', '.join(map(brief, parts))}]")
+
+
+def _symbol(value: Any) -> Symbol:
+    if isinstance(value, Symbol):
+        return value
+    return Symbol(brief(value), NEGATE if isinstance(value, int | float) and value < 0 else ATOM)
+
+
+def _binary(sign: str, binds: int, right_binds: int) -> Any:
+    """The operator and its reflection. `right_binds`: what the right operand must bind at least."""
+
+    def join(left: Any, right: Any) -> Symbol:
+        left, right = _symbol(left), _symbol(right)
+        # a · -b reads badly, whatever the precedence says
+        least = POWER if right.binds == NEGATE else right_binds
+        return Symbol(f"{left.within(binds)} {sign} {right.within(least)}", binds)
+
+    return join, lambda right, left: join(left, right)
+
+
+for _name, _operator in {
+    "add": _binary("+", ADD, ADD),
+    "sub": _binary("-", ADD, MULTIPLY),
+    "mul": _binary("·", MULTIPLY, MULTIPLY),
+    "truediv": _binary("/", MULTIPLY, POWER),
+    "matmul": _binary("@", MULTIPLY, POWER),
+    "pow": _binary("**", POWER, ATOM),
+    "lt": _binary("<", COMPARE, ADD),
+    "le": _binary("<=", COMPARE, ADD),
+    "gt": _binary(">", COMPARE, ADD),
+    "ge": _binary(">=", COMPARE, ADD),
+    "eq": _binary("==", COMPARE, ADD),
+    "ne": _binary("!=", COMPARE, ADD),
+    "and": _binary("&", COMPARE, ADD),
+    "or": _binary("|", COMPARE, ADD),
+}.items():
+    setattr(Symbol, f"__{_name}__", _operator[0])
+    setattr(Symbol, f"__r{_name}__", _operator[1])
+
+
+class Symbols(Reading):
+    """Rules on symbols. An op becomes a call: `F.exp(x)` is the text "exp(x)"."""
+
+    def __init__(self, op: Op) -> None:
+        # An array among the op's attributes is written by its name.
+        self.names = {id(value): name for name, value in vars(op).items() if hasattr(value, "dtype")}
+        self.definitions: dict[str, Symbol] = {}
+
+    def bind(self, op: type[Op]) -> Callable[..., Symbol]:
+        def call(*inputs: Any, **attributes: Any) -> Symbol:
+            keywords = [
+                f"{name}={self.names.get(id(value)) or brief(value)}"
+                for name, value in attributes.items()
+                if brief(value) != brief(op.attributes.get(name))
+            ]
+            if op.symbol is not None and not keywords:
+                return Symbol(op.symbol.format(*[_symbol(x).within(ATOM) for x in inputs]))
+            return Symbol(f"{op.name}({', '.join([*(_symbol(x).text for x in inputs), *keywords])})")
+
+        return call
+
+    def let(self, name: str, value: Any) -> Symbol:
+        self.definitions[name] = _symbol(value)
+        return Symbol(name)
+
+
+def formula(source: Any) -> dict[str, str]:
+    """The formula of each gradient rule, by the name of the input it is for.
+
+    `source` is an op class, an op, a node, or a tensor (the op that made it). `g` stands for the
+    gradient of the output and `y` for the output, unless an input has that name.
+
+    >>> import tinygrad_cv as tg
+    >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
+    >>> tg.formula(tg.tanh(x))
+    {'x': 'g · (1 - y · y)'}
+    """
+    op = _op_of(source)
+    formulas = {}
+    for name, rule in op.rules.items():
+        reading = Symbols(op)
+        try:
+            result = rule.function(op, reading, Symbol("g"), *map(Symbol, rule.asks))
+        except AttributeError as error:
+            raise ValueError(
+                f"the rule of {op.name} for {name} depends on the shapes it ran on ({error}); "
+                "ask a tensor that it made for the formula."
+            ) from error
+        where = "".join(f", {key} = {value}" for key, value in reading.definitions.items())
+        where = f"  where {where[2:]}" if where else ""
+        if isinstance(result, Symbol):
+            formulas[name] = f"{result}{where}"
+        else:
+            formulas |= {f"{name}[{i}]": f"{part}{where}" for i, part in enumerate(result)}
+    return formulas
+
+
+def _op_of(source: Any) -> Op:
+    if isinstance(source, type) and issubclass(source, Op):
+        op = source.__new__(source)
+        op.__dict__.update(
+            {
+                name: Symbol(name)
+                for name in source.attributes
+                if not hasattr(source, name)
+            }
+        )
+        return op
+    node = getattr(source, "_node", source)
+    op = getattr(node, "op", node)
+    if not isinstance(op, Op):
+        raise TypeError(
+            f"a formula belongs to an op or to a tensor that an op made, not to {source!r}; "
+            "a leaf has none."
+        )
+    return op

@@ -1,0 +1,841 @@
+"""Tensor: an array, the node that made it, and the operators; `apply` runs an op on tensors."""
+
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from tinygrad_cv import backend as backends
+from tinygrad_cv.backend import host
+from tinygrad_cv.backend.base import Backend
+from tinygrad_cv.graph import Graph, Node, backpropagate, is_grad_enabled
+from tinygrad_cv.op import Op, Raw, Reading
+
+
+class Tensor:
+    """An n-dimensional array that remembers how it was computed.
+
+    `data` may be a Python number or nested list (it becomes float32), a NumPy array (it keeps its
+    dtype), or a Tensor; it is copied. With `requires_grad=True` the ops that use the tensor are
+    recorded, and `backward()` on a result leaves the gradient in `.grad`.
+
+    Only float tensors can require a gradient. The operators follow NumPy's broadcasting.
+
+    >>> import tinygrad_cv as tg
+    >>> x = tg.Tensor([1.0, 2.0], requires_grad=True)
+    >>> y = (x * x).sum()
+    >>> y.backward()
+    >>> x.grad
+    tensor([2., 4.])
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_array",
+        "_backend",
+        "_node",
+        "_requires_grad",
+        "_version",
+        "grad",
+        "name",
+    )
+    # NumPy must leave `array + tensor` to __radd__ instead of looping over the tensor.
+    __array_ufunc__ = None
+
+    grad: "Tensor | None"
+    name: str | None
+    _array: Any
+    _backend: Backend
+    _node: Node | None
+    _requires_grad: bool
+    _version: list[int]
+
+    def __init__(
+        self,
+        data: Any,
+        dtype: Any = None,
+        device: str | None = None,
+        requires_grad: bool = False,
+    ) -> None:
+        if isinstance(data, Tensor):
+            backend = data._backend if device is None else backends.get(device)
+            array = backend.array(data._array, dtype) if backend is data._backend else (
+                backend.array(data.numpy(), dtype)
+            )
+        else:
+            backend = backends.get(device or "cpu")
+            if dtype is None and not hasattr(data, "dtype"):
+                dtype = "float32"
+            array = backend.array(data, dtype)
+        self._set(array, backend)
+        self.requires_grad = requires_grad
+
+    def _set(self, array: Any, backend: Backend) -> None:
+        self._array = array
+        self._backend = backend
+        self._node = None
+        self._requires_grad = False
+        self._version = [0]
+        self.grad = None
+        self.name = None
+
+    # ----- what it is ------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return cast(tuple[int, ...], self._array.shape)
+
+    @property
+    def ndim(self) -> int:
+        return cast(int, self._array.ndim)
+
+    @property
+    def dtype(self) -> Any:
+        return self._array.dtype
+
+    @property
+    def device(self) -> str:
+        """The device as a string, such as "cpu"."""
+        return self._backend.device
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether the user made it (no recorded op did)."""
+        return self._node is None or self._node.op is None
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or its length along `dim`."""
+        return self.shape if dim is None else self.shape[dim]
+
+    def dim(self) -> int:
+        """The number of dimensions."""
+        return self.ndim
+
+    def numel(self) -> int:
+        """The number of elements."""
+        return cast(int, self._array.size)
+
+    def is_floating_point(self) -> bool:
+        """Whether the dtype is a float (only such tensors have gradients)."""
+        return cast(bool, self.dtype.kind == "f")
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether ops on this tensor are recorded, so that a gradient can reach it."""
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if value == self._requires_grad:
+            return
+        if value and not self.is_floating_point():
+            raise TypeError(
+                f"a gradient was asked of a {self.dtype} tensor of shape {self.shape}; only float "
+                "tensors have gradients. Convert it first: x.float()."
+            )
+        if not self.is_leaf:
+            raise RuntimeError(
+                "requires_grad can be changed on leaves only; this tensor was made by "
+                f"{self._node and self._node.label}. Use x.detach() to cut it off from its graph."
+            )
+        self._requires_grad = value
+        self._node = None  # a leaf's node records whether it needs a gradient
+
+    def requires_grad_(self, requires_grad: bool = True) -> "Tensor":
+        """Set `requires_grad` and return the tensor."""
+        self.requires_grad = requires_grad
+        return self
+
+    @property
+    def node(self) -> Node:
+        """The node of the graph that this tensor stands for; a leaf's is made when first asked."""
+        if self._node is None:
+            self._node = Node(
+                None, (), self.shape, self.dtype, self._backend, self._requires_grad
+            )
+            self._node.tensor = weakref.ref(self)
+        return self._node
+
+    # ----- values ----------------------------------------------------------------------------
+
+    def numpy(self) -> Any:
+        """The values as a NumPy array that cannot be written to (a graph may rely on them).
+
+        Use `.numpy().copy()` for an array of your own, and assign into the tensor itself to
+        change it: `x.data[...] = value`.
+        """
+        if self._requires_grad:
+            raise RuntimeError(
+                "numpy() of a tensor that requires a gradient would leave the graph without a "
+                "word; say so with x.detach().numpy()."
+            )
+        return self._backend.to_host(self._array)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        if copy is False and (dtype is not None and dtype != self.dtype):
+            raise ValueError(f"no {dtype} view of a {self.dtype} tensor without a copy")
+        values = self._backend.to_host(self._array)
+        return host.array(values, dtype=dtype) if copy else host.asarray(values, dtype=dtype)
+
+    def item(self) -> Any:
+        """The value of a one-element tensor as a Python number."""
+        if self.numel() != 1:
+            raise ValueError(f"item() needs one element; this tensor has shape {self.shape}.")
+        return self._backend.to_host(self._array).item()
+
+    def tolist(self) -> Any:
+        """The values as (nested) Python numbers."""
+        return self._backend.to_host(self._array).tolist()
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if self.dtype.kind not in "iu":
+            raise TypeError(f"a {self.dtype} tensor cannot be an index")
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        if self.numel() != 1:
+            raise ValueError(
+                f"the truth of a tensor of shape {self.shape} is ambiguous; "
+                "use .any(), .all() or a comparison of one element."
+            )
+        return bool(self.item())
+
+    def __len__(self) -> int:
+        if self.ndim == 0:
+            raise TypeError("len() of a 0-d tensor")
+        return self.shape[0]
+
+    def __iter__(self) -> Any:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        text = host.array2string(
+            self._backend.to_host(self._array), separator=", ", prefix="tensor(", precision=4
+        )
+        details = [text]
+        if str(self.dtype) not in ("float32", "int64", "bool"):
+            details.append(f"dtype={self.dtype}")
+        if self.device != "cpu":
+            details.append(f"device='{self.device}'")
+        if self._node is not None and self._node.op is not None:
+            details.append(f"grad_fn=<{self._node.label}>")
+        elif self._requires_grad:
+            details.append("requires_grad=True")
+        return f"tensor({', '.join(details)})"
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Tensor":
+        if not self.is_leaf:
+            raise RuntimeError("only leaves can be deep-copied; use x.detach().clone()")
+        copy = type(self).__new__(type(self))
+        copy._set(self._backend.array(self._array, None), self._backend)
+        copy._requires_grad, copy.name = self._requires_grad, self.name
+        copy.grad = None if self.grad is None else self.grad.clone()
+        memo[id(self)] = copy
+        return copy
+
+    # ----- sharing and changing memory -------------------------------------------------------
+
+    def detach(self) -> "Tensor":
+        """The same memory outside the graph: no gradient flows through the result."""
+        return _alias(self._array, self._backend, self._version)
+
+    @property
+    def data(self) -> "Tensor":
+        """The same memory outside the graph, to read or to change: `w.data -= lr * w.grad`.
+
+        A change is counted: if a graph relies on the old value, its backward pass says so.
+        """
+        return self.detach()
+
+    @data.setter
+    def data(self, value: "Tensor") -> None:
+        value = _operand(value, self)
+        if value is self or value._version is self._version:
+            return  # the end of an in-place operator on x.data
+        if value.shape != self.shape or value.dtype != self.dtype:
+            raise ValueError(
+                f"data of {value.dtype} {value.shape} given to a tensor of "
+                f"{self.dtype} {self.shape}; the shape and dtype must stay."
+            )
+        # The old array stays as it was, so a graph that saved it still has the right values.
+        self._array, self._version = value._array, value._version
+
+    def _changed(self) -> None:
+        """Count an in-place change of the array (shared with all views of it)."""
+        self._version[0] += 1
+
+    def _assign(self, index: Any, value: Any, how: str) -> "Tensor":
+        if is_grad_enabled() and (
+            self._requires_grad or (isinstance(value, Tensor) and value._requires_grad)
+        ):
+            raise RuntimeError(
+                f"{how} in place would not be recorded, and the gradient would be wrong. Compute "
+                "a new tensor (where, cat, scatter), or make the change outside the graph: on "
+                "x.data, or inside `with no_grad():`."
+            )
+        value = _operand(value, self)._array if not isinstance(value, int | float) else value
+        self._backend.assign(self._array, index, value)
+        self._changed()
+        return self
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self._assign(_raw_index(index), value, "assigning to elements")
+
+    def copy_(self, source: Any) -> "Tensor":
+        """Overwrite the values with those of `source` (broadcast)."""
+        return self._assign(..., source, "copy_")
+
+    def zero_(self) -> "Tensor":
+        """Overwrite the values with zeros."""
+        return self._assign(..., 0, "zero_")
+
+    def _in_place(self, result: "Tensor") -> "Tensor":
+        """`x += y`: in place on plain data, a new tensor where a graph is recorded."""
+        if result._requires_grad:
+            if self._requires_grad and self.is_leaf:
+                raise RuntimeError(
+                    "an in-place operator on a leaf that requires a gradient would replace the "
+                    "parameter by the result of a recorded op. Update it with x.data -= ..., or "
+                    "inside `with no_grad():`."
+                )
+            return result
+        if result.shape != self.shape:
+            raise ValueError(
+                f"the result of shape {result.shape} does not fit in place into {self.shape}."
+            )
+        return self._assign(..., result, "an operator")
+
+    def __iadd__(self, other: Any) -> "Tensor":
+        return self._in_place(self + other)
+
+    def __isub__(self, other: Any) -> "Tensor":
+        return self._in_place(self - other)
+
+    def __imul__(self, other: Any) -> "Tensor":
+        return self._in_place(self * other)
+
+    def __itruediv__(self, other: Any) -> "Tensor":
+        return self._in_place(self / other)
+
+    # ----- conversions -----------------------------------------------------------------------
+
+    def to(self, *target: Any, device: str | None = None, dtype: Any = None) -> "Tensor":
+        """The tensor on another device or with another dtype; itself if nothing changes.
+
+        >>> import tinygrad_cv as tg
+        >>> tg.tensor([1.5]).to("cpu", tg.float64).dtype
+        dtype('float64')
+        """
+        for value in target:
+            if isinstance(value, Tensor):
+                device, dtype = value.device, value.dtype
+            elif isinstance(value, str) and backends.is_device(value):
+                device = value
+            else:
+                dtype = value
+        if device is not None:
+            backends.get(device)  # the CPU is the one device of this version
+        if dtype is not None and host.dtype(dtype) != self.dtype:
+            return F.cast(self, dtype=host.dtype(dtype))
+        return self
+
+    def cpu(self) -> "Tensor":
+        """The tensor in host memory."""
+        return self.to(device="cpu")
+
+    def float(self) -> "Tensor":
+        """The tensor as float32."""
+        return self.to(dtype="float32")
+
+    def double(self) -> "Tensor":
+        """The tensor as float64."""
+        return self.to(dtype="float64")
+
+    def half(self) -> "Tensor":
+        """The tensor as float16."""
+        return self.to(dtype="float16")
+
+    def long(self) -> "Tensor":
+        """The tensor as int64."""
+        return self.to(dtype="int64")
+
+    def clone(self) -> "Tensor":
+        """A copy of the values that stays in the graph."""
+        return F.clone(self)
+
+    def contiguous(self) -> "Tensor":
+        """The tensor; how an array lies in memory is the backend's affair."""
+        return self
+
+    # ----- gradients -------------------------------------------------------------------------
+
+    def retain_grad(self) -> None:
+        """Keep the gradient of this intermediate result in `.grad` as well."""
+        self.node.tensor = weakref.ref(self)
+
+    def backward(
+        self,
+        gradient: Any = None,
+        retain_graph: bool = False,
+        create_graph: bool = False,
+    ) -> None:
+        """Add the gradient of this tensor with respect to every leaf to the leaf's `.grad`.
+
+        `gradient` is dL/d(self); it may be left out for a scalar (it is 1). The graph's saved
+        values are freed on the way unless `retain_graph`. With `create_graph` the pass is itself
+        recorded, so the gradients can be differentiated again.
+
+        >>> import tinygrad_cv as tg
+        >>> x = tg.tensor(3.0, requires_grad=True)
+        >>> (x ** 2).backward()
+        >>> x.grad.item()
+        6.0
+        """
+        gradient = _seed(self, gradient)
+        keep = retain_graph or create_graph
+        if create_graph:
+            for node, g in backpropagate({self.node: gradient}, F, keep=True):
+                target = node.tensor() if node.tensor is not None else None
+                if target is not None:
+                    target.grad = g if target.grad is None else target.grad + g
+            return
+        # Two leaves must never share the memory of their gradients. An array that came from
+        # elsewhere (the seed, a view, one given away before) is copied.
+        given = {id(gradient._array)}
+        seeds = {self.node: gradient._array}
+        for node, g in backpropagate(seeds, self._backend.raw, keep=keep):
+            target = node.tensor() if node.tensor is not None else None
+            if target is None:
+                continue
+            if target.grad is not None:
+                target.grad = wrap(target.grad._array + g, node.backend)
+            elif id(g) in given or not node.backend.owns(g) or node.op is not None:
+                target.grad = wrap(node.backend.array(g, None), node.backend)
+            else:
+                given.add(id(g))
+                target.grad = wrap(g, node.backend)
+
+    # ----- operators -------------------------------------------------------------------------
+
+    def __add__(self, other: Any) -> "Tensor":
+        return F.add(self, other)
+
+    def __radd__(self, other: Any) -> "Tensor":
+        return F.add(other, self)
+
+    def __sub__(self, other: Any) -> "Tensor":
+        return F.sub(self, other)
+
+    def __rsub__(self, other: Any) -> "Tensor":
+        return F.sub(other, self)
+
+    def __mul__(self, other: Any) -> "Tensor":
+        return F.mul(self, other)
+
+    def __rmul__(self, other: Any) -> "Tensor":
+        return F.mul(other, self)
+
+    def __truediv__(self, other: Any) -> "Tensor":
+        return F.div(self, other)
+
+    def __rtruediv__(self, other: Any) -> "Tensor":
+        return F.div(other, self)
+
+    def __pow__(self, other: Any) -> "Tensor":
+        if isinstance(other, int | float):
+            return F.pow(self, n=other)
+        return F.pow_tensor(self, other)
+
+    def __rpow__(self, other: Any) -> "Tensor":
+        return F.pow_tensor(_operand(other, self), self)
+
+    def __matmul__(self, other: Any) -> "Tensor":
+        return self.matmul(_operand(other, self))
+
+    def __rmatmul__(self, other: Any) -> "Tensor":
+        return _operand(other, self).matmul(self)
+
+    def __neg__(self) -> "Tensor":
+        return F.neg(self)
+
+    def __abs__(self) -> "Tensor":
+        return F.abs(self)
+
+    def __lt__(self, other: Any) -> "Tensor":
+        return F.lt(self, other)
+
+    def __le__(self, other: Any) -> "Tensor":
+        return F.le(self, other)
+
+    def __gt__(self, other: Any) -> "Tensor":
+        return F.gt(self, other)
+
+    def __ge__(self, other: Any) -> "Tensor":
+        return F.ge(self, other)
+
+    def __eq__(self, other: Any) -> "Tensor":  # type: ignore[override]
+        return F.eq(self, other)
+
+    def __ne__(self, other: Any) -> "Tensor":  # type: ignore[override]
+        return F.ne(self, other)
+
+    def __and__(self, other: Any) -> "Tensor":
+        return F.logical_and(self, other)
+
+    def __or__(self, other: Any) -> "Tensor":
+        return F.logical_or(self, other)
+
+    def __invert__(self) -> "Tensor":
+        return F.logical_not(self)
+
+    def __getitem__(self, index: Any) -> "Tensor":
+        return F.getitem(self, index=_raw_index(index))
+
+    # The functions of `ops` whose first parameter is a tensor are its methods as well; the package
+    # attaches them when it is imported.
+    if TYPE_CHECKING:
+        abs: Callable[..., "Tensor"]
+        all: Callable[..., "Tensor"]
+        amax: Callable[..., "Tensor"]
+        amin: Callable[..., "Tensor"]
+        any: Callable[..., "Tensor"]
+        argmax: Callable[..., "Tensor"]
+        argmin: Callable[..., "Tensor"]
+        broadcast_to: Callable[..., "Tensor"]
+        clamp: Callable[..., "Tensor"]
+        cos: Callable[..., "Tensor"]
+        exp: Callable[..., "Tensor"]
+        expand: Callable[..., "Tensor"]
+        flatten: Callable[..., "Tensor"]
+        log: Callable[..., "Tensor"]
+        log_softmax: Callable[..., "Tensor"]
+        logsumexp: Callable[..., "Tensor"]
+        matmul: Callable[..., "Tensor"]
+        max: Callable[..., Any]
+        maximum: Callable[..., "Tensor"]
+        mean: Callable[..., "Tensor"]
+        min: Callable[..., Any]
+        minimum: Callable[..., "Tensor"]
+        neg: Callable[..., "Tensor"]
+        permute: Callable[..., "Tensor"]
+        pow: Callable[..., "Tensor"]
+        reciprocal: Callable[..., "Tensor"]
+        relu: Callable[..., "Tensor"]
+        reshape: Callable[..., "Tensor"]
+        sigmoid: Callable[..., "Tensor"]
+        sign: Callable[..., "Tensor"]
+        sin: Callable[..., "Tensor"]
+        softmax: Callable[..., "Tensor"]
+        sqrt: Callable[..., "Tensor"]
+        square: Callable[..., "Tensor"]
+        squeeze: Callable[..., "Tensor"]
+        sum: Callable[..., "Tensor"]
+        tanh: Callable[..., "Tensor"]
+        transpose: Callable[..., "Tensor"]
+        unsqueeze: Callable[..., "Tensor"]
+        var: Callable[..., "Tensor"]
+
+    @property
+    def T(self) -> "Tensor":
+        """The transpose of a matrix (all axes reversed)."""
+        return F.permute(self, axes=tuple(range(self.ndim))[::-1])
+
+    @property
+    def mT(self) -> "Tensor":
+        """The last two axes exchanged."""
+        return F.mT(self)
+
+
+def _alias(array: Any, backend: Backend, version: list[int]) -> Tensor:
+    tensor = Tensor.__new__(Tensor)
+    tensor._set(array, backend)
+    tensor._version = version
+    return tensor
+
+
+def wrap(array: Any, backend: Backend) -> Tensor:
+    """A tensor around an array that nobody else will write to."""
+    return _alias(array, backend, [0])
+
+
+def _operand(value: Any, like: Tensor) -> Tensor:
+    """`value` as a tensor on the device of `like`; tensors pass as they are."""
+    if isinstance(value, Tensor):
+        return value
+    return Tensor(value, dtype=None if hasattr(value, "dtype") else like.dtype, device=like.device)
+
+
+def _raw_index(index: Any) -> Any:
+    """An index in which tensors, lists and arrays have become arrays of our own."""
+    if isinstance(index, tuple):
+        return tuple(map(_raw_index, index))
+    if isinstance(index, Tensor):
+        return index._backend.array(index._array, None)
+    if isinstance(index, list) or hasattr(index, "dtype"):
+        return host.array(index)
+    return index
+
+
+def apply(op: Op, *inputs: Any) -> Tensor:
+    """Run `op` on tensors (plain numbers and None pass as they are) and record it if needed."""
+    backend: Backend | None = None
+    requires_grad = False
+    arrays = []
+    for position, value in enumerate(inputs):
+        if isinstance(value, Tensor):
+            if backend is None:
+                backend = value._backend
+            elif value._backend is not backend:
+                raise _device_error(op, inputs)
+            requires_grad = requires_grad or value._requires_grad
+            arrays.append(value._array)
+        elif value is None or isinstance(value, int | float):
+            arrays.append(value)
+        else:
+            return apply(op, *inputs[:position], _adopt(op, value, inputs), *inputs[position + 1 :])
+    if backend is None:
+        return apply(op, Tensor(inputs[0]), *inputs[1:])
+    try:
+        array = op.forward(backend, *arrays)
+    except ValueError as error:
+        raise op.explain(error, tuple(arrays)) from error
+    if "dtype" not in op.attributes:
+        array = backend.result(array, arrays)
+    out = Tensor.__new__(Tensor)
+    out._set(array, backend)
+    if not backend.owns(array) or any(array is x for x in arrays):
+        for value in inputs:  # a view counts its in-place changes together with its base
+            if isinstance(value, Tensor) and backend.shares_memory(array, value._array):
+                out._version = value._version
+    if requires_grad and is_grad_enabled():
+        _record(op, inputs, arrays, out)
+    return out
+
+
+def _record(op: Op, inputs: tuple[Any, ...], arrays: list[Any], out: Tensor) -> None:
+    wanted = tuple([isinstance(value, Tensor) and value._requires_grad for value in inputs])
+    plan = op.plan(wanted)
+    if not plan.rules:  # no gradient flows through this op
+        return
+    node = Node(
+        op,
+        tuple([value.node if isinstance(value, Tensor) else value for value in inputs]),
+        out._array.shape,
+        out._array.dtype,
+        out._backend,
+        True,
+        plan,
+    )
+    saved: list[Any] = []
+    guards = []
+    for name, where in zip(plan.names, plan.saves, strict=True):
+        if where == "y":
+            saved.append(out._array)
+            guards.append((name, out._version, out._version[0]))
+        elif isinstance(where, str):
+            saved.append(getattr(op, where))
+        else:
+            group = inputs[where] if isinstance(where, slice) else (inputs[where],)
+            for value in group:
+                if isinstance(value, Tensor):
+                    guards.append((name, value._version, value._version[0]))
+            saved.append(tuple(arrays[where]) if isinstance(where, slice) else arrays[where])
+    for name in op.kept:  # what a rule wants is saved; the rest goes
+        op.__dict__.pop(name, None)
+    node.saved = tuple(saved)
+    node.guards = tuple(guards)
+    out._node = node
+    out._requires_grad = True
+
+
+def _adopt(op: Op, value: Any, inputs: tuple[Any, ...]) -> Tensor:
+    """A plain operand (list, array, NumPy scalar) as a tensor beside the other inputs."""
+    like = next((other for other in inputs if isinstance(other, Tensor)), None)
+    if not (isinstance(value, list | tuple) or hasattr(value, "dtype")):
+        raise TypeError(
+            f"{op.name} works on tensors, arrays, lists and numbers; got {type(value).__name__}."
+        )
+    return Tensor(value, device=None if like is None else like.device)
+
+
+def _device_error(op: Op, inputs: tuple[Any, ...]) -> ValueError:
+    places = ", ".join(
+        f"{name} {value.shape} on {value.device}"
+        for name, value in zip(op.inputs, inputs, strict=False)
+        if isinstance(value, Tensor)
+    )
+    return ValueError(
+        f"{op.name} got tensors on different devices: {places}. Move them to one device with "
+        "x.to(device)."
+    )
+
+
+def function(op: type[Op]) -> Callable[..., Tensor]:
+    """An op as a function of tensors: inputs by position, attributes by keyword.
+
+    >>> import tinygrad_cv as tg
+    >>> class Shift(tg.Op):
+    ...     by: float = 1.0
+    ...     def forward(self, xp, x):
+    ...         return x + self.by
+    ...     def grad_x(self, F, g):
+    ...         return g
+    >>> shift = tg.function(Shift)
+    >>> shift(tg.tensor([1.0]), by=2.0)
+    tensor([3.])
+    """
+    most = len(op.inputs)
+    least = most - op.optional - op.variadic
+
+    def call(*inputs: Any, **attributes: Any) -> Tensor:
+        if len(inputs) < most:
+            inputs += (None,) * (most - op.variadic - len(inputs))
+        if len(inputs) < least or (len(inputs) > most and not op.variadic):
+            raise TypeError(
+                f"{op.name} takes the inputs ({', '.join(op.inputs)}); got {len(inputs)}."
+            )
+        return apply(op(**attributes), *inputs)
+
+    call.__name__ = call.__qualname__ = op.name
+    call.__doc__ = op.__doc__
+    call.__module__ = op.__module__
+    return call
+
+
+class Recorded(Reading):
+    """Rules on Tensors: the backward pass becomes an ordinary graph."""
+
+    bind = staticmethod(function)
+
+    def values(self, node: Node) -> tuple[Any, ...]:
+        assert node.saved is not None and node.plan is not None
+        values = []
+        for value, where in zip(node.saved, node.plan.saves, strict=True):
+            if where == "y":
+                values.append(_at(value, node))
+            elif isinstance(where, slice):
+                values.append(tuple(map(_at, value, node.inputs[where])))
+            elif isinstance(where, int):
+                values.append(_at(value, node.inputs[where]))
+            else:
+                values.append(wrap(value, node.backend))
+        return tuple(values)
+
+
+def _at(value: Any, node: Any) -> Any:
+    """The tensor that stands at `node`, rebuilt around its saved value."""
+    if not isinstance(node, Node):
+        return value
+    tensor = wrap(value, node.backend)
+    tensor._node = node
+    tensor._requires_grad = node.requires_grad
+    return tensor
+
+
+F: Any = Recorded()
+"""Every registered op as a function of tensors, by its name in the registry."""
+
+
+def _seed(output: Tensor, gradient: Any) -> Tensor:
+    """dL/d(output), checked."""
+    if not output._requires_grad:
+        raise RuntimeError(
+            f"backward from a tensor of shape {output.shape} that does not require a gradient: "
+            "nothing it was computed from has requires_grad=True, or it was made under no_grad() "
+            "or detached."
+        )
+    if gradient is None:
+        if output.numel() != 1:
+            raise RuntimeError(
+                f"backward from a tensor of shape {output.shape}: only a scalar has an obvious "
+                "starting gradient. Reduce it first (loss.sum() or loss.mean()), or pass "
+                f"gradient=, a tensor of shape {output.shape}."
+            )
+        return wrap(output._backend.ones(output.shape, output.dtype), output._backend)
+    gradient = _operand(gradient, output)
+    if gradient.shape != output.shape:
+        raise ValueError(
+            f"the gradient of shape {gradient.shape} does not match the output of shape "
+            f"{output.shape}; they must be equal."
+        )
+    if gradient._backend is not output._backend:
+        raise ValueError(
+            f"the gradient is on {gradient.device} and the output on {output.device}; "
+            "move it with gradient.to(output.device)."
+        )
+    return gradient.to(dtype=output.dtype)
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Any = None,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+    retain_graph: bool | None = None,
+) -> tuple[Tensor | None, ...]:
+    """The gradients of `outputs` with respect to `inputs`, without touching any `.grad`.
+
+    Returns one gradient per input: sum over outputs of grad_output · d(output)/d(input). With
+    `create_graph` they can be differentiated again. An input that the outputs do not depend on is
+    an error, or None with `allow_unused`. The graph is kept if `retain_graph`, which is by
+    default the value of `create_graph`.
+
+    >>> import tinygrad_cv as tg
+    >>> x = tg.tensor(2.0, requires_grad=True)
+    >>> (first,) = tg.grad(x ** 3, x, create_graph=True)
+    >>> (second,) = tg.grad(first, x)
+    >>> first.item(), second.item()
+    (12.0, 12.0)
+    """
+    outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    if grad_outputs is None or isinstance(grad_outputs, Tensor):
+        grad_outputs = [grad_outputs] * len(outputs)
+    for value in inputs:
+        if not value.requires_grad:
+            raise RuntimeError(
+                f"a gradient was asked with respect to a tensor of shape {value.shape} that does "
+                "not require one; create it with requires_grad=True."
+            )
+    reading: Reading = F if create_graph else outputs[0]._backend.raw
+    seeds: dict[Node, Any] = {}
+    for output, gradient in zip(outputs, grad_outputs, strict=True):
+        seed: Any = _seed(output, gradient)
+        seed = seed if create_graph else seed._array
+        seeds[output.node] = seeds[output.node] + seed if output.node in seeds else seed
+    found: dict[Node, Any] = {}
+    wanted = {value.node for value in inputs}
+    keep = create_graph if retain_graph is None else retain_graph
+    for node, g in backpropagate(seeds, reading, towards=wanted, keep=keep):
+        if node in wanted:
+            found[node] = g if create_graph else wrap(node.backend.array(g, None), node.backend)
+    missing = [i for i, value in enumerate(inputs) if value.node not in found]
+    if missing and not allow_unused:
+        raise RuntimeError(
+            f"the outputs do not depend on input {missing[0]} (shape "
+            f"{inputs[missing[0]].shape}). Pass allow_unused=True to get None for it."
+        )
+    return tuple(found.get(value.node) for value in inputs)
+
+
+def graph(*tensors: Tensor | Iterable[Tensor]) -> Graph:
+    """The expression graph of one or more tensors; `print` lists it, one line a node.
+
+    >>> import tinygrad_cv as tg
+    >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
+    >>> print(tg.graph((x * x).sum()))
+    %0  parameter            float32 (2,)
+    %1  mul        (%0, %0)  float32 (2,)
+    %2  sum        (%1)      float32 ()
+    """
+    flat = [t for group in tensors for t in ([group] if isinstance(group, Tensor) else group)]
+    return Graph([tensor.node for tensor in flat])
