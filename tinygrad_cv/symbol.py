@@ -80,7 +80,8 @@ for _name, _operator in {
 class Symbols(Reading):
     """Rules on symbols. An op becomes a call: `F.exp(x)` is the text "exp(x)"."""
 
-    def __init__(self, op: Op) -> None:
+    def __init__(self, op: Op, attributes: bool = True) -> None:
+        self.attributes = attributes
         # An array among the op's attributes is written by its name.
         self.names = {id(value): name for name, value in vars(op).items() if hasattr(value, "dtype")}
         self.definitions: dict[str, Symbol] = {}
@@ -90,7 +91,7 @@ class Symbols(Reading):
             keywords = [
                 f"{name}={self.names.get(id(value)) or brief(value)}"
                 for name, value in attributes.items()
-                if brief(value) != brief(op.attributes.get(name))
+                if self.attributes and brief(value) != brief(op.attributes.get(name))
             ]
             if op.symbol is not None and not keywords:
                 return Symbol(op.symbol.format(*[_symbol(x).within(ATOM) for x in inputs]))
@@ -103,11 +104,12 @@ class Symbols(Reading):
         return Symbol(name)
 
 
-def formula(source: Any) -> dict[str, str]:
+def formula(source: Any, attributes: bool = True) -> dict[str, str]:
     """The formula of each gradient rule, by the name of the input it is for.
 
     `source` is an op class, an op, a node, or a tensor (the op that made it). `g` stands for the
-    gradient of the output and `y` for the output, unless an input has that name.
+    gradient of the output and `y` for the output, unless an input has that name. Without
+    `attributes` the calls are written without keywords: shorter, for a picture.
 
     >>> import tinygrad_cv as tg
     >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
@@ -117,7 +119,7 @@ def formula(source: Any) -> dict[str, str]:
     op = _op_of(source)
     formulas = {}
     for name, rule in op.rules.items():
-        reading = Symbols(op)
+        reading = Symbols(op, attributes)
         try:
             result = rule.function(op, reading, Symbol("g"), *map(Symbol, rule.asks))
         except AttributeError as error:

@@ -22,10 +22,10 @@ def random_shift(
     >>> from tinygrad_cv.data import random_shift
     >>> images = tg.ones(1, 1, 4, 4).numpy()
     >>> random_shift(images, 1, tg.manual_seed(0))[0, 0]
-    array([[1., 1., 1., 0.],
-           [1., 1., 1., 0.],
-           [1., 1., 1., 0.],
-           [1., 1., 1., 0.]], dtype=float32)
+    array([[1., 1., 1., 1.],
+           [1., 1., 1., 1.],
+           [1., 1., 1., 1.],
+           [0., 0., 0., 0.]], dtype=float32)
     """
     _check(images)
     if pixels < 0:

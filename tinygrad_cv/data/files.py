@@ -255,7 +255,8 @@ def _cifar10_part(records: host.ndarray) -> tuple[host.ndarray, host.ndarray]:
 
 def _scaled(images: host.ndarray) -> host.ndarray:
     """Bytes 0 to 255 as float32 in [0, 1]."""
-    return host.divide(images, 255, dtype=host.float32)
+    scaled: host.ndarray = host.divide(images, 255, dtype=host.float32)
+    return scaled
 
 
 def _checked_labels(labels: host.ndarray, path: Path) -> host.ndarray:
