@@ -94,7 +94,8 @@ class Symbols(Reading):
                 if self.attributes and brief(value) != brief(op.attributes.get(name))
             ]
             if op.symbol is not None and not keywords:
-                return Symbol(op.symbol.format(*[_symbol(x).within(ATOM) for x in inputs]))
+                text = op.symbol.format(*[_symbol(x).within(ATOM) for x in inputs])
+                return Symbol(text, MULTIPLY if " " in op.symbol else ATOM)
             return Symbol(f"{op.name}({', '.join([*(_symbol(x).text for x in inputs), *keywords])})")
 
         return call

@@ -18,11 +18,11 @@ NAMESPACE = (
     "floor greater greater_equal isfinite isnan less less_equal log log1p logical_and logical_not "
     "logical_or maximum minimum multiply negative not_equal power reciprocal sign sin sinh sqrt "
     "square subtract tan tanh true_divide where "
-    # reductions and linear algebra
-    "all any argmax argmin max mean min prod sum matmul "
+    # reductions
+    "all any argmax argmin max mean min prod sum "
     # shape and creation
     "arange broadcast_to concatenate empty expand_dims flip full full_like moveaxis ones ones_like "
-    "pad reshape squeeze stack swapaxes take_along_axis tensordot transpose zeros zeros_like"
+    "pad reshape squeeze stack swapaxes take_along_axis transpose zeros zeros_like"
 ).split()
 
 
@@ -168,6 +168,10 @@ class Backend:
         padding: Sequence[int],
     ) -> Array:
         """Each g added to every place of its window: the adjoint of `window_sum`."""
+        raise NotImplementedError
+
+    def matmul(self, a: Array, b: Array) -> Array:
+        """The product of matrices (..., n, k) and (..., k, m); leading axes broadcast."""
         raise NotImplementedError
 
     def batch_norm(

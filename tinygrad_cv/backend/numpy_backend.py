@@ -7,9 +7,12 @@ import numpy as np
 
 from tinygrad_cv.backend import windows
 from tinygrad_cv.backend.base import NAMESPACE, Backend
-from tinygrad_cv.backend.threads import parallel
+from tinygrad_cv.backend.threads import WORKERS, one_blas_thread, parallel, split
 
 Array = Any
+
+PARALLEL_PRODUCTS = 1 << 20
+"""Matrix products with fewer multiplications run on one core."""
 
 FLOAT32, FLOAT64 = np.dtype("float32"), np.dtype("float64")
 
@@ -63,6 +66,24 @@ class NumpyBackend(Backend):
 
     def shares_memory(self, a: Array, b: Array) -> bool:
         return a is b or np.may_share_memory(a, b)
+
+    # ----- matrix products -------------------------------------------------------------------
+
+    def matmul(self, a: Array, b: Array) -> Array:
+        rows, columns = a.shape[-2], b.shape[-1]
+        if a.ndim > 2 or b.ndim > 2 or rows * columns * a.shape[1] < PARALLEL_PRODUCTS:
+            with one_blas_thread:
+                return np.matmul(a, b)
+        if b.shape[0] != a.shape[1]:
+            raise ValueError("the inner lengths differ")
+        out = np.empty((rows, columns), np.result_type(a, b))
+        if rows >= columns:
+            parallel(lambda part: np.matmul(a[part], b, out=out[part]), split(rows, WORKERS))
+        else:
+            parallel(
+                lambda part: np.matmul(a, b[:, part], out=out[:, part]), split(columns, WORKERS)
+            )
+        return out
 
     # ----- normalization ---------------------------------------------------------------------
 
@@ -122,13 +143,11 @@ class NumpyBackend(Backend):
         return y
 
     def relu_backward(self, g: Array, y: Array) -> Array:
-        if g.strides != y.strides:
-            return np.where(y > 0, g, g.dtype.type(0))
         out = np.empty_like(g)
+        bits = windows.bits
 
         def work(out: Array, g: Array, y: Array) -> None:
-            out[...] = 0
-            np.copyto(out, g, where=y > 0)
+            np.multiply(bits(g), y > 0, out=bits(out))
 
         _in_flat_parts(work, out, g, y)
         return out

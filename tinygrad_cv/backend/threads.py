@@ -1,14 +1,16 @@
 """Worker threads for kernels that walk a batch in blocks.
 
 NumPy releases the interpreter lock inside copies, ufuncs and matrix products, so plain threads
-are enough. While a block runs, BLAS is held to one thread: the blocks already use every core.
+are enough. BLAS itself is held to one thread while a kernel runs: the blocks already use every
+core, and a BLAS worker goes on spinning for some 30 ms after its part is done, on a core that
+the next kernel needs.
 """
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 from threadpoolctl import ThreadpoolController
@@ -16,46 +18,56 @@ from threadpoolctl import ThreadpoolController
 WORKERS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class _Pool:
-    """The executor and the BLAS limit, both made when first needed and again after a fork."""
+class _OneThread:
+    """`with one_blas_thread:` holds BLAS to one thread.
+
+    The number is process-wide: the first to enter sets it and the last to leave restores what was
+    there, so that kernels running at the same time do not undo each other.
+    """
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.executor: ThreadPoolExecutor | None = None
-        self.blas: ThreadpoolController | None = None
         self.users = 0
-        self.limit: Any = None
+        self.libraries: list[Any] | None = None
+        self.before: list[int] = []
 
-    def start(self) -> ThreadPoolExecutor:
-        with self.lock:
-            if self.executor is None:
-                self.executor = ThreadPoolExecutor(WORKERS, "tinygrad_cv")
-            return self.executor
-
-    @contextmanager
-    def single_threaded_blas(self) -> Iterator[None]:
-        # The limit is process-wide: the first kernel to enter sets it, the last one to leave
-        # restores what was there, so that kernels in several threads do not undo each other.
+    def __enter__(self) -> None:
         with self.lock:
             if self.users == 0:
-                self.blas = self.blas or ThreadpoolController()
-                self.limit = self.blas.limit(limits=1, user_api="blas")
+                if self.libraries is None:
+                    found = ThreadpoolController().select(user_api="blas")
+                    self.libraries = found.lib_controllers
+                self.before = [library.get_num_threads() for library in self.libraries]
+                for library in self.libraries:
+                    library.set_num_threads(1)
             self.users += 1
-        try:
-            yield
-        finally:
-            with self.lock:
-                self.users -= 1
-                if self.users == 0:
-                    self.limit.restore_original_limits()
+
+    def __exit__(self, *error: object) -> None:
+        with self.lock:
+            self.users -= 1
+            if self.users == 0:
+                for library, threads in zip(self.libraries or (), self.before, strict=True):
+                    library.set_num_threads(threads)
 
 
-_pool = _Pool()
+one_blas_thread = _OneThread()
+_executor: ThreadPoolExecutor | None = None
+_starting = threading.Lock()
+
+
+def _workers() -> ThreadPoolExecutor:
+    global _executor
+    with _starting:
+        if _executor is None:
+            _executor = ThreadPoolExecutor(WORKERS, "tinygrad_cv")
+        return _executor
 
 
 def _after_fork() -> None:
-    global _pool
-    _pool = _Pool()
+    """Threads and held locks do not survive a fork: start afresh in the child."""
+    global _executor, _starting
+    _executor, _starting = None, threading.Lock()
+    one_blas_thread.__init__()  # type: ignore[misc]
 
 
 if hasattr(os, "register_at_fork"):
@@ -66,13 +78,12 @@ def split(length: int, parts: int) -> list[slice]:
     """`length` items as at most `parts` contiguous slices of nearly equal size."""
     parts = max(1, min(parts, length))
     bounds = [length * i // parts for i in range(parts + 1)]
-    return [slice(a, b) for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [slice(a, b) for a, b in pairwise(bounds)]
 
 
 def parallel(work: Callable[[slice], Any], parts: Sequence[slice]) -> list[Any]:
     """`[work(part) for part in parts]`, over the worker threads, results in the order of parts."""
-    if len(parts) == 1 or WORKERS == 1:
-        return [work(part) for part in parts]
-    executor = _pool.start()
-    with _pool.single_threaded_blas():
-        return list(executor.map(work, parts))
+    with one_blas_thread:
+        if len(parts) == 1 or WORKERS == 1:
+            return [work(part) for part in parts]
+        return list(_workers().map(work, parts))

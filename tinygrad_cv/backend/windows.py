@@ -317,6 +317,12 @@ def _empty_like_images(x: Array, size: Ints, dtype: Any = None) -> Array:
     return np.empty((n, c, *size), dtype or x.dtype)
 
 
+def bits(x: Array) -> Array:
+    """The same memory as integers. Multiplied by a truth value a number stays or becomes +0.0,
+    infinities and NaN as well; NumPy vectorizes that, and where() it does not."""
+    return x.view(f"i{x.itemsize}")
+
+
 def _in_parts(work: Callable[[slice], None], x: Array) -> None:
     item_bytes = x.nbytes // max(1, len(x))
     parallel(work, batch_parts(len(x), item_bytes))
@@ -363,13 +369,22 @@ def window_scatter(
     out = g.shape[2:]
     grown = [n + 2 * p for n, p in zip(size, padding, strict=True)]
     padded = _empty_like_images(g, grown)
+    reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
+    disjoint = all(s >= r for s, r in zip(stride, reach, strict=True))
+    tiled = disjoint and all(
+        k == s and k * n == m for k, s, n, m in zip(kernel, stride, out, grown, strict=True)
+    )
 
     def work(part: slice) -> None:
-        target, source, places = padded[part], g[part], index[part]
-        target[...] = 0
+        target, source, places = padded[part], bits(g[part]), index[part]
+        if not tiled:
+            target[...] = 0
         for number, place in _window_places(kernel, stride, dilation, out):
-            view = target[place]
-            np.add(view, source, out=view, where=places == number)
+            here = places == number
+            if disjoint:
+                np.multiply(source, here, out=bits(target)[place])
+            else:
+                target[place] += (source * here).view(g.dtype)
 
     _in_parts(work, padded)
     return padded[_inside(size, padding)]
@@ -383,9 +398,11 @@ def window_gather(
     y = _empty_like_images(x, out)
 
     def work(part: slice) -> None:
-        images, target, places = _pad_spatial(x[part], padding, 0), y[part], index[part]
+        images, places = bits(_pad_spatial(x[part], padding, 0)), index[part]
+        target = bits(y[part])
+        target[...] = 0
         for number, place in _window_places(kernel, stride, dilation, out):
-            np.copyto(target, images[place], where=places == number)
+            target |= images[place] * (places == number)  # one of them is not 0
 
     _in_parts(work, x)
     return y

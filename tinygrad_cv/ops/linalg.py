@@ -10,14 +10,16 @@ from tinygrad_cv.tensor import Tensor
 class Matmul(Op):
     """x @ y for x (..., n, k) and y (..., k, m) -> (..., n, m); leading axes broadcast."""
 
+    symbol = "{} @ {}"
+
     def forward(self, xp, x, y):
         return xp.matmul(x, y)
 
     def grad_x(self, F, g, y):
-        return g @ F.mT(y)
+        return F.matmul(g, F.mT(y))
 
     def grad_y(self, F, g, x):
-        return F.mT(x) @ g
+        return F.matmul(F.mT(x), g)
 
     def explain(self, error: ValueError, arrays: tuple[Any, ...]) -> ValueError:
         x, y = arrays[0].shape, arrays[1].shape
@@ -40,10 +42,10 @@ class Linear(Op):
         return y
 
     def grad_x(self, F, g, w):
-        return g @ w
+        return F.matmul(g, w)
 
     def grad_w(self, F, g, x):
-        return F.mT(g) @ x
+        return F.matmul(F.mT(g), x)
 
     def grad_b(self, F, g):
         return F.sum(g, axis=(0,))
