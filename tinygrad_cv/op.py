@@ -19,7 +19,7 @@ or a by-product that the forward keeps (listed in `kept`). Nothing else stays in
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 
@@ -47,13 +47,15 @@ class Plan:
 
     `saves` says where each of the saved `names` comes from: the position of an input, a slice of
     positions (a variadic input), "y", or the name of a by-product. The slots of a rule index the
-    saved values; `fused` stands for all of `rules` in the raw reading.
+    saved values. `fused` replaces the rules in the raw reading; its results belong to the
+    `differentiable` positions.
     """
 
     names: tuple[str, ...]
     saves: tuple[int | slice | str, ...]
     rules: tuple[tuple[int | slice, Callable[..., Any], tuple[int, ...]], ...]
     fused: tuple[Callable[..., Any], tuple[int, ...]] | None
+    differentiable: tuple[int, ...]
 
 
 @dataclass_transform(kw_only_default=True)
@@ -94,6 +96,7 @@ class Op:
     optional: ClassVar[int] = 0
     variadic: ClassVar[bool] = False
     attributes: ClassVar[dict[str, Any]] = {}
+    required: ClassVar[frozenset[str]] = frozenset()
     rules: ClassVar[dict[str, Rule]] = {}
     fusion: ClassVar[Rule | None] = None
     nondifferentiable: ClassVar[tuple[str, ...]] = ()
@@ -109,6 +112,7 @@ class Op:
             for name, annotation in inspect.get_annotations(cls).items()
             if "ClassVar" not in str(annotation)
         }
+        cls.required = frozenset(k for k, v in cls.attributes.items() if v is _REQUIRED)
         if "name" not in vars(cls):
             cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
         if not hasattr(cls, "forward"):  # the base class of a family
@@ -125,18 +129,15 @@ class Op:
             _register(cls)
 
     def __init__(self, **attributes: Any) -> None:
-        unknown = attributes.keys() - self.attributes.keys()
-        missing = [
-            name
-            for name, default in self.attributes.items()
-            if default is _REQUIRED and name not in attributes
-        ]
-        if unknown or missing:
-            raise TypeError(
-                f"{self.name} takes the attributes ({', '.join(self.attributes)}); "
-                f"unknown: {', '.join(sorted(unknown)) or 'none'}, "
-                f"missing: {', '.join(missing) or 'none'}."
-            )
+        if attributes.keys() != self.attributes.keys():
+            unknown = attributes.keys() - self.attributes.keys()
+            missing = self.required - attributes.keys()
+            if unknown or missing:
+                raise TypeError(
+                    f"{self.name} takes the attributes ({', '.join(self.attributes)}); "
+                    f"unknown: {', '.join(sorted(unknown)) or 'none'}, "
+                    f"missing: {', '.join(sorted(missing)) or 'none'}."
+                )
         self.__dict__.update(attributes)
 
     @classmethod
@@ -166,6 +167,7 @@ class Op:
             saves=tuple(where.get(name, name) for name in names),
             rules=tuple((where[name], rule.function, slots(rule)) for name, rule in active.items()),
             fused=(fusion.function, slots(fusion)) if fusion else None,
+            differentiable=tuple(map(cls.inputs.index, cls.rules)),
         )
 
     def describe(self) -> str:
@@ -278,36 +280,51 @@ class Reading:
         """What the rules of this node asked to save, as values of this reading."""
         raise NotImplementedError
 
-    def shares(self, node: "Node", g: Any) -> Iterable[tuple[int | slice, Any]]:
-        """The result of each rule with the position of its input."""
-        assert node.plan is not None
+    def shares(
+        self, node: "Node", g: Any, useful: "set[Node] | None"
+    ) -> list[tuple["Node", Any]]:
+        """What each rule gives, with the node of the input it is for."""
+        plan, inputs = node.plan, node.inputs
+        assert plan is not None
         values = self.values(node)
-        for where, rule, slots in node.plan.rules:
-            yield where, rule(node.op, self, g, *[values[slot] for slot in slots])
+        shares = []
+        for where, rule, slots in plan.rules:
+            if isinstance(where, int):
+                receiver = inputs[where]
+                if useful is None or receiver in useful:
+                    shares.append((receiver, rule(node.op, self, g, *[values[s] for s in slots])))
+            elif useful is None or not useful.isdisjoint(inputs[where]):
+                parts = rule(node.op, self, g, *[values[s] for s in slots])
+                shares += [
+                    (receiver, part)
+                    for receiver, part in zip(inputs[where], parts, strict=True)
+                    if _wants(receiver, useful)
+                ]
+        return shares
 
     def gradients(
         self, node: "Node", g: Any, useful: "set[Node] | None"
-    ) -> Iterator[tuple["Node", Any]]:
-        """The gradient that this node sends to each input that needs one."""
-        node.check()
-        for where, share in self.shares(node, g):
-            if isinstance(where, slice):
-                pairs = zip(node.inputs[where], share, strict=True)
-            else:
-                pairs = zip((node.inputs[where],), (share,), strict=True)
-            for parent, gradient in pairs:
-                if getattr(parent, "requires_grad", False) and (not useful or parent in useful):
-                    yield parent, self.fit(gradient, parent, node)
+    ) -> list[tuple["Node", Any]]:
+        """The gradients that a node sends to its inputs, each in the shape and dtype of the input.
 
-    def fit(self, gradient: Any, parent: "Node", node: "Node") -> Any:
-        """The gradient in the shape and dtype of its value: summed over broadcast axes."""
-        if gradient is None:
-            raise TypeError(f"a rule of {node.label} returned None; is its `return` missing?")
-        if gradient.shape != parent.shape:
-            gradient = self.sum_to(gradient, shape=parent.shape)
-        if gradient.dtype != parent.dtype:
-            gradient = self.cast(gradient, dtype=parent.dtype)
-        return gradient
+        Where an input was broadcast, its gradient is summed over the repeated axes.
+        """
+        node.check()
+        sent = []
+        for receiver, gradient in self.shares(node, g, useful):
+            if gradient is None:
+                raise TypeError(f"a rule of {node.label} returned None; is its `return` missing?")
+            if gradient.shape != receiver.shape:
+                gradient = self.sum_to(gradient, shape=receiver.shape)
+            if gradient.dtype is not receiver.dtype and gradient.dtype != receiver.dtype:
+                gradient = self.cast(gradient, dtype=receiver.dtype)
+            sent.append((receiver, gradient))
+        return sent
+
+
+def _wants(receiver: Any, useful: "set[Node] | None") -> bool:
+    """Whether an input (a node or a plain value) is to get its gradient."""
+    return getattr(receiver, "requires_grad", False) and (useful is None or receiver in useful)
 
 
 class Raw(Reading):
@@ -326,13 +343,17 @@ class Raw(Reading):
         assert node.saved is not None
         return node.saved
 
-    def shares(self, node: "Node", g: Any) -> Iterable[tuple[int | slice, Any]]:
-        assert node.plan is not None
+    def shares(
+        self, node: "Node", g: Any, useful: "set[Node] | None"
+    ) -> list[tuple["Node", Any]]:
+        assert node.plan is not None and node.saved is not None
         if node.plan.fused is None:
-            return super().shares(node, g)
+            return super().shares(node, g, useful)
         function, slots = node.plan.fused
-        values = self.values(node)
-        gradients = function(node.op, self.backend, g, *[values[slot] for slot in slots])
-        assert node.op is not None
-        positions = (node.op.inputs.index(name) for name in node.op.rules)
-        return zip(positions, gradients, strict=True)
+        gradients = function(node.op, self.backend, g, *[node.saved[s] for s in slots])
+        receivers = [node.inputs[where] for where in node.plan.differentiable]
+        return [
+            (receiver, gradient)
+            for receiver, gradient in zip(receivers, gradients, strict=True)
+            if _wants(receiver, useful)
+        ]

@@ -34,10 +34,6 @@ class Symbol:
     def __invert__(self) -> "Symbol":
         return Symbol(f"~{self.within(POWER)}", NEGATE)
 
-    def __getitem__(self, index: Any) -> "Symbol":
-        parts = index if isinstance(index, tuple) else (index,)
-        return Symbol(f"{self.within(ATOM)}[{', '.join(map(brief, parts))}]")
-
 
 def _symbol(value: Any) -> Symbol:
     if isinstance(value, Symbol):
@@ -82,14 +78,17 @@ class Symbols(Reading):
 
     def __init__(self, op: Op, attributes: bool = True) -> None:
         self.attributes = attributes
-        # An array among the op's attributes is written by its name.
-        self.names = {id(value): name for name, value in vars(op).items() if hasattr(value, "dtype")}
+        # What is no plain literal among the op's attributes (arrays, slices) is written by name.
+        self.names = {id(v): name for name, v in vars(op).items() if not _is_literal(v)}
         self.definitions: dict[str, Symbol] = {}
 
     def bind(self, op: type[Op]) -> Callable[..., Symbol]:
+        if op.name == "getitem":
+            return self.getitem
+
         def call(*inputs: Any, **attributes: Any) -> Symbol:
             keywords = [
-                f"{name}={self.names.get(id(value)) or brief(value)}"
+                f"{name}={self.text(value)}"
                 for name, value in attributes.items()
                 if self.attributes and brief(value) != brief(op.attributes.get(name))
             ]
@@ -99,6 +98,15 @@ class Symbols(Reading):
             return Symbol(f"{op.name}({', '.join([*(_symbol(x).text for x in inputs), *keywords])})")
 
         return call
+
+    def text(self, value: Any) -> str:
+        """An attribute as text."""
+        return self.names.get(id(value)) or brief(value)
+
+    def getitem(self, x: Symbol, index: Any) -> Symbol:
+        """x[index], as Python writes it."""
+        parts = [index] if id(index) in self.names or not isinstance(index, tuple) else index
+        return Symbol(f"{x.within(ATOM)}[{', '.join(map(self.text, parts))}]")
 
     def let(self, name: str, value: Any) -> Symbol:
         self.definitions[name] = _symbol(value)
@@ -119,22 +127,38 @@ def formula(source: Any, attributes: bool = True) -> dict[str, str]:
     """
     op = _op_of(source)
     formulas = {}
-    for name, rule in op.rules.items():
-        reading = Symbols(op, attributes)
-        try:
-            result = rule.function(op, reading, Symbol("g"), *map(Symbol, rule.asks))
-        except AttributeError as error:
-            raise ValueError(
-                f"the rule of {op.name} for {name} depends on the shapes it ran on ({error}); "
-                "ask a tensor that it made for the formula."
-            ) from error
-        where = "".join(f", {key} = {value}" for key, value in reading.definitions.items())
-        where = f"  where {where[2:]}" if where else ""
+    for name in op.rules:
+        result, definitions = derive(op, name, attributes)
+        where = ", ".join(f"{key} = {value}" for key, value in definitions.items())
+        where = where and f"  where {where}"
         if isinstance(result, Symbol):
             formulas[name] = f"{result}{where}"
         else:
             formulas |= {f"{name}[{i}]": f"{part}{where}" for i, part in enumerate(result)}
     return formulas
+
+
+def derive(op: Op, name: str, attributes: bool = True) -> tuple[Any, dict[str, Symbol]]:
+    """Read the rule of `op` for its input `name` on symbols.
+
+    Returns the result (a list of symbols for a variadic input), and the subexpressions that the
+    rule named with `F.let`, each defined in terms of those before it.
+    """
+    rule, reading = op.rules[name], Symbols(op, attributes)
+    try:
+        result = rule.function(op, reading, Symbol("g"), *map(Symbol, rule.asks))
+    except AttributeError as error:
+        raise ValueError(
+            f"the rule of {op.name} for {name} depends on the shapes it ran on ({error}); ask a "
+            "tensor that it made for the formula."
+        ) from error
+    return result, reading.definitions
+
+
+def _is_literal(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(map(_is_literal, value))
+    return value is None or isinstance(value, int | float | str)
 
 
 def _op_of(source: Any) -> Op:

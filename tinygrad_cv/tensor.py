@@ -8,7 +8,7 @@ from tinygrad_cv import backend as backends
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.base import Backend
 from tinygrad_cv.graph import Graph, Node, backpropagate, is_grad_enabled
-from tinygrad_cv.op import Op, Raw, Reading
+from tinygrad_cv.op import Op, Plan, Reading
 
 
 class Tensor:
@@ -587,18 +587,21 @@ def _raw_index(index: Any) -> Any:
 def apply(op: Op, *inputs: Any) -> Tensor:
     """Run `op` on tensors (plain numbers and None pass as they are) and record it if needed."""
     backend: Backend | None = None
-    requires_grad = False
+    recorded = False
     arrays = []
+    wanted = []
     for position, value in enumerate(inputs):
         if isinstance(value, Tensor):
             if backend is None:
                 backend = value._backend
             elif value._backend is not backend:
                 raise _device_error(op, inputs)
-            requires_grad = requires_grad or value._requires_grad
             arrays.append(value._array)
+            wanted.append(value._requires_grad)
+            recorded = recorded or value._requires_grad
         elif value is None or isinstance(value, int | float):
             arrays.append(value)
+            wanted.append(False)
         else:
             return apply(op, *inputs[:position], _adopt(op, value, inputs), *inputs[position + 1 :])
     if backend is None:
@@ -609,25 +612,25 @@ def apply(op: Op, *inputs: Any) -> Tensor:
         raise op.explain(error, tuple(arrays)) from error
     if "dtype" not in op.attributes:
         array = backend.result(array, arrays)
-    out = Tensor.__new__(Tensor)
-    out._set(array, backend)
-    if not backend.owns(array) or any(array is x for x in arrays):
-        for value in inputs:  # a view counts its in-place changes together with its base
+    out = wrap(array, backend)
+    if backend.is_view(array, arrays):  # it counts its in-place changes together with its base
+        for value in inputs:
             if isinstance(value, Tensor) and backend.shares_memory(array, value._array):
                 out._version = value._version
-    if requires_grad and is_grad_enabled():
-        _record(op, inputs, arrays, out)
+    if recorded and is_grad_enabled():
+        plan = op.plan(tuple(wanted))
+        if plan.rules:
+            _record(op, plan, inputs, arrays, out)
     return out
 
 
-def _record(op: Op, inputs: tuple[Any, ...], arrays: list[Any], out: Tensor) -> None:
-    wanted = tuple([isinstance(value, Tensor) and value._requires_grad for value in inputs])
-    plan = op.plan(wanted)
-    if not plan.rules:  # no gradient flows through this op
-        return
+def _record(
+    op: Op, plan: Plan, inputs: tuple[Any, ...], arrays: list[Any], out: Tensor
+) -> None:
+    """Make the node of an op's output, with what the plan says to save."""
     node = Node(
         op,
-        tuple([value.node if isinstance(value, Tensor) else value for value in inputs]),
+        tuple([(v._node or v.node) if isinstance(v, Tensor) else v for v in inputs]),
         out._array.shape,
         out._array.dtype,
         out._backend,
@@ -643,11 +646,10 @@ def _record(op: Op, inputs: tuple[Any, ...], arrays: list[Any], out: Tensor) -> 
         elif isinstance(where, str):
             saved.append(getattr(op, where))
         else:
-            group = inputs[where] if isinstance(where, slice) else (inputs[where],)
-            for value in group:
+            saved.append(tuple(arrays[where]) if isinstance(where, slice) else arrays[where])
+            for value in inputs[where] if isinstance(where, slice) else (inputs[where],):
                 if isinstance(value, Tensor):
                     guards.append((name, value._version, value._version[0]))
-            saved.append(tuple(arrays[where]) if isinstance(where, slice) else arrays[where])
     for name in op.kept:  # what a rule wants is saved; the rest goes
         op.__dict__.pop(name, None)
     node.saved = tuple(saved)
@@ -696,12 +698,11 @@ def function(op: type[Op]) -> Callable[..., Tensor]:
     least = most - op.optional - op.variadic
 
     def call(*inputs: Any, **attributes: Any) -> Tensor:
-        if len(inputs) < most:
-            inputs += (None,) * (most - op.variadic - len(inputs))
-        if len(inputs) < least or (len(inputs) > most and not op.variadic):
-            raise TypeError(
-                f"{op.name} takes the inputs ({', '.join(op.inputs)}); got {len(inputs)}."
-            )
+        given = len(inputs)
+        if given != most:
+            if given < least or (given > most and not op.variadic):
+                raise TypeError(f"{op.name} takes the inputs ({', '.join(op.inputs)}); got {given}.")
+            inputs += (None,) * (most - op.variadic - given)
         return apply(op(**attributes), *inputs)
 
     call.__name__ = call.__qualname__ = op.name

@@ -1,1 +1,5 @@
-"""Pictures of graphs."""
+"""Pictures: of graphs, with the rules that ran, and of training runs."""
+
+from tinygrad_cv.viz.drawing import Drawing as Drawing
+from tinygrad_cv.viz.drawing import draw as draw
+from tinygrad_cv.viz.plots import curves as curves

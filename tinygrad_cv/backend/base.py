@@ -66,6 +66,10 @@ class Backend:
         """Whether the array is no view of another one."""
         raise NotImplementedError
 
+    def is_view(self, array: Array, inputs: Sequence[Any]) -> bool:
+        """Whether an op's result may lie in the memory of one of its inputs."""
+        raise NotImplementedError
+
     def shares_memory(self, a: Array, b: Array) -> bool:
         """Whether two arrays (may) overlap in memory."""
         raise NotImplementedError

@@ -11,8 +11,9 @@ from tinygrad_cv.backend.threads import WORKERS, one_blas_thread, parallel, spli
 
 Array = Any
 
-PARALLEL_PRODUCTS = 1 << 20
-"""Matrix products with fewer multiplications run on one core."""
+SMALL_PRODUCTS, PARALLEL_PRODUCTS = 1 << 14, 1 << 20
+"""Below the first number of multiplications BLAS itself stays on one thread; from the second on a
+matrix product is worth splitting."""
 
 FLOAT32, FLOAT64 = np.dtype("float32"), np.dtype("float64")
 
@@ -64,18 +65,29 @@ class NumpyBackend(Backend):
     def owns(self, array: Array) -> bool:
         return type(array) is np.ndarray and array.base is None
 
+    def is_view(self, array: Array, inputs: Sequence[Any]) -> bool:
+        if array.base is not None:
+            return True
+        for x in inputs:  # noqa: SIM110  any() with a generator costs more than the loop
+            if x is array:
+                return True
+        return False
+
     def shares_memory(self, a: Array, b: Array) -> bool:
         return a is b or np.may_share_memory(a, b)
 
     # ----- matrix products -------------------------------------------------------------------
 
     def matmul(self, a: Array, b: Array) -> Array:
-        rows, columns = a.shape[-2], b.shape[-1]
-        if a.ndim > 2 or b.ndim > 2 or rows * columns * a.shape[1] < PARALLEL_PRODUCTS:
+        rows, inner, columns = a.shape[-2], a.shape[-1], b.shape[-1]
+        products = rows * inner * columns
+        if products < SMALL_PRODUCTS:
+            if inner == 1 == b.shape[-2]:  # an outer product; BLAS is slow at it
+                return np.multiply(a, b)
+            return np.matmul(a, b)
+        if a.ndim > 2 or b.ndim > 2 or products < PARALLEL_PRODUCTS or inner != b.shape[0]:
             with one_blas_thread:
                 return np.matmul(a, b)
-        if b.shape[0] != a.shape[1]:
-            raise ValueError("the inner lengths differ")
         out = np.empty((rows, columns), np.result_type(a, b))
         if rows >= columns:
             parallel(lambda part: np.matmul(a[part], b, out=out[part]), split(rows, WORKERS))

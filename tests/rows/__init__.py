@@ -1,0 +1,21 @@
+"""One row for each registered op: inputs to try, and an independent forward to compare with."""
+
+from rows import activation, conv, elementwise, index, linalg, loss, noise, norm, pool, reduce, shape
+from rows.row import Case, Row
+
+FAMILIES = (
+    activation,
+    conv,
+    elementwise,
+    index,
+    linalg,
+    loss,
+    noise,
+    norm,
+    pool,
+    reduce,
+    shape,
+)
+ROWS: dict[str, Row] = {row.name: row for family in FAMILIES for row in family.ROWS}
+
+__all__ = ["ROWS", "Case", "Row"]
