@@ -141,7 +141,8 @@ def test_formula_evaluates_to_what_the_rule_gives(name: str, data: Any) -> None:
         result, definitions = derive(op, rule_name)
         results = [result] if isinstance(result, Symbol) else result
         receivers = [
-            leaf for (n, _), leaf in zip(zip_inputs(row, Case(tuple(leaves))), leaves, strict=True)
+            leaf
+            for (n, _), leaf in zip(zip_inputs(row, Case(tuple(leaves))), leaves, strict=True)
             if n == rule_name
         ]
         for symbol, leaf in zip(results, receivers, strict=True):
@@ -247,7 +248,9 @@ def caught(row: Row, rule_name: str, break_it: Any) -> bool:
         return break_it(F, result)
 
     mutant = type(row.op.__name__, (row.op,), {"name": row.name, "fused": None}, register=False)
-    mutant.rules = row.op.rules | {rule_name: type(row.op.rules[rule_name])(broken, row.op.rules[rule_name].asks)}
+    mutant.rules = row.op.rules | {
+        rule_name: type(row.op.rules[rule_name])(broken, row.op.rules[rule_name].asks)
+    }
     mutant.fusion, mutant.plans = None, {}
     escaped = True
 

@@ -20,9 +20,11 @@ def tensor(
     (dtype('int64'), dtype('float32'))
     """
     if dtype is None and not hasattr(data, "dtype"):
-        data = [part.tolist() if hasattr(part, "tolist") else part for part in data] if isinstance(
-            data, list | tuple
-        ) else data
+        data = (
+            [part.tolist() if hasattr(part, "tolist") else part for part in data]
+            if isinstance(data, list | tuple)
+            else data
+        )
         data = host.asarray(data)
         dtype = "float32" if data.dtype.kind == "f" else data.dtype
     return Tensor(data, dtype=dtype, device=device, requires_grad=requires_grad)

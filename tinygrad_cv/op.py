@@ -80,6 +80,7 @@ class Op:
     >>> class Cube(tg.Op):
     ...     def forward(self, xp, x):
     ...         return x * x * x
+    ...
     ...     def local_x(self, F, x):
     ...         return 3 * x * x
     >>> cube = tg.function(Cube)
@@ -105,6 +106,10 @@ class Op:
     symbol: ClassVar[str | None] = None
     """How a formula writes a call without attributes, such as "{}ᵀ"; by default name(x, ...)."""
     forward: Callable[..., Any]
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...  # what a forward keeps for the rules
 
     def __init_subclass__(cls, register: bool = True) -> None:
         cls.attributes = cls.attributes | {
@@ -280,9 +285,7 @@ class Reading:
         """What the rules of this node asked to save, as values of this reading."""
         raise NotImplementedError
 
-    def shares(
-        self, node: "Node", g: Any, useful: "set[Node] | None"
-    ) -> list[tuple["Node", Any]]:
+    def shares(self, node: "Node", g: Any, useful: "set[Node] | None") -> list[tuple["Node", Any]]:
         """What each rule gives, with the node of the input it is for."""
         plan, inputs = node.plan, node.inputs
         assert plan is not None
@@ -343,10 +346,9 @@ class Raw(Reading):
         assert node.saved is not None
         return node.saved
 
-    def shares(
-        self, node: "Node", g: Any, useful: "set[Node] | None"
-    ) -> list[tuple["Node", Any]]:
-        assert node.plan is not None and node.saved is not None
+    def shares(self, node: "Node", g: Any, useful: "set[Node] | None") -> list[tuple["Node", Any]]:
+        assert node.plan is not None
+        assert node.saved is not None
         if node.plan.fused is None:
             return super().shares(node, g, useful)
         function, slots = node.plan.fused

@@ -95,7 +95,9 @@ class Symbols(Reading):
             if op.symbol is not None and not keywords:
                 text = op.symbol.format(*[_symbol(x).within(ATOM) for x in inputs])
                 return Symbol(text, MULTIPLY if " " in op.symbol else ATOM)
-            return Symbol(f"{op.name}({', '.join([*(_symbol(x).text for x in inputs), *keywords])})")
+            return Symbol(
+                f"{op.name}({', '.join([*(_symbol(x).text for x in inputs), *keywords])})"
+            )
 
         return call
 
@@ -165,11 +167,7 @@ def _op_of(source: Any) -> Op:
     if isinstance(source, type) and issubclass(source, Op):
         op = source.__new__(source)
         op.__dict__.update(
-            {
-                name: Symbol(name)
-                for name in source.attributes
-                if not hasattr(source, name)
-            }
+            {name: Symbol(name) for name in source.attributes if not hasattr(source, name)}
         )
         return op
     node = getattr(source, "_node", source)

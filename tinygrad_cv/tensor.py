@@ -58,8 +58,10 @@ class Tensor:
     ) -> None:
         if isinstance(data, Tensor):
             backend = data._backend if device is None else backends.get(device)
-            array = backend.array(data._array, dtype) if backend is data._backend else (
-                backend.array(data.numpy(), dtype)
+            array = (
+                backend.array(data._array, dtype)
+                if backend is data._backend
+                else (backend.array(data.numpy(), dtype))
             )
         else:
             backend = backends.get(device or "cpu")
@@ -149,9 +151,7 @@ class Tensor:
     def node(self) -> Node:
         """The node of the graph that this tensor stands for; a leaf's is made when first asked."""
         if self._node is None:
-            self._node = Node(
-                None, (), self.shape, self.dtype, self._backend, self._requires_grad
-            )
+            self._node = Node(None, (), self.shape, self.dtype, self._backend, self._requires_grad)
             self._node.tensor = weakref.ref(self)
         return self._node
 
@@ -395,7 +395,7 @@ class Tensor:
 
         >>> import tinygrad_cv as tg
         >>> x = tg.tensor(3.0, requires_grad=True)
-        >>> (x ** 2).backward()
+        >>> (x**2).backward()
         >>> x.grad.item()
         6.0
         """
@@ -624,9 +624,7 @@ def apply(op: Op, *inputs: Any) -> Tensor:
     return out
 
 
-def _record(
-    op: Op, plan: Plan, inputs: tuple[Any, ...], arrays: list[Any], out: Tensor
-) -> None:
+def _record(op: Op, plan: Plan, inputs: tuple[Any, ...], arrays: list[Any], out: Tensor) -> None:
     """Make the node of an op's output, with what the plan says to save."""
     node = Node(
         op,
@@ -686,8 +684,10 @@ def function(op: type[Op]) -> Callable[..., Tensor]:
     >>> import tinygrad_cv as tg
     >>> class Shift(tg.Op):
     ...     by: float = 1.0
+    ...
     ...     def forward(self, xp, x):
     ...         return x + self.by
+    ...
     ...     def grad_x(self, F, g):
     ...         return g
     >>> shift = tg.function(Shift)
@@ -701,7 +701,9 @@ def function(op: type[Op]) -> Callable[..., Tensor]:
         given = len(inputs)
         if given != most:
             if given < least or (given > most and not op.variadic):
-                raise TypeError(f"{op.name} takes the inputs ({', '.join(op.inputs)}); got {given}.")
+                raise TypeError(
+                    f"{op.name} takes the inputs ({', '.join(op.inputs)}); got {given}."
+                )
             inputs += (None,) * (most - op.variadic - given)
         return apply(op(**attributes), *inputs)
 
@@ -716,8 +718,13 @@ class Recorded(Reading):
 
     bind = staticmethod(function)
 
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Callable[..., Tensor]: ...
+
     def values(self, node: Node) -> tuple[Any, ...]:
-        assert node.saved is not None and node.plan is not None
+        assert node.saved is not None
+        assert node.plan is not None
         values = []
         for value, where in zip(node.saved, node.plan.saves, strict=True):
             if where == "y":
@@ -741,7 +748,7 @@ def _at(value: Any, node: Any) -> Any:
     return tensor
 
 
-F: Any = Recorded()
+F = Recorded()
 """Every registered op as a function of tensors, by its name in the registry."""
 
 
@@ -772,7 +779,7 @@ def _seed(output: Tensor, gradient: Any) -> Tensor:
             f"the gradient is on {gradient.device} and the output on {output.device}; "
             "move it with gradient.to(output.device)."
         )
-    return gradient.to(dtype=output.dtype)
+    return gradient if gradient.dtype == output.dtype else F.cast(gradient, dtype=output.dtype)
 
 
 def grad(
@@ -792,7 +799,7 @@ def grad(
 
     >>> import tinygrad_cv as tg
     >>> x = tg.tensor(2.0, requires_grad=True)
-    >>> (first,) = tg.grad(x ** 3, x, create_graph=True)
+    >>> (first,) = tg.grad(x**3, x, create_graph=True)
     >>> (second,) = tg.grad(first, x)
     >>> first.item(), second.item()
     (12.0, 12.0)

@@ -111,7 +111,7 @@ def draw(
             "ranksep": "0.35",
             "labelloc": "b",
             "labeljust": "l",
-            "label": _legend(graph, bool(backward), formulas),
+            "label": _legend(bool(backward), formulas),
         },
         node_attr={"shape": "plain", "fontname": FONT, "fontsize": str(SIZE)},
         edge_attr={"color": INK, "arrowsize": "0.7", "fontname": FONT, "fontsize": str(SMALL)},
@@ -130,12 +130,10 @@ def draw(
         arrivals = _arrivals(roots)
         with _column(picture, "backward", GRADIENT) as column:
             if backward == "ops":
-                _draw_backward_ops(column, graph, tensors, arrivals, formulas)
+                _draw_ops(column, graph, tensors, arrivals, formulas)
             else:
-                _draw_backward_rules(column, graph, arrivals, formulas)
-            for node in graph:
-                if node.op is None and node in arrivals:
-                    _draw_gradient(column, graph, node, arrivals[node])
+                _draw_rules(column, graph, arrivals, formulas)
+            _draw_gradients(column, graph, arrivals)
         for node in graph:
             if node in arrivals:
                 with picture.subgraph() as row:
@@ -308,3 +306,41 @@ def _draw_forward(
         for operand in _operands(node):
             if isinstance(operand.value, Node):
                 column.edge(f"n{graph.ids[operand.value]}", f"n{i}:{operand.port}:n")
+        boundary = {gradient, *graph.nodes}
+        made = _between(boundary, [share for _, share in sent])
+        places = {n: f"n{ids[n]}" for n in made} | {gradient: f"g{i}"}
+        places |= {n: f"s{i}_{ids[n]}" for n in made if n in graph.ids}
+        title = [_font(f"backward of {_text(node.label)}", SIZE, GRADIENT, bold=True)]
+        title += [_font(_left(_formulas(node)))] * formulas
+        with column.subgraph(name=f"cluster_{i}") as cluster:
+            cluster.attr(label=f"<{'<BR/>'.join(title)}>", color=STYLES["gradient"][1], labeljust="l")
+            rows = [_font("g", SIZE, bold=True)]
+            rows += [_font(_sum_of(arrivals[node]))] * (arrivals[node] > 1)
+            rows += [_font(_text(f"{gradient.dtype} {gradient.shape}"))]
+            cluster.node(f"g{i}", _box("gradient", rows))
+            for n in made:
+                if n in graph.ids:
+                    told = _font(f"%{ids[n]} ", color=FADED) + _font(_text(n.name or n.label))
+                    cluster.node(places[n], _box(n.label if n.op is None else "op", [told]))
+                elif n.op is None and n is not gradient:
+                    cluster.node(places[n], _box("input", [_font("constant"), _font(_text(f"{n.dtype} {n.shape}"))]))
+                elif n is not gradient:
+                    cluster.node(places[n], _op_box(n, ids[n], "gradient"))
+                    for o in _operands(n):
+                        if isinstance(o.value, Node):
+                            color = FADED if o.value in graph.ids else GRADIENT
+                            cluster.edge(f"{places[n]}:{o.port}:s", places[o.value], dir="back", color=color)
+        for parent, share in sent:
+            column.edge(f"g{graph.ids[parent]}", places[share], dir="back", color=GRADIENT)
+
+
+def _between(boundary: set[Node], ends: Iterable[Node]) -> list[Node]:
+    """The nodes that the ends were computed from, back to the boundary and with it, in order."""
+    seen = set(ends)
+    stack = list(seen)
+    while stack:
+        node = stack.pop()
+        if node not in boundary:
+            stack += (parent for parent in node.parents() if parent not in seen)
+            seen.update(node.parents())
+    return sorted(seen, key=lambda node: node.number)

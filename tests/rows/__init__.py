@@ -1,6 +1,18 @@
 """One row for each registered op: inputs to try, and an independent forward to compare with."""
 
-from rows import activation, conv, elementwise, index, linalg, loss, noise, norm, pool, reduce, shape
+from rows import (
+    activation,
+    conv,
+    elementwise,
+    index,
+    linalg,
+    loss,
+    noise,
+    norm,
+    pool,
+    reduce,
+    shape,
+)
 from rows.row import Case, Row
 
 FAMILIES = (

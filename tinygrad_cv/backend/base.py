@@ -12,18 +12,17 @@ from tinygrad_cv.op import Raw
 
 Array = Any
 
-NAMESPACE = (
-    # elementwise
-    "abs add arccos arccosh arcsin arcsinh arctan arctanh bitwise_and cos cosh equal exp expm1 "
-    "floor greater greater_equal isfinite isnan less less_equal log log1p logical_and logical_not "
-    "logical_or maximum minimum multiply negative not_equal power reciprocal sign sin sinh sqrt "
-    "square subtract tan tanh true_divide where "
-    # reductions
-    "all any argmax argmin max mean min prod sum "
-    # shape and creation
-    "arange broadcast_to concatenate empty expand_dims flip full full_like moveaxis ones ones_like "
-    "pad reshape squeeze stack swapaxes take_along_axis transpose zeros zeros_like"
-).split()
+NAMESPACE = """
+    abs add arccos arccosh arcsin arcsinh arctan arctan2 arctanh ceil cos cosh equal exp expm1 floor
+    greater greater_equal isfinite isnan less less_equal log log10 log1p log2 logical_and
+    logical_not logical_or maximum minimum multiply negative not_equal power reciprocal sign sin
+    sinh sqrt square subtract tan tanh true_divide trunc where
+
+    all any argmax argmin cumsum max mean min prod sum
+
+    arange broadcast_to concatenate empty expand_dims flip full full_like moveaxis ones ones_like
+    pad reshape roll squeeze stack swapaxes take_along_axis transpose zeros zeros_like
+""".split()  # noqa: SIM905  a list of 80 quoted names is harder to read
 
 
 class Backend:

@@ -53,9 +53,7 @@ class NumpyBackend(Backend):
     def result(self, array: Any, inputs: Sequence[Any]) -> Array:
         if type(array) is not np.ndarray:  # a full reduction gives a NumPy scalar
             array = np.asarray(array)
-        if array.dtype is FLOAT64 and not any(
-            getattr(x, "dtype", None) == FLOAT64 for x in inputs
-        ):
+        if array.dtype is FLOAT64 and not any(getattr(x, "dtype", None) == FLOAT64 for x in inputs):
             return array.astype(FLOAT32)
         return array
 

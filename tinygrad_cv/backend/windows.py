@@ -24,7 +24,7 @@ BLOCK_BYTES = 768 * 1024
 """The size of a column buffer: most of the second-level cache of one core."""
 
 WEIGHT_PARTS = 8
-"""Partial sums of a weight gradient. Fixed, so that the result is the same on any number of cores."""
+"""Partial sums of a weight gradient: fixed, so that any number of cores gives the same result."""
 
 
 def output_size(size: Ints, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints) -> Any:
@@ -96,7 +96,7 @@ class Columns:
 
     def walk(self, part: slice) -> Iterator[tuple[tuple[slice, slice], Array]]:
         """For each block: its place (images, output rows), and its matrix (G, rows, K·C/G)."""
-        count, *size, channels = self.x.shape
+        _, *size, channels = self.x.shape
         if self.is_plain:
             for start in range(part.start, part.stop, self.images):
                 place = slice(start, min(start + self.images, part.stop))
@@ -122,9 +122,7 @@ class Columns:
                 rows = (stop - start) * (bottom - top)
                 # (G, n·rows, *S'[1:], *K, C/G), the leading rows of the buffer
                 block = buffer[:, :rows]
-                view = block.reshape(
-                    self.groups, stop - start, bottom - top, *buffer.shape[2:]
-                )
+                view = block.reshape(self.groups, stop - start, bottom - top, *buffer.shape[2:])
                 np.copyto(view, windows[:, : stop - start, top:bottom])
                 yield (
                     (slice(start, stop), slice(top, bottom)),
@@ -191,7 +189,8 @@ def conv_transpose(
         # With stride 1 the adjoint is a convolution again: of the kernel turned around, its
         # channels exchanged. (G, O/G, C/G, *K) -> (G, C/G, O/G, *K) -> (C, O/G, *K)
         turned = np.flip(
-            w.reshape(groups, o // groups, c, *kernel).swapaxes(1, 2), range(3, 3 + len(kernel))
+            w.reshape(groups, o // groups, c, *kernel).swapaxes(1, 2),
+            tuple(range(3, 3 + len(kernel))),
         )
         return conv(
             x,

@@ -4,7 +4,7 @@ weights and biases uniform on ±1/√fan_in."""
 import math
 from typing import Any
 
-from tinygrad_cv.creation import full, ones, zeros
+from tinygrad_cv.creation import ones, zeros
 from tinygrad_cv.nn import functional as F
 from tinygrad_cv.nn import init
 from tinygrad_cv.nn.module import Module, Parameter
@@ -182,7 +182,7 @@ class BatchNorm1d(_BatchNorm):
 class BatchNorm2d(_BatchNorm):
     """Batch normalization of (N, C, H, W).
 
-    >>> BatchNorm2d(3)(full((2, 3, 4, 4), 5.0)).sum().item()
+    >>> BatchNorm2d(3)(ones(2, 3, 4, 4)).sum().item()
     0.0
     """
 

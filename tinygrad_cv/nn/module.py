@@ -25,6 +25,7 @@ class Module:
     >>> class Scale(Module):
     ...     def __init__(self):
     ...         self.factor = Parameter([2.0])
+    ...
     ...     def forward(self, x):
     ...         return x * self.factor
     >>> model = Scale()

@@ -116,9 +116,7 @@ def conv_output_size(
 
 def check_windows(name: str, shape: Any, kernel: Any, op: Any, dilation: Any) -> None:
     """Raise unless each axis has room for at least one window."""
-    for n, k, s, p, d in zip(
-        shape[2:], kernel, op.stride, op.padding, dilation, strict=True
-    ):
+    for n, k, s, p, d in zip(shape[2:], kernel, op.stride, op.padding, dilation, strict=True):
         if conv_output_size(n, k, s, p, d) < 1:
             raise ValueError(
                 f"{name}: the input {shape} leaves no room for one window: with kernel {k}, "

@@ -383,7 +383,7 @@ class Cast(Op):
         return g
 
 
-# ----- comparisons: no gradient flows through a truth value ----------------------------------------
+# ----- comparisons: no gradient flows through a truth value -------------------------------------
 
 
 class _Comparison(Elementwise):
@@ -480,7 +480,8 @@ logical_and, logical_or, logical_not = map(function, (LogicalAnd, LogicalOr, Log
 
 def pow(input: Tensor, exponent: Any) -> Tensor:
     """`input` ** `exponent`, a number or a tensor."""
-    return input**exponent
+    result: Tensor = input**exponent
+    return result
 
 
 def clamp(input: Tensor, min: float | None = None, max: float | None = None) -> Tensor:

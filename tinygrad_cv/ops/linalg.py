@@ -24,7 +24,9 @@ class Matmul(Op):
     def explain(self, error: ValueError, arrays: tuple[Any, ...]) -> ValueError:
         x, y = arrays[0].shape, arrays[1].shape
         if x[-1] != y[-2]:
-            wrong = f"the last axis of the first ({x[-1]}) must equal axis -2 of the second ({y[-2]})"
+            wrong = (
+                f"the last axis of the first ({x[-1]}) must equal axis -2 of the second ({y[-2]})"
+            )
         else:
             wrong = f"the leading axes {x[:-2]} and {y[:-2]} do not broadcast"
         return ValueError(
@@ -54,7 +56,8 @@ class Linear(Op):
         x, w, b = arrays
         return ValueError(
             f"linear: the input {x.shape} must end in in_features of the weight (out_features, "
-            f"in_features) = {w.shape}" + ("" if b is None else f", the bias {b.shape} be (out,)")
+            f"in_features) = {w.shape}"
+            + ("" if b is None else f", the bias {b.shape} be (out,)")
             + ". A stack of images is flattened first: x.flatten(1)."
         )
 

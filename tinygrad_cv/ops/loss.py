@@ -1,6 +1,5 @@
 """Losses: how wrong a prediction is, as one number."""
 
-
 from tinygrad_cv.op import Op
 from tinygrad_cv.tensor import F as T
 from tinygrad_cv.tensor import Tensor
@@ -96,5 +95,3 @@ def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tenso
             "equal shapes; broadcasting here would average over pairs that do not belong together."
         )
     return reduced(T.square(input - target), reduction)
-
-

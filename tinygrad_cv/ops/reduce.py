@@ -1,5 +1,6 @@
 """Reductions: many elements to one."""
 
+import math
 from typing import Any, NamedTuple
 
 from tinygrad_cv.op import Op
@@ -23,13 +24,10 @@ class Reduction(Op):
         kept = tuple(1 if i in axes else n for i, n in enumerate(self.shape))
         return F.reshape(g, shape=kept)
 
-    def count(self) -> int:
+    def count(self):
         """How many elements go into one."""
         axes = range(len(self.shape)) if self.axis is None else self.axis
-        product = 1
-        for i in axes:
-            product *= self.shape[i]
-        return product
+        return math.prod(self.shape[i] for i in axes)
 
 
 class Sum(Reduction):
@@ -73,8 +71,7 @@ class Var(Reduction):
 class _Extreme(Reduction):
     def grad_x(self, F, g, x, y):
         ties = F.cast(x == self.widen(F, y), dtype=self.dtype)
-        share = ties / F.sum(ties, axis=self.axis, keepdims=True)
-        return self.widen(F, g) * share
+        return self.widen(F, g) * (ties / F.sum(ties, axis=self.axis, keepdims=True))
 
 
 class Amax(_Extreme):
@@ -185,11 +182,11 @@ def axes_of(input: Tensor, dim: Any, axis: Any) -> Axes:
         return None
     axes = []
     for i in given if isinstance(given, tuple | list) else (given,):
-        if not -input.ndim <= i < max(input.ndim, 1):
+        if not -input.ndim <= i < (input.ndim or 1):
             raise IndexError(
                 f"axis {i} of a tensor of shape {input.shape}: it has {input.ndim} axes."
             )
-        axes.append(i % max(input.ndim, 1))
+        axes.append(i % (input.ndim or 1))
     if len(set(axes)) != len(axes):
         raise ValueError(f"the axes {given} of a tensor of shape {input.shape} repeat.")
     return tuple(axes) if input.ndim else None
@@ -383,15 +380,11 @@ def argmin(
     return _place(input, "argmin", dim, keepdim, axis, keepdims)
 
 
-def any(
-    input: Tensor, dim: Any = None, keepdim: bool = False, *, axis: Any = None
-) -> Tensor:
+def any(input: Tensor, dim: Any = None, keepdim: bool = False, *, axis: Any = None) -> Tensor:
     """Whether any element over `dim` is true."""
     return _reduce("any", input, dim, keepdim, axis, None)
 
 
-def all(
-    input: Tensor, dim: Any = None, keepdim: bool = False, *, axis: Any = None
-) -> Tensor:
+def all(input: Tensor, dim: Any = None, keepdim: bool = False, *, axis: Any = None) -> Tensor:
     """Whether all elements over `dim` are true."""
     return _reduce("all", input, dim, keepdim, axis, None)

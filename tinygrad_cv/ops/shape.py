@@ -222,9 +222,7 @@ def expand(input: Tensor, *sizes: Any) -> Tensor:
     """Axes of length 1 repeated to `sizes`; -1 keeps a length."""
     wanted = sizes_of(sizes)
     extra = len(wanted) - input.ndim
-    filled = [
-        input.shape[i - extra] if n == -1 and i >= extra else n for i, n in enumerate(wanted)
-    ]
+    filled = [input.shape[i - extra] if n == -1 and i >= extra else n for i, n in enumerate(wanted)]
     return T.broadcast_to(input, shape=tuple(filled))
 
 

@@ -116,7 +116,9 @@ def slope(f: Callable[[float], float]) -> Slope:
         # Rounding moves a difference quotient by about eps·|f| / h.
         rounding = 4e-15 * max(map(abs, (*up, *down, here))) / h
         # The second difference over h shrinks with h if f is smooth; across a kink it stays.
-        bend = [(a - 2 * here + b) / (h / 2**k) for k, (a, b) in enumerate(zip(up, down, strict=True))]
+        bend = [
+            (a - 2 * here + b) / (h / 2**k) for k, (a, b) in enumerate(zip(up, down, strict=True))
+        ]
         ragged = max(abs(bend[0] - 2 * bend[1]), abs(bend[1] - 2 * bend[2]), abs(once[1] - once[0]))
         if ragged <= 1e-4 * max(abs(twice), abs(left), abs(right)) + 8 * rounding:
             return Slope(twice, abs(twice - once[1]) + rounding, twice, twice)
@@ -129,7 +131,7 @@ def numerical_gradient(fn: Callable[..., Any], x: Any, h: float = 1e-5) -> Any:
     (f(x + h) - f(x - h)) / 2h for each element of the array `x`, one after the other.
 
     >>> import numpy as np
-    >>> numerical_gradient(lambda x: (x ** 2).sum(), np.array([1.0, -2.0])).round(6)
+    >>> numerical_gradient(lambda x: (x**2).sum(), np.array([1.0, -2.0])).round(6)
     array([ 2., -4.])
     """
     x = host.array(x, dtype="float64")
@@ -218,9 +220,7 @@ def _check(
         raise GradientError("no input is a float array, so there is nothing to check.")
 
     def tensors(arrays: list[Any]) -> list[Any]:
-        return [
-            Tensor(a, requires_grad=True) if i in at else a for i, a in enumerate(arrays)
-        ]
+        return [Tensor(a, requires_grad=True) if i in at else a for i, a in enumerate(arrays)]
 
     leaves = tensors(values)
     outputs = _outputs(fn, leaves)
@@ -240,9 +240,7 @@ def _check(
     def gradients(arguments: list[Any], weights: list[Any], create_graph: bool) -> list[Any]:
         chosen = [_outputs(fn, arguments)[k] for k in live]
         variables = [arguments[i] for i in at]
-        return list(
-            grad(chosen, variables, weights, create_graph=create_graph, allow_unused=True)
-        )
+        return list(grad(chosen, variables, weights, create_graph=create_graph, allow_unused=True))
 
     fixed = [Tensor(v) for v in cotangents]
     found = gradients(leaves, fixed, create_graph=False)
@@ -352,9 +350,7 @@ def _judge(
         i = names.index(worst.name)
         if analytic[i].size <= 400:
             rng = host.random.default_rng(0)
-            report.entries += _compare(
-                objective, values, {i: analytic[i]}, names, "full", rng
-            )
+            report.entries += _compare(objective, values, {i: analytic[i]}, names, "full", rng)
             worst = report.worst
     place = "along a random direction" if worst.index is None else f"at index {worst.index}"
     kind = "the gradient" if report.order == 1 else f"the derivative of order {report.order}"

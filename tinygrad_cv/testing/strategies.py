@@ -59,9 +59,7 @@ def broadcastable(draw: Any, count: int = 2, max_dims: int = 3, max_side: int = 
     result = []
     for _ in range(count):
         start = draw(st.integers(0, len(whole)))
-        result.append(
-            tuple(1 if draw(st.booleans()) else n for n in whole[start:])
-        )
+        result.append(tuple(1 if draw(st.booleans()) else n for n in whole[start:]))
     return tuple(result)
 
 
