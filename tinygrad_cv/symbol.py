@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from tinygrad_cv.backend import host
 from tinygrad_cv.op import Op, Reading, brief
 
 # How tightly an expression binds, loosest first.
@@ -160,7 +161,7 @@ def derive(op: Op, name: str, attributes: bool = True) -> tuple[Any, dict[str, S
 def _is_literal(value: Any) -> bool:
     if isinstance(value, tuple):
         return all(map(_is_literal, value))
-    return value is None or isinstance(value, int | float | str)
+    return value is None or isinstance(value, int | float | str | host.dtype)
 
 
 def _op_of(source: Any) -> Op:

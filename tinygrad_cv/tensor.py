@@ -416,7 +416,8 @@ class Tensor:
             if target is None:
                 continue
             if target.grad is not None:
-                target.grad = wrap(target.grad._array + g, node.backend)
+                total = node.backend.result(target.grad._array + g, (g,))
+                target.grad = wrap(total, node.backend)
             elif id(g) in given or not node.backend.owns(g) or node.op is not None:
                 target.grad = wrap(node.backend.array(g, None), node.backend)
             else:

@@ -100,7 +100,7 @@ class Backend:
         dilation: Sequence[int],
         groups: int,
     ) -> Array:
-        """The adjoint of `conv` in its image: x (N, O, *S'), w (O, C/groups, *K) -> (N, C, *size)."""
+        """The adjoint of `conv` in its image: (N, O, *S') * (O, C/groups, *K) -> (N, C, *size)."""
         raise NotImplementedError
 
     def conv_weight(

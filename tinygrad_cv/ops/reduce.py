@@ -263,7 +263,7 @@ def logsumexp(
     """log Σ eˣ over `dim`, finite wherever the exact value is.
 
     >>> logsumexp(Tensor([1000.0, 1000.0]), dim=0)
-    tensor(1000.6931)
+    tensor(1000.6932)
     """
     return _reduce("logsumexp", input, dim, keepdim, axis, keepdims)
 
