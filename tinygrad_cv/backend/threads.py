@@ -8,6 +8,7 @@ the next kernel needs.
 
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -82,8 +83,27 @@ def split(length: int, parts: int) -> list[slice]:
 
 
 def parallel(work: Callable[[slice], Any], parts: Sequence[slice]) -> list[Any]:
-    """`[work(part) for part in parts]`, over the worker threads, results in the order of parts."""
+    """`[work(part) for part in parts]`, over the worker threads, results in the order of parts.
+
+    The calling thread works too. Every thread takes the next part when it is done with its last.
+    """
+    results: list[Any] = [None] * len(parts)
+    waiting = deque(range(len(parts)))
+
+    def drain() -> None:
+        while waiting:
+            try:
+                i = waiting.popleft()
+            except IndexError:  # another thread was quicker
+                return
+            results[i] = work(parts[i])
+
     with one_blas_thread:
-        if len(parts) == 1 or WORKERS == 1:
-            return [work(part) for part in parts]
-        return list(_workers().map(work, parts))
+        helpers = [_workers().submit(drain) for _ in range(min(WORKERS, len(parts)) - 1)]
+        try:
+            drain()
+        finally:
+            waiting.clear()  # after an error nobody starts another part
+            for helper in helpers:
+                helper.result()
+    return results
