@@ -1,0 +1,304 @@
+"""The command `tinygrad-cv`, also `python -m tinygrad_cv`.
+
+A command is a function of its options, which `_add_...` describes. What goes wrong by the user's
+doing is a `CommandError` and ends the program with one sentence and a status: 2 for a bad
+argument, 1 for work that failed.
+"""
+
+import argparse
+import json
+import math
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any, NoReturn
+
+from tinygrad_cv import __version__
+from tinygrad_cv.backend import host
+from tinygrad_cv.data import (
+    DataLoader,
+    Dataset,
+    TensorDataset,
+    load_dataset,
+    random_shift,
+    random_split,
+)
+from tinygrad_cv.nn import Module
+from tinygrad_cv.ops.loss import cross_entropy
+from tinygrad_cv.optim import SGD
+from tinygrad_cv.tensor import Tensor
+from tinygrad_cv.train import DivergenceError, Trainer, convnet, cosine, save_model
+from tinygrad_cv.train.checkpoint import write
+
+
+class CommandError(Exception):
+    """Ends the program with this sentence and this status."""
+
+    def __init__(self, sentence: str, status: int = 2) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that says in one sentence what is wrong, without a page of usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command in `argv`, by default that of the process.
+
+    Raises SystemExit with a status other than 0 if it fails.
+    """
+    parser = Parser(
+        prog="tinygrad-cv",
+        description="Automatic differentiation for computer vision, from the command line.",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+    _add_train(commands)
+    options = parser.parse_args(argv)
+    if options.command is None:
+        parser.exit(2, parser.format_help())
+    prog = f"{parser.prog} {options.command}"
+    try:
+        options.run(options)
+    except CommandError as error:
+        parser.exit(error.status, f"{prog}: {error}\n")
+    except KeyboardInterrupt:
+        parser.exit(130, f"{prog}: interrupted; no file is left half-written.\n")
+
+
+# ----- arguments ---------------------------------------------------------------------------------
+
+
+def integer(least: int) -> Callable[[str], int]:
+    """The argument type of whole numbers from `least` on."""
+
+    def convert(text: str) -> int:
+        with suppress(ValueError):
+            if (number := int(text)) >= least:
+                return number
+        raise argparse.ArgumentTypeError(
+            f"expected a whole number of at least {least}, given {text!r}."
+        )
+
+    return convert
+
+
+def positive(text: str) -> float:
+    """The argument type of numbers above 0."""
+    with suppress(ValueError):
+        if 0 < (number := float(text)) < math.inf:
+            return number
+    raise argparse.ArgumentTypeError(f"expected a number above 0, given {text!r}.")
+
+
+# ----- train -------------------------------------------------------------------------------------
+
+METRICS, MODEL, CURVES, GRAPH = "metrics.json", "model.safetensors", "curves.svg", "graph.svg"
+
+
+def _add_train(commands: Any) -> None:
+    parser = commands.add_parser(
+        "train",
+        help="train a ConvNet on the digits that come with the package, on MNIST or on CIFAR-10",
+        description=(
+            "Train a ConvNet with batch norm to tell what is on an image. A tenth of the training "
+            "samples is held back to validate after each epoch; the test samples are used once, at "
+            f"the end. DIR receives {METRICS}, {MODEL}, {CURVES} and {GRAPH}. The same seed gives "
+            "the same metrics and the same model."
+        ),
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--dataset",
+        default="digits",
+        metavar="PATH",
+        help="a folder with MNIST's IDX files or the binary version of CIFAR-10, or 'digits', "
+        "which come with the package (default)",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="where the results go (default: runs/<time>)"
+    )
+    parser.add_argument(
+        "--epochs",
+        type=integer(1),
+        default=60,
+        metavar="N",
+        help="passes over the training samples (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=integer(1),
+        default=64,
+        metavar="N",
+        help="samples in one step (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--lr",
+        type=positive,
+        default=0.05,
+        metavar="RATE",
+        help="the learning rate to start with; it falls to 0 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=integer(0),
+        default=0,
+        metavar="N",
+        help="where every random number comes from (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--limit",
+        type=integer(2),
+        metavar="N",
+        help="use no more than N training samples (default: all)",
+    )
+    parser.set_defaults(run=train)
+
+
+def train(options: argparse.Namespace) -> None:
+    """Train, measure, and write the results."""
+    started = time.perf_counter()
+    weights, split, order = host.random.default_rng(options.seed).spawn(3)
+    try:
+        splits = load_dataset(options.dataset)
+        model = convnet(splits.train_images.shape[1:], splits.classes, generator=weights)
+    except ValueError as error:  # a DatasetError, or images that the ConvNet cannot take
+        raise CommandError(f"argument --dataset: {error}") from error
+    samples = TensorDataset(splits.train_images, splits.train_labels)
+    used = min(len(samples), options.limit or len(samples))
+    if used < 2:
+        raise CommandError(
+            f"argument --dataset: {options.dataset} has {used} training sample, and at least two "
+            "are needed, to train and to validate."
+        )
+    held_back = max(1, used // 10)
+    training, validation, _ = random_split(
+        samples, [used - held_back, held_back, len(samples) - used], split
+    )
+    test = TensorDataset(splits.test_images, splits.test_labels)
+    optimizer = SGD(model.parameters(), options.lr, momentum=0.9, weight_decay=5e-4, nesterov=True)
+    trainer = Trainer(model, optimizer, schedule=cosine)
+    out = options.out or Path("runs", f"{datetime.now():%Y-%m-%d_%H-%M-%S}")
+    with _folder(out):
+        history = _fit(trainer, training, validation, order, options)
+        test_accuracy = trainer.evaluate(DataLoader(test, options.batch_size))
+        seconds = time.perf_counter() - started
+        metrics = {
+            "dataset": splits.name,
+            "seed": options.seed,
+            "settings": {
+                name: getattr(options, name) for name in ("epochs", "batch_size", "lr", "limit")
+            },
+            "epochs": history,
+            "test_accuracy": test_accuracy,
+            "seconds": seconds,
+        }
+        save_model(model, out / MODEL)
+        write(out / METRICS, (json.dumps(metrics, indent=2) + "\n").encode())
+        pictures = _draw(out, history, _training_loss(model, training))
+    print(
+        f"{splits.name}: {len(training):,} samples to train, {len(validation):,} to validate, "
+        f"{len(test):,} to test\n"
+        f"test accuracy {test_accuracy:.2%} (validation {history[-1]['val_accuracy']:.2%}) after "
+        f"{len(history)} epochs, in {seconds:.1f} s\n"
+        f"{out}: {', '.join([METRICS, MODEL, *pictures])}"
+    )
+
+
+@contextmanager
+def _folder(out: Path) -> Iterator[None]:
+    """Make the folder before the work begins, and take it away if the work left nothing in it."""
+    new = not out.exists()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise CommandError(
+            f"argument --out: {out} must be a folder to write in ({error.strerror})."
+        ) from error
+    try:
+        yield
+    finally:
+        if new:
+            with suppress(OSError):  # there is something in it
+                out.rmdir()
+
+
+def _fit(
+    trainer: Trainer,
+    training: Dataset,
+    validation: Dataset,
+    order: host.random.Generator,
+    options: argparse.Namespace,
+) -> list[dict[str, float]]:
+    train_loader = DataLoader(
+        training, options.batch_size, shuffle=True, generator=order, transform=_shifted
+    )
+    val_loader = DataLoader(validation, options.batch_size)
+    try:
+        with warnings.catch_warnings():
+            # A number that overflows ends up in the loss, which the trainer checks.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            return trainer.fit(train_loader, val_loader, options.epochs)
+    except DivergenceError as error:
+        raise CommandError(
+            f"the loss became {error.loss} in epoch {error.epoch}; try an --lr lower than "
+            f"{options.lr:g}.",
+            status=1,
+        ) from error
+
+
+def _shifted(
+    images: host.ndarray, labels: host.ndarray, generator: host.random.Generator
+) -> tuple[host.ndarray, ...]:
+    """Each image moved by up to an eighth of its height: a new view of it in each epoch."""
+    return random_shift(images, images.shape[2] // 8, generator), labels
+
+
+def _training_loss(model: Module, training: Dataset) -> Tensor:
+    """The loss of one training step on a few images, with its graph."""
+    images, labels = next(iter(DataLoader(training, batch_size=4)))
+    images.name, labels.name = "images", "labels"
+    for name, parameter in model.named_parameters():
+        parameter.name = name
+    loss = cross_entropy(model.train()(images), labels)
+    loss.name = "loss"
+    return loss
+
+
+def _draw(out: Path, history: list[dict[str, float]], loss: Tensor) -> list[str]:
+    """Draw what the installed packages can, and return the names of the pictures."""
+    from tinygrad_cv import viz
+
+    columns = {key: [record[key] for record in history] for key in history[0]}
+    pictures: dict[str, Callable[[Path], object]] = {
+        CURVES: lambda path: viz.curves(columns, path),
+        GRAPH: lambda path: viz.draw(loss, backward=True).save(path),
+    }
+    drawn, missing = [], []
+    for name, draw in pictures.items():
+        (out / name).unlink(missing_ok=True)  # that of an earlier run would pass for this one's
+        try:
+            draw(out / name)
+            drawn.append(name)
+        except ModuleNotFoundError:
+            missing.append(name)
+        except (RuntimeError, TimeoutError) as error:
+            print(f"{name} is left out: {error}", file=sys.stderr)
+    if missing:
+        print(
+            f"{' and '.join(missing)} left out: run pip install 'tinygrad_cv[viz]' for the "
+            "packages that draw.",
+            file=sys.stderr,
+        )
+    return drawn

@@ -1,0 +1,59 @@
+"""Models on disk, in the safetensors format: plain numbers that other libraries read too."""
+
+import os
+from os import PathLike
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from tinygrad_cv.backend import host
+from tinygrad_cv.nn import Module
+
+
+def save_model(model: Module, path: str | PathLike[str]) -> None:
+    """Write the parameters and buffers of a model to a .safetensors file, whole or not at all.
+
+    Equal values give equal bytes. The names are those of `model.state_dict()`.
+
+    >>> from tinygrad_cv import nn
+    >>> from tinygrad_cv.train import load_model, save_model
+    >>> model, copy = nn.Linear(2, 3), nn.Linear(2, 3)
+    >>> save_model(model, "model.safetensors")
+    >>> load_model(copy, "model.safetensors")
+    >>> (copy.weight == model.weight).all().item()
+    True
+    """
+    state = model.state_dict()
+    # safetensors writes memory as it lies, whatever the strides say.
+    rows = {name: host.asarray(tensor.numpy(), order="C") for name, tensor in state.items()}
+    write(Path(path), save(rows))
+
+
+def load_model(model: Module, path: str | PathLike[str]) -> None:
+    """Copy the values in a .safetensors file into the parameters and buffers of a model.
+
+    Raises ValueError if the file is damaged, or if its names and shapes are not the model's; the
+    model then stays as it was. Raises OSError if the file cannot be read.
+    """
+    contents = Path(path).read_bytes()
+    try:
+        state = load(contents)
+    except SafetensorError as error:
+        raise ValueError(f"{path}: found no intact safetensors file ({error}).") from error
+    except KeyError as error:
+        raise ValueError(f"{path}: found values of type {error}, which NumPy lacks.") from error
+    try:
+        model.load_state_dict(state)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def write(path: Path, contents: bytes) -> None:
+    """Write a file whole or not at all: under another name first, then renamed in one step."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(contents)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,160 @@
+"""The training loop of a classifier."""
+
+import math
+from collections.abc import Callable
+
+from tqdm import tqdm
+
+from tinygrad_cv.data import DataLoader
+from tinygrad_cv.graph import no_grad
+from tinygrad_cv.nn import Module
+from tinygrad_cv.ops.loss import cross_entropy
+from tinygrad_cv.optim import Optimizer
+from tinygrad_cv.tensor import Tensor
+
+
+class DivergenceError(ArithmeticError):
+    """The loss is no longer a finite number. `loss` is what it became, in epoch `epoch`."""
+
+    def __init__(self, loss: float, epoch: int) -> None:
+        super().__init__(
+            f"the loss became {loss} in epoch {epoch}; a lower learning rate is the likely cure."
+        )
+        self.loss, self.epoch = loss, epoch
+
+
+def constant(progress: float) -> float:
+    """1: the learning rate stays as it is."""
+    return 1.0
+
+
+def cosine(progress: float) -> float:
+    """½ (1 + cos(π · progress)): the learning rate glides from its full value to 0.
+
+    `progress` is the share of the training that is done, from 0 to 1.
+
+    Source: I. Loshchilov and F. Hutter, "SGDR: stochastic gradient descent with warm restarts",
+    2017.
+
+    >>> from tinygrad_cv.train import cosine
+    >>> [round(cosine(progress), 2) for progress in (0.0, 0.25, 0.5, 1.0)]
+    [1.0, 0.85, 0.5, 0.0]
+    """
+    return (1 + math.cos(math.pi * progress)) / 2
+
+
+class Trainer:
+    """Fits a classifier, (N, ...) -> scores (N, classes), and measures how well it does.
+
+    A batch is (inputs, labels), and `loss_fn(scores, labels)` is its mean loss. Before each step the
+    optimizer gets the learning rate lr · schedule(progress): lr is the one it came with, progress
+    the share of the training that is done. The default schedule is constant.
+
+    >>> import tinygrad_cv as tg
+    >>> from tinygrad_cv import data, nn, optim, train
+    >>> generator = tg.manual_seed(0)
+    >>> x = tg.randn(200, 2, generator=generator)
+    >>> points = data.TensorDataset(x, (x.sum(dim=1) > 0).long())
+    >>> loader = data.DataLoader(points, batch_size=20, shuffle=True, generator=generator)
+    >>> model = nn.Linear(2, 2, generator=generator)
+    >>> optimizer = optim.SGD(model.parameters(), lr=0.5, momentum=0.9)
+    >>> trainer = train.Trainer(model, optimizer, schedule=train.cosine)
+    >>> history = trainer.fit(loader, epochs=5, progress=False)
+    >>> list(history[-1])
+    ['loss', 'train_accuracy']
+    >>> trainer.evaluate(loader) > 0.95
+    True
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        optimizer: Optimizer,
+        loss_fn: Callable[[Tensor, Tensor], Tensor] = cross_entropy,
+        schedule: Callable[[float], float] = constant,
+    ) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.loss_fn = loss_fn
+        self.schedule = schedule
+        self.lr = optimizer.lr
+
+    def fit(
+        self,
+        train_loader: DataLoader,
+        val_loader: DataLoader | None = None,
+        epochs: int = 1,
+        progress: bool | None = None,
+    ) -> list[dict[str, float]]:
+        """Train, and return the history: a dict for each epoch.
+
+        Its "loss" is the mean over the samples and its "train_accuracy" the share of them labelled
+        right, both as the model met them: augmented, with dropout, and learning all the while.
+        Its "val_accuracy" is what `evaluate(val_loader)` gives after the epoch.
+
+        `progress` says whether to show a bar on stderr; None shows it on a terminal only.
+
+        Raises DivergenceError, before the step, when a batch has an infinite loss or NaN, and
+        ValueError for a loader without batches.
+        """
+        batches = _batches(train_loader)
+        history: list[dict[str, float]] = []
+        hidden = None if progress is None else not progress
+        with tqdm(total=epochs * batches, unit="batch", disable=hidden) as bar:
+            for epoch in range(epochs):
+                bar.set_description(f"epoch {epoch + 1}/{epochs}")
+                record = dict(history[-1]) if history else {}  # to show until there is news
+                self.model.train()
+                loss_sum, right, seen = 0.0, 0, 0
+                for batch, (inputs, labels) in enumerate(train_loader):
+                    done = (epoch + batch / batches) / epochs
+                    self.optimizer.lr = self.lr * self.schedule(done)
+                    scores = self.model(inputs)
+                    loss = self.loss_fn(scores, labels)
+                    value = loss.item()
+                    if not math.isfinite(value):
+                        raise DivergenceError(value, epoch + 1)
+                    self.optimizer.zero_grad()
+                    loss.backward()
+                    self.optimizer.step()
+                    loss_sum += value * len(labels)
+                    right += _right(scores, labels)
+                    seen += len(labels)
+                    record |= {"loss": loss_sum / seen, "train_accuracy": right / seen}
+                    bar.set_postfix(record, refresh=False)
+                    bar.update()
+                if val_loader is not None:
+                    record["val_accuracy"] = self.evaluate(val_loader)
+                history.append(record)
+        return history
+
+    def evaluate(self, loader: DataLoader) -> float:
+        """The share of the samples that the model labels right, in evaluation mode.
+
+        Nothing is recorded or changed. Raises ValueError for a loader without batches.
+        """
+        _batches(loader)
+        was_training = self.model.training
+        self.model.eval()
+        right = seen = 0
+        with no_grad():
+            for inputs, labels in loader:
+                right += _right(self.model(inputs), labels)
+                seen += len(labels)
+        self.model.train(was_training)
+        return right / seen
+
+
+def _right(scores: Tensor, labels: Tensor) -> int:
+    """How many rows score their own label highest."""
+    return int((scores.argmax(dim=1) == labels).sum())
+
+
+def _batches(loader: DataLoader) -> int:
+    """How many batches the loader gives, at least one."""
+    if len(loader) == 0:
+        raise ValueError(
+            f"the loader has no batches: {len(loader.dataset)} samples in batches of "
+            f"{loader.batch_size}, drop_last={loader.drop_last}."
+        )
+    return len(loader)
