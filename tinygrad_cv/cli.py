@@ -71,6 +71,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         options.run(options)
     except CommandError as error:
         parser.exit(error.status, f"{prog}: {error}\n")
+    except OSError as error:  # such as a full disk
+        parser.exit(1, f"{prog}: {error}\n")
     except KeyboardInterrupt:
         parser.exit(130, f"{prog}: interrupted; no file is left half-written.\n")
 
@@ -185,12 +187,16 @@ def train(options: argparse.Namespace) -> None:
         samples, [used - held_back, held_back, len(samples) - used], split
     )
     test = TensorDataset(splits.test_images, splits.test_labels)
+    train_loader = DataLoader(
+        training, options.batch_size, shuffle=True, generator=order, transform=_shifted
+    )
+    val_loader, test_loader = (DataLoader(part, options.batch_size) for part in (validation, test))
     optimizer = SGD(model.parameters(), options.lr, momentum=0.9, weight_decay=5e-4, nesterov=True)
     trainer = Trainer(model, optimizer, schedule=cosine)
     out = options.out or Path("runs", f"{datetime.now():%Y-%m-%d_%H-%M-%S}")
     with _folder(out):
-        history = _fit(trainer, training, validation, order, options)
-        test_accuracy = trainer.evaluate(DataLoader(test, options.batch_size))
+        history = _fit(trainer, train_loader, val_loader, options.epochs)
+        test_accuracy = trainer.evaluate(test_loader)
         seconds = time.perf_counter() - started
         metrics = {
             "dataset": splits.name,
@@ -217,8 +223,8 @@ def train(options: argparse.Namespace) -> None:
 @contextmanager
 def _folder(out: Path) -> Iterator[None]:
     """Make the folder before the work begins, and take it away if the work left nothing in it."""
-    new = not out.exists()
     try:
+        new = not out.exists()
         out.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=out):
             pass
@@ -235,25 +241,17 @@ def _folder(out: Path) -> Iterator[None]:
 
 
 def _fit(
-    trainer: Trainer,
-    training: Dataset,
-    validation: Dataset,
-    order: host.random.Generator,
-    options: argparse.Namespace,
+    trainer: Trainer, train_loader: DataLoader, val_loader: DataLoader, epochs: int
 ) -> list[dict[str, float]]:
-    train_loader = DataLoader(
-        training, options.batch_size, shuffle=True, generator=order, transform=_shifted
-    )
-    val_loader = DataLoader(validation, options.batch_size)
     try:
         with warnings.catch_warnings():
             # A number that overflows ends up in the loss, which the trainer checks.
             warnings.simplefilter("ignore", RuntimeWarning)
-            return trainer.fit(train_loader, val_loader, options.epochs)
+            return trainer.fit(train_loader, val_loader, epochs)
     except DivergenceError as error:
         raise CommandError(
             f"the loss became {error.loss} in epoch {error.epoch}; try an --lr lower than "
-            f"{options.lr:g}.",
+            f"{trainer.lr:g}.",
             status=1,
         ) from error
 

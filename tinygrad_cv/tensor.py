@@ -245,7 +245,9 @@ class Tensor:
 
     def detach(self) -> "Tensor":
         """The same memory outside the graph: no gradient flows through the result."""
-        return _alias(self._array, self._backend, self._version)
+        alias = wrap(self._array, self._backend)
+        alias._version = self._version
+        return alias
 
     @property
     def data(self) -> "Tensor":
@@ -555,16 +557,20 @@ class Tensor:
         return F.mT(self)
 
 
-def _alias(array: Any, backend: Backend, version: list[int]) -> Tensor:
-    tensor = Tensor.__new__(Tensor)
-    tensor._set(array, backend)
-    tensor._version = version
+def wrap(array: Any, backend: Backend) -> Tensor:
+    """A tensor around an array that nobody else will write to."""
+    tensor = _new(Tensor)
+    tensor._array = array
+    tensor._backend = backend
+    tensor._node = None
+    tensor._requires_grad = False
+    tensor._version = [0]
+    tensor.grad = None
+    tensor.name = None
     return tensor
 
 
-def wrap(array: Any, backend: Backend) -> Tensor:
-    """A tensor around an array that nobody else will write to."""
-    return _alias(array, backend, [0])
+_new = object.__new__
 
 
 def _operand(value: Any, like: Tensor) -> Tensor:
@@ -600,7 +606,7 @@ def apply(op: Op, *inputs: Any) -> Tensor:
             arrays.append(value._array)
             wanted.append(value._requires_grad)
             recorded = recorded or value._requires_grad
-        elif value is None or isinstance(value, int | float):
+        elif type(value) in _PLAIN:
             arrays.append(value)
             wanted.append(False)
         else:
@@ -657,8 +663,14 @@ def _record(op: Op, plan: Plan, inputs: tuple[Any, ...], arrays: list[Any], out:
     out._requires_grad = True
 
 
-def _adopt(op: Op, value: Any, inputs: tuple[Any, ...]) -> Tensor:
-    """A plain operand (list, array, NumPy scalar) as a tensor beside the other inputs."""
+_PLAIN = {int, float, bool, type(None)}
+"""What an op may be given beside tensors: it has no dtype, and takes that of the tensors."""
+
+
+def _adopt(op: Op, value: Any, inputs: tuple[Any, ...]) -> Any:
+    """A list or an array as a tensor beside the other inputs; a NumPy scalar as a plain number."""
+    if isinstance(value, host.generic):
+        return value.item()
     like = next((other for other in inputs if isinstance(other, Tensor)), None)
     if not (isinstance(value, list | tuple) or hasattr(value, "dtype")):
         raise TypeError(

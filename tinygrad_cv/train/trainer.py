@@ -46,9 +46,9 @@ def cosine(progress: float) -> float:
 class Trainer:
     """Fits a classifier, (N, ...) -> scores (N, classes), and measures how well it does.
 
-    A batch is (inputs, labels), and `loss_fn(scores, labels)` is its mean loss. Before each step the
-    optimizer gets the learning rate lr · schedule(progress): lr is the one it came with, progress
-    the share of the training that is done. The default schedule is constant.
+    A batch is (inputs, labels), and `loss_fn(scores, labels)` is its mean loss. Before each step
+    the optimizer's learning rate becomes lr · schedule(progress), where lr is the one it came with
+    and progress the share of the training that is done. The default schedule is constant.
 
     >>> import tinygrad_cv as tg
     >>> from tinygrad_cv import data, nn, optim, train
@@ -125,6 +125,7 @@ class Trainer:
                     bar.update()
                 if val_loader is not None:
                     record["val_accuracy"] = self.evaluate(val_loader)
+                bar.set_postfix(record)
                 history.append(record)
         return history
 
