@@ -367,7 +367,7 @@ def test_the_message_says_what_was_given_and_what_to_do(case: Case) -> None:
     assert [word for word in case.words if word not in message] == [], message
 
 
-# ----- an error leaves everything as it was --------------------------------------------------------
+# ----- an error leaves everything as it was ------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -409,13 +409,13 @@ def test_statistics_do_not_move_when_batch_norm_refuses() -> None:
     layer = nn.BatchNorm1d(3)
     before = {name: tensor.numpy().copy() for name, tensor in layer.state_dict().items()}
     for batch in (ones(1, 3), ones(5, 4), ones(5)):
-        with pytest.raises(ValueError, match="expect|at least 2|shape"):
+        with pytest.raises(ValueError, match=r"expect|at least 2|shape"):
             layer(batch)
     for name, tensor in layer.state_dict().items():
         assert_array_equal(tensor.numpy(), before[name])
 
 
-# ----- what looks like a mistake and is none -------------------------------------------------------
+# ----- what looks like a mistake and is none -----------------------------------------------------
 
 
 def test_labels_come_in_any_integer_dtype() -> None:

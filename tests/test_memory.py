@@ -68,7 +68,7 @@ def make_network() -> nn.Sequential:
     )
 
 
-# ----- training ------------------------------------------------------------------------------------
+# ----- training ----------------------------------------------------------------------------------
 
 
 def test_training_keeps_memory_flat(traced: None) -> None:
@@ -126,7 +126,7 @@ def test_gradients_that_have_a_graph_can_be_let_go() -> None:
     assert alive(made) == []
 
 
-# ----- what lives, and until when ------------------------------------------------------------------
+# ----- what lives, and until when ----------------------------------------------------------------
 
 
 def test_a_chain_that_saves_nothing_holds_one_array(traced: None) -> None:
@@ -188,7 +188,7 @@ def test_a_parameter_that_is_gone_gets_no_gradient() -> None:
     assert x.grad.tolist() == [3, 4]
 
 
-# ----- depth ---------------------------------------------------------------------------------------
+# ----- depth -------------------------------------------------------------------------------------
 
 
 def test_a_chain_of_100_000_nodes() -> None:
@@ -248,7 +248,7 @@ def test_thousands_of_plain_arrays_of_one_op() -> None:
     assert tg.stack(images).sum().item() == 2 * sum(range(3_000))
 
 
-# ----- errors --------------------------------------------------------------------------------------
+# ----- errors ------------------------------------------------------------------------------------
 
 
 class Refuse(tg.Op, register=False):

@@ -53,7 +53,8 @@ class NumpyBackend(Backend):
     def result(self, array: Any, inputs: Sequence[Any]) -> Array:
         if type(array) is not np.ndarray:  # a full reduction gives a NumPy scalar
             array = np.asarray(array)
-        if array.dtype is FLOAT64 and not any(getattr(x, "dtype", None) == FLOAT64 for x in inputs):
+        # An absent dtype compares by identity: NumPy takes None for float64.
+        if array.dtype is FLOAT64 and not any(getattr(x, "dtype", 0) is FLOAT64 for x in inputs):
             return array.astype(FLOAT32)
         return array
 

@@ -1,0 +1,207 @@
+"""The checker is tested too: planted mistakes must fail, and right rules must pass."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tinygrad_cv as tg
+from tinygrad_cv.op import Op
+from tinygrad_cv.testing import GradientError, check_gradients, numerical_gradient
+from tinygrad_cv.testing.gradients import slope
+
+RNG = np.random.default_rng(0)
+
+
+# ----- canaries: each has the mistake that its name says ------------------------------------------
+
+
+class ScaledTanh(Op, register=False):
+    def forward(self, xp, x):
+        return xp.tanh(x)
+
+    def local_x(self, F, y):
+        return 1.001 * (1 - y * y)
+
+
+class DroppedTerm(Op, register=False):
+    """x · σ(x), whose rule forgets that σ depends on x."""
+
+    def forward(self, xp, x):
+        return x / (1 + xp.exp(-x))
+
+    def local_x(self, F, x):
+        return F.sigmoid(x)
+
+
+class WrongAxis(Op, register=False):
+    """Softmax along axis 1, whose rule sums along axis 0."""
+
+    def forward(self, xp, x):
+        e = xp.exp(x)
+        return e / xp.sum(e, axis=1, keepdims=True)
+
+    def grad_x(self, F, g, y):
+        return y * (g - F.sum(g * y, axis=(0,), keepdims=True))
+
+
+class MissingSum(Op, register=False):
+    """x + b with b broadcast over the rows, whose rule takes one row instead of the sum."""
+
+    def forward(self, xp, x, b):
+        return x + b
+
+    def grad_x(self, F, g):
+        return g
+
+    def grad_b(self, F, g):
+        return F.getitem(g, index=(0,))
+
+
+class StaleMean(Op, register=False):
+    """x - mean(x), right to first order, whose rule keeps x² as if it were constant."""
+
+    kept = ("frozen",)
+
+    def forward(self, xp, x):
+        self.frozen = x * x
+        return x * x * x
+
+    def grad_x(self, F, g, frozen):
+        return g * 3 * frozen
+
+
+CANARIES = {
+    ScaledTanh: [(3, 4)],
+    DroppedTerm: [(3, 4)],
+    WrongAxis: [(3, 4)],
+    MissingSum: [(3, 4), (4,)],
+    StaleMean: [(3, 4)],
+}
+
+
+@pytest.mark.parametrize("mode", ["full", "direction"])
+@pytest.mark.parametrize("canary", CANARIES)
+def test_a_canary_fails(canary: type[Op], mode: str) -> None:
+    inputs = [RNG.standard_normal(shape) for shape in CANARIES[canary]]
+    with pytest.raises(GradientError) as caught:
+        check_gradients(tg.function(canary), inputs, mode=mode)
+    assert caught.value.report is not None
+    assert caught.value.report.order == (2 if canary is StaleMean else 1)
+
+
+def test_the_report_names_the_worst_element() -> None:
+    class OneWrong(Op, register=False):
+        def forward(self, xp, x):
+            return x * x
+
+        def grad_x(self, F, g, x):
+            mask = np.zeros(x.shape)
+            mask[1, 2] = 0.5
+            return g * x * (2 + mask)
+
+    with pytest.raises(GradientError, match=r"input 0 is wrong at index \(1, 2\)") as caught:
+        check_gradients(tg.function(OneWrong), [RNG.standard_normal((5, 6))])
+    report = caught.value.report
+    assert report is not None
+    assert report.worst.index == (1, 2)
+    assert report.worst.relative_error == pytest.approx(0.2, rel=1e-3)
+    assert "(1, 2)" in report.table().splitlines()[1]
+
+
+# ----- no empty pass --------------------------------------------------------------------------------
+
+x = RNG.standard_normal((2, 3))
+
+
+@pytest.mark.parametrize(
+    ("fn", "inputs", "message"),
+    [
+        (lambda a, b: a * 2, [x, x], "input 1 is unused"),
+        (lambda a: a.detach() * 2, [x], "detached"),
+        (lambda a: (a * 0).sum(), [x], "every gradient is zero"),
+        (lambda a: a * float(np.random.default_rng().random()), [x], "not deterministic"),
+        (lambda a: tg.log(a * 0), [x], "not finite"),
+        (lambda a: a, [np.array([1, 2])], "no input is a float array"),
+        (lambda a: tg.sin(a * 1e7), [x], "rough|wrong"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:divide by zero")
+def test_an_empty_check_fails(fn: Callable[..., Any], inputs: list[Any], message: str) -> None:
+    with pytest.raises(GradientError, match=message):
+        check_gradients(fn, inputs)
+
+
+def test_a_fused_rule_that_disagrees_fails() -> None:
+    class Disagrees(Op, register=False):
+        def forward(self, xp, x):
+            return x * x
+
+        def grad_x(self, F, g, x):
+            return g * 2 * x * (1 + 1e-6)
+
+        def fused(self, xp, g, x):
+            return (g * 2 * x,)
+
+    with pytest.raises(GradientError, match="raw and the recorded reading"):
+        check_gradients(tg.function(Disagrees), [x])
+
+
+# ----- the measuring ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("f", "exact"),
+    [
+        (lambda t: np.sin(3 + t), np.cos(3)),
+        (lambda t: np.exp(2 * t), 2.0),
+        (lambda t: (1 + t) ** 7, 7.0),
+        (lambda t: 1e6 + t, 1.0),
+        (lambda t: abs(t - 1e-4) + t, 0.0),  # a kink inside the largest step
+    ],
+)
+def test_slope_is_measured_to_its_stated_error(f: Callable[[float], float], exact: float) -> None:
+    measured = slope(f)
+    assert not measured.has_kink
+    assert abs(measured.value - exact) <= 4 * measured.error + 1e-9
+
+
+@given(st.floats(-3, 3), st.floats(-3, 3))
+def test_a_kink_has_two_slopes(left: float, right: float) -> None:
+    measured = slope(lambda t: left * t if t < 0 else right * t)
+    if abs(left - right) > 1e-2:
+        assert measured.has_kink
+    assert (measured.low, measured.high) == pytest.approx(sorted((left, right)), abs=1e-3)
+
+
+def test_a_subgradient_passes_at_a_kink_and_nothing_outside_it() -> None:
+    class Absolute(Op, register=False):
+        at_zero: float = 0.0
+
+        def forward(self, xp, x):
+            return xp.abs(x)
+
+        def grad_x(self, F, g, x):
+            return F.where(x == 0, g * self.at_zero, g * F.sign(x))
+
+    absolute, zero = tg.function(Absolute), np.array([0.0, 1.0])
+    for inside in (-1.0, 0.0, 0.3, 1.0):
+        check_gradients(lambda v, s=inside: absolute(v, at_zero=s), [zero], order=1, mode="full")
+    for outside in (-1.1, 1.1):
+        with pytest.raises(GradientError):
+            check_gradients(
+                lambda v, s=outside: absolute(v, at_zero=s), [zero], order=1, mode="full"
+            )
+
+
+def test_numerical_gradient_is_the_taught_one() -> None:
+    at = RNG.standard_normal((2, 3))
+    np.testing.assert_allclose(numerical_gradient(lambda v: (v**3).sum(), at), 3 * at**2, rtol=1e-6)
+
+
+def test_float32_inputs_are_checked_in_float64() -> None:
+    check_gradients(tg.tanh, [x.astype("float32")])
+    check_gradients(tg.tanh, [tg.tensor(x.astype("float32"))])
