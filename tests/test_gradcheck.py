@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import tinygrad_cv as tg
 from tinygrad_cv.op import Op
 from tinygrad_cv.testing import GradientError, check_gradients, numerical_gradient
-from tinygrad_cv.testing.gradients import slope
+from tinygrad_cv.testing.measure import slope
 
 RNG = np.random.default_rng(0)
 

@@ -6,7 +6,6 @@ import math
 import re
 import struct
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +72,7 @@ class Spy(nn.Module):
 
 
 def fit_by_hand(rates: list[float]) -> tuple[Any, list[dict[str, float]]]:
-    """Softmax regression in NumPy: the weight after these steps, and the history of their epochs."""
+    """Softmax regression in NumPy: the weight after these steps, and the history."""
     x, labels = problem()
     w = np.random.default_rng(1).normal(size=(CLASSES, FEATURES))
     history = []
@@ -224,8 +223,8 @@ def test_evaluate_is_the_share_of_right_labels() -> None:
     x, labels = problem()
     model = linear()
     scores = x @ model.weight.detach().numpy().T
-    right = sum(int(max(range(CLASSES), key=row.__getitem__) == label)
-                for row, label in zip(scores, labels, strict=True))  # fmt: skip
+    best = [max(range(CLASSES), key=row.__getitem__) for row in scores]
+    right = sum(a == b for a, b in zip(best, labels, strict=True))
     assert 0 < right < SAMPLES
     for batch_size in (1, 4, SAMPLES):  # a mean over batches would weigh the last one too much
         assert trainer(model).evaluate(loader(batch_size=batch_size)) == right / SAMPLES
@@ -395,8 +394,8 @@ def test_a_damaged_file_is_refused(contents: bytes, told: str, tmp_path: Path) -
 
 
 @pytest.fixture(scope="module")
-def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    yield tmp_path_factory.mktemp("damaged") / "model.safetensors"
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("damaged") / "model.safetensors"
 
 
 @given(data=st.data())

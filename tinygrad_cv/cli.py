@@ -179,8 +179,8 @@ def train(options: argparse.Namespace) -> None:
     used = min(len(samples), options.limit or len(samples))
     if used < 2:
         raise CommandError(
-            f"argument --dataset: {options.dataset} has {used} training sample, and at least two "
-            "are needed, to train and to validate."
+            f"argument --dataset: {options.dataset}: found {used} training sample, expected at "
+            "least 2, to train and to validate."
         )
     held_back = max(1, used // 10)
     training, validation, _ = random_split(
@@ -236,7 +236,7 @@ def _folder(out: Path) -> Iterator[None]:
         yield
     finally:
         if new:
-            with suppress(OSError):  # there is something in it
+            with suppress(OSError):  # which says that there is something in it
                 out.rmdir()
 
 
@@ -292,10 +292,10 @@ def _draw(out: Path, history: list[dict[str, float]], loss: Tensor) -> list[str]
         except ModuleNotFoundError:
             missing.append(name)
         except (RuntimeError, TimeoutError) as error:
-            print(f"{name} is left out: {error}", file=sys.stderr)
+            print(f"left out {name}: {error}", file=sys.stderr)
     if missing:
         print(
-            f"{' and '.join(missing)} left out: run pip install 'tinygrad_cv[viz]' for the "
+            f"left out {' and '.join(missing)}; run pip install 'tinygrad_cv[viz]' for the "
             "packages that draw.",
             file=sys.stderr,
         )

@@ -1,6 +1,6 @@
-"""Gradient checks for anyone's ops."""
+"""Gradient checks for anyone's ops. `testing.strategies` makes inputs for them with hypothesis."""
 
-from tinygrad_cv.testing.gradients import GradientError as GradientError
-from tinygrad_cv.testing.gradients import Report as Report
 from tinygrad_cv.testing.gradients import check_gradients as check_gradients
 from tinygrad_cv.testing.gradients import numerical_gradient as numerical_gradient
+from tinygrad_cv.testing.report import GradientError as GradientError
+from tinygrad_cv.testing.report import Report as Report

@@ -1,132 +1,22 @@
 """Gradient checking: what the rules say against what small steps of the function say.
 
 Everything is done in float64. Along a direction u the function becomes one of a single number,
-t -> <v, f(x + t·u)> with a random cotangent v, and its slope at 0 is measured by central
-differences at three step sizes, extrapolated twice (Richardson). A smooth function agrees with
-itself across step sizes; one that does not has a kink, and there the rule must lie between the
-slopes on the two sides.
+t -> <v, f(x + t·u)> with a random cotangent v, whose slope at 0 is measured (see `measure`) and
+compared with <gradient, u>.
 """
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from tinygrad_cv.backend import host
 from tinygrad_cv.tensor import Tensor, grad
+from tinygrad_cv.testing.measure import Slope, complex_slope, slope
+from tinygrad_cv.testing.report import Entry, GradientError, Report
 
-STEPS = (2e-3, 1e-4, 5e-6, 2e-7)
-"""Step sizes tried, the largest first: the first at which the function is smooth is used."""
-
-
-class GradientError(AssertionError):
-    """A gradient does not agree with finite differences. `report` holds the details."""
-
-    def __init__(self, message: str, report: "Report | None" = None) -> None:
-        super().__init__(message)
-        self.report = report
-
-
-@dataclass(frozen=True)
-class Slope:
-    """The slope of a function of one number at 0, measured.
-
-    Where there is a kink, `low` and `high` are the slopes on its two sides; elsewhere both equal
-    `value`, which is known to about `error`.
-    """
-
-    value: float
-    error: float
-    low: float
-    high: float
-
-    @property
-    def has_kink(self) -> bool:
-        return self.low != self.high
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One comparison: of element `index` of input `name`, or of a random direction (index None)."""
-
-    name: str
-    index: tuple[int, ...] | None
-    analytic: float
-    numeric: Slope
-    scale: float
-
-    @property
-    def excess(self) -> float:
-        """How far the analytic value lies outside what was measured, relative to the gradient."""
-        low, high = self.numeric.low - self.numeric.error, self.numeric.high + self.numeric.error
-        outside = max(low - self.analytic, self.analytic - high, 0.0)
-        if not math.isfinite(self.analytic):
-            return math.inf
-        return outside / self.scale if outside else 0.0
-
-    @property
-    def relative_error(self) -> float:
-        """|a - n| / max(|a|, |n|), the measure of CS231n."""
-        largest = max(abs(self.analytic), abs(self.numeric.value))
-        return abs(self.analytic - self.numeric.value) / largest if largest else 0.0
-
-
-@dataclass
-class Report:
-    """All comparisons of one check."""
-
-    order: int
-    entries: list[Entry] = field(default_factory=list)
-
-    @property
-    def worst(self) -> Entry:
-        """The comparison that is furthest off."""
-        return max(self.entries, key=lambda entry: entry.excess)
-
-    def table(self, rows: int = 10) -> str:
-        """The worst comparisons as text, one a line."""
-        lines = [f"{'input':<12} {'index':<14} {'analytic':>14} {'numeric':>14} {'relative':>10}"]
-        for entry in sorted(self.entries, key=lambda entry: -entry.excess)[:rows]:
-            place = "direction" if entry.index is None else str(entry.index)
-            lines.append(
-                f"{entry.name:<12} {place:<14} {entry.analytic:>14.6g} "
-                f"{entry.numeric.value:>14.6g} {entry.relative_error:>10.1e}"
-            )
-        return "\n".join(lines)
-
-
-def slope(f: Callable[[float], float]) -> Slope:
-    """Measure f'(0).
-
-    >>> import math
-    >>> abs(slope(math.sin).value - 1) < 1e-10
-    True
-    >>> kink = slope(abs)
-    >>> round(kink.low, 6), round(kink.high, 6)
-    (-1.0, 1.0)
-    """
-    here = f(0.0)
-    for h in STEPS:
-        up = [f(h / 2**k) for k in range(3)]
-        down = [f(-h / 2**k) for k in range(3)]
-        steps = [h / 2**k for k in range(3)]
-        left = [(here - b) / s for b, s in zip(down, steps, strict=True)]
-        right = [(a - here) / s for a, s in zip(up, steps, strict=True)]
-        centred = [(a + b) / 2 for a, b in zip(left, right, strict=True)]
-        once = [(4 * centred[k + 1] - centred[k]) / 3 for k in range(2)]
-        twice = (16 * once[1] - once[0]) / 15
-        # Rounding moves a difference quotient by about eps·|f| / h.
-        rounding = 4e-15 * max(map(abs, (*up, *down, here))) / h
-        largest = max(map(abs, (twice, *left, *right)))
-        # The slopes of the two sides come closer with h if f is smooth; across a kink they do not.
-        gap = [a - b for a, b in zip(right, left, strict=True)]
-        ragged = max(abs(gap[0] - 2 * gap[1]), abs(gap[1] - 2 * gap[2]), abs(once[1] - once[0]))
-        if ragged <= 1e-4 * largest + 8 * rounding:
-            return Slope(twice, abs(twice - once[1]) + rounding, twice, twice)
-    # No step is small enough: a kink, if each side has a slope of its own.
-    error = max(abs(side[1] - side[2]) for side in (left, right))
-    low, high = sorted((left[2], right[2]))
-    return Slope((low + high) / 2, error, low, high)
+METHODS = ("differences", "complex", "linear")
+MODES = ("auto", "full", "direction", "cs231n")
 
 
 def numerical_gradient(fn: Callable[..., Any], x: Any, h: float = 1e-5) -> Any:
@@ -157,38 +47,59 @@ def check_gradients(
     order: int = 2,
     *,
     mode: str = "auto",
-    rtol: float = 1e-6,
+    method: str = "differences",
+    rtol: float | None = None,
     seed: int = 0,
     names: Sequence[str] | None = None,
     allow_zero: bool = False,
 ) -> Report:
-    """Hold the gradients of `fn(*inputs)` against finite differences, up to `order` times.
+    """Hold the gradients of `fn(*inputs)` against what can be measured, up to `order` times.
 
-    Every float input is differentiated, in float64; others pass as they are. In the mode "full"
-    each element is moved by itself, in "direction" all of them along random directions; "auto"
-    chooses by size. The cotangent is random, never ones: the sum of a batch norm, say, has the
-    gradient zero. Order 2 checks the gradient as a function of the inputs and the cotangent.
+    Every float input is differentiated, in float64; others pass as they are. `fn` returns a
+    Tensor or several. Order 2 checks the gradient as a function of the inputs and the cotangent.
+
+    - `mode`: "full" moves each element by itself, "direction" all of them along random
+      directions; "auto" chooses by size. The cotangent is random, never ones: the sum of a batch
+      norm, say, has the gradient zero. "cs231n" is the course's way: each element, one central
+      difference with h = 1e-5, and |a - n| / max(|a|, |n|) in its bands.
+    - `method`: "differences" extrapolates central differences and detects kinks, where the rule
+      must lie between the slopes of the two sides; "complex" steps along the imaginary axis,
+      exact to rounding, for a function that is analytic (it must accept complex tensors), at
+      order 1; "linear" checks <A u, v> = <u, Aᵀ v> exactly, and that the function is linear.
+    - `rtol`: the error allowed, relative to the gradient: 1e-6 by default, 1e-10 for the exact
+      methods, 1e-4 for "cs231n".
 
     Returns a `Report`. Raises GradientError, with the report, where a gradient is wrong, and also
-    where a check would be empty: an input is unused, every gradient is zero, the function gives
-    different results when run twice, or is too rough to be measured.
+    where a check would be empty: an input is unused, every gradient is zero (unless `allow_zero`),
+    the function gives different results when run twice, or is too rough to be measured.
 
     >>> import tinygrad_cv as tg
     >>> report = check_gradients(lambda x, y: x * y.sin(), [tg.rand(3), tg.rand(2, 3)])
     """
-    if mode not in ("auto", "full", "direction"):
-        raise ValueError(f"mode must be 'auto', 'full' or 'direction'; got {mode!r}.")
-    rng = host.random.default_rng(seed)
+    if mode not in MODES or method not in METHODS:
+        raise ValueError(
+            f"mode must be one of {MODES} and method one of {METHODS}; got {mode!r}, {method!r}."
+        )
     values = [_double(value) for value in inputs]
-    names = names or [f"input {i}" for i in range(len(values))]
-    settings = _Settings(order, mode, rtol, rng, allow_zero)
-    return _check(fn, values, list(names), 1, settings)
+    if rtol is None:
+        rtol = 1e-4 if mode == "cs231n" else 1e-6 if method == "differences" else 1e-10
+    settings = _Settings(
+        order=order if method == "differences" else 1,
+        mode=mode,
+        method=method,
+        rtol=rtol,
+        rng=host.random.default_rng(seed),
+        allow_zero=allow_zero,
+    )
+    names = [f"input {i}" for i in range(len(values))] if names is None else list(names)
+    return _Check(fn, values, names, 1, settings).run()
 
 
 @dataclass(frozen=True)
 class _Settings:
     order: int
     mode: str
+    method: str
     rtol: float
     rng: Any
     allow_zero: bool
@@ -202,97 +113,9 @@ def _double(value: Any) -> Any:
     return value
 
 
-def _is_variable(value: Any) -> bool:
-    return isinstance(value, host.ndarray) and value.dtype.kind == "f"
-
-
 def _outputs(fn: Callable[..., Any], values: list[Any]) -> list[Tensor]:
     result = fn(*values)
     return [result] if isinstance(result, Tensor) else list(result)
-
-
-def _check(
-    fn: Callable[..., Any],
-    values: list[Any],
-    names: list[str],
-    level: int,
-    settings: _Settings,
-) -> Report:
-    rng, rtol = settings.rng, settings.rtol
-    at = [i for i, value in enumerate(values) if _is_variable(value)]
-    if not at:
-        raise GradientError("no input is a float array, so there is nothing to check.")
-
-    def tensors(arrays: list[Any]) -> list[Any]:
-        return [Tensor(a, requires_grad=True) if i in at else a for i, a in enumerate(arrays)]
-
-    leaves = tensors(values)
-    outputs = _outputs(fn, leaves)
-    again = _outputs(fn, tensors(values))
-    for first, second in zip(outputs, again, strict=True):
-        if not host.array_equal(first.detach().numpy(), second.detach().numpy(), equal_nan=True):
-            raise GradientError("the function is not deterministic: two runs gave two results.")
-        if not host.isfinite(first.detach().numpy()).all():
-            raise GradientError("the function is not finite here, so it has no gradient to check.")
-    live = [k for k, output in enumerate(outputs) if output.requires_grad]
-    if not live:
-        raise GradientError(
-            "no output depends on an input through recorded ops; is the path detached?"
-        )
-    cotangents = [rng.standard_normal(outputs[k].shape) for k in live]
-
-    def gradients(arguments: list[Any], weights: list[Any], create_graph: bool) -> list[Any]:
-        chosen = [_outputs(fn, arguments)[k] for k in live]
-        variables = [arguments[i] for i in at]
-        return list(grad(chosen, variables, weights, create_graph=create_graph, allow_unused=True))
-
-    fixed = [Tensor(v) for v in cotangents]
-    found = gradients(leaves, fixed, create_graph=False)
-    for i, g in zip(at, found, strict=True):
-        if g is None and level == 1:
-            raise GradientError(f"{names[i]} is unused: no gradient reaches it.")
-    # Of a derivative it is fair not to depend on an input; then the slope must be 0 as well.
-    analytic = {
-        i: host.zeros_like(values[i]) if g is None else g.numpy()
-        for i, g in zip(at, found, strict=True)
-    }
-    if not settings.allow_zero and not any(g.any() for g in analytic.values()):
-        raise GradientError("every gradient is zero; a check of that would show nothing.")
-
-    # The same rules read as a graph give the same numbers.
-    recorded = gradients(tensors(values), fixed, create_graph=True)
-    for i, g in zip(at, recorded, strict=True):
-        if g is not None and not host.allclose(
-            g.detach().numpy(), analytic[i], rtol=1e-9, atol=1e-9 * _rms(analytic)
-        ):
-            raise GradientError(
-                f"the gradient of {names[i]} differs between the raw and the recorded reading "
-                f"by up to {abs(g.detach().numpy() - analytic[i]).max():.3g}: the fused rule and "
-                "the plain rule do not agree."
-            )
-
-    def objective(moved: dict[int, Any]) -> float:
-        """<v, f(inputs)> with some of the inputs replaced."""
-        arguments = tensors([moved.get(i, a) for i, a in enumerate(values)])
-        chosen = _outputs(fn, arguments)
-        terms = (
-            (v * chosen[k].detach().numpy()).sum() for k, v in zip(live, cotangents, strict=True)
-        )
-        return float(sum(terms))
-
-    report = Report(level, _compare(objective, values, analytic, names, settings.mode, rng))
-    _judge(report, rtol, analytic, objective, values, names)
-    if level < settings.order:
-        count = len(values)
-        needed = [k for k, g in enumerate(recorded) if g is not None]
-
-        def derivative(*arguments: Any) -> list[Tensor]:
-            result = gradients(list(arguments[:count]), list(arguments[count:]), create_graph=True)
-            return [result[k] for k in needed]
-
-        more = [f"cotangent {k}" for k in live]
-        _check(derivative, [*values, *cotangents], [*names, *more], level + 1, settings)
-    return report
 
 
 def _rms(gradients: dict[int, Any]) -> float:
@@ -302,69 +125,282 @@ def _rms(gradients: dict[int, Any]) -> float:
     return math.sqrt(total / count) if count else 0.0
 
 
-def _compare(
-    objective: Callable[[dict[int, Any]], float],
-    values: list[Any],
-    analytic: dict[int, Any],
-    names: list[str],
-    mode: str,
-    rng: Any,
-) -> list[Entry]:
-    entries = []
-    typical = _rms(analytic)
-    for i, gradient in analytic.items():
+class _Check:
+    """One function at one point, at one order (`level`)."""
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        values: list[Any],
+        names: list[str],
+        level: int,
+        settings: _Settings,
+    ) -> None:
+        self.fn, self.values, self.names = fn, values, names
+        self.level, self.settings = level, settings
+        self.at = [
+            i for i, v in enumerate(values) if isinstance(v, host.ndarray) and v.dtype.kind == "f"
+        ]
+        if not self.at:
+            raise GradientError("no input is a float array, so there is nothing to check.")
+        outputs = _outputs(fn, self.leaves())
+        for first, second in zip(outputs, _outputs(fn, self.leaves()), strict=True):
+            a, b = first.detach().numpy(), second.detach().numpy()
+            if not host.array_equal(a, b, equal_nan=True):
+                raise GradientError("the function is not deterministic: two runs differ.")
+            if not host.isfinite(a).all():
+                raise GradientError("the function is not finite here, so it has no gradient.")
+        self.live = [k for k, output in enumerate(outputs) if output.requires_grad]
+        if not self.live:
+            raise GradientError(
+                "no output depends on an input through recorded ops: is the path detached, or "
+                "computed outside the graph?"
+            )
+        self.cotangents = [settings.rng.standard_normal(outputs[k].shape) for k in self.live]
+
+    def leaves(self, moved: dict[int, Any] | None = None) -> list[Any]:
+        """The inputs as leaf tensors, some of them replaced."""
+        moved = moved or {}
+        return [
+            Tensor(moved.get(i, value), requires_grad=True) if i in self.at else value
+            for i, value in enumerate(self.values)
+        ]
+
+    def gradients(self, arguments: list[Any], weights: list[Any], create_graph: bool) -> list[Any]:
+        outputs = _outputs(self.fn, arguments)
+        return list(
+            grad(
+                [outputs[k] for k in self.live],
+                [arguments[i] for i in self.at],
+                weights,
+                create_graph=create_graph,
+                allow_unused=True,
+            )
+        )
+
+    def objective(self, moved: dict[int, Any], cotangents: list[Any]) -> Any:
+        """<v, f(inputs)> with some of the inputs replaced."""
+        complex_inputs = any(value.dtype.kind == "c" for value in moved.values())
+        if complex_inputs:
+            arguments = [
+                Tensor(moved.get(i, v)) if i in self.at else v for i, v in enumerate(self.values)
+            ]
+        else:
+            arguments = self.leaves(moved)
+        outputs = _outputs(self.fn, arguments)
+        chosen = [outputs[k].detach().numpy() for k in self.live]
+        total = sum((v * y).sum() for v, y in zip(cotangents, chosen, strict=True))
+        return complex(total) if complex_inputs else float(total)
+
+    def slope(self, i: int, u: Any, cotangents: list[Any] | None = None) -> Slope:
+        """The slope of the objective when input i moves along u."""
+        cotangents = cotangents or self.cotangents
+
+        def along(t: Any) -> Any:
+            return self.objective({i: self.values[i] + t * u}, cotangents)
+
+        if self.settings.method == "complex":
+            return complex_slope(along)
+        if self.settings.mode == "cs231n":
+            h = 1e-5
+            value = (along(h) - along(-h)) / (2 * h)
+            return Slope(value, 0.0, value, value)
+        if self.settings.method == "linear":
+            # A linear function moves by f(u) whatever it is moved from.
+            value = along(1.0) - along(0.0)
+            return Slope(value, 0.0, value, value)
+        return slope(along)
+
+    def run(self) -> Report:
+        fixed = [Tensor(v) for v in self.cotangents]
+        found = self.gradients(self.leaves(), fixed, create_graph=False)
+        for i, g in zip(self.at, found, strict=True):
+            if g is None and self.level == 1:
+                raise GradientError(f"{self.names[i]} is unused: no gradient reaches it.")
+        # A derivative may well not depend on an input; then the slope must be 0 as well.
+        self.analytic = {
+            i: host.zeros_like(self.values[i]) if g is None else g.numpy()
+            for i, g in zip(self.at, found, strict=True)
+        }
+        self.typical = _rms(self.analytic)
+        self.compare_readings(self.gradients(self.leaves(), fixed, create_graph=True))
+        if self.settings.method == "linear":
+            self.check_linear()
+        report = Report(self.level)
+        for i, gradient in self.analytic.items():
+            report.entries += self.compare(i, self.is_full(gradient.size))
+        self.judge(report)
+        if not self.typical and not self.settings.allow_zero:
+            raise GradientError("every gradient is zero; a check of that shows nothing.", report)
+        if self.level < self.settings.order:
+            self.go_deeper(found)
+        return report
+
+    def is_full(self, size: int) -> bool:
+        mode = self.settings.mode
+        return mode in ("full", "cs231n") or (mode == "auto" and size <= 12)
+
+    def compare_readings(self, recorded: list[Any]) -> None:
+        """The same rules read as a graph must give the same numbers."""
+        for i, g in zip(self.at, recorded, strict=True):
+            if g is None:
+                continue
+            a, b = g.detach().numpy(), self.analytic[i]
+            if not host.allclose(a, b, rtol=1e-9, atol=1e-9 * self.typical):
+                raise GradientError(
+                    f"the gradient of {self.names[i]} differs between the raw and the recorded "
+                    f"reading by up to {abs(a - b).max():.3g}: the fused rule and the plain rule "
+                    "do not agree."
+                )
+
+    def check_linear(self) -> None:
+        """f(2x) = 2 f(x) in each input by itself."""
+        for i in self.at:
+            once = self.objective({i: self.values[i]}, self.cotangents)
+            twice = self.objective({i: 2 * self.values[i]}, self.cotangents)
+            nothing = self.objective({i: 0 * self.values[i]}, self.cotangents)
+            scale = max(abs(once), abs(twice), abs(nothing))
+            if abs(nothing) > 1e-12 * scale or abs(twice - 2 * once) > 1e-10 * scale:
+                raise GradientError(f"the function is not linear in {self.names[i]}.")
+
+    def compare(self, i: int, full: bool) -> list[Entry]:
+        """The gradient of input i against slopes: of each element, or along two directions."""
+        gradient = self.analytic[i]
         if not gradient.size:
-            continue
-        full = mode == "full" or (mode == "auto" and gradient.size <= 12)
-        places: list[Any] = list(host.ndindex(gradient.shape)) if full else [None] * 2
+            return []
+        entries = []
+        places: list[Any] = list(host.ndindex(gradient.shape)) if full else [None, None]
         for place in places:
             if place is None:
-                u = rng.uniform(-1, 1, gradient.shape)
+                u = self.settings.rng.uniform(-1, 1, gradient.shape)
             else:
                 u = host.zeros(gradient.shape)
                 u[place] = 1.0
-
-            def along(t: float, i: int = i, u: Any = u) -> float:
-                return objective({i: values[i] + t * u})
-
             parts = gradient * u
-            scale = max(math.sqrt(float((parts * parts).sum())), typical) or 1.0
-            entries.append(Entry(names[i], place, float(parts.sum()), slope(along), scale))
-    return entries
+            scale = max(math.sqrt(float((parts * parts).sum())), self.typical) or 1.0
+            analytic = float(parts.sum())
+            measured = self.slope(i, u)
+            if self.settings.mode == "cs231n":
+                scale = max(abs(analytic), abs(measured.value)) or 1.0
+            entries.append(Entry(self.names[i], place, analytic, measured, scale))
+        return entries
 
+    def judge(self, report: Report) -> None:
+        """Raise if a comparison is off, or was too rough to mean anything."""
+        for entry in report.entries:
+            if entry.numeric.error > 1e-3 * entry.scale:
+                raise GradientError(
+                    f"{entry.name}: the function is too rough to be measured here "
+                    f"(slope {entry.numeric.value:.6g} ± {entry.numeric.error:.1g}).",
+                    report,
+                )
+        if not report.entries or report.worst.excess <= self.settings.rtol:
+            return
+        i = self.names.index(report.worst.name)
+        if self.analytic[i].size <= 400:  # look closer: where is it wrong, and how?
+            full = self.compare(i, full=True)
+            report.entries += [] if report.worst.index is not None else full
+            measured = host.array([entry.numeric.value for entry in full])
+            report.hint = self.hint(i, measured.reshape(self.analytic[i].shape))
+        worst = report.worst
+        report.sweep = self.sweep(i, worst)
+        place = "along a random direction" if worst.index is None else f"at index {worst.index}"
+        kind = "the gradient" if report.order == 1 else f"the derivative of order {report.order}"
+        raise GradientError(
+            f"{kind} of {worst.name} is wrong {place}: the rule gives {worst.analytic:.8g}, "
+            f"measured {worst.numeric.value:.8g} (relative error {worst.relative_error:.1e}).\n"
+            f"{report.table()}",
+            report,
+        )
 
-def _judge(
-    report: Report,
-    rtol: float,
-    analytic: dict[int, Any],
-    objective: Callable[[dict[int, Any]], float],
-    values: list[Any],
-    names: list[str],
-) -> None:
-    """Raise if a comparison is off, or was too rough to mean anything."""
-    for entry in report.entries:
-        if entry.numeric.error > 1e-3 * entry.scale:
-            raise GradientError(
-                f"{entry.name}: the function is too rough to be measured here "
-                f"(slope {entry.numeric.value:.6g} ± {entry.numeric.error:.1g}).",
-                report,
+    def sweep(self, i: int, worst: Entry) -> dict[float, float]:
+        """The relative error of one element over step sizes: a right rule has a deep minimum."""
+        if worst.index is None:
+            return {}
+        u = host.zeros(self.values[i].shape)
+        u[worst.index] = 1.0
+        errors = {}
+        for h in (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7):
+            up, down = (
+                self.objective({i: self.values[i] + s * h * u}, self.cotangents) for s in (1, -1)
             )
-    if not report.entries:
-        return
-    worst = report.worst
-    if worst.excess <= rtol:
-        return
-    if worst.index is None:  # look closer: where is it wrong?
-        i = names.index(worst.name)
-        if analytic[i].size <= 400:
-            rng = host.random.default_rng(0)
-            report.entries += _compare(objective, values, {i: analytic[i]}, names, "full", rng)
-            worst = report.worst
-    place = "along a random direction" if worst.index is None else f"at index {worst.index}"
-    kind = "the gradient" if report.order == 1 else f"the derivative of order {report.order}"
-    raise GradientError(
-        f"{kind} of {worst.name} is wrong {place}: the rule gives {worst.analytic:.8g}, finite "
-        f"differences {worst.numeric.value:.8g} (relative error {worst.relative_error:.1e}).\n"
-        f"{report.table()}",
-        report,
-    )
+            numeric = (up - down) / (2 * h)
+            largest = max(abs(worst.analytic), abs(numeric)) or 1.0
+            errors[h] = abs(worst.analytic - numeric) / largest
+        return errors
+
+    def hint(self, i: int, numeric: Any) -> str:
+        """What the mistake looks like, in plain words, if it has a known look."""
+        analytic = self.analytic[i]
+
+        def same(a: Any, b: Any) -> bool:
+            return bool(host.abs(a - b).max() <= 1e-5 * host.abs(b).max())
+
+        if not analytic.any():
+            return "the gradient is zero everywhere: is the path detached, or the rule a constant?"
+        if not numeric.any():
+            return "the function does not move with this input, so the gradient should be zero."
+        if same(analytic, -numeric):
+            return "the sign is wrong."
+        if analytic.ndim >= 2:
+            turned = numeric.swapaxes(-1, -2)
+            if turned.shape == analytic.shape and same(analytic, turned):
+                return "the gradient is transposed."
+            if same(analytic, turned.reshape(analytic.shape)):
+                return "the elements are those of the transposed gradient, in another shape."
+        factor = float((analytic * numeric).sum() / (numeric * numeric).sum())
+        if factor and same(analytic, factor * numeric):
+            return self.factor_hint(factor)
+        axis = self.missing_sum(i, analytic)
+        if axis is not None:
+            return (
+                f"it is the share of the first index along axis {axis} of the output: is the sum "
+                "over that broadcast axis missing?"
+            )
+        return ""
+
+    def factor_hint(self, factor: float) -> str:
+        for k, name in ((2.0, "2"), (0.5, "1/2")):
+            if math.isclose(factor, k, rel_tol=1e-4):
+                return f"it is off by the factor {name}: look at squares and at terms used twice."
+        shapes = [v.shape for v in (*self.cotangents, *(self.values[j] for j in self.at))]
+        for n in sorted({n for shape in shapes for n in shape if n > 1}):
+            if math.isclose(factor, n, rel_tol=1e-4) or math.isclose(factor * n, 1, rel_tol=1e-4):
+                return (
+                    f"it is off by the factor {'' if factor > 1 else '1/'}{n}, the length of an "
+                    "axis: the size of the batch? A mean taken for a sum, or the reverse?"
+                )
+        return f"it is off by the constant factor {factor:.6g}."
+
+    def missing_sum(self, i: int, analytic: Any) -> int | None:
+        """The output axis whose first index alone gives the analytic value, if there is one."""
+        for k, v in enumerate(self.cotangents):
+            for axis in range(v.ndim):
+                if v.shape[axis] == 1 or analytic.size > 64:
+                    continue
+                first = host.zeros_like(v)
+                place = (slice(None),) * axis + (0,)
+                first[place] = v[place]
+                only = [first if j == k else 0 * w for j, w in enumerate(self.cotangents)]
+                shares = host.zeros_like(analytic)
+                for index in host.ndindex(analytic.shape):
+                    u = host.zeros_like(analytic)
+                    u[index] = 1.0
+                    shares[index] = self.slope(i, u, only).value
+                if host.allclose(shares, analytic, rtol=1e-5, atol=1e-6 * self.typical):
+                    return axis
+        return None
+
+    def go_deeper(self, found: list[Any]) -> None:
+        """Check the gradients as functions of the inputs and the cotangents."""
+        count = len(self.values)
+        needed = [k for k, g in enumerate(found) if g is not None]
+
+        def derivative(*arguments: Any) -> list[Tensor]:
+            inputs, weights = list(arguments[:count]), list(arguments[count:])
+            result = self.gradients(inputs, weights, create_graph=True)
+            return [result[k] for k in needed]
+
+        names = [*self.names, *(f"cotangent {k}" for k in self.live)]
+        values = [*self.values, *self.cotangents]
+        _Check(derivative, values, names, self.level + 1, self.settings).run()
