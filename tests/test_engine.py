@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, event, given
+from hypothesis import assume, event, example, given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -375,6 +375,7 @@ def test_a_change_between_forward_and_backward_is_right_or_refused(
         agree([x.grad for x in program.leaves], expected)
 
 
+@example([("sin", 0, 0)], 0, "data[...] =", 0)
 @given(pure, seeds, st.sampled_from(list(IN_PLACE)), st.integers(0, 30))
 def test_a_change_between_two_backwards_is_right_or_refused(
     steps: Any, seed: int, write: str, place: int

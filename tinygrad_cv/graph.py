@@ -5,10 +5,12 @@ to keep, but not the tensor it made: tensors point at nodes and never the other 
 has no reference cycles and its memory goes the moment the loss goes.
 """
 
+import functools
+import inspect
 import itertools
+import threading
 import weakref
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -16,26 +18,78 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tinygrad_cv.op import Op, Plan, Reading
 
-_recording: ContextVar[bool] = ContextVar("recording", default=True)
+
+class _Frame:
+    """One `with` block that switched recording, and the block around it."""
+
+    __slots__ = ("enabled", "outer")
+
+    def __init__(self, enabled: bool, outer: "_Frame | None") -> None:
+        self.enabled, self.outer = enabled, outer
+
+
+_innermost: ContextVar[_Frame] = ContextVar("innermost", default=_Frame(True, None))
 _numbers = itertools.count()
+_naming = threading.Lock()
 
 
 def is_grad_enabled() -> bool:
     """Whether ops are recorded for a backward pass in this thread (or task)."""
-    return _recording.get()
+    return _innermost.get().enabled
 
 
-@contextmanager
-def _record(enabled: bool) -> Iterator[None]:
-    token = _recording.set(enabled)
-    try:
-        yield
-    finally:
-        _recording.reset(token)
+class _Switch:
+    """A context and a decorator. The state belongs to the running thread or asyncio task."""
+
+    enabled: bool
+
+    def __init__(self) -> None:
+        self.frames: list[_Frame] = []
+
+    def __enter__(self) -> None:
+        frame = _Frame(self.enabled, _innermost.get())
+        self.frames.append(frame)
+        _innermost.set(frame)
+
+    def __exit__(self, *error: object) -> None:
+        frame = self.frames.pop()
+        # A generator may be closed in a thread that never entered; nothing is to be undone there.
+        if _innermost.get() is frame and frame.outer is not None:
+            _innermost.set(frame.outer)
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        if inspect.isgeneratorfunction(function):
+            return self._decorate_generator(function)
+
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            with type(self)():
+                return function(*args, **kwargs)
+
+        return wrapped
+
+    def _decorate_generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Switched while the generator runs, and not while its consumer does."""
+
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Iterator[Any]:
+            generator = function(*args, **kwargs)
+            sent = None
+            try:
+                while True:
+                    with type(self)():
+                        value = generator.send(sent)
+                    sent = yield value
+            except StopIteration as end:
+                return end.value
+            finally:
+                generator.close()
+
+        return wrapped
 
 
-def no_grad() -> Any:
-    """Compute without recording a graph, as a context or as a decorator.
+class no_grad(_Switch):  # noqa: N801  PyTorch's name
+    """Compute without recording a graph: `with no_grad():`, or `@no_grad()` on a function.
 
     The switch belongs to the running thread (or asyncio task): others keep recording.
 
@@ -46,12 +100,14 @@ def no_grad() -> Any:
     >>> y.requires_grad
     False
     """
-    return _record(False)
+
+    enabled = False
 
 
-def enable_grad() -> Any:
+class enable_grad(_Switch):  # noqa: N801  PyTorch's name
     """Record again inside a `no_grad` block, as a context or as a decorator."""
-    return _record(True)
+
+    enabled = True
 
 
 class Node:
@@ -100,6 +156,19 @@ class Node:
         self.guards: tuple[tuple[str, list[int], int], ...] = ()
         # A leaf, and a tensor that called retain_grad(), can be found to receive a gradient.
         self.tensor: weakref.ref[Any] | None = None
+
+    @classmethod
+    def leaf(cls, tensor: Any) -> "Node":
+        """The node of a tensor that no op made; the same one for every thread that asks."""
+        with _naming:
+            node: Node | None = tensor._node
+            if node is None:
+                node = cls(
+                    None, (), tensor.shape, tensor.dtype, tensor._backend, tensor._requires_grad
+                )
+                node.tensor = weakref.ref(tensor)
+                tensor._node = node
+        return node
 
     def __repr__(self) -> str:
         return f"<{self.label} {self.dtype} {self.shape}>"
@@ -185,8 +254,8 @@ def backpropagate(
         if gradient is None:
             continue
         yield node, gradient
-        if node.op is None or (useful is not None and node not in useful):
-            continue
+        if node.op is None or (useful is not None and useful.isdisjoint(node.parents())):
+            continue  # its rules are not needed, and what they saved stays for later
         for parent, share in reading.gradients(node, gradient, useful):
             before = pending.get(parent)
             pending[parent] = share if before is None else before + share

@@ -19,6 +19,7 @@ or a by-product that the forward keeps (listed in `kept`). Nothing else stays in
 
 import inspect
 import re
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
@@ -152,6 +153,16 @@ class Op:
             cls.plans[wanted] = cls._plan(wanted)
         return cls.plans[wanted]
 
+    def check_kept(self) -> None:
+        """Raise if the forward left an array on the op that `kept` does not list."""
+        for name, value in vars(self).items():
+            if hasattr(value, "dtype") and name not in (*self.attributes, *self.kept):
+                raise TypeError(
+                    f"{type(self).__name__}.forward left an array in self.{name}: it would stay "
+                    f"in memory and be a constant to the rules. List it, kept = ({name!r},), and "
+                    "let a rule ask for it by name; or ask for the input itself."
+                )
+
     @classmethod
     def _plan(cls, wanted: tuple[bool, ...]) -> Plan:
         where: dict[str, int | slice] = {name: i for i, name in enumerate(cls.inputs)}
@@ -244,7 +255,10 @@ def _register(cls: type[Op]) -> None:
             f"rename {cls.__qualname__}, or keep it out of the registry with "
             f"class {cls.__name__}(Op, register=False)."
         )
-    REGISTRY[cls.name] = cls  # the same class again: a notebook cell was run twice
+    REGISTRY[cls.name] = cls
+    # The same class again means that a notebook cell was run twice: forget the old one.
+    for reading in _bound_names.pop(cls.name, ()):
+        vars(reading).pop(cls.name, None)
 
 
 def brief(value: Any) -> str:
@@ -261,6 +275,9 @@ def brief(value: Any) -> str:
     return "..." if value is Ellipsis else repr(value)
 
 
+_bound_names: dict[str, "weakref.WeakSet[Reading]"] = {}
+
+
 class Reading:
     """A namespace in which every registered op can be called by name, as rules call them."""
 
@@ -271,6 +288,7 @@ class Reading:
             raise AttributeError(f"no op named {name!r} is registered") from None
         bound = self.bind(op)
         setattr(self, name, bound)  # found at once the next time
+        _bound_names.setdefault(name, weakref.WeakSet()).add(self)
         return bound
 
     def bind(self, op: type[Op]) -> Callable[..., Any]:
@@ -279,6 +297,10 @@ class Reading:
 
     def let(self, name: str, value: Any) -> Any:
         """Name a subexpression: a formula then says "where name = ..." instead of repeating it."""
+        return value
+
+    def memory(self, value: Any) -> Any:
+        """The array of a value of this reading."""
         return value
 
     def values(self, node: "Node") -> tuple[Any, ...]:
@@ -298,6 +320,11 @@ class Reading:
                     shares.append((receiver, rule(node.op, self, g, *[values[s] for s in slots])))
             elif useful is None or not useful.isdisjoint(inputs[where]):
                 parts = rule(node.op, self, g, *[values[s] for s in slots])
+                if not isinstance(parts, list | tuple) or len(parts) != len(inputs[where]):
+                    raise TypeError(
+                        f"the rule of {node.label} for its {len(inputs[where])} inputs must return "
+                        f"a list with a gradient for each; it returned {_shape_of(parts)}."
+                    )
                 shares += [
                     (receiver, part)
                     for receiver, part in zip(inputs[where], parts, strict=True)
@@ -315,14 +342,45 @@ class Reading:
         node.check()
         sent = []
         for receiver, gradient in self.shares(node, g, useful):
-            if gradient is None:
-                raise TypeError(f"a rule of {node.label} returned None; is its `return` missing?")
+            if not hasattr(gradient, "dtype"):
+                raise TypeError(
+                    f"a rule of {node.label} returned {gradient!r} where a gradient of shape "
+                    f"{receiver.shape} was expected; is its `return` missing?"
+                )
             if gradient.shape != receiver.shape:
+                _check_broadcast(gradient.shape, receiver, node)
                 gradient = self.sum_to(gradient, shape=receiver.shape)
+            elif any([self.memory(gradient) is value for value in node.saved or ()]):
+                gradient = self.clone(gradient)  # a gradient is nobody's value
             if gradient.dtype is not receiver.dtype and gradient.dtype != receiver.dtype:
                 gradient = self.cast(gradient, dtype=receiver.dtype)
             sent.append((receiver, gradient))
         return sent
+
+
+def _shape_of(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return f"{len(value)}"
+    return f"a {type(value).__name__}"
+
+
+def _check_broadcast(shape: tuple[int, ...], receiver: "Node", node: "Node") -> None:
+    """Raise unless a gradient of this shape comes from an input that the op had repeated.
+
+    An axis may be summed over if the input has length 1 there (or no such axis), and the output
+    has the length of the gradient.
+    """
+    extra = len(shape) - len(receiver.shape)
+    own = (1,) * extra + receiver.shape
+    out = (1,) * (len(shape) - len(node.shape)) + node.shape[max(0, len(node.shape) - len(shape)) :]
+    if extra < 0 or any(
+        n != m and not (m == 1 and n == k) for n, m, k in zip(shape, own, out, strict=True)
+    ):
+        raise ValueError(
+            f"a rule of {node.label} returned a gradient of shape {shape} for an input of shape "
+            f"{receiver.shape} (the output has the shape {node.shape}). A gradient has the shape "
+            "of its input; only axes along which the input was broadcast are summed for you."
+        )
 
 
 def _wants(receiver: Any, useful: "set[Node] | None") -> bool:

@@ -128,10 +128,10 @@ def formula(source: Any, attributes: bool = True) -> dict[str, str]:
     >>> tg.formula(tg.tanh(x))
     {'x': 'g · (1 - y · y)'}
     """
-    op = _op_of(source)
+    op, count = _op_of(source)
     formulas = {}
     for name in op.rules:
-        result, definitions = derive(op, name, attributes)
+        result, definitions = derive(op, name, attributes, count)
         where = ", ".join(f"{key} = {value}" for key, value in definitions.items())
         where = where and f"  where {where}"
         if isinstance(result, Symbol):
@@ -141,15 +141,22 @@ def formula(source: Any, attributes: bool = True) -> dict[str, str]:
     return formulas
 
 
-def derive(op: Op, name: str, attributes: bool = True) -> tuple[Any, dict[str, Symbol]]:
-    """Read the rule of `op` for its input `name` on symbols.
+def derive(
+    op: Op, name: str, attributes: bool = True, count: int = 2
+) -> tuple[Any, dict[str, Symbol]]:
+    """Read the rule of `op` for its input `name` on symbols; a variadic input has `count` parts.
 
     Returns the result (a list of symbols for a variadic input), and the subexpressions that the
     rule named with `F.let`, each defined in terms of those before it.
     """
     rule, reading = op.rules[name], Symbols(op, attributes)
+    several = op.inputs[-1] if op.variadic else None
+    asked = [
+        [Symbol(f"{ask}[{i}]") for i in range(count)] if ask == several else Symbol(ask)
+        for ask in rule.asks
+    ]
     try:
-        result = rule.function(op, reading, Symbol("g"), *map(Symbol, rule.asks))
+        result = rule.function(op, reading, Symbol("g"), *asked)
     except AttributeError as error:
         raise ValueError(
             f"the rule of {op.name} for {name} depends on the shapes it ran on ({error}); ask a "
@@ -164,13 +171,13 @@ def _is_literal(value: Any) -> bool:
     return value is None or isinstance(value, int | float | str | host.dtype)
 
 
-def _op_of(source: Any) -> Op:
+def _op_of(source: Any) -> tuple[Op, int]:
+    """The op, and how many parts its variadic input has."""
     if isinstance(source, type) and issubclass(source, Op):
         op = source.__new__(source)
-        op.__dict__.update(
-            {name: Symbol(name) for name in source.attributes if not hasattr(source, name)}
-        )
-        return op
+        missing = [name for name in source.attributes if not hasattr(source, name)]
+        op.__dict__.update({name: Symbol(name) for name in missing})
+        return op, 2
     node = getattr(source, "_node", source)
     op = getattr(node, "op", node)
     if not isinstance(op, Op):
@@ -178,4 +185,5 @@ def _op_of(source: Any) -> Op:
             f"a formula belongs to an op or to a tensor that an op made, not to {source!r}; "
             "a leaf has none."
         )
-    return op
+    inputs = getattr(node, "inputs", ())
+    return op, len(inputs) - len(op.inputs) + 1 if node is not op else 2

@@ -67,7 +67,9 @@ class Tensor:
             backend = backends.get(device or "cpu")
             if dtype is None and not hasattr(data, "dtype"):
                 dtype = "float32"
-            array = backend.array(data, dtype)
+            array = None if data is None else backend.array(data, dtype)
+        if array is None or array.dtype.kind not in "biufc":
+            raise TypeError(f"a tensor holds numbers; got {data!r}.")
         self._set(array, backend)
         self.requires_grad = requires_grad
 
@@ -150,10 +152,7 @@ class Tensor:
     @property
     def node(self) -> Node:
         """The node of the graph that this tensor stands for; a leaf's is made when first asked."""
-        if self._node is None:
-            self._node = Node(None, (), self.shape, self.dtype, self._backend, self._requires_grad)
-            self._node.tensor = weakref.ref(self)
-        return self._node
+        return self._node or Node.leaf(self)
 
     # ----- values ----------------------------------------------------------------------------
 
@@ -230,6 +229,19 @@ class Tensor:
 
     def __hash__(self) -> int:
         return id(self)
+
+    def __copy__(self) -> "Tensor":
+        copy = type(self).__new__(type(self))
+        copy._set(self._array, self._backend)
+        copy._version, copy._requires_grad, copy.name = (
+            self._version,
+            self._requires_grad,
+            self.name,
+        )
+        # The node of a leaf stands for that one tensor; a result may stand at its node twice.
+        copy._node = None if self.is_leaf else self._node
+        copy.grad = None if self.grad is None else self.grad.clone()
+        return copy
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Tensor":
         if not self.is_leaf:
@@ -313,6 +325,11 @@ class Tensor:
             raise ValueError(
                 f"the result of shape {result.shape} does not fit in place into {self.shape}."
             )
+        if not host.can_cast(result.dtype, self.dtype, "same_kind"):
+            raise TypeError(
+                f"the result of dtype {result.dtype} would be cut to {self.dtype} in place; "
+                "write x = x + y, or convert x first: x.float()."
+            )
         return self._assign(..., result, "an operator")
 
     def __iadd__(self, other: Any) -> "Tensor":
@@ -339,7 +356,7 @@ class Tensor:
         for value in target:
             if isinstance(value, Tensor):
                 device, dtype = value.device, value.dtype
-            elif isinstance(value, str) and backends.is_device(value):
+            elif isinstance(value, str) and not hasattr(host, value):
                 device = value
             else:
                 dtype = value
@@ -381,6 +398,11 @@ class Tensor:
 
     def retain_grad(self) -> None:
         """Keep the gradient of this intermediate result in `.grad` as well."""
+        if not self._requires_grad:
+            raise RuntimeError(
+                f"retain_grad of a tensor of shape {self.shape} that needs no gradient: nothing "
+                "it was computed from has requires_grad=True."
+            )
         self.node.tensor = weakref.ref(self)
 
     def backward(
@@ -402,29 +424,21 @@ class Tensor:
         6.0
         """
         gradient = _seed(self, gradient)
+        given = _Given(gradient)
+        reading: Reading = F if create_graph else self._backend.raw
+        seed = gradient if create_graph else gradient._array
         keep = retain_graph or create_graph
-        if create_graph:
-            for node, g in backpropagate({self.node: gradient}, F, keep=True):
-                target = node.tensor() if node.tensor is not None else None
-                if target is not None:
-                    target.grad = g if target.grad is None else target.grad + g
-            return
-        # Two leaves must never share the memory of their gradients. An array that came from
-        # elsewhere (the seed, a view, one given away before) is copied.
-        given = {id(gradient._array)}
-        seeds = {self.node: gradient._array}
-        for node, g in backpropagate(seeds, self._backend.raw, keep=keep):
+        for node, g in backpropagate({self.node: seed}, reading, keep=keep):
             target = node.tensor() if node.tensor is not None else None
             if target is None:
                 continue
-            if target.grad is not None:
+            if target.grad is None:
+                target.grad = given.own(g, node)
+            elif create_graph:
+                target.grad = target.grad + g
+            else:
                 total = node.backend.result(target.grad._array + g, (g,))
                 target.grad = wrap(total, node.backend)
-            elif id(g) in given or not node.backend.owns(g) or node.op is not None:
-                target.grad = wrap(node.backend.array(g, None), node.backend)
-            else:
-                given.add(id(g))
-                target.grad = wrap(g, node.backend)
 
     # ----- operators -------------------------------------------------------------------------
 
@@ -580,15 +594,46 @@ def _operand(value: Any, like: Tensor) -> Tensor:
     return Tensor(value, dtype=None if hasattr(value, "dtype") else like.dtype, device=like.device)
 
 
+class _Given:
+    """The memory that a backward pass has given away as gradients.
+
+    No two gradients share memory, nor a gradient and a value: each may be changed in place.
+    """
+
+    def __init__(self, *seeds: Tensor) -> None:
+        self.ids = {id(seed._array) for seed in seeds}
+        self.kept: list[Any] = []  # an id is good as long as its array lives
+
+    def own(self, g: Any, node: Node) -> Tensor:
+        """The gradient g (an array or a Tensor) of a node as a Tensor with memory of its own."""
+        array = g._array if isinstance(g, Tensor) else g
+        if id(array) in self.ids or not node.backend.owns(array) or node.op is not None:
+            if isinstance(g, Tensor):
+                return F.clone(g)
+            array = node.backend.array(array, None)
+        self.ids.add(id(array))
+        self.kept.append(array)
+        return g if isinstance(g, Tensor) else wrap(array, node.backend)
+
+
 def _raw_index(index: Any) -> Any:
-    """An index in which tensors, lists and arrays have become arrays of our own."""
+    """An index in which tensors, sequences and arrays have become arrays of our own."""
     if isinstance(index, tuple):
-        return tuple(map(_raw_index, index))
-    if isinstance(index, Tensor):
-        return index._backend.array(index._array, None)
-    if isinstance(index, list) or hasattr(index, "dtype"):
-        return host.array(index)
-    return index
+        return tuple(map(_raw_part, index))
+    return _raw_part(index)
+
+
+def _raw_part(part: Any) -> Any:
+    if part is None or part is Ellipsis or isinstance(part, int | slice):
+        return part
+    if isinstance(part, Tensor):
+        return part._backend.array(part._array, None)
+    array = host.array(part)
+    if array.dtype.kind not in "iub" and array.size:
+        raise IndexError(
+            f"an index must be integers, slices, truth values, None or ...; got {part!r}."
+        )
+    return array if array.size else array.astype("int64")
 
 
 def apply(op: Op, *inputs: Any) -> Tensor:
@@ -597,7 +642,7 @@ def apply(op: Op, *inputs: Any) -> Tensor:
     recorded = False
     arrays = []
     wanted = []
-    for position, value in enumerate(inputs):
+    for value in inputs:
         if isinstance(value, Tensor):
             if backend is None:
                 backend = value._backend
@@ -606,11 +651,11 @@ def apply(op: Op, *inputs: Any) -> Tensor:
             arrays.append(value._array)
             wanted.append(value._requires_grad)
             recorded = recorded or value._requires_grad
-        elif type(value) in _PLAIN:
+        elif type(value) in _PLAIN and (value is not None or op.optional):
             arrays.append(value)
             wanted.append(False)
         else:
-            return apply(op, *inputs[:position], _adopt(op, value, inputs), *inputs[position + 1 :])
+            return apply(op, *[_adopt(op, value, inputs) for value in inputs])
     if backend is None:
         return apply(op, Tensor(inputs[0]), *inputs[1:])
     try:
@@ -624,8 +669,11 @@ def apply(op: Op, *inputs: Any) -> Tensor:
         for value in inputs:
             if isinstance(value, Tensor) and backend.shares_memory(array, value._array):
                 out._version = value._version
-    if recorded and is_grad_enabled():
-        plan = op.plan(tuple(wanted))
+    if recorded and is_grad_enabled() and array.dtype.kind == "f":
+        key = tuple(wanted)
+        if key not in op.plans:
+            op.check_kept()
+        plan = op.plan(key)
         if plan.rules:
             _record(op, plan, inputs, arrays, out)
     return out
@@ -643,13 +691,15 @@ def _record(op: Op, plan: Plan, inputs: tuple[Any, ...], arrays: list[Any], out:
         plan,
     )
     saved: list[Any] = []
-    guards = []
+    guards = []  # in the order of the saved tensors
+    late: list[Any] = []
     for name, where in zip(plan.names, plan.saves, strict=True):
         if where == "y":
             saved.append(out._array)
             guards.append((name, out._version, out._version[0]))
         elif isinstance(where, str):
             saved.append(getattr(op, where))
+            late += _views(where, saved[-1], inputs)
         else:
             saved.append(tuple(arrays[where]) if isinstance(where, slice) else arrays[where])
             for value in inputs[where] if isinstance(where, slice) else (inputs[where],):
@@ -658,9 +708,20 @@ def _record(op: Op, plan: Plan, inputs: tuple[Any, ...], arrays: list[Any], out:
     for name in op.kept:  # what a rule wants is saved; the rest goes
         op.__dict__.pop(name, None)
     node.saved = tuple(saved)
-    node.guards = tuple(guards)
+    node.guards = (*guards, *late)
     out._node = node
     out._requires_grad = True
+
+
+def _views(name: str, kept: Any, inputs: tuple[Any, ...]) -> list[tuple[str, list[int], int]]:
+    """Guards for a by-product that lies in the memory of an input."""
+    return [
+        (name, value._version, value._version[0])
+        for value in inputs
+        if isinstance(value, Tensor)
+        and hasattr(kept, "dtype")
+        and value._backend.shares_memory(kept, value._array)
+    ]
 
 
 _PLAIN = {int, float, bool, type(None)}
@@ -669,6 +730,8 @@ _PLAIN = {int, float, bool, type(None)}
 
 def _adopt(op: Op, value: Any, inputs: tuple[Any, ...]) -> Any:
     """A list or an array as a tensor beside the other inputs; a NumPy scalar as a plain number."""
+    if isinstance(value, Tensor) or (type(value) in _PLAIN and value is not None):
+        return value
     if isinstance(value, host.generic):
         return value.item()
     like = next((other for other in inputs if isinstance(other, Tensor)), None)
@@ -718,6 +781,15 @@ def function(op: type[Op]) -> Callable[..., Tensor]:
                     f"{op.name} takes the inputs ({', '.join(op.inputs)}); got {given}."
                 )
             inputs += (None,) * (most - op.variadic - given)
+        for name, value in attributes.items():
+            if isinstance(value, Tensor):
+                raise TypeError(
+                    f"{op.name}: the attribute {name} is a Tensor of shape {value.shape}, and no "
+                    "gradient flows through attributes. Make it an input of forward, or pass a "
+                    "number: x.item()."
+                )
+            if hasattr(value, "dtype"):  # the caller may change the array later
+                attributes[name] = host.array(value)
         return apply(op(**attributes), *inputs)
 
     call.__name__ = call.__qualname__ = op.name
@@ -731,6 +803,9 @@ class Recorded(Reading):
 
     bind = staticmethod(function)
 
+    def memory(self, value: Any) -> Any:
+        return value._array
+
     if TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Callable[..., Tensor]: ...
@@ -738,27 +813,29 @@ class Recorded(Reading):
     def values(self, node: Node) -> tuple[Any, ...]:
         assert node.saved is not None
         assert node.plan is not None
-        values = []
+        counters = (counter for _, counter, _ in node.guards)
+
+        def at(value: Any, place: Any) -> Any:
+            """The tensor that stands at a node, rebuilt around its saved value."""
+            if not isinstance(place, Node):
+                return value
+            tensor = wrap(value, place.backend)
+            tensor._version = next(counters)  # a later change of the original counts here too
+            tensor._node = place
+            tensor._requires_grad = place.requires_grad
+            return tensor
+
+        values: list[Any] = []
         for value, where in zip(node.saved, node.plan.saves, strict=True):
             if where == "y":
-                values.append(_at(value, node))
+                values.append(at(value, node))
             elif isinstance(where, slice):
-                values.append(tuple(map(_at, value, node.inputs[where])))
+                values.append(tuple(map(at, value, node.inputs[where])))
             elif isinstance(where, int):
-                values.append(_at(value, node.inputs[where]))
+                values.append(at(value, node.inputs[where]))
             else:
                 values.append(wrap(value, node.backend))
         return tuple(values)
-
-
-def _at(value: Any, node: Any) -> Any:
-    """The tensor that stands at `node`, rebuilt around its saved value."""
-    if not isinstance(node, Node):
-        return value
-    tensor = wrap(value, node.backend)
-    tensor._node = node
-    tensor._requires_grad = node.requires_grad
-    return tensor
 
 
 F = Recorded()
@@ -820,7 +897,12 @@ def grad(
     outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     if grad_outputs is None or isinstance(grad_outputs, Tensor):
-        grad_outputs = [grad_outputs] * len(outputs)
+        grad_outputs = [grad_outputs] * (len(outputs) if grad_outputs is None else 1)
+    if len(grad_outputs) != len(outputs):
+        raise ValueError(
+            f"grad_outputs must hold one gradient (or None) for each of the {len(outputs)} "
+            f"outputs; got {len(grad_outputs)}."
+        )
     for value in inputs:
         if not value.requires_grad:
             raise RuntimeError(
@@ -833,12 +915,13 @@ def grad(
         seed: Any = _seed(output, gradient)
         seed = seed if create_graph else seed._array
         seeds[output.node] = seeds[output.node] + seed if output.node in seeds else seed
-    found: dict[Node, Any] = {}
+    found: dict[Node, Tensor] = {}
+    given = _Given(*[t for t in grad_outputs if isinstance(t, Tensor)])
     wanted = {value.node for value in inputs}
     keep = create_graph if retain_graph is None else retain_graph
     for node, g in backpropagate(seeds, reading, towards=wanted, keep=keep):
         if node in wanted:
-            found[node] = g if create_graph else wrap(node.backend.array(g, None), node.backend)
+            found[node] = given.own(g, node)
     missing = [i for i, value in enumerate(inputs) if value.node not in found]
     if missing and not allow_unused:
         raise RuntimeError(

@@ -1,3 +1,156 @@
-"""Rows."""
+"""Rows of the ops that move elements."""
 
-ROWS = []
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+import oracles
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+from numpy.typing import NDArray
+
+from rows.row import Case, Row
+from tinygrad_cv.testing.strategies import arrays, shapes
+
+Array = NDArray[Any]
+Place = tuple[int, ...]
+
+
+def with_empty(min_dims: int = 0, max_dims: int = 3) -> SearchStrategy[Place]:
+    """Shapes, of which about every fourth has a length of 0."""
+    some: SearchStrategy[Place] = shapes(min_dims, max_dims, min_side=0, max_side=2)
+    return shapes(min_dims, max_dims) | some
+
+
+@st.composite
+def stretched(draw: Any) -> tuple[Place, Place]:
+    """A shape, and one that it broadcasts to."""
+    wide = draw(with_empty())
+    first = draw(st.integers(0, len(wide)))
+    return tuple(1 if draw(st.booleans()) else n for n in wide[first:]), wide
+
+
+# ----- what an op does, element by element ---------------------------------------------------------
+
+
+def gathered(x: Array, shape: Sequence[int], source: Callable[[Place], Place]) -> Array:
+    """y[place] = x[source(place)]"""
+    y = np.empty(shape, x.dtype)
+    for place in np.ndindex(*shape):
+        y[place] = x[source(place)]
+    return y
+
+
+def seen_through_broadcasting(place: Place, shape: Place) -> Place:
+    """Where an array of this shape is read for a place of the shape it was broadcast to."""
+    last = place[len(place) - len(shape) :]
+    return tuple(0 if n == 1 else i for i, n in zip(last, shape, strict=True))
+
+
+def reshaped(x: Array, shape: Place) -> Array:
+    """Both shapes are walked in row-major order."""
+    known = prod(n for n in shape if n != -1)
+    full = [x.size // known if n == -1 else n for n in shape]
+    order = dict(zip(np.ndindex(*full), np.ndindex(*x.shape), strict=True))
+    return gathered(x, full, order.__getitem__)
+
+
+def permuted(x: Array, axes: Place) -> Array:
+    def source(place: Place) -> Place:
+        return tuple(place[axes.index(axis)] for axis in range(x.ndim))
+
+    return gathered(x, [x.shape[axis] for axis in axes], source)
+
+
+def transposed(x: Array) -> Array:
+    *batch, rows, columns = x.shape
+    return gathered(x, (*batch, columns, rows), lambda place: (*place[:-2], place[-1], place[-2]))
+
+
+def broadcast(x: Array, shape: Place) -> Array:
+    return gathered(x, shape, lambda place: seen_through_broadcasting(place, x.shape))
+
+
+def joined(*xs: Array, axis: int) -> Array:
+    """Place i along the axis is in the input that holds the i-th of all the slices."""
+    slices = [(x, i) for x in xs for i in range(x.shape[axis])]
+    y = np.empty((*xs[0].shape[:axis], len(slices), *xs[0].shape[axis + 1 :]))
+    for place in np.ndindex(*y.shape):
+        x, i = slices[place[axis]]
+        y[place] = x[*place[:axis], i, *place[axis + 1 :]]
+    return y
+
+
+def stacked(*xs: Array, axis: int) -> Array:
+    y = np.empty((*xs[0].shape[:axis], len(xs), *xs[0].shape[axis:]))
+    for place in np.ndindex(*y.shape):
+        y[place] = xs[place[axis]][*place[:axis], *place[axis + 1 :]]
+    return y
+
+
+# ----- calls to try --------------------------------------------------------------------------------
+
+
+@st.composite
+def reshapes(draw: Any) -> Case:
+    """The lengths in another order, two of them joined, 1s put in, one left to be worked out."""
+    x = draw(arrays(with_empty()))
+    shape = list(draw(st.permutations(x.shape)))
+    if len(shape) > 1 and draw(st.booleans()):
+        shape[:2] = [shape[0] * shape[1]]
+    for _ in range(draw(st.integers(0, 2))):
+        shape.insert(draw(st.integers(0, len(shape))), 1)
+    if shape and x.size and draw(st.booleans()):
+        shape[draw(st.integers(0, len(shape) - 1))] = -1
+    return Case((x,), {"shape": tuple(shape)})
+
+
+@st.composite
+def permutations(draw: Any) -> Case:
+    x = draw(arrays(with_empty(max_dims=4)))
+    return Case((x,), {"axes": tuple(draw(st.permutations(range(x.ndim))))})
+
+
+@st.composite
+def repetitions(draw: Any) -> Case:
+    narrow, wide = draw(stretched())
+    return Case((draw(arrays(narrow)),), {"shape": wide})
+
+
+@st.composite
+def joins(draw: Any) -> Case:
+    """Tensors of any lengths along one axis, now and then one of integers among them."""
+    shape = draw(with_empty(1))
+    axis = draw(st.integers(0, len(shape) - 1))
+    ends = draw(st.lists(st.integers(0, 3), max_size=3))
+    xs = [draw(arrays((*shape[:axis], n, *shape[axis + 1 :]))) for n in (shape[axis], *ends)]
+    if len(xs) > 1 and draw(st.booleans()):
+        xs[-1] = np.rint(xs[-1]).astype("int64")
+    return Case(tuple(xs), {"axis": axis})
+
+
+@st.composite
+def stacks(draw: Any) -> Case:
+    shape = draw(with_empty())
+    xs = [draw(arrays(shape)) for _ in range(draw(st.integers(1, 3)))]
+    return Case(tuple(xs), {"axis": draw(st.integers(0, len(shape)))})
+
+
+@st.composite
+def pads(draw: Any) -> Case:
+    x = draw(arrays(with_empty()))
+    width = st.integers(0, 2)
+    widths = tuple((draw(width), draw(width)) for _ in x.shape)
+    return Case((x,), {"widths": widths, "value": draw(st.sampled_from((0.0, -1.5)))})
+
+
+ROWS = [
+    Row("reshape", reshapes(), reshaped),
+    Row("permute", permutations(), permuted),
+    Row("mT", arrays(with_empty(2, 4)).map(lambda x: Case((x,))), transposed),
+    Row("broadcast_to", repetitions(), broadcast),
+    Row("cat", joins(), joined),
+    Row("stack", stacks(), stacked),
+    Row("pad", pads(), oracles.pad),
+]

@@ -54,7 +54,7 @@ class Backend:
         raise NotImplementedError
 
     def result(self, array: Any, inputs: Sequence[Any]) -> Array:
-        """An op's result as an array; float64 only where an input is float64."""
+        """An op's result as an array; a float other than float32 only where an input is one."""
         raise NotImplementedError
 
     def assign(self, array: Array, index: Any, value: Any) -> None:

@@ -40,7 +40,8 @@ class NumpyBackend(Backend):
     # ----- memory ----------------------------------------------------------------------------
 
     def array(self, data: Any, dtype: Any) -> Array:
-        return np.array(data, dtype=dtype)
+        array = np.array(data, dtype=dtype)
+        return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
     def from_host(self, data: Any) -> Array:
         return data
@@ -53,8 +54,11 @@ class NumpyBackend(Backend):
     def result(self, array: Any, inputs: Sequence[Any]) -> Array:
         if type(array) is not np.ndarray:  # a full reduction gives a NumPy scalar
             array = np.asarray(array)
-        # An absent dtype compares by identity: NumPy takes None for float64.
-        if array.dtype is FLOAT64 and not any(getattr(x, "dtype", 0) is FLOAT64 for x in inputs):
+        dtype = array.dtype
+        if dtype is FLOAT32 or dtype.kind != "f":
+            return array
+        # By identity: NumPy takes a dtype of None for float64.
+        if not any([getattr(x, "dtype", None) is dtype for x in inputs]):
             return array.astype(FLOAT32)
         return array
 

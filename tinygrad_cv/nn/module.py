@@ -166,6 +166,11 @@ class Sequential(Module):
 
     def __init__(self, *modules: Module) -> None:
         for i, module in enumerate(modules):
+            if not isinstance(module, Module):
+                raise TypeError(
+                    f"Sequential takes Module objects, such as nn.ReLU(), one argument each; "
+                    f"argument {i} is a {type(module).__name__}, {module!r}."
+                )
             setattr(self, str(i), module)
 
     def forward(self, x: Any) -> Any:

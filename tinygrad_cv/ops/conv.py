@@ -36,7 +36,7 @@ class Conv2d(_Convolution):
     """x (N, C, H, W) * w (O, C/groups, kh, kw) + b (O,) -> (N, O, H', W')."""
 
     def forward(self, xp, x, w, b=None):
-        check_conv("conv2d", x.shape, w.shape, b, self)
+        check_conv("conv2d", x, w, b, self)
         self.size, self.kernel = x.shape[2:], w.shape[2:]
         return xp.conv(x, w, b, self.stride, self.padding, self.dilation, self.groups)
 
@@ -126,14 +126,25 @@ def check_windows(name: str, shape: Any, kernel: Any, op: Any, dilation: Any) ->
             )
 
 
-def check_conv(name: str, x: Any, w: Any, bias: Any, op: Any) -> None:
-    """Raise unless the shapes x (N, C, H, W) and w (O, C/groups, kh, kw) fit."""
+def check_float(name: str, *arrays: Any) -> None:
+    """Raise unless all are floats: a weighted sum of bytes does not fit into bytes."""
+    if any(a.dtype.kind not in "fc" for a in arrays):
+        raise TypeError(
+            f"{name}: expected floats; got {' and '.join(str(a.dtype) for a in arrays)}. Convert "
+            "images of bytes first: x.float() / 255."
+        )
+
+
+def check_conv(name: str, images: Any, weight: Any, bias: Any, op: Any) -> None:
+    """Raise unless x (N, C, H, W) and w (O, C/groups, kh, kw) fit."""
+    check_float(name, images, weight)
+    x, w = images.shape, weight.shape
     if len(x) != 4 or len(w) != 4:
         raise ValueError(
             f"{name}: expected an input (N, C, H, W) and a weight (O, C/groups, kh, kw); "
             f"got {x} and {w}. For one image, add the batch axis: x[None]."
         )
-    if x[1] != w[1] * op.groups or w[0] % op.groups:
+    if op.groups < 1 or x[1] != w[1] * op.groups or w[0] % op.groups:
         raise ValueError(
             f"{name}: the input {x} has {x[1]} channels; the weight {w} with groups={op.groups} "
             f"takes {w[1]} · {op.groups} = {w[1] * op.groups} and makes {w[0]}, which groups must "
@@ -199,7 +210,8 @@ def conv_transpose2d(
     s, p = pair(stride, "stride", 1), pair(padding, "padding", 0)
     extra, d = pair(output_padding, "output_padding", 0), pair(dilation, "dilation", 1)
     x, w = input.shape, weight.shape
-    if len(x) != 4 or len(w) != 4 or x[1] != w[0] or x[1] % groups:
+    check_float("conv_transpose2d", input, weight)
+    if len(x) != 4 or len(w) != 4 or groups < 1 or x[1] != w[0] or x[1] % groups:
         raise ValueError(
             "conv_transpose2d: expected an input (N, C, H, W) and a weight (C, O/groups, kh, kw) "
             f"whose C agree and are divided by groups; got {x} and {w} with groups={groups}."

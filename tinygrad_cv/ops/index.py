@@ -51,4 +51,12 @@ def one_hot(tensor: Tensor, num_classes: int) -> Tensor:
     tensor([[1, 0, 0],
             [0, 0, 1]])
     """
+    labels = tensor._array
+    if tensor.dtype.kind not in "iu" or (
+        tensor.numel() and (labels.min() < 0 or labels.max() >= num_classes)
+    ):
+        raise ValueError(
+            f"one_hot: expected integers from 0 to {num_classes - 1} for num_classes="
+            f"{num_classes}; got {tensor!r}."
+        )
     return T.one_hot(tensor, num_classes=num_classes, dtype="int64")

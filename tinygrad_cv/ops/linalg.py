@@ -23,14 +23,9 @@ class Matmul(Op):
 
     def explain(self, error: ValueError, arrays: tuple[Any, ...]) -> ValueError:
         x, y = arrays[0].shape, arrays[1].shape
-        if x[-1] != y[-2]:
-            wrong = (
-                f"the last axis of the first ({x[-1]}) must equal axis -2 of the second ({y[-2]})"
-            )
-        else:
-            wrong = f"the leading axes {x[:-2]} and {y[:-2]} do not broadcast"
         return ValueError(
-            f"matmul: {x} @ {y}: {wrong}. Transpose one of them (y.mT), or reshape it."
+            f"matmul: {x} @ {y}: the last axis of the first must equal axis -2 of the second, and "
+            "the axes before them must broadcast. Transpose one of them (y.mT), or reshape it."
         )
 
 
@@ -52,15 +47,6 @@ class Linear(Op):
     def grad_b(self, F, g):
         return F.sum(g, axis=(0,))
 
-    def explain(self, error: ValueError, arrays: tuple[Any, ...]) -> ValueError:
-        x, w, b = arrays
-        return ValueError(
-            f"linear: the input {x.shape} must end in in_features of the weight (out_features, "
-            f"in_features) = {w.shape}"
-            + ("" if b is None else f", the bias {b.shape} be (out,)")
-            + ". A stack of images is flattened first: x.flatten(1)."
-        )
-
 
 def matmul(input: Tensor, other: Tensor) -> Tensor:
     """The matrix product, as PyTorch and NumPy define it.
@@ -74,6 +60,13 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     if input.ndim == 0 or other.ndim == 0:
         raise ValueError(
             f"matmul: {input.shape} @ {other.shape}: both need an axis; use * for numbers."
+        )
+    inner = other.shape[-2] if other.ndim > 1 else other.shape[0]
+    if input.shape[-1] != inner:
+        raise ValueError(
+            f"matmul: {input.shape} @ {other.shape}: the last axis of the first has length "
+            f"{input.shape[-1]}, and the axis of the second that it meets {inner}. Transpose one "
+            "of them (y.mT), or reshape it."
         )
     left = input if input.ndim > 1 else T.reshape(input, shape=(1, *input.shape))
     right = other if other.ndim > 1 else T.reshape(other, shape=(*other.shape, 1))
@@ -92,8 +85,15 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     >>> linear(Tensor([[1.0, 2.0]]), Tensor([[3.0, 4.0]]), Tensor([0.5]))
     tensor([[11.5]])
     """
+    w, b = weight.shape, None if bias is None else bias.shape
+    if len(w) != 2 or input.shape[-1:] != w[1:] or b not in (None, w[:1]):
+        raise ValueError(
+            f"linear: the input {input.shape} must end in the in_features of the weight "
+            f"(out_features, in_features), here {w}, and the bias be (out_features,), here {b}. "
+            "A stack of images is flattened first: x.flatten(1)."
+        )
     if input.ndim == 2:
         return T.linear(input, weight, bias)
     # (..., in) -> (n, in) -> (n, out) -> (..., out)
-    flat = T.reshape(input, shape=(-1, input.shape[-1]) if input.ndim else (1, 1))
+    flat = T.reshape(input, shape=(-1, w[1]))
     return T.reshape(T.linear(flat, weight, bias), shape=(*input.shape[:-1], weight.shape[0]))

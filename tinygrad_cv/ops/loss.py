@@ -1,5 +1,6 @@
 """Losses: how wrong a prediction is, as one number."""
 
+from tinygrad_cv.backend import host
 from tinygrad_cv.op import Op
 from tinygrad_cv.tensor import F as T
 from tinygrad_cv.tensor import Tensor
@@ -56,6 +57,7 @@ def cross_entropy(input: Tensor, target: Tensor, *, reduction: str = "mean") -> 
     >>> cross_entropy(Tensor([[0.0, 0.0]]), Tensor([1], dtype="int64"))
     tensor(0.6931)
     """
+    target = target if isinstance(target, Tensor) else Tensor(host.asarray(target))
     if input.ndim < 2 or target.shape != (input.shape[0], *input.shape[2:]):
         raise ValueError(
             "cross_entropy: expected scores (N, C) with labels (N,), or (N, C, *S) with (N, *S); "

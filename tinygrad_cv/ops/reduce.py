@@ -10,6 +10,15 @@ from tinygrad_cv.tensor import Tensor
 Axes = tuple[int, ...] | None
 
 
+def _of_nothing(op: Op, error: ValueError, arrays: tuple[Any, ...]) -> ValueError:
+    if arrays[0].size:
+        return error
+    return ValueError(
+        f"{op.name} of a tensor of shape {arrays[0].shape} along axis {op.axis}: there is no "
+        "element to choose. Leave the axis of length 0 alone, or test numel() first."
+    )
+
+
 class Reduction(Op):
     """Base of the reductions over `axis` (None: all axes), which stay as 1s with `keepdims`."""
 
@@ -23,6 +32,9 @@ class Reduction(Op):
         axes = range(len(self.shape)) if self.axis is None else self.axis
         kept = tuple(1 if i in axes else n for i, n in enumerate(self.shape))
         return F.reshape(g, shape=kept)
+
+    def explain(self, error: ValueError, arrays: tuple[Any, ...]) -> ValueError:
+        return _of_nothing(self, error, arrays)
 
     def count(self):
         """How many elements go into one."""
@@ -111,6 +123,9 @@ class _Arg(Op):
     keepdims: bool = False
     nondifferentiable = ("x",)
 
+    def explain(self, error: ValueError, arrays: tuple[Any, ...]) -> ValueError:
+        return _of_nothing(self, error, arrays)
+
 
 class Argmax(_Arg):
     """The place of the (first) largest element."""
@@ -180,8 +195,10 @@ def axes_of(input: Tensor, dim: Any, axis: Any) -> Axes:
     given = axis if dim is None else dim
     if given is None:
         return None
-    axes = []
+    axes: list[int] = []
     for i in given if isinstance(given, tuple | list) else (given,):
+        if not isinstance(i, int):
+            raise TypeError(f"an axis is a whole number; got {i!r}.")
         if not -input.ndim <= i < (input.ndim or 1):
             raise IndexError(
                 f"axis {i} of a tensor of shape {input.shape}: it has {input.ndim} axes."

@@ -226,12 +226,24 @@ def expand(input: Tensor, *sizes: Any) -> Tensor:
     return T.broadcast_to(input, shape=tuple(filled))
 
 
+def _check_sequence(name: str, tensors: Sequence[Tensor]) -> None:
+    if len(tensors) == 0:
+        raise ValueError(f"{name}: expected at least one tensor; got an empty sequence.")
+    if len({len(t.shape) for t in tensors}) > 1:
+        shapes = ", ".join(str(t.shape) for t in tensors)
+        raise ValueError(
+            f"{name}: the tensors must have equally many axes; got the shapes {shapes}. "
+            "unsqueeze adds an axis."
+        )
+
+
 def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None) -> Tensor:
     """Tensors joined along `dim`; the other axes must agree.
 
     >>> cat([Tensor([1.0]), Tensor([2.0, 3.0])])
     tensor([1., 2., 3.])
     """
+    _check_sequence("cat", tensors)
     return T.cat(*tensors, axis=_axis(tensors[0], dim if axis is None else axis))
 
 
@@ -241,6 +253,7 @@ def stack(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None) -
     >>> stack([Tensor([1.0]), Tensor([2.0])]).shape
     (2, 1)
     """
+    _check_sequence("stack", tensors)
     return T.stack(*tensors, axis=_axis(tensors[0], dim if axis is None else axis, extra=1))
 
 

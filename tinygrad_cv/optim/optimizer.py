@@ -25,6 +25,14 @@ class Optimizer:
         for parameter in self.params:
             if not (isinstance(parameter, Tensor) and parameter.is_leaf):
                 raise TypeError(f"an optimizer changes leaf tensors; got {parameter!r}.")
+        seen: set[int] = set()
+        for parameter in self.params:
+            if id(parameter) in seen:
+                raise ValueError(
+                    f"a parameter of shape {parameter.shape} is in the list twice; it would be "
+                    "updated twice a step. Pass each once."
+                )
+            seen.add(id(parameter))
         if lr < 0:
             raise ValueError(f"the learning rate must not be negative; got {lr}.")
         self.lr = lr
