@@ -28,7 +28,7 @@ class _Frame:
         self.enabled, self.outer = enabled, outer
 
 
-_innermost: ContextVar[_Frame] = ContextVar("innermost", default=_Frame(True, None))
+_innermost: ContextVar[_Frame] = ContextVar("innermost", default=_Frame(True, None))  # noqa: B039  never changed
 _numbers = itertools.count()
 _naming = threading.Lock()
 
@@ -72,7 +72,7 @@ class _Switch:
         """Switched while the generator runs, and not while its consumer does."""
 
         @functools.wraps(function)
-        def wrapped(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
             generator = function(*args, **kwargs)
             sent = None
             try:

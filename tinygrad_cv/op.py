@@ -350,8 +350,10 @@ class Reading:
             if gradient.shape != receiver.shape:
                 _check_broadcast(gradient.shape, receiver, node)
                 gradient = self.sum_to(gradient, shape=receiver.shape)
-            elif any([self.memory(gradient) is value for value in node.saved or ()]):
-                gradient = self.clone(gradient)  # a gradient is nobody's value
+            else:
+                for value in node.saved or ():
+                    if self.memory(gradient) is value:  # a gradient is nobody's value
+                        gradient = self.clone(gradient)
             if gradient.dtype is not receiver.dtype and gradient.dtype != receiver.dtype:
                 gradient = self.cast(gradient, dtype=receiver.dtype)
             sent.append((receiver, gradient))

@@ -58,7 +58,7 @@ class NumpyBackend(Backend):
         if dtype is FLOAT32 or dtype.kind != "f":
             return array
         # By identity: NumPy takes a dtype of None for float64.
-        if not any([getattr(x, "dtype", None) is dtype for x in inputs]):
+        if not any(getattr(x, "dtype", None) is dtype for x in inputs):
             return array.astype(FLOAT32)
         return array
 
