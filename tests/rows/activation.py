@@ -3,9 +3,9 @@
 from typing import Any
 
 import numpy as np
-import oracles
 from hypothesis import strategies as st
 
+import oracles
 from rows.row import Case, Row
 from rows.shape import with_empty
 from tinygrad_cv.testing.strategies import arrays

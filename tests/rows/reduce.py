@@ -5,10 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import oracles
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+import oracles
 from rows.row import Case, Row
 from rows.shape import seen_through_broadcasting, stretched, with_empty
 from tinygrad_cv.testing.strategies import arrays
@@ -16,7 +16,7 @@ from tinygrad_cv.testing.strategies import arrays
 Array = NDArray[Any]
 Axis = int | tuple[int, ...] | None
 
-# ----- what a reduction does, slice by slice -------------------------------------------------------
+# ----- what a reduction does, slice by slice ------------------------------------------------------
 
 
 def of_each_slice(function: Callable[[list[Any]], Any]) -> Callable[..., Array]:
@@ -41,7 +41,7 @@ def sum_to(x: Array, shape: tuple[int, ...]) -> Array:
     return y
 
 
-# ----- calls to try --------------------------------------------------------------------------------
+# ----- calls to try -------------------------------------------------------------------------------
 
 
 @st.composite

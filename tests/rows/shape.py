@@ -5,11 +5,11 @@ from math import prod
 from typing import Any
 
 import numpy as np
-import oracles
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 from numpy.typing import NDArray
 
+import oracles
 from rows.row import Case, Row
 from tinygrad_cv.testing.strategies import arrays, shapes
 
@@ -31,7 +31,7 @@ def stretched(draw: Any) -> tuple[Place, Place]:
     return tuple(1 if draw(st.booleans()) else n for n in wide[first:]), wide
 
 
-# ----- what an op does, element by element ---------------------------------------------------------
+# ----- what an op does, element by element --------------------------------------------------------
 
 
 def gathered(x: Array, shape: Sequence[int], source: Callable[[Place], Place]) -> Array:
@@ -89,7 +89,7 @@ def stacked(*xs: Array, axis: int) -> Array:
     return y
 
 
-# ----- calls to try --------------------------------------------------------------------------------
+# ----- calls to try -------------------------------------------------------------------------------
 
 
 @st.composite

@@ -1,0 +1,218 @@
+"""Dtypes follow PyTorch's rules, and an index gives its gradient back where it came from."""
+
+import array
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+import tinygrad_cv as tg
+from programs import leaf, values
+from test_changed_values import FUNCTIONS, fixed
+from tinygrad_cv.tensor import Tensor
+
+# ----- indices -----------------------------------------------------------------------------------
+
+INDICES: dict[str, Any] = {
+    "integer": 1,
+    "negative": -1,
+    "NumPy integer": np.int64(1),
+    "slice": slice(None, None, 2),
+    "slice backwards": slice(None, None, -1),
+    "ellipsis": (..., 0),
+    "new axis": (None, slice(None), None),
+    "list": [0, 0, 2],
+    "tuple in a tuple": ((0, 0, 2),),
+    "tuple beside a slice": ((0, 0, 2), slice(1)),
+    "two tuples": ((0, 0, 2), (1, 1, 0)),
+    "list beside a tuple": ([0, 0, 2], (1, 1, 0)),
+    "nested lists": [[0, 0], [2, 0]],
+    "array": np.array([0, 0, 2]),
+    "array of bytes": np.array([0, 0, 2], "uint8"),
+    "buffer": array.array("q", [0, 0, 2]),
+    "range": range(2),
+    "tensor": tg.tensor([0, 0, 2]),
+    "mask": np.array([True, False, True]),
+    "list of truth values": [True, False, True],
+    "mask of elements": np.arange(6).reshape(3, 2) % 2 == 0,
+    "one truth value": True,
+    "array of one number": np.array(1),
+    "outer product": np.ix_([0, 0, 2], [1, 1]),
+    "integer beside an array": (np.array([0, 0, 2]), 1),
+    "arrays around a slice": (np.array([0, 0]), slice(None), np.array([1])),
+}
+
+
+@pytest.mark.parametrize("index", INDICES.values(), ids=INDICES.keys())
+def test_an_element_taken_twice_has_twice_the_gradient(index: Any) -> None:
+    start = np.arange(6.0).reshape(3, 2)
+    if "slice(None, None, None)" in str(index) and isinstance(index, tuple) and len(index) == 3:
+        start = start[:, None] if index[0] is not None else start
+    x = leaf(start)
+    plain = np.asarray(index.numpy()) if isinstance(index, Tensor) else index
+    y = x[index]
+    assert_array_equal(values(y), start[plain])
+    g = np.random.default_rng(0).normal(size=y.shape)
+    y.backward(g)
+    expected = np.zeros_like(start)
+    np.add.at(expected, plain, g)
+    assert_allclose(values(x.grad), expected)
+
+
+def test_an_index_may_change_after_it_was_used() -> None:
+    for index in ([0, 0], np.array([0, 0]), tg.tensor([0, 0]), array.array("q", [0, 0])):
+        x = leaf([1.0, 2.0])
+        y = (x[index] * Tensor([1.0, 10.0])).sum()
+        index[0] = 1
+        y.backward()
+        assert x.grad.tolist() == [11, 0]
+
+
+# ----- dtypes ------------------------------------------------------------------------------------
+
+
+def test_python_values_become_float32_and_arrays_stay() -> None:
+    for value in (1, 1.0, True, [1, 2], [[1.0]], (1, 2), []):
+        assert Tensor(value).dtype == tg.float32
+    for dtype in ("float16", "float32", "float64", "int32", "int64", "uint8", "bool"):
+        assert Tensor(np.ones(2, dtype)).dtype == dtype
+        assert tg.tensor(np.ones(2, dtype)).dtype == dtype
+        assert Tensor(Tensor(np.ones(2, dtype))).dtype == dtype
+        assert Tensor([1, 0], dtype=dtype).dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype"),
+    [
+        (1, "int64"),
+        (1.0, "float32"),
+        (True, "bool"),
+        ([1, 2], "int64"),
+        ([1, 2.0], "float32"),
+        ([True, False], "bool"),
+        ([True, 2], "int64"),
+        ([[1.0], [2.0]], "float32"),
+        (np.float64(1), "float64"),
+        (np.int32(1), "int32"),
+    ],
+)
+def test_tensor_infers_the_dtype_as_pytorch_does(value: Any, dtype: str) -> None:
+    assert tg.tensor(value).dtype == dtype
+
+
+NUMBERS: dict[str, Callable[[Any], Any]] = {
+    "+ 2.5": lambda x: x + 2.5,
+    "2.5 -": lambda x: 2.5 - x,
+    "* 2.5": lambda x: x * 2.5,
+    "/ 2.5": lambda x: x / 2.5,
+    "2.5 /": lambda x: 2.5 / x,
+    "** 2.5": lambda x: x**2.5,
+    "2.5 **": lambda x: 2.5**x,
+    "+= 2.5": lambda x: x.__iadd__(2.5),
+    "* np.sqrt(2)": lambda x: x * np.sqrt(2),
+    "** np.float64": lambda x: x ** np.float64(2.5),
+    "maximum": lambda x: tg.maximum(x, 2.5),
+    "where": lambda x: tg.where(x > 1, x, 2.5),
+    "clamp": lambda x: x.clamp(0.5, 2.5),
+    "* True": lambda x: x * True,
+    "+ integers": lambda x: x + tg.tensor([1, 2]),
+    "* truth values": lambda x: x * (x > 1),
+}
+
+
+@pytest.mark.parametrize("f", NUMBERS.values(), ids=NUMBERS.keys())
+def test_a_number_does_not_change_the_dtype(f: Callable[[Any], Any]) -> None:
+    assert f(Tensor([1.0, 2.0])).dtype == tg.float32
+    assert f(Tensor([1.0, 2.0], dtype="float64")).dtype == tg.float64
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda i: i * 2.5,
+        lambda i: 2.5 - i,
+        lambda i: i / 2,
+        lambda i: i / i,
+        lambda i: i**0.5,
+        lambda i: i * tg.tensor(2.5),
+        lambda i: i + tg.tensor([1.0, 2.0]),
+        lambda i: i.float(),
+        lambda i: i.mean(),
+        lambda i: i.sin(),
+        lambda i: i.sqrt(),
+        lambda i: tg.where(i > 1, i, 2.5),
+    ],
+)
+def test_integers_that_become_floats_become_float32(f: Callable[[Tensor], Tensor]) -> None:
+    for dtype in (tg.int32, tg.int64, tg.uint8):
+        assert f(tg.tensor([1, 2], dtype=dtype)).dtype == tg.float32
+
+
+def test_integers_stay_integers() -> None:
+    i = tg.tensor([1, 2])
+    assert [t.dtype for t in (i + 1, i * i, -i, i.sum(), i[0], i.amax(), i.argmax())] == [
+        "int64"
+    ] * 7
+    assert [t.dtype for t in (i > 1, i == 1, ~(i > 1))] == ["bool"] * 3
+
+
+@pytest.mark.parametrize("other", [tg.ones(2), tg.tensor([1, 2]), 2.5, np.ones(2, "float32")])
+def test_float64_stays_where_it_is(other: Any) -> None:
+    x = Tensor([1.0, 2.0], dtype="float64")
+    for y in (x + other, other * x, x / other, tg.maximum(x, other)):
+        assert y.dtype == tg.float64
+    big_endian = Tensor(np.array([1 / 3, 2 / 3], ">f8"))
+    assert_array_equal(values(big_endian * 1 + other * 0), [1 / 3, 2 / 3])
+
+
+def test_an_operand_that_is_an_array_brings_its_dtype() -> None:
+    assert (Tensor([1.0]) * np.ones(1)).dtype == tg.float64
+    assert (np.ones(1) * Tensor([1.0])).dtype == tg.float64
+    assert (Tensor([1.0]) * np.ones(1, "float32")).dtype == tg.float32
+
+
+@pytest.mark.parametrize("change", [lambda i: i.__iadd__(0.5), lambda i: i.__itruediv__(2)])
+def test_an_operator_in_place_does_not_cut_off_fractions(change: Callable[[Tensor], Any]) -> None:
+    i = tg.tensor([1, 2])
+    with pytest.raises(TypeError, match="int64"):
+        change(i)
+    assert i.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize(("f", "shapes"), FUNCTIONS.values(), ids=FUNCTIONS.keys())
+def test_gradients_have_the_dtype_and_shape_of_their_leaf(
+    f: Callable[..., Tensor], shapes: Sequence[tuple[int, ...]], dtype: str
+) -> None:
+    leaves = [leaf(values(fixed(*shape)), dtype) for shape in shapes]
+    y = f(*leaves)
+    assert y.dtype == dtype
+    recorded = tg.grad(y.sum(), leaves, create_graph=True)
+    y.sum().backward()
+    for x, g in zip(leaves, recorded, strict=True):
+        assert (x.grad.dtype, x.grad.shape) == (g.dtype, g.shape) == (dtype, x.shape)
+    # Half precision says the same as double precision, only less exactly.
+    exact = [leaf(values(fixed(*shape))) for shape in shapes]
+    tolerance = {"float16": 0.02, "float32": 1e-5, "float64": 0.0}[dtype]
+    assert_allclose(values(y), values(f(*exact)), rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_each_leaf_of_a_mixed_graph_gets_its_own_dtype(create_graph: bool) -> None:
+    half, single, double = (leaf([1.0, 2.0], f"float{bits}") for bits in (16, 32, 64))
+    y = (half * single + single * double).sum() + half.float().sum() + double.half().sum()
+    assert y.dtype == tg.float64
+    y.backward(create_graph=create_graph)
+    assert [x.grad.dtype for x in (half, single, double)] == ["float16", "float32", "float64"]
+    assert [values(x.grad).tolist() for x in (half, single, double)] == [[2, 3], [2, 4], [2, 3]]
+
+
+def test_no_gradient_passes_through_integers() -> None:
+    x = leaf([1.6, 2.4])
+    for whole in (x.long(), x.to("uint8"), x.to("bool"), x > 2, x.argmax()):
+        assert not whole.requires_grad
+    y = (x * x.long()).sum()
+    y.backward()
+    assert x.grad.tolist() == [1, 2]
