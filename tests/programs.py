@@ -268,3 +268,15 @@ def agree(gradients: Sequence[Tensor | None], expected: Sequence[Array]) -> None
         actual = np.zeros(e.shape) if g is None else values(g)
         assert actual.shape == e.shape
         assert_allclose(actual, e, rtol=1e-9, atol=1e-10 * scale)
+
+
+def differentiate_again(
+    first: Sequence[Tensor | None], weights: Sequence[Any], leaves: Sequence[Tensor]
+) -> list[Array]:
+    """The gradient of Σ first · weights, where None and what does not depend stand for zeros."""
+    parts = [(g * w).sum() for g, w in zip(first, weights, strict=True) if g is not None]
+    parts = [part for part in parts if part.requires_grad]
+    second = tg.grad(parts, leaves, allow_unused=True) if parts else [None] * len(leaves)
+    return [
+        np.zeros(x.shape) if s is None else values(s) for s, x in zip(second, leaves, strict=True)
+    ]

@@ -1,7 +1,6 @@
 """Random programs have the gradients of forward mode, of order 1 and 2, whatever they change."""
 
 import contextlib
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,14 +14,13 @@ from programs import (
     Array,
     Program,
     agree,
+    differentiate_again,
     pure,
     right_or_refused,
     seeds,
     starting_values,
-    values,
     writing,
 )
-from tinygrad_cv.tensor import Tensor
 
 
 @given(pure, seeds)
@@ -38,18 +36,6 @@ def test_random_programs_have_the_gradients_of_forward_mode(steps: Any, seed: in
     agree([x.grad for x in leaves], expected)
     loss.backward()
     agree([x.grad for x in leaves], [2 * e for e in expected])
-
-
-def differentiate_again(
-    first: Sequence[Tensor | None], weights: Sequence[Any], leaves: Sequence[Tensor]
-) -> list[Array]:
-    """The gradient of Σ first · weights, where None and what does not depend stand for zeros."""
-    parts = [(g * w).sum() for g, w in zip(first, weights, strict=True) if g is not None]
-    parts = [part for part in parts if part.requires_grad]
-    second = tg.grad(parts, leaves, allow_unused=True) if parts else [None] * len(leaves)
-    return [
-        np.zeros(x.shape) if s is None else values(s) for s, x in zip(second, leaves, strict=True)
-    ]
 
 
 @given(pure, seeds)

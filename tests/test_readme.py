@@ -42,19 +42,25 @@ def gradient(f: object, at: list[float]) -> list[float]:
 
 
 KINKS = {
-    "relu": lambda: gradient(tg.relu, [0.0]) == [0.0]
-    and np.allclose(gradient(tg.leaky_relu, [0.0]), [0.01]),
+    "relu": lambda: (
+        gradient(tg.relu, [0.0]) == [0.0] and np.allclose(gradient(tg.leaky_relu, [0.0]), [0.01])
+    ),
     "abs": lambda: gradient(tg.abs, [0.0]) == [0.0],
-    "max_pool2d": lambda: gradient(lambda x: tg.max_pool2d(x.reshape(1, 1, 2, 2), 2), [1, 3, 3, 3.0])
-    == [0, 1, 0, 0],
-    "max": lambda: all(
-        gradient(f, [2.0, 2.0, 1.0, 2.0]) == pytest.approx([1 / 3, 1 / 3, 0, 1 / 3])
-        for f in (tg.max, tg.amax, lambda x: tg.max(x, dim=0).values)
-    )
-    and gradient(tg.min, [1.0, 1.0]) == gradient(tg.amin, [1.0, 1.0]) == [0.5, 0.5],
-    "maximum": lambda: gradient(lambda x: tg.maximum(x, 1.0), [1.0])
-    == gradient(lambda x: tg.minimum(1.0, x), [1.0])
-    == [0.5],
+    "max_pool2d": lambda: (
+        gradient(lambda x: tg.max_pool2d(x.reshape(1, 1, 2, 2), 2), [1, 3, 3, 3.0]) == [0, 1, 0, 0]
+    ),
+    "max": lambda: (
+        all(
+            gradient(f, [2.0, 2.0, 1.0, 2.0]) == pytest.approx([1 / 3, 1 / 3, 0, 1 / 3])
+            for f in (tg.max, tg.amax, lambda x: tg.max(x, dim=0).values)
+        )
+        and gradient(tg.min, [1.0, 1.0]) == gradient(tg.amin, [1.0, 1.0]) == [0.5, 0.5]
+    ),
+    "maximum": lambda: (
+        gradient(lambda x: tg.maximum(x, 1.0), [1.0])
+        == gradient(lambda x: tg.minimum(1.0, x), [1.0])
+        == [0.5]
+    ),
     "clamp": lambda: gradient(lambda x: tg.clamp(x, -1, 1), [-1.0, 1.0, 2.0]) == [1, 1, 0],
     "x ** n": lambda: gradient(lambda x: x**0, [0.0]) == [0.0],
 }

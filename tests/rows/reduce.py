@@ -110,7 +110,7 @@ ROWS = [
     Row(
         "logsumexp",
         reductions() | reductions(low=998.0, high=1002.0) | reductions(low=-1002.0, high=-998.0),
-        oracles.logsumexp,
+        of_each_slice(oracles.logsumexp),
     ),
     Row("argmax", searches(), of_each_slice(lambda part: part.index(max(part)))),
     Row("argmin", searches(), of_each_slice(lambda part: part.index(min(part)))),
