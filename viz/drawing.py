@@ -17,7 +17,7 @@ from tinygrad_cv.creation import ones_like
 from tinygrad_cv.graph import Graph, Node, backpropagate, enable_grad, topological
 from tinygrad_cv.tensor import Recorded, Tensor
 from tinygrad_cv.viz import labels
-from tinygrad_cv.viz.labels import FADED, FONT, GRADIENT, INK, SIZE, SMALL, STYLES, operands
+from tinygrad_cv.viz.labels import FADED, FONT, GRADIENT, INK, SIZE, STYLES, operands
 from tinygrad_cv.viz.render import FORMATS, check_path, render, write
 
 
@@ -85,18 +85,19 @@ def draw(
         ) from error
     graph = Graph([tensor.node for tensor in tensors])
     letters = "y: the output of an op; g = ∂L/∂y: the gradient that reaches it" if formulas else ""
+    font = {"fontname": FONT, "fontsize": str(SIZE), "fontcolor": INK}
     picture = graphviz.Digraph(
         graph_attr={
             "bgcolor": "white",
-            "fontname": FONT,
             "newrank": "true",  # rows run through both columns
             "nodesep": "0.25",
             "ranksep": "0.35",
             "labelloc": "b",
+            **font,
             "label": labels.legend([kind for kind in STYLES if backward or kind != "gradient"], letters),
         },
-        node_attr={"shape": "plain", "fontname": FONT, "fontsize": str(SIZE)},
-        edge_attr={"color": INK, "arrowsize": "0.7", "fontname": FONT, "fontsize": str(SMALL)},
+        node_attr={"shape": "plain", **font},
+        edge_attr={"color": INK, "arrowsize": "0.7", **font},
     )
     names = {tensor.node: tensor.name for tensor in tensors}
     with _column(picture, "forward", FADED) as column:
@@ -107,7 +108,8 @@ def draw(
 
 
 def _column(picture: Any, name: str, color: str) -> Any:
-    attributes = {"label": name, "fontcolor": color, "fontsize": "18", "penwidth": "0"}
+    attributes = {"label": name, "labelloc": "t", "fontcolor": color, "fontsize": "18"}
+    attributes["penwidth"] = "0"
     return picture.subgraph(name=f"cluster_{name}", graph_attr=attributes)
 
 
@@ -119,7 +121,7 @@ def _draw_forward(
         if node.op is None:
             column.node(f"n{i}", labels.leaf_box(node, i, name))
         else:
-            column.node(f"n{i}", labels.op_box(node, i, "op", name, formulas))
+            column.node(f"n{i}", labels.op_box(node, i, name, formulas))
         for operand in operands(node):
             if isinstance(operand.value, Node):
                 column.edge(f"n{graph.ids[operand.value]}", f"n{i}:{operand.port}:n")
@@ -146,8 +148,7 @@ def _draw_backward(
             _draw_rules(column, graph, arrivals, formulas)
         for node, i in graph.ids.items():
             if node.op is None and node in arrivals:
-                title = f"gradient of {labels.text(node.name or node.label)}"
-                column.node(f"g{i}", labels.gradient_box(title, node, arrivals[node]))
+                column.node(f"g{i}", labels.gradient_box(node, arrivals[node]))
     for node, i in graph.ids.items():
         if node in arrivals:
             with picture.subgraph(graph_attr={"rank": "same"}) as row:
@@ -161,7 +162,7 @@ def _draw_backward(
 
 def _arrivals(roots: Iterable[Node]) -> Counter[Node]:
     """How many gradients reach each node: the seed of a root, and a share from each consumer."""
-    arrivals = Counter(roots)
+    arrivals = Counter(list(roots))
     for node in topological(roots):
         if node in arrivals:
             arrivals.update(o.value for o in operands(node) if o.differentiable)
@@ -178,7 +179,7 @@ def _draw_rules(column: Any, graph: Graph, arrivals: Counter[Node], formulas: bo
     for node, i in graph.ids.items():
         if node.op is None or node not in arrivals:
             continue
-        column.node(f"g{i}", labels.rules_box(node, arrivals[node], formulas))
+        column.node(f"g{i}", labels.rules_box(node, arrivals[node], formulas, ports=True))
         for operand in operands(node):
             if operand.differentiable:
                 _up(column, f"g{graph.ids[operand.value]}", f"g{i}:{operand.port}:n")
@@ -228,12 +229,10 @@ def _draw_ops(
         made = _between({gradient, *graph.nodes}, [share for *_, share in steps])
         boxes = {n: f"s{i}_{ids[n]}" if n in graph.ids else f"n{ids[n]}" for n in made}
         boxes[gradient] = f"g{i}"
-        title = labels.bold(f"backward of {labels.text(node.label)}") + '<BR ALIGN="LEFT"/>'
-        if formulas:
-            title += labels.flush_left(labels.formula_lines(node))
-        frame = {"label": f"<{title}>", "color": GRADIENT, "labeljust": "l"}
+        frame = {"label": "", "color": STYLES["gradient"][1], "penwidth": "1"}
         with column.subgraph(name=f"cluster_{i}", graph_attr=frame) as cluster:
-            cluster.node(f"g{i}", labels.gradient_box("g", gradient, arrivals[node]))
+            origin = labels.rules_box(node, arrivals[node], formulas, ports=False)
+            cluster.node(f"g{i}", origin)
             for n in made:
                 if n is gradient:
                     continue
@@ -242,10 +241,10 @@ def _draw_ops(
                 elif n.op is None:
                     cluster.node(boxes[n], labels.leaf_box(n, ids[n], "constant"))
                 else:
-                    cluster.node(boxes[n], labels.op_box(n, ids[n], "gradient", None, False))
+                    cluster.node(boxes[n], labels.backward_op_box(n, ids[n]))
                     for o in operands(n):
                         if isinstance(o.value, Node):
-                            cluster.edge(f"{boxes[n]}:{o.port}:s", boxes[o.value], dir="back", color=GRADIENT)
+                            _up(cluster, f"{boxes[n]}:{o.port}:s", boxes[o.value])
         for _, _, parent, share in steps:
             _up(column, f"g{graph.ids[parent]}", boxes[share])
 

@@ -10,7 +10,7 @@ from tinygrad_cv.graph import Node
 from tinygrad_cv.symbol import formula
 
 FONT = "Helvetica"  # every renderer knows its widths; where it is missing a sans serif stands in
-SIZE, SMALL = 13, 11
+SIZE = 11
 INK, FADED, GRADIENT = "#222222", "#666666", "#B34700"
 # (fill, line) of each kind of box. Blue and vermilion differ for every kind of colour vision
 # (Okabe and Ito, 2008).
@@ -60,15 +60,14 @@ def text(value: Any, limit: int = NAME) -> str:
     return escape("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in cut))
 
 
-def font(html: str, size: int = SMALL, color: str = INK, bold: bool = False) -> str:
-    """HTML in a size and a colour."""
-    html = f"<B>{html}</B>" if bold else html
-    return f'<FONT POINT-SIZE="{size}" COLOR="{color}">{html}</FONT>'
-
-
-def bold(html: str) -> str:
+def heading(html: str) -> str:
     """HTML as the title of a box."""
-    return font(html, SIZE, bold=True)
+    return f'<FONT POINT-SIZE="{SIZE + 2}"><B>{html}</B></FONT>'
+
+
+def colored(html: str, color: str) -> str:
+    """HTML in a colour."""
+    return f'<FONT COLOR="{color}">{html}</FONT>'
 
 
 def wrapped(line: str, indent: int = 0) -> list[str]:
@@ -84,14 +83,14 @@ def wrapped(line: str, indent: int = 0) -> list[str]:
     )
 
 
-def flush_left(lines: Iterable[str], color: str = INK) -> str:
+def flush_left(lines: Iterable[str]) -> str:
     """Lines as HTML that keeps their indentation."""
     html = []
     for line in lines:
         bare = line.lstrip(" ")
         indent = "&#160;" * (len(line) - len(bare))
         html.append(f'{indent}{text(bare, LINE)}<BR ALIGN="LEFT"/>')
-    return font("".join(html), color=color)
+    return "".join(html)
 
 
 def formula_lines(node: Node) -> list[str]:
@@ -117,14 +116,18 @@ def formula_lines(node: Node) -> list[str]:
 # ----- boxes -------------------------------------------------------------------------------------
 
 
-def box(kind: str, rows: Iterable[str], ports: Iterable[tuple[str, str]] = ()) -> str:
-    """A table: on top a row of cells (port, HTML), and below it rows of HTML."""
+def box(
+    kind: str, rows: Iterable[str], ports: Iterable[tuple[str, str]] = (), below: bool = False
+) -> str:
+    """A table: rows of HTML, and above or below them a row of cells (port, HTML)."""
     fill, line = STYLES[kind]
-    cells = [f'<TD PORT="{port}" BORDER="1" SIDES="BR">{html}</TD>' for port, html in ports]
+    side = "T" if below else "B"
+    cells = [f'<TD PORT="{port}" BORDER="1" SIDES="{side}R">{html}</TD>' for port, html in ports]
     if cells:
-        cells[-1] = cells[-1].replace('"BR"', '"B"')  # the table's own border ends the row
-    table = [f"<TR>{''.join(cells)}</TR>"] if cells else []
-    table += [f'<TR><TD COLSPAN="{max(1, len(cells))}">{row}</TD></TR>' for row in rows]
+        cells[-1] = cells[-1].replace(f'"{side}R"', f'"{side}"')  # there the table's border is
+    table = [f'<TR><TD COLSPAN="{max(1, len(cells))}">{row}</TD></TR>' for row in rows]
+    if cells:
+        table.insert(len(table) if below else 0, f"<TR>{''.join(cells)}</TR>")
     return (
         f'<<TABLE BORDER="1" CELLBORDER="0" CELLSPACING="0" CELLPADDING="3" COLOR="{line}" '
         f'BGCOLOR="{fill}">{"".join(table)}</TABLE>>'
@@ -133,71 +136,86 @@ def box(kind: str, rows: Iterable[str], ports: Iterable[tuple[str, str]] = ()) -
 
 def type_of(node: Node) -> str:
     """The dtype and shape of a node's value."""
-    return font(text(f"{node.dtype} {node.shape}"))
+    return text(f"{node.dtype} {node.shape}")
 
 
 def place(i: int) -> str:
     """The number of a node in the listing of its graph."""
-    return font(f"%{i} ", color=FADED)
+    return colored(f"%{i} ", FADED)
 
 
 def leaf_box(node: Node, i: int, name: str | None) -> str:
     """A parameter or an input: its name, and its dtype and shape."""
-    return box(node.label, [bold(text(name or node.label)), place(i) + type_of(node)])
+    return box(node.label, [heading(text(name or node.label)), place(i) + type_of(node)])
 
 
-def op_box(node: Node, i: int, kind: str, name: str | None, formulas: bool) -> str:
-    """An op: the names of its inputs, its own with its attributes, what it makes, its formulas."""
-    assert node.op is not None
-    ports = [
-        (o.port, font(text(o.name if isinstance(o.value, Node) else f"{o.name} = {o.value}")))
-        for o in operands(node)
-    ]
-    rows = [bold((f"{text(name)} = " if name else "") + text(node.label))]
-    if attributes := node.op.describe():
-        rows.append("<BR/>".join(font(text(line, LINE)) for line in wrapped(attributes)))
-    rows.append(place(i) + type_of(node))
+def op_box(node: Node, i: int, name: str | None, formulas: bool) -> str:
+    """An op: the names of its inputs, its own and its attributes, what it makes, its formulas."""
+    rows = op_rows(node, i, name)
     if formulas:
-        rows.append(flush_left(formula_lines(node), GRADIENT))
-    return box(kind, rows, ports)
+        rows.append(colored(flush_left(formula_lines(node)), GRADIENT))
+    return box("op", rows, input_cells(node))
 
 
-def rules_box(node: Node, arrivals: int, formulas: bool) -> str:
-    """The rules of an op: the gradients that they make, and their formulas."""
-    ports = [
-        (o.port, font(f"∂L/∂{text(o.name)}<BR/>{text(o.value.shape)}", color=GRADIENT))
+def backward_op_box(node: Node, i: int) -> str:
+    """An op of the backward pass. Its inputs come from below."""
+    return box("gradient", op_rows(node, i, None), input_cells(node), below=True)
+
+
+def op_rows(node: Node, i: int, name: str | None) -> list[str]:
+    """An op as rows: its name and attributes, and what it makes."""
+    assert node.op is not None
+    rows = [heading((f"{text(name)} = " if name else "") + text(node.label))]
+    if attributes := node.op.describe():
+        rows.append("<BR/>".join(text(line, LINE) for line in wrapped(attributes)))
+    return [*rows, place(i) + type_of(node)]
+
+
+def input_cells(node: Node) -> list[tuple[str, str]]:
+    """The inputs of an op by name, each with its port; a plain number is told in full."""
+    return [
+        (o.port, text(o.name if isinstance(o.value, Node) else f"{o.name} = {o.value}"))
         for o in operands(node)
-        if o.differentiable
     ]
-    rows = [bold(f"backward of {text(node.label)}")]
+
+
+def rules_box(node: Node, arrivals: int, formulas: bool, ports: bool) -> str:
+    """The rules of an op: what they are read from, and a port for each gradient they make."""
+    cells = [
+        (o.port, colored(f"∂L/∂{text(o.name)}<BR/>{text(o.value.shape)}", GRADIENT))
+        for o in operands(node)
+        if o.differentiable and ports
+    ]
+    rows = [heading(f"backward of {text(node.label)}")]
     if arrivals > 1:
-        rows.append(font(f"g = the sum of {arrivals} gradients"))
+        rows.append(f"g = the sum of {arrivals} gradients")
     if formulas:
         rows.append(flush_left(formula_lines(node)))
-    return box("gradient", rows, ports)
+    return box("gradient", rows, cells)
 
 
-def gradient_box(title: str, node: Node, arrivals: int) -> str:
-    """A gradient that is complete: where it comes from, if from several, and what it is."""
-    rows = [bold(title)]
+def gradient_box(node: Node, arrivals: int) -> str:
+    """The gradient of a leaf."""
+    rows = [heading(f"gradient of {text(node.name or node.label)}")]
     if arrivals > 1:
-        rows.append(font(f"the sum of {arrivals} gradients"))
+        rows.append(f"the sum of {arrivals} gradients")
     return box("gradient", [*rows, type_of(node)])
-
-
-def legend(kinds: Iterable[str], letters: str) -> str:
-    """What the colours and the letters mean."""
-    swatches = "".join(
-        f'<TD BORDER="1" COLOR="{STYLES[kind][1]}" BGCOLOR="{STYLES[kind][0]}">{font(kind)}</TD>'
-        for kind in kinds
-    )
-    return (
-        '<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="6" CELLPADDING="3">'
-        f"<TR>{swatches}<TD>{font(letters, color=FADED)}</TD></TR></TABLE>>"
-    )
 
 
 def reference_box(node: Node, i: int) -> str:
     """A value of the forward graph, told by its number."""
     kind = node.label if node.op is None else "op"
-    return box(kind, [place(i) + font(text(node.name or node.label))])
+    return box(kind, [place(i) + text(node.name or node.label)])
+
+
+def legend(kinds: Iterable[str], letters: str) -> str:
+    """What the colours and the letters mean."""
+    swatches = "".join(
+        f'<TD BORDER="1" COLOR="{STYLES[kind][1]}" BGCOLOR="{STYLES[kind][0]}">{kind}</TD>'
+        for kind in kinds
+    )
+    return (
+        '<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="6" CELLPADDING="3">'
+        f"<TR>{swatches}<TD>{colored(letters, FADED)}</TD></TR></TABLE>>"
+    )
+

@@ -3,11 +3,11 @@
 from typing import Any
 
 import numpy as np
-import oracles
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from rows.conv import NUMBERS, Axis, PoolGeometry, axes
+import oracles
+from rows.conv import BATCHES, Axis, Geometry, axes, conv_transpose2d
 from rows.row import Case, Row
 from tinygrad_cv.testing.strategies import arrays
 
@@ -18,18 +18,27 @@ Array = NDArray[Any]
 
 @st.composite
 def tiles(draw: Any) -> Axis:
-    """An axis that is cut into windows without gaps, overlaps or leftover."""
-    kernel, out = draw(NUMBERS(1, 3)), draw(NUMBERS(1, 3))
-    padding = draw(NUMBERS(0, (kernel if out > 1 else kernel - 1) // 2))
+    """An axis cut into windows without gaps, overlaps or leftover."""
+    kernel, out = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    padding = draw(st.integers(0, (kernel if out > 1 else kernel - 1) // 2))
     return Axis(kernel * out - 2 * padding, kernel, kernel, padding, 1)
 
 
+def anywhere(most_dilation: int) -> Any:
+    """Axes of any kind on which every window sees a pixel."""
+    padded = axes(dilation=(1, most_dilation), most_padding=lambda kernel: kernel // 2)
+    return padded.filter(lambda axis: all(axis.seen))
+
+
 @st.composite
-def pool_geometry(draw: Any, most_dilation: int = 2) -> PoolGeometry:
-    """Windows that all see a pixel: tiles, or overlapping, apart and with borders left over."""
-    anywhere = axes(padding=lambda kernel: NUMBERS(0, kernel // 2), dilation=NUMBERS(1, most_dilation))
-    axis = draw(st.sampled_from((tiles(), anywhere.filter(lambda axis: all(axis.seen)))))
-    return PoolGeometry(draw(NUMBERS(1, 3)), draw(NUMBERS(1, 3)), (draw(axis), draw(axis)))
+def pool_geometry(draw: Any, most_dilation: int = 2) -> Geometry:
+    """Windows that all see a pixel: overlapping, apart, with a border left over, or tiles."""
+    axis = draw(st.sampled_from((tiles(), anywhere(most_dilation))))
+    return Geometry(
+        batch=draw(BATCHES),
+        channels=draw(st.integers(1, 3)),
+        axes=(draw(axis), draw(axis)),
+    )
 
 
 # ----- cases --------------------------------------------------------------------------------------
@@ -45,9 +54,9 @@ def largest(draw: Any) -> Case:
 
 
 @st.composite
-def indices(draw: Any, geometry: PoolGeometry) -> Array:
+def indices(draw: Any, geometry: Geometry) -> Array:
     """For each window the number of one of its taps, one that sees a pixel."""
-    rng = np.random.default_rng(draw(NUMBERS(0, 2**32 - 1)))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     rows, columns = (axis.seen for axis in geometry.axes)
     width = geometry.axes[1].kernel
     index = np.empty(geometry.windows, np.intp)
@@ -85,18 +94,40 @@ def spread(draw: Any) -> Case:
 # ----- oracles ------------------------------------------------------------------------------------
 
 
+def max_pool2d(x: Array, kernel: Any, **geometry: Any) -> Array:
+    return oracles.max_pool2d(x, kernel, **geometry)[0]
+
+
+def window_scatter(x: Array, index: Array, size: Any, kernel: Any, **geometry: Any) -> Array:
+    return oracles.window_scatter(x, index, (*x.shape[:2], *size), kernel, **geometry)
+
+
+def window_gather(x: Array, index: Array, kernel: Any, **geometry: Any) -> Array:
+    return oracles.window_gather(x, index, kernel, **geometry)
+
+
 def window_sum(x: Array, kernel: Any, stride: Any, padding: Any) -> Array:
     """A mean times its number of terms."""
     return oracles.avg_pool2d(x, kernel, stride, padding) * np.prod(kernel)
 
 
-def window_spread(x: Array, size: Any, kernel: Any, stride: Any, padding: Any) -> Array:
-    """Each number, times one, at each place of its window."""
-    places = np.ndindex(*kernel)
-    return sum(
-        oracles.window_scatter(x, np.full(x.shape, number), ...)
-        for number, _ in enumerate(places)
-    )
+def window_spread(x: Array, kernel: Any, **geometry: Any) -> Array:
+    """Each number times a kernel of ones, stamped onto an image of its own channel."""
+    channels = x.shape[1]
+    ones = np.ones((channels, 1, *kernel))
+    return conv_transpose2d(x, ones, None, dilation=(1, 1), groups=channels, **geometry)
 
 
-ROWS = []
+TIE = Case(
+    (np.array([[[[0.0, 2.0, 1.0], [2.0, -1.0, 0.0]]]]),),
+    {"kernel": (2, 2), "stride": (1, 1), "padding": (0, 0), "dilation": (1, 1)},
+)
+"""The first window has two largest elements, the second has one."""
+
+ROWS = [
+    Row("max_pool2d", largest(), max_pool2d, kinks=(TIE,)),
+    Row("window_scatter", scattered(), window_scatter, exact="linear"),
+    Row("window_gather", gathered(), window_gather, exact="linear"),
+    Row("window_sum", summed(), window_sum, exact="linear"),
+    Row("window_spread", spread(), window_spread, exact="linear"),
+]

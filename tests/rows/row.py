@@ -1,25 +1,13 @@
 """What a row of the op table holds."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from hypothesis.strategies import SearchStrategy
 
 from tinygrad_cv.op import REGISTRY, Op
-
-
-@dataclass(frozen=True)
-class Case:
-    """One call of an op: its inputs (arrays, numbers, None) and its attributes."""
-
-    inputs: tuple[Any, ...]
-    attributes: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:  # NumPy turns 0-d arrays into scalars on many occasions
-        arrays = tuple(np.asarray(v) if isinstance(v, np.generic) else v for v in self.inputs)
-        object.__setattr__(self, "inputs", arrays)
+from tinygrad_cv.testing import Case as Case
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,7 @@ class Pad(Op):
         self.inside = tuple(
             slice(before, before + n) for (before, _), n in zip(self.widths, x.shape, strict=True)
         )
-        return xp.pad(x, self.widths, constant_values=self.value)
+        return xp.pad(x, self.widths or 0, constant_values=self.value)
 
     def grad_x(self, F, g):
         return F.getitem(g, index=self.inside)

@@ -1,0 +1,163 @@
+"""Checking an op over many drawn inputs: its forward, its rules, its kinks."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tinygrad_cv.backend import host
+from tinygrad_cv.op import Op
+from tinygrad_cv.tensor import Tensor, apply
+from tinygrad_cv.testing.gradients import check_gradients
+from tinygrad_cv.testing.report import GradientError, Report
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call of an op: its inputs (arrays, numbers, None) and its attributes."""
+
+    inputs: tuple[Any, ...]
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:  # NumPy turns 0-d arrays into scalars on many occasions
+        arrays = tuple(host.asarray(v) if isinstance(v, host.generic) else v for v in self.inputs)
+        object.__setattr__(self, "inputs", arrays)
+
+    def fresh_attributes(self) -> dict[str, Any]:
+        """The attributes; a generator starts again, so that two runs draw the same."""
+        return {
+            name: host.random.default_rng(0) if isinstance(value, host.random.Generator) else value
+            for name, value in self.attributes.items()
+        }
+
+
+def check_op(
+    op: type[Op] | Callable[..., Any],
+    strategy: Any,
+    reference: Callable[..., Any] | None = None,
+    order: int = 2,
+    *,
+    kinks: Iterable[Any] = (),
+    examples: int | None = None,
+    method: str = "differences",
+) -> Report:
+    """Check an op, or any function of tensors, on inputs drawn by a hypothesis strategy.
+
+    A draw is an array, a tuple of inputs, or a `Case` with attributes. For each one the forward
+    is compared with `reference(*inputs, **attributes)`, where given, and the gradients with finite
+    differences (see `check_gradients`). `kinks` are draws that stand on a kink, where the rule
+    must lie between the slopes of the two sides. `examples` is how many to draw; the default is
+    that of the hypothesis profile.
+
+    Returns the report of the largest example. Raises GradientError for a wrong gradient, for a
+    strategy that made fewer examples than asked, and for an input whose gradient was zero in all
+    of them; AssertionError where the forward differs from the reference.
+
+    >>> import tinygrad_cv as tg
+    >>> from tinygrad_cv.testing.strategies import arrays, shapes
+    >>> report = check_op(tg.sin, arrays(shapes()), examples=5)
+    """
+    from hypothesis import HealthCheck, Phase, given, settings
+
+    default = settings.default
+    assert default is not None
+    wanted = examples or default.max_examples
+    reports: list[Report] = []
+    moved: dict[str, bool] = {}
+
+    @settings(
+        max_examples=wanted,
+        deadline=None,
+        database=None,
+        phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(strategy)
+    def check(drawn: Any) -> None:
+        case = as_case(drawn)
+        if reference is not None:
+            _check_forward(op, case, reference)
+        variables, names, call = split(op, case)
+        if not variables:
+            return
+        report = check_gradients(
+            call, variables, order, names=names, method=method, allow_zero=True
+        )
+        reports.append(report)
+        for name in names:
+            moved.setdefault(name, False)
+        for entry in report.entries:
+            moved[entry.name] |= entry.analytic != 0
+
+    check()
+    if len(reports) < wanted:
+        raise GradientError(
+            f"the strategy made {len(reports)} examples with a float input; {wanted} were asked."
+        )
+    for name, has_moved in moved.items():
+        if not has_moved:
+            raise GradientError(
+                f"the gradient of {name} was zero in all {len(reports)} examples; a check of that "
+                "shows nothing."
+            )
+    for drawn in kinks:
+        variables, names, call = split(op, as_case(drawn))
+        report = check_gradients(call, variables, order=1, mode="full", names=names)
+        if not any(entry.numeric.has_kink for entry in report.entries):
+            raise GradientError(f"there is no kink at {drawn!r}.", report)
+    return max(reports, key=lambda report: len(report.entries))
+
+
+def as_case(drawn: Any) -> Case:
+    """A draw as a Case."""
+    if isinstance(drawn, Case):
+        return drawn
+    return Case(tuple(drawn) if isinstance(drawn, tuple | list) else (drawn,))
+
+
+def run(op: type[Op] | Callable[..., Any], case: Case, inputs: Iterable[Any]) -> Any:
+    """The op or function on these inputs, with the attributes of the case."""
+    attributes = case.fresh_attributes()
+    if isinstance(op, type) and issubclass(op, Op):
+        return apply(op(**attributes), *inputs)
+    return op(*inputs, **attributes)
+
+
+def split(
+    op: type[Op] | Callable[..., Any], case: Case
+) -> tuple[list[Any], list[str], Callable[..., Any]]:
+    """The inputs that can be differentiated, their names, and the op as a function of them."""
+    if isinstance(op, type) and issubclass(op, Op):
+        fixed = op.nondifferentiable
+        names = list(op.inputs)
+        if op.variadic:
+            last = names.pop()
+            names += [f"{last}[{i}]" for i in range(len(case.inputs) - len(names))]
+    else:
+        fixed = ()
+        names = [f"input {i}" for i in range(len(case.inputs))]
+    chosen = [
+        i
+        for i, (name, value) in enumerate(zip(names, case.inputs, strict=False))
+        if isinstance(value, host.ndarray) and value.dtype.kind == "f" and name not in fixed
+    ]
+
+    def call(*variables: Any) -> Any:
+        inputs = [Tensor(v) if isinstance(v, host.ndarray) else v for v in case.inputs]
+        for i, variable in zip(chosen, variables, strict=True):
+            inputs[i] = variable
+        return run(op, case, inputs)
+
+    return [case.inputs[i] for i in chosen], [names[i] for i in chosen], call
+
+
+def _check_forward(
+    op: type[Op] | Callable[..., Any], case: Case, reference: Callable[..., Any]
+) -> None:
+    inputs = [Tensor(v) if isinstance(v, host.ndarray) else v for v in case.inputs]
+    y = run(op, case, inputs).detach().numpy()
+    expected = host.asarray(reference(*case.inputs, **case.fresh_attributes()))
+    if y.shape != expected.shape:
+        raise AssertionError(
+            f"the forward gives the shape {y.shape}, the reference {expected.shape}."
+        )
+    host.testing.assert_allclose(y, expected, rtol=1e-9, atol=1e-12)
