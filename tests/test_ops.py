@@ -20,14 +20,6 @@ OURS = sorted(name for name, op in REGISTRY.items() if op.__module__.startswith(
 OURS = [name for name in OURS if name in ROWS]
 DIFFERENTIABLE = [name for name in OURS if REGISTRY[name].rules]
 
-# Linear in each input, if the others stay.
-LINEAR = """
-    mul matmul neg clone cast sum mean sum_to reshape permute mT broadcast_to cat stack getitem
-    scatter_add conv_weight window_scatter window_gather window_sum window_spread
-""".split()  # noqa: SIM905  names of ops
-# Their forwards compute on complex arrays as well.
-ANALYTIC = "add sub mul div neg exp log sqrt square reciprocal sin cos tanh pow matmul".split()  # noqa: SIM905
-
 
 def run(row: Row, case: Case) -> tg.Tensor:
     inputs = [tg.Tensor(v) if isinstance(v, np.ndarray) else v for v in case.inputs]
@@ -81,14 +73,10 @@ def test_gradients_of_order_1_and_2_and_kinks(name: str) -> None:
     check_op(row.op, row.cases, order=2, kinks=row.kinks)
 
 
-@pytest.mark.parametrize("name", LINEAR)
-def test_linear_ops_are_checked_exactly(name: str) -> None:
-    check_op(ROWS[name].op, ROWS[name].cases, method="linear")
-
-
-@pytest.mark.parametrize("name", ANALYTIC)
-def test_analytic_ops_are_checked_by_complex_steps(name: str) -> None:
-    check_op(ROWS[name].op, ROWS[name].cases, method="complex")
+@pytest.mark.parametrize("name", [name for name in DIFFERENTIABLE if ROWS[name].exact])
+def test_gradients_by_an_exact_method(name: str) -> None:
+    row = ROWS[name]
+    check_op(row.op, row.cases, method=row.exact)
 
 
 @pytest.mark.parametrize("name", DIFFERENTIABLE)

@@ -85,6 +85,7 @@ def draw(
         ) from error
     graph = Graph([tensor.node for tensor in tensors])
     letters = "y: the output of an op; g = ∂L/∂y: the gradient that reaches it" if formulas else ""
+    kinds = {"op" if node.op else node.label for node in graph} | ({"gradient"} if backward else set())
     font = {"fontname": FONT, "fontsize": str(SIZE), "fontcolor": INK}
     picture = graphviz.Digraph(
         graph_attr={
@@ -94,7 +95,8 @@ def draw(
             "ranksep": "0.35",
             "labelloc": "b",
             **font,
-            "label": labels.legend([kind for kind in STYLES if backward or kind != "gradient"], letters),
+            "label": labels.legend([kind for kind in STYLES if kind in kinds], letters),
+            "ordering":"in",
         },
         node_attr={"shape": "plain", **font},
         edge_attr={"color": INK, "arrowsize": "0.7", **font},
@@ -140,33 +142,39 @@ def _draw_backward(
             "they were computed from has requires_grad=True, or they were made under no_grad() or "
             "detached."
         )
-    arrivals = _arrivals(roots)
+    origins = _origins(roots)
     with _column(picture, "backward", GRADIENT) as column:
         if ops:
-            _draw_ops(column, graph, roots, arrivals, formulas)
+            _draw_ops(column, graph, roots, origins, formulas)
         else:
-            _draw_rules(column, graph, arrivals, formulas)
+            _draw_rules(column, graph, origins, formulas)
         for node, i in graph.ids.items():
-            if node.op is None and node in arrivals:
-                column.node(f"g{i}", labels.gradient_box(node, arrivals[node]))
+            if node.op is None and node in origins:
+                column.node(f"g{i}", labels.gradient_box(node, i, origins[node]))
     for node, i in graph.ids.items():
-        if node in arrivals:
+        if node in origins:
             with picture.subgraph(graph_attr={"rank": "same"}) as row:
                 row.node(f"n{i}")
                 row.node(f"g{i}")
     for root in roots:
         i = graph.ids[root]
-        seed = {"label": " g = 1 ", "color": GRADIENT, "fontcolor": GRADIENT}
-        picture.edge(f"n{i}", f"g{i}", constraint="false", **seed)
+        picture.edge(f"n{i}", f"g{i}", constraint="false", color=GRADIENT)
 
 
-def _arrivals(roots: Iterable[Node]) -> Counter[Node]:
-    """How many gradients reach each node: the seed of a root, and a share from each consumer."""
-    arrivals = Counter(list(roots))
-    for node in topological(roots):
+def _origins(roots: Iterable[Node]) -> dict[Node, str]:
+    """The nodes that a gradient reaches, each with a note on where it comes from, if it needs one.
+
+    A root receives the seed of the walk, and every node a share from each of its consumers.
+    """
+    seeds = Counter(list(roots))
+    arrivals = seeds.copy()
+    for node in topological(seeds):
         if node in arrivals:
             arrivals.update(o.value for o in operands(node) if o.differentiable)
-    return arrivals
+    return {
+        node: f"the sum of {count} gradients" if count > 1 else "1" if node in seeds else ""
+        for node, count in arrivals.items()
+    }
 
 
 def _up(column: Any, target: str, source: str) -> None:
@@ -174,12 +182,12 @@ def _up(column: Any, target: str, source: str) -> None:
     column.edge(target, source, dir="back", color=GRADIENT)
 
 
-def _draw_rules(column: Any, graph: Graph, arrivals: Counter[Node], formulas: bool) -> None:
+def _draw_rules(column: Any, graph: Graph, origins: dict[Node, str], formulas: bool) -> None:
     """One box for the rules of each op, with a port for each gradient that they make."""
     for node, i in graph.ids.items():
-        if node.op is None or node not in arrivals:
+        if node.op is None or node not in origins:
             continue
-        column.node(f"g{i}", labels.rules_box(node, arrivals[node], formulas, ports=True))
+        column.node(f"g{i}", labels.rules_box(node, origins[node], formulas, ports=True))
         for operand in operands(node):
             if operand.differentiable:
                 _up(column, f"g{graph.ids[operand.value]}", f"g{i}:{operand.port}:n")
@@ -200,14 +208,14 @@ class _Traced(Recorded):
 
 
 def _draw_ops(
-    column: Any, graph: Graph, roots: dict[Node, Tensor], arrivals: Counter[Node], formulas: bool
+    column: Any, graph: Graph, roots: dict[Node, Tensor], origins: dict[Node, str], formulas: bool
 ) -> None:
     """A cluster for the rules of each op, with the ops that they consist of.
 
     The gradient that arrives has a box in each cluster, and so has each forward value that a
     rule reads: its number stands there instead of a long arrow.
     """
-    freed = next((node for node in arrivals if node.saved is None), None)
+    freed = next((node for node in origins if node.saved is None), None)
     if freed is not None:
         raise RuntimeError(
             f"the ops of the backward pass cannot be found: what {freed.label} of shape "
@@ -231,7 +239,7 @@ def _draw_ops(
         boxes[gradient] = f"g{i}"
         frame = {"label": "", "color": STYLES["gradient"][1], "penwidth": "1"}
         with column.subgraph(name=f"cluster_{i}", graph_attr=frame) as cluster:
-            origin = labels.rules_box(node, arrivals[node], formulas, ports=False)
+            origin = labels.rules_box(node, origins[node], formulas, ports=False)
             cluster.node(f"g{i}", origin)
             for n in made:
                 if n is gradient:

@@ -21,7 +21,7 @@ STYLES = {
     "gradient": ("#FCE9DE", "#D55E00"),
 }
 NAME = 40  # characters of a name; a longer one ends in …
-LINE, LINES = 48, 6  # characters in a line of running text, and lines of it
+LINE, LINES = 56, 6  # characters in a line of running text, and lines of it
 
 
 class Operand(NamedTuple):
@@ -179,27 +179,25 @@ def input_cells(node: Node) -> list[tuple[str, str]]:
     ]
 
 
-def rules_box(node: Node, arrivals: int, formulas: bool, ports: bool) -> str:
-    """The rules of an op: what they are read from, and a port for each gradient they make."""
+def rules_box(node: Node, origin: str, formulas: bool, ports: bool) -> str:
+    """The rules of an op: where g comes from, and perhaps a port for each gradient they make."""
     cells = [
         (o.port, colored(f"∂L/∂{text(o.name)}<BR/>{text(o.value.shape)}", GRADIENT))
         for o in operands(node)
         if o.differentiable and ports
     ]
     rows = [heading(f"backward of {text(node.label)}")]
-    if arrivals > 1:
-        rows.append(f"g = the sum of {arrivals} gradients")
+    if origin:
+        rows.append(f"g = {origin}")
     if formulas:
         rows.append(flush_left(formula_lines(node)))
     return box("gradient", rows, cells)
 
 
-def gradient_box(node: Node, arrivals: int) -> str:
-    """The gradient of a leaf."""
-    rows = [heading(f"gradient of {text(node.name or node.label)}")]
-    if arrivals > 1:
-        rows.append(f"the sum of {arrivals} gradients")
-    return box("gradient", [*rows, type_of(node)])
+def gradient_box(node: Node, i: int, origin: str) -> str:
+    """The gradient of a leaf, and where it comes from."""
+    rows = [heading(f"gradient of {text(node.name or f'%{i}')}"), type_of(node)]
+    return box("gradient", [*rows, origin] if origin else rows)
 
 
 def reference_box(node: Node, i: int) -> str:

@@ -18,11 +18,12 @@ def unary(
     high: float = 2.0,
     kinks: Sequence[float] = (),
     at: Sequence[float] = (),
+    exact: str = "",
 ) -> Row:
     """A row for an op of one input; `at` holds the kinks to stand on."""
     drawn = arrays(shapes(), low, high, kinks)
     standing = tuple(Case((np.array([point, 0.7]),)) for point in at)
-    return Row(name, drawn.map(lambda x: Case((x,))), oracle, standing)
+    return Row(name, drawn.map(lambda x: Case((x,))), oracle, standing, exact)
 
 
 @st.composite
@@ -39,8 +40,8 @@ def pairs(draw: Any, **ranges: Any) -> Case:
 
 
 def binary(name: str, oracle: Callable[..., Any], **ranges: Any) -> Row:
-    """A row for an op of two inputs."""
-    return Row(name, pairs(**ranges), oracle)
+    """A row for an arithmetic op of two inputs."""
+    return Row(name, pairs(**ranges), oracle, exact="complex")
 
 
 @st.composite
@@ -104,7 +105,7 @@ ROWS = [
     binary("sub", lambda x, y: x - y),
     binary("mul", lambda x, y: x * y),
     binary("div", lambda x, y: x / y, kinks=(0.0,), margin=0.3),
-    unary("neg", lambda x: 0 - x),
+    unary("neg", lambda x: 0 - x, exact="linear"),
     Row("pow", powers(), lambda x, n: np.power(x, n)),
     Row("pow_tensor", powers_of_tensors(), lambda x, n: np.exp(n * np.log(x))),
     Row(
@@ -119,13 +120,13 @@ ROWS = [
         lambda x, y: np.where(x < y, x, y),
         kinks=(Case((np.array([1.0, 2.0]), np.array([1.0, 3.0]))),),
     ),
-    unary("exp", lambda x: np.e**x),
-    unary("log", lambda x: np.log2(x) / np.log2(np.e), 0.2, 3.0),
-    unary("sqrt", lambda x: x**0.5, 0.2, 3.0),
-    unary("square", lambda x: x * x),
-    unary("reciprocal", lambda x: x**-1.0, kinks=(0.0,)),
-    unary("sin", np.sin),
-    unary("cos", lambda x: np.sin(x + np.pi / 2)),
+    unary("exp", lambda x: np.e**x, exact="complex"),
+    unary("log", lambda x: np.log2(x) / np.log2(np.e), 0.2, 3.0, exact="complex"),
+    unary("sqrt", lambda x: x**0.5, 0.2, 3.0, exact="complex"),
+    unary("square", lambda x: x * x, exact="complex"),
+    unary("reciprocal", lambda x: x**-1.0, kinks=(0.0,), exact="complex"),
+    unary("sin", np.sin, exact="complex"),
+    unary("cos", lambda x: np.sin(x + np.pi / 2), exact="complex"),
     unary("abs", lambda x: np.maximum(x, -x), kinks=(0.0,), at=(0.0,)),
     unary("sign", lambda x: (x > 0) * 1.0 - (x < 0) * 1.0, kinks=(0.0,)),
     Row(
@@ -135,8 +136,8 @@ ROWS = [
         kinks=(Case((np.array([-1.0, 0.5, 1.0]),), {"min": -1.0, "max": 1.0}),),
     ),
     Row("where", choices(), lambda c, x, y: c * x + ~c * y),
-    unary("clone", lambda x: x + 0),
-    Row("cast", CAST, lambda x, dtype: x.astype(dtype)),
+    unary("clone", lambda x: x + 0, exact="linear"),
+    Row("cast", CAST, lambda x, dtype: x.astype(dtype), exact="linear"),
     *(Row(name, compared(), oracle) for name, oracle in COMPARISONS.items()),
     unary("logical_not", lambda x: x == 0),
 ]
