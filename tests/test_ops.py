@@ -104,12 +104,12 @@ def test_formula_evaluates_to_what_the_rule_gives(name: str, data: Any) -> None:
     g = tg.Tensor(cotangent(y))
     known: dict[str, Any] = {other: function(cls) for other, cls in REGISTRY.items()}
     known |= vars(op) | {"float64": np.dtype("float64"), "float32": np.dtype("float32")}
-    known |= dict(zip(plan.names, map(as_tensor, node.saved or ()), strict=True))
+    saved = dict(zip(plan.names, map(as_tensor, node.saved or ()), strict=True))
     shares: dict[int, Any] = {}
     for receiver, share in Raw(y._backend).shares(node, g.numpy(), None):
         shares.setdefault(id(receiver), []).append(share)
     for rule_name in op.rules:
-        result, definitions = derive(op, rule_name)
+        result, definitions = derive(op, rule_name, inputs=node.inputs)
         results = [result] if isinstance(result, Symbol) else result
         receivers = [
             leaf
@@ -119,7 +119,7 @@ def test_formula_evaluates_to_what_the_rule_gives(name: str, data: Any) -> None:
         for symbol, leaf in zip(results, receivers, strict=True):
             if not (isinstance(leaf, tg.Tensor) and leaf.requires_grad):
                 continue
-            names = known | {"g": g}
+            names = known | {"g": g} | {ask: saved[ask] for ask in op.rules[rule_name].asks}
             for key, definition in definitions.items():
                 names[key] = evaluate(definition, names)
             value = evaluate(symbol, names)

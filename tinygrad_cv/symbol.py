@@ -109,7 +109,7 @@ class Symbols(Reading):
     def getitem(self, x: Symbol, index: Any) -> Symbol:
         """x[index], as Python writes it."""
         parts = [index] if id(index) in self.names or not isinstance(index, tuple) else index
-        return Symbol(f"{x.within(ATOM)}[{', '.join(map(self.text, parts))}]")
+        return Symbol(f"{x.within(ATOM)}[{', '.join(map(self.text, parts)) or '()'}]")
 
     def let(self, name: str, value: Any) -> Symbol:
         self.definitions[name] = _symbol(value)
@@ -128,10 +128,10 @@ def formula(source: Any, attributes: bool = True) -> dict[str, str]:
     >>> tg.formula(tg.tanh(x))
     {'x': 'g · (1 - y · y)'}
     """
-    op, count = _op_of(source)
+    op, inputs = _op_of(source)
     formulas = {}
     for name in op.rules:
-        result, definitions = derive(op, name, attributes, count)
+        result, definitions = derive(op, name, attributes, inputs)
         where = ", ".join(f"{key} = {value}" for key, value in definitions.items())
         where = where and f"  where {where}"
         if isinstance(result, Symbol):
@@ -142,27 +142,36 @@ def formula(source: Any, attributes: bool = True) -> dict[str, str]:
 
 
 def derive(
-    op: Op, name: str, attributes: bool = True, count: int = 2
+    op: Op, name: str, attributes: bool = True, inputs: tuple[Any, ...] = ()
 ) -> tuple[Any, dict[str, Symbol]]:
-    """Read the rule of `op` for its input `name` on symbols; a variadic input has `count` parts.
+    """Read the rule of `op` for its input `name` on symbols.
 
-    Returns the result (a list of symbols for a variadic input), and the subexpressions that the
-    rule named with `F.let`, each defined in terms of those before it.
+    `inputs` are those of a node: plain numbers and None among them stand for themselves. Returns
+    the result (a list of symbols for a variadic input), and the subexpressions that the rule named
+    with `F.let`, each defined in terms of those before it.
     """
     rule, reading = op.rules[name], Symbols(op, attributes)
-    several = op.inputs[-1] if op.variadic else None
-    asked = [
-        [Symbol(f"{ask}[{i}]") for i in range(count)] if ask == several else Symbol(ask)
-        for ask in rule.asks
-    ]
+    asked = [_asked(ask, op, inputs) for ask in rule.asks]
     try:
         result = rule.function(op, reading, Symbol("g"), *asked)
-    except AttributeError as error:
+    except (AttributeError, TypeError) as error:
         raise ValueError(
             f"the rule of {op.name} for {name} depends on the shapes it ran on ({error}); ask a "
             "tensor that it made for the formula."
         ) from error
     return result, reading.definitions
+
+
+def _asked(ask: str, op: Op, inputs: tuple[Any, ...]) -> Any:
+    """What stands for a value that a rule asks for: its name, or the plain value that it is."""
+    if ask not in op.inputs:
+        return Symbol(ask)
+    i = op.inputs.index(ask)
+    if op.variadic and ask == op.inputs[-1]:
+        return [Symbol(f"{ask}[{k}]") for k in range(len(inputs) - i if inputs else 2)]
+    if i < len(inputs) and (inputs[i] is None or isinstance(inputs[i], int | float)):
+        return inputs[i]
+    return Symbol(ask)
 
 
 def _is_literal(value: Any) -> bool:
@@ -171,13 +180,13 @@ def _is_literal(value: Any) -> bool:
     return value is None or isinstance(value, int | float | str | host.dtype)
 
 
-def _op_of(source: Any) -> tuple[Op, int]:
-    """The op, and how many parts its variadic input has."""
+def _op_of(source: Any) -> tuple[Op, tuple[Any, ...]]:
+    """The op, and the inputs of its node if there is one."""
     if isinstance(source, type) and issubclass(source, Op):
         op = source.__new__(source)
         missing = [name for name in source.attributes if not hasattr(source, name)]
         op.__dict__.update({name: Symbol(name) for name in missing})
-        return op, 2
+        return op, ()
     node = getattr(source, "_node", source)
     op = getattr(node, "op", node)
     if not isinstance(op, Op):
@@ -185,5 +194,4 @@ def _op_of(source: Any) -> tuple[Op, int]:
             f"a formula belongs to an op or to a tensor that an op made, not to {source!r}; "
             "a leaf has none."
         )
-    inputs = getattr(node, "inputs", ())
-    return op, len(inputs) - len(op.inputs) + 1 if node is not op else 2
+    return op, getattr(node, "inputs", ()) if node is not op else ()

@@ -10,6 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -76,31 +77,9 @@ def draw(
     if not tensors or not all(isinstance(tensor, Tensor) for tensor in tensors):
         given = ", ".join(type(tensor).__name__ for tensor in tensors) or "nothing"
         raise TypeError(f"draw takes the tensors whose graph to draw; got {given}.")
-    try:
-        import graphviz
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "graphs are drawn with the graphviz package; run pip install 'tinygrad_cv[viz]'.",
-            name=error.name,
-        ) from error
     graph = Graph([tensor.node for tensor in tensors])
-    letters = "y: the output of an op; g = ∂L/∂y: the gradient that reaches it" if formulas else ""
-    kinds = {"op" if node.op else node.label for node in graph} | ({"gradient"} if backward else set())
-    font = {"fontname": FONT, "fontsize": str(SIZE), "fontcolor": INK}
-    picture = graphviz.Digraph(
-        graph_attr={
-            "bgcolor": "white",
-            "newrank": "true",  # rows run through both columns
-            "nodesep": "0.25",
-            "ranksep": "0.35",
-            "labelloc": "b",
-            **font,
-            "label": labels.legend([kind for kind in STYLES if kind in kinds], letters),
-            "ordering":"in",
-        },
-        node_attr={"shape": "plain", **font},
-        edge_attr={"color": INK, "arrowsize": "0.7", **font},
-    )
+    kinds = {"op" if node.op else node.label for node in graph}
+    picture = _blank(kinds | {"gradient"} if backward else kinds, formulas)
     names = {tensor.node: tensor.name for tensor in tensors}
     with _column(picture, "forward", FADED) as column:
         _draw_forward(column, graph, names, formulas and not backward)
@@ -109,15 +88,33 @@ def draw(
     return Drawing(picture.source)
 
 
+def _blank(kinds: set[str], formulas: bool) -> Any:
+    """A picture with nothing but its legend."""
+    try:
+        import graphviz
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "graphs are drawn with the graphviz package; run pip install 'tinygrad_cv[viz]'.",
+            name=error.name,
+        ) from error
+    font = {"fontname": FONT, "fontsize": str(SIZE), "fontcolor": INK}
+    space = {"nodesep": "0.25", "ranksep": "0.35"}
+    rows = {"newrank": "true"}  # a row runs through both columns
+    legend = {"label": labels.legend(kinds, formulas), "labelloc": "b"}
+    return graphviz.Digraph(
+        graph_attr={"bgcolor": "white", **font, **space, **rows, **legend},
+        node_attr={"shape": "plain", **font},
+        edge_attr={"color": INK, "arrowsize": "0.7"},
+    )
+
+
 def _column(picture: Any, name: str, color: str) -> Any:
-    attributes = {"label": name, "labelloc": "t", "fontcolor": color, "fontsize": "18"}
-    attributes["penwidth"] = "0"
-    return picture.subgraph(name=f"cluster_{name}", graph_attr=attributes)
+    """A group of boxes under a heading, without a frame."""
+    heading = {"label": name, "labelloc": "t", "fontsize": "18", "fontcolor": color}
+    return picture.subgraph(name=f"cluster_{name}", graph_attr={"peripheries": "0", **heading})
 
 
-def _draw_forward(
-    column: Any, graph: Graph, names: dict[Node, str | None], formulas: bool
-) -> None:
+def _draw_forward(column: Any, graph: Graph, names: dict[Node, str | None], formulas: bool) -> None:
     for node, i in graph.ids.items():
         name = names.get(node) or node.name
         if node.op is None:
@@ -162,7 +159,7 @@ def _draw_backward(
 
 
 def _origins(roots: Iterable[Node]) -> dict[Node, str]:
-    """The nodes that a gradient reaches, each with a note on where it comes from, if it needs one.
+    """The nodes that a gradient reaches, each with what its gradient is, if a note is needed.
 
     A root receives the seed of the walk, and every node a share from each of its consumers.
     """
@@ -178,7 +175,7 @@ def _origins(roots: Iterable[Node]) -> dict[Node, str]:
 
 
 def _up(column: Any, target: str, source: str) -> None:
-    """An arrow for a gradient. Layout goes from the top down, so it is told from its upper end."""
+    """An arrow for a gradient. Layout goes from the top down, so its upper end comes first."""
     column.edge(target, source, dir="back", color=GRADIENT)
 
 
@@ -194,28 +191,20 @@ def _draw_rules(column: Any, graph: Graph, origins: dict[Node, str], formulas: b
 
 
 class _Traced(Recorded):
-    """The graph reading, with a record of its steps: (node, its gradient, parent, share)."""
+    """The graph reading, with a record for each node: (its gradient, parent, share) each time."""
 
     def __init__(self) -> None:
-        self.steps: list[tuple[Node, Node, Node, Node]] = []
+        self.steps: dict[Node, list[tuple[Node, Node, Node]]] = {}
 
-    def gradients(
-        self, node: Node, g: Any, useful: set[Node] | None
-    ) -> Iterator[tuple[Node, Any]]:
+    def gradients(self, node: Node, g: Any, useful: set[Node] | None) -> Iterator[tuple[Node, Any]]:
         for parent, share in super().gradients(node, g, useful):
-            self.steps.append((node, g.node, parent, share.node))
+            self.steps.setdefault(node, []).append((g.node, parent, share.node))
             yield parent, share
 
 
-def _draw_ops(
-    column: Any, graph: Graph, roots: dict[Node, Tensor], origins: dict[Node, str], formulas: bool
-) -> None:
-    """A cluster for the rules of each op, with the ops that they consist of.
-
-    The gradient that arrives has a box in each cluster, and so has each forward value that a
-    rule reads: its number stands there instead of a long arrow.
-    """
-    freed = next((node for node in origins if node.saved is None), None)
+def _trace(roots: dict[Node, Tensor], nodes: Iterable[Node]) -> _Traced:
+    """Run the backward pass from the roots through these nodes in the graph reading."""
+    freed = next((node for node in nodes if node.saved is None), None)
     if freed is not None:
         raise RuntimeError(
             f"the ops of the backward pass cannot be found: what {freed.label} of shape "
@@ -228,32 +217,42 @@ def _draw_ops(
     with enable_grad():
         for _ in backpropagate(seeds, reading, keep=True):
             pass
-    ids = Graph([*graph.roots, *(share for *_, share in reading.steps)]).ids
-    for node, i in graph.ids.items():
-        steps = [step for step in reading.steps if step[0] is node]
-        if not steps:
-            continue
-        gradient = steps[0][1]
-        made = _between({gradient, *graph.nodes}, [share for *_, share in steps])
+    return reading
+
+
+def _draw_ops(
+    column: Any, graph: Graph, roots: dict[Node, Tensor], origins: dict[Node, str], formulas: bool
+) -> None:
+    """A frame for the rules of each op, around the ops that they consist of.
+
+    A forward value that a rule reads is told by its number instead of by a long arrow. The sum of
+    several gradients is not drawn as ops: all its arrows end at the same box.
+    """
+    steps = _trace(roots, origins).steps
+    shares = [share for group in steps.values() for _, _, share in group]
+    ids = Graph([*graph.roots, *shares]).ids
+    frame = {"label": "", "peripheries": "1", "color": STYLES["gradient"][1]}
+    for node, group in steps.items():
+        i = graph.ids[node]
+        gradient = group[0][0]
+        made = _between({gradient, *graph}, [gradient, *(share for _, _, share in group)])
         boxes = {n: f"s{i}_{ids[n]}" if n in graph.ids else f"n{ids[n]}" for n in made}
         boxes[gradient] = f"g{i}"
-        frame = {"label": "", "color": STYLES["gradient"][1], "penwidth": "1"}
         with column.subgraph(name=f"cluster_{i}", graph_attr=frame) as cluster:
-            origin = labels.rules_box(node, origins[node], formulas, ports=False)
-            cluster.node(f"g{i}", origin)
             for n in made:
                 if n is gradient:
-                    continue
-                if n in graph.ids:
-                    cluster.node(boxes[n], labels.reference_box(n, ids[n]))
+                    box = labels.rules_box(node, origins[node], formulas, ports=False)
+                elif n in graph.ids:
+                    box = labels.reference_box(n, ids[n])
                 elif n.op is None:
-                    cluster.node(boxes[n], labels.leaf_box(n, ids[n], "constant"))
+                    box = labels.leaf_box(n, ids[n], "constant")
                 else:
-                    cluster.node(boxes[n], labels.backward_op_box(n, ids[n]))
-                    for o in operands(n):
-                        if isinstance(o.value, Node):
-                            _up(cluster, f"{boxes[n]}:{o.port}:s", boxes[o.value])
-        for _, _, parent, share in steps:
+                    box = labels.backward_op_box(n, ids[n])
+                    for operand in operands(n):
+                        if isinstance(operand.value, Node):
+                            _up(cluster, f"{boxes[n]}:{operand.port}:s", boxes[operand.value])
+                cluster.node(boxes[n], box)
+        for _, parent, share in group:
             _up(column, f"g{graph.ids[parent]}", boxes[share])
 
 
@@ -266,4 +265,4 @@ def _between(boundary: set[Node], ends: Iterable[Node]) -> list[Node]:
         if node not in boundary:
             stack += (parent for parent in node.parents() if parent not in seen)
             seen.update(node.parents())
-    return sorted(seen, key=lambda node: node.number)
+    return sorted(seen, key=attrgetter("number"))

@@ -57,7 +57,8 @@ def text(value: Any, limit: int = NAME) -> str:
     """Anything as one line of HTML: of limited length, and with nothing that XML cannot carry."""
     full = str(value)
     cut = full if len(full) <= limit else full[: limit - 1] + "…"
-    return escape("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in cut))
+    line = "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in cut)
+    return escape(line)
 
 
 def heading(html: str) -> str:
@@ -206,14 +207,17 @@ def reference_box(node: Node, i: int) -> str:
     return box(kind, [place(i) + text(node.name or node.label)])
 
 
-def legend(kinds: Iterable[str], letters: str) -> str:
+def legend(kinds: set[str], formulas: bool) -> str:
     """What the colours and the letters mean."""
-    swatches = "".join(
-        f'<TD BORDER="1" COLOR="{STYLES[kind][1]}" BGCOLOR="{STYLES[kind][0]}">{kind}</TD>'
-        for kind in kinds
-    )
+    cells = [
+        f'<TD BORDER="1" COLOR="{line}" BGCOLOR="{fill}">{kind}</TD>'
+        for kind, (fill, line) in STYLES.items()
+        if kind in kinds
+    ]
+    if formulas:
+        letters = "y: the output of an op; g = ∂L/∂y: the gradient that reaches it"
+        cells.append(f"<TD>{colored(letters, FADED)}</TD>")
     return (
         '<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="6" CELLPADDING="3">'
-        f"<TR>{swatches}<TD>{colored(letters, FADED)}</TD></TR></TABLE>>"
+        f"<TR>{''.join(cells)}</TR></TABLE>>"
     )
-

@@ -102,9 +102,14 @@ def ties(*elements: float) -> tuple[Case, ...]:
 
 
 ROWS = [
-    Row("sum", reductions(empty=True), of_each_slice(math.fsum)),
-    Row("mean", reductions(), of_each_slice(lambda part: math.fsum(part) / len(part))),
-    Row("var", variances(), oracles.var),
+    Row("sum", reductions(empty=True), of_each_slice(math.fsum), exact="linear"),
+    Row(
+        "mean",
+        reductions(),
+        of_each_slice(lambda part: math.fsum(part) / len(part)),
+        exact="linear",
+    ),
+    Row("var", variances(), oracles.var, exact="complex"),
     Row("amax", reductions(distinct=True), of_each_slice(max), kinks=ties(1.0, 0.2, 1.0, 1.0)),
     Row("amin", reductions(distinct=True), of_each_slice(min), kinks=ties(-1.0, 0.2, -1.0)),
     Row(
@@ -116,5 +121,5 @@ ROWS = [
     Row("argmin", searches(), of_each_slice(lambda part: part.index(min(part)))),
     Row("any", truths(), of_each_slice(any)),
     Row("all", truths(), of_each_slice(all)),
-    Row("sum_to", sums_back(), sum_to),
+    Row("sum_to", sums_back(), sum_to, exact="linear"),
 ]

@@ -83,10 +83,8 @@ def check_op(
             call, variables, order, names=names, method=method, allow_zero=True
         )
         reports.append(report)
-        for name in names:
-            moved.setdefault(name, False)
         for entry in report.entries:
-            moved[entry.name] |= entry.analytic != 0
+            moved[entry.name] = moved.get(entry.name, False) or entry.analytic != 0
 
     check()
     if len(reports) < wanted:

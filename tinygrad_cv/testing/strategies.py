@@ -73,7 +73,7 @@ def arrange(array: Any, layout: str) -> Any:
     be written to, and "broadcast" repeats memory along an axis of equal values (length 1).
     """
     if layout == "F":
-        return host.asfortranarray(array)
+        return host.array(array, order="F")
     if layout == "reversed":
         return host.flip(host.flip(array).copy())
     if layout == "strided":
