@@ -1,17 +1,17 @@
-"""The public functions under PyTorch's names: their arguments, defaults, dtypes and side effects.
+"""The public functions under PyTorch's names: arguments, defaults, dtypes and side effects.
 
-Each example is a call on tensors beside the same thing worked out on arrays by other means. From
-it come the forward, the gradients, and what half and single precision make of both.
+An example is a call on tensors beside the same thing worked out on arrays by other means. From the
+examples come the forward, the gradients, and what half and single precision make of both. Below
+them stands what one call alone cannot show: statistics that move, chance, blocks and threads.
 """
 
 import inspect
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-import scipy.special
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
@@ -28,11 +28,26 @@ Array = NDArray[Any]
 
 
 class Example(NamedTuple):
-    """A call on tensors, an independent equal of it on arrays, and the arrays."""
+    """A call on tensors, its independent equal on arrays, and the arrays."""
 
-    call: Callable[..., Any]
+    ours: Callable[..., Any]
     oracle: Callable[..., Any]
     inputs: tuple[Array, ...]
+
+
+def example(
+    ours: Callable[..., Any],
+    keywords: dict[str, Any],
+    oracle: Callable[..., Any],
+    oracle_keywords: dict[str, Any],
+    *inputs: Array,
+) -> Example:
+    """An example in which the two sides differ in their keywords."""
+    return Example(
+        lambda *tensors: ours(*tensors, **keywords),
+        lambda *arrays: oracle(*arrays, **oracle_keywords),
+        inputs,
+    )
 
 
 def normal(*shape: int, seed: int = 0) -> Array:
@@ -43,17 +58,16 @@ def positive(*shape: int, seed: int = 0) -> Array:
     return np.random.default_rng(seed).uniform(0.5, 2.0, shape)
 
 
-def truths(*shape: int) -> Array:
-    return np.arange(math.prod(shape)).reshape(shape) % 3 > 0
+def integers(*shape: int, below: int) -> Array:
+    return np.random.default_rng(0).integers(0, below, shape)
 
 
-def labels(*shape: int, classes: int) -> Array:
-    return np.random.default_rng(0).integers(0, classes, shape)
+def written(keywords: dict[str, Any]) -> str:
+    return " ".join(f"{name}={value}" for name, value in keywords.items()) or "by default"
 
 
-# ----- elementwise and activations ----------------------------------------------------------------
+# ----- elementwise --------------------------------------------------------------------------------
 
-X = normal(2, 3)
 UNARY: dict[str, Callable[..., Any]] = {
     "abs": np.abs,
     "clone": np.array,
@@ -67,7 +81,7 @@ UNARY: dict[str, Callable[..., Any]] = {
     "square": np.square,
     "tanh": np.tanh,
 }
-ON_POSITIVE = {"log": np.log, "reciprocal": np.reciprocal, "sqrt": np.sqrt}
+OF_POSITIVE = {"log": np.log, "reciprocal": np.reciprocal, "sqrt": np.sqrt}
 BINARY = {
     "add": np.add,
     "div": np.divide,
@@ -85,58 +99,531 @@ COMPARISONS = {
     "lt": np.less,
     "ne": np.not_equal,
 }
+X = normal(2, 3)
+SOME, MORE = integers(2, 3, below=2) > 0, np.array([True, False, True])
+DIGITS = integers(3, 4, below=3).astype(float)
 
-
-def elementwise() -> Iterator[tuple[str, Example]]:
-    for name, oracle in UNARY.items():
-        yield name, Example(getattr(tg, name), oracle, (X,))
-    for name, oracle in ON_POSITIVE.items():
-        yield name, Example(getattr(tg, name), oracle, (positive(2, 3),))
-    for name, oracle in BINARY.items():
-        ours, x, y = getattr(tg, name), positive(2, 3), positive(4, 1, 3, seed=1)
-        yield f"{name}: tensors that broadcast", Example(ours, oracle, (x, y))
-        yield (
-            f"{name}: a number on the right",
-            Example(lambda x, f=ours: f(x, 1.5), lambda x, f=oracle: f(x, 1.5), (x,)),
+ELEMENTWISE = {
+    **{name: Example(getattr(tg, name), oracle, (X,)) for name, oracle in UNARY.items()},
+    **{
+        name: Example(getattr(tg, name), oracle, (positive(2, 3),))
+        for name, oracle in OF_POSITIVE.items()
+    },
+    **{
+        f"{name}: tensors that broadcast": Example(
+            getattr(tg, name), oracle, (positive(2, 3), positive(4, 1, 3, seed=1))
         )
-    for name, oracle in COMPARISONS.items():
-        x, y = np.round(normal(3, 4)), np.round(normal(4, seed=1))
-        yield name, Example(getattr(tg, name), oracle, (x, y))
-    yield "logical_and", Example(tg.logical_and, np.logical_and, (truths(2, 3), truths(3)))
-    yield "logical_or", Example(tg.logical_or, np.logical_or, (truths(2, 3), truths(3)))
-    yield "logical_not", Example(tg.logical_not, np.logical_not, (truths(2, 3),))
-    yield "where", Example(tg.where, np.where, (truths(2, 3), X, normal(3, seed=1)))
-    yield "clamp: both bounds", Example(
+        for name, oracle in BINARY.items()
+    },
+    **{
+        name: Example(getattr(tg, name), oracle, (DIGITS, DIGITS[1]))
+        for name, oracle in COMPARISONS.items()
+    },
+    "add: a number": Example(lambda x: tg.add(x, 2), lambda x: x + 2, (X,)),
+    "sub: a number on the left": Example(lambda x: tg.sub(1, x), lambda x: 1 - x, (X,)),
+    "maximum: a number": Example(lambda x: tg.maximum(x, 0.1), lambda x: np.maximum(x, 0.1), (X,)),
+    "pow: a number": Example(lambda x: tg.pow(x, 3), lambda x: x * x * x, (X,)),
+    "logical_and": Example(tg.logical_and, np.logical_and, (SOME, MORE)),
+    "logical_or": Example(tg.logical_or, np.logical_or, (SOME, MORE)),
+    "logical_not": Example(tg.logical_not, np.logical_not, (SOME,)),
+    "where": Example(tg.where, np.where, (SOME, X, normal(3, seed=1))),
+    "where: a number": Example(
+        lambda c, x: tg.where(c, x, 0.5), lambda c, x: np.where(c, x, 0.5), (SOME, X)
+    ),
+    "clamp: both bounds": Example(
         lambda x: tg.clamp(x, -0.5, 0.5), lambda x: np.clip(x, -0.5, 0.5), (X,)
-    )
-    yield "clamp: from below", Example(
-        lambda x: tg.clamp(x, min=0.1), lambda x: np.maximum(x, 0.1), (X,)
-    )
-    yield "clamp: from above", Example(
-        lambda x: tg.clamp(x, max=0.1), lambda x: np.minimum(x, 0.1), (X,)
-    )
-    yield "leaky_relu", Example(tg.leaky_relu, oracles.leaky_relu, (X,))
-    yield "leaky_relu: another slope", Example(
-        lambda x: tg.leaky_relu(x, negative_slope=0.3),
-        lambda x: oracles.leaky_relu(x, 0.3),
+    ),
+    "clamp: min": Example(lambda x: tg.clamp(x, min=0.1), lambda x: np.maximum(x, 0.1), (X,)),
+    "clamp: max": Example(lambda x: tg.clamp(x, max=0.1), lambda x: np.minimum(x, 0.1), (X,)),
+    "leaky_relu": Example(tg.leaky_relu, oracles.leaky_relu, (X,)),
+    "leaky_relu: negative_slope": Example(
+        lambda x: tg.leaky_relu(x, 0.3), lambda x: oracles.leaky_relu(x, 0.3), (X,)
+    ),
+}
+
+# ----- reductions, and what weighs scores along an axis -------------------------------------------
+
+REDUCTIONS: dict[str, Callable[..., Any]] = {
+    "sum": np.sum,
+    "mean": np.mean,
+    "amax": np.max,
+    "amin": np.min,
+    "var": oracles.var,
+    "logsumexp": oracles.logsumexp,
+    "any": np.any,
+    "all": np.all,
+}
+PLACES = {"argmax": np.argmax, "argmin": np.argmin}
+# What PyTorch and NumPy call the arguments, and what NumPy's functions are to be given.
+AXES: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({}, {}),
+    ({"dim": 1}, {"axis": 1}),
+    ({"dim": -1, "keepdim": True}, {"axis": 2, "keepdims": True}),
+    ({"axis": -2}, {"axis": 1}),
+    ({"axis": 0, "keepdims": True}, {"axis": 0, "keepdims": True}),
+    ({"keepdim": True}, {"keepdims": True}),
+]
+SEVERAL_AXES: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"dim": (0, -1)}, {"axis": (0, 2)}),
+    ({"dim": [1, 2], "keepdim": True}, {"axis": (1, 2), "keepdims": True}),
+]
+BOX = normal(2, 3, 4)
+
+REDUCED = {
+    **{
+        f"{name}: {written(ours)}": example(
+            getattr(tg, name), ours, oracle, theirs, BOX > -1 if name in ("any", "all") else BOX
+        )
+        for name, oracle in REDUCTIONS.items()
+        for ours, theirs in AXES + SEVERAL_AXES
+    },
+    **{
+        f"{name}: {written(ours)}": example(getattr(tg, name), ours, oracle, theirs, BOX)
+        for name, oracle in PLACES.items()
+        for ours, theirs in AXES
+    },
+    **{
+        f"{name}: {written(ours)} ({part})": example(
+            lambda x, name=name, part=part, **ours: getattr(getattr(tg, name)(x, **ours), part),
+            ours,
+            oracle,
+            theirs,
+            BOX,
+        )
+        for name, part, oracle in (
+            ("max", "values", np.max),
+            ("max", "indices", np.argmax),
+            ("min", "values", np.min),
+            ("min", "indices", np.argmin),
+        )
+        for ours, theirs in AXES
+        if "axis" in theirs
+    },
+    "max: of all": Example(tg.max, np.max, (BOX,)),
+    "min: of all": Example(tg.min, np.min, (BOX,)),
+    **{
+        f"var: correction={correction}": example(
+            tg.var, {"correction": correction}, oracles.var, {"correction": correction}, BOX
+        )
+        for correction in (0, 1, 2)
+    },
+    **{
+        f"{name}: {written(ours)}": example(getattr(tg, name), ours, oracle, theirs, BOX)
+        for name, oracle in (("softmax", oracles.softmax), ("log_softmax", oracles.log_softmax))
+        for ours, theirs in AXES[1:4:2]
+    },
+}
+
+# ----- shapes -------------------------------------------------------------------------------------
+
+ONES_AROUND = normal(1, 3, 1)
+SHAPED = {
+    "reshape: lengths": Example(
+        lambda x: tg.reshape(x, 4, -1), lambda x: np.array(list(x.flat)).reshape(4, 6), (BOX,)
+    ),
+    "reshape: a tuple": Example(
+        lambda x: tg.reshape(x, (6, 4)), lambda x: np.array(list(x.flat)).reshape(6, 4), (BOX,)
+    ),
+    "flatten": Example(tg.flatten, np.ravel, (BOX,)),
+    "flatten: from an axis": Example(
+        lambda x: tg.flatten(x, 1), lambda x: np.reshape(x, (2, 12)), (BOX,)
+    ),
+    "flatten: between axes": Example(
+        lambda x: tg.flatten(x, start_dim=-3, end_dim=-2), lambda x: np.reshape(x, (6, 4)), (BOX,)
+    ),
+    "flatten: no axes": Example(tg.flatten, np.ravel, (np.array(1.5),)),
+    "permute": Example(lambda x: tg.permute(x, 2, 0, 1), lambda x: np.moveaxis(x, 2, 0), (BOX,)),
+    "permute: a tuple, from the end": Example(
+        lambda x: tg.permute(x, (0, -1, 1)), lambda x: np.swapaxes(x, 1, 2), (BOX,)
+    ),
+    "transpose": Example(lambda x: tg.transpose(x, 0, 2), lambda x: np.swapaxes(x, 0, 2), (BOX,)),
+    "transpose: from the end": Example(
+        lambda x: tg.transpose(x, -1, -2), lambda x: np.swapaxes(x, 1, 2), (BOX,)
+    ),
+    "squeeze": Example(tg.squeeze, np.ravel, (ONES_AROUND,)),
+    "squeeze: one axis": Example(
+        lambda x: tg.squeeze(x, dim=-1), lambda x: x[..., 0], (ONES_AROUND,)
+    ),
+    "squeeze: an axis that is longer": Example(
+        lambda x: tg.squeeze(x, 1), np.array, (ONES_AROUND,)
+    ),
+    "unsqueeze": Example(lambda x: tg.unsqueeze(x, 0), lambda x: x[None], (X,)),
+    "unsqueeze: from the end": Example(
+        lambda x: tg.unsqueeze(x, dim=-1), lambda x: x[..., None], (X,)
+    ),
+    "broadcast_to: lengths": Example(
+        lambda x: tg.broadcast_to(x, 2, 3), lambda x: np.stack([x, x]), (normal(3),)
+    ),
+    "broadcast_to: a tuple": Example(
+        lambda x: tg.broadcast_to(x, (1, 3, 2)), lambda x: np.concatenate([x, x], 2), (ONES_AROUND,)
+    ),
+    "expand": Example(
+        lambda x: tg.expand(x, -1, -1, 2), lambda x: np.concatenate([x, x], 2), (ONES_AROUND,)
+    ),
+    "expand: a new axis": Example(
+        lambda x: tg.expand(x, (2, -1, 3)), lambda x: np.stack([x, x]), (X,)
+    ),
+    **{
+        f"cat: {written(ours)}": example(
+            lambda *xs, **ours: tg.cat(xs, **ours),
+            ours,
+            lambda *xs, **theirs: np.concatenate(xs, **theirs),
+            theirs,
+            BOX,
+            normal(2, 3, 4, seed=1),
+        )
+        for ours, theirs in AXES
+        if "keepdims" not in theirs
+    },
+    "cat: other lengths": Example(
+        lambda *xs: tg.cat(list(xs), -2),
+        lambda *xs: np.hstack(xs),
+        (normal(2, 1, 3), normal(2, 4, 3, seed=1), normal(2, 0, 3)),
+    ),
+    **{
+        f"stack: {written(ours)}": example(
+            lambda *xs, **ours: tg.stack(xs, **ours),
+            ours,
+            lambda *xs, **theirs: np.stack(xs, **theirs),
+            theirs,
+            X,
+            normal(2, 3, seed=1),
+        )
+        for ours, theirs in AXES
+        if "keepdims" not in theirs
+    },
+    **{
+        f"pad: {widths}": Example(
+            lambda x, widths=widths: tg.pad(x, widths),
+            lambda x, pairs=pairs: oracles.pad(x, pairs),
+            (BOX,),
+        )
+        for widths, pairs in {
+            (1, 2): [(0, 0), (0, 0), (1, 2)],
+            (0, 1, 2, 0): [(0, 0), (2, 0), (0, 1)],
+            (0, 0, 0, 0, 1, 1): [(1, 1), (0, 0), (0, 0)],
+            (-1, -2): [(0, 0), (0, 0), (-1, -2)],
+            (3, -1, -2, 1): [(0, 0), (-2, 1), (3, -1)],
+            (0, -4): [(0, 0), (0, 0), (0, -4)],
+        }.items()
+    },
+    "pad: value": Example(
+        lambda x: tg.pad(x, [1, 0], mode="constant", value=-3),
+        lambda x: oracles.pad(x, [(0, 0), (1, 0)], -3.0),
         (X,),
-    )
-    for name, along in (("softmax", oracles.softmax), ("log_softmax", oracles.log_softmax)):
-        for how in ({"dim": 1}, {"dim": -2}, {"axis": 0}):
-            (axis,) = how.values()
-            yield f"{name}: {how}", example(getattr(tg, name), how, along, {"axis": axis}, normal(2, 3, 4))
+    ),
+    "one_hot": Example(
+        lambda x: tg.one_hot(x, 4), lambda x: np.eye(4, dtype=int)[x], (integers(2, 3, below=4),)
+    ),
+}
+
+# ----- matrix products, losses --------------------------------------------------------------------
 
 
-def example(
-    ours: Callable[..., Any],
-    keywords: dict[str, Any],
-    oracle: Callable[..., Any],
-    oracle_keywords: dict[str, Any],
-    *inputs: Array,
-) -> Example:
-    """The same inputs with keywords for each side."""
-    return Example(
-        lambda *tensors: ours(*tensors, **keywords),
-        lambda *arrays: oracle(*arrays, **oracle_keywords),
-        inputs,
-    )
+def linear(x: Array, w: Array, b: Array | None = None) -> Array:
+    return oracles.matmul(x, w.T) + (0 if b is None else b)
+
+
+SCORES = {
+    (5, 3): (5,),
+    (2, 3, 4): (2, 4),
+    (2, 3, 2, 2): (2, 2, 2),
+}
+PRODUCTS = [
+    ((3,), (3,)),
+    ((3,), (3, 4)),
+    ((2, 3), (3,)),
+    ((2, 3), (3, 4)),
+    ((5, 2, 3), (3, 4)),
+    ((2, 3), (5, 3, 4)),
+    ((5, 1, 2, 3), (4, 3, 2)),
+    ((3,), (5, 3, 4)),
+    ((5, 2, 3), (3,)),
+    ((2, 5, 3), (2, 1, 3, 1)),
+    ((2, 0), (0, 3)),
+    ((1,), (1, 1)),
+    ((20, 40), (40, 30)),
+]
+PREDICTED = {
+    **{
+        f"matmul: {a} @ {b}": Example(tg.matmul, oracles.matmul, (normal(*a), normal(*b, seed=1)))
+        for a, b in PRODUCTS
+    },
+    **{
+        f"linear: {shape}": Example(
+            tg.linear, linear, (normal(*shape), normal(4, 3, seed=1), normal(4, seed=2))
+        )
+        for shape in ((2, 3), (3,), (2, 5, 3), (2, 2, 2, 3), (0, 3), (0, 2, 3))
+    },
+    "linear: no bias": Example(tg.linear, linear, (normal(2, 5, 3), normal(4, 3, seed=1))),
+    **{
+        f"cross_entropy: {shape} {written(how)}": example(
+            tg.cross_entropy,
+            how,
+            oracles.cross_entropy,
+            how,
+            3 * normal(*shape),
+            integers(*labels, below=3),
+        )
+        for shape, labels in SCORES.items()
+        for how in ({}, {"reduction": "sum"}, {"reduction": "none"}, {"reduction": "mean"})
+    },
+    **{
+        f"mse_loss: {written(how)}": example(
+            tg.mse_loss, how, oracles.mse_loss, how, X, normal(2, 3, seed=1)
+        )
+        for how in ({}, {"reduction": "sum"}, {"reduction": "none"}, {"reduction": "mean"})
+    },
+}
+
+# ----- windows ------------------------------------------------------------------------------------
+
+
+def conv2d(x: Array, w: Array, b: Array | None = None, **geometry: Any) -> Array:
+    return shifted(oracles.conv2d(x, w, **geometry), b)
+
+
+def conv_transpose2d(x: Array, w: Array, b: Array | None = None, **geometry: Any) -> Array:
+    return shifted(oracles.conv_transpose2d(x, w, **geometry), b)
+
+
+def max_pool2d(x: Array, *geometry: Any) -> Array:
+    return oracles.max_pool2d(x, *geometry)[0]
+
+
+IMAGES, BIAS = normal(2, 4, 6, 7), normal(6, seed=2)
+KERNEL, GROUPED, DEPTHWISE = (normal(6, c, 3, 2, seed=1) for c in (4, 2, 1))
+# The weight of a transposed convolution is (C, O/groups, kh, kw).
+STAMP, GROUPED_STAMP = (normal(4, o, 3, 2, seed=1) for o in (6, 3))
+DISTINCT = np.random.default_rng(0).permutation(2 * 3 * 7 * 6).reshape(2, 3, 7, 6) / 10
+
+WINDOWED = {
+    "conv2d": Example(tg.conv2d, conv2d, (IMAGES, KERNEL)),
+    "conv2d: with a bias": Example(tg.conv2d, conv2d, (IMAGES, KERNEL, BIAS)),
+    "conv2d: one number for both axes": Example(
+        lambda x, w, b: tg.conv2d(x, w, b, stride=2, padding=1, dilation=2),
+        lambda x, w, b: conv2d(x, w, b, stride=(2, 2), padding=(1, 1), dilation=(2, 2)),
+        (IMAGES, KERNEL, BIAS),
+    ),
+    "conv2d: a number for each axis": Example(
+        lambda x, w: tg.conv2d(x, w, stride=(1, 2), padding=[0, 3], dilation=(2, 1)),
+        lambda x, w: conv2d(x, w, stride=(1, 2), padding=(0, 3), dilation=(2, 1)),
+        (IMAGES, KERNEL),
+    ),
+    "conv2d: by position": Example(
+        lambda x, w, b: tg.conv2d(x, w, b, 2, 1, 3, 2),
+        lambda x, w, b: conv2d(x, w, b, stride=(2, 2), padding=(1, 1), dilation=(3, 3), groups=2),
+        (IMAGES, GROUPED, BIAS),
+    ),
+    "conv2d: depthwise": Example(
+        lambda x, w: tg.conv2d(x, w, groups=4, padding=1),
+        lambda x, w: conv2d(x, w, groups=4, padding=(1, 1)),
+        (IMAGES, DEPTHWISE[:4]),
+    ),
+    "conv2d: 1x1": Example(tg.conv2d, conv2d, (IMAGES, KERNEL[..., :1, :1], BIAS)),
+    "conv2d: no images": Example(tg.conv2d, conv2d, (IMAGES[:0], KERNEL, BIAS)),
+    "conv_transpose2d": Example(tg.conv_transpose2d, conv_transpose2d, (IMAGES, STAMP)),
+    "conv_transpose2d: with a bias": Example(
+        tg.conv_transpose2d, conv_transpose2d, (IMAGES, STAMP, BIAS)
+    ),
+    "conv_transpose2d: one number for both axes": Example(
+        lambda x, w, b: tg.conv_transpose2d(x, w, b, stride=2, padding=1, output_padding=1),
+        lambda x, w, b: conv_transpose2d(
+            x, w, b, stride=(2, 2), padding=(1, 1), output_padding=(1, 1)
+        ),
+        (IMAGES, STAMP, BIAS),
+    ),
+    "conv_transpose2d: a number for each axis": Example(
+        lambda x, w: tg.conv_transpose2d(
+            x, w, stride=(3, 1), padding=[0, 2], output_padding=(2, 0), dilation=(1, 2)
+        ),
+        lambda x, w: conv_transpose2d(
+            x, w, stride=(3, 1), padding=(0, 2), output_padding=(2, 0), dilation=(1, 2)
+        ),
+        (IMAGES, STAMP),
+    ),
+    "conv_transpose2d: by position": Example(
+        lambda x, w, b: tg.conv_transpose2d(x, w, b, 3, 1, 2, 2, 2),
+        lambda x, w, b: conv_transpose2d(
+            x,
+            w,
+            b,
+            stride=(3, 3),
+            padding=(1, 1),
+            output_padding=(2, 2),
+            groups=2,
+            dilation=(2, 2),
+        ),
+        (IMAGES, GROUPED_STAMP, BIAS),
+    ),
+    "conv_transpose2d: output_padding below the dilation": Example(
+        lambda x, w: tg.conv_transpose2d(x, w, dilation=2, output_padding=1),
+        lambda x, w: conv_transpose2d(x, w, dilation=(2, 2), output_padding=(1, 1)),
+        (IMAGES, STAMP),
+    ),
+    "max_pool2d": Example(
+        lambda x: tg.max_pool2d(x, 2), lambda x: max_pool2d(x, (2, 2), (2, 2)), (DISTINCT,)
+    ),
+    "max_pool2d: by position": Example(
+        lambda x: tg.max_pool2d(x, 3, 2, 1, 2),
+        lambda x: max_pool2d(x, (3, 3), (2, 2), (1, 1), (2, 2)),
+        (DISTINCT,),
+    ),
+    "max_pool2d: a number for each axis": Example(
+        lambda x: tg.max_pool2d(x, (3, 2), stride=[1, 3], padding=(1, 0), dilation=(2, 1)),
+        lambda x: max_pool2d(x, (3, 2), (1, 3), (1, 0), (2, 1)),
+        (DISTINCT,),
+    ),
+    "avg_pool2d": Example(
+        lambda x: tg.avg_pool2d(x, (3, 2)),
+        lambda x: oracles.avg_pool2d(x, (3, 2), (3, 2)),
+        (IMAGES,),
+    ),
+    "avg_pool2d: padding counts": Example(
+        lambda x: tg.avg_pool2d(x, 3, 2, 1),
+        lambda x: oracles.avg_pool2d(x, (3, 3), (2, 2), (1, 1), count_include_pad=True),
+        (IMAGES,),
+    ),
+    "avg_pool2d: padding does not count": Example(
+        lambda x: tg.avg_pool2d(
+            x, kernel_size=(3, 4), stride=(2, 1), padding=(1, 2), count_include_pad=False
+        ),
+        lambda x: oracles.avg_pool2d(x, (3, 4), (2, 1), (1, 2), count_include_pad=False),
+        (IMAGES,),
+    ),
+}
+
+# ----- normalization ------------------------------------------------------------------------------
+
+SHAPES = [(5, 3), (4, 3, 2), (2, 3, 4, 2)]
+WEIGHT, SHIFT, MEAN = (normal(3, seed=seed) for seed in (1, 2, 3))
+VAR = positive(3, seed=4)
+
+
+def normalized(x: Array, *affine: Array, eps: float = 1e-5) -> Array:
+    weight, bias = affine or (None, None)
+    return oracles.batch_norm_train(x, weight, bias, eps)[0]
+
+
+NORMALIZED = {
+    **{
+        f"batch_norm: training {shape}": Example(
+            lambda x, w, b: tg.batch_norm(x, weight=w, bias=b, training=True),
+            normalized,
+            (normal(*shape), WEIGHT, SHIFT),
+        )
+        for shape in SHAPES
+    },
+    "batch_norm: training, no weight and bias, eps": Example(
+        lambda x: tg.batch_norm(x, training=True, eps=0.1),
+        lambda x: normalized(x, eps=0.1),
+        (normal(4, 3, 2),),
+    ),
+    **{
+        f"batch_norm: evaluation {shape}": Example(
+            lambda x, m, v, w, b: tg.batch_norm(x, m, v, w, b),
+            oracles.batch_norm_eval,
+            (normal(*shape), MEAN, VAR, WEIGHT, SHIFT),
+        )
+        for shape in SHAPES
+    },
+    "batch_norm: evaluation, no weight and bias, eps": Example(
+        lambda x, m, v: tg.batch_norm(x, m, v, eps=0.1),
+        lambda x, m, v: oracles.batch_norm_eval(x, m, v, None, None, 0.1),
+        (normal(4, 3, 2), MEAN, VAR),
+    ),
+    "dropout: evaluation": Example(
+        lambda x: tg.dropout(x, 0.9, training=False), np.array, (normal(4, 5),)
+    ),
+    "dropout: of nothing": Example(lambda x: tg.dropout(x, p=0), np.array, (normal(4, 5),)),
+}
+
+# ----- from the examples --------------------------------------------------------------------------
+
+EXAMPLES = {**ELEMENTWISE, **REDUCED, **SHAPED, **PREDICTED, **WINDOWED, **NORMALIZED}
+FUNCTIONS = {
+    name: value
+    for name, value in vars(tg).items()
+    if callable(value) and str(getattr(value, "__module__", "")).startswith("tinygrad_cv.ops.")
+}
+FLAT = {*COMPARISONS, "logical_and", "logical_or", "logical_not", "any", "all", "sign", "one_hot"}
+FLAT |= {"argmax", "argmin"}
+"""What is constant between its jumps, so that no gradient flows through it."""
+SMOOTH = {
+    name: each
+    for name, each in EXAMPLES.items()
+    if name.partition(":")[0] not in FLAT and not name.endswith("(indices)")
+}
+
+
+def tensors(inputs: tuple[Array, ...], dtype: Any = None) -> list[Tensor]:
+    """Leaves; float arrays require a gradient and may get another dtype."""
+    return [
+        tg.tensor(v, dtype=dtype, requires_grad=True) if v.dtype.kind == "f" else tg.tensor(v)
+        for v in inputs
+    ]
+
+
+def test_every_public_function_has_an_example() -> None:
+    shown = {name.partition(":")[0] for name in EXAMPLES}
+    assert shown - {"conv_output_size"} == FUNCTIONS.keys() - {"conv_output_size"}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_forward(name: str) -> None:
+    ours, oracle, inputs = EXAMPLES[name]
+    y, expected = ours(*tensors(inputs)), np.asarray(oracle(*inputs))
+    assert y.shape == expected.shape
+    assert y.dtype.kind == expected.dtype.kind
+    assert_allclose(y.detach().numpy(), expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_gradients(name: str) -> None:
+    ours, _, inputs = SMOOTH[name]
+
+    def call(*values: Any) -> Any:
+        return ours(*(v if isinstance(v, Tensor) else tg.tensor(v) for v in values))
+
+    empty = 0 in (call(*inputs).numel(), *(v.size for v in inputs))
+    check_gradients(call, inputs, order=1, allow_zero=empty)
+
+
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name not in SMOOTH])
+def test_no_gradient_flows_through_what_is_flat(name: str) -> None:
+    ours, _, inputs = EXAMPLES[name]
+    assert not ours(*tensors(inputs)).requires_grad
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("name", SMOOTH)
+def test_the_precision_of_the_input_is_that_of_the_results(name: str, dtype: str) -> None:
+    """The dtype stays, and the numbers are those of float64 up to a few roundings."""
+    ours, _, inputs = SMOOTH[name]
+    low = tensors(inputs, dtype)
+    high = tensors(tuple(leaf.detach().numpy() for leaf in low), "float64")
+    y, exact = ours(*low), ours(*high)
+    assert y.dtype == dtype
+    v = tg.tensor(np.random.default_rng(0).standard_normal(y.shape), dtype=dtype)
+    y.backward(v)
+    exact.backward(v.double())
+    results = [(y, exact)]
+    for leaf, twin in zip(low, high, strict=True):
+        if leaf.requires_grad:
+            assert leaf.grad is not None
+            assert twin.grad is not None
+            assert leaf.grad.dtype == dtype
+            results.append((leaf.grad, twin.grad))
+    for ours_low, ours_high in results:
+        expected = ours_high.detach().numpy()
+        few = 16 * float(np.finfo(dtype).eps)
+        scale = max(1.0, float(np.abs(expected).max(initial=0)))
+        assert_allclose(ours_low.detach().numpy(), expected, rtol=0, atol=few * scale)
+
+
+METHODS = sorted(name for name in FUNCTIONS if name in vars(Tensor) and name != "clone")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_is_the_function_of_its_name(name: str) -> None:
+    assert getattr(Tensor, name) is FUNCTIONS[name]

@@ -103,6 +103,8 @@ class Op:
     fusion: ClassVar[Rule | None] = None
     nondifferentiable: ClassVar[tuple[str, ...]] = ()
     kept: ClassVar[tuple[str, ...]] = ()
+    hidden: ClassVar[tuple[str, ...]] = ()
+    """Attributes that are state and not part of what the op computes; listings leave them out."""
     plans: ClassVar[dict[tuple[bool, ...], Plan]] = {}
     symbol: ClassVar[str | None] = None
     """How a formula writes a call without attributes, such as "{}ᵀ"; by default name(x, ...)."""
@@ -191,7 +193,9 @@ class Op:
         return " ".join(
             f"{name}={brief(value)}"
             for name, default in self.attributes.items()
-            if (value := getattr(self, name)) is not default and brief(value) != brief(default)
+            if name not in self.hidden
+            and (value := getattr(self, name)) is not default
+            and brief(value) != brief(default)
         )
 
     def explain(self, error: ValueError, arrays: tuple[Any, ...]) -> ValueError:

@@ -8,7 +8,7 @@ values flow down the other. The formulas are the rules themselves, read on symbo
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -191,15 +191,15 @@ def _draw_rules(column: Any, graph: Graph, origins: dict[Node, str], formulas: b
 
 
 class _Traced(Recorded):
-    """The graph reading, with a record for each node: (its gradient, parent, share) each time."""
+    """The graph reading, with a record: each node's gradient, and its (parent, share) pairs."""
 
     def __init__(self) -> None:
-        self.steps: dict[Node, list[tuple[Node, Node, Node]]] = {}
+        self.steps: dict[Node, tuple[Node, list[tuple[Node, Node]]]] = {}
 
-    def gradients(self, node: Node, g: Any, useful: set[Node] | None) -> Iterator[tuple[Node, Any]]:
-        for parent, share in super().gradients(node, g, useful):
-            self.steps.setdefault(node, []).append((g.node, parent, share.node))
-            yield parent, share
+    def gradients(self, node: Node, g: Any, useful: set[Node] | None) -> list[tuple[Node, Any]]:
+        sent = super().gradients(node, g, useful)
+        self.steps[node] = (g.node, [(parent, share.node) for parent, share in sent])
+        return sent
 
 
 def _trace(roots: dict[Node, Tensor], nodes: Iterable[Node]) -> _Traced:
@@ -229,13 +229,12 @@ def _draw_ops(
     several gradients is not drawn as ops: all its arrows end at the same box.
     """
     steps = _trace(roots, origins).steps
-    shares = [share for group in steps.values() for _, _, share in group]
+    shares = [share for _, sent in steps.values() for _, share in sent]
     ids = Graph([*graph.roots, *shares]).ids
     frame = {"label": "", "peripheries": "1", "color": STYLES["gradient"][1]}
-    for node, group in steps.items():
+    for node, (gradient, sent) in steps.items():
         i = graph.ids[node]
-        gradient = group[0][0]
-        made = _between({gradient, *graph}, [gradient, *(share for _, _, share in group)])
+        made = _made(graph, gradient, [share for _, share in sent])
         boxes = {n: f"s{i}_{ids[n]}" if n in graph.ids else f"n{ids[n]}" for n in made}
         boxes[gradient] = f"g{i}"
         with column.subgraph(name=f"cluster_{i}", graph_attr=frame) as cluster:
@@ -252,17 +251,17 @@ def _draw_ops(
                         if isinstance(operand.value, Node):
                             _up(cluster, f"{boxes[n]}:{operand.port}:s", boxes[operand.value])
                 cluster.node(boxes[n], box)
-        for _, parent, share in group:
+        for parent, share in sent:
             _up(column, f"g{graph.ids[parent]}", boxes[share])
 
 
-def _between(boundary: set[Node], ends: Iterable[Node]) -> list[Node]:
-    """What the ends were computed from, back to the boundary and with it, in order."""
-    seen = set(ends)
+def _made(graph: Graph, gradient: Node, shares: Iterable[Node]) -> list[Node]:
+    """What the shares were computed from, back to the gradient and the forward graph, in order."""
+    seen = {gradient, *shares}
     stack = list(seen)
     while stack:
         node = stack.pop()
-        if node not in boundary:
+        if node is not gradient and node not in graph.ids:
             stack += (parent for parent in node.parents() if parent not in seen)
             seen.update(node.parents())
     return sorted(seen, key=attrgetter("number"))

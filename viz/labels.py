@@ -1,13 +1,13 @@
 """What a box of a picture says, as the HTML-like labels that Graphviz lays out."""
 
-import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from html import escape
+from itertools import islice
 from typing import Any, NamedTuple
 
 from tinygrad_cv.graph import Node
-from tinygrad_cv.symbol import formula
+from tinygrad_cv.symbol import derive
 
 FONT = "Helvetica"  # every renderer knows its widths; where it is missing a sans serif stands in
 SIZE = 11
@@ -21,14 +21,16 @@ STYLES = {
     "gradient": ("#FCE9DE", "#D55E00"),
 }
 NAME = 40  # characters of a name; a longer one ends in …
-LINE, LINES = 56, 6  # characters in a line of running text, and lines of it
+LINE, LINES = 56, 12  # characters in a line of running text, and lines of it in a box
 
 
 class Operand(NamedTuple):
-    """An input of a node: its port on the box, its name in the formulas, and what it is."""
+    """An input of a node: its port on the box, its name, its rule (and the part of it), itself."""
 
     port: str
     name: str
+    rule: str
+    part: int
     value: Any
     differentiable: bool
 
@@ -43,10 +45,10 @@ def operands(node: Node) -> list[Operand]:
     for i, value in enumerate(node.inputs):
         if value is None:
             continue
-        rule = op.inputs[min(i, last)]
-        name = f"{rule}[{i - last}]" if op.variadic and i >= last else rule
+        rule, part = op.inputs[min(i, last)], max(0, i - last)
+        name = f"{rule}[{part}]" if op.variadic and i >= last else rule
         differentiable = isinstance(value, Node) and value.requires_grad and rule in op.rules
-        found.append(Operand(f"i{i}", name, value, differentiable))
+        found.append(Operand(f"i{i}", name, rule, part, value, differentiable))
     return found
 
 
@@ -79,13 +81,16 @@ def wrapped(line: str, indent: int = 0) -> list[str]:
         initial_indent=" " * indent,
         subsequent_indent=" " * (indent + 4),
         break_on_hyphens=False,
-        max_lines=LINES,
+        max_lines=4,
         placeholder=" …",
     )
 
 
-def flush_left(lines: Iterable[str]) -> str:
-    """Lines as HTML that keeps their indentation."""
+def formulas_of(node: Node) -> str:
+    """The formula of each rule that runs, in lines that begin at the left."""
+    lines = list(islice(_formula_lines(node), LINES + 1))
+    if len(lines) > LINES:
+        lines[LINES:] = ["…"]
     html = []
     for line in lines:
         bare = line.lstrip(" ")
@@ -94,24 +99,27 @@ def flush_left(lines: Iterable[str]) -> str:
     return "".join(html)
 
 
-def formula_lines(node: Node) -> list[str]:
-    """The formula of each rule that runs. A definition that several share is told once."""
-    try:
-        formulas = formula(node, attributes=False)
-    except Exception:  # a rule may do things to its inputs that no symbol can bear
-        formulas = {}
-    lines = []
-    told = set()
+def _formula_lines(node: Node) -> Iterator[str]:
+    told: dict[str, str] = {}
     for operand in operands(node):
-        if not operand.differentiable:
-            continue
-        expression, _, where = formulas.get(operand.name, "…").partition("  where ")
-        lines += wrapped(f"∂L/∂{operand.name} = {expression}")
-        for definition in re.split(r", (?=\w+ = )", where) if where else []:
-            if definition not in told:
-                told.add(definition)
-                lines += wrapped(f"where {definition}", indent=4)
-    return lines
+        if operand.differentiable:
+            expression, definitions = _formula(node, operand)
+            yield from wrapped(f"∂L/∂{operand.name} = {expression}")
+            for name, meaning in definitions.items():
+                if told.get(name) != meaning:  # several rules may share a definition
+                    told[name] = meaning
+                    yield from wrapped(f"where {name} = {meaning}", indent=4)
+
+
+def _formula(node: Node, operand: Operand) -> tuple[str, dict[str, str]]:
+    """The rule for one input as text, and the definitions that it uses."""
+    assert node.op is not None
+    try:
+        result, definitions = derive(node.op, operand.rule, attributes=False, inputs=node.inputs)
+    except Exception:  # a rule may do with its arrays what cannot be done with symbols
+        return "…", {}
+    expression = result[operand.part] if isinstance(result, list | tuple) else result
+    return str(expression), {name: str(meaning) for name, meaning in definitions.items()}
 
 
 # ----- boxes -------------------------------------------------------------------------------------
@@ -154,7 +162,7 @@ def op_box(node: Node, i: int, name: str | None, formulas: bool) -> str:
     """An op: the names of its inputs, its own and its attributes, what it makes, its formulas."""
     rows = op_rows(node, i, name)
     if formulas:
-        rows.append(colored(flush_left(formula_lines(node)), GRADIENT))
+        rows.append(colored(formulas_of(node), GRADIENT))
     return box("op", rows, input_cells(node))
 
 
@@ -191,7 +199,7 @@ def rules_box(node: Node, origin: str, formulas: bool, ports: bool) -> str:
     if origin:
         rows.append(f"g = {origin}")
     if formulas:
-        rows.append(flush_left(formula_lines(node)))
+        rows.append(formulas_of(node))
     return box("gradient", rows, cells)
 
 

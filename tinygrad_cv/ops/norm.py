@@ -19,6 +19,7 @@ class BatchNorm(Op):
     """Running (mean, var) arrays to move towards the batch's in place, or None."""
     momentum: float = 0.1
     kept = ("mean", "var")
+    hidden = ("running", "momentum")
 
     def forward(self, xp, x, w=None, b=None):
         y, self.mean, self.var = xp.batch_norm(x, w, b, self.eps)
