@@ -627,3 +627,418 @@ METHODS = sorted(name for name in FUNCTIONS if name in vars(Tensor) and name != 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_is_the_function_of_its_name(name: str) -> None:
     assert getattr(Tensor, name) is FUNCTIONS[name]
+
+
+# ----- names and places of arguments --------------------------------------------------------------
+
+# PyTorch's parameters up to the `*`, after which nothing can be given by position.
+PYTORCH = {
+    "all": "input dim keepdim",
+    "amax": "input dim keepdim",
+    "amin": "input dim keepdim",
+    "any": "input dim keepdim",
+    "argmax": "input dim keepdim",
+    "argmin": "input dim keepdim",
+    "avg_pool2d": "input kernel_size stride padding ceil_mode count_include_pad divisor_override",
+    "batch_norm": "input running_mean running_var weight bias training momentum eps",
+    "cat": "tensors dim",
+    "clamp": "input min max",
+    "conv2d": "input weight bias stride padding dilation groups",
+    "conv_transpose2d": "input weight bias stride padding output_padding groups dilation",
+    "cross_entropy": "input target weight size_average ignore_index reduce reduction",
+    "dropout": "input p training inplace",
+    "flatten": "input start_dim end_dim",
+    "leaky_relu": "input negative_slope inplace",
+    "linear": "input weight bias",
+    "log_softmax": "input dim",
+    "logsumexp": "input dim keepdim",
+    "matmul": "input other",
+    "max": "input dim keepdim",
+    "max_pool2d": "input kernel_size stride padding dilation ceil_mode return_indices",
+    "mean": "input dim keepdim",
+    "min": "input dim keepdim",
+    "mse_loss": "input target size_average reduce reduction",
+    "one_hot": "tensor num_classes",
+    "pad": "input pad mode value",
+    "pow": "input exponent",
+    "softmax": "input dim",
+    "squeeze": "input dim",
+    "stack": "tensors dim",
+    "sum": "input dim keepdim",
+    "transpose": "input dim0 dim1",
+    "unsqueeze": "input dim",
+    "var": "input dim",
+}
+
+
+@pytest.mark.parametrize("name", PYTORCH)
+def test_what_is_given_by_position_means_what_it_means_in_pytorch(name: str) -> None:
+    parameters = inspect.signature(FUNCTIONS[name]).parameters.values()
+    ours = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
+    assert ours == PYTORCH[name].split()[: len(ours)]
+
+
+def test_conv_output_size_counts_the_windows() -> None:
+    for size, kernel, stride, padding, dilation in np.ndindex(9, 4, 4, 3, 3):
+        geometry = size + 1, kernel + 1, stride + 1, padding, dilation + 1
+        n, k, s, p, d = geometry
+        last = n + 2 * p - d * (k - 1)
+        if last > 0:
+            assert tg.conv_output_size(*geometry) == len(range(0, last, s))
+
+
+def test_matmul_is_an_operator_that_takes_arrays_on_either_side() -> None:
+    a, b = normal(2, 3), normal(3, 4, seed=1)
+    for product in (tg.tensor(a) @ tg.tensor(b), tg.tensor(a) @ b, a @ tg.tensor(b)):
+        assert isinstance(product, Tensor)
+        assert_allclose(product.numpy(), oracles.matmul(a, b), rtol=1e-12)
+
+
+@pytest.mark.parametrize("widths", [(0, -4), (-4, 0), (-4, 2), (2, -4), (-2, -2)])
+def test_pad_crops_no_more_than_there_is(widths: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="pad"):
+        tg.pad(tg.ones(2, 3), widths)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("correction", [1, 2])
+def test_a_variance_of_too_few_is_not_finite(correction: int) -> None:
+    """Σ (x - mean)² / max(0, n - correction) is 0 / 0, and so is its slope."""
+    x = tg.tensor([2.0], requires_grad=True)
+    y = tg.var(x, correction=correction)
+    y.backward()
+    assert np.isnan(y.item())
+    assert x.grad is not None
+    assert np.isnan(x.grad.item())
+
+
+# ----- extremes -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("extreme", "along", "place"),
+    [(tg.max, tg.amax, tg.argmax), (tg.min, tg.amin, tg.argmin)],
+)
+def test_equal_extremes_share_the_gradient_and_the_first_gives_its_place(
+    extreme: Any, along: Any, place: Any
+) -> None:
+    x = tg.tensor([[2.0, 5.0, 2.0, 5.0], [1.0, 1.0, 1.0, 1.0]], requires_grad=True)
+    values, indices = extreme(x, dim=1)
+    assert_array_equal(values.detach().numpy(), along(x, 1).detach().numpy())
+    assert_array_equal(indices.numpy(), place(x, 1).numpy())
+    assert indices.tolist() == ([1, 0] if extreme is tg.max else [0, 0])
+    values.backward(tg.tensor([1.0, 8.0]))
+    row = [0, 0.5, 0, 0.5] if extreme is tg.max else [0.5, 0, 0.5, 0]
+    assert x.grad is not None
+    assert x.grad.tolist() == [row, [2, 2, 2, 2]]
+
+
+def test_the_first_maximum_of_a_window_gets_all() -> None:
+    x = tg.ones(1, 1, 3, 3, requires_grad=True)
+    tg.max_pool2d(x, 2, stride=1).backward(tg.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]))
+    assert x.grad is not None
+    assert x.grad.tolist() == [[[[1, 2, 0], [3, 4, 0], [0, 0, 0]]]]
+
+
+def test_padding_never_wins_a_window() -> None:
+    x = -(normal(1, 2, 4, 4) ** 2) - 1
+    y = tg.max_pool2d(tg.tensor(x), 3, stride=1, padding=1).numpy()
+    assert_array_equal(y, max_pool2d(x, (3, 3), (1, 1), (1, 1)))
+
+
+# ----- batch norm moves its statistics ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("momentum", [0.1, 0.7, 1.0])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_training_moves_the_running_statistics(shape: tuple[int, ...], momentum: float) -> None:
+    mean, var = MEAN.copy(), VAR.copy()
+    running_mean, running_var = tg.tensor(mean), tg.tensor(var)
+    count = math.prod(shape) // shape[1]
+    for step in range(3):
+        x = normal(*shape, seed=step) * (step + 1) + step
+        y = tg.batch_norm(tg.tensor(x), running_mean, running_var, training=True, momentum=momentum)
+        expected, batch_mean, batch_var = oracles.batch_norm_train(x, None, None)
+        assert_allclose(y.numpy(), expected, rtol=1e-10, atol=1e-12)
+        mean = oracles.running_update(mean, batch_mean, momentum, count, unbiased=False)
+        var = oracles.running_update(var, batch_var, momentum, count, unbiased=True)
+        assert_allclose(running_mean.numpy(), mean, rtol=1e-10)
+        assert_allclose(running_var.numpy(), var, rtol=1e-10)
+
+
+def test_the_momentum_is_a_tenth_unless_said_otherwise() -> None:
+    running_mean, running_var = tg.zeros(1), tg.ones(1)
+    x = tg.tensor([[1.0], [3.0]])
+    tg.batch_norm(x, running_mean, running_var, training=True)
+    assert_allclose(running_mean.numpy(), [0.1 * 2], rtol=1e-6)
+    assert_allclose(running_var.numpy(), [0.9 + 0.1 * 2], rtol=1e-6)
+
+
+def test_evaluation_leaves_the_running_statistics_alone() -> None:
+    running_mean, running_var = tg.tensor(MEAN), tg.tensor(VAR)
+    x = tg.tensor(normal(5, 3), requires_grad=True)
+    tg.batch_norm(x, running_mean, running_var).sum().backward()
+    assert_array_equal(running_mean.numpy(), MEAN)
+    assert_array_equal(running_var.numpy(), VAR)
+
+
+def test_a_gradient_of_a_gradient_moves_the_running_statistics_once() -> None:
+    running_mean, running_var = tg.zeros(3), tg.ones(3)
+    x = tg.tensor(normal(5, 3), requires_grad=True)
+    y = tg.batch_norm(x, running_mean, running_var, training=True)
+    once = running_mean.numpy().copy(), running_var.numpy().copy()
+    (first,) = tg.grad((y * y * y).sum(), x, create_graph=True)
+    tg.grad((first * first).sum(), x)
+    assert_array_equal(running_mean.numpy(), once[0])
+    assert_array_equal(running_var.numpy(), once[1])
+
+
+def test_an_evaluation_keeps_the_gradient_of_the_statistics_that_it_used() -> None:
+    running_mean, running_var = tg.tensor(MEAN), tg.tensor(VAR)
+    weight = tg.tensor(WEIGHT, requires_grad=True)
+    x = normal(5, 3)
+    y = tg.batch_norm(tg.tensor(x), running_mean, running_var, weight)
+    tg.batch_norm(tg.tensor(x), running_mean, running_var, training=True)
+    y.sum().backward()
+    assert weight.grad is not None
+    expected = ((x - MEAN) / np.sqrt(VAR + 1e-5)).sum(0)
+    assert_allclose(weight.grad.numpy(), expected, rtol=1e-10)
+
+
+# ----- dropout draws ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("p", [0.2, 0.5, 0.9])
+def test_dropout_drops_a_share_and_scales_the_rest(p: float) -> None:
+    x = tg.tensor(positive(100, 100), requires_grad=True)
+    y = tg.dropout(x, p, generator=np.random.default_rng(0))
+    kept = y.detach().numpy() != 0
+    spread = math.sqrt(p * (1 - p) / kept.size)
+    assert abs((1 - kept.mean()) - p) < 5 * spread
+    assert_allclose(y.detach().numpy(), x.detach().numpy() * kept / (1 - p), rtol=1e-6)
+    y.backward(tg.ones(100, 100))
+    assert x.grad is not None
+    assert_allclose(x.grad.numpy(), kept / (1 - p), rtol=1e-6)
+
+
+def test_dropout_of_everything_is_zero_and_so_is_its_gradient() -> None:
+    x = tg.tensor(normal(4, 5), requires_grad=True)
+    y = tg.dropout(x, p=1.0)
+    y.sum().backward()
+    assert_array_equal(y.detach().numpy(), np.zeros((4, 5)))
+    assert x.grad is not None
+    assert_array_equal(x.grad.numpy(), np.zeros((4, 5)))
+
+
+def test_dropout_has_the_gradients_that_small_steps_find() -> None:
+    check_gradients(
+        lambda x: tg.dropout(x, 0.4, generator=np.random.default_rng(3)), [normal(4, 5)]
+    )
+
+
+def test_dropout_is_half_in_training_and_draws_from_the_seed() -> None:
+    x = tg.ones(1000)
+    draws = []
+    for seed in (0, 0, 1):
+        tg.manual_seed(seed)
+        draws.append(tg.dropout(x).numpy())
+    assert_array_equal(draws[0], draws[1])
+    assert (draws[0] != draws[2]).any()
+    assert set(draws[0]) == {0.0, 2.0}
+    assert 400 < (draws[0] == 0).sum() < 600
+
+
+# ----- blocks and threads -------------------------------------------------------------------------
+
+BLOCKED = [
+    "batch_norm",
+    "conv2d",
+    "conv_transpose2d",
+    "conv_weight",
+    "max_pool2d",
+    "relu",
+    "window_gather",
+    "window_scatter",
+    "window_spread",
+    "window_sum",
+]
+
+
+@pytest.mark.parametrize("block_bytes", [30, 300, 2000])
+@pytest.mark.parametrize("name", BLOCKED)
+def test_small_arrays_in_blocks(
+    name: str, block_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks this small hold a few rows of an image, or a few images, and a last one is shorter."""
+    monkeypatch.setattr(windows, "BLOCK_BYTES", block_bytes)
+    row = ROWS[name]
+    check_op(row.op, row.cases, row.oracle, order=1)
+
+
+def conv_by_views(
+    x: Array, w: Array, b: Array | None = None, stride: int = 1, padding: int = 0
+) -> Array:
+    """All windows as one view, contracted with the kernels at once."""
+    padded = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
+    views = sliding_window_view(padded, w.shape[2:], (2, 3))[:, :, ::stride, ::stride]
+    y = np.tensordot(views, w, ((1, 4, 5), (1, 2, 3)))  # (N, H', W', O)
+    return shifted(y.transpose(0, 3, 1, 2), b)
+
+
+def in_groups(x: Array, w: Array, groups: int, **geometry: int) -> Array:
+    """Each group by itself."""
+    parts = zip(np.split(x, groups, 1), np.split(w, groups), strict=True)
+    return np.concatenate([conv_by_views(*part, **geometry) for part in parts], 1)
+
+
+# Column buffers of float64 against BLOCK_BYTES: an image of the first takes 2.4 times as much, so
+# it goes in bands; 7 of the second fit, and each worker has 20; the third makes no buffer.
+LARGE = {
+    "bands of an image": ((3, 16, 41, 40), (5, 16, 3, 3), {"padding": 1}),
+    "several images": ((40, 8, 14, 13), (6, 8, 3, 3), {}),
+    "pixels": ((10, 40, 33, 32), (7, 40, 1, 1), {}),
+    "strides": ((9, 8, 40, 41), (5, 8, 5, 3), {"stride": 2, "padding": 1}),
+    "groups": ((7, 12, 40, 40), (8, 6, 3, 3), {"groups": 2, "padding": 1}),
+    "depthwise": ((7, 24, 40, 40), (24, 1, 3, 3), {"groups": 24, "stride": 3}),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", LARGE)
+def test_convolutions_larger_than_a_block(name: str, dtype: str) -> None:
+    image_shape, kernel_shape, geometry = LARGE[name]
+    x, w = normal(*image_shape).astype(dtype), normal(*kernel_shape, seed=1).astype(dtype)
+    y = tg.conv2d(tg.tensor(x), tg.tensor(w), **geometry)
+    expected = in_groups(x.astype(float), w.astype(float), **{"groups": 1, **geometry})
+    few = 32 * float(np.finfo(dtype).eps)
+    assert y.dtype == dtype
+    assert_allclose(y.numpy(), expected, rtol=0, atol=few * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_gradients_of_convolutions_larger_than_a_block(name: str) -> None:
+    """<g, conv(u, w)> = <dx, u> for every u, and <g, conv(x, v)> = <dw, v> for every v."""
+    image_shape, kernel_shape, geometry = LARGE[name]
+    x = tg.tensor(normal(*image_shape), requires_grad=True)
+    w = tg.tensor(normal(*kernel_shape, seed=1), requires_grad=True)
+    y = tg.conv2d(x, w, **geometry)
+    g = normal(*y.shape, seed=2)
+    y.backward(tg.tensor(g))
+    assert x.grad is not None
+    assert w.grad is not None
+    for seed in range(3, 6):
+        u, v = normal(*image_shape, seed=seed), normal(*kernel_shape, seed=seed)
+        how = {"groups": 1, **geometry}
+        for gradient, direction, moved in (
+            (x.grad, u, in_groups(u, w.detach().numpy(), **how)),
+            (w.grad, v, in_groups(x.detach().numpy(), v, **how)),
+        ):
+            terms = moved * g
+            assert_allclose(
+                (gradient.numpy() * direction).sum(),
+                terms.sum(),
+                rtol=0,
+                atol=1e-12 * np.abs(terms).sum(),
+            )
+
+
+def doubled(y: Array) -> Array:
+    """Each pixel as a square of four."""
+    return y.repeat(2, axis=2).repeat(2, axis=3)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_pooling_larger_than_a_block(dtype: str) -> None:
+    shape = (9, 16, 62, 64)
+    x = np.random.default_rng(0).permutation(math.prod(shape)).reshape(shape).astype(dtype)
+    squares = x.reshape(9, 16, 31, 2, 32, 2)
+    g = normal(9, 16, 31, 32).astype(dtype)
+
+    pixels = tg.tensor(x, requires_grad=True)
+    largest = tg.max_pool2d(pixels, 2)
+    assert_array_equal(largest.detach().numpy(), squares.max((3, 5)))
+    largest.backward(tg.tensor(g))
+    assert pixels.grad is not None
+    won = x == doubled(squares.max((3, 5)))
+    assert_array_equal(pixels.grad.numpy(), np.where(won, doubled(g), 0))
+
+    pixels = tg.tensor(x, requires_grad=True)
+    means = tg.avg_pool2d(pixels, 2)
+    assert_allclose(means.detach().numpy(), squares.mean((3, 5)), rtol=1e-6)
+    means.backward(tg.tensor(g))
+    assert pixels.grad is not None
+    assert_array_equal(pixels.grad.numpy(), doubled(g) / 4)
+
+
+def test_normalization_larger_than_a_block() -> None:
+    inputs = 3 * normal(11, 24, 31, 30) + 5, normal(24, seed=1), normal(24, seed=2)
+
+    def ours(x: Any, w: Any, b: Any) -> Tensor:
+        return tg.batch_norm(x, weight=w, bias=b, training=True)
+
+    y = ours(*tensors(inputs))
+    assert_allclose(y.detach().numpy(), normalized(*inputs), rtol=1e-9, atol=1e-11)
+    check_gradients(ours, inputs, order=1)
+
+
+def test_relu_larger_than_a_block() -> None:
+    x, g = normal(11, 24, 31, 30), normal(11, 24, 31, 30, seed=1)
+    leaf = tg.tensor(x, requires_grad=True)
+    y = tg.relu(leaf)
+    y.backward(tg.tensor(g))
+    assert leaf.grad is not None
+    assert_array_equal(y.detach().numpy(), np.maximum(x, 0))
+    assert_array_equal(leaf.grad.numpy(), np.where(x > 0, g, 0))
+
+
+# ----- workers ------------------------------------------------------------------------------------
+
+
+def step() -> dict[str, Array]:
+    """What a layer and its gradients compute, large enough for several workers."""
+    x, w, stamp, scale = tensors(
+        (normal(7, 16, 33, 31), normal(24, 16, 3, 3), normal(24, 5, 2, 2), positive(16))
+    )
+    y = tg.relu(tg.batch_norm(x, weight=scale, training=True))
+    y = tg.max_pool2d(tg.conv2d(y, w, padding=1), 2)
+    y = tg.conv_transpose2d(y, stamp, stride=2).flatten(1)
+    y = y @ tg.tensor(normal(y.shape[1], 50)) @ tg.tensor(normal(50, 900))
+    y.backward(tg.tensor(normal(*y.shape)))
+    results = {"forward": y, "x": x.grad, "w": w.grad, "stamp": stamp.grad, "scale": scale.grad}
+    return {name: value.detach().numpy() for name, value in results.items() if value is not None}
+
+
+def with_workers(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (threads, windows, numpy_backend):
+        monkeypatch.setattr(module, "WORKERS", number)
+
+
+@pytest.mark.parametrize("workers", [2, 3, 8])
+def test_the_number_of_workers_does_not_matter(
+    workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_workers(1, monkeypatch)
+    expected = step()
+    with_workers(workers, monkeypatch)
+    for name, value in step().items():
+        scale = np.abs(expected[name]).max()
+        assert_allclose(value, expected[name], rtol=0, atol=1e-13 * scale, err_msg=name)
+
+
+@pytest.mark.parametrize("workers", [2, 3, 8])
+def test_a_weight_gradient_is_the_same_to_the_last_bit(
+    workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its partial sums are added in an order of their own, whoever worked them out."""
+
+    def gradient() -> Array:
+        w = tg.tensor(normal(24, 16, 3, 3).astype("float32"), requires_grad=True)
+        x = tg.tensor(normal(19, 16, 33, 31, seed=1).astype("float32"))
+        tg.conv2d(x, w, padding=1).backward(tg.ones(19, 24, 33, 31))
+        assert w.grad is not None
+        return w.grad.numpy()
+
+    with_workers(1, monkeypatch)
+    expected = gradient()
+    with_workers(workers, monkeypatch)
+    assert_array_equal(gradient(), expected)

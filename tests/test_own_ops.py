@@ -472,3 +472,12 @@ def test_a_notebook_cell_that_runs_again_replaces_its_op(registry: dict[str, typ
             y.backward(create_graph=create_graph)
             assert (y.item(), x.grad.item()) == (factor, factor)
         assert F.cell_times(leaf(1.0)).item() == factor
+
+
+def test_a_listing_shows_no_state() -> None:
+    """Running statistics and generators are no part of what an op computes, and have addresses."""
+    x = leaf(np.ones((4, 2)))
+    y = tg.dropout(x, 0.5, generator=np.random.default_rng(0))
+    z = tg.batch_norm(y, tg.zeros(2), tg.ones(2), training=True)
+    assert "0x" not in str(tg.graph(z))
+    assert [node.op.describe() for node in tg.graph(z) if node.op] == ["p=0.5", ""]

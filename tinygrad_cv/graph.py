@@ -123,6 +123,7 @@ class Node:
         "dtype",
         "guards",
         "inputs",
+        "name",
         "number",
         "op",
         "plan",
@@ -143,6 +144,7 @@ class Node:
         plan: "Plan | None" = None,
     ) -> None:
         self.number = next(_numbers)
+        self.name: str | None = None
         self.op = op
         self.inputs = inputs
         self.shape = shape
@@ -166,7 +168,7 @@ class Node:
                 node = cls(
                     None, (), tensor.shape, tensor.dtype, tensor._backend, tensor._requires_grad
                 )
-                node.tensor = weakref.ref(tensor)
+                node.tensor, node.name = weakref.ref(tensor), tensor.name
                 tensor._node = node
         return node
 
@@ -179,12 +181,6 @@ class Node:
         if self.op is not None:
             return self.op.name
         return "parameter" if self.requires_grad else "input"
-
-    @property
-    def name(self) -> str | None:
-        """The name of the tensor that lives at this leaf, if it has one."""
-        tensor = self.tensor() if self.tensor is not None else None
-        return None if tensor is None else tensor.name
 
     def parents(self) -> Iterator["Node"]:
         """The nodes among the inputs."""

@@ -32,17 +32,17 @@ class Tensor:
         "__weakref__",
         "_array",
         "_backend",
+        "_name",
         "_node",
         "_requires_grad",
         "_version",
         "grad",
-        "name",
     )
     # NumPy must leave `array + tensor` to __radd__ instead of looping over the tensor.
     __array_ufunc__ = None
 
     grad: "Tensor | None"
-    name: str | None
+    _name: str | None
     _array: Any
     _backend: Backend
     _node: Node | None
@@ -80,7 +80,7 @@ class Tensor:
         self._requires_grad = False
         self._version = [0]
         self.grad = None
-        self.name = None
+        self._name = None
 
     # ----- what it is ------------------------------------------------------------------------
 
@@ -153,6 +153,17 @@ class Tensor:
     def node(self) -> Node:
         """The node of the graph that this tensor stands for; a leaf's is made when first asked."""
         return self._node or Node.leaf(self)
+
+    @property
+    def name(self) -> str | None:
+        """A name for listings and pictures of graphs; None unless somebody gave one."""
+        return self._name
+
+    @name.setter
+    def name(self, value: str | None) -> None:
+        self._name = value
+        if self._node is not None:
+            self._node.name = value
 
     # ----- values ----------------------------------------------------------------------------
 
@@ -580,7 +591,7 @@ def wrap(array: Any, backend: Backend) -> Tensor:
     tensor._requires_grad = False
     tensor._version = [0]
     tensor.grad = None
-    tensor.name = None
+    tensor._name = None
     return tensor
 
 
@@ -629,11 +640,13 @@ def _raw_part(part: Any) -> Any:
     if isinstance(part, Tensor):
         return part._backend.array(part._array, None)
     array = host.array(part)
-    if array.dtype.kind not in "iub" and array.size:
+    if array.dtype.kind in "iub":
+        return array
+    if array.size:
         raise IndexError(
             f"an index must be integers, slices, truth values, None or ...; got {part!r}."
         )
-    return array if array.size else array.astype("int64")
+    return array.astype("int64")  # [] alone would be floats
 
 
 def apply(op: Op, *inputs: Any) -> Tensor:

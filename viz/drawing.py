@@ -32,7 +32,7 @@ class Drawing:
         """Write the picture to a file, whole or not at all, in the format that its suffix names.
 
         `.dot` is the text itself. `.svg` and `.png` are rendered by Graphviz's `dot` or by
-        `graphviz-pure`, which may take `timeout` seconds.
+        `graphviz-pure`, taking at most `timeout` seconds.
 
         Raises ValueError for another suffix, RuntimeError if neither program is there or it
         fails, TimeoutError if it takes longer.
@@ -57,8 +57,9 @@ def draw(
     the pass (starting from ones), so the saved values must still be there. `formulas=False`
     leaves the formulas out. Neither `.grad` nor the graph is changed.
 
-    In a formula, y is the op's output and g is ∂L/∂y, the gradient that reaches it. Boxes are
-    numbered as in `print(tg.graph(...))`, and the same graph gives the same text in every run.
+    In a formula, y is the op's output and g is ∂L/∂y, the gradient that reaches it. Where an input
+    was broadcast, its gradient is then summed back to its shape. Boxes are numbered as in
+    `print(tg.graph(...))`, and the same graph gives the same text in every run.
 
     Raises RuntimeError if no gradient can flow, or if the values that `backward="ops"` needs were
     freed.

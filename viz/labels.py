@@ -1,7 +1,7 @@
 """What a box of a picture says, as the HTML-like labels that Graphviz lays out."""
 
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from itertools import islice
 from typing import Any, NamedTuple
@@ -126,21 +126,17 @@ def _formula(node: Node, operand: Operand) -> tuple[str, dict[str, str]]:
 
 
 def box(
-    kind: str, rows: Iterable[str], ports: Iterable[tuple[str, str]] = (), below: bool = False
+    kind: str, rows: Iterable[str], ports: Sequence[tuple[str, str]] = (), below: bool = False
 ) -> str:
-    """A table: rows of HTML, and above or below them a row of cells (port, HTML)."""
+    """A table: rows of HTML, and above or below them, ruled off, a row of cells (port, HTML)."""
     fill, line = STYLES[kind]
-    side = "T" if below else "B"
-    cells = [f'<TD PORT="{port}" BORDER="1" SIDES="{side}R">{html}</TD>' for port, html in ports]
-    if cells:
-        cells[-1] = cells[-1].replace(f'"{side}R"', f'"{side}"')  # there the table's border is
-    table = [f'<TR><TD COLSPAN="{max(1, len(cells))}">{row}</TD></TR>' for row in rows]
-    if cells:
-        table.insert(len(table) if below else 0, f"<TR>{''.join(cells)}</TR>")
-    return (
-        f'<<TABLE BORDER="1" CELLBORDER="0" CELLSPACING="0" CELLPADDING="3" COLOR="{line}" '
-        f'BGCOLOR="{fill}">{"".join(table)}</TABLE>>'
-    )
+    table = [f'<TR><TD COLSPAN="{max(1, len(ports))}">{row}</TD></TR>' for row in rows]
+    if ports:
+        cells = "<VR/>".join(f'<TD PORT="{port}">{html}</TD>' for port, html in ports)
+        ruled = ["<HR/>", f"<TR>{cells}</TR>"]
+        table = table + ruled if below else ruled[::-1] + table
+    frame = f'CELLBORDER="0" CELLSPACING="0" CELLPADDING="3" COLOR="{line}" BGCOLOR="{fill}"'
+    return "\n".join([f"<<TABLE {frame}>", *table, "</TABLE>>"])
 
 
 def type_of(node: Node) -> str:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -178,10 +177,14 @@ def shifted(y: Array, b: Array | None) -> Array:
 
 
 def conv_transpose2d(x: Array, w: Array, b: Array | None, size: Shape, **geometry: Any) -> Array:
-    """The oracle takes the output padding: what `size` exceeds the smallest possible by."""
-    smallest = oracles.conv_transpose2d(x[:0], w, **geometry).shape[2:]
-    padding = tuple(int(n) for n in np.subtract(size, smallest))
-    return shifted(oracles.conv_transpose2d(x, w, output_padding=padding, **geometry), b)
+    """The oracle is told the output padding: by how much `size` exceeds what the kernels span."""
+    stride, padding, dilation = (geometry[name] for name in ("stride", "padding", "dilation"))
+    spans = [
+        (n - 1) * s - 2 * p + d * (k - 1) + 1
+        for n, k, s, p, d in zip(x.shape[2:], w.shape[2:], stride, padding, dilation, strict=True)
+    ]
+    extra = tuple(n - span for n, span in zip(size, spans, strict=True))
+    return shifted(oracles.conv_transpose2d(x, w, output_padding=extra, **geometry), b)
 
 
 def conv_weight(x: Array, d: Array, kernel: Sequence[int], **geometry: Any) -> Array:

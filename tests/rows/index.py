@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
 from numpy.typing import NDArray
 
 from rows.row import Case, Row
@@ -59,7 +60,7 @@ def indices(draw: Any, shape: Shape) -> Any:
     axis = 0
     while axis < len(shape):
         length = shape[axis]
-        kinds = [st.slices(length)]
+        kinds: list[SearchStrategy[Any]] = [st.slices(length)]
         if length:
             kinds.append(st.integers(-length, length - 1))
         if length and advanced == "integers":

@@ -80,6 +80,8 @@ class Softmax(Op):
     axis: int
 
     def forward(self, xp, x):
+        if not x.size:  # nothing has no maximum
+            return x
         e = xp.exp(x - xp.max(x, axis=self.axis, keepdims=True))
         return e / xp.sum(e, axis=self.axis, keepdims=True)
 
@@ -97,6 +99,8 @@ class LogSoftmax(Op):
     axis: int
 
     def forward(self, xp, x):
+        if not x.size:  # nothing has no maximum
+            return x
         shifted = x - xp.max(x, axis=self.axis, keepdims=True)
         return shifted - xp.log(xp.sum(xp.exp(shifted), axis=self.axis, keepdims=True))
 
@@ -121,11 +125,15 @@ def softmax(input: Tensor, dim: int | None = None, *, axis: int | None = None) -
     tensor([[0.5, 0.5],
             [1. , 0. ]])
     """
+    if input.ndim == 0:
+        return softmax(input.reshape(1), dim, axis=axis).reshape(())
     return T.softmax(input, axis=_one_axis(input, dim, axis))
 
 
 def log_softmax(input: Tensor, dim: int | None = None, *, axis: int | None = None) -> Tensor:
     """log softmax(x) along `dim`, accurate where the softmax itself rounds to 0."""
+    if input.ndim == 0:
+        return log_softmax(input.reshape(1), dim, axis=axis).reshape(())
     return T.log_softmax(input, axis=_one_axis(input, dim, axis))
 
 

@@ -14,6 +14,7 @@ class Dropout(Op):
     p: float
     generator: Any
     kept = ("mask",)
+    hidden = ("generator",)
 
     def forward(self, xp, x):
         keep = xp.uniform(x.shape, "float32", self.generator) >= self.p
