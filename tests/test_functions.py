@@ -892,7 +892,7 @@ def in_groups(x: Array, w: Array, groups: int, **geometry: int) -> Array:
 
 
 # Column buffers of float64 against BLOCK_BYTES: an image of the first takes 2.4 times as much, so
-# it goes in bands; 7 of the second fit, and each worker has 20; the third makes no buffer.
+# it goes in bands; 10 of the second fit, and each of two workers has 20; the third needs none.
 LARGE = {
     "bands of an image": ((3, 16, 41, 40), (5, 16, 3, 3), {"padding": 1}),
     "several images": ((40, 8, 14, 13), (6, 8, 3, 3), {}),

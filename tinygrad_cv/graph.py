@@ -262,13 +262,18 @@ def backpropagate(
 class Graph:
     """The expression graph of one or more tensors as data: `print` lists it, one line a node.
 
-    `nodes` are in the order they were computed; a node's id is its place in that list, so the
-    same program prints the same listing in every run.
+    `nodes` are in the order they were computed, a leaf right before its first use. A node's id is
+    its place in that list, so the same program prints the same listing in every run.
     """
 
     def __init__(self, roots: Iterable[Node]) -> None:
         self.roots = list(dict.fromkeys(roots))
-        self.nodes = topological(self.roots)[::-1]
+        placed: dict[Node, None] = {}
+        for node in reversed(topological(self.roots)):
+            if node.op is not None or node in self.roots:
+                placed |= dict.fromkeys(leaf for leaf in node.parents() if leaf.op is None)
+                placed[node] = None
+        self.nodes = list(placed)
         self.ids = {node: i for i, node in enumerate(self.nodes)}
 
     def __len__(self) -> int:

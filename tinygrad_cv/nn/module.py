@@ -39,6 +39,11 @@ class Module:
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         return self.forward(*inputs, **options)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, Parameter) and value.name is None:
+            value.name = name  # for listings and pictures
+        super().__setattr__(name, value)
+
     # ----- what it holds ---------------------------------------------------------------------
 
     def register_buffer(self, name: str, tensor: Tensor | None) -> None:
