@@ -942,6 +942,20 @@ def test_gradients_of_convolutions_larger_than_a_block(name: str) -> None:
             )
 
 
+# Split by rows, by columns, and not at all.
+@pytest.mark.parametrize(
+    "shapes", [((301, 50), (50, 99)), ((99, 50), (50, 301)), ((7, 90, 50), (50, 80))]
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_matrix_products_over_threads(shapes: Any, dtype: str) -> None:
+    a, b = (normal(*shape, seed=len(shape)).astype(dtype) for shape in shapes)
+    expected = np.einsum("...ij,jk->...ik", a.astype(float), b.astype(float))
+    few = 32 * float(np.finfo(dtype).eps)
+    y = tg.tensor(a) @ tg.tensor(b)
+    assert y.dtype == dtype
+    assert_allclose(y.numpy(), expected, rtol=0, atol=few * np.abs(expected).max())
+
+
 def doubled(y: Array) -> Array:
     """Each pixel as a square of four."""
     return y.repeat(2, axis=2).repeat(2, axis=3)

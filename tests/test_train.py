@@ -255,20 +255,42 @@ def test_cosine_falls_from_one_to_zero() -> None:
 # ----- the ConvNet -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32), (2, 4, 11)])
-def test_the_convnet_takes_images_of_its_shape(shape: tuple[int, int, int]) -> None:
-    model = convnet(shape, classes=7, width=2)
-    assert model(tg.randn(3, *shape)).shape == (3, 7)
-    filters = 3 * 3 * (shape[0] * 2 + 2 * 2 + 2 * 4 + 4 * 4)
-    norms = 2 * (2 + 2 + 4 + 4)
-    linear = (4 * (shape[1] // 4) * (shape[2] // 4) + 1) * 7
+@pytest.mark.parametrize(
+    ("shape", "stages", "rest"),
+    [
+        ((1, 8, 8), 2, (2, 2)),
+        ((1, 28, 28), 3, (3, 3)),
+        ((3, 32, 32), 4, (2, 2)),
+        ((2, 4, 11), 1, (2, 5)),
+    ],
+)
+def test_the_convnet_halves_images_while_they_are_big_enough(
+    shape: tuple[int, int, int], stages: int, rest: tuple[int, int]
+) -> None:
+    model = convnet(shape, classes=7, width=3)
+    assert model(tg.randn(2, *shape)).shape == (2, 7)
+    names = [type(layer).__name__ for layer in model]
+    stage = ["Conv2d", "BatchNorm2d", "ReLU"] * 2 + ["MaxPool2d"]
+    assert names == [*stage * stages, "Flatten", "Dropout", "Linear"]
+    widths = [3, *[6] * (stages - 1)]
+    filters = sum(
+        9 * (before * after + after * after)
+        for before, after in zip([shape[0], *widths], widths, strict=False)
+    )
+    norms = sum(2 * 2 * filters for filters in widths)
+    linear = (widths[-1] * rest[0] * rest[1] + 1) * 7
     assert sum(p.numel() for p in model.parameters()) == filters + norms + linear
 
 
-def test_the_convnet_is_what_its_docstring_says() -> None:
-    block = ["Conv2d", "BatchNorm2d", "ReLU"] * 2 + ["MaxPool2d"]
-    names = [type(layer).__name__ for layer in convnet((1, 8, 8), 10)]
-    assert names == [*block, *block, "Flatten", "Dropout", "Linear"]
+def test_the_signal_keeps_its_scale_at_the_start() -> None:
+    generator = np.random.default_rng(0)
+    x = tg.tensor(generator.standard_normal((64, 3, 16, 16), np.float32))
+    for layer in convnet((3, 16, 16), 10, generator=generator):
+        x = layer(x)
+        if isinstance(layer, nn.Conv2d):
+            # Zeros around the image and the maxima of pooling move it from 1, or from 2 where
+            # the inputs were not yet through a ReLU.
+            assert 0.5 < x.detach().numpy().var() < 3
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 8), (1, 8, 3)])

@@ -146,7 +146,7 @@ def _add_train(commands: Any) -> None:
     parser.add_argument(
         "--lr",
         type=positive,
-        default=0.05,
+        default=0.02,
         metavar="RATE",
         help="the learning rate to start with; it falls to 0 (default: %(default)s)",
     )

@@ -7,39 +7,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import oracles
-from rows.conv import BATCHES, Axis, Geometry, axes, conv_transpose2d
+from rows.conv import conv_transpose2d
 from rows.row import Case, Row
-from tinygrad_cv.testing.strategies import arrays
+from tinygrad_cv.testing.geometry import Geometry
+from tinygrad_cv.testing.strategies import arrays, pool_geometry
 
 Array = NDArray[Any]
-
-# ----- geometry -----------------------------------------------------------------------------------
-
-
-@st.composite
-def tiles(draw: Any) -> Axis:
-    """An axis cut into windows without gaps, overlaps or leftover."""
-    kernel, out = draw(st.integers(1, 3)), draw(st.integers(1, 3))
-    padding = draw(st.integers(0, (kernel if out > 1 else kernel - 1) // 2))
-    return Axis(kernel * out - 2 * padding, kernel, kernel, padding, 1)
-
-
-def anywhere(most_dilation: int) -> Any:
-    """Axes of any kind on which every window sees a pixel."""
-    padded = axes(dilation=(1, most_dilation), most_padding=lambda kernel: kernel // 2)
-    return padded.filter(lambda axis: all(axis.seen))
-
-
-@st.composite
-def pool_geometry(draw: Any, most_dilation: int = 2) -> Geometry:
-    """Windows that all see a pixel: overlapping, apart, with a border left over, or tiles."""
-    axis = draw(st.sampled_from((tiles(), anywhere(most_dilation))))
-    return Geometry(
-        batch=draw(BATCHES),
-        channels=draw(st.integers(1, 3)),
-        axes=(draw(axis), draw(axis)),
-    )
-
 
 # ----- cases --------------------------------------------------------------------------------------
 

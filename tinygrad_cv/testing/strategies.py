@@ -4,9 +4,12 @@ They shrink towards small shapes and round numbers. hypothesis comes with the ex
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tinygrad_cv.backend import host
+from tinygrad_cv.op import REGISTRY
+from tinygrad_cv.tensor import Tensor, apply
 
 try:
     from hypothesis import strategies as st
@@ -14,6 +17,9 @@ except ImportError as error:  # pragma: no cover
     raise ImportError(
         "tinygrad_cv.testing.strategies needs hypothesis: pip install 'tinygrad_cv[test]'."
     ) from error
+
+from tinygrad_cv.testing.geometry import conv_geometry as conv_geometry
+from tinygrad_cv.testing.geometry import pool_geometry as pool_geometry
 
 
 def shapes(min_dims: int = 0, max_dims: int = 3, min_side: int = 1, max_side: int = 4) -> Any:
@@ -84,3 +90,87 @@ def arrange(array: Any, layout: str) -> Any:
         array = host.broadcast_to(array, array.shape) if layout == "broadcast" else array.copy()
         array.flags.writeable = False
     return array
+
+
+def layouts() -> Any:
+    """The names of the memory layouts that `arrange` makes."""
+    return st.sampled_from(LAYOUTS)
+
+
+@st.composite
+def labels(draw: Any, count: int, classes: int) -> Any:
+    """`count` class numbers (int64) from 0 to classes - 1."""
+    numbers = st.lists(st.integers(0, classes - 1), min_size=count, max_size=count)
+    return host.array(draw(numbers), dtype="int64")
+
+
+# ----- whole graphs ------------------------------------------------------------------------------
+
+SMOOTH = (
+    *("add", "sub", "mul", "neg", "sin", "cos", "tanh", "sigmoid", "matmul", "mT"),
+    *("mean", "logsumexp", "softmax"),
+)
+"""Ops that are smooth everywhere and defined for all numbers, to build graphs of."""
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A random expression graph: a function of `leaves` square matrices, as a list of steps.
+
+    Step k applies an op to earlier values, which are the leaves and then the results of the steps.
+    A reduction works on rows, and its result is broadcast back to a square.
+    """
+
+    leaves: int
+    steps: tuple[tuple[str, tuple[int, ...]], ...]
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        values = list(inputs)
+        for name, places in self.steps:
+            op = REGISTRY[name]
+            attributes: dict[str, Any] = {}
+            if "keepdims" in op.attributes:
+                attributes = {"axis": (1,), "keepdims": True}
+            elif "axis" in op.attributes:
+                attributes = {"axis": 1}
+            value = apply(op(**attributes), *[values[i] for i in places])
+            values.append(value.broadcast_to(inputs[0].shape))
+        # Every value takes part, each with a weight of its own.
+        total = values[0].sum()
+        for i, value in enumerate(values[1:], 2):
+            total = total + value.sum() / i
+        return total
+
+    def __repr__(self) -> str:
+        names = [f"x{i}" for i in range(self.leaves)]
+        lines = []
+        for name, places in self.steps:
+            lines.append(f"{name}({', '.join(names[i] for i in places)})")
+            names.append(f"v{len(lines)}")
+        return "; ".join(f"v{i} = {line}" for i, line in enumerate(lines, 1)) or "the leaves"
+
+
+@st.composite
+def expressions(
+    draw: Any, max_leaves: int = 3, max_steps: int = 6, ops: Sequence[str] = SMOOTH
+) -> Any:
+    """Pairs (expression, inputs): random graphs of registered ops with shared subexpressions.
+
+    They shrink towards few steps on few leaves, and print as a list of steps.
+
+    >>> from hypothesis import given
+    >>> from tinygrad_cv.testing import check_gradients
+    >>> from tinygrad_cv.testing.strategies import expressions
+    >>> @given(expressions())
+    ... def test(drawn):
+    ...     expression, inputs = drawn
+    ...     check_gradients(expression, inputs)
+    """
+    leaves = draw(st.integers(1, max_leaves))
+    steps: list[tuple[str, tuple[int, ...]]] = []
+    for _ in range(draw(st.integers(0, max_steps))):
+        name = draw(st.sampled_from(sorted(ops)))
+        earlier = st.integers(0, leaves + len(steps) - 1)
+        steps.append((name, tuple(draw(earlier) for _ in REGISTRY[name].inputs)))
+    inputs = tuple(draw(arrays((2, 2), -1.0, 1.0)) for _ in range(leaves))
+    return Expression(leaves, tuple(steps)), inputs
