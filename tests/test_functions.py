@@ -1056,3 +1056,17 @@ def test_a_weight_gradient_is_the_same_to_the_last_bit(
     expected = gradient()
     with_workers(workers, monkeypatch)
     assert_array_equal(gradient(), expected)
+
+
+def test_a_nan_in_a_window_gets_the_gradient() -> None:
+    x = tg.tensor([[[[1.0, 5.0], [np.nan, 7.0]]]], requires_grad=True)
+    y = tg.max_pool2d(x, 2)
+    assert np.isnan(y.item())
+    y.sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [[[[0, 0], [1, 0]]]]
+
+
+def test_half_of_the_running_statistics_is_refused() -> None:
+    with pytest.raises(ValueError, match="both"):
+        tg.batch_norm(tg.ones(4, 2), tg.zeros(2), None, training=True)

@@ -216,19 +216,8 @@ def conv_transpose(
             left = x[block].reshape(-1, groups, o // groups).swapaxes(0, 1)
             spread = np.matmul(left, weights).reshape(groups, n, *small, *kernel, c)
             spread = np.moveaxis(spread, 0, -2)
-            # A kernel that reaches past the padded image has room to land in, cut off below.
-            padded = np.zeros(
-                (
-                    n,
-                    *(
-                        max(m + 2 * p, s * (q - 1) + r + 1)
-                        for m, p, q, s, r in zip(size, padding, small, stride, reach, strict=True)
-                    ),
-                    groups,
-                    c,
-                ),
-                x.dtype,
-            )
+            grown = [m + 2 * p for m, p in zip(size, padding, strict=True)]
+            padded = np.zeros((n, *grown, groups, c), x.dtype)
             for offset in itertools.product(*map(range, kernel)):
                 place = tuple(
                     slice(i * d, i * d + s * (q - 1) + 1, s)
@@ -344,11 +333,15 @@ def max_pool(
         np.copyto(best, views[0])
         for view in views[1:]:
             np.maximum(best, view, out=best)
-        # The index of the first maximum is the number of places before it.
+        # The index of the first maximum is the number of places before it. NaN is a maximum that
+        # equals nothing; that it is there shows in the sum.
+        has_nan = best.dtype.kind == "f" and np.isnan(best.sum())
         where[...] = 0
         before = np.ones_like(best, dtype=bool)
         for view in views[:-1]:
             before &= view != best
+            if has_nan:
+                before &= ~np.isnan(view)
             where += before
 
     _in_parts(work, x)

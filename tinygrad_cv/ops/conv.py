@@ -54,9 +54,20 @@ class ConvTranspose2d(_Convolution):
     """x (N, C, H, W), w (C, O/groups, kh, kw), b (O,) -> (N, O, *size)."""
 
     size: Pair
+    reached = None  # the part of the output that kernels reach, if it is not all of it
 
     def forward(self, xp, x, w, b=None):
         self.kernel = w.shape[2:]
+        # With output_padding >= stride the last rows and columns are reached by no kernel, and a
+        # convolution of all of the output would have more windows than x has pixels.
+        most = [
+            (n - 1) * s + d * (k - 1) - 2 * p + s
+            for n, k, s, p, d in zip(
+                x.shape[2:], self.kernel, self.stride, self.padding, self.dilation, strict=True
+            )
+        ]
+        if any(n > m for n, m in zip(self.size, most, strict=True)):
+            self.reached = (..., *map(slice, most))
         y = xp.conv_transpose(
             x, w, self.size, self.stride, self.padding, self.dilation, self.groups
         )
@@ -64,10 +75,14 @@ class ConvTranspose2d(_Convolution):
             y += b[:, None, None]
         return y
 
+    def crop(self, F, g):
+        return g if self.reached is None else F.getitem(g, index=self.reached)
+
     def grad_x(self, F, g, w):
-        return F.conv2d(g, w, **self.geometry)
+        return F.conv2d(self.crop(F, g), w, **self.geometry)
 
     def grad_w(self, F, g, x):
+        g = self.crop(F, g)
         return F.conv_weight(g, x, kernel=self.kernel, **self.geometry)
 
     def grad_b(self, F, g):

@@ -108,6 +108,8 @@ def batch_norm(
             f"batch_norm: an input {input.shape} has {input.numel() // max(1, channels)} value(s) "
             "per channel; in training a variance needs at least 2."
         )
+    if (running_mean is None) != (running_var is None):
+        raise ValueError("batch_norm: pass both running_mean and running_var, or neither.")
     running = None
     if running_mean is not None and running_var is not None:
         running = (running_mean._array, running_var._array)

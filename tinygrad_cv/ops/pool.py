@@ -136,6 +136,7 @@ def avg_pool2d(
     kernel_size: Any,
     stride: Any = None,
     padding: Any = 0,
+    *,
     count_include_pad: bool = True,
 ) -> Tensor:
     """The mean of each window; (N, C, H, W) -> (N, C, H', W') as conv2d.

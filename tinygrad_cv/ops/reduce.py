@@ -72,12 +72,14 @@ class Var(Reduction):
     def forward(self, xp, x):
         self.shape = x.shape
         deviation = x - xp.mean(x, axis=self.axis, keepdims=True)
-        total = xp.sum(deviation * deviation, axis=self.axis, keepdims=self.keepdims)
-        return total / (self.count() - self.correction)
+        degrees = self.count() - self.correction
+        # Of too few elements there is no variance: nan, as 0 / 0.
+        self.share = 1 / degrees if degrees > 0 else float("nan")
+        return xp.sum(deviation * deviation, axis=self.axis, keepdims=self.keepdims) * self.share
 
     def grad_x(self, F, g, x):
         deviation = x - F.mean(x, axis=self.axis, keepdims=True)
-        return self.widen(F, g) * (2 / (self.count() - self.correction)) * deviation
+        return self.widen(F, g) * (2 * self.share) * deviation
 
 
 class _Extreme(Reduction):
@@ -397,11 +399,25 @@ def argmin(
     return _place(input, "argmin", dim, keepdim, axis, keepdims)
 
 
-def any(input: Tensor, dim: Any = None, keepdim: bool = False, *, axis: Any = None) -> Tensor:
+def any(
+    input: Tensor,
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    axis: Any = None,
+    keepdims: bool | None = None,
+) -> Tensor:
     """Whether any element over `dim` is true."""
-    return _reduce("any", input, dim, keepdim, axis, None)
+    return _reduce("any", input, dim, keepdim, axis, keepdims)
 
 
-def all(input: Tensor, dim: Any = None, keepdim: bool = False, *, axis: Any = None) -> Tensor:
+def all(
+    input: Tensor,
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    axis: Any = None,
+    keepdims: bool | None = None,
+) -> Tensor:
     """Whether all elements over `dim` are true."""
-    return _reduce("all", input, dim, keepdim, axis, None)
+    return _reduce("all", input, dim, keepdim, axis, keepdims)

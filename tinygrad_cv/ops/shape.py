@@ -274,6 +274,13 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         )
     pairs = [(pad[i], pad[i + 1]) for i in range(0, len(pad), 2)][::-1]
     pairs = [(0, 0)] * (input.ndim - len(pairs)) + pairs
+    lengths = [n + sum(widths) for n, widths in zip(input.shape, pairs, strict=True)]
+    if min(lengths, default=0) < 0 or any(
+        -min(widths) > n for n, widths in zip(input.shape, pairs, strict=True)
+    ):
+        raise ValueError(
+            f"pad: the widths {tuple(pad)} crop more than there is of the shape {input.shape}."
+        )
     if min(pad, default=0) < 0:
         crop = tuple(
             slice(max(0, -before), n - max(0, -after))
