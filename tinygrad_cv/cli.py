@@ -6,6 +6,8 @@ argument, 1 for work that failed.
 """
 
 import argparse
+import importlib.util
+import inspect
 import json
 import math
 import sys
@@ -29,9 +31,11 @@ from tinygrad_cv.data import (
     random_split,
 )
 from tinygrad_cv.nn import Module
+from tinygrad_cv.op import Op
 from tinygrad_cv.ops.loss import cross_entropy
 from tinygrad_cv.optim import SGD
-from tinygrad_cv.tensor import Tensor
+from tinygrad_cv.tensor import Tensor, function
+from tinygrad_cv.testing import GradientError, check_gradients
 from tinygrad_cv.train import DivergenceError, Trainer, convnet, cosine, save_model
 from tinygrad_cv.train.checkpoint import write
 
@@ -63,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     _add_train(commands)
+    _add_check(commands)
     options = parser.parse_args(argv)
     if options.command is None:
         parser.exit(2, parser.format_help())
@@ -300,3 +305,98 @@ def _draw(out: Path, history: list[dict[str, float]], loss: Tensor) -> list[str]
             file=sys.stderr,
         )
     return drawn
+
+
+# ----- check -------------------------------------------------------------------------------------
+
+
+def shape(text: str) -> tuple[int, ...]:
+    """The argument type of shapes: "2,3", or "" for a number."""
+    with suppress(ValueError):
+        lengths = tuple(int(part) for part in text.split(",") if part.strip())
+        if min(lengths, default=0) >= 0:
+            return lengths
+    raise argparse.ArgumentTypeError(f"expected lengths such as 2,3; given {text!r}.")
+
+
+def _add_check(commands: Any) -> None:
+    parser = commands.add_parser(
+        "check",
+        help="check the gradients of an op or a function in a file",
+        description=(
+            "Hold the gradients of an op, or of a function of tensors, against finite differences "
+            "on random inputs, and print the report. The status is 1 if a gradient is wrong. The "
+            "file is run as a Python program."
+        ),
+        allow_abbrev=False,
+    )
+    parser.add_argument("target", metavar="PATH::NAME", help="such as my_ops.py::Swish")
+    parser.add_argument(
+        "--input",
+        type=shape,
+        action="append",
+        metavar="SHAPE",
+        help="the shape of an input, such as 2,3; once for each input (default: 2,3 each)",
+    )
+    parser.add_argument("--low", type=float, default=-2.0, help="least input (%(default)s)")
+    parser.add_argument("--high", type=float, default=2.0, help="largest input (%(default)s)")
+    parser.add_argument("--order", type=integer(1), default=2, help="orders (%(default)s)")
+    parser.add_argument("--seed", type=integer(0), default=0, help="of the inputs (%(default)s)")
+    parser.set_defaults(run=check)
+
+
+def check(options: argparse.Namespace) -> None:
+    """Check one op and print the report."""
+    target = _load(options.target)
+    if isinstance(target, type) and issubclass(target, Op):
+        names = list(target.inputs) + [target.inputs[-1]] * target.variadic
+        call: Callable[..., Any] = function(target)
+    else:
+        parameters = inspect.signature(target).parameters.values()
+        names = [p.name for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
+        call = target
+    shapes = options.input or [(2, 3)] * len(names)
+    names = [names[i] if i < len(names) else f"input {i}" for i in range(len(shapes))]
+    rng = host.random.default_rng(options.seed)
+    inputs = [rng.uniform(options.low, options.high, lengths) for lengths in shapes]
+    try:
+        report = check_gradients(call, inputs, options.order, names=names, seed=options.seed)
+    except GradientError as error:
+        raise CommandError(f"{options.target}: {error}", status=1) from error
+    except (TypeError, ValueError, RuntimeError) as error:
+        listed = ", ".join(map(str, shapes))
+        raise CommandError(
+            f"{options.target} does not run on inputs of the shapes {listed}: {error}"
+        ) from error
+    print(f"{options.target}: right to order {options.order}, on inputs of the shapes {shapes}")
+    print(report.table())
+
+
+def _load(target: str) -> Any:
+    """What PATH::NAME stands for."""
+    path_text, separator, name = target.rpartition("::")
+    path = Path(path_text)
+    if not separator or not path.is_file():
+        raise CommandError(
+            f"{target}: expected PATH::NAME, a Python file and the name of an op or a function "
+            f"in it; {'there is no such file' if separator else 'there is no ::'}."
+        )
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise CommandError(f"{path}: is not a Python file.")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise CommandError(f"{path}: running it failed with {error!r}.", status=1) from error
+    found = getattr(module, name, None)
+    if not callable(found):
+        choices = [
+            key
+            for key, value in vars(module).items()
+            if isinstance(value, type) and issubclass(value, Op) and value is not Op
+        ]
+        raise CommandError(
+            f"{path}: has no op or function {name!r}; its ops are {', '.join(choices) or 'none'}."
+        )
+    return found

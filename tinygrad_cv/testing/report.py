@@ -79,7 +79,12 @@ class Report:
         return max(self.entries, key=lambda entry: entry.excess)
 
     def _rows(self, count: int) -> list[tuple[str, ...]]:
-        worst = sorted(self.entries, key=lambda entry: -entry.excess)[:count]
+        ranked = sorted(self.entries, key=lambda entry: -entry.excess)
+        first: dict[str, Entry] = {}  # the worst of each input comes before the rest
+        for entry in ranked:
+            first.setdefault(entry.name, entry)
+        rest = [entry for entry in ranked if entry is not first[entry.name]]
+        worst = [*first.values(), *rest][:count]
         return [
             (
                 entry.name,
