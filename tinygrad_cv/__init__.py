@@ -1,4 +1,4 @@
-"""tinygrad_cv: reverse-mode automatic differentiation for computer vision on NumPy or CuPy.
+"""tinygrad_cv: reverse-mode automatic differentiation for computer vision on NumPy.
 
 >>> import tinygrad_cv as tg
 >>> x = tg.tensor([1.0, 2.0, 3.0], requires_grad=True)

@@ -34,10 +34,10 @@ from tinygrad_cv.nn import Module
 from tinygrad_cv.op import Op
 from tinygrad_cv.ops.loss import cross_entropy
 from tinygrad_cv.optim import SGD
+from tinygrad_cv.storage import write
 from tinygrad_cv.tensor import Tensor, function
 from tinygrad_cv.testing import GradientError, check_gradients
 from tinygrad_cv.train import DivergenceError, Trainer, convnet, cosine, save_model
-from tinygrad_cv.train.checkpoint import write
 
 
 class CommandError(Exception):

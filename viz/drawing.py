@@ -16,10 +16,11 @@ from typing import Any, Literal
 
 from tinygrad_cv.creation import ones_like
 from tinygrad_cv.graph import Graph, Node, backpropagate, enable_grad, topological
+from tinygrad_cv.storage import write
 from tinygrad_cv.tensor import Recorded, Tensor
 from tinygrad_cv.viz import labels
 from tinygrad_cv.viz.labels import FADED, FONT, GRADIENT, INK, SIZE, STYLES, operands
-from tinygrad_cv.viz.render import FORMATS, check_path, render, write
+from tinygrad_cv.viz.render import FORMATS, check_path, render
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def text(value: Any, limit: int = NAME) -> str:
     full = str(value)
     cut = full if len(full) <= limit else full[: limit - 1] + "…"
     line = "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in cut)
-    return escape(line)
+    return escape(line).replace("\\", r"\\")  # Graphviz would read \N as the id of the box
 
 
 def heading(html: str) -> str:

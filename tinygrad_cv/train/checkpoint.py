@@ -1,6 +1,5 @@
 """Models on disk, in the safetensors format: plain numbers that other libraries read too."""
 
-import os
 from os import PathLike
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from safetensors.numpy import load, save
 
 from tinygrad_cv.backend import host
 from tinygrad_cv.nn import Module
+from tinygrad_cv.storage import write
 
 
 def save_model(model: Module, path: str | PathLike[str]) -> None:
@@ -47,13 +47,3 @@ def load_model(model: Module, path: str | PathLike[str]) -> None:
         model.load_state_dict(state)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-
-
-def write(path: Path, contents: bytes) -> None:
-    """Write a file whole or not at all: under another name first, then renamed in one step."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(contents)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -1,0 +1,512 @@
+"""A machine builds, changes and differentiates graphs step by step, beside autograd on one page.
+
+The page comes first: reverse mode in NumPy, with nothing in it but the chain rule. Below it, a
+state machine does to tensors what a program may do to them, in any order. Whatever it did, every
+tensor and every gradient is what the page says, or the backward pass was refused with a reason.
+"""
+
+import contextlib
+import itertools
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+)
+from numpy.testing import assert_allclose
+
+import tinygrad_cv as tg
+from tinygrad_cv.tensor import Tensor
+
+Array = npt.NDArray[Any]
+
+
+# ----- autograd on one page ----------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class Node:
+    """One step of a computation: for each input, what turns its own gradient into the input's."""
+
+    pulls: "list[tuple[Node, Callable[[Value], Value], Sequence[Value]]]"
+    freed: bool = False
+    age: int = field(default_factory=itertools.count().__next__)
+
+    def __post_init__(self) -> None:
+        self.reaches: set[Node] = {self}.union(*(parent.reaches for parent, *_ in self.pulls))
+
+
+@dataclass(eq=False)
+class Value:
+    """Numbers, and the step that made them: None for a constant. Gradients are Values as well."""
+
+    array: Array
+    node: Node | None = None
+    changed: bool = False  # the memory in which these numbers lay holds others now
+
+    def __post_init__(self) -> None:
+        self.array = np.asarray(self.array)  # NumPy makes plain numbers of arrays without axes
+
+    def made_from(self, *inputs: Any) -> "Value":
+        """Note for each input (itself, the pull towards it, the values that this pull reads)."""
+        pulls = [(x.node, pull, reads) for x, pull, reads in inputs if x.node is not None]
+        self.node = Node(pulls) if pulls else None
+        return self
+
+    def __add__(a, b: "Value") -> "Value":  # noqa: N805  as the mathematics has it
+        return Value(a.array + b.array).made_from(
+            (a, lambda g: sum_to(g, a), []), (b, lambda g: sum_to(g, b), [])
+        )
+
+    def __mul__(a, b: "Value") -> "Value":  # noqa: N805
+        return Value(a.array * b.array).made_from(
+            (a, lambda g: sum_to(g * b, a), [b]), (b, lambda g: sum_to(g * a, b), [a])
+        )
+
+
+def take(x: Value, places: Array) -> Value:
+    """The elements of x at these places of x.ravel(): any slice, transpose or broadcast."""
+    return Value(x.array.ravel()[places]).made_from(
+        (x, lambda g: put(g, places, x.array.shape), [])
+    )
+
+
+def put(x: Value, places: Array, shape: tuple[int, ...]) -> Value:
+    """Zeros with the elements of x added at these places: the transpose of `take`."""
+    out = np.zeros(shape)
+    np.add.at(out.reshape(-1), places, x.array)
+    return Value(out).made_from((x, lambda g: take(g, places), []))
+
+
+def sum_to(g: Value, like: Value) -> Value:
+    """g summed over the axes along which `like` was broadcast."""
+    if g.array.shape == like.array.shape:
+        return g
+    return put(g, np.broadcast_to(numbered(like.array), g.array.shape), like.array.shape)
+
+
+def numbered(x: Array) -> Array:
+    return np.arange(x.size).reshape(x.shape)
+
+
+def sin(x: Value) -> Value:
+    return Value(np.sin(x.array)).made_from((x, lambda g: g * cos(x), [x]))
+
+
+def cos(x: Value) -> Value:
+    return Value(np.cos(x.array)).made_from((x, lambda g: g * MINUS * sin(x), [x]))
+
+
+def tanh(x: Value) -> Value:
+    y = Value(np.tanh(x.array))
+    return y.made_from((x, lambda g: g * (ONE + MINUS * y * y), [y]))
+
+
+ONE, MINUS = Value(np.array(1.0)), Value(np.array(-1.0))
+
+
+def gradients(seeds: dict[Node, Value], wanted: set[Node]) -> tuple[dict[Node, Value], set[Node]]:
+    """The gradients on the ways from the seeds to the wanted nodes, and whose pulls were used.
+
+    The youngest node goes first. Its consumers are younger, so all of them have been: its
+    gradient, the sum of what they sent, is complete.
+    """
+    found, waiting, used = dict(seeds), set(seeds), set()
+    while waiting:
+        node = max(waiting, key=lambda node: node.age)
+        waiting.remove(node)
+        for parent, pull, _ in node.pulls:
+            if not wanted.isdisjoint(parent.reaches):
+                share = pull(found[node])
+                found[parent] = found[parent] + share if parent in found else share
+                waiting.add(parent)
+                used.add(node)
+    return found, used
+
+
+# ----- what a program does with tensors, and what it should come to ------------------------------
+
+
+def clone(x: Value) -> Value:
+    return Value(x.array).made_from((x, lambda g: g, []))
+
+
+def relu(x: Value) -> Value:
+    y = Value(np.maximum(x.array, 0))
+    return y.made_from((x, lambda g: g * Value(np.sign(y.array)), [y]))
+
+
+def total(x: Value) -> Value:
+    return put(x, np.zeros(x.array.shape, int), ())
+
+
+def cat(x: Value, y: Value) -> Value:
+    places = np.split(np.arange(x.array.size + y.array.size), [x.array.size])
+    parts = (
+        put(part, where.reshape(part.array.shape), (x.array.size + y.array.size,))
+        for part, where in zip((x, y), places, strict=True)
+    )
+    return next(parts) + next(parts)
+
+
+UNARY: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Value], Value]]] = {
+    "tanh": (tg.tanh, tanh),  # its rule reads the result
+    "sin": (tg.sin, sin),  # its rule reads the input
+    "relu": (tg.relu, relu),
+    "sum": (lambda x: x.sum(), total),
+    "clone": (lambda x: x.clone(), clone),
+}
+BINARY: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Value, Value], Value]]] = {
+    "add": (operator.add, operator.add),
+    "mul": (operator.mul, operator.mul),
+    "cat": (lambda x, y: tg.cat([x.reshape(-1), y.reshape(-1)]), cat),
+}
+VIEWS: dict[str, Callable[[Any, Any], Any]] = {  # of tensors and of arrays alike
+    "all": lambda xp, x: x[...],
+    "first": lambda xp, x: x[..., None][0],
+    "every second": lambda xp, x: x[..., None][::2],
+    "backwards": lambda xp, x: x[None, ..., None][:, ::-1],
+    "transpose": lambda xp, x: x.T,
+    "flat": lambda xp, x: x.reshape(-1),  # a view only where the memory lies in order
+    "repeated": lambda xp, x: xp.broadcast_to(x, (2, *x.shape)),
+}
+
+
+def fill(x: Any) -> None:
+    x[...] = 0.25
+
+
+def fill_first(x: Any) -> None:
+    x[..., None][0] = -0.5
+
+
+def subtract(x: Any) -> None:
+    x -= 0.75
+
+
+def scale(x: Any) -> None:
+    x *= -0.5
+
+
+ASSIGNMENTS = [fill, fill_first]  # to tensors and to arrays alike
+WRITES = [*ASSIGNMENTS, subtract, scale]
+
+
+@dataclass(eq=False)
+class Memory:
+    """A stretch of memory, and every value that was seen in it."""
+
+    numbers: Array
+    seen: list[Value] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class Twin:
+    """A tensor, and beside it what it should be."""
+
+    tensor: Tensor
+    memory: Memory
+    places: Array  # where in the memory its elements lie
+    value: Value
+    writable: bool = True
+    retains: bool = False
+    grad: "Twin | None" = None
+
+    def __post_init__(self) -> None:
+        self.memory.seen.append(self.value)
+
+    def look(self, node: Node | None) -> None:
+        """Read the memory again, as the value of a node."""
+        self.value = Value(self.memory.numbers[self.places], node)
+        self.memory.seen.append(self.value)
+
+    @property
+    def node(self) -> Node | None:
+        return self.value.node
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.places.shape
+
+
+class Machine(RuleBasedStateMachine):
+    """Every rule does one thing to tensors and to their twins."""
+
+    twins: Bundle[Twin] = Bundle("twins")
+    often = st.sampled_from([True, True, True, False])
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.every: list[Twin] = []
+
+    def add(self, tensor: Tensor, value: Value, at: Twin | None = None, places: Any = None) -> Twin:
+        """A twin with memory of its own, or at some places of another one's."""
+        if at is None:
+            twin = Twin(tensor, Memory(value.array.flatten()), numbered(value.array), value)
+        else:
+            twin = Twin(tensor, at.memory, places, value, at.writable)
+        self.every.append(twin)
+        return twin
+
+    # ----- building ------------------------------------------------------------------------------
+
+    def leaf(self, shape: tuple[int, ...], seed: int, requires_grad: bool) -> Twin:
+        array = np.random.default_rng(seed).uniform(-1, 1, shape)
+        tensor = tg.tensor(array, requires_grad=requires_grad)
+        return self.add(tensor, Value(array, Node([]) if requires_grad else None))
+
+    shapes = st.sampled_from([(), (1,), (3,), (2, 1), (2, 3)])
+    start = initialize(target=twins, shape=shapes, seed=st.integers(0, 9), requires_grad=often)(leaf)
+    another = rule(target=twins, shape=shapes, seed=st.integers(0, 9), requires_grad=often)(leaf)
+
+    def compute(self, recorded: bool, f: Any, reference: Any, *inputs: Twin) -> Any:
+        value = reference(*(twin.value for twin in inputs))
+        if value.array.size > 24 or np.abs(value.array).max() > 4:
+            return multiple()  # numbers that grow without end would compare nothing
+        with contextlib.nullcontext() if recorded else tg.no_grad():
+            tensor = f(*(twin.tensor for twin in inputs))
+        return self.add(tensor, value if recorded else Value(value.array))
+
+    @rule(target=twins, name=st.sampled_from(list(UNARY)), x=twins, recorded=often)
+    def unary(self, name: str, x: Twin, recorded: bool) -> Any:
+        return self.compute(recorded, *UNARY[name], x)
+
+    @rule(target=twins, name=st.sampled_from(list(BINARY)), x=twins, y=twins, recorded=often)
+    def binary(self, name: str, x: Twin, y: Twin, recorded: bool) -> Any:
+        try:
+            np.broadcast_shapes(x.shape, y.shape)
+        except ValueError:
+            if name != "cat":
+                return multiple()
+        return self.compute(recorded, *BINARY[name], x, y)
+
+    @rule(target=twins, name=st.sampled_from(list(VIEWS)), x=twins, recorded=often)
+    def view(self, name: str, x: Twin, recorded: bool) -> Any:
+        f = VIEWS[name]
+        places = f(np, numbered(x.value.array))
+        if places.size > 24:
+            return multiple()
+        with contextlib.nullcontext() if recorded else tg.no_grad():
+            tensor = f(tg, x.tensor)
+        value = take(x.value, places)
+        value = value if recorded else Value(value.array)
+        if name == "flat" and not np.may_share_memory(array(tensor), array(x.tensor)):
+            return self.add(tensor, value)
+        twin = self.add(tensor, value, at=x, places=f(np, x.places))
+        twin.writable = x.writable and name != "repeated"
+        return twin
+
+    @rule(target=twins, x=twins, name=st.sampled_from(["detach", "data"]))
+    def cut_off(self, x: Twin, name: str) -> Twin:
+        tensor = x.tensor.detach() if name == "detach" else x.tensor.data
+        return self.add(tensor, Value(x.value.array), at=x, places=x.places)
+
+    # ----- changing values -----------------------------------------------------------------------
+
+    def changed(self, x: Twin, numbers: Array) -> None:
+        """The memory of x holds these numbers now."""
+        for value in x.memory.seen:
+            value.changed = True
+        x.memory.seen.clear()
+        x.memory.numbers[x.places] = numbers
+        for twin in self.every:
+            if twin.memory is x.memory:
+                twin.look(twin.node)
+
+    @rule(x=twins, write=st.sampled_from(WRITES), by_data=st.booleans())
+    def write(self, x: Twin, write: Callable[[Any], None], by_data: bool) -> None:
+        with contextlib.ExitStack() as stack:
+            if not x.writable:
+                stack.enter_context(pytest.raises(ValueError, match="read-only"))
+            if by_data:
+                write(x.tensor.data)
+            else:
+                stack.enter_context(tg.no_grad())
+                write(x.tensor)
+        if x.writable:
+            numbers = x.value.array.copy()
+            write(numbers)
+            self.changed(x, numbers)
+
+    @rule(x=twins, source=twins)
+    def copy(self, x: Twin, source: Twin) -> None:
+        if x.writable:
+            same = x.shape == source.shape
+            x.tensor.data.copy_(source.tensor.detach() if same else source.tensor.detach().sum())
+            self.changed(x, source.value.array if same else source.value.array.sum())
+
+    @rule(x=twins, write=st.sampled_from(ASSIGNMENTS))
+    def write_what_is_recorded(self, x: Twin, write: Callable[[Any], None]) -> None:
+        if x.node is not None:
+            with pytest.raises(RuntimeError, match="would not be recorded"):
+                write(x.tensor)
+
+    @rule(x=twins, source=twins)
+    def replace_data(self, x: Twin, source: Twin) -> None:
+        """From now on x has the memory of another tensor; what read its old memory still can."""
+        if x.shape == source.shape:
+            x.tensor.data = source.tensor.detach()
+            x.memory, x.places, x.writable = source.memory, source.places, source.writable
+            x.look(x.node)
+
+    # ----- gradients -----------------------------------------------------------------------------
+
+    @rule(x=twins)
+    def retain_grad(self, x: Twin) -> None:
+        with contextlib.nullcontext() if x.node else pytest.raises(RuntimeError):
+            x.tensor.retain_grad()
+        x.retains = x.node is not None
+
+    @rule(x=twins)
+    def forget_grad(self, x: Twin) -> None:
+        x.tensor.grad = x.grad = None
+
+    @rule(target=twins, x=twins)
+    def use_grad(self, x: Twin) -> Any:
+        return multiple() if x.grad is None else x.grad
+
+    def seed(self, root: Twin, seed: Twin) -> tuple[Tensor | None, Value]:
+        """What to start from: another tensor where the shape allows, ones or weights elsewhere."""
+        if seed.shape == root.shape:
+            return seed.tensor, seed.value
+        weights = 1.0 + numbered(root.value.array)
+        return None if root.shape == () else tg.tensor(weights), Value(weights)
+
+    def allowed(self, used: set[Node], keep: bool, walk: Callable[[], Any]) -> tuple[bool, Any]:
+        """Whether the backward pass was carried out, and what it returned.
+
+        A pass through what was freed is refused. One that needs a value which changed may be.
+        """
+        freed = any(node.freed for node in used)
+        changed = any(v.changed for node in used for _, _, reads in node.pulls for v in reads)
+        try:
+            result = walk()
+        except RuntimeError as error:
+            assert (freed and "second time" in str(error)) or (changed and "in place" in str(error))
+            self.abandon(used)
+            return False, None
+        assert not freed
+        for node in used:
+            node.freed = node.freed or not keep
+        return True, result
+
+    def abandon(self, used: set[Node]) -> None:
+        """A refused pass may have been half done, so nobody goes on with its graph."""
+        for twin in self.every:
+            twin.tensor.grad = twin.grad = None
+            if twin.node is not None and not used.isdisjoint(twin.node.reaches):
+                twin.tensor, twin.retains = twin.tensor.detach(), False
+                twin.look(None)
+
+    @rule(root=twins, seed=twins, retain_graph=st.booleans(), create_graph=st.booleans())
+    def backward(self, root: Twin, seed: Twin, retain_graph: bool, create_graph: bool) -> None:
+        tensor, value = self.seed(root, seed)
+        if root.node is None:
+            with pytest.raises(RuntimeError, match="does not require"):
+                root.tensor.backward(tensor)
+            return
+        found, used = gradients({root.node: value}, root.node.reaches)
+        if too_large(found):
+            return
+        done, _ = self.allowed(
+            used,
+            retain_graph or create_graph,
+            lambda: root.tensor.backward(tensor, retain_graph, create_graph),
+        )
+        for twin in self.every.copy() if done else []:
+            if twin.node in found and (twin.retains or not twin.node.pulls):
+                g = found[twin.node]
+                g = clone(g) if twin.grad is None else twin.grad.value + g
+                assert twin.tensor.grad is not None
+                twin.grad = self.add(twin.tensor.grad, g if create_graph else Value(g.array))
+
+    @rule(
+        target=twins,
+        roots=st.lists(st.tuples(twins, twins), min_size=1, max_size=2),
+        wanted=st.lists(twins, min_size=1, max_size=3),
+        create_graph=st.booleans(),
+        retain_graph=st.sampled_from([None, True, False]),
+    )
+    def grad(
+        self,
+        roots: list[tuple[Twin, Twin]],
+        wanted: list[Twin],
+        create_graph: bool,
+        retain_graph: bool | None,
+    ) -> Any:
+        roots = [(root, seed) for root, seed in roots if root.node is not None]
+        nodes = {twin.node: twin for twin in wanted if twin.node is not None}
+        if not roots or not nodes:
+            return multiple()
+        tensors, seeds = [], {}
+        for root, seed in roots:
+            tensor, value = self.seed(root, seed)
+            tensors.append(tensor)
+            seeds[root.node] = seeds[root.node] + value if root.node in seeds else value
+        found, used = gradients(seeds, set(nodes))
+        if too_large(found):
+            return multiple()
+        done, results = self.allowed(
+            used,
+            create_graph if retain_graph is None else retain_graph,
+            lambda: tg.grad(
+                [root.tensor for root, _ in roots],
+                [twin.tensor for twin in nodes.values()],
+                tensors,
+                create_graph,
+                True,
+                retain_graph,
+            ),
+        )
+        if not done:
+            return multiple()
+        assert [result is not None for result in results] == [node in found for node in nodes]
+        values = [clone(found[node]) for node in nodes if node in found]
+        given = [result for result in results if result is not None]
+        return multiple(
+            *(
+                self.add(result, value if create_graph else Value(value.array))
+                for result, value in zip(given, values, strict=True)
+            )
+        )
+
+    # ----- what holds after every step -----------------------------------------------------------
+
+    @invariant()
+    def tensors_are_what_they_should_be(self) -> None:
+        for twin in self.every:
+            assert twin.tensor.shape == twin.shape
+            assert_allclose(array(twin.tensor), twin.value.array, rtol=1e-9, atol=1e-9)
+            assert twin.tensor.requires_grad == (twin.node is not None)
+            assert twin.tensor.grad is (None if twin.grad is None else twin.grad.tensor)
+
+    @invariant()
+    def gradients_and_copies_have_memory_of_their_own(self) -> None:
+        for a, b in itertools.combinations(self.every, 2):
+            if a.memory is not b.memory:
+                assert not np.may_share_memory(array(a.tensor), array(b.tensor))
+
+
+def array(tensor: Tensor) -> Array:
+    values: Array = tensor.detach().numpy()
+    return values
+
+
+def too_large(found: dict[Node, Value]) -> bool:
+    return any(np.abs(g.array).max() > 1e3 for g in found.values())
+
+
+TestMachine = Machine.TestCase
+TestMachine.settings = settings(stateful_step_count=25)
