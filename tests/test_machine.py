@@ -177,11 +177,12 @@ VIEWS: dict[str, Callable[[Any, Any], Any]] = {  # of tensors and of arrays alik
     "all": lambda xp, x: x[...],
     "first": lambda xp, x: x[..., None][0],
     "every second": lambda xp, x: x[..., None][::2],
-    "backwards": lambda xp, x: x[None, ..., None][:, ::-1],
+    "backwards": lambda xp, x: x[(slice(None, None, -1),) * x.ndim],
     "transpose": lambda xp, x: x.T,
-    "flat": lambda xp, x: x.reshape(-1),  # a view only where the memory lies in order
+    "flat": lambda xp, x: x.reshape(-1),
     "repeated": lambda xp, x: xp.broadcast_to(x, (2, *x.shape)),
 }
+MAY_COPY = {"flat", "first"}  # where the memory does not lie in order; a single element
 
 
 def fill(x: Any) -> None:
@@ -288,8 +289,7 @@ class Machine(RuleBasedStateMachine):
         try:
             np.broadcast_shapes(x.shape, y.shape)
         except ValueError:
-            if name != "cat":
-                return multiple()
+            name = "cat"
         return self.compute(recorded, *BINARY[name], x, y)
 
     @rule(target=twins, name=st.sampled_from(list(VIEWS)), x=twins, recorded=often)
@@ -302,7 +302,7 @@ class Machine(RuleBasedStateMachine):
             tensor = f(tg, x.tensor)
         value = take(x.value, places)
         value = value if recorded else Value(value.array)
-        if name == "flat" and not np.may_share_memory(array(tensor), array(x.tensor)):
+        if name in MAY_COPY and not np.may_share_memory(array(tensor), array(x.tensor)):
             return self.add(tensor, value)
         twin = self.add(tensor, value, at=x, places=f(np, x.places))
         twin.writable = x.writable and name != "repeated"

@@ -302,6 +302,8 @@ def test_the_ops_of_a_backward_pass() -> None:
     products = [box for box, title in named_boxes.items() if title == "mul"]
     [difference] = [box for box, title in named_boxes.items() if title == "sub"]
     assert named_boxes["g1"] == "backward of tanh"
+    every = set(re.findall(r"^\t+(\w+) \[label=<", source, re.MULTILINE))
+    assert every == {*named_boxes, "s1_1"}  # nothing that the rule does not read
     made = arrows(source)
     [inner] = [box for box in products if made["s1_1", box] == 2]
     [outer] = [box for box in products if box != inner]

@@ -757,8 +757,8 @@ def _adopt(op: Op, value: Any, inputs: tuple[Any, ...]) -> Any:
 
 def _device_error(op: Op, inputs: tuple[Any, ...]) -> ValueError:
     places = ", ".join(
-        f"{name} {value.shape} on {value.device}"
-        for name, value in zip(op.inputs, inputs, strict=False)
+        f"{op.inputs[min(i, len(op.inputs) - 1)]} {value.shape} on {value.device}"
+        for i, value in enumerate(inputs)
         if isinstance(value, Tensor)
     )
     return ValueError(

@@ -6,7 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tinygrad_cv.viz.render import FORMATS, check_path, write
+from tinygrad_cv.storage import write
+from tinygrad_cv.viz.render import FORMATS, check_path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -63,13 +63,3 @@ def check_path(path: str | os.PathLike[str], suffixes: tuple[str, ...]) -> Path:
             f"the folder {str(path.parent)!r} for {path.name!r} does not exist; create it first."
         )
     return path
-
-
-def write(path: Path, contents: bytes) -> None:
-    """Write a whole file or none: under another name first, then renamed in one step."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(contents)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
