@@ -177,7 +177,7 @@ VIEWS: dict[str, Callable[[Any, Any], Any]] = {  # of tensors and of arrays alik
     "all": lambda xp, x: x[...],
     "first": lambda xp, x: x[..., None][0],
     "every second": lambda xp, x: x[..., None][::2],
-    "backwards": lambda xp, x: x[(slice(None, None, -1),) * x.ndim],
+    "backwards": lambda xp, x: x[(*[slice(None, None, -1)] * x.ndim, ...)],
     "transpose": lambda xp, x: x.T,
     "flat": lambda xp, x: x.reshape(-1),
     "repeated": lambda xp, x: xp.broadcast_to(x, (2, *x.shape)),
@@ -246,6 +246,7 @@ class Machine(RuleBasedStateMachine):
     """Every rule does one thing to tensors and to their twins."""
 
     twins: Bundle[Twin] = Bundle("twins")
+    results: Bundle[Twin] = Bundle("results")  # those of them that were computed
     often = st.sampled_from([True, True, True, False])
 
     def __init__(self) -> None:
@@ -272,41 +273,58 @@ class Machine(RuleBasedStateMachine):
     start = initialize(target=twins, shape=shapes, seed=st.integers(0, 9), requires_grad=often)(leaf)
     another = rule(target=twins, shape=shapes, seed=st.integers(0, 9), requires_grad=often)(leaf)
 
-    def compute(self, recorded: bool, f: Any, reference: Any, *inputs: Twin) -> Any:
+    def compute(self, recorded: bool, f: Any, reference: Any, *inputs: Twin) -> list[Twin]:
+        """The result, unless it is large: numbers that grow without end would compare nothing."""
         value = reference(*(twin.value for twin in inputs))
         if value.array.size > 24 or np.abs(value.array).max() > 4:
-            return multiple()  # numbers that grow without end would compare nothing
+            return []
         with contextlib.nullcontext() if recorded else tg.no_grad():
             tensor = f(*(twin.tensor for twin in inputs))
-        return self.add(tensor, value if recorded else Value(value.array))
+        return [self.add(tensor, value if recorded else Value(value.array))]
 
-    @rule(target=twins, name=st.sampled_from(list(UNARY)), x=twins, recorded=often)
-    def unary(self, name: str, x: Twin, recorded: bool) -> Any:
-        return self.compute(recorded, *UNARY[name], x)
+    def view(self, recorded: bool, name: str, x: Twin) -> list[Twin]:
+        f = VIEWS[name]
+        value = take(x.value, f(np, numbered(x.value.array)))
+        value = value if recorded else Value(value.array)
+        if value.array.size > 24:
+            return []
+        with contextlib.nullcontext() if recorded else tg.no_grad():
+            tensor = f(tg, x.tensor)
+        if name in MAY_COPY and not np.may_share_memory(array(tensor), array(x.tensor)):
+            return [self.add(tensor, value)]
+        twin = self.add(tensor, value, at=x, places=f(np, x.places))
+        twin.writable = x.writable and name != "repeated"
+        return [twin]
 
-    @rule(target=twins, name=st.sampled_from(list(BINARY)), x=twins, y=twins, recorded=often)
+    @rule(
+        targets=(twins, results),
+        names=st.lists(st.sampled_from([*UNARY, *VIEWS]), min_size=1, max_size=3),
+        x=twins,
+        recorded=often,
+    )
+    def chain(self, names: list[str], x: Twin, recorded: bool) -> Any:
+        made = []
+        for name in names:
+            if name in UNARY:
+                made += self.compute(recorded, *UNARY[name], x)
+            else:
+                made += self.view(recorded, name, x)
+            x = made[-1] if made else x
+        return multiple(*made)
+
+    @rule(
+        targets=(twins, results),
+        name=st.sampled_from(list(BINARY)),
+        x=twins,
+        y=twins,
+        recorded=often,
+    )
     def binary(self, name: str, x: Twin, y: Twin, recorded: bool) -> Any:
         try:
             np.broadcast_shapes(x.shape, y.shape)
         except ValueError:
             name = "cat"
-        return self.compute(recorded, *BINARY[name], x, y)
-
-    @rule(target=twins, name=st.sampled_from(list(VIEWS)), x=twins, recorded=often)
-    def view(self, name: str, x: Twin, recorded: bool) -> Any:
-        f = VIEWS[name]
-        places = f(np, numbered(x.value.array))
-        if places.size > 24:
-            return multiple()
-        with contextlib.nullcontext() if recorded else tg.no_grad():
-            tensor = f(tg, x.tensor)
-        value = take(x.value, places)
-        value = value if recorded else Value(value.array)
-        if name in MAY_COPY and not np.may_share_memory(array(tensor), array(x.tensor)):
-            return self.add(tensor, value)
-        twin = self.add(tensor, value, at=x, places=f(np, x.places))
-        twin.writable = x.writable and name != "repeated"
-        return twin
+        return multiple(*self.compute(recorded, *BINARY[name], x, y))
 
     @rule(target=twins, x=twins, name=st.sampled_from(["detach", "data"]))
     def cut_off(self, x: Twin, name: str) -> Twin:
@@ -410,7 +428,7 @@ class Machine(RuleBasedStateMachine):
                 twin.tensor, twin.retains = twin.tensor.detach(), False
                 twin.look(None)
 
-    @rule(root=twins, seed=twins, retain_graph=st.booleans(), create_graph=st.booleans())
+    @rule(root=results, seed=twins, retain_graph=st.booleans(), create_graph=st.booleans())
     def backward(self, root: Twin, seed: Twin, retain_graph: bool, create_graph: bool) -> None:
         tensor, value = self.seed(root, seed)
         if root.node is None:
@@ -433,8 +451,8 @@ class Machine(RuleBasedStateMachine):
                 twin.grad = self.add(twin.tensor.grad, g if create_graph else Value(g.array))
 
     @rule(
-        target=twins,
-        roots=st.lists(st.tuples(twins, twins), min_size=1, max_size=2),
+        targets=(twins, results),
+        roots=st.lists(st.tuples(results, twins), min_size=1, max_size=2),
         wanted=st.lists(twins, min_size=1, max_size=3),
         create_graph=st.booleans(),
         retain_graph=st.sampled_from([None, True, False]),

@@ -354,9 +354,10 @@ class Reading:
             if gradient.shape != receiver.shape:
                 _check_broadcast(gradient.shape, receiver, node)
                 gradient = self.sum_to(gradient, shape=receiver.shape)
-            else:
-                for value in node.saved or ():
-                    if self.memory(gradient) is value:  # a gradient is nobody's value
+            elif node.saved:
+                array = self.memory(gradient)
+                for value in node.saved:
+                    if value is array:  # a gradient is nobody's value
                         gradient = self.clone(gradient)
             if gradient.dtype is not receiver.dtype and gradient.dtype != receiver.dtype:
                 gradient = self.cast(gradient, dtype=receiver.dtype)
