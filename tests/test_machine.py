@@ -28,6 +28,7 @@ from hypothesis.stateful import (
 from numpy.testing import assert_allclose
 
 import tinygrad_cv as tg
+from programs import memory
 from tinygrad_cv.tensor import Tensor
 
 Array = npt.NDArray[Any]
@@ -59,6 +60,10 @@ class Value:
     def __post_init__(self) -> None:
         self.array = np.asarray(self.array)  # NumPy makes plain numbers of arrays without axes
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.array.shape
+
     def made_from(self, *inputs: Any) -> "Value":
         """Note for each input (itself, the pull towards it, the values that this pull reads)."""
         pulls = [(x.node, pull, reads) for x, pull, reads in inputs if x.node is not None]
@@ -78,9 +83,7 @@ class Value:
 
 def take(x: Value, places: Array) -> Value:
     """The elements of x at these places of x.ravel(): any slice, transpose or broadcast."""
-    return Value(x.array.ravel()[places]).made_from(
-        (x, lambda g: put(g, places, x.array.shape), [])
-    )
+    return Value(x.array.ravel()[places]).made_from((x, lambda g: put(g, places, x.shape), []))
 
 
 def put(x: Value, places: Array, shape: tuple[int, ...]) -> Value:
@@ -92,9 +95,9 @@ def put(x: Value, places: Array, shape: tuple[int, ...]) -> Value:
 
 def sum_to(g: Value, like: Value) -> Value:
     """g summed over the axes along which `like` was broadcast."""
-    if g.array.shape == like.array.shape:
+    if g.shape == like.shape:
         return g
-    return put(g, np.broadcast_to(numbered(like.array), g.array.shape), like.array.shape)
+    return put(g, np.broadcast_to(numbered(like.array), g.shape), like.shape)
 
 
 def numbered(x: Array) -> Array:
@@ -149,30 +152,18 @@ def relu(x: Value) -> Value:
 
 
 def total(x: Value) -> Value:
-    return put(x, np.zeros(x.array.shape, int), ())
+    return put(x, np.zeros(x.shape, int), ())
 
 
 def cat(x: Value, y: Value) -> Value:
     places = np.split(np.arange(x.array.size + y.array.size), [x.array.size])
     parts = (
-        put(part, where.reshape(part.array.shape), (x.array.size + y.array.size,))
+        put(part, where.reshape(part.shape), (x.array.size + y.array.size,))
         for part, where in zip((x, y), places, strict=True)
     )
     return next(parts) + next(parts)
 
 
-UNARY: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Value], Value]]] = {
-    "tanh": (tg.tanh, tanh),  # its rule reads the result
-    "sin": (tg.sin, sin),  # its rule reads the input
-    "relu": (tg.relu, relu),
-    "sum": (lambda x: x.sum(), total),
-    "clone": (lambda x: x.clone(), clone),
-}
-BINARY: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Value, Value], Value]]] = {
-    "add": (operator.add, operator.add),
-    "mul": (operator.mul, operator.mul),
-    "cat": (lambda x, y: tg.cat([x.reshape(-1), y.reshape(-1)]), cat),
-}
 VIEWS: dict[str, Callable[[Any, Any], Any]] = {  # of tensors and of arrays alike
     "all": lambda xp, x: x[...],
     "first": lambda xp, x: x[..., None][0],
@@ -185,24 +176,60 @@ VIEWS: dict[str, Callable[[Any, Any], Any]] = {  # of tensors and of arrays alik
 MAY_COPY = {"flat", "first"}  # where the memory does not lie in order; a single element
 
 
-def fill(x: Any) -> None:
-    x[...] = 0.25
+def fitting(f: Callable[[Any, Any], Any], total: Callable[[Any], Any]) -> Callable[..., Any]:
+    """f of x and y, or of x and the sum of y where their shapes do not go together."""
+
+    def fitted(x: Any, y: Any) -> Any:
+        try:
+            np.broadcast_shapes(x.shape, y.shape)
+        except ValueError:
+            y = total(y)
+        return f(x, y)
+
+    return fitted
 
 
-def fill_first(x: Any) -> None:
-    x[..., None][0] = -0.5
+COMPUTE: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Value, Value], Value]]] = {
+    "tanh": (lambda x, _: tg.tanh(x), lambda x, _: tanh(x)),  # its rule reads the result
+    "sin": (lambda x, _: tg.sin(x), lambda x, _: sin(x)),  # its rule reads the input
+    "relu": (lambda x, _: tg.relu(x), lambda x, _: relu(x)),
+    "sum": (lambda x, _: x.sum(), lambda x, _: total(x)),
+    "clone": (lambda x, _: x.clone(), lambda x, _: clone(x)),
+    "add": (fitting(operator.add, tg.sum), fitting(operator.add, total)),
+    "mul": (fitting(operator.mul, tg.sum), fitting(operator.mul, total)),
+    "square": (lambda x, _: x * x, lambda x, _: x * x),
+    "cat": (lambda x, y: tg.cat([x.reshape(-1), y.reshape(-1)]), cat),
+} | {
+    name: (
+        lambda x, _, f=f: f(tg, x),
+        lambda x, _, f=f: take(x, f(np, numbered(x.array))),
+    )
+    for name, f in VIEWS.items()
+}
 
 
-def subtract(x: Any) -> None:
-    x -= 0.75
+def assign(x: Any, new: Any) -> None:
+    x[...] = new
 
 
-def scale(x: Any) -> None:
-    x *= -0.5
+def assign_first(x: Any, new: Any) -> None:
+    x[..., None][:1] = -0.5
 
 
-ASSIGNMENTS = [fill, fill_first]  # to tensors and to arrays alike
-WRITES = [*ASSIGNMENTS, subtract, scale]
+def copy(x: Any, new: Any) -> None:
+    x.copy_(new) if isinstance(x, Tensor) else np.copyto(x, new)
+
+
+def subtract(x: Any, new: Any) -> None:
+    x -= new
+
+
+def multiply(x: Any, new: Any) -> None:
+    x *= new
+
+
+WRITES = [assign, assign_first, copy, subtract, multiply]  # to tensors and to arrays alike
+OPERATORS = [subtract, multiply]
 
 
 @dataclass(eq=False)
@@ -246,8 +273,8 @@ class Machine(RuleBasedStateMachine):
     """Every rule does one thing to tensors and to their twins."""
 
     twins: Bundle[Twin] = Bundle("twins")
-    results: Bundle[Twin] = Bundle("results")  # those of them that were computed
     often = st.sampled_from([True, True, True, False])
+    steps = st.tuples(st.sampled_from(list(COMPUTE)), often, st.integers(0, 5), st.integers(0, 5))
 
     def __init__(self) -> None:
         super().__init__()
@@ -262,79 +289,85 @@ class Machine(RuleBasedStateMachine):
         self.every.append(twin)
         return twin
 
+    def is_leaf(self, twin: Twin) -> bool:
+        return twin.node is not None and not twin.node.pulls
+
     # ----- building ------------------------------------------------------------------------------
 
-    def leaf(self, shape: tuple[int, ...], seed: int, requires_grad: bool) -> Twin:
-        array = np.random.default_rng(seed).uniform(-1, 1, shape)
-        tensor = tg.tensor(array, requires_grad=requires_grad)
-        return self.add(tensor, Value(array, Node([]) if requires_grad else None))
+    @initialize(target=twins, steps=st.lists(steps, min_size=1, max_size=8))
+    def start(self, steps: list[tuple[str, bool, int, int]]) -> Any:
+        made = [self.leaf((2, 3), 0), self.leaf((3,), 1)]
+        for name, recorded, i, j in steps:  # most speak of what was made last
+            made += self.step(name, recorded, made[-1 - i % len(made)], made[-1 - j % len(made)])
+        return multiple(*made)
 
-    shapes = st.sampled_from([(), (1,), (3,), (2, 1), (2, 3)])
-    start = initialize(target=twins, shape=shapes, seed=st.integers(0, 9), requires_grad=often)(leaf)
-    another = rule(target=twins, shape=shapes, seed=st.integers(0, 9), requires_grad=often)(leaf)
+    @rule(target=twins, step=steps, x=twins, y=twins)
+    def compute(self, step: tuple[str, bool, int, int], x: Twin, y: Twin) -> Any:
+        name, recorded, *_ = step
+        return multiple(*self.step(name, recorded, x, y))
 
-    def compute(self, recorded: bool, f: Any, reference: Any, *inputs: Twin) -> list[Twin]:
+    @rule(
+        target=twins,
+        shape=st.sampled_from([(), (1,), (3,), (2, 1)]),
+        seed=st.integers(0, 9),
+        requires_grad=often,
+    )
+    def leaf(self, shape: tuple[int, ...], seed: int, requires_grad: bool = True) -> Twin:
+        start = np.random.default_rng(seed).uniform(-1, 1, shape)
+        tensor = tg.tensor(start, requires_grad=requires_grad)
+        return self.add(tensor, Value(start, Node([]) if requires_grad else None))
+
+    def step(self, name: str, recorded: bool, x: Twin, y: Twin) -> list[Twin]:
         """The result, unless it is large: numbers that grow without end would compare nothing."""
-        value = reference(*(twin.value for twin in inputs))
+        f, reference = COMPUTE[name]
+        value = reference(x.value, y.value)
         if value.array.size > 24 or np.abs(value.array).max() > 4:
             return []
         with contextlib.nullcontext() if recorded else tg.no_grad():
-            tensor = f(*(twin.tensor for twin in inputs))
-        return [self.add(tensor, value if recorded else Value(value.array))]
-
-    def view(self, recorded: bool, name: str, x: Twin) -> list[Twin]:
-        f = VIEWS[name]
-        value = take(x.value, f(np, numbered(x.value.array)))
+            tensor = f(x.tensor, y.tensor)
         value = value if recorded else Value(value.array)
-        if value.array.size > 24:
-            return []
-        with contextlib.nullcontext() if recorded else tg.no_grad():
-            tensor = f(tg, x.tensor)
-        if name in MAY_COPY and not np.may_share_memory(array(tensor), array(x.tensor)):
+        if name not in VIEWS or (
+            name in MAY_COPY and not np.may_share_memory(array(tensor), array(x.tensor))
+        ):
             return [self.add(tensor, value)]
-        twin = self.add(tensor, value, at=x, places=f(np, x.places))
+        twin = self.add(tensor, value, at=x, places=VIEWS[name](np, x.places))
         twin.writable = x.writable and name != "repeated"
         return [twin]
 
-    @rule(
-        targets=(twins, results),
-        names=st.lists(st.sampled_from([*UNARY, *VIEWS]), min_size=1, max_size=3),
-        x=twins,
-        recorded=often,
-    )
-    def chain(self, names: list[str], x: Twin, recorded: bool) -> Any:
-        made = []
-        for name in names:
-            if name in UNARY:
-                made += self.compute(recorded, *UNARY[name], x)
-            else:
-                made += self.view(recorded, name, x)
-            x = made[-1] if made else x
-        return multiple(*made)
-
-    @rule(
-        targets=(twins, results),
-        name=st.sampled_from(list(BINARY)),
-        x=twins,
-        y=twins,
-        recorded=often,
-    )
-    def binary(self, name: str, x: Twin, y: Twin, recorded: bool) -> Any:
-        try:
-            np.broadcast_shapes(x.shape, y.shape)
-        except ValueError:
-            name = "cat"
-        return multiple(*self.compute(recorded, *BINARY[name], x, y))
-
-    @rule(target=twins, x=twins, name=st.sampled_from(["detach", "data"]))
-    def cut_off(self, x: Twin, name: str) -> Twin:
+    @rule(target=twins, x=twins, name=st.sampled_from(["detach", "data", "grad"]))
+    def take_out(self, x: Twin, name: str) -> Any:
+        if name == "grad":
+            return multiple() if x.grad is None else x.grad
         tensor = x.tensor.detach() if name == "detach" else x.tensor.data
         return self.add(tensor, Value(x.value.array), at=x, places=x.places)
 
     # ----- changing values -----------------------------------------------------------------------
 
-    def changed(self, x: Twin, numbers: Array) -> None:
-        """The memory of x holds these numbers now."""
+    @rule(
+        x=twins,
+        write=st.sampled_from(WRITES),
+        source=twins,
+        way=st.sampled_from(["data", "no_grad", "recorded"]),
+    )
+    def write(self, x: Twin, write: Callable[[Any, Any], None], source: Twin, way: str) -> None:
+        same = x.shape == source.shape
+        numbers = x.value.array.copy()
+        write(numbers, source.value.array if same else 0.25)
+        if np.abs(numbers).max() > 4:
+            return
+        recorded = way == "recorded" and x.node is not None
+        replaced = recorded and write in OPERATORS and not self.is_leaf(x)  # x -= y as x = x - y
+        with contextlib.ExitStack() as stack:
+            if way == "no_grad":
+                stack.enter_context(tg.no_grad())
+            if recorded and not replaced:
+                stack.enter_context(pytest.raises(RuntimeError, match=r"in.place"))
+            elif not x.writable and not replaced:
+                stack.enter_context(pytest.raises(ValueError, match="read-only"))
+            target = x.tensor.data if way == "data" else x.tensor
+            write(target, source.tensor.detach() if same else 0.25)
+        if recorded or not x.writable:
+            return
         for value in x.memory.seen:
             value.changed = True
         x.memory.seen.clear()
@@ -342,34 +375,6 @@ class Machine(RuleBasedStateMachine):
         for twin in self.every:
             if twin.memory is x.memory:
                 twin.look(twin.node)
-
-    @rule(x=twins, write=st.sampled_from(WRITES), by_data=st.booleans())
-    def write(self, x: Twin, write: Callable[[Any], None], by_data: bool) -> None:
-        with contextlib.ExitStack() as stack:
-            if not x.writable:
-                stack.enter_context(pytest.raises(ValueError, match="read-only"))
-            if by_data:
-                write(x.tensor.data)
-            else:
-                stack.enter_context(tg.no_grad())
-                write(x.tensor)
-        if x.writable:
-            numbers = x.value.array.copy()
-            write(numbers)
-            self.changed(x, numbers)
-
-    @rule(x=twins, source=twins)
-    def copy(self, x: Twin, source: Twin) -> None:
-        if x.writable:
-            same = x.shape == source.shape
-            x.tensor.data.copy_(source.tensor.detach() if same else source.tensor.detach().sum())
-            self.changed(x, source.value.array if same else source.value.array.sum())
-
-    @rule(x=twins, write=st.sampled_from(ASSIGNMENTS))
-    def write_what_is_recorded(self, x: Twin, write: Callable[[Any], None]) -> None:
-        if x.node is not None:
-            with pytest.raises(RuntimeError, match="would not be recorded"):
-                write(x.tensor)
 
     @rule(x=twins, source=twins)
     def replace_data(self, x: Twin, source: Twin) -> None:
@@ -383,17 +388,13 @@ class Machine(RuleBasedStateMachine):
 
     @rule(x=twins)
     def retain_grad(self, x: Twin) -> None:
-        with contextlib.nullcontext() if x.node else pytest.raises(RuntimeError):
+        with contextlib.nullcontext() if x.node else pytest.raises(RuntimeError, match="needs no"):
             x.tensor.retain_grad()
         x.retains = x.node is not None
 
     @rule(x=twins)
     def forget_grad(self, x: Twin) -> None:
         x.tensor.grad = x.grad = None
-
-    @rule(target=twins, x=twins)
-    def use_grad(self, x: Twin) -> Any:
-        return multiple() if x.grad is None else x.grad
 
     def seed(self, root: Twin, seed: Twin) -> tuple[Tensor | None, Value]:
         """What to start from: another tensor where the shape allows, ones or weights elsewhere."""
@@ -409,16 +410,19 @@ class Machine(RuleBasedStateMachine):
         """
         freed = any(node.freed for node in used)
         changed = any(v.changed for node in used for _, _, reads in node.pulls for v in reads)
+        refusal, result = "", None
         try:
             result = walk()
         except RuntimeError as error:
-            assert (freed and "second time" in str(error)) or (changed and "in place" in str(error))
+            refusal = str(error)
+        if refusal:
+            assert (freed and "second time" in refusal) or (changed and "in place" in refusal)
             self.abandon(used)
-            return False, None
-        assert not freed
-        for node in used:
-            node.freed = node.freed or not keep
-        return True, result
+        else:
+            assert not freed
+            for node in used:
+                node.freed = node.freed or not keep
+        return not refusal, result
 
     def abandon(self, used: set[Node]) -> None:
         """A refused pass may have been half done, so nobody goes on with its graph."""
@@ -428,7 +432,7 @@ class Machine(RuleBasedStateMachine):
                 twin.tensor, twin.retains = twin.tensor.detach(), False
                 twin.look(None)
 
-    @rule(root=results, seed=twins, retain_graph=st.booleans(), create_graph=st.booleans())
+    @rule(root=twins, seed=twins, retain_graph=st.booleans(), create_graph=st.booleans())
     def backward(self, root: Twin, seed: Twin, retain_graph: bool, create_graph: bool) -> None:
         tensor, value = self.seed(root, seed)
         if root.node is None:
@@ -444,15 +448,15 @@ class Machine(RuleBasedStateMachine):
             lambda: root.tensor.backward(tensor, retain_graph, create_graph),
         )
         for twin in self.every.copy() if done else []:
-            if twin.node in found and (twin.retains or not twin.node.pulls):
+            if twin.node in found and (twin.retains or self.is_leaf(twin)):
                 g = found[twin.node]
                 g = clone(g) if twin.grad is None else twin.grad.value + g
                 assert twin.tensor.grad is not None
                 twin.grad = self.add(twin.tensor.grad, g if create_graph else Value(g.array))
 
     @rule(
-        targets=(twins, results),
-        roots=st.lists(st.tuples(results, twins), min_size=1, max_size=2),
+        target=twins,
+        roots=st.lists(st.tuples(twins, twins), min_size=1, max_size=2),
         wanted=st.lists(twins, min_size=1, max_size=3),
         create_graph=st.booleans(),
         retain_graph=st.sampled_from([None, True, False]),
@@ -504,17 +508,19 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def tensors_are_what_they_should_be(self) -> None:
+        actual = [array(twin.tensor) for twin in self.every]
+        assert [x.shape for x in actual] == [twin.shape for twin in self.every]
+        expected = [twin.value.array.ravel() for twin in self.every]
+        actual = [x.ravel() for x in actual]
+        assert_allclose(np.concatenate(actual), np.concatenate(expected), rtol=1e-9, atol=1e-9)
         for twin in self.every:
-            assert twin.tensor.shape == twin.shape
-            assert_allclose(array(twin.tensor), twin.value.array, rtol=1e-9, atol=1e-9)
             assert twin.tensor.requires_grad == (twin.node is not None)
             assert twin.tensor.grad is (None if twin.grad is None else twin.grad.tensor)
 
     @invariant()
     def gradients_and_copies_have_memory_of_their_own(self) -> None:
-        for a, b in itertools.combinations(self.every, 2):
-            if a.memory is not b.memory:
-                assert not np.may_share_memory(array(a.tensor), array(b.tensor))
+        places = {(id(memory(twin.tensor)), id(twin.memory)) for twin in self.every}
+        assert len({owner for owner, _ in places}) == len(places)
 
 
 def array(tensor: Tensor) -> Array:
