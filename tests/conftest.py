@@ -2,16 +2,28 @@
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import settings
+
+from tinygrad_cv.op import REGISTRY
 
 # A shared machine pauses at any moment, so no example has a deadline.
 settings.register_profile("dev", max_examples=20, deadline=None)
 settings.register_profile("ci", max_examples=50, deadline=None, derandomize=True, print_blob=True)
 settings.register_profile("intense", max_examples=1000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+
+@pytest.fixture(autouse=True)
+def _ops_of_a_test_go_with_it() -> Iterator[None]:
+    """Two tests may each write an op of the same name."""
+    before = dict(REGISTRY)
+    yield
+    REGISTRY.clear()
+    REGISTRY.update(before)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
