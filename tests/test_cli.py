@@ -125,7 +125,7 @@ def test_metrics_hold_the_history_and_how_it_came_about(run: Run) -> None:
     found = metrics(run.out)
     assert list(found) == ["dataset", "seed", "settings", "epochs", "test_accuracy", "seconds"]
     assert (found["dataset"], found["seed"]) == ("digits", 3)
-    assert found["settings"] == {"epochs": 4, "batch_size": 64, "lr": 0.02, "limit": None}
+    assert found["settings"] == {"epochs": 4, "batch_size": 64, "lr": 0.03, "limit": None}
     assert [list(record) for record in found["epochs"]] == (
         [["loss", "train_accuracy", "val_accuracy"]] * 4
     )
@@ -149,7 +149,7 @@ def test_the_saved_model_has_the_accuracy_that_was_measured(run: Run) -> None:
 def test_the_pictures_show_the_run(run: Run) -> None:
     for name, words in (
         ("curves.svg", ()),
-        ("graph.svg", ("images", "labels", "0.weight", "16.bias", "batch_norm", "cross_entropy")),
+        ("graph.svg", ("images", "labels", "0.weight", "17.bias", "batch_norm", "cross_entropy")),
     ):
         root = ET.parse(run.out / name).getroot()
         assert root.tag == f"{SVG}svg"
@@ -372,7 +372,7 @@ def test_help_names_every_option_and_its_default(ended: Callable[..., Ended]) ->
     assert (status, err) == (0, "")
     for option in ("dataset PATH", "out DIR", "epochs N", "batch-size N", "lr RATE", "seed N"):
         assert f"--{option}" in out
-    for default in ("runs/<time>", "60", "64", "0.02", "0", "all"):
+    for default in ("runs/<time>", "60", "64", "0.03", "0", "all"):
         assert f"(default: {default})" in " ".join(out.split())
 
 

@@ -112,7 +112,7 @@ def test_the_report_names_the_worst_element() -> None:
     assert "(1, 2)" in report.table().splitlines()[1]
 
 
-# ----- no empty pass --------------------------------------------------------------------------------
+# ----- no empty pass ---------------------------------------------------------------------------
 
 x = RNG.standard_normal((2, 3))
 
@@ -150,7 +150,7 @@ def test_a_fused_rule_that_disagrees_fails() -> None:
         check_gradients(tg.function(Disagrees), [x])
 
 
-# ----- the measuring ----------------------------------------------------------------------------------
+# ----- the measuring ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -172,7 +172,7 @@ VIEWS: dict[str, Callable[[Any, Any], Any]] = {  # of tensors and of arrays alik
     "flat": lambda xp, x: x.reshape(-1),
     "repeated": lambda xp, x: xp.broadcast_to(x, (2, *x.shape)),
 }
-MAY_COPY = {"flat", "first"}  # where the memory does not lie in order; a single element
+MAY_COPY = {"flat"}  # where the memory does not lie in order; a single element
 
 
 def fitting(f: Callable[[Any, Any], Any], add_up: Callable[[Any], Any]) -> Callable[..., Any]:

@@ -151,7 +151,7 @@ def _add_train(commands: Any) -> None:
     parser.add_argument(
         "--lr",
         type=positive,
-        default=0.02,
+        default=0.03,
         metavar="RATE",
         help="the learning rate to start with; it falls to 0 (default: %(default)s)",
     )

@@ -283,7 +283,7 @@ class Tensor:
     @data.setter
     def data(self, value: "Tensor") -> None:
         value = _operand(value, self)
-        if value is self or value._version is self._version:
+        if value._array is self._array:
             return  # the end of an in-place operator on x.data
         if value.shape != self.shape or value.dtype != self.dtype:
             raise ValueError(
@@ -307,7 +307,14 @@ class Tensor:
                 "x.data, or inside `with no_grad():`."
             )
         value = _operand(value, self)._array if not isinstance(value, int | float) else value
-        self._backend.assign(self._array, index, value)
+        try:
+            self._backend.assign(self._array, index, value)
+        except ValueError as error:
+            raise ValueError(
+                f"a value of shape {getattr(value, 'shape', ())} cannot be written into this "
+                f"tensor of shape {self.shape}: {error}. What was broadcast repeats its memory and "
+                "is read-only; x.clone() has memory of its own."
+            ) from error
         self._changed()
         return self
 

@@ -14,7 +14,10 @@ class Getitem(Op):
 
     def forward(self, xp, x):
         self.shape = x.shape
-        return x[self.index]
+        index = self.index if isinstance(self.index, tuple) else (self.index,)
+        if not any(part is Ellipsis for part in index):
+            index = (*index, ...)  # one element is then a view as well, and not a copy
+        return x[index]
 
     def grad_x(self, F, g):
         return F.scatter_add(g, index=self.index, shape=self.shape)

@@ -8,17 +8,18 @@ from tinygrad_cv import nn
 def convnet(
     image_shape: tuple[int, int, int], classes: int, width: int = 32, *, generator: Any = None
 ) -> nn.Sequential:
-    """([conv 3x3 - batch norm - ReLU] x 2 - max-pool) x stages - dropout - linear.
+    """Stages of ([conv 3x3 - batch norm - ReLU] x 2 - max-pool - dropout), then linear.
 
-    (N, C, H, W) -> scores (N, classes), for images of `image_shape` (C, H, W). There is a stage as
-    long as the image is at least 4x4, and each pooling halves it: two for 8x8, four for 32x32. The
-    first stage has `width` filters, the others twice as many. The pattern is that of Simonyan and
-    Zisserman (2015), with the batch norm of Ioffe and Szegedy (2015).
+    (N, C, H, W) -> scores (N, classes), for images of `image_shape` (C, H, W). A stage halves the
+    image, and there is one as long as it is at least 4x4: two for 8x8, four for 32x32. The first
+    stage has `width` filters, the others twice as many. The last dropout takes half of what it
+    gets, the others a quarter.
 
-    The filters start with the variance of He et al. (2015), at which the signal keeps its scale;
-    so the running variances of batch norm, which begin at 1, are about right from the start. The
-    weights and then the dropout are drawn from `generator`, or from the one that `manual_seed`
-    seeds.
+    The pattern is that of K. Simonyan and A. Zisserman, "Very deep convolutional networks for
+    large-scale image recognition", 2015, with the batch norm of S. Ioffe and C. Szegedy, 2015.
+
+    The initial weights and then the dropout are drawn from `generator`, or from the one that
+    `manual_seed` seeds.
 
     Raises ValueError for images smaller than 4x4.
 
@@ -34,16 +35,15 @@ def convnet(
     filters = width
     while min(rows, columns) >= 4:
         for inputs in (channels, filters):
-            # No bias: batch norm would take it away with the mean, and it adds one of its own.
-            conv = nn.Conv2d(inputs, filters, 3, padding=1, bias=False, generator=generator)
-            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu", generator=generator)
-            layers += [conv, nn.BatchNorm2d(filters), nn.ReLU()]
-        layers.append(nn.MaxPool2d(2))
+            layers += [
+                # No bias: batch norm would take it away with the mean, and adds one of its own.
+                nn.Conv2d(inputs, filters, 3, padding=1, bias=False, generator=generator),
+                nn.BatchNorm2d(filters),
+                nn.ReLU(),
+            ]
         channels, rows, columns = filters, rows // 2, columns // 2
         filters = 2 * width
-    return nn.Sequential(
-        *layers,
-        nn.Flatten(),
-        nn.Dropout(0.5, generator=generator),
-        nn.Linear(channels * rows * columns, classes, generator=generator),
-    )
+        last = min(rows, columns) < 4
+        layers += [nn.MaxPool2d(2), nn.Dropout(0.5 if last else 0.25, generator=generator)]
+    features = channels * rows * columns
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(features, classes, generator=generator))
