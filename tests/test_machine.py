@@ -538,5 +538,8 @@ def too_large(found: dict[Node, Value]) -> bool:
     return any(np.abs(g.array).max() > 1e3 for g in found.values())
 
 
+PROFILE = settings.default
+assert PROFILE is not None
 TestMachine = Machine.TestCase
-TestMachine.settings = settings(stateful_step_count=40)
+# A walk is cheap, and the rare meetings of two rules need many.
+TestMachine.settings = settings(max_examples=5 * PROFILE.max_examples, stateful_step_count=40)
