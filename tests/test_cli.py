@@ -94,12 +94,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_a_run_says_just_how_it_went(run: Run) -> None:
     assert (run.said.status, run.said.err) == (0, "")
     samples, result, files = run.said.out.splitlines()
-    assert samples == "digits: 1,290 samples to train, 143 to validate, 364 to test"
+    assert samples == "digits samples: 1,290 to train, 143 to validate, 364 to test"
     found = metrics(run.out)
     validation = found["epochs"][-1]["val_accuracy"]
     assert result == (
-        f"test accuracy {found['test_accuracy']:.2%} (validation {validation:.2%}) after 4 epochs, "
-        f"in {found['seconds']:.1f} s"
+        f"test accuracy {found['test_accuracy']:.2%}, validation accuracy {validation:.2%}, "
+        f"epochs 4, {found['seconds']:.1f} s"
     )
     assert files == (f"runs/{run.out.name}: metrics.json, model.safetensors, curves.svg, graph.svg")
 
@@ -218,7 +218,7 @@ def test_limit_is_the_most_that_trains_and_validates(
     monkeypatch.setattr(Trainer, "fit", fit)
     train("--out", tmp_path, "--limit", limit)
     assert (len(met["training"]), len(met["validation"])) == (training, validation)
-    assert f"{training:,} samples to train, {validation:,} to" in capsys.readouterr().out
+    assert f"samples: {training:,} to train, {validation:,} to" in capsys.readouterr().out
     parts = [images for part in met.values() for images in part[:][0]]
     given = {image.tobytes() for image in load_dataset("digits").train_images}
     assert len({image.tobytes() for image in parts}) == len(parts)  # no sample is in both
@@ -273,8 +273,8 @@ def write_cifar10(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("write", "said", "shape"),
     [
-        (write_mnist, "MNIST: 18 samples to train, 2 to validate, 5 to test", (1, 9, 8)),
-        (write_cifar10, "CIFAR-10: 18 samples to train, 2 to validate, 4 to test", (3, 32, 32)),
+        (write_mnist, "MNIST samples: 18 to train, 2 to validate, 5 to test", (1, 9, 8)),
+        (write_cifar10, "CIFAR-10 samples: 18 to train, 2 to validate, 4 to test", (3, 32, 32)),
     ],
 )
 def test_other_datasets(

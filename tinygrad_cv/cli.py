@@ -217,10 +217,11 @@ def train(options: argparse.Namespace) -> None:
         write(out / METRICS, (json.dumps(metrics, indent=2) + "\n").encode())
         pictures = _draw(out, history, _training_loss(model, training))
     print(
-        f"{splits.name}: {len(training):,} samples to train, {len(validation):,} to validate, "
+        f"{splits.name} samples: {len(training):,} to train, {len(validation):,} to validate, "
         f"{len(test):,} to test\n"
-        f"test accuracy {test_accuracy:.2%} (validation {history[-1]['val_accuracy']:.2%}) after "
-        f"{len(history)} epochs, in {seconds:.1f} s\n"
+        f"test accuracy {test_accuracy:.2%}, "
+        f"validation accuracy {history[-1]['val_accuracy']:.2%}, "
+        f"epochs {options.epochs}, {seconds:.1f} s\n"
         f"{out}: {', '.join([METRICS, MODEL, *pictures])}"
     )
 
