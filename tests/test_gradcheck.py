@@ -1,5 +1,7 @@
 """The checker is tested too: planted mistakes must fail, and right rules must pass."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -10,13 +12,14 @@ from hypothesis import strategies as st
 
 import tinygrad_cv as tg
 from tinygrad_cv.op import Op
-from tinygrad_cv.testing import GradientError, check_gradients, numerical_gradient
+from tinygrad_cv.testing import GradientError, check_gradients, check_op, numerical_gradient
 from tinygrad_cv.testing.measure import slope
+from tinygrad_cv.testing.strategies import arrays, shapes
 
 RNG = np.random.default_rng(0)
 
 
-# ----- canaries: each has the mistake that its name says ------------------------------------------
+# ----- canaries: each has the mistake that its name says -----------------------------------------
 
 
 class ScaledTanh(Op, register=False):
@@ -112,7 +115,7 @@ def test_the_report_names_the_worst_element() -> None:
     assert "(1, 2)" in report.table().splitlines()[1]
 
 
-# ----- no empty pass ---------------------------------------------------------------------------
+# ----- no empty pass -----------------------------------------------------------------------------
 
 x = RNG.standard_normal((2, 3))
 
@@ -150,7 +153,7 @@ def test_a_fused_rule_that_disagrees_fails() -> None:
         check_gradients(tg.function(Disagrees), [x])
 
 
-# ----- the measuring ---------------------------------------------------------------------------
+# ----- the measuring -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -205,3 +208,166 @@ def test_numerical_gradient_is_the_taught_one() -> None:
 def test_float32_inputs_are_checked_in_float64() -> None:
     check_gradients(tg.tanh, [x.astype("float32")])
     check_gradients(tg.tanh, [tg.tensor(x.astype("float32"))])
+
+
+# ----- what a mistake looks like -----------------------------------------------------------------
+
+
+def broken(result: Callable[..., Any], forward: Callable[..., Any] = lambda x: x * x) -> type[Op]:
+    """x², with another gradient: `result(F, right)`."""
+
+    class Broken(Op, register=False):
+        def forward(self, xp, x):
+            return forward(x)
+
+        def grad_x(self, F, g, x):
+            return result(F, g * 2 * x)
+
+    return Broken
+
+
+HINTS = {
+    "the sign is wrong": lambda F, r: -r,
+    "off by the factor 2": lambda F, r: 2 * r,
+    "off by the factor 1/2": lambda F, r: r / 2,
+    "off by the factor 1/5, the length of an axis": lambda F, r: r / 5,
+    "off by the factor 5, the length of an axis": lambda F, r: r * 5,
+    "off by the constant factor 1.7": lambda F, r: r * 1.7,
+    "the gradient is transposed": lambda F, r: F.mT(r),
+    "zero everywhere": lambda F, r: r * 0,
+}
+
+
+@pytest.mark.parametrize("hint", HINTS)
+def test_a_known_mistake_is_named(hint: str) -> None:
+    with pytest.raises(GradientError) as caught:
+        check_gradients(tg.function(broken(HINTS[hint])), [RNG.standard_normal((5, 5))])
+    assert caught.value.report is not None
+    assert hint in caught.value.report.hint
+    assert hint in str(caught.value)
+
+
+def test_a_missing_sum_is_named_with_its_axis() -> None:
+    inputs = [RNG.standard_normal((3, 4)), RNG.standard_normal(4)]
+    with pytest.raises(GradientError, match="along axis 0 of the output: is the sum"):
+        check_gradients(tg.function(MissingSum), inputs)
+
+
+def test_a_transposed_gradient_of_another_shape_is_named() -> None:
+    turned = broken(lambda F, r: F.reshape(F.mT(r), shape=(2, 3)))
+    with pytest.raises(GradientError, match="transposed gradient, in another shape"):
+        check_gradients(tg.function(turned), [RNG.standard_normal((2, 3))])
+
+
+def test_the_sweep_shows_that_no_step_size_helps() -> None:
+    with pytest.raises(GradientError) as caught:
+        check_gradients(tg.function(ScaledTanh), [x])
+    report = caught.value.report
+    assert report is not None
+    assert len(report.sweep) == 6
+    assert all(error > 5e-4 for error in report.sweep.values())
+    assert "over step sizes" in report.table()
+
+
+def test_a_notebook_shows_a_table() -> None:
+    report = check_gradients(tg.tanh, [x], names=["<b>x</b>"])
+    html = report._repr_html_()
+    assert html.startswith("<table>")
+    assert html.count("<tr>") == 1 + x.size
+    assert "&lt;b&gt;" in html
+    assert "<b>x" not in html
+
+
+# ----- other ways to measure ---------------------------------------------------------------------
+
+
+def test_complex_steps_see_what_differences_cannot() -> None:
+    slightly = broken(lambda F, r: r * (1 + 1e-8))
+    check_gradients(tg.function(slightly), [x], order=1)
+    with pytest.raises(GradientError):
+        check_gradients(tg.function(slightly), [x], method="complex")
+    check_gradients(tg.function(broken(lambda F, r: r)), [x], method="complex")
+
+
+def test_the_linear_method_is_exact_and_refuses_what_is_not_linear() -> None:
+    weight = tg.tensor(RNG.standard_normal((3, 2)))
+    check_gradients(lambda v: v @ weight, [x], method="linear")
+    with pytest.raises(GradientError, match="not linear in input 0"):
+        check_gradients(tg.tanh, [x], method="linear")
+    with pytest.raises(GradientError, match="not linear"):
+        check_gradients(lambda v: v + 1, [x], method="linear")
+
+    class Almost(Op, register=False):
+        def forward(self, xp, x):
+            return 3 * x
+
+        def grad_x(self, F, g):
+            return g * (3 + 1e-8)
+
+    with pytest.raises(GradientError):
+        check_gradients(tg.function(Almost), [x], method="linear")
+
+
+def test_the_way_of_cs231n_has_bands() -> None:
+    report = check_gradients(tg.tanh, [x], mode="cs231n", order=1)
+    assert {entry.band for entry in report.entries} == {"right"}
+    with pytest.raises(GradientError) as caught:
+        check_gradients(tg.function(ScaledTanh), [x], mode="cs231n", order=1)
+    assert caught.value.report is not None
+    assert caught.value.report.worst.band == "doubtful"
+    assert caught.value.report.worst.relative_error == pytest.approx(1e-3, rel=0.01)
+
+
+def test_unknown_settings_are_refused() -> None:
+    for options in ({"mode": "quick"}, {"method": "guess"}):
+        with pytest.raises(ValueError, match="must be one of"):
+            check_gradients(tg.tanh, [x], **options)  # type: ignore[arg-type]
+
+
+# ----- check_op ----------------------------------------------------------------------------------
+
+
+def test_check_op_compares_the_forward_too() -> None:
+    drawn = arrays(shapes())
+    check_op(tg.tanh, drawn, reference=np.tanh, examples=5)
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        check_op(tg.tanh, drawn, reference=np.sinh, examples=5)
+    with pytest.raises(AssertionError, match="the forward gives the shape"):
+        check_op(tg.tanh, drawn, reference=lambda v: np.tanh(v).sum(), examples=20)
+
+
+def test_check_op_wants_as_many_examples_as_were_asked() -> None:
+    with pytest.raises(GradientError, match="made 1 examples with a float input; 5 were asked"):
+        check_op(tg.tanh, st.just(np.ones(2)), examples=5)
+
+
+def test_check_op_wants_a_gradient_that_moves() -> None:
+    flat = arrays(shapes(1), low=2.0, high=3.0)
+    with pytest.raises(GradientError, match="was zero in all"):
+        check_op(lambda v: v.clamp(-1, 1), flat, examples=5)
+
+
+def test_check_op_wants_a_kink_where_one_is_announced() -> None:
+    drawn = arrays(shapes(), kinks=(0.0,))
+    check_op(tg.relu, drawn, examples=5, kinks=[np.array([0.0, 1.0])])
+    with pytest.raises(GradientError, match="there is no kink"):
+        check_op(tg.tanh, drawn, examples=5, kinks=[np.array([0.0, 1.0])])
+
+
+def test_check_op_finds_a_canary() -> None:
+    with pytest.raises(GradientError):
+        check_op(ScaledTanh, arrays(shapes()), examples=20)
+
+
+def test_checking_gradients_needs_numpy_alone() -> None:
+    program = (
+        "import sys; sys.modules['hypothesis'] = None\n"
+        "import tinygrad_cv as tg\n"
+        "from tinygrad_cv.testing import check_gradients\n"
+        "check_gradients(tg.tanh, [tg.rand(3)])\n"
+        "try:\n    import tinygrad_cv.testing.strategies\n"
+        "except ImportError as error:\n    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "pip install 'tinygrad_cv[test]'" in done.stdout

@@ -1,0 +1,35 @@
+"""The examples run, and show what they say."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def test_custom_op(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(EXAMPLES / "custom_op.py"), run_name="__main__")
+    printed = capsys.readouterr().out
+    assert "swish is right" in printed
+    assert "∂L/∂beta = g · y · (x - y)" in printed
+    assert "the gradient of x is wrong at index" in printed
+
+
+def test_convnet_draws_the_picture_in_readme(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(EXAMPLES / "convnet.py"), run_name="__main__")
+    accuracy = float(capsys.readouterr().out.rsplit("test accuracy ", 1)[1].split("%")[0])
+    assert accuracy > 90
+    drawn = (tmp_path / "graph.svg").read_text(encoding="utf-8")
+    shown = (EXAMPLES / "convnet.svg").read_text(encoding="utf-8")
+    for words in (
+        "backward of batch_norm",
+        "images",
+        "conv_weight(x, g)",
+        "float32 (25, 16, 8, 8)",
+    ):
+        assert words in drawn
+        assert words in shown
