@@ -300,7 +300,7 @@ def test_a_terminal_sees_the_progress(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(sys, "stderr", terminal)
     train("--out", tmp_path, *SMALL)
     last = terminal.getvalue().split("\r")[-1]
-    for word in ("epoch 2/2", "100%", "loss=", "train_accuracy=", "val_accuracy="):
+    for word in ("epoch 2/2", "100%", "loss ", "train ", "val "):
         assert word in last
 
 

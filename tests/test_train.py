@@ -202,15 +202,16 @@ def test_the_bar_shows_on_a_terminal_or_when_asked_for(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(sys, "stderr", stderr())
+    monkeypatch.setenv("COLUMNS", "80")
     history = trainer(linear()).fit(loader(), loader(), epochs=2, progress=progress)
     assert isinstance(sys.stderr, io.StringIO)
     bar = sys.stderr.getvalue()
     if shown:
         last = bar.split("\r")[-1]
-        assert "epoch 2/2: 100%" in last
-        assert "6/6" in last
-        for name, value in history[-1].items():
-            assert f"{name}={value:.3g}" in last
+        loss, train, val = history[-1].values()
+        assert last.startswith("epoch 2/2: 100%")
+        assert last.endswith(f", loss {loss:.3g}, train {train:.3g}, val {val:.3g}\n")
+        assert len(last) <= 80
     else:
         assert bar == ""
     assert capsys.readouterr().out == ""

@@ -119,8 +119,8 @@ def _add_train(commands: Any) -> None:
         description=(
             "Train a ConvNet with batch norm to tell what is on an image. A tenth of the training "
             "samples is held back to validate after each epoch; the test samples are used once, at "
-            f"the end. DIR receives {METRICS}, {MODEL}, {CURVES} and {GRAPH}. The same seed gives "
-            "the same metrics and the same model."
+            f"the end. DIR receives {METRICS}, {MODEL}, {CURVES} and {GRAPH}. On one machine, the "
+            "same seed gives the same metrics and the same model."
         ),
         allow_abbrev=False,
     )

@@ -12,6 +12,8 @@ from tinygrad_cv.ops.loss import cross_entropy
 from tinygrad_cv.optim import Optimizer
 from tinygrad_cv.tensor import Tensor
 
+BAR = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"  # fits into 80 columns
+
 
 class DivergenceError(ArithmeticError):
     """The loss is no longer a finite number. `loss` is what it became, in epoch `epoch`."""
@@ -100,7 +102,7 @@ class Trainer:
         batches = _batches(train_loader)
         history: list[dict[str, float]] = []
         hidden = None if progress is None else not progress
-        with tqdm(total=epochs * batches, unit="batch", disable=hidden) as bar:
+        with tqdm(total=epochs * batches, bar_format=BAR, disable=hidden) as bar:
             for epoch in range(epochs):
                 bar.set_description(f"epoch {epoch + 1}/{epochs}")
                 record = dict(history[-1]) if history else {}  # to show until there is news
@@ -121,11 +123,11 @@ class Trainer:
                     right += _right(scores, labels)
                     seen += len(labels)
                     record |= {"loss": loss_sum / seen, "train_accuracy": right / seen}
-                    bar.set_postfix(record, refresh=False)
+                    bar.set_postfix_str(_shown(record), refresh=False)
                     bar.update()
                 if val_loader is not None:
                     record["val_accuracy"] = self.evaluate(val_loader)
-                bar.set_postfix(record)
+                bar.set_postfix_str(_shown(record))
                 history.append(record)
         return history
 
@@ -144,6 +146,13 @@ class Trainer:
                 seen += len(labels)
         self.model.train(was_training)
         return right / seen
+
+
+def _shown(record: dict[str, float]) -> str:
+    """A record as the bar shows it: "loss 0.0123, train 0.998, val 0.993"."""
+    return ", ".join(
+        f"{key.removesuffix('_accuracy')} {value:.3g}" for key, value in record.items()
+    )
 
 
 def _right(scores: Tensor, labels: Tensor) -> int:
