@@ -1,6 +1,8 @@
 """The whole stack in a few seconds, from a number to a network that learns. Read it as a tour."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
@@ -183,3 +185,17 @@ def test_a_network_prints_its_graph_and_formulas() -> None:
     assert formulas["cross_entropy"]["x"].endswith(
         "(softmax(x, axis=1) - one_hot(labels, num_classes=3, dtype=float64))"
     )
+
+
+def test_the_parts_above_the_engine_are_there_when_they_are_asked_for() -> None:
+    program = (
+        "import sys, tinygrad_cv as tg\n"
+        "print('tinygrad_cv.viz' in sys.modules, 'matplotlib' in sys.modules)\n"
+        "x = tg.tensor([1.0], requires_grad=True)\n"
+        "print('tanh' in tg.viz.draw(x.tanh()).source)\n"
+        "print(tg.testing.check_gradients(tg.sin, [x]).order)\n"
+        "tg.nowhere\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.split() == ["False", "False", "True", "1"]
+    assert "has no attribute 'nowhere'" in done.stderr

@@ -13,7 +13,9 @@
 %3  sum        (%2)            float32 ()
 """
 
+from importlib import import_module as _import_module
 from importlib.metadata import version as _version
+from typing import Any as _Any
 
 from tinygrad_cv.backend import host as _host
 from tinygrad_cv.backend import manual_seed as manual_seed
@@ -124,3 +126,10 @@ int32, int64, uint8 = (_host.dtype(name) for name in ("int32", "int64", "uint8")
 bool = _host.dtype("bool")
 
 __version__ = _version("tinygrad_cv")
+
+
+def __getattr__(name: str) -> _Any:
+    """`tinygrad_cv.viz`, `.train` and `.testing` are imported when they are first used."""
+    if name in ("testing", "train", "viz"):
+        return _import_module(f"tinygrad_cv.{name}")
+    raise AttributeError(f"module 'tinygrad_cv' has no attribute {name!r}")
