@@ -493,3 +493,11 @@ def test_what_an_op_keeps_is_guarded_like_what_it_saves(backward: str) -> None:
     h.data.zero_()
     with pytest.raises(RuntimeError, match="in place"):
         y.backward(create_graph=backward == "recorded")
+
+
+def test_two_equal_gradients_do_not_depend_on_each_other() -> None:
+    """c = a + b sends one gradient to both; each result is a node of its own."""
+    a, b = leaf([1.0, 2.0]), leaf([3.0, 4.0])
+    first, second = tg.grad(((a + b) ** 2).sum(), [a, b], create_graph=True)
+    assert tg.grad(second.sum(), first, allow_unused=True) == (None,)
+    assert tg.grad(first.sum(), b)[0].tolist() == [2, 2]

@@ -37,7 +37,7 @@ Array = npt.NDArray[Any]
 # ----- autograd on one page ----------------------------------------------------------------------
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Node:
     """One step of a computation: (input, pull, what the pull reads) for each of its inputs.
 
@@ -52,7 +52,7 @@ class Node:
         self.reaches: set[Node] = {self}.union(*(parent.reaches for parent, *_ in self.pulls))
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Value:
     """Numbers, and the step that made them: None for a constant. Gradients are Values as well."""
 
@@ -231,7 +231,7 @@ WRITES = [assign, assign_first, copy, subtract, multiply]  # to tensors and to a
 OPERATORS = [subtract, multiply]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Memory:
     """A stretch of memory, and every value that was seen in it."""
 
@@ -239,7 +239,7 @@ class Memory:
     seen: list[Value] = field(default_factory=list)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Twin:
     """A tensor, and beside it what it should be."""
 

@@ -624,14 +624,14 @@ class _Given:
 
     def own(self, g: Any, node: Node) -> Tensor:
         """The gradient g (an array or a Tensor) of a node as a Tensor with memory of its own."""
-        array = g._array if isinstance(g, Tensor) else g
-        if id(array) in self.ids or not node.backend.owns(array) or node.op is not None:
-            if isinstance(g, Tensor):
-                return F.clone(g)
-            array = node.backend.array(array, None)
-        self.ids.add(id(array))
-        self.kept.append(array)
-        return g if isinstance(g, Tensor) else wrap(array, node.backend)
+        if isinstance(g, Tensor):
+            # Of two inputs that get the same gradient, neither may seem to depend on the other.
+            return F.clone(g)
+        if id(g) in self.ids or not node.backend.owns(g) or node.op is not None:
+            return wrap(node.backend.array(g, None), node.backend)
+        self.ids.add(id(g))
+        self.kept.append(g)
+        return wrap(g, node.backend)
 
 
 def _raw_index(index: Any) -> Any:
