@@ -167,10 +167,14 @@ def expressions(
     ...     check_gradients(expression, inputs)
     """
     leaves = draw(st.integers(1, max_leaves))
-    steps: list[tuple[str, tuple[int, ...]]] = []
-    for _ in range(draw(st.integers(0, max_steps))):
-        name = draw(st.sampled_from(sorted(ops)))
-        earlier = st.integers(0, leaves + len(steps) - 1)
-        steps.append((name, tuple(draw(earlier) for _ in REGISTRY[name].inputs)))
+    # Two numbers for each step, taken modulo what there is: a step can be left out on its own.
+    number = st.integers(0, leaves + max_steps - 1)
+    drawn = draw(
+        st.lists(st.tuples(st.sampled_from(sorted(ops)), number, number), max_size=max_steps)
+    )
+    steps = [
+        (name, tuple(i % (leaves + k) for i in places[: len(REGISTRY[name].inputs)]))
+        for k, (name, *places) in enumerate(drawn)
+    ]
     inputs = tuple(draw(arrays((2, 2), -1.0, 1.0)) for _ in range(leaves))
     return Expression(leaves, tuple(steps)), inputs
