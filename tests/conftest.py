@@ -4,10 +4,12 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
+from unittest import TestCase
 
 import pytest
 from hypothesis import settings
 
+import tinygrad_cv as tg
 from tinygrad_cv.op import REGISTRY
 
 # A shared machine pauses at any moment, so no example has a deadline.
@@ -15,6 +17,37 @@ settings.register_profile("dev", max_examples=20, deadline=None)
 settings.register_profile("ci", max_examples=50, deadline=None, derandomize=True, print_blob=True)
 settings.register_profile("intense", max_examples=1000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+
+DEVICES = ("cpu", "fakecuda:1")
+"""Where the suite runs; of the stand-in the second device, so that it is not the active one."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--device", action="append", help="run on this device only (default: cpu and fakecuda:1)"
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every test runs on every device, but for those that are about the host."""
+    if metafunc.definition.get_closest_marker("host"):
+        devices: tuple[str, ...] = ("cpu",)
+    elif chosen := metafunc.config.getoption("--device"):
+        devices = tuple(chosen)
+    else:
+        devices = DEVICES
+    if not issubclass(metafunc.cls or object, TestCase):  # which takes no parameters
+        metafunc.parametrize("device", devices, indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def device(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The device that the test runs on: new tensors are made there."""
+    before = tg.get_default_device()
+    tg.set_default_device(getattr(request, "param", before))
+    yield tg.get_default_device()
+    tg.set_default_device(before)
 
 
 @pytest.fixture(autouse=True)

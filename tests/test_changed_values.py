@@ -332,6 +332,7 @@ def test_arrays_that_took_part_may_change_afterwards() -> None:
     assert x.grad.tolist() == [5, 50]
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("view", [lambda x: x.detach().numpy(), lambda x: np.asarray(x.detach())])
 def test_arrays_that_tensors_hand_out_cannot_be_written(view: Callable[[Tensor], Array]) -> None:
     x = leaf([[1.0, 2.0], [3.0, 4.0]])
@@ -345,6 +346,7 @@ def test_arrays_that_tensors_hand_out_cannot_be_written(view: Callable[[Tensor],
     assert x.grad.tolist() == [[2, 4], [6, 8]]
 
 
+@pytest.mark.host
 def test_arrays_that_are_asked_for_as_copies_can_be_written() -> None:
     x = leaf([1.0, 2.0])
     for mine in (np.array(x.detach()), np.asarray(x.detach(), dtype="float32")):

@@ -24,6 +24,8 @@ from tinygrad_cv.cli import main
 from tinygrad_cv.data import load_dataset
 from tinygrad_cv.train import Trainer, convnet, load_model
 
+pytestmark = pytest.mark.host  # the command chooses its device itself
+
 FILES = {"metrics.json", "model.safetensors", "curves.svg", "graph.svg"}
 SMALL = ("--limit", "40", "--epochs", "2")
 SVG = "{http://www.w3.org/2000/svg}"
@@ -125,7 +127,13 @@ def test_metrics_hold_the_history_and_how_it_came_about(run: Run) -> None:
     found = metrics(run.out)
     assert list(found) == ["dataset", "seed", "settings", "epochs", "test_accuracy", "seconds"]
     assert (found["dataset"], found["seed"]) == ("digits", 3)
-    assert found["settings"] == {"epochs": 4, "batch_size": 64, "lr": 0.03, "limit": None}
+    assert found["settings"] == {
+        "epochs": 4,
+        "batch_size": 64,
+        "lr": 0.03,
+        "limit": None,
+        "device": "cpu",
+    }
     assert [list(record) for record in found["epochs"]] == (
         [["loss", "train_accuracy", "val_accuracy"]] * 4
     )

@@ -21,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+import tinygrad_cv as tg
 from tinygrad_cv.backend import manual_seed
 from tinygrad_cv.data import (
     DataLoader,
@@ -194,7 +195,7 @@ def test_loader_in_order() -> None:
 def test_loader_keeps_the_dtype(dtype: Any) -> None:
     [[x]] = DataLoader(TensorDataset(np.ones(2, dtype)), batch_size=2)
     assert x.dtype == dtype
-    assert x.device == "cpu"
+    assert x.device == tg.get_default_device()
 
 
 def test_loader_copies() -> None:

@@ -13,6 +13,8 @@ import pytest
 import tinygrad_cv
 import tinygrad_cv.viz
 
+pytestmark = pytest.mark.host  # what the examples print names no device
+
 GPU_PACKAGES = {"cudnn", "cupy"}
 
 

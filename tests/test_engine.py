@@ -335,11 +335,13 @@ def test_an_accumulated_gradient_is_a_tensor_like_any_other(
 
 @pytest.mark.parametrize(
     "gradient",
-    [[1.0, 10.0], np.array([1.0, 10.0]), np.array([1, 10]), tg.tensor([1.0, 10.0])],
+    [[1.0, 10.0], np.array([1.0, 10.0]), np.array([1, 10]), tg.tensor],
     ids=["list", "array", "integers", "tensor"],
 )
 def test_backward_takes_the_gradient_of_its_output(gradient: Any) -> None:
     x = leaf([[1.0, 2.0], [3.0, 4.0]])
+    if gradient is tg.tensor:
+        gradient = tg.tensor([1.0, 10.0])
     (x * x).sum(axis=0).backward(gradient=gradient)
     assert x.grad.tolist() == [[2, 40], [6, 80]]
     assert x.grad.dtype == tg.float64
@@ -391,7 +393,7 @@ def tensors_made() -> Iterator[list[Any]]:
     made: list[Any] = []
 
     def watch(frame: FrameType, event: str, called: Any) -> None:
-        ours = frame.f_globals["__name__"].startswith("tinygrad_cv")
+        ours = frame.f_globals.get("__name__", "").startswith("tinygrad_cv")
         if (event == "c_call" and called is object.__new__ and ours) or (
             event == "call" and frame.f_code is Tensor.__init__.__code__
         ):
@@ -475,6 +477,7 @@ SAVED: dict[str, tuple[tuple[int, ...], Callable[[Tensor], Tensor], str]] = {
 }
 
 
+@pytest.mark.host
 @pytest.mark.parametrize(("shape", "f", "expected"), SAVED.values(), ids=SAVED.keys())
 def test_nothing_is_saved_but_what_the_rules_ask_for(
     shape: tuple[int, ...], f: Callable[[Tensor], Tensor], expected: str
@@ -499,6 +502,7 @@ def test_an_image_is_saved_for_its_kernel_and_the_kernel_is_not_saved_for_it() -
     assert [a.shape for a in tg.conv2d(image, kernel.detach()).node.saved] == [KERNEL]
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("keep", [False, True])
 def test_backward_frees_what_was_saved(keep: bool) -> None:
     """By-products as well: the index of max-pool, the mask of dropout, the statistics."""

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.host  # they run as they are
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 

@@ -96,6 +96,7 @@ def test_a_canary_fails(canary: type[Op], mode: str) -> None:
     assert caught.value.report.order == (2 if canary is StaleMean else 1)
 
 
+@pytest.mark.host
 def test_the_report_names_the_worst_element() -> None:
     class OneWrong(Op, register=False):
         def forward(self, xp, x):

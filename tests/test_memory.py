@@ -101,6 +101,7 @@ def test_evaluation_without_no_grad_keeps_nothing_either() -> None:
     assert alive(graph) == []
 
 
+@pytest.mark.host
 def test_losses_kept_for_a_plot_keep_no_arrays() -> None:
     model = make_network()
     parameters = {id(p.detach().numpy().base) for p in model.parameters()}

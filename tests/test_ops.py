@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 import tinygrad_cv as tg
 from rows import ROWS, Case, Row
+from tinygrad_cv import backend as backends
 from tinygrad_cv.op import REGISTRY, Raw, Reading
 from tinygrad_cv.symbol import Symbol, derive
-from tinygrad_cv.tensor import apply, function
+from tinygrad_cv.tensor import apply, function, wrap
 from tinygrad_cv.testing import check_op
 from tinygrad_cv.testing.strategies import LAYOUTS, arrange
 
@@ -22,7 +23,7 @@ DIFFERENTIABLE = [name for name in OURS if REGISTRY[name].rules]
 
 def run(row: Row, case: Case) -> tg.Tensor:
     inputs = [tg.Tensor(v) if isinstance(v, np.ndarray) else v for v in case.inputs]
-    return apply(row.op(**case.fresh_attributes()), *inputs)
+    return apply(case.make(row.op), *inputs)
 
 
 def recorded(row: Row, case: Case) -> tuple[tg.Tensor, list[Any]]:
@@ -33,7 +34,7 @@ def recorded(row: Row, case: Case) -> tuple[tg.Tensor, list[Any]]:
         else value
         for name, value in named_inputs(row, case)
     ]
-    return apply(row.op(**case.fresh_attributes()), *leaves), leaves
+    return apply(case.make(row.op), *leaves), leaves
 
 
 def is_variable(value: Any) -> bool:
@@ -84,11 +85,18 @@ def test_fused_rule_agrees_with_the_plain_rules(name: str, data: Any) -> None:
     row = ROWS[name]
     y, _ = recorded(row, data.draw(row.cases))
     node, raw = y.node, y._backend.raw
-    fused = raw.shares(node, cotangent(y), None)
-    plain = Reading.shares(raw, node, cotangent(y), None)
+    g = y._backend.from_host(cotangent(y))
+    with y._backend.active:
+        fused = raw.shares(node, g, None)
+        plain = Reading.shares(raw, node, g, None)
     assert [receiver for receiver, _ in fused] == [receiver for receiver, _ in plain]
     for (_, a), (_, b) in zip(fused, plain, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-10)
+        np.testing.assert_allclose(on_host(a), on_host(b), rtol=1e-8, atol=1e-10)
+
+
+def on_host(array: Any) -> Any:
+    """An array of any device as NumPy's."""
+    return array.get() if hasattr(array, "get") else np.asarray(array)
 
 
 @pytest.mark.parametrize("name", DIFFERENTIABLE)
@@ -100,13 +108,15 @@ def test_formula_evaluates_to_what_the_rule_gives(name: str, data: Any) -> None:
     op, plan = node.op, node.plan
     assert op is not None
     assert plan is not None
-    g = tg.Tensor(cotangent(y))
+    g = tg.Tensor(cotangent(y), device=y.device)
     known: dict[str, Any] = {other: function(cls) for other, cls in REGISTRY.items()}
     known |= vars(op) | {"float64": np.dtype("float64"), "float32": np.dtype("float32")}
-    saved = dict(zip(plan.names, map(as_tensor, node.saved or ()), strict=True))
+    saved = dict(zip(plan.names, [as_tensor(v, y) for v in node.saved or ()], strict=True))
     shares: dict[int, Any] = {}
-    for receiver, share in Raw(y._backend).shares(node, g.numpy(), None):
-        shares.setdefault(id(receiver), []).append(share)
+    with y._backend.active:
+        raw_shares = Raw(y._backend).shares(node, g._array, None)
+    for receiver, share in raw_shares:
+        shares.setdefault(id(receiver), []).append(on_host(share))
     for rule_name in op.rules:
         result, definitions = derive(op, rule_name, inputs=node.inputs)
         results = [result] if isinstance(result, Symbol) else result
@@ -128,10 +138,11 @@ def test_formula_evaluates_to_what_the_rule_gives(name: str, data: Any) -> None:
             )
 
 
-def as_tensor(value: Any) -> Any:
+def as_tensor(value: Any, like: tg.Tensor) -> Any:
+    """A saved array as a tensor on the device of another one."""
     if isinstance(value, tuple):
-        return tuple(map(as_tensor, value))
-    return tg.Tensor(value) if isinstance(value, np.ndarray) else value
+        return tuple(as_tensor(part, like) for part in value)
+    return wrap(value, like._backend) if hasattr(value, "dtype") else value
 
 
 def evaluate(symbol: Symbol, names: dict[str, Any]) -> Any:
@@ -146,21 +157,42 @@ def test_the_memory_layout_of_an_input_does_not_matter(name: str, data: Any) -> 
     case = data.draw(row.cases)
     layout = data.draw(st.sampled_from(LAYOUTS))
     expected, _ = recorded(row, case)
-    xp = expected._backend
-    arranged = [arrange(v, layout) if isinstance(v, np.ndarray) else v for v in case.inputs]
-    before = [v.copy() if isinstance(v, np.ndarray) else v for v in arranged]
-    op = row.op(**case.fresh_attributes())
+    xp = backends.get(None)
+    arranged = [placed(xp, v, layout) if isinstance(v, np.ndarray) else v for v in case.inputs]
+    op = case.make(row.op)
     # The layout goes straight into the forward: a Tensor would copy it into row-major order.
-    y = op.forward(xp, *arranged)
-    np.testing.assert_allclose(y, expected.detach().numpy(), rtol=1e-12, atol=1e-14)
-    for value, old in zip(arranged, before, strict=True):
-        if isinstance(value, np.ndarray):
-            np.testing.assert_array_equal(value, old)  # a forward leaves its inputs alone
+    with xp.active:
+        y = op.forward(xp, *arranged)
+    tolerance = {"rtol": 1e-12, "atol": 1e-14}
+    np.testing.assert_allclose(on_host(y), expected.detach().numpy(), **tolerance)
+    for value, old in zip(arranged, case.inputs, strict=True):
+        if isinstance(old, np.ndarray):  # a forward leaves its inputs alone
+            np.testing.assert_array_equal(on_host(value), old)
     if expected.requires_grad:
-        g = cotangent(expected)
-        for receiver, share in xp.raw.shares(expected.node, arrange(g, layout), None):
-            again = dict(xp.raw.shares(expected.node, g, None))[receiver]
-            np.testing.assert_allclose(share, again, rtol=1e-12, atol=1e-14)
+        g, xp = cotangent(expected), expected._backend
+        with xp.active:
+            shares = xp.raw.shares(expected.node, placed(xp, g, layout), None)
+            plain = dict(xp.raw.shares(expected.node, xp.from_host(g), None))
+        for receiver, share in shares:
+            again = on_host(plain[receiver])
+            np.testing.assert_allclose(on_host(share), again, **tolerance)
+
+
+def placed(xp: Any, values: Any, layout: str) -> Any:
+    """The values on a device, in a memory layout; none is read-only there."""
+    if xp.device == "cpu":
+        return arrange(values, layout)
+    array = xp.array(values, None)
+    with xp.active:
+        if layout == "F":
+            return xp.array(values.T.copy(), None).T
+        if layout == "reversed":
+            return xp.flip(xp.array(np.flip(values).copy(), None))
+        if layout == "strided":
+            wide = xp.zeros((*values.shape, 2), values.dtype)
+            wide[..., 0] = array
+            return wide[..., 0]
+        return xp.broadcast_to(array, array.shape) if layout == "broadcast" else array
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -180,7 +212,7 @@ def test_float32_stays_float32_and_agrees(name: str, data: Any) -> None:
         scale = max(1.0, float(np.abs(exact).max(initial=0)))
         np.testing.assert_allclose(y.detach().numpy(), exact, rtol=1e-4, atol=1e-4 * scale)
     if y.requires_grad:
-        y.backward(tg.Tensor(cotangent(y).astype("float32")))
+        y.backward(tg.Tensor(cotangent(y).astype("float32"), device=y.device))
         for leaf in leaves:
             if isinstance(leaf, tg.Tensor) and leaf.requires_grad:
                 assert leaf.grad is not None

@@ -209,7 +209,7 @@ def test_a_fused_rule_runs_on_arrays_and_the_plain_rules_on_tensors() -> None:
 
     x, w = leaf([2.0]), leaf([3.0])
     tg.function(Noted)(x, w).backward()
-    assert seen == [("both", np.ndarray)]
+    assert seen == [("both", type(x._array))]
     tg.function(Noted)(x, w).backward(create_graph=True)
     assert seen[1:] == [("x", Tensor), ("w", Tensor)]
     assert (values(x.grad).tolist(), values(w.grad).tolist()) == ([6], [4])

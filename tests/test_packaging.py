@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.host  # nothing is computed
+
 ROOT = Path(__file__).parent.parent
 
 IMPORT = """

@@ -8,6 +8,8 @@ import pytest
 
 import tinygrad_cv as tg
 
+pytestmark = pytest.mark.host  # its programs run as they are
+
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 

@@ -435,6 +435,7 @@ HISTORY = {
 }
 
 
+@pytest.mark.host
 def test_every_interpreter_draws_the_same(tmp_path: Path) -> None:
     told, plots = set(), set()
     for seed in ("1", "2"):

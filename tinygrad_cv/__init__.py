@@ -17,8 +17,10 @@ from importlib import import_module as _import_module
 from importlib.metadata import version as _version
 from typing import Any as _Any
 
+from tinygrad_cv.backend import get_default_device as get_default_device
 from tinygrad_cv.backend import host as _host
 from tinygrad_cv.backend import manual_seed as manual_seed
+from tinygrad_cv.backend import set_default_device as set_default_device
 from tinygrad_cv.graph import Graph as Graph
 from tinygrad_cv.graph import Node as Node
 from tinygrad_cv.graph import enable_grad as enable_grad

@@ -168,6 +168,12 @@ def _add_train(commands: Any) -> None:
         metavar="N",
         help="use no more than N training samples (default: all)",
     )
+    parser.add_argument(
+        "--device",
+        default="cpu",
+        metavar="DEVICE",
+        help="where to compute: cpu (default), or cuda for an NVIDIA GPU",
+    )
     parser.set_defaults(run=train)
 
 
@@ -180,6 +186,10 @@ def train(options: argparse.Namespace) -> None:
         model = convnet(splits.train_images.shape[1:], splits.classes, generator=weights)
     except ValueError as error:  # a DatasetError, or images that the ConvNet cannot take
         raise CommandError(f"argument --dataset: {error}") from error
+    try:
+        model.to(device=options.device)
+    except (ValueError, RuntimeError, ModuleNotFoundError) as error:
+        raise CommandError(f"argument --device: {error}") from error
     samples = TensorDataset(splits.train_images, splits.train_labels)
     used = min(len(samples), options.limit or len(samples))
     if used < 2:
@@ -193,9 +203,16 @@ def train(options: argparse.Namespace) -> None:
     )
     test = TensorDataset(splits.test_images, splits.test_labels)
     train_loader = DataLoader(
-        training, options.batch_size, shuffle=True, generator=order, transform=_shifted
+        training,
+        options.batch_size,
+        shuffle=True,
+        generator=order,
+        transform=_shifted,
+        device=options.device,
     )
-    val_loader, test_loader = (DataLoader(part, options.batch_size) for part in (validation, test))
+    val_loader, test_loader = (
+        DataLoader(part, options.batch_size, device=options.device) for part in (validation, test)
+    )
     optimizer = SGD(model.parameters(), options.lr, momentum=0.9, weight_decay=5e-4, nesterov=True)
     trainer = Trainer(model, optimizer, schedule=cosine)
     out = options.out or Path("runs", f"{datetime.now():%Y-%m-%d_%H-%M-%S}")
@@ -207,7 +224,8 @@ def train(options: argparse.Namespace) -> None:
             "dataset": splits.name,
             "seed": options.seed,
             "settings": {
-                name: getattr(options, name) for name in ("epochs", "batch_size", "lr", "limit")
+                name: getattr(options, name)
+                for name in ("epochs", "batch_size", "lr", "limit", "device")
             },
             "epochs": history,
             "test_accuracy": test_accuracy,
@@ -271,7 +289,8 @@ def _shifted(
 
 def _training_loss(model: Module, training: Dataset) -> Tensor:
     """The loss of one training step on a few images, with its graph."""
-    images, labels = next(iter(DataLoader(training, batch_size=4)))
+    device = next(model.parameters()).device
+    images, labels = next(iter(DataLoader(training, batch_size=4, device=device)))
     images.name, labels.name = "images", "labels"
     for name, parameter in model.named_parameters():
         parameter.name = name

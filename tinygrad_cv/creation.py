@@ -1,4 +1,7 @@
-"""New tensors: from data, filled, counted, random."""
+"""New tensors: from data, filled, counted, random.
+
+They are made on `device`, by default the one that `set_default_device` chose.
+"""
 
 from typing import Any
 
@@ -35,7 +38,7 @@ def full(
     fill_value: float,
     *,
     dtype: Any = "float32",
-    device: str = "cpu",
+    device: str | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """A tensor of one repeated value.
@@ -50,7 +53,7 @@ def full(
 
 
 def zeros(
-    *size: Any, dtype: Any = "float32", device: str = "cpu", requires_grad: bool = False
+    *size: Any, dtype: Any = "float32", device: str | None = None, requires_grad: bool = False
 ) -> Tensor:
     """A tensor of zeros.
 
@@ -61,7 +64,7 @@ def zeros(
 
 
 def ones(
-    *size: Any, dtype: Any = "float32", device: str = "cpu", requires_grad: bool = False
+    *size: Any, dtype: Any = "float32", device: str | None = None, requires_grad: bool = False
 ) -> Tensor:
     """A tensor of ones.
 
@@ -86,7 +89,7 @@ def eye(
     m: int | None = None,
     *,
     dtype: Any = "float32",
-    device: str = "cpu",
+    device: str | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """The n x m matrix with ones on its diagonal.
@@ -104,7 +107,7 @@ def arange(
     step: float = 1,
     *,
     dtype: Any = None,
-    device: str = "cpu",
+    device: str | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """start, start + step, ... below `end`: int64 if all are integers, else float32.
@@ -124,7 +127,7 @@ def rand(
     *size: Any,
     generator: Any = None,
     dtype: Any = "float32",
-    device: str = "cpu",
+    device: str | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """Random numbers, uniform on [0, 1).
@@ -145,7 +148,7 @@ def randn(
     *size: Any,
     generator: Any = None,
     dtype: Any = "float32",
-    device: str = "cpu",
+    device: str | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """Random numbers from the standard normal distribution; see `rand`.
@@ -161,7 +164,7 @@ def randn(
 
 
 def randint(
-    low: int, high: int, size: Any, *, generator: Any = None, device: str = "cpu"
+    low: int, high: int, size: Any, *, generator: Any = None, device: str | None = None
 ) -> Tensor:
     """Random int64 numbers from low to high - 1.
 

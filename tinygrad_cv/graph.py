@@ -249,12 +249,17 @@ def backpropagate(
         gradient = pending.pop(node, None)
         if gradient is None:
             continue
-        yield node, gradient
-        if node.op is None or (useful is not None and useful.isdisjoint(node.parents())):
-            continue  # its rules are not needed, and what they saved stays for later
-        for parent, share in reading.gradients(node, gradient, useful):
+        with node.backend.active:
+            yield node, gradient
+            if node.op is None or (useful is not None and useful.isdisjoint(node.parents())):
+                continue  # its rules are not needed, and what they saved stays for later
+            shares = reading.at(node).gradients(node, gradient, useful)
+        for parent, share in shares:
             before = pending.get(parent)
-            pending[parent] = share if before is None else before + share
+            if before is not None:
+                with parent.backend.active:
+                    share = before + share
+            pending[parent] = share
         if not keep:
             node.release()
 

@@ -22,7 +22,7 @@ import re
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, cast, dataclass_transform
 
 if TYPE_CHECKING:
     from tinygrad_cv.backend.base import Backend
@@ -198,6 +198,10 @@ class Op:
             and brief(value) != brief(default)
         )
 
+    def destination(self, backend: "Backend") -> "Backend":
+        """The device of the output, given that of the inputs; another one for transfers only."""
+        return backend
+
     def explain(self, error: ValueError, arrays: tuple[Any, ...]) -> ValueError:
         """The error to raise when `forward` could not compute on these arrays."""
         return error
@@ -307,6 +311,10 @@ class Reading:
         """The array of a value of this reading."""
         return value
 
+    def at(self, node: "Node") -> "Reading":
+        """This reading on the device of a node."""
+        return self
+
     def values(self, node: "Node") -> tuple[Any, ...]:
         """What the rules of this node asked to save, as values of this reading."""
         raise NotImplementedError
@@ -406,6 +414,9 @@ class Raw(Reading):
             return op(**attributes).forward(self.backend, *arrays)
 
         return call
+
+    def at(self, node: "Node") -> Reading:
+        return cast(Reading, node.backend.raw)
 
     def values(self, node: "Node") -> tuple[Any, ...]:
         assert node.saved is not None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 from tinygrad_cv import backend as backends
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.base import Backend
-from tinygrad_cv.graph import Graph, Node, backpropagate, is_grad_enabled
+from tinygrad_cv.graph import Graph, Node, backpropagate, is_grad_enabled, no_grad
 from tinygrad_cv.op import Op, Plan, Reading
 
 
@@ -58,13 +58,14 @@ class Tensor:
     ) -> None:
         if isinstance(data, Tensor):
             backend = data._backend if device is None else backends.get(device)
-            array = (
-                backend.array(data._array, dtype)
+            values = (
+                data._array
                 if backend is data._backend
-                else (backend.array(data.numpy(), dtype))
+                else backend.receive(data._array, data._backend)
             )
+            array = backend.array(values, dtype)
         else:
-            backend = backends.get(device or "cpu")
+            backend = backends.get(device)
             if dtype is None and not hasattr(data, "dtype"):
                 dtype = "float32"
             array = None if data is None else backend.array(data, dtype)
@@ -98,7 +99,7 @@ class Tensor:
 
     @property
     def device(self) -> str:
-        """The device as a string, such as "cpu"."""
+        """The device as a string, such as "cpu" or "cuda:0"."""
         return self._backend.device
 
     @property
@@ -171,7 +172,7 @@ class Tensor:
         """The values as a NumPy array that cannot be written to (a graph may rely on them).
 
         Use `.numpy().copy()` for an array of your own, and assign into the tensor itself to
-        change it: `x.data[...] = value`.
+        change it: `x.data[...] = value`. From a GPU the values are copied.
         """
         if self._requires_grad:
             raise RuntimeError(
@@ -181,6 +182,11 @@ class Tensor:
         return self._backend.to_host(self._array)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        if self.device != "cpu":
+            raise TypeError(
+                f"NumPy was given a tensor of shape {self.shape} on {self.device}, and would copy "
+                "it to the host without a word; say so with x.numpy()."
+            )
         if copy is False and (dtype is not None and dtype != self.dtype):
             raise ValueError(f"no {dtype} view of a {self.dtype} tensor without a copy")
         values = self._backend.to_host(self._array)
@@ -293,6 +299,19 @@ class Tensor:
         # The old array stays as it was, so a graph that saved it still has the right values.
         self._array, self._version = value._array, value._version
 
+    def _move(self, device: str | None, dtype: Any) -> None:
+        """This very tensor, with its gradient, to another device or float dtype (a leaf)."""
+        dtype = dtype if self.is_floating_point() else None
+        with no_grad():
+            moved = self.detach().to(device=device, dtype=dtype)
+        if moved._array is self._array:
+            return
+        # Graphs that were made with it keep the old array and the old node.
+        self._array, self._backend, self._version = moved._array, moved._backend, [0]
+        self._node = None
+        if self.grad is not None:
+            self.grad._move(device, dtype)
+
     def _changed(self) -> None:
         """Count an in-place change of the array (shared with all views of it)."""
         self._version[0] += 1
@@ -306,7 +325,8 @@ class Tensor:
                 "a new tensor (where, cat, scatter), or make the change outside the graph: on "
                 "x.data, or inside `with no_grad():`."
             )
-        value = _operand(value, self)._array if not isinstance(value, int | float) else value
+        if not isinstance(value, int | float):
+            value = _operand(value, self).to(self.device)._array
         try:
             self._backend.assign(self._array, index, value)
         except ValueError as error:
@@ -319,7 +339,7 @@ class Tensor:
         return self
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        self._assign(_raw_index(index), value, "assigning to elements")
+        self._assign(_raw_index(index, self._backend), value, "assigning to elements")
 
     def copy_(self, source: Any) -> "Tensor":
         """Overwrite the values with those of `source` (broadcast)."""
@@ -367,6 +387,8 @@ class Tensor:
     def to(self, *target: Any, device: str | None = None, dtype: Any = None) -> "Tensor":
         """The tensor on another device or with another dtype; itself if nothing changes.
 
+        Gradients flow back through both.
+
         >>> import tinygrad_cv as tg
         >>> tg.tensor([1.5]).to("cpu", tg.float64).dtype
         dtype('float64')
@@ -378,15 +400,20 @@ class Tensor:
                 device = value
             else:
                 dtype = value
-        if device is not None:
-            backends.get(device)  # the CPU is the one device of this version
+        result = self
+        if device is not None and (backend := backends.get(device)) is not self._backend:
+            result = F.to_device(self, device=backend.device)
         if dtype is not None and host.dtype(dtype) != self.dtype:
-            return F.cast(self, dtype=host.dtype(dtype))
-        return self
+            result = F.cast(result, dtype=host.dtype(dtype))
+        return result
 
     def cpu(self) -> "Tensor":
         """The tensor in host memory."""
         return self.to(device="cpu")
+
+    def cuda(self) -> "Tensor":
+        """The tensor on the GPU."""
+        return self.to(device="cuda")
 
     def float(self) -> "Tensor":
         """The tensor as float32."""
@@ -532,7 +559,7 @@ class Tensor:
         return F.logical_not(self)
 
     def __getitem__(self, index: Any) -> "Tensor":
-        return F.getitem(self, index=_raw_index(index))
+        return F.getitem(self, index=_raw_index(index, self._backend))
 
     # The functions of `ops` whose first parameter is a tensor are its methods as well; the package
     # attaches them when it is imported.
@@ -634,26 +661,26 @@ class _Given:
         return wrap(g, node.backend)
 
 
-def _raw_index(index: Any) -> Any:
+def _raw_index(index: Any, backend: Backend) -> Any:
     """An index in which tensors, sequences and arrays have become arrays of our own."""
     if isinstance(index, tuple):
-        return tuple(map(_raw_part, index))
-    return _raw_part(index)
+        return tuple(_raw_part(part, backend) for part in index)
+    return _raw_part(index, backend)
 
 
-def _raw_part(part: Any) -> Any:
+def _raw_part(part: Any, backend: Backend) -> Any:
     if part is None or part is Ellipsis or isinstance(part, int | slice):
         return part
     if isinstance(part, Tensor):
-        return part._backend.array(part._array, None)
-    array = host.array(part)
-    if array.dtype.kind in "iub":
-        return array
-    if array.size:
+        return Tensor(part, device=backend.device)._array
+    array = part if hasattr(part, "dtype") else host.asarray(part)
+    if array.size == 0 and array.dtype.kind not in "iub":
+        array = array.astype("int64")  # [] alone would be floats
+    if array.dtype.kind not in "iub":
         raise IndexError(
             f"an index must be integers, slices, truth values, None or ...; got {part!r}."
         )
-    return array.astype("int64")  # [] alone would be floats
+    return backend.array(array, None)
 
 
 def apply(op: Op, *inputs: Any) -> Tensor:
@@ -679,9 +706,11 @@ def apply(op: Op, *inputs: Any) -> Tensor:
     if backend is None:
         return apply(op, Tensor(inputs[0]), *inputs[1:])
     try:
-        array = op.forward(backend, *arrays)
+        with backend.active:
+            array = op.forward(backend, *arrays)
     except ValueError as error:
         raise op.explain(error, tuple(arrays)) from error
+    backend = op.destination(backend)
     if "dtype" not in op.attributes:
         array = backend.result(array, arrays)
     out = wrap(array, backend)
@@ -808,8 +837,9 @@ def function(op: type[Op]) -> Callable[..., Tensor]:
                     "gradient flows through attributes. Make it an input of forward, or pass a "
                     "number: x.item()."
                 )
-            if hasattr(value, "dtype"):  # the caller may change the array later
-                attributes[name] = host.array(value)
+            if isinstance(value, host.ndarray):  # the caller may change the array later
+                home = next((v._backend for v in inputs if isinstance(v, Tensor)), None)
+                attributes[name] = (home or backends.get(None)).array(value, None)
         return apply(op(**attributes), *inputs)
 
     call.__name__ = call.__qualname__ = op.name
@@ -934,7 +964,8 @@ def grad(
     for output, gradient in zip(outputs, grad_outputs, strict=True):
         seed: Any = _seed(output, gradient)
         seed = seed if create_graph else seed._array
-        seeds[output.node] = seeds[output.node] + seed if output.node in seeds else seed
+        with output._backend.active:
+            seeds[output.node] = seeds[output.node] + seed if output.node in seeds else seed
     found: dict[Node, Tensor] = {}
     given = _Given(*[t for t in grad_outputs if isinstance(t, Tensor)])
     wanted = {value.node for value in inputs}

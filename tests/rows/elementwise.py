@@ -137,6 +137,12 @@ ROWS = [
     ),
     Row("where", choices(), lambda c, x, y: c * x + ~c * y),
     unary("clone", lambda x: x + 0, exact="linear"),
+    Row(
+        "to_device",
+        arrays(shapes()).map(lambda x: Case((x,), {"device": "cpu"})),
+        lambda x, device: x,
+        exact="linear",
+    ),
     Row("cast", CAST, lambda x, dtype: x.astype(dtype), exact="linear"),
     *(Row(name, compared(), oracle) for name, oracle in COMPARISONS.items()),
     unary("logical_not", lambda x: x == 0),

@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+import tinygrad_cv as tg
 from rows.row import Case, Row
 from rows.shape import with_empty
 from tinygrad_cv.testing.strategies import arrays
@@ -13,7 +14,7 @@ from tinygrad_cv.testing.strategies import arrays
 
 def dropout(x: NDArray[Any], p: float, generator: np.random.Generator) -> NDArray[Any]:
     """One single-precision draw an element: below p it is dropped, else divided by 1 - p."""
-    kept = generator.random(x.shape, "float32") >= p
+    kept = tg.rand(x.shape, generator=generator).numpy() >= p
     return np.divide(x, 1 - p, out=np.zeros_like(x), where=kept)
 
 

@@ -4,18 +4,39 @@
 """
 
 from functools import cache
+from importlib import import_module
+from typing import cast
 
 import numpy as host
 
 from tinygrad_cv.backend.base import Backend
 
-__all__ = ["Backend", "default_generator", "get", "host", "is_device", "manual_seed"]
+__all__ = [
+    "Backend",
+    "default_generator",
+    "get",
+    "get_default_device",
+    "host",
+    "manual_seed",
+    "set_default_device",
+]
+
+KINDS = {
+    "cpu": "tinygrad_cv.backend.numpy_backend",
+    "cuda": "tinygrad_cv.backend.cupy_backend",
+    "fakecuda": "tinygrad_cv.testing.fakecuda",
+}
+"""For each kind of device the module whose `open_device(index)` gives its backend. It is imported
+when the device is first asked for."""
 
 _generator = host.random.default_rng()
+_default_device = "cpu"
 
 
 def manual_seed(seed: int) -> host.random.Generator:
     """Seed the generator that is used where none is given, and return it.
+
+    Every device draws from it: a GPU takes its keys from here (see `Backend.uniform`).
 
     >>> import tinygrad_cv as tg
     >>> _ = tg.manual_seed(0)
@@ -34,18 +55,40 @@ def default_generator() -> host.random.Generator:
     return _generator
 
 
-def is_device(name: str) -> bool:
-    """Whether the text names a kind of device (not whether this machine has one)."""
-    return name.partition(":")[0] in ("cpu", "cuda")
+def set_default_device(device: str) -> None:
+    """Where new tensors are made when no device is given; "cpu" at first.
+
+    >>> import tinygrad_cv as tg
+    >>> tg.set_default_device("cpu")
+    >>> tg.zeros(2).device
+    'cpu'
+    """
+    global _default_device
+    _default_device = get(device).device
+
+
+def get_default_device() -> str:
+    """The device that `set_default_device` chose.
+
+    >>> import tinygrad_cv as tg
+    >>> tg.zeros(2).device == tg.get_default_device()
+    True
+    """
+    return _default_device
+
+
+def get(device: str | None) -> Backend:
+    """The backend of a device such as "cpu" or "cuda:1"; None stands for the default device."""
+    return _open(_default_device if device is None else device)
 
 
 @cache
-def get(device: str) -> Backend:
-    """The backend of a device such as "cpu"."""
-    if device == "cpu":
-        from tinygrad_cv.backend.numpy_backend import NumpyBackend
-
-        return NumpyBackend()
-    if is_device(device):
-        raise ValueError(f"device {device!r} is not supported by this version; use 'cpu'.")
-    raise ValueError(f"unknown device {device!r}; expected 'cpu'.")
+def _open(device: str) -> Backend:
+    kind, separator, number = device.partition(":")
+    if kind not in KINDS or (separator and not (number.isdecimal() and kind != "cpu")):
+        raise ValueError(
+            f"unknown device {device!r}; expected 'cpu', 'cuda', or 'cuda:1' for the second GPU."
+        )
+    if kind != "cpu" and not separator:
+        return _open(f"{kind}:0")  # one backend, whichever way its device is written
+    return cast(Backend, import_module(KINDS[kind]).open_device(int(number or 0)))

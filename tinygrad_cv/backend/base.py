@@ -6,7 +6,8 @@ share, is a kernel method. A new device is a new subclass, and no op changes.
 """
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 from tinygrad_cv.op import Raw
 
@@ -26,11 +27,13 @@ NAMESPACE = """
 
 
 class Backend:
-    """An array library on one device."""
+    """An array library on one device, such as "cuda:0"."""
 
-    device: ClassVar[str] = ""
+    active: AbstractContextManager[Any] = nullcontext()
+    """Inside it, arithmetic on arrays takes place on this device."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: str) -> None:
+        self.device = device
         self.raw = Raw(self)
 
     def __getattr__(self, name: str) -> Any:
@@ -48,6 +51,10 @@ class Backend:
     def from_host(self, data: Any) -> Array:
         """A host array moved here; no copy where the memory is the same."""
         raise NotImplementedError
+
+    def receive(self, array: Array, source: "Backend") -> Array:
+        """A copy of an array that lies on the device of another backend."""
+        return self.array(source.to_host(array), None)
 
     def to_host(self, array: Array) -> Any:
         """The values as a NumPy array that cannot be written to."""
@@ -197,12 +204,24 @@ class Backend:
         """g where y > 0, else 0"""
         raise NotImplementedError
 
+    def cross_entropy(self, x: Array, labels: Array) -> tuple[Array, Array]:
+        """For scores x (N, C) and labels (N,): (-log_p[label] for each row, log_p = log softmax x).
+
+        A label out of range is an error, or gives NaN where looking at the labels would make the
+        host wait for the device.
+        """
+        raise NotImplementedError
+
+    def cross_entropy_backward(self, g: Array, labels: Array, log_p: Array) -> Array:
+        """g · (softmax(x) - one_hot(labels)), row by row."""
+        raise NotImplementedError
+
     def scatter_add(self, shape: Sequence[int], index: Any, g: Array) -> Array:
         """Zeros of `shape` with g added at `index`; repeated places accumulate."""
         raise NotImplementedError
 
     def uniform(self, shape: Sequence[int], dtype: Any, generator: Any) -> Array:
-        """Random numbers from [0, 1)."""
+        """Random numbers from [0, 1). `generator` is a numpy.random.Generator on every device."""
         raise NotImplementedError
 
     def normal(self, shape: Sequence[int], dtype: Any, generator: Any) -> Array:

@@ -18,10 +18,13 @@ matrix product is worth splitting."""
 FLOAT32, FLOAT64 = np.dtype("float32"), np.dtype("float64")
 
 
+def open_device(index: int) -> "NumpyBackend":
+    """The backend of the host; there is one."""
+    return NumpyBackend()
+
+
 class NumpyBackend(Backend):
     """The reference device, "cpu"."""
-
-    device = "cpu"
 
     conv = staticmethod(windows.conv)
     conv_transpose = staticmethod(windows.conv_transpose)
@@ -32,8 +35,8 @@ class NumpyBackend(Backend):
     window_sum = staticmethod(windows.window_sum)
     window_spread = staticmethod(windows.window_spread)
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, device: str = "cpu") -> None:
+        super().__init__(device)
         for name in NAMESPACE:
             setattr(self, name, getattr(np, name))
 
@@ -47,7 +50,7 @@ class NumpyBackend(Backend):
         return data
 
     def to_host(self, array: Array) -> Any:
-        view = array.view()
+        view = np.asarray(array).view()
         view.flags.writeable = False
         return view
 
@@ -166,6 +169,26 @@ class NumpyBackend(Backend):
 
         _in_flat_parts(work, out, g, y)
         return out
+
+    # ----- loss ------------------------------------------------------------------------------
+
+    def cross_entropy(self, x: Array, labels: Array) -> tuple[Array, Array]:
+        classes = x.shape[1]
+        if labels.size and (labels.min() < 0 or labels.max() >= classes):
+            wrong = labels[(labels < 0) | (labels >= classes)]
+            raise ValueError(
+                f"cross_entropy: label {wrong[0]} is out of range for scores {x.shape}: "
+                f"{classes} classes are numbered 0 to {classes - 1}."
+            )
+        shifted = x - np.max(x, axis=1, keepdims=True)
+        log_p = shifted - np.log(np.sum(np.exp(shifted), axis=1, keepdims=True))
+        return -np.take_along_axis(log_p, labels[:, None], axis=1)[:, 0], log_p
+
+    def cross_entropy_backward(self, g: Array, labels: Array, log_p: Array) -> Array:
+        gradient = np.exp(log_p)
+        gradient[np.arange(len(labels)), labels] -= 1  # each row once
+        gradient *= g[:, None]
+        return gradient
 
     # ----- index, random numbers, updates ----------------------------------------------------
 

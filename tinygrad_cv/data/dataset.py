@@ -8,6 +8,7 @@ from numbers import Integral
 from typing import Any, ClassVar
 
 from tinygrad_cv.backend import default_generator, host
+from tinygrad_cv.tensor import Tensor
 
 
 class Dataset(ABC):
@@ -182,7 +183,7 @@ def collate(samples: Sequence[Any]) -> tuple[host.ndarray, ...]:
 
 def as_array(value: Any) -> host.ndarray:
     """A value in host memory: arrays and Tensors keep their dtype, Python floats are float32."""
-    array = host.asarray(value)
+    array = value.numpy() if isinstance(value, Tensor) else host.asarray(value)
     if array.dtype == host.float64 and not hasattr(value, "dtype"):
         return array.astype(host.float32)
     return array

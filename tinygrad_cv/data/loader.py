@@ -16,7 +16,9 @@ class DataLoader:
     - `generator` draws the order, and is what `transform` gets; None stands for the one that
       `tinygrad_cv.manual_seed` seeds. The same seed gives the same batches.
     - `transform(*fields, generator)` takes the host arrays of a batch and returns a tuple of them.
-      It runs on batches, before they become Tensors on `device`: the place for augmentation.
+      It runs on batches in host memory: the place for augmentation.
+    - `device` is where the Tensors are made, each field of a batch moved in one piece; None
+      stands for the default device.
 
     `len(loader)` is the number of batches.
 
@@ -49,7 +51,7 @@ class DataLoader:
         drop_last: bool = False,
         generator: host.random.Generator | None = None,
         transform: Callable[..., tuple[host.ndarray, ...]] | None = None,
-        device: str = "cpu",
+        device: str | None = None,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, given {batch_size}.")

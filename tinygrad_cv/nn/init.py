@@ -7,8 +7,8 @@ fan_in is the number of inputs to one unit.
 import math
 from typing import Any
 
-from tinygrad_cv.backend import default_generator
-from tinygrad_cv.tensor import Tensor, wrap
+from tinygrad_cv.creation import rand, randn
+from tinygrad_cv.tensor import Tensor
 
 _GAINS = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2)}
 
@@ -62,17 +62,15 @@ def ones_(tensor: Tensor) -> Tensor:
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:
     """Uniform on [a, b)."""
-    backend = tensor._backend
-    draw = backend.uniform(tensor.shape, tensor.dtype, generator or default_generator())
-    tensor.data.copy_(wrap(draw * (b - a) + a, backend))
+    draw = rand(tensor.shape, generator=generator, dtype=tensor.dtype, device=tensor.device)
+    tensor.data.copy_(draw * (b - a) + a)
     return tensor
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Tensor:
     """Normal with this mean and standard deviation."""
-    backend = tensor._backend
-    draw = backend.normal(tensor.shape, tensor.dtype, generator or default_generator())
-    tensor.data.copy_(wrap(draw * std + mean, backend))
+    draw = randn(tensor.shape, generator=generator, dtype=tensor.dtype, device=tensor.device)
+    tensor.data.copy_(draw * std + mean)
     return tensor
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from tinygrad_cv.backend import host
 from tinygrad_cv.tensor import Tensor
 
 
@@ -122,6 +123,35 @@ class Module:
             )
         for name, tensor in own.items():
             tensor.copy_(state_dict[name])
+
+    def to(self, *target: Any, device: str | None = None, dtype: Any = None) -> "Module":
+        """Move the parameters (with their gradients) and buffers to a device or float dtype.
+
+        They stay the same objects, so an optimizer that was given them goes on with them. Make
+        the move before its first step: what it remembers stays where it is.
+
+        >>> from tinygrad_cv import nn
+        >>> nn.Linear(2, 3).to("cpu", "float64").weight.dtype
+        dtype('float64')
+        """
+        for value in target:
+            if isinstance(value, str) and not hasattr(host, value):
+                device = value
+            else:
+                dtype = value
+        if dtype is not None and host.dtype(dtype).kind != "f":
+            raise TypeError(f"a module's parameters are floats; got the dtype {dtype}.")
+        for _, tensor in [*self.named_parameters(), *self.named_buffers()]:
+            tensor._move(device, dtype)
+        return self
+
+    def cpu(self) -> "Module":
+        """The parameters and buffers in host memory."""
+        return self.to("cpu")
+
+    def cuda(self) -> "Module":
+        """The parameters and buffers on the GPU."""
+        return self.to("cuda")
 
     def train(self, mode: bool = True) -> "Module":
         """Training behaviour (dropout drops, batch norm uses the batch), here and below."""

@@ -6,6 +6,7 @@ which its input was repeated.
 
 from typing import Any
 
+from tinygrad_cv import backend as backends
 from tinygrad_cv.op import Op
 from tinygrad_cv.tensor import F as T
 from tinygrad_cv.tensor import Tensor, function
@@ -383,6 +384,26 @@ class Cast(Op):
         return g
 
 
+class ToDevice(Op):
+    """The values on another device. The gradient goes back to the device that they came from.
+
+    >>> to_device(Tensor([1.0]), device="cpu")
+    tensor([1.])
+    """
+
+    device: str
+
+    def destination(self, backend):
+        return backends.get(self.device)
+
+    def forward(self, xp, x):
+        self.source = xp.device
+        return backends.get(self.device).receive(x, xp)
+
+    def grad_x(self, F, g):
+        return F.to_device(g, device=self.source)
+
+
 # ----- comparisons: no gradient flows through a truth value -------------------------------------
 
 
@@ -474,6 +495,7 @@ sign = function(Sign)
 where = function(Where)
 clone = function(Clone)
 cast = function(Cast)
+to_device = function(ToDevice)
 lt, le, gt, ge, eq, ne = map(function, (Lt, Le, Gt, Ge, Eq, Ne))
 logical_and, logical_or, logical_not = map(function, (LogicalAnd, LogicalOr, LogicalNot))
 

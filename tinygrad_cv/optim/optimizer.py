@@ -47,8 +47,20 @@ class Optimizer:
         """Update every parameter that has a gradient."""
         for parameter, state in zip(self.params, self.state, strict=True):
             if parameter.grad is not None:
+                self._check_device(parameter, state)
                 self.update(parameter, parameter.grad._array, state)
                 parameter._changed()
+
+    def _check_device(self, parameter: Tensor, state: dict[str, Any]) -> None:
+        """Raise unless a parameter, its gradient and what is remembered of it lie together."""
+        gradient = parameter.grad.device if parameter.grad is not None else parameter.device
+        remembered = state.setdefault("device", parameter.device)
+        if not gradient == remembered == parameter.device:
+            raise ValueError(
+                f"a parameter of shape {parameter.shape} is on {parameter.device}, its gradient on "
+                f"{gradient}, and the optimizer began on {remembered}. Move the model before the "
+                "first step, or make a new optimizer."
+            )
 
     def update(self, parameter: Tensor, gradient: Any, state: dict[str, Any]) -> None:
         """Change one parameter in place."""
@@ -120,7 +132,7 @@ class Adam(Optimizer):
 
     def update(self, parameter: Tensor, gradient: Any, state: dict[str, Any]) -> None:
         backend = parameter._backend
-        if not state:
+        if "step" not in state:
             state["step"] = 0
             state["m"] = backend.zeros_like(parameter._array)
             state["v"] = backend.zeros_like(parameter._array)

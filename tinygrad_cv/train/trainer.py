@@ -113,14 +113,15 @@ class Trainer:
                     self.optimizer.lr = self.lr * self.schedule(done)
                     scores = self.model(inputs)
                     loss = self.loss_fn(scores, labels)
-                    value = loss.item()
+                    # Read before the step: a GPU then waits once, for what comes first anyway.
+                    value, hits = loss.item(), _right(scores, labels)
                     if not math.isfinite(value):
                         raise DivergenceError(value, epoch + 1)
                     self.optimizer.zero_grad()
                     loss.backward()
                     self.optimizer.step()
                     loss_sum += value * len(labels)
-                    right += _right(scores, labels)
+                    right += hits
                     seen += len(labels)
                     record |= {"loss": loss_sum / seen, "train_accuracy": right / seen}
                     bar.set_postfix_str(_shown(record), refresh=False)

@@ -1,0 +1,75 @@
+"""Write down which functions, methods and keywords CuPy has, for the stand-in to hold us to.
+
+    python -m tests.gpu.snapshot
+
+CuPy can be imported and looked at where there is no driver. The result is
+tinygrad_cv/testing/cupy_names.json, which names the version that was looked at.
+"""
+
+import inspect
+import json
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+TARGET = Path(__file__).parents[2] / "tinygrad_cv" / "testing" / "cupy_names.json"
+
+
+def main() -> None:
+    import cupy
+
+    names = [name for name in dir(cupy) if not name.startswith("_")]
+    found: dict[str, Any] = {
+        "cupy": cupy.__version__,
+        "shared": [n for n in names if hasattr(np, n) and getattr(np, n) is getattr(cupy, n)],
+        "functions": {},
+        "ufuncs": {},
+        "methods": {},
+    }
+    for name in names:
+        value = getattr(cupy, name)
+        if name in found["shared"] or isinstance(value, type | ModuleType) or not callable(value):
+            continue
+        if isinstance(value, cupy.ufunc):
+            found["ufuncs"][name] = from_docstring(value)
+        elif (signature := from_signature(value)) is not None:
+            found["functions"][name] = signature
+    for name in dir(cupy.ndarray):
+        method = getattr(cupy.ndarray, name)
+        if not name.startswith("_") and callable(method):
+            signature = from_docstring(method)
+            found["methods"][name] = signature.removeprefix("self").removeprefix(", ")
+    TARGET.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    counts = ", ".join(f"{len(found[kind])} {kind}" for kind in ("functions", "ufuncs", "methods"))
+    print(f"{TARGET.name}: CuPy {cupy.__version__}, {counts}")
+
+
+def from_signature(function: Any) -> str | None:
+    """The parameters as in a `def`, without annotations and with `...` for every default."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError:
+        return None
+    bare = [
+        p.replace(
+            annotation=inspect.Parameter.empty, default=p.default if p.default is p.empty else ...
+        )
+        for p in parameters
+    ]
+    return str(inspect.Signature(bare)).strip("()").replace("Ellipsis", "...")
+
+
+def from_docstring(function: Any) -> str:
+    """The same from the first line of a docstring, where compiled functions state it."""
+    line = re.sub(r"\\", "", (function.__doc__ or "").partition("\n")[0])
+    text = re.sub(r"\s*->.*$", "", line)
+    inside = text[text.index("(") + 1 : text.rindex(")")]
+    typed = re.sub(r"\b(?:int|_ndarray_base|Py_ssize_t) (?=\w)", "", inside)
+    return re.sub(r"=[^,)]+", "=...", typed)
+
+
+if __name__ == "__main__":
+    main()

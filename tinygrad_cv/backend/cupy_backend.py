@@ -1,0 +1,484 @@
+"""CuPy on an NVIDIA GPU.
+
+The library comes in as `cp`, so that a stand-in with CuPy's rules can take its place in tests
+(see testing/fakecuda.py). What happens to all arrays alike is CuPy's; the few kernels that it
+lacks stand in kernels.py.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import wraps
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cv.backend import kernels
+from tinygrad_cv.backend.base import NAMESPACE, Backend
+from tinygrad_cv.backend.windows import output_size
+
+Array = Any
+Ints = Sequence[int]
+
+COLUMN_BYTES = 1 << 28
+"""The most memory that the windows of a convolution take at a time."""
+
+THREADS, MOST_BLOCKS = 256, 1 << 16
+"""How a raw kernel is launched; a thread walks on where there are more elements than threads."""
+
+CREATION = ("arange", "empty", "full", "full_like", "ones", "ones_like", "zeros", "zeros_like")
+"""The functions of the namespace that are called outside an op too."""
+
+
+def open_device(index: int) -> "CupyBackend":
+    """The backend of a GPU. Raises an error that says what is missing."""
+    try:
+        import cupy
+    except ImportError as error:
+        raise ModuleNotFoundError(
+            "device 'cuda' needs CuPy: pip install 'tinygrad_cv[cuda]' (for a driver of CUDA 12: "
+            "pip install cupy-cuda12x)."
+        ) from error
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise RuntimeError(
+            f"device 'cuda': CuPy {cupy.__version__} is installed, and found no NVIDIA driver and "
+            f"card to work with ({error})."
+        ) from error
+    return CupyBackend(cupy, "cuda", index, count)
+
+
+def _on_device(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of the backend that is called outside an op, and makes its device the active one."""
+
+    @wraps(method)
+    def wrapped(self: "CupyBackend", *args: Any, **options: Any) -> Any:
+        with self.active:
+            return method(self, *args, **options)
+
+    return wrapped
+
+
+class CupyBackend(Backend):
+    """One GPU, "cuda:0" and so on."""
+
+    def __init__(self, cp: Any, kind: str, index: int, count: int) -> None:
+        if index >= count:
+            raise ValueError(
+                f"device '{kind}:{index}' is not there: this machine has {count}, numbered from "
+                f"'{kind}:0'."
+            )
+        super().__init__(f"{kind}:{index}")
+        self.cp, self.active = cp, cp.cuda.Device(index)
+        self._compiled: dict[tuple[str, str], Any] = {}
+        for name in NAMESPACE:
+            setattr(self, name, getattr(cp, name))
+        for name in CREATION:
+            setattr(self, name, self._here(getattr(cp, name)))
+
+    def _here(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*args: Any, **options: Any) -> Any:
+            with self.active:
+                return function(*args, **options)
+
+        return wrapped
+
+    # ----- memory ----------------------------------------------------------------------------
+
+    @_on_device
+    def array(self, data: Any, dtype: Any) -> Array:
+        if not isinstance(data, self.cp.ndarray):
+            data = np.asarray(data, dtype=dtype)
+            data = data if data.dtype.isnative else data.astype(data.dtype.newbyteorder("="))
+        return self.cp.array(data, dtype=dtype)
+
+    def from_host(self, data: Any) -> Array:
+        return self.array(data, None)
+
+    def to_host(self, array: Array) -> Any:
+        values = array.get()
+        values.flags.writeable = False
+        return values
+
+    def receive(self, array: Array, source: Backend) -> Array:
+        if isinstance(source, CupyBackend) and source.cp is self.cp:
+            return self.array(array, None)  # from one card to the other
+        return super().receive(array, source)
+
+    def result(self, array: Any, inputs: Sequence[Any]) -> Array:
+        if not isinstance(array, self.cp.ndarray):
+            if not isinstance(array, int | float | np.generic):
+                raise TypeError(
+                    f"an op on {self.device} returned a {type(array).__module__}."
+                    f"{type(array).__name__}; its forward must stay on the device. Use the "
+                    "functions of `xp`, and no other array library."
+                )
+            return self.array(array, None if isinstance(array, int) else np.float32)
+        # A plain number has no dtype, and NumPy takes None for float64.
+        known = {np.dtype(np.float32), *(x.dtype for x in inputs if hasattr(x, "dtype"))}
+        if array.dtype.kind != "f" or array.dtype in known:
+            return array
+        return self.array(array, np.float32)
+
+    @_on_device
+    def assign(self, array: Array, index: Any, value: Any) -> None:
+        if array.size and 0 in [
+            s for n, s in zip(array.shape, array.strides, strict=True) if n > 1
+        ]:
+            raise ValueError("the destination is read-only")  # CuPy would write all the same
+        array[index] = value
+
+    def owns(self, array: Array) -> bool:
+        return array.base is None
+
+    def is_view(self, array: Array, inputs: Sequence[Any]) -> bool:
+        return array.base is not None or any(x is array for x in inputs)
+
+    def shares_memory(self, a: Array, b: Array) -> bool:
+        return a is b or bool(self.cp.may_share_memory(a, b))
+
+    # ----- our kernels -----------------------------------------------------------------------
+
+    def _run(self, kernel: kernels.Elementwise | kernels.Reduction, *args: Any, **axes: Any) -> Any:
+        key = (kernel.name, "")
+        if key not in self._compiled:
+            self._compiled[key] = (
+                self.cp.ElementwiseKernel(kernel.inputs, kernel.outputs, kernel.body, kernel.name)
+                if isinstance(kernel, kernels.Elementwise)
+                else self.cp.ReductionKernel(
+                    kernel.inputs,
+                    kernel.outputs,
+                    kernel.map,
+                    kernel.reduce,
+                    kernel.post,
+                    kernel.identity,
+                    kernel.name,
+                )
+            )
+        return self._compiled[key](*args, **axes)
+
+    def _launch(self, kernel: kernels.RawKernel, dtype: Any, count: int, *args: Any) -> None:
+        """A raw kernel on `count` elements; a Python integer becomes C's int."""
+        if count == 0:
+            return
+        key = (kernel.name, dtype.name)
+        if key not in self._compiled:
+            self._compiled[key] = self.cp.RawKernel(kernel.code(dtype), kernel.name)
+        blocks = min(math.ceil(count / THREADS), MOST_BLOCKS)
+        typed = tuple(np.int32(a) if isinstance(a, int) else a for a in args)
+        self._compiled[key]((blocks,), (THREADS,), typed)
+
+    def _plain(self, x: Array) -> Array:
+        """The array in row-major order, in a dtype that our raw kernels compute in."""
+        if x.dtype.name not in kernels.TYPES and x.dtype.kind in "fiub":
+            x = x.astype(np.float32 if x.dtype.kind == "f" else np.int64)
+        return self.cp.ascontiguousarray(x)
+
+    # ----- convolution -----------------------------------------------------------------------
+
+    def _columns(
+        self,
+        x: Array,
+        kernel: Ints,
+        out: Ints,
+        stride: Ints,
+        padding: Ints,
+        dilation: Ints,
+        groups: int,
+    ) -> Iterator[tuple[slice, Array]]:
+        """Some images at a time: their place, and their windows (G, C/G·K, n·S') (im2col)."""
+        numbers = kernels.geometry(x.shape[2:], out, kernel, stride, padding, dilation)
+        for part in self._parts(x, kernel, out):
+            images = x[part]
+            n, c = images.shape[:2]
+            columns = self.cp.empty(
+                (groups, c // groups * math.prod(kernel), n * math.prod(out)), x.dtype
+            )
+            self._launch(kernels.IM2COL, x.dtype, columns.size, images, columns, n, c, *numbers)
+            yield part, columns
+
+    def _parts(self, x: Array, kernel: Ints, out: Ints) -> Iterator[slice]:
+        """The batch in parts whose windows fit into COLUMN_BYTES."""
+        each = x.shape[1] * math.prod(kernel) * math.prod(out) * x.itemsize
+        step = max(1, COLUMN_BYTES // max(1, each))
+        for start in range(0, len(x), step):
+            yield slice(start, min(start + step, len(x)))
+
+    def _maps(self, y: Array, part: slice, groups: int) -> Array:
+        """(N, O, *S') -> for some images a copy (G, O/G, n·S'), an operand for each group."""
+        n = part.stop - part.start
+        split = y[part].reshape(n, groups, y.shape[1] // groups, -1)
+        return split.transpose(1, 2, 0, 3).reshape(groups, y.shape[1] // groups, -1)
+
+    def conv(
+        self,
+        x: Array,
+        w: Array,
+        bias: Array | None,
+        stride: Ints,
+        padding: Ints,
+        dilation: Ints,
+        groups: int,
+    ) -> Array:
+        dtype = self.cp.result_type(x, w)
+        x, w = self._plain(x.astype(dtype, copy=False)), self._plain(w.astype(dtype, copy=False))
+        kernel, each = w.shape[2:], w.shape[0] // groups
+        out = output_size(x.shape[2:], kernel, stride, padding, dilation)
+        weights = w.reshape(groups, each, -1)
+        y = self.cp.empty((len(x), groups, each, math.prod(out)), x.dtype)
+        for part, columns in self._columns(x, kernel, out, stride, padding, dilation, groups):
+            for group in range(groups):
+                product = self.cp.dot(weights[group], columns[group])  # (O/G, n·S')
+                y[part, group] = product.reshape(each, -1, math.prod(out)).swapaxes(0, 1)
+        y = y.reshape(len(x), groups * each, *out)
+        if bias is not None:
+            y += bias.reshape(-1, *(1,) * len(kernel))
+        return y.astype(dtype, copy=False)
+
+    def conv_transpose(
+        self,
+        x: Array,
+        w: Array,
+        size: Ints,
+        stride: Ints,
+        padding: Ints,
+        dilation: Ints,
+        groups: int,
+    ) -> Array:
+        dtype = self.cp.result_type(x, w)
+        x, w = self._plain(x.astype(dtype, copy=False)), self._plain(w.astype(dtype, copy=False))
+        kernel, small = w.shape[2:], x.shape[2:]
+        weights = w.reshape(groups, w.shape[0] // groups, -1)  # (G, O/G, C/G·K)
+        channels = groups * w.shape[1]
+        y = self.cp.empty((len(x), channels, *size), x.dtype)
+        numbers = kernels.geometry(size, small, kernel, stride, padding, dilation)
+        for part in self._parts(y, kernel, small):
+            images = y[part]
+            maps = self._maps(x, part, groups)
+            columns = self.cp.empty((groups, weights.shape[2], maps.shape[2]), x.dtype)
+            for group in range(groups):
+                columns[group] = self.cp.dot(weights[group].T, maps[group])
+            counts = (len(images), channels)
+            self._launch(kernels.COL2IM, x.dtype, images.size, columns, images, *counts, *numbers)
+        return y.astype(dtype, copy=False)
+
+    def conv_weight(
+        self,
+        x: Array,
+        g: Array,
+        kernel: Ints,
+        stride: Ints,
+        padding: Ints,
+        dilation: Ints,
+        groups: int,
+    ) -> Array:
+        dtype = self.cp.result_type(x, g)
+        x, g = self._plain(x.astype(dtype, copy=False)), self._plain(g.astype(dtype, copy=False))
+        outputs, channels, out = g.shape[1], x.shape[1] // groups, g.shape[2:]
+        width = channels * math.prod(kernel)
+        total = self.cp.zeros((groups, outputs // groups, width), x.dtype)
+        for part, columns in self._columns(x, kernel, out, stride, padding, dilation, groups):
+            maps = self._maps(g, part, groups)
+            for group in range(groups):
+                total[group] += self.cp.dot(maps[group], columns[group].T)
+        return total.reshape(outputs, channels, *kernel).astype(dtype, copy=False)
+
+    # ----- pooling ---------------------------------------------------------------------------
+
+    def _pool(
+        self, kernel: kernels.RawKernel, given: Sequence[Array], shape: Ints, numbers: Ints
+    ) -> Array:
+        """A pooling kernel from arrays (N, C, ...) to one of `shape`, in the first's dtype."""
+        source = self._plain(given[0])
+        y = self.cp.empty(tuple(shape), source.dtype)
+        places = [self.cp.ascontiguousarray(index.astype(np.int32)) for index in given[1:]]
+        planes = y.shape[0] * y.shape[1]
+        self._launch(kernel, y.dtype, y.size, source, *places, y, planes, *numbers)
+        return y.astype(given[0].dtype, copy=False)
+
+    def max_pool(
+        self, x: Array, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints
+    ) -> tuple[Array, Array]:
+        source = self._plain(x)
+        out = output_size(x.shape[2:], kernel, stride, padding, dilation)
+        y = self.cp.empty((*x.shape[:2], *out), source.dtype)
+        index = self.cp.empty(y.shape, np.int32)
+        numbers = kernels.geometry(x.shape[2:], out, kernel, stride, padding, dilation)
+        planes = x.shape[0] * x.shape[1]
+        self._launch(kernels.MAX_POOL, y.dtype, y.size, source, y, index, planes, *numbers)
+        return y.astype(x.dtype, copy=False), index
+
+    def window_scatter(
+        self,
+        g: Array,
+        index: Array,
+        size: Ints,
+        kernel: Ints,
+        stride: Ints,
+        padding: Ints,
+        dilation: Ints,
+    ) -> Array:
+        numbers = kernels.geometry(size, g.shape[2:], kernel, stride, padding, dilation)
+        return self._pool(kernels.WINDOW_SCATTER, (g, index), (*g.shape[:2], *size), numbers)
+
+    def window_gather(
+        self,
+        x: Array,
+        index: Array,
+        kernel: Ints,
+        stride: Ints,
+        padding: Ints,
+        dilation: Ints,
+    ) -> Array:
+        out = index.shape[2:]
+        numbers = kernels.geometry(x.shape[2:], out, kernel, stride, padding, dilation)
+        return self._pool(kernels.WINDOW_GATHER, (x, index), index.shape, numbers)
+
+    def window_sum(self, x: Array, kernel: Ints, stride: Ints, padding: Ints) -> Array:
+        ones = (1,) * len(kernel)
+        out = output_size(x.shape[2:], kernel, stride, padding, ones)
+        numbers = kernels.geometry(x.shape[2:], out, kernel, stride, padding, ones)
+        return self._pool(kernels.WINDOW_SUM, (x,), (*x.shape[:2], *out), numbers)
+
+    def window_spread(
+        self, g: Array, size: Ints, kernel: Ints, stride: Ints, padding: Ints
+    ) -> Array:
+        ones = (1,) * len(kernel)
+        numbers = kernels.geometry(size, g.shape[2:], kernel, stride, padding, ones)
+        return self._pool(kernels.WINDOW_SPREAD, (g,), (*g.shape[:2], *size), numbers)
+
+    # ----- matrix products and normalization --------------------------------------------------
+
+    def matmul(self, a: Array, b: Array) -> Array:
+        if max(a.ndim, b.ndim) > 2 and a.dtype == b.dtype == np.float16:
+            # Only a product of two matrices keeps half precision.
+            return self.cp.matmul(a.astype(np.float32), b.astype(np.float32)).astype(np.float16)
+        return self.cp.matmul(a, b)
+
+    def batch_norm(
+        self, x: Array, weight: Array | None, bias: Array | None, eps: float
+    ) -> tuple[Array, Array, Array]:
+        rows = x.astype(np.float32) if x.dtype == np.float16 else x
+        axes, column = _per_channel(x)
+        mean = self.cp.mean(rows, axis=axes, keepdims=True)
+        squares = self._run(kernels.SQUARE_DEVIATIONS, rows, mean, axis=axes, keepdims=True)
+        var = squares / (x.size // x.shape[1])
+        scale = 1 / self.cp.sqrt(var + eps)
+        if weight is not None:
+            scale = scale * weight.reshape(column)
+        shift = -mean * scale
+        if bias is not None:
+            shift = shift + bias.reshape(column)
+        y = self._run(kernels.AFFINE, rows, scale, shift)
+        return y.astype(x.dtype, copy=False), mean.reshape(-1), var.reshape(-1)
+
+    def batch_norm_backward(
+        self, g: Array, x: Array, weight: Array | None, mean: Array, var: Array, eps: float
+    ) -> tuple[Array, Array, Array]:
+        dtype = x.dtype
+        if dtype == np.float16:
+            g, x = g.astype(np.float32), x.astype(np.float32)
+        axes, column = _per_channel(x)
+        mean, inverse = mean.reshape(column), 1 / self.cp.sqrt(var.reshape(column) + eps)
+        count = x.size // x.shape[1]
+        bias_gradient = self.cp.sum(g, axis=axes, keepdims=True)
+        products = self._run(kernels.PRODUCT_DEVIATIONS, g, x, mean, axis=axes, keepdims=True)
+        weight_gradient = products * inverse
+        # dx = a·(g - mean(g) - x̂·mean(g·x̂)) = a·g + b·x + c, per channel
+        a = inverse if weight is None else inverse * weight.reshape(column)
+        b = -a * inverse * weight_gradient / count
+        c = -a * bias_gradient / count - b * mean
+        dx = self._run(kernels.BATCH_NORM_BACKWARD, g, x, a, b, c).astype(dtype, copy=False)
+        return dx, weight_gradient.reshape(-1), bias_gradient.reshape(-1)
+
+    # ----- elementwise and loss --------------------------------------------------------------
+
+    def relu(self, x: Array) -> Array:
+        return self.cp.maximum(x, 0)
+
+    def relu_backward(self, g: Array, y: Array) -> Array:
+        return self._run(kernels.RELU_BACKWARD, g, y)
+
+    def cross_entropy(self, x: Array, labels: Array) -> tuple[Array, Array]:
+        shifted = x - self.cp.max(x, axis=1, keepdims=True)
+        total = self.cp.sum(self.cp.exp(shifted), axis=1, keepdims=True)
+        log_p = self.cp.ascontiguousarray(shifted - self.cp.log(total))
+        return self._run(kernels.PICK_LABEL, log_p, labels, x.shape[1]), log_p
+
+    def cross_entropy_backward(self, g: Array, labels: Array, log_p: Array) -> Array:
+        classes = log_p.shape[1]
+        column = self.cp.arange(classes, dtype=labels.dtype)
+        return self._run(
+            kernels.CROSS_ENTROPY_BACKWARD, g[:, None], log_p, labels[:, None], column, classes
+        )
+
+    # ----- index, random numbers, updates ----------------------------------------------------
+
+    def scatter_add(self, shape: Ints, index: Any, g: Array) -> Array:
+        total = self.cp.zeros(tuple(shape), g.dtype)
+        parts = index if isinstance(index, tuple) else (index,)
+        if any(isinstance(part, self.cp.ndarray) for part in parts):
+            self.cp.add.at(total, index, g)
+        else:
+            total[index] = g  # a basic index names each place once
+        return total
+
+    @_on_device
+    def uniform(self, shape: Ints, dtype: Any, generator: np.random.Generator) -> Array:
+        return self._random(kernels.UNIFORM, shape, dtype, generator)
+
+    @_on_device
+    def normal(self, shape: Ints, dtype: Any, generator: np.random.Generator) -> Array:
+        return self._random(kernels.NORMAL, shape, dtype, generator)
+
+    def _random(
+        self, kernel: kernels.RawKernel, shape: Ints, dtype: Any, generator: np.random.Generator
+    ) -> Array:
+        """Element i is a function of i and of one key from the generator, which stays here."""
+        dtype = np.dtype(dtype)
+        if dtype not in (np.float32, np.float64):
+            raise TypeError(f"random numbers are float32 or float64; asked for {dtype}.")
+        y = self.cp.empty(tuple(shape), dtype)
+        key = generator.integers(0, 1 << 64, dtype=np.uint64)
+        self._launch(kernel, dtype, y.size, y, np.int64(y.size), key)
+        return y
+
+    @_on_device
+    def sgd_step(
+        self,
+        p: Array,
+        g: Array,
+        velocity: Array | None,
+        lr: float,
+        momentum: float,
+        dampening: float,
+        weight_decay: float,
+        nesterov: bool,
+    ) -> None:
+        if velocity is None:
+            self._run(kernels.SGD, g, lr, weight_decay, p)
+        else:
+            numbers = (lr, momentum, dampening, weight_decay, nesterov)
+            self._run(kernels.SGD_MOMENTUM, g, *numbers, p, velocity)
+
+    @_on_device
+    def adam_step(
+        self,
+        p: Array,
+        g: Array,
+        m: Array,
+        v: Array,
+        step: int,
+        lr: float,
+        betas: tuple[float, float],
+        eps: float,
+        weight_decay: float,
+    ) -> None:
+        step_size, correction = lr / (1 - betas[0] ** step), 1 - betas[1] ** step
+        numbers = (1 - betas[0], 1 - betas[1], step_size, correction, eps, weight_decay)
+        self._run(kernels.ADAM, g, *numbers, p, m, v)
+
+
+def _per_channel(x: Array) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """All axes of x (N, C, *S) but 1, and the shape of a vector (C,) beside it."""
+    return (0, *range(2, x.ndim)), (1, -1, *(1,) * (x.ndim - 2))
