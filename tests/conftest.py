@@ -1,8 +1,11 @@
 """How the whole suite runs: the hypothesis profiles, and the tour before everything else."""
 
+import importlib
+import importlib.util
 import os
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 from unittest import TestCase
 
@@ -19,7 +22,16 @@ settings.register_profile("intense", max_examples=1000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 
-DEVICES = ("cpu", "fakecuda:1")
+@cache
+def has_card() -> bool:
+    """Whether CuPy and a GPU are here."""
+    if importlib.util.find_spec("cupy") is None:
+        return False
+    cupy = importlib.import_module("cupy")
+    return bool(cupy.cuda.is_available())
+
+
+DEVICES = ("cpu", "fakecuda:1", *(["cuda"] if has_card() else []))
 """Where the suite runs; of the stand-in the second device, so that it is not the active one."""
 
 
@@ -27,6 +39,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--device", action="append", help="run on this device only (default: cpu and fakecuda:1)"
     )
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests for a card are skipped without one, unless the run is there to test the card."""
+    if item.get_closest_marker("gpu") and not has_card():
+        if os.environ.get("TINYGRAD_CV_REQUIRE_GPU") == "1":
+            pytest.fail("TINYGRAD_CV_REQUIRE_GPU=1, and there is no CuPy with a CUDA device.")
+        pytest.skip("no CuPy with a CUDA device")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

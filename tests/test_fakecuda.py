@@ -130,7 +130,7 @@ HOST = np.ones(3, "float32")
         lambda d: d[np.array([0, 1])],
         lambda d: d[np.array([True, False, True])],
         lambda d: d.__setitem__(np.array([0, 1]), 0.0),
-        lambda d: d + (1.0, 2.0, 3.0),
+        lambda d: d.__add__([1.0, 2.0, 3.0]),
         lambda d: d.dot(HOST),
     ],
 )

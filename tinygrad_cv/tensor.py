@@ -477,7 +477,11 @@ class Tensor:
             target = node.tensor() if node.tensor is not None else None
             if target is None:
                 continue
-            if target.grad is None:
+            if target._node is not node:  # it went to another device since (see `_move`)
+                g = g if create_graph else wrap(g, node.backend)
+                moved = g.to(device=target.device, dtype=target.dtype)
+                target.grad = moved if target.grad is None else target.grad + moved
+            elif target.grad is None:
                 target.grad = given.own(g, node)
             elif create_graph:
                 target.grad = target.grad + g

@@ -46,7 +46,7 @@ def disagreements(ours: Workload, theirs: Workload) -> Iterator[str]:
 
 
 def _error(a: Any, b: Any) -> float:
-    a, b = (np.asarray(tensor.detach().numpy(), np.float64) for tensor in (a, b))
+    a, b = (np.asarray(tensor.detach().cpu().numpy(), np.float64) for tensor in (a, b))
     if a.shape != b.shape:
         return np.inf
     return float(np.linalg.norm(a - b) / np.linalg.norm(b))

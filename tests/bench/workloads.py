@@ -32,7 +32,7 @@ class Workload:
     step: Callable[[], Any]
 
 
-def convnet(library: Library) -> Workload:
+def convnet(library: Library, batch: int = 100) -> Workload:
     """100 images 3x32x32: [conv-BN-ReLU] x 2, pool, the same with 64 channels, linear; momentum."""
     nn = library.module.nn
 
@@ -47,19 +47,17 @@ def convnet(library: Library) -> Workload:
         return [*layers, nn.MaxPool2d(2)]
 
     model = nn.Sequential(*block(3, 32), *block(32, 64), nn.Flatten(), nn.Linear(64 * 8 * 8, 10))
-    return _classifier(library, model, image_shape=(3, 32, 32), momentum=0.9)
+    return _classifier(library, model, (batch, 3, 32, 32), momentum=0.9)
 
 
 def mlp(library: Library) -> Workload:
     """100 rows of 3072: linear to 50, ReLU, linear to 10; plain SGD."""
     nn = library.module.nn
     model = nn.Sequential(nn.Linear(3072, 50), nn.ReLU(), nn.Linear(50, 10))
-    return _classifier(library, model, image_shape=(3072,), momentum=0.0)
+    return _classifier(library, model, (100, 3072), momentum=0.0)
 
 
-def _classifier(
-    library: Library, model: Any, image_shape: tuple[int, ...], momentum: float
-) -> Workload:
+def _classifier(library: Library, model: Any, shape: tuple[int, ...], momentum: float) -> Workload:
     """One step: forward, cross-entropy over 10 classes, backward, SGD."""
     lib = library.module
     rng = np.random.default_rng(0)
@@ -69,8 +67,8 @@ def _classifier(
     }
     model.load_state_dict({**model.state_dict(), **weights})
     model = library.arrange(model)
-    images = library.arrange(lib.tensor(rng.standard_normal((100, *image_shape), np.float32)))
-    labels = lib.tensor(rng.integers(10, size=100))
+    images = library.arrange(lib.tensor(rng.standard_normal(shape, np.float32)))
+    labels = lib.tensor(rng.integers(10, size=shape[0]))
     optimizer = lib.optim.SGD(model.parameters(), lr=0.001, momentum=momentum)
 
     def step() -> Any:

@@ -18,18 +18,19 @@ import numpy as np
 TARGET = Path(__file__).parents[2] / "tinygrad_cv" / "testing" / "cupy_names.json"
 
 
-def main() -> None:
+def names() -> dict[str, Any]:
+    """What the installed CuPy has."""
     import cupy
 
-    names = [name for name in dir(cupy) if not name.startswith("_")]
+    public = [name for name in dir(cupy) if not name.startswith("_")]
     found: dict[str, Any] = {
         "cupy": cupy.__version__,
-        "shared": [n for n in names if hasattr(np, n) and getattr(np, n) is getattr(cupy, n)],
+        "shared": [n for n in public if hasattr(np, n) and getattr(np, n) is getattr(cupy, n)],
         "functions": {},
         "ufuncs": {},
         "methods": {},
     }
-    for name in names:
+    for name in public:
         value = getattr(cupy, name)
         if name in found["shared"] or isinstance(value, type | ModuleType) or not callable(value):
             continue
@@ -42,9 +43,14 @@ def main() -> None:
         if not name.startswith("_") and callable(method):
             signature = from_docstring(method)
             found["methods"][name] = signature.removeprefix("self").removeprefix(", ")
+    return found
+
+
+def main() -> None:
+    found = names()
     TARGET.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     counts = ", ".join(f"{len(found[kind])} {kind}" for kind in ("functions", "ufuncs", "methods"))
-    print(f"{TARGET.name}: CuPy {cupy.__version__}, {counts}")
+    print(f"{TARGET.name}: CuPy {found['cupy']}, {counts}")
 
 
 def from_signature(function: Any) -> str | None:

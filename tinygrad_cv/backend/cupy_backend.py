@@ -194,7 +194,8 @@ class CupyBackend(Backend):
             columns = self.cp.empty(
                 (groups, c // groups * math.prod(kernel), n * math.prod(out)), x.dtype
             )
-            self._launch(kernels.IM2COL, x.dtype, columns.size, images, columns, n, c, *numbers)
+            threads = c * n * math.prod(out)  # each walks over the taps of one window
+            self._launch(kernels.IM2COL, x.dtype, threads, images, columns, n, c, *numbers)
             yield part, columns
 
     def _parts(self, x: Array, kernel: Ints, out: Ints) -> Iterator[slice]:

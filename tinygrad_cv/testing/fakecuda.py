@@ -501,7 +501,7 @@ class ReductionKernel(_Kernel):
     """CuPy's, for the kernels in backend/kernels.py."""
 
     def __call__(self, *args: Any, axis: Sequence[int], keepdims: bool = False) -> DeviceArray:
-        result = self.known.reference(*self.arguments(self.inputs, args), axis=axis)
+        result: Any = self.known.reference(*self.arguments(self.inputs, args), axis=axis)
         return DeviceArray(np.expand_dims(result, tuple(axis)) if keepdims else np.asarray(result))
 
 
