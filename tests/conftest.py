@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 from unittest import TestCase
 
@@ -36,9 +37,17 @@ DEVICES = ("cpu", "fakecuda:1", *(["cuda"] if has_card() else []))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--torch", action="store_true", help="also compare with PyTorch")
     parser.addoption(
         "--device", action="append", help="run on this device only (default: cpu and fakecuda:1)"
     )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """The comparison with PyTorch is a run of its own: PyTorch is large, and no dependency."""
+    if collection_path.name == "beside_torch" and not config.getoption("--torch"):
+        return True
+    return None
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

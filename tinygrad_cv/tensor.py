@@ -807,8 +807,10 @@ def _device_error(op: Op, inputs: tuple[Any, ...]) -> ValueError:
     )
 
 
-def function(op: type[Op]) -> Callable[..., Tensor]:
-    """An op as a function of tensors: inputs by position, attributes by keyword.
+def function(op: type[Op], *names: str) -> Callable[..., Tensor]:
+    """An op as a function of tensors: inputs by position or name, attributes by keyword.
+
+    `names` are the names of the inputs for the caller, by default those in `forward`.
 
     >>> import tinygrad_cv as tg
     >>> class Shift(tg.Op):
@@ -825,8 +827,11 @@ def function(op: type[Op]) -> Callable[..., Tensor]:
     """
     most = len(op.inputs)
     least = most - op.optional - op.variadic
+    names = names or op.inputs
 
     def call(*inputs: Any, **attributes: Any) -> Tensor:
+        while attributes and len(inputs) < most and names[len(inputs)] in attributes:
+            inputs += (attributes.pop(names[len(inputs)]),)
         given = len(inputs)
         if given != most:
             if given < least or (given > most and not op.variadic):
