@@ -9,6 +9,7 @@ tinygrad_cv/testing/cupy_names.json, which names the version that was looked at.
 import inspect
 import json
 import re
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,6 +30,7 @@ def names() -> dict[str, Any]:
         "functions": {},
         "ufuncs": {},
         "methods": {},
+        "modules": {},
     }
     for name in public:
         value = getattr(cupy, name)
@@ -43,7 +45,23 @@ def names() -> dict[str, Any]:
         if not name.startswith("_") and callable(method):
             signature = from_docstring(method)
             found["methods"][name] = signature.removeprefix("self").removeprefix(", ")
+    for module in (cupy.linalg, import_module("cupyx.scipy.special")):
+        for name in dir(module):
+            value = getattr(module, name)
+            if isinstance(value, cupy.ufunc):
+                stated = "(" in value.__doc__.partition("\n")[0]
+                text = from_docstring(value) if stated else positional(value)
+            else:
+                text = (from_signature(value) if inspect.isfunction(value) else None) or ""
+            if text and not name.startswith("_"):
+                found["modules"].setdefault(module.__name__, {})[name] = text
     return found
+
+
+def positional(ufunc: Any) -> str:
+    """The parameters of a ufunc whose docstring does not state them."""
+    inputs = "".join(f"x{i}, " for i in range(1, ufunc.nin + 1))
+    return f"{inputs}/, out=..., *, casting=..., dtype=..."
 
 
 def main() -> None:

@@ -1,8 +1,9 @@
 """What a backend offers: an array namespace, the hot kernels, and transfers.
 
 An op's forward gets a backend as `xp`. The names in `NAMESPACE` are the array functions that ops
-may use, with NumPy's meaning; everything that has to be fast, or that array libraries do not
-share, is a kernel method. A new device is a new subclass, and no op changes.
+may use, with NumPy's meaning (`linalg` is a namespace of its own); everything that has to be fast,
+or that array libraries do not share, is a kernel method. A new device is a new subclass, and no op
+changes.
 """
 
 from collections.abc import Sequence
@@ -14,16 +15,20 @@ from tinygrad_cv.op import Raw
 Array = Any
 
 NAMESPACE = """
-    abs add arccos arccosh arcsin arcsinh arctan arctan2 arctanh ceil cos cosh equal exp expm1 floor
-    greater greater_equal isfinite isnan less less_equal log log10 log1p log2 logical_and
-    logical_not logical_or maximum minimum multiply negative not_equal power reciprocal sign sin
-    sinh sqrt square subtract tan tanh true_divide trunc where
+    abs add arccos arccosh arcsin arcsinh arctan arctan2 arctanh cbrt ceil copysign cos cosh equal
+    exp expm1 floor floor_divide fmod greater greater_equal hypot isfinite isinf isnan less
+    less_equal log log10 log1p log2 logaddexp logical_and logical_not logical_or logical_xor maximum
+    minimum multiply nan_to_num negative not_equal power reciprocal remainder rint sign sin sinh
+    sqrt square subtract tan tanh true_divide trunc where
 
-    all any argmax argmin cumsum max mean min prod sum
+    all any argmax argmin count_nonzero cumprod cumsum max mean median min prod sum trace
 
-    arange broadcast_to concatenate empty expand_dims flip full full_like moveaxis ones ones_like
-    pad reshape roll squeeze stack swapaxes take_along_axis transpose zeros zeros_like
-""".split()  # noqa: SIM905  a list of 80 quoted names is harder to read
+    argsort clip diagonal einsum linalg nonzero round sort tensordot tril triu unravel_index
+
+    arange broadcast_to concatenate empty expand_dims eye flip full full_like moveaxis ones
+    ones_like pad ravel repeat reshape roll squeeze stack swapaxes take_along_axis tile transpose
+    zeros zeros_like
+""".split()  # noqa: SIM905  a list of 110 quoted names is harder to read
 
 
 class Backend:
@@ -194,6 +199,22 @@ class Backend:
         self, g: Array, x: Array, weight: Array | None, mean: Array, var: Array, eps: float
     ) -> tuple[Array, Array, Array]:
         """The gradients of `batch_norm` for x, weight and bias."""
+        raise NotImplementedError
+
+    def erf(self, x: Array) -> Array:
+        """2/√π ∫₀ˣ e^(-t²) dt"""
+        raise NotImplementedError
+
+    def erfc(self, x: Array) -> Array:
+        """1 - erf x, accurate where that is small"""
+        raise NotImplementedError
+
+    def lgamma(self, x: Array) -> Array:
+        """log |Γ(x)|"""
+        raise NotImplementedError
+
+    def polygamma(self, n: int, x: Array) -> Array:
+        """The derivative of order n + 1 of log Γ(x), for x > 0; of order 1 (n = 0) for every x."""
         raise NotImplementedError
 
     def relu(self, x: Array) -> Array:

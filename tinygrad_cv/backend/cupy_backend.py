@@ -8,6 +8,7 @@ lacks stand in kernels.py.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,17 @@ COLUMN_BYTES = 1 << 28
 THREADS, MOST_BLOCKS = 256, 1 << 16
 """How a raw kernel is launched; a thread walks on where there are more elements than threads."""
 
-CREATION = ("arange", "empty", "full", "full_like", "ones", "ones_like", "zeros", "zeros_like")
+CREATION = (
+    "arange",
+    "empty",
+    "eye",
+    "full",
+    "full_like",
+    "ones",
+    "ones_like",
+    "zeros",
+    "zeros_like",
+)
 """The functions of the namespace that are called outside an op too."""
 
 
@@ -45,7 +56,7 @@ def open_device(index: int) -> "CupyBackend":
             f"device 'cuda': CuPy {cupy.__version__} is installed, and found no NVIDIA driver and "
             f"card to work with ({error})."
         ) from error
-    return CupyBackend(cupy, "cuda", index, count)
+    return CupyBackend(cupy, import_module("cupyx.scipy.special"), "cuda", index, count)
 
 
 def _on_device(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -62,14 +73,14 @@ def _on_device(method: Callable[..., Any]) -> Callable[..., Any]:
 class CupyBackend(Backend):
     """One GPU, "cuda:0" and so on."""
 
-    def __init__(self, cp: Any, kind: str, index: int, count: int) -> None:
+    def __init__(self, cp: Any, special: Any, kind: str, index: int, count: int) -> None:
         if index >= count:
             raise ValueError(
                 f"device '{kind}:{index}' is not there: this machine has {count}, numbered from "
                 f"'{kind}:0'."
             )
         super().__init__(f"{kind}:{index}")
-        self.cp, self.active = cp, cp.cuda.Device(index)
+        self.cp, self.special, self.active = cp, special, cp.cuda.Device(index)
         self._compiled: dict[tuple[str, str], Any] = {}
         for name in NAMESPACE:
             setattr(self, name, getattr(cp, name))
@@ -393,6 +404,21 @@ class CupyBackend(Backend):
         return dx, weight_gradient.reshape(-1), bias_gradient.reshape(-1)
 
     # ----- elementwise and loss --------------------------------------------------------------
+
+    def erf(self, x: Array) -> Array:
+        return self.special.erf(x)
+
+    def erfc(self, x: Array) -> Array:
+        return self.special.erfc(x)
+
+    def lgamma(self, x: Array) -> Array:
+        return self.special.gammaln(x)
+
+    def polygamma(self, n: int, x: Array) -> Array:
+        if n == 0:
+            return self.special.digamma(x)
+        order = self.cp.full_like(x, n)
+        return self.special.polygamma(order, x).astype(x.dtype, copy=False)
 
     def relu(self, x: Array) -> Array:
         return self.cp.maximum(x, 0)

@@ -1,6 +1,8 @@
 """NumPy in host memory, with the hot kernels threaded and cache-blocked."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -190,6 +192,20 @@ class NumpyBackend(Backend):
         gradient *= g[:, None]
         return gradient
 
+    # ----- special functions: SciPy's, imported when the first is needed ----------------------
+
+    def erf(self, x: Array) -> Array:
+        return _special().erf(x)
+
+    def erfc(self, x: Array) -> Array:
+        return _special().erfc(x)
+
+    def lgamma(self, x: Array) -> Array:
+        return _special().gammaln(x)
+
+    def polygamma(self, n: int, x: Array) -> Array:
+        return _special().digamma(x) if n == 0 else _special().polygamma(n, x).astype(x.dtype)
+
     # ----- index, random numbers, updates ----------------------------------------------------
 
     def scatter_add(self, shape: Sequence[int], index: Any, g: Array) -> Array:
@@ -246,6 +262,11 @@ class NumpyBackend(Backend):
         denominator = np.sqrt(v / (1 - betas[1] ** step))
         denominator += eps
         p -= (lr / (1 - betas[0] ** step)) * m / denominator
+
+
+@cache
+def _special() -> Any:
+    return import_module("scipy.special")
 
 
 # ----- channels as columns -----------------------------------------------------------------------

@@ -24,6 +24,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -290,8 +291,8 @@ def _wrap(value: Any) -> Any:
     """Arrays, and the scalars that NumPy makes of 0-d ones, as device arrays."""
     if isinstance(value, np.ndarray | np.generic):
         return DeviceArray(np.asarray(value))
-    if isinstance(value, tuple | list):
-        return type(value)(map(_wrap, value))
+    if isinstance(value, tuple | list):  # CuPy's tuples have no names
+        return tuple(map(_wrap, value)) if isinstance(value, tuple) else [*map(_wrap, value)]
     return value
 
 
@@ -405,10 +406,10 @@ def _check_half(args: Sequence[Any]) -> None:
 
 
 class _Function:
-    """One of CuPy's functions, with CuPy's keywords."""
+    """One of CuPy's functions, with CuPy's keywords; `source` has NumPy's of the same name."""
 
-    def __init__(self, name: str) -> None:
-        self.name, self.signature = name, NAMES["functions"][name]
+    def __init__(self, name: str, signature: str, source: Any = np) -> None:
+        self.name, self.signature, self.source = name, signature, source
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         name = self.name
@@ -424,7 +425,7 @@ class _Function:
         args, options = _unwrap((args, options), name)
         if name in ("matmul", "dot", "einsum", "tensordot", "inner"):
             _check_half(args)
-        result = getattr(np, name)(*args, **options)
+        result = getattr(self.source, name)(*args, **options)
         if name in ("empty", "empty_like"):
             result[...] = np.nan if result.dtype.kind in "fc" else _worst(result.dtype)
         return _wrap(result) if out is None else out
@@ -563,6 +564,18 @@ class _Cuda:
     Device = Device
 
 
+class _Module:
+    """Stands in for a module of CuPy, with the functions of NumPy's or SciPy's."""
+
+    def __init__(self, name: str, source: Any) -> None:
+        self.name, self.source = name, source
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in NAMES["modules"][self.name]:
+            raise AttributeError(f"CuPy {NAMES['cupy']} has no {self.name}.{name}.")
+        return _Function(name, NAMES["modules"][self.name][name], self.source)
+
+
 class FakeCupy:
     """Stands in for the module `cupy`."""
 
@@ -578,7 +591,9 @@ class FakeCupy:
         elif name in NAMES["ufuncs"]:
             found = Ufunc(name)
         elif name in NAMES["functions"]:
-            found = _Function(name)
+            found = _Function(name, NAMES["functions"][name])
+        elif name == "linalg":
+            found = _Module("cupy.linalg", np.linalg)
         else:
             raise AttributeError(f"CuPy {NAMES['cupy']} has no {name}.")
         setattr(self, name, found)
@@ -590,4 +605,5 @@ FAKE_CUPY: Any = FakeCupy()
 
 def open_device(index: int) -> CupyBackend:
     """The backend of one of the stand-in's devices."""
-    return CupyBackend(FAKE_CUPY, "fakecuda", index, DEVICES)
+    special = _Module("cupyx.scipy.special", import_module("scipy.special"))
+    return CupyBackend(FAKE_CUPY, special, "fakecuda", index, DEVICES)
