@@ -220,3 +220,37 @@ def test_no_gradient_passes_through_integers() -> None:
     y = (x * x.long()).sum()
     y.backward()
     assert x.grad.tolist() == [1, 2]
+
+
+DTYPES = ("float16", "float32", "float64", "int32", "int64", "uint8", "bool")
+
+
+def pytorchs(a: Any, b: Any) -> Any:
+    """PyTorch's rule: first whether it has axes decides, then the kind, then the width."""
+    kinds = {"b": 0, "u": 1, "i": 1, "f": 2}
+    first, second = sorted((a, b), key=lambda x: -x.ndim)
+    if not first.ndim or (second.ndim and first.ndim):
+        group = [first.dtype, second.dtype]
+    elif kinds[second.dtype.kind] > kinds[first.dtype.kind]:
+        group = [second.dtype]
+    else:
+        group = [first.dtype]
+    floats = [dtype for dtype in group if dtype.kind == "f"]
+    return max(floats, key=lambda dtype: dtype.itemsize) if floats else None
+
+
+@pytest.mark.parametrize("a", DTYPES)
+@pytest.mark.parametrize("b", DTYPES)
+@pytest.mark.parametrize("shapes", [((2,), (2,)), ((2,), ()), ((), (2,)), ((), ()), ((2, 1), (2,))])
+def test_floats_are_promoted_as_in_pytorch(a: str, b: str, shapes: Any) -> None:
+    x, y = (np.ones(shape, dtype) for shape, dtype in zip(shapes, (a, b), strict=True))
+    expected = pytorchs(x, y)
+    for f in (lambda a, b: a + b, lambda a, b: a * b, tg.maximum):
+        result = f(tg.Tensor(x), tg.Tensor(y))
+        if expected is not None:
+            assert result.dtype == expected
+        else:
+            assert result.dtype.kind in "iub"
+    if expected is None:
+        expected = tg.float32
+    assert (tg.Tensor(x) / tg.Tensor(y)).dtype == expected

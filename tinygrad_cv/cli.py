@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, NoReturn
@@ -31,10 +32,11 @@ from tinygrad_cv.data import (
     random_split,
 )
 from tinygrad_cv.nn import Module
-from tinygrad_cv.op import Op
+from tinygrad_cv.op import REGISTRY, Op
 from tinygrad_cv.ops.loss import cross_entropy
 from tinygrad_cv.optim import SGD
 from tinygrad_cv.storage import write
+from tinygrad_cv.symbol import formula
 from tinygrad_cv.tensor import Tensor, function
 from tinygrad_cv.testing import GradientError, check_gradients
 from tinygrad_cv.train import DivergenceError, Trainer, convnet, cosine, save_model
@@ -68,6 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     _add_train(commands)
     _add_check(commands)
+    _add_ops(commands)
     options = parser.parse_args(argv)
     if options.command is None:
         parser.exit(2, parser.format_help())
@@ -420,3 +423,55 @@ def _load(target: str) -> Any:
             f"{path}: has no op or function {name!r}; its ops are {', '.join(choices) or 'none'}."
         )
     return found
+
+
+# ----- ops ---------------------------------------------------------------------------------------
+
+
+def _add_ops(commands: Any) -> None:
+    parser = commands.add_parser(
+        "ops",
+        help="list the ops: the formula of each gradient rule, and what it saves",
+        description=(
+            "List every op with its gradient rules. g is the gradient of the output, y the output. "
+            "What a rule saves stays in memory until the backward pass. The orders are those that "
+            "the tests hold against finite differences."
+        ),
+        allow_abbrev=False,
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="these ops only (default: all)")
+    parser.set_defaults(run=ops)
+
+
+def ops(options: argparse.Namespace) -> None:
+    """Print the table of ops."""
+    ours = {k: op for k, op in sorted(REGISTRY.items()) if op.__module__.startswith("tinygrad_cv.")}
+    unknown = [name for name in options.names if name not in ours]
+    if unknown:
+        close = [close for name in unknown for close in get_close_matches(name, ours)]
+        raise CommandError(
+            f"no op is named {', '.join(unknown)}; "
+            + (f"did you mean {', '.join(close)}?" if close else "run it without names for all.")
+        )
+    rows = [("op", "input", "gradient", "saves", "orders")]
+    for name in options.names or ours:
+        rows += _rules(ours[name])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        print("  ".join(cells).rstrip())
+
+
+def _rules(op: type[Op]) -> Iterator[tuple[str, str, str, str, str]]:
+    """The rows of one op."""
+    if not op.rules:
+        yield (op.name, "", "(none flows through it)", "", "")
+    try:
+        formulas = formula(op, attributes=False)
+    except ValueError:  # a part of g for each input, and it takes shapes to say which
+        formulas = dict.fromkeys(op.rules, "(as the shapes have it)")
+    for i, (name, rule) in enumerate(op.rules.items()):
+        key = f"{name}[0]" if f"{name}[0]" in formulas else name
+        saves = ", ".join(dict.fromkeys(rule.asks)) or "-"
+        orders = ", ".join(map(str, range(1, op.orders + 1)))
+        yield ("" if i else op.name, key, formulas[key], saves, "" if i else orders)

@@ -11,6 +11,7 @@ import itertools
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from contextvars import ContextVar
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -245,23 +246,28 @@ def backpropagate(
             if not useful.isdisjoint(node.parents()):
                 useful.add(node)
     pending = dict(seeds)
-    for node in order:
-        gradient = pending.pop(node, None)
-        if gradient is None:
-            continue
-        with node.backend.active:
+    here, device = None, ExitStack()
+    with device:
+        for node in order:
+            gradient = pending.pop(node, None)
+            if gradient is None:
+                continue
+            if node.backend is not here:
+                device.close()
+                here = node.backend
+                device.enter_context(here.active)
+                reading = reading.on(here)
             yield node, gradient
             if node.op is None or (useful is not None and useful.isdisjoint(node.parents())):
                 continue  # its rules are not needed, and what they saved stays for later
-            shares = reading.at(node).gradients(node, gradient, useful)
-        for parent, share in shares:
-            before = pending.get(parent)
-            if before is not None:
-                with parent.backend.active:
-                    share = before + share
-            pending[parent] = share
-        if not keep:
-            node.release()
+            for parent, share in reading.gradients(node, gradient, useful):
+                before = pending.get(parent)
+                if before is not None:
+                    with parent.backend.active:
+                        share = before + share
+                pending[parent] = share
+            if not keep:
+                node.release()
 
 
 class Graph:

@@ -22,7 +22,7 @@ import re
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, cast, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 
 if TYPE_CHECKING:
     from tinygrad_cv.backend.base import Backend
@@ -108,11 +108,19 @@ class Op:
     plans: ClassVar[dict[tuple[bool, ...], Plan]] = {}
     symbol: ClassVar[str | None] = None
     """How a formula writes a call without attributes, such as "{}ᵀ"; by default name(x, ...)."""
+    orders: ClassVar[int] = 2
+    """How often the op can be differentiated, as the tests hold it."""
     forward: Callable[..., Any]
 
-    if TYPE_CHECKING:
+    def __getattr__(self, name: str) -> Any:
+        """What a forward leaves for the rules, such as a shape; before it ran, a symbol for it.
 
-        def __getattr__(self, name: str) -> Any: ...  # what a forward keeps for the rules
+        The symbolic reading sets `_unknown`: a rule of an op that has not run can say its formula.
+        """
+        unknown = vars(self).get("_unknown")
+        if unknown is None or name.startswith("__"):
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        return unknown(name)
 
     def __init_subclass__(cls, register: bool = True) -> None:
         cls.attributes = cls.attributes | {
@@ -311,8 +319,8 @@ class Reading:
         """The array of a value of this reading."""
         return value
 
-    def at(self, node: "Node") -> "Reading":
-        """This reading on the device of a node."""
+    def on(self, backend: "Backend") -> "Reading":
+        """This reading on another device."""
         return self
 
     def values(self, node: "Node") -> tuple[Any, ...]:
@@ -415,8 +423,8 @@ class Raw(Reading):
 
         return call
 
-    def at(self, node: "Node") -> Reading:
-        return cast(Reading, node.backend.raw)
+    def on(self, backend: "Backend") -> Reading:
+        return backend.raw
 
     def values(self, node: "Node") -> tuple[Any, ...]:
         assert node.saved is not None

@@ -185,7 +185,7 @@ def _op_of(source: Any) -> tuple[Op, tuple[Any, ...]]:
     if isinstance(source, type) and issubclass(source, Op):
         op = source.__new__(source)
         missing = [name for name in source.attributes if not hasattr(source, name)]
-        op.__dict__.update({name: Symbol(name) for name in missing})
+        op.__dict__.update({name: Symbol(name) for name in missing}, _unknown=Symbol)
         return op, ()
     node = getattr(source, "_node", source)
     op = getattr(node, "op", node)

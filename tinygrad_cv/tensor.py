@@ -676,7 +676,9 @@ def _raw_part(part: Any, backend: Backend) -> Any:
     if part is None or part is Ellipsis or isinstance(part, int | slice):
         return part
     if isinstance(part, Tensor):
-        return Tensor(part, device=backend.device)._array
+        if part._backend is backend:
+            return backend.array(part._array, None)
+        return backend.receive(part._array, part._backend)
     array = part if hasattr(part, "dtype") else host.asarray(part)
     if array.size == 0 and array.dtype.kind not in "iub":
         array = array.astype("int64")  # [] alone would be floats

@@ -31,6 +31,17 @@ NAMESPACE = """
 """.split()  # noqa: SIM905  a list of 110 quoted names is harder to read
 
 
+def promoted(inputs: Sequence[Any], otherwise: Any) -> Any:
+    """The float dtype of a result: that of the widest float input, as PyTorch has it.
+
+    An input without axes counts only where no float has axes, and a Python number never does: it
+    does not change what an array is made of. Of integers alone come floats of dtype `otherwise`.
+    """
+    floats = [x for x in inputs if hasattr(x, "dtype") and x.dtype.kind == "f"]
+    widest = max(floats, key=lambda x: (x.ndim > 0, x.dtype.itemsize), default=None)
+    return otherwise if widest is None else widest.dtype
+
+
 class Backend:
     """An array library on one device, such as "cuda:0"."""
 
@@ -66,7 +77,7 @@ class Backend:
         raise NotImplementedError
 
     def result(self, array: Any, inputs: Sequence[Any]) -> Array:
-        """An op's result as an array; a float other than float32 only where an input is one."""
+        """An op's result as an array, a float in the dtype that `promoted` names."""
         raise NotImplementedError
 
     def assign(self, array: Array, index: Any, value: Any) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cv.backend import kernels
-from tinygrad_cv.backend.base import NAMESPACE, Backend
+from tinygrad_cv.backend.base import NAMESPACE, Backend, promoted
 from tinygrad_cv.backend.windows import output_size
 
 Array = Any
@@ -125,11 +125,10 @@ class CupyBackend(Backend):
                     "functions of `xp`, and no other array library."
                 )
             return self.array(array, None if isinstance(array, int) else np.float32)
-        # A plain number has no dtype, and NumPy takes None for float64.
-        known = {np.dtype(np.float32), *(x.dtype for x in inputs if hasattr(x, "dtype"))}
-        if array.dtype.kind != "f" or array.dtype in known:
+        if array.dtype.kind != "f":
             return array
-        return self.array(array, np.float32)
+        wanted = promoted(inputs, np.dtype(np.float32))
+        return array if array.dtype == wanted else self.array(array, wanted)
 
     @_on_device
     def assign(self, array: Array, index: Any, value: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cv.backend import windows
-from tinygrad_cv.backend.base import NAMESPACE, Backend
+from tinygrad_cv.backend.base import NAMESPACE, Backend, promoted
 from tinygrad_cv.backend.threads import WORKERS, one_blas_thread, parallel, split
 
 Array = Any
@@ -17,7 +17,7 @@ SMALL_PRODUCTS, PARALLEL_PRODUCTS = 1 << 14, 1 << 20
 """Below the first number of multiplications BLAS itself stays on one thread; from the second on a
 matrix product is worth splitting."""
 
-FLOAT32, FLOAT64 = np.dtype("float32"), np.dtype("float64")
+FLOAT32 = np.dtype("float32")
 
 
 def open_device(index: int) -> "NumpyBackend":
@@ -60,12 +60,13 @@ class NumpyBackend(Backend):
         if type(array) is not np.ndarray:  # a full reduction gives a NumPy scalar
             array = np.asarray(array)
         dtype = array.dtype
-        if dtype is FLOAT32 or dtype.kind != "f":
+        if dtype.kind != "f":
             return array
-        # By identity: NumPy takes a dtype of None for float64.
-        if not any(getattr(x, "dtype", None) is dtype for x in inputs):
-            return array.astype(FLOAT32)
-        return array
+        for x in inputs:
+            if type(x) is np.ndarray and x.dtype is not dtype:
+                wanted = promoted(inputs, FLOAT32)
+                return array if wanted is dtype else array.astype(wanted)
+        return array  # as nearly always, everything has one dtype
 
     def assign(self, array: Array, index: Any, value: Any) -> None:
         array[index] = value

@@ -56,9 +56,11 @@ class SynchronizationError(RuntimeError):
 class _State(threading.local):
     """What belongs to a thread: the active device, and whether waiting is forbidden."""
 
-    active = 0
-    forbidden = False
-    waits = 0
+    def __init__(self) -> None:
+        self.active = 0
+        self.outer: list[int] = []  # the devices that were active before
+        self.forbidden = False
+        self.waits = 0
 
 
 _state = _State()
@@ -103,15 +105,14 @@ class Device:
 
     def __init__(self, id: int) -> None:
         self.id = id
-        self.before: list[int] = []
 
     def __enter__(self) -> "Device":
-        self.before.append(_state.active)
+        _state.outer.append(_state.active)
         _state.active = self.id
         return self
 
     def __exit__(self, *error: object) -> None:
-        _state.active = self.before.pop()
+        _state.active = _state.outer.pop()
 
 
 class DeviceArray:

@@ -1,0 +1,51 @@
+"""The command `tinygrad-cv ops`: the table of ops."""
+
+import pytest
+
+import tinygrad_cv as tg
+from rows import ROWS
+from tinygrad_cv.cli import main
+from tinygrad_cv.op import REGISTRY
+
+pytestmark = pytest.mark.host  # it prints text
+
+
+def test_the_table_names_every_op_and_each_of_its_rules(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["ops"])
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split() == ["op", "input", "gradient", "saves", "orders"]
+    named = [line.split()[0] for line in lines if not line.startswith(" ")]
+    assert named == sorted(ROWS)
+    assert len(lines) == sum(max(1, len(REGISTRY[name].rules)) for name in named)
+
+
+def test_a_row_holds_the_formula_what_is_saved_and_the_orders(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    main(["ops", "tanh", "conv2d", "sign"])
+    rows = [line.split("  ") for line in capsys.readouterr().out.splitlines()[1:]]
+    cells = [[cell.strip() for cell in row if cell.strip()] for row in rows]
+    assert cells == [
+        ["tanh", "x", tg.formula(REGISTRY["tanh"])["x"], "y", "1, 2"],
+        ["conv2d", "x", "conv_transpose2d(g, w)", "w", "1, 2"],
+        ["w", "conv_weight(x, g)", "x"],
+        ["b", "sum(g)", "-"],
+        ["sign", "(none flows through it)"],
+    ]
+
+
+def test_no_formula_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["ops"])
+    vague = {
+        line.split()[0]
+        for line in capsys.readouterr().out.splitlines()
+        if "as the shapes have it" in line
+    }
+    assert vague == {"cat", "stack"}  # one part of g for each of any number of inputs
+
+
+def test_an_unknown_op_is_answered_with_what_is_close(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["ops", "reluu"])
+    assert caught.value.code == 2
+    assert "no op is named reluu; did you mean relu?" in capsys.readouterr().err
