@@ -12,7 +12,7 @@ pairs (height, width).
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 Array = NDArray[Any]
 Pair = tuple[int, int]
 Axis = int | tuple[int, ...] | None
+Axes = tuple[int, ...]
 Reduction = Literal["none", "mean", "sum"]
 
 
@@ -226,6 +227,165 @@ def window_gather(
         taps = _window((i, j), x.shape[2:], kernel_size, stride, padding, dilation)
         tap = divmod(int(index[n, c, i, j]), kernel_size[1])
         y[n, c, i, j] = x[n, c, *taps[tap]]
+    return y
+
+
+# ----- windows on images with any number of spatial axes -----
+
+
+def looks(
+    size: Sequence[int],
+    kernel_size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+) -> Iterator[tuple[Axes, Axes, Axes]]:
+    """(window, tap, pixel) for every tap of every window that sees a pixel.
+
+    Windows and their taps come in row-major order. Tap u of window i looks at i·s - p + u·d.
+    """
+    axes = range(len(size))
+    starts = [
+        range(-padding[a], size[a] + padding[a] - dilation[a] * (kernel_size[a] - 1), stride[a])
+        for a in axes
+    ]
+    for window in np.ndindex(*map(len, starts)):
+        for tap in np.ndindex(*kernel_size):
+            pixel = tuple(starts[a][window[a]] + tap[a] * dilation[a] for a in axes)
+            if all(0 <= pixel[a] < size[a] for a in axes):
+                yield window, tap, pixel
+
+
+def count_windows(
+    size: Sequence[int],
+    kernel_size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+) -> Axes:
+    """How many windows each axis has."""
+    geometry = zip(size, kernel_size, stride, padding, dilation, strict=True)
+    return tuple(len(range(-p, n + p - d * (k - 1), s)) for n, k, s, p, d in geometry)
+
+
+def grouped(outputs: int, inputs: int, groups: int) -> Iterator[tuple[slice, slice]]:
+    """The channels that each group makes, and those that it reads."""
+    for group in range(groups):
+        made, read = outputs // groups, inputs // groups
+        yield slice(group * made, (group + 1) * made), slice(group * read, (group + 1) * read)
+
+
+def conv(
+    x: Array,
+    w: Array,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int = 1,
+) -> Array:
+    """(N, C, *S) * (O, C/groups, *K) -> (N, O, *S'): each tap adds w times what it sees."""
+    x, w = _wide(x), _wide(w)
+    geometry = x.shape[2:], w.shape[2:], stride, padding, dilation
+    y = np.zeros((len(x), len(w), *count_windows(*geometry)))
+    for window, tap, pixel in looks(*geometry):
+        for o, c in grouped(len(w), x.shape[1], groups):
+            y[:, o, *window] += x[:, c, *pixel] @ w[o, :, *tap].T
+    return y
+
+
+def conv_transpose(
+    x: Array,
+    w: Array,
+    size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int = 1,
+) -> Array:
+    """(N, O, *S'), (O, C/groups, *K) -> (N, C, *size): where `conv` reads, this adds.
+
+    The windows of x may be fewer than those of an image of the given size.
+    """
+    x, w = _wide(x), _wide(w)
+    y = np.zeros((len(x), groups * w.shape[1], *size))
+    for window, tap, pixel in looks(size, w.shape[2:], stride, padding, dilation):
+        if all(i < n for i, n in zip(window, x.shape[2:], strict=True)):
+            for o, c in grouped(len(w), y.shape[1], groups):
+                y[:, c, *pixel] += x[:, o, *window] @ w[o, :, *tap]
+    return y
+
+
+def conv_weight(
+    x: Array,
+    g: Array,
+    kernel_size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int = 1,
+) -> Array:
+    """The gradient of Σ conv(x, w)·g with respect to w: (O, C/groups, *kernel_size)."""
+    x, g = _wide(x), _wide(g)
+    dw = np.zeros((g.shape[1], x.shape[1] // groups, *kernel_size))
+    for window, tap, pixel in looks(x.shape[2:], kernel_size, stride, padding, dilation):
+        for o, c in grouped(g.shape[1], x.shape[1], groups):
+            dw[o, :, *tap] += g[:, o, *window].T @ x[:, c, *pixel]
+    return dw
+
+
+def unfold(
+    x: Array,
+    kernel_size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+) -> Array:
+    """(N, C, *S) -> (N, C·K, L): row c·K + u of column l is what tap u of window l sees of c."""
+    geometry = x.shape[2:], kernel_size, stride, padding, dilation
+    y = np.zeros((*x.shape[:2], *kernel_size, *count_windows(*geometry)), x.dtype)
+    for window, tap, pixel in looks(*geometry):
+        y[:, :, *tap, *window] = x[:, :, *pixel]
+    taps, windows = math.prod(kernel_size), math.prod(count_windows(*geometry))
+    return y.reshape(len(x), x.shape[1] * taps, windows)
+
+
+def fold(
+    x: Array,
+    size: Sequence[int],
+    kernel_size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+) -> Array:
+    """(N, C·K, L) -> (N, C, *size): each pixel is the sum of all that sees it."""
+    geometry = size, kernel_size, stride, padding, dilation
+    channels = x.shape[1] // math.prod(kernel_size)
+    columns = x.reshape(len(x), channels, *kernel_size, *count_windows(*geometry))
+    y = np.zeros((len(x), channels, *size))
+    for window, tap, pixel in looks(*geometry):
+        y[:, :, *pixel] += columns[:, :, *tap, *window]
+    return y
+
+
+def over_windows(
+    x: Array, windows: Sequence[Sequence[Sequence[int]]], function: Callable[[Array, Array], Any]
+) -> Array:
+    """One number for each window of each channel: function(its pixels, their places), row by row.
+
+    `windows[a][i]` are the places that window i looks at along axis a; those outside of the image
+    are left out. Pixels are numbered in row-major order.
+    """
+    size = x.shape[2:]
+    places = np.arange(math.prod(size)).reshape(size)
+    y = np.empty((*x.shape[:2], *map(len, windows)))
+    for n, c, *window in np.ndindex(*y.shape):
+        seen = np.ix_(
+            *[
+                [place for place in windows[a][i] if 0 <= place < size[a]]
+                for a, i in enumerate(window)
+            ]
+        )
+        y[n, c, *window] = function(x[n, c][seen].ravel(), places[seen].ravel())
     return y
 
 

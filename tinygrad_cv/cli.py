@@ -453,11 +453,11 @@ def ops(options: argparse.Namespace) -> None:
             f"no op is named {', '.join(unknown)}; "
             + (f"did you mean {', '.join(close)}?" if close else "run it without names for all.")
         )
-    rows = [("op", "input", "gradient", "saves", "orders")]
+    rows = [("op", "input", "orders", "saves", "gradient")]
     for name in options.names or ours:
         rows += _rules(ours[name])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
+    widths = [*(max(map(len, column)) for column in zip(*rows, strict=True))][:-1] + [0]
+    for row in rows:  # the last column is as long as it likes
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         print("  ".join(cells).rstrip())
 
@@ -465,7 +465,7 @@ def ops(options: argparse.Namespace) -> None:
 def _rules(op: type[Op]) -> Iterator[tuple[str, str, str, str, str]]:
     """The rows of one op."""
     if not op.rules:
-        yield (op.name, "", "(none flows through it)", "", "")
+        yield (op.name, "", "-", "-", "(none flows through it)")
     try:
         formulas = formula(op, attributes=False)
     except ValueError:  # a part of g for each input, and it takes shapes to say which
@@ -474,4 +474,4 @@ def _rules(op: type[Op]) -> Iterator[tuple[str, str, str, str, str]]:
         key = f"{name}[0]" if f"{name}[0]" in formulas else name
         saves = ", ".join(dict.fromkeys(rule.asks)) or "-"
         orders = ", ".join(map(str, range(1, op.orders + 1)))
-        yield ("" if i else op.name, key, formulas[key], saves, "" if i else orders)
+        yield ("" if i else op.name, key, "" if i else orders, saves, formulas[key])

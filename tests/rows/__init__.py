@@ -4,6 +4,7 @@ from rows import (
     activation,
     conv,
     elementwise,
+    image,
     index,
     linalg,
     loss,
@@ -12,6 +13,7 @@ from rows import (
     pool,
     reduce,
     shape,
+    sort,
 )
 from rows.row import Case, Row
 
@@ -19,6 +21,7 @@ FAMILIES = (
     activation,
     conv,
     elementwise,
+    image,
     index,
     linalg,
     loss,
@@ -27,6 +30,7 @@ FAMILIES = (
     pool,
     reduce,
     shape,
+    sort,
 )
 ROWS: dict[str, Row] = {row.name: row for family in FAMILIES for row in family.ROWS}
 

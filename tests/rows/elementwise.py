@@ -1,6 +1,8 @@
 """Rows of the elementwise ops."""
 
+import math
 from collections.abc import Callable, Sequence
+from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 import numpy as np
@@ -39,9 +41,23 @@ def pairs(draw: Any, **ranges: Any) -> Case:
     return Case((x, y))
 
 
-def binary(name: str, oracle: Callable[..., Any], **ranges: Any) -> Row:
+def binary(name: str, oracle: Callable[..., Any], exact: str = "complex", **ranges: Any) -> Row:
     """A row for an arithmetic op of two inputs."""
-    return Row(name, pairs(**ranges), oracle, exact="complex")
+    return Row(name, pairs(**ranges), oracle, exact=exact)
+
+
+def each(f: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of Python numbers as an oracle for arrays that broadcast."""
+
+    def oracle(*inputs: Any, **attributes: Any) -> Any:
+        inputs = np.broadcast_arrays(*inputs)
+        values = [
+            f(*map(float, point), **attributes)
+            for point in zip(*(x.flat for x in inputs), strict=True)
+        ]
+        return np.array(values).reshape(inputs[0].shape)
+
+    return oracle
 
 
 @st.composite
@@ -88,6 +104,77 @@ def compared(draw: Any) -> Case:
     return Case((np.round(draw(arrays(a))), np.round(draw(arrays(b)))))
 
 
+@st.composite
+def divisions(draw: Any) -> Case:
+    """Dividends and divisors whose quotients keep 0.05 away from whole numbers."""
+    a, b = draw(broadcastable())
+    rest = draw(arrays(a, 0.1, 0.4))
+    x = np.round(draw(arrays(a, -4.0, 4.0))) / 2 + rest
+    d = np.sign(draw(arrays(b, kinks=(0.0,)))) * 2.0 ** np.round(draw(arrays(b, -1.0, 1.0)))
+    return Case((x, d))
+
+
+@st.composite
+def entropies(draw: Any) -> Case:
+    """Factors of which some are 0."""
+    a, b = draw(broadcastable())
+    x, y = draw(arrays(a)), draw(arrays(b, 0.2, 2.0))
+    return Case((np.where(np.abs(x) < 0.5, 0.0, x), y))
+
+
+# Points away from the origin, and from the cut where the angle jumps from π to -π.
+POINTS = pairs(kinks=(0.0,), margin=0.3)
+
+
+@st.composite
+def derivatives(draw: Any) -> Case:
+    n = draw(st.integers(0, 3))
+    if n == 0 and draw(st.booleans()):
+        return Case((draw(arrays(shapes(), -1.8, -1.2)),), {"n": n})
+    return Case((draw(arrays(shapes(), 0.3, 3.0)),), {"n": n})
+
+
+def polygamma(x: float, n: int) -> float:
+    """(-1)ⁿ⁺¹ n! Σ 1 / (x + k)ⁿ⁺¹ over k: a hundred terms, and Euler and Maclaurin's tail."""
+    near = sum(1 / (x + k) ** (n + 1) for k in range(100))
+    z, s = x + 100, n + 1
+    bend = s / 12 / z ** (s + 1) - s * (s + 1) * (s + 2) / 720 / z ** (s + 3)
+    if n == 0:
+        return math.log(z) - 1 / (2 * z) - bend - near
+    far = z ** (1 - s) / (s - 1) + z**-s / 2 + bend
+    return float((-1) ** (n + 1) * math.factorial(n) * (near + far))
+
+
+@st.composite
+def roundings(draw: Any) -> Case:
+    """Numbers at least a tenth of the last place away from the middle between two results."""
+    decimals = draw(st.sampled_from((0, 1, 2, -1)))
+    whole = np.round(draw(arrays(shapes(), -30.0, 30.0)))
+    x = (whole + draw(arrays(whole.shape, -0.4, 0.4))) * 10.0**-decimals
+    return Case((x,), {"decimals": decimals})
+
+
+def rounded(x: float, decimals: int) -> float:
+    """In decimal arithmetic, which has no error of its own."""
+    last = Decimal(1).scaleb(-decimals)
+    return float(Decimal(x).quantize(last, ROUND_HALF_EVEN))
+
+
+@st.composite
+def with_holes(draw: Any, **attributes: float) -> Case:
+    """Numbers among which some are NaN or infinite."""
+    x = draw(arrays(shapes()))
+    holes = draw(st.lists(st.sampled_from((np.nan, np.inf, -np.inf)), max_size=x.size))
+    x.flat[: len(holes)] = holes
+    return Case((x,), attributes)
+
+
+def nan_to_num(x: float, nan: float, posinf: float, neginf: float) -> float:
+    return {"nan": nan, "inf": posinf, "-inf": neginf}.get(str(x), x)
+
+
+WHOLE, HALVES = (-2.0, -1.0, 0.0, 1.0, 2.0), (-1.5, -0.5, 0.5, 1.5)
+
 CAST = arrays(shapes()).map(lambda x: Case((x,), {"dtype": np.dtype("float64")}))
 COMPARISONS: dict[str, SearchStrategy[Case] | Any] = {
     "lt": np.less,
@@ -98,6 +185,7 @@ COMPARISONS: dict[str, SearchStrategy[Case] | Any] = {
     "ne": np.not_equal,
     "logical_and": np.logical_and,
     "logical_or": np.logical_or,
+    "logical_xor": lambda x, y: (x != 0) != (y != 0),
 }
 
 ROWS = [
@@ -120,15 +208,45 @@ ROWS = [
         lambda x, y: np.where(x < y, x, y),
         kinks=(Case((np.array([1.0, 2.0]), np.array([1.0, 3.0]))),),
     ),
+    Row("floor_divide", divisions(), each(lambda x, d: math.floor(x / d))),
+    Row("remainder", divisions(), each(lambda x, d: x - math.floor(x / d) * d)),
+    Row("fmod", divisions(), each(lambda x, d: x - math.trunc(x / d) * d)),
+    binary("hypot", lambda a, b: (a * a + b * b) ** 0.5, exact="", kinks=(0.0,), margin=0.2),
     unary("exp", lambda x: np.e**x, exact="complex"),
     unary("log", lambda x: np.log2(x) / np.log2(np.e), 0.2, 3.0, exact="complex"),
+    unary("expm1", lambda x: np.exp(x) - 1, exact="complex"),
+    unary("log1p", lambda x: np.log(1 + x), -0.8, 3.0, exact="complex"),
+    unary("log2", lambda x: np.log(x) / np.log(2), 0.2, 3.0),
+    unary("log10", lambda x: np.log(x) / np.log(10), 0.2, 3.0, exact="complex"),
+    binary("logaddexp", lambda a, b: np.log(np.exp(a) + np.exp(b)), exact=""),
+    Row("xlogy", entropies(), each(lambda a, b: a * math.log(b) if a else 0.0)),
     unary("sqrt", lambda x: x**0.5, 0.2, 3.0, exact="complex"),
     unary("square", lambda x: x * x, exact="complex"),
     unary("reciprocal", lambda x: x**-1.0, kinks=(0.0,), exact="complex"),
+    unary("rsqrt", lambda x: x**-0.5, 0.2, 3.0, exact="complex"),
     unary("sin", np.sin, exact="complex"),
     unary("cos", lambda x: np.sin(x + np.pi / 2), exact="complex"),
+    unary("tan", lambda x: np.sin(x) / np.cos(x), -1.3, 1.3, exact="complex"),
+    unary("asin", lambda x: np.arctan(x / np.sqrt(1 - x * x)), -0.9, 0.9, exact="complex"),
+    unary("acos", lambda x: np.pi / 2 - np.arcsin(x), -0.9, 0.9, exact="complex"),
+    unary("atan", lambda x: np.arcsin(x / np.sqrt(1 + x * x)), exact="complex"),
+    Row("atan2", POINTS, each(lambda a, b: 2 * math.atan(a / (math.hypot(a, b) + b)))),
+    unary("sinh", lambda x: (np.exp(x) - np.exp(-x)) / 2, exact="complex"),
+    unary("cosh", lambda x: (np.exp(x) + np.exp(-x)) / 2, exact="complex"),
+    unary("asinh", lambda x: np.log(x + np.sqrt(x * x + 1)), exact="complex"),
+    unary("acosh", lambda x: np.log(x + np.sqrt(x * x - 1)), 1.2, 3.0, exact="complex"),
+    unary("atanh", lambda x: np.log((1 + x) / (1 - x)) / 2, -0.9, 0.9, exact="complex"),
+    unary("erf", each(math.erf)),
+    unary("erfc", each(math.erfc), -2.0, 6.0),
+    unary("lgamma", each(math.lgamma), 0.3, 4.0),
+    Row("polygamma", derivatives(), each(polygamma)),
     unary("abs", lambda x: np.maximum(x, -x), kinks=(0.0,), at=(0.0,)),
     unary("sign", lambda x: (x > 0) * 1.0 - (x < 0) * 1.0, kinks=(0.0,)),
+    unary("floor", each(math.floor), kinks=WHOLE),
+    unary("ceil", each(math.ceil), kinks=WHOLE),
+    unary("trunc", each(math.trunc), kinks=WHOLE),
+    Row("round", roundings(), each(rounded)),
+    Row("nan_to_num", with_holes(nan=0.5, posinf=3.0, neginf=-2.0), each(nan_to_num)),
     Row(
         "clamp",
         clamps(),
@@ -146,4 +264,7 @@ ROWS = [
     Row("cast", CAST, lambda x, dtype: x.astype(dtype), exact="linear"),
     *(Row(name, compared(), oracle) for name, oracle in COMPARISONS.items()),
     unary("logical_not", lambda x: x == 0),
+    Row("isnan", with_holes(), each(math.isnan)),
+    Row("isinf", with_holes(), each(math.isinf)),
+    Row("isfinite", with_holes(), each(math.isfinite)),
 ]

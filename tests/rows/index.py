@@ -45,12 +45,21 @@ def repeating(draw: Any, length: int) -> Array:
 
 
 @st.composite
+def distinct(draw: Any, length: int) -> Array:
+    """Places along an axis, none of them twice, some counted from the end."""
+    shape = draw(st.sampled_from([s for s in ((3,), (2, 1), (2,), ()) if prod(s) <= length]))
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    chosen = rng.permutation(length)[: prod(shape)]
+    return np.asarray(chosen - length * rng.integers(0, 2, prod(shape))).reshape(shape)
+
+
+@st.composite
 def masks(draw: Any, shape: Shape) -> Array:
     return np.random.default_rng(draw(st.integers(0, 99))).random(shape) < 0.5
 
 
 @st.composite
-def indices(draw: Any, shape: Shape) -> Any:
+def indices(draw: Any, shape: Shape, integers: Any = repeating) -> Any:
     """A part for each axis, or for the first of them; one ... and some None between them.
 
     The advanced parts are arrays of integers, or one mask over one or two axes.
@@ -64,7 +73,7 @@ def indices(draw: Any, shape: Shape) -> Any:
         if length:
             kinds.append(st.integers(-length, length - 1))
         if length and advanced == "integers":
-            kinds.append(repeating(length))
+            kinds.append(integers(length))
         if advanced == "mask":
             kinds += [masks(shape[axis : axis + 1]), masks(shape[axis : axis + 2])]
         part = draw(st.one_of(kinds))
@@ -107,8 +116,118 @@ def labels(draw: Any) -> Case:
     return Case((np.asarray(x, draw(st.sampled_from(("int64", "uint8")))),), attributes)
 
 
+@st.composite
+def replacements(draw: Any) -> Case:
+    """A source in the shape of what is replaced, or one that broadcasts to it, or a number."""
+    shape = draw(shapes(1) | with_empty())
+    index = draw(indices(shape, distinct))
+    named = places(shape, index).shape
+    kept = named[draw(st.integers(0, len(named))) :]
+    source = draw(arrays(tuple(1 if n == 1 or draw(st.booleans()) else n for n in kept)))
+    if draw(st.sampled_from((False, False, False, True))):
+        source = 2.5
+    return Case((draw(arrays(shape)), source), {"index": index})
+
+
+def replaced(x: Array, source: Any, index: Any) -> Array:
+    """One element after the other."""
+    y, named = x.copy(), places(x.shape, index)
+    for place, value in zip(named.flat, np.broadcast_to(source, named.shape).flat, strict=True):
+        y.flat[place] = value
+    return y
+
+
+@st.composite
+def sent(draw: Any) -> Case:
+    """A source, or a number, for distinct places along an axis, of some lines of x."""
+    shape = draw(shapes(1))
+    axis = draw(st.integers(0, len(shape) - 1))
+    part = tuple(draw(st.integers(0 if n > 3 else 1, n)) for n in shape)
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    lines = np.broadcast_to(np.arange(shape[axis]), (*part[:axis], *part[axis + 1 :], shape[axis]))
+    chosen = rng.permuted(lines, axis=-1)[..., : part[axis]]
+    source: Any = 2.5 if draw(st.sampled_from((False, False, False, True))) else draw(arrays(part))
+    return Case((draw(arrays(shape)), np.moveaxis(chosen, -1, axis), source), {"axis": axis})
+
+
+def scattered(x: Array, index: Array, source: Any, axis: int) -> Array:
+    y, source = x.copy(), np.broadcast_to(source, index.shape)
+    for place in np.ndindex(*index.shape):
+        y[*place[:axis], index[place], *place[axis + 1 :]] = source[place]
+    return y
+
+
+@st.composite
+def sparse(draw: Any) -> Case:
+    """Numbers or truth values, many of them 0."""
+    x = np.asarray(draw(arrays(with_empty())).round())
+    return Case((np.asarray(x, draw(st.sampled_from(("float64", "int64", "bool")))),))
+
+
+def nonzero(x: Array) -> Array:
+    found = [place for place in np.ndindex(*x.shape) if x[place]]
+    return np.array(found, "int64").reshape(len(found), x.ndim)
+
+
+@st.composite
+def triangles(draw: Any) -> Case:
+    return Case((draw(arrays(with_empty(2, 4))),), {"diagonal": draw(st.integers(-3, 3))})
+
+
+def lower(x: Array, diagonal: int) -> Array:
+    y = np.zeros_like(x)
+    for *batch, i, j in np.ndindex(*x.shape):
+        if j - i <= diagonal:
+            y[*batch, i, j] = x[*batch, i, j]
+    return y
+
+
+def upper(x: Array, diagonal: int) -> Array:
+    return x - lower(x, diagonal - 1)
+
+
+@st.composite
+def diagonals(draw: Any) -> Case:
+    x = draw(arrays(with_empty(2, 4)))
+    axis1, axis2 = draw(st.permutations(range(x.ndim)))[:2]
+    offset = draw(st.integers(-3, 3))
+    return Case((x,), {"offset": offset, "axis1": axis1, "axis2": axis2})
+
+
+def diagonal(x: Array, offset: int, axis1: int, axis2: int) -> Array:
+    x = np.moveaxis(x, (axis1, axis2), (-2, -1))
+    on_it = [x[..., i, i + offset] for i in range(x.shape[-2]) if 0 <= i + offset < x.shape[-1]]
+    return np.stack(on_it, -1) if on_it else np.empty((*x.shape[:-2], 0))
+
+
+@st.composite
+def embeddings(draw: Any) -> Case:
+    """Vectors as long as the diagonal of matrices with `rows` and `columns`."""
+    rows, columns = draw(st.integers(0, 4)), draw(st.integers(0, 4))
+    offset = draw(st.integers(-3, 3))
+    length = sum(0 <= i + offset < columns for i in range(rows))
+    x = draw(arrays((*draw(with_empty(0, 2)), length)))
+    axis1, axis2 = draw(st.permutations(range(x.ndim + 1)))[:2]
+    sizes = {"rows": rows, "columns": columns}
+    return Case((x,), {"offset": offset, "axis1": axis1, "axis2": axis2, **sizes})
+
+
+def diag_embed(x: Array, offset: int, axis1: int, axis2: int, rows: int, columns: int) -> Array:
+    y = np.zeros((*x.shape[:-1], rows, columns))
+    for *batch, k in np.ndindex(*x.shape):
+        y[*batch, k + max(0, -offset), k + max(0, offset)] = x[*batch, k]
+    return np.moveaxis(y, (-2, -1), (axis1, axis2))
+
+
 ROWS = [
     Row("getitem", gathers(), taken, exact="linear"),
     Row("scatter_add", scatters(), added, exact="linear"),
+    Row("index_put", replacements(), replaced),
+    Row("scatter", sent(), scattered),
+    Row("nonzero", sparse(), nonzero),
+    Row("tril", triangles(), lower, exact="linear"),
+    Row("triu", triangles(), upper, exact="linear"),
+    Row("diagonal", diagonals(), diagonal, exact="linear"),
+    Row("diag_embed", embeddings(), diag_embed, exact="linear"),
     Row("one_hot", labels(), lambda x, num_classes, dtype: np.eye(num_classes, dtype=dtype)[x]),
 ]

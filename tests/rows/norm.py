@@ -1,8 +1,9 @@
-"""Row of batch normalization."""
+"""Rows of normalization."""
 
 import math
 from typing import Any
 
+import numpy as np
 from hypothesis import strategies as st
 
 import oracles
@@ -24,10 +25,48 @@ def batches(draw: Any) -> Case:
     return Case((x, w, b), {"eps": draw(st.sampled_from((1e-5, 1e-3, 0.1)))})
 
 
+@st.composite
+def standardized(draw: Any) -> Case:
+    """Any axes with at least 3 elements, none of them equal; the values near 0 or far from it."""
+    shape = draw(shapes(1, 3, 1, 4))
+    axes = draw(st.permutations(range(len(shape))))[: draw(st.integers(1, len(shape)))]
+    first = axes[0]
+    least = math.ceil(3 / math.prod(shape[i] for i in axes if i != first))
+    shape = tuple(max(n, least) if i == first else n for i, n in enumerate(shape))
+    x = draw(arrays(shape, distinct=True)) + draw(st.sampled_from((0.0, 100.0)))
+    return Case((x,), {"axis": tuple(axes), "eps": draw(st.sampled_from((1e-5, 1e-3, 0.1)))})
+
+
+def standardize(x: Any, axis: tuple[int, ...], eps: float) -> Any:
+    """Each group by itself, in Python's own arithmetic."""
+    y = np.empty(x.shape)
+    for place in np.ndindex(*(1 if i in axis else n for i, n in enumerate(x.shape))):
+        group = tuple(slice(None) if i in axis else j for i, j in enumerate(place))
+        values = x[group].ravel().tolist()
+        mean = math.fsum(values) / len(values)
+        var = math.fsum((v - mean) ** 2 for v in values) / len(values)
+        y[group] = (x[group] - mean) / math.sqrt(var + eps)
+    return y
+
+
+@st.composite
+def centered(draw: Any) -> Case:
+    shape = draw(shapes())
+    axes = draw(st.none() | st.permutations(range(len(shape))).map(lambda axes: tuple(axes[:2])))
+    return Case((draw(arrays(shape)),), {"axis": axes if shape else None})
+
+
 ROWS = [
     Row(
         "batch_norm",
         batches(),
         lambda x, w, b, eps: oracles.batch_norm_train(x, w, b, eps)[0],
-    )
+    ),
+    Row("standardize", standardized(), standardize),
+    Row(
+        "subtract_mean",
+        centered(),
+        lambda x, axis: x - x.mean(axis, keepdims=True),
+        exact="linear",
+    ),
 ]

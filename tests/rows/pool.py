@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import oracles
-from rows.conv import conv_transpose2d
+from rows.conv import conv_transpose, dimensions
 from rows.row import Case, Row
 from tinygrad_cv.testing.geometry import Geometry
 from tinygrad_cv.testing.strategies import arrays, pool_geometry
@@ -20,47 +20,60 @@ DILATED = ("kernel", "stride", "padding", "dilation")
 PLAIN = ("kernel", "stride", "padding")
 
 
+def windows(most_dilation: int = 2) -> Any:
+    """Windows for an op that takes any number of spatial axes."""
+    return dimensions().flatmap(lambda spatial: pool_geometry(most_dilation, spatial))
+
+
 @st.composite
-def largest(draw: Any) -> Case:
-    geometry = draw(pool_geometry())
+def largest(draw: Any, spatial: int) -> Case:
+    geometry = draw(pool_geometry(spatial=spatial))
     return Case((draw(arrays(geometry.images, distinct=True)),), geometry.attributes(*DILATED))
+
+
+@st.composite
+def places(draw: Any) -> Case:
+    """Whole numbers that often are equal."""
+    geometry = draw(windows())
+    x = draw(arrays(geometry.images))
+    return Case((np.rint(x),), geometry.attributes(*DILATED))
 
 
 @st.composite
 def indices(draw: Any, geometry: Geometry) -> Array:
     """For each window the number of one of its taps, one that sees a pixel."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    rows, columns = (axis.seen for axis in geometry.axes)
-    width = geometry.axes[1].kernel
+    seen = [axis.seen for axis in geometry.axes]
     index = np.empty(geometry.windows, np.intp)
     for place in np.ndindex(*index.shape):
-        index[place] = rng.choice(rows[place[2]]) * width + rng.choice(columns[place[3]])
+        tap = [rng.choice(taps[i]) for taps, i in zip(seen, place[2:], strict=True)]
+        index[place] = np.ravel_multi_index(tap, geometry.lengths("kernel"))
     return index
 
 
 @st.composite
 def scattered(draw: Any) -> Case:
-    geometry = draw(pool_geometry())
+    geometry = draw(windows())
     x = draw(arrays(geometry.windows))
     return Case((x, draw(indices(geometry))), geometry.attributes("size", *DILATED))
 
 
 @st.composite
 def gathered(draw: Any) -> Case:
-    geometry = draw(pool_geometry())
+    geometry = draw(windows())
     x = draw(arrays(geometry.images))
     return Case((x, draw(indices(geometry))), geometry.attributes(*DILATED))
 
 
 @st.composite
 def summed(draw: Any) -> Case:
-    geometry = draw(pool_geometry(most_dilation=1))
+    geometry = draw(windows(most_dilation=1))
     return Case((draw(arrays(geometry.images)),), geometry.attributes(*PLAIN))
 
 
 @st.composite
 def spread(draw: Any) -> Case:
-    geometry = draw(pool_geometry(most_dilation=1))
+    geometry = draw(windows(most_dilation=1))
     return Case((draw(arrays(geometry.windows)),), geometry.attributes("size", *PLAIN))
 
 
@@ -71,24 +84,60 @@ def max_pool2d(x: Array, kernel: Any, **geometry: Any) -> Array:
     return oracles.max_pool2d(x, kernel, **geometry)[0]
 
 
-def window_scatter(x: Array, index: Array, size: Any, kernel: Any, **geometry: Any) -> Array:
-    return oracles.window_scatter(x, index, (*x.shape[:2], *size), kernel, **geometry)
+def seen(size: Any, kernel: Any, stride: Any, padding: Any, dilation: Any) -> Any:
+    """{(window, number of the tap): pixel} for each tap that sees a pixel."""
+    return {
+        (window, int(np.ravel_multi_index(tap, kernel))): pixel
+        for window, tap, pixel in oracles.looks(size, kernel, stride, padding, dilation)
+    }
 
 
-def window_gather(x: Array, index: Array, kernel: Any, **geometry: Any) -> Array:
-    return oracles.window_gather(x, index, kernel, **geometry)
+def max_pool(x: Array, **geometry: Any) -> Array:
+    """The first of equal maxima is not asked for: only its value."""
+    y = np.full((*x.shape[:2], *oracles.count_windows(x.shape[2:], *geometry.values())), -np.inf)
+    for (window, _), pixel in seen(x.shape[2:], **geometry).items():
+        y[:, :, *window] = np.fmax(y[:, :, *window], x[:, :, *pixel])
+    return y
 
 
-def window_sum(x: Array, kernel: Any, stride: Any, padding: Any) -> Array:
-    """A mean times its number of terms."""
-    return oracles.avg_pool2d(x, kernel, stride, padding) * np.prod(kernel)
+def max_pool_index(x: Array, **geometry: Any) -> Array:
+    y = np.full((*x.shape[:2], *oracles.count_windows(x.shape[2:], *geometry.values())), -1)
+    for (window, _), pixel in seen(x.shape[2:], **geometry).items():
+        number = np.ravel_multi_index(pixel, x.shape[2:])
+        for n, c in np.ndindex(*x.shape[:2]):
+            best = y[n, c, *window]
+            if best < 0 or x[n, c, *pixel] > x[n, c].flat[best]:
+                y[n, c, *window] = number
+    return y
+
+
+def window_scatter(x: Array, index: Array, size: Any, **geometry: Any) -> Array:
+    taps, y = seen(size, **geometry), np.zeros((*x.shape[:2], *size))
+    for n, c, *window in np.ndindex(*x.shape):
+        pixel = taps[tuple(window), int(index[n, c, *window])]
+        y[n, c, *pixel] += x[n, c, *window]
+    return y
+
+
+def window_gather(x: Array, index: Array, **geometry: Any) -> Array:
+    taps, y = seen(x.shape[2:], **geometry), np.empty(index.shape)
+    for n, c, *window in np.ndindex(*index.shape):
+        y[n, c, *window] = x[n, c, *taps[tuple(window), int(index[n, c, *window])]]
+    return y
+
+
+def window_sum(x: Array, kernel: Any, **geometry: Any) -> Array:
+    """A convolution of each channel with a kernel of ones."""
+    ones = np.ones((x.shape[1], 1, *kernel))
+    dilation = (1,) * len(kernel)
+    return oracles.conv(x, ones, dilation=dilation, groups=x.shape[1], **geometry)
 
 
 def window_spread(x: Array, kernel: Any, **geometry: Any) -> Array:
     """Each number times a kernel of ones, stamped onto an image of its own channel."""
-    channels = x.shape[1]
-    ones = np.ones((channels, 1, *kernel))
-    return conv_transpose2d(x, ones, None, dilation=(1, 1), groups=channels, **geometry)
+    ones = np.ones((x.shape[1], 1, *kernel))
+    dilation = (1,) * len(kernel)
+    return conv_transpose(x, ones, None, dilation=dilation, groups=x.shape[1], **geometry)
 
 
 TIE = Case(
@@ -98,7 +147,10 @@ TIE = Case(
 """The first window has two largest elements, the second has one."""
 
 ROWS = [
-    Row("max_pool2d", largest(), max_pool2d, kinks=(TIE,)),
+    Row("max_pool1d", largest(1), max_pool),
+    Row("max_pool2d", largest(2), max_pool2d, kinks=(TIE,)),
+    Row("max_pool3d", largest(3), max_pool),
+    Row("max_pool_index", places(), max_pool_index),
     Row("window_scatter", scattered(), window_scatter, exact="linear"),
     Row("window_gather", gathered(), window_gather, exact="linear"),
     Row("window_sum", summed(), window_sum, exact="linear"),

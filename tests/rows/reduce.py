@@ -33,6 +33,42 @@ def of_each_slice(function: Callable[[list[Any]], Any]) -> Callable[..., Array]:
     return oracle
 
 
+def running(function: Callable[[list[Any]], Any]) -> Callable[..., Array]:
+    """An oracle: a plain function of a list, for each beginning (or end) of each row of an axis."""
+
+    def oracle(x: Array, axis: int, reverse: bool = False) -> Array:
+        y = np.empty(x.shape)
+        for place in np.ndindex(*y.shape):
+            here = place[axis]
+            part = slice(here, None) if reverse else slice(0, here + 1)
+            y[place] = function(x[*place[:axis], part, *place[axis + 1 :]].tolist())
+        return y
+
+    return oracle
+
+
+def recurrence(x: Array, w: Array, axis: int, reverse: bool = False) -> Array:
+    """y_i = x_i + w_i · y_(i-1), step by step."""
+    x, w = (np.moveaxis(a[(slice(None),) * axis], axis, 0) for a in (x, w))
+    y = np.zeros_like(x)
+    places = range(len(x))
+    before = np.zeros(x.shape[1:])
+    for i in reversed(places) if reverse else places:
+        before = y[i] = x[i] + w[i] * before
+    return np.moveaxis(y, 0, axis)
+
+
+def std(x: Array, axis: Axis, keepdims: bool, correction: int) -> Array:
+    return np.sqrt(oracles.var(x, axis, correction, keepdims))
+
+
+def norm(x: Array, axis: Axis, keepdims: bool, p: float) -> Array:
+    """Of numbers small enough to be raised to a power as they are."""
+    return of_each_slice(lambda part: math.fsum(abs(v) ** p for v in part) ** (1 / p))(
+        x, axis, keepdims
+    )
+
+
 def sum_to(x: Array, shape: tuple[int, ...]) -> Array:
     """Each element goes where a tensor of `shape` would be read for it."""
     y = np.zeros(shape)
@@ -45,25 +81,70 @@ def sum_to(x: Array, shape: tuple[int, ...]) -> Array:
 
 
 @st.composite
-def reductions(draw: Any, empty: bool = False, **values: Any) -> Case:
-    """Axes to reduce: all, some, one or none of them. `empty` ones have a result too."""
-    shape = list(draw(with_empty()))
+def reductions(draw: Any, empty: bool = False, least: int = 1, **values: Any) -> Case:
+    """Axes to reduce: all, some, one or none of them. `empty` ones have a result too.
+
+    With a `least` of 2 they are at least one axis, of at least that length.
+    """
+    shape = list(draw(with_empty(least - 1)))
     some = st.lists(st.sampled_from(range(len(shape))), unique=True) if shape else st.just([])
     axes = draw(st.none() | some.map(tuple))
+    if least > 1:
+        axes = axes or None
     if not empty:
         for i in range(len(shape)) if axes is None else axes:
-            shape[i] = max(1, shape[i])
+            shape[i] = max(least, shape[i])
     x = draw(arrays(shape, **values))
     return Case((x,), {"axis": axes, "keepdims": draw(st.booleans())})
 
 
 @st.composite
-def variances(draw: Any) -> Case:
-    case = draw(reductions() | reductions(low=98.0, high=102.0))
+def variances(draw: Any, least: int = 1) -> Case:
+    case = draw(reductions(least=least) | reductions(least=least, low=98.0, high=102.0))
     (x,), axis = case.inputs, case.attributes["axis"]
     count = math.prod(x.shape if axis is None else [x.shape[i] for i in axis])
     correction = draw(st.integers(0, min(2, count - 1)))
     return Case(case.inputs, case.attributes | {"correction": correction})
+
+
+@st.composite
+def norms(draw: Any) -> Case:
+    """No element is 0, where some powers have a kink."""
+    case = draw(reductions(kinks=(0.0,)))
+    return Case(case.inputs, case.attributes | {"p": draw(st.sampled_from((0.5, 1.5, 2.0, 3.0)))})
+
+
+@st.composite
+def products(draw: Any) -> Case:
+    """Along one axis, every third time with one factor or two that are 0."""
+    shape = draw(with_empty(1))
+    axis = draw(st.integers(0, len(shape) - 1))
+    x = draw(arrays(shape))
+    for _ in range(draw(st.sampled_from((0, 1, 2)))):
+        if shape[axis]:
+            x[(slice(None),) * axis + (draw(st.integers(0, shape[axis] - 1)),)] = 0
+    return Case((x,), {"axis": (axis,), "keepdims": draw(st.booleans())})
+
+
+@st.composite
+def runs(draw: Any, inputs: int = 1, **values: Any) -> Case:
+    """Along an axis, that is now and then longer than most: a scan doubles its step."""
+    shape = list(draw(with_empty(1)))
+    axis = draw(st.integers(0, len(shape) - 1))
+    if draw(st.booleans()):
+        shape[axis] = draw(st.integers(5, 9))
+    xs = tuple(draw(arrays(shape, **values)) for _ in range(inputs))
+    return Case(xs, {"axis": axis, "reverse": draw(st.booleans())})
+
+
+@st.composite
+def running_products(draw: Any) -> Case:
+    case = draw(runs())
+    (x,), axis = case.inputs, case.attributes["axis"]
+    for _ in range(draw(st.sampled_from((0, 1, 2)))):
+        if x.shape[axis]:
+            x[(slice(None),) * axis + (draw(st.integers(0, x.shape[axis] - 1)),)] = 0
+    return case
 
 
 @st.composite
@@ -101,6 +182,17 @@ def ties(*elements: float) -> tuple[Case, ...]:
     )
 
 
+spread_of_equals = Case(
+    (np.array([[1.0, 1.0, 1.0], [0.0, 1.0, 3.0]]),),
+    {"axis": (1,), "keepdims": False, "correction": 1},
+)
+
+
+def norm_of_zeros(p: float) -> Case:
+    x = np.array([[0.0, 0.0], [1.0, -2.0]])
+    return Case((x,), {"axis": (1,), "keepdims": False, "p": p})
+
+
 ROWS = [
     Row("sum", reductions(empty=True), of_each_slice(math.fsum), exact="linear"),
     Row(
@@ -110,6 +202,9 @@ ROWS = [
         exact="linear",
     ),
     Row("var", variances(), oracles.var, exact="complex"),
+    Row("std", variances(least=2), std, kinks=(spread_of_equals,)),
+    Row("norm", norms(), norm, kinks=tuple(norm_of_zeros(p) for p in (1.5, 2.0))),
+    Row("prod", products(), of_each_slice(math.prod), exact="complex"),
     Row("amax", reductions(distinct=True), of_each_slice(max), kinks=ties(1.0, 0.2, 1.0, 1.0)),
     Row("amin", reductions(distinct=True), of_each_slice(min), kinks=ties(-1.0, 0.2, -1.0)),
     Row(
@@ -121,5 +216,9 @@ ROWS = [
     Row("argmin", searches(), of_each_slice(lambda part: part.index(min(part)))),
     Row("any", truths(), of_each_slice(any)),
     Row("all", truths(), of_each_slice(all)),
+    Row("cumsum", runs(), running(math.fsum), exact="linear"),
+    Row("cumprod", running_products(), running(math.prod), exact="complex"),
+    Row("logcumsumexp", runs() | runs(low=998.0, high=1002.0), running(oracles.logsumexp)),
+    Row("recurrence", runs(inputs=2), recurrence, exact="complex"),
     Row("sum_to", sums_back(), sum_to, exact="linear"),
 ]

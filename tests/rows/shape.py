@@ -89,6 +89,38 @@ def stacked(*xs: Array, axis: int) -> Array:
     return y
 
 
+def turned(x: Array, axes: Place) -> Array:
+    def source(place: Place) -> Place:
+        ends = zip(place, x.shape, strict=True)
+        return tuple(n - 1 - i if axis in axes else i for axis, (i, n) in enumerate(ends))
+
+    return gathered(x, x.shape, source)
+
+
+def rolled(x: Array, shifts: Place, axes: Place) -> Array:
+    def source(place: Place) -> Place:
+        at = list(place)
+        for shift, axis in zip(shifts, axes, strict=True):
+            at[axis] = (at[axis] - shift) % x.shape[axis]
+        return tuple(at)
+
+    return gathered(x, x.shape, source)
+
+
+def taken_along(x: Array, index: Array, axis: int) -> Array:
+    def source(place: Place) -> Place:
+        return (*place[:axis], int(index[place]), *place[axis + 1 :])
+
+    return gathered(x, index.shape, source)
+
+
+def put_along(x: Array, index: Array, axis: int, length: int) -> Array:
+    y = np.zeros((*x.shape[:axis], length, *x.shape[axis + 1 :]))
+    for place in np.ndindex(*x.shape):
+        y[*place[:axis], index[place], *place[axis + 1 :]] += x[place]
+    return y
+
+
 # ----- calls to try -------------------------------------------------------------------------------
 
 
@@ -145,6 +177,44 @@ def pads(draw: Any) -> Case:
     return Case((x,), {"widths": widths, "value": draw(st.sampled_from((0.0, -1.5)))})
 
 
+@st.composite
+def turns(draw: Any) -> Case:
+    x = draw(arrays(with_empty()))
+    axes = draw(st.sets(st.integers(0, x.ndim - 1))) if x.ndim else ()
+    return Case((x,), {"axes": tuple(axes)})
+
+
+@st.composite
+def rolls(draw: Any) -> Case:
+    x = draw(arrays(with_empty()))
+    axes = draw(st.lists(st.integers(0, x.ndim - 1), unique=True)) if x.ndim else []
+    shifts = [draw(st.integers(-5, 5)) for _ in axes]
+    return Case((x,), {"shifts": tuple(shifts), "axes": tuple(axes)})
+
+
+@st.composite
+def places_along(draw: Any) -> tuple[Array, int, int]:
+    """Places along an axis of some length, some of them twice and some counted from the end."""
+    shape = list(draw(with_empty(1)))
+    axis = draw(st.integers(0, len(shape) - 1))
+    length = draw(st.integers(1, 4)) if shape[axis] else draw(st.integers(0, 4))
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    return rng.integers(-length, max(length, 1), shape), axis, length
+
+
+@st.composite
+def takes_along(draw: Any) -> Case:
+    index, axis, length = draw(places_along())
+    x = draw(arrays((*index.shape[:axis], length, *index.shape[axis + 1 :])))
+    return Case((x, index), {"axis": axis})
+
+
+@st.composite
+def puts_along(draw: Any) -> Case:
+    index, axis, length = draw(places_along())
+    return Case((draw(arrays(index.shape)), index), {"axis": axis, "length": length})
+
+
 ROWS = [
     Row("reshape", reshapes(), reshaped, exact="linear"),
     Row("permute", permutations(), permuted, exact="linear"),
@@ -153,4 +223,8 @@ ROWS = [
     Row("cat", joins(), joined, exact="complex"),
     Row("stack", stacks(), stacked, exact="complex"),
     Row("pad", pads(), oracles.pad, exact="complex"),
+    Row("flip", turns(), turned, exact="linear"),
+    Row("roll", rolls(), rolled, exact="linear"),
+    Row("take_along_dim", takes_along(), taken_along, exact="linear"),
+    Row("put_along_dim", puts_along(), put_along, exact="linear"),
 ]

@@ -325,10 +325,11 @@ def max_pool(
     last = math.prod(kernel) - 1
     y = _empty_like_images(x, out)
     index = _empty_like_images(x, out, np.min_scalar_type(last))
+    places = [place for _, place in _window_places(kernel, stride, dilation, out)]
 
     def work(part: slice) -> None:
         images = _pad_spatial(x[part], padding, lowest)
-        views = [images[place] for _, place in _window_places(kernel, stride, dilation, out)]
+        views = [images[place] for place in places]
         best, where = y[part], index[part]
         np.copyto(best, views[0])
         for view in views[1:]:
@@ -336,13 +337,23 @@ def max_pool(
         # The index of the first maximum is the number of places before it. NaN is a maximum that
         # equals nothing; that it is there shows in the sum.
         has_nan = best.dtype.kind == "f" and np.isnan(best.sum())
+        # What lies in the padding equals a maximum only where that is the lowest value.
+        hidden = None
+        if any(padding) and (best == lowest).any():
+            border = _pad_spatial(np.zeros((1, 1, *x.shape[2:]), bool), padding, True)
+            hidden = [border[place] for place in places]
         where[...] = 0
         before = np.ones_like(best, dtype=bool)
-        for view in views[:-1]:
-            before &= view != best
+        for number, view in enumerate(views[:-1]):
+            differs = view != best
+            if hidden is not None:
+                differs |= hidden[number]
+            before &= differs
             if has_nan:
                 before &= ~np.isnan(view)
             where += before
+        if hidden is not None:
+            where[before & hidden[-1]] = 0  # a window in the padding has no maximum
 
     _in_parts(work, x)
     return y, index

@@ -7,6 +7,7 @@ from tinygrad_cv.ops import (
     activation,
     conv,
     elementwise,
+    image,
     index,
     linalg,
     loss,
@@ -15,17 +16,38 @@ from tinygrad_cv.ops import (
     pool,
     reduce,
     shape,
+    sort,
 )
 from tinygrad_cv.tensor import Tensor
 
-__all__ = ["conv", "index", "loss", "noise", "norm", "pool"]
+__all__ = ["conv", "image", "loss", "noise", "norm", "pool"]
 
 _METHODS = {
-    activation: "log_softmax relu sigmoid softmax tanh",
-    elementwise: "abs clamp cos exp log maximum minimum neg pow reciprocal sign sin sqrt square",
-    linalg: "matmul",
-    reduce: "all amax amin any argmax argmin logsumexp max mean min sum var",
-    shape: "broadcast_to expand flatten permute reshape squeeze transpose unsqueeze",
+    activation: "hardshrink log_softmax prelu relu sigmoid softmax tanh",
+    elementwise: (
+        "abs absolute acos acosh add addcdiv addcmul asin asinh atan atan2 atanh ceil clamp clip "
+        "cos cosh digamma div divide eq erf erfc exp expm1 floor floor_divide fmod ge gt hypot "
+        "isfinite isinf isnan le lerp lgamma log log10 log1p log2 logaddexp logical_and "
+        "logical_not logical_or logical_xor lt maximum minimum mul multiply nan_to_num ne neg "
+        "negative pow reciprocal remainder round rsqrt sign sin sinh sqrt square sub subtract tan "
+        "trunc xlogy"
+    ),
+    index: (
+        "argwhere diag diag_embed diagonal gather index_add index_copy index_fill index_put "
+        "index_select masked_fill masked_select narrow nonzero scatter scatter_add select take "
+        "tril triu"
+    ),
+    linalg: "bmm cholesky det dot inner matmul matrix_power mm mv outer slogdet svd trace vdot",
+    reduce: (
+        "all amax amin aminmax any argmax argmin count_nonzero cumprod cumsum logcumsumexp "
+        "logsumexp max mean min nanmean nansum norm prod std sum var"
+    ),
+    shape: (
+        "broadcast_to chunk expand expand_as flatten flip moveaxis movedim permute ravel repeat "
+        "repeat_interleave reshape reshape_as roll split squeeze swapaxes take_along_dim "
+        "tensor_split tile transpose unbind unflatten unsqueeze view_as"
+    ),
+    sort: "argsort kthvalue median msort sort topk",
 }
 
 for _family, _names in _METHODS.items():

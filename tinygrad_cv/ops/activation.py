@@ -1,9 +1,15 @@
-"""The nonlinearities."""
+"""The nonlinearities.
 
+A rule asks for the output y rather than for x where y tells enough: the next layer keeps y anyway.
+"""
+
+import math
 from typing import Any
 
+from tinygrad_cv.backend import default_generator
 from tinygrad_cv.op import Op
-from tinygrad_cv.ops.reduce import axes_of
+from tinygrad_cv.ops.elementwise import Elementwise
+from tinygrad_cv.ops.reduce import axis_of
 from tinygrad_cv.tensor import F as T
 from tinygrad_cv.tensor import Tensor, function
 
@@ -41,6 +47,130 @@ class LeakyRelu(Op):
         return F.where(x > 0, g, self.negative_slope * g)
 
 
+class Prelu(Elementwise):
+    """x where x > 0, else weight · x with a learned slope (He et al., 2015).
+
+    >>> prelu(Tensor([-1.0, 2.0]), Tensor([0.25]))
+    tensor([-0.25,  2.  ])
+    """
+
+    def forward(self, xp, x, weight):
+        return xp.where(x > 0, x, weight * x)
+
+    def grad_x(self, F, g, x, weight):
+        return F.where(x > 0, g, weight * g)
+
+    def grad_weight(self, F, g, x):
+        return F.where(x > 0, 0.0, g * x)
+
+
+class Rrelu(Op):
+    """slope · x: the slope is 1 where x > 0, else drawn from [lower, upper) (Xu et al., 2015)."""
+
+    lower: float
+    upper: float
+    generator: Any
+    kept = ("slope",)
+    hidden = ("generator",)
+
+    def forward(self, xp, x):
+        drawn = xp.uniform(x.shape, "float32", self.generator)
+        self.slope = xp.where(x > 0, 1, self.lower + (self.upper - self.lower) * drawn)
+        return x * self.slope
+
+    def grad_x(self, F, g, slope):
+        return g * slope
+
+
+class Relu6(Op):
+    """min(max(x, 0), 6), with the derivative 0 at 0 and at 6 (Krizhevsky, 2010).
+
+    >>> relu6(Tensor([-1.0, 2.0, 8.0]))
+    tensor([0., 2., 6.])
+    """
+
+    def forward(self, xp, x):
+        return xp.minimum(xp.maximum(x, 0), 6)
+
+    def grad_x(self, F, g, y):
+        return F.where(F.logical_and(y > 0, y < 6), g, 0.0)
+
+
+class Hardtanh(Op):
+    """x limited to [min_val, max_val], with the derivative 0 at the bounds (Collobert, 2004).
+
+    >>> hardtanh(Tensor([-3.0, 0.5, 3.0]))
+    tensor([-1. ,  0.5,  1. ])
+    """
+
+    min_val: float = -1.0
+    max_val: float = 1.0
+
+    def forward(self, xp, x):
+        return xp.minimum(xp.maximum(x, self.min_val), self.max_val)
+
+    def grad_x(self, F, g, y):
+        return F.where(F.logical_and(y > self.min_val, y < self.max_val), g, 0.0)
+
+
+class Elu(Op):
+    """x where x > 0, else α(eˣ - 1) (Clevert, Unterthiner and Hochreiter, 2016).
+
+    >>> elu(Tensor([-1000.0, -1.0, 2.0]))
+    tensor([-1.    , -0.6321,  2.    ])
+    """
+
+    alpha: float = 1.0
+
+    def forward(self, xp, x):
+        return xp.where(x > 0, x, self.alpha * xp.expm1(xp.minimum(x, 0)))
+
+    def grad_x(self, F, g, y):
+        return F.where(y > 0, g, g * (y + self.alpha))
+
+
+SELU_SCALE, SELU_ALPHA = 1.0507009873554804934, 1.6732632423543772848
+"""With these, independent inputs of mean 0 and variance 1 give outputs of mean 0 and variance 1."""
+
+
+class Selu(Op):
+    """scale · elu(x), with a scale and an α that make layers normalize themselves.
+
+    Klambauer, Unterthiner, Mayr and Hochreiter, 2017; for weights of variance 1 / inputs.
+
+    >>> selu(Tensor([-1.0, 2.0]))
+    tensor([-1.1113,  2.1014])
+    """
+
+    def forward(self, xp, x):
+        return SELU_SCALE * xp.where(x > 0, x, SELU_ALPHA * xp.expm1(xp.minimum(x, 0)))
+
+    def grad_x(self, F, g, y):
+        scale, alpha = F.let("scale", SELU_SCALE), F.let("alpha", SELU_ALPHA)
+        return F.where(y > 0, g * scale, g * (y + scale * alpha))
+
+
+class Celu(Op):
+    """x where x > 0, else α(e^(x/α) - 1): an ELU without a kink, whatever α (Barron, 2017).
+
+    >>> celu(Tensor([-1.0, 2.0]), alpha=0.5)
+    tensor([-0.4323,  2.    ])
+    """
+
+    alpha: float = 1.0
+
+    def forward(self, xp, x):
+        return xp.where(x > 0, x, self.alpha * xp.expm1(xp.minimum(x, 0) / self.alpha))
+
+    def grad_x(self, F, g, y):
+        return F.where(y > 0, g, g * (1 + y / self.alpha))
+
+
+def _sigmoid(xp, x):
+    small = xp.exp(-xp.abs(x))  # at most 1
+    return xp.where(x >= 0, 1, small) / (1 + small)
+
+
 class Sigmoid(Op):
     """σ(x) = 1 / (1 + e⁻ˣ), computed so that neither tail overflows.
 
@@ -49,8 +179,7 @@ class Sigmoid(Op):
     """
 
     def forward(self, xp, x):
-        small = xp.exp(-xp.abs(x))  # at most 1
-        return xp.where(x >= 0, 1, small) / (1 + small)
+        return _sigmoid(xp, x)
 
     def local_x(self, F, y):
         return y * (1 - y)
@@ -68,6 +197,230 @@ class Tanh(Op):
 
     def local_x(self, F, y):
         return 1 - y * y
+
+
+class Logsigmoid(Op):
+    """log σ(x) = -log(1 + e⁻ˣ), without ever forming a probability that rounds to 0.
+
+    >>> logsigmoid(Tensor([0.0, -1000.0]))
+    tensor([-6.9315e-01, -1.0000e+03])
+    """
+
+    def forward(self, xp, x):
+        return -xp.logaddexp(-x, 0)
+
+    def grad_x(self, F, g, x):
+        return g * F.sigmoid(-x)
+
+
+class Softplus(Op):
+    """log(1 + e^(βx)) / β: a smooth max(x, 0), whose derivative is σ(βx) (Dugas et al., 2001).
+
+    >>> softplus(Tensor([0.0, 1000.0]))
+    tensor([6.9315e-01, 1.0000e+03])
+    """
+
+    beta: float = 1.0
+    threshold: float = 20.0
+
+    def forward(self, xp, x):
+        z = self.beta * x
+        return xp.where(z > self.threshold, x, xp.logaddexp(z, 0) / self.beta)
+
+    def grad_x(self, F, g, x):
+        z = F.let("z", self.beta * x)
+        return F.where(z > self.threshold, g, g * F.sigmoid(z))
+
+
+class Silu(Op):
+    """x · σ(x), also called swish (Elfwing, Uchibe and Doya, 2018; Ramachandran et al., 2017).
+
+    >>> silu(Tensor([-1000.0, 0.0, 2.0]))
+    tensor([-0.    ,  0.    ,  1.7616])
+    """
+
+    def forward(self, xp, x):
+        return x * _sigmoid(xp, x)
+
+    def grad_x(self, F, g, x):
+        s = F.let("s", F.sigmoid(x))
+        return g * s * (1 + x * (1 - s))
+
+
+class Mish(Op):
+    """x · tanh(softplus(x)) (Misra, 2020).
+
+    >>> mish(Tensor([-1000.0, 0.0, 2.0]))
+    tensor([-0.   ,  0.   ,  1.944])
+    """
+
+    def forward(self, xp, x):
+        return x * xp.tanh(xp.logaddexp(x, 0))
+
+    def grad_x(self, F, g, x):
+        t = F.let("t", F.tanh(F.softplus(x)))
+        return g * (t + x * F.sigmoid(x) * (1 - t * t))
+
+
+GELU_SCALE, GELU_CUBE = math.sqrt(2 / math.pi), 0.044715
+
+
+class Gelu(Op):
+    """x · Φ(x), where Φ is the normal distribution function (Hendrycks and Gimpel, 2016).
+
+    With approximate="tanh", Φ(x) is (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2.
+
+    >>> gelu(Tensor([-1000.0, 0.0, 2.0]))
+    tensor([-0.    ,  0.    ,  1.9545])
+    """
+
+    approximate: str = "none"
+
+    def forward(self, xp, x):
+        if self.approximate == "none":
+            return x * xp.erfc(-x / math.sqrt(2)) / 2
+        # From 10 on the tanh is 1 to the last digit, and a cube could overflow.
+        z = xp.minimum(xp.maximum(x, -10), 10)
+        return x * (1 + xp.tanh(GELU_SCALE * (z + GELU_CUBE * z * z * z))) / 2
+
+    def grad_x(self, F, g, x):
+        if self.approximate == "none":
+            share = F.let("Φ", F.erfc(-x / math.sqrt(2)) / 2)
+            density = F.let("φ", F.exp(-x * x / 2) / math.sqrt(2 * math.pi))
+            return g * (share + x * density)
+        c, k = F.let("c", GELU_SCALE), F.let("k", GELU_CUBE)
+        z = F.let("z", F.clamp(x, min=-10, max=10))
+        t = F.let("t", F.tanh(c * (z + k * z * z * z)))
+        return g * (1 + t + z * (1 - t * t) * c * (1 + 3 * k * z * z)) / 2
+
+
+class Softsign(Op):
+    """x / (1 + |x|): a tanh with slower tails (Bergstra et al., 2009).
+
+    >>> softsign(Tensor([-1.0, 0.0, 3.0]))
+    tensor([-0.5 ,  0.  ,  0.75])
+    """
+
+    def forward(self, xp, x):
+        return x / (1 + xp.abs(x))
+
+    def grad_x(self, F, g, x):
+        a = F.let("a", 1 + F.abs(x))
+        return g / a / a
+
+
+class Softshrink(Op):
+    """x drawn λ towards 0, and 0 within λ of it (Donoho, 1995).
+
+    >>> softshrink(Tensor([-2.0, 0.3, 2.0]))
+    tensor([-1.5,  0. ,  1.5])
+    """
+
+    lambd: float = 0.5
+
+    def forward(self, xp, x):
+        return xp.where(xp.abs(x) <= self.lambd, 0, x - self.lambd * xp.sign(x))
+
+    def grad_x(self, F, g, y):
+        return F.where(y == 0, 0.0, g)
+
+
+class Hardshrink(Op):
+    """x, but 0 within λ of 0 (hard thresholding; Donoho and Johnstone, 1994).
+
+    >>> hardshrink(Tensor([-2.0, 0.3, 2.0]))
+    tensor([-2.,  0.,  2.])
+    """
+
+    lambd: float = 0.5
+
+    def forward(self, xp, x):
+        return xp.where(xp.abs(x) <= self.lambd, 0, x)
+
+    def grad_x(self, F, g, y):
+        return F.where(y == 0, 0.0, g)
+
+
+class Tanhshrink(Op):
+    """x - tanh x.
+
+    >>> tanhshrink(Tensor([0.0, 2.0]))
+    tensor([0.   , 1.036])
+    """
+
+    def forward(self, xp, x):
+        return x - xp.tanh(x)
+
+    def grad_x(self, F, g, x):
+        t = F.let("t", F.tanh(x))
+        return g * t * t
+
+
+class Hardsigmoid(Op):
+    """relu6(x + 3) / 6: a sigmoid of straight lines (Howard et al., 2019).
+
+    >>> hardsigmoid(Tensor([-4.0, 0.0, 1.5]))
+    tensor([0.  , 0.5 , 0.75])
+    """
+
+    def forward(self, xp, x):
+        return xp.minimum(xp.maximum(x + 3, 0), 6) / 6
+
+    def grad_x(self, F, g, y):
+        return F.where(F.logical_and(y > 0, y < 1), g / 6, 0.0)
+
+
+class Hardswish(Op):
+    """x · hardsigmoid(x): a silu without exponentials (Howard et al., 2019).
+
+    >>> hardswish(Tensor([-4.0, 0.0, 1.5, 4.0]))
+    tensor([-0.   ,  0.   ,  1.125,  4.   ])
+    """
+
+    def forward(self, xp, x):
+        return x * (xp.minimum(xp.maximum(x + 3, 0), 6) / 6)
+
+    def grad_x(self, F, g, x):
+        return F.where(x <= -3, 0.0, F.where(x >= 3, g, g * (2 * x + 3) / 6))
+
+
+class Threshold(Op):
+    """x where x > threshold, else value.
+
+    >>> threshold(Tensor([-1.0, 2.0]), 0.5, 7.0)
+    tensor([7., 2.])
+    """
+
+    threshold: float
+    value: float
+
+    def forward(self, xp, x):
+        return xp.where(x <= self.threshold, self.value, x)
+
+    def grad_x(self, F, g, x):
+        return F.where(x <= self.threshold, 0.0, g)
+
+
+class Glu(Op):
+    """a · σ(b), where a and b are the halves of x along an axis: b opens the gate for a.
+
+    Dauphin, Fan, Auli and Grangier, 2017.
+
+    >>> glu(Tensor([3.0, 4.0, 0.0, 1000.0]))
+    tensor([1.5, 4. ])
+    """
+
+    axis: int
+
+    def forward(self, xp, x):
+        before, half = (slice(None),) * self.axis, x.shape[self.axis] // 2
+        self.first, self.second = (*before, slice(half)), (*before, slice(half, None))
+        return x[self.first] * _sigmoid(xp, x[self.second])
+
+    def grad_x(self, F, g, x):
+        a = F.let("a", F.getitem(x, index=self.first))
+        s = F.let("s", F.sigmoid(F.getitem(x, index=self.second)))
+        return F.cat(g * s, g * a * s * (1 - s), axis=self.axis)
 
 
 class Softmax(Op):
@@ -108,14 +461,173 @@ class LogSoftmax(Op):
         return g - F.exp(y) * F.sum(g, axis=self.axis, keepdims=True)
 
 
-relu = function(Relu)
-sigmoid = function(Sigmoid)
-tanh = function(Tanh)
+# ----- as functions ----------------------------------------------------------------------------
+
+relu = function(Relu, "input")
+relu6 = function(Relu6, "input")
+selu = function(Selu, "input")
+sigmoid = function(Sigmoid, "input")
+logsigmoid = function(Logsigmoid, "input")
+tanh = function(Tanh, "input")
+silu = function(Silu, "input")
+mish = function(Mish, "input")
+softsign = function(Softsign, "input")
+tanhshrink = function(Tanhshrink, "input")
+hardsigmoid = function(Hardsigmoid, "input")
+hardswish = function(Hardswish, "input")
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01) -> Tensor:
     """x where x > 0, else `negative_slope` · x (Maas, Hannun and Ng, 2013)."""
     return T.leaky_relu(input, negative_slope=negative_slope)
+
+
+def prelu(input: Tensor, weight: Tensor) -> Tensor:
+    """x where x > 0, else w · x: a leaky ReLU that learns its slope (He et al., 2015).
+
+    `weight` holds one slope, or one for each channel: input (N, C, ...) and weight (C,).
+
+    >>> prelu(Tensor([[-1.0, -1.0]]), Tensor([0.1, 0.2]))
+    tensor([[-0.1, -0.2]])
+    """
+    channels = input.shape[1] if input.ndim > 1 else 1
+    if weight.ndim > 1 or weight.numel() not in (1, channels):
+        raise ValueError(
+            "prelu: weight holds one slope, or one for each of the channels on axis 1; got the "
+            f"shape {weight.shape} for an input of shape {input.shape}."
+        )
+    shape = () if weight.numel() == 1 else (channels, *[1] * (input.ndim - 2))
+    return T.prelu(input, T.reshape(weight, shape=shape))
+
+
+def rrelu(
+    input: Tensor,
+    lower: float = 1 / 8,
+    upper: float = 1 / 3,
+    training: bool = False,
+    *,
+    generator: Any = None,
+) -> Tensor:
+    """x where x > 0, else x times a random slope from [lower, upper) (Xu et al., 2015).
+
+    Each element draws its own slope, from `generator`, or from the one that `manual_seed` seeds.
+    In evaluation the slope is the mean, (lower + upper) / 2.
+
+    >>> rrelu(Tensor([-1.0, 2.0]), lower=0.1, upper=0.3)
+    tensor([-0.2,  2. ])
+    """
+    if not lower <= upper:
+        raise ValueError(f"rrelu: lower must not be above upper; got {lower} and {upper}.")
+    if not training:
+        return T.leaky_relu(input, negative_slope=(lower + upper) / 2)
+    generator = generator or default_generator()
+    return T.rrelu(input, lower=lower, upper=upper, generator=generator)
+
+
+def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
+    """x limited to [min_val, max_val]; unlike `clamp`, with the gradient 0 at the bounds."""
+    if min_val > max_val:
+        raise ValueError(
+            f"hardtanh: min_val must not be above max_val; got {min_val} and {max_val}."
+        )
+    return T.hardtanh(input, min_val=min_val, max_val=max_val)
+
+
+def elu(input: Tensor, alpha: float = 1.0) -> Tensor:
+    """x where x > 0, else α(eˣ - 1) (Clevert, Unterthiner and Hochreiter, 2016)."""
+    if alpha < 0:
+        raise ValueError(
+            f"elu: alpha is how far below 0 the function goes, and not negative; got {alpha}."
+        )
+    return T.elu(input, alpha=alpha)
+
+
+def celu(input: Tensor, alpha: float = 1.0) -> Tensor:
+    """x where x > 0, else α(e^(x/α) - 1): an ELU without a kink, whatever α (Barron, 2017)."""
+    if alpha <= 0:
+        raise ValueError(f"celu: alpha divides x, and must be above 0; got {alpha}.")
+    return T.celu(input, alpha=alpha)
+
+
+def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """log(1 + e^(βx)) / β: a smooth max(x, 0), whose derivative is σ(βx) (Dugas et al., 2001).
+
+    It is computed so that nothing overflows. Where βx > `threshold` it is x itself, off by less
+    than e^-threshold / β, with the derivative 1.
+
+    >>> softplus(Tensor([-1.0, 0.0, 30.0]), beta=2.0)
+    tensor([ 0.0635,  0.3466, 30.    ])
+    """
+    if beta == 0:
+        raise ValueError("softplus: beta divides, so it must not be 0.")
+    return T.softplus(input, beta=beta, threshold=threshold)
+
+
+def gelu(input: Tensor, approximate: str = "none") -> Tensor:
+    """x · Φ(x), where Φ is the normal distribution function (Hendrycks and Gimpel, 2016).
+
+    With `approximate="tanh"`, Φ(x) is (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2.
+    """
+    if approximate not in ("none", "tanh"):
+        raise ValueError(f"gelu: approximate is 'none' or 'tanh'; got {approximate!r}.")
+    return T.gelu(input, approximate=approximate)
+
+
+def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """x drawn `lambd` towards 0, and 0 within `lambd` of it (Donoho, 1995)."""
+    return T.softshrink(input, lambd=_width("softshrink", lambd))
+
+
+def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """x, but 0 within `lambd` of 0 (hard thresholding; Donoho and Johnstone, 1994)."""
+    return T.hardshrink(input, lambd=_width("hardshrink", lambd))
+
+
+def _width(name: str, lambd: float) -> float:
+    if lambd < 0:
+        raise ValueError(f"{name}: lambd is a distance from 0, and not negative; got {lambd}.")
+    return lambd
+
+
+def threshold(input: Tensor, threshold: float, value: float) -> Tensor:
+    """x where x > `threshold`, else `value`."""
+    return T.threshold(input, threshold=threshold, value=value)
+
+
+def maxout(input: Tensor, pieces: int, dim: int = 1) -> Tensor:
+    """The largest of each `pieces` channels in a row: (N, C, ...) -> (N, C / pieces, ...).
+
+    After a linear layer or a convolution it is max(w₁ᵀx + b₁, w₂ᵀx + b₂, ...), a convex function
+    that is learned piece by piece; it never saturates, and never dies (Goodfellow et al., 2013).
+    Equal pieces share the gradient evenly, as in `amax` and `maximum`.
+
+    >>> maxout(Tensor([[1.0, 5.0, 3.0, 2.0]]), pieces=2)
+    tensor([[5., 3.]])
+    """
+    axis = axis_of(input, dim, None)
+    count = input.shape[axis]
+    if pieces < 1 or count % pieces:
+        raise ValueError(
+            f"maxout: the {count} channels on axis {axis} of a tensor of shape {input.shape} do "
+            f"not make groups of pieces={pieces}."
+        )
+    groups = (*input.shape[:axis], count // pieces, pieces, *input.shape[axis + 1 :])
+    return T.amax(T.reshape(input, shape=groups), axis=(axis + 1,))
+
+
+def glu(input: Tensor, dim: int = -1) -> Tensor:
+    """a · σ(b), where a and b are the halves of `input` along `dim` (Dauphin et al., 2017).
+
+    >>> glu(Tensor([[3.0, 4.0, 0.0, 1000.0]]))
+    tensor([[1.5, 4. ]])
+    """
+    axis = axis_of(input, dim, None)
+    if input.shape[axis] % 2:
+        raise ValueError(
+            f"glu: axis {axis} of a tensor of shape {input.shape} has no two equal halves; its "
+            "length must be even."
+        )
+    return T.glu(input, axis=axis)
 
 
 def softmax(input: Tensor, dim: int | None = None, *, axis: int | None = None) -> Tensor:
@@ -127,18 +639,20 @@ def softmax(input: Tensor, dim: int | None = None, *, axis: int | None = None) -
     """
     if input.ndim == 0:
         return softmax(input.reshape(1), dim, axis=axis).reshape(())
-    return T.softmax(input, axis=_one_axis(input, dim, axis))
+    return T.softmax(input, axis=axis_of(input, dim, axis))
+
+
+def softmin(input: Tensor, dim: int | None = None, *, axis: int | None = None) -> Tensor:
+    """softmax(-x) along `dim`: the smallest element gets the most.
+
+    >>> softmin(Tensor([0.0, 0.0, 1000.0]), dim=0)
+    tensor([0.5, 0.5, 0. ])
+    """
+    return softmax(-input, dim, axis=axis)
 
 
 def log_softmax(input: Tensor, dim: int | None = None, *, axis: int | None = None) -> Tensor:
     """log softmax(x) along `dim`, accurate where the softmax itself rounds to 0."""
     if input.ndim == 0:
         return log_softmax(input.reshape(1), dim, axis=axis).reshape(())
-    return T.log_softmax(input, axis=_one_axis(input, dim, axis))
-
-
-def _one_axis(input: Tensor, dim: Any, axis: Any) -> int:
-    axes = axes_of(input, dim, axis)
-    if axes is None or len(axes) != 1:
-        raise TypeError(f"dim must be one axis of the {input.ndim}; got dim={dim}, axis={axis}.")
-    return axes[0]
+    return T.log_softmax(input, axis=axis_of(input, dim, axis))

@@ -4,6 +4,7 @@ An op here may forget about broadcasting: the engine sums a gradient back over t
 which its input was repeated.
 """
 
+import math
 from typing import Any
 
 from tinygrad_cv import backend as backends
@@ -179,6 +180,70 @@ class Minimum(Elementwise):
         return F.where(x == y, g / 2, F.where(x > y, g, 0.0))
 
 
+class FloorDivide(Elementwise):
+    """⌊x / y⌋. A step function: no gradient flows through it.
+
+    >>> floor_divide(Tensor([7.0, -7.0]), 2)
+    tensor([ 3., -4.])
+    """
+
+    nondifferentiable = ("x", "y")
+
+    def forward(self, xp, x, y):
+        return xp.floor_divide(x, y)
+
+
+class Remainder(Elementwise):
+    """x - ⌊x / d⌋ · d: what is left of x, with the sign of d, as Python's %.
+
+    >>> remainder(Tensor([7.0, -7.0]), 4)
+    tensor([3., 1.])
+    """
+
+    def forward(self, xp, x, d):
+        return xp.remainder(x, d)
+
+    def grad_x(self, F, g):
+        return g
+
+    def grad_d(self, F, g, x, d):
+        return -g * F.floor_divide(x, d)
+
+
+class Fmod(Elementwise):
+    """x - trunc(x / d) · d: what is left of x, with the sign of x, as C's fmod.
+
+    >>> fmod(Tensor([7.0, -7.0]), 4)
+    tensor([ 3., -3.])
+    """
+
+    def forward(self, xp, x, d):
+        return xp.fmod(x, d)
+
+    def grad_x(self, F, g):
+        return g
+
+    def grad_d(self, F, g, x, d):
+        return -g * F.trunc(x / d)
+
+
+class Hypot(Elementwise):
+    """√(a² + b²) without overflow: the length of a vector, with the gradient 0 where it is 0.
+
+    >>> hypot(Tensor([3.0, 0.0]), 4)
+    tensor([5., 4.])
+    """
+
+    def forward(self, xp, a, b):
+        return xp.hypot(a, b)
+
+    def grad_a(self, F, g, a, y):
+        return g * a / F.where(y == 0, 1.0, y)
+
+    def grad_b(self, F, g, b, y):
+        return g * b / F.where(y == 0, 1.0, y)
+
+
 # ----- functions -------------------------------------------------------------------------------
 
 
@@ -208,6 +273,97 @@ class Log(Elementwise):
 
     def grad_x(self, F, g, x):
         return g / x
+
+
+class Expm1(Elementwise):
+    """eˣ - 1, accurate where x is small.
+
+    >>> expm1(Tensor([0.0, 1e-7]))
+    tensor([0.e+00, 1.e-07])
+    """
+
+    def forward(self, xp, x):
+        return xp.expm1(x)
+
+    def local_x(self, F, y):
+        return y + 1
+
+
+class Log1p(Elementwise):
+    """log(1 + x), accurate where x is small.
+
+    >>> log1p(Tensor([0.0, 1e-7]))
+    tensor([0.e+00, 1.e-07])
+    """
+
+    def forward(self, xp, x):
+        return xp.log1p(x)
+
+    def grad_x(self, F, g, x):
+        return g / (1 + x)
+
+
+class Log2(Elementwise):
+    """The logarithm to base 2.
+
+    >>> log2(Tensor([1.0, 8.0]))
+    tensor([0., 3.])
+    """
+
+    def forward(self, xp, x):
+        return xp.log2(x)
+
+    def grad_x(self, F, g, x):
+        return g / (x * F.let("ln2", math.log(2)))
+
+
+class Log10(Elementwise):
+    """The logarithm to base 10.
+
+    >>> log10(Tensor([1.0, 1000.0]))
+    tensor([0., 3.])
+    """
+
+    def forward(self, xp, x):
+        return xp.log10(x)
+
+    def grad_x(self, F, g, x):
+        return g / (x * F.let("ln10", math.log(10)))
+
+
+class Logaddexp(Elementwise):
+    """log(eᵃ + eᵇ), where neither power can overflow. The shares of a and b are their softmax.
+
+    >>> logaddexp(Tensor([0.0, 1000.0]), Tensor([0.0, 1000.0]))
+    tensor([6.9315e-01, 1.0007e+03])
+    """
+
+    def forward(self, xp, a, b):
+        return xp.logaddexp(a, b)
+
+    def grad_a(self, F, g, a, b):
+        return g * F.sigmoid(a - b)
+
+    def grad_b(self, F, g, a, b):
+        return g * F.sigmoid(b - a)
+
+
+class Xlogy(Elementwise):
+    """a · log b, and 0 where a is 0, even for b = 0: the terms of an entropy.
+
+    >>> xlogy(Tensor([0.0, 2.0]), Tensor([0.0, 1.0]))
+    tensor([0., 0.])
+    """
+
+    def forward(self, xp, a, b):
+        return a * xp.log(xp.where(xp.logical_and(a == 0, b <= 0), 1, b))
+
+    # Where a is 0 the infinite logarithm of 0 does not count, and nor does its slope.
+    def grad_a(self, F, g, a, b):
+        return g * F.log(F.where(F.logical_and(a == 0, b <= 0), 1.0, b))
+
+    def grad_b(self, F, g, a, b):
+        return g * a / F.where(F.logical_and(a == 0, b <= 0), 1.0, b)
 
 
 class Sqrt(Elementwise):
@@ -252,6 +408,20 @@ class Reciprocal(Elementwise):
         return -g * y * y
 
 
+class Rsqrt(Elementwise):
+    """1 / √x.
+
+    >>> rsqrt(Tensor([4.0, 0.25]))
+    tensor([0.5, 2. ])
+    """
+
+    def forward(self, xp, x):
+        return xp.true_divide(1, xp.sqrt(x))
+
+    def grad_x(self, F, g, y):
+        return -g * y * y * y / 2
+
+
 class Sin(Elementwise):
     """sin x.
 
@@ -280,6 +450,214 @@ class Cos(Elementwise):
         return -g * F.sin(x)
 
 
+class Tan(Elementwise):
+    """tan x.
+
+    >>> tan(Tensor([0.0]))
+    tensor([0.])
+    """
+
+    def forward(self, xp, x):
+        return xp.tan(x)
+
+    def local_x(self, F, y):
+        return 1 + y * y
+
+
+class Asin(Elementwise):
+    """The angle in [-π/2, π/2] whose sine is x.
+
+    >>> asin(Tensor([0.0, 1.0]))
+    tensor([0.    , 1.5708])
+    """
+
+    def forward(self, xp, x):
+        return xp.arcsin(x)
+
+    def grad_x(self, F, g, x):
+        return g / F.sqrt((1 - x) * (1 + x))
+
+
+class Acos(Elementwise):
+    """The angle in [0, π] whose cosine is x.
+
+    >>> acos(Tensor([1.0, 0.0]))
+    tensor([0.    , 1.5708])
+    """
+
+    def forward(self, xp, x):
+        return xp.arccos(x)
+
+    def grad_x(self, F, g, x):
+        return -g / F.sqrt((1 - x) * (1 + x))
+
+
+class Atan(Elementwise):
+    """The angle in (-π/2, π/2) whose tangent is x.
+
+    >>> atan(Tensor([0.0, 1.0]))
+    tensor([0.    , 0.7854])
+    """
+
+    def forward(self, xp, x):
+        return xp.arctan(x)
+
+    def grad_x(self, F, g, x):
+        return g / (1 + x * x)
+
+
+class Atan2(Elementwise):
+    """The angle in [-π, π] of the point (b, a), as a is its height; the gradient is 0 at (0, 0).
+
+    >>> atan2(Tensor([0.0, 1.0, 0.0]), Tensor([1.0, 1.0, -1.0]))
+    tensor([0.    , 0.7854, 3.1416])
+    """
+
+    def forward(self, xp, a, b):
+        return xp.arctan2(a, b)
+
+    def grad_a(self, F, g, a, b):
+        r = self.radius(F, a, b)
+        return g * (b / r) / r
+
+    def grad_b(self, F, g, a, b):
+        r = self.radius(F, a, b)
+        return -g * (a / r) / r
+
+    def radius(self, F, a, b):
+        """The distance from the origin; anything but 0 there, where it divides 0."""
+        h = F.let("h", F.hypot(a, b))
+        return F.let("r", F.where(h == 0, 1.0, h))
+
+
+class Sinh(Elementwise):
+    """sinh x = (eˣ - e⁻ˣ) / 2.
+
+    >>> sinh(Tensor([0.0, 1.0]))
+    tensor([0.    , 1.1752])
+    """
+
+    def forward(self, xp, x):
+        return xp.sinh(x)
+
+    def local_x(self, F, x):
+        return F.cosh(x)
+
+
+class Cosh(Elementwise):
+    """cosh x = (eˣ + e⁻ˣ) / 2.
+
+    >>> cosh(Tensor([0.0, 1.0]))
+    tensor([1.    , 1.5431])
+    """
+
+    def forward(self, xp, x):
+        return xp.cosh(x)
+
+    def local_x(self, F, x):
+        return F.sinh(x)
+
+
+class Asinh(Elementwise):
+    """The number whose sinh is x.
+
+    >>> asinh(Tensor([0.0, 1.0]))
+    tensor([0.    , 0.8814])
+    """
+
+    def forward(self, xp, x):
+        return xp.arcsinh(x)
+
+    def grad_x(self, F, g, x):
+        return g / F.hypot(x, 1.0)
+
+
+class Acosh(Elementwise):
+    """The number not below 0 whose cosh is x >= 1.
+
+    >>> acosh(Tensor([1.0, 2.0]))
+    tensor([0.   , 1.317])
+    """
+
+    def forward(self, xp, x):
+        return xp.arccosh(x)
+
+    def grad_x(self, F, g, x):
+        return g / F.sqrt((x - 1) * (x + 1))
+
+
+class Atanh(Elementwise):
+    """The number whose tanh is x, between -1 and 1.
+
+    >>> atanh(Tensor([0.0, 0.5]))
+    tensor([0.    , 0.5493])
+    """
+
+    def forward(self, xp, x):
+        return xp.arctanh(x)
+
+    def grad_x(self, F, g, x):
+        return g / ((1 - x) * (1 + x))
+
+
+class Erf(Elementwise):
+    """erf x = 2/√π ∫₀ˣ e^(-t²) dt.
+
+    >>> erf(Tensor([0.0, 1.0]))
+    tensor([0.    , 0.8427])
+    """
+
+    def forward(self, xp, x):
+        return xp.erf(x)
+
+    def local_x(self, F, x):
+        return F.let("c", 2 / math.sqrt(math.pi)) * F.exp(-x * x)
+
+
+class Erfc(Elementwise):
+    """erfc x = 1 - erf x, accurate where that is small.
+
+    >>> erfc(Tensor([0.0, 5.0]))
+    tensor([1.0000e+00, 1.5375e-12])
+    """
+
+    def forward(self, xp, x):
+        return xp.erfc(x)
+
+    def local_x(self, F, x):
+        return F.let("c", -2 / math.sqrt(math.pi)) * F.exp(-x * x)
+
+
+class Lgamma(Elementwise):
+    """log |Γ(x)|; Γ(n + 1) = n!.
+
+    >>> lgamma(Tensor([1.0, 5.0])).exp()
+    tensor([ 1., 24.])
+    """
+
+    def forward(self, xp, x):
+        return xp.lgamma(x)
+
+    def local_x(self, F, x):
+        return F.polygamma(x, n=0)
+
+
+class Polygamma(Elementwise):
+    """ψₙ(x), the derivative of order n + 1 of log Γ(x). Each is the derivative of the one before.
+
+    >>> polygamma(1, Tensor([1.0]))  # π² / 6
+    tensor([1.6449])
+    """
+
+    n: int
+
+    def forward(self, xp, x):
+        return xp.polygamma(self.n, x)
+
+    def local_x(self, F, x):
+        return F.polygamma(x, n=self.n + 1)
+
+
 class Abs(Elementwise):
     """|x|, with the derivative 0 at 0.
 
@@ -305,6 +683,77 @@ class Sign(Elementwise):
 
     def forward(self, xp, x):
         return xp.sign(x)
+
+
+class Floor(Elementwise):
+    """The largest whole number not above x. No gradient flows through a step function.
+
+    >>> floor(Tensor([-1.5, 1.5]))
+    tensor([-2.,  1.])
+    """
+
+    nondifferentiable = ("x",)
+
+    def forward(self, xp, x):
+        return xp.floor(x)
+
+
+class Ceil(Elementwise):
+    """The smallest whole number not below x. No gradient flows through a step function.
+
+    >>> ceil(Tensor([-1.5, 1.5]))
+    tensor([-1.,  2.])
+    """
+
+    nondifferentiable = ("x",)
+
+    def forward(self, xp, x):
+        return xp.ceil(x)
+
+
+class Trunc(Elementwise):
+    """x without what stands behind the point. No gradient flows through a step function.
+
+    >>> trunc(Tensor([-1.5, 1.5]))
+    tensor([-1.,  1.])
+    """
+
+    nondifferentiable = ("x",)
+
+    def forward(self, xp, x):
+        return xp.trunc(x)
+
+
+class Round(Elementwise):
+    """The nearest number with so many decimals, halves to even ones.
+
+    >>> round(Tensor([0.5, 1.5, 2.6]))
+    tensor([0., 2., 3.])
+    """
+
+    decimals: int = 0
+    nondifferentiable = ("x",)
+
+    def forward(self, xp, x):
+        return xp.round(x, self.decimals)
+
+
+class NanToNum(Elementwise):
+    """x with numbers in the place of NaN and of ±∞; None stands for the largest of the dtype.
+
+    >>> nan_to_num(Tensor([1.0, float("nan")]))
+    tensor([1., 0.])
+    """
+
+    nan: float = 0.0
+    posinf: float | None = None
+    neginf: float | None = None
+
+    def forward(self, xp, x):
+        return xp.nan_to_num(x, nan=self.nan, posinf=self.posinf, neginf=self.neginf)
+
+    def grad_x(self, F, g, x):
+        return F.where(F.isfinite(x), g, 0.0)
 
 
 class Clamp(Elementwise):
@@ -467,37 +916,152 @@ class LogicalOr(_Comparison):
         return xp.logical_or(x, y)
 
 
-class LogicalNot(Elementwise):
-    """not x."""
+class LogicalXor(_Comparison):
+    """Either x or y."""
 
+    def forward(self, xp, x, y):
+        return xp.logical_xor(x, y)
+
+
+class _Question(Elementwise):
     nondifferentiable = ("x",)
+
+
+class LogicalNot(_Question):
+    """not x."""
 
     def forward(self, xp, x):
         return xp.logical_not(x)
 
 
-add = function(Add)
-sub = function(Sub)
-mul = function(Mul)
-div = function(Div)
-neg = function(Neg)
-maximum = function(Maximum)
-minimum = function(Minimum)
-exp = function(Exp)
-log = function(Log)
-sqrt = function(Sqrt)
-square = function(Square)
-reciprocal = function(Reciprocal)
-sin = function(Sin)
-cos = function(Cos)
-abs = function(Abs)
-sign = function(Sign)
-where = function(Where)
-clone = function(Clone)
-cast = function(Cast)
-to_device = function(ToDevice)
-lt, le, gt, ge, eq, ne = map(function, (Lt, Le, Gt, Ge, Eq, Ne))
-logical_and, logical_or, logical_not = map(function, (LogicalAnd, LogicalOr, LogicalNot))
+class Isnan(_Question):
+    """Whether x is not a number.
+
+    >>> isnan(Tensor([1.0, float("nan")]))
+    tensor([False,  True])
+    """
+
+    def forward(self, xp, x):
+        return xp.isnan(x)
+
+
+class Isinf(_Question):
+    """Whether x is ∞ or -∞.
+
+    >>> isinf(Tensor([1.0, float("inf")]))
+    tensor([False,  True])
+    """
+
+    def forward(self, xp, x):
+        return xp.isinf(x)
+
+
+class Isfinite(_Question):
+    """Whether x is neither infinite nor NaN.
+
+    >>> isfinite(Tensor([1.0, float("inf"), float("nan")]))
+    tensor([ True, False, False])
+    """
+
+    def forward(self, xp, x):
+        return xp.isfinite(x)
+
+
+# ----- as functions ----------------------------------------------------------------------------
+
+mul = multiply = function(Mul, "input", "other")
+neg = negative = function(Neg, "input")
+maximum = function(Maximum, "input", "other")
+minimum = function(Minimum, "input", "other")
+floor_divide = function(FloorDivide, "input", "other")
+remainder = function(Remainder, "input", "other")
+fmod = function(Fmod, "input", "other")
+hypot = function(Hypot, "input", "other")
+exp = function(Exp, "input")
+expm1 = function(Expm1, "input")
+log = function(Log, "input")
+log1p = function(Log1p, "input")
+log2 = function(Log2, "input")
+log10 = function(Log10, "input")
+logaddexp = function(Logaddexp, "input", "other")
+sqrt = function(Sqrt, "input")
+rsqrt = function(Rsqrt, "input")
+square = function(Square, "input")
+reciprocal = function(Reciprocal, "input")
+sin = function(Sin, "input")
+cos = function(Cos, "input")
+tan = function(Tan, "input")
+asin = function(Asin, "input")
+acos = function(Acos, "input")
+atan = function(Atan, "input")
+atan2 = function(Atan2, "input", "other")
+sinh = function(Sinh, "input")
+cosh = function(Cosh, "input")
+asinh = function(Asinh, "input")
+acosh = function(Acosh, "input")
+atanh = function(Atanh, "input")
+erf = function(Erf, "input")
+erfc = function(Erfc, "input")
+lgamma = function(Lgamma, "input")
+abs = absolute = function(Abs, "input")
+sign = function(Sign, "input")
+floor = function(Floor, "input")
+ceil = function(Ceil, "input")
+trunc = function(Trunc, "input")
+where = function(Where, "condition", "input", "other")
+clone = function(Clone, "input")
+cast = function(Cast, "input")
+to_device = function(ToDevice, "input")
+lt = function(Lt, "input", "other")
+le = function(Le, "input", "other")
+gt = function(Gt, "input", "other")
+ge = function(Ge, "input", "other")
+eq = function(Eq, "input", "other")
+ne = function(Ne, "input", "other")
+logical_and = function(LogicalAnd, "input", "other")
+logical_or = function(LogicalOr, "input", "other")
+logical_xor = function(LogicalXor, "input", "other")
+logical_not = function(LogicalNot, "input")
+isnan = function(Isnan, "input")
+isinf = function(Isinf, "input")
+isfinite = function(Isfinite, "input")
+
+
+def add(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
+    """`input` + `alpha` · `other`.
+
+    >>> add(Tensor([1.0, 2.0]), Tensor([3.0, 3.0]), alpha=10)
+    tensor([31., 32.])
+    """
+    return T.add(input, other if alpha == 1 else T.mul(other, alpha))
+
+
+def sub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
+    """`input` - `alpha` · `other`.
+
+    >>> sub(Tensor([1.0, 2.0]), Tensor([3.0, 3.0]), alpha=10)
+    tensor([-29., -28.])
+    """
+    return T.sub(input, other if alpha == 1 else T.mul(other, alpha))
+
+
+def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
+    """`input` / `other`, as it is or rounded: down ("floor") or towards 0 ("trunc").
+
+    >>> div(Tensor([7.0, -7.0]), 2)
+    tensor([ 3.5, -3.5])
+    >>> div(Tensor([7.0, -7.0]), 2, rounding_mode="trunc")
+    tensor([ 3., -3.])
+    """
+    if rounding_mode == "floor":
+        return T.floor_divide(input, other)
+    if rounding_mode not in (None, "trunc"):
+        raise ValueError(f"div: rounding_mode is None, 'floor' or 'trunc'; got {rounding_mode!r}.")
+    quotient = T.div(input, other)
+    return quotient if rounding_mode is None else T.trunc(quotient)
+
+
+subtract, divide = sub, div
 
 
 def pow(input: Tensor, exponent: Any) -> Tensor:
@@ -506,6 +1070,112 @@ def pow(input: Tensor, exponent: Any) -> Tensor:
     return result
 
 
-def clamp(input: Tensor, min: float | None = None, max: float | None = None) -> Tensor:
-    """`input` limited to [min, max]; either bound may be None."""
-    return T.clamp(input, min=min, max=max)
+def xlogy(input: Any, other: Any) -> Tensor:
+    """`input` · log `other`, and 0 where `input` is 0, whatever `other` is (unless it is NaN).
+
+    The entropy of the probabilities p is -Σ xlogy(p, p).
+
+    >>> xlogy(Tensor([0.0, 0.5]), Tensor([0.0, 0.5]))
+    tensor([ 0.    , -0.3466])
+    """
+    if isinstance(input, Tensor) and isinstance(other, int | float):
+        # A number has no dtype of its own, and its logarithm is to be as exact as the tensor.
+        dtype = input.dtype if input.is_floating_point() else None
+        other = Tensor(other, dtype, input.device)
+    return T.xlogy(input, other)
+
+
+def digamma(input: Tensor) -> Tensor:
+    """ψ(x), the derivative of log Γ(x).
+
+    >>> digamma(Tensor([1.0, 2.0]))
+    tensor([-0.5772,  0.4228])
+    """
+    return T.polygamma(input, n=0)
+
+
+def polygamma(n: int, input: Tensor) -> Tensor:
+    """ψₙ(x), the derivative of order n of digamma.
+
+    >>> polygamma(1, Tensor([1.0, 2.0]))
+    tensor([1.6449, 0.6449])
+    """
+    if n < 0:
+        raise ValueError(f"polygamma: n counts derivatives, so it is 0 or more; got {n}.")
+    return T.polygamma(input, n=n)
+
+
+def round(input: Tensor, *, decimals: int = 0) -> Tensor:
+    """The nearest number with `decimals` places behind the point, halves to even ones.
+
+    Below 0 they count places before the point. No gradient flows through a step function.
+
+    >>> round(Tensor([2.5, 17.0])), round(Tensor([17.0]), decimals=-1)
+    (tensor([ 2., 17.]), tensor([20.]))
+    """
+    return T.round(input, decimals=decimals)
+
+
+def nan_to_num(
+    input: Tensor,
+    nan: float = 0.0,
+    posinf: float | None = None,
+    neginf: float | None = None,
+) -> Tensor:
+    """`input` with `nan` for NaN, `posinf` for ∞ and `neginf` for -∞.
+
+    None stands for the largest and the smallest number of the dtype. The gradient passes where
+    `input` is finite.
+
+    >>> nan_to_num(Tensor([1.0, float("nan"), float("inf")]), posinf=9)
+    tensor([1., 0., 9.])
+    """
+    return T.nan_to_num(input, nan=nan, posinf=posinf, neginf=neginf)
+
+
+def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
+    """`input` limited to [min, max], by numbers or by tensors; either bound may be None.
+
+    The gradient passes to `input` inside and at the bounds, and to a bound that is a tensor where
+    it decides. Where min is above max, the result is max.
+
+    >>> clamp(Tensor([1.0, 5.0]), max=Tensor([2.0, 3.0]))
+    tensor([1., 3.])
+    """
+    if all(bound is None or isinstance(bound, int | float) for bound in (min, max)):
+        return T.clamp(input, min=min, max=max)
+    if min is not None:
+        input = T.where(input >= min, input, T.maximum(input, min))
+    if max is not None:
+        input = T.where(input <= max, input, T.minimum(input, max))
+    return input
+
+
+clip = clamp
+
+
+def lerp(input: Tensor, end: Any, weight: Any) -> Tensor:
+    """`input` + `weight` · (`end` - `input`): a point on the line from `input` to `end`.
+
+    >>> lerp(Tensor([0.0, 10.0]), Tensor([10.0, 20.0]), 0.5)
+    tensor([ 5., 15.])
+    """
+    return input + weight * (end - input)
+
+
+def addcmul(input: Tensor, tensor1: Any, tensor2: Any, *, value: float = 1) -> Tensor:
+    """`input` + `value` · `tensor1` · `tensor2`.
+
+    >>> addcmul(Tensor([1.0]), Tensor([2.0]), Tensor([3.0]), value=10)
+    tensor([61.])
+    """
+    return input + value * (tensor1 * tensor2)
+
+
+def addcdiv(input: Tensor, tensor1: Any, tensor2: Any, *, value: float = 1) -> Tensor:
+    """`input` + `value` · `tensor1` / `tensor2`.
+
+    >>> addcdiv(Tensor([1.0]), Tensor([3.0]), Tensor([2.0]), value=10)
+    tensor([16.])
+    """
+    return input + value * (tensor1 / tensor2)

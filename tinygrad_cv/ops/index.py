@@ -1,10 +1,15 @@
 """Taking elements out, and adding gradients back in where they came from."""
 
+from collections.abc import Sequence
 from typing import Any
 
+from tinygrad_cv.backend import host
 from tinygrad_cv.op import Op
+from tinygrad_cv.ops.reduce import axes_of
 from tinygrad_cv.tensor import F as T
-from tinygrad_cv.tensor import Tensor
+from tinygrad_cv.tensor import Tensor, _raw_index
+
+# ----- by an index -------------------------------------------------------------------------------
 
 
 class Getitem(Op):
@@ -36,6 +41,139 @@ class ScatterAdd(Op):
         return F.getitem(g, index=self.index)
 
 
+class IndexPut(Op):
+    """x with `source` (broadcast) in place of the elements x[index].
+
+    A place is to be named once: of several values for it any may win.
+    """
+
+    index: Any
+
+    def forward(self, xp, x, source):
+        self.before = getattr(source, "shape", ())
+        y = xp.array(x, None)
+        xp.assign(y, self.index, source)
+        return y
+
+    def grad_x(self, F, g):
+        return F.index_put(g, 0.0, index=self.index)
+
+    def grad_source(self, F, g):
+        return F.sum_to(F.getitem(g, index=self.index), shape=self.before)
+
+
+class Scatter(Op):
+    """x with y[..., index[..., k, ...], ...] = source[..., k, ...] along `axis`.
+
+    In the other axes a source is written to its own place; there `index`, in the shape of the
+    source, may be shorter than x. A place is to be named once: of several values for it any may
+    win.
+    """
+
+    axis: int
+    nondifferentiable = ("index",)
+
+    def forward(self, xp, x, index, source):
+        self.part = tuple(
+            slice(None) if i == self.axis else slice(0, n) for i, n in enumerate(index.shape)
+        )
+        places = [
+            xp.reshape(xp.arange(n), (-1, *(1,) * (index.ndim - 1 - i)))
+            for i, n in enumerate(index.shape)
+        ]
+        places[self.axis] = index
+        y = xp.array(x, None)
+        xp.assign(y, tuple(places), source)
+        return y
+
+    def grad_x(self, F, g, index):
+        return F.scatter(g, index, 0.0, axis=self.axis)
+
+    def grad_source(self, F, g, index):
+        return F.take_along_dim(F.getitem(g, index=self.part), index, axis=self.axis)
+
+
+class Nonzero(Op):
+    """The places of the elements that are not 0, a row for each: (count, number of axes)."""
+
+    nondifferentiable = ("x",)
+
+    def forward(self, xp, x):
+        places = xp.nonzero(xp.reshape(x, x.shape or (1,)))
+        return xp.stack(places, axis=1)[:, : x.ndim]
+
+
+# ----- parts of matrices -------------------------------------------------------------------------
+
+
+class Tril(Op):
+    """The lower triangle of each matrix, with the diagonals up to number `diagonal`; else 0."""
+
+    diagonal: int = 0
+
+    def forward(self, xp, x):
+        return xp.tril(x, self.diagonal)
+
+    def grad_x(self, F, g):
+        return F.tril(g, diagonal=self.diagonal)
+
+
+class Triu(Op):
+    """The upper triangle of each matrix, from the diagonal number `diagonal` on; else 0."""
+
+    diagonal: int = 0
+
+    def forward(self, xp, x):
+        return xp.triu(x, self.diagonal)
+
+    def grad_x(self, F, g):
+        return F.triu(g, diagonal=self.diagonal)
+
+
+class Diagonal(Op):
+    """The elements x[..., i, ..., i + offset, ...] of two axes, as a new last axis."""
+
+    offset: int = 0
+    axis1: int = 0
+    axis2: int = 1
+
+    def forward(self, xp, x):
+        self.rows, self.columns = x.shape[self.axis1], x.shape[self.axis2]
+        return xp.diagonal(x, self.offset, self.axis1, self.axis2)
+
+    def grad_x(self, F, g):
+        return F.diag_embed(
+            g,
+            offset=self.offset,
+            axis1=self.axis1,
+            axis2=self.axis2,
+            rows=self.rows,
+            columns=self.columns,
+        )
+
+
+class DiagEmbed(Op):
+    """Zeros with the last axis of x on a diagonal of two new axes: the adjoint of diagonal."""
+
+    offset: int
+    axis1: int
+    axis2: int
+    rows: int
+    columns: int
+
+    def forward(self, xp, x):
+        y = xp.zeros((*x.shape[:-1], self.rows, self.columns), x.dtype)
+        i = xp.arange(x.shape[-1])
+        xp.assign(y, (..., i - min(self.offset, 0), i + max(self.offset, 0)), x)
+        return xp.moveaxis(y, (-2, -1), (self.axis1, self.axis2))
+
+    def grad_x(self, F, g):
+        return F.diagonal(g, offset=self.offset, axis1=self.axis1, axis2=self.axis2)
+
+
+# ----- classes -----------------------------------------------------------------------------------
+
+
 class OneHot(Op):
     """A new last axis of length `num_classes` with a 1 at the place that x names."""
 
@@ -47,16 +185,432 @@ class OneHot(Op):
         return xp.equal(x[..., None], xp.arange(self.num_classes)).astype(self.dtype)
 
 
-def one_hot(tensor: Tensor, num_classes: int) -> Tensor:
+# ----- as functions ------------------------------------------------------------------------------
+
+
+def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """Labels as rows with a single 1 (int64, as PyTorch's). On a GPU, checking them takes a wait.
+
+    -1 takes as many classes as the largest label asks for.
 
     >>> one_hot(Tensor([0, 2], dtype="int64"), 3)
     tensor([[1, 0, 0],
             [0, 0, 1]])
     """
-    if tensor.dtype.kind not in "iu" or ((tensor < 0) | (tensor >= num_classes)).any():
+    if tensor.dtype.kind not in "iu":
+        raise ValueError(
+            f"one_hot: labels are integers; got {tensor.dtype} {tensor.shape}. Convert them: "
+            "labels.long()."
+        )
+    if num_classes == -1 and tensor.numel():
+        num_classes = max(1, int(T.amax(tensor)) + 1)
+    if num_classes < 1:
+        raise ValueError(
+            f"one_hot: expected num_classes, a positive number, or labels to find it by; got "
+            f"num_classes={num_classes} and {tensor.numel()} labels."
+        )
+    if ((tensor < 0) | (tensor >= num_classes)).any():
         raise ValueError(
             f"one_hot: expected integers from 0 to {num_classes - 1} for num_classes="
             f"{num_classes}; got {tensor!r}."
         )
     return T.one_hot(tensor, num_classes=num_classes, dtype="int64")
+
+
+def _axis(name: str, input: Tensor, dim: int) -> int:
+    """The axis `dim` as a non-negative number."""
+    axes = axes_of(input, dim, None)
+    if axes is None:
+        raise IndexError(f"{name}: a tensor of shape () has no axis {dim}; reshape it to (1,).")
+    return axes[0]
+
+
+def _whole(name: str, index: Any, like: Tensor) -> Tensor:
+    """An index as a tensor of integers on the device of another tensor."""
+    if not isinstance(index, Tensor):
+        values = host.asarray(index)
+        # [] alone would be floats
+        index = Tensor(values if values.size else values.astype("int64"), device=like.device)
+    whole: Tensor = index
+    if whole.dtype.kind not in "iu":
+        raise TypeError(
+            f"{name}: an index is made of integers; got {whole.dtype} {whole.shape}. Convert it: "
+            "index.long()."
+        )
+    return whole
+
+
+def _along(name: str, input: Tensor, dim: int, index: Any) -> Any:
+    """The index that names whole slices along one axis, in arrays."""
+    index = _whole(name, index, input)
+    if index.ndim > 1:
+        raise ValueError(f"{name}: the index must be a vector; got {index.shape}.")
+    axis = _axis(name, input, dim)
+    return _raw_index((slice(None),) * axis + (index.reshape(-1),), input._backend)
+
+
+def _same_dtype(name: str, input: Tensor, source: Tensor) -> None:
+    if source.dtype != input.dtype:
+        raise TypeError(
+            f"{name}: what is written must have the dtype of the input, {input.dtype}; got "
+            f"{source.dtype}. Convert it: source.to(input.dtype)."
+        )
+
+
+def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
+    """The `length` elements from `start` on along `dim`; a view.
+
+    >>> narrow(Tensor([1.0, 2.0, 3.0]), 0, 1, 2)
+    tensor([2., 3.])
+    """
+    axis = _axis("narrow", input, dim)
+    n = input.shape[axis]
+    first = start + n if start < 0 else start
+    if length < 0 or not 0 <= first <= first + length <= n:
+        raise IndexError(
+            f"narrow: {length} elements from {start} on are not in axis {axis} of {input.shape}."
+        )
+    return T.getitem(input, index=(slice(None),) * axis + (slice(first, first + length),))
+
+
+def select(input: Tensor, dim: int, index: int) -> Tensor:
+    """Element `index` along `dim`, which is gone from the result; a view.
+
+    >>> select(Tensor([[1.0, 2.0], [3.0, 4.0]]), 1, 0)
+    tensor([1., 3.])
+    """
+    axis = _axis("select", input, dim)
+    if not -input.shape[axis] <= index < input.shape[axis]:
+        raise IndexError(f"select: there is no {index} in axis {axis} of {input.shape}.")
+    return T.getitem(input, index=(slice(None),) * axis + (index,))
+
+
+def index_select(input: Tensor, dim: int, index: Any) -> Tensor:
+    """The slices of `input` along `dim` that a vector names, in its order.
+
+    >>> index_select(Tensor([[1.0, 2.0], [3.0, 4.0]]), 1, [1, 1, 0])
+    tensor([[2., 2., 1.],
+            [4., 4., 3.]])
+    """
+    return T.getitem(input, index=_along("index_select", input, dim, index))
+
+
+def index_add(input: Tensor, dim: int, index: Any, source: Tensor, *, alpha: float = 1) -> Tensor:
+    """`input` with `alpha` times each slice of `source` added to the slice that `index` names.
+
+    >>> index_add(Tensor([1.0, 1.0]), 0, [1, 1], Tensor([2.0, 3.0]))
+    tensor([1., 6.])
+    """
+    places = _along("index_add", input, dim, index)
+    _check_slices("index_add", input, source, places)
+    added = T.scatter_add(source, index=places, shape=input.shape)
+    return input + (added if alpha == 1 else added * alpha)
+
+
+def index_copy(input: Tensor, dim: int, index: Any, source: Tensor) -> Tensor:
+    """`input` with the slices that `index` names replaced by those of `source`.
+
+    A slice is to be named once. The gradient goes to `source` there, and to `input` elsewhere.
+
+    >>> index_copy(Tensor([1.0, 2.0, 3.0]), 0, [2, 0], Tensor([10.0, 20.0]))
+    tensor([20.,  2., 10.])
+    """
+    places = _along("index_copy", input, dim, index)
+    _check_slices("index_copy", input, source, places)
+    return T.index_put(input, source, index=places)
+
+
+def _check_slices(name: str, input: Tensor, source: Tensor, places: tuple[Any, ...]) -> None:
+    """Raise unless the source has a slice for each that is named."""
+    axis = len(places) - 1
+    expected = (*input.shape[:axis], *places[-1].shape, *input.shape[axis + 1 :])
+    if source.shape != expected:
+        raise ValueError(
+            f"{name}: {len(places[-1])} slices along axis {axis} of {input.shape} have the shape "
+            f"{expected}; got a source of {source.shape}."
+        )
+    _same_dtype(name, input, source)
+
+
+def index_fill(input: Tensor, dim: int, index: Any, value: Any) -> Tensor:
+    """`input` with one value, a number or a tensor of shape (), in the slices that `index` names.
+
+    >>> index_fill(Tensor([1.0, 2.0, 3.0]), 0, [0, 2], -1)
+    tensor([-1.,  2., -1.])
+    """
+    _check_value("index_fill", value)
+    return T.index_put(input, value, index=_along("index_fill", input, dim, index))
+
+
+def index_put(
+    input: Tensor, indices: Sequence[Any], values: Tensor, accumulate: bool = False
+) -> Tensor:
+    """`input` with `values` (broadcast) in place of the elements input[indices].
+
+    With `accumulate` they are added to those elements, as often as they are named; otherwise each
+    is to be named once.
+
+    >>> index_put(Tensor([[1.0, 2.0], [3.0, 4.0]]), ([0, 1], [1, 0]), Tensor([5.0, 6.0]))
+    tensor([[1., 5.],
+            [6., 4.]])
+    """
+    _same_dtype("index_put", input, values)
+    index = _raw_index(tuple(indices), input._backend)
+    if not accumulate:
+        return T.index_put(input, values, index=index)
+    named = T.getitem(input.detach(), index=index).shape
+    return input + T.scatter_add(values.broadcast_to(named), index=index, shape=input.shape)
+
+
+def gather(input: Tensor, dim: int, index: Any) -> Tensor:
+    """y[i, j, k] = input[i, index[i, j, k], k] for `dim` = 1; the result has the index's shape.
+
+    `index` has as many axes as `input`; in those other than `dim` it may be shorter.
+
+    >>> gather(Tensor([[1.0, 2.0], [3.0, 4.0]]), 1, [[1], [0]])
+    tensor([[2.],
+            [3.]])
+    """
+    axis, index = _check_along("gather", input, dim, index)
+    part = _part(input, index, axis)
+    return T.take_along_dim(T.getitem(input, index=part), index, axis=axis)
+
+
+def scatter(input: Tensor, dim: int, index: Any, src: Any = None, *, value: Any = None) -> Tensor:
+    """`input` with y[i, index[i, j, k], k] = src[i, j, k], for `dim` = 1; or one value there.
+
+    `index` has as many axes as `input` and `src`; in those other than `dim` it may be shorter
+    than `input`, and everywhere than `src`. Each place is to be named once: of several values for
+    it any may win, as in PyTorch. The gradient goes to `src` there, and to `input` elsewhere.
+
+    >>> scatter(Tensor([[0.0, 0.0], [0.0, 0.0]]), 1, [[1], [0]], Tensor([[5.0], [6.0]]))
+    tensor([[0., 5.],
+            [6., 0.]])
+    """
+    if (src is None) == (value is None):
+        raise TypeError("scatter: expected either src, a tensor, or value, a number.")
+    axis, index = _check_along("scatter", input, dim, index)
+    if not isinstance(src, Tensor):
+        one = value if src is None else src
+        _check_value("scatter", one)
+        one = one.broadcast_to(index.shape) if isinstance(one, Tensor) else one
+        return T.scatter(input, index, one, axis=axis)
+    return T.scatter(input, index, _cropped("scatter", input, index, src), axis=axis)
+
+
+def scatter_add(input: Tensor, dim: int, index: Any, src: Tensor) -> Tensor:
+    """`input` with src[i, j, k] added to y[i, index[i, j, k], k], for `dim` = 1.
+
+    The shapes are those of `scatter`; what is sent to one place adds up.
+
+    >>> scatter_add(Tensor([1.0, 1.0]), 0, [1, 1], Tensor([2.0, 3.0]))
+    tensor([1., 6.])
+    """
+    axis, index = _check_along("scatter_add", input, dim, index)
+    source = _cropped("scatter_add", input, index, src)
+    length = input.shape[axis]
+    added = T.put_along_dim(source, index, axis=axis, length=length)
+    rest = tuple((0, n - m) for n, m in zip(input.shape, added.shape, strict=True))
+    return input + T.pad(added, widths=rest)
+
+
+def _check_along(name: str, input: Tensor, dim: int, index: Any) -> tuple[int, Tensor]:
+    """The axis, and an index that fits along it."""
+    axis, index = _axis(name, input, dim), _whole(name, index, input)
+    fits = index.ndim == input.ndim and all(
+        i == axis or m <= n for i, (n, m) in enumerate(zip(input.shape, index.shape, strict=True))
+    )
+    if not fits:
+        raise ValueError(
+            f"{name}: the index must have {input.ndim} axes, and in those other than {axis} be no "
+            f"longer than the input {input.shape}; got {index.shape}."
+        )
+    return axis, index
+
+
+def _part(input: Tensor, index: Tensor, axis: int) -> tuple[slice, ...]:
+    """The part of the input that an index reaches."""
+    return tuple(slice(None) if i == axis else slice(0, n) for i, n in enumerate(index.shape))
+
+
+def _cropped(name: str, input: Tensor, index: Tensor, src: Tensor) -> Tensor:
+    """The part of `src` that is sent somewhere."""
+    if src.ndim != index.ndim or any(m > n for n, m in zip(src.shape, index.shape, strict=True)):
+        raise ValueError(
+            f"{name}: the index {index.shape} names a place for each element of src; it must have "
+            f"as many axes as src {src.shape}, and be no longer."
+        )
+    _same_dtype(name, input, src)
+    if src.shape == index.shape:
+        return src
+    return T.getitem(src, index=tuple(slice(0, n) for n in index.shape))
+
+
+def _check_value(name: str, value: Any) -> None:
+    if isinstance(value, Tensor) and value.ndim:
+        raise ValueError(f"{name}: expected one value; got a tensor of shape {value.shape}.")
+
+
+def take(input: Tensor, index: Any) -> Tensor:
+    """The elements that an index of any shape names, counted in row-major order.
+
+    >>> take(Tensor([[1.0, 2.0], [3.0, 4.0]]), [3, 0])
+    tensor([4., 1.])
+    """
+    return input.reshape(-1)[_whole("take", index, input)]
+
+
+def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
+    """`value`, a number or a tensor of shape (), where the mask holds, else `input`.
+
+    >>> masked_fill(Tensor([1.0, 2.0]), Tensor([1.0, 2.0]) > 1, 0.0)
+    tensor([1., 0.])
+    """
+    _check_mask("masked_fill", mask)
+    _check_value("masked_fill", value)
+    return T.where(mask, value, input)
+
+
+def masked_select(input: Tensor, mask: Tensor) -> Tensor:
+    """The elements where the mask holds, as a vector; the shapes broadcast.
+
+    Its length depends on the mask: on a GPU this is a wait.
+
+    >>> masked_select(Tensor([1.0, 2.0, 3.0]), Tensor([1.0, 0.0, 1.0]) > 0)
+    tensor([1., 3.])
+    """
+    _check_mask("masked_select", mask)
+    try:
+        shape = host.broadcast_shapes(input.shape, mask.shape)
+    except ValueError as error:
+        raise ValueError(
+            f"masked_select: the shapes {input.shape} and {mask.shape} do not broadcast."
+        ) from error
+    return input.broadcast_to(shape).reshape(-1)[mask.broadcast_to(shape).reshape(-1)]
+
+
+def _check_mask(name: str, mask: Tensor) -> None:
+    if mask.dtype.kind != "b":
+        raise TypeError(
+            f"{name}: a mask holds truth values; got {mask.dtype} {mask.shape}. Compare it: "
+            "mask != 0."
+        )
+
+
+def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
+    """The places of the elements that are not 0: (count, number of axes) in row-major order.
+
+    With `as_tuple` one vector for each axis, which is an index: x[nonzero(x, as_tuple=True)]. The
+    count depends on the values: on a GPU this is a wait.
+
+    >>> nonzero(Tensor([[0.0, 5.0], [6.0, 0.0]]))
+    tensor([[0, 1],
+            [1, 0]])
+    """
+    if not as_tuple:
+        return T.nonzero(input)
+    places = T.nonzero(input if input.ndim else input.reshape(1))
+    return tuple(places[:, axis] for axis in range(places.shape[1]))
+
+
+def argwhere(input: Tensor) -> Tensor:
+    """The places of the elements that are not 0, as `nonzero`.
+
+    >>> argwhere(Tensor([0.0, 5.0]))
+    tensor([[1]])
+    """
+    return T.nonzero(input)
+
+
+def tril(input: Tensor, diagonal: int = 0) -> Tensor:
+    """The lower triangle of each matrix, else 0; a positive `diagonal` keeps more above it.
+
+    >>> tril(Tensor([[1.0, 2.0], [3.0, 4.0]]))
+    tensor([[1., 0.],
+            [3., 4.]])
+    """
+    _check_matrices("tril", input)
+    return T.tril(input, diagonal=diagonal)
+
+
+def triu(input: Tensor, diagonal: int = 0) -> Tensor:
+    """The upper triangle of each matrix, else 0; a negative `diagonal` keeps more below it.
+
+    >>> triu(Tensor([[1.0, 2.0], [3.0, 4.0]]))
+    tensor([[1., 2.],
+            [0., 4.]])
+    """
+    _check_matrices("triu", input)
+    return T.triu(input, diagonal=diagonal)
+
+
+def _check_matrices(name: str, input: Tensor) -> None:
+    if input.ndim < 2:
+        raise ValueError(f"{name}: expected matrices (..., n, m); got {input.shape}.")
+
+
+def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """A diagonal of two axes, as a new last axis; `offset` > 0 lies above the main one.
+
+    >>> diagonal(Tensor([[1.0, 2.0], [3.0, 4.0]]))
+    tensor([1., 4.])
+    """
+    axis1, axis2 = _axis("diagonal", input, dim1), _axis("diagonal", input, dim2)
+    if axis1 == axis2:
+        raise ValueError(f"diagonal: dim1={dim1} and dim2={dim2} of {input.shape} are one axis.")
+    return T.diagonal(input, offset=offset, axis1=axis1, axis2=axis2)
+
+
+def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    """Square matrices with the last axis of `input` on a diagonal, else 0.
+
+    The rows are the axis `dim1` of the result, the columns `dim2`.
+
+    >>> diag_embed(Tensor([1.0, 2.0]))
+    tensor([[1., 0.],
+            [0., 2.]])
+    """
+    count = input.ndim + 1
+    axes = [dim % count for dim in (dim1, dim2) if -count <= dim < count]
+    if len(set(axes)) < 2 or input.ndim == 0:
+        raise ValueError(
+            f"diag_embed: dim1={dim1} and dim2={dim2} do not name two of the {count} axes that "
+            f"the result of {input.shape} has."
+        )
+    n = input.shape[-1] + abs(offset)
+    return T.diag_embed(input, offset=offset, axis1=axes[0], axis2=axes[1], rows=n, columns=n)
+
+
+def diag(input: Tensor, diagonal: int = 0) -> Tensor:
+    """A vector as the diagonal of a square matrix, or the diagonal of a matrix as a vector.
+
+    >>> diag(Tensor([1.0, 2.0]))
+    tensor([[1., 0.],
+            [0., 2.]])
+    """
+    if input.ndim == 1:
+        return diag_embed(input, diagonal)
+    if input.ndim != 2:
+        raise ValueError(f"diag: expected a vector or a matrix; got {input.shape}.")
+    return T.diagonal(input, offset=diagonal)
+
+
+def embedding(input: Any, weight: Tensor, padding_idx: int | None = None) -> Tensor:
+    """The row of `weight` (V, D) for each number in `input`: (*) -> (*, D).
+
+    The row `padding_idx` gets no gradient.
+
+    >>> embedding([1, 0], Tensor([[1.0, 2.0], [3.0, 4.0]]))
+    tensor([[3., 4.],
+            [1., 2.]])
+    """
+    input = _whole("embedding", input, weight)
+    if weight.ndim != 2:
+        raise ValueError(f"embedding: expected a weight (V, D); got {weight.shape}.")
+    rows = weight[input]
+    if padding_idx is None:
+        return rows
+    count = weight.shape[0]
+    if not -count <= padding_idx < count:
+        raise ValueError(f"embedding: there is no row {padding_idx} in a weight {weight.shape}.")
+    return T.where((input == padding_idx % count).unsqueeze(-1), rows.detach(), rows)

@@ -1,10 +1,21 @@
-"""Matrix products."""
+"""Matrix products, contractions, and what linear algebra does with square matrices.
 
-from typing import Any
+Matrices are the last two axes (..., n, m); the axes before them are a stack of matrices.
+"""
 
+import math
+import string
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, ClassVar, NamedTuple
+
+from tinygrad_cv.backend import host
 from tinygrad_cv.op import Op
 from tinygrad_cv.tensor import F as T
-from tinygrad_cv.tensor import Tensor
+from tinygrad_cv.tensor import Tensor, wrap
+
+ALL = slice(None)
 
 
 class Matmul(Op):
@@ -46,6 +57,367 @@ class Linear(Op):
 
     def grad_b(self, F, g):
         return F.sum(g, axis=(0,))
+
+
+class Einsum(Op):
+    """The sum over all letters of the equation that its output lacks: "ij,jk->ik" is x @ y.
+
+    No letter occurs twice in a term, and each occurs in two terms at least, one of which may be
+    the output (the function `einsum` sees to both). Such contractions differentiate into one
+    another: the output and a term trade places.
+    """
+
+    equation: str
+
+    def forward(self, xp, *xs):
+        roles = _roles(self.equation)
+        self.terms, self.out = roles.terms, roles.out
+        if roles.inner and (roles.left or roles.right):
+            return self.product(xp, roles, *xs)
+        return xp.einsum(self.equation, *xs, optimize=len(xs) > 2)
+
+    def product(self, xp, roles, x, y):
+        """Two operands as a product of matrices, (batch, left, inner) @ (batch, inner, right)."""
+        lengths = dict(zip("".join(self.terms), (*x.shape, *y.shape), strict=True))
+
+        def arranged(array, term, rows, columns):
+            shape = [lengths[c] for c in roles.batch]
+            shape += [math.prod(lengths[c] for c in group) for group in (rows, columns)]
+            order = [term.index(c) for c in roles.batch + rows + columns]
+            return xp.reshape(xp.transpose(array, order), shape)
+
+        z = xp.matmul(
+            arranged(x, self.terms[0], roles.left, roles.inner),
+            arranged(y, self.terms[1], roles.inner, roles.right),
+        )
+        found = roles.batch + roles.left + roles.right
+        z = xp.reshape(z, [lengths[c] for c in found])
+        return xp.transpose(z, [found.index(c) for c in self.out])
+
+    def grad_xs(self, F, g, xs):
+        gradients = []
+        for k, term in enumerate(self.terms):
+            others = [*self.terms[:k], *self.terms[k + 1 :]]
+            equation = f"{','.join([self.out, *others])}->{term}"
+            gradients.append(F.einsum(g, *xs[:k], *xs[k + 1 :], equation=equation))
+        return gradients
+
+
+class _Roles(NamedTuple):
+    """The terms of an equation; for two of them, what each letter does in their product."""
+
+    terms: tuple[str, ...]
+    out: str
+    batch: str = ""
+    left: str = ""
+    inner: str = ""
+    right: str = ""
+
+
+@cache
+def _roles(equation: str) -> _Roles:
+    left, _, out = equation.partition("->")
+    terms = tuple(left.split(","))
+    places = Counter(c for term in (*terms, out) for c in set(term))
+    lone = {c for c, count in places.items() if count == 1}
+    if lone or any(len(set(term)) < len(term) for term in (*terms, out)):
+        raise ValueError(
+            f"the op einsum got {equation!r}: a letter twice in a term, or in one term only, has "
+            "no rule here; the function einsum takes diagonals and sums first."
+        )
+    if len(terms) != 2:
+        return _Roles(terms, out)
+    x, y = terms
+    return _Roles(
+        terms,
+        out,
+        batch="".join(c for c in x if c in y and c in out),
+        left="".join(c for c in x if c not in y),
+        inner="".join(c for c in x if c not in out),
+        right="".join(c for c in y if c not in x),
+    )
+
+
+# ----- square matrices ---------------------------------------------------------------------------
+
+
+class _OfMatrices(Op):
+    """Base of what the array library's `linalg` computes; `failure` says why it may not."""
+
+    failure: ClassVar[str]
+
+    def explain(self, error: ValueError, arrays: tuple[Any, ...]) -> ValueError:
+        shapes = " and ".join(str(a.shape) for a in arrays)
+        return ValueError(f"{self.name} of {shapes}: {self.failure} ({error})")
+
+
+class Inv(_OfMatrices):
+    """x⁻¹."""
+
+    failure = "a matrix is singular and has no inverse; pinv gives a pseudo-inverse."
+
+    def forward(self, xp, x):
+        return xp.linalg.inv(x)
+
+    def grad_x(self, F, g, y):
+        return -F.matmul(F.mT(y), F.matmul(g, F.mT(y)))
+
+
+class Solve(_OfMatrices):
+    """The z with x z = b, for x (..., n, n) and b (..., n, k) with the same leading axes."""
+
+    failure = (
+        "a matrix is singular, so there is no solution or more than one; pinv(A) @ B gives the "
+        "shortest that fits best."
+    )
+
+    def forward(self, xp, x, b):
+        return xp.linalg.solve(x, b)
+
+    def grad_x(self, F, g, x, y):
+        return -F.matmul(F.solve(F.mT(x), g), F.mT(y))
+
+    def grad_b(self, F, g, x):
+        return F.solve(F.mT(x), g)
+
+    def fused(self, xp, g, x, y):
+        h = xp.linalg.solve(xp.swapaxes(x, -1, -2), g)
+        return -xp.matmul(h, xp.swapaxes(y, -1, -2)), h
+
+
+class Det(_OfMatrices):
+    """The determinant of each matrix."""
+
+    failure = "the determinant was not found."
+
+    def forward(self, xp, x):
+        self.ones = (*x.shape[:-2], 1, 1)
+        return xp.linalg.det(x)
+
+    def grad_x(self, F, g, x):
+        return F.reshape(g, shape=self.ones) * F.cofactor(x)
+
+
+class Cofactor(_OfMatrices):
+    """det(x) x⁻ᵀ, the gradient of the determinant, which a singular matrix has as well.
+
+    With x = U diag(s) Vᵀ it is det(U) det(V) U diag(c) Vᵀ, where c_i is the product of all s but
+    s_i. Its own gradient divides by det(x).
+    """
+
+    failure = "the singular values were not found; does it hold nan or inf?"
+
+    def forward(self, xp, x):
+        self.ones = (*x.shape[:-2], 1, 1)
+        self.matrix = (x.ndim - 2, x.ndim - 1)
+        u, s, vh = xp.linalg.svd(x, full_matrices=False)
+        sign = xp.linalg.det(u) * xp.linalg.det(vh)
+        itself = xp.eye(x.shape[-1], dtype=bool)
+        others = xp.prod(xp.where(itself, 1, s[..., None, :]), axis=-1)
+        return xp.reshape(sign, self.ones) * xp.matmul(u * others[..., None, :], vh)
+
+    def grad_x(self, F, g, x, y):
+        along = F.sum(g * y, axis=self.matrix, keepdims=True)
+        turned = F.matmul(y, F.matmul(F.mT(g), y))
+        return (along * y - turned) / F.reshape(F.det(x), shape=self.ones)
+
+
+class Logabsdet(_OfMatrices):
+    """log |det x|, also where det x itself would overflow; -inf for a singular matrix."""
+
+    failure = "the determinant was not found."
+
+    def forward(self, xp, x):
+        self.ones = (*x.shape[:-2], 1, 1)
+        return xp.linalg.slogdet(x)[1]
+
+    def grad_x(self, F, g, x):
+        return F.reshape(g, shape=self.ones) * F.mT(F.inv(x))
+
+
+class SignOfDet(_OfMatrices):
+    """The sign of det x: 1, -1, or 0."""
+
+    failure = "the determinant was not found."
+    nondifferentiable = ("x",)
+
+    def forward(self, xp, x):
+        return xp.linalg.slogdet(x)[0]
+
+
+class Cholesky(_OfMatrices):
+    """The lower triangle L with L Lᵀ = (x + xᵀ) / 2.
+
+    The gradient is L⁻ᵀ S L⁻¹ / 2, where S is symmetric and has the lower triangle of Lᵀ g (Murray,
+    Differentiation of the Cholesky decomposition, 2016).
+    """
+
+    failure = (
+        "a matrix is not positive definite. A covariance with little variance in some direction "
+        "needs a small number on its diagonal, A + eps·I."
+    )
+    kept = ("lower",)
+
+    def forward(self, xp, x):
+        n = x.shape[-1]
+        self.lower = xp.tril(xp.ones((n, n), dtype=bool))
+        return xp.linalg.cholesky(_symmetric(xp, x))
+
+    def grad_x(self, F, g, y, lower):
+        t = F.let("t", F.mT(y))
+        h = F.let("h", F.matmul(t, g))
+        s = F.where(lower, h, F.mT(h))
+        return F.solve(t, F.mT(F.solve(t, s))) / 2
+
+
+def _symmetric(xp, x):
+    return (x + xp.swapaxes(x, -1, -2)) / 2
+
+
+class Eigh(_OfMatrices):
+    """The eigenvalues w and eigenvectors V of (x + xᵀ) / 2, in one array (..., 1 + n, n).
+
+    The first row holds w in ascending order; below it the columns of V, each with its largest
+    component positive. The gradient is V (K + diag(g_w)) Vᵀ, where K is the antisymmetric part of
+    Vᵀ g_V divided by w_j - w_i. Where two eigenvalues are equal it exists only if their vectors
+    are not asked for.
+    """
+
+    failure = "the eigenvalues were not found; does it hold nan or inf?"
+
+    def forward(self, xp, x):
+        w, v = xp.linalg.eigh(_symmetric(xp, x))
+        return xp.concatenate((w[..., None, :], xp.where(_upright(xp, v), v, -v)), axis=-2)
+
+    def grad_x(self, F, g, y):
+        w = F.let("w", F.getitem(y, index=_rows(0, 1)))
+        v = F.let("v", F.getitem(y, index=_rows(1, None)))
+        turn = F.let("n", _turn(F, "h", v, F.getitem(g, index=_rows(1, None))) / 2)
+        k = _quotient(F, turn, F.let("d", w - F.mT(w)))
+        return F.matmul(F.matmul(v, k) + v * F.getitem(g, index=_rows(0, 1)), F.mT(v))
+
+
+class Eigvalsh(_OfMatrices):
+    """The eigenvalues of (x + xᵀ) / 2 in ascending order. The gradient is V diag(g) Vᵀ."""
+
+    failure = "the eigenvalues were not found; does it hold nan or inf?"
+
+    def forward(self, xp, x):
+        self.row = (*x.shape[:-2], 1, x.shape[-1])
+        return xp.linalg.eigvalsh(_symmetric(xp, x))
+
+    def grad_x(self, F, g, x):
+        v = F.let("v", F.getitem(F.eigh(x), index=_rows(1, None)))
+        return F.matmul(v * F.reshape(g, shape=self.row), F.mT(v))
+
+
+class Svd(_OfMatrices):
+    """x = U diag(s) Vᵀ for x (..., m, n), in one array (..., 1 + m + n, k) with k = min(m, n).
+
+    The first row holds s in descending order, then come U (m, k) and V (n, k). In each column of U
+    the largest component is positive. The gradient is (Townsend, Differentiating the singular
+    value decomposition, 2016)
+
+    U (K + diag(g_s)) Vᵀ + (I - U Uᵀ) g_U diag(1/s) Vᵀ + U diag(1/s) g_Vᵀ (I - V Vᵀ), where
+    K_ij = ((Uᵀ g_U - g_Uᵀ U)_ij s_j + s_i (Vᵀ g_V - g_Vᵀ V)_ij) / (s_j² - s_i²).
+
+    Where two singular values are equal, or one is 0, it exists only if the vectors are not asked
+    for.
+    """
+
+    failure = "the singular values were not found; does it hold nan or inf?"
+
+    def forward(self, xp, x):
+        self.m, self.n = x.shape[-2:]
+        u, s, vh = xp.linalg.svd(x, full_matrices=False)
+        v, upright = xp.swapaxes(vh, -1, -2), _upright(xp, u)
+        parts = (s[..., None, :], xp.where(upright, u, -u), xp.where(upright, v, -v))
+        return xp.concatenate(parts, axis=-2)
+
+    def grad_x(self, F, g, y):
+        rows = _rows(0, 1), _rows(1, 1 + self.m), _rows(1 + self.m, None)
+        s, u, v = (F.let(name, F.getitem(y, index=i)) for name, i in zip("suv", rows, strict=True))
+        gs, gu, gv = (F.getitem(g, index=i) for i in rows)
+        t = F.mT(s)
+        turn = F.let("n", _turn(F, "a", u, gu) * s + t * _turn(F, "b", v, gv))
+        k = _quotient(F, turn, F.let("d", (s - t) * (s + t)))
+        gradient = F.matmul(F.matmul(u, k) + u * gs, F.mT(v))
+        if self.m > self.n:
+            outside = F.let("p", gu - F.matmul(u, F.matmul(F.mT(u), gu)))
+            gradient = gradient + F.matmul(_quotient(F, outside, s), F.mT(v))
+        if self.n > self.m:
+            outside = F.let("q", gv - F.matmul(v, F.matmul(F.mT(v), gv)))
+            gradient = gradient + F.matmul(u, F.mT(_quotient(F, outside, s)))
+        return gradient
+
+
+class Svdvals(_OfMatrices):
+    """The singular values in descending order. The gradient is U diag(g) Vᵀ."""
+
+    failure = "the singular values were not found; does it hold nan or inf?"
+
+    def forward(self, xp, x):
+        self.m = x.shape[-2]
+        self.row = (*x.shape[:-2], 1, min(x.shape[-2:]))
+        return xp.linalg.svd(x, compute_uv=False)
+
+    def grad_x(self, F, g, x):
+        usv = F.let("z", F.svd(x))
+        u = F.getitem(usv, index=_rows(1, 1 + self.m))
+        v = F.getitem(usv, index=_rows(1 + self.m, None))
+        return F.matmul(u * F.reshape(g, shape=self.row), F.mT(v))
+
+
+class Pinv(_OfMatrices):
+    """The pseudo-inverse, V diag(1/s) Uᵀ over the singular values above max(atol, rtol · s_max).
+
+    The gradient is that of matrices of one rank (Golub and Pereyra, The differentiation of
+    pseudo-inverses, 1973); where the rank jumps there is none.
+    """
+
+    atol: float
+    rtol: float
+    failure = "the singular values were not found; does it hold nan or inf?"
+
+    def forward(self, xp, x):
+        u, s, vh = xp.linalg.svd(x, full_matrices=False)
+        large = s > xp.maximum(self.rtol * s[..., :1], self.atol)
+        inverse = xp.where(large, 1 / xp.where(large, s, 1), 0)
+        return xp.matmul(xp.swapaxes(vh, -1, -2) * inverse[..., None, :], xp.swapaxes(u, -1, -2))
+
+    def grad_x(self, F, g, x, y):
+        t, h = F.let("t", F.mT(y)), F.let("h", F.mT(g))
+        below = F.let("b", h - F.matmul(x, F.matmul(y, h)))
+        beside = F.let("c", h - F.matmul(F.matmul(h, y), x))
+        return (
+            F.matmul(F.matmul(below, y), t)
+            + F.matmul(t, F.matmul(y, beside))
+            - F.matmul(t, F.matmul(g, t))
+        )
+
+
+def _rows(start: int, stop: int | None) -> tuple[Any, ...]:
+    """The index of some rows of each matrix."""
+    return (..., slice(start, stop), ALL)
+
+
+def _upright(xp, v):
+    """For each column whether its largest component is positive."""
+    return xp.max(v, axis=-2, keepdims=True) >= -xp.min(v, axis=-2, keepdims=True)
+
+
+def _turn(F, name, v, g):
+    """Vᵀ g - gᵀ V: how g turns the columns of V towards one another; its diagonal is exactly 0."""
+    h = F.let(name, F.matmul(F.mT(v), g))
+    return h - F.mT(h)
+
+
+def _quotient(F, n, gap):
+    """n / gap, and 0 where both are 0: nothing is asked there."""
+    return n / F.where(F.logical_and(n == 0, gap == 0), 1, gap)
+
+
+# ----- as functions: products --------------------------------------------------------------------
 
 
 def matmul(input: Tensor, other: Tensor) -> Tensor:
@@ -97,3 +469,564 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     # (..., in) -> (n, in) -> (n, out) -> (..., out)
     flat = T.reshape(input, shape=(-1, w[1]))
     return T.reshape(T.linear(flat, weight, bias), shape=(*input.shape[:-1], weight.shape[0]))
+
+
+def _check_axes(name: str, equation: str, input: Tensor, other: Tensor) -> str:
+    """The equation, if each of the tensors has exactly the axes of its term."""
+    terms = equation.partition("->")[0].split(",")
+    shapes = input.shape, other.shape
+    lengths: dict[str, int] = {}
+    for term, shape in zip(terms, shapes, strict=True):
+        if len(shape) != len(term) or any(
+            lengths.setdefault(c, n) != n for c, n in zip(term, shape, strict=True)
+        ):
+            expected = " and ".join(f"({', '.join(t)}{',' * (len(t) == 1)})" for t in terms)
+            raise ValueError(
+                f"{name}: expected the shapes {expected}, equal letters for equal lengths; got "
+                f"{shapes[0]} and {shapes[1]}."
+            )
+    return equation
+
+
+def mm(input: Tensor, mat2: Tensor) -> Tensor:
+    """The product of two matrices, (n, k) @ (k, m); nothing broadcasts.
+
+    >>> mm(Tensor([[1.0, 2.0]]), Tensor([[3.0], [4.0]]))
+    tensor([[11.]])
+    """
+    _check_axes("mm", "nk,km->nm", input, mat2)
+    return T.matmul(input, mat2)
+
+
+def bmm(input: Tensor, mat2: Tensor) -> Tensor:
+    """The products of two stacks of matrices, (b, n, k) @ (b, k, m); nothing broadcasts.
+
+    >>> bmm(Tensor([[[1.0, 2.0]]]), Tensor([[[3.0], [4.0]]]))
+    tensor([[[11.]]])
+    """
+    _check_axes("bmm", "bnk,bkm->bnm", input, mat2)
+    return T.matmul(input, mat2)
+
+
+def mv(input: Tensor, vec: Tensor) -> Tensor:
+    """A matrix times a vector, (n, k) @ (k,).
+
+    >>> mv(Tensor([[1.0, 2.0], [0.0, 1.0]]), Tensor([3.0, 4.0]))
+    tensor([11.,  4.])
+    """
+    return T.einsum(input, vec, equation=_check_axes("mv", "nk,k->n", input, vec))
+
+
+def dot(input: Tensor, tensor: Tensor) -> Tensor:
+    """Σ x y of two vectors.
+
+    >>> dot(Tensor([1.0, 2.0]), Tensor([3.0, 4.0]))
+    tensor(11.)
+    """
+    return T.einsum(input, tensor, equation=_check_axes("dot", "n,n->", input, tensor))
+
+
+def vdot(input: Tensor, other: Tensor) -> Tensor:
+    """Σ x y of two vectors; the same as `dot`, for there are no complex gradients here."""
+    return T.einsum(input, other, equation=_check_axes("vdot", "n,n->", input, other))
+
+
+def outer(input: Tensor, vec2: Tensor) -> Tensor:
+    """All products of an element of one vector with one of the other, (n,) and (m,) -> (n, m).
+
+    >>> outer(Tensor([1.0, 2.0]), Tensor([3.0, 4.0]))
+    tensor([[3., 4.],
+            [6., 8.]])
+    """
+    return T.einsum(input, vec2, equation=_check_axes("outer", "n,m->nm", input, vec2))
+
+
+def inner(input: Tensor, other: Tensor) -> Tensor:
+    """Σ x y over the last axis of both, (..., k) and (***, k) -> (..., ***); of numbers, x y.
+
+    >>> inner(Tensor([[1.0, 2.0], [0.0, 1.0]]), Tensor([3.0, 4.0]))
+    tensor([11.,  4.])
+    """
+    if input.ndim == 0 or other.ndim == 0:
+        return T.mul(input, other)
+    return tensordot(input, other, dims=([-1], [-1]))
+
+
+# ----- as functions: contractions ----------------------------------------------------------------
+
+
+def einsum(equation: str, *operands: Any) -> Tensor:
+    """A sum of products, written with a letter for each axis (Einstein's convention).
+
+    A letter that the output lacks is summed over; equal letters go together, and axes of length 1
+    broadcast. A letter twice in a term takes the diagonal. "..." stands for the axes that have no
+    letter. Without "->" the output has, after these, each letter that occurs once, in order.
+
+    - "ij,jk->ik" the matrix product, "bij,bjk->bik" one for each b
+    - "i,j->ij" the outer product, "ij->ji" the transpose
+    - "ii->i" the diagonal, "ii->" the trace, "ij->j" the sum of the rows
+
+    >>> einsum("ij,j->i", Tensor([[1.0, 2.0], [0.0, 1.0]]), Tensor([3.0, 4.0]))
+    tensor([11.,  4.])
+    """
+    tensors = list(operands[0] if isinstance(operands[0], list | tuple) else operands)
+    shapes = [x.shape for x in tensors]
+    terms, out = _read(equation, shapes)
+    lengths = _lengths(equation, terms, shapes)
+    for k, term in enumerate(terms):
+        tensors[k] = _diagonal(tensors[k], term)
+        term = "".join(dict.fromkeys(term))
+        narrow = [c for c, n in zip(term, tensors[k].shape, strict=True) if n != lengths[c]]
+        terms[k] = "".join(c for c in term if c not in narrow)
+        if narrow:
+            tensors[k] = T.reshape(tensors[k], shape=tuple(lengths[c] for c in terms[k]))
+    for k, term in enumerate(terms):
+        others = out + "".join(terms[:k] + terms[k + 1 :])
+        lone = tuple(i for i, c in enumerate(term) if c not in others)
+        if lone:
+            tensors[k] = T.sum(tensors[k], axis=lone)
+            terms[k] = "".join(c for c in term if c in others)
+    if len(terms) == 1:
+        return T.permute(tensors[0], axes=tuple(terms[0].index(c) for c in out))
+    return T.einsum(*tensors, equation=f"{','.join(terms)}->{out}")
+
+
+def _read(equation: str, shapes: Sequence[tuple[int, ...]]) -> tuple[list[str], str]:
+    """The terms of an equation and its output, with letters in place of each "..."."""
+
+    def wrong(what: str) -> ValueError:
+        return ValueError(f"einsum: {equation!r}: {what}")
+
+    text = equation.replace(" ", "")
+    left, arrow, out = text.partition("->")
+    terms = left.split(",")
+    if len(terms) != len(shapes):
+        raise wrong(f"it has {len(terms)} term(s), and {len(shapes)} tensor(s) were given.")
+    for term in (*terms, out):
+        rest = term.replace("...", "", 1)
+        if not set(rest) <= set(string.ascii_letters):
+            raise wrong(
+                f"{term!r} may hold letters and one '...'; terms are separated by commas, and an "
+                "output stands behind '->'."
+            )
+    widths = []
+    for term, shape in zip(terms, shapes, strict=True):
+        width = len(shape) - len(term.replace("...", ""))
+        if width < 0 or (width > 0 and "..." not in term):
+            raise wrong(
+                f"the term {term!r} does not name the axes of a tensor of shape {shape}; each has "
+                "a letter, and '...' stands for any number of them."
+            )
+        widths.append(width)
+    free = [c for c in string.ascii_letters if c not in text]
+    if max(widths) > len(free):
+        raise wrong(f"there are no letters left for {max(widths)} axes behind '...'.")
+    dots = "".join(free[: max(widths)])
+    if not arrow:
+        once = [c for c, count in Counter(left).items() if count == 1 and c.isalpha()]
+        out = "..." + "".join(sorted(once))
+    terms = [t.replace("...", dots[len(dots) - w :]) for t, w in zip(terms, widths, strict=True)]
+    out = out.replace("...", dots)
+    for c in out:
+        if out.count(c) > 1 or not any(c in term for term in terms):
+            raise wrong(f"{c!r} must stand once in the output, and in a term as well.")
+    return terms, out
+
+
+def _lengths(
+    equation: str, terms: Sequence[str], shapes: Sequence[tuple[int, ...]]
+) -> dict[str, int]:
+    """The length that belongs to each letter; where there are others they are 1 and broadcast."""
+    lengths: dict[str, int] = {}
+    for term, shape in zip(terms, shapes, strict=True):
+        for c, n in zip(term, shape, strict=True):
+            known = lengths.get(c, 1)
+            repeated = {m for d, m in zip(term, shape, strict=True) if d == c}
+            if (n != known and 1 not in (n, known)) or len(repeated) > 1:
+                given = " and ".join(map(str, shapes))
+                raise ValueError(
+                    f"einsum: {equation!r} of {given}: the axes that share a letter differ in "
+                    f"length, {sorted({n, known, *repeated} - {1})}. Equal lengths are expected, "
+                    "or 1 in another tensor."
+                )
+            lengths[c] = n if known == 1 else known
+    return lengths
+
+
+def _diagonal(input: Tensor, term: str) -> Tensor:
+    """The elements at which axes of the same letter have the same place: one axis a letter."""
+    if len(set(term)) == len(term):
+        return input
+    lengths = dict(zip(term, input.shape, strict=True))
+    count = {c: term.count(c) for c in lengths}
+    order = sorted(range(len(term)), key=lambda i: list(lengths).index(term[i]))
+    together = T.permute(input, axes=tuple(order))
+    flat = T.reshape(together, shape=tuple(n ** count[c] for c, n in lengths.items()))
+    # In the joined axis, the place (i, i, ...) is i·(1 + n + n² + ...).
+    steps = [sum(n**k for k in range(count[c])) for c, n in lengths.items()]
+    return T.getitem(flat, index=tuple(slice(None, None, step) for step in steps))
+
+
+def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
+    """The sum of products over some axes of both tensors.
+
+    `dims` is a number n (the last n axes of `a` with the first n of `b`), or a pair of lists of
+    axes. The result has the other axes of `a`, and then those of `b`.
+
+    >>> tensordot(Tensor([[1.0, 2.0]]), Tensor([[3.0, 4.0]]), dims=([1], [1]))
+    tensor([[11.]])
+    """
+    if isinstance(dims, int):
+        left, right = list(range(a.ndim - dims, a.ndim)), list(range(dims))
+    else:
+        left, right = ([int(i) for i in axes] for axes in dims)
+    pairs = list(zip(left, right, strict=False))
+    if (
+        len(left) != len(right)
+        or any(not (-a.ndim <= i < a.ndim and -b.ndim <= j < b.ndim) for i, j in pairs)
+        or any(a.shape[i] != b.shape[j] for i, j in pairs)
+    ):
+        raise ValueError(
+            f"tensordot: dims={dims} of {a.shape} and {b.shape}: as many axes of one as of the "
+            "other are expected, with equal lengths pair by pair."
+        )
+    first = list(string.ascii_letters[: a.ndim])
+    second = list(string.ascii_letters[a.ndim : a.ndim + b.ndim])
+    for i, j in pairs:
+        second[j] = first[i]
+    summed = {first[i] for i in left}
+    out = "".join(c for c in (*first, *second) if c not in summed)
+    return einsum(f"{''.join(first)},{''.join(second)}->{out}", a, b)
+
+
+def trace(input: Tensor) -> Tensor:
+    """The sum of the diagonal of a matrix.
+
+    >>> trace(Tensor([[1.0, 2.0], [3.0, 4.0]]))
+    tensor(5.)
+    """
+    if input.ndim != 2:
+        raise ValueError(f"trace: expected a matrix (n, m); got the shape {input.shape}.")
+    rows, columns = input.shape
+    diagonal = slice(0, min(rows, columns) * columns, columns + 1)
+    return T.sum(T.getitem(T.reshape(input, shape=(-1,)), index=diagonal))
+
+
+def kron(input: Tensor, other: Tensor) -> Tensor:
+    """The Kronecker product: each element of the first times a copy of the second.
+
+    >>> kron(Tensor([1.0, 10.0]), Tensor([1.0, 2.0]))
+    tensor([ 1.,  2., 10., 20.])
+    """
+    axes = max(input.ndim, other.ndim)
+    a = (1,) * (axes - input.ndim) + input.shape
+    b = (1,) * (axes - other.ndim) + other.shape
+    apart = T.reshape(input, shape=tuple(n for size in a for n in (size, 1)))
+    beside = T.reshape(other, shape=tuple(n for size in b for n in (1, size)))
+    return T.reshape(apart * beside, shape=tuple(n * m for n, m in zip(a, b, strict=True)))
+
+
+LARGE = 25
+"""From more rows than these on `cdist` uses a matrix product, as PyTorch does."""
+
+CDIST_MODES = {
+    "use_mm_for_euclid_dist_if_necessary": None,
+    "use_mm_for_euclid_dist": True,
+    "donot_use_mm_for_euclid_dist": False,
+}
+
+
+def cdist(
+    x1: Tensor,
+    x2: Tensor,
+    p: float = 2.0,
+    compute_mode: str = "use_mm_for_euclid_dist_if_necessary",
+) -> Tensor:
+    """The distance (Σ |a - b|ᵖ)^(1/p) of each row of x1 (..., n, d) from each of x2 (..., m, d).
+
+    p is at least 1; inf takes the largest difference. The gradient at distance 0 is 0. Where x1 or
+    x2 has more than 25 rows, Euclidean distances are worked out as √(|a|² + |b|² - 2 a·b): a matrix
+    product instead of n·m·d differences, but points that are far from 0 and close to one another
+    lose digits. `compute_mode`="donot_use_mm_for_euclid_dist" subtracts in any case.
+
+    >>> cdist(Tensor([[0.0, 0.0]]), Tensor([[3.0, 4.0], [0.0, 1.0]]))
+    tensor([[5., 1.]])
+    """
+    if x1.ndim < 2 or x2.ndim < 2 or x1.shape[-1] != x2.shape[-1]:
+        raise ValueError(
+            f"cdist: expected rows of the same length, (..., n, d) and (..., m, d); got {x1.shape} "
+            f"and {x2.shape}."
+        )
+    if not p >= 1:
+        raise ValueError(f"cdist: p must be at least 1, for a distance with a gradient; got {p}.")
+    if compute_mode not in CDIST_MODES:
+        raise ValueError(
+            f"cdist: compute_mode is one of {', '.join(CDIST_MODES)}; got {compute_mode!r}."
+        )
+    product = CDIST_MODES[compute_mode]
+    if product is None:
+        product = max(x1.shape[-2], x2.shape[-2]) > LARGE
+    if p == 2 and product:
+        a, b = T.square(x1), T.mT(T.square(x2))
+        total = T.sum(a, axis=(a.ndim - 1,), keepdims=True)
+        total = total + T.sum(b, axis=(b.ndim - 2,), keepdims=True)
+        return _root(T.clamp(total - 2 * T.matmul(x1, T.mT(x2)), min=0.0, max=None), 2)
+    difference = T.abs(_with_axis(x1, -2) - _with_axis(x2, -3))
+    last = (difference.ndim - 1,)
+    if p == math.inf:
+        return T.amax(difference, axis=last)
+    if p == 1:
+        return T.sum(difference, axis=last)
+    return _root(T.sum(T.pow(difference, n=p), axis=last), p)
+
+
+def _with_axis(input: Tensor, place: int) -> Tensor:
+    """A new axis of length 1 that the result has at `place`, counted from the end."""
+    cut = input.ndim + 1 + place
+    return T.reshape(input, shape=(*input.shape[:cut], 1, *input.shape[cut:]))
+
+
+def _root(powers: Tensor, p: float) -> Tensor:
+    """powers^(1/p), with the gradient 0 at 0, where the slope of the root is infinite."""
+    none = powers == 0
+    return T.where(none, 0.0, T.pow(T.where(none, 1.0, powers), n=1 / p))
+
+
+# ----- as functions: torch.linalg ----------------------------------------------------------------
+
+
+def _check(name: str, A: Tensor, square: bool = True) -> None:
+    n, m = A.shape[-2:] if A.ndim > 1 else (0, 1)
+    if A.ndim < 2 or (square and n != m):
+        wanted = "square matrices (..., n, n)" if square else "matrices (..., m, n)"
+        raise ValueError(f"{name}: expected {wanted}; got the shape {A.shape}.")
+    if str(A.dtype) not in ("float32", "float64"):
+        raise TypeError(
+            f"{name}: expected float32 or float64, which the decompositions are written for; got "
+            f"{A.dtype}. Convert it: A.float()."
+        )
+
+
+def inv(A: Tensor) -> Tensor:
+    """The inverse of each matrix (..., n, n).
+
+    A singular matrix is an error; on a GPU, where looking for one would make the host wait, the
+    result is then not finite. `solve` is faster and more accurate than a product with an inverse.
+
+    >>> inv(Tensor([[2.0, 0.0], [0.0, 4.0]]))
+    tensor([[0.5 , 0.  ],
+            [0.  , 0.25]])
+    """
+    _check("inv", A)
+    return T.inv(A)
+
+
+def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
+    """The X with A X = B (or X A = B, if not `left`), for A (..., n, n).
+
+    B is a vector (n,), a stack of vectors with the shape of A less its last axis, or a stack of
+    matrices (..., n, k); leading axes broadcast. A singular A is an error (on a GPU the result is
+    not finite).
+
+    >>> solve(Tensor([[2.0, 0.0], [0.0, 4.0]]), Tensor([1.0, 1.0]))
+    tensor([0.5 , 0.25])
+    """
+    _check("solve", A)
+    vectors = B.ndim == 1 or (B.ndim == A.ndim - 1 and B.shape == A.shape[:-1])
+    if not left:
+        if vectors:
+            raise ValueError(
+                f"solve: with left=False, B must be a matrix (..., k, n); got {B.shape}."
+            )
+        return T.mT(solve(T.mT(A), T.mT(B)))
+    right = T.reshape(B, shape=(*B.shape, 1)) if vectors else B
+    n = A.shape[-1]
+    try:
+        batch = host.broadcast_shapes(A.shape[:-2], right.shape[:-2])
+    except ValueError:
+        batch = None
+    if batch is None or right.ndim < 2 or right.shape[-2] != n:
+        raise ValueError(
+            f"solve: A has the shape {A.shape} and B {B.shape}; expected B to be ({n},) or "
+            f"(..., {n}, k), with leading axes that broadcast against those of A."
+        )
+    solution = T.solve(_stacked(A, batch), _stacked(right, batch))
+    return T.reshape(solution, shape=solution.shape[:-1]) if vectors else solution
+
+
+def _stacked(A: Tensor, batch: tuple[int, ...]) -> Tensor:
+    """The matrices with these leading axes."""
+    shape = (*batch, *A.shape[-2:])
+    return A if A.shape == shape else T.broadcast_to(A, shape=shape)
+
+
+def det(A: Tensor) -> Tensor:
+    """The determinant of each matrix (..., n, n).
+
+    Its gradient, the matrix of cofactors, is right for singular matrices too; its second
+    derivative needs det A ≠ 0.
+
+    >>> det(Tensor([[1.0, 2.0], [3.0, 4.0]]))
+    tensor(-2.)
+    """
+    _check("det", A)
+    return T.det(A)
+
+
+class SlogdetResult(NamedTuple):
+    """What `slogdet` returns; det = sign · exp(logabsdet)."""
+
+    sign: Tensor
+    logabsdet: Tensor
+
+
+def slogdet(A: Tensor) -> SlogdetResult:
+    """The sign of the determinant and the logarithm of its size, which do not overflow.
+
+    The gradient of logabsdet is A⁻ᵀ. For a singular matrix sign is 0 and logabsdet -inf, without
+    a gradient.
+
+    >>> slogdet(Tensor([[0.0, 1.0], [1.0, 0.0]])).sign
+    tensor(-1.)
+    """
+    _check("slogdet", A)
+    return SlogdetResult(T.sign_of_det(A), T.logabsdet(A))
+
+
+def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
+    """The lower triangle L with L Lᵀ = A (or its transpose, if `upper`), for positive definite A.
+
+    The symmetric part (A + Aᵀ) / 2 is decomposed, and the gradient is symmetric. A matrix that is
+    not positive definite is an error; on a GPU the result is then without meaning.
+
+    >>> cholesky(Tensor([[4.0, 2.0], [2.0, 5.0]]))
+    tensor([[2., 0.],
+            [1., 2.]])
+    """
+    _check("cholesky", A)
+    triangle = T.cholesky(A)
+    return T.mT(triangle) if upper else triangle
+
+
+class EighResult(NamedTuple):
+    """What `eigh` returns."""
+
+    eigenvalues: Tensor
+    eigenvectors: Tensor
+
+
+def eigh(A: Tensor) -> EighResult:
+    """Eigenvalues (..., n), ascending, and eigenvectors, the columns of V (..., n, n).
+
+    A = V diag(w) Vᵀ, where A stands for the symmetric part (A + Aᵀ) / 2. The largest component of
+    each vector is positive, so the result is one function of A, with a gradient. The gradient of
+    vectors whose eigenvalues are equal does not exist: it comes out as inf or nan, and large where
+    two are close. `eigvalsh` has no such limit.
+
+    >>> w, v = eigh(Tensor([[2.0, 0.0], [0.0, 1.0]]))
+    >>> w
+    tensor([1., 2.])
+    >>> v
+    tensor([[0., 1.],
+            [1., 0.]])
+    """
+    _check("eigh", A)
+    both = T.eigh(A)
+    return EighResult(T.getitem(both, index=(..., 0, ALL)), T.getitem(both, index=_rows(1, None)))
+
+
+def eigvalsh(A: Tensor) -> Tensor:
+    """The eigenvalues of the symmetric part (A + Aᵀ) / 2, ascending.
+
+    The gradient is that of a function of all eigenvalues; of single ones that are equal it is one
+    choice among many. The second derivative needs distinct eigenvalues.
+
+    >>> eigvalsh(Tensor([[2.0, 0.0], [0.0, 1.0]]))
+    tensor([1., 2.])
+    """
+    _check("eigvalsh", A)
+    return T.eigvalsh(A)
+
+
+class SvdResult(NamedTuple):
+    """What `svd` returns."""
+
+    U: Tensor
+    S: Tensor
+    Vh: Tensor
+
+
+def svd(A: Tensor, full_matrices: bool = False) -> SvdResult:
+    """A = U diag(S) Vh for A (..., m, n): U (..., m, k), S (..., k) and Vh (..., k, n).
+
+    k is min(m, n), and S descends. The largest component of each column of U is positive. The
+    gradient of U and Vh needs distinct singular values that are not 0 (inf or nan otherwise, and
+    large where it is close); `svdvals` has no such limit. Columns beyond k have no gradient, so
+    `full_matrices` is for square matrices only, where it changes nothing.
+
+    >>> svd(Tensor([[3.0, 0.0], [0.0, -2.0]])).S
+    tensor([3., 2.])
+    """
+    _check("svd", A, square=False)
+    m, n = A.shape[-2:]
+    if full_matrices and m != n:
+        raise ValueError(
+            f"svd: full_matrices=True would add {abs(m - n)} columns that no gradient determines "
+            f"to matrices {A.shape}; pass full_matrices=False."
+        )
+    usv = T.svd(A)
+    return SvdResult(
+        T.getitem(usv, index=_rows(1, 1 + m)),
+        T.getitem(usv, index=(..., 0, ALL)),
+        T.mT(T.getitem(usv, index=_rows(1 + m, None))),
+    )
+
+
+def svdvals(A: Tensor) -> Tensor:
+    """The singular values of each matrix (..., m, n), descending.
+
+    The second derivative needs distinct values that are not 0.
+
+    >>> svdvals(Tensor([[3.0, 0.0], [0.0, -2.0]]))
+    tensor([3., 2.])
+    """
+    _check("svdvals", A, square=False)
+    return T.svdvals(A)
+
+
+def pinv(A: Tensor, *, atol: float | None = None, rtol: float | None = None) -> Tensor:
+    """The pseudo-inverse (..., n, m) of each matrix (..., m, n) (Moore and Penrose).
+
+    Singular values up to max(atol, rtol · S_max) count as 0. `atol` is 0 by default, and `rtol`
+    max(m, n) times the smallest step from 1 (0 if `atol` is given).
+
+    >>> pinv(Tensor([[2.0], [0.0]]))
+    tensor([[0.5, 0. ]])
+    """
+    _check("pinv", A, square=False)
+    if rtol is None:
+        step = float(host.finfo(A.dtype).eps)
+        rtol = max(A.shape[-2:]) * step if atol is None else 0.0
+    return T.pinv(A, atol=atol or 0.0, rtol=rtol)
+
+
+def matrix_power(A: Tensor, n: int) -> Tensor:
+    """A · A ⋯ A, n times; the identity for n = 0, and powers of the inverse for n < 0.
+
+    >>> matrix_power(Tensor([[1.0, 1.0], [0.0, 1.0]]), 5)
+    tensor([[1., 5.],
+            [0., 1.]])
+    """
+    _check("matrix_power", A)
+    if n < 0:
+        return matrix_power(T.inv(A), -n)
+    if n == 0:
+        backend = A._backend
+        with backend.active:
+            identity = backend.eye(A.shape[-1], dtype=A.dtype)
+            return wrap(backend.array(backend.broadcast_to(identity, A.shape), None), backend)
+    half = matrix_power(A, n // 2) if n > 1 else None
+    squared = None if half is None else T.matmul(half, half)
+    if squared is None:
+        return A
+    return T.matmul(squared, A) if n % 2 else squared

@@ -1,7 +1,17 @@
-"""Losses: how wrong a prediction is, as one number."""
+"""Losses: how wrong a prediction is, as one number.
+
+A loss takes `reduction`: "none" leaves the loss of each sample, "sum" adds them up, "mean" averages
+them (of nothing, to NaN).
+"""
+
+import math
+from typing import Any
 
 from tinygrad_cv.backend import host
 from tinygrad_cv.op import Op
+from tinygrad_cv.ops.elementwise import Elementwise
+from tinygrad_cv.ops.norm import normalize
+from tinygrad_cv.ops.reduce import addable, axes_of, norm
 from tinygrad_cv.tensor import F as T
 from tinygrad_cv.tensor import Tensor
 
@@ -27,8 +37,81 @@ class CrossEntropy(Op):
     def fused(self, xp, g, labels, log_p):
         return (xp.cross_entropy_backward(g, labels, log_p),)
 
+    def explain(self, error: ValueError, arrays: tuple[Any, ...]) -> ValueError:
+        return ValueError(f"{error} Rows of one label are left out with ignore_index=label.")
 
-# ----- as functions ------------------------------------------------------------------------------
+
+class Pick(Op):
+    """x[n, labels[n]] for each row: x (N, C), labels (N,) -> (N,).
+
+    A label out of range gives NaN: to raise an error, the host would have to wait for a GPU.
+    """
+
+    nondifferentiable = ("labels",)
+
+    def forward(self, xp, x, labels):
+        self.classes, self.dtype = x.shape[1], x.dtype
+        place = xp.reshape(labels, (-1, 1)).astype("int64")
+        exists = (place >= 0) & (place < self.classes)
+        picked = xp.take_along_axis(x, xp.where(exists, place, 0), axis=1)
+        return xp.where(exists, picked, float("nan"))[:, 0]
+
+    def grad_x(self, F, g, labels):
+        return F.reshape(g, shape=(-1, 1)) * F.one_hot(
+            labels, num_classes=self.classes, dtype=self.dtype
+        )
+
+
+class EuclideanLoss(Op):
+    """½ Σ_j (x_ij - t_ij)² for each row i: x and t (N, D) -> (N,)."""
+
+    def forward(self, xp, x, t):
+        return xp.sum(xp.square(addable(x - t)), axis=1) / 2
+
+    def grad_x(self, F, g, x, t):
+        return F.reshape(g, shape=(-1, 1)) * (x - t)
+
+    def grad_t(self, F, g, x, t):
+        return F.reshape(g, shape=(-1, 1)) * (t - x)
+
+
+class BinaryCrossEntropy(Elementwise):
+    """-t · log x - (1 - t) · log(1 - x), where a logarithm is at least -100."""
+
+    def forward(self, xp, x, t):
+        log_x = _at_least(xp, xp.log, x, x == 0)
+        return -t * log_x - (1 - t) * _at_least(xp, xp.log1p, -x, x == 1)
+
+    def grad_x(self, F, g, x, t):
+        return g * (x - t) / F.maximum(x * (1 - x), 1e-12)
+
+    def grad_t(self, F, g, x):
+        return g * (_at_least(F, F.log, 1 - x, x == 1) - _at_least(F, F.log, x, x == 0))
+
+
+def _at_least(F, log, x, pole):
+    """log(x), at least -100; it is -100 at the pole, where log(x) is not even evaluated."""
+    return F.where(pole, -100.0, F.maximum(log(F.where(pole, 0.5, x)), -100.0))
+
+
+class BinaryCrossEntropyWithLogits(Elementwise):
+    """-t · log σ(x) - (1 - t) · log(1 - σ(x)) = max(x, 0) - x · t + log(1 + e^-|x|).
+
+    In this form nothing overflows and no logarithm of 0 is taken. The local gradient is
+    σ(x) - t: what was predicted less what was right.
+    """
+
+    def forward(self, xp, x, t):
+        return xp.maximum(x, 0) - x * t + xp.log1p(xp.exp(-xp.abs(x)))
+
+    def local_x(self, F, x, t):
+        return F.sigmoid(x) - t
+
+    def local_t(self, F, x):
+        return -x
+
+
+# ----- what the losses share ---------------------------------------------------------------------
 
 
 def reduced(loss: Tensor, reduction: str) -> Tensor:
@@ -42,11 +125,103 @@ def reduced(loss: Tensor, reduction: str) -> Tensor:
     raise ValueError(f"reduction must be 'mean', 'sum' or 'none'; got {reduction!r}.")
 
 
-def cross_entropy(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+def _check_equal(name: str, *tensors: Tensor) -> None:
+    if len({t.shape for t in tensors}) > 1:
+        shapes = " and ".join(str(t.shape) for t in tensors)
+        raise ValueError(
+            f"{name}: the shapes {shapes} must be equal; broadcasting here would compare values "
+            "that do not belong together. Reshape one of them, or expand it yourself."
+        )
+
+
+def _beside(value: Any, input: Tensor) -> Tensor:
+    """Labels as a tensor on the device of `input`."""
+    return value if isinstance(value, Tensor) else Tensor(host.asarray(value), device=input.device)
+
+
+def _rows(name: str, input: Tensor, target: Any) -> tuple[Tensor, Tensor]:
+    """Scores (C,), (N, C) or (N, C, *S) and their labels, as (M, C) and (M,)."""
+    target = _beside(target, input)
+    if input.ndim == 0 or target.shape != (*input.shape[:1], *input.shape[2:])[input.ndim == 1 :]:
+        raise ValueError(
+            f"{name}: expected scores (N, C) with labels (N,), or (N, C, *S) with (N, *S), or (C,) "
+            f"with (); got {input.shape} and {target.shape}."
+        )
+    if target.dtype.kind not in "iu":
+        raise TypeError(
+            f"{name}: labels are class numbers, of an integer dtype; got {target.dtype}. "
+            "Convert them: labels.long()."
+        )
+    if input.ndim == 2:
+        return input, target
+    if input.ndim == 1:
+        return T.reshape(input, shape=(1, *input.shape)), T.reshape(target, shape=(1,))
+    # (N, C, *S) -> (N, *S, C) -> (M, C)
+    last = T.permute(input, axes=(0, *range(2, input.ndim), 1))
+    shape = (math.prod(target.shape), input.shape[1])
+    return T.reshape(last, shape=shape), T.reshape(target, shape=shape[:1])
+
+
+def _kept(labels: Tensor, ignore_index: int | None) -> tuple[Tensor, Tensor | None]:
+    """Labels in which those to be ignored have become 0, and which rows are kept (None: all)."""
+    if ignore_index is None:
+        return labels, None
+    kept = labels.long() != ignore_index
+    return T.where(kept, labels, 0), kept
+
+
+def _check_weight(name: str, weight: Tensor | None, classes: int) -> None:
+    if weight is not None and weight.shape != (classes,):
+        raise ValueError(
+            f"{name}: weight must have the shape ({classes},), one number per class; got "
+            f"{weight.shape}."
+        )
+
+
+def _share(weight: Tensor | None, rows: Tensor, labels: Tensor) -> Tensor | None:
+    """The weight of the class of each row."""
+    if weight is None:
+        return None
+    return T.pick(T.broadcast_to(weight, shape=rows.shape), labels)
+
+
+def _averaged(
+    losses: Tensor,
+    share: Tensor | None,
+    kept: Tensor | None,
+    shape: tuple[int, ...],
+    reduction: str,
+) -> Tensor:
+    """Weighted losses reduced; the mean is over the rows kept, and divides by their weights."""
+    if kept is not None:
+        losses = T.where(kept, losses, 0.0)
+        share = kept if share is None else T.where(kept, share, 0.0)
+    if reduction == "mean" and share is not None:
+        return T.sum(losses) / T.sum(share)
+    return reduced(losses if losses.shape == shape else T.reshape(losses, shape=shape), reduction)
+
+
+# ----- classification ----------------------------------------------------------------------------
+
+
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *,
+    ignore_index: int | None = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
     """-log softmax(input)[target]: the softmax loss, for scores and class labels.
 
-    input (N, C) and target (N,), or input (N, C, *S) and target (N, *S); target holds integers
-    from 0 to C - 1.
+    input (N, C) and target (N,), or input (N, C, *S) and target (N, *S), or input (C,) and target
+    (); target holds integers from 0 to C - 1. A float target of the shape of input holds the
+    probability of each class, and the loss is -Σ_c target_c · log softmax(input)_c.
+
+    - `weight` (C,) multiplies the loss of each class; for labels the mean divides by the weights.
+    - Rows whose label is `ignore_index` count as 0, and not at all in the mean.
+    - `label_smoothing` ε mixes the target with equal probabilities: (1 - ε) · target + ε / C.
 
     Raises TypeError where labels are not integers, and ValueError where one is out of range; on a
     GPU, where looking at the labels would stop the queue, the loss of such a row is NaN.
@@ -54,25 +229,206 @@ def cross_entropy(input: Tensor, target: Tensor, *, reduction: str = "mean") -> 
     >>> cross_entropy(Tensor([[0.0, 0.0]]), Tensor([1], dtype="int64"))
     tensor(0.6931)
     """
-    if not isinstance(target, Tensor):
-        target = Tensor(host.asarray(target), device=input.device)
-    if input.ndim < 2 or target.shape != (input.shape[0], *input.shape[2:]):
-        raise ValueError(
-            "cross_entropy: expected scores (N, C) with labels (N,), or (N, C, *S) with (N, *S); "
-            f"got {input.shape} and {target.shape}."
-        )
-    if target.dtype.kind not in "iu":
-        raise TypeError(
-            f"cross_entropy: labels are class numbers, of an integer dtype; got {target.dtype}. "
-            "Convert them: labels.long()."
-        )
-    if input.ndim > 2:
-        # (N, C, *S) -> (N, *S, C) -> (N·S, C)
-        rows = T.permute(input, axes=(0, *range(2, input.ndim), 1)).reshape(-1, input.shape[1])
-        losses = T.cross_entropy(rows, target.reshape(-1)).reshape(target.shape)
-    else:
-        losses = T.cross_entropy(input, target)
-    return reduced(losses, reduction)
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"cross_entropy: label_smoothing is from 0 to 1; got {label_smoothing}.")
+    target = _beside(target, input)
+    if input.ndim and target.shape == input.shape and target.dtype.kind == "f":
+        return _soft_cross_entropy(input, target, weight, reduction, label_smoothing)
+    rows, labels = _rows("cross_entropy", input, target)
+    _check_weight("cross_entropy", weight, rows.shape[1])
+    labels, kept = _kept(labels, ignore_index)
+    losses = T.cross_entropy(rows, labels)
+    share = _share(weight, rows, labels)
+    if share is not None:
+        losses = losses * share
+    if label_smoothing:
+        log_p = T.log_softmax(rows, axis=1)
+        log_p = log_p if weight is None else log_p * weight
+        uniform = T.sum(log_p, axis=(1,)) / rows.shape[1]
+        losses = (1 - label_smoothing) * losses - label_smoothing * uniform
+    return _averaged(losses, share, kept, target.shape, reduction)
+
+
+def _soft_cross_entropy(
+    input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, label_smoothing: float
+) -> Tensor:
+    axis = 0 if input.ndim == 1 else 1
+    classes = input.shape[axis]
+    _check_weight("cross_entropy", weight, classes)
+    if label_smoothing:
+        target = (1 - label_smoothing) * target + label_smoothing / classes
+    log_p = T.log_softmax(input, axis=axis)
+    if weight is not None:
+        log_p = log_p * T.reshape(weight, shape=(classes, *(1,) * (input.ndim - axis - 1)))
+    return reduced(-T.sum(target * log_p, axis=(axis,)), reduction)
+
+
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *,
+    ignore_index: int | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """-input[target], for logarithms of probabilities and class labels; see `cross_entropy`.
+
+    A label out of range gives NaN.
+
+    >>> nll_loss(Tensor([[-0.5, -1.0]]), Tensor([1], dtype="int64"))
+    tensor(1.)
+    """
+    target = _beside(target, input)
+    rows, labels = _rows("nll_loss", input, target)
+    _check_weight("nll_loss", weight, rows.shape[1])
+    labels, kept = _kept(labels, ignore_index)
+    losses = -T.pick(rows, labels)
+    share = _share(weight, rows, labels)
+    if share is not None:
+        losses = losses * share
+    return _averaged(losses, share, kept, target.shape, reduction)
+
+
+def one_vs_all_logistic_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+    """Σ_c of the logistic losses of C questions "is it class c?", for scores and class labels.
+
+    The loss of a sample is -log σ(s_y) - Σ_{c≠y} log(1 - σ(s_c)). input (N, C), target (N,); a
+    label out of range gives NaN.
+
+    >>> one_vs_all_logistic_loss(Tensor([[0.0, 0.0]]), Tensor([1], dtype="int64"))
+    tensor(1.3863)
+    """
+    target = _beside(target, input)
+    rows, labels = _rows("one_vs_all_logistic_loss", input, target)
+    yes = T.binary_cross_entropy_with_logits(T.pick(rows, labels), 1.0)
+    no = _others(T.binary_cross_entropy_with_logits(rows, 0.0), labels)
+    return reduced(T.reshape(yes + no, shape=target.shape), reduction)
+
+
+def _others(values: Tensor, labels: Tensor) -> Tensor:
+    """Σ over the classes of a row but that of its label."""
+    right = T.one_hot(labels, num_classes=values.shape[1], dtype="bool")
+    return T.sum(T.where(right, 0.0, values), axis=(1,))
+
+
+def svm_loss(
+    input: Tensor, target: Tensor, delta: float = 1.0, *, reduction: str = "mean"
+) -> Tensor:
+    """Σ_{c≠y} max(0, s_c - s_y + delta): the hinge loss of a multi-class SVM.
+
+    input (N, C), target (N,); a label out of range gives NaN. It is C times `multi_margin_loss`.
+
+    >>> svm_loss(Tensor([[3.2, 5.1, -1.7]]), Tensor([0], dtype="int64"))
+    tensor(2.9)
+    """
+    target = _beside(target, input)
+    rows, labels = _rows("svm_loss", input, target)
+    losses = _others(_hinges(rows, labels, delta), labels)
+    return reduced(T.reshape(losses, shape=target.shape), reduction)
+
+
+def _hinges(rows: Tensor, labels: Tensor, margin: float) -> Tensor:
+    """max(0, s_c - s_y + margin) for each row and class."""
+    own = T.reshape(T.pick(rows, labels), shape=(-1, 1))
+    return T.relu(rows - own + margin)
+
+
+def multi_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    p: int = 1,
+    margin: float = 1.0,
+    weight: Tensor | None = None,
+    *,
+    reduction: str = "mean",
+) -> Tensor:
+    """weight_y · Σ_{c≠y} max(0, margin - s_y + s_c)ᵖ / C with p = 1 or 2.
+
+    input (N, C) and target (N,), or (C,) and (); a label out of range gives NaN.
+
+    >>> multi_margin_loss(Tensor([[0.1, 0.2, 0.4, 0.8]]), Tensor([3], dtype="int64"))
+    tensor(0.325)
+    """
+    if p not in (1, 2):
+        raise ValueError(f"multi_margin_loss: p is 1 or 2; got {p}.")
+    target = _beside(target, input)
+    rows, labels = _rows("multi_margin_loss", input, target)
+    _check_weight("multi_margin_loss", weight, rows.shape[1])
+    hinges = _hinges(rows, labels, margin)
+    losses = _others(hinges if p == 1 else T.square(hinges), labels) / rows.shape[1]
+    share = _share(weight, rows, labels)
+    if share is not None:
+        losses = losses * share
+    return reduced(T.reshape(losses, shape=target.shape), reduction)
+
+
+def binary_cross_entropy(
+    input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
+) -> Tensor:
+    """-target · log input - (1 - target) · log(1 - input), for probabilities.
+
+    A logarithm counts as -100 at least, so the loss is finite at 0 and 1. `weight` multiplies the
+    losses. For scores, `binary_cross_entropy_with_logits` is more accurate.
+
+    >>> binary_cross_entropy(Tensor([0.5, 0.0]), Tensor([1.0, 1.0]), reduction="none")
+    tensor([  0.6931, 100.    ])
+    """
+    _check_equal("binary_cross_entropy", input, target)
+    losses = T.binary_cross_entropy(input, target)
+    return reduced(losses if weight is None else losses * weight, reduction)
+
+
+def binary_cross_entropy_with_logits(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *,
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,
+) -> Tensor:
+    """-pos_weight · target · log σ(input) - (1 - target) · log(1 - σ(input)), for scores.
+
+    `weight` multiplies the losses, and `pos_weight` the share of the positive class; both
+    broadcast. It is finite for all scores.
+
+    >>> binary_cross_entropy_with_logits(Tensor([0.0, 1000.0]), Tensor([1.0, 1.0]))
+    tensor(0.3466)
+    """
+    _check_equal("binary_cross_entropy_with_logits", input, target)
+    losses = T.binary_cross_entropy_with_logits(input, target)
+    if pos_weight is not None:
+        # The positive share once is in it already, and log σ(x) is the loss for the target 1.
+        losses = losses + (pos_weight - 1) * target * T.binary_cross_entropy_with_logits(input, 1.0)
+    return reduced(losses if weight is None else losses * weight, reduction)
+
+
+def soft_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+    """log(1 + e^(-target · input)), for scores and targets 1 or -1.
+
+    >>> soft_margin_loss(Tensor([0.0]), Tensor([-1.0]))
+    tensor(0.6931)
+    """
+    _check_equal("soft_margin_loss", input, target)
+    return reduced(T.binary_cross_entropy_with_logits(target * input, 1.0), reduction)
+
+
+def multilabel_soft_margin_loss(
+    input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
+) -> Tensor:
+    """The mean over the last axis of weight · `binary_cross_entropy_with_logits`.
+
+    input and target (N, C): target says with 1 or 0 whether a sample belongs to a class.
+
+    >>> multilabel_soft_margin_loss(Tensor([[0.0, 0.0]]), Tensor([[1.0, 0.0]]))
+    tensor(0.6931)
+    """
+    _check_equal("multilabel_soft_margin_loss", input, target)
+    losses = T.binary_cross_entropy_with_logits(input, target)
+    losses = losses if weight is None else losses * weight
+    return reduced(T.mean(losses, axis=(input.ndim - 1,)), reduction)
+
+
+# ----- regression --------------------------------------------------------------------------------
 
 
 def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
@@ -81,9 +437,272 @@ def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tenso
     >>> mse_loss(Tensor([1.0, 2.0]), Tensor([0.0, 0.0]))
     tensor(2.5)
     """
-    if input.shape != target.shape:
-        raise ValueError(
-            f"mse_loss: the prediction {input.shape} and the target {target.shape} must have "
-            "equal shapes; broadcasting here would average over pairs that do not belong together."
-        )
+    _check_equal("mse_loss", input, target)
     return reduced(T.square(input - target), reduction)
+
+
+def euclidean_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+    """½ Σ_j (input_ij - target_ij)² for each sample i, and the mean over the samples.
+
+    Of (N, ...) everything but the first axis is added up.
+
+    >>> euclidean_loss(Tensor([[1.0, 2.0], [0.0, 0.0]]), Tensor([[0.0, 0.0], [1.0, 0.0]]))
+    tensor(1.5)
+    """
+    _check_equal("euclidean_loss", input, target)
+    if input.ndim == 0:
+        raise ValueError("euclidean_loss: expected a batch (N, ...); got a number, of shape ().")
+    shape = (input.shape[0], math.prod(input.shape[1:]))
+    losses = T.euclidean_loss(T.reshape(input, shape=shape), T.reshape(target, shape=shape))
+    return reduced(losses, reduction)
+
+
+def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+    """|input - target|, reduced. The shapes must be equal.
+
+    >>> l1_loss(Tensor([1.0, -2.0]), Tensor([0.0, 0.0]))
+    tensor(1.5)
+    """
+    _check_equal("l1_loss", input, target)
+    return reduced(T.abs(input - target), reduction)
+
+
+def huber_loss(
+    input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0
+) -> Tensor:
+    """½ d² where |d| <= delta, else delta · (|d| - ½ delta), of d = input - target (Huber, 1964).
+
+    >>> huber_loss(Tensor([1.0, 3.0]), Tensor([0.0, 0.0]), reduction="none")
+    tensor([0.5, 2.5])
+    """
+    if not delta > 0:
+        raise ValueError(f"huber_loss: delta must be above 0; got {delta}.")
+    _check_equal("huber_loss", input, target)
+    return reduced(_huber(input - target, delta), reduction)
+
+
+def _huber(d: Tensor, delta: float) -> Tensor:
+    """q · (|d| - q / 2) with q = min(|d|, delta): both branches in one, and no square overflows."""
+    size = T.abs(d)
+    q = T.clamp(size, max=delta)
+    return q * (size - q / 2)
+
+
+def smooth_l1_loss(
+    input: Tensor, target: Tensor, *, reduction: str = "mean", beta: float = 1.0
+) -> Tensor:
+    """½ d² / beta where |d| < beta, else |d| - ½ beta, of d = input - target (Girshick, 2015).
+
+    >>> smooth_l1_loss(Tensor([1.0, 3.0]), Tensor([0.0, 0.0]), beta=2.0, reduction="none")
+    tensor([0.25, 2.  ])
+    """
+    if beta < 0:
+        raise ValueError(f"smooth_l1_loss: beta must not be negative; got {beta}.")
+    _check_equal("smooth_l1_loss", input, target)
+    d = input - target
+    return reduced(_huber(d, beta) / beta if beta else T.abs(d), reduction)
+
+
+def poisson_nll_loss(
+    input: Tensor,
+    target: Tensor,
+    log_input: bool = True,
+    full: bool = False,
+    *,
+    eps: float = 1e-8,
+    reduction: str = "mean",
+) -> Tensor:
+    """λ - target · log λ, where input is log λ; or λ itself, and log(λ + eps), without log_input.
+
+    `full` adds Stirling's log target! for targets above 1: t · log t - t + ½ log(2π t).
+
+    >>> poisson_nll_loss(Tensor([0.0]), Tensor([2.0]))
+    tensor(1.)
+    """
+    _check_equal("poisson_nll_loss", input, target)
+    rate, log_rate = (T.exp(input), input) if log_input else (input, T.log(input + eps))
+    losses = rate - target * log_rate
+    if full:
+        t = T.where(target > 1, target, 1.0)
+        stirling = t * T.log(t) - t + 0.5 * T.log(2 * math.pi * t)
+        losses = losses + T.where(target > 1, stirling, 0.0)
+    return reduced(losses, reduction)
+
+
+def gaussian_nll_loss(
+    input: Tensor,
+    target: Tensor,
+    var: Tensor,
+    full: bool = False,
+    eps: float = 1e-6,
+    reduction: str = "mean",
+) -> Tensor:
+    """½ (log var + (input - target)² / var), where a variance counts as eps at least.
+
+    `var` has the shape of input, or 1 in place of the last axis, or no last axis. `full` adds
+    ½ log 2π.
+
+    >>> gaussian_nll_loss(Tensor([1.0]), Tensor([3.0]), Tensor([1.0]))
+    tensor(2.)
+    """
+    _check_equal("gaussian_nll_loss", input, target)
+    if var.shape == input.shape[:-1] and input.ndim:
+        var = T.reshape(var, shape=(*var.shape, 1))
+    if var.shape not in (input.shape, (*input.shape[:-1], 1)):
+        raise ValueError(
+            f"gaussian_nll_loss: var must have the shape {input.shape} of the input, or 1 in place "
+            f"of its last axis, or no last axis; got {var.shape}."
+        )
+    var = T.clamp(var, min=eps)
+    losses = 0.5 * (T.log(var) + T.square(input - target) / var)
+    return reduced(losses + 0.5 * math.log(2 * math.pi) if full else losses, reduction)
+
+
+# ----- distributions -----------------------------------------------------------------------------
+
+
+def kl_div(
+    input: Tensor, target: Tensor, *, reduction: str = "mean", log_target: bool = False
+) -> Tensor:
+    """target · (log target - input): the divergence of probabilities from those of `input`.
+
+    `input` holds logarithms of probabilities, and so does `target` with `log_target`. 0 · log 0 is
+    0. The reduction "batchmean" divides the sum by the length of the first axis, which makes it the
+    divergence of the distributions; "mean" divides by the number of elements.
+
+    >>> kl_div(Tensor([[-0.6931, -0.6931]]), Tensor([[0.0, 1.0]]), reduction="batchmean")
+    tensor(0.6931)
+    """
+    _check_equal("kl_div", input, target)
+    if log_target:
+        losses = T.exp(target) * (target - input)
+    else:
+        losses = T.xlogy(target, target) - target * input
+    if reduction != "batchmean":
+        return reduced(losses, reduction)
+    if input.ndim == 0:
+        raise ValueError("kl_div: 'batchmean' needs an axis; got a number, of shape ().")
+    return T.sum(losses) / input.shape[0]
+
+
+# ----- distances ---------------------------------------------------------------------------------
+
+
+def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    """x1 · x2 / (max(‖x1‖, eps) · max(‖x2‖, eps)) along `dim` of the broadcast shape.
+
+    >>> cosine_similarity(Tensor([[3.0, 4.0]]), Tensor([[4.0, 3.0]]))
+    tensor([0.96])
+    """
+    shape = _broadcast_shape("cosine_similarity", x1, x2)
+    x1, x2 = T.broadcast_to(x1, shape=shape), T.broadcast_to(x2, shape=shape)
+    axis = axes_of(x1, dim, None)
+    return T.sum(normalize(x1, 2.0, dim, eps) * normalize(x2, 2.0, dim, eps), axis=axis)
+
+
+def _broadcast_shape(name: str, x1: Tensor, x2: Tensor) -> tuple[int, ...]:
+    try:
+        return host.broadcast_shapes(x1.shape, x2.shape)
+    except ValueError as error:
+        raise ValueError(
+            f"{name}: the shapes {x1.shape} and {x2.shape} do not broadcast. Compared from the "
+            "last axis backwards, two lengths must be equal or one of them 1."
+        ) from error
+
+
+def pairwise_distance(
+    x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
+) -> Tensor:
+    """‖x1 - x2 + eps‖ₚ along the last axis; the axes before it broadcast.
+
+    >>> pairwise_distance(Tensor([[3.0, 0.0]]), Tensor([[0.0, 4.0]]))
+    tensor([5.])
+    """
+    difference = x1 - x2 + eps
+    if difference.ndim == 0:
+        raise ValueError("pairwise_distance: expected vectors (..., D); got numbers.")
+    return norm(difference, p, -1, keepdim)
+
+
+def hinge_embedding_loss(
+    input: Tensor, target: Tensor, margin: float = 1.0, *, reduction: str = "mean"
+) -> Tensor:
+    """input where target is 1, and max(0, margin - input) where it is -1; input is a distance.
+
+    >>> hinge_embedding_loss(Tensor([0.3, 0.3]), Tensor([1.0, -1.0]), reduction="none")
+    tensor([0.3, 0.7])
+    """
+    _check_equal("hinge_embedding_loss", input, target)
+    losses = T.where(target == 1, input, T.clamp(margin - input, min=0))
+    return reduced(losses, reduction)
+
+
+def margin_ranking_loss(
+    input1: Tensor,
+    input2: Tensor,
+    target: Tensor,
+    margin: float = 0.0,
+    *,
+    reduction: str = "mean",
+) -> Tensor:
+    """max(0, margin - target · (input1 - input2)): with the target 1, input1 should be larger.
+
+    >>> margin_ranking_loss(Tensor([1.0]), Tensor([3.0]), Tensor([1.0]))
+    tensor(2.)
+    """
+    _check_equal("margin_ranking_loss", input1, input2, target)
+    return reduced(T.clamp(margin - target * (input1 - input2), min=0), reduction)
+
+
+def cosine_embedding_loss(
+    input1: Tensor,
+    input2: Tensor,
+    target: Tensor,
+    margin: float = 0.0,
+    *,
+    reduction: str = "mean",
+) -> Tensor:
+    """1 - cos where target is 1, and max(0, cos - margin) where it is -1.
+
+    cos is the `cosine_similarity` of input1 and input2: (N, D) with target (N,), or (D,) with ().
+
+    >>> cosine_embedding_loss(Tensor([[1.0, 0.0]]), Tensor([[0.0, 1.0]]), Tensor([1.0]))
+    tensor(1.)
+    """
+    _check_equal("cosine_embedding_loss: the inputs", input1, input2)
+    if input1.ndim not in (1, 2) or target.shape != input1.shape[:-1]:
+        raise ValueError(
+            "cosine_embedding_loss: expected inputs (N, D) with a target (N,), or (D,) with (); "
+            f"got {input1.shape} and {target.shape}."
+        )
+    similarity = cosine_similarity(input1, input2, dim=-1)
+    losses = T.where(target == 1, 1 - similarity, T.clamp(similarity - margin, min=0))
+    return reduced(losses, reduction)
+
+
+def triplet_margin_loss(
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    margin: float = 1.0,
+    p: float = 2.0,
+    eps: float = 1e-6,
+    swap: bool = False,
+    *,
+    reduction: str = "mean",
+) -> Tensor:
+    """max(0, d(anchor, positive) - d(anchor, negative) + margin), d the `pairwise_distance`.
+
+    `swap` puts the smaller of d(anchor, negative) and d(positive, negative) in its place (Balntas
+    et al., 2016).
+
+    >>> anchor, positive = Tensor([[0.0, 0.0]]), Tensor([[3.0, 0.0]])
+    >>> triplet_margin_loss(anchor, positive, Tensor([[0.0, 1.0]]))
+    tensor(3.)
+    """
+    _check_equal("triplet_margin_loss", anchor, positive, negative)
+    near = pairwise_distance(anchor, positive, p, eps)
+    far = pairwise_distance(anchor, negative, p, eps)
+    if swap:
+        far = T.minimum(far, pairwise_distance(positive, negative, p, eps))
+    return reduced(T.clamp(near - far + margin, min=0), reduction)

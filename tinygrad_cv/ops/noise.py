@@ -1,15 +1,50 @@
-"""Noise that regularizes."""
+"""Noise that regularizes. It is drawn in training and left out in evaluation.
 
+The draws come from `generator`, or from the one that `manual_seed` seeds: the same state gives the
+same noise.
+"""
+
+import math
 from typing import Any
 
 from tinygrad_cv.backend import default_generator
 from tinygrad_cv.op import Op
+from tinygrad_cv.ops.activation import SELU_ALPHA, SELU_SCALE
 from tinygrad_cv.tensor import F as T
 from tinygrad_cv.tensor import Tensor
 
 
 class Dropout(Op):
-    """x · mask, where the mask is 0 with probability p and 1 / (1 - p) otherwise."""
+    """x · mask, where the mask is 0 with probability p, else 1 / (1 - p), or 1 unless `scaled`.
+
+    The elements along the last `shared` axes are dropped together.
+    """
+
+    p: float
+    generator: Any
+    scaled: bool = True
+    shared: int = 0
+    kept = ("mask",)
+    hidden = ("generator",)
+
+    def forward(self, xp, x):
+        own = x.ndim - self.shared
+        shape = (*x.shape[:own], *[1] * self.shared)
+        keep = xp.uniform(shape, "float32", self.generator) >= self.p
+        scale = 1 / (1 - self.p) if self.scaled and self.p < 1 else 1.0
+        self.mask = keep * x.dtype.type(scale)
+        return x * self.mask
+
+    def grad_x(self, F, g, mask):
+        return g * mask
+
+
+class AlphaDropout(Op):
+    """x · mask + shift: the mask is 0 with probability p and else a.
+
+    The dropped elements become a·α' + b with α' = -scale · α, the value at which `selu` saturates;
+    a and b restore the mean 0 and the variance 1.
+    """
 
     p: float
     generator: Any
@@ -17,12 +52,31 @@ class Dropout(Op):
     hidden = ("generator",)
 
     def forward(self, xp, x):
+        low = -SELU_SCALE * SELU_ALPHA
+        a = 1 / math.sqrt((1 - self.p) * (1 + self.p * low * low))
         keep = xp.uniform(x.shape, "float32", self.generator) >= self.p
-        self.mask = keep * x.dtype.type(1 / (1 - self.p) if self.p < 1 else 0)
-        return x * self.mask
+        self.mask = keep * x.dtype.type(a)
+        return xp.where(keep, a * x, a * low) - a * low * self.p
 
     def grad_x(self, F, g, mask):
         return g * mask
+
+
+class GaussianNoise(Op):
+    """x + std · n, where the n are independent and standard normal."""
+
+    std: float
+    generator: Any
+    hidden = ("generator",)
+
+    def forward(self, xp, x):
+        return x + self.std * xp.normal(x.shape, "float32", self.generator)
+
+    def grad_x(self, F, g):
+        return g
+
+
+# ----- as functions ------------------------------------------------------------------------------
 
 
 def dropout(
@@ -31,13 +85,114 @@ def dropout(
     """Each element dropped with probability p, the others scaled by 1/(1 - p) (inverted dropout).
 
     The scaling keeps the expected value, so nothing is left to do at test time (Srivastava et
-    al., 2014). The draw comes from `generator`, or from the one that `manual_seed` seeds.
+    al., 2014).
 
     >>> dropout(Tensor([1.0, 2.0]), p=0.5, training=False)
     tensor([1., 2.])
     """
-    if not 0 <= p <= 1:
-        raise ValueError(f"dropout: p is a probability, between 0 and 1; got {p}.")
+    return _inverted("dropout", input, p, training, generator, 0)
+
+
+def dropout1d(
+    input: Tensor, p: float = 0.5, training: bool = True, *, generator: Any = None
+) -> Tensor:
+    """Whole channels dropped with probability p, the others scaled by 1/(1 - p).
+
+    `input` is (N, C, L) or (C, L). Neighbours in a channel are alike, so that dropping one by one
+    takes little away (Tompson et al., 2015).
+
+    >>> kept = dropout1d(Tensor([[[1.0, 2.0], [3.0, 4.0]]])) != 0
+    >>> (kept[:, :, 0] == kept[:, :, 1]).tolist()
+    [[True, True]]
+    """
+    _check_axes("dropout1d", input, (2, 3), "(N, C, L) or (C, L)")
+    return _inverted("dropout1d", input, p, training, generator, 1)
+
+
+def dropout2d(
+    input: Tensor, p: float = 0.5, training: bool = True, *, generator: Any = None
+) -> Tensor:
+    """Whole channels of images (N, C, H, W) dropped with probability p; see `dropout1d`."""
+    _check_axes("dropout2d", input, (4,), "(N, C, H, W)")
+    return _inverted("dropout2d", input, p, training, generator, 2)
+
+
+def dropout3d(
+    input: Tensor, p: float = 0.5, training: bool = True, *, generator: Any = None
+) -> Tensor:
+    """Whole channels of volumes (N, C, D, H, W) dropped with probability p; see `dropout1d`."""
+    _check_axes("dropout3d", input, (5,), "(N, C, D, H, W)")
+    return _inverted("dropout3d", input, p, training, generator, 3)
+
+
+def vanilla_dropout(
+    input: Tensor, p: float = 0.5, training: bool = True, *, generator: Any = None
+) -> Tensor:
+    """Dropout as it was published: dropped in training, scaled by 1 - p in evaluation.
+
+    With dropout the expected value of h is (1 - p) · h + p · 0, so that is what a test sees
+    (Hinton et al., 2012; Srivastava et al., 2014). `p` is the probability of dropping, as in
+    `dropout`; where a text calls p the probability of keeping, pass 1 - p.
+
+    >>> vanilla_dropout(Tensor([1.0, 2.0]), p=0.2, training=False)
+    tensor([0.8, 1.6])
+    """
+    _check_probability("vanilla_dropout", p)
+    if p == 0:
+        return input
+    if not training:
+        return T.mul(input, 1 - p)
+    return T.dropout(input, p=p, scaled=False, generator=generator or default_generator())
+
+
+def alpha_dropout(
+    input: Tensor, p: float = 0.5, training: bool = False, *, generator: Any = None
+) -> Tensor:
+    """Dropout for `selu`: inputs of mean 0 and variance 1 keep both (Klambauer et al., 2017).
+
+    A dropped element becomes the value at which `selu` saturates instead of 0; then all are scaled
+    and shifted. With p = 1 all become 0.
+
+    >>> alpha_dropout(Tensor([1.0, 2.0]), p=0.5)
+    tensor([1., 2.])
+    """
+    _check_probability("alpha_dropout", p)
     if not training or p == 0:
         return input
-    return T.dropout(input, p=p, generator=generator or default_generator())
+    if p == 1:
+        return T.mul(input, 0)
+    return T.alpha_dropout(input, p=p, generator=generator or default_generator())
+
+
+def gaussian_noise(
+    input: Tensor, std: float, training: bool = True, *, generator: Any = None
+) -> Tensor:
+    """`input` plus independent normal noise of mean 0 and standard deviation `std`.
+
+    >>> gaussian_noise(Tensor([1.0, 2.0]), std=0.1, training=False)
+    tensor([1., 2.])
+    """
+    if std < 0:
+        raise ValueError(f"gaussian_noise: std is a standard deviation, not negative; got {std}.")
+    if not training or std == 0:
+        return input
+    return T.gaussian_noise(input, std=std, generator=generator or default_generator())
+
+
+def _inverted(
+    name: str, input: Tensor, p: float, training: bool, generator: Any, shared: int
+) -> Tensor:
+    _check_probability(name, p)
+    if not training or p == 0:
+        return input
+    return T.dropout(input, p=p, generator=generator or default_generator(), shared=shared)
+
+
+def _check_probability(name: str, p: float) -> None:
+    if not 0 <= p <= 1:
+        raise ValueError(f"{name}: p is a probability, between 0 and 1; got {p}.")
+
+
+def _check_axes(name: str, input: Tensor, allowed: tuple[int, ...], expected: str) -> None:
+    if input.ndim not in allowed:
+        raise ValueError(f"{name}: expected an input {expected}; got the shape {input.shape}.")

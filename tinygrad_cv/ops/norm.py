@@ -1,8 +1,12 @@
 """Normalization."""
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
+from tinygrad_cv.backend import host
 from tinygrad_cv.op import Op
+from tinygrad_cv.ops.reduce import Axes, addable, axes_of, norm
 from tinygrad_cv.tensor import F as T
 from tinygrad_cv.tensor import Tensor
 
@@ -55,6 +59,56 @@ class BatchNorm(Op):
 
     def fused(self, xp, g, x, w, mean, var):
         return xp.batch_norm_backward(g, x, w, mean, var, self.eps)
+
+
+class Standardize(Op):
+    """(x - mean) / √(var + eps) over `axis`, where mean and variance become 0 and 1.
+
+    The variance takes two passes, so it is never negative, however large the mean.
+    """
+
+    axis: tuple[int, ...]
+    eps: float = 1e-5
+    kept = ("r",)
+
+    def forward(self, xp, x):
+        if not x.size:  # nothing has no mean
+            self.r = x
+            return x
+        x = addable(x)
+        deviation = x - xp.mean(x, axis=self.axis, keepdims=True)
+        var = xp.mean(deviation * deviation, axis=self.axis, keepdims=True)
+        self.r = 1 / xp.sqrt(var + self.eps)
+        return deviation * self.r
+
+    def backward(self, F, g, y, r):
+        """r · (g less its mean and less its share along y): what moves neither mean nor variance
+        of y."""
+        along = F.mean(g * y, axis=self.axis, keepdims=True)
+        return r * (g - F.mean(g, axis=self.axis, keepdims=True) - y * along)
+
+    def grad_x(self, F, g, x, y):
+        # In a second derivative r is a function of x and not a constant.
+        var = F.var(x, axis=self.axis, keepdims=True, correction=0)
+        return self.backward(F, g, y, F.let("r", 1 / F.sqrt(var + self.eps)))
+
+    def fused(self, xp, g, y, r):
+        return (self.backward(xp, addable(g), addable(y), r),)
+
+
+class SubtractMean(Op):
+    """x - mean over `axis` (None: all axes). Backward it is the same operation."""
+
+    axis: Axes = None
+
+    def forward(self, xp, x):
+        return x - xp.mean(addable(x), axis=self.axis, keepdims=True)
+
+    def grad_x(self, F, g):
+        return F.subtract_mean(g, axis=self.axis)
+
+
+# ----- as functions ------------------------------------------------------------------------------
 
 
 def batch_norm(
@@ -116,3 +170,218 @@ def batch_norm(
         running_mean._changed()
         running_var._changed()
     return T.batch_norm(input, weight, bias, eps=eps, running=running, momentum=momentum)
+
+
+def _check_affine(
+    name: str, weight: Tensor | None, bias: Tensor | None, shape: tuple[int, ...]
+) -> None:
+    for which, value in (("weight", weight), ("bias", bias)):
+        if value is not None and value.shape != shape:
+            raise ValueError(f"{name}: the {which} must have the shape {shape}; got {value.shape}.")
+
+
+def _affine(
+    y: Tensor, weight: Tensor | None, bias: Tensor | None, shape: tuple[int, ...]
+) -> Tensor:
+    """weight · y + bias, both seen in `shape`."""
+    if weight is not None:
+        y = y * T.reshape(weight, shape=shape)
+    if bias is not None:
+        y = y + T.reshape(bias, shape=shape)
+    return y
+
+
+def _last_axes(name: str, input: Tensor, normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
+    """The axes of `input` that `normalized_shape` names, which must be its last ones."""
+    given = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    first = input.ndim - len(given)
+    if not given or first < 0 or input.shape[first:] != given:
+        raise ValueError(
+            f"{name}: the input must end in the axes of normalized_shape {given}; got an input of "
+            f"shape {input.shape}."
+        )
+    return tuple(range(first, input.ndim))
+
+
+def layer_norm(
+    input: Tensor,
+    normalized_shape: int | Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Layer normalization over the last axes, of shape `normalized_shape` (Ba et al., 2016).
+
+    y = weight · (x - μ) / √(σ² + eps) + bias, where μ and σ² (biased) are those of each sample by
+    itself, and weight and bias have the shape `normalized_shape`.
+
+    >>> layer_norm(Tensor([[1.0, 3.0], [10.0, 30.0]]), (2,), eps=0.0)
+    tensor([[-1.,  1.],
+            [-1.,  1.]])
+    """
+    axes = _last_axes("layer_norm", input, normalized_shape)
+    shape = input.shape[axes[0] :]
+    _check_affine("layer_norm", weight, bias, shape)
+    return _affine(T.standardize(input, axis=axes, eps=eps), weight, bias, shape)
+
+
+def group_norm(
+    input: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Group normalization of (N, C, *S) (Wu and He, 2018).
+
+    The channels are split into `num_groups` groups of C / num_groups neighbours.
+    y = weight · (x - μ) / √(σ² + eps) + bias, where μ and σ² (biased) are those of one group in
+    one sample; weight and bias (C,) have a number for each channel.
+
+    >>> group_norm(Tensor([[1.0, 3.0, 10.0, 30.0]]), 2, eps=0.0)
+    tensor([[-1.,  1., -1.,  1.]])
+    """
+    if input.ndim < 2:
+        raise ValueError(f"group_norm: expected (N, C) or (N, C, *S); got {input.shape}.")
+    channels = input.shape[1]
+    if num_groups < 1 or channels % num_groups:
+        raise ValueError(
+            f"group_norm: {channels} channels do not split into {num_groups} equal groups; "
+            "num_groups must divide the number of channels."
+        )
+    _check_affine("group_norm", weight, bias, (channels,))
+    # (N, C, *S) -> (N, groups, C / groups, *S)
+    groups = (input.shape[0], num_groups, channels // num_groups, *input.shape[2:])
+    axes = tuple(range(2, len(groups)))
+    y = T.standardize(T.reshape(input, shape=groups), axis=axes, eps=eps)
+    column = (channels, *(1,) * (input.ndim - 2))
+    return _affine(T.reshape(y, shape=input.shape), weight, bias, column)
+
+
+def instance_norm(
+    input: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Instance normalization of (N, C, *S) (Ulyanov et al., 2016).
+
+    y = weight · (x - μ) / √(σ² + eps) + bias, where μ and σ² (biased) are those of one channel of
+    one sample. Running statistics (C,), where given, move by `momentum` towards the means over the
+    batch of μ and of σ² (unbiased), in place. Without `use_input_stats` μ and σ² are the running
+    ones, as in `batch_norm`.
+
+    >>> instance_norm(Tensor([[[1.0, 3.0], [10.0, 30.0]]]), eps=0.0)
+    tensor([[[-1.,  1.],
+             [-1.,  1.]]])
+    """
+    if not use_input_stats:
+        return batch_norm(input, running_mean, running_var, weight, bias, eps=eps)
+    if input.ndim < 3 or math.prod(input.shape[2:]) == 1:
+        raise ValueError(
+            "instance_norm: expected (N, C, *S) with at least 2 positions, since a channel is "
+            f"normalized over its positions; got {input.shape}."
+        )
+    if (running_mean is None) != (running_var is None):
+        raise ValueError("instance_norm: pass both running_mean and running_var, or neither.")
+    channels = input.shape[1:2]
+    _check_affine("instance_norm", weight, bias, channels)
+    axes = tuple(range(2, input.ndim))
+    y = T.standardize(input, axis=axes, eps=eps)
+    if running_mean is not None and running_var is not None:
+        x = input.detach()
+        for running, batch in (
+            (running_mean, T.mean(x, axis=axes)),
+            (running_var, T.var(x, axis=axes, correction=1)),
+        ):
+            running.copy_(running + momentum * (T.mean(batch, axis=(0,)) - running))
+    return _affine(y, weight, bias, (*channels, *(1,) * len(axes)))
+
+
+def rms_norm(
+    input: Tensor,
+    normalized_shape: int | Sequence[int],
+    weight: Tensor | None = None,
+    eps: float | None = None,
+) -> Tensor:
+    """x / √(mean(x²) + eps) · weight over the last axes (Zhang and Sennrich, 2019).
+
+    By default `eps` is the distance from 1 to the next number of the dtype.
+
+    >>> rms_norm(Tensor([3.0, 3.0, -3.0]), (3,))
+    tensor([ 1.,  1., -1.])
+    """
+    axes = _last_axes("rms_norm", input, normalized_shape)
+    shape = input.shape[axes[0] :]
+    _check_affine("rms_norm", weight, None, shape)
+    if eps is None:
+        eps = float(host.finfo(input.dtype).eps)
+    mean = T.mean(T.square(input), axis=axes, keepdims=True)
+    return _affine(input * (mean + eps) ** -0.5, weight, None, shape)
+
+
+def local_response_norm(
+    input: Tensor,
+    size: int,
+    alpha: float = 1e-4,
+    beta: float = 0.75,
+    k: float = 1.0,
+    *,
+    divide: bool = True,
+) -> Tensor:
+    """x / (k + alpha / size · Σ x²)^beta, summed over `size` neighbouring channels of (N, C, *S).
+
+    The window of channel c starts at c - ⌊size / 2⌋; beyond the first and the last channel there
+    are zeros. `divide=False` leaves alpha undivided, as Krizhevsky et al. (2012) have it: AlexNet
+    is size=5, alpha=1e-4, beta=0.75, k=2, divide=False.
+
+    >>> x = Tensor([[[1.0], [2.0], [2.0]]])
+    >>> local_response_norm(x, 3, alpha=1.0, beta=0.5, k=0.0, divide=False)
+    tensor([[[0.4472],
+             [0.6667],
+             [0.7071]]])
+    """
+    if input.ndim < 3:
+        raise ValueError(f"local_response_norm: expected (N, C, *S); got {input.shape}.")
+    if size < 1:
+        raise ValueError(f"local_response_norm: size counts channels, at least 1; got {size}.")
+    samples, channels = input.shape[:2]
+    # (N, C, *S) -> (N, 1, C, |S|): a window over channels is one over the rows of an image
+    rows = (samples, 1, channels, math.prod(input.shape[2:]))
+    total = T.window_sum(
+        T.reshape(T.square(input), shape=rows),
+        kernel=(size, 1),
+        stride=(1, 1),
+        padding=(size // 2, 0),
+    )
+    # An even size leaves one window too many at the end.
+    total = T.getitem(total, index=(slice(None), slice(None), slice(channels)))
+    scale = alpha / size if divide else alpha
+    return input / (k + scale * T.reshape(total, shape=input.shape)) ** beta
+
+
+def subtract_mean(input: Tensor, dim: Any = None, *, axis: Any = None) -> Tensor:
+    """x - mean over `dim` (an axis, several, or None for all).
+
+    Of one sample this is h_i = x_i - (1/D) Σ_k x_k. Of a batch of images (N, C, H, W), dim=0
+    subtracts the mean image, and dim=(0, 2, 3) the mean of each channel. Keep the mean of the
+    training set for images that come later: they must be treated alike.
+
+    >>> subtract_mean(Tensor([1.0, 2.0, 6.0]))
+    tensor([-2., -1.,  3.])
+    """
+    return T.subtract_mean(input, axis=axes_of(input, dim, axis))
+
+
+def normalize(input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Tensor:
+    """x / max(‖x‖ₚ, eps) along `dim`: vectors of length 1; that of 0 stays.
+
+    >>> normalize(Tensor([[3.0, 4.0], [0.0, 0.0]]))
+    tensor([[0.6, 0.8],
+            [0. , 0. ]])
+    """
+    return input / T.clamp(norm(input, p, dim, True), min=eps)

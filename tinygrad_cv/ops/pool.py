@@ -1,27 +1,38 @@
-"""Pooling: one number for each window of an image."""
+"""Pooling: one number for each window of an image.
 
+The ops on windows take images with any number of spatial axes; max_pool has a name for each.
+"""
+
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from tinygrad_cv.op import Op
-from tinygrad_cv.ops.conv import Pair, check_windows, pair
+from tinygrad_cv.backend import host
+from tinygrad_cv.ops.conv import (
+    AXES,
+    Ints,
+    Spatial,
+    as_batch,
+    check_float,
+    check_windows,
+    per_axis,
+)
 from tinygrad_cv.tensor import F as T
-from tinygrad_cv.tensor import Tensor, wrap
+from tinygrad_cv.tensor import Tensor
 
 
-class _Windows(Op):
-    kernel: Pair
-    stride: Pair
-    padding: Pair = (0, 0)
+class _Windows(Spatial):
+    kernel: Ints
+    stride: Ints
+    padding: Ints = (0, 0)
 
     @property
     def geometry(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.attributes if name != "size"}
 
 
-class MaxPool2d(_Windows):
-    """The largest element of each window. Its place is kept: that is where the gradient goes."""
-
-    dilation: Pair = (1, 1)
+class _MaxPool(_Windows, register=False):
+    dilation: Ints = (1, 1)
     kept = ("index",)
 
     def forward(self, xp, x):
@@ -33,11 +44,42 @@ class MaxPool2d(_Windows):
         return F.window_scatter(g, index, size=self.size, **self.geometry)
 
 
+class MaxPool1d(_MaxPool, axes=1):
+    """The largest element of each window of a sequence; see max_pool2d."""
+
+
+class MaxPool2d(_MaxPool, axes=2):
+    """The largest element of each window. Its place is kept: that is where the gradient goes."""
+
+
+class MaxPool3d(_MaxPool, axes=3):
+    """The largest element of each window of a volume; see max_pool2d."""
+
+
+class MaxPoolIndex(_Windows):
+    """Where max_pool finds the largest element of each window: its number in the flat image."""
+
+    dilation: Ints = (1, 1)
+    nondifferentiable = ("x",)
+
+    def forward(self, xp, x):
+        y, index = xp.max_pool(x, **self.geometry)
+        rest, place, step = index.astype("int64"), 0, 1
+        for axis in reversed(range(len(self.kernel))):
+            # Tap u of window i looks at i·s - p + u·d.
+            tap, rest = rest % self.kernel[axis], rest // self.kernel[axis]
+            starts = xp.arange(y.shape[2 + axis]) * self.stride[axis] - self.padding[axis]
+            starts = xp.reshape(starts, (-1, *(1,) * (len(self.kernel) - 1 - axis)))
+            place = place + (starts + tap * self.dilation[axis]) * step
+            step *= x.shape[2 + axis]
+        return place
+
+
 class WindowScatter(_Windows):
     """Zeros of the image's size with each x added at the indexed place of its window."""
 
-    size: Pair
-    dilation: Pair = (1, 1)
+    size: Ints
+    dilation: Ints = (1, 1)
     nondifferentiable = ("index",)
 
     def forward(self, xp, x, index):
@@ -50,7 +92,7 @@ class WindowScatter(_Windows):
 class WindowGather(_Windows):
     """The element at the indexed place of each window: the adjoint of window_scatter."""
 
-    dilation: Pair = (1, 1)
+    dilation: Ints = (1, 1)
     nondifferentiable = ("index",)
 
     def forward(self, xp, x, index):
@@ -75,7 +117,7 @@ class WindowSum(_Windows):
 class WindowSpread(_Windows):
     """Each x added to every place of its window: the adjoint of window_sum."""
 
-    size: Pair
+    size: Ints
 
     def forward(self, xp, x):
         return xp.window_spread(x, size=self.size, **self.geometry)
@@ -87,18 +129,105 @@ class WindowSpread(_Windows):
 # ----- as functions ------------------------------------------------------------------------------
 
 
-def _checked(name: str, input: Tensor, op: type[_Windows], **attributes: Any) -> dict[str, Any]:
-    if input.ndim != 4:
-        raise ValueError(f"{name}: expected an input (N, C, H, W); got {input.shape}.")
-    padding, kernel = attributes["padding"], attributes["kernel"]
-    if any(2 * p > k for p, k in zip(padding, kernel, strict=True)):
+def _check_images(name: str, axes: int, input: Tensor) -> None:
+    if input.ndim != 2 + axes:
         raise ValueError(
-            f"{name}: the padding {padding} may be at most half of the kernel {kernel}; "
+            f"{name}: expected an input (N, C, {AXES[axes]}), or without N; got {input.shape}."
+        )
+
+
+def _geometry(
+    name: str,
+    axes: int,
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    ceil_mode: bool,
+) -> tuple[dict[str, Ints], tuple[slice, ...]]:
+    """The windows of a pool, and which of them to take along the spatial axes.
+
+    With `ceil_mode` an axis may have one more window than fits in. The kernels count those that
+    fit, so the image gets a stride more padding on both sides: that is one window more in front,
+    to be left out, and the one wanted at the end.
+    """
+    _check_images(name, axes, input)
+    kernel = per_axis(axes, kernel_size, "kernel_size", 1)
+    strides = kernel if stride is None else per_axis(axes, stride, "stride", 1)
+    pads = per_axis(axes, padding, "padding", 0)
+    dilations = per_axis(axes, dilation, "dilation", 1)
+    if any(2 * p > k for p, k in zip(pads, kernel, strict=True)):
+        raise ValueError(
+            f"{name}: the padding {pads} may be at most half of the kernel {kernel}; "
             "otherwise some windows would hold padding alone."
         )
-    dilation = attributes.get("dilation", (1, 1))
-    check_windows(name, input.shape, kernel, op(**attributes), dilation)
-    return attributes
+    taken = []
+    grown = list(pads)
+    lengths = zip(input.shape[2:], kernel, strides, pads, dilations, strict=True)
+    for axis, (n, k, s, p, d) in enumerate(lengths):
+        last = n + 2 * p - d * (k - 1) - 1  # where a window may start at most, from -p on
+        count = -(-last // s) + 1
+        # The additional window must start in the image or in the padding before it.
+        if ceil_mode and last % s and count >= 1 and (count - 1) * s < n + p:
+            grown[axis] += s
+            taken.append(slice(1, 1 + count))
+        else:
+            taken.append(slice(None))
+    check_windows(name, input.shape, kernel, strides, tuple(grown), dilations)
+    geometry = {
+        "kernel": kernel,
+        "stride": strides,
+        "padding": tuple(grown),
+        "dilation": dilations,
+    }
+    return geometry, tuple(taken)
+
+
+def _take(y: Tensor, taken: tuple[slice, ...]) -> Tensor:
+    if all(part == slice(None) for part in taken):
+        return y
+    result: Tensor = T.getitem(y, index=(slice(None), slice(None), *taken))
+    return result
+
+
+def _max_pool(
+    axes: int,
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    ceil_mode: bool,
+    return_indices: bool,
+) -> Any:
+    name = f"max_pool{axes}d"
+    if input.ndim == 1 + axes:
+        options = (kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+        return as_batch(lambda images: _max_pool(axes, images, *options), input)
+    geometry, taken = _geometry(
+        name, axes, input, kernel_size, stride, padding, dilation, ceil_mode
+    )
+    call: Callable[..., Tensor] = getattr(T, name)
+    y = _take(call(input, **geometry), taken)
+    return (y, _take(T.max_pool_index(input, **geometry), taken)) if return_indices else y
+
+
+def max_pool1d(
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """The largest element of each window; (N, C, L) -> (N, C, L'). See `max_pool2d`.
+
+    >>> max_pool1d(Tensor([[[1.0, 3.0, 2.0, 4.0, 0.0]]]), 2, ceil_mode=True)
+    tensor([[[3., 4., 0.]]])
+    """
+    return _max_pool(1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
 def max_pool2d(
@@ -107,28 +236,214 @@ def max_pool2d(
     stride: Any = None,
     padding: Any = 0,
     dilation: Any = 1,
-) -> Tensor:
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
     """The largest element of each window; (N, C, H, W) -> (N, C, H', W') as conv2d.
 
     `stride` is the kernel size by default. Padding never wins. The whole gradient goes to the
-    first maximum of a window (row by row).
+    first maximum of a window (row by row). With `ceil_mode` a last window may reach over the end,
+    as long as it starts before it. An input without N is one image.
+
+    With `return_indices` the result is a pair: the maxima, and their places in the flat image,
+    h·W + w, as `max_unpool2d` takes them.
 
     >>> x = Tensor([[[[1.0, 1, 2, 4], [5, 6, 7, 8], [3, 2, 1, 0], [1, 2, 3, 4]]]])
     >>> max_pool2d(x, 2)
     tensor([[[[6., 8.],
               [3., 4.]]]])
+    >>> max_pool2d(x, 2, return_indices=True)[1]
+    tensor([[[[ 5,  7],
+              [ 8, 15]]]])
     """
-    kernel = pair(kernel_size, "kernel_size", 1)
-    attributes = _checked(
-        "max_pool2d",
-        input,
-        MaxPool2d,
-        kernel=kernel,
-        stride=kernel if stride is None else pair(stride, "stride", 1),
-        padding=pair(padding, "padding", 0),
-        dilation=pair(dilation, "dilation", 1),
-    )
-    return T.max_pool2d(input, **attributes)
+    return _max_pool(2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+def max_pool3d(
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """The largest element of each window; (N, C, D, H, W) -> (N, C, D', H', W').
+
+    See `max_pool2d`.
+
+    >>> max_pool3d(Tensor([[[[[1.0, 3.0]], [[2.0, 4.0]]]]]), (2, 1, 1))
+    tensor([[[[[2., 4.]]]]])
+    """
+    return _max_pool(3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+def _max_unpool(
+    axes: int,
+    input: Tensor,
+    indices: Tensor,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    output_size: Sequence[int] | None,
+) -> Tensor:
+    name = f"max_unpool{axes}d"
+    if input.shape != indices.shape or indices.dtype.kind not in "iu":
+        raise ValueError(
+            f"{name}: each element of the input {input.shape} needs a whole number in `indices`; "
+            f"got {indices.dtype} {indices.shape}. max_pool{axes}d(..., return_indices=True) "
+            "returns them."
+        )
+    if input.ndim == 1 + axes:
+        options = (kernel_size, stride, padding, output_size)
+        y: Tensor = as_batch(lambda x, i: _max_unpool(axes, x, i, *options), input, indices)
+        return y
+    _check_images(name, axes, input)
+    kernel = per_axis(axes, kernel_size, "kernel_size", 1)
+    strides = kernel if stride is None else per_axis(axes, stride, "stride", 1)
+    pads = per_axis(axes, padding, "padding", 0)
+    lengths = zip(input.shape[2:], kernel, strides, pads, strict=True)
+    usual = tuple((n - 1) * s - 2 * p + k for n, k, s, p in lengths)
+    size = usual if output_size is None else tuple(output_size)[-axes:]
+    if len(size) != axes or any(
+        abs(n - m) >= s or n < 1 for n, m, s in zip(size, usual, strides, strict=False)
+    ):
+        raise ValueError(
+            f"{name}: the input {input.shape} with kernel {kernel}, stride {strides} and padding "
+            f"{pads} comes from an image of about {usual}; the output size {size} must be within "
+            "less than a stride of that."
+        )
+    flat = (*input.shape[:2], math.prod(input.shape[2:]))
+    x, index = T.reshape(input, shape=flat), T.reshape(indices, shape=flat)
+    one = Tensor(1.0, dtype=input.dtype, device=input.device)
+    along: dict[str, int] = {"axis": 2, "length": math.prod(size)}
+    try:
+        total = T.put_along_dim(x, index, **along)
+        count = T.put_along_dim(T.broadcast_to(one, shape=flat), index, **along)
+    except IndexError as error:
+        raise IndexError(
+            f"{name}: the indices name places outside of an image of size {size} ({error}). Give "
+            "the size of the image that was pooled as output_size."
+        ) from error
+    # Windows that share a maximum all bring it: their mean is it, and so is not their sum.
+    y = total / T.where(count == 0, 1.0, count)
+    return T.reshape(y, shape=(*input.shape[:2], *size))
+
+
+def max_unpool1d(
+    input: Tensor,
+    indices: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    output_size: Sequence[int] | None = None,
+) -> Tensor:
+    """Zeros with each maximum of `max_pool1d` put back. See `max_unpool2d`.
+
+    >>> y, indices = max_pool1d(Tensor([[[1.0, 3.0, 4.0, 2.0]]]), 2, return_indices=True)
+    >>> max_unpool1d(y, indices, 2)
+    tensor([[[0., 3., 4., 0.]]])
+    """
+    return _max_unpool(1, input, indices, kernel_size, stride, padding, output_size)
+
+
+def max_unpool2d(
+    input: Tensor,
+    indices: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    output_size: Sequence[int] | None = None,
+) -> Tensor:
+    """Zeros with each maximum of `max_pool2d` put back where it was.
+
+    input and indices (N, C, H', W'), or without N -> (N, C, H, W) with
+    H = (H' - 1)·stride - 2·padding + kernel_size. Images whose sizes differ by less than a stride
+    pool to the same size, so `output_size` (with or without N and C) may say which it was. A place
+    that several windows name gets the mean of what they bring, which is its maximum.
+
+    >>> x = Tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
+    >>> y, indices = max_pool2d(x, 2, return_indices=True)
+    >>> max_unpool2d(y, indices, 2)
+    tensor([[[[0., 0.],
+              [0., 4.]]]])
+    """
+    return _max_unpool(2, input, indices, kernel_size, stride, padding, output_size)
+
+
+def max_unpool3d(
+    input: Tensor,
+    indices: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    output_size: Sequence[int] | None = None,
+) -> Tensor:
+    """Zeros with each maximum of `max_pool3d` put back. See `max_unpool2d`.
+
+    >>> place = Tensor([[[[[1]]]]], dtype="int64")
+    >>> max_unpool3d(Tensor([[[[[5.0]]]]]), place, (1, 1, 2))
+    tensor([[[[[0., 5.]]]]])
+    """
+    return _max_unpool(3, input, indices, kernel_size, stride, padding, output_size)
+
+
+# ----- means -------------------------------------------------------------------------------------
+
+
+def _avg_pool(
+    axes: int,
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor_override: int | None,
+) -> Tensor:
+    name = f"avg_pool{axes}d"
+    if input.ndim == 1 + axes:
+        options = (kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+        y: Tensor = as_batch(lambda images: _avg_pool(axes, images, *options), input)
+        return y
+    check_float(name, input)
+    if divisor_override == 0:
+        raise ValueError(f"{name}: divisor_override must not be 0.")
+    geometry, taken = _geometry(name, axes, input, kernel_size, stride, padding, 1, ceil_mode)
+    del geometry["dilation"]
+    total = _take(T.window_sum(input, **geometry), taken)
+    if divisor_override is not None:
+        return total / divisor_override
+    kernel, strides = geometry["kernel"], geometry["stride"]
+    pads = per_axis(axes, padding, "padding", 0)
+    if pads == geometry["padding"] and (count_include_pad or not any(pads)):
+        return total / math.prod(kernel)
+    # How many of a window's taps count along each axis: those over the end never do.
+    divisor = Tensor(1.0, dtype="float64", device=input.device)
+    for axis in range(axes):
+        n, out, k = input.shape[2 + axis], total.shape[2 + axis], kernel[axis]
+        border = pads[axis] if count_include_pad else 0
+        starts = [i * strides[axis] - pads[axis] for i in range(out)]
+        counts = [min(i + k, n + border) - max(i, -border) for i in starts]
+        along = Tensor(counts, dtype="float64", device=input.device)
+        divisor = T.mul(divisor, T.reshape(along, shape=(out, *(1,) * (axes - 1 - axis))))
+    return total / T.cast(divisor, dtype=input.dtype)
+
+
+def avg_pool1d(
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Tensor:
+    """The mean of each window; (N, C, L) -> (N, C, L'). See `avg_pool2d`.
+
+    >>> avg_pool1d(Tensor([[[1.0, 2.0, 3.0]]]), 2, ceil_mode=True)
+    tensor([[[1.5, 3. ]]])
+    """
+    return _avg_pool(1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
 
 
 def avg_pool2d(
@@ -136,28 +451,252 @@ def avg_pool2d(
     kernel_size: Any,
     stride: Any = None,
     padding: Any = 0,
-    *,
+    ceil_mode: bool = False,
     count_include_pad: bool = True,
+    divisor_override: int | None = None,
 ) -> Tensor:
     """The mean of each window; (N, C, H, W) -> (N, C, H', W') as conv2d.
 
     `stride` is the kernel size by default. With `count_include_pad` padding counts as zeros,
-    otherwise it does not count.
+    otherwise it does not count. With `ceil_mode` a last window may reach over the end, as long as
+    it starts before it; what lies there never counts. `divisor_override` is what the sum is
+    divided by instead. An input without N is one image. For the mean of each channel see
+    `adaptive_avg_pool2d`.
 
     >>> avg_pool2d(Tensor([[[[1.0, 2.0], [3.0, 4.0]]]]), 2)
     tensor([[[[2.5]]]])
     """
-    kernel = pair(kernel_size, "kernel_size", 1)
-    attributes = _checked(
-        "avg_pool2d",
-        input,
-        WindowSum,
-        kernel=kernel,
-        stride=kernel if stride is None else pair(stride, "stride", 1),
-        padding=pair(padding, "padding", 0),
+    return _avg_pool(
+        2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
     )
-    total = T.window_sum(input, **attributes)
-    if count_include_pad:
-        return total / (kernel[0] * kernel[1])
-    ones = wrap(input._backend.ones((1, 1, *input.shape[2:]), input.dtype), input._backend)
-    return total / T.window_sum(ones, **attributes)
+
+
+def avg_pool3d(
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
+    """The mean of each window; (N, C, D, H, W) -> (N, C, D', H', W'). See `avg_pool2d`.
+
+    >>> avg_pool3d(Tensor([[[[[1.0, 3.0]], [[2.0, 4.0]]]]]), (2, 1, 1))
+    tensor([[[[[1.5, 3.5]]]]])
+    """
+    return _avg_pool(
+        3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+    )
+
+
+def _lp_pool(
+    axes: int,
+    input: Tensor,
+    norm_type: float,
+    kernel_size: Any,
+    stride: Any,
+    ceil_mode: bool,
+) -> Tensor:
+    taps = math.prod(per_axis(axes, kernel_size, "kernel_size", 1))
+    total = taps * _avg_pool(axes, input**norm_type, kernel_size, stride, 0, ceil_mode, True, None)
+    # The root of 0 has an infinite slope; what it is a root of is flat there.
+    zero = total == 0
+    return T.where(zero, total, T.where(zero, 1.0, total) ** (1 / norm_type))
+
+
+def lp_pool1d(
+    input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
+) -> Tensor:
+    """(Σ x^p)^(1/p) over each window, with p = `norm_type`. See `lp_pool2d`.
+
+    >>> lp_pool1d(Tensor([[[3.0, 4.0]]]), 2, 2)
+    tensor([[[5.]]])
+    """
+    return _lp_pool(1, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+def lp_pool2d(
+    input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
+) -> Tensor:
+    """(Σ x^p)^(1/p) over each window, with p = `norm_type`; (N, C, H, W) -> (N, C, H', W').
+
+    p = 1 gives the sum; the larger p, the closer to the maximum. The sum is the mean of
+    `avg_pool2d` times the taps of a whole window, also for a window that reaches over the end.
+    Where it is 0 the gradient is 0 for p > 1.
+
+    >>> lp_pool2d(Tensor([[[[3.0, 0.0], [4.0, 0.0]]]]), 2, (2, 1))
+    tensor([[[[5., 0.]]]])
+    """
+    return _lp_pool(2, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+def lp_pool3d(
+    input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
+) -> Tensor:
+    """(Σ x^p)^(1/p) over each window, with p = `norm_type`. See `lp_pool2d`.
+
+    >>> lp_pool3d(Tensor([[[[[3.0]], [[4.0]]]]]), 2, (2, 1, 1))
+    tensor([[[[[5.]]]]])
+    """
+    return _lp_pool(3, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+# ----- to a given size ---------------------------------------------------------------------------
+
+
+def _output_size(name: str, axes: int, input: Tensor, output_size: Any) -> Ints:
+    _check_images(name, axes, input)
+    given = tuple(output_size) if isinstance(output_size, tuple | list) else (output_size,) * axes
+    sizes = zip(given, input.shape[2:], strict=False)
+    filled = tuple(n if m is None else m for m, n in sizes)
+    if len(given) != axes or not all(isinstance(m, int) and m >= 1 for m in filled):
+        several = "" if axes == 1 else f", or {axes} of them"
+        raise ValueError(
+            f"{name}: output_size must be a whole number >= 1{several}, where None keeps the size "
+            f"of the input {input.shape}; got {output_size}."
+        )
+    if 0 in input.shape[2:]:
+        raise ValueError(f"{name}: the input {input.shape} has no pixels.")
+    return filled
+
+
+def _spans(n: int, m: int) -> list[range]:
+    """m windows on n places: from floor(i·n / m) to ceil((i + 1)·n / m)."""
+    return [range(i * n // m, -(-(i + 1) * n // m)) for i in range(m)]
+
+
+def _adaptive_avg_pool(axes: int, input: Tensor, output_size: Any) -> Tensor:
+    name = f"adaptive_avg_pool{axes}d"
+    if input.ndim == 1 + axes:
+        y: Tensor = as_batch(lambda images: _adaptive_avg_pool(axes, images, output_size), input)
+        return y
+    check_float(name, input)
+    lengths = list(zip(input.shape[2:], _output_size(name, axes, input, output_size), strict=True))
+    # Where the windows tile an axis, each becomes an axis of its own.
+    shape, within = list(input.shape[:2]), []
+    for n, m in lengths:
+        shape += [m, n // m] if n % m == 0 else [n]
+        if n % m == 0:
+            within.append(len(shape) - 1)
+    y = input
+    if within:
+        y = T.mean(T.reshape(input, shape=tuple(shape)), axis=tuple(within))
+    for axis, (n, m) in enumerate(lengths, 2):
+        if n % m:
+            shares = [[(j in span) / len(span) for span in _spans(n, m)] for j in range(n)]
+            weights = Tensor(shares, dtype=input.dtype, device=input.device)
+            order = list(range(2 + axes))
+            order[axis], order[-1] = order[-1], order[axis]
+            y = T.permute(T.matmul(T.permute(y, axes=tuple(order)), weights), axes=tuple(order))
+    return y
+
+
+def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
+    """The mean of each of `output_size` windows; (N, C, L) -> (N, C, L').
+
+    See `adaptive_avg_pool2d`.
+
+    >>> adaptive_avg_pool1d(Tensor([[[1.0, 2.0, 3.0]]]), 2)
+    tensor([[[1.5, 2.5]]])
+    """
+    return _adaptive_avg_pool(1, input, output_size)
+
+
+def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
+    """The means of windows chosen so that the output is (N, C, *output_size).
+
+    Along an axis from n to m places, window i reaches from floor(i·n/m) to ceil((i + 1)·n/m).
+    None keeps the size of an axis. An input without N is one image.
+
+    `adaptive_avg_pool2d(x, 1)` is the mean of each channel: global average pooling.
+
+    >>> x = Tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
+    >>> adaptive_avg_pool2d(x, 1)
+    tensor([[[[2.5]]]])
+    >>> adaptive_avg_pool2d(x, (None, 1))
+    tensor([[[[1.5],
+              [3.5]]]])
+    """
+    return _adaptive_avg_pool(2, input, output_size)
+
+
+def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
+    """The means of windows; (N, C, D, H, W) -> (N, C, *output_size). See `adaptive_avg_pool2d`.
+
+    >>> adaptive_avg_pool3d(Tensor([[[[[1.0]], [[3.0]]]]]), 1)
+    tensor([[[[[2.]]]]])
+    """
+    return _adaptive_avg_pool(3, input, output_size)
+
+
+def _adaptive_max_pool(axes: int, input: Tensor, output_size: Any, return_indices: bool) -> Any:
+    name = f"adaptive_max_pool{axes}d"
+    if input.ndim == 1 + axes:
+        options = (output_size, return_indices)
+        return as_batch(lambda images: _adaptive_max_pool(axes, images, *options), input)
+    lengths = list(zip(input.shape[2:], _output_size(name, axes, input, output_size), strict=True))
+    y, places = input, None
+    if return_indices:
+        numbers = Tensor(host.arange(math.prod(input.shape[2:])), device=input.device)
+        places = T.broadcast_to(T.reshape(numbers, shape=input.shape[2:]), shape=input.shape)
+    # One axis after the other, the last one first: the first maximum of a window, row by row, is
+    # the first one of the first row whose maximum is the largest.
+    for axis, (n, m) in reversed(list(enumerate(lengths))):
+        spans = _spans(n, m)
+        longest = max(map(len, spans))
+        if n % m:
+            # Windows of unequal length are laid side by side, each as long as the longest: the
+            # last place of a shorter one is repeated, which leaves its first maximum where it is.
+            laid = [span[min(u, len(span) - 1)] for span in spans for u in range(longest)]
+            index = (slice(None),) * (2 + axis) + (laid,)
+            y, places = y[index], None if places is None else places[index]
+        kernel = tuple(longest if a == axis else 1 for a in range(axes))
+        geometry = {"kernel": kernel, "stride": kernel}
+        geometry |= {"padding": (0,) * axes, "dilation": (1,) * axes}
+        if places is not None:
+            places = _at(places, T.max_pool_index(y, **geometry))
+        y = getattr(T, f"max_pool{axes}d")(y, **geometry)
+    return y if places is None else (y, places)
+
+
+def _at(images: Tensor, places: Tensor) -> Tensor:
+    """The elements of flat images at places (N, C, ...)."""
+    flat, along = (
+        T.reshape(x, shape=(*x.shape[:2], math.prod(x.shape[2:]))) for x in (images, places)
+    )
+    return T.reshape(T.take_along_dim(flat, along, axis=2), shape=places.shape)
+
+
+def adaptive_max_pool1d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+    """The largest element of each of `output_size` windows; (N, C, L) -> (N, C, L').
+
+    See `adaptive_max_pool2d`.
+
+    >>> adaptive_max_pool1d(Tensor([[[1.0, 3.0, 2.0]]]), 2)
+    tensor([[[3., 3.]]])
+    """
+    return _adaptive_max_pool(1, input, output_size, return_indices)
+
+
+def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+    """The largest element of windows chosen so that the output is (N, C, *output_size).
+
+    The windows are those of `adaptive_avg_pool2d`; gradient and indices are as in `max_pool2d`.
+
+    >>> x = Tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
+    >>> adaptive_max_pool2d(x, 1)
+    tensor([[[[4.]]]])
+    """
+    return _adaptive_max_pool(2, input, output_size, return_indices)
+
+
+def adaptive_max_pool3d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+    """The largest element of windows; (N, C, D, H, W) -> (N, C, *output_size).
+
+    See `adaptive_max_pool2d`.
+
+    >>> adaptive_max_pool3d(Tensor([[[[[1.0]], [[3.0]]]]]), 1)
+    tensor([[[[[3.]]]]])
+    """
+    return _adaptive_max_pool(3, input, output_size, return_indices)

@@ -1,4 +1,8 @@
-"""Reductions: many elements to one."""
+"""Reductions: many elements to one; and running ones, which keep every total on the way.
+
+Sums of float16 are added up in float32, and rounded once at the end: 70,000 ones are too many for
+float16, and a term below a thousandth of the sum so far would be lost in it.
+"""
 
 import math
 from typing import Any, NamedTuple
@@ -19,14 +23,46 @@ def _of_nothing(op: Op, error: ValueError, arrays: tuple[Any, ...]) -> ValueErro
     )
 
 
+def addable(x):
+    """The array in the type that it is added up in: float16 as float32, unsigned as int64."""
+    if x.dtype == "float16":
+        return x.astype("float32")
+    return x.astype("int64") if x.dtype.kind == "u" else x
+
+
+def _length(xp, x, axis, p=2):
+    """(Σ |x|ᵖ)^(1/p); divided by the largest |x| first, so that no power over- or underflows."""
+    size = xp.abs(x)
+    if not x.size:  # nothing has no maximum
+        return xp.sum(size, axis=axis, keepdims=True)
+    top = xp.max(size, axis=axis, keepdims=True)
+    scale = xp.where((top > 0) & xp.isfinite(top), top, 1)
+    ratio = size / scale
+    if p == 2:
+        return scale * xp.sqrt(xp.sum(ratio * ratio, axis=axis, keepdims=True))
+    return scale * xp.sum(ratio**p, axis=axis, keepdims=True) ** (1 / p)
+
+
 class Reduction(Op):
     """Base of the reductions over `axis` (None: all axes), which stay as 1s with `keepdims`."""
 
     axis: Axes = None
     keepdims: bool = False
+    half = False  # whether the input is float16
+
+    def addable(self, x):
+        """The input as it is added up; its shape and whether it is float16 are noted."""
+        self.shape, self.half = x.shape, x.dtype == "float16"
+        return addable(x)
+
+    def narrow(self, xp, y):
+        """Without the reduced axes, which the forward kept as 1s, unless they are to stay."""
+        return y if self.keepdims else xp.squeeze(y, axis=self.axis)
 
     def widen(self, F, g):
         """The reduced axes put back with length 1, so that g broadcasts against the input."""
+        if self.half:
+            g = F.cast(g, dtype="float32")  # a count may be beyond float16, though not the share
         if self.keepdims:
             return g
         axes = range(len(self.shape)) if self.axis is None else self.axis
@@ -46,8 +82,7 @@ class Sum(Reduction):
     """Σ x."""
 
     def forward(self, xp, x):
-        self.shape = x.shape
-        return xp.sum(x, axis=self.axis, keepdims=self.keepdims)
+        return xp.sum(self.addable(x), axis=self.axis, keepdims=self.keepdims)
 
     def grad_x(self, F, g):
         return F.broadcast_to(self.widen(F, g), shape=self.shape)
@@ -57,24 +92,28 @@ class Mean(Reduction):
     """Σ x / n."""
 
     def forward(self, xp, x):
-        self.shape = x.shape
-        return xp.mean(x, axis=self.axis, keepdims=self.keepdims)
+        return xp.mean(self.addable(x), axis=self.axis, keepdims=self.keepdims)
 
     def grad_x(self, F, g):
         return F.broadcast_to(self.widen(F, g) / self.count(), shape=self.shape)
 
 
-class Var(Reduction):
-    """Σ (x - mean)² / (n - correction), in two passes, so that no large squares cancel."""
-
+class _Spread(Reduction):
     correction: int = 1
 
-    def forward(self, xp, x):
-        self.shape = x.shape
-        deviation = x - xp.mean(x, axis=self.axis, keepdims=True)
+    def weight(self):
+        """1 / (n - correction); of too few elements there is no variance: nan, as 0 / 0."""
         degrees = self.count() - self.correction
-        # Of too few elements there is no variance: nan, as 0 / 0.
-        self.share = 1 / degrees if degrees > 0 else float("nan")
+        return 1 / degrees if degrees > 0 else float("nan")
+
+
+class Var(_Spread):
+    """Σ (x - mean)² / (n - correction), in two passes, so that no large squares cancel."""
+
+    def forward(self, xp, x):
+        x = self.addable(x)
+        deviation = x - xp.mean(x, axis=self.axis, keepdims=True)
+        self.share = self.weight()
         return xp.sum(deviation * deviation, axis=self.axis, keepdims=self.keepdims) * self.share
 
     def grad_x(self, F, g, x):
@@ -82,7 +121,62 @@ class Var(Reduction):
         return self.widen(F, g) * (2 * self.share) * deviation
 
 
+class Std(_Spread):
+    """The root of var, finite where var itself overflows; without variance the gradient is 0."""
+
+    def forward(self, xp, x):
+        x = self.addable(x)
+        deviation = x - xp.mean(x, axis=self.axis, keepdims=True)
+        self.share = self.weight()
+        return self.narrow(xp, _length(xp, deviation, self.axis) * self.share**0.5)
+
+    def grad_x(self, F, g, x, y):
+        deviation = x - F.mean(x, axis=self.axis, keepdims=True)
+        return self.widen(F, g) * self.share * (deviation / self.widen(F, F.where(y == 0, 1.0, y)))
+
+
+class Norm(Reduction):
+    """(Σ |x|ᵖ)^(1/p) for p > 0; at x = 0 the gradient is 0."""
+
+    p: float = 2.0
+
+    def forward(self, xp, x):
+        return self.narrow(xp, _length(xp, self.addable(x), self.axis, self.p))
+
+    def grad_x(self, F, g, x, y):
+        length = self.widen(F, F.where(y == 0, 1.0, y))
+        if self.p == 2:
+            return self.widen(F, g) * (x / length)
+        # 1 for 0, whose sign is 0: for p < 1 the power of 0 is infinite.
+        ratio = F.where(x == 0, 1.0, F.abs(x) / length)
+        return self.widen(F, g) * F.sign(x) * ratio ** (self.p - 1)
+
+
+class Prod(Reduction):
+    """Π x along one axis. The derivative in each factor is the product of the others.
+
+    That is the product of those before it times that of those behind it: nothing is divided, so
+    factors may be 0.
+    """
+
+    axis: tuple[int]
+
+    def forward(self, xp, x):
+        return xp.prod(self.addable(x), axis=self.axis, keepdims=self.keepdims)
+
+    def grad_x(self, F, g, x):
+        (axis,) = self.axis
+        before = F.cumprod(_shifted(F, x, self.shape, axis, 1, 1.0), axis=axis)
+        behind = F.cumprod(_shifted(F, x, self.shape, axis, -1, 1.0), axis=axis, reverse=True)
+        return self.widen(F, g) * before * behind
+
+
 class _Extreme(Reduction):
+    def note(self, x):
+        """What the rule is to know of the input; equal elements are counted in float32 at least."""
+        self.shape, self.half = x.shape, x.dtype == "float16"
+        self.dtype = "float32" if self.half else x.dtype
+
     def grad_x(self, F, g, x, y):
         ties = F.cast(x == self.widen(F, y), dtype=self.dtype)
         return self.widen(F, g) * (ties / F.sum(ties, axis=self.axis, keepdims=True))
@@ -92,7 +186,7 @@ class Amax(_Extreme):
     """The largest element; equal ones share the gradient evenly."""
 
     def forward(self, xp, x):
-        self.shape, self.dtype = x.shape, x.dtype
+        self.note(x)
         return xp.max(x, axis=self.axis, keepdims=self.keepdims)
 
 
@@ -100,7 +194,7 @@ class Amin(_Extreme):
     """The smallest element; equal ones share the gradient evenly."""
 
     def forward(self, xp, x):
-        self.shape, self.dtype = x.shape, x.dtype
+        self.note(x)
         return xp.min(x, axis=self.axis, keepdims=self.keepdims)
 
 
@@ -108,11 +202,11 @@ class Logsumexp(Reduction):
     """log Σ eˣ, shifted by the largest element, so that nothing overflows."""
 
     def forward(self, xp, x):
-        self.shape = x.shape
+        x = self.addable(x)
         top = xp.max(x, axis=self.axis, keepdims=True)
         top = xp.where(xp.isfinite(top), top, 0)
         y = xp.log(xp.sum(xp.exp(x - top), axis=self.axis, keepdims=True)) + top
-        return y if self.keepdims else xp.squeeze(y, axis=self.axis)
+        return self.narrow(xp, y)
 
     def grad_x(self, F, g, x, y):
         return self.widen(F, g) * F.exp(x - self.widen(F, y))
@@ -175,7 +269,7 @@ class SumTo(Op):
             for i, (n, m) in enumerate(zip(self.shape, x.shape[extra:], strict=False))
             if n == 1 != m
         )
-        y = xp.sum(x, axis=tuple(range(extra)) + stretched, keepdims=True)
+        y = xp.sum(addable(x), axis=tuple(range(extra)) + stretched, keepdims=True)
         if extra < 0 or y.shape[extra:] != tuple(self.shape):
             raise ValueError(
                 f"a gradient of shape {x.shape} cannot be summed down to {self.shape}: that shape "
@@ -185,6 +279,114 @@ class SumTo(Op):
 
     def grad_x(self, F, g):
         return F.broadcast_to(g, shape=self.wide)
+
+
+# ----- running totals ---------------------------------------------------------------------------
+
+
+def _shifted(F, x, shape, axis, by, fill):
+    """x one place further (by = 1) or back (by = -1) along an axis, with `fill` at the open end."""
+    widths = [(0, 0)] * len(shape)
+    widths[axis] = (1, 0) if by == 1 else (0, 1)
+    first = 0 if by == 1 else 1
+    part = (*[slice(None)] * axis, slice(first, first + shape[axis]))
+    return F.getitem(F.pad(x, widths=tuple(widths), value=fill), index=part)
+
+
+class _Running(Op):
+    """Base of what runs along `axis`, from its start or in `reverse` from its end."""
+
+    axis: int
+    reverse: bool = False
+
+    def directed(self, xp, x):
+        """x in the order of the run; once more, and it is in its own."""
+        return xp.flip(x, self.axis) if self.reverse else x
+
+    def scanned(self, xp, xs, combine):
+        """The scan of an associative `combine` over lists of arrays; what the first becomes.
+
+        After step k each place has combined the 2ᵏ places that end there: log n passes over whole
+        arrays, and not n steps.
+        """
+        xs = [self.directed(xp, addable(x)) for x in xs]
+        every = (slice(None),) * self.axis
+        length, step = xs[0].shape[self.axis], 1
+        while step < length:
+            early, late = slice(0, length - step), slice(step, length)
+            joined = combine([x[(*every, early)] for x in xs], [x[(*every, late)] for x in xs])
+            done = [x[(*every, slice(0, step))] for x in xs]
+            xs = [xp.concatenate(pair, axis=self.axis) for pair in zip(done, joined, strict=True)]
+            step *= 2
+        return self.directed(xp, xs[0])
+
+    def shifted(self, F, x, by, fill):
+        """x one place on in the direction of the run, or back; see _shifted."""
+        return _shifted(F, x, self.shape, self.axis, -by if self.reverse else by, fill)
+
+
+class Cumsum(_Running):
+    """y_i = Σ x_j over j <= i. The gradient is summed from the other end."""
+
+    def forward(self, xp, x):
+        return self.directed(xp, xp.cumsum(self.directed(xp, addable(x)), axis=self.axis))
+
+    def grad_x(self, F, g):
+        return F.cumsum(g, axis=self.axis, reverse=not self.reverse)
+
+
+class Cumprod(_Running):
+    """y_i = Π x_j over j <= i. No factor is divided out again, so factors may be 0.
+
+    What x_i does to y_i is the product before it, y_(i-1); from there the later factors carry it
+    on to the later products.
+    """
+
+    def forward(self, xp, x):
+        self.shape = x.shape
+        return self.directed(xp, xp.cumprod(self.directed(xp, addable(x)), axis=self.axis))
+
+    def grad_x(self, F, g, x, y):
+        factors = self.shifted(F, x, -1, 0.0)
+        later = F.recurrence(g, factors, axis=self.axis, reverse=not self.reverse)
+        return self.shifted(F, y, 1, 1.0) * later
+
+
+class Logcumsumexp(_Running):
+    """y_i = log Σ e^(x_j) over j <= i, without overflow.
+
+    The gradient, Σ g_i e^(x_j - y_i) over i >= j, is added up from the other end, and no exponent
+    on the way is above 0.
+    """
+
+    def forward(self, xp, x):
+        self.shape = x.shape
+        self.most = 6e4 if x.dtype == "float16" else 3e38
+        return self.scanned(xp, [x], lambda early, late: [xp.logaddexp(early[0], late[0])])
+
+    def grad_x(self, F, g, x, y):
+        # -inf as a finite number: -inf - -inf would be nan.
+        total = F.let("total", F.maximum(y, -self.most))
+        kept = F.exp(total - self.shifted(F, total, -1, self.most))
+        later = F.recurrence(g, kept, axis=self.axis, reverse=not self.reverse)
+        return F.exp(x - total) * later
+
+
+class Recurrence(_Running):
+    """y_i = x_i + w_i · y_(i-1): something new, and what came before with a weight."""
+
+    def forward(self, xp, x, w):
+        self.shape = x.shape
+        return self.scanned(
+            xp, [x, w], lambda early, late: [late[0] + late[1] * early[0], late[1] * early[1]]
+        )
+
+    def grad_x(self, F, g, w):
+        weights = self.shifted(F, w, -1, 0.0)
+        return F.recurrence(g, weights, axis=self.axis, reverse=not self.reverse)
+
+    def grad_w(self, F, g, w, y):
+        return self.grad_x(F, g, w) * self.shifted(F, y, 1, 0.0)
 
 
 # ----- as functions: PyTorch's arguments, NumPy's taken as well ---------------------------------
@@ -198,17 +400,32 @@ def axes_of(input: Tensor, dim: Any, axis: Any) -> Axes:
     if given is None:
         return None
     axes: list[int] = []
+    count = input.ndim or 1  # a number may be taken along its axis 0 (or -1), as in PyTorch
     for i in given if isinstance(given, tuple | list) else (given,):
         if not isinstance(i, int):
             raise TypeError(f"an axis is a whole number; got {i!r}.")
-        if not -input.ndim <= i < (input.ndim or 1):
+        if not -count <= i < count:
             raise IndexError(
                 f"axis {i} of a tensor of shape {input.shape}: it has {input.ndim} axes."
             )
-        axes.append(i % (input.ndim or 1))
+        axes.append(i % count)
     if len(set(axes)) != len(axes):
         raise ValueError(f"the axes {given} of a tensor of shape {input.shape} repeat.")
     return tuple(axes) if input.ndim else None
+
+
+def axis_of(input: Tensor, dim: Any, axis: Any) -> int:
+    """The one axis named by `dim` or `axis`, as a non-negative number."""
+    axes = axes_of(input, dim, axis)
+    if axes is None or len(axes) != 1:
+        raise TypeError(
+            f"expected one axis of the tensor of shape {input.shape}; got dim={dim}, axis={axis}."
+        )
+    return axes[0]
+
+
+def _as(input: Tensor, dtype: Any) -> Tensor:
+    return input if dtype is None else input.to(dtype=dtype)
 
 
 def _reduce(op: str, input: Tensor, dim: Any, keepdim: bool, axis: Any, keepdims: Any) -> Tensor:
@@ -223,15 +440,18 @@ def sum(
     dim: Any = None,
     keepdim: bool = False,
     *,
+    dtype: Any = None,
     axis: Any = None,
     keepdims: bool | None = None,
 ) -> Tensor:
-    """Σ x over `dim` (an axis, several, or None for all).
+    """Σ x over `dim` (an axis, several, or None for all), of x as `dtype` if given.
+
+    float16 is added up in float32, integers and truth values in int64.
 
     >>> sum(Tensor([[1.0, 2.0], [3.0, 4.0]]), dim=0)
     tensor([4., 6.])
     """
-    return _reduce("sum", input, dim, keepdim, axis, keepdims)
+    return _reduce("sum", _as(input, dtype), dim, keepdim, axis, keepdims)
 
 
 def mean(
@@ -239,15 +459,84 @@ def mean(
     dim: Any = None,
     keepdim: bool = False,
     *,
+    dtype: Any = None,
     axis: Any = None,
     keepdims: bool | None = None,
 ) -> Tensor:
-    """Σ x / n over `dim`.
+    """Σ x / n over `dim`, of x as `dtype` if given.
 
     >>> mean(Tensor([1.0, 2.0, 6.0]))
     tensor(3.)
     """
-    return _reduce("mean", input, dim, keepdim, axis, keepdims)
+    return _reduce("mean", _as(input, dtype), dim, keepdim, axis, keepdims)
+
+
+def nansum(
+    input: Tensor,
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    dtype: Any = None,
+    axis: Any = None,
+    keepdims: bool | None = None,
+) -> Tensor:
+    """Σ x over `dim` without the elements that are nan.
+
+    >>> nansum(Tensor([1.0, float("nan"), 2.0]))
+    tensor(3.)
+    """
+    known = T.where(input == input, input, 0)  # nan alone differs from itself
+    return sum(known, dim, keepdim, dtype=dtype, axis=axis, keepdims=keepdims)
+
+
+def nanmean(
+    input: Tensor,
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    dtype: Any = None,
+    axis: Any = None,
+    keepdims: bool | None = None,
+) -> Tensor:
+    """The mean over `dim` of the elements that are not nan; nan where there is none.
+
+    >>> nanmean(Tensor([1.0, float("nan"), 2.0]))
+    tensor(1.5)
+    """
+    same: dict[str, Any] = {"axis": axis, "keepdims": keepdims}
+    x = _as(input, dtype)
+    # A total may be beyond float16 where the mean is not.
+    total = nansum(x, dim, keepdim, dtype="float32" if x.dtype == "float16" else None, **same)
+    y = total / sum(x == x, dim, keepdim, **same)
+    return _as(y, x.dtype) if x.is_floating_point() else y
+
+
+def prod(
+    input: Tensor,
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    dtype: Any = None,
+    axis: Any = None,
+    keepdims: bool | None = None,
+) -> Tensor:
+    """Π x over `dim` (an axis, several, or None for all), of x as `dtype` if given.
+
+    Factors may be 0: the gradient of each is the product of the others, found without a division.
+
+    >>> x = Tensor([2.0, 0.0, 3.0], requires_grad=True)
+    >>> prod(x).backward()
+    >>> x.grad
+    tensor([0., 6., 0.])
+    """
+    axes, keep = axes_of(input, dim, axis), keepdim if keepdims is None else keepdims
+    result = _as(input, dtype)
+    if axes is None:
+        result = T.prod(T.reshape(result, shape=(input.numel(),)), axis=(0,))
+        return T.reshape(result, shape=(1,) * input.ndim) if keep and input.ndim else result
+    for i in sorted(axes, reverse=True):
+        result = T.prod(result, axis=(i,), keepdims=keep)
+    return result
 
 
 def var(
@@ -269,6 +558,148 @@ def var(
         input, axis=axes_of(input, dim, axis), keepdims=keep, correction=correction
     )
     return result
+
+
+def std(
+    input: Tensor,
+    dim: Any = None,
+    *,
+    correction: int = 1,
+    keepdim: bool = False,
+    axis: Any = None,
+    keepdims: bool | None = None,
+) -> Tensor:
+    """√var over `dim`, finite where var itself overflows. Where it is 0, so is the gradient.
+
+    >>> std(Tensor([1.0, 2.0, 3.0])), std(Tensor([1.0, 2.0, 3.0]), correction=0)
+    (tensor(1.), tensor(0.8165))
+    """
+    keep = keepdim if keepdims is None else keepdims
+    result: Tensor = T.std(
+        input, axis=axes_of(input, dim, axis), keepdims=keep, correction=correction
+    )
+    return result
+
+
+def var_mean(
+    input: Tensor,
+    dim: Any = None,
+    *,
+    correction: int = 1,
+    keepdim: bool = False,
+    axis: Any = None,
+    keepdims: bool | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The pair (var, mean) over `dim`.
+
+    >>> var_mean(Tensor([1.0, 2.0, 3.0]))
+    (tensor(1.), tensor(2.))
+    """
+    same: dict[str, Any] = {"keepdim": keepdim, "axis": axis, "keepdims": keepdims}
+    return var(input, dim, correction=correction, **same), mean(input, dim, **same)
+
+
+def std_mean(
+    input: Tensor,
+    dim: Any = None,
+    *,
+    correction: int = 1,
+    keepdim: bool = False,
+    axis: Any = None,
+    keepdims: bool | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The pair (std, mean) over `dim`.
+
+    >>> std_mean(Tensor([1.0, 2.0, 3.0]))
+    (tensor(1.), tensor(2.))
+    """
+    same: dict[str, Any] = {"keepdim": keepdim, "axis": axis, "keepdims": keepdims}
+    return std(input, dim, correction=correction, **same), mean(input, dim, **same)
+
+
+def norm(
+    input: Tensor,
+    p: float | str = "fro",
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    dtype: Any = None,
+    axis: Any = None,
+    keepdims: bool | None = None,
+) -> Tensor:
+    """(Σ |x|ᵖ)^(1/p) over `dim`, the p-norm of the elements as one long vector.
+
+    p is "fro" (the same as 2) or a number above 0; inf gives the largest |x|, -inf the smallest,
+    and 0 the number of elements that are not 0 (without a gradient). The powers are taken of x
+    over its largest |x|: the norm is finite wherever the exact value is. At 0 the gradient is 0.
+
+    >>> norm(Tensor([3.0, 4.0])), norm(Tensor([3.0, -4.0]), float("inf"))
+    (tensor(5.), tensor(4.))
+    """
+    power = 2 if p == "fro" else p
+    if isinstance(power, str) or not (power >= 0 or power == -math.inf):
+        raise ValueError(f"norm: p is 'fro', a number from 0 up, inf or -inf; got {p!r}.")
+    x = _as(input, dtype)
+    same: dict[str, Any] = {"keepdim": keepdim, "axis": axis, "keepdims": keepdims}
+    if power == math.inf:
+        return amax(T.abs(x), dim, **same)
+    if power == -math.inf:
+        return amin(T.abs(x), dim, **same)
+    if power == 0:
+        return sum(T.cast(x != 0, dtype=x.dtype), dim, **same)
+    if power == 1:
+        return sum(T.abs(x), dim, **same)
+    keep = keepdim if keepdims is None else keepdims
+    result: Tensor = T.norm(x, axis=axes_of(x, dim, axis), keepdims=keep, p=float(power))
+    return result
+
+
+def count_nonzero(input: Tensor, dim: Any = None, *, axis: Any = None) -> Tensor:
+    """How many elements over `dim` are not 0 (int64).
+
+    >>> count_nonzero(Tensor([[0.0, 2.0], [3.0, 4.0]]), dim=1)
+    tensor([1, 2])
+    """
+    return sum(input != 0, dim, axis=axis)
+
+
+def _run(op: str, input: Tensor, dim: Any, axis: Any) -> Tensor:
+    if input.ndim == 0:
+        axes_of(input, dim, axis)
+        return T.reshape(_run(op, T.reshape(input, shape=(1,)), 0, None), shape=())
+    result: Tensor = getattr(T, op)(input, axis=axis_of(input, dim, axis))
+    return result
+
+
+def cumsum(
+    input: Tensor, dim: int | None = None, *, dtype: Any = None, axis: int | None = None
+) -> Tensor:
+    """The running sum along `dim`: each element and all those before it.
+
+    >>> cumsum(Tensor([1.0, 2.0, 3.0]), dim=0)
+    tensor([1., 3., 6.])
+    """
+    return _run("cumsum", _as(input, dtype), dim, axis)
+
+
+def cumprod(
+    input: Tensor, dim: int | None = None, *, dtype: Any = None, axis: int | None = None
+) -> Tensor:
+    """The running product along `dim`. Factors may be 0: the gradient divides by none of them.
+
+    >>> cumprod(Tensor([1.0, 2.0, 3.0]), dim=0)
+    tensor([1., 2., 6.])
+    """
+    return _run("cumprod", _as(input, dtype), dim, axis)
+
+
+def logcumsumexp(input: Tensor, dim: int | None = None, *, axis: int | None = None) -> Tensor:
+    """The running log Σ eˣ along `dim`, finite wherever the exact value is.
+
+    >>> logcumsumexp(Tensor([1000.0, 1000.0]), dim=0)
+    tensor([1000.    , 1000.6932])
+    """
+    return _run("logcumsumexp", input, dim, axis)
 
 
 def logsumexp(
@@ -362,6 +793,30 @@ def min(
 ) -> Any:
     """The smallest element; along `dim`, a pair (values, indices). See `max`."""
     return _extreme(input, dim, keepdim, axis, keepdims, "amin", "argmin")
+
+
+class MinMax(NamedTuple):
+    """What `aminmax` returns."""
+
+    min: Tensor
+    max: Tensor
+
+
+def aminmax(
+    input: Tensor,
+    *,
+    dim: int | None = None,
+    keepdim: bool = False,
+    axis: int | None = None,
+    keepdims: bool | None = None,
+) -> MinMax:
+    """The pair (min, max) of the smallest and the largest element over `dim`.
+
+    >>> aminmax(Tensor([3.0, 1.0, 2.0]))
+    MinMax(min=tensor(1.), max=tensor(3.))
+    """
+    same: dict[str, Any] = {"keepdim": keepdim, "axis": axis, "keepdims": keepdims}
+    return MinMax(amin(input, dim, **same), amax(input, dim, **same))
 
 
 def _place(input: Tensor, op: str, dim: Any, keepdim: bool, axis: Any, keepdims: Any) -> Tensor:

@@ -1,6 +1,15 @@
-"""Ops that move elements without changing them; most results are views of their input."""
+"""Ops that move elements without changing them.
 
-from collections.abc import Sequence
+Views share the memory of their input, and a change of one in place shows in the other: permute,
+transpose, movedim, squeeze, unsqueeze, the parts that split, chunk, unbind and the like cut, flip,
+and reshape, flatten and unflatten where the new shape can be laid over the old memory. So are
+broadcast_to, expand and meshgrid, which cannot be written to. Copies are what cat, stack, pad,
+roll, tile, repeat and the like make, and what is taken by an index.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import accumulate, pairwise
 from typing import Any
 
 from tinygrad_cv.op import Op
@@ -131,6 +140,66 @@ class Pad(Op):
         return F.getitem(g, index=self.inside)
 
 
+class Flip(Op):
+    """The elements in reverse order along `axes`."""
+
+    axes: tuple[int, ...]
+
+    def forward(self, xp, x):
+        back = slice(None, None, -1)
+        index = tuple(back if i in self.axes else slice(None) for i in range(x.ndim))
+        return x[(*index, ...)]
+
+    def grad_x(self, F, g):
+        return F.flip(g, axes=self.axes)
+
+
+class Roll(Op):
+    """The elements moved on by `shifts` along `axes`; what leaves at the end enters in front."""
+
+    shifts: tuple[int, ...]
+    axes: tuple[int, ...]
+
+    def forward(self, xp, x):
+        return xp.roll(x, self.shifts, self.axes) if self.axes else x
+
+    def grad_x(self, F, g):
+        return F.roll(g, shifts=tuple(-shift for shift in self.shifts), axes=self.axes)
+
+
+class TakeAlongDim(Op):
+    """y[..., j, ...] = x[..., index[..., j, ...], ...] along `axis`; the other axes agree."""
+
+    axis: int
+    nondifferentiable = ("index",)
+
+    def forward(self, xp, x, index):
+        self.length = x.shape[self.axis]
+        return xp.take_along_axis(x, index, self.axis)
+
+    def grad_x(self, F, g, index):
+        return F.put_along_dim(g, index, axis=self.axis, length=self.length)
+
+
+class PutAlongDim(Op):
+    """Zeros of `length` along `axis` with each x added where its index says; repeats add up."""
+
+    axis: int
+    length: int
+    nondifferentiable = ("index",)
+
+    def forward(self, xp, x, index):
+        shape = (*x.shape[: self.axis], self.length, *x.shape[self.axis + 1 :])
+        mesh = [
+            xp.reshape(xp.arange(n), (n, *(1,) * (x.ndim - 1 - i))) for i, n in enumerate(x.shape)
+        ]
+        mesh[self.axis] = index
+        return xp.scatter_add(shape, tuple(mesh), x)
+
+    def grad_x(self, F, g, index):
+        return F.take_along_dim(g, index, axis=self.axis)
+
+
 # ----- as functions ------------------------------------------------------------------------------
 
 
@@ -149,7 +218,10 @@ def _axis(input: Tensor, dim: int, extra: int = 0) -> int:
 
 
 def reshape(input: Tensor, *shape: Any) -> Tensor:
-    """The same elements in another shape; one length may be -1.
+    """The same elements, in row-major order, in another shape; one length may be -1.
+
+    A view of the memory where the new shape can be laid over it, otherwise a copy. Tensor.view is
+    the same function: where PyTorch's says that it cannot be a view, this one copies.
 
     >>> reshape(Tensor([[1.0, 2.0], [3.0, 4.0]]), (4,))
     tensor([1., 2., 3., 4.])
@@ -158,7 +230,7 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
 
 
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-    """The axes from `start_dim` to `end_dim` joined into one.
+    """The axes from `start_dim` to `end_dim` joined into one; see reshape.
 
     >>> flatten(Tensor([[[1.0, 2.0]], [[3.0, 4.0]]]), 1).shape
     (2, 2)
@@ -172,8 +244,44 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     return reshape(input, *input.shape[:first], length, *input.shape[last + 1 :])
 
 
+def ravel(input: Tensor) -> Tensor:
+    """All elements along one axis; see reshape.
+
+    >>> ravel(Tensor([[1.0, 2.0], [3.0, 4.0]]))
+    tensor([1., 2., 3., 4.])
+    """
+    return reshape(input, input.numel())
+
+
+def reshape_as(input: Tensor, other: Tensor) -> Tensor:
+    """The elements in the shape of `other`; see reshape."""
+    return reshape(input, other.shape)
+
+
+view_as = reshape_as
+
+
+def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
+    """The axis `dim` split into axes of these lengths, of which one may be -1; see reshape.
+
+    >>> unflatten(Tensor([1.0, 2.0, 3.0, 4.0]), 0, (2, -1))
+    tensor([[1., 2.],
+            [3., 4.]])
+    """
+    axis, lengths = _axis(input, dim), tuple(sizes)
+    length, known = input.shape[axis], math.prod(n for n in lengths if n != -1)
+    if known:
+        lengths = tuple(length // known if n == -1 else n for n in lengths)
+    if min(lengths, default=0) < 0 or math.prod(lengths) != length:
+        raise ValueError(
+            f"unflatten: the lengths {tuple(sizes)} do not multiply to {length}, that of axis "
+            f"{axis} of the shape {input.shape}. One may be -1; it is then worked out."
+        )
+    return reshape(input, *input.shape[:axis], *lengths, *input.shape[axis + 1 :])
+
+
 def permute(input: Tensor, *dims: Any) -> Tensor:
-    """The axes in the order `dims`.
+    """The axes in the order `dims`; a view.
 
     >>> permute(Tensor([[1.0, 2.0]]), 1, 0).shape
     (2, 1)
@@ -185,7 +293,7 @@ def permute(input: Tensor, *dims: Any) -> Tensor:
 
 
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
-    """Two axes exchanged.
+    """Two axes exchanged; a view.
 
     >>> transpose(Tensor([[1.0, 2.0]]), 0, 1).shape
     (2, 1)
@@ -196,20 +304,89 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     return T.permute(input, axes=tuple(axes))
 
 
-def squeeze(input: Tensor, dim: int | None = None) -> Tensor:
-    """Without the axes of length 1, or without `dim` if its length is 1."""
-    axes = range(input.ndim) if dim is None else (_axis(input, dim),)
+def swapaxes(input: Tensor, axis0: int, axis1: int) -> Tensor:
+    """Two axes exchanged: transpose by its other name."""
+    return transpose(input, axis0, axis1)
+
+
+def movedim(input: Tensor, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
+    """The axes `source` moved to the places `destination`, the others in their order; a view.
+
+    >>> movedim(broadcast_to(Tensor([0.0]), 2, 3, 4), 0, -1).shape
+    (3, 4, 2)
+    """
+    old = [_axis(input, d) for d in ([source] if isinstance(source, int) else source)]
+    new = [
+        _axis(input, d) for d in ([destination] if isinstance(destination, int) else destination)
+    ]
+    if len(old) != len(new) or len(set(old)) != len(old) or len(set(new)) != len(new):
+        raise ValueError(
+            f"movedim: equally many axes are named in source and destination, none of them twice; "
+            f"got {source} and {destination}."
+        )
+    axes = [i for i in range(input.ndim) if i not in old]
+    for to, axis in sorted(zip(new, old, strict=True)):
+        axes.insert(to, axis)
+    return permute(input, axes)
+
+
+moveaxis = movedim
+
+
+def squeeze(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
+    """Without the axes of length 1, or without those of them that `dim` names; a view.
+
+    >>> squeeze(Tensor([[[1.0, 2.0]]])).shape, squeeze(Tensor([[[1.0, 2.0]]]), (0, 2)).shape
+    ((2,), (1, 2))
+    """
+    named = range(input.ndim) if dim is None else [dim] if isinstance(dim, int) else dim
+    axes = {_axis(input, d) for d in named}
     return reshape(input, [n for i, n in enumerate(input.shape) if not (n == 1 and i in axes)])
 
 
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
-    """With a new axis of length 1 at `dim`."""
+    """With a new axis of length 1 at `dim`; a view."""
     at = _axis(input, dim, extra=1)
     return reshape(input, *input.shape[:at], 1, *input.shape[at:])
 
 
+def _each(tensors: tuple[Any, ...], change: Callable[[Tensor], Tensor]) -> Any:
+    """One tensor changed, or a tuple of all where there are several or a sequence."""
+    if len(tensors) == 1 and isinstance(tensors[0], Tensor):
+        return change(tensors[0])
+    several = tensors[0] if len(tensors) == 1 else tensors
+    return tuple(change(tensor) for tensor in several)
+
+
+def atleast_1d(*tensors: Any) -> Any:
+    """A number as a tensor of one element; what has axes stays. A tuple, for several tensors.
+
+    >>> atleast_1d(Tensor(1.0))
+    tensor([1.])
+    """
+    return _each(tensors, lambda x: x if x.ndim else reshape(x, 1))
+
+
+def atleast_2d(*tensors: Any) -> Any:
+    """Numbers and vectors as a matrix of one row. A tuple, for several tensors.
+
+    >>> atleast_2d(Tensor([1.0, 2.0]))
+    tensor([[1., 2.]])
+    """
+    return _each(tensors, lambda x: x if x.ndim > 1 else reshape(x, 1, -1))
+
+
+def atleast_3d(*tensors: Any) -> Any:
+    """Of shape (n,) to (1, n, 1), and of shape (m, n) to (m, n, 1). A tuple, for several tensors.
+
+    >>> atleast_3d(Tensor([1.0, 2.0])).shape
+    (1, 2, 1)
+    """
+    return _each(tensors, lambda x: x if x.ndim > 2 else unsqueeze(atleast_2d(x), -1))
+
+
 def broadcast_to(input: Tensor, *shape: Any) -> Tensor:
-    """Repeated to `shape` without copying.
+    """Repeated to `shape` without copying: a view that cannot be written to.
 
     >>> broadcast_to(Tensor([1.0, 2.0]), (2, 2))
     tensor([[1., 2.],
@@ -219,16 +396,51 @@ def broadcast_to(input: Tensor, *shape: Any) -> Tensor:
 
 
 def expand(input: Tensor, *sizes: Any) -> Tensor:
-    """Axes of length 1 repeated to `sizes`; -1 keeps a length."""
+    """Axes of length 1 repeated to `sizes`; -1 keeps a length. See broadcast_to."""
     wanted = sizes_of(sizes)
     extra = len(wanted) - input.ndim
     filled = [input.shape[i - extra] if n == -1 and i >= extra else n for i, n in enumerate(wanted)]
     return T.broadcast_to(input, shape=tuple(filled))
 
 
-def _check_sequence(name: str, tensors: Sequence[Tensor]) -> None:
+def expand_as(input: Tensor, other: Tensor) -> Tensor:
+    """Repeated to the shape of `other`; see broadcast_to."""
+    return broadcast_to(input, other.shape)
+
+
+def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
+    """The coordinates of a grid: for each tensor its elements along an axis of their own.
+
+    With the indexing "xy" the first two axes are exchanged. The results are as broadcast_to's.
+
+    >>> rows, columns = meshgrid(Tensor([0.0, 1.0]), Tensor([5.0, 6.0, 7.0]))
+    >>> rows
+    tensor([[0., 0., 0.],
+            [1., 1., 1.]])
+    """
+    if indexing not in ("ij", "xy"):
+        raise ValueError(f"meshgrid: the indexing is 'ij' or 'xy'; got {indexing!r}.")
+    several = tensors[0] if len(tensors) == 1 and not isinstance(tensors[0], Tensor) else tensors
+    if any(tensor.ndim > 1 for tensor in several):
+        shapes = ", ".join(str(tensor.shape) for tensor in several)
+        raise ValueError(f"meshgrid: expected tensors with one axis; got the shapes {shapes}.")
+    shape = tuple(tensor.numel() for tensor in several)
+    count = len(shape)
+    grids = (
+        broadcast_to(reshape(tensor, *(1,) * i, shape[i], *(1,) * (count - 1 - i)), shape)
+        for i, tensor in enumerate(several)
+    )
+    swapped = indexing == "xy" and count > 1
+    return tuple(transpose(grid, 0, 1) if swapped else grid for grid in grids)
+
+
+def _check_some(name: str, tensors: Sequence[Tensor]) -> None:
     if len(tensors) == 0:
         raise ValueError(f"{name}: expected at least one tensor; got an empty sequence.")
+
+
+def _check_sequence(name: str, tensors: Sequence[Tensor]) -> None:
+    _check_some(name, tensors)
     if len({len(t.shape) for t in tensors}) > 1:
         shapes = ", ".join(str(t.shape) for t in tensors)
         raise ValueError(
@@ -257,16 +469,263 @@ def stack(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None) -
     return T.stack(*tensors, axis=_axis(tensors[0], dim if axis is None else axis, extra=1))
 
 
-def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.0) -> Tensor:
-    """`value` put around the last axes; a negative width crops.
+def hstack(tensors: Sequence[Tensor]) -> Tensor:
+    """Joined side by side: along the axis 1, vectors and numbers along their only one.
 
-    `pad` counts from the last axis backwards: (left, right, top, bottom, ...).
+    >>> hstack([Tensor([1.0]), Tensor([2.0, 3.0])])
+    tensor([1., 2., 3.])
+    """
+    _check_some("hstack", tensors)
+    several = atleast_1d(list(tensors))
+    return cat(several, 0 if several[0].ndim == 1 else 1)
+
+
+def vstack(tensors: Sequence[Tensor]) -> Tensor:
+    """Joined one below the other: along the axis 0, vectors and numbers as rows.
+
+    >>> vstack([Tensor([1.0, 2.0]), Tensor([3.0, 4.0])])
+    tensor([[1., 2.],
+            [3., 4.]])
+    """
+    _check_some("vstack", tensors)
+    return cat(atleast_2d(list(tensors)), 0)
+
+
+def dstack(tensors: Sequence[Tensor]) -> Tensor:
+    """Joined one behind the other: along the axis 2, after atleast_3d.
+
+    >>> dstack([Tensor([1.0, 2.0]), Tensor([3.0, 4.0])]).shape
+    (1, 2, 2)
+    """
+    _check_some("dstack", tensors)
+    return cat(atleast_3d(list(tensors)), 2)
+
+
+def _cut(input: Tensor, axis: int, start: Any, stop: Any) -> Tensor:
+    result: Tensor = T.getitem(input, index=(*[slice(None)] * axis, slice(start, stop)))
+    return result
+
+
+def split(
+    tensor: Tensor,
+    split_size_or_sections: int | Sequence[int],
+    dim: int = 0,
+    *,
+    axis: int | None = None,
+) -> tuple[Tensor, ...]:
+    """Parts along `dim` of one length (the last may be shorter), or of the lengths given; views.
+
+    >>> split(Tensor([1.0, 2.0, 3.0]), 2)
+    (tensor([1., 2.]), tensor([3.]))
+    """
+    at = _axis(tensor, dim if axis is None else axis)
+    length = tensor.shape[at]
+    if isinstance(split_size_or_sections, int):
+        size = split_size_or_sections
+        if size < 0 or (size == 0 and length):
+            raise ValueError(f"split: the length of a part is above 0; got {size}.")
+        starts = range(0, length or 1, size or 1)
+        return tuple(_cut(tensor, at, i, i + size) for i in starts)
+    sections = list(split_size_or_sections)
+    if min(sections, default=0) < 0 or sum(sections) != length:
+        raise ValueError(
+            f"split: the lengths {sections} do not add up to {length}, that of axis {at} of the "
+            f"shape {tensor.shape}."
+        )
+    ends = [0, *accumulate(sections)]
+    return tuple(_cut(tensor, at, a, b) for a, b in pairwise(ends))
+
+
+def chunk(
+    input: Tensor, chunks: int, dim: int = 0, *, axis: int | None = None
+) -> tuple[Tensor, ...]:
+    """At most `chunks` parts along `dim`, all as long as the first but for the last; views.
+
+    >>> chunk(Tensor([1.0, 2.0, 3.0, 4.0, 5.0]), 3)
+    (tensor([1., 2.]), tensor([3., 4.]), tensor([5.]))
+    """
+    if chunks < 1:
+        raise ValueError(f"chunk: the number of parts is above 0; got {chunks}.")
+    at = _axis(input, dim if axis is None else axis)
+    length = input.shape[at]
+    return split(input, -(-length // chunks) if length else [0] * chunks, at)
+
+
+def tensor_split(
+    input: Tensor,
+    indices_or_sections: Any,
+    dim: int = 0,
+    *,
+    axis: int | None = None,
+) -> tuple[Tensor, ...]:
+    """So many parts along `dim`, the first ones longer by 1 if need be; or cut at places; views.
+
+    >>> tensor_split(Tensor([1.0, 2.0, 3.0]), 2), tensor_split(Tensor([1.0, 2.0, 3.0]), [1])
+    ((tensor([1., 2.]), tensor([3.])), (tensor([1.]), tensor([2., 3.])))
+    """
+    at = _axis(input, dim if axis is None else axis)
+    places = indices_or_sections
+    if isinstance(places, Tensor):
+        places = places.tolist()
+    if isinstance(places, int):
+        if places < 1:
+            raise ValueError(f"tensor_split: the number of parts is above 0; got {places}.")
+        size, longer = divmod(input.shape[at], places)
+        return split(input, [size + (i < longer) for i in range(places)], at)
+    return tuple(_cut(input, at, a, b) for a, b in pairwise([None, *places, None]))
+
+
+def unbind(input: Tensor, dim: int = 0, *, axis: int | None = None) -> tuple[Tensor, ...]:
+    """The slices along `dim`, without that axis; views.
+
+    >>> unbind(Tensor([[1.0, 2.0], [3.0, 4.0]]))
+    (tensor([1., 2.]), tensor([3., 4.]))
+    """
+    at = _axis(input, dim if axis is None else axis)
+    every = (slice(None),) * at
+    return tuple(T.getitem(input, index=(*every, i)) for i in range(input.shape[at]))
+
+
+def _distinct_axes(name: str, input: Tensor, dims: Sequence[int]) -> tuple[int, ...]:
+    axes = tuple(_axis(input, d) for d in dims)
+    if len(set(axes)) != len(axes):
+        raise ValueError(f"{name}: the axes {tuple(dims)} of the shape {input.shape} repeat.")
+    return axes
+
+
+def flip(input: Tensor, *dims: Any) -> Tensor:
+    """The elements in reverse order along each of `dims`; a view.
+
+    >>> flip(Tensor([[1.0, 2.0], [3.0, 4.0]]), 1)
+    tensor([[2., 1.],
+            [4., 3.]])
+    """
+    result: Tensor = T.flip(input, axes=_distinct_axes("flip", input, sizes_of(dims)))
+    return result
+
+
+def roll(input: Tensor, shifts: int | Sequence[int], dims: Any = None) -> Tensor:
+    """The elements moved on by `shifts` along `dims`; what leaves at the end enters in front.
+
+    Without `dims` they move in row-major order.
+
+    >>> roll(Tensor([1.0, 2.0, 3.0]), 1)
+    tensor([3., 1., 2.])
+    """
+    steps = [shifts] if isinstance(shifts, int) else list(shifts)
+    if dims is None and len(steps) == 1:
+        return reshape(roll(ravel(input), steps, 0), input.shape)
+    named = [] if dims is None else [dims] if isinstance(dims, int) else list(dims)
+    if len(steps) != len(named):
+        raise ValueError(f"roll: there is a shift for each axis; got {shifts} and dims={dims}.")
+    total: dict[int, int] = {}
+    for step, d in zip(steps, named, strict=True):
+        axis = _axis(input, d)
+        total[axis] = total.get(axis, 0) + step
+    result: Tensor = T.roll(input, shifts=tuple(total.values()), axes=tuple(total))
+    return result
+
+
+def _tiled(name: str, input: Tensor, counts: tuple[int, ...]) -> Tensor:
+    if min(counts, default=0) < 0:
+        raise ValueError(f"{name}: a number of repetitions is not below 0; got {counts}.")
+    lengths = (1,) * (len(counts) - input.ndim) + input.shape
+    pairs = list(zip(counts, lengths, strict=True))
+    spread = reshape(input, [n for _, length in pairs for n in (1, length)])
+    wide = broadcast_to(spread, [n for pair in pairs for n in pair])
+    return reshape(wide, [count * length for count, length in pairs])
+
+
+def tile(input: Tensor, *dims: Any) -> Tensor:
+    """The whole repeated along each axis; `dims` counts for the last axes, or adds new ones.
+
+    >>> tile(Tensor([1.0, 2.0]), 2)
+    tensor([1., 2., 1., 2.])
+    """
+    counts = sizes_of(dims)
+    return _tiled("tile", input, (1,) * (input.ndim - len(counts)) + counts)
+
+
+def repeat(input: Tensor, *repeats: Any) -> Tensor:
+    """The whole repeated along each axis; more numbers than axes add new axes in front.
+
+    >>> repeat(Tensor([1.0, 2.0]), 2, 2)
+    tensor([[1., 2., 1., 2.],
+            [1., 2., 1., 2.]])
+    """
+    counts = sizes_of(repeats)
+    if len(counts) < input.ndim:
+        raise ValueError(
+            f"repeat: expected a number for each of the {input.ndim} axes of the shape "
+            f"{input.shape}; got {counts}. tile takes fewer."
+        )
+    return _tiled("repeat", input, counts)
+
+
+def repeat_interleave(input: Tensor, repeats: Any, dim: int | None = None) -> Tensor:
+    """Each element repeated in its place, along `dim` or (None) in the flattened tensor.
+
+    `repeats` is a number, or one for each place along the axis (a sequence or a tensor of
+    integers, whose values the host then waits for on a GPU).
+
+    >>> repeat_interleave(Tensor([1.0, 2.0]), 2), repeat_interleave(Tensor([1.0, 2.0]), [1, 2])
+    (tensor([1., 1., 2., 2.]), tensor([1., 2., 2.]))
+    """
+    if dim is None:
+        return repeat_interleave(ravel(input), repeats, 0)
+    axis = _axis(input, dim)
+    before, length, behind = input.shape[:axis], input.shape[axis], input.shape[axis + 1 :]
+    counts = repeats.tolist() if isinstance(repeats, Tensor) else repeats
+    if not isinstance(counts, int) and len(counts) == 1:
+        (counts,) = counts
+    if isinstance(counts, int):
+        if counts < 0:
+            raise ValueError(f"repeat_interleave: expected a number from 0 up; got {counts}.")
+        wide = broadcast_to(unsqueeze(input, axis + 1), *before, length, counts, *behind)
+        return reshape(wide, *before, length * counts, *behind)
+    if len(counts) != length or min(counts, default=0) < 0:
+        raise ValueError(
+            f"repeat_interleave: expected {length} numbers from 0 up, one for each place along "
+            f"axis {axis} of the shape {input.shape}; got {counts}."
+        )
+    places = [i for i, count in enumerate(counts) for _ in range(count)]
+    return input[(*[slice(None)] * axis, places)]
+
+
+def _continued(x: Tensor, axis: int, before: int, after: int, mode: str) -> Tensor:
+    """x with more of itself before and after it along an axis."""
+    length = x.shape[axis]
+    most = {"reflect": length - 1, "circular": length, "replicate": math.inf if length else 0}[mode]
+    if max(before, after) > most:
+        raise ValueError(
+            f"pad: the mode {mode!r} adds at most {max(most, 0)} to each end of axis {axis} of the "
+            f"shape {x.shape}; got {before} and {after}."
+        )
+    if mode == "reflect":
+        front = flip(_cut(x, axis, 1, before + 1), axis)
+        back = flip(_cut(x, axis, length - 1 - after, length - 1), axis)
+    elif mode == "circular":
+        front, back = _cut(x, axis, length - before, length), _cut(x, axis, 0, after)
+    else:
+        front = repeat_interleave(_cut(x, axis, 0, 1), before, axis)
+        back = repeat_interleave(_cut(x, axis, length - 1, length), after, axis)
+    return cat([front, x, back], axis)
+
+
+def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.0) -> Tensor:
+    """The last axes with more put around them; a negative width crops.
+
+    `pad` counts from the last axis backwards: (left, right, top, bottom, ...). The mode says what
+    is put there: "constant" (`value`), "reflect" (the elements mirrored at the first and the last
+    one), "replicate" (the first and the last one) or "circular" (the elements from the other end).
 
     >>> pad(Tensor([1.0, 2.0]), (1, 2))
     tensor([0., 1., 2., 0., 0.])
+    >>> pad(Tensor([1.0, 2.0, 3.0]), (2, 1), mode="reflect")
+    tensor([3., 2., 1., 2., 3., 2.])
     """
-    if mode != "constant":
-        raise ValueError(f"pad: the mode {mode!r} is not supported; use 'constant'.")
+    if mode not in (modes := ("constant", "reflect", "replicate", "circular")):
+        raise ValueError(f"pad: expected a mode out of {', '.join(modes)}; got {mode!r}.")
     if len(pad) % 2 or len(pad) > 2 * input.ndim:
         raise ValueError(
             f"pad: widths come in pairs, at most {input.ndim} for the shape {input.shape}; "
@@ -281,11 +740,57 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         raise ValueError(
             f"pad: the widths {tuple(pad)} crop more than there is of the shape {input.shape}."
         )
-    if min(pad, default=0) < 0:
-        crop = tuple(
-            slice(max(0, -before), n - max(0, -after))
-            for (before, after), n in zip(pairs, input.shape, strict=True)
+    more = tuple((max(0, before), max(0, after)) for before, after in pairs)
+    less = [(max(0, -before), max(0, -after)) for before, after in pairs]
+
+    def cropped(x: Tensor) -> Tensor:
+        if min(pad, default=0) >= 0:
+            return x
+        ends = zip(less, x.shape, strict=True)
+        return x[tuple(slice(before, n - after) for (before, after), n in ends)]
+
+    if mode == "constant":
+        result: Tensor = T.pad(cropped(input), widths=more, value=float(value))
+        return result
+    # What is mirrored may itself be cropped; what comes from the other end is what remains there.
+    result = input if mode == "reflect" else cropped(input)
+    for axis, (before, after) in enumerate(more):
+        if before or after:
+            result = _continued(result, axis, before, after, mode)
+    return cropped(result) if mode == "reflect" else result
+
+
+def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
+    """The elements that `indices` names along `dim`; the other axes broadcast.
+
+    It takes what argsort, argmax or topk point at. Without `dim` both are flattened first. A
+    negative index counts from the end. The gradient is added up where an element was taken from.
+
+    >>> x = Tensor([[3.0, 1.0, 2.0]])
+    >>> take_along_dim(x, Tensor([[1, 2, 0]], dtype="int64"), dim=1)
+    tensor([[1., 2., 3.]])
+    """
+    if indices.dtype.kind not in "iu":
+        raise TypeError(f"take_along_dim: the indices are integers; got {indices.dtype}.")
+    if dim is None:
+        return take_along_dim(reshape(input, -1), reshape(indices, -1), 0)
+    axis = _axis(input, dim)
+    if indices.ndim != input.ndim or any(
+        1 != n != m != 1
+        for i, (n, m) in enumerate(zip(input.shape, indices.shape, strict=True))
+        if i != axis
+    ):
+        raise ValueError(
+            f"take_along_dim: indices of shape {indices.shape} do not fit an input of shape "
+            f"{input.shape}: but for axis {axis}, the lengths must be equal, or one of them 1."
         )
-        input = T.getitem(input, index=crop)
-        pairs = [(max(0, before), max(0, after)) for before, after in pairs]
-    return T.pad(input, widths=tuple(pairs), value=float(value))
+
+    def stretched(tensor: Tensor) -> Tensor:
+        shape = [
+            tensor.shape[i] if i == axis else m if n == 1 else n
+            for i, (n, m) in enumerate(zip(input.shape, indices.shape, strict=True))
+        ]
+        return tensor if list(tensor.shape) == shape else broadcast_to(tensor, shape)
+
+    result: Tensor = T.take_along_dim(stretched(input), stretched(indices), axis=axis)
+    return result

@@ -94,8 +94,11 @@ def axes(
     stride: Range = (1, 4),
     dilation: Range = (1, 2),
     most_padding: Callable[[int], int] = lambda kernel: 2,
+    room: int = 4,
 ) -> Axis:
     """An axis with room for at least one window; `most_padding` depends on the kernel.
+
+    `room` is by how much it may be longer than that takes.
 
     Among them are windows that overlap, that touch and that leave gaps, borders that no window
     reaches, and windows larger than the image.
@@ -103,19 +106,24 @@ def axes(
     k, s, d = (draw(st.integers(*numbers)) for numbers in (kernel, stride, dilation))
     p = draw(st.integers(0, most_padding(k)))
     least = max(1, d * (k - 1) + 1 - 2 * p)
-    return Axis(least + draw(st.integers(0, 4)), k, s, p, d)
+    return Axis(least + draw(st.integers(0, room)), k, s, p, d)
 
 
 BATCHES = st.sampled_from((1, 2, 3, 0))
-ANY = axes()
-DENSE = axes(stride=(1, 1))
-POINTWISE = axes(kernel=(1, 1), stride=(1, 1), most_padding=lambda kernel: 0)
+ROOM = {1: 4, 2: 4, 3: 1}
+"""What axes have to spare, by the number of spatial axes: volumes grow fast."""
 
 
 @st.composite
-def conv_geometry(draw: Any) -> ConvGeometry:
-    """Convolutions of all kinds; dense, 1x1, grouped and depthwise ones are common."""
-    axis = draw(st.sampled_from((ANY, DENSE, POINTWISE)))
+def conv_geometry(draw: Any, spatial: int = 2) -> ConvGeometry:
+    """Convolutions of all kinds; dense, 1x1, grouped and depthwise ones are common.
+
+    `spatial` is the number of spatial axes.
+    """
+    room = ROOM[spatial]
+    dense = axes(stride=(1, 1), room=room)
+    pointwise = axes(kernel=(1, 1), stride=(1, 1), most_padding=lambda kernel: 0, room=room)
+    axis = draw(st.sampled_from((axes(room=room), dense, pointwise)))
     one, two, three = st.just(1), st.integers(1, 2), st.integers(1, 3)
     groups, channels, outputs = draw(
         st.one_of(
@@ -127,7 +135,7 @@ def conv_geometry(draw: Any) -> ConvGeometry:
     return ConvGeometry(
         batch=draw(BATCHES),
         channels=groups * channels,
-        axes=(draw(axis), draw(axis)),
+        axes=tuple(draw(axis) for _ in range(spatial)),
         outputs=groups * outputs,
         groups=groups,
     )
@@ -141,18 +149,21 @@ def tiles(draw: Any) -> Axis:
     return Axis(kernel * out - 2 * padding, kernel, kernel, padding, 1)
 
 
-def anywhere(most_dilation: int) -> Any:
+def anywhere(most_dilation: int, room: int) -> Any:
     """Axes of any kind on which every window sees a pixel."""
-    padded = axes(dilation=(1, most_dilation), most_padding=lambda kernel: kernel // 2)
+    padded = axes(dilation=(1, most_dilation), most_padding=lambda kernel: kernel // 2, room=room)
     return padded.filter(lambda axis: all(axis.seen))
 
 
 @st.composite
-def pool_geometry(draw: Any, most_dilation: int = 2) -> Geometry:
-    """Windows that all see a pixel: overlapping, apart, with a border left over, or tiles."""
-    axis = draw(st.sampled_from((tiles(), anywhere(most_dilation))))
+def pool_geometry(draw: Any, most_dilation: int = 2, spatial: int = 2) -> Geometry:
+    """Windows that all see a pixel: overlapping, apart, with a border left over, or tiles.
+
+    `spatial` is the number of spatial axes.
+    """
+    axis = draw(st.sampled_from((tiles(), anywhere(most_dilation, ROOM[spatial]))))
     return Geometry(
         batch=draw(BATCHES),
         channels=draw(st.integers(1, 3)),
-        axes=(draw(axis), draw(axis)),
+        axes=tuple(draw(axis) for _ in range(spatial)),
     )

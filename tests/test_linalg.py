@@ -1,0 +1,585 @@
+"""Matrix products, contractions and decompositions as functions: shapes, edges, errors.
+
+The rules of the ops are tested in test_ops.py; here are what the functions make of them, the
+identities that define a decomposition, and the points where a gradient ends.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+from numpy.typing import NDArray
+from scipy.spatial import distance
+
+import tinygrad_cv as tg
+from rows import linalg as rows
+from rows.row import Case
+from tinygrad_cv.ops import linalg
+from tinygrad_cv.tensor import F, Tensor
+from tinygrad_cv.testing import check_gradients, check_op
+from tinygrad_cv.testing.strategies import arrays, broadcastable, shapes
+
+Array = NDArray[Any]
+
+SIDES = st.integers(1, 3)
+
+
+def leaf(values: Any) -> Tensor:
+    return Tensor(np.array(values, dtype="float64"), requires_grad=True)
+
+
+def values(tensor: Tensor) -> Array:
+    return np.array(tensor.detach().numpy())
+
+
+def gradient(function: Callable[..., Tensor], *inputs: Array) -> list[Array]:
+    """The gradients of a weighted sum of the output."""
+    leaves = [leaf(x) for x in inputs]
+    y = function(*leaves)
+    weights = np.random.default_rng(3).normal(size=y.shape)
+    return [values(g) for g in tg.grad((y * Tensor(weights)).sum(), leaves) if g is not None]
+
+
+# ----- einsum ------------------------------------------------------------------------------------
+
+
+@st.composite
+def equations(draw: Any) -> Case:
+    """Any letters anywhere: diagonals, letters in one term only, axes of length 1."""
+    letters = "abcA"[: draw(st.integers(1, 4))]
+    lengths = {c: draw(st.integers(0, 3)) for c in letters}
+    terms = draw(st.lists(st.text(letters, max_size=3), min_size=1, max_size=3))
+    used = sorted(set("".join(terms)))
+    out = draw(st.lists(st.sampled_from(used), unique=True)) if used else []
+    operands = []
+    for term in terms:
+        kept = {c: 1 if draw(st.integers(0, 4)) == 0 else lengths[c] for c in sorted(set(term))}
+        operands.append(draw(arrays([kept[c] for c in term])))
+    return Case(tuple(operands), {"equation": f"{','.join(terms)}->{''.join(out)}"})
+
+
+def einsum(*operands: Any, equation: str) -> Tensor:
+    return linalg.einsum(equation, *operands)
+
+
+def test_einsum_is_the_sum_over_all_places() -> None:
+    check_op(einsum, equations(), rows.einsum)
+
+
+@st.composite
+def dotted(draw: Any) -> Case:
+    """Axes without a letter, of different number, that broadcast."""
+    equation = draw(
+        st.sampled_from(
+            ("...ij,...jk->...ik", "...i,...i->...", "i...,i...", "a...b->b...a", "...->...", "...")
+        )
+    )
+    terms = equation.partition("->")[0].split(",")
+    lengths = {c: draw(SIDES) for c in sorted(set(equation)) if c.isalpha()}
+    operands = []
+    for term, extra in zip(terms, draw(broadcastable(len(terms), 2)), strict=True):
+        first, _, last = term.partition("...")
+        shape = (*(lengths[c] for c in first), *extra, *(lengths[c] for c in last))
+        operands.append(draw(arrays(shape)))
+    return Case(tuple(operands), {"equation": equation})
+
+
+def test_dots_stand_for_axes_that_broadcast() -> None:
+    check_op(einsum, dotted(), lambda *xs, equation: np.einsum(equation, *xs))
+
+
+def test_dots_that_the_output_lacks_are_summed_over() -> None:
+    x, y = np.arange(6.0).reshape(2, 3), np.arange(12.0).reshape(2, 2, 3)
+    assert_allclose(values(linalg.einsum("...i->i", Tensor(x))), x.sum(0))
+    product = linalg.einsum("...i,...i->i", Tensor(x), Tensor(y))
+    assert_allclose(values(product), (x * y).sum((0, 1)))
+
+
+@given(st.data())
+def test_without_an_arrow_the_output_has_the_letters_that_occur_once(data: Any) -> None:
+    case = data.draw(equations())
+    equation = case.attributes["equation"].partition("->")[0]
+    lengths: dict[str, set[int]] = {}
+    for term, x in zip(equation.split(","), case.inputs, strict=True):
+        for c, n in zip(term, x.shape, strict=True):
+            lengths.setdefault(c, set()).add(n)
+    once = "".join(c for c in sorted(lengths) if equation.count(c) == 1)
+    expected = rows.einsum(*case.inputs, equation=f"{equation}->{once}")
+    result = linalg.einsum(equation, *map(Tensor, case.inputs))
+    assert result.shape == expected.shape
+    assert_allclose(values(result), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_a_contraction_is_one_op_whatever_the_equation_says() -> None:
+    x, y = leaf(np.ones((2, 2, 3))), leaf(np.ones((3, 4)))
+    names = [node.label for node in tg.graph(linalg.einsum("iij,jk->k", x, y))]
+    assert names.count("einsum") == 1
+    labels = [
+        node.label for node in tg.graph(linalg.einsum("ij,jk->ik", y.T, leaf(np.ones((3, 2)))))
+    ]
+    assert labels == ["parameter", "permute", "parameter", "einsum"]
+
+
+def test_a_list_of_tensors_is_taken_too() -> None:
+    x, y = Tensor([[1.0, 2.0]]), Tensor([[3.0], [4.0]])
+    assert linalg.einsum("ij,jk->ik", [x, y]).tolist() == [[11.0]]
+    assert linalg.einsum(" i j , j k -> i k ", (x, y)).tolist() == [[11.0]]
+
+
+@pytest.mark.parametrize(
+    ("equation", "given", "message"),
+    [
+        ("ij,jk->ik", [(2, 3)], r"it has 2 term\(s\), and 1 tensor"),
+        ("ij->i1", [(2, 3)], "'i1' may hold letters and one '...'"),
+        ("i..j->ij", [(2, 3)], "'i..j' may hold letters"),
+        ("......->", [(2, 3)], "may hold letters and one"),
+        ("ijk->k", [(2, 3)], r"'ijk' does not name the axes of a tensor of shape \(2, 3\)"),
+        ("i->i", [(2, 3)], r"'i' does not name the axes of a tensor of shape \(2, 3\)"),
+        ("...ijk->k", [(2, 3)], "does not name the axes"),
+        ("ij->ii", [(2, 3)], "'i' must stand once in the output"),
+        ("ij->k", [(2, 3)], "'k' must stand once in the output, and in a term"),
+        ("ij,jk->ik", [(2, 3), (4, 5)], r"of \(2, 3\) and \(4, 5\): .*length, \[3, 4\]"),
+        ("ii->i", [(2, 3)], r"share a letter differ in length, \[2, 3\]"),
+        ("ii,i->i", [(1, 3), (3,)], "share a letter differ in length"),
+        ("i,i->i", [(0,), (2,)], r"length, \[0, 2\]"),
+    ],
+)
+def test_a_wrong_equation_is_explained(
+    equation: str, given: list[tuple[int, ...]], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        linalg.einsum(equation, *(tg.ones(shape) for shape in given))
+
+
+@pytest.mark.parametrize("equation", ["ij,jk->k", "iij,jk->ik", "ij,jk->ikk"])
+def test_the_op_refuses_what_its_rule_does_not_cover(equation: str) -> None:
+    inputs = [tg.ones(2, 2, 2)[(0,) * (3 - len(t))] for t in equation.partition("->")[0].split(",")]
+    with pytest.raises(ValueError, match="the function einsum takes diagonals and sums first"):
+        F.einsum(*inputs, equation=equation)
+
+
+# ----- products ----------------------------------------------------------------------------------
+
+
+def test_products_of_fixed_shapes_are_numpys() -> None:
+    def pair(*terms: str) -> Any:
+        @st.composite
+        def draws(draw: Any) -> tuple[Array, ...]:
+            lengths = {c: draw(rows.LENGTHS) for c in sorted(set("".join(terms)))}
+            return tuple(draw(arrays([lengths[c] for c in term])) for term in terms)
+
+        return draws()
+
+    check_op(linalg.mm, pair("ab", "bc"), np.matmul)
+    check_op(linalg.bmm, pair("abc", "acd"), np.matmul)
+    check_op(linalg.mv, pair("ab", "b"), np.matmul)
+    check_op(linalg.dot, pair("a", "a"), np.dot)
+    check_op(linalg.vdot, pair("a", "a"), np.vdot)
+    check_op(linalg.outer, pair("a", "b"), np.outer)
+    check_op(linalg.inner, pair("ab", "cdb"), np.inner)
+    check_op(linalg.inner, pair("", "ab"), np.inner)
+    check_op(linalg.trace, pair("ab"), np.trace)
+
+
+@given(st.lists(SIDES, max_size=3), st.lists(SIDES, max_size=3))
+def test_the_kronecker_product_is_numpys(left: list[int], right: list[int]) -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=left), rng.normal(size=right)
+    result = linalg.kron(Tensor(a), Tensor(b))
+    expected = np.kron(a, b)
+    assert result.shape == expected.shape
+    assert_allclose(values(result), expected)
+    check_gradients(linalg.kron, [a, b])
+
+
+@st.composite
+def tensordots(draw: Any) -> Case:
+    a, b = draw(shapes(0, 3)), list(draw(shapes(0, 3)))
+    n = draw(st.integers(0, min(len(a), len(b))))
+    if draw(st.booleans()):
+        b[:n] = a[len(a) - n :]
+        return Case((draw(arrays(a)), draw(arrays(b))), {"dims": n})
+    left = draw(st.permutations(range(-len(a), 0)))[:n]
+    right = draw(st.permutations(range(len(b))))[:n]
+    for i, j in zip(left, right, strict=True):
+        b[j] = a[i]
+    return Case((draw(arrays(a)), draw(arrays(b))), {"dims": (list(left), list(right))})
+
+
+def test_tensordot_is_numpys() -> None:
+    check_op(linalg.tensordot, tensordots(), lambda a, b, dims: np.tensordot(a, b, dims))
+    a, b = np.ones((2, 3, 4)), np.ones((3, 4, 5))
+    assert_allclose(values(linalg.tensordot(Tensor(a), Tensor(b))), np.tensordot(a, b))
+
+
+@pytest.mark.parametrize(
+    ("function", "given", "message"),
+    [
+        (linalg.mm, [(2, 3), (2, 3)], r"mm: expected the shapes \(n, k\) and \(k, m\)"),
+        (linalg.mm, [(2, 3), (3,)], r"got \(2, 3\) and \(3,\)"),
+        (linalg.bmm, [(1, 2, 3), (2, 3, 4)], r"bmm: expected the shapes \(b, n, k\)"),
+        (linalg.mv, [(2, 3), (2,)], r"mv: expected the shapes \(n, k\) and \(k,\)"),
+        (linalg.dot, [(2,), (3,)], r"dot: expected the shapes \(n,\) and \(n,\)"),
+        (linalg.vdot, [(2, 2), (2, 2)], "vdot: expected"),
+        (linalg.outer, [(2, 2), (2,)], r"outer: expected the shapes \(n,\) and \(m,\)"),
+        (linalg.trace, [(2, 2, 2)], "trace: expected a matrix"),
+        (linalg.inner, [(2, 3), (2,)], "tensordot: dims="),
+        (linalg.tensordot, [(2, 3), (3, 2)], r"dims=2 of \(2, 3\) and \(3, 2\)"),
+        (linalg.tensordot, [(2,), (2,)], "dims=2"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_named(
+    function: Callable[..., Tensor], given: list[tuple[int, ...]], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        function(*(tg.ones(shape) for shape in given))
+
+
+# ----- distances ---------------------------------------------------------------------------------
+
+METRICS = {1.0: ("cityblock", {}), 2.0: ("euclidean", {}), math.inf: ("chebyshev", {})}
+
+
+@st.composite
+def points(draw: Any) -> Case:
+    """Rows whose differences are far from 0, where a distance has a kink."""
+    left, right = draw(broadcastable(max_dims=1))
+    d, n = draw(SIDES), draw(st.sampled_from((1, 2, 30)))
+    x1 = draw(arrays((*left, draw(SIDES), d), low=-2.0, high=-0.2))
+    x2 = draw(arrays((*right, n, d), low=0.2, high=2.0))
+    p = draw(st.sampled_from((1.0, 1.5, 2.0, 3.0)))
+    return Case((x1, x2), {"p": p, "compute_mode": draw(st.sampled_from([*linalg.CDIST_MODES]))})
+
+
+def cdist(x1: Array, x2: Array, p: float, compute_mode: str = "") -> Array:
+    metric, options = METRICS.get(p, ("minkowski", {"p": p}))
+    stack = np.broadcast_shapes(x1.shape[:-2], x2.shape[:-2])
+    a = np.broadcast_to(x1, (*stack, *x1.shape[-2:]))
+    b = np.broadcast_to(x2, (*stack, *x2.shape[-2:]))
+    y = np.empty((*stack, a.shape[-2], b.shape[-2]))
+    for place in np.ndindex(*stack):
+        y[place] = distance.cdist(a[place], b[place], metric, **options)
+    return y
+
+
+def test_distances_are_scipys() -> None:
+    check_op(linalg.cdist, points(), cdist)
+
+
+@given(arrays((3, 2), distinct=True), arrays((4, 2), distinct=True))
+def test_the_largest_difference_is_a_distance_too(x1: Array, x2: Array) -> None:
+    result = linalg.cdist(Tensor(x1), Tensor(x2), p=math.inf)
+    assert_allclose(values(result), cdist(x1, x2, math.inf))
+
+
+@pytest.mark.parametrize("p", [1.0, 1.5, 2.0, 3.0, math.inf])
+@pytest.mark.parametrize("mode", linalg.CDIST_MODES)
+def test_at_distance_0_the_gradient_is_0(p: float, mode: str) -> None:
+    x = leaf([[1.0, -2.0], [1.0, -2.0]])
+    y = linalg.cdist(x, x, p, mode)
+    assert values(y).tolist() == [[0.0, 0.0], [0.0, 0.0]]
+    (g,) = tg.grad(y.sum(), x)
+    assert g is not None
+    assert values(g).tolist() == [[0.0, 0.0], [0.0, 0.0]]
+
+
+def test_what_is_no_distance_is_refused() -> None:
+    x = tg.ones(2, 3)
+    with pytest.raises(ValueError, match=r"rows of the same length.*\(2, 3\) and \(2, 2\)"):
+        linalg.cdist(x, tg.ones(2, 2))
+    with pytest.raises(ValueError, match="p must be at least 1"):
+        linalg.cdist(x, x, p=0.5)
+    with pytest.raises(ValueError, match="compute_mode is one of use_mm"):
+        linalg.cdist(x, x, compute_mode="fast")
+
+
+# ----- systems and inverses ----------------------------------------------------------------------
+
+
+@st.composite
+def systems(draw: Any) -> Case:
+    """A right side that is a vector, a stack of vectors, or matrices whose stack broadcasts."""
+    A = draw(rows.regular())
+    n, stack = A.shape[-1], A.shape[:-2]
+    shape = draw(
+        st.sampled_from([(n,), (*stack, n), (n, 2), (*stack, n, 3), (2, *(1 for _ in stack), n, 2)])
+    )
+    return Case((A, draw(arrays(shape))))
+
+
+def solve(A: Array, B: Array) -> Array:
+    """With the inverse, whatever the shapes."""
+    inverse = rows.one_by_one(rows.inv)(A)
+    if B.ndim == 1 or B.shape == A.shape[:-1]:
+        return np.einsum("...ij,...j->...i", inverse, B)
+    return np.matmul(inverse, B)
+
+
+def test_solutions_for_all_kinds_of_right_sides() -> None:
+    check_op(linalg.solve, systems(), solve)
+
+
+def test_a_system_from_the_right() -> None:
+    rng = np.random.default_rng(0)
+    A, B = rng.normal(size=(2, 3, 3)), rng.normal(size=(2, 4, 3))
+    X = linalg.solve(Tensor(A), Tensor(B), left=False)
+    assert_allclose(values(X) @ A, B, atol=1e-12)
+    check_gradients(lambda a, b: linalg.solve(a, b, left=False), [A, B])
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "message"),
+    [
+        ([(2, 2), (3,)], {}, r"A has the shape \(2, 2\) and B \(3,\); expected B to be \(2,\)"),
+        ([(2, 2), (3, 2)], {}, r"or \(\.\.\., 2, k\)"),
+        ([(3, 2, 2), (2, 2, 1)], {}, "leading axes that broadcast"),
+        ([(2, 2), ()], {}, "A has the shape"),
+        ([(2, 2), (2,)], {"left": False}, r"B must be a matrix \(\.\.\., k, n\)"),
+        ([(2, 3), (2,)], {}, r"expected square matrices .* got the shape \(2, 3\)"),
+    ],
+)
+def test_a_system_that_does_not_fit_is_explained(
+    given: list[tuple[int, ...]], options: dict[str, Any], message: str
+) -> None:
+    A, B = (tg.ones(shape) for shape in given)
+    with pytest.raises(ValueError, match=message):
+        linalg.solve(A, B, **options)
+
+
+OF_MATRICES: dict[str, Callable[[Tensor], Any]] = {
+    name: getattr(linalg, name)
+    for name in ("inv", "det", "slogdet", "cholesky", "eigh", "eigvalsh", "svd", "svdvals", "pinv")
+}
+RECTANGULAR = ("svd", "svdvals", "pinv")
+
+
+@pytest.mark.parametrize("name", OF_MATRICES)
+def test_what_is_no_matrix_of_floats_is_refused(name: str) -> None:
+    function = OF_MATRICES[name]
+    with pytest.raises(ValueError, match=rf"{name}: expected .*matrices .* got the shape \(3,\)"):
+        function(tg.ones(3))
+    if name not in RECTANGULAR:
+        with pytest.raises(ValueError, match=rf"{name}: expected square .* shape \(4, 2, 3\)"):
+            function(tg.ones(4, 2, 3))
+    for dtype in ("float16", "int64"):
+        with pytest.raises(TypeError, match=rf"{name}: expected float32 or float64.*{dtype}"):
+            function(tg.ones(2, 2, dtype=dtype))
+
+
+@pytest.mark.host  # a GPU does not look, so as not to wait
+def test_a_matrix_without_a_result_is_explained() -> None:
+    singular, indefinite = tg.ones(2, 2), Tensor([[1.0, 0.0], [0.0, -1.0]])
+    broken = Tensor([[math.nan, 0.0], [0.0, 1.0]])
+    with pytest.raises(ValueError, match=r"inv of \(2, 2\): a matrix is singular .* pinv"):
+        linalg.inv(singular)
+    with pytest.raises(ValueError, match=r"solve of \(2, 2\) and \(2, 1\): a matrix is singular"):
+        linalg.solve(singular, tg.ones(2))
+    with pytest.raises(ValueError, match=r"cholesky of \(2, 2\): .*not positive definite.*eps"):
+        linalg.cholesky(indefinite)
+    with pytest.raises(ValueError, match=r"svd of \(2, 2\): .*nan or inf"):
+        linalg.svd(broken)
+
+
+# ----- determinants ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [np.zeros((2, 2)), np.outer([1.0, 2.0, 3.0], [1.0, 0.0, 2.0]), np.diag([0.0, 2.0, 3.0])],
+)
+def test_the_determinant_of_a_singular_matrix_has_its_gradient(matrix: Array) -> None:
+    (g,) = tg.grad(linalg.det(x := leaf(matrix)), x)
+    assert g is not None
+    assert_allclose(values(g), rows.cofactor(matrix), atol=1e-13)
+
+
+@given(rows.regular())
+def test_sign_and_logarithm_make_the_determinant(matrix: Array) -> None:
+    sign, logarithm = linalg.slogdet(Tensor(matrix))
+    assert_allclose(
+        values(sign) * np.exp(values(logarithm)), rows.one_by_one(rows.det)(matrix), rtol=1e-9
+    )
+    assert not linalg.slogdet(leaf(matrix)).sign.requires_grad
+    check_gradients(lambda x: linalg.slogdet(x).logabsdet, [matrix])
+
+
+def test_the_logarithm_does_not_overflow() -> None:
+    sign, logarithm = linalg.slogdet(-1e30 * tg.eye(25))
+    assert sign.item() == -1
+    assert math.isclose(logarithm.item(), 25 * 30 * math.log(10), rel_tol=1e-6)
+    sign, logarithm = linalg.slogdet(tg.zeros(2, 2))
+    assert (sign.item(), logarithm.item()) == (0, -math.inf)
+
+
+# ----- decompositions ----------------------------------------------------------------------------
+
+
+@given(rows.symmetric(0.6), st.booleans())
+def test_a_triangle_times_its_transpose(matrix: Array, upper: bool) -> None:
+    y = values(linalg.cholesky(Tensor(matrix), upper=upper))
+    lower = np.swapaxes(y, -1, -2) if upper else y
+    assert_allclose(lower, np.tril(lower))
+    expected = (matrix + np.swapaxes(matrix, -1, -2)) / 2
+    assert_allclose(lower @ np.swapaxes(lower, -1, -2), expected, atol=1e-12)
+    (g,) = gradient(lambda x: linalg.cholesky(x, upper=upper), matrix)
+    assert_allclose(g, np.swapaxes(g, -1, -2), atol=1e-12)
+
+
+@given(rows.symmetric(-0.8))
+def test_eigenvectors_diagonalize(matrix: Array) -> None:
+    w, v = map(values, linalg.eigh(Tensor(matrix)))
+    transposed = np.swapaxes(v, -1, -2)
+    assert_allclose(v @ transposed, np.eye(v.shape[-1]) + 0 * v, atol=1e-12)
+    assert (np.diff(w, axis=-1) > 0).all()
+    symmetric = (matrix + np.swapaxes(matrix, -1, -2)) / 2
+    assert_allclose((v * w[..., None, :]) @ transposed, symmetric, atol=1e-12)
+    assert (v.max(-2) >= -v.min(-2)).all()
+    assert_allclose(values(linalg.eigvalsh(Tensor(matrix))), w, atol=1e-12)
+
+
+@given(st.data())
+def test_singular_vectors_diagonalize(data: Any) -> None:
+    matrix = data.draw(rows.regular(data.draw(SIDES), data.draw(SIDES)))
+    k = min(matrix.shape[-2:])
+    u, s, vh = map(values, linalg.svd(Tensor(matrix)))
+    assert (u.shape[-1], s.shape[-1], vh.shape[-2]) == (k, k, k)
+    identity = np.eye(k) + np.zeros((*matrix.shape[:-2], k, k))
+    assert_allclose(np.swapaxes(u, -1, -2) @ u, identity, atol=1e-12)
+    assert_allclose(vh @ np.swapaxes(vh, -1, -2), identity, atol=1e-12)
+    assert_allclose((u * s[..., None, :]) @ vh, matrix, atol=1e-12)
+    assert (np.diff(s, axis=-1) < 0).all()
+    assert (u.max(-2) >= -u.min(-2)).all()
+    assert_allclose(values(linalg.svdvals(Tensor(matrix))), s, atol=1e-12)
+
+
+@given(rows.regular(4, 3))
+def test_whitening_can_be_differentiated(data: Array) -> None:
+    """The course's whitening: centred, turned to the principal axes, scaled, and turned back."""
+
+    def whiten(x: Tensor) -> Tensor:
+        centred = x - x.mean(-2, keepdim=True)
+        w, v = linalg.eigh(linalg.einsum("...ni,...nj->...ij", centred, centred) / 4)
+        scaled = centred @ v / (w.unsqueeze(-2) + 0.01).sqrt()
+        return scaled @ v.mT
+
+    covariance = np.array([np.cov(x.T, bias=True) for x in data.reshape(-1, 4, 3)])
+    w = np.linalg.eigvalsh(covariance)
+    assume(np.diff(w).min() > 0.05)
+    white = values(whiten(Tensor(data))).reshape(-1, 4, 3)
+    found = np.linalg.eigvalsh(np.swapaxes(white, -1, -2) @ white / 4)
+    assert_allclose(found, w / (w + 0.01), atol=1e-10)
+    check_gradients(whiten, [data], order=1)
+
+
+def test_equal_eigenvalues_have_gradients_but_not_their_vectors() -> None:
+    """d log det = trace of A⁻¹ dA, also by way of eigenvalues that are all the same."""
+    for function in (linalg.eigvalsh, lambda a: linalg.eigh(a).eigenvalues):
+        A = leaf(2 * np.eye(3))
+        (g,) = tg.grad(function(A).log().sum(), A)
+        assert g is not None
+        assert_allclose(values(g), np.eye(3) / 2)
+    A = leaf(2 * np.eye(3))
+    vectors = linalg.eigh(A).eigenvectors
+    with np.errstate(divide="ignore", invalid="ignore"):
+        (g,) = tg.grad((vectors * Tensor(np.arange(9.0).reshape(3, 3))).sum(), A)
+    assert g is not None
+    assert not np.isfinite(values(g)).all()
+
+
+def test_equal_singular_values_have_gradients_but_not_their_vectors() -> None:
+    """The nuclear norm of an orthogonal matrix has the gradient U Vᵀ, which is that matrix."""
+    turn = np.array([[0.6, -0.8], [0.8, 0.6]])
+    for function in (linalg.svdvals, lambda a: linalg.svd(a).S):
+        A = leaf(turn)
+        (g,) = tg.grad(function(A).sum(), A)
+        assert g is not None
+        assert_allclose(values(g), turn, atol=1e-12)
+    A = leaf(np.zeros((3, 2)))
+    (g,) = tg.grad(linalg.svd(A).S.sum(), A)
+    assert g is not None
+    assert np.isfinite(values(g)).all()
+
+
+def test_columns_beyond_the_thin_ones_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"add 1 columns that no gradient determines.*\(2, 3\)"):
+        linalg.svd(tg.ones(2, 3), full_matrices=True)
+    assert linalg.svd(tg.eye(2), full_matrices=True).U.shape == (2, 2)
+
+
+# ----- pseudo-inverses and powers ----------------------------------------------------------------
+
+
+@st.composite
+def factors(draw: Any) -> tuple[Array, Array]:
+    """Two factors whose product has a lower rank than its shape allows."""
+    rank = draw(st.integers(1, 2))
+    m, n = draw(st.integers(rank + 1, 4)), draw(st.integers(rank + 1, 4))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    spread = np.diag(rng.uniform(0.8, 1.5, rank))
+    return rows.turned(rng, m, rank) @ spread, rows.turned(rng, n, rank).T
+
+
+@given(factors())
+def test_pseudo_inverses_satisfy_their_four_equations(given_: tuple[Array, Array]) -> None:
+    B, C = given_
+    A = B @ C
+    P = values(linalg.pinv(Tensor(A)))
+    tolerance = {"atol": 1e-12}
+    assert_allclose(A @ P @ A, A, **tolerance)
+    assert_allclose(P @ A @ P, P, **tolerance)
+    assert_allclose(A @ P, (A @ P).T, **tolerance)
+    assert_allclose(P @ A, (P @ A).T, **tolerance)
+
+
+@given(factors())
+def test_pseudo_inverses_of_one_rank_have_gradients(given_: tuple[Array, Array]) -> None:
+    check_gradients(lambda b, c: linalg.pinv(b @ c, rtol=1e-8), list(given_))
+
+
+def test_small_singular_values_count_as_0() -> None:
+    A = Tensor(np.diag([4.0, 0.5, 0.01]))
+    for options, expected in (
+        ({}, [0.25, 2, 100]),
+        ({"rtol": 0.1}, [0.25, 2, 0]),
+        ({"rtol": 0.2}, [0.25, 0, 0]),
+        ({"atol": 0.1}, [0.25, 2, 0]),
+        ({"atol": 0.001, "rtol": 0.2}, [0.25, 0, 0]),
+        ({"atol": 1.0, "rtol": 0.0}, [0.25, 0, 0]),
+    ):
+        assert_allclose(values(linalg.pinv(A, **options)), np.diag(expected), atol=1e-12)
+    assert values(linalg.pinv(tg.zeros(2, 3))).tolist() == np.zeros((3, 2)).tolist()
+
+
+@given(rows.regular(), st.integers(-3, 7))
+def test_powers_of_matrices_are_numpys(matrix: Array, n: int) -> None:
+    result = linalg.matrix_power(Tensor(matrix), n)
+    assert_allclose(values(result), np.linalg.matrix_power(matrix, n), rtol=1e-9, atol=1e-9)
+    if n:
+        check_gradients(lambda x: linalg.matrix_power(x, n), [matrix], order=1)
+
+
+def test_a_power_takes_few_products() -> None:
+    graph = tg.graph(linalg.matrix_power(leaf(np.eye(2)), 100))
+    assert [node.label for node in graph].count("matmul") == 8  # 100 is 1100100 in binary
+    assert values(linalg.matrix_power(tg.ones(3, 2, 2), 0)).tolist() == [np.eye(2).tolist()] * 3
+
+
+# ----- dtypes ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", OF_MATRICES)
+def test_the_dtype_stays(name: str, dtype: str) -> None:
+    A = Tensor(np.array([[3.0, 1.0], [1.0, 2.0]]), dtype=dtype, requires_grad=True)
+    results = OF_MATRICES[name](A)
+    for result in (results,) if isinstance(results, Tensor) else results:
+        assert str(result.dtype) == dtype
+        if result.requires_grad:
+            (g,) = tg.grad(result.sum(), A, retain_graph=True)
+            assert g is not None
+            assert str(g.dtype) == dtype

@@ -1,0 +1,835 @@
+"""The losses beside their definitions, sample by sample; what they do at the edges."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import tinygrad_cv as tg
+from tinygrad_cv.ops import loss as losses
+from tinygrad_cv.testing import Case, check_op, no_sync
+from tinygrad_cv.testing.strategies import arrays, shapes
+
+REDUCTIONS = st.sampled_from(("none", "mean", "sum"))
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A loss, inputs for it, and its definition on arrays."""
+
+    ours: Callable[..., Any]
+    cases: st.SearchStrategy[Case]
+    reference: Callable[..., Any]
+
+
+def reduce(values: Any, reduction: str) -> Any:
+    return {"none": np.asarray, "mean": np.mean, "sum": np.sum}[reduction](values)
+
+
+# ----- inputs ------------------------------------------------------------------------------------
+
+
+@st.composite
+def labelled(
+    draw: Any,
+    options: dict[str, st.SearchStrategy[Any]] | None = None,
+    *,
+    weighted: bool = False,
+    ignored: bool = False,
+) -> Case:
+    """Scores (C,), (N, C), (N, C, L) or (N, C, H, W), labels, and perhaps a weight per class.
+
+    With `ignored` some labels are a number that is to be ignored, but not all of them.
+    """
+    classes = draw(st.integers(1, 4))
+    space = draw(shapes(0, 2, 1, 2))
+    batch = draw(st.sampled_from(((), (1,), (3,))))
+    shape = (*batch, classes, *space) if batch else (classes,)
+    places = (*batch, *space) if batch else ()
+    labels = draw(hnp.arrays(np.int64, places, elements=st.integers(0, classes - 1)))
+    keywords = {"reduction": draw(REDUCTIONS)}
+    keywords |= {name: draw(values) for name, values in (options or {}).items()}
+    if ignored:
+        keywords["ignore_index"] = draw(st.sampled_from((-100, 255, 0)))
+        left_out = draw(hnp.arrays(bool, places))
+        labels = np.where(left_out, keywords["ignore_index"], labels)
+        if classes == 1 or (labels == keywords["ignore_index"]).all():
+            keywords["ignore_index"] = -7  # which no label is
+            labels = np.clip(labels, 0, classes - 1)
+    weights = (draw(arrays((classes,), 0.5, 2.0)),) if weighted and draw(st.booleans()) else ()
+    return Case((draw(arrays(shape, -3.0, 3.0)), labels, *weights), keywords)
+
+
+@st.composite
+def distributions(draw: Any) -> Case:
+    """Scores and the probability of each class, with or without weights and smoothing."""
+    shape = draw(shapes(1, 3, 1, 3))
+    classes = shape[0] if len(shape) == 1 else shape[1]
+    target = draw(arrays(shape, 0.0, 1.0))
+    weights = (draw(arrays((classes,), 0.5, 2.0)),) if draw(st.booleans()) else ()
+    smoothing = draw(st.sampled_from((0.0, 0.1, 1.0)))
+    keywords = {"reduction": draw(REDUCTIONS), "label_smoothing": smoothing}
+    return Case((draw(arrays(shape, -3.0, 3.0)), target, *weights), keywords)
+
+
+@st.composite
+def pairs(
+    draw: Any,
+    options: dict[str, st.SearchStrategy[Any]] | None = None,
+    kinks: tuple[float, ...] = (),
+    min_dims: int = 0,
+) -> Case:
+    """Predictions and targets of one shape, whose differences keep away from the kinks."""
+    shape = draw(shapes(min_dims, 3))
+    target = draw(arrays(shape))
+    keywords = {"reduction": draw(REDUCTIONS)}
+    keywords |= {name: draw(values) for name, values in (options or {}).items()}
+    return Case((target + draw(arrays(shape, -3.0, 3.0, kinks)), target), keywords)
+
+
+@st.composite
+def events(
+    draw: Any, low: float, high: float, *, pos_weight: bool = False, min_dims: int = 0
+) -> Case:
+    """Predictions, how probable each event was, and perhaps weights that broadcast."""
+    shape = draw(shapes(min_dims, 3))
+    x, t = draw(arrays(shape, low, high)), draw(arrays(shape, 0.0, 1.0))
+    keywords: dict[str, Any] = {"reduction": draw(REDUCTIONS)}
+    weights = (draw(arrays(shape[-1:], 0.5, 2.0)),) if draw(st.booleans()) else ()
+    if pos_weight and draw(st.booleans()):
+        keywords["pos_weight"] = draw(arrays(shape[-1:], 0.5, 2.0))
+    return Case((x, t, *weights), keywords)
+
+
+def signs(shape: Any) -> Any:
+    """Which of two kinds each sample is: 1 or -1."""
+    return hnp.arrays(np.int64, shape, elements=st.sampled_from((1, -1)))
+
+
+@st.composite
+def signed(
+    draw: Any,
+    options: dict[str, st.SearchStrategy[Any]] | None = None,
+    *,
+    vectors: int = 1,
+    embedded: bool = False,
+) -> Case:
+    """Numbers, or with `embedded` vectors, and for each place or vector 1 or -1."""
+    # The cosine of two numbers is 1 or -1 whatever they are, so a vector has two at least.
+    shape = draw(shapes(1, 2, min_side=2) if embedded else shapes())
+    xs = draw(arrays((vectors, *shape), distinct=True))
+    keywords = {"reduction": draw(REDUCTIONS)}
+    keywords |= {name: draw(values) for name, values in (options or {}).items()}
+    return Case((*xs, draw(signs(shape[:-1] if embedded else shape))), keywords)
+
+
+@st.composite
+def vectors(draw: Any, count: int, options: dict[str, st.SearchStrategy[Any]]) -> Case:
+    """`count` batches of vectors, away from one another."""
+    shape = draw(shapes(1, 3))
+    steps = [draw(arrays(shape, 0.1, 1.0)) for _ in range(count)]
+    keywords = {name: draw(values) for name, values in options.items()}
+    return Case(tuple((-1) ** i * step * (i + 1) for i, step in enumerate(steps)), keywords)
+
+
+@st.composite
+def counts(draw: Any) -> Case:
+    shape = draw(shapes())
+    log_input = draw(st.booleans())
+    x = draw(arrays(shape, *((-2.0, 2.0) if log_input else (0.2, 3.0))))
+    target = draw(arrays(shape, 0.0, 5.0, kinks=(1.0,)))
+    keywords = {"log_input": log_input, "full": draw(st.booleans()), "reduction": draw(REDUCTIONS)}
+    return Case((x, target), keywords)
+
+
+@st.composite
+def measurements(draw: Any) -> Case:
+    shape = draw(shapes(1, 3))
+    of_var = draw(st.sampled_from((shape, shape[:-1], (*shape[:-1], 1))))
+    keywords = {"full": draw(st.booleans()), "reduction": draw(REDUCTIONS)}
+    x, target, var = (
+        draw(arrays(s, low, 2.0)) for s, low in ((shape, -2.0), (shape, -2.0), (of_var, 0.2))
+    )
+    return Case((x, target, var), keywords)
+
+
+# ----- definitions -------------------------------------------------------------------------------
+
+
+def each(x: Any, labels: Any) -> list[tuple[list[float], int]]:
+    """The scores of each sample as a list, and its label."""
+    if x.ndim == 1:
+        return [(x.tolist(), int(labels))]
+    return [
+        (x[n, :, *place].tolist(), int(labels[n, *place])) for n, *place in np.ndindex(labels.shape)
+    ]
+
+
+def log_softmax(scores: list[float]) -> list[float]:
+    total = math.fsum(map(math.exp, scores))
+    return [s - math.log(total) for s in scores]
+
+
+def class_losses(
+    x: Any,
+    labels: Any,
+    logarithms: Callable[[list[float]], list[float]],
+    weight: Any = None,
+    ignore_index: int | None = None,
+    smoothing: float = 0.0,
+    reduction: str = "mean",
+) -> Any:
+    """-Σ_c q_c · weight_c · log p_c with q = (1 - ε) · one-hot + ε / C; ignored samples are 0."""
+    values, divisor = [], 0.0
+    for scores, label in each(x, labels):
+        weights = [1.0] * len(scores) if weight is None else weight.tolist()
+        if label == ignore_index:
+            values.append(0.0)
+            continue
+        q = [(1 - smoothing) * (c == label) + smoothing / len(scores) for c in range(len(scores))]
+        terms = zip(q, weights, logarithms(scores), strict=True)
+        values.append(-math.fsum(a * w * log_p for a, w, log_p in terms))
+        divisor += weights[label]
+    if reduction == "mean":
+        return math.fsum(values) / divisor
+    return reduce(np.reshape(values, labels.shape), reduction)
+
+
+def cross_entropy(
+    x: Any,
+    target: Any,
+    weight: Any = None,
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+) -> Any:
+    return class_losses(x, target, log_softmax, weight, ignore_index, label_smoothing, reduction)
+
+
+def soft_cross_entropy(
+    x: Any, target: Any, weight: Any = None, label_smoothing: float = 0.0, reduction: str = "mean"
+) -> Any:
+    axis = 0 if x.ndim == 1 else 1
+    x, target = np.moveaxis(x, axis, -1), np.moveaxis(target, axis, -1)
+    values = np.zeros(x.shape[:-1])
+    for place in np.ndindex(values.shape):
+        log_p = log_softmax(x[place].tolist())
+        for c, q in enumerate(target[place]):
+            q = (1 - label_smoothing) * q + label_smoothing / x.shape[-1]
+            values[place] -= q * log_p[c] * (1 if weight is None else weight[c])
+    return reduce(values, reduction)
+
+
+def nll_loss(
+    x: Any,
+    target: Any,
+    weight: Any = None,
+    ignore_index: int | None = None,
+    reduction: str = "mean",
+) -> Any:
+    return class_losses(x, target, list, weight, ignore_index, 0.0, reduction)
+
+
+def hinges(
+    x: Any,
+    target: Any,
+    margin: float,
+    p: int = 1,
+    weight: Any = None,
+    reduction: str = "mean",
+    divide: bool = True,
+) -> Any:
+    values = [
+        sum(max(0.0, margin - scores[y] + s) ** p for c, s in enumerate(scores) if c != y)
+        * (1 if weight is None else weight[y])
+        / (len(scores) if divide else 1)
+        for scores, y in each(x, target)
+    ]
+    return reduce(np.reshape(values, target.shape), reduction)
+
+
+def logistic(s: float) -> float:
+    """-log σ(s)"""
+    return math.log1p(math.exp(-s))
+
+
+def one_vs_all(x: Any, target: Any, reduction: str) -> Any:
+    values = [
+        math.fsum(logistic(s if c == y else -s) for c, s in enumerate(scores))
+        for scores, y in each(x, target)
+    ]
+    return reduce(np.reshape(values, target.shape), reduction)
+
+
+def over(f: Callable[..., float]) -> Callable[..., Any]:
+    """A loss of numbers, element by element, then reduced."""
+
+    def reference(*inputs: Any, reduction: str, **options: Any) -> Any:
+        count = len(inputs[0].ravel())
+        rows = zip(*(a.ravel().tolist() for a in inputs), strict=True)
+        values = np.array([f(*row, **options) for row in rows]).reshape(inputs[0].shape)
+        assert values.size == count
+        return reduce(values, reduction)
+
+    return reference
+
+
+def bernoulli(x: Any, t: Any, weight: Any, reduction: str, yes: Any, no: Any) -> Any:
+    """Σ over both outcomes of probability times loss, weighted."""
+    values = np.empty(x.shape)
+    for place in np.ndindex(x.shape):
+        values[place] = t[place] * yes(x[place], place) + (1 - t[place]) * no(x[place])
+    return reduce(values if weight is None else values * weight, reduction)
+
+
+def binary_cross_entropy(x: Any, t: Any, weight: Any = None, reduction: str = "mean") -> Any:
+    return bernoulli(x, t, weight, reduction, lambda p, _: -math.log(p), lambda p: -math.log1p(-p))
+
+
+def with_logits(
+    x: Any, t: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
+) -> Any:
+    def yes(s: float, place: tuple[int, ...]) -> float:
+        return logistic(s) * (
+            1 if pos_weight is None else np.broadcast_to(pos_weight, x.shape)[place]
+        )
+
+    return bernoulli(x, t, weight, reduction, yes, lambda s: logistic(-s))
+
+
+def multilabel(x: Any, t: Any, weight: Any = None, reduction: str = "mean") -> Any:
+    return reduce(with_logits(x, t, weight, "none").mean(-1), reduction)
+
+
+def huber(x: float, t: float, delta: float) -> float:
+    d = abs(x - t)
+    return d * d / 2 if d <= delta else delta * (d - delta / 2)
+
+
+def smooth_l1(x: float, t: float, beta: float) -> float:
+    d = abs(x - t)
+    return d * d / (2 * beta) if d < beta else d - beta / 2
+
+
+def euclidean(x: Any, t: Any, reduction: str) -> Any:
+    return reduce(
+        np.array([np.linalg.norm(a - b) ** 2 / 2 for a, b in zip(x, t, strict=True)]), reduction
+    )
+
+
+def kl_div(x: float, t: float, log_target: bool) -> float:
+    if log_target:
+        return math.exp(t) * (t - x)
+    return t * (math.log(t) - x) if t else 0.0
+
+
+def batchmean(x: Any, t: Any, reduction: str, log_target: bool) -> Any:
+    if reduction != "batchmean":
+        return over(kl_div)(x, t, reduction=reduction, log_target=log_target)
+    return over(kl_div)(x, t, reduction="sum", log_target=log_target) / len(x)
+
+
+def cosine(a: Any, b: Any) -> float:
+    return float(a @ b / math.sqrt((a @ a) * (b @ b)))
+
+
+def cosine_similarity(a: Any, b: Any, dim: int) -> Any:
+    a, b = np.moveaxis(a, dim, -1), np.moveaxis(b, dim, -1)
+    y = np.empty(a.shape[:-1])
+    for place in np.ndindex(y.shape):
+        y[place] = cosine(a[place], b[place])
+    return y
+
+
+def distance(a: Any, b: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Any:
+    return np.linalg.norm(a - b + eps, p, axis=-1, keepdims=keepdim)
+
+
+def cosine_embedding(a: Any, b: Any, target: Any, margin: float, reduction: str) -> Any:
+    similar = np.atleast_2d(a), np.atleast_2d(b)
+    values = [
+        1 - cosine(u, v) if t == 1 else max(0.0, cosine(u, v) - margin)
+        for u, v, t in zip(*similar, np.atleast_1d(target), strict=True)
+    ]
+    return reduce(np.reshape(values, target.shape), reduction)
+
+
+def triplet(a: Any, b: Any, c: Any, margin: float, p: float, swap: bool, reduction: str) -> Any:
+    far = distance(a, c, p)
+    far = np.minimum(far, distance(b, c, p)) if swap else far
+    return reduce(np.maximum(0, distance(a, b, p) - far + margin), reduction)
+
+
+def poisson(x: float, t: float, log_input: bool, full: bool) -> float:
+    rate = math.exp(x) if log_input else x + 1e-8
+    loss = rate - (0 if log_input else 1e-8) - t * math.log(rate)
+    return loss + (t * math.log(t) - t + math.log(2 * math.pi * t) / 2 if full and t > 1 else 0)
+
+
+def gaussian(x: Any, t: Any, var: Any, full: bool, reduction: str) -> Any:
+    var = var[..., np.newaxis] if var.ndim < x.ndim else var
+    values = np.log(var) / 2 + (x - t) ** 2 / (2 * var) + full * math.log(2 * math.pi) / 2
+    return reduce(values, reduction)
+
+
+@st.composite
+def divergences(draw: Any) -> Case:
+    shape = draw(shapes(1, 3))
+    log_target = draw(st.booleans())
+    target = draw(arrays(shape, *((-3.0, 0.0) if log_target else (0.1, 1.0))))
+    reduction = draw(st.sampled_from(("none", "mean", "sum", "batchmean")))
+    keywords = {"reduction": reduction, "log_target": log_target}
+    return Case((draw(arrays(shape, -3.0, 0.0)), target), keywords)
+
+
+@st.composite
+def angles(draw: Any) -> Case:
+    shape = draw(shapes(1, 3, min_side=2))
+    a, b = (draw(arrays(shape, low, high)) for low, high in ((0.2, 2.0), (-2.0, -0.2)))
+    return Case((a, b), {"dim": draw(st.integers(-len(shape), len(shape) - 1))})
+
+
+MARGINS = st.sampled_from((0.0, 0.5, 1.0))
+SMOOTHING = {"label_smoothing": st.sampled_from((0.0, 0.1, 1.0))}
+DISTANCE = {"p": st.sampled_from((1.0, 2.0, 3.0, math.inf))}
+
+DEFINITIONS = {
+    "cross_entropy": Definition(
+        losses.cross_entropy, labelled(SMOOTHING, weighted=True, ignored=True), cross_entropy
+    ),
+    "cross_entropy: plain": Definition(losses.cross_entropy, labelled(), cross_entropy),
+    "cross_entropy: probabilities": Definition(
+        losses.cross_entropy, distributions(), soft_cross_entropy
+    ),
+    "nll_loss": Definition(losses.nll_loss, labelled(weighted=True, ignored=True), nll_loss),
+    "one_vs_all_logistic_loss": Definition(losses.one_vs_all_logistic_loss, labelled(), one_vs_all),
+    "svm_loss": Definition(
+        losses.svm_loss,
+        labelled({"delta": MARGINS}),
+        lambda x, t, delta, reduction: hinges(x, t, delta, reduction=reduction, divide=False),
+    ),
+    "multi_margin_loss": Definition(
+        lambda x, t, w=None, **options: losses.multi_margin_loss(x, t, weight=w, **options),
+        labelled({"margin": MARGINS, "p": st.sampled_from((1, 2))}, weighted=True),
+        lambda x, t, w=None, **options: hinges(x, t, weight=w, **options),
+    ),
+    "binary_cross_entropy": Definition(
+        losses.binary_cross_entropy, events(0.05, 0.95), binary_cross_entropy
+    ),
+    "binary_cross_entropy_with_logits": Definition(
+        losses.binary_cross_entropy_with_logits, events(-20.0, 20.0, pos_weight=True), with_logits
+    ),
+    "multilabel_soft_margin_loss": Definition(
+        losses.multilabel_soft_margin_loss, events(-20.0, 20.0, min_dims=1), multilabel
+    ),
+    "soft_margin_loss": Definition(
+        losses.soft_margin_loss, signed(), over(lambda x, t: logistic(t * x))
+    ),
+    "mse_loss": Definition(losses.mse_loss, pairs(), over(lambda x, t: (x - t) ** 2)),
+    "l1_loss": Definition(losses.l1_loss, pairs(kinks=(0.0,)), over(lambda x, t: abs(x - t))),
+    "huber_loss": Definition(
+        losses.huber_loss,
+        pairs({"delta": st.sampled_from((0.5, 1.0, 2.0))}, (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0)),
+        over(huber),
+    ),
+    "smooth_l1_loss": Definition(
+        losses.smooth_l1_loss,
+        pairs({"beta": st.sampled_from((0.0, 0.5, 1.0))}, (-1.0, -0.5, 0.0, 0.5, 1.0)),
+        over(smooth_l1),
+    ),
+    "euclidean_loss": Definition(losses.euclidean_loss, pairs(min_dims=1), euclidean),
+    "poisson_nll_loss": Definition(losses.poisson_nll_loss, counts(), over(poisson)),
+    "gaussian_nll_loss": Definition(losses.gaussian_nll_loss, measurements(), gaussian),
+    "kl_div": Definition(losses.kl_div, divergences(), batchmean),
+    "cosine_similarity": Definition(losses.cosine_similarity, angles(), cosine_similarity),
+    "pairwise_distance": Definition(
+        losses.pairwise_distance, vectors(2, DISTANCE | {"keepdim": st.booleans()}), distance
+    ),
+    "hinge_embedding_loss": Definition(
+        losses.hinge_embedding_loss,
+        signed({"margin": MARGINS}),
+        over(lambda x, t, margin: x if t == 1 else max(0.0, margin - x)),
+    ),
+    "margin_ranking_loss": Definition(
+        losses.margin_ranking_loss,
+        signed({"margin": MARGINS}, vectors=2),
+        over(lambda a, b, t, margin: max(0.0, margin - t * (a - b))),
+    ),
+    "cosine_embedding_loss": Definition(
+        losses.cosine_embedding_loss,
+        signed({"margin": MARGINS}, vectors=2, embedded=True),
+        cosine_embedding,
+    ),
+    "triplet_margin_loss": Definition(
+        losses.triplet_margin_loss,
+        vectors(3, DISTANCE | {"margin": MARGINS, "swap": st.booleans(), "reduction": REDUCTIONS}),
+        triplet,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DEFINITIONS)
+def test_a_loss_and_its_gradients_follow_the_definition(name: str) -> None:
+    definition = DEFINITIONS[name]
+    check_op(definition.ours, definition.cases, definition.reference)
+
+
+@pytest.mark.parametrize("name", DEFINITIONS)
+@given(data=st.data())
+def test_no_loss_makes_the_host_wait_and_float32_stays(name: str, data: Any) -> None:
+    definition = DEFINITIONS[name]
+    case = data.draw(definition.cases)
+    inputs = [
+        tg.Tensor(v.astype("float32"), requires_grad=True) if v.dtype.kind == "f" else tg.Tensor(v)
+        for v in case.inputs
+    ]
+    options = {
+        k: tg.Tensor(v.astype("float32")) if isinstance(v, np.ndarray) else v
+        for k, v in case.attributes.items()
+    }
+    with no_sync():
+        y = definition.ours(*inputs, **options)
+        gradients = tg.grad(y.sum(), inputs[:1])
+    assert y.dtype == gradients[0].dtype == tg.float32
+    expected = np.asarray(definition.reference(*case.inputs, **case.attributes))
+    np.testing.assert_allclose(y.detach().numpy(), expected, rtol=1e-4, atol=1e-5)
+
+
+# ----- class labels ------------------------------------------------------------------------------
+
+OF_LABELS = {
+    "cross_entropy": losses.cross_entropy,
+    "nll_loss": losses.nll_loss,
+    "one_vs_all_logistic_loss": losses.one_vs_all_logistic_loss,
+    "svm_loss": losses.svm_loss,
+    "multi_margin_loss": losses.multi_margin_loss,
+}
+
+
+def scores() -> Any:
+    return np.array([[3.2, 5.1, -1.7], [1.3, 4.9, 2.0], [2.2, 2.5, -3.1]])
+
+
+def test_plain_labels_take_the_short_way() -> None:
+    x = tg.Tensor(scores(), requires_grad=True)
+    loss = losses.cross_entropy(x, tg.tensor([0, 1, 2]))
+    made = [node.op.name for node in tg.graph(loss) if node.op]
+    assert made == ["cross_entropy", "mean"]
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "nll_loss"])
+def test_an_ignored_row_counts_for_nothing(name: str) -> None:
+    x = tg.Tensor(scores(), requires_grad=True)
+    labels = tg.tensor([0, -100, 2])
+    for reduction in ("mean", "sum"):
+        loss = OF_LABELS[name](x, labels, ignore_index=-100, reduction=reduction)
+        kept = OF_LABELS[name](x[::2], labels[::2], reduction=reduction)
+        np.testing.assert_allclose(loss.item(), kept.item(), rtol=1e-12)
+        ours, theirs = (tg.grad(y, [x])[0].numpy() for y in (loss, kept))
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+        assert not ours[1].any()
+
+
+@pytest.mark.parametrize("ignored", [255, -100])
+def test_the_ignored_label_need_not_fit_the_dtype(ignored: int) -> None:
+    labels = tg.tensor([0, 255, 2], dtype="uint8")
+    loss = losses.nll_loss(tg.Tensor(scores()), labels, ignore_index=ignored, reduction="none")
+    np.testing.assert_array_equal(loss.numpy(), [-3.2, 0.0 if ignored == 255 else np.nan, 3.1])
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_the_mean_of_nothing_is_nan() -> None:
+    x, labels = tg.Tensor(scores()), tg.tensor([1, 1, 1])
+    assert np.isnan(losses.cross_entropy(x, labels, ignore_index=1).item())
+    assert losses.cross_entropy(x, labels, ignore_index=1, reduction="sum").item() == 0
+    empty, none = tg.zeros(0, 3), tg.zeros(0, dtype=tg.int64)
+    for loss in OF_LABELS.values():
+        assert np.isnan(loss(empty, none).item())
+        assert loss(empty, none, reduction="sum").item() == 0
+        assert loss(empty, none, reduction="none").shape == (0,)
+    for loss in (losses.mse_loss, losses.huber_loss, losses.euclidean_loss, losses.kl_div):
+        assert np.isnan(loss(empty, empty).item())
+        assert loss(empty, empty, reduction="sum").item() == 0
+
+
+@pytest.mark.parametrize("name", sorted(OF_LABELS.keys() - {"cross_entropy"}))
+@pytest.mark.parametrize("label", [-1, 3])
+def test_a_label_out_of_range_gives_nan(name: str, label: int) -> None:
+    loss = OF_LABELS[name](tg.Tensor(scores()), tg.tensor([0, label, 2]), reduction="none")
+    assert np.isnan(loss.numpy()).tolist() == [False, True, False]
+
+
+@pytest.mark.host
+def test_the_error_about_a_label_says_how_to_leave_it_out() -> None:
+    with pytest.raises(ValueError, match=r"label -100 .* 0 to 2.* ignore_index=label"):
+        losses.cross_entropy(tg.Tensor(scores()), tg.tensor([0, -100, 2]))
+
+
+def test_the_hinge_losses_of_three_images() -> None:
+    """The numbers of the course: 2.9, 0 and 12.9, on average 5.27."""
+    x, labels = tg.Tensor(scores()), tg.tensor([0, 1, 2])
+    each = losses.svm_loss(x, labels, reduction="none")
+    np.testing.assert_allclose(each.numpy(), [2.9, 0.0, 12.9], rtol=1e-12)
+    assert f"{losses.svm_loss(x, labels).item():.2f}" == "5.27"
+
+
+@given(st.integers(2, 20))
+def test_equal_scores_cost_the_logarithm_of_the_classes(classes: int) -> None:
+    """What the loss has to be before training, in every way of asking."""
+    x, labels = tg.zeros(4, classes), tg.tensor([0, 1, 1, 0])
+    assert np.isclose(losses.cross_entropy(x, labels).item(), math.log(classes))
+    assert np.isclose(losses.nll_loss(x.log_softmax(1), labels).item(), math.log(classes))
+    each = losses.one_vs_all_logistic_loss(x, labels).item()
+    assert np.isclose(each, classes * math.log(2))
+    assert np.isclose(losses.svm_loss(x, labels).item(), classes - 1)
+
+
+# ----- large numbers, and the ends of an interval ------------------------------------------------
+
+
+def test_large_scores_give_finite_losses_and_gradients() -> None:
+    values = np.array([[-1e4, -800.0, 0.0, 800.0, 1e4]])
+    x = tg.Tensor(values, requires_grad=True)
+    for t in (0.0, 0.5, 1.0):
+        target = tg.full((1, 5), t, dtype="float64")
+        y = losses.binary_cross_entropy_with_logits(x, target, reduction="none")
+        at_zero = math.log(2)
+        expected = np.where(values > 0, (1 - t) * values, -t * values)
+        expected = np.where(values == 0, at_zero, expected)
+        np.testing.assert_allclose(y.detach().numpy(), expected, rtol=1e-15)
+        (gradient,) = tg.grad(y.sum(), [x])
+        np.testing.assert_allclose(gradient.numpy(), np.heaviside(values, 0.5) - t, atol=1e-15)
+    right = losses.one_vs_all_logistic_loss(x, tg.tensor([4]))
+    np.testing.assert_allclose(right.item(), 800 + math.log(2), rtol=1e-15)
+    (gradient,) = tg.grad(losses.huber_loss(x * 1e200, tg.zeros(1, 5), reduction="sum"), [x])
+    np.testing.assert_array_equal(gradient.numpy(), np.sign(values) * 1e200)
+
+
+def test_a_small_loss_is_not_rounded_away() -> None:
+    """log(1 + e⁻⁴⁰) is e⁻⁴⁰; next to 40 it would be lost."""
+    x = tg.Tensor([[40.0, -40.0]])
+    tiny = math.exp(-40)
+    loss = losses.one_vs_all_logistic_loss(x, tg.tensor([0])).item()
+    assert math.isclose(loss, 2 * tiny, rel_tol=1e-6)
+    p = tg.Tensor([1e-12])
+    assert math.isclose(losses.binary_cross_entropy(p, tg.zeros(1)).item(), 1e-12, rel_tol=1e-6)
+
+
+def test_sure_probabilities_cost_0_or_100() -> None:
+    p = tg.Tensor([0.0, 0.0, 1.0, 1.0], requires_grad=True)
+    t = tg.Tensor([0.0, 1.0, 0.0, 1.0], requires_grad=True)
+    y = losses.binary_cross_entropy(p, t, reduction="none")
+    assert y.tolist() == [0, 100, 100, 0]
+    y.sum().backward()
+    assert p.grad is not None
+    assert t.grad is not None
+    np.testing.assert_allclose(p.grad.numpy(), [0, -1e12, 1e12, 0], rtol=1e-6)
+    assert t.grad.tolist() == [100, 100, -100, -100]
+
+
+def test_nan_passes() -> None:
+    nan, one = tg.Tensor([math.nan]), tg.ones(1)
+    for loss in (
+        losses.binary_cross_entropy,
+        losses.binary_cross_entropy_with_logits,
+        losses.huber_loss,
+        losses.kl_div,
+        losses.soft_margin_loss,
+        losses.hinge_embedding_loss,
+    ):
+        assert np.isnan(loss(nan, one).item()), loss
+
+
+def test_no_probability_is_no_divergence() -> None:
+    target = tg.Tensor([0.0, 1.0], requires_grad=True)
+    y = losses.kl_div(tg.Tensor([-2.0, -3.0]), target, reduction="none")
+    assert y.tolist() == [0, 3]
+    y.sum().backward()
+    assert target.grad is not None
+    assert np.isfinite(target.grad.numpy()).all()
+
+
+def test_the_distance_of_equal_points_has_the_gradient_0() -> None:
+    x = tg.ones(1, 3, requires_grad=True)
+    losses.pairwise_distance(x, tg.ones(1, 3), eps=0.0).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [[0, 0, 0]]
+
+
+def test_cosine_similarity_broadcasts_as_arithmetic_does() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((2, 3, 4)), rng.standard_normal((3, 1))
+    y = losses.cosine_similarity(tg.Tensor(a), tg.Tensor(b), dim=2)
+    np.testing.assert_allclose(
+        y.numpy(), cosine_similarity(*np.broadcast_arrays(a, b), dim=2), rtol=1e-12
+    )
+    zero = losses.cosine_similarity(tg.zeros(1, 3), tg.ones(1, 3))
+    assert zero.tolist() == [0]
+
+
+# ----- what stands in the course -----------------------------------------------------------------
+
+
+def test_the_euclidean_loss_sends_back_what_the_course_derives() -> None:
+    """∂L/∂z = (z - y) / N and ∂L/∂y = (y - z) / N."""
+    rng = np.random.default_rng(0)
+    z, y = (tg.Tensor(rng.standard_normal((5, 3)), requires_grad=True) for _ in "zy")
+    losses.euclidean_loss(z, y).backward()
+    difference = (z.detach() - y.detach()).numpy()
+    assert z.grad is not None
+    assert y.grad is not None
+    np.testing.assert_allclose(z.grad.numpy(), difference / 5, rtol=1e-12)
+    np.testing.assert_allclose(y.grad.numpy(), -difference / 5, rtol=1e-12)
+
+
+def test_the_formulas_are_those_of_the_course() -> None:
+    assert tg.formula(losses.EuclideanLoss, attributes=False) == {
+        "x": "reshape(g) · (x - t)",
+        "t": "reshape(g) · (t - x)",
+    }
+    formula = tg.formula(losses.BinaryCrossEntropyWithLogits)
+    assert formula["x"] == "g · (sigmoid(x) - t)"
+
+
+# ----- at a kink ---------------------------------------------------------------------------------
+
+
+def test_at_the_margin() -> None:
+    """The multi-class hinges are flat there; those of pairs still pull."""
+    x = tg.Tensor([[1.0, 0.0]], requires_grad=True)
+    for loss in (losses.svm_loss, losses.multi_margin_loss):
+        assert tg.grad(loss(x, tg.tensor([0])), [x])[0].tolist() == [[0, 0]]
+    one, zero = tg.Tensor([1.0], requires_grad=True), tg.zeros(1)
+    hinge = losses.hinge_embedding_loss(one, -tg.ones(1))
+    assert tg.grad(hinge, [one])[0].tolist() == [-1]
+    ranking = losses.margin_ranking_loss(one, zero, tg.ones(1), margin=1.0)
+    assert tg.grad(ranking, [one])[0].tolist() == [-1]
+
+
+# ----- errors ------------------------------------------------------------------------------------
+
+WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
+    "labels of another shape": (
+        lambda: losses.nll_loss(tg.ones(2, 3), tg.tensor([0, 1, 2])),
+        ValueError,
+        r"nll_loss: .*labels \(N,\).*\(2, 3\) and \(3,\)",
+    ),
+    "one-hot labels of integers": (
+        lambda: losses.cross_entropy(tg.ones(2, 3), tg.ones(2, 3, dtype=tg.int64)),
+        ValueError,
+        r"labels \(N,\)",
+    ),
+    "float labels": (
+        lambda: losses.svm_loss(tg.ones(2, 3), tg.ones(2)),
+        TypeError,
+        r"svm_loss: labels are class numbers.*float32.*labels\.long\(\)",
+    ),
+    "a weight for each sample": (
+        lambda: losses.cross_entropy(tg.ones(2, 3), tg.tensor([0, 1]), tg.ones(2)),
+        ValueError,
+        r"weight must have the shape \(3,\).*got \(2,\)",
+    ),
+    "smoothing": (
+        lambda: losses.cross_entropy(tg.ones(2, 3), tg.tensor([0, 1]), label_smoothing=1.5),
+        ValueError,
+        "label_smoothing is from 0 to 1; got 1.5",
+    ),
+    "p of a margin": (
+        lambda: losses.multi_margin_loss(tg.ones(2, 3), tg.tensor([0, 1]), p=3),
+        ValueError,
+        "p is 1 or 2; got 3",
+    ),
+    "delta": (
+        lambda: losses.huber_loss(tg.ones(2), tg.ones(2), delta=0.0),
+        ValueError,
+        "delta must be above 0; got 0.0",
+    ),
+    "beta": (
+        lambda: losses.smooth_l1_loss(tg.ones(2), tg.ones(2), beta=-1.0),
+        ValueError,
+        "beta must not be negative; got -1.0",
+    ),
+    "a batch of no axis": (
+        lambda: losses.euclidean_loss(tg.tensor(1.0), tg.tensor(1.0)),
+        ValueError,
+        r"expected a batch \(N, ...\)",
+    ),
+    "batchmean of a number": (
+        lambda: losses.kl_div(tg.tensor(1.0), tg.tensor(1.0), reduction="batchmean"),
+        ValueError,
+        "'batchmean' needs an axis",
+    ),
+    "reduction": (
+        lambda: losses.l1_loss(tg.ones(2), tg.ones(2), reduction="batchmean"),
+        ValueError,
+        "'mean', 'sum' or 'none'; got 'batchmean'",
+    ),
+    "a variance of another shape": (
+        lambda: losses.gaussian_nll_loss(tg.ones(2, 3), tg.ones(2, 3), tg.ones(3)),
+        ValueError,
+        r"var must have the shape \(2, 3\).*got \(3,\)",
+    ),
+    "directions that do not broadcast": (
+        lambda: losses.cosine_similarity(tg.ones(2, 3), tg.ones(2, 2)),
+        ValueError,
+        r"\(2, 3\) and \(2, 2\) do not broadcast",
+    ),
+    "targets of pairs": (
+        lambda: losses.cosine_embedding_loss(tg.ones(2, 3), tg.ones(2, 3), tg.ones(3)),
+        ValueError,
+        r"target \(N,\).*\(2, 3\) and \(3,\)",
+    ),
+    "a distance of numbers": (
+        lambda: losses.pairwise_distance(tg.tensor(1.0), tg.tensor(2.0)),
+        ValueError,
+        "expected vectors",
+    ),
+    "a negative norm": (
+        lambda: losses.pairwise_distance(tg.ones(1, 2), tg.ones(1, 2), p=-0.5),
+        ValueError,
+        "norm: p is .*got -0.5",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_an_error_says_what_was_given_and_expected(name: str) -> None:
+    call, kind, message = WRONG[name]
+    with pytest.raises(kind, match=message):
+        call()
+
+
+OF_PAIRS = [
+    losses.mse_loss,
+    losses.l1_loss,
+    losses.huber_loss,
+    losses.smooth_l1_loss,
+    losses.euclidean_loss,
+    losses.kl_div,
+    losses.binary_cross_entropy,
+    losses.binary_cross_entropy_with_logits,
+    losses.multilabel_soft_margin_loss,
+    losses.soft_margin_loss,
+    losses.hinge_embedding_loss,
+    losses.poisson_nll_loss,
+]
+
+
+@pytest.mark.parametrize("loss", OF_PAIRS, ids=lambda loss: loss.__name__)
+def test_shapes_that_would_broadcast_are_refused(loss: Callable[..., Any]) -> None:
+    with pytest.raises(ValueError, match=rf"{loss.__name__}: .*\(4, 1\) and \(4,\) must be equal"):
+        loss(tg.ones(4, 1), tg.ones(4))
+
+
+@pytest.mark.parametrize(
+    "loss", [losses.margin_ranking_loss, losses.triplet_margin_loss], ids=lambda loss: loss.__name__
+)
+def test_three_shapes_are_equal(loss: Callable[..., Any]) -> None:
+    with pytest.raises(ValueError, match=r"\(4,\) and \(4,\) and \(4, 1\) must be equal"):
+        loss(tg.ones(4), tg.ones(4), tg.ones(4, 1))

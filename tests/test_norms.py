@@ -1,0 +1,341 @@
+"""Normalization beside its definitions, group by group; what it does at the edges."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import oracles
+import tinygrad_cv as tg
+from tinygrad_cv.ops import norm
+from tinygrad_cv.testing import Case, check_gradients, check_op, no_sync
+from tinygrad_cv.testing.strategies import arrays, shapes
+
+EPS = st.sampled_from((1e-5, 1e-3, 0.1))
+
+
+# ----- inputs ------------------------------------------------------------------------------------
+
+
+@st.composite
+def layers(draw: Any, biases: int = 2) -> Case:
+    """Samples, and a weight and a bias in the shape of each."""
+    batch, shape = draw(shapes(0, 2, 1, 3)), draw(shapes(0, 2, 1, 3))
+    shape = (*shape, draw(st.integers(3, 4)))
+    x = draw(arrays((*batch, *shape), distinct=True))
+    affine = [draw(arrays(shape)) for _ in range(draw(st.integers(0, biases)))]
+    return Case((x, shape, *affine), {"eps": draw(EPS)})
+
+
+@st.composite
+def images(draw: Any, groups: bool = False) -> Case:
+    """(N, C, *S) with or without weight and bias; several values in each group."""
+    count, each = draw(st.integers(1, 3)), draw(st.integers(1, 2))
+    space = draw(shapes(0 if groups else 1, 2, 1, 3))
+    if each * math.prod(space) < 3:
+        each, space = (3, space) if groups else (each, (*space[:-1], 3))
+    shape = (draw(st.integers(1, 3)), count * each, *space)
+    x = draw(arrays(shape, distinct=True))
+    affine = [draw(arrays(shape[1:2])) for _ in range(draw(st.integers(0, 2)))]
+    return Case((x, *((count,) if groups else ()), *affine), {"eps": draw(EPS)})
+
+
+@st.composite
+def responses(draw: Any) -> Case:
+    shape = (draw(st.integers(1, 2)), draw(st.integers(1, 5)), *draw(shapes(1, 2, 1, 2)))
+    keywords = {
+        "size": draw(st.integers(1, 6)),
+        "alpha": draw(st.sampled_from((1e-4, 0.5))),
+        "beta": draw(st.sampled_from((0.5, 0.75, 1.0))),
+        "k": draw(st.sampled_from((1.0, 2.0))),
+        "divide": draw(st.booleans()),
+    }
+    return Case((draw(arrays(shape)),), keywords)
+
+
+@st.composite
+def rows(draw: Any) -> Case:
+    shape = draw(shapes(1, 3, min_side=2))
+    x = draw(arrays(shape, 0.1, 2.0, distinct=True))
+    p = draw(st.sampled_from((1.0, 1.5, 2.0, 3.0, math.inf)))
+    return Case((x,), {"p": p, "dim": draw(st.integers(-len(shape), len(shape) - 1))})
+
+
+# ----- definitions -------------------------------------------------------------------------------
+
+
+def standardized(values: Any, eps: float) -> Any:
+    """One group, in Python's own arithmetic."""
+    flat = values.ravel().tolist()
+    mean = math.fsum(flat) / len(flat)
+    var = math.fsum((v - mean) ** 2 for v in flat) / len(flat)
+    return (values - mean) / math.sqrt(var + eps)
+
+
+def layer_norm(x: Any, shape: Any, w: Any = 1.0, b: Any = 0.0, eps: float = 1e-5) -> Any:
+    y = np.empty(x.shape)
+    for place in np.ndindex(x.shape[: x.ndim - len(shape)]):
+        y[place] = standardized(x[place], eps) * w + b
+    return y
+
+
+def rms_norm(x: Any, shape: Any, w: Any = 1.0, eps: float = 1e-5) -> Any:
+    y = np.empty(x.shape)
+    for place in np.ndindex(x.shape[: x.ndim - len(shape)]):
+        squares = [v * v for v in x[place].ravel()]
+        y[place] = x[place] / math.sqrt(sum(squares) / len(squares) + eps) * w
+    return y
+
+
+def group_norm(x: Any, count: int, w: Any = None, b: Any = None, eps: float = 1e-5) -> Any:
+    each = x.shape[1] // count
+    y = np.empty(x.shape)
+    for n, i in np.ndindex(len(x), count):
+        group = n, slice(i * each, (i + 1) * each)
+        y[group] = standardized(x[group], eps)
+    for c in range(x.shape[1]):
+        y[:, c] = y[:, c] * (1 if w is None else w[c]) + (0 if b is None else b[c])
+    return y
+
+
+def instance_norm(x: Any, w: Any = None, b: Any = None, eps: float = 1e-5) -> Any:
+    return group_norm(x, x.shape[1], w, b, eps)
+
+
+def local_response_norm(
+    x: Any, size: int, alpha: float, beta: float, k: float, divide: bool
+) -> Any:
+    y = np.empty(x.shape)
+    for n, c, *place in np.ndindex(x.shape):
+        window = range(c - size // 2, c - size // 2 + size)
+        total = sum(x[n, j, *place] ** 2 for j in window if 0 <= j < x.shape[1])
+        share = total / size if divide else total
+        y[n, c, *place] = x[n, c, *place] / (k + alpha * share) ** beta
+    return y
+
+
+def normalize(x: Any, p: float, dim: int) -> Any:
+    return x / np.linalg.norm(x, p, dim, keepdims=True)
+
+
+DEFINITIONS: dict[str, tuple[Callable[..., Any], st.SearchStrategy[Case], Callable[..., Any]]] = {
+    "layer_norm": (norm.layer_norm, layers(), layer_norm),
+    "rms_norm": (norm.rms_norm, layers(biases=1), rms_norm),
+    "group_norm": (norm.group_norm, images(groups=True), group_norm),
+    "instance_norm": (
+        lambda x, w=None, b=None, **options: norm.instance_norm(x, None, None, w, b, **options),
+        images(),
+        instance_norm,
+    ),
+    "local_response_norm": (norm.local_response_norm, responses(), local_response_norm),
+    "normalize": (norm.normalize, rows(), normalize),
+}
+
+
+@pytest.mark.parametrize("name", DEFINITIONS)
+def test_a_function_and_its_gradients_follow_the_definition(name: str) -> None:
+    ours, cases, reference = DEFINITIONS[name]
+    check_op(ours, cases, reference)
+
+
+@pytest.mark.parametrize("name", DEFINITIONS)
+@given(data=st.data())
+def test_the_host_does_not_wait_and_float32_stays(name: str, data: Any) -> None:
+    ours, cases, reference = DEFINITIONS[name]
+    case = data.draw(cases)
+    inputs = [
+        tg.Tensor(v.astype("float32"), requires_grad=True) if isinstance(v, np.ndarray) else v
+        for v in case.inputs
+    ]
+    with no_sync():
+        y = ours(*inputs, **case.attributes)
+        gradients = tg.grad(y.sum(), inputs[:1])
+    assert y.dtype == gradients[0].dtype == tg.float32
+    expected = reference(*case.inputs, **case.attributes)
+    np.testing.assert_allclose(y.detach().numpy(), expected, rtol=1e-4, atol=1e-4)
+
+
+# ----- one op behind them ------------------------------------------------------------------------
+
+
+@given(st.sampled_from((0.0, 1e3, 1e6)), st.integers(0, 99))
+def test_a_large_mean_costs_no_more_than_its_own_rounding(mean: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x = (mean + rng.standard_normal((4, 64))).astype("float32")
+    exact = x.astype("float64")
+    exact = (exact - exact.mean(1, keepdims=True)) / exact.std(1, keepdims=True)
+    y = norm.layer_norm(tg.Tensor(x), (64,), eps=0.0).numpy()
+    np.testing.assert_allclose(y, exact, rtol=1e-5, atol=1e-5 + 1e-6 * mean)
+
+
+@pytest.mark.parametrize("value", [0.0, 1 / 3, 1e15, -1e4])
+def test_equal_values_become_0(value: float) -> None:
+    """Their variance is 0 or a rounding error, and never negative."""
+    x = tg.full((2, 7, 3), value, requires_grad=True)
+    for y in (norm.layer_norm(x, (7, 3)), norm.group_norm(x, 7), norm.instance_norm(x)):
+        assert np.isfinite(y.detach().numpy()).all()
+        (gradient,) = tg.grad(y.sum(), [x])
+        assert np.isfinite(gradient.numpy()).all()
+    np.testing.assert_allclose(norm.layer_norm(x[:, :1], (1, 3)).detach().numpy(), 0, atol=1e-6)
+
+
+def test_layer_group_and_instance_norm_are_the_same_op_on_other_axes() -> None:
+    x = np.random.default_rng(0).standard_normal((2, 6, 4, 4))
+    one_group = norm.group_norm(tg.Tensor(x), 1).numpy()
+    np.testing.assert_allclose(norm.layer_norm(tg.Tensor(x), x.shape[1:]).numpy(), one_group)
+    own_group = norm.group_norm(tg.Tensor(x), 6).numpy()
+    np.testing.assert_allclose(norm.instance_norm(tg.Tensor(x)).numpy(), own_group)
+    # In a batch of one, the statistics of a channel are those of the instance.
+    alone = norm.batch_norm(tg.Tensor(x[:1]), training=True).numpy()
+    np.testing.assert_allclose(alone, own_group[:1], rtol=1e-9, atol=1e-12)
+
+
+def test_nothing_is_normalized_to_nothing() -> None:
+    for shape, last in (((0, 3), (3,)), ((3, 0), (0,))):
+        assert norm.layer_norm(tg.zeros(shape), last).shape == shape
+    assert norm.group_norm(tg.zeros(0, 4, 2), 2).shape == (0, 4, 2)
+    assert norm.instance_norm(tg.zeros(0, 4, 2)).shape == (0, 4, 2)
+    assert norm.local_response_norm(tg.zeros(0, 4, 2), 3).shape == (0, 4, 2)
+
+
+# ----- instance norm moves its statistics --------------------------------------------------------
+
+
+@pytest.mark.parametrize("momentum", [0.1, 1.0])
+def test_running_statistics_move_towards_the_means_over_the_batch(momentum: float) -> None:
+    rng = np.random.default_rng(0)
+    mean, var = rng.standard_normal(3), rng.uniform(0.5, 2.0, 3)
+    running_mean, running_var = tg.Tensor(mean), tg.Tensor(var)
+    for _ in range(2):
+        x = rng.standard_normal((4, 3, 5))
+        y = norm.instance_norm(tg.Tensor(x), running_mean, running_var, momentum=momentum)
+        np.testing.assert_allclose(y.numpy(), instance_norm(x), rtol=1e-9)
+        means, variances = x.mean(2), x.var(2)
+        mean = oracles.running_update(mean, means.mean(0), momentum, 5, unbiased=False)
+        var = oracles.running_update(var, variances.mean(0), momentum, 5, unbiased=True)
+    np.testing.assert_allclose(running_mean.numpy(), mean, rtol=1e-9)
+    np.testing.assert_allclose(running_var.numpy(), var, rtol=1e-9)
+    y = norm.instance_norm(tg.Tensor(x), running_mean, running_var, use_input_stats=False)
+    expected = oracles.batch_norm_eval(x, mean, var, None, None)
+    np.testing.assert_allclose(y.numpy(), expected, rtol=1e-9)
+
+
+def test_the_statistics_are_no_part_of_the_graph() -> None:
+    x = tg.randn(2, 3, 4, requires_grad=True)
+    mean, var = tg.zeros(3), tg.ones(3)
+    norm.instance_norm(x, mean, var).sum().backward()
+    assert not mean.requires_grad
+    assert not var.requires_grad
+
+
+# ----- the course --------------------------------------------------------------------------------
+
+
+def test_the_mean_is_subtracted_forward_and_backward() -> None:
+    """h_i = x_i - (1/D) Σ_k x_k sends back the same of its gradient."""
+    rng = np.random.default_rng(0)
+    x = tg.Tensor(rng.standard_normal(5), requires_grad=True)
+    h = norm.subtract_mean(x)
+    np.testing.assert_allclose(h.detach().numpy(), x.detach().numpy() - x.detach().numpy().mean())
+    g = rng.standard_normal(5)
+    h.backward(tg.Tensor(g))
+    assert x.grad is not None
+    np.testing.assert_allclose(x.grad.numpy(), g - g.mean(), rtol=1e-12)
+    assert tg.formula(norm.SubtractMean) == {"x": "subtract_mean(g)"}
+
+
+@pytest.mark.parametrize("axes", [0, (0, 2, 3), -1, None])
+def test_mean_image_and_mean_of_each_channel(axes: Any) -> None:
+    x = np.random.default_rng(0).standard_normal((4, 3, 2, 2))
+    expected = x - x.mean(axes, keepdims=True)
+    for how in ({"dim": axes}, {"axis": axes}):
+        y = norm.subtract_mean(tg.Tensor(x), **how)
+        np.testing.assert_allclose(y.numpy(), expected, rtol=1e-12, atol=1e-15)
+
+
+def test_the_response_norm_of_alexnet() -> None:
+    """b_i = a_i / (k + α Σ_j a_j²)^β for j from max(0, i - n/2) to min(N - 1, i + n/2)."""
+    n, alpha, beta, k = 5, 1e-4, 0.75, 2.0
+    a = np.random.default_rng(0).uniform(0, 100, (1, 8, 1))
+    b = [
+        a[0, i, 0] / (k + alpha * sum(a[0, max(0, i - n // 2) : i + n // 2 + 1, 0] ** 2)) ** beta
+        for i in range(8)
+    ]
+    y = norm.local_response_norm(tg.Tensor(a), n, alpha, beta, k, divide=False)
+    np.testing.assert_allclose(y.numpy().ravel(), b, rtol=1e-12)
+
+
+# ----- vectors of length 1 -----------------------------------------------------------------------
+
+
+def test_the_direction_of_0_is_0_and_of_huge_vectors_exact() -> None:
+    values = np.array([[3e200, 4e200], [3e-200, 4e-200]])
+    y = norm.normalize(tg.Tensor(values), eps=1e-300)
+    np.testing.assert_allclose(y.numpy(), [[0.6, 0.8], [0.6, 0.8]], rtol=1e-12)
+    zero = tg.zeros(1, 2, requires_grad=True)
+    y = norm.normalize(zero, eps=0.5)
+    assert y.tolist() == [[0, 0]]
+    y.sum().backward()
+    assert zero.grad is not None
+    assert zero.grad.tolist() == [[2, 2]]
+
+
+def test_gradients_below_the_least_length() -> None:
+    """There the divisor is eps, a constant."""
+    check_gradients(lambda x: norm.normalize(x, eps=10.0), [np.array([[1.0, 2.0]])])
+
+
+# ----- errors ------------------------------------------------------------------------------------
+
+WRONG: dict[str, tuple[Callable[[], Any], str]] = {
+    "layer_norm: another shape": (
+        lambda: norm.layer_norm(tg.ones(2, 3), (2,)),
+        r"layer_norm: .*normalized_shape \(2,\).*\(2, 3\)",
+    ),
+    "rms_norm: more axes than there are": (
+        lambda: norm.rms_norm(tg.ones(3), (2, 3)),
+        r"rms_norm: .*\(2, 3\).*\(3,\)",
+    ),
+    "layer_norm: no axis": (lambda: norm.layer_norm(tg.ones(3), ()), r"normalized_shape \(\)"),
+    "layer_norm: weight": (
+        lambda: norm.layer_norm(tg.ones(2, 3), 3, tg.ones(2)),
+        r"weight must have the shape \(3,\); got \(2,\)",
+    ),
+    "group_norm: groups": (
+        lambda: norm.group_norm(tg.ones(2, 3), 2),
+        "3 channels do not split into 2 equal groups",
+    ),
+    "group_norm: no channels": (lambda: norm.group_norm(tg.ones(3), 1), r"\(N, C\).*\(3,\)"),
+    "group_norm: bias": (
+        lambda: norm.group_norm(tg.ones(2, 3), 3, None, tg.ones(2)),
+        r"bias must have the shape \(3,\); got \(2,\)",
+    ),
+    "instance_norm: one position": (
+        lambda: norm.instance_norm(tg.ones(2, 3, 1)),
+        r"at least 2 positions.*\(2, 3, 1\)",
+    ),
+    "instance_norm: half of the statistics": (
+        lambda: norm.instance_norm(tg.ones(2, 3, 2), tg.ones(3)),
+        "both running_mean and running_var",
+    ),
+    "local_response_norm: axes": (
+        lambda: norm.local_response_norm(tg.ones(2, 3), 2),
+        r"\(N, C, \*S\); got \(2, 3\)",
+    ),
+    "local_response_norm: size": (
+        lambda: norm.local_response_norm(tg.ones(2, 3, 1), 0),
+        "at least 1; got 0",
+    ),
+    "normalize: p": (lambda: norm.normalize(tg.ones(2, 3), p=-0.5), "norm: p is .*got -0.5"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_an_error_says_what_was_given_and_expected(name: str) -> None:
+    call, message = WRONG[name]
+    with pytest.raises(ValueError, match=message):
+        call()

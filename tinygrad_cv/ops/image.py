@@ -1,0 +1,453 @@
+"""Images in another geometry: resized, sampled on a grid, and with pixels moved into channels."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from tinygrad_cv.op import Op
+from tinygrad_cv.tensor import F as T
+from tinygrad_cv.tensor import Tensor, wrap
+
+MODES = {
+    "nearest": (1, 2, 3),
+    "nearest-exact": (1, 2, 3),
+    "area": (1, 2, 3),
+    "linear": (1,),
+    "bilinear": (2,),
+    "bicubic": (2,),
+    "trilinear": (3,),
+}
+"""The modes of `interpolate`, with the numbers of spatial axes that they are for."""
+
+ROUNDED = {
+    ("linear", 1): (1,),
+    ("bilinear", 2): (1,),
+    ("trilinear", 3): (1,),
+    ("nearest", 2): (1, 2),
+}
+"""By mode and number of axes: the ratios size / length that replace a scale factor near them.
+
+So PyTorch has it; "nearest" on 1 or 3 axes, and the other modes, keep the factor as it is.
+"""
+
+CUBIC = -0.75
+"""The free parameter of the cubic kernel: its slope at 1."""
+
+
+class _Resampling(Op):
+    """Base of y = M x along one axis, where the matrix M (size, length) interpolates.
+
+    Output i looks at the position s = step·i where corners are `aligned`, else at
+    s = step·(i + ½) - ½, counted in elements of the input.
+    """
+
+    axis: int
+    size: int
+    step: float
+    mode: str
+    aligned: bool = False
+
+    @property
+    def geometry(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.attributes if name != "length"}
+
+    def nearest(self, xp, length):
+        """The element that each output takes, in single precision, as PyTorch rounds it."""
+        middle = 0.5 if self.mode == "nearest-exact" else 0.0
+        positions = (xp.arange(self.size, dtype="float32") + middle) * self.step
+        return xp.clip(xp.floor(positions).astype("int64"), 0, length - 1)
+
+    def matrix(self, xp, length):
+        """The weight of each element of the input (a column) in each output (a row)."""
+        columns = xp.arange(length)
+        if self.mode.startswith("nearest"):
+            return xp.equal(self.nearest(xp, length)[:, None], columns)
+        if self.mode == "area":
+            rows = xp.arange(self.size)[:, None]
+            first, end = rows * length // self.size, -((rows + 1) * -length // self.size)
+            return xp.logical_and(columns >= first, columns < end) / (end - first)
+        rows = xp.arange(self.size, dtype="float64")[:, None]
+        s = rows * self.step if self.aligned else (rows + 0.5) * self.step - 0.5
+        if self.mode == "linear":
+            return xp.maximum(1 - xp.abs(xp.clip(s, 0, length - 1) - columns), 0)
+        # Two more elements on each side; the weights that fall there go to the edge.
+        wide = _cubic(xp, xp.abs(s - xp.arange(-2, length + 2)))
+        inside = wide[:, 2 : length + 2]
+        inside[:, 0] += xp.sum(wide[:, :2], axis=1)
+        inside[:, -1] += xp.sum(wide[:, length + 2 :], axis=1)
+        return inside
+
+    def times(self, xp, matrix, x):
+        """The product of a matrix and x along the axis."""
+        shape, matrix = x.shape, matrix.astype(x.dtype)
+        before, after = math.prod(shape[: self.axis]), math.prod(shape[self.axis + 1 :])
+        length, size = shape[self.axis], matrix.shape[0]
+        if after == 1:
+            y = xp.matmul(xp.reshape(x, (before, length)), matrix.T)
+        else:
+            y = xp.matmul(matrix, xp.reshape(x, (before, length, after)))
+        return xp.reshape(y, (*shape[: self.axis], size, *shape[self.axis + 1 :]))
+
+
+def _cubic(xp, d):
+    """The cubic convolution kernel at the distance d (Keys, 1981), with CUBIC for his a."""
+    near = ((CUBIC + 2) * d - (CUBIC + 3)) * d * d + 1
+    far = ((CUBIC * d - 5 * CUBIC) * d + 8 * CUBIC) * d - 4 * CUBIC
+    return xp.where(d <= 1, near, xp.where(d < 2, far, 0.0))
+
+
+class Resample(_Resampling):
+    """x interpolated to `size` elements along an axis; linear in x."""
+
+    def forward(self, xp, x):
+        self.length = x.shape[self.axis]
+        if self.mode.startswith("nearest"):
+            return x[(slice(None),) * self.axis + (self.nearest(xp, self.length),)]
+        return self.times(xp, self.matrix(xp, self.length), x)
+
+    def grad_x(self, F, g):
+        return F.resample_transpose(g, length=self.length, **self.geometry)
+
+
+class ResampleTranspose(_Resampling):
+    """The adjoint of resample: each x shared out among the elements that it was made of."""
+
+    length: int
+
+    def forward(self, xp, x):
+        return self.times(xp, self.matrix(xp, self.length).T, x)
+
+    def grad_x(self, F, g):
+        return F.resample(g, **self.geometry)
+
+
+# ----- as functions ------------------------------------------------------------------------------
+
+
+def _each(name: str, value: Any, count: int) -> list[Any]:
+    """One value for each spatial axis, from one for all or from a sequence."""
+    values = list(value) if isinstance(value, tuple | list) else [value] * count
+    if len(values) != count:
+        raise ValueError(
+            f"interpolate: {name}={value} has {len(values)} values for {count} spatial axes."
+        )
+    return values
+
+
+def interpolate(
+    input: Tensor,
+    size: Any = None,
+    scale_factor: Any = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+) -> Tensor:
+    """Images (N, C, *S) resized to `size`, or by `scale_factor`, with 1 to 3 spatial axes.
+
+    Pixels are squares: output i lies at the position step·(i + ½) - ½ of the input, where step is
+    length / size, or 1 / scale_factor if that was given (unless `recompute_scale_factor`). With
+    `align_corners` the centres of the corners meet instead: step·i, and step is
+    (length - 1) / (size - 1). The modes:
+
+    - "nearest" takes pixel ⌊step·i⌋, "nearest-exact" the one that holds the position;
+    - "linear", "bilinear" and "trilinear" (for 1, 2 and 3 axes) weigh the two neighbours along
+      each axis by their distance;
+    - "bicubic" (2 axes) weighs four of them, by the kernel of Keys (1981) with a = -0.75;
+    - "area" is the mean of the pixels that an output touches.
+
+    All modes are products with one small matrix per axis, so a NaN or an infinity spreads over its
+    row and column, except with the nearest ones.
+
+    >>> interpolate(Tensor([[[1.0, 3.0]]]), scale_factor=2, mode="linear")
+    tensor([[[1. , 1.5, 2.5, 3. ]]])
+    """
+    lengths = input.shape[2:]
+    if mode not in MODES:
+        raise ValueError(f"interpolate: the mode is one of {', '.join(MODES)}; got {mode!r}.")
+    if len(lengths) not in MODES[mode]:
+        axes = " or ".join(map(str, MODES[mode]))
+        raise ValueError(
+            f"interpolate: the mode {mode!r} is for images (N, C, *S) with {axes} spatial axes; "
+            f"got {input.shape}."
+        )
+    if min(lengths) == 0:
+        raise ValueError(f"interpolate: there are no pixels in images of shape {input.shape}.")
+    if mode not in ("nearest", "nearest-exact") and not input.is_floating_point():
+        raise TypeError(
+            f"interpolate: the mode {mode!r} makes fractions, and the images are {input.dtype}. "
+            "Convert them: images.float()."
+        )
+    if align_corners is not None and not mode.endswith(("linear", "cubic")):
+        raise ValueError(
+            f"interpolate: align_corners goes with the linear and cubic modes, not with {mode!r}."
+        )
+    if (size is None) == (scale_factor is None):
+        raise ValueError(
+            f"interpolate: expected either size or scale_factor; got size={size} and "
+            f"scale_factor={scale_factor}."
+        )
+    if recompute_scale_factor and size is not None:
+        raise ValueError("interpolate: recompute_scale_factor goes with scale_factor, not size.")
+    count = len(lengths)
+    factors = _each("scale_factor", scale_factor, count)
+    if size is None:
+        sizes = [math.floor(n * factor) for n, factor in zip(lengths, factors, strict=True)]
+    else:
+        sizes = _each("size", size, count)
+    if min(sizes) < 1:
+        raise ValueError(
+            f"interpolate: images of size {lengths} would get the size {tuple(sizes)}; each length "
+            "must be 1 or more."
+        )
+    if recompute_scale_factor:
+        factors = [None] * count
+    method = mode.removeprefix("bi").removeprefix("tri")
+    for axis, (length, size, factor) in enumerate(zip(lengths, sizes, factors, strict=True), 2):
+        if align_corners:
+            step = (length - 1) / (size - 1) if size > 1 else 0.0
+        elif factor is None or size / length in ROUNDED.get((mode, count), ()):
+            step = length / size
+        else:
+            step = 1 / factor
+        aligned = bool(align_corners)
+        input = T.resample(input, axis=axis, size=size, step=step, mode=method, aligned=aligned)
+    return input
+
+
+# ----- sampling on a grid ------------------------------------------------------------------------
+
+
+def _check_grid(input: Tensor, grid: Tensor, mode: str, padding_mode: str) -> None:
+    spatial = input.ndim - 2
+    if spatial not in (2, 3) or grid.ndim != input.ndim or grid.shape[-1] != spatial:
+        raise ValueError(
+            "grid_sample: expected an input (N, C, H, W) with a grid (N, H', W', 2), or an input "
+            f"(N, C, D, H, W) with a grid (N, D', H', W', 3); got {input.shape} and {grid.shape}."
+        )
+    if grid.shape[0] != input.shape[0]:
+        raise ValueError(
+            f"grid_sample: a grid for each image was expected; got {grid.shape[0]} grids for "
+            f"{input.shape[0]} images."
+        )
+    if 0 in input.shape[2:]:
+        raise ValueError(f"grid_sample: there are no pixels in images of shape {input.shape}.")
+    if mode not in ("bilinear", "nearest"):
+        raise ValueError(f"grid_sample: mode must be 'bilinear' or 'nearest'; got {mode!r}.")
+    if padding_mode not in ("zeros", "border", "reflection"):
+        raise ValueError(
+            "grid_sample: padding_mode must be 'zeros', 'border' or 'reflection'; got "
+            f"{padding_mode!r}."
+        )
+
+
+def _position(coordinate: Tensor, length: int, padding_mode: str, align_corners: bool) -> Tensor:
+    """Where a coordinate from -1 to 1 falls along an axis, counted in pixels."""
+    if align_corners:
+        position = (coordinate + 1) * ((length - 1) / 2)
+    else:
+        position = ((coordinate + 1) * length - 1) / 2
+    if padding_mode == "zeros":
+        # Beyond the first pixel outside there is nothing new; at infinity there is inf - inf.
+        return T.clamp(position, min=-1.0, max=float(length))
+    if padding_mode == "reflection":
+        low, span = (0.0, length - 1.0) if align_corners else (-0.5, float(length))
+        if span == 0:
+            return position * 0
+        distance = T.abs(position - low)
+        turns = T.floor(distance / span).detach()
+        rest = distance - turns * span
+        there = T.floor(turns / 2) * 2 == turns
+        position = T.where(there, rest, span - rest) + low
+    # As in PyTorch, and unlike clamp, the gradient stops at the edge itself.
+    edge = T.clamp(position.detach(), min=0.0, max=length - 1.0)
+    return T.where(T.logical_and(position > 0, position < length - 1), position, edge)
+
+
+def _pixel(place: Tensor, length: int) -> tuple[Tensor, Tensor]:
+    """A whole place along an axis as the index of a pixel, and whether it is outside of them."""
+    inside = T.where(place >= 0, T.minimum(place, length - 1.0), 0.0)
+    return T.cast(inside, dtype="int64"), T.logical_or(place < 0, place > length - 1)
+
+
+def _neighbours(position: Tensor, length: int, mode: str) -> list[tuple[Tensor, Tensor]]:
+    """The pixels along an axis that a position sees: their indices, and the weight of each."""
+    if mode == "nearest":
+        place = T.round(position.detach())
+        index, outside = _pixel(place, length)
+        one = place * 0 + 1  # but NaN where the place is
+        return [(index, T.where(outside, 0.0, one))]
+    below = T.floor(position.detach())
+    after = position - below
+    neighbours = []
+    for place, weight in ((below, 1 - after), (below + 1, after)):
+        index, outside = _pixel(place, length)
+        neighbours.append((index, T.where(outside, 0.0, weight)))
+    return neighbours
+
+
+def grid_sample(
+    input: Tensor,
+    grid: Tensor,
+    mode: str = "bilinear",
+    padding_mode: str = "zeros",
+    align_corners: bool = False,
+) -> Tensor:
+    """Images read at the places of a grid (Jaderberg et al., 2015, "Spatial Transformer Networks").
+
+    input (N, C, H, W) and grid (N, H', W', 2) -> (N, C, H', W'), or input (N, C, D, H, W) and
+    grid (N, D', H', W', 3) -> (N, C, D', H', W'). A place is (x, y) or (x, y, z), x along the last
+    axis; -1 and 1 are the outer edges of the image, or with `align_corners` the centres of its
+    outermost pixels.
+
+    "bilinear" weighs the 4 (or 8) pixels around a place: the gradients reach the input and the
+    grid. "nearest" takes one of them, and the grid gets no gradient. Outside of the image there
+    are zeros; with the padding mode "border" the nearest pixel, with "reflection" the image
+    mirrored at its edges.
+
+    As a function of the grid it has kinks where a place meets the centre of a pixel along some
+    axis; the gradient is there that of the next cell, and 0 on the centres of the outermost pixels
+    with the padding modes "border" and "reflection".
+
+    >>> image = Tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
+    >>> grid_sample(image, Tensor([[[[0.0, 0.0], [-0.5, 0.0]]]]))
+    tensor([[[[2.5, 2. ]]]])
+    """
+    _check_grid(input, grid, mode, padding_mode)
+    sizes, spatial = input.shape[2:], input.ndim - 2
+    along = [
+        _neighbours(
+            _position(grid[..., spatial - 1 - axis], length, padding_mode, align_corners),
+            length,
+            mode,
+        )
+        for axis, length in enumerate(sizes)
+    ]
+    images = input.flatten(2)
+    # (N, H', W') -> (N, C, H'·W')
+    shape = (*input.shape[:2], math.prod(grid.shape[1:-1]))
+    total: Any = 0.0
+    for corner in itertools.product(*along):
+        place, weight = corner[0]
+        for (index, other), length in zip(corner[1:], sizes[1:], strict=True):
+            place, weight = place * length + index, weight * other
+        place = place.flatten(1).unsqueeze(1).broadcast_to(shape)
+        total = total + T.take_along_dim(images, place, axis=2) * weight.flatten(1).unsqueeze(1)
+    return T.reshape(total, shape=(*input.shape[:2], *grid.shape[1:-1]))
+
+
+def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool = False) -> Tensor:
+    """The grid for `grid_sample` whose places are theta · (x, y, 1) of the output's own places.
+
+    theta (N, 2, 3) and size (N, C, H, W) -> (N, H, W, 2), or theta (N, 3, 4) and size
+    (N, C, D, H, W) -> (N, D, H, W, 3).
+
+    >>> affine_grid(Tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.5]]]), (1, 1, 1, 2))
+    tensor([[[[-0.5,  0.5],
+              [ 0.5,  0.5]]]])
+    """
+    count, lengths = len(size) - 2, tuple(size[2:])
+    if count not in (2, 3) or theta.shape != (size[0], count, count + 1):
+        raise ValueError(
+            "affine_grid: expected theta (N, 2, 3) with a size (N, C, H, W), or theta (N, 3, 4) "
+            f"with a size (N, C, D, H, W); got {theta.shape} and {tuple(size)}."
+        )
+    columns = []
+    for axis, length in reversed(list(enumerate(lengths))):
+        steps = wrap(theta._backend.arange(length, dtype=theta.dtype), theta._backend)
+        if align_corners:
+            coordinate = steps * (2 / max(length - 1, 1)) - (1 if length > 1 else 0)
+        else:
+            coordinate = (steps * 2 + 1) / length - 1
+        column = coordinate.reshape(-1, *(1,) * (count - 1 - axis))
+        columns.append(column.broadcast_to(lengths).flatten())
+    ones = wrap(theta._backend.ones((math.prod(lengths),), theta.dtype), theta._backend)
+    places = T.matmul(T.stack(*columns, ones, axis=1), T.mT(theta))  # (N, H·W, 2)
+    return T.reshape(places, shape=(size[0], *lengths, count))
+
+
+# ----- pixels and channels -----------------------------------------------------------------------
+
+
+def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
+    """r² channels become squares of r x r pixels: (*, C·r², H, W) -> (*, C, H·r, W·r).
+
+    Shi et al., 2016, "Real-Time Single Image and Video Super-Resolution Using an Efficient
+    Sub-Pixel Convolutional Neural Network".
+
+    >>> pixel_shuffle(Tensor([[[1.0]], [[2.0]], [[3.0]], [[4.0]]]), 2)
+    tensor([[[1., 2.],
+             [3., 4.]]])
+    """
+    r = upscale_factor
+    if input.ndim < 3 or r < 1 or input.shape[-3] % (r * r):
+        raise ValueError(
+            f"pixel_shuffle: expected images (*, C·r², H, W) with r = {r}; got {input.shape}."
+        )
+    *batch, channels, height, width = input.shape
+    n = len(batch)
+    split = T.reshape(input, shape=(*batch, channels // (r * r), r, r, height, width))
+    # (C, r, r, H, W) -> (C, H, r, W, r)
+    moved = T.permute(split, axes=(*range(n + 1), n + 3, n + 1, n + 4, n + 2))
+    return T.reshape(moved, shape=(*batch, channels // (r * r), height * r, width * r))
+
+
+def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
+    """Squares of r x r pixels become r² channels: the inverse of `pixel_shuffle`.
+
+    >>> pixel_unshuffle(Tensor([[[1.0, 2.0], [3.0, 4.0]]]), 2).flatten()
+    tensor([1., 2., 3., 4.])
+    """
+    r = downscale_factor
+    if input.ndim < 3 or r < 1 or input.shape[-2] % r or input.shape[-1] % r:
+        raise ValueError(
+            f"pixel_unshuffle: expected images (*, C, H·r, W·r) with r = {r}; got {input.shape}."
+        )
+    *batch, channels, height, width = input.shape
+    n = len(batch)
+    split = T.reshape(input, shape=(*batch, channels, height // r, r, width // r, r))
+    # (C, H, r, W, r) -> (C, r, r, H, W)
+    moved = T.permute(split, axes=(*range(n + 1), n + 2, n + 4, n + 1, n + 3))
+    return T.reshape(moved, shape=(*batch, channels * r * r, height // r, width // r))
+
+
+def channel_shuffle(input: Tensor, groups: int) -> Tensor:
+    """The channels of (N, C, *S) dealt out like cards: the first of each group, the second, ...
+
+    Zhang et al., 2018, "ShuffleNet".
+
+    >>> channel_shuffle(Tensor([[[1.0], [2.0], [3.0], [4.0]]]), 2).flatten()
+    tensor([1., 3., 2., 4.])
+    """
+    if input.ndim < 3 or groups < 1 or input.shape[1] % groups:
+        raise ValueError(
+            f"channel_shuffle: expected images (N, C, *S), C a multiple of groups={groups}; got "
+            f"{input.shape}."
+        )
+    batch, channels, *lengths = input.shape
+    split = T.reshape(input, shape=(batch, groups, channels // groups, *lengths))
+    return T.reshape(T.permute(split, axes=(0, 2, 1, *range(3, split.ndim))), shape=input.shape)
+
+
+def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
+    """Turned k times by 90° in the plane of two axes, from the first towards the second.
+
+    >>> rot90(Tensor([[1.0, 2.0], [3.0, 4.0]]))
+    tensor([[2., 4.],
+            [1., 3.]])
+    """
+    if len(dims) != 2 or not all(-input.ndim <= d < input.ndim for d in dims):
+        raise ValueError(f"rot90: {tuple(dims)} does not name two axes of {input.shape}.")
+    first, second = (d % input.ndim for d in dims)
+    if first == second:
+        raise ValueError(f"rot90: {tuple(dims)} names one axis of {input.shape} twice.")
+    turned = input if k % 4 in (0, 3) else _reversed(input, second)
+    if k % 2:
+        turned = turned.transpose(first, second)
+    if k % 4 in (2, 3):
+        turned = _reversed(turned, first if k % 4 == 2 else second)
+    return turned
+
+
+def _reversed(input: Tensor, axis: int) -> Tensor:
+    return T.getitem(input, index=(slice(None),) * axis + (slice(None, None, -1),))
