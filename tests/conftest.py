@@ -94,11 +94,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """How many broken rules were tried and caught (see test_mutants.py)."""
+    """How many broken rules were caught, and how many cases of ONNX pass (see test_mutants.py)."""
     reports = [*terminalreporter.stats.get("passed", ()), *terminalreporter.stats.get("failed", ())]
     counts: dict[str, Counter[str]] = {}
     for report in reports:
         for name, value in report.user_properties:
+            if name == "onnx":
+                passed, scope, total = value
+                terminalreporter.section("ONNX")
+                terminalreporter.line(
+                    f"{passed} node cases passed of {scope} in scope, {total} in all"
+                )
             if name == "mutant":
                 counts.setdefault(value[0], Counter())[value[1]] += 1
     if not counts:

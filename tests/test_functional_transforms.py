@@ -742,3 +742,12 @@ def test_a_checkpoint_has_no_formula() -> None:
     y = checkpoint(lambda x: x * 2, leaf([1.0]))
     with pytest.raises(ValueError, match="the rule of checkpoint"):
         tg.formula(y)
+
+
+@pytest.mark.parametrize("backward", [True, "ops"])
+def test_a_checkpoint_can_be_drawn(backward: Any) -> None:
+    x, w = leaf(normal(2, 3)), leaf(normal(3, 4))
+    y = checkpoint(lambda x: (x @ w).tanh() * x.sum(), x * 2).sum()
+    source = tg.viz.draw(y, backward=backward).source
+    assert "<B>backward of checkpoint</B>" in source
+    assert ("<B>tanh</B>" in source) == (backward == "ops")  # it is computed there once more

@@ -176,7 +176,7 @@ def samplings(draw: Any, mode: str, spatial: int) -> Case:
     x = draw(arrays((*batch, *(draw(st.integers(1, 5 - spatial)) for _ in range(spatial)))))
     lengths = x.shape[:1:-1]  # the first coordinate of a place belongs to the last axis
     align = draw(st.booleans())
-    shape = (len(x), *(1 for _ in lengths[1:]), draw(st.integers(1, 3)), len(lengths))
+    shape = (len(x), *(1 for _ in lengths[1:]), draw(st.integers(1, 2)), len(lengths))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     n = np.array(lengths)
     cells = rng.integers(-2 * n - 2, 3 * n + 2, shape) / 2

@@ -37,6 +37,10 @@ def values(tensor: Tensor) -> Array:
     return np.array(tensor.detach().numpy())
 
 
+def normal(*shape: int) -> Array:
+    return np.random.default_rng(0).standard_normal(shape)
+
+
 def gradient(function: Callable[..., Tensor], *inputs: Array) -> list[Array]:
     """The gradients of a weighted sum of the output."""
     leaves = [leaf(x) for x in inputs]
@@ -286,6 +290,19 @@ def test_at_distance_0_the_gradient_is_0(p: float, mode: str) -> None:
     (g,) = tg.grad(y.sum(), x)
     assert g is not None
     assert values(g).tolist() == [[0.0, 0.0], [0.0, 0.0]]
+
+
+def test_many_distances_are_a_matrix_product() -> None:
+    def has_product(
+        n: int, mode: str = "use_mm_for_euclid_dist_if_necessary", p: float = 2
+    ) -> bool:
+        y = linalg.cdist(leaf(normal(n, 2)), leaf(normal(2, 2)), p, mode)
+        return "matmul" in [node.label for node in tg.graph(y)]
+
+    assert [has_product(n) for n in (2, 25, 26)] == [False, False, True]
+    assert not has_product(26, p=3)
+    assert has_product(2, "use_mm_for_euclid_dist")
+    assert not has_product(26, "donot_use_mm_for_euclid_dist")
 
 
 def test_what_is_no_distance_is_refused() -> None:
@@ -552,6 +569,8 @@ def test_small_singular_values_count_as_0() -> None:
         ({"atol": 1.0, "rtol": 0.0}, [0.25, 0, 0]),
     ):
         assert_allclose(values(linalg.pinv(A, **options)), np.diag(expected), atol=1e-12)
+    tiny = linalg.pinv(Tensor(np.diag([1.0, 1e-18])), atol=1e-20)  # then rtol is 0
+    assert_allclose(values(tiny), np.diag([1.0, 1e18]))
     assert values(linalg.pinv(tg.zeros(2, 3))).tolist() == np.zeros((3, 2)).tolist()
 
 

@@ -160,16 +160,11 @@ def test_the_node_cases_of_an_operator_pass(operator: str, device: str) -> None:
 
 
 def test_node_cases_pass_in_number(
-    device: str, record_property: Callable[[str, Any], None], capsys: pytest.CaptureFixture[str]
+    device: str, record_property: Callable[[str, Any], None]
 ) -> None:
     cases, total = loaded()
     passed = sum(failure(name, device) is None for name in cases)
     record_property("onnx", (passed, len(cases), total))
-    with capsys.disabled():
-        print(
-            f"\nONNX node cases on {device}: {passed} passed of {len(cases)} in scope "
-            f"({total} in all)"
-        )
     assert passed >= FLOOR
     assert passed + len(XFAIL) == len(cases)
 

@@ -377,6 +377,16 @@ def test_logcumsumexp_starts_with_probabilities_of_zero(shift: float) -> None:
     assert_allclose(found, weights / weights.sum())
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_logcumsumexp_of_probabilities_of_zero_alone(dtype: str) -> None:
+    def function(x: tg.Tensor) -> tg.Tensor:
+        y = reduce.logcumsumexp(x, 0)
+        assert y.tolist() == [-INF, -INF]
+        return y[0]
+
+    assert_array_equal(slopes(function, [-INF, -INF], dtype), 0)
+
+
 def test_products_with_zeros_by_hand() -> None:
     x = leaf([2.0, 0.0, 3.0])
     (first,) = tg.grad(reduce.prod(x), x, create_graph=True)

@@ -113,9 +113,9 @@ from tinygrad_cv.ops.elementwise import le as le
 from tinygrad_cv.ops.elementwise import lerp as lerp
 from tinygrad_cv.ops.elementwise import lgamma as lgamma
 from tinygrad_cv.ops.elementwise import log as log
-from tinygrad_cv.ops.elementwise import log10 as log10
 from tinygrad_cv.ops.elementwise import log1p as log1p
 from tinygrad_cv.ops.elementwise import log2 as log2
+from tinygrad_cv.ops.elementwise import log10 as log10
 from tinygrad_cv.ops.elementwise import logaddexp as logaddexp
 from tinygrad_cv.ops.elementwise import logical_and as logical_and
 from tinygrad_cv.ops.elementwise import logical_not as logical_not
@@ -346,7 +346,7 @@ __version__ = _version("tinygrad_cv")
 
 
 def __getattr__(name: str) -> _Any:
-    """`tinygrad_cv.viz`, `.train` and `.testing` are imported when they are first used."""
-    if name in ("testing", "train", "viz"):
+    """`tinygrad_cv.viz`, `.train` and others are imported when they are first used."""
+    if name in ("onnx", "testing", "train", "viz"):
         return _import_module(f"tinygrad_cv.{name}")
     raise AttributeError(f"module 'tinygrad_cv' has no attribute {name!r}")

@@ -456,8 +456,9 @@ def ops(options: argparse.Namespace) -> None:
     rows = [("op", "input", "orders", "saves", "gradient")]
     for name in options.names or ours:
         rows += _rules(ours[name])
-    widths = [*(max(map(len, column)) for column in zip(*rows, strict=True))][:-1] + [0]
-    for row in rows:  # the last column is as long as it likes
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths[-1] = 0  # the formulas are as long as they like
+    for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         print("  ".join(cells).rstrip())
 

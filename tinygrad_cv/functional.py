@@ -447,7 +447,9 @@ class _Segment:
             node.inputs = tuple(cuts.get(value, value) for value in node.inputs)
         seeds = {cuts.get(y.node, y.node): g}
         wanted = set(cuts.values())
-        walk = backpropagate(seeds, reading, towards=wanted, keep=recorded)
+        # What happens inside is no step of the walk outside, which may be kept a record of.
+        own = F if recorded else reading
+        walk = backpropagate(seeds, own, towards=wanted, keep=recorded)
         found = {node: gradient for node, gradient in walk if node in wanted}
 
         def total(nodes: set[Node], x: Tensor) -> Any:

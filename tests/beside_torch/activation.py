@@ -60,7 +60,7 @@ CALLS = [
     beside("hardsigmoid", curve(), rtol=1e-7),  # PyTorch's 1 / 6 has single precision
     beside("hardtanh", curve({}, {"min_val": -2.0, "max_val": 0.5}, {"max_val": 3.0})),
     beside("elu", curve(*options("alpha", 0.3, 2.0))),
-    beside("celu", curve(*options("alpha", 0.3, 2.0))),
+    beside("celu", curve(*options("alpha", 0.5, 2.0))),
     beside("gelu", curve(*options("approximate", "none", "tanh"))),
     beside("softplus", curve({}, {"beta": 0.5}, {"beta": 3.0}, {"beta": 2.0, "threshold": 1.0})),
     beside("softshrink", curve(*options("lambd", 0.0, 1.5))),

@@ -26,7 +26,9 @@ def one(low: float = -2.0, high: float = 2.0, kinks: Sequence[float] = ()) -> Ca
 
 
 @st.composite
-def several(draw: Any, count: int = 2, options: Sequence[dict[str, Any]] = ({},), **ranges: Any):
+def several(
+    draw: Any, count: int = 2, options: Sequence[dict[str, Any]] = ({},), **ranges: Any
+) -> Call:
     """Arrays that broadcast, and one of the options."""
     shapes = draw(broadcastable(count))
     inputs = tuple(draw(arrays(shape, **ranges)) for shape in shapes)
@@ -54,7 +56,7 @@ def bounded(draw: Any) -> Call:
     if draw(st.booleans()):
         low, high = draw(st.sampled_from(((-1.0, 1.0), (None, 0.5), (-0.5, None), (1.0, -1.0))))
         return call(x, min=low, max=high)
-    low, high = np.round(draw(arrays(b)), 1) - 0.05, np.round(draw(arrays(c)), 1) + 0.05
+    low, high = np.round(draw(arrays(b)), 1) - 0.03, np.round(draw(arrays(c)), 1) + 0.05
     return call(*draw(st.sampled_from(((x, low, high), (x, low), (x, None, high)))))
 
 

@@ -176,8 +176,11 @@ def padded(draw: Any) -> Call:
 def taken_along(draw: Any) -> Call:
     index, at, length = draw(places_along())
     index %= max(length, 1)  # PyTorch does not count from the end
-    kept = [n if i == at or draw(st.booleans()) else 1 for i, n in enumerate(index.shape)]
-    x = draw(arrays([length if i == at else n for i, n in enumerate(kept)]))
+    x = draw(arrays([length if i == at else n for i, n in enumerate(index.shape)]))
+    for i in range(x.ndim):
+        if i != at and x.shape[i] and draw(st.booleans()):
+            first = (*[slice(None)] * i, slice(0, 1))
+            x, index = draw(st.sampled_from(((x[first], index), (x, index[first]))))
     return Call((x, index), {"dim": at - draw(st.sampled_from((0, index.ndim)))})
 
 

@@ -202,7 +202,8 @@ class MaxPool2d(_Pool):
     """The largest element of each window; see `max_pool2d`."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.max_pool2d(input, self.kernel_size, self.stride, self.padding)
+        y: Tensor = F.max_pool2d(input, self.kernel_size, self.stride, self.padding)
+        return y
 
 
 class AvgPool2d(_Pool):

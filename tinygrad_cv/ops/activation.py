@@ -171,6 +171,10 @@ def _sigmoid(xp, x):
     return xp.where(x >= 0, 1, small) / (1 + small)
 
 
+def _softplus(xp, x):
+    return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
+
+
 class Sigmoid(Op):
     """σ(x) = 1 / (1 + e⁻ˣ), computed so that neither tail overflows.
 
@@ -207,7 +211,7 @@ class Logsigmoid(Op):
     """
 
     def forward(self, xp, x):
-        return -xp.logaddexp(-x, 0)
+        return -_softplus(xp, -x)
 
     def grad_x(self, F, g, x):
         return g * F.sigmoid(-x)
@@ -225,7 +229,7 @@ class Softplus(Op):
 
     def forward(self, xp, x):
         z = self.beta * x
-        return xp.where(z > self.threshold, x, xp.logaddexp(z, 0) / self.beta)
+        return xp.where(z > self.threshold, x, _softplus(xp, z) / self.beta)
 
     def grad_x(self, F, g, x):
         z = F.let("z", self.beta * x)
@@ -255,7 +259,7 @@ class Mish(Op):
     """
 
     def forward(self, xp, x):
-        return x * xp.tanh(xp.logaddexp(x, 0))
+        return x * xp.tanh(_softplus(xp, x))
 
     def grad_x(self, F, g, x):
         t = F.let("t", F.tanh(F.softplus(x)))

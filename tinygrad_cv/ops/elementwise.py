@@ -1160,7 +1160,7 @@ def lerp(input: Tensor, end: Any, weight: Any) -> Tensor:
     >>> lerp(Tensor([0.0, 10.0]), Tensor([10.0, 20.0]), 0.5)
     tensor([ 5., 15.])
     """
-    return input + weight * (end - input)
+    return T.add(input, T.mul(weight, T.sub(end, input)))
 
 
 def addcmul(input: Tensor, tensor1: Any, tensor2: Any, *, value: float = 1) -> Tensor:
@@ -1169,7 +1169,7 @@ def addcmul(input: Tensor, tensor1: Any, tensor2: Any, *, value: float = 1) -> T
     >>> addcmul(Tensor([1.0]), Tensor([2.0]), Tensor([3.0]), value=10)
     tensor([61.])
     """
-    return input + value * (tensor1 * tensor2)
+    return T.add(input, T.mul(value, T.mul(tensor1, tensor2)))
 
 
 def addcdiv(input: Tensor, tensor1: Any, tensor2: Any, *, value: float = 1) -> Tensor:
@@ -1178,4 +1178,4 @@ def addcdiv(input: Tensor, tensor1: Any, tensor2: Any, *, value: float = 1) -> T
     >>> addcdiv(Tensor([1.0]), Tensor([3.0]), Tensor([2.0]), value=10)
     tensor([16.])
     """
-    return input + value * (tensor1 / tensor2)
+    return T.add(input, T.mul(value, T.div(tensor1, tensor2)))

@@ -166,7 +166,7 @@ def _kept(labels: Tensor, ignore_index: int | None) -> tuple[Tensor, Tensor | No
     """Labels in which those to be ignored have become 0, and which rows are kept (None: all)."""
     if ignore_index is None:
         return labels, None
-    kept = labels.long() != ignore_index
+    kept = labels.long() != ignore_index  # -100 is no uint8
     return T.where(kept, labels, 0), kept
 
 

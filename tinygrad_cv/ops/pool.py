@@ -145,8 +145,8 @@ def _geometry(
     padding: Any,
     dilation: Any,
     ceil_mode: bool,
-) -> tuple[dict[str, Ints], tuple[slice, ...]]:
-    """The windows of a pool, and which of them to take along the spatial axes.
+) -> tuple[dict[str, Ints], tuple[slice, ...] | None]:
+    """The windows of a pool, and which of them to take along the spatial axes (None: all).
 
     With `ceil_mode` an axis may have one more window than fits in. The kernels count those that
     fit, so the image gets a stride more padding on both sides: that is one window more in front,
@@ -162,18 +162,15 @@ def _geometry(
             f"{name}: the padding {pads} may be at most half of the kernel {kernel}; "
             "otherwise some windows would hold padding alone."
         )
-    taken = []
-    grown = list(pads)
+    grown, taken = list(pads), [slice(None)] * axes
     lengths = zip(input.shape[2:], kernel, strides, pads, dilations, strict=True)
-    for axis, (n, k, s, p, d) in enumerate(lengths):
+    for axis, (n, k, s, p, d) in enumerate(lengths if ceil_mode else ()):
         last = n + 2 * p - d * (k - 1) - 1  # where a window may start at most, from -p on
         count = -(-last // s) + 1
         # The additional window must start in the image or in the padding before it.
-        if ceil_mode and last % s and count >= 1 and (count - 1) * s < n + p:
+        if last % s and count >= 1 and (count - 1) * s < n + p:
             grown[axis] += s
-            taken.append(slice(1, 1 + count))
-        else:
-            taken.append(slice(None))
+            taken[axis] = slice(1, 1 + count)
     check_windows(name, input.shape, kernel, strides, tuple(grown), dilations)
     geometry = {
         "kernel": kernel,
@@ -181,11 +178,11 @@ def _geometry(
         "padding": tuple(grown),
         "dilation": dilations,
     }
-    return geometry, tuple(taken)
+    return geometry, None if tuple(grown) == pads else tuple(taken)
 
 
-def _take(y: Tensor, taken: tuple[slice, ...]) -> Tensor:
-    if all(part == slice(None) for part in taken):
+def _take(y: Tensor, taken: tuple[slice, ...] | None) -> Tensor:
+    if taken is None:
         return y
     result: Tensor = T.getitem(y, index=(slice(None), slice(None), *taken))
     return result
@@ -416,7 +413,7 @@ def _avg_pool(
         return total / divisor_override
     kernel, strides = geometry["kernel"], geometry["stride"]
     pads = per_axis(axes, padding, "padding", 0)
-    if pads == geometry["padding"] and (count_include_pad or not any(pads)):
+    if taken is None and (count_include_pad or not any(pads)):
         return total / math.prod(kernel)
     # How many of a window's taps count along each axis: those over the end never do.
     divisor = Tensor(1.0, dtype="float64", device=input.device)

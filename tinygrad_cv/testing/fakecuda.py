@@ -393,8 +393,9 @@ class Ufunc:
         named = _places(array.shape, _parts(index))
         source = np.broadcast_to(_unwrap(values, "add.at"), named.shape).ravel()
         order = _shuffle.permutation(named.size)
-        where = np.unravel_index(named.ravel()[order], array.shape)
-        np.add.at(_unwrap(array, "add.at"), where, source[order])
+        target = np.atleast_1d(_unwrap(array, "add.at"))  # a view
+        where = np.unravel_index(named.ravel()[order], target.shape)
+        np.add.at(target, where, source[order])
 
 
 def _check_half(args: Sequence[Any]) -> None:
