@@ -3,6 +3,9 @@
 _DRAWN = "which elements are dropped comes from a generator of NumPy's, and ours draws others"
 
 XFAIL = {
+    "test_attention_4d_causal_fp16_expanded": (
+        "its softmax adds up float16 in float16, and ours in float32: the last digit differs"
+    ),
     "test_training_dropout": _DRAWN,
     "test_training_dropout_default": _DRAWN,
     "test_training_dropout_default_mask": _DRAWN,

@@ -312,6 +312,13 @@ def test_the_digamma_of_1_is_eulers_constant() -> None:
     assert tg.lgamma(leaf([5.0])).item() == pytest.approx(math.log(24), rel=1e-14)
 
 
+def test_whole_numbers_become_floats() -> None:
+    x = tg.tensor([1, 2])
+    for f in (tg.exp, tg.erf, tg.digamma, tg.lgamma, lambda x: tg.polygamma(1, x)):
+        assert_allclose(values(f(x)), values(f(x.float())), rtol=1e-6)
+        assert f(x).dtype == "float32"
+
+
 def test_halves_are_rounded_to_even() -> None:
     assert tg.round(leaf([-1.5, -0.5, 0.5, 1.5, 2.5])).tolist() == [-2, 0, 0, 2, 2]
     assert tg.round(leaf([0.25, 0.75]), decimals=1).tolist() == [0.2, 0.8]

@@ -43,6 +43,13 @@ def gradient(f: object, at: list[float]) -> list[float]:
     return list(x.grad.tolist())
 
 
+def on_the_centre_of_a_pixel(x: tg.Tensor) -> tg.Tensor:
+    """A row 0, 2, 5, seen at place x + 1."""
+    grid = tg.stack([x, tg.zeros(1)], dim=1).reshape(1, 1, 1, 2)
+    row = tg.tensor([0.0, 2.0, 5.0]).reshape(1, 1, 1, 3)
+    return tg.grid_sample(row, grid, align_corners=True)
+
+
 KINKS = {
     "relu": lambda: (
         gradient(tg.relu, [0.0]) == [0.0] and np.allclose(gradient(tg.leaky_relu, [0.0]), [0.01])
@@ -50,6 +57,9 @@ KINKS = {
     "abs": lambda: gradient(tg.abs, [0.0]) == [0.0],
     "max_pool2d": lambda: (
         gradient(lambda x: tg.max_pool2d(x.reshape(1, 1, 2, 2), 2), [1, 3, 3, 3.0]) == [0, 1, 0, 0]
+    ),
+    "lp_pool2d": lambda: (
+        gradient(lambda x: tg.lp_pool2d(x.reshape(1, 1, 1, 2), 2.0, (1, 2)), [0.0, 0.0]) == [0, 0]
     ),
     "max": lambda: (
         all(
@@ -65,6 +75,44 @@ KINKS = {
     ),
     "clamp": lambda: gradient(lambda x: tg.clamp(x, -1, 1), [-1.0, 1.0, 2.0]) == [1, 1, 0],
     "x ** n": lambda: gradient(lambda x: x**0, [0.0]) == [0.0],
+    "relu6": lambda: (
+        gradient(tg.relu6, [0.0, 6.0])
+        == gradient(tg.hardtanh, [-1.0, 1.0])
+        == gradient(tg.hardsigmoid, [-3.0, 3.0])
+        == [0, 0]
+    ),
+    "elu": lambda: (
+        gradient(lambda x: tg.elu(x, 0.5), [0.0]) == [0.5]
+        and gradient(lambda x: tg.prelu(x, tg.tensor([0.2])), [0.0]) == pytest.approx([0.2])
+        and gradient(tg.selu, [0.0]) == pytest.approx([1.0507009873 * 1.6732632423])
+    ),
+    "softshrink": lambda: (
+        gradient(tg.softshrink, [0.5])
+        == gradient(tg.hardshrink, [-0.5])
+        == gradient(lambda x: tg.threshold(x, 1.0, 7.0), [1.0])
+        == [0]
+    ),
+    "hardswish": lambda: gradient(tg.hardswish, [-3.0, 3.0]) == [0, 1],
+    "hypot": lambda: (
+        gradient(lambda x: tg.hypot(x, 0.0), [0.0])
+        == gradient(lambda x: tg.atan2(x, tg.zeros(1)), [0.0])
+        == [0]
+    ),
+    "median": lambda: (
+        gradient(lambda x: tg.median(x, dim=0).values, [1.0, 1.0, 1.0]).count(1.0) == 1
+        and gradient(lambda x: tg.topk(x, 1).values, [2.0, 2.0]) == [1, 0]
+    ),
+    "norm": lambda: gradient(tg.norm, [0.0, 0.0]) == [0, 0],
+    "std": lambda: gradient(tg.std, [2.0, 2.0, 2.0]) == [0, 0, 0],
+    "svm_loss": lambda: (
+        gradient(lambda x: tg.svm_loss(x[None], tg.tensor([0])), [1.0, 0.0])
+        == gradient(lambda x: tg.multi_margin_loss(x[None], tg.tensor([0])), [1.0, 0.0])
+        == [0, 0]
+    ),
+    "hinge_embedding_loss": lambda: (
+        gradient(lambda x: tg.hinge_embedding_loss(x, tg.tensor([-1.0])), [1.0]) == [-1]
+    ),
+    "grid_sample": lambda: gradient(on_the_centre_of_a_pixel, [0.0]) == [5 - 2],
 }
 
 

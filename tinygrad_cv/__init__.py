@@ -181,11 +181,8 @@ from tinygrad_cv.ops.linalg import cdist as cdist
 from tinygrad_cv.ops.linalg import cholesky as cholesky
 from tinygrad_cv.ops.linalg import det as det
 from tinygrad_cv.ops.linalg import dot as dot
-from tinygrad_cv.ops.linalg import eigh as eigh
-from tinygrad_cv.ops.linalg import eigvalsh as eigvalsh
 from tinygrad_cv.ops.linalg import einsum as einsum
 from tinygrad_cv.ops.linalg import inner as inner
-from tinygrad_cv.ops.linalg import inv as inv
 from tinygrad_cv.ops.linalg import kron as kron
 from tinygrad_cv.ops.linalg import linear as linear
 from tinygrad_cv.ops.linalg import matmul as matmul
@@ -193,11 +190,7 @@ from tinygrad_cv.ops.linalg import matrix_power as matrix_power
 from tinygrad_cv.ops.linalg import mm as mm
 from tinygrad_cv.ops.linalg import mv as mv
 from tinygrad_cv.ops.linalg import outer as outer
-from tinygrad_cv.ops.linalg import pinv as pinv
 from tinygrad_cv.ops.linalg import slogdet as slogdet
-from tinygrad_cv.ops.linalg import solve as solve
-from tinygrad_cv.ops.linalg import svd as svd
-from tinygrad_cv.ops.linalg import svdvals as svdvals
 from tinygrad_cv.ops.linalg import tensordot as tensordot
 from tinygrad_cv.ops.linalg import trace as trace
 from tinygrad_cv.ops.linalg import vdot as vdot
@@ -324,6 +317,7 @@ from tinygrad_cv.ops.sort import topk as topk
 
 # isort: split
 from tinygrad_cv import data as data
+from tinygrad_cv import linalg as linalg
 from tinygrad_cv import nn as nn
 from tinygrad_cv import optim as optim
 from tinygrad_cv.creation import arange as arange
@@ -337,6 +331,12 @@ from tinygrad_cv.creation import randn as randn
 from tinygrad_cv.creation import tensor as tensor
 from tinygrad_cv.creation import zeros as zeros
 from tinygrad_cv.creation import zeros_like as zeros_like
+from tinygrad_cv.functional import checkpoint as checkpoint
+from tinygrad_cv.functional import hessian as hessian
+from tinygrad_cv.functional import hvp as hvp
+from tinygrad_cv.functional import jacobian as jacobian
+from tinygrad_cv.functional import jvp as jvp
+from tinygrad_cv.functional import vjp as vjp
 
 float16, float32, float64 = (_host.dtype(name) for name in ("float16", "float32", "float64"))
 int32, int64, uint8 = (_host.dtype(name) for name in ("int32", "int64", "uint8"))

@@ -18,14 +18,12 @@ tensor([[ 6.,  0.],
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import wraps
 from operator import attrgetter
 from typing import Any
 
 from tinygrad_cv.backend import default_generator, host
-from tinygrad_cv.backend.base import Backend
+from tinygrad_cv.backend.base import Backend, draw_listeners
 from tinygrad_cv.graph import Node, backpropagate, enable_grad, is_grad_enabled
 from tinygrad_cv.op import Op
 from tinygrad_cv.ops.elementwise import Clone
@@ -573,6 +571,11 @@ class _Draws:
         self.default = default_generator().bit_generator.state
         self.states: dict[Any, Any] = {}
 
+    def note(self, generator: Any) -> None:
+        """Note the state of a generator that is about to be drawn from."""
+        if generator not in self.states:
+            self.states[generator] = generator.bit_generator.state
+
     @contextmanager
     def again(self) -> Iterator[None]:
         """Inside, the generators draw once more what they drew then; after it they go on."""
@@ -587,33 +590,12 @@ class _Draws:
                 generator.bit_generator.state = state
 
 
-_noting: ContextVar[tuple[_Draws, ...]] = ContextVar("noting", default=())
-
-
-_watched: set[type[Backend]] = set()
-
-
 @contextmanager
 def _noting_draws() -> Iterator[_Draws]:
     """Inside, the state of each generator is noted before a backend first draws from it."""
-    for kind in set(Backend.__subclasses__()) - _watched:
-        kind.uniform = _noted(kind.uniform)  # type: ignore[method-assign]
-        kind.normal = _noted(kind.normal)  # type: ignore[method-assign]
-        _watched.add(kind)
     draws = _Draws()
-    token = _noting.set((*_noting.get(), draws))
+    token = draw_listeners.set((*draw_listeners.get(), draws.note))
     try:
         yield draws
     finally:
-        _noting.reset(token)
-
-
-def _noted(draw: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(draw)
-    def noted(self: Backend, shape: Any, dtype: Any, generator: Any) -> Any:
-        for draws in _noting.get():
-            if generator not in draws.states:
-                draws.states[generator] = generator.bit_generator.state
-        return draw(self, shape, dtype, generator)
-
-    return noted
+        draw_listeners.reset(token)

@@ -515,6 +515,18 @@ class Tensor:
     def __rtruediv__(self, other: Any) -> "Tensor":
         return F.div(other, self)
 
+    def __floordiv__(self, other: Any) -> "Tensor":
+        return F.floor_divide(self, other)
+
+    def __rfloordiv__(self, other: Any) -> "Tensor":
+        return F.floor_divide(other, self)
+
+    def __mod__(self, other: Any) -> "Tensor":
+        return F.remainder(self, other)
+
+    def __rmod__(self, other: Any) -> "Tensor":
+        return F.remainder(other, self)
+
     def __pow__(self, other: Any) -> "Tensor":
         if isinstance(other, int | float):
             return F.pow(self, n=other)
@@ -558,6 +570,18 @@ class Tensor:
 
     def __or__(self, other: Any) -> "Tensor":
         return F.logical_or(self, other)
+
+    def __xor__(self, other: Any) -> "Tensor":
+        return F.logical_xor(self, other)
+
+    def __rand__(self, other: Any) -> "Tensor":
+        return F.logical_and(other, self)
+
+    def __ror__(self, other: Any) -> "Tensor":
+        return F.logical_or(other, self)
+
+    def __rxor__(self, other: Any) -> "Tensor":
+        return F.logical_xor(other, self)
 
     def __invert__(self) -> "Tensor":
         return F.logical_not(self)
@@ -712,7 +736,6 @@ class Tensor:
         sub: Callable[..., "Tensor"]
         subtract: Callable[..., "Tensor"]
         sum: Callable[..., "Tensor"]
-        svd: Callable[..., Any]
         swapaxes: Callable[..., "Tensor"]
         take: Callable[..., "Tensor"]
         take_along_dim: Callable[..., "Tensor"]

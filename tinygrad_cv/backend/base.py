@@ -6,8 +6,9 @@ or that array libraries do not share, is a kernel method. A new device is a new 
 changes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from contextvars import ContextVar
 from typing import Any
 
 from tinygrad_cv.op import Raw
@@ -29,6 +30,10 @@ NAMESPACE = """
     ones_like pad ravel repeat reshape roll squeeze stack swapaxes take_along_axis tile transpose
     zeros zeros_like
 """.split()  # noqa: SIM905  a list of 110 quoted names is harder to read
+
+
+draw_listeners: ContextVar[tuple[Callable[[Any], None], ...]] = ContextVar("listeners", default=())
+"""What is told of each generator before a backend draws from it, in this thread or task."""
 
 
 def promoted(inputs: Sequence[Any], otherwise: Any) -> Any:
@@ -254,10 +259,19 @@ class Backend:
 
     def uniform(self, shape: Sequence[int], dtype: Any, generator: Any) -> Array:
         """Random numbers from [0, 1). `generator` is a numpy.random.Generator on every device."""
-        raise NotImplementedError
+        return self._announced("uniform", shape, dtype, generator)
 
     def normal(self, shape: Sequence[int], dtype: Any, generator: Any) -> Array:
         """Random numbers from the standard normal distribution."""
+        return self._announced("normal", shape, dtype, generator)
+
+    def _announced(self, law: str, shape: Sequence[int], dtype: Any, generator: Any) -> Array:
+        for listener in draw_listeners.get():
+            listener(generator)
+        return self.draw(law, tuple(shape), dtype, generator)
+
+    def draw(self, law: str, shape: tuple[int, ...], dtype: Any, generator: Any) -> Array:
+        """Random numbers of a law, "uniform" or "normal"."""
         raise NotImplementedError
 
     def sgd_step(

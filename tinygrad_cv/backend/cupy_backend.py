@@ -450,21 +450,15 @@ class CupyBackend(Backend):
         return total
 
     @_on_device
-    def uniform(self, shape: Ints, dtype: Any, generator: np.random.Generator) -> Array:
-        return self._random(kernels.UNIFORM, shape, dtype, generator)
-
-    @_on_device
-    def normal(self, shape: Ints, dtype: Any, generator: np.random.Generator) -> Array:
-        return self._random(kernels.NORMAL, shape, dtype, generator)
-
-    def _random(
-        self, kernel: kernels.RawKernel, shape: Ints, dtype: Any, generator: np.random.Generator
+    def draw(
+        self, law: str, shape: tuple[int, ...], dtype: Any, generator: np.random.Generator
     ) -> Array:
         """Element i is a function of i and of one key from the generator, which stays here."""
         dtype = np.dtype(dtype)
         if dtype not in (np.float32, np.float64):
             raise TypeError(f"random numbers are float32 or float64; asked for {dtype}.")
-        y = self.cp.empty(tuple(shape), dtype)
+        kernel = kernels.UNIFORM if law == "uniform" else kernels.NORMAL
+        y = self.cp.empty(shape, dtype)
         key = generator.integers(0, 1 << 64, dtype=np.uint64)
         self._launch(kernel, dtype, y.size, y, np.int64(y.size), key)
         return y

@@ -218,11 +218,12 @@ class NumpyBackend(Backend):
             total[index] = g  # a basic index names each place once
         return total
 
-    def uniform(self, shape: Sequence[int], dtype: Any, generator: np.random.Generator) -> Array:
-        return generator.random(tuple(shape), dtype=dtype)
-
-    def normal(self, shape: Sequence[int], dtype: Any, generator: np.random.Generator) -> Array:
-        return generator.standard_normal(tuple(shape), dtype=dtype)
+    def draw(
+        self, law: str, shape: tuple[int, ...], dtype: Any, generator: np.random.Generator
+    ) -> Array:
+        if law == "uniform":
+            return generator.random(shape, dtype=dtype)
+        return generator.standard_normal(shape, dtype=dtype)
 
     def sgd_step(
         self,

@@ -37,7 +37,7 @@ _METHODS = {
         "index_select masked_fill masked_select narrow nonzero scatter scatter_add select take "
         "tril triu"
     ),
-    linalg: "bmm cholesky det dot inner matmul matrix_power mm mv outer slogdet svd trace vdot",
+    linalg: "bmm cholesky det dot inner matmul matrix_power mm mv outer slogdet trace vdot",
     reduce: (
         "all amax amin aminmax any argmax argmin count_nonzero cumprod cumsum logcumsumexp "
         "logsumexp max mean min nanmean nansum norm prod std sum var"

@@ -9,7 +9,7 @@ from typing import Any
 from tinygrad_cv.backend import default_generator
 from tinygrad_cv.op import Op
 from tinygrad_cv.ops.elementwise import Elementwise
-from tinygrad_cv.ops.reduce import axis_of
+from tinygrad_cv.ops.reduce import addable, axis_of
 from tinygrad_cv.tensor import F as T
 from tinygrad_cv.tensor import Tensor, function
 
@@ -439,6 +439,7 @@ class Softmax(Op):
     def forward(self, xp, x):
         if not x.size:  # nothing has no maximum
             return x
+        x = addable(x)
         e = xp.exp(x - xp.max(x, axis=self.axis, keepdims=True))
         return e / xp.sum(e, axis=self.axis, keepdims=True)
 
@@ -458,6 +459,7 @@ class LogSoftmax(Op):
     def forward(self, xp, x):
         if not x.size:  # nothing has no maximum
             return x
+        x = addable(x)
         shifted = x - xp.max(x, axis=self.axis, keepdims=True)
         return shifted - xp.log(xp.sum(xp.exp(shifted), axis=self.axis, keepdims=True))
 

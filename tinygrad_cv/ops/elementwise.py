@@ -93,7 +93,7 @@ class Div(Elementwise):
         return g / y
 
     def grad_y(self, F, g, x, y):
-        return -g * x / (y * y)
+        return -g * (x / y) / y  # y · y could over- or underflow
 
 
 class Neg(Elementwise):
@@ -1057,8 +1057,12 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
         return T.floor_divide(input, other)
     if rounding_mode not in (None, "trunc"):
         raise ValueError(f"div: rounding_mode is None, 'floor' or 'trunc'; got {rounding_mode!r}.")
-    quotient = T.div(input, other)
-    return quotient if rounding_mode is None else T.trunc(quotient)
+    if rounding_mode is None:
+        return T.div(input, other)
+    remainder = T.fmod(input, other)
+    if remainder.is_floating_point():
+        return T.trunc(T.div(input, other))
+    return T.floor_divide(input - remainder, other)  # integers stay integers, however large
 
 
 subtract, divide = sub, div
@@ -1102,7 +1106,7 @@ def polygamma(n: int, input: Tensor) -> Tensor:
     """
     if n < 0:
         raise ValueError(f"polygamma: n counts derivatives, so it is 0 or more; got {n}.")
-    return T.polygamma(input, n=n)
+    return T.polygamma(input if input.is_floating_point() else input.float(), n=n)
 
 
 def round(input: Tensor, *, decimals: int = 0) -> Tensor:

@@ -893,7 +893,7 @@ def slogdet(A: Tensor) -> SlogdetResult:
     return SlogdetResult(T.sign_of_det(A), T.logabsdet(A))
 
 
-def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
+def cholesky(A: Tensor, upper: bool = False) -> Tensor:
     """The lower triangle L with L Lᵀ = A (or its transpose, if `upper`), for positive definite A.
 
     The symmetric part (A + Aᵀ) / 2 is decomposed, and the gradient is symmetric. A matrix that is

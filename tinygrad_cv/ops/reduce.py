@@ -50,9 +50,18 @@ class Reduction(Op):
     keepdims: bool = False
     half = False  # whether the input is float16
 
-    def addable(self, x):
-        """The input as it is added up; its shape and whether it is float16 are noted."""
+    def note(self, x):
+        """What the rules are to know of the input: its shape, without the reduced axes as well, how
+        many elements go into one, and whether they are float16."""
+        given = (self.axis,) if isinstance(self.axis, int) else self.axis
+        axes = range(x.ndim) if given is None else given
         self.shape, self.half = x.shape, x.dtype == "float16"
+        self.thin = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
+        self.count = math.prod(x.shape[i] for i in axes)
+
+    def addable(self, x):
+        """The input as it is added up."""
+        self.note(x)
         return addable(x)
 
     def narrow(self, xp, y):
@@ -63,19 +72,10 @@ class Reduction(Op):
         """The reduced axes put back with length 1, so that g broadcasts against the input."""
         if self.half:
             g = F.cast(g, dtype="float32")  # a count may be beyond float16, though not the share
-        if self.keepdims:
-            return g
-        axes = range(len(self.shape)) if self.axis is None else self.axis
-        kept = tuple(1 if i in axes else n for i, n in enumerate(self.shape))
-        return F.reshape(g, shape=kept)
+        return g if self.keepdims else F.reshape(g, shape=self.thin)
 
     def explain(self, error: ValueError, arrays: tuple[Any, ...]) -> ValueError:
         return _of_nothing(self, error, arrays)
-
-    def count(self):
-        """How many elements go into one."""
-        axes = range(len(self.shape)) if self.axis is None else self.axis
-        return math.prod(self.shape[i] for i in axes)
 
 
 class Sum(Reduction):
@@ -95,7 +95,7 @@ class Mean(Reduction):
         return xp.mean(self.addable(x), axis=self.axis, keepdims=self.keepdims)
 
     def grad_x(self, F, g):
-        return F.broadcast_to(self.widen(F, g) / self.count(), shape=self.shape)
+        return F.broadcast_to(self.widen(F, g) / self.count, shape=self.shape)
 
 
 class _Spread(Reduction):
@@ -103,7 +103,7 @@ class _Spread(Reduction):
 
     def weight(self):
         """1 / (n - correction); of too few elements there is no variance: nan, as 0 / 0."""
-        degrees = self.count() - self.correction
+        degrees = self.count - self.correction
         return 1 / degrees if degrees > 0 else float("nan")
 
 
@@ -173,8 +173,8 @@ class Prod(Reduction):
 
 class _Extreme(Reduction):
     def note(self, x):
-        """What the rule is to know of the input; equal elements are counted in float32 at least."""
-        self.shape, self.half = x.shape, x.dtype == "float16"
+        """Equal elements are counted in float32 at least."""
+        super().note(x)
         self.dtype = "float32" if self.half else x.dtype
 
     def grad_x(self, F, g, x, y):

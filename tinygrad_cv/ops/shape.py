@@ -42,11 +42,11 @@ class Permute(Op):
     axes: tuple[int, ...]
 
     def forward(self, xp, x):
+        self.back = tuple(sorted(range(x.ndim), key=self.axes.__getitem__))
         return xp.transpose(x, self.axes)
 
     def grad_x(self, F, g):
-        back = sorted(range(len(self.axes)), key=self.axes.__getitem__)
-        return F.permute(g, axes=tuple(back))
+        return F.permute(g, axes=self.back)
 
 
 class MT(Op):
@@ -161,10 +161,11 @@ class Roll(Op):
     axes: tuple[int, ...]
 
     def forward(self, xp, x):
+        self.back = tuple(-shift for shift in self.shifts)
         return xp.roll(x, self.shifts, self.axes) if self.axes else x
 
     def grad_x(self, F, g):
-        return F.roll(g, shifts=tuple(-shift for shift in self.shifts), axes=self.axes)
+        return F.roll(g, shifts=self.back, axes=self.axes)
 
 
 class TakeAlongDim(Op):
