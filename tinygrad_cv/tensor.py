@@ -339,7 +339,7 @@ class Tensor:
         return self
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        self._assign(_raw_index(index, self._backend), value, "assigning to elements")
+        self._assign(raw_index(index, self._backend), value, "assigning to elements")
 
     def copy_(self, source: Any) -> "Tensor":
         """Overwrite the values with those of `source` (broadcast)."""
@@ -587,7 +587,7 @@ class Tensor:
         return F.logical_not(self)
 
     def __getitem__(self, index: Any) -> "Tensor":
-        return F.getitem(self, index=_raw_index(index, self._backend))
+        return F.getitem(self, index=raw_index(index, self._backend))
 
     # The functions of `ops` whose first parameter is a tensor are its methods as well; the package
     # attaches them when it is imported.
@@ -813,7 +813,7 @@ class _Given:
         return wrap(g, node.backend)
 
 
-def _raw_index(index: Any, backend: Backend) -> Any:
+def raw_index(index: Any, backend: Backend) -> Any:
     """An index in which tensors, sequences and arrays have become arrays of our own."""
     if isinstance(index, tuple):
         return tuple(_raw_part(part, backend) for part in index)

@@ -7,7 +7,7 @@ from tinygrad_cv.backend import host
 from tinygrad_cv.op import Op
 from tinygrad_cv.ops.reduce import axes_of
 from tinygrad_cv.tensor import F as T
-from tinygrad_cv.tensor import Tensor, _raw_index
+from tinygrad_cv.tensor import Tensor, raw_index
 
 # ----- by an index -------------------------------------------------------------------------------
 
@@ -246,7 +246,7 @@ def _along(name: str, input: Tensor, dim: int, index: Any) -> Any:
     if index.ndim > 1:
         raise ValueError(f"{name}: the index must be a vector; got {index.shape}.")
     axis = _axis(name, input, dim)
-    return _raw_index((slice(None),) * axis + (index.reshape(-1),), input._backend)
+    return raw_index((slice(None),) * axis + (index.reshape(-1),), input._backend)
 
 
 def _same_dtype(name: str, input: Tensor, source: Tensor) -> None:
@@ -355,7 +355,7 @@ def index_put(
             [6., 4.]])
     """
     _same_dtype("index_put", input, values)
-    index = _raw_index(tuple(indices), input._backend)
+    index = raw_index(tuple(indices), input._backend)
     if not accumulate:
         return T.index_put(input, values, index=index)
     named = T.getitem(input.detach(), index=index).shape
