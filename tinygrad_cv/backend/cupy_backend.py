@@ -184,6 +184,12 @@ class CupyBackend(Backend):
             x = x.astype(np.float32 if x.dtype.kind == "f" else np.int64)
         return self.cp.ascontiguousarray(x)
 
+    def _pair(self, a: Array, b: Array) -> tuple[Any, Array, Array]:
+        """The dtype of a product of two arrays, and both as our raw kernels take them."""
+        dtype = self.cp.result_type(a, b)
+        a, b = (self._plain(x.astype(dtype, copy=False)) for x in (a, b))
+        return dtype, a, b
+
     # ----- convolution -----------------------------------------------------------------------
 
     def _columns(
@@ -231,8 +237,7 @@ class CupyBackend(Backend):
         dilation: Ints,
         groups: int,
     ) -> Array:
-        dtype = self.cp.result_type(x, w)
-        x, w = self._plain(x.astype(dtype, copy=False)), self._plain(w.astype(dtype, copy=False))
+        dtype, x, w = self._pair(x, w)
         kernel, each = w.shape[2:], w.shape[0] // groups
         out = output_size(x.shape[2:], kernel, stride, padding, dilation)
         weights = w.reshape(groups, each, -1)
@@ -256,8 +261,7 @@ class CupyBackend(Backend):
         dilation: Ints,
         groups: int,
     ) -> Array:
-        dtype = self.cp.result_type(x, w)
-        x, w = self._plain(x.astype(dtype, copy=False)), self._plain(w.astype(dtype, copy=False))
+        dtype, x, w = self._pair(x, w)
         kernel, small = w.shape[2:], x.shape[2:]
         weights = w.reshape(groups, w.shape[0] // groups, -1)  # (G, O/G, C/G·K)
         channels = groups * w.shape[1]
@@ -283,8 +287,7 @@ class CupyBackend(Backend):
         dilation: Ints,
         groups: int,
     ) -> Array:
-        dtype = self.cp.result_type(x, g)
-        x, g = self._plain(x.astype(dtype, copy=False)), self._plain(g.astype(dtype, copy=False))
+        dtype, x, g = self._pair(x, g)
         outputs, channels, out = g.shape[1], x.shape[1] // groups, g.shape[2:]
         width = channels * math.prod(kernel)
         total = self.cp.zeros((groups, outputs // groups, width), x.dtype)
