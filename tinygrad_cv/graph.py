@@ -111,6 +111,53 @@ class enable_grad(_Switch):  # noqa: N801  PyTorch's name
     enabled = True
 
 
+class Scope:
+    """One running call of a module, and the call around it: where a node was made.
+
+    It does not own the module, which may own tensors that own nodes.
+    """
+
+    __slots__ = ("module", "outer", "type")
+
+    def __init__(self, module: Any, outer: "Scope | None") -> None:
+        self.module = weakref.ref(module)
+        self.type = type(module)
+        self.outer = outer
+
+
+scope: ContextVar[Scope | None] = ContextVar("scope", default=None)
+"""The innermost call of a module that is running in this thread (or task)."""
+
+
+class Observer:
+    """Looks on while ops run, forward and backward. Set it in `observer`; it may change nothing.
+
+    With `everything` the ops that need no gradient get a node as well.
+    """
+
+    everything = False
+
+    def forward(self, op: "Op", backend: Any, arrays: Iterable[Any]) -> Any:
+        """Run the forward of an op."""
+        return op.forward(backend, *arrays)
+
+    def made(self, tensor: Any) -> None:
+        """An op made this tensor; it has a node if it was recorded."""
+
+    def arrived(self, node: "Node", gradient: Any) -> None:
+        """The gradient of a node (an array) is complete."""
+
+    def backward(
+        self, reading: "Reading", node: "Node", gradient: Any, useful: "set[Node] | None"
+    ) -> "list[tuple[Node, Any]]":
+        """Run the rules of a node."""
+        return reading.gradients(node, gradient, useful)
+
+
+observer: ContextVar[Observer | None] = ContextVar("observer", default=None)
+"""Who looks on in this thread (or task)."""
+
+
 class Node:
     """One application of `op`, or a leaf (a parameter, an input, a constant) when `op` is None.
 
@@ -130,6 +177,7 @@ class Node:
         "plan",
         "requires_grad",
         "saved",
+        "scope",
         "shape",
         "tensor",
     )
@@ -153,6 +201,7 @@ class Node:
         self.backend = backend
         self.requires_grad = requires_grad
         self.plan = plan
+        self.scope = None if op is None else scope.get()
         self.saved: tuple[Any, ...] | None = ()
         # What was saved must still hold the same value when a rule reads it: (name, counter of
         # in-place changes, its value when saved) for each saved tensor.
@@ -246,7 +295,7 @@ def backpropagate(
             if not useful.isdisjoint(node.parents()):
                 useful.add(node)
     pending = dict(seeds)
-    here, device = None, ExitStack()
+    here, device, eye = None, ExitStack(), observer.get()
     with device:
         for node in order:
             gradient = pending.pop(node, None)
@@ -257,10 +306,16 @@ def backpropagate(
                 here = node.backend
                 device.enter_context(here.active)
                 reading = reading.on(here)
+            if eye is not None:
+                eye.arrived(node, reading.memory(gradient))
             yield node, gradient
             if node.op is None or (useful is not None and useful.isdisjoint(node.parents())):
                 continue  # its rules are not needed, and what they saved stays for later
-            for parent, share in reading.gradients(node, gradient, useful):
+            if eye is None:
+                sent = reading.gradients(node, gradient, useful)
+            else:
+                sent = eye.backward(reading, node, gradient, useful)
+            for parent, share in sent:
                 before = pending.get(parent)
                 if before is not None:
                     with parent.backend.active:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 from tinygrad_cv import backend as backends
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.base import Backend
-from tinygrad_cv.graph import Graph, Node, backpropagate, is_grad_enabled, no_grad
+from tinygrad_cv.graph import Graph, Node, backpropagate, is_grad_enabled, no_grad, observer
 from tinygrad_cv.op import Op, Plan, Reading
 
 
@@ -859,9 +859,13 @@ def apply(op: Op, *inputs: Any) -> Tensor:
             return apply(op, *[_adopt(op, value, inputs) for value in inputs])
     if backend is None:
         return apply(op, Tensor(inputs[0]), *inputs[1:])
+    eye = observer.get()
     try:
         with backend.active:
-            array = op.forward(backend, *arrays)
+            if eye is None:
+                array = op.forward(backend, *arrays)
+            else:
+                array = eye.forward(op, backend, arrays)
     except ValueError as error:
         raise op.explain(error, tuple(arrays)) from error
     backend = op.destination(backend)
@@ -879,18 +883,23 @@ def apply(op: Op, *inputs: Any) -> Tensor:
         plan = op.plan(key)
         if plan.rules:
             _record(op, plan, inputs, arrays, out)
+    if eye is not None:
+        if eye.everything and out._node is None:
+            _record(op, op.plan((False,) * len(inputs)), inputs, arrays, out)
+        eye.made(out)
     return out
 
 
 def _record(op: Op, plan: Plan, inputs: tuple[Any, ...], arrays: list[Any], out: Tensor) -> None:
     """Make the node of an op's output, with what the plan says to save."""
+    requires_grad = bool(plan.rules)
     node = Node(
         op,
         tuple([(v._node or v.node) if isinstance(v, Tensor) else v for v in inputs]),
         out._array.shape,
         out._array.dtype,
         out._backend,
-        True,
+        requires_grad,
         plan,
     )
     saved: list[Any] = []
@@ -913,7 +922,7 @@ def _record(op: Op, plan: Plan, inputs: tuple[Any, ...], arrays: list[Any], out:
     node.saved = tuple(saved)
     node.guards = (*guards, *late)
     out._node = node
-    out._requires_grad = True
+    out._requires_grad = requires_grad
 
 
 def _views(name: str, kept: Any, inputs: tuple[Any, ...]) -> list[tuple[str, list[int], int]]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from tinygrad_cv.backend import host
+from tinygrad_cv.graph import Scope, scope
 from tinygrad_cv.tensor import Tensor
 
 
@@ -38,7 +39,11 @@ class Module:
     forward: Callable[..., Any]
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
-        return self.forward(*inputs, **options)
+        token = scope.set(Scope(self, scope.get()))  # the nodes made meanwhile will know it
+        try:
+            return self.forward(*inputs, **options)
+        finally:
+            scope.reset(token)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, Parameter) and value.name is None:

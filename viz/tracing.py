@@ -1,0 +1,667 @@
+"""From a live graph, or from a run that is watched, to a `Trace`: plain data.
+
+A graph knows its ops, modules and rules, and what the rules saved. What it does not keep (values,
+times, the lines of the user's program) is seen by a `Recorder` that looks on while a model runs.
+"""
+
+import linecache
+import os
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from operator import attrgetter
+from types import FrameType
+from typing import Any, Literal
+
+import tinygrad_cv
+from tinygrad_cv.backend import host
+from tinygrad_cv.backend.base import draw_listeners
+from tinygrad_cv.creation import ones_like, randn
+from tinygrad_cv.graph import (
+    Graph,
+    Node,
+    Observer,
+    Scope,
+    backpropagate,
+    enable_grad,
+    no_grad,
+    observer,
+)
+from tinygrad_cv.nn import Module, Parameter
+from tinygrad_cv.op import Reading
+from tinygrad_cv.symbol import derive
+from tinygrad_cv.tensor import Recorded, Tensor
+from tinygrad_cv.viz import data
+from tinygrad_cv.viz.cost import flops, owner, saved_bytes
+from tinygrad_cv.viz.data import Trace
+
+OURS = tuple(
+    os.path.join(os.path.dirname(os.path.abspath(path)), "")
+    for path in (tinygrad_cv.__file__, __file__)
+)
+"""Where the package lies; a line of the user's program lies elsewhere."""
+
+
+def trace(
+    target: Any,
+    *inputs: Any,
+    values: bool = False,
+    gradients: bool = False,
+    backward: Literal[False, "ops"] = False,
+    title: str = "",
+) -> Trace:
+    """The graph of tensors, of a model or of a function as plain data.
+
+    `target` is a tensor or several, whose graph is read as it stands; or a module or a function,
+    which is called with `inputs` once and watched. An input may be a shape, such as (1, 3, 32, 32),
+    for random numbers of that shape. Watched, every op is seen (those that need no gradient too)
+    with the line of the program that made it, its time and the names of the variables; afterwards
+    the model's buffers and the random generators are as they were.
+
+    `values` adds a summary of what each node gave. Of a graph that was not watched only what its
+    rules saved is there. `gradients` runs the backward pass, from ones, and adds a summary of each
+    gradient; neither `.grad` nor the graph is changed. `backward="ops"` adds the ops that the
+    backward pass consists of.
+
+    Raises TypeError if there is no tensor in what was given or returned, RuntimeError if gradients
+    are asked for where none can flow, or where the values that they need were freed.
+
+    >>> import tinygrad_cv as tg
+    >>> from tinygrad_cv import nn, viz
+    >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
+    >>> seen = viz.trace((x * x).sum(), values=True, gradients=True)
+    >>> [(node.op, node.name, node.shape) for node in seen.nodes]
+    [('parameter', 'x', [2]), ('mul', '', [2]), ('sum', '', [])]
+    >>> round(seen.steps[0].gradients[0].norm, 3)
+    4.472
+    >>> viz.Trace.from_json(seen.to_json()) == seen
+    True
+    >>> [node.op for node in viz.trace(nn.Linear(3, 2), (4, 3)).nodes if node.kind == "op"]
+    ['linear']
+    """
+    recorder = Recorder(values=values, gradients=gradients)
+    names: dict[int, str] = {}
+    caller = _user_frame()
+    if caller is not None:
+        names = _tensors_in(caller)
+    if isinstance(target, Tensor) or not callable(target):
+        if inputs:
+            raise TypeError("inputs are for a module or a function; a tensor has its graph.")
+        outputs = list(tensors_in(target))
+        if values:
+            recorder.recall(outputs)
+    else:
+        arguments = [_argument(value, i) for i, value in enumerate(inputs)]
+        with recorder.watching(names), untouched(target), enable_grad():
+            outputs = list(tensors_in(target(*arguments)))
+        title = title or (type(target).__name__ if isinstance(target, Module) else "")
+    if not outputs:
+        given = type(target).__name__
+        raise TypeError(f"a graph belongs to tensors; there is none in the {given} given.")
+    traced = recorder.read(outputs, names, backward)
+    traced.title = title
+    return traced
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """The tensors in nested lists, tuples and dicts."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict):
+        yield from tensors_in(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from tensors_in(part)
+
+
+def _argument(value: Any, i: int) -> Any:
+    """An argument of the traced call; random numbers for a shape, the same in every run."""
+    if isinstance(value, tuple) and value and all(isinstance(length, int) for length in value):
+        return randn(*value, generator=host.random.default_rng(i))
+    return value
+
+
+@contextmanager
+def untouched(target: Any) -> Iterator[None]:
+    """Leave the buffers of a module, and every generator that is drawn from, as they were."""
+    buffers = list(target.named_buffers()) if isinstance(target, Module) else []
+    before = [(tensor, tensor.detach().clone()) for _, tensor in buffers]
+    generators: dict[int, tuple[Any, Any]] = {}
+
+    def note(generator: Any) -> None:
+        generators.setdefault(id(generator), (generator, generator.bit_generator.state))
+
+    token = draw_listeners.set((*draw_listeners.get(), note))
+    try:
+        yield
+    finally:
+        draw_listeners.reset(token)
+        for generator, state in generators.values():
+            generator.bit_generator.state = state
+        with no_grad():
+            for tensor, values in before:
+                tensor.copy_(values)
+
+
+# ----- what the user's program calls things ------------------------------------------------------
+
+
+def _user_frame() -> FrameType | None:
+    """The innermost frame that runs a line of the user's program."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(OURS):
+        frame = frame.f_back
+    return frame
+
+
+def _tensors_in(frame: FrameType, ended: bool = False) -> dict[int, str]:
+    """The names of a frame's variables that hold tensors, by the number of the tensor's node.
+
+    A list or dict of tensors names its elements: "hs[3]". In a function that `ended`, what it was
+    called with names leaves only: its caller has the better name for what it computed itself.
+    """
+    names: dict[int, str] = {}
+    given = frame.f_code.co_varnames[: frame.f_code.co_argcount] if ended else ()
+    for name, value in frame.f_locals.items():
+        if name.startswith("_") or not name.isidentifier():
+            continue
+        if isinstance(value, Tensor):
+            parts: Iterable[tuple[str, Any]] = [(name, value)]
+        elif isinstance(value, list):
+            parts = ((f"{name}[{i}]", part) for i, part in enumerate(value))
+        elif isinstance(value, dict):
+            parts = ((f"{name}[{key!r}]", part) for key, part in value.items())
+        else:
+            continue
+        for called, part in parts:
+            if isinstance(part, Tensor) and part._node is not None:
+                if name in given and part._node.op is not None:
+                    continue
+                names.setdefault(part._node.number, called)
+    return names
+
+
+# ----- seeing -----------------------------------------------------------------------------------
+
+
+BINS = 16
+SAMPLE = 65_536
+"""A histogram of more elements than this is of so many of them, evenly spread."""
+
+
+def summarize(values: Any, op: str = "") -> data.Summary:
+    """What is in an array (in host memory), in a few numbers; `op` is what made it."""
+    values = host.asarray(values)
+    told = data.Summary(count=values.size)
+    if not values.size or values.dtype.kind not in "fiub":
+        return told
+    flat = values.reshape(-1)
+    told.zeros = 1 - host.count_nonzero(flat) / flat.size
+    if flat.dtype.kind == "f":
+        if not host.isfinite(host.dot(flat, flat)):  # an overflow, or what is not a number
+            finite = host.isfinite(flat)
+            told.nan = int(host.isnan(flat).sum())
+            told.inf = int(flat.size - finite.sum()) - told.nan
+            flat = flat[finite].astype("float64")
+            if not flat.size:
+                return told
+        elif flat.dtype.itemsize < 4:
+            flat = flat.astype("float32")
+    else:
+        flat = flat.astype("float64")
+    least, most = float(flat.min()), float(flat.max())
+    told.min, told.max = least, most
+    told.mean = float(flat.mean(dtype="float64" if flat.size < SAMPLE else None))
+    told.norm = float(host.linalg.norm(flat))
+    # Var x = mean (x - mean)²; the difference of squares would cancel for a large mean.
+    told.std = float(flat.std())
+    sample = flat[:: max(1, flat.size // SAMPLE)]
+    width = (most - least) / BINS
+    if width > 0 and width < float("inf"):
+        bins = host.minimum((sample - least) / width, BINS - 1).astype("int64")
+        told.histogram = host.bincount(bins, minlength=BINS).tolist()
+    else:
+        told.histogram = [0] * (BINS // 2) + [int(sample.size)] + [0] * (BINS - BINS // 2 - 1)
+    if op in ("relu", "relu6"):
+        # A unit is a column of (N, F), a channel of (N, C, ...).
+        axes = tuple(axis for axis in range(values.ndim) if axis != 1 or values.ndim == 1)
+        told.dead = float((values.max(axis=axes) <= 0).mean()) if values.ndim > 1 else told.zeros
+    elif op in RANGES:
+        low, high = RANGES[op]
+        margin = (high - low) / 100
+        near = (values < low + margin) | (values > high - margin)
+        told.saturated = float(near.mean())
+    return told
+
+
+RANGES = {"tanh": (-1.0, 1.0), "sigmoid": (0.0, 1.0)}
+
+
+class Recorder(Observer):
+    """Watches ops run, and remembers what each node gave, received and sent, by its number."""
+
+    def __init__(self, values: bool, gradients: bool) -> None:
+        self.wants_values, self.wants_gradients = values, gradients
+        self.values: dict[int, data.Summary] = {}
+        self.gradients: dict[int, data.Summary] = {}
+        self.shares: dict[tuple[int, int], float] = {}
+        self.seconds: dict[int, float] = {}
+        self.backward_seconds: dict[int, float] = {}
+        self.lines: dict[int, tuple[str, int]] = {}
+        self._elapsed = 0.0
+
+    # As an observer of the engine.
+
+    def forward(self, op: Any, backend: Any, arrays: Iterable[Any]) -> Any:
+        started = time.perf_counter()
+        array = op.forward(backend, *arrays)
+        self._elapsed = time.perf_counter() - started
+        return array
+
+    def made(self, tensor: Tensor) -> None:
+        node = tensor._node
+        if node is None or node.op is None:
+            return
+        self.seconds[node.number] = self._elapsed
+        if self.everything:
+            frame = _user_frame()
+            if frame is not None:
+                self.lines[node.number] = (frame.f_code.co_filename, frame.f_lineno)
+            if not node.requires_grad:
+                self._extra.append(tensor)
+        if self.wants_values:
+            self.values[node.number] = summarize(
+                tensor._backend.to_host(tensor._array), node.op.name
+            )
+
+    def arrived(self, node: Node, gradient: Any) -> None:
+        if self.wants_gradients:
+            self.gradients[node.number] = summarize(node.backend.to_host(gradient))
+
+    def backward(
+        self, reading: Reading, node: Node, gradient: Any, useful: set[Node] | None
+    ) -> list[tuple[Node, Any]]:
+        started = time.perf_counter()
+        sent = reading.gradients(node, gradient, useful)
+        self.backward_seconds[node.number] = time.perf_counter() - started
+        if self.wants_gradients:
+            for (port, _), (receiver, share) in zip(_receivers(node, useful), sent, strict=True):
+                array = receiver.backend.to_host(reading.memory(share))
+                self.shares[node.number, port] = _norm(array)
+        return sent
+
+    @contextmanager
+    def watching(self, names: dict[int, str]) -> Iterator[None]:
+        """Look on at all that runs in the block; `names` receives what the program calls things."""
+        self.everything, self._extra = True, list[Tensor]()
+        token, before = observer.set(self), sys.getprofile()
+
+        def returned(frame: FrameType, event: str, argument: Any) -> None:
+            if event == "return" and not frame.f_code.co_filename.startswith(OURS):
+                for number, name in _tensors_in(frame, ended=True).items():
+                    names.setdefault(number, name)
+
+        sys.setprofile(returned)
+        try:
+            yield
+        finally:
+            sys.setprofile(before)
+            observer.reset(token)
+
+    def recall(self, outputs: Iterable[Tensor]) -> None:
+        """Summarize the values of a graph that its rules saved, and that have not changed."""
+        for tensor in outputs:
+            self._note(tensor.node, tensor._array)
+        for node in Graph([tensor.node for tensor in outputs]):
+            if node.saved is None or node.plan is None:
+                continue
+            if any(counter[0] != version for _, counter, version in node.guards):
+                continue
+            for value, where in zip(node.saved, node.plan.saves, strict=True):
+                if where == "y":
+                    self._note(node, value)
+                elif isinstance(where, int):
+                    self._note(node.inputs[where], value)
+                elif isinstance(where, slice):
+                    for source, part in zip(node.inputs[where], value, strict=True):
+                        self._note(source, part)
+
+    def _note(self, node: Any, array: Any) -> None:
+        if isinstance(node, Node) and node.number not in self.values:
+            op = "" if node.op is None else node.op.name
+            self.values[node.number] = summarize(node.backend.to_host(array), op)
+
+    # As a maker of traces.
+
+    def read(
+        self, outputs: Sequence[Tensor], names: dict[int, str], backward: Literal[False, "ops"]
+    ) -> Trace:
+        """The graph of these tensors with all that was seen."""
+        graph = Graph([tensor.node for tensor in outputs])
+        steps: dict[Node, tuple[Node, list[tuple[Node, Node]]]] = {}
+        if self.wants_gradients or backward == "ops":
+            roots = {tensor.node: tensor for tensor in outputs if tensor.requires_grad}
+            _check_can_flow(roots, graph)
+        if self.wants_gradients:
+            self._walk(roots)
+        if backward == "ops":
+            steps = _recorded_walk(roots)
+        if self.wants_values:
+            for node in graph:
+                tensor = node.tensor() if node.tensor is not None else None
+                if tensor is not None and node.op is None:
+                    self._note(node, tensor._array)
+        called = {tensor.node.number: tensor.name for tensor in outputs if tensor.name}
+        traced = structure(graph, names | called)
+        _add_backward(traced, graph, steps)
+        for node, told in zip(graph, traced.nodes, strict=False):
+            told.seconds = self.seconds.get(node.number)
+            told.backward_seconds = self.backward_seconds.get(node.number)
+            if node.number in self.lines:
+                file, line = self.lines[node.number]
+                told.source = f"{os.path.basename(file)}:{line}"
+                told.code = linecache.getline(file, line).strip()
+        if self.wants_values or self.wants_gradients:
+            traced.steps = [self.step(graph)]
+        for tensor in getattr(self, "_extra", ()):  # they were never part of a graph
+            tensor._node = None
+        return traced
+
+    def _walk(self, roots: dict[Node, Tensor]) -> None:
+        """Run the backward pass once, from ones, and look on."""
+        seeds = {
+            node: tensor._backend.ones(tensor.shape, tensor.dtype) for node, tensor in roots.items()
+        }
+        reading = next(iter(roots.values()))._backend.raw
+        token = observer.set(self)
+        try:
+            with no_grad():
+                for _ in backpropagate(seeds, reading, keep=True):
+                    pass
+        finally:
+            observer.reset(token)
+
+    def step(self, graph: Graph, number: int = 0) -> data.Step:
+        """What was seen of a graph, by the ids of its nodes."""
+        step = data.Step(number=number)
+        for node, i in graph.ids.items():
+            if node.number in self.values:
+                step.values[i] = self.values[node.number]
+            if node.number in self.gradients:
+                step.gradients[i] = self.gradients[node.number]
+            for port in range(len(node.inputs)):
+                if (node.number, port) in self.shares:
+                    step.shares[f"{i}:{port}"] = self.shares[node.number, port]
+        root = step.values.get(graph.ids[graph.roots[0]])
+        if root is not None and root.count == 1 and len(graph.roots) == 1:
+            step.loss = root.mean if root.finite else float("nan")
+        return step
+
+
+def _norm(array: Any) -> float:
+    """‖x‖, as `summarize` has it, but NaN or infinite where x is."""
+    values = host.asarray(array).reshape(-1)
+    with host.errstate(over="ignore", invalid="ignore"):
+        return float(
+            host.linalg.norm(values.astype("float32") if values.dtype.itemsize < 4 else values)
+        )
+
+
+def _receivers(node: Node, useful: set[Node] | None) -> list[tuple[int, Node]]:
+    """The inputs that a node sends gradients to, in the order of `Reading.gradients`."""
+    assert node.op is not None
+    last = len(node.op.inputs) - 1
+    return [
+        (port, value)
+        for port, value in enumerate(node.inputs)
+        if isinstance(value, Node)
+        and value.requires_grad
+        and node.op.inputs[min(port, last)] in node.op.rules
+        and (useful is None or value in useful)
+    ]
+
+
+def _check_can_flow(roots: dict[Node, Tensor], graph: Graph) -> None:
+    if not roots:
+        raise RuntimeError(
+            "there is no backward pass to trace: none of the tensors requires a gradient. Nothing "
+            "they were computed from has requires_grad=True, or they were made under no_grad() or "
+            "detached."
+        )
+    freed = next((node for node in graph if node.saved is None), None)
+    if freed is not None:
+        raise RuntimeError(
+            f"the backward pass cannot be traced: what {freed.label} of shape {freed.shape} saved "
+            "for it was freed by backward(). Trace before that, or call "
+            "backward(retain_graph=True)."
+        )
+
+
+# ----- the structure -----------------------------------------------------------------------------
+
+
+def structure(graph: Graph, names: dict[int, str]) -> Trace:
+    """A graph as data, without anything that was seen; `names` are the user's, by node number."""
+    calls = Calls(graph)
+    counted = {
+        id(owner(tensor._array))
+        for node in graph
+        if node.op is None and node.tensor is not None and (tensor := node.tensor()) is not None
+    }
+    traced = Trace(modules=calls.modules, outputs=[graph.ids[root] for root in graph.roots])
+    for (node, i), key in zip(graph.ids.items(), keys(graph, calls), strict=True):
+        tensor = node.tensor() if node.tensor is not None else None
+        parameter = node.op is None and (node.requires_grad or isinstance(tensor, Parameter))
+        kind: Any = "op" if node.op is not None else "parameter" if parameter else "input"
+        traced.nodes.append(
+            data.Node(
+                id=i,
+                key=key,
+                kind=kind,
+                op=node.label if node.op is not None else kind,
+                name=calls.parameters.get(node) or node.name or names.get(node.number, ""),
+                module=calls.home(node),
+                shape=list(node.shape),
+                dtype=str(node.dtype),
+                device=node.backend.device,
+                requires_grad=node.requires_grad,
+                attributes=node.op.describe() if node.op is not None else "",
+                inputs=_inputs(node, graph.ids),
+                saved=saved_bytes(node, counted),
+                flops=flops(node),
+            )
+        )
+    return traced
+
+
+def keys(graph: Graph, calls: "Calls") -> list[str]:
+    """A name for each node that another run, or a similar model, has for the same place."""
+    count: Counter[str] = Counter()
+    found = []
+    for node in graph:
+        key = calls.parameters.get(node, "")
+        if not key or key in found[-1:]:
+            key = f"{calls.path(node)}/{node.label}"
+            count[key] += 1
+            key = f"{key}.{count[key] - 1}"
+        found.append(key)
+    return found
+
+
+class Calls:
+    """The calls of modules in a graph, in order, and where each node belongs."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.modules: list[data.Module] = []
+        self.parameters: dict[Node, str] = {}
+        """The path of each parameter that is found in an outermost module."""
+        self._ids: dict[Scope, int] = {}
+        self._homes: dict[Node, int | None] = {}
+        self._paths: dict[int, dict[int, str]] = {}
+        times: Counter[int] = Counter()
+        for node in graph:
+            for scope in reversed(list(_around(node.scope))):
+                if scope not in self._ids:
+                    self._enter(scope, times)
+            self._homes[node] = self._ids[node.scope] if node.scope is not None else None
+        self._place_parameters(graph)
+
+    def _enter(self, scope: Scope, times: Counter[int]) -> None:
+        module = scope.module()
+        name, root = "", next(s for s in _around(scope) if s.outer is None)
+        if module is not None:
+            times[id(module)] += 1
+            name = self._paths_below(root).get(
+                id(module), scope.type.__name__ if scope is not root else ""
+            )
+        self._ids[scope] = len(self.modules)
+        self.modules.append(
+            data.Module(
+                id=len(self.modules),
+                path=name,
+                type=scope.type.__name__,
+                parent=None if scope.outer is None else self._ids[scope.outer],
+                call=times[id(module)] - 1 if module is not None else 0,
+                parameters=0 if module is None else sum(p.numel() for p in module.parameters()),
+                details="" if module is None else module.extra_repr(),
+            )
+        )
+
+    def _paths_below(self, root: Scope) -> dict[int, str]:
+        """The path of each module in an outermost one, which gives its parameters their names."""
+        model = root.module()
+        if model is None:
+            return {}
+        if id(model) not in self._paths:
+            self._paths[id(model)] = {id(module): path for path, module in model.named_modules()}
+            for path, parameter in model.named_parameters():
+                if parameter._node is not None:
+                    own = path.rpartition(".")[2]
+                    given = parameter.name if parameter.name not in (own, None) else path
+                    self.parameters.setdefault(parameter._node, given or path)
+        return self._paths[id(model)]
+
+    def _place_parameters(self, graph: Graph) -> None:
+        """A parameter belongs to the innermost call around all its consumers."""
+        consumers: dict[Node, list[Scope | None]] = defaultdict(list)
+        for node in graph:
+            for parent in node.parents():
+                if parent.op is None and parent.requires_grad:
+                    consumers[parent].append(node.scope)
+        for parameter, scopes in consumers.items():
+            shared = list(_around(scopes[0]))
+            for scope in scopes[1:]:
+                inside = set(_around(scope))
+                shared = [outer for outer in shared if outer in inside]
+            self._homes[parameter] = self._ids[shared[0]] if shared else None
+
+    def home(self, node: Node) -> int | None:
+        """The id of the innermost call that a node belongs to."""
+        return self._homes[node]
+
+    def path(self, node: Node) -> str:
+        """The path of that call."""
+        home = self._homes[node]
+        return "" if home is None else self.modules[home].path
+
+
+def _around(scope: Scope | None) -> Iterator[Scope]:
+    """A call and those around it, the innermost first."""
+    while scope is not None:
+        yield scope
+        scope = scope.outer
+
+
+def _inputs(node: Node, ids: dict[Node, int]) -> list[data.Input]:
+    """The inputs that were given; those of a variadic op are named xs[0], xs[1], ..."""
+    op = node.op
+    if op is None:
+        return []
+    told = []
+    last = len(op.inputs) - 1
+    differentiable = dict(_receivers(node, None))
+    for port, value in enumerate(node.inputs):
+        rule, part = op.inputs[min(port, last)], max(0, port - last)
+        entry = data.Input(
+            name=f"{rule}[{part}]" if op.variadic and port >= last else rule,
+            source=ids[value] if isinstance(value, Node) else None,
+            text="" if isinstance(value, Node) else str(value),
+            gradient=port in differentiable,
+        )
+        if entry.gradient:
+            entry.formula, entry.where = _formula(node, rule, part)
+        told.append(entry)
+    return told
+
+
+def _formula(node: Node, rule: str, part: int) -> tuple[str, dict[str, str]]:
+    """The rule for one input as text, and the definitions that it uses."""
+    assert node.op is not None
+    try:
+        result, definitions = derive(node.op, rule, attributes=False, inputs=node.inputs)
+    except Exception:  # a rule may do with its arrays what cannot be done with symbols
+        return "…", {}
+    expression = result[part] if isinstance(result, list | tuple) else result
+    return str(expression), {name: str(meaning) for name, meaning in definitions.items()}
+
+
+# ----- the ops of the backward pass --------------------------------------------------------------
+
+
+class _Traced(Recorded):
+    """The graph reading, with a record: each node's gradient, and its (parent, share) pairs."""
+
+    def __init__(self) -> None:
+        self.steps: dict[Node, tuple[Node, list[tuple[Node, Node]]]] = {}
+
+    def gradients(self, node: Node, g: Any, useful: set[Node] | None) -> list[tuple[Node, Any]]:
+        sent = super().gradients(node, g, useful)
+        self.steps[node] = (g.node, [(parent, share.node) for parent, share in sent])
+        return sent
+
+
+def _recorded_walk(
+    roots: dict[Node, Tensor],
+) -> dict[Node, tuple[Node, list[tuple[Node, Node]]]]:
+    """Run the backward pass from the roots in the graph reading, and say what each node did."""
+    # A seed that requires a gradient makes each op that it flows through a part of the graph.
+    seeds = {root: ones_like(tensor).requires_grad_() for root, tensor in roots.items()}
+    reading = _Traced()
+    with enable_grad():
+        for _ in backpropagate(seeds, reading, keep=True):
+            pass
+    return reading.steps
+
+
+def _add_backward(
+    traced: Trace, graph: Graph, steps: dict[Node, tuple[Node, list[tuple[Node, Node]]]]
+) -> None:
+    """Add the ops of the backward pass, and say which rule each belongs to."""
+    if not steps:
+        return
+    shares = [share for _, sent in steps.values() for _, share in sent]
+    whole = Graph([*graph.roots, *shares])
+    forward = len(traced.nodes)
+    traced.nodes += structure(whole, {}).nodes[forward:]
+    for node, (gradient, sent) in steps.items():
+        told = traced.nodes[graph.ids[node]]
+        told.gradient = whole.ids[gradient]
+        for (port, _), (_, share) in zip(_receivers(node, None), sent, strict=True):
+            told.inputs[port].share = whole.ids[share]
+        for made in _made(graph, gradient, [share for _, share in sent]):
+            if made not in graph.ids and traced.nodes[whole.ids[made]].rule is None:
+                traced.nodes[whole.ids[made]].rule = graph.ids[node]
+
+
+def _made(graph: Graph, gradient: Node, shares: Iterable[Node]) -> list[Node]:
+    """What the shares were computed from, back to the gradient and the forward graph, in order."""
+    seen = {gradient, *shares}
+    stack = list(seen)
+    while stack:
+        node = stack.pop()
+        if node is not gradient and node not in graph.ids:
+            stack += (parent for parent in node.parents() if parent not in seen)
+            seen.update(node.parents())
+    return sorted(seen, key=attrgetter("number"))
