@@ -6,3 +6,4 @@ from tinygrad_cv.viz.drawing import draw as draw
 from tinygrad_cv.viz.plots import curves as curves
 from tinygrad_cv.viz.text import summary as summary
 from tinygrad_cv.viz.tracing import trace as trace
+from tinygrad_cv.viz.watching import watch as watch

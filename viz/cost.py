@@ -44,17 +44,21 @@ def _size(node: Node) -> int:
     return math.prod(node.shape)
 
 
+def _shape(value: Any) -> tuple[int, ...]:
+    return tuple(value.shape)
+
+
 def _convolution(op: Op, node: Node) -> int:
     """Each output is a product with one filter: (C/groups)·kh·kw multiply-adds, and a bias."""
-    weight = node.inputs[1].shape
-    return _size(node) * (2 * math.prod(weight[1:]) + (node.inputs[2] is not None))
+    products = math.prod(_shape(node.inputs[1])[1:])
+    return _size(node) * (2 * products + (node.inputs[2] is not None))
 
 
 def _transposed(op: Op, node: Node) -> int:
     """Each input is spread by its filter: (O/groups)·kh·kw multiply-adds."""
-    image, weight = node.inputs[:2]
-    bias = _size(node) if len(node.inputs) > 2 and node.inputs[2] is not None else 0
-    return 2 * _size(image) * math.prod(weight.shape[1:]) + bias
+    image, weight, bias = node.inputs
+    products = _size(image) * math.prod(_shape(weight)[1:])
+    return 2 * products + (_size(node) if bias is not None else 0)
 
 
 def _convolution_weight(op: Op, node: Node) -> int:
@@ -64,11 +68,11 @@ def _convolution_weight(op: Op, node: Node) -> int:
 
 def _linear(op: Op, node: Node) -> int:
     x, _, bias = node.inputs
-    return _size(node) * (2 * x.shape[-1] + (bias is not None))
+    return _size(node) * (2 * _shape(x)[-1] + (bias is not None))
 
 
 def _matmul(op: Op, node: Node) -> int:
-    return 2 * _size(node) * node.inputs[0].shape[-1]
+    return 2 * _size(node) * _shape(node.inputs[0])[-1]
 
 
 def _einsum(op: Any, node: Node) -> int:

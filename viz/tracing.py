@@ -5,6 +5,7 @@ times, the lines of the user's program) is seen by a `Recorder` that looks on wh
 """
 
 import linecache
+import math
 import os
 import sys
 import time
@@ -83,9 +84,9 @@ def trace(
     """
     recorder = Recorder(values=values, gradients=gradients)
     names: dict[int, str] = {}
-    caller = _user_frame()
+    caller = user_frame()
     if caller is not None:
-        names = _tensors_in(caller)
+        names = variables(caller)
     if isinstance(target, Tensor) or not callable(target):
         if inputs:
             raise TypeError("inputs are for a module or a function; a tensor has its graph.")
@@ -148,7 +149,7 @@ def untouched(target: Any) -> Iterator[None]:
 # ----- what the user's program calls things ------------------------------------------------------
 
 
-def _user_frame() -> FrameType | None:
+def user_frame() -> FrameType | None:
     """The innermost frame that runs a line of the user's program."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(OURS):
@@ -156,7 +157,7 @@ def _user_frame() -> FrameType | None:
     return frame
 
 
-def _tensors_in(frame: FrameType, ended: bool = False) -> dict[int, str]:
+def variables(frame: FrameType, ended: bool = False) -> dict[int, str]:
     """The names of a frame's variables that hold tensors, by the number of the tensor's node.
 
     A list or dict of tensors names its elements: "hs[3]". In a function that `ended`, what it was
@@ -197,33 +198,27 @@ def summarize(values: Any, op: str = "") -> data.Summary:
     told = data.Summary(count=values.size)
     if not values.size or values.dtype.kind not in "fiub":
         return told
-    flat = values.reshape(-1)
-    told.zeros = 1 - host.count_nonzero(flat) / flat.size
-    if flat.dtype.kind == "f":
-        if not host.isfinite(host.dot(flat, flat)):  # an overflow, or what is not a number
-            finite = host.isfinite(flat)
-            told.nan = int(host.isnan(flat).sum())
-            told.inf = int(flat.size - finite.sum()) - told.nan
-            flat = flat[finite].astype("float64")
-            if not flat.size:
-                return told
-        elif flat.dtype.itemsize < 4:
-            flat = flat.astype("float32")
-    else:
-        flat = flat.astype("float64")
+    flat = values.ravel(order="K")  # as it lies in memory: no copy
+    told.zeros = 1 - int(host.count_nonzero(flat)) / flat.size
+    if flat.dtype.kind != "f" or flat.dtype.itemsize < 4:
+        flat = flat.astype("float32" if flat.dtype.kind == "f" else "float64")
+    squares = float(host.dot(flat, flat))
+    if not math.isfinite(squares):  # something is not finite, or the sum overflows
+        finite = host.isfinite(flat)
+        told.nan = int(host.count_nonzero(host.isnan(flat)))
+        told.inf = int(flat.size - host.count_nonzero(finite)) - told.nan
+        flat = flat[finite].astype("float64")
+        if not flat.size:
+            return told
+        squares = float(host.dot(flat, flat))
     least, most = float(flat.min()), float(flat.max())
-    told.min, told.max = least, most
-    told.mean = float(flat.mean(dtype="float64" if flat.size < SAMPLE else None))
-    told.norm = float(host.linalg.norm(flat))
-    # Var x = mean (x - mean)²; the difference of squares would cancel for a large mean.
-    told.std = float(flat.std())
-    sample = flat[:: max(1, flat.size // SAMPLE)]
-    width = (most - least) / BINS
-    if width > 0 and width < float("inf"):
-        bins = host.minimum((sample - least) / width, BINS - 1).astype("int64")
-        told.histogram = host.bincount(bins, minlength=BINS).tolist()
-    else:
-        told.histogram = [0] * (BINS // 2) + [int(sample.size)] + [0] * (BINS - BINS // 2 - 1)
+    mean = float(flat.mean())
+    variance = squares / flat.size - mean * mean
+    if variance < 0.01 * mean * mean:  # the difference cancels: look again
+        variance = float(flat.var())
+    told.min, told.max, told.mean, told.std = least, most, mean, math.sqrt(variance)
+    told.norm = math.sqrt(squares)
+    told.histogram = _histogram(flat[:: max(1, flat.size // SAMPLE)], least, most)
     if op in ("relu", "relu6"):
         # A unit is a column of (N, F), a channel of (N, C, ...).
         axes = tuple(axis for axis in range(values.ndim) if axis != 1 or values.ndim == 1)
@@ -236,14 +231,24 @@ def summarize(values: Any, op: str = "") -> data.Summary:
     return told
 
 
+def _histogram(sample: Any, least: float, most: float) -> list[int]:
+    """Counts in equal bins from the least to the most; all in the middle if there is one value."""
+    scale = BINS / (most - least) if most > least else 0.0
+    if not 0 < scale < math.inf:
+        return [len(sample) if i == BINS // 2 else 0 for i in range(BINS)]
+    bins = host.minimum((sample - least) * scale, BINS - 1).astype("int64")
+    counts: list[int] = host.bincount(bins, minlength=BINS).tolist()
+    return counts
+
+
 RANGES = {"tanh": (-1.0, 1.0), "sigmoid": (0.0, 1.0)}
 
 
 class Recorder(Observer):
     """Watches ops run, and remembers what each node gave, received and sent, by its number."""
 
-    def __init__(self, values: bool, gradients: bool) -> None:
-        self.wants_values, self.wants_gradients = values, gradients
+    def __init__(self, values: bool, gradients: bool, lines: bool = True) -> None:
+        self.wants_values, self.wants_gradients, self.wants_lines = values, gradients, lines
         self.values: dict[int, data.Summary] = {}
         self.gradients: dict[int, data.Summary] = {}
         self.shares: dict[tuple[int, int], float] = {}
@@ -251,6 +256,7 @@ class Recorder(Observer):
         self.backward_seconds: dict[int, float] = {}
         self.lines: dict[int, tuple[str, int]] = {}
         self._elapsed = 0.0
+        self._extra: list[Tensor] = []  # those that have a node for this observer alone
 
     # As an observer of the engine.
 
@@ -265,12 +271,10 @@ class Recorder(Observer):
         if node is None or node.op is None:
             return
         self.seconds[node.number] = self._elapsed
-        if self.everything:
-            frame = _user_frame()
-            if frame is not None:
-                self.lines[node.number] = (frame.f_code.co_filename, frame.f_lineno)
-            if not node.requires_grad:
-                self._extra.append(tensor)
+        if self.wants_lines and (frame := user_frame()) is not None:
+            self.lines[node.number] = (frame.f_code.co_filename, frame.f_lineno)
+        if not node.requires_grad:
+            self._extra.append(tensor)
         if self.wants_values:
             self.values[node.number] = summarize(
                 tensor._backend.to_host(tensor._array), node.op.name
@@ -295,12 +299,12 @@ class Recorder(Observer):
     @contextmanager
     def watching(self, names: dict[int, str]) -> Iterator[None]:
         """Look on at all that runs in the block; `names` receives what the program calls things."""
-        self.everything, self._extra = True, list[Tensor]()
+        self.everything = True
         token, before = observer.set(self), sys.getprofile()
 
         def returned(frame: FrameType, event: str, argument: Any) -> None:
             if event == "return" and not frame.f_code.co_filename.startswith(OURS):
-                for number, name in _tensors_in(frame, ended=True).items():
+                for number, name in variables(frame, ended=True).items():
                     names.setdefault(number, name)
 
         sys.setprofile(returned)
@@ -313,7 +317,7 @@ class Recorder(Observer):
     def recall(self, outputs: Iterable[Tensor]) -> None:
         """Summarize the values of a graph that its rules saved, and that have not changed."""
         for tensor in outputs:
-            self._note(tensor.node, tensor._array)
+            self.note(tensor.node, tensor._array)
         for node in Graph([tensor.node for tensor in outputs]):
             if node.saved is None or node.plan is None:
                 continue
@@ -321,14 +325,15 @@ class Recorder(Observer):
                 continue
             for value, where in zip(node.saved, node.plan.saves, strict=True):
                 if where == "y":
-                    self._note(node, value)
+                    self.note(node, value)
                 elif isinstance(where, int):
-                    self._note(node.inputs[where], value)
+                    self.note(node.inputs[where], value)
                 elif isinstance(where, slice):
                     for source, part in zip(node.inputs[where], value, strict=True):
-                        self._note(source, part)
+                        self.note(source, part)
 
-    def _note(self, node: Any, array: Any) -> None:
+    def note(self, node: Any, array: Any) -> None:
+        """Summarize the value of a node, if that was not done yet."""
         if isinstance(node, Node) and node.number not in self.values:
             op = "" if node.op is None else node.op.name
             self.values[node.number] = summarize(node.backend.to_host(array), op)
@@ -348,25 +353,25 @@ class Recorder(Observer):
             self._walk(roots)
         if backward == "ops":
             steps = _recorded_walk(roots)
-        if self.wants_values:
-            for node in graph:
-                tensor = node.tensor() if node.tensor is not None else None
-                if tensor is not None and node.op is None:
-                    self._note(node, tensor._array)
         called = {tensor.node.number: tensor.name for tensor in outputs if tensor.name}
-        traced = structure(graph, names | called)
+        traced = self.structure(graph, names | called)
         _add_backward(traced, graph, steps)
-        for node, told in zip(graph, traced.nodes, strict=False):
+        if self.wants_values or self.wants_gradients:
+            traced.steps = [self.step(graph)]
+        for tensor in self._extra:
+            tensor._node = None
+        return traced
+
+    def structure(self, graph: Graph, names: dict[int, str]) -> Trace:
+        """A graph as data, with the lines that made it and the times that it took."""
+        traced = structure(graph, names)
+        for node, told in zip(graph, traced.nodes, strict=True):
             told.seconds = self.seconds.get(node.number)
             told.backward_seconds = self.backward_seconds.get(node.number)
             if node.number in self.lines:
                 file, line = self.lines[node.number]
                 told.source = f"{os.path.basename(file)}:{line}"
                 told.code = linecache.getline(file, line).strip()
-        if self.wants_values or self.wants_gradients:
-            traced.steps = [self.step(graph)]
-        for tensor in getattr(self, "_extra", ()):  # they were never part of a graph
-            tensor._node = None
         return traced
 
     def _walk(self, roots: dict[Node, Tensor]) -> None:
@@ -386,6 +391,11 @@ class Recorder(Observer):
     def step(self, graph: Graph, number: int = 0) -> data.Step:
         """What was seen of a graph, by the ids of its nodes."""
         step = data.Step(number=number)
+        if self.wants_values:
+            for node in graph:
+                tensor = node.tensor() if node.tensor is not None else None
+                if tensor is not None and node.op is None:
+                    self.note(node, tensor._array)
         for node, i in graph.ids.items():
             if node.number in self.values:
                 step.values[i] = self.values[node.number]
@@ -479,15 +489,15 @@ def structure(graph: Graph, names: dict[int, str]) -> Trace:
 def keys(graph: Graph, calls: "Calls") -> list[str]:
     """A name for each node that another run, or a similar model, has for the same place."""
     count: Counter[str] = Counter()
-    found = []
+    found: dict[str, None] = {}
     for node in graph:
         key = calls.parameters.get(node, "")
-        if not key or key in found[-1:]:
-            key = f"{calls.path(node)}/{node.label}"
-            count[key] += 1
-            key = f"{key}.{count[key] - 1}"
-        found.append(key)
-    return found
+        if not key or key in found:  # another outermost module has the same path
+            place = f"{calls.path(node)}/{node.label}"
+            key = f"{place}.{count[place]}"
+            count[place] += 1
+        found[key] = None
+    return list(found)
 
 
 class Calls:
