@@ -1,6 +1,6 @@
 """The symbolic reading: a rule run on names writes down its own formula."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tinygrad_cv.backend import host
@@ -142,18 +142,23 @@ def formula(source: Any, attributes: bool = True) -> dict[str, str]:
 
 
 def derive(
-    op: Op, name: str, attributes: bool = True, inputs: tuple[Any, ...] = ()
+    op: Op,
+    name: str,
+    attributes: bool = True,
+    inputs: tuple[Any, ...] = (),
+    numbers: Mapping[str, Any] | None = None,
 ) -> tuple[Any, dict[str, Symbol]]:
     """Read the rule of `op` for its input `name` on symbols.
 
-    `inputs` are those of a node: plain numbers and None among them stand for themselves. Returns
-    the result (a list of symbols for a variadic input), and the subexpressions that the rule named
-    with `F.let`, each defined in terms of those before it.
+    `inputs` are those of a node: plain numbers and None among them stand for themselves. `numbers`
+    are symbols to write instead of names (`g` among them). Returns the result (a list of symbols
+    for a variadic input), and the subexpressions that the rule named with `F.let`, each defined in
+    terms of those before it.
     """
-    rule, reading = op.rules[name], Symbols(op, attributes)
-    asked = [_asked(ask, op, inputs) for ask in rule.asks]
+    rule, reading, numbers = op.rules[name], Symbols(op, attributes), numbers or {}
+    asked = [numbers[ask] if ask in numbers else _asked(ask, op, inputs) for ask in rule.asks]
     try:
-        result = rule.function(op, reading, Symbol("g"), *asked)
+        result = rule.function(op, reading, numbers.get("g", Symbol("g")), *asked)
     except (AttributeError, TypeError) as error:
         raise ValueError(
             f"the rule of {op.name} for {name} depends on the shapes it ran on ({error}); ask a "

@@ -3,6 +3,7 @@
 from tinygrad_cv.viz.data import Trace as Trace
 from tinygrad_cv.viz.drawing import Drawing as Drawing
 from tinygrad_cv.viz.drawing import draw as draw
+from tinygrad_cv.viz.failing import draw_error as draw_error
 from tinygrad_cv.viz.plots import curves as curves
 from tinygrad_cv.viz.text import summary as summary
 from tinygrad_cv.viz.tracing import trace as trace

@@ -102,6 +102,8 @@ class Node:
     """Of an op of the backward pass: the id of the forward node whose rule it belongs to."""
     gradient: int | None = None
     """Where the ops of the backward pass are traced: the node that is its complete gradient."""
+    note: str = ""
+    """What to point out about it, such as what changed (`viz.diff`)."""
 
     @property
     def saved_bytes(self) -> int | None:

@@ -9,34 +9,30 @@ import math
 import os
 import sys
 import time
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from operator import attrgetter
 from types import FrameType
 from typing import Any, Literal
 
 import tinygrad_cv
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.base import draw_listeners
-from tinygrad_cv.creation import ones_like, randn
+from tinygrad_cv.creation import randn
 from tinygrad_cv.graph import (
     Graph,
     Node,
     Observer,
-    Scope,
     backpropagate,
     enable_grad,
     no_grad,
     observer,
 )
-from tinygrad_cv.nn import Module, Parameter
+from tinygrad_cv.nn import Module
 from tinygrad_cv.op import Reading
-from tinygrad_cv.symbol import derive
-from tinygrad_cv.tensor import Recorded, Tensor
+from tinygrad_cv.tensor import Tensor
 from tinygrad_cv.viz import data
-from tinygrad_cv.viz.cost import flops, owner, saved_bytes
 from tinygrad_cv.viz.data import Trace
+from tinygrad_cv.viz.structure import add_backward, receivers, recorded_walk, structure
 
 OURS = tuple(
     os.path.join(os.path.dirname(os.path.abspath(path)), "")
@@ -291,9 +287,9 @@ class Recorder(Observer):
         sent = reading.gradients(node, gradient, useful)
         self.backward_seconds[node.number] = time.perf_counter() - started
         if self.wants_gradients:
-            for (port, _), (receiver, share) in zip(_receivers(node, useful), sent, strict=True):
+            for (port, _), (receiver, share) in zip(receivers(node, useful), sent, strict=True):
                 array = receiver.backend.to_host(reading.memory(share))
-                self.shares[node.number, port] = _norm(array)
+                self.shares[node.number, port] = norm(array)
         return sent
 
     @contextmanager
@@ -352,10 +348,10 @@ class Recorder(Observer):
         if self.wants_gradients:
             self._walk(roots)
         if backward == "ops":
-            steps = _recorded_walk(roots)
+            steps = recorded_walk(roots)
         called = {tensor.node.number: tensor.name for tensor in outputs if tensor.name}
         traced = self.structure(graph, names | called)
-        _add_backward(traced, graph, steps)
+        add_backward(traced, graph, steps)
         if self.wants_values or self.wants_gradients:
             traced.steps = [self.step(graph)]
         for tensor in self._extra:
@@ -410,27 +406,13 @@ class Recorder(Observer):
         return step
 
 
-def _norm(array: Any) -> float:
+def norm(array: Any) -> float:
     """‖x‖, as `summarize` has it, but NaN or infinite where x is."""
     values = host.asarray(array).reshape(-1)
     with host.errstate(over="ignore", invalid="ignore"):
         return float(
             host.linalg.norm(values.astype("float32") if values.dtype.itemsize < 4 else values)
         )
-
-
-def _receivers(node: Node, useful: set[Node] | None) -> list[tuple[int, Node]]:
-    """The inputs that a node sends gradients to, in the order of `Reading.gradients`."""
-    assert node.op is not None
-    last = len(node.op.inputs) - 1
-    return [
-        (port, value)
-        for port, value in enumerate(node.inputs)
-        if isinstance(value, Node)
-        and value.requires_grad
-        and node.op.inputs[min(port, last)] in node.op.rules
-        and (useful is None or value in useful)
-    ]
 
 
 def _check_can_flow(roots: dict[Node, Tensor], graph: Graph) -> None:
@@ -447,231 +429,3 @@ def _check_can_flow(roots: dict[Node, Tensor], graph: Graph) -> None:
             "for it was freed by backward(). Trace before that, or call "
             "backward(retain_graph=True)."
         )
-
-
-# ----- the structure -----------------------------------------------------------------------------
-
-
-def structure(graph: Graph, names: dict[int, str]) -> Trace:
-    """A graph as data, without anything that was seen; `names` are the user's, by node number."""
-    calls = Calls(graph)
-    counted = {
-        id(owner(tensor._array))
-        for node in graph
-        if node.op is None and node.tensor is not None and (tensor := node.tensor()) is not None
-    }
-    traced = Trace(modules=calls.modules, outputs=[graph.ids[root] for root in graph.roots])
-    for (node, i), key in zip(graph.ids.items(), keys(graph, calls), strict=True):
-        tensor = node.tensor() if node.tensor is not None else None
-        parameter = node.op is None and (node.requires_grad or isinstance(tensor, Parameter))
-        kind: Any = "op" if node.op is not None else "parameter" if parameter else "input"
-        traced.nodes.append(
-            data.Node(
-                id=i,
-                key=key,
-                kind=kind,
-                op=node.label if node.op is not None else kind,
-                name=calls.parameters.get(node) or node.name or names.get(node.number, ""),
-                module=calls.home(node),
-                shape=list(node.shape),
-                dtype=str(node.dtype),
-                device=node.backend.device,
-                requires_grad=node.requires_grad,
-                attributes=node.op.describe() if node.op is not None else "",
-                inputs=_inputs(node, graph.ids),
-                saved=saved_bytes(node, counted),
-                flops=flops(node),
-            )
-        )
-    return traced
-
-
-def keys(graph: Graph, calls: "Calls") -> list[str]:
-    """A name for each node that another run, or a similar model, has for the same place."""
-    count: Counter[str] = Counter()
-    found: dict[str, None] = {}
-    for node in graph:
-        key = calls.parameters.get(node, "")
-        if not key or key in found:  # another outermost module has the same path
-            place = f"{calls.path(node)}/{node.label}"
-            key = f"{place}.{count[place]}"
-            count[place] += 1
-        found[key] = None
-    return list(found)
-
-
-class Calls:
-    """The calls of modules in a graph, in order, and where each node belongs."""
-
-    def __init__(self, graph: Graph) -> None:
-        self.modules: list[data.Module] = []
-        self.parameters: dict[Node, str] = {}
-        """The path of each parameter that is found in an outermost module."""
-        self._ids: dict[Scope, int] = {}
-        self._homes: dict[Node, int | None] = {}
-        self._paths: dict[int, dict[int, str]] = {}
-        times: Counter[int] = Counter()
-        for node in graph:
-            for scope in reversed(list(_around(node.scope))):
-                if scope not in self._ids:
-                    self._enter(scope, times)
-            self._homes[node] = self._ids[node.scope] if node.scope is not None else None
-        self._place_parameters(graph)
-
-    def _enter(self, scope: Scope, times: Counter[int]) -> None:
-        module = scope.module()
-        name, root = "", next(s for s in _around(scope) if s.outer is None)
-        if module is not None:
-            times[id(module)] += 1
-            name = self._paths_below(root).get(
-                id(module), scope.type.__name__ if scope is not root else ""
-            )
-        self._ids[scope] = len(self.modules)
-        self.modules.append(
-            data.Module(
-                id=len(self.modules),
-                path=name,
-                type=scope.type.__name__,
-                parent=None if scope.outer is None else self._ids[scope.outer],
-                call=times[id(module)] - 1 if module is not None else 0,
-                parameters=0 if module is None else sum(p.numel() for p in module.parameters()),
-                details="" if module is None else module.extra_repr(),
-            )
-        )
-
-    def _paths_below(self, root: Scope) -> dict[int, str]:
-        """The path of each module in an outermost one, which gives its parameters their names."""
-        model = root.module()
-        if model is None:
-            return {}
-        if id(model) not in self._paths:
-            self._paths[id(model)] = {id(module): path for path, module in model.named_modules()}
-            for path, parameter in model.named_parameters():
-                if parameter._node is not None:
-                    own = path.rpartition(".")[2]
-                    given = parameter.name if parameter.name not in (own, None) else path
-                    self.parameters.setdefault(parameter._node, given or path)
-        return self._paths[id(model)]
-
-    def _place_parameters(self, graph: Graph) -> None:
-        """A parameter belongs to the innermost call around all its consumers."""
-        consumers: dict[Node, list[Scope | None]] = defaultdict(list)
-        for node in graph:
-            for parent in node.parents():
-                if parent.op is None and parent.requires_grad:
-                    consumers[parent].append(node.scope)
-        for parameter, scopes in consumers.items():
-            shared = list(_around(scopes[0]))
-            for scope in scopes[1:]:
-                inside = set(_around(scope))
-                shared = [outer for outer in shared if outer in inside]
-            self._homes[parameter] = self._ids[shared[0]] if shared else None
-
-    def home(self, node: Node) -> int | None:
-        """The id of the innermost call that a node belongs to."""
-        return self._homes[node]
-
-    def path(self, node: Node) -> str:
-        """The path of that call."""
-        home = self._homes[node]
-        return "" if home is None else self.modules[home].path
-
-
-def _around(scope: Scope | None) -> Iterator[Scope]:
-    """A call and those around it, the innermost first."""
-    while scope is not None:
-        yield scope
-        scope = scope.outer
-
-
-def _inputs(node: Node, ids: dict[Node, int]) -> list[data.Input]:
-    """The inputs that were given; those of a variadic op are named xs[0], xs[1], ..."""
-    op = node.op
-    if op is None:
-        return []
-    told = []
-    last = len(op.inputs) - 1
-    differentiable = dict(_receivers(node, None))
-    for port, value in enumerate(node.inputs):
-        rule, part = op.inputs[min(port, last)], max(0, port - last)
-        entry = data.Input(
-            name=f"{rule}[{part}]" if op.variadic and port >= last else rule,
-            source=ids[value] if isinstance(value, Node) else None,
-            text="" if isinstance(value, Node) else str(value),
-            gradient=port in differentiable,
-        )
-        if entry.gradient:
-            entry.formula, entry.where = _formula(node, rule, part)
-        told.append(entry)
-    return told
-
-
-def _formula(node: Node, rule: str, part: int) -> tuple[str, dict[str, str]]:
-    """The rule for one input as text, and the definitions that it uses."""
-    assert node.op is not None
-    try:
-        result, definitions = derive(node.op, rule, attributes=False, inputs=node.inputs)
-    except Exception:  # a rule may do with its arrays what cannot be done with symbols
-        return "…", {}
-    expression = result[part] if isinstance(result, list | tuple) else result
-    return str(expression), {name: str(meaning) for name, meaning in definitions.items()}
-
-
-# ----- the ops of the backward pass --------------------------------------------------------------
-
-
-class _Traced(Recorded):
-    """The graph reading, with a record: each node's gradient, and its (parent, share) pairs."""
-
-    def __init__(self) -> None:
-        self.steps: dict[Node, tuple[Node, list[tuple[Node, Node]]]] = {}
-
-    def gradients(self, node: Node, g: Any, useful: set[Node] | None) -> list[tuple[Node, Any]]:
-        sent = super().gradients(node, g, useful)
-        self.steps[node] = (g.node, [(parent, share.node) for parent, share in sent])
-        return sent
-
-
-def _recorded_walk(
-    roots: dict[Node, Tensor],
-) -> dict[Node, tuple[Node, list[tuple[Node, Node]]]]:
-    """Run the backward pass from the roots in the graph reading, and say what each node did."""
-    # A seed that requires a gradient makes each op that it flows through a part of the graph.
-    seeds = {root: ones_like(tensor).requires_grad_() for root, tensor in roots.items()}
-    reading = _Traced()
-    with enable_grad():
-        for _ in backpropagate(seeds, reading, keep=True):
-            pass
-    return reading.steps
-
-
-def _add_backward(
-    traced: Trace, graph: Graph, steps: dict[Node, tuple[Node, list[tuple[Node, Node]]]]
-) -> None:
-    """Add the ops of the backward pass, and say which rule each belongs to."""
-    if not steps:
-        return
-    shares = [share for _, sent in steps.values() for _, share in sent]
-    whole = Graph([*graph.roots, *shares])
-    forward = len(traced.nodes)
-    traced.nodes += structure(whole, {}).nodes[forward:]
-    for node, (gradient, sent) in steps.items():
-        told = traced.nodes[graph.ids[node]]
-        told.gradient = whole.ids[gradient]
-        for (port, _), (_, share) in zip(_receivers(node, None), sent, strict=True):
-            told.inputs[port].share = whole.ids[share]
-        for made in _made(graph, gradient, [share for _, share in sent]):
-            if made not in graph.ids and traced.nodes[whole.ids[made]].rule is None:
-                traced.nodes[whole.ids[made]].rule = graph.ids[node]
-
-
-def _made(graph: Graph, gradient: Node, shares: Iterable[Node]) -> list[Node]:
-    """What the shares were computed from, back to the gradient and the forward graph, in order."""
-    seen = {gradient, *shares}
-    stack = list(seen)
-    while stack:
-        node = stack.pop()
-        if node is not gradient and node not in graph.ids:
-            stack += (parent for parent in node.parents() if parent not in seen)
-            seen.update(node.parents())
-    return sorted(seen, key=attrgetter("number"))

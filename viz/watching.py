@@ -12,7 +12,8 @@ from tinygrad_cv.op import Reading
 from tinygrad_cv.viz import data
 from tinygrad_cv.viz.data import Trace
 from tinygrad_cv.viz.drawing import Drawing, draw
-from tinygrad_cv.viz.tracing import Calls, Recorder, keys, user_frame, variables
+from tinygrad_cv.viz.structure import Calls, keys
+from tinygrad_cv.viz.tracing import Recorder, user_frame, variables
 
 
 class Watch:

@@ -39,7 +39,8 @@ class Module:
     forward: Callable[..., Any]
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
-        token = scope.set(Scope(self, scope.get()))  # the nodes made meanwhile will know it
+        here = Scope(self, scope.get())  # the nodes made meanwhile will know it
+        token = scope.set(here)
         try:
             return self.forward(*inputs, **options)
         finally:
