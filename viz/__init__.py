@@ -1,5 +1,6 @@
 """Pictures: of graphs, with the rules that ran, and of training runs."""
 
+from tinygrad_cv.viz.comparing import diff as diff
 from tinygrad_cv.viz.data import Trace as Trace
 from tinygrad_cv.viz.drawing import Drawing as Drawing
 from tinygrad_cv.viz.drawing import draw as draw
