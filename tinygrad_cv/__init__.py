@@ -345,6 +345,18 @@ bool = _host.dtype("bool")
 __version__ = _version("tinygrad_cv")
 
 
+def _in_notebook(self: _Any, include: _Any = None, exclude: _Any = None) -> dict[str, str]:
+    """What a notebook shows of a tensor or a module (see `viz`)."""
+    from tinygrad_cv.viz.notebook import bundle
+
+    return bundle(self)
+
+
+# The engine and the layers know nothing of pictures, so they are told here.
+for _shown in (Tensor, nn.Module):
+    setattr(_shown, "_repr_mimebundle_", _in_notebook)  # noqa: B010
+
+
 def __getattr__(name: str) -> _Any:
     """`tinygrad_cv.viz`, `.train` and others are imported when they are first used."""
     if name in ("onnx", "testing", "train", "viz"):

@@ -70,6 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     _add_train(commands)
     _add_check(commands)
+    _add_draw(commands)
     _add_ops(commands)
     options = parser.parse_args(argv)
     if options.command is None:
@@ -370,7 +371,7 @@ def _add_check(commands: Any) -> None:
 
 def check(options: argparse.Namespace) -> None:
     """Check one op and print the report."""
-    target = _load(options.target)
+    target = _load(options.target, Op)
     if isinstance(target, type) and issubclass(target, Op):
         names = list(target.inputs) + [target.inputs[-1]] * target.variadic
         call: Callable[..., Any] = function(target)
@@ -395,14 +396,14 @@ def check(options: argparse.Namespace) -> None:
     print(report.table())
 
 
-def _load(target: str) -> Any:
-    """What PATH::NAME stands for."""
+def _load(target: str, kind: type) -> Any:
+    """What PATH::NAME stands for: a function, or a class of this kind."""
     path_text, separator, name = target.rpartition("::")
     path = Path(path_text)
     if not separator or not path.is_file():
         raise CommandError(
-            f"{target}: expected PATH::NAME, a Python file and the name of an op or a function "
-            f"in it; {'there is no such file' if separator else 'there is no ::'}."
+            f"{target}: expected PATH::NAME, a Python file and the name of a function or of an "
+            f"{kind.__name__} in it; {'there is no such file' if separator else 'there is no ::'}."
         )
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
@@ -417,12 +418,82 @@ def _load(target: str) -> Any:
         choices = [
             key
             for key, value in vars(module).items()
-            if isinstance(value, type) and issubclass(value, Op) and value is not Op
+            if isinstance(value, type) and issubclass(value, kind) and value.__module__ == spec.name
         ]
         raise CommandError(
-            f"{path}: has no op or function {name!r}; its ops are {', '.join(choices) or 'none'}."
+            f"{path}: has no function and no {kind.__name__} {name!r}; its {kind.__name__} classes "
+            f"are {', '.join(choices) or 'none'}."
         )
     return found
+
+
+# ----- draw --------------------------------------------------------------------------------------
+
+
+def _add_draw(commands: Any) -> None:
+    parser = commands.add_parser(
+        "draw",
+        help="draw the graph of a model in a file, forward and backward",
+        description=(
+            "Draw the graph of a model, or of a function of tensors, on random inputs. NAME is a "
+            "Module class or a function that makes a model, called without arguments; or a "
+            "function of tensors. The suffix of OUT says what is made: .html is an interactive "
+            "page, .svg, .png and .pdf are pictures, .dot and .json are text. Without --out a "
+            "table of the layers is printed. The file is run as a Python program."
+        ),
+        allow_abbrev=False,
+    )
+    parser.add_argument("target", metavar="PATH::NAME", help="such as models.py::make_model")
+    parser.add_argument(
+        "--input",
+        type=shape,
+        action="append",
+        required=True,
+        metavar="SHAPE",
+        help="the shape of an input, such as 1,3,32,32; once for each input",
+    )
+    parser.add_argument("--out", type=Path, metavar="OUT", help="such as graph.html")
+    parser.add_argument("--depth", type=integer(1), metavar="N", help="fold modules below level N")
+    parser.add_argument(
+        "--forward-only", action="store_true", help="leave the backward graph out of a picture"
+    )
+    parser.add_argument(
+        "--health",
+        action="store_true",
+        help="run the backward pass, from ones, and show values and gradients",
+    )
+    parser.set_defaults(run=draw)
+
+
+def draw(options: argparse.Namespace) -> None:
+    """Draw a model, or print the table of its layers."""
+    from tinygrad_cv import viz
+
+    target = _load(options.target, Module)
+    try:
+        parameters = inspect.signature(target).parameters.values()
+        if all(
+            p.default is not p.empty or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+            for p in parameters
+        ):
+            target = target()
+        if options.out is None:
+            print(viz.summary(target, *options.input, depth=options.depth))
+            return
+        seen = viz.trace(target, *options.input, values=options.health, gradients=options.health)
+    except (TypeError, ValueError, RuntimeError) as error:
+        listed = ", ".join(map(str, options.input))
+        raise CommandError(
+            f"{options.target} does not run on inputs of the shapes {listed}: {error}", status=1
+        ) from error
+    try:
+        drawing = viz.draw(seen, backward=not options.forward_only, depth=options.depth)
+        drawing.save(options.out)
+    except (ModuleNotFoundError, RuntimeError, TimeoutError) as error:
+        raise CommandError(str(error), status=1) from error
+    except (ValueError, FileNotFoundError) as error:
+        raise CommandError(f"argument --out: {error}") from error
+    print(f"{options.out}: {len(seen.nodes)} nodes, {len(seen.modules)} module calls")
 
 
 # ----- ops ---------------------------------------------------------------------------------------

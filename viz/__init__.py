@@ -1,11 +1,15 @@
 """Pictures: of graphs, with the rules that ran, and of training runs."""
 
+from tinygrad_cv.viz.comparing import Diff as Diff
 from tinygrad_cv.viz.comparing import diff as diff
 from tinygrad_cv.viz.data import Trace as Trace
 from tinygrad_cv.viz.drawing import Drawing as Drawing
 from tinygrad_cv.viz.drawing import draw as draw
 from tinygrad_cv.viz.failing import draw_error as draw_error
+from tinygrad_cv.viz.playing import Playback as Playback
+from tinygrad_cv.viz.playing import playback as playback
 from tinygrad_cv.viz.plots import curves as curves
 from tinygrad_cv.viz.text import summary as summary
 from tinygrad_cv.viz.tracing import trace as trace
+from tinygrad_cv.viz.watching import Watch as Watch
 from tinygrad_cv.viz.watching import watch as watch

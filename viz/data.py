@@ -187,7 +187,7 @@ class Edge(NamedTuple):
         return f"{self.target}:{self.port}"
 
 
-@dataclass
+@dataclass(repr=False)
 class Trace:
     """A graph as data. Made by `viz.trace`; see there."""
 
@@ -200,6 +200,17 @@ class Trace:
     frames: list[Frame] = field(default_factory=list)
     failure: Failure | None = None
     title: str = ""
+
+    def __repr__(self) -> str:
+        title = f" {self.title!r}" if self.title else ""
+        counts = {"nodes": self.nodes, "module calls": self.modules, "steps": self.steps}
+        told = ", ".join(f"{len(entries)} {name}" for name, entries in counts.items())
+        return f"<Trace{title}: {told}>"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        from tinygrad_cv.viz.notebook import bundle
+
+        return bundle(self)
 
     @property
     def edges(self) -> Iterator[Edge]:

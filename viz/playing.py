@@ -36,9 +36,9 @@ class Playback:
         if path.suffix:
             return draw(self.trace, backward=True).save(path)
         path.mkdir(parents=True, exist_ok=True)
-        if stale := next(path.glob("[0-9]*.svg"), None):
+        if stale := sorted(path.glob("[0-9]*.svg")):
             raise FileExistsError(
-                f"the folder {str(path)!r} holds {stale.name} of an earlier playback; remove it, "
+                f"the folder {str(path)!r} holds {stale[0].name} of an earlier playback; remove it, "
                 "or save to another folder."
             )
         digits = len(str(len(self.trace.frames)))
@@ -149,10 +149,11 @@ def _lines(rule: _Rule, trace: Trace, i: int) -> Iterator[str]:
         if small:
             written = _derived(node, base, part, {**names, **numbers})
             yield " = ".join(dict.fromkeys([goal, named[0], written[0], _told(left)]))
+            for name, meaning in named[1].items():
+                yield f"    where {' = '.join(dict.fromkeys([name, meaning, written[1][name]]))}"
         else:
             yield f"{goal} = {named[0]}"
-        yield from (f"    where {name} = {meaning}" for name, meaning in named[1].items())
-        if not small:
+            yield from (f"    where {name} = {meaning}" for name, meaning in named[1].items())
             before, after = norm(g), norm(left)
             factor = f" · {after / before:.3g}" if before else ""
             yield f"    ‖{goal}‖ = {after:.3g} = ‖g‖ {before:.3g}{factor}, shape {left.shape}"
@@ -169,7 +170,7 @@ def _names(trace: Trace, i: int) -> dict[str, Any]:
     """
     node = trace.nodes[i]
     called = {o.name: trace.nodes[o.source].name for o in node.inputs if o.source is not None}
-    named = {"y": node.name, **called}
+    named = called if any(o.name == "y" for o in node.inputs) else {"y": node.name, **called}
     if not all(named.values()) or len({*named.values()}) < len(named) or "g" in named.values():
         return {}
     if any("[" in name for name in called):  # of a variadic op: a list

@@ -198,7 +198,8 @@ def summarize(values: Any, op: str = "") -> data.Summary:
     told.zeros = 1 - int(host.count_nonzero(flat)) / flat.size
     if flat.dtype.kind != "f" or flat.dtype.itemsize < 4:
         flat = flat.astype("float32" if flat.dtype.kind == "f" else "float64")
-    squares = float(host.dot(flat, flat))
+    with host.errstate(over="ignore", invalid="ignore"):
+        squares, unit = float(host.dot(flat, flat)), 1.0
     if not math.isfinite(squares):  # something is not finite, or the sum overflows
         finite = host.isfinite(flat)
         told.nan = int(host.count_nonzero(host.isnan(flat)))
@@ -206,14 +207,16 @@ def summarize(values: Any, op: str = "") -> data.Summary:
         flat = flat[finite].astype("float64")
         if not flat.size:
             return told
+        unit = float(abs(flat).max()) or 1.0
+        flat /= unit
         squares = float(host.dot(flat, flat))
-    least, most = float(flat.min()), float(flat.max())
-    mean = float(flat.mean())
+    least, most, mean = float(flat.min()), float(flat.max()), float(flat.mean())
     variance = squares / flat.size - mean * mean
     if variance < 0.01 * mean * mean:  # the difference cancels: look again
         variance = float(flat.var())
-    told.min, told.max, told.mean, told.std = least, most, mean, math.sqrt(variance)
-    told.norm = math.sqrt(squares)
+    told.min, told.max, told.mean = least * unit, most * unit, mean * unit
+    told.std = math.sqrt(variance) * unit
+    told.norm = min(math.sqrt(squares) * unit, sys.float_info.max)
     told.histogram = _histogram(flat[:: max(1, flat.size // SAMPLE)], least, most)
     if op in ("relu", "relu6"):
         # A unit is a column of (N, F), a channel of (N, C, ...).
@@ -329,7 +332,7 @@ class Recorder(Observer):
                         self.note(source, part)
 
     def note(self, node: Any, array: Any) -> None:
-        """Summarize the value of a node, if that was not done yet."""
+        """Summarize the value of a node, an array of its backend, if that was not done yet."""
         if isinstance(node, Node) and node.number not in self.values:
             op = "" if node.op is None else node.op.name
             self.values[node.number] = summarize(node.backend.to_host(array), op)

@@ -13,7 +13,7 @@ from tinygrad_cv.viz import data
 from tinygrad_cv.viz.data import Trace
 from tinygrad_cv.viz.drawing import Drawing, draw
 from tinygrad_cv.viz.structure import Calls, keys
-from tinygrad_cv.viz.tracing import Recorder, user_frame, variables
+from tinygrad_cv.viz.tracing import Recorder, summarize, user_frame, variables
 
 
 class Watch:
@@ -59,7 +59,7 @@ class Watch:
         parameters = dict(self.model.named_parameters())
         for name, parameter in parameters.items():
             if parameter._node is not None:
-                seen.note(parameter._node, before[name])
+                seen.values[parameter._node.number] = summarize(before[name])
         graph = Graph(seen.roots())
         found = keys(graph, Calls(graph))
         if not self._ids:

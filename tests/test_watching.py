@@ -1,0 +1,187 @@
+"""Watching a training run: what is recorded, and that the training is the same."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_cv as tg
+from tinygrad_cv import nn, optim, viz
+from tinygrad_cv.graph import observer
+
+
+def classifier() -> nn.Sequential:
+    generator = np.random.default_rng(0)
+    return nn.Sequential(
+        nn.Linear(4, 8, generator=generator), nn.ReLU(), nn.Linear(8, 2, generator=generator)
+    )
+
+
+X = np.random.default_rng(1).standard_normal((16, 4)).astype("float32")
+LABELS = (X.sum(axis=1) > 0).astype("int64")
+
+
+def train(model: nn.Module, watch: viz.Watch | None, steps: int, lr: float = 0.1) -> list[float]:
+    """Plain gradient descent, watched or not."""
+    optimizer = optim.SGD(model.parameters(), lr=lr)
+    images, labels = tg.tensor(X), tg.tensor(LABELS)
+    losses = []
+
+    def step() -> None:
+        loss = tg.cross_entropy(model(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+
+    for _ in range(steps):
+        if watch is None:
+            step()
+        else:
+            with watch.step():
+                step()
+    return losses
+
+
+def test_each_so_many_steps_are_recorded() -> None:
+    model = classifier()
+    watch = viz.watch(model, every=3)
+    losses = train(model, watch, 8)
+    assert watch.steps == 8
+    assert [step.number for step in watch.trace.steps] == [0, 3, 6]
+    assert [step.loss for step in watch.trace.steps] == pytest.approx(losses[::3])
+
+
+def test_a_watched_training_is_the_same_training() -> None:
+    watched, plain = classifier(), classifier()
+    assert train(watched, viz.watch(watched, every=2), 5) == train(plain, None, 5)
+    for ours, theirs in zip(watched.parameters(), plain.parameters(), strict=True):
+        assert np.array_equal(ours.data.numpy(), theirs.data.numpy())
+    assert observer.get() is None
+
+
+def test_a_step_knows_every_value_gradient_and_share() -> None:
+    model = classifier()
+    watch = viz.watch(model, every=1)
+    train(model, watch, 2)
+    trace, step = watch.trace, watch.trace.steps[-1]
+    assert set(step.values) == set(range(len(trace.nodes)))
+    assert set(step.gradients) == {node.id for node in trace.nodes if node.requires_grad}
+    assert set(step.shares) == {edge.key for edge in trace.edges if edge.gradient}
+
+
+def test_updates_are_relative_to_the_weights() -> None:
+    model = classifier()
+    before = {name: p.data.numpy().copy() for name, p in model.named_parameters()}
+    watch = viz.watch(model)
+    train(model, watch, 1, lr=0.5)
+    names = {node.id: node.name for node in watch.trace.nodes}
+    [step] = watch.trace.steps
+    assert {names[i] for i in step.updates} == set(before)
+    for i, ratio in step.updates.items():
+        old = before[names[i]]
+        new = dict(model.named_parameters())[names[i]].data.numpy()
+        assert ratio == pytest.approx(np.linalg.norm(new - old) / np.linalg.norm(old), rel=1e-4)
+        assert step.values[i].norm == pytest.approx(np.linalg.norm(old), rel=1e-5)
+
+
+def test_without_an_update_in_the_block_no_ratio_is_told() -> None:
+    model = classifier()
+    watch = viz.watch(model)
+    with watch.step():
+        tg.cross_entropy(model(tg.tensor(X)), tg.tensor(LABELS)).backward()
+    assert watch.trace.steps[0].updates == {}
+
+
+def test_dead_units_are_seen() -> None:
+    model = classifier()
+    bias = model[0].bias
+    with tg.no_grad():
+        bias.copy_(np.array([-100.0] * 6 + [0.0] * 2, "float32"))
+    watch = viz.watch(model)
+    train(model, watch, 1)
+    relu = next(node.id for node in watch.trace.nodes if node.op == "relu")
+    assert watch.trace.steps[0].values[relu].dead >= 0.75
+
+
+def test_the_first_nan_is_seen_at_the_op_that_made_it() -> None:
+    model = classifier()
+    watch = viz.watch(model)
+    with watch.step():
+        hidden = model(tg.tensor(X))
+        with np.errstate(invalid="ignore"):
+            loss = tg.log(hidden - 100.0).sum()
+        loss.backward()
+    values = watch.trace.steps[0].values
+    first = min(i for i, told in values.items() if not told.finite)
+    assert watch.trace.nodes[first].op == "log"
+    assert math.isnan(watch.trace.steps[0].loss or 0)
+
+
+def test_steps_of_other_graphs_are_matched_by_their_keys() -> None:
+    model = classifier()
+    watch = viz.watch(model, every=1)
+    for extra in (True, False):
+        with watch.step():
+            scores = model(tg.tensor(X))
+            penalty = (model[0].weight ** 2).sum()
+            loss = tg.cross_entropy(scores, tg.tensor(LABELS))
+            (loss + penalty if extra else loss).backward()
+    first, second = watch.trace.steps
+    linear = [node.id for node in watch.trace.nodes if node.op == "linear"]
+    power = next(node.id for node in watch.trace.nodes if node.op == "pow")
+    assert set(linear) <= set(second.values)
+    assert power in first.values
+    assert power not in second.values
+
+
+def test_a_smaller_last_batch_is_the_same_graph() -> None:
+    model = classifier()
+    watch = viz.watch(model, every=1)
+    for size in (16, 5):
+        with watch.step():
+            images = tg.tensor(X[:size])
+            tg.cross_entropy(model(images), tg.tensor(LABELS[:size])).backward()
+    counts = [step.values[0].count for step in watch.trace.steps]
+    assert counts == [64, 20]
+
+
+def test_a_step_that_fails_is_not_recorded() -> None:
+    model = classifier()
+    watch = viz.watch(model)
+    with pytest.raises(ValueError, match="in_features"), watch.step():
+        model(tg.ones(3, 5))
+    assert watch.trace.steps == []
+    assert observer.get() is None
+    with pytest.raises(RuntimeError, match="nothing was recorded"):
+        watch.save("page.html")
+
+
+def test_names_and_lines_are_those_of_the_loop() -> None:
+    model = classifier()
+    watch = viz.watch(model)
+    images = tg.tensor(X)
+    with watch.step():
+        scores = model(images)
+        loss = tg.cross_entropy(scores, tg.tensor(LABELS))
+        loss.backward()
+    named = {node.name: node for node in watch.trace.nodes}
+    assert {"images", "scores", "loss", "0.weight"} <= set(named)
+    assert named["scores"].code == "scores = model(images)"
+
+
+def test_every_counts_from_one() -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        viz.watch(classifier(), every=0)
+
+
+def test_the_page_of_a_watch_has_its_steps(tmp_path: Any) -> None:
+    model = classifier()
+    watch = viz.watch(model, every=1)
+    train(model, watch, 3)
+    path = watch.save(tmp_path / "training.html")
+    text = path.read_text()
+    assert all(f'"number":{i},' in text.replace(" ", "") for i in range(3))
+    again = viz.Trace.from_json(watch.trace.to_json())
+    assert again == watch.trace
