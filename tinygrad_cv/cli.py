@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 
 from tinygrad_cv import __version__
 from tinygrad_cv.backend import host
+from tinygrad_cv.creation import randn
 from tinygrad_cv.data import (
     DataLoader,
     Dataset,
@@ -376,9 +377,7 @@ def check(options: argparse.Namespace) -> None:
         names = list(target.inputs) + [target.inputs[-1]] * target.variadic
         call: Callable[..., Any] = function(target)
     else:
-        parameters = inspect.signature(target).parameters.values()
-        names = [p.name for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
-        call = target
+        names, call = _required(target), target
     shapes = options.input or [(2, 3)] * len(names)
     names = [names[i] if i < len(names) else f"input {i}" for i in range(len(shapes))]
     rng = host.random.default_rng(options.seed)
@@ -396,14 +395,21 @@ def check(options: argparse.Namespace) -> None:
     print(report.table())
 
 
+def _required(function: Callable[..., Any]) -> list[str]:
+    """The names of the arguments that a function must be given."""
+    parameters = inspect.signature(function).parameters.values()
+    return [p.name for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
+
+
 def _load(target: str, kind: type) -> Any:
     """What PATH::NAME stands for: a function, or a class of this kind."""
+    noun = kind.__name__.lower()
     path_text, separator, name = target.rpartition("::")
     path = Path(path_text)
     if not separator or not path.is_file():
         raise CommandError(
-            f"{target}: expected PATH::NAME, a Python file and the name of a function or of an "
-            f"{kind.__name__} in it; {'there is no such file' if separator else 'there is no ::'}."
+            f"{target}: expected PATH::NAME, a Python file and the name of one {noun} or function "
+            f"in it; {'there is no such file' if separator else 'there is no ::'}."
         )
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
@@ -421,8 +427,8 @@ def _load(target: str, kind: type) -> Any:
             if isinstance(value, type) and issubclass(value, kind) and value.__module__ == spec.name
         ]
         raise CommandError(
-            f"{path}: has no function and no {kind.__name__} {name!r}; its {kind.__name__} classes "
-            f"are {', '.join(choices) or 'none'}."
+            f"{path}: has no {noun} or function {name!r}; its {noun}s are "
+            f"{', '.join(choices) or 'none'}."
         )
     return found
 
@@ -469,19 +475,21 @@ def draw(options: argparse.Namespace) -> None:
     """Draw a model, or print the table of its layers."""
     from tinygrad_cv import viz
 
-    target = _load(options.target, Module)
+    target, inputs = _load(options.target, Module), options.input
     try:
-        parameters = inspect.signature(target).parameters.values()
-        if all(
-            p.default is not p.empty or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
-            for p in parameters
-        ):
+        if not isinstance(target, Module) and not _required(target):
             target = target()
+        if not isinstance(target, Module):  # the gradients of a function are those of its inputs
+            rngs = map(host.random.default_rng, range(len(inputs)))
+            inputs = [
+                randn(*lengths, generator=rng, requires_grad=True)
+                for lengths, rng in zip(inputs, rngs, strict=True)
+            ]
         if options.out is None:
-            print(viz.summary(target, *options.input, depth=options.depth))
+            print(viz.summary(target, *inputs, depth=options.depth))
             return
-        seen = viz.trace(target, *options.input, values=options.health, gradients=options.health)
-    except (TypeError, ValueError, RuntimeError) as error:
+        seen = viz.trace(target, *inputs, values=options.health, gradients=options.health)
+    except Exception as error:  # whatever the user's program raises
         listed = ", ".join(map(str, options.input))
         raise CommandError(
             f"{options.target} does not run on inputs of the shapes {listed}: {error}", status=1
