@@ -26,7 +26,7 @@ from tinygrad_cv.train import Trainer, convnet, load_model
 
 pytestmark = pytest.mark.host  # the command chooses its device itself
 
-FILES = {"metrics.json", "model.safetensors", "curves.svg", "graph.svg"}
+FILES = {"metrics.json", "model.safetensors", "curves.svg", "graph.svg", "training.html"}
 SMALL = ("--limit", "40", "--epochs", "2")
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -103,7 +103,8 @@ def test_a_run_says_just_how_it_went(run: Run) -> None:
         f"test accuracy {found['test_accuracy']:.2%}, validation accuracy {validation:.2%}, "
         f"epochs 4, {found['seconds']:.1f} s"
     )
-    assert files == (f"runs/{run.out.name}: metrics.json, model.safetensors, curves.svg, graph.svg")
+    written = "metrics.json, model.safetensors, curves.svg, graph.svg, training.html"
+    assert files == f"runs/{run.out.name}: {written}"
 
 
 def test_a_run_without_out_is_named_after_the_time(run: Run) -> None:
@@ -167,6 +168,17 @@ def test_the_pictures_show_the_run(run: Run) -> None:
             assert word in text
 
 
+def test_the_page_has_a_slider_over_the_training(run: Run) -> None:
+    text = (run.out / "training.html").read_text(encoding="utf-8")
+    [data] = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', text, re.DOTALL)
+    trace = json.loads(data)["trace"]
+    assert trace["steps"]
+    assert [step["number"] for step in trace["steps"]] == [
+        100 * i for i in range(len(trace["steps"]))
+    ]
+    assert {"0.weight", "17.bias"} <= {node["name"] for node in trace["nodes"]}
+
+
 # ----- the same again ----------------------------------------------------------------------------
 
 
@@ -219,7 +231,9 @@ def test_limit_is_the_most_that_trains_and_validates(
 ) -> None:
     met: dict[str, Any] = {}
 
-    def fit(self: Trainer, train_loader: Any, val_loader: Any, epochs: int) -> list[Any]:
+    def fit(
+        self: Trainer, train_loader: Any, val_loader: Any, epochs: int, watch: Any
+    ) -> list[Any]:
         met["training"], met["validation"] = train_loader.dataset, val_loader.dataset
         return [{"loss": 0.0, "train_accuracy": 0.0, "val_accuracy": 0.0}]
 
@@ -356,7 +370,7 @@ def test_a_picture_that_fails_does_not_take_the_run_with_it(
     train("--out", tmp_path, *SMALL)
     said = capsys.readouterr()
     assert said.err == "left out graph.svg: dot failed with status 1: no memory.\n"
-    assert said.out.endswith(": metrics.json, model.safetensors, curves.svg\n")
+    assert said.out.endswith(": metrics.json, model.safetensors, curves.svg, training.html\n")
     assert names(tmp_path) == FILES - {"graph.svg"}
 
 
@@ -492,24 +506,30 @@ def test_a_full_disk_ends_the_run_in_one_sentence(
 INTERRUPTIBLE = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever this process inherited
-from tinygrad_cv.cli import main
-main(sys.argv[1:])
+from tinygrad_cv import cli
+fit = cli._fit
+def announced(*arguments):
+    open(sys.argv[1], "w").close()
+    return fit(*arguments)
+cli._fit = announced
+cli.main(sys.argv[2:])
 """
 
 
 @pytest.mark.parametrize("earlier", [False, True])
 def test_ctrl_c_ends_the_run_in_one_sentence(earlier: bool, tmp_path: Path) -> None:
-    out = tmp_path / "out"
+    out, begun = tmp_path / "out", tmp_path / "begun"
     if earlier:
         out.mkdir()
         (out / "metrics.json").write_text("of an earlier run")
-    command = [sys.executable, "-c", INTERRUPTIBLE, "train", "--out", out, "--epochs", "100000"]
+    train = ["train", "--out", out, "--epochs", "100000"]
+    command = [sys.executable, "-c", INTERRUPTIBLE, begun, *train]
     with subprocess.Popen(command, stdout=-1, stderr=-1, text=True) as process:
         try:
             deadline = time.monotonic() + 60
-            while not out.exists() and time.monotonic() < deadline:
+            while not begun.exists() and time.monotonic() < deadline:
                 time.sleep(0.05)
-            time.sleep(1.0)  # well into the training
+            time.sleep(0.5)  # well into the training
             process.send_signal(signal.SIGINT)
             said = process.communicate(timeout=60)
         finally:
@@ -520,4 +540,4 @@ def test_ctrl_c_ends_the_run_in_one_sentence(earlier: bool, tmp_path: Path) -> N
         assert (out / "metrics.json").read_text() == "of an earlier run"
         assert names(out) == {"metrics.json"}
     else:
-        assert names(tmp_path) == set()
+        assert names(tmp_path) == {"begun"}

@@ -114,7 +114,8 @@ def positive(text: str) -> float:
 
 # ----- train -------------------------------------------------------------------------------------
 
-METRICS, MODEL, CURVES, GRAPH = "metrics.json", "model.safetensors", "curves.svg", "graph.svg"
+METRICS, MODEL = "metrics.json", "model.safetensors"
+CURVES, GRAPH, PAGE = "curves.svg", "graph.svg", "training.html"
 
 
 def _add_train(commands: Any) -> None:
@@ -124,8 +125,8 @@ def _add_train(commands: Any) -> None:
         description=(
             "Train a ConvNet with batch norm to tell what is on an image. A tenth of the training "
             "samples is held back to validate after each epoch; the test samples are used once, at "
-            f"the end. DIR receives {METRICS}, {MODEL}, {CURVES} and {GRAPH}. On one machine, the "
-            "same seed gives the same metrics and the same model."
+            f"the end. DIR receives {METRICS}, {MODEL}, {CURVES}, {GRAPH} and {PAGE}. On one "
+            "machine, the same seed gives the same metrics and the same model."
         ),
         allow_abbrev=False,
     )
@@ -184,6 +185,8 @@ def _add_train(commands: Any) -> None:
 
 def train(options: argparse.Namespace) -> None:
     """Train, measure, and write the results."""
+    from tinygrad_cv import viz
+
     started = time.perf_counter()
     weights, split, order = host.random.default_rng(options.seed).spawn(3)
     try:
@@ -222,7 +225,10 @@ def train(options: argparse.Namespace) -> None:
     trainer = Trainer(model, optimizer, schedule=cosine)
     out = options.out or Path("runs", f"{datetime.now():%Y-%m-%d_%H-%M-%S}")
     with _folder(out):
-        history = _fit(trainer, train_loader, val_loader, options.epochs)
+        watch = viz.watch(model)
+        history = _fit(trainer, train_loader, val_loader, options.epochs, watch)
+        for node in watch.trace.nodes:  # the program's line is that which started this command
+            node.source = node.code = ""
         test_accuracy = trainer.evaluate(test_loader)
         seconds = time.perf_counter() - started
         metrics = {
@@ -238,7 +244,7 @@ def train(options: argparse.Namespace) -> None:
         }
         save_model(model, out / MODEL)
         write(out / METRICS, (json.dumps(metrics, indent=2) + "\n").encode())
-        pictures = _draw(out, history, _training_loss(model, training))
+        pictures = _draw(out, history, _training_loss(model, training), watch)
     print(
         f"{splits.name} samples: {len(training):,} to train, {len(validation):,} to validate, "
         f"{len(test):,} to test\n"
@@ -270,13 +276,13 @@ def _folder(out: Path) -> Iterator[None]:
 
 
 def _fit(
-    trainer: Trainer, train_loader: DataLoader, val_loader: DataLoader, epochs: int
+    trainer: Trainer, train_loader: DataLoader, val_loader: DataLoader, epochs: int, watch: Any
 ) -> list[dict[str, float]]:
     try:
         with warnings.catch_warnings():
             # A number that overflows ends up in the loss, which the trainer checks.
             warnings.simplefilter("ignore", RuntimeWarning)
-            return trainer.fit(train_loader, val_loader, epochs)
+            return trainer.fit(train_loader, val_loader, epochs, watch=watch)
     except DivergenceError as error:
         raise CommandError(
             f"the loss became {error.loss} in epoch {error.epoch}; try an --lr lower than "
@@ -304,14 +310,15 @@ def _training_loss(model: Module, training: Dataset) -> Tensor:
     return loss
 
 
-def _draw(out: Path, history: list[dict[str, float]], loss: Tensor) -> list[str]:
+def _draw(out: Path, history: list[dict[str, float]], loss: Tensor, watch: Any) -> list[str]:
     """Draw what the installed packages can, and return the names of the pictures."""
     from tinygrad_cv import viz
 
     columns = {key: [record[key] for record in history] for key in history[0]}
     pictures: dict[str, Callable[[Path], object]] = {
         CURVES: lambda path: viz.curves(columns, path),
-        GRAPH: lambda path: viz.draw(loss, backward=True).save(path),
+        GRAPH: lambda path: viz.draw(loss, backward=True, health=True).save(path),
+        PAGE: watch.save,
     }
     drawn, missing = [], []
     for name, draw in pictures.items():

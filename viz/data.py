@@ -203,9 +203,8 @@ class Trace:
 
     def __repr__(self) -> str:
         title = f" {self.title!r}" if self.title else ""
-        counts = {"nodes": self.nodes, "module calls": self.modules, "steps": self.steps}
-        told = ", ".join(f"{len(entries)} {name}" for name, entries in counts.items())
-        return f"<Trace{title}: {told}>"
+        nodes, modules, steps = len(self.nodes), len(self.modules), len(self.steps)
+        return f"<Trace{title}: {nodes} nodes, {modules} module calls, {steps} steps>"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         from tinygrad_cv.viz.notebook import bundle

@@ -38,8 +38,8 @@ class Playback:
         path.mkdir(parents=True, exist_ok=True)
         if stale := sorted(path.glob("[0-9]*.svg")):
             raise FileExistsError(
-                f"the folder {str(path)!r} holds {stale[0].name} of an earlier playback; remove it, "
-                "or save to another folder."
+                f"the folder {str(path)!r} holds {stale[0].name} of an earlier playback; remove "
+                "it, or save to another folder."
             )
         digits = len(str(len(self.trace.frames)))
         for i in tqdm(range(len(self.trace.frames)), desc="frames", disable=None):
@@ -112,7 +112,7 @@ class _Player(Recorder):
     """Also keeps the arrays that each rule ran on."""
 
     def __init__(self) -> None:
-        super().__init__(values=True, gradients=True, lines=False)
+        super().__init__(values=True, gradients=True, lines=False, times=False)
         self.rules: list[_Rule] = []
 
     def backward(

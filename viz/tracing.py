@@ -246,8 +246,11 @@ RANGES = {"tanh": (-1.0, 1.0), "sigmoid": (0.0, 1.0)}
 class Recorder(Observer):
     """Watches ops run, and remembers what each node gave, received and sent, by its number."""
 
-    def __init__(self, values: bool, gradients: bool, lines: bool = True) -> None:
-        self.wants_values, self.wants_gradients, self.wants_lines = values, gradients, lines
+    def __init__(
+        self, values: bool, gradients: bool, lines: bool = True, times: bool = True
+    ) -> None:
+        self.wants_values, self.wants_gradients = values, gradients
+        self.wants_lines, self.wants_times = lines, times
         self.values: dict[int, data.Summary] = {}
         self.gradients: dict[int, data.Summary] = {}
         self.shares: dict[tuple[int, int], float] = {}
@@ -269,7 +272,8 @@ class Recorder(Observer):
         node = tensor._node
         if node is None or node.op is None:
             return
-        self.seconds[node.number] = self._elapsed
+        if self.wants_times:
+            self.seconds[node.number] = self._elapsed
         if self.wants_lines and (frame := user_frame()) is not None:
             self.lines[node.number] = (frame.f_code.co_filename, frame.f_lineno)
         if not node.requires_grad:
@@ -288,7 +292,8 @@ class Recorder(Observer):
     ) -> list[tuple[Node, Any]]:
         started = time.perf_counter()
         sent = reading.gradients(node, gradient, useful)
-        self.backward_seconds[node.number] = time.perf_counter() - started
+        if self.wants_times:
+            self.backward_seconds[node.number] = time.perf_counter() - started
         if self.wants_gradients:
             for (port, _), (receiver, share) in zip(receivers(node, useful), sent, strict=True):
                 array = receiver.backend.to_host(reading.memory(share))

@@ -16,6 +16,9 @@ from tinygrad_cv.viz.structure import Calls, keys
 from tinygrad_cv.viz.tracing import Recorder, summarize, user_frame, variables
 
 
+LIMIT = 200  # recorded steps; a longer training is recorded half as often from there on
+
+
 class Watch:
     """Records the health of a model while it learns; made by `viz.watch`."""
 
@@ -78,6 +81,9 @@ class Watch:
         if not any(step.updates.values()):
             step.updates = {}  # no update was made inside the block
         self.trace.steps.append(_moved(step, place))
+        if len(self.trace.steps) > LIMIT:
+            self.trace.steps = self.trace.steps[::2]
+            self.every *= 2
 
 
 def watch(model: Module, every: int = 100) -> Watch:
@@ -87,6 +93,8 @@ def watch(model: Module, every: int = 100) -> Watch:
     every activation and gradient is summarized, and for each parameter ‖update‖ / ‖weight‖, which
     is healthy around 1e-3. The other steps cost nothing; a recorded one takes two to three times
     as long, and with the default the whole under 5 % more.
+
+    After 200 recorded steps every second one is dropped, and `every` doubled.
 
     `watch.trace` holds the graph of the first step with all recorded steps; what a later step has
     and the first had not is left out. `watch.save("training.html")` writes a page with a slider
@@ -122,7 +130,8 @@ class _Recorder(Recorder):
     """Also knows which nodes a backward pass began from."""
 
     def __init__(self, lines: bool) -> None:
-        super().__init__(values=True, gradients=True, lines=lines)
+        # Without times, the same training gives the same trace.
+        super().__init__(values=True, gradients=True, lines=lines, times=False)
         self.reached: dict[int, Node] = {}
         self.received: set[int] = set()
 

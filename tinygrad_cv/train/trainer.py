@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
 
 from tqdm import tqdm
 
@@ -87,6 +89,7 @@ class Trainer:
         val_loader: DataLoader | None = None,
         epochs: int = 1,
         progress: bool | None = None,
+        watch: Any = None,
     ) -> list[dict[str, float]]:
         """Train, and return the history: a dict for each epoch.
 
@@ -94,7 +97,8 @@ class Trainer:
         right, both as the model met them: augmented, with dropout, and learning all the while.
         Its "val_accuracy" is what `evaluate(val_loader)` gives after the epoch.
 
-        `progress` says whether to show a bar on stderr; None shows it on a terminal only.
+        `progress` says whether to show a bar on stderr; None shows it on a terminal only. `watch`,
+        such as `viz.watch(model)`, looks on: each step is done inside `with watch.step():`.
 
         Raises DivergenceError, before the step, when a batch has an infinite loss or NaN, and
         ValueError for a loader without batches.
@@ -111,15 +115,16 @@ class Trainer:
                 for batch, (inputs, labels) in enumerate(train_loader):
                     done = (epoch + batch / batches) / epochs
                     self.optimizer.lr = self.lr * self.schedule(done)
-                    scores = self.model(inputs)
-                    loss = self.loss_fn(scores, labels)
-                    # Read before the step: a GPU then waits once, for what comes first anyway.
-                    value, hits = loss.item(), _right(scores, labels)
-                    if not math.isfinite(value):
-                        raise DivergenceError(value, epoch + 1)
-                    self.optimizer.zero_grad()
-                    loss.backward()
-                    self.optimizer.step()
+                    with nullcontext() if watch is None else watch.step():
+                        scores = self.model(inputs)
+                        loss = self.loss_fn(scores, labels)
+                        # Read before the step: a GPU then waits once, for what comes first anyway.
+                        value, hits = loss.item(), _right(scores, labels)
+                        if not math.isfinite(value):
+                            raise DivergenceError(value, epoch + 1)
+                        self.optimizer.zero_grad()
+                        loss.backward()
+                        self.optimizer.step()
                     loss_sum += value * len(labels)
                     right += hits
                     seen += len(labels)
