@@ -35,3 +35,20 @@ def test_convnet_draws_the_picture_in_readme(
     ):
         assert words in drawn
         assert words in shown
+
+
+def test_pictures_are_those_in_readme(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(EXAMPLES / "pictures.py"), run_name="__main__")
+    played, watched = capsys.readouterr().out.rsplit("\n", 2)[:2]
+    assert f"```\n{played}\n```" in (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    assert watched == "watched 32 steps; training.html has a slider over them"
+    gates = (tmp_path / "gates.svg").read_text(encoding="utf-8")
+    shown = (EXAMPLES / "gates.svg").read_text(encoding="utf-8")
+    for words in ("f = mul", "q = add", "∂L/∂y = g · x"):
+        assert words in gates
+        assert words in shown
+    blue = (tmp_path / "vanishing.svg").read_text(encoding="utf-8").lower().count("#0072b2")
+    assert blue > gates.lower().count("#0072b2")  # arrows, and not the boxes of parameters alone
