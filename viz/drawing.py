@@ -1,57 +1,157 @@
-"""The expression graph, and beside it the backward graph, as a picture.
+"""A traced graph, and beside it the backward graph, as a picture.
 
 The picture is DOT text. A forward box carries the names of its op's inputs along its top edge,
 because those are the names that the formulas use; the backward box of the same op stands in the
 same row and carries a gradient for each of them. So the gradients flow up one column as the
-values flow down the other. The formulas are the rules themselves, read on symbols.
+values flow down the other. The formulas are the rules themselves, read on symbols. Calls of
+modules are frames; what `viz.folding` folds is one box.
 """
 
+import math
 import os
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
-from operator import attrgetter
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from tinygrad_cv.creation import ones_like
-from tinygrad_cv.graph import Graph, Node, backpropagate, enable_grad, topological
 from tinygrad_cv.storage import write
-from tinygrad_cv.tensor import Recorded, Tensor
-from tinygrad_cv.viz import labels
-from tinygrad_cv.viz.labels import FADED, FONT, GRADIENT, INK, SIZE, STYLES, operands
+from tinygrad_cv.tensor import Tensor
+from tinygrad_cv.viz import labels, tracing
+from tinygrad_cv.viz.data import Module, Node, Step, Trace
+from tinygrad_cv.viz.folding import Box, Collapse, Link, View, chunked, fold
+from tinygrad_cv.viz.labels import FADED, FONT, GRADIENT, INK, SIZE, STYLES, Mark
 from tinygrad_cv.viz.render import FORMATS, check_path, render
+
+SUFFIXES = (*FORMATS, ".pdf", ".dot", ".json", ".html")
+HOPELESS = 10_000  # boxes, of which a picture is not even tried
+LARGE = 50  # boxes, above which a picture may be too large for its usual fineness
+SMALLER = 60  # boxes of the first picture that is tried instead of one that took too long
+
+Backward = bool | Literal["ops"]
 
 
 @dataclass(frozen=True)
+class Style:
+    """What is drawn of what is visible."""
+
+    backward: Backward = False
+    formulas: bool = True
+    details: bool = False
+    step: Step | None = None
+    """The numbers that the picture shows; none without it."""
+    frame: int | None = None
+    """How far a playback got."""
+
+
+@dataclass(frozen=True, repr=False)
 class Drawing:
     """A picture of a graph: `source` is its DOT text. A notebook shows it by itself."""
 
     source: str
+    trace: Trace = field(compare=False)
+    view: View = field(compare=False)
+    """What of the trace is visible."""
+    style: Style = field(compare=False)
+
+    def __repr__(self) -> str:
+        return f"<Drawing of {len(self.trace.nodes):,} nodes in {self.view.size:,} boxes>"
 
     def save(self, path: str | os.PathLike[str], timeout: float = 30.0) -> Path:
         """Write the picture to a file, whole or not at all, in the format that its suffix names.
 
-        `.dot` is the text itself. `.svg` and `.png` are rendered by Graphviz's `dot` or by
-        `graphviz-pure`, taking at most `timeout` seconds.
+        `.dot` is the text itself, `.json` the trace, `.html` a page of it that needs no other
+        file. `.svg`, `.png` and `.pdf` are rendered by Graphviz's `dot` or by `graphviz-pure`,
+        taking at most `timeout` seconds in all. A picture that would take longer, or has more
+        than 10,000 boxes, is collapsed further, and says so.
 
         Raises ValueError for another suffix, RuntimeError if neither program is there or it
-        fails, TimeoutError if it takes longer.
+        fails, TimeoutError if even a collapsed picture takes longer.
         """
-        path = check_path(path, (*FORMATS, ".dot"))
+        path = check_path(path, SUFFIXES)
         suffix = path.suffix.lower()
-        dot = suffix == ".dot"
-        write(path, self.source.encode() if dot else render(self.source, suffix, timeout))
+        if suffix == ".dot":
+            contents = self.source.encode()
+        elif suffix == ".json":
+            contents = self.trace.to_json().encode()
+        elif suffix == ".html":
+            from tinygrad_cv.viz.page import page
+
+            contents = page(self.view.trace, [*self.view.folded, *self.view.repeated]).encode()
+        else:
+            contents = self.render(suffix, timeout)
+        write(path, contents)
         return path
 
+    def render(self, suffix: str, timeout: float = 30.0) -> bytes:
+        """The contents of a file with this suffix (.svg, .png or .pdf); see `save`."""
+        end = time.monotonic() + timeout
+        size = self._boxes(self.view)
+        views = list(self._smaller())
+        reason = f"it has more than {HOPELESS:,} boxes"
+        if size <= HOPELESS or not views:
+            # The first picture gets half of the time, and so on; the last one all that is left.
+            share = timeout / 2 if views else timeout
+            try:
+                return render(self.source, suffix, share, size > LARGE)
+            except TimeoutError as error:
+                reason, failed = f"it took longer than {share:g} s", error
+                if not views:
+                    raise
+        for i, view in enumerate(views):
+            left = max(0.0, end - time.monotonic())
+            note = (
+                f"Collapsed from {size:,} boxes to {self._boxes(view):,}, since {reason}. To see "
+                "all: save as .html, or give more time, save(..., timeout=...)."
+            )
+            try:
+                share = left if i == len(views) - 1 else left / 2
+                source = _Painter(view, self.style, note).source()
+                return render(source, suffix, share, self._boxes(view) > LARGE)
+            except TimeoutError as error:
+                failed = error
+        raise TimeoutError(
+            f"{failed} A picture collapsed to {self._boxes(views[-1]):,} boxes was tried too, "
+            f"{timeout:g} s in all."
+        ) from None
+
+    def _boxes(self, view: View) -> int:
+        return view.size * (2 if self.style.backward is True else 1)
+
+    def _smaller(self) -> Iterator[View]:
+        """Views with ever fewer boxes, for the case that the picture takes too long."""
+        size = self.view.size
+        for step in ({"budget": SMALLER}, {"depth": 1, "collapse": "repeats"}, None):
+            view = chunked(self.trace) if step is None else fold(self.trace, **step)
+            if view.size <= size // 2:
+                size = view.size
+                yield view
+
     def _repr_svg_(self) -> str:
-        return render(self.source, ".svg", timeout=30.0).decode()
+        return self.render(".svg").decode()
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {"image/svg+xml": self._repr_svg_(), "text/plain": repr(self)}
 
 
 def draw(
-    *tensors: Tensor, backward: bool | Literal["ops"] = False, formulas: bool = True
+    *targets: Any,
+    backward: Backward = False,
+    formulas: bool = True,
+    health: bool | None = None,
+    step: int | None = None,
+    depth: int | None = None,
+    collapse: Collapse = "auto",
+    budget: int = 150,
+    expand: Callable[[Module], bool | None] | None = None,
+    details: bool = False,
+    frame: int | None = None,
 ) -> Drawing:
-    """Draw the graph of one or more tensors, with the formula of each gradient rule.
+    """Draw the graph of tensors, of a model or of a trace, with the formula of each gradient rule.
+
+    What is drawn is one or more tensors; or a module or a function and its inputs, which is
+    called as by `viz.trace`; or a `Trace`.
 
     With `backward=True` the backward graph stands beside the forward graph, one box for the rules
     of each op. `backward="ops"` draws every op of the backward pass instead; to find them it runs
@@ -61,6 +161,13 @@ def draw(
     In a formula, y is the op's output and g is ∂L/∂y, the gradient that reaches it. Where an input
     was broadcast, its gradient is then summed back to its shape. Boxes are numbered as in
     `print(tg.graph(...))`, and the same graph gives the same text in every run.
+
+    `health=True` runs the backward pass and adds what was seen: the values in a box, and arrows
+    with the colour and the width of the norm of the gradient on them; a trace that has numbers
+    shows them by itself, those of `step` or of the last one. "–" is what was not computed.
+    `details=True` adds the line of the program, bytes saved, FLOPs and times. `depth`, `collapse`,
+    `budget` and `expand` say what is folded; see `viz.folding.fold`. `frame` shows a playback as
+    far as that frame.
 
     Raises RuntimeError if no gradient can flow, or if the values that `backward="ops"` needs were
     freed.
@@ -76,194 +183,517 @@ def draw(
     """
     if backward not in (False, True, "ops"):
         raise ValueError(f"backward must be False, True or 'ops'; got {backward!r}.")
-    if not tensors or not all(isinstance(tensor, Tensor) for tensor in tensors):
-        given = ", ".join(type(tensor).__name__ for tensor in tensors) or "nothing"
-        raise TypeError(f"draw takes the tensors whose graph to draw; got {given}.")
-    graph = Graph([tensor.node for tensor in tensors])
-    kinds = {"op" if node.op else node.label for node in graph}
-    picture = _blank(kinds | {"gradient"} if backward else kinds, formulas)
-    names = {tensor.node: tensor.name for tensor in tensors}
-    with _column(picture, "forward", FADED) as column:
-        _draw_forward(column, graph, names, formulas and not backward)
+    trace = _traced(targets, backward, bool(health))
+    if backward == "ops" and all(node.rule is None for node in trace.nodes):
+        _check_can_flow(trace)
+        raise ValueError(
+            "this trace has no ops of a backward pass; make it with trace(..., backward='ops')."
+        )
+    if frame is not None:
+        if not 0 <= frame < len(trace.frames):
+            raise ValueError(
+                f"there is no frame {frame}; the trace has {len(trace.frames)}, numbered from 0."
+            )
+        backward = True
     if backward:
-        _draw_backward(picture, graph, tensors, backward == "ops", formulas)
-    return Drawing(picture.source)
+        _check_can_flow(trace)
+    seen = trace if step is None else trace.at(step)
+    if health and not seen.steps:
+        raise ValueError(
+            "there are no numbers to show: this trace has no steps. Make it with "
+            "trace(..., values=True, gradients=True)."
+        )
+    shown = seen.steps[-1] if seen.steps and health is not False else None
+    style = Style(backward, formulas, details, shown, frame)
+    view = fold(trace, depth, collapse, budget, expand)
+    return Drawing(_Painter(view, style).source(), trace, view, style)
 
 
-def _blank(kinds: set[str], formulas: bool) -> Any:
-    """A picture with nothing but its legend."""
-    try:
-        import graphviz
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "graphs are drawn with the graphviz package; run pip install 'tinygrad_cv[viz]'.",
-            name=error.name,
-        ) from error
-    font = {"fontname": FONT, "fontsize": str(SIZE), "fontcolor": INK}
-    space = {"nodesep": "0.25", "ranksep": "0.35"}
-    rows = {"newrank": "true"}  # a row runs through both columns
-    legend = {"label": labels.legend(kinds, formulas), "labelloc": "b"}
-    return graphviz.Digraph(
-        graph_attr={"bgcolor": "white", **font, **space, **rows, **legend},
-        node_attr={"shape": "plain", **font},
-        edge_attr={"color": INK, "arrowsize": "0.7"},
-    )
+def _traced(targets: tuple[Any, ...], backward: Backward, health: bool) -> Trace:
+    """The trace of what `draw` was given."""
+    if len(targets) == 1 and isinstance(targets[0], Trace):
+        return targets[0]
+    tensors = [target for target in targets if isinstance(target, Tensor)]
+    if not targets or (isinstance(targets[0], Tensor) and len(tensors) < len(targets)):
+        given = ", ".join(type(target).__name__ for target in targets) or "nothing"
+        raise TypeError(
+            "draw takes the tensors whose graph to draw, a model or a function with its inputs, "
+            f"or a trace; got {given}."
+        )
+    first, *others = ([*tensors],) if isinstance(targets[0], Tensor) else targets
+    ops: Literal[False, "ops"] = "ops" if backward == "ops" else False
+    return tracing.trace(first, *others, values=health, gradients=health, backward=ops)
 
 
-def _column(picture: Any, name: str, color: str) -> Any:
-    """A group of boxes under a heading, without a frame."""
-    heading = {"label": name, "labelloc": "t", "fontsize": "18", "fontcolor": color}
-    return picture.subgraph(name=f"cluster_{name}", graph_attr={"peripheries": "0", **heading})
-
-
-def _draw_forward(column: Any, graph: Graph, names: dict[Node, str | None], formulas: bool) -> None:
-    for node, i in graph.ids.items():
-        name = names.get(node) or node.name
-        if node.op is None:
-            column.node(f"n{i}", labels.leaf_box(node, i, name))
-        else:
-            column.node(f"n{i}", labels.op_box(node, i, name, formulas))
-        for operand in operands(node):
-            if isinstance(operand.value, Node):
-                column.edge(f"n{graph.ids[operand.value]}", f"n{i}:{operand.port}:n")
-
-
-# ----- backward ----------------------------------------------------------------------------------
-
-
-def _draw_backward(
-    picture: Any, graph: Graph, tensors: Iterable[Tensor], ops: bool, formulas: bool
-) -> None:
-    roots = {tensor.node: tensor for tensor in tensors if tensor.requires_grad}
-    if not roots:
+def _check_can_flow(trace: Trace) -> None:
+    if not any(trace.nodes[i].requires_grad for i in trace.outputs):
         raise RuntimeError(
             "there is no backward pass to draw: none of the tensors requires a gradient. Nothing "
             "they were computed from has requires_grad=True, or they were made under no_grad() or "
             "detached."
         )
-    origins = _origins(roots)
-    with _column(picture, "backward", GRADIENT) as column:
-        if ops:
-            _draw_ops(column, graph, roots, origins, formulas)
-        else:
-            _draw_rules(column, graph, origins, formulas)
-        for node, i in graph.ids.items():
-            if node.op is None and node in origins:
-                column.node(f"g{i}", labels.gradient_box(node, i, origins[node]))
-    for node, i in graph.ids.items():
-        if node in origins:
-            with picture.subgraph(graph_attr={"rank": "same"}) as row:
-                row.node(f"n{i}")
-                row.node(f"g{i}")
-    for root in roots:
-        i = graph.ids[root]
-        picture.edge(f"n{i}", f"g{i}", constraint="false", color=GRADIENT)
 
 
-def _origins(roots: Iterable[Node]) -> dict[Node, str]:
+# ----- what is seen in numbers -------------------------------------------------------------------
+
+
+def first_bad_value(trace: Trace, step: Step) -> int | None:
+    """The first node whose value is not finite, though all its inputs that are known are."""
+    for node in trace.nodes:
+        told = step.values.get(node.id)
+        if told is None or told.finite:
+            continue
+        inputs = (
+            step.values.get(entry.source) for entry in node.inputs if entry.source is not None
+        )
+        if all(known is None or known.finite for known in inputs):
+            return node.id
+    return None
+
+
+def first_bad_gradient(step: Step) -> int | None:
+    """The node that a gradient which is not finite reaches first: the last one in the graph."""
+    return max((i for i, told in step.gradients.items() if not told.finite), default=None)
+
+
+def _origins(trace: Trace) -> dict[int, str]:
     """The nodes that a gradient reaches, each with what its gradient is, if a note is needed.
 
     A root receives the seed of the walk, and every node a share from each of its consumers.
     """
-    seeds = Counter(list(roots))
+    seeds = Counter(i for i in set(trace.outputs) if trace.nodes[i].requires_grad)
     arrivals = seeds.copy()
-    for node in topological(seeds):
-        if node in arrivals:
-            arrivals.update(o.value for o in operands(node) if o.differentiable)
+    for node in reversed(trace.nodes):
+        if node.id in arrivals:
+            arrivals.update(
+                entry.source for entry in node.inputs if entry.gradient and entry.source is not None
+            )
     return {
-        node: f"the sum of {count} gradients" if count > 1 else "1" if node in seeds else ""
-        for node, count in arrivals.items()
+        i: f"the sum of {count} gradients" if count > 1 else "1" if i in seeds else ""
+        for i, count in arrivals.items()
     }
 
 
-def _up(column: Any, target: str, source: str) -> None:
-    """An arrow for a gradient. Layout goes from the top down, so its upper end comes first."""
-    column.edge(target, source, dir="back", color=GRADIENT)
+# ----- the picture -------------------------------------------------------------------------------
 
 
-def _draw_rules(column: Any, graph: Graph, origins: dict[Node, str], formulas: bool) -> None:
-    """One box for the rules of each op, with a port for each gradient that they make."""
-    for node, i in graph.ids.items():
-        if node.op is None or node not in origins:
-            continue
-        column.node(f"g{i}", labels.rules_box(node, origins[node], formulas, ports=True))
-        for operand in operands(node):
-            if operand.differentiable:
-                _up(column, f"g{graph.ids[operand.value]}", f"g{i}:{operand.port}:n")
+@dataclass
+class _Statement:
+    """A box, or a frame of boxes, with the arrows that are drawn after it."""
+
+    frame: int | None
+    write: Callable[[Any], None]
+    arrows: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+    """Tail, head, attributes. They stand outside of frames: DOT takes an end for a member."""
 
 
-class _Traced(Recorded):
-    """The graph reading, with a record: each node's gradient, and its (parent, share) pairs."""
+class _Painter:
+    """Writes a view down as DOT."""
 
-    def __init__(self) -> None:
-        self.steps: dict[Node, tuple[Node, list[tuple[Node, Node]]]] = {}
+    def __init__(self, view: View, style: Style, note: str = "") -> None:
+        self.view, self.style, self.note = view, style, note
+        self.trace, self.nodes = view.trace, view.trace.nodes
+        self.origins = _origins(self.trace) if style.backward else {}
+        self.links: dict[str, list[Link]] = defaultdict(list)
+        for link in view.links:
+            self.links[link.target].append(link)
+        self.places = {name: place for place, name in enumerate(view.boxes)}
+        self.reached = {
+            found.id for found in view.boxes.values() if any(i in self.origins for i in found.nodes)
+        }
+        self.marks, self.gradient_marks = self._marked()
+        self.sent = self._sent()
+        self.consumers: dict[int, set[int]] = defaultdict(set)
+        for edge in self.trace.edges:
+            if edge.gradient:
+                self.consumers[edge.source].add(edge.target)
 
-    def gradients(self, node: Node, g: Any, useful: set[Node] | None) -> list[tuple[Node, Any]]:
-        sent = super().gradients(node, g, useful)
-        self.steps[node] = (g.node, [(parent, share.node) for parent, share in sent])
-        return sent
+    def source(self) -> str:
+        """The DOT text."""
+        picture = self._blank()
+        with self._column(picture, "forward", FADED) as column:
+            self._arrange(column, "f", self._forward())
+        if self.style.backward:
+            with self._column(picture, "backward", GRADIENT) as column:
+                self._arrange(column, "b", self._backward())
+            self._join(picture)
+        return str(picture.source)
 
-
-def _trace(roots: dict[Node, Tensor], nodes: Iterable[Node]) -> _Traced:
-    """Run the backward pass from the roots through these nodes in the graph reading."""
-    freed = next((node for node in nodes if node.saved is None), None)
-    if freed is not None:
-        raise RuntimeError(
-            f"the ops of the backward pass cannot be found: what {freed.label} of shape "
-            f"{freed.shape} saved for it was freed by backward(). Draw before that, call "
-            "backward(retain_graph=True), or draw the rules alone: draw(..., backward=True)."
+    def _blank(self) -> Any:
+        """A picture with nothing but its legend."""
+        try:
+            import graphviz
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                "graphs are drawn with the graphviz package; run pip install 'tinygrad_cv[viz]'.",
+                name=error.name,
+            ) from error
+        style = self.style
+        kinds = {
+            "module" if found.node is None else self.nodes[found.node].kind
+            for found in self.view.boxes.values()
+        }
+        kinds |= {"gradient"} if style.backward else set()
+        kinds |= {"failure"} if self.trace.failure else set()
+        notes = [labels.text(self.note, len(self.note))] if self.note else []
+        if style.frame is not None:
+            notes.insert(0, labels.left_aligned(self.trace.frames[style.frame].lines))
+        if style.step is not None and self.view.repeated:
+            told = "of equal blocks the boxes show the first, and arrows the largest norm"
+            notes.append(labels.colored(told, FADED))
+        scale = "" if style.step is None else "norm of the gradient that flows along an arrow:"
+        legend = {"label": labels.legend(kinds, style.formulas, scale, notes), "labelloc": "b"}
+        font = {"fontname": FONT, "fontsize": str(SIZE), "fontcolor": INK}
+        space = {"nodesep": "0.25", "ranksep": "0.35"}
+        rows = {"newrank": "true"}  # a row runs through both columns
+        return graphviz.Digraph(
+            graph_attr={"bgcolor": "white", **font, **space, **rows, **legend},
+            node_attr={"shape": "plain", **font},
+            edge_attr={"color": INK, "arrowsize": "0.7"},
         )
-    # A seed that requires a gradient makes each op that it flows through a part of the graph.
-    seeds = {root: ones_like(tensor).requires_grad_() for root, tensor in roots.items()}
-    reading = _Traced()
-    with enable_grad():
-        for _ in backpropagate(seeds, reading, keep=True):
-            pass
-    return reading
 
+    def _column(self, picture: Any, name: str, color: str) -> Any:
+        """A group of boxes under a heading, without a frame."""
+        heading = {"label": name, "labelloc": "t", "fontsize": "18", "fontcolor": color}
+        return picture.subgraph(name=f"cluster_{name}", graph_attr={"peripheries": "0", **heading})
 
-def _draw_ops(
-    column: Any, graph: Graph, roots: dict[Node, Tensor], origins: dict[Node, str], formulas: bool
-) -> None:
-    """A frame for the rules of each op, around the ops that they consist of.
+    def _arrange(self, column: Any, prefix: str, statements: Iterable[_Statement]) -> None:
+        """Write statements into their frames, each frame where its first statement is."""
+        frames = self.view.frames
+        contents: dict[int | None, list[_Statement | int]] = defaultdict(list)
+        placed: set[int] = set()
+        for statement in statements:
+            entry: _Statement | int = statement
+            frame = statement.frame
+            contents[frame].append(entry)
+            while frame is not None and frame not in placed:
+                placed.add(frame)
+                contents[frames[frame]].append(frame)
+                frame = frames[frame]
 
-    A forward value that a rule reads is told by its number instead of by a long arrow. The sum of
-    several gradients is not drawn as ops: all its arrows end at the same box.
-    """
-    steps = _trace(roots, origins).steps
-    shares = [share for _, sent in steps.values() for _, share in sent]
-    ids = Graph([*graph.roots, *shares]).ids
-    frame = {"label": "", "peripheries": "1", "color": STYLES["gradient"][1]}
-    for node, (gradient, sent) in steps.items():
-        i = graph.ids[node]
-        made = _made(graph, gradient, [share for _, share in sent])
-        boxes = {n: f"s{i}_{ids[n]}" if n in graph.ids else f"n{ids[n]}" for n in made}
-        boxes[gradient] = f"g{i}"
-        with column.subgraph(name=f"cluster_{i}", graph_attr=frame) as cluster:
-            for n in made:
-                if n is gradient:
-                    box = labels.rules_box(node, origins[node], formulas, ports=False)
-                elif n in graph.ids:
-                    box = labels.reference_box(n, ids[n])
-                elif n.op is None:
-                    box = labels.leaf_box(n, ids[n], "constant")
+        def write(graph: Any, frame: int | None) -> list[tuple[str, str, dict[str, str]]]:
+            """Also gives the arrows that are still to be drawn."""
+            arrows = []
+            for entry in contents[frame]:
+                if isinstance(entry, int):
+                    module = self.trace.modules[entry]
+                    look = {
+                        "label": labels.frame_heading(module),
+                        "labeljust": "l",
+                        "labelloc": "t",
+                        "fontsize": str(SIZE),
+                        "fontcolor": FADED,
+                        "color": "#999999",
+                        "peripheries": "1",
+                        "style": "rounded",
+                        "penwidth": "1",  # not that of the frame around it
+                    }
+                    if module.repeat > 1:
+                        look |= {"color": INK, "fontcolor": INK, "penwidth": "2"}
+                    with graph.subgraph(name=f"cluster_{prefix}m{entry}", graph_attr=look) as inner:
+                        arrows += write(inner, entry)
                 else:
-                    box = labels.backward_op_box(n, ids[n])
-                    for operand in operands(n):
-                        if isinstance(operand.value, Node):
-                            _up(cluster, f"{boxes[n]}:{operand.port}:s", boxes[operand.value])
-                cluster.node(boxes[n], box)
-        for parent, share in sent:
-            _up(column, f"g{graph.ids[parent]}", boxes[share])
+                    entry.write(graph)
+                    arrows += entry.arrows
+                if frame is None:
+                    for tail, head, attributes in arrows:
+                        graph.edge(tail, head, **attributes)
+                    arrows = []
+            return arrows
+
+        write(column, None)
+
+    # What sets boxes apart.
+
+    def _marked(self) -> tuple[dict[str, Mark], dict[str, Mark]]:
+        """The marks of forward boxes and of backward boxes, by the id of the forward box."""
+        marks: dict[str, Mark] = {}
+        gradient_marks: dict[str, Mark] = {}
+        step, failure = self.style.step, self.trace.failure
+        if step is not None:
+            value, gradient = first_bad_value(self.trace, step), first_bad_gradient(step)
+            if gradient is not None:
+                found = gradient_marks if self.style.backward else marks
+                found[self.view.home[gradient]] = self._bad(gradient, step.gradients[gradient].nan)
+            if value is not None:
+                marks[self.view.home[value]] = self._bad(value, step.values[value].nan)
+        if failure is not None and failure.node is not None:
+            words = "the backward pass failed here"
+            marks[self.view.home[failure.node]] = Mark(STYLES["failure"][1], words)
+        if self.style.frame is not None:
+            current = self.view.home[self.trace.frames[self.style.frame].node]
+            marks[current] = gradient_marks[current] = Mark(labels.ORANGE)
+        return marks, gradient_marks
+
+    def _bad(self, i: int, nan: int) -> Mark:
+        words = f"first {'NaN' if nan else 'inf'} here"
+        if self.view.boxes[self.view.home[i]].node is None:
+            words += f": {self.nodes[i].op} %{i}"
+        return Mark(labels.MAGENTA, words)
+
+    def _sent(self) -> set[int] | None:
+        """The nodes that sent their gradients on so far; None if all did."""
+        if self.style.frame is None:
+            return None
+        return {frame.node for frame in self.trace.frames[: self.style.frame + 1]}
+
+    def _gradient_of(self, i: int) -> float | None:
+        """The norm of a node's complete gradient, if it is known and the playback got there."""
+        assert self.style.step is not None
+        if self.sent is not None and not self.consumers[i] <= self.sent:
+            return None
+        return labels.gradient_norm(self.style.step.gradients.get(i))
+
+    # The two columns.
+
+    def _forward(self) -> Iterator[_Statement]:
+        colored = self.style.step is not None and not self.style.backward
+        for found in self.view.boxes.values():
+            arrows = []
+            for link in self.links[found.id]:
+                look = self._look(link) if colored and link.gradient else {}
+                head = found.id if link.port is None else f"{found.id}:i{link.port}:n"
+                tail = link.source + self._end(link)
+                arrows.append((tail, head, look | self._route(link)))
+            yield self._statement(found, found.id, self._label(found), arrows)
+        failure = self.trace.failure
+        if failure is not None:
+            frame = None if failure.module is None else self.view.around[failure.module]
+            arrows = [
+                (self.view.home[i], f"failure:i{port}:n", {"color": STYLES["failure"][1]})
+                for port, (_, i, _) in enumerate(failure.inputs)
+                if i is not None
+            ]
+            label = labels.failure_box(failure)
+            yield _Statement(frame, lambda graph: graph.node("failure", label), arrows)
+
+    def _statement(
+        self,
+        found: Box,
+        name: str,
+        label: str,
+        arrows: list[tuple[str, str, dict[str, str]]],
+        **attributes: str,
+    ) -> _Statement:
+        return _Statement(found.frame, lambda graph: graph.node(name, label, **attributes), arrows)
+
+    def _look(self, link: Link) -> dict[str, str]:
+        """The colour and width of an arrow that a gradient flows along."""
+        if self.style.step is None:
+            return {"color": GRADIENT}
+        return labels.gradient_arrow(link.norm(self.style.step))
+
+    def _label(self, found: Box) -> str:
+        """A forward box."""
+        mark = self.marks.get(found.id)
+        if found.node is None:
+            assert found.module is not None
+            module = self.trace.modules[found.module]
+            own = self._own(found)
+            ops = [i for i in own if self.nodes[i].kind == "op"]
+            made = self.nodes[ops[-1]] if ops else None
+            extra = self._seen(made) if made is not None else []
+            return labels.module_box(module, len(ops), made, self.style.details, extra, mark)
+        node = self.nodes[found.node]
+        extra = self._seen(node)
+        if self.style.details:
+            extra += labels.detail_rows(node)
+        if node.kind != "op":
+            return labels.leaf_box(node, node.name, extra, mark)
+        return labels.op_box(node, self.style.formulas and not self.style.backward, extra, mark)
+
+    def _own(self, found: Box) -> list[int]:
+        """The nodes in a folded module itself, without their twins in hidden blocks."""
+        return [
+            i
+            for i in found.nodes
+            if self.nodes[i].rule is None
+            and any(m.id == found.module for m in self.trace.ancestors(self.nodes[i].module))
+        ]
+
+    def _seen(self, node: Node) -> list[str]:
+        """What was seen of a node, as rows."""
+        step = self.style.step
+        if step is None:
+            return []
+        rows = labels.value_rows(node, step)
+        if not self.style.backward and node.requires_grad:
+            rows.append(labels.gradient_row(self._gradient_of(node.id)))
+        if node.kind == "parameter" and step.updates:
+            rows.append(labels.update_row(step.updates.get(node.id)))
+        return rows
+
+    def _backward(self) -> Iterator[_Statement]:
+        boxes = [found for found in self.view.boxes.values() if found.id in self.reached]
+        ops = [f for f in boxes if f.node is None or self.nodes[f.node].kind == "op"]
+        if self.style.backward == "ops":
+            yield from map(self._rule_in_ops, reversed(ops))
+        else:
+            yield from map(self._rule, ops)
+        for found in boxes:
+            if found.node is not None and self.nodes[found.node].kind != "op":
+                node, mark = self.nodes[found.node], self.gradient_marks.get(found.id)
+                origin, extra = self.origins.get(node.id, ""), self._arrived(node.id)
+                label = labels.gradient_box(node, origin, extra, mark)
+                yield self._statement(found, _back(found.id), label, [], **self._shown(found.nodes))
+
+    def _rule(self, found: Box) -> _Statement:
+        """The rules of one op, with a port for each gradient that they make, or of a module."""
+        arrows = []
+        for link in self.links[found.id]:
+            if link.gradient:
+                head = _back(found.id) + (f":i{link.port}:n" if link.port is not None else "")
+                arrows.append(self._up(head, link))
+        return self._statement(
+            found, _back(found.id), self._rules(found, True), arrows, **self._shown(found.nodes)
+        )
+
+    def _rules(self, found: Box, ports: bool) -> str:
+        """A backward box."""
+        mark = self.gradient_marks.get(found.id)
+        if found.node is None:
+            assert found.module is not None
+            ops = [i for i in self._own(found) if self.nodes[i].kind == "op"]
+            extra = self._arrived(ops[-1]) if ops else []
+            return labels.module_gradient_box(self.trace.modules[found.module], extra, mark)
+        node, step = self.nodes[found.node], self.style.step
+        origin, extra = self.origins.get(node.id, ""), self._arrived(node.id)
+        cells = []
+        if ports:
+            shapes = [
+                self.nodes[entry.source].shape
+                for entry in node.inputs
+                if entry.gradient and entry.source is not None
+            ]
+            norms = None
+            if step is not None:
+                links = (link for link in self.links[found.id] if link.gradient)
+                told = ((link.port, link.norm(step)) for link in links)
+                norms = {port: norm for port, norm in told if port is not None and norm is not None}
+                if self.sent is not None and node.id not in self.sent:
+                    norms = {}
+            cells = labels.gradient_cells(node, shapes, norms)
+        return labels.rules_box(node, origin, self.style.formulas, cells, extra, mark)
+
+    def _arrived(self, i: int) -> list[str]:
+        """The norm of the gradient of a node, as rows."""
+        return [] if self.style.step is None else [labels.gradient_row(self._gradient_of(i))]
+
+    def _shown(self, nodes: Iterable[int]) -> dict[str, str]:
+        """How the backward box of these nodes is hidden until a playback got there.
+
+        A node is there once one of its consumers has sent gradients on, an output from the start.
+        """
+        if self.sent is None:
+            return {}
+        there = any(
+            i in self.trace.outputs or not self.consumers[i].isdisjoint(self.sent) for i in nodes
+        )
+        return {} if there else {"style": "invis"}
+
+    def _up(self, source: str, link: Link) -> tuple[str, str, dict[str, str]]:
+        """An arrow for a gradient. Layout goes from the top down, so its upper end comes first."""
+        look = self._look(link) | self._route(link)
+        if self.sent is not None and self.sent.isdisjoint(link.targets):
+            look = {"style": "invis"}
+        return _back(link.source) + self._end(link), source, {"dir": "back", **look}
+
+    def _end(self, link: Link) -> str:
+        """Where an arrow leaves the upper box: from below, if it has to cross a frame."""
+        source, target = (self.view.boxes[end] for end in (link.source, link.target))
+        return "" if source.frame == target.frame or self._goes_back(link) else ":s"
+
+    def _goes_back(self, link: Link) -> bool:
+        """Whether an arrow leads to an earlier box: from one repetition to the next."""
+        return self.places[link.source] >= self.places[link.target]
+
+    def _route(self, link: Link) -> dict[str, str]:
+        """How often an arrow is there, and that one back to an earlier op moves no box."""
+        look = {}
+        if self._goes_back(link):
+            look["constraint"] = "false"
+        if len(link.keys) != self._repeats(link):
+            look |= {"label": f" ×{len(link.keys)}", "fontname": FONT, "fontsize": str(SIZE)}
+        return look
+
+    def _repeats(self, link: Link) -> int:
+        """How often the frames around both ends of an arrow are there."""
+        around = [
+            set(self.view.frames_around(self.view.boxes[end].frame))
+            for end in (link.source, link.target)
+        ]
+        return math.prod(self.trace.modules[frame].repeat for frame in around[0] & around[1])
+
+    def _rule_in_ops(self, found: Box) -> _Statement:
+        """A frame for the rules of an op, around the ops that they consist of.
+
+        A forward value that a rule reads is told by its number instead of by a long arrow. The sum
+        of several gradients is not drawn as ops: all its arrows end at the same box.
+        """
+        node = self.nodes[found.node] if found.node is not None else None
+        if node is None or node.gradient is None:
+            return self._rule(found)
+        i, gradient = node.id, node.gradient
+        made = self._made(node)
+        boxes = {n: f"n{n}" if self.nodes[n].rule is not None else f"s{i}_{n}" for n in made}
+        boxes[gradient] = f"g{i}"
+
+        def write(graph: Any) -> None:
+            frame = {"label": "", "peripheries": "1", "color": STYLES["gradient"][1]}
+            if found.frame is not None:
+                frame |= {"style": "solid", "penwidth": "1"}  # not those of the frame around it
+            with graph.subgraph(name=f"cluster_{i}", graph_attr=frame) as cluster:
+                for n in made:
+                    told = self.nodes[n]
+                    if n == gradient:
+                        label = self._rules(found, ports=False)
+                    elif told.rule is None:
+                        label = labels.reference_box(told)
+                    elif told.kind != "op":
+                        label = labels.leaf_box(told, "constant")
+                    else:
+                        label = labels.backward_op_box(told)
+                        for port, entry in labels.given(told):
+                            if entry.source is not None:
+                                end = f"{boxes[n]}:{port}:s"
+                                look = {"dir": "back", "color": GRADIENT}
+                                cluster.edge(end, boxes[entry.source], **look)
+                    cluster.node(boxes[n], label)
+
+        arrows = []
+        for link in self.links[found.id]:
+            if link.gradient and link.port is not None:
+                share = node.inputs[link.port].share
+                end = boxes[gradient if share is None else share]
+                arrows.append(self._up(end, link))
+        return _Statement(found.frame, write, arrows)
+
+    def _made(self, node: Node) -> list[int]:
+        """What a node's rules computed, back to its gradient and the forward graph, in order."""
+        ends = (node.gradient, *(entry.share for entry in node.inputs))
+        seen = {end for end in ends if end is not None}
+        stack = list(seen)
+        while stack:
+            told = self.nodes[stack.pop()]
+            if told.id != node.gradient and told.rule is not None:
+                read = (entry.source for entry in told.inputs)
+                sources = {source for source in read if source is not None} - seen
+                stack += sources
+                seen |= sources
+        return sorted(seen)
+
+    def _join(self, picture: Any) -> None:
+        """Each op in the same row in both columns, and the arrows from the one to the other."""
+        for name in self.view.boxes:
+            if name in self.reached:
+                with picture.subgraph(graph_attr={"rank": "same"}) as row:
+                    row.node(name)
+                    row.node(_back(name))
+        roots = (i for i in self.trace.outputs if self.nodes[i].requires_grad)
+        for name in dict.fromkeys(self.view.home[root] for root in roots):
+            picture.edge(name, _back(name), constraint="false", color=GRADIENT)
 
 
-def _made(graph: Graph, gradient: Node, shares: Iterable[Node]) -> list[Node]:
-    """What the shares were computed from, back to the gradient and the forward graph, in order."""
-    seen = {gradient, *shares}
-    stack = list(seen)
-    while stack:
-        node = stack.pop()
-        if node is not gradient and node not in graph.ids:
-            stack += (parent for parent in node.parents() if parent not in seen)
-            seen.update(node.parents())
-    return sorted(seen, key=attrgetter("number"))
+def _back(name: str) -> str:
+    """The id of the backward box of a forward box."""
+    return f"g{name[1:]}" if name.startswith("n") else f"g{name}"

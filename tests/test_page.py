@@ -1,0 +1,939 @@
+"""The HTML page of a trace: its text in Python, and what it does in a headless browser."""
+
+import base64
+import hashlib
+import itertools
+import json
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tinygrad_cv.viz.data import Failure, Frame, Input, Module, Node, Step, Summary, Trace
+from tinygrad_cv.viz.page import page
+
+pytestmark = pytest.mark.host
+
+HOSTILE = [
+    '"><script>alert(1)</script>',
+    "</script><script>alert(1)</script>",
+    "<!-- <script>",
+    "\\",
+    "a\0b",
+    "two\nlines\r\n\ttabbed",
+    "\u2028\u2029",
+    "\ud800 alone",
+    "\u202eevil",
+    "&lt;b&gt;&amp;",
+    "$data ${script} $$",
+    "__proto__",
+    "x" * 100_000,
+]
+
+# ----- traces made by hand -----------------------------------------------------------------------
+
+
+class Net:
+    """Writes a trace node by node: an op belongs to the module that is open."""
+
+    def __init__(self, title: str = "") -> None:
+        self.trace = Trace(title=title)
+        self.open: int | None = None
+
+    @contextmanager
+    def module(self, path: str, kind: str, **more: Any) -> Iterator[int]:
+        before, own = self.open, len(self.trace.modules)
+        self.trace.modules.append(Module(own, path, kind, before, **more))
+        self.open = own
+        yield own
+        self.open = before
+
+    def leaf(self, kind: Any, name: str, *shape: int) -> int:
+        return self._add(kind, kind, name, shape)
+
+    def op(self, op: str, *sources: int, shape: tuple[int, ...] = (4, 8), **more: Any) -> int:
+        names = "xwbcdefg" if len(sources) <= 8 else [f"xs[{i}]" for i in range(len(sources))]
+        inputs = [
+            Input(name, source, gradient=self.trace.nodes[source].requires_grad)
+            for name, source in zip(names, sources, strict=False)
+        ]
+        for operand in inputs:
+            if operand.gradient:
+                operand.formula = f"g · {op}'({operand.name})"
+        grad = any(operand.gradient for operand in inputs)
+        return self._add("op", op, more.pop("name", ""), shape, inputs, grad, **more)
+
+    def _add(
+        self,
+        kind: Any,
+        op: str,
+        name: str,
+        shape: tuple[int, ...],
+        inputs: Any = (),
+        grad: bool = True,
+        **more: Any,
+    ) -> int:
+        i = len(self.trace.nodes)
+        node = Node(i, f"{op}.{i}", kind, op, name, self.open, list(shape), "float32", "cpu")
+        node.requires_grad = grad and kind != "input"
+        node.inputs = list(inputs)
+        self.trace.nodes.append(replace(node, **more))
+        return i
+
+    def layer(self, path: str, x: int, kind: str = "Linear", op: str = "linear") -> int:
+        """A module of one op with a weight and a bias."""
+        with self.module(path, kind, parameters=72):
+            w = self.leaf("parameter", f"{path}.weight", 8, 8)
+            b = self.leaf("parameter", f"{path}.bias", 8)
+            return self.op(op, x, w, b, attributes="stride=(1, 1)")
+
+    def residual(self, path: str, x: int) -> int:
+        with self.module(path, "Block", parameters=144):
+            y = self.layer(f"{path}.0", x)
+            y = self.layer(f"{path}.1", self.op("relu", y))
+            return self.op("relu", self.op("add", x, y))
+
+
+def summary(norm: float, nan: int = 0, **more: Any) -> Summary:
+    return Summary(
+        8, norm / 4, norm / 2, -norm, norm, norm, nan=nan, histogram=[1, 2, 4, 1], **more
+    )
+
+
+def two_layers(steps: int = 1) -> Net:
+    """x → fc1 → relu → fc2 → loss, with `steps` steps whose gradients shrink tenfold each."""
+    net = Net("two layers")
+    x = net.leaf("input", "x", 4, 8)
+    with net.module("", "MLP", parameters=144):
+        h = net.op("relu", net.layer("fc1", x), name="h", source="mlp.py:7", code="h = relu(...)")
+        y = net.layer("fc2", h)
+    loss = net.op("mean", y, shape=(), name="loss", flops=32, seconds=0.25, saved={"x": 2048})
+    net.trace.outputs = [loss]
+    relu = next(node.id for node in net.trace.nodes if node.op == "relu")
+    for i in range(steps):
+        norm = 10.0**-i
+        net.trace.steps.append(
+            Step(
+                number=100 * i,
+                loss=2.0 / (i + 1),
+                values={node.id: summary(1.0) for node in net.trace.nodes},
+                gradients={
+                    node.id: summary(norm) for node in net.trace.nodes if node.requires_grad
+                },
+                shares={edge.key: norm for edge in net.trace.edges if edge.gradient},
+                updates={
+                    node.id: 10.0 ** -(i + 2)
+                    for node in net.trace.nodes
+                    if node.kind == "parameter"
+                },
+            )
+        )
+        net.trace.steps[-1].values[relu].dead = i / steps
+    return net
+
+
+def residual_net(blocks: int) -> Net:
+    net = Net("residual")
+    x = net.leaf("input", "images", 4, 8)
+    with net.module("", "ResNet"):
+        for i in range(blocks):
+            x = net.residual(f"blocks.{i}", x)
+    net.trace.outputs = [net.op("mean", x, shape=(), name="loss")]
+    return net
+
+
+# ----- the text --------------------------------------------------------------------------------
+
+
+class _Parts(HTMLParser):
+    """The contents of an HTML document: attributes of each tag, and the text inside."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.inside: dict[str, str] = {}
+        self._at = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attributes)))
+        self._at = tag + (dict(attributes).get("type") or "") if tag == "script" else tag
+
+    def handle_data(self, data: str) -> None:
+        self.inside[self._at] = self.inside.get(self._at, "") + data
+
+    def handle_endtag(self, tag: str) -> None:
+        self._at = ""
+
+
+def carried(text: str) -> dict[str, Any]:
+    """What a page carries."""
+    contents: dict[str, Any] = json.loads(_Parts(text).inside["scriptapplication/json"])
+    return contents
+
+
+def hostile_trace(word: str) -> Trace:
+    net = Net(word)
+    with net.module(word, word, details=word):
+        x = net.leaf("parameter", word, 2)
+        y = net.op(word, x, name=word, attributes=word, source=word, code=word)
+    operand = net.trace.nodes[y].inputs[0]
+    operand.name, operand.formula, operand.where = word, word, {word: word}
+    net.trace.nodes[y].saved = {word: 8}
+    net.trace.frames = [Frame(y, [word, word])]
+    net.trace.failure = Failure(word, word, [(word, y, word)], source=word, code=word)
+    return net.trace
+
+
+def test_same_trace_gives_the_same_text() -> None:
+    assert page(two_layers(3).trace, [1, 0]) == page(two_layers(3).trace, (0, 1))
+
+
+@pytest.mark.parametrize("word", HOSTILE, ids=range(len(HOSTILE)))
+def test_the_trace_is_in_it_unchanged_whatever_its_text_is(word: str) -> None:
+    trace = hostile_trace(word)
+    text = page(trace, [0])
+    contents = carried(text)
+    assert contents["folded"] == [0]
+    assert Trace.from_json(json.dumps(contents["trace"])) == trace
+    text.encode()  # no half of a surrogate pair
+    data = _Parts(text).inside["scriptapplication/json"]
+    assert not set(data) & set("<>&\u2028\u2029")
+
+
+@given(st.text(max_size=20))
+def test_any_text_as_the_title(title: str) -> None:
+    text = page(Trace(), title=title)
+    heading = carried(text)["title"]
+    assert heading == "graph" if not title else len(heading) == len(title)
+    assert _Parts(text).inside["title"] == heading
+    assert heading.isprintable()
+
+
+def test_title_is_of_the_trace_or_given_and_has_a_limit() -> None:
+    assert carried(page(Trace(title="a net")))["title"] == "a net"
+    assert carried(page(Trace(title="a net"), title="mine"))["title"] == "mine"
+    assert carried(page(Trace(title="x" * 10_000)))["title"] == "x" * 199 + "…"
+
+
+def test_policy_allows_this_style_and_this_script_alone() -> None:
+    parts = _Parts(page(two_layers().trace))
+    (policy,) = (a["content"] for _, a in parts.tags if "http-equiv" in a)
+    assert policy is not None
+    assert policy.startswith("default-src 'none';")
+    assert "unsafe" not in policy
+    for kind, tag in (("style", "style"), ("script", "script")):
+        digest = hashlib.sha256(parts.inside[tag].encode()).digest()
+        assert f"{kind}-src 'sha256-{base64.b64encode(digest).decode()}'" in policy
+
+
+def test_nothing_is_loaded_from_elsewhere() -> None:
+    text = page(two_layers().trace)
+    assert set(re.findall(r"https?://[^\s\"'`]+", text)) == {"http://www.w3.org/2000/svg"}
+    assert not any({"src", "href", "style", "onclick"} & set(a) for _, a in _Parts(text).tags)
+    for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
+        assert word not in text
+
+
+@pytest.mark.parametrize("folded", [[0], [-1, 2]])
+def test_only_modules_are_folded(folded: list[int]) -> None:
+    with pytest.raises(ValueError, match=f"the trace has no module {folded[0]}; it has 0"):
+        page(Trace(), folded)
+
+
+# ----- the browser -------------------------------------------------------------------------------
+
+
+class Browser:
+    """A headless browser that looks at one page after another."""
+
+    def __init__(self, driver: Any, folder: Path) -> None:
+        self.driver, self.folder, self.pages = driver, folder, 0
+
+    def show(self, trace: Trace, folded: Any = (), title: str = "") -> None:
+        self.pages += 1  # the same address again might show the page before
+        file = self.folder / f"{self.pages}.html"
+        file.write_text(page(trace, folded, title), encoding="utf-8")
+        self.driver.get(file.as_uri())
+
+    def run(self, script: str, *arguments: Any) -> Any:
+        return self.driver.execute_script(script, *arguments)
+
+    def text(self, selector: str) -> str:
+        """What can be read there; of a drawing one line for each text."""
+        found: str = self.run(
+            "const part = document.querySelector(arguments[0]);"
+            "if (part instanceof HTMLElement) return part.innerText;"
+            "return [...part.querySelectorAll('text')].map((text) => text.textContent)"
+            ".filter(Boolean).join('\\n')",
+            selector,
+        )
+        return found
+
+    def all(self, selector: str, attribute: str = "id") -> list[str]:
+        return list(
+            self.run(
+                "return [...document.querySelectorAll(arguments[0])]"
+                ".map((element) => element.getAttribute(arguments[1]))",
+                selector,
+                attribute,
+            )
+        )
+
+    def click(self, selector: str) -> None:
+        self.run(
+            "document.querySelector(arguments[0]).dispatchEvent("
+            "new MouseEvent('click', {bubbles: true}))",
+            selector,
+        )
+
+    def press(self, key: str, selector: str = "body") -> None:
+        self.run(
+            "document.querySelector(arguments[0]).dispatchEvent("
+            "new KeyboardEvent('keydown', {key: arguments[1], bubbles: true, cancelable: true}))",
+            selector,
+            key,
+        )
+
+    def type(self, words: str) -> None:
+        self.run(
+            "const box = document.getElementById('search'); box.value = arguments[0];"
+            "box.dispatchEvent(new Event('input'))",
+            words,
+        )
+
+    def slide(self, place: int) -> None:
+        self.run(
+            "const slider = document.getElementById('slider'); slider.value = arguments[0];"
+            "slider.dispatchEvent(new Event('input'))",
+            place,
+        )
+
+    def rectangles(self, selector: str) -> dict[str, list[float]]:
+        """Left, top, right and bottom of each such part, by the id of what it belongs to."""
+        found: dict[str, list[float]] = self.run(RECTANGLES, selector)
+        return found
+
+    def complaints(self) -> list[Any]:
+        return list(self.driver.get_log("browser"))
+
+
+RECTANGLES = """
+const back = document.getElementById("world").getScreenCTM().inverse();
+const found = {};
+for (const part of document.querySelectorAll(arguments[0])) {
+  const at = part.getBoundingClientRect();
+  if (!at.width) continue; // a line that is empty at this step
+  const low = new DOMPoint(at.left, at.top).matrixTransform(back);
+  const high = new DOMPoint(at.right, at.bottom).matrixTransform(back);
+  const number = part.matches("text") ? " " + Object.keys(found).length : "";
+  const id = part.closest("[id]").id + number;
+  found[id] = [low.x, low.y, high.x, high.y];
+}
+return found;
+"""
+
+
+@pytest.fixture(scope="module")
+def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    binary = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
+    driver = shutil.which("chromedriver")
+    if binary is None or driver is None:
+        pytest.skip("no chromium (or google-chrome) with its chromedriver on PATH")
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        for argument in (
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--window-size=1400,900",
+            f"--user-data-dir={profile}",
+        ):
+            options.add_argument(argument)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        running = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+        try:
+            yield Browser(running, tmp_path_factory.mktemp("page"))
+        finally:
+            running.quit()
+
+
+@pytest.fixture
+def browser(chrome: Browser) -> Iterator[Browser]:
+    """The browser; after the test it must have had nothing to complain about."""
+    chrome.complaints()
+    yield chrome
+    assert chrome.complaints() == []
+
+
+# ----- layout ----------------------------------------------------------------------------------
+
+
+def overlap(a: list[float], b: list[float]) -> bool:
+    return min(a[2], b[2]) - max(a[0], b[0]) > 0.5 and min(a[3], b[3]) - max(a[1], b[1]) > 0.5
+
+
+def within(inner: list[float], outer: list[float]) -> bool:
+    return all(inner[i] >= outer[i] - 0.5 and inner[i + 2] <= outer[i + 2] + 0.5 for i in (0, 1))
+
+
+def expected_home(trace: Trace, folded: set[int], box: str) -> set[str]:
+    """The frames that a box stands in: of the open modules around it."""
+    number = int(box[1:])
+    module = trace.modules[number].parent if box[0] == "m" else trace.nodes[number].module
+    return {f"m{around.id}" for around in trace.ancestors(module)}
+
+
+def expected_boxes(trace: Trace, folded: set[int]) -> set[str]:
+    """A box for each node, or for the outermost folded module around it."""
+    boxes = set()
+    for node in trace.nodes:
+        hiding = [module.id for module in trace.ancestors(node.module) if module.id in folded]
+        boxes.add(f"m{hiding[-1]}" if hiding else f"n{node.id}")
+    return boxes
+
+
+CROSSED = """
+const inside = ([left, top, right, bottom], x, y) =>
+  x > left + 1.5 && x < right - 1.5 && y > top + 1.5 && y < bottom - 1.5;
+const areas = Object.entries(arguments[0]);
+const found = [];
+for (const path of document.querySelectorAll(".edge.value")) {
+  const length = path.getTotalLength();
+  for (let at = 0; at <= length; at += 4) {
+    const { x, y } = path.getPointAtLength(at);
+    for (const [id, area] of areas) if (inside(area, x, y)) found.push(id);
+  }
+}
+return [...new Set(found)];
+"""
+
+
+def check_drawing(browser: Browser, trace: Trace, folded: set[int]) -> None:
+    """What must hold of every drawing."""
+    boxes = browser.rectangles(".box .outline")
+    frames = browser.rectangles(".frame .border")
+    headings = browser.rectangles(".frame .heading rect")
+    assert set(boxes) == expected_boxes(trace, folded)
+    names = sorted(boxes)
+    for i, name in enumerate(names):
+        for other in names[:i]:
+            assert not overlap(boxes[name], boxes[other]), f"{name} overlaps {other}"
+    for name, box in boxes.items():
+        home = expected_home(trace, folded, name)
+        for frame, area in frames.items():
+            if frame in home:
+                assert within(box, area), f"{name} is not inside {frame}"
+            else:
+                assert not overlap(box, area), f"{name} overlaps the frame of {frame}"
+        for heading, area in headings.items():
+            assert not overlap(box, area), f"{name} covers the heading of {heading}"
+    for name, area in frames.items():
+        outer = {f"m{module.id}" for module in trace.ancestors(int(name[1:]))}
+        for other, wider in frames.items():
+            if other in outer:
+                assert within(area, wider)
+            elif f"m{int(name[1:])}" not in {
+                f"m{module.id}" for module in trace.ancestors(int(other[1:]))
+            }:
+                assert not overlap(area, wider), f"the frames {name} and {other} overlap"
+    for name, text in browser.rectangles(".box text").items():
+        assert within(text, boxes[name.split()[0]]), f"text of {name} is cut"
+    for name, text in browser.rectangles(".heading text").items():
+        assert within(text, frames[name.split()[0]]), f"heading of {name} is cut"
+    assert browser.run(CROSSED, boxes) == [], "an edge runs through a box"
+    assert browser.run(CROSSED, headings) == [], "an edge runs through a heading"
+
+
+@st.composite
+def traces(draw: st.DrawFn) -> Trace:
+    """Any graph: modules nested at random, also such as take turns, and edges between all."""
+    net = Net("any")
+    for i in range(draw(st.integers(0, 5))):
+        parent = draw(st.none() | st.integers(0, i - 1)) if i else None
+        name = draw(st.sampled_from(["a", "features.12", "a.rather.long.path.to.a.module"]))
+        repeat = draw(st.sampled_from([1, 16]))
+        net.trace.modules.append(Module(i, name, "Block", parent, repeat=repeat))
+    homes = st.sampled_from([None, *range(len(net.trace.modules))])
+    for i in range(draw(st.integers(1, 22))):
+        net.open = draw(homes)
+        sources = draw(st.lists(st.integers(0, i - 1), max_size=4)) if i else []
+        if sources or draw(st.booleans()):
+            name = draw(st.sampled_from(["", "h", "hidden_state_of_the_decoder"]))
+            attributes = draw(st.sampled_from(["", "axis=0", "kernel_size=(3, 3) stride=(2, 2)"]))
+            net.op(
+                draw(st.sampled_from(["add", "tanh"])), *sources, name=name, attributes=attributes
+            )
+        else:
+            net.leaf(draw(st.sampled_from(["input", "parameter"])), f"w{i}", 4, 8)
+    if draw(st.booleans()):
+        norms = st.sampled_from([0.0, 1e-9, 1.0, 1e7, float("nan"), float("inf")])
+        step = Step(shares={edge.key: draw(norms) for edge in net.trace.edges if edge.gradient})
+        for node in net.trace.nodes:
+            step.values[node.id] = summary(1.0, nan=draw(st.integers(0, 1)), dead=0.5)
+            step.gradients[node.id] = summary(1.0, nan=draw(st.integers(0, 1)))
+        net.trace.steps = [step]
+    return net.trace
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(traces(), st.data())
+def test_nothing_overlaps_and_frames_hold_just_their_members(
+    browser: Browser, trace: Trace, data: st.DataObject
+) -> None:
+    modules = [module.id for module in trace.modules]
+    folded = set(data.draw(st.lists(st.sampled_from(modules)))) if modules else set()
+    browser.show(trace, folded)
+    check_drawing(browser, trace, folded)
+    browser.click("#halves")
+    check_drawing(browser, trace, folded)
+
+
+@pytest.mark.parametrize("blocks", [1, 4])
+def test_a_residual_net_is_drawn_well(browser: Browser, blocks: int) -> None:
+    trace = residual_net(blocks).trace
+    browser.show(trace)
+    check_drawing(browser, trace, set())
+
+
+def test_values_flow_downwards_in_a_straight_line(browser: Browser) -> None:
+    """Of the chain of ops each is below the one before, with no bend in between."""
+    trace = two_layers().trace
+    browser.show(trace)
+    boxes = browser.rectangles(".box .outline")
+    chain = [f"n{node.id}" for node in trace.nodes if node.kind != "parameter"]
+    assert all(boxes[a][3] < boxes[b][1] for a, b in itertools.pairwise(chain))
+    paths = browser.all(".edge.value", "d")
+    assert not any("C" in path for path in paths)
+
+
+def test_three_thousand_nodes_take_seconds(browser: Browser) -> None:
+    net = Net("large")
+    x = net.leaf("input", "x", 4, 8)
+    with net.module("", "Deep"):
+        for i in range(334):
+            x = net.residual(f"blocks.{i}", x)
+    assert len(net.trace.nodes) > 3000
+    started = time.perf_counter()
+    browser.show(net.trace)
+    elapsed = time.perf_counter() - started
+    assert len(browser.all(".box")) == len(net.trace.nodes)
+    layout = browser.run("const t = performance.now(); redraw(); return performance.now() - t")
+    print(f"{len(net.trace.nodes)} nodes: opened in {elapsed:.2f} s, drawn in {layout:.0f} ms")
+    assert elapsed < 30
+
+
+# ----- folding ---------------------------------------------------------------------------------
+
+
+def test_folding_a_module_makes_its_frame_a_box(browser: Browser) -> None:
+    trace = two_layers().trace
+    browser.show(trace)
+    before = set(browser.all(".box"))
+    assert set(browser.all(".frame")) == {"m0", "m1", "m2"}
+    edges = len(browser.all(".edge.value"))
+    browser.click("#m1 .heading")
+    hidden = {f"n{node.id}" for node in trace.nodes if node.module == 1}
+    assert set(browser.all(".box")) == before - hidden | {"m1"}
+    assert set(browser.all(".frame")) == {"m0", "m2"}
+    assert len(browser.all(".edge.value")) == edges - 2  # those of the weight and the bias
+    assert (
+        browser.text("#m1").split("\n")
+        == [
+            "1",  # the norm of the gradient that leaves it would be the input's, which needs none
+            "fc1 Linear",
+            "1 op, 72 parameters",
+            "→ float32 (4, 8)",
+        ][1:]
+    )
+    browser.press("Enter", "#m1")
+    assert set(browser.all(".box")) == before
+
+
+def test_edges_between_folded_modules_are_merged_with_the_largest_norm(browser: Browser) -> None:
+    net = Net()
+    with net.module("a", "A"):
+        x, y = net.leaf("parameter", "x", 2), net.leaf("parameter", "y", 2)
+        p, q = net.op("exp", x), net.op("log", y)
+    with net.module("b", "B", repeat=16):
+        net.op("add", p, q)
+    net.trace.steps = [Step(shares={"4:0": 1e-9, "4:1": 1e7})]
+    browser.show(net.trace, [0, 1])
+    assert len(browser.all(".edge.value")) == len(browser.all(".edge.gradient")) == 1
+    assert colour(browser, ".edge.gradient") == (213, 94, 0)
+    assert "×16" in browser.text("#m1")
+    net.trace.steps[0].shares["4:0"] = float("nan")
+    browser.show(net.trace, [0, 1])
+    assert colour(browser, ".edge.gradient") == (204, 121, 167)
+
+
+def test_fold_all_and_unfold_all(browser: Browser) -> None:
+    trace = two_layers().trace
+    browser.show(trace, [1])
+    browser.click("#fold")
+    assert set(browser.all(".box")) == {"n0", "m0", f"n{len(trace.nodes) - 1}"}
+    browser.click("#unfold")
+    assert len(browser.all(".box")) == len(trace.nodes)
+
+
+def test_forward_only_hides_the_backward_half(browser: Browser) -> None:
+    browser.show(two_layers().trace)
+    assert browser.all(".edge.gradient") != []
+    assert "∂L/∂w" in browser.text("#world")
+    browser.click("#halves")
+    assert browser.all(".edge.gradient") == []
+    assert "∂L" not in browser.text("#world")
+    browser.click("#halves")
+    assert browser.all(".edge.gradient") != []
+
+
+# ----- steps -----------------------------------------------------------------------------------
+
+
+def colour(browser: Browser, selector: str) -> tuple[int, ...]:
+    stroke = browser.run(
+        "return getComputedStyle(document.querySelector(arguments[0])).stroke", selector
+    )
+    return tuple(int(part) for part in re.findall(r"\d+", stroke))
+
+
+def test_the_slider_changes_colours_and_numbers_but_no_place(browser: Browser) -> None:
+    browser.show(two_layers(6).trace)
+    places = browser.rectangles(".box .outline")
+    relu = "n4"
+    assert colour(browser, ".edge.gradient") == (136, 136, 136)
+    assert browser.text("#moment") == "step 0 · loss 2"
+    assert "dead 0.0 %" in browser.text(f"#{relu}")
+    browser.slide(5)
+    assert browser.text("#moment") == "step 500 · loss 0.333"
+    assert colour(browser, ".edge.gradient") == (68, 125, 157)  # 1e-5: halfway to blue
+    assert "dead 83 %" in browser.text(f"#{relu}")
+    assert "update/weight 1.0e-7" in browser.text("#n1")
+    assert browser.rectangles(".box .outline") == places
+    browser.press("ArrowLeft")
+    assert browser.text("#moment") == "step 400 · loss 0.4"
+
+
+@pytest.mark.parametrize(
+    ("norm", "expected", "width", "dashed"),
+    [
+        (1.0, (136, 136, 136), 1 + 3 * 7 / 12, False),
+        (1e-3, (136, 136, 136), 2.0, False),
+        (10.0, (136, 136, 136), 3.0, False),
+        (1e-5, (68, 125, 157), 1.5, False),
+        (1e-7, (0, 114, 178), 1.0, False),
+        (1e-20, (0, 114, 178), 1.0, False),
+        (0.0, (0, 114, 178), 1.0, True),
+        (1e3, (175, 115, 68), 3.5, False),
+        (1e5, (213, 94, 0), 4.0, False),
+        (1e30, (213, 94, 0), 4.0, False),
+        (float("inf"), (204, 121, 167), 5.0, True),
+        (float("nan"), (204, 121, 167), 5.0, True),
+    ],
+)
+def test_scale_of_gradients(
+    browser: Browser, norm: float, expected: tuple[int, ...], width: float, dashed: bool
+) -> None:
+    net = Net()
+    net.op("exp", net.leaf("parameter", "x", 2))
+    net.trace.steps = [Step(shares={"1:0": norm})]
+    browser.show(net.trace)
+    assert colour(browser, ".edge.gradient") == pytest.approx(expected, abs=1)
+    style = "return getComputedStyle(document.querySelector('.edge.gradient'))."
+    assert float(browser.run(style + "strokeWidth").removesuffix("px")) == pytest.approx(width)
+    assert (browser.run(style + "strokeDasharray") != "none") == dashed
+
+
+def test_what_was_not_computed_is_a_dash_and_never_zero(browser: Browser) -> None:
+    trace = two_layers().trace
+    trace.steps = []
+    browser.show(trace)
+    assert len(browser.all(".edge.gradient.unknown")) == len(browser.all(".edge.gradient"))
+    browser.click("#n3")
+    lines = browser.text("#details").split("\n")
+    for name in ("FLOPs", "time forward", "saved", "source", "norm", "‖∂L/∂w‖"):
+        assert lines[lines.index(name) + 1] == "–", name
+    assert browser.run("return document.getElementById('player').hidden")
+
+
+def test_first_nan_forward_and_backward(browser: Browser) -> None:
+    net = two_layers(2)
+    step = net.trace.steps[1]
+    for i in (4, 7, 8):  # the ReLU, and all that is computed from it
+        step.values[i] = summary(1.0, nan=1)
+    for i in range(8):
+        step.gradients[i] = summary(1.0, nan=2)
+    browser.show(net.trace)
+    places = browser.rectangles(".box .outline")
+    assert browser.all(".box.broken") == []
+    browser.slide(1)
+    assert set(browser.all(".box.broken")) == {"n4", "n7"}
+    assert "first NaN/Inf here" in browser.text("#n4")
+    assert "gradient: first NaN/Inf here" in browser.text("#n7")
+    assert "NaN" not in browser.text("#n8")
+    assert browser.rectangles(".box .outline") == places
+    browser.click("#m1 .heading")
+    browser.click("#m2 .heading")
+    assert set(browser.all(".box.broken")) == {"n4", "m2"}
+    assert "gradient: first NaN/Inf here" in browser.text("#m2")
+
+
+@pytest.mark.parametrize(
+    ("ratio", "kind"), [(1e-5, "low"), (1e-3, "faint"), (0.5, "high"), (float("nan"), "nan")]
+)
+def test_update_ratio_of_a_parameter(browser: Browser, ratio: float, kind: str) -> None:
+    net = two_layers()
+    net.trace.steps[0].updates = {1: ratio}
+    browser.show(net.trace)
+    script = (
+        "return [...document.querySelectorAll('#n1 text')]"
+        ".find((text) => text.textContent.startsWith('update')).getAttribute('class')"
+    )
+    assert kind in browser.run(script)
+    assert "update" not in browser.text("#n2")
+
+
+def test_dead_relu_is_bold_from_one_half_on(browser: Browser) -> None:
+    browser.show(two_layers(4).trace)
+    script = (
+        "const text = [...document.querySelectorAll('#n4 text')]"
+        ".find((text) => text.textContent.startsWith('dead'));"
+        "return getComputedStyle(text).fontWeight"
+    )
+    weights = []
+    for place in range(4):  # dead: 0, 1/4, 1/2, 3/4
+        browser.slide(place)
+        weights.append(browser.run(script))
+    assert weights == ["400", "400", "700", "700"]
+
+
+# ----- search and details ------------------------------------------------------------------------
+
+
+def test_search_unfolds_and_highlights_one_match_after_another(browser: Browser) -> None:
+    trace = two_layers().trace
+    browser.show(trace, [0])
+    browser.type("LINEAR")  # two ops, and the weights in two modules of that class
+    assert browser.text("#found") == "6 found"
+    browser.press("Enter", "#search")
+    assert browser.text("#found") == "1 of 6"
+    assert browser.all(".hit") == ["n1"]
+    assert "m0" not in browser.all(".box")
+    for _ in range(6):
+        browser.press("Enter", "#search")
+    assert browser.text("#found") == "1 of 6"
+    browser.type("mlp.py:7")
+    browser.press("Enter", "#search")
+    assert browser.all(".hit") == ["n4"]
+    browser.type("float32 ()")
+    assert browser.text("#found") == "1 found"
+    browser.type("no such thing")
+    assert browser.text("#found") == "no match"
+    browser.press("Enter", "#search")
+    assert browser.all(".hit") == []
+
+
+def test_details_of_a_node(browser: Browser) -> None:
+    browser.show(two_layers().trace)
+    browser.click("#n8")
+    lines = browser.text("#details").split("\n")
+    told = dict(itertools.pairwise(lines))
+    assert told["op"] == "mean"
+    assert told["type"] == "float32 ()"
+    assert told["FLOPs"] == "32"
+    assert told["time forward"] == "250 ms"
+    assert told["saved"] == told["· x"] == "2 KiB"
+    assert told["‖∂L/∂x‖"] == "1"
+    assert "∂L/∂x = g · mean'(x)" in lines
+    assert told["mean ± std"] == "0.25 ± 0.5"
+    assert browser.run("return document.querySelectorAll('.histogram rect').length") == 8
+    browser.click("#n4")
+    lines = browser.text("#details").split("\n")
+    told = dict(itertools.pairwise(lines))
+    assert told["source"] == "mlp.py:7"
+    assert told["module"] == "MLP"
+    assert told["dead"] == "0.0 %"
+    browser.click("#n1")
+    assert "‖update‖/‖weight‖\n0.01" in browser.text("#details")
+    browser.press("Escape")
+    assert browser.run("return document.getElementById('details').hidden")
+
+
+def test_details_of_a_module(browser: Browser) -> None:
+    browser.show(two_layers().trace)
+    browser.click("#m1 .heading")
+    lines = browser.text("#details").split("\n")
+    told = dict(itertools.pairwise(lines))
+    assert (told["path"], told["class"], told["parameters"]) == ("fc1", "Linear", "72")
+    assert told["FLOPs"] == "–"
+
+
+# ----- playback, failure, view -------------------------------------------------------------------
+
+
+def test_playback_shows_gradients_as_they_arrive(browser: Browser) -> None:
+    net = two_layers()
+    order = [8, 7, 4, 3]
+    net.trace.frames = [Frame(i, [f"rule of {i}", "g = 0.25"]) for i in order]
+    browser.show(net.trace)
+    gradients = len(browser.all(".edge.gradient"))
+    assert browser.all(".box.now") == ["n8"]
+    assert browser.text("#playback") == "n8 loss = mean\nrule of 8\ng = 0.25"
+    unknown = []
+    for place in range(4):
+        browser.slide(place)
+        unknown.append(len(browser.all(".edge.gradient.unknown")))
+    assert unknown == [gradients - 1, gradients - 4, gradients - 5, 0]
+    assert browser.all(".box.now") == ["n3"]
+    browser.slide(0)
+    browser.click("#n4")
+    assert "gradient\nnorm\n–" in browser.text("#details")
+    browser.slide(1)  # fc2 has sent its gradients on, and the ReLU has all of its own
+    assert "gradient\nnorm\n1" in browser.text("#details")
+    assert browser.text("#moment") == "2 of 4"
+
+
+def test_playback_scrolls_to_the_node(browser: Browser) -> None:
+    net = residual_net(12)
+    ops = [node.id for node in net.trace.nodes if node.kind == "op"]
+    net.trace.frames = [Frame(i, ["…"]) for i in reversed(ops)]
+    browser.show(net.trace)
+    for place in (0, len(ops) // 2, len(ops) - 1):
+        browser.slide(place)
+        assert browser.run(
+            "const at = document.querySelector('.now').getBoundingClientRect();"
+            "const seen = document.getElementById('view').getBoundingClientRect();"
+            "return at.top >= seen.top && at.bottom <= seen.bottom"
+        )
+
+
+def test_an_op_that_failed_has_a_box(browser: Browser) -> None:
+    net = two_layers()
+    net.trace.failure = Failure(
+        "matmul",
+        "the inner lengths differ: 8 and 9",
+        [("x", 4, "float32 (4, 8)"), ("n", None, "3")],
+        module=2,
+        source="mlp.py:9",
+        code="h @ w",
+    )
+    browser.show(net.trace, [2])
+    assert "matmul failed in the forward pass: the inner lengths" in browser.text("#failure")
+    assert "mlp.py:9" in browser.text("#failure")
+    box = f"n{len(net.trace.nodes)}"
+    assert browser.all(".box.failed") == [box]
+    assert "x: float32 (4, 8)" in browser.text(f"#{box}")
+    assert "n: 3" in browser.text(f"#{box}")
+    assert within(
+        browser.rectangles(".box .outline")[box], browser.rectangles(".frame .border")["m2"]
+    )
+
+
+def test_a_rule_that_failed_marks_its_node(browser: Browser) -> None:
+    net = two_layers()
+    net.trace.failure = Failure("relu", "no", [("x", 3, "?")], during="backward", node=4)
+    browser.show(net.trace)
+    assert browser.all(".box.failed") == ["n4"]
+    assert "its rule failed" in browser.text("#n4")
+    assert "relu failed in the backward pass: no" in browser.text("#failure")
+
+
+def test_pan_zoom_and_fit(browser: Browser) -> None:
+    browser.show(residual_net(3).trace)
+    browser.press("0")
+    view = browser.run("return document.getElementById('view').getBoundingClientRect().toJSON()")
+    seen = browser.run("return document.getElementById('world').getBoundingClientRect().toJSON()")
+    for low, high in (("left", "right"), ("top", "bottom")):
+        assert view[low] <= seen[low] <= seen[high] <= view[high]
+    browser.press("+")
+    larger = browser.run("return document.getElementById('world').getBoundingClientRect().width")
+    assert larger == pytest.approx(1.25 * seen["width"])
+    browser.press("-")
+    browser.run(
+        "const view = document.getElementById('view');"
+        "for (const [kind, x, y] of [['down', 400, 400], ['move', 430, 410], ['up', 430, 410]])"
+        "  view.dispatchEvent(new PointerEvent('pointer' + kind,"
+        "    {clientX: x, clientY: y, button: 0, pointerId: 1, bubbles: true}))"
+    )
+    moved = browser.run("return document.getElementById('world').getBoundingClientRect().toJSON()")
+    assert (moved["left"], moved["top"]) == pytest.approx((seen["left"] + 30, seen["top"] + 10))
+
+
+def test_dark_and_light(browser: Browser) -> None:
+    browser.show(two_layers().trace)
+    look = (
+        "return [document.documentElement, document.querySelector('.box.op .outline')].map("
+        "(part, i) => getComputedStyle(part)[i ? 'fill' : 'backgroundColor'])"
+    )
+    light = browser.run(look)
+    browser.click("#theme")
+    dark = browser.run(look)
+    assert all(a != b for a, b in zip(light, dark, strict=True))
+    assert sum(int(part) for part in re.findall(r"\d+", dark[0])) < 150
+    browser.click("#theme")
+    assert browser.run(look) == light
+
+
+def test_the_title_is_the_heading_and_that_of_the_window(browser: Browser) -> None:
+    browser.show(two_layers().trace)
+    assert browser.driver.title == browser.text("#title") == "two layers"
+
+
+def test_an_empty_trace(browser: Browser) -> None:
+    browser.show(Trace())
+    assert browser.all(".box") == []
+
+
+# ----- safety ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("word", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_text_neither_runs_nor_breaks(browser: Browser, word: str) -> None:
+    trace = hostile_trace(word)
+    browser.show(trace)
+    assert set(browser.all(".box")) == {"n0", "n1", "n2"}
+    boxes = browser.rectangles(".box .outline")
+    for name, text in browser.rectangles(".box text").items():
+        assert within(text, boxes[name.split()[0]])
+    for target in ("#n0", "#n1", "#n2", "#m0 .heading", "#m0"):
+        browser.click(target)
+    browser.type(word[:50].encode(errors="replace").decode())
+    assert browser.run("return document.querySelectorAll('script').length") == 2
+    assert browser.run("return document.querySelectorAll('main b, main i, header b').length") == 0
+
+
+def test_the_policy_stops_requests_and_programs(browser: Browser) -> None:
+    browser.show(two_layers().trace)
+    assert browser.run("return performance.getEntriesByType('resource').length") == 0
+    stopped = browser.driver.execute_async_script(
+        """const done = arguments[0], found = [];
+        document.addEventListener("securitypolicyviolation", (event) => {
+          found.push(event.effectiveDirective);
+          if (found.length === 3) done(found.sort());
+        });
+        fetch("http://127.0.0.1:9/").catch(() => {});
+        new Image().src = "http://127.0.0.1:9/x.png";
+        const script = document.createElement("script");
+        script.textContent = "window.ran = true";
+        document.body.append(script);"""
+    )
+    assert stopped == ["connect-src", "img-src", "script-src-elem"]
+    assert browser.run("return window.ran") is None
+    browser.complaints()  # about just that
