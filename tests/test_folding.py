@@ -297,6 +297,10 @@ def test_what_a_failed_call_was_given_belongs_to_it() -> None:
 def views(draw: st.DrawFn) -> View:
     """A view of a program, folded somehow."""
     trace = written(draw(programs), draw(st.sampled_from(["", "Net"])))
+    salt = draw(st.integers(0, 2))  # some inputs get no gradient
+    for node in trace.nodes:
+        for entry in node.inputs:
+            entry.gradient = (node.id + salt) % 3 > 0
     wishes = draw(st.lists(st.sampled_from([True, False, None, None]), min_size=1, max_size=7))
     expand = None if draw(st.booleans()) else lambda module: wishes[module.id % len(wishes)]
     return fold(

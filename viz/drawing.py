@@ -95,8 +95,8 @@ class Drawing:
             share = timeout / 2 if views else timeout
             try:
                 return render(self.source, suffix, share, size > LARGE)
-            except TimeoutError as error:
-                reason, failed = f"it took longer than {share:g} s", error
+            except TimeoutError:
+                reason = f"it took longer than {share:g} s"
                 if not views:
                     raise
         for i, view in enumerate(views):
@@ -109,12 +109,13 @@ class Drawing:
                 share = left if i == len(views) - 1 else left / 2
                 source = _Painter(view, self.style, note).source()
                 return render(source, suffix, share, self._boxes(view) > LARGE)
-            except TimeoutError as error:
-                failed = error
+            except TimeoutError:
+                continue
         raise TimeoutError(
-            f"{failed} A picture collapsed to {self._boxes(views[-1]):,} boxes was tried too, "
-            f"{timeout:g} s in all."
-        ) from None
+            f"neither the picture nor one collapsed to {self._boxes(views[-1]):,} boxes was "
+            f"rendered within {timeout:g} s. Give it longer (timeout=...), or save it as .html or "
+            ".dot."
+        )
 
     def _boxes(self, view: View) -> int:
         return view.size * (2 if self.style.backward is True else 1)
@@ -124,9 +125,11 @@ class Drawing:
         size = self.view.size
         for step in ({"budget": SMALLER}, {"depth": 1, "collapse": "repeats"}, None):
             view = chunked(self.trace) if step is None else fold(self.trace, **step)
-            if view.size <= size // 2:
+            if view.size <= size * 3 // 4:
                 size = view.size
                 yield view
+            if size <= SMALLER:
+                return
 
     def _repr_svg_(self) -> str:
         return self.render(".svg").decode()
@@ -237,18 +240,9 @@ def _check_can_flow(trace: Trace) -> None:
 # ----- what is seen in numbers -------------------------------------------------------------------
 
 
-def first_bad_value(trace: Trace, step: Step) -> int | None:
-    """The first node whose value is not finite, though all its inputs that are known are."""
-    for node in trace.nodes:
-        told = step.values.get(node.id)
-        if told is None or told.finite:
-            continue
-        inputs = (
-            step.values.get(entry.source) for entry in node.inputs if entry.source is not None
-        )
-        if all(known is None or known.finite for known in inputs):
-            return node.id
-    return None
+def first_bad_value(step: Step) -> int | None:
+    """The first node whose value is not finite; its inputs, as far as they are known, are."""
+    return min((i for i, told in step.values.items() if not told.finite), default=None)
 
 
 def first_bad_gradient(step: Step) -> int | None:
@@ -411,10 +405,12 @@ class _Painter:
         gradient_marks: dict[str, Mark] = {}
         step, failure = self.style.step, self.trace.failure
         if step is not None:
-            value, gradient = first_bad_value(self.trace, step), first_bad_gradient(step)
+            value, gradient = first_bad_value(step), first_bad_gradient(step)
             if gradient is not None:
                 found = gradient_marks if self.style.backward else marks
-                found[self.view.home[gradient]] = self._bad(gradient, step.gradients[gradient].nan)
+                what = "" if self.style.backward else " gradient"
+                nan = step.gradients[gradient].nan
+                found[self.view.home[gradient]] = self._bad(gradient, nan, what)
             if value is not None:
                 marks[self.view.home[value]] = self._bad(value, step.values[value].nan)
         if failure is not None and failure.node is not None:
@@ -425,8 +421,8 @@ class _Painter:
             marks[current] = gradient_marks[current] = Mark(labels.ORANGE)
         return marks, gradient_marks
 
-    def _bad(self, i: int, nan: int) -> Mark:
-        words = f"first {'NaN' if nan else 'inf'} here"
+    def _bad(self, i: int, nan: int, what: str = "") -> Mark:
+        words = f"first {'NaN' if nan else 'inf'}{what} here"
         if self.view.boxes[self.view.home[i]].node is None:
             words += f": {self.nodes[i].op} %{i}"
         return Mark(labels.MAGENTA, words)

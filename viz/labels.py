@@ -5,7 +5,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
+from html import escape, unescape
 from itertools import islice
 from typing import Any
 
@@ -85,11 +85,11 @@ def text(value: Any, limit: int = NAME) -> str:
 
 def heading(html: str) -> str:
     """HTML as the title of a box."""
-    return f'<FONT POINT-SIZE="{SIZE + 2}"><B>{html}</B></FONT>'
+    return f'<FONT POINT-SIZE="{SIZE + 2}"><B>{html or UNKNOWN}</B></FONT>'
 
 
 def colored(html: str, color: str) -> str:
-    """HTML in a colour."""
+    """HTML in a colour; there must be some, since Graphviz allows no empty element."""
     return f'<FONT COLOR="{color}">{html}</FONT>'
 
 
@@ -202,8 +202,8 @@ def leaf_box(node: Node, name: str, extra: Sequence[str] = (), mark: Mark | None
 def op_box(node: Node, formulas: bool, extra: Sequence[str] = (), mark: Mark | None = None) -> str:
     """An op: the names of its inputs, its own and its attributes, what it makes, its formulas."""
     rows = [*op_rows(node, node.name), *extra]
-    if formulas:
-        rows.append(colored(formulas_of(node), GRADIENT))
+    if formulas and (lines := formulas_of(node)):
+        rows.append(colored(lines, GRADIENT))
     return box("op", rows, input_cells(node), mark=mark)
 
 
@@ -276,14 +276,15 @@ def reference_box(node: Node) -> str:
 def title_of(module: Module) -> str:
     """Which module it is: "×16 · layers.3 … layers.18 · Block"."""
     times = f"×{module.repeat}" if module.repeat > 1 else ""
-    parts = [text(part) for part in (times, module.path, module.type) if part]
+    parts = [text(part) for part in (times, module.path, module.type) if part] or [UNKNOWN]
     return " · ".join([f"<B>{parts[0]}</B>", *parts[1:]])
 
 
 def frame_heading(module: Module) -> str:
     """The heading of an unfolded module, left of the middle, where arrows enter a frame."""
     title = title_of(module)
-    return f"<{title}{'&#160;' * (2 * len(re.sub('<[^>]*>|&[^;]*;', ' ', title)) + 6)}>"
+    letters = len(unescape(re.sub("<[^>]*>", "", title)))
+    return f"<{title}{'&#160;' * (2 * letters + 6)}>"
 
 
 def module_box(
