@@ -520,6 +520,36 @@ def test_a_residual_net_is_drawn_well(browser: Browser, blocks: int) -> None:
     check_drawing(browser, trace, set())
 
 
+def test_modules_that_take_turns_are_drawn_well(browser: Browser) -> None:
+    """Each of the two needs the other; beside them stands a module that is taller."""
+    net = Net()
+    net.trace.modules = [Module(i, "abc"[i], "M", None) for i in range(3)]
+    net.open = 0
+    x = net.leaf("input", "x", 4, 8)
+    y = net.op("exp", x)
+    net.open = 1
+    y = net.op("log", y)
+    net.open = 0
+    net.op("tanh", y)
+    net.open = 2
+    y = net.leaf("input", "y", 4, 8)
+    for _ in range(6):
+        y = net.op("relu", y)
+    browser.show(net.trace)
+    check_drawing(browser, net.trace, set())
+
+
+def test_an_early_result_leaves_its_module_beside_what_comes_later(browser: Browser) -> None:
+    net = Net()
+    with net.module("a", "M"):
+        early = net.op("exp", net.leaf("input", "x", 4, 8))
+        late = [net.op("log", early) for _ in range(2)]
+        late = [net.op("tanh", *late, attributes="wider than the boxes above")]
+    net.op("add", early, *late)
+    browser.show(net.trace)
+    check_drawing(browser, net.trace, set())
+
+
 def test_values_flow_downwards_in_a_straight_line(browser: Browser) -> None:
     """Of the chain of ops each is below the one before, with no bend in between."""
     trace = two_layers().trace

@@ -461,8 +461,8 @@ def test_every_interpreter_draws_the_same(tmp_path: Path) -> None:
 def test_drawing_again_draws_the_same() -> None:
     loss = Scene().loss
     for backward in MODES:
-        first = viz.draw(loss, backward=backward)
-        assert viz.draw(loss, backward=backward) == first
+        first = viz.draw(loss, backward=backward).source
+        assert viz.draw(loss, backward=backward).source == first
 
 
 # ----- drawing changes nothing -------------------------------------------------------------------
@@ -505,17 +505,17 @@ def test_drawing_leaves_earlier_gradients_alone() -> None:
 
 def test_the_ops_are_found_even_where_nothing_is_recorded() -> None:
     loss = Scene().loss
-    expected = viz.draw(loss, backward="ops")
+    expected = viz.draw(loss, backward="ops").source
     with tg.no_grad():
-        assert viz.draw(loss, backward="ops") == expected
+        assert viz.draw(loss, backward="ops").source == expected
 
 
 def test_the_rules_can_be_drawn_after_backward_and_the_ops_cannot() -> None:
     loss = Scene().loss
-    before = viz.draw(loss, backward=True)
+    before = viz.draw(loss, backward=True).source
     viz.draw(loss, backward="ops")
     loss.backward()
-    assert viz.draw(loss, backward=True) == before
+    assert viz.draw(loss, backward=True).source == before
     with pytest.raises(RuntimeError, match=r"freed by backward\(\).*retain_graph=True"):
         viz.draw(loss, backward="ops")
 
@@ -730,7 +730,7 @@ def test_the_import_needs_no_package() -> None:
 @pytest.mark.parametrize(
     ("package", "draw"),
     [
-        ("graphviz", lambda: viz.draw(tg.ones(1))),
+        ("graphviz", lambda: viz.draw(tg.ones(1)).source),
         ("matplotlib", lambda: viz.curves(HISTORY)),
     ],
 )

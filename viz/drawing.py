@@ -13,6 +13,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,15 +46,25 @@ class Style:
     """How far a playback got."""
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Drawing:
     """A picture of a graph: `source` is its DOT text. A notebook shows it by itself."""
 
-    source: str
-    trace: Trace = field(compare=False)
-    view: View = field(compare=False)
+    trace: Trace
+    view: View
     """What of the trace is visible."""
-    style: Style = field(compare=False)
+    style: Style
+
+    @cached_property
+    def source(self) -> str:
+        """The DOT text. Raises ModuleNotFoundError without the graphviz package."""
+        return _Painter(self.view, self.style).source()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Drawing) and self.source == other.source
+
+    def __hash__(self) -> int:
+        return hash(self.source)
 
     def __repr__(self) -> str:
         return f"<Drawing of {len(self.trace.nodes):,} nodes in {self.view.size:,} boxes>"
@@ -209,7 +220,7 @@ def draw(
     shown = seen.steps[-1] if seen.steps and health is not False else None
     style = Style(backward, formulas, details, shown, frame)
     view = fold(trace, depth, collapse, budget, expand)
-    return Drawing(_Painter(view, style).source(), trace, view, style)
+    return Drawing(trace, view, style)
 
 
 def _traced(targets: tuple[Any, ...], backward: Backward, health: bool) -> Trace:
@@ -404,13 +415,19 @@ class _Painter:
         marks: dict[str, Mark] = {}
         gradient_marks: dict[str, Mark] = {}
         step, failure = self.style.step, self.trace.failure
+        for found in self.view.boxes.values():
+            noted = [self.nodes[i] for i in found.nodes if self.nodes[i].note]
+            if found.node is None and noted:
+                marks[found.id] = Mark(labels.ORANGE, f"{len(noted)} of its nodes differ")
+            elif noted:
+                marks[found.id] = Mark(labels.ORANGE, noted[0].note)
         if step is not None:
             value, gradient = first_bad_value(step), first_bad_gradient(step)
             if gradient is not None:
-                found = gradient_marks if self.style.backward else marks
+                place = gradient_marks if self.style.backward else marks
                 what = "" if self.style.backward else " gradient"
                 nan = step.gradients[gradient].nan
-                found[self.view.home[gradient]] = self._bad(gradient, nan, what)
+                place[self.view.home[gradient]] = self._bad(gradient, nan, what)
             if value is not None:
                 marks[self.view.home[value]] = self._bad(value, step.values[value].nan)
         if failure is not None and failure.node is not None:

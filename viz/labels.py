@@ -158,7 +158,7 @@ def box(
     border = ""
     if mark is not None:
         line, border = mark.color, 'BORDER="5" '
-        words = f"<B>{text(mark.words)}</B>"
+        words = "<BR/>".join(f"<B>{text(line, LINE)}</B>" for line in mark.words.split("; "))
         rows = [*([words] if mark.words else []), *rows]
     table = [f'<TR><TD COLSPAN="{max(1, len(ports))}">{row}</TD></TR>' for row in rows]
     if ports:

@@ -563,7 +563,7 @@ function straighten(trunk) {
     const { before, after, shift } = vertex;
     const least = before ? before.x + apart(before, vertex) - shift : -Infinity;
     const most = after ? after.x - apart(vertex, after) - shift : Infinity;
-    if (false) {
+    if (Math.max(low, least) > Math.min(high, most)) {
       flush();
       [run, low, high] = [[], -Infinity, Infinity];
     }

@@ -15,7 +15,6 @@ from tinygrad_cv.viz.drawing import Drawing, draw
 from tinygrad_cv.viz.structure import Calls, keys
 from tinygrad_cv.viz.tracing import Recorder, summarize, user_frame, variables
 
-
 LIMIT = 200  # recorded steps; a longer training is recorded half as often from there on
 
 
