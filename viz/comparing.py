@@ -177,7 +177,7 @@ def _joined(first: Trace, second: Trace, names: tuple[str, str]) -> Trace:
     steps = []
     for trace, name in zip((first, second), names, strict=True):
         nodes, modules = len(joined.nodes), len(joined.modules) + 1
-        root = Module(id=modules - 1, path=name, type="", parent=None)
+        root = Module(id=modules - 1, path=name, type="graph", parent=None)
         joined.modules.append(root)
         for module in trace.modules:
             parent = root.id if module.parent is None else module.parent + modules

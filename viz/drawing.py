@@ -531,7 +531,7 @@ class _Painter:
             return []
         rows = labels.value_rows(node, step)
         if not self.style.backward and node.requires_grad:
-            rows.append(labels.gradient_row(self._gradient_of(node.id)))
+            rows += self._arrived(node.id)
         if node.kind == "parameter" and step.updates:
             rows.append(labels.update_row(step.updates.get(node.id)))
         return rows
@@ -590,7 +590,11 @@ class _Painter:
 
     def _arrived(self, i: int) -> list[str]:
         """The norm of the gradient of a node, as rows."""
-        return [] if self.style.step is None else [labels.gradient_row(self._gradient_of(i))]
+        if self.style.step is None:
+            return []
+        norm, told = self._gradient_of(i), self.style.step.gradients.get(i)
+        single = norm is not None and told is not None and told.count == 1
+        return [labels.gradient_row(norm, told.mean if single and told else None)]
 
     def _shown(self, nodes: Iterable[int]) -> dict[str, str]:
         """How the backward box of these nodes is hidden until a playback got there.

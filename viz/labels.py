@@ -404,9 +404,9 @@ def histogram(counts: list[int]) -> str:
     return f"<TABLE {bare}><TR>{''.join(cells)}</TR></TABLE>"
 
 
-def gradient_row(norm: float | None) -> str:
-    """The norm of the complete gradient at a node."""
-    told = f"gradient norm {number(norm)}"
+def gradient_row(norm: float | None, value: float | None = None) -> str:
+    """The norm of the complete gradient at a node, or its value where it is one number."""
+    told = f"gradient norm {number(norm)}" if value is None else f"gradient {number(value)}"
     if norm is None:
         return told
     if not math.isfinite(norm):

@@ -827,8 +827,19 @@ function mark(box, text, which) {
   return { ...row(text, "nan", "strong"), live: () => [isAt(box, now[which]) ? text : "", "nan"] };
 }
 
-// Lines with the health of a parameter or an activation, where any step knows it.
+// Lines with the numbers of a scalar, and with the health of a parameter or an activation, where
+// any step knows it.
 function health({ id }) {
+  const scalar = (told) => steps.some((step) => step[told][id]?.count === 1);
+  const numbers = [["value", "values"], ["gradient", "gradients"]]
+    .filter(([, told]) => scalar(told))
+    .map(([name, told]) => ({
+      ...row(`${name} -8.88e-88`, "", "strong"),
+      live: () => {
+        const summary = told === "values" ? now.step.values[id] : gradientOf(id);
+        return [`${name} ${figure(summary?.mean ?? null)}`, ""];
+      },
+    }));
   const known = (name) => steps.some(({ values }) => (values[id]?.[name] ?? null) !== null);
   const rows = ["dead", "saturated"].filter(known).map((name) => ({
     ...row(`${name} 100.0 %`, "", "strong"),
@@ -845,7 +856,7 @@ function health({ id }) {
         return [`update/weight ${figure(ratio)}`, ratioKind(ratio)];
       },
     });
-  return rows;
+  return [...numbers, ...rows];
 }
 function ratioKind(ratio) { // about 1e-3 is healthy
   if (ratio === null || (ratio >= 1e-4 && ratio <= 1e-2)) return "faint";
