@@ -866,6 +866,14 @@ def test_playback_shows_gradients_as_they_arrive(browser: Browser) -> None:
     assert browser.text("#moment") == "2 of 4"
 
 
+IN_VIEW = """
+const at = document.querySelector(arguments[0]).getBoundingClientRect();
+const seen = document.getElementById("view").getBoundingClientRect();
+return at.top >= seen.top && at.bottom <= seen.bottom
+  && at.left >= seen.left && at.right <= seen.right;
+"""
+
+
 def test_playback_scrolls_to_the_node(browser: Browser) -> None:
     net = residual_net(12)
     ops = [node.id for node in net.trace.nodes if node.kind == "op"]
@@ -873,11 +881,22 @@ def test_playback_scrolls_to_the_node(browser: Browser) -> None:
     browser.show(net.trace)
     for place in (0, len(ops) // 2, len(ops) - 1):
         browser.slide(place)
-        assert browser.run(
-            "const at = document.querySelector('.now').getBoundingClientRect();"
-            "const seen = document.getElementById('view').getBoundingClientRect();"
-            "return at.top >= seen.top && at.bottom <= seen.bottom"
-        )
+        assert browser.run(IN_VIEW, ".now")
+
+
+def test_search_and_details_scroll_to_the_node(browser: Browser) -> None:
+    net = residual_net(12)
+    browser.show(net.trace)
+    last = f"#n{len(net.trace.nodes) - 1}"
+    assert not browser.run(IN_VIEW, last)
+    browser.type("loss")
+    browser.press("Enter", "#search")
+    assert browser.run(IN_VIEW, last)
+    browser.press("0")  # the whole graph is narrow; at the right edge the details would cover it
+    for _ in range(16):
+        browser.press("+")
+    browser.click("#n0")
+    assert browser.run(IN_VIEW, "#n0")
 
 
 def test_an_op_that_failed_has_a_box(browser: Browser) -> None:

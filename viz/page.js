@@ -952,14 +952,13 @@ function fit(least = 0) {
   camera.y = 16 + Math.max(0, (height - graph.h * camera.scale) / 2);
   look();
 }
-function bringIntoView(id) {
+function bringIntoView(id) { // no further than is needed
   const at = byId(id).getBoundingClientRect(), seen = view.getBoundingClientRect();
-  const across = at.left >= seen.left && at.right <= seen.right;
-  if (!across || at.top < seen.top || at.bottom > seen.bottom) {
-    camera.x += (seen.left + seen.right - at.left - at.right) / 2;
-    camera.y += (seen.top + seen.bottom - at.top - at.bottom) / 2;
-    look();
-  }
+  camera.x -= Math.max(0, at.right + 24 - seen.right);
+  camera.y -= Math.max(0, at.bottom + 24 - seen.bottom);
+  camera.x += Math.max(0, seen.left + 24 - at.left);
+  camera.y += Math.max(0, seen.top + 24 - at.top);
+  look();
 }
 
 // Fold or unfold; the module stays under the pointer.
@@ -1014,7 +1013,8 @@ function activate(target) {
   if (!button) return choose(null);
   const { fold, node } = button.dataset;
   choose(fold === undefined ? `n${node}` : `m${fold}`);
-  if (fold !== undefined) toggle(Number(fold));
+  if (fold === undefined) bringIntoView(chosen); // the details may cover it
+  else toggle(Number(fold));
 }
 view.addEventListener("click", ({ target }) => {
   if (!held?.moved) activate(target);
