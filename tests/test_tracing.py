@@ -469,6 +469,11 @@ def test_a_run_without_any_gradient_is_seen_too() -> None:
     assert [node.op for node in trace.nodes] == ["input", "parameter", "parameter", "linear"]
 
 
+def test_random_inputs_are_where_the_model_is() -> None:
+    model = nn.Linear(3, 2).to("fakecuda:1")
+    assert {node.device for node in viz.trace(model, (1, 3), values=True).nodes} == {"fakecuda:1"}
+
+
 # ----- errors ------------------------------------------------------------------------------------
 
 

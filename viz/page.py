@@ -1,7 +1,8 @@
 """One HTML page of a trace: everything is in it, and it opens without a network.
 
-The page is three files beside this one: `page.html` is the frame, `page.css` the looks and
-`page.js` the layout and the behaviour. Here the trace goes in, as JSON that can end no script.
+The page is made of files beside this one: `page.html` is the frame, `page.css` the looks;
+`graph.js`, `layout.js` and `page.js` are one program. Here the trace goes in, as JSON that can end
+no script.
 """
 
 import json
@@ -16,6 +17,7 @@ from string import Template
 
 from tinygrad_cv.viz.data import Trace
 
+PROGRAM = ("graph.js", "layout.js", "page.js")
 HEADING = 200  # characters of the title; a longer one ends in …
 
 
@@ -36,7 +38,7 @@ def page(trace: Trace, folded: Collection[int] = (), title: str = "") -> str:
             f"{len(trace.modules)}, with ids from 0."
         )
     heading = _one_line(title or trace.title or "graph")
-    style, script = _beside("page.css"), _beside("page.js")
+    style, script = _beside("page.css"), "\n".join(map(_beside, PROGRAM))
     contents = {"title": heading, "folded": sorted(folded), "trace": json.loads(trace.to_json())}
     return Template(_beside("page.html")).substitute(
         title=escape(heading),

@@ -90,7 +90,9 @@ def trace(
         if values:
             recorder.recall(outputs)
     else:
-        arguments = [_argument(value, i) for i, value in enumerate(inputs)]
+        parameter = next(target.parameters(), None) if isinstance(target, Module) else None
+        device = None if parameter is None else parameter.device
+        arguments = [_argument(value, i, device) for i, value in enumerate(inputs)]
         with recorder.watching(names), untouched(target), enable_grad():
             outputs = list(tensors_in(target(*arguments)))
         title = title or (type(target).__name__ if isinstance(target, Module) else "")
@@ -113,10 +115,10 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
             yield from tensors_in(part)
 
 
-def _argument(value: Any, i: int) -> Any:
+def _argument(value: Any, i: int, device: str | None) -> Any:
     """An argument of the traced call; random numbers for a shape, the same in every run."""
     if isinstance(value, tuple) and value and all(isinstance(length, int) for length in value):
-        return randn(*value, generator=host.random.default_rng(i))
+        return randn(*value, generator=host.random.default_rng(i), device=device)
     return value
 
 

@@ -1,0 +1,408 @@
+// Every open module is laid out by itself, the innermost first, and is then one large vertex of the
+// module around it: so a frame holds its members and nobody else. Within a level the drawing is in
+// layers (Sugiyama, Tagawa and Toda, 1981): an edge leads from one row to a later one, and in the
+// rows between it has a lane. All edges from one box share their lanes: a "wire".
+const BETWEEN = 30, LANE = 8, INSET = 14, HEAD = 30;
+const MANY = 20000; // segments, from which on time matters more than the last crossing
+const isLane = ({ key }) => key === "";
+const isEntry = ({ key }) => key[0] === "<";
+const isExit = ({ key }) => key[0] === ">";
+
+function layOut({ boxes, edges }) {
+  const levels = new Map(); // by open module; that around all of them is null
+  const levelOf = (module) => {
+    if (!levels.has(module)) {
+      const level = { module, vertices: new Map(), links: new Map() };
+      levels.set(module, level);
+      if (module !== null) vertexOf(modules[module].parent, `m${module}`).inner = level;
+    }
+    return levels.get(module);
+  };
+  const vertexOf = (module, key) => {
+    const { vertices } = levelOf(module);
+    if (!vertices.has(key)) vertices.set(key, { ...newVertex(key), ins: [], outs: [] });
+    return vertices.get(key);
+  };
+  for (const box of boxes.values())
+    if (!box.host) vertexOf(box.outside.at(-1) ?? null, box.id).box = box;
+
+  // Where an edge crosses the frame of a module, that has a port: "<" for a wire that comes in at
+  // the top, ">" for one that leaves at the bottom.
+  const link = (module, edge, from, to) => {
+    const level = levelOf(module);
+    const key = to === edge.to.id ? edge.key : `${edge.from.id} ${to}`;
+    if (!level.links.has(key)) {
+      const added = { level, edge, from: vertexOf(module, from), to: vertexOf(module, to) };
+      added.from.outs.push(added);
+      added.to.ins.push(added);
+      level.links.set(key, added);
+    }
+    return level.links.get(key);
+  };
+  const within = ({ outside, id }, depth) => (depth < outside.length ? `m${outside[depth]}` : id);
+  for (const edge of edges) {
+    const { from, to } = edge;
+    if (from.host) continue;
+    let shared = 0; // so many modules are around both
+    while (shared < from.outside.length && from.outside[shared] === to.outside[shared]) shared++;
+    edge.route = [];
+    for (let i = from.outside.length; i > shared; i--)
+      edge.route.push(link(from.outside[i - 1], edge, within(from, i), `>${from.id}`));
+    const common = from.outside[shared - 1] ?? null;
+    edge.route.push(link(common, edge, within(from, shared), within(to, shared)));
+    for (let i = shared + 1; i <= to.outside.length; i++)
+      edge.route.push(link(to.outside[i - 1], edge, `<${from.id}`, within(to, i)));
+  }
+  const inOrder = [...levels.values()].sort((a, b) => (b.module ?? -1) - (a.module ?? -1));
+  for (const level of inOrder) arrange(level); // a parent comes before its children
+  const root = levels.get(null) ?? { w: 0, h: 0, rows: [] };
+  put(root, 0, 0);
+  return { levels: inOrder.reverse(), w: root.w, h: root.h };
+}
+
+function newVertex(key, layer = 0) {
+  const size = { x: 0, w: LANE, h: 0 };
+  return { key, layer, ...size, depth: 0, height: 0, ups: [], downs: [], pull: 1, shift: 0 };
+}
+// Where a link leaves its upper vertex and enters its lower one, from the left side of each.
+function leaving({ from, edge }) {
+  if (from.box) return from.box.column + from.box.axis;
+  return from.inner ? from.inner.vertices.get(`>${edge.from.id}`).x + LANE / 2 : LANE / 2;
+}
+function entering({ to, edge }) {
+  if (to.box) return to.box.column + edge.at;
+  return to.inner ? to.inner.vertices.get(`<${edge.from.id}`).x + LANE / 2 : LANE / 2;
+}
+
+function arrange(level) {
+  const vertices = [...level.vertices.values()];
+  for (const vertex of vertices) {
+    if (vertex.box) [vertex.w, vertex.h] = [vertex.box.column + vertex.box.w, vertex.box.h];
+    if (vertex.inner) [vertex.w, vertex.h] = [vertex.inner.w, vertex.inner.h];
+  }
+  const links = [...level.links.values()];
+  const rows = layers(vertices);
+  const segments = cutIntoSegments(links, rows);
+  sortRows(rows, segments);
+  if (segments.length < MANY) swapNeighbours(rows);
+  setAcross(rows, segments);
+  for (const vertex of vertices) if (vertex.box?.module) sortTops(vertex);
+  setDown(level, rows, segments, links);
+}
+
+// The row of each vertex is the length of the longest path to it. A link that would close a cycle
+// counts for nothing; only modules that take turns make one.
+function layers(vertices) {
+  const left = new Set(vertices), ready = [], order = [];
+  for (const vertex of vertices) {
+    vertex.waits = vertex.ins.length;
+    vertex.layer = isEntry(vertex) ? 0 : 1;
+    if (!vertex.waits) ready.push(vertex);
+  }
+  while (left.size) {
+    if (!ready.length) {
+      const [first] = left;
+      for (const link of first.ins) if (left.has(link.from)) link.back = true;
+      ready.push(first);
+    }
+    const vertex = ready.pop();
+    if (!left.delete(vertex)) continue;
+    order.push(vertex);
+    for (const link of vertex.outs) {
+      if (link.back) continue;
+      link.to.layer = Math.max(link.to.layer, vertex.layer + 1);
+      if (--link.to.waits === 0) ready.push(link.to);
+    }
+  }
+  const last = vertices.reduce((most, v) => Math.max(most, v.layer + Number(!isExit(v))), 1);
+  for (const vertex of vertices) if (isExit(vertex)) vertex.layer = last;
+  // What can sink without making a lane longer does: leaves, what only they lead to, and so on.
+  const isLoose = ({ from }) =>
+    isEntry(from) || !from.ins.length || (from.sinks && from.outs.length === 1);
+  for (const vertex of order) {
+    vertex.depth = vertex.layer;
+    vertex.sinks = !isEntry(vertex) && vertex.ins.every(isLoose);
+  }
+  for (const vertex of order.reverse()) {
+    const below = vertex.outs.filter((link) => !link.back).map((link) => link.to);
+    vertex.height = 1 + Math.max(0, ...below.map((lower) => lower.height));
+    if (vertex.sinks && below.length)
+      vertex.layer = Math.min(...below.map((lower) => lower.layer)) - 1;
+  }
+  const rows = Array.from({ length: last + 1 }, () => []);
+  for (const vertex of vertices) rows[vertex.layer].push(vertex);
+  return rows;
+}
+
+// A link becomes segments from row to row, with a lane in each row between.
+function cutIntoSegments(links, rows) {
+  const segments = [], lanes = new Map(); // by wire: the lane in each row
+  const join = (upper, lower, out, into, axis = into) => {
+    const segment = { upper, lower, out, into, axis };
+    upper.downs.push(segment);
+    lower.ups.push(segment);
+    segments.push(segment);
+  };
+  for (const link of links) {
+    if (link.back) continue;
+    const wire = link.edge.from.id;
+    if (!lanes.has(wire)) lanes.set(wire, []);
+    const lane = lanes.get(wire);
+    link.lanes = [];
+    let upper = link.from, out = leaving(link);
+    for (let i = link.from.layer + 1; i < link.to.layer; i++) {
+      if (!lane[i]) {
+        lane[i] = newVertex("", i);
+        rows[i].push(lane[i]);
+        join(upper, lane[i], out, LANE / 2);
+      }
+      upper = lane[i];
+      out = LANE / 2;
+      link.lanes.push(upper);
+    }
+    const { box } = link.to;
+    join(upper, link.to, out, entering(link), box && box.column + box.axis);
+  }
+  return segments;
+}
+
+// Fewer crossings: each row in turn is sorted by the mean place of what its vertices hang on.
+function sortRows(rows, segments) {
+  const pack = (row) => {
+    let x = -row.reduce((sum, vertex) => sum + vertex.w + BETWEEN, 0) / 2;
+    for (const vertex of row) {
+      vertex.x = x;
+      x += vertex.w + BETWEEN;
+    }
+  };
+  rows.forEach(pack);
+  const sweeps = segments.length > MANY ? 3 : 13;
+  for (let i = 0; i < sweeps; i++)
+    for (const row of i % 2 ? [...rows].reverse() : rows) {
+      for (const vertex of row) vertex.want = wanted(vertex, i % 2) + vertex.w / 2;
+      row.sort((a, b) => a.want - b.want);
+      pack(row);
+    }
+}
+// Neighbours change places as long as that leaves fewer crossings.
+function swapNeighbours(rows) {
+  const crossings = (a, b) => { // of the segments of a and b, with a at the left
+    let sum = 0;
+    for (const s of a.ups)
+      for (const t of b.ups) sum += Number(s.upper.x + s.out > t.upper.x + t.out);
+    for (const s of a.downs)
+      for (const t of b.downs) sum += Number(s.lower.x + s.into > t.lower.x + t.into);
+    return sum;
+  };
+  for (let round = 0, swapped = true; swapped && round < 8; round++) {
+    swapped = false;
+    for (const row of rows)
+      for (let i = 1; i < row.length; i++) {
+        const [a, b] = [row[i - 1], row[i]];
+        if (crossings(a, b) <= crossings(b, a)) continue;
+        [row[i - 1], row[i]] = [b, a];
+        b.x = a.x;
+        a.x = b.x + b.w + BETWEEN;
+        swapped = true;
+      }
+  }
+}
+// The place at which the segments of a vertex to one side would, on average, be vertical.
+function wanted(vertex, upwards) {
+  const downs = vertex.downs.length > 0, ups = vertex.ups.length > 0;
+  if (!downs && !ups) return vertex.x;
+  let sum = 0;
+  if (upwards ? downs : !ups) {
+    const lane = isLane(vertex) && vertex.downs.find((s) => isLane(s.lower));
+    if (lane) return lane.lower.x;
+    for (const s of vertex.downs) sum += s.lower.x + s.into - s.out;
+    return sum / vertex.downs.length;
+  }
+  for (const s of vertex.ups) sum += s.upper.x + s.out - s.into;
+  return sum / vertex.ups.length;
+}
+
+const apart = (a, b) => a.w + (isLane(a) || isLane(b) ? BETWEEN / 2 : BETWEEN);
+
+// Places across, as near as the order allows to where segments are vertical. Trunks (chains of
+// vertices, each below the one before) are to be straight, the longest paths above all.
+function setAcross(rows, segments) {
+  const trunks = findTrunks(rows, segments);
+  const sweeps = segments.length > MANY ? 5 : 12;
+  for (let i = 0; i < sweeps; i++) {
+    for (const trunk of i < sweeps / 3 ? [] : trunks) {
+      let sum = 0;
+      for (const vertex of trunk) sum += vertex.x - vertex.shift;
+      for (const vertex of trunk) vertex.line = sum / trunk.length + vertex.shift;
+    }
+    for (const row of i % 2 ? [...rows].reverse() : rows) {
+      for (const vertex of row) {
+        const want = wanted(vertex, i % 2);
+        vertex.want = vertex.line === undefined ? want : (want + 3 * vertex.line) / 4;
+      }
+      settle(row);
+    }
+  }
+  for (const row of rows)
+    row.forEach((vertex, i) => {
+      vertex.before = row[i - 1];
+      vertex.after = row[i + 1];
+    });
+  for (let i = 0; i < 3; i++) trunks.forEach(straighten);
+}
+function findTrunks(rows, segments) {
+  const rank = ({ upper, lower }) => (isLane(upper) === isLane(lower) ? Number(!isLane(upper)) : 2);
+  const length = ({ upper, lower }) => upper.depth + lower.height; // of the longest path through it
+  for (const s of [...segments].sort((a, b) => rank(a) - rank(b) || length(b) - length(a)))
+    if (!s.upper.next && !s.lower.previous && (s.upper.ups.length || s.lower.ups.length === 1)) {
+      [s.upper.next, s.lower.previous] = [s, s];
+      s.into = s.axis;
+    }
+  const trunks = [];
+  for (const row of rows)
+    for (const vertex of row) {
+      if (vertex.previous || !vertex.next) continue;
+      const trunk = [vertex];
+      for (let v = vertex; v.next; v = v.next.lower) {
+        v.next.lower.shift = v.shift + v.next.out - v.next.into; // its place relative to the first
+        trunk.push(v.next.lower);
+      }
+      for (const member of trunk) member.pull = Math.min(trunk.length, 20);
+      trunks.push(trunk);
+    }
+  return trunks.sort((a, b) => b.length - a.length);
+}
+
+// The least Σ pull (x - want)² with the order and the distances kept (pool adjacent violators):
+// those that would collide move as one block, whose place is their mean.
+function settle(row) {
+  const blocks = [];
+  let packed = 0;
+  row.forEach((vertex, i) => {
+    vertex.packed = packed;
+    if (i + 1 < row.length) packed += apart(vertex, row[i + 1]);
+    const { pull } = vertex;
+    let block = { sum: pull * (vertex.want - vertex.packed), pull, members: [vertex] };
+    while (blocks.length && blocks.at(-1).sum / blocks.at(-1).pull > block.sum / block.pull) {
+      const { sum, pull, members } = blocks.pop();
+      for (const member of block.members) members.push(member);
+      block = { sum: sum + block.sum, pull: pull + block.pull, members };
+    }
+    blocks.push(block);
+  });
+  for (const { sum, pull, members } of blocks)
+    for (const vertex of members) vertex.x = sum / pull + vertex.packed;
+}
+
+function straighten(trunk) {
+  let run = [], low = -Infinity, high = Infinity; // between which its first vertex could be
+  const flush = () => {
+    const places = run.map((vertex) => vertex.x - vertex.shift).sort((a, b) => a - b);
+    const x = Math.max(low, Math.min(high, places[places.length >> 1]));
+    for (const vertex of run) vertex.x = x + vertex.shift;
+  };
+  for (const vertex of trunk) {
+    const { before, after, shift } = vertex;
+    const least = before ? before.x + apart(before, vertex) - shift : -Infinity;
+    const most = after ? after.x - apart(vertex, after) - shift : Infinity;
+    if (Math.max(low, least) > Math.min(high, most)) {
+      flush();
+      [run, low, high] = [[], -Infinity, Infinity];
+    }
+    run.push(vertex);
+    low = Math.max(low, least);
+    high = Math.min(high, most);
+  }
+  flush();
+}
+
+// The edges that enter a folded module are put in the order in which they come.
+function sortTops({ box, ins }) {
+  const from = new Map();
+  for (const link of ins) {
+    const lane = link.lanes?.at(-1);
+    from.set(link.edge, lane ? lane.x + LANE / 2 : link.from.x + leaving(link));
+  }
+  box.tops.sort((a, b) => from.get(a) - from.get(b));
+  placeTops(box);
+}
+
+// Places down, the size of the level, and room for the heading left of the edges that come in.
+function setDown(level, rows, segments, links) {
+  const slants = rows.map(() => 0); // how far the segments below each row lead sideways
+  for (const { upper, lower, out, into } of segments)
+    slants[upper.layer] = Math.max(slants[upper.layer], Math.abs(upper.x + out - lower.x - into));
+  const back = links.filter((link) => link.back);
+  let y = (level.module === null ? 0 : HEAD) + (back.length ? 12 : 0);
+  let left = Infinity, right = -Infinity, port = Infinity;
+  rows.forEach((row, i) => {
+    const tall = row.reduce((most, vertex) => Math.max(most, vertex.h), 0);
+    const extent = { top: y, base: y + tall };
+    for (const vertex of row) {
+      vertex.y = vertex.ups.length ? y : y + tall - vertex.h; // a leaf is close to its use
+      vertex.row = extent;
+      left = Math.min(left, vertex.x);
+      right = Math.max(right, vertex.x + vertex.w);
+      if (isEntry(vertex)) port = Math.min(port, vertex.x);
+    }
+    y += tall;
+    if (!row.length || !rows[i + 1]?.length) return;
+    const least = isEntry(row[0]) || isExit(rows[i + 1][0]) ? 4 : 26;
+    y += Math.max(least, Math.min(90, 16 + slants[i] / 8));
+  });
+  back.forEach((link, i) => link.aside = right + BETWEEN / 2 * (i + 1));
+  right += BETWEEN / 2 * back.length;
+  let shift = -left;
+  level.w = right - left;
+  if (level.module !== null) {
+    level.heading = shortened(`▾ ${headingOf(modules[level.module])}`, "head", 330);
+    const head = widthOf(level.heading, "head") + 2 * INSET;
+    shift += Math.max(INSET, head - (port - left));
+    level.w = Math.max(shift + right + INSET, head);
+    y += INSET;
+  }
+  for (const row of rows) for (const vertex of row) vertex.x += shift;
+  for (const link of back) link.aside += shift;
+  Object.assign(level, { rows, h: y });
+}
+
+function put(level, X, Y) {
+  Object.assign(level, { X, Y });
+  for (const row of level.rows)
+    for (const vertex of row) {
+      vertex.X = X + vertex.x;
+      vertex.Y = Y + vertex.y;
+      vertex.top = Y + vertex.row.top;
+      vertex.base = Y + vertex.row.base;
+      if (vertex.inner) put(vertex.inner, vertex.X, vertex.Y);
+      const { box } = vertex;
+      if (!box) continue;
+      [box.x, box.y] = [vertex.X + box.column, vertex.Y];
+      let y = box.y;
+      for (const edge of box.beside) {
+        [edge.from.x, edge.from.y] = [box.x - edge.room - edge.from.w, y];
+        y += edge.from.h + 8;
+      }
+    }
+}
+
+// The corners of an edge from its source down to its target. Within a row it runs straight down,
+// so it meets no box; it turns between rows alone.
+function corners({ route }) {
+  const points = [];
+  for (const link of route) {
+    const { from, to, level } = link;
+    const start = from.X + leaving(link), end = to.X + entering(link);
+    const below = from.base;
+    points.push([start, isEntry(from) ? level.Y : from.Y + from.h], [start, below]);
+    if (link.back) {
+      const aside = level.X + link.aside;
+      points.push([start, below + 9], [aside, below + 9], [aside, to.top - 9], [end, to.top - 9]);
+    } else
+      for (const lane of link.lanes)
+        points.push([lane.X + LANE / 2, lane.Y], [lane.X + LANE / 2, lane.base]);
+    points.push([end, to.Y]);
+    if (isExit(to)) points.push([end, level.Y + level.h]);
+  }
+  return points;
+}
