@@ -19,6 +19,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import tinygrad_cv as tg
+from tinygrad_cv import viz
 from tinygrad_cv.viz.data import Failure, Frame, Input, Module, Node, Step, Summary, Trace
 from tinygrad_cv.viz.page import page
 
@@ -864,6 +866,19 @@ def test_playback_shows_gradients_as_they_arrive(browser: Browser) -> None:
     browser.slide(1)  # fc2 has sent its gradients on, and the ReLU has all of its own
     assert "gradient\nnorm\n1" in browser.text("#details")
     assert browser.text("#moment") == "2 of 4"
+
+
+def test_numbers_of_scalars_have_their_sign_and_come_as_the_playback_gets_there(
+    browser: Browser,
+) -> None:
+    x, y, z = (tg.tensor(value, requires_grad=True) for value in (-2.0, 5.0, -4.0))
+    q = x + y
+    f = q * z
+    browser.show(viz.playback(f).trace)
+    assert browser.text("#n0").endswith("value -2\ngradient –")
+    assert browser.text("#n3").endswith("value -4\ngradient 3")
+    browser.slide(1)
+    assert browser.text("#n0").endswith("value -2\ngradient -4")
 
 
 IN_VIEW = """
