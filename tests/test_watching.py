@@ -71,6 +71,17 @@ def test_a_step_knows_every_value_gradient_and_share() -> None:
     assert set(step.shares) == {edge.key for edge in trace.edges if edge.gradient}
 
 
+def test_what_was_saved_is_told_though_it_is_freed() -> None:
+    model = classifier()
+    watch = viz.watch(model)
+    train(model, watch, 1)
+    saved = {node.op: node.saved for node in watch.trace.nodes if node.kind == "op"}
+    assert saved["relu"] == {"y": 16 * 8 * 4}
+    images, labels = tg.tensor(X), tg.tensor(LABELS)
+    expected = viz.trace(tg.cross_entropy(model(images), labels))
+    assert [node.saved for node in watch.trace.nodes] == [node.saved for node in expected.nodes]
+
+
 def test_updates_are_relative_to_the_weights() -> None:
     model = classifier()
     before = {name: p.data.numpy().copy() for name, p in model.named_parameters()}

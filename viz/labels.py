@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any
 
 from tinygrad_cv.viz.data import Failure, Input, Module, Node, Step, Summary
-from tinygrad_cv.viz.text import quantity
+from tinygrad_cv.viz.text import one_line, quantity
 
 FONT = "Helvetica"  # every renderer knows its widths; where it is missing a sans serif stands in
 SIZE = 11
@@ -77,9 +77,7 @@ def number(value: float | None) -> str:
 
 def text(value: Any, limit: int = NAME) -> str:
     """Anything as one line of HTML: of limited length, and with nothing that XML cannot carry."""
-    full = str(value)
-    cut = full if len(full) <= limit else full[: limit - 1] + "…"
-    line = "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in cut)
+    line = one_line(str(value), limit)
     return escape(line).replace("\\", r"\\")  # Graphviz would read \N as the id of the box
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from string import Template
 
 from tinygrad_cv.viz.data import Trace
+from tinygrad_cv.viz.text import one_line
 
 PROGRAM = ("graph.js", "layout.js", "page.js")
 HEADING = 200  # characters of the title; a longer one ends in …
@@ -37,7 +38,7 @@ def page(trace: Trace, folded: Collection[int] = (), title: str = "") -> str:
             f"only modules are folded, and the trace has no module {min(unknown)}; it has "
             f"{len(trace.modules)}, with ids from 0."
         )
-    heading = _one_line(title or trace.title or "graph")
+    heading = one_line(title or trace.title or "graph", HEADING)
     style, script = _beside("page.css"), "\n".join(map(_beside, PROGRAM))
     contents = {"title": heading, "folded": sorted(folded), "trace": json.loads(trace.to_json())}
     return Template(_beside("page.html")).substitute(
@@ -58,12 +59,6 @@ def _beside(name: str) -> str:
 def _hash(text: str) -> str:
     """What the policy of a page calls an inline style or script."""
     return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
-
-
-def _one_line(text: str) -> str:
-    """Text without line breaks and characters that cannot be printed, of limited length."""
-    cut = text if len(text) <= HEADING else text[: HEADING - 1] + "…"
-    return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in cut)
 
 
 def _inert(text: str) -> str:

@@ -181,9 +181,9 @@ def _rows(seen: Trace) -> Iterator[Row]:
 
 
 def one_line(text: str, limit: int) -> str:
-    """Text of limited length without anything that would move a terminal's cursor."""
+    """Text as one line of limited length, with nothing in it that cannot be printed."""
     cut = text if len(text) <= limit else text[: limit - 1] + "…"
-    return "".join(c if c.isprintable() else "\ufffd" for c in cut)
+    return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in cut)
 
 
 def quantity(number: float | None, unit: str = "") -> str:

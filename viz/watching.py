@@ -12,7 +12,7 @@ from tinygrad_cv.op import Reading
 from tinygrad_cv.viz import data
 from tinygrad_cv.viz.data import Trace
 from tinygrad_cv.viz.drawing import Drawing, draw
-from tinygrad_cv.viz.structure import Calls, keys
+from tinygrad_cv.viz.structure import Calls, keys, structure
 from tinygrad_cv.viz.tracing import Recorder, summarize, user_frame, variables
 
 LIMIT = 200  # recorded steps; a longer training is recorded half as often from there on
@@ -65,9 +65,11 @@ class Watch:
         graph = Graph(seen.roots())
         found = keys(graph, Calls(graph))
         if not self._ids:
-            structure = seen.structure(graph, names)
-            self.trace.nodes, self.trace.modules = structure.nodes, structure.modules
-            self.trace.outputs = structure.outputs
+            first = seen.structure(graph, names)
+            for node, told in zip(graph, first.nodes, strict=True):
+                told.saved = seen.saved.get(node.number)
+            self.trace.nodes, self.trace.modules = first.nodes, first.modules
+            self.trace.outputs = first.outputs
             self._ids = {key: i for i, key in enumerate(found)}
         step = seen.step(graph, number)
         place = {i: self._ids[key] for i, key in enumerate(found) if key in self._ids}
@@ -126,15 +128,20 @@ def watch(model: Module, every: int = 100) -> Watch:
 
 
 class _Recorder(Recorder):
-    """Also knows which nodes a backward pass began from."""
+    """Also knows which nodes a backward pass began from, and what was saved until then."""
 
     def __init__(self, lines: bool) -> None:
         # Without times, the same training gives the same trace.
         super().__init__(values=True, gradients=True, lines=lines, times=False)
         self.reached: dict[int, Node] = {}
         self.received: set[int] = set()
+        self.saved: dict[int, dict[str, int] | None] = {}
 
     def arrived(self, node: Node, gradient: Any) -> None:
+        if self.wants_lines and node.number not in self.received:  # its rules free what was saved
+            graph = Graph([node])
+            for before, told in zip(graph, structure(graph, {}).nodes, strict=True):
+                self.saved.setdefault(before.number, told.saved)
         self.reached.setdefault(node.number, node)
         super().arrived(node, gradient)
 
