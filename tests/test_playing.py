@@ -136,6 +136,15 @@ def test_frames_are_saved_as_a_page_or_as_numbered_pictures(tmp_path: Path) -> N
         played.save(folder)
 
 
+def test_long_lines_are_wrapped_under_a_picture() -> None:
+    weights = tg.ones(1, 100, requires_grad=True)
+    weights.name = "the weights of the first layer of all"
+    trace = viz.playback(weights * 3.0).trace
+    drawn = re.sub(r"<[^<>]*>|&#160;", " ", viz.draw(trace, frame=0).source)
+    assert trace.frames[0].lines[0].endswith("an array of shape (1, 100), norm 10")
+    assert "an array of shape (1, 100), norm 10" in " ".join(drawn.split())
+
+
 def test_what_cannot_be_played_is_said() -> None:
     with pytest.raises(RuntimeError, match="none of the tensors requires a gradient"):
         viz.playback(tg.ones(2))

@@ -342,7 +342,9 @@ class _Painter:
         kinds |= {"failure"} if self.trace.failure else set()
         notes = [labels.text(self.note, len(self.note))] if self.note else []
         if style.frame is not None:
-            notes.insert(0, labels.left_aligned(self.trace.frames[style.frame].lines))
+            lines = self.trace.frames[style.frame].lines
+            caption = [part for line in lines for part in labels.wrapped(*labels.indented(line))]
+            notes.insert(0, labels.left_aligned(caption))
         if style.step is not None and self.view.repeated:
             told = "of equal blocks the boxes show the first, and arrows the largest norm"
             notes.append(labels.colored(told, FADED))

@@ -104,6 +104,12 @@ def wrapped(line: str, indent: int = 0) -> list[str]:
     )
 
 
+def indented(line: str) -> tuple[str, int]:
+    """A line without the blanks that it begins with, and how many those are."""
+    bare = line.lstrip(" ")
+    return bare, len(line) - len(bare)
+
+
 def formulas_of(node: Node) -> str:
     """The formula of each rule that runs, in lines that begin at the left."""
     lines = list(islice(_formula_lines(node), LINES + 1))
@@ -116,9 +122,8 @@ def left_aligned(lines: Iterable[str]) -> str:
     """Lines that begin at the left, with their indents."""
     html = []
     for line in lines:
-        bare = line.lstrip(" ")
-        indent = "&#160;" * (len(line) - len(bare))
-        html.append(f'{indent}{text(bare, LINE)}<BR ALIGN="LEFT"/>')
+        bare, indent = indented(line)
+        html.append(f'{"&#160;" * indent}{text(bare, LINE)}<BR ALIGN="LEFT"/>')
     return "".join(html)
 
 
