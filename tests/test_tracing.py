@@ -141,6 +141,13 @@ def test_variables_name_what_they_hold() -> None:
     assert named == {"x", "y", "q", "out", "weights[0]", "weights[1]", ""}
 
 
+def test_a_variable_of_its_own_counts_more_than_a_place_in_a_list() -> None:
+    Out = {3: tg.tensor(1.0, requires_grad=True)}  # as a notebook keeps what cells gave
+    x = Out[3]
+    trace = viz.trace(x * 2.0)
+    assert (trace.nodes[0].name, len(Out)) == ("x", 1)
+
+
 def test_a_given_name_counts_more_than_a_variable() -> None:
     x = tg.tensor(1.0, requires_grad=True)
     x.name = "input voltage"

@@ -161,24 +161,24 @@ def variables(frame: FrameType, ended: bool = False) -> dict[int, str]:
     A list or dict of tensors names its elements: "hs[3]". In a function that `ended`, what it was
     called with names leaves only: its caller has the better name for what it computed itself.
     """
-    names: dict[int, str] = {}
+    found: list[tuple[str, Any]] = []
+    inside: list[tuple[str, Any]] = []
     given = frame.f_code.co_varnames[: frame.f_code.co_argcount] if ended else ()
     for name, value in frame.f_locals.items():
         if name.startswith("_") or not name.isidentifier():
             continue
         if isinstance(value, Tensor):
-            parts: Iterable[tuple[str, Any]] = [(name, value)]
+            node = value._node
+            if node is not None and (node.op is None or name not in given):
+                found.append((name, value))
         elif isinstance(value, list):
-            parts = ((f"{name}[{i}]", part) for i, part in enumerate(value))
+            inside += ((f"{name}[{i}]", part) for i, part in enumerate(value))
         elif isinstance(value, dict):
-            parts = ((f"{name}[{key!r}]", part) for key, part in value.items())
-        else:
-            continue
-        for called, part in parts:
-            if isinstance(part, Tensor) and part._node is not None:
-                if name in given and part._node.op is not None:
-                    continue
-                names.setdefault(part._node.number, called)
+            inside += ((f"{name}[{key!r}]", part) for key, part in value.items())
+    names: dict[int, str] = {}
+    for called, part in found + inside:  # a variable of its own is the better name
+        if isinstance(part, Tensor) and part._node is not None:
+            names.setdefault(part._node.number, called)
     return names
 
 
