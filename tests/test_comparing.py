@@ -4,6 +4,7 @@ import dataclasses
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,8 +15,9 @@ from tinygrad_cv import nn, optim, viz
 
 def net(*widths: int, extra: nn.Module | None = None) -> nn.Sequential:
     layers: list[nn.Module] = []
+    generator = np.random.default_rng(0)
     for a, b in pairwise(widths):
-        layers += [nn.Linear(a, b), nn.ReLU()]
+        layers += [nn.Linear(a, b, generator=generator), nn.ReLU()]
     if extra is not None:
         layers.insert(2, extra)
     return nn.Sequential(*layers)
@@ -102,7 +104,7 @@ def test_two_steps_of_a_training_run() -> None:
     model = net(4, 8, 2)
     optimizer = optim.SGD(model.parameters(), lr=0.1)
     watch = viz.watch(model, every=1)
-    x, labels = tg.randn(8, 4), tg.tensor([0, 1] * 4)
+    x, labels = tg.randn(8, 4, generator=np.random.default_rng(0)), tg.tensor([0, 1] * 4)
     for scale in (1.0, 1e-3):
         with watch.step():
             loss = tg.cross_entropy(model(x), labels) * scale

@@ -121,7 +121,8 @@ def watch(model: Module, every: int = 100) -> Watch:
     ...         optimizer.step()
     >>> [step.number for step in watch.trace.steps]
     [0, 2, 4]
-    >>> [round(step.values[5].dead, 2) for step in watch.trace.steps]
+    >>> relu = next(node.id for node in watch.trace.nodes if node.op == "relu")
+    >>> [step.values[relu].dead for step in watch.trace.steps]
     [0.0, 0.0, 0.0]
     """
     return Watch(model, every)
