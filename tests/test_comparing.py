@@ -50,6 +50,26 @@ def test_a_wider_layer_changes_shapes() -> None:
     assert "2/linear.0" not in told
 
 
+def test_what_stands_before_a_changed_counterpart_is_told() -> None:
+    def first(x: tg.Tensor) -> tg.Tensor:
+        return tg.relu(x[:2])
+
+    def second(x: tg.Tensor) -> tg.Tensor:
+        return tg.relu(tg.tanh(x[:1]))
+
+    told = {change.key: change.what for change in viz.diff(*(
+        viz.trace(function, (3, 3)) for function in (first, second)
+    )).changes}  # fmt: skip
+    assert told["/tanh.0"] == ("only in the second",)
+    assert told["/relu.0"] == ("shape (2, 3) -> (1, 3)",)
+
+
+def test_notes_of_an_earlier_comparison_are_forgotten() -> None:
+    first, second = traced(net(4, 8)), traced(net(4, 8))
+    first.nodes[0].note = "of an earlier comparison"
+    assert all(not node.note for node in viz.diff(first, second).trace.nodes)
+
+
 def test_another_attribute() -> None:
     first, second = (
         viz.trace(nn.Conv2d(3, 4, 3, padding=1, stride=s), (1, 3, 8, 8)) for s in (1, 2)

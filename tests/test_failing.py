@@ -61,6 +61,19 @@ def test_operands_that_do_not_broadcast() -> None:
     ]  # fmt: skip
 
 
+def test_variables_name_the_graph_up_to_the_exception() -> None:
+    def model(images: tg.Tensor) -> tg.Tensor:
+        hidden = tg.exp(images)
+        return hidden + tg.ones(7)
+
+    photos = tg.ones(2, 3, requires_grad=True)
+    trace, failed = failure(lambda: model(photos))
+    assert [(node.op, node.name) for node in trace.nodes[:2]] == [
+        ("parameter", "photos"), ("exp", "hidden"),
+    ]  # fmt: skip
+    assert failed.code == "return hidden + tg.ones(7)"
+
+
 def test_a_list_of_tensors() -> None:
     x = tg.ones(2, 3, requires_grad=True)
     trace, failed = failure(lambda: tg.cat([tg.exp(x), tg.ones(4, 4)]))

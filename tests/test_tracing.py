@@ -232,6 +232,13 @@ def test_a_histogram_counts_equal_bins(array: Any) -> None:
         assert count == inside.sum()
 
 
+def test_what_is_not_finite_is_counted_and_left_out() -> None:
+    told = summarize(np.array([np.nan, 1.0, np.inf, -np.inf, 3.0, np.nan], "float32"))
+    assert (told.nan, told.inf, told.finite) == (2, 2, False)
+    assert (told.mean, told.min, told.max, told.count) == (2.0, 1.0, 3.0, 6)
+    assert summarize(np.array([np.inf])).mean is None
+
+
 def test_a_large_mean_does_not_hide_the_spread() -> None:
     array = (1e4 + np.random.default_rng(0).standard_normal(10_000)).astype("float32")
     assert summarize(array).std == pytest.approx(1.0, abs=0.03)

@@ -147,6 +147,51 @@ def test_steps_of_other_graphs_are_matched_by_their_keys() -> None:
     assert power not in second.values
 
 
+def test_what_the_first_step_had_not_is_left_out() -> None:
+    model = classifier()
+    watch = viz.watch(model, every=1)
+    for extra in (False, True):
+        with watch.step():
+            loss = tg.cross_entropy(model(tg.tensor(X)), tg.tensor(LABELS))
+            (loss + (model[0].weight ** 2).sum() if extra else loss).backward()
+    first, second = watch.trace.steps
+    assert "pow" not in [node.op for node in watch.trace.nodes]
+    assert set(second.values) <= set(range(len(watch.trace.nodes)))
+    assert set(first.gradients) == set(second.gradients)
+
+
+def test_gradients_towards_some_inputs_alone_are_seen() -> None:
+    model = classifier()
+    watch = viz.watch(model)
+    with watch.step():
+        loss = tg.cross_entropy(model(tg.tensor(X)), tg.tensor(LABELS))
+        tg.grad(loss, model[2].weight)
+    [step] = watch.trace.steps
+    named = {node.name: node.id for node in watch.trace.nodes}
+    assert named["2.weight"] in step.gradients
+    assert named["2.bias"] not in step.gradients
+    linear = [node.id for node in watch.trace.nodes if node.op == "linear"][-1]
+    assert {key for key in step.shares if key.startswith(f"{linear}:")} == {f"{linear}:1"}
+
+
+def test_weights_of_zero_have_no_ratio() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+    watch = viz.watch(model)
+    train(model, watch, 1)
+    names = {watch.trace.nodes[i].name for i in watch.trace.steps[0].updates}
+    assert "1.weight" in names
+    assert "1.bias" not in names
+
+
+def test_a_long_training_is_thinned_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tinygrad_cv.viz.watching.LIMIT", 4)
+    model = classifier()
+    watch = viz.watch(model, every=1)
+    train(model, watch, 13)
+    assert [step.number for step in watch.trace.steps] == [0, 4, 8, 12]
+    assert watch.every == 4
+
+
 def test_a_smaller_last_batch_is_the_same_graph() -> None:
     model = classifier()
     watch = viz.watch(model, every=1)

@@ -97,9 +97,8 @@ _EXACT: dict[str, Callable[[Any, Node], int]] = {
 
 def owner(array: Any) -> Any:
     """The array whose memory this one looks at."""
-    while getattr(array, "base", None) is not None and hasattr(array.base, "dtype"):
-        array = array.base
-    return array
+    base = getattr(array, "base", None)
+    return base if hasattr(base, "dtype") else array
 
 
 def saved_bytes(node: Node, counted: set[int]) -> dict[str, int] | None:
