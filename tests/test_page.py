@@ -807,7 +807,7 @@ def test_details_of_a_node(browser: Browser) -> None:
     assert told["type"] == "float32 ()"
     assert told["FLOPs"] == "32"
     assert told["time forward"] == "250 ms"
-    assert told["saved"] == told["· x"] == "2 KiB"
+    assert told["saved"] == told["· x"] == "2.05 kB"
     assert told["‖∂L/∂x‖"] == "1"
     assert "∂L/∂x = g · mean'(x)" in lines
     assert told["mean ± std"] == "0.25 ± 0.5"

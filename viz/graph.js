@@ -64,12 +64,11 @@ function figure(value) {
 function percent(share) {
   return share === null ? "–" : `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
 }
-function scaled(value, unit = "") { // 12300 -> "12.3 k"; bytes in steps of 1024
+function scaled(value, unit = "") { // 12300 -> "12.3 k"
   if (value === null) return "–";
-  const base = unit === "B" ? 1024 : 1000;
-  const power = value < base ? 0 : Math.min(4, Math.floor(Math.log(value) / Math.log(base)));
-  const prefix = ["", unit ? "Ki" : "k", "M", "G", "T"][power] + (power > 1 && unit ? "i" : "");
-  return `${Number((value / base ** power).toPrecision(3))} ${prefix}${unit}`.trim();
+  const power = value < 1000 ? 0 : Math.min(4, Math.floor(Math.log10(value) / 3));
+  const prefix = ["", "k", "M", "G", "T"][power];
+  return `${Number((value / 1000 ** power).toPrecision(3))} ${prefix}${unit}`.trim();
 }
 const duration = (seconds) => (seconds === null ? "–" : `${figure(seconds * 1000)} ms`);
 const total = (saved) => (saved ? Object.values(saved).reduce((sum, size) => sum + size, 0) : null);
