@@ -478,6 +478,18 @@ def test_frozen_ops_are_seen_and_then_forgotten() -> None:
     assert len(tg.graph(head(kept[0]))) == 4  # the features are an input again
 
 
+def test_what_is_kept_of_a_run_that_fails_is_forgotten_too() -> None:
+    kept = []
+
+    def broken(x: tg.Tensor) -> None:
+        kept.append(tg.exp(x))
+        raise KeyError("broken")
+
+    with pytest.raises(KeyError):
+        viz.trace(broken, (2,))
+    assert kept[0].is_leaf
+
+
 def test_a_run_without_any_gradient_is_seen_too() -> None:
     trace = viz.trace(nn.Linear(3, 2).requires_grad_(False), (1, 3))
     assert [node.op for node in trace.nodes] == ["input", "parameter", "parameter", "linear"]

@@ -9,6 +9,7 @@ import math
 import os
 import sys
 import time
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
@@ -79,15 +80,26 @@ def trace(
     ['linear']
     """
     recorder = Recorder(values=values, gradients=gradients)
-    names: dict[int, str] = {}
     caller = user_frame()
-    if caller is not None:
-        names = variables(caller)
+    names = {} if caller is None else variables(caller)
+    try:
+        outputs = _outputs(target, inputs, recorder, names)
+        traced = recorder.read(outputs, names, backward)
+    finally:
+        recorder.forget()
+    traced.title = title or (type(target).__name__ if isinstance(target, Module) else "")
+    return traced
+
+
+def _outputs(
+    target: Any, inputs: tuple[Any, ...], recorder: "Recorder", names: dict[int, str]
+) -> list[Tensor]:
+    """The tensors that were given, or that the watched call returned."""
     if isinstance(target, Tensor) or not callable(target):
         if inputs:
             raise TypeError("inputs are for a module or a function; a tensor has its graph.")
         outputs = list(tensors_in(target))
-        if values:
+        if recorder.wants_values:
             recorder.recall(outputs)
     else:
         parameter = next(target.parameters(), None) if isinstance(target, Module) else None
@@ -95,13 +107,10 @@ def trace(
         arguments = [_argument(value, i, device) for i, value in enumerate(inputs)]
         with recorder.watching(names), untouched(target), enable_grad():
             outputs = list(tensors_in(target(*arguments)))
-        title = title or (type(target).__name__ if isinstance(target, Module) else "")
     if not outputs:
         given = type(target).__name__
         raise TypeError(f"a graph belongs to tensors; there is none in the {given} given.")
-    traced = recorder.read(outputs, names, backward)
-    traced.title = title
-    return traced
+    return outputs
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
@@ -260,7 +269,8 @@ class Recorder(Observer):
         self.backward_seconds: dict[int, float] = {}
         self.lines: dict[int, tuple[str, int]] = {}
         self._elapsed = 0.0
-        self._extra: list[Tensor] = []  # those that have a node for this observer alone
+        # Tensors that have a node for this observer alone.
+        self._extra: list[weakref.ref[Tensor]] = []
 
     # As an observer of the engine.
 
@@ -279,11 +289,11 @@ class Recorder(Observer):
         if self.wants_lines and (frame := user_frame()) is not None:
             self.lines[node.number] = (frame.f_code.co_filename, frame.f_lineno)
         if not node.requires_grad:
-            self._extra.append(tensor)
+            self._extra.append(weakref.ref(tensor))
         if self.wants_values:
-            self.values[node.number] = summarize(
-                tensor._backend.to_host(tensor._array), node.op.name
-            )
+            self.note(node, tensor._array)
+            for parent in node.parents():
+                self.note_leaf(parent)  # now: it may be gone, or changed, when all is done
 
     def arrived(self, node: Node, gradient: Any) -> None:
         if self.wants_gradients:
@@ -344,6 +354,12 @@ class Recorder(Observer):
             op = "" if node.op is None else node.op.name
             self.values[node.number] = summarize(node.backend.to_host(array), op)
 
+    def note_leaf(self, node: Node) -> None:
+        """Summarize the value of a leaf whose tensor is still there."""
+        tensor = node.tensor() if node.op is None and node.tensor is not None else None
+        if tensor is not None:
+            self.note(node, tensor._array)
+
     # As a maker of traces.
 
     def read(
@@ -364,9 +380,13 @@ class Recorder(Observer):
         add_backward(traced, graph, steps)
         if self.wants_values or self.wants_gradients:
             traced.steps = [self.step(graph)]
-        for tensor in self._extra:
-            tensor._node = None
         return traced
+
+    def forget(self) -> None:
+        """Take away the nodes that ops without a gradient have got."""
+        for gone in self._extra:
+            if (tensor := gone()) is not None:
+                tensor._node = None
 
     def structure(self, graph: Graph, names: dict[int, str]) -> Trace:
         """A graph as data, with the lines that made it and the times that it took."""
@@ -399,9 +419,7 @@ class Recorder(Observer):
         step = data.Step(number=number)
         if self.wants_values:
             for node in graph:
-                tensor = node.tensor() if node.tensor is not None else None
-                if tensor is not None and node.op is None:
-                    self.note(node, tensor._array)
+                self.note_leaf(node)
         for node, i in graph.ids.items():
             if node.number in self.values:
                 step.values[i] = self.values[node.number]

@@ -13,7 +13,7 @@ from tinygrad_cv.viz import data
 from tinygrad_cv.viz.data import Trace
 from tinygrad_cv.viz.drawing import Drawing, draw
 from tinygrad_cv.viz.structure import Calls, keys, structure
-from tinygrad_cv.viz.tracing import Recorder, summarize, user_frame, variables
+from tinygrad_cv.viz.tracing import Recorder, user_frame, variables
 
 LIMIT = 200  # recorded steps; a longer training is recorded half as often from there on
 
@@ -59,9 +59,6 @@ class Watch:
     def _keep(self, seen: "_Recorder", number: int, before: dict[str, Any], names: Any) -> None:
         """Add a step to the trace."""
         parameters = dict(self.model.named_parameters())
-        for name, parameter in parameters.items():
-            if parameter._node is not None:
-                seen.values[parameter._node.number] = summarize(before[name])
         graph = Graph(seen.roots())
         found = keys(graph, Calls(graph))
         if not self._ids:
