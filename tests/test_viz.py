@@ -20,6 +20,8 @@ from hypothesis import strategies as st
 import tinygrad_cv as tg
 from tinygrad_cv import nn, viz
 
+pytestmark = pytest.mark.host  # a drawing is made of plain data; test_tracing is about devices
+
 MODES = (False, True, "ops")
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -437,7 +439,6 @@ HISTORY = {
 }
 
 
-@pytest.mark.host
 def test_every_interpreter_draws_the_same(tmp_path: Path) -> None:
     told, plots = set(), set()
     for seed in ("1", "2"):
