@@ -82,6 +82,18 @@ def test_a_list_of_tensors() -> None:
     assert "exp" in [node.op for node in trace.nodes]
 
 
+def test_a_function_that_takes_its_tensors_in_a_list() -> None:
+    _, failed = failure(lambda: tg.cat([tg.ones(2), tg.ones(3)], dim=3))
+    assert (failed.op, failed.inputs[:2]) == (
+        "cat", [("tensors[0]", 0, "float32 (2,)"), ("tensors[1]", 1, "float32 (3,)")],
+    )  # fmt: skip
+    _, failed = failure(lambda: tg.einsum("ij,jk", tg.ones(2, 3), tg.ones(4, 5)))
+    assert failed.op == "einsum"
+    assert [told for _, _, told in failed.inputs] == [
+        "'ij,jk'", "float32 (2, 3)", "float32 (4, 5)",
+    ]  # fmt: skip
+
+
 def test_a_rule_that_raises() -> None:
     class Broken(tg.Op, register=False):
         def forward(self, xp: Any, x: Any) -> Any:

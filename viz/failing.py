@@ -1,10 +1,11 @@
 """When something breaks: the graph up to the exception, with the op that raised."""
 
+import inspect
 import linecache
 import os
 import sys
 import traceback
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 from tinygrad_cv.graph import Graph, Node, Scope, backpropagate
@@ -120,11 +121,22 @@ def _in_function(frames: list[FrameType]) -> Found | None:
     for frame in ours:
         code = frame.f_code
         names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-        values = {name: frame.f_locals.get(name) for name in names}
-        if any(isinstance(value, Tensor) for value in values.values()):
-            given = {name: value for name, value in values.items() if value is not None}
+        given: dict[str, Any] = {}
+        for name in (*names, *_starred(code)):
+            value = frame.f_locals.get(name)
+            if isinstance(value, list | tuple) and any(isinstance(v, Tensor) for v in value):
+                given |= {f"{name}[{i}]": part for i, part in enumerate(value)}
+            elif value is not None:
+                given[name] = value
+        if any(isinstance(value, Tensor) for value in given.values()):
             return _call(code.co_name, given.items())
     return None
+
+
+def _starred(code: CodeType) -> tuple[str, ...]:
+    """The name of the parameter that takes any number of arguments, if there is one."""
+    first = code.co_argcount + code.co_kwonlyargcount
+    return code.co_varnames[first : first + bool(code.co_flags & inspect.CO_VARARGS)]
 
 
 def _call(op: str, inputs: Any) -> Found:
