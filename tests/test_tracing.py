@@ -408,6 +408,11 @@ def test_what_is_saved_is_counted_once_and_without_leaves() -> None:
     assert all(node.saved is None for node in op_nodes(viz.trace(loss)))
 
 
+def test_inputs_made_for_a_shape_are_not_counted_as_saved() -> None:
+    table = viz.summary(nn.Linear(10, 2), (4, 10))
+    assert table.saved_bytes == 0
+
+
 def test_times_are_those_of_the_run() -> None:
     trace = viz.trace(Net(), (1, 3, 4, 4), gradients=True)
     assert all(node.seconds > 0 for node in op_nodes(trace))

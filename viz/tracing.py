@@ -104,7 +104,8 @@ def _outputs(
     else:
         parameter = next(target.parameters(), None) if isinstance(target, Module) else None
         device = None if parameter is None else parameter.device
-        arguments = [_argument(value, i, device) for i, value in enumerate(inputs)]
+        # What is made here lives until all is read: no op keeps it for the backward pass alone.
+        arguments = recorder.held = [_argument(value, i, device) for i, value in enumerate(inputs)]
         with recorder.watching(names), untouched(target), enable_grad():
             outputs = list(tensors_in(target(*arguments)))
     if not outputs:
@@ -269,6 +270,7 @@ class Recorder(Observer):
         self.backward_seconds: dict[int, float] = {}
         self.lines: dict[int, tuple[str, int]] = {}
         self._elapsed = 0.0
+        self.held: list[Any] = []
         # Tensors that have a node for this observer alone.
         self._extra: list[weakref.ref[Tensor]] = []
 
