@@ -238,8 +238,11 @@ class Trace:
 
     def to_json(self, indent: int | None = None) -> str:
         """The trace as JSON text, with NaN and infinities as the strings "nan", "inf", "-inf"."""
-        plain = {"version": VERSION, **_plain(dataclasses.asdict(self))}
-        return json.dumps(plain, indent=indent, ensure_ascii=False, allow_nan=False)
+        return json.dumps(self.plain(), indent=indent, ensure_ascii=False, allow_nan=False)
+
+    def plain(self) -> dict[str, Any]:
+        """What `to_json` writes, as dicts and lists."""
+        return {"version": VERSION, **_plain(dataclasses.asdict(self))}
 
     @classmethod
     def from_json(cls, text: str) -> "Trace":

@@ -50,7 +50,7 @@ def _picture(tensor: Tensor) -> str:
     from tinygrad_cv.viz.drawing import draw
 
     try:
-        svg: str = draw(tensor)._repr_mimebundle_()["image/svg+xml"]
+        svg = draw(tensor)._repr_svg_()
     except (ModuleNotFoundError, RuntimeError, TimeoutError) as error:
         return f"<p>{escape(str(error))}</p>"
     return svg[svg.index("<svg") :]

@@ -40,7 +40,7 @@ def page(trace: Trace, folded: Collection[int] = (), title: str = "") -> str:
         )
     heading = one_line(title or trace.title or "graph", HEADING)
     style, script = _beside("page.css"), "\n".join(map(_beside, PROGRAM))
-    contents = {"title": heading, "folded": sorted(folded), "trace": json.loads(trace.to_json())}
+    contents = {"title": heading, "folded": sorted(folded), "trace": trace.plain()}
     return Template(_beside("page.html")).substitute(
         title=escape(heading),
         policy=f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; "

@@ -19,11 +19,7 @@ from tinygrad_cv.viz.data import Trace
 def structure(graph: Graph, names: dict[int, str], calls: "Calls | None" = None) -> Trace:
     """A graph as data, without anything that was seen; `names` are the user's, by node number."""
     calls = calls or Calls(graph)
-    counted = {
-        id(owner(tensor._array))
-        for node in graph
-        if node.op is None and node.tensor is not None and (tensor := node.tensor()) is not None
-    }
+    saved = saved_by(graph)
     traced = Trace(modules=calls.modules, outputs=[graph.ids[root] for root in graph.roots])
     for (node, i), key in zip(graph.ids.items(), keys(graph, calls), strict=True):
         tensor = node.tensor() if node.tensor is not None else None
@@ -43,11 +39,21 @@ def structure(graph: Graph, names: dict[int, str], calls: "Calls | None" = None)
                 requires_grad=node.requires_grad,
                 attributes=node.op.describe() if node.op is not None else "",
                 inputs=_inputs(node, graph.ids),
-                saved=saved_bytes(node, counted),
+                saved=saved[node],
                 flops=flops(node),
             )
         )
     return traced
+
+
+def saved_by(graph: Graph) -> dict[Node, dict[str, int] | None]:
+    """What each node keeps for its rules: bytes by name. What a leaf owns is not counted."""
+    counted = {
+        id(owner(tensor._array))
+        for node in graph
+        if node.op is None and node.tensor is not None and (tensor := node.tensor()) is not None
+    }
+    return {node: saved_bytes(node, counted) for node in graph}
 
 
 def keys(graph: Graph, calls: "Calls") -> list[str]:

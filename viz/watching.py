@@ -12,7 +12,7 @@ from tinygrad_cv.op import Reading
 from tinygrad_cv.viz import data
 from tinygrad_cv.viz.data import Trace
 from tinygrad_cv.viz.drawing import Drawing, draw
-from tinygrad_cv.viz.structure import Calls, keys, structure
+from tinygrad_cv.viz.structure import Calls, keys, saved_by
 from tinygrad_cv.viz.tracing import Recorder, user_frame, variables
 
 LIMIT = 200  # recorded steps; a longer training is recorded half as often from there on
@@ -64,7 +64,7 @@ class Watch:
         if not self._ids:
             first = seen.structure(graph, names)
             for node, told in zip(graph, first.nodes, strict=True):
-                told.saved = seen.saved.get(node.number)
+                told.saved = seen.saved.get(node)
             self.trace.nodes, self.trace.modules = first.nodes, first.modules
             self.trace.outputs = first.outputs
             self._ids = {key: i for i, key in enumerate(found)}
@@ -133,13 +133,11 @@ class _Recorder(Recorder):
         super().__init__(values=True, gradients=True, lines=lines, times=False)
         self.reached: dict[int, Node] = {}
         self.received: set[int] = set()
-        self.saved: dict[int, dict[str, int] | None] = {}
+        self.saved: dict[Node, dict[str, int] | None] = {}
 
     def arrived(self, node: Node, gradient: Any) -> None:
         if self.wants_lines and node.number not in self.received:  # its rules free what was saved
-            graph = Graph([node])
-            for before, told in zip(graph, structure(graph, {}).nodes, strict=True):
-                self.saved.setdefault(before.number, told.saved)
+            self.saved = saved_by(Graph([node])) | self.saved
         self.reached.setdefault(node.number, node)
         super().arrived(node, gradient)
 
