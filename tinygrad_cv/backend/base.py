@@ -27,8 +27,8 @@ NAMESPACE = """
     argsort clip diagonal einsum linalg nonzero round sort tensordot tril triu unravel_index
 
     arange broadcast_to concatenate empty expand_dims eye flip full full_like moveaxis ones
-    ones_like pad ravel repeat reshape roll squeeze stack swapaxes take_along_axis tile transpose
-    zeros zeros_like
+    ones_like pad ravel repeat reshape roll squeeze stack swapaxes take take_along_axis tile
+    transpose zeros zeros_like
 """.split()  # noqa: SIM905  a list of 110 quoted names is harder to read
 
 

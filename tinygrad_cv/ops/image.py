@@ -1,13 +1,18 @@
 """Images in another geometry: resized, sampled on a grid, and with pixels moved into channels."""
 
+import functools
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
+from fractions import Fraction
+from typing import Any, NamedTuple
 
+from tinygrad_cv.backend import host
 from tinygrad_cv.op import Op
+from tinygrad_cv.ops.pool import adaptive_mean
+from tinygrad_cv.ratio import ratio
 from tinygrad_cv.tensor import F as T
-from tinygrad_cv.tensor import Tensor, wrap
+from tinygrad_cv.tensor import Tensor, computed_in, wrap
 
 MODES = {
     "nearest": (1, 2, 3),
@@ -31,70 +36,138 @@ ROUNDED = {
 So PyTorch has it; "nearest" on 1 or 3 axes, and the other modes, keep the factor as it is.
 """
 
-CUBIC = -0.75
-"""The free parameter of the cubic kernel: its slope at 1."""
+CUBIC, CUBIC_WIDE = -0.75, -0.5
+"""The slope of the cubic kernel at 1, its free parameter; without and with `antialias`."""
+
+MANY = 8
+"""With more terms than this, single precision adds up in double."""
+
+
+class Term(NamedTuple):
+    """One term of each of the sums y[rows] = Σ weights · x[places]; a weight of 0 stands for none.
+
+    All weights are 1 where they are None.
+    """
+
+    rows: slice
+    places: Any
+    weights: Any
 
 
 class _Resampling(Op):
     """Base of y = M x along one axis, where the matrix M (size, length) interpolates.
 
     Output i looks at the position s = step·i where corners are `aligned`, else at
-    s = step·(i + ½) - ½, counted in elements of the input.
+    s = step·(i + ½) - ½, counted in elements of the input. The step is a fraction, its numerator
+    and its denominator, so that a position is never rounded to the wrong side of an element.
     """
 
     axis: int
     size: int
-    step: float
+    step: tuple[int, int]
     mode: str
     aligned: bool = False
+    antialias: bool = False
 
     @property
     def geometry(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.attributes if name != "length"}
 
-    def nearest(self, xp, length):
-        """The element that each output takes, in single precision, as PyTorch rounds it."""
-        middle = 0.5 if self.mode == "nearest-exact" else 0.0
-        positions = (xp.arange(self.size, dtype="float32") + middle) * self.step
-        return xp.clip(xp.floor(positions).astype("int64"), 0, length - 1)
+    def terms(self, length, adjoint):
+        """The sums that M (or its adjoint) consists of."""
+        how = (self.size, *self.step, self.mode, self.aligned, self.antialias)
+        return _terms(length, *how, adjoint)
 
-    def matrix(self, xp, length):
-        """The weight of each element of the input (a column) in each output (a row)."""
-        columns = xp.arange(length)
-        if self.mode.startswith("nearest"):
-            return xp.equal(self.nearest(xp, length)[:, None], columns)
-        if self.mode == "area":
-            rows = xp.arange(self.size)[:, None]
-            first, end = rows * length // self.size, -((rows + 1) * -length // self.size)
-            return xp.logical_and(columns >= first, columns < end) / (end - first)
-        rows = xp.arange(self.size, dtype="float64")[:, None]
-        s = rows * self.step if self.aligned else (rows + 0.5) * self.step - 0.5
-        if self.mode == "linear":
-            return xp.maximum(1 - xp.abs(xp.clip(s, 0, length - 1) - columns), 0)
-        # Two more elements on each side; the weights that fall there go to the edge.
-        wide = _cubic(xp, xp.abs(s - xp.arange(-2, length + 2)))
-        inside = wide[:, 2 : length + 2]
-        inside[:, 0] += xp.sum(wide[:, :2], axis=1)
-        inside[:, -1] += xp.sum(wide[:, length + 2 :], axis=1)
-        return inside
-
-    def times(self, xp, matrix, x):
-        """The product of a matrix and x along the axis."""
-        shape, matrix = x.shape, matrix.astype(x.dtype)
-        before, after = math.prod(shape[: self.axis]), math.prod(shape[self.axis + 1 :])
-        length, size = shape[self.axis], matrix.shape[0]
-        if after == 1:
-            y = xp.matmul(xp.reshape(x, (before, length)), matrix.T)
-        else:
-            y = xp.matmul(matrix, xp.reshape(x, (before, length, after)))
-        return xp.reshape(y, (*shape[: self.axis], size, *shape[self.axis + 1 :]))
+    def summed(self, xp, terms, x, count):
+        """The sums of `terms`; what has no weight in one has no part in it, not even as 0·∞."""
+        before = (slice(None),) * self.axis
+        column = (-1, *(1,) * (x.ndim - 1 - self.axis))
+        dtype = "float64" if len(terms) > MANY else x.dtype
+        y = None
+        for rows, places, weights in terms:
+            term = xp.take(x, xp.from_host(places), axis=self.axis)
+            if weights is not None:
+                none = weights == 0
+                w = host.where(none, 1, weights).astype(dtype)
+                term = term * xp.reshape(xp.from_host(w), column)
+                if none.any():
+                    term = xp.where(xp.reshape(xp.from_host(none), column), 0, term)
+            if y is None and rows == slice(0, count):
+                y = term
+                continue
+            if y is None:
+                y = xp.zeros((*x.shape[: self.axis], count, *x.shape[self.axis + 1 :]), dtype)
+            y[(*before, rows)] += term
+        return y
 
 
-def _cubic(xp, d):
-    """The cubic convolution kernel at the distance d (Keys, 1981), with CUBIC for his a."""
-    near = ((CUBIC + 2) * d - (CUBIC + 3)) * d * d + 1
-    far = ((CUBIC * d - 5 * CUBIC) * d + 8 * CUBIC) * d - 4 * CUBIC
-    return xp.where(d <= 1, near, xp.where(d < 2, far, 0.0))
+@functools.lru_cache(maxsize=256)
+def _terms(
+    length: int,
+    size: int,
+    numerator: int,
+    denominator: int,
+    mode: str,
+    aligned: bool,
+    antialias: bool,
+    adjoint: bool,
+) -> tuple[Term, ...]:
+    """The weights of M that are not 0, as sums for each output; if `adjoint`, for each input."""
+    i = host.arange(size)[:, None]
+    # The position s as a fraction p / q, in whole numbers.
+    p, q = numerator * i, denominator
+    if not aligned:
+        p, q = numerator * (2 * i + 1) - q, 2 * q
+    if mode == "nearest":
+        columns, weights = host.minimum(numerator * i // denominator, length - 1), host.ones(1)
+    elif mode == "nearest-exact":  # the element whose square, s ± ½, holds the position
+        columns, weights = host.minimum((2 * p + q) // (2 * q), length - 1), host.ones(1)
+    elif mode == "area":
+        first, end = i * length // size, -((i + 1) * -length // size)
+        columns = first + host.arange((end - first).max())
+        weights = (columns < end) / (end - first)
+    elif antialias:
+        # A kernel as wide as the step, over what there is of it inside of the image.
+        wide = max(numerator, denominator)
+        reach = math.ceil((1 if mode == "linear" else 2) * wide / denominator)
+        columns = p // q + host.arange(1 - reach, reach + 1)
+        distances = abs(columns * q - p) * denominator / (q * wide)
+        weights = _kernel(mode, distances, CUBIC_WIDE)
+        weights = weights * ((columns >= 0) & (columns < length))
+        weights /= weights.sum(1, keepdims=True)
+    else:
+        columns = p // q + (host.arange(2) if mode == "linear" else host.arange(-1, 3))
+        weights = _kernel(mode, abs(columns * q - p) / q, CUBIC)
+    rows, columns, weights = (
+        a.ravel() for a in host.broadcast_arrays(i, host.clip(columns, 0, length - 1), weights)
+    )
+    # What was clipped to the edge is added up there.
+    entries, which = host.unique(
+        columns * size + rows if adjoint else rows * length + columns, return_inverse=True
+    )
+    weights = host.bincount(which, weights)
+    entries, weights = entries[weights != 0], weights[weights != 0]
+    rows, places = host.divmod(entries, size if adjoint else length)
+    number = host.arange(len(rows)) - host.searchsorted(rows, rows)  # of a term in its sum
+    terms = []
+    for k in range(number.max(initial=-1) + 1):
+        here = number == k
+        span = slice(int(rows[here][0]), int(rows[here][-1]) + 1)
+        where = host.zeros(span.stop - span.start, places.dtype)
+        weight = host.zeros(len(where))
+        where[rows[here] - span.start] = places[here]
+        weight[rows[here] - span.start] = weights[here]
+        terms.append(Term(span, where, None if (weight == 1).all() else weight))
+    return tuple(terms)
+
+
+def _kernel(mode: str, d: Any, a: float) -> Any:
+    """The weight of an element at the distance d: a tent, or Keys' cubic kernel (1981)."""
+    if mode == "linear":
+        return host.maximum(1 - d, 0)
+    near = ((a + 2) * d - (a + 3)) * d * d + 1
+    far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+    return host.where(d <= 1, near, host.where(d < 2, far, 0.0))
 
 
 class Resample(_Resampling):
@@ -102,9 +175,7 @@ class Resample(_Resampling):
 
     def forward(self, xp, x):
         self.length = x.shape[self.axis]
-        if self.mode.startswith("nearest"):
-            return x[(slice(None),) * self.axis + (self.nearest(xp, self.length),)]
-        return self.times(xp, self.matrix(xp, self.length), x)
+        return self.summed(xp, self.terms(self.length, adjoint=False), x, self.size)
 
     def grad_x(self, F, g):
         return F.resample_transpose(g, length=self.length, **self.geometry)
@@ -116,7 +187,7 @@ class ResampleTranspose(_Resampling):
     length: int
 
     def forward(self, xp, x):
-        return self.times(xp, self.matrix(xp, self.length).T, x)
+        return self.summed(xp, self.terms(self.length, adjoint=True), x, self.length)
 
     def grad_x(self, F, g):
         return F.resample(g, **self.geometry)
@@ -135,6 +206,7 @@ def _each(name: str, value: Any, count: int) -> list[Any]:
     return values
 
 
+@computed_in("float32")
 def interpolate(
     input: Tensor,
     size: Any = None,
@@ -142,6 +214,7 @@ def interpolate(
     mode: str = "nearest",
     align_corners: bool | None = None,
     recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
 ) -> Tensor:
     """Images (N, C, *S) resized to `size`, or by `scale_factor`, with 1 to 3 spatial axes.
 
@@ -156,8 +229,12 @@ def interpolate(
     - "bicubic" (2 axes) weighs four of them, by the kernel of Keys (1981) with a = -0.75;
     - "area" is the mean of the pixels that an output touches.
 
-    All modes are products with one small matrix per axis, so a NaN or an infinity spreads over its
-    row and column, except with the nearest ones.
+    With `antialias`, for "bilinear" and "bicubic" (then with a = -0.5), an axis that gets shorter
+    is weighed by a kernel that is longer by the same factor, so that no pixel is passed over.
+
+    A scale factor is taken as the fraction that it was written for: 0.1 as 1/10, not as the number
+    that a float holds for it; and no position is rounded. A pixel without weight has no part in an
+    output: a NaN or an infinity stays among its neighbours.
 
     >>> interpolate(Tensor([[[1.0, 3.0]]]), scale_factor=2, mode="linear")
     tensor([[[1. , 1.5, 2.5, 3. ]]])
@@ -182,6 +259,10 @@ def interpolate(
         raise ValueError(
             f"interpolate: align_corners goes with the linear and cubic modes, not with {mode!r}."
         )
+    if antialias and mode not in ("bilinear", "bicubic"):
+        raise ValueError(
+            f"interpolate: antialias goes with 'bilinear' and 'bicubic', not with {mode!r}."
+        )
     if (size is None) == (scale_factor is None):
         raise ValueError(
             f"interpolate: expected either size or scale_factor; got size={size} and "
@@ -192,6 +273,7 @@ def interpolate(
     count = len(lengths)
     factors = _each("scale_factor", scale_factor, count)
     if size is None:
+        factors = [ratio(factor) for factor in factors]
         sizes = [math.floor(n * factor) for n, factor in zip(lengths, factors, strict=True)]
     else:
         sizes = _each("size", size, count)
@@ -202,16 +284,29 @@ def interpolate(
         )
     if recompute_scale_factor:
         factors = [None] * count
+    if mode == "area":
+        return adaptive_mean(count, input, sizes)
     method = mode.removeprefix("bi").removeprefix("tri")
-    for axis, (length, size, factor) in enumerate(zip(lengths, sizes, factors, strict=True), 2):
+    steps = []
+    for length, size, factor in zip(lengths, sizes, factors, strict=True):
         if align_corners:
-            step = (length - 1) / (size - 1) if size > 1 else 0.0
+            step = Fraction(length - 1, size - 1) if size > 1 else Fraction(0)
         elif factor is None or size / length in ROUNDED.get((mode, count), ()):
-            step = length / size
+            step = Fraction(length, size)
         else:
             step = 1 / factor
-        aligned = bool(align_corners)
-        input = T.resample(input, axis=axis, size=size, step=step, mode=method, aligned=aligned)
+        steps.append(step)
+    # First the axes that get shorter, and of equal ones the last: that is the least work.
+    for k in sorted(range(count), key=lambda k: (sizes[k] / lengths[k], -k)):
+        input = T.resample(
+            input,
+            axis=2 + k,
+            size=sizes[k],
+            step=steps[k].as_integer_ratio(),
+            mode=method,
+            aligned=bool(align_corners),
+            antialias=antialias,
+        )
     return input
 
 

@@ -18,7 +18,7 @@ from tinygrad_cv.ops.conv import (
     per_axis,
 )
 from tinygrad_cv.tensor import F as T
-from tinygrad_cv.tensor import Tensor
+from tinygrad_cv.tensor import Tensor, computed_in
 
 
 class _Windows(Spatial):
@@ -563,10 +563,10 @@ def _spans(n: int, m: int) -> list[range]:
     return [range(i * n // m, -(-(i + 1) * n // m)) for i in range(m)]
 
 
-def _adaptive_avg_pool(axes: int, input: Tensor, output_size: Any) -> Tensor:
+def adaptive_mean(axes: int, input: Tensor, output_size: Any) -> Tensor:
     name = f"adaptive_avg_pool{axes}d"
     if input.ndim == 1 + axes:
-        y: Tensor = as_batch(lambda images: _adaptive_avg_pool(axes, images, output_size), input)
+        y: Tensor = as_batch(lambda images: adaptive_mean(axes, images, output_size), input)
         return y
     check_float(name, input)
     lengths = list(zip(input.shape[2:], _output_size(name, axes, input, output_size), strict=True))
@@ -581,14 +581,11 @@ def _adaptive_avg_pool(axes: int, input: Tensor, output_size: Any) -> Tensor:
         y = T.mean(T.reshape(input, shape=tuple(shape)), axis=tuple(within))
     for axis, (n, m) in enumerate(lengths, 2):
         if n % m:
-            shares = [[(j in span) / len(span) for span in _spans(n, m)] for j in range(n)]
-            weights = Tensor(shares, dtype=input.dtype, device=input.device)
-            order = list(range(2 + axes))
-            order[axis], order[-1] = order[-1], order[axis]
-            y = T.permute(T.matmul(T.permute(y, axes=tuple(order)), weights), axes=tuple(order))
+            y = T.resample(y, axis=axis, size=m, step=(n, m), mode="area")
     return y
 
 
+@computed_in("float32")
 def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
     """The mean of each of `output_size` windows; (N, C, L) -> (N, C, L').
 
@@ -597,9 +594,10 @@ def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
     >>> adaptive_avg_pool1d(Tensor([[[1.0, 2.0, 3.0]]]), 2)
     tensor([[[1.5, 2.5]]])
     """
-    return _adaptive_avg_pool(1, input, output_size)
+    return adaptive_mean(1, input, output_size)
 
 
+@computed_in("float32")
 def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     """The means of windows chosen so that the output is (N, C, *output_size).
 
@@ -615,16 +613,17 @@ def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     tensor([[[[1.5],
               [3.5]]]])
     """
-    return _adaptive_avg_pool(2, input, output_size)
+    return adaptive_mean(2, input, output_size)
 
 
+@computed_in("float32")
 def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
     """The means of windows; (N, C, D, H, W) -> (N, C, *output_size). See `adaptive_avg_pool2d`.
 
     >>> adaptive_avg_pool3d(Tensor([[[[[1.0]], [[3.0]]]]]), 1)
     tensor([[[[[2.]]]]])
     """
-    return _adaptive_avg_pool(3, input, output_size)
+    return adaptive_mean(3, input, output_size)
 
 
 def _adaptive_max_pool(axes: int, input: Tensor, output_size: Any, return_indices: bool) -> Any:
