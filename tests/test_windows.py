@@ -309,11 +309,12 @@ def powers(draw: Any, spatial: int) -> Case:
     attributes = dict(case.attributes)
     del attributes["padding"]
     (x,) = case.inputs
-    return Case((np.abs(x) + 0.5,), {**attributes, "norm_type": draw(st.sampled_from((1, 2, 3.5)))})
+    away = np.where(x < 0, x - 0.5, x + 0.5)  # from 0, where |x| has a kink
+    return Case((away,), {**attributes, "norm_type": draw(st.sampled_from((1, 2, 3, 3.5)))})
 
 
 def lp_pool(x: Array, norm_type: float, **geometry: Any) -> Array:
-    means = avg_pool(x**norm_type, padding=(0,) * (x.ndim - 2), **geometry)
+    means = avg_pool(np.abs(x) ** norm_type, padding=(0,) * (x.ndim - 2), **geometry)
     return (means * math.prod(geometry["kernel_size"])) ** (1 / norm_type)
 
 
@@ -337,6 +338,20 @@ def test_the_root_of_nothing_has_no_slope() -> None:
     y.sum().backward()
     assert x.grad is not None
     assert_allclose(x.grad.numpy(), np.repeat([[[[0, 0, 0.5, 0.5]]]], 2, 2))
+
+
+@given(st.data(), st.sampled_from((1, 2, 3, 0.5, 20, math.inf)), st.sampled_from((1e20, 1e-20)))
+def test_lp_pool_of_large_and_small_numbers(data: Any, p: float, scale: float) -> None:
+    """In single precision as in double, where the powers are beyond it; inf gives the largest."""
+    case = data.draw(powers(2).filter(lambda case: fits(case, 2)))
+    x, options = case.inputs[0], {**case.attributes, "norm_type": p}
+    y = pools.lp_pool2d(tg.Tensor(x * scale, dtype="float32"), **options)
+    if p == math.inf:
+        seen = windows(x.shape[2:], options["ceil_mode"], {**options, "padding": (0, 0)})
+        wanted = oracles.over_windows(x, seen, lambda pixels, _: np.abs(pixels).max())
+    else:
+        wanted = lp_pool(x, **options)
+    assert_allclose(y.numpy() / np.float32(scale), wanted, rtol=1e-5)
 
 
 # ----- unpooling ----------------------------------------------------------------------------------
@@ -436,6 +451,59 @@ def test_adaptive_avg_pool(spatial: int) -> None:
         return over_spans(x, output_size, lambda pixels, _: pixels.mean())
 
     check_op(named(pools, "adaptive_avg_pool", spatial), adaptive(spatial), reference)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("spatial", DIMENSIONS)
+@given(data=st.data(), adapted=st.booleans())
+def test_a_mean_of_the_largest_numbers_is_finite_and_rounded_once(
+    spatial: int, dtype: str, data: Any, adapted: bool
+) -> None:
+    calls = adaptive(spatial) if adapted else pooled(spatial)
+    case = data.draw(calls.filter(lambda case: case.inputs[0].size > 0))
+    most = float(np.finfo(dtype).max) / (1000 if adapted else 1)
+    x = (case.inputs[0] * (most / np.abs(case.inputs[0]).max())).astype(dtype)
+    y = named(pools, "adaptive_avg_pool" if adapted else "avg_pool", spatial)(
+        tg.Tensor(x), **case.attributes
+    )
+    exact = mean(x.astype(float), adapted, **case.attributes)
+    kind = np.finfo(dtype)
+    allowed = float(kind.eps) * np.abs(exact) + float(kind.smallest_subnormal) + most * 2.0**-48
+    if adapted:  # each axis that the windows do not tile is rounded
+        allowed = spatial * (allowed + most * float(kind.eps))
+    assert y.dtype == dtype
+    assert (np.abs(y.numpy() - exact) <= allowed).all()
+
+
+@pytest.mark.parametrize("spatial", DIMENSIONS)
+@given(data=st.data(), adapted=st.booleans())
+def test_an_infinity_stays_in_the_windows_that_see_it(
+    spatial: int, data: Any, adapted: bool
+) -> None:
+    """A window is neither a difference of sums nor a product with 0; nor is its gradient."""
+    calls = adaptive(spatial) if adapted else pooled(spatial)
+    case = data.draw(calls.filter(lambda case: case.inputs[0].size > 0))
+    function = named(pools, "adaptive_avg_pool" if adapted else "avg_pool", spatial)
+    x = np.ones_like(case.inputs[0])
+    x[tuple(data.draw(st.integers(0, n - 1)) for n in x.shape)] = np.inf
+    leaf = tg.tensor(x, requires_grad=True)
+    y = function(leaf, **case.attributes)
+    assert_allclose(y.detach().numpy(), mean(x, adapted, **case.attributes), rtol=1e-12)
+    g = np.ones(y.shape)
+    place = tuple(data.draw(st.integers(0, n - 1)) for n in y.shape)
+    g[place] = np.inf
+    (back,) = tg.grad(y, leaf, tg.tensor(g))
+    for pixel in np.ndindex(*x.shape):
+        one = np.zeros_like(x)
+        one[pixel] = 1
+        seen = mean(one, adapted, **case.attributes)[place] != 0
+        assert back.numpy()[pixel] == np.inf if seen else np.isfinite(back.numpy()[pixel])
+
+
+def mean(x: Array, adapted: bool, **options: Any) -> Array:
+    if adapted:
+        return over_spans(x, options["output_size"], lambda pixels, _: pixels.mean())
+    return avg_pool(x, ceil_mode=False, **options)
 
 
 @pytest.mark.parametrize("spatial", DIMENSIONS)
@@ -671,6 +739,16 @@ ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], tuple[str, ...]]] = 
         lambda: pools.avg_pool2d(ones(1, 1, 2, 2), 2, divisor_override=0),
         ValueError,
         ("divisor_override", "0"),
+    ),
+    "avg_pool2d: half a divisor": (
+        lambda: pools.avg_pool2d(ones(1, 1, 2, 2), 2, divisor_override=1.5),
+        ValueError,
+        ("divisor_override", "whole", "1.5"),
+    ),
+    "lp_pool2d: no norm": (
+        lambda: pools.lp_pool2d(ones(1, 1, 2, 2), 0, 2),
+        ValueError,
+        ("lp_pool2d", "norm_type", "above 0", "got 0"),
     ),
     "adaptive_avg_pool2d: size": (
         lambda: pools.adaptive_avg_pool2d(ones(1, 1, 2, 2), (2, 0)),

@@ -175,8 +175,9 @@ class Backend:
         kernel: Sequence[int],
         stride: Sequence[int],
         padding: Sequence[int],
+        divisor: int,
     ) -> Array:
-        """The sum over each window."""
+        """The sum over each window, divided; floats are added up in double precision."""
         raise NotImplementedError
 
     def window_spread(
@@ -186,8 +187,9 @@ class Backend:
         kernel: Sequence[int],
         stride: Sequence[int],
         padding: Sequence[int],
+        divisor: int,
     ) -> Array:
-        """Each g added to every place of its window: the adjoint of `window_sum`."""
+        """Each g, divided, added to every place of its window: the adjoint of `window_sum`."""
         raise NotImplementedError
 
     def matmul(self, a: Array, b: Array) -> Array:

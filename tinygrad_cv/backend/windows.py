@@ -411,32 +411,45 @@ def window_gather(
     return y
 
 
-def window_sum(x: Array, kernel: Ints, stride: Ints, padding: Ints) -> Array:
+def window_sum(x: Array, kernel: Ints, stride: Ints, padding: Ints, divisor: int) -> Array:
     """See `Backend.window_sum`."""
     ones = (1,) * len(kernel)
     out = output_size(x.shape[2:], kernel, stride, padding, ones)
     y = _empty_like_images(x, out)
 
     def work(part: slice) -> None:
-        images, target = _pad_spatial(x[part], padding, 0), y[part]
-        target[...] = 0
+        images, total = _pad_spatial(x[part], padding, 0), np.zeros_like(y[part], _wide(x.dtype))
         for _, place in _window_places(kernel, stride, ones, out):
-            target += images[place]
+            total += images[place]
+        y[part] = _shares(total, divisor)
 
     _in_parts(work, x)
     return y
 
 
-def window_spread(g: Array, size: Ints, kernel: Ints, stride: Ints, padding: Ints) -> Array:
+def window_spread(
+    g: Array, size: Ints, kernel: Ints, stride: Ints, padding: Ints, divisor: int
+) -> Array:
     """See `Backend.window_spread`."""
     grown = [n + 2 * p for n, p in zip(size, padding, strict=True)]
-    padded = _empty_like_images(g, grown)
+    y = _empty_like_images(g, size)
 
     def work(part: slice) -> None:
-        target, source = padded[part], g[part]
-        target[...] = 0
+        padded, source = _empty_like_images(g[part], grown, _wide(g.dtype)), g[part]
+        padded[...] = 0
         for _, place in _window_places(kernel, stride, (1,) * len(kernel), g.shape[2:]):
-            target[place] += source
+            padded[place] += source
+        y[part] = _shares(padded[_inside(size, padding)], divisor)
 
-    _in_parts(work, padded)
-    return padded[_inside(size, padding)]
+    _in_parts(work, y)
+    return y
+
+
+def _wide(dtype: Any) -> Any:
+    """What numbers of a dtype are added up in."""
+    return np.float64 if dtype.kind == "f" else dtype
+
+
+def _shares(total: Array, divisor: int) -> Array:
+    divide = np.divide if total.dtype.kind == "f" else np.floor_divide
+    return divide(total, divisor, out=total)

@@ -40,7 +40,7 @@ CUBIC, CUBIC_WIDE = -0.75, -0.5
 """The slope of the cubic kernel at 1, its free parameter; without and with `antialias`."""
 
 MANY = 8
-"""With more terms than this, single precision adds up in double."""
+"""Sums of more terms than this, and means, are added up in double precision."""
 
 
 class Term(NamedTuple):
@@ -82,7 +82,7 @@ class _Resampling(Op):
         """The sums of `terms`; what has no weight in one has no part in it, not even as 0·∞."""
         before = (slice(None),) * self.axis
         column = (-1, *(1,) * (x.ndim - 1 - self.axis))
-        dtype = "float64" if len(terms) > MANY else x.dtype
+        dtype = "float64" if len(terms) > MANY or self.mode == "area" else x.dtype
         y = None
         for rows, places, weights in terms:
             term = xp.take(x, xp.from_host(places), axis=self.axis)
