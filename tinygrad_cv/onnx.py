@@ -1334,34 +1334,8 @@ def _grid_sample(
     mode: str = "linear",
     padding_mode: str = "zeros",
 ) -> Tensor:
-    if mode in ("cubic", "bicubic"):
-        return _sampled_by_cubics(x, grid, padding_mode, bool(align_corners))
-    name = "bilinear" if mode == "linear" else mode
+    name = {"linear": "bilinear", "cubic": "bicubic"}.get(mode, mode)
     return tg.grid_sample(x, grid, name, padding_mode, bool(align_corners))
-
-
-def _sampled_by_cubics(x: Tensor, grid: Tensor, padding_mode: str, align_corners: bool) -> Tensor:
-    """The sum over the 4 x 4 pixels around each place, weighed by the cubic kernel."""
-    taps = []  # along each axis, four places and their weights
-    for axis, n in enumerate(reversed(x.shape[2:])):
-        # -1 and 1 are the centers of the first and last pixel, or their outer edges
-        span, first = (max(n - 1, 1), 0.0) if align_corners else (n, -0.5)
-        place = (grid[..., axis] + 1) * (span / 2) + first
-        before = tg.floor(place)
-        t = place - before
-        weights = (_cubic(1 + t, outer=True), _cubic(t), _cubic(1 - t), _cubic(2 - t, outer=True))
-        places = [(before + (i - 1 - first)) * (2 / span) - 1 for i in range(4)]
-        taps.append(list(zip(places, weights, strict=True)))
-    columns, rows = taps
-    return reduce(
-        tg.add,
-        [
-            tg.unsqueeze(weight_x * weight_y, 1)
-            * tg.grid_sample(x, tg.stack([at_x, at_y], -1), "nearest", padding_mode, align_corners)
-            for at_y, weight_y in rows
-            for at_x, weight_x in columns
-        ],
-    )
 
 
 @operator("AffineGrid")

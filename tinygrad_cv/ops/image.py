@@ -8,11 +8,11 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from tinygrad_cv.backend import host
-from tinygrad_cv.op import Op
+from tinygrad_cv.op import Op, promoted
 from tinygrad_cv.ops.pool import adaptive_mean
 from tinygrad_cv.ratio import ratio
 from tinygrad_cv.tensor import F as T
-from tinygrad_cv.tensor import Tensor, computed_in, wrap
+from tinygrad_cv.tensor import Tensor, computed_in
 
 MODES = {
     "nearest": (1, 2, 3),
@@ -165,9 +165,17 @@ def _kernel(mode: str, d: Any, a: float) -> Any:
     """The weight of an element at the distance d: a tent, or Keys' cubic kernel (1981)."""
     if mode == "linear":
         return host.maximum(1 - d, 0)
-    near = ((a + 2) * d - (a + 3)) * d * d + 1
-    far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
-    return host.where(d <= 1, near, host.where(d < 2, far, 0.0))
+    return host.where(d <= 1, _near(d, a), host.where(d < 2, _far(d, a), 0.0))
+
+
+def _near(d: Any, a: float = CUBIC) -> Any:
+    """The cubic kernel at a distance d up to 1."""
+    return ((a + 2) * d - (a + 3)) * d * d + 1
+
+
+def _far(d: Any, a: float = CUBIC) -> Any:
+    """The cubic kernel at a distance d from 1 to 2."""
+    return ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
 
 
 class Resample(_Resampling):
@@ -191,6 +199,95 @@ class ResampleTranspose(_Resampling):
 
     def grad_x(self, F, g):
         return F.resample(g, **self.geometry)
+
+
+class _Sampling(Op):
+    """Base of the three ops around Σ w[n, k, l] · x[n, c, index[n, k, l]] · g[n, c, l].
+
+    As with convolutions, each is the derivative of that sum in one of x (N, C, P), w (N, K, L) and
+    g (N, C, L), and so are their rules. What has the weight 0 has no part, not even as 0·∞.
+    """
+
+    nondifferentiable = ("index",)
+
+    def flat(self, xp, index, length):
+        """For each k the places in what `planes` returns, (N·L,)."""
+        first = xp.reshape(xp.arange(index.shape[0]) * length, (-1, 1))
+        return [xp.ravel(index[:, k] + first) for k in range(index.shape[1])]
+
+    def planes(self, xp, x):
+        """(N, C, P) -> (C, N·P)"""
+        return xp.reshape(xp.swapaxes(x, 0, 1), (x.shape[1], x.shape[0] * x.shape[2]))
+
+    def images(self, xp, planes, count):
+        """(C, N·P) -> (N, C, P)"""
+        split = xp.reshape(planes, (planes.shape[0], count, planes.shape[1] // max(count, 1)))
+        return xp.swapaxes(split, 0, 1)
+
+    def shares(self, xp, values, w):
+        """values (C, N·L) times the weights w (N, L)."""
+        w = xp.ravel(w)
+        return xp.where(w == 0, 0, values) * w
+
+
+class Sample(_Sampling):
+    """y[n, c, l] = Σ w[n, k, l] · x[n, c, index[n, k, l]], over k."""
+
+    def forward(self, xp, x, w, index):
+        self.length = x.shape[2]
+        planes, y = self.planes(xp, x), 0
+        for k, places in enumerate(self.flat(xp, index, self.length)):
+            y = y + self.shares(xp, xp.take(planes, places, axis=1), w[:, k])
+        return self.images(xp, y, len(x))
+
+    def grad_x(self, F, g, w, index):
+        return F.sample_transpose(g, w, index, length=self.length)
+
+    def grad_w(self, F, g, x, index):
+        return F.sample_weight(x, g, index)
+
+
+class SampleTranspose(_Sampling):
+    """x[n, c, p] = Σ w[n, k, l] · d[n, c, l], over all k and l with index[n, k, l] = p."""
+
+    length: int
+
+    def forward(self, xp, d, w, index):
+        planes = self.planes(xp, d)
+        channels, size = len(planes), len(d) * self.length
+        first = xp.reshape(xp.arange(channels) * size, (-1, 1))
+        x = 0
+        for k, places in enumerate(self.flat(xp, index, self.length)):
+            shares = xp.ravel(self.shares(xp, planes, w[:, k]))
+            x = x + xp.scatter_add((channels * size,), xp.ravel(first + places), shares)
+        return self.images(xp, xp.reshape(x, (channels, size)), len(d))
+
+    def grad_d(self, F, g, w, index):
+        return F.sample(g, w, index)
+
+    def grad_w(self, F, g, d, index):
+        return F.sample_weight(g, d, index)
+
+
+class SampleWeight(_Sampling):
+    """w[n, k, l] = Σ x[n, c, index[n, k, l]] · d[n, c, l], over c."""
+
+    def forward(self, xp, x, d, index):
+        self.length = x.shape[2]
+        planes, others = self.planes(xp, x), self.planes(xp, d)
+        return xp.stack(
+            [
+                xp.reshape(xp.sum(xp.take(planes, places, axis=1) * others, axis=0), (len(x), -1))
+                for places in self.flat(xp, index, self.length)
+            ],
+            axis=1,
+        )
+
+    def grad_x(self, F, g, d, index):
+        return F.sample_transpose(d, g, index, length=self.length)
+
+    def grad_d(self, F, g, x, index):
+        return F.sample(x, g, index)
 
 
 # ----- as functions ------------------------------------------------------------------------------
@@ -327,8 +424,14 @@ def _check_grid(input: Tensor, grid: Tensor, mode: str, padding_mode: str) -> No
         )
     if 0 in input.shape[2:]:
         raise ValueError(f"grid_sample: there are no pixels in images of shape {input.shape}.")
-    if mode not in ("bilinear", "nearest"):
-        raise ValueError(f"grid_sample: mode must be 'bilinear' or 'nearest'; got {mode!r}.")
+    if mode not in ("bilinear", "nearest", "bicubic"):
+        raise ValueError(
+            f"grid_sample: mode must be 'bilinear', 'nearest' or 'bicubic'; got {mode!r}."
+        )
+    if mode == "bicubic" and spatial == 3:
+        raise ValueError(
+            f"grid_sample: the mode 'bicubic' is for images (N, C, H, W); got {input.shape}."
+        )
     if padding_mode not in ("zeros", "border", "reflection"):
         raise ValueError(
             "grid_sample: padding_mode must be 'zeros', 'border' or 'reflection'; got "
@@ -336,12 +439,16 @@ def _check_grid(input: Tensor, grid: Tensor, mode: str, padding_mode: str) -> No
         )
 
 
-def _position(coordinate: Tensor, length: int, padding_mode: str, align_corners: bool) -> Tensor:
+def _unpadded(coordinate: Tensor, length: int, align_corners: bool) -> Tensor:
     """Where a coordinate from -1 to 1 falls along an axis, counted in pixels."""
     if align_corners:
-        position = (coordinate + 1) * ((length - 1) / 2)
-    else:
-        position = ((coordinate + 1) * length - 1) / 2
+        return (coordinate + 1) * ((length - 1) / 2)
+    return ((coordinate + 1) * length - 1) / 2
+
+
+def _position(coordinate: Tensor, length: int, padding_mode: str, align_corners: bool) -> Tensor:
+    """Where a coordinate falls, or where it is sent to if that is outside of the image."""
+    position = _unpadded(coordinate, length, align_corners)
     if padding_mode == "zeros":
         # Beyond the first pixel outside there is nothing new; at infinity there is inf - inf.
         return T.clamp(position, min=-1.0, max=float(length))
@@ -359,28 +466,54 @@ def _position(coordinate: Tensor, length: int, padding_mode: str, align_corners:
     return T.where(T.logical_and(position > 0, position < length - 1), position, edge)
 
 
+def _reflected(place: Tensor, length: int, align_corners: bool) -> Tensor:
+    """A whole place on an axis that goes on as its own mirror image."""
+    period = max(2 * (length - 1), 1) if align_corners else 2 * length
+    place = place - T.floor(place / period) * period
+    there: Tensor = T.minimum(place, (period if align_corners else period - 1) - place)
+    return there
+
+
 def _pixel(place: Tensor, length: int) -> tuple[Tensor, Tensor]:
     """A whole place along an axis as the index of a pixel, and whether it is outside of them."""
     inside = T.where(place >= 0, T.minimum(place, length - 1.0), 0.0)
     return T.cast(inside, dtype="int64"), T.logical_or(place < 0, place > length - 1)
 
 
-def _neighbours(position: Tensor, length: int, mode: str) -> list[tuple[Tensor, Tensor]]:
-    """The pixels along an axis that a position sees: their indices, and the weight of each."""
-    if mode == "nearest":
-        place = T.round(position.detach())
-        index, outside = _pixel(place, length)
-        one = place * 0 + 1  # but NaN where the place is
-        return [(index, T.where(outside, 0.0, one))]
-    below = T.floor(position.detach())
-    after = position - below
+def _neighbours(
+    coordinate: Tensor, length: int, mode: str, padding_mode: str, align_corners: bool
+) -> list[tuple[Tensor, Tensor]]:
+    """The pixels along an axis that a coordinate sees: their indices, and the weight of each."""
+    if mode == "bicubic":
+        position = _unpadded(coordinate, length, align_corners)
+        if padding_mode != "reflection":
+            # Beyond two pixels outside there is nothing new; at infinity there is inf - inf.
+            position = T.clamp(position, min=-2.0, max=length + 1.0)
+        below = T.floor(position.detach())
+        t = position - below
+        weights = [_far(t + 1), _near(t), _near(1 - t), _far(2 - t)]
+        places = [below + offset for offset in (-1, 0, 1, 2)]
+        if padding_mode == "reflection":
+            places = [_reflected(place, length, align_corners) for place in places]
+        elif padding_mode == "border":
+            places = [T.clamp(place, min=0.0, max=length - 1.0) for place in places]
+    else:
+        position = _position(coordinate, length, padding_mode, align_corners)
+        if mode == "nearest":
+            places = [T.round(position.detach())]
+            weights = [places[0] * 0 + 1]  # but NaN where the place is
+        else:
+            below = T.floor(position.detach())
+            t = position - below
+            places, weights = [below, below + 1], [1 - t, t]
     neighbours = []
-    for place, weight in ((below, 1 - after), (below + 1, after)):
+    for place, weight in zip(places, weights, strict=True):
         index, outside = _pixel(place, length)
         neighbours.append((index, T.where(outside, 0.0, weight)))
     return neighbours
 
 
+@computed_in("float32")
 def grid_sample(
     input: Tensor,
     grid: Tensor,
@@ -395,10 +528,13 @@ def grid_sample(
     axis; -1 and 1 are the outer edges of the image, or with `align_corners` the centres of its
     outermost pixels.
 
-    "bilinear" weighs the 4 (or 8) pixels around a place: the gradients reach the input and the
-    grid. "nearest" takes one of them, and the grid gets no gradient. Outside of the image there
-    are zeros; with the padding mode "border" the nearest pixel, with "reflection" the image
-    mirrored at its edges.
+    "bilinear" weighs the 4 (or 8) pixels around a place, "bicubic" (for images) 16 of them by the
+    kernel of Keys (1981) with a = -0.75: the gradients reach the input and the grid. "nearest"
+    takes one pixel, and the grid gets no gradient. Outside of the image there are zeros; with the
+    padding mode "border" the nearest pixel, with "reflection" the image mirrored at its edges.
+
+    A pixel without weight has no part in a sample, whatever it holds. A place that is NaN gives
+    NaN, and so does an infinite one with "reflection".
 
     As a function of the grid it has kinks where a place meets the centre of a pixel along some
     axis; the gradient is there that of the next cell, and 0 on the centres of the outermost pixels
@@ -410,27 +546,25 @@ def grid_sample(
     """
     _check_grid(input, grid, mode, padding_mode)
     sizes, spatial = input.shape[2:], input.ndim - 2
+    dtype = promoted((input, grid))
+    grid = T.cast(grid, dtype="float64")  # a place counts in pixels, its weights in parts of one
     along = [
-        _neighbours(
-            _position(grid[..., spatial - 1 - axis], length, padding_mode, align_corners),
-            length,
-            mode,
-        )
+        _neighbours(grid[..., spatial - 1 - axis], length, mode, padding_mode, align_corners)
         for axis, length in enumerate(sizes)
     ]
-    images = input.flatten(2)
-    # (N, H', W') -> (N, C, H'·W')
-    shape = (*input.shape[:2], math.prod(grid.shape[1:-1]))
-    total: Any = 0.0
+    indices, weights = [], []
     for corner in itertools.product(*along):
         place, weight = corner[0]
         for (index, other), length in zip(corner[1:], sizes[1:], strict=True):
             place, weight = place * length + index, weight * other
-        place = place.flatten(1).unsqueeze(1).broadcast_to(shape)
-        total = total + T.take_along_dim(images, place, axis=2) * weight.flatten(1).unsqueeze(1)
-    return T.reshape(total, shape=(*input.shape[:2], *grid.shape[1:-1]))
+        indices.append(place.flatten(1))
+        weights.append(weight.flatten(1))
+    shares = T.cast(T.stack(*weights, axis=1), dtype=dtype)
+    y = T.sample(input.flatten(2), shares, T.stack(*indices, axis=1))
+    return T.reshape(y, shape=(*input.shape[:2], *grid.shape[1:-1]))
 
 
+@computed_in("float64")
 def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool = False) -> Tensor:
     """The grid for `grid_sample` whose places are theta · (x, y, 1) of the output's own places.
 
@@ -449,15 +583,13 @@ def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool = False)
         )
     columns = []
     for axis, length in reversed(list(enumerate(lengths))):
-        steps = wrap(theta._backend.arange(length, dtype=theta.dtype), theta._backend)
-        if align_corners:
-            coordinate = steps * (2 / max(length - 1, 1)) - (1 if length > 1 else 0)
-        else:
-            coordinate = (steps * 2 + 1) / length - 1
+        last = length - 1
+        numerators = 2 * host.arange(length) - last
+        coordinate = numerators / (max(last, 1) if align_corners else length)
         column = coordinate.reshape(-1, *(1,) * (count - 1 - axis))
-        columns.append(column.broadcast_to(lengths).flatten())
-    ones = wrap(theta._backend.ones((math.prod(lengths),), theta.dtype), theta._backend)
-    places = T.matmul(T.stack(*columns, ones, axis=1), T.mT(theta))  # (N, H·W, 2)
+        columns.append(host.broadcast_to(column, lengths).ravel())
+    own = host.stack([*columns, host.ones(math.prod(lengths))], axis=1)
+    places = T.matmul(Tensor(own, device=theta.device), T.mT(theta))  # (N, H·W, 2)
     return T.reshape(places, shape=(size[0], *lengths, count))
 
 
