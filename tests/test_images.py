@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
 import tinygrad_cv as tg
-from rows.image import resample, shares
+from rows.image import cubic, resample, shares
 from rows.shape import with_empty
 from tinygrad_cv.ops import image
 from tinygrad_cv.testing import Case, check_op
@@ -303,6 +303,10 @@ def grid_sample(x: Array, grid: Array, mode: str, padding_mode: str, align_corne
 def looked_up(c: float, length: int, mode: str, padding: str, align: bool) -> list[Any]:
     """The pixels along an axis that a coordinate sees, with their weights."""
     p = (c + 1) / 2 * (length - 1) if align else ((c + 1) * length - 1) / 2
+    if mode == "bicubic":
+        taps = range(math.floor(p) - 1, math.floor(p) + 3)
+        weights = [float(cubic(Fraction(p - k), Fraction(-3, 4))) for k in taps]
+        return [(bounced(k, length, padding, align), w) for k, w in zip(taps, weights, strict=True)]
     if padding == "reflection":
         low, high = (0, length - 1) if align else (-0.5, length - 0.5)
         while high > low and not low <= p <= high:  # a mirror at each end
@@ -313,6 +317,16 @@ def looked_up(c: float, length: int, mode: str, padding: str, align: bool) -> li
         return [(round(p), 1.0)]
     below = math.floor(p)
     return [(below, 1 - (p - below)), (below + 1, p - below)]
+
+
+def bounced(k: int, length: int, padding: str, align: bool) -> int:
+    """The pixel that a whole place stands for."""
+    if padding == "zeros":
+        return k
+    while padding == "reflection" and length > 1 and not 0 <= k < length:
+        low, high = (0, length - 1) if align else (-0.5, length - 0.5)
+        k = round(2 * (low if k < 0 else high) - k)
+    return min(max(k, 0), length - 1)
 
 
 ON_A_PIXEL = Case(
@@ -334,6 +348,68 @@ IN_THE_MIRROR = Case(
 def test_grid_sample() -> None:
     kinks = (ON_A_PIXEL, AT_THE_BORDER, IN_THE_MIRROR)
     check_op(image.grid_sample, samplings("bilinear", 2), grid_sample, kinks=kinks)
+
+
+def test_grid_sample_by_cubics() -> None:
+    check_op(image.grid_sample, samplings("bicubic", 2), grid_sample, order=1)
+
+
+@given(
+    st.sampled_from([("bilinear", 2), ("nearest", 2), ("bicubic", 2), ("bilinear", 3)]).flatmap(
+        lambda kind: samplings(*kind)
+    ),
+    st.data(),
+)
+def test_an_infinite_pixel_is_seen_only_by_the_samples_that_weigh_it(
+    case: Case, data: st.DataObject
+) -> None:
+    """In the image, and in its gradient."""
+    # At an edge and in a mirror cubics weigh a pixel twice, by weights of two signs: inf - inf.
+    assume(case.attributes["mode"] != "bicubic" or case.attributes["padding_mode"] == "zeros")
+    x, grid = case.inputs
+    place = tuple(data.draw(st.integers(0, n - 1)) for n in x.shape)
+    one, extreme = np.zeros_like(x), np.ones_like(x)
+    one[place], extreme[place] = 1, np.inf
+    leaf = tg.tensor(extreme, requires_grad=True)
+    y = image.grid_sample(leaf, tg.tensor(grid), **case.attributes)
+    seen = grid_sample(one, grid, **case.attributes)
+    assert_array_equal(np.isfinite(y.detach().numpy()), seen == 0)
+    where = tuple(data.draw(st.integers(0, n - 1)) for n in y.shape)
+    g = np.ones(y.shape)
+    g[where] = np.inf
+    (back,) = tg.grad(y, leaf, tg.tensor(g))
+    for pixel in np.ndindex(*x.shape):
+        one = np.zeros_like(x)
+        one[pixel] = 1
+        weight = grid_sample(one, grid, **case.attributes)[where]
+        assert np.isfinite(back.numpy()[pixel]) == (weight == 0)
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_a_place_on_a_pixel_sees_no_neighbour(mode: str) -> None:
+    x = tg.tensor([[[[np.inf, 1.0, np.inf], [np.nan, np.inf, np.nan]]]])
+    middle = tg.tensor([[[[0.0, -1.0]]]], requires_grad=True)
+    for padding in PADDINGS:
+        y = image.grid_sample(x, middle, mode, padding, align_corners=True)
+        assert y.item() == 1
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@given(data=st.data())
+def test_samples_are_as_good_as_their_dtype(dtype: str, mode: str, data: Any) -> None:
+    """A place in a large image, whose weights single precision would spoil."""
+    n = data.draw(st.integers(2, 3000))
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    x = rng.normal(size=(1, 1, 1, n)).astype(dtype)
+    grid = np.stack([rng.uniform(-1, 1, (1, 1, 5)), np.zeros((1, 1, 5))], -1).astype(dtype)
+    options = {"padding_mode": "border", "align_corners": data.draw(st.booleans())}
+    y = image.grid_sample(tg.Tensor(x), tg.Tensor(grid), mode, **options)
+    wanted = grid_sample(x.astype(float), grid.astype(float), mode, **options)
+    assert y.dtype == dtype
+    assert_allclose(
+        y.numpy(), wanted, rtol=0, atol=2 * float(np.finfo(dtype).eps) * np.abs(x).max()
+    )
 
 
 def test_grid_sample_of_volumes() -> None:
@@ -404,6 +480,19 @@ def affine_grid(theta: Array, size: tuple[int, ...], align_corners: bool) -> Arr
 
 def test_affine_grid() -> None:
     check_op(image.affine_grid, transformations(), affine_grid)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@given(transformations(), st.integers(1, 3000))
+def test_an_affine_grid_is_rounded_once(dtype: str, case: Case, length: int) -> None:
+    theta = case.inputs[0].astype(dtype)
+    size = (*case.attributes["size"][:-1], length)
+    align = case.attributes["align_corners"]
+    y = image.affine_grid(tg.Tensor(theta), size, align).numpy()
+    wanted = affine_grid(theta.astype(float), size, align)
+    assert y.dtype == dtype
+    one = float(np.finfo(dtype).smallest_subnormal)
+    assert_allclose(y, wanted, rtol=float(np.finfo(dtype).eps), atol=one + 1e-12)
 
 
 # ----- pixels and channels ------------------------------------------------------------------------
@@ -573,9 +662,14 @@ ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], tuple[str, ...]]] = 
         ("no pixels", "(2, 3, 0, 5)"),
     ),
     "grid_sample: the mode": (
-        lambda: image.grid_sample(X, GRID, "bicubic"),
+        lambda: image.grid_sample(X, GRID, "cubic"),
         ValueError,
-        ("'bilinear'", "'bicubic'"),
+        ("'bilinear'", "'bicubic'", "'cubic'"),
+    ),
+    "grid_sample: cubic volumes": (
+        lambda: image.grid_sample(tg.ones(1, 1, 2, 2, 2), tg.ones(1, 1, 1, 1, 3), "bicubic"),
+        ValueError,
+        ("'bicubic'", "(N, C, H, W)", "(1, 1, 2, 2, 2)"),
     ),
     "grid_sample: the padding": (
         lambda: image.grid_sample(X, GRID, padding_mode="mirror"),

@@ -114,7 +114,50 @@ def transposed(draw: Any) -> Case:
     return Case((draw(arrays(shape)),), {"axis": axis, "length": length, **how})
 
 
+@st.composite
+def samples(draw: Any) -> tuple[Array, Array, Array, Array]:
+    """x (N, C, P), w (N, K, L) with some zeros, d (N, C, L) and places (N, K, L) in x."""
+    n, c, p, k, rows = (draw(st.integers(1, most)) for most in (2, 2, 4, 3, 3))
+    x, w, d = (draw(arrays(shape)) for shape in ((n, c, p), (n, k, rows), (n, c, rows)))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    return x, w, d, rng.integers(0, p, w.shape)
+
+
+def sample(x: Array, w: Array, index: Array) -> Array:
+    y = np.zeros((len(x), x.shape[1], w.shape[2]))
+    for n, k, i in np.ndindex(*w.shape):
+        y[n, :, i] += w[n, k, i] * x[n, :, index[n, k, i]]
+    return y
+
+
+def sample_transpose(d: Array, w: Array, index: Array, length: int) -> Array:
+    x = np.zeros((*d.shape[:2], length))
+    for n, k, i in np.ndindex(*w.shape):
+        x[n, :, index[n, k, i]] += w[n, k, i] * d[n, :, i]
+    return x
+
+
+def sample_weight(x: Array, d: Array, index: Array) -> Array:
+    w = np.empty(index.shape)
+    for n, k, i in np.ndindex(*w.shape):
+        w[n, k, i] = x[n, :, index[n, k, i]] @ d[n, :, i]
+    return w
+
+
 ROWS = [
+    Row("sample", samples().map(lambda s: Case((s[0], s[1], s[3]), {})), sample, exact="linear"),
+    Row(
+        "sample_transpose",
+        samples().map(lambda s: Case((s[2], s[1], s[3]), {"length": s[0].shape[2]})),
+        sample_transpose,
+        exact="linear",
+    ),
+    Row(
+        "sample_weight",
+        samples().map(lambda s: Case((s[0], s[2], s[3]), {})),
+        sample_weight,
+        exact="linear",
+    ),
     Row("resample", resamplings(), resample, exact="linear"),
     Row("resample_transpose", transposed(), resample_transpose, exact="linear"),
 ]

@@ -227,7 +227,9 @@ class _Sampling(Op):
     def shares(self, xp, values, w):
         """values (C, N·L) times the weights w (N, L)."""
         w = xp.ravel(w)
-        return xp.where(w == 0, 0, values) * w
+        values = xp.where(w == 0, 0, values)
+        values *= w
+        return values
 
 
 class Sample(_Sampling):
@@ -235,9 +237,10 @@ class Sample(_Sampling):
 
     def forward(self, xp, x, w, index):
         self.length = x.shape[2]
-        planes, y = self.planes(xp, x), 0
+        planes = self.planes(xp, x)
+        y = xp.zeros((len(planes), index.shape[0] * index.shape[2]), x.dtype)
         for k, places in enumerate(self.flat(xp, index, self.length)):
-            y = y + self.shares(xp, xp.take(planes, places, axis=1), w[:, k])
+            y += self.shares(xp, xp.take(planes, places, axis=1), w[:, k])
         return self.images(xp, y, len(x))
 
     def grad_x(self, F, g, w, index):
@@ -256,10 +259,10 @@ class SampleTranspose(_Sampling):
         planes = self.planes(xp, d)
         channels, size = len(planes), len(d) * self.length
         first = xp.reshape(xp.arange(channels) * size, (-1, 1))
-        x = 0
+        x = xp.zeros((channels * size,), d.dtype)
         for k, places in enumerate(self.flat(xp, index, self.length)):
             shares = xp.ravel(self.shares(xp, planes, w[:, k]))
-            x = x + xp.scatter_add((channels * size,), xp.ravel(first + places), shares)
+            x += xp.scatter_add(x.shape, xp.ravel(first + places), shares)
         return self.images(xp, xp.reshape(x, (channels, size)), len(d))
 
     def grad_d(self, F, g, w, index):
