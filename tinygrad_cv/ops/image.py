@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 from tinygrad_cv.backend import host
 from tinygrad_cv.op import Op, promoted
 from tinygrad_cv.ops.pool import adaptive_mean
-from tinygrad_cv.ratio import ratio
 from tinygrad_cv.tensor import F as T
 from tinygrad_cv.tensor import Tensor, computed_in
 
@@ -306,6 +305,14 @@ def _each(name: str, value: Any, count: int) -> list[Any]:
     return values
 
 
+def _written(factor: float) -> Fraction:
+    """A simple fraction that rounds to the factor: 1/10 for 0.1, although the float is not that."""
+    exact, largest = Fraction(float(factor)), 1
+    while float(simple := exact.limit_denominator(largest)) != factor:
+        largest *= 2
+    return simple
+
+
 @computed_in("float32")
 def interpolate(
     input: Tensor,
@@ -373,7 +380,7 @@ def interpolate(
     count = len(lengths)
     factors = _each("scale_factor", scale_factor, count)
     if size is None:
-        factors = [ratio(factor) for factor in factors]
+        factors = [_written(factor) for factor in factors]
         sizes = [math.floor(n * factor) for n, factor in zip(lengths, factors, strict=True)]
     else:
         sizes = _each("size", size, count)
