@@ -5,6 +5,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from numbers import Rational
 from typing import Any, NamedTuple
 
 from tinygrad_cv.backend import host
@@ -305,10 +306,13 @@ def _each(name: str, value: Any, count: int) -> list[Any]:
     return values
 
 
-def _written(factor: float) -> Fraction:
+def simple_fraction(factor: float) -> Fraction:
     """A simple fraction that rounds to the factor: 1/10 for 0.1, although the float is not that."""
+    if isinstance(factor, Rational):
+        return Fraction(factor)
+    kind = type(factor)  # float, or a narrower one of NumPy
     exact, largest = Fraction(float(factor)), 1
-    while float(simple := exact.limit_denominator(largest)) != factor:
+    while kind(simple := exact.limit_denominator(largest)) != factor:
         largest *= 2
     return simple
 
@@ -380,7 +384,7 @@ def interpolate(
     count = len(lengths)
     factors = _each("scale_factor", scale_factor, count)
     if size is None:
-        factors = [_written(factor) for factor in factors]
+        factors = [simple_fraction(factor) for factor in factors]
         sizes = [math.floor(n * factor) for n, factor in zip(lengths, factors, strict=True)]
     else:
         sizes = _each("size", size, count)
