@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -417,6 +418,103 @@ def test_a_maximum_that_windows_share_gets_its_gradient_once() -> None:
     back.backward(tg.tensor([[[1.0, 10.0, 100.0]]]))
     assert x.grad is not None
     assert x.grad.tolist() == [[[0, 10, 0]]]
+
+
+# ----- dtypes -------------------------------------------------------------------------------------
+
+FLOATS = ("float16", "float32", "float64")
+
+PRODUCTS: dict[str, tuple[Callable[..., Any], tuple[tuple[int, ...], ...]]] = {
+    "conv1d": (tg.conv1d, ((2, 4, 7), (6, 4, 3))),
+    "conv2d": (tg.conv2d, ((2, 4, 5, 5), (6, 4, 3, 3))),
+    "conv2d, depthwise": (partial(tg.conv2d, groups=4), ((2, 4, 5, 5), (4, 1, 3, 3))),
+    "conv_transpose2d": (tg.conv_transpose2d, ((2, 6, 3, 3), (6, 4, 3, 3))),
+    "conv_transpose2d, depthwise": (
+        partial(tg.conv_transpose2d, groups=4, stride=2),
+        ((2, 4, 3, 3), (4, 1, 3, 3)),
+    ),
+    "linear": (tg.linear, ((5, 40), (3, 40))),
+    "matmul": (tg.matmul, ((5, 40), (40, 3))),
+    "stacked matmul": (tg.matmul, ((2, 5, 40), (2, 40, 3))),
+}
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+@given(kinds=st.tuples(*[st.sampled_from(FLOATS)] * 2), seed=st.integers(0, 2**32 - 1))
+def test_a_product_of_two_dtypes_is_that_of_the_wider_one(
+    name: str, kinds: tuple[str, str], seed: int
+) -> None:
+    """Sums beyond float16 on the way included, and the gradients."""
+    function, shapes = PRODUCTS[name]
+    rng = np.random.default_rng(seed)
+    inputs = [
+        rng.uniform(10, 300, shape).astype(kind) for shape, kind in zip(shapes, kinds, strict=True)
+    ]
+    if "float16" in (*kinds,) and kinds[0] == kinds[1]:
+        inputs = [x / x.dtype.type(100) for x in inputs]
+    wider = max(kinds, key=lambda kind: int(kind[5:]))
+    given_ones = [tg.tensor(x, requires_grad=True) for x in inputs]
+    exact_ones = [tg.tensor(x.astype(float), requires_grad=True) for x in inputs]
+    y, exact = function(*given_ones), function(*exact_ones)
+    assert y.dtype == wider
+    rtol = 8 * float(np.finfo(wider).eps)
+    assert_allclose(y.detach().numpy(), exact.detach().numpy(), rtol=rtol)
+    g = rng.uniform(0.5, 1, y.shape).astype(wider)
+    gradients = tg.grad(y, given_ones, tg.tensor(g))
+    expected = tg.grad(exact, exact_ones, tg.tensor(g.astype(float)))
+    for gradient, right, kind in zip(gradients, expected, kinds, strict=True):
+        assert gradient.dtype == kind
+        wanted = right.numpy().astype(kind)
+        if np.isfinite(wanted).all():
+            assert_allclose(gradient.numpy(), wanted, rtol=8 * float(np.finfo(kind).eps))
+
+
+@given(conv_geometry(), st.tuples(*[st.sampled_from(("float32", "float64"))] * 2))
+def test_the_kernels_take_two_dtypes(geometry: Geometry, kinds: tuple[str, str]) -> None:
+    """By themselves, without the op that brings its inputs to one."""
+    x, w, g = whole(*geometry.images), whole(*geometry.weight), whole(*geometry.maps)
+    how, xp = geometry.attributes(), backends.get(tg.get_default_device())
+    size, kernel = geometry.lengths("size"), geometry.lengths("kernel")
+    wider = np.result_type(*kinds)
+
+    def here(array: Array, kind: str) -> Any:
+        return xp.array(array / 3, kind)
+
+    with xp.active:
+        results = [
+            (xp.conv(here(x, kinds[0]), here(w, kinds[1]), None, **how), oracles.conv(x, w, **how)),
+            (
+                xp.conv_transpose(here(g, kinds[0]), here(w, kinds[1]), size, **how),
+                oracles.conv_transpose(g, w, size, **how),
+            ),
+            (
+                xp.conv_weight(here(x, kinds[0]), here(g, kinds[1]), kernel, **how),
+                oracles.conv_weight(x, g, kernel, **how),
+            ),
+        ]
+        for y, expected in results:
+            assert y.dtype == wider
+            assert_allclose(xp.to_host(y), expected / 9, rtol=1e-4, atol=1e-4)
+
+
+# ----- what an infinity reaches -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spatial", DIMENSIONS)
+@given(data=st.data())
+def test_an_infinite_pixel_reaches_the_windows_that_see_it(spatial: int, data: Any) -> None:
+    """It stays in its image and its group, whatever was padded or joined to rows."""
+    geometry = data.draw(conv_geometry(spatial))
+    x, w = np.ones(geometry.images), np.ones(geometry.weight)
+    if x.size == 0:
+        return
+    place = tuple(data.draw(st.integers(0, n - 1)) for n in x.shape)
+    one = np.zeros_like(x)
+    one[place], x[place] = 1, np.inf
+    how = geometry.attributes()
+    y = named(convs, "conv", spatial)(tg.tensor(x), tg.tensor(w), **how).numpy()
+    assert_array_equal(np.isinf(y), oracles.conv(one, w, **how) != 0)
+    assert not np.isnan(y).any()
 
 
 # ----- adaptive pooling ---------------------------------------------------------------------------
