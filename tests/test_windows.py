@@ -512,7 +512,8 @@ def test_an_infinite_pixel_reaches_the_windows_that_see_it(spatial: int, data: A
     one = np.zeros_like(x)
     one[place], x[place] = 1, np.inf
     how = geometry.attributes()
-    y = named(convs, "conv", spatial)(tg.tensor(x), tg.tensor(w), **how).numpy()
+    with np.errstate(invalid="ignore"):  # BLAS, on the stand-in
+        y = named(convs, "conv", spatial)(tg.tensor(x), tg.tensor(w), **how).numpy()
     assert_array_equal(np.isinf(y), oracles.conv(one, w, **how) != 0)
     assert not np.isnan(y).any()
 

@@ -1347,12 +1347,14 @@ def _grid_sample(
     padding_mode: str = "zeros",
 ) -> Tensor:
     name = {"linear": "bilinear", "cubic": "bicubic"}.get(mode, mode)
-    return tg.grid_sample(x, grid, name, padding_mode, bool(align_corners))
+    y: Tensor = tg.grid_sample(x, grid, name, padding_mode, bool(align_corners))
+    return y
 
 
 @operator("AffineGrid")
 def _affine_grid(theta: Tensor, size: Any, *, align_corners: int = 0) -> Tensor:
-    return tg.affine_grid(theta, _numbers(size), align_corners=bool(align_corners))
+    grid: Tensor = tg.affine_grid(theta, _numbers(size), align_corners=bool(align_corners))
+    return grid
 
 
 @operator("Upsample")
@@ -1545,7 +1547,7 @@ def _resize(
     where = coordinate_transformation_mode
     resized = _axes_to_resize(x, roi, scales, sizes, axes, keep_aspect_ratio_policy)
     crops = where == "tf_crop_and_resize"
-    changed = [one for one in resized if crops or (one.after, one.scale) != (one.before, 1)]
+    changed = [one for one in resized if crops or one.after != one.before or one.scale != 1]
     if not (antialias or exclude_outside or cubic_coeff_a != -0.75):
         known = _interpolated(x, changed, mode, where, nearest_mode)
         if known is not None:
@@ -1557,7 +1559,7 @@ def _resize(
             continue
         kernel = _linear if mode == "linear" else partial(_cubic_at, a=cubic_coeff_a)
         # Where the result is smaller, antialiasing widens the kernel.
-        narrow = min(one.scale, 1.0) if antialias else 1.0
+        narrow = float(min(one.scale, 1)) if antialias else 1.0
         reach = 1 if mode == "linear" else 2
         weights = one.weights(kernel, reach, narrow, where, bool(exclude_outside))
         x = _weighed(x, one.axis, weights)

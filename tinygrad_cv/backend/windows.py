@@ -27,6 +27,10 @@ WEIGHT_PARTS = 8
 """Partial sums of a weight gradient: fixed, so that any number of cores gives the same result."""
 
 
+products = np.errstate(invalid="ignore")
+"""Around matrix products: of an infinity BLAS multiplies lanes that it then throws away."""
+
+
 def output_size(size: Ints, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints) -> Any:
     """floor((S + 2p - d(k - 1) - 1) / s) + 1 for each axis."""
     return tuple(
@@ -156,6 +160,7 @@ def conv(
     weights = _weight_matrices(w, groups)
     y = np.empty((len(x), *columns.out, w.shape[0]), x.dtype)
 
+    @products
     def work(part: slice) -> None:
         for place, matrix in columns.walk(part):
             target = y[place]
@@ -214,6 +219,7 @@ def conv_transpose(
     row_bytes = math.prod(small) * math.prod(kernel) * groups * c * x.itemsize
     images = max(1, BLOCK_BYTES // max(1, row_bytes))
 
+    @products
     def work(part: slice) -> None:
         for start in range(part.start, part.stop, images):
             block = slice(start, min(start + images, part.stop))
@@ -257,6 +263,7 @@ def conv_weight(
     per_group = g.shape[-1] // groups
     shape = (groups, columns.width, per_group)
 
+    @products
     def work(part: slice) -> Array:
         total = np.zeros(shape, x.dtype)
         for place, matrix in columns.walk(part):

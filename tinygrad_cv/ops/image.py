@@ -113,6 +113,8 @@ def _terms(
     adjoint: bool,
 ) -> tuple[Term, ...]:
     """The weights of M that are not 0, as sums for each output; if `adjoint`, for each input."""
+    columns: Any
+    weights: Any
     i = host.arange(size)[:, None]
     # The position s as a fraction p / q, in whole numbers.
     p, q = numerator * i, denominator
@@ -306,7 +308,7 @@ def _each(name: str, value: Any, count: int) -> list[Any]:
     return values
 
 
-def simple_fraction(factor: float) -> Fraction:
+def simple_fraction(factor: Any) -> Fraction:
     """A simple fraction that rounds to the factor: 1/10 for 0.1, although the float is not that."""
     if isinstance(factor, Rational):
         return Fraction(factor)
