@@ -1559,7 +1559,7 @@ def _resize(
             continue
         kernel = _linear if mode == "linear" else partial(_cubic_at, a=cubic_coeff_a)
         # Where the result is smaller, antialiasing widens the kernel.
-        narrow = float(min(one.scale, 1)) if antialias else 1.0
+        narrow = min(float(one.scale), 1.0) if antialias else 1.0
         reach = 1 if mode == "linear" else 2
         weights = one.weights(kernel, reach, narrow, where, bool(exclude_outside))
         x = _weighed(x, one.axis, weights)
