@@ -162,6 +162,26 @@ def test_random_split_gives_what_is_left_over_to_the_first_parts() -> None:
     assert [len(part) for part in random_split(range(1), [0.5, 0.5], rng())] == [1, 0]
 
 
+@given(st.integers(1, 99), st.integers(1, 10_000), st.booleans())
+def test_random_split_by_percents_counts_exactly(percent: int, hundreds: int, rest: bool) -> None:
+    """No share is a sample short because its fraction, or 1 less than it, was rounded."""
+    share = percent / 100
+    split = [share, 1 - share] if rest else [share, (100 - percent) / 100]
+    parts = random_split(range(100 * hundreds), split, rng())
+    assert [len(part) for part in parts] == [percent * hundreds, (100 - percent) * hundreds]
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=6), st.integers(1, 300))
+def test_random_split_by_ratios_counts_exactly(weights: list[int], samples: int) -> None:
+    """⌊n·w / Σw⌋ of them each, in whole numbers, and the rest to the first ones."""
+    total = sum(weights)
+    counts = [samples * w // total for w in weights]
+    for part in range(samples - sum(counts)):
+        counts[part % len(counts)] += 1
+    parts = random_split(range(samples), [w / total for w in weights], rng())
+    assert [len(part) for part in parts] == counts
+
+
 def test_random_split_shuffles_and_follows_the_generator() -> None:
     def order(generator: np.random.Generator | None) -> list[int]:
         [part] = random_split(range(100), [100], generator)
@@ -949,3 +969,35 @@ def test_folder_with_two_datasets(tmp_path: Path) -> None:
 def test_splits_are_frozen() -> None:
     with pytest.raises(AttributeError):
         load_dataset("digits").classes = 3  # type: ignore[misc]
+
+
+NUMBERS = {
+    "int": (lambda: 1, "int64"),
+    "float": (lambda: 2.5, "float32"),
+    "bool": (lambda: True, "bool"),
+    "float16": (lambda: np.float16(0.5), "float16"),
+    "float64": (lambda: np.float64(0.1), "float64"),
+    "int32": (lambda: np.int32(3), "int32"),
+    "uint8 array": (lambda: np.array(3, np.uint8), "uint8"),
+    "tensor": (lambda: tg.tensor(0.5, dtype="float64"), "float64"),
+}
+
+
+@given(st.lists(st.sampled_from(sorted(NUMBERS)), min_size=1, max_size=5))
+def test_a_batch_has_the_widest_float_dtype_of_its_values(kinds: list[str]) -> None:
+    values = [NUMBERS[kind][0]() for kind in kinds]
+    dtypes = [NUMBERS[kind][1] for kind in kinds]
+    floats = [dtype for dtype in dtypes if dtype.startswith("float")]
+    wanted = max(floats, key=lambda dtype: int(dtype[5:])) if floats else np.result_type(*dtypes)
+    [(batch,)] = DataLoader(values, batch_size=len(values))
+    assert batch.dtype == wanted
+    assert batch.tolist() == [np.dtype(wanted).type(float(value)) for value in values]
+    [(batch, names)] = DataLoader([(value, (0, 1)) for value in values], batch_size=len(values))
+    assert batch.dtype == wanted
+    assert names.dtype == "int64"
+
+
+def test_numbers_of_numpy_keep_their_dtype_in_a_list() -> None:
+    [(rows,)] = DataLoader([([np.float64(0.1), 2],), ([1.5, 2],)], batch_size=2)
+    assert rows.dtype == "float64"
+    assert rows[0, 0].item() == 0.1

@@ -3,17 +3,18 @@
 import itertools
 import math
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
 import tinygrad_cv as tg
-from rows.image import resample
+from rows.image import cubic, resample, shares
 from rows.shape import with_empty
 from tinygrad_cv.ops import image
 from tinygrad_cv.testing import Case, check_op
@@ -57,7 +58,14 @@ def resizings(draw: Any) -> Case:
         options["recompute_scale_factor"] = draw(st.sampled_from((None, False, True)))
     if options["mode"].endswith(("linear", "cubic")):
         options["align_corners"] = draw(st.sampled_from((None, False, True)))
+    if options["mode"] in ("bilinear", "bicubic"):
+        options["antialias"] = draw(st.booleans())
     return Case((x,), options)
+
+
+WRITTEN = {f: Fraction(str(f)) for f in (1.1, 1.5, 2.05, 2.6, 0.1, 0.29, 0.7)}
+WRITTEN |= {1 / n: Fraction(1, n) for n in range(1, 60)}
+"""What the factors of these tests are meant to be."""
 
 
 def interpolate(
@@ -67,25 +75,28 @@ def interpolate(
     scale_factor: Any = None,
     align_corners: Any = None,
     recompute_scale_factor: Any = None,
+    antialias: bool = False,
 ) -> Array:
     """Axis after axis, pixel by pixel."""
     for axis in range(2, x.ndim):
         n = x.shape[axis]
         wanted = size[axis - 2] if isinstance(size, tuple) else size
         factor = scale_factor[axis - 2] if isinstance(scale_factor, tuple) else scale_factor
-        m = wanted or math.floor(n * factor)
+        written = None if factor is None else WRITTEN.get(factor, Fraction(factor))
+        m = wanted or math.floor(n * written)
         # A factor near 1 (or 2) is taken for that.
         rounded = (mode.endswith("linear") and m == n) or (
             mode == "nearest" and x.ndim == 4 and m in (n, 2 * n)
         )
         if align_corners:
-            step = (n - 1) / (m - 1) if m > 1 else 0
+            step = Fraction(n - 1, m - 1) if m > 1 else Fraction(0)
         elif factor is None or recompute_scale_factor or rounded:
-            step = n / m
+            step = Fraction(n, m)
         else:
-            step = 1 / factor
+            step = 1 / written
         method = {"bilinear": "linear", "trilinear": "linear", "bicubic": "cubic"}.get(mode, mode)
-        x = resample(x, axis, m, step=step, mode=method, aligned=bool(align_corners))
+        how = {"aligned": bool(align_corners), "antialias": antialias}
+        x = resample(x, axis, m, step=step.as_integer_ratio(), mode=method, **how)
     return x
 
 
@@ -160,6 +171,94 @@ def test_nearest_takes_any_dtype_and_keeps_a_nan_where_it_is() -> None:
     assert_array_equal(y.numpy(), [[[1, 1, np.nan, np.nan, np.inf, np.inf]]])
 
 
+METHODS = ("nearest", "nearest-exact", "area", "linear")
+
+
+def smooth(axes: int, mode: str) -> dict[str, Any]:
+    """The mode "linear" or "cubic" for this many axes; another one as it is."""
+    names = {"linear": (None, "linear", "bilinear", "trilinear")[axes], "cubic": "bicubic"}
+    return {"mode": names.get(mode, mode)}
+
+
+@pytest.mark.parametrize("mode", [*METHODS, "cubic"])
+@given(
+    n=st.integers(1, 200),
+    m=st.integers(1, 200),
+    factor=st.none() | st.sampled_from(sorted(WRITTEN)),
+    recompute=st.booleans(),
+    align=st.booleans(),
+    antialias=st.booleans(),
+)
+def test_weights_are_exact(
+    mode: str, n: int, m: int, factor: Any, recompute: bool, align: bool, antialias: bool
+) -> None:
+    """Every output of a line against whole fractions: no position is on the wrong side of a pixel,
+    and no pixel without weight has a part in it."""
+    axes = 2 if mode == "cubic" or antialias else 1
+    options: dict[str, Any] = smooth(axes, mode)
+    written = None if factor is None else WRITTEN[factor]
+    if mode in ("linear", "cubic"):
+        options |= {"align_corners": align, **({"antialias": antialias} if axes == 2 else {})}
+    if written is None:
+        options["size"] = (1, m)[2 - axes :]
+    else:
+        m = math.floor(n * written)
+        if not m:
+            return
+        options |= {"scale_factor": (1, factor)[2 - axes :], "recompute_scale_factor": recompute}
+    rounded = (mode == "linear" and m == n) or ((mode, axes) == ("nearest", 2) and m in (n, 2 * n))
+    if options.get("align_corners"):
+        step = Fraction(n - 1, m - 1) if m > 1 else Fraction(0)
+    else:
+        step = Fraction(n, m) if written is None or recompute or rounded else 1 / written
+    how = {"aligned": bool(options.get("align_corners")), "antialias": axes == 2 and antialias}
+    how["antialias"] &= mode in ("linear", "cubic")
+    lines = np.eye(n)[:, None] if axes == 1 else np.eye(n)[:, None, None]
+    y = image.interpolate(tg.Tensor(lines), **options).numpy().reshape(n, m)
+    x = tg.tensor(np.where(np.eye(n), np.inf, 1.0).reshape(lines.shape))
+    touched = ~np.isfinite(image.interpolate(x, **options).numpy().reshape(n, m))
+    for i in range(m):
+        wanted = shares(n, i, m, step, mode, **how)
+        assert {*np.flatnonzero(y[:, i])} == {*np.flatnonzero(touched[:, i])} == {*wanted}
+        for j, weight in wanted.items():
+            # Keys' polynomials have terms up to 6, the tent up to 1.
+            assert abs(y[j, i] - weight) < (4e-15 if mode == "cubic" else 4e-16), (i, j)
+
+
+@given(images(), st.data())
+def test_an_infinity_reaches_only_the_outputs_that_weigh_it(x: Array, data: st.DataObject) -> None:
+    """Both ways: in an image, and in the gradient of one."""
+    mode = data.draw(st.sampled_from(MODES[x.ndim - 2]))
+    options = {"mode": mode, "size": tuple(data.draw(st.integers(1, 6)) for _ in x.shape[2:])}
+    place = tuple(data.draw(st.integers(0, n - 1)) for n in x.shape)
+    ordinary, extreme, one = np.ones(x.shape), np.ones(x.shape), np.zeros(x.shape)
+    extreme[place], one[place] = np.inf, 1
+    y = image.interpolate(tg.Tensor(extreme), **options).numpy()
+    weight = interpolate(one, **options)
+    assert_array_equal(np.isfinite(y), weight == 0)
+    assert_allclose(y[weight == 0], interpolate(ordinary, **options)[weight == 0], rtol=1e-12)
+    # The adjoint: an infinite gradient of one output goes to the pixels that it weighs.
+    where = tuple(data.draw(st.integers(0, n - 1)) for n in y.shape)
+    g = np.ones(y.shape)
+    g[where] = np.inf
+    leaf = tg.tensor(x, requires_grad=True)
+    (back,) = tg.grad(image.interpolate(leaf, **options), leaf, tg.Tensor(g))
+    for pixel in np.ndindex(*x.shape):
+        one = np.zeros(x.shape)
+        one[pixel] = 1
+        assert np.isfinite(back.numpy()[pixel]) == (interpolate(one, **options)[where] == 0)
+
+
+def test_a_position_is_not_rounded_off_a_pixel() -> None:
+    assert image.interpolate(tg.tensor([[[0.0, 1.0]]]), size=82)[0, 0, 41].item() == 1
+    x = tg.arange(10.0).reshape(1, 1, 10)
+    assert image.interpolate(x, scale_factor=0.7).shape[2] == 7
+    assert_array_equal(
+        image.interpolate(tg.arange(30.0).reshape(1, 1, 30), scale_factor=0.1).numpy(),
+        [[[0, 10, 20]]],
+    )
+
+
 # ----- grids --------------------------------------------------------------------------------------
 
 PADDINGS = ("zeros", "border", "reflection")
@@ -204,6 +303,10 @@ def grid_sample(x: Array, grid: Array, mode: str, padding_mode: str, align_corne
 def looked_up(c: float, length: int, mode: str, padding: str, align: bool) -> list[Any]:
     """The pixels along an axis that a coordinate sees, with their weights."""
     p = (c + 1) / 2 * (length - 1) if align else ((c + 1) * length - 1) / 2
+    if mode == "bicubic":
+        taps = range(math.floor(p) - 1, math.floor(p) + 3)
+        weights = [float(cubic(Fraction(p - k), Fraction(-3, 4))) for k in taps]
+        return [(bounced(k, length, padding, align), w) for k, w in zip(taps, weights, strict=True)]
     if padding == "reflection":
         low, high = (0, length - 1) if align else (-0.5, length - 0.5)
         while high > low and not low <= p <= high:  # a mirror at each end
@@ -214,6 +317,16 @@ def looked_up(c: float, length: int, mode: str, padding: str, align: bool) -> li
         return [(round(p), 1.0)]
     below = math.floor(p)
     return [(below, 1 - (p - below)), (below + 1, p - below)]
+
+
+def bounced(k: int, length: int, padding: str, align: bool) -> int:
+    """The pixel that a whole place stands for."""
+    if padding == "zeros":
+        return k
+    while padding == "reflection" and length > 1 and not 0 <= k < length:
+        low, high = (0, length - 1) if align else (-0.5, length - 0.5)
+        k = round(2 * (low if k < 0 else high) - k)
+    return min(max(k, 0), length - 1)
 
 
 ON_A_PIXEL = Case(
@@ -235,6 +348,68 @@ IN_THE_MIRROR = Case(
 def test_grid_sample() -> None:
     kinks = (ON_A_PIXEL, AT_THE_BORDER, IN_THE_MIRROR)
     check_op(image.grid_sample, samplings("bilinear", 2), grid_sample, kinks=kinks)
+
+
+def test_grid_sample_by_cubics() -> None:
+    check_op(image.grid_sample, samplings("bicubic", 2), grid_sample, order=1)
+
+
+@given(
+    st.sampled_from([("bilinear", 2), ("nearest", 2), ("bicubic", 2), ("bilinear", 3)]).flatmap(
+        lambda kind: samplings(*kind)
+    ),
+    st.data(),
+)
+def test_an_infinite_pixel_is_seen_only_by_the_samples_that_weigh_it(
+    case: Case, data: st.DataObject
+) -> None:
+    """In the image, and in its gradient."""
+    # At an edge and in a mirror cubics weigh a pixel twice, by weights of two signs: inf - inf.
+    assume(case.attributes["mode"] != "bicubic" or case.attributes["padding_mode"] == "zeros")
+    x, grid = case.inputs
+    place = tuple(data.draw(st.integers(0, n - 1)) for n in x.shape)
+    one, extreme = np.zeros_like(x), np.ones_like(x)
+    one[place], extreme[place] = 1, np.inf
+    leaf = tg.tensor(extreme, requires_grad=True)
+    y = image.grid_sample(leaf, tg.tensor(grid), **case.attributes)
+    seen = grid_sample(one, grid, **case.attributes)
+    assert_array_equal(np.isfinite(y.detach().numpy()), seen == 0)
+    where = tuple(data.draw(st.integers(0, n - 1)) for n in y.shape)
+    g = np.ones(y.shape)
+    g[where] = np.inf
+    (back,) = tg.grad(y, leaf, tg.tensor(g))
+    for pixel in np.ndindex(*x.shape):
+        one = np.zeros_like(x)
+        one[pixel] = 1
+        weight = grid_sample(one, grid, **case.attributes)[where]
+        assert np.isfinite(back.numpy()[pixel]) == (weight == 0)
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_a_place_on_a_pixel_sees_no_neighbour(mode: str) -> None:
+    x = tg.tensor([[[[np.inf, 1.0, np.inf], [np.nan, np.inf, np.nan]]]])
+    middle = tg.tensor([[[[0.0, -1.0]]]], requires_grad=True)
+    for padding in PADDINGS:
+        y = image.grid_sample(x, middle, mode, padding, align_corners=True)
+        assert y.item() == 1
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@given(data=st.data())
+def test_samples_are_as_good_as_their_dtype(dtype: str, mode: str, data: Any) -> None:
+    """A place in a large image, whose weights single precision would spoil."""
+    n = data.draw(st.integers(2, 3000))
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    x = rng.normal(size=(1, 1, 1, n)).astype(dtype)
+    grid = np.stack([rng.uniform(-1, 1, (1, 1, 5)), np.zeros((1, 1, 5))], -1).astype(dtype)
+    options = {"padding_mode": "border", "align_corners": data.draw(st.booleans())}
+    y = image.grid_sample(tg.Tensor(x), tg.Tensor(grid), mode, **options)
+    wanted = grid_sample(x.astype(float), grid.astype(float), mode, **options)
+    assert y.dtype == dtype
+    assert_allclose(
+        y.numpy(), wanted, rtol=0, atol=2 * float(np.finfo(dtype).eps) * np.abs(x).max()
+    )
 
 
 def test_grid_sample_of_volumes() -> None:
@@ -305,6 +480,19 @@ def affine_grid(theta: Array, size: tuple[int, ...], align_corners: bool) -> Arr
 
 def test_affine_grid() -> None:
     check_op(image.affine_grid, transformations(), affine_grid)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@given(transformations(), st.integers(1, 3000))
+def test_an_affine_grid_is_rounded_once(dtype: str, case: Case, length: int) -> None:
+    theta = case.inputs[0].astype(dtype)
+    size = (*case.attributes["size"][:-1], length)
+    align = case.attributes["align_corners"]
+    y = image.affine_grid(tg.Tensor(theta), size, align).numpy()
+    wanted = affine_grid(theta.astype(float), size, align)
+    assert y.dtype == dtype
+    one = float(np.finfo(dtype).smallest_subnormal)
+    assert_allclose(y, wanted, rtol=float(np.finfo(dtype).eps), atol=one + 1e-12)
 
 
 # ----- pixels and channels ------------------------------------------------------------------------
@@ -474,9 +662,14 @@ ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], tuple[str, ...]]] = 
         ("no pixels", "(2, 3, 0, 5)"),
     ),
     "grid_sample: the mode": (
-        lambda: image.grid_sample(X, GRID, "bicubic"),
+        lambda: image.grid_sample(X, GRID, "cubic"),
         ValueError,
-        ("'bilinear'", "'bicubic'"),
+        ("'bilinear'", "'bicubic'", "'cubic'"),
+    ),
+    "grid_sample: cubic volumes": (
+        lambda: image.grid_sample(tg.ones(1, 1, 2, 2, 2), tg.ones(1, 1, 1, 1, 3), "bicubic"),
+        ValueError,
+        ("'bicubic'", "(N, C, H, W)", "(1, 1, 2, 2, 2)"),
     ),
     "grid_sample: the padding": (
         lambda: image.grid_sample(X, GRID, padding_mode="mirror"),

@@ -303,14 +303,22 @@ def window_sum(geometry: Geometry, dtype: str, rng: Rng) -> Call:
     x, y = numbers(rng, geometry.images, dtype), np.zeros(geometry.windows, dtype)
     for window, _, pixel in looks(geometry):
         y[:, :, *window] += x[:, :, *pixel]
-    return [x, unset(y.shape, dtype), geometry.batch * geometry.channels], {1: y}
+    divisor, y = divided(rng, y)
+    return [x, unset(y.shape, dtype), geometry.batch * geometry.channels, divisor], {1: y}
 
 
 def window_spread(geometry: Geometry, dtype: str, rng: Rng) -> Call:
     g, x = numbers(rng, geometry.windows, dtype), np.zeros(geometry.images, dtype)
     for window, _, pixel in looks(geometry):
         x[:, :, *pixel] += g[:, :, *window]
-    return [g, unset(x.shape, dtype), geometry.batch * geometry.channels], {1: x}
+    divisor, x = divided(rng, x)
+    return [g, unset(x.shape, dtype), geometry.batch * geometry.channels, divisor], {1: x}
+
+
+def divided(rng: Rng, total: Array) -> tuple[int, Array]:
+    """A divisor (of whole numbers 1), and what it makes of whole numbers, rounded once."""
+    divisor = int(rng.integers(1, 5)) if total.dtype.kind == "f" else 1
+    return divisor, (total.astype(np.float64) / divisor).astype(total.dtype)
 
 
 ON_WINDOWS: dict[str, Callable[[Geometry, str, Rng], Call]] = {

@@ -522,6 +522,8 @@ GROUPS = X.reshape(2, 3, -1)
 GROUPS = (GROUPS - GROUPS.mean(2, keepdims=True)) / np.sqrt(GROUPS.var(2, keepdims=True) + 1e-5)
 SCALE, BIAS = normal(3, seed=1), normal(3, seed=2)
 
+FAR = np.array([[[[np.inf, 1.0, 2.0]]]])
+
 BY_HAND = {
     "GlobalLpPool": (
         Node("GlobalLpPool", {"x": X}, {"p": 3}),
@@ -543,6 +545,42 @@ BY_HAND = {
     "LRN with an even window": (
         Node("LRN", {"x": X}, {"size": 4, "alpha": 0.5}),
         X / (1 + 0.5 / 4 * NEAR) ** 0.75,
+    ),
+    "Gemm that does not read C": (
+        Node("Gemm", {"a": X[0, 0], "b": X[0, 1].T, "c": np.full((3, 3), np.nan)}, {"beta": 0.0}),
+        X[0, 0] @ X[0, 1].T,
+    ),
+    "Gemm that reads neither A nor B": (
+        Node("Gemm", {"a": X[0, 0] * np.inf, "b": X[0, 1].T, "c": X[0, 2, :1, :1]}, {"alpha": 0.0}),
+        np.tile(X[0, 2, :1, :1], (3, 3)),
+    ),
+    "Gemm without C": (
+        Node("Gemm", {"a": X[0, 0], "b": X[0, 1]}, {"beta": 0.0, "transB": 1}),
+        X[0, 0] @ X[0, 1].T,
+    ),
+    "InstanceNormalization of a single place": (
+        Node("InstanceNormalization", {"x": X[:, :3, :1, :1], "scale": SCALE, "bias": BIAS}, {}),
+        np.tile(BIAS[:, None, None], (2, 1, 1, 1)),
+    ),
+    "LpPool of large numbers": (
+        Node("LpPool", {"x": np.abs(X) * -1e200}, {"kernel_shape": [3, 2], "p": 4}),
+        1e200 * (X**4).sum((2, 3), keepdims=True) ** 0.25,
+    ),
+    "Resize beside an infinity": (
+        Node(
+            "Resize",
+            {"x": FAR, "roi": np.array([]), "scales": np.array([1, 1, 1, 2.0], "float32")},
+            {"mode": "linear", "coordinate_transformation_mode": "asymmetric"},
+        ),
+        np.array([[[[np.inf, np.inf, 1, 1.5, 2, 2]]]]),
+    ),
+    "Resize by a scale that is not a number of single precision": (
+        Node(
+            "Resize",
+            {"x": X[..., :1], "roi": np.array([]), "scales": np.array([1, 1, 1, 7.1], "float32")},
+            {"mode": "linear", "coordinate_transformation_mode": "asymmetric"},
+        ),
+        np.tile(X[..., :1], 7),
     ),
     "LogSoftmax along all later axes": (Node("LogSoftmax", {"x": X}, {}, 11), np.log(SOFTMAX)),
     "Pad with negative widths": (

@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -309,11 +310,12 @@ def powers(draw: Any, spatial: int) -> Case:
     attributes = dict(case.attributes)
     del attributes["padding"]
     (x,) = case.inputs
-    return Case((np.abs(x) + 0.5,), {**attributes, "norm_type": draw(st.sampled_from((1, 2, 3.5)))})
+    away = np.where(x < 0, x - 0.5, x + 0.5)  # from 0, where |x| has a kink
+    return Case((away,), {**attributes, "norm_type": draw(st.sampled_from((1, 2, 3, 3.5)))})
 
 
 def lp_pool(x: Array, norm_type: float, **geometry: Any) -> Array:
-    means = avg_pool(x**norm_type, padding=(0,) * (x.ndim - 2), **geometry)
+    means = avg_pool(np.abs(x) ** norm_type, padding=(0,) * (x.ndim - 2), **geometry)
     return (means * math.prod(geometry["kernel_size"])) ** (1 / norm_type)
 
 
@@ -337,6 +339,20 @@ def test_the_root_of_nothing_has_no_slope() -> None:
     y.sum().backward()
     assert x.grad is not None
     assert_allclose(x.grad.numpy(), np.repeat([[[[0, 0, 0.5, 0.5]]]], 2, 2))
+
+
+@given(st.data(), st.sampled_from((1, 2, 3, 0.5, 20, math.inf)), st.sampled_from((1e20, 1e-20)))
+def test_lp_pool_of_large_and_small_numbers(data: Any, p: float, scale: float) -> None:
+    """In single precision as in double, where the powers are beyond it; inf gives the largest."""
+    case = data.draw(powers(2).filter(lambda case: fits(case, 2)))
+    x, options = case.inputs[0], {**case.attributes, "norm_type": p}
+    y = pools.lp_pool2d(tg.Tensor(x * scale, dtype="float32"), **options)
+    if p == math.inf:
+        seen = windows(x.shape[2:], options["ceil_mode"], {**options, "padding": (0, 0)})
+        wanted = oracles.over_windows(x, seen, lambda pixels, _: np.abs(pixels).max())
+    else:
+        wanted = lp_pool(x, **options)
+    assert_allclose(y.numpy() / np.float32(scale), wanted, rtol=1e-5)
 
 
 # ----- unpooling ----------------------------------------------------------------------------------
@@ -404,6 +420,104 @@ def test_a_maximum_that_windows_share_gets_its_gradient_once() -> None:
     assert x.grad.tolist() == [[[0, 10, 0]]]
 
 
+# ----- dtypes -------------------------------------------------------------------------------------
+
+FLOATS = ("float16", "float32", "float64")
+
+PRODUCTS: dict[str, tuple[Callable[..., Any], tuple[tuple[int, ...], ...]]] = {
+    "conv1d": (tg.conv1d, ((2, 4, 7), (6, 4, 3))),
+    "conv2d": (tg.conv2d, ((2, 4, 5, 5), (6, 4, 3, 3))),
+    "conv2d, depthwise": (partial(tg.conv2d, groups=4), ((2, 4, 5, 5), (4, 1, 3, 3))),
+    "conv_transpose2d": (tg.conv_transpose2d, ((2, 6, 3, 3), (6, 4, 3, 3))),
+    "conv_transpose2d, depthwise": (
+        partial(tg.conv_transpose2d, groups=4, stride=2),
+        ((2, 4, 3, 3), (4, 1, 3, 3)),
+    ),
+    "linear": (tg.linear, ((5, 40), (3, 40))),
+    "matmul": (tg.matmul, ((5, 40), (40, 3))),
+    "stacked matmul": (tg.matmul, ((2, 5, 40), (2, 40, 3))),
+}
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+@given(kinds=st.tuples(*[st.sampled_from(FLOATS)] * 2), seed=st.integers(0, 2**32 - 1))
+def test_a_product_of_two_dtypes_is_that_of_the_wider_one(
+    name: str, kinds: tuple[str, str], seed: int
+) -> None:
+    """Sums beyond float16 on the way included, and the gradients."""
+    function, shapes = PRODUCTS[name]
+    rng = np.random.default_rng(seed)
+    inputs = [
+        rng.uniform(10, 300, shape).astype(kind) for shape, kind in zip(shapes, kinds, strict=True)
+    ]
+    if "float16" in (*kinds,) and kinds[0] == kinds[1]:
+        inputs = [x / x.dtype.type(100) for x in inputs]
+    wider = max(kinds, key=lambda kind: int(kind[5:]))
+    given_ones = [tg.tensor(x, requires_grad=True) for x in inputs]
+    exact_ones = [tg.tensor(x.astype(float), requires_grad=True) for x in inputs]
+    y, exact = function(*given_ones), function(*exact_ones)
+    assert y.dtype == wider
+    rtol = 8 * float(np.finfo(wider).eps)
+    assert_allclose(y.detach().numpy(), exact.detach().numpy(), rtol=rtol)
+    g = rng.uniform(0.5, 1, y.shape).astype(wider)
+    gradients = tg.grad(y, given_ones, tg.tensor(g))
+    expected = tg.grad(exact, exact_ones, tg.tensor(g.astype(float)))
+    for gradient, right, kind in zip(gradients, expected, kinds, strict=True):
+        assert gradient.dtype == kind
+        wanted = right.numpy().astype(kind)
+        if np.isfinite(wanted).all():
+            assert_allclose(gradient.numpy(), wanted, rtol=8 * float(np.finfo(kind).eps))
+
+
+@given(conv_geometry(), st.tuples(*[st.sampled_from(("float32", "float64"))] * 2))
+def test_the_kernels_take_two_dtypes(geometry: Geometry, kinds: tuple[str, str]) -> None:
+    """By themselves, without the op that brings its inputs to one."""
+    x, w, g = whole(*geometry.images), whole(*geometry.weight), whole(*geometry.maps)
+    how, xp = geometry.attributes(), backends.get(tg.get_default_device())
+    size, kernel = geometry.lengths("size"), geometry.lengths("kernel")
+    wider = np.result_type(*kinds)
+
+    def here(array: Array, kind: str) -> Any:
+        return xp.array(array / 3, kind)
+
+    with xp.active:
+        results = [
+            (xp.conv(here(x, kinds[0]), here(w, kinds[1]), None, **how), oracles.conv(x, w, **how)),
+            (
+                xp.conv_transpose(here(g, kinds[0]), here(w, kinds[1]), size, **how),
+                oracles.conv_transpose(g, w, size, **how),
+            ),
+            (
+                xp.conv_weight(here(x, kinds[0]), here(g, kinds[1]), kernel, **how),
+                oracles.conv_weight(x, g, kernel, **how),
+            ),
+        ]
+        for y, expected in results:
+            assert y.dtype == wider
+            assert_allclose(xp.to_host(y), expected / 9, rtol=1e-4, atol=1e-4)
+
+
+# ----- what an infinity reaches -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spatial", DIMENSIONS)
+@given(data=st.data())
+def test_an_infinite_pixel_reaches_the_windows_that_see_it(spatial: int, data: Any) -> None:
+    """It stays in its image and its group, whatever was padded or joined to rows."""
+    geometry = data.draw(conv_geometry(spatial))
+    x, w = np.ones(geometry.images), np.ones(geometry.weight)
+    if x.size == 0:
+        return
+    place = tuple(data.draw(st.integers(0, n - 1)) for n in x.shape)
+    one = np.zeros_like(x)
+    one[place], x[place] = 1, np.inf
+    how = geometry.attributes()
+    with np.errstate(invalid="ignore"):  # BLAS, on the stand-in
+        y = named(convs, "conv", spatial)(tg.tensor(x), tg.tensor(w), **how).numpy()
+    assert_array_equal(np.isinf(y), oracles.conv(one, w, **how) != 0)
+    assert not np.isnan(y).any()
+
+
 # ----- adaptive pooling ---------------------------------------------------------------------------
 
 
@@ -436,6 +550,59 @@ def test_adaptive_avg_pool(spatial: int) -> None:
         return over_spans(x, output_size, lambda pixels, _: pixels.mean())
 
     check_op(named(pools, "adaptive_avg_pool", spatial), adaptive(spatial), reference)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("spatial", DIMENSIONS)
+@given(data=st.data(), adapted=st.booleans())
+def test_a_mean_of_the_largest_numbers_is_finite_and_rounded_once(
+    spatial: int, dtype: str, data: Any, adapted: bool
+) -> None:
+    calls = adaptive(spatial) if adapted else pooled(spatial)
+    case = data.draw(calls.filter(lambda case: case.inputs[0].size > 0))
+    most = float(np.finfo(dtype).max) / (1000 if adapted else 1)
+    x = (case.inputs[0] * (most / np.abs(case.inputs[0]).max())).astype(dtype)
+    y = named(pools, "adaptive_avg_pool" if adapted else "avg_pool", spatial)(
+        tg.Tensor(x), **case.attributes
+    )
+    exact = mean(x.astype(float), adapted, **case.attributes)
+    kind = np.finfo(dtype)
+    allowed = float(kind.eps) * np.abs(exact) + float(kind.smallest_subnormal) + most * 2.0**-48
+    if adapted:  # each axis that the windows do not tile is rounded
+        allowed = spatial * (allowed + most * float(kind.eps))
+    assert y.dtype == dtype
+    assert (np.abs(y.numpy() - exact) <= allowed).all()
+
+
+@pytest.mark.parametrize("spatial", DIMENSIONS)
+@given(data=st.data(), adapted=st.booleans())
+def test_an_infinity_stays_in_the_windows_that_see_it(
+    spatial: int, data: Any, adapted: bool
+) -> None:
+    """A window is neither a difference of sums nor a product with 0; nor is its gradient."""
+    calls = adaptive(spatial) if adapted else pooled(spatial)
+    case = data.draw(calls.filter(lambda case: case.inputs[0].size > 0))
+    function = named(pools, "adaptive_avg_pool" if adapted else "avg_pool", spatial)
+    x = np.ones_like(case.inputs[0])
+    x[tuple(data.draw(st.integers(0, n - 1)) for n in x.shape)] = np.inf
+    leaf = tg.tensor(x, requires_grad=True)
+    y = function(leaf, **case.attributes)
+    assert_allclose(y.detach().numpy(), mean(x, adapted, **case.attributes), rtol=1e-12)
+    g = np.ones(y.shape)
+    place = tuple(data.draw(st.integers(0, n - 1)) for n in y.shape)
+    g[place] = np.inf
+    (back,) = tg.grad(y, leaf, tg.tensor(g))
+    for pixel in np.ndindex(*x.shape):
+        one = np.zeros_like(x)
+        one[pixel] = 1
+        seen = mean(one, adapted, **case.attributes)[place] != 0
+        assert back.numpy()[pixel] == np.inf if seen else np.isfinite(back.numpy()[pixel])
+
+
+def mean(x: Array, adapted: bool, **options: Any) -> Array:
+    if adapted:
+        return over_spans(x, options["output_size"], lambda pixels, _: pixels.mean())
+    return avg_pool(x, ceil_mode=False, **options)
 
 
 @pytest.mark.parametrize("spatial", DIMENSIONS)
@@ -671,6 +838,16 @@ ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], tuple[str, ...]]] = 
         lambda: pools.avg_pool2d(ones(1, 1, 2, 2), 2, divisor_override=0),
         ValueError,
         ("divisor_override", "0"),
+    ),
+    "avg_pool2d: half a divisor": (
+        lambda: pools.avg_pool2d(ones(1, 1, 2, 2), 2, divisor_override=1.5),
+        ValueError,
+        ("divisor_override", "whole", "1.5"),
+    ),
+    "lp_pool2d: no norm": (
+        lambda: pools.lp_pool2d(ones(1, 1, 2, 2), 0, 2),
+        ValueError,
+        ("lp_pool2d", "norm_type", "above 0", "got 0"),
     ),
     "adaptive_avg_pool2d: size": (
         lambda: pools.adaptive_avg_pool2d(ones(1, 1, 2, 2), (2, 0)),

@@ -14,6 +14,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from fractions import Fraction
 from functools import partial, reduce
 from importlib import import_module
 from os import PathLike
@@ -22,7 +23,8 @@ from typing import Any, TypeVar
 import tinygrad_cv as tg
 from tinygrad_cv.backend import host
 from tinygrad_cv.nn.module import Module, Parameter
-from tinygrad_cv.tensor import Tensor
+from tinygrad_cv.ops.image import simple_fraction
+from tinygrad_cv.tensor import F, Tensor
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
@@ -554,7 +556,8 @@ def _dropout(
     if outputs == 1:
         return tg.dropout(x, p)
     scale = tg.dropout(tg.ones_like(x), p)
-    return x * scale, scale != 0
+    kept = scale != 0
+    return tg.where(kept, x, 0.0) * scale, kept
 
 
 # ----- reductions --------------------------------------------------------------------------------
@@ -906,10 +909,14 @@ def _gemm(
     transA: int = 0,
     transB: int = 0,
 ) -> Tensor:
+    # As in BLAS, what has the factor 0 is not read: it may hold anything.
+    c = None if beta == 0 else c
     if transB and alpha == beta == 1 and (c is None or c.shape == b.shape[:1]):
         return tg.linear(a.T if transA else a, b, c)
+    if alpha == 0:
+        a, b = tg.zeros_like(a), tg.zeros_like(b)
     product = (a.T if transA else a) @ (b.T if transB else b)
-    product = product if alpha == 1 else alpha * product
+    product = product if alpha in (0, 1) else alpha * product
     if c is None:
         return product
     return product + (c if beta == 1 else beta * c)
@@ -949,7 +956,8 @@ def _batch_norm(
 
 @operator("InstanceNormalization")
 def _instance_norm(x: Tensor, scale: Tensor, bias: Tensor, *, epsilon: float = 1e-5) -> Tensor:
-    return tg.instance_norm(x, weight=scale, bias=bias, eps=epsilon)
+    # Of a single place, which instance_norm refuses, nothing but the bias is left.
+    return tg.group_norm(x, x.shape[1], scale, bias, epsilon)
 
 
 @operator("GroupNormalization")
@@ -1260,8 +1268,12 @@ def _average_pool(
 def _lp_pool(x: Tensor, *, p: int = 2, ceil_mode: int = 0, geometry: Geometry) -> Tensor:
     windows = geometry.over(x.shape[2:], geometry.kernel_shape)
     missing = windows.missing(x.shape[2:]) if ceil_mode else []
-    powers = _pad(_pad(tg.abs(x) ** p, windows.pads), missing)
-    return _window_sum(powers, windows) ** (1 / p)
+    x = _pad(_pad(x, windows.pads), missing)
+    if set(windows.dilations) == {1}:
+        pool = windows.function("lp_pool")
+        y: Tensor = pool(x, p, windows.kernel, windows.strides)
+        return y
+    return _window_sum(tg.abs(x) ** p, windows) ** (1 / p)
 
 
 @operator("GlobalAveragePool")
@@ -1334,39 +1346,15 @@ def _grid_sample(
     mode: str = "linear",
     padding_mode: str = "zeros",
 ) -> Tensor:
-    if mode in ("cubic", "bicubic"):
-        return _sampled_by_cubics(x, grid, padding_mode, bool(align_corners))
-    name = "bilinear" if mode == "linear" else mode
-    return tg.grid_sample(x, grid, name, padding_mode, bool(align_corners))
-
-
-def _sampled_by_cubics(x: Tensor, grid: Tensor, padding_mode: str, align_corners: bool) -> Tensor:
-    """The sum over the 4 x 4 pixels around each place, weighed by the cubic kernel."""
-    taps = []  # along each axis, four places and their weights
-    for axis, n in enumerate(reversed(x.shape[2:])):
-        # -1 and 1 are the centers of the first and last pixel, or their outer edges
-        span, first = (max(n - 1, 1), 0.0) if align_corners else (n, -0.5)
-        place = (grid[..., axis] + 1) * (span / 2) + first
-        before = tg.floor(place)
-        t = place - before
-        weights = (_cubic(1 + t, outer=True), _cubic(t), _cubic(1 - t), _cubic(2 - t, outer=True))
-        places = [(before + (i - 1 - first)) * (2 / span) - 1 for i in range(4)]
-        taps.append(list(zip(places, weights, strict=True)))
-    columns, rows = taps
-    return reduce(
-        tg.add,
-        [
-            tg.unsqueeze(weight_x * weight_y, 1)
-            * tg.grid_sample(x, tg.stack([at_x, at_y], -1), "nearest", padding_mode, align_corners)
-            for at_y, weight_y in rows
-            for at_x, weight_x in columns
-        ],
-    )
+    name = {"linear": "bilinear", "cubic": "bicubic"}.get(mode, mode)
+    y: Tensor = tg.grid_sample(x, grid, name, padding_mode, bool(align_corners))
+    return y
 
 
 @operator("AffineGrid")
 def _affine_grid(theta: Tensor, size: Any, *, align_corners: int = 0) -> Tensor:
-    return tg.affine_grid(theta, _numbers(size), align_corners=bool(align_corners))
+    grid: Tensor = tg.affine_grid(theta, _numbers(size), align_corners=bool(align_corners))
+    return grid
 
 
 @operator("Upsample")
@@ -1388,7 +1376,7 @@ class Resized:
     axis: int
     before: int
     after: int
-    scale: float
+    scale: Fraction
     roi: tuple[float, float]
 
     @property
@@ -1396,12 +1384,13 @@ class Resized:
         """Whether nothing is cut off the length that the scale gives."""
         return self.before * self.scale == self.after
 
-    def sources(self, mode: str) -> list[float]:
+    def sources(self, mode: str) -> list[Any]:
         """Where each element of the result lies among the elements of the input."""
         return [self.source(i, mode) for i in range(self.after)]
 
-    def source(self, i: int, mode: str) -> float:
-        n, s = self.before, self.scale
+    def source(self, i: int, mode: str) -> Any:
+        """An exact place, so that none is rounded to the wrong side of an element."""
+        n, s, half = self.before, self.scale, Fraction(1, 2)
         if mode == "asymmetric":
             return i / s
         if mode == "align_corners":
@@ -1414,8 +1403,8 @@ class Resized:
         if mode == "pytorch_half_pixel" and self.after == 1:
             return 0.0
         # What is cut off a length that is not whole comes, in the symmetric mode, off both ends.
-        cut = n / 2 * (1 - self.after / (s * n)) if mode == "half_pixel_symmetric" else 0.0
-        return cut + (i + 0.5) / s - 0.5
+        cut = half * n * (1 - self.after / (s * n)) if mode == "half_pixel_symmetric" else 0
+        return cut + (i + half) / s - half
 
     def weights(
         self,
@@ -1441,8 +1430,8 @@ class Resized:
 
 
 NEAREST: dict[str, Callable[[float], int]] = {
-    "round_prefer_floor": lambda x: math.ceil(x - 0.5),
-    "round_prefer_ceil": lambda x: math.floor(x + 0.5),
+    "round_prefer_floor": lambda x: math.ceil(x - Fraction(1, 2)),
+    "round_prefer_ceil": lambda x: math.floor(x + Fraction(1, 2)),
     "floor": math.floor,
     "ceil": math.ceil,
 }
@@ -1471,12 +1460,16 @@ def _axes_to_resize(
 ) -> list[Resized]:
     chosen = [axis % x.ndim for axis in (range(x.ndim) if axes is None else axes)]
     before = [x.shape[axis] for axis in chosen]
-    factors, after = _numbers(scales), _numbers(sizes)
+    # A scale is a number in single precision: 0.7 stands for 7/10.
+    factors = [simple_fraction(host.float32(scale)) for scale in _numbers(scales)]
+    after = _numbers(sizes)
     if after:
-        factors = [m / n for n, m in zip(before, after, strict=True)]
+        factors = [Fraction(m, n) for n, m in zip(before, after, strict=True)]
         if policy != "stretch":  # one scale for all axes
             factors = [(min if policy == "not_larger" else max)(factors)] * len(chosen)
-            after = [math.floor(n * s + 0.5) for n, s in zip(before, factors, strict=True)]
+            after = [
+                math.floor(n * s + Fraction(1, 2)) for n, s in zip(before, factors, strict=True)
+            ]
     else:
         after = [math.floor(n * s) for n, s in zip(before, factors, strict=True)]
     corners = _numbers(roi) or [0.0] * len(chosen) + [1.0] * len(chosen)
@@ -1517,6 +1510,20 @@ def _interpolated(
     return result
 
 
+def _weighed(x: Tensor, axis: int, weights: Any) -> Tensor:
+    """The product of a matrix and x along an axis, where what has no weight has no part in it."""
+    most = max(1, (weights != 0).sum(1).max())
+    places = host.argsort(weights == 0, axis=1, kind="stable")[:, :most]
+    used = host.take_along_axis(weights, places, axis=1)
+    lines = tg.transpose(x, axis, -1)
+    y = F.sample(
+        lines.reshape(1, -1, lines.shape[-1]),
+        Tensor(used.T[None], dtype=x.dtype, device=x.device),
+        Tensor(places.T[None], device=x.device),
+    )
+    return tg.transpose(y.reshape(*lines.shape[:-1], len(weights)), axis, -1)
+
+
 @operator("Resize")
 def _resize(
     x: Tensor,
@@ -1540,7 +1547,7 @@ def _resize(
     where = coordinate_transformation_mode
     resized = _axes_to_resize(x, roi, scales, sizes, axes, keep_aspect_ratio_policy)
     crops = where == "tf_crop_and_resize"
-    changed = [one for one in resized if crops or (one.after, one.scale) != (one.before, 1)]
+    changed = [one for one in resized if crops or one.after != one.before or one.scale != 1]
     if not (antialias or exclude_outside or cubic_coeff_a != -0.75):
         known = _interpolated(x, changed, mode, where, nearest_mode)
         if known is not None:
@@ -1552,11 +1559,10 @@ def _resize(
             continue
         kernel = _linear if mode == "linear" else partial(_cubic_at, a=cubic_coeff_a)
         # Where the result is smaller, antialiasing widens the kernel.
-        narrow = min(one.scale, 1.0) if antialias else 1.0
+        narrow = min(float(one.scale), 1.0) if antialias else 1.0
         reach = 1 if mode == "linear" else 2
         weights = one.weights(kernel, reach, narrow, where, bool(exclude_outside))
-        columns = Tensor(weights.T, dtype=x.dtype, device=x.device)
-        x = tg.transpose(tg.transpose(x, one.axis, -1) @ columns, one.axis, -1)
+        x = _weighed(x, one.axis, weights)
     if not crops:
         return x
     for one in changed:

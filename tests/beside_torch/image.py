@@ -42,6 +42,8 @@ def resizings(draw: Any) -> Call:
         options["recompute_scale_factor"] = draw(st.sampled_from((None, False, True)))
     if options["mode"].endswith(("linear", "cubic")):
         options["align_corners"] = draw(st.sampled_from((None, False, True)))
+    if options["mode"] in ("bilinear", "bicubic") and not options["align_corners"]:
+        options["antialias"] = draw(st.booleans())  # where corners meet, PyTorch's are shifted
     return Call((x,), options)
 
 
@@ -57,7 +59,7 @@ def samplings(draw: Any) -> Call:
     return Call(
         (x, grid),
         {
-            "mode": draw(st.sampled_from(("bilinear", "nearest"))),
+            "mode": draw(st.sampled_from(("bilinear", "nearest", "bicubic")[: 5 - spatial])),
             "padding_mode": draw(st.sampled_from(("zeros", "border", "reflection"))),
             "align_corners": draw(st.booleans()),
         },

@@ -1,6 +1,7 @@
 """Rows of the ops that change the geometry of images."""
 
 import math
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -17,27 +18,45 @@ METHODS = ("nearest", "nearest-exact", "linear", "cubic", "area")
 # ----- one line of pixels -------------------------------------------------------------------------
 
 
-def cubic(t: float) -> float:
-    """Keys' kernel for a = -0.75, as he writes it."""
-    a, t = -0.75, abs(t)
+def cubic(t: Fraction, a: Fraction) -> Fraction:
+    """Keys' kernel, as he writes it."""
+    t = abs(t)
     if t <= 1:
         return (a + 2) * t**3 - (a + 3) * t**2 + 1
-    return a * t**3 - 5 * a * t**2 + 8 * a * t - 4 * a if t < 2 else 0.0
+    return a * t**3 - 5 * a * t**2 + 8 * a * t - 4 * a if t < 2 else Fraction(0)
 
 
-def pixel(line: Array, i: int, size: int, step: float, mode: str, aligned: bool) -> Any:
-    """Output i of `size` from a line of pixels."""
-    n = len(line)
+def shares(
+    n: int, i: int, size: int, step: Fraction, mode: str, aligned: bool, antialias: bool
+) -> dict[int, Fraction]:
+    """What output i of `size` takes of each of n pixels, exactly; nothing is left out."""
+    half, one = Fraction(1, 2), Fraction(1)
     if mode in ("nearest", "nearest-exact"):
-        middle = 0.5 if mode == "nearest-exact" else 0.0
-        return line[min(math.floor(np.float32(i + middle) * np.float32(step)), n - 1)]
+        middle = half if mode == "nearest-exact" else 0
+        return {min(math.floor((i + middle) * step), n - 1): one}
     if mode == "area":
-        return np.mean(line[math.floor(i * n / size) : math.ceil((i + 1) * n / size)])
-    s = step * i if aligned else step * (i + 0.5) - 0.5
-    if mode == "linear":
-        return np.interp(s, range(n), line)
-    first = math.floor(s) - 1
-    return sum(line[min(max(j, 0), n - 1)] * cubic(s - j) for j in range(first, first + 4))
+        touched = range(math.floor(Fraction(i * n, size)), math.ceil(Fraction((i + 1) * n, size)))
+        return dict.fromkeys(touched, one / len(touched))
+    s = step * i if aligned else step * (i + half) - half
+    wide = max(step, one) if antialias else one
+    found: dict[int, Fraction] = {}
+    for j in range(math.floor(s - 2 * wide), math.ceil(s + 2 * wide) + 1):
+        d = (j - s) / wide
+        tent = max(1 - abs(d), Fraction(0))
+        weight = tent if mode == "linear" else cubic(d, -half if antialias else Fraction(-3, 4))
+        if antialias and not 0 <= j < n:
+            continue  # there is nothing: the others share all
+        place = min(max(j, 0), n - 1)
+        found[place] = found.get(place, Fraction(0)) + weight
+    whole = sum(found.values())
+    return {j: weight / whole for j, weight in found.items() if weight}
+
+
+def pixel(line: Array, i: int, size: int, step: Any, mode: str, **how: bool) -> Any:
+    """Output i of `size` from a line of pixels."""
+    how = {"aligned": False, "antialias": False, **how}
+    given = shares(len(line), i, size, Fraction(*step), mode, **how)
+    return sum(line[j] * line.dtype.type(weight) for j, weight in given.items())
 
 
 def resample(x: Array, axis: int, size: int, **how: Any) -> Array:
@@ -64,12 +83,19 @@ def resizings(draw: Any, length: int) -> dict[str, Any]:
     """The attributes of resample for a line of this length."""
     mode = draw(st.sampled_from(METHODS))
     size = draw(st.integers(1, 6))
-    aligned = mode in ("linear", "cubic") and draw(st.booleans())
+    smooth = mode in ("linear", "cubic")
+    aligned = smooth and draw(st.booleans())
     if aligned:
-        step = (length - 1) / (size - 1) if size > 1 else 0.0
+        step = Fraction(length - 1, size - 1) if size > 1 else Fraction(0)
     else:
-        step = draw(st.sampled_from((length / size, length / size, 0.75 * length / size)))
-    return {"size": size, "step": step, "mode": mode, "aligned": aligned}
+        step = draw(st.sampled_from((1, 1, Fraction(3, 4)))) * Fraction(length, size)
+    return {
+        "size": size,
+        "step": step.as_integer_ratio(),
+        "mode": mode,
+        "aligned": aligned,
+        "antialias": smooth and draw(st.booleans()),
+    }
 
 
 @st.composite
@@ -88,7 +114,50 @@ def transposed(draw: Any) -> Case:
     return Case((draw(arrays(shape)),), {"axis": axis, "length": length, **how})
 
 
+@st.composite
+def samples(draw: Any) -> tuple[Array, Array, Array, Array]:
+    """x (N, C, P), w (N, K, L) with some zeros, d (N, C, L) and places (N, K, L) in x."""
+    n, c, p, k, rows = (draw(st.integers(1, most)) for most in (2, 2, 4, 3, 3))
+    x, w, d = (draw(arrays(shape)) for shape in ((n, c, p), (n, k, rows), (n, c, rows)))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    return x, w, d, rng.integers(0, p, w.shape)
+
+
+def sample(x: Array, w: Array, index: Array) -> Array:
+    y = np.zeros((len(x), x.shape[1], w.shape[2]))
+    for n, k, i in np.ndindex(*w.shape):
+        y[n, :, i] += w[n, k, i] * x[n, :, index[n, k, i]]
+    return y
+
+
+def sample_transpose(d: Array, w: Array, index: Array, length: int) -> Array:
+    x = np.zeros((*d.shape[:2], length))
+    for n, k, i in np.ndindex(*w.shape):
+        x[n, :, index[n, k, i]] += w[n, k, i] * d[n, :, i]
+    return x
+
+
+def sample_weight(x: Array, d: Array, index: Array) -> Array:
+    w = np.empty(index.shape)
+    for n, k, i in np.ndindex(*w.shape):
+        w[n, k, i] = x[n, :, index[n, k, i]] @ d[n, :, i]
+    return w
+
+
 ROWS = [
+    Row("sample", samples().map(lambda s: Case((s[0], s[1], s[3]), {})), sample, exact="linear"),
+    Row(
+        "sample_transpose",
+        samples().map(lambda s: Case((s[2], s[1], s[3]), {"length": s[0].shape[2]})),
+        sample_transpose,
+        exact="linear",
+    ),
+    Row(
+        "sample_weight",
+        samples().map(lambda s: Case((s[0], s[2], s[3]), {})),
+        sample_weight,
+        exact="linear",
+    ),
     Row("resample", resamplings(), resample, exact="linear"),
     Row("resample_transpose", transposed(), resample_transpose, exact="linear"),
 ]

@@ -68,13 +68,15 @@ def gathered(draw: Any) -> Case:
 @st.composite
 def summed(draw: Any) -> Case:
     geometry = draw(windows(most_dilation=1))
-    return Case((draw(arrays(geometry.images)),), geometry.attributes(*PLAIN))
+    divisor = {"divisor": draw(st.sampled_from((1, 3, -2)))}
+    return Case((draw(arrays(geometry.images)),), geometry.attributes(*PLAIN) | divisor)
 
 
 @st.composite
 def spread(draw: Any) -> Case:
     geometry = draw(windows(most_dilation=1))
-    return Case((draw(arrays(geometry.windows)),), geometry.attributes("size", *PLAIN))
+    divisor = {"divisor": draw(st.sampled_from((1, 3, -2)))}
+    return Case((draw(arrays(geometry.windows)),), geometry.attributes("size", *PLAIN) | divisor)
 
 
 # ----- oracles ------------------------------------------------------------------------------------
@@ -126,18 +128,18 @@ def window_gather(x: Array, index: Array, **geometry: Any) -> Array:
     return y
 
 
-def window_sum(x: Array, kernel: Any, **geometry: Any) -> Array:
+def window_sum(x: Array, kernel: Any, divisor: int, **geometry: Any) -> Array:
     """A convolution of each channel with a kernel of ones."""
     ones = np.ones((x.shape[1], 1, *kernel))
     dilation = (1,) * len(kernel)
-    return oracles.conv(x, ones, dilation=dilation, groups=x.shape[1], **geometry)
+    return oracles.conv(x, ones, dilation=dilation, groups=x.shape[1], **geometry) / divisor
 
 
-def window_spread(x: Array, kernel: Any, **geometry: Any) -> Array:
+def window_spread(x: Array, kernel: Any, divisor: int, **geometry: Any) -> Array:
     """Each number times a kernel of ones, stamped onto an image of its own channel."""
     ones = np.ones((x.shape[1], 1, *kernel))
-    dilation = (1,) * len(kernel)
-    return conv_transpose(x, ones, None, dilation=dilation, groups=x.shape[1], **geometry)
+    geometry |= {"dilation": (1,) * len(kernel), "groups": x.shape[1]}
+    return conv_transpose(x, ones, None, **geometry) / divisor
 
 
 TIE = Case(

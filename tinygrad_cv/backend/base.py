@@ -27,8 +27,8 @@ NAMESPACE = """
     argsort clip diagonal einsum linalg nonzero round sort tensordot tril triu unravel_index
 
     arange broadcast_to concatenate empty expand_dims eye flip full full_like moveaxis ones
-    ones_like pad ravel repeat reshape roll squeeze stack swapaxes take_along_axis tile transpose
-    zeros zeros_like
+    ones_like pad ravel repeat reshape roll squeeze stack swapaxes take take_along_axis tile
+    transpose zeros zeros_like
 """.split()  # noqa: SIM905  a list of 110 quoted names is harder to read
 
 
@@ -175,8 +175,9 @@ class Backend:
         kernel: Sequence[int],
         stride: Sequence[int],
         padding: Sequence[int],
+        divisor: int,
     ) -> Array:
-        """The sum over each window."""
+        """The sum over each window, divided; floats are added up in double precision."""
         raise NotImplementedError
 
     def window_spread(
@@ -186,8 +187,9 @@ class Backend:
         kernel: Sequence[int],
         stride: Sequence[int],
         padding: Sequence[int],
+        divisor: int,
     ) -> Array:
-        """Each g added to every place of its window: the adjoint of `window_sum`."""
+        """Each g, divided, added to every place of its window: the adjoint of `window_sum`."""
         raise NotImplementedError
 
     def matmul(self, a: Array, b: Array) -> Array:

@@ -298,14 +298,19 @@ class CupyBackend(Backend):
     # ----- pooling ---------------------------------------------------------------------------
 
     def _pool(
-        self, kernel: kernels.RawKernel, given: Sequence[Array], shape: Ints, numbers: Ints
+        self,
+        kernel: kernels.RawKernel,
+        given: Sequence[Array],
+        shape: Ints,
+        numbers: Ints,
+        *divisor: int,
     ) -> Array:
         """A pooling kernel from arrays (N, C, ...) to one of `shape`, in the first's dtype."""
         source = self._plain(given[0])
         y = self.cp.empty(tuple(shape), source.dtype)
         places = [self.cp.ascontiguousarray(index.astype(np.int32)) for index in given[1:]]
         planes = y.shape[0] * y.shape[1]
-        self._launch(kernel, y.dtype, y.size, source, *places, y, planes, *numbers)
+        self._launch(kernel, y.dtype, y.size, source, *places, y, planes, *divisor, *numbers)
         return y.astype(given[0].dtype, copy=False)
 
     def max_pool(
@@ -346,18 +351,20 @@ class CupyBackend(Backend):
         numbers = kernels.geometry(x.shape[2:], out, kernel, stride, padding, dilation)
         return self._pool(kernels.WINDOW_GATHER, (x, index), index.shape, numbers)
 
-    def window_sum(self, x: Array, kernel: Ints, stride: Ints, padding: Ints) -> Array:
+    def window_sum(
+        self, x: Array, kernel: Ints, stride: Ints, padding: Ints, divisor: int
+    ) -> Array:
         ones = (1,) * len(kernel)
         out = output_size(x.shape[2:], kernel, stride, padding, ones)
         numbers = kernels.geometry(x.shape[2:], out, kernel, stride, padding, ones)
-        return self._pool(kernels.WINDOW_SUM, (x,), (*x.shape[:2], *out), numbers)
+        return self._pool(kernels.WINDOW_SUM, (x,), (*x.shape[:2], *out), numbers, divisor)
 
     def window_spread(
-        self, g: Array, size: Ints, kernel: Ints, stride: Ints, padding: Ints
+        self, g: Array, size: Ints, kernel: Ints, stride: Ints, padding: Ints, divisor: int
     ) -> Array:
         ones = (1,) * len(kernel)
         numbers = kernels.geometry(size, g.shape[2:], kernel, stride, padding, ones)
-        return self._pool(kernels.WINDOW_SPREAD, (g,), (*g.shape[:2], *size), numbers)
+        return self._pool(kernels.WINDOW_SPREAD, (g,), (*g.shape[:2], *size), numbers, divisor)
 
     # ----- matrix products and normalization --------------------------------------------------
 

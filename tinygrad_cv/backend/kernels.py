@@ -20,14 +20,15 @@ Array = Any
 Ints = Sequence[int]
 
 TYPES = {
-    "float32": ("float", "log(0.0f)"),
-    "float64": ("double", "log(0.0)"),
-    "int32": ("int", "(-2147483647 - 1)"),
-    "int64": ("long long", "(-9223372036854775807LL - 1)"),
-    "uint8": ("unsigned char", "0"),
+    "float32": ("float", "log(0.0f)", "double"),
+    "float64": ("double", "log(0.0)", "double"),
+    "int32": ("int", "(-2147483647 - 1)", "int"),
+    "int64": ("long long", "(-9223372036854775807LL - 1)", "long long"),
+    "uint8": ("unsigned char", "0", "unsigned char"),
 }
-"""For each dtype its name in C and its lowest value. The names for infinity are in headers that a
-card's compiler may not find; the logarithm of 0 is -infinity everywhere."""
+"""For each dtype its name in C, its lowest value, and what its numbers are added up in. The names
+for infinity are in headers that a card's compiler may not find; the logarithm of 0 is -infinity
+everywhere."""
 
 FLOATS = ("float32", "float64")
 
@@ -79,15 +80,19 @@ class RawKernel:
     dtypes: tuple[str, ...] = tuple(TYPES)
 
     def code(self, dtype: Any) -> str:
-        """The source for arrays of a dtype, which it calls T. TypeError for one not in `dtypes`."""
+        """The source for arrays of a dtype, which it calls T; sums of them may be of the type SUM.
+
+        TypeError for a dtype not in `dtypes`.
+        """
         dtype = np.dtype(dtype).name
         if dtype not in self.dtypes:
             raise TypeError(
                 f"the kernel {self.name} has no {dtype} version; it computes in "
                 f"{', '.join(self.dtypes)}. Convert the array first."
             )
-        name, lowest = TYPES[dtype]
-        return f"typedef {name} T;\n#define LOWEST T({lowest})\n{PRELUDE}{self.source}"
+        name, lowest, wide = TYPES[dtype]
+        head = f"typedef {name} T;\n#define LOWEST T({lowest})\n#define SUM {wide}\n"
+        return f"{head}{PRELUDE}{self.source}"
 
 
 PRELUDE = """
@@ -413,30 +418,40 @@ extern "C" __global__ void window_gather(
 )
 
 
-def _window_sum(x: Array, y: Array, planes: int, *numbers: int) -> None:
+def _window_sum(x: Array, y: Array, planes: int, divisor: int, *numbers: int) -> None:
     w = _windows(numbers)
     x, y = _shaped(x, planes, *w.size), _shaped(y, planes, *w.out)
-    y[...] = 0
+    total = _sums(y)
     for _, windows, pixels in w.walk():
-        y[windows] += x[pixels]
+        total[windows] += x[pixels]
+    y[...] = _shares(total, divisor)
+
+
+def _sums(y: Array) -> Array:
+    """Zeros to add up what is to go into y."""
+    return np.zeros(y.shape, np.float64 if y.dtype.kind == "f" else y.dtype)
+
+
+def _shares(total: Array, divisor: int) -> Array:
+    return total / divisor if total.dtype.kind == "f" else total // divisor
 
 
 WINDOW_SUM = RawKernel(
     "window_sum",
     WINDOWS
     + """
-// The sum of what each window sees: x (planes, *S) -> y (planes, *O).
-extern "C" __global__ void window_sum(const T* x, T* y, int planes, GEOMETRY) {
+// The sum of what each window sees, over a divisor: x (planes, *S) -> y (planes, *O).
+extern "C" __global__ void window_sum(const T* x, T* y, int planes, int divisor, GEOMETRY) {
     const Windows w = WINDOWS;
     FOR_EACH(i, planes * w.windows()) {
         const Place o = w.window(i);
         const T* pixels = x + o.plane * w.pixels();
-        T total = 0;
+        SUM total = 0;
         FOR_TAPS(u, w) {
             const long long pixel = w.seen(o, u);
             if (pixel >= 0) total += pixels[pixel];
         }
-        y[i] = total;
+        y[i] = T(total / divisor);
     }
 }
 """,
@@ -444,30 +459,31 @@ extern "C" __global__ void window_sum(const T* x, T* y, int planes, GEOMETRY) {
 )
 
 
-def _window_spread(g: Array, x: Array, planes: int, *numbers: int) -> None:
+def _window_spread(g: Array, x: Array, planes: int, divisor: int, *numbers: int) -> None:
     w = _windows(numbers)
     g, x = _shaped(g, planes, *w.out), _shaped(x, planes, *w.size)
-    x[...] = 0
+    total = _sums(x)
     for _, windows, pixels in w.walk():
-        x[pixels] += g[windows]
+        total[pixels] += g[windows]
+    x[...] = _shares(total, divisor)
 
 
 WINDOW_SPREAD = RawKernel(
     "window_spread",
     WINDOWS
     + """
-// The adjoint of window_sum: each pixel sums up the g of the windows that see it.
+// The adjoint of window_sum: each pixel sums up the g of the windows that see it, over a divisor.
 // g (planes, *O) -> x (planes, *S).
-extern "C" __global__ void window_spread(const T* g, T* x, int planes, GEOMETRY) {
+extern "C" __global__ void window_spread(const T* g, T* x, int planes, int divisor, GEOMETRY) {
     const Windows w = WINDOWS;
     FOR_EACH(i, planes * w.pixels()) {
         const Place pixel = w.pixel(i);
-        T total = 0;
+        SUM total = 0;
         FOR_TAPS(u, w) {
             const long long o = w.seeing(pixel, u);
             if (o >= 0) total += g[pixel.plane * w.windows() + o];
         }
-        x[i] = total;
+        x[i] = T(total / divisor);
     }
 }
 """,

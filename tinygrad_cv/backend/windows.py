@@ -27,6 +27,10 @@ WEIGHT_PARTS = 8
 """Partial sums of a weight gradient: fixed, so that any number of cores gives the same result."""
 
 
+products = np.errstate(invalid="ignore")
+"""Around matrix products: of an infinity BLAS multiplies lanes that it then throws away."""
+
+
 def output_size(size: Ints, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints) -> Any:
     """floor((S + 2p - d(k - 1) - 1) / s) + 1 for each axis."""
     return tuple(
@@ -148,11 +152,15 @@ def conv(
     groups: int,
 ) -> Array:
     """See `Backend.conv`: one matrix product for each block of windows."""
+    x, w = _alike(x, w)
+    if _is_depthwise(w, groups):
+        return _depthwise(x, w, bias, stride, padding, dilation)
     x = channels_last(x)
     columns = Columns(x, w.shape[2:], stride, padding, dilation, groups)
     weights = _weight_matrices(w, groups)
     y = np.empty((len(x), *columns.out, w.shape[0]), x.dtype)
 
+    @products
     def work(part: slice) -> None:
         for place, matrix in columns.walk(part):
             target = y[place]
@@ -178,6 +186,7 @@ def conv_transpose(
     groups: int,
 ) -> Array:
     """See `Backend.conv_transpose`."""
+    x, w = _alike(x, w)
     o, c, *kernel = w.shape
     reach = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
     inverse = [r - p for r, p in zip(reach, padding, strict=True)]
@@ -201,6 +210,8 @@ def conv_transpose(
             dilation,
             groups,
         )
+    if _is_depthwise(w, groups):
+        return _depthwise_transpose(x, w, size, stride, padding, dilation)
     x = channels_last(x)
     count, *small, _ = x.shape
     weights = _weight_matrices(w, groups).swapaxes(1, 2)  # (G, O/G, K·C/G)
@@ -208,6 +219,7 @@ def conv_transpose(
     row_bytes = math.prod(small) * math.prod(kernel) * groups * c * x.itemsize
     images = max(1, BLOCK_BYTES // max(1, row_bytes))
 
+    @products
     def work(part: slice) -> None:
         for start in range(part.start, part.stop, images):
             block = slice(start, min(start + images, part.stop))
@@ -243,11 +255,15 @@ def conv_weight(
     groups: int,
 ) -> Array:
     """See `Backend.conv_weight`: windowsᵀ @ g, added up over the blocks."""
+    x, g = _alike(x, g)
+    if groups == x.shape[1] == g.shape[1] > 1:
+        return _depthwise_weight(x, g, kernel, stride, padding, dilation)
     x, g = channels_last(x), channels_last(g)
     columns = Columns(x, kernel, stride, padding, dilation, groups)
     per_group = g.shape[-1] // groups
     shape = (groups, columns.width, per_group)
 
+    @products
     def work(part: slice) -> Array:
         total = np.zeros(shape, x.dtype)
         for place, matrix in columns.walk(part):
@@ -261,6 +277,101 @@ def conv_weight(
     total = total.reshape(groups, *kernel, columns.channels, per_group)
     axes = (0, total.ndim - 1, total.ndim - 2, *range(1, 1 + len(kernel)))
     return np.ascontiguousarray(total.transpose(axes)).reshape(-1, columns.channels, *kernel)
+
+
+def _alike(a: Array, b: Array) -> tuple[Array, Array]:
+    """Both in the dtype of their product."""
+    dtype = np.result_type(a, b)
+    return a.astype(dtype, copy=False), b.astype(dtype, copy=False)
+
+
+# ----- a channel, a kernel -----------------------------------------------------------------------
+# A group of one channel is no matrix product. Its convolution is a sum over the taps of the kernel:
+# the image, shifted, times one number for each channel.
+
+
+def _is_depthwise(w: Array, groups: int) -> bool:
+    return groups > 1 and w.shape[:2] == (groups, 1)
+
+
+def _taps(
+    w: Array, stride: Ints, dilation: Ints, out: Ints
+) -> Iterator[tuple[tuple[Any, ...], Array]]:
+    """For each tap of w (C, 1, *K): its place in all windows at once, and its weights (S', C).
+
+    They are repeated along the last spatial axis: NumPy then walks over whole rows.
+    """
+    flat = w.reshape(len(w), -1)
+    for number, (_, *spatial) in _window_places(w.shape[2:], stride, dilation, out):
+        yield (slice(None), *spatial), np.tile(flat[:, number], (out[-1], 1))
+
+
+def _bordered(x: Array, padding: Ints) -> Array:
+    """Images (N, *S, C) with a border of zeros."""
+    count, *size, channels = x.shape
+    grown = [n + 2 * p for n, p in zip(size, padding, strict=True)]
+    padded = np.zeros((count, *grown, channels), x.dtype)
+    padded[(slice(None), *_inside(size, padding)[1:])] = x
+    return padded
+
+
+def _depthwise(
+    x: Array, w: Array, bias: Array | None, stride: Ints, padding: Ints, dilation: Ints
+) -> Array:
+    x = channels_last(x)
+    kernel = w.shape[2:]
+    out = output_size(x.shape[1:-1], kernel, stride, padding, dilation)
+    y = np.empty((len(x), *out, len(w)), x.dtype)
+
+    def work(part: slice) -> None:
+        images, total = _bordered(x[part], padding), y[part]
+        total[...] = 0 if bias is None else bias
+        share = np.empty_like(total)
+        for place, weights in _taps(w, stride, dilation, out):
+            np.multiply(images[place], weights, out=share)
+            total += share
+
+    parallel(work, batch_parts(len(x), y[:1].nbytes))
+    return channels_first(y)
+
+
+def _depthwise_transpose(
+    x: Array, w: Array, size: Ints, stride: Ints, padding: Ints, dilation: Ints
+) -> Array:
+    x = channels_last(x)
+    out = x.shape[1:-1]
+    y = np.empty((len(x), *size, len(w)), x.dtype)
+
+    def work(part: slice) -> None:
+        grown = _bordered(np.zeros_like(y[part]), padding)
+        if math.prod(out):
+            for place, weights in _taps(w, stride, dilation, out):
+                grown[place] += x[part] * weights
+        y[part] = grown[(slice(None), *_inside(size, padding)[1:])]
+
+    parallel(work, batch_parts(len(x), y[:1].nbytes))
+    return channels_first(y)
+
+
+def _depthwise_weight(
+    x: Array, g: Array, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints
+) -> Array:
+    x, g = channels_last(x), channels_last(g)
+    channels, out = x.shape[-1], g.shape[1:-1]
+
+    def work(part: slice) -> Array:
+        total = np.zeros((math.prod(kernel), channels), x.dtype)
+        for i in range(part.start, part.stop):  # an image and its products fit into the cache
+            images, maps = _bordered(x[i : i + 1], padding), g[i : i + 1]
+            ones = np.ones(math.prod(out), x.dtype)
+            for number, (_, *spatial) in _window_places(kernel, stride, dilation, out):
+                products = images[(slice(None), *spatial)] * maps
+                total[number] += ones @ products.reshape(-1, channels)
+        return total
+
+    zero = np.zeros((math.prod(kernel), channels), x.dtype)
+    total = sum(parallel(work, split(len(x), WEIGHT_PARTS)), zero)
+    return np.ascontiguousarray(total.T).reshape(channels, 1, *kernel)
 
 
 # ----- pooling ---------------------------------------------------------------------------------
@@ -411,32 +522,45 @@ def window_gather(
     return y
 
 
-def window_sum(x: Array, kernel: Ints, stride: Ints, padding: Ints) -> Array:
+def window_sum(x: Array, kernel: Ints, stride: Ints, padding: Ints, divisor: int) -> Array:
     """See `Backend.window_sum`."""
     ones = (1,) * len(kernel)
     out = output_size(x.shape[2:], kernel, stride, padding, ones)
     y = _empty_like_images(x, out)
 
     def work(part: slice) -> None:
-        images, target = _pad_spatial(x[part], padding, 0), y[part]
-        target[...] = 0
+        images, total = _pad_spatial(x[part], padding, 0), np.zeros_like(y[part], _wide(x.dtype))
         for _, place in _window_places(kernel, stride, ones, out):
-            target += images[place]
+            total += images[place]
+        y[part] = _shares(total, divisor)
 
     _in_parts(work, x)
     return y
 
 
-def window_spread(g: Array, size: Ints, kernel: Ints, stride: Ints, padding: Ints) -> Array:
+def window_spread(
+    g: Array, size: Ints, kernel: Ints, stride: Ints, padding: Ints, divisor: int
+) -> Array:
     """See `Backend.window_spread`."""
     grown = [n + 2 * p for n, p in zip(size, padding, strict=True)]
-    padded = _empty_like_images(g, grown)
+    y = _empty_like_images(g, size)
 
     def work(part: slice) -> None:
-        target, source = padded[part], g[part]
-        target[...] = 0
+        padded, source = _empty_like_images(g[part], grown, _wide(g.dtype)), g[part]
+        padded[...] = 0
         for _, place in _window_places(kernel, stride, (1,) * len(kernel), g.shape[2:]):
-            target[place] += source
+            padded[place] += source
+        y[part] = _shares(padded[_inside(size, padding)], divisor)
 
-    _in_parts(work, padded)
-    return padded[_inside(size, padding)]
+    _in_parts(work, y)
+    return y
+
+
+def _wide(dtype: Any) -> Any:
+    """What numbers of a dtype are added up in."""
+    return np.float64 if dtype.kind == "f" else dtype
+
+
+def _shares(total: Array, divisor: int) -> Array:
+    divide = np.divide if total.dtype.kind == "f" else np.floor_divide
+    return divide(total, divisor, out=total)

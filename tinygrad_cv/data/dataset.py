@@ -120,8 +120,8 @@ def random_split(
     """Split a dataset at random into parts of the given lengths that do not overlap.
 
     The lengths are numbers of samples that add up to the whole, or fractions that add up to 1.
-    The part of a fraction f of n samples has ⌊f·n⌋ of them, and what is left over goes to the
-    parts one by one, the first part first.
+    The part of a fraction f of n samples has ⌊f·n⌋ of them, or the whole number that f·n is but for
+    rounding; what is left over goes to the parts one by one, the first part first.
 
     Raises ValueError if the lengths are negative or do not add up.
 
@@ -142,12 +142,18 @@ def random_split(
     if counted:
         counts = [int(length) for length in lengths]
     else:
-        counts = [math.floor(length * total) for length in lengths]
+        counts = [_whole_part(length * total) for length in lengths]
         for part in range(total - sum(counts)):
             counts[part % len(counts)] += 1
     order = as_generator(generator).permutation(total)
     stops = host.cumsum([0, *counts])
     return [Subset(dataset, order[start:stop]) for start, stop in pairwise(stops)]
+
+
+def _whole_part(x: float) -> int:
+    """⌊x⌋, where x may have been rounded to just below a whole number."""
+    nearest = round(x)
+    return nearest if math.isclose(x, nearest, rel_tol=1e-12) else math.floor(x)
 
 
 def fetch(dataset: Dataset | Sequence[Any], indices: host.ndarray) -> tuple[host.ndarray, ...]:
@@ -161,8 +167,13 @@ def fetch(dataset: Dataset | Sequence[Any], indices: host.ndarray) -> tuple[host
 def collate(samples: Sequence[Any]) -> tuple[host.ndarray, ...]:
     """Single samples as a batch: [(x₁, y₁), (x₂, y₂), ...] becomes (stack of x, stack of y).
 
-    A sample that is no tuple or list has one field. Raises ValueError if the samples differ in
-    their number of fields, or in the shape of a field.
+    A sample that is no tuple or list has one field. A field whose values have several dtypes gets
+    the widest float dtype among them, as in arithmetic: 1 and 2.5 are float32 together. Raises
+    ValueError if the samples differ in their number of fields, or in the shape of a field.
+
+    >>> collate([(1, [0.5, 1.5]), (2.5, [0.0, 1.0])])
+    (array([1. , 2.5], dtype=float32), array([[0.5, 1.5],
+           [0. , 1. ]], dtype=float32))
     """
     rows = [sample if isinstance(sample, tuple | list) else (sample,) for sample in samples]
     lengths = sorted({len(row) for row in rows})
@@ -178,15 +189,31 @@ def collate(samples: Sequence[Any]) -> tuple[host.ndarray, ...]:
                 "the samples of a batch must have the same shapes; in field "
                 f"{number} found {', '.join(map(str, shapes))}."
             )
-    return tuple(host.stack(arrays) for arrays in fields)
+    return tuple(host.stack(arrays, dtype=_common_dtype(arrays)) for arrays in fields)
+
+
+def _common_dtype(arrays: Sequence[host.ndarray]) -> Any:
+    """The widest float dtype; of no floats, the one that holds all values."""
+    floats = {array.dtype for array in arrays if array.dtype.kind == "f"}
+    return host.result_type(*(floats or {array.dtype for array in arrays}))
 
 
 def as_array(value: Any) -> host.ndarray:
-    """A value in host memory: arrays and Tensors keep their dtype, Python floats are float32."""
+    """A value in host memory: arrays and Tensors keep their dtype, Python floats are float32.
+
+    So do NumPy's numbers, also in a list.
+    """
     array = value.numpy() if isinstance(value, Tensor) else host.asarray(value)
-    if array.dtype == host.float64 and not hasattr(value, "dtype"):
+    if array.dtype == host.float64 and not _has_float64(value):
         return array.astype(host.float32)
     return array
+
+
+def _has_float64(value: Any) -> bool:
+    """Whether a value, or something in a list, is in double precision itself."""
+    if isinstance(value, list | tuple):
+        return any(map(_has_float64, value))
+    return getattr(value, "dtype", None) == host.float64
 
 
 def as_generator(generator: host.random.Generator | None) -> host.random.Generator:

@@ -210,7 +210,8 @@ class AvgPool2d(_Pool):
     """The mean of each window; see `avg_pool2d`."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.avg_pool2d(input, self.kernel_size, self.stride, self.padding)
+        y: Tensor = F.avg_pool2d(input, self.kernel_size, self.stride, self.padding)
+        return y
 
 
 class ReLU(Module):

@@ -1,13 +1,18 @@
 """Images in another geometry: resized, sampled on a grid, and with pixels moved into channels."""
 
+import functools
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
+from fractions import Fraction
+from numbers import Rational
+from typing import Any, NamedTuple
 
-from tinygrad_cv.op import Op
+from tinygrad_cv.backend import host
+from tinygrad_cv.op import Op, promoted
+from tinygrad_cv.ops.pool import adaptive_mean
 from tinygrad_cv.tensor import F as T
-from tinygrad_cv.tensor import Tensor, wrap
+from tinygrad_cv.tensor import Tensor, computed_in
 
 MODES = {
     "nearest": (1, 2, 3),
@@ -31,70 +36,148 @@ ROUNDED = {
 So PyTorch has it; "nearest" on 1 or 3 axes, and the other modes, keep the factor as it is.
 """
 
-CUBIC = -0.75
-"""The free parameter of the cubic kernel: its slope at 1."""
+CUBIC, CUBIC_WIDE = -0.75, -0.5
+"""The slope of the cubic kernel at 1, its free parameter; without and with `antialias`."""
+
+MANY = 8
+"""Sums of more terms than this, and means, are added up in double precision."""
+
+
+class Term(NamedTuple):
+    """One term of each of the sums y[rows] = Σ weights · x[places]; a weight of 0 stands for none.
+
+    All weights are 1 where they are None.
+    """
+
+    rows: slice
+    places: Any
+    weights: Any
 
 
 class _Resampling(Op):
     """Base of y = M x along one axis, where the matrix M (size, length) interpolates.
 
     Output i looks at the position s = step·i where corners are `aligned`, else at
-    s = step·(i + ½) - ½, counted in elements of the input.
+    s = step·(i + ½) - ½, counted in elements of the input. The step is a fraction, its numerator
+    and its denominator, so that a position is never rounded to the wrong side of an element.
     """
 
     axis: int
     size: int
-    step: float
+    step: tuple[int, int]
     mode: str
     aligned: bool = False
+    antialias: bool = False
 
     @property
     def geometry(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.attributes if name != "length"}
 
-    def nearest(self, xp, length):
-        """The element that each output takes, in single precision, as PyTorch rounds it."""
-        middle = 0.5 if self.mode == "nearest-exact" else 0.0
-        positions = (xp.arange(self.size, dtype="float32") + middle) * self.step
-        return xp.clip(xp.floor(positions).astype("int64"), 0, length - 1)
+    def terms(self, length, adjoint):
+        """The sums that M (or its adjoint) consists of."""
+        how = (self.size, *self.step, self.mode, self.aligned, self.antialias)
+        return _terms(length, *how, adjoint)
 
-    def matrix(self, xp, length):
-        """The weight of each element of the input (a column) in each output (a row)."""
-        columns = xp.arange(length)
-        if self.mode.startswith("nearest"):
-            return xp.equal(self.nearest(xp, length)[:, None], columns)
-        if self.mode == "area":
-            rows = xp.arange(self.size)[:, None]
-            first, end = rows * length // self.size, -((rows + 1) * -length // self.size)
-            return xp.logical_and(columns >= first, columns < end) / (end - first)
-        rows = xp.arange(self.size, dtype="float64")[:, None]
-        s = rows * self.step if self.aligned else (rows + 0.5) * self.step - 0.5
-        if self.mode == "linear":
-            return xp.maximum(1 - xp.abs(xp.clip(s, 0, length - 1) - columns), 0)
-        # Two more elements on each side; the weights that fall there go to the edge.
-        wide = _cubic(xp, xp.abs(s - xp.arange(-2, length + 2)))
-        inside = wide[:, 2 : length + 2]
-        inside[:, 0] += xp.sum(wide[:, :2], axis=1)
-        inside[:, -1] += xp.sum(wide[:, length + 2 :], axis=1)
-        return inside
-
-    def times(self, xp, matrix, x):
-        """The product of a matrix and x along the axis."""
-        shape, matrix = x.shape, matrix.astype(x.dtype)
-        before, after = math.prod(shape[: self.axis]), math.prod(shape[self.axis + 1 :])
-        length, size = shape[self.axis], matrix.shape[0]
-        if after == 1:
-            y = xp.matmul(xp.reshape(x, (before, length)), matrix.T)
-        else:
-            y = xp.matmul(matrix, xp.reshape(x, (before, length, after)))
-        return xp.reshape(y, (*shape[: self.axis], size, *shape[self.axis + 1 :]))
+    def summed(self, xp, terms, x, count):
+        """The sums of `terms`; what has no weight in one has no part in it, not even as 0·∞."""
+        before = (slice(None),) * self.axis
+        column = (-1, *(1,) * (x.ndim - 1 - self.axis))
+        dtype = "float64" if len(terms) > MANY or self.mode == "area" else x.dtype
+        y = None
+        for rows, places, weights in terms:
+            term = xp.take(x, xp.from_host(places), axis=self.axis)
+            if weights is not None:
+                none = weights == 0
+                w = host.where(none, 1, weights).astype(dtype)
+                term = term * xp.reshape(xp.from_host(w), column)
+                if none.any():
+                    term = xp.where(xp.reshape(xp.from_host(none), column), 0, term)
+            if y is None and rows == slice(0, count):
+                y = term
+                continue
+            if y is None:
+                y = xp.zeros((*x.shape[: self.axis], count, *x.shape[self.axis + 1 :]), dtype)
+            y[(*before, rows)] += term
+        return y
 
 
-def _cubic(xp, d):
-    """The cubic convolution kernel at the distance d (Keys, 1981), with CUBIC for his a."""
-    near = ((CUBIC + 2) * d - (CUBIC + 3)) * d * d + 1
-    far = ((CUBIC * d - 5 * CUBIC) * d + 8 * CUBIC) * d - 4 * CUBIC
-    return xp.where(d <= 1, near, xp.where(d < 2, far, 0.0))
+@functools.lru_cache(maxsize=256)
+def _terms(
+    length: int,
+    size: int,
+    numerator: int,
+    denominator: int,
+    mode: str,
+    aligned: bool,
+    antialias: bool,
+    adjoint: bool,
+) -> tuple[Term, ...]:
+    """The weights of M that are not 0, as sums for each output; if `adjoint`, for each input."""
+    columns: Any
+    weights: Any
+    i = host.arange(size)[:, None]
+    # The position s as a fraction p / q, in whole numbers.
+    p, q = numerator * i, denominator
+    if not aligned:
+        p, q = numerator * (2 * i + 1) - q, 2 * q
+    if mode == "nearest":
+        columns, weights = host.minimum(numerator * i // denominator, length - 1), host.ones(1)
+    elif mode == "nearest-exact":  # the element whose square, s ± ½, holds the position
+        columns, weights = host.minimum((2 * p + q) // (2 * q), length - 1), host.ones(1)
+    elif mode == "area":
+        first, end = i * length // size, -((i + 1) * -length // size)
+        columns = first + host.arange((end - first).max())
+        weights = (columns < end) / (end - first)
+    elif antialias:
+        # A kernel as wide as the step, over what there is of it inside of the image.
+        wide = max(numerator, denominator)
+        reach = math.ceil((1 if mode == "linear" else 2) * wide / denominator)
+        columns = p // q + host.arange(1 - reach, reach + 1)
+        distances = abs(columns * q - p) * denominator / (q * wide)
+        weights = _kernel(mode, distances, CUBIC_WIDE)
+        weights = weights * ((columns >= 0) & (columns < length))
+        weights /= weights.sum(1, keepdims=True)
+    else:
+        columns = p // q + (host.arange(2) if mode == "linear" else host.arange(-1, 3))
+        weights = _kernel(mode, abs(columns * q - p) / q, CUBIC)
+    rows, columns, weights = (
+        a.ravel() for a in host.broadcast_arrays(i, host.clip(columns, 0, length - 1), weights)
+    )
+    # What was clipped to the edge is added up there.
+    entries, which = host.unique(
+        columns * size + rows if adjoint else rows * length + columns, return_inverse=True
+    )
+    weights = host.bincount(which, weights)
+    entries, weights = entries[weights != 0], weights[weights != 0]
+    rows, places = host.divmod(entries, size if adjoint else length)
+    number = host.arange(len(rows)) - host.searchsorted(rows, rows)  # of a term in its sum
+    terms = []
+    for k in range(number.max(initial=-1) + 1):
+        here = number == k
+        span = slice(int(rows[here][0]), int(rows[here][-1]) + 1)
+        where = host.zeros(span.stop - span.start, places.dtype)
+        weight = host.zeros(len(where))
+        where[rows[here] - span.start] = places[here]
+        weight[rows[here] - span.start] = weights[here]
+        terms.append(Term(span, where, None if (weight == 1).all() else weight))
+    return tuple(terms)
+
+
+def _kernel(mode: str, d: Any, a: float) -> Any:
+    """The weight of an element at the distance d: a tent, or Keys' cubic kernel (1981)."""
+    if mode == "linear":
+        return host.maximum(1 - d, 0)
+    return host.where(d <= 1, _near(d, a), host.where(d < 2, _far(d, a), 0.0))
+
+
+def _near(d: Any, a: float = CUBIC) -> Any:
+    """The cubic kernel at a distance d up to 1."""
+    return ((a + 2) * d - (a + 3)) * d * d + 1
+
+
+def _far(d: Any, a: float = CUBIC) -> Any:
+    """The cubic kernel at a distance d from 1 to 2."""
+    return ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
 
 
 class Resample(_Resampling):
@@ -102,9 +185,7 @@ class Resample(_Resampling):
 
     def forward(self, xp, x):
         self.length = x.shape[self.axis]
-        if self.mode.startswith("nearest"):
-            return x[(slice(None),) * self.axis + (self.nearest(xp, self.length),)]
-        return self.times(xp, self.matrix(xp, self.length), x)
+        return self.summed(xp, self.terms(self.length, adjoint=False), x, self.size)
 
     def grad_x(self, F, g):
         return F.resample_transpose(g, length=self.length, **self.geometry)
@@ -116,10 +197,102 @@ class ResampleTranspose(_Resampling):
     length: int
 
     def forward(self, xp, x):
-        return self.times(xp, self.matrix(xp, self.length).T, x)
+        return self.summed(xp, self.terms(self.length, adjoint=True), x, self.length)
 
     def grad_x(self, F, g):
         return F.resample(g, **self.geometry)
+
+
+class _Sampling(Op):
+    """Base of the three ops around Σ w[n, k, l] · x[n, c, index[n, k, l]] · g[n, c, l].
+
+    As with convolutions, each is the derivative of that sum in one of x (N, C, P), w (N, K, L) and
+    g (N, C, L), and so are their rules. What has the weight 0 has no part, not even as 0·∞.
+    """
+
+    nondifferentiable = ("index",)
+
+    def flat(self, xp, index, length):
+        """For each k the places in what `planes` returns, (N·L,)."""
+        first = xp.reshape(xp.arange(index.shape[0]) * length, (-1, 1))
+        return [xp.ravel(index[:, k] + first) for k in range(index.shape[1])]
+
+    def planes(self, xp, x):
+        """(N, C, P) -> (C, N·P)"""
+        return xp.reshape(xp.swapaxes(x, 0, 1), (x.shape[1], x.shape[0] * x.shape[2]))
+
+    def images(self, xp, planes, count):
+        """(C, N·P) -> (N, C, P)"""
+        split = xp.reshape(planes, (planes.shape[0], count, planes.shape[1] // max(count, 1)))
+        return xp.swapaxes(split, 0, 1)
+
+    def shares(self, xp, values, w):
+        """values (C, N·L) times the weights w (N, L)."""
+        w = xp.ravel(w)
+        values = xp.where(w == 0, 0, values)
+        values *= w
+        return values
+
+
+class Sample(_Sampling):
+    """y[n, c, l] = Σ w[n, k, l] · x[n, c, index[n, k, l]], over k."""
+
+    def forward(self, xp, x, w, index):
+        self.length = x.shape[2]
+        planes = self.planes(xp, x)
+        y = xp.zeros((len(planes), index.shape[0] * index.shape[2]), x.dtype)
+        for k, places in enumerate(self.flat(xp, index, self.length)):
+            y += self.shares(xp, xp.take(planes, places, axis=1), w[:, k])
+        return self.images(xp, y, len(x))
+
+    def grad_x(self, F, g, w, index):
+        return F.sample_transpose(g, w, index, length=self.length)
+
+    def grad_w(self, F, g, x, index):
+        return F.sample_weight(x, g, index)
+
+
+class SampleTranspose(_Sampling):
+    """x[n, c, p] = Σ w[n, k, l] · d[n, c, l], over all k and l with index[n, k, l] = p."""
+
+    length: int
+
+    def forward(self, xp, d, w, index):
+        planes = self.planes(xp, d)
+        channels, size = len(planes), len(d) * self.length
+        first = xp.reshape(xp.arange(channels) * size, (-1, 1))
+        x = xp.zeros((channels * size,), d.dtype)
+        for k, places in enumerate(self.flat(xp, index, self.length)):
+            shares = xp.ravel(self.shares(xp, planes, w[:, k]))
+            x += xp.scatter_add(x.shape, xp.ravel(first + places), shares)
+        return self.images(xp, xp.reshape(x, (channels, size)), len(d))
+
+    def grad_d(self, F, g, w, index):
+        return F.sample(g, w, index)
+
+    def grad_w(self, F, g, d, index):
+        return F.sample_weight(g, d, index)
+
+
+class SampleWeight(_Sampling):
+    """w[n, k, l] = Σ x[n, c, index[n, k, l]] · d[n, c, l], over c."""
+
+    def forward(self, xp, x, d, index):
+        self.length = x.shape[2]
+        planes, others = self.planes(xp, x), self.planes(xp, d)
+        return xp.stack(
+            [
+                xp.reshape(xp.sum(xp.take(planes, places, axis=1) * others, axis=0), (len(x), -1))
+                for places in self.flat(xp, index, self.length)
+            ],
+            axis=1,
+        )
+
+    def grad_x(self, F, g, d, index):
+        return F.sample_transpose(d, g, index, length=self.length)
+
+    def grad_d(self, F, g, x, index):
+        return F.sample(x, g, index)
 
 
 # ----- as functions ------------------------------------------------------------------------------
@@ -135,6 +308,18 @@ def _each(name: str, value: Any, count: int) -> list[Any]:
     return values
 
 
+def simple_fraction(factor: Any) -> Fraction:
+    """A simple fraction that rounds to the factor: 1/10 for 0.1, although the float is not that."""
+    if isinstance(factor, Rational):
+        return Fraction(factor)
+    kind = type(factor)  # float, or a narrower one of NumPy
+    exact, largest = Fraction(float(factor)), 1
+    while kind(simple := exact.limit_denominator(largest)) != factor:
+        largest *= 2
+    return simple
+
+
+@computed_in("float32")
 def interpolate(
     input: Tensor,
     size: Any = None,
@@ -142,6 +327,7 @@ def interpolate(
     mode: str = "nearest",
     align_corners: bool | None = None,
     recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
 ) -> Tensor:
     """Images (N, C, *S) resized to `size`, or by `scale_factor`, with 1 to 3 spatial axes.
 
@@ -156,8 +342,12 @@ def interpolate(
     - "bicubic" (2 axes) weighs four of them, by the kernel of Keys (1981) with a = -0.75;
     - "area" is the mean of the pixels that an output touches.
 
-    All modes are products with one small matrix per axis, so a NaN or an infinity spreads over its
-    row and column, except with the nearest ones.
+    With `antialias`, for "bilinear" and "bicubic" (then with a = -0.5), an axis that gets shorter
+    is weighed by a kernel that is longer by the same factor, so that no pixel is passed over.
+
+    A scale factor is taken as the fraction that it was written for: 0.1 as 1/10, not as the number
+    that a float holds for it; and no position is rounded. A pixel without weight has no part in an
+    output: a NaN or an infinity stays among its neighbours.
 
     >>> interpolate(Tensor([[[1.0, 3.0]]]), scale_factor=2, mode="linear")
     tensor([[[1. , 1.5, 2.5, 3. ]]])
@@ -182,6 +372,10 @@ def interpolate(
         raise ValueError(
             f"interpolate: align_corners goes with the linear and cubic modes, not with {mode!r}."
         )
+    if antialias and mode not in ("bilinear", "bicubic"):
+        raise ValueError(
+            f"interpolate: antialias goes with 'bilinear' and 'bicubic', not with {mode!r}."
+        )
     if (size is None) == (scale_factor is None):
         raise ValueError(
             f"interpolate: expected either size or scale_factor; got size={size} and "
@@ -192,6 +386,7 @@ def interpolate(
     count = len(lengths)
     factors = _each("scale_factor", scale_factor, count)
     if size is None:
+        factors = [simple_fraction(factor) for factor in factors]
         sizes = [math.floor(n * factor) for n, factor in zip(lengths, factors, strict=True)]
     else:
         sizes = _each("size", size, count)
@@ -202,16 +397,29 @@ def interpolate(
         )
     if recompute_scale_factor:
         factors = [None] * count
+    if mode == "area":
+        return adaptive_mean(count, input, sizes)
     method = mode.removeprefix("bi").removeprefix("tri")
-    for axis, (length, size, factor) in enumerate(zip(lengths, sizes, factors, strict=True), 2):
+    steps = []
+    for length, size, factor in zip(lengths, sizes, factors, strict=True):
         if align_corners:
-            step = (length - 1) / (size - 1) if size > 1 else 0.0
+            step = Fraction(length - 1, size - 1) if size > 1 else Fraction(0)
         elif factor is None or size / length in ROUNDED.get((mode, count), ()):
-            step = length / size
+            step = Fraction(length, size)
         else:
             step = 1 / factor
-        aligned = bool(align_corners)
-        input = T.resample(input, axis=axis, size=size, step=step, mode=method, aligned=aligned)
+        steps.append(step)
+    # First the axes that get shorter, and of equal ones the last: that is the least work.
+    for k in sorted(range(count), key=lambda k: (sizes[k] / lengths[k], -k)):
+        input = T.resample(
+            input,
+            axis=2 + k,
+            size=sizes[k],
+            step=steps[k].as_integer_ratio(),
+            mode=method,
+            aligned=bool(align_corners),
+            antialias=antialias,
+        )
     return input
 
 
@@ -232,8 +440,14 @@ def _check_grid(input: Tensor, grid: Tensor, mode: str, padding_mode: str) -> No
         )
     if 0 in input.shape[2:]:
         raise ValueError(f"grid_sample: there are no pixels in images of shape {input.shape}.")
-    if mode not in ("bilinear", "nearest"):
-        raise ValueError(f"grid_sample: mode must be 'bilinear' or 'nearest'; got {mode!r}.")
+    if mode not in ("bilinear", "nearest", "bicubic"):
+        raise ValueError(
+            f"grid_sample: mode must be 'bilinear', 'nearest' or 'bicubic'; got {mode!r}."
+        )
+    if mode == "bicubic" and spatial == 3:
+        raise ValueError(
+            f"grid_sample: the mode 'bicubic' is for images (N, C, H, W); got {input.shape}."
+        )
     if padding_mode not in ("zeros", "border", "reflection"):
         raise ValueError(
             "grid_sample: padding_mode must be 'zeros', 'border' or 'reflection'; got "
@@ -241,12 +455,16 @@ def _check_grid(input: Tensor, grid: Tensor, mode: str, padding_mode: str) -> No
         )
 
 
-def _position(coordinate: Tensor, length: int, padding_mode: str, align_corners: bool) -> Tensor:
+def _unpadded(coordinate: Tensor, length: int, align_corners: bool) -> Tensor:
     """Where a coordinate from -1 to 1 falls along an axis, counted in pixels."""
     if align_corners:
-        position = (coordinate + 1) * ((length - 1) / 2)
-    else:
-        position = ((coordinate + 1) * length - 1) / 2
+        return (coordinate + 1) * ((length - 1) / 2)
+    return ((coordinate + 1) * length - 1) / 2
+
+
+def _position(coordinate: Tensor, length: int, padding_mode: str, align_corners: bool) -> Tensor:
+    """Where a coordinate falls, or where it is sent to if that is outside of the image."""
+    position = _unpadded(coordinate, length, align_corners)
     if padding_mode == "zeros":
         # Beyond the first pixel outside there is nothing new; at infinity there is inf - inf.
         return T.clamp(position, min=-1.0, max=float(length))
@@ -264,28 +482,54 @@ def _position(coordinate: Tensor, length: int, padding_mode: str, align_corners:
     return T.where(T.logical_and(position > 0, position < length - 1), position, edge)
 
 
+def _reflected(place: Tensor, length: int, align_corners: bool) -> Tensor:
+    """A whole place on an axis that goes on as its own mirror image."""
+    period = max(2 * (length - 1), 1) if align_corners else 2 * length
+    place = place - T.floor(place / period) * period
+    there: Tensor = T.minimum(place, (period if align_corners else period - 1) - place)
+    return there
+
+
 def _pixel(place: Tensor, length: int) -> tuple[Tensor, Tensor]:
     """A whole place along an axis as the index of a pixel, and whether it is outside of them."""
     inside = T.where(place >= 0, T.minimum(place, length - 1.0), 0.0)
     return T.cast(inside, dtype="int64"), T.logical_or(place < 0, place > length - 1)
 
 
-def _neighbours(position: Tensor, length: int, mode: str) -> list[tuple[Tensor, Tensor]]:
-    """The pixels along an axis that a position sees: their indices, and the weight of each."""
-    if mode == "nearest":
-        place = T.round(position.detach())
-        index, outside = _pixel(place, length)
-        one = place * 0 + 1  # but NaN where the place is
-        return [(index, T.where(outside, 0.0, one))]
-    below = T.floor(position.detach())
-    after = position - below
+def _neighbours(
+    coordinate: Tensor, length: int, mode: str, padding_mode: str, align_corners: bool
+) -> list[tuple[Tensor, Tensor]]:
+    """The pixels along an axis that a coordinate sees: their indices, and the weight of each."""
+    if mode == "bicubic":
+        position = _unpadded(coordinate, length, align_corners)
+        if padding_mode != "reflection":
+            # Beyond two pixels outside there is nothing new; at infinity there is inf - inf.
+            position = T.clamp(position, min=-2.0, max=length + 1.0)
+        below = T.floor(position.detach())
+        t = position - below
+        weights = [_far(t + 1), _near(t), _near(1 - t), _far(2 - t)]
+        places = [below + offset for offset in (-1, 0, 1, 2)]
+        if padding_mode == "reflection":
+            places = [_reflected(place, length, align_corners) for place in places]
+        elif padding_mode == "border":
+            places = [T.clamp(place, min=0.0, max=length - 1.0) for place in places]
+    else:
+        position = _position(coordinate, length, padding_mode, align_corners)
+        if mode == "nearest":
+            places = [T.round(position.detach())]
+            weights = [places[0] * 0 + 1]  # but NaN where the place is
+        else:
+            below = T.floor(position.detach())
+            t = position - below
+            places, weights = [below, below + 1], [1 - t, t]
     neighbours = []
-    for place, weight in ((below, 1 - after), (below + 1, after)):
+    for place, weight in zip(places, weights, strict=True):
         index, outside = _pixel(place, length)
         neighbours.append((index, T.where(outside, 0.0, weight)))
     return neighbours
 
 
+@computed_in("float32")
 def grid_sample(
     input: Tensor,
     grid: Tensor,
@@ -300,10 +544,13 @@ def grid_sample(
     axis; -1 and 1 are the outer edges of the image, or with `align_corners` the centres of its
     outermost pixels.
 
-    "bilinear" weighs the 4 (or 8) pixels around a place: the gradients reach the input and the
-    grid. "nearest" takes one of them, and the grid gets no gradient. Outside of the image there
-    are zeros; with the padding mode "border" the nearest pixel, with "reflection" the image
-    mirrored at its edges.
+    "bilinear" weighs the 4 (or 8) pixels around a place, "bicubic" (for images) 16 of them by the
+    kernel of Keys (1981) with a = -0.75: the gradients reach the input and the grid. "nearest"
+    takes one pixel, and the grid gets no gradient. Outside of the image there are zeros; with the
+    padding mode "border" the nearest pixel, with "reflection" the image mirrored at its edges.
+
+    A pixel without weight has no part in a sample, whatever it holds. A place that is NaN gives
+    NaN, and so does an infinite one with "reflection".
 
     As a function of the grid it has kinks where a place meets the centre of a pixel along some
     axis; the gradient is there that of the next cell, and 0 on the centres of the outermost pixels
@@ -315,27 +562,25 @@ def grid_sample(
     """
     _check_grid(input, grid, mode, padding_mode)
     sizes, spatial = input.shape[2:], input.ndim - 2
+    dtype = promoted((input, grid))
+    grid = T.cast(grid, dtype="float64")  # a place counts in pixels, its weights in parts of one
     along = [
-        _neighbours(
-            _position(grid[..., spatial - 1 - axis], length, padding_mode, align_corners),
-            length,
-            mode,
-        )
+        _neighbours(grid[..., spatial - 1 - axis], length, mode, padding_mode, align_corners)
         for axis, length in enumerate(sizes)
     ]
-    images = input.flatten(2)
-    # (N, H', W') -> (N, C, H'·W')
-    shape = (*input.shape[:2], math.prod(grid.shape[1:-1]))
-    total: Any = 0.0
+    indices, weights = [], []
     for corner in itertools.product(*along):
         place, weight = corner[0]
         for (index, other), length in zip(corner[1:], sizes[1:], strict=True):
             place, weight = place * length + index, weight * other
-        place = place.flatten(1).unsqueeze(1).broadcast_to(shape)
-        total = total + T.take_along_dim(images, place, axis=2) * weight.flatten(1).unsqueeze(1)
-    return T.reshape(total, shape=(*input.shape[:2], *grid.shape[1:-1]))
+        indices.append(place.flatten(1))
+        weights.append(weight.flatten(1))
+    shares = T.cast(T.stack(*weights, axis=1), dtype=dtype)
+    y = T.sample(input.flatten(2), shares, T.stack(*indices, axis=1))
+    return T.reshape(y, shape=(*input.shape[:2], *grid.shape[1:-1]))
 
 
+@computed_in("float64")
 def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool = False) -> Tensor:
     """The grid for `grid_sample` whose places are theta · (x, y, 1) of the output's own places.
 
@@ -354,15 +599,13 @@ def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool = False)
         )
     columns = []
     for axis, length in reversed(list(enumerate(lengths))):
-        steps = wrap(theta._backend.arange(length, dtype=theta.dtype), theta._backend)
-        if align_corners:
-            coordinate = steps * (2 / max(length - 1, 1)) - (1 if length > 1 else 0)
-        else:
-            coordinate = (steps * 2 + 1) / length - 1
+        last = length - 1
+        numerators = 2 * host.arange(length) - last
+        coordinate = numerators / (max(last, 1) if align_corners else length)
         column = coordinate.reshape(-1, *(1,) * (count - 1 - axis))
-        columns.append(column.broadcast_to(lengths).flatten())
-    ones = wrap(theta._backend.ones((math.prod(lengths),), theta.dtype), theta._backend)
-    places = T.matmul(T.stack(*columns, ones, axis=1), T.mT(theta))  # (N, H·W, 2)
+        columns.append(host.broadcast_to(column, lengths).ravel())
+    own = host.stack([*columns, host.ones(math.prod(lengths))], axis=1)
+    places = T.matmul(Tensor(own, device=theta.device), T.mT(theta))  # (N, H·W, 2)
     return T.reshape(places, shape=(size[0], *lengths, count))
 
 

@@ -17,8 +17,9 @@ from tinygrad_cv.ops.conv import (
     check_windows,
     per_axis,
 )
+from tinygrad_cv.ops.reduce import norm
 from tinygrad_cv.tensor import F as T
-from tinygrad_cv.tensor import Tensor
+from tinygrad_cv.tensor import Tensor, computed_in
 
 
 class _Windows(Spatial):
@@ -104,7 +105,9 @@ class WindowGather(_Windows):
 
 
 class WindowSum(_Windows):
-    """The sum over each window."""
+    """The sum over each window, divided by a number; rounded once."""
+
+    divisor: int = 1
 
     def forward(self, xp, x):
         self.size = x.shape[2:]
@@ -115,9 +118,10 @@ class WindowSum(_Windows):
 
 
 class WindowSpread(_Windows):
-    """Each x added to every place of its window: the adjoint of window_sum."""
+    """Each x, divided, added to every place of its window: the adjoint of window_sum."""
 
     size: Ints
+    divisor: int = 1
 
     def forward(self, xp, x):
         return xp.window_spread(x, size=self.size, **self.geometry)
@@ -404,29 +408,38 @@ def _avg_pool(
         y: Tensor = as_batch(lambda images: _avg_pool(axes, images, *options), input)
         return y
     check_float(name, input)
-    if divisor_override == 0:
-        raise ValueError(f"{name}: divisor_override must not be 0.")
+    if divisor_override == 0 or not isinstance(divisor_override, int | None):
+        raise ValueError(
+            f"{name}: divisor_override must be a whole number other than 0; got {divisor_override}."
+        )
     geometry, taken = _geometry(name, axes, input, kernel_size, stride, padding, 1, ceil_mode)
     del geometry["dilation"]
-    total = _take(T.window_sum(input, **geometry), taken)
-    if divisor_override is not None:
-        return total / divisor_override
     kernel, strides = geometry["kernel"], geometry["stride"]
     pads = per_axis(axes, padding, "padding", 0)
-    if taken is None and (count_include_pad or not any(pads)):
-        return total / math.prod(kernel)
-    # How many of a window's taps count along each axis: those over the end never do.
-    divisor = Tensor(1.0, dtype="float64", device=input.device)
-    for axis in range(axes):
-        n, out, k = input.shape[2 + axis], total.shape[2 + axis], kernel[axis]
+    whole = taken is None and (count_include_pad or not any(pads))
+    divisor_of_all = divisor_override or (math.prod(kernel) if whole else 1)
+    total = _take(T.window_sum(input, divisor=divisor_of_all, **geometry), taken)
+    if whole or divisor_override:
+        return total
+    counts = _counts(input, total.shape[2:], kernel, strides, pads, count_include_pad)
+    return total / counts
+
+
+def _counts(
+    input: Tensor, out: Ints, kernel: Ints, stride: Ints, pads: Ints, count_include_pad: bool
+) -> Tensor:
+    """How many taps of each window count: those over the end never do."""
+    counts = host.ones((), input.dtype)
+    for axis, n in enumerate(input.shape[2:]):
         border = pads[axis] if count_include_pad else 0
-        starts = [i * strides[axis] - pads[axis] for i in range(out)]
-        counts = [min(i + k, n + border) - max(i, -border) for i in starts]
-        along = Tensor(counts, dtype="float64", device=input.device)
-        divisor = T.mul(divisor, T.reshape(along, shape=(out, *(1,) * (axes - 1 - axis))))
-    return total / T.cast(divisor, dtype=input.dtype)
+        starts = host.arange(out[axis]) * stride[axis] - pads[axis]
+        ends = host.minimum(starts + kernel[axis], n + border)
+        along = ends - host.maximum(starts, -border)
+        counts = counts * along.reshape(-1, *(1,) * (len(out) - 1 - axis)).astype(input.dtype)
+    return Tensor(counts, device=input.device)
 
 
+@computed_in("float32")
 def avg_pool1d(
     input: Tensor,
     kernel_size: Any,
@@ -443,6 +456,7 @@ def avg_pool1d(
     return _avg_pool(1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
 
 
+@computed_in("float32")
 def avg_pool2d(
     input: Tensor,
     kernel_size: Any,
@@ -468,6 +482,7 @@ def avg_pool2d(
     )
 
 
+@computed_in("float32")
 def avg_pool3d(
     input: Tensor,
     kernel_size: Any,
@@ -495,17 +510,32 @@ def _lp_pool(
     stride: Any,
     ceil_mode: bool,
 ) -> Tensor:
-    taps = math.prod(per_axis(axes, kernel_size, "kernel_size", 1))
-    total = taps * _avg_pool(axes, input**norm_type, kernel_size, stride, 0, ceil_mode, True, None)
-    # The root of 0 has an infinite slope; what it is a root of is flat there.
-    zero = total == 0
-    return T.where(zero, total, T.where(zero, 1.0, total) ** (1 / norm_type))
+    name = f"lp_pool{axes}d"
+    if not norm_type > 0:
+        raise ValueError(f"{name}: norm_type must be above 0; got {norm_type}.")
+    check_float(name, input)
+    if input.ndim == 1 + axes:
+        options = (norm_type, kernel_size, stride, ceil_mode)
+        y: Tensor = as_batch(lambda images: _lp_pool(axes, images, *options), input)
+        return y
+    geometry, taken = _geometry(name, axes, input, kernel_size, stride, 0, 1, ceil_mode)
+    taps = math.prod(geometry["kernel"])
+    out = check_windows(name, input.shape, **geometry)
+    columns = T.reshape(T.unfold(input, **geometry), shape=(*input.shape[:2], taps, *out))
+    lengths = _take(norm(columns, norm_type, 2), taken)
+    if taken is None:
+        return lengths
+    counts = _counts(
+        input, lengths.shape[2:], geometry["kernel"], geometry["stride"], (0,) * axes, True
+    )
+    return lengths * (taps / counts) ** (1 / norm_type)
 
 
+@computed_in("float32")
 def lp_pool1d(
     input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
 ) -> Tensor:
-    """(Σ x^p)^(1/p) over each window, with p = `norm_type`. See `lp_pool2d`.
+    """(Σ |x|^p)^(1/p) over each window, with p = `norm_type`. See `lp_pool2d`.
 
     >>> lp_pool1d(Tensor([[[3.0, 4.0]]]), 2, 2)
     tensor([[[5.]]])
@@ -513,14 +543,18 @@ def lp_pool1d(
     return _lp_pool(1, input, norm_type, kernel_size, stride, ceil_mode)
 
 
+@computed_in("float32")
 def lp_pool2d(
     input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
 ) -> Tensor:
-    """(Σ x^p)^(1/p) over each window, with p = `norm_type`; (N, C, H, W) -> (N, C, H', W').
+    """(Σ |x|^p)^(1/p) over each window, with p = `norm_type`; (N, C, H, W) -> (N, C, H', W').
 
-    p = 1 gives the sum; the larger p, the closer to the maximum. The sum is the mean of
-    `avg_pool2d` times the taps of a whole window, also for a window that reaches over the end.
-    Where it is 0 the gradient is 0 for p > 1.
+    p = 1 gives the sum; the larger p, the closer to the maximum, which is p = inf. The sum is the
+    mean of `avg_pool2d` times the taps of a whole window, also for a window that reaches over the
+    end. The powers are taken of x over the largest |x| of a window, so that the result is finite
+    wherever the exact value is. Where it is 0 the gradient is 0.
+
+    Raises ValueError unless p is above 0.
 
     >>> lp_pool2d(Tensor([[[[3.0, 0.0], [4.0, 0.0]]]]), 2, (2, 1))
     tensor([[[[5., 0.]]]])
@@ -528,10 +562,11 @@ def lp_pool2d(
     return _lp_pool(2, input, norm_type, kernel_size, stride, ceil_mode)
 
 
+@computed_in("float32")
 def lp_pool3d(
     input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
 ) -> Tensor:
-    """(Σ x^p)^(1/p) over each window, with p = `norm_type`. See `lp_pool2d`.
+    """(Σ |x|^p)^(1/p) over each window, with p = `norm_type`. See `lp_pool2d`.
 
     >>> lp_pool3d(Tensor([[[[[3.0]], [[4.0]]]]]), 2, (2, 1, 1))
     tensor([[[[[5.]]]]])
@@ -563,10 +598,10 @@ def _spans(n: int, m: int) -> list[range]:
     return [range(i * n // m, -(-(i + 1) * n // m)) for i in range(m)]
 
 
-def _adaptive_avg_pool(axes: int, input: Tensor, output_size: Any) -> Tensor:
+def adaptive_mean(axes: int, input: Tensor, output_size: Any) -> Tensor:
     name = f"adaptive_avg_pool{axes}d"
     if input.ndim == 1 + axes:
-        y: Tensor = as_batch(lambda images: _adaptive_avg_pool(axes, images, output_size), input)
+        y: Tensor = as_batch(lambda images: adaptive_mean(axes, images, output_size), input)
         return y
     check_float(name, input)
     lengths = list(zip(input.shape[2:], _output_size(name, axes, input, output_size), strict=True))
@@ -581,14 +616,11 @@ def _adaptive_avg_pool(axes: int, input: Tensor, output_size: Any) -> Tensor:
         y = T.mean(T.reshape(input, shape=tuple(shape)), axis=tuple(within))
     for axis, (n, m) in enumerate(lengths, 2):
         if n % m:
-            shares = [[(j in span) / len(span) for span in _spans(n, m)] for j in range(n)]
-            weights = Tensor(shares, dtype=input.dtype, device=input.device)
-            order = list(range(2 + axes))
-            order[axis], order[-1] = order[-1], order[axis]
-            y = T.permute(T.matmul(T.permute(y, axes=tuple(order)), weights), axes=tuple(order))
+            y = T.resample(y, axis=axis, size=m, step=(n, m), mode="area")
     return y
 
 
+@computed_in("float32")
 def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
     """The mean of each of `output_size` windows; (N, C, L) -> (N, C, L').
 
@@ -597,9 +629,10 @@ def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
     >>> adaptive_avg_pool1d(Tensor([[[1.0, 2.0, 3.0]]]), 2)
     tensor([[[1.5, 2.5]]])
     """
-    return _adaptive_avg_pool(1, input, output_size)
+    return adaptive_mean(1, input, output_size)
 
 
+@computed_in("float32")
 def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     """The means of windows chosen so that the output is (N, C, *output_size).
 
@@ -615,16 +648,17 @@ def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     tensor([[[[1.5],
               [3.5]]]])
     """
-    return _adaptive_avg_pool(2, input, output_size)
+    return adaptive_mean(2, input, output_size)
 
 
+@computed_in("float32")
 def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
     """The means of windows; (N, C, D, H, W) -> (N, C, *output_size). See `adaptive_avg_pool2d`.
 
     >>> adaptive_avg_pool3d(Tensor([[[[[1.0]], [[3.0]]]]]), 1)
     tensor([[[[[2.]]]]])
     """
-    return _adaptive_avg_pool(3, input, output_size)
+    return adaptive_mean(3, input, output_size)
 
 
 def _adaptive_max_pool(axes: int, input: Tensor, output_size: Any, return_indices: bool) -> Any:
