@@ -17,10 +17,10 @@ Array = Any
 
 NAMESPACE = """
     abs add arccos arccosh arcsin arcsinh arctan arctan2 arctanh cbrt ceil copysign cos cosh equal
-    exp expm1 floor floor_divide fmod greater greater_equal hypot isfinite isinf isnan less
-    less_equal log log10 log1p log2 logaddexp logical_and logical_not logical_or logical_xor maximum
-    minimum multiply nan_to_num negative not_equal power reciprocal remainder rint sign sin sinh
-    sqrt square subtract tan tanh true_divide trunc where
+    exp exp2 expm1 floor floor_divide fmod greater greater_equal hypot isfinite isinf isnan less
+    less_equal log log10 log1p log2 logaddexp logaddexp2 logical_and logical_not logical_or
+    logical_xor maximum minimum multiply nan_to_num negative not_equal power reciprocal remainder
+    rint sign sin sinh sqrt square subtract tan tanh true_divide trunc where
 
     all any argmax argmin count_nonzero cumprod cumsum max mean median min prod sum trace
 
@@ -223,6 +223,10 @@ class Backend:
 
     def erfc(self, x: Array) -> Array:
         """1 - erf x, accurate where that is small"""
+        raise NotImplementedError
+
+    def erfinv(self, x: Array) -> Array:
+        """The number whose erf is x, for -1 <= x <= 1"""
         raise NotImplementedError
 
     def lgamma(self, x: Array) -> Array:

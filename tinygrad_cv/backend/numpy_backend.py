@@ -201,6 +201,9 @@ class NumpyBackend(Backend):
     def erfc(self, x: Array) -> Array:
         return _special().erfc(x)
 
+    def erfinv(self, x: Array) -> Array:
+        return _special().erfinv(x)
+
     def lgamma(self, x: Array) -> Array:
         return _special().gammaln(x)
 
