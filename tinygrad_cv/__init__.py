@@ -358,25 +358,48 @@ from tinygrad_cv import linalg as linalg
 from tinygrad_cv import nn as nn
 from tinygrad_cv import optim as optim
 from tinygrad_cv.creation import arange as arange
+from tinygrad_cv.creation import as_tensor as as_tensor
+from tinygrad_cv.creation import empty as empty
+from tinygrad_cv.creation import empty_like as empty_like
 from tinygrad_cv.creation import eye as eye
+from tinygrad_cv.creation import from_numpy as from_numpy
 from tinygrad_cv.creation import full as full
+from tinygrad_cv.creation import full_like as full_like
+from tinygrad_cv.creation import linspace as linspace
+from tinygrad_cv.creation import logspace as logspace
 from tinygrad_cv.creation import ones as ones
 from tinygrad_cv.creation import ones_like as ones_like
-from tinygrad_cv.creation import rand as rand
-from tinygrad_cv.creation import randint as randint
-from tinygrad_cv.creation import randn as randn
 from tinygrad_cv.creation import tensor as tensor
+from tinygrad_cv.creation import tril_indices as tril_indices
+from tinygrad_cv.creation import triu_indices as triu_indices
 from tinygrad_cv.creation import zeros as zeros
 from tinygrad_cv.creation import zeros_like as zeros_like
+from tinygrad_cv.dtypes import can_cast as can_cast
+from tinygrad_cv.dtypes import is_floating_point as is_floating_point
+from tinygrad_cv.dtypes import is_tensor as is_tensor
+from tinygrad_cv.dtypes import numel as numel
+from tinygrad_cv.dtypes import promote_types as promote_types
+from tinygrad_cv.dtypes import result_type as result_type
 from tinygrad_cv.functional import checkpoint as checkpoint
 from tinygrad_cv.functional import hessian as hessian
 from tinygrad_cv.functional import hvp as hvp
 from tinygrad_cv.functional import jacobian as jacobian
 from tinygrad_cv.functional import jvp as jvp
 from tinygrad_cv.functional import vjp as vjp
+from tinygrad_cv.random import bernoulli as bernoulli
+from tinygrad_cv.random import multinomial as multinomial
+from tinygrad_cv.random import normal as normal
+from tinygrad_cv.random import rand as rand
+from tinygrad_cv.random import rand_like as rand_like
+from tinygrad_cv.random import randint as randint
+from tinygrad_cv.random import randint_like as randint_like
+from tinygrad_cv.random import randn as randn
+from tinygrad_cv.random import randn_like as randn_like
+from tinygrad_cv.random import randperm as randperm
 
 float16, float32, float64 = (_host.dtype(name) for name in ("float16", "float32", "float64"))
-int32, int64, uint8 = (_host.dtype(name) for name in ("int32", "int64", "uint8"))
+int8, int16, int32 = (_host.dtype(name) for name in ("int8", "int16", "int32"))
+int64, uint8 = (_host.dtype(name) for name in ("int64", "uint8"))
 bool = _host.dtype("bool")
 
 __version__ = _version("tinygrad_cv")

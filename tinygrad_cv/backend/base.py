@@ -36,6 +36,12 @@ draw_listeners: ContextVar[tuple[Callable[[Any], None], ...]] = ContextVar("list
 """What is told of each generator before a backend draws from it, in this thread or task."""
 
 
+def announce(generator: Any) -> None:
+    """Tell the listeners of a generator that is about to be drawn from."""
+    for listener in draw_listeners.get():
+        listener(generator)
+
+
 def promoted(inputs: Sequence[Any], otherwise: Any) -> Any:
     """The float dtype of a result: that of the widest float input, as PyTorch has it.
 
@@ -263,15 +269,20 @@ class Backend:
 
     def uniform(self, shape: Sequence[int], dtype: Any, generator: Any) -> Array:
         """Random numbers from [0, 1). `generator` is a numpy.random.Generator on every device."""
-        return self._announced("uniform", shape, dtype, generator)
+        if dtype != "float16":
+            return self._announced("uniform", shape, dtype, generator)
+        draw = self._announced("uniform", shape, "float32", generator)
+        with self.active:  # cut to the 11 bits of half precision: rounding could give 1
+            return self.array(self.floor(draw * 2048) / 2048, dtype)
 
     def normal(self, shape: Sequence[int], dtype: Any, generator: Any) -> Array:
         """Random numbers from the standard normal distribution."""
-        return self._announced("normal", shape, dtype, generator)
+        if dtype != "float16":
+            return self._announced("normal", shape, dtype, generator)
+        return self.array(self._announced("normal", shape, "float32", generator), dtype)
 
     def _announced(self, law: str, shape: Sequence[int], dtype: Any, generator: Any) -> Array:
-        for listener in draw_listeners.get():
-            listener(generator)
+        announce(generator)
         return self.draw(law, tuple(shape), dtype, generator)
 
     def draw(self, law: str, shape: tuple[int, ...], dtype: Any, generator: Any) -> Array:

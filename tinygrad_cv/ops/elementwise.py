@@ -1465,6 +1465,8 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
     >>> logit(Tensor([0.5, 1.0]), eps=0.25)
     tensor([0.    , 1.0986])
     """
+    if not input.is_floating_point():
+        input = input.float()  # 1 - x would wrap around in unsigned integers
     return T.logit(input if eps is None else T.clamp(input, min=eps, max=1 - eps))
 
 
