@@ -24,9 +24,12 @@ from tinygrad_cv.backend import set_default_device as set_default_device
 from tinygrad_cv.graph import Graph as Graph
 from tinygrad_cv.graph import Node as Node
 from tinygrad_cv.graph import enable_grad as enable_grad
+from tinygrad_cv.graph import inference_mode as inference_mode
 from tinygrad_cv.graph import is_grad_enabled as is_grad_enabled
 from tinygrad_cv.graph import no_grad as no_grad
+from tinygrad_cv.graph import set_grad_enabled as set_grad_enabled
 from tinygrad_cv.op import Op as Op
+from tinygrad_cv.printing import set_printoptions as set_printoptions
 from tinygrad_cv.symbol import formula as formula
 from tinygrad_cv.tensor import Tensor as Tensor
 from tinygrad_cv.tensor import apply as apply
@@ -355,6 +358,7 @@ from tinygrad_cv.ops.sort import topk as topk
 # isort: split
 from tinygrad_cv import data as data
 from tinygrad_cv import linalg as linalg
+from tinygrad_cv import methods as methods
 from tinygrad_cv import nn as nn
 from tinygrad_cv import optim as optim
 from tinygrad_cv.creation import arange as arange
@@ -396,6 +400,8 @@ from tinygrad_cv.random import randint_like as randint_like
 from tinygrad_cv.random import randn as randn
 from tinygrad_cv.random import randn_like as randn_like
 from tinygrad_cv.random import randperm as randperm
+from tinygrad_cv.storage import load as load
+from tinygrad_cv.storage import save as save
 
 float16, float32, float64 = (_host.dtype(name) for name in ("float16", "float32", "float64"))
 int8, int16, int32 = (_host.dtype(name) for name in ("int8", "int16", "int32"))

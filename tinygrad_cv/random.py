@@ -159,8 +159,9 @@ def randint_like(
     tensor([5., 5.])
     """
     return randint(
-        *((low,) if high is None else (low, high)),
-        size=input.shape,
+        low,
+        high,
+        input.shape,
         generator=generator,
         dtype=input.dtype if dtype is None else dtype,
         device=input.device if device is None else device,
@@ -257,8 +258,8 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None) -
         )
     dtype = "float64" if chance.dtype == "float64" else "float32"
     draw = _draw(input._backend, "uniform", input.shape, dtype, generator)
-    hit = (wrap(draw, input._backend) < chance).to(dtype=input.dtype)
-    return hit if p is not None or input.device == "cpu" else F.where(inside, hit, host.nan)
+    hit: Tensor = (wrap(draw, input._backend) < chance).to(dtype=input.dtype)
+    return F.where(inside, hit, host.nan) if p is None and input.device != "cpu" else hit
 
 
 def multinomial(
