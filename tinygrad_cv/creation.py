@@ -69,7 +69,7 @@ def tensor(
     else:
         inferred = dtype_of(data) if isinstance(data, int | float) else None
     try:
-        values = host.asarray(data, dtype=inferred)
+        values = host.asarray(data, dtype=inferred if dtype is None else None)
     except ValueError as error:
         raise ValueError(
             "tensor: the lists in the data must have equal lengths at each depth, and hold "

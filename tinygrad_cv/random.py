@@ -223,7 +223,7 @@ def normal(
         raise ValueError(f"normal: std is 0 or more; got {lowest}.")
     if not tensors:
         noise = randn(size, generator=generator, dtype=dtype or "float32", device=device)
-        result = mean + std * noise
+        result: Tensor = mean + std * noise
         result.requires_grad = requires_grad
         return result
     if dtype is not None or device is not None or requires_grad:

@@ -1502,10 +1502,13 @@ def isclose(
         same = T.logical_or(same, T.logical_and(T.isnan(input), T.isnan(other)))
     finite = T.logical_and(T.isfinite(input), T.isfinite(other))
     a, b = T.where(finite, input, 0), T.where(finite, other, 0)
-    if a.is_floating_point() or b.is_floating_point():
-        a, b = T.cast(a, dtype="float64"), T.cast(b, dtype="float64")
-    distance = T.where(T.gt(a, b), T.sub(a, b), T.sub(b, a))  # of unsigned integers as well
-    allowed = T.add(T.mul(T.abs(T.cast(b, dtype="float64")), rtol), atol)
+    wide_a, wide_b = T.cast(a, dtype="float64"), T.cast(b, dtype="float64")
+    distance = T.abs(T.sub(wide_a, wide_b))
+    if not (a.is_floating_point() or b.is_floating_point()):
+        # float64 has no room for 64 bits; the difference of integers is exact where it fits.
+        exact = T.abs(T.sub(T.cast(a, dtype="int64"), T.cast(b, dtype="int64")))
+        distance = T.where(T.lt(distance, 2.0**62), exact, distance)
+    allowed = T.add(T.mul(T.abs(wide_b), rtol), atol)
     return T.logical_or(same, T.logical_and(finite, T.le(distance, allowed)))
 
 
