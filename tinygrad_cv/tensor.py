@@ -144,7 +144,12 @@ class Tensor:
 
     def is_contiguous(self) -> bool:
         """Whether the elements lie in memory in row-major order, without gaps."""
-        return bool(self._array.flags.c_contiguous)
+        dense = 1
+        for length, step in zip(self.shape[::-1], self.stride()[::-1], strict=True):
+            if length != 1 and step != dense and self.numel():
+                return False
+            dense *= length
+        return True
 
     @property
     def is_cuda(self) -> bool:
@@ -400,7 +405,7 @@ class Tensor:
 
     def _in_place(self, result: "Tensor") -> "Tensor":
         """`x += y`: in place on plain data, a new tensor where a graph is recorded."""
-        if result._requires_grad:
+        if result._requires_grad or (self._requires_grad and is_grad_enabled()):
             if self._requires_grad and self.is_leaf:
                 raise RuntimeError(
                     "an in-place operator on a leaf that requires a gradient would replace the "
