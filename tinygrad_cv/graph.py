@@ -47,11 +47,11 @@ class _Switch:
 
     enabled: bool
 
-    def __new__(cls, function: Any = None) -> Any:
+    def __new__(cls, *given: Any, **named: Any) -> Any:
         """A switch; or as a decorator without parentheses, the decorated function."""
-        return cls()(function) if callable(function) else super().__new__(cls)
+        return cls()(given[0]) if given and callable(given[0]) else super().__new__(cls)
 
-    def __init__(self, function: Any = None) -> None:
+    def __init__(self) -> None:
         self.frames: list[_Frame] = []
 
     def _again(self) -> "_Switch":
@@ -135,9 +135,6 @@ class set_grad_enabled(_Switch):  # noqa: N801  PyTorch's name
     >>> tg.is_grad_enabled()
     True
     """
-
-    def __new__(cls, mode: bool) -> "set_grad_enabled":
-        return object.__new__(cls)
 
     def __init__(self, mode: bool) -> None:
         super().__init__()

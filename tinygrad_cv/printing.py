@@ -58,9 +58,10 @@ def set_printoptions(
         "edgeitems": edgeitems,
         "linewidth": linewidth,
     }
-    for name, value in {**PROFILES.get(profile or "", {}), **given}.items():
-        if value is not None:
-            setattr(_options, name, value)
+    chosen = PROFILES.get(profile or "", {})
+    chosen = {**chosen, **{name: value for name, value in given.items() if value is not None}}
+    for name, value in chosen.items():
+        setattr(_options, name, value)
     _options.sci_mode = sci_mode
 
 
