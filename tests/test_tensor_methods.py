@@ -31,6 +31,8 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "addcdiv": (X, OTHER),
     "addcmul": (X, OTHER),
     "clamp": (0.3, 0.6),
+    "clamp_max": (0.6,),
+    "clamp_min": (0.3,),
     "clip": (0.3, 0.6),
     "cumprod": (1,),
     "cumsum": (0,),
@@ -245,6 +247,35 @@ def test_what_a_tensor_is(device: str) -> None:
     assert y.grad_fn is not None
     assert y.grad_fn.label == "mul"
     assert tg.tensor(1.0).stride() == ()
+    assert (x.is_cpu, x.ndimension()) == (device == "cpu", 2)
+    assert x.is_same_size(tg.ones(2, 3))
+    assert not x.is_same_size(tg.ones(3, 2))
+
+
+def test_detach_in_place_leaves_the_graph() -> None:
+    x = tg.ones(2, requires_grad=True)
+    y = x * 2
+    z = y * 3
+    assert y.detach_() is y
+    assert y.is_leaf
+    assert not y.requires_grad
+    y.add_(1)
+    with pytest.raises(RuntimeError, match="does not require a gradient"):
+        (y * 2).sum().backward()
+    z.sum().backward()  # what was made before stays as it was
+    assert x.grad is not None
+    assert x.grad.tolist() == [6, 6]
+
+
+def test_where_and_one_sided_clamps() -> None:
+    x = tg.tensor([-1.0, 0.5, 2.0], requires_grad=True)
+    y = x.where(x > 0, 9.0)
+    assert y.tolist() == [9, 0.5, 2]
+    assert x.clamp_min(0).tolist() == [0, 0.5, 2]
+    assert x.clamp_max(tg.tensor([0.0, 1.0, 1.0])).tolist() == [-1, 0.5, 1]
+    y.sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [0, 1, 1]
 
 
 def test_t_is_for_matrices() -> None:

@@ -99,6 +99,8 @@ from tinygrad_cv.ops.elementwise import atan2 as atan2
 from tinygrad_cv.ops.elementwise import atanh as atanh
 from tinygrad_cv.ops.elementwise import ceil as ceil
 from tinygrad_cv.ops.elementwise import clamp as clamp
+from tinygrad_cv.ops.elementwise import clamp_max as clamp_max
+from tinygrad_cv.ops.elementwise import clamp_min as clamp_min
 from tinygrad_cv.ops.elementwise import clip as clip
 from tinygrad_cv.ops.elementwise import clone as clone
 from tinygrad_cv.ops.elementwise import copysign as copysign
@@ -363,6 +365,7 @@ from tinygrad_cv import nn as nn
 from tinygrad_cv import optim as optim
 from tinygrad_cv.creation import arange as arange
 from tinygrad_cv.creation import as_tensor as as_tensor
+from tinygrad_cv.creation import asarray as asarray
 from tinygrad_cv.creation import empty as empty
 from tinygrad_cv.creation import empty_like as empty_like
 from tinygrad_cv.creation import eye as eye
@@ -373,6 +376,7 @@ from tinygrad_cv.creation import linspace as linspace
 from tinygrad_cv.creation import logspace as logspace
 from tinygrad_cv.creation import ones as ones
 from tinygrad_cv.creation import ones_like as ones_like
+from tinygrad_cv.creation import scalar_tensor as scalar_tensor
 from tinygrad_cv.creation import tensor as tensor
 from tinygrad_cv.creation import tril_indices as tril_indices
 from tinygrad_cv.creation import triu_indices as triu_indices

@@ -4,31 +4,21 @@ They are made on `device`, by default the one that `set_default_device` chose.
 """
 
 import math
-import operator
 from functools import reduce
 from typing import Any
 
 from tinygrad_cv import backend as backends
 from tinygrad_cv.backend import Backend, host
 from tinygrad_cv.dtypes import dtype_of, promote_types
+from tinygrad_cv.ops.shape import sizes_of
 from tinygrad_cv.tensor import Tensor, wrap
 
 # ----- what the arguments say --------------------------------------------------------------------
 
 
-def shape_from(sizes: Any) -> tuple[int, ...]:
-    """(2, 3) given as two arguments or as one sequence, checked."""
-    if len(sizes) == 1 and isinstance(sizes[0], tuple | list):
-        sizes = sizes[0]
-    try:
-        if any(isinstance(n, bool) for n in sizes):
-            raise TypeError
-        lengths = tuple(map(operator.index, sizes))
-    except (TypeError, ValueError):  # the latter from a tensor of several elements
-        raise TypeError(
-            "a size is made of whole numbers, as in zeros(2, 3) or zeros((2, 3)); got "
-            f"{', '.join(map(repr, sizes))}."
-        ) from None
+def shape_from(sizes: tuple[Any, ...]) -> tuple[int, ...]:
+    """(2, 3) given as two arguments or as one sequence, without negative lengths."""
+    lengths = sizes_of(sizes)
     if min(lengths, default=0) < 0:
         raise ValueError(f"a size has no negative lengths; got {lengths}.")
     return lengths
@@ -126,6 +116,44 @@ def from_numpy(ndarray: Any) -> Tensor:
             "tensor() takes numbers and lists as well."
         )
     return Tensor(ndarray)
+
+
+def asarray(
+    obj: Any,
+    *,
+    dtype: Any = None,
+    device: str | None = None,
+    copy: bool | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """`as_tensor`, or with `copy=True` a copy of a Tensor too; outside of the graph.
+
+    >>> x = tensor([1.0])
+    >>> asarray(x, copy=True) is x
+    False
+    """
+    if copy is False and not isinstance(obj, Tensor):
+        raise ValueError("asarray: numbers, lists and arrays are copied; copy is None or True.")
+    made: Tensor = as_tensor(obj, dtype=dtype, device=device)
+    if made is obj and requires_grad == made.requires_grad and not copy:
+        return made
+    made = made.detach().clone() if copy and isinstance(obj, Tensor) else made.detach()
+    return made.requires_grad_(requires_grad)
+
+
+def scalar_tensor(
+    s: Any,
+    *,
+    dtype: Any = "float32",
+    device: str | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """A tensor without axes of one number.
+
+    >>> scalar_tensor(2)
+    tensor(2.)
+    """
+    return full((), s, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 # ----- filled ------------------------------------------------------------------------------------

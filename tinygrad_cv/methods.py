@@ -13,17 +13,18 @@ from tinygrad_cv.backend import as_generator, host
 from tinygrad_cv.backend.base import announce
 from tinygrad_cv.creation import empty, full, number, ones, tensor, zeros
 from tinygrad_cv.random import bernoulli, multinomial, rand, randn
-from tinygrad_cv.tensor import Tensor
+from tinygrad_cv.tensor import F, Tensor
 
 IN_PLACE = (
     "abs absolute acos acosh add addcdiv addcmul arccos arccosh arcsin arcsinh arctan arctan2 "
-    "arctanh asin asinh atan atan2 atanh ceil clamp clip copysign cos cosh cumprod cumsum deg2rad "
-    "digamma div divide eq erf erfc erfinv exp exp2 expm1 fix float_power floor floor_divide fmod "
-    "frac ge greater greater_equal gt heaviside hypot index_add index_copy index_fill index_put "
-    "le lerp less less_equal lgamma log log10 log1p log2 logical_and logical_not logical_or "
-    "logical_xor logit lt masked_fill mul multiply nan_to_num ne neg negative not_equal pow "
-    "rad2deg reciprocal relu remainder round rsqrt scatter scatter_add sgn sigmoid sign sin sinc "
-    "sinh sqrt square sub subtract tan tanh tril triu true_divide trunc xlogy"
+    "arctanh asin asinh atan atan2 atanh ceil clamp clamp_max clamp_min clip copysign cos cosh "
+    "cumprod cumsum deg2rad digamma div divide eq erf erfc erfinv exp exp2 expm1 fix float_power "
+    "floor floor_divide fmod frac ge greater greater_equal gt heaviside hypot index_add "
+    "index_copy index_fill index_put le lerp less less_equal lgamma log log10 log1p log2 "
+    "logical_and logical_not logical_or logical_xor logit lt masked_fill mul multiply nan_to_num "
+    "ne neg negative not_equal pow rad2deg reciprocal relu remainder round rsqrt scatter "
+    "scatter_add sgn sigmoid sign sin sinc sinh sqrt square sub subtract tan tanh tril triu "
+    "true_divide trunc xlogy"
 )
 
 
@@ -43,6 +44,11 @@ for _name in IN_PLACE.split():
 
 
 # ----- new values --------------------------------------------------------------------------------
+
+
+def where(self: Tensor, condition: Tensor, other: Any) -> Tensor:
+    """The elements where the condition holds, and those of `other` elsewhere."""
+    return F.where(condition, self, other)
 
 
 def fill_(self: Tensor, value: Any) -> Tensor:
@@ -114,7 +120,7 @@ def random_(self: Tensor, from_: Any = 0, to: Any = None, *, generator: Any = No
 
 for _function in (
     *(fill_, uniform_, normal_, exponential_, bernoulli_, random_),
-    *(bernoulli, multinomial),
+    *(bernoulli, multinomial, where),
 ):
     setattr(Tensor, _function.__name__, _function)
 

@@ -121,7 +121,12 @@ class Tensor:
         """The number of elements."""
         return cast(int, self._array.size)
 
+    ndimension = dim
     nelement = numel
+
+    def is_same_size(self, other: "Tensor") -> bool:
+        """Whether the other tensor has the same shape."""
+        return self.shape == other.shape
 
     @property
     def itemsize(self) -> int:
@@ -150,6 +155,11 @@ class Tensor:
                 return False
             dense *= length
         return True
+
+    @property
+    def is_cpu(self) -> bool:
+        """Whether it lies in host memory."""
+        return self.device == "cpu"
 
     @property
     def is_cuda(self) -> bool:
@@ -328,6 +338,11 @@ class Tensor:
         alias = wrap(self._array, self._backend)
         alias._version = self._version
         return alias
+
+    def detach_(self) -> "Tensor":
+        """Leave the graph: the tensor becomes a leaf that needs no gradient."""
+        self._node, self._requires_grad = None, False
+        return self
 
     @property
     def data(self) -> "Tensor":
@@ -763,6 +778,10 @@ class Tensor:
         chunk: Callable[..., Any]
         clamp: Callable[..., "Tensor"]
         clamp_: Callable[..., "Tensor"]
+        clamp_max: Callable[..., "Tensor"]
+        clamp_max_: Callable[..., "Tensor"]
+        clamp_min: Callable[..., "Tensor"]
+        clamp_min_: Callable[..., "Tensor"]
         clip: Callable[..., "Tensor"]
         clip_: Callable[..., "Tensor"]
         copysign: Callable[..., "Tensor"]
@@ -1019,6 +1038,7 @@ class Tensor:
         var: Callable[..., "Tensor"]
         vdot: Callable[..., "Tensor"]
         view_as: Callable[..., "Tensor"]
+        where: Callable[..., "Tensor"]
         xlogy: Callable[..., "Tensor"]
         xlogy_: Callable[..., "Tensor"]
 

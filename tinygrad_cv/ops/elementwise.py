@@ -1061,6 +1061,8 @@ class SphericalBessel(Elementwise):
 
     def forward(self, xp, z):
         n = self.n
+        if z.dtype == "float16":  # the recurrence takes a few digits more
+            z = xp.array(z, "float32")
         # From the sine and the cosine by a recurrence in n, which loses digits where z is small
         # beside n; there stands the power series zⁿ Σ (-z²/2)ᵏ / (k! (2n + 2k + 1)!!).
         small = xp.abs(z) <= (2 if n else 0)
@@ -1314,6 +1316,24 @@ arccos, arccosh, arcsin, arcsinh = acos, acosh, asin, asinh
 arctan, arctan2, arctanh = atan, atan2, atanh
 greater, greater_equal, less, less_equal, not_equal = gt, ge, lt, le, ne
 true_divide, fix = div, trunc
+
+
+def clamp_min(input: Tensor, min: Any) -> Tensor:
+    """`input`, but not below `min`; see `clamp`.
+
+    >>> clamp_min(Tensor([-1.0, 2.0]), 0)
+    tensor([0., 2.])
+    """
+    return clamp(input, min=min)
+
+
+def clamp_max(input: Tensor, max: Any) -> Tensor:
+    """`input`, but not above `max`; see `clamp`.
+
+    >>> clamp_max(Tensor([-1.0, 2.0]), 0)
+    tensor([-1.,  0.])
+    """
+    return clamp(input, max=max)
 
 
 def rsub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
