@@ -134,11 +134,11 @@ def asarray(
     """
     if copy is False and not isinstance(obj, Tensor):
         raise ValueError("asarray: numbers, lists and arrays are copied; copy is None or True.")
-    made: Tensor = as_tensor(obj, dtype=dtype, device=device)
-    if made is obj and requires_grad == made.requires_grad and not copy:
+    made = as_tensor(obj, dtype=dtype, device=device)
+    if made.requires_grad == requires_grad and not copy:
         return made
-    made = made.detach().clone() if copy and isinstance(obj, Tensor) else made.detach()
-    return made.requires_grad_(requires_grad)
+    made = made.detach()
+    return (made.clone() if copy else made).requires_grad_(requires_grad)
 
 
 def scalar_tensor(
