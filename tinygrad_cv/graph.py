@@ -206,7 +206,7 @@ class Observer:
 
     def forward(self, op: "Op", backend: Any, arrays: Iterable[Any]) -> Any:
         """Run the forward of an op."""
-        return op.forward(backend, *arrays)
+        return op.run(backend, *arrays)
 
     def made(self, tensor: Any) -> None:
         """An op made this tensor; it has a node if it was recorded."""
@@ -393,6 +393,7 @@ def backpropagate(
                 here = node.backend
                 device.enter_context(here.active)
                 reading = reading.on(here)
+            gradient = reading.rounded(gradient, node)
             for hook in tuple(node.hooks.values()) if node.hooks else ():
                 gradient = hook(node, gradient)
             if eye is not None:
@@ -408,7 +409,7 @@ def backpropagate(
                 before = pending.get(parent)
                 if before is not None:
                     with parent.backend.active:
-                        share = before + share
+                        share = reading.on(parent.backend).total(before, share)
                 pending[parent] = share
             if not keep:
                 node.release()

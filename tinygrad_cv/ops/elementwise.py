@@ -11,7 +11,7 @@ from tinygrad_cv import backend as backends
 from tinygrad_cv.graph import no_grad
 from tinygrad_cv.op import Op
 from tinygrad_cv.tensor import F as T
-from tinygrad_cv.tensor import Tensor, function
+from tinygrad_cv.tensor import Tensor, computed_in, function
 
 
 class Elementwise(Op):
@@ -749,6 +749,7 @@ class NanToNum(Elementwise):
     nan: float = 0.0
     posinf: float | None = None
     neginf: float | None = None
+    computes_in = "float16"  # None is the largest number of the dtype that x has
 
     def forward(self, xp, x):
         return xp.nan_to_num(x, nan=self.nan, posinf=self.posinf, neginf=self.neginf)
@@ -790,6 +791,7 @@ class Where(Elementwise):
     """
 
     nondifferentiable = ("condition",)
+    computes_in = "float16"
 
     def forward(self, xp, condition, x, y):
         return xp.where(condition, x, y)
@@ -810,6 +812,8 @@ class Clone(Op):
     >>> clone(Tensor([1.0]))
     tensor([1.])
     """
+
+    computes_in = "float16"
 
     def forward(self, xp, x):
         return xp.array(x, None)
@@ -842,6 +846,7 @@ class ToDevice(Op):
     """
 
     device: str
+    computes_in = "float16"
 
     def destination(self, backend):
         return backends.get(self.device)
@@ -1061,8 +1066,6 @@ class SphericalBessel(Elementwise):
 
     def forward(self, xp, z):
         n = self.n
-        if z.dtype == "float16":  # the recurrence takes a few digits more
-            z = xp.array(z, "float32")
         # From the sine and the cosine by a recurrence in n, which loses digits where z is small
         # beside n; there stands the power series zⁿ Σ (-z²/2)ᵏ / (k! (2n + 2k + 1)!!).
         small = xp.abs(z) <= (2 if n else 0)
@@ -1476,6 +1479,7 @@ def _without_nan(a: Any, b: Any) -> tuple[Any, Any]:
     return T.where(T.isnan(a), b, a), T.where(T.isnan(b), a, b)
 
 
+@computed_in("float32")
 def logit(input: Tensor, eps: float | None = None) -> Tensor:
     """log(x / (1 - x)), the inverse of the sigmoid, of x = `input` limited to [eps, 1 - eps].
 
@@ -1490,6 +1494,7 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
     return T.logit(input if eps is None else T.clamp(input, min=eps, max=1 - eps))
 
 
+@computed_in("float32")
 def sinc(input: Tensor) -> Tensor:
     """sin(πx) / (πx), and 1 at 0; differentiable everywhere, and 0 at ±∞.
 
