@@ -244,6 +244,14 @@ def test_a_structure_that_is_no_json_or_endless(tmp_path: Path) -> None:
             tg.load(path)
 
 
+def test_numbers_that_numpy_lacks(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    header = b'{"w":{"dtype":"BF16","shape":[1],"data_offsets":[0,2]}}'
+    path.write_bytes(len(header).to_bytes(8, "little") + header + b"\0\0")
+    with pytest.raises(ValueError, match=r"values of type.*BF16"):
+        tg.load(path)
+
+
 def test_a_pickle_is_not_run(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"cos\nsystem\n(S'touch harm'\ntR.")

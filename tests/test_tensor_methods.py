@@ -405,11 +405,17 @@ def test_hooks_of_a_leaf_live_as_long_as_the_leaf() -> None:
     layer(tg.ones(1, 1, device="fakecuda:0", dtype="float64")).sum().backward()
     assert layer.weight.grad is not None
     assert layer.weight.grad.tolist() == [[10]]
-    y = x * 2
-    y.register_hook(lambda g: g)
-    node = weakref.ref(y.node)
-    del y
-    assert node() is None
+
+
+def test_a_hook_goes_with_the_graph_at_once() -> None:
+    class Hook:
+        def __call__(self, g: Tensor) -> None: ...
+
+    hook, y = Hook(), tg.ones(2, requires_grad=True) * 2
+    handle = y.register_hook(hook)
+    alive = weakref.ref(hook), weakref.ref(y.node)
+    del hook, handle, y
+    assert [reference() for reference in alive] == [None, None]
 
 
 def test_what_a_hook_keeps_or_changes_is_its_own() -> None:

@@ -228,12 +228,13 @@ observer: ContextVar[Observer | None] = ContextVar("observer", default=None)
 class Handle:
     """What `Tensor.register_hook` returns; `remove()` takes the hook away."""
 
-    def __init__(self, hooks: "dict[Handle, Callable[..., Any]]") -> None:
-        self.hooks = hooks
+    def __init__(self, hooks: dict[int, Callable[..., Any]], hook: Callable[..., Any]) -> None:
+        self.hooks, self.number = hooks, next(_numbers)
+        hooks[self.number] = hook
 
     def remove(self) -> None:
         """Take the hook away; once more does nothing."""
-        self.hooks.pop(self, None)
+        self.hooks.pop(self.number, None)
 
     def __enter__(self) -> "Handle":
         return self
@@ -292,7 +293,7 @@ class Node:
         # in-place changes, its value when saved) for each saved tensor.
         self.guards: tuple[tuple[str, list[int], int], ...] = ()
         # What changes its gradient when that is complete (see Tensor.register_hook).
-        self.hooks: dict[Handle, Callable[..., Any]] | None = None
+        self.hooks: dict[int, Callable[..., Any]] | None = None
         # A leaf, and a tensor that called retain_grad(), can be found to receive a gradient.
         self.tensor: weakref.ref[Any] | None = None
 

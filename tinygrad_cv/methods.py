@@ -46,6 +46,13 @@ for _name in IN_PLACE.split():
 # ----- new values --------------------------------------------------------------------------------
 
 
+def _last_whole(dtype: Any) -> int:
+    """The last of the whole numbers from 0 on that a dtype holds without a gap."""
+    if dtype.kind == "f":
+        return int(2 ** (host.finfo(dtype).nmant + 1))
+    return 1 if dtype.kind == "b" else int(host.iinfo(dtype).max)
+
+
 def where(self: Tensor, condition: Tensor, other: Any) -> Tensor:
     """The elements where the condition holds, and those of `other` elsewhere."""
     return F.where(condition, self, other)
@@ -100,16 +107,10 @@ def random_(self: Tensor, from_: Any = 0, to: Any = None, *, generator: Any = No
     `random_(to)` starts at 0. Without a bound they are all that the dtype holds from 0 on, of a
     float those that it holds without a gap.
     """
-    low, high = (operator.index(n) if n is not None else None for n in (from_, to))
-    assert low is not None
-    if high is None and low:
-        low, high = 0, low
-    if high is None:
-        kind = self.dtype.kind
-        if kind == "f":
-            high = 2 ** (host.finfo(self.dtype).nmant + 1) + 1
-        else:
-            high = 2 if kind == "b" else int(host.iinfo(self.dtype).max) + 1
+    if to is None and from_:
+        from_, to = 0, from_
+    to = _last_whole(self.dtype) + 1 if to is None else to
+    low, high = operator.index(from_), operator.index(to)
     if low >= high:
         raise ValueError(f"random_: from {low} is not below to {high}.")
     chosen = as_generator(generator)

@@ -109,13 +109,16 @@ def load(f: Any, map_location: str | None = None) -> Any:
     where = getattr(f, "name", "the file") if hasattr(f, "read") else f
     try:
         arrays = safetensors.load(contents)
+    except (SafetensorError, TypeError) as error:
+        raise ValueError(f"{where}: found no intact safetensors file ({error}).") from error
+    except KeyError as error:
+        raise ValueError(f"{where}: found values of type {error}, which NumPy lacks.") from error
+    try:
         # What safetensors has read begins with the length of its header.
         header = json.loads(contents[8 : 8 + int.from_bytes(contents[:8], "little")])
         structure = header.get("__metadata__", {}).get(STRUCTURE)
         tensors = {name: Tensor(array, device=map_location) for name, array in arrays.items()}
         return tensors if structure is None else _built(json.loads(structure), tensors)
-    except SafetensorError as error:
-        raise ValueError(f"{where}: found no intact safetensors file ({error}).") from error
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(
             f"{where}: the file is damaged, or was not made by save ({type(error).__name__}: "

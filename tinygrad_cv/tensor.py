@@ -574,9 +574,7 @@ class Tensor:
             )
         node = self.node
         node.hooks = {} if node.hooks is None else node.hooks
-        handle = Handle(node.hooks)
-        node.hooks[handle] = functools.partial(_call_hook, hook)
-        return handle
+        return Handle(node.hooks, functools.partial(_call_hook, hook))
 
     def backward(
         self,
