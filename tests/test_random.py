@@ -193,6 +193,8 @@ def test_randint_refuses() -> None:
         tg.randint(2.5, (2,))
     with pytest.raises(ValueError, match="is not below"):
         tg.zeros(2).random_(5, 5)
+    with pytest.raises(ValueError, match="from 0 is not below to 0"):
+        tg.zeros(2).random_(0)
     assert tg.randint(0, 10, (2,), dtype="float32").dtype == "float32"
 
 

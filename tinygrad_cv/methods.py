@@ -53,11 +53,6 @@ def _last_whole(dtype: Any) -> int:
     return 1 if dtype.kind == "b" else int(host.iinfo(dtype).max)
 
 
-def where(self: Tensor, condition: Tensor, other: Any) -> Tensor:
-    """The elements where the condition holds, and those of `other` elsewhere."""
-    return F.where(condition, self, other)
-
-
 def fill_(self: Tensor, value: Any) -> Tensor:
     """Overwrite the values with a number, or with that of a tensor without axes."""
     if getattr(value, "shape", ()) != ():
@@ -68,7 +63,7 @@ def fill_(self: Tensor, value: Any) -> Tensor:
 
 
 def uniform_(self: Tensor, from_: Any = 0.0, to: Any = 1.0, *, generator: Any = None) -> Tensor:
-    """Overwrite the values with random numbers, uniform on [from, to)."""
+    """Overwrite the values with random numbers, uniform on [from, to); a rounding may give `to`."""
     low, high = number(from_), number(to)
     if not low <= high:
         raise ValueError(f"uniform_: from {low} is above to {high}.")
@@ -101,15 +96,14 @@ def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
     return self._become(bernoulli(self, p, generator=generator), "bernoulli_")
 
 
-def random_(self: Tensor, from_: Any = 0, to: Any = None, *, generator: Any = None) -> Tensor:
+def random_(self: Tensor, from_: Any = None, to: Any = None, *, generator: Any = None) -> Tensor:
     """Overwrite the values with random whole numbers from `from_` to `to` - 1.
 
     `random_(to)` starts at 0. Without a bound they are all that the dtype holds from 0 on, of a
     float those that it holds without a gap.
     """
-    if to is None and from_:
-        from_, to = 0, from_
-    to = _last_whole(self.dtype) + 1 if to is None else to
+    if to is None:
+        from_, to = 0, _last_whole(self.dtype) + 1 if from_ is None else from_
     low, high = operator.index(from_), operator.index(to)
     if low >= high:
         raise ValueError(f"random_: from {low} is not below to {high}.")
@@ -117,6 +111,11 @@ def random_(self: Tensor, from_: Any = 0, to: Any = None, *, generator: Any = No
     announce(chosen)
     values = chosen.integers(low, high, self.shape, dtype="uint64" if low >= 0 else "int64")
     return self._become(Tensor(values, self.dtype, self.device), "random_")
+
+
+def where(self: Tensor, condition: Tensor, other: Any) -> Tensor:
+    """The elements where the condition holds, and those of `other` elsewhere."""
+    return F.where(condition, self, other)
 
 
 for _function in (
