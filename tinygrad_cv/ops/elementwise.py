@@ -1068,7 +1068,7 @@ class SphericalBessel(Elementwise):
         n = self.n
         # From the sine and the cosine by a recurrence in n, which loses digits where z is small
         # beside n; there stands the power series zⁿ Σ (-z²/2)ᵏ / (k! (2n + 2k + 1)!!).
-        small = xp.abs(z) <= (2 if n else 0)
+        small = xp.abs(z) <= (2 if n else 1e-30)
         far = xp.where(small, 1, z)
         angle = xp.where(xp.isinf(far), 0, far)
         before, y = xp.cos(angle) / far, xp.sin(angle) / far
