@@ -23,7 +23,6 @@ from typing import Any, NoReturn
 
 from tinygrad_cv import __version__
 from tinygrad_cv.backend import host
-from tinygrad_cv.creation import randn
 from tinygrad_cv.data import (
     DataLoader,
     Dataset,
@@ -36,6 +35,7 @@ from tinygrad_cv.nn import Module
 from tinygrad_cv.op import REGISTRY, Op
 from tinygrad_cv.ops.loss import cross_entropy
 from tinygrad_cv.optim import SGD
+from tinygrad_cv.random import randn
 from tinygrad_cv.storage import write
 from tinygrad_cv.symbol import formula
 from tinygrad_cv.tensor import Tensor, function

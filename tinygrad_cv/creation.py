@@ -1,14 +1,42 @@
-"""New tensors: from data, filled, counted, random.
+"""New tensors: from data, filled, counted. The random ones are in random.py.
 
 They are made on `device`, by default the one that `set_default_device` chose.
 """
 
+import math
+from functools import reduce
 from typing import Any
 
 from tinygrad_cv import backend as backends
-from tinygrad_cv.backend import default_generator, host
+from tinygrad_cv.backend import Backend, host
+from tinygrad_cv.dtypes import dtype_of, promote_types
 from tinygrad_cv.ops.shape import sizes_of
 from tinygrad_cv.tensor import Tensor, wrap
+
+# ----- what the arguments say --------------------------------------------------------------------
+
+
+def shape_from(sizes: tuple[Any, ...]) -> tuple[int, ...]:
+    """(2, 3) given as two arguments or as one sequence, without negative lengths."""
+    lengths = sizes_of(sizes)
+    if min(lengths, default=0) < 0:
+        raise ValueError(f"a size has no negative lengths; got {lengths}.")
+    return lengths
+
+
+def number(value: Any) -> Any:
+    """A Python number, that of a tensor or of a NumPy scalar too."""
+    return value.item() if hasattr(value, "dtype") else value
+
+
+def made(array: Any, backend: Backend, requires_grad: bool) -> Tensor:
+    """The tensor around a new array."""
+    tensor = wrap(array, backend)
+    tensor.requires_grad = requires_grad
+    return tensor
+
+
+# ----- from data ---------------------------------------------------------------------------------
 
 
 def tensor(
@@ -17,71 +45,255 @@ def tensor(
     """A tensor with a copy of `data`, whose dtype is inferred as PyTorch does.
 
     Python floats become float32, Python integers int64, truth values bool; arrays and tensors
-    keep their dtype.
+    keep their dtype, and so do NumPy's numbers. A list is of the smallest dtype that holds all.
 
     >>> tensor([1, 2]).dtype, tensor([1.0, 2]).dtype
     (dtype('int64'), dtype('float32'))
     """
-    if dtype is None and not hasattr(data, "dtype"):
-        data = (
-            [part.tolist() if hasattr(part, "tolist") else part for part in data]
-            if isinstance(data, list | tuple)
-            else data
+    if hasattr(data, "dtype"):
+        return Tensor(data, dtype=dtype, device=device, requires_grad=requires_grad)
+    if isinstance(data, list | tuple):
+        found = _dtypes_in(data)
+        inferred = reduce(promote_types, found) if found else "float32"
+        data = _without_tensors(data)
+    else:
+        inferred = dtype_of(data) if isinstance(data, int | float) else None
+    try:
+        values = host.asarray(data, dtype=inferred if dtype is None else None)
+    except ValueError as error:
+        raise ValueError(
+            "tensor: the lists in the data must have equal lengths at each depth, and hold "
+            f"nothing but numbers ({error})."
+        ) from error
+    if values.dtype.kind not in "biufc":
+        raise TypeError(f"a tensor holds numbers; got {data!r}.")
+    return Tensor(values, dtype=dtype, device=device, requires_grad=requires_grad)
+
+
+def _dtypes_in(data: Any) -> set[Any]:
+    """The dtypes of all that is in nested lists."""
+    kinds = set(map(type, data))
+    if kinds <= {bool, int, float}:
+        return {dtype_of(kind()) for kind in kinds}
+    return set().union(
+        *(_dtypes_in(part) if isinstance(part, list | tuple) else {dtype_of(part)} for part in data)
+    )
+
+
+def _without_tensors(data: Any) -> Any:
+    """Nested lists whose tensors have become lists."""
+    if isinstance(data, list | tuple):
+        if set(map(type, data)) <= {bool, int, float}:
+            return data
+        return [_without_tensors(part) for part in data]
+    return data.tolist() if isinstance(data, Tensor) else data
+
+
+def as_tensor(data: Any, dtype: Any = None, device: str | None = None) -> Tensor:
+    """`data` itself if it is a Tensor of this dtype on this device, otherwise see `tensor`.
+
+    An array is copied, unlike in PyTorch: nobody can change the values of a graph from outside.
+
+    >>> x = tensor([1.0])
+    >>> as_tensor(x) is x
+    True
+    """
+    if isinstance(data, Tensor):
+        return data.to(dtype=dtype, device=device)
+    return tensor(data, dtype=dtype, device=device)
+
+
+def from_numpy(ndarray: Any) -> Tensor:
+    """A tensor with a copy of a NumPy array, in its dtype; PyTorch's shares the memory.
+
+    >>> import numpy as np
+    >>> from_numpy(np.array([1.0, 2.0]))
+    tensor([1., 2.], dtype=float64)
+    """
+    if not isinstance(ndarray, host.ndarray):
+        raise TypeError(
+            f"from_numpy takes a numpy.ndarray; got {type(ndarray).__name__}. "
+            "tensor() takes numbers and lists as well."
         )
-        data = host.asarray(data)
-        dtype = "float32" if data.dtype.kind == "f" else data.dtype
-    return Tensor(data, dtype=dtype, device=device, requires_grad=requires_grad)
+    return Tensor(ndarray)
 
 
-def full(
-    size: Any,
-    fill_value: float,
+def asarray(
+    obj: Any,
+    *,
+    dtype: Any = None,
+    device: str | None = None,
+    copy: bool | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """`as_tensor`, or with `copy=True` a copy of a Tensor too; outside of the graph.
+
+    >>> x = tensor([1.0])
+    >>> asarray(x, copy=True) is x
+    False
+    """
+    if copy is False and not isinstance(obj, Tensor):
+        raise ValueError("asarray: numbers, lists and arrays are copied; copy is None or True.")
+    made = as_tensor(obj, dtype=dtype, device=device)
+    if made.requires_grad == requires_grad and not copy:
+        return made
+    made = made.detach()
+    return (made.clone() if copy else made).requires_grad_(requires_grad)
+
+
+def scalar_tensor(
+    s: Any,
     *,
     dtype: Any = "float32",
     device: str | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """A tensor of one repeated value.
+    """A tensor without axes of one number.
 
-    >>> full((2,), 7.0)
-    tensor([7., 7.])
+    >>> scalar_tensor(2)
+    tensor(2.)
     """
+    return full((), s, dtype=dtype, device=device, requires_grad=requires_grad)
+
+
+# ----- filled ------------------------------------------------------------------------------------
+
+
+def full(
+    size: Any,
+    fill_value: Any,
+    *,
+    dtype: Any = None,
+    device: str | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """A tensor of one repeated value: bool, int64 or float32, as the value is.
+
+    >>> full((2,), 7.0), full((2,), 7)
+    (tensor([7., 7.]), tensor([7, 7]))
+    """
+    value = number(fill_value)
+    dtype = host.dtype(dtype_of(value) if dtype is None else dtype)
+    if dtype.kind in "iu":
+        bounds = host.iinfo(dtype)
+        if not (math.isfinite(value) and bounds.min <= int(value) <= bounds.max):
+            raise ValueError(f"full: {dtype} has no {value}; it goes to {bounds.max}.")
+        value = int(value)
     backend = backends.get(device)
-    result = wrap(backend.full(sizes_of((size,)), fill_value, dtype=dtype), backend)
-    result.requires_grad = requires_grad
-    return result
+    array = backend.full(shape_from((size,)), value, dtype=dtype)
+    return made(array, backend, requires_grad)
 
 
 def zeros(
-    *size: Any, dtype: Any = "float32", device: str | None = None, requires_grad: bool = False
+    *sizes: Any,
+    size: Any = (),
+    dtype: Any = "float32",
+    device: str | None = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """A tensor of zeros.
 
     >>> zeros(2, 3).shape
     (2, 3)
     """
-    return full(sizes_of(size), 0, dtype=dtype, device=device, requires_grad=requires_grad)
+    shape = shape_from(sizes or (size,))
+    return full(shape, 0, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 def ones(
-    *size: Any, dtype: Any = "float32", device: str | None = None, requires_grad: bool = False
+    *sizes: Any,
+    size: Any = (),
+    dtype: Any = "float32",
+    device: str | None = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """A tensor of ones.
 
     >>> ones(2)
     tensor([1., 1.])
     """
-    return full(sizes_of(size), 1, dtype=dtype, device=device, requires_grad=requires_grad)
+    shape = shape_from(sizes or (size,))
+    return full(shape, 1, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
-def zeros_like(input: Tensor, *, dtype: Any = None) -> Tensor:
-    """Zeros in the shape of `input`, on its device."""
-    return full(input.shape, 0, dtype=dtype or input.dtype, device=input.device)
+def empty(
+    *sizes: Any,
+    size: Any = (),
+    dtype: Any = "float32",
+    device: str | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """A tensor of any values: memory that nobody has written to yet.
+
+    >>> empty(2, 3).shape
+    (2, 3)
+    """
+    backend = backends.get(device)
+    array = backend.empty(shape_from(sizes or (size,)), dtype=dtype)
+    return made(array, backend, requires_grad)
 
 
-def ones_like(input: Tensor, *, dtype: Any = None) -> Tensor:
-    """Ones in the shape of `input`, on its device."""
-    return full(input.shape, 1, dtype=dtype or input.dtype, device=input.device)
+def full_like(
+    input: Tensor,
+    fill_value: Any,
+    *,
+    dtype: Any = None,
+    device: str | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """One repeated value in the shape and dtype of `input`, on its device.
+
+    >>> full_like(tensor([1, 2]), 7)
+    tensor([7, 7])
+    """
+    return full(
+        input.shape,
+        fill_value,
+        dtype=input.dtype if dtype is None else dtype,
+        device=input.device if device is None else device,
+        requires_grad=requires_grad,
+    )
+
+
+def zeros_like(
+    input: Tensor, *, dtype: Any = None, device: str | None = None, requires_grad: bool = False
+) -> Tensor:
+    """Zeros in the shape and dtype of `input`, on its device.
+
+    >>> zeros_like(tensor([1.0, 2.0]))
+    tensor([0., 0.])
+    """
+    return full_like(input, 0, dtype=dtype, device=device, requires_grad=requires_grad)
+
+
+def ones_like(
+    input: Tensor, *, dtype: Any = None, device: str | None = None, requires_grad: bool = False
+) -> Tensor:
+    """Ones in the shape and dtype of `input`, on its device.
+
+    >>> ones_like(tensor([1.0, 2.0]))
+    tensor([1., 1.])
+    """
+    return full_like(input, 1, dtype=dtype, device=device, requires_grad=requires_grad)
+
+
+def empty_like(
+    input: Tensor, *, dtype: Any = None, device: str | None = None, requires_grad: bool = False
+) -> Tensor:
+    """Any values in the shape and dtype of `input`, on its device; see `empty`.
+
+    >>> empty_like(tensor([1.0, 2.0])).shape
+    (2,)
+    """
+    return empty(
+        input.shape,
+        dtype=input.dtype if dtype is None else dtype,
+        device=input.device if device is None else device,
+        requires_grad=requires_grad,
+    )
+
+
+# ----- counted -----------------------------------------------------------------------------------
 
 
 def eye(
@@ -98,13 +310,15 @@ def eye(
     tensor([[1., 0.],
             [0., 1.]])
     """
-    return Tensor(host.eye(n, m, dtype=dtype), device=device, requires_grad=requires_grad)
+    rows, columns = shape_from((n, n if m is None else m))
+    values = host.eye(rows, columns, dtype=dtype)
+    return Tensor(values, device=device, requires_grad=requires_grad)
 
 
 def arange(
-    start: float,
-    end: float | None = None,
-    step: float = 1,
+    start: Any,
+    end: Any = None,
+    step: Any = 1,
     *,
     dtype: Any = None,
     device: str | None = None,
@@ -115,61 +329,81 @@ def arange(
     >>> arange(3), arange(0, 1, 0.5)
     (tensor([0, 1, 2]), tensor([0. , 0.5]))
     """
-    start, end = (0, start) if end is None else (start, end)
+    start, end, step = map(number, (0, start, step) if end is None else (start, end, step))
+    if step == 0:
+        raise ValueError("arange: the step is not 0.")
+    whole = all(isinstance(value, int) for value in (start, end, step))
     if dtype is None:
-        whole = all(isinstance(value, int) for value in (start, end, step))
         dtype = "int64" if whole else "float32"
-    values = host.arange(start, end, step, dtype=dtype)
-    return Tensor(values, device=device, requires_grad=requires_grad)
+    # Counted in full precision, and rounded once.
+    values = host.arange(start, end, step, dtype="int64" if whole else "float64")
+    return Tensor(values, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
-def rand(
-    *size: Any,
-    generator: Any = None,
+def linspace(
+    start: Any,
+    end: Any,
+    steps: int,
+    *,
     dtype: Any = "float32",
     device: str | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Random numbers, uniform on [0, 1).
+    """`steps` numbers at equal distances from `start` to `end`, both among them.
 
-    `generator` is a numpy.random.Generator; by default the one that `manual_seed` seeds.
+    They are worked out in float64 and rounded once; to integers towards 0.
 
-    >>> rand(2, 3).shape
-    (2, 3)
+    >>> linspace(0, 1, 3)
+    tensor([0. , 0.5, 1. ])
     """
-    backend = backends.get(device)
-    values = backend.uniform(sizes_of(size), dtype, generator or default_generator())
-    result = wrap(values, backend)
-    result.requires_grad = requires_grad
-    return result
+    (count,) = shape_from((steps,))
+    values = host.linspace(number(start), number(end), count)
+    return Tensor(values, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
-def randn(
-    *size: Any,
-    generator: Any = None,
+def logspace(
+    start: Any,
+    end: Any,
+    steps: int,
+    base: float = 10.0,
+    *,
     dtype: Any = "float32",
     device: str | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Random numbers from the standard normal distribution; see `rand`.
+    """`steps` numbers at equal ratios from `base` ** `start` to `base` ** `end`; see `linspace`.
 
-    >>> randn(2, 3).shape
-    (2, 3)
+    >>> logspace(0, 2, 3)
+    tensor([  1.,  10., 100.])
     """
-    backend = backends.get(device)
-    values = backend.normal(sizes_of(size), dtype, generator or default_generator())
-    result = wrap(values, backend)
-    result.requires_grad = requires_grad
-    return result
+    (count,) = shape_from((steps,))
+    values = host.power(float(base), host.linspace(number(start), number(end), count))
+    return Tensor(values, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
-def randint(
-    low: int, high: int, size: Any, *, generator: Any = None, device: str | None = None
+def tril_indices(
+    row: int, col: int, offset: int = 0, *, dtype: Any = "int64", device: str | None = None
 ) -> Tensor:
-    """Random int64 numbers from low to high - 1.
+    """The places (2, n) on and below a diagonal of a `row` x `col` matrix, row by row.
 
-    >>> randint(5, 6, (2,))
-    tensor([5, 5])
+    >>> tril_indices(2, 2)
+    tensor([[0, 1, 1],
+            [0, 0, 1]])
     """
-    draw = (generator or default_generator()).integers(low, high, sizes_of((size,)))
-    return Tensor(draw, device=device)
+    rows, columns = shape_from((row, col))
+    places = host.stack(host.tril_indices(rows, offset, columns))
+    return Tensor(places, dtype=dtype, device=device)
+
+
+def triu_indices(
+    row: int, col: int, offset: int = 0, *, dtype: Any = "int64", device: str | None = None
+) -> Tensor:
+    """The places (2, n) on and above a diagonal of a `row` x `col` matrix, row by row.
+
+    >>> triu_indices(2, 2)
+    tensor([[0, 0, 1],
+            [0, 1, 1]])
+    """
+    rows, columns = shape_from((row, col))
+    places = host.stack(host.triu_indices(rows, offset, columns))
+    return Tensor(places, dtype=dtype, device=device)

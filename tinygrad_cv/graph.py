@@ -21,12 +21,15 @@ if TYPE_CHECKING:
 
 
 class _Frame:
-    """One `with` block that switched recording, and the block around it."""
+    """One `with` block that switched recording, and the block around it.
 
-    __slots__ = ("enabled", "outer")
+    A call that only set the switch is a `loose` frame on top, which goes with the block it is in.
+    """
 
-    def __init__(self, enabled: bool, outer: "_Frame | None") -> None:
-        self.enabled, self.outer = enabled, outer
+    __slots__ = ("enabled", "loose", "outer")
+
+    def __init__(self, enabled: bool, outer: "_Frame | None", loose: bool = False) -> None:
+        self.enabled, self.outer, self.loose = enabled, outer, loose
 
 
 _innermost: ContextVar[_Frame] = ContextVar("innermost", default=_Frame(True, None))  # noqa: B039  never changed
@@ -44,8 +47,16 @@ class _Switch:
 
     enabled: bool
 
+    def __new__(cls, *given: Any, **named: Any) -> Any:
+        """A switch; or as a decorator without parentheses, the decorated function."""
+        return cls()(given[0]) if given and callable(given[0]) else super().__new__(cls)
+
     def __init__(self) -> None:
         self.frames: list[_Frame] = []
+
+    def _again(self) -> "_Switch":
+        """Such a switch, for one call of a decorated function."""
+        return type(self)()
 
     def __enter__(self) -> None:
         frame = _Frame(self.enabled, _innermost.get())
@@ -55,7 +66,8 @@ class _Switch:
     def __exit__(self, *error: object) -> None:
         frame = self.frames.pop()
         # A generator may be closed in a thread that never entered; nothing is to be undone there.
-        if _innermost.get() is frame and frame.outer is not None:
+        here = _innermost.get()
+        if (here.outer if here.loose else here) is frame and frame.outer is not None:
             _innermost.set(frame.outer)
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -64,7 +76,7 @@ class _Switch:
 
         @functools.wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
-            with type(self)():
+            with self._again():
                 return function(*args, **kwargs)
 
         return wrapped
@@ -78,7 +90,7 @@ class _Switch:
             sent = None
             try:
                 while True:
-                    with type(self)():
+                    with self._again():
                         value = generator.send(sent)
                     sent = yield value
             except StopIteration as end:
@@ -109,6 +121,61 @@ class enable_grad(_Switch):  # noqa: N801  PyTorch's name
     """Record again inside a `no_grad` block, as a context or as a decorator."""
 
     enabled = True
+
+
+class set_grad_enabled(_Switch):  # noqa: N801  PyTorch's name
+    """Record or not, from now on; as a context or as a decorator, only inside.
+
+    Called inside of a `with no_grad():` and the like, it holds until the end of that block.
+
+    >>> import tinygrad_cv as tg
+    >>> with tg.set_grad_enabled(False):
+    ...     print(tg.is_grad_enabled())
+    False
+    >>> tg.is_grad_enabled()
+    True
+    """
+
+    def __init__(self, mode: bool) -> None:
+        super().__init__()
+        self.enabled = bool(mode)
+        self.before = _innermost.get()
+        outer = self.before.outer if self.before.loose else self.before
+        self.set = _Frame(self.enabled, outer, loose=True)
+        _innermost.set(self.set)
+
+    def _again(self) -> "set_grad_enabled":
+        return set_grad_enabled(self.enabled)
+
+    def _undo(self) -> None:
+        """It turns out to be a context or a decorator, and holds only inside."""
+        if _innermost.get() is self.set:
+            _innermost.set(self.before)
+
+    def __enter__(self) -> None:
+        self._undo()
+        super().__enter__()
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        self._undo()
+        return super().__call__(function)
+
+
+class inference_mode(_Switch):  # noqa: N801  PyTorch's name
+    """`no_grad` under another name, or `enable_grad` with `mode=False`.
+
+    >>> import tinygrad_cv as tg
+    >>> with tg.inference_mode():
+    ...     print(tg.is_grad_enabled())
+    False
+    """
+
+    def __init__(self, mode: bool = True) -> None:
+        super().__init__()
+        self.enabled = not mode
+
+    def _again(self) -> "inference_mode":
+        return inference_mode(not self.enabled)
 
 
 class Scope:
@@ -158,6 +225,24 @@ observer: ContextVar[Observer | None] = ContextVar("observer", default=None)
 """Who looks on in this thread (or task)."""
 
 
+class Handle:
+    """What `Tensor.register_hook` returns; `remove()` takes the hook away."""
+
+    def __init__(self, hooks: dict[int, Callable[..., Any]], hook: Callable[..., Any]) -> None:
+        self.hooks, self.number = hooks, next(_numbers)
+        hooks[self.number] = hook
+
+    def remove(self) -> None:
+        """Take the hook away; once more does nothing."""
+        self.hooks.pop(self.number, None)
+
+    def __enter__(self) -> "Handle":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.remove()
+
+
 class Node:
     """One application of `op`, or a leaf (a parameter, an input, a constant) when `op` is None.
 
@@ -170,6 +255,7 @@ class Node:
         "backend",
         "dtype",
         "guards",
+        "hooks",
         "inputs",
         "name",
         "number",
@@ -206,6 +292,8 @@ class Node:
         # What was saved must still hold the same value when a rule reads it: (name, counter of
         # in-place changes, its value when saved) for each saved tensor.
         self.guards: tuple[tuple[str, list[int], int], ...] = ()
+        # What changes its gradient when that is complete (see Tensor.register_hook).
+        self.hooks: dict[int, Callable[..., Any]] | None = None
         # A leaf, and a tensor that called retain_grad(), can be found to receive a gradient.
         self.tensor: weakref.ref[Any] | None = None
 
@@ -307,6 +395,8 @@ def backpropagate(
                 device.enter_context(here.active)
                 reading = reading.on(here)
             gradient = reading.rounded(gradient, node)
+            for hook in tuple(node.hooks.values()) if node.hooks else ():
+                gradient = hook(node, gradient)
             if eye is not None:
                 eye.arrived(node, reading.memory(gradient))
             yield node, gradient

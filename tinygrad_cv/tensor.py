@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, cast
 from tinygrad_cv import backend as backends
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.base import Backend
-from tinygrad_cv.graph import Graph, Node, backpropagate, is_grad_enabled, no_grad, observer
+from tinygrad_cv.graph import Graph, Handle, Node, backpropagate, is_grad_enabled, no_grad, observer
 from tinygrad_cv.op import WIDTH, Op, Plan, Reading, is_float, promoted
+from tinygrad_cv.printing import text
 
 
 class Tensor:
@@ -120,6 +121,60 @@ class Tensor:
         """The number of elements."""
         return cast(int, self._array.size)
 
+    ndimension = dim
+    nelement = numel
+
+    def is_same_size(self, other: "Tensor") -> bool:
+        """Whether the other tensor has the same shape."""
+        return self.shape == other.shape
+
+    @property
+    def itemsize(self) -> int:
+        """The bytes of one element."""
+        return cast(int, self.dtype.itemsize)
+
+    def element_size(self) -> int:
+        """The bytes of one element."""
+        return self.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all elements."""
+        return self.numel() * self.itemsize
+
+    def stride(self, dim: int | None = None) -> Any:
+        """How many elements lie from one index to the next, along each axis or along `dim`."""
+        steps = tuple(step // self.itemsize for step in self._array.strides)
+        return steps if dim is None else steps[dim]
+
+    def is_contiguous(self) -> bool:
+        """Whether the elements lie in memory in row-major order, without gaps."""
+        dense = 1
+        for length, step in zip(self.shape[::-1], self.stride()[::-1], strict=True):
+            if length != 1 and step != dense and self.numel():
+                return False
+            dense *= length
+        return True
+
+    @property
+    def is_cpu(self) -> bool:
+        """Whether it lies in host memory."""
+        return self.device == "cpu"
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether it lies on a GPU (or on its stand-in)."""
+        return self.device != "cpu"
+
+    def get_device(self) -> int:
+        """The number of the GPU; -1 in host memory."""
+        return int(self.device.partition(":")[2] or -1)
+
+    @property
+    def grad_fn(self) -> Node | None:
+        """The node of the op that made it; None for a leaf."""
+        return None if self.is_leaf else self._node
+
     def is_floating_point(self) -> bool:
         """Whether the dtype is a float (only such tensors have gradients)."""
         return cast(bool, self.dtype.kind == "f")
@@ -144,7 +199,7 @@ class Tensor:
                 f"{self._node and self._node.label}. Use x.detach() to cut it off from its graph."
             )
         self._requires_grad = value
-        self._node = None  # a leaf's node records whether it needs a gradient
+        self._renew_node()  # a leaf's node records whether it needs a gradient
 
     def requires_grad_(self, requires_grad: bool = True) -> "Tensor":
         """Set `requires_grad` and return the tensor."""
@@ -155,6 +210,12 @@ class Tensor:
     def node(self) -> Node:
         """The node of the graph that this tensor stands for; a leaf's is made when first asked."""
         return self._node or Node.leaf(self)
+
+    def _renew_node(self) -> None:
+        """A leaf has become another one for graphs to come; its hooks stay."""
+        hooks, self._node = None if self._node is None else self._node.hooks, None
+        if hooks:
+            self.node.hooks = hooks
 
     @property
     def name(self) -> str | None:
@@ -231,10 +292,9 @@ class Tensor:
         return (self[i] for i in range(len(self)))
 
     def __repr__(self) -> str:
-        text = host.array2string(
-            self._backend.to_host(self._array), separator=", ", prefix="tensor(", precision=4
-        )
-        details = [text]
+        details = [text(self._backend.to_host(self._array))]
+        if self.numel() == 0 and self.ndim != 1:
+            details.append(f"size={self.shape}")
         if str(self.dtype) not in ("float32", "int64", "bool"):
             details.append(f"dtype={self.dtype}")
         if self.device != "cpu":
@@ -279,6 +339,11 @@ class Tensor:
         alias._version = self._version
         return alias
 
+    def detach_(self) -> "Tensor":
+        """Leave the graph: the tensor becomes a leaf that needs no gradient."""
+        self._node, self._requires_grad = None, False
+        return self
+
     @property
     def data(self) -> "Tensor":
         """The same memory outside the graph, to read or to change: `w.data -= lr * w.grad`.
@@ -309,7 +374,7 @@ class Tensor:
             return
         # Graphs that were made with it keep the old array and the old node.
         self._array, self._backend, self._version = moved._array, moved._backend, [0]
-        self._node = None
+        self._renew_node()
         if self.grad is not None:
             self.grad._move(device, dtype)
 
@@ -317,7 +382,7 @@ class Tensor:
         """Count an in-place change of the array (shared with all views of it)."""
         self._version[0] += 1
 
-    def _assign(self, index: Any, value: Any, how: str) -> "Tensor":
+    def _refuse_recorded(self, value: Any, how: str) -> None:
         if is_grad_enabled() and (
             self._requires_grad or (isinstance(value, Tensor) and value._requires_grad)
         ):
@@ -326,6 +391,9 @@ class Tensor:
                 "a new tensor (where, cat, scatter), or make the change outside the graph: on "
                 "x.data, or inside `with no_grad():`."
             )
+
+    def _assign(self, index: Any, value: Any, how: str) -> "Tensor":
+        self._refuse_recorded(value, how)
         if not isinstance(value, int | float):
             value = _operand(value, self).to(self.device)._array
         try:
@@ -352,7 +420,7 @@ class Tensor:
 
     def _in_place(self, result: "Tensor") -> "Tensor":
         """`x += y`: in place on plain data, a new tensor where a graph is recorded."""
-        if result._requires_grad:
+        if result._requires_grad or (self._requires_grad and is_grad_enabled()):
             if self._requires_grad and self.is_leaf:
                 raise RuntimeError(
                     "an in-place operator on a leaf that requires a gradient would replace the "
@@ -360,16 +428,23 @@ class Tensor:
                     "inside `with no_grad():`."
                 )
             return result
+        return self._become(result, "an operator")
+
+    def _become(self, result: "Tensor", how: str) -> "Tensor":
+        """Take the values of a result of this shape, and of a dtype that is not a higher kind."""
+        self._refuse_recorded(result, how)
         if result.shape != self.shape:
             raise ValueError(
                 f"the result of shape {result.shape} does not fit in place into {self.shape}."
             )
-        if not host.can_cast(result.dtype, self.dtype, "same_kind"):
+        if not host.can_cast(result.dtype, self.dtype, "same_kind") and (
+            {result.dtype.kind, self.dtype.kind} != {"i", "u"}
+        ):
             raise TypeError(
                 f"the result of dtype {result.dtype} would be cut to {self.dtype} in place; "
                 "write x = x + y, or convert x first: x.float()."
             )
-        return self._assign(..., result, "an operator")
+        return self._assign(..., result, how)
 
     def __iadd__(self, other: Any) -> "Tensor":
         return self._in_place(self + other)
@@ -383,12 +458,29 @@ class Tensor:
     def __itruediv__(self, other: Any) -> "Tensor":
         return self._in_place(self / other)
 
+    def __ifloordiv__(self, other: Any) -> "Tensor":
+        return self._in_place(self // other)
+
+    def __imod__(self, other: Any) -> "Tensor":
+        return self._in_place(self % other)
+
+    def __ipow__(self, other: Any) -> "Tensor":
+        return self._in_place(self**other)
+
     # ----- conversions -----------------------------------------------------------------------
 
-    def to(self, *target: Any, device: str | None = None, dtype: Any = None) -> "Tensor":
-        """The tensor on another device or with another dtype; itself if nothing changes.
+    def to(
+        self,
+        *target: Any,
+        device: str | None = None,
+        dtype: Any = None,
+        non_blocking: bool = False,
+        copy: bool = False,
+    ) -> "Tensor":
+        """The tensor on another device or with another dtype, or with those of another tensor.
 
-        Gradients flow back through both.
+        It is the tensor itself if nothing changes, unless a `copy` is asked for. Gradients flow
+        back. `non_blocking` changes nothing: a GPU is waited for only where that is needed.
 
         >>> import tinygrad_cv as tg
         >>> tg.tensor([1.5]).to("cpu", tg.float64).dtype
@@ -406,15 +498,23 @@ class Tensor:
             result = F.to_device(self, device=backend.device)
         if dtype is not None and host.dtype(dtype) != self.dtype:
             result = F.cast(result, dtype=host.dtype(dtype))
-        return result
+        return F.clone(self) if copy and result is self else result
 
     def cpu(self) -> "Tensor":
         """The tensor in host memory."""
         return self.to(device="cpu")
 
-    def cuda(self) -> "Tensor":
-        """The tensor on the GPU."""
-        return self.to(device="cuda")
+    def cuda(self, device: int | str | None = None, non_blocking: bool = False) -> "Tensor":
+        """The tensor on the GPU, by default the first."""
+        return self.to(device=f"cuda:{device or 0}" if not isinstance(device, str) else device)
+
+    def type(self, dtype: Any = None) -> Any:
+        """The tensor in a dtype; without one, the name of the dtype that it has."""
+        return str(self.dtype) if dtype is None else self.to(dtype=dtype)
+
+    def type_as(self, other: "Tensor") -> "Tensor":
+        """The tensor in the dtype and on the device of another one."""
+        return self.to(other)
 
     def float(self) -> "Tensor":
         """The tensor as float32."""
@@ -437,8 +537,8 @@ class Tensor:
         return F.clone(self)
 
     def contiguous(self) -> "Tensor":
-        """The tensor; how an array lies in memory is the backend's affair."""
-        return self
+        """The tensor itself if it lies in memory in row-major order, otherwise a copy that does."""
+        return self if self.is_contiguous() else self.reshape(-1).reshape(self.shape)
 
     # ----- gradients -------------------------------------------------------------------------
 
@@ -450,6 +550,31 @@ class Tensor:
                 "it was computed from has requires_grad=True."
             )
         self.node.tensor = weakref.ref(self)
+
+    def register_hook(self, hook: Callable[["Tensor"], "Tensor | None"]) -> Handle:
+        """Call `hook(gradient)` whenever the gradient of this tensor is complete.
+
+        What the hook returns takes the place of the gradient, for `.grad` as for what lies behind;
+        None leaves it as it is. The hook gets a copy. With `create_graph` what it computes is
+        recorded. Several hooks are called in the order of their registration. Returns a handle,
+        whose `remove()` takes the hook away.
+
+        >>> import tinygrad_cv as tg
+        >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
+        >>> handle = x.register_hook(lambda g: g.clamp(max=3))
+        >>> (x**2).sum().backward()
+        >>> x.grad
+        tensor([2., 3.])
+        >>> handle.remove()
+        """
+        if not self._requires_grad:
+            raise RuntimeError(
+                f"register_hook on a tensor of shape {self.shape} that needs no gradient: nothing "
+                "it was computed from has requires_grad=True."
+            )
+        node = self.node
+        node.hooks = {} if node.hooks is None else node.hooks
+        return Handle(node.hooks, functools.partial(_call_hook, hook))
 
     def backward(
         self,
@@ -594,90 +719,197 @@ class Tensor:
     # attaches them when it is imported.
     if TYPE_CHECKING:
         abs: Callable[..., "Tensor"]
+        abs_: Callable[..., "Tensor"]
         absolute: Callable[..., "Tensor"]
+        absolute_: Callable[..., "Tensor"]
         acos: Callable[..., "Tensor"]
+        acos_: Callable[..., "Tensor"]
         acosh: Callable[..., "Tensor"]
+        acosh_: Callable[..., "Tensor"]
         add: Callable[..., "Tensor"]
+        add_: Callable[..., "Tensor"]
         addcdiv: Callable[..., "Tensor"]
+        addcdiv_: Callable[..., "Tensor"]
         addcmul: Callable[..., "Tensor"]
+        addcmul_: Callable[..., "Tensor"]
         all: Callable[..., "Tensor"]
+        allclose: Callable[..., Any]
         amax: Callable[..., "Tensor"]
         amin: Callable[..., "Tensor"]
         aminmax: Callable[..., Any]
         any: Callable[..., "Tensor"]
+        arccos: Callable[..., "Tensor"]
+        arccos_: Callable[..., "Tensor"]
+        arccosh: Callable[..., "Tensor"]
+        arccosh_: Callable[..., "Tensor"]
+        arcsin: Callable[..., "Tensor"]
+        arcsin_: Callable[..., "Tensor"]
+        arcsinh: Callable[..., "Tensor"]
+        arcsinh_: Callable[..., "Tensor"]
+        arctan: Callable[..., "Tensor"]
+        arctan2: Callable[..., "Tensor"]
+        arctan2_: Callable[..., "Tensor"]
+        arctan_: Callable[..., "Tensor"]
+        arctanh: Callable[..., "Tensor"]
+        arctanh_: Callable[..., "Tensor"]
         argmax: Callable[..., "Tensor"]
         argmin: Callable[..., "Tensor"]
         argsort: Callable[..., "Tensor"]
         argwhere: Callable[..., "Tensor"]
         asin: Callable[..., "Tensor"]
+        asin_: Callable[..., "Tensor"]
         asinh: Callable[..., "Tensor"]
+        asinh_: Callable[..., "Tensor"]
         atan: Callable[..., "Tensor"]
         atan2: Callable[..., "Tensor"]
+        atan2_: Callable[..., "Tensor"]
+        atan_: Callable[..., "Tensor"]
         atanh: Callable[..., "Tensor"]
+        atanh_: Callable[..., "Tensor"]
+        bernoulli: Callable[..., "Tensor"]
+        bernoulli_: Callable[..., "Tensor"]
         bmm: Callable[..., "Tensor"]
         broadcast_to: Callable[..., "Tensor"]
         ceil: Callable[..., "Tensor"]
+        ceil_: Callable[..., "Tensor"]
         cholesky: Callable[..., "Tensor"]
         chunk: Callable[..., Any]
         clamp: Callable[..., "Tensor"]
+        clamp_: Callable[..., "Tensor"]
+        clamp_max: Callable[..., "Tensor"]
+        clamp_max_: Callable[..., "Tensor"]
+        clamp_min: Callable[..., "Tensor"]
+        clamp_min_: Callable[..., "Tensor"]
         clip: Callable[..., "Tensor"]
+        clip_: Callable[..., "Tensor"]
+        copysign: Callable[..., "Tensor"]
+        copysign_: Callable[..., "Tensor"]
         cos: Callable[..., "Tensor"]
+        cos_: Callable[..., "Tensor"]
         cosh: Callable[..., "Tensor"]
+        cosh_: Callable[..., "Tensor"]
         count_nonzero: Callable[..., "Tensor"]
         cumprod: Callable[..., "Tensor"]
+        cumprod_: Callable[..., "Tensor"]
         cumsum: Callable[..., "Tensor"]
+        cumsum_: Callable[..., "Tensor"]
+        deg2rad: Callable[..., "Tensor"]
+        deg2rad_: Callable[..., "Tensor"]
         det: Callable[..., "Tensor"]
         diag: Callable[..., "Tensor"]
         diag_embed: Callable[..., "Tensor"]
         diagonal: Callable[..., "Tensor"]
         digamma: Callable[..., "Tensor"]
+        digamma_: Callable[..., "Tensor"]
         div: Callable[..., "Tensor"]
+        div_: Callable[..., "Tensor"]
         divide: Callable[..., "Tensor"]
+        divide_: Callable[..., "Tensor"]
         dot: Callable[..., "Tensor"]
         eq: Callable[..., "Tensor"]
+        eq_: Callable[..., "Tensor"]
+        equal: Callable[..., Any]
         erf: Callable[..., "Tensor"]
+        erf_: Callable[..., "Tensor"]
         erfc: Callable[..., "Tensor"]
+        erfc_: Callable[..., "Tensor"]
+        erfinv: Callable[..., "Tensor"]
+        erfinv_: Callable[..., "Tensor"]
         exp: Callable[..., "Tensor"]
+        exp2: Callable[..., "Tensor"]
+        exp2_: Callable[..., "Tensor"]
+        exp_: Callable[..., "Tensor"]
         expand: Callable[..., "Tensor"]
         expand_as: Callable[..., "Tensor"]
         expm1: Callable[..., "Tensor"]
+        expm1_: Callable[..., "Tensor"]
+        exponential_: Callable[..., "Tensor"]
+        fill_: Callable[..., "Tensor"]
+        fix: Callable[..., "Tensor"]
+        fix_: Callable[..., "Tensor"]
         flatten: Callable[..., "Tensor"]
         flip: Callable[..., "Tensor"]
+        float_power: Callable[..., "Tensor"]
+        float_power_: Callable[..., "Tensor"]
         floor: Callable[..., "Tensor"]
+        floor_: Callable[..., "Tensor"]
         floor_divide: Callable[..., "Tensor"]
+        floor_divide_: Callable[..., "Tensor"]
+        fmax: Callable[..., "Tensor"]
+        fmin: Callable[..., "Tensor"]
         fmod: Callable[..., "Tensor"]
+        fmod_: Callable[..., "Tensor"]
+        frac: Callable[..., "Tensor"]
+        frac_: Callable[..., "Tensor"]
         gather: Callable[..., "Tensor"]
         ge: Callable[..., "Tensor"]
+        ge_: Callable[..., "Tensor"]
+        greater: Callable[..., "Tensor"]
+        greater_: Callable[..., "Tensor"]
+        greater_equal: Callable[..., "Tensor"]
+        greater_equal_: Callable[..., "Tensor"]
         gt: Callable[..., "Tensor"]
+        gt_: Callable[..., "Tensor"]
         hardshrink: Callable[..., "Tensor"]
+        heaviside: Callable[..., "Tensor"]
+        heaviside_: Callable[..., "Tensor"]
         hypot: Callable[..., "Tensor"]
+        hypot_: Callable[..., "Tensor"]
         index_add: Callable[..., "Tensor"]
+        index_add_: Callable[..., "Tensor"]
         index_copy: Callable[..., "Tensor"]
+        index_copy_: Callable[..., "Tensor"]
         index_fill: Callable[..., "Tensor"]
+        index_fill_: Callable[..., "Tensor"]
         index_put: Callable[..., "Tensor"]
+        index_put_: Callable[..., "Tensor"]
         index_select: Callable[..., "Tensor"]
         inner: Callable[..., "Tensor"]
+        isclose: Callable[..., "Tensor"]
         isfinite: Callable[..., "Tensor"]
         isinf: Callable[..., "Tensor"]
         isnan: Callable[..., "Tensor"]
+        isneginf: Callable[..., "Tensor"]
+        isposinf: Callable[..., "Tensor"]
+        isreal: Callable[..., "Tensor"]
         kthvalue: Callable[..., Any]
         le: Callable[..., "Tensor"]
+        le_: Callable[..., "Tensor"]
         lerp: Callable[..., "Tensor"]
+        lerp_: Callable[..., "Tensor"]
+        less: Callable[..., "Tensor"]
+        less_: Callable[..., "Tensor"]
+        less_equal: Callable[..., "Tensor"]
+        less_equal_: Callable[..., "Tensor"]
         lgamma: Callable[..., "Tensor"]
+        lgamma_: Callable[..., "Tensor"]
         log: Callable[..., "Tensor"]
         log10: Callable[..., "Tensor"]
+        log10_: Callable[..., "Tensor"]
         log1p: Callable[..., "Tensor"]
+        log1p_: Callable[..., "Tensor"]
         log2: Callable[..., "Tensor"]
+        log2_: Callable[..., "Tensor"]
+        log_: Callable[..., "Tensor"]
         log_softmax: Callable[..., "Tensor"]
         logaddexp: Callable[..., "Tensor"]
+        logaddexp2: Callable[..., "Tensor"]
         logcumsumexp: Callable[..., "Tensor"]
         logical_and: Callable[..., "Tensor"]
+        logical_and_: Callable[..., "Tensor"]
         logical_not: Callable[..., "Tensor"]
+        logical_not_: Callable[..., "Tensor"]
         logical_or: Callable[..., "Tensor"]
+        logical_or_: Callable[..., "Tensor"]
         logical_xor: Callable[..., "Tensor"]
+        logical_xor_: Callable[..., "Tensor"]
+        logit: Callable[..., "Tensor"]
+        logit_: Callable[..., "Tensor"]
         logsumexp: Callable[..., "Tensor"]
         lt: Callable[..., "Tensor"]
+        lt_: Callable[..., "Tensor"]
         masked_fill: Callable[..., "Tensor"]
+        masked_fill_: Callable[..., "Tensor"]
         masked_select: Callable[..., "Tensor"]
         matmul: Callable[..., "Tensor"]
         matrix_power: Callable[..., "Tensor"]
@@ -692,71 +924,121 @@ class Tensor:
         movedim: Callable[..., "Tensor"]
         msort: Callable[..., "Tensor"]
         mul: Callable[..., "Tensor"]
+        mul_: Callable[..., "Tensor"]
+        multinomial: Callable[..., "Tensor"]
         multiply: Callable[..., "Tensor"]
+        multiply_: Callable[..., "Tensor"]
         mv: Callable[..., "Tensor"]
         nan_to_num: Callable[..., "Tensor"]
+        nan_to_num_: Callable[..., "Tensor"]
         nanmean: Callable[..., "Tensor"]
         nansum: Callable[..., "Tensor"]
         narrow: Callable[..., "Tensor"]
         ne: Callable[..., "Tensor"]
+        ne_: Callable[..., "Tensor"]
         neg: Callable[..., "Tensor"]
+        neg_: Callable[..., "Tensor"]
         negative: Callable[..., "Tensor"]
+        negative_: Callable[..., "Tensor"]
+        new_empty: Callable[..., "Tensor"]
+        new_full: Callable[..., "Tensor"]
+        new_ones: Callable[..., "Tensor"]
+        new_tensor: Callable[..., "Tensor"]
+        new_zeros: Callable[..., "Tensor"]
         nonzero: Callable[..., Any]
         norm: Callable[..., "Tensor"]
+        normal_: Callable[..., "Tensor"]
+        not_equal: Callable[..., "Tensor"]
+        not_equal_: Callable[..., "Tensor"]
         outer: Callable[..., "Tensor"]
         permute: Callable[..., "Tensor"]
+        positive: Callable[..., "Tensor"]
         pow: Callable[..., "Tensor"]
+        pow_: Callable[..., "Tensor"]
         prelu: Callable[..., "Tensor"]
         prod: Callable[..., "Tensor"]
+        rad2deg: Callable[..., "Tensor"]
+        rad2deg_: Callable[..., "Tensor"]
+        random_: Callable[..., "Tensor"]
         ravel: Callable[..., "Tensor"]
         reciprocal: Callable[..., "Tensor"]
+        reciprocal_: Callable[..., "Tensor"]
         relu: Callable[..., "Tensor"]
+        relu_: Callable[..., "Tensor"]
         remainder: Callable[..., "Tensor"]
+        remainder_: Callable[..., "Tensor"]
         repeat: Callable[..., "Tensor"]
         repeat_interleave: Callable[..., "Tensor"]
         reshape: Callable[..., "Tensor"]
         reshape_as: Callable[..., "Tensor"]
         roll: Callable[..., "Tensor"]
         round: Callable[..., "Tensor"]
+        round_: Callable[..., "Tensor"]
         rsqrt: Callable[..., "Tensor"]
+        rsqrt_: Callable[..., "Tensor"]
         scatter: Callable[..., "Tensor"]
+        scatter_: Callable[..., "Tensor"]
         scatter_add: Callable[..., "Tensor"]
+        scatter_add_: Callable[..., "Tensor"]
         select: Callable[..., "Tensor"]
+        sgn: Callable[..., "Tensor"]
+        sgn_: Callable[..., "Tensor"]
         sigmoid: Callable[..., "Tensor"]
+        sigmoid_: Callable[..., "Tensor"]
         sign: Callable[..., "Tensor"]
+        sign_: Callable[..., "Tensor"]
+        signbit: Callable[..., "Tensor"]
         sin: Callable[..., "Tensor"]
+        sin_: Callable[..., "Tensor"]
+        sinc: Callable[..., "Tensor"]
+        sinc_: Callable[..., "Tensor"]
         sinh: Callable[..., "Tensor"]
+        sinh_: Callable[..., "Tensor"]
         slogdet: Callable[..., Any]
         softmax: Callable[..., "Tensor"]
         sort: Callable[..., Any]
         split: Callable[..., Any]
         sqrt: Callable[..., "Tensor"]
+        sqrt_: Callable[..., "Tensor"]
         square: Callable[..., "Tensor"]
+        square_: Callable[..., "Tensor"]
         squeeze: Callable[..., "Tensor"]
         std: Callable[..., "Tensor"]
         sub: Callable[..., "Tensor"]
+        sub_: Callable[..., "Tensor"]
         subtract: Callable[..., "Tensor"]
+        subtract_: Callable[..., "Tensor"]
         sum: Callable[..., "Tensor"]
         swapaxes: Callable[..., "Tensor"]
         take: Callable[..., "Tensor"]
         take_along_dim: Callable[..., "Tensor"]
         tan: Callable[..., "Tensor"]
+        tan_: Callable[..., "Tensor"]
         tanh: Callable[..., "Tensor"]
+        tanh_: Callable[..., "Tensor"]
         tensor_split: Callable[..., Any]
         tile: Callable[..., "Tensor"]
         topk: Callable[..., Any]
         trace: Callable[..., "Tensor"]
         transpose: Callable[..., "Tensor"]
         tril: Callable[..., "Tensor"]
+        tril_: Callable[..., "Tensor"]
         triu: Callable[..., "Tensor"]
+        triu_: Callable[..., "Tensor"]
+        true_divide: Callable[..., "Tensor"]
+        true_divide_: Callable[..., "Tensor"]
         trunc: Callable[..., "Tensor"]
+        trunc_: Callable[..., "Tensor"]
         unbind: Callable[..., Any]
         unflatten: Callable[..., "Tensor"]
+        uniform_: Callable[..., "Tensor"]
         unsqueeze: Callable[..., "Tensor"]
         var: Callable[..., "Tensor"]
         vdot: Callable[..., "Tensor"]
         view_as: Callable[..., "Tensor"]
+        where: Callable[..., "Tensor"]
         xlogy: Callable[..., "Tensor"]
+        xlogy_: Callable[..., "Tensor"]
 
     @property
     def T(self) -> "Tensor":
@@ -767,6 +1049,37 @@ class Tensor:
     def mT(self) -> "Tensor":
         """The last two axes exchanged."""
         return F.mT(self)
+
+    def t(self) -> "Tensor":
+        """The transpose of a matrix; a tensor of one axis or none as it is."""
+        if self.ndim > 2:
+            raise ValueError(
+                f"t() is for matrices; got the shape {self.shape}. x.mT exchanges the last two "
+                "axes, x.permute(...) any."
+            )
+        return self.T if self.ndim == 2 else self
+
+    # These names hide Python's, from here to the end of the class.
+
+    def int(self) -> "Tensor":
+        """The tensor as int32."""
+        return self.to(dtype="int32")
+
+    def short(self) -> "Tensor":
+        """The tensor as int16."""
+        return self.to(dtype="int16")
+
+    def char(self) -> "Tensor":
+        """The tensor as int8."""
+        return self.to(dtype="int8")
+
+    def byte(self) -> "Tensor":
+        """The tensor as uint8."""
+        return self.to(dtype="uint8")
+
+    def bool(self) -> "Tensor":
+        """The tensor as truth values: whether each element is not 0."""
+        return self.to(dtype="bool")
 
 
 def wrap(array: Any, backend: Backend) -> Tensor:
@@ -783,6 +1096,25 @@ def wrap(array: Any, backend: Backend) -> Tensor:
 
 
 _new = object.__new__
+
+
+def _call_hook(hook: Callable[[Tensor], Tensor | None], node: Node, g: Any) -> Any:
+    """The gradient g (an array or a Tensor) of a node, or what the hook makes of it."""
+    if isinstance(g, Tensor):
+        result = hook(F.clone(g))
+    else:
+        with no_grad():
+            result = hook(wrap(node.backend.array(g, None), node.backend))
+    if result is None:
+        return g
+    if not isinstance(result, Tensor) or result.shape != node.shape:
+        raise ValueError(
+            f"a hook returned {getattr(result, 'shape', result)!r} for a gradient of shape "
+            f"{node.shape}; it returns a tensor of that shape, or None."
+        )
+    if isinstance(g, Tensor):
+        return result.to(device=node.backend.device, dtype=node.dtype)
+    return result.detach().to(device=node.backend.device, dtype=node.dtype, copy=True)._array
 
 
 def _operand(value: Any, like: Tensor) -> Tensor:

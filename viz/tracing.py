@@ -18,7 +18,6 @@ from typing import Any, Literal
 import tinygrad_cv
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.base import draw_listeners
-from tinygrad_cv.creation import randn
 from tinygrad_cv.graph import (
     Graph,
     Node,
@@ -30,6 +29,7 @@ from tinygrad_cv.graph import (
 )
 from tinygrad_cv.nn import Module
 from tinygrad_cv.op import Reading
+from tinygrad_cv.random import randn
 from tinygrad_cv.tensor import Tensor
 from tinygrad_cv.viz import data
 from tinygrad_cv.viz.data import Trace

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from beside_torch.call import Beside, Call
-from rows.elementwise import HALVES, WHOLE, divisions, roundings
+from rows.elementwise import HALVES, WHOLE, apart, divisions, roundings
 from rows.shape import with_empty
 from tinygrad_cv.ops import elementwise
 from tinygrad_cv.testing.strategies import arrays, broadcastable
@@ -87,6 +87,22 @@ def special(draw: Any, options: Sequence[dict[str, Any]] = ({},)) -> Call:
     return Call((x,), dict(draw(st.sampled_from(options))))
 
 
+@st.composite
+def logits(draw: Any) -> Call:
+    x = draw(arrays(with_empty(), 0.05, 0.95, (0.25, 0.75)))
+    return Call((x,), draw(st.sampled_from(({}, {"eps": None}, {"eps": 0.25}))))
+
+
+@st.composite
+def close(draw: Any) -> Call:
+    """Pairs on both sides of the tolerance, with holes."""
+    x = draw(special()).inputs[0]
+    steps = draw(arrays(x.shape, -2.0, 2.0))
+    y = np.where(np.isfinite(x), x + 0.1 * np.round(steps), x)
+    options: tuple[dict[str, Any], ...] = ({}, {"atol": 0.15}, {"rtol": 0.15, "equal_nan": True})
+    return call(x, y, **draw(st.sampled_from(options)))
+
+
 def called(cases: Any) -> Any:
     """The cases of a row as calls."""
     return cases.map(lambda case: Call(case.inputs, case.attributes))
@@ -140,4 +156,19 @@ CALLS = [
     *beside(small_wholes(), "lt", "le", "gt", "ge", "eq", "ne"),
     *beside(small_wholes(), "logical_and", "logical_or", "logical_xor"),
     *beside(one(), "logical_not", "clone"),
+    *beside(APART, "copysign", "arctan2"),
+    *beside(several(low=0.2), "float_power"),
+    *beside(called(apart()), "fmax", "fmin"),
+    *beside(several(), "logaddexp2"),
+    *beside(SUMS, "rsub"),
+    *beside(several(kinks=(0.0,), margin=0.3), "true_divide"),
+    *beside(one(), "exp2", "sinc", "deg2rad", "rad2deg", "positive", "arctan", "arcsinh"),
+    *beside(one(kinks=WHOLE), "frac"),
+    *beside(INSIDE, "erfinv", "arcsin", "arccos", "arctanh"),
+    *beside(one(1.2, 3.0), "arccosh"),
+    *beside(logits(), "logit"),
+    *beside(one(kinks=WHOLE), "fix", "sgn", "signbit", gradients=False),
+    *beside(special(), "isposinf", "isneginf", "isreal"),
+    *beside(small_wholes(), "less", "less_equal", "greater", "greater_equal", "not_equal"),
+    *beside(close(), "isclose", gradients=False),
 ]

@@ -3,9 +3,11 @@
 import math
 from collections.abc import Callable, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+import scipy.special
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
@@ -173,6 +175,18 @@ def nan_to_num(x: float, nan: float, posinf: float, neginf: float) -> float:
     return {"nan": nan, "inf": posinf, "-inf": neginf}.get(str(x), x)
 
 
+def quantile(x: float) -> float:
+    """The erf of x is a probability of the normal distribution, whose quantiles Python knows."""
+    return NormalDist(sigma=0.5**0.5).inv_cdf((x + 1) / 2)
+
+
+@st.composite
+def waves(draw: Any) -> Case:
+    """Arguments on both sides of 2, where the series ends; some are 0."""
+    x = draw(arrays(shapes(), -6.0, 6.0))
+    return Case((np.where(np.abs(x) < 0.3, 0.0, x),), {"n": draw(st.integers(0, 3))})
+
+
 WHOLE, HALVES = (-2.0, -1.0, 0.0, 1.0, 2.0), (-1.5, -0.5, 0.5, 1.5)
 
 CAST = arrays(shapes()).map(lambda x: Case((x,), {"dtype": np.dtype("float64")}))
@@ -267,4 +281,15 @@ ROWS = [
     Row("isnan", with_holes(), each(math.isnan)),
     Row("isinf", with_holes(), each(math.isinf)),
     Row("isfinite", with_holes(), each(math.isfinite)),
+    Row(
+        "copysign",
+        pairs(kinks=(0.0,), margin=0.1).filter(lambda case: isinstance(case.inputs[0], np.ndarray)),
+        each(math.copysign),
+        kinks=(Case((np.array([0.0, 0.7]), np.array([-1.0, 2.0]))),),
+    ),
+    unary("exp2", lambda x: np.exp(x * np.log(2)), exact="complex"),
+    binary("logaddexp2", lambda a, b: np.log2(2**a + 2**b), exact=""),
+    unary("logit", each(lambda x: math.log(x) - math.log1p(-x)), 0.05, 0.95),
+    unary("erfinv", each(quantile), -0.95, 0.95),
+    Row("spherical_bessel", waves(), lambda z, n: scipy.special.spherical_jn(n, z)),
 ]

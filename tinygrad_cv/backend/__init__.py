@@ -5,7 +5,7 @@
 
 from functools import cache
 from importlib import import_module
-from typing import cast
+from typing import Any, cast
 
 import numpy as host
 
@@ -13,6 +13,7 @@ from tinygrad_cv.backend.base import Backend
 
 __all__ = [
     "Backend",
+    "as_generator",
     "default_generator",
     "get",
     "get_default_device",
@@ -53,6 +54,18 @@ def manual_seed(seed: int) -> host.random.Generator:
 def default_generator() -> host.random.Generator:
     """The generator that `manual_seed` seeds."""
     return _generator
+
+
+def as_generator(generator: Any) -> host.random.Generator:
+    """The generator given, or for None the one that `manual_seed` seeds."""
+    if generator is None:
+        return _generator
+    if not isinstance(generator, host.random.Generator):
+        raise TypeError(
+            f"generator must be a numpy.random.Generator or None, given {generator!r}; for a seed, "
+            "give numpy.random.default_rng(seed)."
+        )
+    return generator
 
 
 def set_default_device(device: str) -> None:

@@ -17,10 +17,10 @@ Array = Any
 
 NAMESPACE = """
     abs add arccos arccosh arcsin arcsinh arctan arctan2 arctanh cbrt ceil copysign cos cosh equal
-    exp expm1 floor floor_divide fmod greater greater_equal hypot isfinite isinf isnan less
-    less_equal log log10 log1p log2 logaddexp logical_and logical_not logical_or logical_xor maximum
-    minimum multiply nan_to_num negative not_equal power reciprocal remainder rint sign sin sinh
-    sqrt square subtract tan tanh true_divide trunc where
+    exp exp2 expm1 floor floor_divide fmod greater greater_equal hypot isfinite isinf isnan less
+    less_equal log log10 log1p log2 logaddexp logaddexp2 logical_and logical_not logical_or
+    logical_xor maximum minimum multiply nan_to_num negative not_equal power reciprocal remainder
+    rint sign sin sinh sqrt square subtract tan tanh true_divide trunc where
 
     all any argmax argmin count_nonzero cumprod cumsum max mean median min prod sum trace
 
@@ -34,6 +34,12 @@ NAMESPACE = """
 
 draw_listeners: ContextVar[tuple[Callable[[Any], None], ...]] = ContextVar("listeners", default=())
 """What is told of each generator before a backend draws from it, in this thread or task."""
+
+
+def announce(generator: Any) -> None:
+    """Tell the listeners of a generator that is about to be drawn from."""
+    for listener in draw_listeners.get():
+        listener(generator)
 
 
 class Backend:
@@ -216,6 +222,10 @@ class Backend:
         """1 - erf x, accurate where that is small"""
         raise NotImplementedError
 
+    def erfinv(self, x: Array) -> Array:
+        """The number whose erf is x, for -1 <= x <= 1"""
+        raise NotImplementedError
+
     def lgamma(self, x: Array) -> Array:
         """log |Γ(x)|"""
         raise NotImplementedError
@@ -250,15 +260,20 @@ class Backend:
 
     def uniform(self, shape: Sequence[int], dtype: Any, generator: Any) -> Array:
         """Random numbers from [0, 1). `generator` is a numpy.random.Generator on every device."""
-        return self._announced("uniform", shape, dtype, generator)
+        if dtype != "float16":
+            return self._announced("uniform", shape, dtype, generator)
+        draw = self._announced("uniform", shape, "float32", generator)
+        with self.active:  # cut to the 11 bits of half precision: rounding could give 1
+            return self.array(self.floor(draw * 2048) / 2048, dtype)
 
     def normal(self, shape: Sequence[int], dtype: Any, generator: Any) -> Array:
         """Random numbers from the standard normal distribution."""
-        return self._announced("normal", shape, dtype, generator)
+        if dtype != "float16":
+            return self._announced("normal", shape, dtype, generator)
+        return self.array(self._announced("normal", shape, "float32", generator), dtype)
 
     def _announced(self, law: str, shape: Sequence[int], dtype: Any, generator: Any) -> Array:
-        for listener in draw_listeners.get():
-            listener(generator)
+        announce(generator)
         return self.draw(law, tuple(shape), dtype, generator)
 
     def draw(self, law: str, shape: tuple[int, ...], dtype: Any, generator: Any) -> Array:

@@ -418,6 +418,9 @@ class CupyBackend(Backend):
     def erfc(self, x: Array) -> Array:
         return self.special.erfc(x)
 
+    def erfinv(self, x: Array) -> Array:
+        return self.special.erfinv(x)
+
     def lgamma(self, x: Array) -> Array:
         return self.special.gammaln(x)
 

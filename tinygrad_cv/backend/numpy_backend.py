@@ -196,6 +196,9 @@ class NumpyBackend(Backend):
     def erfc(self, x: Array) -> Array:
         return _special().erfc(x)
 
+    def erfinv(self, x: Array) -> Array:
+        return _special().erfinv(x)
+
     def lgamma(self, x: Array) -> Array:
         return _special().gammaln(x)
 

@@ -3,8 +3,7 @@
 They work on host arrays (N, C, H, W) and return new ones. Use them in a DataLoader's `transform`.
 """
 
-from tinygrad_cv.backend import host
-from tinygrad_cv.data.dataset import as_generator
+from tinygrad_cv.backend import as_generator, host
 
 
 def random_shift(

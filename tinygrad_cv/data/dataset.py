@@ -7,7 +7,7 @@ from itertools import pairwise
 from numbers import Integral
 from typing import Any, ClassVar
 
-from tinygrad_cv.backend import default_generator, host
+from tinygrad_cv.backend import as_generator, host
 from tinygrad_cv.tensor import Tensor
 
 
@@ -214,15 +214,3 @@ def _has_float64(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return any(map(_has_float64, value))
     return getattr(value, "dtype", None) == host.float64
-
-
-def as_generator(generator: host.random.Generator | None) -> host.random.Generator:
-    """The generator given, or for None the one that `tinygrad_cv.manual_seed` seeds."""
-    if generator is None:
-        return default_generator()
-    if not isinstance(generator, host.random.Generator):
-        raise TypeError(
-            f"generator must be a numpy.random.Generator or None, given {generator!r}; for a seed, "
-            "give numpy.random.default_rng(seed)."
-        )
-    return generator

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from tinygrad_cv.backend import host
-from tinygrad_cv.data.dataset import Dataset, as_generator, fetch
+from tinygrad_cv.backend import as_generator, host
+from tinygrad_cv.data.dataset import Dataset, fetch
 from tinygrad_cv.tensor import Tensor
 
 

@@ -25,12 +25,15 @@ __all__ = ["conv", "image", "loss", "noise", "norm", "pool"]
 _METHODS = {
     activation: "hardshrink log_softmax prelu relu sigmoid softmax tanh",
     elementwise: (
-        "abs absolute acos acosh add addcdiv addcmul asin asinh atan atan2 atanh ceil clamp clip "
-        "cos cosh digamma div divide eq erf erfc exp expm1 floor floor_divide fmod ge gt hypot "
-        "isfinite isinf isnan le lerp lgamma log log10 log1p log2 logaddexp logical_and "
-        "logical_not logical_or logical_xor lt maximum minimum mul multiply nan_to_num ne neg "
-        "negative pow reciprocal remainder round rsqrt sign sin sinh sqrt square sub subtract tan "
-        "trunc xlogy"
+        "abs absolute acos acosh add addcdiv addcmul allclose arccos arccosh arcsin arcsinh "
+        "arctan arctan2 arctanh asin asinh atan atan2 atanh ceil clamp clamp_max clamp_min clip "
+        "copysign cos cosh deg2rad digamma div divide eq equal erf erfc erfinv exp exp2 expm1 fix "
+        "float_power floor floor_divide fmax fmin fmod frac ge greater greater_equal gt heaviside "
+        "hypot isclose isfinite isinf isnan isneginf isposinf isreal le lerp less less_equal "
+        "lgamma log log10 log1p log2 logaddexp logaddexp2 logical_and logical_not logical_or "
+        "logical_xor logit lt maximum minimum mul multiply nan_to_num ne neg negative not_equal "
+        "positive pow rad2deg reciprocal remainder round rsqrt sgn sign signbit sin sinc sinh "
+        "sqrt square sub subtract tan true_divide trunc xlogy"
     ),
     index: (
         "argwhere diag diag_embed diagonal gather index_add index_copy index_fill index_put "

@@ -6,7 +6,7 @@ A rule asks for the output y rather than for x where y tells enough: the next la
 import math
 from typing import Any
 
-from tinygrad_cv.backend import default_generator
+from tinygrad_cv.backend import as_generator
 from tinygrad_cv.op import Op
 from tinygrad_cv.ops.elementwise import Elementwise
 from tinygrad_cv.ops.reduce import addable, axis_of
@@ -526,7 +526,7 @@ def rrelu(
         raise ValueError(f"rrelu: lower must not be above upper; got {lower} and {upper}.")
     if not training:
         return T.leaky_relu(input, negative_slope=(lower + upper) / 2)
-    generator = generator or default_generator()
+    generator = as_generator(generator)
     return T.rrelu(input, lower=lower, upper=upper, generator=generator)
 
 

@@ -8,9 +8,10 @@ import math
 from typing import Any
 
 from tinygrad_cv import backend as backends
+from tinygrad_cv.graph import no_grad
 from tinygrad_cv.op import Op
 from tinygrad_cv.tensor import F as T
-from tinygrad_cv.tensor import Tensor, function
+from tinygrad_cv.tensor import Tensor, computed_in, function
 
 
 class Elementwise(Op):
@@ -972,6 +973,123 @@ class Isfinite(_Question):
         return xp.isfinite(x)
 
 
+# ----- more functions --------------------------------------------------------------------------
+
+
+class Copysign(Elementwise):
+    """|x| with the sign of y, in which -0 is negative. As of |x|, the gradient is 0 at x = 0.
+
+    >>> copysign(Tensor([1.0, -2.0]), -1)
+    tensor([-1., -2.])
+    """
+
+    nondifferentiable = ("y",)
+
+    def forward(self, xp, x, y):
+        return xp.copysign(x, y)
+
+    def grad_x(self, F, g, x, y):
+        return g * F.sign(x) * F.copysign(1.0, y)
+
+
+class Exp2(Elementwise):
+    """2ˣ.
+
+    >>> exp2(Tensor([0.0, 3.0]))
+    tensor([1., 8.])
+    """
+
+    def forward(self, xp, x):
+        return xp.exp2(x)
+
+    def local_x(self, F, y):
+        return y * F.let("ln2", math.log(2))
+
+
+class Logaddexp2(Elementwise):
+    """log₂(2ᵃ + 2ᵇ), where neither power can overflow.
+
+    >>> logaddexp2(Tensor([3.0, 2000.0]), 3)
+    tensor([   4., 2000.])
+    """
+
+    def forward(self, xp, a, b):
+        return xp.logaddexp2(a, b)
+
+    def grad_a(self, F, g, a, b):
+        return g * F.sigmoid((a - b) * F.let("ln2", math.log(2)))
+
+    def grad_b(self, F, g, a, b):
+        return g * F.sigmoid((b - a) * F.let("ln2", math.log(2)))
+
+
+class Logit(Elementwise):
+    """log(x / (1 - x)), the inverse of the sigmoid; infinite at 0 and 1.
+
+    >>> logit(Tensor([0.5, 0.75])).sigmoid()
+    tensor([0.5 , 0.75])
+    """
+
+    def forward(self, xp, x):
+        # Around 1/2 the quotient is rounded to steps around 1, whose logarithm is near 0. There
+        # 2x - 1 is exact, and logit x = 2 artanh(2x - 1).
+        middle = xp.abs(x - 0.5) < 0.25
+        near = 2 * xp.arctanh(xp.where(middle, 2 * x - 1, 0))
+        return xp.where(middle, near, xp.log(x / (1 - x)))
+
+    def grad_x(self, F, g, x):
+        return g / (x * (1 - x))
+
+
+class Erfinv(Elementwise):
+    """The number whose erf is x; infinite at -1 and 1.
+
+    >>> erfinv(Tensor([0.0, 0.5]))
+    tensor([0.    , 0.4769])
+    """
+
+    def forward(self, xp, x):
+        return xp.erfinv(x)
+
+    def local_x(self, F, y):
+        return F.let("c", math.sqrt(math.pi) / 2) * F.exp(y * y)
+
+
+class SphericalBessel(Elementwise):
+    """jₙ(z), the spherical Bessel function of the first kind; j₀(z) = sin z / z.
+
+    The derivative is made of the neighbours in order, nowhere with a division by z, so it is exact
+    at 0 to every order (Abramowitz and Stegun, 10.1.20).
+    """
+
+    n: int = 0
+
+    def forward(self, xp, z):
+        n = self.n
+        # From the sine and the cosine by a recurrence in n, which loses digits where z is small
+        # beside n; there stands the power series zⁿ Σ (-z²/2)ᵏ / (k! (2n + 2k + 1)!!).
+        small = xp.abs(z) <= (2 if n else 1e-30)
+        far = xp.where(small, 1, z)
+        angle = xp.where(xp.isinf(far), 0, far)
+        before, y = xp.cos(angle) / far, xp.sin(angle) / far
+        for k in range(n):
+            before, y = y, (2 * k + 1) / far * y - before
+        near = xp.where(small, z, 0)
+        term = near**n / math.prod(range(1, 2 * n + 2, 2))
+        series = term
+        for k in range(1, 14 if n else 1):
+            term = term * (near * near) * (-0.5 / (k * (2 * n + 2 * k + 1)))
+            series = series + term
+        return xp.where(small, series, y)
+
+    def local_z(self, F, z):
+        n = self.n
+        if n:
+            before, after = F.spherical_bessel(z, n=n - 1), F.spherical_bessel(z, n=n + 1)
+            return (n * before - (n + 1) * after) / (2 * n + 1)
+        return -F.spherical_bessel(z, n=1)
+
+
 # ----- as functions ----------------------------------------------------------------------------
 
 mul = multiply = function(Mul, "input", "other")
@@ -1188,3 +1306,256 @@ def addcdiv(input: Tensor, tensor1: Any, tensor2: Any, *, value: float = 1) -> T
     tensor([16.])
     """
     return T.add(input, T.mul(value, T.div(tensor1, tensor2)))
+
+
+# ----- more functions, and second names ----------------------------------------------------------
+
+copysign = function(Copysign, "input", "other")
+exp2 = function(Exp2, "input")
+logaddexp2 = function(Logaddexp2, "input", "other")
+erfinv = function(Erfinv, "input")
+
+arccos, arccosh, arcsin, arcsinh = acos, acosh, asin, asinh
+arctan, arctan2, arctanh = atan, atan2, atanh
+greater, greater_equal, less, less_equal, not_equal = gt, ge, lt, le, ne
+true_divide, fix = div, trunc
+
+
+def clamp_min(input: Tensor, min: Any) -> Tensor:
+    """`input`, but not below `min`; see `clamp`.
+
+    >>> clamp_min(Tensor([-1.0, 2.0]), 0)
+    tensor([0., 2.])
+    """
+    return clamp(input, min=min)
+
+
+def clamp_max(input: Tensor, max: Any) -> Tensor:
+    """`input`, but not above `max`; see `clamp`.
+
+    >>> clamp_max(Tensor([-1.0, 2.0]), 0)
+    tensor([-1.,  0.])
+    """
+    return clamp(input, max=max)
+
+
+def rsub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
+    """`other` - `alpha` · `input`.
+
+    >>> rsub(Tensor([1.0, 2.0]), 10)
+    tensor([9., 8.])
+    """
+    return sub(other, input, alpha=alpha)
+
+
+def positive(input: Tensor) -> Tensor:
+    """`input` as it is: what + stands for.
+
+    >>> positive(Tensor([1.0, -2.0]))
+    tensor([ 1., -2.])
+    """
+    if input.dtype.kind == "b":
+        raise TypeError("positive: truth values have no sign; convert them first: x.long().")
+    return input
+
+
+def deg2rad(input: Tensor) -> Tensor:
+    """The angle in radians: `input` · π / 180.
+
+    >>> deg2rad(Tensor([0.0, 90.0]))
+    tensor([0.    , 1.5708])
+    """
+    return T.mul(input, math.pi / 180)
+
+
+def rad2deg(input: Tensor) -> Tensor:
+    """The angle in degrees: `input` · 180 / π.
+
+    >>> rad2deg(Tensor([0.0, 3.14159265]))
+    tensor([  0., 180.])
+    """
+    return T.mul(input, 180 / math.pi)
+
+
+def frac(input: Tensor) -> Tensor:
+    """What stands behind the point, with the sign of `input`; the derivative is 1.
+
+    >>> frac(Tensor([2.25, -2.25]))
+    tensor([ 0.25, -0.25])
+    """
+    return T.sub(input, T.trunc(input))
+
+
+def signbit(input: Tensor) -> Tensor:
+    """Whether the sign is a minus, be it that of -0.
+
+    >>> signbit(Tensor([1.0, -2.0, -0.0]))
+    tensor([False,  True,  True])
+    """
+    return T.lt(T.copysign(1.0, input) if input.is_floating_point() else input, 0)
+
+
+def sgn(input: Tensor) -> Tensor:
+    """-1, 0 or 1: `sign`, as all numbers here are real.
+
+    >>> sgn(Tensor([-1.5, 0.0, 2.0]))
+    tensor([-1.,  0.,  1.])
+    """
+    return T.sign(input)
+
+
+def isposinf(input: Tensor) -> Tensor:
+    """Whether it is ∞.
+
+    >>> isposinf(Tensor([1.0, float("inf"), -float("inf")]))
+    tensor([False,  True, False])
+    """
+    return T.eq(input, math.inf)
+
+
+def isneginf(input: Tensor) -> Tensor:
+    """Whether it is -∞.
+
+    >>> isneginf(Tensor([1.0, float("inf"), -float("inf")]))
+    tensor([False, False,  True])
+    """
+    return T.eq(input, -math.inf)
+
+
+def isreal(input: Tensor) -> Tensor:
+    """Whether it has no imaginary part: true everywhere, as all numbers here are real.
+
+    >>> isreal(Tensor([1.0, float("nan")]))
+    tensor([ True,  True])
+    """
+    return T.logical_or(T.eq(input, input), T.isnan(input))
+
+
+def heaviside(input: Tensor, values: Any) -> Tensor:
+    """0 below 0, 1 above, and `values` at 0; NaN stays.
+
+    The gradient passes to `values` where `input` is 0.
+
+    >>> heaviside(Tensor([-1.0, 0.0, 2.0]), 0.5)
+    tensor([0. , 0.5, 1. ])
+    """
+    return T.where(T.eq(input, 0), values, T.maximum(T.sign(input), 0))
+
+
+def float_power(input: Any, exponent: Any) -> Tensor:
+    """`input` ** `exponent` in float64, whatever the dtypes.
+
+    >>> float_power(Tensor([2, 3]), -1).dtype
+    dtype('float64')
+    """
+    wide, power = (
+        T.cast(x, dtype="float64") if isinstance(x, Tensor) else x for x in (input, exponent)
+    )
+    if not isinstance(wide, Tensor):
+        wide = Tensor(wide, "float64", getattr(power, "device", None))
+    return pow(wide, power)
+
+
+def fmax(input: Any, other: Any) -> Tensor:
+    """The larger of both, and the one that is a number where the other is NaN; see `maximum`.
+
+    >>> fmax(Tensor([1.0, float("nan")]), Tensor([2.0, 3.0]))
+    tensor([2., 3.])
+    """
+    return T.maximum(*_without_nan(input, other))
+
+
+def fmin(input: Any, other: Any) -> Tensor:
+    """The smaller of both, and the one that is a number where the other is NaN; see `minimum`.
+
+    >>> fmin(Tensor([1.0, float("nan")]), Tensor([2.0, 3.0]))
+    tensor([1., 3.])
+    """
+    return T.minimum(*_without_nan(input, other))
+
+
+def _without_nan(a: Any, b: Any) -> tuple[Any, Any]:
+    """Each with the other's elements in the place of its own NaN."""
+    return T.where(T.isnan(a), b, a), T.where(T.isnan(b), a, b)
+
+
+@computed_in("float32")
+def logit(input: Tensor, eps: float | None = None) -> Tensor:
+    """log(x / (1 - x)), the inverse of the sigmoid, of x = `input` limited to [eps, 1 - eps].
+
+    With eps the gradient is 0 where `input` lies outside of the bounds; without, the result is
+    infinite at 0 and 1, and NaN outside.
+
+    >>> logit(Tensor([0.5, 1.0]), eps=0.25)
+    tensor([0.    , 1.0986])
+    """
+    if not input.is_floating_point():
+        input = input.float()  # 1 - x would wrap around in unsigned integers
+    return T.logit(input if eps is None else T.clamp(input, min=eps, max=1 - eps))
+
+
+@computed_in("float32")
+def sinc(input: Tensor) -> Tensor:
+    """sin(πx) / (πx), and 1 at 0; differentiable everywhere, and 0 at ±∞.
+
+    >>> sinc(Tensor([0.0, 0.5]))
+    tensor([1.    , 0.6366])
+    """
+    return T.spherical_bessel(T.mul(input, math.pi))
+
+
+@no_grad()
+def isclose(
+    input: Tensor,
+    other: Any,
+    rtol: float = 1e-05,
+    atol: float = 1e-08,
+    equal_nan: bool = False,
+) -> Tensor:
+    """Whether |`input` - `other`| <= `atol` + `rtol` · |`other`|, element by element.
+
+    Infinities are close to their equals alone, NaN to nothing, or to NaN with `equal_nan`. The
+    distance of integers is exact; that of floats is taken in float64.
+
+    >>> isclose(Tensor([1.0, 2.0]), Tensor([1.000001, 2.1]))
+    tensor([ True, False])
+    """
+    if rtol < 0 or atol < 0:
+        raise ValueError(f"isclose: rtol and atol are 0 or more; got {rtol} and {atol}.")
+    same = T.eq(input, other)
+    if equal_nan:
+        same = T.logical_or(same, T.logical_and(T.isnan(input), T.isnan(other)))
+    finite = T.logical_and(T.isfinite(input), T.isfinite(other))
+    a, b = T.where(finite, input, 0), T.where(finite, other, 0)
+    wide_a, wide_b = T.cast(a, dtype="float64"), T.cast(b, dtype="float64")
+    distance = T.abs(T.sub(wide_a, wide_b))
+    if not (a.is_floating_point() or b.is_floating_point()):
+        # float64 has no room for 64 bits; the difference of integers is exact where it fits.
+        exact = T.abs(T.sub(T.cast(a, dtype="int64"), T.cast(b, dtype="int64")))
+        distance = T.where(T.lt(distance, 2.0**62), exact, distance)
+    allowed = T.add(T.mul(T.abs(wide_b), rtol), atol)
+    return T.logical_or(same, T.logical_and(finite, T.le(distance, allowed)))
+
+
+def allclose(
+    input: Tensor,
+    other: Any,
+    rtol: float = 1e-05,
+    atol: float = 1e-08,
+    equal_nan: bool = False,
+) -> bool:
+    """Whether all elements are close, see `isclose`; the host waits for a GPU to know.
+
+    >>> allclose(Tensor([1.0, 2.0]), Tensor([1.000001, 2.1]))
+    False
+    """
+    return bool(isclose(input, other, rtol, atol, equal_nan).all())
+
+
+def equal(input: Tensor, other: Tensor) -> bool:
+    """Whether both have one shape and the same elements; the host waits for a GPU to know.
+
+    >>> equal(Tensor([1.0, 2.0]), Tensor([1.0, 2.0])), equal(Tensor([1.0, 1.0]), Tensor([1.0]))
+    (True, False)
+    """
+    return input.shape == other.shape and bool(T.eq(input, other).all())

@@ -7,7 +7,7 @@ same noise.
 import math
 from typing import Any
 
-from tinygrad_cv.backend import default_generator
+from tinygrad_cv.backend import as_generator
 from tinygrad_cv.op import Op
 from tinygrad_cv.ops.activation import SELU_ALPHA, SELU_SCALE
 from tinygrad_cv.tensor import F as T
@@ -142,7 +142,7 @@ def vanilla_dropout(
         return input
     if not training:
         return T.mul(input, 1 - p)
-    return T.dropout(input, p=p, scaled=False, generator=generator or default_generator())
+    return T.dropout(input, p=p, scaled=False, generator=as_generator(generator))
 
 
 def alpha_dropout(
@@ -161,7 +161,7 @@ def alpha_dropout(
         return input
     if p == 1:
         return T.mul(input, 0)
-    return T.alpha_dropout(input, p=p, generator=generator or default_generator())
+    return T.alpha_dropout(input, p=p, generator=as_generator(generator))
 
 
 def gaussian_noise(
@@ -176,7 +176,7 @@ def gaussian_noise(
         raise ValueError(f"gaussian_noise: std is a standard deviation, not negative; got {std}.")
     if not training or std == 0:
         return input
-    return T.gaussian_noise(input, std=std, generator=generator or default_generator())
+    return T.gaussian_noise(input, std=std, generator=as_generator(generator))
 
 
 def _inverted(
@@ -185,7 +185,7 @@ def _inverted(
     _check_probability(name, p)
     if not training or p == 0:
         return input
-    return T.dropout(input, p=p, generator=generator or default_generator(), shared=shared)
+    return T.dropout(input, p=p, generator=as_generator(generator), shared=shared)
 
 
 def _check_probability(name: str, p: float) -> None:

@@ -8,6 +8,7 @@ roll, tile, repeat and the like make, and what is taken by an index.
 """
 
 import math
+import operator
 from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
 from typing import Any
@@ -214,7 +215,14 @@ def sizes_of(sizes: tuple[Any, ...]) -> tuple[int, ...]:
     """(2, 3) given as two arguments or as one sequence."""
     if len(sizes) == 1 and isinstance(sizes[0], tuple | list):
         sizes = tuple(sizes[0])
-    return tuple(int(n) for n in sizes)
+    try:
+        if any(isinstance(n, bool) for n in sizes):
+            raise TypeError
+        return tuple(map(operator.index, sizes))
+    except (TypeError, ValueError):  # the latter from a tensor of several elements
+        raise TypeError(
+            f"a size is made of whole numbers, as in (2, 3); got {', '.join(map(repr, sizes))}."
+        ) from None
 
 
 def _axis(input: Tensor, dim: int, extra: int = 0) -> int:

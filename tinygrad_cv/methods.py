@@ -1,0 +1,159 @@
+"""Methods of Tensor that are made of functions: in place, and for new tensors like this one.
+
+`x.exp_()` is `x.exp()`, written into the memory of x; so are all names in `IN_PLACE`. They work on
+plain data. Where a graph is recorded they raise an error, as `x[...] = y` does: on `x.data`, or
+inside `with no_grad():`, they change a parameter.
+"""
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from tinygrad_cv.backend import as_generator, host
+from tinygrad_cv.backend.base import announce
+from tinygrad_cv.creation import empty, full, number, ones, tensor, zeros
+from tinygrad_cv.random import bernoulli, multinomial, rand, randn
+from tinygrad_cv.tensor import F, Tensor
+
+IN_PLACE = (
+    "abs absolute acos acosh add addcdiv addcmul arccos arccosh arcsin arcsinh arctan arctan2 "
+    "arctanh asin asinh atan atan2 atanh ceil clamp clamp_max clamp_min clip copysign cos cosh "
+    "cumprod cumsum deg2rad digamma div divide eq erf erfc erfinv exp exp2 expm1 fix float_power "
+    "floor floor_divide fmod frac ge greater greater_equal gt heaviside hypot index_add "
+    "index_copy index_fill index_put le lerp less less_equal lgamma log log10 log1p log2 "
+    "logical_and logical_not logical_or logical_xor logit lt masked_fill mul multiply nan_to_num "
+    "ne neg negative not_equal pow rad2deg reciprocal relu remainder round rsqrt scatter "
+    "scatter_add sgn sigmoid sign sin sinc sinh sqrt square sub subtract tan tanh tril triu "
+    "true_divide trunc xlogy"
+)
+
+
+def _in_place(name: str) -> Callable[..., Tensor]:
+    function = getattr(Tensor, name)
+
+    def method(self: Tensor, *args: Any, **options: Any) -> Tensor:
+        return self._become(function(self, *args, **options), f"{name}_")
+
+    method.__name__, method.__qualname__ = f"{name}_", f"Tensor.{name}_"
+    method.__doc__ = f"`{name}` in place: the result takes the place of the values."
+    return method
+
+
+for _name in IN_PLACE.split():
+    setattr(Tensor, f"{_name}_", _in_place(_name))
+
+
+# ----- new values --------------------------------------------------------------------------------
+
+
+def _last_whole(dtype: Any) -> int:
+    """The last of the whole numbers from 0 on that a dtype holds without a gap."""
+    if dtype.kind == "f":
+        return int(2 ** (host.finfo(dtype).nmant + 1))
+    return 1 if dtype.kind == "b" else int(host.iinfo(dtype).max)
+
+
+def fill_(self: Tensor, value: Any) -> Tensor:
+    """Overwrite the values with a number, or with that of a tensor without axes."""
+    if getattr(value, "shape", ()) != ():
+        raise ValueError(
+            f"fill_ takes one number; got a value of shape {value.shape}. copy_ takes tensors."
+        )
+    return self._assign(..., value, "fill_")
+
+
+def uniform_(self: Tensor, from_: Any = 0.0, to: Any = 1.0, *, generator: Any = None) -> Tensor:
+    """Overwrite the values with random numbers, uniform on [from, to); a rounding may give `to`."""
+    low, high = number(from_), number(to)
+    if not low <= high:
+        raise ValueError(f"uniform_: from {low} is above to {high}.")
+    draw = rand(self.shape, generator=generator, dtype=self.dtype, device=self.device)
+    return self._become(draw * (high - low) + low, "uniform_")
+
+
+def normal_(self: Tensor, mean: Any = 0.0, std: Any = 1.0, *, generator: Any = None) -> Tensor:
+    """Overwrite the values with normal random numbers of this mean and standard deviation."""
+    mean, std = number(mean), number(std)
+    if not std >= 0:
+        raise ValueError(f"normal_: std is 0 or more; got {std}.")
+    draw = randn(self.shape, generator=generator, dtype=self.dtype, device=self.device)
+    return self._become(draw * std + mean, "normal_")
+
+
+def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Any = None) -> Tensor:
+    """Overwrite the values with waiting times of rate `lambd`: of density λ e^(-λx)."""
+    if not lambd > 0:
+        raise ValueError(f"exponential_: the rate is above 0; got {lambd}.")
+    draw = rand(self.shape, generator=generator, dtype=self.dtype, device=self.device)
+    return self._become((-draw).log1p() / -lambd, "exponential_")
+
+
+def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
+    """Overwrite the values with 1 with the probability p (a number or a tensor), else 0."""
+    if isinstance(p, Tensor):
+        draw = bernoulli(p.detach().broadcast_to(self.shape), generator=generator)
+        return self._assign(..., draw, "bernoulli_")
+    return self._become(bernoulli(self, p, generator=generator), "bernoulli_")
+
+
+def random_(self: Tensor, from_: Any = None, to: Any = None, *, generator: Any = None) -> Tensor:
+    """Overwrite the values with random whole numbers from `from_` to `to` - 1.
+
+    `random_(to)` starts at 0. Without a bound they are all that the dtype holds from 0 on, of a
+    float those that it holds without a gap.
+    """
+    if to is None:
+        from_, to = 0, _last_whole(self.dtype) + 1 if from_ is None else from_
+    low, high = operator.index(from_), operator.index(to)
+    if low >= high:
+        raise ValueError(f"random_: from {low} is not below to {high}.")
+    chosen = as_generator(generator)
+    announce(chosen)
+    values = chosen.integers(low, high, self.shape, dtype="uint64" if low >= 0 else "int64")
+    return self._become(Tensor(values, self.dtype, self.device), "random_")
+
+
+def where(self: Tensor, condition: Tensor, other: Any) -> Tensor:
+    """The elements where the condition holds, and those of `other` elsewhere."""
+    return F.where(condition, self, other)
+
+
+for _function in (
+    *(fill_, uniform_, normal_, exponential_, bernoulli_, random_),
+    *(bernoulli, multinomial, where),
+):
+    setattr(Tensor, _function.__name__, _function)
+
+
+# ----- new tensors in the dtype and on the device of this one ------------------------------------
+
+
+def _like(make: Callable[..., Tensor], doc: str) -> Callable[..., Tensor]:
+    def method(
+        self: Tensor,
+        *args: Any,
+        dtype: Any = None,
+        device: str | None = None,
+        **options: Any,
+    ) -> Tensor:
+        return make(
+            *args,
+            dtype=self.dtype if dtype is None else dtype,
+            device=self.device if device is None else device,
+            **options,
+        )
+
+    method.__name__ = f"new_{make.__name__}"
+    method.__qualname__ = f"Tensor.{method.__name__}"
+    method.__doc__ = f"{doc} in the dtype and on the device of this tensor."
+    return method
+
+
+for _make, _doc in (
+    (tensor, "A tensor with a copy of `data`,"),
+    (zeros, "Zeros of any size"),
+    (ones, "Ones of any size"),
+    (full, "One repeated value of any size"),
+    (empty, "Memory that nobody has written to yet,"),
+):
+    setattr(Tensor, f"new_{_make.__name__}", _like(_make, _doc))

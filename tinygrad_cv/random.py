@@ -1,0 +1,304 @@
+"""New tensors of random numbers.
+
+`generator` is a numpy.random.Generator on every device, by default the one that `manual_seed`
+seeds. The same seed gives the same numbers on the same kind of device; a GPU takes a key from the
+generator where it draws itself, and then draws other numbers than the CPU.
+"""
+
+import operator
+from typing import Any
+
+from tinygrad_cv import backend as backends
+from tinygrad_cv.backend import Backend, as_generator, host
+from tinygrad_cv.backend.base import announce
+from tinygrad_cv.creation import made, number, shape_from
+from tinygrad_cv.dtypes import promote_types
+from tinygrad_cv.graph import no_grad
+from tinygrad_cv.tensor import F, Tensor, wrap
+
+
+def rand(
+    *sizes: Any,
+    size: Any = (),
+    generator: Any = None,
+    dtype: Any = "float32",
+    device: str | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Random numbers, uniform on [0, 1).
+
+    `generator` is a numpy.random.Generator; by default the one that `manual_seed` seeds.
+
+    >>> rand(2, 3).shape
+    (2, 3)
+    """
+    backend = backends.get(device)
+    values = _draw(backend, "uniform", shape_from(sizes or (size,)), dtype, generator)
+    return made(values, backend, requires_grad)
+
+
+def randn(
+    *sizes: Any,
+    size: Any = (),
+    generator: Any = None,
+    dtype: Any = "float32",
+    device: str | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Random numbers from the standard normal distribution; see `rand`.
+
+    >>> randn(2, 3).shape
+    (2, 3)
+    """
+    backend = backends.get(device)
+    values = _draw(backend, "normal", shape_from(sizes or (size,)), dtype, generator)
+    return made(values, backend, requires_grad)
+
+
+def _draw(backend: Backend, law: str, shape: tuple[int, ...], dtype: Any, generator: Any) -> Any:
+    dtype = host.dtype(dtype)
+    if dtype.kind != "f":
+        raise TypeError(
+            f"{law} random numbers are floats; asked for {dtype}. randint() draws whole numbers."
+        )
+    return getattr(backend, law)(shape, dtype, as_generator(generator))
+
+
+def rand_like(
+    input: Tensor,
+    *,
+    generator: Any = None,
+    dtype: Any = None,
+    device: str | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Uniform random numbers in the shape and dtype of `input`, on its device; see `rand`.
+
+    >>> rand_like(Tensor([1.0, 2.0])).shape
+    (2,)
+    """
+    return rand(
+        input.shape,
+        generator=generator,
+        dtype=input.dtype if dtype is None else dtype,
+        device=input.device if device is None else device,
+        requires_grad=requires_grad,
+    )
+
+
+def randn_like(
+    input: Tensor,
+    *,
+    generator: Any = None,
+    dtype: Any = None,
+    device: str | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Normal random numbers in the shape and dtype of `input`, on its device; see `rand`.
+
+    >>> randn_like(Tensor([1.0, 2.0])).shape
+    (2,)
+    """
+    return randn(
+        input.shape,
+        generator=generator,
+        dtype=input.dtype if dtype is None else dtype,
+        device=input.device if device is None else device,
+        requires_grad=requires_grad,
+    )
+
+
+def randint(
+    low: Any = None,
+    high: Any = None,
+    size: Any = None,
+    *,
+    generator: Any = None,
+    dtype: Any = "int64",
+    device: str | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Random whole numbers from low to high - 1; `randint(high, size)` starts at 0.
+
+    >>> randint(5, 6, (2,)), randint(1, (2,))
+    (tensor([5, 5]), tensor([0, 0]))
+    """
+    if size is None:
+        low, high, size = None, low, high
+    if high is None:
+        low, high = None, low
+    try:
+        first, end = (operator.index(0 if n is None else n) for n in (low, high))
+    except TypeError:
+        raise TypeError(
+            f"randint is called as randint(low, high, size) or randint(high, size), with whole "
+            f"numbers for low and high; got low={low!r}, high={high!r}, size={size!r}."
+        ) from None
+    if first >= end:
+        raise ValueError(f"randint: high is above low; got low={first}, high={end}.")
+    shape = shape_from((size,))
+    chosen = as_generator(generator)
+    announce(chosen)
+    values = chosen.integers(first, end, shape)
+    return Tensor(values, dtype=dtype, device=device, requires_grad=requires_grad)
+
+
+def randint_like(
+    input: Tensor,
+    low: Any,
+    high: Any = None,
+    *,
+    generator: Any = None,
+    dtype: Any = None,
+    device: str | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Random whole numbers in the shape and dtype of `input`, on its device; see `randint`.
+
+    >>> randint_like(Tensor([1.0, 2.0]), 5, 6)
+    tensor([5., 5.])
+    """
+    return randint(
+        low,
+        high,
+        input.shape,
+        generator=generator,
+        dtype=input.dtype if dtype is None else dtype,
+        device=input.device if device is None else device,
+        requires_grad=requires_grad,
+    )
+
+
+def randperm(
+    n: int,
+    *,
+    generator: Any = None,
+    dtype: Any = "int64",
+    device: str | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """The numbers from 0 to n - 1 in random order.
+
+    >>> randperm(3).sort().values
+    tensor([0, 1, 2])
+    """
+    (count,) = shape_from((n,))
+    chosen = as_generator(generator)
+    announce(chosen)
+    values = chosen.permutation(count)
+    return Tensor(values, dtype=dtype, device=device, requires_grad=requires_grad)
+
+
+def normal(
+    mean: Any = 0.0,
+    std: Any = 1.0,
+    size: Any = None,
+    *,
+    generator: Any = None,
+    dtype: Any = None,
+    device: str | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """`mean` + `std` · n, where the n are independent and standard normal.
+
+    `mean` and `std` are tensors that broadcast, or numbers; `size` is asked for where both are
+    numbers. The gradient flows to both tensors, n being held.
+
+    >>> normal(Tensor([1.0, 2.0]), 0)
+    tensor([1., 2.])
+    """
+    tensors = [value for value in (mean, std) if isinstance(value, Tensor)]
+    if (size is None) != bool(tensors):
+        raise TypeError(
+            "normal: a size goes with a mean and a std that are numbers; tensors have one. Call "
+            "it as normal(0.0, 1.0, (2, 3)) or as normal(mean, std)."
+        )
+    if not isinstance(std, Tensor):
+        lowest = number(std)
+    elif std.device == "cpu" and std.numel():
+        lowest = std.min().item()
+    else:  # a GPU is not waited for
+        lowest = 0
+    if lowest < 0:
+        raise ValueError(f"normal: std is 0 or more; got {lowest}.")
+    if not tensors:
+        noise = randn(size, generator=generator, dtype=dtype or "float32", device=device)
+        result: Tensor = mean + std * noise
+        result.requires_grad = requires_grad
+        return result
+    if dtype is not None or device is not None or requires_grad:
+        raise TypeError("normal: dtype, device and requires_grad are those of the tensors.")
+    wanted = "float32"
+    floats = [value.dtype for value in tensors if value.is_floating_point()]
+    if floats:
+        wanted = promote_types(floats[0], floats[-1])
+    shape = host.broadcast_shapes(*(value.shape for value in tensors))
+    noise = randn(shape, generator=generator, dtype=wanted, device=tensors[0].device)
+    return F.add(mean, F.mul(std, noise))
+
+
+@no_grad()
+def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None) -> Tensor:
+    """1 with the probability that each element of `input` gives (or with p), else 0.
+
+    The result has the shape and dtype of `input`. A probability that is none is an error on the
+    CPU, and gives NaN on a GPU.
+
+    >>> bernoulli(Tensor([0.0, 1.0]))
+    tensor([0., 1.])
+    """
+    if p is None and not input.is_floating_point():
+        raise TypeError(f"bernoulli: probabilities are floats; got {input.dtype}.")
+    chance: Any = input.detach() if p is None else Tensor(p, "float64", input.device)
+    inside = (chance >= 0).logical_and(chance <= 1)
+    if (p is not None or input.device == "cpu") and not inside.all():
+        raise ValueError(
+            "bernoulli: probabilities lie between 0 and 1; got "
+            + (f"p={p}." if p is not None else f"{chance[inside.logical_not()].tolist()[0]}.")
+        )
+    dtype = "float64" if chance.dtype == "float64" else "float32"
+    draw = _draw(input._backend, "uniform", input.shape, dtype, generator)
+    hit: Tensor = (wrap(draw, input._backend) < chance).to(dtype=input.dtype)
+    return F.where(inside, hit, host.nan) if p is None and input.device != "cpu" else hit
+
+
+def multinomial(
+    input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None
+) -> Tensor:
+    """`num_samples` places for each row of weights (n,) or (m, n), drawn in proportion to them.
+
+    The weights need not add up to 1. Without `replacement` no place is drawn twice. It is drawn on
+    the host, which waits for a GPU. Returns int64 places, (num_samples,) or (m, num_samples).
+
+    >>> multinomial(Tensor([0.0, 2.0, 0.0]), 3, replacement=True)
+    tensor([1, 1, 1])
+    """
+    if input.ndim not in (1, 2):
+        raise ValueError(f"multinomial: weights have the shape (n,) or (m, n); got {input.shape}.")
+    (count,) = shape_from((num_samples,))
+    weights = host.asarray(input.detach().numpy(), "float64")
+    if not host.isfinite(weights).all() or (weights < 0).any():
+        raise ValueError("multinomial: weights are finite and 0 or more.")
+    possible = (weights > 0).sum(-1).min(initial=weights.shape[-1])
+    needed = min(count, 1) if replacement else count
+    if possible < needed:
+        raise ValueError(
+            f"multinomial: {needed} different places were asked of a row in which {possible} have "
+            "a weight above 0" + ("." if replacement else "; replacement=True draws some again.")
+        )
+    chosen = as_generator(generator)
+    announce(chosen)
+    rows = weights if weights.ndim == 2 else weights[None]
+    places = host.empty((len(rows), count), "int64")
+    for place, row in zip(places, rows, strict=True):
+        if replacement and count:
+            total = host.cumsum(row / row.max())
+            place[:] = host.searchsorted(total / total[-1], chosen.random(count), side="right")
+        elif count:
+            # The first of waiting times with these rates are such a draw (Efraimidis and Spirakis,
+            # 2006). Logarithms do not overflow.
+            times = host.full(row.shape, host.inf)
+            some = row > 0
+            times[some] = host.log(chosen.standard_exponential(some.sum())) - host.log(row[some])
+            place[:] = host.argsort(times)[:count]
+    return Tensor(places.reshape(*input.shape[:-1], count), device=input.device)
