@@ -102,9 +102,9 @@ class _Spread(Reduction):
     correction: int = 1
 
     def weight(self):
-        """1 / (n - correction); of too few elements there is no variance: nan, as 0 / 0."""
+        """1 / (n - correction); inf from correction = n on, and 0 · inf = nan for equal elements."""
         degrees = self.count - self.correction
-        return 1 / degrees if degrees > 0 else float("nan")
+        return 1 / degrees if degrees > 0 else math.inf
 
 
 class Var(_Spread):
@@ -393,7 +393,7 @@ class Recurrence(_Running):
 
 
 def axes_of(input: Tensor, dim: Any, axis: Any) -> Axes:
-    """The axes named by `dim` or `axis` as non-negative numbers; None for all."""
+    """The axes named by `dim` or `axis` as non-negative numbers; None for all, as () names them."""
     if dim is not None and axis is not None:
         raise TypeError(f"dim and axis mean the same; got dim={dim} and axis={axis}.")
     given = axis if dim is None else dim
@@ -402,7 +402,7 @@ def axes_of(input: Tensor, dim: Any, axis: Any) -> Axes:
     axes: list[int] = []
     count = input.ndim or 1  # a number may be taken along its axis 0 (or -1), as in PyTorch
     for i in given if isinstance(given, tuple | list) else (given,):
-        if not isinstance(i, int):
+        if not isinstance(i, int) or isinstance(i, bool):
             raise TypeError(f"an axis is a whole number; got {i!r}.")
         if not -count <= i < count:
             raise IndexError(
@@ -411,7 +411,7 @@ def axes_of(input: Tensor, dim: Any, axis: Any) -> Axes:
         axes.append(i % count)
     if len(set(axes)) != len(axes):
         raise ValueError(f"the axes {given} of a tensor of shape {input.shape} repeat.")
-    return tuple(axes) if input.ndim else None
+    return tuple(axes) if axes and input.ndim else None
 
 
 def axis_of(input: Tensor, dim: Any, axis: Any) -> int:
@@ -424,12 +424,35 @@ def axis_of(input: Tensor, dim: Any, axis: Any) -> int:
     return axes[0]
 
 
+def _kept(keepdim: Any, keepdims: Any) -> bool:
+    """Whether the reduced axes stay, as 1s. A number here was meant as a second axis."""
+    keep = keepdim if keepdims is None else keepdims
+    if not isinstance(keep, bool):
+        raise TypeError(
+            f"keepdim is True or False; got {keep!r}. Several axes are given as one argument, as in "
+            "sum(dim=(1, 2))."
+        )
+    return keep
+
+
+def _one_axis(name: str, input: Tensor, dim: Any, axis: Any) -> int | None:
+    """The one axis that `dim` or `axis` names; None if there is none, or no axis to name."""
+    given = axis if dim is None else dim
+    if isinstance(given, tuple | list) and len(given) != 1:
+        raise TypeError(
+            f"{name} finds places along one axis (or, without dim, in the flattened tensor); got "
+            f"{given} for the shape {input.shape}. Values over several axes: amax, amin."
+        )
+    axes = axes_of(input, dim, axis)
+    return None if axes is None else axes[0]
+
+
 def _as(input: Tensor, dtype: Any) -> Tensor:
     return input if dtype is None else input.to(dtype=dtype)
 
 
 def _reduce(op: str, input: Tensor, dim: Any, keepdim: bool, axis: Any, keepdims: Any) -> Tensor:
-    keep = keepdim if keepdims is None else keepdims
+    keep = _kept(keepdim, keepdims)
     call = getattr(T, op)
     result: Tensor = call(input, axis=axes_of(input, dim, axis), keepdims=keep)
     return result
@@ -529,7 +552,7 @@ def prod(
     >>> x.grad
     tensor([0., 6., 0.])
     """
-    axes, keep = axes_of(input, dim, axis), keepdim if keepdims is None else keepdims
+    axes, keep = axes_of(input, dim, axis), _kept(keepdim, keepdims)
     result = _as(input, dtype)
     if axes is None:
         result = T.prod(T.reshape(result, shape=(input.numel(),)), axis=(0,))
@@ -539,33 +562,66 @@ def prod(
     return result
 
 
+def _spread(
+    op: str,
+    input: Tensor,
+    dim: Any,
+    unbiased: Any,
+    correction: float | None,
+    keepdim: Any,
+    axis: Any,
+    keepdims: Any,
+) -> Tensor:
+    if isinstance(dim, bool):  # var(x, False)
+        if unbiased is not None:
+            raise TypeError(f"{op}: expected an axis before unbiased={unbiased}; got dim={dim}.")
+        dim, unbiased = None, dim
+    if unbiased is not None:
+        if not isinstance(unbiased, bool) or correction is not None:
+            raise TypeError(
+                f"{op}: expected unbiased, True or False, or correction, a number; got unbiased="
+                f"{unbiased!r} and correction={correction!r}. Several axes are given as one "
+                f"argument, as in {op}(dim=(1, 2))."
+            )
+        correction = int(unbiased)
+    result: Tensor = getattr(T, op)(
+        input,
+        axis=axes_of(input, dim, axis),
+        keepdims=_kept(keepdim, keepdims),
+        correction=1 if correction is None else correction,
+    )
+    return result
+
+
 def var(
     input: Tensor,
     dim: Any = None,
-    *,
-    correction: int = 1,
+    unbiased: bool | None = None,
     keepdim: bool = False,
+    *,
+    correction: float | None = None,
     axis: Any = None,
     keepdims: bool | None = None,
 ) -> Tensor:
     """Σ (x - mean)² / (n - correction) over `dim`; correction=0 gives the biased variance.
 
+    `unbiased`, which may come first instead of `dim`, is the older name: True is correction=1, the
+    default, and False correction=0. From correction = n on the variance is inf, and that of equal
+    elements nan (0 / 0).
+
     >>> var(Tensor([1.0, 2.0, 3.0])), var(Tensor([1.0, 2.0, 3.0]), correction=0)
     (tensor(1.), tensor(0.6667))
     """
-    keep = keepdim if keepdims is None else keepdims
-    result: Tensor = T.var(
-        input, axis=axes_of(input, dim, axis), keepdims=keep, correction=correction
-    )
-    return result
+    return _spread("var", input, dim, unbiased, correction, keepdim, axis, keepdims)
 
 
 def std(
     input: Tensor,
     dim: Any = None,
-    *,
-    correction: int = 1,
+    unbiased: bool | None = None,
     keepdim: bool = False,
+    *,
+    correction: float | None = None,
     axis: Any = None,
     keepdims: bool | None = None,
 ) -> Tensor:
@@ -574,19 +630,16 @@ def std(
     >>> std(Tensor([1.0, 2.0, 3.0])), std(Tensor([1.0, 2.0, 3.0]), correction=0)
     (tensor(1.), tensor(0.8165))
     """
-    keep = keepdim if keepdims is None else keepdims
-    result: Tensor = T.std(
-        input, axis=axes_of(input, dim, axis), keepdims=keep, correction=correction
-    )
-    return result
+    return _spread("std", input, dim, unbiased, correction, keepdim, axis, keepdims)
 
 
 def var_mean(
     input: Tensor,
     dim: Any = None,
-    *,
-    correction: int = 1,
+    unbiased: bool | None = None,
     keepdim: bool = False,
+    *,
+    correction: float | None = None,
     axis: Any = None,
     keepdims: bool | None = None,
 ) -> tuple[Tensor, Tensor]:
@@ -595,16 +648,20 @@ def var_mean(
     >>> var_mean(Tensor([1.0, 2.0, 3.0]))
     (tensor(1.), tensor(2.))
     """
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
     same: dict[str, Any] = {"keepdim": keepdim, "axis": axis, "keepdims": keepdims}
-    return var(input, dim, correction=correction, **same), mean(input, dim, **same)
+    spread = var(input, dim, unbiased, correction=correction, **same)
+    return spread, mean(input, dim, **same)
 
 
 def std_mean(
     input: Tensor,
     dim: Any = None,
-    *,
-    correction: int = 1,
+    unbiased: bool | None = None,
     keepdim: bool = False,
+    *,
+    correction: float | None = None,
     axis: Any = None,
     keepdims: bool | None = None,
 ) -> tuple[Tensor, Tensor]:
@@ -613,8 +670,11 @@ def std_mean(
     >>> std_mean(Tensor([1.0, 2.0, 3.0]))
     (tensor(1.), tensor(2.))
     """
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
     same: dict[str, Any] = {"keepdim": keepdim, "axis": axis, "keepdims": keepdims}
-    return std(input, dim, correction=correction, **same), mean(input, dim, **same)
+    spread = std(input, dim, unbiased, correction=correction, **same)
+    return spread, mean(input, dim, **same)
 
 
 def norm(
@@ -629,16 +689,20 @@ def norm(
 ) -> Tensor:
     """(Σ |x|ᵖ)^(1/p) over `dim`, the p-norm of the elements as one long vector.
 
-    p is "fro" (the same as 2) or a number above 0; inf gives the largest |x|, -inf the smallest,
-    and 0 the number of elements that are not 0 (without a gradient). The powers are taken of x
-    over its largest |x|: the norm is finite wherever the exact value is. At 0 the gradient is 0.
+    p is "fro" (the same as 2) or a number; inf gives the largest |x|, -inf the smallest, and 0 the
+    number of elements that are not 0 (without a gradient). For p < 0 it is 1 / ‖1/x‖₋ₚ, and 0 with
+    the gradient 0 where an element is 0. The powers are taken of x over its largest |x|: the norm
+    is finite wherever the exact value is. At 0 the gradient is 0. Norms of matrices, such as
+    "nuc", are in `linalg.matrix_norm`.
 
     >>> norm(Tensor([3.0, 4.0])), norm(Tensor([3.0, -4.0]), float("inf"))
     (tensor(5.), tensor(4.))
     """
-    power = 2 if p == "fro" else p
-    if isinstance(power, str) or not (power >= 0 or power == -math.inf):
-        raise ValueError(f"norm: p is 'fro', a number from 0 up, inf or -inf; got {p!r}.")
+    power = 2 if p in ("fro", None) else p
+    if not isinstance(power, int | float) or math.isnan(power):
+        raise ValueError(
+            f"norm: p is 'fro' or a number; got {p!r}. linalg.matrix_norm knows norms of matrices."
+        )
     x = _as(input, dtype)
     same: dict[str, Any] = {"keepdim": keepdim, "axis": axis, "keepdims": keepdims}
     if power == math.inf:
@@ -649,9 +713,20 @@ def norm(
         return sum(T.cast(x != 0, dtype=x.dtype), dim, **same)
     if power == 1:
         return sum(T.abs(x), dim, **same)
-    keep = keepdim if keepdims is None else keepdims
+    if power < 0:
+        return _negative_norm(x, -power, dim, same)
+    keep = _kept(keepdim, keepdims)
     result: Tensor = T.norm(x, axis=axes_of(x, dim, axis), keepdims=keep, p=float(power))
     return result
+
+
+def _negative_norm(x: Tensor, power: float, dim: Any, same: dict[str, Any]) -> Tensor:
+    """(Σ |x|⁻ᵖ)^(-1/p) = 1 / ‖1/x‖ₚ"""
+    if not x.numel():
+        amin(T.abs(x), dim, **same)  # of nothing there is none: this says so
+    none = x == 0
+    inverse = norm(1 / T.where(none, 1.0, x), power, dim, **same)
+    return T.where(any(none, dim, **same), 0.0, 1 / inverse)
 
 
 def count_nonzero(input: Tensor, dim: Any = None, *, axis: Any = None) -> Tensor:
@@ -754,13 +829,10 @@ def _extreme(
 ) -> Any:
     if dim is None and axis is None:
         return _reduce(value, input, None, keepdim, None, keepdims)
-    axes = axes_of(input, dim, axis)
-    if axes is not None and len(axes) > 1:
-        raise TypeError(f"one axis gives values and indices; for several, use a{place[3:]}.")
-    only = None if axes is None else axes[0]
-    keep = keepdim if keepdims is None else keepdims
+    only = _one_axis(place[3:], input, dim, axis)
+    keep = _kept(keepdim, keepdims)
     return ValuesIndices(
-        getattr(T, value)(input, axis=axes, keepdims=keep),
+        getattr(T, value)(input, axis=None if only is None else (only,), keepdims=keep),
         getattr(T, place)(input, axis=only, keepdims=keep),
     )
 
@@ -820,9 +892,8 @@ def aminmax(
 
 
 def _place(input: Tensor, op: str, dim: Any, keepdim: bool, axis: Any, keepdims: Any) -> Tensor:
-    axes = axes_of(input, dim, axis)
-    keep = keepdim if keepdims is None else keepdims
-    result: Tensor = getattr(T, op)(input, axis=None if axes is None else axes[0], keepdims=keep)
+    only, keep = _one_axis(op, input, dim, axis), _kept(keepdim, keepdims)
+    result: Tensor = getattr(T, op)(input, axis=only, keepdims=keep)
     return result
 
 
@@ -862,7 +933,12 @@ def any(
     axis: Any = None,
     keepdims: bool | None = None,
 ) -> Tensor:
-    """Whether any element over `dim` is true."""
+    """Whether any element over `dim` is true.
+
+    With dim=() no axis is reduced (in other reductions that means all axes), as in PyTorch.
+    """
+    if (dim if axis is None else axis) in ((), []):
+        return input != 0
     return _reduce("any", input, dim, keepdim, axis, keepdims)
 
 
@@ -874,5 +950,10 @@ def all(
     axis: Any = None,
     keepdims: bool | None = None,
 ) -> Tensor:
-    """Whether all elements over `dim` are true."""
+    """Whether all elements over `dim` are true.
+
+    With dim=() no axis is reduced (in other reductions that means all axes), as in PyTorch.
+    """
+    if (dim if axis is None else axis) in ((), []):
+        return input != 0
     return _reduce("all", input, dim, keepdim, axis, keepdims)
