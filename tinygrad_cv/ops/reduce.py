@@ -389,6 +389,25 @@ class Recurrence(_Running):
         return self.grad_x(F, g, w) * self.shifted(F, y, 1, 0.0)
 
 
+class Argcummax(_Running):
+    """Where the largest (or smallest) x_j over j <= i stands: the last of equal ones, or of nans."""
+
+    largest: bool = True
+    nondifferentiable = ("x",)
+
+    def forward(self, xp, x):
+        shape = [1] * x.ndim
+        shape[self.axis] = -1
+        place = xp.reshape(xp.arange(x.shape[self.axis]), shape)
+
+        def later(early, late):
+            ahead = late[1] >= early[1] if self.largest else late[1] <= early[1]
+            ahead = ahead | (late[1] != late[1])
+            return [xp.where(ahead, b, a) for a, b in zip(early, late, strict=True)]
+
+        return self.scanned(xp, [xp.broadcast_to(place, x.shape), x], later)
+
+
 # ----- as functions: PyTorch's arguments, NumPy's taken as well ---------------------------------
 
 
@@ -424,7 +443,7 @@ def axis_of(input: Tensor, dim: Any, axis: Any) -> int:
     return axes[0]
 
 
-def _kept(keepdim: Any, keepdims: Any) -> bool:
+def kept(keepdim: Any, keepdims: Any) -> bool:
     """Whether the reduced axes stay, as 1s. A number here was meant as a second axis."""
     keep = keepdim if keepdims is None else keepdims
     if not isinstance(keep, bool):
@@ -452,7 +471,7 @@ def _as(input: Tensor, dtype: Any) -> Tensor:
 
 
 def _reduce(op: str, input: Tensor, dim: Any, keepdim: bool, axis: Any, keepdims: Any) -> Tensor:
-    keep = _kept(keepdim, keepdims)
+    keep = kept(keepdim, keepdims)
     call = getattr(T, op)
     result: Tensor = call(input, axis=axes_of(input, dim, axis), keepdims=keep)
     return result
@@ -552,7 +571,7 @@ def prod(
     >>> x.grad
     tensor([0., 6., 0.])
     """
-    axes, keep = axes_of(input, dim, axis), _kept(keepdim, keepdims)
+    axes, keep = axes_of(input, dim, axis), kept(keepdim, keepdims)
     result = _as(input, dtype)
     if axes is None:
         result = T.prod(T.reshape(result, shape=(input.numel(),)), axis=(0,))
@@ -587,7 +606,7 @@ def _spread(
     result: Tensor = getattr(T, op)(
         input,
         axis=axes_of(input, dim, axis),
-        keepdims=_kept(keepdim, keepdims),
+        keepdims=kept(keepdim, keepdims),
         correction=1 if correction is None else correction,
     )
     return result
@@ -715,7 +734,7 @@ def norm(
         return sum(T.abs(x), dim, **same)
     if power < 0:
         return _negative_norm(x, -power, dim, same)
-    keep = _kept(keepdim, keepdims)
+    keep = kept(keepdim, keepdims)
     result: Tensor = T.norm(x, axis=axes_of(x, dim, axis), keepdims=keep, p=float(power))
     return result
 
@@ -777,6 +796,36 @@ def logcumsumexp(input: Tensor, dim: int | None = None, *, axis: int | None = No
     return _run("logcumsumexp", input, dim, axis)
 
 
+def _running_extreme(input: Tensor, dim: Any, axis: Any, largest: bool) -> "ValuesIndices":
+    if input.ndim == 0:
+        axes_of(input, dim, axis)
+        pair = _running_extreme(T.reshape(input, shape=(1,)), 0, None, largest)
+        return ValuesIndices(*(T.reshape(part, shape=()) for part in pair))
+    along = axis_of(input, dim, axis)
+    indices = T.argcummax(input, axis=along, largest=largest)
+    return ValuesIndices(T.take_along_dim(input, indices, axis=along), indices)
+
+
+def cummax(input: Tensor, dim: int | None = None, *, axis: int | None = None) -> "ValuesIndices":
+    """The largest element so far along `dim`, and where it is: a pair (values, indices).
+
+    Of equal ones it is the last, and to it goes the gradient. From a nan on, all are nan.
+
+    >>> cummax(Tensor([1.0, 3.0, 2.0]), dim=0)
+    ValuesIndices(values=tensor([1., 3., 3.]), indices=tensor([0, 1, 1]))
+    """
+    return _running_extreme(input, dim, axis, largest=True)
+
+
+def cummin(input: Tensor, dim: int | None = None, *, axis: int | None = None) -> "ValuesIndices":
+    """The smallest element so far along `dim`, and where it is. See `cummax`.
+
+    >>> cummin(Tensor([2.0, 3.0, 1.0]), dim=0)
+    ValuesIndices(values=tensor([2., 2., 1.]), indices=tensor([0, 0, 2]))
+    """
+    return _running_extreme(input, dim, axis, largest=False)
+
+
 def logsumexp(
     input: Tensor,
     dim: Any = None,
@@ -830,7 +879,7 @@ def _extreme(
     if dim is None and axis is None:
         return _reduce(value, input, None, keepdim, None, keepdims)
     only = _one_axis(place[3:], input, dim, axis)
-    keep = _kept(keepdim, keepdims)
+    keep = kept(keepdim, keepdims)
     return ValuesIndices(
         getattr(T, value)(input, axis=None if only is None else (only,), keepdims=keep),
         getattr(T, place)(input, axis=only, keepdims=keep),
@@ -892,7 +941,7 @@ def aminmax(
 
 
 def _place(input: Tensor, op: str, dim: Any, keepdim: bool, axis: Any, keepdims: Any) -> Tensor:
-    only, keep = _one_axis(op, input, dim, axis), _kept(keepdim, keepdims)
+    only, keep = _one_axis(op, input, dim, axis), kept(keepdim, keepdims)
     result: Tensor = getattr(T, op)(input, axis=only, keepdims=keep)
     return result
 
