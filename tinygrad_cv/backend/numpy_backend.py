@@ -232,7 +232,7 @@ class NumpyBackend(Backend):
             candidates = x >= values.min(-1, keepdims=True)
         else:
             candidates = x <= values.max(-1, keepdims=True)
-        # Where more equal the last one than were chosen, others may come first; and nan equals none.
+        # Others that equal the last one chosen may come before it; and nan equals nothing.
         if np.count_nonzero(candidates) != chosen.size:
             return super().top(x, k, largest)
         return np.take_along_axis(chosen, super().top(values, k, largest), -1)

@@ -131,9 +131,7 @@ def _segments(xp, x, index, axis, length):
     index = xp.where(index < 0, index + length, index)
     index = xp.take_along_axis(index, order, axis)
     order = xp.take_along_axis(order, xp.argsort(index, axis=axis, kind="stable"), axis)
-    mesh = [
-        xp.reshape(xp.arange(n), (n, *(1,) * (x.ndim - 1 - i))) for i, n in enumerate(x.shape)
-    ]
+    mesh = [xp.reshape(xp.arange(n), (n, *(1,) * (x.ndim - 1 - i))) for i, n in enumerate(x.shape)]
     mesh[axis] = index
     shape = (*x.shape[:axis], length, *x.shape[axis + 1 :])
     counts = xp.scatter_add(shape, tuple(mesh), xp.ones(x.shape, "int64"))
@@ -563,9 +561,7 @@ def _products(source: Tensor, index: Tensor, count: Tensor, axis: int) -> Tensor
     )
     first = T.getitem(place, index=(*every, slice(0, 1)))
     fresh = T.cat(first == first, changed, axis=axis)
-    running = T.recurrence(
-        T.where(fresh, factors, 0), T.where(fresh, 0, factors), axis=axis
-    )
+    running = T.recurrence(T.where(fresh, factors, 0), T.where(fresh, 0, factors), axis=axis)
     last = T.maximum(T.cumsum(count, axis=axis) - 1, 0)
     return T.where(count > 0, T.take_along_dim(running, last, axis=axis), 1)
 

@@ -102,7 +102,7 @@ class _Spread(Reduction):
     correction: int = 1
 
     def weight(self):
-        """1 / (n - correction); inf from correction = n on, and 0 · inf = nan for equal elements."""
+        """1 / max(0, n - correction), which may be inf; 0 · inf = nan, as 0 / 0."""
         degrees = self.count - self.correction
         return 1 / degrees if degrees > 0 else math.inf
 
@@ -390,7 +390,7 @@ class Recurrence(_Running):
 
 
 class Argcummax(_Running):
-    """Where the largest (or smallest) x_j over j <= i stands: the last of equal ones, or of nans."""
+    """Where the largest (or smallest) x_j over j <= i is: the last of equal ones, or of nans."""
 
     largest: bool = True
     nondifferentiable = ("x",)
@@ -448,8 +448,8 @@ def kept(keepdim: Any, keepdims: Any) -> bool:
     keep = keepdim if keepdims is None else keepdims
     if not isinstance(keep, bool):
         raise TypeError(
-            f"keepdim is True or False; got {keep!r}. Several axes are given as one argument, as in "
-            "sum(dim=(1, 2))."
+            f"keepdim is True or False; got {keep!r}. Several axes are given as one argument, as "
+            "in sum(dim=(1, 2))."
         )
     return keep
 

@@ -33,8 +33,10 @@ class Argsort(Op):
 
 
 class Argtop(Op):
-    """The places of the `k` largest (or smallest) elements along `axis`, in the order of their size;
-    of equal ones the first, first."""
+    """The places of the `k` largest (or smallest) elements along `axis`, ordered by their size.
+
+    Of equal ones the first comes first.
+    """
 
     axis: int
     k: int
@@ -378,7 +380,9 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
         weights = Tensor(host.ones(input.shape, "int64"), device=input.device)
     elif weights.dtype != "float32":
         weights = weights.double()
-    y: Tensor = T.scatter_add(weights, index=raw_index(input.long(), input._backend), shape=(length,))
+    y: Tensor = T.scatter_add(
+        weights, index=raw_index(input.long(), input._backend), shape=(length,)
+    )
     return y
 
 
@@ -434,8 +438,8 @@ def searchsorted(
     x = sorted_sequence
     if side not in (None, "left", "right") or (right and side == "left"):
         raise ValueError(
-            f"searchsorted: side is 'left' or 'right', and agrees with right; got side={side!r} and "
-            f"right={right}."
+            f"searchsorted: side is 'left' or 'right', and agrees with right; got side={side!r} "
+            f"and right={right}."
         )
     if sorter is not None:
         if sorter.shape != x.shape:
