@@ -444,7 +444,7 @@ class Eig(_OfMatrices):
     is h - Vᵀ V diag(h) divided by w_j - w_i, and 0 on the diagonal.
     """
 
-    failure = "the eigenvalues were not found; does it hold nan or inf?"
+    failure = "real eigenvalues were not found; those of a symmetric matrix are, by eigh."
     kept = ("itself",)
 
     def forward(self, xp, x):

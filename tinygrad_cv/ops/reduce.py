@@ -4,6 +4,7 @@ Sums of float16 are added up in float32, and rounded once at the end: 70,000 one
 float16, and a term below a thousandth of the sum so far would be lost in it.
 """
 
+import builtins
 import math
 from typing import Any, NamedTuple
 
@@ -787,6 +788,105 @@ def cumprod(
     return _run("cumprod", _as(input, dtype), dim, axis)
 
 
+def diff(
+    input: Tensor,
+    n: int = 1,
+    dim: int = -1,
+    prepend: Tensor | None = None,
+    append: Tensor | None = None,
+) -> Tensor:
+    """The differences x_(i+1) - x_i of neighbours along `dim`, `n` times over.
+
+    What is to be put before and behind is joined first. Of truth values it is whether they differ.
+
+    >>> diff(Tensor([1.0, 3.0, 6.0]))
+    tensor([2., 3.])
+    """
+    if input.ndim == 0 or n < 0:
+        raise ValueError(
+            f"diff: expected a tensor with an axis, and n from 0 up; got {input.shape} and n={n}."
+        )
+    axis = axis_of(input, dim, None)
+    parts = [part for part in (prepend, input, append) if part is not None]
+    if n == 0:
+        return input
+    if builtins.any(part.ndim != input.ndim for part in parts):
+        raise ValueError(
+            "diff: what is put before and behind has as many axes as the input; got the shapes "
+            f"{', '.join(str(part.shape) for part in parts)}."
+        )
+    x = T.cat(*parts, axis=axis) if len(parts) > 1 else input
+    every = (slice(None),) * axis
+    for _ in range(builtins.min(n, x.shape[axis])):
+        later = T.getitem(x, index=(*every, slice(1, None)))
+        earlier = T.getitem(x, index=(*every, slice(0, x.shape[axis] - 1)))
+        x = T.ne(later, earlier) if x.dtype.kind == "b" else T.sub(later, earlier)
+    return x
+
+
+def gradient(
+    input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: int = 1
+) -> tuple[Tensor, ...]:
+    """The slopes along each axis of a function that is known at the points of a grid.
+
+    Each is that of the parabola through a point and its two neighbours, exact to second order. At
+    the two ends it is that of the line through the last two points, or with edge_order=2 of the
+    parabola through the last three (Fornberg, 1988). `spacing` is the distance of neighbours, one
+    number or one for each axis, or vectors that hold the coordinates; `dim` names the axes
+    (default: all).
+
+    >>> gradient(Tensor([1.0, 4.0, 9.0, 16.0]), spacing=2.0)
+    (tensor([1.5, 2. , 3. , 3.5]),)
+    """
+    axes = axes_of(input, dim, None) or tuple(range(input.ndim))
+    if edge_order not in (1, 2):
+        raise ValueError(f"gradient: edge_order is 1 or 2; got {edge_order}.")
+    spacings = [spacing] * len(axes) if isinstance(spacing, int | float) else list(spacing)
+    if len(spacings) != len(axes):
+        raise ValueError(
+            f"gradient: expected a spacing for each of the {len(axes)} axes; got {len(spacings)}."
+        )
+    x = input if input.is_floating_point() else input.float()
+    return tuple(_slope(x, i, step, edge_order) for i, step in zip(axes, spacings, strict=True))
+
+
+def _slope(x: Tensor, axis: int, spacing: Any, edge_order: int) -> Tensor:
+    length = x.shape[axis]
+    if length <= edge_order:
+        raise ValueError(
+            f"gradient: edge_order={edge_order} needs {edge_order + 1} points along each axis; got "
+            f"the shape {x.shape}."
+        )
+    if isinstance(spacing, int | float):
+        spacing = Tensor([spacing * i for i in range(length)], dtype=x.dtype, device=x.device)
+    if spacing.shape != (length,):
+        raise ValueError(
+            f"gradient: expected a coordinate for each of the {length} points along axis {axis}; "
+            f"got {spacing.shape}."
+        )
+    every = (slice(None),) * axis
+
+    def part(values: Tensor, start: int, stop: int | None) -> Tensor:
+        y: Tensor = T.getitem(values, index=(*every, slice(start, stop)))
+        return y
+
+    along = [1] * x.ndim
+    along[axis] = length
+    step = diff(T.reshape(spacing, shape=tuple(along)), dim=axis)
+    slope = diff(x, dim=axis) / step
+    first, last = part(slope, 0, 1), part(slope, length - 2, None)
+    if length == 2:
+        return T.cat(first, last, axis=axis)
+    # The slope in the middle of three points, from those of the two lines between them.
+    before, behind = part(step, 0, length - 2), part(step, 1, None)
+    left, right = part(slope, 0, length - 2), part(slope, 1, None)
+    inner = (behind * left + before * right) / (before + behind)
+    if edge_order == 2:  # a parabola's slopes at both ends of a line have that of the line as mean
+        first = 2 * first - part(inner, 0, 1)
+        last = 2 * last - part(inner, length - 3, None)
+    return T.cat(first, inner, last, axis=axis)
+
+
 def logcumsumexp(input: Tensor, dim: int | None = None, *, axis: int | None = None) -> Tensor:
     """The running log Σ eˣ along `dim`, finite wherever the exact value is.
 
@@ -876,6 +976,8 @@ class ValuesIndices(NamedTuple):
 def _extreme(
     input: Tensor, dim: Any, keepdim: bool, axis: Any, keepdims: Any, value: str, place: str
 ) -> Any:
+    if isinstance(dim, Tensor):
+        return (T.maximum if value == "amax" else T.minimum)(input, dim)
     if dim is None and axis is None:
         return _reduce(value, input, None, keepdim, None, keepdims)
     only = _one_axis(place[3:], input, dim, axis)
@@ -888,13 +990,13 @@ def _extreme(
 
 def max(
     input: Tensor,
-    dim: int | None = None,
+    dim: int | Tensor | None = None,
     keepdim: bool = False,
     *,
     axis: int | None = None,
     keepdims: bool | None = None,
 ) -> Any:
-    """The largest element; along `dim`, a pair (values, indices).
+    """The largest element; along `dim`, a pair (values, indices); max(x, y) is maximum(x, y).
 
     Equal elements share the gradient evenly; the index is that of the first.
 
@@ -906,7 +1008,7 @@ def max(
 
 def min(
     input: Tensor,
-    dim: int | None = None,
+    dim: int | Tensor | None = None,
     keepdim: bool = False,
     *,
     axis: int | None = None,

@@ -710,25 +710,6 @@ def flipud(input: Tensor) -> Tensor:
     return flip(input, 0)
 
 
-def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
-    """Turned by `k` quarters in the plane of two axes, from the first towards the second; a view.
-
-    >>> rot90(Tensor([[1.0, 2.0], [3.0, 4.0]]))
-    tensor([[2., 4.],
-            [1., 3.]])
-    """
-    _with_axes("rot90", input, 2)
-    plane = _distinct_axes("rot90", input, dims)
-    if len(plane) != 2:
-        raise ValueError(f"rot90: a plane has two axes; got dims={tuple(dims)}.")
-    first, second = plane
-    if k % 4 == 0:
-        return flip(input, ())
-    if k % 4 == 2:
-        return flip(input, plane)
-    return transpose(flip(input, second if k % 4 == 1 else first), first, second)
-
-
 def roll(input: Tensor, shifts: int | Sequence[int], dims: Any = None) -> Tensor:
     """The elements moved on by `shifts` along `dims`; what leaves at the end enters in front.
 
@@ -913,12 +894,13 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     if mode == "constant":
         result: Tensor = T.pad(cropped(input), widths=more, value=float(value))
         return result
-    # What is mirrored may itself be cropped; what comes from the other end is what remains there.
-    result = input if mode == "reflect" else cropped(input)
+    # What is mirrored or repeated may itself be cropped; what comes from the other end is what
+    # remains there.
+    result = cropped(input) if mode == "circular" else input
     for axis, (before, after) in enumerate(more):
         if before or after:
             result = _continued(result, axis, before, after, mode)
-    return cropped(result) if mode == "reflect" else result
+    return result if mode == "circular" else cropped(result)
 
 
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
