@@ -427,9 +427,7 @@ def index_put(
             [6., 4.]])
     """
     _same_dtype("index_put", input, values)
-    # None leaves an axis as it is, as in PyTorch; in an index it would be a new one.
-    parts = [slice(None) if part is None else part for part in indices]
-    index = raw_index(tuple(parts), input._backend)
+    index = raw_index(tuple(indices), input._backend)
     if not accumulate:
         return T.index_put(input, values, index=index)
     named = T.getitem(input.detach(), index=index).shape
@@ -549,7 +547,7 @@ def _products(source: Tensor, index: Tensor, count: Tensor, axis: int) -> Tensor
     """
     length = source.shape[axis]
     if not length:
-        return T.cast(count * 0 + 1, dtype=source.dtype)
+        return T.put_along_dim(source, index, axis=axis, length=count.shape[axis]) + 1
     index = T.where(index < 0, index + count.shape[axis], index)
     order = T.argsort(index, axis=axis)
     factors = T.take_along_dim(source, order, axis=axis)

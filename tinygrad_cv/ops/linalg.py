@@ -1373,12 +1373,12 @@ def matrix_norm(
         return reduce.norm(x, 2, axes, keep)
     if ord in ("nuc", 2, -2):
         values = svdvals(x.movedim(axes, (-2, -1)))
-        y = reduce.sum(values, -1) if ord == "nuc" else _end(values, -1, False, ord > 0)
+        y = reduce.sum(values, -1) if ord == "nuc" else _end(values, -1, False, ord == 2)
         if keep:
             y = T.reshape(y, shape=tuple(1 if i in axes else n for i, n in enumerate(x.shape)))
         return y
-    over, then = (rows, columns) if abs(ord) == 1 else (columns, rows)
-    y = _end(reduce.sum(T.abs(x), over, True), then, True, ord > 0)
+    over, then = (rows, columns) if ord in (1, -1) else (columns, rows)
+    y = _end(reduce.sum(T.abs(x), over, True), then, True, ord in (1, math.inf))
     return (
         y if keep else T.reshape(y, shape=tuple(n for i, n in enumerate(x.shape) if i not in axes))
     )

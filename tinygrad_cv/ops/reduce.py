@@ -103,9 +103,13 @@ class _Spread(Reduction):
     correction: int = 1
 
     def weight(self):
-        """1 / max(0, n - correction), which may be inf; 0 · inf = nan, as 0 / 0."""
+        """1 / (n - correction); of too few elements there is no slope: nan."""
         degrees = self.count - self.correction
-        return 1 / degrees if degrees > 0 else math.inf
+        return 1 / degrees if degrees > 0 else math.nan
+
+    def spread(self, xp, total):
+        """What belongs to a total of squares over max(0, n - correction): inf, or nan for 0 / 0."""
+        return xp.where(total > 0, math.inf, math.nan)
 
 
 class Var(_Spread):
@@ -115,7 +119,8 @@ class Var(_Spread):
         x = self.addable(x)
         deviation = x - xp.mean(x, axis=self.axis, keepdims=True)
         self.share = self.weight()
-        return xp.sum(deviation * deviation, axis=self.axis, keepdims=self.keepdims) * self.share
+        y = xp.sum(deviation * deviation, axis=self.axis, keepdims=self.keepdims)
+        return y * self.share if self.share > 0 else self.spread(xp, y)
 
     def grad_x(self, F, g, x):
         deviation = x - F.mean(x, axis=self.axis, keepdims=True)
@@ -129,7 +134,8 @@ class Std(_Spread):
         x = self.addable(x)
         deviation = x - xp.mean(x, axis=self.axis, keepdims=True)
         self.share = self.weight()
-        return self.narrow(xp, _length(xp, deviation, self.axis) * self.share**0.5)
+        y = self.narrow(xp, _length(xp, deviation, self.axis))
+        return y * self.share**0.5 if self.share > 0 else self.spread(xp, y)
 
     def grad_x(self, F, g, x, y):
         deviation = x - F.mean(x, axis=self.axis, keepdims=True)
