@@ -629,6 +629,10 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
     """
     if input.ndim == 0 or other.ndim == 0:
         return T.mul(input, other)
+    if input.shape[-1] != other.shape[-1]:
+        raise ValueError(
+            f"inner: the last axes of {input.shape} and {other.shape} must have the same length."
+        )
     return tensordot(input, other, dims=([-1], [-1]))
 
 
@@ -1214,7 +1218,8 @@ def eigvals(A: Tensor) -> Tensor:
     >>> eigvals(Tensor([[1.0, 2.0], [0.0, 3.0]]))
     tensor([1., 3.])
     """
-    return eig(A).eigenvalues
+    _check("eigvals", A)
+    return T.getitem(T.eig(A), index=(..., 0, ALL))
 
 
 class LstsqResult(NamedTuple):
