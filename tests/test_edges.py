@@ -209,11 +209,11 @@ def test_a_softmax_is_taken_of_another_dtype() -> None:
     x = tg.Tensor(np.array([0, 1, 3]))
     e = np.exp([0.0, 1.0, 3.0])
     for dtype in ("float32", "float64"):
-        assert tg.softmax(x, 0, dtype).dtype == dtype
+        assert tg.softmax(x, 0, dtype=dtype).dtype == dtype
         assert_allclose(tg.softmax(x, 0, dtype=dtype).numpy(), e / e.sum(), rtol=1e-6)
         assert_allclose(tg.softmin(-x, 0, dtype=dtype).numpy(), e / e.sum(), rtol=1e-6)
-        assert_allclose(tg.log_softmax(x, 0, dtype).numpy(), np.log(e / e.sum()), rtol=1e-6)
-        assert tg.log_softmax(x, 0, dtype).dtype == dtype
+        assert_allclose(tg.log_softmax(x, 0, dtype=dtype).numpy(), np.log(e / e.sum()), rtol=1e-6)
+        assert tg.log_softmax(x, 0, dtype=dtype).dtype == dtype
 
 
 def test_arguments_have_their_names() -> None:

@@ -637,7 +637,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
 
 
 def softmax(
-    input: Tensor, dim: int | None = None, dtype: Any = None, *, axis: int | None = None
+    input: Tensor, dim: int | None = None, *, dtype: Any = None, axis: int | None = None
 ) -> Tensor:
     """eˣ / Σ eˣ along `dim`, of x as `dtype` if given: non-negative numbers that add up to 1.
 
@@ -653,18 +653,18 @@ def softmax(
 
 
 def softmin(
-    input: Tensor, dim: int | None = None, dtype: Any = None, *, axis: int | None = None
+    input: Tensor, dim: int | None = None, *, dtype: Any = None, axis: int | None = None
 ) -> Tensor:
     """softmax(-x) along `dim`: the smallest element gets the most.
 
     >>> softmin(Tensor([0.0, 0.0, 1000.0]), dim=0)
     tensor([0.5, 0.5, 0. ])
     """
-    return softmax(-input, dim, dtype, axis=axis)
+    return softmax(-input, dim, dtype=dtype, axis=axis)
 
 
 def log_softmax(
-    input: Tensor, dim: int | None = None, dtype: Any = None, *, axis: int | None = None
+    input: Tensor, dim: int | None = None, *, dtype: Any = None, axis: int | None = None
 ) -> Tensor:
     """log softmax(x) along `dim`, accurate where the softmax itself rounds to 0."""
     if dtype is not None:
