@@ -490,6 +490,25 @@ def test_equal_extremes_and_zero_factors_in_scatter_reduce() -> None:
         tg.scatter_reduce(x, 0, [0], src, "median")
 
 
+@given(st.data())
+def test_a_slice_may_be_filled_twice(data: Any) -> None:
+    x = data.draw(arrays(shapes(1)))
+    axis = data.draw(st.integers(-x.ndim, x.ndim - 1))
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    named = rng.integers(-x.shape[axis], x.shape[axis], data.draw(st.integers(0, 4)))
+    leaf, value = tg.Tensor(x, requires_grad=True), tg.Tensor(np.array(7.0), requires_grad=True)
+    y = tg.index_fill(leaf, axis, named, value)
+    mask = np.zeros(x.shape, bool)
+    np.moveaxis(mask, axis, 0)[named] = True
+    assert_array_equal(y.detach().numpy(), np.where(mask, 7.0, x))
+    g = rng.standard_normal(x.shape)
+    to_input, to_value = tg.grad(y, (leaf, value), tg.Tensor(g))
+    assert to_input is not None
+    assert to_value is not None
+    assert_array_equal(to_input.numpy(), np.where(mask, 0.0, g))
+    assert_allclose(to_value.item(), g[mask].sum(), atol=1e-12)
+
+
 # ----- differences -------------------------------------------------------------------------------
 
 

@@ -722,6 +722,7 @@ def test_ranks_count_what_is_large_enough() -> None:
     assert linalg.matrix_rank(Tensor(A), atol=1e-2).tolist() == [1, 3, 1]
     assert linalg.matrix_rank(Tensor(A), rtol=0.5).tolist() == [1, 3, 1]
     assert linalg.matrix_rank(Tensor(-A), hermitian=True).tolist() == [1, 3, 2]
+    assert linalg.matrix_rank(Tensor(A), atol=Tensor([4.0, 0.5, 1e-2])).tolist() == [0, 3, 1]
     assert linalg.matrix_rank(tg.ones(2, 3, 0)).tolist() == [0, 0]
 
 
@@ -767,6 +768,8 @@ def test_norms_of_vectors_are_numpys(x: Array, ord_: float) -> None:
     assert_allclose(
         values(linalg.vector_norm(Tensor(x), ord_, ())), np.linalg.norm(x.ravel(), ord_)
     )
+    nuclear = tg.norm(Tensor(np.stack([normal(2, 3)] * 2, -1)), "nuc", (0, 1))
+    assert_allclose(values(nuclear), np.linalg.norm(normal(2, 3), "nuc"))
     assert_allclose(values(tg.linalg.norm(Tensor(x))), np.linalg.norm(x.ravel()))
 
 

@@ -405,13 +405,21 @@ def _check_slices(name: str, input: Tensor, source: Tensor, places: tuple[Any, .
 def index_fill(input: Tensor, dim: int, index: Any, value: Any) -> Tensor:
     """`input` with one value, a number or a tensor of shape (), in the slices that `index` names.
 
+    They may be named several times; to the value goes the gradient of each slice once.
+
     >>> index_fill(Tensor([1.0, 2.0, 3.0]), 0, [0, 2], -1)
     tensor([-1.,  2., -1.])
     """
     _check_value("index_fill", value)
     if input.ndim == 0:
         return T.reshape(index_fill(_row(input), dim, index, value), shape=())
-    return T.index_put(input, value, index=_along("index_fill", input, dim, index))
+    places = _along("index_fill", input, dim, index)
+    axis = len(places) - 1
+    length = input.shape[axis]
+    named = Tensor(host.ones(places[-1].shape, "int64"), device=input.device)
+    count = T.scatter_add(named, index=(places[-1],), shape=(length,))
+    mask = T.reshape(count > 0, shape=(length, *(1,) * (input.ndim - 1 - axis)))
+    return T.where(mask, value, input)
 
 
 def index_put(

@@ -1270,22 +1270,25 @@ def lstsq(
     return LstsqResult(X, residuals, rank, singular)
 
 
-def _count_above(
-    values: Tensor, sides: tuple[int, ...], atol: float | None, rtol: float | None
-) -> Tensor:
+def _count_above(values: Tensor, sides: tuple[int, ...], atol: Any, rtol: Any) -> Tensor:
     """How many singular values are above max(atol, rtol · the largest); see pinv."""
     if rtol is None:
         rtol = max(sides) * float(host.finfo(values.dtype).eps) if atol is None else 0.0
     if not values.shape[-1]:
         return reduce.sum(values.long(), -1)
-    largest = reduce.amax(values, -1, True)
-    return reduce.sum(values > T.maximum(largest * rtol, atol or 0.0), -1)
+    atol, rtol = (
+        T.reshape(bound, shape=(*bound.shape, 1)) if isinstance(bound, Tensor) else bound
+        for bound in (0.0 if atol is None else atol, rtol)
+    )
+    return reduce.sum(values > T.maximum(reduce.amax(values, -1, True) * rtol, atol), -1)
 
 
 def matrix_rank(
-    A: Tensor, *, atol: float | None = None, rtol: float | None = None, hermitian: bool = False
+    A: Tensor, *, atol: Any = None, rtol: Any = None, hermitian: bool = False
 ) -> Tensor:
     """The number of singular values above max(atol, rtol · S_max) (int64); the defaults are pinv's.
+
+    Both bounds are numbers, or tensors with one for each matrix.
 
     Of a `hermitian` (symmetric) matrix they are the sizes of the eigenvalues.
 
@@ -1374,11 +1377,10 @@ def matrix_norm(
     x = A if dtype is None else A.to(dtype=dtype)
     keep = kept(keepdim, None)
     rows, columns = axes
-    if ord == "fro":
-        return reduce.norm(x, 2, axes, keep)
-    if ord in ("nuc", 2, -2):
-        values = svdvals(x.movedim(axes, (-2, -1)))
-        y = reduce.sum(values, -1) if ord == "nuc" else _end(values, -1, False, ord == 2)
+    if ord in ("fro", "nuc"):
+        return reduce.norm(x, ord, axes, keep)
+    if ord in (2, -2):
+        y = _end(svdvals(x.movedim(axes, (-2, -1))), -1, False, ord == 2)
         if keep:
             y = T.reshape(y, shape=tuple(1 if i in axes else n for i, n in enumerate(x.shape)))
         return y

@@ -718,16 +718,24 @@ def norm(
     p is "fro" (the same as 2) or a number; inf gives the largest |x|, -inf the smallest, and 0 the
     number of elements that are not 0 (without a gradient). For p < 0 it is 1 / ‖1/x‖₋ₚ, and 0 with
     the gradient 0 where an element is 0. The powers are taken of x over its largest |x|: the norm
-    is finite wherever the exact value is. At 0 the gradient is 0. Norms of matrices, such as
-    "nuc", are in `linalg.matrix_norm`.
+    is finite wherever the exact value is. At 0 the gradient is 0. p = "nuc" is the sum of the
+    singular values of the matrices along two axes; `linalg.matrix_norm` has other norms of those.
 
     >>> norm(Tensor([3.0, 4.0])), norm(Tensor([3.0, -4.0]), float("inf"))
     (tensor(5.), tensor(4.))
     """
+    if p == "nuc":
+        axes = axes_of(input, dim, axis) or tuple(range(input.ndim))
+        if len(axes) != 2:
+            raise ValueError(
+                f"norm: p='nuc' is of matrices along two axes; got dim={dim} of {input.shape}."
+            )
+        return _nuclear_norm(_as(input, dtype), axes, kept(keepdim, keepdims))
     power = 2 if p in ("fro", None) else p
     if not isinstance(power, int | float) or math.isnan(power):
         raise ValueError(
-            f"norm: p is 'fro' or a number; got {p!r}. linalg.matrix_norm knows norms of matrices."
+            f"norm: p is 'fro', 'nuc' or a number; got {p!r}. linalg.matrix_norm knows more norms "
+            "of matrices."
         )
     x = _as(input, dtype)
     same: dict[str, Any] = {"keepdim": keepdim, "axis": axis, "keepdims": keepdims}
@@ -744,6 +752,16 @@ def norm(
     keep = kept(keepdim, keepdims)
     result: Tensor = T.norm(x, axis=axes_of(x, dim, axis), keepdims=keep, p=float(power))
     return result
+
+
+def _nuclear_norm(x: Tensor, axes: tuple[int, ...], keep: bool) -> Tensor:
+    """The sum of the singular values of the matrices along two axes."""
+    rows, columns = axes
+    others = [i for i in range(x.ndim) if i not in (rows, columns)]
+    values = T.svdvals(T.permute(x, axes=(*others, rows, columns)))
+    total = T.sum(values, axis=(len(others),))
+    shape = tuple(1 if i in (rows, columns) else n for i, n in enumerate(x.shape))
+    return T.reshape(total, shape=shape) if keep else total
 
 
 def _negative_norm(x: Tensor, power: float, dim: Any, same: dict[str, Any]) -> Tensor:
@@ -838,8 +856,8 @@ def gradient(
     Each is that of the parabola through a point and its two neighbours, exact to second order. At
     the two ends it is that of the line through the last two points, or with edge_order=2 of the
     parabola through the last three (Fornberg, 1988). `spacing` is the distance of neighbours, one
-    number or one for each axis, or vectors that hold the coordinates; `dim` names the axes
-    (default: all).
+    number (None: 1) or one for each axis, or vectors that hold the coordinates; `dim` names the
+    axes (default: all).
 
     >>> gradient(Tensor([1.0, 4.0, 9.0, 16.0]), spacing=2.0)
     (tensor([1.5, 2. , 3. , 3.5]),)
@@ -847,6 +865,7 @@ def gradient(
     axes = axes_of(input, dim, None) or tuple(range(input.ndim))
     if edge_order not in (1, 2):
         raise ValueError(f"gradient: edge_order is 1 or 2; got {edge_order}.")
+    spacing = 1 if spacing is None else spacing
     spacings = [spacing] * len(axes) if isinstance(spacing, int | float) else list(spacing)
     if len(spacings) != len(axes):
         raise ValueError(
