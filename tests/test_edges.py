@@ -486,6 +486,18 @@ def test_equal_extremes_and_zero_factors_in_scatter_reduce() -> None:
         assert math.isnan(
             tg.scatter_reduce(tg.zeros(1), 0, [0, 0], unknown.float(), extreme).item()
         )
+    half = tg.scatter_reduce(
+        tg.zeros(1, dtype="float16"), 0, [0] * 5000, tg.ones(5000, dtype="float16"), "sum"
+    )
+    assert (half.dtype, half.item()) == ("float16", 5000)
+    for options, expected in (
+        ({"src": src.detach(), "reduce": "add"}, [11.0, 1.0]),
+        ({"value": 2, "reduce": "add"}, [9.0, 5.0]),
+        ({"value": 2.0, "reduce": "multiply"}, [24.0, 4.0]),
+    ):
+        assert tg.scatter(x.detach(), 0, places, **options).tolist() == expected
+    with pytest.raises(ValueError, match="'add' or 'multiply'; got 'max'"):
+        tg.scatter(x, 0, places, src, reduce="max")
     with pytest.raises(ValueError, match="reduce is one of"):
         tg.scatter_reduce(x, 0, [0], src, "median")
 
@@ -556,6 +568,8 @@ def test_gradient_is_numpys() -> None:
     )
     both = tg.gradient(tg.Tensor(np.arange(6).reshape(2, 3)), spacing=[1.0, 2.0])
     assert [part.tolist() for part in both] == [[[3.0] * 3] * 2, [[0.5] * 3] * 2]
+    (half,) = tg.gradient(tg.Tensor(np.array([0, 1, 4], "float16")), spacing=0.1)
+    assert (half.dtype, half.tolist()) == ("float16", [10, 20, 30])
     for options in ({"edge_order": 3}, {"edge_order": 2}, {"spacing": [1.0]}):
         with pytest.raises(ValueError, match="gradient"):
             tg.gradient(tg.ones(2, 2), **options)

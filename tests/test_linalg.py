@@ -783,6 +783,10 @@ def test_a_norm_of_negative_order_is_0_beside_a_0(p: float) -> None:
     assert x.grad is not None
     assert x.grad.numpy()[0].tolist() == [0, 0]
     assert (x.grad.numpy()[1] > 0).all()
+    half = np.array([1.5, 2.0, 3.0], "float16")
+    assert tg.norm(Tensor(half), p).numpy() == np.linalg.norm(half.astype(float), p).astype(
+        "float16"
+    )
     with pytest.raises(ValueError, match="no element"):
         tg.norm(tg.zeros(0), p)
 

@@ -458,12 +458,21 @@ def gather(input: Tensor, dim: int, index: Any) -> Tensor:
     return y if given.ndim else T.reshape(y, shape=())
 
 
-def scatter(input: Tensor, dim: int, index: Any, src: Any = None, *, value: Any = None) -> Tensor:
+def scatter(
+    input: Tensor,
+    dim: int,
+    index: Any,
+    src: Any = None,
+    *,
+    value: Any = None,
+    reduce: str | None = None,
+) -> Tensor:
     """`input` with y[i, index[i, j, k], k] = src[i, j, k], for `dim` = 1; or one value there.
 
     `index` has as many axes as `input` and `src`; in those other than `dim` it may be shorter
     than `input`, and everywhere than `src`. Each place is to be named once: of several values for
     it any may win, as in PyTorch. The gradient goes to `src` there, and to `input` elsewhere.
+    `reduce`="add" or "multiply" is scatter_reduce with "sum" or "prod", for places named often.
 
     >>> scatter(Tensor([[0.0, 0.0], [0.0, 0.0]]), 1, [[1], [0]], Tensor([[5.0], [6.0]]))
     tensor([[0., 5.],
@@ -471,6 +480,14 @@ def scatter(input: Tensor, dim: int, index: Any, src: Any = None, *, value: Any 
     """
     if (src is None) == (value is None):
         raise TypeError("scatter: expected either src, a tensor, or value, a number.")
+    if reduce is not None:
+        if reduce not in ("add", "multiply"):
+            raise ValueError(f"scatter: reduce is 'add' or 'multiply'; got {reduce!r}.")
+        index, given = _whole("scatter", index, input), value if src is None else src
+        if not (isinstance(given, Tensor) and given.ndim):
+            one = given if isinstance(given, Tensor) else Tensor(given, device=input.device)
+            given = one.to(dtype=input.dtype).broadcast_to(index.shape)
+        return scatter_reduce(input, dim, index, given, "sum" if reduce == "add" else "prod")
     if input.ndim == 0:
         return T.reshape(scatter(_row(input), dim, index, src, value=value), shape=())
     axis, index = _check_along("scatter", input, dim, index)
@@ -516,6 +533,11 @@ def scatter_reduce(
     """
     if reduce not in (kinds := ("sum", "prod", "mean", "amax", "amin")):
         raise ValueError(f"scatter_reduce: reduce is one of {', '.join(kinds)}; got {reduce!r}.")
+    if input.dtype == "float16":  # rounded once
+        y = scatter_reduce(
+            input.float(), dim, index, src.float(), reduce, include_self=include_self
+        )
+        return y.half()
     if input.ndim == 0:
         y = scatter_reduce(_row(input), dim, index, src, reduce, include_self=include_self)
         return T.reshape(y, shape=())

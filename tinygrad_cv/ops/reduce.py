@@ -765,7 +765,9 @@ def _nuclear_norm(x: Tensor, axes: tuple[int, ...], keep: bool) -> Tensor:
 
 
 def _negative_norm(x: Tensor, power: float, dim: Any, same: dict[str, Any]) -> Tensor:
-    """(Σ |x|⁻ᵖ)^(-1/p) = 1 / ‖1/x‖ₚ"""
+    """(Σ |x|⁻ᵖ)^(-1/p) = 1 / ‖1/x‖ₚ, of float16 in float32."""
+    if x.dtype == "float16":
+        return _as(_negative_norm(x.float(), power, dim, same), x.dtype)
     if not x.numel():
         amin(T.abs(x), dim, **same)  # of nothing there is none: this says so
     none = x == 0
@@ -871,8 +873,10 @@ def gradient(
         raise ValueError(
             f"gradient: expected a spacing for each of the {len(axes)} axes; got {len(spacings)}."
         )
-    x = input if input.is_floating_point() else input.float()
-    return tuple(_slope(x, i, step, edge_order) for i, step in zip(axes, spacings, strict=True))
+    x = input if input.dtype in ("float32", "float64") else input.float()
+    slopes = (_slope(x, i, step, edge_order) for i, step in zip(axes, spacings, strict=True))
+    dtype = input.dtype if input.is_floating_point() else None
+    return tuple(_as(slope, dtype) for slope in slopes)
 
 
 def _slope(x: Tensor, axis: int, spacing: Any, edge_order: int) -> Tensor:
