@@ -139,7 +139,7 @@ class Observer:
 
     def forward(self, op: "Op", backend: Any, arrays: Iterable[Any]) -> Any:
         """Run the forward of an op."""
-        return op.forward(backend, *arrays)
+        return op.run(backend, *arrays)
 
     def made(self, tensor: Any) -> None:
         """An op made this tensor; it has a node if it was recorded."""
@@ -306,6 +306,7 @@ def backpropagate(
                 here = node.backend
                 device.enter_context(here.active)
                 reading = reading.on(here)
+            gradient = reading.rounded(gradient, node)
             if eye is not None:
                 eye.arrived(node, reading.memory(gradient))
             yield node, gradient
@@ -319,7 +320,7 @@ def backpropagate(
                 before = pending.get(parent)
                 if before is not None:
                     with parent.backend.active:
-                        share = before + share
+                        share = reading.on(parent.backend).total(before, share)
                 pending[parent] = share
             if not keep:
                 node.release()

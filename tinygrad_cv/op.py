@@ -15,12 +15,17 @@ A rule has three readings, and `F` is the namespace of ops in the reading at han
 
 The signature of a rule is its save-list: it names the inputs it needs, or `y` for the output,
 or a by-product that the forward keeps (listed in `kept`). Nothing else stays in memory.
+
+One dtype rule holds in all readings. The result has the dtype of the widest float input (see
+`promoted`). Forward and rules compute in it, but in `computes_in` at least: float16 becomes float32
+on the way in, and float32 becomes float64 where much is added up. A result is rounded once, at the
+end, and so is a gradient, when all consumers of its value have sent their share.
 """
 
 import inspect
 import re
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 
@@ -57,6 +62,39 @@ class Plan:
     rules: tuple[tuple[int | slice, Callable[..., Any], tuple[int, ...]], ...]
     fused: tuple[Callable[..., Any], tuple[int, ...]] | None
     differentiable: tuple[int, ...]
+
+
+WIDTH = {"float16": 2, "float32": 4, "float64": 8}
+"""The bytes of a float dtype."""
+
+
+def is_float(value: Any) -> bool:
+    """Whether it is an array of real floats."""
+    return hasattr(value, "dtype") and value.dtype.kind == "f"
+
+
+def promoted(inputs: Iterable[Any]) -> Any:
+    """The float dtype of a result: that of the widest float input, as PyTorch has it; None of none.
+
+    An input without axes counts only where no float has axes, and a Python number never does: it
+    does not change what an array is made of.
+    """
+    widest, found = (False, 0), None
+    for x in inputs:
+        dtype = getattr(x, "dtype", None)
+        if dtype is not None and dtype is not found and dtype.kind == "f":
+            width = (x.ndim > 0, dtype.itemsize)
+            if width > widest:
+                widest, found = width, dtype
+    return found
+
+
+def widened(values: Iterable[Any], least: str, dtype: Any) -> Iterator[Any]:
+    """The floats among the values in `dtype`, or in `least` if that is wider."""
+    wanted = dtype if dtype.itemsize >= WIDTH[least] else least
+    for x in values:
+        fits = not is_float(x) or x.dtype is wanted or x.dtype == wanted
+        yield x if fits else x.astype(wanted)
 
 
 @dataclass_transform(kw_only_default=True)
@@ -110,6 +148,9 @@ class Op:
     """How a formula writes a call without attributes, such as "{}ᵀ"; by default name(x, ...)."""
     orders: ClassVar[int] = 2
     """How often the op can be differentiated, as the tests hold it."""
+    computes_in: ClassVar[str] = "float32"
+    """The least float dtype that forward and rules compute in: "float64" for ops that square or add
+    up many numbers, "float16" for ops that only move them."""
     forward: Callable[..., Any]
 
     def __getattr__(self, name: str) -> Any:
@@ -155,6 +196,15 @@ class Op:
                     f"missing: {', '.join(sorted(missing)) or 'none'}."
                 )
         self.__dict__.update(attributes)
+
+    def run(self, xp: "Backend", *arrays: Any) -> Any:
+        """The forward in every reading: floats of one dtype go in, and the result is rounded."""
+        if "dtype" in self.attributes:  # it says itself what comes out
+            return self.forward(xp, *arrays)
+        dtype = promoted(arrays)
+        if dtype is not None:
+            arrays = tuple(widened(arrays, self.computes_in, dtype))
+        return self.destination(xp).result(self.forward(xp, *arrays), dtype)
 
     @classmethod
     def plan(cls, wanted: tuple[bool, ...]) -> Plan:
@@ -327,19 +377,28 @@ class Reading:
         """What the rules of this node asked to save, as values of this reading."""
         raise NotImplementedError
 
+    def widened(self, value: Any, least: str) -> Any:
+        """A float (or each of a tuple) in the dtype `least`, if its own is narrower."""
+        if isinstance(value, tuple):
+            return tuple(self.widened(part, least) for part in value)
+        if is_float(value) and value.dtype.itemsize < WIDTH[least]:
+            return self.cast(value, dtype=least)
+        return value
+
     def shares(self, node: "Node", g: Any, useful: "set[Node] | None") -> list[tuple["Node", Any]]:
         """What each rule gives, with the node of the input it is for."""
-        plan, inputs = node.plan, node.inputs
+        plan, inputs, op = node.plan, node.inputs, node.op
         assert plan is not None
-        values = self.values(node)
+        assert op is not None
+        g, *values = (self.widened(v, op.computes_in) for v in (g, *self.values(node)))
         shares = []
         for where, rule, slots in plan.rules:
             if isinstance(where, int):
                 receiver = inputs[where]
                 if useful is None or receiver in useful:
-                    shares.append((receiver, rule(node.op, self, g, *[values[s] for s in slots])))
+                    shares.append((receiver, rule(op, self, g, *[values[s] for s in slots])))
             elif useful is None or not useful.isdisjoint(inputs[where]):
-                parts = rule(node.op, self, g, *[values[s] for s in slots])
+                parts = rule(op, self, g, *[values[s] for s in slots])
                 if not isinstance(parts, list | tuple) or len(parts) != len(inputs[where]):
                     raise TypeError(
                         f"the rule of {node.label} for its {len(inputs[where])} inputs must return "
@@ -355,9 +414,10 @@ class Reading:
     def gradients(
         self, node: "Node", g: Any, useful: "set[Node] | None"
     ) -> list[tuple["Node", Any]]:
-        """The gradients that a node sends to its inputs, each in the shape and dtype of the input.
+        """The gradients that a node sends to its inputs, each in the shape of the input.
 
-        Where an input was broadcast, its gradient is summed over the repeated axes.
+        Where an input was broadcast, its gradient is summed over the repeated axes. The dtype is
+        that in which the rule computed; `rounded` is for when all shares have come.
         """
         node.check()
         sent = []
@@ -375,10 +435,18 @@ class Reading:
                 for value in node.saved:
                     if value is array:  # a gradient is nobody's value
                         gradient = self.clone(gradient)
-            if gradient.dtype is not receiver.dtype and gradient.dtype != receiver.dtype:
-                gradient = self.cast(gradient, dtype=receiver.dtype)
             sent.append((receiver, gradient))
         return sent
+
+    def total(self, before: Any, share: Any) -> Any:
+        """Two shares of a gradient; those of half precision are added up in single."""
+        return self.widened(before, "float32") + share
+
+    def rounded(self, gradient: Any, node: "Node") -> Any:
+        """A complete gradient in the dtype of its value."""
+        if gradient.dtype is node.dtype or gradient.dtype == node.dtype:
+            return gradient
+        return self.cast(gradient, dtype=node.dtype)
 
 
 def _shape_of(value: Any) -> str:
@@ -419,7 +487,7 @@ class Raw(Reading):
 
     def bind(self, op: type[Op]) -> Callable[..., Any]:
         def call(*arrays: Any, **attributes: Any) -> Any:
-            return op(**attributes).forward(self.backend, *arrays)
+            return op(**attributes).run(self.backend, *arrays)
 
         return call
 
@@ -432,11 +500,12 @@ class Raw(Reading):
 
     def shares(self, node: "Node", g: Any, useful: "set[Node] | None") -> list[tuple["Node", Any]]:
         assert node.plan is not None
-        assert node.saved is not None
+        assert node.op is not None
         if node.plan.fused is None:
             return super().shares(node, g, useful)
         function, slots = node.plan.fused
-        gradients = function(node.op, self.backend, g, *[node.saved[s] for s in slots])
+        g, *saved = (self.widened(v, node.op.computes_in) for v in (g, *self.values(node)))
+        gradients = function(node.op, self.backend, g, *[saved[s] for s in slots])
         receivers = [node.inputs[where] for where in node.plan.differentiable]
         return [
             (receiver, gradient)

@@ -1,5 +1,6 @@
 """Tensor: an array, the node that made it, and the operators; `apply` runs an op on tensors."""
 
+import functools
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, cast
@@ -8,7 +9,7 @@ from tinygrad_cv import backend as backends
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.base import Backend
 from tinygrad_cv.graph import Graph, Node, backpropagate, is_grad_enabled, no_grad, observer
-from tinygrad_cv.op import Op, Plan, Reading
+from tinygrad_cv.op import WIDTH, Op, Plan, Reading, is_float, promoted
 
 
 class Tensor:
@@ -489,7 +490,7 @@ class Tensor:
             elif create_graph:
                 target.grad = target.grad + g
             else:
-                total = node.backend.result(target.grad._array + g, (g,))
+                total = node.backend.result(target.grad._array + g, g.dtype)
                 target.grad = wrap(total, node.backend)
 
     # ----- operators -------------------------------------------------------------------------
@@ -924,15 +925,10 @@ def apply(op: Op, *inputs: Any) -> Tensor:
     eye = observer.get()
     try:
         with backend.active:
-            if eye is None:
-                array = op.forward(backend, *arrays)
-            else:
-                array = eye.forward(op, backend, arrays)
+            array = op.run(backend, *arrays) if eye is None else eye.forward(op, backend, arrays)
     except ValueError as error:
         raise op.explain(error, tuple(arrays)) from error
     backend = op.destination(backend)
-    if "dtype" not in op.attributes:
-        array = backend.result(array, arrays)
     out = wrap(array, backend)
     if backend.is_view(array, arrays):  # it counts its in-place changes together with its base
         for value in inputs:
@@ -1074,6 +1070,43 @@ def function(op: type[Op], *names: str) -> Callable[..., Tensor]:
     call.__doc__ = op.__doc__
     call.__module__ = op.__module__
     return call
+
+
+def computed_in(least: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A function made of several ops that computes in the float dtype `least` at least.
+
+    By itself each op rounds its result, and a square or a power on the way may be beyond float16
+    where the end is not. So tensors that are narrower go in as `least`, and the result is rounded
+    once, to the dtype that one op of the same inputs would have.
+
+    >>> import tinygrad_cv as tg
+    >>> @computed_in("float32")
+    ... def length(x):
+    ...     return (x * x).sum().sqrt()
+    >>> length(tg.tensor([300.0, 400.0], dtype=tg.float16))
+    tensor(500., dtype=float16)
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def wrapped(*args: Any, **options: Any) -> Any:
+            tensors = [x for x in (*args, *options.values()) if isinstance(x, Tensor)]
+            dtype = promoted(tensors)
+            if dtype is None or dtype.itemsize >= WIDTH[least]:
+                return function(*args, **options)
+
+            def wide(x: Any) -> Any:
+                return F.widened(x, least) if isinstance(x, Tensor) else x
+
+            def rounded(y: Any) -> Any:
+                return F.cast(y, dtype=dtype) if isinstance(y, Tensor) and is_float(y) else y
+
+            y = function(*map(wide, args), **{name: wide(x) for name, x in options.items()})
+            return tuple(map(rounded, y)) if isinstance(y, tuple) else rounded(y)
+
+        return wrapped
+
+    return decorate
 
 
 class Recorded(Reading):

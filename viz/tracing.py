@@ -278,7 +278,7 @@ class Recorder(Observer):
 
     def forward(self, op: Any, backend: Any, arrays: Iterable[Any]) -> Any:
         started = time.perf_counter()
-        array = op.forward(backend, *arrays)
+        array = op.run(backend, *arrays)
         self._elapsed = time.perf_counter() - started
         return array
 

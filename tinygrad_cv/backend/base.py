@@ -36,17 +36,6 @@ draw_listeners: ContextVar[tuple[Callable[[Any], None], ...]] = ContextVar("list
 """What is told of each generator before a backend draws from it, in this thread or task."""
 
 
-def promoted(inputs: Sequence[Any], otherwise: Any) -> Any:
-    """The float dtype of a result: that of the widest float input, as PyTorch has it.
-
-    An input without axes counts only where no float has axes, and a Python number never does: it
-    does not change what an array is made of. Of integers alone come floats of dtype `otherwise`.
-    """
-    floats = [x for x in inputs if hasattr(x, "dtype") and x.dtype.kind == "f"]
-    widest = max(floats, key=lambda x: (x.ndim > 0, x.dtype.itemsize), default=None)
-    return otherwise if widest is None else widest.dtype
-
-
 class Backend:
     """An array library on one device, such as "cuda:0"."""
 
@@ -81,8 +70,8 @@ class Backend:
         """The values as a NumPy array that cannot be written to."""
         raise NotImplementedError
 
-    def result(self, array: Any, inputs: Sequence[Any]) -> Array:
-        """An op's result as an array, a float in the dtype that `promoted` names."""
+    def result(self, array: Any, dtype: Any) -> Array:
+        """An op's result as an array, a float as `dtype`; None stands for the default, float32."""
         raise NotImplementedError
 
     def assign(self, array: Array, index: Any, value: Any) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cv.backend import kernels
-from tinygrad_cv.backend.base import NAMESPACE, Backend, promoted
+from tinygrad_cv.backend.base import NAMESPACE, Backend
 from tinygrad_cv.backend.windows import output_size
 
 Array = Any
@@ -116,7 +116,7 @@ class CupyBackend(Backend):
             return self.array(array, None)  # from one card to the other
         return super().receive(array, source)
 
-    def result(self, array: Any, inputs: Sequence[Any]) -> Array:
+    def result(self, array: Any, dtype: Any) -> Array:
         if not isinstance(array, self.cp.ndarray):
             if not isinstance(array, int | float | np.generic):
                 raise TypeError(
@@ -124,11 +124,9 @@ class CupyBackend(Backend):
                     f"{type(array).__name__}; its forward must stay on the device. Use the "
                     "functions of `xp`, and no other array library."
                 )
-            return self.array(array, None if isinstance(array, int) else np.float32)
-        if array.dtype.kind != "f":
-            return array
-        wanted = promoted(inputs, np.dtype(np.float32))
-        return array if array.dtype == wanted else self.array(array, wanted)
+            return self.array(array, None if isinstance(array, int) else dtype or np.float32)
+        wanted = np.dtype(np.float32) if dtype is None else dtype
+        return array if array.dtype.kind != "f" or array.dtype == wanted else array.astype(wanted)
 
     @_on_device
     def assign(self, array: Array, index: Any, value: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cv.backend import windows
-from tinygrad_cv.backend.base import NAMESPACE, Backend, promoted
+from tinygrad_cv.backend.base import NAMESPACE, Backend
 from tinygrad_cv.backend.threads import WORKERS, one_blas_thread, parallel, split
 
 Array = Any
@@ -56,17 +56,12 @@ class NumpyBackend(Backend):
         view.flags.writeable = False
         return view
 
-    def result(self, array: Any, inputs: Sequence[Any]) -> Array:
+    def result(self, array: Any, dtype: Any) -> Array:
         if type(array) is not np.ndarray:  # a full reduction gives a NumPy scalar
             array = np.asarray(array)
-        dtype = array.dtype
-        if dtype.kind != "f":
+        if array.dtype.kind != "f" or array.dtype is dtype:
             return array
-        for x in inputs:
-            if type(x) is np.ndarray and x.dtype is not dtype:
-                wanted = promoted(inputs, FLOAT32)
-                return array if wanted is dtype else array.astype(wanted)
-        return array  # as nearly always, everything has one dtype
+        return array.astype(FLOAT32 if dtype is None else dtype, copy=False)
 
     def assign(self, array: Array, index: Any, value: Any) -> None:
         array[index] = value

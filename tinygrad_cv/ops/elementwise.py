@@ -748,6 +748,7 @@ class NanToNum(Elementwise):
     nan: float = 0.0
     posinf: float | None = None
     neginf: float | None = None
+    computes_in = "float16"  # None is the largest number of the dtype that x has
 
     def forward(self, xp, x):
         return xp.nan_to_num(x, nan=self.nan, posinf=self.posinf, neginf=self.neginf)
@@ -789,6 +790,7 @@ class Where(Elementwise):
     """
 
     nondifferentiable = ("condition",)
+    computes_in = "float16"
 
     def forward(self, xp, condition, x, y):
         return xp.where(condition, x, y)
@@ -809,6 +811,8 @@ class Clone(Op):
     >>> clone(Tensor([1.0]))
     tensor([1.])
     """
+
+    computes_in = "float16"
 
     def forward(self, xp, x):
         return xp.array(x, None)
@@ -841,6 +845,7 @@ class ToDevice(Op):
     """
 
     device: str
+    computes_in = "float16"
 
     def destination(self, backend):
         return backends.get(self.device)

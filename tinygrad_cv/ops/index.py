@@ -6,13 +6,14 @@ from typing import Any
 from tinygrad_cv.backend import host
 from tinygrad_cv.op import Op
 from tinygrad_cv.ops.reduce import axes_of
+from tinygrad_cv.ops.shape import Movement
 from tinygrad_cv.tensor import F as T
 from tinygrad_cv.tensor import Tensor, raw_index
 
 # ----- by an index -------------------------------------------------------------------------------
 
 
-class Getitem(Op):
+class Getitem(Movement):
     """x[index] for a basic (slices, integers, None, ...) or an advanced (arrays) index."""
 
     index: Any
@@ -41,7 +42,7 @@ class ScatterAdd(Op):
         return F.getitem(g, index=self.index)
 
 
-class IndexPut(Op):
+class IndexPut(Movement):
     """x with `source` (broadcast) in place of the elements x[index].
 
     A place is to be named once: of several values for it any may win.
@@ -62,7 +63,7 @@ class IndexPut(Op):
         return F.sum_to(F.getitem(g, index=self.index), shape=self.before)
 
 
-class Scatter(Op):
+class Scatter(Movement):
     """x with y[..., index[..., k, ...], ...] = source[..., k, ...] along `axis`.
 
     In the other axes a source is written to its own place; there `index`, in the shape of the
@@ -158,7 +159,7 @@ class Nonzero(Op):
 # ----- parts of matrices -------------------------------------------------------------------------
 
 
-class Tril(Op):
+class Tril(Movement):
     """The lower triangle of each matrix, with the diagonals up to number `diagonal`; else 0."""
 
     diagonal: int = 0
@@ -170,7 +171,7 @@ class Tril(Op):
         return F.tril(g, diagonal=self.diagonal)
 
 
-class Triu(Op):
+class Triu(Movement):
     """The upper triangle of each matrix, from the diagonal number `diagonal` on; else 0."""
 
     diagonal: int = 0
@@ -182,7 +183,7 @@ class Triu(Op):
         return F.triu(g, diagonal=self.diagonal)
 
 
-class Diagonal(Op):
+class Diagonal(Movement):
     """The elements x[..., i, ..., i + offset, ...] of two axes, as a new last axis."""
 
     offset: int = 0
@@ -204,7 +205,7 @@ class Diagonal(Op):
         )
 
 
-class DiagEmbed(Op):
+class DiagEmbed(Movement):
     """Zeros with the last axis of x on a diagonal of two new axes: the adjoint of diagonal."""
 
     offset: int

@@ -18,7 +18,13 @@ from tinygrad_cv.tensor import F as T
 from tinygrad_cv.tensor import Tensor
 
 
-class Reshape(Op):
+class Movement(Op):
+    """Base of the ops that move elements without changing them, in the dtype that they have."""
+
+    computes_in = "float16"
+
+
+class Reshape(Movement):
     """The same elements, in row-major order, in another shape."""
 
     shape: tuple[int, ...]
@@ -37,7 +43,7 @@ class Reshape(Op):
         )
 
 
-class Permute(Op):
+class Permute(Movement):
     """The axes in another order."""
 
     axes: tuple[int, ...]
@@ -50,7 +56,7 @@ class Permute(Op):
         return F.permute(g, axes=self.back)
 
 
-class MT(Op):
+class MT(Movement):
     """The transpose of each matrix: the last two axes exchanged."""
 
     name = "mT"
@@ -63,7 +69,7 @@ class MT(Op):
         return F.mT(g)
 
 
-class BroadcastTo(Op):
+class BroadcastTo(Movement):
     """Repeated along new axes and along axes of length 1, without copying."""
 
     shape: tuple[int, ...]
@@ -82,7 +88,7 @@ class BroadcastTo(Op):
         )
 
 
-class Cat(Op):
+class Cat(Movement):
     """Tensors joined along an existing axis."""
 
     axis: int = 0
@@ -107,7 +113,7 @@ class Cat(Op):
         )
 
 
-class Stack(Op):
+class Stack(Movement):
     """Tensors of one shape joined along a new axis."""
 
     axis: int = 0
@@ -125,7 +131,7 @@ class Stack(Op):
         return ValueError(f"stack: all shapes must be equal; got {shapes}.")
 
 
-class Pad(Op):
+class Pad(Movement):
     """`value` put around: `widths` holds (before, after) for each axis."""
 
     widths: tuple[tuple[int, int], ...]
@@ -141,7 +147,7 @@ class Pad(Op):
         return F.getitem(g, index=self.inside)
 
 
-class Flip(Op):
+class Flip(Movement):
     """The elements in reverse order along `axes`."""
 
     axes: tuple[int, ...]
@@ -155,7 +161,7 @@ class Flip(Op):
         return F.flip(g, axes=self.axes)
 
 
-class Roll(Op):
+class Roll(Movement):
     """The elements moved on by `shifts` along `axes`; what leaves at the end enters in front."""
 
     shifts: tuple[int, ...]
@@ -169,7 +175,7 @@ class Roll(Op):
         return F.roll(g, shifts=self.back, axes=self.axes)
 
 
-class TakeAlongDim(Op):
+class TakeAlongDim(Movement):
     """y[..., j, ...] = x[..., index[..., j, ...], ...] along `axis`; the other axes agree."""
 
     axis: int
