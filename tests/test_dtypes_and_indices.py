@@ -30,7 +30,7 @@ INDICES: dict[str, Any] = {
     "list beside a tuple": ([0, 0, 2], (1, 1, 0)),
     "nested lists": [[0, 0], [2, 0]],
     "array": np.array([0, 0, 2]),
-    "array of bytes": np.array([0, 0, 2], "uint8"),
+    "array of small integers": np.array([0, 0, 2], "int8"),
     "buffer": array.array("q", [0, 0, 2]),
     "range": range(2),
     "tensor": tg.tensor([0, 0, 2]),

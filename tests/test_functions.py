@@ -627,8 +627,9 @@ def test_the_precision_of_the_input_is_that_of_the_results(name: str, dtype: str
         assert_allclose(ours_low.detach().numpy(), expected, rtol=0, atol=few * scale)
 
 
-METHODS = sorted(FUNCTIONS.keys() & vars(Tensor).keys() - {"clone", "where"})
-"""But for `where`, whose condition is its second argument as a method, as in PyTorch."""
+METHODS = sorted(FUNCTIONS.keys() & vars(Tensor).keys() - {"clone", "unfold", "where"})
+"""But for `where`, whose condition is its second argument as a method, and for `unfold`, which cuts
+windows out of an axis there, and patches out of images as a function; both as in PyTorch."""
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -715,11 +716,17 @@ PYTORCH = {
     "rrelu": "input lower upper training inplace",
     "smooth_l1_loss": "input target size_average reduce reduction beta",
     "soft_margin_loss": "input target size_average reduce reduction",
+    "scaled_dot_product_attention": (
+        "query key value attn_mask dropout_p is_causal scale enable_gqa"
+    ),
+    "scatter_reduce": "input dim index src reduce",
+    "searchsorted": "sorted_sequence input",
     "softmax": "input dim",
     "softmin": "input dim _stacklevel dtype",
     "split": "tensor split_size_or_sections dim",
     "squeeze": "input dim",
     "stack": "tensors dim",
+    "std": "input dim unbiased keepdim",
     "sum": "input dim keepdim",
     "tensordot": "a b dims out",
     "threshold": "input threshold value inplace",
@@ -729,7 +736,9 @@ PYTORCH = {
     ),
     "unfold": "input kernel_size dilation padding stride",
     "unsqueeze": "input dim",
-    "var": "input dim",
+    "unique": "input sorted return_inverse return_counts dim",
+    "unique_consecutive": "input return_inverse return_counts dim",
+    "var": "input dim unbiased keepdim",
 }
 
 

@@ -453,7 +453,7 @@ ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], tuple[str, ...]]] = 
         IndexError,
         ("axis 2", "(2, 3)"),
     ),
-    "no axis": (lambda: ops.index_select(tg.ones(), 0, [0]), IndexError, ("()", "(1,)")),
+    "no axis": (lambda: ops.select(tg.ones(), 0, 0), IndexError, ("()", "(1,)")),
     "gather: axes": (lambda: ops.gather(X, 0, [0]), ValueError, ("2 axes", "(2, 3)", "(1,)")),
     "gather: too long": (
         lambda: ops.gather(X, 0, tg.zeros(1, 4, dtype="int64")),

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.linalg
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
@@ -211,12 +212,21 @@ def tensordots(draw: Any) -> Case:
     left = draw(st.permutations(range(-len(a), 0)))[:n]
     right = draw(st.permutations(range(len(b))))[:n]
     for i, j in zip(left, right, strict=True):
-        b[j] = a[i]
+        b[j] = draw(st.sampled_from((a[i], a[i], 1)))
     return Case((draw(arrays(a)), draw(arrays(b))), {"dims": (list(left), list(right))})
 
 
+def tensordot(a: Array, b: Array, dims: Any) -> Any:
+    """NumPy's, of axes that are as long as their partners; a length of 1 is repeated before."""
+    if not isinstance(dims, int):
+        for i, j in zip(*dims, strict=True):
+            b = np.repeat(b, a.shape[i], j) if b.shape[j] == 1 else b
+            a = np.repeat(a, b.shape[j], i) if a.shape[i] == 1 else a
+    return np.tensordot(a, b, dims)
+
+
 def test_tensordot_is_numpys() -> None:
-    check_op(linalg.tensordot, tensordots(), lambda a, b, dims: np.tensordot(a, b, dims))
+    check_op(linalg.tensordot, tensordots(), tensordot)
     a, b = np.ones((2, 3, 4)), np.ones((3, 4, 5))
     assert_allclose(values(linalg.tensordot(Tensor(a), Tensor(b))), np.tensordot(a, b))
 
@@ -232,7 +242,8 @@ def test_tensordot_is_numpys() -> None:
         (linalg.vdot, [(2, 2), (2, 2)], "vdot: expected"),
         (linalg.outer, [(2, 2), (2,)], r"outer: expected the shapes \(n,\) and \(m,\)"),
         (linalg.trace, [(2, 2, 2)], "trace: expected a matrix"),
-        (linalg.inner, [(2, 3), (2,)], "tensordot: dims="),
+        (linalg.inner, [(2, 3), (2,)], r"inner: the last axes of \(2, 3\) and \(2,\)"),
+        (linalg.inner, [(2, 3), (1,)], "inner"),
         (linalg.tensordot, [(2, 3), (3, 2)], r"dims=2 of \(2, 3\) and \(3, 2\)"),
         (linalg.tensordot, [(2,), (2,)], "dims=2"),
     ],
@@ -370,9 +381,12 @@ def test_a_system_that_does_not_fit_is_explained(
 
 OF_MATRICES: dict[str, Callable[[Tensor], Any]] = {
     name: getattr(linalg, name)
-    for name in ("inv", "det", "slogdet", "cholesky", "eigh", "eigvalsh", "svd", "svdvals", "pinv")
+    for name in (
+        *("inv", "det", "slogdet", "cholesky", "eigh", "eigvalsh", "svd", "svdvals", "pinv"),
+        *("qr", "eig", "eigvals", "cond"),
+    )
 }
-RECTANGULAR = ("svd", "svdvals", "pinv")
+RECTANGULAR = ("svd", "svdvals", "pinv", "qr", "cond")
 
 
 @pytest.mark.parametrize("name", OF_MATRICES)
@@ -586,6 +600,230 @@ def test_a_power_takes_few_products() -> None:
     graph = tg.graph(linalg.matrix_power(leaf(np.eye(2)), 100))
     assert [node.label for node in graph].count("matmul") == 8  # 100 is 1100100 in binary
     assert values(linalg.matrix_power(tg.ones(3, 2, 2), 0)).tolist() == [np.eye(2).tolist()] * 3
+
+
+# ----- triangles, eigenvectors, least squares -----------------------------------------------------
+
+
+@st.composite
+def any_sides(draw: Any) -> Case:
+    """Wide matrices too, whose first columns are independent."""
+    m = draw(SIDES)
+    x = draw(rows.regular(m, m))
+    rest = draw(arrays((*x.shape[:-1], draw(st.integers(0, 2)))))
+    x = np.concatenate([x, rest], -1)
+    return Case((x if draw(st.booleans()) else np.ascontiguousarray(np.swapaxes(x, -1, -2)),))
+
+
+@given(any_sides(), st.sampled_from(("reduced", "complete", "r")))
+def test_orthonormal_columns_times_a_triangle(case: Case, mode: str) -> None:
+    (x,) = case.inputs
+    m, n = x.shape[-2:]
+    Q, R = linalg.qr(Tensor(x), mode)
+    k = m if mode == "complete" else min(m, n)
+    assert R.shape == (*x.shape[:-2], k, n)
+    assert_allclose(np.tril(values(R), -1), 0, atol=1e-12)
+    if mode == "r":
+        assert Q.shape == (0,)
+        assert_allclose(values(R), values(linalg.qr(Tensor(x)).R))
+        return
+    assert Q.shape == (*x.shape[:-2], m, k)
+    assert_allclose(values(Q @ R), x, atol=1e-12)
+    assert_allclose(values(Q.mT @ Q), np.broadcast_to(np.eye(k), (*x.shape[:-2], k, k)), atol=1e-12)
+
+
+def test_both_factors_of_a_matrix_of_any_sides_have_gradients() -> None:
+    def both(x: Tensor) -> Tensor:
+        Q, R = linalg.qr(x)
+        return tg.cat([Q.flatten(), R.flatten()])
+
+    check_op(both, any_sides())
+
+
+def test_columns_beyond_the_reduced_ones_have_no_gradient() -> None:
+    x = leaf(normal(3, 2))
+    with pytest.raises(ValueError, match=r"adds 1 columns.*\(3, 2\).*detach"):
+        linalg.qr(x, "complete")
+    assert linalg.qr(leaf(normal(2, 3)), "complete").Q.requires_grad
+    with pytest.raises(ValueError, match="mode is"):
+        linalg.qr(x, "full")
+
+
+@given(rows.with_real_eigenvalues())
+def test_real_eigenvectors_stay_in_their_direction(matrix: Array) -> None:
+    w, v = linalg.eig(Tensor(matrix))
+    assert_allclose(matrix @ values(v), values(v) * values(w)[..., None, :], atol=1e-9)
+    assert (np.diff(values(w), axis=-1) > 0).all()
+    assert_allclose(np.linalg.norm(values(v), axis=-2), 1)
+    assert_allclose(values(linalg.eigvals(Tensor(matrix))), values(w))
+
+
+def test_complex_eigenvalues_are_refused() -> None:
+    for function in (linalg.eig, linalg.eigvals):
+        with pytest.raises(ValueError, match=r"eig of \(2, 2\): real eigenvalues.*complex"):
+            function(Tensor([[0.0, 1.0], [-1.0, 0.0]]))
+
+
+@given(any_sides(), st.booleans(), st.booleans())
+def test_the_best_solution_is_scipys(case: Case, vectors: bool, driver: bool) -> None:
+    (A,) = case.inputs
+    B = np.cos(np.arange(math.prod(A.shape[:-1]) * 2.0)).reshape((*A.shape[:-1], 2))
+    B = B[..., 0] if vectors else B
+    found = linalg.lstsq(Tensor(A), Tensor(B), driver="gelsd" if driver else None)
+    m, n = A.shape[-2:]
+    for place in np.ndindex(*A.shape[:-2]):
+        expected = scipy.linalg.lstsq(A[place], B[place])
+        assert_allclose(values(found.solution)[place], expected[0], atol=1e-10)
+        assert found.rank.numpy()[place] == expected[2]
+        assert_allclose(found.singular_values.numpy()[place], expected[3])
+        if m > n:
+            assert_allclose(values(found.residuals)[place], expected[1], atol=1e-10)
+    assert m > n or found.residuals.shape == (0,)
+
+
+def test_least_squares_have_gradients_and_say_what_does_not_fit() -> None:
+    check_gradients(lambda A, B: linalg.lstsq(A, B).solution, [normal(4, 2), normal(4, 3)])
+    check_gradients(lambda A, B: linalg.lstsq(A, B).residuals, [normal(4, 2), normal(4)])
+    for A, B, options, match in (
+        (tg.ones(3, 2), tg.ones(2, 1), {}, r"\(3, 2\) and B \(2, 1\)"),
+        (tg.ones(3, 2), tg.ones(2, 3, 1), {}, "expected B"),
+        (tg.ones(3, 2), tg.ones(3, 1), {"driver": "magic"}, "driver is gels"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            linalg.lstsq(A, B, **options)
+
+
+@st.composite
+def triangular(draw: Any) -> Case:
+    A = draw(rows.regular())
+    A = A + 3 * np.eye(A.shape[-1]) * np.sign(np.einsum("...ii->...i", A))[..., None]
+    left = draw(st.booleans())
+    B = draw(arrays((*A.shape[:-1], 2) if left else (*A.shape[:-2], 2, A.shape[-1])))
+    options = {name: draw(st.booleans()) for name in ("upper", "unitriangular")}
+    return Case((A, B), options | {"left": left})
+
+
+def of_a_triangle(A: Array, B: Array, upper: bool, unitriangular: bool, left: bool) -> Array:
+    A = np.triu(A) if upper else np.tril(A)
+    if unitriangular:
+        A = A - A * np.eye(A.shape[-1]) + np.eye(A.shape[-1])
+    return np.linalg.inv(A) @ B if left else B @ np.linalg.inv(A)
+
+
+def test_solutions_of_triangles() -> None:
+    check_op(linalg.solve_triangular, triangular(), of_a_triangle)
+    with pytest.raises(ValueError, match=r"matrix.*\(2,\)"):
+        linalg.solve_triangular(tg.ones(2, 2), tg.ones(2), upper=True)
+
+
+def test_ranks_count_what_is_large_enough() -> None:
+    A = np.stack([np.ones((3, 3)), np.eye(3), np.diag([1.0, 1e-3, 0.0])])
+    assert linalg.matrix_rank(Tensor(A)).tolist() == np.linalg.matrix_rank(A).tolist() == [1, 3, 2]
+    assert linalg.matrix_rank(Tensor(A), atol=1e-2).tolist() == [1, 3, 1]
+    assert linalg.matrix_rank(Tensor(A), rtol=0.5).tolist() == [1, 3, 1]
+    assert linalg.matrix_rank(Tensor(-A), hermitian=True).tolist() == [1, 3, 2]
+    assert linalg.matrix_rank(Tensor(A), atol=Tensor([4.0, 0.5, 1e-2])).tolist() == [0, 3, 1]
+    assert linalg.matrix_rank(tg.ones(2, 3, 0)).tolist() == [0, 0]
+
+
+# ----- norms --------------------------------------------------------------------------------------
+
+MATRIX_NORMS = ("fro", "nuc", 1, -1, 2, -2, math.inf, -math.inf)
+
+
+@st.composite
+def normed_matrices(draw: Any) -> Case:
+    """Two axes of three, away from where rows or columns weigh the same."""
+    x = draw(arrays((draw(SIDES), draw(SIDES), draw(SIDES)), distinct=True))
+    dim = draw(st.permutations(range(-3, 0)))[:2]
+    options = {"ord": draw(st.sampled_from(MATRIX_NORMS)), "dim": tuple(dim)}
+    return Case((x,), options | {"keepdim": draw(st.booleans())})
+
+
+@pytest.mark.parametrize("function", [linalg.matrix_norm, tg.linalg.norm])
+def test_norms_of_matrices_are_numpys(function: Callable[..., Tensor]) -> None:
+    drawn = normed_matrices()
+
+    @given(drawn)
+    def check(case: Case) -> None:
+        (x,), options = case.inputs, case.attributes
+        ord_, dim, keep = options["ord"], options["dim"], options["keepdim"]
+        expected = np.linalg.norm(x, ord_, axis=dim, keepdims=keep)
+        assert_allclose(values(function(Tensor(x), ord_, dim, keep)), expected, atol=1e-10)
+
+    check()
+    for ord_ in MATRIX_NORMS:
+        check_gradients(lambda x, ord_=ord_: function(x, ord_), [normal(3, 2)])
+        assert_allclose(
+            values(function(leaf(normal(3, 2)), ord_)), np.linalg.norm(normal(3, 2), ord_)
+        )
+
+
+@given(arrays(shapes(1, 2)), st.sampled_from((0, 0.5, 1, 2, 3.5, -1, -2.5, math.inf, -math.inf)))
+def test_norms_of_vectors_are_numpys(x: Array, ord_: float) -> None:
+    for function in (linalg.vector_norm, tg.linalg.norm):
+        y = function(Tensor(x), ord_, -1)
+        assert_allclose(values(y), np.linalg.norm(x, ord_, axis=-1))
+    assert_allclose(values(tg.norm(Tensor(x), ord_)), np.linalg.norm(x.ravel(), ord_))
+    assert_allclose(
+        values(linalg.vector_norm(Tensor(x), ord_, ())), np.linalg.norm(x.ravel(), ord_)
+    )
+    nuclear = tg.norm(Tensor(np.stack([normal(2, 3)] * 2, -1)), "nuc", (0, 1))
+    assert_allclose(values(nuclear), np.linalg.norm(normal(2, 3), "nuc"))
+    assert_allclose(values(tg.linalg.norm(Tensor(x))), np.linalg.norm(x.ravel()))
+
+
+@pytest.mark.parametrize("p", [-0.5, -1, -2, -3.5])
+def test_a_norm_of_negative_order_is_0_beside_a_0(p: float) -> None:
+    check_gradients(lambda x: tg.norm(x, p, 1), [normal(2, 3)])
+    x = leaf([[0.0, 2.0], [1.0, 2.0]])
+    y = tg.norm(x, p, 1, True)
+    assert_allclose(values(y), [[0], [np.linalg.norm([1, 2], p)]])
+    y.sum().backward()
+    assert x.grad is not None
+    assert x.grad.numpy()[0].tolist() == [0, 0]
+    assert (x.grad.numpy()[1] > 0).all()
+    half = np.array([1.5, 2.0, 3.0], "float16")
+    assert tg.norm(Tensor(half), p).numpy() == np.linalg.norm(half.astype(float), p).astype(
+        "float16"
+    )
+    with pytest.raises(ValueError, match="no element"):
+        tg.norm(tg.zeros(0), p)
+
+
+def test_norms_say_what_they_are_of() -> None:
+    A = tg.ones(2, 3)
+    for wrong, match in (
+        (lambda: tg.linalg.norm(A, 3), "ord is one of"),
+        (lambda: tg.linalg.norm(A, 0), "ord is one of"),
+        (lambda: tg.linalg.norm(A[None], 1), r"\(1, 2, 3\)"),
+        (lambda: tg.linalg.norm(tg.ones(()), 1), r"\(\)"),
+        (lambda: tg.linalg.norm(A, "fro", 0), "norm of matrices"),
+        (lambda: tg.linalg.norm(tg.ones(2), "nuc"), "norm of matrices"),
+        (lambda: linalg.matrix_norm(A, dim=(0, 0)), "repeat"),
+        (lambda: linalg.matrix_norm(A, dim=(0,)), "two axes"),
+        (lambda: linalg.matrix_norm(tg.ones(2)), r"axis -2|two axes"),
+        (lambda: linalg.cond(A, 1), "square"),
+        (lambda: linalg.cond(tg.ones(2, 2), 3), "ord is one of"),
+    ):
+        with pytest.raises((ValueError, IndexError), match=match):
+            wrong()
+    with pytest.raises(TypeError, match="for matrix_norm"):
+        linalg.vector_norm(A, "fro")
+    for function in (linalg.vector_norm, linalg.matrix_norm):
+        with pytest.raises(TypeError, match="floats; got int64"):
+            function(A.long())
+
+
+@pytest.mark.parametrize("p", [None, *MATRIX_NORMS])
+def test_condition_numbers_are_numpys(p: Any) -> None:
+    A = normal(2, 3, 3)
+    assert_allclose(values(linalg.cond(Tensor(A), p)), np.linalg.cond(A, p))
+    check_gradients(lambda A: linalg.cond(A, p), [A])
+    if p not in (None, 2, -2):
+        singular = Tensor(np.array([np.ones((2, 2)), np.eye(2)]))
+        found = values(linalg.cond(singular, p))
+        assert_allclose(found, [math.inf, np.linalg.cond(np.eye(2), p)])
 
 
 # ----- dtypes ------------------------------------------------------------------------------------

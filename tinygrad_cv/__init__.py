@@ -67,6 +67,7 @@ from tinygrad_cv.ops.activation import softsign as softsign
 from tinygrad_cv.ops.activation import tanh as tanh
 from tinygrad_cv.ops.activation import tanhshrink as tanhshrink
 from tinygrad_cv.ops.activation import threshold as threshold
+from tinygrad_cv.ops.attention import scaled_dot_product_attention as scaled_dot_product_attention
 from tinygrad_cv.ops.conv import conv1d as conv1d
 from tinygrad_cv.ops.conv import conv2d as conv2d
 from tinygrad_cv.ops.conv import conv3d as conv3d
@@ -214,6 +215,7 @@ from tinygrad_cv.ops.index import nonzero as nonzero
 from tinygrad_cv.ops.index import one_hot as one_hot
 from tinygrad_cv.ops.index import scatter as scatter
 from tinygrad_cv.ops.index import scatter_add as scatter_add
+from tinygrad_cv.ops.index import scatter_reduce as scatter_reduce
 from tinygrad_cv.ops.index import select as select
 from tinygrad_cv.ops.index import take as take
 from tinygrad_cv.ops.index import tril as tril
@@ -221,6 +223,7 @@ from tinygrad_cv.ops.index import triu as triu
 from tinygrad_cv.ops.linalg import bmm as bmm
 from tinygrad_cv.ops.linalg import cdist as cdist
 from tinygrad_cv.ops.linalg import cholesky as cholesky
+from tinygrad_cv.ops.linalg import cross as cross
 from tinygrad_cv.ops.linalg import det as det
 from tinygrad_cv.ops.linalg import dot as dot
 from tinygrad_cv.ops.linalg import einsum as einsum
@@ -302,8 +305,12 @@ from tinygrad_cv.ops.reduce import any as any
 from tinygrad_cv.ops.reduce import argmax as argmax
 from tinygrad_cv.ops.reduce import argmin as argmin
 from tinygrad_cv.ops.reduce import count_nonzero as count_nonzero
+from tinygrad_cv.ops.reduce import cummax as cummax
+from tinygrad_cv.ops.reduce import cummin as cummin
 from tinygrad_cv.ops.reduce import cumprod as cumprod
 from tinygrad_cv.ops.reduce import cumsum as cumsum
+from tinygrad_cv.ops.reduce import diff as diff
+from tinygrad_cv.ops.reduce import gradient as gradient
 from tinygrad_cv.ops.reduce import logcumsumexp as logcumsumexp
 from tinygrad_cv.ops.reduce import logsumexp as logsumexp
 from tinygrad_cv.ops.reduce import max as max
@@ -324,10 +331,15 @@ from tinygrad_cv.ops.shape import atleast_3d as atleast_3d
 from tinygrad_cv.ops.shape import broadcast_to as broadcast_to
 from tinygrad_cv.ops.shape import cat as cat
 from tinygrad_cv.ops.shape import chunk as chunk
+from tinygrad_cv.ops.shape import column_stack as column_stack
+from tinygrad_cv.ops.shape import dsplit as dsplit
 from tinygrad_cv.ops.shape import dstack as dstack
 from tinygrad_cv.ops.shape import expand as expand
 from tinygrad_cv.ops.shape import flatten as flatten
 from tinygrad_cv.ops.shape import flip as flip
+from tinygrad_cv.ops.shape import fliplr as fliplr
+from tinygrad_cv.ops.shape import flipud as flipud
+from tinygrad_cv.ops.shape import hsplit as hsplit
 from tinygrad_cv.ops.shape import hstack as hstack
 from tinygrad_cv.ops.shape import meshgrid as meshgrid
 from tinygrad_cv.ops.shape import moveaxis as moveaxis
@@ -338,6 +350,7 @@ from tinygrad_cv.ops.shape import ravel as ravel
 from tinygrad_cv.ops.shape import repeat_interleave as repeat_interleave
 from tinygrad_cv.ops.shape import reshape as reshape
 from tinygrad_cv.ops.shape import roll as roll
+from tinygrad_cv.ops.shape import row_stack as row_stack
 from tinygrad_cv.ops.shape import split as split
 from tinygrad_cv.ops.shape import squeeze as squeeze
 from tinygrad_cv.ops.shape import stack as stack
@@ -349,13 +362,20 @@ from tinygrad_cv.ops.shape import transpose as transpose
 from tinygrad_cv.ops.shape import unbind as unbind
 from tinygrad_cv.ops.shape import unflatten as unflatten
 from tinygrad_cv.ops.shape import unsqueeze as unsqueeze
+from tinygrad_cv.ops.shape import vsplit as vsplit
 from tinygrad_cv.ops.shape import vstack as vstack
 from tinygrad_cv.ops.sort import argsort as argsort
+from tinygrad_cv.ops.sort import bincount as bincount
+from tinygrad_cv.ops.sort import bucketize as bucketize
+from tinygrad_cv.ops.sort import histc as histc
 from tinygrad_cv.ops.sort import kthvalue as kthvalue
 from tinygrad_cv.ops.sort import median as median
 from tinygrad_cv.ops.sort import msort as msort
+from tinygrad_cv.ops.sort import searchsorted as searchsorted
 from tinygrad_cv.ops.sort import sort as sort
 from tinygrad_cv.ops.sort import topk as topk
+from tinygrad_cv.ops.sort import unique as unique
+from tinygrad_cv.ops.sort import unique_consecutive as unique_consecutive
 
 # isort: split
 from tinygrad_cv import data as data

@@ -1,15 +1,35 @@
 """Linear algebra under the names of `torch.linalg`."""
 
 from tinygrad_cv.ops.linalg import cholesky as cholesky
+from tinygrad_cv.ops.linalg import cond as cond
+from tinygrad_cv.ops.linalg import cross as _cross
 from tinygrad_cv.ops.linalg import det as det
+from tinygrad_cv.ops.linalg import eig as eig
 from tinygrad_cv.ops.linalg import eigh as eigh
+from tinygrad_cv.ops.linalg import eigvals as eigvals
 from tinygrad_cv.ops.linalg import eigvalsh as eigvalsh
 from tinygrad_cv.ops.linalg import inv as inv
+from tinygrad_cv.ops.linalg import lstsq as lstsq
 from tinygrad_cv.ops.linalg import matmul as matmul
+from tinygrad_cv.ops.linalg import matrix_norm as matrix_norm
 from tinygrad_cv.ops.linalg import matrix_power as matrix_power
+from tinygrad_cv.ops.linalg import matrix_rank as matrix_rank
+from tinygrad_cv.ops.linalg import norm as norm
 from tinygrad_cv.ops.linalg import pinv as pinv
+from tinygrad_cv.ops.linalg import qr as qr
 from tinygrad_cv.ops.linalg import slogdet as slogdet
 from tinygrad_cv.ops.linalg import solve as solve
+from tinygrad_cv.ops.linalg import solve_triangular as solve_triangular
 from tinygrad_cv.ops.linalg import svd as svd
 from tinygrad_cv.ops.linalg import svdvals as svdvals
-from tinygrad_cv.ops.reduce import norm as norm
+from tinygrad_cv.ops.linalg import vector_norm as vector_norm
+from tinygrad_cv.tensor import Tensor
+
+
+def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
+    """The cross product of vectors along `dim`, an axis of length 3; the other axes broadcast.
+
+    >>> cross(Tensor([0.0, 1.0, 0.0]), Tensor([0.0, 0.0, 1.0]))
+    tensor([1., 0., 0.])
+    """
+    return _cross(input, other, dim)

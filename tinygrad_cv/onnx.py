@@ -571,7 +571,11 @@ def _reduction(name: str, function: Callable[..., Tensor], empty: Any = None) ->
         x: Tensor, axes: Any = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
     ) -> Tensor:
         dims = tuple(_numbers(axes))
-        if not dims and not noop_with_empty_axes:
+        if (
+            not dims and noop_with_empty_axes
+        ):  # each element for itself: over a new axis of length 1
+            return function(x[None], (0,), False).to(dtype=x.dtype)
+        if not dims:
             dims = tuple(range(x.ndim))
         if empty is not None and any(x.shape[dim] == 0 for dim in dims):
             shape = tg.sum(x, dims, bool(keepdims)).shape

@@ -396,8 +396,11 @@ class Tensor:
         self._refuse_recorded(value, how)
         if not isinstance(value, int | float):
             value = _operand(value, self).to(self.device)._array
+        first, rest = index_steps(index)
         try:
-            self._backend.assign(self._array, index, value)
+            with self._backend.active:
+                part = self._array if rest is None else self._array[first]
+            self._backend.assign(part, first if rest is None else rest, value)
         except ValueError as error:
             raise ValueError(
                 f"a value of shape {getattr(value, 'shape', ())} cannot be written into this "
@@ -713,7 +716,9 @@ class Tensor:
         return F.logical_not(self)
 
     def __getitem__(self, index: Any) -> "Tensor":
-        return F.getitem(self, index=raw_index(index, self._backend))
+        first, rest = index_steps(raw_index(index, self._backend))
+        part = F.getitem(self, index=first)
+        return part if rest is None else F.getitem(part, index=rest)
 
     # The functions of `ops` whose first parameter is a tensor are its methods as well; the package
     # attaches them when it is imported.
@@ -768,6 +773,7 @@ class Tensor:
         atanh_: Callable[..., "Tensor"]
         bernoulli: Callable[..., "Tensor"]
         bernoulli_: Callable[..., "Tensor"]
+        bincount: Callable[..., "Tensor"]
         bmm: Callable[..., "Tensor"]
         broadcast_to: Callable[..., "Tensor"]
         ceil: Callable[..., "Tensor"]
@@ -789,6 +795,9 @@ class Tensor:
         cosh: Callable[..., "Tensor"]
         cosh_: Callable[..., "Tensor"]
         count_nonzero: Callable[..., "Tensor"]
+        cross: Callable[..., "Tensor"]
+        cummax: Callable[..., Any]
+        cummin: Callable[..., Any]
         cumprod: Callable[..., "Tensor"]
         cumprod_: Callable[..., "Tensor"]
         cumsum: Callable[..., "Tensor"]
@@ -799,6 +808,7 @@ class Tensor:
         diag: Callable[..., "Tensor"]
         diag_embed: Callable[..., "Tensor"]
         diagonal: Callable[..., "Tensor"]
+        diff: Callable[..., "Tensor"]
         digamma: Callable[..., "Tensor"]
         digamma_: Callable[..., "Tensor"]
         div: Callable[..., "Tensor"]
@@ -806,6 +816,7 @@ class Tensor:
         divide: Callable[..., "Tensor"]
         divide_: Callable[..., "Tensor"]
         dot: Callable[..., "Tensor"]
+        dsplit: Callable[..., Any]
         eq: Callable[..., "Tensor"]
         eq_: Callable[..., "Tensor"]
         equal: Callable[..., Any]
@@ -829,6 +840,8 @@ class Tensor:
         fix_: Callable[..., "Tensor"]
         flatten: Callable[..., "Tensor"]
         flip: Callable[..., "Tensor"]
+        fliplr: Callable[..., "Tensor"]
+        flipud: Callable[..., "Tensor"]
         float_power: Callable[..., "Tensor"]
         float_power_: Callable[..., "Tensor"]
         floor: Callable[..., "Tensor"]
@@ -853,6 +866,8 @@ class Tensor:
         hardshrink: Callable[..., "Tensor"]
         heaviside: Callable[..., "Tensor"]
         heaviside_: Callable[..., "Tensor"]
+        histc: Callable[..., "Tensor"]
+        hsplit: Callable[..., Any]
         hypot: Callable[..., "Tensor"]
         hypot_: Callable[..., "Tensor"]
         index_add: Callable[..., "Tensor"]
@@ -972,6 +987,7 @@ class Tensor:
         reshape: Callable[..., "Tensor"]
         reshape_as: Callable[..., "Tensor"]
         roll: Callable[..., "Tensor"]
+        rot90: Callable[..., "Tensor"]
         round: Callable[..., "Tensor"]
         round_: Callable[..., "Tensor"]
         rsqrt: Callable[..., "Tensor"]
@@ -980,6 +996,7 @@ class Tensor:
         scatter_: Callable[..., "Tensor"]
         scatter_add: Callable[..., "Tensor"]
         scatter_add_: Callable[..., "Tensor"]
+        scatter_reduce: Callable[..., "Tensor"]
         select: Callable[..., "Tensor"]
         sgn: Callable[..., "Tensor"]
         sgn_: Callable[..., "Tensor"]
@@ -1031,11 +1048,15 @@ class Tensor:
         trunc_: Callable[..., "Tensor"]
         unbind: Callable[..., Any]
         unflatten: Callable[..., "Tensor"]
+        unfold: Callable[..., "Tensor"]
         uniform_: Callable[..., "Tensor"]
+        unique: Callable[..., Any]
+        unique_consecutive: Callable[..., Any]
         unsqueeze: Callable[..., "Tensor"]
         var: Callable[..., "Tensor"]
         vdot: Callable[..., "Tensor"]
         view_as: Callable[..., "Tensor"]
+        vsplit: Callable[..., Any]
         where: Callable[..., "Tensor"]
         xlogy: Callable[..., "Tensor"]
         xlogy_: Callable[..., "Tensor"]
@@ -1153,9 +1174,50 @@ def raw_index(index: Any, backend: Backend) -> Any:
     return _raw_part(index, backend)
 
 
+def index_steps(index: Any) -> tuple[Any, Any]:
+    """An index as one or two that are taken one after the other; the second may be None.
+
+    Numbers, also in tensors of shape (), are taken before arrays and masks, as PyTorch has it:
+    x[0, :, [0, 2]] is x[0][:, [0, 2]]. NumPy would let the number and the array broadcast, and put
+    the axis of both in front.
+    """
+    if not isinstance(index, tuple):
+        return index, None
+    sizes = [_array_axes(part) for part in index]
+    if 0 not in sizes or max(sizes) < 1:
+        return index, None
+    first: list[Any] = []
+    rest: list[Any] = []
+    for part, axes in zip(index, sizes, strict=True):
+        if axes == 0:
+            first.append(int(part))
+        elif axes > 0:
+            first += [slice(None)] * (part.ndim if part.dtype.kind == "b" else 1)
+            rest.append(part)
+        else:
+            first.append(part)
+            rest.append(part if part is Ellipsis else slice(None))
+    if not any(part is Ellipsis for part in first):
+        first.append(...)
+    return tuple(first), tuple(rest)
+
+
+def _array_axes(part: Any) -> int:
+    """The axes of an array in an index; 0 for a number, and -1 for what is neither."""
+    if hasattr(part, "dtype"):
+        return max(1, part.ndim) if part.dtype.kind == "b" else int(part.ndim)
+    return 0 if type(part) is int else -1
+
+
 def _raw_part(part: Any, backend: Backend) -> Any:
     if part is None or part is Ellipsis or isinstance(part, int | slice):
         return part
+    if getattr(part, "dtype", None) == "uint8":
+        raise IndexError(
+            f"an index of dtype uint8 and shape {part.shape} could be meant as a mask (as PyTorch "
+            "takes it) or as numbers (as NumPy does). Say which: index.astype(bool) or "
+            "index.astype(int) for an array, index.to(dtype=bool) or index.long() for a tensor."
+        )
     if isinstance(part, Tensor):
         if part._backend is backend:
             return backend.array(part._array, None)

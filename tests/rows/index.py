@@ -158,6 +158,36 @@ def scattered(x: Array, index: Array, source: Any, axis: int) -> Array:
 
 
 @st.composite
+def competitors(draw: Any) -> Case:
+    """Some for each place along an axis, now and then none; no two are alike."""
+    shape = draw(with_empty(1))
+    axis = draw(st.integers(0, len(shape) - 1))
+    length = draw(st.integers(1, 4)) if shape[axis] else draw(st.integers(0, 4))
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    index = rng.integers(-length, max(length, 1), shape)
+    attributes = {"axis": axis, "length": length, "largest": draw(st.booleans())}
+    return Case((draw(arrays(shape, distinct=True)), index), attributes)
+
+
+def extremes(x: Array, index: Array, axis: int, length: int, largest: bool) -> Array:
+    """The best so far of each place, one after the other; 0 where there is none."""
+    best: dict[Shape, float] = {}
+    for place in np.ndindex(*index.shape):
+        target = (*place[:axis], int(index[place]) % length, *place[axis + 1 :])
+        best[target] = (max if largest else min)(best.get(target, x[place]), x[place])
+    y = np.zeros((*x.shape[:axis], length, *x.shape[axis + 1 :]))
+    for target, value in best.items():
+        y[target] = value
+    return y
+
+
+equal_competitors = Case(
+    (np.array([2.0, 1.0, 2.0, -1.0, -1.0]), np.array([0, 0, 0, 2, 2])),
+    {"axis": 0, "length": 3, "largest": True},
+)
+
+
+@st.composite
 def sparse(draw: Any) -> Case:
     """Numbers or truth values, many of them 0."""
     x = np.asarray(draw(arrays(with_empty())).round())
@@ -224,6 +254,7 @@ ROWS = [
     Row("scatter_add", scatters(), added, exact="linear"),
     Row("index_put", replacements(), replaced),
     Row("scatter", sent(), scattered),
+    Row("scatter_extreme", competitors(), extremes, kinks=(equal_competitors,)),
     Row("nonzero", sparse(), nonzero),
     Row("tril", triangles(), lower, exact="linear"),
     Row("triu", triangles(), upper, exact="linear"),

@@ -112,6 +112,21 @@ def svd(x: Array) -> Array:
     return np.vstack([s, u * upright(u), vh.T * upright(u)])
 
 
+def qr(x: Array) -> Array:
+    return np.vstack(scipy.linalg.qr(x, mode="economic"))
+
+
+def qr_complete(x: Array) -> Array:
+    return np.hstack(scipy.linalg.qr(x))
+
+
+def eig(x: Array) -> Array:
+    w, v = scipy.linalg.eig(x)
+    order = np.argsort(w.real)
+    v = v.real[:, order]
+    return np.vstack([w.real[order], v * upright(v)])
+
+
 def pinv(x: Array, atol: float, rtol: float) -> Array:
     return scipy.linalg.pinv(x, atol=atol, rtol=rtol)
 
@@ -185,6 +200,25 @@ def symmetric(draw: Any, low: float) -> Array:
 
 
 @st.composite
+def tall(draw: Any, attributes: dict[str, Any]) -> Case:
+    n = draw(SIDES)
+    return Case((draw(regular(n + draw(st.integers(0, 2)), n)),), attributes)
+
+
+@st.composite
+def with_real_eigenvalues(draw: Any) -> Array:
+    """Stacks of matrices with eigenvalues 0.4 apart or more, and vectors that are independent."""
+    n, shape = draw(SIDES), draw(STACKS)
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    found = []
+    for _ in range(math.prod(shape)):
+        v = turned(rng, n, n) + 0.3 * rng.uniform(-1, 1, (n, n)) / n
+        w = rng.permutation(n) * 0.6 + rng.uniform(-0.8, -0.6, n)
+        found.append((v * w) @ np.linalg.inv(v))
+    return np.array(found).reshape((*shape, n, n))
+
+
+@st.composite
 def systems(draw: Any) -> Case:
     x = draw(regular())
     return Case((x, draw(arrays((*x.shape[:-1], draw(SIDES))))))
@@ -218,5 +252,8 @@ ROWS = [
     Row("eigvalsh", symmetric(-0.8).map(lambda x: Case((x,))), one_by_one(lambda x: eigh(x)[0])),
     Row("svd", rectangles({}), one_by_one(svd)),
     Row("svdvals", rectangles({}), one_by_one(lambda x: svd(x)[0])),
+    Row("qr", tall({}), one_by_one(qr)),
+    Row("qr_complete", tall({}), one_by_one(qr_complete)),
+    Row("eig", with_real_eigenvalues().map(lambda x: Case((x,))), one_by_one(eig)),
     Row("pinv", rectangles({"atol": 0.0, "rtol": 1e-6}), one_by_one(pinv)),
 ]

@@ -172,6 +172,34 @@ def sums_back(draw: Any) -> Case:
     return Case((draw(arrays(wide)),), {"shape": narrow})
 
 
+@st.composite
+def running_extremes(draw: Any) -> Case:
+    """Few distinct values, so that the last of several equal ones is to be found; now and then
+    a nan."""
+    case = draw(runs())
+    x = np.rint(case.inputs[0])
+    if x.size and draw(st.booleans()):
+        x.flat[draw(st.integers(0, x.size - 1))] = np.nan
+    return Case((x,), case.attributes | {"largest": draw(st.booleans())})
+
+
+def last_extreme(x: Array, axis: int, reverse: bool, largest: bool) -> Array:
+    """Of the elements up to each, in the direction of the run, the place of the last best one."""
+    rows = np.moveaxis(x, axis, -1)
+    y = np.empty(rows.shape, "int64")
+    for place in np.ndindex(*rows.shape[:-1]):
+        row, best = rows[place].tolist(), None
+        for i in reversed(range(len(row))) if reverse else range(len(row)):
+            if (
+                best is None
+                or math.isnan(row[i])
+                or (row[i] >= row[best] if largest else row[i] <= row[best])
+            ):
+                best = i
+            y[(*place, i)] = best
+    return np.moveaxis(y, -1, axis)
+
+
 def ties(*elements: float) -> tuple[Case, ...]:
     """Elements that share the extreme: all in one slice, and in the first of two."""
     x = np.array(elements)
@@ -220,5 +248,6 @@ ROWS = [
     Row("cumprod", running_products(), running(math.prod), exact="complex"),
     Row("logcumsumexp", runs() | runs(low=998.0, high=1002.0), running(oracles.logsumexp)),
     Row("recurrence", runs(inputs=2), recurrence, exact="complex"),
+    Row("argcummax", running_extremes(), last_extreme),
     Row("sum_to", sums_back(), sum_to, exact="linear"),
 ]

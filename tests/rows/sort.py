@@ -54,7 +54,51 @@ def medians(draw: Any) -> Case:
     return Case((x,), {"axis": axis})
 
 
+@st.composite
+def tops(draw: Any) -> Case:
+    """Rows of few distinct values or of many, some so long that they are not sorted as a whole."""
+    shape = list(draw(with_empty(1)))
+    axis = draw(st.integers(0, len(shape) - 1))
+    if draw(st.booleans()):
+        shape[axis] = draw(st.integers(9, 40))
+    x = draw(arrays(shape))
+    if draw(st.booleans()):
+        x = np.rint(x)
+    k = draw(st.integers(0, shape[axis]))
+    return Case(
+        (x,), {"axis": axis, "k": min(k, draw(st.integers(1, 40))), "largest": draw(st.booleans())}
+    )
+
+
+def top(x: Array, axis: int, k: int, largest: bool) -> Array:
+    return np.take(order(x, axis, largest), range(k), axis)
+
+
+@st.composite
+def searches(draw: Any) -> Case:
+    """Rows that ascend, one for all or one for each row of what is looked for."""
+    shape = draw(with_empty(1))
+    rows = shape[:-1] if draw(st.booleans()) else ()
+    x = np.sort(np.rint(draw(arrays((*rows, draw(st.integers(0, 9)))))), -1)
+    v = np.rint(draw(arrays(shape, -3.0, 3.0)))
+    if not rows:
+        v = v.ravel()
+    if v.size and draw(st.booleans()):
+        v.flat[draw(st.integers(0, v.size - 1))] = np.nan
+    return Case((x, v), {"right": draw(st.booleans())})
+
+
+def found(x: Array, v: Array, right: bool) -> Array:
+    y = np.empty(v.shape, "int64")
+    for place in np.ndindex(*v.shape):
+        row, value = x[place[:-1]].tolist() if x.ndim > 1 else x.tolist(), v[place]
+        y[place] = sum(not (e > value if right else e >= value) for e in row)
+    return y
+
+
 ROWS = [
+    Row("argtop", tops(), top),
+    Row("searchsorted", searches(), found),
     Row("argsort", orders(), order),
     Row("argmedian", medians(), middle),
 ]

@@ -258,6 +258,16 @@ class Backend:
         """Zeros of `shape` with g added at `index`; repeated places accumulate."""
         raise NotImplementedError
 
+    def top(self, x: Array, k: int, largest: bool) -> Array:
+        """The places of the k largest (or smallest) elements along the last axis, in their order.
+
+        Equal ones come in the order of their places, and nan is larger than every number.
+        """
+        order = self.argsort(x if not largest else self.flip(x, -1), axis=-1, kind="stable")
+        if not largest:
+            return order[..., :k]
+        return x.shape[-1] - 1 - self.flip(order, -1)[..., :k]
+
     def uniform(self, shape: Sequence[int], dtype: Any, generator: Any) -> Array:
         """Random numbers from [0, 1). `generator` is a numpy.random.Generator on every device."""
         if dtype != "float16":

@@ -452,6 +452,8 @@ class CupyBackend(Backend):
     # ----- index, random numbers, updates ----------------------------------------------------
 
     def scatter_add(self, shape: Ints, index: Any, g: Array) -> Array:
+        if g.dtype.kind == "i" and g.dtype != "int32":  # which CuPy adds up as unsigned only
+            return self.scatter_add(shape, index, g.astype("uint64")).astype(g.dtype)
         total = self.cp.zeros(tuple(shape), g.dtype)
         parts = index if isinstance(index, tuple) else (index,)
         if any(isinstance(part, self.cp.ndarray) for part in parts):

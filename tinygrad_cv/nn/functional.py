@@ -27,6 +27,9 @@ from tinygrad_cv.ops.activation import softsign as softsign
 from tinygrad_cv.ops.activation import tanh as tanh
 from tinygrad_cv.ops.activation import tanhshrink as tanhshrink
 from tinygrad_cv.ops.activation import threshold as threshold
+from tinygrad_cv.ops.attention import (
+    scaled_dot_product_attention as scaled_dot_product_attention,
+)
 from tinygrad_cv.ops.conv import conv1d as conv1d
 from tinygrad_cv.ops.conv import conv2d as conv2d
 from tinygrad_cv.ops.conv import conv3d as conv3d

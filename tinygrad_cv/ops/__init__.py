@@ -5,6 +5,7 @@ A function whose first parameter is a tensor is attached to `Tensor` as a method
 
 from tinygrad_cv.ops import (
     activation,
+    attention,
     conv,
     elementwise,
     image,
@@ -20,7 +21,7 @@ from tinygrad_cv.ops import (
 )
 from tinygrad_cv.tensor import Tensor
 
-__all__ = ["conv", "image", "loss", "noise", "norm", "pool"]
+__all__ = ["attention", "conv", "image", "loss", "noise", "norm", "pool"]
 
 _METHODS = {
     activation: "hardshrink log_softmax prelu relu sigmoid softmax tanh",
@@ -35,22 +36,24 @@ _METHODS = {
         "positive pow rad2deg reciprocal remainder round rsqrt sgn sign signbit sin sinc sinh "
         "sqrt square sub subtract tan true_divide trunc xlogy"
     ),
+    image: "rot90",
     index: (
         "argwhere diag diag_embed diagonal gather index_add index_copy index_fill index_put "
-        "index_select masked_fill masked_select narrow nonzero scatter scatter_add select take "
-        "tril triu"
+        "index_select masked_fill masked_select narrow nonzero scatter scatter_add "
+        "scatter_reduce select take tril triu"
     ),
-    linalg: "bmm cholesky det dot inner matmul matrix_power mm mv outer slogdet trace vdot",
+    linalg: "bmm cholesky cross det dot inner matmul matrix_power mm mv outer slogdet trace vdot",
     reduce: (
-        "all amax amin aminmax any argmax argmin count_nonzero cumprod cumsum logcumsumexp "
-        "logsumexp max mean min nanmean nansum norm prod std sum var"
+        "all amax amin aminmax any argmax argmin count_nonzero cummax cummin cumprod cumsum "
+        "diff logcumsumexp logsumexp max mean min nanmean nansum norm prod std sum var"
     ),
     shape: (
-        "broadcast_to chunk expand expand_as flatten flip moveaxis movedim permute ravel repeat "
-        "repeat_interleave reshape reshape_as roll split squeeze swapaxes take_along_dim "
-        "tensor_split tile transpose unbind unflatten unsqueeze view_as"
+        "broadcast_to chunk dsplit expand expand_as flatten flip fliplr flipud hsplit moveaxis "
+        "movedim permute ravel repeat repeat_interleave reshape reshape_as roll split "
+        "squeeze swapaxes take_along_dim tensor_split tile transpose unbind unflatten unfold "
+        "unsqueeze view_as vsplit"
     ),
-    sort: "argsort kthvalue median msort sort topk",
+    sort: "argsort bincount histc kthvalue median msort sort topk unique unique_consecutive",
 }
 
 for _family, _names in _METHODS.items():

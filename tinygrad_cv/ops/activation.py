@@ -636,29 +636,39 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     return T.glu(input, axis=axis)
 
 
-def softmax(input: Tensor, dim: int | None = None, *, axis: int | None = None) -> Tensor:
-    """eˣ / Σ eˣ along `dim`: non-negative numbers that add up to 1.
+def softmax(
+    input: Tensor, dim: int | None = None, *, dtype: Any = None, axis: int | None = None
+) -> Tensor:
+    """eˣ / Σ eˣ along `dim`, of x as `dtype` if given: non-negative numbers that add up to 1.
 
     >>> softmax(Tensor([[0.0, 0.0], [1000.0, 0.0]]), dim=1)
     tensor([[0.5, 0.5],
             [1. , 0. ]])
     """
+    if dtype is not None:
+        input = input.to(dtype=dtype)
     if input.ndim == 0:
         return softmax(input.reshape(1), dim, axis=axis).reshape(())
     return T.softmax(input, axis=axis_of(input, dim, axis))
 
 
-def softmin(input: Tensor, dim: int | None = None, *, axis: int | None = None) -> Tensor:
+def softmin(
+    input: Tensor, dim: int | None = None, *, dtype: Any = None, axis: int | None = None
+) -> Tensor:
     """softmax(-x) along `dim`: the smallest element gets the most.
 
     >>> softmin(Tensor([0.0, 0.0, 1000.0]), dim=0)
     tensor([0.5, 0.5, 0. ])
     """
-    return softmax(-input, dim, axis=axis)
+    return softmax(-input, dim, dtype=dtype, axis=axis)
 
 
-def log_softmax(input: Tensor, dim: int | None = None, *, axis: int | None = None) -> Tensor:
+def log_softmax(
+    input: Tensor, dim: int | None = None, *, dtype: Any = None, axis: int | None = None
+) -> Tensor:
     """log softmax(x) along `dim`, accurate where the softmax itself rounds to 0."""
+    if dtype is not None:
+        input = input.to(dtype=dtype)
     if input.ndim == 0:
         return log_softmax(input.reshape(1), dim, axis=axis).reshape(())
     return T.log_softmax(input, axis=axis_of(input, dim, axis))

@@ -94,6 +94,58 @@ class Scatter(Movement):
         return F.take_along_dim(F.getitem(g, index=self.part), index, axis=self.axis)
 
 
+class ScatterExtreme(Op):
+    """The largest (or smallest) x[..., j, ...] among those sent to each of `length` places.
+
+    `index` says where along `axis` each goes. Of equal ones all share the gradient evenly, and a
+    nan is the largest and the smallest. A place that nothing is sent to holds 0.
+    """
+
+    axis: int
+    length: int
+    largest: bool = True
+    nondifferentiable = ("index",)
+
+    def forward(self, xp, x, index):
+        self.dtype = "float32" if x.dtype == "float16" else x.dtype
+        ends, order = _segments(xp, x, index, self.axis, self.length)
+        if not x.shape[self.axis]:
+            return xp.zeros(ends.shape, x.dtype)
+        x = xp.take_along_axis(x, order, self.axis)
+        y = last = xp.take_along_axis(x, xp.maximum(ends - 1, 0), self.axis)
+        starts = _before(xp, ends, self.axis)
+        if not self.largest:
+            within = xp.minimum(starts, x.shape[self.axis] - 1)
+            y = xp.where(last != last, last, xp.take_along_axis(x, within, self.axis))
+        return xp.where(ends > starts, y, xp.zeros_like(y))
+
+    def grad_x(self, F, g, x, index, y):
+        ties = F.cast(x == F.take_along_dim(y, index, axis=self.axis), dtype=self.dtype)
+        count = F.put_along_dim(ties, index, axis=self.axis, length=self.length)
+        share = g / F.maximum(count, 1)
+        return ties * F.take_along_dim(share, index, axis=self.axis)
+
+
+def _segments(xp, x, index, axis, length):
+    """Where, in the order of (index, x), the elements of each place end; and that order."""
+    order = xp.argsort(x, axis=axis, kind="stable")
+    index = xp.where(index < 0, index + length, index)
+    index = xp.take_along_axis(index, order, axis)
+    order = xp.take_along_axis(order, xp.argsort(index, axis=axis, kind="stable"), axis)
+    mesh = [xp.reshape(xp.arange(n), (n, *(1,) * (x.ndim - 1 - i))) for i, n in enumerate(x.shape)]
+    mesh[axis] = index
+    shape = (*x.shape[:axis], length, *x.shape[axis + 1 :])
+    counts = xp.scatter_add(shape, tuple(mesh), xp.ones(x.shape, "int64"))
+    return xp.cumsum(counts, axis=axis), order
+
+
+def _before(xp, ends, axis):
+    """Where each segment starts: at the end of the one before it."""
+    first = (*(slice(None),) * axis, slice(0, 1))
+    others = (*(slice(None),) * axis, slice(0, -1))
+    return xp.concatenate([xp.zeros_like(ends[first]), ends[others]], axis=axis)
+
+
 class Nonzero(Op):
     """The places of the elements that are not 0, a row for each: (count, number of axes)."""
 
@@ -218,6 +270,11 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     return T.one_hot(tensor, num_classes=num_classes, dtype="int64")
 
 
+def _row(input: Tensor) -> Tensor:
+    """A number as a row of one, which is how the functions here take it; others as they are."""
+    return input if input.ndim else T.reshape(input, shape=(1,))
+
+
 def _axis(name: str, input: Tensor, dim: int) -> int:
     """The axis `dim` as a non-negative number."""
     axes = axes_of(input, dim, None)
@@ -238,7 +295,7 @@ def _whole(name: str, index: Any, like: Tensor) -> Tensor:
             f"{name}: an index is made of integers; got {whole.dtype} {whole.shape}. Convert it: "
             "index.long()."
         )
-    return whole
+    return whole.long() if whole.dtype == "uint8" else whole
 
 
 def _along(name: str, input: Tensor, dim: int, index: Any) -> Any:
@@ -293,7 +350,14 @@ def index_select(input: Tensor, dim: int, index: Any) -> Tensor:
     tensor([[2., 2., 1.],
             [4., 4., 3.]])
     """
-    return T.getitem(input, index=_along("index_select", input, dim, index))
+    rows = _row(input)
+    places = _along("index_select", rows, dim, index)
+    if input.ndim == 0 and len(places[-1]) != 1:
+        raise ValueError(
+            f"index_select: a number can be selected once; got {len(places[-1])} indices."
+        )
+    y: Tensor = T.getitem(rows, index=places)
+    return y if input.ndim else T.reshape(y, shape=())
 
 
 def index_add(input: Tensor, dim: int, index: Any, source: Tensor, *, alpha: float = 1) -> Tensor:
@@ -302,6 +366,9 @@ def index_add(input: Tensor, dim: int, index: Any, source: Tensor, *, alpha: flo
     >>> index_add(Tensor([1.0, 1.0]), 0, [1, 1], Tensor([2.0, 3.0]))
     tensor([1., 6.])
     """
+    if input.ndim == 0 and source.ndim == 0:
+        y = index_add(_row(input), dim, index, _row(source), alpha=alpha)
+        return T.reshape(y, shape=())
     places = _along("index_add", input, dim, index)
     _check_slices("index_add", input, source, places)
     added = T.scatter_add(source, index=places, shape=input.shape)
@@ -316,7 +383,10 @@ def index_copy(input: Tensor, dim: int, index: Any, source: Tensor) -> Tensor:
     >>> index_copy(Tensor([1.0, 2.0, 3.0]), 0, [2, 0], Tensor([10.0, 20.0]))
     tensor([20.,  2., 10.])
     """
+    if input.ndim == 0:
+        return T.reshape(index_copy(_row(input), dim, index, source), shape=())
     places = _along("index_copy", input, dim, index)
+    source = _row(source)
     _check_slices("index_copy", input, source, places)
     return T.index_put(input, source, index=places)
 
@@ -336,11 +406,21 @@ def _check_slices(name: str, input: Tensor, source: Tensor, places: tuple[Any, .
 def index_fill(input: Tensor, dim: int, index: Any, value: Any) -> Tensor:
     """`input` with one value, a number or a tensor of shape (), in the slices that `index` names.
 
+    They may be named several times; to the value goes the gradient of each slice once.
+
     >>> index_fill(Tensor([1.0, 2.0, 3.0]), 0, [0, 2], -1)
     tensor([-1.,  2., -1.])
     """
     _check_value("index_fill", value)
-    return T.index_put(input, value, index=_along("index_fill", input, dim, index))
+    if input.ndim == 0:
+        return T.reshape(index_fill(_row(input), dim, index, value), shape=())
+    places = _along("index_fill", input, dim, index)
+    axis = len(places) - 1
+    length = input.shape[axis]
+    named = Tensor(host.ones(places[-1].shape, "int64"), device=input.device)
+    count = T.scatter_add(named, index=(places[-1],), shape=(length,))
+    mask = T.reshape(count > 0, shape=(length, *(1,) * (input.ndim - 1 - axis)))
+    return T.where(mask, value, input)
 
 
 def index_put(
@@ -372,17 +452,28 @@ def gather(input: Tensor, dim: int, index: Any) -> Tensor:
     tensor([[2.],
             [3.]])
     """
-    axis, index = _check_along("gather", input, dim, index)
-    part = _part(input, index, axis)
-    return T.take_along_dim(T.getitem(input, index=part), index, axis=axis)
+    given, rows = _whole("gather", index, input), _row(input)
+    axis, index = _check_along("gather", rows, dim, given)
+    part = _part(rows, index, axis)
+    y: Tensor = T.take_along_dim(T.getitem(rows, index=part), index, axis=axis)
+    return y if given.ndim else T.reshape(y, shape=())
 
 
-def scatter(input: Tensor, dim: int, index: Any, src: Any = None, *, value: Any = None) -> Tensor:
+def scatter(
+    input: Tensor,
+    dim: int,
+    index: Any,
+    src: Any = None,
+    *,
+    value: Any = None,
+    reduce: str | None = None,
+) -> Tensor:
     """`input` with y[i, index[i, j, k], k] = src[i, j, k], for `dim` = 1; or one value there.
 
     `index` has as many axes as `input` and `src`; in those other than `dim` it may be shorter
     than `input`, and everywhere than `src`. Each place is to be named once: of several values for
     it any may win, as in PyTorch. The gradient goes to `src` there, and to `input` elsewhere.
+    `reduce`="add" or "multiply" is scatter_reduce with "sum" or "prod", for places named often.
 
     >>> scatter(Tensor([[0.0, 0.0], [0.0, 0.0]]), 1, [[1], [0]], Tensor([[5.0], [6.0]]))
     tensor([[0., 5.],
@@ -390,6 +481,16 @@ def scatter(input: Tensor, dim: int, index: Any, src: Any = None, *, value: Any 
     """
     if (src is None) == (value is None):
         raise TypeError("scatter: expected either src, a tensor, or value, a number.")
+    if reduce is not None:
+        if reduce not in ("add", "multiply"):
+            raise ValueError(f"scatter: reduce is 'add' or 'multiply'; got {reduce!r}.")
+        index, given = _whole("scatter", index, input), value if src is None else src
+        if not (isinstance(given, Tensor) and given.ndim):
+            one = given if isinstance(given, Tensor) else Tensor(given, device=input.device)
+            given = one.to(dtype=input.dtype).broadcast_to(index.shape)
+        return scatter_reduce(input, dim, index, given, "sum" if reduce == "add" else "prod")
+    if input.ndim == 0:
+        return T.reshape(scatter(_row(input), dim, index, src, value=value), shape=())
     axis, index = _check_along("scatter", input, dim, index)
     if not isinstance(src, Tensor):
         one = value if src is None else src
@@ -407,6 +508,8 @@ def scatter_add(input: Tensor, dim: int, index: Any, src: Tensor) -> Tensor:
     >>> scatter_add(Tensor([1.0, 1.0]), 0, [1, 1], Tensor([2.0, 3.0]))
     tensor([1., 6.])
     """
+    if input.ndim == 0:
+        return T.reshape(scatter_add(_row(input), dim, index, src), shape=())
     axis, index = _check_along("scatter_add", input, dim, index)
     source = _cropped("scatter_add", input, index, src)
     length = input.shape[axis]
@@ -415,9 +518,86 @@ def scatter_add(input: Tensor, dim: int, index: Any, src: Tensor) -> Tensor:
     return input + T.pad(added, widths=rest)
 
 
+def scatter_reduce(
+    input: Tensor, dim: int, index: Any, src: Tensor, reduce: str, *, include_self: bool = True
+) -> Tensor:
+    """`input` with what is sent to each place reduced to one: "sum", "prod", "mean", "amax" or
+    "amin" of the src[i, j, k] with one index[i, j, k], for `dim` = 1.
+
+    The shapes are those of `scatter`. The element of `input` counts as one more that is sent to its
+    place, unless not `include_self`; a place that nothing is sent to stays. Equal extremes share
+    the gradient evenly, and the factors of a product may be 0. Means of integers are rounded down.
+
+    >>> x, src = Tensor([1.0, 1.0, 1.0]), Tensor([2.0, 3.0, 4.0])
+    >>> scatter_reduce(x, 0, [0, 0, 2], src, "mean", include_self=False)
+    tensor([2.5, 1. , 4. ])
+    """
+    if reduce not in (kinds := ("sum", "prod", "mean", "amax", "amin")):
+        raise ValueError(f"scatter_reduce: reduce is one of {', '.join(kinds)}; got {reduce!r}.")
+    if input.dtype == "float16":  # rounded once
+        y = scatter_reduce(
+            input.float(), dim, index, src.float(), reduce, include_self=include_self
+        )
+        return y.half()
+    if input.ndim == 0:
+        y = scatter_reduce(_row(input), dim, index, src, reduce, include_self=include_self)
+        return T.reshape(y, shape=())
+    axis, index = _check_along("scatter_reduce", input, dim, index)
+    source = _cropped("scatter_reduce", input, index, src)
+    part = _part(input, index, axis)
+    old = T.getitem(input, index=part)
+    along: dict[str, int] = {"axis": axis, "length": old.shape[axis]}
+    one = Tensor(1, dtype="int64", device=input.device)
+    count = T.put_along_dim(T.broadcast_to(one, shape=index.shape), index, **along)
+    if reduce in ("amax", "amin"):
+        if include_self:  # every element is sent to its own place as well
+            own = Tensor(host.arange(old.shape[axis]), device=input.device)
+            own = T.reshape(own, shape=(-1, *(1,) * (input.ndim - 1 - axis)))
+            index = T.cat(index, T.broadcast_to(own, shape=old.shape), axis=axis)
+            source = T.cat(source, old, axis=axis)
+        new = T.scatter_extreme(source, index, largest=reduce == "amax", **along)
+    elif reduce == "prod":
+        new = _products(source, index, count, axis)
+        new = old * new if include_self else new
+    else:
+        new = T.put_along_dim(source, index, **along)
+        new = old + new if include_self else new
+    if reduce == "mean":
+        number = count + 1 if include_self else T.maximum(count, 1)
+        whole = input.dtype.kind in "iu"
+        new = T.floor_divide(new, number) if whole else new / T.cast(number, dtype=input.dtype)
+    new = T.where(count > 0, T.cast(new, dtype=input.dtype), old)
+    return new if old.shape == input.shape else T.index_put(input, new, index=part)
+
+
+def _products(source: Tensor, index: Tensor, count: Tensor, axis: int) -> Tensor:
+    """The product of what is sent to each place, and 1 where that is nothing.
+
+    In the order of the index the factors of one product stand together; a running product that
+    starts anew with each place ends in it.
+    """
+    length = source.shape[axis]
+    if not length:
+        return T.put_along_dim(source, index, axis=axis, length=count.shape[axis]) + 1
+    index = T.where(index < 0, index + count.shape[axis], index)
+    order = T.argsort(index, axis=axis)
+    factors = T.take_along_dim(source, order, axis=axis)
+    place = T.take_along_dim(index, order, axis=axis)
+    every = (slice(None),) * axis
+    changed = T.ne(
+        T.getitem(place, index=(*every, slice(1, None))),
+        T.getitem(place, index=(*every, slice(0, length - 1))),
+    )
+    first = T.getitem(place, index=(*every, slice(0, 1)))
+    fresh = T.cat(first == first, changed, axis=axis)
+    running = T.recurrence(T.where(fresh, factors, 0), T.where(fresh, 0, factors), axis=axis)
+    last = T.maximum(T.cumsum(count, axis=axis) - 1, 0)
+    return T.where(count > 0, T.take_along_dim(running, last, axis=axis), 1)
+
+
 def _check_along(name: str, input: Tensor, dim: int, index: Any) -> tuple[int, Tensor]:
     """The axis, and an index that fits along it."""
-    axis, index = _axis(name, input, dim), _whole(name, index, input)
+    axis, index = _axis(name, input, dim), _row(_whole(name, index, input))
     fits = index.ndim == input.ndim and all(
         i == axis or m <= n for i, (n, m) in enumerate(zip(input.shape, index.shape, strict=True))
     )
@@ -436,6 +616,7 @@ def _part(input: Tensor, index: Tensor, axis: int) -> tuple[slice, ...]:
 
 def _cropped(name: str, input: Tensor, index: Tensor, src: Tensor) -> Tensor:
     """The part of `src` that is sent somewhere."""
+    src = _row(src)
     if src.ndim != index.ndim or any(m > n for n, m in zip(src.shape, index.shape, strict=True)):
         raise ValueError(
             f"{name}: the index {index.shape} names a place for each element of src; it must have "

@@ -12,6 +12,8 @@ from typing import Any, ClassVar, NamedTuple
 
 from tinygrad_cv.backend import host
 from tinygrad_cv.op import Op
+from tinygrad_cv.ops import reduce
+from tinygrad_cv.ops.reduce import axes_of, axis_of, kept
 from tinygrad_cv.tensor import F as T
 from tinygrad_cv.tensor import Tensor, wrap
 
@@ -396,6 +398,82 @@ class Pinv(_OfMatrices):
         )
 
 
+class Qr(_OfMatrices):
+    """x = Q R for x (..., m, n) with m >= n, in one array (..., m + n, n): Q (m, n) above R (n, n).
+
+    Q has orthonormal columns, and R is an upper triangle with the signs that Householder's
+    reflections give. With M = R g_Rᵀ - g_Qᵀ Q the gradient is (Walter, Lehmann and Lamour, On
+    evaluating higher-order derivatives of the QR decomposition, 2012)
+
+    (g_Q + Q (tril M + (strict tril M)ᵀ)) R⁻ᵀ.
+
+    It needs columns that are independent.
+    """
+
+    failure = "the columns were not made orthogonal."
+
+    def forward(self, xp, x):
+        self.m = x.shape[-2]
+        return xp.concatenate(tuple(xp.linalg.qr(x)), axis=-2)
+
+    def grad_x(self, F, g, y):
+        q = F.let("q", F.getitem(y, index=_rows(0, self.m)))
+        r = F.let("r", F.getitem(y, index=_rows(self.m, None)))
+        gq = F.let("a", F.getitem(g, index=_rows(0, self.m)))
+        gr = F.triu(F.getitem(g, index=_rows(self.m, None)))
+        m = F.let("n", F.matmul(r, F.mT(gr)) - F.matmul(F.mT(gq), q))
+        both = F.tril(m) + F.mT(F.tril(m, diagonal=-1))
+        return F.mT(F.solve(r, F.mT(gq + F.matmul(q, both))))
+
+
+class QrComplete(_OfMatrices):
+    """x = Q R with a square Q, in one array (..., m, m + n): Q (m, m) to the left of R (m, n)."""
+
+    failure = Qr.failure
+    nondifferentiable = ("x",)
+
+    def forward(self, xp, x):
+        return xp.concatenate(tuple(xp.linalg.qr(x, mode="complete")), axis=-1)
+
+
+class Eig(_OfMatrices):
+    """The eigenvalues w and eigenvectors V of x, which must all be real: one array (..., 1 + n, n).
+
+    The first row holds w in ascending order; below it the columns of V, each of length 1 and with
+    its largest component positive. With h = Vᵀ g_V the gradient is V⁻ᵀ (K + diag(g_w)) Vᵀ, where K
+    is h - Vᵀ V diag(h) divided by w_j - w_i, and 0 on the diagonal.
+    """
+
+    failure = "real eigenvalues were not found; those of a symmetric matrix are, by eigh."
+    kept = ("itself",)
+
+    def forward(self, xp, x):
+        self.itself = xp.eye(x.shape[-1], dtype=bool)
+        self.rows = (x.ndim - 2,)
+        w, v = xp.linalg.eig(x)
+        if w.dtype.kind == "c":
+            if bool(xp.any(w.imag != 0)):
+                raise ValueError(
+                    "some eigenvalues are complex, and no complex numbers are differentiated here"
+                )
+            w, v = w.real, v.real
+        order = xp.argsort(w, axis=-1)
+        w, v = (xp.take_along_axis(a, order[..., None, :], -1) for a in (w[..., None, :], v))
+        v = v / xp.sqrt(xp.sum(v * v, axis=-2, keepdims=True))
+        return xp.concatenate((w, xp.where(_upright(xp, v), v, -v)), axis=-2)
+
+    def grad_x(self, F, g, y, itself):
+        w = F.let("w", F.getitem(y, index=_rows(0, 1)))
+        v = F.let("v", F.getitem(y, index=_rows(1, None)))
+        t = F.let("t", F.mT(v))
+        h = F.let("h", F.matmul(t, F.getitem(g, index=_rows(1, None))))
+        along = F.sum(F.where(itself, h, 0.0), axis=self.rows, keepdims=True)
+        turn = F.let("n", F.where(itself, 0.0, h - F.matmul(t, v) * along))
+        k = _quotient(F, turn, F.let("d", w - F.mT(w)))
+        k = k + F.where(itself, F.getitem(g, index=_rows(0, 1)), 0.0)
+        return F.matmul(F.solve(t, k), t)
+
+
 def _rows(start: int, stop: int | None) -> tuple[Any, ...]:
     """The index of some rows of each matrix."""
     return (..., slice(start, stop), ALL)
@@ -403,6 +481,8 @@ def _rows(start: int, stop: int | None) -> tuple[Any, ...]:
 
 def _upright(xp, v):
     """For each column whether its largest component is positive."""
+    if not v.shape[-2]:
+        return xp.ones((*v.shape[:-2], 1, v.shape[-1]), dtype=bool)
     return xp.max(v, axis=-2, keepdims=True) >= -xp.min(v, axis=-2, keepdims=True)
 
 
@@ -549,6 +629,10 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
     """
     if input.ndim == 0 or other.ndim == 0:
         return T.mul(input, other)
+    if input.shape[-1] != other.shape[-1]:
+        raise ValueError(
+            f"inner: the last axes of {input.shape} and {other.shape} must have the same length."
+        )
     return tensordot(input, other, dims=([-1], [-1]))
 
 
@@ -671,7 +755,8 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     """The sum of products over some axes of both tensors.
 
     `dims` is a number n (the last n axes of `a` with the first n of `b`), or a pair of lists of
-    axes. The result has the other axes of `a`, and then those of `b`.
+    axes. The result has the other axes of `a`, and then those of `b`. Of a pair of axes one may
+    have the length 1; it broadcasts.
 
     >>> tensordot(Tensor([[1.0, 2.0]]), Tensor([[3.0, 4.0]]), dims=([1], [1]))
     tensor([[11.]])
@@ -684,11 +769,11 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     if (
         len(left) != len(right)
         or any(not (-a.ndim <= i < a.ndim and -b.ndim <= j < b.ndim) for i, j in pairs)
-        or any(a.shape[i] != b.shape[j] for i, j in pairs)
+        or any(a.shape[i] != b.shape[j] and 1 not in (a.shape[i], b.shape[j]) for i, j in pairs)
     ):
         raise ValueError(
             f"tensordot: dims={dims} of {a.shape} and {b.shape}: as many axes of one as of the "
-            "other are expected, with equal lengths pair by pair."
+            "other are expected, with equal lengths pair by pair, or 1 in one of them."
         )
     first = list(string.ascii_letters[: a.ndim])
     second = list(string.ascii_letters[a.ndim : a.ndim + b.ndim])
@@ -724,6 +809,36 @@ def kron(input: Tensor, other: Tensor) -> Tensor:
     apart = T.reshape(input, shape=tuple(n for size in a for n in (size, 1)))
     beside = T.reshape(other, shape=tuple(n for size in b for n in (1, size)))
     return T.reshape(apart * beside, shape=tuple(n * m for n, m in zip(a, b, strict=True)))
+
+
+def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
+    """The cross product a x b of vectors along `dim`, an axis of length 3; the others broadcast.
+
+    By default it is the first axis of that length, as in PyTorch; `linalg.cross` takes the last.
+
+    >>> cross(Tensor([1.0, 0.0, 0.0]), Tensor([0.0, 1.0, 0.0]))
+    tensor([0., 0., 1.])
+    """
+    if dim is None:
+        dim = next((i for i, n in enumerate(input.shape) if n == 3), input.ndim - 1)
+    if input.ndim != other.ndim or not input.ndim:
+        raise ValueError(
+            f"cross: expected tensors with equally many axes, one of length 3; got {input.shape} "
+            f"and {other.shape}."
+        )
+    axis = axis_of(input, dim, None)
+    if input.shape[axis] != 3 or other.shape[axis] != 3:
+        raise ValueError(
+            f"cross: vectors have 3 components; got {input.shape} and {other.shape} along axis "
+            f"{axis}."
+        )
+
+    def turned(x: Tensor, by: int) -> Tensor:
+        y: Tensor = T.roll(x, shifts=(-by,), axes=(axis,))
+        return y
+
+    # Component i is a_(i+1) b_(i+2) - a_(i+2) b_(i+1), with the numbers counted in a circle.
+    return turned(input, 1) * turned(other, 2) - turned(input, 2) * turned(other, 1)
 
 
 LARGE = 25
@@ -1030,3 +1145,319 @@ def matrix_power(A: Tensor, n: int) -> Tensor:
     if squared is None:
         return A
     return T.matmul(squared, A) if n % 2 else squared
+
+
+class QRResult(NamedTuple):
+    """What `qr` returns."""
+
+    Q: Tensor
+    R: Tensor
+
+
+def qr(A: Tensor, mode: str = "reduced") -> QRResult:
+    """A = Q R for A (..., m, n): Q (..., m, k) with orthonormal columns, and R (..., k, n) upper.
+
+    k is min(m, n). `mode`="r" gives an empty Q, and "complete" k = m; columns beyond n have no
+    gradient, so for m > n this mode takes a tensor that needs none. The gradient needs the first k
+    columns to be independent.
+
+    >>> Q, R = qr(Tensor([[0.0, 2.0], [3.0, 0.0]]))
+    >>> (Q @ R).round()
+    tensor([[0., 2.],
+            [3., 0.]])
+    """
+    _check("qr", A, square=False)
+    if mode not in ("reduced", "complete", "r"):
+        raise ValueError(f"qr: mode is 'reduced', 'complete' or 'r'; got {mode!r}.")
+    m, n = A.shape[-2:]
+    if mode == "complete" and m > n:
+        if A.requires_grad:
+            raise ValueError(
+                f"qr: mode='complete' adds {m - n} columns to Q that no gradient determines, for "
+                f"matrices {A.shape}. Use mode='reduced', or A.detach()."
+            )
+        both = T.qr_complete(A)
+        return QRResult(
+            T.getitem(both, index=(..., slice(0, m))), T.getitem(both, index=(..., slice(m, None)))
+        )
+    square = T.getitem(A, index=(..., slice(0, m))) if n > m else A
+    both = T.qr(square)
+    Q, R = T.getitem(both, index=_rows(0, m)), T.getitem(both, index=_rows(m, None))
+    if n > m:  # what stands to the right of the square has the same Q
+        rest = T.getitem(A, index=(..., slice(m, None)))
+        R = T.cat(R, T.matmul(T.mT(Q), rest), axis=R.ndim - 1)
+    return QRResult(T.getitem(Q, index=(slice(0, 0),) * Q.ndim).reshape(0) if mode == "r" else Q, R)
+
+
+class EigResult(NamedTuple):
+    """What `eig` returns."""
+
+    eigenvalues: Tensor
+    eigenvectors: Tensor
+
+
+def eig(A: Tensor) -> EigResult:
+    """Real eigenvalues (..., n), ascending, and eigenvectors, the columns of V (..., n, n).
+
+    A V = V diag(w); each vector has the length 1, and its largest component is positive. There are
+    no complex gradients here, so a matrix with complex eigenvalues is an error (finding out makes
+    the host wait for a GPU). The gradient of vectors needs distinct eigenvalues. For symmetric
+    matrices use `eigh`.
+
+    >>> eig(Tensor([[1.0, 2.0], [0.0, 3.0]])).eigenvalues
+    tensor([1., 3.])
+    """
+    _check("eig", A)
+    both = T.eig(A)
+    return EigResult(T.getitem(both, index=(..., 0, ALL)), T.getitem(both, index=_rows(1, None)))
+
+
+def eigvals(A: Tensor) -> Tensor:
+    """The eigenvalues of each matrix, which must be real, ascending; see `eig`.
+
+    >>> eigvals(Tensor([[1.0, 2.0], [0.0, 3.0]]))
+    tensor([1., 3.])
+    """
+    _check("eigvals", A)
+    return T.getitem(T.eig(A), index=(..., 0, ALL))
+
+
+class LstsqResult(NamedTuple):
+    """What `lstsq` returns."""
+
+    solution: Tensor
+    residuals: Tensor
+    rank: Tensor
+    singular_values: Tensor
+
+
+def lstsq(
+    A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | None = None
+) -> LstsqResult:
+    """The shortest X that minimizes ‖A X - B‖, for A (..., m, n) and B (..., m, k) or (..., m).
+
+    It is pinv(A) B; singular values up to rcond · S_max count as 0 (rcond is by default max(m, n)
+    times the smallest step from 1). The residuals are the Σ (A X - B)² of each column where m > n
+    and every A has the rank n, and otherwise empty. Rank and singular values have no gradient.
+    PyTorch's drivers are taken, and are all the same here.
+
+    >>> lstsq(Tensor([[1.0], [1.0]]), Tensor([[1.0], [3.0]])).solution
+    tensor([[2.]])
+    """
+    _check("lstsq", A, square=False)
+    if driver not in (None, "gels", "gelsy", "gelsd", "gelss"):
+        raise ValueError(f"lstsq: driver is gels, gelsy, gelsd or gelss; got {driver!r}.")
+    m, n = A.shape[-2:]
+    vectors = B.ndim == A.ndim - 1 and B.shape == A.shape[:-1]
+    right = T.reshape(B, shape=(*B.shape, 1)) if vectors else B
+    try:
+        batch = host.broadcast_shapes(A.shape[:-2], right.shape[:-2])
+    except ValueError:
+        batch = None
+    if batch is None or right.ndim < 2 or right.ndim > A.ndim or right.shape[-2] != m:
+        raise ValueError(
+            f"lstsq: A has the shape {A.shape} and B {B.shape}; expected B to be {A.shape[:-1]} or "
+            f"(..., {m}, k), with leading axes that broadcast against those of A."
+        )
+    X = T.matmul(pinv(A, rtol=rcond), right)
+    singular = svdvals(A.detach())
+    rank = _count_above(singular, (m, n), None, rcond)
+    residuals = Tensor([], dtype=A.dtype, device=A.device)
+    if m > n and bool(T.all(rank == n)):
+        residuals = T.sum(T.square(T.matmul(A, X) - right), axis=(X.ndim - 2,))
+        residuals = T.reshape(residuals, shape=residuals.shape[:-1]) if vectors else residuals
+    X = T.reshape(X, shape=X.shape[:-1]) if vectors else X
+    return LstsqResult(X, residuals, rank, singular)
+
+
+def _count_above(values: Tensor, sides: tuple[int, ...], atol: Any, rtol: Any) -> Tensor:
+    """How many singular values are above max(atol, rtol · the largest); see pinv."""
+    if rtol is None:
+        rtol = max(sides) * float(host.finfo(values.dtype).eps) if atol is None else 0.0
+    if not values.shape[-1]:
+        return reduce.sum(values.long(), -1)
+    atol, rtol = (
+        T.reshape(bound, shape=(*bound.shape, 1)) if isinstance(bound, Tensor) else bound
+        for bound in (0.0 if atol is None else atol, rtol)
+    )
+    return reduce.sum(values > T.maximum(reduce.amax(values, -1, True) * rtol, atol), -1)
+
+
+def matrix_rank(
+    A: Tensor, *, atol: Any = None, rtol: Any = None, hermitian: bool = False
+) -> Tensor:
+    """The number of singular values above max(atol, rtol · S_max) (int64); the defaults are pinv's.
+
+    Both bounds are numbers, or tensors with one for each matrix.
+
+    Of a `hermitian` (symmetric) matrix they are the sizes of the eigenvalues.
+
+    >>> matrix_rank(Tensor([[1.0, 1.0], [1.0, 1.0]]))
+    tensor(1)
+    """
+    _check("matrix_rank", A, square=hermitian)
+    values = T.abs(T.eigvalsh(A.detach())) if hermitian else svdvals(A.detach())
+    return _count_above(values, A.shape[-2:], atol, rtol)
+
+
+def solve_triangular(
+    A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False
+) -> Tensor:
+    """The X with A X = B (or X A = B, if not `left`), where of A (..., n, n) one triangle counts.
+
+    It is the `upper` one or the lower one; with `unitriangular` the diagonal counts as 1s. The
+    gradient stays in the triangle. B is a matrix (..., n, k); leading axes broadcast.
+
+    >>> solve_triangular(Tensor([[2.0, 9.0], [1.0, 1.0]]), Tensor([[2.0], [3.0]]), upper=False)
+    tensor([[1.],
+            [2.]])
+    """
+    _check("solve_triangular", A)
+    if B.ndim < 2:
+        raise ValueError(f"solve_triangular: B must be a matrix (..., n, k); got {B.shape}.")
+    aside = int(unitriangular)
+    triangle = T.triu(A, diagonal=aside) if upper else T.tril(A, diagonal=-aside)
+    if unitriangular:
+        triangle = triangle + Tensor(host.eye(A.shape[-1]), dtype=A.dtype, device=A.device)
+    return solve(triangle, B, left=left)
+
+
+# ----- as functions: norms -----------------------------------------------------------------------
+
+
+def vector_norm(
+    x: Tensor,
+    ord: float = 2,
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    dtype: Any = None,
+    axis: Any = None,
+    keepdims: bool | None = None,
+) -> Tensor:
+    """(Σ |x|ᵖ)^(1/p) with p = `ord` over `dim`, of any number of axes; see `norm` for every p.
+
+    >>> vector_norm(Tensor([[3.0, -4.0]]), 1)
+    tensor(7.)
+    """
+    if isinstance(ord, str):
+        raise TypeError(f"vector_norm: ord is a number; got {ord!r}, which is for matrix_norm.")
+    _check_float("vector_norm", x, dtype)
+    return reduce.norm(x, ord, dim, keepdim, dtype=dtype, axis=axis, keepdims=keepdims)
+
+
+def matrix_norm(
+    A: Tensor,
+    ord: float | str = "fro",
+    dim: Sequence[int] = (-2, -1),
+    keepdim: bool = False,
+    *,
+    dtype: Any = None,
+) -> Tensor:
+    """A norm of the matrices that lie along two axes.
+
+    - "fro": the root of the sum of all squares; "nuc": the sum of the singular values
+    - 2, -2: the largest and the smallest singular value
+    - 1, -1: the largest and the smallest sum of |x| over a column; inf, -inf: over a row
+
+    >>> A = Tensor([[1.0, -2.0], [0.0, 3.0]])
+    >>> matrix_norm(A, 1), matrix_norm(A, float("inf"))
+    (tensor(5.), tensor(3.))
+    """
+    _check_float("matrix_norm", A, dtype)
+    axes = axes_of(A, tuple(dim), None)
+    if A.ndim < 2 or axes is None or len(axes) != 2:
+        raise ValueError(
+            f"matrix_norm: expected two axes of a tensor with at least two; got dim={dim} of the "
+            f"shape {A.shape}."
+        )
+    known = ("fro", "nuc", 1, -1, 2, -2, math.inf, -math.inf)
+    if ord not in known:
+        raise ValueError(f"matrix_norm: ord is one of {known}; got {ord!r}.")
+    x = A if dtype is None else A.to(dtype=dtype)
+    keep = kept(keepdim, None)
+    rows, columns = axes
+    if ord in ("fro", "nuc"):
+        return reduce.norm(x, ord, axes, keep)
+    if ord in (2, -2):
+        y = _end(svdvals(x.movedim(axes, (-2, -1))), -1, False, ord == 2)
+        if keep:
+            y = T.reshape(y, shape=tuple(1 if i in axes else n for i, n in enumerate(x.shape)))
+        return y
+    over, then = (rows, columns) if ord in (1, -1) else (columns, rows)
+    y = _end(reduce.sum(T.abs(x), over, True), then, True, ord in (1, math.inf))
+    return (
+        y if keep else T.reshape(y, shape=tuple(n for i, n in enumerate(x.shape) if i not in axes))
+    )
+
+
+def _end(values: Tensor, axis: int, keepdim: bool, largest: bool) -> Tensor:
+    """The largest (of nothing: 0, as of all norms) or the smallest value along an axis."""
+    if largest and not values.shape[axis]:
+        return reduce.sum(values, axis, keepdim)
+    return (reduce.amax if largest else reduce.amin)(values, axis, keepdim)
+
+
+def _check_float(name: str, x: Tensor, dtype: Any) -> None:
+    if not x.is_floating_point():
+        raise TypeError(f"{name}: expected floats; got {x.dtype} {x.shape}. Convert: x.float().")
+
+
+def norm(
+    A: Tensor,
+    ord: float | str | None = None,
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    dtype: Any = None,
+) -> Tensor:
+    """A norm of vectors or of matrices, as `torch.linalg.norm` chooses it.
+
+    Without `ord` the root of the sum of all squares over `dim` (None: over everything). With `ord`
+    it is vector_norm along one axis `dim`, or of a vector; and matrix_norm along two, or of a
+    matrix.
+
+    >>> A = Tensor([[1.0, -2.0], [0.0, 3.0]])
+    >>> norm(A, 1), norm(A, 1, dim=0), norm(A)
+    (tensor(5.), tensor([1., 5.]), tensor(3.7417))
+    """
+    if ord is None:
+        return vector_norm(A, 2, dim, keepdim, dtype=dtype)
+    axes = tuple(range(A.ndim)) if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
+    if len(axes) not in (1, 2):
+        raise ValueError(
+            f"linalg.norm: with ord={ord!r}, expected a vector or a matrix, or dim with one or two "
+            f"axes; got dim={dim} of the shape {A.shape}. vector_norm takes any number of axes."
+        )
+    if len(axes) == 1:
+        if isinstance(ord, str):
+            raise ValueError(
+                f"linalg.norm: {ord!r} is a norm of matrices; got one axis, dim={axes[0]} of the "
+                f"shape {A.shape}."
+            )
+        return vector_norm(A, ord, axes[0], keepdim, dtype=dtype)
+    return matrix_norm(A, ord, axes, keepdim, dtype=dtype)
+
+
+def cond(A: Tensor, p: float | str | None = None) -> Tensor:
+    """The condition number of each matrix, ‖A‖ₚ · ‖A⁻¹‖ₚ; inf for a singular one.
+
+    p is 2 by default: the largest singular value over the smallest (-2: the other way round). For
+    these two A may be (..., m, n), and for the others of `matrix_norm` it is (..., n, n).
+
+    >>> cond(Tensor([[2.0, 0.0], [0.0, 4.0]]))
+    tensor(2.)
+    """
+    _check("cond", A, square=p not in (None, 2, -2))
+    if not A.shape[-1] or not A.shape[-2]:
+        return reduce.sum(A, (-2, -1))
+    if p in (None, 2, -2):
+        values = svdvals(A)
+        largest, smallest = reduce.amax(values, -1), reduce.amin(values, -1)
+        return smallest / largest if p == -2 else largest / smallest
+    singular = T.sign_of_det(A) == 0
+    each = T.reshape(singular, shape=(*singular.shape, 1, 1))
+    identity = Tensor(host.eye(A.shape[-1]), dtype=A.dtype, device=A.device)
+    regular = T.where(each, identity, A)
+    assert p is not None
+    return T.where(singular, math.inf, matrix_norm(regular, p) * matrix_norm(T.inv(regular), p))

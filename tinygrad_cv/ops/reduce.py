@@ -4,6 +4,7 @@ Sums of float16 are added up in float32, and rounded once at the end: 70,000 one
 float16, and a term below a thousandth of the sum so far would be lost in it.
 """
 
+import builtins
 import math
 from typing import Any, NamedTuple
 
@@ -102,9 +103,13 @@ class _Spread(Reduction):
     correction: int = 1
 
     def weight(self):
-        """1 / (n - correction); of too few elements there is no variance: nan, as 0 / 0."""
+        """1 / (n - correction); of too few elements there is no slope: nan."""
         degrees = self.count - self.correction
-        return 1 / degrees if degrees > 0 else float("nan")
+        return 1 / degrees if degrees > 0 else math.nan
+
+    def spread(self, xp, total):
+        """What belongs to a total of squares over max(0, n - correction): inf, or nan for 0 / 0."""
+        return xp.where(total > 0, math.inf, math.nan)
 
 
 class Var(_Spread):
@@ -114,7 +119,8 @@ class Var(_Spread):
         x = self.addable(x)
         deviation = x - xp.mean(x, axis=self.axis, keepdims=True)
         self.share = self.weight()
-        return xp.sum(deviation * deviation, axis=self.axis, keepdims=self.keepdims) * self.share
+        y = xp.sum(deviation * deviation, axis=self.axis, keepdims=self.keepdims)
+        return y * self.share if self.share > 0 else self.spread(xp, y)
 
     def grad_x(self, F, g, x):
         deviation = x - F.mean(x, axis=self.axis, keepdims=True)
@@ -128,7 +134,8 @@ class Std(_Spread):
         x = self.addable(x)
         deviation = x - xp.mean(x, axis=self.axis, keepdims=True)
         self.share = self.weight()
-        return self.narrow(xp, _length(xp, deviation, self.axis) * self.share**0.5)
+        y = self.narrow(xp, _length(xp, deviation, self.axis))
+        return y * self.share**0.5 if self.share > 0 else self.spread(xp, y)
 
     def grad_x(self, F, g, x, y):
         deviation = x - F.mean(x, axis=self.axis, keepdims=True)
@@ -389,11 +396,30 @@ class Recurrence(_Running):
         return self.grad_x(F, g, w) * self.shifted(F, y, 1, 0.0)
 
 
+class Argcummax(_Running):
+    """Where the largest (or smallest) x_j over j <= i is: the last of equal ones, or of nans."""
+
+    largest: bool = True
+    nondifferentiable = ("x",)
+
+    def forward(self, xp, x):
+        shape = [1] * x.ndim
+        shape[self.axis] = -1
+        place = xp.reshape(xp.arange(x.shape[self.axis]), shape)
+
+        def later(early, late):
+            ahead = late[1] >= early[1] if self.largest else late[1] <= early[1]
+            ahead = ahead | (late[1] != late[1])
+            return [xp.where(ahead, b, a) for a, b in zip(early, late, strict=True)]
+
+        return self.scanned(xp, [xp.broadcast_to(place, x.shape), x], later)
+
+
 # ----- as functions: PyTorch's arguments, NumPy's taken as well ---------------------------------
 
 
 def axes_of(input: Tensor, dim: Any, axis: Any) -> Axes:
-    """The axes named by `dim` or `axis` as non-negative numbers; None for all."""
+    """The axes named by `dim` or `axis` as non-negative numbers; None for all, as () names them."""
     if dim is not None and axis is not None:
         raise TypeError(f"dim and axis mean the same; got dim={dim} and axis={axis}.")
     given = axis if dim is None else dim
@@ -402,7 +428,7 @@ def axes_of(input: Tensor, dim: Any, axis: Any) -> Axes:
     axes: list[int] = []
     count = input.ndim or 1  # a number may be taken along its axis 0 (or -1), as in PyTorch
     for i in given if isinstance(given, tuple | list) else (given,):
-        if not isinstance(i, int):
+        if not isinstance(i, int) or isinstance(i, bool):
             raise TypeError(f"an axis is a whole number; got {i!r}.")
         if not -count <= i < count:
             raise IndexError(
@@ -411,7 +437,7 @@ def axes_of(input: Tensor, dim: Any, axis: Any) -> Axes:
         axes.append(i % count)
     if len(set(axes)) != len(axes):
         raise ValueError(f"the axes {given} of a tensor of shape {input.shape} repeat.")
-    return tuple(axes) if input.ndim else None
+    return tuple(axes) if axes and input.ndim else None
 
 
 def axis_of(input: Tensor, dim: Any, axis: Any) -> int:
@@ -424,12 +450,35 @@ def axis_of(input: Tensor, dim: Any, axis: Any) -> int:
     return axes[0]
 
 
+def kept(keepdim: Any, keepdims: Any) -> bool:
+    """Whether the reduced axes stay, as 1s. A number here was meant as a second axis."""
+    keep = keepdim if keepdims is None else keepdims
+    if not isinstance(keep, bool):
+        raise TypeError(
+            f"keepdim is True or False; got {keep!r}. Several axes are given as one argument, as "
+            "in sum(dim=(1, 2))."
+        )
+    return keep
+
+
+def _one_axis(name: str, input: Tensor, dim: Any, axis: Any) -> int | None:
+    """The one axis that `dim` or `axis` names; None if there is none, or no axis to name."""
+    given = axis if dim is None else dim
+    if isinstance(given, tuple | list) and len(given) != 1:
+        raise TypeError(
+            f"{name} finds places along one axis (or, without dim, in the flattened tensor); got "
+            f"{given} for the shape {input.shape}. Values over several axes: amax, amin."
+        )
+    axes = axes_of(input, dim, axis)
+    return None if axes is None else axes[0]
+
+
 def _as(input: Tensor, dtype: Any) -> Tensor:
     return input if dtype is None else input.to(dtype=dtype)
 
 
 def _reduce(op: str, input: Tensor, dim: Any, keepdim: bool, axis: Any, keepdims: Any) -> Tensor:
-    keep = keepdim if keepdims is None else keepdims
+    keep = kept(keepdim, keepdims)
     call = getattr(T, op)
     result: Tensor = call(input, axis=axes_of(input, dim, axis), keepdims=keep)
     return result
@@ -529,7 +578,7 @@ def prod(
     >>> x.grad
     tensor([0., 6., 0.])
     """
-    axes, keep = axes_of(input, dim, axis), keepdim if keepdims is None else keepdims
+    axes, keep = axes_of(input, dim, axis), kept(keepdim, keepdims)
     result = _as(input, dtype)
     if axes is None:
         result = T.prod(T.reshape(result, shape=(input.numel(),)), axis=(0,))
@@ -539,33 +588,66 @@ def prod(
     return result
 
 
+def _spread(
+    op: str,
+    input: Tensor,
+    dim: Any,
+    unbiased: Any,
+    correction: float | None,
+    keepdim: Any,
+    axis: Any,
+    keepdims: Any,
+) -> Tensor:
+    if isinstance(dim, bool):  # var(x, False)
+        if unbiased is not None:
+            raise TypeError(f"{op}: expected an axis before unbiased={unbiased}; got dim={dim}.")
+        dim, unbiased = None, dim
+    if unbiased is not None:
+        if not isinstance(unbiased, bool) or correction is not None:
+            raise TypeError(
+                f"{op}: expected unbiased, True or False, or correction, a number; got unbiased="
+                f"{unbiased!r} and correction={correction!r}. Several axes are given as one "
+                f"argument, as in {op}(dim=(1, 2))."
+            )
+        correction = int(unbiased)
+    result: Tensor = getattr(T, op)(
+        input,
+        axis=axes_of(input, dim, axis),
+        keepdims=kept(keepdim, keepdims),
+        correction=1 if correction is None else correction,
+    )
+    return result
+
+
 def var(
     input: Tensor,
     dim: Any = None,
-    *,
-    correction: int = 1,
+    unbiased: bool | None = None,
     keepdim: bool = False,
+    *,
+    correction: float | None = None,
     axis: Any = None,
     keepdims: bool | None = None,
 ) -> Tensor:
     """Σ (x - mean)² / (n - correction) over `dim`; correction=0 gives the biased variance.
 
+    `unbiased`, which may come first instead of `dim`, is the older name: True is correction=1, the
+    default, and False correction=0. From correction = n on the variance is inf, and that of equal
+    elements nan (0 / 0).
+
     >>> var(Tensor([1.0, 2.0, 3.0])), var(Tensor([1.0, 2.0, 3.0]), correction=0)
     (tensor(1.), tensor(0.6667))
     """
-    keep = keepdim if keepdims is None else keepdims
-    result: Tensor = T.var(
-        input, axis=axes_of(input, dim, axis), keepdims=keep, correction=correction
-    )
-    return result
+    return _spread("var", input, dim, unbiased, correction, keepdim, axis, keepdims)
 
 
 def std(
     input: Tensor,
     dim: Any = None,
-    *,
-    correction: int = 1,
+    unbiased: bool | None = None,
     keepdim: bool = False,
+    *,
+    correction: float | None = None,
     axis: Any = None,
     keepdims: bool | None = None,
 ) -> Tensor:
@@ -574,19 +656,16 @@ def std(
     >>> std(Tensor([1.0, 2.0, 3.0])), std(Tensor([1.0, 2.0, 3.0]), correction=0)
     (tensor(1.), tensor(0.8165))
     """
-    keep = keepdim if keepdims is None else keepdims
-    result: Tensor = T.std(
-        input, axis=axes_of(input, dim, axis), keepdims=keep, correction=correction
-    )
-    return result
+    return _spread("std", input, dim, unbiased, correction, keepdim, axis, keepdims)
 
 
 def var_mean(
     input: Tensor,
     dim: Any = None,
-    *,
-    correction: int = 1,
+    unbiased: bool | None = None,
     keepdim: bool = False,
+    *,
+    correction: float | None = None,
     axis: Any = None,
     keepdims: bool | None = None,
 ) -> tuple[Tensor, Tensor]:
@@ -595,16 +674,20 @@ def var_mean(
     >>> var_mean(Tensor([1.0, 2.0, 3.0]))
     (tensor(1.), tensor(2.))
     """
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
     same: dict[str, Any] = {"keepdim": keepdim, "axis": axis, "keepdims": keepdims}
-    return var(input, dim, correction=correction, **same), mean(input, dim, **same)
+    spread = var(input, dim, unbiased, correction=correction, **same)
+    return spread, mean(input, dim, **same)
 
 
 def std_mean(
     input: Tensor,
     dim: Any = None,
-    *,
-    correction: int = 1,
+    unbiased: bool | None = None,
     keepdim: bool = False,
+    *,
+    correction: float | None = None,
     axis: Any = None,
     keepdims: bool | None = None,
 ) -> tuple[Tensor, Tensor]:
@@ -613,8 +696,11 @@ def std_mean(
     >>> std_mean(Tensor([1.0, 2.0, 3.0]))
     (tensor(1.), tensor(2.))
     """
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
     same: dict[str, Any] = {"keepdim": keepdim, "axis": axis, "keepdims": keepdims}
-    return std(input, dim, correction=correction, **same), mean(input, dim, **same)
+    spread = std(input, dim, unbiased, correction=correction, **same)
+    return spread, mean(input, dim, **same)
 
 
 def norm(
@@ -629,16 +715,28 @@ def norm(
 ) -> Tensor:
     """(Σ |x|ᵖ)^(1/p) over `dim`, the p-norm of the elements as one long vector.
 
-    p is "fro" (the same as 2) or a number above 0; inf gives the largest |x|, -inf the smallest,
-    and 0 the number of elements that are not 0 (without a gradient). The powers are taken of x
-    over its largest |x|: the norm is finite wherever the exact value is. At 0 the gradient is 0.
+    p is "fro" (the same as 2) or a number; inf gives the largest |x|, -inf the smallest, and 0 the
+    number of elements that are not 0 (without a gradient). For p < 0 it is 1 / ‖1/x‖₋ₚ, and 0 with
+    the gradient 0 where an element is 0. The powers are taken of x over its largest |x|: the norm
+    is finite wherever the exact value is. At 0 the gradient is 0. p = "nuc" is the sum of the
+    singular values of the matrices along two axes; `linalg.matrix_norm` has other norms of those.
 
     >>> norm(Tensor([3.0, 4.0])), norm(Tensor([3.0, -4.0]), float("inf"))
     (tensor(5.), tensor(4.))
     """
-    power = 2 if p == "fro" else p
-    if isinstance(power, str) or not (power >= 0 or power == -math.inf):
-        raise ValueError(f"norm: p is 'fro', a number from 0 up, inf or -inf; got {p!r}.")
+    if p == "nuc":
+        axes = axes_of(input, dim, axis) or tuple(range(input.ndim))
+        if len(axes) != 2:
+            raise ValueError(
+                f"norm: p='nuc' is of matrices along two axes; got dim={dim} of {input.shape}."
+            )
+        return _nuclear_norm(_as(input, dtype), axes, kept(keepdim, keepdims))
+    power = 2 if p in ("fro", None) else p
+    if not isinstance(power, int | float) or math.isnan(power):
+        raise ValueError(
+            f"norm: p is 'fro', 'nuc' or a number; got {p!r}. linalg.matrix_norm knows more norms "
+            "of matrices."
+        )
     x = _as(input, dtype)
     same: dict[str, Any] = {"keepdim": keepdim, "axis": axis, "keepdims": keepdims}
     if power == math.inf:
@@ -649,9 +747,32 @@ def norm(
         return sum(T.cast(x != 0, dtype=x.dtype), dim, **same)
     if power == 1:
         return sum(T.abs(x), dim, **same)
-    keep = keepdim if keepdims is None else keepdims
+    if power < 0:
+        return _negative_norm(x, -power, dim, same)
+    keep = kept(keepdim, keepdims)
     result: Tensor = T.norm(x, axis=axes_of(x, dim, axis), keepdims=keep, p=float(power))
     return result
+
+
+def _nuclear_norm(x: Tensor, axes: tuple[int, ...], keep: bool) -> Tensor:
+    """The sum of the singular values of the matrices along two axes."""
+    rows, columns = axes
+    others = [i for i in range(x.ndim) if i not in (rows, columns)]
+    values = T.svdvals(T.permute(x, axes=(*others, rows, columns)))
+    total = T.sum(values, axis=(len(others),))
+    shape = tuple(1 if i in (rows, columns) else n for i, n in enumerate(x.shape))
+    return T.reshape(total, shape=shape) if keep else total
+
+
+def _negative_norm(x: Tensor, power: float, dim: Any, same: dict[str, Any]) -> Tensor:
+    """(Σ |x|⁻ᵖ)^(-1/p) = 1 / ‖1/x‖ₚ, of float16 in float32."""
+    if x.dtype == "float16":
+        return _as(_negative_norm(x.float(), power, dim, same), x.dtype)
+    if not x.numel():
+        amin(T.abs(x), dim, **same)  # of nothing there is none: this says so
+    none = x == 0
+    inverse = norm(1 / T.where(none, 1.0, x), power, dim, **same)
+    return T.where(any(none, dim, **same), 0.0, 1 / inverse)
 
 
 def count_nonzero(input: Tensor, dim: Any = None, *, axis: Any = None) -> Tensor:
@@ -693,6 +814,108 @@ def cumprod(
     return _run("cumprod", _as(input, dtype), dim, axis)
 
 
+def diff(
+    input: Tensor,
+    n: int = 1,
+    dim: int = -1,
+    prepend: Tensor | None = None,
+    append: Tensor | None = None,
+) -> Tensor:
+    """The differences x_(i+1) - x_i of neighbours along `dim`, `n` times over.
+
+    What is to be put before and behind is joined first. Of truth values it is whether they differ.
+
+    >>> diff(Tensor([1.0, 3.0, 6.0]))
+    tensor([2., 3.])
+    """
+    if input.ndim == 0 or n < 0:
+        raise ValueError(
+            f"diff: expected a tensor with an axis, and n from 0 up; got {input.shape} and n={n}."
+        )
+    axis = axis_of(input, dim, None)
+    parts = [part for part in (prepend, input, append) if part is not None]
+    if n == 0:
+        return input
+    if builtins.any(part.ndim != input.ndim for part in parts):
+        raise ValueError(
+            "diff: what is put before and behind has as many axes as the input; got the shapes "
+            f"{', '.join(str(part.shape) for part in parts)}."
+        )
+    x = T.cat(*parts, axis=axis) if len(parts) > 1 else input
+    every = (slice(None),) * axis
+    for _ in range(builtins.min(n, x.shape[axis])):
+        later = T.getitem(x, index=(*every, slice(1, None)))
+        earlier = T.getitem(x, index=(*every, slice(0, x.shape[axis] - 1)))
+        x = T.ne(later, earlier) if x.dtype.kind == "b" else T.sub(later, earlier)
+    return x
+
+
+def gradient(
+    input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: int = 1
+) -> tuple[Tensor, ...]:
+    """The slopes along each axis of a function that is known at the points of a grid.
+
+    Each is that of the parabola through a point and its two neighbours, exact to second order. At
+    the two ends it is that of the line through the last two points, or with edge_order=2 of the
+    parabola through the last three (Fornberg, 1988). `spacing` is the distance of neighbours, one
+    number (None: 1) or one for each axis, or vectors that hold the coordinates; `dim` names the
+    axes (default: all).
+
+    >>> gradient(Tensor([1.0, 4.0, 9.0, 16.0]), spacing=2.0)
+    (tensor([1.5, 2. , 3. , 3.5]),)
+    """
+    axes = axes_of(input, dim, None) or tuple(range(input.ndim))
+    if edge_order not in (1, 2):
+        raise ValueError(f"gradient: edge_order is 1 or 2; got {edge_order}.")
+    spacing = 1 if spacing is None else spacing
+    spacings = [spacing] * len(axes) if isinstance(spacing, int | float) else list(spacing)
+    if len(spacings) != len(axes):
+        raise ValueError(
+            f"gradient: expected a spacing for each of the {len(axes)} axes; got {len(spacings)}."
+        )
+    x = input if input.dtype in ("float32", "float64") else input.float()
+    slopes = (_slope(x, i, step, edge_order) for i, step in zip(axes, spacings, strict=True))
+    dtype = input.dtype if input.is_floating_point() else None
+    return tuple(_as(slope, dtype) for slope in slopes)
+
+
+def _slope(x: Tensor, axis: int, spacing: Any, edge_order: int) -> Tensor:
+    length = x.shape[axis]
+    if length <= edge_order:
+        raise ValueError(
+            f"gradient: edge_order={edge_order} needs {edge_order + 1} points along each axis; got "
+            f"the shape {x.shape}."
+        )
+    if isinstance(spacing, int | float):
+        spacing = Tensor([spacing * i for i in range(length)], dtype=x.dtype, device=x.device)
+    if spacing.shape != (length,):
+        raise ValueError(
+            f"gradient: expected a coordinate for each of the {length} points along axis {axis}; "
+            f"got {spacing.shape}."
+        )
+    every = (slice(None),) * axis
+
+    def part(values: Tensor, start: int, stop: int | None) -> Tensor:
+        y: Tensor = T.getitem(values, index=(*every, slice(start, stop)))
+        return y
+
+    along = [1] * x.ndim
+    along[axis] = length
+    step = diff(T.reshape(spacing, shape=tuple(along)), dim=axis)
+    slope = diff(x, dim=axis) / step
+    first, last = part(slope, 0, 1), part(slope, length - 2, None)
+    if length == 2:
+        return T.cat(first, last, axis=axis)
+    # The slope in the middle of three points, from those of the two lines between them.
+    before, behind = part(step, 0, length - 2), part(step, 1, None)
+    left, right = part(slope, 0, length - 2), part(slope, 1, None)
+    inner = (behind * left + before * right) / (before + behind)
+    if edge_order == 2:  # a parabola's slopes at both ends of a line have that of the line as mean
+        first = 2 * first - part(inner, 0, 1)
+        last = 2 * last - part(inner, length - 3, None)
+    return T.cat(first, inner, last, axis=axis)
+
+
 def logcumsumexp(input: Tensor, dim: int | None = None, *, axis: int | None = None) -> Tensor:
     """The running log Σ eˣ along `dim`, finite wherever the exact value is.
 
@@ -700,6 +923,36 @@ def logcumsumexp(input: Tensor, dim: int | None = None, *, axis: int | None = No
     tensor([1000.    , 1000.6932])
     """
     return _run("logcumsumexp", input, dim, axis)
+
+
+def _running_extreme(input: Tensor, dim: Any, axis: Any, largest: bool) -> "ValuesIndices":
+    if input.ndim == 0:
+        axes_of(input, dim, axis)
+        pair = _running_extreme(T.reshape(input, shape=(1,)), 0, None, largest)
+        return ValuesIndices(*(T.reshape(part, shape=()) for part in pair))
+    along = axis_of(input, dim, axis)
+    indices = T.argcummax(input, axis=along, largest=largest)
+    return ValuesIndices(T.take_along_dim(input, indices, axis=along), indices)
+
+
+def cummax(input: Tensor, dim: int | None = None, *, axis: int | None = None) -> "ValuesIndices":
+    """The largest element so far along `dim`, and where it is: a pair (values, indices).
+
+    Of equal ones it is the last, and to it goes the gradient. From a nan on, all are nan.
+
+    >>> cummax(Tensor([1.0, 3.0, 2.0]), dim=0)
+    ValuesIndices(values=tensor([1., 3., 3.]), indices=tensor([0, 1, 1]))
+    """
+    return _running_extreme(input, dim, axis, largest=True)
+
+
+def cummin(input: Tensor, dim: int | None = None, *, axis: int | None = None) -> "ValuesIndices":
+    """The smallest element so far along `dim`, and where it is. See `cummax`.
+
+    >>> cummin(Tensor([2.0, 3.0, 1.0]), dim=0)
+    ValuesIndices(values=tensor([2., 2., 1.]), indices=tensor([0, 0, 2]))
+    """
+    return _running_extreme(input, dim, axis, largest=False)
 
 
 def logsumexp(
@@ -752,28 +1005,27 @@ class ValuesIndices(NamedTuple):
 def _extreme(
     input: Tensor, dim: Any, keepdim: bool, axis: Any, keepdims: Any, value: str, place: str
 ) -> Any:
+    if isinstance(dim, Tensor):
+        return (T.maximum if value == "amax" else T.minimum)(input, dim)
     if dim is None and axis is None:
         return _reduce(value, input, None, keepdim, None, keepdims)
-    axes = axes_of(input, dim, axis)
-    if axes is not None and len(axes) > 1:
-        raise TypeError(f"one axis gives values and indices; for several, use a{place[3:]}.")
-    only = None if axes is None else axes[0]
-    keep = keepdim if keepdims is None else keepdims
+    only = _one_axis(place[3:], input, dim, axis)
+    keep = kept(keepdim, keepdims)
     return ValuesIndices(
-        getattr(T, value)(input, axis=axes, keepdims=keep),
+        getattr(T, value)(input, axis=None if only is None else (only,), keepdims=keep),
         getattr(T, place)(input, axis=only, keepdims=keep),
     )
 
 
 def max(
     input: Tensor,
-    dim: int | None = None,
+    dim: int | Tensor | None = None,
     keepdim: bool = False,
     *,
     axis: int | None = None,
     keepdims: bool | None = None,
 ) -> Any:
-    """The largest element; along `dim`, a pair (values, indices).
+    """The largest element; along `dim`, a pair (values, indices); max(x, y) is maximum(x, y).
 
     Equal elements share the gradient evenly; the index is that of the first.
 
@@ -785,7 +1037,7 @@ def max(
 
 def min(
     input: Tensor,
-    dim: int | None = None,
+    dim: int | Tensor | None = None,
     keepdim: bool = False,
     *,
     axis: int | None = None,
@@ -820,9 +1072,8 @@ def aminmax(
 
 
 def _place(input: Tensor, op: str, dim: Any, keepdim: bool, axis: Any, keepdims: Any) -> Tensor:
-    axes = axes_of(input, dim, axis)
-    keep = keepdim if keepdims is None else keepdims
-    result: Tensor = getattr(T, op)(input, axis=None if axes is None else axes[0], keepdims=keep)
+    only, keep = _one_axis(op, input, dim, axis), kept(keepdim, keepdims)
+    result: Tensor = getattr(T, op)(input, axis=only, keepdims=keep)
     return result
 
 
@@ -862,7 +1113,12 @@ def any(
     axis: Any = None,
     keepdims: bool | None = None,
 ) -> Tensor:
-    """Whether any element over `dim` is true."""
+    """Whether any element over `dim` is true.
+
+    With dim=() no axis is reduced (in other reductions that means all axes), as in PyTorch.
+    """
+    if (dim if axis is None else axis) in ((), []):
+        return input != 0
     return _reduce("any", input, dim, keepdim, axis, keepdims)
 
 
@@ -874,5 +1130,10 @@ def all(
     axis: Any = None,
     keepdims: bool | None = None,
 ) -> Tensor:
-    """Whether all elements over `dim` are true."""
+    """Whether all elements over `dim` are true.
+
+    With dim=() no axis is reduced (in other reductions that means all axes), as in PyTorch.
+    """
+    if (dim if axis is None else axis) in ((), []):
+        return input != 0
     return _reduce("all", input, dim, keepdim, axis, keepdims)

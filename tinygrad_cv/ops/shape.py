@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
+from tinygrad_cv.backend import host
 from tinygrad_cv.op import Op
 from tinygrad_cv.tensor import F as T
 from tinygrad_cv.tensor import Tensor
@@ -226,7 +227,8 @@ def sizes_of(sizes: tuple[Any, ...]) -> tuple[int, ...]:
 
 
 def _axis(input: Tensor, dim: int, extra: int = 0) -> int:
-    count = input.ndim + extra
+    """The axis `dim` as a non-negative number; a number has an axis 0 (or -1), as in PyTorch."""
+    count = input.ndim + extra or 1
     if not -count <= dim < count:
         raise IndexError(f"axis {dim} of a tensor of shape {input.shape}: {count} are possible.")
     return dim % count
@@ -250,9 +252,12 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     >>> flatten(Tensor([[[1.0, 2.0]], [[3.0, 4.0]]]), 1).shape
     (2, 2)
     """
-    if input.ndim == 0:
-        return reshape(input, 1)
     first, last = _axis(input, start_dim), _axis(input, end_dim)
+    if last < first:
+        raise ValueError(
+            f"flatten: start_dim={start_dim} comes after end_dim={end_dim} in the shape "
+            f"{input.shape}."
+        )
     length = 1
     for n in input.shape[first : last + 1]:
         length *= n
@@ -283,6 +288,7 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     tensor([[1., 2.],
             [3., 4.]])
     """
+    _with_axes("unflatten", input, 1)
     axis, lengths = _axis(input, dim), tuple(sizes)
     length, known = input.shape[axis], math.prod(n for n in lengths if n != -1)
     if known:
@@ -315,7 +321,8 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     """
     axes = list(range(input.ndim))
     a, b = _axis(input, dim0), _axis(input, dim1)
-    axes[a], axes[b] = b, a
+    if axes:
+        axes[a], axes[b] = b, a
     return T.permute(input, axes=tuple(axes))
 
 
@@ -342,7 +349,7 @@ def movedim(input: Tensor, source: int | Sequence[int], destination: int | Seque
     axes = [i for i in range(input.ndim) if i not in old]
     for to, axis in sorted(zip(new, old, strict=True)):
         axes.insert(to, axis)
-    return permute(input, axes)
+    return permute(input, axes) if input.ndim else input
 
 
 moveaxis = movedim
@@ -467,10 +474,19 @@ def _check_sequence(name: str, tensors: Sequence[Tensor]) -> None:
 def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None) -> Tensor:
     """Tensors joined along `dim`; the other axes must agree.
 
+    A tensor of shape (0,) adds nothing to tensors of any shape, as in PyTorch.
+
     >>> cat([Tensor([1.0]), Tensor([2.0, 3.0])])
     tensor([1., 2., 3.])
     """
+    _check_some("cat", tensors)
+    whole = next((x for x in tensors if x.shape != (0,)), None)
+    if whole is not None and whole.ndim > 1:
+        at = _axis(whole, dim if axis is None else axis)
+        nothing = tuple(0 if i == at else n for i, n in enumerate(whole.shape))
+        tensors = [reshape(x, nothing) if x.shape == (0,) else x for x in tensors]
     _check_sequence("cat", tensors)
+    _with_axes("cat", tensors[0], 1)
     return T.cat(*tensors, axis=_axis(tensors[0], dim if axis is None else axis))
 
 
@@ -516,6 +532,20 @@ def dstack(tensors: Sequence[Tensor]) -> Tensor:
     return cat(atleast_3d(list(tensors)), 2)
 
 
+def column_stack(tensors: Sequence[Tensor]) -> Tensor:
+    """Joined along the axis 1, vectors and numbers as columns.
+
+    >>> column_stack([Tensor([1.0, 2.0]), Tensor([3.0, 4.0])])
+    tensor([[1., 3.],
+            [2., 4.]])
+    """
+    _check_some("column_stack", tensors)
+    return cat([x if x.ndim > 1 else reshape(x, -1, 1) for x in tensors], 1)
+
+
+row_stack = vstack
+
+
 def _cut(input: Tensor, axis: int, start: Any, stop: Any) -> Tensor:
     result: Tensor = T.getitem(input, index=(*[slice(None)] * axis, slice(start, stop)))
     return result
@@ -533,6 +563,7 @@ def split(
     >>> split(Tensor([1.0, 2.0, 3.0]), 2)
     (tensor([1., 2.]), tensor([3.]))
     """
+    _with_axes("split", tensor, 1)
     at = _axis(tensor, dim if axis is None else axis)
     length = tensor.shape[at]
     if isinstance(split_size_or_sections, int):
@@ -561,6 +592,7 @@ def chunk(
     """
     if chunks < 1:
         raise ValueError(f"chunk: the number of parts is above 0; got {chunks}.")
+    _with_axes("chunk", input, 1)
     at = _axis(input, dim if axis is None else axis)
     length = input.shape[at]
     return split(input, -(-length // chunks) if length else [0] * chunks, at)
@@ -578,6 +610,7 @@ def tensor_split(
     >>> tensor_split(Tensor([1.0, 2.0, 3.0]), 2), tensor_split(Tensor([1.0, 2.0, 3.0]), [1])
     ((tensor([1., 2.]), tensor([3.])), (tensor([1.]), tensor([2., 3.])))
     """
+    _with_axes("tensor_split", input, 1)
     at = _axis(input, dim if axis is None else axis)
     places = indices_or_sections
     if isinstance(places, Tensor):
@@ -590,15 +623,62 @@ def tensor_split(
     return tuple(_cut(input, at, a, b) for a, b in pairwise([None, *places, None]))
 
 
+def _split_at(name: str, least: int, dim: int, input: Tensor, places: Any) -> tuple[Tensor, ...]:
+    _with_axes(name, input, least)
+    if isinstance(places, int) and (places < 1 or input.shape[dim] % places):
+        raise ValueError(
+            f"{name}: axis {dim} of the shape {input.shape} has no {places} equal parts; "
+            "tensor_split makes parts that differ by 1."
+        )
+    return tensor_split(input, places, dim)
+
+
+def hsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+    """Equal parts along axis 1 (of a vector: along its only one), or parts cut at places; views.
+
+    >>> hsplit(Tensor([[1.0, 2.0], [3.0, 4.0]]), 2)[0]
+    tensor([[1.],
+            [3.]])
+    """
+    return _split_at("hsplit", 1, min(input.ndim - 1, 1), input, indices_or_sections)
+
+
+def vsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+    """Equal parts along axis 0 of a matrix, or parts cut at places; views.
+
+    >>> vsplit(Tensor([[1.0, 2.0], [3.0, 4.0]]), 2)[0]
+    tensor([[1., 2.]])
+    """
+    return _split_at("vsplit", 2, 0, input, indices_or_sections)
+
+
+def dsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+    """Equal parts along axis 2, or parts cut at places; views.
+
+    >>> dsplit(Tensor([[[1.0, 2.0]]]), 2)[1]
+    tensor([[[2.]]])
+    """
+    return _split_at("dsplit", 3, 2, input, indices_or_sections)
+
+
 def unbind(input: Tensor, dim: int = 0, *, axis: int | None = None) -> tuple[Tensor, ...]:
     """The slices along `dim`, without that axis; views.
 
     >>> unbind(Tensor([[1.0, 2.0], [3.0, 4.0]]))
     (tensor([1., 2.]), tensor([3., 4.]))
     """
+    _with_axes("unbind", input, 1)
     at = _axis(input, dim if axis is None else axis)
     every = (slice(None),) * at
     return tuple(T.getitem(input, index=(*every, i)) for i in range(input.shape[at]))
+
+
+def _with_axes(name: str, input: Tensor, least: int) -> None:
+    if input.ndim < least:
+        raise ValueError(
+            f"{name}: expected a tensor with {least} axes or more; got the shape {input.shape}. "
+            "unsqueeze adds an axis."
+        )
 
 
 def _distinct_axes(name: str, input: Tensor, dims: Sequence[int]) -> tuple[int, ...]:
@@ -608,15 +688,40 @@ def _distinct_axes(name: str, input: Tensor, dims: Sequence[int]) -> tuple[int, 
     return axes
 
 
-def flip(input: Tensor, *dims: Any) -> Tensor:
-    """The elements in reverse order along each of `dims`; a view.
+def flip(input: Tensor, *axes: Any, dims: Any = None) -> Tensor:
+    """The elements in reverse order along each axis given, as flip(x, 0, 1) or dims=(0, 1); a view.
 
     >>> flip(Tensor([[1.0, 2.0], [3.0, 4.0]]), 1)
     tensor([[2., 1.],
             [4., 3.]])
     """
-    result: Tensor = T.flip(input, axes=_distinct_axes("flip", input, sizes_of(dims)))
+    if axes and dims is not None:
+        raise TypeError(f"flip: the axes were given twice, as {axes} and as dims={dims}.")
+    given = sizes_of(axes if dims is None else (dims,))
+    result: Tensor = T.flip(input, axes=_distinct_axes("flip", input, given))
     return result
+
+
+def fliplr(input: Tensor) -> Tensor:
+    """The elements in reverse order along axis 1; a view.
+
+    >>> fliplr(Tensor([[1.0, 2.0], [3.0, 4.0]]))
+    tensor([[2., 1.],
+            [4., 3.]])
+    """
+    _with_axes("fliplr", input, 2)
+    return flip(input, 1)
+
+
+def flipud(input: Tensor) -> Tensor:
+    """The elements in reverse order along axis 0; a view.
+
+    >>> flipud(Tensor([[1.0, 2.0], [3.0, 4.0]]))
+    tensor([[3., 4.],
+            [1., 2.]])
+    """
+    _with_axes("flipud", input, 1)
+    return flip(input, 0)
 
 
 def roll(input: Tensor, shifts: int | Sequence[int], dims: Any = None) -> Tensor:
@@ -677,22 +782,32 @@ def repeat(input: Tensor, *repeats: Any) -> Tensor:
     return _tiled("repeat", input, counts)
 
 
-def repeat_interleave(input: Tensor, repeats: Any, dim: int | None = None) -> Tensor:
+def repeat_interleave(
+    input: Tensor, repeats: Any, dim: int | None = None, *, output_size: int | None = None
+) -> Tensor:
     """Each element repeated in its place, along `dim` or (None) in the flattened tensor.
 
     `repeats` is a number, or one for each place along the axis (a sequence or a tensor of
-    integers, whose values the host then waits for on a GPU).
+    integers, whose values the host then waits for on a GPU). `output_size`, if given, must be the
+    length that comes out.
 
     >>> repeat_interleave(Tensor([1.0, 2.0]), 2), repeat_interleave(Tensor([1.0, 2.0]), [1, 2])
     (tensor([1., 1., 2., 2.]), tensor([1., 2., 2.]))
     """
     if dim is None:
-        return repeat_interleave(ravel(input), repeats, 0)
+        return repeat_interleave(ravel(input), repeats, 0, output_size=output_size)
+    _with_axes("repeat_interleave", input, 1)
     axis = _axis(input, dim)
     before, length, behind = input.shape[:axis], input.shape[axis], input.shape[axis + 1 :]
     counts = repeats.tolist() if isinstance(repeats, Tensor) else repeats
     if not isinstance(counts, int) and len(counts) == 1:
         (counts,) = counts
+    total = counts * length if isinstance(counts, int) else sum(counts)
+    if output_size not in (None, total):
+        raise ValueError(
+            f"repeat_interleave: these numbers make {total} places along axis {axis} of the shape "
+            f"{input.shape}; got output_size={output_size}."
+        )
     if isinstance(counts, int):
         if counts < 0:
             raise ValueError(f"repeat_interleave: expected a number from 0 up; got {counts}.")
@@ -705,6 +820,32 @@ def repeat_interleave(input: Tensor, repeats: Any, dim: int | None = None) -> Te
         )
     places = [i for i, count in enumerate(counts) for _ in range(count)]
     return input[(*[slice(None)] * axis, places)]
+
+
+def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
+    """The windows of `size` neighbours along an axis, one every `step`: (..., n, ...) -> (..., m,
+    ..., size) with m = (n - size) // step + 1.
+
+    The method x.unfold; the function `unfold` takes patches out of images. The gradient is added
+    up over the windows that hold an element.
+
+    >>> unfold(Tensor([1.0, 2.0, 3.0, 4.0]), 0, 2, 1)
+    tensor([[1., 2.],
+            [2., 3.],
+            [3., 4.]])
+    """
+    axis = _axis(input, dimension)
+    length = input.shape[axis] if input.ndim else 1
+    if not 0 <= size <= length or step < 1:
+        raise ValueError(
+            f"unfold: a window of {size} elements, one every {step}, does not fit along axis "
+            f"{axis} of the shape {input.shape}. size is from 0 to {length}, and step at least 1."
+        )
+    rows = reshape(input, *(input.shape or (1,)))
+    count = (length - size) // step + 1
+    places = [[i * step + j for j in range(size)] for i in range(count)]
+    windows = rows[(*[slice(None)] * axis, host.array(places, "int64").reshape(count, size))]
+    return reshape(windows, size) if not input.ndim else movedim(windows, axis + 1, -1)
 
 
 def _continued(x: Tensor, axis: int, before: int, after: int, mode: str) -> Tensor:
@@ -767,12 +908,13 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     if mode == "constant":
         result: Tensor = T.pad(cropped(input), widths=more, value=float(value))
         return result
-    # What is mirrored may itself be cropped; what comes from the other end is what remains there.
-    result = input if mode == "reflect" else cropped(input)
+    # What is mirrored or repeated may itself be cropped; what comes from the other end is what
+    # remains there.
+    result = cropped(input) if mode == "circular" else input
     for axis, (before, after) in enumerate(more):
         if before or after:
             result = _continued(result, axis, before, after, mode)
-    return cropped(result) if mode == "reflect" else result
+    return result if mode == "circular" else cropped(result)
 
 
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
@@ -785,6 +927,8 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     >>> take_along_dim(x, Tensor([[1, 2, 0]], dtype="int64"), dim=1)
     tensor([[1., 2., 3.]])
     """
+    if not isinstance(indices, Tensor):
+        indices = Tensor(host.asarray(indices, "int64"), device=input.device)
     if indices.dtype.kind not in "iu":
         raise TypeError(f"take_along_dim: the indices are integers; got {indices.dtype}.")
     if dim is None:

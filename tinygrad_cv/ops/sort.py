@@ -4,13 +4,16 @@ The order itself has no gradient. The elements do: each gradient goes to the ele
 taken. nan counts as larger than every number.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
+from tinygrad_cv.backend import host
+from tinygrad_cv.graph import no_grad
 from tinygrad_cv.op import Op
-from tinygrad_cv.ops.reduce import ValuesIndices, axis_of
+from tinygrad_cv.ops.reduce import ValuesIndices, axis_of, kept
 from tinygrad_cv.tensor import F as T
-from tinygrad_cv.tensor import Tensor
+from tinygrad_cv.tensor import Tensor, raw_index
 
 
 class Argsort(Op):
@@ -27,6 +30,44 @@ class Argsort(Op):
         last = x.shape[self.axis] - 1
         order = xp.argsort(xp.flip(x, self.axis), axis=self.axis, kind="stable")
         return last - xp.flip(order, self.axis)
+
+
+class Argtop(Op):
+    """The places of the `k` largest (or smallest) elements along `axis`, ordered by their size.
+
+    Of equal ones the first comes first.
+    """
+
+    axis: int
+    k: int
+    largest: bool = True
+    nondifferentiable = ("x",)
+
+    def forward(self, xp, x):
+        places = xp.top(xp.moveaxis(x, self.axis, -1), self.k, self.largest)
+        return xp.moveaxis(places, -1, self.axis)
+
+
+class Searchsorted(Op):
+    """How many elements of each row of x (..., n), which ascends, are below each v (..., m).
+
+    With `right` those that are equal count too. nan is above everything. Each step halves what is
+    left to look at.
+    """
+
+    right: bool = False
+    nondifferentiable = ("x", "v")
+
+    def forward(self, xp, x, v):
+        low, high = xp.zeros(v.shape, "int64"), xp.full(v.shape, x.shape[-1], "int64")
+        for _ in range(x.shape[-1].bit_length()):
+            middle = (low + high) // 2
+            found = xp.take_along_axis(x, xp.minimum(middle, x.shape[-1] - 1), -1)
+            stop = found > v if self.right else found >= v
+            open_ = low < high
+            low = xp.where(open_ & ~stop, middle + 1, low)
+            high = xp.where(open_ & stop, middle, high)
+        return low
 
 
 class Argmedian(Op):
@@ -142,7 +183,7 @@ def topk(
                 f"topk: k is from 0 to {x.shape[i]}, the length of axis {i} of the shape "
                 f"{input.shape}; got {k}."
             )
-        return _part(T.argsort(x, axis=i, descending=largest), i, 0, k)
+        return T.argtop(x, axis=i, k=k, largest=largest)
 
     return _found(input, dim, axis, first)
 
@@ -171,7 +212,7 @@ def kthvalue(
         return _part(T.argsort(x, axis=i), i, k - 1, k)
 
     pair = _found(input, dim, axis, only)
-    keep = keepdim if keepdims is None else keepdims
+    keep = kept(keepdim, keepdims)
     return _without(pair, dim if axis is None else axis, keep)
 
 
@@ -205,5 +246,228 @@ def median(
             )
         return T.argmedian(x, axis=i)
 
-    keep = keepdim if keepdims is None else keepdims
+    keep = kept(keepdim, keepdims)
     return _without(_found(input, chosen, None, middle), chosen, keep)
+
+
+# ----- what is there, and how often --------------------------------------------------------------
+
+
+@no_grad()
+def unique(
+    input: Tensor,
+    sorted: bool = True,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    dim: int | None = None,
+) -> Any:
+    """The distinct elements in the order of their size, `sorted` or not; of `dim`, distinct slices.
+
+    With `return_inverse` also which of them stands at each place of the input, and with
+    `return_counts` how often each is there: then a tuple. A nan equals nothing, itself included.
+    How many there are depends on the values: on a GPU this is a wait. There is no gradient.
+
+    >>> unique(Tensor([3.0, 1.0, 3.0]), return_counts=True)
+    (tensor([1., 3.]), tensor([1, 2]))
+    """
+    rows, along = _slices("unique", input, dim)
+    order = _row_order(rows)
+    ordered = T.getitem(rows, index=raw_index(order, rows._backend))
+    values, runs, counts = _runs(ordered)
+    back = T.put_along_dim(runs, order, axis=0, length=runs.numel())
+    return _unique_result(input, along, values, back, counts, return_inverse, return_counts)
+
+
+@no_grad()
+def unique_consecutive(
+    input: Tensor,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    dim: int | None = None,
+) -> Any:
+    """The elements without those that equal the one before them; of `dim`, slices. See `unique`.
+
+    >>> unique_consecutive(Tensor([1.0, 1.0, 2.0, 1.0]))
+    tensor([1., 2., 1.])
+    """
+    rows, along = _slices("unique_consecutive", input, dim)
+    values, runs, counts = _runs(rows)
+    return _unique_result(input, along, values, runs, counts, return_inverse, return_counts)
+
+
+def _slices(name: str, input: Tensor, dim: int | None) -> tuple[Tensor, int | None]:
+    """What is compared, one row each; and the axis that it lies along."""
+    if dim is None or input.ndim == 0:
+        return T.reshape(input, shape=(-1, 1)), None
+    axis = axis_of(input, dim, None)
+    moved = input.movedim(axis, 0)
+    if not moved.numel() and len(moved):
+        raise ValueError(
+            f"{name}: the slices along axis {axis} of the shape {input.shape} are empty, and none "
+            "differs from another."
+        )
+    return T.reshape(moved, shape=(len(moved), math.prod(moved.shape[1:]))), axis
+
+
+def _row_order(rows: Tensor) -> Tensor:
+    """The order of rows as words are ordered, by their first element first."""
+    order = Tensor(host.arange(len(rows)), device=rows.device)
+    for column in reversed(range(rows.shape[1])):
+        by = T.take_along_dim(T.getitem(rows, index=(slice(None), column)), order, axis=0)
+        order = T.take_along_dim(order, T.argsort(by, axis=0), axis=0)
+    return order
+
+
+def _runs(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The first row of each run of equal ones, which run each belongs to, and how long they are."""
+    count = len(rows)
+    later = T.getitem(rows, index=(slice(1, None),))
+    earlier = T.getitem(rows, index=(slice(0, max(count - 1, 0)),))
+    first = T.cat(
+        Tensor(host.ones(min(count, 1), bool), device=rows.device),
+        T.any(later != earlier, axis=(1,)),
+        axis=0,
+    )
+    starts = T.reshape(T.nonzero(first), shape=(-1,))
+    values = T.getitem(rows, index=raw_index(starts, rows._backend))
+    ends = T.cat(starts, Tensor(host.array([count]), device=rows.device), axis=0)
+    lengths = T.getitem(ends, index=(slice(1, None),)) - starts
+    return values, T.cumsum(first.long(), axis=0) - 1, lengths
+
+
+def _unique_result(
+    input: Tensor,
+    axis: int | None,
+    values: Tensor,
+    inverse: Tensor,
+    counts: Tensor,
+    return_inverse: bool,
+    return_counts: bool,
+) -> Any:
+    if axis is None:
+        values, inverse = T.reshape(values, shape=(-1,)), T.reshape(inverse, shape=input.shape)
+    else:
+        others = (*input.shape[:axis], *input.shape[axis + 1 :])
+        values = T.reshape(values, shape=(len(values), *others)).movedim(0, axis)
+    result = (values, *([inverse] * return_inverse), *([counts] * return_counts))
+    return result if len(result) > 1 else values
+
+
+def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
+    """How often each number from 0 up is there; or the sum of the `weights` that stand beside it.
+
+    The result is as long as the largest number needs (on a GPU a wait), and `minlength` at least.
+    Weights are differentiated.
+
+    >>> bincount(Tensor([1, 1, 3], dtype="int64"))
+    tensor([0, 2, 0, 1])
+    """
+    if input.ndim != 1 or input.dtype.kind not in "iu":
+        raise ValueError(
+            f"bincount: expected a vector of integers; got {input.dtype} {input.shape}."
+        )
+    if weights is not None and weights.shape != input.shape:
+        raise ValueError(
+            f"bincount: expected a weight for each number, {input.shape}; got {weights.shape}."
+        )
+    if minlength < 0 or (input.numel() and bool(T.amin(input) < 0)):
+        raise ValueError(
+            f"bincount: numbers and minlength are from 0 up; got minlength={minlength} and "
+            f"{input!r}."
+        )
+    length = max(minlength, int(T.amax(input)) + 1 if input.numel() else 0)
+    if weights is None:
+        weights = Tensor(host.ones(input.shape, "int64"), device=input.device)
+    elif weights.dtype != "float32":
+        weights = weights.double()
+    y: Tensor = T.scatter_add(
+        weights, index=raw_index(input.long(), input._backend), shape=(length,)
+    )
+    return y
+
+
+def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
+    """How many elements lie in each of `bins` equal parts of [min, max], in the input's dtype.
+
+    max itself belongs to the last part; what lies outside is not counted, nor is nan. With min =
+    max the range is that of the elements (on a GPU a wait), and if they are all equal, 1 more to
+    each side.
+
+    >>> histc(Tensor([1.0, 2.0, 1.0]), bins=4, min=0, max=3)
+    tensor([0., 2., 1., 0.])
+    """
+    if not input.is_floating_point():
+        raise TypeError(f"histc: expected floats; got {input.dtype}. Convert them: input.float().")
+    x = input.detach().double()
+    low, high = float(min), float(max)
+    if low == high and x.numel():
+        low, high = float(T.amin(x)), float(T.amax(x))
+    if low == high:
+        low, high = low - 1, high + 1
+    if bins < 1 or not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ValueError(
+            f"histc: expected bins, a number above 0, and a finite range with min < max; got "
+            f"bins={bins} and the range {low} to {high}."
+        )
+    inside = T.logical_and(x >= low, x <= high)
+    part = T.floor((T.where(inside, x, low) - low) / (high - low) * bins)
+    place = T.minimum(T.reshape(part, shape=(-1,)), bins - 1).long()
+    counted = T.reshape(inside, shape=(-1,)).long()
+    total = T.scatter_add(counted, index=raw_index(place, x._backend), shape=(bins,))
+    return total.to(dtype=input.dtype)
+
+
+def searchsorted(
+    sorted_sequence: Tensor,
+    input: Any,
+    *,
+    out_int32: bool = False,
+    right: bool = False,
+    side: str | None = None,
+    sorter: Tensor | None = None,
+) -> Tensor:
+    """Where each element of `input` would go into a row that ascends, so that it still does.
+
+    Before the elements that equal it, or with `right` (or side="right") after them. The sequence is
+    one row (n,) for an input of any shape, or rows (..., n) for an input (..., m) with the same
+    leading axes. `sorter` is the order (see argsort) of a sequence that is not sorted itself.
+
+    >>> searchsorted(Tensor([1.0, 3.0, 5.0]), Tensor([0.0, 3.0, 6.0]))
+    tensor([0, 1, 3])
+    """
+    x = sorted_sequence
+    if side not in (None, "left", "right") or (right and side == "left"):
+        raise ValueError(
+            f"searchsorted: side is 'left' or 'right', and agrees with right; got side={side!r} "
+            f"and right={right}."
+        )
+    if sorter is not None:
+        if sorter.shape != x.shape:
+            raise ValueError(
+                f"searchsorted: the sorter has the shape of the sequence, {x.shape}; got "
+                f"{sorter.shape}."
+            )
+        x = T.take_along_dim(x, sorter, axis=x.ndim - 1)
+    if not isinstance(input, Tensor):
+        input = Tensor(input, dtype="float64", device=x.device)
+    if x.ndim == 0 or (x.ndim > 1 and x.shape[:-1] != input.shape[:-1]):
+        raise ValueError(
+            f"searchsorted: expected a sequence (n,), or (..., n) with the leading axes of the "
+            f"input; got {x.shape} and an input of {input.shape}."
+        )
+    flat = T.reshape(input, shape=(-1,)) if x.ndim == 1 else input
+    found = T.searchsorted(x.detach(), flat.detach(), right=right or side == "right")
+    return T.reshape(found, shape=input.shape).to(dtype="int32" if out_int32 else "int64")
+
+
+def bucketize(
+    input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False
+) -> Tensor:
+    """In which interval between `boundaries`, which ascend, each element lies; see searchsorted.
+
+    >>> bucketize(Tensor([0.0, 2.0, 6.0]), Tensor([1.0, 3.0, 5.0]))
+    tensor([0, 1, 3])
+    """
+    if boundaries.ndim != 1:
+        raise ValueError(f"bucketize: boundaries are one row (n,); got {boundaries.shape}.")
+    return searchsorted(boundaries, input, out_int32=out_int32, right=right)
