@@ -6,6 +6,7 @@ or that array libraries do not share, is a kernel method. A new device is a new 
 changes.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
@@ -229,6 +230,25 @@ class Backend:
     def relu_backward(self, g: Array, y: Array) -> Array:
         """g where y > 0, else 0"""
         raise NotImplementedError
+
+    def below_top(self, x: Array, axis: int) -> Array:
+        """x less its largest element along an axis, where ∞ less ∞ is 0."""
+        infinite = x == math.inf
+        top = self.max(x, axis=axis, keepdims=True)
+        return self.where(infinite, 0, x) - self.where(infinite, 0, top)
+
+    def log_shares(self, x: Array, axis: int) -> Array:
+        """log softmax(x) along an axis, with all digits where a share is close to 1.
+
+        The largest elements are 1 each in the sum of powers. One of them stays out of it, and log1p
+        keeps what the others add to it, however little.
+        """
+        shifted = self.below_top(x, axis)
+        most = shifted == 0
+        ties = self.sum(most, axis=axis, keepdims=True) - 1
+        powers = self.where(most, 0, self.exp(shifted))
+        others = self.sum(powers, axis=axis, keepdims=True, dtype="float64")
+        return shifted - self.log1p(others + ties).astype(x.dtype)
 
     def cross_entropy(self, x: Array, labels: Array) -> tuple[Array, Array]:
         """For scores x (N, C) and labels (N,): (-log_p[label] for each row, log_p = log softmax x).

@@ -25,7 +25,8 @@ __all__ = ["conv", "image", "loss", "noise", "norm", "pool"]
 _METHODS = {
     activation: "hardshrink log_softmax prelu relu sigmoid softmax tanh",
     elementwise: (
-        "abs absolute acos acosh add addcdiv addcmul asin asinh atan atan2 atanh ceil clamp clip "
+        "abs absolute acos acosh add addcdiv addcmul asin asinh atan atan2 atanh bitwise_and "
+        "bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor ceil clamp clip "
         "cos cosh digamma div divide eq erf erfc exp expm1 floor floor_divide fmod ge gt hypot "
         "isfinite isinf isnan le lerp lgamma log log10 log1p log2 logaddexp logical_and "
         "logical_not logical_or logical_xor lt maximum minimum mul multiply nan_to_num ne neg "

@@ -471,28 +471,6 @@ class Glu(Op):
         return F.cat(g * s, g * a * s * F.sigmoid(-b), axis=self.axis)
 
 
-def below_top(xp, x, axis):
-    """x less its largest element along an axis, where ∞ less ∞ is 0."""
-    infinite = x == math.inf
-    top = xp.max(x, axis=axis, keepdims=True)
-    return xp.where(infinite, 0, x) - xp.where(infinite, 0, top)
-
-
-def log_shares(xp, x, axis):
-    """log softmax(x) along an axis.
-
-    The largest elements are 1 each in the sum of powers. One of them stays out of it, and log1p
-    keeps what the others add to it, however little.
-    """
-    shifted = below_top(xp, x, axis)
-    most = shifted == 0
-    count = xp.sum(most, axis=axis, keepdims=True)
-    others = xp.sum(
-        xp.where(most, 0, xp.exp(shifted)), axis=axis, keepdims=True, dtype="float64"
-    )
-    return shifted - xp.log1p(others + (count - 1)).astype(x.dtype)
-
-
 class Softmax(Op):
     """eˣ / Σ eˣ along an axis; the largest element is subtracted first, so nothing overflows.
 
@@ -505,7 +483,7 @@ class Softmax(Op):
     def forward(self, xp, x):
         if not x.size:  # nothing has no maximum
             return x
-        e = xp.exp(below_top(xp, x, self.axis))
+        e = xp.exp(xp.below_top(x, self.axis))
         return e / xp.sum(e, axis=self.axis, keepdims=True, dtype="float64").astype(e.dtype)
 
     def grad_x(self, F, g, y):
@@ -529,7 +507,7 @@ class LogSoftmax(Op):
     def forward(self, xp, x):
         if not x.size:  # nothing has no maximum
             return x
-        return log_shares(xp, x, self.axis)
+        return xp.log_shares(x, self.axis)
 
     def grad_x(self, F, g, y):
         others = F.sum(g, axis=self.axis, keepdims=True) - g
