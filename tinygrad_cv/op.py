@@ -109,9 +109,7 @@ def whole(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     if signed and unsigned:  # of 8 and 8 bits, 16 hold every number
         signed, unsigned = min(8, max(signed, 2 * unsigned)), 0
     dtype = f"int{8 * signed}" if signed else f"uint{8 * unsigned}" if unsigned else plain
-    return tuple(
-        x.astype(dtype) if hasattr(x, "dtype") and x.dtype != dtype else x for x in inputs
-    )
+    return tuple(x.astype(dtype) if hasattr(x, "dtype") and x.dtype != dtype else x for x in inputs)
 
 
 def widened(values: Iterable[Any], least: str, dtype: Any) -> Iterator[Any]:

@@ -1,8 +1,8 @@
 """The nonlinearities.
 
 A rule asks for the output y rather than for x where y tells enough: the next layer keeps y anyway.
-Where the curve runs into a bound, y has lost its digits there (tanh 10 is 1 in single precision, and
-1 - y² is 0); then the rule asks for x.
+Where the curve runs into a bound, y has lost its digits there (tanh 10 is 1 in single precision,
+and 1 - y² is 0); then the rule asks for x.
 
 At ±∞ a value and a slope are their limits. What is multiplied by something that dies out faster is
 limited to ±FAR first, since ∞ · 0 is no number.
@@ -17,7 +17,6 @@ from tinygrad_cv.ops.elementwise import Elementwise
 from tinygrad_cv.ops.reduce import axis_of
 from tinygrad_cv.tensor import F as T
 from tinygrad_cv.tensor import Tensor, function
-
 
 FAR = 1000.0
 """So far out e⁻ˣ is 0 in every float dtype."""

@@ -183,9 +183,7 @@ class PowTensor(Arithmetic):
 
     def grad_n(self, F, g, x, n, y):
         # 0 ** n does not move with n > 0, nor does ∞ ** n with n < 0, though log x is infinite.
-        still = F.logical_or(
-            F.logical_and(x == 0, n >= 0), F.logical_and(x == math.inf, n < 0)
-        )
+        still = F.logical_or(F.logical_and(x == 0, n >= 0), F.logical_and(x == math.inf, n < 0))
         return g * y * F.log(F.where(still, 1.0, x))
 
     def explain(self, error: ValueError, arrays: tuple[Any, ...]) -> ValueError:
@@ -675,7 +673,8 @@ class Erf(Elementwise):
         return xp.erf(x)
 
     def local_x(self, F, x):
-        return F.let("c", 2 / math.sqrt(math.pi)) * F.exp(-x * x)
+        z = F.let("z", F.clamp(x, min=-30, max=30))  # beyond, the slope is 0
+        return F.let("c", 2 / math.sqrt(math.pi)) * F.exp(-z * z)
 
 
 class Erfc(Elementwise):
@@ -691,7 +690,8 @@ class Erfc(Elementwise):
         return xp.erfc(x)
 
     def local_x(self, F, x):
-        return F.let("c", -2 / math.sqrt(math.pi)) * F.exp(-x * x)
+        z = F.let("z", F.clamp(x, min=-30, max=30))  # beyond, the slope is 0
+        return F.let("c", -2 / math.sqrt(math.pi)) * F.exp(-z * z)
 
 
 class Lgamma(Elementwise):

@@ -585,8 +585,8 @@ def gaussian_nll_loss(
 ) -> Tensor:
     """½ (log var + (input - target)² / var), where a variance counts as eps at least.
 
-    A variance below eps gets the gradient that eps would get, so it can grow again. `var` has the shape of input, or 1 in place of the last axis, or no last axis. `full` adds
-    ½ log 2π.
+    A variance below eps gets the gradient that eps would get, so it can grow again. `var` has the
+    shape of input, or 1 in place of the last axis, or no last axis. `full` adds ½ log 2π.
 
     >>> gaussian_nll_loss(Tensor([1.0]), Tensor([3.0]), Tensor([1.0]))
     tensor(2.)
