@@ -574,7 +574,7 @@ def poisson_nll_loss(
     return reduced(losses, reduction)
 
 
-@computed_in("float32")
+@computed_in("float64")
 def gaussian_nll_loss(
     input: Tensor,
     target: Tensor,
