@@ -140,9 +140,8 @@ class Pow(Arithmetic):
         return xp.power(x, self.n) if known is None else known(xp, x)
 
     def grad_x(self, F, g, x):
-        if self.n == 0:  # constant; 0 · x ** -1 would be 0 · ∞ at x = 0
-            return 0.0 * g
-        return g * (self.n * x ** (self.n - 1))
+        # The constant x ** 0 apart: 0 · x ** -1 would be 0 · ∞ at x = 0.
+        return g * (self.n * x ** (self.n - 1)) if self.n else 0.0 * g
 
 
 _POWERS = {
@@ -294,7 +293,8 @@ class Hypot(Elementwise):
 
     def cosine(self, F, side, y):
         """side / y: 0 at the origin, and ±1 or 0 where y is infinite."""
-        y, far = F.let("y", y), F.let("far", F.isinf(y))
+        y = F.let("y", y)
+        far = F.let("far", F.isinf(y))
         direction = F.where(F.isinf(side), F.sign(side), 0.0)
         return F.where(far, direction, side) / F.where(F.logical_or(far, y == 0), 1.0, y)
 
