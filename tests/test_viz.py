@@ -227,7 +227,11 @@ CONVNET_FORMULAS = {
     "backward of max_pool2d": ["∂L/∂x = window_scatter(g, index)"],
     "backward of reshape": ["∂L/∂x = reshape(g)"],
     "backward of linear": ["∂L/∂x = g @ w", "∂L/∂w = gᵀ @ x", "∂L/∂b = sum(g)"],
-    "backward of cross_entropy": ["∂L/∂x = reshape(g) · (softmax(x) - one_hot(labels))"],
+    "backward of cross_entropy": [  # softmax(x) - one_hot(labels), with all digits of p - 1
+        "∂L/∂x = reshape(g) · where(right, expm1(l), exp(l))",
+        "    where right = one_hot(labels)",
+        "    where l = log_softmax(x)",
+    ],
     "backward of mean": ["g = 1", "∂L/∂x = broadcast_to(reshape(g) / 4)"],
 }
 

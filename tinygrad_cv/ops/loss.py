@@ -32,8 +32,8 @@ class CrossEntropy(Op):
 
     def grad_x(self, F, g, x, labels):
         # At the label p - 1 = e^(log p) - 1 keeps its digits, however close to 1 p is.
-        right = F.one_hot(labels, num_classes=self.classes, dtype="bool")
-        log_p = F.let("log_p", F.log_softmax(x, axis=1))
+        right = F.let("right", F.one_hot(labels, num_classes=self.classes, dtype="bool"))
+        log_p = F.let("l", F.log_softmax(x, axis=1))
         return F.reshape(g, shape=(-1, 1)) * F.where(right, F.expm1(log_p), F.exp(log_p))
 
     def fused(self, xp, g, labels, log_p):
