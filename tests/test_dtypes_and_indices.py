@@ -305,7 +305,7 @@ WITH_INTEGERS: dict[str, tuple[Callable[[], Tensor], Any]] = {
     "True ** 2": (lambda: tg.tensor([True]) ** 2, [1]),
     "a list @ integers": (lambda: [0.5, 1.5] @ tg.tensor([1, 2]), 3.5),
     "integers @ a list": (lambda: tg.tensor([1, 2]) @ [0.5, 1.5], 3.5),
-    "integers + a list": (lambda: tg.tensor([1, 2]) + [0.5, 1.5], [1.5, 3.5]),
+    "integers - a list": (lambda: tg.tensor([1, 2]) - [0.5, 1.5], [0.5, 0.5]),
     "a list * integers": (lambda: [0.5, 1.5] * tg.tensor([1, 2]), [0.5, 3]),
     "integers // 2.5": (lambda: tg.tensor([7]) // 2.5, [2]),
     "7.5 % integers": (lambda: 7.5 % tg.tensor([2]), [1.5]),

@@ -3,7 +3,7 @@
 import functools
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from tinygrad_cv import backend as backends
 from tinygrad_cv.backend import host
@@ -1039,7 +1039,10 @@ def function(op: type[Op], *names: str) -> Callable[..., Tensor]:
     return call
 
 
-def computed_in(least: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def computed_in(least: str) -> Callable[[Function], Function]:
     """A function made of several ops that computes in the float dtype `least` at least.
 
     By itself each op rounds its result, and a square or a power on the way may be beyond float16
@@ -1054,7 +1057,7 @@ def computed_in(least: str) -> Callable[[Callable[..., Any]], Callable[..., Any]
     tensor(500., dtype=float16)
     """
 
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+    def decorate(function: Function) -> Function:
         @functools.wraps(function)
         def wrapped(*args: Any, **options: Any) -> Any:
             tensors = [x for x in (*args, *options.values()) if isinstance(x, Tensor)]
@@ -1071,7 +1074,7 @@ def computed_in(least: str) -> Callable[[Callable[..., Any]], Callable[..., Any]
             y = function(*map(wide, args), **{name: wide(x) for name, x in options.items()})
             return tuple(map(rounded, y)) if isinstance(y, tuple) else rounded(y)
 
-        return wrapped
+        return cast(Function, wrapped)
 
     return decorate
 

@@ -5,7 +5,7 @@ which its input was repeated.
 """
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 from tinygrad_cv import backend as backends
 from tinygrad_cv.backend import host
@@ -144,15 +144,19 @@ class Pow(Arithmetic):
         return g * (self.n * x ** (self.n - 1)) if self.n else 0.0 * g
 
 
-_POWERS = {
-    -3: lambda xp, x: _POWERS[3](xp, xp.true_divide(1, x)),
+def _cube(xp, x):
+    return xp.square(x) * x
+
+
+_POWERS: dict[float, Any] = {
+    -3: lambda xp, x: _cube(xp, xp.true_divide(1, x)),
     -2: lambda xp, x: xp.square(xp.true_divide(1, x)),
     -1: lambda xp, x: xp.true_divide(1, x),
     -0.5: lambda xp, x: xp.true_divide(1, xp.sqrt(x)),
     0.5: lambda xp, x: xp.sqrt(x),
     1: lambda xp, x: xp.multiply(x, 1),
     2: lambda xp, x: xp.square(x),
-    3: lambda xp, x: xp.square(x) * x,
+    3: _cube,
     4: lambda xp, x: xp.square(xp.square(x)),
 }
 """Powers that a few products or roots give to the last digit."""
@@ -1010,7 +1014,7 @@ class LogicalXor(_Comparison):
 class _Bits(Arithmetic):
     """Base of the ops on the bits of integers; a truth value is a number of one bit."""
 
-    nondifferentiable = ("x", "y")
+    nondifferentiable: ClassVar[tuple[str, ...]] = ("x", "y")
 
     def check(self, *values, kinds="iub"):
         for value in values:
