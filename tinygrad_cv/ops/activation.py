@@ -184,9 +184,9 @@ def _sigmoid(xp, x):
     return xp.where(x >= 0, 1, small) / (1 + small)
 
 
-def _bell(xp, x):
-    """σ(x) · σ(-x), with one power."""
-    small = xp.exp(-xp.abs(x))
+def _bell(xp, x, k):
+    """σ(kx) · σ(-kx), with one power."""
+    small = xp.exp(-k * xp.abs(x))
     total = 1 + small
     return small / (total * total)
 
@@ -209,7 +209,7 @@ class Sigmoid(Op):
         return F.sigmoid(x) * F.sigmoid(-x)  # 1 - σ(x) = σ(-x)
 
     def fused(self, xp, g, x):
-        return (g * _bell(xp, x),)
+        return (g * _bell(xp, x, 1),)
 
 
 class Tanh(Op):
@@ -226,7 +226,7 @@ class Tanh(Op):
         return 4 * F.sigmoid(2 * x) * F.sigmoid(-2 * x)  # 1 - tanh² x
 
     def fused(self, xp, g, x):
-        return (g * (4 * _bell(xp, 2 * x)),)
+        return (g * (4 * _bell(xp, x, 2)),)
 
 
 class Logsigmoid(Op):

@@ -1036,7 +1036,7 @@ class BitwiseAnd(_Bits):
 
     def forward(self, xp, x, y):
         self.check(x, y)
-        return x & y
+        return xp.bitwise_and(x, y)
 
 
 class BitwiseOr(_Bits):
@@ -1048,7 +1048,7 @@ class BitwiseOr(_Bits):
 
     def forward(self, xp, x, y):
         self.check(x, y)
-        return x | y
+        return xp.bitwise_or(x, y)
 
 
 class BitwiseXor(_Bits):
@@ -1060,7 +1060,7 @@ class BitwiseXor(_Bits):
 
     def forward(self, xp, x, y):
         self.check(x, y)
-        return x ^ y
+        return xp.bitwise_xor(x, y)
 
 
 class BitwiseLeftShift(_Bits):
@@ -1072,7 +1072,7 @@ class BitwiseLeftShift(_Bits):
 
     def forward(self, xp, x, y):
         self.check(x, y, kinds="iu")
-        return x << y
+        return xp.left_shift(x, y)
 
 
 class BitwiseRightShift(_Bits):
@@ -1084,7 +1084,7 @@ class BitwiseRightShift(_Bits):
 
     def forward(self, xp, x, y):
         self.check(x, y, kinds="iu")
-        return x >> y
+        return xp.right_shift(x, y)
 
 
 class BitwiseNot(_Bits):
@@ -1098,7 +1098,7 @@ class BitwiseNot(_Bits):
 
     def forward(self, xp, x):
         self.check(x)
-        return ~x
+        return xp.invert(x)
 
 
 class _Question(Elementwise):
