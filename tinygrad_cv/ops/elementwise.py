@@ -1353,12 +1353,15 @@ def lerp(input: Tensor, end: Any, weight: Any) -> Tensor:
     """
     # From the nearer end: what the other end rounds away would be missing at weight 1.
     span = T.sub(end, input)
-    if isinstance(weight, Tensor):
-        back = T.sub(end, T.mul(T.sub(1.0, weight), span))
-        return T.where(weight < 0.5, T.add(input, T.mul(weight, span)), back)
-    if weight < 0.5:
-        return T.add(input, T.mul(weight, span))
-    return T.sub(end, T.mul(1.0 - weight, span))
+    if isinstance(weight, int | float):
+        if weight < 0.5:
+            return T.add(input, T.mul(weight, span))
+        return T.sub(end, T.mul(1.0 - weight, span))
+    if not isinstance(weight, Tensor):
+        dtype = None if hasattr(weight, "dtype") else span.dtype
+        weight = Tensor(weight, dtype, span.device)
+    back = T.sub(end, T.mul(T.sub(1.0, weight), span))
+    return T.where(weight < 0.5, T.add(input, T.mul(weight, span)), back)
 
 
 @computed_in("float64")
