@@ -1,6 +1,8 @@
 """Dtypes follow PyTorch's rules, and an index gives its gradient back where it came from."""
 
 import array
+import math
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -222,7 +224,18 @@ def test_no_gradient_passes_through_integers() -> None:
     assert x.grad.tolist() == [1, 2]
 
 
-DTYPES = ("float16", "float32", "float64", "int32", "int64", "uint8", "bool")
+DTYPES = (
+    "float16",
+    "float32",
+    "float64",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "bool",
+)
+SHAPES = [((2,), (2,)), ((2,), ()), ((), (2,)), ((), ()), ((2, 1), (2,))]
 
 
 def pytorchs(a: Any, b: Any) -> Any:
@@ -236,21 +249,137 @@ def pytorchs(a: Any, b: Any) -> Any:
     else:
         group = [first.dtype]
     floats = [dtype for dtype in group if dtype.kind == "f"]
-    return max(floats, key=lambda dtype: dtype.itemsize) if floats else None
+    # Of floats the widest; for integers NumPy has the same table, int16 for int8 and uint8.
+    return max(floats, key=lambda dtype: dtype.itemsize) if floats else np.result_type(*group)
+
+
+ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add,
+    "*": operator.mul,
+    "maximum": tg.maximum,
+    "minimum": tg.minimum,
+    "where": lambda a, b: tg.where(tg.tensor(True), a, b),
+}
+# NumPy and PyTorch refuse to subtract truth values, or to divide them with a remainder.
+NOT_OF_BOOLS = {"-": operator.sub, "//": operator.floordiv, "%": operator.mod, "**": operator.pow}
+BITWISE = {"&": operator.and_, "|": operator.or_, "^": operator.xor}
 
 
 @pytest.mark.parametrize("a", DTYPES)
 @pytest.mark.parametrize("b", DTYPES)
-@pytest.mark.parametrize("shapes", [((2,), (2,)), ((2,), ()), ((), (2,)), ((), ()), ((2, 1), (2,))])
-def test_floats_are_promoted_as_in_pytorch(a: str, b: str, shapes: Any) -> None:
+@pytest.mark.parametrize("shapes", SHAPES)
+def test_dtypes_are_promoted_as_in_pytorch(a: str, b: str, shapes: Any) -> None:
     x, y = (np.ones(shape, dtype) for shape, dtype in zip(shapes, (a, b), strict=True))
     expected = pytorchs(x, y)
-    for f in (lambda a, b: a + b, lambda a, b: a * b, tg.maximum):
-        result = f(tg.Tensor(x), tg.Tensor(y))
-        if expected is not None:
-            assert result.dtype == expected
-        else:
-            assert result.dtype.kind in "iub"
-    if expected is None:
-        expected = tg.float32
-    assert (tg.Tensor(x) / tg.Tensor(y)).dtype == expected
+    functions = dict(ARITHMETIC)
+    if expected.kind != "b":
+        functions |= NOT_OF_BOOLS
+    if expected.kind != "f":
+        functions |= BITWISE
+    for sign, f in functions.items():
+        assert f(tg.Tensor(x), tg.Tensor(y)).dtype == expected, sign
+    floating = expected if expected.kind == "f" else tg.float32
+    assert (tg.Tensor(x) / tg.Tensor(y)).dtype == floating
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "int64", "uint8", "bool"])
+@pytest.mark.parametrize("shape", [(), (2,)])
+def test_a_number_widens_only_the_kind(dtype: str, shape: tuple[int, ...]) -> None:
+    """A Python number is of a kind (a truth value, an integer, a float) and has no width."""
+    x = tg.Tensor(np.ones(shape, dtype))
+    for f in (*ARITHMETIC.values(), operator.pow, operator.floordiv):
+        assert f(x, 2).dtype == f(2, x).dtype == ("int64" if dtype == "bool" else dtype)
+    for f in (operator.add, operator.mul, operator.pow, operator.truediv, tg.maximum):
+        assert f(x, 2.5).dtype == f(2.5, x).dtype == tg.float32
+
+
+WITH_INTEGERS: dict[str, tuple[Callable[[], Tensor], Any]] = {
+    "2.5 ** integers": (lambda: 2.5 ** tg.tensor([1, 2, 3]), [2.5, 6.25, 15.625]),
+    "2 ** True": (lambda: 2 ** tg.tensor([True, False]), [2, 1]),
+    "0.5 ** arange": (lambda: 0.5 ** tg.arange(4), [1, 0.5, 0.25, 0.125]),
+    "2 ** floats": (lambda: 2 ** tg.tensor([0.5, 2.0]), [math.sqrt(2), 4]),
+    "integers ** 2.0": (lambda: tg.tensor([3]) ** 2.0, [9]),
+    "integers ** 3": (lambda: tg.tensor([-3], dtype=tg.int32) ** 3, [-27]),
+    "integers ** 0.5": (lambda: tg.tensor([9]) ** 0.5, [3]),
+    "integers ** -1.0": (lambda: tg.tensor([4]) ** -1.0, [0.25]),
+    "True ** 2": (lambda: tg.tensor([True]) ** 2, [1]),
+    "a list @ integers": (lambda: [0.5, 1.5] @ tg.tensor([1, 2]), 3.5),
+    "integers @ a list": (lambda: tg.tensor([1, 2]) @ [0.5, 1.5], 3.5),
+    "integers - a list": (lambda: tg.tensor([1, 2]) - [0.5, 1.5], [0.5, 0.5]),
+    "a list * integers": (lambda: [0.5, 1.5] * tg.tensor([1, 2]), [0.5, 3]),
+    "integers // 2.5": (lambda: tg.tensor([7]) // 2.5, [2]),
+    "7.5 % integers": (lambda: 7.5 % tg.tensor([2]), [1.5]),
+    "clamp of integers": (lambda: tg.tensor([1, 5]).clamp(max=2.5), [1, 2.5]),
+    "a list beside double": (
+        lambda: tg.tensor([1.0], dtype=tg.float64) * [0.1],
+        [0.1],
+    ),
+}
+
+
+@pytest.mark.parametrize(("f", "expected"), WITH_INTEGERS.values(), ids=WITH_INTEGERS.keys())
+def test_no_number_is_cut_to_the_integers_beside_it(f: Callable[[], Tensor], expected: Any) -> None:
+    y = f()
+    rtol = 1e-15 if y.dtype == tg.float64 else 1e-7
+    assert_allclose(values(y), expected, rtol=rtol)
+
+
+def test_a_list_of_integers_beside_integers() -> None:
+    numbers = [3, 4]
+    for dtype in (tg.int32, tg.uint8):
+        y = tg.tensor([1, 2], dtype=dtype) + numbers
+        assert (y.tolist(), y.dtype) == ([4, 6], dtype)
+    assert (tg.tensor([True, False]) + numbers).dtype == tg.int64
+
+
+def test_bits() -> None:
+    x, y = tg.tensor([12, 10]), tg.tensor([10, 3])
+    assert (x & y).tolist() == [8, 2]
+    assert (x | y).tolist() == [14, 11]
+    assert (x ^ y).tolist() == [6, 9]
+    assert (~x).tolist() == [-13, -11]
+    assert (x & 3).tolist() == (3 & x).tolist() == [0, 2]
+    assert (x << 2).tolist() == [48, 40]
+    assert (1 << y).tolist() == [1024, 8]
+    assert (x >> 1).tolist() == [6, 5]
+    assert (100 >> y).tolist() == [0, 12]
+    yes, no = tg.tensor([True, True]), tg.tensor([True, False])
+    assert [(yes & no).tolist(), (yes ^ no).tolist(), (~no).tolist()] == [
+        [True, False],
+        [False, True],
+        [False, True],
+    ]
+    assert (no & True).dtype == tg.bool
+    assert x.bitwise_and(y).tolist() == tg.bitwise_and(x, y).tolist() == [8, 2]
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: x & x,
+        lambda x: x | tg.tensor([1, 2]),
+        lambda x: tg.tensor([1, 2]) ^ x,
+        lambda x: ~x,
+        lambda x: x << 1,
+        lambda x: tg.tensor([1, 2]) >> 1.5,
+        lambda x: tg.tensor([True, False]) << tg.tensor([True, True]),
+    ],
+)
+def test_floats_have_no_bits(f: Callable[[Tensor], Tensor]) -> None:
+    with pytest.raises(TypeError, match="works on the bits of integers"):
+        f(tg.tensor([1.0, 2.0]))
+
+
+def test_an_integer_to_a_negative_power_is_no_shape() -> None:
+    for f in (lambda i: i**-1, lambda i: i ** tg.tensor([-1]), lambda i: 2 ** (0 - i)):
+        with pytest.raises(ValueError, match="are no integers"):
+            f(tg.tensor([2]))
+
+
+@pytest.mark.host  # a GPU does not look
+@pytest.mark.parametrize("f", [operator.floordiv, operator.mod, tg.fmod])
+def test_an_integer_divided_by_0_is_an_error(f: Callable[..., Tensor]) -> None:
+    for divisor in (0, tg.tensor([1, 0]), tg.tensor([True, False])):
+        with pytest.raises(ZeroDivisionError, match="divided by 0"):
+            f(tg.tensor([1, 2]), divisor)
+    assert f(tg.tensor([7, 8]), 2).tolist() == f(tg.tensor([7, 8]), tg.tensor(2)).tolist()

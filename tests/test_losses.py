@@ -629,7 +629,7 @@ def test_sure_probabilities_cost_0_or_100() -> None:
     y.sum().backward()
     assert p.grad is not None
     assert t.grad is not None
-    np.testing.assert_allclose(p.grad.numpy(), [0, -1e12, 1e12, 0], rtol=1e-6)
+    np.testing.assert_allclose(p.grad.numpy(), [1, -1e12, 1e12, -1], rtol=1e-6)
     assert t.grad.tolist() == [100, 100, -100, -100]
 
 
@@ -694,7 +694,7 @@ def test_the_formulas_are_those_of_the_course() -> None:
         "t": "reshape(g) · (t - x)",
     }
     formula = tg.formula(losses.BinaryCrossEntropyWithLogits)
-    assert formula["x"] == "g · (sigmoid(x) - t)"
+    assert formula["x"] == "g · ((1 - t) · sigmoid(x) - t · sigmoid(-x))"  # σ(x) - t
 
 
 # ----- at a kink ---------------------------------------------------------------------------------

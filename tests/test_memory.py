@@ -274,7 +274,7 @@ class Refuse(tg.Op, register=False):
 )
 def test_an_error_in_backward_leaks_nothing(backward: Callable[[Tensor, Tensor], Any]) -> None:
     x = tg.tensor([1.0, 2.0], requires_grad=True)
-    loss = tg.function(Refuse)(x.tanh()).exp().sum()
+    loss = tg.function(Refuse)(x.exp()).exp().sum()
     graph = watch(loss)
     with pytest.raises(ArithmeticError, match="no idea") as caught:
         backward(loss, x)
@@ -285,7 +285,7 @@ def test_an_error_in_backward_leaks_nothing(backward: Callable[[Tensor, Tensor],
 
 def test_an_error_in_forward_leaks_nothing() -> None:
     x = tg.tensor([1.0, 2.0], requires_grad=True)
-    h = x.tanh()
+    h = x.exp()
     graph = watch(h)
     with pytest.raises(ValueError, match="broadcast") as caught:
         h + tg.ones(3)

@@ -52,7 +52,7 @@ def test_a_tensor_shows_its_numbers_its_rule_and_its_graph() -> None:
     read = Reader(bundle(tg.tanh(x))["text/html"])
     assert "tensor([0.4621, 0.7616], grad_fn=<tanh>)" in read.text
     assert "float32 (2,) on cpu, made by tanh" in read.text
-    assert "∂L/∂x = g · (1 - y · y)" in read.text
+    assert "∂L/∂x = g · 4 · sigmoid(2 · x) · sigmoid(-2 · x)" in read.text
     assert "its graph, 2 nodes" in read.text
     assert "svg" in read.tags
 

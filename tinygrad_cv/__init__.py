@@ -98,6 +98,12 @@ from tinygrad_cv.ops.elementwise import asinh as asinh
 from tinygrad_cv.ops.elementwise import atan as atan
 from tinygrad_cv.ops.elementwise import atan2 as atan2
 from tinygrad_cv.ops.elementwise import atanh as atanh
+from tinygrad_cv.ops.elementwise import bitwise_and as bitwise_and
+from tinygrad_cv.ops.elementwise import bitwise_left_shift as bitwise_left_shift
+from tinygrad_cv.ops.elementwise import bitwise_not as bitwise_not
+from tinygrad_cv.ops.elementwise import bitwise_or as bitwise_or
+from tinygrad_cv.ops.elementwise import bitwise_right_shift as bitwise_right_shift
+from tinygrad_cv.ops.elementwise import bitwise_xor as bitwise_xor
 from tinygrad_cv.ops.elementwise import ceil as ceil
 from tinygrad_cv.ops.elementwise import clamp as clamp
 from tinygrad_cv.ops.elementwise import clamp_max as clamp_max

@@ -89,6 +89,29 @@ def promoted(inputs: Iterable[Any]) -> Any:
     return found
 
 
+def whole(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Integers and truth values in one dtype, as PyTorch has it; as they are beside a float.
+
+    The kind comes first (a truth value is less than an integer), then whether there are axes, then
+    the width: an array keeps its dtype beside numbers of its kind, whatever theirs.
+    """
+    dtypes = [x.dtype for x in inputs if hasattr(x, "dtype")]
+    kinds = {dtype.kind for dtype in dtypes}
+    if "f" in kinds or "c" in kinds or len(set(dtypes)) == len(inputs) == 1:
+        return inputs
+    plain = "int64" if any(type(x) is int for x in inputs) else ""
+    if kinds == {"b"} and not plain:
+        return inputs
+    group = [x for x in inputs if hasattr(x, "dtype") and x.dtype.kind in "iu"]
+    group = [x for x in group if x.ndim] or group
+    signed = max((x.dtype.itemsize for x in group if x.dtype.kind == "i"), default=0)
+    unsigned = max((x.dtype.itemsize for x in group if x.dtype.kind == "u"), default=0)
+    if signed and unsigned:  # of 8 and 8 bits, 16 hold every number
+        signed, unsigned = min(8, max(signed, 2 * unsigned)), 0
+    dtype = f"int{8 * signed}" if signed else f"uint{8 * unsigned}" if unsigned else plain
+    return tuple(x.astype(dtype) if hasattr(x, "dtype") and x.dtype != dtype else x for x in inputs)
+
+
 def widened(values: Iterable[Any], least: str, dtype: Any) -> Iterator[Any]:
     """The floats among the values in `dtype`, or in `least` if that is wider."""
     wanted = dtype if dtype.itemsize >= WIDTH[least] else least
@@ -151,6 +174,8 @@ class Op:
     computes_in: ClassVar[str] = "float32"
     """The least float dtype that forward and rules compute in: "float64" for ops that square or add
     up many numbers, "float16" for ops that only move them."""
+    promotes: ClassVar[bool] = False
+    """Whether integer inputs, too, go in as one dtype (see `whole`)."""
     forward: Callable[..., Any]
 
     def __getattr__(self, name: str) -> Any:
@@ -204,6 +229,8 @@ class Op:
         dtype = promoted(arrays)
         if dtype is not None:
             arrays = tuple(widened(arrays, self.computes_in, dtype))
+        elif self.promotes:
+            arrays = whole(arrays)
         return self.destination(xp).result(self.forward(xp, *arrays), dtype)
 
     @classmethod

@@ -125,8 +125,8 @@ def formula(source: Any, attributes: bool = True) -> dict[str, str]:
 
     >>> import tinygrad_cv as tg
     >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
-    >>> tg.formula(tg.tanh(x))
-    {'x': 'g · (1 - y · y)'}
+    >>> tg.formula(tg.sqrt(x))
+    {'x': 'g / (2 · y)'}
     """
     op, inputs = _op_of(source)
     formulas = {}

@@ -3,7 +3,7 @@
 import functools
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from tinygrad_cv import backend as backends
 from tinygrad_cv.backend import host
@@ -662,7 +662,7 @@ class Tensor:
         return F.pow_tensor(self, other)
 
     def __rpow__(self, other: Any) -> "Tensor":
-        return F.pow_tensor(_operand(other, self), self)
+        return F.pow_tensor(other, self)
 
     def __matmul__(self, other: Any) -> "Tensor":
         return self.matmul(_operand(other, self))
@@ -695,25 +695,37 @@ class Tensor:
         return F.ne(self, other)
 
     def __and__(self, other: Any) -> "Tensor":
-        return F.logical_and(self, other)
+        return F.bitwise_and(self, other)
 
     def __or__(self, other: Any) -> "Tensor":
-        return F.logical_or(self, other)
+        return F.bitwise_or(self, other)
 
     def __xor__(self, other: Any) -> "Tensor":
-        return F.logical_xor(self, other)
+        return F.bitwise_xor(self, other)
 
     def __rand__(self, other: Any) -> "Tensor":
-        return F.logical_and(other, self)
+        return F.bitwise_and(other, self)
 
     def __ror__(self, other: Any) -> "Tensor":
-        return F.logical_or(other, self)
+        return F.bitwise_or(other, self)
 
     def __rxor__(self, other: Any) -> "Tensor":
-        return F.logical_xor(other, self)
+        return F.bitwise_xor(other, self)
+
+    def __lshift__(self, other: Any) -> "Tensor":
+        return F.bitwise_left_shift(self, other)
+
+    def __rlshift__(self, other: Any) -> "Tensor":
+        return F.bitwise_left_shift(other, self)
+
+    def __rshift__(self, other: Any) -> "Tensor":
+        return F.bitwise_right_shift(self, other)
+
+    def __rrshift__(self, other: Any) -> "Tensor":
+        return F.bitwise_right_shift(other, self)
 
     def __invert__(self) -> "Tensor":
-        return F.logical_not(self)
+        return F.bitwise_not(self)
 
     def __getitem__(self, index: Any) -> "Tensor":
         first, rest = index_steps(raw_index(index, self._backend))
@@ -774,6 +786,12 @@ class Tensor:
         bernoulli: Callable[..., "Tensor"]
         bernoulli_: Callable[..., "Tensor"]
         bincount: Callable[..., "Tensor"]
+        bitwise_and: Callable[..., "Tensor"]
+        bitwise_left_shift: Callable[..., "Tensor"]
+        bitwise_not: Callable[..., "Tensor"]
+        bitwise_or: Callable[..., "Tensor"]
+        bitwise_right_shift: Callable[..., "Tensor"]
+        bitwise_xor: Callable[..., "Tensor"]
         bmm: Callable[..., "Tensor"]
         broadcast_to: Callable[..., "Tensor"]
         ceil: Callable[..., "Tensor"]
@@ -1139,10 +1157,21 @@ def _call_hook(hook: Callable[[Tensor], Tensor | None], node: Node, g: Any) -> A
 
 
 def _operand(value: Any, like: Tensor) -> Tensor:
-    """`value` as a tensor on the device of `like`; tensors pass as they are."""
+    """`value` as a tensor on the device of `like`; tensors pass as they are.
+
+    Numbers and lists take the dtype of `like`, if it is of their kind; else 2.5 beside integers
+    would be cut to 2.
+    """
     if isinstance(value, Tensor):
         return value
-    return Tensor(value, dtype=None if hasattr(value, "dtype") else like.dtype, device=like.device)
+    dtype = None
+    if not hasattr(value, "dtype"):
+        kind, own = host.asarray(value).dtype.kind, like.dtype.kind
+        if own == "f" or kind == "b" or (kind in "iu" and own in "iu"):
+            dtype = like.dtype
+        elif kind in "iu":
+            dtype = "int64"
+    return Tensor(value, dtype=dtype, device=like.device)
 
 
 class _Given:
@@ -1341,7 +1370,7 @@ def _adopt(op: Op, value: Any, inputs: tuple[Any, ...]) -> Any:
         raise TypeError(
             f"{op.name} works on tensors, arrays, lists and numbers; got {type(value).__name__}."
         )
-    return Tensor(value, device=None if like is None else like.device)
+    return Tensor(value) if like is None else _operand(value, like)
 
 
 def _device_error(op: Op, inputs: tuple[Any, ...]) -> ValueError:
@@ -1404,7 +1433,10 @@ def function(op: type[Op], *names: str) -> Callable[..., Tensor]:
     return call
 
 
-def computed_in(least: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def computed_in(least: str) -> Callable[[Function], Function]:
     """A function made of several ops that computes in the float dtype `least` at least.
 
     By itself each op rounds its result, and a square or a power on the way may be beyond float16
@@ -1419,7 +1451,7 @@ def computed_in(least: str) -> Callable[[Callable[..., Any]], Callable[..., Any]
     tensor(500., dtype=float16)
     """
 
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+    def decorate(function: Function) -> Function:
         @functools.wraps(function)
         def wrapped(*args: Any, **options: Any) -> Any:
             tensors = [x for x in (*args, *options.values()) if isinstance(x, Tensor)]
@@ -1436,7 +1468,7 @@ def computed_in(least: str) -> Callable[[Callable[..., Any]], Callable[..., Any]
             y = function(*map(wide, args), **{name: wide(x) for name, x in options.items()})
             return tuple(map(rounded, y)) if isinstance(y, tuple) else rounded(y)
 
-        return wrapped
+        return cast(Function, wrapped)
 
     return decorate
 

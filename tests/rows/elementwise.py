@@ -1,6 +1,7 @@
 """Rows of the elementwise ops."""
 
 import math
+import operator
 from collections.abc import Callable, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
 from statistics import NormalDist
@@ -187,6 +188,40 @@ def waves(draw: Any) -> Case:
     return Case((np.where(np.abs(x) < 0.3, 0.0, x),), {"n": draw(st.integers(0, 3))})
 
 
+@st.composite
+def integers(draw: Any, kinds: str = "iub", low: int = -8, count: int = 2) -> Case:
+    """Integers of one dtype or truth values, some of them 0; shapes that broadcast."""
+    dtype = draw(st.sampled_from([d for d in ("int64", "int32", "uint8", "bool") if d[0] in kinds]))
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    least = 0 if dtype in ("uint8", "bool") else low
+    inputs = [rng.integers(least, 8, shape).astype(dtype) for shape in draw(broadcastable(count))]
+    return Case(tuple(inputs))
+
+
+@st.composite
+def shifts(draw: Any) -> Case:
+    """Integers and how far they go, so that no bit falls off the end."""
+    x, y = draw(integers("iu")).inputs
+    return Case((x % 16 - (8 if x.dtype.kind == "i" else 0), abs(y) % 4))
+
+
+def bits(f: Callable[[int, int], int]) -> Callable[..., Any]:
+    """A function of Python's integers, or truth values, as an oracle for arrays that broadcast."""
+
+    def oracle(x: Any, y: Any) -> Any:
+        x, y = np.broadcast_arrays(x, y)
+        values = [f(a, b) for a, b in zip(x.ravel().tolist(), y.ravel().tolist(), strict=True)]
+        return np.array(values, x.dtype).reshape(x.shape)
+
+    return oracle
+
+
+def turned(x: Any) -> Any:
+    """The largest number less x; of a signed integer -1 - x, since -1 is all ones."""
+    ones = {"b": 1, "u": 2 ** (8 * x.itemsize) - 1, "i": -1}[x.dtype.kind]
+    return np.array([ones - v for v in x.ravel().tolist()], x.dtype).reshape(x.shape)
+
+
 WHOLE, HALVES = (-2.0, -1.0, 0.0, 1.0, 2.0), (-1.5, -0.5, 0.5, 1.5)
 
 CAST = arrays(shapes()).map(lambda x: Case((x,), {"dtype": np.dtype("float64")}))
@@ -278,6 +313,12 @@ ROWS = [
     Row("cast", CAST, lambda x, dtype: x.astype(dtype), exact="linear"),
     *(Row(name, compared(), oracle) for name, oracle in COMPARISONS.items()),
     unary("logical_not", lambda x: x == 0),
+    Row("bitwise_and", integers(), bits(operator.and_)),
+    Row("bitwise_or", integers(), bits(operator.or_)),
+    Row("bitwise_xor", integers(), bits(operator.xor)),
+    Row("bitwise_not", integers(count=1), turned),
+    Row("bitwise_left_shift", shifts(), bits(lambda x, y: x * 2**y)),
+    Row("bitwise_right_shift", shifts(), bits(lambda x, y: x // 2**y)),
     Row("isnan", with_holes(), each(math.isnan)),
     Row("isinf", with_holes(), each(math.isinf)),
     Row("isfinite", with_holes(), each(math.isfinite)),

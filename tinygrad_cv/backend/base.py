@@ -6,6 +6,7 @@ or that array libraries do not share, is a kernel method. A new device is a new 
 changes.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
@@ -16,11 +17,12 @@ from tinygrad_cv.op import Raw
 Array = Any
 
 NAMESPACE = """
-    abs add arccos arccosh arcsin arcsinh arctan arctan2 arctanh cbrt ceil copysign cos cosh equal
-    exp exp2 expm1 floor floor_divide fmod greater greater_equal hypot isfinite isinf isnan less
-    less_equal log log10 log1p log2 logaddexp logaddexp2 logical_and logical_not logical_or
-    logical_xor maximum minimum multiply nan_to_num negative not_equal power reciprocal remainder
-    rint sign sin sinh sqrt square subtract tan tanh true_divide trunc where
+    abs add arccos arccosh arcsin arcsinh arctan arctan2 arctanh bitwise_and bitwise_or bitwise_xor
+    cbrt ceil copysign cos cosh equal exp exp2 expm1 floor floor_divide fmod greater greater_equal
+    hypot invert isfinite isinf isnan left_shift less less_equal log log10 log1p log2 logaddexp
+    logaddexp2 logical_and logical_not logical_or logical_xor maximum minimum multiply nan_to_num
+    negative not_equal power reciprocal remainder right_shift rint sign sin sinh sqrt square
+    subtract tan tanh true_divide trunc where
 
     all any argmax argmin count_nonzero cumprod cumsum max mean median min prod sum trace
 
@@ -241,6 +243,25 @@ class Backend:
     def relu_backward(self, g: Array, y: Array) -> Array:
         """g where y > 0, else 0"""
         raise NotImplementedError
+
+    def below_top(self, x: Array, axis: int) -> Array:
+        """x less its largest element along an axis, where ∞ less ∞ is 0."""
+        infinite = x == math.inf
+        top = self.max(x, axis=axis, keepdims=True)
+        return self.where(infinite, 0, x) - self.where(infinite, 0, top)
+
+    def log_shares(self, x: Array, axis: int) -> Array:
+        """log softmax(x) along an axis, with all digits where a share is close to 1.
+
+        The largest elements are 1 each in the sum of powers. One of them stays out of it, and log1p
+        keeps what the others add to it, however little.
+        """
+        shifted = self.below_top(x, axis)
+        most = shifted == 0
+        ties = self.sum(most, axis=axis, keepdims=True) - 1
+        powers = self.where(most, 0, self.exp(shifted))
+        others = self.sum(powers, axis=axis, keepdims=True, dtype="float64")
+        return shifted - self.log1p(others + ties).astype(x.dtype)
 
     def cross_entropy(self, x: Array, labels: Array) -> tuple[Array, Array]:
         """For scores x (N, C) and labels (N,): (-log_p[label] for each row, log_p = log softmax x).

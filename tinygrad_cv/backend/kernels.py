@@ -638,7 +638,8 @@ def _cross_entropy_backward(
     g: Array, log_p: Array, label: Array, column: Array, classes: int, x: Array
 ) -> None:
     known = (label >= 0) & (label < classes)
-    x[...] = np.where(known, g * (np.exp(log_p) - (column == label)), np.nan)
+    share = np.where(column == label, np.expm1(log_p), np.exp(log_p))
+    x[...] = np.where(known, g * share, np.nan)
 
 
 CROSS_ENTROPY_BACKWARD = Elementwise(
@@ -647,11 +648,12 @@ CROSS_ENTROPY_BACKWARD = Elementwise(
     "T x",
     """
     const long long k = label;
-    x = k >= 0 && k < classes ? T(g * (exp(log_p) - T(column == label))) : T(nan(""))
+    const T share = column == label ? T(expm1(log_p)) : T(exp(log_p));
+    x = k >= 0 && k < classes ? T(g * share) : T(nan(""))
     """,
     _cross_entropy_backward,
 )
-"""g·(softmax - one_hot(label)); NaN where there is no such label."""
+"""g·(softmax - one_hot(label)), with p - 1 as expm1(log p); NaN where there is no such label."""
 
 
 def _affine(x: Array, a: Array, b: Array, y: Array) -> None:

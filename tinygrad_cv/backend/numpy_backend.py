@@ -41,6 +41,8 @@ class NumpyBackend(Backend):
         super().__init__(device)
         for name in NAMESPACE:
             setattr(self, name, getattr(np, name))
+        for name in ("floor_divide", "remainder", "fmod"):
+            setattr(self, name, _by_no_zero(name))
 
     # ----- memory ----------------------------------------------------------------------------
 
@@ -178,13 +180,13 @@ class NumpyBackend(Backend):
                 f"cross_entropy: label {wrong[0]} is out of range for scores {x.shape}: "
                 f"{classes} classes are numbered 0 to {classes - 1}."
             )
-        shifted = x - np.max(x, axis=1, keepdims=True)
-        log_p = shifted - np.log(np.sum(np.exp(shifted), axis=1, keepdims=True))
+        log_p = self.log_shares(x, 1)
         return -np.take_along_axis(log_p, labels[:, None], axis=1)[:, 0], log_p
 
     def cross_entropy_backward(self, g: Array, labels: Array, log_p: Array) -> Array:
         gradient = np.exp(log_p)
-        gradient[np.arange(len(labels)), labels] -= 1  # each row once
+        own = np.arange(len(labels)), labels  # each row once
+        gradient[own] = np.expm1(log_p[own])  # p - 1, however close to 1 p is
         gradient *= g[:, None]
         return gradient
 
@@ -281,6 +283,22 @@ class NumpyBackend(Backend):
         denominator = np.sqrt(v / (1 - betas[1] ** step))
         denominator += eps
         p -= (lr / (1 - betas[0] ** step)) * m / denominator
+
+
+def _by_no_zero(name: str) -> Callable[[Array, Array], Array]:
+    """A division with a remainder that does not say 0 where an integer is divided by 0."""
+    divide = getattr(np, name)
+
+    def checked(x: Array, divisor: Array) -> Array:
+        kinds = {np.asarray(value).dtype.kind for value in (x, divisor)}
+        if kinds <= {"b", "i", "u"} and not np.all(divisor):
+            raise ZeroDivisionError(
+                f"{name}: an integer was divided by 0, and no integer is infinite or NaN. Convert "
+                "it to a float first: x.float()."
+            )
+        return divide(x, divisor)
+
+    return checked
 
 
 @cache

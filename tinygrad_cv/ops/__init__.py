@@ -26,15 +26,16 @@ __all__ = ["attention", "conv", "image", "loss", "noise", "norm", "pool"]
 _METHODS = {
     activation: "hardshrink log_softmax prelu relu sigmoid softmax tanh",
     elementwise: (
-        "abs absolute acos acosh add addcdiv addcmul allclose arccos arccosh arcsin arcsinh "
-        "arctan arctan2 arctanh asin asinh atan atan2 atanh ceil clamp clamp_max clamp_min clip "
-        "copysign cos cosh deg2rad digamma div divide eq equal erf erfc erfinv exp exp2 expm1 fix "
+        "abs absolute acos acosh add addcdiv addcmul allclose arccos arccosh arcsin arcsinh arctan "
+        "arctan2 arctanh asin asinh atan atan2 atanh bitwise_and bitwise_left_shift bitwise_not "
+        "bitwise_or bitwise_right_shift bitwise_xor ceil clamp clamp_max clamp_min clip copysign "
+        "cos cosh deg2rad digamma div divide eq equal erf erfc erfinv exp exp2 expm1 fix "
         "float_power floor floor_divide fmax fmin fmod frac ge greater greater_equal gt heaviside "
         "hypot isclose isfinite isinf isnan isneginf isposinf isreal le lerp less less_equal "
         "lgamma log log10 log1p log2 logaddexp logaddexp2 logical_and logical_not logical_or "
         "logical_xor logit lt maximum minimum mul multiply nan_to_num ne neg negative not_equal "
-        "positive pow rad2deg reciprocal remainder round rsqrt sgn sign signbit sin sinc sinh "
-        "sqrt square sub subtract tan true_divide trunc xlogy"
+        "positive pow rad2deg reciprocal remainder round rsqrt sgn sign signbit sin sinc sinh sqrt "
+        "square sub subtract tan true_divide trunc xlogy"
     ),
     image: "rot90",
     index: (

@@ -1,6 +1,11 @@
 """The nonlinearities.
 
 A rule asks for the output y rather than for x where y tells enough: the next layer keeps y anyway.
+Where the curve runs into a bound, y has lost its digits there (tanh 10 is 1 in single precision,
+and 1 - y² is 0); then the rule asks for x.
+
+At ±∞ a value and a slope are their limits. What is multiplied by something that dies out faster is
+limited to ±FAR first, since ∞ · 0 is no number.
 """
 
 import math
@@ -9,9 +14,12 @@ from typing import Any
 from tinygrad_cv.backend import as_generator
 from tinygrad_cv.op import Op
 from tinygrad_cv.ops.elementwise import Elementwise
-from tinygrad_cv.ops.reduce import addable, axis_of
+from tinygrad_cv.ops.reduce import axis_of
 from tinygrad_cv.tensor import F as T
 from tinygrad_cv.tensor import Tensor, function
+
+FAR = 1000.0
+"""So far out e⁻ˣ is 0 in every float dtype."""
 
 
 class Relu(Op):
@@ -41,6 +49,8 @@ class LeakyRelu(Op):
     negative_slope: float = 0.01
 
     def forward(self, xp, x):
+        if self.negative_slope == 0:  # also at -∞
+            return xp.maximum(x, 0)
         return xp.where(x > 0, x, self.negative_slope * x)
 
     def grad_x(self, F, g, x):
@@ -55,13 +65,14 @@ class Prelu(Elementwise):
     """
 
     def forward(self, xp, x, weight):
-        return xp.where(x > 0, x, weight * x)
+        zero = xp.logical_or(x > 0, xp.logical_and(weight == 0, xp.isinf(x)))
+        return xp.where(x > 0, x, weight * xp.where(zero, 0, x))
 
     def grad_x(self, F, g, x, weight):
         return F.where(x > 0, g, weight * g)
 
     def grad_weight(self, F, g, x):
-        return F.where(x > 0, 0.0, g * x)
+        return g * F.where(x > 0, 0.0, x)
 
 
 class Rrelu(Op):
@@ -76,7 +87,7 @@ class Rrelu(Op):
     def forward(self, xp, x):
         drawn = xp.uniform(x.shape, "float32", self.generator)
         self.slope = xp.where(x > 0, 1, self.lower + (self.upper - self.lower) * drawn)
-        return x * self.slope
+        return xp.where(xp.logical_and(self.slope == 0, xp.isinf(x)), 0, x) * self.slope
 
     def grad_x(self, F, g, slope):
         return g * slope
@@ -109,8 +120,9 @@ class Hardtanh(Op):
     def forward(self, xp, x):
         return xp.minimum(xp.maximum(x, self.min_val), self.max_val)
 
-    def grad_x(self, F, g, y):
-        return F.where(F.logical_and(y > self.min_val, y < self.max_val), g, 0.0)
+    def grad_x(self, F, g, x):
+        # Not y: a bound that is no number of the dtype is rounded in it.
+        return F.where(F.logical_and(x > self.min_val, x < self.max_val), g, 0.0)
 
 
 class Elu(Op):
@@ -125,8 +137,8 @@ class Elu(Op):
     def forward(self, xp, x):
         return xp.where(x > 0, x, self.alpha * xp.expm1(xp.minimum(x, 0)))
 
-    def grad_x(self, F, g, y):
-        return F.where(y > 0, g, g * (y + self.alpha))
+    def grad_x(self, F, g, x):
+        return F.where(x > 0, g, g * self.alpha * F.exp(F.clamp(x, max=0)))
 
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554804934, 1.6732632423543772848
@@ -145,9 +157,9 @@ class Selu(Op):
     def forward(self, xp, x):
         return SELU_SCALE * xp.where(x > 0, x, SELU_ALPHA * xp.expm1(xp.minimum(x, 0)))
 
-    def grad_x(self, F, g, y):
+    def grad_x(self, F, g, x):
         scale, alpha = F.let("scale", SELU_SCALE), F.let("alpha", SELU_ALPHA)
-        return F.where(y > 0, g * scale, g * (y + scale * alpha))
+        return g * scale * F.where(x > 0, 1.0, alpha * F.exp(F.clamp(x, max=0)))
 
 
 class Celu(Op):
@@ -158,17 +170,25 @@ class Celu(Op):
     """
 
     alpha: float = 1.0
+    computes_in = "float64"  # an exponent that is rounded moves the power by more than a digit
 
     def forward(self, xp, x):
         return xp.where(x > 0, x, self.alpha * xp.expm1(xp.minimum(x, 0) / self.alpha))
 
-    def grad_x(self, F, g, y):
-        return F.where(y > 0, g, g * (1 + y / self.alpha))
+    def grad_x(self, F, g, x):
+        return F.where(x > 0, g, g * F.exp(F.clamp(x, max=0) / self.alpha))
 
 
 def _sigmoid(xp, x):
     small = xp.exp(-xp.abs(x))  # at most 1
     return xp.where(x >= 0, 1, small) / (1 + small)
+
+
+def _bell(xp, x, k):
+    """σ(kx) · σ(-kx), with one power."""
+    small = xp.exp(-k * xp.abs(x))
+    total = 1 + small
+    return small / (total * total)
 
 
 def _softplus(xp, x):
@@ -185,8 +205,11 @@ class Sigmoid(Op):
     def forward(self, xp, x):
         return _sigmoid(xp, x)
 
-    def local_x(self, F, y):
-        return y * (1 - y)
+    def local_x(self, F, x):
+        return F.sigmoid(x) * F.sigmoid(-x)  # 1 - σ(x) = σ(-x)
+
+    def fused(self, xp, g, x):
+        return (g * _bell(xp, x, 1),)
 
 
 class Tanh(Op):
@@ -199,8 +222,11 @@ class Tanh(Op):
     def forward(self, xp, x):
         return xp.tanh(x)
 
-    def local_x(self, F, y):
-        return 1 - y * y
+    def local_x(self, F, x):
+        return 4 * F.sigmoid(2 * x) * F.sigmoid(-2 * x)  # 1 - tanh² x
+
+    def fused(self, xp, g, x):
+        return (g * (4 * _bell(xp, x, 2)),)
 
 
 class Logsigmoid(Op):
@@ -226,6 +252,7 @@ class Softplus(Op):
 
     beta: float = 1.0
     threshold: float = 20.0
+    computes_in = "float64"  # an exponent that is rounded moves the power by more than a digit
 
     def forward(self, xp, x):
         z = self.beta * x
@@ -244,11 +271,11 @@ class Silu(Op):
     """
 
     def forward(self, xp, x):
-        return x * _sigmoid(xp, x)
+        return xp.maximum(x, -FAR) * _sigmoid(xp, x)
 
     def grad_x(self, F, g, x):
-        s = F.let("s", F.sigmoid(x))
-        return g * s * (1 + x * (1 - s))
+        z = F.let("z", F.clamp(x, min=-FAR, max=FAR))
+        return g * F.sigmoid(z) * (1 + z * F.sigmoid(-z))
 
 
 class Mish(Op):
@@ -259,11 +286,13 @@ class Mish(Op):
     """
 
     def forward(self, xp, x):
-        return x * xp.tanh(_softplus(xp, x))
+        return xp.maximum(x, -FAR) * xp.tanh(_softplus(xp, x))
 
     def grad_x(self, F, g, x):
-        t = F.let("t", F.tanh(F.softplus(x)))
-        return g * (t + x * F.sigmoid(x) * (1 - t * t))
+        z = F.let("z", F.clamp(x, min=-FAR, max=FAR))
+        s = F.let("s", F.softplus(z))
+        slope = F.let("slope", 4 * F.sigmoid(2 * s) * F.sigmoid(-2 * s))  # of tanh at s
+        return g * (F.tanh(s) + z * F.sigmoid(z) * slope)
 
 
 GELU_SCALE, GELU_CUBE = math.sqrt(2 / math.pi), 0.044715
@@ -279,23 +308,28 @@ class Gelu(Op):
     """
 
     approximate: str = "none"
+    computes_in = "float64"  # an exponent that is rounded moves the power by more than a digit
 
     def forward(self, xp, x):
         if self.approximate == "none":
-            return x * xp.erfc(-x / math.sqrt(2)) / 2
-        # From 10 on the tanh is 1 to the last digit, and a cube could overflow.
-        z = xp.minimum(xp.maximum(x, -10), 10)
-        return x * (1 + xp.tanh(GELU_SCALE * (z + GELU_CUBE * z * z * z))) / 2
+            return xp.maximum(x, -FAR) * (xp.erfc(-x / math.sqrt(2)) / 2)
+        # (1 + tanh z) / 2 is σ(2z), which keeps its digits where the tanh is close to -1. Beyond 25
+        # it is 0 or 1 to the last digit, and a cube could overflow.
+        z = xp.minimum(xp.maximum(x, -25), 25)
+        share = _sigmoid(xp, 2 * GELU_SCALE * (z + GELU_CUBE * z * z * z))
+        return xp.maximum(x, -25) * share
 
     def grad_x(self, F, g, x):
         if self.approximate == "none":
-            share = F.let("Φ", F.erfc(-x / math.sqrt(2)) / 2)
-            density = F.let("φ", F.exp(-x * x / 2) / math.sqrt(2 * math.pi))
-            return g * (share + x * density)
+            z = F.let("z", F.clamp(x, min=-FAR, max=FAR))
+            share = F.let("Φ", F.erfc(-z / math.sqrt(2)) / 2)
+            density = F.let("φ", F.exp(-z * z / 2) / math.sqrt(2 * math.pi))
+            return g * (share + z * density)
         c, k = F.let("c", GELU_SCALE), F.let("k", GELU_CUBE)
-        z = F.let("z", F.clamp(x, min=-10, max=10))
-        t = F.let("t", F.tanh(c * (z + k * z * z * z)))
-        return g * (1 + t + z * (1 - t * t) * c * (1 + 3 * k * z * z)) / 2
+        z = F.let("z", F.clamp(x, min=-25, max=25))
+        u = F.let("u", 2 * c * (z + k * z * z * z))
+        slope = F.let("slope", 2 * c * (1 + 3 * k * z * z))
+        return g * F.sigmoid(u) * (1 + z * slope * F.sigmoid(-u))
 
 
 class Softsign(Op):
@@ -306,7 +340,8 @@ class Softsign(Op):
     """
 
     def forward(self, xp, x):
-        return x / (1 + xp.abs(x))
+        z = xp.minimum(xp.maximum(x, -1e30), 1e30)  # where it is ±1 to the last digit
+        return z / (1 + xp.abs(z))
 
     def grad_x(self, F, g, x):
         a = F.let("a", 1 + F.abs(x))
@@ -325,8 +360,8 @@ class Softshrink(Op):
     def forward(self, xp, x):
         return xp.where(xp.abs(x) <= self.lambd, 0, x - self.lambd * xp.sign(x))
 
-    def grad_x(self, F, g, y):
-        return F.where(y == 0, 0.0, g)
+    def grad_x(self, F, g, x):
+        return F.where(F.abs(x) <= self.lambd, 0.0, g)
 
 
 class Hardshrink(Op):
@@ -353,7 +388,13 @@ class Tanhshrink(Op):
     """
 
     def forward(self, xp, x):
-        return x - xp.tanh(x)
+        # Near 0 the two cancel. There tanh x = x / (1 + t) with Lambert's continued fraction
+        # t = x² / (3 + x² / (5 + ...)), so that the difference is x · t / (1 + t).
+        near = xp.minimum(xp.maximum(x, -1), 1)
+        square, t = near * near, 0
+        for odd in range(17, 1, -2):
+            t = square / (odd + t)
+        return xp.where(xp.abs(x) < 1, near * (t / (1 + t)), x - xp.tanh(x))
 
     def grad_x(self, F, g, x):
         t = F.let("t", F.tanh(x))
@@ -370,8 +411,8 @@ class Hardsigmoid(Op):
     def forward(self, xp, x):
         return xp.minimum(xp.maximum(x + 3, 0), 6) / 6
 
-    def grad_x(self, F, g, y):
-        return F.where(F.logical_and(y > 0, y < 1), g / 6, 0.0)
+    def grad_x(self, F, g, x):
+        return F.where(F.logical_and(x > -3, x < 3), g / 6, 0.0)
 
 
 class Hardswish(Op):
@@ -382,10 +423,11 @@ class Hardswish(Op):
     """
 
     def forward(self, xp, x):
-        return x * (xp.minimum(xp.maximum(x + 3, 0), 6) / 6)
+        return xp.maximum(x, -3) * (xp.minimum(xp.maximum(x + 3, 0), 6) / 6)
 
     def grad_x(self, F, g, x):
-        return F.where(x <= -3, 0.0, F.where(x >= 3, g, g * (2 * x + 3) / 6))
+        bent = g * (2 * F.clamp(x, min=-3, max=3) + 3) / 6
+        return F.where(x <= -3, 0.0, F.where(x >= 3, g, bent))
 
 
 class Threshold(Op):
@@ -423,8 +465,9 @@ class Glu(Op):
 
     def grad_x(self, F, g, x):
         a = F.let("a", F.getitem(x, index=self.first))
-        s = F.let("s", F.sigmoid(F.getitem(x, index=self.second)))
-        return F.cat(g * s, g * a * s * (1 - s), axis=self.axis)
+        b = F.let("b", F.getitem(x, index=self.second))
+        s = F.let("s", F.sigmoid(b))
+        return F.cat(g * s, g * a * s * F.sigmoid(-b), axis=self.axis)
 
 
 class Softmax(Op):
@@ -439,12 +482,16 @@ class Softmax(Op):
     def forward(self, xp, x):
         if not x.size:  # nothing has no maximum
             return x
-        x = addable(x)
-        e = xp.exp(x - xp.max(x, axis=self.axis, keepdims=True))
-        return e / xp.sum(e, axis=self.axis, keepdims=True)
+        e = xp.exp(xp.below_top(x, self.axis))
+        return e / xp.sum(e, axis=self.axis, keepdims=True, dtype="float64").astype(e.dtype)
 
     def grad_x(self, F, g, y):
-        return y * (g - F.sum(g * y, axis=self.axis, keepdims=True))
+        # The shares add up to 1, so g may be counted from its value at the largest: where that
+        # share is all but 1, what the others get is not lost in a difference.
+        top = F.let("top", y == F.amax(y, axis=(self.axis,), keepdims=True))
+        level = F.sum(F.where(top, g, 0.0), axis=self.axis, keepdims=True)
+        h = F.let("h", g - level / F.sum(top, axis=self.axis, keepdims=True))
+        return y * (h - F.sum(h * y, axis=self.axis, keepdims=True))
 
 
 class LogSoftmax(Op):
@@ -459,12 +506,11 @@ class LogSoftmax(Op):
     def forward(self, xp, x):
         if not x.size:  # nothing has no maximum
             return x
-        x = addable(x)
-        shifted = x - xp.max(x, axis=self.axis, keepdims=True)
-        return shifted - xp.log(xp.sum(xp.exp(shifted), axis=self.axis, keepdims=True))
+        return xp.log_shares(x, self.axis)
 
     def grad_x(self, F, g, y):
-        return g - F.exp(y) * F.sum(g, axis=self.axis, keepdims=True)
+        others = F.sum(g, axis=self.axis, keepdims=True) - g
+        return -g * F.expm1(y) - F.exp(y) * others  # expm1(y) is -1 times what the others have
 
 
 # ----- as functions ----------------------------------------------------------------------------

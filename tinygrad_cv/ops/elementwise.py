@@ -5,11 +5,12 @@ which its input was repeated.
 """
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 from tinygrad_cv import backend as backends
+from tinygrad_cv.backend import host
 from tinygrad_cv.graph import no_grad
-from tinygrad_cv.op import Op
+from tinygrad_cv.op import Op, whole
 from tinygrad_cv.tensor import F as T
 from tinygrad_cv.tensor import Tensor, computed_in, function
 
@@ -19,17 +20,27 @@ class Elementwise(Op):
 
     def explain(self, error: ValueError, arrays: tuple[Any, ...]) -> ValueError:
         shapes = [a.shape for a in arrays if hasattr(a, "shape")]
-        return ValueError(
-            f"{self.name}: the shapes {' and '.join(map(str, shapes))} do not broadcast. Compared "
-            "from the last axis backwards, two lengths must be equal or one of them 1; insert "
-            "axes of length 1 where needed, as in b.reshape(-1, 1) or b[:, None]."
-        )
+        try:
+            host.broadcast_shapes(*shapes)
+        except ValueError:
+            return ValueError(
+                f"{self.name}: the shapes {' and '.join(map(str, shapes))} do not broadcast. "
+                "Compared from the last axis backwards, two lengths must be equal or one of them "
+                "1; insert axes of length 1 where needed, as in b.reshape(-1, 1) or b[:, None]."
+            )
+        return error
+
+
+class Arithmetic(Elementwise):
+    """Base of the ops that bring integers, too, to one dtype."""
+
+    promotes = True
 
 
 # ----- arithmetic ------------------------------------------------------------------------------
 
 
-class Add(Elementwise):
+class Add(Arithmetic):
     """x + y.
 
     >>> add(Tensor([1.0, 2.0]), 10)
@@ -46,7 +57,7 @@ class Add(Elementwise):
         return g
 
 
-class Sub(Elementwise):
+class Sub(Arithmetic):
     """x - y.
 
     >>> sub(Tensor([1.0, 2.0]), 10)
@@ -63,7 +74,7 @@ class Sub(Elementwise):
         return -g
 
 
-class Mul(Elementwise):
+class Mul(Arithmetic):
     """x · y: each factor is the other's local gradient.
 
     >>> mul(Tensor([1.0, 2.0]), 10)
@@ -111,7 +122,7 @@ class Neg(Elementwise):
         return -g
 
 
-class Pow(Elementwise):
+class Pow(Arithmetic):
     """x ** n for a number n.
 
     >>> Tensor([1.0, 2.0]) ** 3
@@ -121,14 +132,45 @@ class Pow(Elementwise):
     n: float
 
     def forward(self, xp, x):
-        return xp.power(x, self.n)
+        floating = x.dtype.kind == "f"
+        if self.n < 0 and not floating and isinstance(self.n, int):
+            raise ValueError(_negative_power(f"{self.n}", x))
+        # NumPy's power takes hundreds of times as long as a product.
+        exact = floating or (x.dtype.kind in "iu" and isinstance(self.n, int))
+        known = _POWERS.get(self.n) if exact else None
+        return xp.power(x, self.n) if known is None else known(xp, x)
 
-    def local_x(self, F, x):
-        # The constant x ** 0 apart: 0 · x ** -1 would be 0 · inf at x = 0.
-        return self.n * x ** (self.n - 1) if self.n else 0.0 * x
+    def grad_x(self, F, g, x):
+        # The constant x ** 0 apart: 0 · x ** -1 would be 0 · ∞ at x = 0.
+        return g * (self.n * x ** (self.n - 1)) if self.n else 0.0 * g
 
 
-class PowTensor(Elementwise):
+def _cube(xp, x):
+    return xp.square(x) * x
+
+
+_POWERS: dict[float, Any] = {
+    -3: lambda xp, x: _cube(xp, xp.true_divide(1, x)),
+    -2: lambda xp, x: xp.square(xp.true_divide(1, x)),
+    -1: lambda xp, x: xp.true_divide(1, x),
+    -0.5: lambda xp, x: xp.true_divide(1, xp.sqrt(x)),
+    0.5: lambda xp, x: xp.sqrt(x),
+    1: lambda xp, x: xp.multiply(x, 1),
+    2: lambda xp, x: xp.square(x),
+    3: _cube,
+    4: lambda xp, x: xp.square(xp.square(x)),
+}
+"""Powers that a few products or roots give to the last digit."""
+
+
+def _negative_power(n: str, x: Any) -> str:
+    return (
+        f"pow: {x.dtype} numbers to the power {n} are no integers. Convert them to floats first: "
+        f"x.float() ** {n}."
+    )
+
+
+class PowTensor(Arithmetic):
     """x ** n for a tensor n. As a function of n it is differentiable where x > 0.
 
     >>> Tensor([2.0, 3.0]) ** Tensor([3.0, 2.0])
@@ -139,15 +181,23 @@ class PowTensor(Elementwise):
         return xp.power(x, n)
 
     def grad_x(self, F, g, x, n):
-        # Where n is 0 the power is constant; n · x ** -1 would be 0 · inf at x = 0.
-        return g * n * x ** F.where(n == 0, 1.0, n - 1)
+        # Where n is 0 the power is constant, and n · x ** -1 would be 0 · ∞ at x = 0.
+        pole = F.logical_and(n == 0, F.logical_or(x == 0, F.isinf(x)))
+        return g * n * F.where(pole, 1.0, x) ** (n - 1)
 
-    def grad_n(self, F, g, x, y):
-        # 0 ** n does not move with n > 0, though log 0 is infinite.
-        return g * y * F.log(F.where(x == 0, 1.0, x))
+    def grad_n(self, F, g, x, n, y):
+        # 0 ** n does not move with n > 0, nor does ∞ ** n with n < 0, though log x is infinite.
+        still = F.logical_or(F.logical_and(x == 0, n >= 0), F.logical_and(x == math.inf, n < 0))
+        return g * y * F.log(F.where(still, 1.0, x))
+
+    def explain(self, error: ValueError, arrays: tuple[Any, ...]) -> ValueError:
+        x, n = arrays
+        if "negative" in str(error):
+            return ValueError(_negative_power("n", x if hasattr(x, "dtype") else n))
+        return super().explain(error, arrays)
 
 
-class Maximum(Elementwise):
+class Maximum(Arithmetic):
     """The larger of x and y; where they are equal the gradient is split evenly.
 
     >>> maximum(Tensor([1.0, 5.0]), 3)
@@ -164,7 +214,7 @@ class Maximum(Elementwise):
         return F.where(x == y, g / 2, F.where(x < y, g, 0.0))
 
 
-class Minimum(Elementwise):
+class Minimum(Arithmetic):
     """The smaller of x and y; where they are equal the gradient is split evenly.
 
     >>> minimum(Tensor([1.0, 5.0]), 3)
@@ -181,7 +231,7 @@ class Minimum(Elementwise):
         return F.where(x == y, g / 2, F.where(x > y, g, 0.0))
 
 
-class FloorDivide(Elementwise):
+class FloorDivide(Arithmetic):
     """⌊x / y⌋. A step function: no gradient flows through it.
 
     >>> floor_divide(Tensor([7.0, -7.0]), 2)
@@ -194,7 +244,7 @@ class FloorDivide(Elementwise):
         return xp.floor_divide(x, y)
 
 
-class Remainder(Elementwise):
+class Remainder(Arithmetic):
     """x - ⌊x / d⌋ · d: what is left of x, with the sign of d, as Python's %.
 
     >>> remainder(Tensor([7.0, -7.0]), 4)
@@ -211,7 +261,7 @@ class Remainder(Elementwise):
         return -g * F.floor_divide(x, d)
 
 
-class Fmod(Elementwise):
+class Fmod(Arithmetic):
     """x - trunc(x / d) · d: what is left of x, with the sign of x, as C's fmod.
 
     >>> fmod(Tensor([7.0, -7.0]), 4)
@@ -235,14 +285,23 @@ class Hypot(Elementwise):
     tensor([5., 4.])
     """
 
+    computes_in = "float64"  # a quotient of numbers close to the smallest has few digits
+
     def forward(self, xp, a, b):
         return xp.hypot(a, b)
 
-    def grad_a(self, F, g, a, y):
-        return g * a / F.where(y == 0, 1.0, y)
+    def grad_a(self, F, g, a, b):
+        return g * self.cosine(F, a, F.hypot(a, b))
 
-    def grad_b(self, F, g, b, y):
-        return g * b / F.where(y == 0, 1.0, y)
+    def grad_b(self, F, g, a, b):
+        return g * self.cosine(F, b, F.hypot(a, b))
+
+    def cosine(self, F, side, y):
+        """side / y: 0 at the origin, and ±1 or 0 where y is infinite."""
+        y = F.let("y", y)
+        far = F.let("far", F.isinf(y))
+        direction = F.where(F.isinf(side), F.sign(side), 0.0)
+        return F.where(far, direction, side) / F.where(F.logical_or(far, y == 0), 1.0, y)
 
 
 # ----- functions -------------------------------------------------------------------------------
@@ -286,8 +345,8 @@ class Expm1(Elementwise):
     def forward(self, xp, x):
         return xp.expm1(x)
 
-    def local_x(self, F, y):
-        return y + 1
+    def local_x(self, F, x):
+        return F.exp(x)
 
 
 class Log1p(Elementwise):
@@ -315,7 +374,7 @@ class Log2(Elementwise):
         return xp.log2(x)
 
     def grad_x(self, F, g, x):
-        return g / (x * F.let("ln2", math.log(2)))
+        return g / F.let("ln2", math.log(2)) / x
 
 
 class Log10(Elementwise):
@@ -329,7 +388,7 @@ class Log10(Elementwise):
         return xp.log10(x)
 
     def grad_x(self, F, g, x):
-        return g / (x * F.let("ln10", math.log(10)))
+        return g / F.let("ln10", math.log(10)) / x
 
 
 class Logaddexp(Elementwise):
@@ -338,6 +397,8 @@ class Logaddexp(Elementwise):
     >>> logaddexp(Tensor([0.0, 1000.0]), Tensor([0.0, 1000.0]))
     tensor([6.9315e-01, 1.0007e+03])
     """
+
+    computes_in = "float64"  # an exponent that is rounded moves the power by more than a digit
 
     def forward(self, xp, a, b):
         return xp.logaddexp(a, b)
@@ -350,21 +411,25 @@ class Logaddexp(Elementwise):
 
 
 class Xlogy(Elementwise):
-    """a · log b, and 0 where a is 0, even for b = 0: the terms of an entropy.
+    """a · log b, and 0 where a is 0, even for b = 0 and b = ∞: the terms of an entropy.
 
     >>> xlogy(Tensor([0.0, 2.0]), Tensor([0.0, 1.0]))
     tensor([0., 0.])
     """
 
     def forward(self, xp, a, b):
-        return a * xp.log(xp.where(xp.logical_and(a == 0, b <= 0), 1, b))
+        return a * xp.log(self.argument(xp, a, b))
 
-    # Where a is 0 the infinite logarithm of 0 does not count, and nor does its slope.
     def grad_a(self, F, g, a, b):
-        return g * F.log(F.where(F.logical_and(a == 0, b <= 0), 1.0, b))
+        return g * F.log(self.argument(F, a, b))
 
     def grad_b(self, F, g, a, b):
-        return g * a / F.where(F.logical_and(a == 0, b <= 0), 1.0, b)
+        return g * a / self.argument(F, a, b)
+
+    def argument(self, F, a, b):
+        """b; where a is 0 an infinite logarithm does not count, and nor does its slope."""
+        pole = F.logical_or(b <= 0, b == math.inf)
+        return F.where(F.logical_and(a == 0, pole), 1.0, b)
 
 
 class Sqrt(Elementwise):
@@ -420,7 +485,7 @@ class Rsqrt(Elementwise):
         return xp.true_divide(1, xp.sqrt(x))
 
     def grad_x(self, F, g, y):
-        return -g * y * y * y / 2
+        return -g / 2 * y * y * y
 
 
 class Sin(Elementwise):
@@ -504,7 +569,8 @@ class Atan(Elementwise):
         return xp.arctan(x)
 
     def grad_x(self, F, g, x):
-        return g / (1 + x * x)
+        h = F.let("h", F.hypot(x, 1.0))  # x · x could overflow
+        return g / h / h
 
 
 class Atan2(Elementwise):
@@ -514,16 +580,18 @@ class Atan2(Elementwise):
     tensor([0.    , 0.7854, 3.1416])
     """
 
+    computes_in = "float64"  # a quotient of numbers close to the smallest has few digits
+
     def forward(self, xp, a, b):
         return xp.arctan2(a, b)
 
     def grad_a(self, F, g, a, b):
         r = self.radius(F, a, b)
-        return g * (b / r) / r
+        return g * (F.where(F.isinf(r), 0.0, b) / r) / r
 
     def grad_b(self, F, g, a, b):
         r = self.radius(F, a, b)
-        return -g * (a / r) / r
+        return -g * (F.where(F.isinf(r), 0.0, a) / r) / r
 
     def radius(self, F, a, b):
         """The distance from the origin; anything but 0 there, where it divides 0."""
@@ -584,7 +652,7 @@ class Acosh(Elementwise):
         return xp.arccosh(x)
 
     def grad_x(self, F, g, x):
-        return g / F.sqrt((x - 1) * (x + 1))
+        return g / F.sqrt(x - 1) / F.sqrt(x + 1)  # the product could overflow
 
 
 class Atanh(Elementwise):
@@ -608,11 +676,14 @@ class Erf(Elementwise):
     tensor([0.    , 0.8427])
     """
 
+    computes_in = "float64"  # an exponent that is rounded moves the power by more than a digit
+
     def forward(self, xp, x):
         return xp.erf(x)
 
     def local_x(self, F, x):
-        return F.let("c", 2 / math.sqrt(math.pi)) * F.exp(-x * x)
+        z = F.let("z", F.clamp(x, min=-30, max=30))  # beyond, the slope is 0
+        return F.let("c", 2 / math.sqrt(math.pi)) * F.exp(-z * z)
 
 
 class Erfc(Elementwise):
@@ -622,11 +693,14 @@ class Erfc(Elementwise):
     tensor([1.0000e+00, 1.5375e-12])
     """
 
+    computes_in = "float64"  # an exponent that is rounded moves the power by more than a digit
+
     def forward(self, xp, x):
         return xp.erfc(x)
 
     def local_x(self, F, x):
-        return F.let("c", -2 / math.sqrt(math.pi)) * F.exp(-x * x)
+        z = F.let("z", F.clamp(x, min=-30, max=30))  # beyond, the slope is 0
+        return F.let("c", -2 / math.sqrt(math.pi)) * F.exp(-z * z)
 
 
 class Lgamma(Elementwise):
@@ -734,9 +808,18 @@ class Round(Elementwise):
 
     decimals: int = 0
     nondifferentiable = ("x",)
+    computes_in = "float64"
 
     def forward(self, xp, x):
-        return xp.round(x, self.decimals)
+        if x.dtype.kind != "f" or self.decimals == 0:
+            return xp.round(x, self.decimals)
+        if self.decimals < -308:  # 10 ** 309 is no float64
+            return xp.where(xp.isfinite(x), 0.0, x)
+        # NumPy multiplies by a power of 10. What this would make too large for a digit behind the
+        # point has no such digit now.
+        decimals = min(self.decimals, 308)
+        coarse = xp.abs(x) < 2.0**53 / 10.0**decimals
+        return xp.where(coarse, xp.round(xp.where(coarse, x, 0), decimals), x)
 
 
 class NanToNum(Elementwise):
@@ -794,7 +877,7 @@ class Where(Elementwise):
     computes_in = "float16"
 
     def forward(self, xp, condition, x, y):
-        return xp.where(condition, x, y)
+        return xp.where(condition, *whole((x, y)))
 
     def grad_x(self, F, g, condition):
         return F.where(condition, g, 0.0)
@@ -927,6 +1010,96 @@ class LogicalXor(_Comparison):
 
     def forward(self, xp, x, y):
         return xp.logical_xor(x, y)
+
+
+class _Bits(Arithmetic):
+    """Base of the ops on the bits of integers; a truth value is a number of one bit."""
+
+    nondifferentiable: ClassVar[tuple[str, ...]] = ("x", "y")
+
+    def check(self, *values, kinds="iub"):
+        for value in values:
+            dtype = value.dtype if hasattr(value, "dtype") else host.dtype(type(value))
+            if dtype.kind not in kinds:
+                raise TypeError(
+                    f"{self.name} works on the bits of integers"
+                    f"{' and on truth values' if 'b' in kinds else ''}; got {dtype}. Convert it, "
+                    "as in x.long(), or ask a question first, as in x > 0."
+                )
+
+
+class BitwiseAnd(_Bits):
+    """The bits that x and y both have; x and y of truth values. As the operator, x & y.
+
+    >>> bitwise_and(Tensor([12], dtype="int64"), 10)
+    tensor([8])
+    """
+
+    def forward(self, xp, x, y):
+        self.check(x, y)
+        return xp.bitwise_and(x, y)
+
+
+class BitwiseOr(_Bits):
+    """The bits that x or y has; x or y of truth values. As the operator, x | y.
+
+    >>> bitwise_or(Tensor([12], dtype="int64"), 10)
+    tensor([14])
+    """
+
+    def forward(self, xp, x, y):
+        self.check(x, y)
+        return xp.bitwise_or(x, y)
+
+
+class BitwiseXor(_Bits):
+    """The bits in which x and y differ; either x or y of truth values. As the operator, x ^ y.
+
+    >>> bitwise_xor(Tensor([12], dtype="int64"), 10)
+    tensor([6])
+    """
+
+    def forward(self, xp, x, y):
+        self.check(x, y)
+        return xp.bitwise_xor(x, y)
+
+
+class BitwiseLeftShift(_Bits):
+    """x · 2ʸ for integers, as the operator x << y.
+
+    >>> bitwise_left_shift(Tensor([3], dtype="int64"), 2)
+    tensor([12])
+    """
+
+    def forward(self, xp, x, y):
+        self.check(x, y, kinds="iu")
+        return xp.left_shift(x, y)
+
+
+class BitwiseRightShift(_Bits):
+    """⌊x / 2ʸ⌋ for integers, as the operator x >> y.
+
+    >>> bitwise_right_shift(Tensor([13, -13], dtype="int64"), 2)
+    tensor([ 3, -4])
+    """
+
+    def forward(self, xp, x, y):
+        self.check(x, y, kinds="iu")
+        return xp.right_shift(x, y)
+
+
+class BitwiseNot(_Bits):
+    """Every bit turned, -x - 1 of a signed integer; not x of truth values. As the operator, ~x.
+
+    >>> bitwise_not(Tensor([12], dtype="int64"))
+    tensor([-13])
+    """
+
+    nondifferentiable = ("x",)
+
+    def forward(self, xp, x):
+        self.check(x)
+        return xp.invert(x)
 
 
 class _Question(Elementwise):
@@ -1145,11 +1318,18 @@ logical_and = function(LogicalAnd, "input", "other")
 logical_or = function(LogicalOr, "input", "other")
 logical_xor = function(LogicalXor, "input", "other")
 logical_not = function(LogicalNot, "input")
+bitwise_and = function(BitwiseAnd, "input", "other")
+bitwise_or = function(BitwiseOr, "input", "other")
+bitwise_xor = function(BitwiseXor, "input", "other")
+bitwise_not = function(BitwiseNot, "input")
+bitwise_left_shift = function(BitwiseLeftShift, "input", "other")
+bitwise_right_shift = function(BitwiseRightShift, "input", "other")
 isnan = function(Isnan, "input")
 isinf = function(Isinf, "input")
 isfinite = function(Isfinite, "input")
 
 
+@computed_in("float32")
 def add(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     """`input` + `alpha` · `other`.
 
@@ -1159,6 +1339,7 @@ def add(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     return T.add(input, other if alpha == 1 else T.mul(other, alpha))
 
 
+@computed_in("float32")
 def sub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     """`input` - `alpha` · `other`.
 
@@ -1281,15 +1462,27 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
 clip = clamp
 
 
+@computed_in("float64")
 def lerp(input: Tensor, end: Any, weight: Any) -> Tensor:
     """`input` + `weight` · (`end` - `input`): a point on the line from `input` to `end`.
 
     >>> lerp(Tensor([0.0, 10.0]), Tensor([10.0, 20.0]), 0.5)
     tensor([ 5., 15.])
     """
-    return T.add(input, T.mul(weight, T.sub(end, input)))
+    # From the nearer end: what the other end rounds away would be missing at weight 1.
+    span = T.sub(end, input)
+    if isinstance(weight, int | float):
+        if weight < 0.5:
+            return T.add(input, T.mul(weight, span))
+        return T.sub(end, T.mul(1.0 - weight, span))
+    if not isinstance(weight, Tensor):
+        dtype = None if hasattr(weight, "dtype") else span.dtype
+        weight = Tensor(weight, dtype, span.device)
+    back = T.sub(end, T.mul(T.sub(1.0, weight), span))
+    return T.where(weight < 0.5, T.add(input, T.mul(weight, span)), back)
 
 
+@computed_in("float64")
 def addcmul(input: Tensor, tensor1: Any, tensor2: Any, *, value: float = 1) -> Tensor:
     """`input` + `value` · `tensor1` · `tensor2`.
 
@@ -1299,6 +1492,7 @@ def addcmul(input: Tensor, tensor1: Any, tensor2: Any, *, value: float = 1) -> T
     return T.add(input, T.mul(value, T.mul(tensor1, tensor2)))
 
 
+@computed_in("float64")
 def addcdiv(input: Tensor, tensor1: Any, tensor2: Any, *, value: float = 1) -> Tensor:
     """`input` + `value` · `tensor1` / `tensor2`.
 

@@ -11,9 +11,9 @@ from tinygrad_cv.backend import host
 from tinygrad_cv.op import Op
 from tinygrad_cv.ops.elementwise import Elementwise
 from tinygrad_cv.ops.norm import normalize
-from tinygrad_cv.ops.reduce import addable, axes_of, norm
+from tinygrad_cv.ops.reduce import axes_of, norm
 from tinygrad_cv.tensor import F as T
-from tinygrad_cv.tensor import Tensor
+from tinygrad_cv.tensor import Tensor, computed_in
 
 
 class CrossEntropy(Op):
@@ -26,13 +26,15 @@ class CrossEntropy(Op):
     nondifferentiable = ("labels",)
 
     def forward(self, xp, x, labels):
-        self.classes, self.dtype = x.shape[1], x.dtype
+        self.classes = x.shape[1]
         losses, self.log_p = xp.cross_entropy(x, labels)
         return losses
 
     def grad_x(self, F, g, x, labels):
-        right = F.one_hot(labels, num_classes=self.classes, dtype=self.dtype)
-        return F.reshape(g, shape=(-1, 1)) * (F.softmax(x, axis=1) - right)
+        # At the label p - 1 = e^(log p) - 1 keeps its digits, however close to 1 p is.
+        right = F.let("right", F.one_hot(labels, num_classes=self.classes, dtype="bool"))
+        log_p = F.let("l", F.log_softmax(x, axis=1))
+        return F.reshape(g, shape=(-1, 1)) * F.where(right, F.expm1(log_p), F.exp(log_p))
 
     def fused(self, xp, g, labels, log_p):
         return (xp.cross_entropy_backward(g, labels, log_p),)
@@ -65,8 +67,10 @@ class Pick(Op):
 class EuclideanLoss(Op):
     """½ Σ_j (x_ij - t_ij)² for each row i: x and t (N, D) -> (N,)."""
 
+    computes_in = "float64"
+
     def forward(self, xp, x, t):
-        return xp.sum(xp.square(addable(x - t)), axis=1) / 2
+        return xp.sum(xp.square(x - t), axis=1) / 2
 
     def grad_x(self, F, g, x, t):
         return F.reshape(g, shape=(-1, 1)) * (x - t)
@@ -83,10 +87,12 @@ class BinaryCrossEntropy(Elementwise):
         return -t * log_x - (1 - t) * _at_least(xp, xp.log1p, -x, x == 1)
 
     def grad_x(self, F, g, x, t):
-        return g * (x - t) / F.maximum(x * (1 - x), 1e-12)
+        # Where x is 0 or 1, and only there, the slope of a logarithm has a bound, 1e12.
+        no = (1 - t) / F.where(x == 1, 1e-12, 1 - x)
+        return g * (no - t / F.where(x == 0, 1e-12, x))
 
     def grad_t(self, F, g, x):
-        return g * (_at_least(F, F.log, 1 - x, x == 1) - _at_least(F, F.log, x, x == 0))
+        return g * (_at_least(F, F.log1p, -x, x == 1) - _at_least(F, F.log, x, x == 0))
 
 
 def _at_least(F, log, x, pole):
@@ -95,17 +101,20 @@ def _at_least(F, log, x, pole):
 
 
 class BinaryCrossEntropyWithLogits(Elementwise):
-    """-t · log σ(x) - (1 - t) · log(1 - σ(x)) = max(x, 0) - x · t + log(1 + e^-|x|).
+    """-t · log σ(x) - (1 - t) · log(1 - σ(x)) = |x| · (t, or 1 - t if x > 0) + log(1 + e^-|x|).
 
-    In this form nothing overflows and no logarithm of 0 is taken. The local gradient is
-    σ(x) - t: what was predicted less what was right.
+    In this form nothing overflows or cancels and no logarithm of 0 is taken. The local gradient is
+    σ(x) - t: what was predicted less what was right. As (1 - t) · σ(x) - t · σ(-x) it keeps its
+    digits where the two are close.
     """
 
     def forward(self, xp, x, t):
-        return xp.maximum(x, 0) - x * t + xp.log1p(xp.exp(-xp.abs(x)))
+        wrong = xp.where(x > 0, 1 - t, t)
+        size = xp.abs(x)
+        return wrong * xp.where(wrong == 0, 0, size) + xp.log1p(xp.exp(-size))
 
     def local_x(self, F, x, t):
-        return F.sigmoid(x) - t
+        return (1 - t) * F.sigmoid(x) - t * F.sigmoid(-x)
 
     def local_t(self, F, x):
         return -x
@@ -123,6 +132,11 @@ def reduced(loss: Tensor, reduction: str) -> Tensor:
     if reduction == "none":
         return loss
     raise ValueError(f"reduction must be 'mean', 'sum' or 'none'; got {reduction!r}.")
+
+
+def _times(weight: Any, value: Tensor) -> Tensor:
+    """`weight` · `value`, and 0 where the weight is 0 even if the value is infinite."""
+    return T.mul(weight, T.where(T.logical_and(weight == 0, T.isinf(value)), 0.0, value))
 
 
 def _check_equal(name: str, *tensors: Tensor) -> None:
@@ -162,12 +176,18 @@ def _rows(name: str, input: Tensor, target: Any) -> tuple[Tensor, Tensor]:
     return T.reshape(last, shape=shape), T.reshape(target, shape=shape[:1])
 
 
-def _kept(labels: Tensor, ignore_index: int | None) -> tuple[Tensor, Tensor | None]:
-    """Labels in which those to be ignored have become 0, and which rows are kept (None: all)."""
+def _kept(
+    rows: Tensor, labels: Tensor, ignore_index: int | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Scores and labels that are 0 in the rows to be ignored; which rows are kept (None: all).
+
+    So nothing comes of an ignored row, not even NaN.
+    """
     if ignore_index is None:
-        return labels, None
+        return rows, labels, None
     kept = labels.long() != ignore_index  # -100 is no uint8
-    return T.where(kept, labels, 0), kept
+    rows = T.where(T.reshape(kept, shape=(-1, 1)), rows, 0.0)
+    return rows, T.where(kept, labels, 0), kept
 
 
 def _check_weight(name: str, weight: Tensor | None, classes: int) -> None:
@@ -183,6 +203,14 @@ def _share(weight: Tensor | None, rows: Tensor, labels: Tensor) -> Tensor | None
     if weight is None:
         return None
     return T.pick(T.broadcast_to(weight, shape=rows.shape), labels)
+
+
+def _numbers(rows: Tensor, share: Tensor | None) -> Tensor:
+    """Scores in which a row that weighs nothing is 0 if it holds a NaN: 0 · NaN would be NaN."""
+    if share is None:
+        return rows
+    void = T.logical_and(share == 0, T.any(T.isnan(rows), axis=(1,)))
+    return T.where(T.reshape(void, shape=(-1, 1)), 0.0, rows)
 
 
 def _averaged(
@@ -204,6 +232,7 @@ def _averaged(
 # ----- classification ----------------------------------------------------------------------------
 
 
+@computed_in("float32")
 def cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -236,14 +265,15 @@ def cross_entropy(
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing)
     rows, labels = _rows("cross_entropy", input, target)
     _check_weight("cross_entropy", weight, rows.shape[1])
-    labels, kept = _kept(labels, ignore_index)
-    losses = T.cross_entropy(rows, labels)
+    rows, labels, kept = _kept(rows, labels, ignore_index)
     share = _share(weight, rows, labels)
+    rows = _numbers(rows, share)
+    losses = T.cross_entropy(rows, labels)
     if share is not None:
-        losses = losses * share
+        losses = _times(share, losses)
     if label_smoothing:
         log_p = T.log_softmax(rows, axis=1)
-        log_p = log_p if weight is None else log_p * weight
+        log_p = log_p if weight is None else _times(weight, log_p)
         uniform = T.sum(log_p, axis=(1,)) / rows.shape[1]
         losses = (1 - label_smoothing) * losses - label_smoothing * uniform
     return _averaged(losses, share, kept, target.shape, reduction)
@@ -259,10 +289,11 @@ def _soft_cross_entropy(
         target = (1 - label_smoothing) * target + label_smoothing / classes
     log_p = T.log_softmax(input, axis=axis)
     if weight is not None:
-        log_p = log_p * T.reshape(weight, shape=(classes, *(1,) * (input.ndim - axis - 1)))
-    return reduced(-T.sum(target * log_p, axis=(axis,)), reduction)
+        target = target * T.reshape(weight, shape=(classes, *(1,) * (input.ndim - axis - 1)))
+    return reduced(-T.sum(_times(target, log_p), axis=(axis,)), reduction)
 
 
+@computed_in("float32")
 def nll_loss(
     input: Tensor,
     target: Tensor,
@@ -281,14 +312,15 @@ def nll_loss(
     target = _beside(target, input)
     rows, labels = _rows("nll_loss", input, target)
     _check_weight("nll_loss", weight, rows.shape[1])
-    labels, kept = _kept(labels, ignore_index)
-    losses = -T.pick(rows, labels)
+    rows, labels, kept = _kept(rows, labels, ignore_index)
     share = _share(weight, rows, labels)
+    losses = -T.pick(_numbers(rows, share), labels)
     if share is not None:
-        losses = losses * share
+        losses = _times(share, losses)
     return _averaged(losses, share, kept, target.shape, reduction)
 
 
+@computed_in("float32")
 def one_vs_all_logistic_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """Σ_c of the logistic losses of C questions "is it class c?", for scores and class labels.
 
@@ -311,6 +343,7 @@ def _others(values: Tensor, labels: Tensor) -> Tensor:
     return T.sum(T.where(right, 0.0, values), axis=(1,))
 
 
+@computed_in("float32")
 def svm_loss(
     input: Tensor, target: Tensor, delta: float = 1.0, *, reduction: str = "mean"
 ) -> Tensor:
@@ -333,6 +366,7 @@ def _hinges(rows: Tensor, labels: Tensor, margin: float) -> Tensor:
     return T.relu(rows - own + margin)
 
 
+@computed_in("float32")
 def multi_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -362,6 +396,7 @@ def multi_margin_loss(
     return reduced(T.reshape(losses, shape=target.shape), reduction)
 
 
+@computed_in("float32")
 def binary_cross_entropy(
     input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
 ) -> Tensor:
@@ -378,6 +413,7 @@ def binary_cross_entropy(
     return reduced(losses if weight is None else losses * weight, reduction)
 
 
+@computed_in("float32")
 def binary_cross_entropy_with_logits(
     input: Tensor,
     target: Tensor,
@@ -395,13 +431,16 @@ def binary_cross_entropy_with_logits(
     tensor(0.3466)
     """
     _check_equal("binary_cross_entropy_with_logits", input, target)
-    losses = T.binary_cross_entropy_with_logits(input, target)
-    if pos_weight is not None:
-        # The positive share once is in it already, and log σ(x) is the loss for the target 1.
-        losses = losses + (pos_weight - 1) * target * T.binary_cross_entropy_with_logits(input, 1.0)
+    if pos_weight is None:
+        losses = T.binary_cross_entropy_with_logits(input, target)
+    else:  # the losses for the targets 1 and 0 are -log σ(x) and -log(1 - σ(x))
+        yes = T.binary_cross_entropy_with_logits(input, 1.0)
+        no = T.binary_cross_entropy_with_logits(input, 0.0)
+        losses = _times(pos_weight * target, yes) + _times(1 - target, no)
     return reduced(losses if weight is None else losses * weight, reduction)
 
 
+@computed_in("float32")
 def soft_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """log(1 + e^(-target · input)), for scores and targets 1 or -1.
 
@@ -412,6 +451,7 @@ def soft_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") 
     return reduced(T.binary_cross_entropy_with_logits(target * input, 1.0), reduction)
 
 
+@computed_in("float32")
 def multilabel_soft_margin_loss(
     input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
 ) -> Tensor:
@@ -431,6 +471,7 @@ def multilabel_soft_margin_loss(
 # ----- regression --------------------------------------------------------------------------------
 
 
+@computed_in("float32")
 def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """(input - target)², reduced. The shapes must be equal.
 
@@ -441,6 +482,7 @@ def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tenso
     return reduced(T.square(input - target), reduction)
 
 
+@computed_in("float32")
 def euclidean_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """½ Σ_j (input_ij - target_ij)² for each sample i, and the mean over the samples.
 
@@ -457,6 +499,7 @@ def euclidean_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") ->
     return reduced(losses, reduction)
 
 
+@computed_in("float32")
 def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """|input - target|, reduced. The shapes must be equal.
 
@@ -467,6 +510,7 @@ def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor
     return reduced(T.abs(input - target), reduction)
 
 
+@computed_in("float32")
 def huber_loss(
     input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0
 ) -> Tensor:
@@ -478,16 +522,13 @@ def huber_loss(
     if not delta > 0:
         raise ValueError(f"huber_loss: delta must be above 0; got {delta}.")
     _check_equal("huber_loss", input, target)
-    return reduced(_huber(input - target, delta), reduction)
-
-
-def _huber(d: Tensor, delta: float) -> Tensor:
-    """q · (|d| - q / 2) with q = min(|d|, delta): both branches in one, and no square overflows."""
-    size = T.abs(d)
+    # q · (|d| - q / 2) with q = min(|d|, delta): both branches in one, and no square overflows
+    size = T.abs(input - target)
     q = T.clamp(size, max=delta)
-    return q * (size - q / 2)
+    return reduced(q * (size - q / 2), reduction)
 
 
+@computed_in("float32")
 def smooth_l1_loss(
     input: Tensor, target: Tensor, *, reduction: str = "mean", beta: float = 1.0
 ) -> Tensor:
@@ -499,10 +540,14 @@ def smooth_l1_loss(
     if beta < 0:
         raise ValueError(f"smooth_l1_loss: beta must not be negative; got {beta}.")
     _check_equal("smooth_l1_loss", input, target)
-    d = input - target
-    return reduced(_huber(d, beta) / beta if beta else T.abs(d), reduction)
+    size = T.abs(input - target)
+    if beta == 0:
+        return reduced(size, reduction)
+    q = T.clamp(size, max=beta)
+    return reduced(q / beta * (size - q / 2), reduction)
 
 
+@computed_in("float32")
 def poisson_nll_loss(
     input: Tensor,
     target: Tensor,
@@ -521,7 +566,7 @@ def poisson_nll_loss(
     """
     _check_equal("poisson_nll_loss", input, target)
     rate, log_rate = (T.exp(input), input) if log_input else (input, T.log(input + eps))
-    losses = rate - target * log_rate
+    losses = rate - _times(target, log_rate)
     if full:
         t = T.where(target > 1, target, 1.0)
         stirling = t * T.log(t) - t + 0.5 * T.log(2 * math.pi * t)
@@ -529,6 +574,7 @@ def poisson_nll_loss(
     return reduced(losses, reduction)
 
 
+@computed_in("float64")
 def gaussian_nll_loss(
     input: Tensor,
     target: Tensor,
@@ -539,8 +585,8 @@ def gaussian_nll_loss(
 ) -> Tensor:
     """½ (log var + (input - target)² / var), where a variance counts as eps at least.
 
-    `var` has the shape of input, or 1 in place of the last axis, or no last axis. `full` adds
-    ½ log 2π.
+    A variance below eps gets the gradient that eps would get, so it can grow again. `var` has the
+    shape of input, or 1 in place of the last axis, or no last axis. `full` adds ½ log 2π.
 
     >>> gaussian_nll_loss(Tensor([1.0]), Tensor([3.0]), Tensor([1.0]))
     tensor(2.)
@@ -553,14 +599,16 @@ def gaussian_nll_loss(
             f"gaussian_nll_loss: var must have the shape {input.shape} of the input, or 1 in place "
             f"of its last axis, or no last axis; got {var.shape}."
         )
-    var = T.clamp(var, min=eps)
-    losses = 0.5 * (T.log(var) + T.square(input - target) / var)
+    # What is added to eps is 0, but it lets the gradient through.
+    var = T.where(var < eps, eps + (var - var.detach()), var)
+    losses = 0.5 * (T.log(var) + T.square((input - target) / T.sqrt(var)))
     return reduced(losses + 0.5 * math.log(2 * math.pi) if full else losses, reduction)
 
 
 # ----- distributions -----------------------------------------------------------------------------
 
 
+@computed_in("float32")
 def kl_div(
     input: Tensor, target: Tensor, *, reduction: str = "mean", log_target: bool = False
 ) -> Tensor:
@@ -575,9 +623,10 @@ def kl_div(
     """
     _check_equal("kl_div", input, target)
     if log_target:
-        losses = T.exp(target) * (target - input)
+        gone = target == -math.inf  # e^-∞ · (-∞ - input) counts as 0
+        losses = T.exp(target) * (T.where(gone, 0.0, target) - T.where(gone, 0.0, input))
     else:
-        losses = T.xlogy(target, target) - target * input
+        losses = T.xlogy(target, target) - _times(target, input)
     if reduction != "batchmean":
         return reduced(losses, reduction)
     if input.ndim == 0:
@@ -588,6 +637,7 @@ def kl_div(
 # ----- distances ---------------------------------------------------------------------------------
 
 
+@computed_in("float32")
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """x1 · x2 / (max(‖x1‖, eps) · max(‖x2‖, eps)) along `dim` of the broadcast shape.
 
@@ -610,6 +660,7 @@ def _broadcast_shape(name: str, x1: Tensor, x2: Tensor) -> tuple[int, ...]:
         ) from error
 
 
+@computed_in("float32")
 def pairwise_distance(
     x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
 ) -> Tensor:
@@ -624,6 +675,7 @@ def pairwise_distance(
     return norm(difference, p, -1, keepdim)
 
 
+@computed_in("float32")
 def hinge_embedding_loss(
     input: Tensor, target: Tensor, margin: float = 1.0, *, reduction: str = "mean"
 ) -> Tensor:
@@ -637,6 +689,7 @@ def hinge_embedding_loss(
     return reduced(losses, reduction)
 
 
+@computed_in("float32")
 def margin_ranking_loss(
     input1: Tensor,
     input2: Tensor,
@@ -654,6 +707,7 @@ def margin_ranking_loss(
     return reduced(T.clamp(margin - target * (input1 - input2), min=0), reduction)
 
 
+@computed_in("float32")
 def cosine_embedding_loss(
     input1: Tensor,
     input2: Tensor,
@@ -680,6 +734,7 @@ def cosine_embedding_loss(
     return reduced(losses, reduction)
 
 
+@computed_in("float32")
 def triplet_margin_loss(
     anchor: Tensor,
     positive: Tensor,

@@ -15,9 +15,10 @@ from tinygrad_cv.tensor import Tensor
 
 
 class Dropout(Op):
-    """x · mask, where the mask is 0 with probability p, else 1 / (1 - p), or 1 unless `scaled`.
+    """0 with probability p, else x / (1 - p), or x itself unless `scaled`.
 
-    The elements along the last `shared` axes are dropped together.
+    The elements along the last `shared` axes are dropped together. A mask of truth values says
+    which are kept; what is dropped is 0 even if it was infinite.
     """
 
     p: float
@@ -30,20 +31,19 @@ class Dropout(Op):
     def forward(self, xp, x):
         own = x.ndim - self.shared
         shape = (*x.shape[:own], *[1] * self.shared)
-        keep = xp.uniform(shape, "float32", self.generator) >= self.p
-        scale = 1 / (1 - self.p) if self.scaled and self.p < 1 else 1.0
-        self.mask = keep * x.dtype.type(scale)
-        return x * self.mask
+        self.mask = xp.uniform(shape, "float32", self.generator) >= self.p
+        self.scale = 1 / (1 - self.p) if self.scaled and self.p < 1 else 1.0
+        return xp.where(self.mask, self.scale * x, 0)
 
     def grad_x(self, F, g, mask):
-        return g * mask
+        return F.where(mask, self.scale * g, 0.0)
 
 
 class AlphaDropout(Op):
-    """x · mask + shift: the mask is 0 with probability p and else a.
+    """a · α' + b with probability p, else a · x + b.
 
-    The dropped elements become a·α' + b with α' = -scale · α, the value at which `selu` saturates;
-    a and b restore the mean 0 and the variance 1.
+    α' = -scale · α is the value at which `selu` saturates; a and b restore the mean 0 and the
+    variance 1.
     """
 
     p: float
@@ -53,13 +53,12 @@ class AlphaDropout(Op):
 
     def forward(self, xp, x):
         low = -SELU_SCALE * SELU_ALPHA
-        a = 1 / math.sqrt((1 - self.p) * (1 + self.p * low * low))
-        keep = xp.uniform(x.shape, "float32", self.generator) >= self.p
-        self.mask = keep * x.dtype.type(a)
-        return xp.where(keep, a * x, a * low) - a * low * self.p
+        self.a = a = 1 / math.sqrt((1 - self.p) * (1 + self.p * low * low))
+        self.mask = xp.uniform(x.shape, "float32", self.generator) >= self.p
+        return xp.where(self.mask, a * x, a * low) - a * low * self.p
 
     def grad_x(self, F, g, mask):
-        return g * mask
+        return F.where(mask, self.a * g, 0.0)
 
 
 class GaussianNoise(Op):
@@ -160,7 +159,7 @@ def alpha_dropout(
     if not training or p == 0:
         return input
     if p == 1:
-        return T.mul(input, 0)
+        return T.dropout(input, p=1.0, generator=as_generator(generator))
     return T.alpha_dropout(input, p=p, generator=as_generator(generator))
 
 
