@@ -1,0 +1,437 @@
+"""PyTorch's own samples of each of its ops, and the same calls made of this library.
+
+`OPS` are PyTorch's ops by name, each with the calls that PyTorch is tested with. `ours` finds the
+function of that name here, `difference` makes one of those calls in both libraries and says where
+they part: in the values, or in the first or second derivatives. From the shell,
+
+    python -m tests.beside_torch.op_db nn.functional.pad conv      # every op named so
+
+lists the samples that fail, with the kind of each failure.
+"""
+
+import sys
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+
+import tinygrad_cv as tg
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from torch.testing._internal.common_methods_invocations import op_db
+
+RTOL = 1e-7
+"""Relative to an element, and a hundredth of it relative to the largest one."""
+
+OPS: dict[str, Any] = {op.full_name: op for op in op_db}
+
+Function = Callable[..., Any]
+
+ADAPTED: dict[str, Function] = {
+    "einsum": lambda tensors, equation: tg.einsum(equation, *tensors),
+    "linalg.pinv.singular": lambda a, b: tg.linalg.pinv(a @ b.mT),
+    "nn.functional.embedding": lambda w, i, **options: tg.nn.functional.embedding(i, w, **options),
+    "where": lambda x, condition, other: tg.where(condition, x, other),
+    "zero_": lambda x: x.clone().zero_(),
+    **dict.fromkeys(
+        (f"polygamma.polygamma_n_{n}" for n in range(5)), lambda x, n: tg.polygamma(n, x)
+    ),
+}
+"""Ops whose samples hold the arguments in another order than the function takes them."""
+
+_DRAWN = """
+    bernoulli cauchy exponential geometric log_normal multinomial normal normal.in_place
+    normal.number_mean rand rand_like randint randint_like randn randn_like uniform
+    nn.functional.alpha_dropout nn.functional.dropout nn.functional.dropout2d
+    nn.functional.dropout3d nn.functional.feature_alpha_dropout.with_train nn.functional.rrelu
+    nn.functional.fractional_max_pool2d nn.functional.fractional_max_pool3d
+    nn.functional.scaled_dot_product_attention
+    empty empty_like empty_permuted empty_strided new_empty new_empty_strided
+    pca_lowrank svd_lowrank
+""".split()
+
+
+def drawn(name: str, sample: Any) -> bool:
+    """Whether the values come from a generator (or from nowhere): then only shapes agree."""
+    if name not in _DRAWN:
+        return False
+    chance = sample.kwargs.get("p", sample.kwargs.get("dropout_p", 0.5))
+    if name == "nn.functional.scaled_dot_product_attention":
+        return bool(sample.kwargs.get("dropout_p", 0.0) > 0)
+    return not (sample.kwargs.get("training", True) is False or chance == 0)
+
+
+UP_TO_SIGN = {"linalg.eigh", "linalg.svd", "svd", "linalg.eig", "linalg.qr", "qr", "linalg.lstsq"}
+"""Decompositions that leave a choice: what agrees is the part that PyTorch differentiates."""
+
+
+# ----- the function of the same name -------------------------------------------------------------
+
+
+def _reach(root: Any, path: str) -> Any:
+    for part in path.split("."):
+        root = getattr(root, part, None)
+    return root
+
+
+def _method(name: str) -> Function | None:
+    """`name` as a method or a property, or the method that writes into its tensor."""
+    found = getattr(tg.Tensor, name, None)
+    if isinstance(found, property):
+        return lambda x: getattr(x, name)
+    if found is None and hasattr(tg.Tensor, name + "_"):
+        return lambda x, *args, **options: getattr(x.clone(), name + "_")(*args, **options)
+    return found
+
+
+def _named(name: str) -> Function | None:
+    """The function of that name; `torch.bool` is none, so that `bool` is a method."""
+    if not callable(_reach(torch, name)) and not name.startswith("nn.functional."):
+        return _method(name) if "." not in name else None
+    found = _reach(tg, name)
+    if found is None and name.startswith("nn.functional."):
+        found = _reach(tg, name.removeprefix("nn.functional."))
+    if found is None and "." not in name:
+        found = _method(name)
+    return found if callable(found) else None
+
+
+def ours(op: Any) -> Function | None:
+    """Our function that does what `op` does; None if there is none of its names."""
+    names = [op.name, *(alias.name.removeprefix("torch.") for alias in op.aliases)]
+    found = next((f for f in map(_named, names) if f is not None), None)
+    return ADAPTED.get(op.full_name, found) if found is not None else None
+
+
+# ----- a sample ----------------------------------------------------------------------------------
+
+
+class ForeignError(Exception):
+    """The sample holds something that has no counterpart here, such as a complex tensor."""
+
+
+def dtype_of(op: Any) -> torch.dtype | None:
+    """What the samples are made of: float64, or int64 where the op takes no floats."""
+    supported = op.supported_dtypes("cpu")
+    return next((d for d in (torch.float64, torch.int64) if d in supported), None)
+
+
+@cache
+def samples(name: str) -> list[Any]:
+    """The samples of an op, always the same ones."""
+    op = OPS[name]
+    dtype = dtype_of(op)
+    if dtype is None:
+        return []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _seed(name)
+        floats = dtype.is_floating_point and op.supports_autograd
+        return list(op.sample_inputs("cpu", dtype, requires_grad=floats))
+
+
+def _seed(name: str) -> None:
+    import random
+
+    seed = zlib.crc32(name.encode())
+    torch.manual_seed(seed)
+    np.random.seed(seed)  # PyTorch's makers of samples draw from all three
+    random.seed(seed)
+
+
+class Pairs:
+    """The arguments of a sample for PyTorch and for us, a tensor that comes twice being one."""
+
+    def __init__(self) -> None:
+        self.tensors: dict[int, tuple[Any, Any]] = {}
+
+    def of(self, value: Any) -> tuple[Any, Any]:
+        """The value for PyTorch, and ours."""
+        if isinstance(value, torch.Tensor):
+            if id(value) not in self.tensors:
+                self.tensors[id(value)] = self._pair(value)
+            return self.tensors[id(value)]
+        if isinstance(value, torch.Size):
+            return value, tuple(value)
+        if isinstance(value, tuple | list):
+            both = [self.of(item) for item in value]
+            return type(value)(a for a, _ in both), type(value)(b for _, b in both)
+        if isinstance(value, dict):
+            found = {key: self.of(item) for key, item in value.items()}
+            return {k: a for k, (a, _) in found.items()}, {k: b for k, (_, b) in found.items()}
+        if isinstance(value, torch.dtype):
+            return value, our_dtype(value)
+        if isinstance(value, torch.device):
+            return value, str(value)
+        if isinstance(value, torch.Generator):
+            return value, np.random.default_rng(0)
+        if isinstance(value, torch.layout | torch.memory_format):
+            raise ForeignError(f"{value}")
+        if isinstance(value, complex):
+            raise ForeignError("complex numbers")
+        return value, value
+
+    @staticmethod
+    def _pair(value: Any) -> tuple[Any, Any]:
+        if value.layout is not torch.strided:
+            raise ForeignError(f"{value.layout}")
+        our_dtype(value.dtype)
+        array = value.detach().resolve_conj().resolve_neg().numpy()
+        mine = tg.Tensor(array, requires_grad=value.requires_grad)
+        return value.detach().requires_grad_(value.requires_grad), mine
+
+    def differentiated(self) -> list[tuple[Any, Any]]:
+        """The tensors whose gradient is asked for."""
+        return [pair for pair in self.tensors.values() if pair[0].requires_grad]
+
+    def constants(self) -> list[tuple[Any, Any]]:
+        """The others, into which an op may write, as batch norm does."""
+        return [pair for pair in self.tensors.values() if not pair[0].requires_grad]
+
+
+def our_dtype(dtype: torch.dtype) -> Any:
+    name = str(dtype).removeprefix("torch.")
+    if hasattr(tg, name):
+        return getattr(tg, name)
+    try:
+        found = np.dtype(name)
+    except TypeError:
+        raise ForeignError(name) from None
+    if found.kind == "c":
+        raise ForeignError(name)
+    return found
+
+
+def described(sample: Any) -> str:
+    """The arguments in a line, of each tensor the shape."""
+
+    def show(value: Any) -> str:
+        if isinstance(value, torch.Tensor):
+            kind = "" if value.dtype == torch.float64 else str(value.dtype).removeprefix("torch.")
+            return kind + str(tuple(value.shape))
+        if isinstance(value, tuple | list) and not isinstance(value, torch.Size):
+            return "[" + ", ".join(map(show, value)) + "]"
+        return repr(value)
+
+    options = [f"{key}={show(value)}" for key, value in sample.kwargs.items()]
+    return ", ".join([show(sample.input), *map(show, sample.args), *options])
+
+
+# ----- a comparison ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where the libraries part: at the values (order 0) or at a derivative; and how."""
+
+    order: int
+    what: str
+
+    def __str__(self) -> str:
+        return f"{('value', 'gradient', 'second gradient')[self.order]}: {self.what}"
+
+
+def leaves(value: Any) -> Iterator[Any]:
+    """The tensors and numbers of a result."""
+    if isinstance(value, tuple | list) and not isinstance(value, torch.Size):
+        for item in value:
+            yield from leaves(item)
+    elif isinstance(value, dict):
+        yield from leaves(list(value.values()))
+    else:
+        yield value
+
+
+def array_of(value: Any) -> Any:
+    return np.asarray(value.detach().numpy() if hasattr(value, "detach") else value)
+
+
+def unlike(mine: Any, other: Any, values: bool = True) -> str | None:
+    """How two results differ in number, dtype, shape or (with `values`) in their elements."""
+    y, z = list(leaves(mine)), list(leaves(other))
+    if len(y) != len(z):
+        return f"{len(y)} results, not {len(z)}"
+    for a, b in zip(y, z, strict=True):
+        if isinstance(b, torch.dtype):
+            b = our_dtype(b)
+        if isinstance(b, torch.Tensor) and not isinstance(a, tg.Tensor):
+            return f"{type(a).__name__}, not a tensor"
+        if b is None or isinstance(b, str | np.dtype):
+            if a != b:
+                return f"{a!r}, not {b!r}"
+            continue
+        if isinstance(b, torch.Tensor) and b.is_complex():
+            return "real, not complex"
+        p, q = array_of(a), array_of(b)
+        if p.shape != q.shape:
+            return f"shape {p.shape}, not {q.shape}"
+        if p.dtype != q.dtype:
+            return f"{p.dtype}, not {q.dtype}"
+        if values and (error := distance(p, q)):
+            return error
+    return None
+
+
+def distance(p: Any, q: Any, rtol: float = RTOL) -> str | None:
+    """What is wrong with the elements of p, which should be those of q."""
+    if p.size == 0 or p.dtype.kind not in "fc":
+        wrong = p != q
+    else:
+        p, q = p.astype(np.float64), q.astype(np.float64)
+        with np.errstate(all="ignore"):
+            scale = np.max(np.abs(q), initial=0.0, where=np.isfinite(q))
+            wrong = ~np.isclose(p, q, rtol, rtol / 100 * max(scale, 1.0), equal_nan=True)
+    if not np.any(wrong):
+        return None
+    count = f"{np.count_nonzero(wrong)} of {p.size}"
+    first = tuple(int(i) for i in np.argwhere(wrong)[0])
+    got, expected = p[first], q[first]
+    place = f" at {first}" if first else ""
+    return f"{count} differ, {got:.6g} not {expected:.6g}{place}"
+
+
+def difference(name: str, sample: Any) -> Difference | None:
+    """Where our call of the op parts from PyTorch's; None where it does not."""
+    op = OPS[name]
+    function = ours(op)
+    if function is None:
+        raise LookupError(f"there is no {name} here")
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        try:
+            return _difference(op, function, sample)
+        except ForeignError as error:
+            return Difference(0, f"no counterpart of {error}")
+
+
+def _difference(op: Any, function: Function, sample: Any) -> Difference | None:
+    name = op.full_name
+    pairs = Pairs()
+    (x, args, options), (y, our_args, our_options) = pairs.of(
+        [sample.input, list(sample.args), dict(sample.kwargs)]
+    )
+    theirs = op(x, *args, **options)
+    try:
+        mine = function(y, *our_args, **our_options)
+    except Exception as error:
+        return Difference(0, f"{type(error).__name__}: {first_line(error)}")
+    random = drawn(name, sample)
+    process = sample.output_process_fn_grad
+    chosen = process if name.split(".singular")[0] in UP_TO_SIGN else lambda result: result
+    if what := unlike(chosen(mine), chosen(theirs), values=not random):
+        return Difference(0, what)
+    for a, b in () if random else pairs.constants():
+        if what := unlike(b, a):
+            return Difference(0, f"what is written into an argument: {what}")
+    if random or not op.supports_autograd:
+        return None
+    return _derivatives(op, pairs, list(leaves(process(mine))), list(leaves(process(theirs))))
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).strip() or "no message").splitlines()[0]
+
+
+def _derivatives(op: Any, pairs: Pairs, mine: list[Any], theirs: list[Any]) -> Difference | None:
+    """The gradient of the results along a random cotangent; then that of the gradients."""
+    rng = np.random.default_rng(0)
+    inputs = pairs.differentiated()
+    orders = (1, 2) if op.supports_gradgrad else (1,)
+    for order in orders:
+        kept = [
+            (a, b)
+            for a, b in zip(mine, theirs, strict=True)
+            if isinstance(b, torch.Tensor) and b.requires_grad
+        ]
+        if not kept or not inputs:
+            return None
+        along = [rng.standard_normal(tuple(b.shape)).astype(array_of(b).dtype) for _, b in kept]
+        try:
+            expected = torch.autograd.grad(
+                [b for _, b in kept],
+                [b for b, _ in inputs],
+                [torch.from_numpy(np.asarray(v)) for v in along],
+                create_graph=order < len(orders),
+                allow_unused=True,
+            )
+        except (RuntimeError, NotImplementedError):
+            return None  # PyTorch has no such derivative
+        differentiable = [i for i, (a, _) in enumerate(kept) if a.requires_grad]
+        found: list[Any] = [None] * len(inputs)
+        if differentiable:
+            try:
+                found = list(
+                    tg.grad(
+                        [kept[i][0] for i in differentiable],
+                        [a for _, a in inputs],
+                        [tg.Tensor(along[i]) for i in differentiable],
+                        create_graph=order < len(orders),
+                        allow_unused=True,
+                    )
+                )
+            except Exception as error:
+                return Difference(order, f"{type(error).__name__}: {first_line(error)}")
+        for (b, a), g, h in zip(inputs, found, expected, strict=True):
+            if g is not None and (g.shape, g.dtype) != (a.shape, a.dtype):
+                return Difference(order, f"{g.dtype} {g.shape} for {a.dtype} {a.shape}")
+            zero = np.zeros(tuple(b.shape))
+            p, q = (zero if v is None else array_of(v) for v in (g, h))
+            if what := distance(p, q):
+                return Difference(order, what)
+        mine, theirs = [], []
+        for (b, a), g, h in zip(inputs, found, expected, strict=True):
+            if h is not None:
+                mine.append(tg.zeros(*a.shape, dtype=a.dtype) if g is None else g)
+                theirs.append(h)
+    return None
+
+
+# ----- what PyTorch refuses ----------------------------------------------------------------------
+
+
+def accepted(name: str) -> list[str]:
+    """The calls that PyTorch refuses with an error, and that go through here."""
+    op = OPS[name]
+    function = ours(op)
+    assert function is not None
+    found = []
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        for call in refused(op):
+            sample = call.sample_input
+            pairs = Pairs()
+            try:
+                (x, args, options), (y, our_args, our_options) = pairs.of(
+                    [sample.input, list(sample.args), dict(sample.kwargs)]
+                )
+            except ForeignError:
+                continue
+            try:
+                op(x, *args, **options)
+            except Exception:
+                pass
+            else:
+                continue  # on this build PyTorch takes it
+            try:
+                function(y, *our_args, **our_options)
+            except Exception as error:
+                if not isinstance(error, TypeError | ValueError | RuntimeError | LookupError):
+                    found.append(f"{type(error).__name__} for {described(sample)}")
+                elif not str(error):
+                    found.append(f"no message for {described(sample)}")
+                continue
+            found.append(f"{described(sample)}  ({first_line(Exception(call.error_regex))})")
+    return found
+
+
+def refused(op: Any) -> list[Any]:
+    if op.error_inputs_func is None:
+        return []
+    _seed(op.full_name)
+    return list(op.error_inputs("cpu"))
