@@ -9,13 +9,14 @@ they part: in the values, or in the first or second derivatives. From the shell,
 lists the samples that fail, with the kind of each failure.
 """
 
+import re
 import sys
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -38,7 +39,9 @@ ADAPTED: dict[str, Function] = {
     "linalg.pinv.singular": lambda a, b: tg.linalg.pinv(a @ b.mT),
     "nn.functional.embedding": lambda w, i, **options: tg.nn.functional.embedding(i, w, **options),
     "where": lambda x, condition, other: tg.where(condition, x, other),
-    "zero_": lambda x: x.clone().zero_(),
+    "linalg.lstsq.grad_oriented": lambda a, b, driver: tg.linalg.lstsq(a, b, driver=driver)[:2],
+    "normal.in_place": lambda x, *args, **options: x.clone().normal_(*args, **options),
+    "normal.number_mean": lambda std, mean, **options: tg.normal(mean, std, **options),
     **dict.fromkeys(
         (f"polygamma.polygamma_n_{n}" for n in range(5)), lambda x, n: tg.polygamma(n, x)
     ),
@@ -81,12 +84,14 @@ def _reach(root: Any, path: str) -> Any:
 
 
 def _method(name: str) -> Function | None:
-    """`name` as a method or a property, or the method that writes into its tensor."""
+    """`name` as a method or a property; one that writes, as `uniform_`, is given a copy."""
+    if not hasattr(torch.Tensor, name):
+        name += "_"
     found = getattr(tg.Tensor, name, None)
     if isinstance(found, property):
         return lambda x: getattr(x, name)
-    if found is None and hasattr(tg.Tensor, name + "_"):
-        return lambda x, *args, **options: getattr(x.clone(), name + "_")(*args, **options)
+    if name.endswith("_") and not name.endswith("__") and found is not None:
+        return lambda x, *args, **options: found(x.detach().clone(), *args, **options)
     return found
 
 
@@ -145,6 +150,10 @@ def _seed(name: str) -> None:
     random.seed(seed)
 
 
+_LAYOUT = ("layout", "memory_format", "pin_memory")
+"""Keywords about where the bytes lie, and not about what they are: PyTorch alone is told."""
+
+
 class Pairs:
     """The arguments of a sample for PyTorch and for us, a tensor that comes twice being one."""
 
@@ -163,8 +172,10 @@ class Pairs:
             both = [self.of(item) for item in value]
             return type(value)(a for a, _ in both), type(value)(b for _, b in both)
         if isinstance(value, dict):
-            found = {key: self.of(item) for key, item in value.items()}
-            return {k: a for k, (a, _) in found.items()}, {k: b for k, (_, b) in found.items()}
+            found = {key: self.of(item) for key, item in value.items() if key not in _LAYOUT}
+            layout = {key: item for key, item in value.items() if key in _LAYOUT}
+            theirs = {k: a for k, (a, _) in found.items()} | layout
+            return theirs, {k: b for k, (_, b) in found.items()}
         if isinstance(value, torch.dtype):
             return value, our_dtype(value)
         if isinstance(value, torch.device):
@@ -182,7 +193,9 @@ class Pairs:
         if value.layout is not torch.strided:
             raise ForeignError(f"{value.layout}")
         our_dtype(value.dtype)
-        array = value.detach().resolve_conj().resolve_neg().numpy()
+        if value.ndim > 64:
+            raise ForeignError(f"{value.ndim} axes")  # NumPy has 64
+        array = value.numpy(force=True)
         mine = tg.Tensor(array, requires_grad=value.requires_grad)
         return value.detach().requires_grad_(value.requires_grad), mine
 
@@ -249,7 +262,9 @@ def leaves(value: Any) -> Iterator[Any]:
 
 
 def array_of(value: Any) -> Any:
-    return np.asarray(value.detach().numpy() if hasattr(value, "detach") else value)
+    if isinstance(value, tg.Tensor):
+        return value.detach().numpy()
+    return np.asarray(value.numpy(force=True) if isinstance(value, torch.Tensor) else value)
 
 
 def unlike(mine: Any, other: Any, values: bool = True) -> str | None:
@@ -314,7 +329,7 @@ def _difference(op: Any, function: Function, sample: Any) -> Difference | None:
     name = op.full_name
     pairs = Pairs()
     (x, args, options), (y, our_args, our_options) = pairs.of(
-        [sample.input, list(sample.args), dict(sample.kwargs)]
+        [sample.input, sample.args, sample.kwargs]
     )
     theirs = op(x, *args, **options)
     try:
@@ -395,43 +410,167 @@ def _derivatives(op: Any, pairs: Pairs, mine: list[Any], theirs: list[Any]) -> D
 # ----- what PyTorch refuses ----------------------------------------------------------------------
 
 
-def accepted(name: str) -> list[str]:
-    """The calls that PyTorch refuses with an error, and that go through here."""
+class Accepted(NamedTuple):
+    """A call that PyTorch refuses, and that goes through here or fails without saying why."""
+
+    sample: Any
+    what: str
+
+    def __str__(self) -> str:
+        return f"({described(self.sample)}): {self.what}"
+
+
+def refused(name: str) -> list[Any]:
+    """The samples that PyTorch refuses, without those that have no counterpart here."""
     op = OPS[name]
-    function = ours(op)
-    assert function is not None
+    if op.error_inputs_func is None:
+        return []
+    _seed(name)
     found = []
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for call in refused(op):
+        for call in op.error_inputs("cpu"):
             sample = call.sample_input
-            pairs = Pairs()
             try:
-                (x, args, options), (y, our_args, our_options) = pairs.of(
-                    [sample.input, list(sample.args), dict(sample.kwargs)]
-                )
+                (x, args, options), _ = Pairs().of([sample.input, sample.args, sample.kwargs])
             except ForeignError:
                 continue
             try:
                 op(x, *args, **options)
-            except Exception:
-                pass
-            else:
-                continue  # on this build PyTorch takes it
-            try:
-                function(y, *our_args, **our_options)
-            except Exception as error:
-                if not isinstance(error, TypeError | ValueError | RuntimeError | LookupError):
-                    found.append(f"{type(error).__name__} for {described(sample)}")
-                elif not str(error):
-                    found.append(f"no message for {described(sample)}")
-                continue
-            found.append(f"{described(sample)}  ({first_line(Exception(call.error_regex))})")
+            except Exception:  # some builds of PyTorch take a call that others refuse
+                found.append(sample)
     return found
 
 
-def refused(op: Any) -> list[Any]:
-    if op.error_inputs_func is None:
-        return []
-    _seed(op.full_name)
-    return list(op.error_inputs("cpu"))
+def accepted(name: str) -> list[Accepted]:
+    """Those of the refused samples that raise no error here that has a message."""
+    function = ours(OPS[name])
+    assert function is not None
+    found = []
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        for sample in refused(name):
+            _, (x, args, options) = Pairs().of([sample.input, sample.args, sample.kwargs])
+            try:
+                function(x, *args, **options)
+            except (TypeError, ValueError, RuntimeError, LookupError) as error:
+                if not str(error):
+                    found.append(Accepted(sample, f"{type(error).__name__} with no message"))
+            except Exception as error:
+                found.append(Accepted(sample, f"{type(error).__name__}: {first_line(error)}"))
+            else:
+                found.append(Accepted(sample, "goes through"))
+    return found
+
+
+# ----- as methods --------------------------------------------------------------------------------
+
+
+def variants(op: Any) -> dict[str, Function | None]:
+    """The methods that PyTorch has beside the function, and ours of those names."""
+    theirs = (op.method_variant, op.inplace_variant)
+    names = [getattr(method, "__name__", "__") for method in theirs]
+    return {name: getattr(tg.Tensor, name, None) for name in names if name[:2] != "__"}
+
+
+def method_difference(name: str, sample: Any, method: str) -> str | None:
+    """Where our method of that name (in place where it ends in "_") parts from PyTorch's."""
+    pairs = Pairs()
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        try:
+            (x, args, options), (y, our_args, our_options) = pairs.of(
+                [sample.input, sample.args, sample.kwargs]
+            )
+        except ForeignError:
+            return None
+        if not isinstance(x, torch.Tensor):
+            return None
+        x, y = x.detach().clone(), y.detach().clone()
+        try:
+            theirs = getattr(x, method)(*args, **options)
+        except Exception:
+            return None  # PyTorch has no such form of this call
+        try:
+            mine = getattr(y, method)(*our_args, **our_options)
+        except Exception as error:
+            return f"{method}: {type(error).__name__}: {first_line(error)}"
+        values = not drawn(name, sample) and name not in UP_TO_SIGN
+        what = unlike(mine, theirs, values)
+        if what is None and method.endswith("_"):
+            what = unlike(y, x, values)
+        return what and f"{method}: {what}"
+
+
+# ----- the table ---------------------------------------------------------------------------------
+
+NUMBERS = re.compile(r"-?\b\d[\d.]*(e[+-]?\d+)?|\bnan\b|\binf\b")
+
+
+@cache
+def failures(name: str, device: str = "cpu") -> dict[int, Difference]:
+    """The samples of an op that fail, by their place in the list; `device` is the current one."""
+    assert device == "cpu" or tg.get_default_device() == device
+    found = {i: difference(name, sample) for i, sample in enumerate(samples(name))}
+    return {i: different for i, different in found.items() if different is not None}
+
+
+def kinds(name: str) -> list[str]:
+    """One line for each kind of failure of an op: how many samples, the first, and what it says."""
+    by_kind: dict[str, list[int]] = {}
+    for i, different in failures(name).items():
+        by_kind.setdefault(NUMBERS.sub("#", str(different))[:80], []).append(i)
+    found = []
+    for places in by_kind.values():
+        first = places[0]
+        call = described(samples(name)[first])
+        found.append(f"{len(places)} x {failures(name)[first]}  [{first}: {call}]")
+    return found
+
+
+def lines(names: list[str]) -> Iterator[str]:
+    """The table of the ops of those names."""
+    for name in names:
+        if failures(name):
+            yield f"{name}: {len(failures(name))} of {len(samples(name))} fail"
+            yield from (f"    {line}" for line in kinds(name))
+        methods = variants(OPS[name])
+        wrong: dict[str, str] = {}
+        for method in (m for m, f in methods.items() if f is not None):
+            for i, sample in enumerate(samples(name)):
+                what = None if i in failures(name) else method_difference(name, sample, method)
+                if what is not None:
+                    kind = NUMBERS.sub("#", what)[:80]
+                    wrong.setdefault(kind, f"    method {what}  [{described(sample)}]")
+        if wrong:
+            yield f"{name}: as a method"
+            yield from wrong.values()
+        if found := accepted(name):
+            yield f"{name}: PyTorch refuses"
+            yield from (f"    {call}" for call in found)
+
+
+def main(patterns: list[str]) -> None:
+    """Print the samples that fail of the ops that hold one of the patterns, or the whole table."""
+    torch.set_num_threads(1)
+    common = sorted(name for name, op in OPS.items() if ours(op) is not None)
+    names = [name for name in common if not patterns or any(p in name for p in patterns)]
+    for line in lines(names):
+        print(line if patterns else line[:240])
+    total = sum(len(samples(name)) for name in names)
+    failing = sum(len(failures(name)) for name in names)
+    refusals = sum(len(refused(name)) for name in names)
+    print(f"\n{len(names)} ops: {total - failing} of {total} samples pass", end=" ")
+    print(f"({100 * (1 - failing / max(total, 1)):.2f} %);", end=" ")
+    print(f"of {refusals} calls that PyTorch refuses {sum(len(accepted(n)) for n in names)} pass")
+    if patterns:
+        return
+    print("\nOnly in PyTorch:", " ".join(sorted({op.name for op in OPS.values()} - {OPS[n].name for n in common})))
+    aliases = {alias.name for n in common for alias in OPS[n].aliases if _named(alias.name) is None}
+    print("\nOther names of common ops:", " ".join(sorted(aliases)))
+    methods = {m for n in common for m, f in variants(OPS[n]).items() if f is None}
+    print("\nMethods:", " ".join(sorted(methods)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
