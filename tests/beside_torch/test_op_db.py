@@ -17,7 +17,7 @@ op_db = pytest.importorskip(
     exc_type=ImportError,
 )
 
-from beside_torch.op_db_known import KNOWN, KNOWN_ACCEPTED, Known  # noqa: E402
+from beside_torch.op_db_known import KNOWN, KNOWN_ACCEPTED  # noqa: E402
 
 COMMON = sorted(name for name, op in op_db.OPS.items() if op_db.ours(op) and op_db.samples(name))
 REFUSING = [name for name in COMMON if op_db.refused(name)]
@@ -41,19 +41,14 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def explained(name: str, sample: Any, order: int, known: list[Known]) -> bool:
-    return any(entry.explains(name, sample, order) for entry in known)
-
-
 @pytest.mark.parametrize("name", COMMON)
 def test_the_samples_of_an_op_agree(name: str, device: str) -> None:
     samples = op_db.samples(name)
-    unexpected = [
+    wrong = [
         f"sample {i} ({op_db.described(samples[i])}): {different}"
-        for i, different in op_db.failures(name, device).items()
-        if not explained(name, samples[i], different.order, KNOWN)
+        for i, different in op_db.unexplained(name, device).items()
     ]
-    assert not unexpected, f"{len(unexpected)} of {len(samples)}\n" + "\n".join(unexpected)
+    assert not wrong, f"{len(wrong)} of {len(samples)}\n" + "\n".join(wrong)
 
 
 def test_99_percent_of_the_samples_agree(
@@ -69,12 +64,8 @@ def test_99_percent_of_the_samples_agree(
 
 @pytest.mark.parametrize("name", REFUSING)
 def test_what_pytorch_refuses_is_refused(name: str, device: str) -> None:
-    unexpected = [
-        str(call)
-        for call in op_db.accepted(name, device)
-        if not explained(name, call.sample, 0, KNOWN_ACCEPTED)
-    ]
-    assert not unexpected, "\n".join(unexpected)
+    calls = op_db.unduly_accepted(name, device)
+    assert not calls, "\n".join(map(str, calls))
 
 
 @pytest.mark.parametrize(("name", "method"), METHODS)
