@@ -34,7 +34,7 @@ def _at_zero(sample: Any) -> bool:
 KNOWN = [
     Known(
         "linalg.norm.subgradients_at_zero",
-        "the gradient at 0 is 0 here, and so is its derivative; in PyTorch the second derivative is NaN",
+        "the gradient at 0 is 0 here, and so is its derivative, which is NaN in PyTorch",
         lambda sample: _at_zero(sample) and sample.args[0] == 0.5,
         order=2,
     ),
