@@ -27,6 +27,7 @@ from .op_db_known import KNOWN, KNOWN_ACCEPTED, Known
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from torch.testing._internal.common_methods_invocations import op_db
+    from torch.testing._internal.common_utils import set_rng_seed
 
 RTOL = 1e-7
 """Relative to an element, and a hundredth of it relative to the largest one."""
@@ -130,7 +131,7 @@ def dtype_of(op: Any) -> torch.dtype | None:
 
 @cache
 def samples(name: str) -> list[Any]:
-    """The samples of an op: PyTorch draws them from a fixed seed."""
+    """The samples of an op, drawn from a fixed seed."""
     op = OPS[name]
     dtype = dtype_of(op)
     if dtype is None:
@@ -138,7 +139,9 @@ def samples(name: str) -> list[Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         floats = dtype.is_floating_point and op.supports_autograd
-        return list(op.sample_inputs("cpu", dtype, requires_grad=floats))
+        set_rng_seed(0)
+        # Not op.sample_inputs, which looks for a unittest up the stack, for seconds under pytest.
+        return list(op.sample_inputs_func(op, "cpu", dtype, floats))
 
 
 _LAYOUT = ("layout", "memory_format", "pin_memory")
@@ -420,7 +423,8 @@ def refused(name: str) -> list[Any]:
     found = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for call in op.error_inputs("cpu"):
+        set_rng_seed(0)
+        for call in op.error_inputs_func(op, "cpu"):
             sample = call.sample_input
             try:
                 (x, args, options), _ = Pairs().of([sample.input, sample.args, sample.kwargs])
