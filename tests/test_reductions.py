@@ -74,9 +74,12 @@ def spreads(draw: Any) -> Case:
 
 @st.composite
 def norms(draw: Any) -> Case:
-    """Away from 0, and from where two elements are the largest."""
-    case = draw(reduced(kinks=(0.0,)))
-    return with_options(case, p=draw(st.sampled_from(("fro", INF, -INF, 0.5, 1, 2, 2.5))))
+    """Away from 0, and from where two elements are the largest or the smallest."""
+    p = draw(st.sampled_from(("fro", INF, -INF, 0.5, 1, 2, 2.5)))
+    apart: dict[str, Any] = {"low": 0.1, "high": 2.0, "distinct": True}
+    case = draw(reduced(**(apart if p in (INF, -INF) else {"kinks": (0.0,)})))
+    sign = draw(st.sampled_from((1, -1)))
+    return with_options(Case((sign * case.inputs[0],), case.attributes), p=p)
 
 
 @st.composite

@@ -32,6 +32,9 @@ NAMESPACE = """
 """.split()  # noqa: SIM905  a list of 110 quoted names is harder to read
 
 
+ACCUMULATORS = {"f": "float64", "i": "int64", "u": "int64", "b": "int64"}
+"""In what numbers of a kind are added up."""
+
 draw_listeners: ContextVar[tuple[Callable[[Any], None], ...]] = ContextVar("listeners", default=())
 """What is told of each generator before a backend draws from it, in this thread or task."""
 
@@ -188,6 +191,13 @@ class Backend:
         padding: Sequence[int],
     ) -> Array:
         """Each g added to every place of its window: the adjoint of `window_sum`."""
+        raise NotImplementedError
+
+    def total(
+        self, x: Array, axis: int | tuple[int, ...] | None = None, keepdims: bool = False
+    ) -> Array:
+        """Σ x over axes (None: all). Floats are added up in float64, integers in int64; the result
+        is left in it."""
         raise NotImplementedError
 
     def matmul(self, a: Array, b: Array) -> Array:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cv.backend import kernels
-from tinygrad_cv.backend.base import NAMESPACE, Backend
+from tinygrad_cv.backend.base import ACCUMULATORS, NAMESPACE, Backend
 from tinygrad_cv.backend.windows import output_size
 
 Array = Any
@@ -362,10 +362,12 @@ class CupyBackend(Backend):
     # ----- matrix products and normalization --------------------------------------------------
 
     def matmul(self, a: Array, b: Array) -> Array:
-        if max(a.ndim, b.ndim) > 2 and a.dtype == b.dtype == np.float16:
-            # Only a product of two matrices keeps half precision.
-            return self.cp.matmul(a.astype(np.float32), b.astype(np.float32)).astype(np.float16)
         return self.cp.matmul(a, b)
+
+    def total(
+        self, x: Array, axis: int | tuple[int, ...] | None = None, keepdims: bool = False
+    ) -> Array:
+        return self.cp.sum(x, axis=axis, dtype=ACCUMULATORS.get(x.dtype.kind), keepdims=keepdims)
 
     def batch_norm(
         self, x: Array, weight: Array | None, bias: Array | None, eps: float

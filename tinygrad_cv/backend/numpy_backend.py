@@ -1,5 +1,6 @@
 """NumPy in host memory, with the hot kernels threaded and cache-blocked."""
 
+import math
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import import_module
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cv.backend import windows
-from tinygrad_cv.backend.base import NAMESPACE, Backend
+from tinygrad_cv.backend.base import ACCUMULATORS, NAMESPACE, Backend
 from tinygrad_cv.backend.threads import WORKERS, one_blas_thread, parallel, split
 
 Array = Any
@@ -100,6 +101,21 @@ class NumpyBackend(Backend):
                 lambda part: np.matmul(a, b[:, part], out=out[:, part]), split(columns, WORKERS)
             )
         return out
+
+    # ----- sums ------------------------------------------------------------------------------
+
+    def total(
+        self, x: Array, axis: int | tuple[int, ...] | None = None, keepdims: bool = False
+    ) -> Array:
+        dtype = ACCUMULATORS.get(x.dtype.kind)
+        if x.nbytes <= windows.BLOCK_BYTES:
+            return np.add.reduce(x, axis=axis, dtype=dtype, keepdims=keepdims)
+        given = range(x.ndim) if axis is None else np.atleast_1d(axis) % x.ndim
+        summed = [i in given for i in range(x.ndim)]
+        y = _sum_of_blocks(x, summed, dtype)
+        if not keepdims:
+            return y
+        return y.reshape([1 if s else n for s, n in zip(summed, x.shape, strict=True)])
 
     # ----- normalization ---------------------------------------------------------------------
 
@@ -264,6 +280,60 @@ class NumpyBackend(Backend):
 @cache
 def _special() -> Any:
     return import_module("scipy.special")
+
+
+# ----- sums --------------------------------------------------------------------------------------
+
+
+def _sum_of_blocks(x: Array, summed: Sequence[bool], dtype: Any) -> Array:
+    """Σ x over some axes, block by block over the worker threads.
+
+    The axes are taken in the order of the memory, and neighbours that share their fate as one. The
+    blocks are the same for any number of workers, and so is the result.
+    """
+    order = sorted(range(x.ndim), key=lambda i: -abs(x.strides[i]))
+    rows, gone = _joined(x.transpose(order), [summed[i] for i in order])
+    count = math.ceil(x.nbytes / windows.BLOCK_BYTES)
+    axes = tuple(i for i, s in enumerate(gone) if s)
+    results = math.prod(n for n, s in zip(rows.shape, gone, strict=True) if not s)
+    few = count * results <= x.size // 8  # partial sums, where a summed axis is cut
+    cuts = (i for i, n in enumerate(rows.shape) if n >= count and (few or not gone[i]))
+    cut = next(cuts, int(np.argmax(rows.shape)))
+
+    def work(part: slice) -> Array:
+        block = rows[(slice(None),) * cut + (part,)]
+        if axes == (0,) and block.ndim == 2:
+            return _sum_of_rows(block, dtype)
+        return np.add.reduce(block, axis=axes, dtype=dtype)
+
+    parts = parallel(work, split(rows.shape[cut], count))
+    if gone[cut]:
+        y = np.asarray(sum(parts[1:], parts[0]))
+    else:
+        y = np.concatenate(parts, axis=gone[:cut].count(False))
+    kept = [i for i in order if not summed[i]]
+    return y.reshape([x.shape[i] for i in kept]).transpose(np.argsort(kept))
+
+
+def _joined(x: Array, flags: Sequence[bool]) -> tuple[Array, list[bool]]:
+    """A view in which neighbouring axes with the same flag are one, where the memory allows it."""
+    shape, strides, joined = [x.shape[0]], [x.strides[0]], [flags[0]]
+    for n, stride, flag in zip(x.shape[1:], x.strides[1:], flags[1:], strict=True):
+        if flag == joined[-1] and strides[-1] == n * stride:
+            shape[-1], strides[-1] = shape[-1] * n, stride
+        else:
+            shape, strides, joined = [*shape, n], [*strides, stride], [*joined, flag]
+    return x.reshape(shape), joined
+
+
+def _sum_of_rows(rows: Array, dtype: Any) -> Array:
+    """The sum over the first of two axes. Short rows are joined, to lengthen the inner loop."""
+    count, width = rows.shape
+    fold = max(1, 64 // width)
+    whole = count - count % fold
+    wide = np.add.reduce(rows[:whole].reshape(-1, fold * width), axis=0, dtype=dtype)
+    rest = np.add.reduce(rows[whole:], axis=0, dtype=dtype)
+    return wide.reshape(fold, width).sum(0) + rest
 
 
 # ----- channels as columns -----------------------------------------------------------------------
