@@ -124,47 +124,56 @@ class NumpyBackend(Backend):
     ) -> tuple[Array, Array, Array]:
         rows = _rows(x)
         mean, var = _moments(rows)
-        scale = 1 / np.sqrt(var + rows.dtype.type(eps))
+        scale = 1 / np.sqrt(var + eps)
         if weight is not None:
             scale = scale * weight
-        shift = -mean * scale
+        # (x - mean)·scale + bias; what the rounding of the mean leaves of it goes to the bias.
+        center = mean.astype(rows.dtype)
+        shift = (center - mean) * scale
         if bias is not None:
             shift = shift + bias
         y = np.empty_like(rows)
 
-        def work(out: Array, x: Array, scale: Array, shift: Array) -> None:
-            np.multiply(x, scale, out=out)
+        def work(out: Array, x: Array, center: Array, scale: Array, shift: Array) -> None:
+            np.subtract(x, center, out=out)
+            out *= scale
             out += shift
 
-        _in_wide_rows(work, (y, rows), (scale, shift))
+        _in_wide_rows(work, (y, rows), (center, scale, shift))
         return _images(y, x.shape), mean, var
 
     def batch_norm_backward(
         self, g: Array, x: Array, weight: Array | None, mean: Array, var: Array, eps: float
     ) -> tuple[Array, Array, Array]:
         g_rows, rows = _rows(g), _rows(x)
-        inverse = 1 / np.sqrt(var + rows.dtype.type(eps))
+        inverse = 1 / np.sqrt(var + eps)
+        center = mean.astype(rows.dtype)
 
-        def sums(g: Array, x: Array, mean: Array) -> tuple[Array, Array]:
-            centered = x - mean
-            centered *= g
-            return g.sum(0), centered.sum(0)
+        def sums(g: Array, x: Array, center: Array) -> tuple[Array, Array]:
+            deviation = x - center
+            deviation *= g
+            return _short_sums(g), _short_sums(deviation)
 
-        parts = _in_wide_rows(sums, (g_rows, rows), (mean,))
+        parts = _in_wide_rows(sums, (g_rows, rows), (center,))
         bias_gradient = sum(part[0] for part in parts)
-        weight_gradient = sum(part[1] for part in parts) * inverse
-        # dx = a·(g - mean(g) - x̂·mean(g·x̂)) = a·g + b·x + c, per channel
+        products = sum(part[1] for part in parts) + (center - mean) * bias_gradient
+        weight_gradient = products * inverse
+        # dx = a·(g - mean(g) - x̂·mean(g·x̂)) = a·(g - (x - center)·b - c), per channel
         a = inverse if weight is None else inverse * weight
-        b = -a * inverse * weight_gradient / len(rows)
-        c = -a * bias_gradient / len(rows) - b * mean
+        b = inverse * weight_gradient / len(rows)
+        c = bias_gradient / len(rows) + (center - mean) * b
         dx = np.empty_like(rows)
 
-        def work(out: Array, g: Array, x: Array, a: Array, b: Array, c: Array) -> None:
-            np.multiply(x, b, out=out)
-            out += c
-            out += g * a
+        def work(
+            out: Array, g: Array, x: Array, center: Array, a: Array, b: Array, c: Array
+        ) -> None:
+            np.subtract(x, center, out=out)
+            out *= b
+            rest = g - c
+            np.subtract(rest, out, out=out)
+            out *= a
 
-        _in_wide_rows(work, (dx, g_rows, rows), (a, b, c))
+        _in_wide_rows(work, (dx, g_rows, rows), (center, a, b, c))
         return _images(dx, x.shape), weight_gradient, bias_gradient
 
     # ----- elementwise -----------------------------------------------------------------------
@@ -355,13 +364,13 @@ def _in_wide_rows(
     """`work(*blocks, *vectors)` for blocks of the (rows, C) arrays, over the worker threads.
 
     A row of C numbers is a short inner loop, so rows are joined: (rows, C) is viewed as
-    (rows/k, k·C) and the vectors are repeated k times. Results that have a value for each of the
-    k·C columns are folded back to C.
+    (rows/k, k·C) and the vectors, in the dtype of the arrays, are repeated k times. Results that
+    have a value for each of the k·C columns are folded back to C.
     """
     count, channels = arrays[0].shape
     fold = next(k for k in (8, 4, 2, 1) if count % k == 0)
     wide = [a.reshape(count // fold, fold * channels) for a in arrays]
-    tiled = [np.tile(v, fold) for v in vectors]
+    tiled = [np.tile(v.astype(arrays[0].dtype, copy=False), fold) for v in vectors]
     bytes_each = sum(a.itemsize for a in arrays) * fold * channels
 
     def run(part: slice) -> Any:
@@ -372,29 +381,49 @@ def _in_wide_rows(
 
 
 def _moments(rows: Array) -> tuple[Array, Array]:
-    """Mean and biased variance of each column in one pass over the memory.
+    """Mean and biased variance of each column in one pass over the memory, in float64.
 
     Each block gives its count, its mean and its sum of squared deviations; the blocks are joined
     by the parallel formula of Chan, Golub and LeVeque (1979), which never subtracts large squares.
+    A column of equal numbers has their value as its mean, and the variance 0.
     """
     count, channels = rows.shape
-    parts = windows.batch_parts(count, rows.itemsize * channels)
+    parts = split(count, math.ceil(rows.nbytes / windows.BLOCK_BYTES))
 
-    def work(part: slice) -> tuple[int, Array, Array]:
-        block = rows[part]
+    def work(part: slice, dtype: Any = rows.dtype) -> tuple[int, Array, Array]:
+        block = rows[part].astype(dtype, copy=False)
         fold = next(k for k in (8, 4, 2, 1) if len(block) % k == 0)
         # (rows, C) -> (rows/k, k·C), as in _in_wide_rows
         wide = block.reshape(len(block) // fold, fold * channels)
-        mean = wide.sum(0).reshape(fold, channels).sum(0) / len(block)
-        deviation = wide - np.tile(mean, fold)
-        deviation *= deviation
-        return len(block), mean, deviation.sum(0).reshape(fold, channels).sum(0)
+
+        def columns(x: Array) -> Array:
+            return x.reshape(fold, channels).sum(0) / len(block)
+
+        mean = columns(np.add.reduce(wide, axis=0, dtype=np.float64))
+        if dtype == np.float64:  # where a sum of equal numbers is rounded
+            mean += columns(np.add.reduce(wide - np.tile(mean, fold), axis=0))
+        center = mean.astype(dtype)
+        deviation = wide - np.tile(center, fold)
+        with np.errstate(over="ignore"):
+            deviation *= deviation
+        squares = columns(_short_sums(deviation)) - (center - mean) ** 2
+        return len(block), mean, squares
 
     blocks = parallel(work, parts)
+    if not all(np.isfinite(squares).all() for _, _, squares in blocks):
+        # Deviations from 10¹⁹ on: their squares are beyond float32.
+        blocks = parallel(lambda part: work(part, np.float64), parts)
     mean = sum(n * m for n, m, _ in blocks) / count
-    squares = sum(s + n * (m - mean) ** 2 for n, m, s in blocks)
-    dtype = rows.dtype
-    return np.asarray(mean, dtype), np.asarray(squares / count, dtype)
+    var = sum(n * (s + (m - mean) ** 2) for n, m, s in blocks) / count
+    return np.asarray(mean), np.maximum(var, 0)
+
+
+def _short_sums(x: Array) -> Array:
+    """The sum over the first axis in float64, of sums of 32 rows in the dtype of x."""
+    whole = len(x) - len(x) % 32
+    runs = np.add.reduce(x[:whole].reshape(-1, 32, x.shape[1]), axis=1)
+    rest = np.add.reduce(x[whole:], axis=0)
+    return np.add.reduce(runs, axis=0, dtype=np.float64) + rest
 
 
 def _in_flat_parts(work: Callable[..., Any], *arrays: Array) -> None:

@@ -38,6 +38,8 @@ def centered(xp, x, axis):
     The mean of what is left takes off what its own rounding left in, the whole of it where all
     elements are equal.
     """
+    if not x.size:  # nothing has no mean
+        return x
     rest = x - xp.mean(x, axis=axis, keepdims=True)
     left = xp.mean(rest, axis=axis, keepdims=True)
     return rest - xp.where(xp.isfinite(left), left, 0)
@@ -141,13 +143,18 @@ class Std(_Spread):
         length = _length(xp, self.deviation(xp, x), self.axis)
         return self.narrow(xp, length * self.share**0.5)
 
-    def grad_x(self, F, g, x, y):
-        deviation = F.subtract_mean(x, axis=self.axis)
-        return self.widen(F, g) * self.share * (deviation / self.widen(F, F.where(y == 0, 1.0, y)))
+    def grad_x(self, F, g, x):
+        deviation = F.let("d", F.subtract_mean(x, axis=self.axis))
+        length = F.let("l", F.norm(deviation, axis=self.axis, keepdims=True))
+        direction = deviation / F.where(length == 0, 1.0, length)
+        return self.widen(F, g) * (direction * self.share**0.5)
 
 
 class Norm(Reduction):
-    """(Σ |x|ᵖ)^(1/p) for p > 0; at x = 0 the gradient is 0."""
+    """(Σ |x|ᵖ)^(1/p) for p > 0; at x = 0 the gradient is 0.
+
+    The direction of an infinite vector is that of its infinite elements.
+    """
 
     p: float = 2.0
     computes_in = "float64"
@@ -156,8 +163,11 @@ class Norm(Reduction):
         self.note(x)
         return self.narrow(xp, _length(xp, x, self.axis, self.p))
 
-    def grad_x(self, F, g, x, y):
-        length = self.widen(F, F.where(y == 0, 1.0, y))
+    def grad_x(self, F, g, x):
+        endless = F.any(F.isinf(x), axis=self.axis, keepdims=True)
+        x = F.let("v", F.where(endless, F.where(F.isinf(x), F.sign(x), 0.0), x))
+        length = F.let("l", F.norm(x, axis=self.axis, keepdims=True, p=self.p))
+        length = F.where(length == 0, 1.0, length)
         if self.p == 2:
             return self.widen(F, g) * (x / length)
         # 1 for 0, whose sign is 0: for p < 1 the power of 0 is infinite.
@@ -364,17 +374,21 @@ class Cumprod(_Running):
     """y_i = Π x_j over j <= i. No factor is divided out again, so factors may be 0.
 
     What x_i does to y_i is the product before it, y_(i-1); from there the later factors carry it
-    on to the later products.
+    on to the later products, as far as there is a gradient: no factor counts behind the last, for
+    0 times an infinite one is nan.
     """
 
     def forward(self, xp, x):
         self.shape = x.shape
         return self.directed(xp, xp.cumprod(self.directed(xp, addable(x)), axis=self.axis))
 
-    def grad_x(self, F, g, x, y):
-        factors = self.shifted(F, x, -1, 0.0)
+    def grad_x(self, F, g, x):
+        still = F.cumsum(F.abs(g), axis=self.axis, reverse=not self.reverse) != 0
+        y = F.cumprod(x, axis=self.axis, reverse=self.reverse)
+        before = F.where(still, self.shifted(F, y, 1, 1.0), 0.0)
+        factors = self.shifted(F, F.where(still, x, 0.0), -1, 0.0)
         later = F.recurrence(g, factors, axis=self.axis, reverse=not self.reverse)
-        return self.shifted(F, y, 1, 1.0) * later
+        return before * later
 
 
 class Logcumsumexp(_Running):
