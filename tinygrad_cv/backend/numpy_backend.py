@@ -385,7 +385,8 @@ def _moments(rows: Array) -> tuple[Array, Array]:
 
     Each block gives its count, its mean and its sum of squared deviations; the blocks are joined
     by the parallel formula of Chan, Golub and LeVeque (1979), which never subtracts large squares.
-    A column of equal numbers has their value as its mean, and the variance 0.
+    What is added up is what x differs by from the mean of the first rows: equal numbers have their
+    value as the mean, whatever their number, and the variance 0.
     """
     count, channels = rows.shape
     parts = split(count, math.ceil(rows.nbytes / windows.BLOCK_BYTES))
@@ -396,18 +397,18 @@ def _moments(rows: Array) -> tuple[Array, Array]:
         # (rows, C) -> (rows/k, k·C), as in _in_wide_rows
         wide = block.reshape(len(block) // fold, fold * channels)
 
-        def columns(x: Array) -> Array:
-            return x.reshape(fold, channels).sum(0) / len(block)
+        def average(x: Array) -> Array:
+            return _short_sums(x).reshape(fold, channels).sum(0) / len(block)
 
-        mean = columns(np.add.reduce(wide, axis=0, dtype=np.float64))
-        if dtype == np.float64:  # where a sum of equal numbers is rounded
-            mean += columns(np.add.reduce(wide - np.tile(mean, fold), axis=0))
-        center = mean.astype(dtype)
-        deviation = wide - np.tile(center, fold)
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
+            first = block[:32].mean(0)
+            deviation = wide - np.tile(first, fold)
+            rest = average(deviation)
+            rounded = rest.astype(dtype)
+            deviation -= np.tile(rounded, fold)
             deviation *= deviation
-        squares = columns(_short_sums(deviation)) - (center - mean) ** 2
-        return len(block), mean, squares
+            squares = average(deviation) - (rounded - rest) ** 2
+        return len(block), first + rest, squares
 
     blocks = parallel(work, parts)
     if not all(np.isfinite(squares).all() for _, _, squares in blocks):
@@ -419,11 +420,11 @@ def _moments(rows: Array) -> tuple[Array, Array]:
 
 
 def _short_sums(x: Array) -> Array:
-    """The sum over the first axis in float64, of sums of 32 rows in the dtype of x."""
-    whole = len(x) - len(x) % 32
-    runs = np.add.reduce(x[:whole].reshape(-1, 32, x.shape[1]), axis=1)
+    """The sum over the first axis in float64, of sums of 32 numbers in the dtype of x."""
+    whole, width = len(x) - len(x) % 32, x.shape[1]
+    runs = np.add.reduce(x[:whole].reshape(32, -1), axis=0)  # of rows far apart: a long inner loop
     rest = np.add.reduce(x[whole:], axis=0)
-    return np.add.reduce(runs, axis=0, dtype=np.float64) + rest
+    return np.add.reduce(runs.reshape(-1, width), axis=0, dtype=np.float64) + rest
 
 
 def _in_flat_parts(work: Callable[..., Any], *arrays: Array) -> None:
