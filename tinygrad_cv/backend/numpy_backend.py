@@ -150,9 +150,7 @@ class NumpyBackend(Backend):
         center = mean.astype(rows.dtype)
 
         def sums(g: Array, x: Array, center: Array) -> tuple[Array, Array]:
-            deviation = x - center
-            deviation *= g
-            return _short_sums(g), _short_sums(deviation)
+            return _short_sums(g), _short_sums(x - center, g)
 
         parts = _in_wide_rows(sums, (g_rows, rows), (center,))
         bias_gradient = sum(part[0] for part in parts)
@@ -397,8 +395,8 @@ def _moments(rows: Array) -> tuple[Array, Array]:
         # (rows, C) -> (rows/k, k·C), as in _in_wide_rows
         wide = block.reshape(len(block) // fold, fold * channels)
 
-        def average(x: Array) -> Array:
-            return _short_sums(x).reshape(fold, channels).sum(0) / len(block)
+        def average(*factors: Array) -> Array:
+            return _short_sums(*factors).reshape(fold, channels).sum(0) / len(block)
 
         with np.errstate(over="ignore", invalid="ignore"):
             first = block[:32].mean(0)
@@ -406,8 +404,7 @@ def _moments(rows: Array) -> tuple[Array, Array]:
             rest = average(deviation)
             rounded = rest.astype(dtype)
             deviation -= np.tile(rounded, fold)
-            deviation *= deviation
-            squares = average(deviation) - (rounded - rest) ** 2
+            squares = average(deviation, deviation) - (rounded - rest) ** 2
         return len(block), first + rest, squares
 
     blocks = parallel(work, parts)
@@ -419,11 +416,13 @@ def _moments(rows: Array) -> tuple[Array, Array]:
     return np.asarray(mean), np.maximum(var, 0)
 
 
-def _short_sums(x: Array) -> Array:
-    """The sum over the first axis in float64, of sums of 32 numbers in the dtype of x."""
+def _short_sums(x: Array, *y: Array) -> Array:
+    """Σ x or Σ x·y over the first axis in float64, of sums of 32 terms in the dtype of x."""
     whole, width = len(x) - len(x) % 32, x.shape[1]
-    runs = np.add.reduce(x[:whole].reshape(32, -1), axis=0)  # of rows far apart: a long inner loop
-    rest = np.add.reduce(x[whole:], axis=0)
+    form = "ij,ij->j" if y else "ij->j"
+    # Each sum is over rows far apart, for a long inner loop.
+    runs = np.einsum(form, *(a[:whole].reshape(32, -1) for a in (x, *y)))
+    rest = np.einsum(form, *(a[whole:] for a in (x, *y)))
     return np.add.reduce(runs.reshape(-1, width), axis=0, dtype=np.float64) + rest
 
 
