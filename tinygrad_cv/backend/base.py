@@ -207,13 +207,16 @@ class Backend:
     def batch_norm(
         self, x: Array, weight: Array | None, bias: Array | None, eps: float
     ) -> tuple[Array, Array, Array]:
-        """Normalize over all axes but 1: (y, mean, biased variance), the last two (C,)."""
+        """Normalize over all axes but 1: (y, mean, biased variance), the last two (C,) in float64.
+
+        The mean of a constant channel is that constant, and its y is the bias.
+        """
         raise NotImplementedError
 
     def batch_norm_backward(
         self, g: Array, x: Array, weight: Array | None, mean: Array, var: Array, eps: float
     ) -> tuple[Array, Array, Array]:
-        """The gradients of `batch_norm` for x, weight and bias."""
+        """The gradients of `batch_norm` for x, weight and bias, from the mean and the variance."""
         raise NotImplementedError
 
     def erf(self, x: Array) -> Array:
@@ -253,7 +256,7 @@ class Backend:
         raise NotImplementedError
 
     def scatter_add(self, shape: Sequence[int], index: Any, g: Array) -> Array:
-        """Zeros of `shape` with g added at `index`; repeated places accumulate."""
+        """Zeros of `shape` with g added at `index`; repeated places accumulate, in float64."""
         raise NotImplementedError
 
     def uniform(self, shape: Sequence[int], dtype: Any, generator: Any) -> Array:

@@ -372,37 +372,34 @@ class CupyBackend(Backend):
     def batch_norm(
         self, x: Array, weight: Array | None, bias: Array | None, eps: float
     ) -> tuple[Array, Array, Array]:
-        rows = x.astype(np.float32) if x.dtype == np.float16 else x
         axes, column = _per_channel(x)
-        mean = self.cp.mean(rows, axis=axes, keepdims=True)
-        squares = self._run(kernels.SQUARE_DEVIATIONS, rows, mean, axis=axes, keepdims=True)
+        mean = self.cp.mean(x, axis=axes, dtype=np.float64, keepdims=True)
+        if x.dtype == np.float64:  # where a sum of equal numbers is rounded
+            mean = mean + self.cp.mean(x - mean, axis=axes, keepdims=True)
+        squares = self._run(kernels.SQUARE_DEVIATIONS, x, mean, axis=axes, keepdims=True)
         var = squares / (x.size // x.shape[1])
-        scale = 1 / self.cp.sqrt(var + eps)
+        scale, shift = 1 / self.cp.sqrt(var + eps), self.cp.zeros_like(mean)
         if weight is not None:
             scale = scale * weight.reshape(column)
-        shift = -mean * scale
         if bias is not None:
             shift = shift + bias.reshape(column)
-        y = self._run(kernels.AFFINE, rows, scale, shift)
-        return y.astype(x.dtype, copy=False), mean.reshape(-1), var.reshape(-1)
+        y = self._run(kernels.BATCH_NORM, x, mean, scale, shift)
+        return y, mean.reshape(-1), var.reshape(-1)
 
     def batch_norm_backward(
         self, g: Array, x: Array, weight: Array | None, mean: Array, var: Array, eps: float
     ) -> tuple[Array, Array, Array]:
-        dtype = x.dtype
-        if dtype == np.float16:
-            g, x = g.astype(np.float32), x.astype(np.float32)
         axes, column = _per_channel(x)
         mean, inverse = mean.reshape(column), 1 / self.cp.sqrt(var.reshape(column) + eps)
         count = x.size // x.shape[1]
-        bias_gradient = self.cp.sum(g, axis=axes, keepdims=True)
+        bias_gradient = self.total(g, axes, keepdims=True)
         products = self._run(kernels.PRODUCT_DEVIATIONS, g, x, mean, axis=axes, keepdims=True)
         weight_gradient = products * inverse
-        # dx = a·(g - mean(g) - x̂·mean(g·x̂)) = a·g + b·x + c, per channel
+        # dx = a·(g - mean(g) - x̂·mean(g·x̂)) = a·(g - (x - mean)·b - c), per channel
         a = inverse if weight is None else inverse * weight.reshape(column)
-        b = -a * inverse * weight_gradient / count
-        c = -a * bias_gradient / count - b * mean
-        dx = self._run(kernels.BATCH_NORM_BACKWARD, g, x, a, b, c).astype(dtype, copy=False)
+        b = inverse * weight_gradient / count
+        c = bias_gradient / count
+        dx = self._run(kernels.BATCH_NORM_BACKWARD, g, x, mean, a, b, c)
         return dx, weight_gradient.reshape(-1), bias_gradient.reshape(-1)
 
     # ----- elementwise and loss --------------------------------------------------------------
@@ -444,11 +441,13 @@ class CupyBackend(Backend):
     # ----- index, random numbers, updates ----------------------------------------------------
 
     def scatter_add(self, shape: Ints, index: Any, g: Array) -> Array:
-        total = self.cp.zeros(tuple(shape), g.dtype)
         parts = index if isinstance(index, tuple) else (index,)
         if any(isinstance(part, self.cp.ndarray) for part in parts):
-            self.cp.add.at(total, index, g)
+            dtype = np.float64 if g.dtype.kind == "f" else g.dtype
+            total = self.cp.zeros(tuple(shape), dtype)
+            self.cp.add.at(total, index, g.astype(dtype, copy=False))
         else:
+            total = self.cp.zeros(tuple(shape), g.dtype)
             total[index] = g  # a basic index names each place once
         return total
 

@@ -638,22 +638,34 @@ CROSS_ENTROPY_BACKWARD = Elementwise(
 """g·(softmax - one_hot(label)); NaN where there is no such label."""
 
 
-def _affine(x: Array, a: Array, b: Array, y: Array) -> None:
-    y[...] = a * x + b
+# Statistics of batch norm are float64, and so is what is computed with them, until it is rounded
+# to the dtype of the images.
 
 
-AFFINE = Elementwise("affine", "T x, T a, T b", "T y", "y = a * x + b", _affine)
+def _batch_norm(x: Array, mean: Array, scale: Array, shift: Array, y: Array) -> None:
+    y[...] = (x - mean) * scale + shift
 
 
-def _batch_norm_backward(g: Array, x: Array, a: Array, b: Array, c: Array, y: Array) -> None:
-    y[...] = a * g + b * x + c
+BATCH_NORM = Elementwise(
+    "batch_norm",
+    "T x, float64 mean, float64 scale, float64 shift",
+    "T y",
+    "y = T((x - mean) * scale + shift)",
+    _batch_norm,
+)
+
+
+def _batch_norm_backward(
+    g: Array, x: Array, mean: Array, a: Array, b: Array, c: Array, y: Array
+) -> None:
+    y[...] = a * ((g - c) - (x - mean) * b)
 
 
 BATCH_NORM_BACKWARD = Elementwise(
     "batch_norm_backward",
-    "T g, T x, T a, T b, T c",
+    "T g, T x, float64 mean, float64 a, float64 b, float64 c",
     "T y",
-    "y = a * g + b * x + c",
+    "y = T(a * ((g - c) - (x - mean) * b))",
     _batch_norm_backward,
 )
 
@@ -755,8 +767,8 @@ def _square_deviations(x: Array, mean: Array, axis: Any) -> Array:
 
 SQUARE_DEVIATIONS = Reduction(
     "square_deviations",
-    "T x, T mean",
-    "T y",
+    "T x, float64 mean",
+    "float64 y",
     map="(x - mean) * (x - mean)",
     reduce="a + b",
     post="y = a",
@@ -771,8 +783,8 @@ def _product_deviations(g: Array, x: Array, mean: Array, axis: Any) -> Array:
 
 PRODUCT_DEVIATIONS = Reduction(
     "product_deviations",
-    "T g, T x, T mean",
-    "T y",
+    "T g, T x, float64 mean",
+    "float64 y",
     map="g * (x - mean)",
     reduce="a + b",
     post="y = a",
@@ -796,7 +808,7 @@ KERNELS: dict[str, Elementwise | Reduction | RawKernel] = {
         RELU_BACKWARD,
         PICK_LABEL,
         CROSS_ENTROPY_BACKWARD,
-        AFFINE,
+        BATCH_NORM,
         BATCH_NORM_BACKWARD,
         SGD,
         SGD_MOMENTUM,

@@ -228,13 +228,18 @@ class NumpyBackend(Backend):
     # ----- index, random numbers, updates ----------------------------------------------------
 
     def scatter_add(self, shape: Sequence[int], index: Any, g: Array) -> Array:
-        total = np.zeros(shape, g.dtype)
         parts = index if isinstance(index, tuple) else (index,)
-        if any(isinstance(part, np.ndarray) for part in parts):
-            np.add.at(total, index, g)
-        else:
+        if not any(isinstance(part, np.ndarray) for part in parts):
+            total = np.zeros(shape, g.dtype)
             total[index] = g  # a basic index names each place once
-        return total
+            return total
+        places = _places(tuple(shape), index).ravel()
+        size = math.prod(shape)
+        if g.dtype.kind == "f":
+            return np.bincount(places, g.ravel(), minlength=size).reshape(shape)
+        total = np.zeros(size, g.dtype)
+        np.add.at(total, places, g.ravel())
+        return total.reshape(shape)
 
     def draw(
         self, law: str, shape: tuple[int, ...], dtype: Any, generator: np.random.Generator
@@ -341,6 +346,19 @@ def _sum_of_rows(rows: Array, dtype: Any) -> Array:
     wide = np.add.reduce(rows[:whole].reshape(-1, fold * width), axis=0, dtype=dtype)
     rest = np.add.reduce(rows[whole:], axis=0, dtype=dtype)
     return wide.reshape(fold, width).sum(0) + rest
+
+
+def _places(shape: tuple[int, ...], index: Any) -> Array:
+    """The row-major number of each place that an index of arrays names in an array of `shape`.
+
+    That is the sum of what each axis adds to it, read by the index from arrays without memory.
+    """
+    total: Array = 0
+    for axis, n in enumerate(shape):
+        steps = np.arange(n) * math.prod(shape[axis + 1 :])
+        steps = steps.reshape(-1, *(1,) * (len(shape) - axis - 1))
+        total = total + np.broadcast_to(steps, shape)[index]
+    return total
 
 
 # ----- channels as columns -----------------------------------------------------------------------
