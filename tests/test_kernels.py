@@ -596,7 +596,7 @@ def sgd_momentum(rng: Rng, dtype: str, label: str, count: int) -> Formula:
     nesterov = bool(rng.integers(2))
     after, moved = p.copy(), velocity.copy()
     CPU.sgd_step(after, g, moved, 0.3, 0.9, dampening, decay, nesterov)
-    inputs = [g, *scalars(dtype, 0.3, 0.9, dampening, decay), nesterov]
+    inputs = [g, *scalars(dtype, 0.3, 0.9, 1 - dampening, decay), nesterov]
     return inputs, [p, velocity], [after, moved]
 
 
@@ -608,7 +608,8 @@ def adam(rng: Rng, dtype: str, label: str, count: int) -> Formula:
     after = p.copy(), m.copy(), v.copy()
     CPU.adam_step(after[0], g, *after[1:], step, lr, betas, eps, decay)
     step_size, correction = lr / (1 - betas[0] ** step), 1 - betas[1] ** step
-    inputs = scalars(dtype, 1 - betas[0], 1 - betas[1], step_size, correction, eps, decay)
+    rates = (betas[0], 1 - betas[0], betas[1], 1 - betas[1])
+    inputs = scalars(dtype, *rates, step_size, correction, eps, decay)
     return [g, *inputs], [p, m, v], list(after)
 
 

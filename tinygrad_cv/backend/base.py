@@ -287,7 +287,10 @@ class Backend:
         weight_decay: float,
         nesterov: bool,
     ) -> None:
-        """One update of the parameter and its velocity, in place (see optim.SGD)."""
+        """One update of the parameter and its velocity, in place (see optim.SGD).
+
+        In half precision it is computed in float32, which is the dtype of the velocity then.
+        """
         raise NotImplementedError
 
     def adam_step(
@@ -302,5 +305,8 @@ class Backend:
         eps: float,
         weight_decay: float,
     ) -> None:
-        """One update of the parameter and its moments, in place (see optim.Adam)."""
+        """One update of the parameter and its moments, in place (see optim.Adam).
+
+        In half precision it is computed in float32, which is the dtype of the moments then.
+        """
         raise NotImplementedError

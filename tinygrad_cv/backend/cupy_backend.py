@@ -478,10 +478,10 @@ class CupyBackend(Backend):
         nesterov: bool,
     ) -> None:
         if velocity is None:
-            self._run(kernels.SGD, g, lr, weight_decay, p)
+            self._step(kernels.SGD, p, g, (lr, weight_decay))
         else:
-            numbers = (lr, momentum, dampening, weight_decay, nesterov)
-            self._run(kernels.SGD_MOMENTUM, g, *numbers, p, velocity)
+            numbers = (lr, momentum, 1 - dampening, weight_decay, nesterov)
+            self._step(kernels.SGD_MOMENTUM, p, g, numbers, velocity)
 
     @_on_device
     def adam_step(
@@ -497,8 +497,17 @@ class CupyBackend(Backend):
         weight_decay: float,
     ) -> None:
         step_size, correction = lr / (1 - betas[0] ** step), 1 - betas[1] ** step
-        numbers = (1 - betas[0], 1 - betas[1], step_size, correction, eps, weight_decay)
-        self._run(kernels.ADAM, g, *numbers, p, m, v)
+        rates = (betas[0], 1 - betas[0], betas[1], 1 - betas[1])
+        self._step(kernels.ADAM, p, g, (*rates, step_size, correction, eps, weight_decay), m, v)
+
+    def _step(
+        self, kernel: kernels.Elementwise, p: Array, g: Array, numbers: Any, *state: Array
+    ) -> None:
+        """A kernel that changes p and the state in place; p of half precision by way of single."""
+        wide = p.astype(np.float32) if p.dtype == np.float16 else p
+        self._run(kernel, g.astype(wide.dtype, copy=False), *numbers, wide, *state)
+        if wide is not p:
+            p[...] = wide
 
 
 def _per_channel(x: Array) -> tuple[tuple[int, ...], tuple[int, ...]]:

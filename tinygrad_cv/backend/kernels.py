@@ -701,33 +701,36 @@ def _sgd_momentum(
     g: Array,
     lr: Any,
     momentum: Any,
-    dampening: Any,
+    share: Any,
     weight_decay: Any,
     nesterov: Any,
     p: Array,
     velocity: Array,
 ) -> None:
     d = _decayed(g, weight_decay, p)
-    velocity[...] = momentum * velocity + (1 - dampening) * d
+    velocity[...] = momentum * velocity + share * d
     p -= lr * (d + momentum * velocity if nesterov else velocity)
 
 
 SGD_MOMENTUM = Elementwise(
     "sgd_momentum",
-    "T g, T lr, T momentum, T dampening, T weight_decay, bool nesterov",
+    "T g, T lr, T momentum, T share, T weight_decay, bool nesterov",
     "T p, T velocity",
     f"""
     {DECAYED}
-    velocity = momentum * velocity + (T(1) - dampening) * d;
+    velocity = momentum * velocity + share * d;
     p -= lr * (nesterov ? T(d + momentum * velocity) : velocity)
     """,
     _sgd_momentum,
 )
+"""share = 1 - dampening."""
 
 
 def _adam(
     g: Array,
+    beta1: Any,
     one_minus_beta1: Any,
+    beta2: Any,
     one_minus_beta2: Any,
     step_size: Any,
     correction2: Any,
@@ -738,24 +741,26 @@ def _adam(
     v: Array,
 ) -> None:
     d = _decayed(g, weight_decay, p)
-    m += one_minus_beta1 * (d - m)
-    v += one_minus_beta2 * (d * d - v)
+    m[...] = beta1 * m + one_minus_beta1 * d
+    v[...] = beta2 * v + one_minus_beta2 * (d * d)
     p -= step_size * m / (np.sqrt(v / correction2) + eps)
 
 
 ADAM = Elementwise(
     "adam",
-    "T g, T one_minus_beta1, T one_minus_beta2, T step_size, T correction2, T eps, T weight_decay",
+    "T g, T beta1, T one_minus_beta1, T beta2, T one_minus_beta2, T step_size, T correction2, "
+    "T eps, T weight_decay",
     "T p, T m, T v",
     f"""
     {DECAYED}
-    m += one_minus_beta1 * (d - m);
-    v += one_minus_beta2 * (d * d - v);
+    m = beta1 * m + one_minus_beta1 * d;
+    v = beta2 * v + one_minus_beta2 * (d * d);
     p -= step_size * m / (sqrt(v / correction2) + eps)
     """,
     _adam,
 )
-"""step_size = lr / (1 - β₁ᵗ) and correction2 = 1 - β₂ᵗ at step t."""
+"""step_size = lr / (1 - β₁ᵗ) and correction2 = 1 - β₂ᵗ at step t. Both β and 1 - β are given: in
+float32 the second has few right digits when it is worked out from the first."""
 
 
 # ----- sums --------------------------------------------------------------------------------------

@@ -259,8 +259,7 @@ class NumpyBackend(Backend):
         weight_decay: float,
         nesterov: bool,
     ) -> None:
-        if weight_decay:
-            g = g + weight_decay * p
+        g = _penalized(p, g, weight_decay)
         if velocity is not None:
             velocity *= momentum
             velocity += g * (1 - dampening) if dampening else g
@@ -279,14 +278,22 @@ class NumpyBackend(Backend):
         eps: float,
         weight_decay: float,
     ) -> None:
-        if weight_decay:
-            g = g + weight_decay * p
-        m += (1 - betas[0]) * (g - m)
-        v += (1 - betas[1]) * (g * g - v)
+        g = _penalized(p, g, weight_decay)
+        m *= betas[0]
+        m += (1 - betas[0]) * g
+        v *= betas[1]
+        v += (1 - betas[1]) * (g * g)
         # The moments start at zero; dividing by 1 - betaᵗ takes that bias out.
         denominator = np.sqrt(v / (1 - betas[1] ** step))
         denominator += eps
         p -= (lr / (1 - betas[0] ** step)) * m / denominator
+
+
+def _penalized(p: Array, g: Array, weight_decay: float) -> Array:
+    """g + weight_decay · p in the dtype of p, or in float32 if that is wider."""
+    dtype = np.result_type(p, FLOAT32)
+    g = g.astype(dtype, copy=False)
+    return g + weight_decay * p.astype(dtype, copy=False) if weight_decay else g
 
 
 @cache
