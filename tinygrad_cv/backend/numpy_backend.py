@@ -235,7 +235,7 @@ class NumpyBackend(Backend):
             return total
         places = _places(tuple(shape), index).ravel()
         size = math.prod(shape)
-        if g.dtype.kind == "f":
+        if g.dtype.kind == "f" and g.size:  # of nothing it gives integers
             return np.bincount(places, g.ravel(), minlength=size).reshape(shape)
         total = np.zeros(size, g.dtype)
         np.add.at(total, places, g.ravel())
