@@ -442,7 +442,8 @@ def _moments(rows: Array) -> tuple[Array, Array]:
     if not all(np.isfinite(squares).all() for _, _, squares in blocks):
         # Deviations from 10¹⁹ on: their squares are beyond float32.
         blocks = parallel(lambda part: work(part, np.float64), parts)
-    mean = sum(n * m for n, m, _ in blocks) / count
+    _, first, _ = blocks[0]
+    mean = first + sum(n * (m - first) for n, m, _ in blocks) / count
     var = sum(n * (s + (m - mean) ** 2) for n, m, s in blocks) / count
     return np.asarray(mean), np.maximum(var, 0)
 
