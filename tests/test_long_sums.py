@@ -96,8 +96,10 @@ def of_row_1(found: Array) -> float:
 
 ON_THE_WAY: dict[str, Callable[[], tuple[float, Array]]] = {
     "the bias of a linear layer": lambda: (
-        gradient(lambda b: F.linear(tg.zeros(len(MANY), 1), tg.ones(1, 1), b), (1,), MANY).item(),
-        MANY,
+        of_row_1(
+            gradient(lambda b: F.linear(tg.zeros(len(MANY) // 2, 2), tg.eye(2), b), (2,), MANY)
+        ),
+        MANY[1::2],
     ),
     "the bias of a convolution": lambda: (
         gradient(
@@ -105,9 +107,9 @@ ON_THE_WAY: dict[str, Callable[[], tuple[float, Array]]] = {
         ).item(),
         MANY,
     ),
-    "a broadcast number": lambda: (
-        gradient(lambda x: x + tg.zeros(len(MANY)), (1,), MANY).item(),
-        MANY,
+    "a broadcast row": lambda: (
+        of_row_1(gradient(lambda x: x + tg.zeros(len(MANY) // 2, 2), (1, 2), MANY)),
+        MANY[1::2],
     ),
     "a running sum": lambda: (tg.cumsum(tg.Tensor(MANY), 0)[-1].item(), MANY),
     "its gradient": lambda: (

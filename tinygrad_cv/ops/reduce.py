@@ -235,8 +235,10 @@ class Logsumexp(Reduction):
     def forward(self, xp, x):
         self.note(x)
         top = xp.max(x, axis=self.axis, keepdims=True)
-        top = xp.where(xp.isfinite(top), top, 0)
-        y = xp.log(xp.sum(xp.exp(x - top), axis=self.axis, keepdims=True)) + top
+        shift = xp.where(xp.isfinite(top), top, 0)
+        total = xp.sum(xp.exp(x - shift), axis=self.axis, keepdims=True)
+        none = total == 0  # of -inf alone
+        y = xp.log(xp.where(none, 1, total)) + xp.where(none, top, shift)
         return self.narrow(xp, y)
 
     def grad_x(self, F, g, x, y):
@@ -374,8 +376,7 @@ class Cumprod(_Running):
     """y_i = Π x_j over j <= i. No factor is divided out again, so factors may be 0.
 
     What x_i does to y_i is the product before it, y_(i-1); from there the later factors carry it
-    on to the later products, as far as there is a gradient: no factor counts behind the last, for
-    0 times an infinite one is nan.
+    on to the later products. Where these have no gradient, an infinite product has none either.
     """
 
     def forward(self, xp, x):
@@ -383,12 +384,10 @@ class Cumprod(_Running):
         return self.directed(xp, xp.cumprod(self.directed(xp, addable(x)), axis=self.axis))
 
     def grad_x(self, F, g, x):
-        still = F.cumsum(F.abs(g), axis=self.axis, reverse=not self.reverse) != 0
+        factors = self.shifted(F, x, -1, 0.0)
+        later = F.let("later", F.recurrence(g, factors, axis=self.axis, reverse=not self.reverse))
         y = F.cumprod(x, axis=self.axis, reverse=self.reverse)
-        before = F.where(still, self.shifted(F, y, 1, 1.0), 0.0)
-        factors = self.shifted(F, F.where(still, x, 0.0), -1, 0.0)
-        later = F.recurrence(g, factors, axis=self.axis, reverse=not self.reverse)
-        return before * later
+        return F.where(later == 0, 0.0, self.shifted(F, y, 1, 1.0)) * later
 
 
 class Logcumsumexp(_Running):
@@ -413,13 +412,19 @@ class Logcumsumexp(_Running):
 
 
 class Recurrence(_Running):
-    """y_i = x_i + w_i · y_(i-1): something new, and what came before with a weight."""
+    """y_i = x_i + w_i · y_(i-1): something new, and what came before with a weight.
+
+    Where nothing came before, an infinite weight has nothing to carry on.
+    """
 
     def forward(self, xp, x, w):
         self.shape = x.shape
-        return self.scanned(
-            xp, [x, w], lambda early, late: [late[0] + late[1] * early[0], late[1] * early[1]]
-        )
+
+        def joined(early, late):
+            carried = xp.where(early[0] == 0, 0, late[1]) * early[0]
+            return [late[0] + carried, late[1] * early[1]]
+
+        return self.scanned(xp, [x, w], joined)
 
     def grad_x(self, F, g, w):
         weights = self.shifted(F, w, -1, 0.0)
