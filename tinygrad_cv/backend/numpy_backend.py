@@ -109,7 +109,7 @@ class NumpyBackend(Backend):
     ) -> Array:
         dtype = ACCUMULATORS.get(x.dtype.kind)
         if x.nbytes <= windows.BLOCK_BYTES:
-            return np.add.reduce(x, axis=axis, dtype=dtype, keepdims=keepdims)
+            return x.sum(axis=axis, dtype=dtype, keepdims=keepdims)
         given = range(x.ndim) if axis is None else np.atleast_1d(axis) % x.ndim
         summed = [i in given for i in range(x.ndim)]
         y = _sum_of_blocks(x, summed, dtype)
