@@ -200,6 +200,10 @@ class Backend:
         is left in it."""
         raise NotImplementedError
 
+    def moments(self, x: Array, axis: tuple[int, ...]) -> tuple[Array, Array]:
+        """Mean and biased variance over axes, which stay as 1s, in float64."""
+        raise NotImplementedError
+
     def matmul(self, a: Array, b: Array) -> Array:
         """The product of matrices (..., n, k) and (..., k, m); leading axes broadcast."""
         raise NotImplementedError

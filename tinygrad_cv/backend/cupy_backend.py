@@ -369,6 +369,13 @@ class CupyBackend(Backend):
     ) -> Array:
         return self.cp.sum(x, axis=axis, dtype=ACCUMULATORS.get(x.dtype.kind), keepdims=keepdims)
 
+    def moments(self, x: Array, axis: Ints) -> tuple[Array, Array]:
+        mean = self.cp.mean(x, axis=tuple(axis), dtype=np.float64, keepdims=True)
+        if x.dtype == np.float64:  # where a sum of equal numbers is rounded
+            mean = mean + self.cp.mean(x - mean, axis=tuple(axis), keepdims=True)
+        deviation = x - mean
+        return mean, self.cp.mean(deviation * deviation, axis=tuple(axis), keepdims=True)
+
     def batch_norm(
         self, x: Array, weight: Array | None, bias: Array | None, eps: float
     ) -> tuple[Array, Array, Array]:

@@ -117,6 +117,24 @@ class NumpyBackend(Backend):
             return y
         return y.reshape([1 if s else n for s, n in zip(summed, x.shape, strict=True)])
 
+    def moments(self, x: Array, axis: tuple[int, ...]) -> tuple[Array, Array]:
+        count = math.prod(x.shape[i] for i in axis)
+        mean = self.total(x, axis, keepdims=True) / count
+        if x.dtype == np.float64:  # where a sum of equal numbers is rounded
+            mean += self.total(x - mean, axis, keepdims=True) / count
+
+        def variance(x: Array) -> Array:
+            center = mean.astype(x.dtype)
+            deviation = x - center
+            with np.errstate(over="ignore"):
+                deviation *= deviation
+            return self.total(deviation, axis, keepdims=True) / count - (center - mean) ** 2
+
+        var = variance(x)
+        if not np.isfinite(var).all():  # deviations from 10¹⁹ on: their squares are beyond float32
+            var = variance(x.astype(np.float64))
+        return mean, np.maximum(var, 0)
+
     # ----- normalization ---------------------------------------------------------------------
 
     def batch_norm(

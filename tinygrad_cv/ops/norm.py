@@ -65,27 +65,53 @@ class BatchNorm(Op):
 class Standardize(Op):
     """(x - mean) / √(var + eps) over `axis`, where mean and variance become 0 and 1.
 
-    The variance takes two passes, so it is never negative, however large the mean.
+    The variance takes two passes, so it is never negative, however large the mean. As in BatchNorm,
+    the fused rule reads the statistics that the forward kept, and the plain rule works them out
+    from x again, in float64.
     """
 
     axis: tuple[int, ...]
     eps: float = 1e-5
-    computes_in = "float64"
+    kept = ("mean", "var")
 
     def forward(self, xp, x):
         if not x.size:  # nothing has no mean
+            self.mean = self.var = x
             return x
-        d = centered(xp, x, self.axis)
-        return d / xp.sqrt(xp.mean(d * d, axis=self.axis, keepdims=True) + self.eps)
+        self.mean, self.var = xp.moments(x, self.axis)
+        return _scaled(x, self.mean, 1 / xp.sqrt(self.var + self.eps))
 
     def grad_x(self, F, g, x):
         """g less its mean and less its share along the result z, times 1/σ: what is left moves
         neither the mean of z nor its variance."""
-        d = F.let("d", F.subtract_mean(x, axis=self.axis))
+        g = F.widened(g, "float64")
+        d = F.let("d", F.subtract_mean(F.widened(x, "float64"), axis=self.axis))
         r = F.let("r", 1 / F.sqrt(F.mean(d * d, axis=self.axis, keepdims=True) + self.eps))
         z = F.let("z", d * r)
         along = F.mean(g * z, axis=self.axis, keepdims=True)
         return r * (F.subtract_mean(g, axis=self.axis) - z * along)
+
+    def fused(self, xp, g, x, mean, var):
+        if not x.size:
+            return (g,)
+        r = 1 / xp.sqrt(var + self.eps)
+        z = _scaled(x, mean, r)
+        share = mean.size / x.size
+        along = xp.total(g * z, axis=self.axis, keepdims=True) * share
+        z *= along.astype(x.dtype)
+        gradient = g - (xp.total(g, axis=self.axis, keepdims=True) * share).astype(x.dtype)
+        gradient -= z
+        gradient *= r.astype(x.dtype)
+        return (gradient,)
+
+
+def _scaled(x, mean, r):
+    """(x - mean) · r in the dtype of x. What the rounding of the mean leaves of it is added."""
+    center = mean.astype(x.dtype)
+    y = x - center
+    y *= r.astype(x.dtype)
+    y += ((center - mean) * r).astype(x.dtype)
+    return y
 
 
 class SubtractMean(Op):
