@@ -245,6 +245,17 @@ def batch_norm(x: Any, g: Any, eps: float) -> tuple[Any, Any]:
     return d * r, r * (g - d * r * (g * d * r).mean(axes, keepdims=True))
 
 
+def batch_by_batch(x: tg.Tensor) -> tg.Tensor:
+    return norm.batch_norm(x, training=True)
+
+
+def channel_by_channel(x: tg.Tensor) -> tg.Tensor:
+    """The same by way of layer_norm, of a channel as one sample."""
+    channels = tg.swapaxes(x, 0, 1)
+    flat = channels.reshape(len(channels), -1)
+    return tg.swapaxes(norm.layer_norm(flat, flat.shape[1]).reshape(channels.shape), 0, 1)
+
+
 FAR = [
     ("float32", 1e4, 1.0),
     ("float32", -1e6, 1.0),  # E[x²] - E[x]² has 4 digits left, in float64
@@ -256,15 +267,20 @@ FAR = [
 
 @pytest.mark.parametrize(("dtype", "mean", "spread"), FAR)
 @pytest.mark.parametrize("shape", [(200, 2), (20, 2, 30, 30)])
-def test_batch_norm_far_from_0_loses_no_digit(
-    dtype: str, mean: float, spread: float, shape: Any
+@pytest.mark.parametrize("normalized", [batch_by_batch, channel_by_channel])
+def test_far_from_0_normalization_loses_no_digit(
+    normalized: Callable[[tg.Tensor], tg.Tensor],
+    dtype: str,
+    mean: float,
+    spread: float,
+    shape: Any,
 ) -> None:
     rng = np.random.default_rng(1)
     values = (mean + spread * rng.uniform(-1, 1, shape)).astype(dtype)
     g = (10 + rng.standard_normal(shape)).astype(dtype)
     expected, slope = batch_norm(values, g, 1e-5)
     x = tg.Tensor(values, requires_grad=True)
-    y = norm.batch_norm(x, training=True)
+    y = normalized(x)
     eps = float(np.finfo(dtype).eps)
     # In float64 the mean itself is rounded; of narrower floats it has more digits than they.
     deviation = spread / 3**0.5
