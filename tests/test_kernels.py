@@ -38,6 +38,9 @@ CPU = NumpyBackend()
 LABELS = {"int64": "long long", "int32": "int", "uint8": "unsigned char"}
 """What S may be in a formula."""
 
+C_NAMES = {"float64": "double", "int64": "long long"}
+"""The types that a formula names, and does not call T or S."""
+
 GRIDS = st.tuples(st.integers(1, 3), st.integers(1, 3))
 """Blocks and threads: fewer than there are elements, as a rule."""
 
@@ -62,22 +65,25 @@ def formula(kernel: Elementwise | Reduction) -> str:
     """
     declared, elements = ["long long count"], []
     for type_name, name, is_raw, is_output in parameters(kernel):
+        c_type = C_NAMES.get(type_name, type_name)
         if type_name in ("int64", "bool"):
-            declared.append(f"{LABELS.get(type_name, type_name)} {name}")
+            declared.append(f"{c_type} {name}")
         elif is_raw:
-            declared.append(f"const {type_name}* {name}")
+            declared.append(f"const {c_type}* {name}")
         else:
             const = "" if is_output else "const "
-            declared.append(f"{const}{type_name}* {name}_")
-            elements.append(f"{const}{type_name}& {name} = {name}_[i];")
+            declared.append(f"{const}{c_type}* {name}_")
+            elements.append(f"{const}{c_type}& {name} = {name}_[i];")
     head = f'extern "C" __global__ void {kernel.name}_NAME({", ".join(declared)})'
     if isinstance(kernel, Elementwise):
         return f"{head} {{ FOR_EACH(i, count) {{ {' '.join(elements)} {kernel.body}; }} }}"
     *given_elements, _ = elements
+    total = C_NAMES.get(kernel.outputs.split()[0], "T")
     return (
-        f"{head} {{ FOR_EACH(one, 1) {{ T a = {kernel.identity}; "
+        f"{head} {{ FOR_EACH(one, 1) {{ {total} a = {kernel.identity}; "
         f"for (long long i = 0; i < count; ++i) {{ {' '.join(given_elements)} "
-        f"const T b = {kernel.map}; a = {kernel.reduce}; }} T& y = *y_; {kernel.post}; }} }}"
+        f"const {total} b = {kernel.map}; a = {kernel.reduce}; }} "
+        f"{total}& y = *y_; {kernel.post}; }} }}"
     )
 
 
@@ -557,18 +563,24 @@ def cross_entropy_backward(rng: Rng, dtype: str, label: str, count: int) -> Form
     return [g, log_p, labels[:, None], column, classes], outputs, [x.astype(dtype)]
 
 
-def affine(rng: Rng, dtype: str, label: str, count: int) -> Formula:
-    x = numbers(rng, (count, 3), dtype)
-    a, b = numbers(rng, 3, dtype), numbers(rng, 3, dtype)
-    expected = [[x[i, c] * a[c] + b[c] for c in range(3)] for i in range(count)]
-    return [x, a, b], [unset(x.shape, dtype)], [np.array(expected, dtype).reshape(x.shape)]
+def batch_norm(rng: Rng, dtype: str, label: str, count: int) -> Formula:
+    """Large numbers close to one another, that in the dtype itself would lose their digits."""
+    x = (1e4 + floats(rng, (count, 3), "float64")).astype(dtype)
+    mean, scale, shift = 1e4 + floats(rng, 3, "float64"), *floats(rng, (2, 3), "float64")
+    y = [[(float(row[c]) - mean[c]) * scale[c] + shift[c] for c in range(3)] for row in x]
+    return [x, mean, scale, shift], [unset(x.shape, dtype)], [np.array(y, dtype).reshape(x.shape)]
 
 
 def batch_norm_backward(rng: Rng, dtype: str, label: str, count: int) -> Formula:
-    g, x = numbers(rng, (count, 2), dtype), numbers(rng, (count, 2), dtype)
-    a, b, c = (numbers(rng, 2, dtype) for _ in range(3))
-    y = [[a[k] * g[i, k] + b[k] * x[i, k] + c[k] for k in range(2)] for i in range(count)]
-    return [g, x, a, b, c], [unset(x.shape, dtype)], [np.array(y, dtype).reshape(x.shape)]
+    g, x = ((1e4 + floats(rng, (count, 2), "float64")).astype(dtype) for _ in "gx")
+    mean, c = 1e4 + floats(rng, (2, 2), "float64")
+    a, b = floats(rng, (2, 2), "float64")
+    y = [
+        [a[k] * (float(g[i, k]) - c[k] - (float(x[i, k]) - mean[k]) * b[k]) for k in range(2)]
+        for i in range(count)
+    ]
+    outputs = [unset(x.shape, dtype)]
+    return [g, x, mean, a, b, c], outputs, [np.array(y, dtype).reshape(x.shape)]
 
 
 def scalars(dtype: str, *values: float) -> list[Array]:
@@ -592,7 +604,7 @@ def sgd_momentum(rng: Rng, dtype: str, label: str, count: int) -> Formula:
     nesterov = bool(rng.integers(2))
     after, moved = p.copy(), velocity.copy()
     CPU.sgd_step(after, g, moved, 0.3, 0.9, dampening, decay, nesterov)
-    inputs = [g, *scalars(dtype, 0.3, 0.9, dampening, decay), nesterov]
+    inputs = [g, *scalars(dtype, 0.3, 0.9, 1 - dampening, decay), nesterov]
     return inputs, [p, velocity], [after, moved]
 
 
@@ -604,7 +616,8 @@ def adam(rng: Rng, dtype: str, label: str, count: int) -> Formula:
     after = p.copy(), m.copy(), v.copy()
     CPU.adam_step(after[0], g, *after[1:], step, lr, betas, eps, decay)
     step_size, correction = lr / (1 - betas[0] ** step), 1 - betas[1] ** step
-    inputs = scalars(dtype, 1 - betas[0], 1 - betas[1], step_size, correction, eps, decay)
+    rates = (betas[0], 1 - betas[0], betas[1], 1 - betas[1])
+    inputs = scalars(dtype, *rates, step_size, correction, eps, decay)
     return [g, *inputs], [p, m, v], list(after)
 
 
@@ -614,7 +627,7 @@ FORMULAS: dict[str, Callable[[Rng, str, str, int], Formula]] = {
         relu_backward,
         pick_label,
         cross_entropy_backward,
-        affine,
+        batch_norm,
         batch_norm_backward,
         sgd,
         sgd_momentum,
@@ -682,9 +695,12 @@ def test_bodies_do_what_references_do(
 
 
 def deviations(rng: Rng, dtype: str, shape: tuple[int, int]) -> tuple[Array, Array, Array]:
-    """g and x (channels, count), and what is to be taken off each channel of x."""
-    g, x = numbers(rng, shape, dtype), numbers(rng, shape, dtype)
-    return g, x, numbers(rng, (shape[0], 1), dtype)
+    """g and x (channels, count), and what is to be taken off each channel of x.
+
+    Their products are exact in float64, and not in float32.
+    """
+    g, x = ((4097 * numbers(rng, shape, "float64") + 0.5).astype(dtype) for _ in "gx")
+    return g, x, numbers(rng, (shape[0], 1), "float64")
 
 
 def square_deviations(g: Array, x: Array, mean: Array) -> tuple[list[Array], list[float]]:
@@ -713,7 +729,7 @@ def test_references_of_sums_do_what_loops_do(
     arrays = deviations(np.random.default_rng(seed), dtype, (channels, count))
     inputs, expected = SUMS[name](*arrays)
     result = KERNELS[name].reference(*inputs, axis=1)
-    np.testing.assert_array_equal(result, np.array(expected, dtype), strict=True)
+    np.testing.assert_array_equal(result, np.array(expected, "float64"), strict=True)
 
 
 @pytest.mark.parametrize("name", SUMS)
@@ -732,7 +748,7 @@ def test_sources_of_sums_do_what_references_do(
     inputs, _ = SUMS[name](*deviations(np.random.default_rng(seed), dtype, (1, count)))
     native = [np.broadcast_to(value[0], count) for value in inputs]
     function = source(library, dtype, f"{name}_{label}")
-    *_, result = launch(function, grid, np.int64(count), *native, unset(1, dtype))
+    *_, result = launch(function, grid, np.int64(count), *native, unset(1, "float64"))
     np.testing.assert_array_equal(result, KERNELS[name].reference(*inputs, axis=1), strict=True)
 
 

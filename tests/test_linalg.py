@@ -303,6 +303,25 @@ def test_at_distance_0_the_gradient_is_0(p: float, mode: str) -> None:
     assert values(g).tolist() == [[0.0, 0.0], [0.0, 0.0]]
 
 
+@pytest.mark.parametrize(("dtype", "scale"), [("float16", 300.0), ("float32", 1e20)])
+@pytest.mark.parametrize("mode", linalg.CDIST_MODES)
+@pytest.mark.parametrize("p", [1.0, 2.0, 3.0, math.inf])
+def test_distances_in_narrow_floats(p: float, mode: str, dtype: str, scale: float) -> None:
+    points = (scale * normal(9, 3)).astype(dtype)
+    x1, x2 = points[:4], points[4:]
+    leaf_1 = Tensor(x1, requires_grad=True)
+    y = linalg.cdist(leaf_1, Tensor(x2), p, mode)
+    assert y.dtype == dtype
+    near = 2 * float(np.finfo(dtype).eps)
+    assert_allclose(values(y), cdist(x1.astype("float64"), x2.astype("float64"), p), rtol=near)
+    (g,) = tg.grad(y.sum(), leaf_1)
+    wide = leaf(x1)
+    (exact,) = tg.grad(linalg.cdist(wide, leaf(x2), p, mode).sum(), wide)
+    assert g is not None
+    assert exact is not None
+    assert_allclose(values(g), values(exact), rtol=near, atol=near)
+
+
 def test_many_distances_are_a_matrix_product() -> None:
     def has_product(
         n: int, mode: str = "use_mm_for_euclid_dist_if_necessary", p: float = 2

@@ -143,6 +143,47 @@ def test_initial_weights_have_the_variance_of_their_law(
         assert 0.99 * high < w.max() <= high
 
 
+FANS = {(120, 200): (200, 120), (64, 32, 3, 2): (192, 384), (40, 10, 5): (50, 200)}
+"""Of weights (out, in, *window): the inputs to a unit, and the outputs of one."""
+
+
+@pytest.mark.parametrize("shape", FANS)
+@pytest.mark.parametrize("law", ["uniform", "normal"])
+@pytest.mark.parametrize("mode", ["fan_in", "fan_out"])
+@pytest.mark.parametrize(
+    ("nonlinearity", "a", "gain"),
+    [
+        ("leaky_relu", 0.0, 2**0.5),
+        ("leaky_relu", 1.0, 1.0),
+        ("leaky_relu", 3.0, 0.2**0.5),
+        ("relu", 3.0, 2**0.5),
+        ("tanh", 0.0, 5 / 3),
+        ("sigmoid", 0.0, 1.0),
+        ("linear", 3.0, 1.0),
+    ],
+)
+def test_kaiming_makes_up_for_the_nonlinearity(
+    shape: tuple[int, ...], law: str, mode: str, nonlinearity: str, a: float, gain: float
+) -> None:
+    """Variance gain² / fan; of a leaky ReLU with the slope a, gain² = 2 / (1 + a²)."""
+    fill = {"uniform": nn.init.kaiming_uniform_, "normal": nn.init.kaiming_normal_}[law]
+    w = fill(tg.zeros(shape), a, mode, nonlinearity, np.random.default_rng(0)).numpy()
+    fan = FANS[shape][mode == "fan_out"]
+    assert w.std() == pytest.approx(gain / math.sqrt(fan), rel=0.05)
+    assert nn.init.calculate_gain(nonlinearity, a) == pytest.approx(gain)
+
+
+@pytest.mark.parametrize("shape", FANS)
+@pytest.mark.parametrize("fill", [nn.init.xavier_uniform_, nn.init.xavier_normal_])
+def test_xavier_counts_the_window_in_both_fans(shape: tuple[int, ...], fill: Any) -> None:
+    w = fill(tg.zeros(shape), 3.0, np.random.default_rng(0)).numpy()
+    assert w.std() == pytest.approx(3 * math.sqrt(2 / sum(FANS[shape])), rel=0.05)
+
+
+def test_the_gain_of_a_leaky_relu_has_a_slope_by_default() -> None:
+    assert nn.init.calculate_gain("leaky_relu") == pytest.approx(math.sqrt(2 / 1.0001), rel=1e-12)
+
+
 def test_the_same_generator_seed_gives_the_same_model() -> None:
     a, b = network(), network()
     for p, q in zip(a.parameters(), b.parameters(), strict=True):

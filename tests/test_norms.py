@@ -202,6 +202,167 @@ def test_nothing_is_normalized_to_nothing() -> None:
     assert norm.local_response_norm(tg.zeros(0, 4, 2), 3).shape == (0, 4, 2)
 
 
+# ----- constants, large means, the ends of what floats hold ---------------------------------------
+
+CONSTANTS = [
+    *(("float16", c) for c in (0.0, 300.0, 60_000.0, 0.1)),
+    *(("float32", c) for c in (128.3, 1e4 / 3, 1e20, -1e-20)),
+    *(("float64", c) for c in (128.3, -1e5 / 3, 1e200)),
+]
+
+
+@pytest.mark.parametrize(("dtype", "value"), CONSTANTS)
+@pytest.mark.parametrize("shape", [(64, 3, 64, 64), (4000, 3), (7, 3, 5)])
+def test_a_constant_channel_becomes_the_bias(dtype: str, value: float, shape: Any) -> None:
+    """Between two other channels. Its mean is the constant to the last digit, its variance 0."""
+    values = np.random.default_rng(0).standard_normal(shape).astype(dtype)
+    values[:, 1] = value
+    bias = np.array([1.0, 2.0, 3.0], dtype)
+    mean, var = tg.zeros(3, dtype=dtype), tg.ones(3, dtype=dtype)
+    x = tg.Tensor(values, requires_grad=True)
+    y = norm.batch_norm(x, mean, var, bias=tg.Tensor(bias), training=True, momentum=1.0)
+    np.testing.assert_array_equal(y.detach().numpy()[:, 1], bias[1])
+    assert mean.numpy()[1] == values[(0, 1, *(0,) * (len(shape) - 2))]
+    assert var.numpy()[1] == 0
+    g = np.ones(shape, dtype)
+    for graph in (True, False):
+        (found,) = tg.grad(y, [x], tg.Tensor(g), create_graph=graph)
+        np.testing.assert_array_equal(found.detach().numpy()[:, 1], 0)
+    y = norm.batch_norm(x, mean, var, bias=tg.Tensor(bias))  # with the same statistics, evaluated
+    np.testing.assert_array_equal(y.detach().numpy()[:, 1], bias[1])
+    centered = norm.subtract_mean(x, (0, *range(2, len(shape)))).detach().numpy()
+    np.testing.assert_array_equal(centered[:, 1], 0)
+
+
+def batch_norm(x: Any, g: Any, eps: float) -> tuple[Any, Any]:
+    """The result and the gradient, of deviations that lose no digit to the mean."""
+    axes = (0, *range(2, x.ndim))
+    first = x[(slice(1), slice(None), *(slice(1),) * (x.ndim - 2))]
+    d = (x - first).astype("float64")  # exact where all numbers are close to one another
+    d = d - d.mean(axes, keepdims=True)
+    g = g.astype("float64") - g.astype("float64").mean(axes, keepdims=True)
+    r = 1 / np.sqrt((d * d).mean(axes, keepdims=True) + eps)
+    return d * r, r * (g - d * r * (g * d * r).mean(axes, keepdims=True))
+
+
+def batch_by_batch(x: tg.Tensor) -> tg.Tensor:
+    return norm.batch_norm(x, training=True)
+
+
+def channel_by_channel(x: tg.Tensor) -> tg.Tensor:
+    """The same by way of layer_norm, of a channel as one sample."""
+    channels = tg.swapaxes(x, 0, 1)
+    flat = channels.reshape(len(channels), -1)
+    return tg.swapaxes(norm.layer_norm(flat, flat.shape[1]).reshape(channels.shape), 0, 1)
+
+
+FAR = [
+    ("float32", 1e4, 1.0),
+    ("float32", -1e6, 1.0),  # E[x²] - E[x]² has 4 digits left, in float64
+    ("float32", 1e3, 1e-2),
+    ("float64", 1e7, 0.1),
+    ("float16", 1000.0, 2.0),
+]
+
+
+@pytest.mark.parametrize(("dtype", "mean", "spread"), FAR)
+@pytest.mark.parametrize("shape", [(200, 2), (20, 2, 30, 30)])
+@pytest.mark.parametrize("normalized", [batch_by_batch, channel_by_channel])
+def test_far_from_0_normalization_loses_no_digit(
+    normalized: Callable[[tg.Tensor], tg.Tensor],
+    dtype: str,
+    mean: float,
+    spread: float,
+    shape: Any,
+) -> None:
+    rng = np.random.default_rng(1)
+    values = (mean + spread * rng.uniform(-1, 1, shape)).astype(dtype)
+    g = (10 + rng.standard_normal(shape)).astype(dtype)
+    expected, slope = batch_norm(values, g, 1e-5)
+    x = tg.Tensor(values, requires_grad=True)
+    y = normalized(x)
+    eps = float(np.finfo(dtype).eps)
+    # In float64 the mean itself is rounded; of narrower floats it has more digits than they.
+    deviation = spread / 3**0.5
+    near = 8 * eps if dtype != "float64" else float(np.spacing(abs(mean))) / deviation
+    np.testing.assert_allclose(y.detach().numpy(), expected, rtol=8 * eps, atol=near)
+    for graph in (True, False):
+        (found,) = tg.grad(y, [x], tg.Tensor(g), create_graph=graph)
+        scale = float(np.abs(slope).max())
+        np.testing.assert_allclose(
+            found.detach().numpy() / scale, slope / scale, rtol=0, atol=2 * near
+        )
+
+
+EXTREMES = [
+    ("float16", 1.0),
+    ("float16", 300.0),
+    ("float16", 2e4),
+    ("float32", 1.0),
+    ("float32", 1e20),
+    ("float32", 1e37),
+]
+COMPOSITES: dict[str, Callable[..., tg.Tensor]] = {
+    "batch_norm": lambda x, w: norm.batch_norm(x, weight=w, training=True),
+    "batch_norm: evaluated": lambda x, w: norm.batch_norm(x, 0.5 * w, w * w, w),
+    "layer_norm": lambda x, w: norm.layer_norm(x, (6,), bias=w),
+    "group_norm": lambda x, w: norm.group_norm(x, 2, w),
+    "instance_norm": lambda x, w: norm.instance_norm(x, weight=w),
+    "rms_norm": lambda x, w: norm.rms_norm(x, (6, 6), eps=1e-5),
+    "local_response_norm": lambda x, w: norm.local_response_norm(x, 3),
+    "normalize": lambda x, w: norm.normalize(x, 2.0, 2),
+    "normalize: p = 3": lambda x, w: norm.normalize(x, 3.0, 1),
+    "subtract_mean": lambda x, w: norm.subtract_mean(x, 0),
+}
+
+
+@pytest.mark.parametrize(("dtype", "scale"), EXTREMES)
+@pytest.mark.parametrize("name", COMPOSITES)
+def test_narrow_floats_give_what_float64_gives(name: str, dtype: str, scale: float) -> None:
+    """Of the same numbers, rounded once; in both readings of the rules."""
+    rng = np.random.default_rng(2)
+    inputs = [(scale * rng.uniform(-1, 1, (5, 6, 6))).astype(dtype), np.arange(1, 7).astype(dtype)]
+    g = rng.standard_normal((5, 6, 6)).astype(dtype)
+    results: list[Any] = []
+    for wide in (True, False):
+        x, w = (tg.Tensor(v.astype("float64") if wide else v) for v in inputs)
+        x.requires_grad_()
+        y = COMPOSITES[name](x, w)
+        readings = [
+            tg.grad(y, [x], tg.Tensor(g.astype(y.dtype)), retain_graph=True, create_graph=graph)[0]
+            for graph in (False, True)
+        ]
+        assert wide or y.dtype == dtype
+        results.append([t.detach().numpy().astype("float64") for t in (y, *readings)])
+    tiny, eps = float(np.finfo(dtype).smallest_subnormal), float(np.finfo(dtype).eps)
+    for exact, found in zip(*results, strict=True):
+        size = float(np.abs(exact).max())
+        np.testing.assert_allclose(found, exact, rtol=4 * eps, atol=4 * eps * size + tiny)
+
+
+def test_the_least_length_of_a_direction_is_none_of_half_precision() -> None:
+    zeros = tg.zeros(1, 2, dtype="float16")
+    assert norm.normalize(zeros).tolist() == [[0, 0]]
+    assert norm.rms_norm(zeros, (2,)).tolist() == [[0, 0]]
+    pair = tg.Tensor(np.full(2, 300, "float16"))
+    assert norm.rms_norm(pair, (2,)).tolist() == [1, 1]
+    many = tg.Tensor(np.array([[100], [101]] * 400, "float16"))
+    assert norm.batch_norm(many, training=True).numpy().ravel().tolist() == [-1, 1] * 400
+
+
+def test_a_row_with_an_infinity_leaves_the_others_alone() -> None:
+    values = np.random.default_rng(0).standard_normal((3, 4))
+    values[1, 2] = np.inf
+    with np.errstate(invalid="ignore"):
+        for y in (
+            norm.layer_norm(tg.Tensor(values), 4),
+            norm.subtract_mean(tg.Tensor(values), 1),
+            norm.batch_norm(tg.Tensor(values.T), training=True).mT,
+        ):
+            assert np.isfinite(y.numpy()[[0, 2]]).all()
+            assert not np.isfinite(y.numpy()[1]).any()
+
+
 # ----- instance norm moves its statistics --------------------------------------------------------
 
 

@@ -466,6 +466,12 @@ def test_scatter(reduction: str, axis: int, seed: int) -> None:
     beside_reference("ScatterND", inputs, reduction=reduction)
 
 
+@pytest.mark.parametrize("space", [(1,), (1, 1), (2, 3)])
+def test_an_instance_of_one_position_becomes_the_bias(space: tuple[int, ...]) -> None:
+    inputs = {"x": normal(2, 3, *space), "scale": normal(3), "bias": normal(3, seed=1)}
+    beside_reference("InstanceNormalization", inputs)
+
+
 class Node(NamedTuple):
     """What stands in `one_node`, for what no node case has."""
 

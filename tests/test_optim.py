@@ -75,6 +75,66 @@ def test_adam(betas: tuple[float, float], decay: float, seed: int) -> None:
         np.testing.assert_allclose(ours, w, rtol=1e-10)
 
 
+# ----- narrow floats ------------------------------------------------------------------------------
+
+LAWS: dict[str, Callable[..., optim.Optimizer]] = {
+    "sgd": lambda p: optim.SGD(p, lr=0.1, weight_decay=0.1),
+    "momentum": lambda p: optim.SGD(p, lr=0.1, momentum=0.9, dampening=0.1, weight_decay=1e-5),
+    "nesterov": lambda p: optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True),
+    "adam": lambda p: optim.Adam(p, lr=0.01),
+    "adam with decay": lambda p: optim.Adam(p, lr=0.01, weight_decay=1e-5),
+    "adam without memory": lambda p: optim.Adam(p, lr=0.01, betas=(0.0, 0.0)),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("size", [0.0, 1e-7, 1e-4, 1.0, 300.0])
+@pytest.mark.parametrize("name", LAWS)
+def test_narrow_floats_step_as_float64_does(name: str, size: float, dtype: str) -> None:
+    """From the same parameter, rounded after each step; what is remembered has digits enough."""
+    signs = np.array([1.0, -0.5, 0.25, 2.0])
+    narrow = tg.tensor(np.array([1.0, -1.0, 0.5, 3.0], dtype), requires_grad=True)
+    wide = tg.tensor(narrow.detach().numpy().astype("float64"), requires_grad=True)
+    steps = [LAWS[name]([narrow]), LAWS[name]([wide])]
+    for i in range(6):
+        g = (size * signs * (-1.0) ** (i // 2) / (1 + i)).astype(dtype)
+        narrow.grad, wide.grad = tg.tensor(g), tg.tensor(g.astype("float64"))
+        before = narrow.detach().numpy().astype("float64")
+        wide.data.copy_(tg.tensor(before))
+        for optimizer in steps:
+            optimizer.step()
+        exact, found = wide.detach().numpy(), narrow.detach().numpy()
+        last_place = np.spacing(np.abs(found)).astype("float64")
+        assert found.dtype == dtype
+        # The step itself has the digits of float32, and the sum is rounded once.
+        assert (np.abs(found - exact) <= last_place + 1e-5 * np.abs(exact - before)).all()
+
+
+def test_adam_in_half_precision_by_hand() -> None:
+    for g, after in ((0.0, 1.0), (1e-4, 0.99), (300.0, 0.99)):
+        w = tg.tensor(np.ones(1, "float16"), requires_grad=True)
+        w.grad = tg.tensor(np.full(1, g, "float16"))
+        optim.Adam([w], lr=0.01).step()
+        assert w.item() == pytest.approx(after, rel=1e-3)
+
+
+@given(st.lists(st.floats(1e-6, 1e6), min_size=2, max_size=5))
+def test_without_memory_adam_steps_by_the_sign(sizes: list[float]) -> None:
+    """m = g and v = g², whatever was before: lr · g / (|g| + eps), in float32 as well."""
+    w = tg.tensor([0.0], requires_grad=True)
+    optimizer = optim.Adam([w], lr=1.0, betas=(0.0, 0.0))
+    before = 0.0
+    for size in sizes:
+        w.grad = tg.tensor([size])
+        optimizer.step()
+        step = size / (size + 1e-8)
+        assert w.item() == pytest.approx(before - step, rel=1e-6)
+        before = w.item()
+
+
+# ----- what a step leaves alone -------------------------------------------------------------------
+
+
 def test_a_parameter_without_a_gradient_stays() -> None:
     used, unused = (tg.tensor([1.0], requires_grad=True) for _ in range(2))
     optimizer = optim.SGD([used, unused], lr=0.5)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -74,9 +75,12 @@ def spreads(draw: Any) -> Case:
 
 @st.composite
 def norms(draw: Any) -> Case:
-    """Away from 0, and from where two elements are the largest."""
-    case = draw(reduced(kinks=(0.0,)))
-    return with_options(case, p=draw(st.sampled_from(("fro", INF, -INF, 0.5, 1, 2, 2.5))))
+    """Away from 0, and from where two elements are the largest or the smallest."""
+    p = draw(st.sampled_from(("fro", INF, -INF, 0.5, 1, 2, 2.5)))
+    apart: dict[str, Any] = {"low": 0.1, "high": 2.0, "distinct": True}
+    case = draw(reduced(**(apart if p in (INF, -INF) else {"kinks": (0.0,)})))
+    sign = draw(st.sampled_from((1, -1)))
+    return with_options(Case((sign * case.inputs[0],), case.attributes), p=p)
 
 
 @st.composite
@@ -364,6 +368,9 @@ def test_of_too_few_numbers_there_is_no_spread() -> None:
     for function in (reduce.var, reduce.std):
         assert math.isnan(function(tg.Tensor([1.0])).item())
         assert function(tg.Tensor([1.0]), correction=0).item() == 0
+        # Σ (x - mean)² / 0, as PyTorch has it
+        for correction in (2, 3):
+            assert function(tg.Tensor([1.0, 2.0]), correction=correction).item() == INF
 
 
 @pytest.mark.parametrize("shift", [0.0, -1000.0, 1000.0, -1e5])
@@ -385,6 +392,146 @@ def test_logcumsumexp_of_probabilities_of_zero_alone(dtype: str) -> None:
         return y[0]
 
     assert_array_equal(slopes(function, [-INF, -INF], dtype), 0)
+
+
+# ----- infinite elements --------------------------------------------------------------------------
+
+TIES = [
+    ([INF, 1.0, 2.0], [1, 0, 0]),
+    ([INF, 1.0, INF], [0.5, 0, 0.5]),
+    ([-INF, -INF], None),
+    ([-INF, 0.0], [0, 1]),
+    ([1e8, 1e8], [0.5, 0.5]),
+    ([1e20, 1e20, -1e20], [0.5, 0.5, 0]),
+    ([0.0, math.log(3)], [0.25, 0.75]),
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("values", "expected"), TIES)
+def test_the_gradient_of_logsumexp_is_the_softmax(values: Any, expected: Any, dtype: str) -> None:
+    """Infinite elements have the same share; of probabilities of zero alone none has any."""
+    shares = [0] * len(values) if expected is None else expected
+    total = oracles.logsumexp(np.array(values)) if INF not in values else INF
+    for shift in (0.0, 2.0):
+        rows = np.array([values, [shift] * len(values)], dtype)
+        assert_allclose(reduce.logsumexp(tg.Tensor(rows), 1).numpy()[0], total)
+        found = slopes(lambda x: reduce.logsumexp(x, 1).sum(), rows, dtype)
+        assert_allclose(found, [shares, [1 / len(values)] * len(values)], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("values", "expected"), [*TIES[:1], *TIES[2:5], TIES[6]])
+def test_the_last_running_logsumexp_has_the_same_gradient(values: Any, expected: Any) -> None:
+    shares = [0] * len(values) if expected is None else expected
+    for reverse in (False, True):
+        order = values[::-1] if reverse else values
+        x = leaf(order, "float32")
+        y = F.logcumsumexp(x, axis=0, reverse=reverse)
+        (found,) = tg.grad(y[0 if reverse else -1], x)
+        assert found is not None
+        assert_allclose(found.numpy()[:: -1 if reverse else 1], shares, rtol=1e-6)
+
+
+@pytest.mark.parametrize("p", [1, 1.5, 2, 3, INF])
+def test_the_direction_of_an_infinite_vector_is_that_of_its_infinite_elements(p: float) -> None:
+    found = slopes(lambda x: reduce.norm(x, p, 1).sum(), [[1.0, -INF, 0.0], [0.0, 2.0, 0.0]])
+    if p == 1:  # every element counts there
+        assert_array_equal(found, [[1, -1, 0], [0, 1, 0]])
+    else:
+        assert_array_equal(found, [[0, -1, 0], [0, 1, 0]])
+    if p in (1.5, 2, 3):
+        share = 0.5 ** (1 - 1 / p)
+        assert_allclose(slopes(lambda x: reduce.norm(x, p), [INF, -INF]), [share, -share])
+
+
+def test_the_extreme_of_infinities_and_of_what_is_no_number() -> None:
+    for function, sign in ((reduce.amax, 1), (reduce.amin, -1)):
+        for values, shares in (
+            ([INF, 1.0, INF], [0.5, 0, 0.5]),
+            ([NAN, 1.0, INF], [1, 0, 0]),
+            ([-INF, -INF], [0.5, 0.5]),
+        ):
+            found = slopes(lambda x, f=function: f(x), sign * np.array(values))
+            assert_array_equal(found, shares)
+
+
+def test_a_row_with_an_infinity_leaves_the_others_alone() -> None:
+    rows = np.array([[1.0, 2.0, 4.0], [INF, 1.0, 2.0]])
+    with np.errstate(invalid="ignore"):
+        for function in (reduce.mean, reduce.var, reduce.std, reduce.logsumexp):
+            alone = reduce_and_slope(function, rows[:1])
+            both = reduce_and_slope(function, rows)
+            for one, two in zip(alone, both, strict=True):
+                assert_array_equal(one, two[:1])
+        assert reduce.mean(tg.Tensor(rows), 1).tolist()[1] == INF
+        assert reduce.norm(tg.Tensor(rows), 2, 1).tolist()[1] == INF
+
+
+def reduce_and_slope(function: Callable[..., tg.Tensor], rows: Array) -> tuple[Array, Array]:
+    y = function(tg.Tensor(rows), 1).numpy()
+    return y, slopes(lambda x: function(x, 1).sum(), rows)
+
+
+def test_a_product_with_0_and_infinity_has_the_products_of_the_others() -> None:
+    with np.errstate(invalid="ignore"):
+        assert_array_equal(slopes(reduce.prod, [0.0, INF, 3.0]), [INF, 0, NAN])
+        assert_array_equal(slopes(reduce.prod, [2.0, INF, 3.0]), [INF, 6, INF])
+        assert_array_equal(slopes(reduce.prod, [0.0, 0.0, INF]), [NAN, NAN, 0])
+        # Products on the way do not contain what comes later.
+        for values in ([2.0, 0.0, INF, 3.0], [2.0, INF, 0.0, 3.0]):
+            for i, expected in enumerate(([1, 0, 0, 0], [values[1], 2, 0, 0])):
+                found = slopes(lambda x, i=i: reduce.cumprod(x, 0)[i], values)
+                assert_array_equal(found, expected)
+
+
+# ----- the digits of narrow floats ----------------------------------------------------------------
+
+
+@given(
+    dtype=st.sampled_from(("float16", "float32")),
+    mean=st.sampled_from((0.0, 1e3, 1e4)),
+    seed=st.integers(0, 99),
+)
+def test_the_spread_of_numbers_far_from_0(dtype: str, mean: float, seed: int) -> None:
+    """Against exact fractions of the same numbers: forward, and the gradient in both readings."""
+    x = (mean + 64 * np.random.default_rng(seed).standard_normal(64)).astype(dtype)
+    exact = [Fraction(float(v)) for v in x]
+    center = sum(exact) / 64
+    var = float(sum((v - center) ** 2 for v in exact) / 63)
+    apart = np.array([float(v - center) for v in exact])
+    near = 2 * float(np.finfo(dtype).eps)
+    for function, value, slope in (
+        (reduce.var, var, 2 * apart / 63),
+        (reduce.std, var**0.5, apart / 63 / var**0.5),
+    ):
+        leaf_x = leaf(x, dtype)
+        y = function(leaf_x)
+        assert_allclose(y.item(), value, rtol=near)
+        for graph in (True, False):
+            (found,) = tg.grad(y, leaf_x, create_graph=graph)
+            assert found is not None
+            assert_allclose(found.detach().numpy(), slope, rtol=near, atol=1e-7)
+
+
+WIDE = {
+    "std": (reduce.std, [1e20, -1e20, 3e20]),
+    "norm": (reduce.norm, [3e38, -1e38]),
+    "norm: p = 3": (lambda x: reduce.norm(x, 3), [1e20, -2e20]),
+    "prod": (reduce.prod, [1e30, 1e30, 1e-30, 1e-30]),
+    "cumprod": (lambda x: reduce.cumprod(x, 0)[-1], [1e20, 1e-20, 1e15, 3e-10]),
+    "logsumexp": (reduce.logsumexp, [-0.6931472, -0.6931471]),  # nearly log 1
+    "logcumsumexp": (lambda x: reduce.logcumsumexp(x, 0)[-1], [1e8, 1e8 - 8]),
+}
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_single_precision_gives_what_double_gives(name: str) -> None:
+    function, values = WIDE[name]
+    x = np.array(values, "float32")
+    exact = function(tg.Tensor(x.astype("float64"))).item()
+    assert_allclose(function(tg.Tensor(x)).item(), exact, rtol=1e-7)
+    slope = slopes(function, x)
+    assert_allclose(slopes(function, x, "float32"), slope, rtol=2e-7)
 
 
 def test_products_with_zeros_by_hand() -> None:

@@ -960,8 +960,7 @@ def _batch_norm(
 
 @operator("InstanceNormalization")
 def _instance_norm(x: Tensor, scale: Tensor, bias: Tensor, *, epsilon: float = 1e-5) -> Tensor:
-    # Of a single place, which instance_norm refuses, nothing but the bias is left.
-    return tg.group_norm(x, x.shape[1], scale, bias, epsilon)
+    return tg.group_norm(x, x.shape[1], scale, bias, epsilon)  # which takes a single position too
 
 
 @operator("GroupNormalization")

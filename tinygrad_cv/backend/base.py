@@ -34,6 +34,9 @@ NAMESPACE = """
 """.split()  # noqa: SIM905  a list of 110 quoted names is harder to read
 
 
+ACCUMULATORS = {"f": "float64", "i": "int64", "u": "int64", "b": "int64"}
+"""In what numbers of a kind are added up."""
+
 draw_listeners: ContextVar[tuple[Callable[[Any], None], ...]] = ContextVar("listeners", default=())
 """What is told of each generator before a backend draws from it, in this thread or task."""
 
@@ -200,6 +203,17 @@ class Backend:
         """Each g, divided, added to every place of its window: the adjoint of `window_sum`."""
         raise NotImplementedError
 
+    def total(
+        self, x: Array, axis: int | tuple[int, ...] | None = None, keepdims: bool = False
+    ) -> Array:
+        """Σ x over axes (None: all). Floats are added up in float64, integers in int64; the result
+        is left in it."""
+        raise NotImplementedError
+
+    def moments(self, x: Array, axis: tuple[int, ...]) -> tuple[Array, Array]:
+        """Mean and biased variance over axes, which stay as 1s, in float64."""
+        raise NotImplementedError
+
     def matmul(self, a: Array, b: Array) -> Array:
         """The product of matrices (..., n, k) and (..., k, m); leading axes broadcast."""
         raise NotImplementedError
@@ -207,13 +221,16 @@ class Backend:
     def batch_norm(
         self, x: Array, weight: Array | None, bias: Array | None, eps: float
     ) -> tuple[Array, Array, Array]:
-        """Normalize over all axes but 1: (y, mean, biased variance), the last two (C,)."""
+        """Normalize over all axes but 1: (y, mean, biased variance), the last two (C,) in float64.
+
+        The mean of a constant channel is that constant, and its y is the bias.
+        """
         raise NotImplementedError
 
     def batch_norm_backward(
         self, g: Array, x: Array, weight: Array | None, mean: Array, var: Array, eps: float
     ) -> tuple[Array, Array, Array]:
-        """The gradients of `batch_norm` for x, weight and bias."""
+        """The gradients of `batch_norm` for x, weight and bias, from the mean and the variance."""
         raise NotImplementedError
 
     def erf(self, x: Array) -> Array:
@@ -276,7 +293,7 @@ class Backend:
         raise NotImplementedError
 
     def scatter_add(self, shape: Sequence[int], index: Any, g: Array) -> Array:
-        """Zeros of `shape` with g added at `index`; repeated places accumulate."""
+        """Zeros of `shape` with g added at `index`; repeated places accumulate, in float64."""
         raise NotImplementedError
 
     def top(self, x: Array, k: int, largest: bool) -> Array:
@@ -322,7 +339,10 @@ class Backend:
         weight_decay: float,
         nesterov: bool,
     ) -> None:
-        """One update of the parameter and its velocity, in place (see optim.SGD)."""
+        """One update of the parameter and its velocity, in place (see optim.SGD).
+
+        In half precision it is computed in float32, which is the dtype of the velocity then.
+        """
         raise NotImplementedError
 
     def adam_step(
@@ -337,5 +357,8 @@ class Backend:
         eps: float,
         weight_decay: float,
     ) -> None:
-        """One update of the parameter and its moments, in place (see optim.Adam)."""
+        """One update of the parameter and its moments, in place (see optim.Adam).
+
+        In half precision it is computed in float32, which is the dtype of the moments then.
+        """
         raise NotImplementedError

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cv.backend import kernels
-from tinygrad_cv.backend.base import NAMESPACE, Backend
+from tinygrad_cv.backend.base import ACCUMULATORS, NAMESPACE, Backend
 from tinygrad_cv.backend.windows import output_size
 
 Array = Any
@@ -369,45 +369,51 @@ class CupyBackend(Backend):
     # ----- matrix products and normalization --------------------------------------------------
 
     def matmul(self, a: Array, b: Array) -> Array:
-        if max(a.ndim, b.ndim) > 2 and a.dtype == b.dtype == np.float16:
-            # Only a product of two matrices keeps half precision.
-            return self.cp.matmul(a.astype(np.float32), b.astype(np.float32)).astype(np.float16)
         return self.cp.matmul(a, b)
+
+    def total(
+        self, x: Array, axis: int | tuple[int, ...] | None = None, keepdims: bool = False
+    ) -> Array:
+        return self.cp.sum(x, axis=axis, dtype=ACCUMULATORS.get(x.dtype.kind), keepdims=keepdims)
+
+    def moments(self, x: Array, axis: Ints) -> tuple[Array, Array]:
+        mean = self.cp.mean(x, axis=tuple(axis), dtype=np.float64, keepdims=True)
+        if x.dtype == np.float64:  # where a sum of equal numbers is rounded
+            mean = mean + self.cp.mean(x - mean, axis=tuple(axis), keepdims=True)
+        deviation = x - mean
+        return mean, self.cp.mean(deviation * deviation, axis=tuple(axis), keepdims=True)
 
     def batch_norm(
         self, x: Array, weight: Array | None, bias: Array | None, eps: float
     ) -> tuple[Array, Array, Array]:
-        rows = x.astype(np.float32) if x.dtype == np.float16 else x
         axes, column = _per_channel(x)
-        mean = self.cp.mean(rows, axis=axes, keepdims=True)
-        squares = self._run(kernels.SQUARE_DEVIATIONS, rows, mean, axis=axes, keepdims=True)
+        mean = self.cp.mean(x, axis=axes, dtype=np.float64, keepdims=True)
+        if x.dtype == np.float64:  # where a sum of equal numbers is rounded
+            mean = mean + self.cp.mean(x - mean, axis=axes, keepdims=True)
+        squares = self._run(kernels.SQUARE_DEVIATIONS, x, mean, axis=axes, keepdims=True)
         var = squares / (x.size // x.shape[1])
-        scale = 1 / self.cp.sqrt(var + eps)
+        scale, shift = 1 / self.cp.sqrt(var + eps), self.cp.zeros_like(mean)
         if weight is not None:
             scale = scale * weight.reshape(column)
-        shift = -mean * scale
         if bias is not None:
             shift = shift + bias.reshape(column)
-        y = self._run(kernels.AFFINE, rows, scale, shift)
-        return y.astype(x.dtype, copy=False), mean.reshape(-1), var.reshape(-1)
+        y = self._run(kernels.BATCH_NORM, x, mean, scale, shift)
+        return y, mean.reshape(-1), var.reshape(-1)
 
     def batch_norm_backward(
         self, g: Array, x: Array, weight: Array | None, mean: Array, var: Array, eps: float
     ) -> tuple[Array, Array, Array]:
-        dtype = x.dtype
-        if dtype == np.float16:
-            g, x = g.astype(np.float32), x.astype(np.float32)
         axes, column = _per_channel(x)
         mean, inverse = mean.reshape(column), 1 / self.cp.sqrt(var.reshape(column) + eps)
         count = x.size // x.shape[1]
-        bias_gradient = self.cp.sum(g, axis=axes, keepdims=True)
+        bias_gradient = self.total(g, axes, keepdims=True)
         products = self._run(kernels.PRODUCT_DEVIATIONS, g, x, mean, axis=axes, keepdims=True)
         weight_gradient = products * inverse
-        # dx = a·(g - mean(g) - x̂·mean(g·x̂)) = a·g + b·x + c, per channel
+        # dx = a·(g - mean(g) - x̂·mean(g·x̂)) = a·(g - (x - mean)·b - c), per channel
         a = inverse if weight is None else inverse * weight.reshape(column)
-        b = -a * inverse * weight_gradient / count
-        c = -a * bias_gradient / count - b * mean
-        dx = self._run(kernels.BATCH_NORM_BACKWARD, g, x, a, b, c).astype(dtype, copy=False)
+        b = inverse * weight_gradient / count
+        c = bias_gradient / count
+        dx = self._run(kernels.BATCH_NORM_BACKWARD, g, x, mean, a, b, c)
         return dx, weight_gradient.reshape(-1), bias_gradient.reshape(-1)
 
     # ----- elementwise and loss --------------------------------------------------------------
@@ -452,11 +458,13 @@ class CupyBackend(Backend):
     def scatter_add(self, shape: Ints, index: Any, g: Array) -> Array:
         if g.dtype.kind == "i" and g.dtype != "int32":  # which CuPy adds up as unsigned only
             return self.scatter_add(shape, index, g.astype("uint64")).astype(g.dtype)
-        total = self.cp.zeros(tuple(shape), g.dtype)
         parts = index if isinstance(index, tuple) else (index,)
         if any(isinstance(part, self.cp.ndarray) for part in parts):
-            self.cp.add.at(total, index, g)
+            dtype = np.float64 if g.dtype.kind == "f" else g.dtype
+            total = self.cp.zeros(tuple(shape), dtype)
+            self.cp.add.at(total, index, g.astype(dtype, copy=False))
         else:
+            total = self.cp.zeros(tuple(shape), g.dtype)
             total[index] = g  # a basic index names each place once
         return total
 
@@ -487,10 +495,10 @@ class CupyBackend(Backend):
         nesterov: bool,
     ) -> None:
         if velocity is None:
-            self._run(kernels.SGD, g, lr, weight_decay, p)
+            self._step(kernels.SGD, p, g, (lr, weight_decay))
         else:
-            numbers = (lr, momentum, dampening, weight_decay, nesterov)
-            self._run(kernels.SGD_MOMENTUM, g, *numbers, p, velocity)
+            numbers = (lr, momentum, 1 - dampening, weight_decay, nesterov)
+            self._step(kernels.SGD_MOMENTUM, p, g, numbers, velocity)
 
     @_on_device
     def adam_step(
@@ -506,8 +514,17 @@ class CupyBackend(Backend):
         weight_decay: float,
     ) -> None:
         step_size, correction = lr / (1 - betas[0] ** step), 1 - betas[1] ** step
-        numbers = (1 - betas[0], 1 - betas[1], step_size, correction, eps, weight_decay)
-        self._run(kernels.ADAM, g, *numbers, p, m, v)
+        rates = (betas[0], 1 - betas[0], betas[1], 1 - betas[1])
+        self._step(kernels.ADAM, p, g, (*rates, step_size, correction, eps, weight_decay), m, v)
+
+    def _step(
+        self, kernel: kernels.Elementwise, p: Array, g: Array, numbers: Any, *state: Array
+    ) -> None:
+        """A kernel that changes p and the state in place; p of half precision by way of single."""
+        wide = p.astype(np.float32) if p.dtype == np.float16 else p
+        self._run(kernel, g.astype(wide.dtype, copy=False), *numbers, wide, *state)
+        if wide is not p:
+            p[...] = wide
 
 
 def _per_channel(x: Array) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -656,22 +656,34 @@ CROSS_ENTROPY_BACKWARD = Elementwise(
 """g·(softmax - one_hot(label)), with p - 1 as expm1(log p); NaN where there is no such label."""
 
 
-def _affine(x: Array, a: Array, b: Array, y: Array) -> None:
-    y[...] = a * x + b
+# Statistics of batch norm are float64, and so is what is computed with them, until it is rounded
+# to the dtype of the images.
 
 
-AFFINE = Elementwise("affine", "T x, T a, T b", "T y", "y = a * x + b", _affine)
+def _batch_norm(x: Array, mean: Array, scale: Array, shift: Array, y: Array) -> None:
+    y[...] = (x - mean) * scale + shift
 
 
-def _batch_norm_backward(g: Array, x: Array, a: Array, b: Array, c: Array, y: Array) -> None:
-    y[...] = a * g + b * x + c
+BATCH_NORM = Elementwise(
+    "batch_norm",
+    "T x, float64 mean, float64 scale, float64 shift",
+    "T y",
+    "y = T((x - mean) * scale + shift)",
+    _batch_norm,
+)
+
+
+def _batch_norm_backward(
+    g: Array, x: Array, mean: Array, a: Array, b: Array, c: Array, y: Array
+) -> None:
+    y[...] = a * ((g - c) - (x - mean) * b)
 
 
 BATCH_NORM_BACKWARD = Elementwise(
     "batch_norm_backward",
-    "T g, T x, T a, T b, T c",
+    "T g, T x, float64 mean, float64 a, float64 b, float64 c",
     "T y",
-    "y = a * g + b * x + c",
+    "y = T(a * ((g - c) - (x - mean) * b))",
     _batch_norm_backward,
 )
 
@@ -707,33 +719,36 @@ def _sgd_momentum(
     g: Array,
     lr: Any,
     momentum: Any,
-    dampening: Any,
+    share: Any,
     weight_decay: Any,
     nesterov: Any,
     p: Array,
     velocity: Array,
 ) -> None:
     d = _decayed(g, weight_decay, p)
-    velocity[...] = momentum * velocity + (1 - dampening) * d
+    velocity[...] = momentum * velocity + share * d
     p -= lr * (d + momentum * velocity if nesterov else velocity)
 
 
 SGD_MOMENTUM = Elementwise(
     "sgd_momentum",
-    "T g, T lr, T momentum, T dampening, T weight_decay, bool nesterov",
+    "T g, T lr, T momentum, T share, T weight_decay, bool nesterov",
     "T p, T velocity",
     f"""
     {DECAYED}
-    velocity = momentum * velocity + (T(1) - dampening) * d;
+    velocity = momentum * velocity + share * d;
     p -= lr * (nesterov ? T(d + momentum * velocity) : velocity)
     """,
     _sgd_momentum,
 )
+"""share = 1 - dampening."""
 
 
 def _adam(
     g: Array,
+    beta1: Any,
     one_minus_beta1: Any,
+    beta2: Any,
     one_minus_beta2: Any,
     step_size: Any,
     correction2: Any,
@@ -744,24 +759,26 @@ def _adam(
     v: Array,
 ) -> None:
     d = _decayed(g, weight_decay, p)
-    m += one_minus_beta1 * (d - m)
-    v += one_minus_beta2 * (d * d - v)
+    m[...] = beta1 * m + one_minus_beta1 * d
+    v[...] = beta2 * v + one_minus_beta2 * (d * d)
     p -= step_size * m / (np.sqrt(v / correction2) + eps)
 
 
 ADAM = Elementwise(
     "adam",
-    "T g, T one_minus_beta1, T one_minus_beta2, T step_size, T correction2, T eps, T weight_decay",
+    "T g, T beta1, T one_minus_beta1, T beta2, T one_minus_beta2, T step_size, T correction2, "
+    "T eps, T weight_decay",
     "T p, T m, T v",
     f"""
     {DECAYED}
-    m += one_minus_beta1 * (d - m);
-    v += one_minus_beta2 * (d * d - v);
+    m = beta1 * m + one_minus_beta1 * d;
+    v = beta2 * v + one_minus_beta2 * (d * d);
     p -= step_size * m / (sqrt(v / correction2) + eps)
     """,
     _adam,
 )
-"""step_size = lr / (1 - β₁ᵗ) and correction2 = 1 - β₂ᵗ at step t."""
+"""step_size = lr / (1 - β₁ᵗ) and correction2 = 1 - β₂ᵗ at step t. Both β and 1 - β are given: in
+float32 the second has few right digits when it is worked out from the first."""
 
 
 # ----- sums --------------------------------------------------------------------------------------
@@ -773,8 +790,8 @@ def _square_deviations(x: Array, mean: Array, axis: Any) -> Array:
 
 SQUARE_DEVIATIONS = Reduction(
     "square_deviations",
-    "T x, T mean",
-    "T y",
+    "T x, float64 mean",
+    "float64 y",
     map="(x - mean) * (x - mean)",
     reduce="a + b",
     post="y = a",
@@ -789,8 +806,8 @@ def _product_deviations(g: Array, x: Array, mean: Array, axis: Any) -> Array:
 
 PRODUCT_DEVIATIONS = Reduction(
     "product_deviations",
-    "T g, T x, T mean",
-    "T y",
+    "T g, T x, float64 mean",
+    "float64 y",
     map="g * (x - mean)",
     reduce="a + b",
     post="y = a",
@@ -814,7 +831,7 @@ KERNELS: dict[str, Elementwise | Reduction | RawKernel] = {
         RELU_BACKWARD,
         PICK_LABEL,
         CROSS_ENTROPY_BACKWARD,
-        AFFINE,
+        BATCH_NORM,
         BATCH_NORM_BACKWARD,
         SGD,
         SGD_MOMENTUM,

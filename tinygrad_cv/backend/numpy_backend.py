@@ -1,5 +1,6 @@
 """NumPy in host memory, with the hot kernels threaded and cache-blocked."""
 
+import math
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import import_module
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cv.backend import windows
-from tinygrad_cv.backend.base import NAMESPACE, Backend
+from tinygrad_cv.backend.base import ACCUMULATORS, NAMESPACE, Backend
 from tinygrad_cv.backend.threads import WORKERS, one_blas_thread, parallel, split
 
 Array = Any
@@ -103,6 +104,39 @@ class NumpyBackend(Backend):
             )
         return out
 
+    # ----- sums ------------------------------------------------------------------------------
+
+    def total(
+        self, x: Array, axis: int | tuple[int, ...] | None = None, keepdims: bool = False
+    ) -> Array:
+        dtype = ACCUMULATORS.get(x.dtype.kind)
+        if x.nbytes <= windows.BLOCK_BYTES:
+            return x.sum(axis=axis, dtype=dtype, keepdims=keepdims)
+        given = range(x.ndim) if axis is None else np.atleast_1d(axis) % x.ndim
+        summed = [i in given for i in range(x.ndim)]
+        y = _sum_of_blocks(x, summed, dtype)
+        if not keepdims:
+            return y
+        return y.reshape([1 if s else n for s, n in zip(summed, x.shape, strict=True)])
+
+    def moments(self, x: Array, axis: tuple[int, ...]) -> tuple[Array, Array]:
+        count = math.prod(x.shape[i] for i in axis)
+        mean = self.total(x, axis, keepdims=True) / count
+        if x.dtype == np.float64:  # where a sum of equal numbers is rounded
+            mean += self.total(x - mean, axis, keepdims=True) / count
+
+        def variance(x: Array) -> Array:
+            center = mean.astype(x.dtype)
+            deviation = x - center
+            with np.errstate(over="ignore"):
+                deviation *= deviation
+            return self.total(deviation, axis, keepdims=True) / count - (center - mean) ** 2
+
+        var = variance(x)
+        if not np.isfinite(var).all():  # deviations from 10¹⁹ on: their squares are beyond float32
+            var = variance(x.astype(np.float64))
+        return mean, np.maximum(var, 0)
+
     # ----- normalization ---------------------------------------------------------------------
 
     def batch_norm(
@@ -110,47 +144,54 @@ class NumpyBackend(Backend):
     ) -> tuple[Array, Array, Array]:
         rows = _rows(x)
         mean, var = _moments(rows)
-        scale = 1 / np.sqrt(var + rows.dtype.type(eps))
+        scale = 1 / np.sqrt(var + eps)
         if weight is not None:
             scale = scale * weight
-        shift = -mean * scale
+        # (x - mean)·scale + bias; what the rounding of the mean leaves of it goes to the bias.
+        center = mean.astype(rows.dtype)
+        shift = (center - mean) * scale
         if bias is not None:
             shift = shift + bias
         y = np.empty_like(rows)
 
-        def work(out: Array, x: Array, scale: Array, shift: Array) -> None:
-            np.multiply(x, scale, out=out)
+        def work(out: Array, x: Array, center: Array, scale: Array, shift: Array) -> None:
+            np.subtract(x, center, out=out)
+            out *= scale
             out += shift
 
-        _in_wide_rows(work, (y, rows), (scale, shift))
+        _in_wide_rows(work, (y, rows), (center, scale, shift))
         return _images(y, x.shape), mean, var
 
     def batch_norm_backward(
         self, g: Array, x: Array, weight: Array | None, mean: Array, var: Array, eps: float
     ) -> tuple[Array, Array, Array]:
         g_rows, rows = _rows(g), _rows(x)
-        inverse = 1 / np.sqrt(var + rows.dtype.type(eps))
+        inverse = 1 / np.sqrt(var + eps)
+        center = mean.astype(rows.dtype)
 
-        def sums(g: Array, x: Array, mean: Array) -> tuple[Array, Array]:
-            centered = x - mean
-            centered *= g
-            return g.sum(0), centered.sum(0)
+        def sums(g: Array, x: Array, center: Array) -> tuple[Array, Array]:
+            return _short_sums(g), _short_sums(x - center, g)
 
-        parts = _in_wide_rows(sums, (g_rows, rows), (mean,))
+        parts = _in_wide_rows(sums, (g_rows, rows), (center,))
         bias_gradient = sum(part[0] for part in parts)
-        weight_gradient = sum(part[1] for part in parts) * inverse
-        # dx = a·(g - mean(g) - x̂·mean(g·x̂)) = a·g + b·x + c, per channel
+        products = sum(part[1] for part in parts) + (center - mean) * bias_gradient
+        weight_gradient = products * inverse
+        # dx = a·(g - mean(g) - x̂·mean(g·x̂)) = a·(g - (x - center)·b - c), per channel
         a = inverse if weight is None else inverse * weight
-        b = -a * inverse * weight_gradient / len(rows)
-        c = -a * bias_gradient / len(rows) - b * mean
+        b = inverse * weight_gradient / len(rows)
+        c = bias_gradient / len(rows) + (center - mean) * b
         dx = np.empty_like(rows)
 
-        def work(out: Array, g: Array, x: Array, a: Array, b: Array, c: Array) -> None:
-            np.multiply(x, b, out=out)
-            out += c
-            out += g * a
+        def work(
+            out: Array, g: Array, x: Array, center: Array, a: Array, b: Array, c: Array
+        ) -> None:
+            np.subtract(x, center, out=out)
+            out *= b
+            rest = g - c
+            np.subtract(rest, out, out=out)
+            out *= a
 
-        _in_wide_rows(work, (dx, g_rows, rows), (a, b, c))
+        _in_wide_rows(work, (dx, g_rows, rows), (center, a, b, c))
         return _images(dx, x.shape), weight_gradient, bias_gradient
 
     # ----- elementwise -----------------------------------------------------------------------
@@ -210,13 +251,18 @@ class NumpyBackend(Backend):
     # ----- index, random numbers, updates ----------------------------------------------------
 
     def scatter_add(self, shape: Sequence[int], index: Any, g: Array) -> Array:
-        total = np.zeros(shape, g.dtype)
         parts = index if isinstance(index, tuple) else (index,)
-        if any(isinstance(part, np.ndarray) for part in parts):
-            np.add.at(total, index, g)
-        else:
+        if not any(isinstance(part, np.ndarray) for part in parts):
+            total = np.zeros(shape, g.dtype)
             total[index] = g  # a basic index names each place once
-        return total
+            return total
+        places = _places(tuple(shape), index).ravel()
+        size = math.prod(shape)
+        if g.dtype.kind == "f" and g.size:  # of nothing it gives integers
+            return np.bincount(places, g.ravel(), minlength=size).reshape(shape)
+        total = np.zeros(size, g.dtype)
+        np.add.at(total, places, g.ravel())
+        return total.reshape(shape)
 
     def top(self, x: Array, k: int, largest: bool) -> Array:
         n = x.shape[-1]
@@ -255,8 +301,7 @@ class NumpyBackend(Backend):
         weight_decay: float,
         nesterov: bool,
     ) -> None:
-        if weight_decay:
-            g = g + weight_decay * p
+        g = _penalized(p, g, weight_decay)
         if velocity is not None:
             velocity *= momentum
             velocity += g * (1 - dampening) if dampening else g
@@ -275,10 +320,11 @@ class NumpyBackend(Backend):
         eps: float,
         weight_decay: float,
     ) -> None:
-        if weight_decay:
-            g = g + weight_decay * p
-        m += (1 - betas[0]) * (g - m)
-        v += (1 - betas[1]) * (g * g - v)
+        g = _penalized(p, g, weight_decay)
+        m *= betas[0]
+        m += (1 - betas[0]) * g
+        v *= betas[1]
+        v += (1 - betas[1]) * (g * g)
         # The moments start at zero; dividing by 1 - betaᵗ takes that bias out.
         denominator = np.sqrt(v / (1 - betas[1] ** step))
         denominator += eps
@@ -301,9 +347,89 @@ def _by_no_zero(name: str) -> Callable[[Array, Array], Array]:
     return checked
 
 
+def _penalized(p: Array, g: Array, weight_decay: float) -> Array:
+    """g + weight_decay · p in the dtype of p, or in float32 if that is wider."""
+    dtype = np.result_type(p, FLOAT32)
+    g = g.astype(dtype, copy=False)
+    return g + weight_decay * p.astype(dtype, copy=False) if weight_decay else g
+
+
 @cache
 def _special() -> Any:
     return import_module("scipy.special")
+
+
+def _blocks(count: int, item_bytes: int) -> list[slice]:
+    """`count` items in slices that fit into the cache: the same for any number of workers, and so
+    is what is added up slice by slice."""
+    return split(count, math.ceil(count * item_bytes / windows.BLOCK_BYTES))
+
+
+# ----- sums --------------------------------------------------------------------------------------
+
+
+def _sum_of_blocks(x: Array, summed: Sequence[bool], dtype: Any) -> Array:
+    """Σ x over some axes, block by block over the worker threads.
+
+    The axes are taken in the order of the memory, and neighbours that share their fate as one. The
+    blocks are the same for any number of workers, and so is the result.
+    """
+    order = sorted(range(x.ndim), key=lambda i: -abs(x.strides[i]))
+    rows, gone = _joined(x.transpose(order), [summed[i] for i in order])
+    count = math.ceil(x.nbytes / windows.BLOCK_BYTES)
+    axes = tuple(i for i, s in enumerate(gone) if s)
+    results = math.prod(n for n, s in zip(rows.shape, gone, strict=True) if not s)
+    few = count * results <= x.size // 8  # partial sums, where a summed axis is cut
+    cuts = (i for i, n in enumerate(rows.shape) if n >= count and (few or not gone[i]))
+    cut = next(cuts, int(np.argmax(rows.shape)))
+
+    def work(part: slice) -> Array:
+        block = rows[(slice(None),) * cut + (part,)]
+        if axes == (0,) and block.ndim == 2:
+            return _sum_of_rows(block, dtype)
+        return np.add.reduce(block, axis=axes, dtype=dtype)
+
+    parts = parallel(work, split(rows.shape[cut], count))
+    if gone[cut]:
+        y = np.asarray(sum(parts[1:], parts[0]))
+    else:
+        y = np.concatenate(parts, axis=gone[:cut].count(False))
+    kept = [i for i in order if not summed[i]]
+    return y.reshape([x.shape[i] for i in kept]).transpose(np.argsort(kept))
+
+
+def _joined(x: Array, flags: Sequence[bool]) -> tuple[Array, list[bool]]:
+    """A view in which neighbouring axes with the same flag are one, where the memory allows it."""
+    shape, strides, joined = [x.shape[0]], [x.strides[0]], [flags[0]]
+    for n, stride, flag in zip(x.shape[1:], x.strides[1:], flags[1:], strict=True):
+        if flag == joined[-1] and strides[-1] == n * stride:
+            shape[-1], strides[-1] = shape[-1] * n, stride
+        else:
+            shape, strides, joined = [*shape, n], [*strides, stride], [*joined, flag]
+    return x.reshape(shape), joined
+
+
+def _sum_of_rows(rows: Array, dtype: Any) -> Array:
+    """The sum over the first of two axes. Short rows are joined, to lengthen the inner loop."""
+    count, width = rows.shape
+    fold = max(1, 64 // width)
+    whole = count - count % fold
+    wide = np.add.reduce(rows[:whole].reshape(-1, fold * width), axis=0, dtype=dtype)
+    rest = np.add.reduce(rows[whole:], axis=0, dtype=dtype)
+    return wide.reshape(fold, width).sum(0) + rest
+
+
+def _places(shape: tuple[int, ...], index: Any) -> Array:
+    """The row-major number of each place that an index of arrays names in an array of `shape`.
+
+    That is the sum of what each axis adds to it, read by the index from arrays without memory.
+    """
+    total: Array = 0
+    for axis, n in enumerate(shape):
+        steps = np.arange(n) * math.prod(shape[axis + 1 :])
+        steps = steps.reshape(-1, *(1,) * (len(shape) - axis - 1))
+        total = total + np.broadcast_to(steps, shape)[index]
+    return total
 
 
 # ----- channels as columns -----------------------------------------------------------------------
@@ -325,46 +451,69 @@ def _in_wide_rows(
     """`work(*blocks, *vectors)` for blocks of the (rows, C) arrays, over the worker threads.
 
     A row of C numbers is a short inner loop, so rows are joined: (rows, C) is viewed as
-    (rows/k, k·C) and the vectors are repeated k times. Results that have a value for each of the
-    k·C columns are folded back to C.
+    (rows/k, k·C) and the vectors, in the dtype of the arrays, are repeated k times. Results that
+    have a value for each of the k·C columns are folded back to C.
     """
     count, channels = arrays[0].shape
     fold = next(k for k in (8, 4, 2, 1) if count % k == 0)
     wide = [a.reshape(count // fold, fold * channels) for a in arrays]
-    tiled = [np.tile(v, fold) for v in vectors]
+    tiled = [np.tile(v.astype(arrays[0].dtype, copy=False), fold) for v in vectors]
     bytes_each = sum(a.itemsize for a in arrays) * fold * channels
 
     def run(part: slice) -> Any:
         result = work(*(a[part] for a in wide), *tiled)
         return result and tuple(r.reshape(fold, channels).sum(0) for r in result)
 
-    return parallel(run, windows.batch_parts(count // fold, bytes_each))
+    return parallel(run, _blocks(count // fold, bytes_each))
 
 
 def _moments(rows: Array) -> tuple[Array, Array]:
-    """Mean and biased variance of each column in one pass over the memory.
+    """Mean and biased variance of each column in one pass over the memory, in float64.
 
     Each block gives its count, its mean and its sum of squared deviations; the blocks are joined
     by the parallel formula of Chan, Golub and LeVeque (1979), which never subtracts large squares.
+    What is added up is what x differs by from the mean of the first rows: equal numbers have their
+    value as the mean, whatever their number, and the variance 0.
     """
     count, channels = rows.shape
-    parts = windows.batch_parts(count, rows.itemsize * channels)
+    parts = _blocks(count, channels * rows.itemsize)
 
-    def work(part: slice) -> tuple[int, Array, Array]:
-        block = rows[part]
+    def work(part: slice, dtype: Any = rows.dtype) -> tuple[int, Array, Array]:
+        block = rows[part].astype(dtype, copy=False)
         fold = next(k for k in (8, 4, 2, 1) if len(block) % k == 0)
         # (rows, C) -> (rows/k, k·C), as in _in_wide_rows
         wide = block.reshape(len(block) // fold, fold * channels)
-        mean = wide.sum(0).reshape(fold, channels).sum(0) / len(block)
-        deviation = wide - np.tile(mean, fold)
-        deviation *= deviation
-        return len(block), mean, deviation.sum(0).reshape(fold, channels).sum(0)
+
+        def average(*factors: Array) -> Array:
+            return _short_sums(*factors).reshape(fold, channels).sum(0) / len(block)
+
+        with np.errstate(over="ignore", invalid="ignore"):
+            first = block[:32].mean(0)
+            deviation = wide - np.tile(first, fold)
+            rest = average(deviation)
+            rounded = rest.astype(dtype)
+            deviation -= np.tile(rounded, fold)
+            squares = average(deviation, deviation) - (rounded - rest) ** 2
+        return len(block), first + rest, squares
 
     blocks = parallel(work, parts)
-    mean = sum(n * m for n, m, _ in blocks) / count
-    squares = sum(s + n * (m - mean) ** 2 for n, m, s in blocks)
-    dtype = rows.dtype
-    return np.asarray(mean, dtype), np.asarray(squares / count, dtype)
+    if not all(np.isfinite(squares).all() for _, _, squares in blocks):
+        # Deviations from 10¹⁹ on: their squares are beyond float32.
+        blocks = parallel(lambda part: work(part, np.float64), parts)
+    _, first, _ = blocks[0]
+    mean = first + sum(n * (m - first) for n, m, _ in blocks) / count
+    var = sum(n * (s + (m - mean) ** 2) for n, m, s in blocks) / count
+    return np.asarray(mean), np.maximum(var, 0)
+
+
+def _short_sums(x: Array, *y: Array) -> Array:
+    """Σ x or Σ x·y over the first axis in float64, of sums of 32 terms in the dtype of x."""
+    whole, width = len(x) - len(x) % 32, x.shape[1]
+    form = "ij,ij->j" if y else "ij->j"
+    # Each sum is over rows far apart, for a long inner loop.
+    runs = np.einsum(form, *(a[:whole].reshape(32, -1) for a in (x, *y)))
+    rest = np.einsum(form, *(a[whole:] for a in (x, *y)))
+    return np.add.reduce(runs.reshape(-1, width), axis=0, dtype=np.float64) + rest
 
 
 def _in_flat_parts(work: Callable[..., Any], *arrays: Array) -> None:

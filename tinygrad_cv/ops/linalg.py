@@ -15,7 +15,7 @@ from tinygrad_cv.op import Op
 from tinygrad_cv.ops import reduce
 from tinygrad_cv.ops.reduce import axes_of, axis_of, kept
 from tinygrad_cv.tensor import F as T
-from tinygrad_cv.tensor import Tensor, wrap
+from tinygrad_cv.tensor import Tensor, computed_in, wrap
 
 ALL = slice(None)
 
@@ -144,9 +144,13 @@ def _roles(equation: str) -> _Roles:
 
 
 class _OfMatrices(Op):
-    """Base of what the array library's `linalg` computes; `failure` says why it may not."""
+    """Base of what the array library's `linalg` computes; `failure` says why it may not.
+
+    In single precision LAPACK may search the singular values of inf and NaN for ever.
+    """
 
     failure: ClassVar[str]
+    computes_in = "float64"
 
     def explain(self, error: ValueError, arrays: tuple[Any, ...]) -> ValueError:
         shapes = " and ".join(str(a.shape) for a in arrays)
@@ -851,6 +855,7 @@ CDIST_MODES = {
 }
 
 
+@computed_in("float64")
 def cdist(
     x1: Tensor,
     x2: Tensor,
@@ -862,7 +867,8 @@ def cdist(
     p is at least 1; inf takes the largest difference. The gradient at distance 0 is 0. Where x1 or
     x2 has more than 25 rows, Euclidean distances are worked out as √(|a|² + |b|² - 2 a·b): a matrix
     product instead of n·m·d differences, but points that are far from 0 and close to one another
-    lose digits. `compute_mode`="donot_use_mm_for_euclid_dist" subtracts in any case.
+    lose digits, in float64, in which all of it is computed. With
+    `compute_mode`="donot_use_mm_for_euclid_dist" the points are subtracted in any case.
 
     >>> cdist(Tensor([[0.0, 0.0]]), Tensor([[3.0, 4.0], [0.0, 1.0]]))
     tensor([[5., 1.]])

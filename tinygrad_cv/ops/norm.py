@@ -6,16 +6,17 @@ from typing import Any
 
 from tinygrad_cv.backend import host
 from tinygrad_cv.op import Op
-from tinygrad_cv.ops.reduce import Axes, addable, axes_of, norm
+from tinygrad_cv.ops.reduce import Axes, axes_of, centered, norm
 from tinygrad_cv.tensor import F as T
-from tinygrad_cv.tensor import Tensor
+from tinygrad_cv.tensor import Tensor, computed_in
 
 
 class BatchNorm(Op):
     """y = w · (x - mean) / √(var + eps) + b, with the statistics of each channel (axis 1).
 
     The fused rule reads the statistics that the forward kept. The plain rules work them out from
-    x again, because in a second derivative they are functions of x and not constants.
+    x again, because in a second derivative they are functions of x and not constants; and they do
+    so in float64, which a variance of 10⁴⁰ needs.
     """
 
     eps: float = 1e-5
@@ -38,17 +39,17 @@ class BatchNorm(Op):
 
     def normalized(self, F, x):
         """(z, 1/σ), as functions of x."""
-        mean = F.mean(x, axis=self.axes, keepdims=True)
-        var = F.var(x, axis=self.axes, keepdims=True, correction=0)
-        r = F.let("r", 1 / F.sqrt(var + self.eps))
-        return F.let("z", (x - mean) * r), r
+        d = F.let("d", F.subtract_mean(F.widened(x, "float64"), axis=self.axes))
+        r = F.let("r", 1 / F.sqrt(F.mean(d * d, axis=self.axes, keepdims=True) + self.eps))
+        return F.let("z", d * r), r
 
     def grad_x(self, F, g, x, w):
         z, r = self.normalized(F, x)
+        g = F.widened(g, "float64")
         if w is not None:
             g = F.let("h", g * F.reshape(w, shape=self.channels))
         along = F.mean(g * z, axis=self.axes, keepdims=True)
-        return r * (g - F.mean(g, axis=self.axes, keepdims=True) - z * along)
+        return r * (F.subtract_mean(g, axis=self.axes) - z * along)
 
     def grad_w(self, F, g, x):
         z, _ = self.normalized(F, x)
@@ -64,45 +65,63 @@ class BatchNorm(Op):
 class Standardize(Op):
     """(x - mean) / √(var + eps) over `axis`, where mean and variance become 0 and 1.
 
-    The variance takes two passes, so it is never negative, however large the mean.
+    The variance takes two passes, so it is never negative, however large the mean. As in BatchNorm,
+    the fused rule reads the statistics that the forward kept, and the plain rule works them out
+    from x again, in float64.
     """
 
     axis: tuple[int, ...]
     eps: float = 1e-5
-    kept = ("r",)
+    kept = ("mean", "var")
 
     def forward(self, xp, x):
         if not x.size:  # nothing has no mean
-            self.r = x
+            self.mean = self.var = x
             return x
-        x = addable(x)
-        deviation = x - xp.mean(x, axis=self.axis, keepdims=True)
-        var = xp.mean(deviation * deviation, axis=self.axis, keepdims=True)
-        self.r = 1 / xp.sqrt(var + self.eps)
-        return deviation * self.r
+        self.mean, self.var = xp.moments(x, self.axis)
+        return _scaled(x, self.mean, 1 / xp.sqrt(self.var + self.eps))
 
-    def backward(self, F, g, y, r):
-        """r · (g less its mean and less its share along y): what moves neither mean nor variance
-        of y."""
-        along = F.mean(g * y, axis=self.axis, keepdims=True)
-        return r * (g - F.mean(g, axis=self.axis, keepdims=True) - y * along)
+    def grad_x(self, F, g, x):
+        """g less its mean and less its share along the result z, times 1/σ: what is left moves
+        neither the mean of z nor its variance."""
+        g = F.widened(g, "float64")
+        d = F.let("d", F.subtract_mean(F.widened(x, "float64"), axis=self.axis))
+        r = F.let("r", 1 / F.sqrt(F.mean(d * d, axis=self.axis, keepdims=True) + self.eps))
+        z = F.let("z", d * r)
+        along = F.mean(g * z, axis=self.axis, keepdims=True)
+        return r * (F.subtract_mean(g, axis=self.axis) - z * along)
 
-    def grad_x(self, F, g, x, y):
-        # In a second derivative r is a function of x and not a constant.
-        var = F.var(x, axis=self.axis, keepdims=True, correction=0)
-        return self.backward(F, g, y, F.let("r", 1 / F.sqrt(var + self.eps)))
+    def fused(self, xp, g, x, mean, var):
+        if not x.size:
+            return (g,)
+        r = 1 / xp.sqrt(var + self.eps)
+        z = _scaled(x, mean, r)
+        share = mean.size / x.size
+        along = xp.total(g * z, axis=self.axis, keepdims=True) * share
+        z *= along.astype(x.dtype)
+        gradient = g - (xp.total(g, axis=self.axis, keepdims=True) * share).astype(x.dtype)
+        gradient -= z
+        gradient *= r.astype(x.dtype)
+        return (gradient,)
 
-    def fused(self, xp, g, y, r):
-        return (self.backward(xp, addable(g), addable(y), r),)
+
+def _scaled(x, mean, r):
+    """(x - mean) · r in the dtype of x. What the rounding of the mean leaves of it is added."""
+    center = mean.astype(x.dtype)
+    y = x - center
+    y *= r.astype(x.dtype)
+    y += ((center - mean) * r).astype(x.dtype)
+    return y
 
 
 class SubtractMean(Op):
     """x - mean over `axis` (None: all axes). Backward it is the same operation."""
 
     axis: Axes = None
+    computes_in = "float64"
 
     def forward(self, xp, x):
-        return x - xp.mean(addable(x), axis=self.axis, keepdims=True)
+        return centered(xp, x, self.axis)
 
     def grad_x(self, F, g):
         return F.subtract_mean(g, axis=self.axis)
@@ -151,12 +170,7 @@ def batch_norm(
                 "batch_norm: outside training the running statistics are needed; pass "
                 "running_mean and running_var, or training=True."
             )
-        shape = (1, channels, *(1,) * (input.ndim - 2))
-        scale = (running_var + eps) ** -0.5
-        scale = scale if weight is None else scale * weight
-        shift = -running_mean * scale
-        shift = shift if bias is None else shift + bias
-        return input * scale.reshape(shape) + shift.reshape(shape)
+        return _normalized(input, running_mean, running_var, weight, bias, eps)
     if input.numel() <= channels:
         raise ValueError(
             f"batch_norm: an input {input.shape} has {input.numel() // max(1, channels)} value(s) "
@@ -191,6 +205,30 @@ def _affine(
     return y
 
 
+@computed_in("float32")
+def _normalized(
+    x: Tensor, mean: Tensor, var: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> Tensor:
+    """weight · (x - mean) / √(var + eps) + bias for each channel, with given statistics."""
+    column = (x.shape[1], *(1,) * (x.ndim - 2))
+    scale = (var + eps) ** -0.5
+    scale = scale if weight is None else scale * weight
+    return _affine(x - T.reshape(mean, shape=column), scale, bias, column)
+
+
+@computed_in("float32")
+def _standardized(
+    x: Tensor,
+    axes: tuple[int, ...],
+    weight: Tensor | None,
+    bias: Tensor | None,
+    shape: tuple[int, ...],
+    eps: float,
+) -> Tensor:
+    """weight · (x - μ) / √(σ² + eps) + bias, with the statistics over `axes`."""
+    return _affine(T.standardize(x, axis=axes, eps=eps), weight, bias, shape)
+
+
 def _last_axes(name: str, input: Tensor, normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
     """The axes of `input` that `normalized_shape` names, which must be its last ones."""
     given = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
@@ -222,7 +260,7 @@ def layer_norm(
     axes = _last_axes("layer_norm", input, normalized_shape)
     shape = input.shape[axes[0] :]
     _check_affine("layer_norm", weight, bias, shape)
-    return _affine(T.standardize(input, axis=axes, eps=eps), weight, bias, shape)
+    return _standardized(input, axes, weight, bias, shape, eps)
 
 
 def group_norm(
@@ -252,10 +290,10 @@ def group_norm(
     _check_affine("group_norm", weight, bias, (channels,))
     # (N, C, *S) -> (N, groups, C / groups, *S)
     groups = (input.shape[0], num_groups, channels // num_groups, *input.shape[2:])
+    column = (*groups[1:3], *(1,) * (input.ndim - 2))
     axes = tuple(range(2, len(groups)))
-    y = T.standardize(T.reshape(input, shape=groups), axis=axes, eps=eps)
-    column = (channels, *(1,) * (input.ndim - 2))
-    return _affine(T.reshape(y, shape=input.shape), weight, bias, column)
+    y = _standardized(T.reshape(input, shape=groups), axes, weight, bias, column, eps)
+    return T.reshape(y, shape=input.shape)
 
 
 def instance_norm(
@@ -291,7 +329,6 @@ def instance_norm(
     channels = input.shape[1:2]
     _check_affine("instance_norm", weight, bias, channels)
     axes = tuple(range(2, input.ndim))
-    y = T.standardize(input, axis=axes, eps=eps)
     if running_mean is not None and running_var is not None:
         x = input.detach()
         for running, batch in (
@@ -299,7 +336,7 @@ def instance_norm(
             (running_var, T.var(x, axis=axes, correction=1)),
         ):
             running.copy_(running + momentum * (T.mean(batch, axis=(0,)) - running))
-    return _affine(y, weight, bias, (*channels, *(1,) * len(axes)))
+    return _standardized(input, axes, weight, bias, (*channels, *(1,) * len(axes)), eps)
 
 
 def rms_norm(
@@ -320,10 +357,19 @@ def rms_norm(
     _check_affine("rms_norm", weight, None, shape)
     if eps is None:
         eps = float(host.finfo(input.dtype).eps)
-    mean = T.mean(T.square(input), axis=axes, keepdims=True)
-    return _affine(input * (mean + eps) ** -0.5, weight, None, shape)
+    return _by_size(input, axes, weight, shape, eps)
 
 
+@computed_in("float64")
+def _by_size(
+    x: Tensor, axes: tuple[int, ...], weight: Tensor | None, shape: tuple[int, ...], eps: float
+) -> Tensor:
+    """x / √(mean(x²) + eps) · weight."""
+    size = T.mean(T.square(x), axis=axes, keepdims=True)
+    return _affine(x / T.sqrt(size + eps), weight, None, shape)
+
+
+@computed_in("float64")
 def local_response_norm(
     input: Tensor,
     size: int,
@@ -377,6 +423,7 @@ def subtract_mean(input: Tensor, dim: Any = None, *, axis: Any = None) -> Tensor
     return T.subtract_mean(input, axis=axes_of(input, dim, axis))
 
 
+@computed_in("float64")
 def normalize(input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Tensor:
     """x / max(‖x‖ₚ, eps) along `dim`: vectors of length 1; that of 0 stays.
 

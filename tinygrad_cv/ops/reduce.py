@@ -1,11 +1,12 @@
 """Reductions: many elements to one; and running ones, which keep every total on the way.
 
-Sums of float16 are added up in float32, and rounded once at the end: 70,000 ones are too many for
-float16, and a term below a thousandth of the sum so far would be lost in it.
+What is added up or multiplied along an axis is so in float64, and rounded once at the end: a sum of
+n numbers x is off by its rounding to the dtype and by n · 2⁻⁵³ · Σ |x| at most.
 """
 
 import builtins
 import math
+import sys
 from typing import Any, NamedTuple
 
 from tinygrad_cv.op import Op
@@ -13,6 +14,9 @@ from tinygrad_cv.tensor import F as T
 from tinygrad_cv.tensor import Tensor
 
 Axes = tuple[int, ...] | None
+
+LARGEST = sys.float_info.max / 2
+"""What stands for an infinity where two are subtracted, which would be nan."""
 
 
 def _of_nothing(op: Op, error: ValueError, arrays: tuple[Any, ...]) -> ValueError:
@@ -25,10 +29,21 @@ def _of_nothing(op: Op, error: ValueError, arrays: tuple[Any, ...]) -> ValueErro
 
 
 def addable(x):
-    """The array in the type that it is added up in: float16 as float32, unsigned as int64."""
-    if x.dtype == "float16":
-        return x.astype("float32")
+    """The array as it is added up or multiplied: unsigned integers as int64."""
     return x.astype("int64") if x.dtype.kind == "u" else x
+
+
+def centered(xp, x, axis):
+    """x - mean over `axis`.
+
+    The mean of what is left takes off what its own rounding left in, the whole of it where all
+    elements are equal.
+    """
+    if not x.size:  # nothing has no mean
+        return x
+    rest = x - xp.mean(x, axis=axis, keepdims=True)
+    left = xp.mean(rest, axis=axis, keepdims=True)
+    return rest - xp.where(xp.isfinite(left), left, 0)
 
 
 def _length(xp, x, axis, p=2):
@@ -49,21 +64,15 @@ class Reduction(Op):
 
     axis: Axes = None
     keepdims: bool = False
-    half = False  # whether the input is float16
 
     def note(self, x):
-        """What the rules are to know of the input: its shape, without the reduced axes as well, how
-        many elements go into one, and whether they are float16."""
+        """What the rules are to know of the input: its shape, without the reduced axes as well, and
+        how many elements go into one."""
         given = (self.axis,) if isinstance(self.axis, int) else self.axis
         axes = range(x.ndim) if given is None else given
-        self.shape, self.half = x.shape, x.dtype == "float16"
+        self.shape = x.shape
         self.thin = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
         self.count = math.prod(x.shape[i] for i in axes)
-
-    def addable(self, x):
-        """The input as it is added up."""
-        self.note(x)
-        return addable(x)
 
     def narrow(self, xp, y):
         """Without the reduced axes, which the forward kept as 1s, unless they are to stay."""
@@ -71,8 +80,6 @@ class Reduction(Op):
 
     def widen(self, F, g):
         """The reduced axes put back with length 1, so that g broadcasts against the input."""
-        if self.half:
-            g = F.cast(g, dtype="float32")  # a count may be beyond float16, though not the share
         return g if self.keepdims else F.reshape(g, shape=self.thin)
 
     def explain(self, error: ValueError, arrays: tuple[Any, ...]) -> ValueError:
@@ -83,7 +90,8 @@ class Sum(Reduction):
     """Σ x."""
 
     def forward(self, xp, x):
-        return xp.sum(self.addable(x), axis=self.axis, keepdims=self.keepdims)
+        self.note(x)
+        return xp.total(x, axis=self.axis, keepdims=self.keepdims)
 
     def grad_x(self, F, g):
         return F.broadcast_to(self.widen(F, g), shape=self.shape)
@@ -93,7 +101,8 @@ class Mean(Reduction):
     """Σ x / n."""
 
     def forward(self, xp, x):
-        return xp.mean(self.addable(x), axis=self.axis, keepdims=self.keepdims)
+        self.note(x)
+        return xp.total(x, axis=self.axis, keepdims=self.keepdims) / self.count
 
     def grad_x(self, F, g):
         return F.broadcast_to(self.widen(F, g) / self.count, shape=self.shape)
@@ -101,29 +110,30 @@ class Mean(Reduction):
 
 class _Spread(Reduction):
     correction: int = 1
+    computes_in = "float64"
 
-    def weight(self):
-        """1 / (n - correction); of too few elements there is no slope: nan."""
+    def deviation(self, xp, x):
+        """x - mean, and the share 1 / (n - correction) that each square has in the variance.
+
+        Where n - correction is 0 or less, that is 1 / 0: the variance is inf, and of one number
+        nan, as 0 / 0.
+        """
+        self.note(x)
         degrees = self.count - self.correction
-        return 1 / degrees if degrees > 0 else math.nan
-
-    def spread(self, xp, total):
-        """What belongs to a total of squares over max(0, n - correction): inf, or nan for 0 / 0."""
-        return xp.where(total > 0, math.inf, math.nan)
+        none = math.inf if self.count > 1 else math.nan
+        self.share = 1 / degrees if degrees > 0 else none
+        return centered(xp, x if x.dtype.kind in "fc" else x.astype("float64"), self.axis)
 
 
 class Var(_Spread):
     """Σ (x - mean)² / (n - correction), in two passes, so that no large squares cancel."""
 
     def forward(self, xp, x):
-        x = self.addable(x)
-        deviation = x - xp.mean(x, axis=self.axis, keepdims=True)
-        self.share = self.weight()
-        y = xp.sum(deviation * deviation, axis=self.axis, keepdims=self.keepdims)
-        return y * self.share if self.share > 0 else self.spread(xp, y)
+        deviation = self.deviation(xp, x)
+        return xp.sum(deviation * deviation, axis=self.axis, keepdims=self.keepdims) * self.share
 
     def grad_x(self, F, g, x):
-        deviation = x - F.mean(x, axis=self.axis, keepdims=True)
+        deviation = F.subtract_mean(x, axis=self.axis)
         return self.widen(F, g) * (2 * self.share) * deviation
 
 
@@ -131,27 +141,34 @@ class Std(_Spread):
     """The root of var, finite where var itself overflows; without variance the gradient is 0."""
 
     def forward(self, xp, x):
-        x = self.addable(x)
-        deviation = x - xp.mean(x, axis=self.axis, keepdims=True)
-        self.share = self.weight()
-        y = self.narrow(xp, _length(xp, deviation, self.axis))
-        return y * self.share**0.5 if self.share > 0 else self.spread(xp, y)
+        length = _length(xp, self.deviation(xp, x), self.axis)
+        return self.narrow(xp, length * self.share**0.5)
 
-    def grad_x(self, F, g, x, y):
-        deviation = x - F.mean(x, axis=self.axis, keepdims=True)
-        return self.widen(F, g) * self.share * (deviation / self.widen(F, F.where(y == 0, 1.0, y)))
+    def grad_x(self, F, g, x):
+        deviation = F.let("d", F.subtract_mean(x, axis=self.axis))
+        length = F.let("l", F.norm(deviation, axis=self.axis, keepdims=True))
+        direction = deviation / F.where(length == 0, 1.0, length)
+        return self.widen(F, g) * (direction * self.share**0.5)
 
 
 class Norm(Reduction):
-    """(Σ |x|ᵖ)^(1/p) for p > 0; at x = 0 the gradient is 0."""
+    """(Σ |x|ᵖ)^(1/p) for p > 0; at x = 0 the gradient is 0.
+
+    The direction of an infinite vector is that of its infinite elements.
+    """
 
     p: float = 2.0
+    computes_in = "float64"
 
     def forward(self, xp, x):
-        return self.narrow(xp, _length(xp, self.addable(x), self.axis, self.p))
+        self.note(x)
+        return self.narrow(xp, _length(xp, x, self.axis, self.p))
 
-    def grad_x(self, F, g, x, y):
-        length = self.widen(F, F.where(y == 0, 1.0, y))
+    def grad_x(self, F, g, x):
+        endless = F.any(F.isinf(x), axis=self.axis, keepdims=True)
+        x = F.let("v", F.where(endless, F.where(F.isinf(x), F.sign(x), 0.0), x))
+        length = F.let("l", F.norm(x, axis=self.axis, keepdims=True, p=self.p))
+        length = F.where(length == 0, 1.0, length)
         if self.p == 2:
             return self.widen(F, g) * (x / length)
         # 1 for 0, whose sign is 0: for p < 1 the power of 0 is infinite.
@@ -167,9 +184,11 @@ class Prod(Reduction):
     """
 
     axis: tuple[int]
+    computes_in = "float64"
 
     def forward(self, xp, x):
-        return xp.prod(self.addable(x), axis=self.axis, keepdims=self.keepdims)
+        self.note(x)
+        return xp.prod(addable(x), axis=self.axis, keepdims=self.keepdims)
 
     def grad_x(self, F, g, x):
         (axis,) = self.axis
@@ -180,12 +199,12 @@ class Prod(Reduction):
 
 class _Extreme(Reduction):
     def note(self, x):
-        """Equal elements are counted in float32 at least."""
         super().note(x)
-        self.dtype = "float32" if self.half else x.dtype
+        self.dtype = x.dtype
 
     def grad_x(self, F, g, x, y):
-        ties = F.cast(x == self.widen(F, y), dtype=self.dtype)
+        # nan, which equals nothing, is the extreme wherever there is one.
+        ties = F.cast(F.logical_or(x == self.widen(F, y), F.isnan(x)), dtype=self.dtype)
         return self.widen(F, g) * (ties / F.sum(ties, axis=self.axis, keepdims=True))
 
 
@@ -206,17 +225,28 @@ class Amin(_Extreme):
 
 
 class Logsumexp(Reduction):
-    """log Σ eˣ, shifted by the largest element, so that nothing overflows."""
+    """log Σ eˣ, shifted by the largest element, so that nothing overflows.
+
+    The gradient is eˣ / Σ eˣ, shifted by y, of which nothing but its size matters: a y of 10⁸ has
+    no digits for the logarithm of 2. Of infinite elements each has the same share.
+    """
+
+    computes_in = "float64"
 
     def forward(self, xp, x):
-        x = self.addable(x)
+        self.note(x)
         top = xp.max(x, axis=self.axis, keepdims=True)
-        top = xp.where(xp.isfinite(top), top, 0)
-        y = xp.log(xp.sum(xp.exp(x - top), axis=self.axis, keepdims=True)) + top
+        shift = xp.where(xp.isfinite(top), top, 0)
+        total = xp.sum(xp.exp(x - shift), axis=self.axis, keepdims=True)
+        none = total == 0  # of -inf alone
+        y = xp.log(xp.where(none, 1, total)) + xp.where(none, top, shift)
         return self.narrow(xp, y)
 
     def grad_x(self, F, g, x, y):
-        return self.widen(F, g) * F.exp(x - self.widen(F, y))
+        shift = F.clamp(self.widen(F, y), min=-LARGEST, max=LARGEST)
+        e = F.let("e", F.exp(F.clamp(x, min=None, max=LARGEST) - shift))
+        total = F.let("total", F.sum(e, axis=self.axis, keepdims=True))
+        return self.widen(F, g) * (e / F.where(total == 0, 1.0, total))
 
 
 class _Arg(Op):
@@ -276,7 +306,7 @@ class SumTo(Op):
             for i, (n, m) in enumerate(zip(self.shape, x.shape[extra:], strict=False))
             if n == 1 != m
         )
-        y = xp.sum(addable(x), axis=tuple(range(extra)) + stretched, keepdims=True)
+        y = xp.total(x, axis=tuple(range(extra)) + stretched, keepdims=True)
         if extra < 0 or y.shape[extra:] != tuple(self.shape):
             raise ValueError(
                 f"a gradient of shape {x.shape} cannot be summed down to {self.shape}: that shape "
@@ -305,6 +335,7 @@ class _Running(Op):
 
     axis: int
     reverse: bool = False
+    computes_in = "float64"
 
     def directed(self, xp, x):
         """x in the order of the run; once more, and it is in its own."""
@@ -316,7 +347,7 @@ class _Running(Op):
         After step k each place has combined the 2ᵏ places that end there: log n passes over whole
         arrays, and not n steps.
         """
-        xs = [self.directed(xp, addable(x)) for x in xs]
+        xs = [self.directed(xp, x) for x in xs]
         every = (slice(None),) * self.axis
         length, step = xs[0].shape[self.axis], 1
         while step < length:
@@ -346,47 +377,55 @@ class Cumprod(_Running):
     """y_i = Π x_j over j <= i. No factor is divided out again, so factors may be 0.
 
     What x_i does to y_i is the product before it, y_(i-1); from there the later factors carry it
-    on to the later products.
+    on to the later products. Where these have no gradient, an infinite product has none either.
     """
 
     def forward(self, xp, x):
         self.shape = x.shape
         return self.directed(xp, xp.cumprod(self.directed(xp, addable(x)), axis=self.axis))
 
-    def grad_x(self, F, g, x, y):
+    def grad_x(self, F, g, x):
         factors = self.shifted(F, x, -1, 0.0)
-        later = F.recurrence(g, factors, axis=self.axis, reverse=not self.reverse)
-        return self.shifted(F, y, 1, 1.0) * later
+        later = F.let("later", F.recurrence(g, factors, axis=self.axis, reverse=not self.reverse))
+        y = F.cumprod(x, axis=self.axis, reverse=self.reverse)
+        return F.where(later == 0, 0.0, self.shifted(F, y, 1, 1.0)) * later
 
 
 class Logcumsumexp(_Running):
     """y_i = log Σ e^(x_j) over j <= i, without overflow.
 
     The gradient, Σ g_i e^(x_j - y_i) over i >= j, is added up from the other end, and no exponent
-    on the way is above 0.
+    on the way is above 0. It works out y again: rounded, a y of 10⁸ has no digits left for the
+    logarithm of 2.
     """
 
     def forward(self, xp, x):
         self.shape = x.shape
-        self.most = 3e4 if x.dtype == "float16" else 1e38
         return self.scanned(xp, [x], lambda early, late: [xp.logaddexp(early[0], late[0])])
 
-    def grad_x(self, F, g, x, y):
-        # -inf as a finite number: -inf - -inf would be nan.
-        total = F.let("total", F.maximum(y, -self.most))
-        kept = F.exp(total - self.shifted(F, total, -1, self.most))
+    def grad_x(self, F, g, x):
+        x = F.clamp(x, min=None, max=LARGEST)
+        y = F.logcumsumexp(x, axis=self.axis, reverse=self.reverse)
+        total = F.let("total", F.clamp(y, min=-LARGEST, max=None))
+        kept = F.exp(total - self.shifted(F, total, -1, LARGEST))
         later = F.recurrence(g, kept, axis=self.axis, reverse=not self.reverse)
         return F.exp(x - total) * later
 
 
 class Recurrence(_Running):
-    """y_i = x_i + w_i · y_(i-1): something new, and what came before with a weight."""
+    """y_i = x_i + w_i · y_(i-1): something new, and what came before with a weight.
+
+    Where nothing came before, an infinite weight has nothing to carry on.
+    """
 
     def forward(self, xp, x, w):
         self.shape = x.shape
-        return self.scanned(
-            xp, [x, w], lambda early, late: [late[0] + late[1] * early[0], late[1] * early[1]]
-        )
+
+        def joined(early, late):
+            carried = xp.where(early[0] == 0, 0, late[1]) * early[0]
+            return [late[0] + carried, late[1] * early[1]]
+
+        return self.scanned(xp, [x, w], joined)
 
     def grad_x(self, F, g, w):
         weights = self.shifted(F, w, -1, 0.0)

@@ -67,12 +67,18 @@ class Optimizer:
         raise NotImplementedError
 
 
+def _remembered(parameter: Tensor) -> Any:
+    """Zeros to begin with, in float32 at least: squares and averages are not for half precision."""
+    dtype = "float32" if parameter.dtype == "float16" else parameter.dtype
+    return parameter._backend.zeros(parameter.shape, dtype=dtype)
+
+
 class SGD(Optimizer):
     """Stochastic gradient descent, with momentum if asked.
 
     g ← g + weight_decay · p;  v ← momentum · v + (1 - dampening) · g;
     p ← p - lr · v, or with Nesterov p ← p - lr · (g + momentum · v)  (Sutskever et al., 2013).
-    The first v is g itself.
+    The first v is g itself. Parameters in float16 are updated in float32, and so is what is kept.
     """
 
     def __init__(
@@ -97,7 +103,7 @@ class SGD(Optimizer):
         backend = parameter._backend
         first = self.momentum != 0 and "velocity" not in state
         if first:
-            state["velocity"] = backend.zeros_like(parameter._array)
+            state["velocity"] = _remembered(parameter)
         backend.sgd_step(
             parameter._array,
             gradient,
@@ -114,7 +120,8 @@ class Adam(Optimizer):
     """Adaptive moments (Kingma and Ba, 2015).
 
     m ← β₁m + (1 - β₁)g;  v ← β₂v + (1 - β₂)g²;  p ← p - lr · m̂ / (√v̂ + eps), where m̂ and v̂
-    are m / (1 - β₁ᵗ) and v / (1 - β₂ᵗ). Weight decay is added to g, as an L2 penalty.
+    are m / (1 - β₁ᵗ) and v / (1 - β₂ᵗ). Weight decay is added to g, as an L2 penalty. Parameters in
+    float16 are updated in float32, and so are the moments.
     """
 
     def __init__(
@@ -134,8 +141,7 @@ class Adam(Optimizer):
         backend = parameter._backend
         if "step" not in state:
             state["step"] = 0
-            state["m"] = backend.zeros_like(parameter._array)
-            state["v"] = backend.zeros_like(parameter._array)
+            state["m"], state["v"] = _remembered(parameter), _remembered(parameter)
         state["step"] += 1
         backend.adam_step(
             parameter._array,
