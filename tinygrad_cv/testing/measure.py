@@ -52,6 +52,7 @@ def slope(
     scale: float = 0.0,
     claim: float = 0.0,
     rtol: float = math.inf,
+    first: float = STEP,
 ) -> Slope:
     """Measure the slope at 0 of <weights, f(t)> by central differences, extrapolated (Richardson).
 
@@ -62,7 +63,7 @@ def slope(
     A smooth function agrees with itself across step sizes. Steps that leave the domain of f, or
     over which it is not smooth, shrink; steps over which it moves by little more than its rounding
     error grow, until the error is below `rtol` of the slope, or of what is claimed for it. They
-    start from the size of ordinary numbers, or from `scale`, the size of the input that moves.
+    start from `first`, times `scale`, the size of the input that moves, if that is larger than 1.
     Where only one side of 0 is in the domain, the differences are one-sided. A function that is
     smooth at no step has a kink if each side has a slope of its own; otherwise `error` is large.
 
@@ -80,11 +81,11 @@ def slope(
     def trial(h: float) -> _Trial:
         return _Trial(f, here, weights, noise, h, claim)
 
-    unit = scale if scale > 1 or 0 < scale < SHRINK else 1.0
+    unit = 2.0 ** round(math.log2(scale)) if scale > 1 or 0 < scale < SHRINK else 1.0
     best: _Trial | None = None
     rough: list[Slope] = []
     too_large = math.inf
-    for h in _descent(unit):
+    for h in _descent(unit, first):
         found = trial(h)
         if found.is_smooth:
             if best is None or found.slope.error < best.slope.error:
@@ -103,34 +104,34 @@ def slope(
         both = [side for side in rough if side.has_kink] or rough
         unknown = Slope(math.nan, math.inf, math.nan, math.nan)
         return min(both, key=lambda side: side.error, default=unknown)
-    here_too = best
+    last = best
     for _ in range(TRIES):
-        h = here_too.h * min(max(here_too.missing(rtol), GROW), 2.0**40)
+        h = last.h * last.missing(rtol)
         if h >= too_large:
-            h = here_too.h * 2.0 ** round(math.log2(too_large / here_too.h) / 2)
-        if h == here_too.h or h == too_large:
+            h = last.h * 2.0 ** round(math.log2(too_large / last.h) / 2)
+        if not last.h < h < too_large:
             break
         found = trial(h)
-        if not found.is_smooth:
+        if not (found.is_smooth and found.is_drowned):
             too_large = h
-            continue
-        if found.slope.error < best.slope.error:
-            best = found
-        if found.is_known_to(rtol):
-            break
-        if found.is_drowned:
-            here_too = found
         else:
-            too_large = h
+            last = found
+        # A slope that is all rounding error still says nothing: f may be anything below that.
+        if found.is_smooth and found.slope.error < min(
+            best.slope.error, abs(found.slope.value) / 10
+        ):
+            best = found
+            if found.is_known_to(rtol):
+                break
     return best.slope
 
 
-def _descent(unit: float) -> Iterator[float]:
+def _descent(unit: float, first: float) -> Iterator[float]:
     """Steps to try, from the largest on; a small input has a step of its own size early."""
-    h = STEP * max(unit, 1.0)
+    h = first * max(unit, 1.0)
     yield h
     if unit < 1:
-        yield STEP * unit
+        yield first * unit
     while h * SHRINK >= FINEST * unit:
         h *= SHRINK
         yield h
@@ -183,9 +184,10 @@ class _Trial:
         return self.slope.error <= 8 * self.noise
 
     def missing(self, rtol: float) -> float:
-        """How many times too large the error is, rounded up to a power of two."""
-        wanted = rtol * max(self.claim, abs(self.slope.value), 1e-300)
-        return 2.0 ** math.ceil(math.log2(max(self.slope.error / wanted, 1.0)) + 1)
+        """How much larger steps must be for rounding errors to matter no more, about."""
+        wanted = rtol * max(self.claim, abs(self.slope.value))
+        times = 2 * self.slope.error / wanted if wanted else math.inf
+        return 2.0 ** math.ceil(math.log2(min(max(times, GROW), 2.0**40)))
 
     def is_known_to(self, rtol: float) -> bool:
         size = max(self.claim, abs(self.slope.value))

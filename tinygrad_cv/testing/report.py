@@ -54,10 +54,10 @@ class Entry:
     def is_resolved(self) -> bool:
         """Whether the slope was measured well enough to say anything about the rule.
 
-        It was where the rule claims zero, to its rounding error, and the slope is zero to its own.
+        It was if the rule claims next to nothing: what rounding makes of zero.
         """
-        known = self.numeric.error <= 1e-3 * self.scale
-        return known or (abs(self.analytic) <= self.rounding and not math.isinf(self.numeric.error))
+        nothing = max(self.rounding, 1e-3 * self.numeric.error)
+        return self.numeric.error <= 1e-3 * self.scale or abs(self.analytic) <= nothing
 
     @property
     def relative_error(self) -> float:
