@@ -56,7 +56,7 @@ class Entry:
 
         It was if the rule claims next to nothing: what rounding makes of zero.
         """
-        nothing = max(self.rounding, 1e-3 * self.numeric.error)
+        nothing = max(self.rounding, 1e-2 * self.numeric.error)
         return self.numeric.error <= 1e-3 * self.scale or abs(self.analytic) <= nothing
 
     @property
