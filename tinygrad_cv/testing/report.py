@@ -56,8 +56,8 @@ class Entry:
 
         It was if the rule claims next to nothing: what rounding makes of zero.
         """
-        nothing = max(self.rounding, 1e-2 * self.numeric.error)
-        return self.numeric.error <= 1e-3 * self.scale or abs(self.analytic) <= nothing
+        well = self.numeric.error <= 1e-3 * self.scale
+        return well or abs(self.analytic) <= self.rounding
 
     @property
     def relative_error(self) -> float:
