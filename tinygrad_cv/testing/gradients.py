@@ -490,9 +490,9 @@ class _Check:
                     numeric = replace(entry.numeric, error=entry.numeric.error + 2 * apart)
                     entry = replace(entry, numeric=numeric)
         if not entry.excess:
-            # What moves the output by less than its last digit, however far the input moves.
+            # What moves the output by less than its last digit when the input moves by its size.
             output = float(host.abs(_flat(self.cotangents)) @ host.abs(self.here))
-            rounding += 2 * EPS * output * float(host.abs(u).max()) / (size or 1)
+            rounding += 2 * EPS * output * float(host.abs(u).max()) / (min(size, 1) or 1)
             entry = replace(entry, rounding=rounding)
         return entry
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 from tinygrad_cv.backend import host
@@ -65,7 +66,7 @@ class Guard(Observer):
             place = culprit(
                 backend,
                 [g, *(node.saved[slot] for slot in slots)],
-                lambda values, rule=rule: rule(op, backend.raw, *values),
+                partial(starred, partial(rule, op, backend.raw)),
             )
             if place is not None:
                 into = ["g", *(f"its saved value {plan.names[slot]}" for slot in slots)][place]
@@ -73,11 +74,16 @@ class Guard(Observer):
         raise GradientError(f"a rule of {op.name} wrote into g or into a saved value.")
 
 
+def starred(function: Callable[..., Any], values: list[Any]) -> Any:
+    """The function of all these values."""
+    return function(*values)
+
+
 def culprit(backend: Any, values: list[Any], run: Callable[[list[Any]], Any]) -> int | None:
     """The place of the first value that `run(values)` writes into; it is given copies."""
     for place in range(len(values)):
         copies = [copied(backend, value) for value in values]
-        if not lend(backend, [copies[place]], lambda given=copies: run(given))[1]:
+        if not lend(backend, [copies[place]], partial(run, copies))[1]:
             return place
     return None
 

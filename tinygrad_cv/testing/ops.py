@@ -97,13 +97,17 @@ def check_op(
             check(drawn)
 
     def draw(count: int, test: Callable[[Any], None]) -> None:
-        run = settings(
+        @settings(
             max_examples=count,
             deadline=None,
             database=None,
             phases=(Phase.generate, Phase.shrink),
             suppress_health_check=list(HealthCheck),
-        )(given(strategy)(test))
+        )
+        @given(strategy)
+        def run(drawn: Any) -> None:
+            test(drawn)
+
         run()
 
     draw(wanted, check)
