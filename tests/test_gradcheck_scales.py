@@ -109,7 +109,7 @@ def test_a_gradient_far_below_that_of_another_input_is_judged_on_its_own(
 
 def test_what_rounding_drowns_is_said_to_be() -> None:
     with pytest.raises(GradientError, match="cannot be resolved"):
-        check_gradients(lambda x, b: x * 1e14 + b.sin(), [np.ones(2), np.ones(2)], order=1)
+        check_gradients(lambda x, b: x * 1e13 + b.sin(), [np.ones(2), np.ones(2)], order=1)
 
 
 def test_a_fused_rule_that_is_wrong_for_a_small_input_alone_fails() -> None:
@@ -135,6 +135,7 @@ def test_rounding_errors_of_a_rule_are_no_mistake() -> None:
     for seed in range(5):
         x = np.random.default_rng(seed).standard_normal((2, 4)) * 100
         check_gradients(lambda v: tg.softmax(v, 1).sum(1, keepdim=True) + v, [x])
+        check_gradients(lambda v: tg.log_softmax(v, 1), [x])
         check_gradients(lambda v: v * 0.5 + v * 0.25 - v * 0.75 + v[0, 0], [x])
         check_gradients(lambda v: tg.std(v[:, :2], 1, correction=0), [x[:, :2] + 1000])
 
