@@ -69,11 +69,17 @@ def check_gradients(
       exact to rounding, for a function that is analytic (it must accept complex tensors), at
       order 1; "linear" checks <A u, v> = <u, Aᵀ v> exactly, and that the function is linear.
     - `rtol`: the error allowed, relative to the gradient: 1e-6 by default, 1e-10 for the exact
-      methods, 1e-4 for "cs231n".
+      methods, 1e-4 for "cs231n". Each element is judged by its own size, and never by that of
+      another element or input; in "direction" mode elements of like size move together.
+
+    Steps fit the size of the input and stay where the function is finite; beside the end of a
+    domain the differences are one-sided.
 
     Returns a `Report`. Raises GradientError, with the report, where a gradient is wrong, and also
-    where a check would be empty: an input is unused, every gradient is zero (unless `allow_zero`),
-    the function gives different results when run twice, or is too rough to be measured.
+    where a check would be empty: an input is unused, an output that moves carries no gradient,
+    every gradient is zero (unless `allow_zero`), the function gives different results when run
+    twice, or is too rough to be measured. It says where a rule gave a NaN or an infinity, and which
+    op wrote into an input, into g or into a saved value.
 
     >>> import tinygrad_cv as tg
     >>> report = check_gradients(lambda x, y: x * y.sin(), [tg.rand(3), tg.rand(2, 3)])
