@@ -61,6 +61,23 @@ def one_share(F: Any, result: Any, shape: tuple[int, ...]) -> Any:
     return F.getitem(result, index=index)
 
 
+def smallest_element(F: Any, result: Any, shape: tuple[int, ...]) -> Any:
+    """One element is off by 1 %: the smallest of those that are not next to nothing."""
+    values = result.detach().numpy() if isinstance(result, tg.Tensor) else on_host(result)
+    sizes = np.abs(values)
+    sizes = np.where(sizes > 1e-5 * sizes.max(initial=0), sizes, np.inf)
+    if not np.isfinite(sizes).any():
+        return result
+    index = tuple(map(int, np.unravel_index(sizes.argmin(), sizes.shape)))
+    share = F.getitem(result, index=index) * 0.01
+    return result + F.scatter_add(share, index=index, shape=result.shape)
+
+
+def on_host(array: Any) -> np.ndarray:
+    """An array of any device as NumPy's."""
+    return np.asarray(array.get() if hasattr(array, "get") else array)
+
+
 MUTANTS: dict[str, Callable[..., Any] | None] = {
     "scaled by 1.001": lambda F, result, shape: result * 1.001,
     "sign": lambda F, result, shape: -result,
@@ -71,6 +88,8 @@ MUTANTS: dict[str, Callable[..., Any] | None] = {
     "off by the batch": averaged,
     "missing sum": one_share,
     "offset": lambda F, result, shape: result + 0.01,
+    "smallest element": smallest_element,
+    "small input": lambda F, result, shape: result * 1.001,  # see `beside_a_large_input`
     "stale values": None,  # right to order 1; what the rule asked for is taken as constant
 }
 
@@ -100,6 +119,16 @@ def mutate(op: type[Op], rule_name: str, mutant: str, case: Case) -> type[Op]:
     copy.rules = op.rules | {rule_name: Rule(broken, rule.asks)}
     copy.fusion, copy.plans = None, {}  # type: ignore[attr-defined]
     return copy
+
+
+def beside_a_large_input(call: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, made so small that its gradients are far below that of another input."""
+
+    def both(large: tg.Tensor, *variables: tg.Tensor) -> tg.Tensor:
+        y = call(*variables)
+        return y * 1e-7 + large.to(y.device)
+
+    return both
 
 
 def frozen(value: Any) -> Any:
@@ -156,8 +185,9 @@ def differs(op: type[Op], mutated: type[Op], case: Case, order: int) -> bool:
     ):
         if right.shape != wrong.shape:
             return True
-        scale = max(float(np.abs(right).max(initial=0)), 1e-3)
-        if np.abs(right - wrong).max(initial=0) > 2e-4 * scale:
+        sizes = np.abs(right)
+        scales = np.maximum(sizes, 1e-6 * max(float(sizes.max(initial=0)), 1e-3))
+        if (np.abs(right - wrong) > 2e-4 * scales).any():
             return True
     return False
 
@@ -179,6 +209,8 @@ def test_no_mutant_escapes(name: str, record_property: Callable[[str, object], N
                 if not differs(row.op, mutated, case, order):
                     continue
                 variables, _, call = split(mutated, case)
+                if mutant == "small input":
+                    variables, call = [np.array(1.0), *variables], beside_a_large_input(call)
                 try:
                     check_gradients(call, variables, order=order, allow_zero=True)
                 except GradientError:

@@ -27,7 +27,8 @@ class GradientError(AssertionError):
 class Entry:
     """One comparison: of element `index` of input `name`, or of a random direction (index None).
 
-    `scale` is the size of the gradient there, which errors are measured by.
+    `scale` is the size of the gradient there and nowhere else, which errors are measured by.
+    `rounding` is how much of the analytic value may be the rounding error of its rule.
     """
 
     name: str
@@ -35,14 +36,28 @@ class Entry:
     analytic: float
     numeric: Slope
     scale: float
+    rounding: float = 0.0
 
     @property
     def excess(self) -> float:
         """How far the analytic value lies outside what was measured, relative to the gradient."""
         if not math.isfinite(self.analytic):
             return math.inf
-        low, high = self.numeric.low - self.numeric.error, self.numeric.high + self.numeric.error
-        return max(low - self.analytic, self.analytic - high, 0.0) / self.scale
+        return max(self.distance - self.numeric.error - self.rounding, 0.0) / self.scale
+
+    @property
+    def distance(self) -> float:
+        """How far the analytic value lies from the slope, or from those of the two sides."""
+        return max(self.numeric.low - self.analytic, self.analytic - self.numeric.high, 0.0)
+
+    @property
+    def is_resolved(self) -> bool:
+        """Whether the slope was measured well enough to say anything about the rule.
+
+        It was if the rule claims next to nothing: what rounding makes of zero.
+        """
+        well = self.numeric.error <= 1e-3 * self.scale
+        return well or abs(self.analytic) <= self.rounding
 
     @property
     def relative_error(self) -> float:
@@ -53,7 +68,7 @@ class Entry:
     @property
     def band(self) -> str:
         """The relative error in the words of `BANDS`."""
-        return next(words for bound, words in BANDS if self.relative_error >= bound)
+        return next((words for bound, words in BANDS if self.relative_error >= bound), BANDS[0][1])
 
     @property
     def place(self) -> str:
