@@ -1284,11 +1284,8 @@ def apply(op: Op, *inputs: Any) -> Tensor:
     if backend is None:
         return apply(op, Tensor(inputs[0]), *inputs[1:])
     eye = observer.get()
-    try:
-        with backend.active:
-            array = op.run(backend, *arrays) if eye is None else eye.forward(op, backend, arrays)
-    except ValueError as error:
-        raise op.explain(error, tuple(arrays)) from error
+    with backend.active:
+        array = op.run(backend, *arrays) if eye is None else eye.forward(op, backend, arrays)
     backend = op.destination(backend)
     out = wrap(array, backend)
     if backend.is_view(array, arrays):  # it counts its in-place changes together with its base

@@ -44,6 +44,7 @@ class NumpyBackend(Backend):
             setattr(self, name, getattr(np, name))
         for name in ("floor_divide", "remainder", "fmod"):
             setattr(self, name, _by_no_zero(name))
+        self.linalg = LINALG
 
     # ----- memory ----------------------------------------------------------------------------
 
@@ -345,6 +346,29 @@ def _by_no_zero(name: str) -> Callable[[Array, Array], Array]:
         return divide(x, divisor)
 
     return checked
+
+
+class _Linalg:
+    """numpy.linalg; what iterates refuses inf and NaN, with which LAPACK may go on for ever."""
+
+    def __init__(self) -> None:
+        for name in ("eig", "eigh", "eigvalsh", "svd"):
+            setattr(self, name, self._finite(getattr(np.linalg, name)))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(np.linalg, name)
+
+    @staticmethod
+    def _finite(function: Callable[..., Any]) -> Callable[..., Any]:
+        def checked(x: Array, *args: Any, **options: Any) -> Any:
+            if not np.isfinite(x).all():
+                raise np.linalg.LinAlgError("inf or NaN among the numbers")
+            return function(x, *args, **options)
+
+        return checked
+
+
+LINALG = _Linalg()
 
 
 def _penalized(p: Array, g: Array, weight_decay: float) -> Array:

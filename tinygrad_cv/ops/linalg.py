@@ -144,10 +144,7 @@ def _roles(equation: str) -> _Roles:
 
 
 class _OfMatrices(Op):
-    """Base of what the array library's `linalg` computes; `failure` says why it may not.
-
-    In single precision LAPACK may search the singular values of inf and NaN for ever.
-    """
+    """Base of what the array library's `linalg` computes; `failure` says why it may not."""
 
     failure: ClassVar[str]
     computes_in = "float64"

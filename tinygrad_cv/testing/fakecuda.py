@@ -31,6 +31,7 @@ from typing import Any
 from tinygrad_cv.backend import host as np
 from tinygrad_cv.backend import kernels
 from tinygrad_cv.backend.cupy_backend import CupyBackend
+from tinygrad_cv.backend.numpy_backend import LINALG
 
 DEVICES = 2
 
@@ -595,7 +596,7 @@ class FakeCupy:
         elif name in NAMES["functions"]:
             found = _Function(name, NAMES["functions"][name])
         elif name == "linalg":
-            found = _Module("cupy.linalg", np.linalg)
+            found = _Module("cupy.linalg", LINALG)
         else:
             raise AttributeError(f"CuPy {NAMES['cupy']} has no {name}.")
         setattr(self, name, found)
