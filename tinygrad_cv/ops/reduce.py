@@ -113,16 +113,15 @@ class _Spread(Reduction):
     computes_in = "float64"
 
     def deviation(self, xp, x):
-        """x - mean, and the share 1 / (n - correction) that each square has in the variance.
-
-        Where n - correction is 0 or less, that is 1 / 0: the variance is inf, and of one number
-        nan, as 0 / 0.
-        """
+        """x - mean; and for the rules the share 1 / (n - correction) of each square, or nan."""
         self.note(x)
         degrees = self.count - self.correction
-        none = math.inf if self.count > 1 else math.nan
-        self.share = 1 / degrees if degrees > 0 else none
+        self.share = 1 / degrees if degrees > 0 else math.nan
         return centered(xp, x if x.dtype.kind in "fc" else x.astype("float64"), self.axis)
+
+    def shared(self, xp, total, share):
+        """total · share; where there is none, the total over 0: inf, or of 0 nan."""
+        return xp.where(total > 0, math.inf, math.nan) if math.isnan(share) else total * share
 
 
 class Var(_Spread):
@@ -130,7 +129,8 @@ class Var(_Spread):
 
     def forward(self, xp, x):
         deviation = self.deviation(xp, x)
-        return xp.sum(deviation * deviation, axis=self.axis, keepdims=self.keepdims) * self.share
+        total = xp.sum(deviation * deviation, axis=self.axis, keepdims=self.keepdims)
+        return self.shared(xp, total, self.share)
 
     def grad_x(self, F, g, x):
         deviation = F.subtract_mean(x, axis=self.axis)
@@ -142,7 +142,7 @@ class Std(_Spread):
 
     def forward(self, xp, x):
         length = _length(xp, self.deviation(xp, x), self.axis)
-        return self.narrow(xp, length * self.share**0.5)
+        return self.narrow(xp, self.shared(xp, length, self.share**0.5))
 
     def grad_x(self, F, g, x):
         deviation = F.let("d", F.subtract_mean(x, axis=self.axis))
