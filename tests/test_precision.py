@@ -143,7 +143,7 @@ def sweep(name: str, dtype: str, mode: str, data: Any) -> None:
         try:
             exact = computed(row, case, "float64", cotangent, recorded=False)
         except ValueError:  # a matrix with NaN has no decomposition, in any dtype
-            with pytest.raises(ValueError, match=name):
+            with pytest.raises(ValueError, match=r" of \("):
                 computed(row, case, dtype, cotangent, recorded=False)
             return
         moved = [
