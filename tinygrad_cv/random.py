@@ -276,6 +276,8 @@ def multinomial(
     if input.ndim not in (1, 2):
         raise ValueError(f"multinomial: weights have the shape (n,) or (m, n); got {input.shape}.")
     (count,) = shape_from((num_samples,))
+    if not count:
+        raise ValueError("multinomial: expected at least one sample; got num_samples=0.")
     weights = host.asarray(input.detach().numpy(), "float64")
     if not host.isfinite(weights).all() or (weights < 0).any():
         raise ValueError("multinomial: weights are finite and 0 or more.")

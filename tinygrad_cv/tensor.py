@@ -483,13 +483,20 @@ class Tensor:
         """The tensor on another device or with another dtype, or with those of another tensor.
 
         It is the tensor itself if nothing changes, unless a `copy` is asked for. Gradients flow
-        back. `non_blocking` changes nothing: a GPU is waited for only where that is needed.
+        back. `non_blocking` changes nothing: a GPU is waited for only where that is needed. Both
+        switches may follow the target without their names.
 
         >>> import tinygrad_cv as tg
         >>> tg.tensor([1.5]).to("cpu", tg.float64).dtype
         dtype('float64')
         """
+        switches = [value for value in target if isinstance(value, bool)]
+        if len(switches) > 2:
+            raise TypeError("to: at most two switches are expected, non_blocking and copy.")
+        copy = switches[1] if len(switches) == 2 else copy
         for value in target:
+            if isinstance(value, bool):
+                continue
             if isinstance(value, Tensor):
                 device, dtype = value.device, value.dtype
             elif isinstance(value, str) and not hasattr(host, value):

@@ -861,7 +861,8 @@ def cdist(
 ) -> Tensor:
     """The distance (Σ |a - b|ᵖ)^(1/p) of each row of x1 (..., n, d) from each of x2 (..., m, d).
 
-    p is at least 1; inf takes the largest difference. The gradient at distance 0 is 0. Where x1 or
+    p is 0 or more: inf takes the largest difference, and 0 counts those that are not 0, without a
+    gradient. The gradient at distance 0 is 0, and for p < 1 that at a difference of 0. Where x1 or
     x2 has more than 25 rows, Euclidean distances are worked out as √(|a|² + |b|² - 2 a·b): a matrix
     product instead of n·m·d differences, but points that are far from 0 and close to one another
     lose digits, in float64, in which all of it is computed. With
@@ -875,8 +876,8 @@ def cdist(
             f"cdist: expected rows of the same length, (..., n, d) and (..., m, d); got {x1.shape} "
             f"and {x2.shape}."
         )
-    if not p >= 1:
-        raise ValueError(f"cdist: p must be at least 1, for a distance with a gradient; got {p}.")
+    if not p >= 0:
+        raise ValueError(f"cdist: p is 0 or more; got {p}.")
     if compute_mode not in CDIST_MODES:
         raise ValueError(
             f"cdist: compute_mode is one of {', '.join(CDIST_MODES)}; got {compute_mode!r}."
@@ -895,6 +896,8 @@ def cdist(
         return T.amax(difference, axis=last)
     if p == 1:
         return T.sum(difference, axis=last)
+    if p < 1:
+        return reduce.norm(difference, p, last)
     return _root(T.sum(T.pow(difference, n=p), axis=last), p)
 
 
@@ -1033,10 +1036,26 @@ class EighResult(NamedTuple):
     eigenvectors: Tensor
 
 
-def eigh(A: Tensor) -> EighResult:
+def _of_triangle(name: str, A: Tensor, UPLO: str | None) -> Tensor:
+    """The symmetric matrix with the lower ("L") or the upper ("U") triangle of A; A for None.
+
+    Its gradient is that of the symmetric part, as in PyTorch.
+    """
+    if UPLO is None:
+        return A
+    if UPLO not in ("L", "U"):
+        raise ValueError(f"{name}: UPLO is 'L' or 'U', for a triangle; got {UPLO!r}.")
+    lower = (A if UPLO == "L" else T.mT(A)).detach()
+    symmetric = T.tril(lower) + T.mT(T.tril(lower, diagonal=-1))
+    part = (A + T.mT(A)) / 2
+    return symmetric + (part - part.detach())  # what is added is 0, but lets the gradient through
+
+
+def eigh(A: Tensor, UPLO: str | None = None) -> EighResult:
     """Eigenvalues (..., n), ascending, and eigenvectors, the columns of V (..., n, n).
 
-    A = V diag(w) Vᵀ, where A stands for the symmetric part (A + Aᵀ) / 2. The largest component of
+    A = V diag(w) Vᵀ, where A stands for the symmetric part (A + Aᵀ) / 2, or with `UPLO`="L" or "U"
+    for the symmetric matrix with its lower or upper triangle; the gradient is symmetric. The largest component of
     each vector is positive, so the result is one function of A, with a gradient. The gradient of
     vectors whose eigenvalues are equal does not exist: it comes out as inf or nan, and large where
     two are close. `eigvalsh` has no such limit.
@@ -1049,12 +1068,12 @@ def eigh(A: Tensor) -> EighResult:
             [1., 0.]])
     """
     _check("eigh", A)
-    both = T.eigh(A)
+    both = T.eigh(_of_triangle("eigh", A, UPLO))
     return EighResult(T.getitem(both, index=(..., 0, ALL)), T.getitem(both, index=_rows(1, None)))
 
 
-def eigvalsh(A: Tensor) -> Tensor:
-    """The eigenvalues of the symmetric part (A + Aᵀ) / 2, ascending.
+def eigvalsh(A: Tensor, UPLO: str | None = None) -> Tensor:
+    """The eigenvalues of the symmetric part (A + Aᵀ) / 2, ascending; for `UPLO` see `eigh`.
 
     The gradient is that of a function of all eigenvalues; of single ones that are equal it is one
     choice among many. The second derivative needs distinct eigenvalues.
@@ -1063,7 +1082,7 @@ def eigvalsh(A: Tensor) -> Tensor:
     tensor([1., 2.])
     """
     _check("eigvalsh", A)
-    return T.eigvalsh(A)
+    return T.eigvalsh(_of_triangle("eigvalsh", A, UPLO))
 
 
 class SvdResult(NamedTuple):
@@ -1077,27 +1096,32 @@ class SvdResult(NamedTuple):
 def svd(A: Tensor, full_matrices: bool = False) -> SvdResult:
     """A = U diag(S) Vh for A (..., m, n): U (..., m, k), S (..., k) and Vh (..., k, n).
 
-    k is min(m, n), and S descends. The largest component of each column of U is positive. The
+    With `full_matrices` U is (..., m, m) and Vh (..., n, n); the columns of U and the rows of Vh
+    beyond k complete them to orthogonal matrices, in one of many ways, and no gradient flows
+    through them, as in PyTorch. k is min(m, n), and S descends. The largest component of each column of U is positive. The
     gradient of U and Vh needs distinct singular values that are not 0 (inf or nan otherwise, and
-    large where it is close); `svdvals` has no such limit. Columns beyond k have no gradient, so
-    `full_matrices` is for square matrices only, where it changes nothing.
+    large where it is close); `svdvals` has no such limit.
 
     >>> svd(Tensor([[3.0, 0.0], [0.0, -2.0]])).S
     tensor([3., 2.])
     """
     _check("svd", A, square=False)
-    m, n = A.shape[-2:]
-    if full_matrices and m != n:
-        raise ValueError(
-            f"svd: full_matrices=True would add {abs(m - n)} columns that no gradient determines "
-            f"to matrices {A.shape}; pass full_matrices=False."
-        )
+    m = A.shape[-2]
     usv = T.svd(A)
-    return SvdResult(
-        T.getitem(usv, index=_rows(1, 1 + m)),
-        T.getitem(usv, index=(..., 0, ALL)),
-        T.mT(T.getitem(usv, index=_rows(1 + m, None))),
-    )
+    U, V = T.getitem(usv, index=_rows(1, 1 + m)), T.getitem(usv, index=_rows(1 + m, None))
+    if full_matrices:
+        U, V = _completed(U), _completed(V)
+    return SvdResult(U, T.getitem(usv, index=(..., 0, ALL)), T.mT(V))
+
+
+def _completed(U: Tensor) -> Tensor:
+    """Orthonormal columns (..., m, k) and m - k more of them, through which no gradient flows."""
+    m, k = U.shape[-2:]
+    if m == k:
+        return U
+    both = T.qr_complete(U.detach())
+    rest = T.getitem(both, index=(..., slice(k, m)))
+    return T.cat(U, rest, axis=U.ndim - 1)  # type: ignore[no-any-return]
 
 
 def svdvals(A: Tensor) -> Tensor:
@@ -1112,20 +1136,50 @@ def svdvals(A: Tensor) -> Tensor:
     return T.svdvals(A)
 
 
-def pinv(A: Tensor, *, atol: float | None = None, rtol: float | None = None) -> Tensor:
+def pinv(A: Tensor, *, atol: Any = None, rtol: Any = None, hermitian: bool = False) -> Tensor:
     """The pseudo-inverse (..., n, m) of each matrix (..., m, n) (Moore and Penrose).
 
     Singular values up to max(atol, rtol · S_max) count as 0. `atol` is 0 by default, and `rtol`
-    max(m, n) times the smallest step from 1 (0 if `atol` is given).
+    max(m, n) times the smallest step from 1 (0 if `atol` is given). Both are numbers, or tensors
+    with one for each matrix (read by the host, which waits for a GPU). Of a `hermitian` (symmetric)
+    matrix the lower triangle counts.
 
     >>> pinv(Tensor([[2.0], [0.0]]))
     tensor([[0.5, 0. ]])
     """
-    _check("pinv", A, square=False)
+    _check("pinv", A, square=hermitian)
+    if hermitian:
+        return pinv(_of_triangle("pinv", A, "L"), atol=atol, rtol=rtol)
+    if isinstance(atol, Tensor) or isinstance(rtol, Tensor):
+        return _pinv_each(A, atol, rtol)
     if rtol is None:
         step = float(host.finfo(A.dtype).eps)
         rtol = max(A.shape[-2:]) * step if atol is None else 0.0
     return T.pinv(A, atol=atol or 0.0, rtol=rtol)
+
+
+def _pinv_each(A: Tensor, atol: Any, rtol: Any) -> Tensor:
+    """`pinv` with bounds of its own for each matrix."""
+    stack = A.shape[:-2]
+    each = T.reshape(A, shape=(math.prod(stack), *A.shape[-2:]))
+
+    def numbers(bound: Any) -> list[Any]:
+        if isinstance(bound, Tensor):
+            bound = bound.detach().numpy()
+        return [bound] * len(each) if bound is None else _numbers(bound, stack)
+
+    bounds = zip(numbers(atol), numbers(rtol), strict=True)
+    found = [
+        pinv(T.getitem(each, index=(i,)), atol=a, rtol=r) for i, (a, r) in enumerate(bounds)
+    ]
+    if not found:
+        return T.mT(A)
+    return T.reshape(T.stack(*found, axis=0), shape=(*stack, A.shape[-1], A.shape[-2]))
+
+
+def _numbers(bound: Any, stack: tuple[int, ...]) -> list[float]:
+    """One number for each of a stack of matrices."""
+    return [float(n) for n in host.broadcast_to(host.asarray(bound), stack).reshape(-1)]
 
 
 def matrix_power(A: Tensor, n: int) -> Tensor:
@@ -1242,7 +1296,8 @@ def lstsq(
     It is pinv(A) B; singular values up to rcond · S_max count as 0 (rcond is by default max(m, n)
     times the smallest step from 1). The residuals are the Σ (A X - B)² of each column where m > n
     and every A has the rank n, and otherwise empty. Rank and singular values have no gradient.
-    PyTorch's drivers are taken, and are all the same here.
+    PyTorch's drivers all do the same here, but leave empty what they do there: "gels" the rank and
+    the singular values, "gelsy" the residuals and the singular values.
 
     >>> lstsq(Tensor([[1.0], [1.0]]), Tensor([[1.0], [3.0]])).solution
     tensor([[2.]])
@@ -1266,10 +1321,14 @@ def lstsq(
     singular = svdvals(A.detach())
     rank = _count_above(singular, (m, n), None, rcond)
     residuals = Tensor([], dtype=A.dtype, device=A.device)
-    if m > n and bool(T.all(rank == n)):
+    if m > n and driver != "gelsy" and bool(T.all(rank == n)):
         residuals = T.sum(T.square(T.matmul(A, X) - right), axis=(X.ndim - 2,))
         residuals = T.reshape(residuals, shape=residuals.shape[:-1]) if vectors else residuals
     X = T.reshape(X, shape=X.shape[:-1]) if vectors else X
+    if driver in ("gels", "gelsy"):
+        singular = Tensor([], dtype=A.dtype, device=A.device)
+    if driver == "gels":
+        rank = Tensor([], dtype="int64", device=A.device)
     return LstsqResult(X, residuals, rank, singular)
 
 
@@ -1293,13 +1352,14 @@ def matrix_rank(
 
     Both bounds are numbers, or tensors with one for each matrix.
 
-    Of a `hermitian` (symmetric) matrix they are the sizes of the eigenvalues.
+    Of a `hermitian` (symmetric) matrix they are the sizes of the eigenvalues, and its lower
+    triangle counts.
 
     >>> matrix_rank(Tensor([[1.0, 1.0], [1.0, 1.0]]))
     tensor(1)
     """
     _check("matrix_rank", A, square=hermitian)
-    values = T.abs(T.eigvalsh(A.detach())) if hermitian else svdvals(A.detach())
+    values = T.abs(eigvalsh(A.detach(), "L")) if hermitian else svdvals(A.detach())
     return _count_above(values, A.shape[-2:], atol, rtol)
 
 

@@ -551,12 +551,15 @@ def mean(
     axis: Any = None,
     keepdims: bool | None = None,
 ) -> Tensor:
-    """Σ x / n over `dim`, of x as `dtype` if given.
+    """Σ x / n over `dim`, of x as `dtype` if given, which is a float dtype.
 
     >>> mean(Tensor([1.0, 2.0, 6.0]))
     tensor(3.)
     """
-    return _reduce("mean", _as(input, dtype), dim, keepdim, axis, keepdims)
+    x = _as(input, dtype)
+    if dtype is not None and not x.is_floating_point():
+        raise TypeError(f"mean: a mean is no whole number; got {x.dtype} {x.shape}.")
+    return _reduce("mean", x, dim, keepdim, axis, keepdims)
 
 
 def nansum(
@@ -1044,6 +1047,8 @@ class ValuesIndices(NamedTuple):
 def _extreme(
     input: Tensor, dim: Any, keepdim: bool, axis: Any, keepdims: Any, value: str, place: str
 ) -> Any:
+    if not isinstance(input, Tensor):
+        raise TypeError(f"{value[1:]}: expected a tensor; got {input!r}. Numbers: {value[1:]}imum.")
     if isinstance(dim, Tensor):
         return (T.maximum if value == "amax" else T.minimum)(input, dim)
     if dim is None and axis is None:

@@ -459,6 +459,9 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
 def _check_some(name: str, tensors: Sequence[Tensor]) -> None:
     if len(tensors) == 0:
         raise ValueError(f"{name}: expected at least one tensor; got an empty sequence.")
+    for x in tensors:
+        if not isinstance(x, Tensor):
+            raise TypeError(f"{name}: expected tensors; there is {x!r} among them.")
 
 
 def _check_sequence(name: str, tensors: Sequence[Tensor]) -> None:
@@ -735,6 +738,8 @@ def roll(input: Tensor, shifts: int | Sequence[int], dims: Any = None) -> Tensor
     steps = [shifts] if isinstance(shifts, int) else list(shifts)
     if dims is None and len(steps) == 1:
         return reshape(roll(ravel(input), steps, 0), input.shape)
+    if not steps:
+        raise ValueError("roll: expected at least one shift; got none.")
     named = [] if dims is None else [dims] if isinstance(dims, int) else list(dims)
     if len(steps) != len(named):
         raise ValueError(f"roll: there is a shift for each axis; got {shifts} and dims={dims}.")
