@@ -411,7 +411,9 @@ def test_unpooling_leaves_the_maxima_and_nothing_else(geometry: Geometry) -> Non
 
 
 @given(st.data())
-def test_of_several_windows_at_a_place_the_last_counts_and_each_gets_its_gradient(data: Any) -> None:
+def test_of_several_windows_at_a_place_the_last_counts_and_each_gets_its_gradient(
+    data: Any,
+) -> None:
     shape = data.draw(st.tuples(st.integers(1, 2), st.integers(1, 2), st.integers(1, 6)))
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
     x, places = whole(*shape), rng.integers(0, shape[2] + 1, shape)

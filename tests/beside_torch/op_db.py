@@ -44,7 +44,9 @@ ADAPTED: dict[str, Function] = {
     "where": lambda x, condition, other: tg.where(condition, x, other),
     "linalg.lstsq.grad_oriented": lambda a, b, driver: tg.linalg.lstsq(a, b, driver=driver)[:2],
     "normal.in_place": lambda x, *args, **options: x.clone().normal_(*args, **options),
-    "normal.number_mean": lambda std, mean, *size, **options: tg.normal(mean, std, *size, **options),
+    "normal.number_mean": lambda std, mean, *size, **options: tg.normal(
+        mean, std, *size, **options
+    ),
     **dict.fromkeys(
         (f"polygamma.polygamma_n_{n}" for n in range(5)), lambda x, n: tg.polygamma(n, x)
     ),

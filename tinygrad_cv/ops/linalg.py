@@ -1121,7 +1121,7 @@ def _completed(U: Tensor) -> Tensor:
         return U
     both = T.qr_complete(U.detach())
     rest = T.getitem(both, index=(..., slice(k, m)))
-    return T.cat(U, rest, axis=U.ndim - 1)  # type: ignore[no-any-return]
+    return T.cat(U, rest, axis=U.ndim - 1)
 
 
 def svdvals(A: Tensor) -> Tensor:
@@ -1169,9 +1169,7 @@ def _pinv_each(A: Tensor, atol: Any, rtol: Any) -> Tensor:
         return [bound] * len(each) if bound is None else _numbers(bound, stack)
 
     bounds = zip(numbers(atol), numbers(rtol), strict=True)
-    found = [
-        pinv(T.getitem(each, index=(i,)), atol=a, rtol=r) for i, (a, r) in enumerate(bounds)
-    ]
+    found = [pinv(T.getitem(each, index=(i,)), atol=a, rtol=r) for i, (a, r) in enumerate(bounds)]
     if not found:
         return T.mT(A)
     return T.reshape(T.stack(*found, axis=0), shape=(*stack, A.shape[-1], A.shape[-2]))
