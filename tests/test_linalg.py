@@ -602,7 +602,7 @@ def test_the_triangle_that_is_named_counts(n: int, UPLO: str, stack: tuple[int, 
 
 def test_a_triangle_is_upper_or_lower() -> None:
     for function in (linalg.eigh, linalg.eigvalsh):
-        with pytest.raises(ValueError, match="UPLO is 'L' or 'U'.*got 'X'"):
+        with pytest.raises(ValueError, match=r"UPLO is 'L' or 'U'.*got 'X'"):
             function(tg.eye(2), "X")
 
 

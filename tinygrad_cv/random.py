@@ -275,6 +275,8 @@ def multinomial(
     """
     if input.ndim not in (1, 2):
         raise ValueError(f"multinomial: weights have the shape (n,) or (m, n); got {input.shape}.")
+    if not input.is_floating_point():
+        raise TypeError(f"multinomial: weights are floats; got {input.dtype}. Convert: x.float().")
     (count,) = shape_from((num_samples,))
     if not count:
         raise ValueError("multinomial: expected at least one sample; got num_samples=0.")

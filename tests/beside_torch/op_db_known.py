@@ -79,10 +79,5 @@ KNOWN_ACCEPTED = [
         "the mean of integers is a float",
         lambda sample: not sample.input.is_floating_point() and not sample.kwargs,
     ),
-    Known(
-        "multinomial",
-        "weights may be whole numbers",
-        lambda sample: not sample.input.is_floating_point(),
-    ),
 ]
 """Calls that PyTorch refuses and that are right here."""

@@ -1055,10 +1055,10 @@ def eigh(A: Tensor, UPLO: str | None = None) -> EighResult:
     """Eigenvalues (..., n), ascending, and eigenvectors, the columns of V (..., n, n).
 
     A = V diag(w) Vᵀ, where A stands for the symmetric part (A + Aᵀ) / 2, or with `UPLO`="L" or "U"
-    for the symmetric matrix with its lower or upper triangle; the gradient is symmetric. The largest component of
-    each vector is positive, so the result is one function of A, with a gradient. The gradient of
-    vectors whose eigenvalues are equal does not exist: it comes out as inf or nan, and large where
-    two are close. `eigvalsh` has no such limit.
+    for the symmetric matrix with its lower or upper triangle; the gradient is symmetric. The
+    largest component of each vector is positive, so the result is one function of A, with a
+    gradient. The gradient of vectors whose eigenvalues are equal does not exist: it comes out as
+    inf or nan, and large where two are close. `eigvalsh` has no such limit.
 
     >>> w, v = eigh(Tensor([[2.0, 0.0], [0.0, 1.0]]))
     >>> w
@@ -1098,9 +1098,9 @@ def svd(A: Tensor, full_matrices: bool = False) -> SvdResult:
 
     With `full_matrices` U is (..., m, m) and Vh (..., n, n); the columns of U and the rows of Vh
     beyond k complete them to orthogonal matrices, in one of many ways, and no gradient flows
-    through them, as in PyTorch. k is min(m, n), and S descends. The largest component of each column of U is positive. The
-    gradient of U and Vh needs distinct singular values that are not 0 (inf or nan otherwise, and
-    large where it is close); `svdvals` has no such limit.
+    through them, as in PyTorch. k is min(m, n), and S descends. The largest component of each
+    column of U is positive. The gradient of U and Vh needs distinct singular values that are not 0
+    (inf or nan otherwise, and large where it is close); `svdvals` has no such limit.
 
     >>> svd(Tensor([[3.0, 0.0], [0.0, -2.0]])).S
     tensor([3., 2.])

@@ -132,7 +132,7 @@ class WindowSpread(_Windows):
 
 
 class Unpool(Op):
-    """Zeros of `length` along the last axis, with each x (N, C, n) at its index: of several the last.
+    """Zeros of `length` along the last axis, each x (N, C, n) at its index; of several the last.
 
     Each x gets the gradient of its place, as in PyTorch: also one that is not the last there, on
     which nothing depends. Where no place is named twice it is the derivative.
