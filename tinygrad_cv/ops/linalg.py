@@ -8,6 +8,7 @@ import string
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
+from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple
 
 from tinygrad_cv.backend import host
@@ -637,6 +638,134 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
     return tensordot(input, other, dims=([-1], [-1]))
 
 
+# A matrix product on top of something: beta · input + alpha · product. With beta = 0 the input is
+# not looked at, so that nothing comes of a nan in it.
+
+
+def _on_top(input: Tensor, product: Tensor, beta: Any, alpha: Any) -> Tensor:
+    added: Tensor = product if alpha == 1 else T.mul(product, alpha)
+    if beta == 0:
+        return added
+    below = T.broadcast_to(input, shape=product.shape)
+    total: Tensor = T.add(below if beta == 1 else T.mul(below, beta), added)
+    return total
+
+
+@computed_in("float32")
+def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """`beta` · input + `alpha` · mat1 @ mat2, (n, k) @ (k, m); input broadcasts to (n, m).
+
+    >>> addmm(Tensor([1.0]), Tensor([[1.0, 2.0]]), Tensor([[3.0], [4.0]]), alpha=2)
+    tensor([[23.]])
+    """
+    return _on_top(input, mm(mat1, mat2), beta, alpha)
+
+
+@computed_in("float32")
+def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """`beta` · input + `alpha` · mat @ vec, (n, k) @ (k,); input broadcasts to (n,).
+
+    >>> addmv(Tensor([1.0]), Tensor([[1.0, 2.0]]), Tensor([3.0, 4.0]))
+    tensor([12.])
+    """
+    return _on_top(input, mv(mat, vec), beta, alpha)
+
+
+@computed_in("float32")
+def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """`beta` · input + `alpha` · the `outer` product, (n, m); input broadcasts to it.
+
+    >>> addr(Tensor([1.0]), Tensor([1.0, 2.0]), Tensor([3.0, 4.0]))
+    tensor([[4., 5.],
+            [7., 9.]])
+    """
+    return _on_top(input, outer(vec1, vec2), beta, alpha)
+
+
+@computed_in("float32")
+def baddbmm(
+    input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1
+) -> Tensor:
+    """`beta` · input + `alpha` · batch1 @ batch2, (b, n, k) @ (b, k, m); input broadcasts.
+
+    >>> baddbmm(Tensor([1.0]), Tensor([[[1.0, 2.0]]]), Tensor([[[3.0], [4.0]]]))
+    tensor([[[12.]]])
+    """
+    return _on_top(input, bmm(batch1, batch2), beta, alpha)
+
+
+@computed_in("float32")
+def addbmm(
+    input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1
+) -> Tensor:
+    """`beta` · input + `alpha` · the sum of all products of a stack, (b, n, k) @ (b, k, m).
+
+    >>> addbmm(Tensor([1.0]), Tensor([[[1.0]], [[2.0]]]), Tensor([[[3.0]], [[4.0]]]))
+    tensor([[12.]])
+    """
+    equation = _check_axes("addbmm", "bnk,bkm->nm", batch1, batch2)
+    return _on_top(input, T.einsum(batch1, batch2, equation=equation), beta, alpha)
+
+
+ger = outer
+
+
+@computed_in("float32")
+def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
+    """The product of two or more matrices, in the order of the fewest multiplications.
+
+    The first and the last may be vectors: a row and a column, whose axis the result lacks (Cormen
+    et al., Introduction to Algorithms, chapter 15.2).
+
+    >>> multi_dot([Tensor([1.0, 2.0]), Tensor([[1.0], [0.0]]), Tensor([[5.0, 6.0]])])
+    tensor([5., 6.])
+    """
+    if len(tensors) < 2:
+        raise ValueError(f"multi_dot: expected at least two tensors; got {len(tensors)}.")
+    first, last = tensors[0], tensors[-1]
+    matrices = list(tensors)
+    if first.ndim == 1:
+        matrices[0] = T.reshape(first, shape=(1, *first.shape))
+    if last.ndim == 1:
+        matrices[-1] = T.reshape(last, shape=(*last.shape, 1))
+    if any(x.ndim != 2 for x in matrices) or any(
+        a.shape[1] != b.shape[0] for a, b in pairwise(matrices)
+    ):
+        raise ValueError(
+            "multi_dot: expected matrices (n, k), (k, m), ..., the first and the last perhaps a "
+            f"vector; got the shapes {', '.join(str(x.shape) for x in tensors)}."
+        )
+    sides = [matrices[0].shape[0], *(x.shape[1] for x in matrices)]
+
+    @cache
+    def best(i: int, j: int) -> tuple[int, int]:
+        """How many multiplications the product of i to j takes, and what is to be split off."""
+        if i == j:
+            return 0, i
+        return min(
+            (best(i, k)[0] + best(k + 1, j)[0] + sides[i] * sides[k + 1] * sides[j + 1], k)
+            for k in range(i, j)
+        )
+
+    def product(i: int, j: int) -> Tensor:
+        k = best(i, j)[1]
+        return matrices[i] if i == j else T.matmul(product(i, k), product(k + 1, j))
+
+    shape = (*first.shape[: first.ndim - 1], *last.shape[1:])
+    result: Tensor = T.reshape(product(0, len(matrices) - 1), shape=shape)
+    return result
+
+
+@computed_in("float64")
+def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
+    """Σ x y along `dim`; the other axes broadcast.
+
+    >>> vecdot(Tensor([[1.0, 2.0], [0.0, 1.0]]), Tensor([3.0, 4.0]))
+    tensor([11.,  4.])
+    """
+    return reduce.sum(T.mul(x, y), dim)
+
+
 # ----- as functions: contractions ----------------------------------------------------------------
 
 
@@ -901,6 +1030,32 @@ def cdist(
     return _root(T.sum(T.pow(difference, n=p), axis=last), p)
 
 
+@computed_in("float64")
+def pdist(input: Tensor, p: float = 2.0) -> Tensor:
+    """The distances of all pairs of rows i < j of x (n, d), as one vector; see `cdist`.
+
+    >>> pdist(Tensor([[0.0, 0.0], [3.0, 4.0], [3.0, 0.0]]))
+    tensor([5., 3., 4.])
+    """
+    if input.ndim != 2 or not p >= 0:
+        raise ValueError(
+            f"pdist: expected rows (n, d), and p from 0 up; got {input.shape} and p={p}."
+        )
+    n = input.shape[0]
+    first, second = host.triu_indices(n, 1)
+    pairs = T.getitem(input, index=(first,)) - T.getitem(input, index=(second,))
+    return reduce.norm(pairs, p, -1)
+
+
+def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
+    """‖input - other‖ₚ over all elements; the shapes broadcast, and p is as in `norm`.
+
+    >>> dist(Tensor([3.0, 0.0]), Tensor([0.0, 4.0]))
+    tensor(5.)
+    """
+    return reduce.norm(input - other, p)
+
+
 def _with_axis(input: Tensor, place: int) -> Tensor:
     """A new axis of length 1 that the result has at `place`, counted from the end."""
     cut = input.ndim + 1 + place
@@ -940,6 +1095,9 @@ def inv(A: Tensor) -> Tensor:
     """
     _check("inv", A)
     return T.inv(A)
+
+
+inverse = inv
 
 
 def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
@@ -1012,6 +1170,17 @@ def slogdet(A: Tensor) -> SlogdetResult:
     """
     _check("slogdet", A)
     return SlogdetResult(T.sign_of_det(A), T.logabsdet(A))
+
+
+def logdet(input: Tensor) -> Tensor:
+    """The logarithm of the determinant: nan where that is negative, -inf for a singular matrix.
+
+    >>> logdet(Tensor([[2.0, 0.0], [0.0, 0.5]]))
+    tensor(0.)
+    """
+    sign, logarithm = slogdet(input)
+    result: Tensor = T.where(sign < 0, math.nan, logarithm)
+    return result
 
 
 def cholesky(A: Tensor, upper: bool = False) -> Tensor:
@@ -1156,6 +1325,15 @@ def pinv(A: Tensor, *, atol: Any = None, rtol: Any = None, hermitian: bool = Fal
         step = float(host.finfo(A.dtype).eps)
         rtol = max(A.shape[-2:]) * step if atol is None else 0.0
     return T.pinv(A, atol=atol or 0.0, rtol=rtol)
+
+
+def pinverse(input: Tensor, rcond: float = 1e-15) -> Tensor:
+    """`pinv`, in which singular values up to rcond · S_max count as 0.
+
+    >>> pinverse(Tensor([[2.0], [0.0]]))
+    tensor([[0.5, 0. ]])
+    """
+    return pinv(input, rtol=rcond)
 
 
 def _pinv_each(A: Tensor, atol: Any, rtol: Any) -> Tensor:
