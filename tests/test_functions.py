@@ -627,14 +627,27 @@ def test_the_precision_of_the_input_is_that_of_the_results(name: str, dtype: str
         assert_allclose(ours_low.detach().numpy(), expected, rtol=0, atol=few * scale)
 
 
-METHODS = sorted(FUNCTIONS.keys() & vars(Tensor).keys() - {"clone", "unfold", "where"})
-"""But for `where`, whose condition is its second argument as a method, and for `unfold`, which cuts
-windows out of an axis there, and patches out of images as a function; both as in PyTorch."""
+METHODS = sorted(FUNCTIONS.keys() & vars(Tensor).keys() - {"clone", "polygamma", "unfold", "where"})
+"""But for `where` and `polygamma`, whose tensor is the second argument of the function, and for
+`unfold`, which cuts windows out of an axis there, and patches out of images as a function; all as
+in PyTorch."""
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_is_the_function_of_its_name(name: str) -> None:
     assert getattr(Tensor, name) is FUNCTIONS[name]
+
+
+def test_second_names() -> None:
+    assert tg.concat is tg.concatenate is tg.cat
+    assert tg.trapz is tg.trapezoid
+    assert tg.ger is tg.outer
+    assert tg.inverse is tg.linalg.inv
+    A = tg.tensor([[2.0, 0.0], [0.0, 1e-3]])
+    assert_allclose(tg.pinverse(A, 1e-2).numpy(), [[0.5, 0], [0, 0]])
+    assert_allclose(tg.pinverse(A).numpy(), [[0.5, 0], [0, 1e3]], rtol=1e-6)
+    x = tg.tensor([1.0, 2.5])
+    assert_array_equal(x.polygamma(2).numpy(), tg.polygamma(2, x).numpy())
 
 
 # ----- names and places of arguments --------------------------------------------------------------

@@ -1043,8 +1043,7 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
         )
     n = input.shape[0]
     first, second = host.triu_indices(n, 1)
-    pairs = T.getitem(input, index=(first,)) - T.getitem(input, index=(second,))
-    return reduce.norm(pairs, p, -1)
+    return reduce.norm(input[first] - input[second], p, -1)
 
 
 def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:

@@ -275,7 +275,7 @@ def nanmedian(
             )
         numbers = T.sum(x == x, axis=(i,), keepdims=True)  # nan alone differs from itself
         place = T.maximum(numbers - 1, 0) // 2
-        return T.take_along_dim(T.argsort(x, axis=i), place, axis=i)  # type: ignore[no-any-return]
+        return T.take_along_dim(T.argsort(x, axis=i), place, axis=i)
 
     keep = kept(keepdim, keepdims)
     return _without(_found(input, chosen, None, middle), chosen, keep)
