@@ -483,13 +483,20 @@ class Tensor:
         """The tensor on another device or with another dtype, or with those of another tensor.
 
         It is the tensor itself if nothing changes, unless a `copy` is asked for. Gradients flow
-        back. `non_blocking` changes nothing: a GPU is waited for only where that is needed.
+        back. `non_blocking` changes nothing: a GPU is waited for only where that is needed. Both
+        switches may follow the target without their names.
 
         >>> import tinygrad_cv as tg
         >>> tg.tensor([1.5]).to("cpu", tg.float64).dtype
         dtype('float64')
         """
+        switches = [value for value in target if isinstance(value, bool)]
+        if len(switches) > 2:
+            raise TypeError("to: at most two switches are expected, non_blocking and copy.")
+        copy = switches[1] if len(switches) == 2 else copy
         for value in target:
+            if isinstance(value, bool):
+                continue
             if isinstance(value, Tensor):
                 device, dtype = value.device, value.dtype
             elif isinstance(value, str) and not hasattr(host, value):
@@ -745,10 +752,14 @@ class Tensor:
         acosh_: Callable[..., "Tensor"]
         add: Callable[..., "Tensor"]
         add_: Callable[..., "Tensor"]
+        addbmm: Callable[..., "Tensor"]
         addcdiv: Callable[..., "Tensor"]
         addcdiv_: Callable[..., "Tensor"]
         addcmul: Callable[..., "Tensor"]
         addcmul_: Callable[..., "Tensor"]
+        addmm: Callable[..., "Tensor"]
+        addmv: Callable[..., "Tensor"]
+        addr: Callable[..., "Tensor"]
         all: Callable[..., "Tensor"]
         allclose: Callable[..., Any]
         amax: Callable[..., "Tensor"]
@@ -783,6 +794,7 @@ class Tensor:
         atan_: Callable[..., "Tensor"]
         atanh: Callable[..., "Tensor"]
         atanh_: Callable[..., "Tensor"]
+        baddbmm: Callable[..., "Tensor"]
         bernoulli: Callable[..., "Tensor"]
         bernoulli_: Callable[..., "Tensor"]
         bincount: Callable[..., "Tensor"]
@@ -808,11 +820,13 @@ class Tensor:
         clip_: Callable[..., "Tensor"]
         copysign: Callable[..., "Tensor"]
         copysign_: Callable[..., "Tensor"]
+        corrcoef: Callable[..., "Tensor"]
         cos: Callable[..., "Tensor"]
         cos_: Callable[..., "Tensor"]
         cosh: Callable[..., "Tensor"]
         cosh_: Callable[..., "Tensor"]
         count_nonzero: Callable[..., "Tensor"]
+        cov: Callable[..., "Tensor"]
         cross: Callable[..., "Tensor"]
         cummax: Callable[..., Any]
         cummin: Callable[..., Any]
@@ -829,6 +843,7 @@ class Tensor:
         diff: Callable[..., "Tensor"]
         digamma: Callable[..., "Tensor"]
         digamma_: Callable[..., "Tensor"]
+        dist: Callable[..., "Tensor"]
         div: Callable[..., "Tensor"]
         div_: Callable[..., "Tensor"]
         divide: Callable[..., "Tensor"]
@@ -875,6 +890,7 @@ class Tensor:
         gather: Callable[..., "Tensor"]
         ge: Callable[..., "Tensor"]
         ge_: Callable[..., "Tensor"]
+        ger: Callable[..., "Tensor"]
         greater: Callable[..., "Tensor"]
         greater_: Callable[..., "Tensor"]
         greater_equal: Callable[..., "Tensor"]
@@ -898,6 +914,7 @@ class Tensor:
         index_put_: Callable[..., "Tensor"]
         index_select: Callable[..., "Tensor"]
         inner: Callable[..., "Tensor"]
+        inverse: Callable[..., "Tensor"]
         isclose: Callable[..., "Tensor"]
         isfinite: Callable[..., "Tensor"]
         isinf: Callable[..., "Tensor"]
@@ -905,7 +922,9 @@ class Tensor:
         isneginf: Callable[..., "Tensor"]
         isposinf: Callable[..., "Tensor"]
         isreal: Callable[..., "Tensor"]
+        kron: Callable[..., "Tensor"]
         kthvalue: Callable[..., Any]
+        ldexp: Callable[..., "Tensor"]
         le: Callable[..., "Tensor"]
         le_: Callable[..., "Tensor"]
         lerp: Callable[..., "Tensor"]
@@ -928,6 +947,7 @@ class Tensor:
         logaddexp: Callable[..., "Tensor"]
         logaddexp2: Callable[..., "Tensor"]
         logcumsumexp: Callable[..., "Tensor"]
+        logdet: Callable[..., "Tensor"]
         logical_and: Callable[..., "Tensor"]
         logical_and_: Callable[..., "Tensor"]
         logical_not: Callable[..., "Tensor"]
@@ -965,6 +985,8 @@ class Tensor:
         nan_to_num: Callable[..., "Tensor"]
         nan_to_num_: Callable[..., "Tensor"]
         nanmean: Callable[..., "Tensor"]
+        nanmedian: Callable[..., Any]
+        nanquantile: Callable[..., "Tensor"]
         nansum: Callable[..., "Tensor"]
         narrow: Callable[..., "Tensor"]
         ne: Callable[..., "Tensor"]
@@ -985,11 +1007,14 @@ class Tensor:
         not_equal_: Callable[..., "Tensor"]
         outer: Callable[..., "Tensor"]
         permute: Callable[..., "Tensor"]
+        pinverse: Callable[..., "Tensor"]
+        polygamma: Callable[..., "Tensor"]
         positive: Callable[..., "Tensor"]
         pow: Callable[..., "Tensor"]
         pow_: Callable[..., "Tensor"]
         prelu: Callable[..., "Tensor"]
         prod: Callable[..., "Tensor"]
+        quantile: Callable[..., "Tensor"]
         rad2deg: Callable[..., "Tensor"]
         rad2deg_: Callable[..., "Tensor"]
         random_: Callable[..., "Tensor"]

@@ -480,12 +480,15 @@ class Softmax(Op):
     axis: int
 
     def forward(self, xp, x):
-        if not x.size:  # nothing has no maximum
+        self.empty = not x.size
+        if self.empty:  # nothing has no maximum
             return x
         e = xp.exp(xp.below_top(x, self.axis))
         return e / xp.sum(e, axis=self.axis, keepdims=True, dtype="float64").astype(e.dtype)
 
     def grad_x(self, F, g, y):
+        if self.empty:
+            return g * y
         # The shares add up to 1, so g may be counted from its value at the largest: where that
         # share is all but 1, what the others get is not lost in a difference.
         top = F.let("top", y == F.amax(y, axis=(self.axis,), keepdims=True))
@@ -631,8 +634,11 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
 
 
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
-    """x, but 0 within `lambd` of 0 (hard thresholding; Donoho and Johnstone, 1994)."""
-    return T.hardshrink(input, lambd=_width("hardshrink", lambd))
+    """x, but 0 within `lambd` of 0 (hard thresholding; Donoho and Johnstone, 1994).
+
+    Nothing is within a negative one.
+    """
+    return T.hardshrink(input, lambd=lambd)
 
 
 def _width(name: str, lambd: float) -> float:

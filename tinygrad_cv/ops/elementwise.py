@@ -1502,6 +1502,22 @@ def addcdiv(input: Tensor, tensor1: Any, tensor2: Any, *, value: float = 1) -> T
     return T.add(input, T.mul(value, T.div(tensor1, tensor2)))
 
 
+def ldexp(input: Tensor, other: Tensor) -> Tensor:
+    """`input` · 2^`other`.
+
+    >>> ldexp(Tensor([1.0, 3.0]), Tensor([3, -1], dtype="int64"))
+    tensor([8. , 1.5])
+    """
+    for value in (input, other):
+        if not isinstance(value, Tensor):
+            raise TypeError(f"ldexp: expected tensors; got {value!r}. x * 2**n takes numbers.")
+    if not input.is_floating_point():
+        input = input.float()
+    exponent = other if other.is_floating_point() else other.to(dtype=input.dtype)
+    product: Tensor = T.mul(input, T.exp2(exponent))
+    return product
+
+
 # ----- more functions, and second names ----------------------------------------------------------
 
 copysign = function(Copysign, "input", "other")

@@ -378,7 +378,8 @@ def multi_margin_loss(
 ) -> Tensor:
     """weight_y · Σ_{c≠y} max(0, margin - s_y + s_c)ᵖ / C with p = 1 or 2.
 
-    input (N, C) and target (N,), or (C,) and (); a label out of range gives NaN.
+    input (N, C) and target (N,), or (C,) and () or (1,), a number being one class; a label out of
+    range gives NaN.
 
     >>> multi_margin_loss(Tensor([[0.1, 0.2, 0.4, 0.8]]), Tensor([3], dtype="int64"))
     tensor(0.325)
@@ -386,7 +387,10 @@ def multi_margin_loss(
     if p not in (1, 2):
         raise ValueError(f"multi_margin_loss: p is 1 or 2; got {p}.")
     target = _beside(target, input)
-    rows, labels = _rows("multi_margin_loss", input, target)
+    input = input if input.ndim else T.reshape(input, shape=(1,))
+    one = input.ndim == 1 and target.shape == (1,)
+    label = T.reshape(target, shape=()) if one else target
+    rows, labels = _rows("multi_margin_loss", input, label)
     _check_weight("multi_margin_loss", weight, rows.shape[1])
     hinges = _hinges(rows, labels, margin)
     losses = _others(hinges if p == 1 else T.square(hinges), labels) / rows.shape[1]
@@ -585,24 +589,30 @@ def gaussian_nll_loss(
 ) -> Tensor:
     """½ (log var + (input - target)² / var), where a variance counts as eps at least.
 
-    A variance below eps gets the gradient that eps would get, so it can grow again. `var` has the
-    shape of input, or 1 in place of the last axis, or no last axis. `full` adds ½ log 2π.
+    A variance below eps gets the gradient that eps would get, so it can grow again. `target`
+    broadcasts. `var` has the shape of input, or 1 in place of one of its axes, or no last axis.
+    `full` adds ½ log 2π.
 
     >>> gaussian_nll_loss(Tensor([1.0]), Tensor([3.0]), Tensor([1.0]))
     tensor(2.)
     """
-    _check_equal("gaussian_nll_loss", input, target)
+    _broadcast_shape("gaussian_nll_loss", input, target)
     if var.shape == input.shape[:-1] and input.ndim:
         var = T.reshape(var, shape=(*var.shape, 1))
-    if var.shape not in (input.shape, (*input.shape[:-1], 1)):
+    if var.shape not in (input.shape, *_with_a_one(input.shape)):
         raise ValueError(
             f"gaussian_nll_loss: var must have the shape {input.shape} of the input, or 1 in place "
-            f"of its last axis, or no last axis; got {var.shape}."
+            f"of one of its axes, or no last axis; got {var.shape}."
         )
     # What is added to eps is 0, but it lets the gradient through.
     var = T.where(var < eps, eps + (var - var.detach()), var)
     losses = 0.5 * (T.log(var) + T.square((input - target) / T.sqrt(var)))
     return reduced(losses + 0.5 * math.log(2 * math.pi) if full else losses, reduction)
+
+
+def _with_a_one(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """The shapes with 1 in place of one length."""
+    return [(*shape[:i], 1, *shape[i + 1 :]) for i in range(len(shape))]
 
 
 # ----- distributions -----------------------------------------------------------------------------
@@ -681,11 +691,14 @@ def hinge_embedding_loss(
 ) -> Tensor:
     """input where target is 1, and max(0, margin - input) where it is -1; input is a distance.
 
+    As in PyTorch, a target that is neither gets the sum of both. `margin` may be a tensor.
+
     >>> hinge_embedding_loss(Tensor([0.3, 0.3]), Tensor([1.0, -1.0]), reduction="none")
     tensor([0.3, 0.7])
     """
     _check_equal("hinge_embedding_loss", input, target)
-    losses = T.where(target == 1, input, T.clamp(margin - input, min=0))
+    losses = T.where(target == -1, 0.0, input)
+    losses = losses + T.where(target == 1, 0.0, T.clamp(margin - input, min=0))
     return reduced(losses, reduction)
 
 
@@ -756,6 +769,8 @@ def triplet_margin_loss(
     tensor(3.)
     """
     _check_equal("triplet_margin_loss", anchor, positive, negative)
+    if not margin >= 0:
+        raise ValueError(f"triplet_margin_loss: the margin is 0 or more; got {margin}.")
     near = pairwise_distance(anchor, positive, p, eps)
     far = pairwise_distance(anchor, negative, p, eps)
     if swap:
