@@ -219,7 +219,8 @@ class Cofactor(_OfMatrices):
         others = xp.prod(xp.where(itself, 1, s[..., None, :]), axis=-1)
         return xp.reshape(sign, self.ones) * xp.matmul(u * others[..., None, :], vh)
 
-    def grad_x(self, F, g, x, y):
+    def grad_x(self, F, g, x):
+        y = F.let("c", F.cofactor(x))  # in float64: the result may be beyond float32
         along = F.sum(g * y, axis=self.matrix, keepdims=True)
         turned = F.matmul(y, F.matmul(F.mT(g), y))
         return (along * y - turned) / F.reshape(F.det(x), shape=self.ones)

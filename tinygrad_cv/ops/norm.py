@@ -46,9 +46,9 @@ class BatchNorm(Op):
     def grad_x(self, F, g, x, w):
         z, r = self.normalized(F, x)
         g = F.widened(g, "float64")
-        if w is not None:
-            g = F.let("h", g * F.reshape(w, shape=self.channels))
         along = F.mean(g * z, axis=self.axes, keepdims=True)
+        if w is not None:
+            r = r * F.reshape(w, shape=self.channels)
         return r * (F.subtract_mean(g, axis=self.axes) - z * along)
 
     def grad_w(self, F, g, x):
