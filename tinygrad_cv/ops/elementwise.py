@@ -1688,7 +1688,7 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
     return T.logit(input if eps is None else T.clamp(input, min=eps, max=1 - eps))
 
 
-@computed_in("float32")
+@computed_in("float64")
 def sinc(input: Tensor) -> Tensor:
     """sin(πx) / (πx), and 1 at 0; differentiable everywhere, and 0 at ±∞.
 

@@ -813,6 +813,7 @@ def kron(input: Tensor, other: Tensor) -> Tensor:
     return T.reshape(apart * beside, shape=tuple(n * m for n, m in zip(a, b, strict=True)))
 
 
+@computed_in("float64")
 def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     """The cross product a x b of vectors along `dim`, an axis of length 3; the others broadcast.
 

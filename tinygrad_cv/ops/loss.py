@@ -205,22 +205,35 @@ def _share(weight: Tensor | None, rows: Tensor, labels: Tensor) -> Tensor | None
     return T.pick(T.broadcast_to(weight, shape=rows.shape), labels)
 
 
-def _numbers(rows: Tensor, share: Tensor | None) -> Tensor:
-    """Scores in which a row that weighs nothing is 0 if it holds a NaN: 0 · NaN would be NaN."""
+def _numbers(rows: Tensor, share: Tensor | None, infinite: bool = True) -> Tensor:
+    """Scores in which a row that weighs nothing is 0 if it holds a NaN: 0 · NaN would be NaN.
+
+    A loss to which `infinite` scores, too, are of no use has these left out likewise.
+    """
     if share is None:
         return rows
-    void = T.logical_and(share == 0, T.any(T.isnan(rows), axis=(1,)))
+    wrong = T.isnan(rows) if infinite else T.logical_not(T.isfinite(rows))
+    void = T.logical_and(share == 0, T.any(wrong, axis=(1,)))
     return T.where(T.reshape(void, shape=(-1, 1)), 0.0, rows)
 
 
+@computed_in("float64")
 def _averaged(
     losses: Tensor,
     share: Tensor | None,
     kept: Tensor | None,
     shape: tuple[int, ...],
     reduction: str,
+    smooth: Tensor | None = None,
 ) -> Tensor:
-    """Weighted losses reduced; the mean is over the rows kept, and divides by their weights."""
+    """Losses times their weights, reduced; the mean over the rows kept divides by the weights.
+
+    What `smooth` adds to the losses is weighted by itself.
+    """
+    if share is not None:
+        losses = _times(share, losses)
+    if smooth is not None:
+        losses = losses + smooth
     if kept is not None:
         losses = T.where(kept, losses, 0.0)
         share = kept if share is None else T.where(kept, share, 0.0)
@@ -268,15 +281,13 @@ def cross_entropy(
     rows, labels, kept = _kept(rows, labels, ignore_index)
     share = _share(weight, rows, labels)
     rows = _numbers(rows, share)
-    losses = T.cross_entropy(rows, labels)
-    if share is not None:
-        losses = _times(share, losses)
+    losses, smooth = T.cross_entropy(rows, labels), None
     if label_smoothing:
         log_p = T.log_softmax(rows, axis=1)
         log_p = log_p if weight is None else _times(weight, log_p)
-        uniform = T.sum(log_p, axis=(1,)) / rows.shape[1]
-        losses = (1 - label_smoothing) * losses - label_smoothing * uniform
-    return _averaged(losses, share, kept, target.shape, reduction)
+        losses = (1 - label_smoothing) * losses
+        smooth = -label_smoothing / rows.shape[1] * T.sum(log_p, axis=(1,))
+    return _averaged(losses, share, kept, target.shape, reduction, smooth)
 
 
 def _soft_cross_entropy(
@@ -315,8 +326,6 @@ def nll_loss(
     rows, labels, kept = _kept(rows, labels, ignore_index)
     share = _share(weight, rows, labels)
     losses = -T.pick(_numbers(rows, share), labels)
-    if share is not None:
-        losses = _times(share, losses)
     return _averaged(losses, share, kept, target.shape, reduction)
 
 
@@ -388,11 +397,11 @@ def multi_margin_loss(
     target = _beside(target, input)
     rows, labels = _rows("multi_margin_loss", input, target)
     _check_weight("multi_margin_loss", weight, rows.shape[1])
-    hinges = _hinges(rows, labels, margin)
-    losses = _others(hinges if p == 1 else T.square(hinges), labels) / rows.shape[1]
     share = _share(weight, rows, labels)
+    hinges = _hinges(_numbers(rows, share, infinite=False), labels, margin)
+    losses = _others(hinges if p == 1 else T.square(hinges), labels) / rows.shape[1]
     if share is not None:
-        losses = losses * share
+        losses = _times(share, losses)
     return reduced(T.reshape(losses, shape=target.shape), reduction)
 
 
@@ -410,7 +419,7 @@ def binary_cross_entropy(
     """
     _check_equal("binary_cross_entropy", input, target)
     losses = T.binary_cross_entropy(input, target)
-    return reduced(losses if weight is None else losses * weight, reduction)
+    return reduced(losses if weight is None else _times(weight, losses), reduction)
 
 
 @computed_in("float32")
@@ -437,7 +446,7 @@ def binary_cross_entropy_with_logits(
         yes = T.binary_cross_entropy_with_logits(input, 1.0)
         no = T.binary_cross_entropy_with_logits(input, 0.0)
         losses = _times(pos_weight * target, yes) + _times(1 - target, no)
-    return reduced(losses if weight is None else losses * weight, reduction)
+    return reduced(losses if weight is None else _times(weight, losses), reduction)
 
 
 @computed_in("float32")
@@ -464,7 +473,7 @@ def multilabel_soft_margin_loss(
     """
     _check_equal("multilabel_soft_margin_loss", input, target)
     losses = T.binary_cross_entropy_with_logits(input, target)
-    losses = losses if weight is None else losses * weight
+    losses = losses if weight is None else _times(weight, losses)
     return reduced(T.mean(losses, axis=(input.ndim - 1,)), reduction)
 
 
@@ -566,7 +575,8 @@ def poisson_nll_loss(
     """
     _check_equal("poisson_nll_loss", input, target)
     rate, log_rate = (T.exp(input), input) if log_input else (input, T.log(input + eps))
-    losses = rate - _times(target, log_rate)
+    # Beside an infinite rate its logarithm is nothing.
+    losses = rate - _times(target, T.where(log_rate == math.inf, 0.0, log_rate))
     if full:
         t = T.where(target > 1, target, 1.0)
         stirling = t * T.log(t) - t + 0.5 * T.log(2 * math.pi * t)
