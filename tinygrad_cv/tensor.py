@@ -470,6 +470,21 @@ class Tensor:
     def __ipow__(self, other: Any) -> "Tensor":
         return self._in_place(self**other)
 
+    def __iand__(self, other: Any) -> "Tensor":
+        return self._in_place(self & other)
+
+    def __ior__(self, other: Any) -> "Tensor":
+        return self._in_place(self | other)
+
+    def __ixor__(self, other: Any) -> "Tensor":
+        return self._in_place(self ^ other)
+
+    def __ilshift__(self, other: Any) -> "Tensor":
+        return self._in_place(self << other)
+
+    def __irshift__(self, other: Any) -> "Tensor":
+        return self._in_place(self >> other)
+
     # ----- conversions -----------------------------------------------------------------------
 
     def to(
@@ -672,6 +687,11 @@ class Tensor:
 
     def __neg__(self) -> "Tensor":
         return F.neg(self)
+
+    def __pos__(self) -> "Tensor":
+        if self.dtype.kind == "b":
+            raise TypeError("positive: truth values have no sign; convert them first: x.long().")
+        return self
 
     def __abs__(self) -> "Tensor":
         return F.abs(self)

@@ -67,6 +67,7 @@ class Pick(Op):
 class EuclideanLoss(Op):
     """½ Σ_j (x_ij - t_ij)² for each row i: x and t (N, D) -> (N,)."""
 
+    real = True
     computes_in = "float64"
 
     def forward(self, xp, x, t):
@@ -81,6 +82,8 @@ class EuclideanLoss(Op):
 
 class BinaryCrossEntropy(Elementwise):
     """-t · log x - (1 - t) · log(1 - x), where a logarithm is at least -100."""
+
+    real = True
 
     def forward(self, xp, x, t):
         log_x = _at_least(xp, xp.log, x, x == 0)
@@ -107,6 +110,8 @@ class BinaryCrossEntropyWithLogits(Elementwise):
     σ(x) - t: what was predicted less what was right. As (1 - t) · σ(x) - t · σ(-x) it keeps its
     digits where the two are close.
     """
+
+    real = True
 
     def forward(self, xp, x, t):
         wrong = xp.where(x > 0, 1 - t, t)

@@ -70,6 +70,7 @@ class Standardize(Op):
     from x again, in float64.
     """
 
+    real = True
     axis: tuple[int, ...]
     eps: float = 1e-5
     kept = ("mean", "var")
@@ -153,6 +154,8 @@ def batch_norm(
     if input.ndim < 2:
         raise ValueError(f"batch_norm: expected (N, C) or (N, C, *S); got {input.shape}.")
     channels = input.shape[1]
+    if not input.is_floating_point():
+        input = input.float()
     for name, value in (
         ("running_mean", running_mean),
         ("running_var", running_var),
@@ -355,6 +358,8 @@ def rms_norm(
     axes = _last_axes("rms_norm", input, normalized_shape)
     shape = input.shape[axes[0] :]
     _check_affine("rms_norm", weight, None, shape)
+    if not input.is_floating_point():
+        input = input.float()
     if eps is None:
         eps = float(host.finfo(input.dtype).eps)
     return _by_size(input, axes, weight, shape, eps)
@@ -395,6 +400,8 @@ def local_response_norm(
         raise ValueError(f"local_response_norm: expected (N, C, *S); got {input.shape}.")
     if size < 1:
         raise ValueError(f"local_response_norm: size counts channels, at least 1; got {size}.")
+    if not input.is_floating_point():
+        input = input.float()
     samples, channels = input.shape[:2]
     # (N, C, *S) -> (N, 1, C, |S|): a window over channels is one over the rows of an image
     rows = (samples, 1, channels, math.prod(input.shape[2:]))
