@@ -34,7 +34,7 @@ class BatchNorm(Op):
             count = x.size // x.shape[1]
             unbiased = self.var * (count / (count - 1))
             for running, batch in zip(self.running, (self.mean, unbiased), strict=True):
-                running += self.momentum * (batch - running)
+                running[...] = moved(running, batch, self.momentum)
         return y
 
     def normalized(self, F, x):
@@ -60,6 +60,11 @@ class BatchNorm(Op):
 
     def fused(self, xp, g, x, w, mean, var):
         return xp.batch_norm_backward(g, x, w, mean, var, self.eps)
+
+
+def moved(running, batch, momentum):
+    """(1 - momentum) · running + momentum · batch; the running value may be infinite."""
+    return batch if momentum == 1 else (1 - momentum) * running + momentum * batch
 
 
 class Standardize(Op):
@@ -333,12 +338,12 @@ def instance_norm(
     _check_affine("instance_norm", weight, bias, channels)
     axes = tuple(range(2, input.ndim))
     if running_mean is not None and running_var is not None:
-        x = input.detach()
+        x = T.widened(input.detach(), "float64")
         for running, batch in (
             (running_mean, T.mean(x, axis=axes)),
             (running_var, T.var(x, axis=axes, correction=1)),
         ):
-            running.copy_(running + momentum * (T.mean(batch, axis=(0,)) - running))
+            running.copy_(moved(running, T.mean(batch, axis=(0,)), momentum))
     return _standardized(input, axes, weight, bias, (*channels, *(1,) * len(axes)), eps)
 
 
