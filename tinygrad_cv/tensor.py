@@ -470,6 +470,21 @@ class Tensor:
     def __ipow__(self, other: Any) -> "Tensor":
         return self._in_place(self**other)
 
+    def __iand__(self, other: Any) -> "Tensor":
+        return self._in_place(self & other)
+
+    def __ior__(self, other: Any) -> "Tensor":
+        return self._in_place(self | other)
+
+    def __ixor__(self, other: Any) -> "Tensor":
+        return self._in_place(self ^ other)
+
+    def __ilshift__(self, other: Any) -> "Tensor":
+        return self._in_place(self << other)
+
+    def __irshift__(self, other: Any) -> "Tensor":
+        return self._in_place(self >> other)
+
     # ----- conversions -----------------------------------------------------------------------
 
     def to(
@@ -679,6 +694,11 @@ class Tensor:
 
     def __neg__(self) -> "Tensor":
         return F.neg(self)
+
+    def __pos__(self) -> "Tensor":
+        if self.dtype.kind == "b":
+            raise TypeError("positive: truth values have no sign; convert them first: x.long().")
+        return self
 
     def __abs__(self) -> "Tensor":
         return F.abs(self)
@@ -1462,8 +1482,8 @@ def computed_in(least: str) -> Callable[[Function], Function]:
     """A function made of several ops that computes in the float dtype `least` at least.
 
     By itself each op rounds its result, and a square or a power on the way may be beyond float16
-    where the end is not. So tensors that are narrower go in as `least`, and the result is rounded
-    once, to the dtype that one op of the same inputs would have.
+    where the end is not. So tensors that are narrower than `least`, or than the widest of them, go
+    in as that, and the result is rounded once, to the dtype that one op of the same inputs has.
 
     >>> import tinygrad_cv as tg
     >>> @computed_in("float32")
@@ -1478,11 +1498,14 @@ def computed_in(least: str) -> Callable[[Function], Function]:
         def wrapped(*args: Any, **options: Any) -> Any:
             tensors = [x for x in (*args, *options.values()) if isinstance(x, Tensor)]
             dtype = promoted(tensors)
-            if dtype is None or dtype.itemsize >= WIDTH[least]:
+            if dtype is None:
+                return function(*args, **options)
+            wanted = least if dtype.itemsize < WIDTH[least] else dtype.name
+            if not any(is_float(x) and x.dtype.itemsize < WIDTH[wanted] for x in tensors):
                 return function(*args, **options)
 
             def wide(x: Any) -> Any:
-                return F.widened(x, least) if isinstance(x, Tensor) else x
+                return F.widened(x, wanted) if isinstance(x, Tensor) else x
 
             def rounded(y: Any) -> Any:
                 return F.cast(y, dtype=dtype) if isinstance(y, Tensor) and is_float(y) else y

@@ -120,10 +120,12 @@ class ScatterExtreme(Op):
         return xp.where(ends > starts, y, xp.zeros_like(y))
 
     def grad_x(self, F, g, x, index, y):
-        ties = F.cast(x == F.take_along_dim(y, index, axis=self.axis), dtype=self.dtype)
-        count = F.put_along_dim(ties, index, axis=self.axis, length=self.length)
+        ties = F.let("ties", x == F.take_along_dim(y, index, axis=self.axis))
+        count = F.put_along_dim(
+            F.cast(ties, dtype=self.dtype), index, axis=self.axis, length=self.length
+        )
         share = g / F.maximum(count, 1)
-        return ties * F.take_along_dim(share, index, axis=self.axis)
+        return F.where(ties, F.take_along_dim(share, index, axis=self.axis), 0.0)
 
 
 def _segments(xp, x, index, axis, length):

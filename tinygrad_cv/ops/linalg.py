@@ -220,7 +220,8 @@ class Cofactor(_OfMatrices):
         others = xp.prod(xp.where(itself, 1, s[..., None, :]), axis=-1)
         return xp.reshape(sign, self.ones) * xp.matmul(u * others[..., None, :], vh)
 
-    def grad_x(self, F, g, x, y):
+    def grad_x(self, F, g, x):
+        y = F.let("c", F.cofactor(x))  # in float64: the result may be beyond float32
         along = F.sum(g * y, axis=self.matrix, keepdims=True)
         turned = F.matmul(y, F.matmul(F.mT(g), y))
         return (along * y - turned) / F.reshape(F.det(x), shape=self.ones)
@@ -941,6 +942,7 @@ def kron(input: Tensor, other: Tensor) -> Tensor:
     return T.reshape(apart * beside, shape=tuple(n * m for n, m in zip(a, b, strict=True)))
 
 
+@computed_in("float64")
 def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     """The cross product a x b of vectors along `dim`, an axis of length 3; the others broadcast.
 

@@ -67,6 +67,7 @@ class Pick(Op):
 class EuclideanLoss(Op):
     """½ Σ_j (x_ij - t_ij)² for each row i: x and t (N, D) -> (N,)."""
 
+    real = True
     computes_in = "float64"
 
     def forward(self, xp, x, t):
@@ -81,6 +82,8 @@ class EuclideanLoss(Op):
 
 class BinaryCrossEntropy(Elementwise):
     """-t · log x - (1 - t) · log(1 - x), where a logarithm is at least -100."""
+
+    real = True
 
     def forward(self, xp, x, t):
         log_x = _at_least(xp, xp.log, x, x == 0)
@@ -107,6 +110,8 @@ class BinaryCrossEntropyWithLogits(Elementwise):
     σ(x) - t: what was predicted less what was right. As (1 - t) · σ(x) - t · σ(-x) it keeps its
     digits where the two are close.
     """
+
+    real = True
 
     def forward(self, xp, x, t):
         wrong = xp.where(x > 0, 1 - t, t)
@@ -205,22 +210,35 @@ def _share(weight: Tensor | None, rows: Tensor, labels: Tensor) -> Tensor | None
     return T.pick(T.broadcast_to(weight, shape=rows.shape), labels)
 
 
-def _numbers(rows: Tensor, share: Tensor | None) -> Tensor:
-    """Scores in which a row that weighs nothing is 0 if it holds a NaN: 0 · NaN would be NaN."""
+def _numbers(rows: Tensor, share: Tensor | None, infinite: bool = True) -> Tensor:
+    """Scores in which a row that weighs nothing is 0 if it holds a NaN: 0 · NaN would be NaN.
+
+    A loss to which `infinite` scores, too, are of no use has these left out likewise.
+    """
     if share is None:
         return rows
-    void = T.logical_and(share == 0, T.any(T.isnan(rows), axis=(1,)))
+    wrong = T.isnan(rows) if infinite else T.logical_not(T.isfinite(rows))
+    void = T.logical_and(share == 0, T.any(wrong, axis=(1,)))
     return T.where(T.reshape(void, shape=(-1, 1)), 0.0, rows)
 
 
+@computed_in("float64")
 def _averaged(
     losses: Tensor,
     share: Tensor | None,
     kept: Tensor | None,
     shape: tuple[int, ...],
     reduction: str,
+    smooth: Tensor | None = None,
 ) -> Tensor:
-    """Weighted losses reduced; the mean is over the rows kept, and divides by their weights."""
+    """Losses times their weights, reduced; the mean over the rows kept divides by the weights.
+
+    What `smooth` adds to the losses is weighted by itself.
+    """
+    if share is not None:
+        losses = _times(share, losses)
+    if smooth is not None:
+        losses = losses + smooth
     if kept is not None:
         losses = T.where(kept, losses, 0.0)
         share = kept if share is None else T.where(kept, share, 0.0)
@@ -268,15 +286,13 @@ def cross_entropy(
     rows, labels, kept = _kept(rows, labels, ignore_index)
     share = _share(weight, rows, labels)
     rows = _numbers(rows, share)
-    losses = T.cross_entropy(rows, labels)
-    if share is not None:
-        losses = _times(share, losses)
+    losses, smooth = T.cross_entropy(rows, labels), None
     if label_smoothing:
         log_p = T.log_softmax(rows, axis=1)
         log_p = log_p if weight is None else _times(weight, log_p)
-        uniform = T.sum(log_p, axis=(1,)) / rows.shape[1]
-        losses = (1 - label_smoothing) * losses - label_smoothing * uniform
-    return _averaged(losses, share, kept, target.shape, reduction)
+        losses = (1 - label_smoothing) * losses
+        smooth = -label_smoothing / rows.shape[1] * T.sum(log_p, axis=(1,))
+    return _averaged(losses, share, kept, target.shape, reduction, smooth)
 
 
 def _soft_cross_entropy(
@@ -315,8 +331,6 @@ def nll_loss(
     rows, labels, kept = _kept(rows, labels, ignore_index)
     share = _share(weight, rows, labels)
     losses = -T.pick(_numbers(rows, share), labels)
-    if share is not None:
-        losses = _times(share, losses)
     return _averaged(losses, share, kept, target.shape, reduction)
 
 
@@ -392,11 +406,11 @@ def multi_margin_loss(
     label = T.reshape(target, shape=()) if one else target
     rows, labels = _rows("multi_margin_loss", input, label)
     _check_weight("multi_margin_loss", weight, rows.shape[1])
-    hinges = _hinges(rows, labels, margin)
-    losses = _others(hinges if p == 1 else T.square(hinges), labels) / rows.shape[1]
     share = _share(weight, rows, labels)
+    hinges = _hinges(_numbers(rows, share, infinite=False), labels, margin)
+    losses = _others(hinges if p == 1 else T.square(hinges), labels) / rows.shape[1]
     if share is not None:
-        losses = losses * share
+        losses = _times(share, losses)
     return reduced(T.reshape(losses, shape=target.shape), reduction)
 
 
@@ -414,7 +428,7 @@ def binary_cross_entropy(
     """
     _check_equal("binary_cross_entropy", input, target)
     losses = T.binary_cross_entropy(input, target)
-    return reduced(losses if weight is None else losses * weight, reduction)
+    return reduced(losses if weight is None else _times(weight, losses), reduction)
 
 
 @computed_in("float32")
@@ -441,7 +455,7 @@ def binary_cross_entropy_with_logits(
         yes = T.binary_cross_entropy_with_logits(input, 1.0)
         no = T.binary_cross_entropy_with_logits(input, 0.0)
         losses = _times(pos_weight * target, yes) + _times(1 - target, no)
-    return reduced(losses if weight is None else losses * weight, reduction)
+    return reduced(losses if weight is None else _times(weight, losses), reduction)
 
 
 @computed_in("float32")
@@ -468,7 +482,7 @@ def multilabel_soft_margin_loss(
     """
     _check_equal("multilabel_soft_margin_loss", input, target)
     losses = T.binary_cross_entropy_with_logits(input, target)
-    losses = losses if weight is None else losses * weight
+    losses = losses if weight is None else _times(weight, losses)
     return reduced(T.mean(losses, axis=(input.ndim - 1,)), reduction)
 
 
@@ -570,7 +584,8 @@ def poisson_nll_loss(
     """
     _check_equal("poisson_nll_loss", input, target)
     rate, log_rate = (T.exp(input), input) if log_input else (input, T.log(input + eps))
-    losses = rate - _times(target, log_rate)
+    # Beside an infinite rate its logarithm is nothing.
+    losses = rate - _times(target, T.where(log_rate == math.inf, 0.0, log_rate))
     if full:
         t = T.where(target > 1, target, 1.0)
         stirling = t * T.log(t) - t + 0.5 * T.log(2 * math.pi * t)

@@ -204,8 +204,9 @@ class _Extreme(Reduction):
 
     def grad_x(self, F, g, x, y):
         # nan, which equals nothing, is the extreme wherever there is one.
-        ties = F.cast(F.logical_or(x == self.widen(F, y), F.isnan(x)), dtype=self.dtype)
-        return self.widen(F, g) * (ties / F.sum(ties, axis=self.axis, keepdims=True))
+        ties = F.let("ties", F.logical_or(x == self.widen(F, y), F.isnan(x)))
+        count = F.sum(F.cast(ties, dtype=self.dtype), axis=self.axis, keepdims=True)
+        return F.where(ties, self.widen(F, g) / count, 0.0)
 
 
 class Amax(_Extreme):
@@ -806,10 +807,9 @@ def _nuclear_norm(x: Tensor, axes: tuple[int, ...], keep: bool) -> Tensor:
     return T.reshape(total, shape=shape) if keep else total
 
 
+@computed_in("float64")
 def _negative_norm(x: Tensor, power: float, dim: Any, same: dict[str, Any]) -> Tensor:
-    """(Σ |x|⁻ᵖ)^(-1/p) = 1 / ‖1/x‖ₚ, of float16 in float32."""
-    if x.dtype == "float16":
-        return _as(_negative_norm(x.float(), power, dim, same), x.dtype)
+    """(Σ |x|⁻ᵖ)^(-1/p) = 1 / ‖1/x‖ₚ; its gradient divides by x²."""
     if not x.numel():
         amin(T.abs(x), dim, **same)  # of nothing there is none: this says so
     none = x == 0
