@@ -338,6 +338,8 @@ from tinygrad_cv.ops.shape import broadcast_to as broadcast_to
 from tinygrad_cv.ops.shape import cat as cat
 from tinygrad_cv.ops.shape import chunk as chunk
 from tinygrad_cv.ops.shape import column_stack as column_stack
+from tinygrad_cv.ops.shape import concat as concat
+from tinygrad_cv.ops.shape import concatenate as concatenate
 from tinygrad_cv.ops.shape import dsplit as dsplit
 from tinygrad_cv.ops.shape import dstack as dstack
 from tinygrad_cv.ops.shape import expand as expand

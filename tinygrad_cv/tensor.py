@@ -489,6 +489,10 @@ class Tensor:
         >>> tg.tensor([1.5]).to("cpu", tg.float64).dtype
         dtype('float64')
         """
+        flags = [value for value in target if isinstance(value, bool)]
+        if flags:  # PyTorch's order: non_blocking, copy
+            copy = copy or (flags[-1] and len(flags) == 2)
+            target = target[: -len(flags)]
         for value in target:
             if isinstance(value, Tensor):
                 device, dtype = value.device, value.dtype

@@ -378,7 +378,8 @@ def multi_margin_loss(
 ) -> Tensor:
     """weight_y · Σ_{c≠y} max(0, margin - s_y + s_c)ᵖ / C with p = 1 or 2.
 
-    input (N, C) and target (N,), or (C,) and (); a label out of range gives NaN.
+    input (N, C) and target (N,), or (C,) and () or (1,), where () is one class; a label out of
+    range gives NaN.
 
     >>> multi_margin_loss(Tensor([[0.1, 0.2, 0.4, 0.8]]), Tensor([3], dtype="int64"))
     tensor(0.325)
@@ -386,7 +387,10 @@ def multi_margin_loss(
     if p not in (1, 2):
         raise ValueError(f"multi_margin_loss: p is 1 or 2; got {p}.")
     target = _beside(target, input)
-    rows, labels = _rows("multi_margin_loss", input, target)
+    if input.ndim == 0 == target.ndim:
+        input = T.reshape(input, shape=(1,))
+    labels = T.reshape(target, shape=()) if input.ndim == 1 == target.numel() else target
+    rows, labels = _rows("multi_margin_loss", input, labels)
     _check_weight("multi_margin_loss", weight, rows.shape[1])
     hinges = _hinges(rows, labels, margin)
     losses = _others(hinges if p == 1 else T.square(hinges), labels) / rows.shape[1]

@@ -158,7 +158,7 @@ def _geometry(
     """
     _check_images(name, axes, input)
     kernel = per_axis(axes, kernel_size, "kernel_size", 1)
-    strides = kernel if stride is None else per_axis(axes, stride, "stride", 1)
+    strides = kernel if stride in (None, (), []) else per_axis(axes, stride, "stride", 1)
     pads = per_axis(axes, padding, "padding", 0)
     dilations = per_axis(axes, dilation, "dilation", 1)
     if any(2 * p > k for p, k in zip(pads, kernel, strict=True)):
@@ -301,7 +301,7 @@ def _max_unpool(
         return y
     _check_images(name, axes, input)
     kernel = per_axis(axes, kernel_size, "kernel_size", 1)
-    strides = kernel if stride is None else per_axis(axes, stride, "stride", 1)
+    strides = kernel if stride in (None, (), []) else per_axis(axes, stride, "stride", 1)
     pads = per_axis(axes, padding, "padding", 0)
     lengths = zip(input.shape[2:], kernel, strides, pads, strict=True)
     usual = tuple((n - 1) * s - 2 * p + k for n, k, s, p in lengths)
