@@ -318,17 +318,24 @@ def _places(shape: tuple[int, ...], parts: tuple[Any, ...]) -> Any:
 
 def _bind(name: str, signature: str, args: Any, options: Any) -> None:
     """Raise unless CuPy's function takes these arguments."""
-    try:
-        _signature(signature).bind(*args, **options)
-    except TypeError as error:
-        raise TypeError(f"CuPy's {name}({signature.replace('=...', '=')}): {error}.") from None
+    wrong = _misfit(signature, len(args), tuple(options))
+    if wrong:
+        raise TypeError(f"CuPy's {name}({signature.replace('=...', '=')}): {wrong}.")
 
 
 @cache
-def _signature(text: str) -> inspect.Signature:
+def _misfit(signature: str, count: int, names: tuple[str, ...]) -> str:
+    """What is wrong with a call of so many arguments by position, and these by name, if anything.
+
+    That does not depend on their values, and looking it up is much faster than binding anew.
+    """
     namespace: dict[str, Any] = {}
-    exec(f"def function({text}): ...", namespace)
-    return inspect.signature(namespace["function"])
+    exec(f"def function({signature}): ...", namespace)
+    try:
+        inspect.signature(namespace["function"]).bind(*(None,) * count, **dict.fromkeys(names))
+    except TypeError as error:
+        return str(error)
+    return ""
 
 
 def _operator(ufunc: str, *, reflected: bool = False, in_place: bool = False) -> Callable[..., Any]:
