@@ -461,6 +461,11 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
 def _check_some(name: str, tensors: Sequence[Tensor]) -> None:
     if len(tensors) == 0:
         raise ValueError(f"{name}: expected at least one tensor; got an empty sequence.")
+    for x in tensors:
+        if not hasattr(x, "shape"):
+            raise TypeError(
+                f"{name}: expected a sequence of tensors; got {type(x).__name__} in it."
+            )
 
 
 def _check_sequence(name: str, tensors: Sequence[Tensor]) -> None:
@@ -893,6 +898,8 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     """
     if mode not in (modes := ("constant", "reflect", "replicate", "circular")):
         raise ValueError(f"pad: expected a mode out of {', '.join(modes)}; got {mode!r}.")
+    if not isinstance(pad, Sequence):
+        raise TypeError(f"pad: expected widths (left, right, top, bottom, ...); got {pad!r}.")
     if len(pad) % 2 or len(pad) > 2 * input.ndim:
         raise ValueError(
             f"pad: widths come in pairs, at most {input.ndim} for the shape {input.shape}; "
