@@ -683,7 +683,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
 
 
 def softmax(
-    input: Tensor, dim: int | None = None, dtype: Any = None, *, axis: int | None = None
+    input: Tensor, dim: int | None = None, *, dtype: Any = None, axis: int | None = None
 ) -> Tensor:
     """eˣ / Σ eˣ along `dim`, of x as `dtype` if given: non-negative numbers that add up to 1.
 
@@ -701,7 +701,7 @@ def softmax(
 
 
 def softmin(
-    input: Tensor, dim: int | None = None, dtype: Any = None, *, axis: int | None = None
+    input: Tensor, dim: int | None = None, *, dtype: Any = None, axis: int | None = None
 ) -> Tensor:
     """softmax(-x) along `dim`: the smallest element gets the most.
 
@@ -712,7 +712,7 @@ def softmin(
 
 
 def log_softmax(
-    input: Tensor, dim: int | None = None, dtype: Any = None, *, axis: int | None = None
+    input: Tensor, dim: int | None = None, *, dtype: Any = None, axis: int | None = None
 ) -> Tensor:
     """log softmax(x) along `dim`, accurate where the softmax itself rounds to 0."""
     if dtype is not None:

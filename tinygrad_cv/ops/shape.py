@@ -808,8 +808,8 @@ def repeat_interleave(
     (tensor([1., 1., 2., 2.]), tensor([1., 2., 2.]))
     """
     if repeats is None:
-        places = Tensor(host.arange(input.numel()), device=input.device)
-        return repeat_interleave(places, input, dim, output_size=output_size)
+        every = Tensor(host.arange(input.numel()), device=input.device)
+        return repeat_interleave(every, input, dim, output_size=output_size)
     if dim is None:
         return repeat_interleave(ravel(input), repeats, 0, output_size=output_size)
     _with_axes("repeat_interleave", input, 1)

@@ -103,17 +103,17 @@ def slope(
         # Both sides at once, if it was finite there; what agrees with itself most.
         both = [side for side in rough if side.has_kink] or rough
         unknown = Slope(math.nan, math.inf, math.nan, math.nan)
-        found = min(both, key=lambda side: side.error, default=unknown)
-        if not both or found.has_kink:
-            return found
+        calm = min(both, key=lambda side: side.error, default=unknown)
+        if not both or calm.has_kink:
+            return calm
         # Long steps may agree with each other on what shorter ones deny, as beside a vertical end.
-        shorter = both[both.index(found) + 1 :]
+        shorter = both[both.index(calm) + 1 :]
         apart = (
-            abs(side.value - found.value)
+            abs(side.value - calm.value)
             for side in shorter
-            if abs(side.value - found.value) > 2 * (side.error + found.error)
+            if abs(side.value - calm.value) > 2 * (side.error + calm.error)
         )
-        return replace(found, error=found.error + max(apart, default=0.0))
+        return replace(calm, error=calm.error + max(apart, default=0.0))
     last = best
     for _ in range(TRIES):
         h = last.h * last.missing(rtol)
