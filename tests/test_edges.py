@@ -829,3 +829,73 @@ def test_cross_products_are_numpys() -> None:
     for x, y in ((tg.ones(2, 3), tg.ones(3)), (tg.ones(2, 2), tg.ones(2, 2))):
         with pytest.raises(ValueError, match="cross"):
             linalg.cross(x, y)
+
+
+# ----- what PyTorch takes at the edges -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("function", [tg.softmax, tg.softmin, tg.log_softmax])
+def test_shares_along_an_empty_axis(function: Any) -> None:
+    x = tg.zeros(0, 3, requires_grad=True)
+    y = function(x, 0)
+    (g,) = tg.grad(y.sum(), x, create_graph=True)
+    assert y.shape == g.shape == (0, 3)
+
+
+def test_logsumexp_of_nothing_is_the_logarithm_of_nothing() -> None:
+    x = tg.zeros(0, 3, requires_grad=True)
+    assert tg.logsumexp(x, 0).tolist() == [-np.inf] * 3
+    assert tg.logsumexp(x, 1).shape == (0,)
+    assert tg.grad(tg.logsumexp(x), x)[0].shape == (0, 3)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+@pytest.mark.parametrize("pool", ["max_pool", "avg_pool", "lp_pool"])
+def test_no_stride_is_the_length_of_the_window(pool: str, dims: int) -> None:
+    function = getattr(tg, f"{pool}{dims}d")
+    first = (2, 2) if pool == "lp_pool" else (2,)
+    x = tg.rand(1, 2, *[6] * dims)
+    assert_array_equal(function(x, *first, stride=()).numpy(), function(x, *first).numpy())
+
+
+def test_multi_margin_loss_of_one_sample() -> None:
+    assert tg.multi_margin_loss(tg.tensor(1.0), tg.tensor(0)).item() == 0
+    scores = tg.tensor([0.1, 0.4])
+    several = tg.multi_margin_loss(scores, tg.tensor([1]), reduction="none")
+    assert several.shape == (1,)
+    assert several.item() == tg.multi_margin_loss(scores, tg.tensor(1)).item()
+
+
+def test_arguments_by_position_as_in_pytorch() -> None:
+    x = tg.tensor([1.0, 2.0])
+    same = x.to(tg.float32, False)
+    assert same is x
+    assert x.to("cpu" if x.is_cpu else x.device, tg.float32, False, True) is not x
+    assert tg.ones(2, 3, 4).count_nonzero(1, 2).tolist() == [12, 12]
+    assert tg.repeat_interleave(tg.tensor([1, 0, 2])).tolist() == [0, 2, 2]
+    assert tg.concat([x, x], dim=0).tolist() == tg.concatenate([x, x]).tolist() == [1, 2, 1, 2]
+    assert x.sum(np.int64(0)).item() == 3
+
+
+@pytest.mark.parametrize("order", ["sort", "argsort"])
+def test_a_second_axis_is_not_taken_for_descending(order: str) -> None:
+    with pytest.raises(TypeError, match="descending is True or False"):
+        getattr(tg.ones(2, 3), order)(0, 1)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: tg.take_along_dim(x, tg.tensor(0), 0), "take_along_dim: indices of shape"),
+        (lambda x: x.unsqueeze("a"), "an axis is a whole number; got 'a'"),
+        (lambda x: x.squeeze(True), "an axis is a whole number; got True"),
+        (lambda x: tg.tensor([2**70]), "does not fit into int64"),
+    ],
+)
+def test_errors_in_words_of_our_own(call: Any, message: str) -> None:
+    with pytest.raises((TypeError, ValueError, OverflowError), match=message):
+        call(tg.tensor(1.0))
+
+
+def test_a_number_may_be_rolled() -> None:
+    assert tg.roll(tg.tensor(1.0), 3, 0).item() == 1

@@ -444,3 +444,33 @@ def test_labels_come_in_any_integer_dtype() -> None:
 def test_labels_come_as_arrays_and_lists() -> None:
     for labels_ in (np.array([0, 2]), [0, 2]):
         assert np.isclose(tg.cross_entropy(ones(2, 3), labels_).item(), np.log(3))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda x: tg.matmul(x, 3), TypeError, "matmul takes tensors; got int"),
+        (lambda x: tg.cat([1, 2]), TypeError, "cat: expected a sequence of tensors; got int"),
+        (lambda x: tg.einsum("ij"), TypeError, "einsum takes an equation"),
+        (lambda x: tg.einsum(x, x), TypeError, "einsum takes an equation"),
+        (lambda x: tg.pad(x, 1), TypeError, "pad: expected widths .*; got 1"),
+        (lambda x: tg.clamp(x), ValueError, "clamp: expected min, max or both"),
+        (lambda x: x.size(9), IndexError, "axis 9 of a tensor of shape"),
+        (lambda x: x.stride(-3), IndexError, "axis -3 of a tensor of shape"),
+    ],
+)
+def test_arguments_of_another_kind_are_named(call: Any, error: Any, message: str) -> None:
+    with pytest.raises(error, match=message):
+        call(tg.ones(2, 3))
+
+
+@pytest.mark.parametrize("name", ["gather", "index_select", "embedding", "x[...]"])
+def test_an_index_out_of_range_is_named_with_its_op(name: str) -> None:
+    calls = {
+        "gather": lambda x: tg.gather(x, 0, tg.tensor([[9]], device="cpu")),
+        "index_select": lambda x: tg.index_select(x, 0, tg.tensor([7], device="cpu")),
+        "embedding": lambda x: tg.embedding(tg.tensor([9], device="cpu"), x),
+        "x[...]": lambda x: x[0, 9],
+    }
+    with pytest.raises(IndexError, match=r"of .*\(2, .*out of bounds"):
+        calls[name](tg.ones(2, 3, device="cpu"))

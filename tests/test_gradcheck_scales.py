@@ -330,3 +330,83 @@ def test_a_gradient_that_is_seldom_nonzero_is_waited_for() -> None:
     for _ in range(10):
         report = check_op(lambda v: v.clamp(-1, 1), seldom, examples=3)
         assert report.entries
+
+
+# ----- what a function and a rule may not do -----------------------------------------------------
+
+
+def test_a_function_that_changes_its_input_is_refused() -> None:
+    def function(x: tg.Tensor) -> tg.Tensor:
+        y = x * 2
+        x.data.add_(1)
+        return y
+
+    with pytest.raises(GradientError, match="changes input 0 in place"):
+        check_gradients(function, [np.ones(3)])
+
+
+@pytest.mark.parametrize("bend", [abs, lambda g: g * g, lambda g: g + 1])
+def test_a_rule_that_is_not_linear_in_g_is_refused(bend: Callable[[Any], Any]) -> None:
+    class Bent(Op, register=False):
+        def forward(self, xp, x):
+            return x * 2
+
+        def grad_x(self, F, g):
+            return 2 * bend(g)
+
+    for seed in range(4):  # whatever the sign of g
+        with pytest.raises(GradientError, match=r"not linear in g|is wrong"):
+            check_gradients(tg.function(Bent), [np.ones(1)], seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        (None, "got NoneType"),
+        (1.5, "got float"),
+        (np.ones(2), "got ndarray"),
+        ([tg.ones(2), None], "got NoneType among them"),
+    ],
+)
+def test_what_a_function_returns_is_tensors(result: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        check_gradients(lambda x: result, [np.ones(2)])
+
+
+def test_what_is_given_in_another_form_than_asked_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"inputs is a sequence.*\[x\]"):
+        check_gradients(tg.sin, np.ones(2))
+    with pytest.raises(TypeError, match="inputs is a sequence"):
+        check_gradients(tg.sin, tg.ones(2))
+    with pytest.raises(ValueError, match="expected 2 names"):
+        check_gradients(lambda x, y: x * y, [np.ones(2), np.ones(2)], names=["x"])
+
+
+def test_outputs_may_be_named() -> None:
+    check_gradients(lambda x: {"sine": x.sin(), "twice": 2 * x}, [RNG.standard_normal(3)])
+
+
+# ----- saturated ---------------------------------------------------------------------------------
+
+
+def test_a_share_that_is_1_but_for_its_rounding_passes() -> None:
+    check_gradients(lambda x: tg.softmax(x, 0), [np.array([40.0, 0.0, -40.0, 1.0])])
+
+
+def test_a_leak_from_an_output_that_stays_is_found() -> None:
+    class Leak(Op, register=False):
+        """Elementwise, with a rule that mixes the elements."""
+
+        def forward(self, xp, x):
+            return xp.tanh(x)
+
+        def grad_x(self, F, g, y):
+            return g * (1 - y * y) + F.flip(g, axes=(0,)) * 1e-3
+
+    with pytest.raises(GradientError, match="is wrong"):
+        check_gradients(tg.function(Leak), [np.array([0.5, 40.0, 1.0, -0.5])])
+
+
+def test_a_slope_that_no_step_shows_is_not_blamed_on_the_rule() -> None:
+    with pytest.raises(GradientError, match="cannot be resolved"):
+        check_gradients(tg.acos, [np.array([1 - 1e-14])])

@@ -65,6 +65,8 @@ def tensor(
             "tensor: the lists in the data must have equal lengths at each depth, and hold "
             f"nothing but numbers ({error})."
         ) from error
+    except OverflowError as error:
+        raise OverflowError(f"tensor: a whole number does not fit into int64 ({error}).") from error
     if values.dtype.kind not in "biufc":
         raise TypeError(f"a tensor holds numbers; got {data!r}.")
     return Tensor(values, dtype=dtype, device=device, requires_grad=requires_grad)

@@ -251,6 +251,9 @@ class Op:
                 y = self.forward(xp, *(x.astype("int64") if is_array(x) else x for x in arrays))
         except ValueError as error:
             raise self.explain(error, arrays) from error
+        except IndexError as error:
+            shapes = ", ".join(str(x.shape) for x in arrays if is_array(x))
+            raise IndexError(f"{self.name} of {shapes}: {error}") from error
         return y if own else self.destination(xp).result(y, dtype)
 
     @classmethod

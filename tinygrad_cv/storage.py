@@ -98,12 +98,12 @@ def _place(path: tuple[str, ...]) -> str:
     return "/".join(path) or "what was given"
 
 
-def load(f: Any, map_location: str | None = None) -> Any:
+def load(f: Any, map_location: str | None = None, *, weights_only: bool = True) -> Any:
     """Read what `save` has written, or the tensors of any safetensors file as a dict.
 
     The tensors come to the device `map_location`, by default to that on which new tensors are
-    made. Raises ValueError if the file is damaged or was not made by `save`, and OSError if it
-    cannot be read.
+    made. No file can run code here, whatever `weights_only` says. Raises ValueError if the file is
+    damaged or was not made by `save`, and OSError if it cannot be read.
     """
     contents = f.read() if hasattr(f, "read") else Path(f).read_bytes()
     where = getattr(f, "name", "the file") if hasattr(f, "read") else f

@@ -111,7 +111,15 @@ class Tensor:
 
     def size(self, dim: int | None = None) -> Any:
         """The shape, or its length along `dim`."""
-        return self.shape if dim is None else self.shape[dim]
+        return self.shape if dim is None else self._along(self.shape, dim)
+
+    def _along(self, values: tuple[int, ...], dim: int) -> int:
+        """One of as many values as there are axes."""
+        if not -self.ndim <= dim < self.ndim:
+            raise IndexError(
+                f"axis {dim} of a tensor of shape {self.shape}: it has {self.ndim} axes."
+            )
+        return values[dim]
 
     def dim(self) -> int:
         """The number of dimensions."""
@@ -145,7 +153,7 @@ class Tensor:
     def stride(self, dim: int | None = None) -> Any:
         """How many elements lie from one index to the next, along each axis or along `dim`."""
         steps = tuple(step // self.itemsize for step in self._array.strides)
-        return steps if dim is None else steps[dim]
+        return steps if dim is None else self._along(steps, dim)
 
     def is_contiguous(self) -> bool:
         """Whether the elements lie in memory in row-major order, without gaps."""

@@ -707,6 +707,8 @@ def softmax(
         input = input.to(dtype=dtype)
     if input.ndim == 0:
         return softmax(input.reshape(1), dim, axis=axis).reshape(())
+    if not input.numel():  # the rule looks for the largest share, and nothing has none
+        return log_softmax(input, dim, axis=axis)
     return T.softmax(input, axis=axis_of(input, dim, axis))
 
 

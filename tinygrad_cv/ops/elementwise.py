@@ -1462,6 +1462,8 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     >>> clamp(Tensor([1.0, 5.0]), max=Tensor([2.0, 3.0]))
     tensor([1., 3.])
     """
+    if min is None and max is None:
+        raise ValueError("clamp: expected min, max or both; got neither.")
     if all(bound is None or isinstance(bound, int | float) for bound in (min, max)):
         return T.clamp(input, min=min, max=max)
     if min is not None:

@@ -512,6 +512,9 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     >>> matmul(Tensor([[1.0, 2.0]]), Tensor([3.0, 4.0]))
     tensor([11.])
     """
+    for x in (input, other):
+        if not hasattr(x, "ndim"):
+            raise TypeError(f"matmul takes tensors; got {type(x).__name__}. Use * for numbers.")
     if input.ndim == 0 or other.ndim == 0:
         raise ValueError(
             f"matmul: {input.shape} @ {other.shape}: both need an axis; use * for numbers."
@@ -784,7 +787,14 @@ def einsum(equation: str, *operands: Any) -> Tensor:
     >>> einsum("ij,j->i", Tensor([[1.0, 2.0], [0.0, 1.0]]), Tensor([3.0, 4.0]))
     tensor([11.,  4.])
     """
-    tensors = list(operands[0] if isinstance(operands[0], list | tuple) else operands)
+    if len(operands) == 1 and isinstance(operands[0], list | tuple):
+        operands = tuple(operands[0])
+    if not isinstance(equation, str) or not operands:
+        raise TypeError(
+            'einsum takes an equation such as "ij,jk->ik" and a tensor for each of its terms; got '
+            f"{type(equation).__name__} and {len(operands)} tensors."
+        )
+    tensors = list(operands)
     shapes = [x.shape for x in tensors]
     terms, out = _read(equation, shapes)
     lengths = _lengths(equation, terms, shapes)

@@ -9,6 +9,7 @@ import math
 import sys
 from typing import Any, NamedTuple
 
+from tinygrad_cv.backend import host
 from tinygrad_cv.op import Op
 from tinygrad_cv.tensor import F as T
 from tinygrad_cv.tensor import Tensor, computed_in
@@ -236,6 +237,8 @@ class Logsumexp(Reduction):
 
     def forward(self, xp, x):
         self.note(x)
+        if not x.size:  # nothing has no maximum; its sum is 0
+            return self.narrow(xp, xp.sum(x, axis=self.axis, keepdims=True) - math.inf)
         top = xp.max(x, axis=self.axis, keepdims=True)
         shift = xp.where(xp.isfinite(top), top, 0)
         total = xp.sum(xp.exp(x - shift), axis=self.axis, keepdims=True)
@@ -468,13 +471,13 @@ def axes_of(input: Tensor, dim: Any, axis: Any) -> Axes:
     axes: list[int] = []
     count = input.ndim or 1  # a number may be taken along its axis 0 (or -1), as in PyTorch
     for i in given if isinstance(given, tuple | list) else (given,):
-        if not isinstance(i, int) or isinstance(i, bool):
+        if not isinstance(i, int | host.integer) or isinstance(i, bool):
             raise TypeError(f"an axis is a whole number; got {i!r}.")
         if not -count <= i < count:
             raise IndexError(
                 f"axis {i} of a tensor of shape {input.shape}: it has {input.ndim} axes."
             )
-        axes.append(i % count)
+        axes.append(int(i) % count)
     if len(set(axes)) != len(axes):
         raise ValueError(f"the axes {given} of a tensor of shape {input.shape} repeat.")
     return tuple(axes) if axes and input.ndim else None
@@ -817,13 +820,13 @@ def _negative_norm(x: Tensor, power: float, dim: Any, same: dict[str, Any]) -> T
     return T.where(any(none, dim, **same), 0.0, 1 / inverse)
 
 
-def count_nonzero(input: Tensor, dim: Any = None, *, axis: Any = None) -> Tensor:
-    """How many elements over `dim` are not 0 (int64).
+def count_nonzero(input: Tensor, dim: Any = None, *dims: int, axis: Any = None) -> Tensor:
+    """How many elements over `dim`, or over several axes in turn, are not 0 (int64).
 
     >>> count_nonzero(Tensor([[0.0, 2.0], [3.0, 4.0]]), dim=1)
     tensor([1, 2])
     """
-    return sum(input != 0, dim, axis=axis)
+    return sum(input != 0, (dim, *dims) if dims else dim, axis=axis)
 
 
 def _run(op: str, input: Tensor, dim: Any, axis: Any) -> Tensor:
@@ -1052,6 +1055,8 @@ def _slope(x: Tensor, axis: int, spacing: Any, edge_order: int) -> Tensor:
         )
     if isinstance(spacing, int | float):
         spacing = Tensor([spacing * i for i in range(length)], dtype=x.dtype, device=x.device)
+    elif not isinstance(spacing, Tensor):
+        spacing = Tensor(spacing, dtype=x.dtype, device=x.device)
     if spacing.shape != (length,):
         raise ValueError(
             f"gradient: expected a coordinate for each of the {length} points along axis {axis}; "

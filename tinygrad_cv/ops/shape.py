@@ -229,9 +229,11 @@ def sizes_of(sizes: tuple[Any, ...]) -> tuple[int, ...]:
 def _axis(input: Tensor, dim: int, extra: int = 0) -> int:
     """The axis `dim` as a non-negative number; a number has an axis 0 (or -1), as in PyTorch."""
     count = input.ndim + extra or 1
+    if not isinstance(dim, int | host.integer) or isinstance(dim, bool):
+        raise TypeError(f"an axis is a whole number; got {dim!r}.")
     if not -count <= dim < count:
         raise IndexError(f"axis {dim} of a tensor of shape {input.shape}: {count} are possible.")
-    return dim % count
+    return int(dim) % count
 
 
 def reshape(input: Tensor, *shape: Any) -> Tensor:
@@ -808,6 +810,8 @@ def roll(input: Tensor, shifts: int | Sequence[int], dims: Any = None) -> Tensor
     for step, d in zip(steps, named, strict=True):
         axis = _axis(input, d)
         total[axis] = total.get(axis, 0) + step
+    if input.ndim == 0:  # there is no axis to move along, and nowhere to go
+        total = {}
     result: Tensor = T.roll(input, shifts=tuple(total.values()), axes=tuple(total))
     return result
 
@@ -849,17 +853,21 @@ def repeat(input: Tensor, *repeats: Any) -> Tensor:
 
 
 def repeat_interleave(
-    input: Tensor, repeats: Any, dim: int | None = None, *, output_size: int | None = None
+    input: Tensor, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None
 ) -> Tensor:
     """Each element repeated in its place, along `dim` or (None) in the flattened tensor.
 
     `repeats` is a number, or one for each place along the axis (a sequence or a tensor of
     integers, whose values the host then waits for on a GPU). `output_size`, if given, must be the
-    length that comes out.
+    length that comes out. With one argument those are the numbers, and what is repeated are the
+    places 0, 1, 2, ...
 
     >>> repeat_interleave(Tensor([1.0, 2.0]), 2), repeat_interleave(Tensor([1.0, 2.0]), [1, 2])
     (tensor([1., 1., 2., 2.]), tensor([1., 2., 2.]))
     """
+    if repeats is None:
+        every = Tensor(host.arange(input.numel()), device=input.device)
+        return repeat_interleave(every, input, dim, output_size=output_size)
     if dim is None:
         return repeat_interleave(ravel(input), repeats, 0, output_size=output_size)
     _with_axes("repeat_interleave", input, 1)
@@ -948,6 +956,8 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     """
     if mode not in (modes := ("constant", "reflect", "replicate", "circular")):
         raise ValueError(f"pad: expected a mode out of {', '.join(modes)}; got {mode!r}.")
+    if not isinstance(pad, Sequence):
+        raise TypeError(f"pad: expected widths (left, right, top, bottom, ...); got {pad!r}.")
     if len(pad) % 2 or len(pad) > 2 * input.ndim:
         raise ValueError(
             f"pad: widths come in pairs, at most {input.ndim} for the shape {input.shape}; "
@@ -1000,14 +1010,15 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     if dim is None:
         return take_along_dim(reshape(input, -1), reshape(indices, -1), 0)
     axis = _axis(input, dim)
-    if indices.ndim != input.ndim or any(
+    if not 0 < indices.ndim == input.ndim or any(
         1 != n != m != 1
         for i, (n, m) in enumerate(zip(input.shape, indices.shape, strict=True))
         if i != axis
     ):
         raise ValueError(
             f"take_along_dim: indices of shape {indices.shape} do not fit an input of shape "
-            f"{input.shape}: but for axis {axis}, the lengths must be equal, or one of them 1."
+            f"{input.shape}: expected as many axes, at least one, and but for axis {axis} equal "
+            "lengths, or one of them 1."
         )
 
     def stretched(tensor: Tensor) -> Tensor:

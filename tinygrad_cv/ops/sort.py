@@ -111,7 +111,7 @@ def _without(pair: ValuesIndices, axis: int, keepdim: bool) -> ValuesIndices:
     shape = pair.values.shape
     if keepdim or not shape:
         return pair
-    axis %= len(shape)
+    axis = axis_of(pair.values, axis, None)
     shape = shape[:axis] + shape[axis + 1 :]
     return ValuesIndices(*(T.reshape(part, shape=shape) for part in pair))
 
@@ -132,6 +132,8 @@ def sort(
     >>> sort(Tensor([3.0, 1.0, 2.0]))
     ValuesIndices(values=tensor([1., 2., 3.]), indices=tensor([1, 2, 0]))
     """
+    if not isinstance(descending, bool):
+        raise TypeError(f"sort: descending is True or False, and dim one axis; got {descending!r}.")
     return _found(input, dim, axis, lambda x, i: T.argsort(x, axis=i, descending=descending))
 
 

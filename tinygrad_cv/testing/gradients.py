@@ -6,7 +6,7 @@ compared with <gradient, u>.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -88,6 +88,8 @@ def check_gradients(
         raise ValueError(
             f"mode must be one of {MODES} and method one of {METHODS}; got {mode!r}, {method!r}."
         )
+    if isinstance(inputs, Tensor) or hasattr(inputs, "dtype"):
+        raise TypeError("inputs is a sequence, with one entry for each input of fn: [x].")
     values = [_double(value) for value in inputs]
     if rtol is None:
         rtol = 1e-4 if mode == "cs231n" else 1e-6 if method == "differences" else 1e-10
@@ -100,6 +102,8 @@ def check_gradients(
         allow_zero=allow_zero,
     )
     names = [f"input {i}" for i in range(len(values))] if names is None else list(names)
+    if len(names) != len(values):
+        raise ValueError(f"expected {len(values)} names, one for each input; got {len(names)}.")
     with host.errstate(all="ignore"):  # steps may leave the domain of the function
         return _Check(fn, fn, values, names, 1, settings).run()
 
@@ -129,7 +133,17 @@ def _flat(arrays: list[Any]) -> Any:
 
 def _outputs(fn: Callable[..., Any], values: list[Any]) -> list[Tensor]:
     result = fn(*values)
-    return [result] if isinstance(result, Tensor) else list(result)
+    if isinstance(result, Tensor):
+        return [result]
+    several = isinstance(result, Iterable) and not hasattr(result, "dtype")
+    outputs = list(result.values() if isinstance(result, dict) else result) if several else [result]
+    for output in outputs:
+        if not isinstance(output, Tensor):
+            raise TypeError(
+                "fn returns a Tensor or several, as a sequence or a dict; got "
+                f"{type(output).__name__}{' among them' if several else ''}."
+            )
+    return outputs
 
 
 def _not_finite(values: Any) -> tuple[int, ...] | None:
@@ -167,8 +181,12 @@ class _Check:
         ]
         if not self.at:
             raise GradientError("no input is a float array, so there is nothing to check.")
+        leaves = self.leaves()
         with guarded():
-            outputs = _outputs(fn, self.leaves())
+            outputs = _outputs(fn, leaves)
+        for i in self.at:
+            if not host.array_equal(leaves[i].detach().numpy(), values[i], equal_nan=True):
+                raise GradientError(f"the function changes {names[i]} in place.")
         here = [output.detach().numpy() for output in outputs]
         self.check_outputs(here)
         floats = [k for k, y in enumerate(here) if y.dtype.kind == "f"]
@@ -320,6 +338,7 @@ class _Check:
         self.analytic = self.by_input(found)
         self.check_finite(self.analytic, "")
         self.compare_readings(self.by_input(recorded))
+        self.compare_opposite(fixed)
         if self.settings.method == "linear":
             self.check_linear()
         if self.silent and self.settings.method == "differences":
@@ -369,7 +388,22 @@ class _Check:
                 raise GradientError(
                     f"the gradient of {self.names[i]} differs between the raw and the recorded "
                     f"reading by up to {apart.max():.3g}: the fused rule and the plain rule "
-                    "do not agree."
+                    "do not agree, or a rule computes one thing on arrays and another on tensors."
+                )
+
+    def compare_opposite(self, fixed: list[Tensor]) -> None:
+        """A rule is linear in g: for -2 v it gives -2 times as much."""
+        opposite = self.by_input(self.gradients(self.leaves(), [v * -2 for v in fixed], False))
+        for i, a in opposite.items():
+            b = -2 * self.analytic[i]
+            apart = host.abs(a - b)
+            allowed = 1e-9 * host.maximum(host.abs(a), host.abs(b))
+            if (apart > allowed).any():
+                allowed += 2 * self.rule_rounding(False)[i]
+            if (apart > allowed).any():
+                raise GradientError(
+                    f"the rule for {self.names[i]} is not linear in g: of -2 g it makes other than "
+                    f"-2 times as much, by up to {apart.max():.3g}."
                 )
 
     def rule_rounding(self, create_graph: bool) -> dict[int, Any]:
@@ -495,6 +529,9 @@ class _Check:
                 if math.isfinite(apart):
                     numeric = replace(entry.numeric, error=entry.numeric.error + 2 * apart)
                     entry = replace(entry, numeric=numeric)
+                if entry.excess:
+                    rounding += self.unseen(i, u)
+                    entry = replace(entry, rounding=rounding)
         if not entry.excess:
             # What moves the output by less than its last digits when the input moves by its size. A
             # gradient that is constant to ten digits, as where a softmax is saturated, may be so.
@@ -503,6 +540,23 @@ class _Check:
             rounding += digits * output * float(host.abs(u).max()) / (min(size, 1) or 1)
             entry = replace(entry, rounding=rounding)
         return entry
+
+    def unseen(self, i: int, u: Any) -> float:
+        """What the rule claims for outputs that a short step leaves as they are, if it is less than
+        their last digits: the largest share of a saturated softmax, say, is 1 but for its rounding.
+        """
+        moved = host.zeros(self.here.shape, bool)
+        for h in (STEP, -STEP):
+            there = self.evaluate({i: self.values[i] + h * u}, self.live, self.here)
+            moved |= there != self.here
+        ends = host.cumsum([v.size for v in self.cotangents])[:-1]
+        weights = [
+            v * part.reshape(v.shape)
+            for v, part in zip(self.cotangents, host.split(~moved, ends), strict=True)
+        ]
+        gradients = self.gradients(self.leaves(), [Tensor(w) for w in weights], False)
+        claim = abs(float((self.by_input(gradients)[i] * u).sum()))
+        return 2 * claim if claim <= float(host.abs(_flat(weights)) @ self.noise) else 0.0
 
     def judge(self, report: Report) -> None:
         """Raise if a comparison is off, or was too rough to mean anything."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tinygrad_cv.backend import host
@@ -103,7 +103,17 @@ def slope(
         # Both sides at once, if it was finite there; what agrees with itself most.
         both = [side for side in rough if side.has_kink] or rough
         unknown = Slope(math.nan, math.inf, math.nan, math.nan)
-        return min(both, key=lambda side: side.error, default=unknown)
+        calm = min(both, key=lambda side: side.error, default=unknown)
+        if not both or calm.has_kink:
+            return calm
+        # Long steps may agree with each other on what shorter ones deny, as beside a vertical end.
+        shorter = both[both.index(calm) + 1 :]
+        apart = (
+            abs(side.value - calm.value)
+            for side in shorter
+            if abs(side.value - calm.value) > 2 * (side.error + calm.error)
+        )
+        return replace(calm, error=calm.error + max(apart, default=0.0))
     last = best
     for _ in range(TRIES):
         h = last.h * last.missing(rtol)
