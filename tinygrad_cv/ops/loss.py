@@ -222,7 +222,6 @@ def _numbers(rows: Tensor, share: Tensor | None, infinite: bool = True) -> Tenso
     return T.where(T.reshape(void, shape=(-1, 1)), 0.0, rows)
 
 
-@computed_in("float64")
 def _averaged(
     losses: Tensor,
     share: Tensor | None,
@@ -235,6 +234,21 @@ def _averaged(
 
     What `smooth` adds to the losses is weighted by itself.
     """
+    if share is None and kept is None and smooth is None:
+        shaped = losses if losses.shape == shape else T.reshape(losses, shape=shape)
+        return reduced(shaped, reduction)
+    return _weighted(losses, share, kept, shape, reduction, smooth)
+
+
+@computed_in("float64")
+def _weighted(
+    losses: Tensor,
+    share: Tensor | None,
+    kept: Tensor | None,
+    shape: tuple[int, ...],
+    reduction: str,
+    smooth: Tensor | None,
+) -> Tensor:
     if share is not None:
         losses = _times(share, losses)
     if smooth is not None:
