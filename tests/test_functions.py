@@ -638,7 +638,7 @@ def test_a_method_is_the_function_of_its_name(name: str) -> None:
     assert getattr(Tensor, name) is FUNCTIONS[name]
 
 
-# ----- what PyTorch's samples ask for --------------------------------------------------------------
+# ----- what the samples of PyTorch ask for --------------------------------------------------------
 
 
 def test_windows_take_one_number_in_a_tuple_and_no_stride() -> None:
