@@ -330,7 +330,7 @@ def _quantile(
         found = higher
     else:
         between = 0.5 if interpolation == "midpoint" else T.cast(ranks - low, dtype=x.dtype)
-        found = T.where(low == high, lower, lower + (higher - lower) * between)
+        found = lower + T.where(low == high, 0.0, higher - lower) * between
     # The shares are the last axis; they come first.
     found = T.permute(found, axes=(last, *range(last)))
     shape = found.shape[1:]
