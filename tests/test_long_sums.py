@@ -186,3 +186,37 @@ def test_the_number_of_workers_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(threads, "WORKERS", count)
         for again, first in zip(results(), expected, strict=True):
             np.testing.assert_array_equal(again, first)
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_half_precision_on_the_way_of_a_broadcast_gradient(recorded: bool) -> None:
+    """Its shares may be beyond float16, and many, where their sum is an ordinary number."""
+    x = tg.tensor([[300.0], [-300.0], [2.0]] * 999, dtype=tg.float16)
+    b = tg.ones(1, dtype=tg.float16, requires_grad=True)
+    g = tg.tensor([[300.0], [300.0], [1.0]] * 999, dtype=tg.float16)
+    (gradient,) = tg.grad(x * b, [b], g, create_graph=recorded)
+    assert gradient.dtype == tg.float16
+    assert gradient.tolist() == [1998]
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("f", [tg.nn.functional.softmax, tg.nn.functional.softmin])
+def test_a_softmax_of_many_halves(f: Any, axis: int) -> None:
+    """eˣ adds up to more than float16 holds, and each share is a number of it."""
+    count = 100_000
+    x = tg.zeros((count, 2) if axis == 0 else (2, count), dtype=tg.float16)
+    y = f(x, axis)
+    assert y.dtype == tg.float16
+    assert set(y.numpy().ravel()) == {np.float16(1 / count)}
+    log_y = tg.nn.functional.log_softmax(x, axis)
+    assert set(log_y.numpy().ravel()) == {np.float16(-np.log(count))}
+
+
+def test_a_softmax_along_a_leading_axis() -> None:
+    """Of many small shares in float32 each is right to the last places."""
+    x = np.full((300_000, 2), -2.3, "float32")
+    x[0] = 0
+    y = F.softmax(tg.Tensor(x), 0).numpy()
+    expected = np.exp(x.astype("float64"))
+    expected /= expected.sum(0)
+    np.testing.assert_allclose(y, expected, rtol=1e-6)

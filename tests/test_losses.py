@@ -833,3 +833,54 @@ def test_shapes_that_would_broadcast_are_refused(loss: Callable[..., Any]) -> No
 def test_three_shapes_are_equal(loss: Callable[..., Any]) -> None:
     with pytest.raises(ValueError, match=r"\(4,\) and \(4,\) and \(4, 1\) must be equal"):
         loss(tg.ones(4), tg.ones(4), tg.ones(4, 1))
+
+
+WEIGHTLESS: dict[str, tuple[Callable[..., Any], list[Any], list[Any]]] = {
+    "binary cross entropy with logits": (
+        lambda x, w: losses.binary_cross_entropy_with_logits(x, tg.ones_like(x), w),
+        [-math.inf, 0.0],
+        [0.0, -0.25],
+    ),
+    "multilabel soft margin": (
+        lambda x, w: losses.multilabel_soft_margin_loss(x, tg.ones_like(x), w),
+        [[-math.inf, 0.0]],
+        [[0.0, -0.25]],
+    ),
+    "multi margin": (
+        lambda x, w: losses.multi_margin_loss(x, [0, 1], weight=w),
+        [[-math.inf, 0.0], [0.0, 0.0]],
+        [[0.0, 0.0], [0.25, -0.25]],
+    ),
+    "multi margin, squared": (
+        lambda x, w: losses.multi_margin_loss(x, [0, 1], p=2, weight=w),
+        [[-math.inf, 0.0], [0.0, 0.0]],
+        [[0.0, 0.0], [0.5, -0.5]],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WEIGHTLESS)
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("recorded", [False, True])
+def test_nothing_comes_of_an_infinite_loss_of_weight_0(
+    name: str, dtype: str, recorded: bool
+) -> None:
+    f, x, expected = WEIGHTLESS[name]
+    leaf = tg.tensor(x, dtype=dtype, requires_grad=True)
+    y = f(leaf, tg.tensor([0.0, 1.0], dtype=dtype))
+    assert math.isfinite(y.item())
+    (gradient,) = tg.grad(y, [leaf], create_graph=recorded)
+    np.testing.assert_allclose(gradient.detach().numpy(), expected, rtol=1e-6)
+
+
+def test_an_infinite_rate_is_an_infinite_loss() -> None:
+    x = tg.tensor([math.inf, -math.inf], requires_grad=True)
+    y = losses.poisson_nll_loss(x, tg.tensor([2.0, 0.0]), reduction="none")
+    assert y.tolist() == [math.inf, 0]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "bool"])
+def test_targets_may_be_integers(dtype: str) -> None:
+    x, t = tg.tensor([0.2, 0.9]), tg.tensor([1.0, 0.0])
+    for f in (losses.binary_cross_entropy, losses.binary_cross_entropy_with_logits):
+        assert f(x, t.to(dtype)).item() == f(x, t).item()

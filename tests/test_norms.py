@@ -500,3 +500,53 @@ def test_an_error_says_what_was_given_and_expected(name: str) -> None:
     call, message = WRONG[name]
     with pytest.raises(ValueError, match=message):
         call()
+
+
+NORMS: dict[str, Callable[..., Any]] = {
+    "batch": lambda x: norm.batch_norm(x, training=True),
+    "group": lambda x: norm.group_norm(x, 2),
+    "instance": norm.instance_norm,
+    "layer": lambda x: norm.layer_norm(x, 5),
+    "local response": lambda x: norm.local_response_norm(x, 3),
+    "rms": lambda x: norm.rms_norm(x, (5,), eps=1e-6),
+}
+
+
+@pytest.mark.parametrize("name", NORMS)
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int64"])
+def test_a_norm_of_integers_is_that_of_the_numbers(name: str, dtype: str) -> None:
+    x = np.random.default_rng(0).integers(0, 100, (2, 4, 5)).astype(dtype)
+    y = NORMS[name](tg.Tensor(x))
+    assert y.dtype == tg.float32
+    expected = NORMS[name](tg.Tensor(x.astype("float64"))).numpy()
+    np.testing.assert_allclose(y.numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("momentum", [0.1, 1.0])
+def test_a_running_variance_beyond_half_precision_is_infinite(momentum: float) -> None:
+    x = tg.tensor([[[500.0, -500.0, 500.0], [1.0, 2.0, 3.0]]] * 2, dtype=tg.float16)
+    for f in (norm.batch_norm, norm.instance_norm):
+        mean = tg.zeros(2, dtype=tg.float16)
+        var = tg.full((2,), 60000.0, dtype=tg.float16)
+        with np.errstate(over="ignore"):
+            for _ in range(3):
+                y = f(x, mean, var, momentum=momentum, **TRAINING.get(f, {}))
+        assert np.isfinite(y.numpy()).all()
+        assert np.isfinite(mean.numpy()).all()
+        assert math.isinf(var[0].item())
+        assert math.isfinite(var[1].item())
+
+
+TRAINING: dict[Any, dict[str, bool]] = {norm.batch_norm: {"training": True}}
+
+
+def test_an_infinite_weight_gives_infinities_and_no_nan() -> None:
+    x = tg.tensor([[1.1, 3.0], [2.3, 5.0], [7.9, 9.0]], requires_grad=True)
+    y = norm.batch_norm(x, weight=tg.tensor([math.inf, 1.0]), training=True)
+    assert y[:, 0].tolist() == [-math.inf, -math.inf, math.inf]
+    for recorded in (False, True):
+        y = norm.batch_norm(x, weight=tg.tensor([math.inf, 1.0]), training=True)
+        g = tg.tensor([[1.0, 1.0], [2.0, 2.0], [4.0, 4.0]])
+        (gradient,) = tg.grad(y, [x], g, create_graph=recorded)
+        assert np.isfinite(gradient.detach().numpy()[:, 1]).all()
+        assert not np.isnan(gradient.detach().numpy()).any()

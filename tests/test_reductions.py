@@ -693,3 +693,13 @@ def test_errors_say_what_was_given_and_what_was_expected(name: str) -> None:
         call()
     for part in parts:
         assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("f", [tg.amax, tg.amin])
+@pytest.mark.parametrize("recorded", [False, True])
+def test_an_infinite_gradient_goes_to_the_extreme_alone(f: Any, recorded: bool) -> None:
+    x = tg.tensor([[5.0, 1.0], [1.0, 2.0]], requires_grad=True)
+    g = tg.tensor([math.inf, 1.0])
+    (gradient,) = tg.grad(f(x, 1), [x], g, create_graph=recorded)
+    expected = [[math.inf, 0], [0, 1]] if f is tg.amax else [[0, math.inf], [1, 0]]
+    assert gradient.tolist() == expected

@@ -159,6 +159,9 @@ _POWERS: dict[float, Any] = {
     2: lambda xp, x: xp.square(x),
     3: _cube,
     4: lambda xp, x: xp.square(xp.square(x)),
+    5: lambda xp, x: xp.square(xp.square(x)) * x,
+    6: lambda xp, x: xp.square(_cube(xp, x)),
+    8: lambda xp, x: xp.square(xp.square(xp.square(x))),
 }
 """Powers that a few products or roots give to the last digit."""
 
