@@ -94,7 +94,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """How many broken rules were caught, and how many cases of ONNX pass (see test_mutants.py)."""
+    """How many broken rules were caught, and how many cases of ONNX and of PyTorch pass."""
     reports = [*terminalreporter.stats.get("passed", ()), *terminalreporter.stats.get("failed", ())]
     counts: dict[str, Counter[str]] = {}
     for report in reports:
@@ -104,6 +104,12 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
                 terminalreporter.section("ONNX")
                 terminalreporter.line(
                     f"{passed} node cases passed of {scope} in scope, {total} in all"
+                )
+            if name == "op_db":
+                ops, passed, total = value
+                terminalreporter.section("PyTorch's samples")
+                terminalreporter.line(
+                    f"{passed} of {total} samples of {ops} ops agree, {passed / total:.2%}"
                 )
             if name == "mutant":
                 counts.setdefault(value[0], Counter())[value[1]] += 1

@@ -663,7 +663,6 @@ ERRORS: dict[str, tuple[Callable[[Tensor], Any], type[Exception], Sequence[str]]
         ("'none' or 'tanh'", "'fast'"),
     ),
     "softshrink: lambd": (lambda x: tg.softshrink(x, -1), ValueError, ("softshrink", "-1")),
-    "hardshrink: lambd": (lambda x: tg.hardshrink(x, -1), ValueError, ("hardshrink", "-1")),
     "maxout: pieces": (lambda x: tg.maxout(x, 3), ValueError, ("4 channels", "pieces=3")),
     "maxout: none": (lambda x: tg.maxout(x, 0), ValueError, ("pieces=0",)),
     "maxout: axis": (lambda x: tg.maxout(x, 2, dim=2), IndexError, ("axis 2", "(2, 4)")),

@@ -284,6 +284,11 @@ def test_logspace() -> None:
 @given(st.integers(-100, 100), st.integers(-100, 100), st.integers(-7, 7).filter(bool))
 def test_arange_counts_in_full_precision(start: int, end: int, step: int) -> None:
     expected = [start + step * i for i in range(len(range(start, end, step)))]
+    if (end - start) * step < 0:
+        for count in (1, 0.5):
+            with pytest.raises(ValueError, match=r"arange: steps of .* lead away from"):
+                tg.arange(start * count, end * count, step * count)
+        return
     for convert in (int, np.int32, tg.tensor):
         made = tg.arange(convert(start), convert(end), convert(step))
         assert made.dtype == "int64"

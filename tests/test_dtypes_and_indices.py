@@ -13,7 +13,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 import tinygrad_cv as tg
 from programs import leaf, values
 from test_changed_values import FUNCTIONS, fixed
-from tinygrad_cv.tensor import Tensor
+from tinygrad_cv.op import REGISTRY
+from tinygrad_cv.tensor import Tensor, apply
 
 # ----- indices -----------------------------------------------------------------------------------
 
@@ -383,3 +384,57 @@ def test_an_integer_divided_by_0_is_an_error(f: Callable[..., Tensor]) -> None:
         with pytest.raises(ZeroDivisionError, match="divided by 0"):
             f(tg.tensor([1, 2]), divisor)
     assert f(tg.tensor([7, 8]), 2).tolist() == f(tg.tensor([7, 8]), tg.tensor(2)).tolist()
+
+
+OF_REALS = sorted(
+    name
+    for name, op in REGISTRY.items()
+    if op.__module__ in ("tinygrad_cv.ops.activation", "tinygrad_cv.ops.elementwise")
+    and len(op.inputs) == 1
+    and not op.required - {"axis"}
+    and "dtype" not in op.attributes
+    and name not in ("bitwise_not", "to_device")
+)
+
+
+@pytest.mark.parametrize("name", OF_REALS)
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int8", "int16", "int32"])
+def test_a_function_of_reals_is_one_of_small_integers(name: str, dtype: str) -> None:
+    """No intermediate result may be cut to the integers, or to the float16 NumPy finds enough."""
+    numbers = np.array([[1, 0], [1, 1]] if dtype == "bool" else [[1, 0], [3, 100]], dtype)
+    op = REGISTRY[name](**({"axis": 1} if "axis" in REGISTRY[name].required else {}))
+    if dtype == "bool" and name in ("neg", "relu"):
+        return  # these are not of truth values
+    with np.errstate(all="ignore"):
+        expected = apply(op, tg.Tensor(numbers.astype("float64")))
+        y = apply(op, tg.Tensor(numbers))
+        rounded = values(expected).astype("float32")
+    if y.dtype.kind == "f":
+        assert y.dtype == tg.float32
+        assert_allclose(values(y), rounded, rtol=1e-6, atol=1e-7)
+    elif name not in ("neg", "square"):  # of which the integers may have no room for the result
+        assert_allclose(values(y).astype("float64"), values(expected))
+
+
+@pytest.mark.parametrize("sign", ["&", "|", "^", "<<", ">>"])
+def test_bits_change_in_place(sign: str) -> None:
+    change = {
+        "&": operator.iand,
+        "|": operator.ior,
+        "^": operator.ixor,
+        "<<": operator.ilshift,
+        ">>": operator.irshift,
+    }[sign]
+    x = tg.tensor([6, 3], dtype=tg.uint8)
+    same = x
+    x = change(x, tg.tensor([1, 2]))
+    assert x is same
+    assert x.dtype == tg.uint8
+    expected = {"&": [0, 2], "|": [7, 3], "^": [7, 1], "<<": [12, 12], ">>": [3, 0]}[sign]
+    assert x.tolist() == expected
+
+
+def test_plus_leaves_a_number_as_it_is() -> None:
+    assert (+tg.tensor([1, -2])).tolist() == [1, -2]
+    with pytest.raises(TypeError, match="no sign"):
+        +tg.tensor([True])

@@ -627,14 +627,136 @@ def test_the_precision_of_the_input_is_that_of_the_results(name: str, dtype: str
         assert_allclose(ours_low.detach().numpy(), expected, rtol=0, atol=few * scale)
 
 
-METHODS = sorted(FUNCTIONS.keys() & vars(Tensor).keys() - {"clone", "unfold", "where"})
-"""But for `where`, whose condition is its second argument as a method, and for `unfold`, which cuts
-windows out of an axis there, and patches out of images as a function; both as in PyTorch."""
+METHODS = sorted(FUNCTIONS.keys() & vars(Tensor).keys() - {"clone", "polygamma", "unfold", "where"})
+"""But for `where` and `polygamma`, whose tensor is the second argument of the function, and for
+`unfold`, which cuts windows out of an axis there, and patches out of images as a function; all as
+in PyTorch."""
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_is_the_function_of_its_name(name: str) -> None:
     assert getattr(Tensor, name) is FUNCTIONS[name]
+
+
+# ----- what PyTorch's samples ask for ------------------------------------------------------------
+
+
+def test_windows_take_one_number_in_a_tuple_and_no_stride() -> None:
+    x = tg.tensor(normal(1, 2, 5, 6))
+    for pool in (tg.max_pool2d, tg.avg_pool2d):
+        expected = pool(x, 2, 2, 1).numpy()
+        assert_array_equal(pool(x, (2,), (2,), (1,)).numpy(), expected)
+        for none in (None, (), []):
+            assert_array_equal(pool(x, 2, none, 1).numpy(), expected)
+    y, places = tg.max_pool2d(x, 2, return_indices=True)
+    back = tg.max_unpool2d(y, places, 2, output_size=(5, 6)).numpy()
+    assert_array_equal(tg.max_unpool2d(y, places, 2, (), output_size=(5, 6)).numpy(), back)
+
+
+def test_a_target_of_gaussians_broadcasts() -> None:
+    x, target, var = normal(4, 3), normal(3, seed=1), np.exp(normal(1, 3, seed=2))
+    expected = 0.5 * (np.log(var) + (x - target) ** 2 / var)
+    given = tensors((x, target, var))
+    assert_allclose(tg.gaussian_nll_loss(*given, reduction="none").detach().numpy(), expected)
+    with pytest.raises(ValueError, match=r"gaussian_nll_loss: .*\(4, 3\) and \(2,\)"):
+        tg.gaussian_nll_loss(given[0], tg.ones(2), given[2])
+    with pytest.raises(ValueError, match="1 in place of one of its axes"):
+        tg.gaussian_nll_loss(given[0], given[1], tg.ones(1, 1))
+
+
+def test_a_target_that_is_no_sign_gets_both_parts_of_the_hinge() -> None:
+    x, target = tg.tensor([0.25, 0.25, 0.25]), tg.tensor([1.0, -1.0, 0.0])
+    losses = tg.hinge_embedding_loss(x, target, tg.tensor(2.0), reduction="none")
+    assert losses.tolist() == [0.25, 1.75, 2.0]
+
+
+def test_an_empty_axis_of_shares_has_a_gradient() -> None:
+    for function in (tg.softmax, tg.softmin, tg.log_softmax):
+        x = tg.zeros(2, 0, requires_grad=True)
+        (g,) = tg.grad(function(x, 1).sum(), x)
+        assert g is not None
+        assert g.shape == (2, 0)
+
+
+def test_an_empty_index_may_have_any_shape() -> None:
+    x = tg.ones(3, 2, requires_grad=True)
+    y = tg.gather(x, 1, tg.zeros(0, 5, 1, dtype="int64"))
+    assert (y.shape, y.dtype) == ((0, 5, 1), x.dtype)
+    (g,) = tg.grad(y.sum(), x)
+    assert g is not None
+    assert g.tolist() == [[0, 0]] * 3
+
+
+def test_switches_of_to_need_no_name() -> None:
+    x = tg.ones(2)
+    assert x.to("float32", True) is x
+    assert x.to(x.device, "float32", False, True) is not x
+    assert x.to("float64", False, True).dtype == "float64"
+    with pytest.raises(TypeError, match="at most two switches"):
+        x.to("float32", True, True, True)
+
+
+def test_one_image_is_dropped_channel_by_channel() -> None:
+    for dropout, shape in ((tg.dropout2d, (50, 3, 2)), (tg.dropout3d, (50, 3, 2, 2))):
+        y = dropout(tg.ones(*shape)).numpy().reshape(50, -1)
+        assert set(y.ravel()) == {0.0, 2.0}
+        assert (y == y[:, :1]).all()
+
+
+REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
+    "cat": (lambda: tg.cat([tg.ones(2), None]), TypeError, "there is None among them"),
+    "roll": (lambda: tg.roll(tg.ones(3), ()), ValueError, "at least one shift"),
+    "max": (lambda: tg.max(2, 3), TypeError, "max: expected a tensor; got 2"),
+    "min": (lambda: tg.min(2, 3), TypeError, "min: expected a tensor; got 2"),
+    "mean": (lambda: tg.mean(tg.ones(3), dtype="int64"), TypeError, "is no whole number"),
+    "ldexp": (lambda: tg.ldexp(tg.ones(3), 2), TypeError, "ldexp: expected tensors; got 2"),
+    "max_pool1d": (lambda: tg.max_pool1d(tg.ones(0, 4), 1), ValueError, "only N may have"),
+    "triplet_margin_loss": (
+        lambda: tg.triplet_margin_loss(*[tg.ones(2, 3)] * 3, margin=-1.0),
+        ValueError,
+        "the margin is 0 or more; got -1",
+    ),
+    "cov": (
+        lambda: tg.cov(tg.ones(3), fweights=tg.tensor([1, -1, 1])),
+        ValueError,
+        "one of them is negative",
+    ),
+    "quantile": (lambda: tg.quantile(tg.ones(3), 2.0), ValueError, "a share, from 0 to 1; got 2"),
+    "multi_dot": (
+        lambda: tg.linalg.multi_dot([tg.ones(2, 3), tg.ones(2, 3)]),
+        ValueError,
+        "the shapes",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_pytorch_refuses_too(name: str) -> None:
+    call, kind, message = REFUSED[name]
+    with pytest.raises(kind, match=re.escape(message)):
+        call()
+
+
+def test_the_chain_is_multiplied_in_the_cheapest_order() -> None:
+    """(10, 1) (1, 10) (10, 1): from the left it makes a matrix of 100 numbers, and need not."""
+    first, *others = tg.ones(10, 1, requires_grad=True), tg.ones(1, 10), tg.ones(10, 1)
+    y = tg.linalg.multi_dot([first, *others])
+    assert y.tolist() == [[10.0]] * 10
+    assert "(10, 1)" in str(tg.graph(y))
+    assert "(10, 10)" not in str(tg.graph(y))
+    assert "(10, 10)" in str(tg.graph(first @ others[0] @ others[1]))
+
+
+def test_second_names() -> None:
+    assert tg.concat is tg.concatenate is tg.cat
+    assert tg.trapz is tg.trapezoid
+    assert tg.ger is tg.outer
+    assert tg.inverse is tg.linalg.inv
+    A = tg.tensor([[2.0, 0.0], [0.0, 1e-3]])
+    assert_allclose(tg.pinverse(A, 1e-2).numpy(), [[0.5, 0], [0, 0]])
+    assert_allclose(tg.pinverse(A).numpy(), [[0.5, 0], [0, 1e3]], rtol=1e-6)
+    x = tg.tensor([1.0, 2.5])
+    assert_array_equal(x.polygamma(2).numpy(), tg.polygamma(2, x).numpy())
 
 
 # ----- names and places of arguments --------------------------------------------------------------

@@ -46,6 +46,7 @@ def wrong_by(x: Any, factor: float) -> tg.Tensor:
 # ----- sizes -------------------------------------------------------------------------------------
 
 
+@pytest.mark.host
 @given(MODES, st.integers(1, 20), st.integers(0, 2**32 - 1), st.data())
 def test_one_wrong_element_among_any_sizes_fails(mode: str, n: int, seed: int, data: Any) -> None:
     rng = np.random.default_rng(seed)
@@ -63,6 +64,7 @@ def test_one_wrong_element_among_any_sizes_fails(mode: str, n: int, seed: int, d
         check_gradients(cubes, [x], mode=mode)
 
 
+@pytest.mark.host
 @given(MODES, power_of_ten(), power_of_ten(), power_of_ten(), st.integers(0, 1), st.booleans())
 def test_a_wrong_rule_of_one_input_of_any_size_fails(
     mode: str, first: float, second: float, out: float, which: int, product: bool
@@ -80,6 +82,7 @@ def test_a_wrong_rule_of_one_input_of_any_size_fails(
         check_gradients(function, inputs, mode=mode)
 
 
+@pytest.mark.host
 @given(power_of_ten(), st.booleans())
 def test_a_small_output_does_not_hide_behind_a_large_one(size: float, second: bool) -> None:
     factor = 1.0
@@ -95,6 +98,7 @@ def test_a_small_output_does_not_hide_behind_a_large_one(size: float, second: bo
         check_gradients(function, [x])
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("mode", ["full", "direction"])
 @pytest.mark.parametrize("size", [1e7, 1e12])
 @pytest.mark.parametrize("factor", [0.0, 0.999, 3.0])
@@ -130,6 +134,7 @@ def test_a_fused_rule_that_is_wrong_for_a_small_input_alone_fails() -> None:
         check_gradients(tg.function(Disagrees), [np.ones(2), np.ones(2)])
 
 
+@pytest.mark.host
 def test_rounding_errors_of_a_rule_are_no_mistake() -> None:
     # Sums of which nothing is left: what the rules give there is rounding, and so is the slope.
     for seed in range(5):
@@ -154,6 +159,7 @@ EDGES: dict[str, tuple[Callable[..., Any], list[float]]] = {
 }
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("name", EDGES)
 @pytest.mark.parametrize("mode", ["full", "direction"])
 def test_steps_stay_in_the_domain(name: str, mode: str) -> None:

@@ -339,8 +339,8 @@ def test_what_is_no_distance_is_refused() -> None:
     x = tg.ones(2, 3)
     with pytest.raises(ValueError, match=r"rows of the same length.*\(2, 3\) and \(2, 2\)"):
         linalg.cdist(x, tg.ones(2, 2))
-    with pytest.raises(ValueError, match="p must be at least 1"):
-        linalg.cdist(x, x, p=0.5)
+    with pytest.raises(ValueError, match="p is 0 or more; got -1"):
+        linalg.cdist(x, x, p=-1)
     with pytest.raises(ValueError, match="compute_mode is one of use_mm"):
         linalg.cdist(x, x, compute_mode="fast")
 
@@ -555,10 +555,80 @@ def test_equal_singular_values_have_gradients_but_not_their_vectors() -> None:
     assert np.isfinite(values(g)).all()
 
 
-def test_columns_beyond_the_thin_ones_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"add 1 columns that no gradient determines.*\(2, 3\)"):
-        linalg.svd(tg.ones(2, 3), full_matrices=True)
-    assert linalg.svd(tg.eye(2), full_matrices=True).U.shape == (2, 2)
+@given(st.integers(0, 4), st.integers(0, 4), st.sampled_from(((), (2,), (0,))))
+def test_columns_beyond_the_thin_ones_complete_them(m: int, n: int, stack: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(m + 5 * n)
+    A, k = rng.standard_normal((*stack, m, n)), min(m, n)
+    x = leaf(A)
+    U, S, Vh = linalg.svd(x, full_matrices=True)
+    for matrix, size in ((U, m), (Vh, n)):
+        assert matrix.shape == (*stack, size, size)
+        unit = values(matrix) @ values(matrix).swapaxes(-1, -2)
+        assert_allclose(unit, np.broadcast_to(np.eye(size), unit.shape), atol=1e-12)
+    thin = linalg.svd(x)
+    assert np.array_equal(values(U)[..., :k], values(thin.U))
+    assert np.array_equal(values(Vh)[..., :k, :], values(thin.Vh))
+    rebuilt = (values(U)[..., :k] * values(S)[..., None, :]) @ values(Vh)[..., :k, :]
+    assert_allclose(rebuilt, A, atol=1e-12)
+    if k:  # through the further columns no gradient flows
+        weights = rng.standard_normal((m, m)), rng.standard_normal((n, n))
+        whole = (U * tg.tensor(weights[0])).sum() + (Vh * tg.tensor(weights[1])).sum()
+        part = (thin.U * tg.tensor(weights[0][:, :k])).sum()
+        part = part + (thin.Vh * tg.tensor(weights[1][:k])).sum()
+        (got,), (wanted,) = tg.grad(whole, x), tg.grad(part, x)
+        assert_allclose(values(got), values(wanted))
+
+
+@given(st.integers(0, 4), st.sampled_from("LU"), st.sampled_from(((), (2,))))
+def test_the_triangle_that_is_named_counts(n: int, UPLO: str, stack: tuple[int, ...]) -> None:
+    A = np.random.default_rng(n).standard_normal((*stack, n, n))
+    x = leaf(A)
+    w, v = linalg.eigh(x, UPLO)
+    expected = np.linalg.eigvalsh(A, UPLO) if n else np.zeros((*stack, 0))
+    assert_allclose(values(w), expected, atol=1e-12)
+    assert_allclose(values(linalg.eigvalsh(x, UPLO)), expected, atol=1e-12)
+    half = np.tril(A) if UPLO == "L" else np.triu(A)
+    whole = half + half.swapaxes(-1, -2) - np.eye(n) * A
+    product = values(v) * values(w)[..., None, :] @ values(v).swapaxes(-1, -2)
+    assert_allclose(product, whole, atol=1e-12)
+    (g,) = tg.grad((w * w).sum(), x)  # of the sum of the squares of a symmetric matrix
+    assert_allclose(values(g), 2 * whole, atol=1e-12)
+    assert_allclose(
+        values(linalg.pinv(x, hermitian=True)),
+        np.linalg.pinv(np.tril(A) + np.tril(A, -1).swapaxes(-1, -2)),
+        atol=1e-8,
+    )
+
+
+def test_a_triangle_is_upper_or_lower() -> None:
+    for function in (linalg.eigh, linalg.eigvalsh):
+        with pytest.raises(ValueError, match=r"UPLO is 'L' or 'U'.*got 'X'"):
+            function(tg.eye(2), "X")
+
+
+@given(st.integers(1, 3), st.integers(1, 3), st.integers(0, 3))
+def test_each_matrix_may_have_bounds_of_its_own(m: int, n: int, count: int) -> None:
+    rng = np.random.default_rng(m + 4 * n)
+    A = rng.standard_normal((count, m, n))
+    bounds = {"atol": rng.uniform(0, 1, count), "rtol": rng.uniform(0, 1, count)}
+    for names in (("atol",), ("rtol",), ("atol", "rtol")):
+        given = {name: tg.tensor(bounds[name]) for name in names}
+        y = values(linalg.pinv(tg.tensor(A), **given))
+        assert y.shape == (count, n, m)
+        for i in range(count):
+            u, s, vh = np.linalg.svd(A[i], full_matrices=False)
+            absolute, relative = (bounds[b][i] if b in names else 0 for b in ("atol", "rtol"))
+            inverse = [1 / t if t > max(absolute, relative * s[0]) else 0.0 for t in s]
+            assert_allclose(y[i], (vh.T * inverse) @ u.T, atol=1e-10)
+
+
+@given(st.just(0.0) | st.floats(0.1, 0.99), st.integers(0, 3))
+def test_a_distance_of_a_power_below_1(p: float, m: int) -> None:
+    rng = np.random.default_rng(m)
+    a, b = rng.integers(-2, 3, (3, 4)) / 1.0, rng.integers(-2, 3, (m, 4)) / 1.0
+    size = np.abs(a[:, None] - b)
+    wanted = (size != 0).sum(-1) if p == 0 else np.sum(size**p, -1) ** (1 / p)
+    assert_allclose(values(linalg.cdist(tg.tensor(a), tg.tensor(b), p)), wanted, rtol=1e-10)
 
 
 # ----- pseudo-inverses and powers ----------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Every registered op, driven by its row: forward, gradients, readings, memory layouts."""
 
+import math
 import re
 from typing import Any
 
@@ -147,7 +148,7 @@ def as_tensor(value: Any, like: tg.Tensor) -> Any:
 
 def evaluate(symbol: Symbol, names: dict[str, Any]) -> Any:
     text = symbol.text.replace("·", "*").replace("ᵀ", ".mT")
-    return eval(text, {"__builtins__": {}}, names)
+    return eval(text, {"__builtins__": {}, "inf": math.inf}, names)
 
 
 @pytest.mark.parametrize("name", OURS)

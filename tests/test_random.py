@@ -286,5 +286,8 @@ def test_multinomial_refuses() -> None:
         tg.multinomial(tg.zeros(3), 2, True)
     with pytest.raises(ValueError, match=r"shape \(n,\) or \(m, n\); got \(2, 2, 2\)"):
         tg.multinomial(tg.ones(2, 2, 2), 1)
-    assert tg.multinomial(tg.zeros(2, 0), 0).shape == (2, 0)
+    with pytest.raises(ValueError, match="at least one sample"):
+        tg.multinomial(tg.ones(3), 0)
+    with pytest.raises(TypeError, match="weights are floats; got int64"):
+        tg.multinomial(tg.tensor([1, 2]), 1)
     assert tg.multinomial(tg.ones(0, 3), 2).shape == (0, 2)

@@ -360,7 +360,7 @@ def test_lp_pool_of_large_and_small_numbers(data: Any, p: float, scale: float) -
 
 @st.composite
 def unpooled(draw: Any, spatial: int) -> Case:
-    """Windows that do not overlap, each with one of its places."""
+    """Windows that do not overlap, each with one of its places: no place is named twice."""
     kernel = draw(st.tuples(*[st.integers(1, 3)] * spatial))
     out = draw(st.tuples(*[st.integers(1, 3 if spatial < 3 else 2)] * spatial))
     rest = draw(st.tuples(*[st.integers(0, k - 1) for k in kernel]))
@@ -410,14 +410,36 @@ def test_unpooling_leaves_the_maxima_and_nothing_else(geometry: Geometry) -> Non
     assert_array_equal(pools.max_pool2d(back, **how).numpy(), y.numpy())
 
 
-def test_a_maximum_that_windows_share_gets_its_gradient_once() -> None:
+@given(st.data())
+def test_of_several_windows_at_a_place_the_last_counts_and_each_gets_its_gradient(
+    data: Any,
+) -> None:
+    shape = data.draw(st.tuples(st.integers(1, 2), st.integers(1, 2), st.integers(1, 6)))
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    x, places = whole(*shape), rng.integers(0, shape[2] + 1, shape)
+    x.flat[rng.integers(x.size)] = np.inf
+    leaf = tg.tensor(x, requires_grad=True)
+    y = pools.max_unpool1d(leaf, tg.tensor(places), 2, stride=1)
+    assert_array_equal(y.detach().numpy(), max_unpool(x, places, (1,), (shape[2] + 1,)))
+    g = tg.tensor(rng.standard_normal(y.shape), requires_grad=True)
+    (got,) = tg.grad(y, leaf, g, create_graph=True)
+    assert_array_equal(got.detach().numpy(), np.take_along_axis(g.detach().numpy(), places, 2))
+    h = rng.standard_normal(shape)
+    (back,) = tg.grad(got, g, tg.tensor(h))
+    wanted = np.zeros(y.shape)
+    for place in np.ndindex(*shape):
+        wanted[*place[:2], places[place]] += h[place]
+    assert_allclose(back.numpy(), wanted)
+
+
+def test_a_maximum_that_windows_share_gets_its_gradient_from_each() -> None:
     x = tg.tensor([[[0.0, 5.0, 1.0]]], requires_grad=True)
     y, indices = pools.max_pool1d(x, 2, stride=1, return_indices=True)
     back = pools.max_unpool1d(y, indices, 2, stride=1)
     assert back.tolist() == [[[0, 5, 0]]]
     back.backward(tg.tensor([[[1.0, 10.0, 100.0]]]))
     assert x.grad is not None
-    assert x.grad.tolist() == [[[0, 10, 0]]]
+    assert x.grad.tolist() == [[[0, 20, 0]]]
 
 
 # ----- dtypes -------------------------------------------------------------------------------------

@@ -334,6 +334,8 @@ def arange(
     start, end, step = map(number, (0, start, step) if end is None else (start, end, step))
     if step == 0:
         raise ValueError("arange: the step is not 0.")
+    if (end - start) * step < 0:
+        raise ValueError(f"arange: steps of {step} lead away from {end}, starting at {start}.")
     whole = all(isinstance(value, int) for value in (start, end, step))
     if dtype is None:
         dtype = "int64" if whole else "float32"

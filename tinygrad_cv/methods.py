@@ -12,6 +12,7 @@ from typing import Any
 from tinygrad_cv.backend import as_generator, host
 from tinygrad_cv.backend.base import announce
 from tinygrad_cv.creation import empty, full, number, ones, tensor, zeros
+from tinygrad_cv.ops.elementwise import polygamma as derivative_of_digamma
 from tinygrad_cv.random import bernoulli, multinomial, rand, randn
 from tinygrad_cv.tensor import F, Tensor
 
@@ -118,9 +119,14 @@ def where(self: Tensor, condition: Tensor, other: Any) -> Tensor:
     return F.where(condition, self, other)
 
 
+def polygamma(self: Tensor, n: int) -> Tensor:
+    """ψₙ of the elements, the derivative of order n of digamma."""
+    return derivative_of_digamma(n, self)
+
+
 for _function in (
     *(fill_, uniform_, normal_, exponential_, bernoulli_, random_),
-    *(bernoulli, multinomial, where),
+    *(bernoulli, multinomial, polygamma, where),
 ):
     setattr(Tensor, _function.__name__, _function)
 

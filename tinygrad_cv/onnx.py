@@ -788,6 +788,8 @@ def _constant_of_shape(shape: Tensor, *, value: Any = None) -> Tensor:
 @operator("Range")
 def _range(start: Tensor, limit: Tensor, delta: Tensor) -> Tensor:
     bounds = (_number(start), _number(limit), _number(delta))
+    if (bounds[1] - bounds[0]) * bounds[2] < 0:
+        bounds = (0, 0, 1)  # such steps lead nowhere, which in ONNX is no error
     return tg.arange(*bounds, dtype=start.dtype, device=start.device)
 
 

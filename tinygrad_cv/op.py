@@ -78,6 +78,11 @@ def is_float(value: Any) -> bool:
     return is_array(value) and value.dtype.kind == "f"
 
 
+def is_whole(value: Any) -> bool:
+    """Whether it is an array of integers or truth values."""
+    return is_array(value) and value.dtype.kind in "biu"
+
+
 def promoted(inputs: Iterable[Any]) -> Any:
     """The float dtype of a result: that of the widest float input, as PyTorch has it; None of none.
 
@@ -117,12 +122,12 @@ def whole(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(x.astype(dtype) if hasattr(x, "dtype") and x.dtype != dtype else x for x in inputs)
 
 
-def widened(values: Iterable[Any], least: str, dtype: Any) -> Iterator[Any]:
-    """The floats among the values in `dtype`, or in `least` if that is wider."""
+def widened(values: Iterable[Any], least: str, dtype: Any, kinds: str = "f") -> Iterator[Any]:
+    """The arrays of these kinds among the values in `dtype`, or in `least` if that is wider."""
     wanted = dtype if dtype.itemsize >= WIDTH[least] else least
     for x in values:
-        fits = not is_float(x) or x.dtype is wanted or x.dtype == wanted
-        yield x if fits else x.astype(wanted)
+        fits = not is_array(x) or x.dtype is wanted or x.dtype.kind not in kinds
+        yield x if fits or x.dtype == wanted else x.astype(wanted)
 
 
 @dataclass_transform(kw_only_default=True)
@@ -179,6 +184,8 @@ class Op:
     computes_in: ClassVar[str] = "float32"
     """The least float dtype that forward and rules compute in: "float64" for ops that square or add
     up many numbers, "float16" for ops that only move them."""
+    real: ClassVar[bool] = False
+    """Whether integers, too, go in as floats: it is a function of real numbers."""
     promotes: ClassVar[bool] = False
     """Whether integer inputs, too, go in as one dtype (see `whole`)."""
     forward: Callable[..., Any]
@@ -232,7 +239,9 @@ class Op:
         own = "dtype" in self.attributes  # it says itself what comes out
         dtype = None if own else promoted(arrays)
         if dtype is not None:
-            arrays = tuple(widened(arrays, self.computes_in, dtype))
+            arrays = tuple(widened(arrays, self.computes_in, dtype, "biuf" if self.real else "f"))
+        elif self.real and not own:
+            arrays = tuple(x.astype("float64") if is_whole(x) else x for x in arrays)
         elif self.promotes:
             arrays = whole(arrays)
         try:

@@ -275,12 +275,16 @@ def multinomial(
     """
     if input.ndim not in (1, 2):
         raise ValueError(f"multinomial: weights have the shape (n,) or (m, n); got {input.shape}.")
+    if not input.is_floating_point():
+        raise TypeError(f"multinomial: weights are floats; got {input.dtype}. Convert: x.float().")
     (count,) = shape_from((num_samples,))
+    if not count:
+        raise ValueError("multinomial: expected at least one sample; got num_samples=0.")
     weights = host.asarray(input.detach().numpy(), "float64")
     if not host.isfinite(weights).all() or (weights < 0).any():
         raise ValueError("multinomial: weights are finite and 0 or more.")
     possible = (weights > 0).sum(-1).min(initial=weights.shape[-1])
-    needed = min(count, 1) if replacement else count
+    needed = 1 if replacement else count
     if possible < needed:
         raise ValueError(
             f"multinomial: {needed} different places were asked of a row in which {possible} have "
@@ -291,10 +295,10 @@ def multinomial(
     rows = weights if weights.ndim == 2 else weights[None]
     places = host.empty((len(rows), count), "int64")
     for place, row in zip(places, rows, strict=True):
-        if replacement and count:
+        if replacement:
             total = host.cumsum(row / row.max())
             place[:] = host.searchsorted(total / total[-1], chosen.random(count), side="right")
-        elif count:
+        else:
             # The first of waiting times with these rates are such a draw (Efraimidis and Spirakis,
             # 2006). Logarithms do not overflow.
             times = host.full(row.shape, host.inf)

@@ -478,6 +478,21 @@ class Tensor:
     def __ipow__(self, other: Any) -> "Tensor":
         return self._in_place(self**other)
 
+    def __iand__(self, other: Any) -> "Tensor":
+        return self._in_place(self & other)
+
+    def __ior__(self, other: Any) -> "Tensor":
+        return self._in_place(self | other)
+
+    def __ixor__(self, other: Any) -> "Tensor":
+        return self._in_place(self ^ other)
+
+    def __ilshift__(self, other: Any) -> "Tensor":
+        return self._in_place(self << other)
+
+    def __irshift__(self, other: Any) -> "Tensor":
+        return self._in_place(self >> other)
+
     # ----- conversions -----------------------------------------------------------------------
 
     def to(
@@ -491,17 +506,20 @@ class Tensor:
         """The tensor on another device or with another dtype, or with those of another tensor.
 
         It is the tensor itself if nothing changes, unless a `copy` is asked for. Gradients flow
-        back. `non_blocking` changes nothing: a GPU is waited for only where that is needed.
+        back. `non_blocking` changes nothing: a GPU is waited for only where that is needed. Both
+        switches may follow the target without their names.
 
         >>> import tinygrad_cv as tg
         >>> tg.tensor([1.5]).to("cpu", tg.float64).dtype
         dtype('float64')
         """
-        flags = [value for value in target if isinstance(value, bool)]
-        if flags:  # PyTorch's order: non_blocking, copy
-            copy = copy or (flags[-1] and len(flags) == 2)
-            target = target[: -len(flags)]
+        switches = [value for value in target if isinstance(value, bool)]
+        if len(switches) > 2:
+            raise TypeError("to: at most two switches are expected, non_blocking and copy.")
+        copy = switches[1] if len(switches) == 2 else copy
         for value in target:
+            if isinstance(value, bool):
+                continue
             if isinstance(value, Tensor):
                 device, dtype = value.device, value.dtype
             elif isinstance(value, str) and not hasattr(host, value):
@@ -685,6 +703,11 @@ class Tensor:
     def __neg__(self) -> "Tensor":
         return F.neg(self)
 
+    def __pos__(self) -> "Tensor":
+        if self.dtype.kind == "b":
+            raise TypeError("positive: truth values have no sign; convert them first: x.long().")
+        return self
+
     def __abs__(self) -> "Tensor":
         return F.abs(self)
 
@@ -757,10 +780,14 @@ class Tensor:
         acosh_: Callable[..., "Tensor"]
         add: Callable[..., "Tensor"]
         add_: Callable[..., "Tensor"]
+        addbmm: Callable[..., "Tensor"]
         addcdiv: Callable[..., "Tensor"]
         addcdiv_: Callable[..., "Tensor"]
         addcmul: Callable[..., "Tensor"]
         addcmul_: Callable[..., "Tensor"]
+        addmm: Callable[..., "Tensor"]
+        addmv: Callable[..., "Tensor"]
+        addr: Callable[..., "Tensor"]
         all: Callable[..., "Tensor"]
         allclose: Callable[..., Any]
         amax: Callable[..., "Tensor"]
@@ -795,6 +822,7 @@ class Tensor:
         atan_: Callable[..., "Tensor"]
         atanh: Callable[..., "Tensor"]
         atanh_: Callable[..., "Tensor"]
+        baddbmm: Callable[..., "Tensor"]
         bernoulli: Callable[..., "Tensor"]
         bernoulli_: Callable[..., "Tensor"]
         bincount: Callable[..., "Tensor"]
@@ -820,11 +848,13 @@ class Tensor:
         clip_: Callable[..., "Tensor"]
         copysign: Callable[..., "Tensor"]
         copysign_: Callable[..., "Tensor"]
+        corrcoef: Callable[..., "Tensor"]
         cos: Callable[..., "Tensor"]
         cos_: Callable[..., "Tensor"]
         cosh: Callable[..., "Tensor"]
         cosh_: Callable[..., "Tensor"]
         count_nonzero: Callable[..., "Tensor"]
+        cov: Callable[..., "Tensor"]
         cross: Callable[..., "Tensor"]
         cummax: Callable[..., Any]
         cummin: Callable[..., Any]
@@ -841,6 +871,7 @@ class Tensor:
         diff: Callable[..., "Tensor"]
         digamma: Callable[..., "Tensor"]
         digamma_: Callable[..., "Tensor"]
+        dist: Callable[..., "Tensor"]
         div: Callable[..., "Tensor"]
         div_: Callable[..., "Tensor"]
         divide: Callable[..., "Tensor"]
@@ -887,6 +918,7 @@ class Tensor:
         gather: Callable[..., "Tensor"]
         ge: Callable[..., "Tensor"]
         ge_: Callable[..., "Tensor"]
+        ger: Callable[..., "Tensor"]
         greater: Callable[..., "Tensor"]
         greater_: Callable[..., "Tensor"]
         greater_equal: Callable[..., "Tensor"]
@@ -910,6 +942,7 @@ class Tensor:
         index_put_: Callable[..., "Tensor"]
         index_select: Callable[..., "Tensor"]
         inner: Callable[..., "Tensor"]
+        inverse: Callable[..., "Tensor"]
         isclose: Callable[..., "Tensor"]
         isfinite: Callable[..., "Tensor"]
         isinf: Callable[..., "Tensor"]
@@ -917,7 +950,9 @@ class Tensor:
         isneginf: Callable[..., "Tensor"]
         isposinf: Callable[..., "Tensor"]
         isreal: Callable[..., "Tensor"]
+        kron: Callable[..., "Tensor"]
         kthvalue: Callable[..., Any]
+        ldexp: Callable[..., "Tensor"]
         le: Callable[..., "Tensor"]
         le_: Callable[..., "Tensor"]
         lerp: Callable[..., "Tensor"]
@@ -940,6 +975,7 @@ class Tensor:
         logaddexp: Callable[..., "Tensor"]
         logaddexp2: Callable[..., "Tensor"]
         logcumsumexp: Callable[..., "Tensor"]
+        logdet: Callable[..., "Tensor"]
         logical_and: Callable[..., "Tensor"]
         logical_and_: Callable[..., "Tensor"]
         logical_not: Callable[..., "Tensor"]
@@ -977,6 +1013,8 @@ class Tensor:
         nan_to_num: Callable[..., "Tensor"]
         nan_to_num_: Callable[..., "Tensor"]
         nanmean: Callable[..., "Tensor"]
+        nanmedian: Callable[..., Any]
+        nanquantile: Callable[..., "Tensor"]
         nansum: Callable[..., "Tensor"]
         narrow: Callable[..., "Tensor"]
         ne: Callable[..., "Tensor"]
@@ -997,11 +1035,14 @@ class Tensor:
         not_equal_: Callable[..., "Tensor"]
         outer: Callable[..., "Tensor"]
         permute: Callable[..., "Tensor"]
+        pinverse: Callable[..., "Tensor"]
+        polygamma: Callable[..., "Tensor"]
         positive: Callable[..., "Tensor"]
         pow: Callable[..., "Tensor"]
         pow_: Callable[..., "Tensor"]
         prelu: Callable[..., "Tensor"]
         prod: Callable[..., "Tensor"]
+        quantile: Callable[..., "Tensor"]
         rad2deg: Callable[..., "Tensor"]
         rad2deg_: Callable[..., "Tensor"]
         random_: Callable[..., "Tensor"]
@@ -1449,8 +1490,8 @@ def computed_in(least: str) -> Callable[[Function], Function]:
     """A function made of several ops that computes in the float dtype `least` at least.
 
     By itself each op rounds its result, and a square or a power on the way may be beyond float16
-    where the end is not. So tensors that are narrower go in as `least`, and the result is rounded
-    once, to the dtype that one op of the same inputs would have.
+    where the end is not. So tensors that are narrower than `least`, or than the widest of them, go
+    in as that, and the result is rounded once, to the dtype that one op of the same inputs has.
 
     >>> import tinygrad_cv as tg
     >>> @computed_in("float32")
@@ -1465,11 +1506,14 @@ def computed_in(least: str) -> Callable[[Function], Function]:
         def wrapped(*args: Any, **options: Any) -> Any:
             tensors = [x for x in (*args, *options.values()) if isinstance(x, Tensor)]
             dtype = promoted(tensors)
-            if dtype is None or dtype.itemsize >= WIDTH[least]:
+            if dtype is None:
+                return function(*args, **options)
+            wanted = least if dtype.itemsize < WIDTH[least] else dtype.name
+            if not any(is_float(x) and x.dtype.itemsize < WIDTH[wanted] for x in tensors):
                 return function(*args, **options)
 
             def wide(x: Any) -> Any:
-                return F.widened(x, least) if isinstance(x, Tensor) else x
+                return F.widened(x, wanted) if isinstance(x, Tensor) else x
 
             def rounded(y: Any) -> Any:
                 return F.cast(y, dtype=dtype) if isinstance(y, Tensor) and is_float(y) else y

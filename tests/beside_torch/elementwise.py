@@ -168,6 +168,7 @@ CALLS = [
     *beside(one(1.2, 3.0), "arccosh"),
     *beside(logits(), "logit"),
     *beside(one(kinks=WHOLE), "fix", "sgn", "signbit", gradients=False),
+    *beside(several(), "ldexp"),
     *beside(special(), "isposinf", "isneginf", "isreal"),
     *beside(small_wholes(), "less", "less_equal", "greater", "greater_equal", "not_equal"),
     *beside(close(), "isclose", gradients=False),

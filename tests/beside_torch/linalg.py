@@ -1,11 +1,13 @@
 """Matrix products, contractions and decompositions."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import torch
 from hypothesis import strategies as st
 
+import tinygrad_cv as tg
 from beside_torch.call import Beside, Call
 from rows.linalg import LENGTHS, SIDES, regular, symmetric
 from tinygrad_cv.ops import linalg
@@ -142,6 +144,28 @@ def beside(name: str, calls: Any, theirs: Callable[..., Any] | None = None) -> B
     return Beside(name, calls, ours=getattr(linalg, name), theirs=theirs)
 
 
+@st.composite
+def on_top(draw: Any, *terms: str) -> Call:
+    """The product of the last two tensors added to the first, some or all of it."""
+    shares = ({}, {"beta": 0}, {"alpha": 2.5}, {"beta": -1.5, "alpha": 0.5})
+    return Call(draw(shaped(*terms)).inputs, draw(st.sampled_from(shares)))
+
+
+@st.composite
+def chains(draw: Any) -> Call:
+    sides = [draw(SIDES) for _ in range(draw(st.integers(3, 6)))]
+    sizes: list[tuple[int, ...]] = [*pairwise(sides)]
+    if draw(st.booleans()):
+        sizes[0] = sizes[0][1:]
+    if draw(st.booleans()):
+        sizes[-1] = sizes[-1][:1]
+    return Call(tuple(draw(arrays(size)) for size in sizes))
+
+
+def chained(library: Any) -> Any:
+    return lambda *tensors: library.linalg.multi_dot(list(tensors))
+
+
 CALLS = [
     beside(
         "matmul", stacked_products() | shaped("a", "ab") | shaped("cab", "b") | shaped("a", "a")
@@ -155,6 +179,20 @@ CALLS = [
     beside("outer", shaped("a", "b")),
     beside("inner", shaped("ab", "cdb") | shaped("a", "a") | shaped("", "ab")),
     beside("einsum", contractions()),
+    beside("addmm", on_top("ac", "ab", "bc") | on_top("c", "ab", "bc") | on_top("", "ab", "bc")),
+    # Of an empty matrix and one number PyTorch makes one number.
+    beside(
+        "addmv",
+        on_top("a", "ab", "b") | on_top("", "ab", "b").filter(lambda call: call.inputs[1].size),
+    ),
+    beside("addr", on_top("ab", "a", "b") | on_top("b", "a", "b")),
+    beside("baddbmm", on_top("abd", "abc", "acd") | on_top("bd", "abc", "acd")),
+    beside("addbmm", on_top("bd", "abc", "acd") | on_top("d", "abc", "acd")),
+    Beside("multi_dot", chains(), chained(tg), chained(torch)),
+    beside("vecdot", shaped("ab", "ab") | shaped("cab", "b"), torch.linalg.vecdot),
+    beside("logdet", of(regular()), torch.logdet),
+    beside("pdist", of(arrays(shapes(2, 2), distinct=True), {}, {"p": 1.0}, {"p": 3.0})),
+    beside("dist", shaped("ab", "ab") | shaped("ab", "b")),
     beside("tensordot", tensordots()),
     beside("trace", shaped("ab")),
     beside("kron", shaped("ab", "cd") | shaped("a", "bc") | shaped("abc", "")),

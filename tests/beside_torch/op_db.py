@@ -13,6 +13,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
@@ -43,7 +44,9 @@ ADAPTED: dict[str, Function] = {
     "where": lambda x, condition, other: tg.where(condition, x, other),
     "linalg.lstsq.grad_oriented": lambda a, b, driver: tg.linalg.lstsq(a, b, driver=driver)[:2],
     "normal.in_place": lambda x, *args, **options: x.clone().normal_(*args, **options),
-    "normal.number_mean": lambda std, mean, **options: tg.normal(mean, std, **options),
+    "normal.number_mean": lambda std, mean, *size, **options: tg.normal(
+        mean, std, *size, **options
+    ),
     **dict.fromkeys(
         (f"polygamma.polygamma_n_{n}" for n in range(5)), lambda x, n: tg.polygamma(n, x)
     ),
@@ -172,6 +175,8 @@ class Pairs:
             return theirs, {k: b for k, (_, b) in found.items()}
         if isinstance(value, torch.dtype):
             return value, our_dtype(value)
+        if isinstance(value, torch.device) and value.type != "cpu":
+            raise ForeignError(f"the device {value}")
         if value == "cpu" or isinstance(value, torch.device):
             return value, tg.get_default_device()
         if isinstance(value, torch.Generator):
@@ -186,6 +191,8 @@ class Pairs:
     def _pair(value: Any) -> tuple[Any, Any]:
         if value.layout is not torch.strided:
             raise ForeignError(f"{value.layout}")
+        if value.is_meta:
+            raise ForeignError("a tensor without values")
         our_dtype(value.dtype)
         if value.ndim > 64:
             raise ForeignError(f"{value.ndim} axes")  # NumPy has 64
@@ -493,7 +500,9 @@ def method_difference(name: str, sample: Any, method: str) -> str | None:
         except Exception:
             return None  # PyTorch has no such form of this call
         try:
-            mine = getattr(y, method)(*our_args, **our_options)
+            # In place nothing is recorded here, and where a gradient is asked for it is an error.
+            with tg.no_grad() if method.endswith("_") else nullcontext():
+                mine = getattr(y, method)(*our_args, **our_options)
         except Exception as error:
             return f"{method}: {type(error).__name__}: {first_line(error)}"
         values = not drawn(name, sample) and name not in UP_TO_SIGN

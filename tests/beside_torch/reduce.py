@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from hypothesis import assume
 from hypothesis import strategies as st
 
 from beside_torch.call import Beside, Call
@@ -143,6 +144,46 @@ def beside(name: str, calls: Any, module: Any = reduce, **others: Any) -> Beside
     return Beside(name, calls, getattr(module, name), getattr(torch, name), **others)
 
 
+@st.composite
+def shares(draw: Any, nan: bool = False) -> Call:
+    x = draw(arrays(shapes(1), distinct=True))
+    assume(x.size)
+    if nan:
+        x = np.where(
+            np.random.default_rng(draw(st.integers(0, 9))).random(x.shape) < 0.3, np.nan, x
+        )
+    q = draw(st.floats(0, 1) | arrays(st.tuples(st.integers(1, 3)), low=0.0, high=1.0))
+    dim = draw(st.none() | st.integers(-x.ndim, x.ndim - 1))
+    options = {
+        "keepdim": draw(st.booleans()),
+        "interpolation": draw(st.sampled_from(sort.QUANTILES)),
+    }
+    return Call((x, q, dim), options)
+
+
+@st.composite
+def some_unknown(draw: Any) -> Call:
+    call = draw(shares(nan=True))
+    x, _, dim = call.inputs
+    return Call((x,) if dim is None else (x, dim, call.options["keepdim"]))
+
+
+@st.composite
+def curves(draw: Any) -> Call:
+    y = draw(arrays(shapes(1)))
+    dim = draw(st.integers(-y.ndim, y.ndim - 1))
+    kind = draw(st.sampled_from(("none", "dx", "line", "all")))
+    if kind in ("none", "dx"):
+        return Call((y,), {"dim": dim} | ({"dx": 0.5} if kind == "dx" else {}))
+    return Call((y, draw(arrays((y.shape[dim],) if kind == "line" else y.shape))), {"dim": dim})
+
+
+@st.composite
+def observed(draw: Any) -> Call:
+    x = draw(arrays((draw(st.integers(1, 3)), 5)))
+    return Call((x if draw(st.booleans()) else x[0],), {"correction": draw(st.integers(0, 2))})
+
+
 CALLS = [
     beside("sum", whole() | along_some(empty=True) | integers()),
     Beside("sum: dtype", converted(), reduce.sum, to_torch(torch.sum)),
@@ -177,4 +218,14 @@ CALLS = [
     beside("msort", arrays(shapes(1), distinct=True).map(lambda x: Call((x,))), sort),
     beside("topk", tops(), sort),
     beside("kthvalue", ranks(), sort),
+    beside("nanmedian", some_unknown(), sort),
+    beside("quantile", shares(), sort),
+    beside("nanquantile", shares(nan=True), sort),
+    beside("trapezoid", curves()),
+    beside("cumulative_trapezoid", curves()),
+    beside("cov", observed()),
+    Beside(
+        "corrcoef",
+        arrays(st.tuples(st.integers(2, 3), st.just(4)), distinct=True).map(lambda x: Call((x,))),
+    ),
 ]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from beside_torch.call import Beside, Call
 from rows.shape import places_along, rolls, stretched, turns, with_empty
 from tinygrad_cv.ops import shape
-from tinygrad_cv.testing.strategies import arrays, shapes
+from tinygrad_cv.testing.strategies import arrays, broadcastable, shapes
 
 
 @st.composite
@@ -215,6 +215,10 @@ def of_sequences(name: str, calls: Any) -> Beside:
     return Beside(name, calls, ours, theirs)
 
 
+def together(sizes: Any) -> Any:
+    return st.tuples(*map(arrays, sizes)).map(lambda tensors: Call(tensors))
+
+
 CALLS = [
     beside("reshape", reshaped()),
     beside("flatten", flattened()),
@@ -237,6 +241,12 @@ CALLS = [
     beside("atleast_3d", sequences()),
     beside("meshgrid", lines()),
     of_sequences("cat", joined(0)),
+    of_sequences("concatenate", joined(0)),
+    beside("broadcast_tensors", broadcastable(max_dims=3).flatmap(together)),
+    beside(
+        "cartesian_prod", lines().map(lambda call: Call(tuple(map(np.atleast_1d, call.inputs))))
+    ),
+    beside("block_diag", sequences().filter(lambda call: max(map(np.ndim, call.inputs)) < 3)),
     of_sequences("stack", joined(1)),
     of_sequences("hstack", sequences()),
     of_sequences("vstack", sequences()),

@@ -142,6 +142,23 @@ def window_spread(x: Array, kernel: Any, divisor: int, **geometry: Any) -> Array
     return conv_transpose(x, ones, None, **geometry) / divisor
 
 
+@st.composite
+def unpooled(draw: Any) -> Case:
+    """No place is named twice: there the gradient is the derivative."""
+    length = draw(st.integers(1, 6))
+    shape = (draw(st.integers(1, 2)), draw(st.integers(1, 2)), draw(st.integers(1, length)))
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    places = rng.permuted(np.broadcast_to(np.arange(length), (*shape[:2], length)), axis=2)
+    return Case((draw(arrays(shape)), places[..., : shape[2]]), {"length": length})
+
+
+def unpool(x: Array, index: Array, length: int) -> Array:
+    y = np.zeros((*x.shape[:2], length))
+    for place in np.ndindex(*x.shape):
+        y[*place[:2], index[place]] = x[place]
+    return y
+
+
 TIE = Case(
     (np.array([[[[0.0, 2.0, 1.0], [2.0, -1.0, 0.0]]]]),),
     {"kernel": (2, 2), "stride": (1, 1), "padding": (0, 0), "dilation": (1, 1)},
@@ -155,6 +172,7 @@ ROWS = [
     Row("max_pool_index", places(), max_pool_index),
     Row("window_scatter", scattered(), window_scatter, exact="linear"),
     Row("window_gather", gathered(), window_gather, exact="linear"),
+    Row("unpool", unpooled(), unpool, exact="linear"),
     Row("window_sum", summed(), window_sum, exact="linear"),
     Row("window_spread", spread(), window_spread, exact="linear"),
 ]

@@ -150,7 +150,7 @@ class NumpyBackend(Backend):
             scale = scale * weight
         # (x - mean)·scale + bias; what the rounding of the mean leaves of it goes to the bias.
         center = mean.astype(rows.dtype)
-        shift = (center - mean) * scale
+        shift = np.where(np.isfinite(scale), (center - mean) * scale, 0)
         if bias is not None:
             shift = shift + bias
         y = np.empty_like(rows)

@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from itertools import pairwise
 from typing import Any
 
@@ -99,7 +100,11 @@ def parallel(work: Callable[[slice], Any], parts: Sequence[slice]) -> list[Any]:
             results[i] = work(parts[i])
 
     with one_blas_thread:
-        helpers = [_workers().submit(drain) for _ in range(min(WORKERS, len(parts)) - 1)]
+        # NumPy's errstate is part of the context, which a thread of a pool does not inherit.
+        helpers = [
+            _workers().submit(copy_context().run, drain)
+            for _ in range(min(WORKERS, len(parts)) - 1)
+        ]
         try:
             drain()
         finally:

@@ -47,6 +47,7 @@ from tinygrad_cv.ops.image import pixel_unshuffle as pixel_unshuffle
 from tinygrad_cv.ops.index import embedding as embedding
 from tinygrad_cv.ops.index import one_hot as one_hot
 from tinygrad_cv.ops.linalg import linear as linear
+from tinygrad_cv.ops.linalg import pdist as pdist
 from tinygrad_cv.ops.loss import binary_cross_entropy as binary_cross_entropy
 from tinygrad_cv.ops.loss import (
     binary_cross_entropy_with_logits as binary_cross_entropy_with_logits,

@@ -31,7 +31,7 @@ _METHODS = {
         "bitwise_or bitwise_right_shift bitwise_xor ceil clamp clamp_max clamp_min clip copysign "
         "cos cosh deg2rad digamma div divide eq equal erf erfc erfinv exp exp2 expm1 fix "
         "float_power floor floor_divide fmax fmin fmod frac ge greater greater_equal gt heaviside "
-        "hypot isclose isfinite isinf isnan isneginf isposinf isreal le lerp less less_equal "
+        "hypot isclose isfinite isinf isnan isneginf isposinf isreal ldexp le lerp less less_equal "
         "lgamma log log10 log1p log2 logaddexp logaddexp2 logical_and logical_not logical_or "
         "logical_xor logit lt maximum minimum mul multiply nan_to_num ne neg negative not_equal "
         "positive pow rad2deg reciprocal remainder round rsqrt sgn sign signbit sin sinc sinh sqrt "
@@ -43,10 +43,13 @@ _METHODS = {
         "index_select masked_fill masked_select narrow nonzero scatter scatter_add "
         "scatter_reduce select take tril triu"
     ),
-    linalg: "bmm cholesky cross det dot inner matmul matrix_power mm mv outer slogdet trace vdot",
+    linalg: (
+        "addbmm addmm addmv addr baddbmm bmm cholesky cross det dist dot ger inner inverse kron "
+        "logdet matmul matrix_power mm mv outer pinverse slogdet trace vdot"
+    ),
     reduce: (
-        "all amax amin aminmax any argmax argmin count_nonzero cummax cummin cumprod cumsum "
-        "diff logcumsumexp logsumexp max mean min nanmean nansum norm prod std sum var"
+        "all amax amin aminmax any argmax argmin corrcoef count_nonzero cov cummax cummin cumprod "
+        "cumsum diff logcumsumexp logsumexp max mean min nanmean nansum norm prod std sum var"
     ),
     shape: (
         "broadcast_to chunk dsplit expand expand_as flatten flip fliplr flipud hsplit moveaxis "
@@ -54,7 +57,10 @@ _METHODS = {
         "squeeze swapaxes take_along_dim tensor_split tile transpose unbind unflatten unfold "
         "unsqueeze view_as vsplit"
     ),
-    sort: "argsort bincount histc kthvalue median msort sort topk unique unique_consecutive",
+    sort: (
+        "argsort bincount histc kthvalue median msort nanmedian nanquantile quantile sort topk "
+        "unique unique_consecutive"
+    ),
 }
 
 for _family, _names in _METHODS.items():

@@ -22,6 +22,12 @@ FAR = 1000.0
 """So far out e⁻ˣ is 0 in every float dtype."""
 
 
+class OfReals(Op):
+    """Base of the functions of real numbers."""
+
+    real = True
+
+
 class Relu(Op):
     """max(x, 0), with the derivative 0 at 0 (Nair and Hinton, 2010).
 
@@ -125,7 +131,7 @@ class Hardtanh(Op):
         return F.where(F.logical_and(x > self.min_val, x < self.max_val), g, 0.0)
 
 
-class Elu(Op):
+class Elu(OfReals):
     """x where x > 0, else α(eˣ - 1) (Clevert, Unterthiner and Hochreiter, 2016).
 
     >>> elu(Tensor([-1000.0, -1.0, 2.0]))
@@ -145,7 +151,7 @@ SELU_SCALE, SELU_ALPHA = 1.0507009873554804934, 1.6732632423543772848
 """With these, independent inputs of mean 0 and variance 1 give outputs of mean 0 and variance 1."""
 
 
-class Selu(Op):
+class Selu(OfReals):
     """scale · elu(x), with a scale and an α that make layers normalize themselves.
 
     Klambauer, Unterthiner, Mayr and Hochreiter, 2017; for weights of variance 1 / inputs.
@@ -162,7 +168,7 @@ class Selu(Op):
         return g * scale * F.where(x > 0, 1.0, alpha * F.exp(F.clamp(x, max=0)))
 
 
-class Celu(Op):
+class Celu(OfReals):
     """x where x > 0, else α(e^(x/α) - 1): an ELU without a kink, whatever α (Barron, 2017).
 
     >>> celu(Tensor([-1.0, 2.0]), alpha=0.5)
@@ -195,7 +201,7 @@ def _softplus(xp, x):
     return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
 
 
-class Sigmoid(Op):
+class Sigmoid(OfReals):
     """σ(x) = 1 / (1 + e⁻ˣ), computed so that neither tail overflows.
 
     >>> sigmoid(Tensor([0.0, 2.0, -1000.0]))
@@ -212,7 +218,7 @@ class Sigmoid(Op):
         return (g * _bell(xp, x, 1),)
 
 
-class Tanh(Op):
+class Tanh(OfReals):
     """tanh x = 2σ(2x) - 1.
 
     >>> tanh(Tensor([0.0, 1.0]))
@@ -229,7 +235,7 @@ class Tanh(Op):
         return (g * (4 * _bell(xp, x, 2)),)
 
 
-class Logsigmoid(Op):
+class Logsigmoid(OfReals):
     """log σ(x) = -log(1 + e⁻ˣ), without ever forming a probability that rounds to 0.
 
     >>> logsigmoid(Tensor([0.0, -1000.0]))
@@ -243,7 +249,7 @@ class Logsigmoid(Op):
         return g * F.sigmoid(-x)
 
 
-class Softplus(Op):
+class Softplus(OfReals):
     """log(1 + e^(βx)) / β: a smooth max(x, 0), whose derivative is σ(βx) (Dugas et al., 2001).
 
     >>> softplus(Tensor([0.0, 1000.0]))
@@ -263,7 +269,7 @@ class Softplus(Op):
         return F.where(z > self.threshold, g, g * F.sigmoid(z))
 
 
-class Silu(Op):
+class Silu(OfReals):
     """x · σ(x), also called swish (Elfwing, Uchibe and Doya, 2018; Ramachandran et al., 2017).
 
     >>> silu(Tensor([-1000.0, 0.0, 2.0]))
@@ -278,7 +284,7 @@ class Silu(Op):
         return g * F.sigmoid(z) * (1 + z * F.sigmoid(-z))
 
 
-class Mish(Op):
+class Mish(OfReals):
     """x · tanh(softplus(x)) (Misra, 2020).
 
     >>> mish(Tensor([-1000.0, 0.0, 2.0]))
@@ -298,7 +304,7 @@ class Mish(Op):
 GELU_SCALE, GELU_CUBE = math.sqrt(2 / math.pi), 0.044715
 
 
-class Gelu(Op):
+class Gelu(OfReals):
     """x · Φ(x), where Φ is the normal distribution function (Hendrycks and Gimpel, 2016).
 
     With approximate="tanh", Φ(x) is (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2.
@@ -332,7 +338,7 @@ class Gelu(Op):
         return g * F.sigmoid(u) * (1 + z * slope * F.sigmoid(-u))
 
 
-class Softsign(Op):
+class Softsign(OfReals):
     """x / (1 + |x|): a tanh with slower tails (Bergstra et al., 2009).
 
     >>> softsign(Tensor([-1.0, 0.0, 3.0]))
@@ -348,7 +354,7 @@ class Softsign(Op):
         return g / a / a
 
 
-class Softshrink(Op):
+class Softshrink(OfReals):
     """x drawn λ towards 0, and 0 within λ of it (Donoho, 1995).
 
     >>> softshrink(Tensor([-2.0, 0.3, 2.0]))
@@ -380,7 +386,7 @@ class Hardshrink(Op):
         return F.where(y == 0, 0.0, g)
 
 
-class Tanhshrink(Op):
+class Tanhshrink(OfReals):
     """x - tanh x.
 
     >>> tanhshrink(Tensor([0.0, 2.0]))
@@ -401,7 +407,7 @@ class Tanhshrink(Op):
         return g * t * t
 
 
-class Hardsigmoid(Op):
+class Hardsigmoid(OfReals):
     """relu6(x + 3) / 6: a sigmoid of straight lines (Howard et al., 2019).
 
     >>> hardsigmoid(Tensor([-4.0, 0.0, 1.5]))
@@ -415,7 +421,7 @@ class Hardsigmoid(Op):
         return F.where(F.logical_and(x > -3, x < 3), g / 6, 0.0)
 
 
-class Hardswish(Op):
+class Hardswish(OfReals):
     """x · hardsigmoid(x): a silu without exponentials (Howard et al., 2019).
 
     >>> hardswish(Tensor([-4.0, 0.0, 1.5, 4.0]))
@@ -447,7 +453,7 @@ class Threshold(Op):
         return F.where(x <= self.threshold, 0.0, g)
 
 
-class Glu(Op):
+class Glu(OfReals):
     """a · σ(b), where a and b are the halves of x along an axis: b opens the gate for a.
 
     Dauphin, Fan, Auli and Grangier, 2017.
@@ -470,7 +476,7 @@ class Glu(Op):
         return F.cat(g * s, g * a * s * F.sigmoid(-b), axis=self.axis)
 
 
-class Softmax(Op):
+class Softmax(OfReals):
     """eˣ / Σ eˣ along an axis; the largest element is subtracted first, so nothing overflows.
 
     >>> softmax(Tensor([0.0, 0.0]), dim=0)
@@ -480,12 +486,15 @@ class Softmax(Op):
     axis: int
 
     def forward(self, xp, x):
-        if not x.size:  # nothing has no maximum
+        self.empty = not x.size
+        if self.empty:  # nothing has no maximum
             return x
         e = xp.exp(xp.below_top(x, self.axis))
         return e / xp.sum(e, axis=self.axis, keepdims=True, dtype="float64").astype(e.dtype)
 
     def grad_x(self, F, g, y):
+        if self.empty:
+            return g * y
         # The shares add up to 1, so g may be counted from its value at the largest: where that
         # share is all but 1, what the others get is not lost in a difference.
         top = F.let("top", y == F.amax(y, axis=(self.axis,), keepdims=True))
@@ -494,7 +503,7 @@ class Softmax(Op):
         return y * (h - F.sum(h * y, axis=self.axis, keepdims=True))
 
 
-class LogSoftmax(Op):
+class LogSoftmax(OfReals):
     """x - log Σ eˣ along an axis, without ever forming a probability that rounds to 0.
 
     >>> log_softmax(Tensor([0.0, 1000.0]), dim=0)
@@ -631,8 +640,11 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
 
 
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
-    """x, but 0 within `lambd` of 0 (hard thresholding; Donoho and Johnstone, 1994)."""
-    return T.hardshrink(input, lambd=_width("hardshrink", lambd))
+    """x, but 0 within `lambd` of 0 (hard thresholding; Donoho and Johnstone, 1994).
+
+    Nothing is within a negative one.
+    """
+    return T.hardshrink(input, lambd=lambd)
 
 
 def _width(name: str, lambd: float) -> float:

@@ -8,9 +8,10 @@ from tinygrad_cv.ops.linalg import matmul
 from tinygrad_cv.ops.noise import dropout
 from tinygrad_cv.ops.shape import repeat_interleave
 from tinygrad_cv.tensor import F as T
-from tinygrad_cv.tensor import Tensor
+from tinygrad_cv.tensor import Tensor, computed_in
 
 
+@computed_in("float32")
 def scaled_dot_product_attention(
     query: Tensor,
     key: Tensor,

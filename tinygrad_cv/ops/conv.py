@@ -214,8 +214,9 @@ class Fold(_Taps):
 
 
 def per_axis(axes: int, value: Any, name: str, least: int) -> Ints:
-    """One number for all spatial axes, or one for each."""
-    numbers = tuple(value) if isinstance(value, tuple | list) else (value,) * axes
+    """One number for all spatial axes, also as (number,), or one for each."""
+    numbers = tuple(value) if isinstance(value, tuple | list) else (value,)
+    numbers = numbers * axes if len(numbers) == 1 else numbers
     if len(numbers) != axes or not all(isinstance(n, int) and n >= least for n in numbers):
         several = "" if axes == 1 else f", or {axes} of them"
         raise ValueError(f"{name} must be a whole number >= {least}{several}; got {value}.")

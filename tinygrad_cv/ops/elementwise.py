@@ -285,6 +285,7 @@ class Hypot(Elementwise):
     tensor([5., 4.])
     """
 
+    real = True
     computes_in = "float64"  # a quotient of numbers close to the smallest has few digits
 
     def forward(self, xp, a, b):
@@ -398,6 +399,7 @@ class Logaddexp(Elementwise):
     tensor([6.9315e-01, 1.0007e+03])
     """
 
+    real = True
     computes_in = "float64"  # an exponent that is rounded moves the power by more than a digit
 
     def forward(self, xp, a, b):
@@ -416,6 +418,8 @@ class Xlogy(Elementwise):
     >>> xlogy(Tensor([0.0, 2.0]), Tensor([0.0, 1.0]))
     tensor([0., 0.])
     """
+
+    real = True
 
     def forward(self, xp, a, b):
         return a * xp.log(self.argument(xp, a, b))
@@ -580,6 +584,7 @@ class Atan2(Elementwise):
     tensor([0.    , 0.7854, 3.1416])
     """
 
+    real = True
     computes_in = "float64"  # a quotient of numbers close to the smallest has few digits
 
     def forward(self, xp, a, b):
@@ -757,7 +762,7 @@ class Sign(Elementwise):
     nondifferentiable = ("x",)
 
     def forward(self, xp, x):
-        return xp.sign(x)
+        return x != 0 if x.dtype.kind == "b" else xp.sign(x)
 
 
 class Floor(Elementwise):
@@ -1156,6 +1161,7 @@ class Copysign(Elementwise):
     tensor([-1., -2.])
     """
 
+    real = True
     nondifferentiable = ("y",)
 
     def forward(self, xp, x, y):
@@ -1186,6 +1192,8 @@ class Logaddexp2(Elementwise):
     tensor([   4., 2000.])
     """
 
+    real = True
+
     def forward(self, xp, a, b):
         return xp.logaddexp2(a, b)
 
@@ -1202,6 +1210,8 @@ class Logit(Elementwise):
     >>> logit(Tensor([0.5, 0.75])).sigmoid()
     tensor([0.5 , 0.75])
     """
+
+    real = True
 
     def forward(self, xp, x):
         # Around 1/2 the quotient is rounded to steps around 1, whose logarithm is near 0. There
@@ -1234,6 +1244,8 @@ class SphericalBessel(Elementwise):
     The derivative is made of the neighbours in order, nowhere with a division by z, so it is exact
     at 0 to every order (Abramowitz and Stegun, 10.1.20).
     """
+
+    real = True
 
     n: int = 0
 
@@ -1504,6 +1516,22 @@ def addcdiv(input: Tensor, tensor1: Any, tensor2: Any, *, value: float = 1) -> T
     return T.add(input, T.mul(value, T.div(tensor1, tensor2)))
 
 
+def ldexp(input: Tensor, other: Tensor) -> Tensor:
+    """`input` · 2^`other`.
+
+    >>> ldexp(Tensor([1.0, 3.0]), Tensor([3, -1], dtype="int64"))
+    tensor([8. , 1.5])
+    """
+    for value in (input, other):
+        if not isinstance(value, Tensor):
+            raise TypeError(f"ldexp: expected tensors; got {value!r}. x * 2**n takes numbers.")
+    if not input.is_floating_point():
+        input = input.float()
+    exponent = other if other.is_floating_point() else other.to(dtype=input.dtype)
+    product: Tensor = T.mul(input, T.exp2(exponent))
+    return product
+
+
 # ----- more functions, and second names ----------------------------------------------------------
 
 copysign = function(Copysign, "input", "other")
@@ -1550,9 +1578,7 @@ def positive(input: Tensor) -> Tensor:
     >>> positive(Tensor([1.0, -2.0]))
     tensor([ 1., -2.])
     """
-    if input.dtype.kind == "b":
-        raise TypeError("positive: truth values have no sign; convert them first: x.long().")
-    return input
+    return +input
 
 
 def deg2rad(input: Tensor) -> Tensor:
@@ -1690,7 +1716,7 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
     return T.logit(input if eps is None else T.clamp(input, min=eps, max=1 - eps))
 
 
-@computed_in("float32")
+@computed_in("float64")
 def sinc(input: Tensor) -> Tensor:
     """sin(πx) / (πx), and 1 at 0; differentiable everywhere, and 0 at ±∞.
 

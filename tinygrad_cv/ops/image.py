@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from tinygrad_cv.backend import host
 from tinygrad_cv.op import Op, promoted
+from tinygrad_cv.ops.conv import check_float
 from tinygrad_cv.ops.pool import adaptive_mean
 from tinygrad_cv.tensor import F as T
 from tinygrad_cv.tensor import Tensor, computed_in
@@ -427,6 +428,7 @@ def interpolate(
 
 
 def _check_grid(input: Tensor, grid: Tensor, mode: str, padding_mode: str) -> None:
+    check_float("grid_sample", input, grid)
     spatial = input.ndim - 2
     if spatial not in (2, 3) or grid.ndim != input.ndim or grid.shape[-1] != spatial:
         raise ValueError(

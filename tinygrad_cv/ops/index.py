@@ -120,10 +120,12 @@ class ScatterExtreme(Op):
         return xp.where(ends > starts, y, xp.zeros_like(y))
 
     def grad_x(self, F, g, x, index, y):
-        ties = F.cast(x == F.take_along_dim(y, index, axis=self.axis), dtype=self.dtype)
-        count = F.put_along_dim(ties, index, axis=self.axis, length=self.length)
+        ties = F.let("ties", x == F.take_along_dim(y, index, axis=self.axis))
+        count = F.put_along_dim(
+            F.cast(ties, dtype=self.dtype), index, axis=self.axis, length=self.length
+        )
         share = g / F.maximum(count, 1)
-        return ties * F.take_along_dim(share, index, axis=self.axis)
+        return F.where(ties, F.take_along_dim(share, index, axis=self.axis), 0.0)
 
 
 def _segments(xp, x, index, axis, length):
@@ -446,13 +448,16 @@ def index_put(
 def gather(input: Tensor, dim: int, index: Any) -> Tensor:
     """y[i, j, k] = input[i, index[i, j, k], k] for `dim` = 1; the result has the index's shape.
 
-    `index` has as many axes as `input`; in those other than `dim` it may be shorter.
+    `index` has as many axes as `input`; in those other than `dim` it may be shorter. An empty one
+    may have any shape.
 
     >>> gather(Tensor([[1.0, 2.0], [3.0, 4.0]]), 1, [[1], [0]])
     tensor([[2.],
             [3.]])
     """
     given, rows = _whole("gather", index, input), _row(input)
+    if not given.numel():
+        return T.reshape(T.getitem(rows, index=(slice(0, 0),) * rows.ndim), shape=given.shape)
     axis, index = _check_along("gather", rows, dim, given)
     part = _part(rows, index, axis)
     y: Tensor = T.take_along_dim(T.getitem(rows, index=part), index, axis=axis)

@@ -8,6 +8,7 @@ import string
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
+from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple
 
 from tinygrad_cv.backend import host
@@ -219,7 +220,8 @@ class Cofactor(_OfMatrices):
         others = xp.prod(xp.where(itself, 1, s[..., None, :]), axis=-1)
         return xp.reshape(sign, self.ones) * xp.matmul(u * others[..., None, :], vh)
 
-    def grad_x(self, F, g, x, y):
+    def grad_x(self, F, g, x):
+        y = F.let("c", F.cofactor(x))  # in float64: the result may be beyond float32
         along = F.sum(g * y, axis=self.matrix, keepdims=True)
         turned = F.matmul(y, F.matmul(F.mT(g), y))
         return (along * y - turned) / F.reshape(F.det(x), shape=self.ones)
@@ -640,6 +642,134 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
     return tensordot(input, other, dims=([-1], [-1]))
 
 
+# A matrix product on top of something: beta · input + alpha · product. With beta = 0 the input is
+# not looked at, so that nothing comes of a nan in it.
+
+
+def _on_top(input: Tensor, product: Tensor, beta: Any, alpha: Any) -> Tensor:
+    added: Tensor = product if alpha == 1 else T.mul(product, alpha)
+    if beta == 0:
+        return added
+    below = T.broadcast_to(input, shape=product.shape)
+    total: Tensor = T.add(below if beta == 1 else T.mul(below, beta), added)
+    return total
+
+
+@computed_in("float32")
+def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """`beta` · input + `alpha` · mat1 @ mat2, (n, k) @ (k, m); input broadcasts to (n, m).
+
+    >>> addmm(Tensor([1.0]), Tensor([[1.0, 2.0]]), Tensor([[3.0], [4.0]]), alpha=2)
+    tensor([[23.]])
+    """
+    return _on_top(input, mm(mat1, mat2), beta, alpha)
+
+
+@computed_in("float32")
+def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """`beta` · input + `alpha` · mat @ vec, (n, k) @ (k,); input broadcasts to (n,).
+
+    >>> addmv(Tensor([1.0]), Tensor([[1.0, 2.0]]), Tensor([3.0, 4.0]))
+    tensor([12.])
+    """
+    return _on_top(input, mv(mat, vec), beta, alpha)
+
+
+@computed_in("float32")
+def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """`beta` · input + `alpha` · the `outer` product, (n, m); input broadcasts to it.
+
+    >>> addr(Tensor([1.0]), Tensor([1.0, 2.0]), Tensor([3.0, 4.0]))
+    tensor([[4., 5.],
+            [7., 9.]])
+    """
+    return _on_top(input, outer(vec1, vec2), beta, alpha)
+
+
+@computed_in("float32")
+def baddbmm(
+    input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1
+) -> Tensor:
+    """`beta` · input + `alpha` · batch1 @ batch2, (b, n, k) @ (b, k, m); input broadcasts.
+
+    >>> baddbmm(Tensor([1.0]), Tensor([[[1.0, 2.0]]]), Tensor([[[3.0], [4.0]]]))
+    tensor([[[12.]]])
+    """
+    return _on_top(input, bmm(batch1, batch2), beta, alpha)
+
+
+@computed_in("float32")
+def addbmm(
+    input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1
+) -> Tensor:
+    """`beta` · input + `alpha` · the sum of all products of a stack, (b, n, k) @ (b, k, m).
+
+    >>> addbmm(Tensor([1.0]), Tensor([[[1.0]], [[2.0]]]), Tensor([[[3.0]], [[4.0]]]))
+    tensor([[12.]])
+    """
+    equation = _check_axes("addbmm", "bnk,bkm->nm", batch1, batch2)
+    return _on_top(input, T.einsum(batch1, batch2, equation=equation), beta, alpha)
+
+
+ger = outer
+
+
+@computed_in("float32")
+def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
+    """The product of two or more matrices, in the order of the fewest multiplications.
+
+    The first and the last may be vectors: a row and a column, whose axis the result lacks (Cormen
+    et al., Introduction to Algorithms, chapter 15.2).
+
+    >>> multi_dot([Tensor([1.0, 2.0]), Tensor([[1.0], [0.0]]), Tensor([[5.0, 6.0]])])
+    tensor([5., 6.])
+    """
+    if len(tensors) < 2:
+        raise ValueError(f"multi_dot: expected at least two tensors; got {len(tensors)}.")
+    first, last = tensors[0], tensors[-1]
+    matrices = list(tensors)
+    if first.ndim == 1:
+        matrices[0] = T.reshape(first, shape=(1, *first.shape))
+    if last.ndim == 1:
+        matrices[-1] = T.reshape(last, shape=(*last.shape, 1))
+    if any(x.ndim != 2 for x in matrices) or any(
+        a.shape[1] != b.shape[0] for a, b in pairwise(matrices)
+    ):
+        raise ValueError(
+            "multi_dot: expected matrices (n, k), (k, m), ..., the first and the last perhaps a "
+            f"vector; got the shapes {', '.join(str(x.shape) for x in tensors)}."
+        )
+    sides = [matrices[0].shape[0], *(x.shape[1] for x in matrices)]
+
+    @cache
+    def best(i: int, j: int) -> tuple[int, int]:
+        """How many multiplications the product of i to j takes, and what is to be split off."""
+        if i == j:
+            return 0, i
+        return min(
+            (best(i, k)[0] + best(k + 1, j)[0] + sides[i] * sides[k + 1] * sides[j + 1], k)
+            for k in range(i, j)
+        )
+
+    def product(i: int, j: int) -> Tensor:
+        k = best(i, j)[1]
+        return matrices[i] if i == j else T.matmul(product(i, k), product(k + 1, j))
+
+    shape = (*first.shape[: first.ndim - 1], *last.shape[1:])
+    result: Tensor = T.reshape(product(0, len(matrices) - 1), shape=shape)
+    return result
+
+
+@computed_in("float64")
+def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
+    """Σ x y along `dim`; the other axes broadcast.
+
+    >>> vecdot(Tensor([[1.0, 2.0], [0.0, 1.0]]), Tensor([3.0, 4.0]))
+    tensor([11.,  4.])
+    """
+    return reduce.sum(T.mul(x, y), dim)
+
+
 # ----- as functions: contractions ----------------------------------------------------------------
 
 
@@ -822,6 +952,7 @@ def kron(input: Tensor, other: Tensor) -> Tensor:
     return T.reshape(apart * beside, shape=tuple(n * m for n, m in zip(a, b, strict=True)))
 
 
+@computed_in("float64")
 def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     """The cross product a x b of vectors along `dim`, an axis of length 3; the others broadcast.
 
@@ -871,7 +1002,8 @@ def cdist(
 ) -> Tensor:
     """The distance (Σ |a - b|ᵖ)^(1/p) of each row of x1 (..., n, d) from each of x2 (..., m, d).
 
-    p is at least 1; inf takes the largest difference. The gradient at distance 0 is 0. Where x1 or
+    p is 0 or more: inf takes the largest difference, and 0 counts those that are not 0, without a
+    gradient. The gradient at distance 0 is 0, and for p < 1 that at a difference of 0. Where x1 or
     x2 has more than 25 rows, Euclidean distances are worked out as √(|a|² + |b|² - 2 a·b): a matrix
     product instead of n·m·d differences, but points that are far from 0 and close to one another
     lose digits, in float64, in which all of it is computed. With
@@ -885,8 +1017,8 @@ def cdist(
             f"cdist: expected rows of the same length, (..., n, d) and (..., m, d); got {x1.shape} "
             f"and {x2.shape}."
         )
-    if not p >= 1:
-        raise ValueError(f"cdist: p must be at least 1, for a distance with a gradient; got {p}.")
+    if not p >= 0:
+        raise ValueError(f"cdist: p is 0 or more; got {p}.")
     if compute_mode not in CDIST_MODES:
         raise ValueError(
             f"cdist: compute_mode is one of {', '.join(CDIST_MODES)}; got {compute_mode!r}."
@@ -905,7 +1037,34 @@ def cdist(
         return T.amax(difference, axis=last)
     if p == 1:
         return T.sum(difference, axis=last)
+    if p < 1:
+        return reduce.norm(difference, p, last)
     return _root(T.sum(T.pow(difference, n=p), axis=last), p)
+
+
+@computed_in("float64")
+def pdist(input: Tensor, p: float = 2.0) -> Tensor:
+    """The distances of all pairs of rows i < j of x (n, d), as one vector; see `cdist`.
+
+    >>> pdist(Tensor([[0.0, 0.0], [3.0, 4.0], [3.0, 0.0]]))
+    tensor([5., 3., 4.])
+    """
+    if input.ndim != 2 or not p >= 0:
+        raise ValueError(
+            f"pdist: expected rows (n, d), and p from 0 up; got {input.shape} and p={p}."
+        )
+    n = input.shape[0]
+    first, second = host.triu_indices(n, 1)
+    return reduce.norm(input[first] - input[second], p, -1)
+
+
+def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
+    """‖input - other‖ₚ over all elements; the shapes broadcast, and p is as in `norm`.
+
+    >>> dist(Tensor([3.0, 0.0]), Tensor([0.0, 4.0]))
+    tensor(5.)
+    """
+    return reduce.norm(input - other, p)
 
 
 def _with_axis(input: Tensor, place: int) -> Tensor:
@@ -947,6 +1106,9 @@ def inv(A: Tensor) -> Tensor:
     """
     _check("inv", A)
     return T.inv(A)
+
+
+inverse = inv
 
 
 def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
@@ -1021,6 +1183,17 @@ def slogdet(A: Tensor) -> SlogdetResult:
     return SlogdetResult(T.sign_of_det(A), T.logabsdet(A))
 
 
+def logdet(input: Tensor) -> Tensor:
+    """The logarithm of the determinant: nan where that is negative, -inf for a singular matrix.
+
+    >>> logdet(Tensor([[2.0, 0.0], [0.0, 0.5]]))
+    tensor(0.)
+    """
+    sign, logarithm = slogdet(input)
+    result: Tensor = T.where(sign < 0, math.nan, logarithm)
+    return result
+
+
 def cholesky(A: Tensor, upper: bool = False) -> Tensor:
     """The lower triangle L with L Lᵀ = A (or its transpose, if `upper`), for positive definite A.
 
@@ -1043,13 +1216,29 @@ class EighResult(NamedTuple):
     eigenvectors: Tensor
 
 
-def eigh(A: Tensor) -> EighResult:
+def _of_triangle(name: str, A: Tensor, UPLO: str | None) -> Tensor:
+    """The symmetric matrix with the lower ("L") or the upper ("U") triangle of A; A for None.
+
+    Its gradient is that of the symmetric part, as in PyTorch.
+    """
+    if UPLO is None:
+        return A
+    if UPLO not in ("L", "U"):
+        raise ValueError(f"{name}: UPLO is 'L' or 'U', for a triangle; got {UPLO!r}.")
+    lower = (A if UPLO == "L" else T.mT(A)).detach()
+    symmetric = T.tril(lower) + T.mT(T.tril(lower, diagonal=-1))
+    part = (A + T.mT(A)) / 2
+    return symmetric + (part - part.detach())  # what is added is 0, but lets the gradient through
+
+
+def eigh(A: Tensor, UPLO: str | None = None) -> EighResult:
     """Eigenvalues (..., n), ascending, and eigenvectors, the columns of V (..., n, n).
 
-    A = V diag(w) Vᵀ, where A stands for the symmetric part (A + Aᵀ) / 2. The largest component of
-    each vector is positive, so the result is one function of A, with a gradient. The gradient of
-    vectors whose eigenvalues are equal does not exist: it comes out as inf or nan, and large where
-    two are close. `eigvalsh` has no such limit.
+    A = V diag(w) Vᵀ, where A stands for the symmetric part (A + Aᵀ) / 2, or with `UPLO`="L" or "U"
+    for the symmetric matrix with its lower or upper triangle; the gradient is symmetric. The
+    largest component of each vector is positive, so the result is one function of A, with a
+    gradient. The gradient of vectors whose eigenvalues are equal does not exist: it comes out as
+    inf or nan, and large where two are close. `eigvalsh` has no such limit.
 
     >>> w, v = eigh(Tensor([[2.0, 0.0], [0.0, 1.0]]))
     >>> w
@@ -1059,12 +1248,12 @@ def eigh(A: Tensor) -> EighResult:
             [1., 0.]])
     """
     _check("eigh", A)
-    both = T.eigh(A)
+    both = T.eigh(_of_triangle("eigh", A, UPLO))
     return EighResult(T.getitem(both, index=(..., 0, ALL)), T.getitem(both, index=_rows(1, None)))
 
 
-def eigvalsh(A: Tensor) -> Tensor:
-    """The eigenvalues of the symmetric part (A + Aᵀ) / 2, ascending.
+def eigvalsh(A: Tensor, UPLO: str | None = None) -> Tensor:
+    """The eigenvalues of the symmetric part (A + Aᵀ) / 2, ascending; for `UPLO` see `eigh`.
 
     The gradient is that of a function of all eigenvalues; of single ones that are equal it is one
     choice among many. The second derivative needs distinct eigenvalues.
@@ -1073,7 +1262,7 @@ def eigvalsh(A: Tensor) -> Tensor:
     tensor([1., 2.])
     """
     _check("eigvalsh", A)
-    return T.eigvalsh(A)
+    return T.eigvalsh(_of_triangle("eigvalsh", A, UPLO))
 
 
 class SvdResult(NamedTuple):
@@ -1087,27 +1276,32 @@ class SvdResult(NamedTuple):
 def svd(A: Tensor, full_matrices: bool = False) -> SvdResult:
     """A = U diag(S) Vh for A (..., m, n): U (..., m, k), S (..., k) and Vh (..., k, n).
 
-    k is min(m, n), and S descends. The largest component of each column of U is positive. The
-    gradient of U and Vh needs distinct singular values that are not 0 (inf or nan otherwise, and
-    large where it is close); `svdvals` has no such limit. Columns beyond k have no gradient, so
-    `full_matrices` is for square matrices only, where it changes nothing.
+    With `full_matrices` U is (..., m, m) and Vh (..., n, n); the columns of U and the rows of Vh
+    beyond k complete them to orthogonal matrices, in one of many ways, and no gradient flows
+    through them, as in PyTorch. k is min(m, n), and S descends. The largest component of each
+    column of U is positive. The gradient of U and Vh needs distinct singular values that are not 0
+    (inf or nan otherwise, and large where it is close); `svdvals` has no such limit.
 
     >>> svd(Tensor([[3.0, 0.0], [0.0, -2.0]])).S
     tensor([3., 2.])
     """
     _check("svd", A, square=False)
-    m, n = A.shape[-2:]
-    if full_matrices and m != n:
-        raise ValueError(
-            f"svd: full_matrices=True would add {abs(m - n)} columns that no gradient determines "
-            f"to matrices {A.shape}; pass full_matrices=False."
-        )
+    m = A.shape[-2]
     usv = T.svd(A)
-    return SvdResult(
-        T.getitem(usv, index=_rows(1, 1 + m)),
-        T.getitem(usv, index=(..., 0, ALL)),
-        T.mT(T.getitem(usv, index=_rows(1 + m, None))),
-    )
+    U, V = T.getitem(usv, index=_rows(1, 1 + m)), T.getitem(usv, index=_rows(1 + m, None))
+    if full_matrices:
+        U, V = _completed(U), _completed(V)
+    return SvdResult(U, T.getitem(usv, index=(..., 0, ALL)), T.mT(V))
+
+
+def _completed(U: Tensor) -> Tensor:
+    """Orthonormal columns (..., m, k) and m - k more of them, through which no gradient flows."""
+    m, k = U.shape[-2:]
+    if m == k:
+        return U
+    both = T.qr_complete(U.detach())
+    rest = T.getitem(both, index=(..., slice(k, m)))
+    return T.cat(U, rest, axis=U.ndim - 1)
 
 
 def svdvals(A: Tensor) -> Tensor:
@@ -1122,20 +1316,57 @@ def svdvals(A: Tensor) -> Tensor:
     return T.svdvals(A)
 
 
-def pinv(A: Tensor, *, atol: float | None = None, rtol: float | None = None) -> Tensor:
+def pinv(A: Tensor, *, atol: Any = None, rtol: Any = None, hermitian: bool = False) -> Tensor:
     """The pseudo-inverse (..., n, m) of each matrix (..., m, n) (Moore and Penrose).
 
     Singular values up to max(atol, rtol · S_max) count as 0. `atol` is 0 by default, and `rtol`
-    max(m, n) times the smallest step from 1 (0 if `atol` is given).
+    max(m, n) times the smallest step from 1 (0 if `atol` is given). Both are numbers, or tensors
+    with one for each matrix (read by the host, which waits for a GPU). Of a `hermitian` (symmetric)
+    matrix the lower triangle counts.
 
     >>> pinv(Tensor([[2.0], [0.0]]))
     tensor([[0.5, 0. ]])
     """
-    _check("pinv", A, square=False)
+    _check("pinv", A, square=hermitian)
+    if hermitian:
+        return pinv(_of_triangle("pinv", A, "L"), atol=atol, rtol=rtol)
+    if isinstance(atol, Tensor) or isinstance(rtol, Tensor):
+        return _pinv_each(A, atol, rtol)
     if rtol is None:
         step = float(host.finfo(A.dtype).eps)
         rtol = max(A.shape[-2:]) * step if atol is None else 0.0
     return T.pinv(A, atol=atol or 0.0, rtol=rtol)
+
+
+def pinverse(input: Tensor, rcond: float = 1e-15) -> Tensor:
+    """`pinv`, in which singular values up to rcond · S_max count as 0.
+
+    >>> pinverse(Tensor([[2.0], [0.0]]))
+    tensor([[0.5, 0. ]])
+    """
+    return pinv(input, rtol=rcond)
+
+
+def _pinv_each(A: Tensor, atol: Any, rtol: Any) -> Tensor:
+    """`pinv` with bounds of its own for each matrix."""
+    stack = A.shape[:-2]
+    each = T.reshape(A, shape=(math.prod(stack), *A.shape[-2:]))
+
+    def numbers(bound: Any) -> list[Any]:
+        if isinstance(bound, Tensor):
+            bound = bound.detach().numpy()
+        return [bound] * len(each) if bound is None else _numbers(bound, stack)
+
+    bounds = zip(numbers(atol), numbers(rtol), strict=True)
+    found = [pinv(T.getitem(each, index=(i,)), atol=a, rtol=r) for i, (a, r) in enumerate(bounds)]
+    if not found:
+        return T.mT(A)
+    return T.reshape(T.stack(*found, axis=0), shape=(*stack, A.shape[-1], A.shape[-2]))
+
+
+def _numbers(bound: Any, stack: tuple[int, ...]) -> list[float]:
+    """One number for each of a stack of matrices."""
+    return [float(n) for n in host.broadcast_to(host.asarray(bound), stack).reshape(-1)]
 
 
 def matrix_power(A: Tensor, n: int) -> Tensor:
@@ -1252,7 +1483,8 @@ def lstsq(
     It is pinv(A) B; singular values up to rcond · S_max count as 0 (rcond is by default max(m, n)
     times the smallest step from 1). The residuals are the Σ (A X - B)² of each column where m > n
     and every A has the rank n, and otherwise empty. Rank and singular values have no gradient.
-    PyTorch's drivers are taken, and are all the same here.
+    PyTorch's drivers all do the same here, but leave empty what they do there: "gels" the rank and
+    the singular values, "gelsy" the residuals and the singular values.
 
     >>> lstsq(Tensor([[1.0], [1.0]]), Tensor([[1.0], [3.0]])).solution
     tensor([[2.]])
@@ -1276,10 +1508,14 @@ def lstsq(
     singular = svdvals(A.detach())
     rank = _count_above(singular, (m, n), None, rcond)
     residuals = Tensor([], dtype=A.dtype, device=A.device)
-    if m > n and bool(T.all(rank == n)):
+    if m > n and driver != "gelsy" and bool(T.all(rank == n)):
         residuals = T.sum(T.square(T.matmul(A, X) - right), axis=(X.ndim - 2,))
         residuals = T.reshape(residuals, shape=residuals.shape[:-1]) if vectors else residuals
     X = T.reshape(X, shape=X.shape[:-1]) if vectors else X
+    if driver in ("gels", "gelsy"):
+        singular = Tensor([], dtype=A.dtype, device=A.device)
+    if driver == "gels":
+        rank = Tensor([], dtype="int64", device=A.device)
     return LstsqResult(X, residuals, rank, singular)
 
 
@@ -1303,13 +1539,14 @@ def matrix_rank(
 
     Both bounds are numbers, or tensors with one for each matrix.
 
-    Of a `hermitian` (symmetric) matrix they are the sizes of the eigenvalues.
+    Of a `hermitian` (symmetric) matrix they are the sizes of the eigenvalues, and its lower
+    triangle counts.
 
     >>> matrix_rank(Tensor([[1.0, 1.0], [1.0, 1.0]]))
     tensor(1)
     """
     _check("matrix_rank", A, square=hermitian)
-    values = T.abs(T.eigvalsh(A.detach())) if hermitian else svdvals(A.detach())
+    values = T.abs(eigvalsh(A.detach(), "L")) if hermitian else svdvals(A.detach())
     return _count_above(values, A.shape[-2:], atol, rtol)
 
 

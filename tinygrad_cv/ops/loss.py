@@ -67,6 +67,7 @@ class Pick(Op):
 class EuclideanLoss(Op):
     """½ Σ_j (x_ij - t_ij)² for each row i: x and t (N, D) -> (N,)."""
 
+    real = True
     computes_in = "float64"
 
     def forward(self, xp, x, t):
@@ -81,6 +82,8 @@ class EuclideanLoss(Op):
 
 class BinaryCrossEntropy(Elementwise):
     """-t · log x - (1 - t) · log(1 - x), where a logarithm is at least -100."""
+
+    real = True
 
     def forward(self, xp, x, t):
         log_x = _at_least(xp, xp.log, x, x == 0)
@@ -107,6 +110,8 @@ class BinaryCrossEntropyWithLogits(Elementwise):
     σ(x) - t: what was predicted less what was right. As (1 - t) · σ(x) - t · σ(-x) it keeps its
     digits where the two are close.
     """
+
+    real = True
 
     def forward(self, xp, x, t):
         wrong = xp.where(x > 0, 1 - t, t)
@@ -205,11 +210,15 @@ def _share(weight: Tensor | None, rows: Tensor, labels: Tensor) -> Tensor | None
     return T.pick(T.broadcast_to(weight, shape=rows.shape), labels)
 
 
-def _numbers(rows: Tensor, share: Tensor | None) -> Tensor:
-    """Scores in which a row that weighs nothing is 0 if it holds a NaN: 0 · NaN would be NaN."""
+def _numbers(rows: Tensor, share: Tensor | None, infinite: bool = True) -> Tensor:
+    """Scores in which a row that weighs nothing is 0 if it holds a NaN: 0 · NaN would be NaN.
+
+    A loss to which `infinite` scores, too, are of no use has these left out likewise.
+    """
     if share is None:
         return rows
-    void = T.logical_and(share == 0, T.any(T.isnan(rows), axis=(1,)))
+    wrong = T.isnan(rows) if infinite else T.logical_not(T.isfinite(rows))
+    void = T.logical_and(share == 0, T.any(wrong, axis=(1,)))
     return T.where(T.reshape(void, shape=(-1, 1)), 0.0, rows)
 
 
@@ -219,8 +228,31 @@ def _averaged(
     kept: Tensor | None,
     shape: tuple[int, ...],
     reduction: str,
+    smooth: Tensor | None = None,
 ) -> Tensor:
-    """Weighted losses reduced; the mean is over the rows kept, and divides by their weights."""
+    """Losses times their weights, reduced; the mean over the rows kept divides by the weights.
+
+    What `smooth` adds to the losses is weighted by itself.
+    """
+    if share is None and kept is None and smooth is None:
+        shaped = losses if losses.shape == shape else T.reshape(losses, shape=shape)
+        return reduced(shaped, reduction)
+    return _weighted(losses, share, kept, shape, reduction, smooth)
+
+
+@computed_in("float64")
+def _weighted(
+    losses: Tensor,
+    share: Tensor | None,
+    kept: Tensor | None,
+    shape: tuple[int, ...],
+    reduction: str,
+    smooth: Tensor | None,
+) -> Tensor:
+    if share is not None:
+        losses = _times(share, losses)
+    if smooth is not None:
+        losses = losses + smooth
     if kept is not None:
         losses = T.where(kept, losses, 0.0)
         share = kept if share is None else T.where(kept, share, 0.0)
@@ -268,15 +300,13 @@ def cross_entropy(
     rows, labels, kept = _kept(rows, labels, ignore_index)
     share = _share(weight, rows, labels)
     rows = _numbers(rows, share)
-    losses = T.cross_entropy(rows, labels)
-    if share is not None:
-        losses = _times(share, losses)
+    losses, smooth = T.cross_entropy(rows, labels), None
     if label_smoothing:
         log_p = T.log_softmax(rows, axis=1)
         log_p = log_p if weight is None else _times(weight, log_p)
-        uniform = T.sum(log_p, axis=(1,)) / rows.shape[1]
-        losses = (1 - label_smoothing) * losses - label_smoothing * uniform
-    return _averaged(losses, share, kept, target.shape, reduction)
+        losses = (1 - label_smoothing) * losses
+        smooth = -label_smoothing / rows.shape[1] * T.sum(log_p, axis=(1,))
+    return _averaged(losses, share, kept, target.shape, reduction, smooth)
 
 
 def _soft_cross_entropy(
@@ -315,8 +345,6 @@ def nll_loss(
     rows, labels, kept = _kept(rows, labels, ignore_index)
     share = _share(weight, rows, labels)
     losses = -T.pick(_numbers(rows, share), labels)
-    if share is not None:
-        losses = _times(share, losses)
     return _averaged(losses, share, kept, target.shape, reduction)
 
 
@@ -378,7 +406,7 @@ def multi_margin_loss(
 ) -> Tensor:
     """weight_y · Σ_{c≠y} max(0, margin - s_y + s_c)ᵖ / C with p = 1 or 2.
 
-    input (N, C) and target (N,), or (C,) and () or (1,), where () is one class; a label out of
+    input (N, C) and target (N,), or (C,) and () or (1,), a number being one class; a label out of
     range gives NaN.
 
     >>> multi_margin_loss(Tensor([[0.1, 0.2, 0.4, 0.8]]), Tensor([3], dtype="int64"))
@@ -387,16 +415,16 @@ def multi_margin_loss(
     if p not in (1, 2):
         raise ValueError(f"multi_margin_loss: p is 1 or 2; got {p}.")
     target = _beside(target, input)
-    if input.ndim == 0 == target.ndim:
-        input = T.reshape(input, shape=(1,))
-    labels = T.reshape(target, shape=()) if input.ndim == 1 == target.numel() else target
-    rows, labels = _rows("multi_margin_loss", input, labels)
+    input = input if input.ndim else T.reshape(input, shape=(1,))
+    one = input.ndim == 1 and target.shape == (1,)
+    label = T.reshape(target, shape=()) if one else target
+    rows, labels = _rows("multi_margin_loss", input, label)
     _check_weight("multi_margin_loss", weight, rows.shape[1])
-    hinges = _hinges(rows, labels, margin)
-    losses = _others(hinges if p == 1 else T.square(hinges), labels) / rows.shape[1]
     share = _share(weight, rows, labels)
+    hinges = _hinges(_numbers(rows, share, infinite=False), labels, margin)
+    losses = _others(hinges if p == 1 else T.square(hinges), labels) / rows.shape[1]
     if share is not None:
-        losses = losses * share
+        losses = _times(share, losses)
     return reduced(T.reshape(losses, shape=target.shape), reduction)
 
 
@@ -414,7 +442,7 @@ def binary_cross_entropy(
     """
     _check_equal("binary_cross_entropy", input, target)
     losses = T.binary_cross_entropy(input, target)
-    return reduced(losses if weight is None else losses * weight, reduction)
+    return reduced(losses if weight is None else _times(weight, losses), reduction)
 
 
 @computed_in("float32")
@@ -441,7 +469,7 @@ def binary_cross_entropy_with_logits(
         yes = T.binary_cross_entropy_with_logits(input, 1.0)
         no = T.binary_cross_entropy_with_logits(input, 0.0)
         losses = _times(pos_weight * target, yes) + _times(1 - target, no)
-    return reduced(losses if weight is None else losses * weight, reduction)
+    return reduced(losses if weight is None else _times(weight, losses), reduction)
 
 
 @computed_in("float32")
@@ -468,7 +496,7 @@ def multilabel_soft_margin_loss(
     """
     _check_equal("multilabel_soft_margin_loss", input, target)
     losses = T.binary_cross_entropy_with_logits(input, target)
-    losses = losses if weight is None else losses * weight
+    losses = losses if weight is None else _times(weight, losses)
     return reduced(T.mean(losses, axis=(input.ndim - 1,)), reduction)
 
 
@@ -570,7 +598,8 @@ def poisson_nll_loss(
     """
     _check_equal("poisson_nll_loss", input, target)
     rate, log_rate = (T.exp(input), input) if log_input else (input, T.log(input + eps))
-    losses = rate - _times(target, log_rate)
+    # Beside an infinite rate its logarithm is nothing.
+    losses = rate - _times(target, T.where(log_rate == math.inf, 0.0, log_rate))
     if full:
         t = T.where(target > 1, target, 1.0)
         stirling = t * T.log(t) - t + 0.5 * T.log(2 * math.pi * t)
@@ -589,24 +618,30 @@ def gaussian_nll_loss(
 ) -> Tensor:
     """½ (log var + (input - target)² / var), where a variance counts as eps at least.
 
-    A variance below eps gets the gradient that eps would get, so it can grow again. `var` has the
-    shape of input, or 1 in place of the last axis, or no last axis. `full` adds ½ log 2π.
+    A variance below eps gets the gradient that eps would get, so it can grow again. `target`
+    broadcasts. `var` has the shape of input, or 1 in place of one of its axes, or no last axis.
+    `full` adds ½ log 2π.
 
     >>> gaussian_nll_loss(Tensor([1.0]), Tensor([3.0]), Tensor([1.0]))
     tensor(2.)
     """
-    _check_equal("gaussian_nll_loss", input, target)
+    _broadcast_shape("gaussian_nll_loss", input, target)
     if var.shape == input.shape[:-1] and input.ndim:
         var = T.reshape(var, shape=(*var.shape, 1))
-    if var.shape not in (input.shape, (*input.shape[:-1], 1)):
+    if var.shape not in (input.shape, *_with_a_one(input.shape)):
         raise ValueError(
             f"gaussian_nll_loss: var must have the shape {input.shape} of the input, or 1 in place "
-            f"of its last axis, or no last axis; got {var.shape}."
+            f"of one of its axes, or no last axis; got {var.shape}."
         )
     # What is added to eps is 0, but it lets the gradient through.
     var = T.where(var < eps, eps + (var - var.detach()), var)
     losses = 0.5 * (T.log(var) + T.square((input - target) / T.sqrt(var)))
     return reduced(losses + 0.5 * math.log(2 * math.pi) if full else losses, reduction)
+
+
+def _with_a_one(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """The shapes with 1 in place of one length."""
+    return [(*shape[:i], 1, *shape[i + 1 :]) for i in range(len(shape))]
 
 
 # ----- distributions -----------------------------------------------------------------------------
@@ -685,11 +720,14 @@ def hinge_embedding_loss(
 ) -> Tensor:
     """input where target is 1, and max(0, margin - input) where it is -1; input is a distance.
 
+    As in PyTorch, a target that is neither gets the sum of both. `margin` may be a tensor.
+
     >>> hinge_embedding_loss(Tensor([0.3, 0.3]), Tensor([1.0, -1.0]), reduction="none")
     tensor([0.3, 0.7])
     """
     _check_equal("hinge_embedding_loss", input, target)
-    losses = T.where(target == 1, input, T.clamp(margin - input, min=0))
+    losses = T.where(target == -1, 0.0, input)
+    losses = losses + T.where(target == 1, 0.0, T.clamp(margin - input, min=0))
     return reduced(losses, reduction)
 
 
@@ -760,6 +798,8 @@ def triplet_margin_loss(
     tensor(3.)
     """
     _check_equal("triplet_margin_loss", anchor, positive, negative)
+    if not margin >= 0:
+        raise ValueError(f"triplet_margin_loss: the margin is 0 or more; got {margin}.")
     near = pairwise_distance(anchor, positive, p, eps)
     far = pairwise_distance(anchor, negative, p, eps)
     if swap:

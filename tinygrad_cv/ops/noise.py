@@ -111,16 +111,16 @@ def dropout1d(
 def dropout2d(
     input: Tensor, p: float = 0.5, training: bool = True, *, generator: Any = None
 ) -> Tensor:
-    """Whole channels of images (N, C, H, W) dropped with probability p; see `dropout1d`."""
-    _check_axes("dropout2d", input, (4,), "(N, C, H, W)")
+    """Whole channels of images (N, C, H, W), or of one (C, H, W), dropped; see `dropout1d`."""
+    _check_axes("dropout2d", input, (3, 4), "(N, C, H, W) or (C, H, W)")
     return _inverted("dropout2d", input, p, training, generator, 2)
 
 
 def dropout3d(
     input: Tensor, p: float = 0.5, training: bool = True, *, generator: Any = None
 ) -> Tensor:
-    """Whole channels of volumes (N, C, D, H, W) dropped with probability p; see `dropout1d`."""
-    _check_axes("dropout3d", input, (5,), "(N, C, D, H, W)")
+    """Whole channels of volumes (N, C, D, H, W), or of one (C, D, H, W); see `dropout1d`."""
+    _check_axes("dropout3d", input, (4, 5), "(N, C, D, H, W) or (C, D, H, W)")
     return _inverted("dropout3d", input, p, training, generator, 3)
 
 

@@ -34,7 +34,7 @@ class BatchNorm(Op):
             count = x.size // x.shape[1]
             unbiased = self.var * (count / (count - 1))
             for running, batch in zip(self.running, (self.mean, unbiased), strict=True):
-                running += self.momentum * (batch - running)
+                running[...] = moved(running, batch, self.momentum)
         return y
 
     def normalized(self, F, x):
@@ -46,9 +46,9 @@ class BatchNorm(Op):
     def grad_x(self, F, g, x, w):
         z, r = self.normalized(F, x)
         g = F.widened(g, "float64")
-        if w is not None:
-            g = F.let("h", g * F.reshape(w, shape=self.channels))
         along = F.mean(g * z, axis=self.axes, keepdims=True)
+        if w is not None:
+            r = r * F.reshape(w, shape=self.channels)
         return r * (F.subtract_mean(g, axis=self.axes) - z * along)
 
     def grad_w(self, F, g, x):
@@ -62,6 +62,11 @@ class BatchNorm(Op):
         return xp.batch_norm_backward(g, x, w, mean, var, self.eps)
 
 
+def moved(running, batch, momentum):
+    """(1 - momentum) · running + momentum · batch; the running value may be infinite."""
+    return batch if momentum == 1 else (1 - momentum) * running + momentum * batch
+
+
 class Standardize(Op):
     """(x - mean) / √(var + eps) over `axis`, where mean and variance become 0 and 1.
 
@@ -70,6 +75,7 @@ class Standardize(Op):
     from x again, in float64.
     """
 
+    real = True
     axis: tuple[int, ...]
     eps: float = 1e-5
     kept = ("mean", "var")
@@ -153,6 +159,8 @@ def batch_norm(
     if input.ndim < 2:
         raise ValueError(f"batch_norm: expected (N, C) or (N, C, *S); got {input.shape}.")
     channels = input.shape[1]
+    if not input.is_floating_point():
+        input = input.float()
     for name, value in (
         ("running_mean", running_mean),
         ("running_var", running_var),
@@ -330,12 +338,12 @@ def instance_norm(
     _check_affine("instance_norm", weight, bias, channels)
     axes = tuple(range(2, input.ndim))
     if running_mean is not None and running_var is not None:
-        x = input.detach()
+        x = T.widened(input.detach(), "float64")
         for running, batch in (
             (running_mean, T.mean(x, axis=axes)),
             (running_var, T.var(x, axis=axes, correction=1)),
         ):
-            running.copy_(running + momentum * (T.mean(batch, axis=(0,)) - running))
+            running.copy_(moved(running, T.mean(batch, axis=(0,)), momentum))
     return _standardized(input, axes, weight, bias, (*channels, *(1,) * len(axes)), eps)
 
 
@@ -355,6 +363,8 @@ def rms_norm(
     axes = _last_axes("rms_norm", input, normalized_shape)
     shape = input.shape[axes[0] :]
     _check_affine("rms_norm", weight, None, shape)
+    if not input.is_floating_point():
+        input = input.float()
     if eps is None:
         eps = float(host.finfo(input.dtype).eps)
     return _by_size(input, axes, weight, shape, eps)
@@ -395,6 +405,8 @@ def local_response_norm(
         raise ValueError(f"local_response_norm: expected (N, C, *S); got {input.shape}.")
     if size < 1:
         raise ValueError(f"local_response_norm: size counts channels, at least 1; got {size}.")
+    if not input.is_floating_point():
+        input = input.float()
     samples, channels = input.shape[:2]
     # (N, C, *S) -> (N, 1, C, |S|): a window over channels is one over the rows of an image
     rows = (samples, 1, channels, math.prod(input.shape[2:]))

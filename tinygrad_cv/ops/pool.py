@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinygrad_cv.backend import host
+from tinygrad_cv.op import Op
 from tinygrad_cv.ops.conv import (
     AXES,
     Ints,
@@ -130,6 +131,30 @@ class WindowSpread(_Windows):
         return F.window_sum(g, **self.geometry)
 
 
+class Unpool(Op):
+    """Zeros of `length` along the last axis, each x (N, C, n) at its index; of several the last.
+
+    Each x gets the gradient of its place, as in PyTorch: also one that is not the last there, on
+    which nothing depends. Where no place is named twice it is the derivative.
+    """
+
+    length: int
+    nondifferentiable = ("index",)
+
+    def forward(self, xp, x, index):
+        index = xp.where(index < 0, index + self.length, index)
+        order = xp.argsort(index, axis=2, kind="stable")
+        x, index = xp.take_along_axis(x, order, 2), xp.take_along_axis(index, order, 2)
+        others = index[..., 1:] != index[..., :-1]
+        last = xp.concatenate((others, xp.ones_like(index[..., :1], dtype=bool)), axis=2)
+        batch, channels = (xp.arange(n) for n in x.shape[:2])
+        places = xp.reshape(batch, (-1, 1, 1)), xp.reshape(channels, (-1, 1)), index
+        return xp.scatter_add((*x.shape[:2], self.length), places, xp.where(last, x, 0))
+
+    def grad_x(self, F, g, index):
+        return F.take_along_dim(g, index, axis=2)
+
+
 # ----- as functions ------------------------------------------------------------------------------
 
 
@@ -138,6 +163,12 @@ def _check_images(name: str, axes: int, input: Tensor) -> None:
         raise ValueError(
             f"{name}: expected an input (N, C, {AXES[axes]}), or without N; got {input.shape}."
         )
+
+
+def _steps(axes: int, kernel_size: Any, stride: Any) -> tuple[Ints, Ints]:
+    """The kernel and the stride for each axis; none is the kernel's, and () is none in PyTorch."""
+    kernel = per_axis(axes, kernel_size, "kernel_size", 1)
+    return kernel, kernel if stride in (None, (), []) else per_axis(axes, stride, "stride", 1)
 
 
 def _geometry(
@@ -157,8 +188,7 @@ def _geometry(
     to be left out, and the one wanted at the end.
     """
     _check_images(name, axes, input)
-    kernel = per_axis(axes, kernel_size, "kernel_size", 1)
-    strides = kernel if stride in (None, (), []) else per_axis(axes, stride, "stride", 1)
+    kernel, strides = _steps(axes, kernel_size, stride)
     pads = per_axis(axes, padding, "padding", 0)
     dilations = per_axis(axes, dilation, "dilation", 1)
     if any(2 * p > k for p, k in zip(pads, kernel, strict=True)):
@@ -209,6 +239,8 @@ def _max_pool(
     geometry, taken = _geometry(
         name, axes, input, kernel_size, stride, padding, dilation, ceil_mode
     )
+    if 0 in input.shape[1:]:
+        raise ValueError(f"{name}: of the axes only N may have the length 0; got {input.shape}.")
     call: Callable[..., Tensor] = getattr(T, name)
     y = _take(call(input, **geometry), taken)
     return (y, _take(T.max_pool_index(input, **geometry), taken)) if return_indices else y
@@ -300,8 +332,7 @@ def _max_unpool(
         y: Tensor = as_batch(lambda x, i: _max_unpool(axes, x, i, *options), input, indices)
         return y
     _check_images(name, axes, input)
-    kernel = per_axis(axes, kernel_size, "kernel_size", 1)
-    strides = kernel if stride in (None, (), []) else per_axis(axes, stride, "stride", 1)
+    kernel, strides = _steps(axes, kernel_size, stride)
     pads = per_axis(axes, padding, "padding", 0)
     lengths = zip(input.shape[2:], kernel, strides, pads, strict=True)
     usual = tuple((n - 1) * s - 2 * p + k for n, k, s, p in lengths)
@@ -316,18 +347,13 @@ def _max_unpool(
         )
     flat = (*input.shape[:2], math.prod(input.shape[2:]))
     x, index = T.reshape(input, shape=flat), T.reshape(indices, shape=flat)
-    one = Tensor(1.0, dtype=input.dtype, device=input.device)
-    along: dict[str, int] = {"axis": 2, "length": math.prod(size)}
     try:
-        total = T.put_along_dim(x, index, **along)
-        count = T.put_along_dim(T.broadcast_to(one, shape=flat), index, **along)
+        y = T.unpool(x, index, length=math.prod(size))
     except IndexError as error:
         raise IndexError(
             f"{name}: the indices name places outside of an image of size {size} ({error}). Give "
             "the size of the image that was pooled as output_size."
         ) from error
-    # Windows that share a maximum all bring it: their mean is it, and so is not their sum.
-    y = total / T.where(count == 0, 1.0, count)
     return T.reshape(y, shape=(*input.shape[:2], *size))
 
 
@@ -361,7 +387,8 @@ def max_unpool2d(
     input and indices (N, C, H', W'), or without N -> (N, C, H, W) with
     H = (H' - 1)·stride - 2·padding + kernel_size. Images whose sizes differ by less than a stride
     pool to the same size, so `output_size` (with or without N and C) may say which it was. A place
-    that several windows name gets the mean of what they bring, which is its maximum.
+    that several windows name gets the value of the last of them, row by row, and each of them gets
+    the gradient of the place, as in PyTorch.
 
     >>> x = Tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
     >>> y, indices = max_pool2d(x, 2, return_indices=True)

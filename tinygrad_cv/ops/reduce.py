@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from tinygrad_cv.backend import host
 from tinygrad_cv.op import Op
 from tinygrad_cv.tensor import F as T
-from tinygrad_cv.tensor import Tensor
+from tinygrad_cv.tensor import Tensor, computed_in
 
 Axes = tuple[int, ...] | None
 
@@ -114,16 +114,15 @@ class _Spread(Reduction):
     computes_in = "float64"
 
     def deviation(self, xp, x):
-        """x - mean, and the share 1 / (n - correction) that each square has in the variance.
-
-        Where n - correction is 0 or less, that is 1 / 0: the variance is inf, and of one number
-        nan, as 0 / 0.
-        """
+        """x - mean; and for the rules the share 1 / (n - correction) of each square, or nan."""
         self.note(x)
         degrees = self.count - self.correction
-        none = math.inf if self.count > 1 else math.nan
-        self.share = 1 / degrees if degrees > 0 else none
+        self.share = 1 / degrees if degrees > 0 else math.nan
         return centered(xp, x if x.dtype.kind in "fc" else x.astype("float64"), self.axis)
+
+    def shared(self, xp, total, share):
+        """total · share; where there is none, the total over 0: inf, or of 0 nan."""
+        return xp.where(total > 0, math.inf, math.nan) if math.isnan(share) else total * share
 
 
 class Var(_Spread):
@@ -131,7 +130,8 @@ class Var(_Spread):
 
     def forward(self, xp, x):
         deviation = self.deviation(xp, x)
-        return xp.sum(deviation * deviation, axis=self.axis, keepdims=self.keepdims) * self.share
+        total = xp.sum(deviation * deviation, axis=self.axis, keepdims=self.keepdims)
+        return self.shared(xp, total, self.share)
 
     def grad_x(self, F, g, x):
         deviation = F.subtract_mean(x, axis=self.axis)
@@ -143,7 +143,7 @@ class Std(_Spread):
 
     def forward(self, xp, x):
         length = _length(xp, self.deviation(xp, x), self.axis)
-        return self.narrow(xp, length * self.share**0.5)
+        return self.narrow(xp, self.shared(xp, length, self.share**0.5))
 
     def grad_x(self, F, g, x):
         deviation = F.let("d", F.subtract_mean(x, axis=self.axis))
@@ -205,8 +205,9 @@ class _Extreme(Reduction):
 
     def grad_x(self, F, g, x, y):
         # nan, which equals nothing, is the extreme wherever there is one.
-        ties = F.cast(F.logical_or(x == self.widen(F, y), F.isnan(x)), dtype=self.dtype)
-        return self.widen(F, g) * (ties / F.sum(ties, axis=self.axis, keepdims=True))
+        ties = F.let("ties", F.logical_or(x == self.widen(F, y), F.isnan(x)))
+        count = F.sum(F.cast(ties, dtype=self.dtype), axis=self.axis, keepdims=True)
+        return F.where(ties, self.widen(F, g) / count, 0.0)
 
 
 class Amax(_Extreme):
@@ -554,12 +555,15 @@ def mean(
     axis: Any = None,
     keepdims: bool | None = None,
 ) -> Tensor:
-    """Σ x / n over `dim`, of x as `dtype` if given.
+    """Σ x / n over `dim`, of x as `dtype` if given, which is a float dtype.
 
     >>> mean(Tensor([1.0, 2.0, 6.0]))
     tensor(3.)
     """
-    return _reduce("mean", _as(input, dtype), dim, keepdim, axis, keepdims)
+    x = _as(input, dtype)
+    if dtype is not None and not x.is_floating_point():
+        raise TypeError(f"mean: a mean is no whole number; got {x.dtype} {x.shape}.")
+    return _reduce("mean", x, dim, keepdim, axis, keepdims)
 
 
 def nansum(
@@ -806,10 +810,9 @@ def _nuclear_norm(x: Tensor, axes: tuple[int, ...], keep: bool) -> Tensor:
     return T.reshape(total, shape=shape) if keep else total
 
 
+@computed_in("float64")
 def _negative_norm(x: Tensor, power: float, dim: Any, same: dict[str, Any]) -> Tensor:
-    """(Σ |x|⁻ᵖ)^(-1/p) = 1 / ‖1/x‖ₚ, of float16 in float32."""
-    if x.dtype == "float16":
-        return _as(_negative_norm(x.float(), power, dim, same), x.dtype)
+    """(Σ |x|⁻ᵖ)^(-1/p) = 1 / ‖1/x‖ₚ; its gradient divides by x²."""
     if not x.numel():
         amin(T.abs(x), dim, **same)  # of nothing there is none: this says so
     none = x == 0
@@ -890,6 +893,128 @@ def diff(
         earlier = T.getitem(x, index=(*every, slice(0, x.shape[axis] - 1)))
         x = T.ne(later, earlier) if x.dtype.kind == "b" else T.sub(later, earlier)
     return x
+
+
+def _areas(
+    y: Tensor, x: Tensor | None, dx: float | None, dim: int, name: str
+) -> tuple[Tensor, int]:
+    """The areas under the lines from each point of a curve to the next, and the axis."""
+    if x is not None and dx is not None:
+        raise TypeError(f"{name}: expected either x, the places, or dx, their distance.")
+    axis = axis_of(y, dim, None)
+    every = (slice(None),) * axis
+    n = y.shape[axis]
+    later = T.getitem(y, index=(*every, slice(1, None)))
+    earlier = T.getitem(y, index=(*every, slice(0, builtins.max(n - 1, 0))))
+    widths: Any = 1 if dx is None else dx
+    if x is not None:
+        lone = x.ndim == 1
+        shape = (-1, *(1,) * (y.ndim - 1 - axis)) if lone else (1,) * (y.ndim - x.ndim) + x.shape
+        places = T.reshape(x, shape=shape)
+        widths = diff(places, dim=places.ndim - y.ndim + axis)
+        if lone and x.shape[0] != n:
+            raise ValueError(f"{name}: there is a place for each of {n} values; got {x.shape}.")
+    return T.mul(T.add(later, earlier), widths) / 2, axis
+
+
+@computed_in("float64")
+def trapezoid(
+    y: Tensor, x: Tensor | None = None, *, dx: float | None = None, dim: int = -1
+) -> Tensor:
+    """The integral of y along `dim` by the trapezoidal rule: Σ (x_(i+1) - x_i) (y_i + y_(i+1)) / 2.
+
+    The places x are a vector, or as many as y; or their distance is dx, which is 1 by default.
+
+    >>> trapezoid(Tensor([1.0, 3.0, 5.0]), Tensor([0.0, 1.0, 3.0]))
+    tensor(10.)
+    """
+    areas, axis = _areas(y, x, dx, dim, "trapezoid")
+    return sum(areas, axis)
+
+
+trapz = trapezoid
+
+
+@computed_in("float64")
+def cumulative_trapezoid(
+    y: Tensor, x: Tensor | None = None, *, dx: float | None = None, dim: int = -1
+) -> Tensor:
+    """The integral of y from the first place on to each of the others; see `trapezoid`.
+
+    >>> cumulative_trapezoid(Tensor([1.0, 3.0, 5.0]))
+    tensor([2., 6.])
+    """
+    areas, axis = _areas(y, x, dx, dim, "cumulative_trapezoid")
+    return cumsum(areas, axis)
+
+
+@computed_in("float64")
+def cov(
+    input: Tensor,
+    *,
+    correction: int = 1,
+    fweights: Tensor | None = None,
+    aweights: Tensor | None = None,
+) -> Tensor:
+    """The covariances of variables, the rows of x (m, n) with n observations: (m, m).
+
+    C = Σ_k w_k (x_ik - μ_i) (x_jk - μ_j) / (Σ w - correction · Σ w a / Σ w), where w is the product
+    of fweights, how often each was observed, and of aweights a, how much it counts. A vector is one
+    variable, of which the variance is given. Looking for negative weights makes the host wait for a
+    GPU.
+
+    >>> cov(Tensor([[0.0, 1.0, 2.0], [2.0, 1.0, 0.0]]))
+    tensor([[ 1., -1.],
+            [-1.,  1.]])
+    """
+    if input.ndim > 2:
+        raise ValueError(f"cov: expected variables (m, n), or one (n,); got {input.shape}.")
+    x = T.reshape(input, shape=(1, -1)) if input.ndim < 2 else input
+    n = x.shape[1]
+    for name, weights in (("fweights", fweights), ("aweights", aweights)):
+        if weights is not None and weights.shape not in ((n,), ())[: 1 + (n == 1)]:
+            raise ValueError(f"cov: there are {n} {name}, one for each; got {weights.shape}.")
+        if weights is not None and (name == "aweights") is not weights.is_floating_point():
+            raise TypeError(
+                f"cov: fweights are integers, and aweights floats; got {weights.dtype}."
+            )
+        if weights is not None and bool(T.any(weights < 0)):
+            raise ValueError(f"cov: {name} are 0 or more; one of them is negative.")
+    given = [T.reshape(w, shape=(-1,)) for w in (fweights, aweights) if w is not None]
+    w = None
+    for factor in given:
+        factor = factor.to(dtype=x.dtype)
+        w = factor if w is None else T.mul(w, factor)
+    total: Any = n if w is None else sum(w)
+    norm_of: Any = total - correction
+    if aweights is not None and w is not None:
+        norm_of = total - correction * sum(T.mul(w, given[-1].to(dtype=x.dtype))) / total
+    mean_of = sum(x if w is None else T.mul(x, w), 1, True) / total
+    deviation = T.sub(x, mean_of)
+    product = T.matmul(deviation if w is None else T.mul(deviation, w), T.mT(deviation))
+    if isinstance(norm_of, Tensor):
+        norm_of = T.maximum(norm_of, 0)
+    else:
+        norm_of = Tensor(builtins.max(norm_of, 0), dtype=x.dtype, device=x.device)
+    covariance: Tensor = T.div(product, norm_of)
+    return T.reshape(covariance, shape=()) if x.shape[0] == 1 else covariance
+
+
+@computed_in("float64")
+def corrcoef(input: Tensor) -> Tensor:
+    """The correlations of variables, the rows of x (m, n): c_ij / √(c_ii c_jj), with c of `cov`.
+
+    >>> corrcoef(Tensor([[0.0, 1.0, 2.0], [2.0, 1.0, 0.0]]))
+    tensor([[ 1., -1.],
+            [-1.,  1.]])
+    """
+    c = cov(input)
+    if not c.ndim:
+        return c / c
+    n = c.shape[0]
+    spread = T.sqrt(T.getitem(T.reshape(c, shape=(-1,)), index=slice(None, None, n + 1)))
+    ratio = c / T.reshape(spread, shape=(-1, 1)) / spread
+    return T.clamp(ratio, min=-1.0, max=1.0)
 
 
 def gradient(
@@ -1049,6 +1174,8 @@ class ValuesIndices(NamedTuple):
 def _extreme(
     input: Tensor, dim: Any, keepdim: bool, axis: Any, keepdims: Any, value: str, place: str
 ) -> Any:
+    if not isinstance(input, Tensor):
+        raise TypeError(f"{value[1:]}: expected a tensor; got {input!r}. Numbers: {value[1:]}imum.")
     if isinstance(dim, Tensor):
         return (T.maximum if value == "amax" else T.minimum)(input, dim)
     if dim is None and axis is None:

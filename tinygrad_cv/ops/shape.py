@@ -462,10 +462,8 @@ def _check_some(name: str, tensors: Sequence[Tensor]) -> None:
     if len(tensors) == 0:
         raise ValueError(f"{name}: expected at least one tensor; got an empty sequence.")
     for x in tensors:
-        if not hasattr(x, "shape"):
-            raise TypeError(
-                f"{name}: expected a sequence of tensors; got {type(x).__name__} in it."
-            )
+        if not isinstance(x, Tensor):
+            raise TypeError(f"{name}: expected tensors; there is {x!r} among them.")
 
 
 def _check_sequence(name: str, tensors: Sequence[Tensor]) -> None:
@@ -498,6 +496,64 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None) -> 
 
 
 concat = concatenate = cat
+
+
+def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
+    """All tensors repeated to the shape that they broadcast to together; see broadcast_to.
+
+    >>> rows, columns = broadcast_tensors(Tensor([[1.0], [2.0]]), Tensor([5.0, 6.0]))
+    >>> rows
+    tensor([[1., 1.],
+            [2., 2.]])
+    """
+    shapes = [x.shape for x in tensors]
+    try:
+        shape = host.broadcast_shapes(*shapes)
+    except ValueError as error:
+        raise ValueError(
+            f"broadcast_tensors: the shapes {', '.join(map(str, shapes))} do not broadcast. "
+            "Compared from the last axis backwards, two lengths must be equal or one of them 1."
+        ) from error
+    return tuple(broadcast_to(x, shape) for x in tensors)
+
+
+def cartesian_prod(*tensors: Any) -> Tensor:
+    """All rows with one element of each vector, the last one changing first; of one, itself.
+
+    >>> cartesian_prod(Tensor([1.0, 2.0]), Tensor([5.0, 6.0]))
+    tensor([[1., 5.],
+            [1., 6.],
+            [2., 5.],
+            [2., 6.]])
+    """
+    _check_some("cartesian_prod", tensors)
+    if any(x.ndim != 1 for x in tensors):
+        shapes = ", ".join(str(x.shape) for x in tensors)
+        raise ValueError(f"cartesian_prod: expected vectors; got the shapes {shapes}.")
+    if len(tensors) == 1:
+        only: Tensor = tensors[0]
+        return only
+    return stack([ravel(grid) for grid in meshgrid(*tensors)], 1)
+
+
+def block_diag(*tensors: Any) -> Tensor:
+    """Matrices along the diagonal of a matrix of zeros. A vector is a row, a number a matrix.
+
+    >>> block_diag(Tensor([[1.0, 2.0]]), Tensor(3.0))
+    tensor([[1., 2., 0.],
+            [0., 0., 3.]])
+    """
+    _check_some("block_diag", tensors)
+    if any(x.ndim > 2 for x in tensors):
+        shapes = ", ".join(str(x.shape) for x in tensors)
+        raise ValueError(f"block_diag: expected matrices at most; got the shapes {shapes}.")
+    blocks = [atleast_2d(x) for x in tensors]
+    width, before, rows = sum(x.shape[1] for x in blocks), 0, []
+    for block in blocks:
+        after = width - before - block.shape[1]
+        rows.append(T.pad(block, widths=((0, 0), (before, after))))
+        before += block.shape[1]
+    return cat(rows, 0)
 
 
 def stack(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None) -> Tensor:
@@ -745,6 +801,8 @@ def roll(input: Tensor, shifts: int | Sequence[int], dims: Any = None) -> Tensor
     steps = [shifts] if isinstance(shifts, int) else list(shifts)
     if dims is None and len(steps) == 1:
         return reshape(roll(ravel(input), steps, 0), input.shape)
+    if not steps:
+        raise ValueError("roll: expected at least one shift; got none.")
     named = [] if dims is None else [dims] if isinstance(dims, int) else list(dims)
     if len(steps) != len(named):
         raise ValueError(f"roll: there is a shift for each axis; got {shifts} and dims={dims}.")

@@ -13,7 +13,7 @@ from tinygrad_cv.graph import no_grad
 from tinygrad_cv.op import Op
 from tinygrad_cv.ops.reduce import ValuesIndices, axis_of, kept
 from tinygrad_cv.tensor import F as T
-from tinygrad_cv.tensor import Tensor, raw_index
+from tinygrad_cv.tensor import Tensor, computed_in, raw_index
 
 
 class Argsort(Op):
@@ -250,6 +250,133 @@ def median(
 
     keep = kept(keepdim, keepdims)
     return _without(_found(input, chosen, None, middle), chosen, keep)
+
+
+def nanmedian(
+    input: Tensor,
+    dim: int | None = None,
+    keepdim: bool = False,
+    *,
+    axis: int | None = None,
+    keepdims: bool | None = None,
+) -> Any:
+    """The `median` without the elements that are nan; nan where there are no others.
+
+    >>> nanmedian(Tensor([4.0, 1.0, float("nan"), 3.0]))
+    tensor(3.)
+    """
+    chosen = dim if axis is None else axis
+    if chosen is None:
+        return nanmedian(T.reshape(input, shape=(input.numel(),)), 0).values
+
+    def middle(x: Tensor, i: int) -> Tensor:
+        if not x.shape[i]:
+            raise ValueError(
+                f"nanmedian of a tensor of shape {input.shape} along axis {i}: there is no element "
+                "to choose. Leave the axis of length 0 alone, or test numel() first."
+            )
+        numbers = T.sum(x == x, axis=(i,), keepdims=True)  # nan alone differs from itself
+        place = T.maximum(numbers - 1, 0) // 2
+        return T.take_along_dim(T.argsort(x, axis=i), place, axis=i)
+
+    keep = kept(keepdim, keepdims)
+    return _without(_found(input, chosen, None, middle), chosen, keep)
+
+
+QUANTILES = ("linear", "lower", "higher", "nearest", "midpoint")
+"""How a quantile between two elements is made of them."""
+
+
+@computed_in("float32")
+def _quantile(
+    name: str, input: Tensor, q: Any, dim: Any, keepdim: bool, interpolation: str, skip: bool
+) -> Tensor:
+    if interpolation not in QUANTILES:
+        raise ValueError(
+            f"{name}: interpolation is one of {', '.join(QUANTILES)}; got {interpolation!r}."
+        )
+    shares = q if isinstance(q, Tensor) else Tensor(q, dtype="float64", device=input.device)
+    if shares.ndim > 1:
+        raise ValueError(
+            f"{name}: q is a number or a vector of them; got the shape {shares.shape}."
+        )
+    if not isinstance(q, Tensor) and not 0 <= q <= 1:
+        raise ValueError(f"{name}: q is a share, from 0 to 1; got {q}.")
+    rows = T.reshape(input, shape=(input.numel(),)) if dim is None or not input.ndim else input
+    axis = axis_of(rows, 0 if dim is None else dim, None)
+    last = rows.ndim - 1
+    n = rows.shape[axis]
+    if not n:
+        raise ValueError(
+            f"{name} of a tensor of shape {input.shape}: there is no element to choose."
+        )
+    x = T.permute(rows, axes=(*(i for i in range(rows.ndim) if i != axis), axis))
+    x = T.take_along_dim(x, T.argsort(x, axis=last), axis=last)
+    numbers = T.sum(x == x, axis=(last,), keepdims=True)  # nan alone differs from itself
+    ends = T.maximum(numbers - 1, 0)
+    flat = T.cast(T.reshape(shares, shape=(-1,)), dtype="float64")
+    ranks = flat * T.cast(ends, dtype="float64")
+    if not skip:  # with a nan in a row, all that is asked is nan, and that comes last
+        ranks = T.where(numbers < n, float(n - 1), ranks)
+    if interpolation == "nearest":
+        ranks = T.round(ranks)
+    low, high = T.floor(ranks), T.ceil(ranks)
+    lower, higher = (
+        T.take_along_dim(x, T.cast(place, dtype="int64"), axis=last) for place in (low, high)
+    )
+    if interpolation in ("lower", "nearest"):
+        found = lower
+    elif interpolation == "higher":
+        found = higher
+    else:
+        between = 0.5 if interpolation == "midpoint" else T.cast(ranks - low, dtype=x.dtype)
+        found = T.where(low == high, lower, lower + (higher - lower) * between)
+    # The shares are the last axis; they come first.
+    found = T.permute(found, axes=(last, *range(last)))
+    shape = found.shape[1:]
+    if keepdim:
+        shape = (1,) * input.ndim if dim is None else (*shape[:axis], 1, *shape[axis:])
+        shape = shape if input.ndim else ()
+    result: Tensor = T.reshape(
+        found, shape=shape if not shares.ndim else (*found.shape[:1], *shape)
+    )
+    return result
+
+
+def quantile(
+    input: Tensor,
+    q: Any,
+    dim: int | None = None,
+    keepdim: bool = False,
+    *,
+    interpolation: str = "linear",
+) -> Tensor:
+    """What a share q of the elements along `dim` is below: the element at q · (n - 1), ordered.
+
+    Between two elements it is on the line from one to the other; or the "lower", the "higher" or
+    the "nearest" one, or their "midpoint" (`interpolation`). A vector q makes a new first axis.
+    With a nan among the elements it is nan. A tensor q has a gradient too.
+
+    >>> quantile(Tensor([4.0, 1.0, 3.0, 2.0]), 0.5)
+    tensor(2.5)
+    """
+    return _quantile("quantile", input, q, dim, keepdim, interpolation, False)
+
+
+def nanquantile(
+    input: Tensor,
+    q: Any,
+    dim: int | None = None,
+    keepdim: bool = False,
+    *,
+    interpolation: str = "linear",
+) -> Tensor:
+    """The `quantile` of the elements that are not nan; nan where there are none.
+
+    >>> nanquantile(Tensor([1.0, float("nan"), 3.0]), 0.5)
+    tensor(2.)
+    """
+    return _quantile("nanquantile", input, q, dim, keepdim, interpolation, True)
 
 
 # ----- what is there, and how often --------------------------------------------------------------
