@@ -410,3 +410,18 @@ def test_a_leak_from_an_output_that_stays_is_found() -> None:
 def test_a_slope_that_no_step_shows_is_not_blamed_on_the_rule() -> None:
     with pytest.raises(GradientError, match="cannot be resolved"):
         check_gradients(tg.acos, [np.array([1 - 1e-14])])
+
+
+def test_a_narrow_dtype_on_the_way_is_suspected() -> None:
+    with pytest.raises(GradientError, match=r"Is all of it computed in float64\?"):
+        check_gradients(lambda x: (x * 100).float().sin().double(), [np.array([0.3, 0.7])])
+
+
+def test_outputs_of_integers_alone_are_refused() -> None:
+    with pytest.raises(GradientError, match="every output is int64, and only floats"):
+        check_gradients(lambda x: (x * 3).long(), [RNG.standard_normal(3)])
+
+
+def test_check_op_raises_one_error_where_several_things_are_wrong() -> None:
+    with pytest.raises(AssertionError, match=r"forward (is not what the reference )?gives"):
+        check_op(tg.sin, arrays(shapes()), lambda x: np.sum(x), examples=20)

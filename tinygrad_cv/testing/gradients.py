@@ -190,6 +190,9 @@ class _Check:
         here = [output.detach().numpy() for output in outputs]
         self.check_outputs(here)
         floats = [k for k, y in enumerate(here) if y.dtype.kind == "f"]
+        if here and not floats:
+            kinds = ", ".join(sorted({str(y.dtype) for y in here}))
+            raise GradientError(f"every output is {kinds}, and only floats have gradients.")
         self.live = [k for k in floats if outputs[k].requires_grad]
         self.silent = [k for k in floats if not outputs[k].requires_grad]
         if not self.live:
@@ -567,7 +570,8 @@ class _Check:
                     f"{entry.name}, {entry.place}: the function is too rough to be measured here, "
                     "or its rounding errors drown what it does: the slope "
                     f"{entry.numeric.value:.6g} ± {entry.numeric.error:.1g} cannot be resolved "
-                    f"(the rule gives {entry.analytic:.6g}).",
+                    f"(the rule gives {entry.analytic:.6g}). Is all of it computed in "
+                    "float64?",
                     report,
                 )
         if not report.entries or report.worst.excess <= self.settings.rtol:

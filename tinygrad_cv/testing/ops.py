@@ -101,6 +101,7 @@ def check_op(
             max_examples=count,
             deadline=None,
             database=None,
+            report_multiple_bugs=False,  # one error, and not a group of them
             phases=(Phase.generate, Phase.shrink),
             suppress_health_check=list(HealthCheck),
         )
@@ -184,4 +185,5 @@ def _check_forward(
         raise AssertionError(
             f"the forward gives the shape {y.shape}, the reference {expected.shape}."
         )
-    host.testing.assert_allclose(y, expected, rtol=1e-9, atol=1e-12)
+    words = "the forward is not what the reference gives"
+    host.testing.assert_allclose(y, expected, rtol=1e-9, atol=1e-12, err_msg=words)
