@@ -122,12 +122,15 @@ def whole(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(x.astype(dtype) if hasattr(x, "dtype") and x.dtype != dtype else x for x in inputs)
 
 
-def widened(values: Iterable[Any], least: str, dtype: Any, kinds: str = "f") -> Iterator[Any]:
+def widened(values: tuple[Any, ...], least: str, dtype: Any, kinds: str = "f") -> tuple[Any, ...]:
     """The arrays of these kinds among the values in `dtype`, or in `least` if that is wider."""
     wanted = dtype if dtype.itemsize >= WIDTH[least] else least
     for x in values:
-        fits = not is_array(x) or x.dtype is wanted or x.dtype.kind not in kinds
-        yield x if fits or x.dtype == wanted else x.astype(wanted)
+        if is_array(x) and x.dtype is not wanted and x.dtype.kind in kinds and x.dtype != wanted:
+            return tuple(
+                x.astype(wanted) if is_array(x) and x.dtype.kind in kinds else x for x in values
+            )
+    return values  # as nearly always
 
 
 @dataclass_transform(kw_only_default=True)
@@ -185,7 +188,8 @@ class Op:
     """The least float dtype that forward and rules compute in: "float64" for ops that square or add
     up many numbers, "float16" for ops that only move them."""
     real: ClassVar[bool] = False
-    """Whether integers, too, go in as floats: it is a function of real numbers."""
+    """Whether integers, too, go in as floats: it is a function of real numbers, and an array
+    library may find float16 good enough for that of a small integer."""
     promotes: ClassVar[bool] = False
     """Whether integer inputs, too, go in as one dtype (see `whole`)."""
     forward: Callable[..., Any]
@@ -239,16 +243,13 @@ class Op:
         own = "dtype" in self.attributes  # it says itself what comes out
         dtype = None if own else promoted(arrays)
         if dtype is not None:
-            arrays = tuple(widened(arrays, self.computes_in, dtype, "biuf" if self.real else "f"))
+            arrays = widened(arrays, self.computes_in, dtype, "biuf" if self.real else "f")
         elif self.real and not own:
             arrays = tuple(x.astype("float64") if is_whole(x) else x for x in arrays)
         elif self.promotes:
             arrays = whole(arrays)
         try:
             y = self.forward(xp, *arrays)
-            if not own and dtype is None and is_float(y) and y.dtype.itemsize == WIDTH["float16"]:
-                # An array library finds float16 good enough for a function of small integers.
-                y = self.forward(xp, *(x.astype("int64") if is_array(x) else x for x in arrays))
         except ValueError as error:
             raise self.explain(error, arrays) from error
         except IndexError as error:
@@ -429,7 +430,7 @@ class Reading:
 
     def widened(self, value: Any, least: str) -> Any:
         """A float (or each of a tuple) in the dtype `least`, if its own is narrower."""
-        if isinstance(value, tuple):
+        if type(value) is tuple:
             return tuple(self.widened(part, least) for part in value)
         if is_float(value) and value.dtype.itemsize < WIDTH[least]:
             return self.cast(value, dtype=least)

@@ -37,6 +37,12 @@ class Arithmetic(Elementwise):
     promotes = True
 
 
+class OfReals(Elementwise):
+    """Base of the functions of real numbers: integers go in as floats."""
+
+    real = True
+
+
 # ----- arithmetic ------------------------------------------------------------------------------
 
 
@@ -281,14 +287,13 @@ class Fmod(Arithmetic):
         return -g * F.trunc(x / d)
 
 
-class Hypot(Elementwise):
+class Hypot(OfReals):
     """√(a² + b²) without overflow: the length of a vector, with the gradient 0 where it is 0.
 
     >>> hypot(Tensor([3.0, 0.0]), 4)
     tensor([5., 4.])
     """
 
-    real = True
     computes_in = "float64"  # a quotient of numbers close to the smallest has few digits
 
     def forward(self, xp, a, b):
@@ -311,7 +316,7 @@ class Hypot(Elementwise):
 # ----- functions -------------------------------------------------------------------------------
 
 
-class Exp(Elementwise):
+class Exp(OfReals):
     """eˣ: its own derivative.
 
     >>> exp(Tensor([0.0, 1.0]))
@@ -325,7 +330,7 @@ class Exp(Elementwise):
         return y
 
 
-class Log(Elementwise):
+class Log(OfReals):
     """The natural logarithm.
 
     >>> log(Tensor([1.0, 2.718281828]))
@@ -339,7 +344,7 @@ class Log(Elementwise):
         return g / x
 
 
-class Expm1(Elementwise):
+class Expm1(OfReals):
     """eˣ - 1, accurate where x is small.
 
     >>> expm1(Tensor([0.0, 1e-7]))
@@ -353,7 +358,7 @@ class Expm1(Elementwise):
         return F.exp(x)
 
 
-class Log1p(Elementwise):
+class Log1p(OfReals):
     """log(1 + x), accurate where x is small.
 
     >>> log1p(Tensor([0.0, 1e-7]))
@@ -367,7 +372,7 @@ class Log1p(Elementwise):
         return g / (1 + x)
 
 
-class Log2(Elementwise):
+class Log2(OfReals):
     """The logarithm to base 2.
 
     >>> log2(Tensor([1.0, 8.0]))
@@ -381,7 +386,7 @@ class Log2(Elementwise):
         return g / F.let("ln2", math.log(2)) / x
 
 
-class Log10(Elementwise):
+class Log10(OfReals):
     """The logarithm to base 10.
 
     >>> log10(Tensor([1.0, 1000.0]))
@@ -395,14 +400,13 @@ class Log10(Elementwise):
         return g / F.let("ln10", math.log(10)) / x
 
 
-class Logaddexp(Elementwise):
+class Logaddexp(OfReals):
     """log(eᵃ + eᵇ), where neither power can overflow. The shares of a and b are their softmax.
 
     >>> logaddexp(Tensor([0.0, 1000.0]), Tensor([0.0, 1000.0]))
     tensor([6.9315e-01, 1.0007e+03])
     """
 
-    real = True
     computes_in = "float64"  # an exponent that is rounded moves the power by more than a digit
 
     def forward(self, xp, a, b):
@@ -415,14 +419,12 @@ class Logaddexp(Elementwise):
         return g * F.sigmoid(b - a)
 
 
-class Xlogy(Elementwise):
+class Xlogy(OfReals):
     """a · log b, and 0 where a is 0, even for b = 0 and b = ∞: the terms of an entropy.
 
     >>> xlogy(Tensor([0.0, 2.0]), Tensor([0.0, 1.0]))
     tensor([0., 0.])
     """
-
-    real = True
 
     def forward(self, xp, a, b):
         return a * xp.log(self.argument(xp, a, b))
@@ -439,7 +441,7 @@ class Xlogy(Elementwise):
         return F.where(F.logical_and(a == 0, pole), 1.0, b)
 
 
-class Sqrt(Elementwise):
+class Sqrt(OfReals):
     """The square root.
 
     >>> sqrt(Tensor([4.0, 9.0]))
@@ -481,7 +483,7 @@ class Reciprocal(Elementwise):
         return -g * y * y
 
 
-class Rsqrt(Elementwise):
+class Rsqrt(OfReals):
     """1 / √x.
 
     >>> rsqrt(Tensor([4.0, 0.25]))
@@ -495,7 +497,7 @@ class Rsqrt(Elementwise):
         return -g / 2 * y * y * y
 
 
-class Sin(Elementwise):
+class Sin(OfReals):
     """sin x.
 
     >>> sin(Tensor([0.0]))
@@ -509,7 +511,7 @@ class Sin(Elementwise):
         return F.cos(x)
 
 
-class Cos(Elementwise):
+class Cos(OfReals):
     """cos x.
 
     >>> cos(Tensor([0.0]))
@@ -523,7 +525,7 @@ class Cos(Elementwise):
         return -g * F.sin(x)
 
 
-class Tan(Elementwise):
+class Tan(OfReals):
     """tan x.
 
     >>> tan(Tensor([0.0]))
@@ -537,7 +539,7 @@ class Tan(Elementwise):
         return 1 + y * y
 
 
-class Asin(Elementwise):
+class Asin(OfReals):
     """The angle in [-π/2, π/2] whose sine is x.
 
     >>> asin(Tensor([0.0, 1.0]))
@@ -551,7 +553,7 @@ class Asin(Elementwise):
         return g / F.sqrt((1 - x) * (1 + x))
 
 
-class Acos(Elementwise):
+class Acos(OfReals):
     """The angle in [0, π] whose cosine is x.
 
     >>> acos(Tensor([1.0, 0.0]))
@@ -565,7 +567,7 @@ class Acos(Elementwise):
         return -g / F.sqrt((1 - x) * (1 + x))
 
 
-class Atan(Elementwise):
+class Atan(OfReals):
     """The angle in (-π/2, π/2) whose tangent is x.
 
     >>> atan(Tensor([0.0, 1.0]))
@@ -580,14 +582,13 @@ class Atan(Elementwise):
         return g / h / h
 
 
-class Atan2(Elementwise):
+class Atan2(OfReals):
     """The angle in [-π, π] of the point (b, a), as a is its height; the gradient is 0 at (0, 0).
 
     >>> atan2(Tensor([0.0, 1.0, 0.0]), Tensor([1.0, 1.0, -1.0]))
     tensor([0.    , 0.7854, 3.1416])
     """
 
-    real = True
     computes_in = "float64"  # a quotient of numbers close to the smallest has few digits
 
     def forward(self, xp, a, b):
@@ -607,7 +608,7 @@ class Atan2(Elementwise):
         return F.let("r", F.where(h == 0, 1.0, h))
 
 
-class Sinh(Elementwise):
+class Sinh(OfReals):
     """sinh x = (eˣ - e⁻ˣ) / 2.
 
     >>> sinh(Tensor([0.0, 1.0]))
@@ -621,7 +622,7 @@ class Sinh(Elementwise):
         return F.cosh(x)
 
 
-class Cosh(Elementwise):
+class Cosh(OfReals):
     """cosh x = (eˣ + e⁻ˣ) / 2.
 
     >>> cosh(Tensor([0.0, 1.0]))
@@ -635,7 +636,7 @@ class Cosh(Elementwise):
         return F.sinh(x)
 
 
-class Asinh(Elementwise):
+class Asinh(OfReals):
     """The number whose sinh is x.
 
     >>> asinh(Tensor([0.0, 1.0]))
@@ -649,7 +650,7 @@ class Asinh(Elementwise):
         return g / F.hypot(x, 1.0)
 
 
-class Acosh(Elementwise):
+class Acosh(OfReals):
     """The number not below 0 whose cosh is x >= 1.
 
     >>> acosh(Tensor([1.0, 2.0]))
@@ -663,7 +664,7 @@ class Acosh(Elementwise):
         return g / F.sqrt(x - 1) / F.sqrt(x + 1)  # the product could overflow
 
 
-class Atanh(Elementwise):
+class Atanh(OfReals):
     """The number whose tanh is x, between -1 and 1.
 
     >>> atanh(Tensor([0.0, 0.5]))
@@ -1157,14 +1158,13 @@ class Isfinite(_Question):
 # ----- more functions --------------------------------------------------------------------------
 
 
-class Copysign(Elementwise):
+class Copysign(OfReals):
     """|x| with the sign of y, in which -0 is negative. As of |x|, the gradient is 0 at x = 0.
 
     >>> copysign(Tensor([1.0, -2.0]), -1)
     tensor([-1., -2.])
     """
 
-    real = True
     nondifferentiable = ("y",)
 
     def forward(self, xp, x, y):
@@ -1174,7 +1174,7 @@ class Copysign(Elementwise):
         return g * F.sign(x) * F.copysign(1.0, y)
 
 
-class Exp2(Elementwise):
+class Exp2(OfReals):
     """2ˣ.
 
     >>> exp2(Tensor([0.0, 3.0]))
@@ -1188,14 +1188,12 @@ class Exp2(Elementwise):
         return y * F.let("ln2", math.log(2))
 
 
-class Logaddexp2(Elementwise):
+class Logaddexp2(OfReals):
     """log₂(2ᵃ + 2ᵇ), where neither power can overflow.
 
     >>> logaddexp2(Tensor([3.0, 2000.0]), 3)
     tensor([   4., 2000.])
     """
-
-    real = True
 
     def forward(self, xp, a, b):
         return xp.logaddexp2(a, b)
@@ -1207,14 +1205,12 @@ class Logaddexp2(Elementwise):
         return g * F.sigmoid((b - a) * F.let("ln2", math.log(2)))
 
 
-class Logit(Elementwise):
+class Logit(OfReals):
     """log(x / (1 - x)), the inverse of the sigmoid; infinite at 0 and 1.
 
     >>> logit(Tensor([0.5, 0.75])).sigmoid()
     tensor([0.5 , 0.75])
     """
-
-    real = True
 
     def forward(self, xp, x):
         # Around 1/2 the quotient is rounded to steps around 1, whose logarithm is near 0. There
@@ -1241,14 +1237,12 @@ class Erfinv(Elementwise):
         return F.let("c", math.sqrt(math.pi) / 2) * F.exp(y * y)
 
 
-class SphericalBessel(Elementwise):
+class SphericalBessel(OfReals):
     """jₙ(z), the spherical Bessel function of the first kind; j₀(z) = sin z / z.
 
     The derivative is made of the neighbours in order, nowhere with a division by z, so it is exact
     at 0 to every order (Abramowitz and Stegun, 10.1.20).
     """
-
-    real = True
 
     n: int = 0
 

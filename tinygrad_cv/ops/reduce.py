@@ -234,6 +234,7 @@ class Logsumexp(Reduction):
     """
 
     computes_in = "float64"
+    real = True
 
     def forward(self, xp, x):
         self.note(x)
@@ -402,6 +403,8 @@ class Logcumsumexp(_Running):
     on the way is above 0. It works out y again: rounded, a y of 10⁸ has no digits left for the
     logarithm of 2.
     """
+
+    real = True
 
     def forward(self, xp, x):
         self.shape = x.shape
