@@ -8,6 +8,7 @@ a table of limits.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -596,3 +597,14 @@ def test_clamp_between_tensors_at_a_tie() -> None:
     high = tg.tensor([3.0, 2.0, 3.0], requires_grad=True)
     gradients = tg.grad(x.clamp(low, high), [x, low, high], tg.ones(3))
     assert [g is not None and g.tolist() for g in gradients] == [[1, 1, 0], [0, 0, 1], [0, 0, 0]]
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_how_often_a_divisor_fits_is_not_rounded_up(recorded: bool) -> None:
+    x = tg.tensor([3.4e38, -3.4e38, 7.0, 0.7])
+    d = tg.tensor([1e37, 1e37, -2.0, 0.1], requires_grad=True)
+    (gradient,) = tg.grad(tg.fmod(x, d).sum(), [d], create_graph=recorded)
+    exact = [
+        -math.trunc(Fraction(a) / Fraction(b)) for a, b in zip(x.tolist(), d.tolist(), strict=True)
+    ]
+    assert gradient.tolist() == exact

@@ -26,7 +26,7 @@ def test_a_row_holds_the_formula_what_is_saved_and_the_orders(
     rows = [line.split("  ") for line in capsys.readouterr().out.splitlines()[1:]]
     cells = [[cell.strip() for cell in row if cell.strip()] for row in rows]
     assert cells == [
-        ["tanh", "x", "1, 2", "y", tg.formula(REGISTRY["tanh"])["x"]],
+        ["tanh", "x", "1, 2", "x", tg.formula(REGISTRY["tanh"])["x"]],
         ["conv2d", "x", "1, 2", "w", "conv_transpose2d(g, w)"],
         ["w", "x", "conv_weight(x, g)"],
         ["b", "-", "sum(g)"],

@@ -283,8 +283,9 @@ class Fmod(Arithmetic):
     def grad_x(self, F, g):
         return g
 
-    def grad_d(self, F, g, x, d):
-        return -g * F.trunc(x / d)
+    def grad_d(self, F, g, x, d, y):
+        # Close below a whole number x / d may round up to it; without y it is that number.
+        return -g * F.round((x - y) / d)
 
 
 class Hypot(OfReals):
