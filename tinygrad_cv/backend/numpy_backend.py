@@ -269,19 +269,14 @@ class NumpyBackend(Backend):
         n = x.shape[-1]
         if not 0 < k < n // 8:
             return super().top(x, k, largest)
-        if largest:
-            chosen = np.argpartition(x, n - k, axis=-1)[..., n - k :]
-        else:
-            chosen = np.argpartition(x, k - 1, axis=-1)[..., :k]
-        chosen.sort(axis=-1)
-        values = np.take_along_axis(x, chosen, -1)
-        if largest:
-            candidates = x >= values.min(-1, keepdims=True)
-        else:
-            candidates = x <= values.max(-1, keepdims=True)
-        # Others that equal the last one chosen may come before it; and nan equals nothing.
-        if np.count_nonzero(candidates) != chosen.size:
+        place = n - k if largest else k - 1
+        last = np.partition(x, place, axis=-1)[..., place, None]
+        candidates = x >= last if largest else x <= last
+        # Others may equal the last one that is wanted, and come before it; and nan equals nothing.
+        if (np.count_nonzero(candidates, axis=-1) != k).any():
             return super().top(x, k, largest)
+        chosen = np.nonzero(candidates)[-1].reshape(*x.shape[:-1], k)
+        values = np.take_along_axis(x, chosen, -1)
         return np.take_along_axis(chosen, super().top(values, k, largest), -1)
 
     def draw(
