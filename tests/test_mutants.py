@@ -192,6 +192,7 @@ def differs(op: type[Op], mutated: type[Op], case: Case, order: int) -> bool:
     return False
 
 
+@pytest.mark.host  # whether a wrong number is found does not depend on where it was computed
 @pytest.mark.parametrize("name", DIFFERENTIABLE)
 def test_no_mutant_escapes(name: str, record_property: Callable[[str, object], None]) -> None:
     row = ROWS[name]
