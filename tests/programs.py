@@ -155,7 +155,6 @@ IN_PLACE: dict[str, Callable[[Tensor], Any]] = {
     "unsqueeze": lambda x: x.data.unsqueeze(0).zero_(),
     "squeeze": lambda x: x.data.squeeze().zero_(),
     "flatten": lambda x: x.data.flatten().zero_(),
-    "expand to its own shape": lambda x: x.data.clamp().zero_(),
     "to its own dtype": lambda x: x.data.double().zero_(),
     "contiguous": lambda x: x.data.contiguous().zero_(),
     "init.uniform_": lambda x: nn.init.uniform_(x, -1, 1, np.random.default_rng(0)),

@@ -58,7 +58,7 @@ CALLS: dict[str, Callable[..., Tensor]] = {
 FUNCTIONS = (
     *("abs", "acos", "asin", "asinh", "atan", "ceil", "cos", "cosh", "digamma", "erf", "erfc"),
     *("exp", "expm1", "floor", "log1p", "neg", "round", "sign", "sin", "sinh", "square", "tan"),
-    *("trunc", "atanh", "clamp"),
+    *("trunc", "atanh"),
 )
 PAIRS = (
     *("add", "atan2", "div", "eq", "floor_divide", "fmod", "ge", "gt", "hypot", "le", "logaddexp"),

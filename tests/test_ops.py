@@ -201,30 +201,6 @@ def placed(xp: Any, values: Any, layout: str) -> Any:
         return xp.broadcast_to(array, array.shape) if layout == "broadcast" else array
 
 
-@pytest.mark.parametrize("name", OURS)
-@given(data=st.data())
-def test_float32_stays_float32_and_agrees(name: str, data: Any) -> None:
-    row = ROWS[name]
-    case = data.draw(row.cases)
-    single = tuple(v.astype("float32") if is_variable(v) else v for v in case.inputs)
-    attributes = {
-        k: np.dtype("float32") if isinstance(v, np.dtype) and v.kind == "f" else v
-        for k, v in case.attributes.items()
-    }
-    y, leaves = recorded(row, Case(single, attributes))
-    exact = run(row, case).numpy()
-    if exact.dtype.kind == "f":
-        assert y.dtype == np.float32
-        scale = max(1.0, float(np.abs(exact).max(initial=0)))
-        np.testing.assert_allclose(y.detach().numpy(), exact, rtol=1e-4, atol=1e-4 * scale)
-    if y.requires_grad:
-        y.backward(tg.Tensor(cotangent(y).astype("float32"), device=y.device))
-        for leaf in leaves:
-            if isinstance(leaf, tg.Tensor) and leaf.requires_grad:
-                assert leaf.grad is not None
-                assert (leaf.grad.dtype, leaf.grad.shape) == (leaf.dtype, leaf.shape)
-
-
 def test_formula_text_has_no_unknown_signs() -> None:
     signs = set()
     for name in DIFFERENTIABLE:

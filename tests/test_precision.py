@@ -156,6 +156,7 @@ def sweep(name: str, dtype: str, mode: str, data: Any) -> None:
             found = computed(row, case, dtype, cotangent, recorded)
             for i, (a, b) in enumerate(zip(found, exact, strict=True)):
                 reading = "recorded" if recorded else "raw"
+                assert a.shape == b.shape
                 what = f"{name}: " + ("the forward" if i == 0 else f"gradient {i} ({reading})")
                 each = issubclass(row.op, Elementwise) and a.shape == exact[0].shape
                 assert_close(a, b, [m[i] for m in moved], dtype, each, what)

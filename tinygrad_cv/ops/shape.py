@@ -462,7 +462,7 @@ def _check_some(name: str, tensors: Sequence[Tensor]) -> None:
     if len(tensors) == 0:
         raise ValueError(f"{name}: expected at least one tensor; got an empty sequence.")
     for x in tensors:
-        if not isinstance(x, Tensor):
+        if not hasattr(x, "shape"):
             raise TypeError(f"{name}: expected tensors; there is {x!r} among them.")
 
 
