@@ -20,7 +20,10 @@ from tinygrad_cv.op import REGISTRY
 settings.register_profile("dev", max_examples=20, deadline=None)
 settings.register_profile("ci", max_examples=30, deadline=None, derandomize=True, print_blob=True)
 settings.register_profile("intense", max_examples=1000, deadline=None)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "dev")
+settings.load_profile(PROFILE)
+# The stand-in computes with NumPy. What is new there, the rules of CuPy, needs fewer draws.
+settings.register_profile("stand-in", max_examples=settings.default.max_examples // 3)
 
 
 @cache
@@ -73,16 +76,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(autouse=True)
 def device(request: pytest.FixtureRequest) -> Iterator[str]:
     """The device that the test runs on: new tensors are made there."""
-    before, profile = tg.get_default_device(), settings.default
+    before = tg.get_default_device()
     tg.set_default_device(getattr(request, "param", before))
-    if tg.get_default_device().startswith("fakecuda"):
-        # Its numbers are NumPy's. What is new there, the rules of CuPy, a third of the draws find.
-        settings.register_profile("stand-in", profile, max_examples=profile.max_examples // 3)
-        settings.load_profile("stand-in")
+    settings.load_profile("stand-in" if "fake" in tg.get_default_device() else PROFILE)
     yield tg.get_default_device()
     tg.set_default_device(before)
-    settings.register_profile("before", profile)
-    settings.load_profile("before")
+    settings.load_profile(PROFILE)
 
 
 @pytest.fixture(autouse=True)

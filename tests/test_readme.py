@@ -75,6 +75,8 @@ KINKS = {
     ),
     "clamp": lambda: gradient(lambda x: tg.clamp(x, -1, 1), [-1.0, 1.0, 2.0]) == [1, 1, 0],
     "x ** n": lambda: gradient(lambda x: x**0, [0.0]) == [0.0],
+    "x ** tensor": lambda: gradient(lambda n: tg.zeros(2) ** n, [0.0, 2.0]) == [0, 0],
+    "copysign": lambda: gradient(lambda x: tg.copysign(x, -1.0), [0.0]) == [0],
     "relu6": lambda: (
         gradient(tg.relu6, [0.0, 6.0])
         == gradient(tg.hardtanh, [-1.0, 1.0])
@@ -102,7 +104,19 @@ KINKS = {
         gradient(lambda x: tg.median(x, dim=0).values, [1.0, 1.0, 1.0]).count(1.0) == 1
         and gradient(lambda x: tg.topk(x, 1).values, [2.0, 2.0]) == [1, 0]
     ),
-    "norm": lambda: gradient(tg.norm, [0.0, 0.0]) == [0, 0],
+    "cummax": lambda: (
+        gradient(lambda x: tg.cummax(x, 0).values, [2.0, 2.0, 1.0]) == [1, 2, 0]
+        and gradient(lambda x: tg.cummin(x, 0).values, [1.0, 1.0]) == [1, 1]
+    ),
+    "norm": lambda: (
+        gradient(tg.norm, [0.0, 0.0]) == [0, 0]
+        and gradient(lambda x: tg.norm(x, -1), [0.0, 2.0]) == [0, 0]
+        and gradient(tg.norm, [3.0, np.inf]) == [0, 1]
+    ),
+    "logsumexp": lambda: (
+        gradient(lambda x: tg.logsumexp(x, 0), [np.inf, 1.0, np.inf]) == [0.5, 0, 0.5]
+        and gradient(lambda x: tg.logsumexp(x, 0), [-np.inf, -np.inf]) == [0, 0]
+    ),
     "std": lambda: gradient(tg.std, [2.0, 2.0, 2.0]) == [0, 0, 0],
     "svm_loss": lambda: (
         gradient(lambda x: tg.svm_loss(x[None], tg.tensor([0])), [1.0, 0.0])
@@ -113,6 +127,15 @@ KINKS = {
         gradient(lambda x: tg.hinge_embedding_loss(x, tg.tensor([-1.0])), [1.0]) == [-1]
     ),
     "grid_sample": lambda: gradient(on_the_centre_of_a_pixel, [0.0]) == [5 - 2],
+    "binary_cross_entropy": lambda: (
+        gradient(lambda x: tg.binary_cross_entropy(x, tg.tensor([0.0])), [0.0]) == [1]
+        and gradient(lambda x: tg.binary_cross_entropy(x, tg.tensor([1.0])), [1.0]) == [-1]
+        and gradient(lambda x: tg.binary_cross_entropy(x, tg.tensor([1.0])), [0.0])
+        == pytest.approx([-1e12])
+    ),
+    "logit": lambda: (
+        gradient(lambda x: tg.logit(x, eps=0.25), [0.25, 0.75]) == pytest.approx([16 / 3, 16 / 3])
+    ),
 }
 
 

@@ -216,10 +216,11 @@ def test_two_gates_in_full() -> None:
 CONVNET_FORMULAS = {
     "backward of conv2d": ["∂L/∂w = conv_weight(x, g)", "∂L/∂b = sum(g)"],
     "backward of batch_norm": [
-        "∂L/∂x = r · (h - mean(h) - z · mean(h · z))",
-        "    where r = 1 / sqrt(var(x) + 1e-05)",
-        "    where z = (x - mean(x)) · r",
-        "    where h = g · reshape(w)",
+        "∂L/∂x = s · (subtract_mean(g) - z · mean(g · z))",
+        "    where d = subtract_mean(x)",
+        "    where r = 1 / sqrt(mean(d · d) + 1e-05)",
+        "    where z = d · r",
+        "    where s = r · reshape(w)",
         "∂L/∂w = sum(g · z)",
         "∂L/∂b = sum(g)",
     ],

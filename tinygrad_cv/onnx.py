@@ -441,7 +441,8 @@ def _mean(*xs: Tensor) -> Tensor:
 
 @operator("Clip")
 def _clip(x: Tensor, min: Any = None, max: Any = None) -> Tensor:
-    return tg.clamp(x, _number(min), _number(max))
+    low, high = _number(min), _number(max)
+    return x if low is None and high is None else tg.clamp(x, low, high)
 
 
 @operator("IsInf")

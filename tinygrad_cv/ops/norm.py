@@ -47,9 +47,8 @@ class BatchNorm(Op):
         z, r = self.normalized(F, x)
         g = F.widened(g, "float64")
         along = F.mean(g * z, axis=self.axes, keepdims=True)
-        if w is not None:
-            r = r * F.reshape(w, shape=self.channels)
-        return r * (F.subtract_mean(g, axis=self.axes) - z * along)
+        s = r if w is None else F.let("s", r * F.reshape(w, shape=self.channels))
+        return s * (F.subtract_mean(g, axis=self.axes) - z * along)
 
     def grad_w(self, F, g, x):
         z, _ = self.normalized(F, x)
