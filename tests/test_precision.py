@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tinygrad_cv as tg
-from programs import values
 from rows import ROWS, Case, Row
 from tinygrad_cv.op import REGISTRY
 from tinygrad_cv.ops.elementwise import Elementwise
@@ -30,6 +29,9 @@ SCALES = {
     "special": {"float16": 1.0, "float32": 1.0, "float64": 1.0},
 }
 SPECIAL = (np.inf, -np.inf, np.nan, 0.0)
+FACTORS = {"einsum": 3}
+"""Where so many inputs are multiplied, none is so large that a product of the others overflows
+before a 0 is met: matrix products compute in the dtype that they are given."""
 ULPS = 16
 """How many units in the last place a result may be off, times what its inputs' last place does."""
 
@@ -47,7 +49,8 @@ def scaled(draw: Any, row: Row, dtype: str, mode: str) -> Case:
     def changed(value: Any) -> Any:
         if not is_variable(value):
             return value
-        wide = np.clip(value * SCALES[mode][dtype], -largest, largest).astype(dtype)
+        scale = SCALES[mode][dtype] ** (1 / FACTORS.get(row.name, 1))
+        wide = np.clip(value * scale, -largest, largest).astype(dtype)
         wide = np.array(wide, "float64")
         if mode == "special" and wide.size:
             place = draw(st.integers(0, wide.size - 1))
@@ -162,67 +165,8 @@ def sweep(name: str, dtype: str, mode: str, data: Any) -> None:
                 assert_close(a, b, [m[i] for m in moved], dtype, each, what)
 
 
-@pytest.mark.parametrize("mode", SCALES)
 @pytest.mark.parametrize("name", OURS)
 @given(data=st.data())
-@settings(max_examples=max(4, settings.default.max_examples // 4))
-def test_narrow_dtypes_give_the_float64_result(name: str, mode: str, data: Any) -> None:
+def test_narrow_dtypes_give_the_float64_result(name: str, data: Any) -> None:
     dtype = data.draw(st.sampled_from(["float16", "float32"]))
-    sweep(name, dtype, mode, data)
-
-
-# ----- functions made of several ops -------------------------------------------------------------
-
-NF = tg.nn.functional
-LABELS = [0, 2, 1, 1]
-
-COMPOSITES: dict[str, tuple[Any, list[tuple[int, ...]]]] = {
-    "attention": (NF.scaled_dot_product_attention, [(3, 4), (5, 4), (5, 2)]),
-    "cosine similarity": (NF.cosine_similarity, [(3, 4), (3, 4)]),
-    "cross product": (tg.cross, [(4, 3), (4, 3)]),
-    "layer norm": (lambda x, w, b: NF.layer_norm(x, 4, w, b), [(3, 4), (4,), (4,)]),
-    "rms norm": (lambda x, w: NF.rms_norm(x, (4,), w, eps=1e-6), [(3, 4), (4,)]),
-    "a negative norm": (lambda x: tg.norm(x, -2, dim=0), [(4, 3)]),
-    "sinc": (tg.sinc, [(9,)]),
-    "weighted nll": (
-        lambda x, w: NF.nll_loss(x, tg.tensor(LABELS, device=x.device), weight=tg.abs(w)),
-        [(4, 3), (3,)],
-    ),
-}
-COMPOSITE_SCALES = {"float16": (1.0, 100.0, 1e-2), "float32": (1.0, 1e15, 1e-6)}
-
-
-def gradients(f: Any, inputs: list[Any], dtypes: list[str], recorded: bool) -> list[Any]:
-    leaves = [
-        tg.Tensor(x.astype(dtype), requires_grad=True)
-        for x, dtype in zip(inputs, dtypes, strict=True)
-    ]
-    y = f(*leaves)
-    return [y.dtype, values(y), *map(values, tg.grad(y.sum(), leaves, create_graph=recorded))]
-
-
-@pytest.mark.parametrize("name", COMPOSITES)
-@pytest.mark.parametrize("dtypes", [("float16",), ("float32",), ("float16", "float32")])
-def test_a_composite_rounds_once(name: str, dtypes: tuple[str, ...]) -> None:
-    """Also of mixed dtypes: the first input is of the first one, the others of the second."""
-    f, shapes = COMPOSITES[name]
-    mixed = [dtypes[0], *[dtypes[-1]] * (len(shapes) - 1)]
-    widest = max(mixed, key=lambda dtype: np.dtype(dtype).itemsize)
-    for scale in COMPOSITE_SCALES[dtypes[0]]:
-        rng = np.random.default_rng(0)
-        inputs = [
-            (scale * rng.standard_normal(shape)).astype(dtype)
-            for shape, dtype in zip(shapes, mixed, strict=True)
-        ]
-        _, *exact = gradients(f, inputs, ["float64"] * len(inputs), recorded=False)
-        for recorded in (False, True):
-            dtype, *found = gradients(f, inputs, mixed, recorded)
-            assert dtype == widest
-            for a, b, own in zip(found, exact, [widest, *mixed], strict=True):
-                with np.errstate(over="ignore"):
-                    b = b.astype(own).astype("float64")
-                finite = np.isfinite(b)
-                assert np.array_equal(np.isfinite(a), finite)
-                size = np.max(np.abs(b[finite]), initial=0)
-                allowed = 8 * np.finfo(own).eps * size + np.finfo(own).smallest_subnormal
-                np.testing.assert_allclose(a[finite], b[finite], rtol=0, atol=allowed)
+    sweep(name, dtype, data.draw(st.sampled_from(list(SCALES))), data)
