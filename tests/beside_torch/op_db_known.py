@@ -84,5 +84,10 @@ KNOWN_ACCEPTED = [
         "the mean of integers is a float",
         lambda sample: not sample.input.is_floating_point() and not sample.kwargs,
     ),
+    Known(
+        "roll",
+        "a number may be rolled along its axis 0, as PyTorch sums it",
+        lambda sample: sample.input.ndim == 0,
+    ),
 ]
 """Calls that PyTorch refuses and that are right here."""
