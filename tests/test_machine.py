@@ -29,7 +29,7 @@ from numpy.testing import assert_allclose
 
 import tinygrad_cv as tg
 from programs import memory
-from tinygrad_cv.tensor import Tensor
+from tinygrad_cv._tensor import Tensor
 
 Array = npt.NDArray[Any]
 

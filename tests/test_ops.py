@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 import tinygrad_cv as tg
 from rows import ROWS, Case, Row
 from tinygrad_cv import backend as backends
-from tinygrad_cv.op import REGISTRY, Raw, Reading
-from tinygrad_cv.symbol import Symbol, derive
-from tinygrad_cv.tensor import apply, function, wrap
+from tinygrad_cv._apply import apply, function
+from tinygrad_cv._op import REGISTRY
+from tinygrad_cv._reading import Raw, Reading, raw
+from tinygrad_cv._symbol import Symbol, derive
+from tinygrad_cv._tensor import wrap
 from tinygrad_cv.testing import check_op
 from tinygrad_cv.testing.strategies import LAYOUTS, arrange
 
@@ -85,11 +87,11 @@ def test_gradients_by_an_exact_method(name: str) -> None:
 def test_fused_rule_agrees_with_the_plain_rules(name: str, data: Any) -> None:
     row = ROWS[name]
     y, _ = recorded(row, data.draw(row.cases))
-    node, raw = y.node, y._backend.raw
+    node, reading = y.node, raw(y._backend)
     g = y._backend.from_host(cotangent(y))
     with y._backend.active:
-        fused = raw.shares(node, g, None)
-        plain = Reading.shares(raw, node, g, None)
+        fused = reading.shares(node, g, None)
+        plain = Reading.shares(reading, node, g, None)
     assert [receiver for receiver, _ in fused] == [receiver for receiver, _ in plain]
     for (_, a), (_, b) in zip(fused, plain, strict=True):
         np.testing.assert_allclose(on_host(a), on_host(b), rtol=1e-8, atol=1e-10)
@@ -177,8 +179,8 @@ def test_the_memory_layout_of_an_input_does_not_matter(name: str, data: Any) -> 
     if expected.requires_grad:
         g, xp = cotangent(expected), expected._backend
         with xp.active:
-            shares = xp.raw.shares(expected.node, placed(xp, g, layout), None)
-            plain = dict(xp.raw.shares(expected.node, xp.from_host(g), None))
+            shares = raw(xp).shares(expected.node, placed(xp, g, layout), None)
+            plain = dict(raw(xp).shares(expected.node, xp.from_host(g), None))
         for receiver, share in shares:
             again = on_host(plain[receiver])
             np.testing.assert_allclose(on_host(share), again, **tolerance)

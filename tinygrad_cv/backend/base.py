@@ -12,8 +12,6 @@ from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from typing import Any
 
-from tinygrad_cv.op import Raw
-
 Array = Any
 
 NAMESPACE = """
@@ -55,7 +53,6 @@ class Backend:
 
     def __init__(self, device: str) -> None:
         self.device = device
-        self.raw = Raw(self)
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(

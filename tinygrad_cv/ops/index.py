@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
+from tinygrad_cv._apply import F as T
+from tinygrad_cv._indexing import raw_index
+from tinygrad_cv._op import Op
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
-from tinygrad_cv.op import Op
 from tinygrad_cv.ops.reduce import axes_of
 from tinygrad_cv.ops.shape import Movement
-from tinygrad_cv.tensor import F as T
-from tinygrad_cv.tensor import Tensor, raw_index
 
 # ----- by an index -------------------------------------------------------------------------------
 
