@@ -77,15 +77,20 @@ def _record(op: Op, plan: Plan, inputs: tuple[Any, ...], arrays: list[Any], out:
         guards: list[Guard] = []  # in the order of the saved tensors
         late: list[Guard] = []
         for name, where in zip(plan.names, plan.saves, strict=True):
-            if where == "y":
+            if type(where) is int:
+                saved.append(arrays[where])
+                value = inputs[where]
+                if isinstance(value, Tensor):
+                    guards.append((name, value._version, value._version[0]))
+            elif where == "y":
                 saved.append(array)
                 guards.append((name, out._version, out._version[0]))
             elif isinstance(where, str):
                 saved.append(getattr(op, where))
                 late += _overlaps(where, saved[-1], (*inputs, out))
             else:
-                saved.append(tuple(arrays[where]) if isinstance(where, slice) else arrays[where])
-                for value in inputs[where] if isinstance(where, slice) else (inputs[where],):
+                saved.append(tuple(arrays[where]))
+                for value in inputs[where]:
                     if isinstance(value, Tensor):
                         guards.append((name, value._version, value._version[0]))
         node.saved = tuple(saved)
@@ -135,6 +140,9 @@ def _device_error(op: Op, inputs: tuple[Any, ...]) -> ValueError:
     )
 
 
+_new = object.__new__
+
+
 def function(op: type[Op], *names: str) -> Callable[..., Tensor]:
     """An op as a function of tensors: inputs by position or name, attributes by keyword.
 
@@ -156,10 +164,11 @@ def function(op: type[Op], *names: str) -> Callable[..., Tensor]:
     most = len(op.inputs)
     least = most - op.optional - op.variadic
     names = names or op.inputs
+    plain = not op.required and op.__init__ is Op.__init__  # nothing is to be set on a new one
 
     def call(*inputs: Any, **attributes: Any) -> Tensor:
-        if not attributes and len(inputs) == most:
-            return apply(op(), *inputs)
+        if plain and not attributes and len(inputs) == most:
+            return apply(_new(op), *inputs)
         while attributes and len(inputs) < most and names[len(inputs)] in attributes:
             inputs += (attributes.pop(names[len(inputs)]),)
         given = len(inputs)

@@ -245,7 +245,8 @@ def backpropagate(
             if node.backend is not here:
                 device.close()
                 here = node.backend
-                device.enter_context(here.active)
+                if not here.always_active:
+                    device.enter_context(here.active)
                 reading = reading.on(here)
             if pending[node].dtype is not node.dtype:
                 pending[node] = reading.rounded(pending[node], node)

@@ -6,7 +6,7 @@ from functools import cache
 from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_cv._op import REGISTRY, WIDTH, Op, bound_in, is_array
+from tinygrad_cv._op import REGISTRY, WIDTH, Op, bound_in, is_array, is_float
 
 if TYPE_CHECKING:
     from tinygrad_cv._graph import Node
@@ -48,34 +48,35 @@ class Reading:
 
     def widened(self, value: Any, least: str) -> Any:
         """A float (or each of a tuple) in the dtype `least`, if its own is narrower."""
-        return self.cast(value, dtype=least) if _narrow(value, WIDTH[least]) else value
+        if is_float(value) and value.dtype.itemsize < WIDTH[least]:
+            return self.cast(value, dtype=least)
+        return value
 
     def lent(self, op: Op, g: Any, values: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
         """The gradient and the saved values as the rules of an op get them."""
-        if g.dtype.itemsize < op.least:
-            g = self.widened(g, op.computes_in)
-        for value in values:
-            if _narrow(value, op.least) or type(value) is tuple:
-                return g, tuple(self._widened_parts(v, op.computes_in) for v in values)
-        return g, values
-
-    def _widened_parts(self, value: Any, least: str) -> Any:
-        if type(value) is tuple:
-            return tuple(self.widened(part, least) for part in value)
-        return self.widened(value, least)
+        least = op.computes_in
+        return self.widened(g, least), tuple(
+            tuple(self.widened(part, least) for part in value)
+            if type(value) is tuple
+            else self.widened(value, least)
+            for value in values
+        )
 
     def shares(self, node: "Node", g: Any, useful: "set[Node] | None") -> list[tuple["Node", Any]]:
         """What each rule gives, with the node of the input it is for."""
         plan, inputs, op = node.plan, node.inputs, node.op
         assert plan is not None
         assert op is not None
-        g, values = self.lent(op, g, self.values(node))
+        values = self.values(node)
+        if op.widens or op.foreign:
+            g, values = self.lent(op, g, values)
         shares = []
         for where, rule, slots in plan.rules:
             if type(where) is int:
                 receiver = inputs[where]
                 if useful is None or receiver in useful:
-                    shares.append((receiver, rule(op, self, g, *[values[s] for s in slots])))
+                    asked = [values[slot] for slot in slots] if slots else ()
+                    shares.append((receiver, rule(op, self, g, *asked)))
             elif useful is None or not useful.isdisjoint(inputs[where]):
                 parts = rule(op, self, g, *[values[s] for s in slots])
                 if not isinstance(parts, list | tuple) or len(parts) != len(inputs[where]):
@@ -131,12 +132,6 @@ class Reading:
         if gradient.dtype is node.dtype or gradient.dtype == node.dtype:
             return gradient
         return self.cast(gradient, dtype=node.dtype)
-
-
-def _narrow(value: Any, least: int) -> bool:
-    """Whether it is a float array of fewer bytes an element."""
-    dtype = getattr(value, "dtype", None)
-    return dtype is not None and dtype.itemsize < least and dtype.kind == "f"
 
 
 def _shape_of(value: Any) -> str:
@@ -206,7 +201,7 @@ class Raw(Reading):
     def collect(self, pending: dict["Node", Any], node: "Node", share: Any) -> None:
         placed = type(share) is Placed
         if node not in pending:
-            pending[node] = share.whole(self.backend) if placed else share
+            pending[node] = share if not placed else share.whole(self.backend)
             return
         if pending[node].dtype.itemsize < WIDTH["float32"]:
             pending[node] = self.widened(pending[node], "float32")
@@ -227,14 +222,13 @@ class Raw(Reading):
         if node.plan.fused is None:
             return super().shares(node, g, useful)
         function, slots = node.plan.fused
-        g, saved = self.lent(node.op, g, self.values(node))
-        gradients = function(node.op, self.backend, g, *[saved[s] for s in slots])
-        receivers = [node.inputs[where] for where in node.plan.differentiable]
-        return [
-            (receiver, gradient)
-            for receiver, gradient in zip(receivers, gradients, strict=True)
-            if _wants(receiver, useful)
-        ]
+        values = self.values(node)
+        if node.op.widens or node.op.foreign:
+            g, values = self.lent(node.op, g, values)
+        gradients = function(node.op, self.backend, g, *[values[s] for s in slots])
+        inputs = [node.inputs[where] for where in node.plan.differentiable]
+        pairs = zip(inputs, gradients, strict=True)
+        return [(receiver, gradient) for receiver, gradient in pairs if _wants(receiver, useful)]
 
 
 class Placed:
