@@ -155,6 +155,9 @@ class Op:
     - An annotated class attribute (`stride: int = 1`) is an attribute of the op, set by keyword.
     - `nondifferentiable` names the inputs through which no gradient flows.
     - `kept` names by-products that `forward` leaves on `self` for the rules.
+    - `outputs` names the outputs, if there are several: `forward` returns a tuple of as many
+      arrays, `g` is a tuple with the gradient of each (None of integers), and a rule can ask for an
+      output by its name.
     - `fused(self, xp, g, ...)`, optional, returns the gradients of all differentiable inputs as a
       tuple. It replaces the rules in the raw reading, and must agree with them.
 
@@ -185,6 +188,7 @@ class Op:
     required: ClassVar[frozenset[str]] = frozenset()
     rules: ClassVar[dict[str, Rule]] = {}
     fusion: ClassVar[Rule | None] = None
+    outputs: ClassVar[tuple[str, ...]] = ()
     nondifferentiable: ClassVar[tuple[str, ...]] = ()
     kept: ClassVar[tuple[str, ...]] = ()
     hidden: ClassVar[tuple[str, ...]] = ()
@@ -196,6 +200,8 @@ class Op:
     """The bytes of a float of `computes_in`."""
     particular: ClassVar[bool] = False
     """Whether floats of one dtype, wide enough, are not all that `run` has to ask for."""
+    made: tuple[tuple[tuple[int, ...], Any], ...]
+    """Shape and dtype of each of several outputs."""
     widens: ClassVar[bool] = False
     """Whether the inputs of its run were not of one dtype, wide enough: saved values may be not."""
     transfers: ClassVar[bool] = False
@@ -282,6 +288,10 @@ class Op:
             raise IndexError(f"{self.name} of {shapes}: {error}") from error
         if self.transfers:
             xp = self.destination(xp)
+        if self.outputs:
+            ys = tuple(xp.result(part, dtype) for part in y)
+            self.made = tuple((part.shape, part.dtype) for part in ys)
+            return ys
         return y if self.chooses_dtype else xp.result(y, dtype)
 
     def _brought_together(self, arrays: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
@@ -372,7 +382,7 @@ def _any_wanted(wanted: tuple[bool, ...], where: int | slice) -> bool:
 def _asks(cls: type[Op], function: Callable[..., Any], given: int) -> tuple[str, ...]:
     """The names after the `given` parameters that every rule gets."""
     asks = tuple(inspect.signature(function).parameters)[given:]
-    allowed = {*cls.inputs, *cls.kept, "y"}
+    allowed = {*cls.inputs, *cls.kept, *(cls.outputs or ("y",))}
     if not allowed.issuperset(asks):
         raise TypeError(
             f"{cls.__name__}.{function.__name__} asks for "
@@ -439,3 +449,18 @@ def brief(value: Any) -> str:
         parts = ["" if part is None else str(part) for part in (value.start, value.stop)]
         return ":".join(parts) + (f":{value.step}" if value.step is not None else "")
     return "..." if value is Ellipsis else repr(value)
+
+
+class Output(Op, register=False):
+    """One output of an op that has several: the node of that op leads to one node for each."""
+
+    name = "output"
+    index: int
+    of: str
+    hidden = ("index",)
+
+    def forward(self, xp: Any, ys: Any) -> Any:
+        return ys[self.index]
+
+    def grad_ys(self, F: Any, g: Any) -> Any:
+        return g  # the pass puts it where the other outputs' gradients are

@@ -230,8 +230,8 @@ class Tensor:
             self._backend,
         ):
             raise ValueError(
-                f"a gradient of {value.dtype} {value.shape} on {value.device} was given to a tensor "
-                f"of {self.dtype} {self.shape} on {self.device}; it has the same of each."
+                f"a gradient of {value.dtype} {value.shape} on {value.device} was given to a "
+                f"tensor of {self.dtype} {self.shape} on {self.device}; it has the same of each."
             )
         self._grad = value
 
