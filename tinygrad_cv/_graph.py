@@ -223,7 +223,9 @@ def topological(roots: Iterable[Node], differentiable: bool = False) -> list[Nod
 def backpropagate(
     seeds: dict[Node, Any], reading: "Reading", *, towards: set[Node] | None = None, keep: bool
 ) -> Iterator[tuple[Node, Any]]:
-    """Walk from the seeds to the leaves, yielding each value's node with its complete gradient.
+    """Walk from the seeds to the leaves, yielding those that are asked for with their gradients.
+
+    Asked for are leaves, nodes whose tensor retains its gradient, and `towards`.
 
     [gradient to the left] = [gradient from the right] · [local gradient], summed over the
     consumers of each value. The reading decides what a gradient is: an array in the raw reading,
@@ -262,7 +264,8 @@ def backpropagate(
                     yield node, pending.pop(node)  # which nobody here holds any more
                     continue
                 gradient = pending.pop(node)
-                yield node, gradient
+                if node.tensor is not None or (towards is not None and node in towards):
+                    yield node, gradient
             if useful is not None and useful.isdisjoint(node.parents()):
                 continue  # its rules are not needed, and what they saved stays for later
             if eye is None:
@@ -277,8 +280,8 @@ def backpropagate(
                 else:
                     with parent.backend.active:
                         reading.on(parent.backend).collect(pending, parent, share)
-            if not keep and node.saved:
-                node.release()
+            if not keep and node.saved and (node.guards or node.op.kept):
+                node.release()  # unless it saved but plain numbers
 
 
 class Graph:

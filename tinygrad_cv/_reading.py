@@ -243,7 +243,7 @@ class Raw(Reading):
         assert node.plan is not None
         assert node.op is not None
         if node.plan.fused is None:
-            return super().shares(node, g, useful)
+            return Reading.shares(self, node, g, useful)
         function, slots = node.plan.fused
         values = self.values(node)
         if node.op.widens or node.op.foreign:
