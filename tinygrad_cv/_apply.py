@@ -20,18 +20,16 @@ def apply(op: Op, *inputs: Any) -> Any:
     Returns a tensor, or a tuple of them if the op has several outputs.
     """
     backend: Backend | None = None
-    recorded = False
     arrays = []
     wanted = []
     for value in inputs:
         if isinstance(value, Tensor):
-            if backend is None:
+            if value._backend is not backend:
+                if backend is not None:
+                    raise _device_error(op, inputs)
                 backend = value._backend
-            elif value._backend is not backend:
-                raise _device_error(op, inputs)
             arrays.append(value._array)
             wanted.append(value._requires_grad)
-            recorded = recorded or value._requires_grad
         elif type(value) in _PLAIN and (value is not None or op.optional):
             arrays.append(value)
             wanted.append(False)
@@ -45,16 +43,16 @@ def apply(op: Op, *inputs: Any) -> Any:
     else:
         with backend.active:
             array = op.run(backend, *arrays) if eye is None else eye.forward(op, backend, arrays)
-    if op.transfers:
+    if not op.usual:
+        if op.outputs:
+            return _several(op, inputs, arrays, tuple(wanted), array, backend)
         backend = op.destination(backend)
-    if op.outputs:
-        return _several(op, inputs, arrays, tuple(wanted), array, backend)
     out = wrap(array, backend)
     if backend.is_view(array, arrays):  # it counts its in-place changes together with its base
         for value in inputs:
             if isinstance(value, Tensor) and backend.shares_memory(array, value._array):
                 out._version = value._version
-    if recorded and is_grad_enabled() and array.dtype.kind == "f":
+    if True in wanted and is_grad_enabled() and array.dtype.kind == "f":
         key = tuple(wanted)
         plan = op.plans.get(key) or _checked_plan(op, key)
         if plan.rules:
@@ -107,7 +105,7 @@ def _output(node: Node, index: int) -> Node:
     shape, dtype = node.op.made[index]
     needs = node.requires_grad and dtype.kind == "f"
     output = Output(index=index, of=node.op.outputs[index])
-    return Node(output, (node,), shape, dtype, node.backend, needs)
+    return Node(output, (node,), shape, dtype, node.backend, needs, output.plan((needs,)))
 
 
 def _record(

@@ -204,8 +204,8 @@ class Op:
     """Shape and dtype of each of several outputs."""
     widens: ClassVar[bool] = False
     """Whether the inputs of its run were not of one dtype, wide enough: saved values may be not."""
-    transfers: ClassVar[bool] = False
-    """Whether the output may lie on another device than the inputs (see `destination`)."""
+    usual: ClassVar[bool] = True
+    """Whether it has one output, of the dtype and on the device of the inputs."""
     foreign: ClassVar[bool] = True
     """Whether it comes from outside of this package, whose own ops are held to what they may do by
     its tests: the rules of others are lent values that they cannot change."""
@@ -255,7 +255,8 @@ class Op:
         cls.plans = {}
         cls.least = WIDTH[cls.computes_in]
         cls.particular = cls.chooses_dtype or (cls.real and len(cls.inputs) > 1)
-        cls.transfers = cls.destination is not Op.destination
+        transfers = cls.destination is not Op.destination
+        cls.usual = not (cls.chooses_dtype or cls.outputs or transfers)
         cls.foreign = not cls.__module__.startswith("tinygrad_cv.")
         if register:
             _register(cls)
@@ -286,13 +287,15 @@ class Op:
         except IndexError as error:
             shapes = ", ".join(str(x.shape) for x in arrays if is_array(x))
             raise IndexError(f"{self.name} of {shapes}: {error}") from error
-        if self.transfers:
-            xp = self.destination(xp)
+        if self.usual:
+            return xp.result(y, dtype)
+        if self.chooses_dtype:
+            return y
         if self.outputs:
             ys = tuple(xp.result(part, dtype) for part in y)
             self.made = tuple((part.shape, part.dtype) for part in ys)
             return ys
-        return y if self.chooses_dtype else xp.result(y, dtype)
+        return self.destination(xp).result(y, dtype)
 
     def _brought_together(self, arrays: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
         """The float dtype of the result, and the inputs in the dtype in which it is computed."""
