@@ -8,12 +8,14 @@ from tinygrad_cv import backend as backends
 from tinygrad_cv._grad_mode import is_grad_enabled
 from tinygrad_cv._graph import Node, observer
 from tinygrad_cv._op import WIDTH, Op, Plan, is_float, promoted
+from tinygrad_cv._public import TOP, public
 from tinygrad_cv._reading import Reading
 from tinygrad_cv._tensor import Tensor, operand, wrap
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.base import Backend
 
 
+@public(TOP)
 def apply(op: Op, *inputs: Any) -> Tensor:
     """Run `op` on tensors (plain numbers and None pass as they are) and record it if needed."""
     backend: Backend | None = None
@@ -135,6 +137,7 @@ def _device_error(op: Op, inputs: tuple[Any, ...]) -> ValueError:
     )
 
 
+@public(TOP)
 def function(op: type[Op], *names: str) -> Callable[..., Tensor]:
     """An op as a function of tensors: inputs by position or name, attributes by keyword.
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
+from tinygrad_cv._public import TOP, public
+
 
 class _Frame:
     """One `with` block that switched recording, and the block around it.
@@ -22,6 +24,7 @@ class _Frame:
 _innermost: ContextVar[_Frame] = ContextVar("innermost", default=_Frame(True, None))  # noqa: B039  never changed
 
 
+@public(TOP)
 def is_grad_enabled() -> bool:
     """Whether ops are recorded for a backward pass in this thread (or task)."""
     return _innermost.get().enabled
@@ -86,6 +89,7 @@ class _Switch:
         return wrapped
 
 
+@public(TOP)
 class no_grad(_Switch):  # noqa: N801  PyTorch's name
     """Compute without recording a graph: `with no_grad():`, or `@no_grad()` on a function.
 
@@ -102,12 +106,14 @@ class no_grad(_Switch):  # noqa: N801  PyTorch's name
     enabled = False
 
 
+@public(TOP)
 class enable_grad(_Switch):  # noqa: N801  PyTorch's name
     """Record again inside a `no_grad` block, as a context or as a decorator."""
 
     enabled = True
 
 
+@public(TOP)
 class set_grad_enabled(_Switch):  # noqa: N801  PyTorch's name
     """Record or not, from now on; as a context or as a decorator, only inside.
 
@@ -146,6 +152,7 @@ class set_grad_enabled(_Switch):  # noqa: N801  PyTorch's name
         return super().__call__(function)
 
 
+@public(TOP)
 class inference_mode(_Switch):  # noqa: N801  PyTorch's name
     """`no_grad` under another name, or `enable_grad` with `mode=False`.
 

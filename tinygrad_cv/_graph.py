@@ -14,6 +14,8 @@ from contextvars import ContextVar
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from tinygrad_cv._public import TOP, public
+
 if TYPE_CHECKING:
     from tinygrad_cv._op import Op, Plan
     from tinygrad_cv._reading import Reading
@@ -88,6 +90,7 @@ class Handle:
         self.remove()
 
 
+@public(TOP)
 class Node:
     """One application of `op`, or a leaf (a parameter, an input, a constant) when `op` is None.
 
@@ -261,6 +264,7 @@ def backpropagate(
                 node.release()
 
 
+@public(TOP)
 class Graph:
     """The expression graph of one or more tensors as data: `print` lists it, one line a node.
 

@@ -29,6 +29,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 
+from tinygrad_cv._public import TOP, public
+
 if TYPE_CHECKING:
     from tinygrad_cv.backend.base import Backend
 
@@ -135,6 +137,7 @@ def widened(values: tuple[Any, ...], least: str, dtype: Any, kinds: str = "f") -
     return values  # as nearly always
 
 
+@public(TOP)
 @dataclass_transform(kw_only_default=True)
 class Op:
     """One differentiable operation. Subclass it, write `forward` and a rule per input.

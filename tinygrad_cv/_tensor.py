@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from tinygrad_cv import backend as backends
 from tinygrad_cv._grad_mode import no_grad
 from tinygrad_cv._graph import Node
+from tinygrad_cv._public import LINALG, TOP, public
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.base import Backend
 from tinygrad_cv.printing import text
 
 
+@public(TOP, LINALG)
 class Tensor:
     """An n-dimensional array that remembers how it was computed.
 
