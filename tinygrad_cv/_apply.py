@@ -1,6 +1,7 @@
 """`apply` runs an op on tensors and records it; `F` is every op as a function of tensors."""
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -183,7 +184,34 @@ def function(op: type[Op], *names: str) -> Callable[..., Tensor]:
     call.__name__ = call.__qualname__ = op.name
     call.__doc__ = op.__doc__
     call.__module__ = op.__module__
+    vars(call)["__signature__"] = _signature(op, names)
     return call
+
+
+def _signature(op: type[Op], names: tuple[str, ...]) -> inspect.Signature:
+    """How the function of an op is called: what `help` shows, and type checkers are told."""
+    annotations: dict[str, Any] = {}
+    for base in reversed(op.__mro__):
+        annotations |= inspect.get_annotations(base)
+    parameters = []
+    least = len(names) - op.optional - op.variadic
+    for i, name in enumerate(names):
+        rest = op.variadic and i == len(names) - 1
+        kind = inspect.Parameter.VAR_POSITIONAL if rest else inspect.Parameter.POSITIONAL_OR_KEYWORD
+        default = inspect.Parameter.empty if rest or i < least else None
+        values = Tensor if len(names) == 1 else Any  # of several, some may be numbers
+        parameters.append(inspect.Parameter(name, kind, default=default, annotation=values))
+    for name, default in op.attributes.items():
+        default = inspect.Parameter.empty if name in op.required else default
+        parameters.append(
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=default,
+                annotation=annotations.get(name, Any),
+            )
+        )
+    return inspect.Signature(parameters, return_annotation=Tensor)
 
 
 Function = TypeVar("Function", bound=Callable[..., Any])

@@ -4,9 +4,11 @@ import functools
 import inspect
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from tinygrad_cv._public import TOP, public
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class _Frame:
@@ -58,16 +60,16 @@ class _Switch:
         if (here.outer if here.loose else here) is frame and frame.outer is not None:
             _innermost.set(frame.outer)
 
-    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def __call__(self, function: Function) -> Function:
         if inspect.isgeneratorfunction(function):
-            return self._decorate_generator(function)
+            return cast(Function, self._decorate_generator(function))
 
         @functools.wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
             with self._again():
                 return function(*args, **kwargs)
 
-        return wrapped
+        return cast(Function, wrapped)
 
     def _decorate_generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Switched while the generator runs, and not while its consumer does."""
@@ -147,7 +149,7 @@ class set_grad_enabled(_Switch):  # noqa: N801  PyTorch's name
         self._undo()
         super().__enter__()
 
-    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def __call__(self, function: Function) -> Function:
         self._undo()
         return super().__call__(function)
 

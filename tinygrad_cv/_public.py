@@ -11,6 +11,7 @@ checkers read. Nowhere else is a list of names.
 """
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any, TypeVar
 
 TOP = "tinygrad_cv"
@@ -38,18 +39,26 @@ def public(*places: str, name: str = "", also: str = "") -> Callable[[Marked], M
     """
 
     def mark(thing: Marked) -> Marked:
-        for place in places:
-            for known_as in (name or thing.__name__, *also.split()):
-                other = PUBLIC[place].setdefault(known_as, thing)
-                if origin(other) != origin(thing):
-                    raise TypeError(
-                        f"{place} holds a {known_as} already, {origin(other)}; the name of "
-                        f"{origin(thing)} must be another one."
-                    )
-                PUBLIC[place][known_as] = thing  # a notebook may define it a second time
+        for place, known_as in product(places, (name or thing.__name__, *also.split())):
+            other = PUBLIC[place].get(known_as, thing)
+            if origin(other) != origin(thing):  # the same again is a cell of a notebook run twice
+                raise TypeError(
+                    f"{place} has a {known_as} already, {origin(other)}; {origin(thing)} must get "
+                    "another name there."
+                )
+            PUBLIC[place][known_as] = thing
         return thing
 
     return mark
+
+
+def fill(module: dict[str, Any], place: str, *more: str) -> None:
+    """Give a module the names of a place. They, and `more`, are what `import *` takes from it."""
+    module.update(PUBLIC[place])
+    module["__all__"] = [*PUBLIC[place], *more]
+    module["__dir__"] = lambda: [
+        name for name in module if name in module["__all__"] or name[:2] == "__"
+    ]
 
 
 def origin(thing: Any) -> str:

@@ -7,7 +7,7 @@ n numbers x is off by its rounding to the dtype and by n · 2⁻⁵³ · Σ |x| 
 import builtins
 import math
 import sys
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import computed_in
@@ -1215,6 +1215,16 @@ def _extreme(
     )
 
 
+@overload
+def max(input: Tensor, dim: Tensor | None = None) -> Tensor: ...
+@overload
+def max(
+    input: Tensor, dim: int, keepdim: bool = False, *, keepdims: bool | None = None
+) -> ValuesIndices: ...
+@overload
+def max(
+    input: Tensor, *, axis: int, keepdim: bool = False, keepdims: bool | None = None
+) -> ValuesIndices: ...
 @public(TOP, METHOD)
 def max(
     input: Tensor,
@@ -1234,6 +1244,16 @@ def max(
     return _extreme(input, dim, keepdim, axis, keepdims, "amax", "argmax")
 
 
+@overload
+def min(input: Tensor, dim: Tensor | None = None) -> Tensor: ...
+@overload
+def min(
+    input: Tensor, dim: int, keepdim: bool = False, *, keepdims: bool | None = None
+) -> ValuesIndices: ...
+@overload
+def min(
+    input: Tensor, *, axis: int, keepdim: bool = False, keepdims: bool | None = None
+) -> ValuesIndices: ...
 @public(TOP, METHOD)
 def min(
     input: Tensor,

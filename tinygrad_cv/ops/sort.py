@@ -6,7 +6,7 @@ taken. nan counts as larger than every number.
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, overload
 
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import computed_in
@@ -226,6 +226,16 @@ def kthvalue(
     return _without(pair, dim if axis is None else axis, keep)
 
 
+@overload
+def median(input: Tensor, dim: None = None) -> Tensor: ...
+@overload
+def median(
+    input: Tensor, dim: int, keepdim: bool = False, *, keepdims: bool | None = None
+) -> ValuesIndices: ...
+@overload
+def median(
+    input: Tensor, *, axis: int, keepdim: bool = False, keepdims: bool | None = None
+) -> ValuesIndices: ...
 @public(TOP, METHOD)
 def median(
     input: Tensor,
@@ -261,6 +271,16 @@ def median(
     return _without(_found(input, chosen, None, middle), chosen, keep)
 
 
+@overload
+def nanmedian(input: Tensor, dim: None = None) -> Tensor: ...
+@overload
+def nanmedian(
+    input: Tensor, dim: int, keepdim: bool = False, *, keepdims: bool | None = None
+) -> ValuesIndices: ...
+@overload
+def nanmedian(
+    input: Tensor, *, axis: int, keepdim: bool = False, keepdims: bool | None = None
+) -> ValuesIndices: ...
 @public(TOP, METHOD)
 def nanmedian(
     input: Tensor,
