@@ -13,6 +13,8 @@ import inspect
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any, get_overloads
 
@@ -28,8 +30,8 @@ HEADING = '"""Written by `python -m tests.stubs`."""\n\n# ruff: noqa\n'
 class Stub:
     """One file: its definitions, and the imports that they need."""
 
-    def __init__(self, hidden: set[str] = frozenset()) -> None:
-        self.hidden = hidden
+    def __init__(self, hidden: Iterable[str] = ()) -> None:
+        self.hidden = set(hidden)
         """Names of Python's that mean something else where the definitions stand."""
         self.imports = {"from typing import Any"}
         self.lines: list[str] = []
@@ -37,7 +39,8 @@ class Stub:
     def text(self, around: str = "") -> str:
         indent = "    " if around else ""
         lines = [around, *(indent + line for line in self.lines)]
-        source = "\n".join([HEADING, *sorted(self.imports), *lines, ""])
+        exported = {line.partition(" as ")[0] for line in self.imports if " as " in line}
+        source = "\n".join([HEADING, *sorted(self.imports - exported), *lines, ""])
         ruff = [sys.executable, "-m", "ruff", "format", "--stdin-filename", "stub.pyi", "-"]
         done = subprocess.run(ruff, input=source, capture_output=True, text=True, check=True)
         return done.stdout
@@ -93,6 +96,7 @@ def default(value: Any) -> str:
         return "..."
 
 
+@cache
 def names(place: str) -> str:
     """A namespace: what has a signature in its source is imported, so that editors find it."""
     stub = Stub()
@@ -106,9 +110,10 @@ def names(place: str) -> str:
     return stub.text()
 
 
+@cache
 def methods() -> str:
     """A base class for Tensor: what it has that the body of its class does not define."""
-    stub = Stub(hidden={name for name in vars(builtins) if hasattr(Tensor, name)})
+    stub = Stub(hidden=(name for name in vars(builtins) if hasattr(Tensor, name)))
     for name, value in sorted(vars(Tensor).items()):
         function = value.fget if isinstance(value, property) else value
         if inspect.isfunction(function) and function.__module__ != Tensor.__module__:

@@ -16,7 +16,6 @@ from tinygrad_cv._graph import Graph as Graph
 from tinygrad_cv._graph import Node as Node
 from tinygrad_cv._op import Op as Op
 from tinygrad_cv._symbol import formula as formula
-from tinygrad_cv._tensor import Tensor
 from tinygrad_cv._tensor import Tensor as Tensor
 from tinygrad_cv.backend import get_default_device as get_default_device
 from tinygrad_cv.backend import manual_seed as manual_seed
