@@ -64,14 +64,15 @@ class Stub:
         parameters = list(signature.parameters.values())
         if method:
             parameters[0] = parameters[0].replace(name="self", annotation=inspect.Parameter.empty)
-        written = []
-        for i, p in enumerate(parameters):
-            before = parameters[:i]
-            if p.kind is p.KEYWORD_ONLY and all(
-                q.kind not in (p.KEYWORD_ONLY, p.VAR_POSITIONAL) for q in before
-            ):
+        written: list[str] = []
+        stars: dict[Any, str] = {
+            inspect.Parameter.VAR_POSITIONAL: "*",
+            inspect.Parameter.VAR_KEYWORD: "**",
+        }
+        for p in parameters:
+            if p.kind is p.KEYWORD_ONLY and not any(text.startswith("*") for text in written):
                 written.append("*")
-            text = {p.VAR_POSITIONAL: "*", p.VAR_KEYWORD: "**"}.get(p.kind, "") + p.name
+            text = f"{stars.get(p.kind, '')}{p.name}"
             text += "" if p.annotation is p.empty else f": {self.annotation(p.annotation)}"
             text += "" if p.default is p.empty else f" = {default(p.default)}"
             written.append(text)
