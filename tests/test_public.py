@@ -20,6 +20,8 @@ import tinygrad_cv as tg
 from tinygrad_cv import nn
 from tinygrad_cv._op import REGISTRY
 from tinygrad_cv._public import FUNCTIONAL, IN_PLACE, LINALG, METHOD, PUBLIC, TOP, public
+from tinygrad_cv.ops import activation
+from tinygrad_cv.testing import check_gradients
 
 pytestmark = pytest.mark.host  # nothing is computed
 
@@ -76,15 +78,37 @@ def test_a_public_thing_is_defined_where_it_says() -> None:
         )
 
 
+@pytest.fixture
+def _own_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test makes public goes with it."""
+    for place, names in PUBLIC.items():
+        monkeypatch.setitem(PUBLIC, place, dict(names))
+
+
+@pytest.mark.usefixtures("_own_table")
 def test_a_name_is_given_once() -> None:
     def relu() -> None: ...
 
     with pytest.raises(TypeError, match=r"tinygrad_cv has a relu already, .*activation.relu; .*"):
         public(TOP)(relu)
     with pytest.raises(TypeError, match=r"tinygrad_cv has a absolute already"):
-        public(TOP, name="name_of_its_own", also="absolute")(relu)
-    del PUBLIC[TOP]["name_of_its_own"]
+        public(TOP, name="rectified", also="absolute")(relu)
     assert public(TOP)(tg.relu) is tg.relu  # a cell of a notebook, run twice
+
+
+@pytest.mark.usefixtures("_own_table")
+def test_the_page_on_adding_an_op_is_right() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    section = page.partition("## Adding an op\n")[2].partition("\n## ")[0]
+    [program] = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    family = dict(vars(activation))
+    exec(program, family)
+    assert PUBLIC[METHOD]["softplus2"] is PUBLIC[FUNCTIONAL]["softplus2"] is family["softplus2"]
+    x = tg.tensor([-1.0, 0.5, 3.0], dtype="float64")
+    check_gradients(family["softplus2"], [x])
+    assert tg.allclose(family["softplus2"](x), (1 + tg.exp2(x)).log2())
+    for name in re.findall(r"`([\w/]+\.pyi?)`", section):
+        assert [*ROOT.glob(f"*/**/{name}")] or (ROOT / name).exists(), name
 
 
 # ----- what help says ----------------------------------------------------------------------------
@@ -208,8 +232,21 @@ def test_a_stale_stub_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 PROGRAM = """
+from typing import Any
+
 import tinygrad_cv as tg
 from tinygrad_cv.nn import functional as F
+
+
+class Shift(tg.Op):
+    by: float = 1.0
+
+    def forward(self, xp: Any, x: Any) -> Any:
+        return x + self.by
+
+    def grad_x(self, F: Any, g: Any) -> Any:
+        return g
+
 
 x = tg.tensor([1.0, 2.0], requires_grad=True)
 reveal_type((x * 2).sum())  # Tensor
@@ -245,6 +282,8 @@ tg.relux(x)  # attr-defined
 x.relux()  # attr-defined
 F.add(x, x)  # attr-defined
 tg.sigmoid("x")  # arg-type
+reveal_type(tg.apply(Shift(by=2.0), x))  # Tensor
+Shift(to=2.0)  # call-arg
 """
 
 
