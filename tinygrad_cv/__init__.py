@@ -47,7 +47,7 @@ if _typing.TYPE_CHECKING:
     from tinygrad_cv import train as train
     from tinygrad_cv import viz as viz
     from tinygrad_cv._stubs.names import *  # noqa: F403  generated
-else:
+else:  # all that the imports above have marked as public
     _DTYPES = [name for name, value in globals().items() if isinstance(value, _host.dtype)]
     _fill(globals(), _TOP, *_DTYPES, "data", "linalg", "nn", "optim")
     _LATER = ("onnx", "testing", "train", "viz")
