@@ -1,6 +1,7 @@
 """`apply` runs an op on tensors and records it; `F` is every op as a function of tensors."""
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -8,12 +9,14 @@ from tinygrad_cv import backend as backends
 from tinygrad_cv._grad_mode import is_grad_enabled
 from tinygrad_cv._graph import Guard, Node, observer
 from tinygrad_cv._op import WIDTH, Op, Output, Plan, is_array, is_float, promoted
+from tinygrad_cv._public import TOP, public
 from tinygrad_cv._reading import Reading
 from tinygrad_cv._tensor import Tensor, operand, wrap
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.base import Backend
 
 
+@public(TOP)
 def apply(op: Op, *inputs: Any) -> Any:
     """Run `op` on tensors (plain numbers and None pass as they are) and record it if needed.
 
@@ -198,6 +201,7 @@ def _device_error(op: Op, inputs: tuple[Any, ...]) -> ValueError:
 _new = object.__new__
 
 
+@public(TOP)
 def function(op: type[Op], *names: str) -> Callable[..., Tensor]:
     """An op as a function of tensors: inputs by position or name, attributes by keyword.
 
@@ -221,7 +225,7 @@ def function(op: type[Op], *names: str) -> Callable[..., Tensor]:
     names = names or op.inputs
     plain = not op.required and op.__init__ is Op.__init__  # nothing is to be set on a new one
 
-    def call(*inputs: Any, **attributes: Any) -> Tensor:
+    def call(*inputs: Any, **attributes: Any) -> Any:
         if plain and not attributes and len(inputs) == most:
             return apply(_new(op), *inputs)
         while attributes and len(inputs) < most and names[len(inputs)] in attributes:
@@ -246,7 +250,34 @@ def function(op: type[Op], *names: str) -> Callable[..., Tensor]:
     call.__name__ = call.__qualname__ = op.name
     call.__doc__ = op.__doc__
     call.__module__ = op.__module__
+    vars(call)["__signature__"] = _signature(op, names)
     return call
+
+
+def _signature(op: type[Op], names: tuple[str, ...]) -> inspect.Signature:
+    """How the function of an op is called: what `help` shows, and type checkers are told."""
+    annotations: dict[str, Any] = {}
+    for base in reversed(op.__mro__):
+        annotations |= inspect.get_annotations(base)
+    parameters = []
+    least = len(names) - op.optional - op.variadic
+    for i, name in enumerate(names):
+        rest = op.variadic and i == len(names) - 1
+        kind = inspect.Parameter.VAR_POSITIONAL if rest else inspect.Parameter.POSITIONAL_OR_KEYWORD
+        default = inspect.Parameter.empty if rest or i < least else None
+        values = Tensor if len(names) == 1 else Any  # of several, some may be numbers
+        parameters.append(inspect.Parameter(name, kind, default=default, annotation=values))
+    for name, default in op.attributes.items():
+        default = inspect.Parameter.empty if name in op.required else default
+        parameters.append(
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=default,
+                annotation=annotations.get(name, Any),
+            )
+        )
+    return inspect.Signature(parameters, return_annotation=Tensor)
 
 
 Function = TypeVar("Function", bound=Callable[..., Any])

@@ -29,6 +29,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 
+from tinygrad_cv._public import TOP, public
+
 if TYPE_CHECKING:
     from tinygrad_cv.backend.base import Backend
 
@@ -135,7 +137,7 @@ def widened(values: tuple[Any, ...], least: str, dtype: Any, kinds: str = "f") -
     """The arrays of these kinds among the values in `dtype`, or in `least` if that is wider."""
     wanted = dtype if dtype.itemsize >= WIDTH[least] else least
     for x in values:
-        own = getattr(x, "dtype", wanted)
+        own: Any = getattr(x, "dtype", wanted)
         if own is not wanted and own.kind in kinds and own != wanted:
             return tuple(
                 x.astype(wanted) if is_array(x) and x.dtype.kind in kinds else x for x in values
@@ -143,6 +145,7 @@ def widened(values: tuple[Any, ...], least: str, dtype: Any, kinds: str = "f") -
     return values  # as nearly always
 
 
+@public(TOP)
 @dataclass_transform(kw_only_default=True)
 class Op:
     """One differentiable operation. Subclass it, write `forward` and a rule per input.
@@ -202,7 +205,7 @@ class Op:
     """Whether floats of one dtype, wide enough, are not all that `run` has to ask for."""
     made: tuple[tuple[tuple[int, ...], Any], ...]
     """Shape and dtype of each of several outputs."""
-    widens: ClassVar[bool] = False
+    widens = False
     """Whether the inputs of its run were not of one dtype, wide enough: saved values may be not."""
     usual: ClassVar[bool] = True
     """Whether it has one output, of the dtype and on the device of the inputs."""

@@ -10,6 +10,7 @@ from typing import Any
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import computed_in
 from tinygrad_cv._op import Op
+from tinygrad_cv._public import FUNCTIONAL, TOP, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 from tinygrad_cv.ops.elementwise import Elementwise
@@ -265,6 +266,7 @@ def _weighted(
 # ----- classification ----------------------------------------------------------------------------
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def cross_entropy(
     input: Tensor,
@@ -324,6 +326,7 @@ def _soft_cross_entropy(
     return reduced(-T.sum(_times(target, log_p), axis=(axis,)), reduction)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def nll_loss(
     input: Tensor,
@@ -349,6 +352,7 @@ def nll_loss(
     return _averaged(losses, share, kept, target.shape, reduction)
 
 
+@public(TOP)
 @computed_in("float32")
 def one_vs_all_logistic_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """Σ_c of the logistic losses of C questions "is it class c?", for scores and class labels.
@@ -372,6 +376,7 @@ def _others(values: Tensor, labels: Tensor) -> Tensor:
     return T.sum(T.where(right, 0.0, values), axis=(1,))
 
 
+@public(TOP)
 @computed_in("float32")
 def svm_loss(
     input: Tensor, target: Tensor, delta: float = 1.0, *, reduction: str = "mean"
@@ -395,6 +400,7 @@ def _hinges(rows: Tensor, labels: Tensor, margin: float) -> Tensor:
     return T.relu(rows - own + margin)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def multi_margin_loss(
     input: Tensor,
@@ -429,6 +435,7 @@ def multi_margin_loss(
     return reduced(T.reshape(losses, shape=target.shape), reduction)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def binary_cross_entropy(
     input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
@@ -446,6 +453,7 @@ def binary_cross_entropy(
     return reduced(losses if weight is None else _times(weight, losses), reduction)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def binary_cross_entropy_with_logits(
     input: Tensor,
@@ -473,6 +481,7 @@ def binary_cross_entropy_with_logits(
     return reduced(losses if weight is None else _times(weight, losses), reduction)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def soft_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """log(1 + e^(-target · input)), for scores and targets 1 or -1.
@@ -484,6 +493,7 @@ def soft_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") 
     return reduced(T.binary_cross_entropy_with_logits(target * input, 1.0), reduction)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def multilabel_soft_margin_loss(
     input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
@@ -504,6 +514,7 @@ def multilabel_soft_margin_loss(
 # ----- regression --------------------------------------------------------------------------------
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """(input - target)², reduced. The shapes must be equal.
@@ -515,6 +526,7 @@ def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tenso
     return reduced(T.square(input - target), reduction)
 
 
+@public(TOP)
 @computed_in("float32")
 def euclidean_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """½ Σ_j (input_ij - target_ij)² for each sample i, and the mean over the samples.
@@ -532,6 +544,7 @@ def euclidean_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") ->
     return reduced(losses, reduction)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """|input - target|, reduced. The shapes must be equal.
@@ -543,6 +556,7 @@ def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor
     return reduced(T.abs(input - target), reduction)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def huber_loss(
     input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0
@@ -561,6 +575,7 @@ def huber_loss(
     return reduced(q * (size - q / 2), reduction)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def smooth_l1_loss(
     input: Tensor, target: Tensor, *, reduction: str = "mean", beta: float = 1.0
@@ -580,6 +595,7 @@ def smooth_l1_loss(
     return reduced(q / beta * (size - q / 2), reduction)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def poisson_nll_loss(
     input: Tensor,
@@ -608,6 +624,7 @@ def poisson_nll_loss(
     return reduced(losses, reduction)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float64")
 def gaussian_nll_loss(
     input: Tensor,
@@ -648,6 +665,7 @@ def _with_a_one(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
 # ----- distributions -----------------------------------------------------------------------------
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def kl_div(
     input: Tensor, target: Tensor, *, reduction: str = "mean", log_target: bool = False
@@ -677,6 +695,7 @@ def kl_div(
 # ----- distances ---------------------------------------------------------------------------------
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """x1 · x2 / (max(‖x1‖, eps) · max(‖x2‖, eps)) along `dim` of the broadcast shape.
@@ -700,6 +719,7 @@ def _broadcast_shape(name: str, x1: Tensor, x2: Tensor) -> tuple[int, ...]:
         ) from error
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def pairwise_distance(
     x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
@@ -715,6 +735,7 @@ def pairwise_distance(
     return norm(difference, p, -1, keepdim)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def hinge_embedding_loss(
     input: Tensor, target: Tensor, margin: float = 1.0, *, reduction: str = "mean"
@@ -732,6 +753,7 @@ def hinge_embedding_loss(
     return reduced(losses, reduction)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def margin_ranking_loss(
     input1: Tensor,
@@ -750,6 +772,7 @@ def margin_ranking_loss(
     return reduced(T.clamp(margin - target * (input1 - input2), min=0), reduction)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def cosine_embedding_loss(
     input1: Tensor,
@@ -777,6 +800,7 @@ def cosine_embedding_loss(
     return reduced(losses, reduction)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def triplet_margin_loss(
     anchor: Tensor,
