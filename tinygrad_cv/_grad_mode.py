@@ -5,13 +5,15 @@ import inspect
 import types
 from collections.abc import Callable, Generator
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar, cast
 
 _blocks: ContextVar[tuple[Any, ...]] = ContextVar("blocks", default=(True, None))
-"""The open blocks, from inside out: of each whether ops are recorded, and the switch that opened it.
+"""The open blocks, from inside out: whether ops are recorded in it, and the switch that opened it.
 
 The tuple is the thread's or the task's, and a switch has no state: so it may be shared.
 """
+
+Function = TypeVar("Function")
 
 
 def is_grad_enabled() -> bool:
@@ -26,9 +28,12 @@ class _Switch:
 
     def __new__(cls, *given: Any, **named: Any) -> Any:
         """A switch; or as a decorator without parentheses, the decorated function."""
-        if given and _is_decorable(given[0]):
+        if given and (callable(given[0]) or isinstance(given[0], classmethod)):
             return cls()(given[0])
         return super().__new__(cls)
+
+    def __init__(self) -> None:
+        pass  # it takes no arguments
 
     def __enter__(self) -> None:
         _blocks.set((self.enabled, self, *_blocks.get()))
@@ -42,10 +47,10 @@ class _Switch:
                 _blocks.set(blocks[:k] + blocks[k + 2 :])
                 return
 
-    def __call__(self, function: Any) -> Any:
+    def __call__(self, function: Function) -> Function:
         """The function, switched while it runs: each step of a generator or a coroutine."""
         if isinstance(function, staticmethod | classmethod):
-            return type(function)(self(function.__func__))
+            return cast(Function, type(function)(self(function.__func__)))
         if not callable(function) or isinstance(function, type):
             raise TypeError(
                 f"{type(self).__name__} decorates functions and methods; got {function!r}. Of a "
@@ -81,11 +86,7 @@ class _Switch:
             wrapped = coroutine
         else:
             wrapped = stream if inspect.isasyncgenfunction(function) else call
-        return functools.wraps(function)(wrapped)
-
-
-def _is_decorable(value: Any) -> bool:
-    return callable(value) or isinstance(value, classmethod)
+        return cast(Function, functools.wraps(function)(wrapped))
 
 
 @types.coroutine
@@ -166,7 +167,7 @@ class set_grad_enabled(_Switch):  # noqa: N801  PyTorch's name
         self._undo()
         super().__enter__()
 
-    def __call__(self, function: Any) -> Any:
+    def __call__(self, function: Function) -> Function:
         self._undo()
         return super().__call__(function)
 
