@@ -415,6 +415,8 @@ from tinygrad_cv import data as data
 from tinygrad_cv import linalg as linalg
 from tinygrad_cv import nn as nn
 from tinygrad_cv import optim as optim
+from tinygrad_cv._recompute import checkpoint as checkpoint
+from tinygrad_cv._recompute import recompute as recompute
 from tinygrad_cv.creation import arange as arange
 from tinygrad_cv.creation import as_tensor as as_tensor
 from tinygrad_cv.creation import asarray as asarray
@@ -452,7 +454,6 @@ from tinygrad_cv.random import randn_like as randn_like
 from tinygrad_cv.random import randperm as randperm
 from tinygrad_cv.storage import load as load
 from tinygrad_cv.storage import save as save
-from tinygrad_cv.transforms import checkpoint as checkpoint
 from tinygrad_cv.transforms import hessian as hessian
 from tinygrad_cv.transforms import hvp as hvp
 from tinygrad_cv.transforms import jacobian as jacobian

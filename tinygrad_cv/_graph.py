@@ -8,7 +8,7 @@ has no reference cycles and its memory goes the moment the loss goes.
 import itertools
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack
 from contextvars import ContextVar
 from operator import attrgetter
@@ -53,8 +53,8 @@ class Observer:
         """Run the forward of an op."""
         return op.run(backend, *arrays)
 
-    def made(self, tensor: Any) -> None:
-        """An op made this tensor; it has a node if it was recorded."""
+    def made(self, tensor: Any, inputs: tuple[Any, ...]) -> None:
+        """An op made this tensor of these inputs; it has a node if it was recorded."""
 
     def arrived(self, node: "Node", gradient: Any) -> None:
         """The gradient of a node (an array) is complete."""
@@ -194,8 +194,10 @@ class Node:
         self.guards = ()
 
 
-def topological(roots: Iterable[Node]) -> list[Node]:
+def topological(roots: Iterable[Node], ends: Collection[Node] = ()) -> list[Node]:
     """Every node the roots depend on, each before the nodes it was computed from.
+
+    Those behind the `ends` are left out.
 
     A gradient is complete only when all consumers of a value have sent their share; this order
     guarantees that. A node is made after its inputs, so counting down creation numbers is such an
@@ -204,7 +206,8 @@ def topological(roots: Iterable[Node]) -> list[Node]:
     seen = set(roots)
     stack = list(seen)
     while stack:
-        for value in stack.pop().inputs:
+        node = stack.pop()
+        for value in () if node in ends else node.inputs:
             if isinstance(value, Node) and value not in seen:
                 seen.add(value)
                 stack.append(value)
@@ -212,15 +215,21 @@ def topological(roots: Iterable[Node]) -> list[Node]:
 
 
 def backpropagate(
-    seeds: dict[Node, Any], reading: "Reading", *, towards: set[Node] | None = None, keep: bool
+    seeds: dict[Node, Any],
+    reading: "Reading",
+    *,
+    towards: set[Node] | None = None,
+    ends: Collection[Node] = (),
+    keep: bool,
 ) -> Iterator[tuple[Node, Any]]:
     """Walk from the seeds to the leaves, yielding each node with its complete gradient.
 
     [gradient to the left] = [gradient from the right] · [local gradient], summed over the
     consumers of each value. The reading decides what a gradient is: an array in the raw reading,
-    a Tensor in the graph reading. With `towards`, only the paths that end there are walked.
+    a Tensor in the graph reading. With `towards`, only the paths that end there are walked. At the
+    `ends` the walk stops: what lies behind, and their hooks, are for a walk around this one.
     """
-    order = [node for node in topological(seeds) if node.requires_grad]
+    order = [node for node in topological(seeds, ends) if node.requires_grad]
     useful = None
     if towards is not None:
         useful = set(towards)
@@ -233,6 +242,9 @@ def backpropagate(
         for node in order:
             gradient = pending.pop(node, None)
             if gradient is None:
+                continue
+            if node in ends:
+                yield node, gradient
                 continue
             if node.backend is not here:
                 device.close()
