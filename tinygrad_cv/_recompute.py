@@ -78,6 +78,7 @@ class Recompute(Op, register=False):
     dtype: Any
     kept = ("segment",)  # so that the function goes where the inputs go, after the pass
     hidden = ("segment", "dtype")
+    computes_in = "float16"  # what goes in must go in again as it is
 
     def forward(self, xp: Any, *xs: Any) -> Any:
         return self.segment.take()
@@ -155,23 +156,7 @@ class _Segment:
         inputs = [
             x if recorded else _standing_at(node, x) for x, node in zip(xs, self.nodes, strict=True)
         ]
-        self.used.check()
-        start = _number()
-        with enable_grad(), self.draws.again():
-            y = self.run(inputs)
-        if y.shape != g.shape:
-            raise _differs(f"gave the shape {y.shape}, and before {g.shape}")
-        if not y.requires_grad:
-            raise _differs("gave a result that depends on no input")
-        ends = set(_outside(y.node, start))
-        for stranger in sorted(ends.difference(self.nodes), key=attrgetter("number")):
-            raise _differs(
-                f"used a {stranger.label} of shape {stranger.shape} that it had not used before"
-            )
-        # What happens inside is no step of the walk outside, which may be kept a record of.
-        own = F if recorded else reading
-        walk = backpropagate({y.node: g}, own, towards=ends, ends=ends, keep=recorded)
-        found = {node: gradient for node, gradient in walk if node in ends}
+        found = self.walk(F if recorded else reading, g, inputs, keep=recorded)
 
         def share(node: Node) -> Any:
             if node in found:
@@ -181,6 +166,31 @@ class _Segment:
             return wrap(zeros, node.backend) if recorded else zeros
 
         return list(map(share, self.nodes))
+
+    def walk(self, reading: Any, g: Any, inputs: list[Tensor], keep: bool) -> dict[Node, Any]:
+        """Run the function again, and walk back through it to where it comes from."""
+        self.used.check()
+        start = _number()
+        # What happens inside is no step of the walk outside, which somebody may be looking at.
+        token = observer.set(None)
+        try:
+            with enable_grad(), self.draws.again():
+                y = self.run(inputs)
+            if y.shape != g.shape:
+                raise _differs(f"gave the shape {y.shape}, and before {g.shape}")
+            if not y.requires_grad:
+                raise _differs("gave a result that depends on no input")
+            ends = set(_outside(y.node, start))
+            strangers = ends.difference(self.nodes)
+            if strangers:
+                first = min(strangers, key=attrgetter("number"))
+                raise _differs(
+                    f"used a {first.label} of shape {first.shape} that it had not used before"
+                )
+            steps = backpropagate({y.node: g}, reading, towards=ends, ends=ends, keep=keep)
+            return {node: gradient for node, gradient in steps if node in ends}
+        finally:
+            observer.reset(token)
 
     def run(self, inputs: Sequence[Tensor]) -> Tensor:
         """The function on these inputs, and of its outputs those that have gradients, joined."""
