@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 import tinygrad_cv as tg
 from tinygrad_cv import nn, optim, recompute
-from tinygrad_cv._graph import observer
+from tinygrad_cv._graph import Node, Observer, observer
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend.base import drawing
 from tinygrad_cv.testing.strategies import expressions
@@ -805,10 +805,63 @@ def test_a_function_that_does_something_else_the_second_time_is_refused() -> Non
             y.backward()
 
 
+def test_what_was_frozen_in_between_gets_nothing() -> None:
+    x, w, v = leaf([1.0, 2.0]), leaf([3.0, 4.0]), leaf([5.0, 6.0])
+    both = recompute(lambda x: x * w, x).sum()
+    alone = recompute(lambda: w * 2).sum() + v.sum()
+    w.requires_grad = False
+    both.backward()
+    alone.backward()
+    assert [values(t.grad).tolist() for t in (x, v)] == [[3, 4], [1, 1]]
+    assert w.grad is None or values(w.grad).tolist() == [0, 0]
+
+
 def test_it_has_no_formula() -> None:
     y = recompute(lambda x: x * 2, leaf([1.0]))
     with pytest.raises(ValueError, match="the rule of recompute"):
         tg.formula(y)
+
+
+def test_who_looks_on_sees_the_first_run_and_one_step_back() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            self.first, self.last = nn.Linear(3, 4), nn.Linear(4, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(recompute(lambda x: self.first(x).relu(), x))
+
+    class Eye(Observer):
+        everything = True
+
+        def __init__(self) -> None:
+            self.seen: list[str] = []
+
+        def forward(self, op: Any, backend: Any, arrays: Any) -> Any:
+            self.seen.append(op.name)
+            return super().forward(op, backend, arrays)
+
+        def made(self, tensor: Tensor, inputs: tuple[Any, ...]) -> None:
+            assert tensor._node is not None
+            assert all(isinstance(x, Tensor) for x in inputs)
+
+        def arrived(self, node: Node, gradient: Any) -> None:
+            self.seen.append(f"to {node.label}")
+
+    model, x = Model(), tg.ones(2, 3)
+    eye = Eye()
+    token = observer.set(eye)
+    model(x).sum().backward()
+    observer.reset(token)
+    inside = ["linear", "relu", "recompute", "linear", "sum"]
+    back = ["to sum", "to linear", *["to parameter"] * 2, "to recompute", *["to parameter"] * 2]
+    assert eye.seen == [*inside, *back]
+    watch = tg.viz.watch(model, every=1)
+    for _ in range(2):
+        with watch.step():
+            model(x).sum().backward()
+    labels = [node.op for node in watch.trace.nodes]
+    assert sorted(labels) == ["input", "linear", *["parameter"] * 4, "recompute", "sum"]
+    assert watch.trace.outputs == [labels.index("sum")]
 
 
 @pytest.mark.parametrize("backward", [True, "ops"])

@@ -2,7 +2,7 @@
 
 import copy
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import attrgetter
@@ -52,7 +52,7 @@ def recompute(
     with segment.used.noted(), segment.draws.noted():
         start = _number()
         returned = function(*args, **kwargs)
-    tensors = _tensors(returned)
+    tensors = list(_tensors(returned))
     if not tensors:
         raise TypeError(
             "recompute: the function must return tensors, alone or in tuples, lists and dicts; "
@@ -140,7 +140,8 @@ class _Segment:
                 index, end = slice(end, end + output.numel()), end + output.numel()
                 part = F.reshape(F.getitem(out, index=(index,)), shape=output.shape)
             part = part if part.dtype == output.dtype else F.cast(part, dtype=output.dtype)
-            part._array, part._version = output._array, output._version  # no two share memory
+            # It has the memory that the function gave it, and no other output has it too.
+            part._array, part._version = output._array, output._version
             parts.append(part)
         return parts
 
@@ -179,6 +180,8 @@ class _Segment:
             if y.shape != g.shape:
                 raise _differs(f"gave the shape {y.shape}, and before {g.shape}")
             if not y.requires_grad:
+                if all(map(_frozen, self.nodes)):
+                    return {}
                 raise _differs("gave a result that depends on no input")
             ends = set(_outside(y.node, start))
             strangers = ends.difference(self.nodes)
@@ -198,7 +201,7 @@ class _Segment:
             lambda value: inputs[value.number] if isinstance(value, _Place) else _copied(value),
             self.given,
         )
-        tensors = _tensors(self.function(*args, **kwargs))
+        tensors = list(_tensors(self.function(*args, **kwargs)))
         if len(tensors) <= self.places[-1]:
             raise _differs(f"returned {len(tensors)} tensors")
         return _joined([tensors[k] for k in self.places])
@@ -219,19 +222,28 @@ def _mapped(function: Callable[[Any], Any], value: Any) -> Any:
     if isinstance(value, tuple):
         parts = [_mapped(function, part) for part in value]
         return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
-    if isinstance(value, list | dict):
-        parts = copy.copy(value)
-        for key in range(len(value)) if isinstance(value, list) else value:
-            parts[key] = _mapped(function, value[key])
-        return parts
+    if isinstance(value, list):
+        return _filled(value, ((k, _mapped(function, part)) for k, part in enumerate(value)))
+    if isinstance(value, dict):
+        return _filled(value, ((k, _mapped(function, part)) for k, part in value.items()))
     return function(value)
 
 
-def _tensors(value: Any) -> list[Tensor]:
+def _filled(value: Any, items: Iterable[tuple[Any, Any]]) -> Any:
+    """A list or dict of the same kind with other values."""
+    new = copy.copy(value)
+    for key, part in items:
+        new[key] = part
+    return new
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
     """The tensors in it, in their order."""
-    found: list[Any] = []
-    _mapped(found.append, value)
-    return [part for part in found if isinstance(part, Tensor)]
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, tuple | list | dict):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(part)
 
 
 def _copied(value: Any) -> Any:
@@ -241,9 +253,8 @@ def _copied(value: Any) -> Any:
             f"recompute: the function is called twice, and an iterator ({type(value).__name__}) "
             "can be run through once; give it a list."
         )
-    if isinstance(value, bytearray | set) or (is_array(value) and not isinstance(value, Tensor)):
-        return value.copy()
-    return value
+    changeable = isinstance(value, bytearray | set) or is_array(value)
+    return value.copy() if changeable and not isinstance(value, Tensor | type) else value
 
 
 def _joined(tensors: Sequence[Tensor]) -> Tensor:
@@ -282,6 +293,12 @@ def _needs_gradient(node: Node) -> bool:
     return node.requires_grad and (node.op is not None or _tensor_of(node) is not None)
 
 
+def _frozen(node: Node) -> bool:
+    """Whether there is no gradient for the node, or none any more."""
+    tensor = _tensor_of(node)
+    return not (node.requires_grad if tensor is None else tensor.requires_grad)
+
+
 def _tensor_of(node: Node) -> Tensor | None:
     """The tensor of a leaf, if it is still there."""
     return None if node.op is not None or node.tensor is None else node.tensor()
@@ -311,7 +328,7 @@ class _Used(Observer):
     While it looks on, so does the observer that was there before.
     """
 
-    def __init__(self, given: list[Tensor]) -> None:
+    def __init__(self, given: Iterable[Tensor]) -> None:
         self.given = {id(x): x._version for x in given}
         self.versions: dict[int, tuple[str, list[int], int]] = {}
         self.own: dict[int, list[int]] = {}  # the counters of what the function made
