@@ -398,16 +398,17 @@ def test_views_and_one_tensor_twice() -> None:
 def test_outputs_that_share_no_memory_are_changed_alone() -> None:
     x = leaf([1.0, 2.0])
     a, b = recompute(lambda x: (x * 2, x * 3), x)
-    z = b.exp().sum()
+    z = (b * b).sum()
     a.data.zero_()
     z.backward()
-    assert_allclose(values(x.grad), 3 * np.exp([3.0, 6.0]))
-    h = x * 1
-    view = recompute(lambda h: h[:1], h)
-    z = (h * h).sum()
-    view.data.zero_()
-    with pytest.raises(RuntimeError, match="in place since"):
-        z.backward()
+    assert values(x.grad).tolist() == [18, 36]
+    for function in (lambda h: h[:1], lambda _: h[:1]):
+        h = x * 1
+        view = recompute(function, h)
+        z = (h * h).sum()
+        view.data.zero_()
+        with pytest.raises(RuntimeError, match="in place since"):
+            z.backward()
 
 
 def test_a_function_that_hands_its_input_on() -> None:
