@@ -402,9 +402,9 @@ def test_outputs_that_share_no_memory_are_changed_alone() -> None:
     a.data.zero_()
     z.backward()
     assert values(x.grad).tolist() == [18, 36]
-    for function in (lambda h: h[:1], lambda _: h[:1]):
+    for arguments in (1, 0):
         h = x * 1
-        view = recompute(function, h)
+        view = recompute(lambda *hs, h=h: (*hs, h)[0][:1], *[h] * arguments)
         z = (h * h).sum()
         view.data.zero_()
         with pytest.raises(RuntimeError, match="in place since"):
