@@ -777,6 +777,11 @@ def test_what_it_writes_itself_is_its_own_business() -> None:
     assert values(x.grad).tolist() == [2, 0]
     assert steps.item() == 2
 
+    y, made = recompute(lambda x, c: (x * (d := c + 1), d), x, Tensor([1.0, 2.0]))
+    made.zero_()  # it is made anew
+    y.sum().backward()
+    assert values(x.grad).tolist() == [4, 3]
+
     def changed(x: Tensor, c: Tensor) -> Tensor:
         c.add_(1)
         return x * c
