@@ -407,10 +407,11 @@ class _Draws:
     def first(self, generator: Any, law: Callable[[Any], Any]) -> Any:
         """Draw, and note from what; nobody else draws in between."""
         with generator.bit_generator.lock:
-            self.sources.append(copy.deepcopy(generator))
-            source = copy.deepcopy(generator)
+            source, before = copy.deepcopy(generator), generator.bit_generator.state
             values = law(source)
             generator.bit_generator.state = source.bit_generator.state
+        source.bit_generator.state = before
+        self.sources.append(source)
         return values
 
     @contextmanager
