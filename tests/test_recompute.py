@@ -25,7 +25,7 @@ from tinygrad_cv._graph import Node, Observer, observer
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend.base import drawing
 from tinygrad_cv.testing.strategies import expressions
-from tinygrad_cv.transforms import hessian, hvp, jvp
+from tinygrad_cv.transforms import hessian, hvp, jvp, vjp
 
 Array = NDArray[Any]
 
@@ -453,11 +453,13 @@ def test_integer_arguments_pass() -> None:
 
 def test_transforms_go_through() -> None:
     x, v = Tensor(normal(3)), Tensor(normal(3, seed=1))
-    function = lambda x: (x.sin() * x).sum()  # noqa: E731
-    saving = lambda x: recompute(function, x)  # noqa: E731
-    assert_allclose(values(hessian(saving, x)), values(hessian(function, x)), atol=1e-14)
-    for transform in (jvp, hvp):
-        assert_allclose(values(transform(saving, x, v)[1]), values(transform(function, x, v)[1]))
+    first = lambda a, b: (a.sin() * b).sum()  # noqa: E731
+    function = lambda x: first(x * 3, x)  # noqa: E731
+    for saving in (lambda x: recompute(function, x), lambda x: recompute(first, x * 3, x)):
+        assert_allclose(values(hessian(saving, x)), values(hessian(function, x)), atol=1e-13)
+        for transform, direction in ((jvp, v), (hvp, v), (vjp, None)):
+            found, expected = (transform(f, x, direction) for f in (saving, function))
+            assert_allclose(values(found[1]), values(expected[1]))
 
 
 # ----- parameters and chance ---------------------------------------------------------------------
@@ -750,6 +752,7 @@ def test_what_changed_in_between_is_refused() -> None:
         lambda x, h, c: x * c.exp(),  # what is made of c needs no gradient
         lambda x, h, c: x + c.detach()[:],
         lambda x, h, c: recompute(lambda x: x + (c + h), x),
+        lambda x, h, c: recompute(lambda x, c: x + c, x, c),
     ],
 )
 def test_what_it_found_by_itself_may_not_change(function: Callable[..., Tensor]) -> None:
