@@ -789,8 +789,10 @@ def test_what_it_writes_itself_is_its_own_business() -> None:
         c.add_(1)
         return x * c
 
-    with pytest.raises(RuntimeError, match=r"changed a tensor that it was given.*x\.clone\(\)"):
-        recompute(changed, x, Tensor([1.0, 2.0]))
+    h = x * 2
+    for function, c in ((changed, Tensor([1.0, 2.0])), (lambda x, _: changed(x, h.data), None)):
+        with pytest.raises(RuntimeError, match=r"changed in place a tensor.*x\.clone\(\)"):
+            recompute(lambda x, c, function=function: h + function(x, c), x, c)
 
 
 def test_a_function_that_does_something_else_the_second_time_is_refused() -> None:

@@ -37,7 +37,8 @@ def recompute(
     between two ways of doing it; there is one here, and it has no effect.
 
     Raises TypeError if no tensor comes out or an iterator goes in, and RuntimeError if the function
-    changes a tensor that goes in, or in the backward pass if it does not do the same again.
+    changes a tensor that goes in or was computed before, or in the backward pass if it does not do
+    the same again.
 
     >>> import tinygrad_cv as tg
     >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
@@ -330,6 +331,7 @@ class _Used(Observer):
 
     def __init__(self, given: Iterable[Tensor]) -> None:
         self.given = {id(x): x._version for x in given}
+        self.fixed = set(map(id, self.given.values()))  # the counters that may not move
         self.versions: dict[int, tuple[str, list[int], int]] = {}
         self.own: dict[int, list[int]] = {}  # the counters of what the function made
         self.tensors: dict[int, tuple[weakref.ref[Tensor], list[int]]] = {}
@@ -352,6 +354,8 @@ class _Used(Observer):
     def made(self, tensor: Tensor, inputs: tuple[Any, ...]) -> None:
         for x in inputs:
             if isinstance(x, Tensor) and id(x._version) not in self.own:
+                if not x.is_leaf:
+                    self.fixed.add(id(x._version))
                 name = x.name or ("parameter" if x.requires_grad else "input")
                 self.versions.setdefault(id(x._version), (name, x._version, x._version[0]))
                 self.tensors[id(x)] = weakref.ref(x), x._version
@@ -366,13 +370,14 @@ class _Used(Observer):
         return self.before.backward(reading, node, gradient, useful)
 
     def settle(self) -> tuple[tuple[str, list[int], int], ...]:
-        """Guards for what was used; what the function changed itself is its own business."""
+        """Guards for what was used. What the function changed itself is its state, if it can be."""
         guards = tuple(guard for guard in self.versions.values() if guard[1][0] == guard[2])
         changed = self.versions.keys() - {id(counter) for _, counter, _ in guards}
-        if not changed.isdisjoint(map(id, self.given.values())):
+        if not changed.isdisjoint(self.fixed):
             raise RuntimeError(
-                "recompute: the function changed a tensor that it was given in place, so it cannot "
-                "be called again with the same. Let it change a copy: x.clone()."
+                "recompute: the function changed in place a tensor that it was given, or that was "
+                "computed before, so it cannot be called again with the same. Let it change a "
+                "copy: x.clone()."
             )
         # Of an argument the graph saves the array, whatever becomes of the tensor.
         self.tensors = {
@@ -380,7 +385,7 @@ class _Used(Observer):
             for key, (ref, counter) in self.tensors.items()
             if key not in self.given and (x := ref()) is not None and x._version is counter
         }
-        del self.given, self.versions, self.own
+        del self.given, self.fixed, self.versions, self.own
         return guards
 
     def check(self) -> None:
