@@ -51,7 +51,6 @@ def recompute(
         return function(*args, **kwargs)
     segment = _Segment(function, args, kwargs)
     with segment.used.noted(), segment.draws.noted():
-        start = _number()
         returned = function(*args, **kwargs)
     tensors = list(_tensors(returned))
     if not tensors:
@@ -63,7 +62,7 @@ def recompute(
     if not segment.places:
         return returned
     outputs = [tensors[k] for k in segment.places]
-    parts = dict(zip(segment.places, segment.record(outputs, start), strict=True))
+    parts = dict(zip(segment.places, segment.record(outputs), strict=True))
     results = iter([parts.get(k, y) for k, y in enumerate(tensors)])
     return _mapped(lambda y: next(results) if isinstance(y, Tensor) else y, returned)
 
@@ -109,11 +108,11 @@ class _Segment:
         self.used = _Used(_tensors(self.given))
         self.draws = _Draws()
 
-    def record(self, outputs: list[Tensor], start: int) -> list[Tensor]:
+    def record(self, outputs: list[Tensor]) -> list[Tensor]:
         """The outputs of the first run as those of one op on all that they depend on."""
         guards = self.used.settle()
         y = _joined(outputs)
-        outside = _outside(y.node, start)
+        outside = _outside(y.node, self.used.start)
         inputs: dict[Node, Tensor] = {}
 
         def entered(value: Any) -> Any:
@@ -339,7 +338,7 @@ class _Used(Observer):
     @contextmanager
     def noted(self) -> Iterator[None]:
         """Inside, what ops use is noted."""
-        self.before = observer.get() or Observer()
+        self.before, self.start = observer.get() or Observer(), _number()
         self.everything = self.before.everything
         token = observer.set(self)
         try:
@@ -354,7 +353,7 @@ class _Used(Observer):
     def made(self, tensor: Tensor, inputs: tuple[Any, ...]) -> None:
         for x in inputs:
             if isinstance(x, Tensor) and id(x._version) not in self.own:
-                if not x.is_leaf:
+                if not x.is_leaf and x.node.number < self.start:
                     self.fixed.add(id(x._version))
                 name = x.name or ("parameter" if x.requires_grad else "input")
                 self.versions.setdefault(id(x._version), (name, x._version, x._version[0]))
