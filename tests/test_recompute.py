@@ -827,6 +827,17 @@ def test_what_was_frozen_in_between_gets_nothing() -> None:
     assert w.grad is None or values(w.grad).tolist() == [0, 0]
 
 
+@pytest.mark.parametrize("order", [1, 2])
+def test_what_was_frozen_for_a_while_gets_its_gradient(order: int) -> None:
+    """It stands at another node then; as an argument at the old one."""
+    x, w = leaf([1.0, 2.0]), leaf([3.0, 4.0])
+    y = recompute(lambda a: a * w * w * x, w).sum()
+    w.requires_grad_(False).requires_grad_()
+    y.backward(create_graph=order == 2)
+    assert values(w.grad).tolist() == [27, 96]
+    assert values(x.grad).tolist() == [27, 64]
+
+
 def test_it_has_no_formula() -> None:
     y = recompute(lambda x: x * 2, leaf([1.0]))
     with pytest.raises(ValueError, match="the rule of recompute"):

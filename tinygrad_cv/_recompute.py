@@ -160,8 +160,9 @@ class _Segment:
         found = self.walk(F if recorded else reading, g, inputs, keep=recorded)
 
         def share(node: Node) -> Any:
-            if node in found:
-                return found[node]
+            shares = [found[place] for place in {node, _now(node)} if place in found]
+            if shares:
+                return sum(shares[1:], start=shares[0])
             with node.backend.active:
                 zeros = node.backend.zeros(node.shape, dtype=node.dtype)
             return wrap(zeros, node.backend) if recorded else zeros
@@ -184,7 +185,7 @@ class _Segment:
                     return {}
                 raise _differs("gave a result that depends on no input")
             ends = set(_outside(y.node, start))
-            strangers = ends.difference(self.nodes)
+            strangers = ends.difference(self.nodes, map(_now, self.nodes))
             if strangers:
                 first = min(strangers, key=attrgetter("number"))
                 raise _differs(
@@ -291,6 +292,12 @@ def _outside(root: Node, start: int) -> list[Node]:
 def _needs_gradient(node: Node) -> bool:
     """Whether a gradient for the node can be seen: a leaf that is gone shows it to nobody."""
     return node.requires_grad and (node.op is not None or _tensor_of(node) is not None)
+
+
+def _now(node: Node) -> Node:
+    """Where the tensor of a leaf stands now: at a new node, if it was frozen for a while."""
+    tensor = _tensor_of(node)
+    return node if tensor is None else tensor.node
 
 
 def _frozen(node: Node) -> bool:
