@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 Array = Any
 
@@ -58,11 +58,9 @@ class Backend:
     def __init__(self, device: str) -> None:
         self.device = device
 
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(
-            f"the backend has no {name}: array functions come from backend.base.NAMESPACE, "
-            "and kernels are methods of Backend."
-        )
+    if TYPE_CHECKING:  # the names of NAMESPACE, which a subclass sets on itself
+
+        def __getattr__(self, name: str) -> Any: ...
 
     # ----- memory ----------------------------------------------------------------------------
 
