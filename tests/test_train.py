@@ -23,7 +23,6 @@ from tinygrad_cv.tensor import Tensor
 from tinygrad_cv.train import (
     DivergenceError,
     Trainer,
-    checkpoint,
     convnet,
     cosine,
     load_model,
@@ -432,24 +431,3 @@ def test_no_file_is_an_error_of_the_system(tmp_path: Path) -> None:
         load_model(linear(), tmp_path / "absent.safetensors")
     with pytest.raises(FileNotFoundError):
         save_model(linear(), tmp_path / "absent" / "model.safetensors")
-
-
-def test_a_file_is_written_whole_or_not_at_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "file"
-    checkpoint.write(path, b"old")
-
-    def full(self: Path, contents: bytes) -> int:
-        with self.open("wb") as file:
-            file.write(contents[:1])
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", full)
-        with pytest.raises(OSError, match="No space left"):
-            checkpoint.write(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
-    checkpoint.write(path, b"new")
-    assert path.read_bytes() == b"new"
