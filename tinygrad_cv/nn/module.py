@@ -71,7 +71,7 @@ class Module:
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         for name, value in vars(cls).items():
-            if _held(value) or isinstance(value, Parameter | Module):
+            if _held([value]):
                 raise TypeError(
                     f"{cls.__name__}.{name} is written in the class, where all its objects share "
                     "it and nothing trains it; assign it in __init__: self."
@@ -250,12 +250,11 @@ class Module:
         """The tensors of these kinds, a module's own before those below; a shared one once."""
         for module in self.modules():
             for name, value in vars(module).items():
-                if isinstance(value, COLLECTIONS) and name != "_kinds":
+                if isinstance(value, COLLECTIONS) and name not in ("_kinds", "_transient"):
                     module._refuse_unregistered(name, value, self.modules())
         walk = self.named_modules(prefix=prefix, remove_duplicate=once)
         seen = set()
         for path, module in walk if recurse else [(prefix, self)]:
-            # Several kinds come one after the other, as in a state_dict of PyTorch.
             for name, tensor in [pair for kind in kinds for pair in module._own(kind).items()]:
                 if tensor not in seen:
                     if once:
@@ -341,7 +340,7 @@ class Module:
                         raise ValueError("is one tensor with another of these names, and differs")
                     new[tensor] = value
                 except (TypeError, ValueError, RuntimeError) as error:
-                    wrong.append(f"{name} {error}")
+                    wrong.append(f"{name} {str(error).rstrip('.')}")
         if wrong or (strict and (missing or unexpected)):
             raise ValueError(
                 "the state does not fit the module. "
@@ -449,21 +448,24 @@ class Module:
 # ----- what modules share ------------------------------------------------------------------------
 
 COLLECTIONS = (list, tuple, set, frozenset, dict, deque)
+PLAIN = frozenset((int, float, bool, str, type(None)))
 LOOKED_AT = 1_000
-"""How many elements of an attribute are looked at for modules: a list of numbers may be long."""
+"""How many elements of a list are looked at for modules, and how many lists in it."""
 
 
 def _held(value: Any) -> list[Any]:
     """The parameters and modules in a list, a dict and so on, and in those in it."""
-    return [part for part in islice(_parts(value, ()), LOOKED_AT) if part is not None]
-
-
-def _parts(value: Any, around: tuple[Any, ...]) -> Iterator[Any]:
-    """Each element that is a parameter or a module, and None for each other one."""
-    if isinstance(value, COLLECTIONS) and not any(value is outer for outer in around):
-        for part in [*value, *value.values()] if isinstance(value, dict) else value:
-            yield part if isinstance(part, Parameter | Module) else None
-            yield from _parts(part, (*around, value))
+    found, lists = [], [value]
+    for one in lists:  # which grows meanwhile
+        parts = [*islice(one.values() if isinstance(one, dict) else one, LOOKED_AT)]
+        if PLAIN.issuperset(map(type, parts)):
+            continue
+        for part in parts:
+            if isinstance(part, Parameter | Module):
+                found.append(part)
+            elif isinstance(part, COLLECTIONS) and len(lists) < LOOKED_AT:
+                lists.append(part)
+    return found
 
 
 _inside: ContextVar[frozenset[tuple[str, int]]] = ContextVar("inside", default=frozenset())
