@@ -5,6 +5,7 @@ import math
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from tinygrad_cv.tensor import Tensor
 # ----- modules at random -------------------------------------------------------------------------
 
 Spec = list[dict[str, tuple[str, int]]]
-"""For each module what it holds by name: "parameter", "buffer", "transient", "module"; and which."""
+"""For each module, what it holds by name: a kind, and which one of this kind."""
 
 
 @st.composite
@@ -134,7 +135,7 @@ def test_every_walk_ends_and_reaches_every_module(spec: Spec) -> None:
     assert repr(model).count("(...)") <= repr(model).count("Module(")
     model.to("float64")
     held = {id(t) for t in [*model.parameters(), *model.buffers()]}
-    for tensor in sum(tensors.values(), []):
+    for tensor in chain.from_iterable(tensors.values()):
         assert tensor.dtype == ("float64" if id(tensor) in held else "float32")
     twin = copy.deepcopy(model)
     assert [*twin.state_dict()] == [*model.state_dict()]
@@ -426,7 +427,7 @@ def test_what_is_written_in_the_class_is_refused(make: Callable[[], Any]) -> Non
 def test_what_may_be_assigned() -> None:
     net = Net()
     net.w = None  # type: ignore[assignment]
-    assert [*net.state_dict()] == ["child.weight", "child.bias", "mean"]
+    assert [*net.state_dict()] == ["mean", "child.weight", "child.bias"]
     net.w = nn.Parameter([2.0])
     net.mean = tg.zeros(1)
     net.child = nn.Tanh()  # type: ignore[assignment]
@@ -542,7 +543,7 @@ def changed(values: Any, change: str, at: Any, new: Any) -> Any:
         case "get a slice":
             return [*values[at]]
         case "+":
-            return [*(values + [new])]
+            return [*(values + [new])]  # noqa: RUF005
         case "+=":
             values += [new]
     return None

@@ -301,10 +301,8 @@ class Module:
         ['1.weight', '1.bias', '1.running_mean', '1.running_var']
         """
         return {
-            path: tensor if keep_vars else tensor.detach()
-            for path, module, name, tensor in self._visits(
-                ("parameter", "buffer"), prefix, once=False
-            )
+            prefix + path: tensor if keep_vars else tensor.detach()
+            for path, module, name, tensor in self._visits(("parameter", "buffer"), once=False)
             if name not in module._transient
         }
 
