@@ -128,8 +128,8 @@ def load_mnist(folder: str | PathLike[str], max_bytes: int | None = MAX_BYTES) -
     folder = Path(folder)
     expected = f"a folder with {', '.join(MNIST_FILES)} (each with or without .gz)"
     paths = _located(folder, MNIST_FILES, expected)
-    train_images, train_labels = _mnist_part(*paths[:2], max_bytes)
-    test_images, test_labels = _mnist_part(*paths[2:], max_bytes)
+    train_images, train_labels = _mnist_part(paths[0], paths[1], max_bytes)
+    test_images, test_labels = _mnist_part(paths[2], paths[3], max_bytes)
     if train_images.shape[1:] != test_images.shape[1:]:
         raise DatasetError.about(
             paths[2],
