@@ -21,10 +21,11 @@ from os import PathLike
 from typing import Any, TypeVar
 
 import tinygrad_cv as tg
+from tinygrad_cv._apply import F
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 from tinygrad_cv.nn.module import Module, Parameter
 from tinygrad_cv.ops.image import simple_fraction
-from tinygrad_cv.tensor import F, Tensor
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 

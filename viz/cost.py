@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from tinygrad_cv.graph import Node
-from tinygrad_cv.op import Op
+from tinygrad_cv._graph import Node
+from tinygrad_cv._op import Op
 
 PER_OUTPUT = {"elementwise", "activation", "noise"}  # families that do one operation an output
 PER_INPUT = {"reduce", "sort", "loss"}  # families that look once at each element of an input

@@ -8,9 +8,9 @@ from inspect import isroutine
 from itertools import islice
 from typing import Any, NamedTuple
 
+from tinygrad_cv._graph import Scope, scope
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
-from tinygrad_cv.graph import Scope, scope
-from tinygrad_cv.tensor import Tensor
 
 
 class Parameter(Tensor):
