@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import tinygrad_cv as tg
 from tinygrad_cv import nn
-from tinygrad_cv.tensor import Tensor
+from tinygrad_cv._tensor import Tensor
 
 # ----- modules at random -------------------------------------------------------------------------
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from operator import index as as_index
 from typing import Any, ClassVar
 
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.nn.module import Module, Parameter
-from tinygrad_cv.tensor import Tensor
 
 
 class _Held(Module):
