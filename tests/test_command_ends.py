@@ -19,7 +19,10 @@ from hypothesis import strategies as st
 from tinygrad_cv import cli
 from tinygrad_cv.cli import main
 
-pytestmark = pytest.mark.host
+pytestmark = [
+    pytest.mark.host,
+    pytest.mark.skipif(os.name != "posix", reason="pipes, devices and the shell of Unix"),
+]
 
 MINE = "def f(a):\n    return a * 2\n"
 HUGE = "9" * 400

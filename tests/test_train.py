@@ -404,6 +404,24 @@ def test_a_saved_model_is_read_back(model: Any, tmp_path: Path) -> None:
     assert_equal_states(values(saved), values(loaded))
 
 
+def test_tied_weights_are_saved_under_each_name_and_loaded_from_either(tmp_path: Path) -> None:
+    def tied() -> nn.Sequential:
+        model = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 3))
+        model[2].weight = model[0].weight
+        return model
+
+    path, saved = tmp_path / "model.safetensors", tied()
+    save_model(saved, path)
+    stored = load_file(path)
+    assert [*stored] == ["0.bias", "0.weight", "2.bias", "2.weight"]
+    for missing in ("0.weight", "2.weight", None):
+        save_file({name: array for name, array in stored.items() if name != missing}, path)
+        loaded = tied()
+        load_model(loaded, path)
+        assert loaded[0].weight is loaded[2].weight
+        assert_equal_states(values(loaded), values(saved))
+
+
 def test_others_read_what_is_saved(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     save_model(Odd(), path)

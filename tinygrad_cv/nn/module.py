@@ -74,8 +74,7 @@ class Module:
             if _held([value]):
                 raise TypeError(
                     f"{cls.__name__}.{name} is written in the class, where all its objects share "
-                    "it and nothing trains it; assign it in __init__: self."
-                    f"{name} = ..."
+                    f"it and nothing trains it; assign it in __init__: self.{name} = ..."
                 )
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
@@ -135,6 +134,7 @@ class Module:
         self._hold(name, kind, value)
 
     def _hold(self, name: str, kind: str, value: Any) -> None:
+        """Take a value under whatever name."""
         if self._kinds.get(name) != kind:
             self._forget(name)  # it comes last, as if it were new
             super().__setattr__("_kinds", {**self._kinds, name: kind})
@@ -249,7 +249,7 @@ class Module:
     ) -> Iterator[Visit]:
         """The tensors of these kinds, a module's own before those below; a shared one once."""
         for module in self.modules():
-            for name, value in vars(module).items():
+            for name, value in [*vars(module).items()]:
                 if isinstance(value, COLLECTIONS) and name not in ("_kinds", "_transient"):
                     module._refuse_unregistered(name, value, self.modules())
         walk = self.named_modules(prefix=prefix, remove_duplicate=once)
