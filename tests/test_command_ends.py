@@ -248,6 +248,18 @@ def test_runs_that_are_no_folder(
     assert "runs must be a folder to write in (File exists)" in ends(capsys, "train")[1]
 
 
+@pytest.mark.parametrize("name", ["metrics.json", "model.safetensors", "graph.svg"])
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_what_is_in_the_way_of_the_results_is_said_before_the_training(
+    make: Callable[[Path], Any], name: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "run").mkdir()
+    make(here / "run" / name)
+    status, said = ends(capsys, "train", "--out", "run", "--epochs", "1000000")
+    assert (status, os.listdir(here / "run")) == (2, [name])
+    assert said.endswith(f"argument --out: run/{name} is there, and is no file.\n")
+
+
 @pytest.mark.usefixtures("no_training")
 def test_an_unset_limit_for_what_unzips(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     met: list[Any] = []

@@ -352,6 +352,9 @@ def _folder(out: Path | None) -> Iterator[Path]:
                     raise
         with TemporaryFile(dir=out):
             pass
+        for name in (METRICS, MODEL, CURVES, GRAPH, PAGE):  # now, and not after the training
+            if (out / name).exists() and not (out / name).is_file():
+                raise CommandError(f"argument --out: {out / name} is there, and is no file.")
     except OSError as error:
         raise CommandError(
             f"argument --out: {out} must be a folder to write in ({error.strerror})."
