@@ -84,6 +84,36 @@ def test_a_link_to_nothing_makes_what_it_leads_to(tmp_path: Path) -> None:
     assert tg.load(tmp_path / "there" / "file") == [1]
 
 
+def test_the_disk_has_the_file_before_its_name_and_then_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut at any moment leaves the old file or the new one."""
+    fsync, replace, done = os.fsync, Path.replace, []
+
+    def synced(descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        done.append("folder" if stat.S_ISDIR(status.st_mode) else f"{status.st_size} bytes")
+        fsync(descriptor)
+
+    def renamed(self: Path, target: Path) -> Path:
+        done.append("renamed")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", renamed)
+    write(tmp_path / "file", bytes(100_000))
+    assert done == ["100000 bytes", "renamed", "folder"]
+
+
+@pytest.mark.skipif(os.name == "posix" and os.getuid() != 0, reason="only root gives files away")
+def test_what_root_writes_stays_its_owners(tmp_path: Path) -> None:
+    write(tmp_path / "file", b"before")
+    os.chown(tmp_path / "file", 65534, 65533)
+    write(tmp_path / "file", b"after")
+    status = (tmp_path / "file").stat()
+    assert (status.st_uid, status.st_gid) == (65534, 65533)
+
+
 # ----- what is refused ---------------------------------------------------------------------------
 
 
