@@ -226,6 +226,10 @@ class Op:
     """Whether integer inputs, too, go in as one dtype (see `whole`)."""
     forward: Callable[..., Any]
 
+    if TYPE_CHECKING:  # what a forward leaves for the rules, such as a shape
+
+        def __getattr__(self, name: str) -> Any: ...
+
     def __init_subclass__(cls, register: bool = True) -> None:
         cls.attributes = cls.attributes | {
             name: getattr(cls, name, _REQUIRED)
