@@ -14,12 +14,18 @@ from tinygrad_cv.ops.image import simple_fraction
 from tinygrad_cv.tensor import F, Tensor
 
 
+def _positive(blocksize: int) -> int:
+    if blocksize < 1:
+        raise ValueError(f"the blocksize must be at least 1; got {blocksize}.")
+    return blocksize
+
+
 @operator("DepthToSpace")
 def _depth_to_space(x: Tensor, *, blocksize: int, mode: str = "DCR") -> Tensor:
     if mode == "CRD":
         return tg.pixel_shuffle(x, blocksize)
     n, c, h, w = x.shape
-    b = blocksize
+    b = _positive(blocksize)
     cells = x.reshape(n, b, b, c // b**2, h, w)
     return tg.permute(cells, 0, 3, 4, 1, 5, 2).reshape(n, c // b**2, h * b, w * b)
 
@@ -29,7 +35,7 @@ def _space_to_depth(x: Tensor, *, blocksize: int, mode: str = "DCR") -> Tensor:
     if mode == "CRD":
         return tg.pixel_unshuffle(x, blocksize)
     n, c, h, w = x.shape
-    b = blocksize
+    b = _positive(blocksize)
     cells = x.reshape(n, c, h // b, b, w // b, b)
     return tg.permute(cells, 0, 3, 5, 1, 2, 4).reshape(n, c * b**2, h // b, w // b)
 
@@ -129,8 +135,8 @@ class Resized:
         return rows
 
 
-PLACE = 64
-"""How many elements of memory one exact place along an axis is worth, with its weights."""
+WEIGHED, EXACT = 8, 1024
+"""How many elements one place along an axis is worth, with its weights and as an exact number."""
 
 NEAREST: dict[str, Callable[[float], int]] = {
     "round_prefer_floor": lambda x: math.ceil(x - Fraction(1, 2)),
@@ -256,13 +262,14 @@ def _resize(
     most = list(x.shape)
     for one in changed:
         most[one.axis] = max(one.before, one.after)
-        room((one.after, PLACE))
+        room((one.after, WEIGHED))
     room(most)  # whatever axis comes first
     if not (antialias or exclude_outside or cubic_coeff_a != -0.75):
         known = _interpolated(x, changed, mode, where, nearest_mode)
         if known is not None:
             return known
     for one in changed:
+        room((one.after, EXACT))
         if mode == "nearest":
             places = [NEAREST[nearest_mode](s) for s in one.sources(where)]
             x = x[along(one.axis, [min(max(j, 0), one.before - 1) for j in places])]

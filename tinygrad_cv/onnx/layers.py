@@ -48,7 +48,7 @@ def _gemm(
 def _einsum(*xs: Tensor, equation: str) -> Tensor:
     terms, arrow, out = equation.replace(" ", "").replace("...", ".").partition("->")
     if not arrow:
-        out = "." + "".join(letter for letter in terms if terms.count(letter) == 1)
+        out = "." + "".join(c for c in terms if c.isalpha() and terms.count(c) == 1)
     lengths: dict[str, int] = {}
     for term, x in zip(terms.split(","), xs, strict=False):
         before, _, after = term.partition(".")

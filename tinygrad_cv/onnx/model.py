@@ -24,6 +24,11 @@ class Step:
         arguments = [values[name] if name else None for name in self.inputs]
         try:
             results = self.call(*arguments)
+        except (ArithmeticError, AttributeError, LookupError, TypeError) as error:
+            given = ", ".join(f"{x.dtype} {x.shape}" for x in arguments if x is not None)
+            raise ValueError(
+                f"the ONNX node {self.label} cannot take what it was given, {given}: {error}"
+            ) from error
         except Exception as error:
             error.add_note(f"This happened in the ONNX node {self.label}.")
             raise
@@ -73,7 +78,12 @@ class OnnxModel(Module):
         self._done = self._last_uses()
 
     def _check_names(self) -> None:
-        known = {*self.weights, *self.inputs, ""}
+        names = [*self.weights, *self.inputs]
+        if len(set(names)) < len(names) or not all(names):
+            raise ValueError(
+                f"the inputs and constants of the model need a name each; got ({', '.join(names)})."
+            )
+        known = {*names, ""}
         for step in self.steps:
             for name in step.inputs:
                 if name not in known:
@@ -83,7 +93,7 @@ class OnnxModel(Module):
                     )
             known.update(step.outputs)
         for name in self.outputs:
-            if name not in known:
+            if name not in known or not name:
                 raise ValueError(f"no node of the model makes its output {name!r}.")
 
     def _last_uses(self) -> list[set[str]]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from itertools import zip_longest
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
 
@@ -103,20 +104,19 @@ def room(shape: Iterable[Any]) -> None:
     bytes can ask for an image of 10⁹ by 10⁹.
     """
     limit, shape = _limit.get(), tuple(shape)
-    if limit is not None and math.prod(shape) > limit:
+    if limit is not None and math.prod(max(n, 0) for n in shape) > limit:
         raise ValueError(
             f"a result of shape {shape} has more than {limit:,} elements; if it is meant, import "
             "the model with a larger limit=, or with limit=None for none."
         )
 
 
-def meet(*xs: Tensor | tuple[int, ...]) -> None:
+def meet(*xs: Tensor | Sequence[int]) -> None:
     """`room` for the shape to which these tensors or shapes broadcast."""
-    try:
-        shape = host.broadcast_shapes(*(x.shape if isinstance(x, Tensor) else x for x in xs))
-    except ValueError:
-        return  # the function that is about to take them has the better words for that
-    room(shape)
+    shapes = [x.shape if isinstance(x, Tensor) else x for x in xs]
+    # Where lengths are neither equal nor 1, the function that is about to take them says so.
+    ends = zip_longest(*(reversed(shape) for shape in shapes), fillvalue=1)
+    room([min(lengths) and max(lengths) for lengths in ends][::-1])
 
 
 # ----- what handlers share -----------------------------------------------------------------------

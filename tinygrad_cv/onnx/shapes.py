@@ -10,6 +10,7 @@ from tinygrad_cv.onnx.operators import (
     Pads,
     beside,
     count,
+    meet,
     number,
     numbers,
     operator,
@@ -40,6 +41,8 @@ def _reshape(x: Tensor, shape: Any, *, allowzero: int = 0) -> Tensor:
     sizes = numbers(shape)
     if not allowzero:
         sizes = [x.shape[i] if n == 0 else n for i, n in enumerate(sizes)]
+    if min(sizes, default=0) < -1:
+        raise ValueError(f"a shape has lengths from 0 on, and one -1 for the rest; got {sizes}.")
     return x.reshape(sizes)
 
 
@@ -72,9 +75,9 @@ def _unsqueeze(x: Tensor, axes: Any) -> Tensor:
 
 @operator("Expand")
 def _expand(x: Tensor, shape: Any) -> Tensor:
-    wanted = host.broadcast_shapes(x.shape, tuple(numbers(shape)))
-    room(wanted)
-    return tg.broadcast_to(x, wanted)
+    wanted = numbers(shape)
+    meet(x, wanted)
+    return tg.broadcast_to(x, host.broadcast_shapes(x.shape, tuple(wanted)))
 
 
 @operator("Concat")

@@ -204,10 +204,10 @@ def _max_unpool(
             x.shape[2:], windows.strides, windows.kernel, windows.pads, strict=True
         )
     ]
+    room((*x.shape[:2], *size))
     places = tg.remainder(indices, math.prod(size))
     unpool = windows.function("max_unpool")
     y: Tensor = unpool(x, places, windows.kernel, windows.strides, output_size=size)
-    room((*x.shape[:2], *size))
     wanted = numbers(output_shape)[2:] or size
     return padded(y, [(0, n - m) for n, m in zip(wanted, size, strict=True)])
 
