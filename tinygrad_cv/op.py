@@ -23,6 +23,7 @@ end, and so is a gradient, when all consumers of its value have sent their share
 """
 
 import inspect
+import math
 import re
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 REGISTRY: dict[str, type["Op"]] = {}
 """Every op by name; `F.<name>` in a rule means this op."""
+
+Shape = tuple[int, ...]
 
 _REQUIRED: Any = object()
 
@@ -145,6 +148,7 @@ class Op:
     - An annotated class attribute (`stride: int = 1`) is an attribute of the op, set by keyword.
     - `nondifferentiable` names the inputs through which no gradient flows.
     - `kept` names by-products that `forward` leaves on `self` for the rules.
+    - `flops = per_output` (or per_input, or moves; or a method) says what the forward costs.
     - `fused(self, xp, g, ...)`, optional, returns the gradients of all differentiable inputs as a
       tuple. It replaces the rules in the raw reading, and must agree with them.
 
@@ -297,6 +301,15 @@ class Op:
             differentiable=tuple(map(cls.inputs.index, cls.rules)),
         )
 
+    def flops(self, out: Shape, *inputs: Any) -> int | None:
+        """The floating-point operations of a forward with an output and inputs of these shapes.
+
+        A number has the shape (), and an input that was left out is None. A multiply-add counts as
+        two, and a function of one element as one: `exp` as much as `+`. An op without a method of
+        its own says what it is like (`flops = per_output`); None, as here, says that nobody knows.
+        """
+        return None
+
     def describe(self) -> str:
         """The attributes that differ from their defaults: "stride=(2, 2) padding=(1, 1)"."""
         return " ".join(
@@ -314,6 +327,21 @@ class Op:
     def explain(self, error: ValueError, arrays: tuple[Any, ...]) -> ValueError:
         """The error to raise when `forward` could not compute on these arrays."""
         return error
+
+
+def per_output(op: Op, out: Shape, *inputs: Any) -> int:
+    """`Op.flops` of what computes each element of its output in one operation."""
+    return math.prod(out)
+
+
+def per_input(op: Op, out: Shape, *inputs: Any) -> int:
+    """`Op.flops` of what looks once at each element of its largest input."""
+    return max((math.prod(shape) for shape in inputs if shape is not None), default=0)
+
+
+def moves(op: Op, out: Shape, *inputs: Any) -> int:
+    """`Op.flops` of what only moves elements."""
+    return 0
 
 
 def _any_wanted(wanted: tuple[bool, ...], where: int | slice) -> bool:

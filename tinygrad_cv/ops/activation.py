@@ -12,7 +12,7 @@ import math
 from typing import Any
 
 from tinygrad_cv.backend import as_generator
-from tinygrad_cv.op import Op
+from tinygrad_cv.op import Op, per_output
 from tinygrad_cv.ops.elementwise import Elementwise
 from tinygrad_cv.ops.reduce import axis_of
 from tinygrad_cv.tensor import F as T
@@ -26,6 +26,7 @@ class OfReals(Op):
     """Base of the functions of real numbers."""
 
     real = True
+    flops = per_output
 
 
 class Relu(Op):
@@ -34,6 +35,8 @@ class Relu(Op):
     >>> relu(Tensor([-1.0, 0.0, 2.0]))
     tensor([0., 0., 2.])
     """
+
+    flops = per_output
 
     def forward(self, xp, x):
         return xp.relu(x)
@@ -53,6 +56,7 @@ class LeakyRelu(Op):
     """
 
     negative_slope: float = 0.01
+    flops = per_output
 
     def forward(self, xp, x):
         if self.negative_slope == 0:  # also at -∞
@@ -89,6 +93,7 @@ class Rrelu(Op):
     generator: Any
     kept = ("slope",)
     hidden = ("generator",)
+    flops = per_output
 
     def forward(self, xp, x):
         drawn = xp.uniform(x.shape, "float32", self.generator)
@@ -106,6 +111,8 @@ class Relu6(Op):
     tensor([0., 2., 6.])
     """
 
+    flops = per_output
+
     def forward(self, xp, x):
         return xp.minimum(xp.maximum(x, 0), 6)
 
@@ -122,6 +129,7 @@ class Hardtanh(Op):
 
     min_val: float = -1.0
     max_val: float = 1.0
+    flops = per_output
 
     def forward(self, xp, x):
         return xp.minimum(xp.maximum(x, self.min_val), self.max_val)
@@ -362,6 +370,7 @@ class Softshrink(OfReals):
     """
 
     lambd: float = 0.5
+    flops = per_output
 
     def forward(self, xp, x):
         return xp.where(xp.abs(x) <= self.lambd, 0, x - self.lambd * xp.sign(x))
@@ -378,6 +387,7 @@ class Hardshrink(Op):
     """
 
     lambd: float = 0.5
+    flops = per_output
 
     def forward(self, xp, x):
         return xp.where(xp.abs(x) <= self.lambd, 0, x)
@@ -445,6 +455,7 @@ class Threshold(Op):
 
     threshold: float
     value: float
+    flops = per_output
 
     def forward(self, xp, x):
         return xp.where(x <= self.threshold, self.value, x)
@@ -492,6 +503,9 @@ class Softmax(OfReals):
         e = xp.exp(xp.below_top(x, self.axis))
         return e / xp.sum(e, axis=self.axis, keepdims=True, dtype="float64").astype(e.dtype)
 
+    def flops(self, out, x):
+        return 5 * math.prod(out)  # the maximum, a difference, an exponential, the sum, a quotient
+
     def grad_x(self, F, g, y):
         if self.empty:
             return g * y
@@ -516,6 +530,9 @@ class LogSoftmax(OfReals):
         if not x.size:  # nothing has no maximum
             return x
         return xp.log_shares(x, self.axis)
+
+    def flops(self, out, x):
+        return 5 * math.prod(out)  # as softmax
 
     def grad_x(self, F, g, y):
         others = F.sum(g, axis=self.axis, keepdims=True) - g

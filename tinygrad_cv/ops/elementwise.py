@@ -10,13 +10,15 @@ from typing import Any, ClassVar
 from tinygrad_cv import backend as backends
 from tinygrad_cv.backend import host
 from tinygrad_cv.graph import no_grad
-from tinygrad_cv.op import Op, whole
+from tinygrad_cv.op import Op, moves, per_output, whole
 from tinygrad_cv.tensor import F as T
 from tinygrad_cv.tensor import Tensor, computed_in, function
 
 
 class Elementwise(Op):
     """Base of the ops whose inputs are broadcast against each other."""
+
+    flops = per_output
 
     def explain(self, error: ValueError, arrays: tuple[Any, ...]) -> ValueError:
         shapes = [a.shape for a in arrays if hasattr(a, "shape")]
@@ -906,6 +908,7 @@ class Clone(Op):
     """
 
     computes_in = "float16"
+    flops = moves
 
     def forward(self, xp, x):
         return xp.array(x, None)
@@ -922,6 +925,7 @@ class Cast(Op):
     """
 
     dtype: Any
+    flops = moves
 
     def forward(self, xp, x):
         return xp.array(x, self.dtype)
@@ -939,6 +943,7 @@ class ToDevice(Op):
 
     device: str
     computes_in = "float16"
+    flops = moves
 
     def destination(self, backend):
         return backends.get(self.device)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinygrad_cv.backend import host
-from tinygrad_cv.op import Op
+from tinygrad_cv.op import Op, moves, per_input
 from tinygrad_cv.ops.reduce import axes_of
 from tinygrad_cv.ops.shape import Movement
 from tinygrad_cv.tensor import F as T
@@ -34,6 +34,7 @@ class ScatterAdd(Op):
 
     index: Any
     shape: tuple[int, ...]
+    flops = per_input
 
     def forward(self, xp, x):
         return xp.scatter_add(self.shape, self.index, x)
@@ -105,6 +106,7 @@ class ScatterExtreme(Op):
     length: int
     largest: bool = True
     nondifferentiable = ("index",)
+    flops = per_input
 
     def forward(self, xp, x, index):
         self.dtype = "float32" if x.dtype == "float16" else x.dtype
@@ -152,6 +154,7 @@ class Nonzero(Op):
     """The places of the elements that are not 0, a row for each: (count, number of axes)."""
 
     nondifferentiable = ("x",)
+    flops = moves
 
     def forward(self, xp, x):
         places = xp.nonzero(xp.reshape(x, x.shape or (1,)))
@@ -235,6 +238,7 @@ class OneHot(Op):
     num_classes: int
     dtype: Any = "float32"
     nondifferentiable = ("x",)
+    flops = moves
 
     def forward(self, xp, x):
         return xp.equal(x[..., None], xp.arange(self.num_classes)).astype(self.dtype)

@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 from tinygrad_cv.backend import as_generator
-from tinygrad_cv.op import Op
+from tinygrad_cv.op import Op, per_output
 from tinygrad_cv.ops.activation import SELU_ALPHA, SELU_SCALE
 from tinygrad_cv.tensor import F as T
 from tinygrad_cv.tensor import Tensor
@@ -27,6 +27,7 @@ class Dropout(Op):
     shared: int = 0
     kept = ("mask",)
     hidden = ("generator",)
+    flops = per_output
 
     def forward(self, xp, x):
         own = x.ndim - self.shared
@@ -50,6 +51,7 @@ class AlphaDropout(Op):
     generator: Any
     kept = ("mask",)
     hidden = ("generator",)
+    flops = per_output
 
     def forward(self, xp, x):
         low = -SELU_SCALE * SELU_ALPHA
@@ -67,6 +69,7 @@ class GaussianNoise(Op):
     std: float
     generator: Any
     hidden = ("generator",)
+    flops = per_output
 
     def forward(self, xp, x):
         return x + self.std * xp.normal(x.shape, "float32", self.generator)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinygrad_cv.backend import host
-from tinygrad_cv.op import Op
+from tinygrad_cv.op import Op, moves, per_input
 from tinygrad_cv.ops.conv import (
     AXES,
     Ints,
@@ -31,6 +31,10 @@ class _Windows(Spatial):
     @property
     def geometry(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.attributes if name != "size"}
+
+    def flops(self, out, *inputs):
+        """Each window looks at, or adds, what it sees."""
+        return math.prod(out) * math.prod(self.kernel)
 
 
 class _MaxPool(_Windows, register=False):
@@ -83,6 +87,7 @@ class WindowScatter(_Windows):
     size: Ints
     dilation: Ints = (1, 1)
     nondifferentiable = ("index",)
+    flops = per_input
 
     def forward(self, xp, x, index):
         return xp.window_scatter(x, index, size=self.size, **self.geometry)
@@ -96,6 +101,7 @@ class WindowGather(_Windows):
 
     dilation: Ints = (1, 1)
     nondifferentiable = ("index",)
+    flops = moves
 
     def forward(self, xp, x, index):
         self.size = x.shape[2:]
@@ -127,6 +133,9 @@ class WindowSpread(_Windows):
     def forward(self, xp, x):
         return xp.window_spread(x, size=self.size, **self.geometry)
 
+    def flops(self, out, x):
+        return math.prod(x) * math.prod(self.kernel)
+
     def grad_x(self, F, g):
         return F.window_sum(g, **self.geometry)
 
@@ -140,6 +149,7 @@ class Unpool(Op):
 
     length: int
     nondifferentiable = ("index",)
+    flops = moves
 
     def forward(self, xp, x, index):
         index = xp.where(index < 0, index + self.length, index)

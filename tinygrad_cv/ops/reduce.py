@@ -10,7 +10,7 @@ import sys
 from typing import Any, NamedTuple
 
 from tinygrad_cv.backend import host
-from tinygrad_cv.op import Op
+from tinygrad_cv.op import Op, per_input
 from tinygrad_cv.tensor import F as T
 from tinygrad_cv.tensor import Tensor, computed_in
 
@@ -65,6 +65,7 @@ class Reduction(Op):
 
     axis: Axes = None
     keepdims: bool = False
+    flops = per_input
 
     def note(self, x):
         """What the rules are to know of the input: its shape, without the reduced axes as well, and
@@ -260,6 +261,7 @@ class _Arg(Op):
     axis: int | None = None
     keepdims: bool = False
     nondifferentiable = ("x",)
+    flops = per_input
 
     def explain(self, error: ValueError, arrays: tuple[Any, ...]) -> ValueError:
         return _of_nothing(self, error, arrays)
@@ -302,6 +304,7 @@ class SumTo(Op):
     """Summed over broadcast axes down to `shape`: the adjoint of broadcast_to."""
 
     shape: tuple[int, ...]
+    flops = per_input
 
     def forward(self, xp, x):
         self.wide = x.shape
@@ -341,6 +344,7 @@ class _Running(Op):
     axis: int
     reverse: bool = False
     computes_in = "float64"
+    flops = per_input
 
     def directed(self, xp, x):
         """x in the order of the run; once more, and it is in its own."""

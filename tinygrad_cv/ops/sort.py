@@ -10,7 +10,7 @@ from typing import Any
 
 from tinygrad_cv.backend import host
 from tinygrad_cv.graph import no_grad
-from tinygrad_cv.op import Op
+from tinygrad_cv.op import Op, per_input
 from tinygrad_cv.ops.reduce import ValuesIndices, axis_of, kept
 from tinygrad_cv.tensor import F as T
 from tinygrad_cv.tensor import Tensor, computed_in, raw_index
@@ -31,6 +31,9 @@ class Argsort(Op):
         order = xp.argsort(xp.flip(x, self.axis), axis=self.axis, kind="stable")
         return last - xp.flip(order, self.axis)
 
+    def flops(self, out, x):
+        return math.prod(x) * (x[self.axis] - 1).bit_length()  # n log n comparisons
+
 
 class Argtop(Op):
     """The places of the `k` largest (or smallest) elements along `axis`, ordered by their size.
@@ -42,6 +45,7 @@ class Argtop(Op):
     k: int
     largest: bool = True
     nondifferentiable = ("x",)
+    flops = per_input
 
     def forward(self, xp, x):
         places = xp.top(xp.moveaxis(x, self.axis, -1), self.k, self.largest)
@@ -69,12 +73,16 @@ class Searchsorted(Op):
             high = xp.where(open_ & stop, middle, high)
         return low
 
+    def flops(self, out, x, v):
+        return math.prod(v) * x[-1].bit_length()
+
 
 class Argmedian(Op):
     """The place along `axis` of the median, the lower one of two; or of a nan, if there is any."""
 
     axis: int
     nondifferentiable = ("x",)
+    flops = per_input
 
     def forward(self, xp, x):
         order = xp.argsort(x, axis=self.axis, kind="stable")
