@@ -14,7 +14,7 @@ import pytest
 from hypothesis import settings
 
 import tinygrad_cv as tg
-from tinygrad_cv.op import REGISTRY
+from tinygrad_cv._op import REGISTRY
 
 # A shared machine pauses at any moment, so no example has a deadline.
 settings.register_profile("dev", max_examples=20, deadline=None)

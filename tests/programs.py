@@ -15,7 +15,7 @@ from numpy.testing import assert_allclose
 import oracles
 import tinygrad_cv as tg
 from tinygrad_cv import nn
-from tinygrad_cv.tensor import Tensor
+from tinygrad_cv._tensor import Tensor
 
 Array = oracles.Array
 

@@ -18,7 +18,7 @@ import oracles
 import tinygrad_cv as tg
 from rows.row import Case
 from rows.shape import with_empty
-from tinygrad_cv.tensor import Tensor
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.testing import check_op
 from tinygrad_cv.testing.strategies import arrays, broadcastable, shapes
 

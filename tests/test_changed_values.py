@@ -13,8 +13,8 @@ import oracles
 import tinygrad_cv as tg
 from programs import IN_PLACE, Array, differentiate_again, leaf, right_or_refused, values
 from tinygrad_cv import nn, optim
-from tinygrad_cv.op import Op
-from tinygrad_cv.tensor import Tensor
+from tinygrad_cv._op import Op
+from tinygrad_cv._tensor import Tensor
 
 # ----- gradients have memory of their own --------------------------------------------------------
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import tinygrad_cv as tg
 from rows import ROWS, Case
 from tinygrad_cv import viz
-from tinygrad_cv.op import REGISTRY, Op, per_output
+from tinygrad_cv._op import REGISTRY, Op, per_output
 
 pytestmark = pytest.mark.host
 

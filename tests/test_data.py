@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import tinygrad_cv as tg
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import manual_seed
 from tinygrad_cv.data import (
     DataLoader,
@@ -40,7 +41,6 @@ from tinygrad_cv.data import (
     random_split,
 )
 from tinygrad_cv.data.digits import make
-from tinygrad_cv.tensor import Tensor
 
 ROOT = Path(__file__).parent.parent
 DIGITS = ROOT / "tinygrad_cv" / "data" / "digits"

@@ -12,9 +12,9 @@ import pytest
 
 import tinygrad_cv as tg
 from tinygrad_cv import data, nn, optim
+from tinygrad_cv._tensor import Tensor, wrap
 from tinygrad_cv.backend import cupy_backend
 from tinygrad_cv.backend.numpy_backend import NumpyBackend
-from tinygrad_cv.tensor import Tensor, wrap
 from tinygrad_cv.train import load_model, save_model
 
 pytestmark = pytest.mark.host  # the devices are named here

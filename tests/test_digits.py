@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import tinygrad_cv as tg
 from programs import values
 from tinygrad_cv import nn
-from tinygrad_cv.tensor import Tensor
+from tinygrad_cv._tensor import Tensor
 
 NF = nn.functional
 INF, NAN = math.inf, math.nan

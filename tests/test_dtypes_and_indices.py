@@ -13,8 +13,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 import tinygrad_cv as tg
 from programs import leaf, values
 from test_changed_values import FUNCTIONS, fixed
-from tinygrad_cv.op import REGISTRY
-from tinygrad_cv.tensor import Tensor, apply
+from tinygrad_cv._apply import apply
+from tinygrad_cv._op import REGISTRY
+from tinygrad_cv._tensor import Tensor
 
 # ----- indices -----------------------------------------------------------------------------------
 

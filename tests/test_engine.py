@@ -18,8 +18,8 @@ import oracles
 import tinygrad_cv as tg
 from programs import Array, leaf, memory, values
 from tinygrad_cv import nn
-from tinygrad_cv.op import Op
-from tinygrad_cv.tensor import Tensor
+from tinygrad_cv._op import Op
+from tinygrad_cv._tensor import Tensor
 
 # ----- order -------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from numpy.testing import assert_array_equal
 
 import tinygrad_cv as tg
 from tinygrad_cv import nn, optim
-from tinygrad_cv.tensor import Tensor
+from tinygrad_cv._tensor import Tensor
 
 ones = tg.ones
 

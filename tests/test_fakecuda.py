@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 import tinygrad_cv as tg
 from tinygrad_cv import nn, optim
+from tinygrad_cv._apply import function
+from tinygrad_cv._tensor import Tensor, wrap
 from tinygrad_cv.backend import get
 from tinygrad_cv.backend.base import NAMESPACE
-from tinygrad_cv.tensor import Tensor, function, wrap
 from tinygrad_cv.testing import SynchronizationError, no_sync, synchronizations
 from tinygrad_cv.testing.fakecuda import FAKE_CUPY as CP
 from tinygrad_cv.testing.fakecuda import NAMES, DeviceArray

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 import tinygrad_cv as tg
 from tinygrad_cv import nn, optim
-from tinygrad_cv.functional import checkpoint, hessian, hvp, jacobian, jvp, vjp
-from tinygrad_cv.tensor import Tensor
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.testing.measure import slope
 from tinygrad_cv.testing.strategies import Expression, expressions
+from tinygrad_cv.transforms import checkpoint, hessian, hvp, jacobian, jvp, vjp
 
 Array = NDArray[Any]
 

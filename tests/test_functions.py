@@ -22,8 +22,8 @@ import oracles
 import tinygrad_cv as tg
 from rows import ROWS
 from rows.conv import shifted
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import numpy_backend, threads, windows
-from tinygrad_cv.tensor import Tensor
 from tinygrad_cv.testing import check_gradients, check_op
 
 Array = NDArray[Any]

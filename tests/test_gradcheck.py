@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinygrad_cv as tg
-from tinygrad_cv.op import Op
+from tinygrad_cv._op import Op
 from tinygrad_cv.testing import GradientError, check_gradients, check_op, numerical_gradient
 from tinygrad_cv.testing.measure import slope
 from tinygrad_cv.testing.strategies import arrays, shapes

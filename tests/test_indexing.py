@@ -23,8 +23,8 @@ from rows.index import (
     upper,
 )
 from rows.shape import with_empty
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.ops import index as ops
-from tinygrad_cv.tensor import Tensor
 from tinygrad_cv.testing import Case, check_op
 from tinygrad_cv.testing.strategies import arrays, shapes
 

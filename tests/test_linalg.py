@@ -20,8 +20,9 @@ from scipy.spatial import distance
 import tinygrad_cv as tg
 from rows import linalg as rows
 from rows.row import Case
+from tinygrad_cv._apply import F
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.ops import linalg
-from tinygrad_cv.tensor import F, Tensor
 from tinygrad_cv.testing import check_gradients, check_op
 from tinygrad_cv.testing.strategies import arrays, broadcastable, shapes
 

@@ -15,7 +15,7 @@ import pytest
 
 import tinygrad_cv as tg
 from tinygrad_cv import nn, optim
-from tinygrad_cv.tensor import Tensor
+from tinygrad_cv._tensor import Tensor
 
 MEGABYTE = 1 << 20
 

@@ -4,8 +4,8 @@ import pytest
 
 import tinygrad_cv as tg
 from rows import ROWS
+from tinygrad_cv._op import REGISTRY
 from tinygrad_cv.cli import main
-from tinygrad_cv.op import REGISTRY
 
 pytestmark = pytest.mark.host  # it prints text
 

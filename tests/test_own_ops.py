@@ -9,8 +9,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import tinygrad_cv as tg
 from programs import leaf, right_or_refused, values
-from tinygrad_cv.op import REGISTRY, Op
-from tinygrad_cv.tensor import F, Tensor
+from tinygrad_cv._apply import F
+from tinygrad_cv._op import REGISTRY, Op
+from tinygrad_cv._tensor import Tensor
 
 # ----- an op of one's own ------------------------------------------------------------------------
 

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 import tinygrad_cv as tg
 from rows import ROWS, Case, Row
-from tinygrad_cv.op import REGISTRY
+from tinygrad_cv._apply import apply
+from tinygrad_cv._op import REGISTRY
 from tinygrad_cv.ops.elementwise import Elementwise
-from tinygrad_cv.tensor import apply
 
 OURS = sorted(name for name, op in REGISTRY.items() if op.__module__.startswith("tinygrad_cv."))
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 import tinygrad_cv as tg
-from tinygrad_cv.tensor import Tensor
+from tinygrad_cv._tensor import Tensor
 
 MANY = 20_000
 

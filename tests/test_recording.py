@@ -15,7 +15,7 @@ from numpy.testing import assert_allclose
 import oracles
 import tinygrad_cv as tg
 from programs import BINARY, UNARY, Array, Program, agree, leaf, starting_values, values
-from tinygrad_cv.tensor import Tensor
+from tinygrad_cv._tensor import Tensor
 
 # ----- no_grad -----------------------------------------------------------------------------------
 

@@ -16,8 +16,8 @@ import oracles
 import tinygrad_cv as tg
 from rows import Case
 from rows.shape import with_empty
+from tinygrad_cv._apply import F
 from tinygrad_cv.ops import reduce, sort
-from tinygrad_cv.tensor import F
 from tinygrad_cv.testing import check_op, no_sync
 from tinygrad_cv.testing.strategies import arrays, shapes
 

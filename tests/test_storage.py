@@ -15,8 +15,8 @@ from safetensors import numpy as safetensors
 
 import tinygrad_cv as tg
 from tinygrad_cv import nn
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.storage import STRUCTURE
-from tinygrad_cv.tensor import Tensor
 
 DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
 

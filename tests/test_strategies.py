@@ -95,7 +95,7 @@ def test_examples_shrink_to_something_small() -> None:
 def test_a_mistake_in_a_graph_is_reported_as_a_short_program(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from tinygrad_cv.op import REGISTRY, Rule
+    from tinygrad_cv._op import REGISTRY, Rule
 
     tanh = REGISTRY["tanh"]
     wrong = Rule(lambda self, F, g, y: g * (1 - y), ("y",))

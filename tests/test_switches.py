@@ -151,7 +151,7 @@ def test_a_thread_has_a_state_of_its_own() -> None:
 
 
 def test_many_calls_leave_nothing_behind() -> None:
-    from tinygrad_cv.graph import _innermost
+    from tinygrad_cv._grad_mode import _innermost
 
     for mode in (True, False) * 50:
         tg.set_grad_enabled(mode)

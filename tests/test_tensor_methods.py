@@ -12,8 +12,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import tinygrad_cv as tg
 from tinygrad_cv import nn
-from tinygrad_cv.methods import IN_PLACE
-from tinygrad_cv.tensor import Tensor
+from tinygrad_cv._methods import IN_PLACE
+from tinygrad_cv._tensor import Tensor
 
 # ----- in place ----------------------------------------------------------------------------------
 

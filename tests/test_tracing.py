@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 import tinygrad_cv as tg
 from tinygrad_cv import nn, viz
-from tinygrad_cv.graph import observer
+from tinygrad_cv._graph import observer
 from tinygrad_cv.viz.data import Failure, Frame, Step, Summary
 from tinygrad_cv.viz.tracing import summarize
 

@@ -18,8 +18,8 @@ from safetensors.numpy import load_file, save_file
 
 import tinygrad_cv as tg
 from tinygrad_cv import nn, optim
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.data import DataLoader, TensorDataset
-from tinygrad_cv.tensor import Tensor
 from tinygrad_cv.train import (
     DivergenceError,
     Trainer,

@@ -8,7 +8,7 @@ import pytest
 
 import tinygrad_cv as tg
 from tinygrad_cv import nn, optim, viz
-from tinygrad_cv.graph import observer
+from tinygrad_cv._graph import observer
 
 
 def classifier() -> nn.Sequential:

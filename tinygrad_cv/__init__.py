@@ -17,25 +17,26 @@ from importlib import import_module as _import_module
 from importlib.metadata import version as _version
 from typing import Any as _Any
 
+from tinygrad_cv import _operators as _operators
+from tinygrad_cv._apply import apply as apply
+from tinygrad_cv._apply import function as function
+from tinygrad_cv._autograd import grad as grad
+from tinygrad_cv._autograd import graph as graph
+from tinygrad_cv._grad_mode import enable_grad as enable_grad
+from tinygrad_cv._grad_mode import inference_mode as inference_mode
+from tinygrad_cv._grad_mode import is_grad_enabled as is_grad_enabled
+from tinygrad_cv._grad_mode import no_grad as no_grad
+from tinygrad_cv._grad_mode import set_grad_enabled as set_grad_enabled
+from tinygrad_cv._graph import Graph as Graph
+from tinygrad_cv._graph import Node as Node
+from tinygrad_cv._op import Op as Op
+from tinygrad_cv._symbol import formula as formula
+from tinygrad_cv._tensor import Tensor as Tensor
 from tinygrad_cv.backend import get_default_device as get_default_device
 from tinygrad_cv.backend import host as _host
 from tinygrad_cv.backend import manual_seed as manual_seed
 from tinygrad_cv.backend import set_default_device as set_default_device
-from tinygrad_cv.graph import Graph as Graph
-from tinygrad_cv.graph import Node as Node
-from tinygrad_cv.graph import enable_grad as enable_grad
-from tinygrad_cv.graph import inference_mode as inference_mode
-from tinygrad_cv.graph import is_grad_enabled as is_grad_enabled
-from tinygrad_cv.graph import no_grad as no_grad
-from tinygrad_cv.graph import set_grad_enabled as set_grad_enabled
-from tinygrad_cv.op import Op as Op
 from tinygrad_cv.printing import set_printoptions as set_printoptions
-from tinygrad_cv.symbol import formula as formula
-from tinygrad_cv.tensor import Tensor as Tensor
-from tinygrad_cv.tensor import apply as apply
-from tinygrad_cv.tensor import function as function
-from tinygrad_cv.tensor import grad as grad
-from tinygrad_cv.tensor import graph as graph
 
 # isort: split
 # The ops need Tensor, and everything below needs the ops.
@@ -409,9 +410,9 @@ from tinygrad_cv.ops.sort import unique as unique
 from tinygrad_cv.ops.sort import unique_consecutive as unique_consecutive
 
 # isort: split
+from tinygrad_cv import _methods as _methods
 from tinygrad_cv import data as data
 from tinygrad_cv import linalg as linalg
-from tinygrad_cv import methods as methods
 from tinygrad_cv import nn as nn
 from tinygrad_cv import optim as optim
 from tinygrad_cv.creation import arange as arange
@@ -439,12 +440,6 @@ from tinygrad_cv.dtypes import is_tensor as is_tensor
 from tinygrad_cv.dtypes import numel as numel
 from tinygrad_cv.dtypes import promote_types as promote_types
 from tinygrad_cv.dtypes import result_type as result_type
-from tinygrad_cv.functional import checkpoint as checkpoint
-from tinygrad_cv.functional import hessian as hessian
-from tinygrad_cv.functional import hvp as hvp
-from tinygrad_cv.functional import jacobian as jacobian
-from tinygrad_cv.functional import jvp as jvp
-from tinygrad_cv.functional import vjp as vjp
 from tinygrad_cv.random import bernoulli as bernoulli
 from tinygrad_cv.random import multinomial as multinomial
 from tinygrad_cv.random import normal as normal
@@ -457,6 +452,12 @@ from tinygrad_cv.random import randn_like as randn_like
 from tinygrad_cv.random import randperm as randperm
 from tinygrad_cv.storage import load as load
 from tinygrad_cv.storage import save as save
+from tinygrad_cv.transforms import checkpoint as checkpoint
+from tinygrad_cv.transforms import hessian as hessian
+from tinygrad_cv.transforms import hvp as hvp
+from tinygrad_cv.transforms import jacobian as jacobian
+from tinygrad_cv.transforms import jvp as jvp
+from tinygrad_cv.transforms import vjp as vjp
 
 float16, float32, float64 = (_host.dtype(name) for name in ("float16", "float32", "float64"))
 int8, int16, int32 = (_host.dtype(name) for name in ("int8", "int16", "int32"))

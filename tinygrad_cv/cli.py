@@ -22,6 +22,10 @@ from tempfile import TemporaryFile
 from typing import Any, NoReturn
 
 from tinygrad_cv import __version__
+from tinygrad_cv._apply import function
+from tinygrad_cv._op import REGISTRY, Op
+from tinygrad_cv._symbol import formula
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 from tinygrad_cv.data import (
     DataLoader,
@@ -32,13 +36,10 @@ from tinygrad_cv.data import (
     random_split,
 )
 from tinygrad_cv.nn import Module
-from tinygrad_cv.op import REGISTRY, Op
 from tinygrad_cv.ops.loss import cross_entropy
 from tinygrad_cv.optim import SGD
 from tinygrad_cv.random import randn
 from tinygrad_cv.storage import write
-from tinygrad_cv.symbol import formula
-from tinygrad_cv.tensor import Tensor, function
 from tinygrad_cv.testing import GradientError, check_gradients
 from tinygrad_cv.train import DivergenceError, Trainer, convnet, cosine, save_model
 

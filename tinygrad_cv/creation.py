@@ -8,10 +8,10 @@ from functools import reduce
 from typing import Any
 
 from tinygrad_cv import backend as backends
+from tinygrad_cv._tensor import Tensor, wrap
 from tinygrad_cv.backend import Backend, host
 from tinygrad_cv.dtypes import dtype_of, promote_types
 from tinygrad_cv.ops.shape import sizes_of
-from tinygrad_cv.tensor import Tensor, wrap
 
 # ----- what the arguments say --------------------------------------------------------------------
 

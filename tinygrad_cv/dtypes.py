@@ -3,8 +3,8 @@
 from functools import reduce
 from typing import Any
 
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
-from tinygrad_cv.tensor import Tensor
 
 CATEGORIES = "biuf"
 """The kinds of dtypes: truth values, integers with and without a sign, floats."""

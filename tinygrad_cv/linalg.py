@@ -1,5 +1,6 @@
 """Linear algebra under the names of `torch.linalg`."""
 
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.ops.index import diagonal as _diagonal
 from tinygrad_cv.ops.linalg import cholesky as cholesky
 from tinygrad_cv.ops.linalg import cond as cond
@@ -26,7 +27,6 @@ from tinygrad_cv.ops.linalg import svd as svd
 from tinygrad_cv.ops.linalg import svdvals as svdvals
 from tinygrad_cv.ops.linalg import vecdot as vecdot
 from tinygrad_cv.ops.linalg import vector_norm as vector_norm
-from tinygrad_cv.tensor import Tensor
 
 
 def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:

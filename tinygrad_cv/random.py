@@ -9,12 +9,13 @@ import operator
 from typing import Any
 
 from tinygrad_cv import backend as backends
+from tinygrad_cv._apply import F
+from tinygrad_cv._grad_mode import no_grad
+from tinygrad_cv._tensor import Tensor, wrap
 from tinygrad_cv.backend import Backend, as_generator, host
 from tinygrad_cv.backend.base import announce
 from tinygrad_cv.creation import made, number, shape_from
 from tinygrad_cv.dtypes import promote_types
-from tinygrad_cv.graph import no_grad
-from tinygrad_cv.tensor import F, Tensor, wrap
 
 
 def rand(

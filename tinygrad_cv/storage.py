@@ -13,8 +13,8 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
-from tinygrad_cv.tensor import Tensor
 
 STRUCTURE = "tinygrad_cv"
 """The key of the structure in the metadata."""

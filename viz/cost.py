@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tinygrad_cv.graph import Node
+from tinygrad_cv._graph import Node
 
 
 def flops(node: Node) -> int | None:

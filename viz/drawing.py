@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.storage import write
-from tinygrad_cv.tensor import Tensor
 from tinygrad_cv.viz import tracing
 from tinygrad_cv.viz.data import Module, Trace
 from tinygrad_cv.viz.folding import Collapse, View, chunked, fold

@@ -8,10 +8,12 @@ import traceback
 from types import CodeType, FrameType
 from typing import Any
 
-from tinygrad_cv.graph import Graph, Node, Scope, backpropagate
+from tinygrad_cv._apply import apply
+from tinygrad_cv._graph import Graph, Node, Scope, backpropagate
+from tinygrad_cv._op import Op, brief
+from tinygrad_cv._reading import Reading
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.nn import Module
-from tinygrad_cv.op import Op, Reading, brief
-from tinygrad_cv.tensor import Tensor, apply
 from tinygrad_cv.viz.data import Failure, Trace
 from tinygrad_cv.viz.drawing import Drawing, draw
 from tinygrad_cv.viz.structure import Calls, input_names, structure

@@ -2,10 +2,10 @@
 
 from html import escape
 
-from tinygrad_cv.graph import Graph
+from tinygrad_cv._graph import Graph
+from tinygrad_cv._symbol import formula
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.nn import Module, Parameter
-from tinygrad_cv.symbol import formula
-from tinygrad_cv.tensor import Tensor
 from tinygrad_cv.viz.data import Trace
 
 SMALL = 40  # nodes of a graph that is drawn below its tensor

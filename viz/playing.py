@@ -8,11 +8,11 @@ from typing import Any
 
 from tqdm import tqdm
 
+from tinygrad_cv._graph import Graph, Node
+from tinygrad_cv._reading import Reading
+from tinygrad_cv._symbol import ATOM, NEGATE, Symbol, derive
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
-from tinygrad_cv.graph import Graph, Node
-from tinygrad_cv.op import Reading
-from tinygrad_cv.symbol import ATOM, NEGATE, Symbol, derive
-from tinygrad_cv.tensor import Tensor
 from tinygrad_cv.viz.data import Frame, Trace
 from tinygrad_cv.viz.drawing import draw
 from tinygrad_cv.viz.structure import receivers

@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
+from tinygrad_cv._op import REGISTRY
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
-from tinygrad_cv.op import REGISTRY
 from tinygrad_cv.ops import activation
 from tinygrad_cv.storage import write
-from tinygrad_cv.tensor import Tensor
 from tinygrad_cv.viz.data import Node, Summary, Trace
 from tinygrad_cv.viz.render import FORMATS, PNG_DPI, check_path
 from tinygrad_cv.viz.text import one_line

@@ -5,12 +5,14 @@ from collections.abc import Iterable, Iterator
 from operator import attrgetter
 from typing import Any
 
+from tinygrad_cv._apply import Recorded
+from tinygrad_cv._grad_mode import enable_grad
+from tinygrad_cv._graph import Graph, Node, Scope, backpropagate
+from tinygrad_cv._op import Op
+from tinygrad_cv._symbol import derive
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.creation import ones_like
-from tinygrad_cv.graph import Graph, Node, Scope, backpropagate, enable_grad
 from tinygrad_cv.nn import Parameter
-from tinygrad_cv.op import Op
-from tinygrad_cv.symbol import derive
-from tinygrad_cv.tensor import Recorded, Tensor
 from tinygrad_cv.viz import data
 from tinygrad_cv.viz.cost import flops, owner, saved_bytes
 from tinygrad_cv.viz.data import Trace

@@ -16,21 +16,14 @@ from types import FrameType
 from typing import Any, Literal
 
 import tinygrad_cv
+from tinygrad_cv._grad_mode import enable_grad, no_grad
+from tinygrad_cv._graph import Graph, Node, Observer, backpropagate, observer
+from tinygrad_cv._reading import Reading, raw
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.base import draw_listeners
-from tinygrad_cv.graph import (
-    Graph,
-    Node,
-    Observer,
-    backpropagate,
-    enable_grad,
-    no_grad,
-    observer,
-)
 from tinygrad_cv.nn import Module
-from tinygrad_cv.op import Reading
 from tinygrad_cv.random import randn
-from tinygrad_cv.tensor import Tensor
 from tinygrad_cv.viz import data
 from tinygrad_cv.viz.data import Trace
 from tinygrad_cv.viz.structure import add_backward, receivers, recorded_walk, structure
@@ -407,7 +400,7 @@ class Recorder(Observer):
         seeds = {
             node: tensor._backend.ones(tensor.shape, tensor.dtype) for node, tensor in roots.items()
         }
-        reading = next(iter(roots.values()))._backend.raw
+        reading = raw(next(iter(roots.values()))._backend)
         token = observer.set(self)
         try:
             with no_grad():

@@ -5,10 +5,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from tinygrad_cv._graph import Graph, Node, observer
+from tinygrad_cv._reading import Reading
 from tinygrad_cv.backend import host
-from tinygrad_cv.graph import Graph, Node, observer
 from tinygrad_cv.nn import Module
-from tinygrad_cv.op import Reading
 from tinygrad_cv.viz import data
 from tinygrad_cv.viz.data import Trace
 from tinygrad_cv.viz.drawing import Drawing, draw

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis.strategies import SearchStrategy
 
-from tinygrad_cv.op import REGISTRY, Op
+from tinygrad_cv._op import REGISTRY, Op
 from tinygrad_cv.testing import Case as Case
 
 

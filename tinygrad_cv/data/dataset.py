@@ -7,8 +7,8 @@ from itertools import pairwise
 from numbers import Integral
 from typing import Any, ClassVar
 
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import as_generator, host
-from tinygrad_cv.tensor import Tensor
 
 
 class Dataset(ABC):

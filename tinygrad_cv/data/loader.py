@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import as_generator, host
 from tinygrad_cv.data.dataset import Dataset, fetch
-from tinygrad_cv.tensor import Tensor
 
 
 class DataLoader:

@@ -7,8 +7,8 @@ fan_in is the number of inputs to one unit.
 import math
 from typing import Any
 
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.random import rand, randn
-from tinygrad_cv.tensor import Tensor
 
 _GAINS = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2)}
 

@@ -4,12 +4,12 @@ weights and biases uniform on ±1/√fan_in."""
 import math
 from typing import Any
 
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.creation import ones, zeros
 from tinygrad_cv.nn import functional as F
 from tinygrad_cv.nn import init
 from tinygrad_cv.nn.module import Module, Parameter
 from tinygrad_cv.ops.conv import pair
-from tinygrad_cv.tensor import Tensor
 
 
 def _weight(shape: tuple[int, ...], fan_in: int, generator: Any) -> Parameter:

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from tinygrad_cv._graph import Scope, scope
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
-from tinygrad_cv.graph import Scope, scope
-from tinygrad_cv.tensor import Tensor
 
 
 class Parameter(Tensor):

@@ -6,9 +6,9 @@ from functools import reduce
 from typing import Any
 
 import tinygrad_cv as tg
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.onnx.operators import beside, count, meet, number, operator
 from tinygrad_cv.onnx.protobuf import dtype_of
-from tinygrad_cv.tensor import Tensor
 
 # ----- operators that are one function -----------------------------------------------------------
 

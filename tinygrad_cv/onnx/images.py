@@ -8,10 +8,11 @@ from functools import partial
 from typing import Any
 
 import tinygrad_cv as tg
+from tinygrad_cv._apply import F
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 from tinygrad_cv.onnx.operators import Ints, along, beside, numbers, operator, room
 from tinygrad_cv.ops.image import simple_fraction
-from tinygrad_cv.tensor import F, Tensor
 
 
 def _positive(blocksize: int) -> int:

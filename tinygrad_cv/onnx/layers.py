@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import tinygrad_cv as tg
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.onnx.operators import meet, operator, room
-from tinygrad_cv.tensor import Tensor
 
 # ----- linear algebra ----------------------------------------------------------------------------
 

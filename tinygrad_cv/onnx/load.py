@@ -7,6 +7,7 @@ from importlib import import_module
 from os import PathLike
 from typing import Any
 
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 from tinygrad_cv.nn.module import Parameter
 from tinygrad_cv.onnx import (  # noqa: F401  the handlers, which register themselves
@@ -21,7 +22,6 @@ from tinygrad_cv.onnx.model import OnnxModel, Step
 from tinygrad_cv.onnx.operators import LIMIT, OPERATORS, fits
 from tinygrad_cv.onnx.protobuf import array_of, package, read, refuse_damaged_names
 from tinygrad_cv.onnx.windows import Geometry
-from tinygrad_cv.tensor import Tensor
 
 STANDARD = ("", "ai.onnx")
 """The names of the domain that the standard's own operators belong to."""

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import tinygrad_cv as tg
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.nn.module import Module, Parameter
 from tinygrad_cv.onnx.operators import limited
-from tinygrad_cv.tensor import Tensor
 
 
 @dataclass(frozen=True)

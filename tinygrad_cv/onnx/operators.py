@@ -18,8 +18,8 @@ from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
 
 import tinygrad_cv as tg
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
-from tinygrad_cv.tensor import Tensor
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import tinygrad_cv as tg
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.onnx.operators import (
     along,
     beside,
@@ -16,7 +17,6 @@ from tinygrad_cv.onnx.operators import (
     room,
     smallest,
 )
-from tinygrad_cv.tensor import Tensor
 
 
 @operator("Gather")

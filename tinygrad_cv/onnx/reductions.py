@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import tinygrad_cv as tg
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.onnx.operators import along, largest, number, numbers, operator, smallest
-from tinygrad_cv.tensor import Tensor
 
 
 def _reduction(name: str, function: Callable[..., Tensor], empty: Any = None) -> None:

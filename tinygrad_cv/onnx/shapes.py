@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import tinygrad_cv as tg
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 from tinygrad_cv.onnx.operators import (
     Ints,
@@ -18,7 +19,6 @@ from tinygrad_cv.onnx.operators import (
     room,
 )
 from tinygrad_cv.onnx.protobuf import dtype_of
-from tinygrad_cv.tensor import Tensor
 
 
 @operator("Identity")

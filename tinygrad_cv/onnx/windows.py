@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any
 
 import tinygrad_cv as tg
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.onnx.operators import Ints, Pads, count, numbers, operator, padded, room, smallest
-from tinygrad_cv.tensor import Tensor
 
 
 @dataclass(frozen=True)

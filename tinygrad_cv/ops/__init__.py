@@ -3,6 +3,7 @@
 A function whose first parameter is a tensor is attached to `Tensor` as a method of that name.
 """
 
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.ops import (
     activation,
     attention,
@@ -19,7 +20,6 @@ from tinygrad_cv.ops import (
     shape,
     sort,
 )
-from tinygrad_cv.tensor import Tensor
 
 __all__ = ["attention", "conv", "image", "loss", "noise", "norm", "pool"]
 

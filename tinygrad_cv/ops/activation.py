@@ -11,12 +11,13 @@ limited to ±FAR first, since ∞ · 0 is no number.
 import math
 from typing import Any
 
+from tinygrad_cv._apply import F as T
+from tinygrad_cv._apply import function
+from tinygrad_cv._op import Op, per_output
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import as_generator
-from tinygrad_cv.op import Op, per_output
 from tinygrad_cv.ops.elementwise import Elementwise
 from tinygrad_cv.ops.reduce import axis_of
-from tinygrad_cv.tensor import F as T
-from tinygrad_cv.tensor import Tensor, function
 
 FAR = 1000.0
 """So far out e⁻ˣ is 0 in every float dtype."""

@@ -3,12 +3,13 @@
 import math
 from typing import Any
 
+from tinygrad_cv._apply import F as T
+from tinygrad_cv._apply import computed_in
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 from tinygrad_cv.ops.linalg import matmul
 from tinygrad_cv.ops.noise import dropout
 from tinygrad_cv.ops.shape import repeat_interleave
-from tinygrad_cv.tensor import F as T
-from tinygrad_cv.tensor import Tensor, computed_in
 
 
 @computed_in("float32")

@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator
 from itertools import product
 from typing import Any
 
-from tinygrad_cv.op import Op, moves, per_input
-from tinygrad_cv.tensor import F as T
-from tinygrad_cv.tensor import Tensor
+from tinygrad_cv._apply import F as T
+from tinygrad_cv._op import Op, moves, per_input
+from tinygrad_cv._tensor import Tensor
 
 Ints = tuple[int, ...]
 

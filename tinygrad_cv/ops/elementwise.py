@@ -8,11 +8,12 @@ import math
 from typing import Any, ClassVar
 
 from tinygrad_cv import backend as backends
+from tinygrad_cv._apply import F as T
+from tinygrad_cv._apply import computed_in, function
+from tinygrad_cv._grad_mode import no_grad
+from tinygrad_cv._op import Op, moves, per_output, whole
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
-from tinygrad_cv.graph import no_grad
-from tinygrad_cv.op import Op, moves, per_output, whole
-from tinygrad_cv.tensor import F as T
-from tinygrad_cv.tensor import Tensor, computed_in, function
 
 
 class Elementwise(Op):
@@ -924,6 +925,7 @@ class Cast(Op):
     tensor([1])
     """
 
+    chooses_dtype = True
     dtype: Any
     flops = moves
 

@@ -8,12 +8,13 @@ from fractions import Fraction
 from numbers import Rational
 from typing import Any, NamedTuple
 
+from tinygrad_cv._apply import F as T
+from tinygrad_cv._apply import computed_in
+from tinygrad_cv._op import Op, promoted
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
-from tinygrad_cv.op import Op, promoted
 from tinygrad_cv.ops.conv import check_float
 from tinygrad_cv.ops.pool import adaptive_mean
-from tinygrad_cv.tensor import F as T
-from tinygrad_cv.tensor import Tensor, computed_in
 
 MODES = {
     "nearest": (1, 2, 3),

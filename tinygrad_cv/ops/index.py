@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
+from tinygrad_cv._apply import F as T
+from tinygrad_cv._indexing import raw_index
+from tinygrad_cv._op import Op, moves, per_input
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
-from tinygrad_cv.op import Op, moves, per_input
 from tinygrad_cv.ops.reduce import axes_of
 from tinygrad_cv.ops.shape import Movement
-from tinygrad_cv.tensor import F as T
-from tinygrad_cv.tensor import Tensor, raw_index
 
 # ----- by an index -------------------------------------------------------------------------------
 
@@ -26,7 +27,7 @@ class Getitem(Movement):
         return x[index]
 
     def grad_x(self, F, g):
-        return F.scatter_add(g, index=self.index, shape=self.shape)
+        return F.placed(g, index=self.index, shape=self.shape)
 
 
 class ScatterAdd(Op):
@@ -236,6 +237,7 @@ class OneHot(Op):
     """A new last axis of length `num_classes` with a 1 at the place that x names."""
 
     num_classes: int
+    chooses_dtype = True
     dtype: Any = "float32"
     nondifferentiable = ("x",)
     flops = moves

@@ -11,12 +11,13 @@ from functools import cache
 from itertools import chain, pairwise
 from typing import Any, ClassVar, NamedTuple
 
+from tinygrad_cv._apply import F as T
+from tinygrad_cv._apply import computed_in
+from tinygrad_cv._op import Op
+from tinygrad_cv._tensor import Tensor, wrap
 from tinygrad_cv.backend import host
-from tinygrad_cv.op import Op
 from tinygrad_cv.ops import reduce
 from tinygrad_cv.ops.reduce import axes_of, axis_of, kept
-from tinygrad_cv.tensor import F as T
-from tinygrad_cv.tensor import Tensor, computed_in, wrap
 
 ALL = slice(None)
 

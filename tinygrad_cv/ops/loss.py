@@ -7,13 +7,14 @@ them (of nothing, to NaN).
 import math
 from typing import Any
 
+from tinygrad_cv._apply import F as T
+from tinygrad_cv._apply import computed_in
+from tinygrad_cv._op import Op, moves, per_input
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
-from tinygrad_cv.op import Op, moves, per_input
 from tinygrad_cv.ops.elementwise import Elementwise
 from tinygrad_cv.ops.norm import normalize
 from tinygrad_cv.ops.reduce import axes_of, norm
-from tinygrad_cv.tensor import F as T
-from tinygrad_cv.tensor import Tensor, computed_in
 
 
 class CrossEntropy(Op):

@@ -7,11 +7,11 @@ same noise.
 import math
 from typing import Any
 
+from tinygrad_cv._apply import F as T
+from tinygrad_cv._op import Op, per_output
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import as_generator
-from tinygrad_cv.op import Op, per_output
 from tinygrad_cv.ops.activation import SELU_ALPHA, SELU_SCALE
-from tinygrad_cv.tensor import F as T
-from tinygrad_cv.tensor import Tensor
 
 
 class Dropout(Op):

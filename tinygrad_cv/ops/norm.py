@@ -4,11 +4,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from tinygrad_cv._apply import F as T
+from tinygrad_cv._apply import computed_in
+from tinygrad_cv._op import Op
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
-from tinygrad_cv.op import Op
 from tinygrad_cv.ops.reduce import Axes, axes_of, centered, norm
-from tinygrad_cv.tensor import F as T
-from tinygrad_cv.tensor import Tensor, computed_in
 
 
 class BatchNorm(Op):

@@ -7,8 +7,11 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tinygrad_cv._apply import F as T
+from tinygrad_cv._apply import computed_in
+from tinygrad_cv._op import Op, moves, per_input
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
-from tinygrad_cv.op import Op, moves, per_input
 from tinygrad_cv.ops.conv import (
     AXES,
     Ints,
@@ -19,8 +22,6 @@ from tinygrad_cv.ops.conv import (
     per_axis,
 )
 from tinygrad_cv.ops.reduce import norm
-from tinygrad_cv.tensor import F as T
-from tinygrad_cv.tensor import Tensor, computed_in
 
 
 class _Windows(Spatial):

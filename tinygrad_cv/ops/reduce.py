@@ -9,10 +9,11 @@ import math
 import sys
 from typing import Any, NamedTuple
 
+from tinygrad_cv._apply import F as T
+from tinygrad_cv._apply import computed_in
+from tinygrad_cv._op import Op, per_input
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
-from tinygrad_cv.op import Op, per_input
-from tinygrad_cv.tensor import F as T
-from tinygrad_cv.tensor import Tensor, computed_in
 
 Axes = tuple[int, ...] | None
 

@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
+from tinygrad_cv._apply import F as T
+from tinygrad_cv._op import Op, moves, per_input
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
-from tinygrad_cv.op import Op, moves, per_input
-from tinygrad_cv.tensor import F as T
-from tinygrad_cv.tensor import Tensor
 
 
 class Movement(Op):

@@ -8,12 +8,14 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from tinygrad_cv._apply import F as T
+from tinygrad_cv._apply import computed_in
+from tinygrad_cv._grad_mode import no_grad
+from tinygrad_cv._indexing import raw_index
+from tinygrad_cv._op import Op, per_input
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
-from tinygrad_cv.graph import no_grad
-from tinygrad_cv.op import Op, per_input
 from tinygrad_cv.ops.reduce import ValuesIndices, axis_of, kept
-from tinygrad_cv.tensor import F as T
-from tinygrad_cv.tensor import Tensor, computed_in, raw_index
 
 
 class Argsort(Op):

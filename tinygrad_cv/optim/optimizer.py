@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from tinygrad_cv.tensor import Tensor
+from tinygrad_cv._tensor import Tensor
 
 
 class Optimizer:

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from tinygrad_cv._autograd import grad
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
-from tinygrad_cv.tensor import Tensor, grad
 from tinygrad_cv.testing.guard import guarded
 from tinygrad_cv.testing.measure import EPS, STEP, Slope, complex_slope, rounding, slope
 from tinygrad_cv.testing.report import Entry, GradientError, Report

@@ -5,8 +5,9 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
+from tinygrad_cv._graph import Observer, observer
+from tinygrad_cv._reading import raw
 from tinygrad_cv.backend import host
-from tinygrad_cv.graph import Observer, observer
 from tinygrad_cv.testing.report import GradientError
 
 
@@ -66,7 +67,7 @@ class Guard(Observer):
             place = culprit(
                 backend,
                 [g, *(node.saved[slot] for slot in slots)],
-                partial(starred, partial(rule, op, backend.raw)),
+                partial(starred, partial(rule, op, raw(backend))),
             )
             if place is not None:
                 into = ["g", *(f"its saved value {plan.names[slot]}" for slot in slots)][place]

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tinygrad_cv import backend as backends
+from tinygrad_cv._apply import apply
+from tinygrad_cv._op import Op
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
-from tinygrad_cv.op import Op
-from tinygrad_cv.tensor import Tensor, apply
 from tinygrad_cv.testing.gradients import check_gradients
 from tinygrad_cv.testing.guard import guarded
 from tinygrad_cv.testing.report import GradientError, Report

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tinygrad_cv._apply import apply
+from tinygrad_cv._op import REGISTRY
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
-from tinygrad_cv.op import REGISTRY
-from tinygrad_cv.tensor import Tensor, apply
 
 try:
     from hypothesis import strategies as st

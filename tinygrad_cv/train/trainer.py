@@ -7,12 +7,12 @@ from typing import Any
 
 from tqdm import tqdm
 
+from tinygrad_cv._grad_mode import no_grad
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.data import DataLoader
-from tinygrad_cv.graph import no_grad
 from tinygrad_cv.nn import Module
 from tinygrad_cv.ops.loss import cross_entropy
 from tinygrad_cv.optim import Optimizer
-from tinygrad_cv.tensor import Tensor
 
 BAR = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"  # fits into 80 columns
 

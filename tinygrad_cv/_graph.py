@@ -5,8 +5,6 @@ to keep, but not the tensor it made: tensors point at nodes and never the other 
 has no reference cycles and its memory goes the moment the loss goes.
 """
 
-import functools
-import inspect
 import itertools
 import threading
 import weakref
@@ -17,165 +15,12 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tinygrad_cv.op import Op, Plan, Reading
+    from tinygrad_cv._op import Op, Plan
+    from tinygrad_cv._reading import Reading
 
 
-class _Frame:
-    """One `with` block that switched recording, and the block around it.
-
-    A call that only set the switch is a `loose` frame on top, which goes with the block it is in.
-    """
-
-    __slots__ = ("enabled", "loose", "outer")
-
-    def __init__(self, enabled: bool, outer: "_Frame | None", loose: bool = False) -> None:
-        self.enabled, self.outer, self.loose = enabled, outer, loose
-
-
-_innermost: ContextVar[_Frame] = ContextVar("innermost", default=_Frame(True, None))  # noqa: B039  never changed
 _numbers = itertools.count()
 _naming = threading.Lock()
-
-
-def is_grad_enabled() -> bool:
-    """Whether ops are recorded for a backward pass in this thread (or task)."""
-    return _innermost.get().enabled
-
-
-class _Switch:
-    """A context and a decorator. The state belongs to the running thread or asyncio task."""
-
-    enabled: bool
-
-    def __new__(cls, *given: Any, **named: Any) -> Any:
-        """A switch; or as a decorator without parentheses, the decorated function."""
-        return cls()(given[0]) if given and callable(given[0]) else super().__new__(cls)
-
-    def __init__(self) -> None:
-        self.frames: list[_Frame] = []
-
-    def _again(self) -> "_Switch":
-        """Such a switch, for one call of a decorated function."""
-        return type(self)()
-
-    def __enter__(self) -> None:
-        frame = _Frame(self.enabled, _innermost.get())
-        self.frames.append(frame)
-        _innermost.set(frame)
-
-    def __exit__(self, *error: object) -> None:
-        frame = self.frames.pop()
-        # A generator may be closed in a thread that never entered; nothing is to be undone there.
-        here = _innermost.get()
-        if (here.outer if here.loose else here) is frame and frame.outer is not None:
-            _innermost.set(frame.outer)
-
-    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        if inspect.isgeneratorfunction(function):
-            return self._decorate_generator(function)
-
-        @functools.wraps(function)
-        def wrapped(*args: Any, **kwargs: Any) -> Any:
-            with self._again():
-                return function(*args, **kwargs)
-
-        return wrapped
-
-    def _decorate_generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Switched while the generator runs, and not while its consumer does."""
-
-        @functools.wraps(function)
-        def wrapped(*args: Any, **kwargs: Any) -> Any:
-            generator = function(*args, **kwargs)
-            sent = None
-            try:
-                while True:
-                    with self._again():
-                        value = generator.send(sent)
-                    sent = yield value
-            except StopIteration as end:
-                return end.value
-            finally:
-                generator.close()
-
-        return wrapped
-
-
-class no_grad(_Switch):  # noqa: N801  PyTorch's name
-    """Compute without recording a graph: `with no_grad():`, or `@no_grad()` on a function.
-
-    The switch belongs to the running thread (or asyncio task): others keep recording.
-
-    >>> import tinygrad_cv as tg
-    >>> w = tg.tensor(3.0, requires_grad=True)
-    >>> with tg.no_grad():
-    ...     y = w * w
-    >>> y.requires_grad
-    False
-    """
-
-    enabled = False
-
-
-class enable_grad(_Switch):  # noqa: N801  PyTorch's name
-    """Record again inside a `no_grad` block, as a context or as a decorator."""
-
-    enabled = True
-
-
-class set_grad_enabled(_Switch):  # noqa: N801  PyTorch's name
-    """Record or not, from now on; as a context or as a decorator, only inside.
-
-    Called inside of a `with no_grad():` and the like, it holds until the end of that block.
-
-    >>> import tinygrad_cv as tg
-    >>> with tg.set_grad_enabled(False):
-    ...     print(tg.is_grad_enabled())
-    False
-    >>> tg.is_grad_enabled()
-    True
-    """
-
-    def __init__(self, mode: bool) -> None:
-        super().__init__()
-        self.enabled = bool(mode)
-        self.before = _innermost.get()
-        outer = self.before.outer if self.before.loose else self.before
-        self.set = _Frame(self.enabled, outer, loose=True)
-        _innermost.set(self.set)
-
-    def _again(self) -> "set_grad_enabled":
-        return set_grad_enabled(self.enabled)
-
-    def _undo(self) -> None:
-        """It turns out to be a context or a decorator, and holds only inside."""
-        if _innermost.get() is self.set:
-            _innermost.set(self.before)
-
-    def __enter__(self) -> None:
-        self._undo()
-        super().__enter__()
-
-    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        self._undo()
-        return super().__call__(function)
-
-
-class inference_mode(_Switch):  # noqa: N801  PyTorch's name
-    """`no_grad` under another name, or `enable_grad` with `mode=False`.
-
-    >>> import tinygrad_cv as tg
-    >>> with tg.inference_mode():
-    ...     print(tg.is_grad_enabled())
-    False
-    """
-
-    def __init__(self, mode: bool = True) -> None:
-        super().__init__()
-        self.enabled = not mode
-
-    def _again(self) -> "inference_mode":
-        return inference_mode(not self.enabled)
 
 
 class Scope:
@@ -243,6 +88,10 @@ class Handle:
         self.remove()
 
 
+Guard = tuple[str, list[int], int]
+"""A saved tensor: its name, its counter of in-place changes, and the count when it was saved."""
+
+
 class Node:
     """One application of `op`, or a leaf (a parameter, an input, a constant) when `op` is None.
 
@@ -289,9 +138,8 @@ class Node:
         self.plan = plan
         self.scope = None if op is None else scope.get()
         self.saved: tuple[Any, ...] | None = ()
-        # What was saved must still hold the same value when a rule reads it: (name, counter of
-        # in-place changes, its value when saved) for each saved tensor.
-        self.guards: tuple[tuple[str, list[int], int], ...] = ()
+        # What was saved must still hold the same value when a rule reads it.
+        self.guards: tuple[Guard, ...] = ()
         # What changes its gradient when that is complete (see Tensor.register_hook).
         self.hooks: dict[int, Callable[..., Any]] | None = None
         # A leaf, and a tensor that called retain_grad(), can be found to receive a gradient.
@@ -349,18 +197,24 @@ class Node:
         self.guards = ()
 
 
-def topological(roots: Iterable[Node]) -> list[Node]:
+def topological(roots: Iterable[Node], differentiable: bool = False) -> list[Node]:
     """Every node the roots depend on, each before the nodes it was computed from.
+
+    With `differentiable` only those that need a gradient are followed.
 
     A gradient is complete only when all consumers of a value have sent their share; this order
     guarantees that. A node is made after its inputs, so counting down creation numbers is such an
     order, found without recursion however deep the graph is.
     """
-    seen = set(roots)
+    seen = {node for node in roots if node.requires_grad or not differentiable}
     stack = list(seen)
     while stack:
         for value in stack.pop().inputs:
-            if isinstance(value, Node) and value not in seen:
+            if (
+                isinstance(value, Node)
+                and value not in seen
+                and (value.requires_grad or not differentiable)
+            ):
                 seen.add(value)
                 stack.append(value)
     return sorted(seen, key=attrgetter("number"), reverse=True)
@@ -375,7 +229,7 @@ def backpropagate(
     consumers of each value. The reading decides what a gradient is: an array in the raw reading,
     a Tensor in the graph reading. With `towards`, only the paths that end there are walked.
     """
-    order = [node for node in topological(seeds) if node.requires_grad]
+    order = topological(seeds, differentiable=True)
     useful = None
     if towards is not None:
         useful = set(towards)
@@ -386,33 +240,38 @@ def backpropagate(
     here, device, eye = None, ExitStack(), observer.get()
     with device:
         for node in order:
-            gradient = pending.pop(node, None)
-            if gradient is None:
+            if node not in pending:
                 continue
             if node.backend is not here:
                 device.close()
                 here = node.backend
                 device.enter_context(here.active)
                 reading = reading.on(here)
-            gradient = reading.rounded(gradient, node)
-            for hook in tuple(node.hooks.values()) if node.hooks else ():
-                gradient = hook(node, gradient)
+            if pending[node].dtype is not node.dtype:
+                pending[node] = reading.rounded(pending[node], node)
+            if node.hooks:
+                for hook in tuple(node.hooks.values()):
+                    pending[node] = hook(node, pending[node])
             if eye is not None:
-                eye.arrived(node, reading.memory(gradient))
+                eye.arrived(node, reading.memory(pending[node]))
+            if node.op is None:
+                yield node, pending.pop(node)  # which nobody here holds any more
+                continue
+            gradient = pending.pop(node)
             yield node, gradient
-            if node.op is None or (useful is not None and useful.isdisjoint(node.parents())):
+            if useful is not None and useful.isdisjoint(node.parents()):
                 continue  # its rules are not needed, and what they saved stays for later
             if eye is None:
                 sent = reading.gradients(node, gradient, useful)
             else:
                 sent = eye.backward(reading, node, gradient, useful)
             for parent, share in sent:
-                before = pending.get(parent)
-                if before is not None:
+                if parent.backend is here:
+                    reading.collect(pending, parent, share)
+                else:
                     with parent.backend.active:
-                        share = reading.on(parent.backend).total(before, share)
-                pending[parent] = share
-            if not keep:
+                        reading.on(parent.backend).collect(pending, parent, share)
+            if not keep and node.saved:
                 node.release()
 
 

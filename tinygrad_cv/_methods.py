@@ -9,12 +9,13 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+from tinygrad_cv._apply import F
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import as_generator, host
 from tinygrad_cv.backend.base import announce
 from tinygrad_cv.creation import empty, full, number, ones, tensor, zeros
 from tinygrad_cv.ops.elementwise import polygamma as derivative_of_digamma
 from tinygrad_cv.random import bernoulli, multinomial, rand, randn
-from tinygrad_cv.tensor import F, Tensor
 
 IN_PLACE = (
     "abs absolute acos acosh add addcdiv addcmul arccos arccosh arcsin arcsinh arctan arctan2 "

@@ -9,9 +9,9 @@
 
 A rule has three readings, and `F` is the namespace of ops in the reading at hand:
 
-- `Raw`: on arrays. This is the ordinary backward pass; no Tensor is made.
-- `Recorded` (in tensor.py): on Tensors. The backward pass is itself a graph.
-- `Symbols` (in symbol.py): on names. The rule writes down its own formula.
+- `Raw` (in _reading.py): on arrays. This is the ordinary backward pass; no Tensor is made.
+- `Recorded` (in _apply.py): on Tensors. The backward pass is itself a graph.
+- `Symbols` (in _symbol.py): on names. The rule writes down its own formula.
 
 The signature of a rule is its save-list: it names the inputs it needs, or `y` for the output,
 or a by-product that the forward keeps (listed in `kept`). Nothing else stays in memory.
@@ -26,18 +26,20 @@ import inspect
 import math
 import re
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 
 if TYPE_CHECKING:
     from tinygrad_cv.backend.base import Backend
-    from tinygrad_cv.graph import Node
 
 REGISTRY: dict[str, type["Op"]] = {}
 """Every op by name; `F.<name>` in a rule means this op."""
 
 Shape = tuple[int, ...]
+
+bound_in: dict[str, "weakref.WeakSet[Any]"] = {}
+"""The namespaces that hold a function made from the op of this name."""
 
 _REQUIRED: Any = object()
 
@@ -86,19 +88,20 @@ def is_whole(value: Any) -> bool:
     return is_array(value) and value.dtype.kind in "biu"
 
 
-def promoted(inputs: Iterable[Any]) -> Any:
+def promoted(inputs: Sequence[Any]) -> Any:
     """The float dtype of a result: that of the widest float input, as PyTorch has it; None of none.
 
     An input without axes counts only where no float has axes, and a Python number never does: it
     does not change what an array is made of.
     """
-    widest, found = (False, 0), None
+    found = None
     for x in inputs:
         dtype = getattr(x, "dtype", None)
         if dtype is not None and dtype is not found and dtype.kind == "f":
-            width = (x.ndim > 0, dtype.itemsize)
-            if width > widest:
-                widest, found = width, dtype
+            if found is not None:
+                floats = filter(is_float, inputs)
+                return max(floats, key=lambda x: (x.ndim > 0, x.dtype.itemsize)).dtype
+            found = dtype  # the only one, as nearly always
     return found
 
 
@@ -129,7 +132,8 @@ def widened(values: tuple[Any, ...], least: str, dtype: Any, kinds: str = "f") -
     """The arrays of these kinds among the values in `dtype`, or in `least` if that is wider."""
     wanted = dtype if dtype.itemsize >= WIDTH[least] else least
     for x in values:
-        if is_array(x) and x.dtype is not wanted and x.dtype.kind in kinds and x.dtype != wanted:
+        own = getattr(x, "dtype", wanted)
+        if own is not wanted and own.kind in kinds and own != wanted:
             return tuple(
                 x.astype(wanted) if is_array(x) and x.dtype.kind in kinds else x for x in values
             )
@@ -184,6 +188,15 @@ class Op:
     hidden: ClassVar[tuple[str, ...]] = ()
     """Attributes that are state and not part of what the op computes; listings leave them out."""
     plans: ClassVar[dict[tuple[bool, ...], Plan]] = {}
+    chooses_dtype: ClassVar[bool] = False
+    """Whether the dtype of the result is the op's own affair: it has an attribute `dtype`."""
+    least: ClassVar[int] = WIDTH["float32"]
+    """The bytes of a float of `computes_in`."""
+    transfers: ClassVar[bool] = False
+    """Whether the output may lie on another device than the inputs (see `destination`)."""
+    foreign: ClassVar[bool] = True
+    """Whether it comes from outside of this package, whose own ops are held to what they may do by
+    its tests: the rules of others are lent values that they cannot change."""
     symbol: ClassVar[str | None] = None
     """How a formula writes a call without attributes, such as "{}ᵀ"; by default name(x, ...)."""
     orders: ClassVar[int] = 2
@@ -215,6 +228,7 @@ class Op:
             if "ClassVar" not in str(annotation)
         }
         cls.required = frozenset(k for k, v in cls.attributes.items() if v is _REQUIRED)
+        _check_attributes(cls)
         if "name" not in vars(cls):
             cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
         if not hasattr(cls, "forward"):  # the base class of a family
@@ -227,11 +241,14 @@ class Op:
         fused = getattr(cls, "fused", None)
         cls.fusion = None if fused is None else Rule(fused, _asks(cls, fused, 3))
         cls.plans = {}
+        cls.least = WIDTH[cls.computes_in]
+        cls.transfers = cls.destination is not Op.destination
+        cls.foreign = not cls.__module__.startswith("tinygrad_cv.")
         if register:
             _register(cls)
 
     def __init__(self, **attributes: Any) -> None:
-        if attributes.keys() != self.attributes.keys():
+        if (attributes or self.required) and attributes.keys() != self.attributes.keys():
             unknown = attributes.keys() - self.attributes.keys()
             missing = self.required - attributes.keys()
             if unknown or missing:
@@ -244,7 +261,7 @@ class Op:
 
     def run(self, xp: "Backend", *arrays: Any) -> Any:
         """The forward in every reading: floats of one dtype go in, and the result is rounded."""
-        own = "dtype" in self.attributes  # it says itself what comes out
+        own = self.chooses_dtype
         dtype = None if own else promoted(arrays)
         if dtype is not None:
             arrays = widened(arrays, self.computes_in, dtype, "biuf" if self.real else "f")
@@ -259,7 +276,9 @@ class Op:
         except IndexError as error:
             shapes = ", ".join(str(x.shape) for x in arrays if is_array(x))
             raise IndexError(f"{self.name} of {shapes}: {error}") from error
-        return y if own else self.destination(xp).result(y, dtype)
+        if own:
+            return y
+        return (self.destination(xp) if self.transfers else xp).result(y, dtype)
 
     @classmethod
     def plan(cls, wanted: tuple[bool, ...]) -> Plan:
@@ -344,6 +363,18 @@ def moves(op: Op, out: Shape, *inputs: Any) -> int:
     return 0
 
 
+def _check_attributes(cls: type[Op]) -> None:
+    """Raise if an attribute has a name that means something else to the engine."""
+    taken = {*vars(Op), *Op.__annotations__, *([] if cls.chooses_dtype else ["dtype"])}
+    for name in cls.attributes:
+        if name in taken:
+            raise TypeError(
+                f"{cls.__name__}: an attribute cannot be called {name}, which is the engine's name "
+                "for something of every op. Choose another one; or, to set what the engine means, "
+                f"write it without an annotation: {name} = ..."
+            )
+
+
 def _any_wanted(wanted: tuple[bool, ...], where: int | slice) -> bool:
     return any(wanted[where]) if isinstance(where, slice) else wanted[where]
 
@@ -402,7 +433,7 @@ def _register(cls: type[Op]) -> None:
         )
     REGISTRY[cls.name] = cls
     # The same class again means that a notebook cell was run twice: forget the old one.
-    for reading in _bound_names.pop(cls.name, ()):
+    for reading in bound_in.pop(cls.name, ()):
         vars(reading).pop(cls.name, None)
 
 
@@ -418,176 +449,3 @@ def brief(value: Any) -> str:
         parts = ["" if part is None else str(part) for part in (value.start, value.stop)]
         return ":".join(parts) + (f":{value.step}" if value.step is not None else "")
     return "..." if value is Ellipsis else repr(value)
-
-
-_bound_names: dict[str, "weakref.WeakSet[Reading]"] = {}
-
-
-class Reading:
-    """A namespace in which every registered op can be called by name, as rules call them."""
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        try:
-            op = REGISTRY[name]
-        except KeyError:
-            raise AttributeError(f"no op named {name!r} is registered") from None
-        bound = self.bind(op)
-        setattr(self, name, bound)  # found at once the next time
-        _bound_names.setdefault(name, weakref.WeakSet()).add(self)
-        return bound
-
-    def bind(self, op: type[Op]) -> Callable[..., Any]:
-        """The op as a function in this reading: inputs by position, attributes by keyword."""
-        raise NotImplementedError
-
-    def let(self, name: str, value: Any) -> Any:
-        """Name a subexpression: a formula then says "where name = ..." instead of repeating it."""
-        return value
-
-    def memory(self, value: Any) -> Any:
-        """The array of a value of this reading."""
-        return value
-
-    def on(self, backend: "Backend") -> "Reading":
-        """This reading on another device."""
-        return self
-
-    def values(self, node: "Node") -> tuple[Any, ...]:
-        """What the rules of this node asked to save, as values of this reading."""
-        raise NotImplementedError
-
-    def widened(self, value: Any, least: str) -> Any:
-        """A float (or each of a tuple) in the dtype `least`, if its own is narrower."""
-        if type(value) is tuple:
-            return tuple(self.widened(part, least) for part in value)
-        if is_float(value) and value.dtype.itemsize < WIDTH[least]:
-            return self.cast(value, dtype=least)
-        return value
-
-    def shares(self, node: "Node", g: Any, useful: "set[Node] | None") -> list[tuple["Node", Any]]:
-        """What each rule gives, with the node of the input it is for."""
-        plan, inputs, op = node.plan, node.inputs, node.op
-        assert plan is not None
-        assert op is not None
-        g, *values = (self.widened(v, op.computes_in) for v in (g, *self.values(node)))
-        shares = []
-        for where, rule, slots in plan.rules:
-            if isinstance(where, int):
-                receiver = inputs[where]
-                if useful is None or receiver in useful:
-                    shares.append((receiver, rule(op, self, g, *[values[s] for s in slots])))
-            elif useful is None or not useful.isdisjoint(inputs[where]):
-                parts = rule(op, self, g, *[values[s] for s in slots])
-                if not isinstance(parts, list | tuple) or len(parts) != len(inputs[where]):
-                    raise TypeError(
-                        f"the rule of {node.label} for its {len(inputs[where])} inputs must return "
-                        f"a list with a gradient for each; it returned {_shape_of(parts)}."
-                    )
-                shares += [
-                    (receiver, part)
-                    for receiver, part in zip(inputs[where], parts, strict=True)
-                    if _wants(receiver, useful)
-                ]
-        return shares
-
-    def gradients(
-        self, node: "Node", g: Any, useful: "set[Node] | None"
-    ) -> list[tuple["Node", Any]]:
-        """The gradients that a node sends to its inputs, each in the shape of the input.
-
-        Where an input was broadcast, its gradient is summed over the repeated axes. The dtype is
-        that in which the rule computed; `rounded` is for when all shares have come.
-        """
-        node.check()
-        sent = []
-        for receiver, gradient in self.shares(node, g, useful):
-            if not hasattr(gradient, "dtype"):
-                raise TypeError(
-                    f"a rule of {node.label} returned {gradient!r} where a gradient of shape "
-                    f"{receiver.shape} was expected; is its `return` missing?"
-                )
-            if gradient.shape != receiver.shape:
-                _check_broadcast(gradient.shape, receiver, node)
-                gradient = self.sum_to(gradient, shape=receiver.shape)
-            elif node.saved:
-                array = self.memory(gradient)
-                for value in node.saved:
-                    if value is array:  # a gradient is nobody's value
-                        gradient = self.clone(gradient)
-            sent.append((receiver, gradient))
-        return sent
-
-    def total(self, before: Any, share: Any) -> Any:
-        """Two shares of a gradient; those of half precision are added up in single."""
-        return self.widened(before, "float32") + share
-
-    def rounded(self, gradient: Any, node: "Node") -> Any:
-        """A complete gradient in the dtype of its value."""
-        if gradient.dtype is node.dtype or gradient.dtype == node.dtype:
-            return gradient
-        return self.cast(gradient, dtype=node.dtype)
-
-
-def _shape_of(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return f"{len(value)}"
-    return f"a {type(value).__name__}"
-
-
-def _check_broadcast(shape: tuple[int, ...], receiver: "Node", node: "Node") -> None:
-    """Raise unless a gradient of this shape comes from an input that the op had repeated.
-
-    An axis may be summed over if the input has length 1 there (or no such axis), and the output
-    has the length of the gradient.
-    """
-    extra = len(shape) - len(receiver.shape)
-    own = (1,) * extra + receiver.shape
-    out = (1,) * (len(shape) - len(node.shape)) + node.shape[max(0, len(node.shape) - len(shape)) :]
-    if extra < 0 or any(
-        n != m and not (m == 1 and n == k) for n, m, k in zip(shape, own, out, strict=True)
-    ):
-        raise ValueError(
-            f"a rule of {node.label} returned a gradient of shape {shape} for an input of shape "
-            f"{receiver.shape} (the output has the shape {node.shape}). A gradient has the shape "
-            "of its input; only axes along which the input was broadcast are summed for you."
-        )
-
-
-def _wants(receiver: Any, useful: "set[Node] | None") -> bool:
-    """Whether an input (a node or a plain value) is to get its gradient."""
-    return getattr(receiver, "requires_grad", False) and (useful is None or receiver in useful)
-
-
-class Raw(Reading):
-    """Rules on the arrays of one backend: the fast path."""
-
-    def __init__(self, backend: "Backend") -> None:
-        self.backend = backend
-
-    def bind(self, op: type[Op]) -> Callable[..., Any]:
-        def call(*arrays: Any, **attributes: Any) -> Any:
-            return op(**attributes).run(self.backend, *arrays)
-
-        return call
-
-    def on(self, backend: "Backend") -> Reading:
-        return backend.raw
-
-    def values(self, node: "Node") -> tuple[Any, ...]:
-        assert node.saved is not None
-        return node.saved
-
-    def shares(self, node: "Node", g: Any, useful: "set[Node] | None") -> list[tuple["Node", Any]]:
-        assert node.plan is not None
-        assert node.op is not None
-        if node.plan.fused is None:
-            return super().shares(node, g, useful)
-        function, slots = node.plan.fused
-        g, *saved = (self.widened(v, node.op.computes_in) for v in (g, *self.values(node)))
-        gradients = function(node.op, self.backend, g, *[saved[s] for s in slots])
-        receivers = [node.inputs[where] for where in node.plan.differentiable]
-        return [
-            (receiver, gradient)
-            for receiver, gradient in zip(receivers, gradients, strict=True)
-            if _wants(receiver, useful)
-        ]

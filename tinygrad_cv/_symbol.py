@@ -3,8 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tinygrad_cv._op import Op, brief
+from tinygrad_cv._reading import Reading
 from tinygrad_cv.backend import host
-from tinygrad_cv.op import Op, Reading, brief
 
 # How tightly an expression binds, loosest first.
 COMPARE, ADD, MULTIPLY, NEGATE, POWER, ATOM = range(6)

@@ -7,7 +7,7 @@ they are constants. Where an output does not depend on an input the derivative i
 if `strict`.
 
 >>> import tinygrad_cv as tg
->>> from tinygrad_cv.functional import hessian, jacobian
+>>> from tinygrad_cv.transforms import hessian, jacobian
 >>> jacobian(lambda x: x**2, tg.tensor([1.0, 3.0]))
 tensor([[2., 0.],
         [0., 6.]])
@@ -22,12 +22,15 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
+from tinygrad_cv._apply import F, Recorded, apply
+from tinygrad_cv._autograd import grad
+from tinygrad_cv._grad_mode import enable_grad, is_grad_enabled
+from tinygrad_cv._graph import Node, backpropagate
+from tinygrad_cv._op import Op
+from tinygrad_cv._tensor import Tensor, wrap
 from tinygrad_cv.backend import default_generator, host
 from tinygrad_cv.backend.base import Backend, draw_listeners
-from tinygrad_cv.graph import Node, backpropagate, enable_grad, is_grad_enabled
-from tinygrad_cv.op import Op
 from tinygrad_cv.ops.elementwise import Clone
-from tinygrad_cv.tensor import F, Recorded, Tensor, apply, grad, wrap
 
 Tensors = Tensor | tuple[Tensor, ...]
 
@@ -354,6 +357,7 @@ class Checkpoint(Op, register=False):
     """What a function computed, of which nothing is saved: the rule computes it again."""
 
     segment: "_Segment"
+    chooses_dtype = True
     dtype: Any
     kept = ("segment",)  # so that the function goes where the inputs go, after the pass
     hidden = ("segment", "dtype")

@@ -1,0 +1,373 @@
+"""The operators of tensors, conversions, and changes in place."""
+
+from typing import Any
+
+from tinygrad_cv import backend as backends
+from tinygrad_cv._apply import F
+from tinygrad_cv._grad_mode import is_grad_enabled
+from tinygrad_cv._indexing import index_steps, raw_index
+from tinygrad_cv._tensor import Tensor, adopt, operand
+from tinygrad_cv.backend import host
+
+
+@adopt
+class Operators(Tensor):
+    """The operators; they follow NumPy's broadcasting."""
+
+    __slots__ = ()
+
+    def __add__(self, other: Any) -> "Tensor":
+        return F.add(self, other)
+
+    def __radd__(self, other: Any) -> "Tensor":
+        return F.add(other, self)
+
+    def __sub__(self, other: Any) -> "Tensor":
+        return F.sub(self, other)
+
+    def __rsub__(self, other: Any) -> "Tensor":
+        return F.sub(other, self)
+
+    def __mul__(self, other: Any) -> "Tensor":
+        return F.mul(self, other)
+
+    def __rmul__(self, other: Any) -> "Tensor":
+        return F.mul(other, self)
+
+    def __truediv__(self, other: Any) -> "Tensor":
+        return F.div(self, other)
+
+    def __rtruediv__(self, other: Any) -> "Tensor":
+        return F.div(other, self)
+
+    def __floordiv__(self, other: Any) -> "Tensor":
+        return F.floor_divide(self, other)
+
+    def __rfloordiv__(self, other: Any) -> "Tensor":
+        return F.floor_divide(other, self)
+
+    def __mod__(self, other: Any) -> "Tensor":
+        return F.remainder(self, other)
+
+    def __rmod__(self, other: Any) -> "Tensor":
+        return F.remainder(other, self)
+
+    def __pow__(self, other: Any) -> "Tensor":
+        if isinstance(other, int | float):
+            return F.pow(self, n=other)
+        return F.pow_tensor(self, other)
+
+    def __rpow__(self, other: Any) -> "Tensor":
+        return F.pow_tensor(other, self)
+
+    def __matmul__(self, other: Any) -> "Tensor":
+        return self.matmul(operand(other, self))
+
+    def __rmatmul__(self, other: Any) -> "Tensor":
+        return operand(other, self).matmul(self)
+
+    def __neg__(self) -> "Tensor":
+        return F.neg(self)
+
+    def __pos__(self) -> "Tensor":
+        if self.dtype.kind == "b":
+            raise TypeError("positive: truth values have no sign; convert them first: x.long().")
+        return self
+
+    def __abs__(self) -> "Tensor":
+        return F.abs(self)
+
+    def __lt__(self, other: Any) -> "Tensor":
+        return F.lt(self, other)
+
+    def __le__(self, other: Any) -> "Tensor":
+        return F.le(self, other)
+
+    def __gt__(self, other: Any) -> "Tensor":
+        return F.gt(self, other)
+
+    def __ge__(self, other: Any) -> "Tensor":
+        return F.ge(self, other)
+
+    def __eq__(self, other: Any) -> "Tensor":  # type: ignore[override]
+        return F.eq(self, other)
+
+    def __ne__(self, other: Any) -> "Tensor":  # type: ignore[override]
+        return F.ne(self, other)
+
+    def __and__(self, other: Any) -> "Tensor":
+        return F.bitwise_and(self, other)
+
+    def __or__(self, other: Any) -> "Tensor":
+        return F.bitwise_or(self, other)
+
+    def __xor__(self, other: Any) -> "Tensor":
+        return F.bitwise_xor(self, other)
+
+    def __rand__(self, other: Any) -> "Tensor":
+        return F.bitwise_and(other, self)
+
+    def __ror__(self, other: Any) -> "Tensor":
+        return F.bitwise_or(other, self)
+
+    def __rxor__(self, other: Any) -> "Tensor":
+        return F.bitwise_xor(other, self)
+
+    def __lshift__(self, other: Any) -> "Tensor":
+        return F.bitwise_left_shift(self, other)
+
+    def __rlshift__(self, other: Any) -> "Tensor":
+        return F.bitwise_left_shift(other, self)
+
+    def __rshift__(self, other: Any) -> "Tensor":
+        return F.bitwise_right_shift(self, other)
+
+    def __rrshift__(self, other: Any) -> "Tensor":
+        return F.bitwise_right_shift(other, self)
+
+    def __invert__(self) -> "Tensor":
+        return F.bitwise_not(self)
+
+    def __getitem__(self, index: Any) -> "Tensor":
+        first, rest = index_steps(raw_index(index, self._backend))
+        part = F.getitem(self, index=first)
+        return part if rest is None else F.getitem(part, index=rest)
+
+    # The functions of `ops` whose first parameter is a tensor are its methods as well; the package
+    # attaches them when it is imported.
+
+
+@adopt
+class Conversions(Tensor):
+    """To other devices, dtypes and memory layouts."""
+
+    __slots__ = ()
+
+    def to(
+        self,
+        *target: Any,
+        device: str | None = None,
+        dtype: Any = None,
+        non_blocking: bool = False,
+        copy: bool = False,
+    ) -> "Tensor":
+        """The tensor on another device or with another dtype, or with those of another tensor.
+
+        It is the tensor itself if nothing changes, unless a `copy` is asked for. Gradients flow
+        back. `non_blocking` changes nothing: a GPU is waited for only where that is needed. Both
+        switches may follow the target without their names.
+
+        >>> import tinygrad_cv as tg
+        >>> tg.tensor([1.5]).to("cpu", tg.float64).dtype
+        dtype('float64')
+        """
+        switches = [value for value in target if isinstance(value, bool)]
+        if len(switches) > 2:
+            raise TypeError("to: at most two switches are expected, non_blocking and copy.")
+        copy = switches[1] if len(switches) == 2 else copy
+        for value in target:
+            if isinstance(value, bool):
+                continue
+            if isinstance(value, Tensor):
+                device, dtype = value.device, value.dtype
+            elif isinstance(value, str) and not hasattr(host, value):
+                device = value
+            else:
+                dtype = value
+        result = self
+        if device is not None and (backend := backends.get(device)) is not self._backend:
+            result = F.to_device(self, device=backend.device)
+        if dtype is not None and host.dtype(dtype) != self.dtype:
+            result = F.cast(result, dtype=host.dtype(dtype))
+        return F.clone(self) if copy and result is self else result
+
+    def cpu(self) -> "Tensor":
+        """The tensor in host memory."""
+        return self.to(device="cpu")
+
+    def cuda(self, device: int | str | None = None, non_blocking: bool = False) -> "Tensor":
+        """The tensor on the GPU, by default the first."""
+        return self.to(device=f"cuda:{device or 0}" if not isinstance(device, str) else device)
+
+    def type(self, dtype: Any = None) -> Any:
+        """The tensor in a dtype; without one, the name of the dtype that it has."""
+        return str(self.dtype) if dtype is None else self.to(dtype=dtype)
+
+    def type_as(self, other: "Tensor") -> "Tensor":
+        """The tensor in the dtype and on the device of another one."""
+        return self.to(other)
+
+    def float(self) -> "Tensor":
+        """The tensor as float32."""
+        return self.to(dtype="float32")
+
+    def double(self) -> "Tensor":
+        """The tensor as float64."""
+        return self.to(dtype="float64")
+
+    def half(self) -> "Tensor":
+        """The tensor as float16."""
+        return self.to(dtype="float16")
+
+    def long(self) -> "Tensor":
+        """The tensor as int64."""
+        return self.to(dtype="int64")
+
+    def clone(self) -> "Tensor":
+        """A copy of the values that stays in the graph."""
+        return F.clone(self)
+
+    def contiguous(self) -> "Tensor":
+        """The tensor itself if it lies in memory in row-major order, otherwise a copy that does."""
+        return self if self.is_contiguous() else self.reshape(-1).reshape(self.shape)
+
+    @property
+    def T(self) -> "Tensor":
+        """The transpose of a matrix (all axes reversed)."""
+        return F.permute(self, axes=tuple(range(self.ndim))[::-1])
+
+    @property
+    def mT(self) -> "Tensor":
+        """The last two axes exchanged."""
+        return F.mT(self)
+
+    def t(self) -> "Tensor":
+        """The transpose of a matrix; a tensor of one axis or none as it is."""
+        if self.ndim > 2:
+            raise ValueError(
+                f"t() is for matrices; got the shape {self.shape}. x.mT exchanges the last two "
+                "axes, x.permute(...) any."
+            )
+        return self.T if self.ndim == 2 else self
+
+    # These names hide Python's, from here to the end of the class.
+
+    def int(self) -> "Tensor":
+        """The tensor as int32."""
+        return self.to(dtype="int32")
+
+    def short(self) -> "Tensor":
+        """The tensor as int16."""
+        return self.to(dtype="int16")
+
+    def char(self) -> "Tensor":
+        """The tensor as int8."""
+        return self.to(dtype="int8")
+
+    def byte(self) -> "Tensor":
+        """The tensor as uint8."""
+        return self.to(dtype="uint8")
+
+    def bool(self) -> "Tensor":
+        """The tensor as truth values: whether each element is not 0."""
+        return self.to(dtype="bool")
+
+
+@adopt
+class Changes(Tensor):
+    """Changes in place."""
+
+    __slots__ = ()
+
+    def _refuse_recorded(self, value: Any, how: str) -> None:
+        if is_grad_enabled() and (
+            self._requires_grad or (isinstance(value, Tensor) and value._requires_grad)
+        ):
+            raise RuntimeError(
+                f"{how} in place would not be recorded, and the gradient would be wrong. Compute "
+                "a new tensor (where, cat, scatter), or make the change outside the graph: on "
+                "x.data, or inside `with no_grad():`."
+            )
+
+    def _assign(self, index: Any, value: Any, how: str) -> "Tensor":
+        self._refuse_recorded(value, how)
+        if not isinstance(value, int | float):
+            value = operand(value, self).to(self.device)._array
+        first, rest = index_steps(index)
+        try:
+            with self._backend.active:
+                part = self._array if rest is None else self._array[first]
+            self._backend.assign(part, first if rest is None else rest, value)
+        except ValueError as error:
+            raise ValueError(
+                f"a value of shape {getattr(value, 'shape', ())} cannot be written into this "
+                f"tensor of shape {self.shape}: {error}. What was broadcast repeats its memory and "
+                "is read-only; x.clone() has memory of its own."
+            ) from error
+        self._changed()
+        return self
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self._assign(raw_index(index, self._backend), value, "assigning to elements")
+
+    def copy_(self, source: Any) -> "Tensor":
+        """Overwrite the values with those of `source` (broadcast)."""
+        return self._assign(..., source, "copy_")
+
+    def zero_(self) -> "Tensor":
+        """Overwrite the values with zeros."""
+        return self._assign(..., 0, "zero_")
+
+    def _in_place(self, result: "Tensor") -> "Tensor":
+        """`x += y`: in place on plain data, a new tensor where a graph is recorded."""
+        if result._requires_grad or (self._requires_grad and is_grad_enabled()):
+            if self._requires_grad and self.is_leaf:
+                raise RuntimeError(
+                    "an in-place operator on a leaf that requires a gradient would replace the "
+                    "parameter by the result of a recorded op. Update it with x.data -= ..., or "
+                    "inside `with no_grad():`."
+                )
+            return result
+        return self._become(result, "an operator")
+
+    def _become(self, result: "Tensor", how: str) -> "Tensor":
+        """Take the values of a result of this shape, and of a dtype that is not a higher kind."""
+        self._refuse_recorded(result, how)
+        if result.shape != self.shape:
+            raise ValueError(
+                f"the result of shape {result.shape} does not fit in place into {self.shape}."
+            )
+        if not host.can_cast(result.dtype, self.dtype, "same_kind") and (
+            {result.dtype.kind, self.dtype.kind} != {"i", "u"}
+        ):
+            raise TypeError(
+                f"the result of dtype {result.dtype} would be cut to {self.dtype} in place; "
+                "write x = x + y, or convert x first: x.float()."
+            )
+        return self._assign(..., result, how)
+
+    def __iadd__(self, other: Any) -> "Tensor":
+        return self._in_place(self + other)
+
+    def __isub__(self, other: Any) -> "Tensor":
+        return self._in_place(self - other)
+
+    def __imul__(self, other: Any) -> "Tensor":
+        return self._in_place(self * other)
+
+    def __itruediv__(self, other: Any) -> "Tensor":
+        return self._in_place(self / other)
+
+    def __ifloordiv__(self, other: Any) -> "Tensor":
+        return self._in_place(self // other)
+
+    def __imod__(self, other: Any) -> "Tensor":
+        return self._in_place(self % other)
+
+    def __ipow__(self, other: Any) -> "Tensor":
+        return self._in_place(self**other)
+
+    def __iand__(self, other: Any) -> "Tensor":
+        return self._in_place(self & other)
+
+    def __ior__(self, other: Any) -> "Tensor":
+        return self._in_place(self | other)
+
+    def __ixor__(self, other: Any) -> "Tensor":
+        return self._in_place(self ^ other)
+
+    def __ilshift__(self, other: Any) -> "Tensor":
+        return self._in_place(self << other)
+
+    def __irshift__(self, other: Any) -> "Tensor":
+        return self._in_place(self >> other)

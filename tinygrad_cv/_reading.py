@@ -1,0 +1,269 @@
+"""The readings of a rule: a namespace of ops, and the gradients that the rules of a node give."""
+
+import weakref
+from collections.abc import Callable
+from functools import cache
+from sys import getrefcount
+from typing import TYPE_CHECKING, Any
+
+from tinygrad_cv._op import REGISTRY, WIDTH, Op, bound_in, is_array
+
+if TYPE_CHECKING:
+    from tinygrad_cv._graph import Node
+    from tinygrad_cv.backend.base import Backend
+
+
+class Reading:
+    """A namespace in which every registered op can be called by name, as rules call them."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        try:
+            op = REGISTRY[name]
+        except KeyError:
+            raise AttributeError(f"no op named {name!r} is registered") from None
+        bound = self.bind(op)
+        setattr(self, name, bound)  # found at once the next time
+        bound_in.setdefault(name, weakref.WeakSet()).add(self)
+        return bound
+
+    def bind(self, op: type[Op]) -> Callable[..., Any]:
+        """The op as a function in this reading: inputs by position, attributes by keyword."""
+        raise NotImplementedError
+
+    def let(self, name: str, value: Any) -> Any:
+        """Name a subexpression: a formula then says "where name = ..." instead of repeating it."""
+        return value
+
+    def memory(self, value: Any) -> Any:
+        """The array of a value of this reading."""
+        return value
+
+    def on(self, backend: "Backend") -> "Reading":
+        """This reading on another device."""
+        return self
+
+    def values(self, node: "Node") -> tuple[Any, ...]:
+        """What the rules of this node asked to save, as values of this reading."""
+        raise NotImplementedError
+
+    def widened(self, value: Any, least: str) -> Any:
+        """A float (or each of a tuple) in the dtype `least`, if its own is narrower."""
+        return self.cast(value, dtype=least) if _narrow(value, WIDTH[least]) else value
+
+    def lent(self, op: Op, g: Any, values: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
+        """The gradient and the saved values as the rules of an op get them."""
+        if g.dtype.itemsize < op.least:
+            g = self.widened(g, op.computes_in)
+        for value in values:
+            if _narrow(value, op.least) or type(value) is tuple:
+                return g, tuple(self._widened_parts(v, op.computes_in) for v in values)
+        return g, values
+
+    def _widened_parts(self, value: Any, least: str) -> Any:
+        if type(value) is tuple:
+            return tuple(self.widened(part, least) for part in value)
+        return self.widened(value, least)
+
+    def shares(self, node: "Node", g: Any, useful: "set[Node] | None") -> list[tuple["Node", Any]]:
+        """What each rule gives, with the node of the input it is for."""
+        plan, inputs, op = node.plan, node.inputs, node.op
+        assert plan is not None
+        assert op is not None
+        g, values = self.lent(op, g, self.values(node))
+        shares = []
+        for where, rule, slots in plan.rules:
+            if type(where) is int:
+                receiver = inputs[where]
+                if useful is None or receiver in useful:
+                    shares.append((receiver, rule(op, self, g, *[values[s] for s in slots])))
+            elif useful is None or not useful.isdisjoint(inputs[where]):
+                parts = rule(op, self, g, *[values[s] for s in slots])
+                if not isinstance(parts, list | tuple) or len(parts) != len(inputs[where]):
+                    raise TypeError(
+                        f"the rule of {node.label} for its {len(inputs[where])} inputs must return "
+                        f"a list with a gradient for each; it returned {_shape_of(parts)}."
+                    )
+                shares += [
+                    (receiver, part)
+                    for receiver, part in zip(inputs[where], parts, strict=True)
+                    if _wants(receiver, useful)
+                ]
+        return shares
+
+    def gradients(
+        self, node: "Node", g: Any, useful: "set[Node] | None"
+    ) -> list[tuple["Node", Any]]:
+        """The gradients that a node sends to its inputs, each in the shape of the input.
+
+        Where an input was broadcast, its gradient is summed over the repeated axes. The dtype is
+        that in which the rule computed; `rounded` is for when all shares have come.
+        """
+        if node.guards or node.saved is None:
+            node.check()
+        sent = self.shares(node, g, useful)
+        for i, (receiver, gradient) in enumerate(sent):
+            if not hasattr(gradient, "dtype"):
+                raise TypeError(
+                    f"a rule of {node.label} returned {gradient!r} where a gradient of shape "
+                    f"{receiver.shape} was expected; is its `return` missing?"
+                )
+            if gradient.shape != receiver.shape:
+                _check_broadcast(gradient.shape, receiver, node)
+                sent[i] = receiver, self.sum_to(gradient, shape=receiver.shape)
+        return sent
+
+    def placed(self, g: Any, *, index: Any, shape: tuple[int, ...]) -> Any:
+        """The gradient of x[index]: zeros of `shape` with g added at `index`.
+
+        A rule returns it as it is. Where it can, the pass then adds g to what has come from the
+        other consumers of x, and makes no zeros for each of them.
+        """
+        return self.scatter_add(g, index=index, shape=shape)
+
+    def collect(self, pending: dict["Node", Any], node: "Node", share: Any) -> None:
+        """Add a share to the gradient of a node; half precision is added up in single."""
+        if node in pending:
+            share = self.widened(pending[node], "float32") + share
+        pending[node] = share
+
+    def rounded(self, gradient: Any, node: "Node") -> Any:
+        """A complete gradient in the dtype of its value."""
+        if gradient.dtype is node.dtype or gradient.dtype == node.dtype:
+            return gradient
+        return self.cast(gradient, dtype=node.dtype)
+
+
+def _narrow(value: Any, least: int) -> bool:
+    """Whether it is a float array of fewer bytes an element."""
+    dtype = getattr(value, "dtype", None)
+    return dtype is not None and dtype.itemsize < least and dtype.kind == "f"
+
+
+def _shape_of(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return f"{len(value)}"
+    return f"a {type(value).__name__}"
+
+
+def _check_broadcast(shape: tuple[int, ...], receiver: "Node", node: "Node") -> None:
+    """Raise unless a gradient of this shape comes from an input that the op had repeated.
+
+    An axis may be summed over if the input has length 1 there (or no such axis), and the output
+    has the length of the gradient.
+    """
+    extra = len(shape) - len(receiver.shape)
+    own = (1,) * extra + receiver.shape
+    out = (1,) * (len(shape) - len(node.shape)) + node.shape[max(0, len(node.shape) - len(shape)) :]
+    if extra < 0 or any(
+        n != m and not (m == 1 and n == k) for n, m, k in zip(shape, own, out, strict=True)
+    ):
+        raise ValueError(
+            f"a rule of {node.label} returned a gradient of shape {shape} for an input of shape "
+            f"{receiver.shape} (the output has the shape {node.shape}). A gradient has the shape "
+            "of its input; only axes along which the input was broadcast are summed for you."
+        )
+
+
+def _wants(receiver: Any, useful: "set[Node] | None") -> bool:
+    """Whether an input (a node or a plain value) is to get its gradient."""
+    return getattr(receiver, "requires_grad", False) and (useful is None or receiver in useful)
+
+
+class Raw(Reading):
+    """Rules on the arrays of one backend: the fast path. `raw(backend)` gives the one there is."""
+
+    def __init__(self, backend: "Backend") -> None:
+        self.backend = backend
+
+    def bind(self, op: type[Op]) -> Callable[..., Any]:
+        def call(*arrays: Any, **attributes: Any) -> Any:
+            return op(**attributes).run(self.backend, *arrays)
+
+        return call
+
+    def on(self, backend: "Backend") -> Reading:
+        return raw(backend)
+
+    def memory(self, value: Any) -> Any:
+        return value.whole(self.backend) if type(value) is Placed else value
+
+    def values(self, node: "Node") -> tuple[Any, ...]:
+        assert node.saved is not None
+        return node.saved
+
+    def lent(self, op: Op, g: Any, values: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
+        if op.foreign:
+            lend = self.backend.lent
+            g, values = lend(g), tuple([lend(v) if is_array(v) else v for v in values])
+        return super().lent(op, g, values)
+
+    def placed(self, g: Any, *, index: Any, shape: tuple[int, ...]) -> Any:
+        parts = index if isinstance(index, tuple) else (index,)
+        if any(is_array(part) for part in parts):
+            return self.scatter_add(g, index=index, shape=shape)
+        return Placed(g, parts, shape)
+
+    def collect(self, pending: dict["Node", Any], node: "Node", share: Any) -> None:
+        placed = type(share) is Placed
+        if node not in pending:
+            pending[node] = share.whole(self.backend) if placed else share
+            return
+        if pending[node].dtype.itemsize < WIDTH["float32"]:
+            pending[node] = self.widened(pending[node], "float32")
+        # A sum that nobody else knows of is added to in place.
+        alone = getrefcount(pending[node]) == ALONE and self.backend.owns(pending[node])
+        if placed:
+            if not alone:
+                pending[node] = self.backend.array(pending[node], None)
+            pending[node][share.index] += share.g
+        elif alone and pending[node].dtype.itemsize >= share.dtype.itemsize:
+            pending[node] += share
+        else:
+            pending[node] = pending[node] + share
+
+    def shares(self, node: "Node", g: Any, useful: "set[Node] | None") -> list[tuple["Node", Any]]:
+        assert node.plan is not None
+        assert node.op is not None
+        if node.plan.fused is None:
+            return super().shares(node, g, useful)
+        function, slots = node.plan.fused
+        g, saved = self.lent(node.op, g, self.values(node))
+        gradients = function(node.op, self.backend, g, *[saved[s] for s in slots])
+        receivers = [node.inputs[where] for where in node.plan.differentiable]
+        return [
+            (receiver, gradient)
+            for receiver, gradient in zip(receivers, gradients, strict=True)
+            if _wants(receiver, useful)
+        ]
+
+
+class Placed:
+    """Zeros of `shape` with g at a basic index, as long as nobody needs the zeros."""
+
+    __slots__ = ("g", "index", "shape")
+
+    def __init__(self, g: Any, index: tuple[Any, ...], shape: tuple[int, ...]) -> None:
+        self.g, self.index, self.shape = g, index, shape
+
+    @property
+    def dtype(self) -> Any:
+        """The dtype of g."""
+        return self.g.dtype
+
+    def whole(self, backend: "Backend") -> Any:
+        """The array; of half precision in single, for what may be added to it."""
+        dtype = self.dtype if self.dtype.itemsize >= WIDTH["float32"] else "float32"
+        zeros = backend.zeros(self.shape, dtype=dtype)
+        zeros[self.index] = self.g
+        return zeros
+
+
+_holder = [object()]
+ALONE = getrefcount(_holder[0])
+"""What `getrefcount` says of an object that one place holds: an element or an attribute."""
+
+
+@cache
+def raw(backend: "Backend") -> Raw:
+    """The reading on the arrays of a backend."""
+    return Raw(backend)

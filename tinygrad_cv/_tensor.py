@@ -1,0 +1,797 @@
+"""Tensor: an array, and the node that made it. What needs ops is adopted (see `adopt`)."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from tinygrad_cv import backend as backends
+from tinygrad_cv._grad_mode import no_grad
+from tinygrad_cv._graph import Node
+from tinygrad_cv.backend import host
+from tinygrad_cv.backend.base import Backend
+from tinygrad_cv.printing import text
+
+
+class Tensor:
+    """An n-dimensional array that remembers how it was computed.
+
+    `data` may be a Python number or nested list (it becomes float32), a NumPy array (it keeps its
+    dtype), or a Tensor; it is copied. With `requires_grad=True` the ops that use the tensor are
+    recorded, and `backward()` on a result leaves the gradient in `.grad`.
+
+    Only float tensors can require a gradient. The operators follow NumPy's broadcasting.
+
+    >>> import tinygrad_cv as tg
+    >>> x = tg.Tensor([1.0, 2.0], requires_grad=True)
+    >>> y = (x * x).sum()
+    >>> y.backward()
+    >>> x.grad
+    tensor([2., 4.])
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_array",
+        "_backend",
+        "_name",
+        "_node",
+        "_requires_grad",
+        "_version",
+        "grad",
+    )
+    # NumPy must leave `array + tensor` to __radd__ instead of looping over the tensor.
+    __array_ufunc__ = None
+
+    grad: "Tensor | None"
+    _name: str | None
+    _array: Any
+    _backend: Backend
+    _node: Node | None
+    _requires_grad: bool
+    _version: list[int]
+
+    def __init__(
+        self,
+        data: Any,
+        dtype: Any = None,
+        device: str | None = None,
+        requires_grad: bool = False,
+    ) -> None:
+        if isinstance(data, Tensor):
+            backend = data._backend if device is None else backends.get(device)
+            values = (
+                data._array
+                if backend is data._backend
+                else backend.receive(data._array, data._backend)
+            )
+            array = backend.array(values, dtype)
+        else:
+            backend = backends.get(device)
+            if dtype is None and not hasattr(data, "dtype"):
+                dtype = "float32"
+            array = None if data is None else backend.array(data, dtype)
+        if array is None or array.dtype.kind not in "biufc":
+            raise TypeError(f"a tensor holds numbers; got {data!r}.")
+        self._set(array, backend)
+        self.requires_grad = requires_grad
+
+    def _set(self, array: Any, backend: Backend) -> None:
+        self._array = array
+        self._backend = backend
+        self._node = None
+        self._requires_grad = False
+        self._version = [0]
+        self.grad = None
+        self._name = None
+
+    # ----- what it is ------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return cast(tuple[int, ...], self._array.shape)
+
+    @property
+    def ndim(self) -> int:
+        return cast(int, self._array.ndim)
+
+    @property
+    def dtype(self) -> Any:
+        return self._array.dtype
+
+    @property
+    def device(self) -> str:
+        """The device as a string, such as "cpu" or "cuda:0"."""
+        return self._backend.device
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether the user made it (no recorded op did)."""
+        return self._node is None or self._node.op is None
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or its length along `dim`."""
+        return self.shape if dim is None else self._along(self.shape, dim)
+
+    def _along(self, values: tuple[int, ...], dim: int) -> int:
+        """One of as many values as there are axes."""
+        if not -self.ndim <= dim < self.ndim:
+            raise IndexError(
+                f"axis {dim} of a tensor of shape {self.shape}: it has {self.ndim} axes."
+            )
+        return values[dim]
+
+    def dim(self) -> int:
+        """The number of dimensions."""
+        return self.ndim
+
+    def numel(self) -> int:
+        """The number of elements."""
+        return cast(int, self._array.size)
+
+    ndimension = dim
+    nelement = numel
+
+    def is_same_size(self, other: "Tensor") -> bool:
+        """Whether the other tensor has the same shape."""
+        return self.shape == other.shape
+
+    @property
+    def itemsize(self) -> int:
+        """The bytes of one element."""
+        return cast(int, self.dtype.itemsize)
+
+    def element_size(self) -> int:
+        """The bytes of one element."""
+        return self.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all elements."""
+        return self.numel() * self.itemsize
+
+    def stride(self, dim: int | None = None) -> Any:
+        """How many elements lie from one index to the next, along each axis or along `dim`."""
+        steps = tuple(step // self.itemsize for step in self._array.strides)
+        return steps if dim is None else self._along(steps, dim)
+
+    def is_contiguous(self) -> bool:
+        """Whether the elements lie in memory in row-major order, without gaps."""
+        dense = 1
+        for length, step in zip(self.shape[::-1], self.stride()[::-1], strict=True):
+            if length != 1 and step != dense and self.numel():
+                return False
+            dense *= length
+        return True
+
+    @property
+    def is_cpu(self) -> bool:
+        """Whether it lies in host memory."""
+        return self.device == "cpu"
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether it lies on a GPU (or on its stand-in)."""
+        return self.device != "cpu"
+
+    def get_device(self) -> int:
+        """The number of the GPU; -1 in host memory."""
+        return int(self.device.partition(":")[2] or -1)
+
+    @property
+    def grad_fn(self) -> Node | None:
+        """The node of the op that made it; None for a leaf."""
+        return None if self.is_leaf else self._node
+
+    def is_floating_point(self) -> bool:
+        """Whether the dtype is a float (only such tensors have gradients)."""
+        return cast(bool, self.dtype.kind == "f")
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether ops on this tensor are recorded, so that a gradient can reach it."""
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if value == self._requires_grad:
+            return
+        if value and not self.is_floating_point():
+            raise TypeError(
+                f"a gradient was asked of a {self.dtype} tensor of shape {self.shape}; only float "
+                "tensors have gradients. Convert it first: x.float()."
+            )
+        if not self.is_leaf:
+            raise RuntimeError(
+                "requires_grad can be changed on leaves only; this tensor was made by "
+                f"{self._node and self._node.label}. Use x.detach() to cut it off from its graph."
+            )
+        self._requires_grad = value
+        self._renew_node()  # a leaf's node records whether it needs a gradient
+
+    def requires_grad_(self, requires_grad: bool = True) -> "Tensor":
+        """Set `requires_grad` and return the tensor."""
+        self.requires_grad = requires_grad
+        return self
+
+    @property
+    def node(self) -> Node:
+        """The node of the graph that this tensor stands for; a leaf's is made when first asked."""
+        return self._node or Node.leaf(self)
+
+    def _renew_node(self) -> None:
+        """A leaf has become another one for graphs to come; its hooks stay."""
+        hooks, self._node = None if self._node is None else self._node.hooks, None
+        if hooks:
+            self.node.hooks = hooks
+
+    @property
+    def name(self) -> str | None:
+        """A name for listings and pictures of graphs; None unless somebody gave one."""
+        return self._name
+
+    @name.setter
+    def name(self, value: str | None) -> None:
+        self._name = value
+        if self._node is not None:
+            self._node.name = value
+
+    # ----- values ----------------------------------------------------------------------------
+
+    def numpy(self) -> Any:
+        """The values as a NumPy array that cannot be written to (a graph may rely on them).
+
+        Use `.numpy().copy()` for an array of your own, and assign into the tensor itself to
+        change it: `x.data[...] = value`. From a GPU the values are copied.
+        """
+        if self._requires_grad:
+            raise RuntimeError(
+                "numpy() of a tensor that requires a gradient would leave the graph without a "
+                "word; say so with x.detach().numpy()."
+            )
+        return self._backend.to_host(self._array)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        if self.device != "cpu":
+            raise TypeError(
+                f"NumPy was given a tensor of shape {self.shape} on {self.device}, and would copy "
+                "it to the host without a word; say so with x.numpy()."
+            )
+        if copy is False and (dtype is not None and dtype != self.dtype):
+            raise ValueError(f"no {dtype} view of a {self.dtype} tensor without a copy")
+        values = self._backend.to_host(self._array)
+        return host.array(values, dtype=dtype) if copy else host.asarray(values, dtype=dtype)
+
+    def item(self) -> Any:
+        """The value of a one-element tensor as a Python number."""
+        if self.numel() != 1:
+            raise ValueError(f"item() needs one element; this tensor has shape {self.shape}.")
+        return self._backend.to_host(self._array).item()
+
+    def tolist(self) -> Any:
+        """The values as (nested) Python numbers."""
+        return self._backend.to_host(self._array).tolist()
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if self.dtype.kind not in "iu":
+            raise TypeError(f"a {self.dtype} tensor cannot be an index")
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        if self.numel() != 1:
+            raise ValueError(
+                f"the truth of a tensor of shape {self.shape} is ambiguous; "
+                "use .any(), .all() or a comparison of one element."
+            )
+        return bool(self.item())
+
+    def __len__(self) -> int:
+        if self.ndim == 0:
+            raise TypeError("len() of a 0-d tensor")
+        return self.shape[0]
+
+    def __iter__(self) -> Any:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        details = [text(self._backend.to_host(self._array))]
+        if self.numel() == 0 and self.ndim != 1:
+            details.append(f"size={self.shape}")
+        if str(self.dtype) not in ("float32", "int64", "bool"):
+            details.append(f"dtype={self.dtype}")
+        if self.device != "cpu":
+            details.append(f"device='{self.device}'")
+        if self._node is not None and self._node.op is not None:
+            details.append(f"grad_fn=<{self._node.label}>")
+        elif self._requires_grad:
+            details.append("requires_grad=True")
+        return f"tensor({', '.join(details)})"
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __copy__(self) -> "Tensor":
+        copy = type(self).__new__(type(self))
+        copy._set(self._array, self._backend)
+        copy._version, copy._requires_grad, copy.name = (
+            self._version,
+            self._requires_grad,
+            self.name,
+        )
+        # The node of a leaf stands for that one tensor; a result may stand at its node twice.
+        copy._node = None if self.is_leaf else self._node
+        copy.grad = None if self.grad is None else self.grad.clone()
+        return copy
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Tensor":
+        if not self.is_leaf:
+            raise RuntimeError("only leaves can be deep-copied; use x.detach().clone()")
+        copy = type(self).__new__(type(self))
+        copy._set(self._backend.array(self._array, None), self._backend)
+        copy._requires_grad, copy.name = self._requires_grad, self.name
+        copy.grad = None if self.grad is None else self.grad.clone()
+        memo[id(self)] = copy
+        return copy
+
+    # ----- sharing and changing memory -------------------------------------------------------
+
+    def detach(self) -> "Tensor":
+        """The same memory outside the graph: no gradient flows through the result."""
+        alias = wrap(self._array, self._backend)
+        alias._version = self._version
+        return alias
+
+    def detach_(self) -> "Tensor":
+        """Leave the graph: the tensor becomes a leaf that needs no gradient."""
+        self._node, self._requires_grad = None, False
+        return self
+
+    @property
+    def data(self) -> "Tensor":
+        """The same memory outside the graph, to read or to change: `w.data -= lr * w.grad`.
+
+        A change is counted: if a graph relies on the old value, its backward pass says so.
+        """
+        return self.detach()
+
+    @data.setter
+    def data(self, value: "Tensor") -> None:
+        value = operand(value, self)
+        if value._array is self._array:
+            return  # the end of an in-place operator on x.data
+        if value.shape != self.shape or value.dtype != self.dtype:
+            raise ValueError(
+                f"data of {value.dtype} {value.shape} given to a tensor of "
+                f"{self.dtype} {self.shape}; the shape and dtype must stay."
+            )
+        # The old array stays as it was, so a graph that saved it still has the right values.
+        self._array, self._version = value._array, value._version
+
+    def _move(self, device: str | None, dtype: Any) -> None:
+        """This very tensor, with its gradient, to another device or float dtype (a leaf)."""
+        dtype = dtype if self.is_floating_point() else None
+        with no_grad():
+            moved = self.detach().to(device=device, dtype=dtype)
+        if moved._array is self._array:
+            return
+        # Graphs that were made with it keep the old array and the old node.
+        self._array, self._backend, self._version = moved._array, moved._backend, [0]
+        self._renew_node()
+        if self.grad is not None:
+            self.grad._move(device, dtype)
+
+    def _changed(self) -> None:
+        """Count an in-place change of the array (shared with all views of it)."""
+        self._version[0] += 1
+
+    if TYPE_CHECKING:
+        abs: Callable[..., "Tensor"]
+        abs_: Callable[..., "Tensor"]
+        absolute: Callable[..., "Tensor"]
+        absolute_: Callable[..., "Tensor"]
+        acos: Callable[..., "Tensor"]
+        acos_: Callable[..., "Tensor"]
+        acosh: Callable[..., "Tensor"]
+        acosh_: Callable[..., "Tensor"]
+        add: Callable[..., "Tensor"]
+        add_: Callable[..., "Tensor"]
+        addbmm: Callable[..., "Tensor"]
+        addcdiv: Callable[..., "Tensor"]
+        addcdiv_: Callable[..., "Tensor"]
+        addcmul: Callable[..., "Tensor"]
+        addcmul_: Callable[..., "Tensor"]
+        addmm: Callable[..., "Tensor"]
+        addmv: Callable[..., "Tensor"]
+        addr: Callable[..., "Tensor"]
+        all: Callable[..., "Tensor"]
+        allclose: Callable[..., Any]
+        amax: Callable[..., "Tensor"]
+        amin: Callable[..., "Tensor"]
+        aminmax: Callable[..., Any]
+        any: Callable[..., "Tensor"]
+        arccos: Callable[..., "Tensor"]
+        arccos_: Callable[..., "Tensor"]
+        arccosh: Callable[..., "Tensor"]
+        arccosh_: Callable[..., "Tensor"]
+        arcsin: Callable[..., "Tensor"]
+        arcsin_: Callable[..., "Tensor"]
+        arcsinh: Callable[..., "Tensor"]
+        arcsinh_: Callable[..., "Tensor"]
+        arctan: Callable[..., "Tensor"]
+        arctan2: Callable[..., "Tensor"]
+        arctan2_: Callable[..., "Tensor"]
+        arctan_: Callable[..., "Tensor"]
+        arctanh: Callable[..., "Tensor"]
+        arctanh_: Callable[..., "Tensor"]
+        argmax: Callable[..., "Tensor"]
+        argmin: Callable[..., "Tensor"]
+        argsort: Callable[..., "Tensor"]
+        argwhere: Callable[..., "Tensor"]
+        asin: Callable[..., "Tensor"]
+        asin_: Callable[..., "Tensor"]
+        asinh: Callable[..., "Tensor"]
+        asinh_: Callable[..., "Tensor"]
+        atan: Callable[..., "Tensor"]
+        atan2: Callable[..., "Tensor"]
+        atan2_: Callable[..., "Tensor"]
+        atan_: Callable[..., "Tensor"]
+        atanh: Callable[..., "Tensor"]
+        atanh_: Callable[..., "Tensor"]
+        baddbmm: Callable[..., "Tensor"]
+        bernoulli: Callable[..., "Tensor"]
+        bernoulli_: Callable[..., "Tensor"]
+        bincount: Callable[..., "Tensor"]
+        bitwise_and: Callable[..., "Tensor"]
+        bitwise_left_shift: Callable[..., "Tensor"]
+        bitwise_not: Callable[..., "Tensor"]
+        bitwise_or: Callable[..., "Tensor"]
+        bitwise_right_shift: Callable[..., "Tensor"]
+        bitwise_xor: Callable[..., "Tensor"]
+        bmm: Callable[..., "Tensor"]
+        broadcast_to: Callable[..., "Tensor"]
+        ceil: Callable[..., "Tensor"]
+        ceil_: Callable[..., "Tensor"]
+        cholesky: Callable[..., "Tensor"]
+        chunk: Callable[..., Any]
+        clamp: Callable[..., "Tensor"]
+        clamp_: Callable[..., "Tensor"]
+        clamp_max: Callable[..., "Tensor"]
+        clamp_max_: Callable[..., "Tensor"]
+        clamp_min: Callable[..., "Tensor"]
+        clamp_min_: Callable[..., "Tensor"]
+        clip: Callable[..., "Tensor"]
+        clip_: Callable[..., "Tensor"]
+        copysign: Callable[..., "Tensor"]
+        copysign_: Callable[..., "Tensor"]
+        corrcoef: Callable[..., "Tensor"]
+        cos: Callable[..., "Tensor"]
+        cos_: Callable[..., "Tensor"]
+        cosh: Callable[..., "Tensor"]
+        cosh_: Callable[..., "Tensor"]
+        count_nonzero: Callable[..., "Tensor"]
+        cov: Callable[..., "Tensor"]
+        cross: Callable[..., "Tensor"]
+        cummax: Callable[..., Any]
+        cummin: Callable[..., Any]
+        cumprod: Callable[..., "Tensor"]
+        cumprod_: Callable[..., "Tensor"]
+        cumsum: Callable[..., "Tensor"]
+        cumsum_: Callable[..., "Tensor"]
+        deg2rad: Callable[..., "Tensor"]
+        deg2rad_: Callable[..., "Tensor"]
+        det: Callable[..., "Tensor"]
+        diag: Callable[..., "Tensor"]
+        diag_embed: Callable[..., "Tensor"]
+        diagonal: Callable[..., "Tensor"]
+        diff: Callable[..., "Tensor"]
+        digamma: Callable[..., "Tensor"]
+        digamma_: Callable[..., "Tensor"]
+        dist: Callable[..., "Tensor"]
+        div: Callable[..., "Tensor"]
+        div_: Callable[..., "Tensor"]
+        divide: Callable[..., "Tensor"]
+        divide_: Callable[..., "Tensor"]
+        dot: Callable[..., "Tensor"]
+        dsplit: Callable[..., Any]
+        eq: Callable[..., "Tensor"]
+        eq_: Callable[..., "Tensor"]
+        equal: Callable[..., Any]
+        erf: Callable[..., "Tensor"]
+        erf_: Callable[..., "Tensor"]
+        erfc: Callable[..., "Tensor"]
+        erfc_: Callable[..., "Tensor"]
+        erfinv: Callable[..., "Tensor"]
+        erfinv_: Callable[..., "Tensor"]
+        exp: Callable[..., "Tensor"]
+        exp2: Callable[..., "Tensor"]
+        exp2_: Callable[..., "Tensor"]
+        exp_: Callable[..., "Tensor"]
+        expand: Callable[..., "Tensor"]
+        expand_as: Callable[..., "Tensor"]
+        expm1: Callable[..., "Tensor"]
+        expm1_: Callable[..., "Tensor"]
+        exponential_: Callable[..., "Tensor"]
+        fill_: Callable[..., "Tensor"]
+        fix: Callable[..., "Tensor"]
+        fix_: Callable[..., "Tensor"]
+        flatten: Callable[..., "Tensor"]
+        flip: Callable[..., "Tensor"]
+        fliplr: Callable[..., "Tensor"]
+        flipud: Callable[..., "Tensor"]
+        float_power: Callable[..., "Tensor"]
+        float_power_: Callable[..., "Tensor"]
+        floor: Callable[..., "Tensor"]
+        floor_: Callable[..., "Tensor"]
+        floor_divide: Callable[..., "Tensor"]
+        floor_divide_: Callable[..., "Tensor"]
+        fmax: Callable[..., "Tensor"]
+        fmin: Callable[..., "Tensor"]
+        fmod: Callable[..., "Tensor"]
+        fmod_: Callable[..., "Tensor"]
+        frac: Callable[..., "Tensor"]
+        frac_: Callable[..., "Tensor"]
+        gather: Callable[..., "Tensor"]
+        ge: Callable[..., "Tensor"]
+        ge_: Callable[..., "Tensor"]
+        ger: Callable[..., "Tensor"]
+        greater: Callable[..., "Tensor"]
+        greater_: Callable[..., "Tensor"]
+        greater_equal: Callable[..., "Tensor"]
+        greater_equal_: Callable[..., "Tensor"]
+        gt: Callable[..., "Tensor"]
+        gt_: Callable[..., "Tensor"]
+        hardshrink: Callable[..., "Tensor"]
+        heaviside: Callable[..., "Tensor"]
+        heaviside_: Callable[..., "Tensor"]
+        histc: Callable[..., "Tensor"]
+        hsplit: Callable[..., Any]
+        hypot: Callable[..., "Tensor"]
+        hypot_: Callable[..., "Tensor"]
+        index_add: Callable[..., "Tensor"]
+        index_add_: Callable[..., "Tensor"]
+        index_copy: Callable[..., "Tensor"]
+        index_copy_: Callable[..., "Tensor"]
+        index_fill: Callable[..., "Tensor"]
+        index_fill_: Callable[..., "Tensor"]
+        index_put: Callable[..., "Tensor"]
+        index_put_: Callable[..., "Tensor"]
+        index_select: Callable[..., "Tensor"]
+        inner: Callable[..., "Tensor"]
+        inverse: Callable[..., "Tensor"]
+        isclose: Callable[..., "Tensor"]
+        isfinite: Callable[..., "Tensor"]
+        isinf: Callable[..., "Tensor"]
+        isnan: Callable[..., "Tensor"]
+        isneginf: Callable[..., "Tensor"]
+        isposinf: Callable[..., "Tensor"]
+        isreal: Callable[..., "Tensor"]
+        kron: Callable[..., "Tensor"]
+        kthvalue: Callable[..., Any]
+        ldexp: Callable[..., "Tensor"]
+        le: Callable[..., "Tensor"]
+        le_: Callable[..., "Tensor"]
+        lerp: Callable[..., "Tensor"]
+        lerp_: Callable[..., "Tensor"]
+        less: Callable[..., "Tensor"]
+        less_: Callable[..., "Tensor"]
+        less_equal: Callable[..., "Tensor"]
+        less_equal_: Callable[..., "Tensor"]
+        lgamma: Callable[..., "Tensor"]
+        lgamma_: Callable[..., "Tensor"]
+        log: Callable[..., "Tensor"]
+        log10: Callable[..., "Tensor"]
+        log10_: Callable[..., "Tensor"]
+        log1p: Callable[..., "Tensor"]
+        log1p_: Callable[..., "Tensor"]
+        log2: Callable[..., "Tensor"]
+        log2_: Callable[..., "Tensor"]
+        log_: Callable[..., "Tensor"]
+        log_softmax: Callable[..., "Tensor"]
+        logaddexp: Callable[..., "Tensor"]
+        logaddexp2: Callable[..., "Tensor"]
+        logcumsumexp: Callable[..., "Tensor"]
+        logdet: Callable[..., "Tensor"]
+        logical_and: Callable[..., "Tensor"]
+        logical_and_: Callable[..., "Tensor"]
+        logical_not: Callable[..., "Tensor"]
+        logical_not_: Callable[..., "Tensor"]
+        logical_or: Callable[..., "Tensor"]
+        logical_or_: Callable[..., "Tensor"]
+        logical_xor: Callable[..., "Tensor"]
+        logical_xor_: Callable[..., "Tensor"]
+        logit: Callable[..., "Tensor"]
+        logit_: Callable[..., "Tensor"]
+        logsumexp: Callable[..., "Tensor"]
+        lt: Callable[..., "Tensor"]
+        lt_: Callable[..., "Tensor"]
+        masked_fill: Callable[..., "Tensor"]
+        masked_fill_: Callable[..., "Tensor"]
+        masked_select: Callable[..., "Tensor"]
+        matmul: Callable[..., "Tensor"]
+        matrix_power: Callable[..., "Tensor"]
+        max: Callable[..., Any]
+        maximum: Callable[..., "Tensor"]
+        mean: Callable[..., "Tensor"]
+        median: Callable[..., Any]
+        min: Callable[..., Any]
+        minimum: Callable[..., "Tensor"]
+        mm: Callable[..., "Tensor"]
+        moveaxis: Callable[..., "Tensor"]
+        movedim: Callable[..., "Tensor"]
+        msort: Callable[..., "Tensor"]
+        mul: Callable[..., "Tensor"]
+        mul_: Callable[..., "Tensor"]
+        multinomial: Callable[..., "Tensor"]
+        multiply: Callable[..., "Tensor"]
+        multiply_: Callable[..., "Tensor"]
+        mv: Callable[..., "Tensor"]
+        nan_to_num: Callable[..., "Tensor"]
+        nan_to_num_: Callable[..., "Tensor"]
+        nanmean: Callable[..., "Tensor"]
+        nanmedian: Callable[..., Any]
+        nanquantile: Callable[..., "Tensor"]
+        nansum: Callable[..., "Tensor"]
+        narrow: Callable[..., "Tensor"]
+        ne: Callable[..., "Tensor"]
+        ne_: Callable[..., "Tensor"]
+        neg: Callable[..., "Tensor"]
+        neg_: Callable[..., "Tensor"]
+        negative: Callable[..., "Tensor"]
+        negative_: Callable[..., "Tensor"]
+        new_empty: Callable[..., "Tensor"]
+        new_full: Callable[..., "Tensor"]
+        new_ones: Callable[..., "Tensor"]
+        new_tensor: Callable[..., "Tensor"]
+        new_zeros: Callable[..., "Tensor"]
+        nonzero: Callable[..., Any]
+        norm: Callable[..., "Tensor"]
+        normal_: Callable[..., "Tensor"]
+        not_equal: Callable[..., "Tensor"]
+        not_equal_: Callable[..., "Tensor"]
+        outer: Callable[..., "Tensor"]
+        permute: Callable[..., "Tensor"]
+        pinverse: Callable[..., "Tensor"]
+        polygamma: Callable[..., "Tensor"]
+        positive: Callable[..., "Tensor"]
+        pow: Callable[..., "Tensor"]
+        pow_: Callable[..., "Tensor"]
+        prelu: Callable[..., "Tensor"]
+        prod: Callable[..., "Tensor"]
+        quantile: Callable[..., "Tensor"]
+        rad2deg: Callable[..., "Tensor"]
+        rad2deg_: Callable[..., "Tensor"]
+        random_: Callable[..., "Tensor"]
+        ravel: Callable[..., "Tensor"]
+        reciprocal: Callable[..., "Tensor"]
+        reciprocal_: Callable[..., "Tensor"]
+        relu: Callable[..., "Tensor"]
+        relu_: Callable[..., "Tensor"]
+        remainder: Callable[..., "Tensor"]
+        remainder_: Callable[..., "Tensor"]
+        repeat: Callable[..., "Tensor"]
+        repeat_interleave: Callable[..., "Tensor"]
+        reshape: Callable[..., "Tensor"]
+        reshape_as: Callable[..., "Tensor"]
+        roll: Callable[..., "Tensor"]
+        rot90: Callable[..., "Tensor"]
+        round: Callable[..., "Tensor"]
+        round_: Callable[..., "Tensor"]
+        rsqrt: Callable[..., "Tensor"]
+        rsqrt_: Callable[..., "Tensor"]
+        scatter: Callable[..., "Tensor"]
+        scatter_: Callable[..., "Tensor"]
+        scatter_add: Callable[..., "Tensor"]
+        scatter_add_: Callable[..., "Tensor"]
+        scatter_reduce: Callable[..., "Tensor"]
+        select: Callable[..., "Tensor"]
+        sgn: Callable[..., "Tensor"]
+        sgn_: Callable[..., "Tensor"]
+        sigmoid: Callable[..., "Tensor"]
+        sigmoid_: Callable[..., "Tensor"]
+        sign: Callable[..., "Tensor"]
+        sign_: Callable[..., "Tensor"]
+        signbit: Callable[..., "Tensor"]
+        sin: Callable[..., "Tensor"]
+        sin_: Callable[..., "Tensor"]
+        sinc: Callable[..., "Tensor"]
+        sinc_: Callable[..., "Tensor"]
+        sinh: Callable[..., "Tensor"]
+        sinh_: Callable[..., "Tensor"]
+        slogdet: Callable[..., Any]
+        softmax: Callable[..., "Tensor"]
+        sort: Callable[..., Any]
+        split: Callable[..., Any]
+        sqrt: Callable[..., "Tensor"]
+        sqrt_: Callable[..., "Tensor"]
+        square: Callable[..., "Tensor"]
+        square_: Callable[..., "Tensor"]
+        squeeze: Callable[..., "Tensor"]
+        std: Callable[..., "Tensor"]
+        sub: Callable[..., "Tensor"]
+        sub_: Callable[..., "Tensor"]
+        subtract: Callable[..., "Tensor"]
+        subtract_: Callable[..., "Tensor"]
+        sum: Callable[..., "Tensor"]
+        swapaxes: Callable[..., "Tensor"]
+        take: Callable[..., "Tensor"]
+        take_along_dim: Callable[..., "Tensor"]
+        tan: Callable[..., "Tensor"]
+        tan_: Callable[..., "Tensor"]
+        tanh: Callable[..., "Tensor"]
+        tanh_: Callable[..., "Tensor"]
+        tensor_split: Callable[..., Any]
+        tile: Callable[..., "Tensor"]
+        topk: Callable[..., Any]
+        trace: Callable[..., "Tensor"]
+        transpose: Callable[..., "Tensor"]
+        tril: Callable[..., "Tensor"]
+        tril_: Callable[..., "Tensor"]
+        triu: Callable[..., "Tensor"]
+        triu_: Callable[..., "Tensor"]
+        true_divide: Callable[..., "Tensor"]
+        true_divide_: Callable[..., "Tensor"]
+        trunc: Callable[..., "Tensor"]
+        trunc_: Callable[..., "Tensor"]
+        unbind: Callable[..., Any]
+        unflatten: Callable[..., "Tensor"]
+        unfold: Callable[..., "Tensor"]
+        uniform_: Callable[..., "Tensor"]
+        unique: Callable[..., Any]
+        unique_consecutive: Callable[..., Any]
+        unsqueeze: Callable[..., "Tensor"]
+        var: Callable[..., "Tensor"]
+        vdot: Callable[..., "Tensor"]
+        view_as: Callable[..., "Tensor"]
+        vsplit: Callable[..., Any]
+        where: Callable[..., "Tensor"]
+        xlogy: Callable[..., "Tensor"]
+        xlogy_: Callable[..., "Tensor"]
+
+
+def wrap(array: Any, backend: Backend) -> Tensor:
+    """A tensor around an array that nobody else will write to."""
+    tensor = _new(Tensor)
+    tensor._array = array
+    tensor._backend = backend
+    tensor._node = None
+    tensor._requires_grad = False
+    tensor._version = [0]
+    tensor.grad = None
+    tensor._name = None
+    return tensor
+
+
+_new = object.__new__
+
+
+def operand(value: Any, like: Tensor) -> Tensor:
+    """`value` as a tensor on the device of `like`; tensors pass as they are.
+
+    Numbers and lists take the dtype of `like`, if it is of their kind; else 2.5 beside integers
+    would be cut to 2.
+    """
+    if isinstance(value, Tensor):
+        return value
+    dtype = None
+    if not hasattr(value, "dtype"):
+        kind, own = host.asarray(value).dtype.kind, like.dtype.kind
+        if own == "f" or kind == "b" or (kind in "iu" and own in "iu"):
+            dtype = like.dtype
+        elif kind in "iu":
+            dtype = "int64"
+    return Tensor(value, dtype=dtype, device=like.device)
+
+
+Body = TypeVar("Body", bound=type[Tensor])
+
+
+def adopt(body: Body) -> Body:
+    """Give Tensor the methods of a class body: those that need ops, as ops need Tensor."""
+    for name, value in vars(body).items():
+        if callable(value) or isinstance(value, property):
+            setattr(Tensor, name, value)
+    return body
