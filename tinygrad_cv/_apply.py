@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from tinygrad_cv import backend as backends
 from tinygrad_cv._grad_mode import is_grad_enabled
-from tinygrad_cv._graph import Guard, Node, observer
+from tinygrad_cv._graph import Guard, Node, failed, observer
 from tinygrad_cv._op import WIDTH, Op, Plan, is_array, is_float, promoted
 from tinygrad_cv._reading import Reading
 from tinygrad_cv._tensor import Tensor, operand, wrap
@@ -33,15 +33,22 @@ def apply(op: Op, *inputs: Any) -> Tensor:
             arrays.append(value)
             wanted.append(False)
         else:
-            return apply(op, *[_adopt(op, value, inputs) for value in inputs])
+            return apply(op, *_adopted(op, inputs))
     if backend is None:
         return apply(op, Tensor(inputs[0]), *inputs[1:])
     eye = observer.get()
-    if eye is None and backend.always_active:
-        array = op.run(backend, *arrays)
-    else:
-        with backend.active:
-            array = op.run(backend, *arrays) if eye is None else eye.forward(op, backend, arrays)
+    try:
+        if eye is None and backend.always_active:
+            array = op.run(backend, *arrays)
+        else:
+            with backend.active:
+                if eye is None:
+                    array = op.run(backend, *arrays)
+                else:
+                    array = eye.forward(op, backend, arrays)
+    except BaseException as error:
+        failed(error, op, inputs)
+        raise
     if op.transfers:
         backend = op.destination(backend)
     out = wrap(array, backend)
@@ -53,7 +60,11 @@ def apply(op: Op, *inputs: Any) -> Tensor:
         key = tuple(wanted)
         plan = op.plans.get(key)
         if plan is None:
-            op.check_kept()
+            try:
+                op.check_kept()
+            except TypeError as error:
+                failed(error, op, inputs)
+                raise
             plan = op.plan(key)
         if plan.rules:
             _record(op, plan, inputs, arrays, out)
@@ -109,6 +120,15 @@ _PLAIN = {int, float, bool, type(None)}
 """What an op may be given beside tensors: it has no dtype, and takes that of the tensors."""
 
 
+def _adopted(op: Op, inputs: tuple[Any, ...]) -> list[Any]:
+    """The inputs, with lists and arrays as tensors."""
+    try:
+        return [_adopt(op, value, inputs) for value in inputs]
+    except Exception as error:
+        failed(error, op, inputs)
+        raise
+
+
 def _adopt(op: Op, value: Any, inputs: tuple[Any, ...]) -> Any:
     """A list or an array as a tensor beside the other inputs; a NumPy scalar as a plain number."""
     if isinstance(value, Tensor) or (type(value) in _PLAIN and value is not None):
@@ -129,10 +149,12 @@ def _device_error(op: Op, inputs: tuple[Any, ...]) -> ValueError:
         for i, value in enumerate(inputs)
         if isinstance(value, Tensor)
     )
-    return ValueError(
+    error = ValueError(
         f"{op.name} got tensors on different devices: {places}. Move them to one device with "
         "x.to(device)."
     )
+    failed(error, op, inputs)
+    return error
 
 
 def function(op: type[Op], *names: str) -> Callable[..., Tensor]:

@@ -272,7 +272,7 @@ class Op:
         try:
             y = self.forward(xp, *arrays)
         except ValueError as error:
-            raise self.explain(error, arrays) from error
+            raise self.explain(error, arrays)  # noqa: B904  the same error is no cause of itself
         except IndexError as error:
             shapes = ", ".join(str(x.shape) for x in arrays if is_array(x))
             raise IndexError(f"{self.name} of {shapes}: {error}") from error

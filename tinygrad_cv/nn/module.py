@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from tinygrad_cv._graph import Scope, scope
+from tinygrad_cv._graph import Scope, failed, scope
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 
@@ -43,6 +43,9 @@ class Module:
         token = scope.set(here)
         try:
             return self.forward(*inputs, **options)
+        except BaseException as error:
+            failed(error)
+            raise
         finally:
             scope.reset(token)
 
