@@ -149,7 +149,9 @@ class Broken(tg.Op, register=False):
         return x + 1
 
     def grad_x(self, F: Any, g: Any) -> Any:
-        raise self.error
+        if hasattr(g, "shape"):  # and not when its formula is asked for
+            raise self.error
+        return g
 
 
 broken = tg.function(Broken)

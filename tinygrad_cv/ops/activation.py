@@ -23,21 +23,24 @@ FAR = 1000.0
 """So far out e⁻ˣ is 0 in every float dtype."""
 
 
-class OfReals(Op):
-    """Base of the functions of real numbers."""
+class Activation(Op):
+    """Base of the activations."""
 
-    real = True
     flops = per_output
 
 
-class Relu(Op):
+class OfReals(Activation):
+    """Base of the functions of real numbers."""
+
+    real = True
+
+
+class Relu(Activation):
     """max(x, 0), with the derivative 0 at 0 (Nair and Hinton, 2010).
 
     >>> relu(Tensor([-1.0, 0.0, 2.0]))
     tensor([0., 0., 2.])
     """
-
-    flops = per_output
 
     def forward(self, xp, x):
         return xp.relu(x)
@@ -49,7 +52,7 @@ class Relu(Op):
         return (xp.relu_backward(g, y),)
 
 
-class LeakyRelu(Op):
+class LeakyRelu(Activation):
     """x where x > 0, else negative_slope · x (Maas, Hannun and Ng, 2013).
 
     >>> leaky_relu(Tensor([-1.0, 2.0]))
@@ -57,7 +60,6 @@ class LeakyRelu(Op):
     """
 
     negative_slope: float = 0.01
-    flops = per_output
 
     def forward(self, xp, x):
         if self.negative_slope == 0:  # also at -∞
@@ -68,7 +70,7 @@ class LeakyRelu(Op):
         return F.where(x > 0, g, self.negative_slope * g)
 
 
-class Prelu(Elementwise):
+class Prelu(Activation, Elementwise):
     """x where x > 0, else weight · x with a learned slope (He et al., 2015).
 
     >>> prelu(Tensor([-1.0, 2.0]), Tensor([0.25]))
@@ -86,7 +88,7 @@ class Prelu(Elementwise):
         return g * F.where(x > 0, 0.0, x)
 
 
-class Rrelu(Op):
+class Rrelu(Activation):
     """slope · x: the slope is 1 where x > 0, else drawn from [lower, upper) (Xu et al., 2015)."""
 
     lower: float
@@ -94,7 +96,6 @@ class Rrelu(Op):
     generator: Any
     kept = ("slope",)
     hidden = ("generator",)
-    flops = per_output
 
     def forward(self, xp, x):
         drawn = xp.uniform(x.shape, "float32", self.generator)
@@ -105,14 +106,12 @@ class Rrelu(Op):
         return g * slope
 
 
-class Relu6(Op):
+class Relu6(Activation):
     """min(max(x, 0), 6), with the derivative 0 at 0 and at 6 (Krizhevsky, 2010).
 
     >>> relu6(Tensor([-1.0, 2.0, 8.0]))
     tensor([0., 2., 6.])
     """
-
-    flops = per_output
 
     def forward(self, xp, x):
         return xp.minimum(xp.maximum(x, 0), 6)
@@ -121,7 +120,7 @@ class Relu6(Op):
         return F.where(F.logical_and(y > 0, y < 6), g, 0.0)
 
 
-class Hardtanh(Op):
+class Hardtanh(Activation):
     """x limited to [min_val, max_val], with the derivative 0 at the bounds (Collobert, 2004).
 
     >>> hardtanh(Tensor([-3.0, 0.5, 3.0]))
@@ -130,7 +129,6 @@ class Hardtanh(Op):
 
     min_val: float = -1.0
     max_val: float = 1.0
-    flops = per_output
 
     def forward(self, xp, x):
         return xp.minimum(xp.maximum(x, self.min_val), self.max_val)
@@ -371,7 +369,6 @@ class Softshrink(OfReals):
     """
 
     lambd: float = 0.5
-    flops = per_output
 
     def forward(self, xp, x):
         return xp.where(xp.abs(x) <= self.lambd, 0, x - self.lambd * xp.sign(x))
@@ -380,7 +377,7 @@ class Softshrink(OfReals):
         return F.where(F.abs(x) <= self.lambd, 0.0, g)
 
 
-class Hardshrink(Op):
+class Hardshrink(Activation):
     """x, but 0 within λ of 0 (hard thresholding; Donoho and Johnstone, 1994).
 
     >>> hardshrink(Tensor([-2.0, 0.3, 2.0]))
@@ -388,7 +385,6 @@ class Hardshrink(Op):
     """
 
     lambd: float = 0.5
-    flops = per_output
 
     def forward(self, xp, x):
         return xp.where(xp.abs(x) <= self.lambd, 0, x)
@@ -447,7 +443,7 @@ class Hardswish(OfReals):
         return F.where(x <= -3, 0.0, F.where(x >= 3, g, bent))
 
 
-class Threshold(Op):
+class Threshold(Activation):
     """x where x > threshold, else value.
 
     >>> threshold(Tensor([-1.0, 2.0]), 0.5, 7.0)
@@ -456,7 +452,6 @@ class Threshold(Op):
 
     threshold: float
     value: float
-    flops = per_output
 
     def forward(self, xp, x):
         return xp.where(x <= self.threshold, self.value, x)
