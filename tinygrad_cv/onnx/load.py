@@ -19,7 +19,7 @@ from tinygrad_cv.onnx import (  # noqa: F401  the handlers, which register thems
     shapes,
 )
 from tinygrad_cv.onnx.model import OnnxModel, Step
-from tinygrad_cv.onnx.operators import LIMIT, OPERATORS, fits
+from tinygrad_cv.onnx.operators import LIMIT, OPERATORS, fits, limited, room
 from tinygrad_cv.onnx.protobuf import array_of, package, read, refuse_damaged_names
 from tinygrad_cv.onnx.windows import Geometry
 
@@ -47,12 +47,13 @@ def import_model(
     become buffers. They lie on `device`, as the inputs must. Whether dropout drops and whether
     batch normalization uses the batch is what the model says, whatever `train` and `eval` say.
 
-    A model of a few bytes can ask for more than any memory holds, so a node that would make more
-    than `limit` elements from smaller inputs is refused before it makes them; None lifts the limit.
+    A model of a few bytes can ask for more than any memory holds. So a result of more than `limit`
+    elements is refused: here, where the shapes that the model declares say so, or by the node that
+    is about to make it from smaller inputs. None lifts the limit.
 
     Raises ImportError without the package onnx, OSError where the file cannot be read, ValueError
-    where the model is damaged, and NotImplementedError where it has what is not supported: an
-    unknown operator, a subgraph, an element type that NumPy does not have.
+    where the model is damaged or too large, and NotImplementedError where it has what is not
+    supported: an unknown operator, a subgraph, an element type that NumPy does not have.
     """
     onnx = package()
     if isinstance(model, str | PathLike):
@@ -66,6 +67,7 @@ def import_model(
         model = _inlined(model, limit)
     graph, opset = model.graph, _opset(model)
     _refuse_unsupported(graph)
+    _refuse_too_large(model, limit)
     arrays = {tensor.name: array_of(tensor) for tensor in graph.initializer}
     trained = {name for name, array in arrays.items() if array.dtype.kind == "f"}
     steps = []
@@ -151,6 +153,40 @@ def _refuse_unsupported(graph: Any) -> None:
         )
     if graph.sparse_initializer:
         raise NotImplementedError("sparse initializers cannot be imported; make them dense.")
+
+
+SMALL = 1024
+"""The bytes of a constant that may be a shape or a scale, and not a weight."""
+
+
+def _refuse_too_large(model: Any, limit: int | None) -> None:
+    """Raise for a result that is too large already by the shapes that the model declares."""
+    onnx, graph = package(), model.graph
+    small = [tensor for tensor in graph.initializer if tensor.ByteSize() < SMALL]
+    large = [tensor for tensor in graph.initializer if tensor.ByteSize() >= SMALL]
+    given = [
+        onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+        for tensor in large
+    ]
+    named = {value.name for value in given}
+    inputs = [*(value for value in graph.input if value.name not in named), *given]
+    outline = onnx.helper.make_graph(graph.node, "outline", inputs, graph.output, small)
+    proto = onnx.helper.make_model(outline, opset_imports=model.opset_import)
+    try:
+        seen = import_module("onnx.shape_inference").infer_shapes(proto, data_prop=True).graph
+    except Exception:  # what it makes nothing of is seen when the model runs
+        return
+    with limited(limit):
+        for value in (*seen.value_info, *seen.output):
+            if not value.type.tensor_type.HasField("shape"):
+                continue
+            lengths = value.type.tensor_type.shape.dim
+            try:
+                # A length without a number, such as that of the batch, is 1 at least.
+                room(n.dim_value if n.HasField("dim_value") else 1 for n in lengths)
+            except ValueError as error:
+                error.add_note(f"This is {value.name!r}, which the ONNX model makes.")
+                raise
 
 
 def _label(node: Any) -> str:
