@@ -160,8 +160,8 @@ def padded(x: Tensor, pads: Pads, value: float = 0.0, mode: str = "constant") ->
     """`x` with (before, after) put around its last axes."""
     if not any(map(any, pads)):
         return x
-    first = x.ndim - len(pads)
-    room((*x.shape[:first], *(n + sum(pad) for n, pad in zip(x.shape[first:], pads, strict=True))))
+    around: Pads = [*[(0, 0)] * (x.ndim - len(pads)), *pads]
+    room(n + before + after for n, (before, after) in zip(x.shape, around, strict=True))
     flat = [width for pair in reversed(pads) for width in pair]
     return tg.pad(x, flat, mode, value) if mode == "constant" else tg.pad(x, flat, mode)
 
