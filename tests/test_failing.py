@@ -300,7 +300,7 @@ def test_a_rule_that_fails_within_another_backward_pass() -> None:
     x = tg.ones(2, requires_grad=True)
     trace, failed = failure(lambda: tg.sin(tg.checkpoint(inner, x)).sum().backward())
     assert failed.op == "broken"
-    assert {"checkpoint", "sin", "sum"} <= {node.op for node in trace.nodes}
+    assert {"recompute", "sin", "sum"} <= {node.op for node in trace.nodes}
 
 
 # ----- without an exception of ours --------------------------------------------------------------

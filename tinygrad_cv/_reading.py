@@ -55,15 +55,11 @@ class Reading:
     def lent(self, op: Op, g: Any, values: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
         """The gradient and the saved values as the rules of an op get them."""
 
-        def wide(value: Any) -> Any:
-            if type(value) is tuple:
-                return tuple(map(wide, value))
-            return self.widened(value, op.computes_in)
-
-        return wide(g), wide(values)
+        g, values = _mapped(lambda value: self.widened(value, op.computes_in), (g, values))
+        return g, values
 
     def shares(self, node: "Node", g: Any, useful: "set[Node] | None") -> list[tuple["Node", Any]]:
-        """What each rule gives, with the node of the input it is for."""
+        """What each rule gives, in the shape of the input it is for, with the node of that."""
         plan, inputs, op = node.plan, node.inputs, node.op
         assert plan is not None
         assert op is not None
@@ -76,7 +72,10 @@ class Reading:
                 receiver = inputs[where]
                 if useful is None or receiver in useful:
                     asked = [values[slot] for slot in slots] if slots else ()
-                    shares.append((receiver, rule(op, self, g, *asked)))
+                    share = rule(op, self, g, *asked)
+                    if getattr(share, "shape", None) != receiver.shape:
+                        share = self._fitted(share, receiver, node)
+                    shares.append((receiver, share))
             elif useful is None or not useful.isdisjoint(inputs[where]):
                 parts = rule(op, self, g, *[values[s] for s in slots])
                 if not isinstance(parts, list | tuple) or len(parts) != len(inputs[where]):
@@ -85,11 +84,23 @@ class Reading:
                         f"a list with a gradient for each; it returned {_shape_of(parts)}."
                     )
                 shares += [
-                    (receiver, part)
+                    (receiver, self._fitted(part, receiver, node))
                     for receiver, part in zip(inputs[where], parts, strict=True)
                     if _wants(receiver, useful)
                 ]
         return shares
+
+    def _fitted(self, share: Any, receiver: "Node", node: "Node") -> Any:
+        """A share of a gradient in the shape of its receiver: summed where that was broadcast."""
+        if not hasattr(share, "dtype"):
+            raise TypeError(
+                f"a rule of {node.label} returned {share!r} where a gradient of shape "
+                f"{receiver.shape} was expected; is its `return` missing?"
+            )
+        if share.shape == receiver.shape or type(node.op) is Output:
+            return share
+        _check_broadcast(share.shape, receiver, node)
+        return self.sum_to(share, shape=receiver.shape)
 
     def gradients(
         self, node: "Node", g: Any, useful: "set[Node] | None"
@@ -99,21 +110,9 @@ class Reading:
         Where an input was broadcast, its gradient is summed over the repeated axes. The dtype is
         that in which the rule computed; `rounded` is for when all shares have come.
         """
-        if type(node.op) is Output:
-            return [(node.inputs[0], g)]
         if node.guards or node.saved is None:
             node.check()
-        sent = self.shares(node, g, useful)
-        for i, (receiver, gradient) in enumerate(sent):
-            if not hasattr(gradient, "dtype"):
-                raise TypeError(
-                    f"a rule of {node.label} returned {gradient!r} where a gradient of shape "
-                    f"{receiver.shape} was expected; is its `return` missing?"
-                )
-            if gradient.shape != receiver.shape:
-                _check_broadcast(gradient.shape, receiver, node)
-                sent[i] = receiver, self.sum_to(gradient, shape=receiver.shape)
-        return sent
+        return self.shares(node, g, useful)
 
     def placed(self, g: Any, *, index: Any, shape: tuple[int, ...]) -> Any:
         """The gradient of x[index]: zeros of `shape` with g added at `index`.
@@ -150,6 +149,13 @@ class Reading:
         if gradient.dtype is node.dtype or gradient.dtype == node.dtype:
             return gradient
         return self.cast(gradient, dtype=node.dtype)
+
+
+def _mapped(function: Callable[[Any], Any], value: Any) -> Any:
+    """The function of a value, or of each in a tuple."""
+    if type(value) is tuple:
+        return tuple([_mapped(function, part) for part in value])
+    return function(value)
 
 
 def _shape_of(value: Any) -> str:
@@ -205,12 +211,10 @@ class Raw(Reading):
         return node.saved
 
     def lent(self, op: Op, g: Any, values: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
-        def lend(value: Any) -> Any:
-            if type(value) is tuple:
-                return tuple(map(lend, value))
-            return self.backend.lent(value) if is_array(value) else value
-
-        return super().lent(op, *((lend(g), lend(values)) if op.foreign else (g, values)))
+        if op.foreign:
+            lend = self.backend.lent
+            g, values = _mapped(lambda v: lend(v) if is_array(v) else v, (g, values))
+        return super().lent(op, g, values)
 
     def placed(self, g: Any, *, index: Any, shape: tuple[int, ...]) -> Any:
         parts = index if isinstance(index, tuple) else (index,)
@@ -250,8 +254,11 @@ class Raw(Reading):
             g, values = self.lent(node.op, g, values)
         gradients = function(node.op, self.backend, g, *[values[s] for s in slots])
         inputs = [node.inputs[where] for where in node.plan.differentiable]
-        pairs = zip(inputs, gradients, strict=True)
-        return [(receiver, gradient) for receiver, gradient in pairs if _wants(receiver, useful)]
+        return [
+            (receiver, self._fitted(gradient, receiver, node))
+            for receiver, gradient in zip(inputs, gradients, strict=True)
+            if _wants(receiver, useful)
+        ]
 
 
 class Placed:

@@ -373,9 +373,9 @@ LINALG = _Linalg()
 
 def _penalized(p: Array, g: Array, weight_decay: float) -> Array:
     """g + weight_decay · p in the dtype of p, or in float32 if that is wider."""
-    dtype = np.result_type(p, FLOAT32)
-    g = g.astype(dtype, copy=False)
-    return g + weight_decay * p.astype(dtype, copy=False) if weight_decay else g
+    if p.dtype.itemsize < FLOAT32.itemsize:
+        p, g = p.astype(FLOAT32), g.astype(FLOAT32)
+    return g + weight_decay * p if weight_decay else g
 
 
 @cache

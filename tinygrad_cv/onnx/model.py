@@ -65,10 +65,8 @@ class OnnxModel(Module):
                     f"a constant of the model is called {name!r}, as is an attribute of the module "
                     "that it becomes; rename it in the model."
                 )
-            if isinstance(tensor, Parameter):
-                setattr(self, name, tensor)
-            else:
-                self.register_buffer(name, tensor)
+            # Names may have dots here: there are no modules below whose they could be.
+            self._hold(name, "parameter" if isinstance(tensor, Parameter) else "buffer", tensor)
         self.weights = tuple(weights)
         self.inputs = tuple(name for name in inputs if name not in weights)
         self.outputs = tuple(outputs)

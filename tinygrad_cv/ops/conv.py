@@ -18,6 +18,7 @@ from typing import Any
 
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._op import Op, moves, per_input
+from tinygrad_cv._public import FUNCTIONAL, TOP, public
 from tinygrad_cv._tensor import Tensor
 
 Ints = tuple[int, ...]
@@ -251,6 +252,7 @@ def as_batch(function: Callable[..., Any], *images: Tensor) -> Any:
     return T.reshape(result, shape=result.shape[1:])
 
 
+@public(TOP)
 def conv_output_size(
     size: int, kernel_size: int, stride: int = 1, padding: int = 0, dilation: int = 1
 ) -> int:
@@ -356,6 +358,7 @@ def _conv(
     return call(input, weight, bias, stride=s, padding=p, dilation=d, groups=groups)
 
 
+@public(TOP, FUNCTIONAL)
 def conv1d(
     input: Tensor,
     weight: Tensor,
@@ -375,6 +378,7 @@ def conv1d(
     return _conv(1, input, weight, bias, stride, padding, dilation, groups)
 
 
+@public(TOP, FUNCTIONAL)
 def conv2d(
     input: Tensor,
     weight: Tensor,
@@ -405,6 +409,7 @@ def conv2d(
     return _conv(2, input, weight, bias, stride, padding, dilation, groups)
 
 
+@public(TOP, FUNCTIONAL)
 def conv3d(
     input: Tensor,
     weight: Tensor,
@@ -479,6 +484,7 @@ def _conv_transpose(
     return call(input, weight, bias, size=size, stride=s, padding=p, dilation=d, groups=groups)
 
 
+@public(TOP, FUNCTIONAL)
 def conv_transpose1d(
     input: Tensor,
     weight: Tensor,
@@ -501,6 +507,7 @@ def conv_transpose1d(
     )
 
 
+@public(TOP, FUNCTIONAL)
 def conv_transpose2d(
     input: Tensor,
     weight: Tensor,
@@ -525,6 +532,7 @@ def conv_transpose2d(
     )
 
 
+@public(TOP, FUNCTIONAL)
 def conv_transpose3d(
     input: Tensor,
     weight: Tensor,
@@ -550,6 +558,7 @@ def conv_transpose3d(
 # ----- windows as columns ------------------------------------------------------------------------
 
 
+@public(TOP, FUNCTIONAL)
 def unfold(
     input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
 ) -> Tensor:
@@ -578,6 +587,7 @@ def unfold(
     return T.unfold(input, **geometry)
 
 
+@public(TOP, FUNCTIONAL)
 def fold(
     input: Tensor,
     output_size: Any,
@@ -621,6 +631,7 @@ def _pairs(kernel_size: Any, dilation: Any, padding: Any, stride: Any) -> dict[s
     }
 
 
+@public(TOP)
 def locally_connected2d(
     input: Tensor,
     weight: Tensor,

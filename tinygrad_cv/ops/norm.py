@@ -7,6 +7,7 @@ from typing import Any
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import computed_in
 from tinygrad_cv._op import Op
+from tinygrad_cv._public import FUNCTIONAL, TOP, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 from tinygrad_cv.ops.reduce import Axes, axes_of, centered, norm
@@ -145,6 +146,7 @@ class SubtractMean(Op):
 # ----- as functions ------------------------------------------------------------------------------
 
 
+@public(TOP, FUNCTIONAL)
 def batch_norm(
     input: Tensor,
     running_mean: Tensor | None = None,
@@ -258,6 +260,7 @@ def _last_axes(name: str, input: Tensor, normalized_shape: int | Sequence[int]) 
     return tuple(range(first, input.ndim))
 
 
+@public(TOP, FUNCTIONAL)
 def layer_norm(
     input: Tensor,
     normalized_shape: int | Sequence[int],
@@ -280,6 +283,7 @@ def layer_norm(
     return _standardized(input, axes, weight, bias, shape, eps)
 
 
+@public(TOP, FUNCTIONAL)
 def group_norm(
     input: Tensor,
     num_groups: int,
@@ -313,6 +317,7 @@ def group_norm(
     return T.reshape(y, shape=input.shape)
 
 
+@public(TOP, FUNCTIONAL)
 def instance_norm(
     input: Tensor,
     running_mean: Tensor | None = None,
@@ -356,6 +361,7 @@ def instance_norm(
     return _standardized(input, axes, weight, bias, (*channels, *(1,) * len(axes)), eps)
 
 
+@public(TOP, FUNCTIONAL)
 def rms_norm(
     input: Tensor,
     normalized_shape: int | Sequence[int],
@@ -388,6 +394,7 @@ def _by_size(
     return _affine(x / T.sqrt(size + eps), weight, None, shape)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float64")
 def local_response_norm(
     input: Tensor,
@@ -431,6 +438,7 @@ def local_response_norm(
     return input / (k + scale * T.reshape(total, shape=input.shape)) ** beta
 
 
+@public(TOP)
 def subtract_mean(input: Tensor, dim: Any = None, *, axis: Any = None) -> Tensor:
     """x - mean over `dim` (an axis, several, or None for all).
 
@@ -444,6 +452,7 @@ def subtract_mean(input: Tensor, dim: Any = None, *, axis: Any = None) -> Tensor
     return T.subtract_mean(input, axis=axes_of(input, dim, axis))
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float64")
 def normalize(input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Tensor:
     """x / max(‖x‖ₚ, eps) along `dim`: vectors of length 1; that of 0 stays.

@@ -7,11 +7,12 @@ n numbers x is off by its rounding to the dtype and by n · 2⁻⁵³ · Σ |x| 
 import builtins
 import math
 import sys
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import computed_in
 from tinygrad_cv._op import Op, per_input
+from tinygrad_cv._public import IN_PLACE, METHOD, TOP, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 
@@ -535,6 +536,7 @@ def _reduce(op: str, input: Tensor, dim: Any, keepdim: bool, axis: Any, keepdims
     return result
 
 
+@public(TOP, METHOD)
 def sum(
     input: Tensor,
     dim: Any = None,
@@ -554,6 +556,7 @@ def sum(
     return _reduce("sum", _as(input, dtype), dim, keepdim, axis, keepdims)
 
 
+@public(TOP, METHOD)
 def mean(
     input: Tensor,
     dim: Any = None,
@@ -574,6 +577,7 @@ def mean(
     return _reduce("mean", x, dim, keepdim, axis, keepdims)
 
 
+@public(TOP, METHOD)
 def nansum(
     input: Tensor,
     dim: Any = None,
@@ -592,6 +596,7 @@ def nansum(
     return sum(known, dim, keepdim, dtype=dtype, axis=axis, keepdims=keepdims)
 
 
+@public(TOP, METHOD)
 def nanmean(
     input: Tensor,
     dim: Any = None,
@@ -614,6 +619,7 @@ def nanmean(
     return _as(y, x.dtype) if x.is_floating_point() else y
 
 
+@public(TOP, METHOD)
 def prod(
     input: Tensor,
     dim: Any = None,
@@ -673,6 +679,7 @@ def _spread(
     return result
 
 
+@public(TOP, METHOD)
 def var(
     input: Tensor,
     dim: Any = None,
@@ -695,6 +702,7 @@ def var(
     return _spread("var", input, dim, unbiased, correction, keepdim, axis, keepdims)
 
 
+@public(TOP, METHOD)
 def std(
     input: Tensor,
     dim: Any = None,
@@ -713,6 +721,7 @@ def std(
     return _spread("std", input, dim, unbiased, correction, keepdim, axis, keepdims)
 
 
+@public(TOP)
 def var_mean(
     input: Tensor,
     dim: Any = None,
@@ -735,6 +744,7 @@ def var_mean(
     return spread, mean(input, dim, **same)
 
 
+@public(TOP)
 def std_mean(
     input: Tensor,
     dim: Any = None,
@@ -757,6 +767,7 @@ def std_mean(
     return spread, mean(input, dim, **same)
 
 
+@public(TOP, METHOD)
 def norm(
     input: Tensor,
     p: float | str = "fro",
@@ -828,6 +839,7 @@ def _negative_norm(x: Tensor, power: float, dim: Any, same: dict[str, Any]) -> T
     return T.where(any(none, dim, **same), 0.0, 1 / inverse)
 
 
+@public(TOP, METHOD)
 def count_nonzero(input: Tensor, dim: Any = None, *dims: int, axis: Any = None) -> Tensor:
     """How many elements over `dim`, or over several axes in turn, are not 0 (int64).
 
@@ -845,6 +857,7 @@ def _run(op: str, input: Tensor, dim: Any, axis: Any) -> Tensor:
     return result
 
 
+@public(TOP, METHOD, IN_PLACE)
 def cumsum(
     input: Tensor, dim: int | None = None, *, dtype: Any = None, axis: int | None = None
 ) -> Tensor:
@@ -856,6 +869,7 @@ def cumsum(
     return _run("cumsum", _as(input, dtype), dim, axis)
 
 
+@public(TOP, METHOD, IN_PLACE)
 def cumprod(
     input: Tensor, dim: int | None = None, *, dtype: Any = None, axis: int | None = None
 ) -> Tensor:
@@ -867,6 +881,7 @@ def cumprod(
     return _run("cumprod", _as(input, dtype), dim, axis)
 
 
+@public(TOP, METHOD)
 def diff(
     input: Tensor,
     n: int = 1,
@@ -925,6 +940,7 @@ def _areas(
     return T.mul(T.add(later, earlier), widths) / 2, axis
 
 
+@public(TOP, also="trapz")
 @computed_in("float64")
 def trapezoid(
     y: Tensor, x: Tensor | None = None, *, dx: float | None = None, dim: int = -1
@@ -940,9 +956,7 @@ def trapezoid(
     return sum(areas, axis)
 
 
-trapz = trapezoid
-
-
+@public(TOP)
 @computed_in("float64")
 def cumulative_trapezoid(
     y: Tensor, x: Tensor | None = None, *, dx: float | None = None, dim: int = -1
@@ -956,6 +970,7 @@ def cumulative_trapezoid(
     return cumsum(areas, axis)
 
 
+@public(TOP, METHOD)
 @computed_in("float64")
 def cov(
     input: Tensor,
@@ -1008,6 +1023,7 @@ def cov(
     return T.reshape(covariance, shape=()) if x.shape[0] == 1 else covariance
 
 
+@public(TOP, METHOD)
 @computed_in("float64")
 def corrcoef(input: Tensor) -> Tensor:
     """The correlations of variables, the rows of x (m, n): c_ij / √(c_ii c_jj), with c of `cov`.
@@ -1025,6 +1041,7 @@ def corrcoef(input: Tensor) -> Tensor:
     return T.clamp(ratio, min=-1.0, max=1.0)
 
 
+@public(TOP)
 def gradient(
     input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: int = 1
 ) -> tuple[Tensor, ...]:
@@ -1093,6 +1110,7 @@ def _slope(x: Tensor, axis: int, spacing: Any, edge_order: int) -> Tensor:
     return T.cat(first, inner, last, axis=axis)
 
 
+@public(TOP, METHOD)
 def logcumsumexp(input: Tensor, dim: int | None = None, *, axis: int | None = None) -> Tensor:
     """The running log Σ eˣ along `dim`, finite wherever the exact value is.
 
@@ -1112,6 +1130,7 @@ def _running_extreme(input: Tensor, dim: Any, axis: Any, largest: bool) -> "Valu
     return ValuesIndices(T.take_along_dim(input, indices, axis=along), indices)
 
 
+@public(TOP, METHOD)
 def cummax(input: Tensor, dim: int | None = None, *, axis: int | None = None) -> "ValuesIndices":
     """The largest element so far along `dim`, and where it is: a pair (values, indices).
 
@@ -1123,6 +1142,7 @@ def cummax(input: Tensor, dim: int | None = None, *, axis: int | None = None) ->
     return _running_extreme(input, dim, axis, largest=True)
 
 
+@public(TOP, METHOD)
 def cummin(input: Tensor, dim: int | None = None, *, axis: int | None = None) -> "ValuesIndices":
     """The smallest element so far along `dim`, and where it is. See `cummax`.
 
@@ -1132,6 +1152,7 @@ def cummin(input: Tensor, dim: int | None = None, *, axis: int | None = None) ->
     return _running_extreme(input, dim, axis, largest=False)
 
 
+@public(TOP, METHOD)
 def logsumexp(
     input: Tensor,
     dim: Any = None,
@@ -1148,6 +1169,7 @@ def logsumexp(
     return _reduce("logsumexp", input, dim, keepdim, axis, keepdims)
 
 
+@public(TOP, METHOD)
 def amax(
     input: Tensor,
     dim: Any = None,
@@ -1160,6 +1182,7 @@ def amax(
     return _reduce("amax", input, dim, keepdim, axis, keepdims)
 
 
+@public(TOP, METHOD)
 def amin(
     input: Tensor,
     dim: Any = None,
@@ -1196,6 +1219,17 @@ def _extreme(
     )
 
 
+@overload
+def max(input: Tensor, dim: Tensor | None = None) -> Tensor: ...
+@overload
+def max(
+    input: Tensor, dim: int, keepdim: bool = False, *, keepdims: bool | None = None
+) -> ValuesIndices: ...
+@overload
+def max(
+    input: Tensor, *, axis: int, keepdim: bool = False, keepdims: bool | None = None
+) -> ValuesIndices: ...
+@public(TOP, METHOD)
 def max(
     input: Tensor,
     dim: int | Tensor | None = None,
@@ -1214,6 +1248,17 @@ def max(
     return _extreme(input, dim, keepdim, axis, keepdims, "amax", "argmax")
 
 
+@overload
+def min(input: Tensor, dim: Tensor | None = None) -> Tensor: ...
+@overload
+def min(
+    input: Tensor, dim: int, keepdim: bool = False, *, keepdims: bool | None = None
+) -> ValuesIndices: ...
+@overload
+def min(
+    input: Tensor, *, axis: int, keepdim: bool = False, keepdims: bool | None = None
+) -> ValuesIndices: ...
+@public(TOP, METHOD)
 def min(
     input: Tensor,
     dim: int | Tensor | None = None,
@@ -1233,6 +1278,7 @@ class MinMax(NamedTuple):
     max: Tensor
 
 
+@public(TOP, METHOD)
 def aminmax(
     input: Tensor,
     *,
@@ -1256,6 +1302,7 @@ def _place(input: Tensor, op: str, dim: Any, keepdim: bool, axis: Any, keepdims:
     return result
 
 
+@public(TOP, METHOD)
 def argmax(
     input: Tensor,
     dim: int | None = None,
@@ -1272,6 +1319,7 @@ def argmax(
     return _place(input, "argmax", dim, keepdim, axis, keepdims)
 
 
+@public(TOP, METHOD)
 def argmin(
     input: Tensor,
     dim: int | None = None,
@@ -1284,6 +1332,7 @@ def argmin(
     return _place(input, "argmin", dim, keepdim, axis, keepdims)
 
 
+@public(TOP, METHOD)
 def any(
     input: Tensor,
     dim: Any = None,
@@ -1301,6 +1350,7 @@ def any(
     return _reduce("any", input, dim, keepdim, axis, keepdims)
 
 
+@public(TOP, METHOD)
 def all(
     input: Tensor,
     dim: Any = None,
