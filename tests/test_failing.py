@@ -136,6 +136,9 @@ class Refusing(Exception):  # noqa: N818  it is not ours to name
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(name)
 
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
 
 class Broken(tg.Op, register=False):
     """Raises what it is told to, in its forward or in its rule."""

@@ -70,15 +70,14 @@ def failed(
     roots: Iterable["Node"] = (),
 ) -> None:
     """Let an exception carry where it comes from. The innermost op, node and call stay."""
-    known = getattr(error, "tinygrad_cv", None)
-    if not isinstance(known, Failure):
-        known = Failure(op, inputs)
-        with suppress(Exception):  # its class may allow no attributes
-            error.tinygrad_cv = known  # type: ignore[attr-defined]
-    if node is not None:
-        if known.node is None:
-            known.op, known.inputs, known.node = op, inputs, node
-        known.roots += tuple(roots)
+    with suppress(Exception):  # its class may allow no attributes; what it says goes first
+        known = getattr(error, "tinygrad_cv", None)
+        if not isinstance(known, Failure):
+            known = error.tinygrad_cv = Failure(op, inputs)  # type: ignore[attr-defined]
+        if node is not None:
+            if known.node is None:
+                known.op, known.inputs, known.node = op, inputs, node
+            known.roots += tuple(roots)
 
 
 class Observer:

@@ -106,7 +106,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 def _carried(error: BaseException) -> Carried | None:
     """What the engine knows of an exception."""
-    known = getattr(error, "tinygrad_cv", None)
+    known = vars(error).get("tinygrad_cv")
     return known if isinstance(known, Carried) else None
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from functools import partial
+from graphlib import TopologicalSorter
 from importlib import import_module
 from os import PathLike
 from typing import Any
@@ -101,24 +102,26 @@ def _opset(model: Any) -> int:
 
 def _inlined(model: Any, limit: int | None) -> Any:
     """The model with the nodes of its functions in place of their calls."""
-    sizes = {(function.domain, function.name): 1 for function in model.functions}
-    bodies = {(f.domain, f.name): list(_nodes(f.node)) for f in model.functions}
-    for _ in sizes:  # after k rounds, calls of depth k are counted
-        for function, body in bodies.items():
-            size = sum(sizes.get((node.domain, node.op_type), 1) for node in body)
-            sizes[function] = min(size, MOST_NODES + 1)
-    total = sum(sizes.get((node.domain, node.op_type), 1) for node in _nodes(model.graph.node))
-    if limit is not None and total > MOST_NODES:
-        raise ValueError(
-            f"with its functions in place, the ONNX model has more than {MOST_NODES:,} nodes; if "
-            "that is meant, import it with limit=None."
-        )
+    bodies = {
+        (function.domain, function.name): [(n.domain, n.op_type) for n in _nodes(function.node)]
+        for function in model.functions
+    }
+    sizes: dict[tuple[str, str], int] = {}
     try:
-        return import_module("onnx.inliner").inline_local_functions(model)
-    except Exception as error:  # its own, as for a function that calls itself
+        for function in TopologicalSorter(bodies).static_order():  # those that are called first
+            body = bodies.get(function)
+            sizes[function] = 1 if body is None else sum(sizes[called] for called in body)
+        total = sum(sizes.get((n.domain, n.op_type), 1) for n in _nodes(model.graph.node))
+        if limit is None or total <= MOST_NODES:
+            return import_module("onnx.inliner").inline_local_functions(model)
+    except Exception as error:  # of the sorter or the inliner, as for a function that calls itself
         raise ValueError(
             f"the functions of the ONNX model cannot be put in place: {error}"
         ) from error
+    raise ValueError(
+        f"with its functions in place, the ONNX model has more than {MOST_NODES:,} nodes; if that "
+        "is meant, import it with limit=None."
+    )
 
 
 def _nodes(nodes: Any) -> Iterator[Any]:
