@@ -68,6 +68,10 @@ def test_forward_agrees_with_the_oracle(name: str, data: Any) -> None:
     expected = np.asarray(row.oracle(*case.inputs, **case.fresh_attributes()))
     assert y.shape == expected.shape
     np.testing.assert_allclose(y, expected, rtol=1e-9, atol=1e-12)
+    shapes = [None if v is None else np.shape(v) for v in case.inputs]
+    cost = case.make(row.op).flops(y.shape, *shapes)
+    assert type(cost) is int
+    assert cost >= 0
 
 
 @pytest.mark.parametrize("name", DIFFERENTIABLE)

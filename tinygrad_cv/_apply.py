@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from tinygrad_cv import backend as backends
 from tinygrad_cv._grad_mode import is_grad_enabled
-from tinygrad_cv._graph import Guard, Node, observer
+from tinygrad_cv._graph import Guard, Node, failed, observer
 from tinygrad_cv._op import WIDTH, Op, Output, Plan, common, is_array, is_float, promoted
 from tinygrad_cv._public import TOP, public
 from tinygrad_cv._reading import Reading
@@ -37,15 +37,22 @@ def apply(op: Op, *inputs: Any) -> Any:
             arrays.append(value)
             wanted.append(False)
         else:
-            return apply(op, *[_adopt(op, value, inputs) for value in inputs])
+            return apply(op, *_adopted(op, inputs))
     if backend is None:
         return apply(op, Tensor(inputs[0]), *inputs[1:])
     eye = observer.get()
-    if eye is None and backend.always_active:
-        array = op.run(backend, *arrays)
-    else:
-        with backend.active:
-            array = op.run(backend, *arrays) if eye is None else eye.forward(op, backend, arrays)
+    try:
+        if eye is None and backend.always_active:
+            array = op.run(backend, *arrays)
+        else:
+            with backend.active:
+                if eye is None:
+                    array = op.run(backend, *arrays)
+                else:
+                    array = eye.forward(op, backend, arrays)
+    except BaseException as error:
+        failed(error, op, inputs)
+        raise
     if not op.usual:
         if op.outputs:
             return _several(op, inputs, arrays, tuple(wanted), array, backend)
@@ -57,7 +64,7 @@ def apply(op: Op, *inputs: Any) -> Any:
                 out._version = value._version
     if True in wanted and is_grad_enabled() and array.dtype.kind == "f":
         key = tuple(wanted)
-        plan = op.plans.get(key) or _checked_plan(op, key)
+        plan = op.plans.get(key) or _checked_plan(op, key, inputs)
         if plan.rules:
             _record(op, plan, inputs, arrays, out)
     if eye is not None:
@@ -67,8 +74,12 @@ def apply(op: Op, *inputs: Any) -> Any:
     return out
 
 
-def _checked_plan(op: Op, key: tuple[bool, ...]) -> Plan:
-    op.check_kept()
+def _checked_plan(op: Op, key: tuple[bool, ...], inputs: tuple[Any, ...]) -> Plan:
+    try:
+        op.check_kept()
+    except TypeError as error:
+        failed(error, op, inputs)
+        raise
     return op.plan(key)
 
 
@@ -88,7 +99,7 @@ def _several(
                 if isinstance(value, Tensor) and backend.shares_memory(out._array, value._array):
                     out._version = value._version
     eye = observer.get()
-    plan = _checked_plan(op, wanted) if any(wanted) and is_grad_enabled() else None
+    plan = _checked_plan(op, wanted, inputs) if any(wanted) and is_grad_enabled() else None
     if (plan is not None and plan.rules) or (eye is not None and eye.everything):
         plan = plan or op.plan((False,) * len(inputs))
         whole = wrap(ys[0], backend)
@@ -172,6 +183,15 @@ _PLAIN = {int, float, bool, type(None)}
 """What an op may be given beside tensors: it has no dtype, and takes that of the tensors."""
 
 
+def _adopted(op: Op, inputs: tuple[Any, ...]) -> list[Any]:
+    """The inputs, with lists and arrays as tensors."""
+    try:
+        return [_adopt(op, value, inputs) for value in inputs]
+    except Exception as error:
+        failed(error, op, inputs)
+        raise
+
+
 def _adopt(op: Op, value: Any, inputs: tuple[Any, ...]) -> Any:
     """A list or an array as a tensor beside the other inputs; a NumPy scalar as a plain number."""
     if isinstance(value, Tensor) or (type(value) in _PLAIN and value is not None):
@@ -192,10 +212,12 @@ def _device_error(op: Op, inputs: tuple[Any, ...]) -> ValueError:
         for i, value in enumerate(inputs)
         if isinstance(value, Tensor)
     )
-    return ValueError(
+    error = ValueError(
         f"{op.name} got tensors on different devices: {places}. Move them to one device with "
         "x.to(device)."
     )
+    failed(error, op, inputs)
+    return error
 
 
 _new = object.__new__

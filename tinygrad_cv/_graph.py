@@ -9,7 +9,7 @@ import itertools
 import threading
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from contextvars import ContextVar
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -41,6 +41,43 @@ class Scope:
 
 scope: ContextVar[Scope | None] = ContextVar("scope", default=None)
 """The innermost call of a module that is running in this thread (or task)."""
+
+
+class Failure:
+    """What an exception that passed through the engine carries, as `error.tinygrad_cv`.
+
+    The `op` whose forward or rule raised, and its `inputs` (tensors in a forward, nodes in a
+    backward pass); None and () where neither did, but a module. The `node` whose rules were run,
+    and the `roots` of the walks that got there, in a backward pass. The `scope`, the innermost call
+    of a module that was running. It lives as long as the exception, and is not pickled with it.
+    """
+
+    def __init__(self, op: "Op | None", inputs: tuple[Any, ...]) -> None:
+        self.op, self.inputs = op, inputs
+        self.node: Node | None = None
+        self.roots: tuple[Node, ...] = ()
+        self.scope = scope.get()
+
+    def __reduce__(self) -> Any:
+        return type(None), ()  # to another process goes what the exception says, not its graph
+
+
+def failed(
+    error: BaseException,
+    op: "Op | None" = None,
+    inputs: tuple[Any, ...] = (),
+    node: "Node | None" = None,
+    roots: Iterable["Node"] = (),
+) -> None:
+    """Let an exception carry where it comes from. The innermost op, node and call stay."""
+    with suppress(Exception):  # its class may allow no attributes; what it says goes first
+        known = getattr(error, "tinygrad_cv", None)
+        if not isinstance(known, Failure):
+            known = error.tinygrad_cv = Failure(op, inputs)  # type: ignore[attr-defined]
+        if node is not None:
+            if known.node is None:
+                known.op, known.inputs, known.node = op, inputs, node
+            known.roots += tuple(roots)
 
 
 class Observer:
@@ -283,10 +320,14 @@ def backpropagate(
                     yield node, gradient
             if useful is not None and useful.isdisjoint(node.parents()):
                 continue  # its rules are not needed, and what they saved stays for later
-            if eye is None:
-                sent = reading.gradients(node, gradient, useful)
-            else:
-                sent = eye.backward(reading, node, gradient, useful)
+            try:
+                if eye is None:
+                    sent = reading.gradients(node, gradient, useful)
+                else:
+                    sent = eye.backward(reading, node, gradient, useful)
+            except BaseException as error:
+                failed(error, node.op, node.inputs, node, seeds)
+                raise
             for parent, share in sent:
                 if parent.op is not None and parent.op.outputs:
                     reading.collect(pending.setdefault(parent, {}), node.op.index, share)

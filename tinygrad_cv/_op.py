@@ -23,6 +23,7 @@ end, and so is a gradient, when all consumers of its value have sent their share
 """
 
 import inspect
+import math
 import re
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 REGISTRY: dict[str, type["Op"]] = {}
 """Every op by name; `F.<name>` in a rule means this op."""
+
+Shape = tuple[int, ...]
 
 bound_in: dict[str, "weakref.WeakSet[Any]"] = {}
 """The namespaces that hold a function made from the op of this name."""
@@ -161,6 +164,7 @@ class Op:
     - `outputs` names the outputs, if there are several: `forward` returns a tuple of as many
       arrays, `g` is a tuple with the gradient of each (None of integers), and a rule can ask for an
       output by its name.
+    - `flops = per_output` (or per_input, or moves; or a method) says what the forward costs.
     - `fused(self, xp, g, ...)`, optional, returns the gradients of all differentiable inputs as a
       tuple. It replaces the rules in the raw reading, and must agree with them.
 
@@ -280,7 +284,7 @@ class Op:
         try:
             y = self.forward(xp, *arrays)
         except ValueError as error:
-            raise self.explain(error, arrays) from error
+            raise self.explain(error, arrays)  # noqa: B904  the same error is no cause of itself
         except IndexError as error:
             shapes = ", ".join(str(x.shape) for x in arrays if is_array(x))
             raise IndexError(f"{self.name} of {shapes}: {error}") from error
@@ -351,6 +355,16 @@ class Op:
             differentiable=tuple(map(cls.inputs.index, cls.rules)),
         )
 
+    def flops(self, out: Shape, *inputs: Any) -> int | None:
+        """The floating-point operations of a forward with an output and inputs of these shapes.
+
+        A number has the shape (), an input that was left out is None, and of several outputs `out`
+        is the first. A multiply-add counts as two, and a function of one element as one: `exp` as
+        much as `+`. An op without a method of its own says what it is like (`flops = per_output`);
+        None, as here, says that nobody knows.
+        """
+        return None
+
     def describe(self) -> str:
         """The attributes that differ from their defaults: "stride=(2, 2) padding=(1, 1)"."""
         return " ".join(
@@ -368,6 +382,21 @@ class Op:
     def explain(self, error: ValueError, arrays: tuple[Any, ...]) -> ValueError:
         """The error to raise when `forward` could not compute on these arrays."""
         return error
+
+
+def per_output(op: Op, out: Shape, *inputs: Any) -> int:
+    """`Op.flops` of what computes each element of its output in one operation."""
+    return math.prod(out)
+
+
+def per_input(op: Op, out: Shape, *inputs: Any) -> int:
+    """`Op.flops` of what looks once at each element of its largest input."""
+    return max((math.prod(shape) for shape in inputs if shape is not None), default=0)
+
+
+def moves(op: Op, out: Shape, *inputs: Any) -> int:
+    """`Op.flops` of what only moves elements."""
+    return 0
 
 
 def _check_attributes(cls: type[Op]) -> None:
@@ -465,6 +494,7 @@ class Output(Op, register=False):
     index: int
     of: str
     hidden = ("index",)
+    flops = moves
 
     def forward(self, xp: Any, ys: Any) -> Any:
         return ys[self.index]

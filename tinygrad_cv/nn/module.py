@@ -8,7 +8,7 @@ from inspect import isroutine
 from itertools import islice
 from typing import Any, NamedTuple
 
-from tinygrad_cv._graph import Scope, scope
+from tinygrad_cv._graph import Scope, failed, scope
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 
@@ -82,6 +82,9 @@ class Module:
         token = scope.set(here)
         try:
             return self.forward(*inputs, **options)
+        except BaseException as error:
+            failed(error)
+            raise
         finally:
             scope.reset(token)
 

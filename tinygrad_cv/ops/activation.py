@@ -13,7 +13,7 @@ from typing import Any
 
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import function
-from tinygrad_cv._op import Op
+from tinygrad_cv._op import Op, per_output
 from tinygrad_cv._public import FUNCTIONAL, IN_PLACE, METHOD, TOP, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import as_generator
@@ -24,13 +24,19 @@ FAR = 1000.0
 """So far out e⁻ˣ is 0 in every float dtype."""
 
 
-class OfReals(Op):
+class Activation(Op):
+    """Base of the activations."""
+
+    flops = per_output
+
+
+class OfReals(Activation):
     """Base of the functions of real numbers."""
 
     real = True
 
 
-class Relu(Op):
+class Relu(Activation):
     """max(x, 0), with the derivative 0 at 0 (Nair and Hinton, 2010).
 
     >>> relu(Tensor([-1.0, 0.0, 2.0]))
@@ -47,7 +53,7 @@ class Relu(Op):
         return (xp.relu_backward(g, y),)
 
 
-class LeakyRelu(Op):
+class LeakyRelu(Activation):
     """x where x > 0, else negative_slope · x (Maas, Hannun and Ng, 2013).
 
     >>> leaky_relu(Tensor([-1.0, 2.0]))
@@ -65,7 +71,7 @@ class LeakyRelu(Op):
         return F.where(x > 0, g, self.negative_slope * g)
 
 
-class Prelu(Elementwise):
+class Prelu(Activation, Elementwise):
     """x where x > 0, else weight · x with a learned slope (He et al., 2015).
 
     >>> prelu(Tensor([-1.0, 2.0]), Tensor([0.25]))
@@ -83,7 +89,7 @@ class Prelu(Elementwise):
         return g * F.where(x > 0, 0.0, x)
 
 
-class Rrelu(Op):
+class Rrelu(Activation):
     """slope · x: the slope is 1 where x > 0, else drawn from [lower, upper) (Xu et al., 2015)."""
 
     lower: float
@@ -101,7 +107,7 @@ class Rrelu(Op):
         return g * slope
 
 
-class Relu6(Op):
+class Relu6(Activation):
     """min(max(x, 0), 6), with the derivative 0 at 0 and at 6 (Krizhevsky, 2010).
 
     >>> relu6(Tensor([-1.0, 2.0, 8.0]))
@@ -115,7 +121,7 @@ class Relu6(Op):
         return F.where(F.logical_and(y > 0, y < 6), g, 0.0)
 
 
-class Hardtanh(Op):
+class Hardtanh(Activation):
     """x limited to [min_val, max_val], with the derivative 0 at the bounds (Collobert, 2004).
 
     >>> hardtanh(Tensor([-3.0, 0.5, 3.0]))
@@ -372,7 +378,7 @@ class Softshrink(OfReals):
         return F.where(F.abs(x) <= self.lambd, 0.0, g)
 
 
-class Hardshrink(Op):
+class Hardshrink(Activation):
     """x, but 0 within λ of 0 (hard thresholding; Donoho and Johnstone, 1994).
 
     >>> hardshrink(Tensor([-2.0, 0.3, 2.0]))
@@ -438,7 +444,7 @@ class Hardswish(OfReals):
         return F.where(x <= -3, 0.0, F.where(x >= 3, g, bent))
 
 
-class Threshold(Op):
+class Threshold(Activation):
     """x where x > threshold, else value.
 
     >>> threshold(Tensor([-1.0, 2.0]), 0.5, 7.0)
@@ -494,6 +500,9 @@ class Softmax(OfReals):
         e = xp.exp(xp.below_top(x, self.axis))
         return e / xp.sum(e, axis=self.axis, keepdims=True, dtype="float64").astype(e.dtype)
 
+    def flops(self, out, x):
+        return 5 * math.prod(out)  # the maximum, a difference, an exponential, the sum, a quotient
+
     def grad_x(self, F, g, y):
         if self.empty:
             return g * y
@@ -518,6 +527,9 @@ class LogSoftmax(OfReals):
         if not x.size:  # nothing has no maximum
             return x
         return xp.log_shares(x, self.axis)
+
+    def flops(self, out, x):
+        return 5 * math.prod(out)  # as softmax
 
     def grad_x(self, F, g, y):
         others = F.sum(g, axis=self.axis, keepdims=True) - g

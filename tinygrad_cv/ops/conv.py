@@ -17,7 +17,7 @@ from itertools import product
 from typing import Any
 
 from tinygrad_cv._apply import F as T
-from tinygrad_cv._op import Op
+from tinygrad_cv._op import Op, moves, per_input
 from tinygrad_cv._public import FUNCTIONAL, TOP, public
 from tinygrad_cv._tensor import Tensor
 
@@ -82,6 +82,10 @@ class _Conv(_Biased, register=False):
         self.size, self.kernel = x.shape[2:], w.shape[2:]
         return xp.conv(x, w, b, self.stride, self.padding, self.dilation, self.groups)
 
+    def flops(self, out, x, w, b=None):
+        """Each output is a product with one filter: (C/groups)·kh·kw multiply-adds, and a bias."""
+        return math.prod(out) * (2 * math.prod(w[1:]) + (b is not None))
+
     def grad_x(self, F, g, w):
         return self.kin(F, "conv_transpose")(g, w, size=self.size, **self.geometry)
 
@@ -113,6 +117,10 @@ class _ConvTranspose(_Biased, register=False):
             y += xp.reshape(b, (-1, *(1,) * self.axes))
         return y
 
+    def flops(self, out, x, w, b=None):
+        """Each input is spread by its filters: (O/groups)·kh·kw multiply-adds."""
+        return 2 * math.prod(x) * math.prod(w[1:]) + (math.prod(out) if b is not None else 0)
+
     def grad_x(self, F, g, w):
         return self.kin(F, "conv")(g, w, **self.geometry)
 
@@ -142,6 +150,10 @@ class ConvWeight(_Convolution):
         return xp.conv_weight(
             x, d, self.kernel, self.stride, self.padding, self.dilation, self.groups
         )
+
+    def flops(self, out, x, d):
+        """Each place of an output meets each element of its filter."""
+        return 2 * math.prod(d) * math.prod(out[1:])
 
     def grad_x(self, F, g, d):
         return self.kin(F, "conv_transpose")(d, g, size=self.size, **self.geometry)
@@ -179,6 +191,8 @@ class _Taps(Op):
 class Unfold(_Taps):
     """The windows of x (N, C, *S) as columns: (N, C·K, L) for K taps and L windows."""
 
+    flops = moves
+
     def forward(self, xp, x):
         self.size = x.shape[2:]
         out = self.windows(x.shape)
@@ -195,6 +209,7 @@ class Fold(_Taps):
     """Each column added to its window, (N, C·K, L) -> (N, C, *size): the adjoint of unfold."""
 
     size: Ints
+    flops = per_input
 
     def forward(self, xp, x):
         taps, out = math.prod(self.kernel), self.windows((1, 1, *self.size))

@@ -11,7 +11,7 @@ from tinygrad_cv import backend as backends
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import computed_in, function
 from tinygrad_cv._grad_mode import no_grad
-from tinygrad_cv._op import Op, whole
+from tinygrad_cv._op import Op, moves, per_output, whole
 from tinygrad_cv._public import IN_PLACE, METHOD, TOP, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
@@ -19,6 +19,8 @@ from tinygrad_cv.backend import host
 
 class Elementwise(Op):
     """Base of the ops whose inputs are broadcast against each other."""
+
+    flops = per_output
 
     def explain(self, error: ValueError, arrays: tuple[Any, ...]) -> ValueError:
         shapes = [a.shape for a in arrays if hasattr(a, "shape")]
@@ -908,6 +910,7 @@ class Clone(Op):
     """
 
     computes_in = "float16"
+    flops = moves
 
     def forward(self, xp, x):
         return xp.array(x, None)
@@ -925,6 +928,7 @@ class Cast(Op):
 
     chooses_dtype = True
     dtype: Any
+    flops = moves
 
     def forward(self, xp, x):
         return xp.array(x, self.dtype)
@@ -942,6 +946,7 @@ class ToDevice(Op):
 
     device: str
     computes_in = "float16"
+    flops = moves
 
     def destination(self, backend):
         return backends.get(self.device)

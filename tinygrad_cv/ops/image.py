@@ -103,6 +103,11 @@ class _Resampling(Op):
             y[(*before, rows)] += term
         return y
 
+    def work(self, x, terms):
+        """One product for each weight and one addition for each term after the first."""
+        each = sum(len(t.places) * ((k > 0) + (t.weights is not None)) for k, t in enumerate(terms))
+        return each * math.prod((*x[: self.axis], *x[self.axis + 1 :]))
+
 
 @functools.lru_cache(maxsize=256)
 def _terms(
@@ -190,6 +195,9 @@ class Resample(_Resampling):
         self.length = x.shape[self.axis]
         return self.summed(xp, self.terms(self.length, adjoint=False), x, self.size)
 
+    def flops(self, out, x):
+        return self.work(x, self.terms(x[self.axis], adjoint=False))
+
     def grad_x(self, F, g):
         return F.resample_transpose(g, length=self.length, **self.geometry)
 
@@ -201,6 +209,9 @@ class ResampleTranspose(_Resampling):
 
     def forward(self, xp, x):
         return self.summed(xp, self.terms(self.length, adjoint=True), x, self.length)
+
+    def flops(self, out, x):
+        return self.work(x, self.terms(self.length, adjoint=True))
 
     def grad_x(self, F, g):
         return F.resample(g, **self.geometry)
@@ -235,6 +246,10 @@ class _Sampling(Op):
         values = xp.where(w == 0, 0, values)
         values *= w
         return values
+
+    def flops(self, out, *inputs):
+        """A product and an addition for each n, k, l and c."""
+        return 2 * math.prod(inputs[-1]) * inputs[0][1]
 
 
 class Sample(_Sampling):

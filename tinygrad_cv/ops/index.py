@@ -5,7 +5,7 @@ from typing import Any
 
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._indexing import raw_index
-from tinygrad_cv._op import Op
+from tinygrad_cv._op import Op, moves, per_input
 from tinygrad_cv._public import FUNCTIONAL, IN_PLACE, METHOD, TOP, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
@@ -36,6 +36,7 @@ class ScatterAdd(Op):
 
     index: Any
     shape: tuple[int, ...]
+    flops = per_input
 
     def forward(self, xp, x):
         return xp.scatter_add(self.shape, self.index, x)
@@ -107,6 +108,7 @@ class ScatterExtreme(Op):
     length: int
     largest: bool = True
     nondifferentiable = ("index",)
+    flops = per_input
 
     def forward(self, xp, x, index):
         self.dtype = "float32" if x.dtype == "float16" else x.dtype
@@ -154,6 +156,7 @@ class Nonzero(Op):
     """The places of the elements that are not 0, a row for each: (count, number of axes)."""
 
     nondifferentiable = ("x",)
+    flops = moves
 
     def forward(self, xp, x):
         places = xp.nonzero(xp.reshape(x, x.shape or (1,)))
@@ -238,6 +241,7 @@ class OneHot(Op):
     chooses_dtype = True
     dtype: Any = "float32"
     nondifferentiable = ("x",)
+    flops = moves
 
     def forward(self, xp, x):
         return xp.equal(x[..., None], xp.arange(self.num_classes)).astype(self.dtype)

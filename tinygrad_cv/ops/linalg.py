@@ -8,7 +8,7 @@ import string
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any, ClassVar, NamedTuple
 
 from tinygrad_cv._apply import F as T
@@ -30,6 +30,9 @@ class Matmul(Op):
 
     def forward(self, xp, x, y):
         return xp.matmul(x, y)
+
+    def flops(self, out, x, y):
+        return 2 * math.prod(out) * x[-1]
 
     def grad_x(self, F, g, y):
         return F.matmul(g, F.mT(y))
@@ -53,6 +56,9 @@ class Linear(Op):
         if b is not None:
             y += b
         return y
+
+    def flops(self, out, x, w, b=None):
+        return math.prod(out) * (2 * x[-1] + (b is not None))
 
     def grad_x(self, F, g, w):
         return F.matmul(g, w)
@@ -80,6 +86,14 @@ class Einsum(Op):
         if roles.inner and (roles.left or roles.right):
             return self.product(xp, roles, *xs)
         return xp.einsum(self.equation, *xs, optimize=len(xs) > 2)
+
+    def flops(self, out, *xs):
+        """For each value of all letters the product of the terms, and where letters go, a sum."""
+        left, _, kept = self.equation.partition("->")
+        terms = left.split(",")
+        lengths = dict(zip("".join(terms), chain(*xs), strict=True))
+        each = len(terms) - 1 + (not lengths.keys() <= set(kept))
+        return each * math.prod(lengths.values())
 
     def product(self, xp, roles, x, y):
         """Two operands as a product of matrices, (batch, left, inner) @ (batch, inner, right)."""
@@ -157,6 +171,23 @@ class _OfMatrices(Op):
         return ValueError(f"{self.name} of {shapes}: {self.failure} ({error})")
 
 
+# Operations of each algorithm as Golub and Van Loan have them (Matrix Computations, 2013).
+
+
+def _many(shape, each):
+    """`each` for every matrix of a stack."""
+    return math.prod(shape[:-2]) * each
+
+
+def _lu(n):
+    return 2 * n**3 // 3
+
+
+def _svd(m, n):
+    n, m = sorted((m, n))
+    return 14 * m * n**2 + 8 * n**3
+
+
 class Inv(_OfMatrices):
     """x⁻¹."""
 
@@ -164,6 +195,9 @@ class Inv(_OfMatrices):
 
     def forward(self, xp, x):
         return xp.linalg.inv(x)
+
+    def flops(self, out, x):
+        return _many(x, 2 * x[-1] ** 3)
 
     def grad_x(self, F, g, y):
         return -F.matmul(F.mT(y), F.matmul(g, F.mT(y)))
@@ -179,6 +213,9 @@ class Solve(_OfMatrices):
 
     def forward(self, xp, x, b):
         return xp.linalg.solve(x, b)
+
+    def flops(self, out, x, b):
+        return _many(x, _lu(x[-1]) + 2 * x[-1] ** 2 * b[-1])
 
     def grad_x(self, F, g, x, y):
         return -F.matmul(F.solve(F.mT(x), g), F.mT(y))
@@ -199,6 +236,9 @@ class Det(_OfMatrices):
     def forward(self, xp, x):
         self.ones = (*x.shape[:-2], 1, 1)
         return xp.linalg.det(x)
+
+    def flops(self, out, x):
+        return _many(x, _lu(x[-1]))
 
     def grad_x(self, F, g, x):
         return F.reshape(g, shape=self.ones) * F.cofactor(x)
@@ -222,6 +262,10 @@ class Cofactor(_OfMatrices):
         others = xp.prod(xp.where(itself, 1, s[..., None, :]), axis=-1)
         return xp.reshape(sign, self.ones) * xp.matmul(u * others[..., None, :], vh)
 
+    def flops(self, out, x):
+        n = x[-1]
+        return _many(x, _svd(n, n) + 2 * _lu(n) + 2 * n**3)
+
     def grad_x(self, F, g, x):
         y = F.let("c", F.cofactor(x))  # in float64: the result may be beyond float32
         along = F.sum(g * y, axis=self.matrix, keepdims=True)
@@ -238,6 +282,9 @@ class Logabsdet(_OfMatrices):
         self.ones = (*x.shape[:-2], 1, 1)
         return xp.linalg.slogdet(x)[1]
 
+    def flops(self, out, x):
+        return _many(x, _lu(x[-1]))
+
     def grad_x(self, F, g, x):
         return F.reshape(g, shape=self.ones) * F.mT(F.inv(x))
 
@@ -250,6 +297,9 @@ class SignOfDet(_OfMatrices):
 
     def forward(self, xp, x):
         return xp.linalg.slogdet(x)[0]
+
+    def flops(self, out, x):
+        return _many(x, _lu(x[-1]))
 
 
 class Cholesky(_OfMatrices):
@@ -269,6 +319,9 @@ class Cholesky(_OfMatrices):
         n = x.shape[-1]
         self.lower = xp.tril(xp.ones((n, n), dtype=bool))
         return xp.linalg.cholesky(_symmetric(xp, x))
+
+    def flops(self, out, x):
+        return _many(x, x[-1] ** 3 // 3)
 
     def grad_x(self, F, g, y, lower):
         t = F.let("t", F.mT(y))
@@ -296,6 +349,9 @@ class Eigh(_OfMatrices):
         w, v = xp.linalg.eigh(_symmetric(xp, x))
         return xp.concatenate((w[..., None, :], xp.where(_upright(xp, v), v, -v)), axis=-2)
 
+    def flops(self, out, x):
+        return _many(x, 9 * x[-1] ** 3)
+
     def grad_x(self, F, g, y):
         w = F.let("w", F.getitem(y, index=_rows(0, 1)))
         v = F.let("v", F.getitem(y, index=_rows(1, None)))
@@ -312,6 +368,9 @@ class Eigvalsh(_OfMatrices):
     def forward(self, xp, x):
         self.row = (*x.shape[:-2], 1, x.shape[-1])
         return xp.linalg.eigvalsh(_symmetric(xp, x))
+
+    def flops(self, out, x):
+        return _many(x, 4 * x[-1] ** 3 // 3)
 
     def grad_x(self, F, g, x):
         v = F.let("v", F.getitem(F.eigh(x), index=_rows(1, None)))
@@ -341,6 +400,9 @@ class Svd(_OfMatrices):
         parts = (s[..., None, :], xp.where(upright, u, -u), xp.where(upright, v, -v))
         return xp.concatenate(parts, axis=-2)
 
+    def flops(self, out, x):
+        return _many(x, _svd(*x[-2:]))
+
     def grad_x(self, F, g, y):
         rows = _rows(0, 1), _rows(1, 1 + self.m), _rows(1 + self.m, None)
         s, u, v = (F.let(name, F.getitem(y, index=i)) for name, i in zip("suv", rows, strict=True))
@@ -368,6 +430,10 @@ class Svdvals(_OfMatrices):
         self.row = (*x.shape[:-2], 1, min(x.shape[-2:]))
         return xp.linalg.svd(x, compute_uv=False)
 
+    def flops(self, out, x):
+        n, m = sorted(x[-2:])
+        return _many(x, 4 * m * n**2 - 4 * n**3 // 3)
+
     def grad_x(self, F, g, x):
         usv = F.let("z", F.svd(x))
         u = F.getitem(usv, index=_rows(1, 1 + self.m))
@@ -391,6 +457,9 @@ class Pinv(_OfMatrices):
         large = s > xp.maximum(self.rtol * s[..., :1], self.atol)
         inverse = xp.where(large, 1 / xp.where(large, s, 1), 0)
         return xp.matmul(xp.swapaxes(vh, -1, -2) * inverse[..., None, :], xp.swapaxes(u, -1, -2))
+
+    def flops(self, out, x):
+        return _many(x, _svd(*x[-2:]) + 2 * math.prod(x[-2:]) * min(x[-2:]))
 
     def grad_x(self, F, g, x, y):
         t, h = F.let("t", F.mT(y)), F.let("h", F.mT(g))
@@ -421,6 +490,11 @@ class Qr(_OfMatrices):
         self.m = x.shape[-2]
         return xp.concatenate(tuple(xp.linalg.qr(x)), axis=-2)
 
+    def flops(self, out, x):
+        """Each reflection turns what is left of x, and of Q."""
+        m, n = x[-2:]
+        return _many(x, sum(8 * (m - j) * (n - j) for j in range(n)))
+
     def grad_x(self, F, g, y):
         q = F.let("q", F.getitem(y, index=_rows(0, self.m)))
         r = F.let("r", F.getitem(y, index=_rows(self.m, None)))
@@ -439,6 +513,10 @@ class QrComplete(_OfMatrices):
 
     def forward(self, xp, x):
         return xp.concatenate(tuple(xp.linalg.qr(x, mode="complete")), axis=-1)
+
+    def flops(self, out, x):
+        m, n = x[-2:]
+        return _many(x, sum(4 * (m - j) * (m + n - 2 * j) for j in range(min(m, n))))
 
 
 class Eig(_OfMatrices):
@@ -466,6 +544,9 @@ class Eig(_OfMatrices):
         w, v = (xp.take_along_axis(a, order[..., None, :], -1) for a in (w[..., None, :], v))
         v = v / xp.sqrt(xp.sum(v * v, axis=-2, keepdims=True))
         return xp.concatenate((w, xp.where(_upright(xp, v), v, -v)), axis=-2)
+
+    def flops(self, out, x):
+        return _many(x, 25 * x[-1] ** 3)
 
     def grad_x(self, F, g, y, itself):
         w = F.let("w", F.getitem(y, index=_rows(0, 1)))

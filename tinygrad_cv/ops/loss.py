@@ -9,7 +9,7 @@ from typing import Any
 
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import computed_in
-from tinygrad_cv._op import Op
+from tinygrad_cv._op import Op, moves, per_input
 from tinygrad_cv._public import FUNCTIONAL, TOP, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
@@ -32,6 +32,9 @@ class CrossEntropy(Op):
         losses, self.log_p = xp.cross_entropy(x, labels)
         return losses
 
+    def flops(self, out, x, labels):
+        return 5 * math.prod(x)  # as softmax
+
     def grad_x(self, F, g, x, labels):
         # At the label p - 1 = e^(log p) - 1 keeps its digits, however close to 1 p is.
         right = F.let("right", F.one_hot(labels, num_classes=self.classes, dtype="bool"))
@@ -52,6 +55,7 @@ class Pick(Op):
     """
 
     nondifferentiable = ("labels",)
+    flops = moves
 
     def forward(self, xp, x, labels):
         self.classes, self.dtype = x.shape[1], x.dtype
@@ -71,6 +75,7 @@ class EuclideanLoss(Op):
 
     real = True
     computes_in = "float64"
+    flops = per_input
 
     def forward(self, xp, x, t):
         return xp.sum(xp.square(x - t), axis=1) / 2

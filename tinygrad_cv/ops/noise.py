@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 from tinygrad_cv._apply import F as T
-from tinygrad_cv._op import Op
+from tinygrad_cv._op import Op, per_output
 from tinygrad_cv._public import FUNCTIONAL, TOP, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import as_generator
@@ -28,6 +28,7 @@ class Dropout(Op):
     shared: int = 0
     kept = ("mask",)
     hidden = ("generator",)
+    flops = per_output
 
     def forward(self, xp, x):
         own = x.ndim - self.shared
@@ -51,6 +52,7 @@ class AlphaDropout(Op):
     generator: Any
     kept = ("mask",)
     hidden = ("generator",)
+    flops = per_output
 
     def forward(self, xp, x):
         low = -SELU_SCALE * SELU_ALPHA
@@ -68,6 +70,7 @@ class GaussianNoise(Op):
     std: float
     generator: Any
     hidden = ("generator",)
+    flops = per_output
 
     def forward(self, xp, x):
         return x + self.std * xp.normal(x.shape, "float32", self.generator)

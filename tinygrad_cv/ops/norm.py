@@ -39,6 +39,9 @@ class BatchNorm(Op):
                 running[...] = moved(running, batch, self.momentum)
         return y
 
+    def flops(self, out, x, *rest):
+        return 5 * math.prod(x)  # for the mean, the variance, a difference, a scale and a shift
+
     def normalized(self, F, x):
         """(z, 1/σ), as functions of x."""
         d = F.let("d", F.subtract_mean(F.widened(x, "float64"), axis=self.axes))
@@ -88,6 +91,9 @@ class Standardize(Op):
         self.mean, self.var = xp.moments(x, self.axis)
         return _scaled(x, self.mean, 1 / xp.sqrt(self.var + self.eps))
 
+    def flops(self, out, x):
+        return 5 * math.prod(x)  # as BatchNorm
+
     def grad_x(self, F, g, x):
         """g less its mean and less its share along the result z, times 1/σ: what is left moves
         neither the mean of z nor its variance."""
@@ -129,6 +135,9 @@ class SubtractMean(Op):
 
     def forward(self, xp, x):
         return centered(xp, x, self.axis)
+
+    def flops(self, out, x):
+        return 2 * math.prod(x)
 
     def grad_x(self, F, g):
         return F.subtract_mean(g, axis=self.axis)

@@ -9,7 +9,7 @@ from typing import Any
 
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import computed_in
-from tinygrad_cv._op import Op
+from tinygrad_cv._op import Op, moves, per_input
 from tinygrad_cv._public import FUNCTIONAL, TOP, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
@@ -33,6 +33,10 @@ class _Windows(Spatial):
     @property
     def geometry(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.attributes if name != "size"}
+
+    def flops(self, out, *inputs):
+        """Each window looks at, or adds, what it sees."""
+        return math.prod(out) * math.prod(self.kernel)
 
 
 class _MaxPool(_Windows, register=False):
@@ -85,6 +89,7 @@ class WindowScatter(_Windows):
     size: Ints
     dilation: Ints = (1, 1)
     nondifferentiable = ("index",)
+    flops = per_input
 
     def forward(self, xp, x, index):
         return xp.window_scatter(x, index, size=self.size, **self.geometry)
@@ -98,6 +103,7 @@ class WindowGather(_Windows):
 
     dilation: Ints = (1, 1)
     nondifferentiable = ("index",)
+    flops = moves
 
     def forward(self, xp, x, index):
         self.size = x.shape[2:]
@@ -129,6 +135,9 @@ class WindowSpread(_Windows):
     def forward(self, xp, x):
         return xp.window_spread(x, size=self.size, **self.geometry)
 
+    def flops(self, out, x):
+        return math.prod(x) * math.prod(self.kernel)
+
     def grad_x(self, F, g):
         return F.window_sum(g, **self.geometry)
 
@@ -142,6 +151,7 @@ class Unpool(Op):
 
     length: int
     nondifferentiable = ("index",)
+    flops = moves
 
     def forward(self, xp, x, index):
         index = xp.where(index < 0, index + self.length, index)

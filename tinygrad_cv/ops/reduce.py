@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, overload
 
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import computed_in
-from tinygrad_cv._op import Op
+from tinygrad_cv._op import Op, per_input
 from tinygrad_cv._public import IN_PLACE, METHOD, TOP, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
@@ -67,6 +67,7 @@ class Reduction(Op):
 
     axis: Axes = None
     keepdims: bool = False
+    flops = per_input
 
     def note(self, x):
         """What the rules are to know of the input: its shape, without the reduced axes as well, and
@@ -262,6 +263,7 @@ class _Arg(Op):
     axis: int | None = None
     keepdims: bool = False
     nondifferentiable = ("x",)
+    flops = per_input
 
     def explain(self, error: ValueError, arrays: tuple[Any, ...]) -> ValueError:
         return _of_nothing(self, error, arrays)
@@ -304,6 +306,7 @@ class SumTo(Op):
     """Summed over broadcast axes down to `shape`: the adjoint of broadcast_to."""
 
     shape: tuple[int, ...]
+    flops = per_input
 
     def forward(self, xp, x):
         self.wide = x.shape
@@ -343,6 +346,7 @@ class _Running(Op):
     axis: int
     reverse: bool = False
     computes_in = "float64"
+    flops = per_input
 
     def directed(self, xp, x):
         """x in the order of the run; once more, and it is in its own."""

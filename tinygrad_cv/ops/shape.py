@@ -14,7 +14,7 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 from tinygrad_cv._apply import F as T
-from tinygrad_cv._op import Op
+from tinygrad_cv._op import Op, moves, per_input
 from tinygrad_cv._public import FUNCTIONAL, METHOD, TOP, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
@@ -24,6 +24,7 @@ class Movement(Op):
     """Base of the ops that move elements without changing them, in the dtype that they have."""
 
     computes_in = "float16"
+    flops = moves
 
 
 class Reshape(Movement):
@@ -197,6 +198,7 @@ class PutAlongDim(Op):
     axis: int
     length: int
     nondifferentiable = ("index",)
+    flops = per_input
 
     def forward(self, xp, x, index):
         shape = (*x.shape[: self.axis], self.length, *x.shape[self.axis + 1 :])

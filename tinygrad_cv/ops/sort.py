@@ -12,7 +12,7 @@ from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import computed_in
 from tinygrad_cv._grad_mode import no_grad
 from tinygrad_cv._indexing import raw_index
-from tinygrad_cv._op import Op
+from tinygrad_cv._op import Op, per_input
 from tinygrad_cv._public import METHOD, TOP, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
@@ -34,6 +34,9 @@ class Argsort(Op):
         order = xp.argsort(xp.flip(x, self.axis), axis=self.axis, kind="stable")
         return last - xp.flip(order, self.axis)
 
+    def flops(self, out, x):
+        return math.prod(x) * (x[self.axis] - 1).bit_length()  # n log n comparisons
+
 
 class Argtop(Op):
     """The places of the `k` largest (or smallest) elements along `axis`, ordered by their size.
@@ -45,6 +48,7 @@ class Argtop(Op):
     k: int
     largest: bool = True
     nondifferentiable = ("x",)
+    flops = per_input
 
     def forward(self, xp, x):
         places = xp.top(xp.moveaxis(x, self.axis, -1), self.k, self.largest)
@@ -72,12 +76,16 @@ class Searchsorted(Op):
             high = xp.where(open_ & stop, middle, high)
         return low
 
+    def flops(self, out, x, v):
+        return math.prod(v) * x[-1].bit_length()
+
 
 class Argmedian(Op):
     """The place along `axis` of the median, the lower one of two; or of a nan, if there is any."""
 
     axis: int
     nondifferentiable = ("x",)
+    flops = per_input
 
     def forward(self, xp, x):
         order = xp.argsort(x, axis=self.axis, kind="stable")
