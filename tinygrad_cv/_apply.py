@@ -11,7 +11,7 @@ from tinygrad_cv._op import WIDTH, Op, Plan, is_float, promoted
 from tinygrad_cv._reading import Reading
 from tinygrad_cv._tensor import Tensor, operand, wrap
 from tinygrad_cv.backend import host
-from tinygrad_cv.backend.base import Backend
+from tinygrad_cv.backend.base import Backend, Bits
 
 
 def apply(op: Op, *inputs: Any) -> Tensor:
@@ -79,7 +79,7 @@ def _record(op: Op, plan: Plan, inputs: tuple[Any, ...], arrays: list[Any], out:
             saved.append(out._array)
             guards.append((name, out._version, out._version[0]))
         elif isinstance(where, str):
-            saved.append(getattr(op, where))
+            saved.append(out._backend.packed(getattr(op, where)))
             late += _views(where, saved[-1], inputs)
         else:
             saved.append(tuple(arrays[where]) if isinstance(where, slice) else arrays[where])
@@ -262,6 +262,7 @@ class Recorded(Reading):
             elif isinstance(where, int):
                 values.append(at(value, node.inputs[where]))
             else:
+                value = value.truth() if type(value) is Bits else value
                 values.append(wrap(value, node.backend))
         return tuple(values)
 

@@ -64,6 +64,8 @@ class Plan:
     rules: tuple[tuple[int | slice, Callable[..., Any], tuple[int, ...]], ...]
     fused: tuple[Callable[..., Any], tuple[int, ...]] | None
     differentiable: tuple[int, ...]
+    keeps: bool
+    """Whether by-products are among what is saved; truth values of them may be so as bits."""
 
 
 WIDTH = {"float16": 2, "float32": 4, "float64": 8}
@@ -297,6 +299,7 @@ class Op:
             rules=tuple((where[name], rule.function, slots(rule)) for name, rule in active.items()),
             fused=(fusion.function, slots(fusion)) if fusion else None,
             differentiable=tuple(map(cls.inputs.index, cls.rules)),
+            keeps=any(name in cls.kept for name in names),
         )
 
     def describe(self) -> str:

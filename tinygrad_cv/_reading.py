@@ -6,6 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_cv._op import REGISTRY, WIDTH, Op, bound_in, is_float
+from tinygrad_cv.backend.base import Bits
 
 if TYPE_CHECKING:
     from tinygrad_cv._graph import Node
@@ -164,7 +165,10 @@ class Raw(Reading):
 
     def values(self, node: "Node") -> tuple[Any, ...]:
         assert node.saved is not None
-        return node.saved
+        assert node.plan is not None
+        if not node.plan.keeps:
+            return node.saved
+        return tuple([v.truth() if type(v) is Bits else v for v in node.saved])
 
     def shares(self, node: "Node", g: Any, useful: "set[Node] | None") -> list[tuple["Node", Any]]:
         assert node.plan is not None

@@ -27,8 +27,8 @@ NAMESPACE = """
     argsort clip diagonal einsum linalg nonzero round sort tensordot tril triu unravel_index
 
     arange broadcast_to concatenate empty expand_dims eye flip full full_like moveaxis ones
-    ones_like pad ravel repeat reshape roll squeeze stack swapaxes take take_along_axis tile
-    transpose zeros zeros_like
+    ones_like packbits pad ravel repeat reshape roll squeeze stack swapaxes take take_along_axis
+    tile transpose unpackbits zeros zeros_like
 """.split()  # noqa: SIM905  a list of 110 quoted names is harder to read
 
 
@@ -43,6 +43,30 @@ def announce(generator: Any) -> None:
     """Tell the listeners of a generator that is about to be drawn from."""
     for listener in draw_listeners.get():
         listener(generator)
+
+
+class Bits:
+    """Truth values of any shape, eight to a byte, in the order in which they lie in memory."""
+
+    __slots__ = ("axes", "bytes", "shape", "xp")
+
+    LEAST = 1024
+    """How many there have to be, to be worth the packing."""
+
+    def __init__(self, xp: "Backend", truth: Array) -> None:
+        self.xp, self.shape = xp, truth.shape
+        self.axes = sorted(range(truth.ndim), key=lambda i: -truth.strides[i])
+        self.bytes = xp.packbits(xp.transpose(truth, self.axes))
+
+    @property
+    def nbytes(self) -> int:
+        return int(self.bytes.nbytes)
+
+    def truth(self) -> Array:
+        """The array that was packed, in its layout."""
+        flat = self.xp.unpackbits(self.bytes)[: math.prod(self.shape)].view(bool)
+        ordered = flat.reshape([self.shape[i] for i in self.axes])
+        return ordered.transpose(sorted(range(len(self.axes)), key=self.axes.__getitem__))
 
 
 class Backend:
@@ -97,6 +121,12 @@ class Backend:
     def shares_memory(self, a: Array, b: Array) -> bool:
         """Whether two arrays (may) overlap in memory."""
         raise NotImplementedError
+
+    def packed(self, value: Any) -> Any:
+        """A by-product as it is saved: many truth values as bits, all else as it is."""
+        if getattr(value, "dtype", None) != bool or value.size < Bits.LEAST:
+            return value
+        return Bits(self, value)
 
     # ----- kernels ---------------------------------------------------------------------------
     # Images are (N, C, *S) with any number of spatial axes; sizes, strides, paddings and
@@ -250,12 +280,12 @@ class Backend:
         """The derivative of order n + 1 of log Γ(x), for x > 0; of order 1 (n = 0) for every x."""
         raise NotImplementedError
 
-    def relu(self, x: Array) -> Array:
-        """max(x, 0)"""
+    def relu(self, x: Array) -> tuple[Array, Array]:
+        """(max(x, 0), x > 0)"""
         raise NotImplementedError
 
-    def relu_backward(self, g: Array, y: Array) -> Array:
-        """g where y > 0, else 0"""
+    def relu_backward(self, g: Array, positive: Array) -> Array:
+        """g where `positive`, else 0"""
         raise NotImplementedError
 
     def below_top(self, x: Array, axis: int) -> Array:

@@ -436,11 +436,11 @@ class CupyBackend(Backend):
         order = self.cp.full_like(x, n)
         return self.special.polygamma(order, x).astype(x.dtype, copy=False)
 
-    def relu(self, x: Array) -> Array:
-        return self.cp.maximum(x, 0)
+    def relu(self, x: Array) -> tuple[Array, Array]:
+        return self.cp.maximum(x, 0), x > 0
 
-    def relu_backward(self, g: Array, y: Array) -> Array:
-        return self._run(kernels.RELU_BACKWARD, g, y)
+    def relu_backward(self, g: Array, positive: Array) -> Array:
+        return self.cp.where(positive, g, 0)
 
     def cross_entropy(self, x: Array, labels: Array) -> tuple[Array, Array]:
         log_p = self.cp.ascontiguousarray(self.log_shares(x, 1))

@@ -197,19 +197,24 @@ class NumpyBackend(Backend):
 
     # ----- elementwise -----------------------------------------------------------------------
 
-    def relu(self, x: Array) -> Array:
-        y = np.empty_like(x)
-        _in_flat_parts(lambda y, x: np.maximum(x, 0, out=y), y, x)
-        return y
+    def relu(self, x: Array) -> tuple[Array, Array]:
+        y, positive = np.empty_like(x), np.empty_like(x, dtype=bool)
 
-    def relu_backward(self, g: Array, y: Array) -> Array:
+        def work(y: Array, x: Array, positive: Array) -> None:
+            np.maximum(x, 0, out=y)
+            np.greater(y, 0, out=positive)
+
+        _in_flat_parts(work, y, x, positive)
+        return y, positive
+
+    def relu_backward(self, g: Array, positive: Array) -> Array:
         out = np.empty_like(g)
         bits = windows.bits
 
-        def work(out: Array, g: Array, y: Array) -> None:
-            np.multiply(bits(g), y > 0, out=bits(out))
+        def work(out: Array, g: Array, positive: Array) -> None:
+            np.multiply(bits(g), positive, out=bits(out))
 
-        _in_flat_parts(work, out, g, y)
+        _in_flat_parts(work, out, g, positive)
         return out
 
     # ----- loss ------------------------------------------------------------------------------
@@ -535,11 +540,16 @@ def _short_sums(x: Array, *y: Array) -> Array:
     return np.add.reduce(runs.reshape(-1, width), axis=0, dtype=np.float64) + rest
 
 
+def _steps(x: Array) -> list[int]:
+    """The strides in elements."""
+    return [stride // x.itemsize for stride in x.strides]
+
+
 def _in_flat_parts(work: Callable[..., Any], *arrays: Array) -> None:
-    """`work` on blocks of arrays that share shape and strides, over the worker threads."""
+    """`work` on blocks of arrays that share shape and layout, over the worker threads."""
     first = arrays[0]
     if first.nbytes * len(arrays) <= windows.BLOCK_BYTES or not all(
-        a.strides == first.strides for a in arrays
+        _steps(a) == _steps(first) for a in arrays
     ):
         work(*arrays)
         return
