@@ -290,32 +290,42 @@ class Backend:
 
     def below_top(self, x: Array, axis: int) -> Array:
         """x less its largest element along an axis, where ∞ less ∞ is 0."""
+        return self.below(x, self.max(x, axis=axis, keepdims=True))
+
+    def below(self, x: Array, top: Array) -> Array:
+        """x - top, where ∞ less ∞ is 0."""
         infinite = x == math.inf
-        top = self.max(x, axis=axis, keepdims=True)
         return self.where(infinite, 0, x) - self.where(infinite, 0, top)
 
     def log_shares(self, x: Array, axis: int) -> Array:
-        """log softmax(x) along an axis, with all digits where a share is close to 1.
+        """log softmax(x) along an axis, with all digits where a share is close to 1."""
+        shifted = self.below_top(x, axis)
+        return shifted - self.log_total(shifted, axis)
+
+    def log_total(self, shifted: Array, axis: int) -> Array:
+        """log Σ eˣ along an axis, for what `below_top` gives.
 
         The largest elements are 1 each in the sum of powers. One of them stays out of it, and log1p
         keeps what the others add to it, however little.
         """
-        shifted = self.below_top(x, axis)
         most = shifted == 0
         ties = self.sum(most, axis=axis, keepdims=True) - 1
         powers = self.where(most, 0, self.exp(shifted))
         others = self.sum(powers, axis=axis, keepdims=True, dtype="float64")
-        return shifted - self.log1p(others + ties).astype(x.dtype)
+        return self.log1p(others + ties).astype(shifted.dtype)
 
-    def cross_entropy(self, x: Array, labels: Array) -> tuple[Array, Array]:
-        """For scores x (N, C) and labels (N,): (-log_p[label] for each row, log_p = log softmax x).
+    def cross_entropy(self, x: Array, labels: Array) -> tuple[Array, Array, Array]:
+        """For scores x (N, C) and labels (N,): -log softmax(x)[label] for each row; and (N, 1) the
+        largest score of each and what `log_total` gives.
 
         A label out of range is an error, or gives NaN where looking at the labels would make the
         host wait for the device.
         """
         raise NotImplementedError
 
-    def cross_entropy_backward(self, g: Array, labels: Array, log_p: Array) -> Array:
+    def cross_entropy_backward(
+        self, g: Array, x: Array, labels: Array, top: Array, log_total: Array
+    ) -> Array:
         """g · (softmax(x) - one_hot(labels)), row by row."""
         raise NotImplementedError
 

@@ -219,7 +219,10 @@ class NumpyBackend(Backend):
 
     # ----- loss ------------------------------------------------------------------------------
 
-    def cross_entropy(self, x: Array, labels: Array) -> tuple[Array, Array]:
+    def below(self, x: Array, top: Array) -> Array:
+        return super().below(x, top) if math.inf in top else x - top
+
+    def cross_entropy(self, x: Array, labels: Array) -> tuple[Array, Array, Array]:
         classes = x.shape[1]
         if labels.size and (labels.min() < 0 or labels.max() >= classes):
             wrong = labels[(labels < 0) | (labels >= classes)]
@@ -227,13 +230,21 @@ class NumpyBackend(Backend):
                 f"cross_entropy: label {wrong[0]} is out of range for scores {x.shape}: "
                 f"{classes} classes are numbered 0 to {classes - 1}."
             )
-        log_p = self.log_shares(x, 1)
-        return -np.take_along_axis(log_p, labels[:, None], axis=1)[:, 0], log_p
+        top = x.max(axis=1, keepdims=True)
+        shifted = self.below(x, top)
+        log_total = self.log_total(shifted, 1)
+        losses = log_total - np.take_along_axis(shifted, labels[:, None], axis=1)
+        return losses[:, 0], top, log_total
 
-    def cross_entropy_backward(self, g: Array, labels: Array, log_p: Array) -> Array:
-        gradient = np.exp(log_p)
+    def cross_entropy_backward(
+        self, g: Array, x: Array, labels: Array, top: Array, log_total: Array
+    ) -> Array:
+        log_p = self.below(x, top)
+        log_p -= log_total
         own = np.arange(len(labels)), labels  # each row once
-        gradient[own] = np.expm1(log_p[own])  # p - 1, however close to 1 p is
+        less_1 = np.expm1(log_p[own])  # p - 1, however close to 1 p is
+        gradient = np.exp(log_p, out=log_p)
+        gradient[own] = less_1
         gradient *= g[:, None]
         return gradient
 

@@ -23,12 +23,12 @@ class CrossEntropy(Op):
     The local gradient is softmax(x) - one_hot(labels): what was predicted less what was right.
     """
 
-    kept = ("log_p",)
+    kept = ("top", "log_total")
     nondifferentiable = ("labels",)
 
     def forward(self, xp, x, labels):
         self.classes = x.shape[1]
-        losses, self.log_p = xp.cross_entropy(x, labels)
+        losses, self.top, self.log_total = xp.cross_entropy(x, labels)
         return losses
 
     def grad_x(self, F, g, x, labels):
@@ -37,8 +37,8 @@ class CrossEntropy(Op):
         log_p = F.let("l", F.log_softmax(x, axis=1))
         return F.reshape(g, shape=(-1, 1)) * F.where(right, F.expm1(log_p), F.exp(log_p))
 
-    def fused(self, xp, g, labels, log_p):
-        return (xp.cross_entropy_backward(g, labels, log_p),)
+    def fused(self, xp, g, x, labels, top, log_total):
+        return (xp.cross_entropy_backward(g, x, labels, top, log_total),)
 
     def explain(self, error: ValueError, arrays: tuple[Any, ...]) -> ValueError:
         return ValueError(f"{error} Rows of one label are left out with ignore_index=label.")
