@@ -34,10 +34,34 @@ def standardized(draw: Any) -> Case:
     least = math.ceil(3 / math.prod(shape[i] for i in axes if i != first))
     shape = tuple(max(n, least) if i == first else n for i, n in enumerate(shape))
     x = draw(arrays(shape, distinct=True)) + draw(st.sampled_from((0.0, 100.0)))
-    return Case((x,), {"axis": tuple(axes), "eps": draw(st.sampled_from((1e-5, 1e-3, 0.1)))})
+    w, b = (draw(st.none() | broadcast(shape)) for _ in "wb")
+    return Case((x, w, b), {"axis": tuple(axes), "eps": draw(st.sampled_from((1e-5, 1e-3, 0.1)))})
 
 
-def standardize(x: Any, axis: tuple[int, ...], eps: float) -> Any:
+@st.composite
+def broadcast(draw: Any, shape: tuple[int, ...]) -> Any:
+    """An array that broadcasts to a shape."""
+    own = [draw(st.sampled_from((1, n))) for n in shape]
+    return draw(arrays(tuple(own[draw(st.integers(0, len(shape))) :])))
+
+
+@st.composite
+def by_size(draw: Any) -> Case:
+    shape = draw(shapes(1, 3, 1, 4))
+    axes = tuple(range(draw(st.integers(0, len(shape) - 1)), len(shape)))
+    x, w = draw(arrays(shape, 0.3, 2.0)), draw(st.none() | broadcast(shape))
+    return Case((x, w), {"axis": axes, "eps": draw(st.sampled_from((1e-5, 0.1)))})
+
+
+def rms_norm(x: Any, w: Any, axis: tuple[int, ...], eps: float) -> Any:
+    """Vectors over the last axes by their length, which is √n times the root of the mean."""
+    rows = x.reshape(*x.shape[: axis[0]], -1)
+    length = np.apply_along_axis(lambda row: math.hypot(*row), -1, rows)[..., None]
+    y = rows / np.hypot(length / math.sqrt(rows.shape[-1]), math.sqrt(eps))
+    return y.reshape(x.shape) * (1 if w is None else w)
+
+
+def standardize(x: Any, w: Any, b: Any, axis: tuple[int, ...], eps: float) -> Any:
     """Each group by itself, in Python's own arithmetic."""
     y = np.empty(x.shape)
     for place in np.ndindex(*(1 if i in axis else n for i, n in enumerate(x.shape))):
@@ -46,7 +70,7 @@ def standardize(x: Any, axis: tuple[int, ...], eps: float) -> Any:
         mean = math.fsum(values) / len(values)
         var = math.fsum((v - mean) ** 2 for v in values) / len(values)
         y[group] = (x[group] - mean) / math.sqrt(var + eps)
-    return y
+    return y * (1 if w is None else w) + (0 if b is None else b)
 
 
 @st.composite
@@ -63,6 +87,7 @@ ROWS = [
         lambda x, w, b, eps: oracles.batch_norm_train(x, w, b, eps)[0],
     ),
     Row("standardize", standardized(), standardize),
+    Row("rms_norm", by_size(), rms_norm),
     Row(
         "subtract_mean",
         centered(),

@@ -68,10 +68,10 @@ def moved(running, batch, momentum):
 
 
 class Standardize(Op):
-    """(x - mean) / √(var + eps) over `axis`, where mean and variance become 0 and 1.
+    """w · z + b for z = (x - mean) / √(var + eps), which over `axis` has the mean 0, the variance 1.
 
-    The variance takes two passes, so it is never negative, however large the mean. As in BatchNorm,
-    the fused rule reads the statistics that the forward kept, and the plain rule works them out
+    w and b broadcast to the shape of x; either may be left out. The variance takes two passes, so it is never negative, however large the mean. As in BatchNorm,
+    the fused rule reads the statistics that the forward kept, and the plain rules work them out
     from x again, in float64.
     """
 
@@ -80,35 +80,54 @@ class Standardize(Op):
     eps: float = 1e-5
     kept = ("mean", "var")
 
-    def forward(self, xp, x):
+    def forward(self, xp, x, w=None, b=None):
         if not x.size:  # nothing has no mean
             self.mean = self.var = x
             return x
         self.mean, self.var = xp.moments(x, self.axis)
-        return _scaled(x, self.mean, 1 / xp.sqrt(self.var + self.eps))
+        y = _scaled(x, self.mean, 1 / xp.sqrt(self.var + self.eps))
+        if w is not None:
+            y *= w
+        if b is not None:
+            y += b
+        return y
 
-    def grad_x(self, F, g, x):
-        """g less its mean and less its share along the result z, times 1/σ: what is left moves
-        neither the mean of z nor its variance."""
-        g = F.widened(g, "float64")
+    def normalized(self, F, x):
+        """(z, 1/σ), as functions of x."""
         d = F.let("d", F.subtract_mean(F.widened(x, "float64"), axis=self.axis))
         r = F.let("r", 1 / F.sqrt(F.mean(d * d, axis=self.axis, keepdims=True) + self.eps))
-        z = F.let("z", d * r)
+        return F.let("z", d * r), r
+
+    def grad_x(self, F, g, x, w):
+        """g less its mean and less its share along z, times 1/σ: what is left moves neither the
+        mean of z nor its variance."""
+        z, r = self.normalized(F, x)
+        g = F.widened(g, "float64")
+        g = g if w is None else F.let("h", g * w)
         along = F.mean(g * z, axis=self.axis, keepdims=True)
         return r * (F.subtract_mean(g, axis=self.axis) - z * along)
 
-    def fused(self, xp, g, x, mean, var):
+    def grad_w(self, F, g, x):
+        z, _ = self.normalized(F, x)
+        return F.widened(g, "float64") * z
+
+    def grad_b(self, F, g):
+        return g
+
+    def fused(self, xp, g, x, w, mean, var):
         if not x.size:
-            return (g,)
+            return g, g, g
         r = 1 / xp.sqrt(var + self.eps)
         z = _scaled(x, mean, r)
         share = mean.size / x.size
-        along = xp.total(g * z, axis=self.axis, keepdims=True) * share
+        weight_gradient, bias_gradient = g * z, g
+        g, gz = (g, weight_gradient) if w is None else (g * w, weight_gradient * w)
+        along = xp.total(gz, axis=self.axis, keepdims=True) * share
         z *= along.astype(x.dtype)
         gradient = g - (xp.total(g, axis=self.axis, keepdims=True) * share).astype(x.dtype)
         gradient -= z
         gradient *= r.astype(x.dtype)
-        return (gradient,)
+        return gradient, weight_gradient, bias_gradient
 
 
 def _scaled(x, mean, r):
@@ -118,6 +137,33 @@ def _scaled(x, mean, r):
     y *= r.astype(x.dtype)
     y += ((center - mean) * r).astype(x.dtype)
     return y
+
+
+class RmsNorm(Op):
+    """w · x / √(mean(x²) + eps) over `axis`; w broadcasts to the shape of x, or is left out."""
+
+    axis: tuple[int, ...]
+    eps: float
+    computes_in = "float64"
+
+    def forward(self, xp, x, w=None):
+        count = math.prod(x.shape[i] for i in self.axis)
+        size = xp.sum(x * x, axis=self.axis, keepdims=True) / max(1, count)
+        y = x / xp.sqrt(size + self.eps)
+        return y if w is None else y * w
+
+    def inverse(self, F, x):
+        size = F.mean(x * x, axis=self.axis, keepdims=True)
+        return F.let("r", 1 / F.sqrt(size + self.eps))
+
+    def grad_x(self, F, g, x, w):
+        r = self.inverse(F, x)
+        g = g if w is None else F.let("h", g * w)
+        z = F.let("z", x * r)
+        return r * (g - z * F.mean(g * z, axis=self.axis, keepdims=True))
+
+    def grad_w(self, F, g, x):
+        return g * (x * self.inverse(F, x))
 
 
 class SubtractMean(Op):
@@ -206,11 +252,9 @@ def _affine(
     y: Tensor, weight: Tensor | None, bias: Tensor | None, shape: tuple[int, ...]
 ) -> Tensor:
     """weight · y + bias, both seen in `shape`."""
-    if weight is not None:
-        y = y * T.reshape(weight, shape=shape)
-    if bias is not None:
-        y = y + T.reshape(bias, shape=shape)
-    return y
+    weight, bias = _seen(weight, shape), _seen(bias, shape)
+    y = y if weight is None else y * weight
+    return y if bias is None else y + bias
 
 
 @computed_in("float32")
@@ -224,7 +268,6 @@ def _normalized(
     return _affine(x - T.reshape(mean, shape=column), scale, bias, column)
 
 
-@computed_in("float32")
 def _standardized(
     x: Tensor,
     axes: tuple[int, ...],
@@ -233,8 +276,17 @@ def _standardized(
     shape: tuple[int, ...],
     eps: float,
 ) -> Tensor:
-    """weight · (x - μ) / √(σ² + eps) + bias, with the statistics over `axes`."""
-    return _affine(T.standardize(x, axis=axes, eps=eps), weight, bias, shape)
+    """weight · (x - μ) / √(σ² + eps) + bias, with the statistics over `axes`; weight and bias are
+    seen in `shape`."""
+    y: Tensor = T.standardize(x, _seen(weight, shape), _seen(bias, shape), axis=axes, eps=eps)
+    return y
+
+
+def _seen(value: Tensor | None, shape: tuple[int, ...]) -> Tensor | None:
+    if value is None or value.shape == shape:
+        return value
+    seen: Tensor = T.reshape(value, shape=shape)
+    return seen
 
 
 def _last_axes(name: str, input: Tensor, normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
@@ -367,16 +419,8 @@ def rms_norm(
         input = input.float()
     if eps is None:
         eps = float(host.finfo(input.dtype).eps)
-    return _by_size(input, axes, weight, shape, eps)
-
-
-@computed_in("float64")
-def _by_size(
-    x: Tensor, axes: tuple[int, ...], weight: Tensor | None, shape: tuple[int, ...], eps: float
-) -> Tensor:
-    """x / √(mean(x²) + eps) · weight."""
-    size = T.mean(T.square(x), axis=axes, keepdims=True)
-    return _affine(x / T.sqrt(size + eps), weight, None, shape)
+    y: Tensor = T.rms_norm(input, weight, axis=axes, eps=eps)
+    return y
 
 
 @computed_in("float64")
