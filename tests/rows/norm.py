@@ -61,6 +61,40 @@ def rms_norm(x: Any, w: Any, axis: tuple[int, ...], eps: float) -> Any:
     return y.reshape(x.shape) * (1 if w is None else w)
 
 
+@st.composite
+def responses(draw: Any) -> Case:
+    shape = (draw(st.integers(1, 2)), draw(st.integers(1, 5)), *draw(shapes(1, 2, 1, 3)))
+    attributes = {
+        "size": draw(st.integers(1, 6)),
+        "share": draw(st.sampled_from((0.1, 0.5))),
+        "beta": draw(st.sampled_from((0.5, 0.75, 1.0))),
+        "k": draw(st.sampled_from((1.0, 2.0))),
+    }
+    return Case((draw(arrays(shape)),), attributes)
+
+
+def local_response_norm(x: Any, size: int, share: float, beta: float, k: float) -> Any:
+    y = np.empty(x.shape)
+    for n, c, *place in np.ndindex(x.shape):
+        window = range(c - size // 2, c - size // 2 + size)
+        total = sum(x[n, j, *place] ** 2 for j in window if 0 <= j < x.shape[1])
+        y[n, c, *place] = x[n, c, *place] / (k + share * total) ** beta
+    return y
+
+
+@st.composite
+def vectors(draw: Any) -> Case:
+    """Longer than eps, or all of them shorter."""
+    shape = draw(shapes(1, 3, 1, 4))
+    x = draw(arrays(shape, 0.3, 2.0))
+    axis = draw(st.none() | st.integers(0, len(shape) - 1).map(lambda i: (i,)))
+    return Case((x,), {"axis": axis, "eps": draw(st.sampled_from((1e-12, 0.1, 100.0)))})
+
+
+def normalize(x: Any, axis: Any, eps: float) -> Any:
+    return x / np.maximum(np.sqrt(np.square(x).sum(axis, keepdims=True)), eps)
+
+
 def standardize(x: Any, w: Any, b: Any, axis: tuple[int, ...], eps: float) -> Any:
     """Each group by itself, in Python's own arithmetic."""
     y = np.empty(x.shape)
@@ -88,6 +122,8 @@ ROWS = [
     ),
     Row("standardize", standardized(), standardize),
     Row("rms_norm", by_size(), rms_norm),
+    Row("local_response_norm", responses(), local_response_norm),
+    Row("normalize", vectors(), normalize),
     Row(
         "subtract_mean",
         centered(),

@@ -81,6 +81,25 @@ class EuclideanLoss(Op):
         return F.reshape(g, shape=(-1, 1)) * (t - x)
 
 
+class Huber(Elementwise):
+    """q · (|x| - q / 2) / scale with q = min(|x|, delta): a parabola that goes on as a line.
+
+    In this form both branches are one, and no square overflows.
+    """
+
+    real = True
+    delta: float = 1.0
+    scale: float = 1.0
+
+    def forward(self, xp, x):
+        size = xp.abs(x)
+        q = xp.minimum(size, self.delta)
+        return q / self.scale * (size - q / 2)
+
+    def local_x(self, F, x):
+        return F.clamp(x, min=-self.delta, max=self.delta) / self.scale
+
+
 class BinaryCrossEntropy(Elementwise):
     """-t · log x - (1 - t) · log(1 - x), where a logarithm is at least -100."""
 
@@ -555,10 +574,7 @@ def huber_loss(
     if not delta > 0:
         raise ValueError(f"huber_loss: delta must be above 0; got {delta}.")
     _check_equal("huber_loss", input, target)
-    # q · (|d| - q / 2) with q = min(|d|, delta): both branches in one, and no square overflows
-    size = T.abs(input - target)
-    q = T.clamp(size, max=delta)
-    return reduced(q * (size - q / 2), reduction)
+    return reduced(T.huber(input - target, delta=delta), reduction)
 
 
 @computed_in("float32")
@@ -573,11 +589,10 @@ def smooth_l1_loss(
     if beta < 0:
         raise ValueError(f"smooth_l1_loss: beta must not be negative; got {beta}.")
     _check_equal("smooth_l1_loss", input, target)
-    size = T.abs(input - target)
+    difference = input - target
     if beta == 0:
-        return reduced(size, reduction)
-    q = T.clamp(size, max=beta)
-    return reduced(q / beta * (size - q / 2), reduction)
+        return reduced(T.abs(difference), reduction)
+    return reduced(T.huber(difference, delta=beta, scale=beta), reduction)
 
 
 @computed_in("float32")

@@ -9,7 +9,7 @@ from tinygrad_cv._apply import computed_in
 from tinygrad_cv._op import Op
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
-from tinygrad_cv.ops.reduce import Axes, axes_of, centered, norm
+from tinygrad_cv.ops.reduce import Axes, axes_of, centered, length, norm
 
 
 class BatchNorm(Op):
@@ -164,6 +164,68 @@ class RmsNorm(Op):
 
     def grad_w(self, F, g, x):
         return g * (x * self.inverse(F, x))
+
+
+class LocalResponseNorm(Op):
+    """x / (k + share · Σ x²)^beta, summed over `size` neighbouring channels of (N, C, *S).
+
+    The window of channel c starts at c - ⌊size / 2⌋; beyond the first and the last channel there
+    are zeros.
+    """
+
+    size: int
+    share: float
+    beta: float
+    k: float
+    computes_in = "float64"
+
+    def forward(self, xp, x):
+        samples, channels = x.shape[:2]
+        self.shape = x.shape
+        # (N, C, *S) -> (N, 1, C, |S|): a window over channels is one over the rows of an image
+        self.images = (samples, 1, channels, math.prod(x.shape[2:]))
+        self.windows = {
+            "kernel": (self.size, 1),
+            "stride": (1, 1),
+            "padding": (self.size // 2, 0),
+            "divisor": 1,
+        }
+        total = xp.window_sum(xp.reshape(x * x, self.images), **self.windows)
+        # An even size leaves one window too many at the end.
+        total = xp.reshape(total[:, :, :channels], x.shape)
+        return x / (self.k + self.share * total) ** self.beta
+
+    def summed(self, F, x, first):
+        """The sums over the windows, from the number `first` on."""
+        total = F.window_sum(F.reshape(x, shape=self.images), **self.windows)
+        taken = (slice(None), slice(None), slice(first, first + self.images[2]))
+        return F.reshape(F.getitem(total, index=taken), shape=self.shape)
+
+    def grad_x(self, F, g, x):
+        s = F.let("s", self.k + self.share * self.summed(F, x * x, 0))
+        h = F.let("h", g / s**self.beta)
+        # Channel c is in the windows of those from c + ⌊size / 2⌋ - size + 1 on.
+        others = self.summed(F, h * x / s, 1 - self.size % 2)
+        return h - 2 * self.beta * self.share * x * others
+
+
+class Normalize(Op):
+    """x / max(‖x‖, eps) over `axis`. Below eps the length does not count."""
+
+    axis: Axes = None
+    eps: float = 1e-12
+    real = True
+    computes_in = "float64"
+
+    def forward(self, xp, x):
+        return x / xp.maximum(length(xp, x, self.axis), self.eps)
+
+    def grad_x(self, F, g, x):
+        n = F.let("n", F.norm(x, axis=self.axis, keepdims=True))
+        m = F.let("m", F.clamp(n, min=self.eps))
+        z = F.let("z", x / m)
+        along = F.where(n < self.eps, 0.0, F.sum(g * z, axis=self.axis, keepdims=True))
+        return (g - z * along) / m
 
 
 class SubtractMean(Op):
@@ -423,7 +485,6 @@ def rms_norm(
     return y
 
 
-@computed_in("float64")
 def local_response_norm(
     input: Tensor,
     size: int,
@@ -451,19 +512,9 @@ def local_response_norm(
         raise ValueError(f"local_response_norm: size counts channels, at least 1; got {size}.")
     if not input.is_floating_point():
         input = input.float()
-    samples, channels = input.shape[:2]
-    # (N, C, *S) -> (N, 1, C, |S|): a window over channels is one over the rows of an image
-    rows = (samples, 1, channels, math.prod(input.shape[2:]))
-    total = T.window_sum(
-        T.reshape(T.square(input), shape=rows),
-        kernel=(size, 1),
-        stride=(1, 1),
-        padding=(size // 2, 0),
-    )
-    # An even size leaves one window too many at the end.
-    total = T.getitem(total, index=(slice(None), slice(None), slice(channels)))
-    scale = alpha / size if divide else alpha
-    return input / (k + scale * T.reshape(total, shape=input.shape)) ** beta
+    share = alpha / size if divide else alpha
+    y: Tensor = T.local_response_norm(input, size=size, share=share, beta=beta, k=k)
+    return y
 
 
 def subtract_mean(input: Tensor, dim: Any = None, *, axis: Any = None) -> Tensor:
@@ -479,7 +530,6 @@ def subtract_mean(input: Tensor, dim: Any = None, *, axis: Any = None) -> Tensor
     return T.subtract_mean(input, axis=axes_of(input, dim, axis))
 
 
-@computed_in("float64")
 def normalize(input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Tensor:
     """x / max(‖x‖ₚ, eps) along `dim`: vectors of length 1; that of 0 stays.
 
@@ -487,4 +537,12 @@ def normalize(input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -
     tensor([[0.6, 0.8],
             [0. , 0. ]])
     """
+    if p == 2:
+        y: Tensor = T.normalize(input, axis=axes_of(input, dim, None), eps=eps)
+        return y
+    return _by_norm(input, p, dim, eps)
+
+
+@computed_in("float64")
+def _by_norm(input: Tensor, p: float, dim: Any, eps: float) -> Tensor:
     return input / T.clamp(norm(input, p, dim, True), min=eps)
