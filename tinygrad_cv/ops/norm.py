@@ -9,7 +9,7 @@ from tinygrad_cv._apply import computed_in
 from tinygrad_cv._op import Op
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
-from tinygrad_cv.ops.reduce import Axes, axes_of, centered, length, norm
+from tinygrad_cv.ops.reduce import Axes, axes_of, centered, norm, vector_length
 
 
 class BatchNorm(Op):
@@ -218,7 +218,7 @@ class Normalize(Op):
     computes_in = "float64"
 
     def forward(self, xp, x):
-        return x / xp.maximum(length(xp, x, self.axis), self.eps)
+        return x / xp.maximum(vector_length(xp, x, self.axis), self.eps)
 
     def grad_x(self, F, g, x):
         n = F.let("n", F.norm(x, axis=self.axis, keepdims=True))
