@@ -107,7 +107,10 @@ def mutate(op: type[Op], rule_name: str, mutant: str, case: Case) -> type[Op]:
         result = rule.function(self, F, g, *asked)
         home = get(None)  # where the inputs are; the output of a transfer is elsewhere
         with home.active:
-            return break_all(raw(home) if isinstance(F, Raw) else F, result)
+            if not isinstance(F, Raw):
+                return break_all(F, result)
+            result = list(map(F.memory, result)) if isinstance(result, list) else F.memory(result)
+            return break_all(raw(home), result)
 
     def break_all(F: Any, result: Any) -> Any:
         assert break_it is not None

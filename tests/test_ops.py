@@ -14,7 +14,7 @@ from rows import ROWS, Case, Row
 from tinygrad_cv import backend as backends
 from tinygrad_cv._apply import apply, function
 from tinygrad_cv._op import REGISTRY
-from tinygrad_cv._reading import Raw, Reading, raw
+from tinygrad_cv._reading import Reading, raw
 from tinygrad_cv._symbol import Symbol, derive
 from tinygrad_cv._tensor import wrap
 from tinygrad_cv.testing import check_op
@@ -94,7 +94,8 @@ def test_fused_rule_agrees_with_the_plain_rules(name: str, data: Any) -> None:
         plain = Reading.shares(reading, node, g, None)
     assert [receiver for receiver, _ in fused] == [receiver for receiver, _ in plain]
     for (_, a), (_, b) in zip(fused, plain, strict=True):
-        np.testing.assert_allclose(on_host(a), on_host(b), rtol=1e-8, atol=1e-10)
+        a, b = on_host(reading.memory(a)), on_host(reading.memory(b))
+        np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-10)
 
 
 def on_host(array: Any) -> Any:
@@ -117,9 +118,9 @@ def test_formula_evaluates_to_what_the_rule_gives(name: str, data: Any) -> None:
     saved = dict(zip(plan.names, [as_tensor(v, y) for v in node.saved or ()], strict=True))
     shares: dict[int, Any] = {}
     with y._backend.active:
-        raw_shares = Raw(y._backend).shares(node, g._array, None)
-    for receiver, share in raw_shares:
-        shares.setdefault(id(receiver), []).append(on_host(share))
+        reading = raw(y._backend)
+        for receiver, share in reading.shares(node, g._array, None):
+            shares.setdefault(id(receiver), []).append(on_host(reading.memory(share)))
     for rule_name in op.rules:
         result, definitions = derive(op, rule_name, inputs=node.inputs)
         results = [result] if isinstance(result, Symbol) else result
@@ -179,11 +180,12 @@ def test_the_memory_layout_of_an_input_does_not_matter(name: str, data: Any) -> 
     if expected.requires_grad:
         g, xp = cotangent(expected), expected._backend
         with xp.active:
-            shares = raw(xp).shares(expected.node, placed(xp, g, layout), None)
-            plain = dict(raw(xp).shares(expected.node, xp.from_host(g), None))
-        for receiver, share in shares:
-            again = on_host(plain[receiver])
-            np.testing.assert_allclose(on_host(share), again, **tolerance)
+            reading = raw(xp)
+            shares = reading.shares(expected.node, placed(xp, g, layout), None)
+            plain = dict(reading.shares(expected.node, xp.from_host(g), None))
+            for receiver, share in shares:
+                again = on_host(reading.memory(plain[receiver]))
+                np.testing.assert_allclose(on_host(reading.memory(share)), again, **tolerance)
 
 
 def placed(xp: Any, values: Any, layout: str) -> Any:

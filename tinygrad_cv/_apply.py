@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from tinygrad_cv import backend as backends
 from tinygrad_cv._grad_mode import is_grad_enabled
-from tinygrad_cv._graph import Node, observer
-from tinygrad_cv._op import WIDTH, Op, Plan, is_float, promoted
+from tinygrad_cv._graph import Guard, Node, observer
+from tinygrad_cv._op import WIDTH, Op, Plan, is_array, is_float, promoted
 from tinygrad_cv._reading import Reading
 from tinygrad_cv._tensor import Tensor, operand, wrap
 from tinygrad_cv.backend import host
@@ -37,9 +37,13 @@ def apply(op: Op, *inputs: Any) -> Tensor:
     if backend is None:
         return apply(op, Tensor(inputs[0]), *inputs[1:])
     eye = observer.get()
-    with backend.active:
-        array = op.run(backend, *arrays) if eye is None else eye.forward(op, backend, arrays)
-    backend = op.destination(backend)
+    if eye is None and backend.always_active:
+        array = op.run(backend, *arrays)
+    else:
+        with backend.active:
+            array = op.run(backend, *arrays) if eye is None else eye.forward(op, backend, arrays)
+    if op.transfers:
+        backend = op.destination(backend)
     out = wrap(array, backend)
     if backend.is_view(array, arrays):  # it counts its in-place changes together with its base
         for value in inputs:
@@ -47,9 +51,10 @@ def apply(op: Op, *inputs: Any) -> Tensor:
                 out._version = value._version
     if recorded and is_grad_enabled() and array.dtype.kind == "f":
         key = tuple(wanted)
-        if key not in op.plans:
+        plan = op.plans.get(key)
+        if plan is None:
             op.check_kept()
-        plan = op.plan(key)
+            plan = op.plan(key)
         if plan.rules:
             _record(op, plan, inputs, arrays, out)
     if eye is not None:
@@ -61,47 +66,42 @@ def apply(op: Op, *inputs: Any) -> Tensor:
 
 def _record(op: Op, plan: Plan, inputs: tuple[Any, ...], arrays: list[Any], out: Tensor) -> None:
     """Make the node of an op's output, with what the plan says to save."""
-    requires_grad = bool(plan.rules)
-    node = Node(
-        op,
-        tuple([(v._node or v.node) if isinstance(v, Tensor) else v for v in inputs]),
-        out._array.shape,
-        out._array.dtype,
-        out._backend,
-        requires_grad,
-        plan,
+    array = out._array
+    parents = tuple([(v._node or v.node) if isinstance(v, Tensor) else v for v in inputs])
+    out._requires_grad = bool(plan.rules)
+    out._node = node = Node(
+        op, parents, array.shape, array.dtype, out._backend, out._requires_grad, plan
     )
-    saved: list[Any] = []
-    guards = []  # in the order of the saved tensors
-    late: list[Any] = []
-    for name, where in zip(plan.names, plan.saves, strict=True):
-        if where == "y":
-            saved.append(out._array)
-            guards.append((name, out._version, out._version[0]))
-        elif isinstance(where, str):
-            saved.append(out._backend.packed(getattr(op, where)))
-            late += _views(where, saved[-1], inputs)
-        else:
-            saved.append(tuple(arrays[where]) if isinstance(where, slice) else arrays[where])
-            for value in inputs[where] if isinstance(where, slice) else (inputs[where],):
-                if isinstance(value, Tensor):
-                    guards.append((name, value._version, value._version[0]))
+    if plan.saves:
+        saved: list[Any] = []
+        guards: list[Guard] = []  # in the order of the saved tensors
+        late: list[Guard] = []
+        for name, where in zip(plan.names, plan.saves, strict=True):
+            if where == "y":
+                saved.append(array)
+                guards.append((name, out._version, out._version[0]))
+            elif isinstance(where, str):
+                saved.append(node.backend.packed(getattr(op, where)))
+                late += _overlaps(where, saved[-1], (*inputs, out))
+            else:
+                saved.append(tuple(arrays[where]) if isinstance(where, slice) else arrays[where])
+                for value in inputs[where] if isinstance(where, slice) else (inputs[where],):
+                    if isinstance(value, Tensor):
+                        guards.append((name, value._version, value._version[0]))
+        node.saved = tuple(saved)
+        node.guards = (*guards, *late)
     for name in op.kept:  # what a rule wants is saved; the rest goes
         op.__dict__.pop(name, None)
-    node.saved = tuple(saved)
-    node.guards = (*guards, *late)
-    out._node = node
-    out._requires_grad = requires_grad
 
 
-def _views(name: str, kept: Any, inputs: tuple[Any, ...]) -> list[tuple[str, list[int], int]]:
-    """Guards for a by-product that lies in the memory of an input."""
+def _overlaps(name: str, kept: Any, tensors: tuple[Any, ...]) -> list[Guard]:
+    """Guards for a by-product that lies in the memory of an input or of the output."""
+    arrays = kept if isinstance(kept, list | tuple) else (kept,)
     return [
         (name, value._version, value._version[0])
-        for value in inputs
+        for value in tensors
         if isinstance(value, Tensor)
-        and hasattr(kept, "dtype")
-        and value._backend.shares_memory(kept, value._array)
+        and any(is_array(a) and value._backend.shares_memory(a, value._array) for a in arrays)
     ]
 
 
@@ -158,6 +158,8 @@ def function(op: type[Op], *names: str) -> Callable[..., Tensor]:
     names = names or op.inputs
 
     def call(*inputs: Any, **attributes: Any) -> Tensor:
+        if not attributes and len(inputs) == most:
+            return apply(op(), *inputs)
         while attributes and len(inputs) < most and names[len(inputs)] in attributes:
             inputs += (attributes.pop(names[len(inputs)]),)
         given = len(inputs)

@@ -88,6 +88,10 @@ class Handle:
         self.remove()
 
 
+Guard = tuple[str, list[int], int]
+"""A saved tensor: its name, its counter of in-place changes, and the count when it was saved."""
+
+
 class Node:
     """One application of `op`, or a leaf (a parameter, an input, a constant) when `op` is None.
 
@@ -134,9 +138,8 @@ class Node:
         self.plan = plan
         self.scope = None if op is None else scope.get()
         self.saved: tuple[Any, ...] | None = ()
-        # What was saved must still hold the same value when a rule reads it: (name, counter of
-        # in-place changes, its value when saved) for each saved tensor.
-        self.guards: tuple[tuple[str, list[int], int], ...] = ()
+        # What was saved must still hold the same value when a rule reads it.
+        self.guards: tuple[Guard, ...] = ()
         # What changes its gradient when that is complete (see Tensor.register_hook).
         self.hooks: dict[int, Callable[..., Any]] | None = None
         # A leaf, and a tensor that called retain_grad(), can be found to receive a gradient.
@@ -194,18 +197,24 @@ class Node:
         self.guards = ()
 
 
-def topological(roots: Iterable[Node]) -> list[Node]:
+def topological(roots: Iterable[Node], differentiable: bool = False) -> list[Node]:
     """Every node the roots depend on, each before the nodes it was computed from.
+
+    With `differentiable` only those that need a gradient are followed.
 
     A gradient is complete only when all consumers of a value have sent their share; this order
     guarantees that. A node is made after its inputs, so counting down creation numbers is such an
     order, found without recursion however deep the graph is.
     """
-    seen = set(roots)
+    seen = {node for node in roots if node.requires_grad or not differentiable}
     stack = list(seen)
     while stack:
         for value in stack.pop().inputs:
-            if isinstance(value, Node) and value not in seen:
+            if (
+                isinstance(value, Node)
+                and value not in seen
+                and (value.requires_grad or not differentiable)
+            ):
                 seen.add(value)
                 stack.append(value)
     return sorted(seen, key=attrgetter("number"), reverse=True)
@@ -220,7 +229,7 @@ def backpropagate(
     consumers of each value. The reading decides what a gradient is: an array in the raw reading,
     a Tensor in the graph reading. With `towards`, only the paths that end there are walked.
     """
-    order = [node for node in topological(seeds) if node.requires_grad]
+    order = topological(seeds, differentiable=True)
     useful = None
     if towards is not None:
         useful = set(towards)
@@ -231,33 +240,38 @@ def backpropagate(
     here, device, eye = None, ExitStack(), observer.get()
     with device:
         for node in order:
-            gradient = pending.pop(node, None)
-            if gradient is None:
+            if node not in pending:
                 continue
             if node.backend is not here:
                 device.close()
                 here = node.backend
                 device.enter_context(here.active)
                 reading = reading.on(here)
-            gradient = reading.rounded(gradient, node)
-            for hook in tuple(node.hooks.values()) if node.hooks else ():
-                gradient = hook(node, gradient)
+            if pending[node].dtype is not node.dtype:
+                pending[node] = reading.rounded(pending[node], node)
+            if node.hooks:
+                for hook in tuple(node.hooks.values()):
+                    pending[node] = hook(node, pending[node])
             if eye is not None:
-                eye.arrived(node, reading.memory(gradient))
+                eye.arrived(node, reading.memory(pending[node]))
+            if node.op is None:
+                yield node, pending.pop(node)  # which nobody here holds any more
+                continue
+            gradient = pending.pop(node)
             yield node, gradient
-            if node.op is None or (useful is not None and useful.isdisjoint(node.parents())):
+            if useful is not None and useful.isdisjoint(node.parents()):
                 continue  # its rules are not needed, and what they saved stays for later
             if eye is None:
                 sent = reading.gradients(node, gradient, useful)
             else:
                 sent = eye.backward(reading, node, gradient, useful)
             for parent, share in sent:
-                before = pending.get(parent)
-                if before is not None:
+                if parent.backend is here:
+                    reading.collect(pending, parent, share)
+                else:
                     with parent.backend.active:
-                        share = reading.on(parent.backend).total(before, share)
-                pending[parent] = share
-            if not keep:
+                        reading.on(parent.backend).collect(pending, parent, share)
+            if not keep and node.saved:
                 node.release()
 
 

@@ -25,7 +25,7 @@ end, and so is a gradient, when all consumers of its value have sent their share
 import inspect
 import re
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 
@@ -87,19 +87,20 @@ def is_whole(value: Any) -> bool:
     return is_array(value) and value.dtype.kind in "biu"
 
 
-def promoted(inputs: Iterable[Any]) -> Any:
+def promoted(inputs: Sequence[Any]) -> Any:
     """The float dtype of a result: that of the widest float input, as PyTorch has it; None of none.
 
     An input without axes counts only where no float has axes, and a Python number never does: it
     does not change what an array is made of.
     """
-    widest, found = (False, 0), None
+    found = None
     for x in inputs:
         dtype = getattr(x, "dtype", None)
         if dtype is not None and dtype is not found and dtype.kind == "f":
-            width = (x.ndim > 0, dtype.itemsize)
-            if width > widest:
-                widest, found = width, dtype
+            if found is not None:
+                floats = filter(is_float, inputs)
+                return max(floats, key=lambda x: (x.ndim > 0, x.dtype.itemsize)).dtype
+            found = dtype  # the only one, as nearly always
     return found
 
 
@@ -130,7 +131,8 @@ def widened(values: tuple[Any, ...], least: str, dtype: Any, kinds: str = "f") -
     """The arrays of these kinds among the values in `dtype`, or in `least` if that is wider."""
     wanted = dtype if dtype.itemsize >= WIDTH[least] else least
     for x in values:
-        if is_array(x) and x.dtype is not wanted and x.dtype.kind in kinds and x.dtype != wanted:
+        own = getattr(x, "dtype", wanted)
+        if own is not wanted and own.kind in kinds and own != wanted:
             return tuple(
                 x.astype(wanted) if is_array(x) and x.dtype.kind in kinds else x for x in values
             )
@@ -184,6 +186,15 @@ class Op:
     hidden: ClassVar[tuple[str, ...]] = ()
     """Attributes that are state and not part of what the op computes; listings leave them out."""
     plans: ClassVar[dict[tuple[bool, ...], Plan]] = {}
+    chooses_dtype: ClassVar[bool] = False
+    """Whether the dtype of the result is the op's own affair: it has an attribute `dtype`."""
+    least: ClassVar[int] = WIDTH["float32"]
+    """The bytes of a float of `computes_in`."""
+    transfers: ClassVar[bool] = False
+    """Whether the output may lie on another device than the inputs (see `destination`)."""
+    foreign: ClassVar[bool] = True
+    """Whether it comes from outside of this package, whose own ops are held to what they may do by
+    its tests: the rules of others are lent values that they cannot change."""
     symbol: ClassVar[str | None] = None
     """How a formula writes a call without attributes, such as "{}ᵀ"; by default name(x, ...)."""
     orders: ClassVar[int] = 2
@@ -215,6 +226,7 @@ class Op:
             if "ClassVar" not in str(annotation)
         }
         cls.required = frozenset(k for k, v in cls.attributes.items() if v is _REQUIRED)
+        _check_attributes(cls)
         if "name" not in vars(cls):
             cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
         if not hasattr(cls, "forward"):  # the base class of a family
@@ -227,11 +239,14 @@ class Op:
         fused = getattr(cls, "fused", None)
         cls.fusion = None if fused is None else Rule(fused, _asks(cls, fused, 3))
         cls.plans = {}
+        cls.least = WIDTH[cls.computes_in]
+        cls.transfers = cls.destination is not Op.destination
+        cls.foreign = not cls.__module__.startswith("tinygrad_cv.")
         if register:
             _register(cls)
 
     def __init__(self, **attributes: Any) -> None:
-        if attributes.keys() != self.attributes.keys():
+        if (attributes or self.required) and attributes.keys() != self.attributes.keys():
             unknown = attributes.keys() - self.attributes.keys()
             missing = self.required - attributes.keys()
             if unknown or missing:
@@ -244,7 +259,7 @@ class Op:
 
     def run(self, xp: "Backend", *arrays: Any) -> Any:
         """The forward in every reading: floats of one dtype go in, and the result is rounded."""
-        own = "dtype" in self.attributes  # it says itself what comes out
+        own = self.chooses_dtype
         dtype = None if own else promoted(arrays)
         if dtype is not None:
             arrays = widened(arrays, self.computes_in, dtype, "biuf" if self.real else "f")
@@ -259,7 +274,9 @@ class Op:
         except IndexError as error:
             shapes = ", ".join(str(x.shape) for x in arrays if is_array(x))
             raise IndexError(f"{self.name} of {shapes}: {error}") from error
-        return y if own else self.destination(xp).result(y, dtype)
+        if own:
+            return y
+        return (self.destination(xp) if self.transfers else xp).result(y, dtype)
 
     @classmethod
     def plan(cls, wanted: tuple[bool, ...]) -> Plan:
@@ -319,6 +336,18 @@ class Op:
     def explain(self, error: ValueError, arrays: tuple[Any, ...]) -> ValueError:
         """The error to raise when `forward` could not compute on these arrays."""
         return error
+
+
+def _check_attributes(cls: type[Op]) -> None:
+    """Raise if an attribute has a name that means something else to the engine."""
+    taken = {*vars(Op), *Op.__annotations__, *([] if cls.chooses_dtype else ["dtype"])}
+    for name in cls.attributes:
+        if name in taken:
+            raise TypeError(
+                f"{cls.__name__}: an attribute cannot be called {name}, which is the engine's name "
+                "for something of every op. Choose another one; or, to set what the engine means, "
+                f"write it without an annotation: {name} = ..."
+            )
 
 
 def _any_wanted(wanted: tuple[bool, ...], where: int | slice) -> bool:

@@ -3,9 +3,10 @@
 import weakref
 from collections.abc import Callable
 from functools import cache
+from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_cv._op import REGISTRY, WIDTH, Op, bound_in, is_float
+from tinygrad_cv._op import REGISTRY, WIDTH, Op, bound_in, is_array
 from tinygrad_cv.backend.base import Bits
 
 if TYPE_CHECKING:
@@ -48,21 +49,31 @@ class Reading:
 
     def widened(self, value: Any, least: str) -> Any:
         """A float (or each of a tuple) in the dtype `least`, if its own is narrower."""
+        return self.cast(value, dtype=least) if _narrow(value, WIDTH[least]) else value
+
+    def lent(self, op: Op, g: Any, values: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
+        """The gradient and the saved values as the rules of an op get them."""
+        if g.dtype.itemsize < op.least:
+            g = self.widened(g, op.computes_in)
+        for value in values:
+            if _narrow(value, op.least) or type(value) is tuple:
+                return g, tuple(self._widened_parts(v, op.computes_in) for v in values)
+        return g, values
+
+    def _widened_parts(self, value: Any, least: str) -> Any:
         if type(value) is tuple:
             return tuple(self.widened(part, least) for part in value)
-        if is_float(value) and value.dtype.itemsize < WIDTH[least]:
-            return self.cast(value, dtype=least)
-        return value
+        return self.widened(value, least)
 
     def shares(self, node: "Node", g: Any, useful: "set[Node] | None") -> list[tuple["Node", Any]]:
         """What each rule gives, with the node of the input it is for."""
         plan, inputs, op = node.plan, node.inputs, node.op
         assert plan is not None
         assert op is not None
-        g, *values = (self.widened(v, op.computes_in) for v in (g, *self.values(node)))
+        g, values = self.lent(op, g, self.values(node))
         shares = []
         for where, rule, slots in plan.rules:
-            if isinstance(where, int):
+            if type(where) is int:
                 receiver = inputs[where]
                 if useful is None or receiver in useful:
                     shares.append((receiver, rule(op, self, g, *[values[s] for s in slots])))
@@ -88,9 +99,10 @@ class Reading:
         Where an input was broadcast, its gradient is summed over the repeated axes. The dtype is
         that in which the rule computed; `rounded` is for when all shares have come.
         """
-        node.check()
-        sent = []
-        for receiver, gradient in self.shares(node, g, useful):
+        if node.guards or node.saved is None:
+            node.check()
+        sent = self.shares(node, g, useful)
+        for i, (receiver, gradient) in enumerate(sent):
             if not hasattr(gradient, "dtype"):
                 raise TypeError(
                     f"a rule of {node.label} returned {gradient!r} where a gradient of shape "
@@ -98,24 +110,34 @@ class Reading:
                 )
             if gradient.shape != receiver.shape:
                 _check_broadcast(gradient.shape, receiver, node)
-                gradient = self.sum_to(gradient, shape=receiver.shape)
-            elif node.saved:
-                array = self.memory(gradient)
-                for value in node.saved:
-                    if value is array:  # a gradient is nobody's value
-                        gradient = self.clone(gradient)
-            sent.append((receiver, gradient))
+                sent[i] = receiver, self.sum_to(gradient, shape=receiver.shape)
         return sent
 
-    def total(self, before: Any, share: Any) -> Any:
-        """Two shares of a gradient; those of half precision are added up in single."""
-        return self.widened(before, "float32") + share
+    def placed(self, g: Any, *, index: Any, shape: tuple[int, ...]) -> Any:
+        """The gradient of x[index]: zeros of `shape` with g added at `index`.
+
+        A rule returns it as it is. Where it can, the pass then adds g to what has come from the
+        other consumers of x, and makes no zeros for each of them.
+        """
+        return self.scatter_add(g, index=index, shape=shape)
+
+    def collect(self, pending: dict["Node", Any], node: "Node", share: Any) -> None:
+        """Add a share to the gradient of a node; half precision is added up in single."""
+        if node in pending:
+            share = self.widened(pending[node], "float32") + share
+        pending[node] = share
 
     def rounded(self, gradient: Any, node: "Node") -> Any:
         """A complete gradient in the dtype of its value."""
         if gradient.dtype is node.dtype or gradient.dtype == node.dtype:
             return gradient
         return self.cast(gradient, dtype=node.dtype)
+
+
+def _narrow(value: Any, least: int) -> bool:
+    """Whether it is a float array of fewer bytes an element."""
+    dtype = getattr(value, "dtype", None)
+    return dtype is not None and dtype.itemsize < least and dtype.kind == "f"
 
 
 def _shape_of(value: Any) -> str:
@@ -163,6 +185,9 @@ class Raw(Reading):
     def on(self, backend: "Backend") -> Reading:
         return raw(backend)
 
+    def memory(self, value: Any) -> Any:
+        return value.whole(self.backend) if type(value) is Placed else value
+
     def values(self, node: "Node") -> tuple[Any, ...]:
         assert node.saved is not None
         assert node.plan is not None
@@ -170,13 +195,43 @@ class Raw(Reading):
             return node.saved
         return tuple([v.truth() if type(v) is Bits else v for v in node.saved])
 
+    def lent(self, op: Op, g: Any, values: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
+        if op.foreign:
+            lend = self.backend.lent
+            g, values = lend(g), tuple([lend(v) if is_array(v) else v for v in values])
+        return super().lent(op, g, values)
+
+    def placed(self, g: Any, *, index: Any, shape: tuple[int, ...]) -> Any:
+        parts = index if isinstance(index, tuple) else (index,)
+        if any(is_array(part) for part in parts):
+            return self.scatter_add(g, index=index, shape=shape)
+        return Placed(g, parts, shape)
+
+    def collect(self, pending: dict["Node", Any], node: "Node", share: Any) -> None:
+        placed = type(share) is Placed
+        if node not in pending:
+            pending[node] = share.whole(self.backend) if placed else share
+            return
+        if pending[node].dtype.itemsize < WIDTH["float32"]:
+            pending[node] = self.widened(pending[node], "float32")
+        # A sum that nobody else knows of is added to in place.
+        alone = getrefcount(pending[node]) == ALONE and self.backend.owns(pending[node])
+        if placed:
+            if not alone:
+                pending[node] = self.backend.array(pending[node], None)
+            pending[node][share.index] += share.g
+        elif alone and pending[node].dtype.itemsize >= share.dtype.itemsize:
+            pending[node] += share
+        else:
+            pending[node] = pending[node] + share
+
     def shares(self, node: "Node", g: Any, useful: "set[Node] | None") -> list[tuple["Node", Any]]:
         assert node.plan is not None
         assert node.op is not None
         if node.plan.fused is None:
             return super().shares(node, g, useful)
         function, slots = node.plan.fused
-        g, *saved = (self.widened(v, node.op.computes_in) for v in (g, *self.values(node)))
+        g, saved = self.lent(node.op, g, self.values(node))
         gradients = function(node.op, self.backend, g, *[saved[s] for s in slots])
         receivers = [node.inputs[where] for where in node.plan.differentiable]
         return [
@@ -184,6 +239,32 @@ class Raw(Reading):
             for receiver, gradient in zip(receivers, gradients, strict=True)
             if _wants(receiver, useful)
         ]
+
+
+class Placed:
+    """Zeros of `shape` with g at a basic index, as long as nobody needs the zeros."""
+
+    __slots__ = ("g", "index", "shape")
+
+    def __init__(self, g: Any, index: tuple[Any, ...], shape: tuple[int, ...]) -> None:
+        self.g, self.index, self.shape = g, index, shape
+
+    @property
+    def dtype(self) -> Any:
+        """The dtype of g."""
+        return self.g.dtype
+
+    def whole(self, backend: "Backend") -> Any:
+        """The array; of half precision in single, for what may be added to it."""
+        dtype = self.dtype if self.dtype.itemsize >= WIDTH["float32"] else "float32"
+        zeros = backend.zeros(self.shape, dtype=dtype)
+        zeros[self.index] = self.g
+        return zeros
+
+
+_holder = [object()]
+ALONE = getrefcount(_holder[0])
+"""What `getrefcount` says of an object that one place holds: an element or an attribute."""
 
 
 @cache

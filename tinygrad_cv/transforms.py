@@ -357,6 +357,7 @@ class Checkpoint(Op, register=False):
     """What a function computed, of which nothing is saved: the rule computes it again."""
 
     segment: "_Segment"
+    chooses_dtype = True
     dtype: Any
     kept = ("segment",)  # so that the function goes where the inputs go, after the pass
     hidden = ("segment", "dtype")

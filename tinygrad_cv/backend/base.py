@@ -74,6 +74,8 @@ class Backend:
 
     active: AbstractContextManager[Any] = nullcontext()
     """Inside it, arithmetic on arrays takes place on this device."""
+    always_active = False
+    """Whether that is so outside, too."""
 
     def __init__(self, device: str) -> None:
         self.device = device
@@ -109,6 +111,10 @@ class Backend:
     def assign(self, array: Array, index: Any, value: Any) -> None:
         """`array[index] = value`, in place."""
         raise NotImplementedError
+
+    def lent(self, array: Array) -> Array:
+        """The values for somebody who is not to change them: changes raise, or reach a copy."""
+        return self.array(array, None)
 
     def owns(self, array: Array) -> bool:
         """Whether the array is no view of another one."""

@@ -29,6 +29,8 @@ def open_device(index: int) -> "NumpyBackend":
 class NumpyBackend(Backend):
     """The reference device, "cpu"."""
 
+    always_active = True
+
     conv = staticmethod(windows.conv)
     conv_transpose = staticmethod(windows.conv_transpose)
     conv_weight = staticmethod(windows.conv_weight)
@@ -69,6 +71,9 @@ class NumpyBackend(Backend):
 
     def assign(self, array: Array, index: Any, value: Any) -> None:
         array[index] = value
+
+    def lent(self, array: Array) -> Array:
+        return self.to_host(array)
 
     def owns(self, array: Array) -> bool:
         return type(array) is np.ndarray and array.base is None

@@ -922,6 +922,7 @@ class Cast(Op):
     tensor([1])
     """
 
+    chooses_dtype = True
     dtype: Any
 
     def forward(self, xp, x):

@@ -27,7 +27,7 @@ class Getitem(Movement):
         return x[index]
 
     def grad_x(self, F, g):
-        return F.scatter_add(g, index=self.index, shape=self.shape)
+        return F.placed(g, index=self.index, shape=self.shape)
 
 
 class ScatterAdd(Op):
@@ -234,6 +234,7 @@ class OneHot(Op):
     """A new last axis of length `num_classes` with a 1 at the place that x names."""
 
     num_classes: int
+    chooses_dtype = True
     dtype: Any = "float32"
     nondifferentiable = ("x",)
 

@@ -68,11 +68,11 @@ def moved(running, batch, momentum):
 
 
 class Standardize(Op):
-    """w · z + b for z = (x - mean) / √(var + eps), which over `axis` has the mean 0, the variance 1.
+    """w · z + b for z = (x - mean) / √(var + eps), of mean 0 and variance 1 over `axis`.
 
-    w and b broadcast to the shape of x; either may be left out. The variance takes two passes, so it is never negative, however large the mean. As in BatchNorm,
-    the fused rule reads the statistics that the forward kept, and the plain rules work them out
-    from x again, in float64.
+    w and b broadcast to the shape of x; either may be left out. The variance takes two passes, so
+    it is never negative, however large the mean. As in BatchNorm, the fused rule reads the
+    statistics that the forward kept, and the plain rules work them out from x again, in float64.
     """
 
     real = True
