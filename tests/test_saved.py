@@ -98,15 +98,16 @@ an op that is not here may save as much as its inputs hold, or as its output doe
 TABLE = {name: what.split() for what, names in SAVED.items() for name in names.split()}
 
 BESIDES: dict[str, Callable[[dict[str, Any], Any], int]] = {
-    **dict.fromkeys(
-        "relu relu6 leaky_relu hardtanh hardsigmoid hardshrink softshrink threshold dropout "
-        "alpha_dropout".split(),
-        lambda given, y: y.size,  # a truth value for each element
+    **dict.fromkeys(  # a truth value for each element
+        ("relu", "relu6", "leaky_relu", "hardtanh", "hardsigmoid", "hardshrink", "softshrink"),
+        lambda given, y: y.size,
     ),
+    **dict.fromkeys(("threshold", "dropout", "alpha_dropout"), lambda given, y: y.size),
     **dict.fromkeys(("max_pool1d", "max_pool2d", "max_pool3d"), lambda given, y: y.size),
     "rrelu": lambda given, y: y.nbytes,
     "batch_norm": lambda given, y: 2 * 8 * given["x"].shape[1],
     "standardize": lambda given, y: 2 * 8 * y.size // 3,  # of 3 elements at least
+    "rms_norm": lambda given, y: 8 * y.size,  # of 1 element at least
     "cross_entropy": lambda given, y: 2 * y.nbytes,
     "cholesky": lambda given, y: y.shape[-1] ** 2,
     "eig": lambda given, y: y.shape[-1] ** 2,

@@ -130,9 +130,8 @@ class Backend:
 
     def packed(self, value: Any) -> Any:
         """A by-product as it is saved: many truth values as bits, all else as it is."""
-        if getattr(value, "dtype", None) != bool or value.size < Bits.LEAST:
-            return value
-        return Bits(self, value)
+        truth = hasattr(value, "dtype") and value.dtype.kind == "b"
+        return Bits(self, value) if truth and value.size >= Bits.LEAST else value
 
     # ----- kernels ---------------------------------------------------------------------------
     # Images are (N, C, *S) with any number of spatial axes; sizes, strides, paddings and
@@ -315,9 +314,9 @@ class Backend:
         keeps what the others add to it, however little.
         """
         most = shifted == 0
-        ties = self.sum(most, axis=axis, keepdims=True) - 1
+        ties = most.sum(axis=axis, keepdims=True) - 1
         powers = self.where(most, 0, self.exp(shifted))
-        others = self.sum(powers, axis=axis, keepdims=True, dtype="float64")
+        others = powers.sum(axis=axis, keepdims=True, dtype="float64")
         return self.log1p(others + ties).astype(shifted.dtype)
 
     def cross_entropy(self, x: Array, labels: Array) -> tuple[Array, Array, Array]:

@@ -120,14 +120,16 @@ class Standardize(Op):
         r = 1 / xp.sqrt(var + self.eps)
         z = _scaled(x, mean, r)
         share = mean.size / x.size
-        weight_gradient, bias_gradient = g * z, g
-        g, gz = (g, weight_gradient) if w is None else (g * w, weight_gradient * w)
+        weight_gradient = gz = g * z
+        h = g
+        if w is not None:
+            h, gz = g * w, gz * w
         along = xp.total(gz, axis=self.axis, keepdims=True) * share
         z *= along.astype(x.dtype)
-        gradient = g - (xp.total(g, axis=self.axis, keepdims=True) * share).astype(x.dtype)
+        gradient = h - (xp.total(h, axis=self.axis, keepdims=True) * share).astype(x.dtype)
         gradient -= z
         gradient *= r.astype(x.dtype)
-        return gradient, weight_gradient, bias_gradient
+        return gradient, weight_gradient, g
 
 
 def _scaled(x, mean, r):
@@ -140,17 +142,21 @@ def _scaled(x, mean, r):
 
 
 class RmsNorm(Op):
-    """w · x / √(mean(x²) + eps) over `axis`; w broadcasts to the shape of x, or is left out."""
+    """w · x · r for r = 1 / √(mean(x²) + eps) over `axis`; w broadcasts to the shape of x, or is
+    left out. The fused rule reads the r that the forward kept."""
 
     axis: tuple[int, ...]
     eps: float
+    kept = ("r",)
     computes_in = "float64"
 
     def forward(self, xp, x, w=None):
-        count = math.prod(x.shape[i] for i in self.axis)
-        size = xp.sum(x * x, axis=self.axis, keepdims=True) / max(1, count)
-        y = x / xp.sqrt(size + self.eps)
-        return y if w is None else y * w
+        self.share = 1 / max(1, math.prod(x.shape[i] for i in self.axis))
+        self.r = 1 / xp.sqrt(xp.sum(x * x, axis=self.axis, keepdims=True) * self.share + self.eps)
+        y = x * self.r
+        if w is not None:
+            y *= w
+        return y
 
     def inverse(self, F, x):
         size = F.mean(x * x, axis=self.axis, keepdims=True)
@@ -164,6 +170,16 @@ class RmsNorm(Op):
 
     def grad_w(self, F, g, x):
         return g * (x * self.inverse(F, x))
+
+    def fused(self, xp, g, x, w, r):
+        z = x * r
+        weight_gradient = gz = g * z
+        if w is not None:
+            g, gz = g * w, gz * w
+        z *= xp.sum(gz, axis=self.axis, keepdims=True) * self.share
+        gradient = g - z
+        gradient *= r
+        return gradient, weight_gradient
 
 
 class LocalResponseNorm(Op):
