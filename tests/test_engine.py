@@ -185,7 +185,7 @@ def test_what_a_comparison_or_detach_cut_off_is_not_used() -> None:
 
 def test_grad_leaves_no_trace_on_leaves() -> None:
     x = leaf([1.0, 2.0])
-    x.grad = marker = tg.ones(2)
+    x.grad = marker = tg.ones(2, dtype=x.dtype)
     tg.grad((x * x).sum(), x, create_graph=True)
     tg.grad((x * x).sum(), x)
     assert x.grad is marker

@@ -170,7 +170,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., Tensor], tuple[int, ...], float]] = {
     "layer_norm": (lambda x: NF.layer_norm(x, (16, 16), tg.ones(16, 16)), X, 1.04),
     "group_norm": (lambda x: NF.group_norm(x, 2, tg.ones(6), tg.ones(6)), X, 1.02),
     "instance_norm": (lambda x: NF.instance_norm(x, None, None, tg.ones(6)), X, 1.02),
-    "rms_norm": (lambda x: NF.rms_norm(x, (16,), tg.ones(16)), X, 1.02),
+    "rms_norm": (lambda x: NF.rms_norm(x, (16, 16), tg.ones(16, 16)), X, 1.04),
     "batch_norm": (lambda x: NF.batch_norm(x, None, None, tg.ones(6), training=True), X, 1.02),
     "normalize": (NF.normalize, X, 1.0),
     "local_response_norm": (lambda x: NF.local_response_norm(x, 5), X, 1.0),

@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from tinygrad_cv import backend as backends
 from tinygrad_cv._grad_mode import is_grad_enabled
 from tinygrad_cv._graph import Guard, Node, observer
-from tinygrad_cv._op import WIDTH, Op, Plan, is_array, is_float, promoted
+from tinygrad_cv._op import WIDTH, Op, Output, Plan, is_array, is_float, promoted
 from tinygrad_cv._reading import Reading
 from tinygrad_cv._tensor import Tensor, operand, wrap
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.base import Backend, Bits
 
 
-def apply(op: Op, *inputs: Any) -> Tensor:
-    """Run `op` on tensors (plain numbers and None pass as they are) and record it if needed."""
+def apply(op: Op, *inputs: Any) -> Any:
+    """Run `op` on tensors (plain numbers and None pass as they are) and record it if needed.
+
+    Returns a tensor, or a tuple of them if the op has several outputs.
+    """
     backend: Backend | None = None
     recorded = False
     arrays = []
@@ -44,6 +47,8 @@ def apply(op: Op, *inputs: Any) -> Tensor:
             array = op.run(backend, *arrays) if eye is None else eye.forward(op, backend, arrays)
     if op.transfers:
         backend = op.destination(backend)
+    if op.outputs:
+        return _several(op, inputs, arrays, tuple(wanted), array, backend)
     out = wrap(array, backend)
     if backend.is_view(array, arrays):  # it counts its in-place changes together with its base
         for value in inputs:
@@ -51,10 +56,7 @@ def apply(op: Op, *inputs: Any) -> Tensor:
                 out._version = value._version
     if recorded and is_grad_enabled() and array.dtype.kind == "f":
         key = tuple(wanted)
-        plan = op.plans.get(key)
-        if plan is None:
-            op.check_kept()
-            plan = op.plan(key)
+        plan = op.plans.get(key) or _checked_plan(op, key)
         if plan.rules:
             _record(op, plan, inputs, arrays, out)
     if eye is not None:
@@ -64,8 +66,59 @@ def apply(op: Op, *inputs: Any) -> Tensor:
     return out
 
 
-def _record(op: Op, plan: Plan, inputs: tuple[Any, ...], arrays: list[Any], out: Tensor) -> None:
-    """Make the node of an op's output, with what the plan says to save."""
+def _checked_plan(op: Op, key: tuple[bool, ...]) -> Plan:
+    op.check_kept()
+    return op.plan(key)
+
+
+def _several(
+    op: Op,
+    inputs: tuple[Any, ...],
+    arrays: list[Any],
+    wanted: tuple[bool, ...],
+    ys: tuple[Any, ...],
+    backend: Backend,
+) -> tuple[Tensor, ...]:
+    """The outputs of an op that has several, recorded if needed: one node, and one for each."""
+    outs = tuple(wrap(y, backend) for y in ys)
+    for out in outs:
+        if backend.is_view(out._array, arrays):
+            for value in inputs:
+                if isinstance(value, Tensor) and backend.shares_memory(out._array, value._array):
+                    out._version = value._version
+    eye = observer.get()
+    plan = _checked_plan(op, wanted) if any(wanted) and is_grad_enabled() else None
+    if (plan is not None and plan.rules) or (eye is not None and eye.everything):
+        plan = plan or op.plan((False,) * len(inputs))
+        whole = wrap(ys[0], backend)
+        _record(op, plan, inputs, arrays, whole, outs)
+        for i, out in enumerate(outs):
+            out._requires_grad = whole._requires_grad and out.is_floating_point()
+            out._node = _output(whole.node, i)
+    if eye is not None:
+        for out in outs:
+            eye.made(out)
+    return outs
+
+
+def _output(node: Node, index: int) -> Node:
+    """A node for one output of the op of `node`; the gradients of several such nodes add up."""
+    assert node.op is not None
+    shape, dtype = node.op.made[index]
+    needs = node.requires_grad and dtype.kind == "f"
+    output = Output(index=index, of=node.op.outputs[index])
+    return Node(output, (node,), shape, dtype, node.backend, needs)
+
+
+def _record(
+    op: Op,
+    plan: Plan,
+    inputs: tuple[Any, ...],
+    arrays: list[Any],
+    out: Tensor,
+    outs: tuple[Tensor, ...] = (),
+) -> None:
+    """Make the node of an op's output (of its `outs`), with what the plan says to save."""
     array = out._array
     parents = tuple([(v._node or v.node) if isinstance(v, Tensor) else v for v in inputs])
     out._requires_grad = bool(plan.rules)
@@ -77,15 +130,24 @@ def _record(op: Op, plan: Plan, inputs: tuple[Any, ...], arrays: list[Any], out:
         guards: list[Guard] = []  # in the order of the saved tensors
         late: list[Guard] = []
         for name, where in zip(plan.names, plan.saves, strict=True):
-            if where == "y":
+            if type(where) is int:
+                saved.append(arrays[where])
+                value = inputs[where]
+                if isinstance(value, Tensor):
+                    guards.append((name, value._version, value._version[0]))
+            elif where == "y":
                 saved.append(array)
                 guards.append((name, out._version, out._version[0]))
+            elif where in op.outputs:
+                y = outs[op.outputs.index(where)]
+                saved.append(y._array)
+                guards.append((name, y._version, y._version[0]))
             elif isinstance(where, str):
                 saved.append(node.backend.packed(getattr(op, where)))
-                late += _overlaps(where, saved[-1], (*inputs, out))
+                late += _overlaps(where, saved[-1], (*inputs, *(outs or (out,))))
             else:
-                saved.append(tuple(arrays[where]) if isinstance(where, slice) else arrays[where])
-                for value in inputs[where] if isinstance(where, slice) else (inputs[where],):
+                saved.append(tuple(arrays[where]))
+                for value in inputs[where]:
                     if isinstance(value, Tensor):
                         guards.append((name, value._version, value._version[0]))
         node.saved = tuple(saved)
@@ -135,6 +197,9 @@ def _device_error(op: Op, inputs: tuple[Any, ...]) -> ValueError:
     )
 
 
+_new = object.__new__
+
+
 def function(op: type[Op], *names: str) -> Callable[..., Tensor]:
     """An op as a function of tensors: inputs by position or name, attributes by keyword.
 
@@ -156,10 +221,11 @@ def function(op: type[Op], *names: str) -> Callable[..., Tensor]:
     most = len(op.inputs)
     least = most - op.optional - op.variadic
     names = names or op.inputs
+    plain = not op.required and op.__init__ is Op.__init__  # nothing is to be set on a new one
 
     def call(*inputs: Any, **attributes: Any) -> Tensor:
-        if not attributes and len(inputs) == most:
-            return apply(op(), *inputs)
+        if plain and not attributes and len(inputs) == most:
+            return apply(_new(op), *inputs)
         while attributes and len(inputs) < most and names[len(inputs)] in attributes:
             inputs += (attributes.pop(names[len(inputs)]),)
         given = len(inputs)
@@ -234,7 +300,12 @@ class Recorded(Reading):
     bind = staticmethod(function)
 
     def memory(self, value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(None if part is None else part._array for part in value)
         return value._array
+
+    def zeros(self, backend: Backend, shape: tuple[int, ...], dtype: Any) -> Any:
+        return wrap(backend.zeros(shape, dtype=dtype), backend)
 
     if TYPE_CHECKING:
 
@@ -263,6 +334,8 @@ class Recorded(Reading):
                 values.append(tuple(map(at, value, node.inputs[where])))
             elif isinstance(where, int):
                 values.append(at(value, node.inputs[where]))
+            elif node.op is not None and where in node.op.outputs:
+                values.append(at(value, _output(node, node.op.outputs.index(where))))
             else:
                 value = value.truth() if type(value) is Bits else value
                 values.append(wrap(value, node.backend))

@@ -134,18 +134,18 @@ def _accumulate(target: Tensor, g: Tensor, create_graph: bool) -> None:
     if target.device != g.device or target.dtype != g.dtype:  # it moved since (see `_move`)
         g = g.to(device=target.device, dtype=target.dtype)
     with _accumulating:
-        if target.grad is None:
-            target.grad = g
+        if target._grad is None:
+            target._grad = g
         elif create_graph:
-            target.grad = target.grad + g
+            target._grad = target._grad + g
         else:
             backend = target._backend
-            alone = getrefcount(target.grad) == getrefcount(target.grad._array) == ALONE
+            alone = getrefcount(target._grad) == getrefcount(target._grad._array) == ALONE
             with backend.active:
-                if alone and backend.owns(target.grad._array):
-                    target.grad._array += g._array
+                if alone and backend.owns(target._grad._array):
+                    target._grad._array += g._array
                 else:
-                    target.grad = wrap(target.grad._array + g._array, backend)
+                    target._grad = wrap(target._grad._array + g._array, backend)
 
 
 def _seed(output: Tensor, gradient: Any) -> Tensor:

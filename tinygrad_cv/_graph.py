@@ -223,7 +223,9 @@ def topological(roots: Iterable[Node], differentiable: bool = False) -> list[Nod
 def backpropagate(
     seeds: dict[Node, Any], reading: "Reading", *, towards: set[Node] | None = None, keep: bool
 ) -> Iterator[tuple[Node, Any]]:
-    """Walk from the seeds to the leaves, yielding each node with its complete gradient.
+    """Walk from the seeds to the leaves, yielding those that are asked for with their gradients.
+
+    Asked for are leaves, nodes whose tensor retains its gradient, and `towards`.
 
     [gradient to the left] = [gradient from the right] · [local gradient], summed over the
     consumers of each value. The reading decides what a gradient is: an array in the raw reading,
@@ -236,7 +238,7 @@ def backpropagate(
         for node in reversed(order):
             if not useful.isdisjoint(node.parents()):
                 useful.add(node)
-    pending = dict(seeds)
+    pending: dict[Any, Any] = dict(seeds)
     here, device, eye = None, ExitStack(), observer.get()
     with device:
         for node in order:
@@ -245,20 +247,25 @@ def backpropagate(
             if node.backend is not here:
                 device.close()
                 here = node.backend
-                device.enter_context(here.active)
+                if not here.always_active:
+                    device.enter_context(here.active)
                 reading = reading.on(here)
-            if pending[node].dtype is not node.dtype:
-                pending[node] = reading.rounded(pending[node], node)
-            if node.hooks:
-                for hook in tuple(node.hooks.values()):
-                    pending[node] = hook(node, pending[node])
-            if eye is not None:
-                eye.arrived(node, reading.memory(pending[node]))
-            if node.op is None:
-                yield node, pending.pop(node)  # which nobody here holds any more
-                continue
-            gradient = pending.pop(node)
-            yield node, gradient
+            if node.op is not None and node.op.outputs:
+                gradient = reading.completed(node, pending.pop(node))
+            else:
+                if pending[node].dtype is not node.dtype:
+                    pending[node] = reading.rounded(pending[node], node)
+                if node.hooks:
+                    for hook in tuple(node.hooks.values()):
+                        pending[node] = hook(node, pending[node])
+                if eye is not None:
+                    eye.arrived(node, reading.memory(pending[node]))
+                if node.op is None:
+                    yield node, pending.pop(node)  # which nobody here holds any more
+                    continue
+                gradient = pending.pop(node)
+                if node.tensor is not None or (towards is not None and node in towards):
+                    yield node, gradient
             if useful is not None and useful.isdisjoint(node.parents()):
                 continue  # its rules are not needed, and what they saved stays for later
             if eye is None:
@@ -266,13 +273,15 @@ def backpropagate(
             else:
                 sent = eye.backward(reading, node, gradient, useful)
             for parent, share in sent:
-                if parent.backend is here:
+                if parent.op is not None and parent.op.outputs:
+                    reading.collect(pending.setdefault(parent, {}), node.op.index, share)
+                elif parent.backend is here:
                     reading.collect(pending, parent, share)
                 else:
                     with parent.backend.active:
                         reading.on(parent.backend).collect(pending, parent, share)
-            if not keep and node.saved:
-                node.release()
+            if not keep and node.saved and (node.guards or node.op.kept):
+                node.release()  # unless it saved but plain numbers
 
 
 class Graph:

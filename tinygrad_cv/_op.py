@@ -93,14 +93,20 @@ def promoted(inputs: Sequence[Any]) -> Any:
     An input without axes counts only where no float has axes, and a Python number never does: it
     does not change what an array is made of.
     """
+    floats = [x for x in inputs if is_float(x)]
+    widest = max(floats, key=lambda x: (x.ndim > 0, x.dtype.itemsize), default=None)
+    return None if widest is None else widest.dtype
+
+
+def common(inputs: Sequence[Any]) -> Any:
+    """The dtype of the float inputs if they have one and the same; None otherwise."""
     found = None
     for x in inputs:
         dtype = getattr(x, "dtype", None)
-        if dtype is not None and dtype is not found and dtype.kind == "f":
+        if dtype is not found and dtype is not None and dtype.kind == "f":
             if found is not None:
-                floats = filter(is_float, inputs)
-                return max(floats, key=lambda x: (x.ndim > 0, x.dtype.itemsize)).dtype
-            found = dtype  # the only one, as nearly always
+                return None
+            found = dtype
     return found
 
 
@@ -151,6 +157,9 @@ class Op:
     - An annotated class attribute (`stride: int = 1`) is an attribute of the op, set by keyword.
     - `nondifferentiable` names the inputs through which no gradient flows.
     - `kept` names by-products that `forward` leaves on `self` for the rules.
+    - `outputs` names the outputs, if there are several: `forward` returns a tuple of as many
+      arrays, `g` is a tuple with the gradient of each (None of integers), and a rule can ask for an
+      output by its name.
     - `fused(self, xp, g, ...)`, optional, returns the gradients of all differentiable inputs as a
       tuple. It replaces the rules in the raw reading, and must agree with them.
 
@@ -181,6 +190,7 @@ class Op:
     required: ClassVar[frozenset[str]] = frozenset()
     rules: ClassVar[dict[str, Rule]] = {}
     fusion: ClassVar[Rule | None] = None
+    outputs: ClassVar[tuple[str, ...]] = ()
     nondifferentiable: ClassVar[tuple[str, ...]] = ()
     kept: ClassVar[tuple[str, ...]] = ()
     hidden: ClassVar[tuple[str, ...]] = ()
@@ -190,6 +200,12 @@ class Op:
     """Whether the dtype of the result is the op's own affair: it has an attribute `dtype`."""
     least: ClassVar[int] = WIDTH["float32"]
     """The bytes of a float of `computes_in`."""
+    particular: ClassVar[bool] = False
+    """Whether floats of one dtype, wide enough, are not all that `run` has to ask for."""
+    made: tuple[tuple[tuple[int, ...], Any], ...]
+    """Shape and dtype of each of several outputs."""
+    widens: ClassVar[bool] = False
+    """Whether the inputs of its run were not of one dtype, wide enough: saved values may be not."""
     transfers: ClassVar[bool] = False
     """Whether the output may lie on another device than the inputs (see `destination`)."""
     foreign: ClassVar[bool] = True
@@ -240,13 +256,16 @@ class Op:
         cls.fusion = None if fused is None else Rule(fused, _asks(cls, fused, 3))
         cls.plans = {}
         cls.least = WIDTH[cls.computes_in]
+        cls.particular = cls.chooses_dtype or (cls.real and len(cls.inputs) > 1)
         cls.transfers = cls.destination is not Op.destination
         cls.foreign = not cls.__module__.startswith("tinygrad_cv.")
         if register:
             _register(cls)
 
     def __init__(self, **attributes: Any) -> None:
-        if (attributes or self.required) and attributes.keys() != self.attributes.keys():
+        if not attributes and not self.required:
+            return
+        if attributes.keys() != self.attributes.keys():
             unknown = attributes.keys() - self.attributes.keys()
             missing = self.required - attributes.keys()
             if unknown or missing:
@@ -259,14 +278,9 @@ class Op:
 
     def run(self, xp: "Backend", *arrays: Any) -> Any:
         """The forward in every reading: floats of one dtype go in, and the result is rounded."""
-        own = self.chooses_dtype
-        dtype = None if own else promoted(arrays)
-        if dtype is not None:
-            arrays = widened(arrays, self.computes_in, dtype, "biuf" if self.real else "f")
-        elif self.real and not own:
-            arrays = tuple(x.astype("float64") if is_whole(x) else x for x in arrays)
-        elif self.promotes:
-            arrays = whole(arrays)
+        dtype = common(arrays)
+        if dtype is None or dtype.itemsize < self.least or self.particular:
+            dtype, arrays = self._brought_together(arrays)
         try:
             y = self.forward(xp, *arrays)
         except ValueError as error:
@@ -274,9 +288,23 @@ class Op:
         except IndexError as error:
             shapes = ", ".join(str(x.shape) for x in arrays if is_array(x))
             raise IndexError(f"{self.name} of {shapes}: {error}") from error
-        if own:
-            return y
-        return (self.destination(xp) if self.transfers else xp).result(y, dtype)
+        if self.transfers:
+            xp = self.destination(xp)
+        if self.outputs:
+            ys = tuple(xp.result(part, dtype) for part in y)
+            self.made = tuple((part.shape, part.dtype) for part in ys)
+            return ys
+        return y if self.chooses_dtype else xp.result(y, dtype)
+
+    def _brought_together(self, arrays: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
+        """The float dtype of the result, and the inputs in the dtype in which it is computed."""
+        self.widens = True
+        dtype = None if self.chooses_dtype else promoted(arrays)
+        if dtype is not None:
+            return dtype, widened(arrays, self.computes_in, dtype, "biuf" if self.real else "f")
+        if self.real and not self.chooses_dtype:
+            return None, tuple(x.astype("float64") if is_whole(x) else x for x in arrays)
+        return None, whole(arrays) if self.promotes else arrays
 
     @classmethod
     def plan(cls, wanted: tuple[bool, ...]) -> Plan:
@@ -357,7 +385,7 @@ def _any_wanted(wanted: tuple[bool, ...], where: int | slice) -> bool:
 def _asks(cls: type[Op], function: Callable[..., Any], given: int) -> tuple[str, ...]:
     """The names after the `given` parameters that every rule gets."""
     asks = tuple(inspect.signature(function).parameters)[given:]
-    allowed = {*cls.inputs, *cls.kept, "y"}
+    allowed = {*cls.inputs, *cls.kept, *(cls.outputs or ("y",))}
     if not allowed.issuperset(asks):
         raise TypeError(
             f"{cls.__name__}.{function.__name__} asks for "
@@ -424,3 +452,18 @@ def brief(value: Any) -> str:
         parts = ["" if part is None else str(part) for part in (value.start, value.stop)]
         return ":".join(parts) + (f":{value.step}" if value.step is not None else "")
     return "..." if value is Ellipsis else repr(value)
+
+
+class Output(Op, register=False):
+    """One output of an op that has several: the node of that op leads to one node for each."""
+
+    name = "output"
+    index: int
+    of: str
+    hidden = ("index",)
+
+    def forward(self, xp: Any, ys: Any) -> Any:
+        return ys[self.index]
+
+    def grad_ys(self, F: Any, g: Any) -> Any:
+        return g  # the pass puts it where the other outputs' gradients are

@@ -6,7 +6,7 @@ from functools import cache
 from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_cv._op import REGISTRY, WIDTH, Op, bound_in, is_array
+from tinygrad_cv._op import REGISTRY, WIDTH, Op, Output, bound_in, is_array, is_float
 from tinygrad_cv.backend.base import Bits
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Reading:
         return value
 
     def memory(self, value: Any) -> Any:
-        """The array of a value of this reading."""
+        """The array of a value of this reading; of several a tuple."""
         return value
 
     def on(self, backend: "Backend") -> "Reading":
@@ -49,34 +49,35 @@ class Reading:
 
     def widened(self, value: Any, least: str) -> Any:
         """A float (or each of a tuple) in the dtype `least`, if its own is narrower."""
-        return self.cast(value, dtype=least) if _narrow(value, WIDTH[least]) else value
+        if is_float(value) and value.dtype.itemsize < WIDTH[least]:
+            return self.cast(value, dtype=least)
+        return value
 
     def lent(self, op: Op, g: Any, values: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
         """The gradient and the saved values as the rules of an op get them."""
-        if g.dtype.itemsize < op.least:
-            g = self.widened(g, op.computes_in)
-        for value in values:
-            if _narrow(value, op.least) or type(value) is tuple:
-                return g, tuple(self._widened_parts(v, op.computes_in) for v in values)
-        return g, values
 
-    def _widened_parts(self, value: Any, least: str) -> Any:
-        if type(value) is tuple:
-            return tuple(self.widened(part, least) for part in value)
-        return self.widened(value, least)
+        def wide(value: Any) -> Any:
+            if type(value) is tuple:
+                return tuple(map(wide, value))
+            return self.widened(value, op.computes_in)
+
+        return wide(g), wide(values)
 
     def shares(self, node: "Node", g: Any, useful: "set[Node] | None") -> list[tuple["Node", Any]]:
         """What each rule gives, with the node of the input it is for."""
         plan, inputs, op = node.plan, node.inputs, node.op
         assert plan is not None
         assert op is not None
-        g, values = self.lent(op, g, self.values(node))
+        values = self.values(node)
+        if op.widens or op.foreign:
+            g, values = self.lent(op, g, values)
         shares = []
         for where, rule, slots in plan.rules:
             if type(where) is int:
                 receiver = inputs[where]
                 if useful is None or receiver in useful:
-                    shares.append((receiver, rule(op, self, g, *[values[s] for s in slots])))
+                    asked = [values[slot] for slot in slots] if slots else ()
+                    shares.append((receiver, rule(op, self, g, *asked)))
             elif useful is None or not useful.isdisjoint(inputs[where]):
                 parts = rule(op, self, g, *[values[s] for s in slots])
                 if not isinstance(parts, list | tuple) or len(parts) != len(inputs[where]):
@@ -99,6 +100,8 @@ class Reading:
         Where an input was broadcast, its gradient is summed over the repeated axes. The dtype is
         that in which the rule computed; `rounded` is for when all shares have come.
         """
+        if type(node.op) is Output:
+            return [(node.inputs[0], g)]
         if node.guards or node.saved is None:
             node.check()
         sent = self.shares(node, g, useful)
@@ -121,23 +124,33 @@ class Reading:
         """
         return self.scatter_add(g, index=index, shape=shape)
 
-    def collect(self, pending: dict["Node", Any], node: "Node", share: Any) -> None:
-        """Add a share to the gradient of a node; half precision is added up in single."""
-        if node in pending:
-            share = self.widened(pending[node], "float32") + share
-        pending[node] = share
+    def collect(self, pending: dict[Any, Any], key: Any, share: Any) -> None:
+        """Add a share to a gradient (of a node, or of an output); half precision in single."""
+        if key in pending:
+            share = self.widened(pending[key], "float32") + share
+        pending[key] = share
+
+    def completed(self, node: "Node", pending: dict[int, Any]) -> tuple[Any, ...]:
+        """The gradients of several outputs: 0 where none came, None of what is not a float."""
+        assert node.op is not None
+        return tuple(
+            None
+            if dtype.kind != "f"
+            else pending[i]
+            if i in pending
+            else self.zeros(node.backend, shape, dtype)
+            for i, (shape, dtype) in enumerate(node.op.made)
+        )
+
+    def zeros(self, backend: "Backend", shape: tuple[int, ...], dtype: Any) -> Any:
+        """Zeros as a value of this reading."""
+        raise NotImplementedError
 
     def rounded(self, gradient: Any, node: "Node") -> Any:
         """A complete gradient in the dtype of its value."""
         if gradient.dtype is node.dtype or gradient.dtype == node.dtype:
             return gradient
         return self.cast(gradient, dtype=node.dtype)
-
-
-def _narrow(value: Any, least: int) -> bool:
-    """Whether it is a float array of fewer bytes an element."""
-    dtype = getattr(value, "dtype", None)
-    return dtype is not None and dtype.itemsize < least and dtype.kind == "f"
 
 
 def _shape_of(value: Any) -> str:
@@ -196,10 +209,12 @@ class Raw(Reading):
         return tuple([v.truth() if type(v) is Bits else v for v in node.saved])
 
     def lent(self, op: Op, g: Any, values: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
-        if op.foreign:
-            lend = self.backend.lent
-            g, values = lend(g), tuple([lend(v) if is_array(v) else v for v in values])
-        return super().lent(op, g, values)
+        def lend(value: Any) -> Any:
+            if type(value) is tuple:
+                return tuple(map(lend, value))
+            return self.backend.lent(value) if is_array(value) else value
+
+        return super().lent(op, *((lend(g), lend(values)) if op.foreign else (g, values)))
 
     def placed(self, g: Any, *, index: Any, shape: tuple[int, ...]) -> Any:
         parts = index if isinstance(index, tuple) else (index,)
@@ -207,38 +222,40 @@ class Raw(Reading):
             return self.scatter_add(g, index=index, shape=shape)
         return Placed(g, parts, shape)
 
-    def collect(self, pending: dict["Node", Any], node: "Node", share: Any) -> None:
+    def collect(self, pending: dict[Any, Any], key: Any, share: Any) -> None:
         placed = type(share) is Placed
-        if node not in pending:
-            pending[node] = share.whole(self.backend) if placed else share
+        if key not in pending:
+            pending[key] = share if not placed else share.whole(self.backend)
             return
-        if pending[node].dtype.itemsize < WIDTH["float32"]:
-            pending[node] = self.widened(pending[node], "float32")
+        if pending[key].dtype.itemsize < WIDTH["float32"]:
+            pending[key] = self.widened(pending[key], "float32")
         # A sum that nobody else knows of is added to in place.
-        alone = getrefcount(pending[node]) == ALONE and self.backend.owns(pending[node])
+        alone = getrefcount(pending[key]) == ALONE and self.backend.owns(pending[key])
         if placed:
             if not alone:
-                pending[node] = self.backend.array(pending[node], None)
-            pending[node][share.index] += share.g
-        elif alone and pending[node].dtype.itemsize >= share.dtype.itemsize:
-            pending[node] += share
+                pending[key] = self.backend.array(pending[key], None)
+            pending[key][share.index] += share.g
+        elif alone and pending[key].dtype.itemsize >= share.dtype.itemsize:
+            pending[key] += share
         else:
-            pending[node] = pending[node] + share
+            pending[key] = pending[key] + share
+
+    def zeros(self, backend: "Backend", shape: tuple[int, ...], dtype: Any) -> Any:
+        return backend.zeros(shape, dtype=dtype)
 
     def shares(self, node: "Node", g: Any, useful: "set[Node] | None") -> list[tuple["Node", Any]]:
         assert node.plan is not None
         assert node.op is not None
         if node.plan.fused is None:
-            return super().shares(node, g, useful)
+            return Reading.shares(self, node, g, useful)
         function, slots = node.plan.fused
-        g, saved = self.lent(node.op, g, self.values(node))
-        gradients = function(node.op, self.backend, g, *[saved[s] for s in slots])
-        receivers = [node.inputs[where] for where in node.plan.differentiable]
-        return [
-            (receiver, gradient)
-            for receiver, gradient in zip(receivers, gradients, strict=True)
-            if _wants(receiver, useful)
-        ]
+        values = self.values(node)
+        if node.op.widens or node.op.foreign:
+            g, values = self.lent(node.op, g, values)
+        gradients = function(node.op, self.backend, g, *[values[s] for s in slots])
+        inputs = [node.inputs[where] for where in node.plan.differentiable]
+        pairs = zip(inputs, gradients, strict=True)
+        return [(receiver, gradient) for receiver, gradient in pairs if _wants(receiver, useful)]
 
 
 class Placed:

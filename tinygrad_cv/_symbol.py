@@ -84,16 +84,19 @@ class Symbols(Reading):
         self.names = {id(v): name for name, v in vars(op).items() if not _is_literal(v)}
         self.definitions: dict[str, Symbol] = {}
 
-    def bind(self, op: type[Op]) -> Callable[..., Symbol]:
+    def bind(self, op: type[Op]) -> Callable[..., Any]:
         if op.name == "getitem":
             return self.getitem
 
-        def call(*inputs: Any, **attributes: Any) -> Symbol:
+        def call(*inputs: Any, **attributes: Any) -> Any:
             keywords = [
                 f"{name}={self.text(value)}"
                 for name, value in attributes.items()
                 if self.attributes and brief(value) != brief(op.attributes.get(name))
             ]
+            if op.outputs:
+                text = f"{op.name}({', '.join([*(_symbol(x).text for x in inputs), *keywords])})"
+                return tuple(Symbol(f"{text}.{name}") for name in op.outputs)
             if op.symbol is not None and not keywords:
                 text = op.symbol.format(*[_symbol(x).within(ATOM) for x in inputs])
                 return Symbol(text, MULTIPLY if " " in op.symbol else ATOM)
@@ -121,7 +124,8 @@ def formula(source: Any, attributes: bool = True) -> dict[str, str]:
     """The formula of each gradient rule, by the name of the input it is for.
 
     `source` is an op class, an op, a node, or a tensor (the op that made it). `g` stands for the
-    gradient of the output and `y` for the output, unless an input has that name. Without
+    gradient of the output and `y` for the output, unless an input has that name; of several outputs
+    each has its own name, and `g_name` is the gradient of `name`. Without
     `attributes` the calls are written without keywords: shorter, for a picture.
 
     >>> import tinygrad_cv as tg
@@ -159,7 +163,8 @@ def derive(
     rule, reading, numbers = op.rules[name], Symbols(op, attributes), numbers or {}
     asked = [numbers[ask] if ask in numbers else _asked(ask, op, inputs) for ask in rule.asks]
     try:
-        result = rule.function(op, reading, numbers.get("g", Symbol("g")), *asked)
+        g: Any = tuple(Symbol(f"g_{name}") for name in op.outputs) or Symbol("g")
+        result = rule.function(op, reading, numbers.get("g", g), *asked)
     except (AttributeError, TypeError) as error:
         raise ValueError(
             f"the rule of {op.name} for {name} depends on the shapes it ran on ({error}); ask a "

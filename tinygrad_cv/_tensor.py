@@ -32,16 +32,16 @@ class Tensor:
         "__weakref__",
         "_array",
         "_backend",
+        "_grad",
         "_name",
         "_node",
         "_requires_grad",
         "_version",
-        "grad",
     )
     # NumPy must leave `array + tensor` to __radd__ instead of looping over the tensor.
     __array_ufunc__ = None
 
-    grad: "Tensor | None"
+    _grad: "Tensor | None"
     _name: str | None
     _array: Any
     _backend: Backend
@@ -80,7 +80,7 @@ class Tensor:
         self._node = None
         self._requires_grad = False
         self._version = [0]
-        self.grad = None
+        self._grad = None
         self._name = None
 
     # ----- what it is ------------------------------------------------------------------------
@@ -211,6 +211,29 @@ class Tensor:
         """Set `requires_grad` and return the tensor."""
         self.requires_grad = requires_grad
         return self
+
+    @property
+    def grad(self) -> "Tensor | None":
+        """The gradient that backward passes have added up here; None at first.
+
+        It can be set to None, or to a tensor of the same shape, dtype and device.
+        """
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: "Tensor | None") -> None:
+        if value is not None and not isinstance(value, Tensor):
+            raise TypeError(f"a gradient is a tensor or None; got {type(value).__name__}.")
+        if value is not None and (value.shape, value.dtype, value._backend) != (
+            self.shape,
+            self.dtype,
+            self._backend,
+        ):
+            raise ValueError(
+                f"a gradient of {value.dtype} {value.shape} on {value.device} was given to a "
+                f"tensor of {self.dtype} {self.shape} on {self.device}; it has the same of each."
+            )
+        self._grad = value
 
     @property
     def node(self) -> Node:
@@ -381,8 +404,8 @@ class Tensor:
         # Graphs that were made with it keep the old array and the old node.
         self._array, self._backend, self._version = moved._array, moved._backend, [0]
         self._renew_node()
-        if self.grad is not None:
-            self.grad._move(device, dtype)
+        if self._grad is not None:
+            self._grad._move(device, dtype)
 
     def _changed(self) -> None:
         """Count an in-place change of the array (shared with all views of it)."""
@@ -760,7 +783,7 @@ def wrap(array: Any, backend: Backend) -> Tensor:
     tensor._node = None
     tensor._requires_grad = False
     tensor._version = [0]
-    tensor.grad = None
+    tensor._grad = None
     tensor._name = None
     return tensor
 
