@@ -57,7 +57,7 @@ SAVED = {
     "": """
         add alpha_dropout broadcast_to cast cat clone cumsum diag_embed diagonal dropout flip fold
         gaussian_noise getitem hardshrink hardsigmoid hardtanh index_put leaky_relu max_pool1d
-        max_pool2d max_pool3d mean mT neg pad permute relu relu6 resample resample_transpose reshape
+        max_pool2d max_pool3d max_pool_with_places mean mT neg pad permute relu relu6 resample resample_transpose reshape
         roll rrelu scatter_add softshrink stack sub subtract_mean sum sum_to threshold to_device
         tril triu unfold window_spread window_sum
     """,
@@ -106,7 +106,10 @@ BESIDES: dict[str, Callable[[dict[str, Any], Any], int]] = {
         lambda given, y: y.size,
     ),
     **dict.fromkeys(("threshold", "dropout", "alpha_dropout"), lambda given, y: y.size),
-    **dict.fromkeys(("max_pool1d", "max_pool2d", "max_pool3d"), lambda given, y: y.size),
+    **dict.fromkeys(  # the number of a tap
+        ("max_pool1d", "max_pool2d", "max_pool3d", "max_pool_with_places"),
+        lambda given, y: y.size,
+    ),
     "rrelu": lambda given, y: y.nbytes,
     "batch_norm": lambda given, y: 2 * 8 * given["x"].shape[1],
     "standardize": lambda given, y: 2 * 8 * y.size // 3,  # of 3 elements at least

@@ -275,9 +275,9 @@ def _symmetric(xp, x):
 class Eigh(_OfMatrices):
     """The eigenvalues w (..., n) and eigenvectors V (..., n, n) of (x + xᵀ) / 2.
 
-    w ascends; the columns of V each have their largest component positive. The gradient is V (K + diag(g_w)) Vᵀ, where K is the antisymmetric part of
-    Vᵀ g_V divided by w_j - w_i. Where two eigenvalues are equal it exists only if their vectors
-    are not asked for.
+    w ascends; the columns of V each have their largest component positive. The gradient is
+    V (K + diag(g_w)) Vᵀ, where K is the antisymmetric part of Vᵀ g_V divided by w_j - w_i. Where
+    two eigenvalues are equal it exists only if their vectors are not asked for.
     """
 
     failure = "the eigenvalues were not found; does it hold nan or inf?"
@@ -434,8 +434,9 @@ class QrComplete(_OfMatrices):
 class Eig(_OfMatrices):
     """The eigenvalues w (..., n) and eigenvectors V (..., n, n) of x, which must all be real.
 
-    w ascends; the columns of V have the length 1, and their largest component is positive. With h = Vᵀ g_V the gradient is V⁻ᵀ (K + diag(g_w)) Vᵀ, where K
-    is h - Vᵀ V diag(h) divided by w_j - w_i, and 0 on the diagonal.
+    w ascends; the columns of V have the length 1, and their largest component is positive. With
+    h = Vᵀ g_V the gradient is V⁻ᵀ (K + diag(g_w)) Vᵀ, where K is h - Vᵀ V diag(h) divided by
+    w_j - w_i, and 0 on the diagonal.
     """
 
     failure = "real eigenvalues were not found; those of a symmetric matrix are, by eigh."
