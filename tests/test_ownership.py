@@ -1,4 +1,4 @@
-"""Whose memory a gradient is: nobody's value, nobody else's gradient, and no more than is needed."""
+"""Whose memory a gradient is: nobody's value, nobody else's gradient, no more than is needed."""
 
 import threading
 from collections.abc import Callable

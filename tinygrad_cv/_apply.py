@@ -1,6 +1,7 @@
 """`apply` runs an op on tensors and records it; `F` is every op as a function of tensors."""
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -8,30 +9,30 @@ from tinygrad_cv import backend as backends
 from tinygrad_cv._grad_mode import is_grad_enabled
 from tinygrad_cv._graph import Guard, Node, observer
 from tinygrad_cv._op import WIDTH, Op, Output, Plan, is_array, is_float, promoted
+from tinygrad_cv._public import TOP, public
 from tinygrad_cv._reading import Reading
 from tinygrad_cv._tensor import Tensor, operand, wrap
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.base import Backend, Bits
 
 
+@public(TOP)
 def apply(op: Op, *inputs: Any) -> Any:
     """Run `op` on tensors (plain numbers and None pass as they are) and record it if needed.
 
     Returns a tensor, or a tuple of them if the op has several outputs.
     """
     backend: Backend | None = None
-    recorded = False
     arrays = []
     wanted = []
     for value in inputs:
         if isinstance(value, Tensor):
-            if backend is None:
+            if value._backend is not backend:
+                if backend is not None:
+                    raise _device_error(op, inputs)
                 backend = value._backend
-            elif value._backend is not backend:
-                raise _device_error(op, inputs)
             arrays.append(value._array)
             wanted.append(value._requires_grad)
-            recorded = recorded or value._requires_grad
         elif type(value) in _PLAIN and (value is not None or op.optional):
             arrays.append(value)
             wanted.append(False)
@@ -45,16 +46,16 @@ def apply(op: Op, *inputs: Any) -> Any:
     else:
         with backend.active:
             array = op.run(backend, *arrays) if eye is None else eye.forward(op, backend, arrays)
-    if op.transfers:
+    if not op.usual:
+        if op.outputs:
+            return _several(op, inputs, arrays, tuple(wanted), array, backend)
         backend = op.destination(backend)
-    if op.outputs:
-        return _several(op, inputs, arrays, tuple(wanted), array, backend)
     out = wrap(array, backend)
     if backend.is_view(array, arrays):  # it counts its in-place changes together with its base
         for value in inputs:
             if isinstance(value, Tensor) and backend.shares_memory(array, value._array):
                 out._version = value._version
-    if recorded and is_grad_enabled() and array.dtype.kind == "f":
+    if True in wanted and is_grad_enabled() and array.dtype.kind == "f":
         key = tuple(wanted)
         plan = op.plans.get(key) or _checked_plan(op, key)
         if plan.rules:
@@ -107,7 +108,7 @@ def _output(node: Node, index: int) -> Node:
     shape, dtype = node.op.made[index]
     needs = node.requires_grad and dtype.kind == "f"
     output = Output(index=index, of=node.op.outputs[index])
-    return Node(output, (node,), shape, dtype, node.backend, needs)
+    return Node(output, (node,), shape, dtype, node.backend, needs, output.plan((needs,)))
 
 
 def _record(
@@ -200,6 +201,7 @@ def _device_error(op: Op, inputs: tuple[Any, ...]) -> ValueError:
 _new = object.__new__
 
 
+@public(TOP)
 def function(op: type[Op], *names: str) -> Callable[..., Tensor]:
     """An op as a function of tensors: inputs by position or name, attributes by keyword.
 
@@ -223,7 +225,7 @@ def function(op: type[Op], *names: str) -> Callable[..., Tensor]:
     names = names or op.inputs
     plain = not op.required and op.__init__ is Op.__init__  # nothing is to be set on a new one
 
-    def call(*inputs: Any, **attributes: Any) -> Tensor:
+    def call(*inputs: Any, **attributes: Any) -> Any:
         if plain and not attributes and len(inputs) == most:
             return apply(_new(op), *inputs)
         while attributes and len(inputs) < most and names[len(inputs)] in attributes:
@@ -248,7 +250,34 @@ def function(op: type[Op], *names: str) -> Callable[..., Tensor]:
     call.__name__ = call.__qualname__ = op.name
     call.__doc__ = op.__doc__
     call.__module__ = op.__module__
+    vars(call)["__signature__"] = _signature(op, names)
     return call
+
+
+def _signature(op: type[Op], names: tuple[str, ...]) -> inspect.Signature:
+    """How the function of an op is called: what `help` shows, and type checkers are told."""
+    annotations: dict[str, Any] = {}
+    for base in reversed(op.__mro__):
+        annotations |= inspect.get_annotations(base)
+    parameters = []
+    least = len(names) - op.optional - op.variadic
+    for i, name in enumerate(names):
+        rest = op.variadic and i == len(names) - 1
+        kind = inspect.Parameter.VAR_POSITIONAL if rest else inspect.Parameter.POSITIONAL_OR_KEYWORD
+        default = inspect.Parameter.empty if rest or i < least else None
+        values = Tensor if len(names) == 1 else Any  # of several, some may be numbers
+        parameters.append(inspect.Parameter(name, kind, default=default, annotation=values))
+    for name, default in op.attributes.items():
+        default = inspect.Parameter.empty if name in op.required else default
+        parameters.append(
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=default,
+                annotation=annotations.get(name, Any),
+            )
+        )
+    return inspect.Signature(parameters, return_annotation=Tensor)
 
 
 Function = TypeVar("Function", bound=Callable[..., Any])

@@ -10,6 +10,7 @@ from typing import Any
 from tinygrad_cv._apply import F
 from tinygrad_cv._grad_mode import no_grad
 from tinygrad_cv._graph import Graph, Handle, Node, backpropagate
+from tinygrad_cv._public import TOP, public
 from tinygrad_cv._reading import ALONE, Reading, raw
 from tinygrad_cv._tensor import Tensor, adopt, operand, wrap
 
@@ -178,6 +179,7 @@ def _seed(output: Tensor, gradient: Any) -> Tensor:
     return gradient if gradient.dtype == output.dtype else F.cast(gradient, dtype=output.dtype)
 
 
+@public(TOP)
 def grad(
     outputs: Tensor | Sequence[Tensor],
     inputs: Tensor | Sequence[Tensor],
@@ -237,6 +239,7 @@ def grad(
     return tuple(found.get(value.node) for value in inputs)
 
 
+@public(TOP)
 def graph(*tensors: Tensor | Iterable[Tensor]) -> Graph:
     """The expression graph of one or more tensors; `print` lists it, one line a node.
 

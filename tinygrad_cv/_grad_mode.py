@@ -4,7 +4,11 @@ import functools
 import inspect
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar, cast
+
+from tinygrad_cv._public import TOP, public
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class _Frame:
@@ -22,6 +26,7 @@ class _Frame:
 _innermost: ContextVar[_Frame] = ContextVar("innermost", default=_Frame(True, None))  # noqa: B039  never changed
 
 
+@public(TOP)
 def is_grad_enabled() -> bool:
     """Whether ops are recorded for a backward pass in this thread (or task)."""
     return _innermost.get().enabled
@@ -55,16 +60,16 @@ class _Switch:
         if (here.outer if here.loose else here) is frame and frame.outer is not None:
             _innermost.set(frame.outer)
 
-    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def __call__(self, function: Function) -> Function:
         if inspect.isgeneratorfunction(function):
-            return self._decorate_generator(function)
+            return cast(Function, self._decorate_generator(function))
 
         @functools.wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
             with self._again():
                 return function(*args, **kwargs)
 
-        return wrapped
+        return cast(Function, wrapped)
 
     def _decorate_generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Switched while the generator runs, and not while its consumer does."""
@@ -86,6 +91,7 @@ class _Switch:
         return wrapped
 
 
+@public(TOP)
 class no_grad(_Switch):  # noqa: N801  PyTorch's name
     """Compute without recording a graph: `with no_grad():`, or `@no_grad()` on a function.
 
@@ -102,12 +108,14 @@ class no_grad(_Switch):  # noqa: N801  PyTorch's name
     enabled = False
 
 
+@public(TOP)
 class enable_grad(_Switch):  # noqa: N801  PyTorch's name
     """Record again inside a `no_grad` block, as a context or as a decorator."""
 
     enabled = True
 
 
+@public(TOP)
 class set_grad_enabled(_Switch):  # noqa: N801  PyTorch's name
     """Record or not, from now on; as a context or as a decorator, only inside.
 
@@ -141,11 +149,12 @@ class set_grad_enabled(_Switch):  # noqa: N801  PyTorch's name
         self._undo()
         super().__enter__()
 
-    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def __call__(self, function: Function) -> Function:
         self._undo()
         return super().__call__(function)
 
 
+@public(TOP)
 class inference_mode(_Switch):  # noqa: N801  PyTorch's name
     """`no_grad` under another name, or `enable_grad` with `mode=False`.
 

@@ -14,6 +14,8 @@ from contextvars import ContextVar
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from tinygrad_cv._public import TOP, public
+
 if TYPE_CHECKING:
     from tinygrad_cv._op import Op, Plan
     from tinygrad_cv._reading import Reading
@@ -92,6 +94,7 @@ Guard = tuple[str, list[int], int]
 """A saved tensor: its name, its counter of in-place changes, and the count when it was saved."""
 
 
+@public(TOP)
 class Node:
     """One application of `op`, or a leaf (a parameter, an input, a constant) when `op` is None.
 
@@ -284,6 +287,7 @@ def backpropagate(
                 node.release()  # unless it saved but plain numbers
 
 
+@public(TOP)
 class Graph:
     """The expression graph of one or more tensors as data: `print` lists it, one line a node.
 

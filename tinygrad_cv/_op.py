@@ -29,6 +29,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 
+from tinygrad_cv._public import TOP, public
+
 if TYPE_CHECKING:
     from tinygrad_cv.backend.base import Backend
 
@@ -137,7 +139,7 @@ def widened(values: tuple[Any, ...], least: str, dtype: Any, kinds: str = "f") -
     """The arrays of these kinds among the values in `dtype`, or in `least` if that is wider."""
     wanted = dtype if dtype.itemsize >= WIDTH[least] else least
     for x in values:
-        own = getattr(x, "dtype", wanted)
+        own: Any = getattr(x, "dtype", wanted)
         if own is not wanted and own.kind in kinds and own != wanted:
             return tuple(
                 x.astype(wanted) if is_array(x) and x.dtype.kind in kinds else x for x in values
@@ -145,6 +147,7 @@ def widened(values: tuple[Any, ...], least: str, dtype: Any, kinds: str = "f") -
     return values  # as nearly always
 
 
+@public(TOP)
 @dataclass_transform(kw_only_default=True)
 class Op:
     """One differentiable operation. Subclass it, write `forward` and a rule per input.
@@ -204,10 +207,10 @@ class Op:
     """Whether floats of one dtype, wide enough, are not all that `run` has to ask for."""
     made: tuple[tuple[tuple[int, ...], Any], ...]
     """Shape and dtype of each of several outputs."""
-    widens: ClassVar[bool] = False
+    widens = False
     """Whether the inputs of its run were not of one dtype, wide enough: saved values may be not."""
-    transfers: ClassVar[bool] = False
-    """Whether the output may lie on another device than the inputs (see `destination`)."""
+    usual: ClassVar[bool] = True
+    """Whether it has one output, of the dtype and on the device of the inputs."""
     foreign: ClassVar[bool] = True
     """Whether it comes from outside of this package, whose own ops are held to what they may do by
     its tests: the rules of others are lent values that they cannot change."""
@@ -257,7 +260,8 @@ class Op:
         cls.plans = {}
         cls.least = WIDTH[cls.computes_in]
         cls.particular = cls.chooses_dtype or (cls.real and len(cls.inputs) > 1)
-        cls.transfers = cls.destination is not Op.destination
+        transfers = cls.destination is not Op.destination
+        cls.usual = not (cls.chooses_dtype or cls.outputs or transfers)
         cls.foreign = not cls.__module__.startswith("tinygrad_cv.")
         if register:
             _register(cls)
@@ -288,13 +292,15 @@ class Op:
         except IndexError as error:
             shapes = ", ".join(str(x.shape) for x in arrays if is_array(x))
             raise IndexError(f"{self.name} of {shapes}: {error}") from error
-        if self.transfers:
-            xp = self.destination(xp)
+        if self.usual:
+            return xp.result(y, dtype)
+        if self.chooses_dtype:
+            return y
         if self.outputs:
             ys = tuple(xp.result(part, dtype) for part in y)
             self.made = tuple((part.shape, part.dtype) for part in ys)
             return ys
-        return y if self.chooses_dtype else xp.result(y, dtype)
+        return self.destination(xp).result(y, dtype)
 
     def _brought_together(self, arrays: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
         """The float dtype of the result, and the inputs in the dtype in which it is computed."""

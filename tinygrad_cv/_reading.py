@@ -64,7 +64,7 @@ class Reading:
         return wide(g), wide(values)
 
     def shares(self, node: "Node", g: Any, useful: "set[Node] | None") -> list[tuple["Node", Any]]:
-        """What each rule gives, with the node of the input it is for."""
+        """What each rule gives, in the shape of the input it is for, with the node of that."""
         plan, inputs, op = node.plan, node.inputs, node.op
         assert plan is not None
         assert op is not None
@@ -77,7 +77,10 @@ class Reading:
                 receiver = inputs[where]
                 if useful is None or receiver in useful:
                     asked = [values[slot] for slot in slots] if slots else ()
-                    shares.append((receiver, rule(op, self, g, *asked)))
+                    share = rule(op, self, g, *asked)
+                    if getattr(share, "shape", None) != receiver.shape:
+                        share = self._fitted(share, receiver, node)
+                    shares.append((receiver, share))
             elif useful is None or not useful.isdisjoint(inputs[where]):
                 parts = rule(op, self, g, *[values[s] for s in slots])
                 if not isinstance(parts, list | tuple) or len(parts) != len(inputs[where]):
@@ -86,11 +89,23 @@ class Reading:
                         f"a list with a gradient for each; it returned {_shape_of(parts)}."
                     )
                 shares += [
-                    (receiver, part)
+                    (receiver, self._fitted(part, receiver, node))
                     for receiver, part in zip(inputs[where], parts, strict=True)
                     if _wants(receiver, useful)
                 ]
         return shares
+
+    def _fitted(self, share: Any, receiver: "Node", node: "Node") -> Any:
+        """A share of a gradient in the shape of its receiver: summed where that was broadcast."""
+        if not hasattr(share, "dtype"):
+            raise TypeError(
+                f"a rule of {node.label} returned {share!r} where a gradient of shape "
+                f"{receiver.shape} was expected; is its `return` missing?"
+            )
+        if share.shape == receiver.shape or type(node.op) is Output:
+            return share
+        _check_broadcast(share.shape, receiver, node)
+        return self.sum_to(share, shape=receiver.shape)
 
     def gradients(
         self, node: "Node", g: Any, useful: "set[Node] | None"
@@ -100,21 +115,9 @@ class Reading:
         Where an input was broadcast, its gradient is summed over the repeated axes. The dtype is
         that in which the rule computed; `rounded` is for when all shares have come.
         """
-        if type(node.op) is Output:
-            return [(node.inputs[0], g)]
         if node.guards or node.saved is None:
             node.check()
-        sent = self.shares(node, g, useful)
-        for i, (receiver, gradient) in enumerate(sent):
-            if not hasattr(gradient, "dtype"):
-                raise TypeError(
-                    f"a rule of {node.label} returned {gradient!r} where a gradient of shape "
-                    f"{receiver.shape} was expected; is its `return` missing?"
-                )
-            if gradient.shape != receiver.shape:
-                _check_broadcast(gradient.shape, receiver, node)
-                sent[i] = receiver, self.sum_to(gradient, shape=receiver.shape)
-        return sent
+        return self.shares(node, g, useful)
 
     def placed(self, g: Any, *, index: Any, shape: tuple[int, ...]) -> Any:
         """The gradient of x[index]: zeros of `shape` with g added at `index`.
@@ -254,8 +257,11 @@ class Raw(Reading):
             g, values = self.lent(node.op, g, values)
         gradients = function(node.op, self.backend, g, *[values[s] for s in slots])
         inputs = [node.inputs[where] for where in node.plan.differentiable]
-        pairs = zip(inputs, gradients, strict=True)
-        return [(receiver, gradient) for receiver, gradient in pairs if _wants(receiver, useful)]
+        return [
+            (receiver, self._fitted(gradient, receiver, node))
+            for receiver, gradient in zip(inputs, gradients, strict=True)
+            if _wants(receiver, useful)
+        ]
 
 
 class Placed:

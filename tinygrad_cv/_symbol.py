@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tinygrad_cv._op import Op, brief
+from tinygrad_cv._public import TOP, public
 from tinygrad_cv._reading import Reading
 from tinygrad_cv.backend import host
 
@@ -120,6 +121,7 @@ class Symbols(Reading):
         return Symbol(name)
 
 
+@public(TOP)
 def formula(source: Any, attributes: bool = True) -> dict[str, str]:
     """The formula of each gradient rule, by the name of the input it is for.
 

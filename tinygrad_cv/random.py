@@ -11,6 +11,7 @@ from typing import Any
 from tinygrad_cv import backend as backends
 from tinygrad_cv._apply import F
 from tinygrad_cv._grad_mode import no_grad
+from tinygrad_cv._public import METHOD, TOP, public
 from tinygrad_cv._tensor import Tensor, wrap
 from tinygrad_cv.backend import Backend, as_generator, host
 from tinygrad_cv.backend.base import announce
@@ -18,6 +19,7 @@ from tinygrad_cv.creation import made, number, shape_from
 from tinygrad_cv.dtypes import promote_types
 
 
+@public(TOP)
 def rand(
     *sizes: Any,
     size: Any = (),
@@ -38,6 +40,7 @@ def rand(
     return made(values, backend, requires_grad)
 
 
+@public(TOP)
 def randn(
     *sizes: Any,
     size: Any = (),
@@ -65,6 +68,7 @@ def _draw(backend: Backend, law: str, shape: tuple[int, ...], dtype: Any, genera
     return getattr(backend, law)(shape, dtype, as_generator(generator))
 
 
+@public(TOP)
 def rand_like(
     input: Tensor,
     *,
@@ -87,6 +91,7 @@ def rand_like(
     )
 
 
+@public(TOP)
 def randn_like(
     input: Tensor,
     *,
@@ -109,6 +114,7 @@ def randn_like(
     )
 
 
+@public(TOP)
 def randint(
     low: Any = None,
     high: Any = None,
@@ -144,6 +150,7 @@ def randint(
     return Tensor(values, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
+@public(TOP)
 def randint_like(
     input: Tensor,
     low: Any,
@@ -170,6 +177,7 @@ def randint_like(
     )
 
 
+@public(TOP)
 def randperm(
     n: int,
     *,
@@ -190,6 +198,7 @@ def randperm(
     return Tensor(values, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
+@public(TOP)
 def normal(
     mean: Any = 0.0,
     std: Any = 1.0,
@@ -238,6 +247,7 @@ def normal(
     return F.add(mean, F.mul(std, noise))
 
 
+@public(TOP, METHOD)
 @no_grad()
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None) -> Tensor:
     """1 with the probability that each element of `input` gives (or with p), else 0.
@@ -263,6 +273,7 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None) -
     return F.where(inside, hit, host.nan) if p is None and input.device != "cpu" else hit
 
 
+@public(TOP, METHOD)
 def multinomial(
     input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None
 ) -> Tensor:

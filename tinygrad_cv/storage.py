@@ -13,6 +13,7 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
+from tinygrad_cv._public import TOP, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 
@@ -30,6 +31,7 @@ def write(path: Path, contents: bytes) -> None:
         partial.unlink(missing_ok=True)
 
 
+@public(TOP)
 def save(obj: Any, f: Any) -> None:
     """Write tensors, numbers, strings, None, and dicts, lists and tuples of them, to one file.
 
@@ -98,6 +100,7 @@ def _place(path: tuple[str, ...]) -> str:
     return "/".join(path) or "what was given"
 
 
+@public(TOP)
 def load(f: Any, map_location: str | None = None, *, weights_only: bool = True) -> Any:
     """Read what `save` has written, or the tensors of any safetensors file as a dict.
 

@@ -27,6 +27,7 @@ from tinygrad_cv._autograd import grad
 from tinygrad_cv._grad_mode import enable_grad, is_grad_enabled
 from tinygrad_cv._graph import Node, backpropagate
 from tinygrad_cv._op import Op
+from tinygrad_cv._public import TOP, public
 from tinygrad_cv._tensor import Tensor, wrap
 from tinygrad_cv.backend import default_generator, host
 from tinygrad_cv.backend.base import Backend, draw_listeners
@@ -38,6 +39,7 @@ Tensors = Tensor | tuple[Tensor, ...]
 # ----- products with Jacobians -------------------------------------------------------------------
 
 
+@public(TOP)
 def vjp(
     func: Callable[..., Any],
     inputs: Any,
@@ -60,6 +62,7 @@ def vjp(
     return point.value(), point.like_inputs(result)
 
 
+@public(TOP)
 def jvp(
     func: Callable[..., Any],
     inputs: Any,
@@ -88,6 +91,7 @@ def jvp(
     return point.value(), point.like_outputs(result)
 
 
+@public(TOP)
 def hvp(
     func: Callable[..., Any],
     inputs: Any,
@@ -116,6 +120,7 @@ def hvp(
 # ----- whole matrices ----------------------------------------------------------------------------
 
 
+@public(TOP)
 def jacobian(
     func: Callable[..., Any], inputs: Any, create_graph: bool = False, strict: bool = False
 ) -> Any:
@@ -134,6 +139,7 @@ def jacobian(
     return tuple(rows) if point.many_outputs else rows[0]
 
 
+@public(TOP)
 def hessian(
     func: Callable[..., Any], inputs: Any, create_graph: bool = False, strict: bool = False
 ) -> Any:
@@ -303,6 +309,7 @@ def _rows(point: _Point, y: Tensor, create_graph: bool, strict: bool) -> list[Te
 # ----- checkpoints -------------------------------------------------------------------------------
 
 
+@public(TOP)
 def checkpoint(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """`function(*args, **kwargs)`, saving nothing of it but what goes in.
 
@@ -415,7 +422,7 @@ class _Segment:
                 inputs[node] = _standing_at(node) if tensor is None else tensor
         self.nodes = list(inputs)
         self.result, self.backend = y._array, y._backend
-        out = apply(Checkpoint(segment=self, dtype=y.dtype), *inputs.values())
+        out: Tensor = apply(Checkpoint(segment=self, dtype=y.dtype), *inputs.values())
         out.node.guards += tuple(guards)
         return out
 

@@ -15,6 +15,7 @@ from typing import Any
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import function
 from tinygrad_cv._op import Op
+from tinygrad_cv._public import FUNCTIONAL, IN_PLACE, METHOD, TOP, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import as_generator
 from tinygrad_cv.ops.elementwise import Elementwise
@@ -544,25 +545,27 @@ class LogSoftmax(OfReals):
 
 # ----- as functions ----------------------------------------------------------------------------
 
-relu = function(Relu, "input")
-relu6 = function(Relu6, "input")
-selu = function(Selu, "input")
-sigmoid = function(Sigmoid, "input")
-logsigmoid = function(Logsigmoid, "input")
-tanh = function(Tanh, "input")
-silu = function(Silu, "input")
-mish = function(Mish, "input")
-softsign = function(Softsign, "input")
-tanhshrink = function(Tanhshrink, "input")
-hardsigmoid = function(Hardsigmoid, "input")
-hardswish = function(Hardswish, "input")
+relu = public(TOP, METHOD, IN_PLACE, FUNCTIONAL)(function(Relu, "input"))
+relu6 = public(TOP, FUNCTIONAL)(function(Relu6, "input"))
+selu = public(TOP, FUNCTIONAL)(function(Selu, "input"))
+sigmoid = public(TOP, METHOD, IN_PLACE, FUNCTIONAL)(function(Sigmoid, "input"))
+logsigmoid = public(TOP, FUNCTIONAL)(function(Logsigmoid, "input"))
+tanh = public(TOP, METHOD, IN_PLACE, FUNCTIONAL)(function(Tanh, "input"))
+silu = public(TOP, FUNCTIONAL)(function(Silu, "input"))
+mish = public(TOP, FUNCTIONAL)(function(Mish, "input"))
+softsign = public(TOP, FUNCTIONAL)(function(Softsign, "input"))
+tanhshrink = public(TOP, FUNCTIONAL)(function(Tanhshrink, "input"))
+hardsigmoid = public(TOP, FUNCTIONAL)(function(Hardsigmoid, "input"))
+hardswish = public(TOP, FUNCTIONAL)(function(Hardswish, "input"))
 
 
+@public(TOP, FUNCTIONAL)
 def leaky_relu(input: Tensor, negative_slope: float = 0.01) -> Tensor:
     """x where x > 0, else `negative_slope` · x (Maas, Hannun and Ng, 2013)."""
     return T.leaky_relu(input, negative_slope=negative_slope)
 
 
+@public(TOP, METHOD, FUNCTIONAL)
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """x where x > 0, else w · x: a leaky ReLU that learns its slope (He et al., 2015).
 
@@ -581,6 +584,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     return T.prelu(input, T.reshape(weight, shape=shape))
 
 
+@public(TOP, FUNCTIONAL)
 def rrelu(
     input: Tensor,
     lower: float = 1 / 8,
@@ -605,6 +609,7 @@ def rrelu(
     return T.rrelu(input, lower=lower, upper=upper, generator=generator)
 
 
+@public(TOP, FUNCTIONAL)
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
     """x limited to [min_val, max_val]; unlike `clamp`, with the gradient 0 at the bounds."""
     if min_val > max_val:
@@ -614,6 +619,7 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tens
     return T.hardtanh(input, min_val=min_val, max_val=max_val)
 
 
+@public(TOP, FUNCTIONAL)
 def elu(input: Tensor, alpha: float = 1.0) -> Tensor:
     """x where x > 0, else α(eˣ - 1) (Clevert, Unterthiner and Hochreiter, 2016)."""
     if alpha < 0:
@@ -623,6 +629,7 @@ def elu(input: Tensor, alpha: float = 1.0) -> Tensor:
     return T.elu(input, alpha=alpha)
 
 
+@public(TOP, FUNCTIONAL)
 def celu(input: Tensor, alpha: float = 1.0) -> Tensor:
     """x where x > 0, else α(e^(x/α) - 1): an ELU without a kink, whatever α (Barron, 2017)."""
     if alpha <= 0:
@@ -630,6 +637,7 @@ def celu(input: Tensor, alpha: float = 1.0) -> Tensor:
     return T.celu(input, alpha=alpha)
 
 
+@public(TOP, FUNCTIONAL)
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + e^(βx)) / β: a smooth max(x, 0), whose derivative is σ(βx) (Dugas et al., 2001).
 
@@ -644,6 +652,7 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
     return T.softplus(input, beta=beta, threshold=threshold)
 
 
+@public(TOP, FUNCTIONAL)
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     """x · Φ(x), where Φ is the normal distribution function (Hendrycks and Gimpel, 2016).
 
@@ -654,11 +663,13 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     return T.gelu(input, approximate=approximate)
 
 
+@public(TOP, FUNCTIONAL)
 def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """x drawn `lambd` towards 0, and 0 within `lambd` of it (Donoho, 1995)."""
     return T.softshrink(input, lambd=_width("softshrink", lambd))
 
 
+@public(TOP, METHOD, FUNCTIONAL)
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """x, but 0 within `lambd` of 0 (hard thresholding; Donoho and Johnstone, 1994).
 
@@ -673,11 +684,13 @@ def _width(name: str, lambd: float) -> float:
     return lambd
 
 
+@public(TOP, FUNCTIONAL)
 def threshold(input: Tensor, threshold: float, value: float) -> Tensor:
     """x where x > `threshold`, else `value`."""
     return T.threshold(input, threshold=threshold, value=value)
 
 
+@public(TOP)
 def maxout(input: Tensor, pieces: int, dim: int = 1) -> Tensor:
     """The largest of each `pieces` channels in a row: (N, C, ...) -> (N, C / pieces, ...).
 
@@ -699,6 +712,7 @@ def maxout(input: Tensor, pieces: int, dim: int = 1) -> Tensor:
     return T.amax(T.reshape(input, shape=groups), axis=(axis + 1,))
 
 
+@public(TOP, FUNCTIONAL)
 def glu(input: Tensor, dim: int = -1) -> Tensor:
     """a · σ(b), where a and b are the halves of `input` along `dim` (Dauphin et al., 2017).
 
@@ -714,6 +728,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     return T.glu(input, axis=axis)
 
 
+@public(TOP, METHOD, FUNCTIONAL)
 def softmax(
     input: Tensor, dim: int | None = None, *, dtype: Any = None, axis: int | None = None
 ) -> Tensor:
@@ -732,6 +747,7 @@ def softmax(
     return T.softmax(input, axis=axis_of(input, dim, axis))
 
 
+@public(TOP, FUNCTIONAL)
 def softmin(
     input: Tensor, dim: int | None = None, *, dtype: Any = None, axis: int | None = None
 ) -> Tensor:
@@ -743,6 +759,7 @@ def softmin(
     return softmax(-input, dim, dtype=dtype, axis=axis)
 
 
+@public(TOP, METHOD, FUNCTIONAL)
 def log_softmax(
     input: Tensor, dim: int | None = None, *, dtype: Any = None, axis: int | None = None
 ) -> Tensor:

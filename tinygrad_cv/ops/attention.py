@@ -5,6 +5,7 @@ from typing import Any
 
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import computed_in
+from tinygrad_cv._public import FUNCTIONAL, TOP, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 from tinygrad_cv.ops.linalg import matmul
@@ -12,6 +13,7 @@ from tinygrad_cv.ops.noise import dropout
 from tinygrad_cv.ops.shape import repeat_interleave
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def scaled_dot_product_attention(
     query: Tensor,

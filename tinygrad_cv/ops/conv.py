@@ -18,6 +18,7 @@ from typing import Any
 
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._op import Op
+from tinygrad_cv._public import FUNCTIONAL, TOP, public
 from tinygrad_cv._tensor import Tensor
 
 Ints = tuple[int, ...]
@@ -236,6 +237,7 @@ def as_batch(function: Callable[..., Any], *images: Tensor) -> Any:
     return T.reshape(result, shape=result.shape[1:])
 
 
+@public(TOP)
 def conv_output_size(
     size: int, kernel_size: int, stride: int = 1, padding: int = 0, dilation: int = 1
 ) -> int:
@@ -341,6 +343,7 @@ def _conv(
     return call(input, weight, bias, stride=s, padding=p, dilation=d, groups=groups)
 
 
+@public(TOP, FUNCTIONAL)
 def conv1d(
     input: Tensor,
     weight: Tensor,
@@ -360,6 +363,7 @@ def conv1d(
     return _conv(1, input, weight, bias, stride, padding, dilation, groups)
 
 
+@public(TOP, FUNCTIONAL)
 def conv2d(
     input: Tensor,
     weight: Tensor,
@@ -390,6 +394,7 @@ def conv2d(
     return _conv(2, input, weight, bias, stride, padding, dilation, groups)
 
 
+@public(TOP, FUNCTIONAL)
 def conv3d(
     input: Tensor,
     weight: Tensor,
@@ -464,6 +469,7 @@ def _conv_transpose(
     return call(input, weight, bias, size=size, stride=s, padding=p, dilation=d, groups=groups)
 
 
+@public(TOP, FUNCTIONAL)
 def conv_transpose1d(
     input: Tensor,
     weight: Tensor,
@@ -486,6 +492,7 @@ def conv_transpose1d(
     )
 
 
+@public(TOP, FUNCTIONAL)
 def conv_transpose2d(
     input: Tensor,
     weight: Tensor,
@@ -510,6 +517,7 @@ def conv_transpose2d(
     )
 
 
+@public(TOP, FUNCTIONAL)
 def conv_transpose3d(
     input: Tensor,
     weight: Tensor,
@@ -535,6 +543,7 @@ def conv_transpose3d(
 # ----- windows as columns ------------------------------------------------------------------------
 
 
+@public(TOP, FUNCTIONAL)
 def unfold(
     input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
 ) -> Tensor:
@@ -563,6 +572,7 @@ def unfold(
     return T.unfold(input, **geometry)
 
 
+@public(TOP, FUNCTIONAL)
 def fold(
     input: Tensor,
     output_size: Any,
@@ -606,6 +616,7 @@ def _pairs(kernel_size: Any, dilation: Any, padding: Any, stride: Any) -> dict[s
     }
 
 
+@public(TOP)
 def locally_connected2d(
     input: Tensor,
     weight: Tensor,

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import computed_in
 from tinygrad_cv._op import Op, promoted
+from tinygrad_cv._public import FUNCTIONAL, METHOD, TOP, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 from tinygrad_cv.ops.conv import check_float
@@ -321,6 +322,7 @@ def simple_fraction(factor: Any) -> Fraction:
     return simple
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def interpolate(
     input: Tensor,
@@ -532,6 +534,7 @@ def _neighbours(
     return neighbours
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def grid_sample(
     input: Tensor,
@@ -583,6 +586,7 @@ def grid_sample(
     return T.reshape(y, shape=(*input.shape[:2], *grid.shape[1:-1]))
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float64")
 def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool = False) -> Tensor:
     """The grid for `grid_sample` whose places are theta · (x, y, 1) of the output's own places.
@@ -615,6 +619,7 @@ def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool = False)
 # ----- pixels and channels -----------------------------------------------------------------------
 
 
+@public(TOP, FUNCTIONAL)
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     """r² channels become squares of r x r pixels: (*, C·r², H, W) -> (*, C, H·r, W·r).
 
@@ -638,6 +643,7 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     return T.reshape(moved, shape=(*batch, channels // (r * r), height * r, width * r))
 
 
+@public(TOP, FUNCTIONAL)
 def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     """Squares of r x r pixels become r² channels: the inverse of `pixel_shuffle`.
 
@@ -657,6 +663,7 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     return T.reshape(moved, shape=(*batch, channels * r * r, height // r, width // r))
 
 
+@public(TOP, FUNCTIONAL)
 def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     """The channels of (N, C, *S) dealt out like cards: the first of each group, the second, ...
 
@@ -675,6 +682,7 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     return T.reshape(T.permute(split, axes=(0, 2, 1, *range(3, split.ndim))), shape=input.shape)
 
 
+@public(TOP, METHOD)
 def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     """Turned k times by 90° in the plane of two axes, from the first towards the second.
 

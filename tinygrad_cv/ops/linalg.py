@@ -14,6 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import computed_in
 from tinygrad_cv._op import Op
+from tinygrad_cv._public import FUNCTIONAL, LINALG, METHOD, TOP, public
 from tinygrad_cv._tensor import Tensor, wrap
 from tinygrad_cv.backend import host
 from tinygrad_cv.ops import reduce
@@ -492,6 +493,7 @@ def _quotient(F, n, gap):
 # ----- as functions: products --------------------------------------------------------------------
 
 
+@public(TOP, METHOD, LINALG)
 def matmul(input: Tensor, other: Tensor) -> Tensor:
     """The matrix product, as PyTorch and NumPy define it.
 
@@ -526,6 +528,7 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     return T.reshape(product, shape=(*rows, *columns))
 
 
+@public(TOP, FUNCTIONAL)
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x wᵀ + b along the last axis: (..., in) -> (..., out), with the weight (out, in).
 
@@ -563,6 +566,7 @@ def _check_axes(name: str, equation: str, input: Tensor, other: Tensor) -> str:
     return equation
 
 
+@public(TOP, METHOD)
 def mm(input: Tensor, mat2: Tensor) -> Tensor:
     """The product of two matrices, (n, k) @ (k, m); nothing broadcasts.
 
@@ -573,6 +577,7 @@ def mm(input: Tensor, mat2: Tensor) -> Tensor:
     return T.matmul(input, mat2)
 
 
+@public(TOP, METHOD)
 def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     """The products of two stacks of matrices, (b, n, k) @ (b, k, m); nothing broadcasts.
 
@@ -583,6 +588,7 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     return T.matmul(input, mat2)
 
 
+@public(TOP, METHOD)
 def mv(input: Tensor, vec: Tensor) -> Tensor:
     """A matrix times a vector, (n, k) @ (k,).
 
@@ -592,6 +598,7 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
     return T.einsum(input, vec, equation=_check_axes("mv", "nk,k->n", input, vec))
 
 
+@public(TOP, METHOD)
 def dot(input: Tensor, tensor: Tensor) -> Tensor:
     """Σ x y of two vectors.
 
@@ -601,11 +608,13 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
     return T.einsum(input, tensor, equation=_check_axes("dot", "n,n->", input, tensor))
 
 
+@public(TOP, METHOD)
 def vdot(input: Tensor, other: Tensor) -> Tensor:
     """Σ x y of two vectors; the same as `dot`, for there are no complex gradients here."""
     return T.einsum(input, other, equation=_check_axes("vdot", "n,n->", input, other))
 
 
+@public(TOP, METHOD, also="ger")
 def outer(input: Tensor, vec2: Tensor) -> Tensor:
     """All products of an element of one vector with one of the other, (n,) and (m,) -> (n, m).
 
@@ -616,6 +625,7 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
     return T.einsum(input, vec2, equation=_check_axes("outer", "n,m->nm", input, vec2))
 
 
+@public(TOP, METHOD)
 def inner(input: Tensor, other: Tensor) -> Tensor:
     """Σ x y over the last axis of both, (..., k) and (***, k) -> (..., ***); of numbers, x y.
 
@@ -644,6 +654,7 @@ def _on_top(input: Tensor, product: Tensor, beta: Any, alpha: Any) -> Tensor:
     return total
 
 
+@public(TOP, METHOD)
 @computed_in("float32")
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """`beta` · input + `alpha` · mat1 @ mat2, (n, k) @ (k, m); input broadcasts to (n, m).
@@ -654,6 +665,7 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: An
     return _on_top(input, mm(mat1, mat2), beta, alpha)
 
 
+@public(TOP, METHOD)
 @computed_in("float32")
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """`beta` · input + `alpha` · mat @ vec, (n, k) @ (k,); input broadcasts to (n,).
@@ -664,6 +676,7 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any 
     return _on_top(input, mv(mat, vec), beta, alpha)
 
 
+@public(TOP, METHOD)
 @computed_in("float32")
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """`beta` · input + `alpha` · the `outer` product, (n, m); input broadcasts to it.
@@ -675,6 +688,7 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any
     return _on_top(input, outer(vec1, vec2), beta, alpha)
 
 
+@public(TOP, METHOD)
 @computed_in("float32")
 def baddbmm(
     input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1
@@ -687,6 +701,7 @@ def baddbmm(
     return _on_top(input, bmm(batch1, batch2), beta, alpha)
 
 
+@public(TOP, METHOD)
 @computed_in("float32")
 def addbmm(
     input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1
@@ -700,9 +715,7 @@ def addbmm(
     return _on_top(input, T.einsum(batch1, batch2, equation=equation), beta, alpha)
 
 
-ger = outer
-
-
+@public(LINALG)
 @computed_in("float32")
 def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
     """The product of two or more matrices, in the order of the fewest multiplications.
@@ -749,6 +762,7 @@ def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
     return result
 
 
+@public(LINALG)
 @computed_in("float64")
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     """Σ x y along `dim`; the other axes broadcast.
@@ -762,6 +776,7 @@ def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
 # ----- as functions: contractions ----------------------------------------------------------------
 
 
+@public(TOP)
 def einsum(equation: str, *operands: Any) -> Tensor:
     """A sum of products, written with a letter for each axis (Einstein's convention).
 
@@ -881,6 +896,7 @@ def _diagonal(input: Tensor, term: str) -> Tensor:
     return T.getitem(flat, index=tuple(slice(None, None, step) for step in steps))
 
 
+@public(TOP)
 def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     """The sum of products over some axes of both tensors.
 
@@ -914,6 +930,7 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     return einsum(f"{''.join(first)},{''.join(second)}->{out}", a, b)
 
 
+@public(TOP, METHOD)
 def trace(input: Tensor) -> Tensor:
     """The sum of the diagonal of a matrix.
 
@@ -927,6 +944,7 @@ def trace(input: Tensor) -> Tensor:
     return T.sum(T.getitem(T.reshape(input, shape=(-1,)), index=diagonal))
 
 
+@public(TOP, METHOD)
 def kron(input: Tensor, other: Tensor) -> Tensor:
     """The Kronecker product: each element of the first times a copy of the second.
 
@@ -941,6 +959,7 @@ def kron(input: Tensor, other: Tensor) -> Tensor:
     return T.reshape(apart * beside, shape=tuple(n * m for n, m in zip(a, b, strict=True)))
 
 
+@public(TOP, METHOD)
 @computed_in("float64")
 def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     """The cross product a x b of vectors along `dim`, an axis of length 3; the others broadcast.
@@ -982,6 +1001,7 @@ CDIST_MODES = {
 }
 
 
+@public(TOP)
 @computed_in("float64")
 def cdist(
     x1: Tensor,
@@ -1031,6 +1051,7 @@ def cdist(
     return _root(T.sum(T.pow(difference, n=p), axis=last), p)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float64")
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     """The distances of all pairs of rows i < j of x (n, d), as one vector; see `cdist`.
@@ -1047,6 +1068,7 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     return reduce.norm(input[first] - input[second], p, -1)
 
 
+@public(TOP, METHOD)
 def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     """‖input - other‖ₚ over all elements; the shapes broadcast, and p is as in `norm`.
 
@@ -1083,6 +1105,8 @@ def _check(name: str, A: Tensor, square: bool = True) -> None:
         )
 
 
+@public(TOP, METHOD, name="inverse")
+@public(LINALG)
 def inv(A: Tensor) -> Tensor:
     """The inverse of each matrix (..., n, n).
 
@@ -1097,9 +1121,7 @@ def inv(A: Tensor) -> Tensor:
     return T.inv(A)
 
 
-inverse = inv
-
-
+@public(LINALG)
 def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     """The X with A X = B (or X A = B, if not `left`), for A (..., n, n).
 
@@ -1139,6 +1161,7 @@ def _stacked(A: Tensor, batch: tuple[int, ...]) -> Tensor:
     return A if A.shape == shape else T.broadcast_to(A, shape=shape)
 
 
+@public(TOP, METHOD, LINALG)
 def det(A: Tensor) -> Tensor:
     """The determinant of each matrix (..., n, n).
 
@@ -1159,6 +1182,7 @@ class SlogdetResult(NamedTuple):
     logabsdet: Tensor
 
 
+@public(TOP, METHOD, LINALG)
 def slogdet(A: Tensor) -> SlogdetResult:
     """The sign of the determinant and the logarithm of its size, which do not overflow.
 
@@ -1173,6 +1197,7 @@ def slogdet(A: Tensor) -> SlogdetResult:
     return SlogdetResult(sign.detach(), logarithm)
 
 
+@public(TOP, METHOD)
 def logdet(input: Tensor) -> Tensor:
     """The logarithm of the determinant: nan where that is negative, -inf for a singular matrix.
 
@@ -1184,6 +1209,7 @@ def logdet(input: Tensor) -> Tensor:
     return result
 
 
+@public(TOP, METHOD, LINALG)
 def cholesky(A: Tensor, upper: bool = False) -> Tensor:
     """The lower triangle L with L Lᵀ = A (or its transpose, if `upper`), for positive definite A.
 
@@ -1221,6 +1247,7 @@ def _of_triangle(name: str, A: Tensor, UPLO: str | None) -> Tensor:
     return symmetric + (part - part.detach())  # what is added is 0, but lets the gradient through
 
 
+@public(LINALG)
 def eigh(A: Tensor, UPLO: str | None = None) -> EighResult:
     """Eigenvalues (..., n), ascending, and eigenvectors, the columns of V (..., n, n).
 
@@ -1241,6 +1268,7 @@ def eigh(A: Tensor, UPLO: str | None = None) -> EighResult:
     return EighResult(*T.eigh(_of_triangle("eigh", A, UPLO)))
 
 
+@public(LINALG)
 def eigvalsh(A: Tensor, UPLO: str | None = None) -> Tensor:
     """The eigenvalues of the symmetric part (A + Aᵀ) / 2, ascending; for `UPLO` see `eigh`.
 
@@ -1262,6 +1290,7 @@ class SvdResult(NamedTuple):
     Vh: Tensor
 
 
+@public(LINALG)
 def svd(A: Tensor, full_matrices: bool = False) -> SvdResult:
     """A = U diag(S) Vh for A (..., m, n): U (..., m, k), S (..., k) and Vh (..., k, n).
 
@@ -1290,6 +1319,7 @@ def _completed(U: Tensor) -> Tensor:
     return T.cat(U, rest, axis=U.ndim - 1)
 
 
+@public(LINALG)
 def svdvals(A: Tensor) -> Tensor:
     """The singular values of each matrix (..., m, n), descending.
 
@@ -1302,6 +1332,7 @@ def svdvals(A: Tensor) -> Tensor:
     return T.svdvals(A)
 
 
+@public(LINALG)
 def pinv(A: Tensor, *, atol: Any = None, rtol: Any = None, hermitian: bool = False) -> Tensor:
     """The pseudo-inverse (..., n, m) of each matrix (..., m, n) (Moore and Penrose).
 
@@ -1324,6 +1355,7 @@ def pinv(A: Tensor, *, atol: Any = None, rtol: Any = None, hermitian: bool = Fal
     return T.pinv(A, atol=atol or 0.0, rtol=rtol)
 
 
+@public(TOP, METHOD)
 def pinverse(input: Tensor, rcond: float = 1e-15) -> Tensor:
     """`pinv`, in which singular values up to rcond · S_max count as 0.
 
@@ -1355,6 +1387,7 @@ def _numbers(bound: Any, stack: tuple[int, ...]) -> list[float]:
     return [float(n) for n in host.broadcast_to(host.asarray(bound), stack).reshape(-1)]
 
 
+@public(TOP, METHOD, LINALG)
 def matrix_power(A: Tensor, n: int) -> Tensor:
     """A · A ⋯ A, n times; the identity for n = 0, and powers of the inverse for n < 0.
 
@@ -1384,6 +1417,7 @@ class QRResult(NamedTuple):
     R: Tensor
 
 
+@public(LINALG)
 def qr(A: Tensor, mode: str = "reduced") -> QRResult:
     """A = Q R for A (..., m, n): Q (..., m, k) with orthonormal columns, and R (..., k, n) upper.
 
@@ -1422,6 +1456,7 @@ class EigResult(NamedTuple):
     eigenvectors: Tensor
 
 
+@public(LINALG)
 def eig(A: Tensor) -> EigResult:
     """Real eigenvalues (..., n), ascending, and eigenvectors, the columns of V (..., n, n).
 
@@ -1437,6 +1472,7 @@ def eig(A: Tensor) -> EigResult:
     return EigResult(*T.eig(A))
 
 
+@public(LINALG)
 def eigvals(A: Tensor) -> Tensor:
     """The eigenvalues of each matrix, which must be real, ascending; see `eig`.
 
@@ -1457,6 +1493,7 @@ class LstsqResult(NamedTuple):
     singular_values: Tensor
 
 
+@public(LINALG)
 def lstsq(
     A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | None = None
 ) -> LstsqResult:
@@ -1514,6 +1551,7 @@ def _count_above(values: Tensor, sides: tuple[int, ...], atol: Any, rtol: Any) -
     return reduce.sum(values > T.maximum(reduce.amax(values, -1, True) * rtol, atol), -1)
 
 
+@public(LINALG)
 def matrix_rank(
     A: Tensor, *, atol: Any = None, rtol: Any = None, hermitian: bool = False
 ) -> Tensor:
@@ -1532,6 +1570,7 @@ def matrix_rank(
     return _count_above(values, A.shape[-2:], atol, rtol)
 
 
+@public(LINALG)
 def solve_triangular(
     A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False
 ) -> Tensor:
@@ -1557,6 +1596,7 @@ def solve_triangular(
 # ----- as functions: norms -----------------------------------------------------------------------
 
 
+@public(LINALG)
 def vector_norm(
     x: Tensor,
     ord: float = 2,
@@ -1578,6 +1618,7 @@ def vector_norm(
     return reduce.norm(x, ord, dim, keepdim, dtype=dtype, axis=axis, keepdims=keepdims)
 
 
+@public(LINALG)
 def matrix_norm(
     A: Tensor,
     ord: float | str = "fro",
@@ -1635,6 +1676,7 @@ def _check_float(name: str, x: Tensor, dtype: Any) -> None:
         raise TypeError(f"{name}: expected floats; got {x.dtype} {x.shape}. Convert: x.float().")
 
 
+@public(LINALG)
 def norm(
     A: Tensor,
     ord: float | str | None = None,
@@ -1671,6 +1713,7 @@ def norm(
     return matrix_norm(A, ord, axes, keepdim, dtype=dtype)
 
 
+@public(LINALG)
 def cond(A: Tensor, p: float | str | None = None) -> Tensor:
     """The condition number of each matrix, ‖A‖ₚ · ‖A⁻¹‖ₚ; inf for a singular one.
 

@@ -10,6 +10,7 @@ from typing import Any
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import computed_in
 from tinygrad_cv._op import Op
+from tinygrad_cv._public import FUNCTIONAL, TOP, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 from tinygrad_cv.ops.elementwise import Elementwise
@@ -284,6 +285,7 @@ def _weighted(
 # ----- classification ----------------------------------------------------------------------------
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def cross_entropy(
     input: Tensor,
@@ -343,6 +345,7 @@ def _soft_cross_entropy(
     return reduced(-T.sum(_times(target, log_p), axis=(axis,)), reduction)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def nll_loss(
     input: Tensor,
@@ -368,6 +371,7 @@ def nll_loss(
     return _averaged(losses, share, kept, target.shape, reduction)
 
 
+@public(TOP)
 @computed_in("float32")
 def one_vs_all_logistic_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """Σ_c of the logistic losses of C questions "is it class c?", for scores and class labels.
@@ -391,6 +395,7 @@ def _others(values: Tensor, labels: Tensor) -> Tensor:
     return T.sum(T.where(right, 0.0, values), axis=(1,))
 
 
+@public(TOP)
 @computed_in("float32")
 def svm_loss(
     input: Tensor, target: Tensor, delta: float = 1.0, *, reduction: str = "mean"
@@ -414,6 +419,7 @@ def _hinges(rows: Tensor, labels: Tensor, margin: float) -> Tensor:
     return T.relu(rows - own + margin)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def multi_margin_loss(
     input: Tensor,
@@ -448,6 +454,7 @@ def multi_margin_loss(
     return reduced(T.reshape(losses, shape=target.shape), reduction)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def binary_cross_entropy(
     input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
@@ -465,6 +472,7 @@ def binary_cross_entropy(
     return reduced(losses if weight is None else _times(weight, losses), reduction)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def binary_cross_entropy_with_logits(
     input: Tensor,
@@ -492,6 +500,7 @@ def binary_cross_entropy_with_logits(
     return reduced(losses if weight is None else _times(weight, losses), reduction)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def soft_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """log(1 + e^(-target · input)), for scores and targets 1 or -1.
@@ -503,6 +512,7 @@ def soft_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") 
     return reduced(T.binary_cross_entropy_with_logits(target * input, 1.0), reduction)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def multilabel_soft_margin_loss(
     input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
@@ -523,6 +533,7 @@ def multilabel_soft_margin_loss(
 # ----- regression --------------------------------------------------------------------------------
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """(input - target)², reduced. The shapes must be equal.
@@ -534,6 +545,7 @@ def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tenso
     return reduced(T.square(input - target), reduction)
 
 
+@public(TOP)
 @computed_in("float32")
 def euclidean_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """½ Σ_j (input_ij - target_ij)² for each sample i, and the mean over the samples.
@@ -551,6 +563,7 @@ def euclidean_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") ->
     return reduced(losses, reduction)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """|input - target|, reduced. The shapes must be equal.
@@ -562,6 +575,7 @@ def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor
     return reduced(T.abs(input - target), reduction)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def huber_loss(
     input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0
@@ -577,6 +591,7 @@ def huber_loss(
     return reduced(T.huber(input - target, delta=delta), reduction)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def smooth_l1_loss(
     input: Tensor, target: Tensor, *, reduction: str = "mean", beta: float = 1.0
@@ -595,6 +610,7 @@ def smooth_l1_loss(
     return reduced(T.huber(difference, delta=beta, scale=beta), reduction)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def poisson_nll_loss(
     input: Tensor,
@@ -623,6 +639,7 @@ def poisson_nll_loss(
     return reduced(losses, reduction)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float64")
 def gaussian_nll_loss(
     input: Tensor,
@@ -663,6 +680,7 @@ def _with_a_one(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
 # ----- distributions -----------------------------------------------------------------------------
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def kl_div(
     input: Tensor, target: Tensor, *, reduction: str = "mean", log_target: bool = False
@@ -692,6 +710,7 @@ def kl_div(
 # ----- distances ---------------------------------------------------------------------------------
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """x1 · x2 / (max(‖x1‖, eps) · max(‖x2‖, eps)) along `dim` of the broadcast shape.
@@ -715,6 +734,7 @@ def _broadcast_shape(name: str, x1: Tensor, x2: Tensor) -> tuple[int, ...]:
         ) from error
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def pairwise_distance(
     x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
@@ -730,6 +750,7 @@ def pairwise_distance(
     return norm(difference, p, -1, keepdim)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def hinge_embedding_loss(
     input: Tensor, target: Tensor, margin: float = 1.0, *, reduction: str = "mean"
@@ -747,6 +768,7 @@ def hinge_embedding_loss(
     return reduced(losses, reduction)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def margin_ranking_loss(
     input1: Tensor,
@@ -765,6 +787,7 @@ def margin_ranking_loss(
     return reduced(T.clamp(margin - target * (input1 - input2), min=0), reduction)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def cosine_embedding_loss(
     input1: Tensor,
@@ -792,6 +815,7 @@ def cosine_embedding_loss(
     return reduced(losses, reduction)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def triplet_margin_loss(
     anchor: Tensor,

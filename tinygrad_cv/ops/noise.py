@@ -9,6 +9,7 @@ from typing import Any
 
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._op import Op
+from tinygrad_cv._public import FUNCTIONAL, TOP, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import as_generator
 from tinygrad_cv.ops.activation import SELU_ALPHA, SELU_SCALE
@@ -78,6 +79,7 @@ class GaussianNoise(Op):
 # ----- as functions ------------------------------------------------------------------------------
 
 
+@public(TOP, FUNCTIONAL)
 def dropout(
     input: Tensor, p: float = 0.5, training: bool = True, *, generator: Any = None
 ) -> Tensor:
@@ -92,6 +94,7 @@ def dropout(
     return _inverted("dropout", input, p, training, generator, 0)
 
 
+@public(TOP, FUNCTIONAL)
 def dropout1d(
     input: Tensor, p: float = 0.5, training: bool = True, *, generator: Any = None
 ) -> Tensor:
@@ -108,6 +111,7 @@ def dropout1d(
     return _inverted("dropout1d", input, p, training, generator, 1)
 
 
+@public(TOP, FUNCTIONAL)
 def dropout2d(
     input: Tensor, p: float = 0.5, training: bool = True, *, generator: Any = None
 ) -> Tensor:
@@ -116,6 +120,7 @@ def dropout2d(
     return _inverted("dropout2d", input, p, training, generator, 2)
 
 
+@public(TOP, FUNCTIONAL)
 def dropout3d(
     input: Tensor, p: float = 0.5, training: bool = True, *, generator: Any = None
 ) -> Tensor:
@@ -124,6 +129,7 @@ def dropout3d(
     return _inverted("dropout3d", input, p, training, generator, 3)
 
 
+@public(TOP)
 def vanilla_dropout(
     input: Tensor, p: float = 0.5, training: bool = True, *, generator: Any = None
 ) -> Tensor:
@@ -144,6 +150,7 @@ def vanilla_dropout(
     return T.dropout(input, p=p, scaled=False, generator=as_generator(generator))
 
 
+@public(TOP, FUNCTIONAL)
 def alpha_dropout(
     input: Tensor, p: float = 0.5, training: bool = False, *, generator: Any = None
 ) -> Tensor:
@@ -163,6 +170,7 @@ def alpha_dropout(
     return T.alpha_dropout(input, p=p, generator=as_generator(generator))
 
 
+@public(TOP)
 def gaussian_noise(
     input: Tensor, std: float, training: bool = True, *, generator: Any = None
 ) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import computed_in
 from tinygrad_cv._op import Op
+from tinygrad_cv._public import FUNCTIONAL, TOP, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 from tinygrad_cv.ops.reduce import Axes, axes_of, centered, norm, vector_length
@@ -260,6 +261,7 @@ class SubtractMean(Op):
 # ----- as functions ------------------------------------------------------------------------------
 
 
+@public(TOP, FUNCTIONAL)
 def batch_norm(
     input: Tensor,
     running_mean: Tensor | None = None,
@@ -379,6 +381,7 @@ def _last_axes(name: str, input: Tensor, normalized_shape: int | Sequence[int]) 
     return tuple(range(first, input.ndim))
 
 
+@public(TOP, FUNCTIONAL)
 def layer_norm(
     input: Tensor,
     normalized_shape: int | Sequence[int],
@@ -401,6 +404,7 @@ def layer_norm(
     return _standardized(input, axes, weight, bias, shape, eps)
 
 
+@public(TOP, FUNCTIONAL)
 def group_norm(
     input: Tensor,
     num_groups: int,
@@ -434,6 +438,7 @@ def group_norm(
     return T.reshape(y, shape=input.shape)
 
 
+@public(TOP, FUNCTIONAL)
 def instance_norm(
     input: Tensor,
     running_mean: Tensor | None = None,
@@ -477,6 +482,7 @@ def instance_norm(
     return _standardized(input, axes, weight, bias, (*channels, *(1,) * len(axes)), eps)
 
 
+@public(TOP, FUNCTIONAL)
 def rms_norm(
     input: Tensor,
     normalized_shape: int | Sequence[int],
@@ -501,6 +507,7 @@ def rms_norm(
     return y
 
 
+@public(TOP, FUNCTIONAL)
 def local_response_norm(
     input: Tensor,
     size: int,
@@ -533,6 +540,7 @@ def local_response_norm(
     return y
 
 
+@public(TOP)
 def subtract_mean(input: Tensor, dim: Any = None, *, axis: Any = None) -> Tensor:
     """x - mean over `dim` (an axis, several, or None for all).
 
@@ -546,6 +554,7 @@ def subtract_mean(input: Tensor, dim: Any = None, *, axis: Any = None) -> Tensor
     return T.subtract_mean(input, axis=axes_of(input, dim, axis))
 
 
+@public(TOP, FUNCTIONAL)
 def normalize(input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Tensor:
     """x / max(‖x‖ₚ, eps) along `dim`: vectors of length 1; that of 0 stays.
 

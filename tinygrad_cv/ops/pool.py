@@ -10,6 +10,7 @@ from typing import Any
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import computed_in
 from tinygrad_cv._op import Op
+from tinygrad_cv._public import FUNCTIONAL, TOP, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 from tinygrad_cv.ops.conv import (
@@ -251,6 +252,7 @@ def _max_pool(
     return _take(call(input, **geometry), taken)
 
 
+@public(TOP, FUNCTIONAL)
 def max_pool1d(
     input: Tensor,
     kernel_size: Any,
@@ -268,6 +270,7 @@ def max_pool1d(
     return _max_pool(1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
+@public(TOP, FUNCTIONAL)
 def max_pool2d(
     input: Tensor,
     kernel_size: Any,
@@ -297,6 +300,7 @@ def max_pool2d(
     return _max_pool(2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
+@public(TOP, FUNCTIONAL)
 def max_pool3d(
     input: Tensor,
     kernel_size: Any,
@@ -362,6 +366,7 @@ def _max_unpool(
     return T.reshape(y, shape=(*input.shape[:2], *size))
 
 
+@public(TOP, FUNCTIONAL)
 def max_unpool1d(
     input: Tensor,
     indices: Tensor,
@@ -379,6 +384,7 @@ def max_unpool1d(
     return _max_unpool(1, input, indices, kernel_size, stride, padding, output_size)
 
 
+@public(TOP, FUNCTIONAL)
 def max_unpool2d(
     input: Tensor,
     indices: Tensor,
@@ -404,6 +410,7 @@ def max_unpool2d(
     return _max_unpool(2, input, indices, kernel_size, stride, padding, output_size)
 
 
+@public(TOP, FUNCTIONAL)
 def max_unpool3d(
     input: Tensor,
     indices: Tensor,
@@ -471,6 +478,7 @@ def _counts(
     return Tensor(counts, device=input.device)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def avg_pool1d(
     input: Tensor,
@@ -488,6 +496,7 @@ def avg_pool1d(
     return _avg_pool(1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def avg_pool2d(
     input: Tensor,
@@ -514,6 +523,7 @@ def avg_pool2d(
     )
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def avg_pool3d(
     input: Tensor,
@@ -563,6 +573,7 @@ def _lp_pool(
     return lengths * (taps / counts) ** (1 / norm_type)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def lp_pool1d(
     input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
@@ -575,6 +586,7 @@ def lp_pool1d(
     return _lp_pool(1, input, norm_type, kernel_size, stride, ceil_mode)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def lp_pool2d(
     input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
@@ -594,6 +606,7 @@ def lp_pool2d(
     return _lp_pool(2, input, norm_type, kernel_size, stride, ceil_mode)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def lp_pool3d(
     input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
@@ -652,6 +665,7 @@ def adaptive_mean(axes: int, input: Tensor, output_size: Any) -> Tensor:
     return y
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
     """The mean of each of `output_size` windows; (N, C, L) -> (N, C, L').
@@ -664,6 +678,7 @@ def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
     return adaptive_mean(1, input, output_size)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     """The means of windows chosen so that the output is (N, C, *output_size).
@@ -683,6 +698,7 @@ def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     return adaptive_mean(2, input, output_size)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
     """The means of windows; (N, C, D, H, W) -> (N, C, *output_size). See `adaptive_avg_pool2d`.
@@ -733,6 +749,7 @@ def _at(images: Tensor, places: Tensor) -> Tensor:
     return T.reshape(T.take_along_dim(flat, along, axis=2), shape=places.shape)
 
 
+@public(TOP, FUNCTIONAL)
 def adaptive_max_pool1d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
     """The largest element of each of `output_size` windows; (N, C, L) -> (N, C, L').
 
@@ -744,6 +761,7 @@ def adaptive_max_pool1d(input: Tensor, output_size: Any, return_indices: bool = 
     return _adaptive_max_pool(1, input, output_size, return_indices)
 
 
+@public(TOP, FUNCTIONAL)
 def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
     """The largest element of windows chosen so that the output is (N, C, *output_size).
 
@@ -756,6 +774,7 @@ def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = 
     return _adaptive_max_pool(2, input, output_size, return_indices)
 
 
+@public(TOP, FUNCTIONAL)
 def adaptive_max_pool3d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
     """The largest element of windows; (N, C, D, H, W) -> (N, C, *output_size).
 

@@ -7,11 +7,12 @@ n numbers x is off by its rounding to the dtype and by n · 2⁻⁵³ · Σ |x| 
 import builtins
 import math
 import sys
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import computed_in
 from tinygrad_cv._op import Op
+from tinygrad_cv._public import IN_PLACE, METHOD, TOP, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 
@@ -531,6 +532,7 @@ def _reduce(op: str, input: Tensor, dim: Any, keepdim: bool, axis: Any, keepdims
     return result
 
 
+@public(TOP, METHOD)
 def sum(
     input: Tensor,
     dim: Any = None,
@@ -550,6 +552,7 @@ def sum(
     return _reduce("sum", _as(input, dtype), dim, keepdim, axis, keepdims)
 
 
+@public(TOP, METHOD)
 def mean(
     input: Tensor,
     dim: Any = None,
@@ -570,6 +573,7 @@ def mean(
     return _reduce("mean", x, dim, keepdim, axis, keepdims)
 
 
+@public(TOP, METHOD)
 def nansum(
     input: Tensor,
     dim: Any = None,
@@ -588,6 +592,7 @@ def nansum(
     return sum(known, dim, keepdim, dtype=dtype, axis=axis, keepdims=keepdims)
 
 
+@public(TOP, METHOD)
 def nanmean(
     input: Tensor,
     dim: Any = None,
@@ -610,6 +615,7 @@ def nanmean(
     return _as(y, x.dtype) if x.is_floating_point() else y
 
 
+@public(TOP, METHOD)
 def prod(
     input: Tensor,
     dim: Any = None,
@@ -669,6 +675,7 @@ def _spread(
     return result
 
 
+@public(TOP, METHOD)
 def var(
     input: Tensor,
     dim: Any = None,
@@ -691,6 +698,7 @@ def var(
     return _spread("var", input, dim, unbiased, correction, keepdim, axis, keepdims)
 
 
+@public(TOP, METHOD)
 def std(
     input: Tensor,
     dim: Any = None,
@@ -709,6 +717,7 @@ def std(
     return _spread("std", input, dim, unbiased, correction, keepdim, axis, keepdims)
 
 
+@public(TOP)
 def var_mean(
     input: Tensor,
     dim: Any = None,
@@ -731,6 +740,7 @@ def var_mean(
     return spread, mean(input, dim, **same)
 
 
+@public(TOP)
 def std_mean(
     input: Tensor,
     dim: Any = None,
@@ -753,6 +763,7 @@ def std_mean(
     return spread, mean(input, dim, **same)
 
 
+@public(TOP, METHOD)
 def norm(
     input: Tensor,
     p: float | str = "fro",
@@ -824,6 +835,7 @@ def _negative_norm(x: Tensor, power: float, dim: Any, same: dict[str, Any]) -> T
     return T.where(any(none, dim, **same), 0.0, 1 / inverse)
 
 
+@public(TOP, METHOD)
 def count_nonzero(input: Tensor, dim: Any = None, *dims: int, axis: Any = None) -> Tensor:
     """How many elements over `dim`, or over several axes in turn, are not 0 (int64).
 
@@ -841,6 +853,7 @@ def _run(op: str, input: Tensor, dim: Any, axis: Any) -> Tensor:
     return result
 
 
+@public(TOP, METHOD, IN_PLACE)
 def cumsum(
     input: Tensor, dim: int | None = None, *, dtype: Any = None, axis: int | None = None
 ) -> Tensor:
@@ -852,6 +865,7 @@ def cumsum(
     return _run("cumsum", _as(input, dtype), dim, axis)
 
 
+@public(TOP, METHOD, IN_PLACE)
 def cumprod(
     input: Tensor, dim: int | None = None, *, dtype: Any = None, axis: int | None = None
 ) -> Tensor:
@@ -863,6 +877,7 @@ def cumprod(
     return _run("cumprod", _as(input, dtype), dim, axis)
 
 
+@public(TOP, METHOD)
 def diff(
     input: Tensor,
     n: int = 1,
@@ -921,6 +936,7 @@ def _areas(
     return T.mul(T.add(later, earlier), widths) / 2, axis
 
 
+@public(TOP, also="trapz")
 @computed_in("float64")
 def trapezoid(
     y: Tensor, x: Tensor | None = None, *, dx: float | None = None, dim: int = -1
@@ -936,9 +952,7 @@ def trapezoid(
     return sum(areas, axis)
 
 
-trapz = trapezoid
-
-
+@public(TOP)
 @computed_in("float64")
 def cumulative_trapezoid(
     y: Tensor, x: Tensor | None = None, *, dx: float | None = None, dim: int = -1
@@ -952,6 +966,7 @@ def cumulative_trapezoid(
     return cumsum(areas, axis)
 
 
+@public(TOP, METHOD)
 @computed_in("float64")
 def cov(
     input: Tensor,
@@ -1004,6 +1019,7 @@ def cov(
     return T.reshape(covariance, shape=()) if x.shape[0] == 1 else covariance
 
 
+@public(TOP, METHOD)
 @computed_in("float64")
 def corrcoef(input: Tensor) -> Tensor:
     """The correlations of variables, the rows of x (m, n): c_ij / √(c_ii c_jj), with c of `cov`.
@@ -1021,6 +1037,7 @@ def corrcoef(input: Tensor) -> Tensor:
     return T.clamp(ratio, min=-1.0, max=1.0)
 
 
+@public(TOP)
 def gradient(
     input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: int = 1
 ) -> tuple[Tensor, ...]:
@@ -1089,6 +1106,7 @@ def _slope(x: Tensor, axis: int, spacing: Any, edge_order: int) -> Tensor:
     return T.cat(first, inner, last, axis=axis)
 
 
+@public(TOP, METHOD)
 def logcumsumexp(input: Tensor, dim: int | None = None, *, axis: int | None = None) -> Tensor:
     """The running log Σ eˣ along `dim`, finite wherever the exact value is.
 
@@ -1108,6 +1126,7 @@ def _running_extreme(input: Tensor, dim: Any, axis: Any, largest: bool) -> "Valu
     return ValuesIndices(T.take_along_dim(input, indices, axis=along), indices)
 
 
+@public(TOP, METHOD)
 def cummax(input: Tensor, dim: int | None = None, *, axis: int | None = None) -> "ValuesIndices":
     """The largest element so far along `dim`, and where it is: a pair (values, indices).
 
@@ -1119,6 +1138,7 @@ def cummax(input: Tensor, dim: int | None = None, *, axis: int | None = None) ->
     return _running_extreme(input, dim, axis, largest=True)
 
 
+@public(TOP, METHOD)
 def cummin(input: Tensor, dim: int | None = None, *, axis: int | None = None) -> "ValuesIndices":
     """The smallest element so far along `dim`, and where it is. See `cummax`.
 
@@ -1128,6 +1148,7 @@ def cummin(input: Tensor, dim: int | None = None, *, axis: int | None = None) ->
     return _running_extreme(input, dim, axis, largest=False)
 
 
+@public(TOP, METHOD)
 def logsumexp(
     input: Tensor,
     dim: Any = None,
@@ -1144,6 +1165,7 @@ def logsumexp(
     return _reduce("logsumexp", input, dim, keepdim, axis, keepdims)
 
 
+@public(TOP, METHOD)
 def amax(
     input: Tensor,
     dim: Any = None,
@@ -1156,6 +1178,7 @@ def amax(
     return _reduce("amax", input, dim, keepdim, axis, keepdims)
 
 
+@public(TOP, METHOD)
 def amin(
     input: Tensor,
     dim: Any = None,
@@ -1192,6 +1215,17 @@ def _extreme(
     )
 
 
+@overload
+def max(input: Tensor, dim: Tensor | None = None) -> Tensor: ...
+@overload
+def max(
+    input: Tensor, dim: int, keepdim: bool = False, *, keepdims: bool | None = None
+) -> ValuesIndices: ...
+@overload
+def max(
+    input: Tensor, *, axis: int, keepdim: bool = False, keepdims: bool | None = None
+) -> ValuesIndices: ...
+@public(TOP, METHOD)
 def max(
     input: Tensor,
     dim: int | Tensor | None = None,
@@ -1210,6 +1244,17 @@ def max(
     return _extreme(input, dim, keepdim, axis, keepdims, "amax", "argmax")
 
 
+@overload
+def min(input: Tensor, dim: Tensor | None = None) -> Tensor: ...
+@overload
+def min(
+    input: Tensor, dim: int, keepdim: bool = False, *, keepdims: bool | None = None
+) -> ValuesIndices: ...
+@overload
+def min(
+    input: Tensor, *, axis: int, keepdim: bool = False, keepdims: bool | None = None
+) -> ValuesIndices: ...
+@public(TOP, METHOD)
 def min(
     input: Tensor,
     dim: int | Tensor | None = None,
@@ -1229,6 +1274,7 @@ class MinMax(NamedTuple):
     max: Tensor
 
 
+@public(TOP, METHOD)
 def aminmax(
     input: Tensor,
     *,
@@ -1252,6 +1298,7 @@ def _place(input: Tensor, op: str, dim: Any, keepdim: bool, axis: Any, keepdims:
     return result
 
 
+@public(TOP, METHOD)
 def argmax(
     input: Tensor,
     dim: int | None = None,
@@ -1268,6 +1315,7 @@ def argmax(
     return _place(input, "argmax", dim, keepdim, axis, keepdims)
 
 
+@public(TOP, METHOD)
 def argmin(
     input: Tensor,
     dim: int | None = None,
@@ -1280,6 +1328,7 @@ def argmin(
     return _place(input, "argmin", dim, keepdim, axis, keepdims)
 
 
+@public(TOP, METHOD)
 def any(
     input: Tensor,
     dim: Any = None,
@@ -1297,6 +1346,7 @@ def any(
     return _reduce("any", input, dim, keepdim, axis, keepdims)
 
 
+@public(TOP, METHOD)
 def all(
     input: Tensor,
     dim: Any = None,

@@ -6,13 +6,14 @@ taken. nan counts as larger than every number.
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, overload
 
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import computed_in
 from tinygrad_cv._grad_mode import no_grad
 from tinygrad_cv._indexing import raw_index
 from tinygrad_cv._op import Op
+from tinygrad_cv._public import METHOD, TOP, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 from tinygrad_cv.ops.reduce import ValuesIndices, axis_of, kept
@@ -118,6 +119,7 @@ def _without(pair: ValuesIndices, axis: int, keepdim: bool) -> ValuesIndices:
     return ValuesIndices(*(T.reshape(part, shape=shape) for part in pair))
 
 
+@public(TOP, METHOD)
 def sort(
     input: Tensor,
     dim: int = -1,
@@ -139,6 +141,7 @@ def sort(
     return _found(input, dim, axis, lambda x, i: T.argsort(x, axis=i, descending=descending))
 
 
+@public(TOP, METHOD)
 def argsort(
     input: Tensor,
     dim: int = -1,
@@ -155,6 +158,7 @@ def argsort(
     return sort(input.detach(), dim, descending, axis=axis).indices
 
 
+@public(TOP, METHOD)
 def msort(input: Tensor) -> Tensor:
     """The elements along the first axis in the order of their size.
 
@@ -164,6 +168,7 @@ def msort(input: Tensor) -> Tensor:
     return sort(input, 0).values
 
 
+@public(TOP, METHOD)
 def topk(
     input: Tensor,
     k: int,
@@ -192,6 +197,7 @@ def topk(
     return _found(input, dim, axis, first)
 
 
+@public(TOP, METHOD)
 def kthvalue(
     input: Tensor,
     k: int,
@@ -220,6 +226,17 @@ def kthvalue(
     return _without(pair, dim if axis is None else axis, keep)
 
 
+@overload
+def median(input: Tensor, dim: None = None) -> Tensor: ...
+@overload
+def median(
+    input: Tensor, dim: int, keepdim: bool = False, *, keepdims: bool | None = None
+) -> ValuesIndices: ...
+@overload
+def median(
+    input: Tensor, *, axis: int, keepdim: bool = False, keepdims: bool | None = None
+) -> ValuesIndices: ...
+@public(TOP, METHOD)
 def median(
     input: Tensor,
     dim: int | None = None,
@@ -254,6 +271,17 @@ def median(
     return _without(_found(input, chosen, None, middle), chosen, keep)
 
 
+@overload
+def nanmedian(input: Tensor, dim: None = None) -> Tensor: ...
+@overload
+def nanmedian(
+    input: Tensor, dim: int, keepdim: bool = False, *, keepdims: bool | None = None
+) -> ValuesIndices: ...
+@overload
+def nanmedian(
+    input: Tensor, *, axis: int, keepdim: bool = False, keepdims: bool | None = None
+) -> ValuesIndices: ...
+@public(TOP, METHOD)
 def nanmedian(
     input: Tensor,
     dim: int | None = None,
@@ -345,6 +373,7 @@ def _quantile(
     return result
 
 
+@public(TOP, METHOD)
 def quantile(
     input: Tensor,
     q: Any,
@@ -365,6 +394,7 @@ def quantile(
     return _quantile("quantile", input, q, dim, keepdim, interpolation, False)
 
 
+@public(TOP, METHOD)
 def nanquantile(
     input: Tensor,
     q: Any,
@@ -384,6 +414,7 @@ def nanquantile(
 # ----- what is there, and how often --------------------------------------------------------------
 
 
+@public(TOP, METHOD)
 @no_grad()
 def unique(
     input: Tensor,
@@ -409,6 +440,7 @@ def unique(
     return _unique_result(input, along, values, back, counts, return_inverse, return_counts)
 
 
+@public(TOP, METHOD)
 @no_grad()
 def unique_consecutive(
     input: Tensor,
@@ -484,6 +516,7 @@ def _unique_result(
     return result if len(result) > 1 else values
 
 
+@public(TOP, METHOD)
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
     """How often each number from 0 up is there; or the sum of the `weights` that stand beside it.
 
@@ -517,6 +550,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     return y
 
 
+@public(TOP, METHOD)
 def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
     """How many elements lie in each of `bins` equal parts of [min, max], in the input's dtype.
 
@@ -548,6 +582,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     return total.to(dtype=input.dtype)
 
 
+@public(TOP)
 def searchsorted(
     sorted_sequence: Tensor,
     input: Any,
@@ -591,6 +626,7 @@ def searchsorted(
     return T.reshape(found, shape=input.shape).to(dtype="int32" if out_int32 else "int64")
 
 
+@public(TOP)
 def bucketize(
     input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False
 ) -> Tensor:
