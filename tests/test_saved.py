@@ -58,8 +58,8 @@ SAVED = {
         add alpha_dropout broadcast_to cast cat clone cumsum diag_embed diagonal dropout flip fold
         gaussian_noise getitem hardshrink hardsigmoid hardtanh index_put leaky_relu max_pool1d
         max_pool2d max_pool3d max_pool_with_places mean mT neg pad permute relu relu6 resample
-        resample_transpose reshape roll rrelu scatter_add softshrink stack sub subtract_mean sum sum_to threshold to_device
-        tril triu unfold window_spread window_sum
+        resample_transpose reshape roll rrelu scatter_add softshrink stack sub subtract_mean sum
+        sum_to threshold to_device tril triu unfold window_spread window_sum
     """,
     "x": """
         abs acos acosh asin asinh atan atanh celu clamp cofactor cos cosh cumprod det eigvalsh elu
