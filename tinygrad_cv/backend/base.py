@@ -130,8 +130,10 @@ class Backend:
 
     def packed(self, value: Any) -> Any:
         """A by-product as it is saved: many truth values as bits, all else as it is."""
-        truth = hasattr(value, "dtype") and value.dtype.kind == "b"
-        return Bits(self, value) if truth and value.size >= Bits.LEAST else value
+        if not hasattr(value, "dtype") or value.dtype.kind != "b" or value.size < Bits.LEAST:
+            return value
+        with self.active:
+            return Bits(self, value)
 
     # ----- kernels ---------------------------------------------------------------------------
     # Images are (N, C, *S) with any number of spatial axes; sizes, strides, paddings and
