@@ -19,6 +19,7 @@ from importlib.metadata import version as _version
 
 from tinygrad_cv import _methods as _methods
 from tinygrad_cv import _operators as _operators
+from tinygrad_cv import _recompute as _recompute
 from tinygrad_cv import _symbol as _symbol
 from tinygrad_cv import creation as creation
 from tinygrad_cv import data as data

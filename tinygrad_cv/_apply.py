@@ -63,7 +63,7 @@ def apply(op: Op, *inputs: Any) -> Any:
     if eye is not None:
         if eye.everything and out._node is None:
             _record(op, op.plan((False,) * len(inputs)), inputs, arrays, out)
-        eye.made(out)
+        eye.made(out, inputs)
     return out
 
 
@@ -98,7 +98,7 @@ def _several(
             out._node = _output(whole.node, i)
     if eye is not None:
         for out in outs:
-            eye.made(out)
+            eye.made(out, inputs)
     return outs
 
 

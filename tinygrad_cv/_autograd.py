@@ -146,7 +146,8 @@ def _accumulate(target: Tensor, g: Tensor, create_graph: bool) -> None:
                 if alone and backend.owns(target._grad._array):
                     target._grad._array += g._array
                 else:
-                    target._grad = wrap(target._grad._array + g._array, backend)
+                    total = backend.result(target._grad._array + g._array, g.dtype)
+                    target._grad = wrap(total, backend)
 
 
 def _seed(output: Tensor, gradient: Any) -> Tensor:

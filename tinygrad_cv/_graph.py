@@ -8,7 +8,7 @@ has no reference cycles and its memory goes the moment the loss goes.
 import itertools
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack
 from contextvars import ContextVar
 from operator import attrgetter
@@ -55,8 +55,8 @@ class Observer:
         """Run the forward of an op."""
         return op.run(backend, *arrays)
 
-    def made(self, tensor: Any) -> None:
-        """An op made this tensor; it has a node if it was recorded."""
+    def made(self, tensor: Any, inputs: tuple[Any, ...]) -> None:
+        """An op made this tensor of these inputs; it has a node if it was recorded."""
 
     def arrived(self, node: "Node", gradient: Any) -> None:
         """The gradient of a node (an array) is complete."""
@@ -200,10 +200,12 @@ class Node:
         self.guards = ()
 
 
-def topological(roots: Iterable[Node], differentiable: bool = False) -> list[Node]:
+def topological(
+    roots: Iterable[Node], ends: Collection[Node] = (), differentiable: bool = False
+) -> list[Node]:
     """Every node the roots depend on, each before the nodes it was computed from.
 
-    With `differentiable` only those that need a gradient are followed.
+    Those behind the `ends` are left out; with `differentiable`, those that need no gradient, too.
 
     A gradient is complete only when all consumers of a value have sent their share; this order
     guarantees that. A node is made after its inputs, so counting down creation numbers is such an
@@ -212,7 +214,8 @@ def topological(roots: Iterable[Node], differentiable: bool = False) -> list[Nod
     seen = {node for node in roots if node.requires_grad or not differentiable}
     stack = list(seen)
     while stack:
-        for value in stack.pop().inputs:
+        node = stack.pop()
+        for value in () if node in ends else node.inputs:
             if (
                 isinstance(value, Node)
                 and value not in seen
@@ -224,7 +227,12 @@ def topological(roots: Iterable[Node], differentiable: bool = False) -> list[Nod
 
 
 def backpropagate(
-    seeds: dict[Node, Any], reading: "Reading", *, towards: set[Node] | None = None, keep: bool
+    seeds: dict[Node, Any],
+    reading: "Reading",
+    *,
+    towards: set[Node] | None = None,
+    ends: Collection[Node] = (),
+    keep: bool,
 ) -> Iterator[tuple[Node, Any]]:
     """Walk from the seeds to the leaves, yielding those that are asked for with their gradients.
 
@@ -232,9 +240,10 @@ def backpropagate(
 
     [gradient to the left] = [gradient from the right] · [local gradient], summed over the
     consumers of each value. The reading decides what a gradient is: an array in the raw reading,
-    a Tensor in the graph reading. With `towards`, only the paths that end there are walked.
+    a Tensor in the graph reading. With `towards`, only the paths that end there are walked. At the
+    `ends` the walk stops: what lies behind, and their hooks, are for a walk around this one.
     """
-    order = topological(seeds, differentiable=True)
+    order = topological(seeds, ends, differentiable=True)
     useful = None
     if towards is not None:
         useful = set(towards)
@@ -246,6 +255,9 @@ def backpropagate(
     with device:
         for node in order:
             if node not in pending:
+                continue
+            if node in ends:
+                yield node, pending.pop(node)
                 continue
             if node.backend is not here:
                 device.close()

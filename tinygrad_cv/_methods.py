@@ -15,7 +15,7 @@ from tinygrad_cv._apply import F
 from tinygrad_cv._public import IN_PLACE, METHOD, PUBLIC, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import as_generator, host
-from tinygrad_cv.backend.base import announce
+from tinygrad_cv.backend.base import drawn
 from tinygrad_cv.creation import empty, full, number, ones, tensor, zeros
 from tinygrad_cv.ops.elementwise import polygamma as derivative_of_digamma
 from tinygrad_cv.random import bernoulli, rand, randn
@@ -102,9 +102,8 @@ def random_(self: Tensor, from_: Any = None, to: Any = None, *, generator: Any =
     low, high = operator.index(from_), operator.index(to)
     if low >= high:
         raise ValueError(f"random_: from {low} is not below to {high}.")
-    chosen = as_generator(generator)
-    announce(chosen)
-    values = chosen.integers(low, high, self.shape, dtype="uint64" if low >= 0 else "int64")
+    dtype = "uint64" if low >= 0 else "int64"
+    values = drawn(as_generator(generator), lambda g: g.integers(low, high, self.shape, dtype))
     return self._become(Tensor(values, self.dtype, self.device), "random_")
 
 

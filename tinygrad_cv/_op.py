@@ -228,15 +228,9 @@ class Op:
     """Whether integer inputs, too, go in as one dtype (see `whole`)."""
     forward: Callable[..., Any]
 
-    def __getattr__(self, name: str) -> Any:
-        """What a forward leaves for the rules, such as a shape; before it ran, a symbol for it.
+    if TYPE_CHECKING:  # what a forward leaves for the rules, such as a shape
 
-        The symbolic reading sets `_unknown`: a rule of an op that has not run can say its formula.
-        """
-        unknown = vars(self).get("_unknown")
-        if unknown is None or name.startswith("__"):
-            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
-        return unknown(name)
+        def __getattr__(self, name: str) -> Any: ...
 
     def __init_subclass__(cls, register: bool = True) -> None:
         cls.attributes = cls.attributes | {
@@ -292,6 +286,13 @@ class Op:
         except IndexError as error:
             shapes = ", ".join(str(x.shape) for x in arrays if is_array(x))
             raise IndexError(f"{self.name} of {shapes}: {error}") from error
+        except AttributeError as error:
+            if error.obj is not xp:
+                raise
+            raise AttributeError(
+                f"{self.name}: the backend has no {error.name}. Array functions come from "
+                "backend.base.NAMESPACE, and kernels are methods of Backend."
+            ) from error
         if self.usual:
             return xp.result(y, dtype)
         if self.chooses_dtype:

@@ -56,12 +56,8 @@ class Reading:
     def lent(self, op: Op, g: Any, values: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
         """The gradient and the saved values as the rules of an op get them."""
 
-        def wide(value: Any) -> Any:
-            if type(value) is tuple:
-                return tuple(map(wide, value))
-            return self.widened(value, op.computes_in)
-
-        return wide(g), wide(values)
+        g, values = _mapped(lambda value: self.widened(value, op.computes_in), (g, values))
+        return g, values
 
     def shares(self, node: "Node", g: Any, useful: "set[Node] | None") -> list[tuple["Node", Any]]:
         """What each rule gives, in the shape of the input it is for, with the node of that."""
@@ -156,6 +152,13 @@ class Reading:
         return self.cast(gradient, dtype=node.dtype)
 
 
+def _mapped(function: Callable[[Any], Any], value: Any) -> Any:
+    """The function of a value, or of each in a tuple."""
+    if type(value) is tuple:
+        return tuple([_mapped(function, part) for part in value])
+    return function(value)
+
+
 def _shape_of(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"{len(value)}"
@@ -212,12 +215,10 @@ class Raw(Reading):
         return tuple([v.truth() if type(v) is Bits else v for v in node.saved])
 
     def lent(self, op: Op, g: Any, values: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
-        def lend(value: Any) -> Any:
-            if type(value) is tuple:
-                return tuple(map(lend, value))
-            return self.backend.lent(value) if is_array(value) else value
-
-        return super().lent(op, *((lend(g), lend(values)) if op.foreign else (g, values)))
+        if op.foreign:
+            lend = self.backend.lent
+            g, values = _mapped(lambda v: lend(v) if is_array(v) else v, (g, values))
+        return super().lent(op, g, values)
 
     def placed(self, g: Any, *, index: Any, shape: tuple[int, ...]) -> Any:
         parts = index if isinstance(index, tuple) else (index,)

@@ -193,12 +193,25 @@ def _is_literal(value: Any) -> bool:
     return value is None or isinstance(value, int | float | str | host.dtype)
 
 
+def _unrun(op: type[Op]) -> type[Op]:
+    """The op before its forward ran: what that would leave for the rules is a symbol."""
+
+    def unknown(self: Op, name: str) -> Symbol:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Symbol(name)
+
+    body = {"name": op.name, "__getattr__": unknown, "__module__": op.__module__}
+    return type(op.__name__, (op,), body, register=False)
+
+
 def _op_of(source: Any) -> tuple[Op, tuple[Any, ...]]:
     """The op, and the inputs of its node if there is one."""
     if isinstance(source, type) and issubclass(source, Op):
+        source = _unrun(source)
         op = source.__new__(source)
         missing = [name for name in source.attributes if not hasattr(source, name)]
-        op.__dict__.update({name: Symbol(name) for name in missing}, _unknown=Symbol)
+        op.__dict__.update({name: Symbol(name) for name in missing})
         return op, ()
     node = getattr(source, "_node", source)
     op = getattr(node, "op", node)

@@ -143,10 +143,11 @@ class OnnxModel(Module):
                     "that it becomes; rename it in the model."
                 )
             tensor = Tensor(array, device=device)
+            # Names may have dots here: there are no modules below whose they could be.
             if name in trained:
-                setattr(self, name, Parameter(tensor, requires_grad=requires_grad))
+                self._hold(name, "parameter", Parameter(tensor, requires_grad=requires_grad))
             else:
-                self.register_buffer(name, tensor)
+                self._hold(name, "buffer", tensor)
         self.weights = tuple(arrays)
         self.inputs = tuple(value.name for value in graph.input if value.name not in arrays)
         self.outputs = tuple(value.name for value in graph.output)

@@ -14,7 +14,7 @@ from tinygrad_cv._grad_mode import no_grad
 from tinygrad_cv._public import METHOD, TOP, public
 from tinygrad_cv._tensor import Tensor, wrap
 from tinygrad_cv.backend import Backend, as_generator, host
-from tinygrad_cv.backend.base import announce
+from tinygrad_cv.backend.base import drawn
 from tinygrad_cv.creation import made, number, shape_from
 from tinygrad_cv.dtypes import promote_types
 
@@ -144,9 +144,7 @@ def randint(
     if first >= end:
         raise ValueError(f"randint: high is above low; got low={first}, high={end}.")
     shape = shape_from((size,))
-    chosen = as_generator(generator)
-    announce(chosen)
-    values = chosen.integers(first, end, shape)
+    values = drawn(as_generator(generator), lambda g: g.integers(first, end, shape))
     return Tensor(values, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
@@ -192,9 +190,7 @@ def randperm(
     tensor([0, 1, 2])
     """
     (count,) = shape_from((n,))
-    chosen = as_generator(generator)
-    announce(chosen)
-    values = chosen.permutation(count)
+    values = drawn(as_generator(generator), lambda g: g.permutation(count))
     return Tensor(values, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
@@ -302,19 +298,24 @@ def multinomial(
             f"multinomial: {needed} different places were asked of a row in which {possible} have "
             "a weight above 0" + ("." if replacement else "; replacement=True draws some again.")
         )
-    chosen = as_generator(generator)
-    announce(chosen)
     rows = weights if weights.ndim == 2 else weights[None]
+    places = drawn(
+        as_generator(generator), lambda source: _places(rows, count, replacement, source)
+    )
+    return Tensor(places.reshape(*input.shape[:-1], count), device=input.device)
+
+
+def _places(rows: Any, count: int, replacement: bool, source: host.random.Generator) -> Any:
     places = host.empty((len(rows), count), "int64")
     for place, row in zip(places, rows, strict=True):
         if replacement:
             total = host.cumsum(row / row.max())
-            place[:] = host.searchsorted(total / total[-1], chosen.random(count), side="right")
+            place[:] = host.searchsorted(total / total[-1], source.random(count), side="right")
         else:
             # The first of waiting times with these rates are such a draw (Efraimidis and Spirakis,
             # 2006). Logarithms do not overflow.
             times = host.full(row.shape, host.inf)
             some = row > 0
-            times[some] = host.log(chosen.standard_exponential(some.sum())) - host.log(row[some])
+            times[some] = host.log(source.standard_exponential(some.sum())) - host.log(row[some])
             place[:] = host.argsort(times)[:count]
-    return Tensor(places.reshape(*input.shape[:-1], count), device=input.device)
+    return places

@@ -1,6 +1,7 @@
 """The backward pass in slow motion: one node a frame, with the numbers in its formulas."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,8 @@ class Playback:
                 "it, or save to another folder."
             )
         digits = len(str(len(self.trace.frames)))
-        for i in tqdm(range(len(self.trace.frames)), desc="frames", disable=None):
+        hidden = sys.stderr is None or None  # closed, or perhaps no terminal
+        for i in tqdm(range(len(self.trace.frames)), desc="frames", disable=hidden):
             draw(self.trace, backward=True, frame=i).save(path / f"{i:0{max(3, digits)}}.svg")
         return path
 

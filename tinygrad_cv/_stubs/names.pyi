@@ -2,6 +2,7 @@
 
 # ruff: noqa
 
+from collections.abc import Callable
 from collections.abc import Sequence
 from tinygrad_cv._apply import apply as apply
 from tinygrad_cv._apply import function as function
@@ -15,6 +16,7 @@ from tinygrad_cv._grad_mode import set_grad_enabled as set_grad_enabled
 from tinygrad_cv._graph import Graph as Graph
 from tinygrad_cv._graph import Node as Node
 from tinygrad_cv._op import Op as Op
+from tinygrad_cv._recompute import recompute as recompute
 from tinygrad_cv._symbol import formula as formula
 from tinygrad_cv._tensor import Tensor as Tensor
 from tinygrad_cv.backend import get_default_device as get_default_device
@@ -323,7 +325,6 @@ from tinygrad_cv.random import randn_like as randn_like
 from tinygrad_cv.random import randperm as randperm
 from tinygrad_cv.storage import load as load
 from tinygrad_cv.storage import save as save
-from tinygrad_cv.transforms import checkpoint as checkpoint
 from tinygrad_cv.transforms import hessian as hessian
 from tinygrad_cv.transforms import hvp as hvp
 from tinygrad_cv.transforms import jacobian as jacobian
@@ -354,6 +355,9 @@ def bitwise_or(input: Any, other: Any) -> Tensor: ...
 def bitwise_right_shift(input: Any, other: Any) -> Tensor: ...
 def bitwise_xor(input: Any, other: Any) -> Tensor: ...
 def ceil(input: Tensor) -> Tensor: ...
+def checkpoint(
+    function: Callable[..., Any], *args: Any, use_reentrant: bool | None = None, **kwargs: Any
+) -> Any: ...
 def clip(input: Tensor, min: Any = None, max: Any = None) -> Tensor: ...
 def clone(input: Tensor) -> Tensor: ...
 def concat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None) -> Tensor: ...

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 Array = Any
 
@@ -35,14 +35,16 @@ NAMESPACE = """
 ACCUMULATORS = {"f": "float64", "i": "int64", "u": "int64", "b": "int64"}
 """In what numbers of a kind are added up."""
 
-draw_listeners: ContextVar[tuple[Callable[[Any], None], ...]] = ContextVar("listeners", default=())
-"""What is told of each generator before a backend draws from it, in this thread or task."""
+drawing: ContextVar[Callable[[Any, Callable[[Any], Any]], Any] | None] = ContextVar(
+    "drawing", default=None
+)
+"""Who draws in place of `drawn`, in this thread or task."""
 
 
-def announce(generator: Any) -> None:
-    """Tell the listeners of a generator that is about to be drawn from."""
-    for listener in draw_listeners.get():
-        listener(generator)
+def drawn(generator: Any, law: Callable[[Any], Any]) -> Any:
+    """`law(generator)`: random numbers. Every draw goes through here, so it can be repeated."""
+    deputy = drawing.get()
+    return law(generator) if deputy is None else deputy(generator, law)
 
 
 class Bits:
@@ -80,11 +82,9 @@ class Backend:
     def __init__(self, device: str) -> None:
         self.device = device
 
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(
-            f"the backend has no {name}: array functions come from backend.base.NAMESPACE, "
-            "and kernels are methods of Backend."
-        )
+    if TYPE_CHECKING:  # the names of NAMESPACE, which a subclass sets on itself
+
+        def __getattr__(self, name: str) -> Any: ...
 
     # ----- memory ----------------------------------------------------------------------------
 
@@ -353,20 +353,19 @@ class Backend:
     def uniform(self, shape: Sequence[int], dtype: Any, generator: Any) -> Array:
         """Random numbers from [0, 1). `generator` is a numpy.random.Generator on every device."""
         if dtype != "float16":
-            return self._announced("uniform", shape, dtype, generator)
-        draw = self._announced("uniform", shape, "float32", generator)
+            return self._drawn("uniform", shape, dtype, generator)
+        draw = self._drawn("uniform", shape, "float32", generator)
         with self.active:  # cut to the 11 bits of half precision: rounding could give 1
             return self.array(self.floor(draw * 2048) / 2048, dtype)
 
     def normal(self, shape: Sequence[int], dtype: Any, generator: Any) -> Array:
         """Random numbers from the standard normal distribution."""
         if dtype != "float16":
-            return self._announced("normal", shape, dtype, generator)
-        return self.array(self._announced("normal", shape, "float32", generator), dtype)
+            return self._drawn("normal", shape, dtype, generator)
+        return self.array(self._drawn("normal", shape, "float32", generator), dtype)
 
-    def _announced(self, law: str, shape: Sequence[int], dtype: Any, generator: Any) -> Array:
-        announce(generator)
-        return self.draw(law, tuple(shape), dtype, generator)
+    def _drawn(self, law: str, shape: Sequence[int], dtype: Any, generator: Any) -> Array:
+        return drawn(generator, lambda source: self.draw(law, tuple(shape), dtype, source))
 
     def draw(self, law: str, shape: tuple[int, ...], dtype: Any, generator: Any) -> Array:
         """Random numbers of a law, "uniform" or "normal"."""
