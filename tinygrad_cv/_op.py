@@ -159,7 +159,8 @@ class Op:
       `local_x(self, F, ...)` instead: it returns the local gradient, the engine multiplies by `g`.
     - An annotated class attribute (`stride: int = 1`) is an attribute of the op, set by keyword.
     - `nondifferentiable` names the inputs through which no gradient flows.
-    - `kept` names by-products that `forward` leaves on `self` for the rules.
+    - `kept` names by-products that `forward` leaves on `self` for the rules. Many truth values are
+      saved as bits.
     - `outputs` names the outputs, if there are several: `forward` returns a tuple of as many
       arrays, `g` is a tuple with the gradient of each (None of integers), and a rule can ask for an
       output by its name.
