@@ -201,28 +201,26 @@ class LocalResponseNorm(Op):
         self.shape = x.shape
         # (N, C, *S) -> (N, 1, C, |S|): a window over channels is one over the rows of an image
         self.images = (samples, 1, channels, math.prod(x.shape[2:]))
-        self.windows = {
-            "kernel": (self.size, 1),
-            "stride": (1, 1),
-            "padding": (self.size // 2, 0),
-            "divisor": 1,
-        }
-        total = xp.window_sum(xp.reshape(x * x, self.images), **self.windows)
-        # An even size leaves one window too many at the end.
-        total = xp.reshape(total[:, :, :channels], x.shape)
-        return x / (self.k + self.share * total) ** self.beta
+        self.kernel, self.padding = (self.size, 1), (self.size // 2, 0)
+        # An even size gives one window too many. That of channel c is in the windows of the
+        # channels from c + ⌊size / 2⌋ - size + 1 on.
+        every, even = slice(None), 1 - self.size % 2
+        self.own = (every, every, slice(0, channels))
+        self.others = (every, every, slice(even, even + channels))
+        squares = xp.reshape(x * x, self.images)
+        total = xp.window_sum(squares, self.kernel, (1, 1), self.padding, 1)[self.own]
+        return x / (self.k + self.share * xp.reshape(total, x.shape)) ** self.beta
 
-    def summed(self, F, x, first):
-        """The sums over the windows, from the number `first` on."""
-        total = F.window_sum(F.reshape(x, shape=self.images), **self.windows)
-        taken = (slice(None), slice(None), slice(first, first + self.images[2]))
-        return F.reshape(F.getitem(total, index=taken), shape=self.shape)
+    def summed(self, F, x, windows):
+        """The sums over these of the windows."""
+        images = F.reshape(x, shape=self.images)
+        total = F.window_sum(images, kernel=self.kernel, stride=(1, 1), padding=self.padding)
+        return F.reshape(F.getitem(total, index=windows), shape=self.shape)
 
     def grad_x(self, F, g, x):
-        s = F.let("s", self.k + self.share * self.summed(F, x * x, 0))
+        s = F.let("s", self.k + self.share * self.summed(F, x * x, self.own))
         h = F.let("h", g / s**self.beta)
-        # Channel c is in the windows of those from c + ⌊size / 2⌋ - size + 1 on.
-        others = self.summed(F, h * x / s, 1 - self.size % 2)
+        others = self.summed(F, h * x / s, self.others)
         return h - 2 * self.beta * self.share * x * others
 
 
