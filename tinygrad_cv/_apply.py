@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from tinygrad_cv import backend as backends
 from tinygrad_cv._grad_mode import is_grad_enabled
 from tinygrad_cv._graph import Guard, Node, observer
-from tinygrad_cv._op import WIDTH, Op, Output, Plan, is_array, is_float, promoted
+from tinygrad_cv._op import WIDTH, Op, Output, Plan, common, is_array, is_float, promoted
 from tinygrad_cv._public import TOP, public
 from tinygrad_cv._reading import Reading
 from tinygrad_cv._tensor import Tensor, operand, wrap
@@ -302,6 +302,9 @@ def computed_in(least: str) -> Callable[[Function], Function]:
         @functools.wraps(function)
         def wrapped(*args: Any, **options: Any) -> Any:
             tensors = [x for x in (*args, *options.values()) if isinstance(x, Tensor)]
+            dtype = common(tensors)
+            if dtype is not None and dtype.itemsize >= WIDTH[least]:
+                return function(*args, **options)  # as nearly always
             dtype = promoted(tensors)
             if dtype is None:
                 return function(*args, **options)

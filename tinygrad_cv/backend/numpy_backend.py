@@ -18,7 +18,7 @@ SMALL_PRODUCTS, PARALLEL_PRODUCTS = 1 << 14, 1 << 20
 """Below the first number of multiplications BLAS itself stays on one thread; from the second on a
 matrix product is worth splitting."""
 
-FLOAT32 = np.dtype("float32")
+NDARRAY, FLOAT32 = np.ndarray, np.dtype("float32")
 
 
 def open_device(index: int) -> "NumpyBackend":
@@ -63,9 +63,9 @@ class NumpyBackend(Backend):
         return view
 
     def result(self, array: Any, dtype: Any) -> Array:
-        if type(array) is not np.ndarray:  # a full reduction gives a NumPy scalar
+        if type(array) is not NDARRAY:  # a full reduction gives a NumPy scalar
             array = np.asarray(array)
-        if array.dtype.kind != "f" or array.dtype is dtype:
+        if array.dtype is dtype or array.dtype.kind != "f":
             return array
         return array.astype(FLOAT32 if dtype is None else dtype, copy=False)
 
@@ -392,9 +392,9 @@ LINALG = _Linalg()
 
 def _penalized(p: Array, g: Array, weight_decay: float) -> Array:
     """g + weight_decay · p in the dtype of p, or in float32 if that is wider."""
-    dtype = np.result_type(p, FLOAT32)
-    g = g.astype(dtype, copy=False)
-    return g + weight_decay * p.astype(dtype, copy=False) if weight_decay else g
+    if p.dtype.itemsize < FLOAT32.itemsize:
+        p, g = p.astype(FLOAT32), g.astype(FLOAT32)
+    return g + weight_decay * p if weight_decay else g
 
 
 @cache
