@@ -449,7 +449,7 @@ SAVED: dict[str, tuple[tuple[int, ...], Callable[[Tensor], Tensor], str]] = {
     "sin": ((3,), tg.sin, "x"),
     "tanh": ((3,), tg.tanh, "x"),
     "sigmoid": ((3,), tg.sigmoid, "x"),
-    "relu": ((3,), tg.relu, "y"),
+    "relu": ((3,), tg.relu, ""),
     "softmax": ((2, 3), lambda x: tg.softmax(x, 1), "y"),
     "log_softmax": ((2, 3), lambda x: tg.log_softmax(x, 1), "y"),
     "sum": ((3,), tg.sum, ""),

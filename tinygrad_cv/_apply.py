@@ -13,7 +13,7 @@ from tinygrad_cv._public import TOP, public
 from tinygrad_cv._reading import Reading
 from tinygrad_cv._tensor import Tensor, operand, wrap
 from tinygrad_cv.backend import host
-from tinygrad_cv.backend.base import Backend
+from tinygrad_cv.backend.base import Backend, Bits
 
 
 @public(TOP)
@@ -155,7 +155,7 @@ def _record(
                 saved.append(y._array)
                 guards.append((name, y._version, y._version[0]))
             elif isinstance(where, str):
-                saved.append(getattr(op, where))
+                saved.append(node.backend.packed(getattr(op, where)))
                 late += _overlaps(where, saved[-1], (*inputs, *(outs or (out,))))
             else:
                 saved.append(tuple(arrays[where]))
@@ -391,6 +391,7 @@ class Recorded(Reading):
             elif node.op is not None and where in node.op.outputs:
                 values.append(at(value, _output(node, node.op.outputs.index(where))))
             else:
+                value = value.truth() if type(value) is Bits else value
                 values.append(wrap(value, node.backend))
         return tuple(values)
 

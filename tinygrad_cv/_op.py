@@ -69,6 +69,8 @@ class Plan:
     rules: tuple[tuple[int | slice, Callable[..., Any], tuple[int, ...]], ...]
     fused: tuple[Callable[..., Any], tuple[int, ...]] | None
     differentiable: tuple[int, ...]
+    keeps: bool
+    """Whether by-products are among what is saved; truth values of them may be so as bits."""
 
 
 WIDTH = {"float16": 2, "float32": 4, "float64": 8}
@@ -160,7 +162,8 @@ class Op:
       `local_x(self, F, ...)` instead: it returns the local gradient, the engine multiplies by `g`.
     - An annotated class attribute (`stride: int = 1`) is an attribute of the op, set by keyword.
     - `nondifferentiable` names the inputs through which no gradient flows.
-    - `kept` names by-products that `forward` leaves on `self` for the rules.
+    - `kept` names by-products that `forward` leaves on `self` for the rules. Many truth values are
+      saved as bits.
     - `outputs` names the outputs, if there are several: `forward` returns a tuple of as many
       arrays, `g` is a tuple with the gradient of each (None of integers), and a rule can ask for an
       output by its name.
@@ -353,6 +356,7 @@ class Op:
             rules=tuple((where[name], rule.function, slots(rule)) for name, rule in active.items()),
             fused=(fusion.function, slots(fusion)) if fusion else None,
             differentiable=tuple(map(cls.inputs.index, cls.rules)),
+            keeps=any(name in cls.kept for name in names),
         )
 
     def flops(self, out: Shape, *inputs: Any) -> int | None:

@@ -7,6 +7,7 @@ from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_cv._op import REGISTRY, WIDTH, Op, Output, bound_in, is_array, is_float
+from tinygrad_cv.backend.base import Bits
 
 if TYPE_CHECKING:
     from tinygrad_cv._graph import Node
@@ -208,7 +209,10 @@ class Raw(Reading):
 
     def values(self, node: "Node") -> tuple[Any, ...]:
         assert node.saved is not None
-        return node.saved
+        assert node.plan is not None
+        if not node.plan.keeps:
+            return node.saved
+        return tuple([v.truth() if type(v) is Bits else v for v in node.saved])
 
     def lent(self, op: Op, g: Any, values: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
         if op.foreign:

@@ -10,7 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from tinygrad_cv._graph import Graph, Node
-from tinygrad_cv._reading import Reading
+from tinygrad_cv._reading import Reading, raw
 from tinygrad_cv._symbol import ATOM, NEGATE, Symbol, derive
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
@@ -122,8 +122,7 @@ class _Player(Recorder):
     ) -> list[tuple[Node, Any]]:
         sent = super().backward(reading, node, gradient, useful)
         assert node.plan is not None
-        assert node.saved is not None
-        asked = dict(zip(node.plan.names, node.saved, strict=True))
+        asked = dict(zip(node.plan.names, raw(node.backend).values(node), strict=True))
         self.rules.append(_Rule(node, gradient, asked, [share for _, share in sent]))
         return sent
 

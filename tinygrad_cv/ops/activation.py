@@ -1,8 +1,9 @@
 """The nonlinearities.
 
-A rule asks for the output y rather than for x where y tells enough: the next layer keeps y anyway.
-Where the curve runs into a bound, y has lost its digits there (tanh 10 is 1 in single precision,
-and 1 - y² is 0); then the rule asks for x.
+Where a truth value tells enough, the forward keeps that for the rule: a bit an element, and both x
+and y may go. A rule asks for the output y rather than for x where y tells enough: the next layer
+keeps y anyway. Where the curve runs into a bound, y has lost its digits there (tanh 10 is 1 in
+single precision, and 1 - y² is 0); then the rule asks for x.
 
 At ±∞ a value and a slope are their limits. What is multiplied by something that dies out faster is
 limited to ±FAR first, since ∞ · 0 is no number.
@@ -43,14 +44,17 @@ class Relu(Activation):
     tensor([0., 0., 2.])
     """
 
+    kept = ("positive",)
+
     def forward(self, xp, x):
-        return xp.relu(x)
+        y, self.positive = xp.relu(x)
+        return y
 
-    def grad_x(self, F, g, y):
-        return F.where(y > 0, g, 0.0)
+    def grad_x(self, F, g, positive):
+        return F.where(positive, g, 0.0)
 
-    def fused(self, xp, g, y):
-        return (xp.relu_backward(g, y),)
+    def fused(self, xp, g, positive):
+        return (xp.relu_backward(g, positive),)
 
 
 class LeakyRelu(Activation):
@@ -61,14 +65,16 @@ class LeakyRelu(Activation):
     """
 
     negative_slope: float = 0.01
+    kept = ("positive",)
 
     def forward(self, xp, x):
+        self.positive = x > 0
         if self.negative_slope == 0:  # also at -∞
             return xp.maximum(x, 0)
-        return xp.where(x > 0, x, self.negative_slope * x)
+        return xp.where(self.positive, x, self.negative_slope * x)
 
-    def grad_x(self, F, g, x):
-        return F.where(x > 0, g, self.negative_slope * g)
+    def grad_x(self, F, g, positive):
+        return F.where(positive, g, self.negative_slope * g)
 
 
 class Prelu(Activation, Elementwise):
@@ -114,11 +120,14 @@ class Relu6(Activation):
     tensor([0., 2., 6.])
     """
 
+    kept = ("inside",)
+
     def forward(self, xp, x):
+        self.inside = xp.logical_and(x > 0, x < 6)
         return xp.minimum(xp.maximum(x, 0), 6)
 
-    def grad_x(self, F, g, y):
-        return F.where(F.logical_and(y > 0, y < 6), g, 0.0)
+    def grad_x(self, F, g, inside):
+        return F.where(inside, g, 0.0)
 
 
 class Hardtanh(Activation):
@@ -130,13 +139,14 @@ class Hardtanh(Activation):
 
     min_val: float = -1.0
     max_val: float = 1.0
+    kept = ("inside",)
 
     def forward(self, xp, x):
+        self.inside = xp.logical_and(x > self.min_val, x < self.max_val)
         return xp.minimum(xp.maximum(x, self.min_val), self.max_val)
 
-    def grad_x(self, F, g, x):
-        # Not y: a bound that is no number of the dtype is rounded in it.
-        return F.where(F.logical_and(x > self.min_val, x < self.max_val), g, 0.0)
+    def grad_x(self, F, g, inside):
+        return F.where(inside, g, 0.0)
 
 
 class Elu(OfReals):
@@ -370,12 +380,14 @@ class Softshrink(OfReals):
     """
 
     lambd: float = 0.5
+    kept = ("small",)
 
     def forward(self, xp, x):
-        return xp.where(xp.abs(x) <= self.lambd, 0, x - self.lambd * xp.sign(x))
+        self.small = xp.abs(x) <= self.lambd
+        return xp.where(self.small, 0, x - self.lambd * xp.sign(x))
 
-    def grad_x(self, F, g, x):
-        return F.where(F.abs(x) <= self.lambd, 0.0, g)
+    def grad_x(self, F, g, small):
+        return F.where(small, 0.0, g)
 
 
 class Hardshrink(Activation):
@@ -386,12 +398,14 @@ class Hardshrink(Activation):
     """
 
     lambd: float = 0.5
+    kept = ("small",)
 
     def forward(self, xp, x):
-        return xp.where(xp.abs(x) <= self.lambd, 0, x)
+        self.small = xp.abs(x) <= self.lambd
+        return xp.where(self.small, 0, x)
 
-    def grad_x(self, F, g, y):
-        return F.where(y == 0, 0.0, g)
+    def grad_x(self, F, g, small):
+        return F.where(small, 0.0, g)
 
 
 class Tanhshrink(OfReals):
@@ -422,11 +436,14 @@ class Hardsigmoid(OfReals):
     tensor([0.  , 0.5 , 0.75])
     """
 
+    kept = ("inside",)
+
     def forward(self, xp, x):
+        self.inside = xp.logical_and(x > -3, x < 3)
         return xp.minimum(xp.maximum(x + 3, 0), 6) / 6
 
-    def grad_x(self, F, g, x):
-        return F.where(F.logical_and(x > -3, x < 3), g / 6, 0.0)
+    def grad_x(self, F, g, inside):
+        return F.where(inside, g / 6, 0.0)
 
 
 class Hardswish(OfReals):
@@ -453,12 +470,14 @@ class Threshold(Activation):
 
     threshold: float
     value: float
+    kept = ("low",)
 
     def forward(self, xp, x):
-        return xp.where(x <= self.threshold, self.value, x)
+        self.low = x <= self.threshold
+        return xp.where(self.low, self.value, x)
 
-    def grad_x(self, F, g, x):
-        return F.where(x <= self.threshold, 0.0, g)
+    def grad_x(self, F, g, low):
+        return F.where(low, 0.0, g)
 
 
 class Glu(OfReals):

@@ -273,33 +273,22 @@ class Cofactor(_OfMatrices):
         return (along * y - turned) / F.reshape(F.det(x), shape=self.ones)
 
 
-class Logabsdet(_OfMatrices):
-    """log |det x|, also where det x itself would overflow; -inf for a singular matrix."""
+class Slogdet(_OfMatrices):
+    """The sign of det x: 1, -1, or 0; and log |det x|, also where det x itself would overflow."""
 
     failure = "the determinant was not found."
+    outputs = ("sign", "log")
 
     def forward(self, xp, x):
         self.ones = (*x.shape[:-2], 1, 1)
-        return xp.linalg.slogdet(x)[1]
+        return xp.linalg.slogdet(x)
 
     def flops(self, out, x):
         return _many(x, _lu(x[-1]))
 
     def grad_x(self, F, g, x):
-        return F.reshape(g, shape=self.ones) * F.mT(F.inv(x))
-
-
-class SignOfDet(_OfMatrices):
-    """The sign of det x: 1, -1, or 0."""
-
-    failure = "the determinant was not found."
-    nondifferentiable = ("x",)
-
-    def forward(self, xp, x):
-        return xp.linalg.slogdet(x)[0]
-
-    def flops(self, out, x):
-        return _many(x, _lu(x[-1]))
+        _, g_log = g  # no gradient flows through the sign
+        return F.reshape(g_log, shape=self.ones) * F.mT(F.inv(x))
 
 
 class Cholesky(_OfMatrices):
@@ -335,29 +324,31 @@ def _symmetric(xp, x):
 
 
 class Eigh(_OfMatrices):
-    """The eigenvalues w and eigenvectors V of (x + xᵀ) / 2, in one array (..., 1 + n, n).
+    """The eigenvalues w (..., n) and eigenvectors V (..., n, n) of (x + xᵀ) / 2.
 
-    The first row holds w in ascending order; below it the columns of V, each with its largest
-    component positive. The gradient is V (K + diag(g_w)) Vᵀ, where K is the antisymmetric part of
-    Vᵀ g_V divided by w_j - w_i. Where two eigenvalues are equal it exists only if their vectors
-    are not asked for.
+    w ascends; the columns of V each have their largest component positive. The gradient is
+    V (K + diag(g_w)) Vᵀ, where K is the antisymmetric part of Vᵀ g_V divided by w_j - w_i. Where
+    two eigenvalues are equal it exists only if their vectors are not asked for.
     """
 
     failure = "the eigenvalues were not found; does it hold nan or inf?"
 
+    outputs = ("w", "v")
+
     def forward(self, xp, x):
+        self.row = (*x.shape[:-2], 1, x.shape[-1])
         w, v = xp.linalg.eigh(_symmetric(xp, x))
-        return xp.concatenate((w[..., None, :], xp.where(_upright(xp, v), v, -v)), axis=-2)
+        return w, xp.where(_upright(xp, v), v, -v)
 
     def flops(self, out, x):
         return _many(x, 9 * x[-1] ** 3)
 
-    def grad_x(self, F, g, y):
-        w = F.let("w", F.getitem(y, index=_rows(0, 1)))
-        v = F.let("v", F.getitem(y, index=_rows(1, None)))
-        turn = F.let("n", _turn(F, "h", v, F.getitem(g, index=_rows(1, None))) / 2)
-        k = _quotient(F, turn, F.let("d", w - F.mT(w)))
-        return F.matmul(F.matmul(v, k) + v * F.getitem(g, index=_rows(0, 1)), F.mT(v))
+    def grad_x(self, F, g, w, v):
+        g_w, g_v = g
+        row = F.let("r", F.reshape(w, shape=self.row))
+        turn = F.let("n", _turn(F, "h", v, g_v) / 2)
+        k = _quotient(F, turn, F.let("d", row - F.mT(row)))
+        return F.matmul(F.matmul(v, k) + v * F.reshape(g_w, shape=self.row), F.mT(v))
 
 
 class Eigvalsh(_OfMatrices):
@@ -373,15 +364,15 @@ class Eigvalsh(_OfMatrices):
         return _many(x, 4 * x[-1] ** 3 // 3)
 
     def grad_x(self, F, g, x):
-        v = F.let("v", F.getitem(F.eigh(x), index=_rows(1, None)))
+        v = F.let("v", F.eigh(x)[1])
         return F.matmul(v * F.reshape(g, shape=self.row), F.mT(v))
 
 
 class Svd(_OfMatrices):
-    """x = U diag(s) Vᵀ for x (..., m, n), in one array (..., 1 + m + n, k) with k = min(m, n).
+    """x = U diag(s) Vᵀ for x (..., m, n): U (..., m, k), s (..., k) and V (..., n, k).
 
-    The first row holds s in descending order, then come U (m, k) and V (n, k). In each column of U
-    the largest component is positive. The gradient is (Townsend, Differentiating the singular
+    k is min(m, n), and s descends. In each column of U the largest component is positive. The
+    gradient is (Townsend, Differentiating the singular
     value decomposition, 2016)
 
     U (K + diag(g_s)) Vᵀ + (I - U Uᵀ) g_U diag(1/s) Vᵀ + U diag(1/s) g_Vᵀ (I - V Vᵀ), where
@@ -393,24 +384,25 @@ class Svd(_OfMatrices):
 
     failure = "the singular values were not found; does it hold nan or inf?"
 
+    outputs = ("u", "s", "v")
+
     def forward(self, xp, x):
         self.m, self.n = x.shape[-2:]
+        self.row = (*x.shape[:-2], 1, min(self.m, self.n))
         u, s, vh = xp.linalg.svd(x, full_matrices=False)
         v, upright = xp.swapaxes(vh, -1, -2), _upright(xp, u)
-        parts = (s[..., None, :], xp.where(upright, u, -u), xp.where(upright, v, -v))
-        return xp.concatenate(parts, axis=-2)
+        return xp.where(upright, u, -u), s, xp.where(upright, v, -v)
 
     def flops(self, out, x):
         return _many(x, _svd(*x[-2:]))
 
-    def grad_x(self, F, g, y):
-        rows = _rows(0, 1), _rows(1, 1 + self.m), _rows(1 + self.m, None)
-        s, u, v = (F.let(name, F.getitem(y, index=i)) for name, i in zip("suv", rows, strict=True))
-        gs, gu, gv = (F.getitem(g, index=i) for i in rows)
+    def grad_x(self, F, g, u, s, v):
+        gu, gs, gv = g
+        s = F.let("r", F.reshape(s, shape=self.row))
         t = F.mT(s)
         turn = F.let("n", _turn(F, "a", u, gu) * s + t * _turn(F, "b", v, gv))
         k = _quotient(F, turn, F.let("d", (s - t) * (s + t)))
-        gradient = F.matmul(F.matmul(u, k) + u * gs, F.mT(v))
+        gradient = F.matmul(F.matmul(u, k) + u * F.reshape(gs, shape=self.row), F.mT(v))
         if self.m > self.n:
             outside = F.let("p", gu - F.matmul(u, F.matmul(F.mT(u), gu)))
             gradient = gradient + F.matmul(_quotient(F, outside, s), F.mT(v))
@@ -426,7 +418,6 @@ class Svdvals(_OfMatrices):
     failure = "the singular values were not found; does it hold nan or inf?"
 
     def forward(self, xp, x):
-        self.m = x.shape[-2]
         self.row = (*x.shape[:-2], 1, min(x.shape[-2:]))
         return xp.linalg.svd(x, compute_uv=False)
 
@@ -435,9 +426,7 @@ class Svdvals(_OfMatrices):
         return _many(x, 4 * m * n**2 - 4 * n**3 // 3)
 
     def grad_x(self, F, g, x):
-        usv = F.let("z", F.svd(x))
-        u = F.getitem(usv, index=_rows(1, 1 + self.m))
-        v = F.getitem(usv, index=_rows(1 + self.m, None))
+        u, _, v = F.svd(x)
         return F.matmul(u * F.reshape(g, shape=self.row), F.mT(v))
 
 
@@ -473,7 +462,7 @@ class Pinv(_OfMatrices):
 
 
 class Qr(_OfMatrices):
-    """x = Q R for x (..., m, n) with m >= n, in one array (..., m + n, n): Q (m, n) above R (n, n).
+    """x = Q R for x (..., m, n) with m >= n: Q (..., m, n) and R (..., n, n).
 
     Q has orthonormal columns, and R is an upper triangle with the signs that Householder's
     reflections give. With M = R g_Rᵀ - g_Qᵀ Q the gradient is (Walter, Lehmann and Lamour, On
@@ -486,33 +475,32 @@ class Qr(_OfMatrices):
 
     failure = "the columns were not made orthogonal."
 
+    outputs = ("q", "r")
+
     def forward(self, xp, x):
-        self.m = x.shape[-2]
-        return xp.concatenate(tuple(xp.linalg.qr(x)), axis=-2)
+        return tuple(xp.linalg.qr(x))
 
     def flops(self, out, x):
         """Each reflection turns what is left of x, and of Q."""
         m, n = x[-2:]
         return _many(x, sum(8 * (m - j) * (n - j) for j in range(n)))
 
-    def grad_x(self, F, g, y):
-        q = F.let("q", F.getitem(y, index=_rows(0, self.m)))
-        r = F.let("r", F.getitem(y, index=_rows(self.m, None)))
-        gq = F.let("a", F.getitem(g, index=_rows(0, self.m)))
-        gr = F.triu(F.getitem(g, index=_rows(self.m, None)))
-        m = F.let("n", F.matmul(r, F.mT(gr)) - F.matmul(F.mT(gq), q))
+    def grad_x(self, F, g, q, r):
+        gq, gr = g
+        m = F.let("n", F.matmul(r, F.mT(F.triu(gr))) - F.matmul(F.mT(gq), q))
         both = F.tril(m) + F.mT(F.tril(m, diagonal=-1))
         return F.mT(F.solve(r, F.mT(gq + F.matmul(q, both))))
 
 
 class QrComplete(_OfMatrices):
-    """x = Q R with a square Q, in one array (..., m, m + n): Q (m, m) to the left of R (m, n)."""
+    """x = Q R with a square Q: Q (..., m, m) and R (..., m, n)."""
 
     failure = Qr.failure
+    outputs = ("q", "r")
     nondifferentiable = ("x",)
 
     def forward(self, xp, x):
-        return xp.concatenate(tuple(xp.linalg.qr(x, mode="complete")), axis=-1)
+        return tuple(xp.linalg.qr(x, mode="complete"))
 
     def flops(self, out, x):
         m, n = x[-2:]
@@ -520,18 +508,20 @@ class QrComplete(_OfMatrices):
 
 
 class Eig(_OfMatrices):
-    """The eigenvalues w and eigenvectors V of x, which must all be real: one array (..., 1 + n, n).
+    """The eigenvalues w (..., n) and eigenvectors V (..., n, n) of x, which must all be real.
 
-    The first row holds w in ascending order; below it the columns of V, each of length 1 and with
-    its largest component positive. With h = Vᵀ g_V the gradient is V⁻ᵀ (K + diag(g_w)) Vᵀ, where K
-    is h - Vᵀ V diag(h) divided by w_j - w_i, and 0 on the diagonal.
+    w ascends; the columns of V have the length 1, and their largest component is positive. With
+    h = Vᵀ g_V the gradient is V⁻ᵀ (K + diag(g_w)) Vᵀ, where K is h - Vᵀ V diag(h) divided by
+    w_j - w_i, and 0 on the diagonal.
     """
 
     failure = "real eigenvalues were not found; those of a symmetric matrix are, by eigh."
     kept = ("itself",)
+    outputs = ("w", "v")
 
     def forward(self, xp, x):
         self.itself = xp.eye(x.shape[-1], dtype=bool)
+        self.row = (*x.shape[:-2], 1, x.shape[-1])
         self.rows = (x.ndim - 2,)
         w, v = xp.linalg.eig(x)
         if w.dtype.kind == "c":
@@ -541,28 +531,23 @@ class Eig(_OfMatrices):
                 )
             w, v = w.real, v.real
         order = xp.argsort(w, axis=-1)
-        w, v = (xp.take_along_axis(a, order[..., None, :], -1) for a in (w[..., None, :], v))
+        v = xp.take_along_axis(v, order[..., None, :], -1)
         v = v / xp.sqrt(xp.sum(v * v, axis=-2, keepdims=True))
-        return xp.concatenate((w, xp.where(_upright(xp, v), v, -v)), axis=-2)
+        return xp.take_along_axis(w, order, -1), xp.where(_upright(xp, v), v, -v)
 
     def flops(self, out, x):
         return _many(x, 25 * x[-1] ** 3)
 
-    def grad_x(self, F, g, y, itself):
-        w = F.let("w", F.getitem(y, index=_rows(0, 1)))
-        v = F.let("v", F.getitem(y, index=_rows(1, None)))
+    def grad_x(self, F, g, w, v, itself):
+        g_w, g_v = g
+        row = F.let("r", F.reshape(w, shape=self.row))
         t = F.let("t", F.mT(v))
-        h = F.let("h", F.matmul(t, F.getitem(g, index=_rows(1, None))))
+        h = F.let("h", F.matmul(t, g_v))
         along = F.sum(F.where(itself, h, 0.0), axis=self.rows, keepdims=True)
         turn = F.let("n", F.where(itself, 0.0, h - F.matmul(t, v) * along))
-        k = _quotient(F, turn, F.let("d", w - F.mT(w)))
-        k = k + F.where(itself, F.getitem(g, index=_rows(0, 1)), 0.0)
+        k = _quotient(F, turn, F.let("d", row - F.mT(row)))
+        k = k + F.where(itself, F.reshape(g_w, shape=self.row), 0.0)
         return F.matmul(F.solve(t, k), t)
-
-
-def _rows(start: int, stop: int | None) -> tuple[Any, ...]:
-    """The index of some rows of each matrix."""
-    return (..., slice(start, stop), ALL)
 
 
 def _upright(xp, v):
@@ -1286,7 +1271,8 @@ def slogdet(A: Tensor) -> SlogdetResult:
     tensor(-1.)
     """
     _check("slogdet", A)
-    return SlogdetResult(T.sign_of_det(A), T.logabsdet(A))
+    sign, logarithm = T.slogdet(A)
+    return SlogdetResult(sign.detach(), logarithm)
 
 
 @public(TOP, METHOD)
@@ -1357,8 +1343,7 @@ def eigh(A: Tensor, UPLO: str | None = None) -> EighResult:
             [1., 0.]])
     """
     _check("eigh", A)
-    both = T.eigh(_of_triangle("eigh", A, UPLO))
-    return EighResult(T.getitem(both, index=(..., 0, ALL)), T.getitem(both, index=_rows(1, None)))
+    return EighResult(*T.eigh(_of_triangle("eigh", A, UPLO)))
 
 
 @public(LINALG)
@@ -1397,12 +1382,10 @@ def svd(A: Tensor, full_matrices: bool = False) -> SvdResult:
     tensor([3., 2.])
     """
     _check("svd", A, square=False)
-    m = A.shape[-2]
-    usv = T.svd(A)
-    U, V = T.getitem(usv, index=_rows(1, 1 + m)), T.getitem(usv, index=_rows(1 + m, None))
+    U, S, V = T.svd(A)
     if full_matrices:
         U, V = _completed(U), _completed(V)
-    return SvdResult(U, T.getitem(usv, index=(..., 0, ALL)), T.mT(V))
+    return SvdResult(U, S, T.mT(V))
 
 
 def _completed(U: Tensor) -> Tensor:
@@ -1410,8 +1393,7 @@ def _completed(U: Tensor) -> Tensor:
     m, k = U.shape[-2:]
     if m == k:
         return U
-    both = T.qr_complete(U.detach())
-    rest = T.getitem(both, index=(..., slice(k, m)))
+    rest = T.getitem(T.qr_complete(U.detach())[0], index=(..., slice(k, m)))
     return T.cat(U, rest, axis=U.ndim - 1)
 
 
@@ -1536,13 +1518,9 @@ def qr(A: Tensor, mode: str = "reduced") -> QRResult:
                 f"qr: mode='complete' adds {m - n} columns to Q that no gradient determines, for "
                 f"matrices {A.shape}. Use mode='reduced', or A.detach()."
             )
-        both = T.qr_complete(A)
-        return QRResult(
-            T.getitem(both, index=(..., slice(0, m))), T.getitem(both, index=(..., slice(m, None)))
-        )
+        return QRResult(*T.qr_complete(A))
     square = T.getitem(A, index=(..., slice(0, m))) if n > m else A
-    both = T.qr(square)
-    Q, R = T.getitem(both, index=_rows(0, m)), T.getitem(both, index=_rows(m, None))
+    Q, R = T.qr(square)
     if n > m:  # what stands to the right of the square has the same Q
         rest = T.getitem(A, index=(..., slice(m, None)))
         R = T.cat(R, T.matmul(T.mT(Q), rest), axis=R.ndim - 1)
@@ -1569,8 +1547,7 @@ def eig(A: Tensor) -> EigResult:
     tensor([1., 3.])
     """
     _check("eig", A)
-    both = T.eig(A)
-    return EigResult(T.getitem(both, index=(..., 0, ALL)), T.getitem(both, index=_rows(1, None)))
+    return EigResult(*T.eig(A))
 
 
 @public(LINALG)
@@ -1581,7 +1558,8 @@ def eigvals(A: Tensor) -> Tensor:
     tensor([1., 3.])
     """
     _check("eigvals", A)
-    return T.getitem(T.eig(A), index=(..., 0, ALL))
+    values: Tensor = T.eig(A)[0]
+    return values
 
 
 class LstsqResult(NamedTuple):
@@ -1830,7 +1808,7 @@ def cond(A: Tensor, p: float | str | None = None) -> Tensor:
         values = svdvals(A)
         largest, smallest = reduce.amax(values, -1), reduce.amin(values, -1)
         return smallest / largest if p == -2 else largest / smallest
-    singular = T.sign_of_det(A) == 0
+    singular = slogdet(A.detach()).sign == 0
     each = T.reshape(singular, shape=(*singular.shape, 1, 1))
     identity = Tensor(host.eye(A.shape[-1]), dtype=A.dtype, device=A.device)
     regular = T.where(each, identity, A)

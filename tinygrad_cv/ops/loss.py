@@ -24,12 +24,12 @@ class CrossEntropy(Op):
     The local gradient is softmax(x) - one_hot(labels): what was predicted less what was right.
     """
 
-    kept = ("log_p",)
+    kept = ("top", "log_total")
     nondifferentiable = ("labels",)
 
     def forward(self, xp, x, labels):
         self.classes = x.shape[1]
-        losses, self.log_p = xp.cross_entropy(x, labels)
+        losses, self.top, self.log_total = xp.cross_entropy(x, labels)
         return losses
 
     def flops(self, out, x, labels):
@@ -41,8 +41,8 @@ class CrossEntropy(Op):
         log_p = F.let("l", F.log_softmax(x, axis=1))
         return F.reshape(g, shape=(-1, 1)) * F.where(right, F.expm1(log_p), F.exp(log_p))
 
-    def fused(self, xp, g, labels, log_p):
-        return (xp.cross_entropy_backward(g, labels, log_p),)
+    def fused(self, xp, g, x, labels, top, log_total):
+        return (xp.cross_entropy_backward(g, x, labels, top, log_total),)
 
     def explain(self, error: ValueError, arrays: tuple[Any, ...]) -> ValueError:
         return ValueError(f"{error} Rows of one label are left out with ignore_index=label.")
@@ -85,6 +85,25 @@ class EuclideanLoss(Op):
 
     def grad_t(self, F, g, x, t):
         return F.reshape(g, shape=(-1, 1)) * (t - x)
+
+
+class Huber(Elementwise):
+    """q · (|x| - q / 2) / scale with q = min(|x|, delta): a parabola that goes on as a line.
+
+    In this form both branches are one, and no square overflows.
+    """
+
+    real = True
+    delta: float = 1.0
+    scale: float = 1.0
+
+    def forward(self, xp, x):
+        size = xp.abs(x)
+        q = xp.minimum(size, self.delta)
+        return q / self.scale * (size - q / 2)
+
+    def local_x(self, F, x):
+        return F.clamp(x, min=-self.delta, max=self.delta) / self.scale
 
 
 class BinaryCrossEntropy(Elementwise):
@@ -574,10 +593,7 @@ def huber_loss(
     if not delta > 0:
         raise ValueError(f"huber_loss: delta must be above 0; got {delta}.")
     _check_equal("huber_loss", input, target)
-    # q · (|d| - q / 2) with q = min(|d|, delta): both branches in one, and no square overflows
-    size = T.abs(input - target)
-    q = T.clamp(size, max=delta)
-    return reduced(q * (size - q / 2), reduction)
+    return reduced(T.huber(input - target, delta=delta), reduction)
 
 
 @public(TOP, FUNCTIONAL)
@@ -593,11 +609,10 @@ def smooth_l1_loss(
     if beta < 0:
         raise ValueError(f"smooth_l1_loss: beta must not be negative; got {beta}.")
     _check_equal("smooth_l1_loss", input, target)
-    size = T.abs(input - target)
+    difference = input - target
     if beta == 0:
-        return reduced(size, reduction)
-    q = T.clamp(size, max=beta)
-    return reduced(q / beta * (size - q / 2), reduction)
+        return reduced(T.abs(difference), reduction)
+    return reduced(T.huber(difference, delta=beta, scale=beta), reduction)
 
 
 @public(TOP, FUNCTIONAL)

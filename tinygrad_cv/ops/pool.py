@@ -64,15 +64,14 @@ class MaxPool3d(_MaxPool, axes=3):
     """The largest element of each window of a volume; see max_pool2d."""
 
 
-class MaxPoolIndex(_Windows):
-    """Where max_pool finds the largest element of each window: its number in the flat image."""
+class MaxPoolWithPlaces(_MaxPool):
+    """The largest element of each window, and its number in the flat image."""
 
-    dilation: Ints = (1, 1)
-    nondifferentiable = ("x",)
+    outputs = ("values", "places")
 
     def forward(self, xp, x):
-        y, index = xp.max_pool(x, **self.geometry)
-        rest, place, step = index.astype("int64"), 0, 1
+        y = super().forward(xp, x)
+        rest, place, step = self.index.astype("int64"), 0, 1
         for axis in reversed(range(len(self.kernel))):
             # Tap u of window i looks at i·s - p + u·d.
             tap, rest = rest % self.kernel[axis], rest // self.kernel[axis]
@@ -80,7 +79,10 @@ class MaxPoolIndex(_Windows):
             starts = xp.reshape(starts, (-1, *(1,) * (len(self.kernel) - 1 - axis)))
             place = place + (starts + tap * self.dilation[axis]) * step
             step *= x.shape[2 + axis]
-        return place
+        return y, place
+
+    def grad_x(self, F, g, index):
+        return super().grad_x(F, g[0], index)
 
 
 class WindowScatter(_Windows):
@@ -253,9 +255,11 @@ def _max_pool(
     )
     if 0 in input.shape[1:]:
         raise ValueError(f"{name}: of the axes only N may have the length 0; got {input.shape}.")
+    if return_indices:
+        values, places = T.max_pool_with_places(input, **geometry)
+        return _take(values, taken), _take(places, taken)
     call: Callable[..., Tensor] = getattr(T, name)
-    y = _take(call(input, **geometry), taken)
-    return (y, _take(T.max_pool_index(input, **geometry), taken)) if return_indices else y
+    return _take(call(input, **geometry), taken)
 
 
 @public(TOP, FUNCTIONAL)
@@ -739,9 +743,11 @@ def _adaptive_max_pool(axes: int, input: Tensor, output_size: Any, return_indice
         kernel = tuple(longest if a == axis else 1 for a in range(axes))
         geometry = {"kernel": kernel, "stride": kernel}
         geometry |= {"padding": (0,) * axes, "dilation": (1,) * axes}
-        if places is not None:
-            places = _at(places, T.max_pool_index(y, **geometry))
-        y = getattr(T, f"max_pool{axes}d")(y, **geometry)
+        if places is None:
+            y = getattr(T, f"max_pool{axes}d")(y, **geometry)
+        else:
+            y, found = T.max_pool_with_places(y, **geometry)
+            places = _at(places, found)
     return y if places is None else (y, places)
 
 

@@ -49,7 +49,7 @@ def centered(xp, x, axis):
     return rest - xp.where(xp.isfinite(left), left, 0)
 
 
-def _length(xp, x, axis, p=2):
+def vector_length(xp, x, axis, p=2):
     """(Σ |x|ᵖ)^(1/p); divided by the largest |x| first, so that no power over- or underflows."""
     size = xp.abs(x)
     if not x.size:  # nothing has no maximum
@@ -145,7 +145,7 @@ class Std(_Spread):
     """The root of var, finite where var itself overflows; without variance the gradient is 0."""
 
     def forward(self, xp, x):
-        length = _length(xp, self.deviation(xp, x), self.axis)
+        length = vector_length(xp, self.deviation(xp, x), self.axis)
         return self.narrow(xp, self.shared(xp, length, self.share**0.5))
 
     def grad_x(self, F, g, x):
@@ -166,7 +166,7 @@ class Norm(Reduction):
 
     def forward(self, xp, x):
         self.note(x)
-        return self.narrow(xp, _length(xp, x, self.axis, self.p))
+        return self.narrow(xp, vector_length(xp, x, self.axis, self.p))
 
     def grad_x(self, F, g, x):
         endless = F.any(F.isinf(x), axis=self.axis, keepdims=True)
