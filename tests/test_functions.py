@@ -22,7 +22,7 @@ import oracles
 import tinygrad_cv as tg
 from rows import ROWS
 from rows.conv import shifted
-from tinygrad_cv.backend import numpy_backend, threads, windows
+from tinygrad_cv.backend import windows
 from tinygrad_cv.tensor import Tensor
 from tinygrad_cv.testing import check_gradients, check_op
 
@@ -1196,59 +1196,6 @@ def test_relu_larger_than_a_block() -> None:
     assert leaf.grad is not None
     assert_array_equal(y.detach().numpy(), np.maximum(x, 0))
     assert_array_equal(leaf.grad.numpy(), np.where(x > 0, g, 0))
-
-
-# ----- workers ------------------------------------------------------------------------------------
-
-
-def step() -> dict[str, Array]:
-    """What a layer and its gradients compute, large enough for several workers."""
-    x, w, stamp, scale = tensors(
-        (normal(7, 16, 33, 31), normal(24, 16, 3, 3), normal(24, 5, 2, 2), positive(16))
-    )
-    y = tg.relu(tg.batch_norm(x, weight=scale, training=True))
-    y = tg.max_pool2d(tg.conv2d(y, w, padding=1), 2)
-    y = tg.conv_transpose2d(y, stamp, stride=2).flatten(1)
-    y = y @ tg.tensor(normal(y.shape[1], 50)) @ tg.tensor(normal(50, 900))
-    y.backward(tg.tensor(normal(*y.shape)))
-    results = {"forward": y, "x": x.grad, "w": w.grad, "stamp": stamp.grad, "scale": scale.grad}
-    return {name: value.detach().numpy() for name, value in results.items() if value is not None}
-
-
-def with_workers(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (threads, windows, numpy_backend):
-        monkeypatch.setattr(module, "WORKERS", number)
-
-
-@pytest.mark.parametrize("workers", [2, 3, 8])
-def test_the_number_of_workers_does_not_matter(
-    workers: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with_workers(1, monkeypatch)
-    expected = step()
-    with_workers(workers, monkeypatch)
-    for name, value in step().items():
-        scale = np.abs(expected[name]).max()
-        assert_allclose(value, expected[name], rtol=0, atol=1e-13 * scale, err_msg=name)
-
-
-@pytest.mark.parametrize("workers", [2, 3, 8])
-def test_a_weight_gradient_is_the_same_to_the_last_bit(
-    workers: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its partial sums are added in an order of their own, whoever worked them out."""
-
-    def gradient() -> Array:
-        w = tg.tensor(normal(24, 16, 3, 3).astype("float32"), requires_grad=True)
-        x = tg.tensor(normal(19, 16, 33, 31, seed=1).astype("float32"))
-        tg.conv2d(x, w, padding=1).backward(tg.ones(19, 24, 33, 31))
-        assert w.grad is not None
-        return w.grad.numpy()
-
-    with_workers(1, monkeypatch)
-    expected = gradient()
-    with_workers(workers, monkeypatch)
-    assert_array_equal(gradient(), expected)
 
 
 def test_a_nan_in_a_window_gets_the_gradient() -> None:

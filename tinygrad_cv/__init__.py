@@ -18,9 +18,11 @@ from importlib.metadata import version as _version
 from typing import Any as _Any
 
 from tinygrad_cv.backend import get_default_device as get_default_device
+from tinygrad_cv.backend import get_num_threads as get_num_threads
 from tinygrad_cv.backend import host as _host
 from tinygrad_cv.backend import manual_seed as manual_seed
 from tinygrad_cv.backend import set_default_device as set_default_device
+from tinygrad_cv.backend import set_num_threads as set_num_threads
 from tinygrad_cv.graph import Graph as Graph
 from tinygrad_cv.graph import Node as Node
 from tinygrad_cv.graph import enable_grad as enable_grad

@@ -1,79 +1,118 @@
 """Worker threads for kernels that walk a batch in blocks.
 
 NumPy releases the interpreter lock inside copies, ufuncs and matrix products, so plain threads
-are enough. BLAS itself is held to one thread while a kernel runs: the blocks already use every
-core, and a BLAS worker goes on spinning for some 30 ms after its part is done, on a core that
-the next kernel needs.
+are enough. BLAS itself is held to one thread while it multiplies for a kernel: the parts already
+use every core, and a BLAS worker goes on spinning for some 30 ms after its share is done, on a core
+that the next kernel needs.
+
+Into what parts work is split follows from its shapes alone. The number of workers says only how
+many parts are under way at once, so that it changes no bit of a result.
 """
 
+import atexit
+import math
 import os
-import threading
+import sys
+import time
+from _thread import start_new_thread
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
+from functools import cache, partial
 from itertools import pairwise
-from typing import Any
+from operator import index
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Lock, Thread
+from typing import Any, cast
 
 from threadpoolctl import ThreadpoolController
 
-WORKERS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+# ----- how many ----------------------------------------------------------------------------------
 
 
-class _OneThread:
-    """`with one_blas_thread:` holds BLAS to one thread.
+def _available() -> int:
+    """The processors that this process may use: affinity, and the quota of a container."""
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return max(1, min(cores, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):  # no such file, or no quota: "max"
+        return cores
 
-    The number is process-wide: the first to enter sets it and the last to leave restores what was
-    there, so that kernels running at the same time do not undo each other.
+
+def _number_at_start(environment: Mapping[str, str]) -> int:
+    """TINYGRAD_CV_NUM_THREADS, or OMP_NUM_THREADS, or one for each processor."""
+    if own := environment.get("TINYGRAD_CV_NUM_THREADS", "").strip():
+        if not own.isdecimal() or int(own) < 1:
+            raise ValueError(
+                f"the environment variable TINYGRAD_CV_NUM_THREADS is {own!r}; expected a number "
+                "of threads, 1 or more. Unset it for one thread on each processor."
+            )
+        return int(own)
+    # OpenMP takes a list, a number for each level of nesting.
+    common = environment.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return int(common) if common.isdecimal() and int(common) else _available()
+
+
+_number = _number_at_start(os.environ)
+
+
+def get_num_threads() -> int:
+    """How many threads compute on the CPU (see `set_num_threads`).
+
+    >>> import tinygrad_cv as tg
+    >>> tg.get_num_threads() >= 1
+    True
     """
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.users = 0
-        self.libraries: list[Any] | None = None
-        self.before: list[int] = []
-
-    def __enter__(self) -> None:
-        with self.lock:
-            if self.users == 0:
-                if self.libraries is None:
-                    found = ThreadpoolController().select(user_api="blas")
-                    self.libraries = found.lib_controllers
-                self.before = [library.get_num_threads() for library in self.libraries]
-                for library in self.libraries:
-                    library.set_num_threads(1)
-            self.users += 1
-
-    def __exit__(self, *error: object) -> None:
-        with self.lock:
-            self.users -= 1
-            if self.users == 0:
-                for library, threads in zip(self.libraries or (), self.before, strict=True):
-                    library.set_num_threads(threads)
+    return _number
 
 
-one_blas_thread = _OneThread()
-_executor: ThreadPoolExecutor | None = None
-_starting = threading.Lock()
+def set_num_threads(n: int) -> None:
+    """How many threads compute on the CPU from now on, the one that calls included.
+
+    It changes how long a large kernel takes, and no bit of its result: work is split by its shapes
+    alone. At first the number is that of the environment variable TINYGRAD_CV_NUM_THREADS, or else
+    of OMP_NUM_THREADS, or else one for each processor that the process may use. It holds for all
+    threads of the process; what is under way goes on as it began.
+
+    Args:
+        n: 1 or more.
+
+    Raises:
+        ValueError: n is less than 1.
+        TypeError: n is no integer.
+
+    >>> import tinygrad_cv as tg
+    >>> before = tg.get_num_threads()
+    >>> tg.set_num_threads(1)
+    >>> tg.get_num_threads()
+    1
+    >>> tg.set_num_threads(before)
+    """
+    global _number
+    try:
+        number = index(n)
+    except TypeError:
+        number = None
+    if number is None or isinstance(n, bool):
+        raise TypeError(f"set_num_threads takes an integer, 1 or more; given {n!r}.")
+    if number < 1:
+        raise ValueError(
+            f"set_num_threads({number}): the thread that calls computes too, so 1 is the least."
+        )
+    _number = number
 
 
-def _workers() -> ThreadPoolExecutor:
-    global _executor
-    with _starting:
-        if _executor is None:
-            _executor = ThreadPoolExecutor(WORKERS, "tinygrad_cv")
-        return _executor
+# ----- splitting ---------------------------------------------------------------------------------
 
+MOST_PARTS = 16
+"""Into how many parts the products of one kernel go at most."""
 
-def _after_fork() -> None:
-    """Threads and held locks do not survive a fork: start afresh in the child."""
-    global _executor, _starting
-    _executor, _starting = None, threading.Lock()
-    one_blas_thread.__init__()  # type: ignore[misc]
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+WORTH_A_PART = 1 << 21
+"""How many multiplications a part has at least: handing it over takes as long as some 2¹⁹."""
 
 
 def split(length: int, parts: int) -> list[slice]:
@@ -83,32 +122,187 @@ def split(length: int, parts: int) -> list[slice]:
     return [slice(a, b) for a, b in pairwise(bounds)]
 
 
-def parallel(work: Callable[[slice], Any], parts: Sequence[slice]) -> list[Any]:
+def by_products(length: int, products: int, most: int = MOST_PARTS) -> list[slice]:
+    """`length` items that take so many multiplications in all, in parts worth a hand-over.
+
+    Their number is a power of 2, which most numbers of cores share out evenly.
+    """
+    parts = min(length, products // WORTH_A_PART, most, MOST_PARTS)
+    return split(length, 1 << parts.bit_length() >> 1)
+
+
+# ----- BLAS --------------------------------------------------------------------------------------
+# The number of its threads is process-wide: the first kernel to come sets it to one, and the last
+# to leave restores what was there, so that kernels at the same time do not undo each other.
+#
+# Ctrl-C may raise an error in the main thread after any call, in here too. So whoever holds BLAS is
+# listed in a set, of which he is taken by one call that nothing interrupts, and `_settle` makes the
+# number what the set says it should be: it may stop anywhere, and do it again.
+
+_holding: set[object] = set()
+_settling = Lock()
+_before: list[int] | None = None
+
+
+@cache
+def _libraries() -> list[Any]:
+    return list(ThreadpoolController().select(user_api="blas").lib_controllers)
+
+
+@cache
+def _thresholds() -> tuple[int, int]:
+    """How many multiplications BLAS does on one thread by itself: of matrices, of a vector.
+
+    OpenBLAS starts at 2¹⁸ and at 9216 or later, by its version; of others that is not known.
+    """
+    known = all(library.internal_api == "openblas" for library in _libraries())
+    return (1 << 18, 1 << 13) if known else (0, 0)
+
+
+def is_below_threads(rows: int, inner: int, columns: int) -> bool:
+    """Whether BLAS computes a product of (rows, inner) and (inner, columns) on one thread anyway."""
+    matrices, vector = _thresholds()
+    return rows * inner * columns < (vector if rows == 1 or columns == 1 else matrices)
+
+
+def _settle() -> None:
+    """BLAS has one thread where somebody holds it, and elsewhere the number it had before."""
+    global _before
+    with _settling:
+        if _holding:
+            if _before is None:
+                _before = [library.get_num_threads() for library in _libraries()]
+            for library in _libraries():
+                library.set_num_threads(1)
+        elif _before is not None:
+            for library, number in zip(_libraries(), _before, strict=True):
+                library.set_num_threads(number)
+            _before = None
+
+
+def on_one_blas_thread(call: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """`call(*args, **options)`, with BLAS held to one thread."""
+    holder = object()
+    try:
+        _holding.add(holder)
+        _settle()
+        return call(*args, **options)
+    finally:
+        try:
+            _holding.discard(holder)
+            if not _holding:
+                _settle()
+        except BaseException:  # Ctrl-C on the way: a thread where it raises nothing finishes this
+            start_new_thread(_settle, ())
+            raise
+
+
+# ----- workers -----------------------------------------------------------------------------------
+# They are daemons, since the interpreter joins other threads at exit, also one whose start Ctrl-C
+# broke off half-way. `_dismiss` sees to it that none is at work when the process ends.
+
+_jobs: "SimpleQueue[Callable[[], Any]]" = SimpleQueue()
+_workers: list[Thread] = []
+_hiring = Lock()
+
+
+def _serve(jobs: "SimpleQueue[Callable[[], Any]]") -> None:
+    while True:
+        jobs.get()()  # without a name, which would keep the arrays of the last job
+
+
+def _hire(count: int) -> None:
+    """Have that many workers; fewer where the system has no more threads, or the process ends."""
+    if len(_workers) >= count:
+        return
+    with _hiring:
+        while len(_workers) < count:
+            worker = Thread(target=_serve, args=(_jobs,), name="tinygrad_cv", daemon=True)
+            try:
+                worker.start()
+            except RuntimeError:
+                return
+            _workers.append(worker)
+
+
+@atexit.register
+def _dismiss() -> None:
+    """Before the process ends: what a thread computes while memory is taken apart may crash it."""
+    leaving = list(_workers)
+    _workers.clear()
+    for _ in leaving:
+        _jobs.put(sys.exit)
+    until = time.monotonic() + 2
+    for worker in leaving:
+        worker.join(max(0, until - time.monotonic()))
+
+
+def _after_fork() -> None:
+    """Threads and held locks do not survive a fork: start afresh in the child."""
+    global _jobs, _hiring, _settling
+    _jobs, _hiring, _settling = SimpleQueue(), Lock(), Lock()
+    _workers.clear()
+    _holding.clear()
+    _settle()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def parallel(
+    work: Callable[[slice], Any],
+    parts: Sequence[slice],
+    product: tuple[int, int, int] | None = None,
+) -> list[Any]:
     """`[work(part) for part in parts]`, over the worker threads, results in the order of parts.
 
     The calling thread works too. Every thread takes the next part when it is done with its last.
+    The first error ends it: nobody starts another part, and who calls gets the error when the parts
+    under way are done.
+
+    `product` is (rows, inner, columns) of the largest product that is left to BLAS, if one is.
     """
+    if product is not None and not is_below_threads(*product):
+        return cast("list[Any]", on_one_blas_thread(parallel, work, parts))
+    helpers = min(_number, len(parts)) - 1
+    if helpers < 1:
+        return [work(part) for part in parts]
     results: list[Any] = [None] * len(parts)
-    waiting = deque(range(len(parts)))
+    waiting = deque(enumerate(parts))
+    errors: deque[BaseException] = deque(maxlen=1)
+    busy: set[int] = set()
+    done: SimpleQueue[None] = SimpleQueue()
 
     def drain() -> None:
         while waiting:
             try:
-                i = waiting.popleft()
+                i, part = waiting.popleft()
             except IndexError:  # another thread was quicker
                 return
-            results[i] = work(parts[i])
+            results[i] = work(part)
 
-    with one_blas_thread:
-        # NumPy's errstate is part of the context, which a thread of a pool does not inherit.
-        helpers = [
-            _workers().submit(copy_context().run, drain)
-            for _ in range(min(WORKERS, len(parts)) - 1)
-        ]
+    def help_out(name: int) -> None:
+        busy.add(name)  # before it looks for a part: who finds nobody busy can go
         try:
             drain()
+        except BaseException as error:
+            waiting.clear()
+            errors.append(error)
         finally:
-            waiting.clear()  # after an error nobody starts another part
-            for helper in helpers:
-                helper.result()
+            busy.discard(name)
+            done.put(None)
+
+    _hire(helpers)
+    try:
+        for name in range(helpers):
+            # NumPy's errstate is part of the context, which a worker does not inherit.
+            _jobs.put(partial(copy_context().run, help_out, name))
+        drain()
+    finally:
+        waiting.clear()  # whoever comes late finds nothing, and nobody waits for him
+        while busy:
+            done.get()
+    if errors:
+        raise errors.pop()
     return results
