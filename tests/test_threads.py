@@ -1,0 +1,363 @@
+"""Worker threads: one backend a device, splits that no number shows in, errors, and Ctrl-C."""
+
+import dis
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from types import FrameType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from threadpoolctl import ThreadpoolController, threadpool_limits
+
+import oracles
+import tinygrad_cv as tg
+from tinygrad_cv import backend, nn
+from tinygrad_cv.backend import threads, windows
+from tinygrad_cv.tensor import Tensor
+
+pytestmark = pytest.mark.host
+
+Array = Any
+
+
+@pytest.fixture(autouse=True)
+def _the_number_stays() -> Iterator[None]:
+    before = tg.get_num_threads()
+    yield
+    tg.set_num_threads(before)
+
+
+def at_once(work: Callable[[int], Any], count: int) -> list[Any]:
+    """`work(i)` in that many threads, let go at the same moment."""
+    barrier = threading.Barrier(count)
+
+    def run(i: int) -> Any:
+        barrier.wait(10)
+        return work(i)
+
+    with ThreadPoolExecutor(count) as executor:
+        return list(executor.map(run, range(count)))
+
+
+def blas_threads() -> list[int]:
+    return [
+        library.num_threads
+        for library in ThreadpoolController().select(user_api="blas").lib_controllers
+    ]
+
+
+def run(program: str, environment: dict[str, str] | None = None) -> Any:
+    """A program in a process of its own, which has some time and says nothing."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | (environment or {}),
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    return done.stdout
+
+
+# ----- one backend a device -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["cpu", "fakecuda"])
+def test_threads_that_open_a_device_at_once(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend, "_opened", {})
+    module = sys.modules[backend.KINDS[kind]]
+    open_device = module.open_device  # type: ignore[attr-defined]
+
+    def slowly(index: int) -> Any:
+        time.sleep(0.01)
+        return open_device(index)
+
+    monkeypatch.setattr(module, "open_device", slowly)
+    spellings = ["cpu"] if kind == "cpu" else ["fakecuda", "fakecuda:0", "fakecuda:00"]
+    found = at_once(lambda i: backend.get(spellings[i % len(spellings)]), 6)
+    assert len({id(b) for b in found}) == 1
+
+
+def test_threads_that_meet_on_a_device_opened_by_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend, "_opened", {})
+    a, b = at_once(lambda i: tg.full((2,), float(i + 1), device="fakecuda:1"), 2)
+    assert (a + b).tolist() == [3, 3]
+
+
+# ----- how many -----------------------------------------------------------------------------------
+
+
+def test_the_number_is_what_was_set() -> None:
+    for n in (1, 5, np.int64(2)):
+        tg.set_num_threads(n)
+        assert tg.get_num_threads() == n
+
+
+@pytest.mark.parametrize("n", [0, -1, np.int64(0)])
+def test_fewer_than_one_thread_is_refused(n: Any) -> None:
+    with pytest.raises(ValueError, match=f"set_num_threads.{n}.: .* 1 is the least"):
+        tg.set_num_threads(n)
+
+
+@pytest.mark.parametrize("n", [2.0, "2", None, True, [2]])
+def test_a_number_of_threads_that_is_no_integer_is_refused(n: Any) -> None:
+    with pytest.raises(TypeError, match="takes an integer, 1 or more; given"):
+        tg.set_num_threads(n)
+
+
+@pytest.mark.parametrize(
+    ("environment", "number"),
+    [
+        ({"TINYGRAD_CV_NUM_THREADS": "3", "OMP_NUM_THREADS": "5"}, 3),
+        ({"OMP_NUM_THREADS": "5"}, 5),
+        ({"OMP_NUM_THREADS": "4,2"}, 4),
+        ({"TINYGRAD_CV_NUM_THREADS": "", "OMP_NUM_THREADS": "6"}, 6),
+    ],
+)
+def test_the_number_at_the_start(environment: dict[str, str], number: int) -> None:
+    assert threads._number_at_start(environment) == number
+
+
+@pytest.mark.parametrize("omp", [None, "", "0", "many", "-2"])
+def test_without_a_word_there_is_a_thread_for_each_processor(omp: str | None) -> None:
+    environment = {} if omp is None else {"OMP_NUM_THREADS": omp}
+    assert 1 <= threads._number_at_start(environment) <= (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize("given", ["0", "two", "-1", "1.5"])
+def test_a_wrong_number_in_the_environment(given: str) -> None:
+    with pytest.raises(ValueError, match=f"TINYGRAD_CV_NUM_THREADS is '{given}'; expected"):
+        threads._number_at_start({"TINYGRAD_CV_NUM_THREADS": given})
+
+
+@pytest.mark.parametrize(
+    ("text", "cores"), [("150000 100000", 2), ("max 100000", 8), ("5000 100000", 1), ("", 8)]
+)
+def test_the_quota_of_a_container(
+    text: str, cores: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    file = tmp_path / "cpu.max"
+    file.write_text(text)
+    monkeypatch.setattr(threads, "Path", lambda _: file)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8), raising=False)
+    assert threads._available() == cores
+
+
+# ----- no number of threads shows in a result -----------------------------------------------------
+
+
+def normal(*shape: int, seed: int = 0, dtype: str = "float32") -> Array:
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+def with_gradients(function: Callable[..., Any], *arrays: Array) -> list[bytes]:
+    """The bits of what a function of tensors computes, and of its gradients."""
+    leaves = [Tensor(a, requires_grad=a.dtype.kind == "f") for a in arrays]
+    y = function(*leaves)
+    found = [y]
+    if y.requires_grad:
+        y.backward(Tensor(normal(*y.shape, seed=9, dtype=str(y.dtype))))
+        found += [leaf.grad for leaf in leaves if leaf.grad is not None]
+    return [t.detach().numpy().tobytes() for t in found]
+
+
+def assert_same_bits(compute: Callable[[], list[bytes]]) -> None:
+    """With any number of workers, and with any number of threads that BLAS had before."""
+    found = []
+    for workers, blas in ((1, 1), (2, 2), (3, 1), (7, 2)):
+        tg.set_num_threads(workers)
+        with threadpool_limits(blas, "blas"):
+            found.append(compute())
+    for again in found[1:]:
+        assert again == found[0]
+
+
+@contextmanager
+def many_parts(block_bytes: int) -> Iterator[None]:
+    """What is small otherwise goes in many parts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(windows, "BLOCK_BYTES", block_bytes)
+        patch.setattr(threads, "WORTH_A_PART", block_bytes // 4)
+        yield
+
+
+@st.composite
+def convolutions(draw: st.DrawFn) -> tuple[str, tuple[Array, Array], dict[str, Any]]:
+    """A function, images (N, G·C, *S) and kernels for it, and its geometry."""
+    axes = draw(st.integers(1, 2))
+    groups, c, o = (draw(st.integers(1, 4)) for _ in range(3))
+    kernel = [draw(st.integers(1, 3)) for _ in range(axes)]
+    how = {
+        "stride": draw(st.integers(1, 2)),
+        "padding": draw(st.integers(0, 1)),
+        "dilation": draw(st.integers(1, 2)),
+        "groups": groups,
+    }
+    size = [draw(st.integers(5, 13)) for _ in range(axes)]
+    dtype = draw(st.sampled_from(["float32", "float64"]))
+    x = normal(draw(st.integers(1, 11)), groups * c, *size, dtype=dtype)
+    forward = draw(st.booleans())
+    w = normal(*((groups * o, c) if forward else (groups * c, o)), *kernel, seed=1, dtype=dtype)
+    return f"conv{'' if forward else '_transpose'}{axes}d", (x, w), how
+
+
+@given(convolutions(), st.integers(6, 14))
+def test_convolutions_have_the_same_bits(case: Any, log_bytes: int) -> None:
+    name, arrays, how = case
+    with many_parts(1 << log_bytes):
+        assert_same_bits(
+            lambda: with_gradients(lambda x, w: getattr(tg, name)(x, w, **how), *arrays)
+        )
+
+
+@given(
+    st.integers(1, 70),
+    st.integers(1, 40),
+    st.integers(1, 70),
+    st.sampled_from([((), ()), ((3,), (3,)), ((3,), ()), ((), (3,)), ((2, 1), (3,))]),
+    st.sampled_from(["float32", "float64"]),
+)
+def test_products_have_the_same_bits(n: int, k: int, m: int, stacks: Any, dtype: str) -> None:
+    a, b = (
+        normal(*stack, *shape, dtype=dtype)
+        for stack, shape in zip(stacks, ((n, k), (k, m)), strict=True)
+    )
+    with many_parts(1 << 8):
+        assert_same_bits(lambda: with_gradients(tg.matmul, a, b))
+
+
+IMAGES = {
+    "max_pool2d": lambda x: tg.max_pool2d(x, 3, 2, padding=1),
+    "avg_pool2d": lambda x: tg.avg_pool2d(x, 2),
+    "batch_norm": lambda x: tg.batch_norm(x, training=True),
+    "layer_norm": lambda x: nn.functional.layer_norm(x, x.shape[1:]),
+    "rms_norm": lambda x: nn.functional.rms_norm(x, x.shape[1:]),
+    "relu": tg.relu,
+    "sum": lambda x: x.sum((0, 2)),
+    "mean": lambda x: x.mean(),
+    "columns": lambda x: x.sum((0, 2, 3)),
+    "var": lambda x: x.var((0, 2, 3)),
+    "softmax": lambda x: tg.softmax(x, 1),
+    "sort": lambda x: x.sort(-1).values,
+    "topk": lambda x: x.flatten().topk(5).values,
+    "cumsum": lambda x: x.cumsum(0),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", IMAGES)
+@given(
+    st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(3, 11), st.integers(3, 11)),
+    st.integers(6, 12),
+)
+def test_kernels_on_images_have_the_same_bits(
+    name: str, dtype: str, shape: Any, log_bytes: int
+) -> None:
+    x = normal(*shape, dtype=dtype)
+    with many_parts(1 << log_bytes):
+        assert_same_bits(lambda: with_gradients(IMAGES[name], x))
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return nn.functional.scaled_dot_product_attention(q, k, v)
+
+
+def positive(n: int) -> Array:
+    a = normal(n, n, dtype="float64")
+    return a @ a.T + n * np.eye(n)
+
+
+# So large that BLAS takes several threads where it may.
+LARGE: dict[str, tuple[Callable[..., Any], tuple[Array, ...]]] = {
+    "conv2d": (lambda x, w: tg.conv2d(x, w, padding=1), (normal(9, 16, 33, 31), normal(24, 16, 3, 3))),
+    "conv2d, strides": (
+        lambda x, w: tg.conv2d(x, w, stride=2),
+        (normal(9, 16, 33, 31), normal(24, 16, 3, 3)),
+    ),
+    "conv2d, groups": (
+        lambda x, w: tg.conv2d(x, w, groups=2, dilation=2),
+        (normal(9, 32, 33, 31), normal(24, 16, 3, 3)),
+    ),
+    "conv2d, depthwise": (
+        lambda x, w: tg.conv2d(x, w, groups=64),
+        (normal(9, 64, 33, 31), normal(64, 1, 3, 3)),
+    ),
+    "conv_transpose2d": (
+        lambda x, w: tg.conv_transpose2d(x, w, stride=2),
+        (normal(9, 16, 33, 31), normal(16, 24, 3, 3)),
+    ),
+    "one image": (lambda x, w: tg.conv2d(x, w), (normal(1, 16, 65, 65), normal(24, 16, 3, 3))),
+    "rows": (tg.matmul, (normal(501, 90), normal(90, 99))),
+    "columns": (tg.matmul, (normal(99, 90), normal(90, 501))),
+    "a square": (lambda x: x @ x.T, (normal(201, 150),)),
+    "a matrix and a vector": (tg.matmul, (normal(901, 803), normal(803))),
+    "a vector and a matrix": (tg.matmul, (normal(1, 901), normal(901, 803))),
+    "two vectors": (tg.matmul, (normal(40001, dtype="float64"), normal(40001, dtype="float64"))),
+    "a stack": (tg.matmul, (normal(7, 90, 150), normal(7, 150, 101))),
+    "a stack and a matrix": (tg.matmul, (normal(7, 90, 150), normal(150, 101))),
+    "linear": (tg.linear, (normal(111, 300), normal(90, 300), normal(90))),
+    "einsum": (lambda *xs: tg.einsum("ij,jk,kl->il", *xs), (normal(150, 160), normal(160, 170), normal(170, 90))),
+    "attention": (attention, (normal(2, 3, 130, 64), normal(2, 3, 130, 64), normal(2, 3, 130, 64))),
+    "scatter_add": (
+        lambda x: x[np.random.default_rng(0).integers(0, 40, 90_000)],
+        (normal(40, 11),),
+    ),
+    "inv": (tg.linalg.inv, (positive(180),)),
+    "solve": (tg.linalg.solve, (positive(180), normal(180, 170, dtype="float64"))),
+    "cholesky": (tg.linalg.cholesky, (positive(180),)),
+    "slogdet": (lambda x: tg.linalg.slogdet(x)[1], (positive(180),)),
+    "eigh": (lambda x: tg.linalg.eigh(x)[0], (positive(150),)),
+    "svd": (lambda x: tg.linalg.svd(x)[1], (normal(160, 140, dtype="float64"),)),
+    "qr": (lambda x: tg.linalg.qr(x)[1], (normal(190, 140, dtype="float64"),)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_large_kernels_have_the_same_bits(name: str) -> None:
+    function, arrays = LARGE[name]
+    assert_same_bits(lambda: with_gradients(function, *arrays))
+
+
+TRAINING = """
+    import hashlib
+    import tinygrad_cv as tg
+    from tinygrad_cv import nn, optim
+
+    tg.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 24, 3, padding=1), nn.BatchNorm2d(24), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(24, 32, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(32 * 7 * 7, 150),
+    )
+    optimizer = optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    digest = hashlib.sha256()
+    for _ in range(2):
+        optimizer.zero_grad()
+        loss = tg.cross_entropy(model(tg.randn(33, 3, 32, 32)), tg.arange(33))
+        loss.backward()
+        optimizer.step()
+        for p in model.parameters():
+            digest.update(p.grad.numpy().tobytes() + p.detach().numpy().tobytes())
+    print(tg.get_num_threads(), digest.hexdigest())
+"""
+
+
+def test_a_seed_trains_the_same_network_with_any_number_of_threads() -> None:
+    environments = ({"OMP_NUM_THREADS": "1"}, {"OMP_NUM_THREADS": "2"}, {"TINYGRAD_CV_NUM_THREADS": "3"})
+    with ThreadPoolExecutor(3) as executor:
+        lines = list(executor.map(lambda e: run(TRAINING, e).split(), environments))
+    assert [number for number, _ in lines] == ["1", "2", "3"]
+    assert len({digest for _, digest in lines}) == 1
