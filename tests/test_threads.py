@@ -1,28 +1,29 @@
 """Worker threads: one backend a device, splits that no number shows in, errors, and Ctrl-C."""
 
 import dis
-import hashlib
+import gc
 import os
-import signal
 import subprocess
 import sys
 import textwrap
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from types import FrameType, SimpleNamespace
+from importlib import import_module
+from types import FrameType
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.testing import assert_allclose, assert_array_equal
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
-import oracles
 import tinygrad_cv as tg
 from tinygrad_cv import backend, nn
 from tinygrad_cv.backend import threads, windows
@@ -79,8 +80,8 @@ def run(program: str, environment: dict[str, str] | None = None) -> Any:
 @pytest.mark.parametrize("kind", ["cpu", "fakecuda"])
 def test_threads_that_open_a_device_at_once(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backend, "_opened", {})
-    module = sys.modules[backend.KINDS[kind]]
-    open_device = module.open_device  # type: ignore[attr-defined]
+    module = import_module(backend.KINDS[kind])
+    open_device = module.open_device
 
     def slowly(index: int) -> Any:
         time.sleep(0.01)
@@ -283,7 +284,10 @@ def positive(n: int) -> Array:
 
 # So large that BLAS takes several threads where it may.
 LARGE: dict[str, tuple[Callable[..., Any], tuple[Array, ...]]] = {
-    "conv2d": (lambda x, w: tg.conv2d(x, w, padding=1), (normal(9, 16, 33, 31), normal(24, 16, 3, 3))),
+    "conv2d": (
+        lambda x, w: tg.conv2d(x, w, padding=1),
+        (normal(9, 16, 33, 31), normal(24, 16, 3, 3)),
+    ),
     "conv2d, strides": (
         lambda x, w: tg.conv2d(x, w, stride=2),
         (normal(9, 16, 33, 31), normal(24, 16, 3, 3)),
@@ -310,7 +314,10 @@ LARGE: dict[str, tuple[Callable[..., Any], tuple[Array, ...]]] = {
     "a stack": (tg.matmul, (normal(7, 90, 150), normal(7, 150, 101))),
     "a stack and a matrix": (tg.matmul, (normal(7, 90, 150), normal(150, 101))),
     "linear": (tg.linear, (normal(111, 300), normal(90, 300), normal(90))),
-    "einsum": (lambda *xs: tg.einsum("ij,jk,kl->il", *xs), (normal(150, 160), normal(160, 170), normal(170, 90))),
+    "einsum": (
+        lambda *xs: tg.einsum("ij,jk,kl->il", *xs),
+        (normal(150, 160), normal(160, 170), normal(170, 90)),
+    ),
     "attention": (attention, (normal(2, 3, 130, 64), normal(2, 3, 130, 64), normal(2, 3, 130, 64))),
     "scatter_add": (
         lambda x: x[np.random.default_rng(0).integers(0, 40, 90_000)],
@@ -356,8 +363,438 @@ TRAINING = """
 
 
 def test_a_seed_trains_the_same_network_with_any_number_of_threads() -> None:
-    environments = ({"OMP_NUM_THREADS": "1"}, {"OMP_NUM_THREADS": "2"}, {"TINYGRAD_CV_NUM_THREADS": "3"})
+    environments = (
+        {"OMP_NUM_THREADS": "1"},
+        {"OMP_NUM_THREADS": "2"},
+        {"TINYGRAD_CV_NUM_THREADS": "3"},
+    )
     with ThreadPoolExecutor(3) as executor:
         lines = list(executor.map(lambda e: run(TRAINING, e).split(), environments))
     assert [number for number, _ in lines] == ["1", "2", "3"]
     assert len({digest for _, digest in lines}) == 1
+
+
+# ----- what threads owe each other ----------------------------------------------------------------
+
+
+@pytest.fixture
+def two_threads() -> None:
+    tg.set_num_threads(2)
+
+
+def in_helper() -> bool:
+    return threading.current_thread().name == "tinygrad_cv"
+
+
+def meeting(work: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Two parts of it are under way at once, one of them with a helper."""
+    barrier = threading.Barrier(2)
+
+    def met(part: Any) -> Any:
+        if part < 2:
+            barrier.wait(10)
+        return work(part)
+
+    return met
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_results_come_in_the_order_of_the_parts() -> None:
+    assert threads.parallel(meeting(lambda part: part * part), range(20)) == [
+        i * i for i in range(20)
+    ]
+    assert threads.parallel(lambda part: part, [7]) == [7]
+    assert threads.parallel(lambda part: part, []) == []
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("helper", [True, False])
+def test_an_error_reaches_the_caller_and_nobody_starts_another_part(
+    helper: bool, error: type[BaseException]
+) -> None:
+    started = []
+    failed = threading.Event()
+
+    def work(part: int) -> None:
+        started.append(part)
+        if in_helper() == helper:
+            failed.set()
+            raise error(f"part {part}")
+        failed.wait(10)
+        time.sleep(0.05)  # for the error to arrive
+
+    with pytest.raises(error, match=r"part [01]"):
+        threads.parallel(meeting(work), range(50))
+    assert sorted(started) == [0, 1]
+    assert threads.parallel(meeting(lambda part: part), range(3)) == [0, 1, 2]
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_an_error_keeps_no_arrays_alive() -> None:
+    """No cycle: what a part held goes with the error."""
+    held: list[Any] = []
+
+    def work(part: int) -> None:
+        big = np.ones(5)
+        held.append(weakref.ref(big))
+        raise ValueError(part)
+
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(ValueError, match=r"[01]"):
+            threads.parallel(meeting(work), range(2))
+        assert len(held) == 2
+        deadline = time.monotonic() + 5
+        while any(ref() is not None for ref in held) and time.monotonic() < deadline:
+            time.sleep(0.001)
+        assert [ref() is None for ref in held] == [True, True]
+    finally:
+        gc.enable()
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_nobody_waits_for_a_helper_that_did_not_start() -> None:
+    assert threads.parallel(meeting(lambda part: part), range(2)) == [0, 1]  # so that there is one
+    free = threading.Event()
+    for _ in threads._workers:
+        threads._jobs.put(free.wait)
+    try:
+        begin = time.monotonic()
+        assert threads.parallel(lambda part: part + 1, range(9)) == list(range(1, 10))
+        assert time.monotonic() - begin < 5
+    finally:
+        free.set()
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_without_another_thread_the_caller_does_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threads, "_workers", [])
+    monkeypatch.setattr(threads.Thread, "start", refuse)
+    assert threads.parallel(lambda part: in_helper(), range(4)) == [False] * 4
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_the_calls_of_a_helper_use_threads_too() -> None:
+    def outer(part: int) -> int:
+        return sum(threads.parallel(lambda inner: part * inner, range(5)))
+
+    assert threads.parallel(meeting(outer), range(12)) == [10 * i for i in range(12)]
+
+
+def test_small_work_is_one_part() -> None:
+    """And a part of its own costs nothing: it runs where it was called."""
+    assert threads.by_products(1000, threads.WORTH_A_PART) == [slice(0, 1000)]
+    assert threads.by_products(0, 0) == [slice(0, 0)]
+    tg.set_num_threads(8)
+    assert threads.parallel(lambda part: in_helper(), [slice(0, 9)]) == [False]
+
+
+@given(st.integers(0, 300), st.integers(0, 1 << 30), st.integers(1, 40))
+def test_parts_follow_from_the_shapes(length: int, products: int, most: int) -> None:
+    tg.set_num_threads(1)
+    parts = threads.by_products(length, products, most)
+    tg.set_num_threads(5)
+    assert threads.by_products(length, products, most) == parts
+    assert [i for part in parts for i in range(part.start, part.stop)] == list(range(length))
+    assert len(parts) <= max(1, min(length, most, threads.MOST_PARTS))
+    assert len(parts) == 1 or products // len(parts) >= threads.WORTH_A_PART
+
+
+# ----- BLAS ---------------------------------------------------------------------------------------
+
+
+def settled(number: int) -> bool:
+    """Whether BLAS gets this number of threads, in a moment at the latest."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        if not threads._holding and set(blas_threads()) == {number}:
+            return True
+        time.sleep(0.001)
+    return False
+
+
+KERNELS: dict[str, Callable[[], Any]] = {
+    "conv": lambda: tg.conv2d(Tensor(normal(8, 16, 20, 20)), Tensor(normal(16, 16, 3, 3))),
+    "rows": lambda: Tensor(normal(500, 300)) @ Tensor(normal(300, 200)),
+    "product": lambda: Tensor(normal(90, 90)) @ Tensor(normal(90, 90)),
+    "inv": lambda: tg.linalg.inv(Tensor(positive(20))),
+}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("name", KERNELS)
+def test_a_kernel_holds_blas_to_one_thread_and_gives_it_back(
+    name: str, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tg.set_num_threads(workers)
+    seen: list[int] = []
+    for module, function in ((np, "matmul"), (np.linalg, "inv")):
+        original = getattr(module, function)
+
+        def looking(*args: Any, original: Any = original, **options: Any) -> Any:
+            seen.extend(blas_threads())
+            return original(*args, **options)
+
+        monkeypatch.setattr(module, function, looking)
+    monkeypatch.setattr(backend.get("cpu"), "linalg", type(backend.get("cpu").linalg)())
+    with threadpool_limits(2, "blas"):
+        KERNELS[name]()
+        assert set(blas_threads()) == {2}
+    assert set(seen) == {1}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_kernel_that_fails_gives_blas_back(workers: int) -> None:
+    tg.set_num_threads(workers)
+
+    def work(part: int) -> None:
+        assert set(blas_threads()) == {1}
+        raise ValueError
+
+    with threadpool_limits(2, "blas"):
+        with pytest.raises(ValueError):  # noqa: PT011
+            threads.parallel(work, range(4), (999, 999, 999))
+        assert set(blas_threads()) == {2}
+
+
+def test_kernels_in_many_threads() -> None:
+    """Their values are right, and BLAS gets its threads back."""
+    tg.set_num_threads(3)
+    x, w, g = normal(9, 16, 33, 31), normal(24, 16, 3, 3), normal(9, 24, 31, 29)
+    views = sliding_window_view(x.astype(float), g.shape[2:], (2, 3))  # (N, C, 3, 3, H', W')
+    expected = np.tensordot(g.astype(float), views, ((0, 2, 3), (0, 4, 5)))
+    with threadpool_limits(2, "blas"):
+
+        def work(i: int) -> list[Array]:
+            found = []
+            for _ in range(6):
+                kernel = Tensor(w, requires_grad=True)
+                tg.conv2d(Tensor(x), kernel).backward(Tensor((i + 1) * g))
+                assert kernel.grad is not None
+                found.append(kernel.grad.numpy())
+            return found
+
+        for i, gradients in enumerate(at_once(work, 5)):
+            for gradient in gradients:
+                scale = np.abs(expected).max()
+                assert_allclose(gradient / (i + 1), expected, rtol=0, atol=1e-5 * scale)
+                assert_array_equal(gradient, gradients[0])
+        assert set(blas_threads()) == {2}
+
+
+# ----- Ctrl-C -------------------------------------------------------------------------------------
+
+
+class CtrlC:
+    """A KeyboardInterrupt at one of the places where the interpreter looks for signals.
+
+    These are the entry of a function, the end of a call of C, and a jump back. They are counted in
+    all frames of this thread inside the context; `at` is the one where it comes.
+    """
+
+    def __init__(self, at: int) -> None:
+        self.at, self.steps = at, 0
+
+    def __enter__(self) -> "CtrlC":
+        sys.settrace(self.jumps)
+        sys.setprofile(self.calls)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        sys.setprofile(None)
+        sys.settrace(None)
+
+    def calls(self, frame: FrameType, event: str, _: Any) -> None:
+        if event in ("call", "c_return"):
+            self.step(frame)
+
+    def jumps(self, frame: FrameType, event: str, _: Any) -> Any:
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        if event == "opcode":
+            name = dis.opname[frame.f_code.co_code[frame.f_lasti]]
+            if name.startswith("JUMP_BACKWARD"):
+                self.step(frame)
+        return self.jumps
+
+    def step(self, frame: FrameType) -> None:
+        if frame.f_code in (CtrlC.__enter__.__code__, CtrlC.__exit__.__code__):
+            return
+        if self.steps == self.at:
+            self.steps += 1
+            raise KeyboardInterrupt
+        self.steps += 1
+
+
+def interrupted(call: Callable[[], Any]) -> Iterator[int]:
+    """The call, interrupted at its first place, at its second, and so on until it ends before."""
+    for at in range(100_000):
+        ctrl_c = CtrlC(at)
+        try:
+            with ctrl_c:
+                call()
+        except KeyboardInterrupt:
+            yield at
+        if ctrl_c.steps <= at:
+            return
+
+
+def unlocked(lock: Any) -> bool:
+    return lock.acquire(timeout=5) and (lock.release() or True)
+
+
+def test_ctrl_c_inside_a_product_anywhere() -> None:
+    with threadpool_limits(2, "blas"):
+        places = 0
+        for _ in interrupted(lambda: threads.on_one_blas_thread(int)):
+            places += 1
+            assert settled(2)
+            assert unlocked(threads._settling)
+        assert places > 10
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_ctrl_c_inside_parallel_anywhere() -> None:
+    """Also while the first worker starts. Python drops it in the callback of a weak reference."""
+    tg.set_num_threads(3)
+    with threadpool_limits(2, "blas"):
+        places = 0
+
+        def call() -> None:
+            threads.parallel(lambda part: None, range(5), (999, 999, 999))
+
+        threads._dismiss()
+        for _ in interrupted(call):
+            places += 1
+            assert settled(2)
+            assert unlocked(threads._settling)
+            assert unlocked(threads._hiring)
+            if places % 5 == 0:
+                threads._dismiss()
+        assert places > 30
+    assert threads.parallel(lambda part: part, range(5)) == list(range(5))
+
+
+PROCESS = """
+import os, signal, sys, threading, time, warnings
+import numpy as np
+from threadpoolctl import threadpool_info
+import tinygrad_cv as tg
+from tinygrad_cv.backend import threads
+
+rng = np.random.default_rng(0)
+x, w = (rng.standard_normal(s).astype("float32") for s in ((9, 16, 33, 31), (24, 16, 3, 3)))
+
+def step():
+    kernel = tg.Tensor(w, requires_grad=True)
+    tg.conv2d(tg.Tensor(x), kernel).sum().backward()
+    return kernel.grad.numpy().tobytes()
+
+def settled():
+    until = time.monotonic() + 5
+    while threads._holding or {p["num_threads"] for p in threadpool_info()} != {2}:
+        assert time.monotonic() < until, (threads._holding, threadpool_info())
+"""
+
+ENVIRONMENT = {"OMP_NUM_THREADS": "2", "TINYGRAD_CV_NUM_THREADS": "3"}
+
+
+def test_a_rain_of_ctrl_c() -> None:
+    """For two seconds, while kernels hold BLAS, start workers and wait for them."""
+    program = """
+        sys.unraisablehook = lambda _: None  # what is lost in the callback of a weak reference
+
+        def drop(*_):
+            if raining:
+                raise KeyboardInterrupt
+
+        signal.signal(signal.SIGALRM, drop)
+        expected, caught, until = step(), 0, time.monotonic() + 2
+        while time.monotonic() < until:
+            if caught % 4 == 0:
+                threads._dismiss()
+            first, again = rng.uniform(1e-6, 5e-3), rng.uniform(1e-5, 1e-3)
+            try:
+                try:
+                    raining = True
+                    signal.setitimer(signal.ITIMER_REAL, first, again)
+                    step()
+                finally:
+                    raining = False
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+            except KeyboardInterrupt:
+                caught += 1
+            settled()
+        assert step() == expected
+        print(caught)
+    """
+    assert int(run(PROCESS + textwrap.dedent(program), ENVIRONMENT)) > 30
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_child_process_starts_afresh() -> None:
+    """Also where a thread held BLAS, and the locks, at the moment of the fork."""
+    program = """
+        warnings.simplefilter("ignore")  # Python warns of a fork beside threads
+        expected, ready, over = step(), threading.Event(), threading.Event()
+
+        def hold():
+            with threads._settling, threads._hiring, tg.backend._opening:
+                ready.set()
+                over.wait()
+
+        for target in (lambda: threads.on_one_blas_thread(over.wait), hold):
+            threading.Thread(target=target).start()
+            ready.wait(0.1)
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            tg.zeros(2, device="fakecuda")
+            settled()
+            right = step() == expected
+            settled()
+            os._exit(0 if right else 1)
+        _, status = os.waitpid(child, 0)
+        over.set()
+        print(status)
+    """
+    assert run(PROCESS + textwrap.dedent(program), ENVIRONMENT).split() == ["0"]
+
+
+def test_kernels_while_the_process_ends() -> None:
+    """In a thread that outlives the main one, in handlers of its exit, and as modules go."""
+    before = """
+        import atexit
+        @atexit.register
+        def late():
+            assert step() == expected
+            print("late")
+    """
+    after = """
+        @atexit.register
+        def early():
+            assert step() == expected
+            print("early")
+
+        class Last:
+            def __del__(self, parallel=threads.parallel, write=os.write):
+                assert parallel(lambda part: part, range(5)) == [0, 1, 2, 3, 4]
+                write(1, b"last")
+
+        def work(count):
+            for _ in range(count):
+                assert step() == expected
+            print("thread")
+
+        sys.modules["last"] = last = type(sys)("last")
+        last.one = Last()
+        expected = step()
+        threading.Thread(target=work, args=(20,)).start()
+        threading.Thread(target=work, args=(10**9,), daemon=True).start()
+    """
+    printed = run(textwrap.dedent(before) + PROCESS + textwrap.dedent(after), ENVIRONMENT)
+    assert printed.split() == ["thread", "early", "late", "last"]

@@ -18,13 +18,13 @@ from _thread import start_new_thread
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
-from functools import cache, partial
-from itertools import pairwise
+from functools import partial
+from itertools import pairwise, product
 from operator import index
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock, Thread
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from threadpoolctl import ThreadpoolController
 
@@ -132,37 +132,56 @@ def by_products(length: int, products: int, most: int = MOST_PARTS) -> list[slic
 
 
 # ----- BLAS --------------------------------------------------------------------------------------
-# The number of its threads is process-wide: the first kernel to come sets it to one, and the last
-# to leave restores what was there, so that kernels at the same time do not undo each other.
+# The number of its threads belongs to the process, as a rule: the first kernel to come sets it to
+# one, and the last to leave restores what was there, so that kernels at the same time do not undo
+# each other.
 #
 # Ctrl-C may raise an error in the main thread after any call, in here too. So whoever holds BLAS is
 # listed in a set, of which he is taken by one call that nothing interrupts, and `_settle` makes the
 # number what the set says it should be: it may stop anywhere, and do it again.
+
+
+class _Blas(NamedTuple):
+    """The number of threads of a library that multiplies matrices."""
+
+    get: Callable[[], int]
+    set: Callable[[int], Any]
+
+
+def _is_per_thread(library: Any) -> bool:
+    """Whether its number of threads is set for the calling thread alone."""
+    layer = getattr(library, "threading_layer", None)
+    return library.internal_api == "mkl" or (library.internal_api, layer) == ("openblas", "openmp")
+
+
+def _controls(library: Any) -> _Blas:
+    """OpenBLAS is asked itself: threadpoolctl 3.8 lets one thread alone set its number."""
+    if library.internal_api == "openblas" and not _is_per_thread(library):
+        for prefix, suffix in product(("", "scipy_"), ("", "64_", "_64")):
+            name = f"{prefix}openblas_{{}}_num_threads{suffix}"
+            if hasattr(library.dynlib, name.format("set")):
+                return _Blas(*(getattr(library.dynlib, name.format(do)) for do in ("get", "set")))
+    return _Blas(library.get_num_threads, library.set_num_threads)
+
+
+# Found at import, not later, when Ctrl-C might break it off: NumPy has loaded its library by then.
+_libraries = ThreadpoolController().select(user_api="blas").lib_controllers
+_of_process = [_controls(library) for library in _libraries if not _is_per_thread(library)]
+_per_thread = [_controls(library) for library in _libraries if _is_per_thread(library)]
+
+# How many multiplications BLAS does on one thread by itself, of matrices and of a vector. OpenBLAS
+# takes more from 2¹⁸ and from 9216 on, or later, by its version; of others that is not known.
+_known = all(library.internal_api == "openblas" for library in _libraries)
+_matrices, _vector = (1 << 18, 1 << 13) if _known else (0, 0)
 
 _holding: set[object] = set()
 _settling = Lock()
 _before: list[int] | None = None
 
 
-@cache
-def _libraries() -> list[Any]:
-    return list(ThreadpoolController().select(user_api="blas").lib_controllers)
-
-
-@cache
-def _thresholds() -> tuple[int, int]:
-    """How many multiplications BLAS does on one thread by itself: of matrices, of a vector.
-
-    OpenBLAS starts at 2¹⁸ and at 9216 or later, by its version; of others that is not known.
-    """
-    known = all(library.internal_api == "openblas" for library in _libraries())
-    return (1 << 18, 1 << 13) if known else (0, 0)
-
-
 def is_below_threads(rows: int, inner: int, columns: int) -> bool:
-    """Whether BLAS computes a product of (rows, inner) and (inner, columns) on one thread anyway."""
-    matrices, vector = _thresholds()
-    return rows * inner * columns < (vector if rows == 1 or columns == 1 else matrices)
+    """Whether BLAS keeps to one thread anyway for (rows, inner) @ (inner, columns)."""
+    return rows * inner * columns < (_vector if rows == 1 or columns == 1 else _matrices)
 
 
 def _settle() -> None:
@@ -171,29 +190,36 @@ def _settle() -> None:
     with _settling:
         if _holding:
             if _before is None:
-                _before = [library.get_num_threads() for library in _libraries()]
-            for library in _libraries():
-                library.set_num_threads(1)
+                _before = [blas.get() for blas in _of_process]
+            for blas in _of_process:
+                blas.set(1)
         elif _before is not None:
-            for library, number in zip(_libraries(), _before, strict=True):
-                library.set_num_threads(number)
+            for blas, number in zip(_of_process, _before, strict=True):
+                blas.set(number)
             _before = None
 
 
 def on_one_blas_thread(call: Callable[..., Any], *args: Any, **options: Any) -> Any:
     """`call(*args, **options)`, with BLAS held to one thread."""
     holder = object()
+    own = [(blas, blas.get()) for blas in _per_thread]
     try:
         _holding.add(holder)
         _settle()
+        for blas, _ in own:
+            blas.set(1)
         return call(*args, **options)
     finally:
         try:
             _holding.discard(holder)
             if not _holding:
                 _settle()
-        except BaseException:  # Ctrl-C on the way: a thread where it raises nothing finishes this
+            for blas, number in own:
+                blas.set(number)
+        except BaseException:  # Ctrl-C on the way: a thread in which it raises nothing finishes
             start_new_thread(_settle, ())
+            for blas, number in own:
+                blas.set(number)
             raise
 
 
@@ -201,19 +227,23 @@ def on_one_blas_thread(call: Callable[..., Any], *args: Any, **options: Any) -> 
 # They are daemons, since the interpreter joins other threads at exit, also one whose start Ctrl-C
 # broke off half-way. `_dismiss` sees to it that none is at work when the process ends.
 
-_jobs: "SimpleQueue[Callable[[], Any]]" = SimpleQueue()
+_jobs: "SimpleQueue[Callable[[], Any] | None]" = SimpleQueue()
 _workers: list[Thread] = []
 _hiring = Lock()
 
 
-def _serve(jobs: "SimpleQueue[Callable[[], Any]]") -> None:
-    while True:
-        jobs.get()()  # without a name, which would keep the arrays of the last job
+def _serve(jobs: "SimpleQueue[Callable[[], Any] | None]") -> None:
+    for blas in _per_thread:
+        blas.set(1)
+    for job in iter(jobs.get, None):
+        job()
+        del job  # and the arrays that it holds
+    jobs.put(None)  # the end, for the next of them
 
 
 def _hire(count: int) -> None:
     """Have that many workers; fewer where the system has no more threads, or the process ends."""
-    if len(_workers) >= count:
+    if len(_workers) >= count or sys.is_finalizing():  # when a new thread does not start any more
         return
     with _hiring:
         while len(_workers) < count:
@@ -228,10 +258,11 @@ def _hire(count: int) -> None:
 @atexit.register
 def _dismiss() -> None:
     """Before the process ends: what a thread computes while memory is taken apart may crash it."""
-    leaving = list(_workers)
+    global _jobs
+    leaving, jobs = list(_workers), _jobs
     _workers.clear()
-    for _ in leaving:
-        _jobs.put(sys.exit)
+    _jobs = SimpleQueue()
+    jobs.put(None)
     until = time.monotonic() + 2
     for worker in leaving:
         worker.join(max(0, until - time.monotonic()))
@@ -253,7 +284,7 @@ if hasattr(os, "register_at_fork"):
 def parallel(
     work: Callable[[slice], Any],
     parts: Sequence[slice],
-    product: tuple[int, int, int] | None = None,
+    factors: tuple[int, int, int] | None = None,
 ) -> list[Any]:
     """`[work(part) for part in parts]`, over the worker threads, results in the order of parts.
 
@@ -261,9 +292,9 @@ def parallel(
     The first error ends it: nobody starts another part, and who calls gets the error when the parts
     under way are done.
 
-    `product` is (rows, inner, columns) of the largest product that is left to BLAS, if one is.
+    `factors` is (rows, inner, columns) of the largest product that is left to BLAS, if one is.
     """
-    if product is not None and not is_below_threads(*product):
+    if factors is not None and not is_below_threads(*factors):
         return cast("list[Any]", on_one_blas_thread(parallel, work, parts))
     helpers = min(_number, len(parts)) - 1
     if helpers < 1:
@@ -303,6 +334,10 @@ def parallel(
         waiting.clear()  # whoever comes late finds nothing, and nobody waits for him
         while busy:
             done.get()
-    if errors:
-        raise errors.pop()
-    return results
+        error = errors.pop() if errors else None
+    if error is None:
+        return results
+    try:
+        raise error
+    finally:
+        del error  # which knows this frame: a cycle would keep the arrays of the parts
