@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
@@ -22,7 +24,7 @@ import oracles
 import tinygrad_cv as tg
 from rows import ROWS
 from rows.conv import shifted
-from tinygrad_cv.backend import windows
+from tinygrad_cv.backend import cupy_backend, windows
 from tinygrad_cv.tensor import Tensor
 from tinygrad_cv.testing import check_gradients, check_op
 
@@ -1064,8 +1066,32 @@ def test_small_arrays_in_blocks(
 ) -> None:
     """Blocks this small hold a few rows of an image, or a few images, and a last one is shorter."""
     monkeypatch.setattr(windows, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(cupy_backend, "COLUMN_BYTES", block_bytes)
     row = ROWS[name]
     check_op(row.op, row.cases, row.oracle, order=1)
+
+
+@given(count=st.integers(1, 7), images=st.integers(1, 7), groups=st.integers(1, 2))
+def test_convolutions_of_some_images_at_a_time(count: int, images: int, groups: int) -> None:
+    """Whatever their number, and also where the last time there are fewer of them."""
+    x, w = normal(count, 2 * groups, 5, 4), normal(3 * groups, 2, 3, 2, seed=1)
+    g = normal(count, 3 * groups, 3, 3, seed=2)
+    leaves = tensors((x, w))
+    with pytest.MonkeyPatch.context() as patch:
+        for module, limit in ((windows, "BLOCK_BYTES"), (cupy_backend, "COLUMN_BYTES")):
+            patch.setattr(module, limit, images * 2 * groups * (3 * 2) * (3 * 3) * 8)
+        y = tg.conv2d(*leaves, groups=groups)
+        gradients = tg.grad(y, leaves, tg.tensor(g))
+        # The gradient of x with stride 1 is a convolution, and this one is none.
+        spread = tg.conv_transpose2d(tg.tensor(g), tg.tensor(w), stride=2, groups=groups)
+    expected = (
+        oracles.conv2d(x, w, groups=groups),
+        oracles.conv_transpose2d(g, w, groups=groups),
+        oracles.conv2d_weight(x, g, (3, 2), groups=groups),
+        oracles.conv_transpose2d(g, w, (2, 2), groups=groups),
+    )
+    for found, right in zip((y.detach(), *gradients, spread), expected, strict=True):
+        assert_allclose(found.numpy(), right, rtol=0, atol=1e-12)
 
 
 def conv_by_views(
