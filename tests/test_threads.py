@@ -11,7 +11,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from types import FrameType
 from typing import Any
@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.testing import assert_allclose, assert_array_equal
-from threadpoolctl import ThreadpoolController, threadpool_limits
+from threadpoolctl import threadpool_limits
 
 import tinygrad_cv as tg
 from tinygrad_cv import backend, nn
@@ -53,11 +53,9 @@ def at_once(work: Callable[[int], Any], count: int) -> list[Any]:
         return list(executor.map(run, range(count)))
 
 
-def blas_threads() -> list[int]:
-    return [
-        library.num_threads
-        for library in ThreadpoolController().select(user_api="blas").lib_controllers
-    ]
+def blas_threads() -> set[int]:
+    """The number of threads of NumPy's BLAS; SciPy brings one of its own."""
+    return {blas.get() for blas in threads._of_process}
 
 
 def run(program: str, environment: dict[str, str] | None = None) -> Any:
@@ -431,27 +429,43 @@ def test_an_error_reaches_the_caller_and_nobody_starts_another_part(
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_an_error_keeps_no_arrays_alive() -> None:
-    """No cycle: what a part held goes with the error."""
+@pytest.mark.parametrize("failing", [(), (True,), (False,), (True, False)])
+def test_arrays_go_when_a_call_is_over(failing: tuple[bool, ...]) -> None:
+    """Also after an error in a helper, in the caller, or in both: no cycle keeps them."""
     held: list[Any] = []
 
-    def work(part: int) -> None:
-        big = np.ones(5)
-        held.append(weakref.ref(big))
-        raise ValueError(part)
+    def call() -> None:
+        whole = np.ones(5)
+        held.append(weakref.ref(whole))
+
+        def work(part: int) -> None:
+            share = whole + part
+            held.append(weakref.ref(share))
+            if in_helper() in failing:
+                raise ValueError(part)
+
+        threads.parallel(meeting(work), range(2))
 
     gc.collect()
     gc.disable()
     try:
-        with pytest.raises(ValueError, match=r"[01]"):
-            threads.parallel(meeting(work), range(2))
-        assert len(held) == 2
-        deadline = time.monotonic() + 5
-        while any(ref() is not None for ref in held) and time.monotonic() < deadline:
+        with pytest.raises(ValueError, match=r"[01]") if failing else nullcontext():
+            call()
+        assert len(held) == 3
+        until = time.monotonic() + 5
+        while any(ref() is not None for ref in held) and time.monotonic() < until:
             time.sleep(0.001)
-        assert [ref() is None for ref in held] == [True, True]
+        assert [ref() is None for ref in held] == [True] * 3
     finally:
         gc.enable()
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_helpers_warn_as_the_caller_does() -> None:
+    with np.errstate(divide="raise"):
+        assert (
+            threads.parallel(meeting(lambda part: np.geterr()["divide"]), range(2)) == ["raise"] * 2
+        )
 
 
 @pytest.mark.usefixtures("two_threads")
@@ -512,7 +526,7 @@ def settled(number: int) -> bool:
     """Whether BLAS gets this number of threads, in a moment at the latest."""
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
-        if not threads._holding and set(blas_threads()) == {number}:
+        if not threads._holding and blas_threads() == {number}:
             return True
         time.sleep(0.001)
     return False
@@ -532,20 +546,20 @@ def test_a_kernel_holds_blas_to_one_thread_and_gives_it_back(
     name: str, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tg.set_num_threads(workers)
-    seen: list[int] = []
+    seen: set[int] = set()
     for module, function in ((np, "matmul"), (np.linalg, "inv")):
         original = getattr(module, function)
 
         def looking(*args: Any, original: Any = original, **options: Any) -> Any:
-            seen.extend(blas_threads())
+            seen.update(blas_threads())
             return original(*args, **options)
 
         monkeypatch.setattr(module, function, looking)
     monkeypatch.setattr(backend.get("cpu"), "linalg", type(backend.get("cpu").linalg)())
     with threadpool_limits(2, "blas"):
         KERNELS[name]()
-        assert set(blas_threads()) == {2}
-    assert set(seen) == {1}
+        assert blas_threads() == {2}
+    assert seen == {1}
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -553,13 +567,13 @@ def test_a_kernel_that_fails_gives_blas_back(workers: int) -> None:
     tg.set_num_threads(workers)
 
     def work(part: int) -> None:
-        assert set(blas_threads()) == {1}
+        assert blas_threads() == {1}
         raise ValueError
 
     with threadpool_limits(2, "blas"):
         with pytest.raises(ValueError):  # noqa: PT011
             threads.parallel(work, range(4), (999, 999, 999))
-        assert set(blas_threads()) == {2}
+        assert blas_threads() == {2}
 
 
 def test_kernels_in_many_threads() -> None:
@@ -584,7 +598,7 @@ def test_kernels_in_many_threads() -> None:
                 scale = np.abs(expected).max()
                 assert_allclose(gradient / (i + 1), expected, rtol=0, atol=1e-5 * scale)
                 assert_array_equal(gradient, gradients[0])
-        assert set(blas_threads()) == {2}
+        assert blas_threads() == {2}
 
 
 # ----- Ctrl-C -------------------------------------------------------------------------------------
@@ -772,6 +786,7 @@ def test_kernels_while_the_process_ends() -> None:
         @atexit.register
         def late():
             assert step() == expected
+            threads._dismiss()
             print("late")
     """
     after = """
