@@ -64,7 +64,7 @@ def run(program: str, environment: dict[str, str] | None = None) -> Any:
         [sys.executable, "-c", textwrap.dedent(program)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=40,
         env=os.environ | (environment or {}),
         check=False,
     )
@@ -576,6 +576,26 @@ def test_a_kernel_that_fails_gives_blas_back(workers: int) -> None:
         assert blas_threads() == {2}
 
 
+def test_a_blas_whose_number_is_that_of_each_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of MKL, or of OpenBLAS over OpenMP: workers have one for good."""
+    number = threading.local()
+    blas = threads._Blas(lambda: getattr(number, "n", 4), lambda n: setattr(number, "n", n))
+    monkeypatch.setattr(threads, "_per_thread", [blas])
+    tg.set_num_threads(2)
+    threads._dismiss()
+    try:
+        seen = threads.parallel(meeting(lambda part: blas.get()), range(5), (999, 999, 999))
+        assert seen == [1] * 5
+        assert blas.get() == 4
+        with pytest.raises(ZeroDivisionError):
+            threads.on_one_blas_thread(lambda: blas.get() / 0)
+        assert blas.get() == 4
+        for _ in interrupted(lambda: threads.on_one_blas_thread(int)):
+            assert blas.get() == 4
+    finally:
+        threads._dismiss()
+
+
 def test_kernels_in_many_threads() -> None:
     """Their values are right, and BLAS gets its threads back."""
     tg.set_num_threads(3)
@@ -786,7 +806,6 @@ def test_kernels_while_the_process_ends() -> None:
         @atexit.register
         def late():
             assert step() == expected
-            threads._dismiss()
             print("late")
     """
     after = """
@@ -796,7 +815,8 @@ def test_kernels_while_the_process_ends() -> None:
             print("early")
 
         class Last:
-            def __del__(self, parallel=threads.parallel, write=os.write):
+            def __del__(self, parallel=threads.parallel, workers=threads._workers, write=os.write):
+                workers.clear()  # none is left, and there can be no new one
                 assert parallel(lambda part: part, range(5)) == [0, 1, 2, 3, 4]
                 write(1, b"last")
 

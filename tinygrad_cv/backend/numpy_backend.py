@@ -93,25 +93,32 @@ class NumpyBackend(Backend):
     # ----- matrix products -------------------------------------------------------------------
 
     def matmul(self, a: Array, b: Array) -> Array:
-        rows, inner, columns = product = a.shape[-2], a.shape[-1], b.shape[-1]
+        rows, inner, columns = factors = a.shape[-2], a.shape[-1], b.shape[-1]
         if inner == 1 == b.shape[-2] and rows * columns < OUTER_PRODUCTS:
             return np.multiply(a, b)
-        longer = max(rows, columns)
-        # BLAS copies the shorter side anew for each part, so a part should be long.
-        parts = by_products(longer, math.prod(product), max(2, longer // 128))
-        if a.ndim > 2 or b.ndim > 2 or len(parts) == 1 or inner != b.shape[0]:
-            if is_below_threads(*product):
+        if a.ndim > 2 or b.ndim > 2:
+            stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+            parts = by_products(stack[0], math.prod(stack) * math.prod(factors))
+        else:
+            stack, longer = (), max(rows, columns)
+            # BLAS copies the shorter side anew for each part, so a part should be long.
+            parts = by_products(longer, math.prod(factors), max(2, longer // 128))
+        if len(parts) == 1 or inner != b.shape[-2]:
+            if is_below_threads(*factors):
                 return np.matmul(a, b)
             return on_one_blas_thread(np.matmul, a, b)
-        out = np.empty((rows, columns), np.result_type(a, b))
+        out = np.empty((*stack, rows, columns), np.result_type(a, b))
 
         def work(part: slice) -> None:
-            if rows >= columns:
+            if stack:
+                x, y = (z[part] if z.ndim == out.ndim and len(z) > 1 else z for z in (a, b))
+                np.matmul(x, y, out=out[part])
+            elif rows >= columns:
                 np.matmul(a[part], b, out=out[part])
             else:
                 np.matmul(a, b[:, part], out=out[:, part])
 
-        parallel(work, parts, product)
+        parallel(work, parts, factors)
         return out
 
     # ----- sums ------------------------------------------------------------------------------

@@ -172,8 +172,8 @@ def conv(
             if bias is not None:
                 target += bias
 
-    product = columns.rows, columns.width, w.shape[0] // groups
-    parallel(work, by_products(len(x), groups * math.prod(product)), product)
+    factors = columns.rows, columns.width, w.shape[0] // groups
+    parallel(work, by_products(len(x), groups * math.prod(factors)), factors)
     return channels_first(y)
 
 
@@ -242,8 +242,8 @@ def conv_transpose(
             result[block] = padded[(slice(None), *inside)].reshape(n, *size, groups * c)
 
     if math.prod(small):
-        product = count * math.prod(small), o // groups, math.prod(kernel) * c
-        parallel(work, by_products(count, groups * math.prod(product)), product)
+        factors = count * math.prod(small), o // groups, math.prod(kernel) * c
+        parallel(work, by_products(count, groups * math.prod(factors)), factors)
     return channels_first(result)
 
 
@@ -274,9 +274,9 @@ def conv_weight(
             total += np.matmul(matrix.swapaxes(1, 2), right)
         return total
 
-    product = columns.width, columns.rows, per_group
-    parts = by_products(len(x), groups * math.prod(product), WEIGHT_PARTS)
-    total = sum(parallel(work, parts, product), np.zeros(shape, x.dtype))
+    factors = columns.width, columns.rows, per_group
+    parts = by_products(len(x), groups * math.prod(factors), WEIGHT_PARTS)
+    total = sum(parallel(work, parts, factors), np.zeros(shape, x.dtype))
     # (G, K·C/G, O/G) -> (G, *K, C/G, O/G) -> (G, O/G, C/G, *K) -> (O, C/G, *K)
     total = total.reshape(groups, *kernel, columns.channels, per_group)
     axes = (0, total.ndim - 1, total.ndim - 2, *range(1, 1 + len(kernel)))
