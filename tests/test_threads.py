@@ -331,10 +331,19 @@ LARGE: dict[str, tuple[Callable[..., Any], tuple[Array, ...]]] = {
 }  # fmt: skip
 
 
+def with_second_gradients(function: Callable[..., Any], *arrays: Array) -> list[bytes]:
+    leaves = [Tensor(a, requires_grad=True) for a in arrays]
+    y = function(*leaves)
+    gradients = tg.grad((y * y).sum(), leaves, create_graph=True)
+    second = tg.grad(sum((g * g).sum() for g in gradients), leaves, allow_unused=True)
+    found = (y, *gradients, *(g for g in second if g is not None))
+    return [t.detach().numpy().tobytes() for t in found]
+
+
 @pytest.mark.parametrize("name", LARGE)
 def test_large_kernels_have_the_same_bits(name: str) -> None:
     function, arrays = LARGE[name]
-    assert_same_bits(lambda: with_gradients(function, *arrays))
+    assert_same_bits(lambda: with_second_gradients(function, *arrays))
 
 
 TRAINING = """
@@ -633,6 +642,7 @@ class CtrlC:
 
     def __init__(self, at: int) -> None:
         self.at, self.steps = at, 0
+        self.before = sys.gettrace(), sys.getprofile()
 
     def __enter__(self) -> "CtrlC":
         sys.settrace(self.jumps)
@@ -640,8 +650,9 @@ class CtrlC:
         return self
 
     def __exit__(self, *error: object) -> None:
-        sys.setprofile(None)
-        sys.settrace(None)
+        trace, profile = self.before
+        sys.setprofile(profile)
+        sys.settrace(trace)
 
     def calls(self, frame: FrameType, event: str, _: Any) -> None:
         if event in ("call", "c_return"):
@@ -678,7 +689,12 @@ def interrupted(call: Callable[[], Any]) -> Iterator[int]:
 
 
 def unlocked(lock: Any) -> bool:
-    return lock.acquire(timeout=5) and (lock.release() or True)
+    """Whether another thread can have it."""
+
+    def take(_: int) -> bool:
+        return lock.acquire(timeout=5) and (lock.release() or True)
+
+    return at_once(take, 1) == [True]
 
 
 def test_ctrl_c_inside_a_product_anywhere() -> None:
@@ -689,6 +705,37 @@ def test_ctrl_c_inside_a_product_anywhere() -> None:
             assert settled(2)
             assert unlocked(threads._settling)
         assert places > 10
+
+
+class Handler(CtrlC):
+    """A signal that is handled by computing something, at one of the same places."""
+
+    def __init__(self, at: int, compute: Callable[[], Any]) -> None:
+        super().__init__(at)
+        self.compute = compute
+
+    def step(self, frame: FrameType) -> None:
+        here, self.steps = self.steps, self.steps + 1
+        if here == self.at:
+            self.compute()
+
+
+def test_a_signal_handler_that_computes_anywhere() -> None:
+    """Also where a lock is held, that it needs too."""
+    tg.set_num_threads(3)
+
+    def call() -> list[int]:
+        return threads.parallel(lambda part: part, range(5), (999, 999, 999))
+
+    with threadpool_limits(2, "blas"):
+        for at in range(1000):
+            threads._dismiss()
+            with Handler(at, call) as handler:
+                assert call() == list(range(5))
+            assert settled(2)
+            if handler.steps <= at:
+                break
+        assert 30 < at < 999
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -5,7 +5,7 @@
 
 import os
 from importlib import import_module
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 import numpy as host
@@ -37,7 +37,7 @@ when the device is first asked for."""
 _generator = host.random.default_rng()
 _default_device = "cpu"
 _opened: dict[str, Backend] = {}
-_opening = Lock()
+_opening = RLock()
 
 
 def manual_seed(seed: int) -> host.random.Generator:
@@ -113,14 +113,14 @@ def _open(device: str) -> Backend:
     name = kind if kind == "cpu" else f"{kind}:{index}"
     with _opening:
         if name not in _opened:
-            _opened[name] = module.open_device(index)
+            _opened.setdefault(name, module.open_device(index))
         return _opened.setdefault(device, _opened[name])
 
 
 def _after_fork() -> None:
     """A lock that another thread held does not come free in the child."""
     global _opening
-    _opening = Lock()
+    _opening = RLock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -23,7 +23,7 @@ from itertools import pairwise, product
 from operator import index
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Lock, Thread
+from threading import RLock, Thread
 from typing import Any, NamedTuple, cast
 
 from threadpoolctl import ThreadpoolController
@@ -175,7 +175,7 @@ _known = all(library.internal_api == "openblas" for library in _libraries)
 _matrices, _vector = (1 << 18, 1 << 13) if _known else (0, 0)
 
 _holding: set[object] = set()
-_settling = Lock()
+_settling = RLock()  # a signal handler may come in between, and compute
 _before: list[int] | None = None
 
 
@@ -190,11 +190,12 @@ def _settle() -> None:
     with _settling:
         if _holding:
             if _before is None:
-                _before = [blas.get() for blas in _of_process]
+                found = [blas.get() for blas in _of_process]
+                _before = found if _before is None else _before  # a handler may have been quicker
             for blas in _of_process:
                 blas.set(1)
-        elif _before is not None:
-            for blas, number in zip(_of_process, _before, strict=True):
+        elif (before := _before) is not None:
+            for blas, number in zip(_of_process, before, strict=True):
                 blas.set(number)
             _before = None
 
@@ -229,7 +230,7 @@ def on_one_blas_thread(call: Callable[..., Any], *args: Any, **options: Any) -> 
 
 _jobs: "SimpleQueue[Callable[[], Any] | None]" = SimpleQueue()
 _workers: list[Thread] = []
-_hiring = Lock()
+_hiring = RLock()
 
 
 def _serve(jobs: "SimpleQueue[Callable[[], Any] | None]") -> None:
@@ -271,7 +272,7 @@ def _dismiss() -> None:
 def _after_fork() -> None:
     """Threads and held locks do not survive a fork: start afresh in the child."""
     global _jobs, _hiring, _settling
-    _jobs, _hiring, _settling = SimpleQueue(), Lock(), Lock()
+    _jobs, _hiring, _settling = SimpleQueue(), RLock(), RLock()
     _workers.clear()
     _holding.clear()
     _settle()
