@@ -137,8 +137,8 @@ def by_products(length: int, products: int, most: int = MOST_PARTS) -> list[slic
 # each other.
 #
 # Ctrl-C may raise an error in the main thread after any call, in here too. So whoever holds BLAS is
-# listed in a set, of which he is taken by one call that nothing interrupts, and `_settle` makes the
-# number what the set says it should be: it may stop anywhere, and do it again.
+# listed in a set, one call that nothing interrupts takes him off it, and `_settle` makes the number
+# what the set says it should be: it may stop anywhere, and be called again.
 
 
 class _Blas(NamedTuple):

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cv.backend.threads import by_products, parallel, split
+from tinygrad_cv.backend.threads import MOST_PARTS, by_products, parallel, split
 
 Array = Any
 Ints = Sequence[int]
@@ -25,6 +25,9 @@ BLOCK_BYTES = 768 * 1024
 
 WEIGHT_PARTS = 8
 """Partial sums of a weight gradient at most: each is as large as the weight."""
+
+COPY = 32
+"""As many multiplications of a matrix product take as long as to copy a number."""
 
 
 products = np.errstate(invalid="ignore")
@@ -173,7 +176,7 @@ def conv(
                 target += bias
 
     factors = columns.rows, columns.width, w.shape[0] // groups
-    parallel(work, by_products(len(x), groups * math.prod(factors)), factors)
+    parallel(work, _image_parts(len(x), groups * columns.rows * columns.width, factors[2]), factors)
     return channels_first(y)
 
 
@@ -242,8 +245,8 @@ def conv_transpose(
             result[block] = padded[(slice(None), *inside)].reshape(n, *size, groups * c)
 
     if math.prod(small):
-        factors = count * math.prod(small), o // groups, math.prod(kernel) * c
-        parallel(work, by_products(count, groups * math.prod(factors)), factors)
+        rows, _, width = factors = count * math.prod(small), o // groups, math.prod(kernel) * c
+        parallel(work, _image_parts(count, groups * rows * width, o // groups), factors)
     return channels_first(result)
 
 
@@ -275,12 +278,17 @@ def conv_weight(
         return total
 
     factors = columns.width, columns.rows, per_group
-    parts = by_products(len(x), groups * math.prod(factors), WEIGHT_PARTS)
+    parts = _image_parts(len(x), groups * columns.rows * columns.width, per_group, WEIGHT_PARTS)
     total = sum(parallel(work, parts, factors), np.zeros(shape, x.dtype))
     # (G, K·C/G, O/G) -> (G, *K, C/G, O/G) -> (G, O/G, C/G, *K) -> (O, C/G, *K)
     total = total.reshape(groups, *kernel, columns.channels, per_group)
     axes = (0, total.ndim - 1, total.ndim - 2, *range(1, 1 + len(kernel)))
     return np.ascontiguousarray(total.transpose(axes)).reshape(-1, columns.channels, *kernel)
+
+
+def _image_parts(count: int, copied: int, each: int, most: int = MOST_PARTS) -> list[slice]:
+    """The batch in parts, where so many numbers are copied and each multiplied so many times."""
+    return by_products(count, copied * (COPY + each), most)
 
 
 def _alike(a: Array, b: Array) -> tuple[Array, Array]:
