@@ -1111,10 +1111,10 @@ def in_groups(x: Array, w: Array, groups: int, **geometry: int) -> Array:
 
 
 # Column buffers of float64 against BLOCK_BYTES: an image of the first takes 2.4 times as much, so
-# it goes in bands; 10 of the second fit, and each of two workers has 20; the third needs none.
+# it goes in bands; 10 of the second fit, and a part has 11 or 12; the third needs none.
 LARGE = {
     "bands of an image": ((3, 16, 41, 40), (5, 16, 3, 3), {"padding": 1}),
-    "several images": ((40, 8, 14, 13), (6, 8, 3, 3), {}),
+    "several images": ((90, 8, 14, 13), (6, 8, 3, 3), {}),
     "pixels": ((10, 40, 33, 32), (7, 40, 1, 1), {}),
     "strides": ((9, 8, 40, 41), (5, 8, 5, 3), {"stride": 2, "padding": 1}),
     "groups": ((7, 12, 40, 40), (8, 6, 3, 3), {"groups": 2, "padding": 1}),
@@ -1161,14 +1161,21 @@ def test_gradients_of_convolutions_larger_than_a_block(name: str) -> None:
             )
 
 
-# Split by rows, by columns, and not at all.
+# Split by rows, by columns, by the leading axis, and not at all.
 @pytest.mark.parametrize(
-    "shapes", [((301, 50), (50, 99)), ((99, 50), (50, 301)), ((7, 90, 50), (50, 80))]
+    "shapes",
+    [
+        ((901, 50), (50, 99)),
+        ((99, 50), (50, 901)),
+        ((14, 90, 50), (50, 80)),
+        ((14, 90, 50), (1, 50, 80)),
+        ((301, 50), (50, 99)),
+    ],
 )
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_matrix_products_over_threads(shapes: Any, dtype: str) -> None:
     a, b = (normal(*shape, seed=len(shape)).astype(dtype) for shape in shapes)
-    expected = np.einsum("...ij,jk->...ik", a.astype(float), b.astype(float))
+    expected = np.einsum("...ij,...jk->...ik", a.astype(float), b.astype(float))
     few = 32 * float(np.finfo(dtype).eps)
     y = tg.tensor(a) @ tg.tensor(b)
     assert y.dtype == dtype
