@@ -96,7 +96,10 @@ class NumpyBackend(Backend):
         rows, inner, columns = factors = a.shape[-2], a.shape[-1], b.shape[-1]
         if inner == 1 == b.shape[-2] and rows * columns < OUTER_PRODUCTS:
             return np.multiply(a, b)
-        if a.ndim > 2 or b.ndim > 2:
+        is_small, is_stack = is_below_threads(*factors), a.ndim > 2 or b.ndim > 2
+        if is_small and not is_stack:
+            return np.matmul(a, b)
+        if is_stack:
             stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
             parts = by_products(stack[0], math.prod(stack) * math.prod(factors))
         else:
@@ -104,13 +107,11 @@ class NumpyBackend(Backend):
             # BLAS copies the shorter side anew for each part, so a part should be long.
             parts = by_products(longer, math.prod(factors), max(2, longer // 128))
         if len(parts) == 1 or inner != b.shape[-2]:
-            if is_below_threads(*factors):
-                return np.matmul(a, b)
-            return on_one_blas_thread(np.matmul, a, b)
+            return np.matmul(a, b) if is_small else on_one_blas_thread(np.matmul, a, b)
         out = np.empty((*stack, rows, columns), np.result_type(a, b))
 
         def work(part: slice) -> None:
-            if stack:
+            if is_stack:
                 x, y = (z[part] if z.ndim == out.ndim and len(z) > 1 else z for z in (a, b))
                 np.matmul(x, y, out=out[part])
             elif rows >= columns:
