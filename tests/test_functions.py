@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
@@ -23,7 +25,7 @@ import tinygrad_cv as tg
 from rows import ROWS
 from rows.conv import shifted
 from tinygrad_cv._tensor import Tensor
-from tinygrad_cv.backend import numpy_backend, threads, windows
+from tinygrad_cv.backend import cupy_backend, windows
 from tinygrad_cv.testing import check_gradients, check_op
 
 Array = NDArray[Any]
@@ -1064,8 +1066,32 @@ def test_small_arrays_in_blocks(
 ) -> None:
     """Blocks this small hold a few rows of an image, or a few images, and a last one is shorter."""
     monkeypatch.setattr(windows, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(cupy_backend, "COLUMN_BYTES", block_bytes)
     row = ROWS[name]
     check_op(row.op, row.cases, row.oracle, order=1)
+
+
+@given(count=st.integers(1, 7), images=st.integers(1, 7), groups=st.integers(1, 2))
+def test_convolutions_of_some_images_at_a_time(count: int, images: int, groups: int) -> None:
+    """Whatever their number, and also where the last time there are fewer of them."""
+    x, w = normal(count, 2 * groups, 5, 4), normal(3 * groups, 2, 3, 2, seed=1)
+    g = normal(count, 3 * groups, 3, 3, seed=2)
+    leaves = tensors((x, w))
+    with pytest.MonkeyPatch.context() as patch:
+        for module, limit in ((windows, "BLOCK_BYTES"), (cupy_backend, "COLUMN_BYTES")):
+            patch.setattr(module, limit, images * 2 * groups * (3 * 2) * (3 * 3) * 8)
+        y = tg.conv2d(*leaves, groups=groups)
+        gradients = tg.grad(y, leaves, tg.tensor(g))
+        # The gradient of x with stride 1 is a convolution, and this one is none.
+        spread = tg.conv_transpose2d(tg.tensor(g), tg.tensor(w), stride=2, groups=groups)
+    expected = (
+        oracles.conv2d(x, w, groups=groups),
+        oracles.conv_transpose2d(g, w, groups=groups),
+        oracles.conv2d_weight(x, g, (3, 2), groups=groups),
+        oracles.conv_transpose2d(g, w, (2, 2), groups=groups),
+    )
+    for found, right in zip((y.detach(), *gradients, spread), expected, strict=True):
+        assert_allclose(found.numpy(), right, rtol=0, atol=1e-12)
 
 
 def conv_by_views(
@@ -1085,10 +1111,10 @@ def in_groups(x: Array, w: Array, groups: int, **geometry: int) -> Array:
 
 
 # Column buffers of float64 against BLOCK_BYTES: an image of the first takes 2.4 times as much, so
-# it goes in bands; 10 of the second fit, and each of two workers has 20; the third needs none.
+# it goes in bands; 10 of the second fit, and a part has 11 or 12; the third needs none.
 LARGE = {
     "bands of an image": ((3, 16, 41, 40), (5, 16, 3, 3), {"padding": 1}),
-    "several images": ((40, 8, 14, 13), (6, 8, 3, 3), {}),
+    "several images": ((90, 8, 14, 13), (6, 8, 3, 3), {}),
     "pixels": ((10, 40, 33, 32), (7, 40, 1, 1), {}),
     "strides": ((9, 8, 40, 41), (5, 8, 5, 3), {"stride": 2, "padding": 1}),
     "groups": ((7, 12, 40, 40), (8, 6, 3, 3), {"groups": 2, "padding": 1}),
@@ -1135,14 +1161,21 @@ def test_gradients_of_convolutions_larger_than_a_block(name: str) -> None:
             )
 
 
-# Split by rows, by columns, and not at all.
+# Split by rows, by columns, by the leading axis, and not at all.
 @pytest.mark.parametrize(
-    "shapes", [((301, 50), (50, 99)), ((99, 50), (50, 301)), ((7, 90, 50), (50, 80))]
+    "shapes",
+    [
+        ((901, 50), (50, 99)),
+        ((99, 50), (50, 901)),
+        ((14, 90, 50), (50, 80)),
+        ((14, 90, 50), (1, 50, 80)),
+        ((301, 50), (50, 99)),
+    ],
 )
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_matrix_products_over_threads(shapes: Any, dtype: str) -> None:
     a, b = (normal(*shape, seed=len(shape)).astype(dtype) for shape in shapes)
-    expected = np.einsum("...ij,jk->...ik", a.astype(float), b.astype(float))
+    expected = np.einsum("...ij,...jk->...ik", a.astype(float), b.astype(float))
     few = 32 * float(np.finfo(dtype).eps)
     y = tg.tensor(a) @ tg.tensor(b)
     assert y.dtype == dtype
@@ -1196,59 +1229,6 @@ def test_relu_larger_than_a_block() -> None:
     assert leaf.grad is not None
     assert_array_equal(y.detach().numpy(), np.maximum(x, 0))
     assert_array_equal(leaf.grad.numpy(), np.where(x > 0, g, 0))
-
-
-# ----- workers ------------------------------------------------------------------------------------
-
-
-def step() -> dict[str, Array]:
-    """What a layer and its gradients compute, large enough for several workers."""
-    x, w, stamp, scale = tensors(
-        (normal(7, 16, 33, 31), normal(24, 16, 3, 3), normal(24, 5, 2, 2), positive(16))
-    )
-    y = tg.relu(tg.batch_norm(x, weight=scale, training=True))
-    y = tg.max_pool2d(tg.conv2d(y, w, padding=1), 2)
-    y = tg.conv_transpose2d(y, stamp, stride=2).flatten(1)
-    y = y @ tg.tensor(normal(y.shape[1], 50)) @ tg.tensor(normal(50, 900))
-    y.backward(tg.tensor(normal(*y.shape)))
-    results = {"forward": y, "x": x.grad, "w": w.grad, "stamp": stamp.grad, "scale": scale.grad}
-    return {name: value.detach().numpy() for name, value in results.items() if value is not None}
-
-
-def with_workers(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (threads, windows, numpy_backend):
-        monkeypatch.setattr(module, "WORKERS", number)
-
-
-@pytest.mark.parametrize("workers", [2, 3, 8])
-def test_the_number_of_workers_does_not_matter(
-    workers: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with_workers(1, monkeypatch)
-    expected = step()
-    with_workers(workers, monkeypatch)
-    for name, value in step().items():
-        scale = np.abs(expected[name]).max()
-        assert_allclose(value, expected[name], rtol=0, atol=1e-13 * scale, err_msg=name)
-
-
-@pytest.mark.parametrize("workers", [2, 3, 8])
-def test_a_weight_gradient_is_the_same_to_the_last_bit(
-    workers: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its partial sums are added in an order of their own, whoever worked them out."""
-
-    def gradient() -> Array:
-        w = tg.tensor(normal(24, 16, 3, 3).astype("float32"), requires_grad=True)
-        x = tg.tensor(normal(19, 16, 33, 31, seed=1).astype("float32"))
-        tg.conv2d(x, w, padding=1).backward(tg.ones(19, 24, 33, 31))
-        assert w.grad is not None
-        return w.grad.numpy()
-
-    with_workers(1, monkeypatch)
-    expected = gradient()
-    with_workers(workers, monkeypatch)
-    assert_array_equal(gradient(), expected)
 
 
 def test_a_nan_in_a_window_gets_the_gradient() -> None:

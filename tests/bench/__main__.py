@@ -14,7 +14,6 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 import tinygrad_cv as tg
-from tinygrad_cv.backend.threads import WORKERS
 
 from .measure import disagreements, interleaved, ratio_to_fastest
 from .workloads import WORKLOADS, Library
@@ -46,7 +45,7 @@ def libraries(workload: str) -> list[Library]:
 def machine() -> dict[str, Any]:
     """What the numbers depend on."""
     return {
-        "cores": WORKERS,
+        "cores": tg.get_num_threads(),
         "numpy": np.__version__,
         "blas": [
             {key: pool.get(key) for key in ("internal_api", "version", "num_threads")}
@@ -131,7 +130,7 @@ def main() -> None:
     if torch is None:
         print("Timing tinygrad_cv alone: pip install tinygrad_cv[bench] to compare with PyTorch.")
     else:
-        torch.set_num_threads(WORKERS)
+        torch.set_num_threads(tg.get_num_threads())
     about = machine()
     blas = ", ".join(
         f"{pool['internal_api']} {pool['version']} ({pool['num_threads']} threads)"

@@ -22,6 +22,8 @@ from tinygrad_cv._tensor import Tensor as Tensor
 from tinygrad_cv.backend import get_default_device as get_default_device
 from tinygrad_cv.backend import manual_seed as manual_seed
 from tinygrad_cv.backend import set_default_device as set_default_device
+from tinygrad_cv.backend.threads import get_num_threads as get_num_threads
+from tinygrad_cv.backend.threads import set_num_threads as set_num_threads
 from tinygrad_cv.creation import arange as arange
 from tinygrad_cv.creation import as_tensor as as_tensor
 from tinygrad_cv.creation import asarray as asarray

@@ -3,14 +3,16 @@
 `host` is the namespace of host memory, for code that prepares data before it becomes a Tensor.
 """
 
-from functools import cache
+import os
 from importlib import import_module
-from typing import Any, cast
+from threading import RLock
+from typing import Any
 
 import numpy as host
 
 from tinygrad_cv._public import TOP, public
 from tinygrad_cv.backend.base import Backend
+from tinygrad_cv.backend.threads import get_num_threads, set_num_threads
 
 __all__ = [
     "Backend",
@@ -18,9 +20,11 @@ __all__ = [
     "default_generator",
     "get",
     "get_default_device",
+    "get_num_threads",
     "host",
     "manual_seed",
     "set_default_device",
+    "set_num_threads",
 ]
 
 KINDS = {
@@ -33,6 +37,8 @@ when the device is first asked for."""
 
 _generator = host.random.default_rng()
 _default_device = "cpu"
+_opened: dict[str, Backend] = {}
+_opening = RLock()
 
 
 @public(TOP)
@@ -96,16 +102,30 @@ def get_default_device() -> str:
 
 def get(device: str | None) -> Backend:
     """The backend of a device such as "cpu" or "cuda:1"; None stands for the default device."""
-    return _open(_default_device if device is None else device)
+    name = _default_device if device is None else device
+    return _opened.get(name) or _open(name)
 
 
-@cache
 def _open(device: str) -> Backend:
+    """Two threads that come at once, and all ways to write a device, get the same backend."""
     kind, separator, number = device.partition(":")
     if kind not in KINDS or (separator and not (number.isdecimal() and kind != "cpu")):
         raise ValueError(
             f"unknown device {device!r}; expected 'cpu', 'cuda', or 'cuda:1' for the second GPU."
         )
-    if kind != "cpu" and not separator:
-        return _open(f"{kind}:0")  # one backend, whichever way its device is written
-    return cast(Backend, import_module(KINDS[kind]).open_device(int(number or 0)))
+    module, index = import_module(KINDS[kind]), int(number or 0)
+    name = kind if kind == "cpu" else f"{kind}:{index}"
+    with _opening:
+        if name not in _opened:
+            _opened.setdefault(name, module.open_device(index))
+        return _opened.setdefault(device, _opened[name])
+
+
+def _after_fork() -> None:
+    """A lock that another thread held does not come free in the child."""
+    global _opening
+    _opening = RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from typing import Any
 
@@ -10,13 +10,18 @@ import numpy as np
 
 from tinygrad_cv.backend import windows
 from tinygrad_cv.backend.base import ACCUMULATORS, NAMESPACE, Backend
-from tinygrad_cv.backend.threads import WORKERS, one_blas_thread, parallel, split
+from tinygrad_cv.backend.threads import (
+    by_products,
+    is_below_threads,
+    on_one_blas_thread,
+    parallel,
+    split,
+)
 
 Array = Any
 
-SMALL_PRODUCTS, PARALLEL_PRODUCTS = 1 << 14, 1 << 20
-"""Below the first number of multiplications BLAS itself stays on one thread; from the second on a
-matrix product is worth splitting."""
+OUTER_PRODUCTS = 1 << 14
+"""Below this number of multiplications BLAS is slow at an outer product."""
 
 NDARRAY, FLOAT32 = np.ndarray, np.dtype("float32")
 
@@ -46,6 +51,7 @@ class NumpyBackend(Backend):
             setattr(self, name, getattr(np, name))
         for name in ("floor_divide", "remainder", "fmod"):
             setattr(self, name, _by_no_zero(name))
+        self.einsum, self.tensordot = _einsum, partial(on_one_blas_thread, np.tensordot)
         self.linalg = LINALG
 
     # ----- memory ----------------------------------------------------------------------------
@@ -92,22 +98,33 @@ class NumpyBackend(Backend):
     # ----- matrix products -------------------------------------------------------------------
 
     def matmul(self, a: Array, b: Array) -> Array:
-        rows, inner, columns = a.shape[-2], a.shape[-1], b.shape[-1]
-        products = rows * inner * columns
-        if products < SMALL_PRODUCTS:
-            if inner == 1 == b.shape[-2]:  # an outer product; BLAS is slow at it
-                return np.multiply(a, b)
+        rows, inner, columns = factors = a.shape[-2], a.shape[-1], b.shape[-1]
+        if inner == 1 == b.shape[-2] and rows * columns < OUTER_PRODUCTS:
+            return np.multiply(a, b)
+        is_small, is_stack = is_below_threads(*factors), a.ndim > 2 or b.ndim > 2
+        if is_small and not is_stack:
             return np.matmul(a, b)
-        if a.ndim > 2 or b.ndim > 2 or products < PARALLEL_PRODUCTS or inner != b.shape[0]:
-            with one_blas_thread:
-                return np.matmul(a, b)
-        out = np.empty((rows, columns), np.result_type(a, b))
-        if rows >= columns:
-            parallel(lambda part: np.matmul(a[part], b, out=out[part]), split(rows, WORKERS))
+        if is_stack:
+            stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+            parts = by_products(stack[0], math.prod(stack) * math.prod(factors))
         else:
-            parallel(
-                lambda part: np.matmul(a, b[:, part], out=out[:, part]), split(columns, WORKERS)
-            )
+            stack, longer = (), max(rows, columns)
+            # BLAS copies the shorter side anew for each part, so a part should be long.
+            parts = by_products(longer, math.prod(factors), max(2, longer // 128))
+        if len(parts) == 1 or inner != b.shape[-2]:
+            return np.matmul(a, b) if is_small else on_one_blas_thread(np.matmul, a, b)
+        out = np.empty((*stack, rows, columns), np.result_type(a, b))
+
+        def work(part: slice) -> None:
+            if is_stack:
+                x, y = (z[part] if z.ndim == out.ndim and len(z) > 1 else z for z in (a, b))
+                np.matmul(x, y, out=out[part])
+            elif rows >= columns:
+                np.matmul(a[part], b, out=out[part])
+            else:
+                np.matmul(a, b[:, part], out=out[:, part])
+
+        parallel(work, parts, factors)
         return out
 
     # ----- sums ------------------------------------------------------------------------------
@@ -367,15 +384,27 @@ def _by_no_zero(name: str) -> Callable[[Array, Array], Array]:
     return checked
 
 
-class _Linalg:
-    """numpy.linalg; what iterates refuses inf and NaN, with which LAPACK may go on for ever."""
+def _einsum(*operands: Any, **options: Any) -> Array:
+    """np.einsum, which leaves products to BLAS where it may choose their order."""
+    if options.get("optimize"):
+        return on_one_blas_thread(np.einsum, *operands, **options)
+    return np.einsum(*operands, **options)
 
-    def __init__(self) -> None:
-        for name in ("eig", "eigh", "eigvalsh", "svd"):
-            setattr(self, name, self._finite(getattr(np.linalg, name)))
+
+class _Linalg:
+    """numpy.linalg on one thread of BLAS, whose number would show in the last bits.
+
+    What iterates refuses inf and NaN, with which LAPACK may go on for ever.
+    """
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(np.linalg, name)
+        function = getattr(np.linalg, name)
+        if isinstance(function, type):  # LinAlgError
+            return function
+        if name in ("eig", "eigh", "eigvalsh", "svd"):
+            function = self._finite(function)
+        setattr(self, name, partial(on_one_blas_thread, function))
+        return getattr(self, name)
 
     @staticmethod
     def _finite(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -4,7 +4,7 @@ Images have the shape (N, C, *S), with any number of spatial axes. Results lie c
 memory (a transposed view of an (N, *S, C) array): the copy of a window then moves whole rows of
 kw·C numbers, and a block of windows is the left operand of one matrix product.
 
-The batch is split over the worker threads, and each walks its part in blocks whose column buffer
+The batch goes in parts over the worker threads, which walk theirs in blocks whose column buffer
 stays in the second-level cache; a buffer for the whole batch would leave it.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cv.backend.threads import WORKERS, parallel, split
+from tinygrad_cv.backend.threads import MOST_PARTS, by_products, parallel, split
 
 Array = Any
 Ints = Sequence[int]
@@ -24,7 +24,10 @@ BLOCK_BYTES = 768 * 1024
 """The size of a column buffer: most of the second-level cache of one core."""
 
 WEIGHT_PARTS = 8
-"""Partial sums of a weight gradient: fixed, so that any number of cores gives the same result."""
+"""Partial sums of a weight gradient at most: each is as large as the weight."""
+
+COPY = 32
+"""As many multiplications of a matrix product take as long as to copy a number."""
 
 
 products = np.errstate(invalid="ignore")
@@ -50,9 +53,8 @@ def channels_first(x: Array) -> Array:
 
 
 def batch_parts(count: int, item_bytes: int) -> list[slice]:
-    """The batch in slices for the workers: small enough for the cache, several to a worker."""
-    blocks = math.ceil(count * item_bytes / BLOCK_BYTES)
-    return split(count, 1 if blocks <= 1 else max(blocks, WORKERS))
+    """The batch in slices for the workers, small enough for the cache."""
+    return split(count, math.ceil(count * item_bytes / BLOCK_BYTES))
 
 
 class Columns:
@@ -66,6 +68,7 @@ class Columns:
         count, *size, channels = x.shape
         self.channels = channels // groups
         self.out = output_size(size, kernel, stride, padding, dilation)
+        self.rows = count * math.prod(self.out)
         self.width = math.prod(kernel) * self.channels  # columns in a row of one group
         self.row_bytes = math.prod(self.out[1:]) * self.width * groups * x.itemsize
         per_image = self.row_bytes * self.out[0]
@@ -172,7 +175,8 @@ def conv(
             if bias is not None:
                 target += bias
 
-    parallel(work, split(len(x), WORKERS))
+    factors = columns.rows, columns.width, w.shape[0] // groups
+    parallel(work, _image_parts(len(x), groups * columns.rows * columns.width, factors[2]), factors)
     return channels_first(y)
 
 
@@ -241,7 +245,8 @@ def conv_transpose(
             result[block] = padded[(slice(None), *inside)].reshape(n, *size, groups * c)
 
     if math.prod(small):
-        parallel(work, split(count, WORKERS))
+        rows, _, width = factors = count * math.prod(small), o // groups, math.prod(kernel) * c
+        parallel(work, _image_parts(count, groups * rows * width, o // groups), factors)
     return channels_first(result)
 
 
@@ -272,11 +277,18 @@ def conv_weight(
             total += np.matmul(matrix.swapaxes(1, 2), right)
         return total
 
-    total = sum(parallel(work, split(len(x), WEIGHT_PARTS)), np.zeros(shape, x.dtype))
+    factors = columns.width, columns.rows, per_group
+    parts = _image_parts(len(x), groups * columns.rows * columns.width, per_group, WEIGHT_PARTS)
+    total = sum(parallel(work, parts, factors), np.zeros(shape, x.dtype))
     # (G, K·C/G, O/G) -> (G, *K, C/G, O/G) -> (G, O/G, C/G, *K) -> (O, C/G, *K)
     total = total.reshape(groups, *kernel, columns.channels, per_group)
     axes = (0, total.ndim - 1, total.ndim - 2, *range(1, 1 + len(kernel)))
     return np.ascontiguousarray(total.transpose(axes)).reshape(-1, columns.channels, *kernel)
+
+
+def _image_parts(count: int, copied: int, each: int, most: int = MOST_PARTS) -> list[slice]:
+    """The batch in parts, where so many numbers are copied and each multiplied so many times."""
+    return by_products(count, copied * (COPY + each), most)
 
 
 def _alike(a: Array, b: Array) -> tuple[Array, Array]:
@@ -370,7 +382,8 @@ def _depthwise_weight(
         return total
 
     zero = np.zeros((math.prod(kernel), channels), x.dtype)
-    total = sum(parallel(work, split(len(x), WEIGHT_PARTS)), zero)
+    parts = split(len(x), min(WEIGHT_PARTS, math.ceil(x.nbytes / BLOCK_BYTES)))
+    total = sum(parallel(work, parts, (1, math.prod(out), channels)), zero)
     return np.ascontiguousarray(total.T).reshape(channels, 1, *kernel)
 
 
