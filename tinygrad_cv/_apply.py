@@ -1,7 +1,7 @@
 """`apply` runs an op on tensors and records it; `F` is every op as a function of tensors."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from tinygrad_cv import backend as backends
@@ -9,7 +9,7 @@ from tinygrad_cv._grad_mode import is_grad_enabled
 from tinygrad_cv._graph import Node, observer
 from tinygrad_cv._op import WIDTH, Op, Plan, is_float, promoted
 from tinygrad_cv._reading import Reading
-from tinygrad_cv._tensor import Tensor, operand, wrap
+from tinygrad_cv._tensor import Stranger, Tensor, as_input, wrap
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.base import Backend
 
@@ -35,10 +35,13 @@ def apply(op: Op, *inputs: Any) -> Tensor:
         else:
             return apply(op, *[_adopt(op, value, inputs) for value in inputs])
     if backend is None:
-        return apply(op, Tensor(inputs[0]), *inputs[1:])
+        return apply(op, as_input(inputs[0]), *inputs[1:])
     eye = observer.get()
-    with backend.active:
+    before = backend.enter()
+    try:
         array = op.run(backend, *arrays) if eye is None else eye.forward(op, backend, arrays)
+    finally:
+        backend.leave(before)
     backend = op.destination(backend)
     out = wrap(array, backend)
     if backend.is_view(array, arrays):  # it counts its in-place changes together with its base
@@ -113,14 +116,15 @@ def _adopt(op: Op, value: Any, inputs: tuple[Any, ...]) -> Any:
     """A list or an array as a tensor beside the other inputs; a NumPy scalar as a plain number."""
     if isinstance(value, Tensor) or (type(value) in _PLAIN and value is not None):
         return value
-    if isinstance(value, host.generic):
-        return value.item()
     like = next((other for other in inputs if isinstance(other, Tensor)), None)
-    if not (isinstance(value, list | tuple) or hasattr(value, "dtype")):
-        raise TypeError(
+    if isinstance(value, host.generic) and like is not None:
+        return value.item()
+    try:
+        return as_input(value, like)
+    except Stranger:
+        raise Stranger(
             f"{op.name} works on tensors, arrays, lists and numbers; got {type(value).__name__}."
-        )
-    return Tensor(value) if like is None else operand(value, like)
+        ) from None
 
 
 def _device_error(op: Op, inputs: tuple[Any, ...]) -> ValueError:
@@ -163,7 +167,7 @@ def function(op: type[Op], *names: str) -> Callable[..., Tensor]:
         given = len(inputs)
         if given != most:
             if given < least or (given > most and not op.variadic):
-                raise TypeError(f"{op.name} takes the inputs ({', '.join(names)}); got {given}.")
+                raise TypeError(_taken(op, names, given, attributes))
             inputs += (None,) * (most - op.variadic - given)
         for name, value in attributes.items():
             if isinstance(value, Tensor):
@@ -181,6 +185,16 @@ def function(op: type[Op], *names: str) -> Callable[..., Tensor]:
     call.__doc__ = op.__doc__
     call.__module__ = op.__module__
     return call
+
+
+def _taken(
+    op: type[Op], names: tuple[str, ...], given: int, attributes: Iterable[str]
+) -> str:
+    """What an op takes and what it got, where the two do not agree."""
+    unknown = [name for name in attributes if name not in op.attributes]
+    return f"{op.name} takes the inputs ({', '.join(names)}); got {given}" + (
+        f", and the name {unknown[0]} for none of them." if unknown else "."
+    )
 
 
 Function = TypeVar("Function", bound=Callable[..., Any])

@@ -1,6 +1,7 @@
 """Tensor: an array, and the node that made it. What needs ops is adopted (see `adopt`)."""
 
 from collections.abc import Callable
+from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from tinygrad_cv import backend as backends
@@ -768,22 +769,45 @@ def wrap(array: Any, backend: Backend) -> Tensor:
 _new = object.__new__
 
 
-def operand(value: Any, like: Tensor) -> Tensor:
+class Stranger(TypeError):
+    """Something that is no tensor, array, list or number was given where one of them is meant."""
+
+
+def as_input(value: Any, like: Tensor | None = None) -> Tensor:
     """`value` as a tensor on the device of `like`; tensors pass as they are.
 
-    Numbers and lists take the dtype of `like`, if it is of their kind; else 2.5 beside integers
-    would be cut to 2.
+    Arrays keep their dtype. Numbers and lists become truth values, int64 or float32, as they are;
+    beside a tensor `like` of their kind, integers or floats, they take its dtype.
     """
     if isinstance(value, Tensor):
         return value
     dtype = None
     if not hasattr(value, "dtype"):
-        kind, own = host.asarray(value).dtype.kind, like.dtype.kind
-        if own == "f" or kind == "b" or (kind in "iu" and own in "iu"):
-            dtype = like.dtype
-        elif kind in "iu":
-            dtype = "int64"
-    return Tensor(value, dtype=dtype, device=like.device)
+        if isinstance(value, Real):
+            value = value if isinstance(value, int | float) else float(value)
+        elif not isinstance(value, list | tuple):
+            raise Stranger(f"expected a tensor, an array, a list or a number; got {value!r}.")
+        elif any(isinstance(part, Tensor) for part in value):
+            value = [part.tolist() if isinstance(part, Tensor) else part for part in value]
+        kind = host.asarray(value).dtype.kind
+        own = None if like is None else like.dtype
+        if own is not None and own.kind in KINDS.get(kind, ""):
+            dtype = own
+        else:
+            dtype = {"b": "bool", "i": "int64", "u": "int64"}.get(kind, "float32")
+    return Tensor(value, dtype=dtype, device=None if like is None else like.device)
+
+
+KINDS = {"f": "f", "i": "iu", "u": "iu"}
+"""The kinds of dtypes that a list with numbers of this kind may take."""
+
+
+def operand(value: Any, like: Tensor) -> Tensor:
+    """`value` as a tensor to be written into `like`, whose dtype lists and numbers take."""
+    made = as_input(value, like)
+    if hasattr(value, "dtype") or not host.can_cast(made.dtype, like.dtype, "same_kind"):
+        return made
+    return Tensor(made, dtype=like.dtype)
 
 
 Body = TypeVar("Body", bound=type[Tensor])

@@ -8,6 +8,7 @@ from functools import reduce
 from typing import Any
 
 from tinygrad_cv import backend as backends
+from tinygrad_cv._inputs import takes_arrays
 from tinygrad_cv._tensor import Tensor, wrap
 from tinygrad_cv.backend import Backend, host
 from tinygrad_cv.dtypes import dtype_of, promote_types
@@ -235,6 +236,7 @@ def empty(
     return made(array, backend, requires_grad)
 
 
+@takes_arrays
 def full_like(
     input: Tensor,
     fill_value: Any,
@@ -257,6 +259,7 @@ def full_like(
     )
 
 
+@takes_arrays
 def zeros_like(
     input: Tensor, *, dtype: Any = None, device: str | None = None, requires_grad: bool = False
 ) -> Tensor:
@@ -268,6 +271,7 @@ def zeros_like(
     return full_like(input, 0, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
+@takes_arrays
 def ones_like(
     input: Tensor, *, dtype: Any = None, device: str | None = None, requires_grad: bool = False
 ) -> Tensor:
@@ -279,6 +283,7 @@ def ones_like(
     return full_like(input, 1, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
+@takes_arrays
 def empty_like(
     input: Tensor, *, dtype: Any = None, device: str | None = None, requires_grad: bool = False
 ) -> Tensor:

@@ -3,6 +3,7 @@
 from functools import reduce
 from typing import Any
 
+from tinygrad_cv._inputs import takes_arrays
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 
@@ -19,6 +20,7 @@ def is_tensor(obj: Any) -> bool:
     return isinstance(obj, Tensor)
 
 
+@takes_arrays
 def is_floating_point(input: Tensor) -> bool:
     """Whether the dtype is a float.
 
@@ -28,6 +30,7 @@ def is_floating_point(input: Tensor) -> bool:
     return input.is_floating_point()
 
 
+@takes_arrays
 def numel(input: Tensor) -> int:
     """The number of elements.
 

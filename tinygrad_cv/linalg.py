@@ -1,5 +1,6 @@
 """Linear algebra under the names of `torch.linalg`."""
 
+from tinygrad_cv._inputs import takes_arrays
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.ops.index import diagonal as _diagonal
 from tinygrad_cv.ops.linalg import cholesky as cholesky
@@ -29,6 +30,7 @@ from tinygrad_cv.ops.linalg import vecdot as vecdot
 from tinygrad_cv.ops.linalg import vector_norm as vector_norm
 
 
+@takes_arrays
 def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     """The cross product of vectors along `dim`, an axis of length 3; the other axes broadcast.
 
@@ -38,6 +40,7 @@ def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     return _cross(input, other, dim)
 
 
+@takes_arrays
 def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
     """The diagonal of each matrix (..., n, m), a new last axis.
 

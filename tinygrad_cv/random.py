@@ -11,6 +11,7 @@ from typing import Any
 from tinygrad_cv import backend as backends
 from tinygrad_cv._apply import F
 from tinygrad_cv._grad_mode import no_grad
+from tinygrad_cv._inputs import takes_arrays
 from tinygrad_cv._tensor import Tensor, wrap
 from tinygrad_cv.backend import Backend, as_generator, host
 from tinygrad_cv.backend.base import announce
@@ -65,6 +66,7 @@ def _draw(backend: Backend, law: str, shape: tuple[int, ...], dtype: Any, genera
     return getattr(backend, law)(shape, dtype, as_generator(generator))
 
 
+@takes_arrays
 def rand_like(
     input: Tensor,
     *,
@@ -87,6 +89,7 @@ def rand_like(
     )
 
 
+@takes_arrays
 def randn_like(
     input: Tensor,
     *,
@@ -144,6 +147,7 @@ def randint(
     return Tensor(values, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
+@takes_arrays
 def randint_like(
     input: Tensor,
     low: Any,
@@ -238,6 +242,7 @@ def normal(
     return F.add(mean, F.mul(std, noise))
 
 
+@takes_arrays
 @no_grad()
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None) -> Tensor:
     """1 with the probability that each element of `input` gives (or with p), else 0.
@@ -263,6 +268,7 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None) -
     return F.where(inside, hit, host.nan) if p is None and input.device != "cpu" else hit
 
 
+@takes_arrays
 def multinomial(
     input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None
 ) -> Tensor:

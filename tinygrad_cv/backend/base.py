@@ -49,7 +49,7 @@ class Backend:
     """An array library on one device, such as "cuda:0"."""
 
     active: AbstractContextManager[Any] = nullcontext()
-    """Inside it, arithmetic on arrays takes place on this device."""
+    """Inside it, arithmetic on arrays takes place on this device, and says nothing of ∞ and NaN."""
 
     def __init__(self, device: str) -> None:
         self.device = device
@@ -59,6 +59,22 @@ class Backend:
             f"the backend has no {name}: array functions come from backend.base.NAMESPACE, "
             "and kernels are methods of Backend."
         )
+
+    def __reduce__(self) -> Any:
+        from tinygrad_cv.backend import get  # which imports this file
+
+        return get, (self.device,)  # there is one a device, in every process
+
+    def enter(self) -> Any:
+        """Begin what is meant to be done inside `active`; give the result to `leave`.
+
+        An op does so, as the two calls cost it less than a `with`.
+        """
+        self.active.__enter__()
+
+    def leave(self, before: Any) -> None:
+        """End what `enter` began."""
+        self.active.__exit__(None, None, None)
 
     # ----- memory ----------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 A function whose first parameter is a tensor is attached to `Tensor` as a method of that name.
 """
 
+from tinygrad_cv._inputs import take_arrays
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.ops import (
     activation,
@@ -62,6 +63,12 @@ _METHODS = {
         "unique unique_consecutive"
     ),
 }
+
+for _family in (
+    *(activation, attention, conv, elementwise, image, index, linalg, loss, noise, norm, pool),
+    *(reduce, shape, sort),
+):
+    take_arrays(_family)
 
 for _family, _names in _METHODS.items():
     for _name in _names.split():

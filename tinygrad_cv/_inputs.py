@@ -1,0 +1,106 @@
+"""One rule for what a public function takes where its signature says Tensor."""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain, islice, repeat, zip_longest
+from types import ModuleType
+from typing import Any, TypeVar, cast, get_args, get_origin
+
+from tinygrad_cv._tensor import Stranger, Tensor, as_input
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def takes_arrays(function: Function) -> Function:
+    """The function, with arrays, lists and numbers as tensors where it is annotated `Tensor`.
+
+    They go to the device of the first argument that is a tensor; see `as_input`. So do the parts of
+    a `Sequence[Tensor]`. Where a parameter may be an integer as well (`int | Tensor`), numbers and
+    lists stay what they are.
+
+    >>> @takes_arrays
+    ... def total(input: Tensor, weight: Tensor | None = None) -> Tensor:
+    ...     return input.sum() if weight is None else (input * weight).sum()
+    >>> total([1.0, 2.0]), total([1.0, 2.0], [3.0, 4.0])
+    (tensor(3.), tensor(11.))
+    """
+    parameters = inspect.signature(function).parameters.values()
+    kinds = {p.name: kind for p in parameters if (kind := _kind(p.annotation))}
+    if not kinds:
+        return function
+    names = [p.name for p in parameters]
+    attributes = {p.name for p in parameters if p.name not in kinds}
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    places = [kinds.get(p.name) for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    others = [kinds.get(p.name) for p in parameters if p.kind is p.VAR_POSITIONAL]
+    leading = next((i for i, kind in enumerate(places) if kind is not _one), len(places))
+    further = any(places[leading:]) or any(others)
+
+    @functools.wraps(function)
+    def call(*args: Any, **options: Any) -> Any:
+        for value in args[:leading]:
+            if not isinstance(value, Tensor) and value is not None:
+                break
+        else:  # nearly always, and this is all that it costs
+            if not further and (not options or options.keys() <= attributes):
+                return function(*args, **options)
+        unknown = [] if open_ended else [name for name in options if name not in names]
+        if unknown:
+            raise TypeError(
+                f"{function.__name__} takes ({', '.join(names)}); got the name {unknown[0]}."
+            )
+        like = _first_tensor((*args, *options.values()))
+        every = chain(places, repeat(others[0]) if others else ())
+        given = zip_longest(args, islice(every, len(args)))
+        try:
+            args = tuple([kind(value, like) if kind else value for value, kind in given])
+            for name in kinds.keys() & options.keys():
+                options[name] = kinds[name](options[name], like)
+        except Stranger as error:
+            raise Stranger(f"{function.__name__}: {error}") from None
+        return function(*args, **options)
+
+    return cast(Function, call)
+
+
+def take_arrays(module: ModuleType) -> None:
+    """Let all public functions that a module defines take arrays; see `takes_arrays`."""
+    for name, value in vars(module).items():
+        if inspect.isfunction(value) and value.__module__ == module.__name__ and name[0] != "_":
+            setattr(module, name, takes_arrays(value))
+
+
+def _kind(annotation: Any) -> Callable[[Any, Tensor | None], Any] | None:
+    """How to make a value what this annotation says."""
+    if annotation is Tensor:
+        return _one
+    parts = get_args(annotation)
+    if Tensor not in parts:
+        return None
+    if get_origin(annotation) is Sequence:
+        return _each
+    return _array if int in parts else _one
+
+
+def _one(value: Any, like: Tensor | None) -> Any:
+    return value if value is None else as_input(value, like)
+
+
+def _array(value: Any, like: Tensor | None) -> Any:
+    return as_input(value, like) if getattr(value, "ndim", 0) else value
+
+
+def _each(values: Any, like: Tensor | None) -> Any:
+    if not isinstance(values, Iterable) or isinstance(values, str | dict):
+        return values
+    return [as_input(value, like) for value in values]
+
+
+def _first_tensor(values: Iterable[Any]) -> Tensor | None:
+    for value in values:
+        if isinstance(value, Tensor):
+            return value
+        if isinstance(value, list | tuple) and (found := _first_tensor(value)) is not None:
+            return found
+    return None
