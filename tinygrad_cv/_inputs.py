@@ -25,9 +25,10 @@ def takes_arrays(function: Function) -> Function:
     >>> total([1.0, 2.0]), total([1.0, 2.0], [3.0, 4.0])
     (tensor(3.), tensor(11.))
     """
-    parameters = inspect.signature(function).parameters.values()
+    signature = inspect.signature(function)
+    parameters = signature.parameters.values()
     kinds = {p.name: kind for p in parameters if (kind := _kind(p.annotation))}
-    if not kinds:
+    if not kinds and signature.return_annotation is not Tensor:
         return function
     names = [p.name for p in parameters]
     attributes = {p.name for p in parameters if p.name not in kinds}
@@ -66,9 +67,11 @@ def takes_arrays(function: Function) -> Function:
 
 def take_arrays(module: ModuleType) -> None:
     """Let all public functions that a module defines take arrays; see `takes_arrays`."""
+    made: dict[Any, Any] = {}  # an alias stays one
     for name, value in vars(module).items():
         if inspect.isfunction(value) and value.__module__ == module.__name__ and name[0] != "_":
-            setattr(module, name, takes_arrays(value))
+            made[value] = made.get(value) or takes_arrays(value)
+            setattr(module, name, made[value])
 
 
 def _kind(annotation: Any) -> Callable[[Any, Tensor | None], Any] | None:
@@ -80,6 +83,8 @@ def _kind(annotation: Any) -> Callable[[Any, Tensor | None], Any] | None:
         return None
     if get_origin(annotation) is Sequence:
         return _each
+    if Sequence[Tensor] in parts:
+        return _one_or_each
     return _array if int in parts else _one
 
 
@@ -95,6 +100,11 @@ def _each(values: Any, like: Tensor | None) -> Any:
     if not isinstance(values, Iterable) or isinstance(values, str | dict):
         return values
     return [as_input(value, like) for value in values]
+
+
+def _one_or_each(value: Any, like: Tensor | None) -> Any:
+    several = isinstance(value, list | tuple) and any(hasattr(part, "dtype") for part in value)
+    return _each(value, like) if several else as_input(value, like)
 
 
 def _first_tensor(values: Iterable[Any]) -> Tensor | None:

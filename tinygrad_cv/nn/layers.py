@@ -4,12 +4,13 @@ weights and biases uniform on ±1/√fan_in."""
 import math
 from typing import Any
 
-from tinygrad_cv._tensor import Tensor
+from tinygrad_cv._tensor import Tensor, as_input
 from tinygrad_cv.creation import ones, zeros
 from tinygrad_cv.nn import functional as F
 from tinygrad_cv.nn import init
 from tinygrad_cv.nn.module import Module, Parameter
 from tinygrad_cv.ops.conv import pair
+from tinygrad_cv.ops.shape import flatten
 
 
 def _weight(shape: tuple[int, ...], fan_in: int, generator: Any) -> Parameter:
@@ -148,6 +149,7 @@ class _BatchNorm(Module):
         self.register_buffer("running_var", ones(num_features) if track_running_stats else None)
 
     def forward(self, input: Tensor) -> Tensor:
+        input = as_input(input, self.weight)
         if input.ndim not in self.dims:
             raise ValueError(
                 f"{type(self).__name__} expects an input with {' or '.join(map(str, self.dims))} "
@@ -268,7 +270,7 @@ class Flatten(Module):
         self.start_dim, self.end_dim = start_dim, end_dim
 
     def forward(self, input: Tensor) -> Tensor:
-        return input.flatten(self.start_dim, self.end_dim)
+        return flatten(input, self.start_dim, self.end_dim)
 
 
 class CrossEntropyLoss(Module):

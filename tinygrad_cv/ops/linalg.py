@@ -513,9 +513,6 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     >>> matmul(Tensor([[1.0, 2.0]]), Tensor([3.0, 4.0]))
     tensor([11.])
     """
-    for x in (input, other):
-        if not hasattr(x, "ndim"):
-            raise TypeError(f"matmul takes tensors; got {type(x).__name__}. Use * for numbers.")
     if input.ndim == 0 or other.ndim == 0:
         raise ValueError(
             f"matmul: {input.shape} @ {other.shape}: both need an axis; use * for numbers."
@@ -774,7 +771,7 @@ def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
 # ----- as functions: contractions ----------------------------------------------------------------
 
 
-def einsum(equation: str, *operands: Any) -> Tensor:
+def einsum(equation: str, *operands: Tensor | Sequence[Tensor]) -> Tensor:
     """A sum of products, written with a letter for each axis (Einstein's convention).
 
     A letter that the output lacks is summed over; equal letters go together, and axes of length 1

@@ -1178,8 +1178,6 @@ class ValuesIndices(NamedTuple):
 def _extreme(
     input: Tensor, dim: Any, keepdim: bool, axis: Any, keepdims: Any, value: str, place: str
 ) -> Any:
-    if not isinstance(input, Tensor):
-        raise TypeError(f"{value[1:]}: expected a tensor; got {input!r}. Numbers: {value[1:]}imum.")
     if isinstance(dim, Tensor):
         return (T.maximum if value == "amax" else T.minimum)(input, dim)
     if dim is None and axis is None:

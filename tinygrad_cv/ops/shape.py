@@ -382,7 +382,7 @@ def _each(tensors: tuple[Any, ...], change: Callable[[Tensor], Tensor]) -> Any:
     return tuple(change(tensor) for tensor in several)
 
 
-def atleast_1d(*tensors: Any) -> Any:
+def atleast_1d(*tensors: Tensor | Sequence[Tensor]) -> Any:
     """A number as a tensor of one element; what has axes stays. A tuple, for several tensors.
 
     >>> atleast_1d(Tensor(1.0))
@@ -391,7 +391,7 @@ def atleast_1d(*tensors: Any) -> Any:
     return _each(tensors, lambda x: x if x.ndim else reshape(x, 1))
 
 
-def atleast_2d(*tensors: Any) -> Any:
+def atleast_2d(*tensors: Tensor | Sequence[Tensor]) -> Any:
     """Numbers and vectors as a matrix of one row. A tuple, for several tensors.
 
     >>> atleast_2d(Tensor([1.0, 2.0]))
@@ -400,7 +400,7 @@ def atleast_2d(*tensors: Any) -> Any:
     return _each(tensors, lambda x: x if x.ndim > 1 else reshape(x, 1, -1))
 
 
-def atleast_3d(*tensors: Any) -> Any:
+def atleast_3d(*tensors: Tensor | Sequence[Tensor]) -> Any:
     """Of shape (n,) to (1, n, 1), and of shape (m, n) to (m, n, 1). A tuple, for several tensors.
 
     >>> atleast_3d(Tensor([1.0, 2.0])).shape
@@ -432,7 +432,7 @@ def expand_as(input: Tensor, other: Tensor) -> Tensor:
     return broadcast_to(input, other.shape)
 
 
-def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
+def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple[Tensor, ...]:
     """The coordinates of a grid: for each tensor its elements along an axis of their own.
 
     With the indexing "xy" the first two axes are exchanged. The results are as broadcast_to's.
@@ -461,9 +461,6 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
 def _check_some(name: str, tensors: Sequence[Tensor]) -> None:
     if len(tensors) == 0:
         raise ValueError(f"{name}: expected at least one tensor; got an empty sequence.")
-    for x in tensors:
-        if not hasattr(x, "shape"):
-            raise TypeError(f"{name}: expected tensors; there is {x!r} among them.")
 
 
 def _check_sequence(name: str, tensors: Sequence[Tensor]) -> None:
@@ -498,7 +495,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None) -> 
 concat = concatenate = cat
 
 
-def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
+def broadcast_tensors(*tensors: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
     """All tensors repeated to the shape that they broadcast to together; see broadcast_to.
 
     >>> rows, columns = broadcast_tensors(Tensor([[1.0], [2.0]]), Tensor([5.0, 6.0]))
@@ -517,7 +514,7 @@ def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
     return tuple(broadcast_to(x, shape) for x in tensors)
 
 
-def cartesian_prod(*tensors: Any) -> Tensor:
+def cartesian_prod(*tensors: Tensor | Sequence[Tensor]) -> Tensor:
     """All rows with one element of each vector, the last one changing first; of one, itself.
 
     >>> cartesian_prod(Tensor([1.0, 2.0]), Tensor([5.0, 6.0]))
@@ -536,7 +533,7 @@ def cartesian_prod(*tensors: Any) -> Tensor:
     return stack([ravel(grid) for grid in meshgrid(*tensors)], 1)
 
 
-def block_diag(*tensors: Any) -> Tensor:
+def block_diag(*tensors: Tensor | Sequence[Tensor]) -> Tensor:
     """Matrices along the diagonal of a matrix of zeros. A vector is a row, a number a matrix.
 
     >>> block_diag(Tensor([[1.0, 2.0]]), Tensor(3.0))
@@ -1003,8 +1000,6 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     >>> take_along_dim(x, Tensor([[1, 2, 0]], dtype="int64"), dim=1)
     tensor([[1., 2., 3.]])
     """
-    if not isinstance(indices, Tensor):
-        indices = Tensor(host.asarray(indices, "int64"), device=input.device)
     if indices.dtype.kind not in "iu":
         raise TypeError(f"take_along_dim: the indices are integers; got {indices.dtype}.")
     if dim is None:

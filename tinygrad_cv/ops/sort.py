@@ -302,7 +302,8 @@ def _quantile(
         raise ValueError(
             f"{name}: q is a number or a vector of them; got the shape {shares.shape}."
         )
-    if not isinstance(q, Tensor) and not 0 <= q <= 1:
+    given = host.asarray(q) if not isinstance(q, Tensor) else host.zeros(0)
+    if not ((given >= 0) & (given <= 1)).all():
         raise ValueError(f"{name}: q is a share, from 0 to 1; got {q}.")
     rows = T.reshape(input, shape=(input.numel(),)) if dim is None or not input.ndim else input
     axis = axis_of(rows, 0 if dim is None else dim, None)
