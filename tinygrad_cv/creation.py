@@ -60,7 +60,8 @@ def tensor(
     else:
         inferred = dtype_of(data) if isinstance(data, int | float) else None
     try:
-        values = host.asarray(data, dtype=inferred if dtype is None else None)
+        with host.errstate(all="ignore"):  # 1e300 is ∞ in float32
+            values = host.asarray(data, dtype=inferred if dtype is None else None)
     except ValueError as error:
         raise ValueError(
             "tensor: the lists in the data must have equal lengths at each depth, and hold "
@@ -183,7 +184,8 @@ def full(
             raise ValueError(f"full: {dtype} has no {value}; it goes to {bounds.max}.")
         value = int(value)
     backend = backends.get(device)
-    array = backend.full(shape_from((size,)), value, dtype=dtype)
+    with backend.active:
+        array = backend.full(shape_from((size,)), value, dtype=dtype)
     return made(array, backend, requires_grad)
 
 
@@ -366,7 +368,8 @@ def linspace(
     tensor([0. , 0.5, 1. ])
     """
     (count,) = shape_from((steps,))
-    values = host.linspace(number(start), number(end), count)
+    with host.errstate(all="ignore"):
+        values = host.linspace(number(start), number(end), count)
     return Tensor(values, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
@@ -386,7 +389,8 @@ def logspace(
     tensor([  1.,  10., 100.])
     """
     (count,) = shape_from((steps,))
-    values = host.power(float(base), host.linspace(number(start), number(end), count))
+    with host.errstate(all="ignore"):
+        values = host.power(float(base), host.linspace(number(start), number(end), count))
     return Tensor(values, dtype=dtype, device=device, requires_grad=requires_grad)
 
 

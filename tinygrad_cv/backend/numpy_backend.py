@@ -85,7 +85,8 @@ class NumpyBackend(Backend):
     # ----- memory ----------------------------------------------------------------------------
 
     def array(self, data: Any, dtype: Any) -> Array:
-        array = np.array(data, dtype=dtype)
+        with _Quiet():
+            array = np.array(data, dtype=dtype)
         return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
     def from_host(self, data: Any) -> Array:

@@ -1520,9 +1520,6 @@ def ldexp(input: Tensor, other: Tensor) -> Tensor:
     >>> ldexp(Tensor([1.0, 3.0]), Tensor([3, -1], dtype="int64"))
     tensor([8. , 1.5])
     """
-    for value in (input, other):
-        if not isinstance(value, Tensor):
-            raise TypeError(f"ldexp: expected tensors; got {value!r}. x * 2**n takes numbers.")
     if not input.is_floating_point():
         input = input.float()
     exponent = other if other.is_floating_point() else other.to(dtype=input.dtype)

@@ -48,7 +48,8 @@ class Optimizer:
         for parameter, state in zip(self.params, self.state, strict=True):
             if parameter.grad is not None:
                 self._check_device(parameter, state)
-                self.update(parameter, parameter.grad._array, state)
+                with parameter._backend.active:
+                    self.update(parameter, parameter.grad._array, state)
                 parameter._changed()
 
     def _check_device(self, parameter: Tensor, state: dict[str, Any]) -> None:
