@@ -154,7 +154,7 @@ def test_a_stranger_is_named(stranger: Any) -> None:
 
 def test_nothing_where_an_input_is_needed_is_refused() -> None:
     for call in (lambda: tg.relu(None), lambda: tg.conv2d(None, tg.ones(1, 1, 1, 1))):
-        with pytest.raises((TypeError, AttributeError), match="None"):
+        with pytest.raises(TypeError, match="None"):
             call()
 
 

@@ -411,6 +411,7 @@ from tinygrad_cv.ops.sort import unique_consecutive as unique_consecutive
 
 # isort: split
 from tinygrad_cv import _methods as _methods
+from tinygrad_cv import _numpy as _numpy
 from tinygrad_cv import data as data
 from tinygrad_cv import linalg as linalg
 from tinygrad_cv import nn as nn
@@ -421,6 +422,7 @@ from tinygrad_cv.creation import asarray as asarray
 from tinygrad_cv.creation import empty as empty
 from tinygrad_cv.creation import empty_like as empty_like
 from tinygrad_cv.creation import eye as eye
+from tinygrad_cv.creation import from_dlpack as from_dlpack
 from tinygrad_cv.creation import from_numpy as from_numpy
 from tinygrad_cv.creation import full as full
 from tinygrad_cv.creation import full_like as full_like

@@ -35,17 +35,19 @@ def takes_arrays(function: Function) -> Function:
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
     places = [kinds.get(p.name) for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
     others = [kinds.get(p.name) for p in parameters if p.kind is p.VAR_POSITIONAL]
-    leading = next((i for i, kind in enumerate(places) if kind is not _one), len(places))
-    further = any(places[leading:]) or any(others)
+    needed = next((i for i, kind in enumerate(places) if kind is not as_input), len(places))
+    optional = next((i for i, kind in enumerate(places) if kind not in _PLAIN), len(places))
+    further = any(places[optional:]) or any(others)
 
     @functools.wraps(function)
     def call(*args: Any, **options: Any) -> Any:
-        for value in args[:leading]:
-            if not isinstance(value, Tensor) and value is not None:
-                break
-        else:  # nearly always, and this is all that it costs
-            if not further and (not options or options.keys() <= attributes):
-                return function(*args, **options)
+        plain = not further and (not options or options.keys() <= attributes)
+        for value in args[:needed]:
+            plain = plain and isinstance(value, Tensor)
+        for value in args[needed:optional]:
+            plain = plain and (value is None or isinstance(value, Tensor))
+        if plain:  # nearly always, and this is all that it costs
+            return function(*args, **options)
         unknown = [] if open_ended else [name for name in options if name not in names]
         if unknown:
             raise TypeError(
@@ -77,7 +79,7 @@ def take_arrays(module: ModuleType) -> None:
 def _kind(annotation: Any) -> Callable[[Any, Tensor | None], Any] | None:
     """How to make a value what this annotation says."""
     if annotation is Tensor:
-        return _one
+        return as_input
     parts = get_args(annotation)
     if Tensor not in parts:
         return None
@@ -85,11 +87,14 @@ def _kind(annotation: Any) -> Callable[[Any, Tensor | None], Any] | None:
         return _each
     if Sequence[Tensor] in parts:
         return _one_or_each
-    return _array if int in parts else _one
+    return _array if int in parts else _or_none
 
 
-def _one(value: Any, like: Tensor | None) -> Any:
+def _or_none(value: Any, like: Tensor | None) -> Any:
     return value if value is None else as_input(value, like)
+
+
+_PLAIN = (as_input, _or_none)
 
 
 def _array(value: Any, like: Tensor | None) -> Any:

@@ -39,9 +39,6 @@ class Tensor:
         "_version",
         "grad",
     )
-    # NumPy must leave `array + tensor` to __radd__ instead of looping over the tensor.
-    __array_ufunc__ = None
-
     grad: "Tensor | None"
     _name: str | None
     _array: Any
@@ -243,14 +240,18 @@ class Tensor:
         Use `.numpy().copy()` for an array of your own, and assign into the tensor itself to
         change it: `x.data[...] = value`. From a GPU the values are copied.
         """
-        if self._requires_grad:
-            raise RuntimeError(
-                "numpy() of a tensor that requires a gradient would leave the graph without a "
-                "word; say so with x.detach().numpy()."
-            )
+        self._leaves_graph("numpy()")
         return self._backend.to_host(self._array)
 
+    def _leaves_graph(self, how: str) -> None:
+        if self._requires_grad:
+            raise RuntimeError(
+                f"{how} of a tensor that requires a gradient would leave the graph without a "
+                "word; say so with x.detach().numpy()."
+            )
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        self._leaves_graph("an array")
         if self.device != "cpu":
             raise TypeError(
                 f"NumPy was given a tensor of shape {self.shape} on {self.device}, and would copy "
@@ -260,6 +261,48 @@ class Tensor:
             raise ValueError(f"no {dtype} view of a {self.dtype} tensor without a copy")
         values = self._backend.to_host(self._array)
         return host.array(values, dtype=dtype) if copy else host.asarray(values, dtype=dtype)
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        """NumPy's older protocol, which Pillow's `Image.fromarray` asks for.
+
+        The values lie in a buffer that cannot be written to, and that lives as long as its reader.
+        Where `__array__` refuses, there is no such attribute.
+        """
+        try:
+            values = host.asarray(self.__array__(), order="C")
+        except (RuntimeError, TypeError) as error:
+            raise AttributeError(str(error)) from None
+        described: dict[str, Any] = values.__array_interface__
+        return described | {"data": memoryview(values).toreadonly(), "strides": values.strides}
+
+    def tobytes(self) -> bytes:
+        """The bytes of the elements in row-major order."""
+        return self.numpy().tobytes()  # type: ignore[no-any-return]
+
+    def __dlpack__(
+        self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: Any = None
+    ) -> Any:
+        """The values for another library: `torch.from_dlpack(x)`, `np.from_dlpack(x)`.
+
+        They are copied, so that nobody changes what a graph relies on. With `copy=False` the memory
+        in the host is shared, marked as not to be written to; a GPU's cannot be marked so.
+        """
+        if self._requires_grad:
+            raise BufferError(
+                "DLPack of a tensor that requires a gradient would leave the graph without a word; "
+                "say so with x.detach()."
+            )
+        if dl_device not in (None, self.__dlpack_device__()):
+            raise BufferError(
+                f"DLPack: a tensor on {self.device} was asked for on the device {dl_device}. Move "
+                "it first: x.to(device)."
+            )
+        return self._backend.to_dlpack(self._array, copy is not False, stream, max_version)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """The kind of device and its number: (1, 0) for the host, (2, n) for a GPU."""
+        return (1, 0) if self.is_cpu else (2, self.get_device())
 
     def item(self) -> Any:
         """The value of a one-element tensor as a Python number."""
@@ -278,8 +321,11 @@ class Tensor:
         return int(self.item())
 
     def __index__(self) -> int:
-        if self.dtype.kind not in "iu":
-            raise TypeError(f"a {self.dtype} tensor cannot be an index")
+        if self.dtype.kind not in "iu" or self.numel() != 1:
+            raise TypeError(
+                f"an index of Python's is one integer; got a {self.dtype} tensor of shape "
+                f"{self.shape}."
+            )
         return int(self.item())
 
     def __bool__(self) -> bool:
@@ -311,6 +357,17 @@ class Tensor:
         elif self._requires_grad:
             details.append("requires_grad=True")
         return f"tensor({', '.join(details)})"
+
+    def __format__(self, spec: str) -> str:
+        """f"{loss:.3f}" writes the number of a tensor of one element."""
+        if not spec:
+            return str(self)
+        if self.numel() != 1:
+            raise TypeError(
+                f"the format {spec!r} is for one number; this tensor has shape {self.shape}. "
+                "Format its elements, or set_printoptions(precision=3)."
+            )
+        return format(self.item(), spec)
 
     def __hash__(self) -> int:
         return id(self)

@@ -122,6 +122,35 @@ def from_numpy(ndarray: Any) -> Tensor:
     return Tensor(ndarray)
 
 
+def from_dlpack(ext_tensor: Any) -> Tensor:
+    """A tensor with a copy of what another library holds, on the device where it lies.
+
+    It may be anything with `__dlpack__`, such as an array of CuPy or a tensor of PyTorch, whose own
+    function shares the memory.
+
+    >>> import numpy as np
+    >>> from_dlpack(np.array([1.0, 2.0], dtype="float32"))
+    tensor([1., 2.])
+    """
+    if not hasattr(ext_tensor, "__dlpack_device__"):
+        raise TypeError(
+            f"from_dlpack takes what has __dlpack__; got {type(ext_tensor).__name__}. tensor() "
+            "takes numbers, lists and arrays."
+        )
+    kind, number = (int(part) for part in ext_tensor.__dlpack_device__())
+    if kind not in DLPACK:
+        raise ValueError(
+            f"from_dlpack: the data lies on a device of the kind {kind}; expected the host (1) or "
+            "an NVIDIA GPU (2)."
+        )
+    backend = backends.get(DLPACK[kind].format(number))
+    return wrap(backend.from_dlpack(ext_tensor), backend)
+
+
+DLPACK = {1: "cpu", 2: "cuda:{}", 3: "cpu", 13: "cuda:{}"}
+"""DLPack's numbers for memory: of the host, of a GPU, pinned in the host, and managed."""
+
+
 def asarray(
     obj: Any,
     *,

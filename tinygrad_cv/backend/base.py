@@ -94,6 +94,14 @@ class Backend:
         """The values as a NumPy array that cannot be written to."""
         raise NotImplementedError
 
+    def to_dlpack(self, array: Array, copy: bool, stream: Any, max_version: Any) -> Any:
+        """A capsule with a copy of the array, or with the array, not to be written to."""
+        raise NotImplementedError
+
+    def from_dlpack(self, source: Any) -> Array:
+        """A copy of what another library holds on this device."""
+        raise NotImplementedError
+
     def result(self, array: Any, dtype: Any) -> Array:
         """An op's result as an array, a float as `dtype`; None stands for the default, float32."""
         raise NotImplementedError

@@ -97,6 +97,13 @@ class NumpyBackend(Backend):
         view.flags.writeable = False
         return view
 
+    def to_dlpack(self, array: Array, copy: bool, stream: Any, max_version: Any) -> Any:
+        version = {} if max_version is None else {"max_version": max_version}
+        return (array.copy() if copy else self.to_host(array)).__dlpack__(**version)
+
+    def from_dlpack(self, source: Any) -> Array:
+        return self.array(np.from_dlpack(source), None)
+
     def result(self, array: Any, dtype: Any) -> Array:
         if type(array) is not np.ndarray:  # a full reduction gives a NumPy scalar
             array = np.asarray(array)
