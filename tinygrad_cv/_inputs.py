@@ -8,8 +8,12 @@ from types import ModuleType
 from typing import Any, TypeVar, cast, get_args, get_origin
 
 from tinygrad_cv._tensor import Stranger, Tensor, as_input
+from tinygrad_cv.backend import host
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+NOT_WHOLE = (float, bool, host.floating)
+"""What is no size, place or count, though Python would take some of it for one."""
 
 
 def takes_arrays(function: Function) -> Function:
@@ -17,7 +21,7 @@ def takes_arrays(function: Function) -> Function:
 
     They go to the device of the first argument that is a tensor; see `as_input`. So do the parts of
     a `Sequence[Tensor]`. Where a parameter may be an integer as well (`int | Tensor`), numbers and
-    lists stay what they are.
+    lists stay what they are. A parameter annotated `int` takes no 2.5, no 2.0 and no True.
 
     >>> @takes_arrays
     ... def total(input: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -38,9 +42,22 @@ def takes_arrays(function: Function) -> Function:
     needed = next((i for i, kind in enumerate(places) if kind is not as_input), len(places))
     optional = next((i for i, kind in enumerate(places) if kind not in _PLAIN), len(places))
     further = any(places[optional:]) or any(others)
+    whole = {
+        p.name: i for i, p in enumerate(parameters) if int in (p.annotation, *get_args(p.annotation))
+    }
+
+    def check_whole(args: tuple[Any, ...], options: dict[str, Any]) -> None:
+        for name, place in whole.items():
+            value = args[place] if place < len(args) else options.get(name)
+            if isinstance(value, NOT_WHOLE):
+                raise TypeError(
+                    f"{function.__name__}: {name} is a whole number; got {value!r}."
+                )
 
     @functools.wraps(function)
     def call(*args: Any, **options: Any) -> Any:
+        if whole:
+            check_whole(args, options)
         plain = not further and (not options or options.keys() <= attributes)
         for value in args[:needed]:
             plain = plain and isinstance(value, Tensor)

@@ -5,11 +5,13 @@ import math
 from typing import Any
 
 from tinygrad_cv._tensor import Tensor, as_input
-from tinygrad_cv.creation import ones, zeros
+from tinygrad_cv.creation import ones, shape_from, zeros
 from tinygrad_cv.nn import functional as F
 from tinygrad_cv.nn import init
 from tinygrad_cv.nn.module import Module, Parameter
 from tinygrad_cv.ops.conv import pair
+from tinygrad_cv.ops.noise import check_probability
+from tinygrad_cv.ops.norm import check_eps, check_momentum
 from tinygrad_cv.ops.shape import flatten
 
 
@@ -58,7 +60,8 @@ class _Convolution(Module):
         *,
         generator: Any = None,
     ) -> None:
-        if in_channels % groups or out_channels % groups:
+        in_channels, out_channels, groups = shape_from((in_channels, out_channels, groups))
+        if groups < 1 or in_channels % groups or out_channels % groups:
             raise ValueError(
                 f"groups={groups} must divide in_channels={in_channels} and "
                 f"out_channels={out_channels}."
@@ -142,6 +145,9 @@ class _BatchNorm(Module):
         affine: bool = True,
         track_running_stats: bool = True,
     ) -> None:
+        (num_features,) = shape_from((num_features,))
+        check_eps(type(self).__name__, eps, positive=True)
+        check_momentum(type(self).__name__, momentum)
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.weight = Parameter(ones(num_features)) if affine else None
         self.bias = Parameter(zeros(num_features)) if affine else None
@@ -173,7 +179,7 @@ class _BatchNorm(Module):
 class BatchNorm1d(_BatchNorm):
     """Batch normalization of (N, C) or (N, C, L).
 
-    >>> BatchNorm1d(1, eps=0.0)(Tensor([[1.0], [3.0]]))
+    >>> BatchNorm1d(1, eps=1e-9)(Tensor([[1.0], [3.0]]))
     tensor([[-1.],
             [ 1.]], grad_fn=<batch_norm>)
     """
@@ -195,6 +201,9 @@ class _Pool(Module):
     def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0) -> None:
         self.kernel_size, self.padding = kernel_size, padding
         self.stride = kernel_size if stride is None else stride
+        pair(kernel_size, "kernel_size", 1)
+        pair(self.stride, "stride", 1)
+        pair(padding, "padding", 0)
 
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
@@ -254,6 +263,7 @@ class Dropout(Module):
     """Each element dropped with probability p while training; see `dropout`."""
 
     def __init__(self, p: float = 0.5, *, generator: Any = None) -> None:
+        check_probability("Dropout", p)
         self.p, self.generator = p, generator
 
     def forward(self, input: Tensor) -> Tensor:

@@ -136,7 +136,7 @@ def vanilla_dropout(
     >>> vanilla_dropout(Tensor([1.0, 2.0]), p=0.2, training=False)
     tensor([0.8, 1.6])
     """
-    _check_probability("vanilla_dropout", p)
+    check_probability("vanilla_dropout", p)
     if p == 0:
         return input
     if not training:
@@ -155,7 +155,7 @@ def alpha_dropout(
     >>> alpha_dropout(Tensor([1.0, 2.0]), p=0.5)
     tensor([1., 2.])
     """
-    _check_probability("alpha_dropout", p)
+    check_probability("alpha_dropout", p)
     if not training or p == 0:
         return input
     if p == 1:
@@ -181,13 +181,14 @@ def gaussian_noise(
 def _inverted(
     name: str, input: Tensor, p: float, training: bool, generator: Any, shared: int
 ) -> Tensor:
-    _check_probability(name, p)
+    check_probability(name, p)
     if not training or p == 0:
         return input
     return T.dropout(input, p=p, generator=as_generator(generator), shared=shared)
 
 
-def _check_probability(name: str, p: float) -> None:
+def check_probability(name: str, p: float) -> None:
+    """Raise unless `p` lies between 0 and 1."""
     if not 0 <= p <= 1:
         raise ValueError(f"{name}: p is a probability, between 0 and 1; got {p}.")
 
