@@ -172,12 +172,21 @@ CALLS: dict[str, Call] = SPATIAL | {
 CALLS |= {
     name: call(SQUARE, 1)
     for name in (
-        "softmax log_softmax softmin cummax cummin cumprod cumsum logcumsumexp".split()
+        [
+            "softmax",
+            "log_softmax",
+            "softmin",
+            "cummax",
+            "cummin",
+            "cumprod",
+            "cumsum",
+            "logcumsumexp",
+        ]
     )
 }
 CALLS |= {
     name: call(WHOLE, WHOLE)
-    for name in "and or xor left_shift right_shift".split()
+    for name in ["and", "or", "xor", "left_shift", "right_shift"]
     for name in (f"bitwise_{name}",)
 }
 CALLS["bitwise_not"] = call(WHOLE)
@@ -185,10 +194,10 @@ CALLS |= {name: call(V, V) for name in ("dot", "vdot", "ger", "outer")}
 CALLS |= {
     name: call(SQUARE, PLACES)
     for name in (
-        "cross_entropy nll_loss multi_margin_loss svm_loss one_vs_all_logistic_loss".split()
+        ["cross_entropy", "nll_loss", "multi_margin_loss", "svm_loss", "one_vs_all_logistic_loss"]
     )
 }
-CALLS |= {name: call([SQUARE, SQUARE]) for name in "concat concatenate vstack row_stack".split()}
+CALLS |= {name: call([SQUARE, SQUARE]) for name in ["concat", "concatenate", "vstack", "row_stack"]}
 CALLS["dstack"] = call([SQUARE, SQUARE])
 CALLS |= {name: call(V, SQUARE) for name in ("block_diag", "atleast_1d", "atleast_2d")}
 CALLS |= {"atleast_3d": call(V, SQUARE), "cartesian_prod": call(V, V), "movedim": call(X3, 0, 1)}

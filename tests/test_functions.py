@@ -704,7 +704,11 @@ def test_one_image_is_dropped_channel_by_channel() -> None:
 
 
 REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
-    "cat": (lambda: tg.cat([tg.ones(2), None]), TypeError, "cat: expected a tensor, an array, a list or a number; got None"),
+    "cat": (
+        lambda: tg.cat([tg.ones(2), None]),
+        TypeError,
+        "cat: expected a tensor, an array, a list or a number; got None",
+    ),
     "roll": (lambda: tg.roll(tg.ones(3), ()), ValueError, "at least one shift"),
     "max": (lambda: tg.max(2, 3), IndexError, "axis 3 of a tensor of shape ()"),
     "min": (lambda: tg.min(2, 3), IndexError, "axis 3 of a tensor of shape ()"),

@@ -47,12 +47,43 @@ def test_a_format_of_several_numbers_is_refused(shape: tuple[int, ...]) -> None:
 BINARY = [
     getattr(operator, name)
     for name in (
-        "add sub mul truediv floordiv mod pow matmul and_ or_ xor lshift rshift lt le gt ge".split()
+        [
+            "add",
+            "sub",
+            "mul",
+            "truediv",
+            "floordiv",
+            "mod",
+            "pow",
+            "matmul",
+            "and_",
+            "or_",
+            "xor",
+            "lshift",
+            "rshift",
+            "lt",
+            "le",
+            "gt",
+            "ge",
+        ]
     )
 ]
 IN_PLACE = [
     getattr(operator, name)
-    for name in "iadd isub imul itruediv ifloordiv imod ipow iand ior ixor ilshift irshift".split()
+    for name in [
+        "iadd",
+        "isub",
+        "imul",
+        "itruediv",
+        "ifloordiv",
+        "imod",
+        "ipow",
+        "iand",
+        "ior",
+        "ixor",
+        "ilshift",
+        "irshift",
+    ]
 ]
 
 
@@ -67,10 +98,24 @@ def _answer(self: Stranger, other: Any) -> str:
     return "mine"
 
 
-for _name in "add sub mul truediv floordiv mod pow matmul and or xor lshift rshift".split():
+for _name in [
+    "add",
+    "sub",
+    "mul",
+    "truediv",
+    "floordiv",
+    "mod",
+    "pow",
+    "matmul",
+    "and",
+    "or",
+    "xor",
+    "lshift",
+    "rshift",
+]:
     setattr(Stranger, f"__{_name}__", _answer)
     setattr(Stranger, f"__r{_name}__", _answer)
-for _name in "lt le gt ge eq ne".split():
+for _name in ["lt", "le", "gt", "ge", "eq", "ne"]:
     setattr(Stranger, f"__{_name}__", _answer)
 
 
@@ -98,7 +143,9 @@ def test_what_has_no_answer_is_a_type_error_of_python(
     words = "not supported between|unsupported operand|an index of Python's"
     with pytest.raises(TypeError, match=words):
         function(x, stranger)
-    if function not in IN_PLACE and not (isinstance(stranger, str | bytes) and function is operator.mod):
+    if function not in IN_PLACE and not (
+        isinstance(stranger, str | bytes) and function is operator.mod
+    ):
         with pytest.raises(TypeError):  # a str or bytes words it in its own way; "%s" % x is text
             function(stranger, x)
     assert x.tolist() == [1, 2]
@@ -223,16 +270,67 @@ def test_pillow_makes_a_picture_of_a_tensor() -> None:
 
 # ----- functions of NumPy ------------------------------------------------------------------------
 
-UNARY = (
-    "sin cos tan exp log sqrt abs absolute negative positive square floor ceil trunc sign tanh "
-    "isnan isfinite reciprocal log1p expm1 exp2 log2 arctan sinh rint fabs degrees radians"
-).split()
-PAIRS = (
-    "add subtract multiply divide true_divide power maximum minimum fmax fmin arctan2 hypot "
-    "logaddexp greater less equal not_equal greater_equal less_equal copysign floor_divide "
-    "remainder fmod matmul logical_and logical_or float_power"
-).split()
-WHOLE = "bitwise_and bitwise_or bitwise_xor left_shift right_shift".split()
+UNARY = [
+    "sin",
+    "cos",
+    "tan",
+    "exp",
+    "log",
+    "sqrt",
+    "abs",
+    "absolute",
+    "negative",
+    "positive",
+    "square",
+    "floor",
+    "ceil",
+    "trunc",
+    "sign",
+    "tanh",
+    "isnan",
+    "isfinite",
+    "reciprocal",
+    "log1p",
+    "expm1",
+    "exp2",
+    "log2",
+    "arctan",
+    "sinh",
+    "rint",
+    "fabs",
+    "degrees",
+    "radians",
+]
+PAIRS = [
+    "add",
+    "subtract",
+    "multiply",
+    "divide",
+    "true_divide",
+    "power",
+    "maximum",
+    "minimum",
+    "fmax",
+    "fmin",
+    "arctan2",
+    "hypot",
+    "logaddexp",
+    "greater",
+    "less",
+    "equal",
+    "not_equal",
+    "greater_equal",
+    "less_equal",
+    "copysign",
+    "floor_divide",
+    "remainder",
+    "fmod",
+    "matmul",
+    "logical_and",
+    "logical_or",
+    "float_power",
+]
+WHOLE = ["bitwise_and", "bitwise_or", "bitwise_xor", "left_shift", "right_shift"]
 
 
 @pytest.mark.parametrize("name", UNARY + PAIRS + WHOLE + ["invert", "logical_not"])
@@ -338,7 +436,9 @@ REDUCED = [
     ((SQUARE,), {"axis": (0, 1)}),
     ((SQUARE,), {"axis": 0, "keepdims": True}),
 ]
-ARGUMENTS |= {n: REDUCED for n in "sum prod mean all any amax amin max min".split()}
+ARGUMENTS |= dict.fromkeys(
+    ["sum", "prod", "mean", "all", "any", "amax", "amin", "max", "min"], REDUCED
+)
 ARGUMENTS["argmin"] = ARGUMENTS["argmax"]
 
 

@@ -131,10 +131,10 @@ def test_a_probability_is_checked_when_the_layer_is_made(p: float) -> None:
 @pytest.mark.parametrize("bad", [0.0, -1e-5, math.nan, math.inf])
 def test_the_eps_of_batch_norm_is_positive(bad: float) -> None:
     for kind in (nn.BatchNorm1d, nn.BatchNorm2d):
-        with pytest.raises(ValueError, match="eps .* above 0; got"):
+        with pytest.raises(ValueError, match=r"eps .* above 0; got"):
             kind(2, eps=bad)
     for training in (True, False):
-        with pytest.raises(ValueError, match="batch_norm: eps .* above 0; got"):
+        with pytest.raises(ValueError, match=r"batch_norm: eps .* above 0; got"):
             tg.batch_norm(tg.ones(3, 2), tg.ones(2), tg.ones(2), training=training, eps=bad)
 
 
@@ -147,7 +147,7 @@ def test_the_eps_of_the_other_norms_is_no_negative_number(bad: float) -> None:
         lambda: tg.instance_norm(x, eps=bad),
         lambda: tg.rms_norm(x, (3,), eps=bad),
     ):
-        with pytest.raises(ValueError, match="eps .* 0 or more; got"):
+        with pytest.raises(ValueError, match=r"eps .* 0 or more; got"):
             call()
 
 
@@ -158,7 +158,7 @@ def test_the_momentum_of_running_statistics_is_a_share(bad: float) -> None:
         lambda: tg.batch_norm(tg.ones(3, 2), tg.ones(2), tg.ones(2), training=True, momentum=bad),
         lambda: tg.instance_norm(tg.ones(3, 2, 2), tg.ones(2), tg.ones(2), momentum=bad),
     ):
-        with pytest.raises(ValueError, match="momentum .* from 0 to 1; got"):
+        with pytest.raises(ValueError, match=r"momentum .* from 0 to 1; got"):
             call()
 
 

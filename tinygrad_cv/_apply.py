@@ -9,7 +9,7 @@ from tinygrad_cv._grad_mode import is_grad_enabled
 from tinygrad_cv._graph import Node, observer
 from tinygrad_cv._op import WIDTH, Op, Plan, is_float, promoted
 from tinygrad_cv._reading import Reading
-from tinygrad_cv._tensor import Stranger, Tensor, as_input, wrap
+from tinygrad_cv._tensor import StrangerError, Tensor, as_input, wrap
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.base import Backend
 
@@ -121,8 +121,8 @@ def _adopt(op: Op, value: Any, inputs: tuple[Any, ...]) -> Any:
         return value.item()
     try:
         return as_input(value, like)
-    except Stranger:
-        raise Stranger(
+    except StrangerError:
+        raise StrangerError(
             f"{op.name} works on tensors, arrays, lists and numbers; got {type(value).__name__}."
         ) from None
 
@@ -187,9 +187,7 @@ def function(op: type[Op], *names: str) -> Callable[..., Tensor]:
     return call
 
 
-def _taken(
-    op: type[Op], names: tuple[str, ...], given: int, attributes: Iterable[str]
-) -> str:
+def _taken(op: type[Op], names: tuple[str, ...], given: int, attributes: Iterable[str]) -> str:
     """What an op takes and what it got, where the two do not agree."""
     unknown = [name for name in attributes if name not in op.attributes]
     return f"{op.name} takes the inputs ({', '.join(names)}); got {given}" + (

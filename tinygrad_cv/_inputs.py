@@ -7,7 +7,7 @@ from itertools import chain, islice, repeat, zip_longest
 from types import ModuleType
 from typing import Any, TypeVar, cast, get_args, get_origin
 
-from tinygrad_cv._tensor import Stranger, Tensor, as_input
+from tinygrad_cv._tensor import StrangerError, Tensor, as_input
 from tinygrad_cv.backend import host
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -43,16 +43,16 @@ def takes_arrays(function: Function) -> Function:
     optional = next((i for i, kind in enumerate(places) if kind not in _PLAIN), len(places))
     further = any(places[optional:]) or any(others)
     whole = {
-        p.name: i for i, p in enumerate(parameters) if int in (p.annotation, *get_args(p.annotation))
+        p.name: i
+        for i, p in enumerate(parameters)
+        if int in (p.annotation, *get_args(p.annotation))
     }
 
     def check_whole(args: tuple[Any, ...], options: dict[str, Any]) -> None:
         for name, place in whole.items():
             value = args[place] if place < len(args) else options.get(name)
             if isinstance(value, NOT_WHOLE):
-                raise TypeError(
-                    f"{function.__name__}: {name} is a whole number; got {value!r}."
-                )
+                raise TypeError(f"{function.__name__}: {name} is a whole number; got {value!r}.")
 
     @functools.wraps(function)
     def call(*args: Any, **options: Any) -> Any:
@@ -77,8 +77,8 @@ def takes_arrays(function: Function) -> Function:
             args = tuple([kind(value, like) if kind else value for value, kind in given])
             for name in kinds.keys() & options.keys():
                 options[name] = kinds[name](options[name], like)
-        except Stranger as error:
-            raise Stranger(f"{function.__name__}: {error}") from None
+        except StrangerError as error:
+            raise StrangerError(f"{function.__name__}: {error}") from None
         return function(*args, **options)
 
     return cast(Function, call)

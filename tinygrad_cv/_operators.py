@@ -7,9 +7,8 @@ from tinygrad_cv import backend as backends
 from tinygrad_cv._apply import F
 from tinygrad_cv._grad_mode import is_grad_enabled
 from tinygrad_cv._indexing import index_steps, raw_index
-from tinygrad_cv._tensor import Stranger, Tensor, adopt, as_input, operand
+from tinygrad_cv._tensor import StrangerError, Tensor, adopt, as_input, operand
 from tinygrad_cv.backend import host
-
 
 Operator = Callable[[Tensor, Any], Tensor]
 
@@ -22,14 +21,16 @@ def _binary(name: str) -> tuple[Operator, Operator]:
 
     def operator(self: Tensor, other: Any) -> Tensor:
         try:
-            return getattr(F, name)(self, other)
-        except Stranger:
+            result: Tensor = getattr(F, name)(self, other)
+            return result
+        except StrangerError:
             return NotImplemented
 
     def reflected(self: Tensor, other: Any) -> Tensor:
         try:
-            return getattr(F, name)(other, self)
-        except Stranger:
+            result: Tensor = getattr(F, name)(other, self)
+            return result
+        except StrangerError:
             return NotImplemented
 
     return operator, reflected
@@ -55,13 +56,13 @@ class Operators(Tensor):
     def __matmul__(self, other: Any) -> "Tensor":
         try:
             return self.matmul(other)
-        except Stranger:
+        except StrangerError:
             return NotImplemented
 
     def __rmatmul__(self, other: Any) -> "Tensor":
         try:
             return as_input(other, self).matmul(self)
-        except Stranger:
+        except StrangerError:
             return NotImplemented
 
     def __neg__(self) -> "Tensor":
@@ -75,13 +76,13 @@ class Operators(Tensor):
     def __abs__(self) -> "Tensor":
         return F.abs(self)
 
-    __lt__, _ = _binary("lt")
-    __le__, _ = _binary("le")
-    __gt__, _ = _binary("gt")
-    __ge__, _ = _binary("ge")
+    __lt__ = _binary("lt")[0]
+    __le__ = _binary("le")[0]
+    __gt__ = _binary("gt")[0]
+    __ge__ = _binary("ge")[0]
     # Of a stranger, None among them, Python makes False and True by itself.
-    __eq__, _ = _binary("eq")
-    __ne__, _ = _binary("ne")
+    __eq__ = _binary("eq")[0]  # type: ignore[assignment]
+    __ne__ = _binary("ne")[0]  # type: ignore[assignment]
 
     __and__, __rand__ = _binary("bitwise_and")
     __or__, __ror__ = _binary("bitwise_or")

@@ -270,7 +270,7 @@ class Tensor:
         Where `__array__` refuses, there is no such attribute.
         """
         try:
-            values = host.asarray(self.__array__(), order="C")
+            values: Any = host.asarray(self.__array__(), order="C")
         except (RuntimeError, TypeError) as error:
             raise AttributeError(str(error)) from None
         described: dict[str, Any] = values.__array_interface__
@@ -281,7 +281,12 @@ class Tensor:
         return self.numpy().tobytes()  # type: ignore[no-any-return]
 
     def __dlpack__(
-        self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: Any = None
+        self,
+        *,
+        stream: Any = None,
+        max_version: Any = None,
+        dl_device: Any = None,
+        copy: Any = None,
     ) -> Any:
         """The values for another library: `torch.from_dlpack(x)`, `np.from_dlpack(x)`.
 
@@ -394,6 +399,21 @@ class Tensor:
         copy.grad = None if self.grad is None else self.grad.clone()
         memo[id(self)] = copy
         return copy
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """For pickle: the values, and what the user said of them; as in PyTorch no gradient.
+
+        Tensors that share an array, such as `x` and `x.detach()`, share it again if they are
+        pickled together.
+        """
+        if self._requires_grad and not self.is_leaf:
+            raise RuntimeError(
+                f"a tensor of shape {self.shape} that {self._node and self._node.label} made "
+                "stands in a graph, which cannot be pickled; say so with x.detach()."
+            )
+        values = self._array if self.is_cpu else self._backend.to_host(self._array)
+        said = (self._requires_grad, self._name, self._version)
+        return _pickled, (type(self), values, self.device, *said), getattr(self, "__dict__", None)
 
     # ----- sharing and changing memory -------------------------------------------------------
 
@@ -826,7 +846,31 @@ def wrap(array: Any, backend: Backend) -> Tensor:
 _new = object.__new__
 
 
-class Stranger(TypeError):
+def _pickled(
+    kind: type[Tensor],
+    values: Any,
+    device: str,
+    requires_grad: bool,
+    name: str | None,
+    version: list[int],
+) -> Tensor:
+    """The tensor of these values that was pickled on a device."""
+    try:
+        backend = backends.get(device)
+    except (ImportError, RuntimeError, ValueError) as error:
+        raise RuntimeError(
+            f"a tensor of shape {values.shape} was pickled on {device}, which is not here "
+            f"({error}); pickle x.cpu() instead."
+        ) from error
+    # What others may write to, or what may not be written to, is copied.
+    own = backend.device == "cpu" and type(values) is host.ndarray and values.flags.writeable
+    tensor = kind.__new__(kind)
+    tensor._set(values if own else backend.array(values, None), backend)
+    tensor._requires_grad, tensor._name, tensor._version = requires_grad, name, version
+    return tensor
+
+
+class StrangerError(TypeError):
     """Something that is no tensor, array, list or number was given where one of them is meant."""
 
 
@@ -843,7 +887,7 @@ def as_input(value: Any, like: Tensor | None = None) -> Tensor:
         if isinstance(value, Real):
             value = value if isinstance(value, int | float) else float(value)
         elif not isinstance(value, list | tuple):
-            raise Stranger(f"expected a tensor, an array, a list or a number; got {value!r}.")
+            raise StrangerError(f"expected a tensor, an array, a list or a number; got {value!r}.")
         elif any(isinstance(part, Tensor) for part in value):
             value = [part.tolist() if isinstance(part, Tensor) else part for part in value]
         kind = host.asarray(value).dtype.kind

@@ -22,7 +22,6 @@ matrix product is worth splitting."""
 FLOAT32 = np.dtype("float32")
 
 
-
 def _silence() -> tuple[ContextVar[Any], Any]:
     """Where NumPy keeps what it does about 1 / 0 and the like, and the value that says: nothing.
 
@@ -59,7 +58,7 @@ class NumpyBackend(Backend):
     """The reference device, "cpu"."""
 
     enter = staticmethod(partial(ERRORS.set, IGNORED))
-    leave = staticmethod(ERRORS.reset)
+    leave = staticmethod(ERRORS.reset)  # type: ignore[assignment]
 
     conv = staticmethod(windows.conv)
     conv_transpose = staticmethod(windows.conv_transpose)

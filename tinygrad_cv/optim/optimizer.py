@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from numbers import Real
 from typing import Any
 
-from tinygrad_cv._tensor import Tensor
+from tinygrad_cv._tensor import Tensor, wrap
 
 
 class Optimizer:
@@ -51,6 +51,27 @@ class Optimizer:
     @lr.setter
     def lr(self, value: float) -> None:
         self._lr = checked("the learning rate", value)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle and copy: what is remembered as tensors, which know their device."""
+        state = [
+            {
+                name: wrap(value, p._backend) if hasattr(value, "dtype") else value
+                for name, value in remembered.items()
+            }
+            for p, remembered in zip(self.params, self.state, strict=True)
+        ]
+        return vars(self) | {"state": state}
+
+    def __setstate__(self, values: dict[str, Any]) -> None:
+        vars(self).update(values)
+        self.state = [
+            {
+                name: value._array if isinstance(value, Tensor) else value
+                for name, value in remembered.items()
+            }
+            for remembered in self.state
+        ]
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
