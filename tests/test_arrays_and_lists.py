@@ -98,8 +98,8 @@ def test_a_layer_takes_arrays_and_lists(name: str) -> None:
     make, shape = LAYERS[name]
     layer, x = make(), np.random.default_rng(0).standard_normal(shape).astype("float32")
     expected = layer(tg.tensor(x)).detach().numpy()
-    for given in (x, x.tolist()):
-        assert_allclose(layer(given).detach().numpy(), expected, rtol=1e-6)
+    for value in (x, x.tolist()):
+        assert_allclose(layer(value).detach().numpy(), expected, rtol=1e-6)
 
 
 def test_omitted_inputs_may_stand_beside_arrays() -> None:
@@ -160,7 +160,7 @@ def test_nothing_where_an_input_is_needed_is_refused() -> None:
 
 def test_a_name_that_is_not_taken_is_named_with_those_that_are() -> None:
     for name in NAMES:
-        with pytest.raises(TypeError, match="take.*nonsense"):
+        with pytest.raises(TypeError, match=r"take.*nonsense"):
             PUBLIC[name](nonsense=np.ones(2))
 
 

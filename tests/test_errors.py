@@ -291,7 +291,9 @@ CASES = {
         lambda: optim.SGD(nn.ReLU().parameters(), lr=0.1), ValueError, ("model.parameters()",)
     ),
     "optimizer: a result": Case(lambda: optim.Adam([leaf(2) * 2]), TypeError, ("leaf", "mul")),
-    "optimizer: a tensor for a list": Case(lambda: optim.SGD(leaf(2)), TypeError, ("leaf",)),
+    "optimizer: a tensor for a list": Case(
+        lambda: optim.SGD(leaf(2)), TypeError, ("list", "[w]", "a Tensor")
+    ),
     "optimizer: a name": Case(lambda: optim.SGD(["weight"]), TypeError, ("leaf", "weight")),
     "optimizer: a parameter twice": Case(
         lambda: optim.SGD([leaf(2)] * 2, lr=0.1), ValueError, ("(2,)",)

@@ -32,56 +32,86 @@ def takes_arrays(function: Function) -> Function:
     signature = inspect.signature(function)
     parameters = signature.parameters.values()
     kinds = {p.name: kind for p in parameters if (kind := _kind(p.annotation))}
-    if not kinds and signature.return_annotation is not Tensor:
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)  # it looks at names itself
+    if not kinds and (open_ended or signature.return_annotation is not Tensor):
         return function
     names = [p.name for p in parameters]
-    attributes = {p.name for p in parameters if p.name not in kinds}
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
-    places = [kinds.get(p.name) for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    places = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
     others = [kinds.get(p.name) for p in parameters if p.kind is p.VAR_POSITIONAL]
-    needed = next((i for i, kind in enumerate(places) if kind is not as_input), len(places))
-    optional = next((i for i, kind in enumerate(places) if kind not in _PLAIN), len(places))
-    further = any(places[optional:]) or any(others)
-    whole = {
-        p.name: i
-        for i, p in enumerate(parameters)
-        if int in (p.annotation, *get_args(p.annotation))
-    }
+    whole = {p.name: i for i, p in enumerate(parameters) if _is_whole(p.annotation)}
+    plain = {p.name: _plain_types(p.annotation) for p in parameters}
+    plain_places: Iterable[set[type] | None] = [plain[p.name] for p in places]
+    if any(others):
+        plain_places = repeat(NEVER)
 
-    def check_whole(args: tuple[Any, ...], options: dict[str, Any]) -> None:
+    @functools.wraps(function)
+    def call(*args: Any, **options: Any) -> Any:
+        # Nearly always all is as it should be, and this is all that it costs.
+        for value, types in zip(args, plain_places):  # noqa: B905  `strict` costs a third more
+            if types is not None and type(value) not in types:
+                if types is not SEVERAL or not TENSORS.issuperset(map(type, value)):
+                    break
+        else:
+            if not options:
+                return function(*args)
+            for name, value in options.items():
+                types = plain.get(name, NEVER)
+                if types is not None and type(value) not in types:
+                    break
+            else:
+                return function(*args, **options)
+        return function(*converted(args, options), **options)
+
+    def converted(args: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, ...]:
+        """The arguments as the function takes them; those with a name in place."""
+        for name in options:
+            if name not in names and not open_ended:
+                raise TypeError(
+                    f"{function.__name__} takes ({', '.join(names)}); got the name {name}."
+                )
         for name, place in whole.items():
             value = args[place] if place < len(args) else options.get(name)
             if isinstance(value, NOT_WHOLE):
                 raise TypeError(f"{function.__name__}: {name} is a whole number; got {value!r}.")
-
-    @functools.wraps(function)
-    def call(*args: Any, **options: Any) -> Any:
-        if whole:
-            check_whole(args, options)
-        plain = not further and (not options or options.keys() <= attributes)
-        for value in args[:needed]:
-            plain = plain and isinstance(value, Tensor)
-        for value in args[needed:optional]:
-            plain = plain and (value is None or isinstance(value, Tensor))
-        if plain:  # nearly always, and this is all that it costs
-            return function(*args, **options)
-        unknown = [] if open_ended else [name for name in options if name not in names]
-        if unknown:
-            raise TypeError(
-                f"{function.__name__} takes ({', '.join(names)}); got the name {unknown[0]}."
-            )
         like = _first_tensor((*args, *options.values()))
-        every = chain(places, repeat(others[0]) if others else ())
+        if like is not None and type(like) not in TENSORS:
+            TENSORS.add(type(like))
+            OPTIONAL.add(type(like))
+        every = chain([kinds.get(p.name) for p in places], repeat(others[0]) if others else ())
         given = zip_longest(args, islice(every, len(args)))
         try:
-            args = tuple([kind(value, like) if kind else value for value, kind in given])
             for name in kinds.keys() & options.keys():
                 options[name] = kinds[name](options[name], like)
+            return tuple([kind(value, like) if kind else value for value, kind in given])
         except StrangerError as error:
             raise StrangerError(f"{function.__name__}: {error}") from None
-        return function(*args, **options)
 
     return cast(Function, call)
+
+
+TENSORS: set[type] = {Tensor}
+OPTIONAL: set[type] = {Tensor, type(None)}
+"""The types of tensors seen so far: a type is found in a set sooner than by `isinstance`."""
+SEVERAL: set[type] = set()
+NEVER: set[type] = set()
+
+
+def _plain_types(annotation: Any) -> set[type] | None:
+    """The types that need no second look where this is the annotation; None for all."""
+    parts = get_args(annotation) or (annotation,)
+    if annotation is Tensor:
+        return TENSORS
+    if _kind(annotation) is _each:
+        return SEVERAL
+    if _kind(annotation) is _or_none:
+        return OPTIONAL
+    if not _is_whole(annotation):
+        return None if Tensor not in parts else NEVER
+    return {int, tuple, list, *(part for part in parts if part is type(None))}
+
+
+def _is_whole(annotation: Any) -> bool:
+    return int in (get_args(annotation) or (annotation,))
 
 
 def take_arrays(module: ModuleType) -> None:
@@ -109,9 +139,6 @@ def _kind(annotation: Any) -> Callable[[Any, Tensor | None], Any] | None:
 
 def _or_none(value: Any, like: Tensor | None) -> Any:
     return value if value is None else as_input(value, like)
-
-
-_PLAIN = (as_input, _or_none)
 
 
 def _array(value: Any, like: Tensor | None) -> Any:

@@ -57,9 +57,6 @@ def open_device(index: int) -> "NumpyBackend":
 class NumpyBackend(Backend):
     """The reference device, "cpu"."""
 
-    enter = staticmethod(partial(ERRORS.set, IGNORED))
-    leave = staticmethod(ERRORS.reset)  # type: ignore[assignment]
-
     conv = staticmethod(windows.conv)
     conv_transpose = staticmethod(windows.conv_transpose)
     conv_weight = staticmethod(windows.conv_weight)
@@ -71,6 +68,8 @@ class NumpyBackend(Backend):
 
     def __init__(self, device: str = "cpu") -> None:
         super().__init__(device)
+        # On the object they are found sooner than in its class.
+        self.enter, self.leave = partial(ERRORS.set, IGNORED), ERRORS.reset  # type: ignore[method-assign, assignment]
         for name in NAMESPACE:
             setattr(self, name, getattr(np, name))
         for name in ("floor_divide", "remainder", "fmod"):
