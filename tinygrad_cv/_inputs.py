@@ -48,9 +48,10 @@ def takes_arrays(function: Function) -> Function:
     def call(*args: Any, **options: Any) -> Any:
         # Nearly always all is as it should be, and this is all that it costs.
         for value, types in zip(args, plain_places):  # noqa: B905  `strict` costs a third more
-            if types is not None and type(value) not in types:
-                if types is not SEVERAL or not TENSORS.issuperset(map(type, value)):
-                    break
+            if types is None or type(value) in types:
+                continue
+            if types is not SEVERAL or not TENSORS.issuperset(map(type, value)):
+                break
         else:
             if not options:
                 return function(*args)

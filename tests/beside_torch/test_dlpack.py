@@ -18,7 +18,7 @@ def test_values_go_both_ways(values: np.ndarray, dtype: str, turned: bool) -> No
     values = values.astype(dtype)
     ours, theirs = tg.tensor(values), torch.tensor(values)
     if turned:
-        ours, theirs = ours.T, theirs.permute(*range(theirs.ndim)[::-1])
+        ours, theirs = ours.T, theirs.permute(tuple(range(theirs.ndim))[::-1])
     for found in (torch.from_dlpack(ours), torch.utils.dlpack.from_dlpack(ours)):
         assert torch.equal(found, theirs)
         found.zero_()
