@@ -138,6 +138,17 @@ def test_methods_take_what_functions_take() -> None:
     assert x.take_along_dim([[1], [0]], 1).tolist() == [[2.0], [3.0]]
 
 
+def test_transforms_and_draws_take_arrays() -> None:
+    x = np.array([1.0, 2.0])
+    y, slope = tg.jvp(lambda v: (v * v).sum(), x, x)
+    assert (y.item(), slope.item()) == (5.0, 10.0)
+    assert tg.vjp(lambda v: v * v, tg.tensor(x), x)[1].tolist() == [2.0, 8.0]
+    assert tg.hvp(lambda v: (v * v).sum(), x, x)[1].tolist() == [2.0, 4.0]
+    assert tg.hessian(lambda v: (v * v).sum(), x).tolist() == [[2.0, 0.0], [0.0, 2.0]]
+    assert tg.normal(x, 0.0).tolist() == tg.normal([1.0, 2.0], 0.0).tolist() == [1.0, 2.0]
+    assert tg.ones(2).type_as(x).dtype == "float64"
+
+
 def test_an_array_goes_to_the_device_of_the_tensors(device: str) -> None:
     assert tg.linear(np.ones((2, 3)), tg.ones(4, 3)).device == tg.ones(1).device
     with_tensors = [tg.ones(2, device="cpu"), [1.0, 1.0]]

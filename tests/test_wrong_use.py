@@ -105,6 +105,8 @@ LAYERS: dict[str, tuple[Callable[[], Any], Any, str]] = {
     ),
     "MaxPool2d, kernel": (lambda: nn.MaxPool2d(-1), ValueError, "kernel_size"),
     "AvgPool2d, stride": (lambda: nn.AvgPool2d(2, 0), ValueError, "stride"),
+    "CrossEntropyLoss": (lambda: nn.CrossEntropyLoss("total"), ValueError, "reduction"),
+    "MSELoss": (lambda: nn.MSELoss("total"), ValueError, "reduction"),
     "BatchNorm2d, channels": (
         lambda: nn.BatchNorm2d(-1, affine=False, track_running_stats=False),
         ValueError,

@@ -160,7 +160,7 @@ class Conversions(Tensor):
 
     def type_as(self, other: "Tensor") -> "Tensor":
         """The tensor in the dtype and on the device of another one."""
-        return self.to(other)
+        return self.to(as_input(other, self))
 
     def float(self) -> "Tensor":
         """The tensor as float32."""

@@ -27,7 +27,7 @@ from tinygrad_cv._autograd import grad
 from tinygrad_cv._grad_mode import enable_grad, is_grad_enabled
 from tinygrad_cv._graph import Node, backpropagate
 from tinygrad_cv._op import Op
-from tinygrad_cv._tensor import Tensor, wrap
+from tinygrad_cv._tensor import Tensor, as_input, wrap
 from tinygrad_cv.backend import default_generator, host
 from tinygrad_cv.backend.base import Backend, draw_listeners
 from tinygrad_cv.ops.elementwise import Clone
@@ -214,12 +214,12 @@ class _Point:
 def _tensors(name: str, what: str, given: Any) -> list[Tensor]:
     tensors = list(given) if isinstance(given, tuple | list) else [given]
     for tensor in tensors:
-        if not isinstance(tensor, Tensor):
+        if not hasattr(tensor, "dtype"):
             raise TypeError(
                 f"{name}: {what} must be a tensor or a tuple of tensors; got "
                 f"{type(tensor).__name__}."
             )
-    return tensors
+    return [as_input(tensor) for tensor in tensors]
 
 
 def _directions(name: str, label: str, v: Any, like: list[Tensor], what: str) -> list[Any]:

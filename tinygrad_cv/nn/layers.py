@@ -10,6 +10,7 @@ from tinygrad_cv.nn import functional as F
 from tinygrad_cv.nn import init
 from tinygrad_cv.nn.module import Module, Parameter
 from tinygrad_cv.ops.conv import pair
+from tinygrad_cv.ops.loss import check_reduction
 from tinygrad_cv.ops.noise import check_probability
 from tinygrad_cv.ops.norm import check_eps, check_momentum
 from tinygrad_cv.ops.shape import flatten
@@ -287,6 +288,7 @@ class CrossEntropyLoss(Module):
     """The softmax loss; see `cross_entropy`."""
 
     def __init__(self, reduction: str = "mean") -> None:
+        check_reduction(reduction)
         self.reduction = reduction
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
@@ -297,6 +299,7 @@ class MSELoss(Module):
     """The squared error; see `mse_loss`."""
 
     def __init__(self, reduction: str = "mean") -> None:
+        check_reduction(reduction)
         self.reduction = reduction
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
