@@ -54,7 +54,7 @@ class DataLoader:
         device: str | None = None,
     ) -> None:
         if batch_size != int(batch_size) or batch_size < 1:
-            raise ValueError(f"batch_size must be a whole number from 1 on, given {batch_size}.")
+            raise ValueError(f"batch_size must be a whole number, at least 1, given {batch_size}.")
         self.dataset = dataset
         self.batch_size = batch_size
         self.shuffle = shuffle
