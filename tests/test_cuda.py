@@ -73,3 +73,18 @@ def test_an_array_of_cupy_becomes_a_tensor() -> None:
     array += 1
     assert x.tolist() == [0, 1, 2]
     assert get("cuda").device == "cuda:0" == x.device
+
+
+@pytest.mark.gpu
+def test_dlpack_stays_on_the_card() -> None:
+    import cupy
+
+    x = tg.randn(2, 3, device="cuda")
+    theirs = cupy.from_dlpack(x)
+    np.testing.assert_array_equal(theirs.get(), x.numpy())
+    theirs[:] = 0  # a copy: what a graph relies on stays
+    assert (x.numpy() != 0).all()
+    back = tg.from_dlpack(cupy.arange(6.0).reshape(2, 3).T)
+    assert (back.device, back.tolist()) == ("cuda:0", [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]])
+    with pytest.raises(BufferError, match="cannot be marked"):
+        x.__dlpack__(copy=False)

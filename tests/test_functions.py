@@ -706,12 +706,15 @@ def test_one_image_is_dropped_channel_by_channel() -> None:
 
 
 REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
-    "cat": (lambda: tg.cat([tg.ones(2), None]), TypeError, "there is None among them"),
+    "cat": (
+        lambda: tg.cat([tg.ones(2), None]),
+        TypeError,
+        "cat: expected a tensor, an array, a list or a number; got None",
+    ),
     "roll": (lambda: tg.roll(tg.ones(3), ()), ValueError, "at least one shift"),
-    "max": (lambda: tg.max(2, 3), TypeError, "max: expected a tensor; got 2"),
-    "min": (lambda: tg.min(2, 3), TypeError, "min: expected a tensor; got 2"),
+    "max": (lambda: tg.max(2, 3), IndexError, "axis 3 of a tensor of shape ()"),
+    "min": (lambda: tg.min(2, 3), IndexError, "axis 3 of a tensor of shape ()"),
     "mean": (lambda: tg.mean(tg.ones(3), dtype="int64"), TypeError, "is no whole number"),
-    "ldexp": (lambda: tg.ldexp(tg.ones(3), 2), TypeError, "ldexp: expected tensors; got 2"),
     "max_pool1d": (lambda: tg.max_pool1d(tg.ones(0, 4), 1), ValueError, "only N may have"),
     "triplet_margin_loss": (
         lambda: tg.triplet_margin_loss(*[tg.ones(2, 3)] * 3, margin=-1.0),
@@ -895,7 +898,6 @@ def test_pad_crops_no_more_than_there_is(widths: tuple[int, int]) -> None:
         tg.pad(tg.ones(2, 3), widths)
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("correction", [1, 2])
 def test_a_variance_of_too_few_is_not_finite(correction: int) -> None:
     """Σ (x - mean)² / max(0, n - correction) is 0 / 0, and so is its slope."""

@@ -163,5 +163,5 @@ def test_the_gradient_is_not_changed_by_a_step() -> None:
     ],
 )
 def test_settings_that_make_no_sense(make: Callable[..., Any]) -> None:
-    with pytest.raises(ValueError, match=r"must|needs|no parameters"):
+    with pytest.raises(ValueError, match=r"is a number|needs|no parameters"):
         make([tg.tensor([1.0], requires_grad=True)])

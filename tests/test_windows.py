@@ -863,7 +863,7 @@ ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], tuple[str, ...]]] = 
     ),
     "avg_pool2d: half a divisor": (
         lambda: pools.avg_pool2d(ones(1, 1, 2, 2), 2, divisor_override=1.5),
-        ValueError,
+        TypeError,
         ("divisor_override", "whole", "1.5"),
     ),
     "lp_pool2d: no norm": (

@@ -18,6 +18,7 @@ from importlib import import_module as _import_module
 from importlib.metadata import version as _version
 
 from tinygrad_cv import _methods as _methods
+from tinygrad_cv import _numpy as _numpy
 from tinygrad_cv import _operators as _operators
 from tinygrad_cv import _recompute as _recompute
 from tinygrad_cv import _symbol as _symbol

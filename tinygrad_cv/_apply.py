@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from tinygrad_cv import backend as backends
@@ -11,7 +11,7 @@ from tinygrad_cv._graph import Guard, Node, failed, observer
 from tinygrad_cv._op import WIDTH, Op, Output, Plan, common, is_array, is_float, promoted
 from tinygrad_cv._public import TOP, public
 from tinygrad_cv._reading import Reading
-from tinygrad_cv._tensor import Tensor, operand, wrap
+from tinygrad_cv._tensor import StrangerError, Tensor, as_input, wrap
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.base import Backend, Bits
 
@@ -39,20 +39,16 @@ def apply(op: Op, *inputs: Any) -> Any:
         else:
             return apply(op, *_adopted(op, inputs))
     if backend is None:
-        return apply(op, Tensor(inputs[0]), *inputs[1:])
+        return apply(op, as_input(inputs[0]), *inputs[1:])
     eye = observer.get()
+    before = backend.enter()
     try:
-        if eye is None and backend.always_active:
-            array = op.run(backend, *arrays)
-        else:
-            with backend.active:
-                if eye is None:
-                    array = op.run(backend, *arrays)
-                else:
-                    array = eye.forward(op, backend, arrays)
+        array = op.run(backend, *arrays) if eye is None else eye.forward(op, backend, arrays)
     except BaseException as error:
         failed(error, op, inputs)
         raise
+    finally:
+        backend.leave(before)
     if not op.usual:
         if op.outputs:
             return _several(op, inputs, arrays, tuple(wanted), array, backend)
@@ -196,14 +192,15 @@ def _adopt(op: Op, value: Any, inputs: tuple[Any, ...]) -> Any:
     """A list or an array as a tensor beside the other inputs; a NumPy scalar as a plain number."""
     if isinstance(value, Tensor) or (type(value) in _PLAIN and value is not None):
         return value
-    if isinstance(value, host.generic):
-        return value.item()
     like = next((other for other in inputs if isinstance(other, Tensor)), None)
-    if not (isinstance(value, list | tuple) or hasattr(value, "dtype")):
-        raise TypeError(
+    if isinstance(value, host.generic) and like is not None:
+        return value.item()
+    try:
+        return as_input(value, like)
+    except StrangerError:
+        raise StrangerError(
             f"{op.name} works on tensors, arrays, lists and numbers; got {type(value).__name__}."
-        )
-    return Tensor(value) if like is None else operand(value, like)
+        ) from None
 
 
 def _device_error(op: Op, inputs: tuple[Any, ...]) -> ValueError:
@@ -255,7 +252,7 @@ def function(op: type[Op], *names: str) -> Callable[..., Tensor]:
         given = len(inputs)
         if given != most:
             if given < least or (given > most and not op.variadic):
-                raise TypeError(f"{op.name} takes the inputs ({', '.join(names)}); got {given}.")
+                raise TypeError(_taken(op, names, given, attributes))
             inputs += (None,) * (most - op.variadic - given)
         for name, value in attributes.items():
             if isinstance(value, Tensor):
@@ -272,7 +269,7 @@ def function(op: type[Op], *names: str) -> Callable[..., Tensor]:
     call.__name__ = call.__qualname__ = op.name
     call.__doc__ = op.__doc__
     call.__module__ = op.__module__
-    vars(call)["__signature__"] = _signature(op, names)
+    vars(call).update(__signature__=_signature(op, names), takes_arrays=True)
     return call
 
 
@@ -300,6 +297,14 @@ def _signature(op: type[Op], names: tuple[str, ...]) -> inspect.Signature:
             )
         )
     return inspect.Signature(parameters, return_annotation=Tensor)
+
+
+def _taken(op: type[Op], names: tuple[str, ...], given: int, attributes: Iterable[str]) -> str:
+    """What an op takes and what it got, where the two do not agree."""
+    unknown = [name for name in attributes if name not in op.attributes]
+    return f"{op.name} takes the inputs ({', '.join(names)}); got {given}" + (
+        f", and the name {unknown[0]} for none of them." if unknown else "."
+    )
 
 
 Function = TypeVar("Function", bound=Callable[..., Any])

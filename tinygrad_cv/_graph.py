@@ -299,8 +299,7 @@ def backpropagate(
             if node.backend is not here:
                 device.close()
                 here = node.backend
-                if not here.always_active:
-                    device.enter_context(here.active)
+                device.enter_context(here.active)
                 reading = reading.on(here)
             if node.op is not None and node.op.outputs:
                 gradient = reading.completed(node, pending.pop(node))

@@ -1,13 +1,42 @@
 """The operators of tensors, conversions, and changes in place."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 from tinygrad_cv import backend as backends
 from tinygrad_cv._apply import F
 from tinygrad_cv._grad_mode import is_grad_enabled
 from tinygrad_cv._indexing import index_steps, raw_index
-from tinygrad_cv._tensor import Tensor, adopt, operand
+from tinygrad_cv._tensor import StrangerError, Tensor, adopt, as_input, operand
 from tinygrad_cv.backend import host
+
+Operator = Callable[[Tensor, Any], Tensor]
+
+
+def _binary(name: str) -> tuple[Operator, Operator]:
+    """The operator of the op of this name, and the reflected one.
+
+    They leave what is neither a tensor, an array, a list nor a number to its own operator.
+    """
+
+    def operator(self: Tensor, other: Any) -> Tensor:
+        try:
+            result: Tensor = getattr(F, name)(self, other)
+            return result
+        except StrangerError:
+            return cast(Tensor, NotImplemented)
+
+    def reflected(self: Tensor, other: Any) -> Tensor:
+        try:
+            result: Tensor = getattr(F, name)(other, self)
+            return result
+        except StrangerError:
+            return cast(Tensor, NotImplemented)
+
+    return operator, reflected
+
+
+_to_the, _the_power_of = _binary("pow_tensor")
 
 
 @adopt
@@ -16,55 +45,28 @@ class Operators(Tensor):
 
     __slots__ = ()
 
-    def __add__(self, other: Any) -> "Tensor":
-        return F.add(self, other)
-
-    def __radd__(self, other: Any) -> "Tensor":
-        return F.add(other, self)
-
-    def __sub__(self, other: Any) -> "Tensor":
-        return F.sub(self, other)
-
-    def __rsub__(self, other: Any) -> "Tensor":
-        return F.sub(other, self)
-
-    def __mul__(self, other: Any) -> "Tensor":
-        return F.mul(self, other)
-
-    def __rmul__(self, other: Any) -> "Tensor":
-        return F.mul(other, self)
-
-    def __truediv__(self, other: Any) -> "Tensor":
-        return F.div(self, other)
-
-    def __rtruediv__(self, other: Any) -> "Tensor":
-        return F.div(other, self)
-
-    def __floordiv__(self, other: Any) -> "Tensor":
-        return F.floor_divide(self, other)
-
-    def __rfloordiv__(self, other: Any) -> "Tensor":
-        return F.floor_divide(other, self)
-
-    def __mod__(self, other: Any) -> "Tensor":
-        return F.remainder(self, other)
-
-    def __rmod__(self, other: Any) -> "Tensor":
-        return F.remainder(other, self)
+    __add__, __radd__ = _binary("add")
+    __sub__, __rsub__ = _binary("sub")
+    __mul__, __rmul__ = _binary("mul")
+    __truediv__, __rtruediv__ = _binary("div")
+    __floordiv__, __rfloordiv__ = _binary("floor_divide")
+    __mod__, __rmod__ = _binary("remainder")
+    __rpow__ = _the_power_of
 
     def __pow__(self, other: Any) -> "Tensor":
-        if isinstance(other, int | float):
-            return F.pow(self, n=other)
-        return F.pow_tensor(self, other)
-
-    def __rpow__(self, other: Any) -> "Tensor":
-        return F.pow_tensor(other, self)
+        return F.pow(self, n=other) if isinstance(other, int | float) else _to_the(self, other)
 
     def __matmul__(self, other: Any) -> "Tensor":
-        return self.matmul(operand(other, self))
+        try:
+            return self.matmul(other)
+        except StrangerError:
+            return cast(Tensor, NotImplemented)
 
     def __rmatmul__(self, other: Any) -> "Tensor":
-        return operand(other, self).matmul(self)
+        try:
+            return as_input(other, self).matmul(self)
+        except StrangerError:
+            return cast(Tensor, NotImplemented)
 
     def __neg__(self) -> "Tensor":
         return F.neg(self)
@@ -77,53 +79,19 @@ class Operators(Tensor):
     def __abs__(self) -> "Tensor":
         return F.abs(self)
 
-    def __lt__(self, other: Any) -> "Tensor":
-        return F.lt(self, other)
+    __lt__ = _binary("lt")[0]
+    __le__ = _binary("le")[0]
+    __gt__ = _binary("gt")[0]
+    __ge__ = _binary("ge")[0]
+    # Of a stranger, None among them, Python makes False and True by itself.
+    __eq__ = _binary("eq")[0]  # type: ignore[assignment]
+    __ne__ = _binary("ne")[0]  # type: ignore[assignment]
 
-    def __le__(self, other: Any) -> "Tensor":
-        return F.le(self, other)
-
-    def __gt__(self, other: Any) -> "Tensor":
-        return F.gt(self, other)
-
-    def __ge__(self, other: Any) -> "Tensor":
-        return F.ge(self, other)
-
-    def __eq__(self, other: Any) -> "Tensor":  # type: ignore[override]
-        return F.eq(self, other)
-
-    def __ne__(self, other: Any) -> "Tensor":  # type: ignore[override]
-        return F.ne(self, other)
-
-    def __and__(self, other: Any) -> "Tensor":
-        return F.bitwise_and(self, other)
-
-    def __or__(self, other: Any) -> "Tensor":
-        return F.bitwise_or(self, other)
-
-    def __xor__(self, other: Any) -> "Tensor":
-        return F.bitwise_xor(self, other)
-
-    def __rand__(self, other: Any) -> "Tensor":
-        return F.bitwise_and(other, self)
-
-    def __ror__(self, other: Any) -> "Tensor":
-        return F.bitwise_or(other, self)
-
-    def __rxor__(self, other: Any) -> "Tensor":
-        return F.bitwise_xor(other, self)
-
-    def __lshift__(self, other: Any) -> "Tensor":
-        return F.bitwise_left_shift(self, other)
-
-    def __rlshift__(self, other: Any) -> "Tensor":
-        return F.bitwise_left_shift(other, self)
-
-    def __rshift__(self, other: Any) -> "Tensor":
-        return F.bitwise_right_shift(self, other)
-
-    def __rrshift__(self, other: Any) -> "Tensor":
-        return F.bitwise_right_shift(other, self)
+    __and__, __rand__ = _binary("bitwise_and")
+    __or__, __ror__ = _binary("bitwise_or")
+    __xor__, __rxor__ = _binary("bitwise_xor")
+    __lshift__, __rlshift__ = _binary("bitwise_left_shift")
+    __rshift__, __rrshift__ = _binary("bitwise_right_shift")
 
     def __invert__(self) -> "Tensor":
         return F.bitwise_not(self)
@@ -195,7 +163,7 @@ class Conversions(Tensor):
 
     def type_as(self, other: "Tensor") -> "Tensor":
         """The tensor in the dtype and on the device of another one."""
-        return self.to(other)
+        return self.to(as_input(other, self))
 
     def float(self) -> "Tensor":
         """The tensor as float32."""
@@ -287,7 +255,7 @@ class Changes(Tensor):
         try:
             with self._backend.active:
                 part = self._array if rest is None else self._array[first]
-            self._backend.assign(part, first if rest is None else rest, value)
+                self._backend.assign(part, first if rest is None else rest, value)
         except ValueError as error:
             raise ValueError(
                 f"a value of shape {getattr(value, 'shape', ())} cannot be written into this "
@@ -310,6 +278,8 @@ class Changes(Tensor):
 
     def _in_place(self, result: "Tensor") -> "Tensor":
         """`x += y`: in place on plain data, a new tensor where a graph is recorded."""
+        if not isinstance(result, Tensor):  # NotImplemented: y is for Python to ask
+            return result
         if result._requires_grad or (self._requires_grad and is_grad_enabled()):
             if self._requires_grad and self.is_leaf:
                 raise RuntimeError(
@@ -337,37 +307,37 @@ class Changes(Tensor):
         return self._assign(..., result, how)
 
     def __iadd__(self, other: Any) -> "Tensor":
-        return self._in_place(self + other)
+        return self._in_place(self.__add__(other))
 
     def __isub__(self, other: Any) -> "Tensor":
-        return self._in_place(self - other)
+        return self._in_place(self.__sub__(other))
 
     def __imul__(self, other: Any) -> "Tensor":
-        return self._in_place(self * other)
+        return self._in_place(self.__mul__(other))
 
     def __itruediv__(self, other: Any) -> "Tensor":
-        return self._in_place(self / other)
+        return self._in_place(self.__truediv__(other))
 
     def __ifloordiv__(self, other: Any) -> "Tensor":
-        return self._in_place(self // other)
+        return self._in_place(self.__floordiv__(other))
 
     def __imod__(self, other: Any) -> "Tensor":
-        return self._in_place(self % other)
+        return self._in_place(self.__mod__(other))
 
     def __ipow__(self, other: Any) -> "Tensor":
-        return self._in_place(self**other)
+        return self._in_place(self.__pow__(other))
 
     def __iand__(self, other: Any) -> "Tensor":
-        return self._in_place(self & other)
+        return self._in_place(self.__and__(other))
 
     def __ior__(self, other: Any) -> "Tensor":
-        return self._in_place(self | other)
+        return self._in_place(self.__or__(other))
 
     def __ixor__(self, other: Any) -> "Tensor":
-        return self._in_place(self ^ other)
+        return self._in_place(self.__xor__(other))
 
     def __ilshift__(self, other: Any) -> "Tensor":
-        return self._in_place(self << other)
+        return self._in_place(self.__lshift__(other))
 
     def __irshift__(self, other: Any) -> "Tensor":
-        return self._in_place(self >> other)
+        return self._in_place(self.__rshift__(other))

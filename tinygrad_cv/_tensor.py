@@ -1,5 +1,6 @@
 """Tensor: an array, and the node that made it. What needs ops is adopted (see `adopt`)."""
 
+from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from tinygrad_cv import backend as backends
@@ -44,9 +45,6 @@ class Tensor(Attached):
         "_requires_grad",
         "_version",
     )
-    # NumPy must leave `array + tensor` to __radd__ instead of looping over the tensor.
-    __array_ufunc__ = None
-
     _grad: "Tensor | None"
     _name: str | None
     _array: Any
@@ -271,14 +269,18 @@ class Tensor(Attached):
         Use `.numpy().copy()` for an array of your own, and assign into the tensor itself to
         change it: `x.data[...] = value`. From a GPU the values are copied.
         """
-        if self._requires_grad:
-            raise RuntimeError(
-                "numpy() of a tensor that requires a gradient would leave the graph without a "
-                "word; say so with x.detach().numpy()."
-            )
+        self._leaves_graph("numpy()")
         return self._backend.to_host(self._array)
 
+    def _leaves_graph(self, how: str) -> None:
+        if self._requires_grad:
+            raise RuntimeError(
+                f"{how} of a tensor that requires a gradient would leave the graph without a "
+                "word; say so with x.detach().numpy()."
+            )
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        self._leaves_graph("an array")
         if self.device != "cpu":
             raise TypeError(
                 f"NumPy was given a tensor of shape {self.shape} on {self.device}, and would copy "
@@ -288,6 +290,53 @@ class Tensor(Attached):
             raise ValueError(f"no {dtype} view of a {self.dtype} tensor without a copy")
         values = self._backend.to_host(self._array)
         return host.array(values, dtype=dtype) if copy else host.asarray(values, dtype=dtype)
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        """NumPy's older protocol, which Pillow's `Image.fromarray` asks for.
+
+        The values lie in a buffer that cannot be written to, and that lives as long as its reader.
+        Where `__array__` refuses, there is no such attribute.
+        """
+        try:
+            values: Any = host.asarray(self.__array__(), order="C")
+        except (RuntimeError, TypeError) as error:
+            raise AttributeError(str(error)) from None
+        described: dict[str, Any] = values.__array_interface__
+        return described | {"data": memoryview(values).toreadonly(), "strides": values.strides}
+
+    def tobytes(self) -> bytes:
+        """The bytes of the elements in row-major order."""
+        return self.numpy().tobytes()  # type: ignore[no-any-return]
+
+    def __dlpack__(
+        self,
+        *,
+        stream: Any = None,
+        max_version: Any = None,
+        dl_device: Any = None,
+        copy: Any = None,
+    ) -> Any:
+        """The values for another library: `torch.from_dlpack(x)`, `np.from_dlpack(x)`.
+
+        They are copied, so that nobody changes what a graph relies on. With `copy=False` the memory
+        in the host is shared, marked as not to be written to; a GPU's cannot be marked so.
+        """
+        if self._requires_grad:
+            raise BufferError(
+                "DLPack of a tensor that requires a gradient would leave the graph without a word; "
+                "say so with x.detach()."
+            )
+        if dl_device not in (None, self.__dlpack_device__()):
+            raise BufferError(
+                f"DLPack: a tensor on {self.device} was asked for on the device {dl_device}. Move "
+                "it first: x.to(device)."
+            )
+        return self._backend.to_dlpack(self._array, copy is not False, stream, max_version)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """The kind of device and its number: (1, 0) for the host, (2, n) for a GPU."""
+        return (1, 0) if self.is_cpu else (2, self.get_device())
 
     def item(self) -> Any:
         """The value of a one-element tensor as a Python number."""
@@ -306,8 +355,11 @@ class Tensor(Attached):
         return int(self.item())
 
     def __index__(self) -> int:
-        if self.dtype.kind not in "iu":
-            raise TypeError(f"a {self.dtype} tensor cannot be an index")
+        if self.dtype.kind not in "iu" or self.numel() != 1:
+            raise TypeError(
+                f"an index of Python's is one integer; got a {self.dtype} tensor of shape "
+                f"{self.shape}."
+            )
         return int(self.item())
 
     def __bool__(self) -> bool:
@@ -340,6 +392,17 @@ class Tensor(Attached):
             details.append("requires_grad=True")
         return f"tensor({', '.join(details)})"
 
+    def __format__(self, spec: str) -> str:
+        """f"{loss:.3f}" writes the number of a tensor of one element."""
+        if not spec:
+            return str(self)
+        if self.numel() != 1:
+            raise TypeError(
+                f"the format {spec!r} is for one number; this tensor has shape {self.shape}. "
+                "Format its elements, or set_printoptions(precision=3)."
+            )
+        return format(self.item(), spec)
+
     def __hash__(self) -> int:
         return id(self)
 
@@ -365,6 +428,21 @@ class Tensor(Attached):
         copy.grad = None if self.grad is None else self.grad.clone()
         memo[id(self)] = copy
         return copy
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """For pickle: the values, and what the user said of them; as in PyTorch no gradient.
+
+        Tensors that share an array, such as `x` and `x.detach()`, share it again if they are
+        pickled together.
+        """
+        if self._requires_grad and not self.is_leaf:
+            raise RuntimeError(
+                f"a tensor of shape {self.shape} that {self._node and self._node.label} made "
+                "stands in a graph, which cannot be pickled; say so with x.detach()."
+            )
+        values = self._array if self.is_cpu else self._backend.to_host(self._array)
+        said = (self._requires_grad, self._name, self._version)
+        return _pickled, (type(self), values, self.device, *said), getattr(self, "__dict__", None)
 
     # ----- sharing and changing memory -------------------------------------------------------
 
@@ -434,22 +512,69 @@ def wrap(array: Any, backend: Backend) -> Tensor:
 _new = object.__new__
 
 
-def operand(value: Any, like: Tensor) -> Tensor:
+def _pickled(
+    kind: type[Tensor],
+    values: Any,
+    device: str,
+    requires_grad: bool,
+    name: str | None,
+    version: list[int],
+) -> Tensor:
+    """The tensor of these values that was pickled on a device."""
+    try:
+        backend = backends.get(device)
+    except (ImportError, RuntimeError, ValueError) as error:
+        raise RuntimeError(
+            f"a tensor of shape {values.shape} was pickled on {device}, which is not here "
+            f"({error}); pickle x.cpu() instead."
+        ) from error
+    # What others may write to, or what may not be written to, is copied.
+    own = backend.device == "cpu" and type(values) is host.ndarray and values.flags.writeable
+    tensor = kind.__new__(kind)
+    tensor._set(values if own else backend.array(values, None), backend)
+    tensor._requires_grad, tensor._name, tensor._version = requires_grad, name, version
+    return tensor
+
+
+class StrangerError(TypeError):
+    """Something that is no tensor, array, list or number was given where one of them is meant."""
+
+
+def as_input(value: Any, like: Tensor | None = None) -> Tensor:
     """`value` as a tensor on the device of `like`; tensors pass as they are.
 
-    Numbers and lists take the dtype of `like`, if it is of their kind; else 2.5 beside integers
-    would be cut to 2.
+    Arrays keep their dtype. Numbers and lists become truth values, int64 or float32, as they are;
+    beside a tensor `like` of their kind, integers or floats, they take its dtype.
     """
     if isinstance(value, Tensor):
         return value
     dtype = None
     if not hasattr(value, "dtype"):
-        kind, own = host.asarray(value).dtype.kind, like.dtype.kind
-        if own == "f" or kind == "b" or (kind in "iu" and own in "iu"):
-            dtype = like.dtype
-        elif kind in "iu":
-            dtype = "int64"
-    return Tensor(value, dtype=dtype, device=like.device)
+        if isinstance(value, Real):
+            value = value if isinstance(value, int | float) else float(value)
+        elif not isinstance(value, list | tuple):
+            raise StrangerError(f"expected a tensor, an array, a list or a number; got {value!r}.")
+        elif any(isinstance(part, Tensor) for part in value):
+            value = [part.tolist() if isinstance(part, Tensor) else part for part in value]
+        kind = host.asarray(value).dtype.kind
+        own = None if like is None else like.dtype
+        if own is not None and own.kind in KINDS.get(kind, ""):
+            dtype = own
+        else:
+            dtype = {"b": "bool", "i": "int64", "u": "int64"}.get(kind, "float32")
+    return Tensor(value, dtype=dtype, device=None if like is None else like.device)
+
+
+KINDS = {"f": "f", "i": "iu", "u": "iu"}
+"""The kinds of dtypes that a list with numbers of this kind may take."""
+
+
+def operand(value: Any, like: Tensor) -> Tensor:
+    """`value` as a tensor to be written into `like`, whose dtype lists and numbers take."""
+    made = as_input(value, like)
+    if hasattr(value, "dtype") or not host.can_cast(made.dtype, like.dtype, "same_kind"):
+        return made
+    return Tensor(made, dtype=like.dtype)
 
 
 Body = TypeVar("Body", bound=type[Tensor])

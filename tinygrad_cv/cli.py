@@ -15,7 +15,6 @@ import math
 import os
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -381,10 +380,7 @@ def _fit(
     trainer: Trainer, train_loader: DataLoader, val_loader: DataLoader, epochs: int, watch: Any
 ) -> list[dict[str, float]]:
     try:
-        with warnings.catch_warnings():
-            # A number that overflows ends up in the loss, which the trainer checks.
-            warnings.simplefilter("ignore", RuntimeWarning)
-            return trainer.fit(train_loader, val_loader, epochs, watch=watch)
+        return trainer.fit(train_loader, val_loader, epochs, watch=watch)
     except DivergenceError as error:
         raise CommandError(
             f"the loss became {error.loss} in epoch {error.epoch}; try an --lr lower than "

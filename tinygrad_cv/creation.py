@@ -8,7 +8,8 @@ from functools import reduce
 from typing import Any
 
 from tinygrad_cv import backend as backends
-from tinygrad_cv._public import TOP, public
+from tinygrad_cv._inputs import public
+from tinygrad_cv._public import TOP
 from tinygrad_cv._tensor import Tensor, wrap
 from tinygrad_cv.backend import Backend, host
 from tinygrad_cv.dtypes import dtype_of, promote_types
@@ -61,7 +62,8 @@ def tensor(
     else:
         inferred = dtype_of(data) if isinstance(data, int | float) else None
     try:
-        values = host.asarray(data, dtype=inferred if dtype is None else None)
+        with host.errstate(all="ignore"):  # 1e300 is ∞ in float32
+            values = host.asarray(data, dtype=inferred if dtype is None else None)
     except ValueError as error:
         raise ValueError(
             "tensor: the lists in the data must have equal lengths at each depth, and hold "
@@ -122,6 +124,36 @@ def from_numpy(ndarray: Any) -> Tensor:
             "tensor() takes numbers and lists as well."
         )
     return Tensor(ndarray)
+
+
+@public(TOP)
+def from_dlpack(ext_tensor: Any) -> Tensor:
+    """A tensor with a copy of what another library holds, on the device where it lies.
+
+    It may be anything with `__dlpack__`, such as an array of CuPy or a tensor of PyTorch, whose own
+    function shares the memory.
+
+    >>> import numpy as np
+    >>> from_dlpack(np.array([1.0, 2.0], dtype="float32"))
+    tensor([1., 2.])
+    """
+    if not hasattr(ext_tensor, "__dlpack_device__"):
+        raise TypeError(
+            f"from_dlpack takes what has __dlpack__; got {type(ext_tensor).__name__}. tensor() "
+            "takes numbers, lists and arrays."
+        )
+    kind, number = (int(part) for part in ext_tensor.__dlpack_device__())
+    if kind not in DLPACK:
+        raise ValueError(
+            f"from_dlpack: the data lies on a device of the kind {kind}; expected the host (1) or "
+            "an NVIDIA GPU (2)."
+        )
+    backend = backends.get(DLPACK[kind].format(number))
+    return wrap(backend.from_dlpack(ext_tensor), backend)
+
+
+DLPACK = {1: "cpu", 2: "cuda:{}", 3: "cpu", 13: "cuda:{}"}
+"""DLPack's numbers for memory: of the host, of a GPU, pinned in the host, and managed."""
 
 
 @public(TOP)
@@ -189,7 +221,8 @@ def full(
             raise ValueError(f"full: {dtype} has no {value}; it goes to {bounds.max}.")
         value = int(value)
     backend = backends.get(device)
-    array = backend.full(shape_from((size,)), value, dtype=dtype)
+    with backend.active:
+        array = backend.full(shape_from((size,)), value, dtype=dtype)
     return made(array, backend, requires_grad)
 
 
@@ -378,7 +411,8 @@ def linspace(
     tensor([0. , 0.5, 1. ])
     """
     (count,) = shape_from((steps,))
-    values = host.linspace(number(start), number(end), count)
+    with host.errstate(all="ignore"):
+        values = host.linspace(number(start), number(end), count)
     return Tensor(values, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
@@ -399,7 +433,8 @@ def logspace(
     tensor([  1.,  10., 100.])
     """
     (count,) = shape_from((steps,))
-    values = host.power(float(base), host.linspace(number(start), number(end), count))
+    with host.errstate(all="ignore"):
+        values = host.power(float(base), host.linspace(number(start), number(end), count))
     return Tensor(values, dtype=dtype, device=device, requires_grad=requires_grad)
 
 

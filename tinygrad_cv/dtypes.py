@@ -3,7 +3,8 @@
 from functools import reduce
 from typing import Any
 
-from tinygrad_cv._public import TOP, public
+from tinygrad_cv._inputs import public
+from tinygrad_cv._public import TOP
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 

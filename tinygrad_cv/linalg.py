@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from tinygrad_cv._public import LINALG, fill, public
+from tinygrad_cv._inputs import public
+from tinygrad_cv._public import LINALG, fill
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.ops.index import diagonal as _diagonal
 from tinygrad_cv.ops.linalg import cross as _cross

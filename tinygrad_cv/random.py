@@ -11,8 +11,9 @@ from typing import Any
 from tinygrad_cv import backend as backends
 from tinygrad_cv._apply import F
 from tinygrad_cv._grad_mode import no_grad
-from tinygrad_cv._public import METHOD, TOP, public
-from tinygrad_cv._tensor import Tensor, wrap
+from tinygrad_cv._inputs import public
+from tinygrad_cv._public import METHOD, TOP
+from tinygrad_cv._tensor import Tensor, as_input, wrap
 from tinygrad_cv.backend import Backend, as_generator, host
 from tinygrad_cv.backend.base import drawn
 from tinygrad_cv.creation import made, number, shape_from
@@ -213,6 +214,10 @@ def normal(
     >>> normal(Tensor([1.0, 2.0]), 0)
     tensor([1., 2.])
     """
+    mean, std = (
+        as_input(value) if isinstance(value, list) or getattr(value, "ndim", False) else value
+        for value in (mean, std)
+    )
     tensors = [value for value in (mean, std) if isinstance(value, Tensor)]
     if (size is None) != bool(tensors):
         raise TypeError(

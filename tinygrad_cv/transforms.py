@@ -22,8 +22,9 @@ from typing import Any
 from tinygrad_cv._apply import F
 from tinygrad_cv._autograd import grad
 from tinygrad_cv._grad_mode import enable_grad
-from tinygrad_cv._public import TOP, public
-from tinygrad_cv._tensor import Tensor, wrap
+from tinygrad_cv._inputs import public
+from tinygrad_cv._public import TOP
+from tinygrad_cv._tensor import Tensor, as_input, wrap
 from tinygrad_cv.backend import host
 
 Tensors = Tensor | tuple[Tensor, ...]
@@ -213,12 +214,12 @@ class _Point:
 def _tensors(name: str, what: str, given: Any) -> list[Tensor]:
     tensors = list(given) if isinstance(given, tuple | list) else [given]
     for tensor in tensors:
-        if not isinstance(tensor, Tensor):
+        if not hasattr(tensor, "dtype"):
             raise TypeError(
                 f"{name}: {what} must be a tensor or a tuple of tensors; got "
                 f"{type(tensor).__name__}."
             )
-    return tensors
+    return [as_input(tensor) for tensor in tensors]
 
 
 def _directions(name: str, label: str, v: Any, like: list[Tensor], what: str) -> list[Any]:

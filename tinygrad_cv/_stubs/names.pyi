@@ -30,6 +30,7 @@ from tinygrad_cv.creation import asarray as asarray
 from tinygrad_cv.creation import empty as empty
 from tinygrad_cv.creation import empty_like as empty_like
 from tinygrad_cv.creation import eye as eye
+from tinygrad_cv.creation import from_dlpack as from_dlpack
 from tinygrad_cv.creation import from_numpy as from_numpy
 from tinygrad_cv.creation import full as full
 from tinygrad_cv.creation import full_like as full_like

@@ -75,9 +75,7 @@ class Backend:
     """An array library on one device, such as "cuda:0"."""
 
     active: AbstractContextManager[Any] = nullcontext()
-    """Inside it, arithmetic on arrays takes place on this device."""
-    always_active = False
-    """Whether that is so outside, too."""
+    """Inside it, arithmetic on arrays takes place on this device, and says nothing of ∞ and NaN."""
 
     def __init__(self, device: str) -> None:
         self.device = device
@@ -85,6 +83,22 @@ class Backend:
     if TYPE_CHECKING:  # the names of NAMESPACE, which a subclass sets on itself
 
         def __getattr__(self, name: str) -> Any: ...
+
+    def __reduce__(self) -> Any:
+        from tinygrad_cv.backend import get  # which imports this file
+
+        return get, (self.device,)  # there is one a device, in every process
+
+    def enter(self) -> Any:
+        """Begin what is meant to be done inside `active`; give the result to `leave`.
+
+        An op does so, as the two calls cost it less than a `with`.
+        """
+        self.active.__enter__()
+
+    def leave(self, before: Any) -> None:
+        """End what `enter` began."""
+        self.active.__exit__(None, None, None)
 
     # ----- memory ----------------------------------------------------------------------------
 
@@ -102,6 +116,14 @@ class Backend:
 
     def to_host(self, array: Array) -> Any:
         """The values as a NumPy array that cannot be written to."""
+        raise NotImplementedError
+
+    def to_dlpack(self, array: Array, copy: bool, stream: Any, max_version: Any) -> Any:
+        """A capsule with a copy of the array, or with the array, not to be written to."""
+        raise NotImplementedError
+
+    def from_dlpack(self, source: Any) -> Array:
+        """A copy of what another library holds on this device."""
         raise NotImplementedError
 
     def result(self, array: Any, dtype: Any) -> Array:

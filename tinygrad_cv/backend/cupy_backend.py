@@ -116,6 +116,19 @@ class CupyBackend(Backend):
             return self.array(array, None)  # from one card to the other
         return super().receive(array, source)
 
+    @_on_device
+    def to_dlpack(self, array: Array, copy: bool, stream: Any, max_version: Any) -> Any:
+        if not copy:
+            raise BufferError(
+                f"DLPack: the memory of {self.device} cannot be marked as not to be written to, so "
+                "it is copied; ask for a copy."
+            )
+        return array.copy().__dlpack__(stream=stream)
+
+    @_on_device
+    def from_dlpack(self, source: Any) -> Array:
+        return self.array(self.cp.from_dlpack(source), None)
+
     def result(self, array: Any, dtype: Any) -> Array:
         if not isinstance(array, self.cp.ndarray):
             if not isinstance(array, int | float | np.generic):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from contextvars import Context, ContextVar, copy_context
 from functools import cache, partial
 from importlib import import_module
 from typing import Any
@@ -26,6 +27,33 @@ OUTER_PRODUCTS = 1 << 14
 NDARRAY, FLOAT32 = np.ndarray, np.dtype("float32")
 
 
+def _silence() -> tuple[ContextVar[Any], Any]:
+    """Where NumPy keeps what it does about 1 / 0 and the like, and the value that says: nothing.
+
+    `np.errstate` sets it as well, at four times the cost, which is more than that of a small op.
+    """
+    before = copy_context()
+    with np.errstate(all="ignore"):
+        inside: Context = copy_context()
+    return next((v, x) for v, x in inside.items() if before.get(v) is not x)
+
+
+ERRORS, IGNORED = _silence()
+
+
+class _Quiet:
+    """A context in which the values that floats have for 1 / 0 and 0 / 0 are no news."""
+
+    __slots__ = ("before",)
+
+    def __enter__(self) -> None:
+        self.before = ERRORS.get()
+        ERRORS.set(IGNORED)
+
+    def __exit__(self, *error: object) -> None:
+        ERRORS.set(self.before)
+
+
 def open_device(index: int) -> "NumpyBackend":
     """The backend of the host; there is one."""
     return NumpyBackend()
@@ -33,8 +61,6 @@ def open_device(index: int) -> "NumpyBackend":
 
 class NumpyBackend(Backend):
     """The reference device, "cpu"."""
-
-    always_active = True
 
     conv = staticmethod(windows.conv)
     conv_transpose = staticmethod(windows.conv_transpose)
@@ -47,6 +73,8 @@ class NumpyBackend(Backend):
 
     def __init__(self, device: str = "cpu") -> None:
         super().__init__(device)
+        # On the object they are found sooner than in its class.
+        self.enter, self.leave = partial(ERRORS.set, IGNORED), ERRORS.reset  # type: ignore[method-assign, assignment]
         for name in NAMESPACE:
             setattr(self, name, getattr(np, name))
         for name in ("floor_divide", "remainder", "fmod"):
@@ -54,10 +82,15 @@ class NumpyBackend(Backend):
         self.einsum, self.tensordot = _einsum, partial(on_one_blas_thread, np.tensordot)
         self.linalg = LINALG
 
+    @property
+    def active(self) -> _Quiet:  # type: ignore[override]
+        return _Quiet()
+
     # ----- memory ----------------------------------------------------------------------------
 
     def array(self, data: Any, dtype: Any) -> Array:
-        array = np.array(data, dtype=dtype)
+        with _Quiet():
+            array = np.array(data, dtype=dtype)
         return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
     def from_host(self, data: Any) -> Array:
@@ -67,6 +100,13 @@ class NumpyBackend(Backend):
         view = np.asarray(array).view()
         view.flags.writeable = False
         return view
+
+    def to_dlpack(self, array: Array, copy: bool, stream: Any, max_version: Any) -> Any:
+        version = {} if max_version is None else {"max_version": max_version}
+        return (array.copy() if copy else self.to_host(array)).__dlpack__(**version)
+
+    def from_dlpack(self, source: Any) -> Array:
+        return self.array(np.from_dlpack(source), None)
 
     def result(self, array: Any, dtype: Any) -> Array:
         if type(array) is not NDARRAY:  # a full reduction gives a NumPy scalar

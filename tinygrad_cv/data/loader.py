@@ -53,8 +53,8 @@ class DataLoader:
         transform: Callable[..., tuple[host.ndarray, ...]] | None = None,
         device: str | None = None,
     ) -> None:
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, given {batch_size}.")
+        if batch_size != int(batch_size) or batch_size < 1:
+            raise ValueError(f"batch_size must be a whole number, at least 1, given {batch_size}.")
         self.dataset = dataset
         self.batch_size = batch_size
         self.shuffle = shuffle

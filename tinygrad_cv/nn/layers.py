@@ -4,12 +4,16 @@ weights and biases uniform on ±1/√fan_in."""
 import math
 from typing import Any
 
-from tinygrad_cv._tensor import Tensor
-from tinygrad_cv.creation import ones, zeros
+from tinygrad_cv._tensor import Tensor, as_input
+from tinygrad_cv.creation import ones, shape_from, zeros
 from tinygrad_cv.nn import functional as F
 from tinygrad_cv.nn import init
 from tinygrad_cv.nn.module import Module, Parameter
 from tinygrad_cv.ops.conv import pair
+from tinygrad_cv.ops.loss import check_reduction
+from tinygrad_cv.ops.noise import check_probability
+from tinygrad_cv.ops.norm import check_eps, check_momentum
+from tinygrad_cv.ops.shape import flatten
 
 
 def _weight(shape: tuple[int, ...], fan_in: int, generator: Any) -> Parameter:
@@ -57,7 +61,8 @@ class _Convolution(Module):
         *,
         generator: Any = None,
     ) -> None:
-        if in_channels % groups or out_channels % groups:
+        in_channels, out_channels, groups = shape_from((in_channels, out_channels, groups))
+        if groups < 1 or in_channels % groups or out_channels % groups:
             raise ValueError(
                 f"groups={groups} must divide in_channels={in_channels} and "
                 f"out_channels={out_channels}."
@@ -141,6 +146,9 @@ class _BatchNorm(Module):
         affine: bool = True,
         track_running_stats: bool = True,
     ) -> None:
+        (num_features,) = shape_from((num_features,))
+        check_eps(type(self).__name__, eps, positive=True)
+        check_momentum(type(self).__name__, momentum)
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.weight = Parameter(ones(num_features)) if affine else None
         self.bias = Parameter(zeros(num_features)) if affine else None
@@ -148,6 +156,7 @@ class _BatchNorm(Module):
         self.register_buffer("running_var", ones(num_features) if track_running_stats else None)
 
     def forward(self, input: Tensor) -> Tensor:
+        input = as_input(input, self.weight)
         if input.ndim not in self.dims:
             raise ValueError(
                 f"{type(self).__name__} expects an input with {' or '.join(map(str, self.dims))} "
@@ -171,7 +180,7 @@ class _BatchNorm(Module):
 class BatchNorm1d(_BatchNorm):
     """Batch normalization of (N, C) or (N, C, L).
 
-    >>> BatchNorm1d(1, eps=0.0)(Tensor([[1.0], [3.0]]))
+    >>> BatchNorm1d(1, eps=1e-9)(Tensor([[1.0], [3.0]]))
     tensor([[-1.],
             [ 1.]], grad_fn=<batch_norm>)
     """
@@ -193,6 +202,9 @@ class _Pool(Module):
     def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0) -> None:
         self.kernel_size, self.padding = kernel_size, padding
         self.stride = kernel_size if stride is None else stride
+        pair(kernel_size, "kernel_size", 1)
+        pair(self.stride, "stride", 1)
+        pair(padding, "padding", 0)
 
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
@@ -252,6 +264,7 @@ class Dropout(Module):
     """Each element dropped with probability p while training; see `dropout`."""
 
     def __init__(self, p: float = 0.5, *, generator: Any = None) -> None:
+        check_probability("Dropout", p)
         self.p, self.generator = p, generator
 
     def forward(self, input: Tensor) -> Tensor:
@@ -268,13 +281,14 @@ class Flatten(Module):
         self.start_dim, self.end_dim = start_dim, end_dim
 
     def forward(self, input: Tensor) -> Tensor:
-        return input.flatten(self.start_dim, self.end_dim)
+        return flatten(input, self.start_dim, self.end_dim)
 
 
 class CrossEntropyLoss(Module):
     """The softmax loss; see `cross_entropy`."""
 
     def __init__(self, reduction: str = "mean") -> None:
+        check_reduction(reduction)
         self.reduction = reduction
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
@@ -285,6 +299,7 @@ class MSELoss(Module):
     """The squared error; see `mse_loss`."""
 
     def __init__(self, reduction: str = "mean") -> None:
+        check_reduction(reduction)
         self.reduction = reduction
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:

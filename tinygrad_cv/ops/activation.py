@@ -14,8 +14,9 @@ from typing import Any
 
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import function
+from tinygrad_cv._inputs import public
 from tinygrad_cv._op import Op, per_output
-from tinygrad_cv._public import FUNCTIONAL, IN_PLACE, METHOD, TOP, public
+from tinygrad_cv._public import FUNCTIONAL, IN_PLACE, METHOD, TOP
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import as_generator
 from tinygrad_cv.ops.elementwise import Elementwise

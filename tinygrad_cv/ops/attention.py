@@ -5,7 +5,8 @@ from typing import Any
 
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import computed_in
-from tinygrad_cv._public import FUNCTIONAL, TOP, public
+from tinygrad_cv._inputs import public
+from tinygrad_cv._public import FUNCTIONAL, TOP
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 from tinygrad_cv.ops.linalg import matmul

@@ -11,8 +11,9 @@ from tinygrad_cv import backend as backends
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import computed_in, function
 from tinygrad_cv._grad_mode import no_grad
+from tinygrad_cv._inputs import public
 from tinygrad_cv._op import Op, moves, per_output, whole
-from tinygrad_cv._public import IN_PLACE, METHOD, TOP, public
+from tinygrad_cv._public import IN_PLACE, METHOD, TOP
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 
@@ -1535,9 +1536,6 @@ def ldexp(input: Tensor, other: Tensor) -> Tensor:
     >>> ldexp(Tensor([1.0, 3.0]), Tensor([3, -1], dtype="int64"))
     tensor([8. , 1.5])
     """
-    for value in (input, other):
-        if not isinstance(value, Tensor):
-            raise TypeError(f"ldexp: expected tensors; got {value!r}. x * 2**n takes numbers.")
     if not input.is_floating_point():
         input = input.float()
     exponent = other if other.is_floating_point() else other.to(dtype=input.dtype)

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import computed_in
+from tinygrad_cv._inputs import public
 from tinygrad_cv._op import Op, promoted
-from tinygrad_cv._public import FUNCTIONAL, METHOD, TOP, public
+from tinygrad_cv._public import FUNCTIONAL, METHOD, TOP
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 from tinygrad_cv.ops.conv import check_float

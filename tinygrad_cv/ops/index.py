@@ -5,8 +5,9 @@ from typing import Any
 
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._indexing import raw_index
+from tinygrad_cv._inputs import public
 from tinygrad_cv._op import Op, moves, per_input
-from tinygrad_cv._public import FUNCTIONAL, IN_PLACE, METHOD, TOP, public
+from tinygrad_cv._public import FUNCTIONAL, IN_PLACE, METHOD, TOP
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 from tinygrad_cv.ops.reduce import axes_of

@@ -13,8 +13,9 @@ from typing import Any, ClassVar, NamedTuple
 
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import computed_in
+from tinygrad_cv._inputs import public
 from tinygrad_cv._op import Op
-from tinygrad_cv._public import FUNCTIONAL, LINALG, METHOD, TOP, public
+from tinygrad_cv._public import FUNCTIONAL, LINALG, METHOD, TOP
 from tinygrad_cv._tensor import Tensor, wrap
 from tinygrad_cv.backend import host
 from tinygrad_cv.ops import reduce
@@ -581,9 +582,6 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     >>> matmul(Tensor([[1.0, 2.0]]), Tensor([3.0, 4.0]))
     tensor([11.])
     """
-    for x in (input, other):
-        if not hasattr(x, "ndim"):
-            raise TypeError(f"matmul takes tensors; got {type(x).__name__}. Use * for numbers.")
     if input.ndim == 0 or other.ndim == 0:
         raise ValueError(
             f"matmul: {input.shape} @ {other.shape}: both need an axis; use * for numbers."
@@ -855,7 +853,7 @@ def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
 
 
 @public(TOP)
-def einsum(equation: str, *operands: Any) -> Tensor:
+def einsum(equation: str, *operands: Tensor | Sequence[Tensor]) -> Tensor:
     """A sum of products, written with a letter for each axis (Einstein's convention).
 
     A letter that the output lacks is summed over; equal letters go together, and axes of length 1
@@ -876,7 +874,7 @@ def einsum(equation: str, *operands: Any) -> Tensor:
             'einsum takes an equation such as "ij,jk->ik" and a tensor for each of its terms; got '
             f"{type(equation).__name__} and {len(operands)} tensors."
         )
-    tensors = list(operands)
+    tensors: list[Any] = list(operands)
     shapes = [x.shape for x in tensors]
     terms, out = _read(equation, shapes)
     lengths = _lengths(equation, terms, shapes)

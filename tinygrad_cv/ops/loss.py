@@ -9,8 +9,9 @@ from typing import Any
 
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import computed_in
+from tinygrad_cv._inputs import public
 from tinygrad_cv._op import Op, moves, per_input
-from tinygrad_cv._public import FUNCTIONAL, TOP, public
+from tinygrad_cv._public import FUNCTIONAL, TOP
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 from tinygrad_cv.ops.elementwise import Elementwise
@@ -156,13 +157,16 @@ class BinaryCrossEntropyWithLogits(Elementwise):
 
 def reduced(loss: Tensor, reduction: str) -> Tensor:
     """The losses of the samples as `reduction` says: "mean", "sum" or "none"."""
-    if reduction == "mean":
-        return T.mean(loss)
-    if reduction == "sum":
-        return T.sum(loss)
+    check_reduction(reduction)
     if reduction == "none":
         return loss
-    raise ValueError(f"reduction must be 'mean', 'sum' or 'none'; got {reduction!r}.")
+    return T.mean(loss) if reduction == "mean" else T.sum(loss)
+
+
+def check_reduction(reduction: str) -> None:
+    """Raise unless it is one that `reduced` knows."""
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"reduction must be 'mean', 'sum' or 'none'; got {reduction!r}.")
 
 
 def _times(weight: Any, value: Tensor) -> Tensor:

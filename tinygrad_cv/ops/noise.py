@@ -8,8 +8,9 @@ import math
 from typing import Any
 
 from tinygrad_cv._apply import F as T
+from tinygrad_cv._inputs import public
 from tinygrad_cv._op import Op, per_output
-from tinygrad_cv._public import FUNCTIONAL, TOP, public
+from tinygrad_cv._public import FUNCTIONAL, TOP
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import as_generator
 from tinygrad_cv.ops.activation import SELU_ALPHA, SELU_SCALE
@@ -145,7 +146,7 @@ def vanilla_dropout(
     >>> vanilla_dropout(Tensor([1.0, 2.0]), p=0.2, training=False)
     tensor([0.8, 1.6])
     """
-    _check_probability("vanilla_dropout", p)
+    check_probability("vanilla_dropout", p)
     if p == 0:
         return input
     if not training:
@@ -165,7 +166,7 @@ def alpha_dropout(
     >>> alpha_dropout(Tensor([1.0, 2.0]), p=0.5)
     tensor([1., 2.])
     """
-    _check_probability("alpha_dropout", p)
+    check_probability("alpha_dropout", p)
     if not training or p == 0:
         return input
     if p == 1:
@@ -192,13 +193,14 @@ def gaussian_noise(
 def _inverted(
     name: str, input: Tensor, p: float, training: bool, generator: Any, shared: int
 ) -> Tensor:
-    _check_probability(name, p)
+    check_probability(name, p)
     if not training or p == 0:
         return input
     return T.dropout(input, p=p, generator=as_generator(generator), shared=shared)
 
 
-def _check_probability(name: str, p: float) -> None:
+def check_probability(name: str, p: float) -> None:
+    """Raise unless `p` lies between 0 and 1."""
     if not 0 <= p <= 1:
         raise ValueError(f"{name}: p is a probability, between 0 and 1; got {p}.")
 

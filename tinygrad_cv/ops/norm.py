@@ -6,8 +6,9 @@ from typing import Any
 
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import computed_in
+from tinygrad_cv._inputs import public
 from tinygrad_cv._op import Op
-from tinygrad_cv._public import FUNCTIONAL, TOP, public
+from tinygrad_cv._public import FUNCTIONAL, TOP
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 from tinygrad_cv.ops.reduce import Axes, axes_of, centered, norm, vector_length
@@ -294,12 +295,14 @@ def batch_norm(
     those of the batch, and the running statistics move towards them by `momentum` (the variance
     unbiased), in place. Otherwise μ and σ² are the running ones.
 
-    >>> batch_norm(Tensor([[1.0], [3.0]]), training=True, eps=0.0)
+    >>> batch_norm(Tensor([[1.0], [3.0]]), training=True, eps=1e-9)
     tensor([[-1.],
             [ 1.]])
     """
     if input.ndim < 2:
         raise ValueError(f"batch_norm: expected (N, C) or (N, C, *S); got {input.shape}.")
+    check_eps("batch_norm", eps, positive=True)
+    check_momentum("batch_norm", momentum)
     channels = input.shape[1]
     if not input.is_floating_point():
         input = input.float()
@@ -334,6 +337,24 @@ def batch_norm(
         running_mean._changed()
         running_var._changed()
     return T.batch_norm(input, weight, bias, eps=eps, running=running, momentum=momentum)
+
+
+def check_eps(name: str, eps: float, positive: bool = False) -> None:
+    """Raise unless `eps` is a finite number of 0 or more, or above 0."""
+    if not 0 <= eps < math.inf or (positive and eps == 0):
+        raise ValueError(
+            f"{name}: eps is added to a variance, and is {'above 0' if positive else '0 or more'}; "
+            f"got {eps}."
+        )
+
+
+def check_momentum(name: str, momentum: float) -> None:
+    """Raise unless `momentum` is the share of a batch in a running value."""
+    if not 0 <= momentum <= 1:
+        raise ValueError(
+            f"{name}: momentum is the share of the batch in the running statistics, from 0 to 1; "
+            f"got {momentum}."
+        )
 
 
 def _check_affine(
@@ -415,6 +436,7 @@ def layer_norm(
             [-1.,  1.]])
     """
     axes = _last_axes("layer_norm", input, normalized_shape)
+    check_eps("layer_norm", eps)
     shape = input.shape[axes[0] :]
     _check_affine("layer_norm", weight, bias, shape)
     return _standardized(input, axes, weight, bias, shape, eps)
@@ -439,6 +461,7 @@ def group_norm(
     """
     if input.ndim < 2:
         raise ValueError(f"group_norm: expected (N, C) or (N, C, *S); got {input.shape}.")
+    check_eps("group_norm", eps)
     channels = input.shape[1]
     if num_groups < 1 or channels % num_groups:
         raise ValueError(
@@ -476,6 +499,8 @@ def instance_norm(
     tensor([[[-1.,  1.],
              [-1.,  1.]]])
     """
+    check_eps("instance_norm", eps)
+    check_momentum("instance_norm", momentum)
     if not use_input_stats:
         return batch_norm(input, running_mean, running_var, weight, bias, eps=eps)
     if input.ndim < 3 or math.prod(input.shape[2:]) == 1:
@@ -519,6 +544,7 @@ def rms_norm(
         input = input.float()
     if eps is None:
         eps = float(host.finfo(input.dtype).eps)
+    check_eps("rms_norm", eps)
     y: Tensor = T.rms_norm(input, weight, axis=axes, eps=eps)
     return y
 

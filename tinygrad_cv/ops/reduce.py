@@ -11,8 +11,9 @@ from typing import Any, NamedTuple, overload
 
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import computed_in
+from tinygrad_cv._inputs import public
 from tinygrad_cv._op import Op, per_input
-from tinygrad_cv._public import IN_PLACE, METHOD, TOP, public
+from tinygrad_cv._public import IN_PLACE, METHOD, TOP
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 
@@ -1205,8 +1206,6 @@ class ValuesIndices(NamedTuple):
 def _extreme(
     input: Tensor, dim: Any, keepdim: bool, axis: Any, keepdims: Any, value: str, place: str
 ) -> Any:
-    if not isinstance(input, Tensor):
-        raise TypeError(f"{value[1:]}: expected a tensor; got {input!r}. Numbers: {value[1:]}imum.")
     if isinstance(dim, Tensor):
         return (T.maximum if value == "amax" else T.minimum)(input, dim)
     if dim is None and axis is None:

@@ -14,8 +14,9 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 from tinygrad_cv._apply import F as T
+from tinygrad_cv._inputs import public
 from tinygrad_cv._op import Op, moves, per_input
-from tinygrad_cv._public import FUNCTIONAL, METHOD, TOP, public
+from tinygrad_cv._public import FUNCTIONAL, METHOD, TOP
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 
@@ -392,7 +393,7 @@ def _each(tensors: tuple[Any, ...], change: Callable[[Tensor], Tensor]) -> Any:
 
 
 @public(TOP)
-def atleast_1d(*tensors: Any) -> Any:
+def atleast_1d(*tensors: Tensor | Sequence[Tensor]) -> Any:
     """A number as a tensor of one element; what has axes stays. A tuple, for several tensors.
 
     >>> atleast_1d(Tensor(1.0))
@@ -402,7 +403,7 @@ def atleast_1d(*tensors: Any) -> Any:
 
 
 @public(TOP)
-def atleast_2d(*tensors: Any) -> Any:
+def atleast_2d(*tensors: Tensor | Sequence[Tensor]) -> Any:
     """Numbers and vectors as a matrix of one row. A tuple, for several tensors.
 
     >>> atleast_2d(Tensor([1.0, 2.0]))
@@ -412,7 +413,7 @@ def atleast_2d(*tensors: Any) -> Any:
 
 
 @public(TOP)
-def atleast_3d(*tensors: Any) -> Any:
+def atleast_3d(*tensors: Tensor | Sequence[Tensor]) -> Any:
     """Of shape (n,) to (1, n, 1), and of shape (m, n) to (m, n, 1). A tuple, for several tensors.
 
     >>> atleast_3d(Tensor([1.0, 2.0])).shape
@@ -448,7 +449,7 @@ def expand_as(input: Tensor, other: Tensor) -> Tensor:
 
 
 @public(TOP)
-def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
+def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple[Tensor, ...]:
     """The coordinates of a grid: for each tensor its elements along an axis of their own.
 
     With the indexing "xy" the first two axes are exchanged. The results are as broadcast_to's.
@@ -460,7 +461,9 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     """
     if indexing not in ("ij", "xy"):
         raise ValueError(f"meshgrid: the indexing is 'ij' or 'xy'; got {indexing!r}.")
-    several = tensors[0] if len(tensors) == 1 and not isinstance(tensors[0], Tensor) else tensors
+    several: Sequence[Any] = tensors
+    if len(tensors) == 1 and not isinstance(tensors[0], Tensor):
+        several = tensors[0]
     if any(tensor.ndim > 1 for tensor in several):
         shapes = ", ".join(str(tensor.shape) for tensor in several)
         raise ValueError(f"meshgrid: expected tensors with one axis; got the shapes {shapes}.")
@@ -477,9 +480,6 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
 def _check_some(name: str, tensors: Sequence[Tensor]) -> None:
     if len(tensors) == 0:
         raise ValueError(f"{name}: expected at least one tensor; got an empty sequence.")
-    for x in tensors:
-        if not hasattr(x, "shape"):
-            raise TypeError(f"{name}: expected tensors; there is {x!r} among them.")
 
 
 def _check_sequence(name: str, tensors: Sequence[Tensor]) -> None:
@@ -513,7 +513,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None) -> 
 
 
 @public(TOP)
-def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
+def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
     """All tensors repeated to the shape that they broadcast to together; see broadcast_to.
 
     >>> rows, columns = broadcast_tensors(Tensor([[1.0], [2.0]]), Tensor([5.0, 6.0]))
@@ -533,7 +533,7 @@ def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
 
 
 @public(TOP)
-def cartesian_prod(*tensors: Any) -> Tensor:
+def cartesian_prod(*tensors: Tensor) -> Tensor:
     """All rows with one element of each vector, the last one changing first; of one, itself.
 
     >>> cartesian_prod(Tensor([1.0, 2.0]), Tensor([5.0, 6.0]))
@@ -553,7 +553,7 @@ def cartesian_prod(*tensors: Any) -> Tensor:
 
 
 @public(TOP)
-def block_diag(*tensors: Any) -> Tensor:
+def block_diag(*tensors: Tensor) -> Tensor:
     """Matrices along the diagonal of a matrix of zeros. A vector is a row, a number a matrix.
 
     >>> block_diag(Tensor([[1.0, 2.0]]), Tensor(3.0))
@@ -1039,8 +1039,6 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     >>> take_along_dim(x, Tensor([[1, 2, 0]], dtype="int64"), dim=1)
     tensor([[1., 2., 3.]])
     """
-    if not isinstance(indices, Tensor):
-        indices = Tensor(host.asarray(indices, "int64"), device=input.device)
     if indices.dtype.kind not in "iu":
         raise TypeError(f"take_along_dim: the indices are integers; got {indices.dtype}.")
     if dim is None:

@@ -12,8 +12,9 @@ from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import computed_in
 from tinygrad_cv._grad_mode import no_grad
 from tinygrad_cv._indexing import raw_index
+from tinygrad_cv._inputs import public
 from tinygrad_cv._op import Op, per_input
-from tinygrad_cv._public import METHOD, TOP, public
+from tinygrad_cv._public import METHOD, TOP
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 from tinygrad_cv.ops.reduce import ValuesIndices, axis_of, kept
@@ -338,7 +339,8 @@ def _quantile(
         raise ValueError(
             f"{name}: q is a number or a vector of them; got the shape {shares.shape}."
         )
-    if not isinstance(q, Tensor) and not 0 <= q <= 1:
+    given = host.asarray(q) if not isinstance(q, Tensor) else host.zeros(0)
+    if not ((given >= 0) & (given <= 1)).all():
         raise ValueError(f"{name}: q is a share, from 0 to 1; got {q}.")
     rows = T.reshape(input, shape=(input.numel(),)) if dim is None or not input.ndim else input
     axis = axis_of(rows, 0 if dim is None else dim, None)

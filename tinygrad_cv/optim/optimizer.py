@@ -1,9 +1,11 @@
 """SGD and Adam. Each step is one kernel of the parameter's backend."""
 
+import math
 from collections.abc import Iterable
+from numbers import Real
 from typing import Any
 
-from tinygrad_cv._tensor import Tensor
+from tinygrad_cv._tensor import Tensor, wrap
 
 
 class Optimizer:
@@ -19,6 +21,11 @@ class Optimizer:
     """
 
     def __init__(self, params: Iterable[Tensor], lr: float) -> None:
+        if isinstance(params, Tensor) or not isinstance(params, Iterable):
+            raise TypeError(
+                "an optimizer takes a list of tensors, such as model.parameters() or [w]; got a "
+                f"{type(params).__name__}."
+            )
         self.params = list(params)
         if not self.params:
             raise ValueError("the optimizer got no parameters; pass model.parameters().")
@@ -33,10 +40,38 @@ class Optimizer:
                     "updated twice a step. Pass each once."
                 )
             seen.add(id(parameter))
-        if lr < 0:
-            raise ValueError(f"the learning rate must not be negative; got {lr}.")
         self.lr = lr
         self.state: list[dict[str, Any]] = [{} for _ in self.params]
+
+    @property
+    def lr(self) -> float:
+        """The learning rate; it may be set at any time."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        self._lr = checked("the learning rate", value)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle and copy: what is remembered as tensors, which know their device."""
+        state = [
+            {
+                name: wrap(value, p._backend) if hasattr(value, "dtype") else value
+                for name, value in remembered.items()
+            }
+            for p, remembered in zip(self.params, self.state, strict=True)
+        ]
+        return vars(self) | {"state": state}
+
+    def __setstate__(self, values: dict[str, Any]) -> None:
+        vars(self).update(values)
+        self.state = [
+            {
+                name: value._array if isinstance(value, Tensor) else value
+                for name, value in remembered.items()
+            }
+            for remembered in self.state
+        ]
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -48,7 +83,8 @@ class Optimizer:
         for parameter, state in zip(self.params, self.state, strict=True):
             if parameter.grad is not None:
                 self._check_device(parameter, state)
-                self.update(parameter, parameter.grad._array, state)
+                with parameter._backend.active:
+                    self.update(parameter, parameter.grad._array, state)
                 parameter._changed()
 
     def _check_device(self, parameter: Tensor, state: dict[str, Any]) -> None:
@@ -65,6 +101,14 @@ class Optimizer:
     def update(self, parameter: Tensor, gradient: Any, state: dict[str, Any]) -> None:
         """Change one parameter in place."""
         raise NotImplementedError
+
+
+def checked(name: str, value: float, below: float = math.inf) -> float:
+    """A number from 0 on and below a bound: NaN, too, is none."""
+    if not (isinstance(value, Real) and 0 <= value < below):
+        bound = "finite and 0 or more" if below == math.inf else f"0 or more and below {below}"
+        raise ValueError(f"{name} is a number, {bound}; got {value!r}.")
+    return value
 
 
 def _remembered(parameter: Tensor) -> Any:
@@ -96,8 +140,9 @@ class SGD(Optimizer):
                 "Nesterov's method looks ahead along the momentum: it needs momentum > 0 and "
                 f"dampening = 0; got {momentum} and {dampening}."
             )
-        self.momentum, self.dampening = momentum, dampening
-        self.weight_decay, self.nesterov = weight_decay, nesterov
+        self.momentum = checked("momentum", momentum)
+        self.dampening = checked("dampening", dampening)
+        self.weight_decay, self.nesterov = checked("weight_decay", weight_decay), nesterov
 
     def update(self, parameter: Tensor, gradient: Any, state: dict[str, Any]) -> None:
         backend = parameter._backend
@@ -133,9 +178,9 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(params, lr)
-        if not all(0 <= beta < 1 for beta in betas):
-            raise ValueError(f"betas must lie in [0, 1); got {betas}.")
-        self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
+        first, second = betas
+        self.betas = (checked("betas[0]", first, 1), checked("betas[1]", second, 1))
+        self.eps, self.weight_decay = checked("eps", eps), checked("weight_decay", weight_decay)
 
     def update(self, parameter: Tensor, gradient: Any, state: dict[str, Any]) -> None:
         backend = parameter._backend

@@ -31,7 +31,7 @@ from typing import Any
 from tinygrad_cv.backend import host as np
 from tinygrad_cv.backend import kernels
 from tinygrad_cv.backend.cupy_backend import CupyBackend
-from tinygrad_cv.backend.numpy_backend import LINALG
+from tinygrad_cv.backend.numpy_backend import ERRORS, IGNORED, LINALG
 
 DEVICES = 2
 
@@ -59,7 +59,7 @@ class _State(threading.local):
 
     def __init__(self) -> None:
         self.active = 0
-        self.outer: list[int] = []  # the devices that were active before
+        self.outer: list[tuple[int, Any]] = []  # the devices that were active before
         self.forbidden = False
         self.waits = 0
 
@@ -108,12 +108,14 @@ class Device:
         self.id = id
 
     def __enter__(self) -> "Device":
-        _state.outer.append(_state.active)
+        _state.outer.append((_state.active, ERRORS.get()))
         _state.active = self.id
+        ERRORS.set(IGNORED)  # a card says nothing of 1 / 0
         return self
 
     def __exit__(self, *error: object) -> None:
-        _state.active = _state.outer.pop()
+        _state.active, errors = _state.outer.pop()
+        ERRORS.set(errors)
 
 
 class DeviceArray:

@@ -1,0 +1,246 @@
+"""What cannot work is refused where it is said, with one sentence."""
+
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tinygrad_cv as tg
+from calls import PUBLIC, Call, call_of
+from tinygrad_cv import nn, optim
+from tinygrad_cv._tensor import Tensor
+
+NO_NUMBERS = (math.nan, -1.0, -math.inf, math.inf, "0.1", None)
+
+
+def weights() -> list[Tensor]:
+    return [tg.ones(2, requires_grad=True)]
+
+
+# ----- optimizers --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bad", NO_NUMBERS, ids=repr)
+@pytest.mark.parametrize(
+    ("kind", "name", "words"),
+    [
+        (optim.SGD, "lr", "learning rate"),
+        (optim.SGD, "momentum", "momentum"),
+        (optim.SGD, "dampening", "dampening"),
+        (optim.SGD, "weight_decay", "weight_decay"),
+        (optim.Adam, "lr", "learning rate"),
+        (optim.Adam, "eps", "eps"),
+        (optim.Adam, "weight_decay", "weight_decay"),
+    ],
+)
+def test_an_option_that_is_no_number_from_0_on(kind: Any, name: str, words: str, bad: Any) -> None:
+    with pytest.raises(ValueError, match=f"{words} is a number, finite and 0 or more; got"):
+        kind(weights(), **{name: bad})
+    kind(weights(), **{name: 0.0})
+
+
+@pytest.mark.parametrize("bad", NO_NUMBERS, ids=repr)
+def test_a_learning_rate_is_checked_when_it_is_set(bad: Any) -> None:
+    optimizer = optim.SGD(weights(), lr=0.5)
+    with pytest.raises(ValueError, match="learning rate"):
+        optimizer.lr = bad
+    assert optimizer.lr == 0.5
+
+
+@given(st.floats(0, 1, exclude_max=True), st.sampled_from((1.0, 1.5, -0.1, math.nan, math.inf)))
+def test_betas_lie_below_1(good: float, bad: float) -> None:
+    optim.Adam(weights(), betas=(good, good))
+    for place, betas in enumerate(((bad, good), (good, bad))):
+        with pytest.raises(ValueError, match=rf"betas\[{place}\] is a number, 0 or more and below"):
+            optim.Adam(weights(), betas=betas)
+
+
+@pytest.mark.parametrize("kind", [optim.SGD, optim.Adam])
+@pytest.mark.parametrize(
+    ("params", "error", "words"),
+    [
+        (lambda: tg.ones(2, requires_grad=True), TypeError, "a list of tensors.*got a Tensor"),
+        (lambda: nn.Linear(2, 2), TypeError, r"model.parameters\(\).*got a Linear"),
+        (lambda: nn.Parameter([1.0]), TypeError, "got a Parameter"),
+        (lambda: 3, TypeError, "got a int"),
+        (list, ValueError, "no parameters"),
+        (lambda: iter(()), ValueError, "no parameters"),
+        (lambda: [tg.ones(2, requires_grad=True) * 2], TypeError, "leaf"),
+        (lambda: [np.ones(2)], TypeError, "leaf"),
+        (lambda: [*(w := weights()), *w], ValueError, "twice"),
+    ],
+)
+def test_what_is_no_list_of_parameters(kind: Any, params: Any, error: Any, words: str) -> None:
+    with pytest.raises(error, match=words):
+        kind(params(), lr=0.1)
+
+
+@pytest.mark.parametrize(("momentum", "dampening"), [(0.0, 0.0), (0.9, 0.1), (math.nan, 0.0)])
+def test_nesterov_needs_momentum_and_no_dampening(momentum: float, dampening: float) -> None:
+    with pytest.raises(ValueError, match="momentum"):
+        optim.SGD(weights(), momentum=momentum, dampening=dampening, nesterov=True)
+
+
+# ----- layers ------------------------------------------------------------------------------------
+
+LAYERS: dict[str, tuple[Callable[[], Any], Any, str]] = {
+    "Linear, negative": (lambda: nn.Linear(-1, 2), ValueError, "negative"),
+    "Linear, a float": (lambda: nn.Linear(2.5, 2), TypeError, "whole numbers"),
+    "Conv2d, negative": (lambda: nn.Conv2d(-1, 2, 3), ValueError, "negative"),
+    "Conv2d, groups 0": (lambda: nn.Conv2d(4, 4, 3, groups=0), ValueError, "groups=0"),
+    "Conv2d, groups -1": (lambda: nn.Conv2d(4, 4, 3, groups=-1), ValueError, "negative"),
+    "Conv2d, groups 3": (lambda: nn.Conv2d(4, 6, 3, groups=3), ValueError, "groups=3"),
+    "Conv2d, groups 1.5": (lambda: nn.Conv2d(4, 4, 3, groups=1.5), TypeError, "whole"),
+    "Conv2d, kernel 0": (lambda: nn.Conv2d(1, 1, 0), ValueError, "kernel_size"),
+    "Conv2d, padding -1": (lambda: nn.Conv2d(1, 1, 1, padding=-1), ValueError, "padding"),
+    "ConvTranspose2d, groups": (
+        lambda: nn.ConvTranspose2d(4, 4, 3, groups=3),
+        ValueError,
+        "groups=3",
+    ),
+    "MaxPool2d, kernel": (lambda: nn.MaxPool2d(-1), ValueError, "kernel_size"),
+    "AvgPool2d, stride": (lambda: nn.AvgPool2d(2, 0), ValueError, "stride"),
+    "CrossEntropyLoss": (lambda: nn.CrossEntropyLoss("total"), ValueError, "reduction"),
+    "MSELoss": (lambda: nn.MSELoss("total"), ValueError, "reduction"),
+    "BatchNorm2d, channels": (
+        lambda: nn.BatchNorm2d(-1, affine=False, track_running_stats=False),
+        ValueError,
+        "negative",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_that_cannot_be(name: str) -> None:
+    make, error, words = LAYERS[name]
+    with pytest.raises(error, match=words):
+        make()
+
+
+@pytest.mark.parametrize("p", [1.5, -0.1, math.nan, math.inf])
+def test_a_probability_is_checked_when_the_layer_is_made(p: float) -> None:
+    for name, kind in vars(nn).items():
+        if "Dropout" in name:
+            with pytest.raises(ValueError, match="p is a probability, between 0 and 1"):
+                kind(p)
+
+
+@pytest.mark.parametrize("bad", [0.0, -1e-5, math.nan, math.inf])
+def test_the_eps_of_batch_norm_is_positive(bad: float) -> None:
+    for kind in (nn.BatchNorm1d, nn.BatchNorm2d):
+        with pytest.raises(ValueError, match=r"eps .* above 0; got"):
+            kind(2, eps=bad)
+    for training in (True, False):
+        with pytest.raises(ValueError, match=r"batch_norm: eps .* above 0; got"):
+            tg.batch_norm(tg.ones(3, 2), tg.ones(2), tg.ones(2), training=training, eps=bad)
+
+
+@pytest.mark.parametrize("bad", [-1e-5, math.nan, math.inf])
+def test_the_eps_of_the_other_norms_is_no_negative_number(bad: float) -> None:
+    x = tg.ones(2, 4, 3)
+    for call in (
+        lambda: tg.layer_norm(x, (3,), eps=bad),
+        lambda: tg.group_norm(x, 2, eps=bad),
+        lambda: tg.instance_norm(x, eps=bad),
+        lambda: tg.rms_norm(x, (3,), eps=bad),
+    ):
+        with pytest.raises(ValueError, match=r"eps .* 0 or more; got"):
+            call()
+
+
+@pytest.mark.parametrize("bad", [-0.1, 1.5, math.nan])
+def test_the_momentum_of_running_statistics_is_a_share(bad: float) -> None:
+    for call in (
+        lambda: nn.BatchNorm1d(2, momentum=bad),
+        lambda: tg.batch_norm(tg.ones(3, 2), tg.ones(2), tg.ones(2), training=True, momentum=bad),
+        lambda: tg.instance_norm(tg.ones(3, 2, 2), tg.ones(2), tg.ones(2), momentum=bad),
+    ):
+        with pytest.raises(ValueError, match=r"momentum .* from 0 to 1; got"):
+            call()
+
+
+# ----- sizes, places and counts ------------------------------------------------------------------
+
+SIZES: dict[str, Callable[[Any], Any]] = {
+    "zeros": tg.zeros,
+    "ones": tg.ones,
+    "empty": tg.empty,
+    "rand": tg.rand,
+    "randn": tg.randn,
+    "full": lambda n: tg.full((n,), 1.0),
+    "eye": tg.eye,
+    "linspace": lambda n: tg.linspace(0, 1, n),
+    "randperm": tg.randperm,
+    "randint": lambda n: tg.randint(0, 5, (n,)),
+    "new_zeros": lambda n: tg.ones(2).new_zeros(n),
+    "reshape": lambda n: tg.ones(2, 3).reshape(n, 3),
+    "view": lambda n: tg.ones(2, 3).view(n, 3),
+    "expand": lambda n: tg.ones(1).expand(n),
+    "broadcast_to": lambda n: tg.ones(1).broadcast_to((n,)),
+    "repeat": lambda n: tg.ones(1).repeat(n),
+    "tile": lambda n: tg.ones(1).tile(n),
+    "permute": lambda n: tg.ones(2, 3, 4).permute(n, 0, 1),
+}
+
+
+@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize("size", [2.5, 2.0, math.nan, math.inf, True, "2", None], ids=repr)
+def test_a_size_is_a_whole_number(name: str, size: Any) -> None:
+    with pytest.raises(TypeError, match="whole number"):
+        SIZES[name](size)
+    for whole in (2, np.int64(2), tg.tensor(2)):
+        SIZES[name](whole)
+
+
+COUNTS = [
+    (name, parameter.name)
+    for name, function in PUBLIC.items()
+    for parameter in inspect.signature(function).parameters.values()
+    if parameter.annotation in (int, int | None)
+    and any("Tensor" in str(p.annotation) for p in inspect.signature(function).parameters.values())
+]
+
+
+@pytest.mark.parametrize(("name", "parameter"), COUNTS)
+def test_a_count_or_a_place_is_a_whole_number(name: str, parameter: str) -> None:
+    """In every function, by name and by position."""
+    args, options = call_of(name).on(tg.tensor)
+    names = list(inspect.signature(PUBLIC[name]).parameters)
+    bound = inspect.signature(PUBLIC[name]).bind(*args, **options).arguments
+    for bad in (1.5, 2.0, math.nan, True, np.float32(2)):
+        given = [bad if n == parameter else v for n, v in zip(names, args, strict=False)]
+        calls = [Call(tuple(given), {})] if parameter in names[: len(args)] else []
+        if parameter not in bound:
+            calls.append(Call(args, options | {parameter: bad}))
+        for wrong in calls:
+            with pytest.raises(TypeError, match=rf"{parameter} is a whole number; got"):
+                PUBLIC[name](*wrong.args, **wrong.options)
+
+
+# ----- integers ----------------------------------------------------------------------------------
+
+
+@pytest.mark.host
+@given(st.sampled_from(("uint8", "int8", "int32", "int64", "bool")))
+def test_no_integer_is_divided_by_0(dtype: str) -> None:
+    """On the CPU; a GPU does not look, as that would take a wait."""
+    x, zero = tg.ones(2, dtype=dtype), tg.zeros(2, dtype=dtype)
+    for call in (
+        lambda: x // 0,
+        lambda: x % 0,
+        lambda: 1 // zero,
+        lambda: x % zero,
+        lambda: tg.fmod(x, zero),
+        lambda: x.div(zero, rounding_mode="floor"),
+        lambda: x.div(0, rounding_mode="trunc"),
+        lambda: np.floor_divide(x, 0),
+    ):
+        with pytest.raises(ZeroDivisionError, match="an integer was divided by 0"):
+            call()
+    assert (x / zero).tolist() == [math.inf] * 2
+    assert (x.float() // 0).tolist() == [math.inf] * 2
