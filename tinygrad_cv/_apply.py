@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from tinygrad_cv import backend as backends
 from tinygrad_cv._grad_mode import is_grad_enabled
 from tinygrad_cv._graph import Node, observer
+from tinygrad_cv._inplace import follow
 from tinygrad_cv._op import WIDTH, Op, Plan, is_float, promoted
 from tinygrad_cv._reading import Reading
 from tinygrad_cv._tensor import Tensor, operand, wrap
@@ -41,10 +42,8 @@ def apply(op: Op, *inputs: Any) -> Tensor:
         array = op.run(backend, *arrays) if eye is None else eye.forward(op, backend, arrays)
     backend = op.destination(backend)
     out = wrap(array, backend)
-    if backend.is_view(array, arrays):  # it counts its in-place changes together with its base
-        for value in inputs:
-            if isinstance(value, Tensor) and backend.shares_memory(array, value._array):
-                out._version = value._version
+    if backend.is_view(array, arrays):
+        follow(op, inputs, out)
     if recorded and is_grad_enabled() and array.dtype.kind == "f":
         key = tuple(wanted)
         if key not in op.plans:

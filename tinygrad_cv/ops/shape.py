@@ -29,6 +29,7 @@ class Reshape(Movement):
     """The same elements, in row-major order, in another shape."""
 
     shape: tuple[int, ...]
+    views = True
 
     def forward(self, xp, x):
         self.before = x.shape
@@ -48,6 +49,7 @@ class Permute(Movement):
     """The axes in another order."""
 
     axes: tuple[int, ...]
+    views = True
 
     def forward(self, xp, x):
         self.back = tuple(sorted(range(x.ndim), key=self.axes.__getitem__))
@@ -62,6 +64,7 @@ class MT(Movement):
 
     name = "mT"
     symbol = "{}ᵀ"
+    views = True
 
     def forward(self, xp, x):
         return xp.swapaxes(x, -1, -2)
@@ -74,6 +77,7 @@ class BroadcastTo(Movement):
     """Repeated along new axes and along axes of length 1, without copying."""
 
     shape: tuple[int, ...]
+    views = True
 
     def forward(self, xp, x):
         self.before = x.shape
