@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from tinygrad_cv._grad_mode import is_grad_enabled
 from tinygrad_cv._graph import Node, observer
 from tinygrad_cv._op import REGISTRY, Op
+from tinygrad_cv.backend import host
 
 if TYPE_CHECKING:
     from tinygrad_cv._tensor import Tensor
@@ -132,6 +133,18 @@ def _join(value: "Tensor", out: "Tensor", op: Op | None) -> None:
 def copied(value: "Tensor", out: "Tensor") -> None:
     """`out` stands for the same value in the same memory (see `Tensor.__copy__`)."""
     _join(value, out, None)
+
+
+def is_rearranged(tensor: "Tensor") -> bool:
+    """Whether a view is row-major only because the memory of its base is not."""
+    way = [] if tensor._view is None else tensor._view.path()
+    if not way or way[0].outer is None:
+        return False
+    base = part = host.empty(way[0].outer.shape, "bool")
+    for view in way:
+        assert view.op is not None
+        part = view.op.forward(host, part)
+    return not (part.flags.c_contiguous and host.may_share_memory(base, part))
 
 
 def is_recorded(tensor: "Tensor", value: Any) -> bool:

@@ -8,7 +8,7 @@ from tinygrad_cv import backend as backends
 from tinygrad_cv._apply import F
 from tinygrad_cv._graph import _numbers
 from tinygrad_cv._indexing import index_steps, raw_index, repeats
-from tinygrad_cv._inplace import is_recorded, keep_old, move_on, overwritten, root_of
+from tinygrad_cv._inplace import is_recorded, is_rearranged, keep_old, move_on, overwritten, root_of
 from tinygrad_cv._tensor import Tensor, adopt, operand
 from tinygrad_cv.backend import host
 
@@ -221,8 +221,14 @@ class Conversions(Tensor):
         return F.clone(self)
 
     def contiguous(self) -> "Tensor":
-        """The tensor itself if it lies in memory in row-major order, otherwise a copy that does."""
-        return self if self.is_contiguous() else self.reshape(-1).reshape(self.shape)
+        """The tensor itself if it lies in memory in row-major order, otherwise a copy that does.
+
+        A view of memory that happens to lie in another order is copied as if it lay row-major:
+        who writes into the result means no other tensor.
+        """
+        if not self.is_contiguous():
+            return self.reshape(-1).reshape(self.shape)
+        return F.clone(self) if is_rearranged(self) else self
 
     @property
     def T(self) -> "Tensor":

@@ -44,6 +44,7 @@ class NumpyBackend(Backend):
             setattr(self, name, getattr(np, name))
         for name in ("floor_divide", "remainder", "fmod"):
             setattr(self, name, _by_no_zero(name))
+        self.diagonal = _diagonal
         self.linalg = LINALG
 
     # ----- memory ----------------------------------------------------------------------------
@@ -325,6 +326,13 @@ class NumpyBackend(Backend):
         denominator = np.sqrt(v / (1 - betas[1] ** step))
         denominator += eps
         p -= (lr / (1 - betas[0] ** step)) * m / denominator
+
+
+def _diagonal(array: Array, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
+    """A diagonal as a view that can be written to wherever the array can."""
+    view = np.diagonal(array, offset, axis1, axis2)
+    view.flags.writeable = array.flags.writeable
+    return view
 
 
 def _by_no_zero(name: str) -> Callable[[Array, Array], Array]:

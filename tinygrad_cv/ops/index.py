@@ -9,7 +9,7 @@ from tinygrad_cv._op import Op
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 from tinygrad_cv.ops.reduce import axes_of
-from tinygrad_cv.ops.shape import Movement
+from tinygrad_cv.ops.shape import Movement, apart
 
 # ----- by an index -------------------------------------------------------------------------------
 
@@ -797,7 +797,7 @@ def diag(input: Tensor, diagonal: int = 0) -> Tensor:
         return diag_embed(input, diagonal)
     if input.ndim != 2:
         raise ValueError(f"diag: expected a vector or a matrix; got {input.shape}.")
-    return T.diagonal(input, offset=diagonal)
+    return apart(T.diagonal(input, offset=diagonal), input)
 
 
 def embedding(input: Any, weight: Tensor, padding_idx: int | None = None) -> Tensor:
