@@ -110,7 +110,7 @@ def test_in_place_on_a_parameter_is_an_error(name: str) -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_in_place_in_a_graph_is_the_function(name: str) -> None:
     """Its values, and its gradient: that of a new tensor, or zeros where nothing is left of x."""
-    start, g = START.get(name, X), tg.tensor(OTHER)
+    start, g = START.get(name, X), tg.tensor(np.linspace(-1, 2, 6).reshape(2, 3))
     leaf = tg.tensor(start, requires_grad=True)
     x = leaf * 1.0
     if name in IN_PLACE.split():
