@@ -70,7 +70,10 @@ OTHERS: dict[str, Callable[[], tuple[Tensor, Any]]] = {
     "mv": lambda: (X[0], tg.mv(X, X[0])),
     "einsum": lambda: (X, [tg.einsum(rule, X) for rule in ("ij->ij", "ij->ji", "ii->i", "ij->")]),
     "cosine_embedding_loss": lambda: (X, tg.cosine_embedding_loss(X, X, X[0], reduction="none")),
-    "batch_norm": lambda: ((x := _matrices(2, 1)), tg.batch_norm(x, x[0] * 0, x[0], training=False)),
+    "batch_norm": lambda: (
+        (x := _matrices(2, 1)),
+        tg.batch_norm(x, x[0] * 0, x[0], training=False),
+    ),
     **{
         f"max_unpool{n}d": lambda n=n: (
             (x := _matrices(*[1] * (n + 2))),
@@ -193,7 +196,13 @@ def test_contiguous_of_a_transpose_is_a_copy_however_memory_lies() -> None:
 
 def test_what_is_repeated_can_be_written_to() -> None:
     x = tg.tensor([[1.0, 2.0]])
-    for y in (x.repeat(2, 1), x.repeat(1, 1), x.tile(1), x.repeat_interleave(1, 0), x.expand(1, 2) * 1):
+    for y in (
+        x.repeat(2, 1),
+        x.repeat(1, 1),
+        x.tile(1),
+        x.repeat_interleave(1, 0),
+        x.expand(1, 2) * 1,
+    ):
         y[0] = 5.0
         assert y[0].tolist() == [5, 5]
         assert x.tolist() == [[1, 2]]

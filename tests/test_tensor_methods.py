@@ -115,9 +115,7 @@ def test_in_place_in_a_graph_is_the_function(name: str) -> None:
     x = leaf * 1.0
     if name in IN_PLACE.split():
         y = getattr(leaf * 1.0, name)(*as_tensors(ARGUMENTS.get(name, ())))
-        expected = (
-            tg.grad(y, leaf, g, allow_unused=True)[0] if y.requires_grad else None
-        )
+        expected = tg.grad(y, leaf, g, allow_unused=True)[0] if y.requires_grad else None
     else:
         y, expected = None, None
     assert run(name, x) is x

@@ -258,12 +258,13 @@ def keep_old(node: Node, since: int, tensor: "Tensor") -> None:
 
     x *= w is the product, written into the memory of x; the rule for w reads the old x.
     """
-    counter, copies = tensor._version, {}
+    counter = tensor._version
+    copies: dict[int, Any] = {}
 
-    def old(value: Any) -> Any:
+    def copy(value: Any) -> Any:
         if type(value) is tuple:
-            return tuple(map(old, value))
-        if not hasattr(value, "dtype") or not tensor._backend.shares_memory(value, tensor._array):
+            return tuple(map(copy, value))
+        if not hasattr(value, "dtype"):
             return value
         if id(value) not in copies:
             copies[id(value)] = tensor._backend.array(value, None)
@@ -272,11 +273,15 @@ def keep_old(node: Node, since: int, tensor: "Tensor") -> None:
     waiting, seen = [node], {node}
     while waiting:
         node = waiting.pop()
-        if any(guarded is counter for _, guarded, _ in node.guards):
-            assert node.saved is not None
-            node.saved = tuple(map(old, node.saved))
+        read = {name for name, guarded, _ in node.guards if guarded is counter}
+        if read and node.plan is not None and node.saved is not None:
+            names = node.plan.names
+            node.saved = tuple(
+                copy(value) if name in read else value
+                for name, value in zip(names, node.saved, strict=True)
+            )
             node.guards = tuple(
-                (name, [version] if guarded is counter else guarded, version)
+                (name, [version] if guarded is counter and name in names else guarded, version)
                 for name, guarded, version in node.guards
             )
         for parent in node.parents():

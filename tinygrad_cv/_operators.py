@@ -8,7 +8,7 @@ from tinygrad_cv import backend as backends
 from tinygrad_cv._apply import F
 from tinygrad_cv._graph import _numbers
 from tinygrad_cv._indexing import index_steps, raw_index, repeats
-from tinygrad_cv._inplace import is_recorded, is_rearranged, keep_old, move_on, overwritten, root_of
+from tinygrad_cv._inplace import is_rearranged, is_recorded, keep_old, move_on, overwritten, root_of
 from tinygrad_cv._tensor import Tensor, adopt, operand
 from tinygrad_cv.backend import host
 

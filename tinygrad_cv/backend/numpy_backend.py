@@ -451,7 +451,7 @@ def _places(shape: tuple[int, ...], index: Any) -> Array:
 
     That is the sum of what each axis adds to it, read by the index from arrays without memory.
     """
-    total: Array = 0
+    total: Array = 0 if shape else np.asarray(np.zeros((), "int64")[index])
     for axis, n in enumerate(shape):
         steps = np.arange(n) * math.prod(shape[axis + 1 :])
         steps = steps.reshape(-1, *(1,) * (len(shape) - axis - 1))
