@@ -1,9 +1,9 @@
 """Random programs that change tensors in place, and NumPy's own views as their oracle.
 
-A program runs on our tensors, on PyTorch's, and on jets: arrays with the coefficients of 1, t and t²
-of each element, when the leaves start at x + t·u. A jet is changed in place as the tensor is, and
-NumPy's memory decides who sees it. The oracle knows no graph: what it says of a loss are its value,
-its slope along u, and half of its curvature.
+A program runs on our tensors, on PyTorch's, and on jets: arrays with the coefficients of 1, t and
+t² of each element, when the leaves start at x + t·u. A jet is changed in place as the tensor is,
+and NumPy's memory decides who sees it. The oracle knows no graph: what it says of a loss are its
+value, its slope along u, and half of its curvature.
 """
 
 from collections.abc import Callable

@@ -248,9 +248,9 @@ def _leave(member: "Tensor") -> None:
         return
     member._node, member._requires_grad = None, True
     if old is not None and old.tensor is not None and old.tensor() is member:
-        assert member._view is not None
-        member._node = old
-        _stand(member, member._view.node(member))
+        old.tensor = None
+        if old.op is not None:
+            member.node.tensor = weakref.ref(member)
 
 
 def keep_old(node: Node, since: int, tensor: "Tensor") -> None:
@@ -260,16 +260,6 @@ def keep_old(node: Node, since: int, tensor: "Tensor") -> None:
     """
     counter = tensor._version
     copies: dict[int, Any] = {}
-
-    def copy(value: Any) -> Any:
-        if type(value) is tuple:
-            return tuple(map(copy, value))
-        if not hasattr(value, "dtype"):
-            return value
-        if id(value) not in copies:
-            copies[id(value)] = tensor._backend.array(value, None)
-        return copies[id(value)]
-
     waiting, seen = [node], {node}
     while waiting:
         node = waiting.pop()
@@ -277,7 +267,7 @@ def keep_old(node: Node, since: int, tensor: "Tensor") -> None:
         if read and node.plan is not None and node.saved is not None:
             names = node.plan.names
             node.saved = tuple(
-                copy(value) if name in read else value
+                _copy(value, tensor._backend, copies) if name in read else value
                 for name, value in zip(names, node.saved, strict=True)
             )
             node.guards = tuple(
@@ -288,3 +278,14 @@ def keep_old(node: Node, since: int, tensor: "Tensor") -> None:
             if parent.number > since and parent not in seen:
                 seen.add(parent)
                 waiting.append(parent)
+
+
+def _copy(value: Any, backend: Any, copies: dict[int, Any]) -> Any:
+    """An array, or each of a tuple, copied once however often it was saved."""
+    if type(value) is tuple:
+        return tuple([_copy(part, backend, copies) for part in value])
+    if not hasattr(value, "dtype"):
+        return value
+    if id(value) not in copies:
+        copies[id(value)] = backend.array(value, None)
+    return copies[id(value)]

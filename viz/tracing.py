@@ -276,8 +276,8 @@ class Recorder(Observer):
         return array
 
     def made(self, tensor: Tensor) -> None:
-        node = tensor._node
-        if node is None or node.op is None:
+        node = tensor.grad_fn
+        if node is None:
             return
         if self.wants_times:
             self.seconds[node.number] = self._elapsed

@@ -70,8 +70,8 @@ VIEWS = (
 )
 """The functions whose result lies in the memory of the input wherever it can: a change of one in
 place shows in the other. Where nothing is to be done some give the tensor itself; einsum is a view
-where it only rearranges one tensor. The methods are views by the same names, and so are x[i], x[1:],
-`T`, `mT`, `t`, `view`, `expand_as`, `reshape_as`, `view_as` and `detach`."""
+where it only rearranges one tensor. The methods are views by the same names, and so are x[i],
+x[1:], `T`, `mT`, `t`, `view`, `expand_as`, `reshape_as`, `view_as` and `detach`."""
 
 ITSELF = (
     "alpha_dropout cartesian_prod dropout dropout1d dropout2d dropout3d gaussian_noise positive "
