@@ -44,14 +44,15 @@ class Family:
 
         So the list stays about as long as the views that live, whatever threads do.
         """
-        for _ in range(min(2, len(self.members))):
-            try:
-                old = self.members.popleft()
-            except IndexError:  # another thread took it
-                break
-            if old() is not None:
-                self.members.append(old)
-        self.members.append(weakref.ref(tensor))
+        members = self.members
+        members.append(weakref.ref(tensor))
+        try:
+            for _ in (0, 1):
+                old = members.popleft()
+                if old() is not None:
+                    members.append(old)
+        except IndexError:  # other threads took them, and will put them back
+            return
 
     def whole(self) -> "Tensor | None":
         """The base, if it lives and has not left (see `Tensor.detach_`)."""
@@ -107,27 +108,29 @@ def follow(op: Op, inputs: tuple[Any, ...], out: "Tensor") -> None:
 
     Of an op that makes no views, what happens to lie in the memory of an input is copied.
     """
+    backend, array = out._backend, out._array
+    if op.views:
+        value = inputs[0]
+        if backend.shares_memory(array, value._array):
+            out._version = value._version
+            _join(value, out, op)
+        return
     for value in inputs:
-        if hasattr(value, "_version") and out._backend.shares_memory(out._array, value._array):
-            if op.views:
-                out._version = value._version
-                _join(value, out, op)
-            else:
-                out._array = out._backend.array(out._array, None)
+        if hasattr(value, "_version") and backend.shares_memory(array, value._array):
+            out._array = backend.array(array, None)
             return
 
 
 def _join(value: "Tensor", out: "Tensor", op: Op | None) -> None:
     """Let `out`, the result of a view op on `value` (None: the same place), move on with it."""
-    outer = value._view
-    if not is_grad_enabled():
-        out._view = View(None, outer, op, out._array.shape)
-        return
+    outer, recording = value._view, is_grad_enabled()
     if outer is None:
-        outer = value._view = View(Family(value), None, None, value._array.shape)
-    out._view = outer if op is None else View(outer.family, outer, op, out._array.shape)
-    if outer.family is not None:
-        outer.family.join(out)
+        outer = View(Family(value) if recording else None, None, None, value._array.shape)
+        value._view = outer if recording else None
+    family = outer.family if recording else None
+    out._view = View(family, outer if op else outer.outer, op or outer.op, out._array.shape)
+    if family is not None:
+        family.join(out)
 
 
 def copied(value: "Tensor", out: "Tensor") -> None:
