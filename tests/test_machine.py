@@ -434,7 +434,7 @@ class Machine(RuleBasedStateMachine):
     # ----- changing values -----------------------------------------------------------------------
 
     @rule(
-        x=twins,
+        x=roots,
         name=st.sampled_from(list(WRITES)),
         source=twins,
         way=st.sampled_from(["data", "no_grad", "recorded", "recorded", "recorded"]),
