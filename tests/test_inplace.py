@@ -123,6 +123,18 @@ def test_a_change_is_a_function_of_the_old_values(name: str, view: bool) -> None
     check_gradients(program, [x, w], allow_zero=True)
 
 
+def test_a_function_of_several_steps_may_read_the_old_values_in_each() -> None:
+    x, w = leaf([0.3, 0.7]), leaf([2.0, 3.0])
+    y = x * 1.0
+    before = (y * w).sum()
+    y._in_place(lambda y: ((y * w).sin() * y).exp(), "an example of three")  # type: ignore[attr-defined]
+    expected = tg.grad(((x * w).sin() * x).exp().sum(), (x, w))
+    for g, other in zip(tg.grad(y.sum(), (x, w)), expected, strict=True):
+        assert_allclose(values(g), values(other), rtol=1e-12)
+    with pytest.raises(RuntimeError, match="in place since"):
+        before.backward()
+
+
 def test_who_saved_the_old_value_is_told() -> None:
     x = leaf([1.0, 2.0])
     for change in (
@@ -192,16 +204,29 @@ def test_detached_tensors_share_memory_and_no_history() -> None:
     alias[0] = x[1] * 2.0
     assert h.tolist() == [4, 2]
     assert tg.grad(alias.sum(), x)[0].tolist() == [0, 2]
-    assert tg.grad(h.sum(), x)[0].tolist() == [1, 1]
+    assert tg.grad(h.sum(), x, retain_graph=True)[0].tolist() == [1, 1]
     with pytest.raises(RuntimeError, match="in place"):
         saved.backward()
     h[0] = 0.0
     assert alias.tolist() == [0, 2]
-    left = h[:1]
+    left = h[1:]
     h.detach_()
     h[1] = x[0]  # from now on for itself
-    assert tg.grad(h.sum(), x)[0].tolist() == [1, 0]
-    assert left.requires_grad
+    assert tg.grad(h.sum(), x, retain_graph=True)[0].tolist() == [1, 0]
+    assert left.tolist() == [1]
+    assert tg.grad(left.sum(), x)[0].tolist() == [0, 1]
+
+
+def test_data_that_is_replaced_leaves_its_views() -> None:
+    x = leaf([1.0, 2.0])
+    h = x * 1.0
+    part = h[1:]
+    h.data = tg.tensor([5.0, 6.0], dtype="float64")
+    h[0] = 0.0
+    part *= 3.0
+    assert h.tolist() == [0, 6]
+    assert tg.grad(h.sum(), x, retain_graph=True)[0].tolist() == [0, 1]
+    assert tg.grad(part.sum(), x)[0].tolist() == [0, 3]
 
 
 def test_a_view_from_no_grad_cannot_be_changed_in_a_graph() -> None:
@@ -253,6 +278,8 @@ def test_a_leaf_that_was_a_view_goes_its_own_way() -> None:
     own = y[:1].requires_grad_()
     y[1:] = x
     assert own.is_leaf
+    with pytest.raises(RuntimeError, match="in place on a leaf"):
+        own *= 2.0
     (own * y[1]).sum().backward()
     assert own.grad is not None
     assert own.grad.tolist() == [1]
