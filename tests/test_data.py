@@ -747,6 +747,32 @@ def write_mnist(folder: Path, zipped: bool = False, **changes: Any) -> Path:
     return folder
 
 
+def test_a_small_file_that_unzips_to_much_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "train-images-idx3-ubyte.gz"
+    size = 1 << 24
+    path.write_bytes(gzip.compress(b"\0\0\x08\1" + struct.pack(">I", size) + bytes(size)))
+    assert path.stat().st_size < size / 500
+    limit = size - 1
+    for load in (load_idx, load_mnist, load_dataset):
+        where = path if load is load_idx else tmp_path
+        for name in ("train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"):
+            (tmp_path / name).write_bytes(idx(np.ones((1, 1, 1), np.uint8)))
+        tracemalloc.start()
+        with pytest.raises(DatasetError, match=r"a gzip file of 16,777,216 .* at most 16,777,215 "):
+            load(where, max_bytes=limit)
+        assert tracemalloc.get_traced_memory()[1] < size / 8
+        tracemalloc.stop()
+    for limited in (size, None):
+        assert load_idx(path, limited).shape == (size,)
+    noise = rng().bytes(1_100_000)  # with room for more, at deflate's best
+    path.write_bytes(gzip.compress(b"\0\0\x08\1" + struct.pack(">I", (1 << 30) + 1) + noise, 1))
+    with pytest.raises(DatasetError, match=r"expected at most 1,073,741,824 bytes"):
+        load_idx(path)
+    plain = tmp_path / "plain"
+    plain.write_bytes(idx(np.zeros(100, np.uint8)))
+    assert load_idx(plain, max_bytes=10).shape == (100,)  # it is as large as it says
+
+
 @pytest.mark.parametrize("zipped", [False, True])
 @pytest.mark.parametrize("load", [load_mnist, load_dataset])
 def test_mnist(tmp_path: Path, zipped: bool, load: Callable[[Any], Splits]) -> None:

@@ -1,10 +1,16 @@
 """The picture of an exception: which op, whose inputs, in which module and line."""
 
+import gc
+import pickle
 import sys
+import traceback
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import tinygrad_cv as tg
 from tinygrad_cv import nn, viz
@@ -117,8 +123,190 @@ def test_a_second_backward_pass() -> None:
     loss = (y * y).sum()
     loss.backward()
     trace, failed = failure(loss.backward)
-    assert (failed.op, failed.during) == ("sum", "backward")
-    assert trace.nodes[failed.node or 0].op == "sum"
+    assert (failed.op, failed.during) == ("mul", "backward")  # sum saved nothing
+    assert trace.nodes[failed.node or 0].op == "mul"
+
+
+# ----- what the exception itself carries ---------------------------------------------------------
+
+
+class Refusing(Exception):  # noqa: N818  it is not ours to name
+    """An exception that takes no attributes."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(name)
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+
+class Broken(tg.Op, register=False):
+    """Raises what it is told to, in its forward or in its rule."""
+
+    error: Any
+    backward: bool = False
+
+    def forward(self, xp: Any, x: Any) -> Any:
+        if not self.backward:
+            raise self.error
+        return x + 1
+
+    def grad_x(self, F: Any, g: Any) -> Any:
+        if hasattr(g, "shape"):  # and not when its formula is asked for
+            raise self.error
+        return g
+
+
+broken = tg.function(Broken)
+
+ERRORS = st.sampled_from(
+    [ValueError, KeyError, ZeroDivisionError, OSError, KeyboardInterrupt, SystemExit, MemoryError]
+)
+
+
+@given(kind=ERRORS, backward=st.booleans(), create=st.booleans(), around=st.booleans())
+def test_an_exception_of_any_type_says_where_it_comes_from(
+    kind: type[BaseException], backward: bool, create: bool, around: bool
+) -> None:
+    x = tg.ones(2, requires_grad=True)
+
+    class Calling(nn.Module):
+        def forward(self, x: tg.Tensor) -> tg.Tensor:
+            result: tg.Tensor = broken(tg.exp(x), error=error, backward=backward)
+            return result
+
+    model, error = Calling(), kind("why")
+    outermost = nn.Sequential(model) if around else model
+    with pytest.raises(kind) as caught:
+        outermost(x).sum().backward(create_graph=create)
+    assert caught.value is error
+    assert error.__cause__ is None
+    carried: Any = vars(error)["tinygrad_cv"]
+    assert carried.op.name == "broken"
+    (given_to,) = carried.inputs
+    if backward:
+        assert given_to is carried.node.inputs[0]
+        assert [root.op.name for root in carried.roots] == ["sum"]
+    else:
+        assert isinstance(given_to, tg.Tensor)
+        assert (carried.node, carried.roots) == (None, ())
+        assert carried.scope.module() is model
+    where = traceback.extract_tb(error.__traceback__)[-1].name
+    assert where == ("grad_x" if backward else "forward")
+    seen = viz.draw_error(error).trace.failure
+    assert seen is not None
+    assert (seen.op, seen.during) == ("broken", "backward" if backward else "forward")
+
+
+@pytest.mark.parametrize("backward", [False, True])
+def test_an_exception_that_takes_no_attributes_stays_what_it_is(backward: bool) -> None:
+    error = Refusing("no")
+    with pytest.raises(Refusing) as caught:
+        broken(tg.ones(2, requires_grad=True), error=error, backward=backward).sum().backward()
+    assert caught.value is error
+    assert error.__context__ is None
+
+
+@pytest.mark.parametrize("backward", [False, True])
+@pytest.mark.parametrize("create", [False, True])
+def test_the_graph_goes_with_the_exception(backward: bool, create: bool) -> None:
+    """At once, without the garbage collector: there is no cycle through the traceback."""
+
+    class Failing(tg.Op, register=False):
+        def forward(self, xp: Any, x: Any) -> Any:
+            if not backward:
+                raise ArithmeticError("no")
+            return x + 1
+
+        def grad_x(self, F: Any, g: Any) -> Any:
+            raise ArithmeticError("no")
+
+    failing = tg.function(Failing)
+
+    def run() -> list[weakref.ref[Any]]:
+        x = tg.ones(2, requires_grad=True)
+        hidden = tg.exp(x)
+        left = [weakref.ref(x), weakref.ref(hidden), weakref.ref(hidden.node)]
+        try:
+            failing(hidden).sum().backward(create_graph=create)
+        except ArithmeticError as error:
+            left.append(weakref.ref(vars(error)["tinygrad_cv"]))
+        return left
+
+    gc.disable()
+    try:
+        assert all(gone() is None for gone in run())
+    finally:
+        gc.enable()
+
+
+def test_errors_of_the_engine_go_with_their_graph() -> None:
+    def run(wrong: Callable[[tg.Tensor], Any]) -> tuple[weakref.ref[Any], bool]:
+        x = tg.exp(tg.ones(2, 3, requires_grad=True))
+        try:
+            wrong(x)
+        except Exception as error:
+            return weakref.ref(x.node), vars(error)["tinygrad_cv"].op is not None
+        raise AssertionError("nothing was raised")
+
+    def twice(x: tg.Tensor) -> None:
+        loss = (x * x).sum()
+        loss.backward()
+        loss.backward()
+
+    gc.disable()
+    try:
+        for wrong in (
+            lambda x: x + tg.ones(4),
+            lambda x: x + tg.ones(2, 3, device="fakecuda:0"),
+            lambda x: tg.add(x, [[1], [2, 3]]),
+            lambda x: x + object(),
+            lambda x: tg.nn.Linear(2, 2)(x),
+            twice,
+        ):
+            gone, has_op = run(wrong)
+            assert has_op or "Linear" in wrong.__code__.co_names
+            assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_what_an_exception_carries_stays_in_its_process() -> None:
+    with pytest.raises(ValueError, match="broadcast") as caught:
+        tg.ones(2, requires_grad=True) + tg.ones(3)
+    sent = pickle.loads(pickle.dumps(caught.value))
+    assert str(sent) == str(caught.value)
+    assert sent.tinygrad_cv is None
+    with pytest.raises(ValueError, match="no op and no function of tensors"):
+        viz.draw_error(sent)
+
+
+def test_an_error_raised_from_another_has_its_op() -> None:
+    def load() -> tg.Tensor:
+        try:
+            return tg.ones(2) @ tg.ones(3)
+        except ValueError as error:
+            raise RuntimeError("the model does not fit") from error
+
+    trace, failed = failure(load)
+    assert failed.op == "matmul"
+    assert trace.title == "RuntimeError in matmul"
+
+
+def test_a_rule_that_fails_within_another_backward_pass() -> None:
+    """The innermost rule is named, and the graphs of all walks are there."""
+
+    def inner(x: tg.Tensor) -> tg.Tensor:
+        result: tg.Tensor = broken(x, error=ArithmeticError("no"), backward=True)
+        return result
+
+    x = tg.ones(2, requires_grad=True)
+    trace, failed = failure(lambda: tg.sin(tg.checkpoint(inner, x)).sum().backward())
+    assert failed.op == "broken"
+    assert {"recompute", "sin", "sum"} <= {node.op for node in trace.nodes}
+
+
+# ----- without an exception of ours --------------------------------------------------------------
 
 
 def test_without_an_error_of_ours_there_is_nothing_to_draw() -> None:

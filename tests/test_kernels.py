@@ -533,12 +533,6 @@ def some_labels(rng: Rng, count: int, classes: int, label: str) -> Array:
     return rng.integers(0 if label == "uint8" else -2, classes + 2, count).astype(label)
 
 
-def relu_backward(rng: Rng, dtype: str, label: str, count: int) -> Formula:
-    g, y = numbers(rng, count, dtype, special=True), numbers(rng, count, dtype, special=True)
-    expected = [a if b > 0 else 0 for a, b in zip(g, y, strict=True)]
-    return [g, y], [unset(count, dtype)], [np.array(expected, dtype)]
-
-
 def pick_label(rng: Rng, dtype: str, label: str, count: int) -> Formula:
     classes = int(rng.integers(1, 5))
     log_p = -np.abs(floats(rng, (count, classes), dtype))
@@ -624,7 +618,6 @@ def adam(rng: Rng, dtype: str, label: str, count: int) -> Formula:
 FORMULAS: dict[str, Callable[[Rng, str, str, int], Formula]] = {
     f.__name__: f
     for f in (
-        relu_backward,
         pick_label,
         cross_entropy_backward,
         batch_norm,

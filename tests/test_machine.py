@@ -532,7 +532,8 @@ class Machine(RuleBasedStateMachine):
         else:
             assert not freed
             for node in used:
-                node.freed = node.freed or not keep
+                saved = any(reads for _, _, reads in node.pulls)
+                node.freed = node.freed or (saved and not keep)
         return not refusal, result
 
     def abandon(self, used: set[Node]) -> None:

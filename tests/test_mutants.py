@@ -107,7 +107,10 @@ def mutate(op: type[Op], rule_name: str, mutant: str, case: Case) -> type[Op]:
         result = rule.function(self, F, g, *asked)
         home = get(None)  # where the inputs are; the output of a transfer is elsewhere
         with home.active:
-            return break_all(raw(home) if isinstance(F, Raw) else F, result)
+            if not isinstance(F, Raw):
+                return break_all(F, result)
+            result = list(map(F.memory, result)) if isinstance(result, list) else F.memory(result)
+            return break_all(raw(home), result)
 
     def break_all(F: Any, result: Any) -> Any:
         assert break_it is not None
@@ -125,9 +128,10 @@ def mutate(op: type[Op], rule_name: str, mutant: str, case: Case) -> type[Op]:
 def beside_a_large_input(call: Callable[..., Any]) -> Callable[..., Any]:
     """The function, made so small that its gradients are far below that of another input."""
 
-    def both(large: tg.Tensor, *variables: tg.Tensor) -> tg.Tensor:
-        y = call(*variables)
-        return y * 1e-7 + large.to(y.device)
+    def both(large: tg.Tensor, *variables: tg.Tensor) -> list[tg.Tensor]:
+        found = call(*variables)
+        found = found if isinstance(found, tuple) else (found,)
+        return [y * 1e-7 + large.to(y.device) for y in found if y.is_floating_point()]
 
     return both
 
@@ -164,18 +168,22 @@ def derivatives(op: type[Op], case: Case, order: int) -> list[np.ndarray]:
     variables, _, call = split(op, case)
     leaves = [tg.Tensor(v, requires_grad=True) for v in variables]
     y = call(*leaves)
-    if not y.requires_grad:
+    live = [part for part in (y if isinstance(y, tuple) else (y,)) if part.requires_grad]
+    if not live:
         return []
     rng = np.random.default_rng(2)
-    v = tg.Tensor(rng.standard_normal(y.shape), device=y.device, requires_grad=order == 2)
-    found = tg.grad(y, leaves, v, create_graph=order == 2, allow_unused=True)
+    v = [
+        tg.Tensor(rng.standard_normal(y.shape), device=y.device, requires_grad=order == 2)
+        for y in live
+    ]
+    found = tg.grad(live, leaves, v, create_graph=order == 2, allow_unused=True)
     if order == 2:
         parts = [
             (g * rng.standard_normal(g.shape)).sum()
             for g in found
             if g is not None and g.requires_grad
         ]
-        found = tg.grad(parts, [*leaves, v], allow_unused=True) if parts else ()
+        found = tg.grad(parts, [*leaves, *v], allow_unused=True) if parts else ()
     return [np.zeros(()) if g is None else g.detach().numpy() for g in found]
 
 

@@ -2,6 +2,7 @@
 
 import math
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from rows import ROWS, Case, Row
 from tinygrad_cv import backend as backends
 from tinygrad_cv._apply import apply, function
 from tinygrad_cv._op import REGISTRY
-from tinygrad_cv._reading import Raw, Reading, raw
+from tinygrad_cv._reading import Reading, raw
 from tinygrad_cv._symbol import Symbol, derive
 from tinygrad_cv._tensor import wrap
 from tinygrad_cv.testing import check_op
@@ -24,13 +25,13 @@ OURS = sorted(name for name, op in REGISTRY.items() if op.__module__.startswith(
 DIFFERENTIABLE = [name for name in OURS if REGISTRY[name].rules]
 
 
-def run(row: Row, case: Case) -> tg.Tensor:
+def run(row: Row, case: Case) -> Any:
     inputs = [tg.Tensor(v) if isinstance(v, np.ndarray) else v for v in case.inputs]
     return apply(case.make(row.op), *inputs)
 
 
-def recorded(row: Row, case: Case) -> tuple[tg.Tensor, list[Any]]:
-    """The output of the op and its inputs, as leaves where they can be differentiated."""
+def recorded(row: Row, case: Case) -> tuple[Any, list[Any]]:
+    """What the op gives, and its inputs, as leaves where they can be differentiated."""
     leaves = [
         tg.Tensor(value, requires_grad=is_variable(value) and name not in row.op.nondifferentiable)
         if isinstance(value, np.ndarray)
@@ -51,8 +52,28 @@ def named_inputs(row: Row, case: Case) -> list[tuple[str, Any]]:
     return list(zip(names, case.inputs, strict=False))
 
 
-def cotangent(y: tg.Tensor) -> np.ndarray:
+def parts(y: Any) -> tuple[Any, ...]:
+    """What an op gives, as a tuple."""
+    return y if isinstance(y, tuple) else (y,)
+
+
+def node_of(y: Any) -> Any:
+    """The node of the op that gave this; several outputs have nodes of their own after it."""
+    return y[0].node.inputs[0] if isinstance(y, tuple) else y.node
+
+
+def cotangent(y: Any) -> Any:
+    """A gradient for what an op gives; None for an output of integers."""
+    if isinstance(y, tuple):
+        return tuple(cotangent(part) if part.is_floating_point() else None for part in y)
     return np.random.default_rng(1).standard_normal(y.shape)
+
+
+def mapped(f: Any, g: Any) -> Any:
+    """f of a gradient, or of each of several."""
+    if isinstance(g, tuple):
+        return tuple(None if part is None else f(part) for part in g)
+    return f(g)
 
 
 def test_every_op_has_a_row() -> None:
@@ -64,10 +85,15 @@ def test_every_op_has_a_row() -> None:
 def test_forward_agrees_with_the_oracle(name: str, data: Any) -> None:
     row = ROWS[name]
     case = data.draw(row.cases)
-    y = run(row, case).numpy()
-    expected = np.asarray(row.oracle(*case.inputs, **case.fresh_attributes()))
-    assert y.shape == expected.shape
-    np.testing.assert_allclose(y, expected, rtol=1e-9, atol=1e-12)
+    found = parts(run(row, case))
+    oracle = parts(row.oracle(*case.inputs, **case.fresh_attributes()))
+    for y, expected in zip(found, map(np.asarray, oracle), strict=True):
+        assert y.shape == expected.shape
+        np.testing.assert_allclose(y.numpy(), expected, rtol=1e-9, atol=1e-12)
+    shapes = [None if v is None else np.shape(v) for v in case.inputs]
+    cost = case.make(row.op).flops(found[0].shape, *shapes)
+    assert type(cost) is int
+    assert cost >= 0
 
 
 @pytest.mark.parametrize("name", DIFFERENTIABLE)
@@ -87,14 +113,15 @@ def test_gradients_by_an_exact_method(name: str) -> None:
 def test_fused_rule_agrees_with_the_plain_rules(name: str, data: Any) -> None:
     row = ROWS[name]
     y, _ = recorded(row, data.draw(row.cases))
-    node, reading = y.node, raw(y._backend)
-    g = y._backend.from_host(cotangent(y))
-    with y._backend.active:
+    node, backend = node_of(y), parts(y)[0]._backend
+    reading, g = raw(backend), mapped(backend.from_host, cotangent(y))
+    with backend.active:
         fused = reading.shares(node, g, None)
         plain = Reading.shares(reading, node, g, None)
     assert [receiver for receiver, _ in fused] == [receiver for receiver, _ in plain]
     for (_, a), (_, b) in zip(fused, plain, strict=True):
-        np.testing.assert_allclose(on_host(a), on_host(b), rtol=1e-8, atol=1e-10)
+        a, b = on_host(reading.memory(a)), on_host(reading.memory(b))
+        np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-10)
 
 
 def on_host(array: Any) -> Any:
@@ -107,19 +134,19 @@ def on_host(array: Any) -> Any:
 def test_formula_evaluates_to_what_the_rule_gives(name: str, data: Any) -> None:
     row = ROWS[name]
     y, leaves = recorded(row, data.draw(row.cases))
-    node = y.node
+    node, backend = node_of(y), parts(y)[0]._backend
     op, plan = node.op, node.plan
     assert op is not None
     assert plan is not None
-    g = tg.Tensor(cotangent(y), device=y.device)
-    known: dict[str, Any] = {other: function(cls) for other, cls in REGISTRY.items()}
+    g = mapped(lambda part: tg.Tensor(part, device=backend.device), cotangent(y))
+    known: dict[str, Any] = {other: with_names(cls) for other, cls in REGISTRY.items()}
     known |= vars(op) | {"float64": np.dtype("float64"), "float32": np.dtype("float32")}
-    saved = dict(zip(plan.names, [as_tensor(v, y) for v in node.saved or ()], strict=True))
+    saved = dict(zip(plan.names, [as_tensor(v, backend) for v in node.saved or ()], strict=True))
     shares: dict[int, Any] = {}
-    with y._backend.active:
-        raw_shares = Raw(y._backend).shares(node, g._array, None)
-    for receiver, share in raw_shares:
-        shares.setdefault(id(receiver), []).append(on_host(share))
+    with backend.active:
+        reading = raw(backend)
+        for receiver, share in reading.shares(node, mapped(lambda t: t._array, g), None):
+            shares.setdefault(id(receiver), []).append(on_host(reading.memory(share)))
     for rule_name in op.rules:
         result, definitions = derive(op, rule_name, inputs=node.inputs)
         results = [result] if isinstance(result, Symbol) else result
@@ -131,21 +158,32 @@ def test_formula_evaluates_to_what_the_rule_gives(name: str, data: Any) -> None:
         for symbol, leaf in zip(results, receivers, strict=True):
             if not (isinstance(leaf, tg.Tensor) and leaf.requires_grad):
                 continue
-            names = known | {"g": g} | {ask: saved[ask] for ask in op.rules[rule_name].asks}
+            names = known | {ask: saved[ask] for ask in op.rules[rule_name].asks}
+            names |= {f"g_{k}": v for k, v in zip(op.outputs, parts(g), strict=False)} or {"g": g}
             for key, definition in definitions.items():
                 names[key] = evaluate(definition, names)
-            value = evaluate(symbol, names)
+            # What was broadcast is summed where the share is made, and not in the rule.
+            value = known["sum_to"](evaluate(symbol, names), shape=leaf.shape)
             expected = shares[id(leaf.node)].pop(0)
             np.testing.assert_allclose(
                 value.detach().numpy(), expected, rtol=1e-9, atol=1e-11, err_msg=str(symbol)
             )
 
 
-def as_tensor(value: Any, like: tg.Tensor) -> Any:
-    """A saved array as a tensor on the device of another one."""
+def with_names(cls: Any) -> Any:
+    """The op as a function; several outputs go by their names, as in formulas."""
+    if not cls.outputs:
+        return function(cls)
+    return lambda *inputs, **attributes: SimpleNamespace(
+        **dict(zip(cls.outputs, function(cls)(*inputs, **attributes), strict=True))
+    )
+
+
+def as_tensor(value: Any, backend: Any) -> Any:
+    """A saved array as a tensor."""
     if isinstance(value, tuple):
-        return tuple(as_tensor(part, like) for part in value)
-    return wrap(value, like._backend) if hasattr(value, "dtype") else value
+        return tuple(as_tensor(part, backend) for part in value)
+    return wrap(value, backend) if hasattr(value, "dtype") else value
 
 
 def evaluate(symbol: Symbol, names: dict[str, Any]) -> Any:
@@ -172,18 +210,20 @@ def test_the_memory_layout_of_an_input_does_not_matter(name: str, data: Any) -> 
         default=0.0,
     )
     tolerance = {"rtol": 1e-12, "atol": 1e-13 * max(1.0, largest)}
-    np.testing.assert_allclose(on_host(y), expected.detach().numpy(), **tolerance)
+    for a, b in zip(parts(y), parts(expected), strict=True):
+        np.testing.assert_allclose(on_host(a), b.detach().numpy(), **tolerance)
     for value, old in zip(arranged, case.inputs, strict=True):
         if isinstance(old, np.ndarray):  # a forward leaves its inputs alone
             np.testing.assert_array_equal(on_host(value), old)
-    if expected.requires_grad:
-        g, xp = cotangent(expected), expected._backend
+    if parts(expected)[0].requires_grad:
+        g, xp, node = cotangent(expected), parts(expected)[0]._backend, node_of(expected)
         with xp.active:
-            shares = raw(xp).shares(expected.node, placed(xp, g, layout), None)
-            plain = dict(raw(xp).shares(expected.node, xp.from_host(g), None))
-        for receiver, share in shares:
-            again = on_host(plain[receiver])
-            np.testing.assert_allclose(on_host(share), again, **tolerance)
+            reading = raw(xp)
+            shares = reading.shares(node, mapped(lambda v: placed(xp, v, layout), g), None)
+            plain = dict(reading.shares(node, mapped(xp.from_host, g), None))
+            for receiver, share in shares:
+                again = on_host(reading.memory(plain[receiver]))
+                np.testing.assert_allclose(on_host(reading.memory(share)), again, **tolerance)
 
 
 def placed(xp: Any, values: Any, layout: str) -> Any:

@@ -69,6 +69,7 @@ def test_wheel_holds_the_two_folders_and_nothing_else(wheel: Path) -> None:
     assert held == package | viz
     assert held >= {
         "tinygrad_cv/py.typed",
+        "tinygrad_cv/_stubs/names.pyi",
         "tinygrad_cv/data/digits/digits.npz",
         "tinygrad_cv/viz/__init__.py",
     }

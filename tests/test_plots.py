@@ -160,7 +160,7 @@ def test_every_interpreter_draws_the_same_without_pyplot(tmp_path: Path) -> None
 
 @host
 @every_drawing
-@pytest.mark.parametrize(("owner", "name"), [(Figure, "savefig"), (Path, "write_bytes")])
+@pytest.mark.parametrize(("owner", "name"), [(Figure, "savefig"), (Path, "replace")])
 def test_a_plot_is_written_whole_or_not_at_all(
     draw: Callable[..., Figure],
     owner: type,

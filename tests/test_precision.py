@@ -73,7 +73,7 @@ def perturbed(case: Case, dtype: str, rng: np.random.Generator) -> Case:
 
 
 def computed(row: Row, case: Case, dtype: str, cotangent: Any, recorded: bool) -> list[Any]:
-    """The output of the op and its gradients, run in a dtype; on the host, in float64."""
+    """The outputs of the op and its gradients, run in a dtype; on the host, in float64."""
     attributes = {
         k: np.dtype(dtype) if isinstance(v, np.dtype) and v.kind == "f" else v
         for k, v in case.attributes.items()
@@ -90,11 +90,12 @@ def computed(row: Row, case: Case, dtype: str, cotangent: Any, recorded: bool) -
         for name, value in zip(names, case.inputs, strict=False)
     ]
     y = apply(Case(case.inputs, attributes).make(row.op), *leaves)
-    results = [y]
-    if y.requires_grad:
-        g = tg.Tensor(cotangent(y.shape).astype(dtype), device=y.device)
+    results = list(y) if isinstance(y, tuple) else [y]
+    live = [y for y in results if y.requires_grad]
+    if live:
+        g = [tg.Tensor(cotangent(y.shape).astype(dtype), device=y.device) for y in live]
         wanted = [x for x in leaves if isinstance(x, tg.Tensor) and x.requires_grad]
-        results += tg.grad(y, wanted, g, create_graph=recorded)
+        results += tg.grad(live, wanted, g, create_graph=recorded)
     for result in results:
         assert result.dtype.kind != "f" or result.dtype == dtype
     return [result.detach().numpy() for result in results]
@@ -160,7 +161,8 @@ def sweep(name: str, dtype: str, mode: str, data: Any) -> None:
             for i, (a, b) in enumerate(zip(found, exact, strict=True)):
                 reading = "recorded" if recorded else "raw"
                 assert a.shape == b.shape
-                what = f"{name}: " + ("the forward" if i == 0 else f"gradient {i} ({reading})")
+                k = i - (len(row.op.outputs) or 1)
+                what = f"{name}: " + (f"output {i}" if k < 0 else f"gradient {k} ({reading})")
                 each = issubclass(row.op, Elementwise) and a.shape == exact[0].shape
                 assert_close(a, b, [m[i] for m in moved], dtype, each, what)
 

@@ -66,7 +66,7 @@ def test_what_is_no_generator_is_refused(name: str, wrong: Any) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(DRAWS.keys() - {"rrelu"}))
-def test_a_checkpoint_draws_the_same_again(name: str) -> None:
+def test_a_function_that_is_called_again_draws_the_same(name: str) -> None:
     """Whoever draws says so first, and the second run starts from the same state."""
     seen: list[Any] = []
 
@@ -77,7 +77,7 @@ def test_a_checkpoint_draws_the_same_again(name: str) -> None:
 
     generator = np.random.default_rng(1)
     x = tg.ones(3, requires_grad=True)
-    tg.checkpoint(block, x).sum().backward()
+    tg.recompute(block, x).sum().backward()
     assert len(seen) == 2
     assert_array_equal(seen[0], seen[1])
 

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 
 import oracles
 import tinygrad_cv as tg
 from programs import BINARY, UNARY, Array, Program, agree, leaf, starting_values, values
+from tinygrad_cv import nn
 from tinygrad_cv._tensor import Tensor
 
 # ----- no_grad -----------------------------------------------------------------------------------
@@ -219,6 +220,25 @@ def test_threads_that_share_parameters(hasty_threads: None) -> None:
 
         for i, g in enumerate(at_once(work, 6)):
             assert_allclose(g, [1 + i * math.cos(0.5), 3 + i * math.cos(1.5)])
+
+
+def test_threads_that_share_a_module(hasty_threads: None) -> None:
+    """Each knows which call of it made a node, and sees the values that one thread sees."""
+    model = nn.Sequential(nn.Linear(3, 4), nn.Sequential(nn.Tanh(), nn.Linear(4, 2)))
+    x = tg.rand(5, 3)
+    expected = values(model(x))
+
+    def work(i: int) -> None:
+        for _ in range(20):
+            y = model(x)
+            assert_array_equal(values(y), expected)
+            calls, scope = [], y.node.scope
+            while scope is not None:
+                calls.append(scope.module())
+                scope = scope.outer
+            assert calls == [model[1][1], model[1], model]
+
+    at_once(work, 6)
 
 
 def test_threads_whose_kernels_use_threads() -> None:

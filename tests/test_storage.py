@@ -171,12 +171,10 @@ def test_a_file_is_written_whole_or_not_at_all(
     path = tmp_path / "file"
     tg.save([1], path)
 
-    def full(self: Path, contents: bytes) -> int:
-        with self.open("wb") as file:
-            file.write(contents[:10])
+    def full(descriptor: int) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="no space left"):
         tg.save([2], path)
     monkeypatch.undo()

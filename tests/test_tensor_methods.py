@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import tinygrad_cv as tg
 from tinygrad_cv import nn
-from tinygrad_cv._methods import IN_PLACE
+from tinygrad_cv._public import IN_PLACE, PUBLIC
 from tinygrad_cv._tensor import Tensor
 
 # ----- in place ----------------------------------------------------------------------------------
@@ -47,7 +47,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
 }
 START = {"acosh": X + 1, "arccosh": X + 1}
 RANDOM = ("bernoulli", "exponential", "normal", "random", "uniform")
-ALL = [*IN_PLACE.split(), *RANDOM, "fill", "zero", "copy"]
+ALL = [*PUBLIC[IN_PLACE], *RANDOM, "fill", "zero", "copy"]
 
 
 def as_tensors(value: Any) -> Any:
@@ -62,7 +62,7 @@ def run(name: str, x: Tensor) -> Any:
     return getattr(x, f"{name}_")(*as_tensors(arguments))
 
 
-@pytest.mark.parametrize("name", IN_PLACE.split())
+@pytest.mark.parametrize("name", PUBLIC[IN_PLACE])
 def test_in_place_gives_the_values_of_the_function(name: str) -> None:
     start = START.get(name, X)
     expected = getattr(tg.tensor(start), name)(*as_tensors(ARGUMENTS.get(name, ())))
@@ -113,7 +113,7 @@ def test_in_place_in_a_graph_is_the_function(name: str) -> None:
     start, g = START.get(name, X), tg.tensor(np.linspace(-1, 2, 6).reshape(2, 3))
     leaf = tg.tensor(start, requires_grad=True)
     x = leaf * 1.0
-    if name in IN_PLACE.split():
+    if name in NAMES:
         y = getattr(leaf * 1.0, name)(*as_tensors(ARGUMENTS.get(name, ())))
         expected = tg.grad(y, leaf, g, allow_unused=True)[0] if y.requires_grad else None
     else:

@@ -180,7 +180,7 @@ def test_a_network_prints_its_graph_and_formulas() -> None:
     assert made == ["conv2d", "relu", "max_pool2d", "reshape", "linear", "cross_entropy", "mean"]
     assert len(str(graph).splitlines()) == len(graph) == 7 + 4 + 2  # ops, parameters, data
     formulas = {node.label: tg.formula(node) for node in graph if node.op is not None}
-    assert formulas["relu"] == {"x": "where(y > 0, g, 0.0)"}
+    assert formulas["relu"] == {"x": "where(positive, g, 0.0)"}
     assert formulas["linear"] == {"x": "g @ w", "w": "gᵀ @ x", "b": "sum(g, axis=(0,))"}
     rule, *where = formulas["cross_entropy"]["x"].split("  where ")
     assert rule == "reshape(g, shape=(-1, 1)) · where(right, expm1(l), exp(l))"

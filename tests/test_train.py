@@ -23,7 +23,6 @@ from tinygrad_cv.data import DataLoader, TensorDataset
 from tinygrad_cv.train import (
     DivergenceError,
     Trainer,
-    checkpoint,
     convnet,
     cosine,
     load_model,
@@ -166,6 +165,75 @@ def test_fit_stops_before_the_step_when_the_loss_is_no_number(bad: float) -> Non
     fitter.fit(loader())
     fitter.fit(DataLoader(TensorDataset(*(array[:4] for array in problem())), 4))
     assert_array_equal(model.weight.detach().numpy(), other.weight.detach().numpy())
+
+
+@pytest.mark.parametrize("validated", [False, True])
+@pytest.mark.parametrize("lr", [1e308, 1e160])
+def test_fit_sees_what_the_last_step_did(lr: float, validated: bool) -> None:
+    """The weights become infinite, or so large that the next loss would be NaN."""
+    validation = loader() if validated else None
+    fitter = trainer(Huge(), lr=lr, loss_fn=lambda *pair: 1e3 * tg.cross_entropy(*pair))
+    with np.errstate(all="ignore"), pytest.raises(DivergenceError, match="became nan in epoch 1"):
+        fitter.fit(loader(batch_size=SAMPLES), validation)
+
+
+class Huge(nn.Module):
+    """A linear classifier whose scores overflow long before its weights do."""
+
+    def __init__(self) -> None:
+        self.linear = linear()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (self.linear(x) / 1e-150) * 1e-150
+
+
+class Failing(nn.Module):
+    """A linear classifier that fails when it is evaluated."""
+
+    def __init__(self) -> None:
+        self.linear = linear()
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            raise ZeroDivisionError
+        return self.linear(x)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_is_frozen_stays_so_and_every_mode_comes_back(fails: bool) -> None:
+    norm, spy = nn.BatchNorm1d(FEATURES), Failing() if fails else Spy()
+    model = nn.Sequential(norm, nn.Dropout(0.1), spy)
+    model[0].eval()
+    modes = [module.training for module in model.modules()]
+    before = values(model)
+    fitter = trainer(model)
+    if fails:
+        for run in (lambda: fitter.fit(loader(), loader()), lambda: fitter.evaluate(loader())):
+            with pytest.raises(ZeroDivisionError):
+                run()
+            assert [module.training for module in model.modules()] == modes
+    else:
+        fitter.fit(loader(), loader(), epochs=2)
+        assert spy.calls == ([(True, True)] * 3 + [(False, False)] * 3) * 2
+    assert [module.training for module in model.modules()] == modes
+    after = values(model)
+    assert_array_equal(after["0.running_mean"], before["0.running_mean"])
+    assert (after["2.linear.weight"] != before["2.linear.weight"]).any()
+
+
+def test_what_the_optimizer_learns_is_finite_at_the_end() -> None:
+    """Also what no score depends on."""
+    model = linear()
+    idle = nn.Parameter([math.inf])
+    fitter = Trainer(model, optim.SGD([*model.parameters(), idle], 0.1))
+    with pytest.raises(DivergenceError, match="became nan in epoch 2"):
+        fitter.fit(loader(), epochs=2)
+
+
+def test_a_process_without_stderr_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    for progress in (None, True):
+        assert len(trainer(linear()).fit(loader(), progress=progress)) == 1
 
 
 def test_a_loader_without_batches_is_an_error() -> None:
@@ -336,6 +404,24 @@ def test_a_saved_model_is_read_back(model: Any, tmp_path: Path) -> None:
     assert_equal_states(values(saved), values(loaded))
 
 
+def test_tied_weights_are_saved_under_each_name_and_loaded_from_either(tmp_path: Path) -> None:
+    def tied() -> nn.Sequential:
+        model = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 3))
+        model[2].weight = model[0].weight
+        return model
+
+    path, saved = tmp_path / "model.safetensors", tied()
+    save_model(saved, path)
+    stored = load_file(path)
+    assert [*stored] == ["0.bias", "0.weight", "2.bias", "2.weight"]
+    for missing in ("0.weight", "2.weight", None):
+        save_file({name: array for name, array in stored.items() if name != missing}, path)
+        loaded = tied()
+        load_model(loaded, path)
+        assert loaded[0].weight is loaded[2].weight
+        assert_equal_states(values(loaded), values(saved))
+
+
 def test_others_read_what_is_saved(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     save_model(Odd(), path)
@@ -432,24 +518,3 @@ def test_no_file_is_an_error_of_the_system(tmp_path: Path) -> None:
         load_model(linear(), tmp_path / "absent.safetensors")
     with pytest.raises(FileNotFoundError):
         save_model(linear(), tmp_path / "absent" / "model.safetensors")
-
-
-def test_a_file_is_written_whole_or_not_at_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "file"
-    checkpoint.write(path, b"old")
-
-    def full(self: Path, contents: bytes) -> int:
-        with self.open("wb") as file:
-            file.write(contents[:1])
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", full)
-        with pytest.raises(OSError, match="No space left"):
-            checkpoint.write(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
-    checkpoint.write(path, b"new")
-    assert path.read_bytes() == b"new"

@@ -224,7 +224,7 @@ CONVNET_FORMULAS = {
         "∂L/∂w = sum(g · z)",
         "∂L/∂b = sum(g)",
     ],
-    "backward of relu": ["∂L/∂x = where(y > 0, g, 0.0)"],
+    "backward of relu": ["∂L/∂x = where(positive, g, 0.0)"],
     "backward of max_pool2d": ["∂L/∂x = window_scatter(g, index)"],
     "backward of reshape": ["∂L/∂x = reshape(g)"],
     "backward of linear": ["∂L/∂x = g @ w", "∂L/∂w = gᵀ @ x", "∂L/∂b = sum(g)"],

@@ -1,6 +1,8 @@
 """Watching a training run: what is recorded, and that the training is the same."""
 
+import asyncio
 import math
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -76,7 +78,7 @@ def test_what_was_saved_is_told_though_it_is_freed() -> None:
     watch = viz.watch(model)
     train(model, watch, 1)
     saved = {node.op: node.saved for node in watch.trace.nodes if node.kind == "op"}
-    assert saved["relu"] == {"y": 16 * 8 * 4}
+    assert saved["relu"] == {"positive": 16 * 8}
     images, labels = tg.tensor(X), tg.tensor(LABELS)
     expected = viz.trace(tg.cross_entropy(model(images), labels))
     assert [node.saved for node in watch.trace.nodes] == [node.saved for node in expected.nodes]
@@ -240,3 +242,35 @@ def test_the_page_of_a_watch_has_its_steps(tmp_path: Any) -> None:
     assert all(f'"number":{i},' in text.replace(" ", "") for i in range(3))
     again = viz.Trace.from_json(watch.trace.to_json())
     assert again == watch.trace
+
+
+def test_threads_and_tasks_watch_each_their_own_model() -> None:
+    def watched() -> tuple[nn.Module, viz.Watch]:
+        model = classifier()
+        return model, viz.watch(model, every=2)
+
+    async def in_a_task() -> viz.Watch:
+        model, watch = watched()
+        for _ in range(4):
+            with watch.step():
+                loss = tg.cross_entropy(model(tg.tensor(X)), tg.tensor(LABELS))
+                await asyncio.sleep(0)
+                loss.backward()
+        return watch
+
+    async def tasks() -> list[viz.Watch]:
+        return await asyncio.gather(*[in_a_task() for _ in range(3)])
+
+    def in_a_thread(_: int) -> viz.Watch:
+        model, watch = watched()
+        train(model, watch, 4)
+        return watch
+
+    with ThreadPoolExecutor(3) as executor:
+        watches = [*asyncio.run(tasks()), *executor.map(in_a_thread, range(3))]
+    for watch in watches:
+        assert [step.number for step in watch.trace.steps] == [0, 2]
+        assert [node.op for node in watch.trace.nodes] == [
+            node.op for node in watches[0].trace.nodes
+        ]
+    assert observer.get() is None

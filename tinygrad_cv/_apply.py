@@ -1,111 +1,192 @@
 """`apply` runs an op on tensors and records it; `F` is every op as a function of tensors."""
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from tinygrad_cv import backend as backends
 from tinygrad_cv._grad_mode import is_grad_enabled
-from tinygrad_cv._graph import Node, observer
+from tinygrad_cv._graph import Guard, Node, failed, observer
 from tinygrad_cv._inplace import follow
-from tinygrad_cv._op import WIDTH, Op, Plan, is_float, promoted
+from tinygrad_cv._op import WIDTH, Op, Output, Plan, common, is_array, is_float, promoted
+from tinygrad_cv._public import TOP, public
 from tinygrad_cv._reading import Reading
 from tinygrad_cv._tensor import Tensor, operand, wrap
 from tinygrad_cv.backend import host
-from tinygrad_cv.backend.base import Backend
+from tinygrad_cv.backend.base import Backend, Bits
 
 
-def apply(op: Op, *inputs: Any) -> Tensor:
-    """Run `op` on tensors (plain numbers and None pass as they are) and record it if needed."""
+@public(TOP)
+def apply(op: Op, *inputs: Any) -> Any:
+    """Run `op` on tensors (plain numbers and None pass as they are) and record it if needed.
+
+    Returns a tensor, or a tuple of them if the op has several outputs.
+    """
     backend: Backend | None = None
-    recorded = False
     arrays = []
     wanted = []
     for value in inputs:
         if isinstance(value, Tensor):
-            if backend is None:
+            if value._backend is not backend:
+                if backend is not None:
+                    raise _device_error(op, inputs)
                 backend = value._backend
-            elif value._backend is not backend:
-                raise _device_error(op, inputs)
             arrays.append(value._array)
             wanted.append(value._requires_grad)
-            recorded = recorded or value._requires_grad
         elif type(value) in _PLAIN and (value is not None or op.optional):
             arrays.append(value)
             wanted.append(False)
         else:
-            return apply(op, *[_adopt(op, value, inputs) for value in inputs])
+            return apply(op, *_adopted(op, inputs))
     if backend is None:
         return apply(op, Tensor(inputs[0]), *inputs[1:])
     eye = observer.get()
-    with backend.active:
-        array = op.run(backend, *arrays) if eye is None else eye.forward(op, backend, arrays)
-    backend = op.destination(backend)
+    try:
+        if eye is None and backend.always_active:
+            array = op.run(backend, *arrays)
+        else:
+            with backend.active:
+                if eye is None:
+                    array = op.run(backend, *arrays)
+                else:
+                    array = eye.forward(op, backend, arrays)
+    except BaseException as error:
+        failed(error, op, inputs)
+        raise
+    if not op.usual:
+        if op.outputs:
+            return _several(op, inputs, arrays, tuple(wanted), array, backend)
+        backend = op.destination(backend)
     out = wrap(array, backend)
     if backend.is_view(array, arrays):
         follow(op, inputs, out)
-    if recorded and is_grad_enabled() and array.dtype.kind == "f":
+    if True in wanted and is_grad_enabled() and array.dtype.kind == "f":
         key = tuple(wanted)
-        if key not in op.plans:
-            op.check_kept()
-        plan = op.plan(key)
+        plan = op.plans.get(key) or _checked_plan(op, key, inputs)
         if plan.rules:
             _record(op, plan, inputs, arrays, out)
     if eye is not None:
         if eye.everything and out._node is None:
             _record(op, op.plan((False,) * len(inputs)), inputs, arrays, out)
-        eye.made(out)
+        eye.made(out, inputs)
     return out
 
 
-def _record(op: Op, plan: Plan, inputs: tuple[Any, ...], arrays: list[Any], out: Tensor) -> None:
-    """Make the node of an op's output, with what the plan says to save."""
-    requires_grad = bool(plan.rules)
-    node = Node(
-        op,
-        tuple([(v._node or v.node) if isinstance(v, Tensor) else v for v in inputs]),
-        out._array.shape,
-        out._array.dtype,
-        out._backend,
-        requires_grad,
-        plan,
+def _checked_plan(op: Op, key: tuple[bool, ...], inputs: tuple[Any, ...]) -> Plan:
+    try:
+        op.check_kept()
+    except TypeError as error:
+        failed(error, op, inputs)
+        raise
+    return op.plan(key)
+
+
+def _several(
+    op: Op,
+    inputs: tuple[Any, ...],
+    arrays: list[Any],
+    wanted: tuple[bool, ...],
+    ys: tuple[Any, ...],
+    backend: Backend,
+) -> tuple[Tensor, ...]:
+    """The outputs of an op that has several, recorded if needed: one node, and one for each."""
+    outs = tuple(wrap(y, backend) for y in ys)
+    for out in outs:
+        if backend.is_view(out._array, arrays):
+            follow(op, inputs, out)
+    eye = observer.get()
+    plan = _checked_plan(op, wanted, inputs) if any(wanted) and is_grad_enabled() else None
+    if (plan is not None and plan.rules) or (eye is not None and eye.everything):
+        plan = plan or op.plan((False,) * len(inputs))
+        whole = wrap(ys[0], backend)
+        _record(op, plan, inputs, arrays, whole, outs)
+        for i, out in enumerate(outs):
+            out._requires_grad = whole._requires_grad and out.is_floating_point()
+            out._node = _output(whole.node, i)
+    if eye is not None:
+        for out in outs:
+            eye.made(out, inputs)
+    return outs
+
+
+def _output(node: Node, index: int) -> Node:
+    """A node for one output of the op of `node`; the gradients of several such nodes add up."""
+    assert node.op is not None
+    shape, dtype = node.op.made[index]
+    needs = node.requires_grad and dtype.kind == "f"
+    output = Output(index=index, of=node.op.outputs[index])
+    return Node(output, (node,), shape, dtype, node.backend, needs, output.plan((needs,)))
+
+
+def _record(
+    op: Op,
+    plan: Plan,
+    inputs: tuple[Any, ...],
+    arrays: list[Any],
+    out: Tensor,
+    outs: tuple[Tensor, ...] = (),
+) -> None:
+    """Make the node of an op's output (of its `outs`), with what the plan says to save."""
+    array = out._array
+    parents = tuple([(v._node or v.node) if isinstance(v, Tensor) else v for v in inputs])
+    out._requires_grad = bool(plan.rules)
+    out._node = node = Node(
+        op, parents, array.shape, array.dtype, out._backend, out._requires_grad, plan
     )
-    saved: list[Any] = []
-    guards = []  # in the order of the saved tensors
-    late: list[Any] = []
-    for name, where in zip(plan.names, plan.saves, strict=True):
-        if where == "y":
-            saved.append(out._array)
-            guards.append((name, out._version, out._version[0]))
-        elif isinstance(where, str):
-            saved.append(getattr(op, where))
-            late += _views(where, saved[-1], inputs)
-        else:
-            saved.append(tuple(arrays[where]) if isinstance(where, slice) else arrays[where])
-            for value in inputs[where] if isinstance(where, slice) else (inputs[where],):
+    if plan.saves:
+        saved: list[Any] = []
+        guards: list[Guard] = []  # in the order of the saved tensors
+        late: list[Guard] = []
+        for name, where in zip(plan.names, plan.saves, strict=True):
+            if type(where) is int:
+                saved.append(arrays[where])
+                value = inputs[where]
                 if isinstance(value, Tensor):
                     guards.append((name, value._version, value._version[0]))
+            elif where == "y":
+                saved.append(array)
+                guards.append((name, out._version, out._version[0]))
+            elif where in op.outputs:
+                y = outs[op.outputs.index(where)]
+                saved.append(y._array)
+                guards.append((name, y._version, y._version[0]))
+            elif isinstance(where, str):
+                saved.append(node.backend.packed(getattr(op, where)))
+                late += _overlaps(where, saved[-1], (*inputs, *(outs or (out,))))
+            else:
+                saved.append(tuple(arrays[where]))
+                for value in inputs[where]:
+                    if isinstance(value, Tensor):
+                        guards.append((name, value._version, value._version[0]))
+        node.saved = tuple(saved)
+        node.guards = (*guards, *late)
     for name in op.kept:  # what a rule wants is saved; the rest goes
         op.__dict__.pop(name, None)
-    node.saved = tuple(saved)
-    node.guards = (*guards, *late)
-    out._node = node
-    out._requires_grad = requires_grad
 
 
-def _views(name: str, kept: Any, inputs: tuple[Any, ...]) -> list[tuple[str, list[int], int]]:
-    """Guards for a by-product that lies in the memory of an input."""
+def _overlaps(name: str, kept: Any, tensors: tuple[Any, ...]) -> list[Guard]:
+    """Guards for a by-product that lies in the memory of an input or of the output."""
+    arrays = kept if isinstance(kept, list | tuple) else (kept,)
     return [
         (name, value._version, value._version[0])
-        for value in inputs
+        for value in tensors
         if isinstance(value, Tensor)
-        and hasattr(kept, "dtype")
-        and value._backend.shares_memory(kept, value._array)
+        and any(is_array(a) and value._backend.shares_memory(a, value._array) for a in arrays)
     ]
 
 
 _PLAIN = {int, float, bool, type(None)}
 """What an op may be given beside tensors: it has no dtype, and takes that of the tensors."""
+
+
+def _adopted(op: Op, inputs: tuple[Any, ...]) -> list[Any]:
+    """The inputs, with lists and arrays as tensors."""
+    try:
+        return [_adopt(op, value, inputs) for value in inputs]
+    except Exception as error:
+        failed(error, op, inputs)
+        raise
 
 
 def _adopt(op: Op, value: Any, inputs: tuple[Any, ...]) -> Any:
@@ -128,12 +209,18 @@ def _device_error(op: Op, inputs: tuple[Any, ...]) -> ValueError:
         for i, value in enumerate(inputs)
         if isinstance(value, Tensor)
     )
-    return ValueError(
+    error = ValueError(
         f"{op.name} got tensors on different devices: {places}. Move them to one device with "
         "x.to(device)."
     )
+    failed(error, op, inputs)
+    return error
 
 
+_new = object.__new__
+
+
+@public(TOP)
 def function(op: type[Op], *names: str) -> Callable[..., Tensor]:
     """An op as a function of tensors: inputs by position or name, attributes by keyword.
 
@@ -155,8 +242,11 @@ def function(op: type[Op], *names: str) -> Callable[..., Tensor]:
     most = len(op.inputs)
     least = most - op.optional - op.variadic
     names = names or op.inputs
+    plain = not op.required and op.__init__ is Op.__init__  # nothing is to be set on a new one
 
-    def call(*inputs: Any, **attributes: Any) -> Tensor:
+    def call(*inputs: Any, **attributes: Any) -> Any:
+        if plain and not attributes and len(inputs) == most:
+            return apply(_new(op), *inputs)
         while attributes and len(inputs) < most and names[len(inputs)] in attributes:
             inputs += (attributes.pop(names[len(inputs)]),)
         given = len(inputs)
@@ -179,7 +269,34 @@ def function(op: type[Op], *names: str) -> Callable[..., Tensor]:
     call.__name__ = call.__qualname__ = op.name
     call.__doc__ = op.__doc__
     call.__module__ = op.__module__
+    vars(call)["__signature__"] = _signature(op, names)
     return call
+
+
+def _signature(op: type[Op], names: tuple[str, ...]) -> inspect.Signature:
+    """How the function of an op is called: what `help` shows, and type checkers are told."""
+    annotations: dict[str, Any] = {}
+    for base in reversed(op.__mro__):
+        annotations |= inspect.get_annotations(base)
+    parameters = []
+    least = len(names) - op.optional - op.variadic
+    for i, name in enumerate(names):
+        rest = op.variadic and i == len(names) - 1
+        kind = inspect.Parameter.VAR_POSITIONAL if rest else inspect.Parameter.POSITIONAL_OR_KEYWORD
+        default = inspect.Parameter.empty if rest or i < least else None
+        values = Tensor if len(names) == 1 else Any  # of several, some may be numbers
+        parameters.append(inspect.Parameter(name, kind, default=default, annotation=values))
+    for name, default in op.attributes.items():
+        default = inspect.Parameter.empty if name in op.required else default
+        parameters.append(
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=default,
+                annotation=annotations.get(name, Any),
+            )
+        )
+    return inspect.Signature(parameters, return_annotation=Tensor)
 
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -204,6 +321,9 @@ def computed_in(least: str) -> Callable[[Function], Function]:
         @functools.wraps(function)
         def wrapped(*args: Any, **options: Any) -> Any:
             tensors = [x for x in (*args, *options.values()) if isinstance(x, Tensor)]
+            dtype = common(tensors)
+            if dtype is not None and dtype.itemsize >= WIDTH[least]:
+                return function(*args, **options)  # as nearly always
             dtype = promoted(tensors)
             if dtype is None:
                 return function(*args, **options)
@@ -231,7 +351,12 @@ class Recorded(Reading):
     bind = staticmethod(function)
 
     def memory(self, value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(None if part is None else part._array for part in value)
         return value._array
+
+    def zeros(self, backend: Backend, shape: tuple[int, ...], dtype: Any) -> Any:
+        return wrap(backend.zeros(shape, dtype=dtype), backend)
 
     if TYPE_CHECKING:
 
@@ -260,7 +385,10 @@ class Recorded(Reading):
                 values.append(tuple(map(at, value, node.inputs[where])))
             elif isinstance(where, int):
                 values.append(at(value, node.inputs[where]))
+            elif node.op is not None and where in node.op.outputs:
+                values.append(at(value, _output(node, node.op.outputs.index(where))))
             else:
+                value = value.truth() if type(value) is Bits else value
                 values.append(wrap(value, node.backend))
         return tuple(values)
 

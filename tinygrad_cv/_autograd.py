@@ -1,14 +1,17 @@
 """Gradients: `backward`, `grad`, hooks, and the graph as a listing."""
 
 import functools
+import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
+from sys import getrefcount
 from typing import Any
 
 from tinygrad_cv._apply import F
 from tinygrad_cv._grad_mode import no_grad
 from tinygrad_cv._graph import Graph, Handle, Node, backpropagate
-from tinygrad_cv._reading import Reading, raw
+from tinygrad_cv._public import TOP, public
+from tinygrad_cv._reading import ALONE, Reading, raw
 from tinygrad_cv._tensor import Tensor, adopt, operand, wrap
 
 
@@ -70,26 +73,16 @@ class Gradients(Tensor):
         >>> x.grad.item()
         6.0
         """
-        gradient = _seed(self, gradient)
-        given = _Given(gradient)
+        seed: Any = _seed(self, gradient)
         reading: Reading = F if create_graph else raw(self._backend)
-        seed = gradient if create_graph else gradient._array
+        seed = seed if create_graph else seed._array
         keep = retain_graph or create_graph
         for node, g in backpropagate({self.node: seed}, reading, keep=keep):
             target = node.tensor() if node.tensor is not None else None
-            if target is None:
-                continue
-            if target._node is not node:  # it went to another device since (see `_move`)
-                g = g if create_graph else wrap(g, node.backend)
-                moved = g.to(device=target.device, dtype=target.dtype)
-                target.grad = moved if target.grad is None else target.grad + moved
-            elif target.grad is None:
-                target.grad = given.own(g, node)
-            elif create_graph:
-                target.grad = target.grad + g
-            else:
-                total = node.backend.result(target.grad._array + g, g.dtype)
-                target.grad = wrap(total, node.backend)
+            if target is None or (node.op is None and not target._requires_grad):
+                continue  # nobody asks for it, or it was frozen since
+            alone = getrefcount(g) == ALONE_IN_LOOP and node.op is None
+            _accumulate(target, _own(g, node, alone), create_graph)
 
 
 def _call_hook(hook: Callable[[Tensor], Tensor | None], node: Node, g: Any) -> Any:
@@ -111,26 +104,50 @@ def _call_hook(hook: Callable[[Tensor], Tensor | None], node: Node, g: Any) -> A
     return result.detach().to(device=node.backend.device, dtype=node.dtype, copy=True)._array
 
 
-class _Given:
-    """The memory that a backward pass has given away as gradients.
+def _yielded() -> int:
+    """What `getrefcount` says of what only the variable of a loop holds; versions differ."""
+    for thing in (object() for _ in range(1)):
+        count = getrefcount(thing)
+    return count
 
-    No two gradients share memory, nor a gradient and a value: each may be changed in place.
+
+ALONE_IN_LOOP = _yielded()
+
+
+def _own(g: Any, node: Node, alone: bool) -> Tensor:
+    """The gradient g (an array or a Tensor) of a node as a Tensor with memory of its own.
+
+    No two gradients share memory, nor a gradient and a value: each may be changed in place. An
+    array that nobody else holds is taken as it is.
     """
+    if isinstance(g, Tensor):
+        # Of two inputs that get the same gradient, neither may seem to depend on the other.
+        return F.clone(g)
+    taken = alone and node.backend.owns(g)
+    return wrap(g if taken else node.backend.array(g, None), node.backend)
 
-    def __init__(self, *seeds: Tensor) -> None:
-        self.ids = {id(seed._array) for seed in seeds}
-        self.kept: list[Any] = []  # an id is good as long as its array lives
 
-    def own(self, g: Any, node: Node) -> Tensor:
-        """The gradient g (an array or a Tensor) of a node as a Tensor with memory of its own."""
-        if isinstance(g, Tensor):
-            # Of two inputs that get the same gradient, neither may seem to depend on the other.
-            return F.clone(g)
-        if id(g) in self.ids or not node.backend.owns(g) or node.op is not None:
-            return wrap(node.backend.array(g, None), node.backend)
-        self.ids.add(id(g))
-        self.kept.append(g)
-        return wrap(g, node.backend)
+_accumulating = threading.Lock()
+
+
+def _accumulate(target: Tensor, g: Tensor, create_graph: bool) -> None:
+    """Add to the gradient of a leaf; several threads may do so at once."""
+    if target.device != g.device or target.dtype != g.dtype:  # it moved since (see `_move`)
+        g = g.to(device=target.device, dtype=target.dtype)
+    with _accumulating:
+        if target._grad is None:
+            target._grad = g
+        elif create_graph:
+            target._grad = target._grad + g
+        else:
+            backend = target._backend
+            alone = getrefcount(target._grad) == getrefcount(target._grad._array) == ALONE
+            with backend.active:
+                if alone and backend.owns(target._grad._array):
+                    target._grad._array += g._array
+                else:
+                    total = backend.result(target._grad._array + g._array, g.dtype)
+                    target._grad = wrap(total, backend)
 
 
 def _seed(output: Tensor, gradient: Any) -> Tensor:
@@ -163,6 +180,7 @@ def _seed(output: Tensor, gradient: Any) -> Tensor:
     return gradient if gradient.dtype == output.dtype else F.cast(gradient, dtype=output.dtype)
 
 
+@public(TOP)
 def grad(
     outputs: Tensor | Sequence[Tensor],
     inputs: Tensor | Sequence[Tensor],
@@ -208,12 +226,11 @@ def grad(
         with output._backend.active:
             seeds[output.node] = seeds[output.node] + seed if output.node in seeds else seed
     found: dict[Node, Tensor] = {}
-    given = _Given(*[t for t in grad_outputs if isinstance(t, Tensor)])
     wanted = {value.node for value in inputs}
     keep = create_graph if retain_graph is None else retain_graph
     for node, g in backpropagate(seeds, reading, towards=wanted, keep=keep):
         if node in wanted:
-            found[node] = given.own(g, node)
+            found[node] = _own(g, node, node.op is None and getrefcount(g) == ALONE_IN_LOOP)
     missing = [i for i, value in enumerate(inputs) if value.node not in found]
     if missing and not allow_unused:
         raise RuntimeError(
@@ -223,6 +240,7 @@ def grad(
     return tuple(found.get(value.node) for value in inputs)
 
 
+@public(TOP)
 def graph(*tensors: Tensor | Iterable[Tensor]) -> Graph:
     """The expression graph of one or more tensors; `print` lists it, one line a node.
 

@@ -2,29 +2,26 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Generator
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar, cast
+
+from tinygrad_cv._public import TOP, public
+
+_blocks: ContextVar[tuple[Any, ...]] = ContextVar("blocks", default=(True, None))
+"""The open blocks, from inside out: whether ops are recorded in it, and the switch that opened it.
+
+The tuple is the thread's or the task's, and a switch has no state: so it may be shared.
+"""
+
+Function = TypeVar("Function")
 
 
-class _Frame:
-    """One `with` block that switched recording, and the block around it.
-
-    A call that only set the switch is a `loose` frame on top, which goes with the block it is in.
-    """
-
-    __slots__ = ("enabled", "loose", "outer")
-
-    def __init__(self, enabled: bool, outer: "_Frame | None", loose: bool = False) -> None:
-        self.enabled, self.outer, self.loose = enabled, outer, loose
-
-
-_innermost: ContextVar[_Frame] = ContextVar("innermost", default=_Frame(True, None))  # noqa: B039  never changed
-
-
+@public(TOP)
 def is_grad_enabled() -> bool:
     """Whether ops are recorded for a backward pass in this thread (or task)."""
-    return _innermost.get().enabled
+    return _blocks.get()[0]  # type: ignore[no-any-return]
 
 
 class _Switch:
@@ -34,62 +31,100 @@ class _Switch:
 
     def __new__(cls, *given: Any, **named: Any) -> Any:
         """A switch; or as a decorator without parentheses, the decorated function."""
-        return cls()(given[0]) if given and callable(given[0]) else super().__new__(cls)
+        if given and (callable(given[0]) or isinstance(given[0], classmethod)):
+            return cls()(given[0])
+        return super().__new__(cls)
 
     def __init__(self) -> None:
-        self.frames: list[_Frame] = []
-
-    def _again(self) -> "_Switch":
-        """Such a switch, for one call of a decorated function."""
-        return type(self)()
+        pass  # it takes no arguments
 
     def __enter__(self) -> None:
-        frame = _Frame(self.enabled, _innermost.get())
-        self.frames.append(frame)
-        _innermost.set(frame)
+        _blocks.set((self.enabled, self, *_blocks.get()))
 
     def __exit__(self, *error: object) -> None:
-        frame = self.frames.pop()
-        # A generator may be closed in a thread that never entered; nothing is to be undone there.
-        here = _innermost.get()
-        if (here.outer if here.loose else here) is frame and frame.outer is not None:
-            _innermost.set(frame.outer)
+        blocks = _blocks.get()
+        # Generators end in any order, so blocks of others may be inside; and one may be closed in
+        # a thread that never entered, where nothing is to be undone.
+        for k in range(0, len(blocks), 2):
+            if blocks[k + 1] is self:
+                _blocks.set(blocks[:k] + blocks[k + 2 :])
+                return
 
-    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        if inspect.isgeneratorfunction(function):
-            return self._decorate_generator(function)
+    def __call__(self, function: Function) -> Function:
+        """The function, switched while it runs: each step of a generator or a coroutine."""
+        if isinstance(function, staticmethod | classmethod):
+            return cast(Function, type(function)(self(function.__func__)))
+        if not callable(function) or isinstance(function, type):
+            raise TypeError(
+                f"{type(self).__name__} decorates functions and methods; got {function!r}. Of a "
+                "class decorate the methods that are meant, such as __init__."
+            )
 
-        @functools.wraps(function)
-        def wrapped(*args: Any, **kwargs: Any) -> Any:
-            with self._again():
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with self:
                 return function(*args, **kwargs)
 
-        return wrapped
+        def generator(*args: Any, **kwargs: Any) -> Any:
+            return (yield from _steps(self.enabled, function(*args, **kwargs)))
 
-    def _decorate_generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Switched while the generator runs, and not while its consumer does."""
+        async def coroutine(*args: Any, **kwargs: Any) -> Any:
+            return await _steps(self.enabled, function(*args, **kwargs))
 
-        @functools.wraps(function)
-        def wrapped(*args: Any, **kwargs: Any) -> Any:
-            generator = function(*args, **kwargs)
-            sent = None
-            try:
-                while True:
-                    with self._again():
-                        value = generator.send(sent)
-                    sent = yield value
-            except StopIteration as end:
-                return end.value
-            finally:
-                generator.close()
+        async def stream(*args: Any, **kwargs: Any) -> Any:
+            inner = function(*args, **kwargs)
+            step = inner.asend(None)
+            while True:
+                try:
+                    value = await _steps(self.enabled, step)
+                except StopAsyncIteration:
+                    return
+                try:
+                    step = inner.asend((yield value))
+                except BaseException as error:  # also that it is to close
+                    step = inner.athrow(error)
 
-        return wrapped
+        if inspect.isgeneratorfunction(function):
+            wrapped: Callable[..., Any] = generator
+        elif inspect.iscoroutinefunction(function):
+            wrapped = coroutine
+        else:
+            wrapped = stream if inspect.isasyncgenfunction(function) else call
+        return cast(Function, functools.wraps(function)(wrapped))
 
 
+@types.coroutine
+def _steps(enabled: bool, inner: Any) -> Generator[Any, Any, Any]:
+    """What `inner`, a generator or a coroutine, does: switched while it runs, not in between.
+
+    The blocks that it has open are put away with it, and opened again for its next step.
+    """
+    outermost = object()
+    own: tuple[Any, ...] = (enabled, outermost)
+    resume, sent = inner.send, None
+    while True:
+        _blocks.set(own + _blocks.get())
+        try:
+            value = resume(sent)
+        except StopIteration as end:
+            return end.value
+        finally:
+            blocks = _blocks.get()
+            k = blocks.index(outermost) + 1
+            own = blocks[:k]
+            _blocks.set(blocks[k:])
+        try:
+            resume, sent = inner.send, (yield value)
+        except BaseException as error:  # also that it is to close
+            resume, sent = inner.throw, error
+
+
+@public(TOP)
 class no_grad(_Switch):  # noqa: N801  PyTorch's name
     """Compute without recording a graph: `with no_grad():`, or `@no_grad()` on a function.
 
-    The switch belongs to the running thread (or asyncio task): others keep recording.
+    The switch belongs to the running thread (or asyncio task): others keep recording, also where
+    they share one `no_grad` object. A decorated generator or coroutine is switched while it runs,
+    and who waits for it is not. Of a class decorate the methods.
 
     >>> import tinygrad_cv as tg
     >>> w = tg.tensor(3.0, requires_grad=True)
@@ -102,12 +137,14 @@ class no_grad(_Switch):  # noqa: N801  PyTorch's name
     enabled = False
 
 
+@public(TOP)
 class enable_grad(_Switch):  # noqa: N801  PyTorch's name
     """Record again inside a `no_grad` block, as a context or as a decorator."""
 
     enabled = True
 
 
+@public(TOP)
 class set_grad_enabled(_Switch):  # noqa: N801  PyTorch's name
     """Record or not, from now on; as a context or as a decorator, only inside.
 
@@ -122,30 +159,26 @@ class set_grad_enabled(_Switch):  # noqa: N801  PyTorch's name
     """
 
     def __init__(self, mode: bool) -> None:
-        super().__init__()
         self.enabled = bool(mode)
-        self.before = _innermost.get()
-        outer = self.before.outer if self.before.loose else self.before
-        self.set = _Frame(self.enabled, outer, loose=True)
-        _innermost.set(self.set)
-
-    def _again(self) -> "set_grad_enabled":
-        return set_grad_enabled(self.enabled)
+        self.before = _blocks.get()
+        self.after = (self.enabled, *self.before[1:])
+        _blocks.set(self.after)
 
     def _undo(self) -> None:
         """It turns out to be a context or a decorator, and holds only inside."""
-        if _innermost.get() is self.set:
-            _innermost.set(self.before)
+        if _blocks.get() is self.after:
+            _blocks.set(self.before)
 
     def __enter__(self) -> None:
         self._undo()
         super().__enter__()
 
-    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def __call__(self, function: Function) -> Function:
         self._undo()
         return super().__call__(function)
 
 
+@public(TOP)
 class inference_mode(_Switch):  # noqa: N801  PyTorch's name
     """`no_grad` under another name, or `enable_grad` with `mode=False`.
 
@@ -156,8 +189,4 @@ class inference_mode(_Switch):  # noqa: N801  PyTorch's name
     """
 
     def __init__(self, mode: bool = True) -> None:
-        super().__init__()
         self.enabled = not mode
-
-    def _again(self) -> "inference_mode":
-        return inference_mode(not self.enabled)

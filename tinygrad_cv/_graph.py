@@ -8,11 +8,13 @@ has no reference cycles and its memory goes the moment the loss goes.
 import itertools
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import ExitStack, suppress
 from contextvars import ContextVar
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
+
+from tinygrad_cv._public import TOP, public
 
 if TYPE_CHECKING:
     from tinygrad_cv._op import Op, Plan
@@ -41,6 +43,43 @@ scope: ContextVar[Scope | None] = ContextVar("scope", default=None)
 """The innermost call of a module that is running in this thread (or task)."""
 
 
+class Failure:
+    """What an exception that passed through the engine carries, as `error.tinygrad_cv`.
+
+    The `op` whose forward or rule raised, and its `inputs` (tensors in a forward, nodes in a
+    backward pass); None and () where neither did, but a module. The `node` whose rules were run,
+    and the `roots` of the walks that got there, in a backward pass. The `scope`, the innermost call
+    of a module that was running. It lives as long as the exception, and is not pickled with it.
+    """
+
+    def __init__(self, op: "Op | None", inputs: tuple[Any, ...]) -> None:
+        self.op, self.inputs = op, inputs
+        self.node: Node | None = None
+        self.roots: tuple[Node, ...] = ()
+        self.scope = scope.get()
+
+    def __reduce__(self) -> Any:
+        return type(None), ()  # to another process goes what the exception says, not its graph
+
+
+def failed(
+    error: BaseException,
+    op: "Op | None" = None,
+    inputs: tuple[Any, ...] = (),
+    node: "Node | None" = None,
+    roots: Iterable["Node"] = (),
+) -> None:
+    """Let an exception carry where it comes from. The innermost op, node and call stay."""
+    with suppress(Exception):  # its class may allow no attributes; what it says goes first
+        known = getattr(error, "tinygrad_cv", None)
+        if not isinstance(known, Failure):
+            known = error.tinygrad_cv = Failure(op, inputs)  # type: ignore[attr-defined]
+        if node is not None:
+            if known.node is None:
+                known.op, known.inputs, known.node = op, inputs, node
+            known.roots += tuple(roots)
+
+
 class Observer:
     """Looks on while ops run, forward and backward. Set it in `observer`; it may change nothing.
 
@@ -53,8 +92,8 @@ class Observer:
         """Run the forward of an op."""
         return op.run(backend, *arrays)
 
-    def made(self, tensor: Any) -> None:
-        """An op made this tensor; it has a node if it was recorded."""
+    def made(self, tensor: Any, inputs: tuple[Any, ...]) -> None:
+        """An op made this tensor of these inputs; it has a node if it was recorded."""
 
     def arrived(self, node: "Node", gradient: Any) -> None:
         """The gradient of a node (an array) is complete."""
@@ -88,6 +127,11 @@ class Handle:
         self.remove()
 
 
+Guard = tuple[str, list[int], int]
+"""A saved tensor: its name, its counter of in-place changes, and the count when it was saved."""
+
+
+@public(TOP)
 class Node:
     """One application of `op`, or a leaf (a parameter, an input, a constant) when `op` is None.
 
@@ -134,9 +178,8 @@ class Node:
         self.plan = plan
         self.scope = None if op is None else scope.get()
         self.saved: tuple[Any, ...] | None = ()
-        # What was saved must still hold the same value when a rule reads it: (name, counter of
-        # in-place changes, its value when saved) for each saved tensor.
-        self.guards: tuple[tuple[str, list[int], int], ...] = ()
+        # What was saved must still hold the same value when a rule reads it.
+        self.guards: tuple[Guard, ...] = ()
         # What changes its gradient when that is complete (see Tensor.register_hook).
         self.hooks: dict[int, Callable[..., Any]] | None = None
         # A leaf, and a tensor that called retain_grad(), can be found to receive a gradient.
@@ -194,73 +237,110 @@ class Node:
         self.guards = ()
 
 
-def topological(roots: Iterable[Node]) -> list[Node]:
+def topological(
+    roots: Iterable[Node], ends: Collection[Node] = (), differentiable: bool = False
+) -> list[Node]:
     """Every node the roots depend on, each before the nodes it was computed from.
+
+    Those behind the `ends` are left out; with `differentiable`, those that need no gradient, too.
 
     A gradient is complete only when all consumers of a value have sent their share; this order
     guarantees that. A node is made after its inputs, so counting down creation numbers is such an
     order, found without recursion however deep the graph is.
     """
-    seen = set(roots)
+    seen = {node for node in roots if node.requires_grad or not differentiable}
     stack = list(seen)
     while stack:
-        for value in stack.pop().inputs:
-            if isinstance(value, Node) and value not in seen:
+        node = stack.pop()
+        for value in () if node in ends else node.inputs:
+            if (
+                isinstance(value, Node)
+                and value not in seen
+                and (value.requires_grad or not differentiable)
+            ):
                 seen.add(value)
                 stack.append(value)
     return sorted(seen, key=attrgetter("number"), reverse=True)
 
 
 def backpropagate(
-    seeds: dict[Node, Any], reading: "Reading", *, towards: set[Node] | None = None, keep: bool
+    seeds: dict[Node, Any],
+    reading: "Reading",
+    *,
+    towards: set[Node] | None = None,
+    ends: Collection[Node] = (),
+    keep: bool,
 ) -> Iterator[tuple[Node, Any]]:
-    """Walk from the seeds to the leaves, yielding each node with its complete gradient.
+    """Walk from the seeds to the leaves, yielding those that are asked for with their gradients.
+
+    Asked for are leaves, nodes whose tensor retains its gradient, and `towards`.
 
     [gradient to the left] = [gradient from the right] · [local gradient], summed over the
     consumers of each value. The reading decides what a gradient is: an array in the raw reading,
-    a Tensor in the graph reading. With `towards`, only the paths that end there are walked.
+    a Tensor in the graph reading. With `towards`, only the paths that end there are walked. At the
+    `ends` the walk stops: what lies behind, and their hooks, are for a walk around this one.
     """
-    order = [node for node in topological(seeds) if node.requires_grad]
+    order = topological(seeds, ends, differentiable=True)
     useful = None
     if towards is not None:
         useful = set(towards)
         for node in reversed(order):
             if not useful.isdisjoint(node.parents()):
                 useful.add(node)
-    pending = dict(seeds)
+    pending: dict[Any, Any] = dict(seeds)
     here, device, eye = None, ExitStack(), observer.get()
     with device:
         for node in order:
-            gradient = pending.pop(node, None)
-            if gradient is None:
+            if node not in pending:
+                continue
+            if node in ends:
+                yield node, pending.pop(node)
                 continue
             if node.backend is not here:
                 device.close()
                 here = node.backend
-                device.enter_context(here.active)
+                if not here.always_active:
+                    device.enter_context(here.active)
                 reading = reading.on(here)
-            gradient = reading.rounded(gradient, node)
-            for hook in tuple(node.hooks.values()) if node.hooks else ():
-                gradient = hook(node, gradient)
-            if eye is not None:
-                eye.arrived(node, reading.memory(gradient))
-            yield node, gradient
-            if node.op is None or (useful is not None and useful.isdisjoint(node.parents())):
-                continue  # its rules are not needed, and what they saved stays for later
-            if eye is None:
-                sent = reading.gradients(node, gradient, useful)
+            if node.op is not None and node.op.outputs:
+                gradient = reading.completed(node, pending.pop(node))
             else:
-                sent = eye.backward(reading, node, gradient, useful)
+                if pending[node].dtype is not node.dtype:
+                    pending[node] = reading.rounded(pending[node], node)
+                if node.hooks:
+                    for hook in tuple(node.hooks.values()):
+                        pending[node] = hook(node, pending[node])
+                if eye is not None:
+                    eye.arrived(node, reading.memory(pending[node]))
+                if node.op is None:
+                    yield node, pending.pop(node)  # which nobody here holds any more
+                    continue
+                gradient = pending.pop(node)
+                if node.tensor is not None or (towards is not None and node in towards):
+                    yield node, gradient
+            if useful is not None and useful.isdisjoint(node.parents()):
+                continue  # its rules are not needed, and what they saved stays for later
+            try:
+                if eye is None:
+                    sent = reading.gradients(node, gradient, useful)
+                else:
+                    sent = eye.backward(reading, node, gradient, useful)
+            except BaseException as error:
+                failed(error, node.op, node.inputs, node, seeds)
+                raise
             for parent, share in sent:
-                before = pending.get(parent)
-                if before is not None:
+                if parent.op is not None and parent.op.outputs:
+                    reading.collect(pending.setdefault(parent, {}), node.op.index, share)
+                elif parent.backend is here:
+                    reading.collect(pending, parent, share)
+                else:
                     with parent.backend.active:
-                        share = reading.on(parent.backend).total(before, share)
-                pending[parent] = share
-            if not keep:
-                node.release()
+                        reading.on(parent.backend).collect(pending, parent, share)
+            if not keep and node.saved and (node.guards or node.op.kept):
+                node.release()  # unless it saved but plain numbers
 
 
+@public(TOP)
 class Graph:
     """The expression graph of one or more tensors as data: `print` lists it, one line a node.
 

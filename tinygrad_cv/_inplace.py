@@ -228,7 +228,7 @@ def move_on(tensor: "Tensor", root: Node) -> None:
                 _leave(member)
     eye = observer.get()
     if eye is not None:
-        eye.made(tensor)
+        eye.made(tensor, (tensor,))
 
 
 def _stand(tensor: "Tensor", node: Node) -> None:
@@ -285,8 +285,8 @@ def keep_old(node: Node, since: int, tensor: "Tensor") -> None:
 
 def _copy(value: Any, backend: Any, copies: dict[int, Any]) -> Any:
     """An array, or each of a tuple, copied once however often it was saved."""
-    if type(value) is tuple:
-        return tuple([_copy(part, backend, copies) for part in value])
+    if type(value) in (tuple, list):
+        return type(value)([_copy(part, backend, copies) for part in value])
     if not hasattr(value, "dtype"):
         return value
     if id(value) not in copies:

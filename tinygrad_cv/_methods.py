@@ -1,48 +1,35 @@
 """Methods of Tensor that are made of functions: in place, and for new tensors like this one.
 
-`x.exp_()` is `x.exp()`, written into the memory of x; so are all names in `IN_PLACE`. Where a graph
-is recorded x moves on to the node of the result, as with `x[...] = y`. On a parameter they are an
-error: it is changed as `x.data`, or inside `with no_grad():`.
+`x.exp_()` is `x.exp()`, written into the memory of x; so are all that are public `IN_PLACE`. Where
+a graph is recorded x moves on to the node of the result, as with `x[...] = y`. On a parameter they
+are an error: it is changed as `x.data`, or inside `with no_grad():`.
 """
 
+import functools
+import inspect
 import operator
 from collections.abc import Callable
 from typing import Any
 
 from tinygrad_cv._apply import F
+from tinygrad_cv._public import IN_PLACE, METHOD, PUBLIC, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import as_generator, host
-from tinygrad_cv.backend.base import announce
+from tinygrad_cv.backend.base import drawn
 from tinygrad_cv.creation import empty, full, number, ones, tensor, zeros
 from tinygrad_cv.ops.elementwise import polygamma as derivative_of_digamma
-from tinygrad_cv.random import bernoulli, multinomial, rand, randn
-
-IN_PLACE = (
-    "abs absolute acos acosh add addcdiv addcmul arccos arccosh arcsin arcsinh arctan arctan2 "
-    "arctanh asin asinh atan atan2 atanh ceil clamp clamp_max clamp_min clip copysign cos cosh "
-    "cumprod cumsum deg2rad digamma div divide eq erf erfc erfinv exp exp2 expm1 fix float_power "
-    "floor floor_divide fmod frac ge greater greater_equal gt heaviside hypot index_add "
-    "index_copy index_fill index_put le lerp less less_equal lgamma log log10 log1p log2 "
-    "logical_and logical_not logical_or logical_xor logit lt masked_fill mul multiply nan_to_num "
-    "ne neg negative not_equal pow rad2deg reciprocal relu remainder round rsqrt scatter "
-    "scatter_add sgn sigmoid sign sin sinc sinh sqrt square sub subtract tan tanh tril triu "
-    "true_divide trunc xlogy"
-)
+from tinygrad_cv.random import bernoulli, rand, randn
 
 
-def _in_place(name: str) -> Callable[..., Tensor]:
-    function = getattr(Tensor, name)
-
+def _in_place(name: str, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    @functools.wraps(function)  # whose signature it has
     def method(self: Tensor, *args: Any, **options: Any) -> Tensor:
         return self._in_place(function, f"{name}_", *args, **options)
 
+    method.__module__ = __name__
     method.__name__, method.__qualname__ = f"{name}_", f"Tensor.{name}_"
     method.__doc__ = f"`{name}` in place: the result takes the place of the values."
     return method
-
-
-for _name in IN_PLACE.split():
-    setattr(Tensor, f"{_name}_", _in_place(_name))
 
 
 # ----- new values --------------------------------------------------------------------------------
@@ -55,6 +42,7 @@ def _last_whole(dtype: Any) -> int:
     return 1 if dtype.kind == "b" else int(host.iinfo(dtype).max)
 
 
+@public(METHOD)
 def fill_(self: Tensor, value: Any) -> Tensor:
     """Overwrite the values with a number, or with that of a tensor without axes."""
     if getattr(value, "shape", ()) != ():
@@ -64,6 +52,7 @@ def fill_(self: Tensor, value: Any) -> Tensor:
     return self._assign(..., value, "fill_")
 
 
+@public(METHOD)
 def uniform_(self: Tensor, from_: Any = 0.0, to: Any = 1.0, *, generator: Any = None) -> Tensor:
     """Overwrite the values with random numbers, uniform on [from, to); a rounding may give `to`."""
     low, high = number(from_), number(to)
@@ -73,6 +62,7 @@ def uniform_(self: Tensor, from_: Any = 0.0, to: Any = 1.0, *, generator: Any = 
     return self._become(draw * (high - low) + low, "uniform_")
 
 
+@public(METHOD)
 def normal_(self: Tensor, mean: Any = 0.0, std: Any = 1.0, *, generator: Any = None) -> Tensor:
     """Overwrite the values with normal random numbers of this mean and standard deviation."""
     mean, std = number(mean), number(std)
@@ -82,6 +72,7 @@ def normal_(self: Tensor, mean: Any = 0.0, std: Any = 1.0, *, generator: Any = N
     return self._become(draw * std + mean, "normal_")
 
 
+@public(METHOD)
 def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Any = None) -> Tensor:
     """Overwrite the values with waiting times of rate `lambd`: of density λ e^(-λx)."""
     if not lambd > 0:
@@ -90,6 +81,7 @@ def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Any = None) -> 
     return self._become((-draw).log1p() / -lambd, "exponential_")
 
 
+@public(METHOD)
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
     """Overwrite the values with 1 with the probability p (a number or a tensor), else 0."""
     if isinstance(p, Tensor):
@@ -98,6 +90,7 @@ def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
     return self._become(bernoulli(self, p, generator=generator), "bernoulli_")
 
 
+@public(METHOD)
 def random_(self: Tensor, from_: Any = None, to: Any = None, *, generator: Any = None) -> Tensor:
     """Overwrite the values with random whole numbers from `from_` to `to` - 1.
 
@@ -109,27 +102,21 @@ def random_(self: Tensor, from_: Any = None, to: Any = None, *, generator: Any =
     low, high = operator.index(from_), operator.index(to)
     if low >= high:
         raise ValueError(f"random_: from {low} is not below to {high}.")
-    chosen = as_generator(generator)
-    announce(chosen)
-    values = chosen.integers(low, high, self.shape, dtype="uint64" if low >= 0 else "int64")
+    dtype = "uint64" if low >= 0 else "int64"
+    values = drawn(as_generator(generator), lambda g: g.integers(low, high, self.shape, dtype))
     return self._become(Tensor(values, self.dtype, self.device), "random_")
 
 
+@public(METHOD)
 def where(self: Tensor, condition: Tensor, other: Any) -> Tensor:
     """The elements where the condition holds, and those of `other` elsewhere."""
     return F.where(condition, self, other)
 
 
+@public(METHOD)
 def polygamma(self: Tensor, n: int) -> Tensor:
     """ψₙ of the elements, the derivative of order n of digamma."""
     return derivative_of_digamma(n, self)
-
-
-for _function in (
-    *(fill_, uniform_, normal_, exponential_, bernoulli_, random_),
-    *(bernoulli, multinomial, polygamma, where),
-):
-    setattr(Tensor, _function.__name__, _function)
 
 
 # ----- new tensors in the dtype and on the device of this one ------------------------------------
@@ -150,9 +137,14 @@ def _like(make: Callable[..., Tensor], doc: str) -> Callable[..., Tensor]:
             **options,
         )
 
+    parameters = [inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
+    for parameter in inspect.signature(make).parameters.values():
+        own = parameter.name in ("dtype", "device")
+        parameters.append(parameter.replace(default=None) if own else parameter)
     method.__name__ = f"new_{make.__name__}"
     method.__qualname__ = f"Tensor.{method.__name__}"
     method.__doc__ = f"{doc} in the dtype and on the device of this tensor."
+    vars(method)["__signature__"] = inspect.Signature(parameters, return_annotation=Tensor)
     return method
 
 
@@ -163,4 +155,13 @@ for _make, _doc in (
     (full, "One repeated value of any size"),
     (empty, "Memory that nobody has written to yet,"),
 ):
-    setattr(Tensor, f"new_{_make.__name__}", _like(_make, _doc))
+    public(METHOD)(_like(_make, _doc))
+
+
+# ----- Tensor gets them, and those that are marked elsewhere --------------------------------------
+
+
+for _name, _function in PUBLIC[METHOD].items():
+    setattr(Tensor, _name, _function)
+for _name, _function in PUBLIC[IN_PLACE].items():
+    setattr(Tensor, f"{_name}_", _in_place(_name, _function))

@@ -23,17 +23,22 @@ end, and so is a gradient, when all consumers of its value have sent their share
 """
 
 import inspect
+import math
 import re
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
+
+from tinygrad_cv._public import TOP, public
 
 if TYPE_CHECKING:
     from tinygrad_cv.backend.base import Backend
 
 REGISTRY: dict[str, type["Op"]] = {}
 """Every op by name; `F.<name>` in a rule means this op."""
+
+Shape = tuple[int, ...]
 
 bound_in: dict[str, "weakref.WeakSet[Any]"] = {}
 """The namespaces that hold a function made from the op of this name."""
@@ -64,6 +69,8 @@ class Plan:
     rules: tuple[tuple[int | slice, Callable[..., Any], tuple[int, ...]], ...]
     fused: tuple[Callable[..., Any], tuple[int, ...]] | None
     differentiable: tuple[int, ...]
+    keeps: bool
+    """Whether by-products are among what is saved; truth values of them may be so as bits."""
 
 
 WIDTH = {"float16": 2, "float32": 4, "float64": 8}
@@ -85,19 +92,26 @@ def is_whole(value: Any) -> bool:
     return is_array(value) and value.dtype.kind in "biu"
 
 
-def promoted(inputs: Iterable[Any]) -> Any:
+def promoted(inputs: Sequence[Any]) -> Any:
     """The float dtype of a result: that of the widest float input, as PyTorch has it; None of none.
 
     An input without axes counts only where no float has axes, and a Python number never does: it
     does not change what an array is made of.
     """
-    widest, found = (False, 0), None
+    floats = [x for x in inputs if is_float(x)]
+    widest = max(floats, key=lambda x: (x.ndim > 0, x.dtype.itemsize), default=None)
+    return None if widest is None else widest.dtype
+
+
+def common(inputs: Sequence[Any]) -> Any:
+    """The dtype of the float inputs if they have one and the same; None otherwise."""
+    found = None
     for x in inputs:
         dtype = getattr(x, "dtype", None)
-        if dtype is not None and dtype is not found and dtype.kind == "f":
-            width = (x.ndim > 0, dtype.itemsize)
-            if width > widest:
-                widest, found = width, dtype
+        if dtype is not found and dtype is not None and dtype.kind == "f":
+            if found is not None:
+                return None
+            found = dtype
     return found
 
 
@@ -128,13 +142,15 @@ def widened(values: tuple[Any, ...], least: str, dtype: Any, kinds: str = "f") -
     """The arrays of these kinds among the values in `dtype`, or in `least` if that is wider."""
     wanted = dtype if dtype.itemsize >= WIDTH[least] else least
     for x in values:
-        if is_array(x) and x.dtype is not wanted and x.dtype.kind in kinds and x.dtype != wanted:
+        own: Any = getattr(x, "dtype", wanted)
+        if own is not wanted and own.kind in kinds and own != wanted:
             return tuple(
                 x.astype(wanted) if is_array(x) and x.dtype.kind in kinds else x for x in values
             )
     return values  # as nearly always
 
 
+@public(TOP)
 @dataclass_transform(kw_only_default=True)
 class Op:
     """One differentiable operation. Subclass it, write `forward` and a rule per input.
@@ -146,7 +162,12 @@ class Op:
       `local_x(self, F, ...)` instead: it returns the local gradient, the engine multiplies by `g`.
     - An annotated class attribute (`stride: int = 1`) is an attribute of the op, set by keyword.
     - `nondifferentiable` names the inputs through which no gradient flows.
-    - `kept` names by-products that `forward` leaves on `self` for the rules.
+    - `kept` names by-products that `forward` leaves on `self` for the rules. Many truth values are
+      saved as bits.
+    - `outputs` names the outputs, if there are several: `forward` returns a tuple of as many
+      arrays, `g` is a tuple with the gradient of each (None of integers), and a rule can ask for an
+      output by its name.
+    - `flops = per_output` (or per_input, or moves; or a method) says what the forward costs.
     - `fused(self, xp, g, ...)`, optional, returns the gradients of all differentiable inputs as a
       tuple. It replaces the rules in the raw reading, and must agree with them.
 
@@ -177,11 +198,27 @@ class Op:
     required: ClassVar[frozenset[str]] = frozenset()
     rules: ClassVar[dict[str, Rule]] = {}
     fusion: ClassVar[Rule | None] = None
+    outputs: ClassVar[tuple[str, ...]] = ()
     nondifferentiable: ClassVar[tuple[str, ...]] = ()
     kept: ClassVar[tuple[str, ...]] = ()
     hidden: ClassVar[tuple[str, ...]] = ()
     """Attributes that are state and not part of what the op computes; listings leave them out."""
     plans: ClassVar[dict[tuple[bool, ...], Plan]] = {}
+    chooses_dtype: ClassVar[bool] = False
+    """Whether the dtype of the result is the op's own affair: it has an attribute `dtype`."""
+    least: ClassVar[int] = WIDTH["float32"]
+    """The bytes of a float of `computes_in`."""
+    particular: ClassVar[bool] = False
+    """Whether floats of one dtype, wide enough, are not all that `run` has to ask for."""
+    made: tuple[tuple[tuple[int, ...], Any], ...]
+    """Shape and dtype of each of several outputs."""
+    widens = False
+    """Whether the inputs of its run were not of one dtype, wide enough: saved values may be not."""
+    usual: ClassVar[bool] = True
+    """Whether it has one output, of the dtype and on the device of the inputs."""
+    foreign: ClassVar[bool] = True
+    """Whether it comes from outside of this package, whose own ops are held to what they may do by
+    its tests: the rules of others are lent values that they cannot change."""
     symbol: ClassVar[str | None] = None
     """How a formula writes a call without attributes, such as "{}ᵀ"; by default name(x, ...)."""
     orders: ClassVar[int] = 2
@@ -199,15 +236,9 @@ class Op:
     """Whether integer inputs, too, go in as one dtype (see `whole`)."""
     forward: Callable[..., Any]
 
-    def __getattr__(self, name: str) -> Any:
-        """What a forward leaves for the rules, such as a shape; before it ran, a symbol for it.
+    if TYPE_CHECKING:  # what a forward leaves for the rules, such as a shape
 
-        The symbolic reading sets `_unknown`: a rule of an op that has not run can say its formula.
-        """
-        unknown = vars(self).get("_unknown")
-        if unknown is None or name.startswith("__"):
-            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
-        return unknown(name)
+        def __getattr__(self, name: str) -> Any: ...
 
     def __init_subclass__(cls, register: bool = True) -> None:
         cls.attributes = cls.attributes | {
@@ -216,6 +247,7 @@ class Op:
             if "ClassVar" not in str(annotation)
         }
         cls.required = frozenset(k for k, v in cls.attributes.items() if v is _REQUIRED)
+        _check_attributes(cls)
         if "name" not in vars(cls):
             cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
         if not hasattr(cls, "forward"):  # the base class of a family
@@ -228,10 +260,17 @@ class Op:
         fused = getattr(cls, "fused", None)
         cls.fusion = None if fused is None else Rule(fused, _asks(cls, fused, 3))
         cls.plans = {}
+        cls.least = WIDTH[cls.computes_in]
+        cls.particular = cls.chooses_dtype or (cls.real and len(cls.inputs) > 1)
+        transfers = cls.destination is not Op.destination
+        cls.usual = not (cls.chooses_dtype or cls.outputs or transfers)
+        cls.foreign = not cls.__module__.startswith("tinygrad_cv.")
         if register:
             _register(cls)
 
     def __init__(self, **attributes: Any) -> None:
+        if not attributes and not self.required:
+            return
         if attributes.keys() != self.attributes.keys():
             unknown = attributes.keys() - self.attributes.keys()
             missing = self.required - attributes.keys()
@@ -245,22 +284,42 @@ class Op:
 
     def run(self, xp: "Backend", *arrays: Any) -> Any:
         """The forward in every reading: floats of one dtype go in, and the result is rounded."""
-        own = "dtype" in self.attributes  # it says itself what comes out
-        dtype = None if own else promoted(arrays)
-        if dtype is not None:
-            arrays = widened(arrays, self.computes_in, dtype, "biuf" if self.real else "f")
-        elif self.real and not own:
-            arrays = tuple(x.astype("float64") if is_whole(x) else x for x in arrays)
-        elif self.promotes:
-            arrays = whole(arrays)
+        dtype = common(arrays)
+        if dtype is None or dtype.itemsize < self.least or self.particular:
+            dtype, arrays = self._brought_together(arrays)
         try:
             y = self.forward(xp, *arrays)
         except ValueError as error:
-            raise self.explain(error, arrays) from error
+            raise self.explain(error, arrays)  # noqa: B904  the same error is no cause of itself
         except IndexError as error:
             shapes = ", ".join(str(x.shape) for x in arrays if is_array(x))
             raise IndexError(f"{self.name} of {shapes}: {error}") from error
-        return y if own else self.destination(xp).result(y, dtype)
+        except AttributeError as error:
+            if error.obj is not xp:
+                raise
+            raise AttributeError(
+                f"{self.name}: the backend has no {error.name}. Array functions come from "
+                "backend.base.NAMESPACE, and kernels are methods of Backend."
+            ) from error
+        if self.usual:
+            return xp.result(y, dtype)
+        if self.chooses_dtype:
+            return y
+        if self.outputs:
+            ys = tuple(xp.result(part, dtype) for part in y)
+            self.made = tuple((part.shape, part.dtype) for part in ys)
+            return ys
+        return self.destination(xp).result(y, dtype)
+
+    def _brought_together(self, arrays: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
+        """The float dtype of the result, and the inputs in the dtype in which it is computed."""
+        self.widens = True
+        dtype = None if self.chooses_dtype else promoted(arrays)
+        if dtype is not None:
+            return dtype, widened(arrays, self.computes_in, dtype, "biuf" if self.real else "f")
+        if self.real and not self.chooses_dtype:
+            return None, tuple(x.astype("float64") if is_whole(x) else x for x in arrays)
+        return None, whole(arrays) if self.promotes else arrays
 
     @classmethod
     def plan(cls, wanted: tuple[bool, ...]) -> Plan:
@@ -300,7 +359,18 @@ class Op:
             rules=tuple((where[name], rule.function, slots(rule)) for name, rule in active.items()),
             fused=(fusion.function, slots(fusion)) if fusion else None,
             differentiable=tuple(map(cls.inputs.index, cls.rules)),
+            keeps=any(name in cls.kept for name in names),
         )
+
+    def flops(self, out: Shape, *inputs: Any) -> int | None:
+        """The floating-point operations of a forward with an output and inputs of these shapes.
+
+        A number has the shape (), an input that was left out is None, and of several outputs `out`
+        is the first. A multiply-add counts as two, and a function of one element as one: `exp` as
+        much as `+`. An op without a method of its own says what it is like (`flops = per_output`);
+        None, as here, says that nobody knows.
+        """
+        return None
 
     def describe(self, separator: str = " ") -> str:
         """The attributes that differ from their defaults: "stride=(2, 2) padding=(1, 1)"."""
@@ -324,6 +394,33 @@ class Op:
         return error
 
 
+def per_output(op: Op, out: Shape, *inputs: Any) -> int:
+    """`Op.flops` of what computes each element of its output in one operation."""
+    return math.prod(out)
+
+
+def per_input(op: Op, out: Shape, *inputs: Any) -> int:
+    """`Op.flops` of what looks once at each element of its largest input."""
+    return max((math.prod(shape) for shape in inputs if shape is not None), default=0)
+
+
+def moves(op: Op, out: Shape, *inputs: Any) -> int:
+    """`Op.flops` of what only moves elements."""
+    return 0
+
+
+def _check_attributes(cls: type[Op]) -> None:
+    """Raise if an attribute has a name that means something else to the engine."""
+    taken = {*vars(Op), *Op.__annotations__, *([] if cls.chooses_dtype else ["dtype"])}
+    for name in cls.attributes:
+        if name in taken:
+            raise TypeError(
+                f"{cls.__name__}: an attribute cannot be called {name}, which is the engine's name "
+                "for something of every op. Choose another one; or, to set what the engine means, "
+                f"write it without an annotation: {name} = ..."
+            )
+
+
 def _any_wanted(wanted: tuple[bool, ...], where: int | slice) -> bool:
     return any(wanted[where]) if isinstance(where, slice) else wanted[where]
 
@@ -331,7 +428,7 @@ def _any_wanted(wanted: tuple[bool, ...], where: int | slice) -> bool:
 def _asks(cls: type[Op], function: Callable[..., Any], given: int) -> tuple[str, ...]:
     """The names after the `given` parameters that every rule gets."""
     asks = tuple(inspect.signature(function).parameters)[given:]
-    allowed = {*cls.inputs, *cls.kept, "y"}
+    allowed = {*cls.inputs, *cls.kept, *(cls.outputs or ("y",))}
     if not allowed.issuperset(asks):
         raise TypeError(
             f"{cls.__name__}.{function.__name__} asks for "
@@ -398,3 +495,19 @@ def brief(value: Any) -> str:
         parts = ["" if part is None else str(part) for part in (value.start, value.stop)]
         return ":".join(parts) + (f":{value.step}" if value.step is not None else "")
     return "..." if value is Ellipsis else repr(value)
+
+
+class Output(Op, register=False):
+    """One output of an op that has several: the node of that op leads to one node for each."""
+
+    name = "output"
+    index: int
+    of: str
+    hidden = ("index",)
+    flops = moves
+
+    def forward(self, xp: Any, ys: Any) -> Any:
+        return ys[self.index]
+
+    def grad_ys(self, F: Any, g: Any) -> Any:
+        return g  # the pass puts it where the other outputs' gradients are

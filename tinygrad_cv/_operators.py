@@ -177,7 +177,7 @@ class Conversions(Tensor):
                 device = value
             else:
                 dtype = value
-        result = self
+        result: Tensor = self
         if device is not None and (backend := backends.get(device)) is not self._backend:
             result = F.to_device(self, device=backend.device)
         if dtype is not None and host.dtype(dtype) != self.dtype:

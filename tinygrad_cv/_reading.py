@@ -3,9 +3,11 @@
 import weakref
 from collections.abc import Callable
 from functools import cache
+from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_cv._op import REGISTRY, WIDTH, Op, bound_in, is_float
+from tinygrad_cv._op import REGISTRY, WIDTH, Op, Output, bound_in, is_array, is_float
+from tinygrad_cv.backend.base import Bits
 
 if TYPE_CHECKING:
     from tinygrad_cv._graph import Node
@@ -34,7 +36,7 @@ class Reading:
         return value
 
     def memory(self, value: Any) -> Any:
-        """The array of a value of this reading."""
+        """The array of a value of this reading; of several a tuple."""
         return value
 
     def on(self, backend: "Backend") -> "Reading":
@@ -47,24 +49,34 @@ class Reading:
 
     def widened(self, value: Any, least: str) -> Any:
         """A float (or each of a tuple) in the dtype `least`, if its own is narrower."""
-        if type(value) is tuple:
-            return tuple(self.widened(part, least) for part in value)
         if is_float(value) and value.dtype.itemsize < WIDTH[least]:
             return self.cast(value, dtype=least)
         return value
 
+    def lent(self, op: Op, g: Any, values: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
+        """The gradient and the saved values as the rules of an op get them."""
+
+        g, values = _mapped(lambda value: self.widened(value, op.computes_in), (g, values))
+        return g, values
+
     def shares(self, node: "Node", g: Any, useful: "set[Node] | None") -> list[tuple["Node", Any]]:
-        """What each rule gives, with the node of the input it is for."""
+        """What each rule gives, in the shape of the input it is for, with the node of that."""
         plan, inputs, op = node.plan, node.inputs, node.op
         assert plan is not None
         assert op is not None
-        g, *values = (self.widened(v, op.computes_in) for v in (g, *self.values(node)))
+        values = self.values(node)
+        if op.widens or op.foreign:
+            g, values = self.lent(op, g, values)
         shares = []
         for where, rule, slots in plan.rules:
-            if isinstance(where, int):
+            if type(where) is int:
                 receiver = inputs[where]
                 if useful is None or receiver in useful:
-                    shares.append((receiver, rule(op, self, g, *[values[s] for s in slots])))
+                    asked = [values[slot] for slot in slots] if slots else ()
+                    share = rule(op, self, g, *asked)
+                    if getattr(share, "shape", None) != receiver.shape:
+                        share = self._fitted(share, receiver, node)
+                    shares.append((receiver, share))
             elif useful is None or not useful.isdisjoint(inputs[where]):
                 parts = rule(op, self, g, *[values[s] for s in slots])
                 if not isinstance(parts, list | tuple) or len(parts) != len(inputs[where]):
@@ -73,11 +85,23 @@ class Reading:
                         f"a list with a gradient for each; it returned {_shape_of(parts)}."
                     )
                 shares += [
-                    (receiver, part)
+                    (receiver, self._fitted(part, receiver, node))
                     for receiver, part in zip(inputs[where], parts, strict=True)
                     if _wants(receiver, useful)
                 ]
         return shares
+
+    def _fitted(self, share: Any, receiver: "Node", node: "Node") -> Any:
+        """A share of a gradient in the shape of its receiver: summed where that was broadcast."""
+        if not hasattr(share, "dtype"):
+            raise TypeError(
+                f"a rule of {node.label} returned {share!r} where a gradient of shape "
+                f"{receiver.shape} was expected; is its `return` missing?"
+            )
+        if share.shape == receiver.shape or type(node.op) is Output:
+            return share
+        _check_broadcast(share.shape, receiver, node)
+        return self.sum_to(share, shape=receiver.shape)
 
     def gradients(
         self, node: "Node", g: Any, useful: "set[Node] | None"
@@ -87,34 +111,52 @@ class Reading:
         Where an input was broadcast, its gradient is summed over the repeated axes. The dtype is
         that in which the rule computed; `rounded` is for when all shares have come.
         """
-        node.check()
-        sent = []
-        for receiver, gradient in self.shares(node, g, useful):
-            if not hasattr(gradient, "dtype"):
-                raise TypeError(
-                    f"a rule of {node.label} returned {gradient!r} where a gradient of shape "
-                    f"{receiver.shape} was expected; is its `return` missing?"
-                )
-            if gradient.shape != receiver.shape:
-                _check_broadcast(gradient.shape, receiver, node)
-                gradient = self.sum_to(gradient, shape=receiver.shape)
-            elif node.saved:
-                array = self.memory(gradient)
-                for value in node.saved:
-                    if value is array:  # a gradient is nobody's value
-                        gradient = self.clone(gradient)
-            sent.append((receiver, gradient))
-        return sent
+        if node.guards or node.saved is None:
+            node.check()
+        return self.shares(node, g, useful)
 
-    def total(self, before: Any, share: Any) -> Any:
-        """Two shares of a gradient; those of half precision are added up in single."""
-        return self.widened(before, "float32") + share
+    def placed(self, g: Any, *, index: Any, shape: tuple[int, ...]) -> Any:
+        """The gradient of x[index]: zeros of `shape` with g added at `index`.
+
+        A rule returns it as it is. Where it can, the pass then adds g to what has come from the
+        other consumers of x, and makes no zeros for each of them.
+        """
+        return self.scatter_add(g, index=index, shape=shape)
+
+    def collect(self, pending: dict[Any, Any], key: Any, share: Any) -> None:
+        """Add a share to a gradient (of a node, or of an output); half precision in single."""
+        if key in pending:
+            share = self.widened(pending[key], "float32") + share
+        pending[key] = share
+
+    def completed(self, node: "Node", pending: dict[int, Any]) -> tuple[Any, ...]:
+        """The gradients of several outputs: 0 where none came, None of what is not a float."""
+        assert node.op is not None
+        return tuple(
+            None
+            if dtype.kind != "f"
+            else pending[i]
+            if i in pending
+            else self.zeros(node.backend, shape, dtype)
+            for i, (shape, dtype) in enumerate(node.op.made)
+        )
+
+    def zeros(self, backend: "Backend", shape: tuple[int, ...], dtype: Any) -> Any:
+        """Zeros as a value of this reading."""
+        raise NotImplementedError
 
     def rounded(self, gradient: Any, node: "Node") -> Any:
         """A complete gradient in the dtype of its value."""
         if gradient.dtype is node.dtype or gradient.dtype == node.dtype:
             return gradient
         return self.cast(gradient, dtype=node.dtype)
+
+
+def _mapped(function: Callable[[Any], Any], value: Any) -> Any:
+    """The function of a value, or of each in a tuple."""
+    if type(value) is tuple:
+        return tuple([_mapped(function, part) for part in value])
+    return function(value)
 
 
 def _shape_of(value: Any) -> str:
@@ -162,24 +204,91 @@ class Raw(Reading):
     def on(self, backend: "Backend") -> Reading:
         return raw(backend)
 
+    def memory(self, value: Any) -> Any:
+        return value.whole(self.backend) if type(value) is Placed else value
+
     def values(self, node: "Node") -> tuple[Any, ...]:
         assert node.saved is not None
-        return node.saved
+        assert node.plan is not None
+        if not node.plan.keeps:
+            return node.saved
+        return tuple([v.truth() if type(v) is Bits else v for v in node.saved])
+
+    def lent(self, op: Op, g: Any, values: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
+        if op.foreign:
+            lend = self.backend.lent
+            g, values = _mapped(lambda v: lend(v) if is_array(v) else v, (g, values))
+        return super().lent(op, g, values)
+
+    def placed(self, g: Any, *, index: Any, shape: tuple[int, ...]) -> Any:
+        parts = index if isinstance(index, tuple) else (index,)
+        if any(is_array(part) for part in parts):
+            return self.scatter_add(g, index=index, shape=shape)
+        return Placed(g, parts, shape)
+
+    def collect(self, pending: dict[Any, Any], key: Any, share: Any) -> None:
+        placed = type(share) is Placed
+        if key not in pending:
+            pending[key] = share if not placed else share.whole(self.backend)
+            return
+        if pending[key].dtype.itemsize < WIDTH["float32"]:
+            pending[key] = self.widened(pending[key], "float32")
+        # A sum that nobody else knows of is added to in place.
+        alone = getrefcount(pending[key]) == ALONE and self.backend.owns(pending[key])
+        if placed:
+            if not alone:
+                pending[key] = self.backend.array(pending[key], None)
+            pending[key][share.index] += share.g
+        elif alone and pending[key].dtype.itemsize >= share.dtype.itemsize:
+            pending[key] += share
+        else:
+            pending[key] = pending[key] + share
+
+    def zeros(self, backend: "Backend", shape: tuple[int, ...], dtype: Any) -> Any:
+        return backend.zeros(shape, dtype=dtype)
 
     def shares(self, node: "Node", g: Any, useful: "set[Node] | None") -> list[tuple["Node", Any]]:
         assert node.plan is not None
         assert node.op is not None
         if node.plan.fused is None:
-            return super().shares(node, g, useful)
+            return Reading.shares(self, node, g, useful)
         function, slots = node.plan.fused
-        g, *saved = (self.widened(v, node.op.computes_in) for v in (g, *self.values(node)))
-        gradients = function(node.op, self.backend, g, *[saved[s] for s in slots])
-        receivers = [node.inputs[where] for where in node.plan.differentiable]
+        values = self.values(node)
+        if node.op.widens or node.op.foreign:
+            g, values = self.lent(node.op, g, values)
+        gradients = function(node.op, self.backend, g, *[values[s] for s in slots])
+        inputs = [node.inputs[where] for where in node.plan.differentiable]
         return [
-            (receiver, gradient)
-            for receiver, gradient in zip(receivers, gradients, strict=True)
+            (receiver, self._fitted(gradient, receiver, node))
+            for receiver, gradient in zip(inputs, gradients, strict=True)
             if _wants(receiver, useful)
         ]
+
+
+class Placed:
+    """Zeros of `shape` with g at a basic index, as long as nobody needs the zeros."""
+
+    __slots__ = ("g", "index", "shape")
+
+    def __init__(self, g: Any, index: tuple[Any, ...], shape: tuple[int, ...]) -> None:
+        self.g, self.index, self.shape = g, index, shape
+
+    @property
+    def dtype(self) -> Any:
+        """The dtype of g."""
+        return self.g.dtype
+
+    def whole(self, backend: "Backend") -> Any:
+        """The array; of half precision in single, for what may be added to it."""
+        dtype = self.dtype if self.dtype.itemsize >= WIDTH["float32"] else "float32"
+        zeros = backend.zeros(self.shape, dtype=dtype)
+        zeros[self.index] = self.g
+        return zeros
+
+
+_holder = [object()]
+ALONE = getrefcount(_holder[0])
+"""What `getrefcount` says of an object that one place holds: an element or an attribute."""
 
 
 @cache

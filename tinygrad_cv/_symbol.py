@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tinygrad_cv._op import Op, brief
+from tinygrad_cv._public import TOP, public
 from tinygrad_cv._reading import Reading
 from tinygrad_cv.backend import host
 
@@ -84,16 +85,19 @@ class Symbols(Reading):
         self.names = {id(v): name for name, v in vars(op).items() if not _is_literal(v)}
         self.definitions: dict[str, Symbol] = {}
 
-    def bind(self, op: type[Op]) -> Callable[..., Symbol]:
+    def bind(self, op: type[Op]) -> Callable[..., Any]:
         if op.name == "getitem":
             return self.getitem
 
-        def call(*inputs: Any, **attributes: Any) -> Symbol:
+        def call(*inputs: Any, **attributes: Any) -> Any:
             keywords = [
                 f"{name}={self.text(value)}"
                 for name, value in attributes.items()
                 if self.attributes and brief(value) != brief(op.attributes.get(name))
             ]
+            if op.outputs:
+                text = f"{op.name}({', '.join([*(_symbol(x).text for x in inputs), *keywords])})"
+                return tuple(Symbol(f"{text}.{name}") for name in op.outputs)
             if op.symbol is not None and not keywords:
                 text = op.symbol.format(*[_symbol(x).within(ATOM) for x in inputs])
                 return Symbol(text, MULTIPLY if " " in op.symbol else ATOM)
@@ -117,11 +121,13 @@ class Symbols(Reading):
         return Symbol(name)
 
 
+@public(TOP)
 def formula(source: Any, attributes: bool = True) -> dict[str, str]:
     """The formula of each gradient rule, by the name of the input it is for.
 
     `source` is an op class, an op, a node, or a tensor (the op that made it). `g` stands for the
-    gradient of the output and `y` for the output, unless an input has that name. Without
+    gradient of the output and `y` for the output, unless an input has that name; of several outputs
+    each has its own name, and `g_name` is the gradient of `name`. Without
     `attributes` the calls are written without keywords: shorter, for a picture.
 
     >>> import tinygrad_cv as tg
@@ -159,7 +165,8 @@ def derive(
     rule, reading, numbers = op.rules[name], Symbols(op, attributes), numbers or {}
     asked = [numbers[ask] if ask in numbers else _asked(ask, op, inputs) for ask in rule.asks]
     try:
-        result = rule.function(op, reading, numbers.get("g", Symbol("g")), *asked)
+        g: Any = tuple(Symbol(f"g_{name}") for name in op.outputs) or Symbol("g")
+        result = rule.function(op, reading, numbers.get("g", g), *asked)
     except (AttributeError, TypeError) as error:
         raise ValueError(
             f"the rule of {op.name} for {name} depends on the shapes it ran on ({error}); ask a "
@@ -186,12 +193,25 @@ def _is_literal(value: Any) -> bool:
     return value is None or isinstance(value, int | float | str | host.dtype)
 
 
+def _unrun(op: type[Op]) -> type[Op]:
+    """The op before its forward ran: what that would leave for the rules is a symbol."""
+
+    def unknown(self: Op, name: str) -> Symbol:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Symbol(name)
+
+    body = {"name": op.name, "__getattr__": unknown, "__module__": op.__module__}
+    return type(op.__name__, (op,), body, register=False)
+
+
 def _op_of(source: Any) -> tuple[Op, tuple[Any, ...]]:
     """The op, and the inputs of its node if there is one."""
     if isinstance(source, type) and issubclass(source, Op):
+        source = _unrun(source)
         op = source.__new__(source)
         missing = [name for name in source.attributes if not hasattr(source, name)]
-        op.__dict__.update({name: Symbol(name) for name in missing}, _unknown=Symbol)
+        op.__dict__.update({name: Symbol(name) for name in missing})
         return op, ()
     node = getattr(source, "node", source)
     op = getattr(node, "op", node)

@@ -1,18 +1,24 @@
 """Tensor: an array, and the node that made it. What needs ops is adopted (see `adopt`)."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from tinygrad_cv import backend as backends
 from tinygrad_cv._grad_mode import no_grad
 from tinygrad_cv._graph import Node
 from tinygrad_cv._inplace import View, copied
+from tinygrad_cv._public import TOP, public
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.base import Backend
 from tinygrad_cv.printing import text
 
+if TYPE_CHECKING:
+    from tinygrad_cv._stubs.methods import Attached
+else:
+    Attached = object  # methods of functions, and of the class bodies that are adopted
 
-class Tensor:
+
+@public(TOP)
+class Tensor(Attached):
     """An n-dimensional array that remembers how it was computed.
 
     `data` may be a Python number or nested list (it becomes float32), a NumPy array (it keeps its
@@ -33,17 +39,17 @@ class Tensor:
         "__weakref__",
         "_array",
         "_backend",
+        "_grad",
         "_name",
         "_node",
         "_requires_grad",
         "_version",
         "_view",
-        "grad",
     )
     # NumPy must leave `array + tensor` to __radd__ instead of looping over the tensor.
     __array_ufunc__ = None
 
-    grad: "Tensor | None"
+    _grad: "Tensor | None"
     _name: str | None
     _array: Any
     _backend: Backend
@@ -84,7 +90,7 @@ class Tensor:
         self._requires_grad = False
         self._version = [0]
         self._view = None
-        self.grad = None
+        self._grad = None
         self._name = None
 
     # ----- what it is ------------------------------------------------------------------------
@@ -216,6 +222,29 @@ class Tensor:
         """Set `requires_grad` and return the tensor."""
         self.requires_grad = requires_grad
         return self
+
+    @property
+    def grad(self) -> "Tensor | None":
+        """The gradient that backward passes have added up here; None at first.
+
+        It can be set to None, or to a tensor of the same shape, dtype and device.
+        """
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: "Tensor | None") -> None:
+        if value is not None and not isinstance(value, Tensor):
+            raise TypeError(f"a gradient is a tensor or None; got {type(value).__name__}.")
+        if value is not None and (value.shape, value.dtype, value._backend) != (
+            self.shape,
+            self.dtype,
+            self._backend,
+        ):
+            raise ValueError(
+                f"a gradient of {value.dtype} {value.shape} on {value.device} was given to a "
+                f"tensor of {self.dtype} {self.shape} on {self.device}; it has the same of each."
+            )
+        self._grad = value
 
     @property
     def node(self) -> Node:
@@ -391,375 +420,12 @@ class Tensor:
         self._array, self._backend, self._version = moved._array, moved._backend, [0]
         self._view = None
         self._renew_node()
-        if self.grad is not None:
-            self.grad._move(device, dtype)
+        if self._grad is not None:
+            self._grad._move(device, dtype)
 
     def _changed(self) -> None:
         """Count an in-place change of the array (shared with all views of it)."""
         self._version[0] += 1
-
-    if TYPE_CHECKING:
-        abs: Callable[..., "Tensor"]
-        abs_: Callable[..., "Tensor"]
-        absolute: Callable[..., "Tensor"]
-        absolute_: Callable[..., "Tensor"]
-        acos: Callable[..., "Tensor"]
-        acos_: Callable[..., "Tensor"]
-        acosh: Callable[..., "Tensor"]
-        acosh_: Callable[..., "Tensor"]
-        add: Callable[..., "Tensor"]
-        add_: Callable[..., "Tensor"]
-        addbmm: Callable[..., "Tensor"]
-        addcdiv: Callable[..., "Tensor"]
-        addcdiv_: Callable[..., "Tensor"]
-        addcmul: Callable[..., "Tensor"]
-        addcmul_: Callable[..., "Tensor"]
-        addmm: Callable[..., "Tensor"]
-        addmv: Callable[..., "Tensor"]
-        addr: Callable[..., "Tensor"]
-        all: Callable[..., "Tensor"]
-        allclose: Callable[..., Any]
-        amax: Callable[..., "Tensor"]
-        amin: Callable[..., "Tensor"]
-        aminmax: Callable[..., Any]
-        any: Callable[..., "Tensor"]
-        arccos: Callable[..., "Tensor"]
-        arccos_: Callable[..., "Tensor"]
-        arccosh: Callable[..., "Tensor"]
-        arccosh_: Callable[..., "Tensor"]
-        arcsin: Callable[..., "Tensor"]
-        arcsin_: Callable[..., "Tensor"]
-        arcsinh: Callable[..., "Tensor"]
-        arcsinh_: Callable[..., "Tensor"]
-        arctan: Callable[..., "Tensor"]
-        arctan2: Callable[..., "Tensor"]
-        arctan2_: Callable[..., "Tensor"]
-        arctan_: Callable[..., "Tensor"]
-        arctanh: Callable[..., "Tensor"]
-        arctanh_: Callable[..., "Tensor"]
-        argmax: Callable[..., "Tensor"]
-        argmin: Callable[..., "Tensor"]
-        argsort: Callable[..., "Tensor"]
-        argwhere: Callable[..., "Tensor"]
-        asin: Callable[..., "Tensor"]
-        asin_: Callable[..., "Tensor"]
-        asinh: Callable[..., "Tensor"]
-        asinh_: Callable[..., "Tensor"]
-        atan: Callable[..., "Tensor"]
-        atan2: Callable[..., "Tensor"]
-        atan2_: Callable[..., "Tensor"]
-        atan_: Callable[..., "Tensor"]
-        atanh: Callable[..., "Tensor"]
-        atanh_: Callable[..., "Tensor"]
-        baddbmm: Callable[..., "Tensor"]
-        bernoulli: Callable[..., "Tensor"]
-        bernoulli_: Callable[..., "Tensor"]
-        bincount: Callable[..., "Tensor"]
-        bitwise_and: Callable[..., "Tensor"]
-        bitwise_left_shift: Callable[..., "Tensor"]
-        bitwise_not: Callable[..., "Tensor"]
-        bitwise_or: Callable[..., "Tensor"]
-        bitwise_right_shift: Callable[..., "Tensor"]
-        bitwise_xor: Callable[..., "Tensor"]
-        bmm: Callable[..., "Tensor"]
-        broadcast_to: Callable[..., "Tensor"]
-        ceil: Callable[..., "Tensor"]
-        ceil_: Callable[..., "Tensor"]
-        cholesky: Callable[..., "Tensor"]
-        chunk: Callable[..., Any]
-        clamp: Callable[..., "Tensor"]
-        clamp_: Callable[..., "Tensor"]
-        clamp_max: Callable[..., "Tensor"]
-        clamp_max_: Callable[..., "Tensor"]
-        clamp_min: Callable[..., "Tensor"]
-        clamp_min_: Callable[..., "Tensor"]
-        clip: Callable[..., "Tensor"]
-        clip_: Callable[..., "Tensor"]
-        copysign: Callable[..., "Tensor"]
-        copysign_: Callable[..., "Tensor"]
-        corrcoef: Callable[..., "Tensor"]
-        cos: Callable[..., "Tensor"]
-        cos_: Callable[..., "Tensor"]
-        cosh: Callable[..., "Tensor"]
-        cosh_: Callable[..., "Tensor"]
-        count_nonzero: Callable[..., "Tensor"]
-        cov: Callable[..., "Tensor"]
-        cross: Callable[..., "Tensor"]
-        cummax: Callable[..., Any]
-        cummin: Callable[..., Any]
-        cumprod: Callable[..., "Tensor"]
-        cumprod_: Callable[..., "Tensor"]
-        cumsum: Callable[..., "Tensor"]
-        cumsum_: Callable[..., "Tensor"]
-        deg2rad: Callable[..., "Tensor"]
-        deg2rad_: Callable[..., "Tensor"]
-        det: Callable[..., "Tensor"]
-        diag: Callable[..., "Tensor"]
-        diag_embed: Callable[..., "Tensor"]
-        diagonal: Callable[..., "Tensor"]
-        diff: Callable[..., "Tensor"]
-        digamma: Callable[..., "Tensor"]
-        digamma_: Callable[..., "Tensor"]
-        dist: Callable[..., "Tensor"]
-        div: Callable[..., "Tensor"]
-        div_: Callable[..., "Tensor"]
-        divide: Callable[..., "Tensor"]
-        divide_: Callable[..., "Tensor"]
-        dot: Callable[..., "Tensor"]
-        dsplit: Callable[..., Any]
-        eq: Callable[..., "Tensor"]
-        eq_: Callable[..., "Tensor"]
-        equal: Callable[..., Any]
-        erf: Callable[..., "Tensor"]
-        erf_: Callable[..., "Tensor"]
-        erfc: Callable[..., "Tensor"]
-        erfc_: Callable[..., "Tensor"]
-        erfinv: Callable[..., "Tensor"]
-        erfinv_: Callable[..., "Tensor"]
-        exp: Callable[..., "Tensor"]
-        exp2: Callable[..., "Tensor"]
-        exp2_: Callable[..., "Tensor"]
-        exp_: Callable[..., "Tensor"]
-        expand: Callable[..., "Tensor"]
-        expand_as: Callable[..., "Tensor"]
-        expm1: Callable[..., "Tensor"]
-        expm1_: Callable[..., "Tensor"]
-        exponential_: Callable[..., "Tensor"]
-        fill_: Callable[..., "Tensor"]
-        fix: Callable[..., "Tensor"]
-        fix_: Callable[..., "Tensor"]
-        flatten: Callable[..., "Tensor"]
-        flip: Callable[..., "Tensor"]
-        fliplr: Callable[..., "Tensor"]
-        flipud: Callable[..., "Tensor"]
-        float_power: Callable[..., "Tensor"]
-        float_power_: Callable[..., "Tensor"]
-        floor: Callable[..., "Tensor"]
-        floor_: Callable[..., "Tensor"]
-        floor_divide: Callable[..., "Tensor"]
-        floor_divide_: Callable[..., "Tensor"]
-        fmax: Callable[..., "Tensor"]
-        fmin: Callable[..., "Tensor"]
-        fmod: Callable[..., "Tensor"]
-        fmod_: Callable[..., "Tensor"]
-        frac: Callable[..., "Tensor"]
-        frac_: Callable[..., "Tensor"]
-        gather: Callable[..., "Tensor"]
-        ge: Callable[..., "Tensor"]
-        ge_: Callable[..., "Tensor"]
-        ger: Callable[..., "Tensor"]
-        greater: Callable[..., "Tensor"]
-        greater_: Callable[..., "Tensor"]
-        greater_equal: Callable[..., "Tensor"]
-        greater_equal_: Callable[..., "Tensor"]
-        gt: Callable[..., "Tensor"]
-        gt_: Callable[..., "Tensor"]
-        hardshrink: Callable[..., "Tensor"]
-        heaviside: Callable[..., "Tensor"]
-        heaviside_: Callable[..., "Tensor"]
-        histc: Callable[..., "Tensor"]
-        hsplit: Callable[..., Any]
-        hypot: Callable[..., "Tensor"]
-        hypot_: Callable[..., "Tensor"]
-        index_add: Callable[..., "Tensor"]
-        index_add_: Callable[..., "Tensor"]
-        index_copy: Callable[..., "Tensor"]
-        index_copy_: Callable[..., "Tensor"]
-        index_fill: Callable[..., "Tensor"]
-        index_fill_: Callable[..., "Tensor"]
-        index_put: Callable[..., "Tensor"]
-        index_put_: Callable[..., "Tensor"]
-        index_select: Callable[..., "Tensor"]
-        inner: Callable[..., "Tensor"]
-        inverse: Callable[..., "Tensor"]
-        isclose: Callable[..., "Tensor"]
-        isfinite: Callable[..., "Tensor"]
-        isinf: Callable[..., "Tensor"]
-        isnan: Callable[..., "Tensor"]
-        isneginf: Callable[..., "Tensor"]
-        isposinf: Callable[..., "Tensor"]
-        isreal: Callable[..., "Tensor"]
-        kron: Callable[..., "Tensor"]
-        kthvalue: Callable[..., Any]
-        ldexp: Callable[..., "Tensor"]
-        le: Callable[..., "Tensor"]
-        le_: Callable[..., "Tensor"]
-        lerp: Callable[..., "Tensor"]
-        lerp_: Callable[..., "Tensor"]
-        less: Callable[..., "Tensor"]
-        less_: Callable[..., "Tensor"]
-        less_equal: Callable[..., "Tensor"]
-        less_equal_: Callable[..., "Tensor"]
-        lgamma: Callable[..., "Tensor"]
-        lgamma_: Callable[..., "Tensor"]
-        log: Callable[..., "Tensor"]
-        log10: Callable[..., "Tensor"]
-        log10_: Callable[..., "Tensor"]
-        log1p: Callable[..., "Tensor"]
-        log1p_: Callable[..., "Tensor"]
-        log2: Callable[..., "Tensor"]
-        log2_: Callable[..., "Tensor"]
-        log_: Callable[..., "Tensor"]
-        log_softmax: Callable[..., "Tensor"]
-        logaddexp: Callable[..., "Tensor"]
-        logaddexp2: Callable[..., "Tensor"]
-        logcumsumexp: Callable[..., "Tensor"]
-        logdet: Callable[..., "Tensor"]
-        logical_and: Callable[..., "Tensor"]
-        logical_and_: Callable[..., "Tensor"]
-        logical_not: Callable[..., "Tensor"]
-        logical_not_: Callable[..., "Tensor"]
-        logical_or: Callable[..., "Tensor"]
-        logical_or_: Callable[..., "Tensor"]
-        logical_xor: Callable[..., "Tensor"]
-        logical_xor_: Callable[..., "Tensor"]
-        logit: Callable[..., "Tensor"]
-        logit_: Callable[..., "Tensor"]
-        logsumexp: Callable[..., "Tensor"]
-        lt: Callable[..., "Tensor"]
-        lt_: Callable[..., "Tensor"]
-        masked_fill: Callable[..., "Tensor"]
-        masked_fill_: Callable[..., "Tensor"]
-        masked_select: Callable[..., "Tensor"]
-        matmul: Callable[..., "Tensor"]
-        matrix_power: Callable[..., "Tensor"]
-        max: Callable[..., Any]
-        maximum: Callable[..., "Tensor"]
-        mean: Callable[..., "Tensor"]
-        median: Callable[..., Any]
-        min: Callable[..., Any]
-        minimum: Callable[..., "Tensor"]
-        mm: Callable[..., "Tensor"]
-        moveaxis: Callable[..., "Tensor"]
-        movedim: Callable[..., "Tensor"]
-        msort: Callable[..., "Tensor"]
-        mul: Callable[..., "Tensor"]
-        mul_: Callable[..., "Tensor"]
-        multinomial: Callable[..., "Tensor"]
-        multiply: Callable[..., "Tensor"]
-        multiply_: Callable[..., "Tensor"]
-        mv: Callable[..., "Tensor"]
-        nan_to_num: Callable[..., "Tensor"]
-        nan_to_num_: Callable[..., "Tensor"]
-        nanmean: Callable[..., "Tensor"]
-        nanmedian: Callable[..., Any]
-        nanquantile: Callable[..., "Tensor"]
-        nansum: Callable[..., "Tensor"]
-        narrow: Callable[..., "Tensor"]
-        ne: Callable[..., "Tensor"]
-        ne_: Callable[..., "Tensor"]
-        neg: Callable[..., "Tensor"]
-        neg_: Callable[..., "Tensor"]
-        negative: Callable[..., "Tensor"]
-        negative_: Callable[..., "Tensor"]
-        new_empty: Callable[..., "Tensor"]
-        new_full: Callable[..., "Tensor"]
-        new_ones: Callable[..., "Tensor"]
-        new_tensor: Callable[..., "Tensor"]
-        new_zeros: Callable[..., "Tensor"]
-        nonzero: Callable[..., Any]
-        norm: Callable[..., "Tensor"]
-        normal_: Callable[..., "Tensor"]
-        not_equal: Callable[..., "Tensor"]
-        not_equal_: Callable[..., "Tensor"]
-        outer: Callable[..., "Tensor"]
-        permute: Callable[..., "Tensor"]
-        pinverse: Callable[..., "Tensor"]
-        polygamma: Callable[..., "Tensor"]
-        positive: Callable[..., "Tensor"]
-        pow: Callable[..., "Tensor"]
-        pow_: Callable[..., "Tensor"]
-        prelu: Callable[..., "Tensor"]
-        prod: Callable[..., "Tensor"]
-        quantile: Callable[..., "Tensor"]
-        rad2deg: Callable[..., "Tensor"]
-        rad2deg_: Callable[..., "Tensor"]
-        random_: Callable[..., "Tensor"]
-        ravel: Callable[..., "Tensor"]
-        reciprocal: Callable[..., "Tensor"]
-        reciprocal_: Callable[..., "Tensor"]
-        relu: Callable[..., "Tensor"]
-        relu_: Callable[..., "Tensor"]
-        remainder: Callable[..., "Tensor"]
-        remainder_: Callable[..., "Tensor"]
-        repeat: Callable[..., "Tensor"]
-        repeat_interleave: Callable[..., "Tensor"]
-        reshape: Callable[..., "Tensor"]
-        reshape_as: Callable[..., "Tensor"]
-        roll: Callable[..., "Tensor"]
-        rot90: Callable[..., "Tensor"]
-        round: Callable[..., "Tensor"]
-        round_: Callable[..., "Tensor"]
-        rsqrt: Callable[..., "Tensor"]
-        rsqrt_: Callable[..., "Tensor"]
-        scatter: Callable[..., "Tensor"]
-        scatter_: Callable[..., "Tensor"]
-        scatter_add: Callable[..., "Tensor"]
-        scatter_add_: Callable[..., "Tensor"]
-        scatter_reduce: Callable[..., "Tensor"]
-        select: Callable[..., "Tensor"]
-        sgn: Callable[..., "Tensor"]
-        sgn_: Callable[..., "Tensor"]
-        sigmoid: Callable[..., "Tensor"]
-        sigmoid_: Callable[..., "Tensor"]
-        sign: Callable[..., "Tensor"]
-        sign_: Callable[..., "Tensor"]
-        signbit: Callable[..., "Tensor"]
-        sin: Callable[..., "Tensor"]
-        sin_: Callable[..., "Tensor"]
-        sinc: Callable[..., "Tensor"]
-        sinc_: Callable[..., "Tensor"]
-        sinh: Callable[..., "Tensor"]
-        sinh_: Callable[..., "Tensor"]
-        slogdet: Callable[..., Any]
-        softmax: Callable[..., "Tensor"]
-        sort: Callable[..., Any]
-        split: Callable[..., Any]
-        sqrt: Callable[..., "Tensor"]
-        sqrt_: Callable[..., "Tensor"]
-        square: Callable[..., "Tensor"]
-        square_: Callable[..., "Tensor"]
-        squeeze: Callable[..., "Tensor"]
-        std: Callable[..., "Tensor"]
-        sub: Callable[..., "Tensor"]
-        sub_: Callable[..., "Tensor"]
-        subtract: Callable[..., "Tensor"]
-        subtract_: Callable[..., "Tensor"]
-        sum: Callable[..., "Tensor"]
-        swapaxes: Callable[..., "Tensor"]
-        take: Callable[..., "Tensor"]
-        take_along_dim: Callable[..., "Tensor"]
-        tan: Callable[..., "Tensor"]
-        tan_: Callable[..., "Tensor"]
-        tanh: Callable[..., "Tensor"]
-        tanh_: Callable[..., "Tensor"]
-        tensor_split: Callable[..., Any]
-        tile: Callable[..., "Tensor"]
-        topk: Callable[..., Any]
-        trace: Callable[..., "Tensor"]
-        transpose: Callable[..., "Tensor"]
-        tril: Callable[..., "Tensor"]
-        tril_: Callable[..., "Tensor"]
-        triu: Callable[..., "Tensor"]
-        triu_: Callable[..., "Tensor"]
-        true_divide: Callable[..., "Tensor"]
-        true_divide_: Callable[..., "Tensor"]
-        trunc: Callable[..., "Tensor"]
-        trunc_: Callable[..., "Tensor"]
-        unbind: Callable[..., Any]
-        unflatten: Callable[..., "Tensor"]
-        unfold: Callable[..., "Tensor"]
-        uniform_: Callable[..., "Tensor"]
-        unique: Callable[..., Any]
-        unique_consecutive: Callable[..., Any]
-        unsqueeze: Callable[..., "Tensor"]
-        var: Callable[..., "Tensor"]
-        vdot: Callable[..., "Tensor"]
-        view_as: Callable[..., "Tensor"]
-        vsplit: Callable[..., Any]
-        where: Callable[..., "Tensor"]
-        xlogy: Callable[..., "Tensor"]
-        xlogy_: Callable[..., "Tensor"]
 
 
 def wrap(array: Any, backend: Backend) -> Tensor:
@@ -771,7 +437,7 @@ def wrap(array: Any, backend: Backend) -> Tensor:
     tensor._requires_grad = False
     tensor._version = [0]
     tensor._view = None
-    tensor.grad = None
+    tensor._grad = None
     tensor._name = None
     return tensor
 

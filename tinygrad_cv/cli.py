@@ -2,14 +2,17 @@
 
 A command is a function of its options, which `_add_...` describes. What goes wrong by the user's
 doing is a `CommandError` and ends the program with one sentence and a status: 2 for a bad
-argument, 1 for work that failed.
+argument, 1 for work that failed. When the reader of the output wants no more of it, as in
+`tinygrad-cv ops | head`, the program ends without a word.
 """
 
 import argparse
 import importlib.util
 import inspect
+import io
 import json
 import math
+import os
 import sys
 import time
 import warnings
@@ -17,7 +20,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from difflib import get_close_matches
+from itertools import count
 from pathlib import Path
+from reprlib import repr as short
 from tempfile import TemporaryFile
 from typing import Any, NoReturn
 
@@ -35,6 +40,7 @@ from tinygrad_cv.data import (
     random_shift,
     random_split,
 )
+from tinygrad_cv.data.files import MAX_BYTES
 from tinygrad_cv.nn import Module
 from tinygrad_cv.ops.loss import cross_entropy
 from tinygrad_cv.optim import SGD
@@ -58,6 +64,10 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}\n")
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        with suppress(OSError):  # nobody is there to read it
+            super()._print_message(message, file)
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command in `argv`, by default that of the process.
@@ -74,32 +84,69 @@ def main(argv: Sequence[str] | None = None) -> None:
     _add_check(commands)
     _add_draw(commands)
     _add_ops(commands)
-    options = parser.parse_args(argv)
-    if options.command is None:
-        parser.exit(2, parser.format_help())
-    prog = f"{parser.prog} {options.command}"
+    prog = parser.prog
+    _open_streams()
     try:
+        options = parser.parse_args(argv)
+        if options.command is None:
+            parser.exit(2, parser.format_help())
+        prog = f"{parser.prog} {options.command}"
         options.run(options)
+        sys.stdout.flush()
     except CommandError as error:
         parser.exit(error.status, f"{prog}: {error}\n")
+    except BrokenPipeError:
+        sys.exit(BROKEN_PIPE)
     except OSError as error:  # such as a full disk
         parser.exit(1, f"{prog}: {error}\n")
+    except MemoryError as error:
+        parser.exit(1, f"{prog}: there is not enough memory: {error}\n")
     except KeyboardInterrupt:
         parser.exit(130, f"{prog}: interrupted; no file is left half-written.\n")
+    finally:
+        try:
+            sys.stdout.flush()
+        except OSError:  # the interpreter must not try again, and complain, as it ends
+            with suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+BROKEN_PIPE = 128 + 13  # the status of a program that the signal SIGPIPE has ended
+
+
+def _open_streams() -> None:
+    """Make the standard streams take all that is written to them.
+
+    One that is closed becomes the null device, lest the next file that is opened is taken for it.
+    What the encoding of the other end lacks is written as in Python: \\xb7 for a middle dot.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 # ----- arguments ---------------------------------------------------------------------------------
 
 
-def integer(least: int) -> Callable[[str], int]:
-    """The argument type of whole numbers from `least` on."""
+MOST = 1_000_000_000
+
+
+def integer(least: int, most: float = MOST) -> Callable[[str], int]:
+    """The argument type of whole numbers from `least` to `most`."""
 
     def convert(text: str) -> int:
         with suppress(ValueError):
-            if (number := int(text)) >= least:
+            if least <= (number := int(text)) <= most:
                 return number
+            if number > most:
+                raise argparse.ArgumentTypeError(
+                    f"expected a whole number of at most {most:,}, given {short(text)}."
+                )
         raise argparse.ArgumentTypeError(
-            f"expected a whole number of at least {least}, given {text!r}."
+            f"expected a whole number of at least {least}, given {short(text)}."
         )
 
     return convert
@@ -110,7 +157,27 @@ def positive(text: str) -> float:
     with suppress(ValueError):
         if 0 < (number := float(text)) < math.inf:
             return number
-    raise argparse.ArgumentTypeError(f"expected a number above 0, given {text!r}.")
+    raise argparse.ArgumentTypeError(f"expected a number above 0, given {short(text)}.")
+
+
+def finite(text: str) -> float:
+    """The argument type of numbers that are neither NaN nor infinite."""
+    with suppress(ValueError):
+        if math.isfinite(number := float(text)):
+            return number
+    raise argparse.ArgumentTypeError(f"expected a finite number, given {short(text)}.")
+
+
+def given(text: str) -> str:
+    """The argument type of names: an empty one, as of a variable that is not set, is none."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a name, given ''.")
+    return text
+
+
+def path(text: str) -> Path:
+    """The argument type of paths."""
+    return Path(given(text))
 
 
 # ----- train -------------------------------------------------------------------------------------
@@ -133,13 +200,14 @@ def _add_train(commands: Any) -> None:
     )
     parser.add_argument(
         "--dataset",
+        type=given,
         default="digits",
         metavar="PATH",
         help="a folder with MNIST's IDX files or the binary version of CIFAR-10, or 'digits', "
         "which come with the package (default)",
     )
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="where the results go (default: runs/<time>)"
+        "--out", type=path, metavar="DIR", help="where the results go (default: runs/<time>)"
     )
     parser.add_argument(
         "--epochs",
@@ -164,7 +232,7 @@ def _add_train(commands: Any) -> None:
     )
     parser.add_argument(
         "--seed",
-        type=integer(0),
+        type=integer(0, math.inf),
         default=0,
         metavar="N",
         help="where every random number comes from (default: %(default)s)",
@@ -174,6 +242,14 @@ def _add_train(commands: Any) -> None:
         type=integer(2),
         metavar="N",
         help="use no more than N training samples (default: all)",
+    )
+    parser.add_argument(
+        "--max-bytes",
+        type=integer(0, math.inf),
+        default=MAX_BYTES,
+        metavar="N",
+        help="the most that a gzipped file of the dataset may unzip to; 0 for any size "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--device",
@@ -191,7 +267,7 @@ def train(options: argparse.Namespace) -> None:
     started = time.perf_counter()
     weights, split, order = host.random.default_rng(options.seed).spawn(3)
     try:
-        splits = load_dataset(options.dataset)
+        splits = load_dataset(options.dataset, options.max_bytes or None)
         model = convnet(splits.train_images.shape[1:], splits.classes, generator=weights)
     except ValueError as error:  # a DatasetError, or images that the ConvNet cannot take
         raise CommandError(f"argument --dataset: {error}") from error
@@ -224,8 +300,7 @@ def train(options: argparse.Namespace) -> None:
     )
     optimizer = SGD(model.parameters(), options.lr, momentum=0.9, weight_decay=5e-4, nesterov=True)
     trainer = Trainer(model, optimizer, schedule=cosine)
-    out = options.out or Path("runs", f"{datetime.now():%Y-%m-%d_%H-%M-%S}")
-    with _folder(out):
+    with _folder(options.out) as out:
         watch = viz.watch(model)
         history = _fit(trainer, train_loader, val_loader, options.epochs, watch)
         for node in watch.trace.nodes:  # the program's line is that which started this command
@@ -257,23 +332,49 @@ def train(options: argparse.Namespace) -> None:
 
 
 @contextmanager
-def _folder(out: Path) -> Iterator[None]:
-    """Make the folder before the work begins, and take it away if the work left nothing in it."""
+def _folder(out: Path | None) -> Iterator[Path]:
+    """Make the folder before the work begins, and take it away if the work left nothing in it.
+
+    Without a name it is one that no other run has, called after the time.
+    """
+    new = True
     try:
-        new = not out.exists()
-        out.mkdir(parents=True, exist_ok=True)
+        if out is None:
+            out = Path("runs")
+            out.mkdir(exist_ok=True)
+            out = _new_folder(out / f"{datetime.now():%Y-%m-%d_%H-%M-%S}")
+        else:
+            try:
+                out.mkdir(parents=True)
+            except FileExistsError:
+                new = False
+                if not out.is_dir():
+                    raise
         with TemporaryFile(dir=out):
             pass
+        for name in (METRICS, MODEL, CURVES, GRAPH, PAGE):  # now, and not after the training
+            if (out / name).exists() and not (out / name).is_file():
+                raise CommandError(f"argument --out: {out / name} is there, and is no file.")
     except OSError as error:
         raise CommandError(
             f"argument --out: {out} must be a folder to write in ({error.strerror})."
         ) from error
     try:
-        yield
+        yield out
     finally:
         if new:
             with suppress(OSError):  # which says that there is something in it
                 out.rmdir()
+
+
+def _new_folder(path: Path) -> Path:
+    """A folder of this name, or where another run of the same second has it: name_2, name_3, ..."""
+    for number in count(1):
+        folder = path if number == 1 else path.with_name(f"{path.name}_{number}")
+        with suppress(FileExistsError):
+            folder.mkdir()
+            return folder
+    raise AssertionError  # there are always more numbers
 
 
 def _fit(
@@ -323,33 +424,49 @@ def _draw(out: Path, history: list[dict[str, float]], loss: Tensor, watch: Any) 
     }
     drawn, missing = [], []
     for name, draw in pictures.items():
-        (out / name).unlink(missing_ok=True)  # that of an earlier run would pass for this one's
+        path = out / name
         try:
-            draw(out / name)
+            draw(path)
             drawn.append(name)
+            continue
         except ModuleNotFoundError:
             missing.append(name)
         except (RuntimeError, TimeoutError) as error:
-            print(f"left out {name}: {error}", file=sys.stderr)
+            _tell(f"left out {name}: {error}")
+        if path.is_file():
+            path.unlink()  # that of an earlier run would pass for this one's
     if missing:
-        print(
+        _tell(
             f"left out {' and '.join(missing)}; run pip install 'tinygrad_cv[viz]' for the "
-            "packages that draw.",
-            file=sys.stderr,
+            "packages that draw."
         )
     return drawn
 
 
+def _tell(sentence: str) -> None:
+    with suppress(OSError):  # nobody is there to read it
+        print(sentence, file=sys.stderr)
+
+
 # ----- check -------------------------------------------------------------------------------------
+
+
+AXES = 64  # what a NumPy array can have
 
 
 def shape(text: str) -> tuple[int, ...]:
     """The argument type of shapes: "2,3", or "" for a number."""
     with suppress(ValueError):
         lengths = tuple(int(part) for part in text.split(",") if part.strip())
-        if min(lengths, default=0) >= 0:
+        if (
+            min(lengths, default=0) >= 0
+            and len(lengths) <= AXES
+            and max(lengths, default=0) <= MOST
+        ):
             return lengths
-    raise argparse.ArgumentTypeError(f"expected lengths such as 2,3; given {text!r}.")
+    raise argparse.ArgumentTypeError(
+        f"expected at most {AXES} lengths of at most {MOST:,}, such as 2,3; given {short(text)}."
+    )
 
 
 def _add_check(commands: Any) -> None:
@@ -371,36 +488,49 @@ def _add_check(commands: Any) -> None:
         metavar="SHAPE",
         help="the shape of an input, such as 2,3; once for each input (default: 2,3 each)",
     )
-    parser.add_argument("--low", type=float, default=-2.0, help="least input (%(default)s)")
-    parser.add_argument("--high", type=float, default=2.0, help="largest input (%(default)s)")
-    parser.add_argument("--order", type=integer(1), default=2, help="orders (%(default)s)")
-    parser.add_argument("--seed", type=integer(0), default=0, help="of the inputs (%(default)s)")
+    parser.add_argument("--low", type=finite, default=-2.0, help="least input (%(default)s)")
+    parser.add_argument("--high", type=finite, default=2.0, help="largest input (%(default)s)")
+    # The time grows exponentially with the order.
+    parser.add_argument("--order", type=integer(1, 9), default=2, help="orders (%(default)s)")
+    parser.add_argument(
+        "--seed", type=integer(0, math.inf), default=0, help="of the inputs (%(default)s)"
+    )
     parser.set_defaults(run=check)
 
 
 def check(options: argparse.Namespace) -> None:
     """Check one op and print the report."""
+    if not 0 <= options.high - options.low < math.inf:
+        raise CommandError(
+            f"arguments --low and --high: expected a range of numbers, given {options.low:g} to "
+            f"{options.high:g}."
+        )
     target = _load(options.target, Op)
-    if isinstance(target, type) and issubclass(target, Op):
-        names = list(target.inputs) + [target.inputs[-1]] * target.variadic
-        call: Callable[..., Any] = function(target)
-    else:
-        names, call = _required(target), target
-    shapes = options.input or [(2, 3)] * len(names)
-    names = [names[i] if i < len(names) else f"input {i}" for i in range(len(shapes))]
-    rng = host.random.default_rng(options.seed)
-    inputs = [rng.uniform(options.low, options.high, lengths) for lengths in shapes]
+    shapes = options.input
     try:
+        if isinstance(target, type) and issubclass(target, Op):
+            names = list(target.inputs) + [target.inputs[-1]] * target.variadic
+            call: Callable[..., Any] = function(target)
+        else:
+            names, call = _required(target), target
+        shapes = shapes or [(2, 3)] * len(names)
+        names = [names[i] if i < len(names) else f"input {i}" for i in range(len(shapes))]
+        rng = host.random.default_rng(options.seed)
+        inputs = [rng.uniform(options.low, options.high, lengths) for lengths in shapes]
         report = check_gradients(call, inputs, options.order, names=names, seed=options.seed)
     except GradientError as error:
         raise CommandError(f"{options.target}: {error}", status=1) from error
-    except (TypeError, ValueError, RuntimeError) as error:
-        listed = ", ".join(map(str, shapes))
-        raise CommandError(
-            f"{options.target} does not run on inputs of the shapes {listed}: {error}"
-        ) from error
+    except Exception as error:  # whatever the user's function raises
+        listed = f" on inputs of the shapes {', '.join(map(str, shapes))}" if shapes else ""
+        raise CommandError(f"{options.target} does not run{listed}: {_told(error)}") from error
     print(f"{options.target}: right to order {options.order}, on inputs of the shapes {shapes}")
     print(report.table())
+
+
+def _told(error: BaseException) -> str:
+    """The message of an error, with its kind where that says more."""
+    plain = isinstance(error, TypeError | ValueError | RuntimeError) and str(error)
+    return str(error) if plain else f"{type(error).__name__}({error})"
 
 
 def _required(function: Callable[..., Any]) -> list[str]:
@@ -425,7 +555,7 @@ def _load(target: str, kind: type) -> Any:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise CommandError(f"{path}: running it failed with {error!r}.", status=1) from error
     found = getattr(module, name, None)
     if not callable(found):
@@ -466,7 +596,7 @@ def _add_draw(commands: Any) -> None:
         metavar="SHAPE",
         help="the shape of an input, such as 1,3,32,32; once for each input",
     )
-    parser.add_argument("--out", type=Path, metavar="OUT", help="such as graph.html")
+    parser.add_argument("--out", type=path, metavar="OUT", help="such as graph.html")
     parser.add_argument("--depth", type=integer(1), metavar="N", help="fold modules below level N")
     parser.add_argument(
         "--forward-only", action="store_true", help="leave the backward graph out of a picture"
@@ -494,14 +624,18 @@ def draw(options: argparse.Namespace) -> None:
                 for lengths, rng in zip(inputs, rngs, strict=True)
             ]
         if options.out is None:
-            print(viz.summary(target, *inputs, depth=options.depth))
-            return
-        seen = viz.trace(target, *inputs, values=options.health, gradients=options.health)
+            table = viz.summary(target, *inputs, depth=options.depth)
+        else:
+            seen = viz.trace(target, *inputs, values=options.health, gradients=options.health)
     except Exception as error:  # whatever the user's program raises
         listed = ", ".join(map(str, options.input))
         raise CommandError(
-            f"{options.target} does not run on inputs of the shapes {listed}: {error}", status=1
+            f"{options.target} does not run on inputs of the shapes {listed}: {_told(error)}",
+            status=1,
         ) from error
+    if options.out is None:
+        print(table)
+        return
     try:
         drawing = viz.draw(seen, backward=not options.forward_only, depth=options.depth)
         drawing.save(options.out)

@@ -8,6 +8,7 @@ from functools import reduce
 from typing import Any
 
 from tinygrad_cv import backend as backends
+from tinygrad_cv._public import TOP, public
 from tinygrad_cv._tensor import Tensor, wrap
 from tinygrad_cv.backend import Backend, host
 from tinygrad_cv.dtypes import dtype_of, promote_types
@@ -39,6 +40,7 @@ def made(array: Any, backend: Backend, requires_grad: bool) -> Tensor:
 # ----- from data ---------------------------------------------------------------------------------
 
 
+@public(TOP)
 def tensor(
     data: Any, *, dtype: Any = None, device: str | None = None, requires_grad: bool = False
 ) -> Tensor:
@@ -91,6 +93,7 @@ def _without_tensors(data: Any) -> Any:
     return data.tolist() if isinstance(data, Tensor) else data
 
 
+@public(TOP)
 def as_tensor(data: Any, dtype: Any = None, device: str | None = None) -> Tensor:
     """`data` itself if it is a Tensor of this dtype on this device, otherwise see `tensor`.
 
@@ -105,6 +108,7 @@ def as_tensor(data: Any, dtype: Any = None, device: str | None = None) -> Tensor
     return tensor(data, dtype=dtype, device=device)
 
 
+@public(TOP)
 def from_numpy(ndarray: Any) -> Tensor:
     """A tensor with a copy of a NumPy array, in its dtype; PyTorch's shares the memory.
 
@@ -120,6 +124,7 @@ def from_numpy(ndarray: Any) -> Tensor:
     return Tensor(ndarray)
 
 
+@public(TOP)
 def asarray(
     obj: Any,
     *,
@@ -143,6 +148,7 @@ def asarray(
     return (made.clone() if copy else made).requires_grad_(requires_grad)
 
 
+@public(TOP)
 def scalar_tensor(
     s: Any,
     *,
@@ -161,6 +167,7 @@ def scalar_tensor(
 # ----- filled ------------------------------------------------------------------------------------
 
 
+@public(TOP)
 def full(
     size: Any,
     fill_value: Any,
@@ -186,6 +193,7 @@ def full(
     return made(array, backend, requires_grad)
 
 
+@public(TOP)
 def zeros(
     *sizes: Any,
     size: Any = (),
@@ -202,6 +210,7 @@ def zeros(
     return full(shape, 0, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
+@public(TOP)
 def ones(
     *sizes: Any,
     size: Any = (),
@@ -218,6 +227,7 @@ def ones(
     return full(shape, 1, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
+@public(TOP)
 def empty(
     *sizes: Any,
     size: Any = (),
@@ -235,6 +245,7 @@ def empty(
     return made(array, backend, requires_grad)
 
 
+@public(TOP)
 def full_like(
     input: Tensor,
     fill_value: Any,
@@ -257,6 +268,7 @@ def full_like(
     )
 
 
+@public(TOP)
 def zeros_like(
     input: Tensor, *, dtype: Any = None, device: str | None = None, requires_grad: bool = False
 ) -> Tensor:
@@ -268,6 +280,7 @@ def zeros_like(
     return full_like(input, 0, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
+@public(TOP)
 def ones_like(
     input: Tensor, *, dtype: Any = None, device: str | None = None, requires_grad: bool = False
 ) -> Tensor:
@@ -279,6 +292,7 @@ def ones_like(
     return full_like(input, 1, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
+@public(TOP)
 def empty_like(
     input: Tensor, *, dtype: Any = None, device: str | None = None, requires_grad: bool = False
 ) -> Tensor:
@@ -298,6 +312,7 @@ def empty_like(
 # ----- counted -----------------------------------------------------------------------------------
 
 
+@public(TOP)
 def eye(
     n: int,
     m: int | None = None,
@@ -317,6 +332,7 @@ def eye(
     return Tensor(values, device=device, requires_grad=requires_grad)
 
 
+@public(TOP)
 def arange(
     start: Any,
     end: Any = None,
@@ -344,6 +360,7 @@ def arange(
     return Tensor(values, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
+@public(TOP)
 def linspace(
     start: Any,
     end: Any,
@@ -365,6 +382,7 @@ def linspace(
     return Tensor(values, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
+@public(TOP)
 def logspace(
     start: Any,
     end: Any,
@@ -385,6 +403,7 @@ def logspace(
     return Tensor(values, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
+@public(TOP)
 def tril_indices(
     row: int, col: int, offset: int = 0, *, dtype: Any = "int64", device: str | None = None
 ) -> Tensor:
@@ -399,6 +418,7 @@ def tril_indices(
     return Tensor(places, dtype=dtype, device=device)
 
 
+@public(TOP)
 def triu_indices(
     row: int, col: int, offset: int = 0, *, dtype: Any = "int64", device: str | None = None
 ) -> Tensor:

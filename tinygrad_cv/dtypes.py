@@ -3,6 +3,7 @@
 from functools import reduce
 from typing import Any
 
+from tinygrad_cv._public import TOP, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 
@@ -10,6 +11,7 @@ CATEGORIES = "biuf"
 """The kinds of dtypes: truth values, integers with and without a sign, floats."""
 
 
+@public(TOP)
 def is_tensor(obj: Any) -> bool:
     """Whether it is a Tensor.
 
@@ -19,6 +21,7 @@ def is_tensor(obj: Any) -> bool:
     return isinstance(obj, Tensor)
 
 
+@public(TOP)
 def is_floating_point(input: Tensor) -> bool:
     """Whether the dtype is a float.
 
@@ -28,6 +31,7 @@ def is_floating_point(input: Tensor) -> bool:
     return input.is_floating_point()
 
 
+@public(TOP)
 def numel(input: Tensor) -> int:
     """The number of elements.
 
@@ -37,6 +41,7 @@ def numel(input: Tensor) -> int:
     return input.numel()
 
 
+@public(TOP)
 def promote_types(type1: Any, type2: Any) -> Any:
     """The smallest dtype that holds both; of an integer and a float it is the float.
 
@@ -49,6 +54,7 @@ def promote_types(type1: Any, type2: Any) -> Any:
     return host.promote_types(a, b)
 
 
+@public(TOP)
 def result_type(*tensors: Any) -> Any:
     """The dtype of an operation on tensors and numbers.
 
@@ -70,6 +76,7 @@ def result_type(*tensors: Any) -> Any:
     return reduce(lambda high, low: low if _category(low) > _category(high) else high, groups)
 
 
+@public(TOP)
 def can_cast(from_: Any, to: Any) -> bool:
     """Whether the conversion stays in its category or goes to a higher one, as from int to float.
 

@@ -4,6 +4,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
+from tinygrad_cv._public import TOP, public
 from tinygrad_cv.backend import host
 
 
@@ -27,6 +28,7 @@ PROFILES: dict[str, dict[str, Any]] = {
 }
 
 
+@public(TOP)
 def set_printoptions(
     precision: int | None = None,
     threshold: int | None = None,

@@ -11,13 +11,15 @@ from typing import Any
 from tinygrad_cv import backend as backends
 from tinygrad_cv._apply import F
 from tinygrad_cv._grad_mode import no_grad
+from tinygrad_cv._public import METHOD, TOP, public
 from tinygrad_cv._tensor import Tensor, wrap
 from tinygrad_cv.backend import Backend, as_generator, host
-from tinygrad_cv.backend.base import announce
+from tinygrad_cv.backend.base import drawn
 from tinygrad_cv.creation import made, number, shape_from
 from tinygrad_cv.dtypes import promote_types
 
 
+@public(TOP)
 def rand(
     *sizes: Any,
     size: Any = (),
@@ -38,6 +40,7 @@ def rand(
     return made(values, backend, requires_grad)
 
 
+@public(TOP)
 def randn(
     *sizes: Any,
     size: Any = (),
@@ -65,6 +68,7 @@ def _draw(backend: Backend, law: str, shape: tuple[int, ...], dtype: Any, genera
     return getattr(backend, law)(shape, dtype, as_generator(generator))
 
 
+@public(TOP)
 def rand_like(
     input: Tensor,
     *,
@@ -87,6 +91,7 @@ def rand_like(
     )
 
 
+@public(TOP)
 def randn_like(
     input: Tensor,
     *,
@@ -109,6 +114,7 @@ def randn_like(
     )
 
 
+@public(TOP)
 def randint(
     low: Any = None,
     high: Any = None,
@@ -138,12 +144,11 @@ def randint(
     if first >= end:
         raise ValueError(f"randint: high is above low; got low={first}, high={end}.")
     shape = shape_from((size,))
-    chosen = as_generator(generator)
-    announce(chosen)
-    values = chosen.integers(first, end, shape)
+    values = drawn(as_generator(generator), lambda g: g.integers(first, end, shape))
     return Tensor(values, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
+@public(TOP)
 def randint_like(
     input: Tensor,
     low: Any,
@@ -170,6 +175,7 @@ def randint_like(
     )
 
 
+@public(TOP)
 def randperm(
     n: int,
     *,
@@ -184,12 +190,11 @@ def randperm(
     tensor([0, 1, 2])
     """
     (count,) = shape_from((n,))
-    chosen = as_generator(generator)
-    announce(chosen)
-    values = chosen.permutation(count)
+    values = drawn(as_generator(generator), lambda g: g.permutation(count))
     return Tensor(values, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
+@public(TOP)
 def normal(
     mean: Any = 0.0,
     std: Any = 1.0,
@@ -238,6 +243,7 @@ def normal(
     return F.add(mean, F.mul(std, noise))
 
 
+@public(TOP, METHOD)
 @no_grad()
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None) -> Tensor:
     """1 with the probability that each element of `input` gives (or with p), else 0.
@@ -263,6 +269,7 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None) -
     return F.where(inside, hit, host.nan) if p is None and input.device != "cpu" else hit
 
 
+@public(TOP, METHOD)
 def multinomial(
     input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None
 ) -> Tensor:
@@ -291,19 +298,24 @@ def multinomial(
             f"multinomial: {needed} different places were asked of a row in which {possible} have "
             "a weight above 0" + ("." if replacement else "; replacement=True draws some again.")
         )
-    chosen = as_generator(generator)
-    announce(chosen)
     rows = weights if weights.ndim == 2 else weights[None]
+    places = drawn(
+        as_generator(generator), lambda source: _places(rows, count, replacement, source)
+    )
+    return Tensor(places.reshape(*input.shape[:-1], count), device=input.device)
+
+
+def _places(rows: Any, count: int, replacement: bool, source: host.random.Generator) -> Any:
     places = host.empty((len(rows), count), "int64")
     for place, row in zip(places, rows, strict=True):
         if replacement:
             total = host.cumsum(row / row.max())
-            place[:] = host.searchsorted(total / total[-1], chosen.random(count), side="right")
+            place[:] = host.searchsorted(total / total[-1], source.random(count), side="right")
         else:
             # The first of waiting times with these rates are such a draw (Efraimidis and Spirakis,
             # 2006). Logarithms do not overflow.
             times = host.full(row.shape, host.inf)
             some = row > 0
-            times[some] = host.log(chosen.standard_exponential(some.sum())) - host.log(row[some])
+            times[some] = host.log(source.standard_exponential(some.sum())) - host.log(row[some])
             place[:] = host.argsort(times)[:count]
-    return Tensor(places.reshape(*input.shape[:-1], count), device=input.device)
+    return places

@@ -5,14 +5,24 @@ The format is that of safetensors: a JSON header, and behind it the numbers as t
 header's metadata. Reading a file runs no code of it.
 """
 
+import errno
 import json
 import os
+import re
+import secrets
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
+from tinygrad_cv._public import TOP, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 
@@ -20,22 +30,149 @@ STRUCTURE = "tinygrad_cv"
 """The key of the structure in the metadata."""
 
 
+# ----- regular files -----------------------------------------------------------------------------
+
+fcntl: Any = import_module("fcntl") if os.name == "posix" else None
+
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+SHOWN = 40  # characters of a file's name in that of its partial file, which may not get too long
+DAY = 24 * 60 * 60
+
+
+def read(path: Path) -> bytes:
+    """The contents of a regular file. Of others OSError: to open a pipe would wait for a writer."""
+    _refuse_irregular(path, path.stat())
+    return path.read_bytes()
+
+
 def write(path: Path, contents: bytes) -> None:
-    """Write a whole file or none: under another name first, then renamed in one step."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    """Write a whole file or none: under another name first, then renamed in one step.
+
+    However many threads, processes and machines write it at once, at any time the file is what one
+    of them has written, and after a power cut too. A symbolic link stays, and the file that it
+    leads to is written. A file that is there keeps its permissions; to a new one the umask applies.
+    What killed writers have left beside it is cleared away.
+
+    Raises OSError, with nothing changed, where the system cannot or may not write, and for what is
+    no regular file: a folder, a device, a pipe or a socket is never replaced, nor waited for.
+    """
+    target = Path(os.path.realpath(path))
     try:
-        partial.write_bytes(contents)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+        try:
+            before = path.stat()
+        except FileNotFoundError:
+            before = None
+        if before is not None:
+            _refuse_irregular(path, before)
+            if not os.access(target, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        _clear(target)
+        # What takes the place of a file is hidden until it has the permissions of that.
+        with _partial(target, 0o666 if before is None else 0o600) as (name, file):
+            file.write(contents)
+            file.flush()
+            if before is not None:
+                with suppress(OSError, AttributeError):  # not everyone may, not every system can
+                    os.chown(name, before.st_uid, before.st_gid)
+                with suppress(OSError):  # nor is a mode kept on every disk
+                    name.chmod(before.st_mode & 0o777)
+            _sync(file.fileno())
+            if fcntl is None:
+                file.close()  # Windows renames no open file
+            name.replace(target)
+    except OSError as error:
+        if error.errno is None or error.filename in (str(path), str(target.parent)):
+            raise
+        # A partial file, of which the user knows nothing, was named, or none.
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    if hasattr(os, "O_DIRECTORY"):
+        with suppress(OSError):  # the file is there; not every system promises that it stays
+            folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
 
 
+def _refuse_irregular(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kind = KINDS.get(stat.S_IFMT(status.st_mode), "something else")
+        number = errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.EINVAL
+        raise OSError(number, f"found {kind}, expected an ordinary file", str(path))
+
+
+@contextmanager
+def _partial(target: Path, mode: int) -> Iterator[tuple[Path, BinaryIO]]:
+    """A new file beside the target: nobody else's, locked while its writer lives, gone at the end.
+
+    A file that another writer has taken for stale before it was locked is made again.
+    """
+    while True:
+        name = target.with_name(f".{target.name[:SHOWN]}.{secrets.token_hex(8)}.partial")
+        try:
+            file = open(name, "xb", opener=partial(os.open, mode=mode))  # noqa: SIM115
+        except OSError as error:
+            error.filename = str(target.parent)
+            raise
+        try:
+            with file:
+                if fcntl is not None:
+                    with suppress(OSError):  # where there are no locks
+                        fcntl.flock(file, fcntl.LOCK_EX)
+                if name.exists():
+                    yield name, file
+                    return
+        finally:
+            name.unlink(missing_ok=True)
+
+
+def _clear(target: Path) -> None:
+    """Remove the partial files of writers that are dead: nobody holds their locks."""
+    ours = re.compile(
+        rf"\.{re.escape(target.name[:SHOWN])}\.([0-9a-f]{{16}}|[0-9]+)\.partial", re.S
+    )
+    names = []
+    with suppress(OSError):  # to write into a folder takes no right to list it
+        names = [name for name in os.listdir(target.parent) if ours.fullmatch(name)]
+    for name in names:
+        stale = target.with_name(name)
+        with suppress(OSError):
+            if not stat.S_ISREG(stale.lstat().st_mode):
+                continue
+            if fcntl is None:
+                if time.time() - stale.stat().st_mtime > DAY:
+                    stale.unlink()
+                continue
+            with stale.open("r+b") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                stale.unlink()
+
+
+def _sync(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # the filesystem cannot
+            raise
+
+
+# ----- what a program keeps ----------------------------------------------------------------------
+
+
+@public(TOP)
 def save(obj: Any, f: Any) -> None:
     """Write tensors, numbers, strings, None, and dicts, lists and tuples of them, to one file.
 
-    `f` is a path, whose file is written whole or not at all, or a file opened for writing bytes.
-    The file is a safetensors file: of `model.state_dict()` others can read it too. It holds no
-    code, so nothing else can be saved; TypeError says what was found where.
+    `f` is a path, whose file is written whole or not at all, or a file opened for writing bytes,
+    such as sys.stdout.buffer: a path must be that of a regular file, not of a pipe or a device.
+    What is written is a safetensors file: of `model.state_dict()` others can read it too. It holds
+    no code, so nothing else can be saved; TypeError says what was found where.
 
     >>> import tinygrad_cv as tg
     >>> tg.save({"step": 3, "weights": [tg.ones(2)]}, "state.safetensors")
@@ -98,6 +235,7 @@ def _place(path: tuple[str, ...]) -> str:
     return "/".join(path) or "what was given"
 
 
+@public(TOP)
 def load(f: Any, map_location: str | None = None, *, weights_only: bool = True) -> Any:
     """Read what `save` has written, or the tensors of any safetensors file as a dict.
 
@@ -105,7 +243,7 @@ def load(f: Any, map_location: str | None = None, *, weights_only: bool = True) 
     made. No file can run code here, whatever `weights_only` says. Raises ValueError if the file is
     damaged or was not made by `save`, and OSError if it cannot be read.
     """
-    contents = f.read() if hasattr(f, "read") else Path(f).read_bytes()
+    contents = f.read() if hasattr(f, "read") else read(Path(f))
     where = getattr(f, "name", "the file") if hasattr(f, "read") else f
     try:
         arrays = safetensors.load(contents)

@@ -14,7 +14,7 @@ from tinygrad_cv.viz import tracing
 from tinygrad_cv.viz.data import Module, Trace
 from tinygrad_cv.viz.folding import Collapse, View, chunked, fold
 from tinygrad_cv.viz.painting import Backward, Painter, Style
-from tinygrad_cv.viz.render import FORMATS, check_path, render
+from tinygrad_cv.viz.render import FORMATS, check_path, encoded, render
 
 SUFFIXES = (*FORMATS, ".pdf", ".dot", ".json", ".html")
 HOPELESS = 10_000  # boxes, of which a picture is not even tried
@@ -59,13 +59,13 @@ class Drawing:
         path = check_path(path, SUFFIXES)
         suffix = path.suffix.lower()
         if suffix == ".dot":
-            contents = self.source.encode()
+            contents = encoded(self.source)
         elif suffix == ".json":
-            contents = self.trace.to_json().encode()
+            contents = encoded(self.trace.to_json())
         elif suffix == ".html":
             from tinygrad_cv.viz.page import page
 
-            contents = page(self.view.trace, [*self.view.folded, *self.view.repeated]).encode()
+            contents = encoded(page(self.view.trace, [*self.view.folded, *self.view.repeated]))
         else:
             contents = self.render(suffix, timeout)
         write(path, contents)

@@ -5,15 +5,14 @@ import linecache
 import os
 import sys
 import traceback
-from types import CodeType, FrameType
+from collections.abc import Iterable, Iterator
+from types import CodeType
 from typing import Any
 
-from tinygrad_cv._apply import apply
-from tinygrad_cv._graph import Graph, Node, Scope, backpropagate
+from tinygrad_cv._graph import Failure as Carried
+from tinygrad_cv._graph import Graph, Node
 from tinygrad_cv._op import Op, brief
-from tinygrad_cv._reading import Reading
 from tinygrad_cv._tensor import Tensor
-from tinygrad_cv.nn import Module
 from tinygrad_cv.viz.data import Failure, Trace
 from tinygrad_cv.viz.drawing import Drawing, draw
 from tinygrad_cv.viz.structure import Calls, input_names, structure
@@ -26,10 +25,9 @@ OPS = os.path.join(os.path.dirname(sys.modules[Op.__module__].__file__ or ""), "
 def draw_error(error: BaseException | None = None) -> Drawing:
     """Draw the graph up to an exception: the op that raised, its inputs and their shapes.
 
-    `error` is what was caught, by default the last exception that ended a program or a cell. The
-    op is found in the traceback, so nothing has to be prepared; its inputs' history is there as
-    far as it was recorded (not under `no_grad`). In a backward pass the node is marked whose rule
-    raised.
+    `error` is what was caught, by default the last exception that ended a program or a cell. It
+    carries its op, so nothing has to be prepared; the history of the op's inputs is there as far as
+    it was recorded (not under `no_grad`). In a backward pass the node is marked whose rule raised.
 
     Raises ValueError if there is no exception, or none that an op or a function of tensors raised.
 
@@ -54,7 +52,11 @@ def trace_error(error: BaseException) -> Trace:
     """The graph up to an exception as data; see `draw_error`."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     lines = [line for _, line in traceback.walk_tb(error.__traceback__)]
-    found = _in_backward(frames) or _in_op(frames) or _in_function(frames)
+    raised = list(_causes(error))
+    carried = next(filter(None, map(_carried, raised)), None)
+    found = (None if carried is None else _in_op(carried)) or next(
+        filter(None, map(_in_function, raised)), None
+    )
     if found is None:
         raise ValueError(
             f"no op and no function of tensors raised this {type(error).__name__}; its traceback "
@@ -63,7 +65,8 @@ def trace_error(error: BaseException) -> Trace:
     op, inputs, roots, broken = found
     graph = Graph(roots)
     calls = Calls(graph)
-    home = calls.enter(_scope(frames)) if broken is None else calls.home(broken)
+    scope = None if carried is None else carried.scope
+    home = calls.enter(scope) if broken is None else calls.home(broken)
     names: dict[int, str] = {}
     source, code = "", ""
     for frame, line in zip(frames, lines, strict=True):
@@ -94,31 +97,33 @@ Found = tuple[str, list[tuple[str, Node | None, str]], list[Node], Node | None]
 """The op's name, its inputs (name, node, what it is), the roots of the graph, the node to mark."""
 
 
-def _in_backward(frames: list[FrameType]) -> Found | None:
-    """A rule that raised, or a value that it needs and that is gone."""
-    for frame in reversed(frames):
-        if frame.f_code is Reading.gradients.__code__:
-            node: Node = frame.f_locals["node"]
-            assert node.op is not None
-            walks = (f for f in frames if f.f_code is backpropagate.__code__)
-            roots = [root for walk in walks for root in walk.f_locals["seeds"]]
-            names = input_names(node.op, len(node.inputs))
-            inputs = [_input(name, value) for name, value in zip(names, node.inputs, strict=True)]
-            return node.label, inputs, roots or [node], node
-    return None
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception, what it was raised from, and so on."""
+    while error is not None:
+        yield error
+        error = error.__cause__
 
 
-def _in_op(frames: list[FrameType]) -> Found | None:
-    """A forward that raised."""
-    for frame in reversed(frames):
-        if frame.f_code is apply.__code__:
-            op, values = frame.f_locals["op"], frame.f_locals["inputs"]
-            return _call(op.name, zip(input_names(op, len(values)), values, strict=True))
-    return None
+def _carried(error: BaseException) -> Carried | None:
+    """What the engine knows of an exception."""
+    known = vars(error).get("tinygrad_cv")
+    return known if isinstance(known, Carried) else None
 
 
-def _in_function(frames: list[FrameType]) -> Found | None:
+def _in_op(carried: Carried) -> Found | None:
+    """A forward that raised, or a rule; or a value that a rule needs and that is gone."""
+    op, node = carried.op, carried.node
+    if op is None:
+        return None
+    told = _told(zip(input_names(op, len(carried.inputs)), carried.inputs, strict=True))
+    if node is None:
+        return op.name, told, _nodes(told), None
+    return op.name, told, list(carried.roots), node
+
+
+def _in_function(error: BaseException) -> Found | None:
     """A function of tensors that refused its arguments; the one that the program called."""
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
     ours = [frame for frame in frames if frame.f_code.co_filename.startswith(OPS)]
     for frame in ours:
         code = frame.f_code
@@ -131,7 +136,8 @@ def _in_function(frames: list[FrameType]) -> Found | None:
             elif value is not None:
                 given[name] = value
         if any(isinstance(value, Tensor) for value in given.values()):
-            return _call(code.co_name, given.items())
+            told = _told(given.items())
+            return code.co_name, told, _nodes(told), None
     return None
 
 
@@ -141,20 +147,17 @@ def _starred(code: CodeType) -> tuple[str, ...]:
     return code.co_varnames[first : first + bool(code.co_flags & inspect.CO_VARARGS)]
 
 
-def _call(op: str, inputs: Any) -> Found:
-    told = [_input(name, value) for name, value in inputs]
-    return op, told, [node for _, node, _ in told if node is not None], None
+def _told(values: Iterable[tuple[str, Any]]) -> list[tuple[str, Node | None, str]]:
+    """Inputs by name: the node of each, if it has one, and what it is."""
+    told: list[tuple[str, Node | None, str]] = []
+    for name, value in values:
+        node = value.node if isinstance(value, Tensor) else value
+        if isinstance(node, Node):
+            told.append((name, node, f"{node.dtype} {node.shape}"))
+        else:
+            told.append((name, None, brief(value)))
+    return told
 
 
-def _input(name: str, value: Any) -> tuple[str, Node | None, str]:
-    if isinstance(value, Tensor):
-        value = value.node
-    if isinstance(value, Node):
-        return name, value, f"{value.dtype} {value.shape}"
-    return name, None, brief(value)
-
-
-def _scope(frames: list[FrameType]) -> Scope | None:
-    """The innermost call of a module that was running."""
-    calls = [frame for frame in frames if frame.f_code is Module.__call__.__code__]
-    return calls[-1].f_locals.get("here") if calls else None
+def _nodes(told: list[tuple[str, Node | None, str]]) -> list[Node]:
+    return [node for _, node, _ in told if node is not None]

@@ -1,6 +1,7 @@
 """The backward pass in slow motion: one node a frame, with the numbers in its formulas."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from tinygrad_cv._graph import Graph, Node
-from tinygrad_cv._reading import Reading
+from tinygrad_cv._reading import Reading, raw
 from tinygrad_cv._symbol import ATOM, NEGATE, Symbol, derive
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
@@ -42,7 +43,8 @@ class Playback:
                 "it, or save to another folder."
             )
         digits = len(str(len(self.trace.frames)))
-        for i in tqdm(range(len(self.trace.frames)), desc="frames", disable=None):
+        hidden = sys.stderr is None or None  # closed, or perhaps no terminal
+        for i in tqdm(range(len(self.trace.frames)), desc="frames", disable=hidden):
             draw(self.trace, backward=True, frame=i).save(path / f"{i:0{max(3, digits)}}.svg")
         return path
 
@@ -120,8 +122,7 @@ class _Player(Recorder):
     ) -> list[tuple[Node, Any]]:
         sent = super().backward(reading, node, gradient, useful)
         assert node.plan is not None
-        assert node.saved is not None
-        asked = dict(zip(node.plan.names, node.saved, strict=True))
+        asked = dict(zip(node.plan.names, raw(node.backend).values(node), strict=True))
         self.rules.append(_Rule(node, gradient, asked, [share for _, share in sent]))
         return sent
 

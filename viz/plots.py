@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tinygrad_cv._op import REGISTRY
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
-from tinygrad_cv.ops import activation
+from tinygrad_cv.ops.activation import Activation
 from tinygrad_cv.storage import write
 from tinygrad_cv.viz.data import Node, Summary, Trace
 from tinygrad_cv.viz.render import FORMATS, PNG_DPI, check_path
@@ -222,7 +222,7 @@ def _chosen(trace: Trace, found: list[Node], limit: int) -> tuple[list[Node], st
         return any(trace.nodes[source].kind == "parameter" for source in sources)
 
     def activates(node: Node) -> bool:
-        return node.op in REGISTRY and REGISTRY[node.op].__module__ == activation.__name__
+        return node.op in REGISTRY and issubclass(REGISTRY[node.op], Activation)
 
     choices: list[tuple[str, Callable[[Node], bool]]] = [
         ("activations and layers with parameters", lambda n: activates(n) or parametrized(n)),

@@ -41,6 +41,11 @@ def renderer() -> str:
     return found
 
 
+def encoded(text: str) -> bytes:
+    """Text in UTF-8; the name of the user's file may be none, and is escaped, as JSON does too."""
+    return text.encode(errors="backslashreplace")
+
+
 def render(source: str, suffix: str, timeout: float, large: bool = False) -> bytes:
     """The picture of DOT text as the contents of a file with this suffix: .svg, .png or .pdf.
 
@@ -52,7 +57,7 @@ def render(source: str, suffix: str, timeout: float, large: bool = False) -> byt
     def run(*flags: str) -> bytes:
         left = max(0.0, end - time.monotonic())
         command = [program, *flags]
-        done = subprocess.run(command, input=source.encode(), capture_output=True, timeout=left)
+        done = subprocess.run(command, input=encoded(source), capture_output=True, timeout=left)
         if done.returncode != 0:
             complaint = done.stderr.decode(errors="replace").strip()[-1000:]
             raise RuntimeError(f"{program} failed with status {done.returncode}: {complaint}")

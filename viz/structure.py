@@ -230,7 +230,8 @@ class _Traced(Recorded):
 
     def gradients(self, node: Node, g: Any, useful: set[Node] | None) -> list[tuple[Node, Any]]:
         sent = super().gradients(node, g, useful)
-        self.steps[node] = (g.node, [(parent, share.node) for parent, share in sent])
+        first = next(part for part in g if part is not None) if isinstance(g, tuple) else g
+        self.steps[node] = (first.node, [(parent, share.node) for parent, share in sent])
         return sent
 
 

@@ -4,13 +4,14 @@ A graph knows its ops, modules and rules, and what the rules saved. What it does
 times, the lines of the user's program) is seen by a `Recorder` that looks on while a model runs.
 """
 
+import copy
 import linecache
 import math
 import os
 import sys
 import time
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Literal
@@ -21,7 +22,7 @@ from tinygrad_cv._graph import Graph, Node, Observer, backpropagate, observer
 from tinygrad_cv._reading import Reading, raw
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
-from tinygrad_cv.backend.base import draw_listeners
+from tinygrad_cv.backend.base import drawing
 from tinygrad_cv.nn import Module
 from tinygrad_cv.random import randn
 from tinygrad_cv.viz import data
@@ -127,21 +128,21 @@ def _argument(value: Any, i: int, device: str | None) -> Any:
 
 @contextmanager
 def untouched(target: Any) -> Iterator[None]:
-    """Leave the buffers of a module, and every generator that is drawn from, as they were."""
+    """Leave the buffers of a module as they were, and draw from copies of the generators."""
     buffers = list(target.named_buffers()) if isinstance(target, Module) else []
     before = [(tensor, tensor.detach().clone()) for _, tensor in buffers]
-    generators: dict[int, tuple[Any, Any]] = {}
+    copies: dict[Any, Any] = {}
 
-    def note(generator: Any) -> None:
-        generators.setdefault(id(generator), (generator, generator.bit_generator.state))
+    def draw(generator: Any, law: Callable[[Any], Any]) -> Any:
+        if generator not in copies:
+            copies[generator] = copy.deepcopy(generator)
+        return law(copies[generator])
 
-    token = draw_listeners.set((*draw_listeners.get(), note))
+    token = drawing.set(draw)
     try:
         yield
     finally:
-        draw_listeners.reset(token)
-        for generator, state in generators.values():
-            generator.bit_generator.state = state
+        drawing.reset(token)
         with no_grad():
             for tensor, values in before:
                 tensor.copy_(values)
@@ -275,7 +276,7 @@ class Recorder(Observer):
         self._elapsed = time.perf_counter() - started
         return array
 
-    def made(self, tensor: Tensor) -> None:
+    def made(self, tensor: Tensor, inputs: tuple[Any, ...]) -> None:
         node = tensor.grad_fn
         if node is None:
             return

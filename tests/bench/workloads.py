@@ -57,8 +57,10 @@ def mlp(library: Library) -> Workload:
     return _classifier(library, model, (100, 3072), momentum=0.0)
 
 
-def _classifier(library: Library, model: Any, shape: tuple[int, ...], momentum: float) -> Workload:
-    """One step: forward, cross-entropy over 10 classes, backward, SGD."""
+def _classifier(
+    library: Library, model: Any, shape: tuple[int, ...], momentum: float, classes: int = 10
+) -> Workload:
+    """One step: forward, cross-entropy, backward, SGD."""
     lib = library.module
     rng = np.random.default_rng(0)
     weights = {
@@ -68,7 +70,7 @@ def _classifier(library: Library, model: Any, shape: tuple[int, ...], momentum: 
     model.load_state_dict({**model.state_dict(), **weights})
     model = library.arrange(model)
     images = library.arrange(lib.tensor(rng.standard_normal(shape, np.float32)))
-    labels = lib.tensor(rng.integers(10, size=shape[0]))
+    labels = lib.tensor(rng.integers(classes, size=shape[0]))
     optimizer = lib.optim.SGD(model.parameters(), lr=0.001, momentum=momentum)
 
     def step() -> Any:
@@ -124,4 +126,50 @@ def rnn(library: Library) -> Workload:
     return Workload(parameters, step)
 
 
-WORKLOADS: dict[str, Callable[[Library], Workload]] = {"convnet": convnet, "mlp": mlp, "rnn": rnn}
+def elementwise(library: Library) -> Workload:
+    """40 ops on 4x4 numbers, in turns x + y, x · y and tanh x: what an op costs beside its work."""
+    lib = library.module
+    rng = np.random.default_rng(0)
+    x, y = (lib.nn.Parameter(lib.tensor(rng.random((4, 4), np.float32))) for _ in range(2))
+    ones = lib.ones(4, 4)
+
+    def step() -> Any:
+        x.grad = y.grad = None
+        h = x
+        for i in range(40):
+            h = h + y if i % 3 == 0 else h * y if i % 3 == 1 else lib.tanh(h)
+        h.backward(ones)
+        return h
+
+    return Workload({"x": x, "y": y}, step)
+
+
+def tiny_mlp(library: Library) -> Workload:
+    """32 rows of 8: linear to 16, ReLU, linear to 2; momentum. Nearly all of it is overhead."""
+    nn = library.module.nn
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
+    return _classifier(library, model, (32, 8), momentum=0.9, classes=2)
+
+
+def slices(library: Library) -> Workload:
+    """2,000 rows of 32, each taken out by itself; they are stacked again, and summed."""
+    lib = library.module
+    x = lib.nn.Parameter(lib.tensor(np.random.default_rng(0).random((2000, 32), np.float32)))
+
+    def step() -> Any:
+        x.grad = None
+        loss = lib.stack(x.unbind(0)).sum()
+        loss.backward()
+        return loss
+
+    return Workload({"x": x}, step)
+
+
+WORKLOADS: dict[str, Callable[[Library], Workload]] = {
+    "convnet": convnet,
+    "mlp": mlp,
+    "rnn": rnn,
+    "elementwise": elementwise,
+    "tiny_mlp": tiny_mlp,
+    "slices": slices,
+}

@@ -7,10 +7,10 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+import tinygrad_cv as tg
 from beside_torch.call import Beside, Call
 from rows.elementwise import HALVES, WHOLE, apart, divisions, roundings
 from rows.shape import with_empty
-from tinygrad_cv.ops import elementwise
 from tinygrad_cv.testing.strategies import arrays, broadcastable
 
 Calls = SearchStrategy[Call]
@@ -122,7 +122,7 @@ def beside(
     calls: Any, *names: str, gradients: bool = True, theirs: Callable[..., Any] | None = None
 ) -> list[Beside]:
     return [
-        Beside(name, calls, ours=getattr(elementwise, name), theirs=theirs, gradients=gradients)
+        Beside(name, calls, ours=getattr(tg, name), theirs=theirs, gradients=gradients)
         for name in names
     ]
 

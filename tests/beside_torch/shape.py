@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from hypothesis import strategies as st
 
+import tinygrad_cv as tg
 from beside_torch.call import Beside, Call
 from rows.shape import places_along, rolls, stretched, turns, with_empty
-from tinygrad_cv.ops import shape
 from tinygrad_cv.testing.strategies import arrays, broadcastable, shapes
 
 
@@ -207,11 +207,11 @@ def method(name: str) -> Any:
 
 
 def beside(name: str, calls: Any, theirs: Any = None) -> Beside:
-    return Beside(name, calls, getattr(shape, name), theirs or getattr(torch, name))
+    return Beside(name, calls, getattr(tg, name, method(name)), theirs or getattr(torch, name))
 
 
 def of_sequences(name: str, calls: Any) -> Beside:
-    ours, theirs = sequence_of(getattr(shape, name)), sequence_of(getattr(torch, name))
+    ours, theirs = sequence_of(getattr(tg, name)), sequence_of(getattr(torch, name))
     return Beside(name, calls, ours, theirs)
 
 

@@ -96,7 +96,7 @@ def difference(row: Row, dtype: str, device: str) -> float:
 
 
 def results(row: Row, case: Case, dtype: str, device: str) -> list[Any]:
-    """The output of an op and its gradients, for a fixed cotangent."""
+    """The outputs of an op and its gradients, for a fixed cotangent."""
     floats = tuple(
         v.astype(dtype) if isinstance(v, np.ndarray) and v.dtype.kind == "f" else v
         for v in case.inputs
@@ -106,10 +106,15 @@ def results(row: Row, case: Case, dtype: str, device: str) -> list[Any]:
         variables, _, call = split(row.op, case)
         leaves = [tg.Tensor(v, requires_grad=bool(row.op.rules)) for v in variables]
         y = call(*leaves) if variables else run(row.op, case, map(as_tensor, case.inputs))
-        found = [y.detach().cpu().numpy().astype("float64")]
-        if y.requires_grad:
-            v = np.random.default_rng(0).standard_normal(y.shape).astype(dtype)
-            gradients = tg.grad(y, leaves, tg.Tensor(v, device=y.device), allow_unused=True)
+        outputs = y if isinstance(y, tuple) else (y,)
+        found = [y.detach().cpu().numpy().astype("float64") for y in outputs]
+        live = [y for y in outputs if y.requires_grad]
+        if live:
+            rng = np.random.default_rng(0)
+            v = [
+                tg.Tensor(rng.standard_normal(y.shape).astype(dtype), device=y.device) for y in live
+            ]
+            gradients = tg.grad(live, leaves, v, allow_unused=True)
             found += [g.cpu().numpy().astype("float64") for g in gradients if g is not None]
     return found
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import oracles
 from rows.row import Case, Row
-from tinygrad_cv.testing.strategies import arrays, broadcastable
+from tinygrad_cv.testing.strategies import arrays, broadcastable, shapes
 
 
 @st.composite
@@ -35,6 +35,14 @@ def judged(draw: Any, low: float, high: float) -> Case:
     return Case((draw(arrays(first, low, high)), draw(arrays(second, 0.0, 1.0))))
 
 
+@st.composite
+def deviations(draw: Any) -> Case:
+    """Numbers on both sides of delta, and not on it, where the slope has a kink."""
+    delta = draw(st.sampled_from((0.5, 1.0)))
+    x = draw(arrays(shapes(), kinks=(-delta, delta)))
+    return Case((x,), {"delta": delta, "scale": draw(st.sampled_from((1.0, 0.5)))})
+
+
 def binary_cross_entropy(x: Any, t: Any) -> Any:
     """By the divergence: -Σ t log x over the two outcomes is H(t) + KL(t ‖ x)."""
     x, t = np.broadcast_arrays(x, t)
@@ -54,6 +62,11 @@ ROWS = [
         "euclidean_loss",
         pairs(),
         lambda x, t: np.array([np.dot(d, d) / 2 for d in x - t]),
+    ),
+    Row(
+        "huber",
+        deviations(),
+        lambda x, delta, scale: scipy.special.huber(delta, x) / scale,
     ),
     Row("binary_cross_entropy", judged(0.05, 0.95), binary_cross_entropy),
     Row(

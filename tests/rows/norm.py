@@ -34,10 +34,68 @@ def standardized(draw: Any) -> Case:
     least = math.ceil(3 / math.prod(shape[i] for i in axes if i != first))
     shape = tuple(max(n, least) if i == first else n for i, n in enumerate(shape))
     x = draw(arrays(shape, distinct=True)) + draw(st.sampled_from((0.0, 100.0)))
-    return Case((x,), {"axis": tuple(axes), "eps": draw(st.sampled_from((1e-5, 1e-3, 0.1)))})
+    w, b = (draw(st.none() | broadcast(shape)) for _ in "wb")
+    return Case((x, w, b), {"axis": tuple(axes), "eps": draw(st.sampled_from((1e-5, 1e-3, 0.1)))})
 
 
-def standardize(x: Any, axis: tuple[int, ...], eps: float) -> Any:
+@st.composite
+def broadcast(draw: Any, shape: tuple[int, ...]) -> Any:
+    """An array that broadcasts to a shape."""
+    own = [draw(st.sampled_from((1, n))) for n in shape]
+    return draw(arrays(tuple(own[draw(st.integers(0, len(shape))) :])))
+
+
+@st.composite
+def by_size(draw: Any) -> Case:
+    shape = draw(shapes(1, 3, 1, 4))
+    axes = tuple(range(draw(st.integers(0, len(shape) - 1)), len(shape)))
+    x, w = draw(arrays(shape, 0.3, 2.0)), draw(st.none() | broadcast(shape))
+    return Case((x, w), {"axis": axes, "eps": draw(st.sampled_from((1e-5, 0.1)))})
+
+
+def rms_norm(x: Any, w: Any, axis: tuple[int, ...], eps: float) -> Any:
+    """Vectors over the last axes by their length, which is √n times the root of the mean."""
+    rows = x.reshape(*x.shape[: axis[0]], -1)
+    length = np.apply_along_axis(lambda row: math.hypot(*row), -1, rows)[..., None]
+    y = rows / np.hypot(length / math.sqrt(rows.shape[-1]), math.sqrt(eps))
+    return y.reshape(x.shape) * (1 if w is None else w)
+
+
+@st.composite
+def responses(draw: Any) -> Case:
+    shape = (draw(st.integers(1, 2)), draw(st.integers(1, 5)), *draw(shapes(1, 2, 1, 3)))
+    attributes = {
+        "size": draw(st.integers(1, 6)),
+        "share": draw(st.sampled_from((0.1, 0.5))),
+        "beta": draw(st.sampled_from((0.5, 0.75, 1.0))),
+        "k": draw(st.sampled_from((1.0, 2.0))),
+    }
+    return Case((draw(arrays(shape)),), attributes)
+
+
+def local_response_norm(x: Any, size: int, share: float, beta: float, k: float) -> Any:
+    y = np.empty(x.shape)
+    for n, c, *place in np.ndindex(x.shape):
+        window = range(c - size // 2, c - size // 2 + size)
+        total = sum(x[n, j, *place] ** 2 for j in window if 0 <= j < x.shape[1])
+        y[n, c, *place] = x[n, c, *place] / (k + share * total) ** beta
+    return y
+
+
+@st.composite
+def vectors(draw: Any) -> Case:
+    """Longer than eps, or all of them shorter."""
+    shape = draw(shapes(1, 3, 1, 4))
+    x = draw(arrays(shape, 0.3, 2.0))
+    axis = draw(st.none() | st.integers(0, len(shape) - 1).map(lambda i: (i,)))
+    return Case((x,), {"axis": axis, "eps": draw(st.sampled_from((1e-12, 0.1, 100.0)))})
+
+
+def normalize(x: Any, axis: Any, eps: float) -> Any:
+    return x / np.maximum(np.sqrt(np.square(x).sum(axis, keepdims=True)), eps)
+
+
+def standardize(x: Any, w: Any, b: Any, axis: tuple[int, ...], eps: float) -> Any:
     """Each group by itself, in Python's own arithmetic."""
     y = np.empty(x.shape)
     for place in np.ndindex(*(1 if i in axis else n for i, n in enumerate(x.shape))):
@@ -46,7 +104,7 @@ def standardize(x: Any, axis: tuple[int, ...], eps: float) -> Any:
         mean = math.fsum(values) / len(values)
         var = math.fsum((v - mean) ** 2 for v in values) / len(values)
         y[group] = (x[group] - mean) / math.sqrt(var + eps)
-    return y
+    return y * (1 if w is None else w) + (0 if b is None else b)
 
 
 @st.composite
@@ -63,6 +121,9 @@ ROWS = [
         lambda x, w, b, eps: oracles.batch_norm_train(x, w, b, eps)[0],
     ),
     Row("standardize", standardized(), standardize),
+    Row("rms_norm", by_size(), rms_norm),
+    Row("local_response_norm", responses(), local_response_norm),
+    Row("normalize", vectors(), normalize),
     Row(
         "subtract_mean",
         centered(),

@@ -15,11 +15,11 @@ class Row:
     """How an op is tested.
 
     `cases` draws calls whose inputs keep away from kinks; `oracle(*inputs, **attributes)` is an
-    independent forward (NumPy, SciPy or a naive loop). `kinks` are calls that stand on a kink:
-    there the rule must lie between the one-sided slopes. `exact` names a method that checks
-    gradients without differences: "linear" for an op that is linear in each input, "complex" for
-    an analytic one that computes on complex arrays. An op without rules is differentiated nowhere,
-    and only its forward is tested.
+    independent forward (NumPy, SciPy or a naive loop), of several outputs a tuple. `kinks` are
+    calls that stand on a kink: there the rule must lie between the one-sided slopes. `exact` names
+    a method that checks gradients without differences: "linear" for an op that is linear in each
+    input, "complex" for an analytic one that computes on complex arrays. An op without rules is
+    differentiated nowhere, and only its forward is tested.
     """
 
     name: str

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import numpy as host
 
+from tinygrad_cv._public import TOP, public
 from tinygrad_cv.backend.base import Backend
 
 __all__ = [
@@ -34,6 +35,7 @@ _generator = host.random.default_rng()
 _default_device = "cpu"
 
 
+@public(TOP)
 def manual_seed(seed: int) -> host.random.Generator:
     """Seed the generator that is used where none is given, and return it.
 
@@ -68,6 +70,7 @@ def as_generator(generator: Any) -> host.random.Generator:
     return generator
 
 
+@public(TOP)
 def set_default_device(device: str) -> None:
     """Where new tensors are made when no device is given; "cpu" at first.
 
@@ -80,6 +83,7 @@ def set_default_device(device: str) -> None:
     _default_device = get(device).device
 
 
+@public(TOP)
 def get_default_device() -> str:
     """The device that `set_default_device` chose.
 

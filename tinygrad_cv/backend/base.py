@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 Array = Any
 
@@ -27,22 +27,48 @@ NAMESPACE = """
     argsort clip diagonal einsum linalg nonzero round sort tensordot tril triu unravel_index
 
     arange broadcast_to concatenate empty expand_dims eye flip full full_like moveaxis ones
-    ones_like pad ravel repeat reshape roll squeeze stack swapaxes take take_along_axis tile
-    transpose zeros zeros_like
+    ones_like packbits pad ravel repeat reshape roll squeeze stack swapaxes take take_along_axis
+    tile transpose unpackbits zeros zeros_like
 """.split()  # noqa: SIM905  a list of 110 quoted names is harder to read
 
 
 ACCUMULATORS = {"f": "float64", "i": "int64", "u": "int64", "b": "int64"}
 """In what numbers of a kind are added up."""
 
-draw_listeners: ContextVar[tuple[Callable[[Any], None], ...]] = ContextVar("listeners", default=())
-"""What is told of each generator before a backend draws from it, in this thread or task."""
+drawing: ContextVar[Callable[[Any, Callable[[Any], Any]], Any] | None] = ContextVar(
+    "drawing", default=None
+)
+"""Who draws in place of `drawn`, in this thread or task."""
 
 
-def announce(generator: Any) -> None:
-    """Tell the listeners of a generator that is about to be drawn from."""
-    for listener in draw_listeners.get():
-        listener(generator)
+def drawn(generator: Any, law: Callable[[Any], Any]) -> Any:
+    """`law(generator)`: random numbers. Every draw goes through here, so it can be repeated."""
+    deputy = drawing.get()
+    return law(generator) if deputy is None else deputy(generator, law)
+
+
+class Bits:
+    """Truth values of any shape, eight to a byte, in the order in which they lie in memory."""
+
+    __slots__ = ("axes", "bytes", "shape", "xp")
+
+    LEAST = 1024
+    """How many there have to be, to be worth the packing."""
+
+    def __init__(self, xp: "Backend", truth: Array) -> None:
+        self.xp, self.shape = xp, truth.shape
+        self.axes = sorted(range(truth.ndim), key=lambda i: -truth.strides[i])
+        self.bytes = xp.packbits(xp.transpose(truth, self.axes))
+
+    @property
+    def nbytes(self) -> int:
+        return int(self.bytes.nbytes)
+
+    def truth(self) -> Array:
+        """The array that was packed, in its layout."""
+        flat = self.xp.unpackbits(self.bytes)[: math.prod(self.shape)].view(bool)
+        ordered = flat.reshape([self.shape[i] for i in self.axes])
+        return ordered.transpose(sorted(range(len(self.axes)), key=self.axes.__getitem__))
 
 
 class Backend:
@@ -50,15 +76,15 @@ class Backend:
 
     active: AbstractContextManager[Any] = nullcontext()
     """Inside it, arithmetic on arrays takes place on this device."""
+    always_active = False
+    """Whether that is so outside, too."""
 
     def __init__(self, device: str) -> None:
         self.device = device
 
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(
-            f"the backend has no {name}: array functions come from backend.base.NAMESPACE, "
-            "and kernels are methods of Backend."
-        )
+    if TYPE_CHECKING:  # the names of NAMESPACE, which a subclass sets on itself
+
+        def __getattr__(self, name: str) -> Any: ...
 
     # ----- memory ----------------------------------------------------------------------------
 
@@ -86,6 +112,10 @@ class Backend:
         """`array[index] = value`, in place."""
         raise NotImplementedError
 
+    def lent(self, array: Array) -> Array:
+        """The values for somebody who is not to change them: changes raise, or reach a copy."""
+        return self.array(array, None)
+
     def owns(self, array: Array) -> bool:
         """Whether the array is no view of another one."""
         raise NotImplementedError
@@ -97,6 +127,13 @@ class Backend:
     def shares_memory(self, a: Array, b: Array) -> bool:
         """Whether two arrays (may) overlap in memory."""
         raise NotImplementedError
+
+    def packed(self, value: Any) -> Any:
+        """A by-product as it is saved: many truth values as bits, all else as it is."""
+        if not hasattr(value, "dtype") or value.dtype.kind != "b" or value.size < Bits.LEAST:
+            return value
+        with self.active:
+            return Bits(self, value)
 
     # ----- kernels ---------------------------------------------------------------------------
     # Images are (N, C, *S) with any number of spatial axes; sizes, strides, paddings and
@@ -250,42 +287,52 @@ class Backend:
         """The derivative of order n + 1 of log Γ(x), for x > 0; of order 1 (n = 0) for every x."""
         raise NotImplementedError
 
-    def relu(self, x: Array) -> Array:
-        """max(x, 0)"""
+    def relu(self, x: Array) -> tuple[Array, Array]:
+        """(max(x, 0), x > 0)"""
         raise NotImplementedError
 
-    def relu_backward(self, g: Array, y: Array) -> Array:
-        """g where y > 0, else 0"""
+    def relu_backward(self, g: Array, positive: Array) -> Array:
+        """g where `positive`, else 0"""
         raise NotImplementedError
 
     def below_top(self, x: Array, axis: int) -> Array:
         """x less its largest element along an axis, where ∞ less ∞ is 0."""
+        return self.below(x, self.max(x, axis=axis, keepdims=True))
+
+    def below(self, x: Array, top: Array) -> Array:
+        """x - top, where ∞ less ∞ is 0."""
         infinite = x == math.inf
-        top = self.max(x, axis=axis, keepdims=True)
         return self.where(infinite, 0, x) - self.where(infinite, 0, top)
 
     def log_shares(self, x: Array, axis: int) -> Array:
-        """log softmax(x) along an axis, with all digits where a share is close to 1.
+        """log softmax(x) along an axis, with all digits where a share is close to 1."""
+        shifted = self.below_top(x, axis)
+        return shifted - self.log_total(shifted, axis)
+
+    def log_total(self, shifted: Array, axis: int) -> Array:
+        """log Σ eˣ along an axis, for what `below_top` gives.
 
         The largest elements are 1 each in the sum of powers. One of them stays out of it, and log1p
         keeps what the others add to it, however little.
         """
-        shifted = self.below_top(x, axis)
         most = shifted == 0
-        ties = self.sum(most, axis=axis, keepdims=True) - 1
+        ties = most.sum(axis=axis, keepdims=True) - 1
         powers = self.where(most, 0, self.exp(shifted))
-        others = self.sum(powers, axis=axis, keepdims=True, dtype="float64")
-        return shifted - self.log1p(others + ties).astype(x.dtype)
+        others = powers.sum(axis=axis, keepdims=True, dtype="float64")
+        return self.log1p(others + ties).astype(shifted.dtype)
 
-    def cross_entropy(self, x: Array, labels: Array) -> tuple[Array, Array]:
-        """For scores x (N, C) and labels (N,): (-log_p[label] for each row, log_p = log softmax x).
+    def cross_entropy(self, x: Array, labels: Array) -> tuple[Array, Array, Array]:
+        """For scores x (N, C) and labels (N,): -log softmax(x)[label] for each row; and (N, 1) the
+        largest score of each and what `log_total` gives.
 
         A label out of range is an error, or gives NaN where looking at the labels would make the
         host wait for the device.
         """
         raise NotImplementedError
 
-    def cross_entropy_backward(self, g: Array, labels: Array, log_p: Array) -> Array:
+    def cross_entropy_backward(
+        self, g: Array, x: Array, labels: Array, top: Array, log_total: Array
+    ) -> Array:
         """g · (softmax(x) - one_hot(labels)), row by row."""
         raise NotImplementedError
 
@@ -306,20 +353,19 @@ class Backend:
     def uniform(self, shape: Sequence[int], dtype: Any, generator: Any) -> Array:
         """Random numbers from [0, 1). `generator` is a numpy.random.Generator on every device."""
         if dtype != "float16":
-            return self._announced("uniform", shape, dtype, generator)
-        draw = self._announced("uniform", shape, "float32", generator)
+            return self._drawn("uniform", shape, dtype, generator)
+        draw = self._drawn("uniform", shape, "float32", generator)
         with self.active:  # cut to the 11 bits of half precision: rounding could give 1
             return self.array(self.floor(draw * 2048) / 2048, dtype)
 
     def normal(self, shape: Sequence[int], dtype: Any, generator: Any) -> Array:
         """Random numbers from the standard normal distribution."""
         if dtype != "float16":
-            return self._announced("normal", shape, dtype, generator)
-        return self.array(self._announced("normal", shape, "float32", generator), dtype)
+            return self._drawn("normal", shape, dtype, generator)
+        return self.array(self._drawn("normal", shape, "float32", generator), dtype)
 
-    def _announced(self, law: str, shape: Sequence[int], dtype: Any, generator: Any) -> Array:
-        announce(generator)
-        return self.draw(law, tuple(shape), dtype, generator)
+    def _drawn(self, law: str, shape: Sequence[int], dtype: Any, generator: Any) -> Array:
+        return drawn(generator, lambda source: self.draw(law, tuple(shape), dtype, source))
 
     def draw(self, law: str, shape: tuple[int, ...], dtype: Any, generator: Any) -> Array:
         """Random numbers of a law, "uniform" or "normal"."""

@@ -436,17 +436,23 @@ class CupyBackend(Backend):
         order = self.cp.full_like(x, n)
         return self.special.polygamma(order, x).astype(x.dtype, copy=False)
 
-    def relu(self, x: Array) -> Array:
-        return self.cp.maximum(x, 0)
+    def relu(self, x: Array) -> tuple[Array, Array]:
+        return self.cp.maximum(x, 0), x > 0
 
-    def relu_backward(self, g: Array, y: Array) -> Array:
-        return self._run(kernels.RELU_BACKWARD, g, y)
+    def relu_backward(self, g: Array, positive: Array) -> Array:
+        return self.cp.where(positive, g, 0)
 
-    def cross_entropy(self, x: Array, labels: Array) -> tuple[Array, Array]:
-        log_p = self.cp.ascontiguousarray(self.log_shares(x, 1))
-        return self._run(kernels.PICK_LABEL, log_p, labels, x.shape[1]), log_p
+    def cross_entropy(self, x: Array, labels: Array) -> tuple[Array, Array, Array]:
+        top = self.cp.max(x, axis=1, keepdims=True)
+        shifted = self.below(x, top)
+        log_total = self.log_total(shifted, 1)
+        log_p = self.cp.ascontiguousarray(shifted - log_total)
+        return self._run(kernels.PICK_LABEL, log_p, labels, x.shape[1]), top, log_total
 
-    def cross_entropy_backward(self, g: Array, labels: Array, log_p: Array) -> Array:
+    def cross_entropy_backward(
+        self, g: Array, x: Array, labels: Array, top: Array, log_total: Array
+    ) -> Array:
+        log_p = self.below(x, top) - log_total
         classes = log_p.shape[1]
         column = self.cp.arange(classes, dtype=labels.dtype)
         return self._run(

@@ -605,15 +605,6 @@ extern "C" __global__ void normal(T* y, long long count, unsigned long long key)
 # ----- elementwise -------------------------------------------------------------------------------
 
 
-def _relu_backward(g: Array, y: Array, x: Array) -> None:
-    x[...] = np.where(y > 0, g, g.dtype.type(0))
-
-
-RELU_BACKWARD = Elementwise(
-    "relu_backward", "T g, T y", "T x", "x = y > 0 ? g : T(0)", _relu_backward
-)
-
-
 def _pick_label(log_p: Array, label: Array, classes: int, loss: Array) -> None:
     known = (label >= 0) & (label < classes)
     rows = log_p.reshape(-1, classes)
@@ -828,7 +819,6 @@ KERNELS: dict[str, Elementwise | Reduction | RawKernel] = {
         WINDOW_SPREAD,
         UNIFORM,
         NORMAL,
-        RELU_BACKWARD,
         PICK_LABEL,
         CROSS_ENTROPY_BACKWARD,
         BATCH_NORM,

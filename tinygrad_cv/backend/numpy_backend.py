@@ -18,7 +18,7 @@ SMALL_PRODUCTS, PARALLEL_PRODUCTS = 1 << 14, 1 << 20
 """Below the first number of multiplications BLAS itself stays on one thread; from the second on a
 matrix product is worth splitting."""
 
-FLOAT32 = np.dtype("float32")
+NDARRAY, FLOAT32 = np.ndarray, np.dtype("float32")
 
 
 def open_device(index: int) -> "NumpyBackend":
@@ -28,6 +28,8 @@ def open_device(index: int) -> "NumpyBackend":
 
 class NumpyBackend(Backend):
     """The reference device, "cpu"."""
+
+    always_active = True
 
     conv = staticmethod(windows.conv)
     conv_transpose = staticmethod(windows.conv_transpose)
@@ -62,14 +64,17 @@ class NumpyBackend(Backend):
         return view
 
     def result(self, array: Any, dtype: Any) -> Array:
-        if type(array) is not np.ndarray:  # a full reduction gives a NumPy scalar
+        if type(array) is not NDARRAY:  # a full reduction gives a NumPy scalar
             array = np.asarray(array)
-        if array.dtype.kind != "f" or array.dtype is dtype:
+        if array.dtype is dtype or array.dtype.kind != "f":
             return array
         return array.astype(FLOAT32 if dtype is None else dtype, copy=False)
 
     def assign(self, array: Array, index: Any, value: Any) -> None:
         array[index] = value
+
+    def lent(self, array: Array) -> Array:
+        return self.to_host(array)
 
     def owns(self, array: Array) -> bool:
         return type(array) is np.ndarray and array.base is None
@@ -198,24 +203,35 @@ class NumpyBackend(Backend):
 
     # ----- elementwise -----------------------------------------------------------------------
 
-    def relu(self, x: Array) -> Array:
-        y = np.empty_like(x)
-        _in_flat_parts(lambda y, x: np.maximum(x, 0, out=y), y, x)
-        return y
+    def relu(self, x: Array) -> tuple[Array, Array]:
+        if x.nbytes <= windows.BLOCK_BYTES:  # in the cache
+            y = np.asarray(np.maximum(x, 0))
+            return y, np.asarray(y > 0)
+        y, positive = np.empty_like(x), np.empty_like(x, dtype=bool)
 
-    def relu_backward(self, g: Array, y: Array) -> Array:
+        def work(y: Array, x: Array, positive: Array) -> None:
+            np.maximum(x, 0, out=y)
+            np.greater(y, 0, out=positive)
+
+        _in_flat_parts(work, y, x, positive)
+        return y, positive
+
+    def relu_backward(self, g: Array, positive: Array) -> Array:
         out = np.empty_like(g)
         bits = windows.bits
 
-        def work(out: Array, g: Array, y: Array) -> None:
-            np.multiply(bits(g), y > 0, out=bits(out))
+        def work(out: Array, g: Array, positive: Array) -> None:
+            np.multiply(bits(g), positive, out=bits(out))
 
-        _in_flat_parts(work, out, g, y)
+        _in_flat_parts(work, out, g, positive)
         return out
 
     # ----- loss ------------------------------------------------------------------------------
 
-    def cross_entropy(self, x: Array, labels: Array) -> tuple[Array, Array]:
+    def below(self, x: Array, top: Array) -> Array:
+        return super().below(x, top) if math.inf in top else x - top
+
+    def cross_entropy(self, x: Array, labels: Array) -> tuple[Array, Array, Array]:
         classes = x.shape[1]
         if labels.size and (labels.min() < 0 or labels.max() >= classes):
             wrong = labels[(labels < 0) | (labels >= classes)]
@@ -223,13 +239,21 @@ class NumpyBackend(Backend):
                 f"cross_entropy: label {wrong[0]} is out of range for scores {x.shape}: "
                 f"{classes} classes are numbered 0 to {classes - 1}."
             )
-        log_p = self.log_shares(x, 1)
-        return -np.take_along_axis(log_p, labels[:, None], axis=1)[:, 0], log_p
+        top = x.max(axis=1, keepdims=True)
+        shifted = self.below(x, top)
+        log_total = self.log_total(shifted, 1)
+        own = np.arange(len(labels)), labels
+        return log_total[:, 0] - shifted[own], top, log_total
 
-    def cross_entropy_backward(self, g: Array, labels: Array, log_p: Array) -> Array:
-        gradient = np.exp(log_p)
+    def cross_entropy_backward(
+        self, g: Array, x: Array, labels: Array, top: Array, log_total: Array
+    ) -> Array:
+        log_p = self.below(x, top)
+        log_p -= log_total
         own = np.arange(len(labels)), labels  # each row once
-        gradient[own] = np.expm1(log_p[own])  # p - 1, however close to 1 p is
+        less_1 = np.expm1(log_p[own])  # p - 1, however close to 1 p is
+        gradient = np.exp(log_p, out=log_p)
+        gradient[own] = less_1
         gradient *= g[:, None]
         return gradient
 
@@ -376,9 +400,9 @@ LINALG = _Linalg()
 
 def _penalized(p: Array, g: Array, weight_decay: float) -> Array:
     """g + weight_decay · p in the dtype of p, or in float32 if that is wider."""
-    dtype = np.result_type(p, FLOAT32)
-    g = g.astype(dtype, copy=False)
-    return g + weight_decay * p.astype(dtype, copy=False) if weight_decay else g
+    if p.dtype.itemsize < FLOAT32.itemsize:
+        p, g = p.astype(FLOAT32), g.astype(FLOAT32)
+    return g + weight_decay * p if weight_decay else g
 
 
 @cache
@@ -543,11 +567,16 @@ def _short_sums(x: Array, *y: Array) -> Array:
     return np.add.reduce(runs.reshape(-1, width), axis=0, dtype=np.float64) + rest
 
 
+def _steps(x: Array) -> list[int]:
+    """The strides in elements."""
+    return [stride // x.itemsize for stride in x.strides]
+
+
 def _in_flat_parts(work: Callable[..., Any], *arrays: Array) -> None:
-    """`work` on blocks of arrays that share shape and strides, over the worker threads."""
+    """`work` on blocks of arrays that share shape and layout, over the worker threads."""
     first = arrays[0]
     if first.nbytes * len(arrays) <= windows.BLOCK_BYTES or not all(
-        a.strides == first.strides for a in arrays
+        _steps(a) == _steps(first) for a in arrays
     ):
         work(*arrays)
         return

@@ -25,6 +25,8 @@ IDX_DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0
 IDX_MAX_AXES = 64  # what a NumPy array can have
 GZIP_MAGIC = b"\x1f\x8b"
 DEFLATE_MAX_RATIO = 1032  # no deflate stream expands further (zlib's technical details)
+MAX_BYTES = 1 << 30
+"""The most that a gzipped file may unzip to by default: 20 times the images of MNIST."""
 CHUNK = 1 << 20
 
 MNIST_FILES = (
@@ -61,12 +63,15 @@ class Splits:
     name: str
 
 
-def load_dataset(source: str | PathLike[str]) -> Splits:
+def load_dataset(source: str | PathLike[str], max_bytes: int | None = MAX_BYTES) -> Splits:
     """The dataset that `source` names: "digits", or a folder that holds MNIST or CIFAR-10.
 
     Which one a folder holds is told by the names of its files; see `load_mnist` and
     `load_cifar10`. "digits" are the images of `load_digits`, of which the first, sixth, eleventh,
     ... of each class are held out for the test: 364 of the 1,797, the same ones always.
+
+    A gzipped file that unzips to more than `max_bytes` is refused, for a small file can unzip to
+    more than there is memory; None allows any size.
 
     Raises DatasetError.
 
@@ -88,7 +93,7 @@ def load_dataset(source: str | PathLike[str]) -> Splits:
     if mnist and cifar10:
         raise DatasetError.about(folder, "files of both MNIST and CIFAR-10", "one dataset only")
     if mnist:
-        return load_mnist(folder)
+        return load_mnist(folder, max_bytes)
     if cifar10:
         return load_cifar10(folder)
     names = sorted(path.name for path in files.values())
@@ -109,11 +114,11 @@ def _split_digits() -> Splits:
 # ----- MNIST ---------------------------------------------------------------------------------
 
 
-def load_mnist(folder: str | PathLike[str]) -> Splits:
+def load_mnist(folder: str | PathLike[str], max_bytes: int | None = MAX_BYTES) -> Splits:
     """MNIST, or a dataset in its form, out of a folder with its four files.
 
     They are train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and
-    t10k-labels-idx1-ubyte, each as it is or gzipped (with .gz).
+    t10k-labels-idx1-ubyte, each as it is or gzipped (with .gz), and then of at most `max_bytes`.
 
     Raises DatasetError.
 
@@ -123,8 +128,8 @@ def load_mnist(folder: str | PathLike[str]) -> Splits:
     folder = Path(folder)
     expected = f"a folder with {', '.join(MNIST_FILES)} (each with or without .gz)"
     paths = _located(folder, MNIST_FILES, expected)
-    train_images, train_labels = _mnist_part(*paths[:2])
-    test_images, test_labels = _mnist_part(*paths[2:])
+    train_images, train_labels = _mnist_part(paths[0], paths[1], max_bytes)
+    test_images, test_labels = _mnist_part(paths[2], paths[3], max_bytes)
     if train_images.shape[1:] != test_images.shape[1:]:
         raise DatasetError.about(
             paths[2],
@@ -134,9 +139,11 @@ def load_mnist(folder: str | PathLike[str]) -> Splits:
     return Splits(train_images, train_labels, test_images, test_labels, CLASSES, "MNIST")
 
 
-def _mnist_part(images_path: Path, labels_path: Path) -> tuple[host.ndarray, host.ndarray]:
+def _mnist_part(
+    images_path: Path, labels_path: Path, max_bytes: int | None
+) -> tuple[host.ndarray, host.ndarray]:
     """The images float32 (N, 1, H, W), and the labels int64 (N,)."""
-    images, labels = load_idx(images_path), load_idx(labels_path)
+    images, labels = load_idx(images_path, max_bytes), load_idx(labels_path, max_bytes)
     for path, array, form, ndim in (
         (images_path, images, "(count, height, width)", 3),
         (labels_path, labels, "(count,)", 1),
@@ -156,18 +163,19 @@ def _mnist_part(images_path: Path, labels_path: Path) -> tuple[host.ndarray, hos
     return _scaled(images[:, None]), _checked_labels(labels, labels_path)
 
 
-def load_idx(path: str | PathLike[str]) -> host.ndarray:
+def load_idx(path: str | PathLike[str], max_bytes: int | None = MAX_BYTES) -> host.ndarray:
     """The array in an IDX file, the format of MNIST, gzipped or not.
 
     An IDX file holds two zero bytes, a code for the dtype, the number of axes, the length of each
     axis as a big-endian uint32, then the values, row-major and big-endian. The array has the
-    machine's own byte order.
+    machine's own byte order. A gzipped file that holds more than `max_bytes` of values is refused,
+    whatever is in it; None allows any size.
 
     Raises DatasetError.
     """
     path = Path(path)
     expected = "an intact IDX file, gzipped or not"
-    with _opened(path, expected) as (file, limit):
+    with _opened(path, expected) as (file, limit, zipped):
         magic = _read(file, 4)
         if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in IDX_DTYPES:
             codes = ", ".join(f"{code:02x}" for code in IDX_DTYPES)
@@ -192,6 +200,12 @@ def load_idx(path: str | PathLike[str]) -> host.ndarray:
         room = limit - 4 - 4 * axes
         if size > room:
             raise DatasetError.about(path, f"a file with room for {room:,} bytes", promised)
+        if zipped and max_bytes is not None and size > max_bytes:
+            raise DatasetError.about(
+                path,
+                f"a gzip file of {promised}",
+                f"at most {max_bytes:,} bytes, as max_bytes (in the shell: --max-bytes) has it",
+            )
         values = _read(file, size)
         if len(values) < size:
             raise DatasetError.about(path, f"{len(values):,} bytes", promised)
@@ -234,7 +248,7 @@ def _cifar10_records(path: Path) -> host.ndarray:
     """The records of one file, uint8 (N, 3073), with sound labels."""
     expected = f"1 to {CIFAR10_MAX_RECORDS:,} records of {CIFAR10_RECORD:,} bytes"
     most = CIFAR10_MAX_RECORDS * CIFAR10_RECORD
-    with _opened(path, expected) as (file, _):
+    with _opened(path, expected) as (file, _, _):
         contents = _read(file, most + 1)
     if len(contents) > most:
         raise DatasetError.about(path, f"more than {most:,} bytes", expected)
@@ -285,8 +299,8 @@ def _explained(path: Path, expected: str) -> Iterator[None]:
 
 
 @contextmanager
-def _opened(path: Path, expected: str) -> Iterator[tuple[BinaryIO, int]]:
-    """The file, unzipped if need be, and the most bytes that it can turn out to hold."""
+def _opened(path: Path, expected: str) -> Iterator[tuple[BinaryIO, int, bool]]:
+    """The file, unzipped if need be, the most bytes that it can hold, and whether it is zipped."""
     with _explained(path, expected):
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # to open a pipe would wait for a writer
@@ -295,10 +309,10 @@ def _opened(path: Path, expected: str) -> Iterator[tuple[BinaryIO, int]]:
             zipped = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
             file.seek(0)
             if not zipped:
-                yield file, status.st_size
+                yield file, status.st_size, False
                 return
             with gzip.open(file) as unzipped:
-                yield cast(BinaryIO, unzipped), status.st_size * DEFLATE_MAX_RATIO
+                yield cast(BinaryIO, unzipped), status.st_size * DEFLATE_MAX_RATIO, True
 
 
 def _read(file: BinaryIO, size: int) -> bytearray:

@@ -2,6 +2,11 @@
 
 from tinygrad_cv.nn import functional as functional
 from tinygrad_cv.nn import init as init
+from tinygrad_cv.nn.containers import ModuleDict as ModuleDict
+from tinygrad_cv.nn.containers import ModuleList as ModuleList
+from tinygrad_cv.nn.containers import ParameterDict as ParameterDict
+from tinygrad_cv.nn.containers import ParameterList as ParameterList
+from tinygrad_cv.nn.containers import Sequential as Sequential
 from tinygrad_cv.nn.layers import AvgPool2d as AvgPool2d
 from tinygrad_cv.nn.layers import BatchNorm1d as BatchNorm1d
 from tinygrad_cv.nn.layers import BatchNorm2d as BatchNorm2d
@@ -19,4 +24,3 @@ from tinygrad_cv.nn.layers import Sigmoid as Sigmoid
 from tinygrad_cv.nn.layers import Tanh as Tanh
 from tinygrad_cv.nn.module import Module as Module
 from tinygrad_cv.nn.module import Parameter as Parameter
-from tinygrad_cv.nn.module import Sequential as Sequential

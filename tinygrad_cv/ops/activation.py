@@ -1,8 +1,9 @@
 """The nonlinearities.
 
-A rule asks for the output y rather than for x where y tells enough: the next layer keeps y anyway.
-Where the curve runs into a bound, y has lost its digits there (tanh 10 is 1 in single precision,
-and 1 - y² is 0); then the rule asks for x.
+Where a truth value tells enough, the forward keeps that for the rule: a bit an element, and both x
+and y may go. A rule asks for the output y rather than for x where y tells enough: the next layer
+keeps y anyway. Where the curve runs into a bound, y has lost its digits there (tanh 10 is 1 in
+single precision, and 1 - y² is 0); then the rule asks for x.
 
 At ±∞ a value and a slope are their limits. What is multiplied by something that dies out faster is
 limited to ±FAR first, since ∞ · 0 is no number.
@@ -13,7 +14,8 @@ from typing import Any
 
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import function
-from tinygrad_cv._op import Op
+from tinygrad_cv._op import Op, per_output
+from tinygrad_cv._public import FUNCTIONAL, IN_PLACE, METHOD, TOP, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import as_generator
 from tinygrad_cv.ops.elementwise import Elementwise
@@ -23,30 +25,39 @@ FAR = 1000.0
 """So far out e⁻ˣ is 0 in every float dtype."""
 
 
-class OfReals(Op):
+class Activation(Op):
+    """Base of the activations."""
+
+    flops = per_output
+
+
+class OfReals(Activation):
     """Base of the functions of real numbers."""
 
     real = True
 
 
-class Relu(Op):
+class Relu(Activation):
     """max(x, 0), with the derivative 0 at 0 (Nair and Hinton, 2010).
 
     >>> relu(Tensor([-1.0, 0.0, 2.0]))
     tensor([0., 0., 2.])
     """
 
+    kept = ("positive",)
+
     def forward(self, xp, x):
-        return xp.relu(x)
+        y, self.positive = xp.relu(x)
+        return y
 
-    def grad_x(self, F, g, y):
-        return F.where(y > 0, g, 0.0)
+    def grad_x(self, F, g, positive):
+        return F.where(positive, g, 0.0)
 
-    def fused(self, xp, g, y):
-        return (xp.relu_backward(g, y),)
+    def fused(self, xp, g, positive):
+        return (xp.relu_backward(g, positive),)
 
 
-class LeakyRelu(Op):
+class LeakyRelu(Activation):
     """x where x > 0, else negative_slope · x (Maas, Hannun and Ng, 2013).
 
     >>> leaky_relu(Tensor([-1.0, 2.0]))
@@ -54,17 +65,19 @@ class LeakyRelu(Op):
     """
 
     negative_slope: float = 0.01
+    kept = ("positive",)
 
     def forward(self, xp, x):
+        self.positive = x > 0
         if self.negative_slope == 0:  # also at -∞
             return xp.maximum(x, 0)
-        return xp.where(x > 0, x, self.negative_slope * x)
+        return xp.where(self.positive, x, self.negative_slope * x)
 
-    def grad_x(self, F, g, x):
-        return F.where(x > 0, g, self.negative_slope * g)
+    def grad_x(self, F, g, positive):
+        return F.where(positive, g, self.negative_slope * g)
 
 
-class Prelu(Elementwise):
+class Prelu(Activation, Elementwise):
     """x where x > 0, else weight · x with a learned slope (He et al., 2015).
 
     >>> prelu(Tensor([-1.0, 2.0]), Tensor([0.25]))
@@ -82,7 +95,7 @@ class Prelu(Elementwise):
         return g * F.where(x > 0, 0.0, x)
 
 
-class Rrelu(Op):
+class Rrelu(Activation):
     """slope · x: the slope is 1 where x > 0, else drawn from [lower, upper) (Xu et al., 2015)."""
 
     lower: float
@@ -100,21 +113,24 @@ class Rrelu(Op):
         return g * slope
 
 
-class Relu6(Op):
+class Relu6(Activation):
     """min(max(x, 0), 6), with the derivative 0 at 0 and at 6 (Krizhevsky, 2010).
 
     >>> relu6(Tensor([-1.0, 2.0, 8.0]))
     tensor([0., 2., 6.])
     """
 
+    kept = ("inside",)
+
     def forward(self, xp, x):
+        self.inside = xp.logical_and(x > 0, x < 6)
         return xp.minimum(xp.maximum(x, 0), 6)
 
-    def grad_x(self, F, g, y):
-        return F.where(F.logical_and(y > 0, y < 6), g, 0.0)
+    def grad_x(self, F, g, inside):
+        return F.where(inside, g, 0.0)
 
 
-class Hardtanh(Op):
+class Hardtanh(Activation):
     """x limited to [min_val, max_val], with the derivative 0 at the bounds (Collobert, 2004).
 
     >>> hardtanh(Tensor([-3.0, 0.5, 3.0]))
@@ -123,13 +139,14 @@ class Hardtanh(Op):
 
     min_val: float = -1.0
     max_val: float = 1.0
+    kept = ("inside",)
 
     def forward(self, xp, x):
+        self.inside = xp.logical_and(x > self.min_val, x < self.max_val)
         return xp.minimum(xp.maximum(x, self.min_val), self.max_val)
 
-    def grad_x(self, F, g, x):
-        # Not y: a bound that is no number of the dtype is rounded in it.
-        return F.where(F.logical_and(x > self.min_val, x < self.max_val), g, 0.0)
+    def grad_x(self, F, g, inside):
+        return F.where(inside, g, 0.0)
 
 
 class Elu(OfReals):
@@ -363,15 +380,17 @@ class Softshrink(OfReals):
     """
 
     lambd: float = 0.5
+    kept = ("small",)
 
     def forward(self, xp, x):
-        return xp.where(xp.abs(x) <= self.lambd, 0, x - self.lambd * xp.sign(x))
+        self.small = xp.abs(x) <= self.lambd
+        return xp.where(self.small, 0, x - self.lambd * xp.sign(x))
 
-    def grad_x(self, F, g, x):
-        return F.where(F.abs(x) <= self.lambd, 0.0, g)
+    def grad_x(self, F, g, small):
+        return F.where(small, 0.0, g)
 
 
-class Hardshrink(Op):
+class Hardshrink(Activation):
     """x, but 0 within λ of 0 (hard thresholding; Donoho and Johnstone, 1994).
 
     >>> hardshrink(Tensor([-2.0, 0.3, 2.0]))
@@ -379,12 +398,14 @@ class Hardshrink(Op):
     """
 
     lambd: float = 0.5
+    kept = ("small",)
 
     def forward(self, xp, x):
-        return xp.where(xp.abs(x) <= self.lambd, 0, x)
+        self.small = xp.abs(x) <= self.lambd
+        return xp.where(self.small, 0, x)
 
-    def grad_x(self, F, g, y):
-        return F.where(y == 0, 0.0, g)
+    def grad_x(self, F, g, small):
+        return F.where(small, 0.0, g)
 
 
 class Tanhshrink(OfReals):
@@ -415,11 +436,14 @@ class Hardsigmoid(OfReals):
     tensor([0.  , 0.5 , 0.75])
     """
 
+    kept = ("inside",)
+
     def forward(self, xp, x):
+        self.inside = xp.logical_and(x > -3, x < 3)
         return xp.minimum(xp.maximum(x + 3, 0), 6) / 6
 
-    def grad_x(self, F, g, x):
-        return F.where(F.logical_and(x > -3, x < 3), g / 6, 0.0)
+    def grad_x(self, F, g, inside):
+        return F.where(inside, g / 6, 0.0)
 
 
 class Hardswish(OfReals):
@@ -437,7 +461,7 @@ class Hardswish(OfReals):
         return F.where(x <= -3, 0.0, F.where(x >= 3, g, bent))
 
 
-class Threshold(Op):
+class Threshold(Activation):
     """x where x > threshold, else value.
 
     >>> threshold(Tensor([-1.0, 2.0]), 0.5, 7.0)
@@ -446,12 +470,14 @@ class Threshold(Op):
 
     threshold: float
     value: float
+    kept = ("low",)
 
     def forward(self, xp, x):
-        return xp.where(x <= self.threshold, self.value, x)
+        self.low = x <= self.threshold
+        return xp.where(self.low, self.value, x)
 
-    def grad_x(self, F, g, x):
-        return F.where(x <= self.threshold, 0.0, g)
+    def grad_x(self, F, g, low):
+        return F.where(low, 0.0, g)
 
 
 class Glu(OfReals):
@@ -493,6 +519,9 @@ class Softmax(OfReals):
         e = xp.exp(xp.below_top(x, self.axis))
         return e / xp.sum(e, axis=self.axis, keepdims=True, dtype="float64").astype(e.dtype)
 
+    def flops(self, out, x):
+        return 5 * math.prod(out)  # the maximum, a difference, an exponential, the sum, a quotient
+
     def grad_x(self, F, g, y):
         if self.empty:
             return g * y
@@ -518,6 +547,9 @@ class LogSoftmax(OfReals):
             return x
         return xp.log_shares(x, self.axis)
 
+    def flops(self, out, x):
+        return 5 * math.prod(out)  # as softmax
+
     def grad_x(self, F, g, y):
         others = F.sum(g, axis=self.axis, keepdims=True) - g
         return -g * F.expm1(y) - F.exp(y) * others  # expm1(y) is -1 times what the others have
@@ -525,25 +557,27 @@ class LogSoftmax(OfReals):
 
 # ----- as functions ----------------------------------------------------------------------------
 
-relu = function(Relu, "input")
-relu6 = function(Relu6, "input")
-selu = function(Selu, "input")
-sigmoid = function(Sigmoid, "input")
-logsigmoid = function(Logsigmoid, "input")
-tanh = function(Tanh, "input")
-silu = function(Silu, "input")
-mish = function(Mish, "input")
-softsign = function(Softsign, "input")
-tanhshrink = function(Tanhshrink, "input")
-hardsigmoid = function(Hardsigmoid, "input")
-hardswish = function(Hardswish, "input")
+relu = public(TOP, METHOD, IN_PLACE, FUNCTIONAL)(function(Relu, "input"))
+relu6 = public(TOP, FUNCTIONAL)(function(Relu6, "input"))
+selu = public(TOP, FUNCTIONAL)(function(Selu, "input"))
+sigmoid = public(TOP, METHOD, IN_PLACE, FUNCTIONAL)(function(Sigmoid, "input"))
+logsigmoid = public(TOP, FUNCTIONAL)(function(Logsigmoid, "input"))
+tanh = public(TOP, METHOD, IN_PLACE, FUNCTIONAL)(function(Tanh, "input"))
+silu = public(TOP, FUNCTIONAL)(function(Silu, "input"))
+mish = public(TOP, FUNCTIONAL)(function(Mish, "input"))
+softsign = public(TOP, FUNCTIONAL)(function(Softsign, "input"))
+tanhshrink = public(TOP, FUNCTIONAL)(function(Tanhshrink, "input"))
+hardsigmoid = public(TOP, FUNCTIONAL)(function(Hardsigmoid, "input"))
+hardswish = public(TOP, FUNCTIONAL)(function(Hardswish, "input"))
 
 
+@public(TOP, FUNCTIONAL)
 def leaky_relu(input: Tensor, negative_slope: float = 0.01) -> Tensor:
     """x where x > 0, else `negative_slope` · x (Maas, Hannun and Ng, 2013)."""
     return T.leaky_relu(input, negative_slope=negative_slope)
 
 
+@public(TOP, METHOD, FUNCTIONAL)
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """x where x > 0, else w · x: a leaky ReLU that learns its slope (He et al., 2015).
 
@@ -562,6 +596,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     return T.prelu(input, T.reshape(weight, shape=shape))
 
 
+@public(TOP, FUNCTIONAL)
 def rrelu(
     input: Tensor,
     lower: float = 1 / 8,
@@ -586,6 +621,7 @@ def rrelu(
     return T.rrelu(input, lower=lower, upper=upper, generator=generator)
 
 
+@public(TOP, FUNCTIONAL)
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
     """x limited to [min_val, max_val]; unlike `clamp`, with the gradient 0 at the bounds."""
     if min_val > max_val:
@@ -595,6 +631,7 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tens
     return T.hardtanh(input, min_val=min_val, max_val=max_val)
 
 
+@public(TOP, FUNCTIONAL)
 def elu(input: Tensor, alpha: float = 1.0) -> Tensor:
     """x where x > 0, else α(eˣ - 1) (Clevert, Unterthiner and Hochreiter, 2016)."""
     if alpha < 0:
@@ -604,6 +641,7 @@ def elu(input: Tensor, alpha: float = 1.0) -> Tensor:
     return T.elu(input, alpha=alpha)
 
 
+@public(TOP, FUNCTIONAL)
 def celu(input: Tensor, alpha: float = 1.0) -> Tensor:
     """x where x > 0, else α(e^(x/α) - 1): an ELU without a kink, whatever α (Barron, 2017)."""
     if alpha <= 0:
@@ -611,6 +649,7 @@ def celu(input: Tensor, alpha: float = 1.0) -> Tensor:
     return T.celu(input, alpha=alpha)
 
 
+@public(TOP, FUNCTIONAL)
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + e^(βx)) / β: a smooth max(x, 0), whose derivative is σ(βx) (Dugas et al., 2001).
 
@@ -625,6 +664,7 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
     return T.softplus(input, beta=beta, threshold=threshold)
 
 
+@public(TOP, FUNCTIONAL)
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     """x · Φ(x), where Φ is the normal distribution function (Hendrycks and Gimpel, 2016).
 
@@ -635,11 +675,13 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     return T.gelu(input, approximate=approximate)
 
 
+@public(TOP, FUNCTIONAL)
 def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """x drawn `lambd` towards 0, and 0 within `lambd` of it (Donoho, 1995)."""
     return T.softshrink(input, lambd=_width("softshrink", lambd))
 
 
+@public(TOP, METHOD, FUNCTIONAL)
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """x, but 0 within `lambd` of 0 (hard thresholding; Donoho and Johnstone, 1994).
 
@@ -654,11 +696,13 @@ def _width(name: str, lambd: float) -> float:
     return lambd
 
 
+@public(TOP, FUNCTIONAL)
 def threshold(input: Tensor, threshold: float, value: float) -> Tensor:
     """x where x > `threshold`, else `value`."""
     return T.threshold(input, threshold=threshold, value=value)
 
 
+@public(TOP)
 def maxout(input: Tensor, pieces: int, dim: int = 1) -> Tensor:
     """The largest of each `pieces` channels in a row: (N, C, ...) -> (N, C / pieces, ...).
 
@@ -680,6 +724,7 @@ def maxout(input: Tensor, pieces: int, dim: int = 1) -> Tensor:
     return T.amax(T.reshape(input, shape=groups), axis=(axis + 1,))
 
 
+@public(TOP, FUNCTIONAL)
 def glu(input: Tensor, dim: int = -1) -> Tensor:
     """a · σ(b), where a and b are the halves of `input` along `dim` (Dauphin et al., 2017).
 
@@ -695,6 +740,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     return T.glu(input, axis=axis)
 
 
+@public(TOP, METHOD, FUNCTIONAL)
 def softmax(
     input: Tensor, dim: int | None = None, *, dtype: Any = None, axis: int | None = None
 ) -> Tensor:
@@ -713,6 +759,7 @@ def softmax(
     return T.softmax(input, axis=axis_of(input, dim, axis))
 
 
+@public(TOP, FUNCTIONAL)
 def softmin(
     input: Tensor, dim: int | None = None, *, dtype: Any = None, axis: int | None = None
 ) -> Tensor:
@@ -724,6 +771,7 @@ def softmin(
     return softmax(-input, dim, dtype=dtype, axis=axis)
 
 
+@public(TOP, METHOD, FUNCTIONAL)
 def log_softmax(
     input: Tensor, dim: int | None = None, *, dtype: Any = None, axis: int | None = None
 ) -> Tensor:

@@ -5,6 +5,7 @@ from typing import Any
 
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import computed_in
+from tinygrad_cv._public import FUNCTIONAL, TOP, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 from tinygrad_cv.ops.linalg import matmul
@@ -12,6 +13,7 @@ from tinygrad_cv.ops.noise import dropout
 from tinygrad_cv.ops.shape import repeat_interleave
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def scaled_dot_product_attention(
     query: Tensor,
@@ -58,17 +60,18 @@ def scaled_dot_product_attention(
     scores = matmul(query * scale, T.mT(key))
     if is_causal:
         attn_mask = Tensor(host.tri(*scores.shape[-2:], dtype=bool), device=query.device)
-    if attn_mask is None:
-        weights = T.softmax(scores, axis=scores.ndim - 1)
-    else:
+    last, none = scores.ndim - 1, None
+    if attn_mask is not None:
         truth = attn_mask.dtype.kind == "b"
         scores = T.where(attn_mask, scores, -math.inf) if truth else scores + attn_mask
-        last = scores.ndim - 1
-        none = T.all(scores == -math.inf, axis=(last,), keepdims=True)
-        weights = T.where(none, 0.0, T.softmax(T.where(none, 0.0, scores), axis=last))
+        if not is_causal:  # where each query sees the first key
+            none = T.all(scores == -math.inf, axis=(last,), keepdims=True)
+            scores = T.where(none, 0.0, scores)
+    weights = T.softmax(scores, axis=last)
     if dropout_p:
         weights = dropout(weights, dropout_p, generator=generator)
-    return matmul(weights, value)
+    seen = matmul(weights, value)
+    return seen if none is None else T.where(none, 0.0, seen)  # here, where it is small
 
 
 def _for_heads(query: Tensor, x: Tensor) -> Tensor:

@@ -17,7 +17,8 @@ from itertools import product
 from typing import Any
 
 from tinygrad_cv._apply import F as T
-from tinygrad_cv._op import Op
+from tinygrad_cv._op import Op, moves, per_input
+from tinygrad_cv._public import FUNCTIONAL, TOP, public
 from tinygrad_cv._tensor import Tensor
 
 Ints = tuple[int, ...]
@@ -81,6 +82,10 @@ class _Conv(_Biased, register=False):
         self.size, self.kernel = x.shape[2:], w.shape[2:]
         return xp.conv(x, w, b, self.stride, self.padding, self.dilation, self.groups)
 
+    def flops(self, out, x, w, b=None):
+        """Each output is a product with one filter: (C/groups)·kh·kw multiply-adds, and a bias."""
+        return math.prod(out) * (2 * math.prod(w[1:]) + (b is not None))
+
     def grad_x(self, F, g, w):
         return self.kin(F, "conv_transpose")(g, w, size=self.size, **self.geometry)
 
@@ -112,6 +117,10 @@ class _ConvTranspose(_Biased, register=False):
             y += xp.reshape(b, (-1, *(1,) * self.axes))
         return y
 
+    def flops(self, out, x, w, b=None):
+        """Each input is spread by its filters: (O/groups)·kh·kw multiply-adds."""
+        return 2 * math.prod(x) * math.prod(w[1:]) + (math.prod(out) if b is not None else 0)
+
     def grad_x(self, F, g, w):
         return self.kin(F, "conv")(g, w, **self.geometry)
 
@@ -141,6 +150,10 @@ class ConvWeight(_Convolution):
         return xp.conv_weight(
             x, d, self.kernel, self.stride, self.padding, self.dilation, self.groups
         )
+
+    def flops(self, out, x, d):
+        """Each place of an output meets each element of its filter."""
+        return 2 * math.prod(d) * math.prod(out[1:])
 
     def grad_x(self, F, g, d):
         return self.kin(F, "conv_transpose")(d, g, size=self.size, **self.geometry)
@@ -178,6 +191,8 @@ class _Taps(Op):
 class Unfold(_Taps):
     """The windows of x (N, C, *S) as columns: (N, C·K, L) for K taps and L windows."""
 
+    flops = moves
+
     def forward(self, xp, x):
         self.size = x.shape[2:]
         out = self.windows(x.shape)
@@ -194,6 +209,7 @@ class Fold(_Taps):
     """Each column added to its window, (N, C·K, L) -> (N, C, *size): the adjoint of unfold."""
 
     size: Ints
+    flops = per_input
 
     def forward(self, xp, x):
         taps, out = math.prod(self.kernel), self.windows((1, 1, *self.size))
@@ -236,6 +252,7 @@ def as_batch(function: Callable[..., Any], *images: Tensor) -> Any:
     return T.reshape(result, shape=result.shape[1:])
 
 
+@public(TOP)
 def conv_output_size(
     size: int, kernel_size: int, stride: int = 1, padding: int = 0, dilation: int = 1
 ) -> int:
@@ -341,6 +358,7 @@ def _conv(
     return call(input, weight, bias, stride=s, padding=p, dilation=d, groups=groups)
 
 
+@public(TOP, FUNCTIONAL)
 def conv1d(
     input: Tensor,
     weight: Tensor,
@@ -360,6 +378,7 @@ def conv1d(
     return _conv(1, input, weight, bias, stride, padding, dilation, groups)
 
 
+@public(TOP, FUNCTIONAL)
 def conv2d(
     input: Tensor,
     weight: Tensor,
@@ -390,6 +409,7 @@ def conv2d(
     return _conv(2, input, weight, bias, stride, padding, dilation, groups)
 
 
+@public(TOP, FUNCTIONAL)
 def conv3d(
     input: Tensor,
     weight: Tensor,
@@ -464,6 +484,7 @@ def _conv_transpose(
     return call(input, weight, bias, size=size, stride=s, padding=p, dilation=d, groups=groups)
 
 
+@public(TOP, FUNCTIONAL)
 def conv_transpose1d(
     input: Tensor,
     weight: Tensor,
@@ -486,6 +507,7 @@ def conv_transpose1d(
     )
 
 
+@public(TOP, FUNCTIONAL)
 def conv_transpose2d(
     input: Tensor,
     weight: Tensor,
@@ -510,6 +532,7 @@ def conv_transpose2d(
     )
 
 
+@public(TOP, FUNCTIONAL)
 def conv_transpose3d(
     input: Tensor,
     weight: Tensor,
@@ -535,6 +558,7 @@ def conv_transpose3d(
 # ----- windows as columns ------------------------------------------------------------------------
 
 
+@public(TOP, FUNCTIONAL)
 def unfold(
     input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
 ) -> Tensor:
@@ -563,6 +587,7 @@ def unfold(
     return T.unfold(input, **geometry)
 
 
+@public(TOP, FUNCTIONAL)
 def fold(
     input: Tensor,
     output_size: Any,
@@ -606,6 +631,7 @@ def _pairs(kernel_size: Any, dilation: Any, padding: Any, stride: Any) -> dict[s
     }
 
 
+@public(TOP)
 def locally_connected2d(
     input: Tensor,
     weight: Tensor,

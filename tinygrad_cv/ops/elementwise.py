@@ -11,13 +11,16 @@ from tinygrad_cv import backend as backends
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import computed_in, function
 from tinygrad_cv._grad_mode import no_grad
-from tinygrad_cv._op import Op, whole
+from tinygrad_cv._op import Op, moves, per_output, whole
+from tinygrad_cv._public import IN_PLACE, METHOD, TOP, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 
 
 class Elementwise(Op):
     """Base of the ops whose inputs are broadcast against each other."""
+
+    flops = per_output
 
     def explain(self, error: ValueError, arrays: tuple[Any, ...]) -> ValueError:
         shapes = [a.shape for a in arrays if hasattr(a, "shape")]
@@ -907,6 +910,7 @@ class Clone(Op):
     """
 
     computes_in = "float16"
+    flops = moves
 
     def forward(self, xp, x):
         return xp.array(x, None)
@@ -922,7 +926,9 @@ class Cast(Op):
     tensor([1])
     """
 
+    chooses_dtype = True
     dtype: Any
+    flops = moves
 
     def forward(self, xp, x):
         return xp.array(x, self.dtype)
@@ -940,6 +946,7 @@ class ToDevice(Op):
 
     device: str
     computes_in = "float16"
+    flops = moves
 
     def destination(self, backend):
         return backends.get(self.device)
@@ -1275,70 +1282,71 @@ class SphericalBessel(OfReals):
 
 # ----- as functions ----------------------------------------------------------------------------
 
-mul = multiply = function(Mul, "input", "other")
-neg = negative = function(Neg, "input")
-maximum = function(Maximum, "input", "other")
-minimum = function(Minimum, "input", "other")
-floor_divide = function(FloorDivide, "input", "other")
-remainder = function(Remainder, "input", "other")
-fmod = function(Fmod, "input", "other")
-hypot = function(Hypot, "input", "other")
-exp = function(Exp, "input")
-expm1 = function(Expm1, "input")
-log = function(Log, "input")
-log1p = function(Log1p, "input")
-log2 = function(Log2, "input")
-log10 = function(Log10, "input")
-logaddexp = function(Logaddexp, "input", "other")
-sqrt = function(Sqrt, "input")
-rsqrt = function(Rsqrt, "input")
-square = function(Square, "input")
-reciprocal = function(Reciprocal, "input")
-sin = function(Sin, "input")
-cos = function(Cos, "input")
-tan = function(Tan, "input")
-asin = function(Asin, "input")
-acos = function(Acos, "input")
-atan = function(Atan, "input")
-atan2 = function(Atan2, "input", "other")
-sinh = function(Sinh, "input")
-cosh = function(Cosh, "input")
-asinh = function(Asinh, "input")
-acosh = function(Acosh, "input")
-atanh = function(Atanh, "input")
-erf = function(Erf, "input")
-erfc = function(Erfc, "input")
-lgamma = function(Lgamma, "input")
-abs = absolute = function(Abs, "input")
-sign = function(Sign, "input")
-floor = function(Floor, "input")
-ceil = function(Ceil, "input")
-trunc = function(Trunc, "input")
-where = function(Where, "condition", "input", "other")
-clone = function(Clone, "input")
+mul = public(TOP, METHOD, IN_PLACE, also="multiply")(function(Mul, "input", "other"))
+neg = public(TOP, METHOD, IN_PLACE, also="negative")(function(Neg, "input"))
+maximum = public(TOP, METHOD)(function(Maximum, "input", "other"))
+minimum = public(TOP, METHOD)(function(Minimum, "input", "other"))
+floor_divide = public(TOP, METHOD, IN_PLACE)(function(FloorDivide, "input", "other"))
+remainder = public(TOP, METHOD, IN_PLACE)(function(Remainder, "input", "other"))
+fmod = public(TOP, METHOD, IN_PLACE)(function(Fmod, "input", "other"))
+hypot = public(TOP, METHOD, IN_PLACE)(function(Hypot, "input", "other"))
+exp = public(TOP, METHOD, IN_PLACE)(function(Exp, "input"))
+expm1 = public(TOP, METHOD, IN_PLACE)(function(Expm1, "input"))
+log = public(TOP, METHOD, IN_PLACE)(function(Log, "input"))
+log1p = public(TOP, METHOD, IN_PLACE)(function(Log1p, "input"))
+log2 = public(TOP, METHOD, IN_PLACE)(function(Log2, "input"))
+log10 = public(TOP, METHOD, IN_PLACE)(function(Log10, "input"))
+logaddexp = public(TOP, METHOD)(function(Logaddexp, "input", "other"))
+sqrt = public(TOP, METHOD, IN_PLACE)(function(Sqrt, "input"))
+rsqrt = public(TOP, METHOD, IN_PLACE)(function(Rsqrt, "input"))
+square = public(TOP, METHOD, IN_PLACE)(function(Square, "input"))
+reciprocal = public(TOP, METHOD, IN_PLACE)(function(Reciprocal, "input"))
+sin = public(TOP, METHOD, IN_PLACE)(function(Sin, "input"))
+cos = public(TOP, METHOD, IN_PLACE)(function(Cos, "input"))
+tan = public(TOP, METHOD, IN_PLACE)(function(Tan, "input"))
+asin = public(TOP, METHOD, IN_PLACE, also="arcsin")(function(Asin, "input"))
+acos = public(TOP, METHOD, IN_PLACE, also="arccos")(function(Acos, "input"))
+atan = public(TOP, METHOD, IN_PLACE, also="arctan")(function(Atan, "input"))
+atan2 = public(TOP, METHOD, IN_PLACE, also="arctan2")(function(Atan2, "input", "other"))
+sinh = public(TOP, METHOD, IN_PLACE)(function(Sinh, "input"))
+cosh = public(TOP, METHOD, IN_PLACE)(function(Cosh, "input"))
+asinh = public(TOP, METHOD, IN_PLACE, also="arcsinh")(function(Asinh, "input"))
+acosh = public(TOP, METHOD, IN_PLACE, also="arccosh")(function(Acosh, "input"))
+atanh = public(TOP, METHOD, IN_PLACE, also="arctanh")(function(Atanh, "input"))
+erf = public(TOP, METHOD, IN_PLACE)(function(Erf, "input"))
+erfc = public(TOP, METHOD, IN_PLACE)(function(Erfc, "input"))
+lgamma = public(TOP, METHOD, IN_PLACE)(function(Lgamma, "input"))
+abs = public(TOP, METHOD, IN_PLACE, also="absolute")(function(Abs, "input"))
+sign = public(TOP, METHOD, IN_PLACE)(function(Sign, "input"))
+floor = public(TOP, METHOD, IN_PLACE)(function(Floor, "input"))
+ceil = public(TOP, METHOD, IN_PLACE)(function(Ceil, "input"))
+trunc = public(TOP, METHOD, IN_PLACE, also="fix")(function(Trunc, "input"))
+where = public(TOP)(function(Where, "condition", "input", "other"))
+clone = public(TOP)(function(Clone, "input"))
 cast = function(Cast, "input")
 to_device = function(ToDevice, "input")
-lt = function(Lt, "input", "other")
-le = function(Le, "input", "other")
-gt = function(Gt, "input", "other")
-ge = function(Ge, "input", "other")
-eq = function(Eq, "input", "other")
-ne = function(Ne, "input", "other")
-logical_and = function(LogicalAnd, "input", "other")
-logical_or = function(LogicalOr, "input", "other")
-logical_xor = function(LogicalXor, "input", "other")
-logical_not = function(LogicalNot, "input")
-bitwise_and = function(BitwiseAnd, "input", "other")
-bitwise_or = function(BitwiseOr, "input", "other")
-bitwise_xor = function(BitwiseXor, "input", "other")
-bitwise_not = function(BitwiseNot, "input")
-bitwise_left_shift = function(BitwiseLeftShift, "input", "other")
-bitwise_right_shift = function(BitwiseRightShift, "input", "other")
-isnan = function(Isnan, "input")
-isinf = function(Isinf, "input")
-isfinite = function(Isfinite, "input")
+lt = public(TOP, METHOD, IN_PLACE, also="less")(function(Lt, "input", "other"))
+le = public(TOP, METHOD, IN_PLACE, also="less_equal")(function(Le, "input", "other"))
+gt = public(TOP, METHOD, IN_PLACE, also="greater")(function(Gt, "input", "other"))
+ge = public(TOP, METHOD, IN_PLACE, also="greater_equal")(function(Ge, "input", "other"))
+eq = public(TOP, METHOD, IN_PLACE)(function(Eq, "input", "other"))
+ne = public(TOP, METHOD, IN_PLACE, also="not_equal")(function(Ne, "input", "other"))
+logical_and = public(TOP, METHOD, IN_PLACE)(function(LogicalAnd, "input", "other"))
+logical_or = public(TOP, METHOD, IN_PLACE)(function(LogicalOr, "input", "other"))
+logical_xor = public(TOP, METHOD, IN_PLACE)(function(LogicalXor, "input", "other"))
+logical_not = public(TOP, METHOD, IN_PLACE)(function(LogicalNot, "input"))
+bitwise_and = public(TOP, METHOD)(function(BitwiseAnd, "input", "other"))
+bitwise_or = public(TOP, METHOD)(function(BitwiseOr, "input", "other"))
+bitwise_xor = public(TOP, METHOD)(function(BitwiseXor, "input", "other"))
+bitwise_not = public(TOP, METHOD)(function(BitwiseNot, "input"))
+bitwise_left_shift = public(TOP, METHOD)(function(BitwiseLeftShift, "input", "other"))
+bitwise_right_shift = public(TOP, METHOD)(function(BitwiseRightShift, "input", "other"))
+isnan = public(TOP, METHOD)(function(Isnan, "input"))
+isinf = public(TOP, METHOD)(function(Isinf, "input"))
+isfinite = public(TOP, METHOD)(function(Isfinite, "input"))
 
 
+@public(TOP, METHOD, IN_PLACE)
 @computed_in("float32")
 def add(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     """`input` + `alpha` · `other`.
@@ -1349,6 +1357,7 @@ def add(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     return T.add(input, other if alpha == 1 else T.mul(other, alpha))
 
 
+@public(TOP, METHOD, IN_PLACE, also="subtract")
 @computed_in("float32")
 def sub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     """`input` - `alpha` · `other`.
@@ -1359,6 +1368,7 @@ def sub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     return T.sub(input, other if alpha == 1 else T.mul(other, alpha))
 
 
+@public(TOP, METHOD, IN_PLACE, also="divide true_divide")
 def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     """`input` / `other`, as it is or rounded: down ("floor") or towards 0 ("trunc").
 
@@ -1379,15 +1389,14 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     return T.floor_divide(input - remainder, other)  # integers stay integers, however large
 
 
-subtract, divide = sub, div
-
-
+@public(TOP, METHOD, IN_PLACE)
 def pow(input: Tensor, exponent: Any) -> Tensor:
     """`input` ** `exponent`, a number or a tensor."""
     result: Tensor = input**exponent
     return result
 
 
+@public(TOP, METHOD, IN_PLACE)
 def xlogy(input: Any, other: Any) -> Tensor:
     """`input` · log `other`, and 0 where `input` is 0, whatever `other` is (unless it is NaN).
 
@@ -1403,6 +1412,7 @@ def xlogy(input: Any, other: Any) -> Tensor:
     return T.xlogy(input, other)
 
 
+@public(TOP, METHOD, IN_PLACE)
 def digamma(input: Tensor) -> Tensor:
     """ψ(x), the derivative of log Γ(x).
 
@@ -1412,6 +1422,7 @@ def digamma(input: Tensor) -> Tensor:
     return T.polygamma(input, n=0)
 
 
+@public(TOP)
 def polygamma(n: int, input: Tensor) -> Tensor:
     """ψₙ(x), the derivative of order n of digamma.
 
@@ -1423,6 +1434,7 @@ def polygamma(n: int, input: Tensor) -> Tensor:
     return T.polygamma(input if input.is_floating_point() else input.float(), n=n)
 
 
+@public(TOP, METHOD, IN_PLACE)
 def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     """The nearest number with `decimals` places behind the point, halves to even ones.
 
@@ -1434,6 +1446,7 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     return T.round(input, decimals=decimals)
 
 
+@public(TOP, METHOD, IN_PLACE)
 def nan_to_num(
     input: Tensor,
     nan: float = 0.0,
@@ -1451,6 +1464,7 @@ def nan_to_num(
     return T.nan_to_num(input, nan=nan, posinf=posinf, neginf=neginf)
 
 
+@public(TOP, METHOD, IN_PLACE, also="clip")
 def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """`input` limited to [min, max], by numbers or by tensors; either bound may be None.
 
@@ -1471,9 +1485,7 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     return input
 
 
-clip = clamp
-
-
+@public(TOP, METHOD, IN_PLACE)
 @computed_in("float64")
 def lerp(input: Tensor, end: Any, weight: Any) -> Tensor:
     """`input` + `weight` · (`end` - `input`): a point on the line from `input` to `end`.
@@ -1494,6 +1506,7 @@ def lerp(input: Tensor, end: Any, weight: Any) -> Tensor:
     return T.where(weight < 0.5, T.add(input, T.mul(weight, span)), back)
 
 
+@public(TOP, METHOD, IN_PLACE)
 @computed_in("float64")
 def addcmul(input: Tensor, tensor1: Any, tensor2: Any, *, value: float = 1) -> Tensor:
     """`input` + `value` · `tensor1` · `tensor2`.
@@ -1504,6 +1517,7 @@ def addcmul(input: Tensor, tensor1: Any, tensor2: Any, *, value: float = 1) -> T
     return T.add(input, T.mul(value, T.mul(tensor1, tensor2)))
 
 
+@public(TOP, METHOD, IN_PLACE)
 @computed_in("float64")
 def addcdiv(input: Tensor, tensor1: Any, tensor2: Any, *, value: float = 1) -> Tensor:
     """`input` + `value` · `tensor1` / `tensor2`.
@@ -1514,6 +1528,7 @@ def addcdiv(input: Tensor, tensor1: Any, tensor2: Any, *, value: float = 1) -> T
     return T.add(input, T.mul(value, T.div(tensor1, tensor2)))
 
 
+@public(TOP, METHOD)
 def ldexp(input: Tensor, other: Tensor) -> Tensor:
     """`input` · 2^`other`.
 
@@ -1532,17 +1547,13 @@ def ldexp(input: Tensor, other: Tensor) -> Tensor:
 
 # ----- more functions, and second names ----------------------------------------------------------
 
-copysign = function(Copysign, "input", "other")
-exp2 = function(Exp2, "input")
-logaddexp2 = function(Logaddexp2, "input", "other")
-erfinv = function(Erfinv, "input")
-
-arccos, arccosh, arcsin, arcsinh = acos, acosh, asin, asinh
-arctan, arctan2, arctanh = atan, atan2, atanh
-greater, greater_equal, less, less_equal, not_equal = gt, ge, lt, le, ne
-true_divide, fix = div, trunc
+copysign = public(TOP, METHOD, IN_PLACE)(function(Copysign, "input", "other"))
+exp2 = public(TOP, METHOD, IN_PLACE)(function(Exp2, "input"))
+logaddexp2 = public(TOP, METHOD)(function(Logaddexp2, "input", "other"))
+erfinv = public(TOP, METHOD, IN_PLACE)(function(Erfinv, "input"))
 
 
+@public(TOP, METHOD, IN_PLACE)
 def clamp_min(input: Tensor, min: Any) -> Tensor:
     """`input`, but not below `min`; see `clamp`.
 
@@ -1552,6 +1563,7 @@ def clamp_min(input: Tensor, min: Any) -> Tensor:
     return clamp(input, min=min)
 
 
+@public(TOP, METHOD, IN_PLACE)
 def clamp_max(input: Tensor, max: Any) -> Tensor:
     """`input`, but not above `max`; see `clamp`.
 
@@ -1561,6 +1573,7 @@ def clamp_max(input: Tensor, max: Any) -> Tensor:
     return clamp(input, max=max)
 
 
+@public(TOP)
 def rsub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     """`other` - `alpha` · `input`.
 
@@ -1570,6 +1583,7 @@ def rsub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     return sub(other, input, alpha=alpha)
 
 
+@public(TOP, METHOD)
 def positive(input: Tensor) -> Tensor:
     """`input` as it is: what + stands for.
 
@@ -1579,6 +1593,7 @@ def positive(input: Tensor) -> Tensor:
     return +input
 
 
+@public(TOP, METHOD, IN_PLACE)
 def deg2rad(input: Tensor) -> Tensor:
     """The angle in radians: `input` · π / 180.
 
@@ -1588,6 +1603,7 @@ def deg2rad(input: Tensor) -> Tensor:
     return T.mul(input, math.pi / 180)
 
 
+@public(TOP, METHOD, IN_PLACE)
 def rad2deg(input: Tensor) -> Tensor:
     """The angle in degrees: `input` · 180 / π.
 
@@ -1597,6 +1613,7 @@ def rad2deg(input: Tensor) -> Tensor:
     return T.mul(input, 180 / math.pi)
 
 
+@public(TOP, METHOD, IN_PLACE)
 def frac(input: Tensor) -> Tensor:
     """What stands behind the point, with the sign of `input`; the derivative is 1.
 
@@ -1606,6 +1623,7 @@ def frac(input: Tensor) -> Tensor:
     return T.sub(input, T.trunc(input))
 
 
+@public(TOP, METHOD)
 def signbit(input: Tensor) -> Tensor:
     """Whether the sign is a minus, be it that of -0.
 
@@ -1615,6 +1633,7 @@ def signbit(input: Tensor) -> Tensor:
     return T.lt(T.copysign(1.0, input) if input.is_floating_point() else input, 0)
 
 
+@public(TOP, METHOD, IN_PLACE)
 def sgn(input: Tensor) -> Tensor:
     """-1, 0 or 1: `sign`, as all numbers here are real.
 
@@ -1624,6 +1643,7 @@ def sgn(input: Tensor) -> Tensor:
     return T.sign(input)
 
 
+@public(TOP, METHOD)
 def isposinf(input: Tensor) -> Tensor:
     """Whether it is ∞.
 
@@ -1633,6 +1653,7 @@ def isposinf(input: Tensor) -> Tensor:
     return T.eq(input, math.inf)
 
 
+@public(TOP, METHOD)
 def isneginf(input: Tensor) -> Tensor:
     """Whether it is -∞.
 
@@ -1642,6 +1663,7 @@ def isneginf(input: Tensor) -> Tensor:
     return T.eq(input, -math.inf)
 
 
+@public(TOP, METHOD)
 def isreal(input: Tensor) -> Tensor:
     """Whether it has no imaginary part: true everywhere, as all numbers here are real.
 
@@ -1651,6 +1673,7 @@ def isreal(input: Tensor) -> Tensor:
     return T.logical_or(T.eq(input, input), T.isnan(input))
 
 
+@public(TOP, METHOD, IN_PLACE)
 def heaviside(input: Tensor, values: Any) -> Tensor:
     """0 below 0, 1 above, and `values` at 0; NaN stays.
 
@@ -1662,6 +1685,7 @@ def heaviside(input: Tensor, values: Any) -> Tensor:
     return T.where(T.eq(input, 0), values, T.maximum(T.sign(input), 0))
 
 
+@public(TOP, METHOD, IN_PLACE)
 def float_power(input: Any, exponent: Any) -> Tensor:
     """`input` ** `exponent` in float64, whatever the dtypes.
 
@@ -1676,6 +1700,7 @@ def float_power(input: Any, exponent: Any) -> Tensor:
     return pow(wide, power)
 
 
+@public(TOP, METHOD)
 def fmax(input: Any, other: Any) -> Tensor:
     """The larger of both, and the one that is a number where the other is NaN; see `maximum`.
 
@@ -1685,6 +1710,7 @@ def fmax(input: Any, other: Any) -> Tensor:
     return T.maximum(*_without_nan(input, other))
 
 
+@public(TOP, METHOD)
 def fmin(input: Any, other: Any) -> Tensor:
     """The smaller of both, and the one that is a number where the other is NaN; see `minimum`.
 
@@ -1699,6 +1725,7 @@ def _without_nan(a: Any, b: Any) -> tuple[Any, Any]:
     return T.where(T.isnan(a), b, a), T.where(T.isnan(b), a, b)
 
 
+@public(TOP, METHOD, IN_PLACE)
 @computed_in("float32")
 def logit(input: Tensor, eps: float | None = None) -> Tensor:
     """log(x / (1 - x)), the inverse of the sigmoid, of x = `input` limited to [eps, 1 - eps].
@@ -1714,6 +1741,7 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
     return T.logit(input if eps is None else T.clamp(input, min=eps, max=1 - eps))
 
 
+@public(TOP, METHOD, IN_PLACE)
 @computed_in("float64")
 def sinc(input: Tensor) -> Tensor:
     """sin(πx) / (πx), and 1 at 0; differentiable everywhere, and 0 at ±∞.
@@ -1724,6 +1752,7 @@ def sinc(input: Tensor) -> Tensor:
     return T.spherical_bessel(T.mul(input, math.pi))
 
 
+@public(TOP, METHOD)
 @no_grad()
 def isclose(
     input: Tensor,
@@ -1757,6 +1786,7 @@ def isclose(
     return T.logical_or(same, T.logical_and(finite, T.le(distance, allowed)))
 
 
+@public(TOP, METHOD)
 def allclose(
     input: Tensor,
     other: Any,
@@ -1772,6 +1802,7 @@ def allclose(
     return bool(isclose(input, other, rtol, atol, equal_nan).all())
 
 
+@public(TOP, METHOD)
 def equal(input: Tensor, other: Tensor) -> bool:
     """Whether both have one shape and the same elements; the host waits for a GPU to know.
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import computed_in
 from tinygrad_cv._op import Op, promoted
+from tinygrad_cv._public import FUNCTIONAL, METHOD, TOP, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 from tinygrad_cv.ops.conv import check_float
@@ -103,6 +104,11 @@ class _Resampling(Op):
             y[(*before, rows)] += term
         return y
 
+    def work(self, x, terms):
+        """One product for each weight and one addition for each term after the first."""
+        each = sum(len(t.places) * ((k > 0) + (t.weights is not None)) for k, t in enumerate(terms))
+        return each * math.prod((*x[: self.axis], *x[self.axis + 1 :]))
+
 
 @functools.lru_cache(maxsize=256)
 def _terms(
@@ -190,6 +196,9 @@ class Resample(_Resampling):
         self.length = x.shape[self.axis]
         return self.summed(xp, self.terms(self.length, adjoint=False), x, self.size)
 
+    def flops(self, out, x):
+        return self.work(x, self.terms(x[self.axis], adjoint=False))
+
     def grad_x(self, F, g):
         return F.resample_transpose(g, length=self.length, **self.geometry)
 
@@ -201,6 +210,9 @@ class ResampleTranspose(_Resampling):
 
     def forward(self, xp, x):
         return self.summed(xp, self.terms(self.length, adjoint=True), x, self.length)
+
+    def flops(self, out, x):
+        return self.work(x, self.terms(self.length, adjoint=True))
 
     def grad_x(self, F, g):
         return F.resample(g, **self.geometry)
@@ -235,6 +247,10 @@ class _Sampling(Op):
         values = xp.where(w == 0, 0, values)
         values *= w
         return values
+
+    def flops(self, out, *inputs):
+        """A product and an addition for each n, k, l and c."""
+        return 2 * math.prod(inputs[-1]) * inputs[0][1]
 
 
 class Sample(_Sampling):
@@ -322,6 +338,7 @@ def simple_fraction(factor: Any) -> Fraction:
     return simple
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def interpolate(
     input: Tensor,
@@ -533,6 +550,7 @@ def _neighbours(
     return neighbours
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def grid_sample(
     input: Tensor,
@@ -584,6 +602,7 @@ def grid_sample(
     return T.reshape(y, shape=(*input.shape[:2], *grid.shape[1:-1]))
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float64")
 def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool = False) -> Tensor:
     """The grid for `grid_sample` whose places are theta · (x, y, 1) of the output's own places.
@@ -616,6 +635,7 @@ def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool = False)
 # ----- pixels and channels -----------------------------------------------------------------------
 
 
+@public(TOP, FUNCTIONAL)
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     """r² channels become squares of r x r pixels: (*, C·r², H, W) -> (*, C, H·r, W·r).
 
@@ -640,6 +660,7 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     return apart(T.reshape(moved, shape=shape), input)
 
 
+@public(TOP, FUNCTIONAL)
 def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     """Squares of r x r pixels become r² channels: the inverse of `pixel_shuffle`.
 
@@ -660,6 +681,7 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     return apart(T.reshape(moved, shape=shape), input)
 
 
+@public(TOP, FUNCTIONAL)
 def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     """The channels of (N, C, *S) dealt out like cards: the first of each group, the second, ...
 
@@ -679,6 +701,7 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     return apart(T.reshape(dealt, shape=input.shape), input)
 
 
+@public(TOP, METHOD)
 def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     """Turned k times by 90° in the plane of two axes, from the first towards the second.
 

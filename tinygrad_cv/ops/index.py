@@ -5,7 +5,8 @@ from typing import Any
 
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._indexing import raw_index
-from tinygrad_cv._op import Op
+from tinygrad_cv._op import Op, moves, per_input
+from tinygrad_cv._public import FUNCTIONAL, IN_PLACE, METHOD, TOP, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 from tinygrad_cv.ops.reduce import axes_of
@@ -28,7 +29,7 @@ class Getitem(Movement):
         return x[index]
 
     def grad_x(self, F, g):
-        return F.scatter_add(g, index=self.index, shape=self.shape)
+        return F.placed(g, index=self.index, shape=self.shape)
 
 
 class ScatterAdd(Op):
@@ -36,6 +37,7 @@ class ScatterAdd(Op):
 
     index: Any
     shape: tuple[int, ...]
+    flops = per_input
 
     def forward(self, xp, x):
         return xp.scatter_add(self.shape, self.index, x)
@@ -122,6 +124,7 @@ class ScatterExtreme(Op):
     length: int
     largest: bool = True
     nondifferentiable = ("index",)
+    flops = per_input
 
     def forward(self, xp, x, index):
         self.dtype = "float32" if x.dtype == "float16" else x.dtype
@@ -169,6 +172,7 @@ class Nonzero(Op):
     """The places of the elements that are not 0, a row for each: (count, number of axes)."""
 
     nondifferentiable = ("x",)
+    flops = moves
 
     def forward(self, xp, x):
         places = xp.nonzero(xp.reshape(x, x.shape or (1,)))
@@ -251,8 +255,10 @@ class OneHot(Op):
     """A new last axis of length `num_classes` with a 1 at the place that x names."""
 
     num_classes: int
+    chooses_dtype = True
     dtype: Any = "float32"
     nondifferentiable = ("x",)
+    flops = moves
 
     def forward(self, xp, x):
         return xp.equal(x[..., None], xp.arange(self.num_classes)).astype(self.dtype)
@@ -261,6 +267,7 @@ class OneHot(Op):
 # ----- as functions ------------------------------------------------------------------------------
 
 
+@public(TOP, FUNCTIONAL)
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """Labels as rows with a single 1 (int64, as PyTorch's). On a GPU, checking them takes a wait.
 
@@ -335,6 +342,7 @@ def _same_dtype(name: str, input: Tensor, source: Tensor) -> None:
         )
 
 
+@public(TOP, METHOD)
 def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     """The `length` elements from `start` on along `dim`; a view.
 
@@ -351,6 +359,7 @@ def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     return T.getitem(input, index=(slice(None),) * axis + (slice(first, first + length),))
 
 
+@public(TOP, METHOD)
 def select(input: Tensor, dim: int, index: int) -> Tensor:
     """Element `index` along `dim`, which is gone from the result; a view.
 
@@ -363,6 +372,7 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
     return T.getitem(input, index=(slice(None),) * axis + (index,))
 
 
+@public(TOP, METHOD)
 def index_select(input: Tensor, dim: int, index: Any) -> Tensor:
     """The slices of `input` along `dim` that a vector names, in its order.
 
@@ -380,6 +390,7 @@ def index_select(input: Tensor, dim: int, index: Any) -> Tensor:
     return y if input.ndim else T.reshape(y, shape=())
 
 
+@public(TOP, METHOD, IN_PLACE)
 def index_add(input: Tensor, dim: int, index: Any, source: Tensor, *, alpha: float = 1) -> Tensor:
     """`input` with `alpha` times each slice of `source` added to the slice that `index` names.
 
@@ -395,6 +406,7 @@ def index_add(input: Tensor, dim: int, index: Any, source: Tensor, *, alpha: flo
     return input + (added if alpha == 1 else added * alpha)
 
 
+@public(TOP, METHOD, IN_PLACE)
 def index_copy(input: Tensor, dim: int, index: Any, source: Tensor) -> Tensor:
     """`input` with the slices that `index` names replaced by those of `source`.
 
@@ -423,6 +435,7 @@ def _check_slices(name: str, input: Tensor, source: Tensor, places: tuple[Any, .
     _same_dtype(name, input, source)
 
 
+@public(TOP, METHOD, IN_PLACE)
 def index_fill(input: Tensor, dim: int, index: Any, value: Any) -> Tensor:
     """`input` with one value, a number or a tensor of shape (), in the slices that `index` names.
 
@@ -443,6 +456,7 @@ def index_fill(input: Tensor, dim: int, index: Any, value: Any) -> Tensor:
     return T.where(mask, value, input)
 
 
+@public(TOP, METHOD, IN_PLACE)
 def index_put(
     input: Tensor, indices: Sequence[Any], values: Tensor, accumulate: bool = False
 ) -> Tensor:
@@ -463,6 +477,7 @@ def index_put(
     return input + T.scatter_add(values.broadcast_to(named), index=index, shape=input.shape)
 
 
+@public(TOP, METHOD)
 def gather(input: Tensor, dim: int, index: Any) -> Tensor:
     """y[i, j, k] = input[i, index[i, j, k], k] for `dim` = 1; the result has the index's shape.
 
@@ -482,6 +497,7 @@ def gather(input: Tensor, dim: int, index: Any) -> Tensor:
     return y if given.ndim else T.reshape(y, shape=())
 
 
+@public(TOP, METHOD, IN_PLACE)
 def scatter(
     input: Tensor,
     dim: int,
@@ -523,6 +539,7 @@ def scatter(
     return T.scatter(input, index, _cropped("scatter", input, index, src), axis=axis)
 
 
+@public(TOP, METHOD, IN_PLACE)
 def scatter_add(input: Tensor, dim: int, index: Any, src: Tensor) -> Tensor:
     """`input` with src[i, j, k] added to y[i, index[i, j, k], k], for `dim` = 1.
 
@@ -541,6 +558,7 @@ def scatter_add(input: Tensor, dim: int, index: Any, src: Tensor) -> Tensor:
     return input + T.pad(added, widths=rest)
 
 
+@public(TOP, METHOD)
 def scatter_reduce(
     input: Tensor, dim: int, index: Any, src: Tensor, reduce: str, *, include_self: bool = True
 ) -> Tensor:
@@ -656,6 +674,7 @@ def _check_value(name: str, value: Any) -> None:
         raise ValueError(f"{name}: expected one value; got a tensor of shape {value.shape}.")
 
 
+@public(TOP, METHOD)
 def take(input: Tensor, index: Any) -> Tensor:
     """The elements that an index of any shape names, counted in row-major order.
 
@@ -665,6 +684,7 @@ def take(input: Tensor, index: Any) -> Tensor:
     return input.reshape(-1)[_whole("take", index, input)]
 
 
+@public(TOP, METHOD, IN_PLACE)
 def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     """`value`, a number or a tensor of shape (), where the mask holds, else `input`.
 
@@ -676,6 +696,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     return T.where(mask, value, input)
 
 
+@public(TOP, METHOD)
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """The elements where the mask holds, as a vector; the shapes broadcast.
 
@@ -702,6 +723,7 @@ def _check_mask(name: str, mask: Tensor) -> None:
         )
 
 
+@public(TOP, METHOD)
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     """The places of the elements that are not 0: (count, number of axes) in row-major order.
 
@@ -718,6 +740,7 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     return tuple(places[:, axis] for axis in range(places.shape[1]))
 
 
+@public(TOP, METHOD)
 def argwhere(input: Tensor) -> Tensor:
     """The places of the elements that are not 0, as `nonzero`.
 
@@ -727,6 +750,7 @@ def argwhere(input: Tensor) -> Tensor:
     return T.nonzero(input)
 
 
+@public(TOP, METHOD, IN_PLACE)
 def tril(input: Tensor, diagonal: int = 0) -> Tensor:
     """The lower triangle of each matrix, else 0; a positive `diagonal` keeps more above it.
 
@@ -738,6 +762,7 @@ def tril(input: Tensor, diagonal: int = 0) -> Tensor:
     return T.tril(input, diagonal=diagonal)
 
 
+@public(TOP, METHOD, IN_PLACE)
 def triu(input: Tensor, diagonal: int = 0) -> Tensor:
     """The upper triangle of each matrix, else 0; a negative `diagonal` keeps more below it.
 
@@ -754,6 +779,7 @@ def _check_matrices(name: str, input: Tensor) -> None:
         raise ValueError(f"{name}: expected matrices (..., n, m); got {input.shape}.")
 
 
+@public(TOP, METHOD)
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """A diagonal of two axes, as a new last axis; `offset` > 0 lies above the main one.
 
@@ -766,6 +792,7 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
     return T.diagonal(input, offset=offset, axis1=axis1, axis2=axis2)
 
 
+@public(TOP, METHOD)
 def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
     """Square matrices with the last axis of `input` on a diagonal, else 0.
 
@@ -786,6 +813,7 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
     return T.diag_embed(input, offset=offset, axis1=axes[0], axis2=axes[1], rows=n, columns=n)
 
 
+@public(TOP, METHOD)
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     """A vector as the diagonal of a square matrix, or the diagonal of a matrix as a vector.
 
@@ -800,6 +828,7 @@ def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     return apart(T.diagonal(input, offset=diagonal), input)
 
 
+@public(TOP, FUNCTIONAL)
 def embedding(input: Any, weight: Tensor, padding_idx: int | None = None) -> Tensor:
     """The row of `weight` (V, D) for each number in `input`: (*) -> (*, D).
 

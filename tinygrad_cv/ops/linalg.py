@@ -8,12 +8,13 @@ import string
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any, ClassVar, NamedTuple
 
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import computed_in
 from tinygrad_cv._op import Op
+from tinygrad_cv._public import FUNCTIONAL, LINALG, METHOD, TOP, public
 from tinygrad_cv._tensor import Tensor, wrap
 from tinygrad_cv.backend import host
 from tinygrad_cv.ops import reduce
@@ -29,6 +30,9 @@ class Matmul(Op):
 
     def forward(self, xp, x, y):
         return xp.matmul(x, y)
+
+    def flops(self, out, x, y):
+        return 2 * math.prod(out) * x[-1]
 
     def grad_x(self, F, g, y):
         return F.matmul(g, F.mT(y))
@@ -52,6 +56,9 @@ class Linear(Op):
         if b is not None:
             y += b
         return y
+
+    def flops(self, out, x, w, b=None):
+        return math.prod(out) * (2 * x[-1] + (b is not None))
 
     def grad_x(self, F, g, w):
         return F.matmul(g, w)
@@ -79,6 +86,14 @@ class Einsum(Op):
         if roles.inner and (roles.left or roles.right):
             return self.product(xp, roles, *xs)
         return xp.einsum(self.equation, *xs, optimize=len(xs) > 2)
+
+    def flops(self, out, *xs):
+        """For each value of all letters the product of the terms, and where letters go, a sum."""
+        left, _, kept = self.equation.partition("->")
+        terms = left.split(",")
+        lengths = dict(zip("".join(terms), chain(*xs), strict=True))
+        each = len(terms) - 1 + (not lengths.keys() <= set(kept))
+        return each * math.prod(lengths.values())
 
     def product(self, xp, roles, x, y):
         """Two operands as a product of matrices, (batch, left, inner) @ (batch, inner, right)."""
@@ -156,6 +171,23 @@ class _OfMatrices(Op):
         return ValueError(f"{self.name} of {shapes}: {self.failure} ({error})")
 
 
+# Operations of each algorithm as Golub and Van Loan have them (Matrix Computations, 2013).
+
+
+def _many(shape, each):
+    """`each` for every matrix of a stack."""
+    return math.prod(shape[:-2]) * each
+
+
+def _lu(n):
+    return 2 * n**3 // 3
+
+
+def _svd(m, n):
+    n, m = sorted((m, n))
+    return 14 * m * n**2 + 8 * n**3
+
+
 class Inv(_OfMatrices):
     """x⁻¹."""
 
@@ -163,6 +195,9 @@ class Inv(_OfMatrices):
 
     def forward(self, xp, x):
         return xp.linalg.inv(x)
+
+    def flops(self, out, x):
+        return _many(x, 2 * x[-1] ** 3)
 
     def grad_x(self, F, g, y):
         return -F.matmul(F.mT(y), F.matmul(g, F.mT(y)))
@@ -178,6 +213,9 @@ class Solve(_OfMatrices):
 
     def forward(self, xp, x, b):
         return xp.linalg.solve(x, b)
+
+    def flops(self, out, x, b):
+        return _many(x, _lu(x[-1]) + 2 * x[-1] ** 2 * b[-1])
 
     def grad_x(self, F, g, x, y):
         return -F.matmul(F.solve(F.mT(x), g), F.mT(y))
@@ -198,6 +236,9 @@ class Det(_OfMatrices):
     def forward(self, xp, x):
         self.ones = (*x.shape[:-2], 1, 1)
         return xp.linalg.det(x)
+
+    def flops(self, out, x):
+        return _many(x, _lu(x[-1]))
 
     def grad_x(self, F, g, x):
         return F.reshape(g, shape=self.ones) * F.cofactor(x)
@@ -221,6 +262,10 @@ class Cofactor(_OfMatrices):
         others = xp.prod(xp.where(itself, 1, s[..., None, :]), axis=-1)
         return xp.reshape(sign, self.ones) * xp.matmul(u * others[..., None, :], vh)
 
+    def flops(self, out, x):
+        n = x[-1]
+        return _many(x, _svd(n, n) + 2 * _lu(n) + 2 * n**3)
+
     def grad_x(self, F, g, x):
         y = F.let("c", F.cofactor(x))  # in float64: the result may be beyond float32
         along = F.sum(g * y, axis=self.matrix, keepdims=True)
@@ -228,27 +273,22 @@ class Cofactor(_OfMatrices):
         return (along * y - turned) / F.reshape(F.det(x), shape=self.ones)
 
 
-class Logabsdet(_OfMatrices):
-    """log |det x|, also where det x itself would overflow; -inf for a singular matrix."""
+class Slogdet(_OfMatrices):
+    """The sign of det x: 1, -1, or 0; and log |det x|, also where det x itself would overflow."""
 
     failure = "the determinant was not found."
+    outputs = ("sign", "log")
 
     def forward(self, xp, x):
         self.ones = (*x.shape[:-2], 1, 1)
-        return xp.linalg.slogdet(x)[1]
+        return xp.linalg.slogdet(x)
+
+    def flops(self, out, x):
+        return _many(x, _lu(x[-1]))
 
     def grad_x(self, F, g, x):
-        return F.reshape(g, shape=self.ones) * F.mT(F.inv(x))
-
-
-class SignOfDet(_OfMatrices):
-    """The sign of det x: 1, -1, or 0."""
-
-    failure = "the determinant was not found."
-    nondifferentiable = ("x",)
-
-    def forward(self, xp, x):
-        return xp.linalg.slogdet(x)[0]
+        _, g_log = g  # no gradient flows through the sign
+        return F.reshape(g_log, shape=self.ones) * F.mT(F.inv(x))
 
 
 class Cholesky(_OfMatrices):
@@ -269,6 +309,9 @@ class Cholesky(_OfMatrices):
         self.lower = xp.tril(xp.ones((n, n), dtype=bool))
         return xp.linalg.cholesky(_symmetric(xp, x))
 
+    def flops(self, out, x):
+        return _many(x, x[-1] ** 3 // 3)
+
     def grad_x(self, F, g, y, lower):
         t = F.let("t", F.mT(y))
         h = F.let("h", F.matmul(t, g))
@@ -281,26 +324,31 @@ def _symmetric(xp, x):
 
 
 class Eigh(_OfMatrices):
-    """The eigenvalues w and eigenvectors V of (x + xᵀ) / 2, in one array (..., 1 + n, n).
+    """The eigenvalues w (..., n) and eigenvectors V (..., n, n) of (x + xᵀ) / 2.
 
-    The first row holds w in ascending order; below it the columns of V, each with its largest
-    component positive. The gradient is V (K + diag(g_w)) Vᵀ, where K is the antisymmetric part of
-    Vᵀ g_V divided by w_j - w_i. Where two eigenvalues are equal it exists only if their vectors
-    are not asked for.
+    w ascends; the columns of V each have their largest component positive. The gradient is
+    V (K + diag(g_w)) Vᵀ, where K is the antisymmetric part of Vᵀ g_V divided by w_j - w_i. Where
+    two eigenvalues are equal it exists only if their vectors are not asked for.
     """
 
     failure = "the eigenvalues were not found; does it hold nan or inf?"
 
-    def forward(self, xp, x):
-        w, v = xp.linalg.eigh(_symmetric(xp, x))
-        return xp.concatenate((w[..., None, :], xp.where(_upright(xp, v), v, -v)), axis=-2)
+    outputs = ("w", "v")
 
-    def grad_x(self, F, g, y):
-        w = F.let("w", F.getitem(y, index=_rows(0, 1)))
-        v = F.let("v", F.getitem(y, index=_rows(1, None)))
-        turn = F.let("n", _turn(F, "h", v, F.getitem(g, index=_rows(1, None))) / 2)
-        k = _quotient(F, turn, F.let("d", w - F.mT(w)))
-        return F.matmul(F.matmul(v, k) + v * F.getitem(g, index=_rows(0, 1)), F.mT(v))
+    def forward(self, xp, x):
+        self.row = (*x.shape[:-2], 1, x.shape[-1])
+        w, v = xp.linalg.eigh(_symmetric(xp, x))
+        return w, xp.where(_upright(xp, v), v, -v)
+
+    def flops(self, out, x):
+        return _many(x, 9 * x[-1] ** 3)
+
+    def grad_x(self, F, g, w, v):
+        g_w, g_v = g
+        row = F.let("r", F.reshape(w, shape=self.row))
+        turn = F.let("n", _turn(F, "h", v, g_v) / 2)
+        k = _quotient(F, turn, F.let("d", row - F.mT(row)))
+        return F.matmul(F.matmul(v, k) + v * F.reshape(g_w, shape=self.row), F.mT(v))
 
 
 class Eigvalsh(_OfMatrices):
@@ -312,16 +360,19 @@ class Eigvalsh(_OfMatrices):
         self.row = (*x.shape[:-2], 1, x.shape[-1])
         return xp.linalg.eigvalsh(_symmetric(xp, x))
 
+    def flops(self, out, x):
+        return _many(x, 4 * x[-1] ** 3 // 3)
+
     def grad_x(self, F, g, x):
-        v = F.let("v", F.getitem(F.eigh(x), index=_rows(1, None)))
+        v = F.let("v", F.eigh(x)[1])
         return F.matmul(v * F.reshape(g, shape=self.row), F.mT(v))
 
 
 class Svd(_OfMatrices):
-    """x = U diag(s) Vᵀ for x (..., m, n), in one array (..., 1 + m + n, k) with k = min(m, n).
+    """x = U diag(s) Vᵀ for x (..., m, n): U (..., m, k), s (..., k) and V (..., n, k).
 
-    The first row holds s in descending order, then come U (m, k) and V (n, k). In each column of U
-    the largest component is positive. The gradient is (Townsend, Differentiating the singular
+    k is min(m, n), and s descends. In each column of U the largest component is positive. The
+    gradient is (Townsend, Differentiating the singular
     value decomposition, 2016)
 
     U (K + diag(g_s)) Vᵀ + (I - U Uᵀ) g_U diag(1/s) Vᵀ + U diag(1/s) g_Vᵀ (I - V Vᵀ), where
@@ -333,21 +384,25 @@ class Svd(_OfMatrices):
 
     failure = "the singular values were not found; does it hold nan or inf?"
 
+    outputs = ("u", "s", "v")
+
     def forward(self, xp, x):
         self.m, self.n = x.shape[-2:]
+        self.row = (*x.shape[:-2], 1, min(self.m, self.n))
         u, s, vh = xp.linalg.svd(x, full_matrices=False)
         v, upright = xp.swapaxes(vh, -1, -2), _upright(xp, u)
-        parts = (s[..., None, :], xp.where(upright, u, -u), xp.where(upright, v, -v))
-        return xp.concatenate(parts, axis=-2)
+        return xp.where(upright, u, -u), s, xp.where(upright, v, -v)
 
-    def grad_x(self, F, g, y):
-        rows = _rows(0, 1), _rows(1, 1 + self.m), _rows(1 + self.m, None)
-        s, u, v = (F.let(name, F.getitem(y, index=i)) for name, i in zip("suv", rows, strict=True))
-        gs, gu, gv = (F.getitem(g, index=i) for i in rows)
+    def flops(self, out, x):
+        return _many(x, _svd(*x[-2:]))
+
+    def grad_x(self, F, g, u, s, v):
+        gu, gs, gv = g
+        s = F.let("r", F.reshape(s, shape=self.row))
         t = F.mT(s)
         turn = F.let("n", _turn(F, "a", u, gu) * s + t * _turn(F, "b", v, gv))
         k = _quotient(F, turn, F.let("d", (s - t) * (s + t)))
-        gradient = F.matmul(F.matmul(u, k) + u * gs, F.mT(v))
+        gradient = F.matmul(F.matmul(u, k) + u * F.reshape(gs, shape=self.row), F.mT(v))
         if self.m > self.n:
             outside = F.let("p", gu - F.matmul(u, F.matmul(F.mT(u), gu)))
             gradient = gradient + F.matmul(_quotient(F, outside, s), F.mT(v))
@@ -363,14 +418,15 @@ class Svdvals(_OfMatrices):
     failure = "the singular values were not found; does it hold nan or inf?"
 
     def forward(self, xp, x):
-        self.m = x.shape[-2]
         self.row = (*x.shape[:-2], 1, min(x.shape[-2:]))
         return xp.linalg.svd(x, compute_uv=False)
 
+    def flops(self, out, x):
+        n, m = sorted(x[-2:])
+        return _many(x, 4 * m * n**2 - 4 * n**3 // 3)
+
     def grad_x(self, F, g, x):
-        usv = F.let("z", F.svd(x))
-        u = F.getitem(usv, index=_rows(1, 1 + self.m))
-        v = F.getitem(usv, index=_rows(1 + self.m, None))
+        u, _, v = F.svd(x)
         return F.matmul(u * F.reshape(g, shape=self.row), F.mT(v))
 
 
@@ -391,6 +447,9 @@ class Pinv(_OfMatrices):
         inverse = xp.where(large, 1 / xp.where(large, s, 1), 0)
         return xp.matmul(xp.swapaxes(vh, -1, -2) * inverse[..., None, :], xp.swapaxes(u, -1, -2))
 
+    def flops(self, out, x):
+        return _many(x, _svd(*x[-2:]) + 2 * math.prod(x[-2:]) * min(x[-2:]))
+
     def grad_x(self, F, g, x, y):
         t, h = F.let("t", F.mT(y)), F.let("h", F.mT(g))
         below = F.let("b", h - F.matmul(x, F.matmul(y, h)))
@@ -403,7 +462,7 @@ class Pinv(_OfMatrices):
 
 
 class Qr(_OfMatrices):
-    """x = Q R for x (..., m, n) with m >= n, in one array (..., m + n, n): Q (m, n) above R (n, n).
+    """x = Q R for x (..., m, n) with m >= n: Q (..., m, n) and R (..., n, n).
 
     Q has orthonormal columns, and R is an upper triangle with the signs that Householder's
     reflections give. With M = R g_Rᵀ - g_Qᵀ Q the gradient is (Walter, Lehmann and Lamour, On
@@ -416,43 +475,53 @@ class Qr(_OfMatrices):
 
     failure = "the columns were not made orthogonal."
 
-    def forward(self, xp, x):
-        self.m = x.shape[-2]
-        return xp.concatenate(tuple(xp.linalg.qr(x)), axis=-2)
+    outputs = ("q", "r")
 
-    def grad_x(self, F, g, y):
-        q = F.let("q", F.getitem(y, index=_rows(0, self.m)))
-        r = F.let("r", F.getitem(y, index=_rows(self.m, None)))
-        gq = F.let("a", F.getitem(g, index=_rows(0, self.m)))
-        gr = F.triu(F.getitem(g, index=_rows(self.m, None)))
-        m = F.let("n", F.matmul(r, F.mT(gr)) - F.matmul(F.mT(gq), q))
+    def forward(self, xp, x):
+        return tuple(xp.linalg.qr(x))
+
+    def flops(self, out, x):
+        """Each reflection turns what is left of x, and of Q."""
+        m, n = x[-2:]
+        return _many(x, sum(8 * (m - j) * (n - j) for j in range(n)))
+
+    def grad_x(self, F, g, q, r):
+        gq, gr = g
+        m = F.let("n", F.matmul(r, F.mT(F.triu(gr))) - F.matmul(F.mT(gq), q))
         both = F.tril(m) + F.mT(F.tril(m, diagonal=-1))
         return F.mT(F.solve(r, F.mT(gq + F.matmul(q, both))))
 
 
 class QrComplete(_OfMatrices):
-    """x = Q R with a square Q, in one array (..., m, m + n): Q (m, m) to the left of R (m, n)."""
+    """x = Q R with a square Q: Q (..., m, m) and R (..., m, n)."""
 
     failure = Qr.failure
+    outputs = ("q", "r")
     nondifferentiable = ("x",)
 
     def forward(self, xp, x):
-        return xp.concatenate(tuple(xp.linalg.qr(x, mode="complete")), axis=-1)
+        return tuple(xp.linalg.qr(x, mode="complete"))
+
+    def flops(self, out, x):
+        m, n = x[-2:]
+        return _many(x, sum(4 * (m - j) * (m + n - 2 * j) for j in range(min(m, n))))
 
 
 class Eig(_OfMatrices):
-    """The eigenvalues w and eigenvectors V of x, which must all be real: one array (..., 1 + n, n).
+    """The eigenvalues w (..., n) and eigenvectors V (..., n, n) of x, which must all be real.
 
-    The first row holds w in ascending order; below it the columns of V, each of length 1 and with
-    its largest component positive. With h = Vᵀ g_V the gradient is V⁻ᵀ (K + diag(g_w)) Vᵀ, where K
-    is h - Vᵀ V diag(h) divided by w_j - w_i, and 0 on the diagonal.
+    w ascends; the columns of V have the length 1, and their largest component is positive. With
+    h = Vᵀ g_V the gradient is V⁻ᵀ (K + diag(g_w)) Vᵀ, where K is h - Vᵀ V diag(h) divided by
+    w_j - w_i, and 0 on the diagonal.
     """
 
     failure = "real eigenvalues were not found; those of a symmetric matrix are, by eigh."
     kept = ("itself",)
+    outputs = ("w", "v")
 
     def forward(self, xp, x):
         self.itself = xp.eye(x.shape[-1], dtype=bool)
+        self.row = (*x.shape[:-2], 1, x.shape[-1])
         self.rows = (x.ndim - 2,)
         w, v = xp.linalg.eig(x)
         if w.dtype.kind == "c":
@@ -462,25 +531,23 @@ class Eig(_OfMatrices):
                 )
             w, v = w.real, v.real
         order = xp.argsort(w, axis=-1)
-        w, v = (xp.take_along_axis(a, order[..., None, :], -1) for a in (w[..., None, :], v))
+        v = xp.take_along_axis(v, order[..., None, :], -1)
         v = v / xp.sqrt(xp.sum(v * v, axis=-2, keepdims=True))
-        return xp.concatenate((w, xp.where(_upright(xp, v), v, -v)), axis=-2)
+        return xp.take_along_axis(w, order, -1), xp.where(_upright(xp, v), v, -v)
 
-    def grad_x(self, F, g, y, itself):
-        w = F.let("w", F.getitem(y, index=_rows(0, 1)))
-        v = F.let("v", F.getitem(y, index=_rows(1, None)))
+    def flops(self, out, x):
+        return _many(x, 25 * x[-1] ** 3)
+
+    def grad_x(self, F, g, w, v, itself):
+        g_w, g_v = g
+        row = F.let("r", F.reshape(w, shape=self.row))
         t = F.let("t", F.mT(v))
-        h = F.let("h", F.matmul(t, F.getitem(g, index=_rows(1, None))))
+        h = F.let("h", F.matmul(t, g_v))
         along = F.sum(F.where(itself, h, 0.0), axis=self.rows, keepdims=True)
         turn = F.let("n", F.where(itself, 0.0, h - F.matmul(t, v) * along))
-        k = _quotient(F, turn, F.let("d", w - F.mT(w)))
-        k = k + F.where(itself, F.getitem(g, index=_rows(0, 1)), 0.0)
+        k = _quotient(F, turn, F.let("d", row - F.mT(row)))
+        k = k + F.where(itself, F.reshape(g_w, shape=self.row), 0.0)
         return F.matmul(F.solve(t, k), t)
-
-
-def _rows(start: int, stop: int | None) -> tuple[Any, ...]:
-    """The index of some rows of each matrix."""
-    return (..., slice(start, stop), ALL)
 
 
 def _upright(xp, v):
@@ -504,6 +571,7 @@ def _quotient(F, n, gap):
 # ----- as functions: products --------------------------------------------------------------------
 
 
+@public(TOP, METHOD, LINALG)
 def matmul(input: Tensor, other: Tensor) -> Tensor:
     """The matrix product, as PyTorch and NumPy define it.
 
@@ -538,6 +606,7 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     return T.reshape(product, shape=(*rows, *columns))
 
 
+@public(TOP, FUNCTIONAL)
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x wᵀ + b along the last axis: (..., in) -> (..., out), with the weight (out, in).
 
@@ -575,6 +644,7 @@ def _check_axes(name: str, equation: str, input: Tensor, other: Tensor) -> str:
     return equation
 
 
+@public(TOP, METHOD)
 def mm(input: Tensor, mat2: Tensor) -> Tensor:
     """The product of two matrices, (n, k) @ (k, m); nothing broadcasts.
 
@@ -585,6 +655,7 @@ def mm(input: Tensor, mat2: Tensor) -> Tensor:
     return T.matmul(input, mat2)
 
 
+@public(TOP, METHOD)
 def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     """The products of two stacks of matrices, (b, n, k) @ (b, k, m); nothing broadcasts.
 
@@ -595,6 +666,7 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     return T.matmul(input, mat2)
 
 
+@public(TOP, METHOD)
 def mv(input: Tensor, vec: Tensor) -> Tensor:
     """A matrix times a vector, (n, k) @ (k,).
 
@@ -604,6 +676,7 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
     return T.einsum(input, vec, equation=_check_axes("mv", "nk,k->n", input, vec))
 
 
+@public(TOP, METHOD)
 def dot(input: Tensor, tensor: Tensor) -> Tensor:
     """Σ x y of two vectors.
 
@@ -613,11 +686,13 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
     return T.einsum(input, tensor, equation=_check_axes("dot", "n,n->", input, tensor))
 
 
+@public(TOP, METHOD)
 def vdot(input: Tensor, other: Tensor) -> Tensor:
     """Σ x y of two vectors; the same as `dot`, for there are no complex gradients here."""
     return T.einsum(input, other, equation=_check_axes("vdot", "n,n->", input, other))
 
 
+@public(TOP, METHOD, also="ger")
 def outer(input: Tensor, vec2: Tensor) -> Tensor:
     """All products of an element of one vector with one of the other, (n,) and (m,) -> (n, m).
 
@@ -628,6 +703,7 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
     return T.einsum(input, vec2, equation=_check_axes("outer", "n,m->nm", input, vec2))
 
 
+@public(TOP, METHOD)
 def inner(input: Tensor, other: Tensor) -> Tensor:
     """Σ x y over the last axis of both, (..., k) and (***, k) -> (..., ***); of numbers, x y.
 
@@ -656,6 +732,7 @@ def _on_top(input: Tensor, product: Tensor, beta: Any, alpha: Any) -> Tensor:
     return total
 
 
+@public(TOP, METHOD)
 @computed_in("float32")
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """`beta` · input + `alpha` · mat1 @ mat2, (n, k) @ (k, m); input broadcasts to (n, m).
@@ -666,6 +743,7 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: An
     return _on_top(input, mm(mat1, mat2), beta, alpha)
 
 
+@public(TOP, METHOD)
 @computed_in("float32")
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """`beta` · input + `alpha` · mat @ vec, (n, k) @ (k,); input broadcasts to (n,).
@@ -676,6 +754,7 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any 
     return _on_top(input, mv(mat, vec), beta, alpha)
 
 
+@public(TOP, METHOD)
 @computed_in("float32")
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """`beta` · input + `alpha` · the `outer` product, (n, m); input broadcasts to it.
@@ -687,6 +766,7 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any
     return _on_top(input, outer(vec1, vec2), beta, alpha)
 
 
+@public(TOP, METHOD)
 @computed_in("float32")
 def baddbmm(
     input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1
@@ -699,6 +779,7 @@ def baddbmm(
     return _on_top(input, bmm(batch1, batch2), beta, alpha)
 
 
+@public(TOP, METHOD)
 @computed_in("float32")
 def addbmm(
     input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1
@@ -712,9 +793,7 @@ def addbmm(
     return _on_top(input, T.einsum(batch1, batch2, equation=equation), beta, alpha)
 
 
-ger = outer
-
-
+@public(LINALG)
 @computed_in("float32")
 def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
     """The product of two or more matrices, in the order of the fewest multiplications.
@@ -761,6 +840,7 @@ def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
     return result
 
 
+@public(LINALG)
 @computed_in("float64")
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     """Σ x y along `dim`; the other axes broadcast.
@@ -774,6 +854,7 @@ def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
 # ----- as functions: contractions ----------------------------------------------------------------
 
 
+@public(TOP)
 def einsum(equation: str, *operands: Any) -> Tensor:
     """A sum of products, written with a letter for each axis (Einstein's convention).
 
@@ -893,6 +974,7 @@ def _diagonal(input: Tensor, term: str) -> Tensor:
     return T.getitem(flat, index=tuple(slice(None, None, step) for step in steps))
 
 
+@public(TOP)
 def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     """The sum of products over some axes of both tensors.
 
@@ -926,6 +1008,7 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     return einsum(f"{''.join(first)},{''.join(second)}->{out}", a, b)
 
 
+@public(TOP, METHOD)
 def trace(input: Tensor) -> Tensor:
     """The sum of the diagonal of a matrix.
 
@@ -939,6 +1022,7 @@ def trace(input: Tensor) -> Tensor:
     return T.sum(T.getitem(T.reshape(input, shape=(-1,)), index=diagonal))
 
 
+@public(TOP, METHOD)
 def kron(input: Tensor, other: Tensor) -> Tensor:
     """The Kronecker product: each element of the first times a copy of the second.
 
@@ -953,6 +1037,7 @@ def kron(input: Tensor, other: Tensor) -> Tensor:
     return T.reshape(apart * beside, shape=tuple(n * m for n, m in zip(a, b, strict=True)))
 
 
+@public(TOP, METHOD)
 @computed_in("float64")
 def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     """The cross product a x b of vectors along `dim`, an axis of length 3; the others broadcast.
@@ -994,6 +1079,7 @@ CDIST_MODES = {
 }
 
 
+@public(TOP)
 @computed_in("float64")
 def cdist(
     x1: Tensor,
@@ -1043,6 +1129,7 @@ def cdist(
     return _root(T.sum(T.pow(difference, n=p), axis=last), p)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float64")
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     """The distances of all pairs of rows i < j of x (n, d), as one vector; see `cdist`.
@@ -1059,6 +1146,7 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     return reduce.norm(input[first] - input[second], p, -1)
 
 
+@public(TOP, METHOD)
 def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     """‖input - other‖ₚ over all elements; the shapes broadcast, and p is as in `norm`.
 
@@ -1095,6 +1183,8 @@ def _check(name: str, A: Tensor, square: bool = True) -> None:
         )
 
 
+@public(TOP, METHOD, name="inverse")
+@public(LINALG)
 def inv(A: Tensor) -> Tensor:
     """The inverse of each matrix (..., n, n).
 
@@ -1109,9 +1199,7 @@ def inv(A: Tensor) -> Tensor:
     return T.inv(A)
 
 
-inverse = inv
-
-
+@public(LINALG)
 def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     """The X with A X = B (or X A = B, if not `left`), for A (..., n, n).
 
@@ -1151,6 +1239,7 @@ def _stacked(A: Tensor, batch: tuple[int, ...]) -> Tensor:
     return A if A.shape == shape else T.broadcast_to(A, shape=shape)
 
 
+@public(TOP, METHOD, LINALG)
 def det(A: Tensor) -> Tensor:
     """The determinant of each matrix (..., n, n).
 
@@ -1171,6 +1260,7 @@ class SlogdetResult(NamedTuple):
     logabsdet: Tensor
 
 
+@public(TOP, METHOD, LINALG)
 def slogdet(A: Tensor) -> SlogdetResult:
     """The sign of the determinant and the logarithm of its size, which do not overflow.
 
@@ -1181,9 +1271,11 @@ def slogdet(A: Tensor) -> SlogdetResult:
     tensor(-1.)
     """
     _check("slogdet", A)
-    return SlogdetResult(T.sign_of_det(A), T.logabsdet(A))
+    sign, logarithm = T.slogdet(A)
+    return SlogdetResult(sign.detach(), logarithm)
 
 
+@public(TOP, METHOD)
 def logdet(input: Tensor) -> Tensor:
     """The logarithm of the determinant: nan where that is negative, -inf for a singular matrix.
 
@@ -1195,6 +1287,7 @@ def logdet(input: Tensor) -> Tensor:
     return result
 
 
+@public(TOP, METHOD, LINALG)
 def cholesky(A: Tensor, upper: bool = False) -> Tensor:
     """The lower triangle L with L Lᵀ = A (or its transpose, if `upper`), for positive definite A.
 
@@ -1232,6 +1325,7 @@ def _of_triangle(name: str, A: Tensor, UPLO: str | None) -> Tensor:
     return symmetric + (part - part.detach())  # what is added is 0, but lets the gradient through
 
 
+@public(LINALG)
 def eigh(A: Tensor, UPLO: str | None = None) -> EighResult:
     """Eigenvalues (..., n), ascending, and eigenvectors, the columns of V (..., n, n).
 
@@ -1249,10 +1343,10 @@ def eigh(A: Tensor, UPLO: str | None = None) -> EighResult:
             [1., 0.]])
     """
     _check("eigh", A)
-    both = T.eigh(_of_triangle("eigh", A, UPLO))
-    return EighResult(T.getitem(both, index=(..., 0, ALL)), T.getitem(both, index=_rows(1, None)))
+    return EighResult(*T.eigh(_of_triangle("eigh", A, UPLO)))
 
 
+@public(LINALG)
 def eigvalsh(A: Tensor, UPLO: str | None = None) -> Tensor:
     """The eigenvalues of the symmetric part (A + Aᵀ) / 2, ascending; for `UPLO` see `eigh`.
 
@@ -1274,6 +1368,7 @@ class SvdResult(NamedTuple):
     Vh: Tensor
 
 
+@public(LINALG)
 def svd(A: Tensor, full_matrices: bool = False) -> SvdResult:
     """A = U diag(S) Vh for A (..., m, n): U (..., m, k), S (..., k) and Vh (..., k, n).
 
@@ -1287,12 +1382,10 @@ def svd(A: Tensor, full_matrices: bool = False) -> SvdResult:
     tensor([3., 2.])
     """
     _check("svd", A, square=False)
-    m = A.shape[-2]
-    usv = T.svd(A)
-    U, V = T.getitem(usv, index=_rows(1, 1 + m)), T.getitem(usv, index=_rows(1 + m, None))
+    U, S, V = T.svd(A)
     if full_matrices:
         U, V = _completed(U), _completed(V)
-    return SvdResult(U, T.getitem(usv, index=(..., 0, ALL)), T.mT(V))
+    return SvdResult(U, S, T.mT(V))
 
 
 def _completed(U: Tensor) -> Tensor:
@@ -1300,11 +1393,11 @@ def _completed(U: Tensor) -> Tensor:
     m, k = U.shape[-2:]
     if m == k:
         return U
-    both = T.qr_complete(U.detach())
-    rest = T.getitem(both, index=(..., slice(k, m)))
+    rest = T.getitem(T.qr_complete(U.detach())[0], index=(..., slice(k, m)))
     return T.cat(U, rest, axis=U.ndim - 1)
 
 
+@public(LINALG)
 def svdvals(A: Tensor) -> Tensor:
     """The singular values of each matrix (..., m, n), descending.
 
@@ -1317,6 +1410,7 @@ def svdvals(A: Tensor) -> Tensor:
     return T.svdvals(A)
 
 
+@public(LINALG)
 def pinv(A: Tensor, *, atol: Any = None, rtol: Any = None, hermitian: bool = False) -> Tensor:
     """The pseudo-inverse (..., n, m) of each matrix (..., m, n) (Moore and Penrose).
 
@@ -1339,6 +1433,7 @@ def pinv(A: Tensor, *, atol: Any = None, rtol: Any = None, hermitian: bool = Fal
     return T.pinv(A, atol=atol or 0.0, rtol=rtol)
 
 
+@public(TOP, METHOD)
 def pinverse(input: Tensor, rcond: float = 1e-15) -> Tensor:
     """`pinv`, in which singular values up to rcond · S_max count as 0.
 
@@ -1370,6 +1465,7 @@ def _numbers(bound: Any, stack: tuple[int, ...]) -> list[float]:
     return [float(n) for n in host.broadcast_to(host.asarray(bound), stack).reshape(-1)]
 
 
+@public(TOP, METHOD, LINALG)
 def matrix_power(A: Tensor, n: int) -> Tensor:
     """A · A ⋯ A, n times; the identity for n = 0, and powers of the inverse for n < 0.
 
@@ -1399,6 +1495,7 @@ class QRResult(NamedTuple):
     R: Tensor
 
 
+@public(LINALG)
 def qr(A: Tensor, mode: str = "reduced") -> QRResult:
     """A = Q R for A (..., m, n): Q (..., m, k) with orthonormal columns, and R (..., k, n) upper.
 
@@ -1421,13 +1518,9 @@ def qr(A: Tensor, mode: str = "reduced") -> QRResult:
                 f"qr: mode='complete' adds {m - n} columns to Q that no gradient determines, for "
                 f"matrices {A.shape}. Use mode='reduced', or A.detach()."
             )
-        both = T.qr_complete(A)
-        return QRResult(
-            T.getitem(both, index=(..., slice(0, m))), T.getitem(both, index=(..., slice(m, None)))
-        )
+        return QRResult(*T.qr_complete(A))
     square = T.getitem(A, index=(..., slice(0, m))) if n > m else A
-    both = T.qr(square)
-    Q, R = T.getitem(both, index=_rows(0, m)), T.getitem(both, index=_rows(m, None))
+    Q, R = T.qr(square)
     if n > m:  # what stands to the right of the square has the same Q
         rest = T.getitem(A, index=(..., slice(m, None)))
         R = T.cat(R, T.matmul(T.mT(Q), rest), axis=R.ndim - 1)
@@ -1441,6 +1534,7 @@ class EigResult(NamedTuple):
     eigenvectors: Tensor
 
 
+@public(LINALG)
 def eig(A: Tensor) -> EigResult:
     """Real eigenvalues (..., n), ascending, and eigenvectors, the columns of V (..., n, n).
 
@@ -1453,10 +1547,10 @@ def eig(A: Tensor) -> EigResult:
     tensor([1., 3.])
     """
     _check("eig", A)
-    both = T.eig(A)
-    return EigResult(T.getitem(both, index=(..., 0, ALL)), T.getitem(both, index=_rows(1, None)))
+    return EigResult(*T.eig(A))
 
 
+@public(LINALG)
 def eigvals(A: Tensor) -> Tensor:
     """The eigenvalues of each matrix, which must be real, ascending; see `eig`.
 
@@ -1464,7 +1558,8 @@ def eigvals(A: Tensor) -> Tensor:
     tensor([1., 3.])
     """
     _check("eigvals", A)
-    return T.getitem(T.eig(A), index=(..., 0, ALL))
+    values: Tensor = T.eig(A)[0]
+    return values
 
 
 class LstsqResult(NamedTuple):
@@ -1476,6 +1571,7 @@ class LstsqResult(NamedTuple):
     singular_values: Tensor
 
 
+@public(LINALG)
 def lstsq(
     A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | None = None
 ) -> LstsqResult:
@@ -1533,6 +1629,7 @@ def _count_above(values: Tensor, sides: tuple[int, ...], atol: Any, rtol: Any) -
     return reduce.sum(values > T.maximum(reduce.amax(values, -1, True) * rtol, atol), -1)
 
 
+@public(LINALG)
 def matrix_rank(
     A: Tensor, *, atol: Any = None, rtol: Any = None, hermitian: bool = False
 ) -> Tensor:
@@ -1551,6 +1648,7 @@ def matrix_rank(
     return _count_above(values, A.shape[-2:], atol, rtol)
 
 
+@public(LINALG)
 def solve_triangular(
     A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False
 ) -> Tensor:
@@ -1576,6 +1674,7 @@ def solve_triangular(
 # ----- as functions: norms -----------------------------------------------------------------------
 
 
+@public(LINALG)
 def vector_norm(
     x: Tensor,
     ord: float = 2,
@@ -1597,6 +1696,7 @@ def vector_norm(
     return reduce.norm(x, ord, dim, keepdim, dtype=dtype, axis=axis, keepdims=keepdims)
 
 
+@public(LINALG)
 def matrix_norm(
     A: Tensor,
     ord: float | str = "fro",
@@ -1654,6 +1754,7 @@ def _check_float(name: str, x: Tensor, dtype: Any) -> None:
         raise TypeError(f"{name}: expected floats; got {x.dtype} {x.shape}. Convert: x.float().")
 
 
+@public(LINALG)
 def norm(
     A: Tensor,
     ord: float | str | None = None,
@@ -1690,6 +1791,7 @@ def norm(
     return matrix_norm(A, ord, axes, keepdim, dtype=dtype)
 
 
+@public(LINALG)
 def cond(A: Tensor, p: float | str | None = None) -> Tensor:
     """The condition number of each matrix, ‖A‖ₚ · ‖A⁻¹‖ₚ; inf for a singular one.
 
@@ -1706,7 +1808,7 @@ def cond(A: Tensor, p: float | str | None = None) -> Tensor:
         values = svdvals(A)
         largest, smallest = reduce.amax(values, -1), reduce.amin(values, -1)
         return smallest / largest if p == -2 else largest / smallest
-    singular = T.sign_of_det(A) == 0
+    singular = slogdet(A.detach()).sign == 0
     each = T.reshape(singular, shape=(*singular.shape, 1, 1))
     identity = Tensor(host.eye(A.shape[-1]), dtype=A.dtype, device=A.device)
     regular = T.where(each, identity, A)

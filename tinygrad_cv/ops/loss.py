@@ -9,7 +9,8 @@ from typing import Any
 
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import computed_in
-from tinygrad_cv._op import Op
+from tinygrad_cv._op import Op, moves, per_input
+from tinygrad_cv._public import FUNCTIONAL, TOP, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 from tinygrad_cv.ops.elementwise import Elementwise
@@ -23,13 +24,16 @@ class CrossEntropy(Op):
     The local gradient is softmax(x) - one_hot(labels): what was predicted less what was right.
     """
 
-    kept = ("log_p",)
+    kept = ("top", "log_total")
     nondifferentiable = ("labels",)
 
     def forward(self, xp, x, labels):
         self.classes = x.shape[1]
-        losses, self.log_p = xp.cross_entropy(x, labels)
+        losses, self.top, self.log_total = xp.cross_entropy(x, labels)
         return losses
+
+    def flops(self, out, x, labels):
+        return 5 * math.prod(x)  # as softmax
 
     def grad_x(self, F, g, x, labels):
         # At the label p - 1 = e^(log p) - 1 keeps its digits, however close to 1 p is.
@@ -37,8 +41,8 @@ class CrossEntropy(Op):
         log_p = F.let("l", F.log_softmax(x, axis=1))
         return F.reshape(g, shape=(-1, 1)) * F.where(right, F.expm1(log_p), F.exp(log_p))
 
-    def fused(self, xp, g, labels, log_p):
-        return (xp.cross_entropy_backward(g, labels, log_p),)
+    def fused(self, xp, g, x, labels, top, log_total):
+        return (xp.cross_entropy_backward(g, x, labels, top, log_total),)
 
     def explain(self, error: ValueError, arrays: tuple[Any, ...]) -> ValueError:
         return ValueError(f"{error} Rows of one label are left out with ignore_index=label.")
@@ -51,6 +55,7 @@ class Pick(Op):
     """
 
     nondifferentiable = ("labels",)
+    flops = moves
 
     def forward(self, xp, x, labels):
         self.classes, self.dtype = x.shape[1], x.dtype
@@ -70,6 +75,7 @@ class EuclideanLoss(Op):
 
     real = True
     computes_in = "float64"
+    flops = per_input
 
     def forward(self, xp, x, t):
         return xp.sum(xp.square(x - t), axis=1) / 2
@@ -79,6 +85,25 @@ class EuclideanLoss(Op):
 
     def grad_t(self, F, g, x, t):
         return F.reshape(g, shape=(-1, 1)) * (t - x)
+
+
+class Huber(Elementwise):
+    """q · (|x| - q / 2) / scale with q = min(|x|, delta): a parabola that goes on as a line.
+
+    In this form both branches are one, and no square overflows.
+    """
+
+    real = True
+    delta: float = 1.0
+    scale: float = 1.0
+
+    def forward(self, xp, x):
+        size = xp.abs(x)
+        q = xp.minimum(size, self.delta)
+        return q / self.scale * (size - q / 2)
+
+    def local_x(self, F, x):
+        return F.clamp(x, min=-self.delta, max=self.delta) / self.scale
 
 
 class BinaryCrossEntropy(Elementwise):
@@ -265,6 +290,7 @@ def _weighted(
 # ----- classification ----------------------------------------------------------------------------
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def cross_entropy(
     input: Tensor,
@@ -324,6 +350,7 @@ def _soft_cross_entropy(
     return reduced(-T.sum(_times(target, log_p), axis=(axis,)), reduction)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def nll_loss(
     input: Tensor,
@@ -349,6 +376,7 @@ def nll_loss(
     return _averaged(losses, share, kept, target.shape, reduction)
 
 
+@public(TOP)
 @computed_in("float32")
 def one_vs_all_logistic_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """Σ_c of the logistic losses of C questions "is it class c?", for scores and class labels.
@@ -372,6 +400,7 @@ def _others(values: Tensor, labels: Tensor) -> Tensor:
     return T.sum(T.where(right, 0.0, values), axis=(1,))
 
 
+@public(TOP)
 @computed_in("float32")
 def svm_loss(
     input: Tensor, target: Tensor, delta: float = 1.0, *, reduction: str = "mean"
@@ -395,6 +424,7 @@ def _hinges(rows: Tensor, labels: Tensor, margin: float) -> Tensor:
     return T.relu(rows - own + margin)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def multi_margin_loss(
     input: Tensor,
@@ -429,6 +459,7 @@ def multi_margin_loss(
     return reduced(T.reshape(losses, shape=target.shape), reduction)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def binary_cross_entropy(
     input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
@@ -446,6 +477,7 @@ def binary_cross_entropy(
     return reduced(losses if weight is None else _times(weight, losses), reduction)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def binary_cross_entropy_with_logits(
     input: Tensor,
@@ -473,6 +505,7 @@ def binary_cross_entropy_with_logits(
     return reduced(losses if weight is None else _times(weight, losses), reduction)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def soft_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """log(1 + e^(-target · input)), for scores and targets 1 or -1.
@@ -484,6 +517,7 @@ def soft_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") 
     return reduced(T.binary_cross_entropy_with_logits(target * input, 1.0), reduction)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def multilabel_soft_margin_loss(
     input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
@@ -504,6 +538,7 @@ def multilabel_soft_margin_loss(
 # ----- regression --------------------------------------------------------------------------------
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """(input - target)², reduced. The shapes must be equal.
@@ -515,6 +550,7 @@ def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tenso
     return reduced(T.square(input - target), reduction)
 
 
+@public(TOP)
 @computed_in("float32")
 def euclidean_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """½ Σ_j (input_ij - target_ij)² for each sample i, and the mean over the samples.
@@ -532,6 +568,7 @@ def euclidean_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") ->
     return reduced(losses, reduction)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """|input - target|, reduced. The shapes must be equal.
@@ -543,6 +580,7 @@ def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor
     return reduced(T.abs(input - target), reduction)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def huber_loss(
     input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0
@@ -555,12 +593,10 @@ def huber_loss(
     if not delta > 0:
         raise ValueError(f"huber_loss: delta must be above 0; got {delta}.")
     _check_equal("huber_loss", input, target)
-    # q · (|d| - q / 2) with q = min(|d|, delta): both branches in one, and no square overflows
-    size = T.abs(input - target)
-    q = T.clamp(size, max=delta)
-    return reduced(q * (size - q / 2), reduction)
+    return reduced(T.huber(input - target, delta=delta), reduction)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def smooth_l1_loss(
     input: Tensor, target: Tensor, *, reduction: str = "mean", beta: float = 1.0
@@ -573,13 +609,13 @@ def smooth_l1_loss(
     if beta < 0:
         raise ValueError(f"smooth_l1_loss: beta must not be negative; got {beta}.")
     _check_equal("smooth_l1_loss", input, target)
-    size = T.abs(input - target)
+    difference = input - target
     if beta == 0:
-        return reduced(size, reduction)
-    q = T.clamp(size, max=beta)
-    return reduced(q / beta * (size - q / 2), reduction)
+        return reduced(T.abs(difference), reduction)
+    return reduced(T.huber(difference, delta=beta, scale=beta), reduction)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def poisson_nll_loss(
     input: Tensor,
@@ -608,6 +644,7 @@ def poisson_nll_loss(
     return reduced(losses, reduction)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float64")
 def gaussian_nll_loss(
     input: Tensor,
@@ -648,6 +685,7 @@ def _with_a_one(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
 # ----- distributions -----------------------------------------------------------------------------
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def kl_div(
     input: Tensor, target: Tensor, *, reduction: str = "mean", log_target: bool = False
@@ -677,6 +715,7 @@ def kl_div(
 # ----- distances ---------------------------------------------------------------------------------
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """x1 · x2 / (max(‖x1‖, eps) · max(‖x2‖, eps)) along `dim` of the broadcast shape.
@@ -700,6 +739,7 @@ def _broadcast_shape(name: str, x1: Tensor, x2: Tensor) -> tuple[int, ...]:
         ) from error
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def pairwise_distance(
     x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
@@ -715,6 +755,7 @@ def pairwise_distance(
     return norm(difference, p, -1, keepdim)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def hinge_embedding_loss(
     input: Tensor, target: Tensor, margin: float = 1.0, *, reduction: str = "mean"
@@ -732,6 +773,7 @@ def hinge_embedding_loss(
     return reduced(losses, reduction)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def margin_ranking_loss(
     input1: Tensor,
@@ -750,6 +792,7 @@ def margin_ranking_loss(
     return reduced(T.clamp(margin - target * (input1 - input2), min=0), reduction)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def cosine_embedding_loss(
     input1: Tensor,
@@ -777,6 +820,7 @@ def cosine_embedding_loss(
     return reduced(losses, reduction)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def triplet_margin_loss(
     anchor: Tensor,

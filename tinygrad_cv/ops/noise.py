@@ -8,7 +8,8 @@ import math
 from typing import Any
 
 from tinygrad_cv._apply import F as T
-from tinygrad_cv._op import Op
+from tinygrad_cv._op import Op, per_output
+from tinygrad_cv._public import FUNCTIONAL, TOP, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import as_generator
 from tinygrad_cv.ops.activation import SELU_ALPHA, SELU_SCALE
@@ -27,6 +28,7 @@ class Dropout(Op):
     shared: int = 0
     kept = ("mask",)
     hidden = ("generator",)
+    flops = per_output
 
     def forward(self, xp, x):
         own = x.ndim - self.shared
@@ -50,6 +52,7 @@ class AlphaDropout(Op):
     generator: Any
     kept = ("mask",)
     hidden = ("generator",)
+    flops = per_output
 
     def forward(self, xp, x):
         low = -SELU_SCALE * SELU_ALPHA
@@ -67,6 +70,7 @@ class GaussianNoise(Op):
     std: float
     generator: Any
     hidden = ("generator",)
+    flops = per_output
 
     def forward(self, xp, x):
         return x + self.std * xp.normal(x.shape, "float32", self.generator)
@@ -78,6 +82,7 @@ class GaussianNoise(Op):
 # ----- as functions ------------------------------------------------------------------------------
 
 
+@public(TOP, FUNCTIONAL)
 def dropout(
     input: Tensor, p: float = 0.5, training: bool = True, *, generator: Any = None
 ) -> Tensor:
@@ -92,6 +97,7 @@ def dropout(
     return _inverted("dropout", input, p, training, generator, 0)
 
 
+@public(TOP, FUNCTIONAL)
 def dropout1d(
     input: Tensor, p: float = 0.5, training: bool = True, *, generator: Any = None
 ) -> Tensor:
@@ -108,6 +114,7 @@ def dropout1d(
     return _inverted("dropout1d", input, p, training, generator, 1)
 
 
+@public(TOP, FUNCTIONAL)
 def dropout2d(
     input: Tensor, p: float = 0.5, training: bool = True, *, generator: Any = None
 ) -> Tensor:
@@ -116,6 +123,7 @@ def dropout2d(
     return _inverted("dropout2d", input, p, training, generator, 2)
 
 
+@public(TOP, FUNCTIONAL)
 def dropout3d(
     input: Tensor, p: float = 0.5, training: bool = True, *, generator: Any = None
 ) -> Tensor:
@@ -124,6 +132,7 @@ def dropout3d(
     return _inverted("dropout3d", input, p, training, generator, 3)
 
 
+@public(TOP)
 def vanilla_dropout(
     input: Tensor, p: float = 0.5, training: bool = True, *, generator: Any = None
 ) -> Tensor:
@@ -144,6 +153,7 @@ def vanilla_dropout(
     return T.dropout(input, p=p, scaled=False, generator=as_generator(generator))
 
 
+@public(TOP, FUNCTIONAL)
 def alpha_dropout(
     input: Tensor, p: float = 0.5, training: bool = False, *, generator: Any = None
 ) -> Tensor:
@@ -163,6 +173,7 @@ def alpha_dropout(
     return T.alpha_dropout(input, p=p, generator=as_generator(generator))
 
 
+@public(TOP)
 def gaussian_noise(
     input: Tensor, std: float, training: bool = True, *, generator: Any = None
 ) -> Tensor:

@@ -7,9 +7,10 @@ from typing import Any
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import computed_in
 from tinygrad_cv._op import Op
+from tinygrad_cv._public import FUNCTIONAL, TOP, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
-from tinygrad_cv.ops.reduce import Axes, axes_of, centered, norm
+from tinygrad_cv.ops.reduce import Axes, axes_of, centered, norm, vector_length
 
 
 class BatchNorm(Op):
@@ -37,6 +38,9 @@ class BatchNorm(Op):
             for running, batch in zip(self.running, (self.mean, unbiased), strict=True):
                 running[...] = moved(running, batch, self.momentum)
         return y
+
+    def flops(self, out, x, *rest):
+        return 5 * math.prod(x)  # for the mean, the variance, a difference, a scale and a shift
 
     def normalized(self, F, x):
         """(z, 1/σ), as functions of x."""
@@ -68,11 +72,11 @@ def moved(running, batch, momentum):
 
 
 class Standardize(Op):
-    """(x - mean) / √(var + eps) over `axis`, where mean and variance become 0 and 1.
+    """w · z + b for z = (x - mean) / √(var + eps), of mean 0 and variance 1 over `axis`.
 
-    The variance takes two passes, so it is never negative, however large the mean. As in BatchNorm,
-    the fused rule reads the statistics that the forward kept, and the plain rule works them out
-    from x again, in float64.
+    w and b broadcast to the shape of x; either may be left out. The variance takes two passes, so
+    it is never negative, however large the mean. As in BatchNorm, the fused rule reads the
+    statistics that the forward kept, and the plain rules work them out from x again, in float64.
     """
 
     real = True
@@ -80,35 +84,59 @@ class Standardize(Op):
     eps: float = 1e-5
     kept = ("mean", "var")
 
-    def forward(self, xp, x):
+    def forward(self, xp, x, w=None, b=None):
         if not x.size:  # nothing has no mean
             self.mean = self.var = x
             return x
         self.mean, self.var = xp.moments(x, self.axis)
-        return _scaled(x, self.mean, 1 / xp.sqrt(self.var + self.eps))
+        y = _scaled(x, self.mean, 1 / xp.sqrt(self.var + self.eps))
+        if w is not None:
+            y *= w
+        if b is not None:
+            y += b
+        return y
 
-    def grad_x(self, F, g, x):
-        """g less its mean and less its share along the result z, times 1/σ: what is left moves
-        neither the mean of z nor its variance."""
-        g = F.widened(g, "float64")
+    def flops(self, out, x, *affine):
+        return 5 * math.prod(x)  # as BatchNorm
+
+    def normalized(self, F, x):
+        """(z, 1/σ), as functions of x."""
         d = F.let("d", F.subtract_mean(F.widened(x, "float64"), axis=self.axis))
         r = F.let("r", 1 / F.sqrt(F.mean(d * d, axis=self.axis, keepdims=True) + self.eps))
-        z = F.let("z", d * r)
+        return F.let("z", d * r), r
+
+    def grad_x(self, F, g, x, w):
+        """g less its mean and less its share along z, times 1/σ: what is left moves neither the
+        mean of z nor its variance."""
+        z, r = self.normalized(F, x)
+        g = F.widened(g, "float64")
+        g = g if w is None else F.let("h", g * w)
         along = F.mean(g * z, axis=self.axis, keepdims=True)
         return r * (F.subtract_mean(g, axis=self.axis) - z * along)
 
-    def fused(self, xp, g, x, mean, var):
+    def grad_w(self, F, g, x):
+        z, _ = self.normalized(F, x)
+        return F.widened(g, "float64") * z
+
+    def grad_b(self, F, g):
+        return g
+
+    def fused(self, xp, g, x, w, mean, var):
         if not x.size:
-            return (g,)
+            return g, g, g
         r = 1 / xp.sqrt(var + self.eps)
         z = _scaled(x, mean, r)
         share = mean.size / x.size
-        along = xp.total(g * z, axis=self.axis, keepdims=True) * share
+        weight_gradient = gz = g * z
+        h = g
+        if w is not None:
+            h, gz = g * w, gz * w
+        along = xp.total(gz, axis=self.axis, keepdims=True) * share
         z *= along.astype(x.dtype)
-        gradient = g - (xp.total(g, axis=self.axis, keepdims=True) * share).astype(x.dtype)
+        gradient = h - (xp.total(h, axis=self.axis, keepdims=True) * share).astype(x.dtype)
         gradient -= z
         gradient *= r.astype(x.dtype)
-        return (gradient,)
+        return gradient, weight_gradient, g
 
 
 def _scaled(x, mean, r):
@@ -120,6 +148,116 @@ def _scaled(x, mean, r):
     return y
 
 
+class RmsNorm(Op):
+    """w · x · r for r = 1 / √(mean(x²) + eps) over `axis`; w broadcasts to the shape of x, or is
+    left out. The fused rule reads the r that the forward kept."""
+
+    axis: tuple[int, ...]
+    eps: float
+    kept = ("r",)
+    computes_in = "float64"
+
+    def forward(self, xp, x, w=None):
+        self.share = 1 / max(1, math.prod(x.shape[i] for i in self.axis))
+        self.r = 1 / xp.sqrt(xp.sum(x * x, axis=self.axis, keepdims=True) * self.share + self.eps)
+        y = x * self.r
+        if w is not None:
+            y *= w
+        return y
+
+    def flops(self, out, x, *affine):
+        return 4 * math.prod(x)  # square, add up, and two products
+
+    def inverse(self, F, x):
+        size = F.mean(x * x, axis=self.axis, keepdims=True)
+        return F.let("r", 1 / F.sqrt(size + self.eps))
+
+    def grad_x(self, F, g, x, w):
+        r = self.inverse(F, x)
+        g = g if w is None else F.let("h", g * w)
+        z = F.let("z", x * r)
+        return r * (g - z * F.mean(g * z, axis=self.axis, keepdims=True))
+
+    def grad_w(self, F, g, x):
+        return g * (x * self.inverse(F, x))
+
+    def fused(self, xp, g, x, w, r):
+        z = x * r
+        weight_gradient = gz = g * z
+        if w is not None:
+            g, gz = g * w, gz * w
+        z *= xp.sum(gz, axis=self.axis, keepdims=True) * self.share
+        gradient = g - z
+        gradient *= r
+        return gradient, weight_gradient
+
+
+class LocalResponseNorm(Op):
+    """x / (k + share · Σ x²)^beta, summed over `size` neighbouring channels of (N, C, *S).
+
+    The window of channel c starts at c - ⌊size / 2⌋; beyond the first and the last channel there
+    are zeros.
+    """
+
+    size: int
+    share: float
+    beta: float
+    k: float
+    computes_in = "float64"
+
+    def forward(self, xp, x):
+        samples, channels = x.shape[:2]
+        self.shape = x.shape
+        # (N, C, *S) -> (N, 1, C, |S|): a window over channels is one over the rows of an image
+        self.images = (samples, 1, channels, math.prod(x.shape[2:]))
+        self.kernel, self.padding = (self.size, 1), (self.size // 2, 0)
+        # An even size gives one window too many. That of channel c is in the windows of the
+        # channels from c + ⌊size / 2⌋ - size + 1 on.
+        every, even = slice(None), 1 - self.size % 2
+        self.own = (every, every, slice(0, channels))
+        self.others = (every, every, slice(even, even + channels))
+        squares = xp.reshape(x * x, self.images)
+        total = xp.window_sum(squares, self.kernel, (1, 1), self.padding, 1)[self.own]
+        return x / (self.k + self.share * xp.reshape(total, x.shape)) ** self.beta
+
+    def flops(self, out, x):
+        return (self.size + 5) * math.prod(x)  # square, add up a window, · share, + k, power, /
+
+    def summed(self, F, x, windows):
+        """The sums over these of the windows."""
+        images = F.reshape(x, shape=self.images)
+        total = F.window_sum(images, kernel=self.kernel, stride=(1, 1), padding=self.padding)
+        return F.reshape(F.getitem(total, index=windows), shape=self.shape)
+
+    def grad_x(self, F, g, x):
+        s = F.let("s", self.k + self.share * self.summed(F, x * x, self.own))
+        h = F.let("h", g / s**self.beta)
+        others = self.summed(F, h * x / s, self.others)
+        return h - 2 * self.beta * self.share * x * others
+
+
+class Normalize(Op):
+    """x / max(‖x‖, eps) over `axis`. Below eps the length does not count."""
+
+    axis: Axes = None
+    eps: float = 1e-12
+    real = True
+    computes_in = "float64"
+
+    def forward(self, xp, x):
+        return x / xp.maximum(vector_length(xp, x, self.axis), self.eps)
+
+    def flops(self, out, x):
+        return 3 * math.prod(x)  # square, add up, divide
+
+    def grad_x(self, F, g, x):
+        n = F.let("n", F.norm(x, axis=self.axis, keepdims=True))
+        m = F.let("m", F.clamp(n, min=self.eps))
+        z = F.let("z", x / m)
+        along = F.where(n < self.eps, 0.0, F.sum(g * z, axis=self.axis, keepdims=True))
+        return (g - z * along) / m
+
+
 class SubtractMean(Op):
     """x - mean over `axis` (None: all axes). Backward it is the same operation."""
 
@@ -129,6 +267,9 @@ class SubtractMean(Op):
     def forward(self, xp, x):
         return centered(xp, x, self.axis)
 
+    def flops(self, out, x):
+        return 2 * math.prod(x)
+
     def grad_x(self, F, g):
         return F.subtract_mean(g, axis=self.axis)
 
@@ -136,6 +277,7 @@ class SubtractMean(Op):
 # ----- as functions ------------------------------------------------------------------------------
 
 
+@public(TOP, FUNCTIONAL)
 def batch_norm(
     input: Tensor,
     running_mean: Tensor | None = None,
@@ -206,11 +348,9 @@ def _affine(
     y: Tensor, weight: Tensor | None, bias: Tensor | None, shape: tuple[int, ...]
 ) -> Tensor:
     """weight · y + bias, both seen in `shape`."""
-    if weight is not None:
-        y = y * T.reshape(weight, shape=shape)
-    if bias is not None:
-        y = y + T.reshape(bias, shape=shape)
-    return y
+    weight, bias = _seen(weight, shape), _seen(bias, shape)
+    y = y if weight is None else y * weight
+    return y if bias is None else y + bias
 
 
 @computed_in("float32")
@@ -224,7 +364,6 @@ def _normalized(
     return _affine(x - T.reshape(mean, shape=column), scale, bias, column)
 
 
-@computed_in("float32")
 def _standardized(
     x: Tensor,
     axes: tuple[int, ...],
@@ -233,8 +372,17 @@ def _standardized(
     shape: tuple[int, ...],
     eps: float,
 ) -> Tensor:
-    """weight · (x - μ) / √(σ² + eps) + bias, with the statistics over `axes`."""
-    return _affine(T.standardize(x, axis=axes, eps=eps), weight, bias, shape)
+    """weight · (x - μ) / √(σ² + eps) + bias, with the statistics over `axes`; weight and bias are
+    seen in `shape`."""
+    y: Tensor = T.standardize(x, _seen(weight, shape), _seen(bias, shape), axis=axes, eps=eps)
+    return y
+
+
+def _seen(value: Tensor | None, shape: tuple[int, ...]) -> Tensor | None:
+    if value is None or value.shape == shape:
+        return value
+    seen: Tensor = T.reshape(value, shape=shape)
+    return seen
 
 
 def _last_axes(name: str, input: Tensor, normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
@@ -249,6 +397,7 @@ def _last_axes(name: str, input: Tensor, normalized_shape: int | Sequence[int]) 
     return tuple(range(first, input.ndim))
 
 
+@public(TOP, FUNCTIONAL)
 def layer_norm(
     input: Tensor,
     normalized_shape: int | Sequence[int],
@@ -271,6 +420,7 @@ def layer_norm(
     return _standardized(input, axes, weight, bias, shape, eps)
 
 
+@public(TOP, FUNCTIONAL)
 def group_norm(
     input: Tensor,
     num_groups: int,
@@ -304,6 +454,7 @@ def group_norm(
     return T.reshape(y, shape=input.shape)
 
 
+@public(TOP, FUNCTIONAL)
 def instance_norm(
     input: Tensor,
     running_mean: Tensor | None = None,
@@ -347,6 +498,7 @@ def instance_norm(
     return _standardized(input, axes, weight, bias, (*channels, *(1,) * len(axes)), eps)
 
 
+@public(TOP, FUNCTIONAL)
 def rms_norm(
     input: Tensor,
     normalized_shape: int | Sequence[int],
@@ -367,19 +519,11 @@ def rms_norm(
         input = input.float()
     if eps is None:
         eps = float(host.finfo(input.dtype).eps)
-    return _by_size(input, axes, weight, shape, eps)
+    y: Tensor = T.rms_norm(input, weight, axis=axes, eps=eps)
+    return y
 
 
-@computed_in("float64")
-def _by_size(
-    x: Tensor, axes: tuple[int, ...], weight: Tensor | None, shape: tuple[int, ...], eps: float
-) -> Tensor:
-    """x / √(mean(x²) + eps) · weight."""
-    size = T.mean(T.square(x), axis=axes, keepdims=True)
-    return _affine(x / T.sqrt(size + eps), weight, None, shape)
-
-
-@computed_in("float64")
+@public(TOP, FUNCTIONAL)
 def local_response_norm(
     input: Tensor,
     size: int,
@@ -407,21 +551,12 @@ def local_response_norm(
         raise ValueError(f"local_response_norm: size counts channels, at least 1; got {size}.")
     if not input.is_floating_point():
         input = input.float()
-    samples, channels = input.shape[:2]
-    # (N, C, *S) -> (N, 1, C, |S|): a window over channels is one over the rows of an image
-    rows = (samples, 1, channels, math.prod(input.shape[2:]))
-    total = T.window_sum(
-        T.reshape(T.square(input), shape=rows),
-        kernel=(size, 1),
-        stride=(1, 1),
-        padding=(size // 2, 0),
-    )
-    # An even size leaves one window too many at the end.
-    total = T.getitem(total, index=(slice(None), slice(None), slice(channels)))
-    scale = alpha / size if divide else alpha
-    return input / (k + scale * T.reshape(total, shape=input.shape)) ** beta
+    share = alpha / size if divide else alpha
+    y: Tensor = T.local_response_norm(input, size=size, share=share, beta=beta, k=k)
+    return y
 
 
+@public(TOP)
 def subtract_mean(input: Tensor, dim: Any = None, *, axis: Any = None) -> Tensor:
     """x - mean over `dim` (an axis, several, or None for all).
 
@@ -435,7 +570,7 @@ def subtract_mean(input: Tensor, dim: Any = None, *, axis: Any = None) -> Tensor
     return T.subtract_mean(input, axis=axes_of(input, dim, axis))
 
 
-@computed_in("float64")
+@public(TOP, FUNCTIONAL)
 def normalize(input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Tensor:
     """x / max(‖x‖ₚ, eps) along `dim`: vectors of length 1; that of 0 stays.
 
@@ -443,4 +578,12 @@ def normalize(input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -
     tensor([[0.6, 0.8],
             [0. , 0. ]])
     """
+    if p == 2:
+        y: Tensor = T.normalize(input, axis=axes_of(input, dim, None), eps=eps)
+        return y
+    return _by_norm(input, p, dim, eps)
+
+
+@computed_in("float64")
+def _by_norm(input: Tensor, p: float, dim: Any, eps: float) -> Tensor:
     return input / T.clamp(norm(input, p, dim, True), min=eps)

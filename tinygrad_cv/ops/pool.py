@@ -9,7 +9,8 @@ from typing import Any
 
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import computed_in
-from tinygrad_cv._op import Op
+from tinygrad_cv._op import Op, moves, per_input
+from tinygrad_cv._public import FUNCTIONAL, TOP, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 from tinygrad_cv.ops.conv import (
@@ -32,6 +33,10 @@ class _Windows(Spatial):
     @property
     def geometry(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.attributes if name != "size"}
+
+    def flops(self, out, *inputs):
+        """Each window looks at, or adds, what it sees."""
+        return math.prod(out) * math.prod(self.kernel)
 
 
 class _MaxPool(_Windows, register=False):
@@ -59,15 +64,14 @@ class MaxPool3d(_MaxPool, axes=3):
     """The largest element of each window of a volume; see max_pool2d."""
 
 
-class MaxPoolIndex(_Windows):
-    """Where max_pool finds the largest element of each window: its number in the flat image."""
+class MaxPoolWithPlaces(_MaxPool):
+    """The largest element of each window, and its number in the flat image."""
 
-    dilation: Ints = (1, 1)
-    nondifferentiable = ("x",)
+    outputs = ("values", "places")
 
     def forward(self, xp, x):
-        y, index = xp.max_pool(x, **self.geometry)
-        rest, place, step = index.astype("int64"), 0, 1
+        y = super().forward(xp, x)
+        rest, place, step = self.index.astype("int64"), 0, 1
         for axis in reversed(range(len(self.kernel))):
             # Tap u of window i looks at i·s - p + u·d.
             tap, rest = rest % self.kernel[axis], rest // self.kernel[axis]
@@ -75,7 +79,10 @@ class MaxPoolIndex(_Windows):
             starts = xp.reshape(starts, (-1, *(1,) * (len(self.kernel) - 1 - axis)))
             place = place + (starts + tap * self.dilation[axis]) * step
             step *= x.shape[2 + axis]
-        return place
+        return y, place
+
+    def grad_x(self, F, g, index):
+        return super().grad_x(F, g[0], index)
 
 
 class WindowScatter(_Windows):
@@ -84,6 +91,7 @@ class WindowScatter(_Windows):
     size: Ints
     dilation: Ints = (1, 1)
     nondifferentiable = ("index",)
+    flops = per_input
 
     def forward(self, xp, x, index):
         return xp.window_scatter(x, index, size=self.size, **self.geometry)
@@ -97,6 +105,7 @@ class WindowGather(_Windows):
 
     dilation: Ints = (1, 1)
     nondifferentiable = ("index",)
+    flops = moves
 
     def forward(self, xp, x, index):
         self.size = x.shape[2:]
@@ -128,6 +137,9 @@ class WindowSpread(_Windows):
     def forward(self, xp, x):
         return xp.window_spread(x, size=self.size, **self.geometry)
 
+    def flops(self, out, x):
+        return math.prod(x) * math.prod(self.kernel)
+
     def grad_x(self, F, g):
         return F.window_sum(g, **self.geometry)
 
@@ -141,6 +153,7 @@ class Unpool(Op):
 
     length: int
     nondifferentiable = ("index",)
+    flops = moves
 
     def forward(self, xp, x, index):
         index = xp.where(index < 0, index + self.length, index)
@@ -242,11 +255,14 @@ def _max_pool(
     )
     if 0 in input.shape[1:]:
         raise ValueError(f"{name}: of the axes only N may have the length 0; got {input.shape}.")
+    if return_indices:
+        values, places = T.max_pool_with_places(input, **geometry)
+        return _take(values, taken), _take(places, taken)
     call: Callable[..., Tensor] = getattr(T, name)
-    y = _take(call(input, **geometry), taken)
-    return (y, _take(T.max_pool_index(input, **geometry), taken)) if return_indices else y
+    return _take(call(input, **geometry), taken)
 
 
+@public(TOP, FUNCTIONAL)
 def max_pool1d(
     input: Tensor,
     kernel_size: Any,
@@ -264,6 +280,7 @@ def max_pool1d(
     return _max_pool(1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
+@public(TOP, FUNCTIONAL)
 def max_pool2d(
     input: Tensor,
     kernel_size: Any,
@@ -293,6 +310,7 @@ def max_pool2d(
     return _max_pool(2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
+@public(TOP, FUNCTIONAL)
 def max_pool3d(
     input: Tensor,
     kernel_size: Any,
@@ -358,6 +376,7 @@ def _max_unpool(
     return T.reshape(y, shape=(*input.shape[:2], *size))
 
 
+@public(TOP, FUNCTIONAL)
 def max_unpool1d(
     input: Tensor,
     indices: Tensor,
@@ -375,6 +394,7 @@ def max_unpool1d(
     return _max_unpool(1, input, indices, kernel_size, stride, padding, output_size)
 
 
+@public(TOP, FUNCTIONAL)
 def max_unpool2d(
     input: Tensor,
     indices: Tensor,
@@ -400,6 +420,7 @@ def max_unpool2d(
     return _max_unpool(2, input, indices, kernel_size, stride, padding, output_size)
 
 
+@public(TOP, FUNCTIONAL)
 def max_unpool3d(
     input: Tensor,
     indices: Tensor,
@@ -467,6 +488,7 @@ def _counts(
     return Tensor(counts, device=input.device)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def avg_pool1d(
     input: Tensor,
@@ -484,6 +506,7 @@ def avg_pool1d(
     return _avg_pool(1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def avg_pool2d(
     input: Tensor,
@@ -510,6 +533,7 @@ def avg_pool2d(
     )
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def avg_pool3d(
     input: Tensor,
@@ -559,6 +583,7 @@ def _lp_pool(
     return lengths * (taps / counts) ** (1 / norm_type)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def lp_pool1d(
     input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
@@ -571,6 +596,7 @@ def lp_pool1d(
     return _lp_pool(1, input, norm_type, kernel_size, stride, ceil_mode)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def lp_pool2d(
     input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
@@ -590,6 +616,7 @@ def lp_pool2d(
     return _lp_pool(2, input, norm_type, kernel_size, stride, ceil_mode)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def lp_pool3d(
     input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
@@ -648,6 +675,7 @@ def adaptive_mean(axes: int, input: Tensor, output_size: Any) -> Tensor:
     return y
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
     """The mean of each of `output_size` windows; (N, C, L) -> (N, C, L').
@@ -660,6 +688,7 @@ def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
     return adaptive_mean(1, input, output_size)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     """The means of windows chosen so that the output is (N, C, *output_size).
@@ -679,6 +708,7 @@ def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     return adaptive_mean(2, input, output_size)
 
 
+@public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
     """The means of windows; (N, C, D, H, W) -> (N, C, *output_size). See `adaptive_avg_pool2d`.
@@ -713,9 +743,11 @@ def _adaptive_max_pool(axes: int, input: Tensor, output_size: Any, return_indice
         kernel = tuple(longest if a == axis else 1 for a in range(axes))
         geometry = {"kernel": kernel, "stride": kernel}
         geometry |= {"padding": (0,) * axes, "dilation": (1,) * axes}
-        if places is not None:
-            places = _at(places, T.max_pool_index(y, **geometry))
-        y = getattr(T, f"max_pool{axes}d")(y, **geometry)
+        if places is None:
+            y = getattr(T, f"max_pool{axes}d")(y, **geometry)
+        else:
+            y, found = T.max_pool_with_places(y, **geometry)
+            places = _at(places, found)
     return y if places is None else (y, places)
 
 
@@ -727,6 +759,7 @@ def _at(images: Tensor, places: Tensor) -> Tensor:
     return T.reshape(T.take_along_dim(flat, along, axis=2), shape=places.shape)
 
 
+@public(TOP, FUNCTIONAL)
 def adaptive_max_pool1d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
     """The largest element of each of `output_size` windows; (N, C, L) -> (N, C, L').
 
@@ -738,6 +771,7 @@ def adaptive_max_pool1d(input: Tensor, output_size: Any, return_indices: bool = 
     return _adaptive_max_pool(1, input, output_size, return_indices)
 
 
+@public(TOP, FUNCTIONAL)
 def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
     """The largest element of windows chosen so that the output is (N, C, *output_size).
 
@@ -750,6 +784,7 @@ def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = 
     return _adaptive_max_pool(2, input, output_size, return_indices)
 
 
+@public(TOP, FUNCTIONAL)
 def adaptive_max_pool3d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
     """The largest element of windows; (N, C, D, H, W) -> (N, C, *output_size).
 

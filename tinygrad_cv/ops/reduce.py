@@ -7,11 +7,12 @@ n numbers x is off by its rounding to the dtype and by n · 2⁻⁵³ · Σ |x| 
 import builtins
 import math
 import sys
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import computed_in
-from tinygrad_cv._op import Op
+from tinygrad_cv._op import Op, per_input
+from tinygrad_cv._public import IN_PLACE, METHOD, TOP, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 
@@ -48,7 +49,7 @@ def centered(xp, x, axis):
     return rest - xp.where(xp.isfinite(left), left, 0)
 
 
-def _length(xp, x, axis, p=2):
+def vector_length(xp, x, axis, p=2):
     """(Σ |x|ᵖ)^(1/p); divided by the largest |x| first, so that no power over- or underflows."""
     size = xp.abs(x)
     if not x.size:  # nothing has no maximum
@@ -66,6 +67,7 @@ class Reduction(Op):
 
     axis: Axes = None
     keepdims: bool = False
+    flops = per_input
 
     def note(self, x):
         """What the rules are to know of the input: its shape, without the reduced axes as well, and
@@ -143,7 +145,7 @@ class Std(_Spread):
     """The root of var, finite where var itself overflows; without variance the gradient is 0."""
 
     def forward(self, xp, x):
-        length = _length(xp, self.deviation(xp, x), self.axis)
+        length = vector_length(xp, self.deviation(xp, x), self.axis)
         return self.narrow(xp, self.shared(xp, length, self.share**0.5))
 
     def grad_x(self, F, g, x):
@@ -164,7 +166,7 @@ class Norm(Reduction):
 
     def forward(self, xp, x):
         self.note(x)
-        return self.narrow(xp, _length(xp, x, self.axis, self.p))
+        return self.narrow(xp, vector_length(xp, x, self.axis, self.p))
 
     def grad_x(self, F, g, x):
         endless = F.any(F.isinf(x), axis=self.axis, keepdims=True)
@@ -261,6 +263,7 @@ class _Arg(Op):
     axis: int | None = None
     keepdims: bool = False
     nondifferentiable = ("x",)
+    flops = per_input
 
     def explain(self, error: ValueError, arrays: tuple[Any, ...]) -> ValueError:
         return _of_nothing(self, error, arrays)
@@ -303,6 +306,7 @@ class SumTo(Op):
     """Summed over broadcast axes down to `shape`: the adjoint of broadcast_to."""
 
     shape: tuple[int, ...]
+    flops = per_input
 
     def forward(self, xp, x):
         self.wide = x.shape
@@ -342,6 +346,7 @@ class _Running(Op):
     axis: int
     reverse: bool = False
     computes_in = "float64"
+    flops = per_input
 
     def directed(self, xp, x):
         """x in the order of the run; once more, and it is in its own."""
@@ -531,6 +536,7 @@ def _reduce(op: str, input: Tensor, dim: Any, keepdim: bool, axis: Any, keepdims
     return result
 
 
+@public(TOP, METHOD)
 def sum(
     input: Tensor,
     dim: Any = None,
@@ -550,6 +556,7 @@ def sum(
     return _reduce("sum", _as(input, dtype), dim, keepdim, axis, keepdims)
 
 
+@public(TOP, METHOD)
 def mean(
     input: Tensor,
     dim: Any = None,
@@ -570,6 +577,7 @@ def mean(
     return _reduce("mean", x, dim, keepdim, axis, keepdims)
 
 
+@public(TOP, METHOD)
 def nansum(
     input: Tensor,
     dim: Any = None,
@@ -588,6 +596,7 @@ def nansum(
     return sum(known, dim, keepdim, dtype=dtype, axis=axis, keepdims=keepdims)
 
 
+@public(TOP, METHOD)
 def nanmean(
     input: Tensor,
     dim: Any = None,
@@ -610,6 +619,7 @@ def nanmean(
     return _as(y, x.dtype) if x.is_floating_point() else y
 
 
+@public(TOP, METHOD)
 def prod(
     input: Tensor,
     dim: Any = None,
@@ -669,6 +679,7 @@ def _spread(
     return result
 
 
+@public(TOP, METHOD)
 def var(
     input: Tensor,
     dim: Any = None,
@@ -691,6 +702,7 @@ def var(
     return _spread("var", input, dim, unbiased, correction, keepdim, axis, keepdims)
 
 
+@public(TOP, METHOD)
 def std(
     input: Tensor,
     dim: Any = None,
@@ -709,6 +721,7 @@ def std(
     return _spread("std", input, dim, unbiased, correction, keepdim, axis, keepdims)
 
 
+@public(TOP)
 def var_mean(
     input: Tensor,
     dim: Any = None,
@@ -731,6 +744,7 @@ def var_mean(
     return spread, mean(input, dim, **same)
 
 
+@public(TOP)
 def std_mean(
     input: Tensor,
     dim: Any = None,
@@ -753,6 +767,7 @@ def std_mean(
     return spread, mean(input, dim, **same)
 
 
+@public(TOP, METHOD)
 def norm(
     input: Tensor,
     p: float | str = "fro",
@@ -824,6 +839,7 @@ def _negative_norm(x: Tensor, power: float, dim: Any, same: dict[str, Any]) -> T
     return T.where(any(none, dim, **same), 0.0, 1 / inverse)
 
 
+@public(TOP, METHOD)
 def count_nonzero(input: Tensor, dim: Any = None, *dims: int, axis: Any = None) -> Tensor:
     """How many elements over `dim`, or over several axes in turn, are not 0 (int64).
 
@@ -841,6 +857,7 @@ def _run(op: str, input: Tensor, dim: Any, axis: Any) -> Tensor:
     return result
 
 
+@public(TOP, METHOD, IN_PLACE)
 def cumsum(
     input: Tensor, dim: int | None = None, *, dtype: Any = None, axis: int | None = None
 ) -> Tensor:
@@ -852,6 +869,7 @@ def cumsum(
     return _run("cumsum", _as(input, dtype), dim, axis)
 
 
+@public(TOP, METHOD, IN_PLACE)
 def cumprod(
     input: Tensor, dim: int | None = None, *, dtype: Any = None, axis: int | None = None
 ) -> Tensor:
@@ -863,6 +881,7 @@ def cumprod(
     return _run("cumprod", _as(input, dtype), dim, axis)
 
 
+@public(TOP, METHOD)
 def diff(
     input: Tensor,
     n: int = 1,
@@ -921,6 +940,7 @@ def _areas(
     return T.mul(T.add(later, earlier), widths) / 2, axis
 
 
+@public(TOP, also="trapz")
 @computed_in("float64")
 def trapezoid(
     y: Tensor, x: Tensor | None = None, *, dx: float | None = None, dim: int = -1
@@ -936,9 +956,7 @@ def trapezoid(
     return sum(areas, axis)
 
 
-trapz = trapezoid
-
-
+@public(TOP)
 @computed_in("float64")
 def cumulative_trapezoid(
     y: Tensor, x: Tensor | None = None, *, dx: float | None = None, dim: int = -1
@@ -952,6 +970,7 @@ def cumulative_trapezoid(
     return cumsum(areas, axis)
 
 
+@public(TOP, METHOD)
 @computed_in("float64")
 def cov(
     input: Tensor,
@@ -1004,6 +1023,7 @@ def cov(
     return T.reshape(covariance, shape=()) if x.shape[0] == 1 else covariance
 
 
+@public(TOP, METHOD)
 @computed_in("float64")
 def corrcoef(input: Tensor) -> Tensor:
     """The correlations of variables, the rows of x (m, n): c_ij / √(c_ii c_jj), with c of `cov`.
@@ -1021,6 +1041,7 @@ def corrcoef(input: Tensor) -> Tensor:
     return T.clamp(ratio, min=-1.0, max=1.0)
 
 
+@public(TOP)
 def gradient(
     input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: int = 1
 ) -> tuple[Tensor, ...]:
@@ -1089,6 +1110,7 @@ def _slope(x: Tensor, axis: int, spacing: Any, edge_order: int) -> Tensor:
     return T.cat(first, inner, last, axis=axis)
 
 
+@public(TOP, METHOD)
 def logcumsumexp(input: Tensor, dim: int | None = None, *, axis: int | None = None) -> Tensor:
     """The running log Σ eˣ along `dim`, finite wherever the exact value is.
 
@@ -1108,6 +1130,7 @@ def _running_extreme(input: Tensor, dim: Any, axis: Any, largest: bool) -> "Valu
     return ValuesIndices(T.take_along_dim(input, indices, axis=along), indices)
 
 
+@public(TOP, METHOD)
 def cummax(input: Tensor, dim: int | None = None, *, axis: int | None = None) -> "ValuesIndices":
     """The largest element so far along `dim`, and where it is: a pair (values, indices).
 
@@ -1119,6 +1142,7 @@ def cummax(input: Tensor, dim: int | None = None, *, axis: int | None = None) ->
     return _running_extreme(input, dim, axis, largest=True)
 
 
+@public(TOP, METHOD)
 def cummin(input: Tensor, dim: int | None = None, *, axis: int | None = None) -> "ValuesIndices":
     """The smallest element so far along `dim`, and where it is. See `cummax`.
 
@@ -1128,6 +1152,7 @@ def cummin(input: Tensor, dim: int | None = None, *, axis: int | None = None) ->
     return _running_extreme(input, dim, axis, largest=False)
 
 
+@public(TOP, METHOD)
 def logsumexp(
     input: Tensor,
     dim: Any = None,
@@ -1144,6 +1169,7 @@ def logsumexp(
     return _reduce("logsumexp", input, dim, keepdim, axis, keepdims)
 
 
+@public(TOP, METHOD)
 def amax(
     input: Tensor,
     dim: Any = None,
@@ -1156,6 +1182,7 @@ def amax(
     return _reduce("amax", input, dim, keepdim, axis, keepdims)
 
 
+@public(TOP, METHOD)
 def amin(
     input: Tensor,
     dim: Any = None,
@@ -1192,6 +1219,17 @@ def _extreme(
     )
 
 
+@overload
+def max(input: Tensor, dim: Tensor | None = None) -> Tensor: ...
+@overload
+def max(
+    input: Tensor, dim: int, keepdim: bool = False, *, keepdims: bool | None = None
+) -> ValuesIndices: ...
+@overload
+def max(
+    input: Tensor, *, axis: int, keepdim: bool = False, keepdims: bool | None = None
+) -> ValuesIndices: ...
+@public(TOP, METHOD)
 def max(
     input: Tensor,
     dim: int | Tensor | None = None,
@@ -1210,6 +1248,17 @@ def max(
     return _extreme(input, dim, keepdim, axis, keepdims, "amax", "argmax")
 
 
+@overload
+def min(input: Tensor, dim: Tensor | None = None) -> Tensor: ...
+@overload
+def min(
+    input: Tensor, dim: int, keepdim: bool = False, *, keepdims: bool | None = None
+) -> ValuesIndices: ...
+@overload
+def min(
+    input: Tensor, *, axis: int, keepdim: bool = False, keepdims: bool | None = None
+) -> ValuesIndices: ...
+@public(TOP, METHOD)
 def min(
     input: Tensor,
     dim: int | Tensor | None = None,
@@ -1229,6 +1278,7 @@ class MinMax(NamedTuple):
     max: Tensor
 
 
+@public(TOP, METHOD)
 def aminmax(
     input: Tensor,
     *,
@@ -1252,6 +1302,7 @@ def _place(input: Tensor, op: str, dim: Any, keepdim: bool, axis: Any, keepdims:
     return result
 
 
+@public(TOP, METHOD)
 def argmax(
     input: Tensor,
     dim: int | None = None,
@@ -1268,6 +1319,7 @@ def argmax(
     return _place(input, "argmax", dim, keepdim, axis, keepdims)
 
 
+@public(TOP, METHOD)
 def argmin(
     input: Tensor,
     dim: int | None = None,
@@ -1280,6 +1332,7 @@ def argmin(
     return _place(input, "argmin", dim, keepdim, axis, keepdims)
 
 
+@public(TOP, METHOD)
 def any(
     input: Tensor,
     dim: Any = None,
@@ -1297,6 +1350,7 @@ def any(
     return _reduce("any", input, dim, keepdim, axis, keepdims)
 
 
+@public(TOP, METHOD)
 def all(
     input: Tensor,
     dim: Any = None,

@@ -15,7 +15,8 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 from tinygrad_cv._apply import F as T
-from tinygrad_cv._op import Op
+from tinygrad_cv._op import Op, moves, per_input
+from tinygrad_cv._public import FUNCTIONAL, METHOD, TOP, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 
@@ -24,6 +25,7 @@ class Movement(Op):
     """Base of the ops that move elements without changing them, in the dtype that they have."""
 
     computes_in = "float16"
+    flops = moves
 
 
 class Reshape(Movement):
@@ -201,6 +203,7 @@ class PutAlongDim(Op):
     axis: int
     length: int
     nondifferentiable = ("index",)
+    flops = per_input
 
     def forward(self, xp, x, index):
         shape = (*x.shape[: self.axis], self.length, *x.shape[self.axis + 1 :])
@@ -246,6 +249,8 @@ def _axis(input: Tensor, dim: int, extra: int = 0) -> int:
     return int(dim) % count
 
 
+@public(METHOD, name="view")
+@public(TOP, METHOD)
 def reshape(input: Tensor, *shape: Any) -> Tensor:
     """The same elements, in row-major order, in another shape; one length may be -1.
 
@@ -258,6 +263,7 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
     return T.reshape(input, shape=sizes_of(shape))
 
 
+@public(TOP, METHOD)
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """The axes from `start_dim` to `end_dim` joined into one; see reshape.
 
@@ -276,6 +282,7 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     return reshape(input, *input.shape[:first], length, *input.shape[last + 1 :])
 
 
+@public(TOP, METHOD)
 def ravel(input: Tensor) -> Tensor:
     """All elements along one axis; see reshape.
 
@@ -285,14 +292,13 @@ def ravel(input: Tensor) -> Tensor:
     return reshape(input, input.numel())
 
 
+@public(METHOD, also="view_as")
 def reshape_as(input: Tensor, other: Tensor) -> Tensor:
     """The elements in the shape of `other`; see reshape."""
     return reshape(input, other.shape)
 
 
-view_as = reshape_as
-
-
+@public(TOP, METHOD)
 def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     """The axis `dim` split into axes of these lengths, of which one may be -1; see reshape.
 
@@ -313,6 +319,7 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     return reshape(input, *input.shape[:axis], *lengths, *input.shape[axis + 1 :])
 
 
+@public(TOP, METHOD)
 def permute(input: Tensor, *dims: Any) -> Tensor:
     """The axes in the order `dims`; a view.
 
@@ -325,6 +332,7 @@ def permute(input: Tensor, *dims: Any) -> Tensor:
     return T.permute(input, axes=axes)
 
 
+@public(TOP, METHOD)
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     """Two axes exchanged; a view.
 
@@ -338,11 +346,13 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     return T.permute(input, axes=tuple(axes))
 
 
+@public(TOP, METHOD)
 def swapaxes(input: Tensor, axis0: int, axis1: int) -> Tensor:
     """Two axes exchanged: transpose by its other name."""
     return transpose(input, axis0, axis1)
 
 
+@public(TOP, METHOD, also="moveaxis")
 def movedim(input: Tensor, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
     """The axes `source` moved to the places `destination`, the others in their order; a view.
 
@@ -364,9 +374,7 @@ def movedim(input: Tensor, source: int | Sequence[int], destination: int | Seque
     return permute(input, axes) if input.ndim else input
 
 
-moveaxis = movedim
-
-
+@public(TOP, METHOD)
 def squeeze(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
     """Without the axes of length 1, or without those of them that `dim` names; a view.
 
@@ -378,6 +386,7 @@ def squeeze(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
     return reshape(input, [n for i, n in enumerate(input.shape) if not (n == 1 and i in axes)])
 
 
+@public(TOP, METHOD)
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
     """With a new axis of length 1 at `dim`; a view."""
     at = _axis(input, dim, extra=1)
@@ -392,6 +401,7 @@ def _each(tensors: tuple[Any, ...], change: Callable[[Tensor], Tensor]) -> Any:
     return tuple(change(tensor) for tensor in several)
 
 
+@public(TOP)
 def atleast_1d(*tensors: Any) -> Any:
     """A number as a tensor of one element; what has axes stays. A tuple, for several tensors.
 
@@ -401,6 +411,7 @@ def atleast_1d(*tensors: Any) -> Any:
     return _each(tensors, lambda x: x if x.ndim else reshape(x, 1))
 
 
+@public(TOP)
 def atleast_2d(*tensors: Any) -> Any:
     """Numbers and vectors as a matrix of one row. A tuple, for several tensors.
 
@@ -410,6 +421,7 @@ def atleast_2d(*tensors: Any) -> Any:
     return _each(tensors, lambda x: x if x.ndim > 1 else reshape(x, 1, -1))
 
 
+@public(TOP)
 def atleast_3d(*tensors: Any) -> Any:
     """Of shape (n,) to (1, n, 1), and of shape (m, n) to (m, n, 1). A tuple, for several tensors.
 
@@ -419,6 +431,7 @@ def atleast_3d(*tensors: Any) -> Any:
     return _each(tensors, lambda x: x if x.ndim > 2 else unsqueeze(atleast_2d(x), -1))
 
 
+@public(TOP, METHOD)
 def broadcast_to(input: Tensor, *shape: Any) -> Tensor:
     """Repeated to `shape` without copying: a view that cannot be written to.
 
@@ -429,6 +442,7 @@ def broadcast_to(input: Tensor, *shape: Any) -> Tensor:
     return T.broadcast_to(input, shape=sizes_of(shape))
 
 
+@public(TOP, METHOD)
 def expand(input: Tensor, *sizes: Any) -> Tensor:
     """Axes of length 1 repeated to `sizes`; -1 keeps a length. See broadcast_to."""
     wanted = sizes_of(sizes)
@@ -437,11 +451,13 @@ def expand(input: Tensor, *sizes: Any) -> Tensor:
     return T.broadcast_to(input, shape=tuple(filled))
 
 
+@public(METHOD)
 def expand_as(input: Tensor, other: Tensor) -> Tensor:
     """Repeated to the shape of `other`; see broadcast_to."""
     return broadcast_to(input, other.shape)
 
 
+@public(TOP)
 def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     """The coordinates of a grid: for each tensor its elements along an axis of their own.
 
@@ -486,6 +502,7 @@ def _check_sequence(name: str, tensors: Sequence[Tensor]) -> None:
         )
 
 
+@public(TOP, also="concat concatenate")
 def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None) -> Tensor:
     """Tensors joined along `dim`; the other axes must agree.
 
@@ -505,9 +522,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None) -> 
     return T.cat(*tensors, axis=_axis(tensors[0], dim if axis is None else axis))
 
 
-concat = concatenate = cat
-
-
+@public(TOP)
 def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
     """All tensors repeated to the shape that they broadcast to together; see broadcast_to.
 
@@ -527,6 +542,7 @@ def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
     return tuple(broadcast_to(x, shape) for x in tensors)
 
 
+@public(TOP)
 def cartesian_prod(*tensors: Any) -> Tensor:
     """All rows with one element of each vector, the last one changing first; of one, itself.
 
@@ -546,6 +562,7 @@ def cartesian_prod(*tensors: Any) -> Tensor:
     return stack([ravel(grid) for grid in meshgrid(*tensors)], 1)
 
 
+@public(TOP)
 def block_diag(*tensors: Any) -> Tensor:
     """Matrices along the diagonal of a matrix of zeros. A vector is a row, a number a matrix.
 
@@ -566,6 +583,7 @@ def block_diag(*tensors: Any) -> Tensor:
     return cat(rows, 0)
 
 
+@public(TOP)
 def stack(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None) -> Tensor:
     """Tensors of one shape joined along a new axis `dim`.
 
@@ -576,6 +594,7 @@ def stack(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None) -
     return T.stack(*tensors, axis=_axis(tensors[0], dim if axis is None else axis, extra=1))
 
 
+@public(TOP)
 def hstack(tensors: Sequence[Tensor]) -> Tensor:
     """Joined side by side: along the axis 1, vectors and numbers along their only one.
 
@@ -587,6 +606,7 @@ def hstack(tensors: Sequence[Tensor]) -> Tensor:
     return cat(several, 0 if several[0].ndim == 1 else 1)
 
 
+@public(TOP, also="row_stack")
 def vstack(tensors: Sequence[Tensor]) -> Tensor:
     """Joined one below the other: along the axis 0, vectors and numbers as rows.
 
@@ -598,6 +618,7 @@ def vstack(tensors: Sequence[Tensor]) -> Tensor:
     return cat(atleast_2d(list(tensors)), 0)
 
 
+@public(TOP)
 def dstack(tensors: Sequence[Tensor]) -> Tensor:
     """Joined one behind the other: along the axis 2, after atleast_3d.
 
@@ -608,6 +629,7 @@ def dstack(tensors: Sequence[Tensor]) -> Tensor:
     return cat(atleast_3d(list(tensors)), 2)
 
 
+@public(TOP)
 def column_stack(tensors: Sequence[Tensor]) -> Tensor:
     """Joined along the axis 1, vectors and numbers as columns.
 
@@ -619,14 +641,12 @@ def column_stack(tensors: Sequence[Tensor]) -> Tensor:
     return cat([x if x.ndim > 1 else reshape(x, -1, 1) for x in tensors], 1)
 
 
-row_stack = vstack
-
-
 def _cut(input: Tensor, axis: int, start: Any, stop: Any) -> Tensor:
     result: Tensor = T.getitem(input, index=(*[slice(None)] * axis, slice(start, stop)))
     return result
 
 
+@public(TOP, METHOD)
 def split(
     tensor: Tensor,
     split_size_or_sections: int | Sequence[int],
@@ -658,6 +678,7 @@ def split(
     return tuple(_cut(tensor, at, a, b) for a, b in pairwise(ends))
 
 
+@public(TOP, METHOD)
 def chunk(
     input: Tensor, chunks: int, dim: int = 0, *, axis: int | None = None
 ) -> tuple[Tensor, ...]:
@@ -674,6 +695,7 @@ def chunk(
     return split(input, -(-length // chunks) if length else [0] * chunks, at)
 
 
+@public(TOP, METHOD)
 def tensor_split(
     input: Tensor,
     indices_or_sections: Any,
@@ -709,6 +731,7 @@ def _split_at(name: str, least: int, dim: int, input: Tensor, places: Any) -> tu
     return tensor_split(input, places, dim)
 
 
+@public(TOP, METHOD)
 def hsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
     """Equal parts along axis 1 (of a vector: along its only one), or parts cut at places; views.
 
@@ -719,6 +742,7 @@ def hsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
     return _split_at("hsplit", 1, min(input.ndim - 1, 1), input, indices_or_sections)
 
 
+@public(TOP, METHOD)
 def vsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
     """Equal parts along axis 0 of a matrix, or parts cut at places; views.
 
@@ -728,6 +752,7 @@ def vsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
     return _split_at("vsplit", 2, 0, input, indices_or_sections)
 
 
+@public(TOP, METHOD)
 def dsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
     """Equal parts along axis 2, or parts cut at places; views.
 
@@ -737,6 +762,7 @@ def dsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
     return _split_at("dsplit", 3, 2, input, indices_or_sections)
 
 
+@public(TOP, METHOD)
 def unbind(input: Tensor, dim: int = 0, *, axis: int | None = None) -> tuple[Tensor, ...]:
     """The slices along `dim`, without that axis; views.
 
@@ -764,6 +790,7 @@ def _distinct_axes(name: str, input: Tensor, dims: Sequence[int]) -> tuple[int, 
     return axes
 
 
+@public(TOP, METHOD)
 def flip(input: Tensor, *axes: Any, dims: Any = None) -> Tensor:
     """The elements in reverse order along each axis given, as flip(x, 0, 1) or dims=(0, 1); a view.
 
@@ -778,6 +805,7 @@ def flip(input: Tensor, *axes: Any, dims: Any = None) -> Tensor:
     return result
 
 
+@public(TOP, METHOD)
 def fliplr(input: Tensor) -> Tensor:
     """The elements in reverse order along axis 1; a view.
 
@@ -789,6 +817,7 @@ def fliplr(input: Tensor) -> Tensor:
     return flip(input, 1)
 
 
+@public(TOP, METHOD)
 def flipud(input: Tensor) -> Tensor:
     """The elements in reverse order along axis 0; a view.
 
@@ -800,6 +829,7 @@ def flipud(input: Tensor) -> Tensor:
     return flip(input, 0)
 
 
+@public(TOP, METHOD)
 def roll(input: Tensor, shifts: int | Sequence[int], dims: Any = None) -> Tensor:
     """The elements moved on by `shifts` along `dims`; what leaves at the end enters in front.
 
@@ -836,6 +866,7 @@ def _tiled(name: str, input: Tensor, counts: tuple[int, ...]) -> Tensor:
     return apart(reshape(wide, [count * length for count, length in pairs]), input)
 
 
+@public(TOP, METHOD)
 def tile(input: Tensor, *dims: Any) -> Tensor:
     """The whole repeated along each axis; `dims` counts for the last axes, or adds new ones.
 
@@ -846,6 +877,7 @@ def tile(input: Tensor, *dims: Any) -> Tensor:
     return _tiled("tile", input, (1,) * (input.ndim - len(counts)) + counts)
 
 
+@public(METHOD)
 def repeat(input: Tensor, *repeats: Any) -> Tensor:
     """The whole repeated along each axis; more numbers than axes add new axes in front.
 
@@ -862,6 +894,7 @@ def repeat(input: Tensor, *repeats: Any) -> Tensor:
     return _tiled("repeat", input, counts)
 
 
+@public(TOP, METHOD)
 def repeat_interleave(
     input: Tensor, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None
 ) -> Tensor:
@@ -906,6 +939,7 @@ def repeat_interleave(
     return input[(*[slice(None)] * axis, places)]
 
 
+@public(METHOD)
 def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
     """The windows of `size` neighbours along an axis, one every `step`: (..., n, ...) -> (..., m,
     ..., size) with m = (n - size) // step + 1.
@@ -952,6 +986,7 @@ def _continued(x: Tensor, axis: int, before: int, after: int, mode: str) -> Tens
     return cat([front, x, back], axis)
 
 
+@public(TOP, FUNCTIONAL)
 def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.0) -> Tensor:
     """The last axes with more put around them; a negative width crops.
 
@@ -1003,6 +1038,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     return result if mode == "circular" else cropped(result)
 
 
+@public(TOP, METHOD)
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
     """The elements that `indices` names along `dim`; the other axes broadcast.
 

@@ -6,13 +6,14 @@ taken. nan counts as larger than every number.
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, overload
 
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import computed_in
 from tinygrad_cv._grad_mode import no_grad
 from tinygrad_cv._indexing import raw_index
-from tinygrad_cv._op import Op
+from tinygrad_cv._op import Op, per_input
+from tinygrad_cv._public import METHOD, TOP, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 from tinygrad_cv.ops.reduce import ValuesIndices, axis_of, kept
@@ -33,6 +34,9 @@ class Argsort(Op):
         order = xp.argsort(xp.flip(x, self.axis), axis=self.axis, kind="stable")
         return last - xp.flip(order, self.axis)
 
+    def flops(self, out, x):
+        return math.prod(x) * (x[self.axis] - 1).bit_length()  # n log n comparisons
+
 
 class Argtop(Op):
     """The places of the `k` largest (or smallest) elements along `axis`, ordered by their size.
@@ -44,6 +48,7 @@ class Argtop(Op):
     k: int
     largest: bool = True
     nondifferentiable = ("x",)
+    flops = per_input
 
     def forward(self, xp, x):
         places = xp.top(xp.moveaxis(x, self.axis, -1), self.k, self.largest)
@@ -71,12 +76,16 @@ class Searchsorted(Op):
             high = xp.where(open_ & stop, middle, high)
         return low
 
+    def flops(self, out, x, v):
+        return math.prod(v) * x[-1].bit_length()
+
 
 class Argmedian(Op):
     """The place along `axis` of the median, the lower one of two; or of a nan, if there is any."""
 
     axis: int
     nondifferentiable = ("x",)
+    flops = per_input
 
     def forward(self, xp, x):
         order = xp.argsort(x, axis=self.axis, kind="stable")
@@ -118,6 +127,7 @@ def _without(pair: ValuesIndices, axis: int, keepdim: bool) -> ValuesIndices:
     return ValuesIndices(*(T.reshape(part, shape=shape) for part in pair))
 
 
+@public(TOP, METHOD)
 def sort(
     input: Tensor,
     dim: int = -1,
@@ -139,6 +149,7 @@ def sort(
     return _found(input, dim, axis, lambda x, i: T.argsort(x, axis=i, descending=descending))
 
 
+@public(TOP, METHOD)
 def argsort(
     input: Tensor,
     dim: int = -1,
@@ -155,6 +166,7 @@ def argsort(
     return sort(input.detach(), dim, descending, axis=axis).indices
 
 
+@public(TOP, METHOD)
 def msort(input: Tensor) -> Tensor:
     """The elements along the first axis in the order of their size.
 
@@ -164,6 +176,7 @@ def msort(input: Tensor) -> Tensor:
     return sort(input, 0).values
 
 
+@public(TOP, METHOD)
 def topk(
     input: Tensor,
     k: int,
@@ -192,6 +205,7 @@ def topk(
     return _found(input, dim, axis, first)
 
 
+@public(TOP, METHOD)
 def kthvalue(
     input: Tensor,
     k: int,
@@ -220,6 +234,17 @@ def kthvalue(
     return _without(pair, dim if axis is None else axis, keep)
 
 
+@overload
+def median(input: Tensor, dim: None = None) -> Tensor: ...
+@overload
+def median(
+    input: Tensor, dim: int, keepdim: bool = False, *, keepdims: bool | None = None
+) -> ValuesIndices: ...
+@overload
+def median(
+    input: Tensor, *, axis: int, keepdim: bool = False, keepdims: bool | None = None
+) -> ValuesIndices: ...
+@public(TOP, METHOD)
 def median(
     input: Tensor,
     dim: int | None = None,
@@ -254,6 +279,17 @@ def median(
     return _without(_found(input, chosen, None, middle), chosen, keep)
 
 
+@overload
+def nanmedian(input: Tensor, dim: None = None) -> Tensor: ...
+@overload
+def nanmedian(
+    input: Tensor, dim: int, keepdim: bool = False, *, keepdims: bool | None = None
+) -> ValuesIndices: ...
+@overload
+def nanmedian(
+    input: Tensor, *, axis: int, keepdim: bool = False, keepdims: bool | None = None
+) -> ValuesIndices: ...
+@public(TOP, METHOD)
 def nanmedian(
     input: Tensor,
     dim: int | None = None,
@@ -345,6 +381,7 @@ def _quantile(
     return result
 
 
+@public(TOP, METHOD)
 def quantile(
     input: Tensor,
     q: Any,
@@ -365,6 +402,7 @@ def quantile(
     return _quantile("quantile", input, q, dim, keepdim, interpolation, False)
 
 
+@public(TOP, METHOD)
 def nanquantile(
     input: Tensor,
     q: Any,
@@ -384,6 +422,7 @@ def nanquantile(
 # ----- what is there, and how often --------------------------------------------------------------
 
 
+@public(TOP, METHOD)
 @no_grad()
 def unique(
     input: Tensor,
@@ -409,6 +448,7 @@ def unique(
     return _unique_result(input, along, values, back, counts, return_inverse, return_counts)
 
 
+@public(TOP, METHOD)
 @no_grad()
 def unique_consecutive(
     input: Tensor,
@@ -484,6 +524,7 @@ def _unique_result(
     return result if len(result) > 1 else values
 
 
+@public(TOP, METHOD)
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
     """How often each number from 0 up is there; or the sum of the `weights` that stand beside it.
 
@@ -517,6 +558,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     return y
 
 
+@public(TOP, METHOD)
 def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
     """How many elements lie in each of `bins` equal parts of [min, max], in the input's dtype.
 
@@ -548,6 +590,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     return total.to(dtype=input.dtype)
 
 
+@public(TOP)
 def searchsorted(
     sorted_sequence: Tensor,
     input: Any,
@@ -591,6 +634,7 @@ def searchsorted(
     return T.reshape(found, shape=input.shape).to(dtype="int32" if out_int32 else "int64")
 
 
+@public(TOP)
 def bucketize(
     input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False
 ) -> Tensor:

@@ -58,7 +58,7 @@ class Guard(Observer):
         result, intact = lend(backend, lent, lambda: run(reading, node, gradient, useful))
         if intact:
             return result
-        op, plan = node.op, node.plan
+        op, plan, given = node.op, node.plan, raw(backend).values(node)
         rules = [
             (f"rule of {op.name} for {op.inputs[at if isinstance(at, int) else -1]}", rule, slots)
             for at, rule, slots in plan.rules
@@ -68,7 +68,7 @@ class Guard(Observer):
         for who, rule, slots in rules:
             place = culprit(
                 backend,
-                [g, *(node.saved[slot] for slot in slots)],
+                [g, *(given[slot] for slot in slots)],
                 partial(starred, partial(rule, op, raw(backend))),
             )
             if place is not None:

@@ -8,7 +8,7 @@ from safetensors.numpy import load, save
 
 from tinygrad_cv.backend import host
 from tinygrad_cv.nn import Module
-from tinygrad_cv.storage import write
+from tinygrad_cv.storage import read, write
 
 
 def save_model(model: Module, path: str | PathLike[str]) -> None:
@@ -36,7 +36,7 @@ def load_model(model: Module, path: str | PathLike[str]) -> None:
     Raises ValueError if the file is damaged, or if its names and shapes are not the model's; the
     model then stays as it was. Raises OSError if the file cannot be read.
     """
-    contents = Path(path).read_bytes()
+    contents = read(Path(path))
     try:
         state = load(contents)
     except SafetensorError as error:

@@ -1,8 +1,9 @@
 """The training loop of a classifier."""
 
 import math
-from collections.abc import Callable
-from contextlib import nullcontext
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from tqdm import tqdm
@@ -54,6 +55,9 @@ class Trainer:
     the optimizer's learning rate becomes lr · schedule(progress), where lr is the one it came with
     and progress the share of the training that is done. The default schedule is constant.
 
+    What is in evaluation mode while the model around it trains, such as a frozen batch norm, stays
+    in it. After `fit` and `evaluate`, however they end, every module is in the mode that it was in.
+
     >>> import tinygrad_cv as tg
     >>> from tinygrad_cv import data, nn, optim, train
     >>> generator = tg.manual_seed(0)
@@ -100,17 +104,22 @@ class Trainer:
         `progress` says whether to show a bar on stderr; None shows it on a terminal only. `watch`,
         such as `viz.watch(model)`, looks on: each step is done inside `with watch.step():`.
 
-        Raises DivergenceError, before the step, when a batch has an infinite loss or NaN, and
-        ValueError for a loader without batches.
+        Raises DivergenceError, before the step, when a batch has an infinite loss or NaN, and at
+        the end when the last step has made the model give infinite scores or NaN; and ValueError
+        for a loader without batches.
         """
         batches = _batches(train_loader)
         history: list[dict[str, float]] = []
         hidden = None if progress is None else not progress
-        with tqdm(total=epochs * batches, bar_format=BAR, disable=hidden) as bar:
+        if sys.stderr is None:  # closed, or never there
+            hidden = True
+        bar = tqdm(total=epochs * batches, bar_format=BAR, disable=hidden)
+        with bar, _modes_kept(self.model):
+            if not self.model.training:
+                self.model.train()
             for epoch in range(epochs):
                 bar.set_description(f"epoch {epoch + 1}/{epochs}")
                 record = dict(history[-1]) if history else {}  # to show until there is news
-                self.model.train()
                 loss_sum, right, seen = 0.0, 0, 0
                 for batch, (inputs, labels) in enumerate(train_loader):
                     done = (epoch + batch / batches) / epochs
@@ -131,8 +140,13 @@ class Trainer:
                     record |= {"loss": loss_sum / seen, "train_accuracy": right / seen}
                     bar.set_postfix_str(_shown(record), refresh=False)
                     bar.update()
+                last, sound = epoch == epochs - 1, True
                 if val_loader is not None:
-                    record["val_accuracy"] = self.evaluate(val_loader)
+                    record["val_accuracy"], sound = self._measure(val_loader)
+                elif last:
+                    _, sound = self._measure([(inputs, labels)])
+                if last and not (sound and self._is_finite()):  # no loss will tell of this step
+                    raise DivergenceError(math.nan, epoch + 1)
                 bar.set_postfix_str(_shown(record))
                 history.append(record)
         return history
@@ -143,15 +157,36 @@ class Trainer:
         Nothing is recorded or changed. Raises ValueError for a loader without batches.
         """
         _batches(loader)
-        was_training = self.model.training
-        self.model.eval()
+        accuracy, _ = self._measure(loader)
+        return accuracy
+
+    def _measure(self, batches: Iterable[tuple[Tensor, ...]]) -> tuple[float, bool]:
+        """The share of samples labelled right, and whether no score is NaN or the best infinite."""
         right = seen = 0
-        with no_grad():
-            for inputs, labels in loader:
-                right += _right(self.model(inputs), labels)
+        sound = True
+        with _modes_kept(self.model), no_grad():
+            self.model.eval()
+            for inputs, labels in batches:
+                scores = self.model(inputs)
+                right += _right(scores, labels)
                 seen += len(labels)
-        self.model.train(was_training)
-        return right / seen
+                sound = sound and bool((scores < math.inf).all())  # -inf rules a class out
+        return right / seen, sound
+
+    def _is_finite(self) -> bool:
+        """Whether all that the optimizer learns is made of finite numbers."""
+        return all(bool(parameter.isfinite().all()) for parameter in self.optimizer.params)
+
+
+@contextmanager
+def _modes_kept(model: Module) -> Iterator[None]:
+    """Put every module back into the mode, training or evaluation, that it is in."""
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def _shown(record: dict[str, float]) -> str:

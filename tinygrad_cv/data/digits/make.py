@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_cv.backend import host
+from tinygrad_cv.storage import write
 
 SHIPPED = Path(__file__).with_name("digits.npz")
 
@@ -52,7 +53,7 @@ def main() -> None:
     parser.add_argument("path", nargs="?", type=Path, default=SHIPPED, help="where to write it")
     path = parser.parse_args().path
     contents = make()
-    path.write_bytes(contents)
+    write(path, contents)
     print(f"{path}: {len(contents):,} bytes, made from sklearn.datasets.load_digits()")
 
 

@@ -1,0 +1,250 @@
+"""What a forward costs, as each op counts it: beside loops that count what they do.
+
+That every op says it is seen in test_ops.py, where each forward runs.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tinygrad_cv as tg
+from rows import ROWS, Case
+from tinygrad_cv import viz
+from tinygrad_cv._op import REGISTRY, Op, per_output
+
+pytestmark = pytest.mark.host
+
+Shape = tuple[int, ...]
+
+
+def called(name: str, case: Case) -> tuple[Op, tuple[Any, ...], tg.Tensor]:
+    """The op, the shapes of its inputs, and its output."""
+    op = case.make(ROWS[name].op)
+    inputs = [tg.Tensor(v) if isinstance(v, np.ndarray) else v for v in case.inputs]
+    y = tg.function(type(op))(*inputs, **case.fresh_attributes())
+    shapes = tuple(None if v is None else getattr(v, "shape", ()) for v in inputs)
+    return op, shapes, y
+
+
+def claimed(name: str, case: Case) -> int:
+    op, shapes, y = called(name, case)
+    count = op.flops(y.shape, *shapes)
+    assert type(count) is int
+    return count
+
+
+def test_an_op_of_your_own_says_it_in_a_word_or_nobody_knows() -> None:
+    class Silent(tg.Op, register=False):
+        nondifferentiable = ("x",)
+
+        def forward(self, xp: Any, x: Any) -> Any:
+            return x + 1
+
+    class Counted(Silent, register=False):
+        flops = per_output
+
+    assert Silent().flops((2, 3), (2, 3)) is None
+    assert Counted().flops((2, 3), (2, 3)) == 6
+
+
+# ----- products: every multiply-add is two -------------------------------------------------------
+
+
+class Tally:
+    """A number that counts what is done with numbers of its kind."""
+
+    done = 0
+
+    def _count(self, *others: Any) -> "Tally":
+        Tally.done += 1
+        return self
+
+    __add__ = __sub__ = __mul__ = __truediv__ = __gt__ = exp = _count
+
+
+def tallies(shape: Shape) -> Any:
+    array = np.empty(shape, dtype=object)
+    for place in np.ndindex(*shape):
+        array[place] = Tally()
+    return array
+
+
+def total(numbers: Any) -> Any:
+    """A sum as a loop has it, from 0 on: one addition for each."""
+    result = Tally()
+    for number in numbers:
+        result = result + number
+    return result
+
+
+def counted(function: Any, *shapes: Any) -> int:
+    """What a function of arrays did to their elements."""
+    arrays = [None if shape is None else tallies(shape) for shape in shapes]
+    Tally.done = 0
+    function(*arrays)
+    return Tally.done
+
+
+def matmul(x: Any, y: Any) -> None:
+    batch = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+    x = np.broadcast_to(x, (*batch, *x.shape[-2:]))
+    y = np.broadcast_to(y, (*batch, *y.shape[-2:]))
+    for place in np.ndindex(*batch):
+        for row in x[place]:
+            for column in y[place].T:
+                total(a * b for a, b in zip(row, column, strict=True))
+
+
+def linear(x: Any, w: Any, b: Any = None) -> None:
+    for row in x:
+        for j, weights in enumerate(w):
+            y = total(a * c for a, c in zip(row, weights, strict=True))
+            if b is not None:
+                y + b[j]
+
+
+@given(data=st.data())
+def test_products_of_matrices(data: st.DataObject) -> None:
+    for name, naive in (("matmul", matmul), ("linear", linear)):
+        case = data.draw(ROWS[name].cases)
+        _, shapes, _ = called(name, case)
+        assert claimed(name, case) == counted(naive, *shapes)
+
+
+@given(case=ROWS["einsum"].cases)
+def test_contractions(case: Case) -> None:
+    op, shapes, _ = called("einsum", case)
+    equation: str = op.equation
+    left, _, out = equation.partition("->")
+    terms = left.split(",")
+    lengths = {
+        c: n
+        for term, shape in zip(terms, shapes, strict=True)
+        for c, n in zip(term, shape, strict=True)
+    }
+    summed = set(lengths) - set(out)
+    count = 0
+    for _ in np.ndindex(*lengths.values()):
+        for _ in terms[1:]:
+            count += 1  # a product
+        if summed:
+            count += 1  # and its addition
+    assert claimed("einsum", case) == count
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+@given(data=st.data())
+def test_convolutions(axes: int, data: st.DataObject) -> None:
+    case = data.draw(ROWS[f"conv{axes}d"].cases)
+    _, (_, w, *b), y = called(f"conv{axes}d", case)
+    count = 0
+    for _ in np.ndindex(*y.shape):
+        for _ in np.ndindex(*w[1:]):  # each tap of each channel of the group
+            count += 2
+        count += b not in ([], [None])
+    assert claimed(f"conv{axes}d", case) == count
+    case = data.draw(ROWS[f"conv_transpose{axes}d"].cases)
+    _, (x, w, *b), y = called(f"conv_transpose{axes}d", case)
+    count = 2 * sum(1 for _ in np.ndindex(*x) for _ in np.ndindex(*w[1:]))
+    if b not in ([], [None]):
+        count += y.numel()
+    assert claimed(f"conv_transpose{axes}d", case) == count
+
+
+@given(case=ROWS["conv_weight"].cases)
+def test_the_weight_gradient_of_a_convolution_costs_what_the_convolution_does(case: Case) -> None:
+    op, (x, d), w = called("conv_weight", case)
+    forward = REGISTRY[f"conv{len(x) - 2}d"](
+        **{k: getattr(op, k) for k in ("stride", "padding", "dilation", "groups")}
+    )
+    assert claimed("conv_weight", case) == forward.flops(d, x, w.shape, None)
+
+
+def test_attention_is_two_products_and_a_softmax() -> None:
+    batch, queries, keys, width, depth = 2, 5, 7, 4, 3
+    table = viz.summary(
+        tg.scaled_dot_product_attention,
+        (batch, queries, width), (batch, keys, width), (batch, keys, depth),
+    )  # fmt: skip
+    products = 2 * batch * queries * keys * (width + depth)
+    softmax = counted(rowwise, (batch * queries, keys))
+    assert products + softmax <= table.flops <= products + softmax + 2 * batch * queries * keys
+
+
+# ----- the rest ----------------------------------------------------------------------------------
+
+
+def rowwise(x: Any) -> None:
+    """Softmax, row by row: the maximum and the sum from nothing on."""
+    for row in x:
+        most = Tally()
+        for number in row:
+            most > number  # noqa: B015  it is counted
+        powers = [(number - most).exp() for number in row]
+        whole = total(powers)
+        for power in powers:
+            power / whole
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_softmax(name: str) -> None:
+    op = REGISTRY[name](axis=1)
+    assert op.flops((4, 6), (4, 6)) == counted(rowwise, (4, 6)) == 120
+    assert REGISTRY["cross_entropy"]().flops((4,), (4, 6), (4,)) == 120
+
+
+@pytest.mark.parametrize("name", ["max_pool2d", "window_sum"])
+@given(data=st.data())
+def test_windows(name: str, data: st.DataObject) -> None:
+    case = data.draw(ROWS[name].cases)
+    op, _, y = called(name, case)
+    kernel: Shape = op.kernel
+    assert claimed(name, case) == sum(1 for _ in np.ndindex(*y.shape) for _ in np.ndindex(*kernel))
+
+
+@given(case=ROWS["resample"].cases)
+def test_interpolation_costs_its_weights(case: Case) -> None:
+    op, (shape,), y = called("resample", case)
+    axis: int = op.axis
+    unit = tg.Tensor(np.eye(shape[axis]))
+    attributes = case.fresh_attributes() | {"axis": 0}
+    matrix = tg.function(REGISTRY["resample"])(unit, **attributes).numpy()  # (size, length)
+    used = matrix != 0
+    others = math.prod((*shape[:axis], *shape[axis + 1 :]))
+    sums = int((used.sum(1) - 1).clip(0).sum())
+    products = int(used[~np.isin(matrix, (0, 1)).all(1)].sum())
+    most = len(matrix) * (2 * int(used.sum(1).max(initial=0)) - 1)
+    assert others * (sums + products) <= claimed("resample", case) <= others * max(0, most)
+    assert y.shape[axis] == len(matrix)
+
+
+@given(case=ROWS["sample"].cases)
+def test_sampling_costs_a_product_and_a_sum_for_each_weight(case: Case) -> None:
+    _, (x, w, _), _ = called("sample", case)
+    assert claimed("sample", case) == 2 * math.prod(w) * x[1]
+
+
+def test_what_only_moves_costs_nothing_and_what_adds_does() -> None:
+    model = viz.summary(lambda x: tg.cat([x.T, x.T]).reshape(-1)[::2], (3, 4))
+    assert model.flops == 0
+    assert REGISTRY["sum"](axis=None).flops((), (3, 4)) == 12
+    assert REGISTRY["fold"](kernel=(2, 2), size=(4, 4)).flops((1, 1, 4, 4), (1, 4, 9)) == 36
+    assert REGISTRY["add"]().flops((3, 4), (3, 1), ()) == 12
+
+
+@pytest.mark.parametrize(
+    ("name", "shapes", "count"),
+    [
+        ("inv", [(5, 3, 3)], 5 * 2 * 27),
+        ("solve", [(3, 3), (3, 2)], 18 + 2 * 9 * 2),
+        ("cholesky", [(2, 6, 6)], 2 * 72),
+        ("svd", [(6, 3)], 14 * 6 * 9 + 8 * 27),
+        ("svd", [(3, 6)], 14 * 6 * 9 + 8 * 27),
+    ],
+)
+def test_factorizations(name: str, shapes: list[Shape], count: int) -> None:
+    assert REGISTRY[name]().flops((), *shapes) == count
