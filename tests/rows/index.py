@@ -153,7 +153,7 @@ def replacements(draw: Any) -> Case:
     return Case((draw(arrays(shape)), source), {"index": index, "view": view})
 
 
-def replaced(x: Array, source: Any, index: Any, view: tuple[Op, ...]) -> Array:
+def replaced(x: Array, source: Any, index: Any, view: tuple[Op, ...] = ()) -> Array:
     """One element after the other."""
     y = x.copy()
     named = np.asarray(seen(np.arange(x.size).reshape(x.shape), view)[index])
