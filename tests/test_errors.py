@@ -211,8 +211,16 @@ CASES = {
     "in place: elements": Case(
         lambda: assign(leaf(2), 0, 1.0), RuntimeError, ("in place", "x.data", "no_grad()")
     ),
-    "in place: a recorded value": Case(
-        lambda: assign(ones(2), 0, leaf(2)[0]), RuntimeError, ("in place", "not be recorded")
+    "in place: a view of a parameter": Case(
+        lambda: assign(leaf(2)[:1], 0, 1.0), RuntimeError, ("view of a leaf", "(2,)", "x.clone()")
+    ),
+    "in place: a view from no_grad": Case(
+        lambda: assign(tg.no_grad()(lambda: ones(2)[:1])(), 0, leaf(2)[0]),
+        RuntimeError,
+        ("in place", "(1,)", "no_grad()", "x.clone()"),
+    ),
+    "in place: a place twice": Case(
+        lambda: assign(ones(2), [0, 0], leaf(2)), RuntimeError, ("twice", "index_add")
     ),
     "in place: an operator on a parameter": Case(
         lambda: add_in_place(leaf(2), 1.0), RuntimeError, ("leaf", "x.data -=", "no_grad()")

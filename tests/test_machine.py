@@ -220,28 +220,65 @@ COMPUTE: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Value, Va
 }
 
 
+@dataclass(frozen=True)
+class Write:
+    """A change in place, of tensors and of arrays alike.
+
+    `index` says, for a shape, which elements change; `new` gives their new values from the old ones
+    and a source, as Values.
+    """
+
+    run: Callable[[Any, Any], Any]
+    index: Callable[[tuple[int, ...]], Any] = lambda shape: ...
+    new: Callable[[Value, Value], Value] = lambda old, source: source
+
+
 def assign(x: Any, new: Any) -> None:
     x[...] = new
-
-
-def assign_first(x: Any, new: Any) -> None:
-    x[..., None][:1] = -0.5
 
 
 def copy(x: Any, new: Any) -> None:
     x.copy_(new) if isinstance(x, Tensor) else np.copyto(x, new)
 
 
-def subtract(x: Any, new: Any) -> None:
-    x -= new
+def at(where: Callable[[tuple[int, ...]], Any]) -> Callable[[Any, Any], None]:
+    """x[index] = new"""
+    return lambda x, new: operator.setitem(x, where(x.shape), new)
 
 
-def multiply(x: Any, new: Any) -> None:
-    x *= new
+def multiply_at(where: Callable[[tuple[int, ...]], Any]) -> Callable[[Any, Any], None]:
+    """x[index] *= new: the part is taken out, changed, and put back."""
+
+    def change(x: Any, new: Any) -> None:
+        x[where(x.shape)] *= new
+
+    return change
 
 
-WRITES = [assign, assign_first, copy, subtract, multiply]  # to tensors and to arrays alike
-OPERATORS = [subtract, multiply]
+def product(old: Value, source: Value) -> Value:
+    return old * source
+
+
+FIRST = lambda shape: (0,) * len(shape)  # noqa: E731
+INDICES: dict[str, Callable[[tuple[int, ...]], Any]] = {
+    "number": lambda shape: 0 if shape else (),
+    "numbers": FIRST,
+    "slice": lambda shape: (..., slice(None, None, 2)) if shape else ...,
+    "array": lambda shape: np.array([shape[0] - 1]) if shape else (),
+    "mask": lambda shape: np.arange(np.prod(shape)).reshape(shape) % 2 == 0,
+    "two steps": lambda shape: (0, ..., np.array([0])) if len(shape) > 1 else ...,
+}
+WRITES = {
+    "assign": Write(assign),
+    "copy": Write(copy),
+    "subtract": Write(operator.isub, new=lambda old, source: old + MINUS * source),
+    "multiply": Write(operator.imul, new=product),
+    **{f"assign: {name}": Write(at(index), index) for name, index in INDICES.items()},
+    **{
+        f"multiply: {name}": Write(multiply_at(index), index, product)
+        for name, index in INDICES.items()
+    },
+}
 
 
 @dataclass(eq=False, repr=False)
@@ -253,8 +290,35 @@ class Memory:
 
 
 @dataclass(eq=False, repr=False)
+class Family:
+    """A tensor and the views of it: what they are made of, wherever it was changed.
+
+    `root` is the value of the whole, which lies at these places of the memory.
+    """
+
+    base: "Twin | None"
+    places: Array
+    root: Value
+
+    def overwrite(self, memory: Memory, places: Array, new: Value) -> None:
+        """The whole with new values at some places of the memory: a new value, as all are."""
+        order = np.full(memory.numbers.size, -1)
+        order[self.places] = numbered(self.places)
+        kept = np.ones(self.places.size)
+        kept[order[places]] = 0
+        old = Value(memory.numbers[self.places], self.root.node)
+        spread = take(new, np.broadcast_to(numbered(new.array), places.shape))
+        self.root = old * Value(kept.reshape(old.shape)) + put(spread, order[places], old.shape)
+
+    def part(self, memory: Memory, places: Array) -> Value:
+        order = np.full(memory.numbers.size, -1)
+        order[self.places] = numbered(self.places)
+        return take(self.root, order[places])
+
+
+@dataclass(eq=False, repr=False)
 class Twin:
-    """A tensor, and beside it what it should be."""
+    """A tensor, and beside it what it should be. A view taken under no_grad() has no family."""
 
     tensor: Tensor
     memory: Memory
@@ -263,9 +327,17 @@ class Twin:
     writable: bool = True
     retains: bool = False
     grad: "Twin | None" = None
+    family: Family | None = None
 
     def __post_init__(self) -> None:
         self.memory.seen.append(self.value)
+        self.family = Family(self, self.places, self.value)
+
+    def move(self) -> None:
+        """Leave the family, for one of its own."""
+        if self.family is not None and self.family.base is self:
+            self.family.base = None
+        self.family = Family(self, self.places, self.value)
 
     def look(self, node: Node | None) -> None:
         """Read the memory again, as the value of a node."""
@@ -305,9 +377,6 @@ class Machine(RuleBasedStateMachine):
             twin = Twin(tensor, at.memory, places, value, at.writable)
         self.every.append(twin)
         return twin
-
-    def is_leaf(self, twin: Twin) -> bool:
-        return twin.node is not None and not twin.node.pulls
 
     # ----- building ------------------------------------------------------------------------------
 
@@ -359,50 +428,72 @@ class Machine(RuleBasedStateMachine):
             return [self.add(tensor, value)]
         twin = self.add(tensor, value, at=x, places=VIEWS[name](np, x.places))
         twin.writable = x.writable and name != "repeated"
+        twin.family = x.family if recorded else None
         return [twin]
 
     # ----- changing values -----------------------------------------------------------------------
 
     @rule(
-        x=twins,
-        write=st.sampled_from(WRITES),
+        x=roots,
+        name=st.sampled_from(list(WRITES)),
         source=twins,
-        way=st.sampled_from(["data", "no_grad", "recorded"]),
+        way=st.sampled_from(["data", "no_grad", "recorded", "recorded", "recorded"]),
     )
-    def write(self, x: Twin, write: Callable[[Any, Any], None], source: Twin, way: str) -> None:
-        same = x.shape == source.shape
+    def write(self, x: Twin, name: str, source: Twin, way: str) -> None:
+        write = WRITES[name]
+        index = write.index(x.shape)
+        if x.shape == source.shape and index is ...:
+            tensor, new = source.tensor, source.value
+        else:
+            tensor, new = source.tensor.sum(), total(source.value)
         numbers = x.value.array.copy()
-        write(numbers, source.value.array if same else 0.25)
+        write.run(numbers, new.array)
         if np.abs(numbers).max() > 4:
             return
-        recorded = way == "recorded" and x.node is not None
+        recorded = way == "recorded" and (x.node is not None or new.node is not None)
         expected: Any = contextlib.nullcontext()
-        if recorded and write in OPERATORS and not self.is_leaf(x):
-            pass  # x -= y is x = x - y there
-        elif recorded:
-            expected = pytest.raises(RuntimeError, match=r"in.place")
-        elif not x.writable:
+        if recorded and x.family is None:
+            expected = pytest.raises(RuntimeError, match=r"in place on a view .* no_grad")
+        elif recorded and x.family and is_leaf(x.family.root.node):
+            expected = pytest.raises(RuntimeError, match=r"in place on a (view of a )?leaf")
+        elif not x.writable and places_named(x, index).size:
             expected = pytest.raises(ValueError, match="read-only")
         with expected, tg.no_grad() if way == "no_grad" else contextlib.nullcontext():
             target = x.tensor.data if way == "data" else x.tensor
-            write(target, source.tensor.detach() if same else 0.25)
-        if recorded or not x.writable:
+            write.run(target, tensor if way == "recorded" else tensor.detach())
+        if not isinstance(expected, contextlib.nullcontext):
             return
+        if recorded:
+            assert x.family is not None
+            # What this very change reads is kept for it, so these are values of their own.
+            old = take(Value(x.value.array, x.node), numbered(x.value.array)[index])
+            changed = write.new(old, Value(new.array, new.node))
+            x.family.overwrite(x.memory, x.places[index], changed)
         for value in x.memory.seen:
             value.changed = True
         x.memory.seen.clear()
         x.memory.numbers[x.places] = numbers
         for twin in self.every:
-            if twin.memory is x.memory:
+            if twin.memory is not x.memory:
+                continue
+            if recorded and twin.family is x.family:
+                assert twin.family is not None
+                base = twin.family.base is twin
+                root = twin.family.root
+                twin.look((root if base else twin.family.part(x.memory, twin.places)).node)
+            else:
                 twin.look(twin.node)
 
     @rule(x=twins, source=twins)
     def replace_data(self, x: Twin, source: Twin) -> None:
         """From now on x has the memory of another tensor; what read its old memory still can."""
         if x.shape == source.shape:
+            own = x.tensor._array is source.tensor._array  # the end of x.data -= ...
             x.tensor.data = source.tensor.detach()
             x.memory, x.places, x.writable = source.memory, source.places, source.writable
             x.look(x.node)
+            if not own:
+                x.move()
 
     # ----- gradients -----------------------------------------------------------------------------
 
@@ -452,6 +543,7 @@ class Machine(RuleBasedStateMachine):
             if twin.node is not None and not used.isdisjoint(twin.node.reaches):
                 twin.tensor, twin.retains = twin.tensor.detach(), False
                 twin.look(None)
+                twin.move()
 
     @rule(root=roots, seed=twins, retain_graph=st.booleans(), create_graph=st.booleans())
     def backward(self, root: Twin, seed: Twin, retain_graph: bool, create_graph: bool) -> None:
@@ -469,7 +561,7 @@ class Machine(RuleBasedStateMachine):
             lambda: root.tensor.backward(tensor, retain_graph, create_graph),
         )
         for twin in self.every.copy() if done else []:
-            if twin.node in found and (twin.retains or self.is_leaf(twin)):
+            if twin.node in found and (twin.retains or is_leaf(twin.node)):
                 g = found[twin.node]
                 g = clone(g) if twin.grad is None else twin.grad.value + g
                 assert twin.tensor.grad is not None
@@ -546,6 +638,15 @@ class Machine(RuleBasedStateMachine):
 def array(tensor: Tensor) -> Array:
     values: Array = tensor.detach().numpy()
     return values
+
+
+def is_leaf(node: Node | None) -> bool:
+    return node is not None and not node.pulls
+
+
+def places_named(x: Twin, index: Any) -> Array:
+    places: Array = x.places[index]
+    return np.asarray(places)
 
 
 def too_large(found: dict[Node, Value]) -> bool:

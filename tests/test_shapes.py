@@ -354,7 +354,6 @@ VIEWS: dict[str, Callable[[tg.Tensor], tg.Tensor]] = {
     "chunk": lambda x: shape.chunk(x, 2)[0],
     "tensor_split": lambda x: shape.tensor_split(x, 2)[0],
     "unbind": lambda x: shape.unbind(x)[0],
-    "flip": lambda x: shape.flip(x, 0, 1),
     "broadcast_to": lambda x: shape.broadcast_to(x, 2, 2, 3),
     "meshgrid": lambda x: shape.meshgrid(shape.ravel(x), tg.ones(2))[0],
 }
@@ -365,6 +364,7 @@ COPIES: dict[str, Callable[[tg.Tensor], tg.Tensor]] = {
     "hstack": lambda x: shape.hstack([x]),
     "pad": lambda x: shape.pad(x, (1, 1)),
     "pad: circular": lambda x: shape.pad(x, (1, 1), "circular"),
+    "flip": lambda x: shape.flip(x, 0, 1),
     "roll": lambda x: shape.roll(x, 1),
     "tile": lambda x: shape.tile(x, 2),
     "repeat": lambda x: shape.repeat(x, 2, 1),

@@ -93,11 +93,11 @@ def test_a_graph_notices_that_it_was_changed_in_place(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_in_place_where_a_graph_is_recorded_is_an_error(name: str) -> None:
+def test_in_place_on_a_parameter_is_an_error(name: str) -> None:
     start = START.get(name, X)
     leaf = tg.tensor(start, requires_grad=True)
-    for x in (leaf, leaf * 1):
-        with pytest.raises(RuntimeError, match=rf"{name}_ in place would not be recorded.*no_grad"):
+    for x in (leaf, leaf[...]):
+        with pytest.raises(RuntimeError, match=rf"{name}_ in place on a .*leaf .*no_grad"):
             run(name, x)
         assert_array_equal(x.detach().numpy(), start)
     with tg.no_grad():
@@ -107,12 +107,42 @@ def test_in_place_where_a_graph_is_recorded_is_an_error(name: str) -> None:
     run(name, tg.tensor(start, requires_grad=True).data)
 
 
-def test_in_place_on_plain_data_with_a_recorded_argument_is_an_error() -> None:
-    x, w = tg.zeros(2), tg.ones(2, requires_grad=True)
-    for change in (lambda: x.add_(w), lambda: x.masked_fill_(x == 0, w[0]), lambda: x.copy_(w)):
-        with pytest.raises(RuntimeError, match="in place would not be recorded"):
-            change()
-    assert x.tolist() == [0, 0]
+@pytest.mark.parametrize("name", ALL)
+def test_in_place_in_a_graph_is_the_function(name: str) -> None:
+    """Its values, and its gradient: that of a new tensor, or zeros where nothing is left of x."""
+    start, g = START.get(name, X), tg.tensor(np.linspace(-1, 2, 6).reshape(2, 3))
+    leaf = tg.tensor(start, requires_grad=True)
+    x = leaf * 1.0
+    if name in PUBLIC[IN_PLACE]:
+        y = getattr(leaf * 1.0, name)(*as_tensors(ARGUMENTS.get(name, ())))
+        expected = tg.grad(y, leaf, g, allow_unused=True)[0] if y.requires_grad else None
+    else:
+        y, expected = None, None
+    assert run(name, x) is x
+    assert x.requires_grad
+    assert not x.is_leaf
+    (found,) = tg.grad(x, leaf, g)
+    assert_array_equal(found.numpy(), 0.0 * start if expected is None else expected.numpy())
+    if y is not None:
+        assert_array_equal(x.detach().numpy(), y.detach().numpy().astype("float64"))
+
+
+def test_in_place_on_plain_data_with_a_recorded_argument_is_recorded() -> None:
+    w = tg.ones(2, requires_grad=True)
+    for change, expected in (
+        (lambda x: x.add_(w), [1, 1]),
+        (lambda x: x.masked_fill_(x == 0, w[0]), [2, 0]),
+        (lambda x: x.copy_(w), [1, 1]),
+        (lambda x: x.fill_(w[1]), [0, 2]),
+    ):
+        x = tg.zeros(2)
+        change(x)
+        assert x.tolist() == [1, 1]
+        assert tg.grad(x.sum(), w)[0].tolist() == expected
+    whole = tg.zeros(2, dtype="int64")
+    whole[0] = w[0]  # integers have no gradients
+    assert whole.tolist() == [1, 0]
+    assert not whole.requires_grad
 
 
 def test_a_result_must_fit() -> None:

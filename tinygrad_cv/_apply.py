@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from tinygrad_cv import backend as backends
 from tinygrad_cv._grad_mode import is_grad_enabled
 from tinygrad_cv._graph import Guard, Node, failed, observer
+from tinygrad_cv._inplace import follow
 from tinygrad_cv._op import WIDTH, Op, Output, Plan, common, is_array, is_float, promoted
 from tinygrad_cv._public import TOP, public
 from tinygrad_cv._reading import Reading
@@ -54,10 +55,8 @@ def apply(op: Op, *inputs: Any) -> Any:
             return _several(op, inputs, arrays, tuple(wanted), array, backend)
         backend = op.destination(backend)
     out = wrap(array, backend)
-    if backend.is_view(array, arrays):  # it counts its in-place changes together with its base
-        for value in inputs:
-            if isinstance(value, Tensor) and backend.shares_memory(array, value._array):
-                out._version = value._version
+    if backend.is_view(array, arrays):
+        follow(op, inputs, out)
     if True in wanted and is_grad_enabled() and array.dtype.kind == "f":
         key = tuple(wanted)
         plan = op.plans.get(key) or _checked_plan(op, key, inputs)
@@ -91,9 +90,7 @@ def _several(
     outs = tuple(wrap(y, backend) for y in ys)
     for out in outs:
         if backend.is_view(out._array, arrays):
-            for value in inputs:
-                if isinstance(value, Tensor) and backend.shares_memory(out._array, value._array):
-                    out._version = value._version
+            follow(op, inputs, out)
     eye = observer.get()
     plan = _checked_plan(op, wanted, inputs) if any(wanted) and is_grad_enabled() else None
     if (plan is not None and plan.rules) or (eye is not None and eye.everything):

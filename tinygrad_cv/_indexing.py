@@ -1,5 +1,6 @@
 """Indices as people write them, and as array libraries take them."""
 
+import math
 from typing import Any
 
 from tinygrad_cv._tensor import Tensor
@@ -40,6 +41,18 @@ def index_steps(index: Any) -> tuple[Any, Any]:
     if not any(part is Ellipsis for part in first):
         first.append(...)
     return tuple(first), tuple(rest)
+
+
+def repeats(index: Any, shape: tuple[int, ...], backend: Backend) -> bool:
+    """Whether an index of raw arrays names a place twice. On a GPU this is a wait."""
+    parts = index if isinstance(index, tuple) else (index,)
+    if not any(_array_axes(part) > 0 and part.dtype.kind in "iu" for part in parts):
+        return False
+    first, rest = index_steps(index)
+    with backend.active:
+        places = backend.reshape(backend.arange(math.prod(shape)), shape)[first]
+        places = backend.sort(backend.ravel(places if rest is None else places[rest]))
+        return bool((places[1:] == places[:-1]).any())
 
 
 def _array_axes(part: Any) -> int:

@@ -1,8 +1,8 @@
 """Methods of Tensor that are made of functions: in place, and for new tensors like this one.
 
-`x.exp_()` is `x.exp()`, written into the memory of x; so are all that are public `IN_PLACE`. They
-work on plain data. Where a graph is recorded they raise an error, as `x[...] = y` does: on
-`x.data`, or inside `with no_grad():`, they change a parameter.
+`x.exp_()` is `x.exp()`, written into the memory of x; so are all that are public `IN_PLACE`. Where
+a graph is recorded x moves on to the node of the result, as with `x[...] = y`. On a parameter they
+are an error: it is changed as `x.data`, or inside `with no_grad():`.
 """
 
 import functools
@@ -24,7 +24,7 @@ from tinygrad_cv.random import bernoulli, rand, randn
 def _in_place(name: str, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     @functools.wraps(function)  # whose signature it has
     def method(self: Tensor, *args: Any, **options: Any) -> Tensor:
-        return self._become(function(self, *args, **options), f"{name}_")
+        return self._in_place(function, f"{name}_", *args, **options)
 
     method.__module__ = __name__
     method.__name__, method.__qualname__ = f"{name}_", f"Tensor.{name}_"

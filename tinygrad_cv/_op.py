@@ -229,6 +229,9 @@ class Op:
     real: ClassVar[bool] = False
     """Whether integers, too, go in as floats: it is a function of real numbers, and an array
     library may find float16 good enough for that of a small integer."""
+    views: ClassVar[bool] = False
+    """Whether the result lies in the memory of the one input wherever it can, as PyTorch's does; a
+    change of one in place then shows in the other. The result of any other op has its own."""
     promotes: ClassVar[bool] = False
     """Whether integer inputs, too, go in as one dtype (see `whole`)."""
     forward: Callable[..., Any]
@@ -369,15 +372,18 @@ class Op:
         """
         return None
 
-    def describe(self) -> str:
+    def describe(self, separator: str = " ") -> str:
         """The attributes that differ from their defaults: "stride=(2, 2) padding=(1, 1)"."""
-        return " ".join(
+        return separator.join(
             f"{name}={brief(value)}"
             for name, default in self.attributes.items()
             if name not in self.hidden
             and (value := getattr(self, name)) is not default
             and brief(value) != brief(default)
         )
+
+    def __repr__(self) -> str:
+        return f"{self.name}({self.describe(', ')})"
 
     def destination(self, backend: "Backend") -> "Backend":
         """The device of the output, given that of the inputs; another one for transfers only."""

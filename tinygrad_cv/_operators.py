@@ -1,12 +1,14 @@
 """The operators of tensors, conversions, and changes in place."""
 
+import operator
 from collections.abc import Callable
 from typing import Any, cast
 
 from tinygrad_cv import backend as backends
 from tinygrad_cv._apply import F
-from tinygrad_cv._grad_mode import is_grad_enabled
-from tinygrad_cv._indexing import index_steps, raw_index
+from tinygrad_cv._graph import _numbers
+from tinygrad_cv._indexing import index_steps, raw_index, repeats
+from tinygrad_cv._inplace import is_rearranged, is_recorded, keep_old, move_on, overwritten, root_of
 from tinygrad_cv._tensor import StrangerError, Tensor, adopt, as_input, operand
 from tinygrad_cv.backend import host
 
@@ -186,8 +188,14 @@ class Conversions(Tensor):
         return F.clone(self)
 
     def contiguous(self) -> "Tensor":
-        """The tensor itself if it lies in memory in row-major order, otherwise a copy that does."""
-        return self if self.is_contiguous() else self.reshape(-1).reshape(self.shape)
+        """The tensor itself if it lies in memory in row-major order, otherwise a copy that does.
+
+        A view of memory that happens to lie in another order is copied as if it lay row-major:
+        who writes into the result means no other tensor.
+        """
+        if not self.is_contiguous():
+            return self.reshape(-1).reshape(self.shape)
+        return F.clone(self) if is_rearranged(self) else self
 
     @property
     def T(self) -> "Tensor":
@@ -237,25 +245,34 @@ class Changes(Tensor):
 
     __slots__ = ()
 
-    def _refuse_recorded(self, value: Any, how: str) -> None:
-        if is_grad_enabled() and (
-            self._requires_grad or (isinstance(value, Tensor) and value._requires_grad)
-        ):
-            raise RuntimeError(
-                f"{how} in place would not be recorded, and the gradient would be wrong. Compute "
-                "a new tensor (where, cat, scatter), or make the change outside the graph: on "
-                "x.data, or inside `with no_grad():`."
-            )
-
     def _assign(self, index: Any, value: Any, how: str) -> "Tensor":
-        self._refuse_recorded(value, how)
+        """self[index] = value; where a graph is recorded, self moves on to a node of this change.
+
+        An index of raw arrays. The write comes first: if it fails, nothing has changed.
+        """
         if not isinstance(value, int | float):
-            value = operand(value, self).to(self.device)._array
+            value = operand(value, self).to(self.device)
         first, rest = index_steps(index)
+        recorded = is_recorded(self, value)
+        if recorded:
+            root = root_of(self, how)
+            if isinstance(value, Tensor):
+                value = self._written(index, value, how)
+            node = overwritten(self, root, first, rest, value)
+        self._write(first, rest, value)
+        if recorded:
+            move_on(self, node)
+        return self
+
+    def _write(self, first: Any, rest: Any, value: Any) -> None:
+        """self[first][rest] = value, and no more than that."""
+        array = value._array if isinstance(value, Tensor) else value
+        if isinstance(value, Tensor) and value._version is self._version:
+            array = self._backend.array(array, None)  # x[1:] = x[:-1] reads what it writes
         try:
             with self._backend.active:
                 part = self._array if rest is None else self._array[first]
-                self._backend.assign(part, first if rest is None else rest, value)
+                self._backend.assign(part, first if rest is None else rest, array)
         except ValueError as error:
             raise ValueError(
                 f"a value of shape {getattr(value, 'shape', ())} cannot be written into this "
@@ -263,7 +280,22 @@ class Changes(Tensor):
                 "is read-only; x.clone() has memory of its own."
             ) from error
         self._changed()
-        return self
+
+    def _written(self, index: Any, value: Tensor, how: str) -> Tensor:
+        """A value as the graph needs it: of this dtype, and with no axes more than it has to."""
+        value = value.to(dtype=self.dtype)
+        if not value._requires_grad:
+            return value
+        if repeats(index, self.shape, self._backend):
+            raise RuntimeError(
+                f"{how}: the index names a place twice, and which of two values stays there is "
+                "not certain, so neither is the gradient. Name each place once, or add with "
+                "index_put(..., accumulate=True) or index_add."
+            )
+        extra = 0
+        while extra < value.ndim and value.shape[extra] == 1:
+            extra += 1
+        return value.reshape(value.shape[extra:]) if extra else value
 
     def __setitem__(self, index: Any, value: Any) -> None:
         self._assign(raw_index(index, self._backend), value, "assigning to elements")
@@ -276,23 +308,21 @@ class Changes(Tensor):
         """Overwrite the values with zeros."""
         return self._assign(..., 0, "zero_")
 
-    def _in_place(self, result: "Tensor") -> "Tensor":
-        """`x += y`: in place on plain data, a new tensor where a graph is recorded."""
-        if not isinstance(result, Tensor):  # NotImplemented: y is for Python to ask
-            return result
-        if result._requires_grad or (self._requires_grad and is_grad_enabled()):
-            if self._requires_grad and self.is_leaf:
-                raise RuntimeError(
-                    "an in-place operator on a leaf that requires a gradient would replace the "
-                    "parameter by the result of a recorded op. Update it with x.data -= ..., or "
-                    "inside `with no_grad():`."
-                )
-            return result
-        return self._become(result, "an operator")
+    def _in_place(
+        self, function: Callable[..., Any], how: str, *args: Any, **options: Any
+    ) -> "Tensor":
+        """Take the values of function(self, ...)."""
+        since = next(_numbers)
+        result = function(self, *args, **options)
+        if not isinstance(result, Tensor):  # what a stranger makes of a tensor
+            return cast(Tensor, result)
+        return self._become(result, how, since)
 
-    def _become(self, result: "Tensor", how: str) -> "Tensor":
-        """Take the values of a result of this shape, and of a dtype that is not a higher kind."""
-        self._refuse_recorded(result, how)
+    def _become(self, result: "Tensor", how: str, since: int | None = None) -> "Tensor":
+        """Take the values of a result of this shape, and of a dtype that is not a higher kind.
+
+        The nodes from number `since` on were made for it, and may read the old values.
+        """
         if result.shape != self.shape:
             raise ValueError(
                 f"the result of shape {result.shape} does not fit in place into {self.shape}."
@@ -304,40 +334,48 @@ class Changes(Tensor):
                 f"the result of dtype {result.dtype} would be cut to {self.dtype} in place; "
                 "write x = x + y, or convert x first: x.float()."
             )
+        if result._requires_grad and since is not None and is_recorded(self, result):
+            root_of(self, how)
+            keep_old(result.node, since, self)
+            if self._view is None or not self._view.path():  # all of the memory
+                result = result.to(dtype=self.dtype)
+                self._write(..., None, result)
+                move_on(self, result.node)
+                return self
         return self._assign(..., result, how)
 
     def __iadd__(self, other: Any) -> "Tensor":
-        return self._in_place(self.__add__(other))
+        return self._in_place(operator.add, "an operator", other)
 
     def __isub__(self, other: Any) -> "Tensor":
-        return self._in_place(self.__sub__(other))
+        return self._in_place(operator.sub, "an operator", other)
 
     def __imul__(self, other: Any) -> "Tensor":
-        return self._in_place(self.__mul__(other))
+        return self._in_place(operator.mul, "an operator", other)
 
     def __itruediv__(self, other: Any) -> "Tensor":
-        return self._in_place(self.__truediv__(other))
+        return self._in_place(operator.truediv, "an operator", other)
 
     def __ifloordiv__(self, other: Any) -> "Tensor":
-        return self._in_place(self.__floordiv__(other))
+        return self._in_place(operator.floordiv, "an operator", other)
 
     def __imod__(self, other: Any) -> "Tensor":
-        return self._in_place(self.__mod__(other))
+        return self._in_place(operator.mod, "an operator", other)
 
     def __ipow__(self, other: Any) -> "Tensor":
-        return self._in_place(self.__pow__(other))
+        return self._in_place(operator.pow, "an operator", other)
 
     def __iand__(self, other: Any) -> "Tensor":
-        return self._in_place(self.__and__(other))
+        return self._in_place(operator.and_, "an operator", other)
 
     def __ior__(self, other: Any) -> "Tensor":
-        return self._in_place(self.__or__(other))
+        return self._in_place(operator.or_, "an operator", other)
 
     def __ixor__(self, other: Any) -> "Tensor":
-        return self._in_place(self.__xor__(other))
+        return self._in_place(operator.xor, "an operator", other)
 
     def __ilshift__(self, other: Any) -> "Tensor":
-        return self._in_place(self.__lshift__(other))
+        return self._in_place(operator.lshift, "an operator", other)
 
     def __irshift__(self, other: Any) -> "Tensor":
-        return self._in_place(self.__rshift__(other))
+        return self._in_place(operator.rshift, "an operator", other)

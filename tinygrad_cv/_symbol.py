@@ -213,7 +213,7 @@ def _op_of(source: Any) -> tuple[Op, tuple[Any, ...]]:
         missing = [name for name in source.attributes if not hasattr(source, name)]
         op.__dict__.update({name: Symbol(name) for name in missing})
         return op, ()
-    node = getattr(source, "_node", source)
+    node = getattr(source, "node", source)
     op = getattr(node, "op", node)
     if not isinstance(op, Op):
         raise TypeError(

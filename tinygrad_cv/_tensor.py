@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from tinygrad_cv import backend as backends
 from tinygrad_cv._grad_mode import no_grad
 from tinygrad_cv._graph import Node
+from tinygrad_cv._inplace import View, copied
 from tinygrad_cv._public import TOP, public
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.base import Backend
@@ -44,6 +45,7 @@ class Tensor(Attached):
         "_node",
         "_requires_grad",
         "_version",
+        "_view",
     )
     _grad: "Tensor | None"
     _name: str | None
@@ -52,6 +54,7 @@ class Tensor(Attached):
     _node: Node | None
     _requires_grad: bool
     _version: list[int]
+    _view: View | None
 
     def __init__(
         self,
@@ -84,6 +87,7 @@ class Tensor(Attached):
         self._node = None
         self._requires_grad = False
         self._version = [0]
+        self._view = None
         self._grad = None
         self._name = None
 
@@ -109,7 +113,7 @@ class Tensor(Attached):
     @property
     def is_leaf(self) -> bool:
         """Whether the user made it (no recorded op did)."""
-        return self._node is None or self._node.op is None
+        return self.grad_fn is None
 
     def size(self, dim: int | None = None) -> Any:
         """The shape, or its length along `dim`."""
@@ -183,7 +187,8 @@ class Tensor(Attached):
     @property
     def grad_fn(self) -> Node | None:
         """The node of the op that made it; None for a leaf."""
-        return None if self.is_leaf else self._node
+        node = self._node if self._view is None else self.node
+        return None if node is None or node.op is None else node
 
     def is_floating_point(self) -> bool:
         """Whether the dtype is a float (only such tensors have gradients)."""
@@ -206,7 +211,7 @@ class Tensor(Attached):
         if not self.is_leaf:
             raise RuntimeError(
                 "requires_grad can be changed on leaves only; this tensor was made by "
-                f"{self._node and self._node.label}. Use x.detach() to cut it off from its graph."
+                f"{self.node.label}. Use x.detach() to cut it off from its graph."
             )
         self._requires_grad = value
         self._renew_node()  # a leaf's node records whether it needs a gradient
@@ -242,7 +247,9 @@ class Tensor(Attached):
     @property
     def node(self) -> Node:
         """The node of the graph that this tensor stands for; a leaf's is made when first asked."""
-        return self._node or Node.leaf(self)
+        if self._node is not None:
+            return self._node
+        return Node.leaf(self) if self._view is None else self._view.node(self)
 
     def _renew_node(self) -> None:
         """A leaf has become another one for graphs to come; its hooks stay."""
@@ -386,8 +393,8 @@ class Tensor(Attached):
             details.append(f"dtype={self.dtype}")
         if self.device != "cpu":
             details.append(f"device='{self.device}'")
-        if self._node is not None and self._node.op is not None:
-            details.append(f"grad_fn=<{self._node.label}>")
+        if self.grad_fn is not None:
+            details.append(f"grad_fn=<{self.grad_fn.label}>")
         elif self._requires_grad:
             details.append("requires_grad=True")
         return f"tensor({', '.join(details)})"
@@ -416,6 +423,8 @@ class Tensor(Attached):
         )
         # The node of a leaf stands for that one tensor; a result may stand at its node twice.
         copy._node = None if self.is_leaf else self._node
+        if not (self.is_leaf and self._requires_grad):
+            copied(self, copy)
         copy.grad = None if self.grad is None else self.grad.clone()
         return copy
 
@@ -454,7 +463,7 @@ class Tensor(Attached):
 
     def detach_(self) -> "Tensor":
         """Leave the graph: the tensor becomes a leaf that needs no gradient."""
-        self._node, self._requires_grad = None, False
+        self._node, self._view, self._requires_grad = None, None, False
         return self
 
     @property
@@ -476,7 +485,7 @@ class Tensor(Attached):
                 f"{self.dtype} {self.shape}; the shape and dtype must stay."
             )
         # The old array stays as it was, so a graph that saved it still has the right values.
-        self._array, self._version = value._array, value._version
+        self._array, self._version, self._view = value._array, value._version, None
 
     def _move(self, device: str | None, dtype: Any) -> None:
         """This very tensor, with its gradient, to another device or float dtype (a leaf)."""
@@ -487,6 +496,7 @@ class Tensor(Attached):
             return
         # Graphs that were made with it keep the old array and the old node.
         self._array, self._backend, self._version = moved._array, moved._backend, [0]
+        self._view = None
         self._renew_node()
         if self._grad is not None:
             self._grad._move(device, dtype)
@@ -504,6 +514,7 @@ def wrap(array: Any, backend: Backend) -> Tensor:
     tensor._node = None
     tensor._requires_grad = False
     tensor._version = [0]
+    tensor._view = None
     tensor._grad = None
     tensor._name = None
     return tensor

@@ -29,8 +29,8 @@ def bundle(value: Tensor | Module | Trace) -> dict[str, str]:
 def _tensor(tensor: Tensor) -> str:
     kind = f"{tensor.dtype} {tensor.shape} on {tensor.device}"
     html = f"<pre>{escape(repr(tensor))}</pre><p>{escape(kind)}"
-    node = tensor._node
-    if node is None or node.op is None:
+    node = tensor.grad_fn
+    if node is None:
         return f"{html}{', requires a gradient' if tensor.requires_grad else ''}</p>"
     try:
         rules = [f"∂L/∂{name} = {rule}" for name, rule in formula(tensor).items()]

@@ -277,8 +277,8 @@ class Recorder(Observer):
         return array
 
     def made(self, tensor: Tensor, inputs: tuple[Any, ...]) -> None:
-        node = tensor._node
-        if node is None or node.op is None:
+        node = tensor.grad_fn
+        if node is None:
             return
         if self.wants_times:
             self.seconds[node.number] = self._elapsed

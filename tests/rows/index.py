@@ -1,5 +1,6 @@
 """Rows of taking elements out, and of adding them back in."""
 
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from rows.row import Case, Row
 from rows.shape import with_empty
+from tinygrad_cv._op import REGISTRY, Op
 from tinygrad_cv.testing.strategies import arrays, shapes
 
 Array = NDArray[Any]
@@ -116,22 +118,45 @@ def labels(draw: Any) -> Case:
     return Case((np.asarray(x, draw(st.sampled_from(("int64", "uint8")))),), attributes)
 
 
+VIEWS: dict[str, tuple[Callable[[Shape], dict[str, Any]], Callable[[Array], Array]]] = {
+    "getitem": (lambda shape: {"index": (slice(1, None),)}, lambda x: x[1:]),
+    "permute": (lambda shape: {"axes": tuple(range(len(shape)))[::-1]}, np.transpose),
+    "mT": (lambda shape: {}, lambda x: x.swapaxes(-1, -2)),
+    "reshape": (lambda shape: {"shape": (prod(shape),)}, np.ravel),
+    "diagonal": (lambda shape: {"offset": 1}, lambda x: x.diagonal(1)),
+}
+"""Views of an array: the attributes of the op, and the same in NumPy."""
+
+
+def seen(x: Array, view: tuple[Op, ...]) -> Array:
+    for step in view:
+        x = VIEWS[step.name][1](x)
+    return x
+
+
 @st.composite
 def replacements(draw: Any) -> Case:
     """A source in the shape of what is replaced, or one that broadcasts to it, or a number."""
     shape = draw(shapes(1) | with_empty())
-    index = draw(indices(shape, distinct))
-    named = places(shape, index).shape
+    view: tuple[Op, ...] = ()
+    inner = shape
+    for name in draw(st.lists(st.sampled_from(list(VIEWS)), max_size=2)):
+        if len(inner) >= (1 if name == "getitem" else 2):
+            view += (REGISTRY[name](**VIEWS[name][0](inner)),)
+            inner = seen(np.empty(shape), view).shape
+    index = draw(indices(inner, distinct))
+    named = places(inner, index).shape
     kept = named[draw(st.integers(0, len(named))) :]
     source = draw(arrays(tuple(1 if n == 1 or draw(st.booleans()) else n for n in kept)))
     if draw(st.sampled_from((False, False, False, True))):
         source = 2.5
-    return Case((draw(arrays(shape)), source), {"index": index})
+    return Case((draw(arrays(shape)), source), {"index": index, "view": view})
 
 
-def replaced(x: Array, source: Any, index: Any) -> Array:
+def replaced(x: Array, source: Any, index: Any, view: tuple[Op, ...] = ()) -> Array:
     """One element after the other."""
-    y, named = x.copy(), places(x.shape, index)
+    y = x.copy()
+    named = np.asarray(seen(np.arange(x.size).reshape(x.shape), view)[index])
     for place, value in zip(named.flat, np.broadcast_to(source, named.shape).flat, strict=True):
         y.flat[place] = value
     return y

@@ -80,6 +80,7 @@ class NumpyBackend(Backend):
         for name in ("floor_divide", "remainder", "fmod"):
             setattr(self, name, _by_no_zero(name))
         self.einsum, self.tensordot = _einsum, partial(on_one_blas_thread, np.tensordot)
+        self.diagonal = _diagonal
         self.linalg = LINALG
 
     @property
@@ -408,6 +409,13 @@ class NumpyBackend(Backend):
         p -= (lr / (1 - betas[0] ** step)) * m / denominator
 
 
+def _diagonal(array: Array, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
+    """A diagonal as a view that can be written to wherever the array can."""
+    view = np.diagonal(array, offset, axis1, axis2)
+    view.flags.writeable = array.flags.writeable
+    return view
+
+
 def _by_no_zero(name: str) -> Callable[[Array, Array], Array]:
     """A division with a remainder that does not say 0 where an integer is divided by 0."""
     divide = getattr(np, name)
@@ -536,7 +544,7 @@ def _places(shape: tuple[int, ...], index: Any) -> Array:
 
     That is the sum of what each axis adds to it, read by the index from arrays without memory.
     """
-    total: Array = 0
+    total: Array = 0 if shape else np.asarray(np.zeros((), "int64")[index])
     for axis, n in enumerate(shape):
         steps = np.arange(n) * math.prod(shape[axis + 1 :])
         steps = steps.reshape(-1, *(1,) * (len(shape) - axis - 1))

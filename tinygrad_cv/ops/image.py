@@ -17,6 +17,7 @@ from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 from tinygrad_cv.ops.conv import check_float
 from tinygrad_cv.ops.pool import adaptive_mean
+from tinygrad_cv.ops.shape import apart
 
 MODES = {
     "nearest": (1, 2, 3),
@@ -656,7 +657,8 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     split = T.reshape(input, shape=(*batch, channels // (r * r), r, r, height, width))
     # (C, r, r, H, W) -> (C, H, r, W, r)
     moved = T.permute(split, axes=(*range(n + 1), n + 3, n + 1, n + 4, n + 2))
-    return T.reshape(moved, shape=(*batch, channels // (r * r), height * r, width * r))
+    shape = (*batch, channels // (r * r), height * r, width * r)
+    return apart(T.reshape(moved, shape=shape), input)
 
 
 @public(TOP, FUNCTIONAL)
@@ -676,7 +678,8 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     split = T.reshape(input, shape=(*batch, channels, height // r, r, width // r, r))
     # (C, H, r, W, r) -> (C, r, r, H, W)
     moved = T.permute(split, axes=(*range(n + 1), n + 2, n + 4, n + 1, n + 3))
-    return T.reshape(moved, shape=(*batch, channels * r * r, height // r, width // r))
+    shape = (*batch, channels * r * r, height // r, width // r)
+    return apart(T.reshape(moved, shape=shape), input)
 
 
 @public(TOP, FUNCTIONAL)
@@ -695,7 +698,8 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
         )
     batch, channels, *lengths = input.shape
     split = T.reshape(input, shape=(batch, groups, channels // groups, *lengths))
-    return T.reshape(T.permute(split, axes=(0, 2, 1, *range(3, split.ndim))), shape=input.shape)
+    dealt = T.permute(split, axes=(0, 2, 1, *range(3, split.ndim)))
+    return apart(T.reshape(dealt, shape=input.shape), input)
 
 
 @public(TOP, METHOD)
@@ -716,7 +720,7 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
         turned = turned.transpose(first, second)
     if k % 4 in (2, 3):
         turned = _reversed(turned, first if k % 4 == 2 else second)
-    return turned
+    return apart(turned, input)
 
 
 def _reversed(input: Tensor, axis: int) -> Tensor:

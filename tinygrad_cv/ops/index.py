@@ -11,7 +11,7 @@ from tinygrad_cv._public import FUNCTIONAL, IN_PLACE, METHOD, TOP
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 from tinygrad_cv.ops.reduce import axes_of
-from tinygrad_cv.ops.shape import Movement
+from tinygrad_cv.ops.shape import Movement, apart
 
 # ----- by an index -------------------------------------------------------------------------------
 
@@ -20,6 +20,7 @@ class Getitem(Movement):
     """x[index] for a basic (slices, integers, None, ...) or an advanced (arrays) index."""
 
     index: Any
+    views = True
 
     def forward(self, xp, x):
         self.shape = x.shape
@@ -49,21 +50,36 @@ class ScatterAdd(Op):
 class IndexPut(Movement):
     """x with `source` (broadcast) in place of the elements x[index].
 
-    A place is to be named once: of several values for it any may win.
+    With a `view`, ops that are taken one after the other, it is the elements at the index of that
+    view of x. A place is to be named once: of several values for it any may win. An assignment that
+    is recorded gets the node of this op, and the forward is what it wrote already.
     """
 
     index: Any
+    view: tuple[Op, ...] = ()
 
     def forward(self, xp, x, source):
         self.before = getattr(source, "shape", ())
         y = xp.array(x, None)
-        xp.assign(y, self.index, source)
-        return y
+        part = y
+        for step in self.view:
+            part = step.forward(xp, part)
+        if not self.view or xp.shares_memory(part, y):
+            xp.assign(part, self.index, source)
+            return y
+        places = xp.reshape(xp.arange(x.size), x.shape)  # this layout of x has no such view
+        for step in self.view:
+            places = step.forward(xp, places)
+        flat = xp.array(xp.reshape(x, (-1,)), None)
+        xp.assign(flat, places[self.index], source)
+        return xp.reshape(flat, x.shape)
 
     def grad_x(self, F, g):
-        return F.index_put(g, 0.0, index=self.index)
+        return F.index_put(g, 0.0, index=self.index, view=self.view)
 
     def grad_source(self, F, g):
+        for step in self.view:
+            g = F.bind(type(step))(g, **{name: getattr(step, name) for name in step.attributes})
         return F.sum_to(F.getitem(g, index=self.index), shape=self.before)
 
 
@@ -197,6 +213,7 @@ class Diagonal(Movement):
     offset: int = 0
     axis1: int = 0
     axis2: int = 1
+    views = True
 
     def forward(self, xp, x):
         self.rows, self.columns = x.shape[self.axis1], x.shape[self.axis2]
@@ -809,7 +826,7 @@ def diag(input: Tensor, diagonal: int = 0) -> Tensor:
         return diag_embed(input, diagonal)
     if input.ndim != 2:
         raise ValueError(f"diag: expected a vector or a matrix; got {input.shape}.")
-    return T.diagonal(input, offset=diagonal)
+    return apart(T.diagonal(input, offset=diagonal), input)
 
 
 @public(TOP, FUNCTIONAL)

@@ -1479,10 +1479,10 @@ def matrix_power(A: Tensor, n: int) -> Tensor:
         with backend.active:
             identity = backend.eye(A.shape[-1], dtype=A.dtype)
             return wrap(backend.array(backend.broadcast_to(identity, A.shape), None), backend)
-    half = matrix_power(A, n // 2) if n > 1 else None
-    squared = None if half is None else T.matmul(half, half)
-    if squared is None:
-        return A
+    if n == 1:
+        return T.clone(A)
+    half = A if n < 4 else matrix_power(A, n // 2)
+    squared = T.matmul(half, half)
     return T.matmul(squared, A) if n % 2 else squared
 
 

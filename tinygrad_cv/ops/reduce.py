@@ -904,7 +904,7 @@ def diff(
     axis = axis_of(input, dim, None)
     parts = [part for part in (prepend, input, append) if part is not None]
     if n == 0:
-        return input
+        return T.clone(input)
     if builtins.any(part.ndim != input.ndim for part in parts):
         raise ValueError(
             "diff: what is put before and behind has as many axes as the input; got the shapes "

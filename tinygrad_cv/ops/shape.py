@@ -1,10 +1,11 @@
 """Ops that move elements without changing them.
 
 Views share the memory of their input, and a change of one in place shows in the other: permute,
-transpose, movedim, squeeze, unsqueeze, the parts that split, chunk, unbind and the like cut, flip,
+transpose, movedim, squeeze, unsqueeze, the parts that split, chunk, unbind and the like cut,
 and reshape, flatten and unflatten where the new shape can be laid over the old memory. So are
 broadcast_to, expand and meshgrid, which cannot be written to. Copies are what cat, stack, pad,
-roll, tile, repeat and the like make, and what is taken by an index.
+flip, roll, tile, repeat and the like make, and what is taken by an index. `ops.VIEWS` names all
+functions that make views.
 """
 
 import math
@@ -32,6 +33,7 @@ class Reshape(Movement):
     """The same elements, in row-major order, in another shape."""
 
     shape: tuple[int, ...]
+    views = True
 
     def forward(self, xp, x):
         self.before = x.shape
@@ -51,6 +53,7 @@ class Permute(Movement):
     """The axes in another order."""
 
     axes: tuple[int, ...]
+    views = True
 
     def forward(self, xp, x):
         self.back = tuple(sorted(range(x.ndim), key=self.axes.__getitem__))
@@ -65,6 +68,7 @@ class MT(Movement):
 
     name = "mT"
     symbol = "{}ᵀ"
+    views = True
 
     def forward(self, xp, x):
         return xp.swapaxes(x, -1, -2)
@@ -77,6 +81,7 @@ class BroadcastTo(Movement):
     """Repeated along new axes and along axes of length 1, without copying."""
 
     shape: tuple[int, ...]
+    views = True
 
     def forward(self, xp, x):
         self.before = x.shape
@@ -214,6 +219,11 @@ class PutAlongDim(Op):
 
 
 # ----- as functions ------------------------------------------------------------------------------
+
+
+def apart(result: Tensor, input: Tensor) -> Tensor:
+    """A result as PyTorch's copy: it does not lie in the memory of the input."""
+    return T.clone(result) if result._version is input._version else result
 
 
 def sizes_of(sizes: tuple[Any, ...]) -> tuple[int, ...]:
@@ -853,7 +863,7 @@ def _tiled(name: str, input: Tensor, counts: tuple[int, ...]) -> Tensor:
     pairs = list(zip(counts, lengths, strict=True))
     spread = reshape(input, [n for _, length in pairs for n in (1, length)])
     wide = broadcast_to(spread, [n for pair in pairs for n in pair])
-    return reshape(wide, [count * length for count, length in pairs])
+    return apart(reshape(wide, [count * length for count, length in pairs]), input)
 
 
 @public(TOP, METHOD)
@@ -919,7 +929,7 @@ def repeat_interleave(
         if counts < 0:
             raise ValueError(f"repeat_interleave: expected a number from 0 up; got {counts}.")
         wide = broadcast_to(unsqueeze(input, axis + 1), *before, length, counts, *behind)
-        return reshape(wide, *before, length * counts, *behind)
+        return apart(reshape(wide, *before, length * counts, *behind), input)
     if len(counts) != length or min(counts, default=0) < 0:
         raise ValueError(
             f"repeat_interleave: expected {length} numbers from 0 up, one for each place along "

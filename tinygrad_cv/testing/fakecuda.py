@@ -440,6 +440,8 @@ class _Function:
         result = getattr(self.source, name)(*args, **options)
         if name in ("empty", "empty_like"):
             result[...] = np.nan if result.dtype.kind in "fc" else _worst(result.dtype)
+        if name == "diagonal":  # CuPy's can be written to
+            result.flags.writeable = args[0].flags.writeable
         return _wrap(result) if out is None else out
 
     def _transfer(self, source: Any, *args: Any, **options: Any) -> DeviceArray:
