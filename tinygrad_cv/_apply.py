@@ -163,13 +163,18 @@ def _record(
 
 def _overlaps(name: str, kept: Any, tensors: tuple[Any, ...]) -> list[Guard]:
     """Guards for a by-product that lies in the memory of an input or of the output."""
-    arrays = kept if isinstance(kept, list | tuple) else (kept,)
-    return [
-        (name, value._version, value._version[0])
-        for value in tensors
-        if isinstance(value, Tensor)
-        and any(is_array(a) and value._backend.shares_memory(a, value._array) for a in arrays)
-    ]
+    guards = []
+    for value in tensors:
+        if isinstance(value, Tensor) and _lies_in(kept, value):
+            guards.append((name, value._version, value._version[0]))
+    return guards
+
+
+def _lies_in(kept: Any, tensor: Tensor) -> bool:
+    """Whether an array, or one of several, lies in the memory of a tensor."""
+    if isinstance(kept, list | tuple):
+        return any(_lies_in(part, tensor) for part in kept)
+    return is_array(kept) and tensor._backend.shares_memory(kept, tensor._array)
 
 
 _PLAIN = {int, float, bool, type(None)}

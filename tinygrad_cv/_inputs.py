@@ -84,10 +84,10 @@ def takes_arrays(function: Function) -> Function:
             value = args[place] if place < len(args) else options.get(name)
             if isinstance(value, NOT_WHOLE):
                 raise TypeError(f"{function.__name__}: {name} is a whole number; got {value!r}.")
+        seen = {type(x) for x in (*args, *options.values()) if isinstance(x, Tensor)}
+        TENSORS.update(seen)
+        OPTIONAL.update(seen)
         like = _first_tensor((*args, *options.values()))
-        if like is not None and type(like) not in TENSORS:
-            TENSORS.add(type(like))
-            OPTIONAL.add(type(like))
         every = chain([kinds.get(p.name) for p in places], repeat(others[0]) if others else ())
         given = zip_longest(args, islice(every, len(args)))
         try:
