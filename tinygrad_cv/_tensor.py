@@ -1,5 +1,6 @@
 """Tensor: an array, and the node that made it. What needs ops is adopted (see `adopt`)."""
 
+from copy import deepcopy
 from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -431,12 +432,13 @@ class Tensor(Attached):
     def __deepcopy__(self, memo: dict[int, Any]) -> "Tensor":
         if not self.is_leaf:
             raise RuntimeError("only leaves can be deep-copied; use x.detach().clone()")
-        copy = type(self).__new__(type(self))
-        copy._set(self._backend.array(self._array, None), self._backend)
-        copy._requires_grad, copy.name = self._requires_grad, self.name
-        copy.grad = None if self.grad is None else self.grad.clone()
-        memo[id(self)] = copy
-        return copy
+        twin = type(self).__new__(type(self))
+        twin._set(self._backend.array(self._array, None), self._backend)
+        twin._requires_grad, twin.name = self._requires_grad, self.name
+        memo[id(self)] = twin  # what is one tensor stays one
+        if self._grad is not None:
+            twin._grad = deepcopy(self._grad if self._grad.is_leaf else self._grad.detach(), memo)
+        return twin
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """For pickle: the values, and what the user said of them; as in PyTorch no gradient.
