@@ -118,10 +118,10 @@ def test_fused_rule_agrees_with_the_plain_rules(name: str, data: Any) -> None:
     with backend.active:
         fused = reading.shares(node, g, None)
         plain = Reading.shares(reading, node, g, None)
-    assert [receiver for receiver, _ in fused] == [receiver for receiver, _ in plain]
-    for (_, a), (_, b) in zip(fused, plain, strict=True):
-        a, b = on_host(reading.memory(a)), on_host(reading.memory(b))
-        np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-10)
+        assert [receiver for receiver, _ in fused] == [receiver for receiver, _ in plain]
+        for (_, a), (_, b) in zip(fused, plain, strict=True):
+            a, b = on_host(reading.memory(a)), on_host(reading.memory(b))
+            np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-10)
 
 
 def on_host(array: Any) -> Any:
