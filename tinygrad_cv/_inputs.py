@@ -97,7 +97,7 @@ def takes_arrays(function: Function) -> Function:
         except StrangerError as error:
             raise StrangerError(f"{function.__name__}: {error}") from None
 
-    vars(call)["takes_arrays"] = True
+    call.takes_arrays = True  # type: ignore[attr-defined]
     return cast(Function, call)
 
 
