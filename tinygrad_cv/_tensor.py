@@ -509,14 +509,7 @@ class Tensor(Attached):
 def wrap(array: Any, backend: Backend) -> Tensor:
     """A tensor around an array that nobody else will write to."""
     tensor = _new(Tensor)
-    tensor._array = array
-    tensor._backend = backend
-    tensor._node = None
-    tensor._requires_grad = False
-    tensor._version = [0]
-    tensor._view = None
-    tensor._grad = None
-    tensor._name = None
+    tensor._set(array, backend)
     return tensor
 
 

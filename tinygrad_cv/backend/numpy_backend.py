@@ -479,12 +479,6 @@ def _special() -> Any:
     return import_module("scipy.special")
 
 
-def _blocks(count: int, item_bytes: int) -> list[slice]:
-    """`count` items in slices that fit into the cache: the same for any number of workers, and so
-    is what is added up slice by slice."""
-    return split(count, math.ceil(count * item_bytes / windows.BLOCK_BYTES))
-
-
 # ----- sums --------------------------------------------------------------------------------------
 
 
@@ -584,7 +578,7 @@ def _in_wide_rows(
         result = work(*(a[part] for a in wide), *tiled)
         return result and tuple(r.reshape(fold, channels).sum(0) for r in result)
 
-    return parallel(run, _blocks(count // fold, bytes_each))
+    return parallel(run, windows.batch_parts(count // fold, bytes_each))
 
 
 def _moments(rows: Array) -> tuple[Array, Array]:
@@ -596,7 +590,7 @@ def _moments(rows: Array) -> tuple[Array, Array]:
     value as the mean, whatever their number, and the variance 0.
     """
     count, channels = rows.shape
-    parts = _blocks(count, channels * rows.itemsize)
+    parts = windows.batch_parts(count, channels * rows.itemsize)
 
     def work(part: slice, dtype: Any = rows.dtype) -> tuple[int, Array, Array]:
         block = rows[part].astype(dtype, copy=False)
