@@ -218,6 +218,28 @@ def test_a_fused_rule_runs_on_arrays_and_the_plain_rules_on_tensors() -> None:
     assert g.tolist() == [5]
 
 
+@pytest.mark.parametrize(
+    "returned", [lambda g: None, lambda g: g, lambda g: (g,), lambda g: [g] * 3]
+)
+def test_a_fused_rule_gives_one_gradient_for_each_input(returned: Callable[[Any], Any]) -> None:
+    class Halved(Op, register=False):
+        def forward(self, xp, x, w):
+            return x * w
+
+        def grad_x(self, F, g, w):
+            return g * w
+
+        def grad_w(self, F, g, x):
+            return g * x
+
+        def fused(self, xp, g):
+            return returned(g)
+
+    y = tg.function(Halved)(leaf([[1.0], [1.0]]), leaf([[1.0], [1.0]])).sum()
+    with pytest.raises(TypeError, match="fused rule of halved .* 2 differentiable inputs; .*"):
+        y.backward()
+
+
 def test_every_input_of_a_variadic_op_gets_its_own_gradient() -> None:
     parts = [leaf(2.0), Tensor(3.0, dtype="float64"), leaf(5.0), leaf(7.0)]
     y = tg.function(Product)(*parts, 2.0)

@@ -95,7 +95,10 @@ class Observer:
         return op.run(backend, *arrays)
 
     def made(self, tensor: Any, inputs: tuple[Any, ...]) -> None:
-        """An op made this tensor of these inputs; it has a node if it was recorded."""
+        """An op made this tensor of these inputs; it has a node if it was recorded.
+
+        A recorded change in place makes it of itself.
+        """
 
     def arrived(self, node: "Node", gradient: Any) -> None:
         """The gradient of a node (an array) is complete."""

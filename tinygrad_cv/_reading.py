@@ -250,13 +250,18 @@ class Raw(Reading):
         assert node.plan is not None
         assert node.op is not None
         if node.plan.fused is None:
-            return Reading.shares(self, node, g, useful)
+            return Reading.shares(self, node, g, useful)  # found sooner than by super()
         function, slots = node.plan.fused
         values = self.values(node)
         if node.op.widens or node.op.foreign:
             g, values = self.lent(node.op, g, values)
         gradients = function(node.op, self.backend, g, *[values[s] for s in slots])
         inputs = [node.inputs[where] for where in node.plan.differentiable]
+        if not isinstance(gradients, list | tuple) or len(gradients) != len(inputs):
+            raise TypeError(
+                f"the fused rule of {node.label} must return a tuple with the gradients of its "
+                f"{len(inputs)} differentiable inputs; it returned {_described(gradients)}."
+            )
         return [
             (receiver, self._fitted(gradient, receiver, node))
             for receiver, gradient in zip(inputs, gradients, strict=True)

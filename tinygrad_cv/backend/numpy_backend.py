@@ -111,6 +111,8 @@ class NumpyBackend(Backend):
 
     def result(self, array: Any, dtype: Any) -> Array:
         if type(array) is not NDARRAY:  # a full reduction gives a NumPy scalar
+            if not isinstance(array, np.ndarray | np.generic | int | float):
+                raise TypeError("Expected one array; several outputs are named: outputs = (...).")
             array = np.asarray(array)
         if array.dtype is dtype or array.dtype.kind != "f":
             return array
