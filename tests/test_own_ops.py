@@ -236,7 +236,7 @@ def test_a_fused_rule_gives_one_gradient_for_each_input(returned: Callable[[Any]
             return returned(g)
 
     y = tg.function(Halved)(leaf([[1.0], [1.0]]), leaf([[1.0], [1.0]])).sum()
-    with pytest.raises(TypeError, match="fused rule of halved .* 2 differentiable inputs; .*"):
+    with pytest.raises(TypeError, match=r"fused rule of halved .* 2 differentiable inputs; .*"):
         y.backward()
 
 
