@@ -504,3 +504,24 @@ def test_a_listing_shows_no_state() -> None:
     z = tg.batch_norm(y, tg.zeros(2), tg.ones(2), training=True)
     assert "0x" not in str(tg.graph(z))
     assert [node.op.describe() for node in tg.graph(z) if node.op] == ["p=0.5", ""]
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "message"),
+    [
+        ("outputs", "values", r"outputs is a tuple of names: \('values',\)"),
+        ("kept", "mask", r"kept is a tuple of names: \('mask',\)"),
+        ("nondifferentiable", "x", r"nondifferentiable is a tuple of names: \('x',\)"),
+        ("outputs", ("a", "a"), "which a it asks for"),
+        ("outputs", ("x", "a"), "which x it asks for"),
+        ("kept", ("x",), "which x it asks for"),
+        ("computes_in", "float", "computes_in is one of float16, float32, float64; got 'float'"),
+        ("flops", 7, "flops is a function of the shapes, .*; got 7"),
+    ],
+)
+def test_what_an_op_says_of_itself_is_checked_where_it_is_defined(
+    attribute: str, value: Any, message: str
+) -> None:
+    body = {attribute: value, "forward": lambda self, xp, x: x, "grad_x": lambda self, F, g: g}
+    with pytest.raises(TypeError, match=message):
+        type("Wrong", (Op,), body, register=False)

@@ -210,22 +210,3 @@ def test_a_forward_that_returns_something_else_is_refused(names: Any, returned: 
     for x in (tg.ones(2, 3), tg.ones(2, 3, requires_grad=True)):
         with pytest.raises(TypeError, match=r"^wrong: forward returned .*Expected .*(output|a, b)"):
             tg.function(Wrong)(x)
-
-
-@pytest.mark.parametrize(
-    ("attribute", "value", "message"),
-    [
-        ("outputs", "values", r"outputs is a tuple of names: \('values',\)"),
-        ("kept", "mask", r"kept is a tuple of names: \('mask',\)"),
-        ("nondifferentiable", "x", r"nondifferentiable is a tuple of names: \('x',\)"),
-        ("outputs", ("a", "a"), "which a it asks for"),
-        ("outputs", ("x", "a"), "which x it asks for"),
-        ("kept", ("x",), "which x it asks for"),
-    ],
-)
-def test_names_that_mean_two_things_or_letters_are_refused(
-    attribute: str, value: Any, message: str
-) -> None:
-    body = {attribute: value, "forward": lambda self, xp, x: x, "grad_x": lambda self, F, g: g}
-    with pytest.raises(TypeError, match=message):
-        type("Wrong", (tg.Op,), body, register=False)

@@ -250,6 +250,15 @@ class Op:
         for name in ("nondifferentiable", "kept", "hidden", "outputs"):
             if isinstance(value := getattr(cls, name), str):
                 raise TypeError(f"{cls.__name__}.{name} is a tuple of names: ({value!r},)")
+        if cls.computes_in not in WIDTH:
+            raise TypeError(
+                f"{cls.__name__}.computes_in is one of {', '.join(WIDTH)}; got {cls.computes_in!r}."
+            )
+        if not callable(cls.flops):
+            raise TypeError(
+                f"{cls.__name__}.flops is a function of the shapes, such as per_output, or a "
+                f"method; got {cls.flops!r}."
+            )
         cls.required = frozenset(k for k, v in cls.attributes.items() if v is _REQUIRED)
         _check_attributes(cls)
         if "name" not in vars(cls):
