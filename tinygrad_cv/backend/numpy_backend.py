@@ -25,6 +25,8 @@ OUTER_PRODUCTS = 1 << 14
 """Below this number of multiplications BLAS is slow at an outer product."""
 
 NDARRAY, FLOAT32 = np.ndarray, np.dtype("float32")
+RESULTS = (np.generic, int, float, np.ndarray)
+"""What a forward may return: a number, too, and an array of a kind of its own."""
 
 
 def _silence() -> tuple[ContextVar[Any], Any]:
@@ -111,7 +113,7 @@ class NumpyBackend(Backend):
 
     def result(self, array: Any, dtype: Any) -> Array:
         if type(array) is not NDARRAY:  # a full reduction gives a NumPy scalar
-            if not isinstance(array, np.ndarray | np.generic | int | float):
+            if not isinstance(array, RESULTS):
                 raise TypeError("Expected one array; several outputs are named: outputs = (...).")
             array = np.asarray(array)
         if array.dtype is dtype or array.dtype.kind != "f":
