@@ -218,6 +218,28 @@ def test_a_fused_rule_runs_on_arrays_and_the_plain_rules_on_tensors() -> None:
     assert g.tolist() == [5]
 
 
+@pytest.mark.parametrize(
+    "returned", [lambda g: None, lambda g: g, lambda g: (g,), lambda g: [g] * 3]
+)
+def test_a_fused_rule_gives_one_gradient_for_each_input(returned: Callable[[Any], Any]) -> None:
+    class Halved(Op, register=False):
+        def forward(self, xp, x, w):
+            return x * w
+
+        def grad_x(self, F, g, w):
+            return g * w
+
+        def grad_w(self, F, g, x):
+            return g * x
+
+        def fused(self, xp, g):
+            return returned(g)
+
+    y = tg.function(Halved)(leaf([[1.0], [1.0]]), leaf([[1.0], [1.0]])).sum()
+    with pytest.raises(TypeError, match=r"fused rule of halved .* 2 differentiable inputs; .*"):
+        y.backward()
+
+
 def test_every_input_of_a_variadic_op_gets_its_own_gradient() -> None:
     parts = [leaf(2.0), Tensor(3.0, dtype="float64"), leaf(5.0), leaf(7.0)]
     y = tg.function(Product)(*parts, 2.0)
@@ -482,3 +504,24 @@ def test_a_listing_shows_no_state() -> None:
     z = tg.batch_norm(y, tg.zeros(2), tg.ones(2), training=True)
     assert "0x" not in str(tg.graph(z))
     assert [node.op.describe() for node in tg.graph(z) if node.op] == ["p=0.5", ""]
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "message"),
+    [
+        ("outputs", "values", r"outputs is a tuple of names: \('values',\)"),
+        ("kept", "mask", r"kept is a tuple of names: \('mask',\)"),
+        ("nondifferentiable", "x", r"nondifferentiable is a tuple of names: \('x',\)"),
+        ("outputs", ("a", "a"), "which a it asks for"),
+        ("outputs", ("x", "a"), "which x it asks for"),
+        ("kept", ("x",), "which x it asks for"),
+        ("computes_in", "float", "computes_in is one of float16, float32, float64; got 'float'"),
+        ("flops", 7, "flops is a function of the shapes, .*; got 7"),
+    ],
+)
+def test_what_an_op_says_of_itself_is_checked_where_it_is_defined(
+    attribute: str, value: Any, message: str
+) -> None:
+    body = {attribute: value, "forward": lambda self, xp, x: x, "grad_x": lambda self, F, g: g}
+    with pytest.raises(TypeError, match=message):
+        type("Wrong", (Op,), body, register=False)

@@ -180,3 +180,33 @@ def test_a_wrong_name_is_refused() -> None:
 
             def grad_x(self, F: Any, g: Any, y: Any) -> Any:
                 return g[0]
+
+
+@pytest.mark.parametrize(
+    ("names", "returned"),
+    [
+        ((), lambda x: None),
+        ((), lambda x: (x, x)),
+        ((), lambda x: [x]),
+        ((), lambda x: "x"),
+        (("a", "b"), lambda x: None),
+        (("a", "b"), lambda x: x),  # of length 2, it could be taken apart
+        (("a", "b"), lambda x: [x, x]),
+        (("a", "b"), lambda x: (x,)),
+        (("a", "b"), lambda x: (x, x, x)),
+        (("a", "b"), lambda x: (x, None)),
+    ],
+)
+def test_a_forward_that_returns_something_else_is_refused(names: Any, returned: Any) -> None:
+    class Wrong(tg.Op, register=False):
+        outputs = names
+
+        def forward(self, xp: Any, x: Any) -> Any:
+            return returned(x)
+
+        def grad_x(self, F: Any, g: Any) -> Any:
+            return g
+
+    for x in (tg.ones(2, 3), tg.ones(2, 3, requires_grad=True)):
+        with pytest.raises(TypeError, match=r"^wrong: forward returned .*Expected .*(output|a, b)"):
+            tg.function(Wrong)(x)

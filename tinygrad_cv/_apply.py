@@ -40,6 +40,8 @@ def apply(op: Op, *inputs: Any) -> Any:
         else:
             return apply(op, *_adopted(op, inputs))
     if backend is None:
+        if not inputs:
+            raise TypeError(f"{op.name} takes at least one input; got none.")
         return apply(op, as_input(inputs[0]), *inputs[1:])
     eye = observer.get()
     before = backend.enter()
@@ -271,7 +273,8 @@ def function(op: type[Op], *names: str) -> Callable[..., Tensor]:
     call.__name__ = call.__qualname__ = op.name
     call.__doc__ = op.__doc__
     call.__module__ = op.__module__
-    vars(call).update(__signature__=_signature(op, names), takes_arrays=True)
+    call.__signature__ = _signature(op, names)  # type: ignore[attr-defined]
+    call.takes_arrays = True  # type: ignore[attr-defined]
     return call
 
 

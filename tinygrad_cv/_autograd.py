@@ -12,7 +12,7 @@ from tinygrad_cv._grad_mode import no_grad
 from tinygrad_cv._graph import Graph, Handle, Node, backpropagate
 from tinygrad_cv._public import TOP, public
 from tinygrad_cv._reading import ALONE, Reading, raw
-from tinygrad_cv._tensor import Tensor, adopt, operand, wrap
+from tinygrad_cv._tensor import Tensor, adopt, as_content, wrap
 
 
 @adopt
@@ -166,7 +166,7 @@ def _seed(output: Tensor, gradient: Any) -> Tensor:
                 f"gradient=, a tensor of shape {output.shape}."
             )
         return wrap(output._backend.ones(output.shape, output.dtype), output._backend)
-    gradient = operand(gradient, output)
+    gradient = as_content(gradient, output)
     if gradient.shape != output.shape:
         raise ValueError(
             f"the gradient of shape {gradient.shape} does not match the output of shape "
@@ -205,6 +205,8 @@ def grad(
     """
     outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    if not outputs:
+        raise ValueError("grad needs at least one output to differentiate; got none.")
     if grad_outputs is None or isinstance(grad_outputs, Tensor):
         grad_outputs = [grad_outputs] * (len(outputs) if grad_outputs is None else 1)
     if len(grad_outputs) != len(outputs):

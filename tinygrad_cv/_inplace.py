@@ -205,6 +205,7 @@ def overwritten(tensor: "Tensor", root: Node, first: Any, rest: Any, value: Any)
     elif first is Ellipsis and steps and steps[-1].name == "getitem":
         index = steps.pop().index
     op = REGISTRY["index_put"](index=index, view=tuple(steps))
+    # Its forward, which does not run, leaves this for the rule.
     op.before = getattr(value, "shape", ())  # type: ignore[attr-defined]
     source = value if isinstance(value, int | float) else value.node
     plan = op.plan((root.requires_grad, getattr(value, "_requires_grad", False)))

@@ -97,7 +97,7 @@ def takes_arrays(function: Function) -> Function:
         except StrangerError as error:
             raise StrangerError(f"{function.__name__}: {error}") from None
 
-    vars(call)["takes_arrays"] = True
+    call.takes_arrays = True  # type: ignore[attr-defined]
     return cast(Function, call)
 
 
@@ -105,7 +105,9 @@ TENSORS: set[type] = {Tensor}
 OPTIONAL: set[type] = {Tensor, type(None)}
 """The types of tensors seen so far: a type is found in a set sooner than by `isinstance`."""
 SEVERAL: set[type] = set()
+"""No type: of a sequence it is the parts that are looked at."""
 NEVER: set[type] = set()
+"""No type: a second look is always needed."""
 
 
 def _plain_types(annotation: Any) -> set[type] | None:

@@ -6,10 +6,10 @@ from typing import Any, cast
 
 from tinygrad_cv import backend as backends
 from tinygrad_cv._apply import F
-from tinygrad_cv._graph import _numbers
+from tinygrad_cv._graph import numbers
 from tinygrad_cv._indexing import index_steps, raw_index, repeats
 from tinygrad_cv._inplace import is_rearranged, is_recorded, keep_old, move_on, overwritten, root_of
-from tinygrad_cv._tensor import StrangerError, Tensor, adopt, as_input, operand
+from tinygrad_cv._tensor import StrangerError, Tensor, adopt, as_content, as_input
 from tinygrad_cv.backend import host
 
 Operator = Callable[[Tensor, Any], Tensor]
@@ -103,8 +103,7 @@ class Operators(Tensor):
         part = F.getitem(self, index=first)
         return part if rest is None else F.getitem(part, index=rest)
 
-    # The functions of `ops` whose first parameter is a tensor are its methods as well; the package
-    # attaches them when it is imported.
+    # The functions that are marked METHOD are methods as well: _methods.py attaches them.
 
 
 @adopt
@@ -251,7 +250,7 @@ class Changes(Tensor):
         An index of raw arrays. The write comes first: if it fails, nothing has changed.
         """
         if not isinstance(value, int | float):
-            value = operand(value, self).to(self.device)
+            value = as_content(value, self).to(self.device)
         first, rest = index_steps(index)
         recorded = is_recorded(self, value)
         if recorded:
@@ -312,7 +311,7 @@ class Changes(Tensor):
         self, function: Callable[..., Any], how: str, *args: Any, **options: Any
     ) -> "Tensor":
         """Take the values of function(self, ...)."""
-        since = next(_numbers)
+        since = next(numbers)
         result = function(self, *args, **options)
         if not isinstance(result, Tensor):  # what a stranger makes of a tensor
             return cast(Tensor, result)

@@ -478,7 +478,7 @@ class Tensor(Attached):
 
     @data.setter
     def data(self, value: "Tensor") -> None:
-        value = operand(value, self)
+        value = as_content(value, self)
         if value._array is self._array:
             return  # the end of an in-place operator on x.data
         if value.shape != self.shape or value.dtype != self.dtype:
@@ -511,14 +511,7 @@ class Tensor(Attached):
 def wrap(array: Any, backend: Backend) -> Tensor:
     """A tensor around an array that nobody else will write to."""
     tensor = _new(Tensor)
-    tensor._array = array
-    tensor._backend = backend
-    tensor._node = None
-    tensor._requires_grad = False
-    tensor._version = [0]
-    tensor._view = None
-    tensor._grad = None
-    tensor._name = None
+    tensor._set(array, backend)
     return tensor
 
 
@@ -582,7 +575,7 @@ KINDS = {"f": "f", "i": "iu", "u": "iu"}
 """The kinds of dtypes that a list with numbers of this kind may take."""
 
 
-def operand(value: Any, like: Tensor) -> Tensor:
+def as_content(value: Any, like: Tensor) -> Tensor:
     """`value` as a tensor to be written into `like`, whose dtype lists and numbers take."""
     made = as_input(value, like)
     if hasattr(value, "dtype") or not host.can_cast(made.dtype, like.dtype, "same_kind"):

@@ -3,6 +3,7 @@
 `host` is the namespace of host memory, for code that prepares data before it becomes a Tensor.
 """
 
+import copyreg
 import os
 from importlib import import_module
 from threading import RLock
@@ -117,8 +118,14 @@ def _open(device: str) -> Backend:
     name = kind if kind == "cpu" else f"{kind}:{index}"
     with _opening:
         if name not in _opened:
-            _opened.setdefault(name, module.open_device(index))
+            backend = _opened.setdefault(name, module.open_device(index))
+            copyreg.pickle(type(backend), _by_its_device)
         return _opened.setdefault(device, _opened[name])
+
+
+def _by_its_device(backend: Backend) -> tuple[Any, ...]:
+    """How a backend is pickled and copied: there is one a device, in every process."""
+    return get, (backend.device,)
 
 
 def _after_fork() -> None:

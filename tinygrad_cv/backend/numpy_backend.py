@@ -25,6 +25,8 @@ OUTER_PRODUCTS = 1 << 14
 """Below this number of multiplications BLAS is slow at an outer product."""
 
 NDARRAY, FLOAT32 = np.ndarray, np.dtype("float32")
+RESULTS = (np.generic, int, float, np.ndarray)
+"""What a forward may return: a number, too, and an array of a kind of its own."""
 
 
 def _silence() -> tuple[ContextVar[Any], Any]:
@@ -111,6 +113,8 @@ class NumpyBackend(Backend):
 
     def result(self, array: Any, dtype: Any) -> Array:
         if type(array) is not NDARRAY:  # a full reduction gives a NumPy scalar
+            if not isinstance(array, RESULTS):
+                raise TypeError("Expected one array; several outputs are named: outputs = (...).")
             array = np.asarray(array)
         if array.dtype is dtype or array.dtype.kind != "f":
             return array
@@ -483,12 +487,6 @@ def _special() -> Any:
     return import_module("scipy.special")
 
 
-def _blocks(count: int, item_bytes: int) -> list[slice]:
-    """`count` items in slices that fit into the cache: the same for any number of workers, and so
-    is what is added up slice by slice."""
-    return split(count, math.ceil(count * item_bytes / windows.BLOCK_BYTES))
-
-
 # ----- sums --------------------------------------------------------------------------------------
 
 
@@ -588,7 +586,7 @@ def _in_wide_rows(
         result = work(*(a[part] for a in wide), *tiled)
         return result and tuple(r.reshape(fold, channels).sum(0) for r in result)
 
-    return parallel(run, _blocks(count // fold, bytes_each))
+    return parallel(run, windows.batch_parts(count // fold, bytes_each))
 
 
 def _moments(rows: Array) -> tuple[Array, Array]:
@@ -600,7 +598,7 @@ def _moments(rows: Array) -> tuple[Array, Array]:
     value as the mean, whatever their number, and the variance 0.
     """
     count, channels = rows.shape
-    parts = _blocks(count, channels * rows.itemsize)
+    parts = windows.batch_parts(count, channels * rows.itemsize)
 
     def work(part: slice, dtype: Any = rows.dtype) -> tuple[int, Array, Array]:
         block = rows[part].astype(dtype, copy=False)

@@ -53,7 +53,8 @@ def channels_first(x: Array) -> Array:
 
 
 def batch_parts(count: int, item_bytes: int) -> list[slice]:
-    """The batch in slices for the workers, small enough for the cache."""
+    """`count` items in slices that fit into the cache: the same for any number of workers, and so
+    is what is added up slice by slice."""
     return split(count, math.ceil(count * item_bytes / BLOCK_BYTES))
 
 

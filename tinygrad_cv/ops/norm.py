@@ -350,7 +350,7 @@ def check_eps(name: str, eps: float, positive: bool = False) -> None:
 
 def check_momentum(name: str, momentum: float) -> None:
     """Raise unless `momentum` is the share of a batch in a running value."""
-    if not 0 <= momentum <= 1:
+    if momentum is None or not 0 <= momentum <= 1:
         raise ValueError(
             f"{name}: momentum is the share of the batch in the running statistics, from 0 to 1; "
             f"got {momentum}."
