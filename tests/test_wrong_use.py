@@ -197,6 +197,20 @@ def test_a_size_is_a_whole_number(name: str, size: Any) -> None:
         SIZES[name](whole)
 
 
+@given(st.lists(st.integers(-4, 6), max_size=3))
+def test_a_length_below_0_is_minus_1_once(lengths: list[int]) -> None:
+    x = tg.ones(6)
+    known = math.prod(n for n in lengths if n != -1)
+    fits = known == 6 if -1 not in lengths else known > 0 and 6 % known == 0
+    if min(lengths, default=0) >= -1 and lengths.count(-1) < 2 and fits:
+        shape = tuple(6 // known if n == -1 else n for n in lengths)
+        assert x.reshape(lengths).shape == np.reshape(x, lengths).shape == shape
+        return
+    for call in (x.reshape, x.view, lambda n: np.reshape(x, n)):
+        with pytest.raises(ValueError, match=r"reshape: .*-1 to be worked out|do not fill"):
+            call(lengths)
+
+
 COUNTS = [
     (name, parameter.name)
     for name, function in PUBLIC.items()

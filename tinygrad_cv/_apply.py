@@ -244,14 +244,16 @@ def function(op: type[Op], *names: str) -> Callable[..., Tensor]:
     def call(*inputs: Any, **attributes: Any) -> Any:
         if plain and not attributes and len(inputs) == most:
             return apply(_new(op), *inputs)
-        while attributes and len(inputs) < most and names[len(inputs)] in attributes:
-            inputs += (attributes.pop(names[len(inputs)]),)
+        if attributes and len(inputs) < most:
+            inputs = _with_named(op, names, inputs, attributes)
         given = len(inputs)
         if given != most:
             if given < least or (given > most and not op.variadic):
                 raise TypeError(_taken(op, names, given, attributes))
             inputs += (None,) * (most - op.variadic - given)
         for name, value in attributes.items():
+            if name in names:
+                raise TypeError(f"{op.name} got its input {name} twice: by position and by name.")
             if isinstance(value, Tensor):
                 raise TypeError(
                     f"{op.name}: the attribute {name} is a Tensor of shape {value.shape}, and no "
@@ -268,6 +270,21 @@ def function(op: type[Op], *names: str) -> Callable[..., Tensor]:
     call.__module__ = op.__module__
     vars(call).update(__signature__=_signature(op, names), takes_arrays=True)
     return call
+
+
+def _with_named(
+    op: type[Op], names: tuple[str, ...], inputs: tuple[Any, ...], attributes: dict[str, Any]
+) -> tuple[Any, ...]:
+    """The inputs, with those that were given by name in place: of the optional ones, any."""
+    given = len(inputs)
+    rest = names[given:]
+    last = max((i for i, name in enumerate(rest) if name in attributes), default=-1)
+    least = len(names) - op.optional - op.variadic
+    for name in rest[: last + 1]:
+        if name not in attributes and len(inputs) < least:
+            raise TypeError(_taken(op, names, given, attributes))
+        inputs += (attributes.pop(name, None),)
+    return inputs
 
 
 def _signature(op: type[Op], names: tuple[str, ...]) -> inspect.Signature:

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, islice, repeat, zip_longest
 from typing import Any, TypeVar, cast, get_args, get_origin
@@ -29,7 +30,8 @@ def takes_arrays(function: Function) -> Function:
 
     They go to the device of the first argument that is a tensor; see `as_input`. So do the parts of
     a `Sequence[Tensor]`. Where a parameter may be an integer as well (`int | Tensor`), numbers and
-    lists stay what they are. A parameter annotated `int` takes no 2.5, no 2.0 and no True.
+    lists stay what they are. A parameter annotated `int` takes no 2.5, no 2.0 and no True, and
+    NumPy's integers as Python's.
 
     >>> @takes_arrays
     ... def total(input: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -48,7 +50,7 @@ def takes_arrays(function: Function) -> Function:
     names = [p.name for p in parameters]
     places = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
     others = [kinds.get(p.name) for p in parameters if p.kind is p.VAR_POSITIONAL]
-    whole = {p.name: i for i, p in enumerate(parameters) if _is_whole(p.annotation)}
+    whole = {p.name: (i, p.annotation) for i, p in enumerate(parameters) if _is_whole(p.annotation)}
     plain = {p.name: _plain_types(p.annotation) for p in parameters}
     plain_places: Iterable[set[type] | None] = [plain[p.name] for p in places]
     if any(others):
@@ -80,10 +82,20 @@ def takes_arrays(function: Function) -> Function:
                 raise TypeError(
                     f"{function.__name__} takes ({', '.join(names)}); got the name {name}."
                 )
-        for name, place in whole.items():
-            value = args[place] if place < len(args) else options.get(name)
-            if isinstance(value, NOT_WHOLE):
-                raise TypeError(f"{function.__name__}: {name} is a whole number; got {value!r}.")
+        for name, (place, annotation) in whole.items():
+            if name not in options and place >= len(args):
+                continue
+            value = options[name] if name in options else args[place]
+            try:
+                value = _as_whole(value, annotation)
+            except (TypeError, ValueError):
+                raise TypeError(
+                    f"{function.__name__}: {name} is a whole number; got {value!r}."
+                ) from None
+            if name in options:
+                options[name] = value
+            else:
+                args = (*args[:place], value, *args[place + 1 :])
         like = _first_tensor((*args, *options.values()))
         if like is not None and type(like) not in TENSORS:
             TENSORS.add(type(like))
@@ -124,6 +136,19 @@ def _plain_types(annotation: Any) -> set[type] | None:
 
 def _is_whole(annotation: Any) -> bool:
     return int in (get_args(annotation) or (annotation,))
+
+
+def _as_whole(value: Any, annotation: Any) -> Any:
+    """An integer as Python's; what may stand beside integers as it is.
+
+    Of several in a list the function says itself how many it takes.
+    """
+    if isinstance(value, NOT_WHOLE):
+        raise TypeError
+    if isinstance(value, tuple | list) or (value is None and annotation is not int):
+        return value
+    alone = annotation in (int, int | None)
+    return operator.index(value) if alone or isinstance(value, host.integer) else value
 
 
 def _kind(annotation: Any) -> Callable[[Any, Tensor | None], Any] | None:

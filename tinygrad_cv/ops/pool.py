@@ -21,6 +21,7 @@ from tinygrad_cv.ops.conv import (
     as_batch,
     check_float,
     check_windows,
+    is_integer,
     per_axis,
 )
 from tinygrad_cv.ops.reduce import norm
@@ -638,7 +639,7 @@ def _output_size(name: str, axes: int, input: Tensor, output_size: Any) -> Ints:
     given = tuple(output_size) if isinstance(output_size, tuple | list) else (output_size,) * axes
     sizes = zip(given, input.shape[2:], strict=False)
     filled = tuple(n if m is None else m for m, n in sizes)
-    if len(given) != axes or not all(isinstance(m, int) and m >= 1 for m in filled):
+    if len(given) != axes or not all(is_integer(m) and m >= 1 for m in filled):
         several = "" if axes == 1 else f", or {axes} of them"
         raise ValueError(
             f"{name}: output_size must be a whole number >= 1{several}, where None keeps the size "
@@ -646,7 +647,7 @@ def _output_size(name: str, axes: int, input: Tensor, output_size: Any) -> Ints:
         )
     if 0 in input.shape[2:]:
         raise ValueError(f"{name}: the input {input.shape} has no pixels.")
-    return filled
+    return tuple(map(int, filled))
 
 
 def _spans(n: int, m: int) -> list[range]:
