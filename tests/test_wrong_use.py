@@ -236,6 +236,86 @@ def test_a_count_or_a_place_is_a_whole_number(name: str, parameter: str) -> None
                 PUBLIC[name](*wrong.args, **wrong.options)
 
 
+REALS = [
+    (name, parameter.name)
+    for name, function in PUBLIC.items()
+    for parameter in inspect.signature(function).parameters.values()
+    if parameter.annotation in (float, float | None)
+    and any("Tensor" in str(p.annotation) for p in inspect.signature(function).parameters.values())
+]
+
+
+@pytest.mark.parametrize(("name", "parameter"), REALS)
+def test_a_factor_is_a_number(name: str, parameter: str) -> None:
+    args, options = call_of(name).on(tg.tensor)
+    bound = inspect.signature(PUBLIC[name]).bind(*args, **options).arguments
+    if parameter in bound and parameter not in options:
+        args = args[: list(bound).index(parameter)]
+    for bad in ("2", 1j, [1.0], {}):
+        with pytest.raises(TypeError, match=rf"{parameter} is a number; got"):
+            PUBLIC[name](*args, **options | {parameter: bad})
+
+
+@pytest.mark.parametrize("bad", ["nonsense", str, object, "U3", "datetime64[s]", "V4"])
+def test_a_dtype_is_one_of_numbers(bad: Any) -> None:
+    for call in (
+        lambda: tg.zeros(2, dtype=bad),
+        lambda: tg.empty(2, dtype=bad),
+        lambda: tg.full((2,), 1, dtype=bad),
+        lambda: tg.rand(2, dtype=bad),
+        lambda: tg.tensor([1.0], dtype=bad),
+        lambda: tg.Tensor([1.0], dtype=bad),
+        lambda: tg.arange(3, dtype=bad),
+        lambda: tg.ones_like(tg.ones(2), dtype=bad),
+        lambda: tg.ones(2).to(dtype=bad),
+    ):
+        with pytest.raises(TypeError, match="a dtype is one of numbers"):
+            call()
+
+
+@pytest.mark.parametrize("size", [(10**20,), (10**10, 10**10), (2**62, 8), (10**15,)])
+def test_what_no_memory_holds_is_refused_at_once(size: tuple[int, ...]) -> None:
+    for make in (tg.zeros, tg.ones, tg.empty, tg.rand, tg.randn, lambda n: tg.full(n, 1.0)):
+        with pytest.raises(MemoryError, match=rf"{size[0]}"):
+            make(size)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, "1", None, [1]], ids=repr)
+def test_a_range_goes_from_number_to_number(bad: Any) -> None:
+    for call in (lambda: tg.arange(0, 1, bad), lambda: tg.arange(bad, 1)):
+        with pytest.raises(ValueError, match="arange: start, end and step are finite numbers"):
+            call()
+
+
+def test_what_is_no_list_of_tensors() -> None:
+    x = tg.ones(2)
+    for bad in ("ab", b"ab", {1: x}, 3, None):
+        for function in (tg.cat, tg.stack, tg.vstack):
+            with pytest.raises(TypeError, match=f"{function.__name__}: expected a list of tensors"):
+                function(bad)
+    assert tg.cat(part for part in (x, x)).shape == tg.cat(map(tg.sin, [x, x])).shape == (4,)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: tg.manual_seed(1.5), "manual_seed: a seed is a whole number"),
+        (lambda: tg.manual_seed(-1), "manual_seed: a seed is a whole number"),
+        (lambda: tg.zeros(2, device=3), "unknown device 3"),
+        (lambda: tg.interpolate(tg.ones(1, 1, 2), size=1.5), "size is made of whole numbers"),
+        (lambda: tg.interpolate(tg.ones(1, 1, 2), scale_factor=math.nan), "of finite numbers"),
+        (lambda: tg.ones(2).requires_grad_("a"), "requires_grad is True or False"),
+        (lambda: tg.ones(2, requires_grad=True).register_hook(3), "takes a function"),
+        (lambda: tg.grad([], []), "at least one output"),
+        (lambda: nn.Dropout(None), "p is a probability"),
+        (lambda: tg.add(tg.ones(2), [1, [2]]), "lists have equal lengths"),
+    ],
+)
+def test_one_sentence_says_what_is_expected(call: Any, words: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=words):
+        call()
+
+
 # ----- integers ----------------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ from tinygrad_cv._inplace import follow
 from tinygrad_cv._op import WIDTH, Op, Output, Plan, common, is_array, is_float, promoted
 from tinygrad_cv._public import TOP, public
 from tinygrad_cv._reading import Reading
-from tinygrad_cv._tensor import StrangerError, Tensor, as_input, wrap
+from tinygrad_cv._tensor import StrangerError, Tensor, as_input, as_number, wrap
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.base import Backend, Bits
 
@@ -190,9 +190,10 @@ def _adopt(op: Op, value: Any, inputs: tuple[Any, ...]) -> Any:
     if isinstance(value, Tensor) or (type(value) in _PLAIN and value is not None):
         return value
     like = next((other for other in inputs if isinstance(other, Tensor)), None)
-    if isinstance(value, host.generic) and like is not None:
-        return value.item()
     try:
+        if isinstance(value, host.generic) and like is not None:
+            number = as_number(value)
+            return number if type(number) in _PLAIN else as_input(number, like)
         return as_input(value, like)
     except StrangerError:
         raise StrangerError(

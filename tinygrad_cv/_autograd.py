@@ -51,6 +51,8 @@ class Gradients(Tensor):
                 f"register_hook on a tensor of shape {self.shape} that needs no gradient: nothing "
                 "it was computed from has requires_grad=True."
             )
+        if not callable(hook):
+            raise TypeError(f"register_hook takes a function of the gradient; got {hook!r}.")
         node = self.node
         node.hooks = {} if node.hooks is None else node.hooks
         return Handle(node.hooks, functools.partial(_call_hook, hook))
@@ -205,6 +207,8 @@ def grad(
     """
     outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    if not outputs:
+        raise ValueError("grad takes at least one output; got none.")
     if grad_outputs is None or isinstance(grad_outputs, Tensor):
         grad_outputs = [grad_outputs] * (len(outputs) if grad_outputs is None else 1)
     if len(grad_outputs) != len(outputs):

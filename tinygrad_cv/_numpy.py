@@ -10,7 +10,7 @@ from typing import Any
 
 from tinygrad_cv import ops
 from tinygrad_cv._public import PUBLIC, TOP
-from tinygrad_cv._tensor import Tensor, adopt
+from tinygrad_cv._tensor import Tensor, adopt, as_number
 from tinygrad_cv.backend import host
 
 ELEMENTWISE = {
@@ -102,7 +102,7 @@ class Numpy(Tensor):
                 f"np.{ufunc.__name__} of tensors is tinygrad_cv.{name}, and takes no "
                 f"{', '.join(options)} of NumPy."
             )
-        result = function(*inputs)
+        result = function(*map(as_number, inputs))
         if out is None:
             return result
         if isinstance(out, Tensor):
