@@ -454,7 +454,9 @@ def test_an_array_on_the_left_in_place_takes_the_values() -> None:
         (lambda x: np.linalg.norm(x), ("numpy.linalg.norm", "tinygrad_cv.norm")),
         (lambda x: np.percentile(x, 50), ("numpy.percentile", "detach")),
         (lambda x: np.interp(x, [1], [2]), ("numpy.interp", "detach")),
-        (lambda x: np.sum(x, out=np.zeros(())), ("sum", "out")),
+        (lambda x: np.sum(x, out=np.zeros(())), ("np.sum", "out")),
+        (lambda x: np.clip(x, 0, 1, out=np.zeros(2)), ("np.clip", "a_max", "out")),
+        (lambda x: np.sin(x, out=tg.zeros(2, dtype="int32")), ("np.sin", "int32", "out")),
     ],
 )
 def test_what_is_no_op_says_which_function_to_use(call: Any, words: tuple[str, ...]) -> None:
@@ -464,7 +466,11 @@ def test_what_is_no_op_says_which_function_to_use(call: Any, words: tuple[str, .
 
 
 ARGUMENTS: dict[str, list[tuple[tuple[Any, ...], dict[str, Any]]]] = {
-    "concatenate": [(([SQUARE, SQUARE],), {"axis": 1}), (((V, V),), {})],
+    "concatenate": [
+        (([SQUARE, SQUARE],), {"axis": 1}),
+        (((V, V),), {}),
+        (([SQUARE, V],), {"axis": None}),
+    ],
     "stack": [(([V, V],), {"axis": 1})],
     "vstack": [(([V, V],), {})],
     "hstack": [(([V, V],), {})],
@@ -482,19 +488,25 @@ ARGUMENTS: dict[str, list[tuple[tuple[Any, ...], dict[str, Any]]]] = {
     "where": [((SQUARE > 0.3, SQUARE, 0.0), {})],
     "isclose": [((SQUARE, SQUARE + 1e-9), {})],
     "allclose": [((SQUARE, SQUARE + 1e-9), {})],
-    "clip": [((SQUARE, 0.2, 0.4), {}), ((SQUARE, V, None), {})],
+    "clip": [
+        ((SQUARE, 0.2, 0.4), {}),
+        ((SQUARE, V, None), {}),
+        ((SQUARE,), {"a_min": 0.2, "a_max": V}),
+        ((SQUARE,), {"max": 0.3}),
+    ],
     "round": [((SQUARE,), {}), ((SQUARE, 1), {}), ((SQUARE,), {"decimals": 2})],
     "einsum": [(("ij,jk->ik", SQUARE, SQUARE), {})],
     "outer": [((V, V), {})],
     "inner": [((V, V), {}), ((SQUARE, SQUARE), {})],
     "tensordot": [((SQUARE, SQUARE), {}), ((SQUARE, SQUARE), {"axes": 1})],
-    "tril": [((SQUARE,), {}), ((SQUARE, 1), {})],
-    "triu": [((SQUARE, -1), {})],
-    "diag": [((SQUARE, 1), {}), ((V,), {})],
+    "tril": [((SQUARE,), {}), ((SQUARE, 1), {}), ((SQUARE,), {"k": -1})],
+    "triu": [((SQUARE, -1), {}), ((SQUARE,), {"k": 1})],
+    "diag": [((SQUARE, 1), {}), ((V,), {}), ((V,), {"k": 1})],
+    "size": [((SQUARE,), {}), ((SQUARE[:2], 0), {}), ((SQUARE,), {"axis": -1})],
     "full_like": [((SQUARE, 2.0), {})],
     "empty_like": [((SQUARE[:0],), {})],
-    "cumsum": [((SQUARE, 1), {}), ((SQUARE,), {"axis": 0})],
-    "cumprod": [((SQUARE,), {"axis": 0})],
+    "cumsum": [((SQUARE, 1), {}), ((SQUARE,), {"axis": 0}), ((SQUARE,), {})],
+    "cumprod": [((SQUARE,), {"axis": 0}), ((SQUARE,), {})],
     "argmax": [((SQUARE,), {}), ((SQUARE, 1), {}), ((SQUARE,), {"axis": 0, "keepdims": True})],
 }
 REDUCED = [
