@@ -58,6 +58,9 @@ def test_betas_lie_below_1(good: float, bad: float) -> None:
     for place, betas in enumerate(((bad, good), (good, bad))):
         with pytest.raises(ValueError, match=rf"betas\[{place}\] is a number, 0 or more and below"):
             optim.Adam(weights(), betas=betas)
+    for wrong in (good, (good,), (good, good, good), None):
+        with pytest.raises(ValueError, match="betas are two numbers"):
+            optim.Adam(weights(), betas=wrong)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", [optim.SGD, optim.Adam])
@@ -107,6 +110,12 @@ LAYERS: dict[str, tuple[Callable[[], Any], Any, str]] = {
     "AvgPool2d, stride": (lambda: nn.AvgPool2d(2, 0), ValueError, "stride"),
     "CrossEntropyLoss": (lambda: nn.CrossEntropyLoss("total"), ValueError, "reduction"),
     "MSELoss": (lambda: nn.MSELoss("total"), ValueError, "reduction"),
+    "Linear, None": (lambda: nn.Linear(None, 2), TypeError, "whole numbers"),  # type: ignore[arg-type]
+    "Linear, a pair": (lambda: nn.Linear((2, 3), 2), TypeError, "whole numbers"),  # type: ignore[arg-type]
+    "MaxPool2d, padding": (lambda: nn.MaxPool2d(2, padding=2), ValueError, "half of the kernel"),
+    "AvgPool2d, padding": (lambda: nn.AvgPool2d(3, 1, 2), ValueError, "half of the kernel"),
+    "BatchNorm2d, eps": (lambda: nn.BatchNorm2d(2, eps=None), ValueError, "eps"),  # type: ignore[arg-type]
+    "BatchNorm2d, momentum": (lambda: nn.BatchNorm2d(2, momentum="1"), ValueError, "momentum"),  # type: ignore[arg-type]
     "BatchNorm2d, channels": (
         lambda: nn.BatchNorm2d(-1, affine=False, track_running_stats=False),
         ValueError,
@@ -307,7 +316,10 @@ def test_what_is_no_list_of_tensors() -> None:
         (lambda: tg.ones(2).requires_grad_("a"), "requires_grad is True or False"),
         (lambda: tg.ones(2, requires_grad=True).register_hook(3), "takes a function"),
         (lambda: tg.grad([], []), "at least one output"),
-        (lambda: nn.Dropout(None), "p is a probability"),
+        (lambda: nn.Dropout(None), "p is a probability"),  # type: ignore[arg-type]
+        (lambda: nn.init.normal_(tg.ones(2), std=-1.0), "normal_: std is 0 or more"),
+        (lambda: nn.init.uniform_(tg.ones(2), 1.0, 0.0), "uniform_: .* from a up to b"),
+        (lambda: nn.ReLU().train("no"), "mode is True or False"),  # type: ignore[arg-type]
         (lambda: tg.add(tg.ones(2), [1, [2]]), "lists have equal lengths"),
     ],
 )

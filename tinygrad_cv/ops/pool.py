@@ -207,11 +207,7 @@ def _geometry(
     kernel, strides = _steps(axes, kernel_size, stride)
     pads = per_axis(axes, padding, "padding", 0)
     dilations = per_axis(axes, dilation, "dilation", 1)
-    if any(2 * p > k for p, k in zip(pads, kernel, strict=True)):
-        raise ValueError(
-            f"{name}: the padding {pads} may be at most half of the kernel {kernel}; "
-            "otherwise some windows would hold padding alone."
-        )
+    check_padding(name, pads, kernel)
     grown, taken = list(pads), [slice(None)] * axes
     lengths = zip(input.shape[2:], kernel, strides, pads, dilations, strict=True)
     for axis, (n, k, s, p, d) in enumerate(lengths if ceil_mode else ()):
@@ -229,6 +225,15 @@ def _geometry(
         "dilation": dilations,
     }
     return geometry, None if tuple(grown) == pads else tuple(taken)
+
+
+def check_padding(name: str, padding: Ints, kernel: Ints) -> None:
+    """Raise if a window could hold padding alone."""
+    if any(2 * p > k for p, k in zip(padding, kernel, strict=True)):
+        raise ValueError(
+            f"{name}: the padding {padding} may be at most half of the kernel {kernel}; "
+            "otherwise some windows would hold padding alone."
+        )
 
 
 def _take(y: Tensor, taken: tuple[slice, ...] | None) -> Tensor:
