@@ -235,7 +235,7 @@ def test_a_count_or_a_place_is_a_whole_number(name: str, parameter: str) -> None
     args, options = call_of(name).on(tg.tensor)
     names = list(inspect.signature(PUBLIC[name]).parameters)
     bound = inspect.signature(PUBLIC[name]).bind(*args, **options).arguments
-    for bad in (1.5, 2.0, math.nan, True, np.float32(2)):
+    for bad in (1.5, 2.0, math.nan, True, np.float32(2), "2", 1j, {}.get):
         given = [bad if n == parameter else v for n, v in zip(names, args, strict=False)]
         calls = [Call(tuple(given), {})] if parameter in names[: len(args)] else []
         if parameter not in bound:
@@ -243,6 +243,33 @@ def test_a_count_or_a_place_is_a_whole_number(name: str, parameter: str) -> None
         for wrong in calls:
             with pytest.raises(TypeError, match=rf"{parameter} is a whole number; got"):
                 PUBLIC[name](*wrong.args, **wrong.options)
+
+
+@pytest.mark.parametrize("bad", [1.5, "2", 1j, object()], ids=repr)
+def test_one_or_several_whole_numbers(bad: Any) -> None:
+    x = tg.ones(2, 2)
+    for call in (
+        lambda: x.split(bad),
+        lambda: x.roll(bad),
+        lambda: x.movedim(bad, 0),
+        lambda: x.movedim(0, bad),
+        lambda: x.squeeze(bad),
+        lambda: x.unflatten(0, bad),
+        lambda: tg.layer_norm(x, bad),
+        lambda: x.repeat_interleave(bad),
+    ):
+        with pytest.raises(TypeError, match="whole number"):
+            call()
+
+
+@pytest.mark.parametrize("bad", [[1.0, 2.0], "1", None, 1j, [None]], ids=repr)
+def test_a_tensor_is_filled_with_one_number(bad: Any) -> None:
+    for dtype in ("float32", "int64"):
+        with pytest.raises(TypeError, match="full: the value is one number"):
+            tg.full((2,), bad, dtype=dtype)
+        with pytest.raises(TypeError, match="full: the value is one number"):
+            tg.full_like(tg.ones(2, dtype=dtype), bad)
+    assert tg.full((1,), 1j, dtype="complex64").tolist() == [1j]
 
 
 REALS = [

@@ -142,6 +142,8 @@ def _plain_types(annotation: Any) -> set[type] | None:
         return {float, int, *(part for part in parts if part is type(None))}
     if not _is_whole(annotation):
         return None if Tensor not in parts else NEVER
+    if annotation is int:
+        return {int}
     return {int, tuple, list, *(part for part in parts if part is type(None))}
 
 
@@ -162,16 +164,18 @@ def _as_real(value: Any, annotation: Any) -> Any:
 
 
 def _as_whole(value: Any, annotation: Any) -> Any:
-    """An integer as Python's; what may stand beside integers as it is.
+    """An integer as Python's; what may stand here beside integers as it is.
 
     Of several in a list the function says itself how many it takes.
     """
-    if isinstance(value, NOT_WHOLE):
+    if isinstance(value, (*NOT_WHOLE, str)):
         raise TypeError
-    if isinstance(value, tuple | list) or (value is None and annotation is not int):
+    if Tensor in get_args(annotation):
+        return int(value) if isinstance(value, host.integer) else value
+    several = isinstance(value, Iterable) and getattr(value, "ndim", 1)
+    if annotation is not int and (value is None or several):
         return value
-    alone = annotation in (int, int | None)
-    return operator.index(value) if alone or isinstance(value, host.integer) else value
+    return operator.index(value)
 
 
 def _kind(annotation: Any) -> Callable[[Any, Tensor | None], Any] | None:

@@ -1675,7 +1675,7 @@ def solve_triangular(
 @public(LINALG)
 def vector_norm(
     x: Tensor,
-    ord: float = 2,
+    ord: Any = 2,
     dim: Any = None,
     keepdim: bool = False,
     *,

@@ -922,7 +922,11 @@ def repeat_interleave(
     _with_axes("repeat_interleave", input, 1)
     axis = _axis(input, dim)
     before, length, behind = input.shape[:axis], input.shape[axis], input.shape[axis + 1 :]
-    counts = repeats.tolist() if isinstance(repeats, Tensor) else repeats
+    counts = repeats.tolist() if hasattr(repeats, "tolist") else repeats
+    if not isinstance(counts, int | list | tuple):
+        raise TypeError(
+            f"repeat_interleave: repeats is a whole number, or a list of them; got {repeats!r}."
+        )
     if not isinstance(counts, int) and len(counts) == 1:
         (counts,) = counts
     total = counts * length if isinstance(counts, int) else sum(counts)
