@@ -134,7 +134,9 @@ def test_a_stranger_answers_in_place_too(function: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize("function", [*BINARY, *IN_PLACE], ids=lambda f: f.__name__)
-@pytest.mark.parametrize("stranger", ["1", None, object(), {}, {1}, b"1", 1j], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(
+    "stranger", ["1", None, object(), {}, {1}, b"1", 1j], ids=lambda s: type(s).__name__
+)
 def test_what_has_no_answer_is_a_type_error_of_python(
     function: Callable[..., Any], stranger: Any
 ) -> None:
@@ -305,6 +307,22 @@ def test_every_shape_and_dtype_goes_to_numpy_and_back(shape: tuple[int, ...], dt
     for found in (np.asarray(x), np.from_dlpack(x)):
         assert (found.shape, found.dtype) == (shape, dtype)
         assert_array_equal(tg.from_dlpack(found).numpy(), found)
+
+
+def test_an_array_of_another_library_needs_no_copy_keyword() -> None:
+    """As those of PyTorch, which NumPy warns of; and nobody shares the memory."""
+
+    class Foreign:
+        values = np.array([1.0, 2.0])
+        dtype, ndim = values.dtype, 1
+
+        def __array__(self, dtype: Any = None) -> Any:
+            return self.values
+
+    made = [tg.tensor(Foreign()), tg.Tensor(Foreign(), dtype="float32"), tg.abs(Foreign())]
+    made.append(tg.zeros(2) + Foreign())
+    Foreign.values[:] = 7
+    assert [x.tolist() for x in made] == [[1.0, 2.0]] * 4
 
 
 @pytest.mark.host
