@@ -172,7 +172,7 @@ def _as_whole(value: Any, annotation: Any) -> Any:
         raise TypeError
     if Tensor in get_args(annotation):
         return int(value) if isinstance(value, host.integer) else value
-    several = isinstance(value, Iterable) and getattr(value, "ndim", 1)
+    several = isinstance(value, Iterable) and getattr(value, "ndim", 1) != 0
     if annotation is not int and (value is None or several):
         return value
     return operator.index(value)

@@ -218,7 +218,8 @@ def full(
     """
     value = number(fill_value)
     dtype = dtype_named(dtype_of(value) if dtype is None else dtype)
-    if not isinstance(value, int | float | (complex if dtype.kind == "c" else int)):
+    numbers: Any = (int, float, complex) if dtype.kind == "c" else (int, float)
+    if not isinstance(value, numbers):
         raise TypeError(f"full: the value is one number that {dtype} holds; got {value!r}.")
     if dtype.kind in "iu":
         bounds = host.iinfo(dtype)
