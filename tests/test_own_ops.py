@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 import tinygrad_cv as tg
@@ -245,6 +247,32 @@ def test_every_input_of_a_variadic_op_gets_its_own_gradient() -> None:
     y = tg.function(Product)(*parts, 2.0)
     y.backward()
     assert [p.grad and p.grad.item() for p in parts] == [210, None, 84, 60]
+
+
+@given(st.sets(st.sampled_from("abcd")), st.integers(0, 4))
+def test_any_optional_input_may_be_left_out_or_named(given_ones: set[str], by_place: int) -> None:
+    """By position up to one of them, and by name from there on: as the signature says."""
+
+    class Digits(tg.Op, register=False):
+        nondifferentiable = ("a", "b", "c", "d")
+
+        def forward(self, xp: Any, a: Any, b: Any, c: Any = None, d: Any = None) -> Any:
+            return (
+                a * 1.0 + b * 10.0 + sum(x * f for x, f in ((c, 100), (d, 1000)) if x is not None)
+            )
+
+    function = tg.function(Digits)
+    one = tg.ones(1)
+    inputs = {name: one for name in "abcd" if name in given_ones}
+    placed = [inputs.pop(name, None) for name in "abcd"[:by_place]]
+    if {"a", "b"} <= given_ones:
+        number = sum(10**i for i, name in enumerate("abcd") if name in given_ones)
+        assert function(*placed, **inputs).item() == number
+    else:
+        with pytest.raises(TypeError, match=r"digits takes the inputs|None"):
+            function(*placed, **inputs)
+    with pytest.raises(TypeError, match="digits got its input b twice"):
+        function(one, one, b=one)
 
 
 def test_an_optional_input_gets_a_gradient_when_it_is_there() -> None:

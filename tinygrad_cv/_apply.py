@@ -12,7 +12,7 @@ from tinygrad_cv._inplace import follow
 from tinygrad_cv._op import WIDTH, Op, Output, Plan, common, is_array, is_float, promoted
 from tinygrad_cv._public import TOP, public
 from tinygrad_cv._reading import Reading
-from tinygrad_cv._tensor import StrangerError, Tensor, as_input, wrap
+from tinygrad_cv._tensor import StrangerError, Tensor, as_input, as_number, wrap
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.base import Backend, Bits
 
@@ -197,9 +197,10 @@ def _adopt(op: Op, value: Any, inputs: tuple[Any, ...]) -> Any:
     if isinstance(value, Tensor) or (type(value) in _PLAIN and value is not None):
         return value
     like = next((other for other in inputs if isinstance(other, Tensor)), None)
-    if isinstance(value, host.generic) and like is not None:
-        return value.item()
     try:
+        if isinstance(value, host.generic) and like is not None:
+            number = as_number(value)
+            return number if type(number) in _PLAIN else as_input(number, like)
         return as_input(value, like)
     except StrangerError:
         raise StrangerError(
@@ -251,14 +252,16 @@ def function(op: type[Op], *names: str) -> Callable[..., Tensor]:
     def call(*inputs: Any, **attributes: Any) -> Any:
         if plain and not attributes and len(inputs) == most:
             return apply(_new(op), *inputs)
-        while attributes and len(inputs) < most and names[len(inputs)] in attributes:
-            inputs += (attributes.pop(names[len(inputs)]),)
+        if attributes and len(inputs) < most:
+            inputs = _with_named(op, names, inputs, attributes)
         given = len(inputs)
         if given != most:
             if given < least or (given > most and not op.variadic):
                 raise TypeError(_taken(op, names, given, attributes))
             inputs += (None,) * (most - op.variadic - given)
         for name, value in attributes.items():
+            if name in names:
+                raise TypeError(f"{op.name} got its input {name} twice: by position and by name.")
             if isinstance(value, Tensor):
                 raise TypeError(
                     f"{op.name}: the attribute {name} is a Tensor of shape {value.shape}, and no "
@@ -276,6 +279,21 @@ def function(op: type[Op], *names: str) -> Callable[..., Tensor]:
     call.__signature__ = _signature(op, names)  # type: ignore[attr-defined]
     call.takes_arrays = True  # type: ignore[attr-defined]
     return call
+
+
+def _with_named(
+    op: type[Op], names: tuple[str, ...], inputs: tuple[Any, ...], attributes: dict[str, Any]
+) -> tuple[Any, ...]:
+    """The inputs, with those that were given by name in place: of the optional ones, any."""
+    given = len(inputs)
+    rest = names[given:]
+    last = max((i for i, name in enumerate(rest) if name in attributes), default=-1)
+    least = len(names) - op.optional - op.variadic
+    for name in rest[: last + 1]:
+        if name not in attributes and len(inputs) < least:
+            raise TypeError(_taken(op, names, given, attributes))
+        inputs += (attributes.pop(name, None),)
+    return inputs
 
 
 def _signature(op: type[Op], names: tuple[str, ...]) -> inspect.Signature:

@@ -51,6 +51,8 @@ class Gradients(Tensor):
                 f"register_hook on a tensor of shape {self.shape} that needs no gradient: nothing "
                 "it was computed from has requires_grad=True."
             )
+        if not callable(hook):
+            raise TypeError(f"register_hook takes a function of the gradient; got {hook!r}.")
         node = self.node
         node.hooks = {} if node.hooks is None else node.hooks
         return Handle(node.hooks, functools.partial(_call_hook, hook))

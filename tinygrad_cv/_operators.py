@@ -9,7 +9,14 @@ from tinygrad_cv._apply import F
 from tinygrad_cv._graph import numbers
 from tinygrad_cv._indexing import index_steps, raw_index, repeats
 from tinygrad_cv._inplace import is_rearranged, is_recorded, keep_old, move_on, overwritten, root_of
-from tinygrad_cv._tensor import StrangerError, Tensor, adopt, as_content, as_input
+from tinygrad_cv._tensor import (
+    StrangerError,
+    Tensor,
+    adopt,
+    as_content,
+    as_input,
+    dtype_named,
+)
 from tinygrad_cv.backend import host
 
 Operator = Callable[[Tensor, Any], Tensor]
@@ -89,6 +96,11 @@ class Operators(Tensor):
     __eq__ = _binary("eq")[0]  # type: ignore[assignment]
     __ne__ = _binary("ne")[0]  # type: ignore[assignment]
 
+    def __contains__(self, element: Any) -> bool:
+        """Whether any element equals this one; a stranger is in no tensor."""
+        equal: Any = self == element
+        return equal if isinstance(equal, bool) else bool(equal.any())
+
     __and__, __rand__ = _binary("bitwise_and")
     __or__, __ror__ = _binary("bitwise_or")
     __xor__, __rxor__ = _binary("bitwise_xor")
@@ -146,8 +158,8 @@ class Conversions(Tensor):
         result: Tensor = self
         if device is not None and (backend := backends.get(device)) is not self._backend:
             result = F.to_device(self, device=backend.device)
-        if dtype is not None and host.dtype(dtype) != self.dtype:
-            result = F.cast(result, dtype=host.dtype(dtype))
+        if dtype is not None and (wanted := dtype_named(dtype)) != self.dtype:
+            result = F.cast(result, dtype=wanted)
         return F.clone(self) if copy and result is self else result
 
     def cpu(self) -> "Tensor":

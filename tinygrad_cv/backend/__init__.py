@@ -56,7 +56,12 @@ def manual_seed(seed: int) -> host.random.Generator:
     [True, True]
     """
     global _generator
-    _generator = host.random.default_rng(seed)
+    try:
+        _generator = host.random.default_rng(seed)
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            f"manual_seed: a seed is a whole number, 0 or more; got {seed!r}."
+        ) from None
     return _generator
 
 
@@ -109,7 +114,7 @@ def get(device: str | None) -> Backend:
 
 def _open(device: str) -> Backend:
     """Two threads that come at once, and all ways to write a device, get the same backend."""
-    kind, separator, number = device.partition(":")
+    kind, separator, number = str(device).partition(":")
     if kind not in KINDS or (separator and not (number.isdecimal() and kind != "cpu")):
         raise ValueError(
             f"unknown device {device!r}; expected 'cpu', 'cuda', or 'cuda:1' for the second GPU."

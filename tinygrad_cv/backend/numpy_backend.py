@@ -92,6 +92,8 @@ class NumpyBackend(Backend):
     # ----- memory ----------------------------------------------------------------------------
 
     def array(self, data: Any, dtype: Any) -> Array:
+        if type(data) is not NDARRAY and hasattr(data, "__array__"):
+            data = np.asarray(data)  # many an __array__ knows no `copy`, and warns
         with _Quiet():
             array = np.array(data, dtype=dtype)
         return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
