@@ -228,8 +228,9 @@ class Module:
     ) -> Iterator[tuple[str, "Module"]]:
         """This module and all below it, by dotted path; each once, under its first path.
 
-        Without `remove_duplicate` a shared module is listed under each of its paths, but not below
-        itself. What is in `memo` is left out.
+        Without `remove_duplicate` a shared module is listed under each of its paths; but one that
+        leads into a circle under its first alone, as there may be more than can be counted. What is
+        in `memo` is left out.
         """
         memo = set() if memo is None else memo
         if self in memo:
@@ -239,8 +240,8 @@ class Module:
         for name, child in self._own("module").items():
             path = f"{prefix}.{name}" if prefix else name
             yield from child.named_modules(memo, path, remove_duplicate)
-        if not remove_duplicate:
-            memo.remove(self)
+        if not remove_duplicate and memo.isdisjoint(self._own("module").values()):
+            memo.remove(self)  # no circle is below it
 
     def modules(self) -> Iterator["Module"]:
         """This module and all below it; each once."""
@@ -297,7 +298,8 @@ class Module:
     def state_dict(self, *, prefix: str = "", keep_vars: bool = False) -> dict[str, Tensor]:
         """Parameters and persistent buffers by dotted path; the tensors share the module's memory.
 
-        A shared one is there under each of its paths. `keep_vars` gives the tensors themselves.
+        A shared one is there under each of its paths (see `named_modules`). `keep_vars` gives the
+        tensors themselves.
 
         >>> from tinygrad_cv import nn
         >>> list(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)).state_dict())[2:]
@@ -396,7 +398,7 @@ class Module:
         It is passed on to the `train` of each child, which may have its own idea: a layer that
         stays as it is says `def train(self, mode=True): return super().train(False)`.
         """
-        with _entered(self, "train") as new:
+        with _entered(self, "train", mode) as new:
             if new:
                 self.training = mode
                 for child in self.children():
@@ -409,7 +411,7 @@ class Module:
 
     def apply(self, fn: Callable[["Module"], Any]) -> "Module":
         """Call `fn` with each module below and then with this one, as to initialize weights."""
-        with _entered(self, "apply") as new:
+        with _entered(self, f"apply {id(fn)}") as new:
             if new:
                 for child in self.children():
                     child.apply(fn)
@@ -469,21 +471,34 @@ def _held(value: Any) -> list[Any]:
     return found
 
 
-_inside: ContextVar[frozenset[tuple[str, int]]] = ContextVar("inside", default=frozenset())
+_walks: ContextVar[Mapping[str, tuple[set[Module], set[tuple[Module, bool]]]]] = ContextVar(
+    "walks", default={}
+)
+"""For each kind of walk that is under way, where it is: the modules around, and those that lead into
+a circle and are done."""
 
 
 @contextmanager
-def _entered(module: Module, walk: str) -> Iterator[bool]:
-    """Whether a walk that calls each child's own method has not come back to where it is already.
+def _entered(module: Module, walk: str, mode: bool = True) -> Iterator[bool]:
+    """Whether a walk that calls each child's own method has something to do here.
 
-    Modules may hold one another in a circle.
+    Modules may hold one another in a circle: it does not go below a module that it is below already,
+    and from one that leads into a circle only once in each mode.
     """
-    key, before = (walk, id(module)), _inside.get()
-    token = _inside.set(before | {key})
+    outer = _walks.get()
+    around, done = outer.get(walk) or (set(), set())
+    if module in around or (module, mode) in done:
+        yield False
+        return
+    token = _walks.set({**outer, walk: (around, done)})
+    around.add(module)
     try:
-        yield key not in before
+        yield True
     finally:
-        _inside.reset(token)
+        around.remove(module)
+        _walks.reset(token)
+        if not (around | {m for m, _ in done} | {module}).isdisjoint(module.children()):
+            done.add((module, mode))
 
 
 def _fitting(value: Any, tensor: Tensor) -> Tensor:
