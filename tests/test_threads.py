@@ -786,7 +786,8 @@ ENVIRONMENT = {"OMP_NUM_THREADS": "2", "TINYGRAD_CV_NUM_THREADS": "3"}
 
 
 def test_a_rain_of_ctrl_c() -> None:
-    """For two seconds, while kernels hold BLAS, start workers and wait for them."""
+    """For two seconds, while kernels hold BLAS, start workers and wait for them; and by single
+    drops while small ops keep NumPy from saying anything of 1 / 0."""
     program = """
         sys.unraisablehook = lambda _: None  # what is lost in the callback of a weak reference
 
@@ -794,15 +795,25 @@ def test_a_rain_of_ctrl_c() -> None:
             if raining:
                 raise KeyboardInterrupt
 
+        leaf = tg.ones(2, requires_grad=True)
+
+        def small():
+            while True:
+                leaf.grad = None
+                (leaf * leaf).sum().backward()
+
         signal.signal(signal.SIGALRM, drop)
         expected, caught, until = step(), 0, time.monotonic() + 2
         while time.monotonic() < until:
             if caught % 4 == 0:
                 threads._dismiss()
-            first, again = rng.uniform(1e-6, 5e-3), rng.uniform(1e-5, 1e-3)
+            first, again = rng.uniform(1e-6, 3e-3), rng.uniform(1e-5, 1e-3)
             try:
                 try:
                     raining = True
+                    if caught % 2:
+                        signal.setitimer(signal.ITIMER_REAL, first)
+                        small()
                     signal.setitimer(signal.ITIMER_REAL, first, again)
                     step()
                 finally:
@@ -810,6 +821,8 @@ def test_a_rain_of_ctrl_c() -> None:
                     signal.setitimer(signal.ITIMER_REAL, 0)
             except KeyboardInterrupt:
                 caught += 1
+                assert caught % 2 or np.geterr()["divide"] == "raise"
+                np.seterr(divide="raise")
             settled()
         assert step() == expected
         print(caught)

@@ -471,21 +471,21 @@ def _held(value: Any) -> list[Any]:
     return found
 
 
-_walks: ContextVar[Mapping[str, tuple[set[Module], set[tuple[Module, bool]]]]] = ContextVar(
-    "walks", default={}
-)
-"""For each kind of walk that is under way, where it is: the modules around, and those that lead into
-a circle and are done."""
+Walks = Mapping[str, tuple[set[Module], set[tuple[Module, bool]]]]
+
+_walks: ContextVar[Walks | None] = ContextVar("walks", default=None)
+"""Of the walks under way where they are: the modules around, and those done that lead into a
+circle."""
 
 
 @contextmanager
 def _entered(module: Module, walk: str, mode: bool = True) -> Iterator[bool]:
     """Whether a walk that calls each child's own method has something to do here.
 
-    Modules may hold one another in a circle: it does not go below a module that it is below already,
-    and from one that leads into a circle only once in each mode.
+    Modules may hold one another in a circle: it does not come back to a module that it is below
+    already, and to one that leads into a circle only in another mode.
     """
-    outer = _walks.get()
+    outer = _walks.get() or {}
     around, done = outer.get(walk) or (set(), set())
     if module in around or (module, mode) in done:
         yield False
