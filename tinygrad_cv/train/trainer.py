@@ -27,6 +27,9 @@ class DivergenceError(ArithmeticError):
         )
         self.loss, self.epoch = loss, epoch
 
+    def __reduce__(self) -> Any:
+        return type(self), (self.loss, self.epoch)
+
 
 def constant(progress: float) -> float:
     """1: the learning rate stays as it is."""
