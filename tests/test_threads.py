@@ -26,6 +26,7 @@ from threadpoolctl import threadpool_limits
 
 import tinygrad_cv as tg
 from tinygrad_cv import backend, nn
+from tinygrad_cv._graph import scope
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import threads, windows
 
@@ -708,6 +709,28 @@ def test_ctrl_c_inside_a_product_anywhere() -> None:
         assert places > 5
 
 
+@pytest.mark.parametrize("walk", ["train", "apply", "repr", "call"])
+def test_ctrl_c_in_a_walk_of_modules_anywhere(walk: str) -> None:
+    """The next walk goes everywhere, and what is computed next is part of no call."""
+    net = nn.Sequential(nn.Linear(1, 1), nn.Sequential(nn.Dropout(0.5)))
+    net[1].owner = net
+    x, met = tg.ones(1, 1), list[nn.Module]()
+    calls: dict[str, Callable[[], Any]] = {
+        "train": net.train,
+        "apply": lambda: net.apply(met.append),
+        "repr": lambda: repr(net),
+        "call": lambda: net[0](x),
+    }
+    whole = repr(net)
+    for _ in interrupted(calls[walk]):
+        assert not any(module.training for module in net.eval().modules())
+        met.clear()
+        net.apply(met.append)
+        assert len(met) == 4
+        assert repr(net) == whole
+        assert scope.get() is None
+
+
 class Handler(CtrlC):
     """A signal that is handled by computing something, at one of the same places."""
 
@@ -798,7 +821,7 @@ def test_a_rain_of_ctrl_c() -> None:
         leaf = tg.ones(2, requires_grad=True)
 
         def small():
-            while True:
+            for _ in range(1000):  # its drop may be lost
                 leaf.grad = None
                 (leaf * leaf).sum().backward()
 

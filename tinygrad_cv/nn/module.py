@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from contextvars import ContextVar
 from inspect import isroutine
 from itertools import islice
@@ -78,15 +78,16 @@ class Module:
                 )
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
-        here = Scope(self, scope.get())  # the nodes made meanwhile will know it
-        token = scope.set(here)
+        before = scope.get()
+        here = Scope(self, before)  # the nodes made meanwhile will know it
         try:
+            scope.set(here)
             return self.forward(*inputs, **options)
         except BaseException as error:
             failed(error)
             raise
         finally:
-            scope.reset(token)
+            scope.set(before)
 
     # ----- what is assigned ------------------------------------------------------------------
 
@@ -398,11 +399,14 @@ class Module:
         It is passed on to the `train` of each child, which may have its own idea: a layer that
         stays as it is says `def train(self, mode=True): return super().train(False)`.
         """
-        with _entered(self, "train", mode) as new:
-            if new:
+        before = _walks.get()
+        try:
+            if _enters(self, "train", mode):
                 self.training = mode
                 for child in self.children():
                     child.train(mode)
+        finally:
+            _walks.set(before)
         return self
 
     def eval(self) -> "Module":
@@ -411,11 +415,14 @@ class Module:
 
     def apply(self, fn: Callable[["Module"], Any]) -> "Module":
         """Call `fn` with each module below and then with this one, as to initialize weights."""
-        with _entered(self, f"apply {id(fn)}") as new:
-            if new:
+        before = _walks.get()
+        try:
+            if _enters(self, f"apply {id(fn)}"):
                 for child in self.children():
                     child.apply(fn)
                 fn(self)
+        finally:
+            _walks.set(before)
         return self
 
     def zero_grad(self) -> None:
@@ -434,8 +441,9 @@ class Module:
         return ""
 
     def __repr__(self) -> str:
-        with _entered(self, "repr") as new:
-            if not new:
+        before = _walks.get()
+        try:
+            if not _enters(self, "repr"):
                 return f"{type(self).__name__}(...)"  # it is below itself
             extra = self.extra_repr()
             children = [
@@ -443,6 +451,8 @@ class Module:
                 for name, kind in self._kinds.items()
                 if kind == "module"
             ]
+        finally:
+            _walks.set(before)
         if not children:
             return f"{type(self).__name__}({extra})"
         return "\n".join([f"{type(self).__name__}(", *[f"  {extra}"] * bool(extra), *children, ")"])
@@ -471,34 +481,28 @@ def _held(value: Any) -> list[Any]:
     return found
 
 
-Walks = Mapping[str, tuple[set[Module], set[tuple[Module, bool]]]]
+Walks = Mapping[str, tuple[Mapping[Module, bool], set[tuple[Module, bool]]]]
 
 _walks: ContextVar[Walks | None] = ContextVar("walks", default=None)
-"""Of the walks under way where they are: the modules around, and those done that lead into a
-circle."""
+"""Of the walks under way where they are: the modules around, and those that lead into a circle.
+
+Who enters a module puts back what was there before, in a `finally` that Ctrl-C cannot skip.
+"""
 
 
-@contextmanager
-def _entered(module: Module, walk: str, mode: bool = True) -> Iterator[bool]:
+def _enters(module: Module, walk: str, mode: bool = True) -> bool:
     """Whether a walk that calls each child's own method has something to do here.
 
     Modules may hold one another in a circle: it does not come back to a module that it is below
     already, and to one that leads into a circle only in another mode.
     """
-    outer = _walks.get() or {}
-    around, done = outer.get(walk) or (set(), set())
-    if module in around or (module, mode) in done:
-        yield False
-        return
-    token = _walks.set({**outer, walk: (around, done)})
-    around.add(module)
-    try:
-        yield True
-    finally:
-        around.remove(module)
-        _walks.reset(token)
-        if not (around | {m for m, _ in done} | {module}).isdisjoint(module.children()):
-            done.add((module, mode))
+    walks = _walks.get() or {}
+    around, circular = walks.get(walk) or ({}, set())
+    if module in around or (module, mode) in circular:
+        circular.update(around.items())
+        return False
+    _walks.set({**walks, walk: ({**around, module: mode}, circular)})
+    return True
 
 
 def _fitting(value: Any, tensor: Tensor) -> Tensor:
