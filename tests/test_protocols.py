@@ -134,7 +134,7 @@ def test_a_stranger_answers_in_place_too(function: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize("function", [*BINARY, *IN_PLACE], ids=lambda f: f.__name__)
-@pytest.mark.parametrize("stranger", ["1", None, object(), {}, {1}, b"1", 1j], ids=repr)
+@pytest.mark.parametrize("stranger", ["1", None, object(), {}, {1}, b"1", 1j], ids=lambda s: type(s).__name__)
 def test_what_has_no_answer_is_a_type_error_of_python(
     function: Callable[..., Any], stranger: Any
 ) -> None:
