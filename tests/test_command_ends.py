@@ -119,6 +119,7 @@ def test_a_number_is_taken_or_refused_in_one_sentence(
     [
         ("import sys; sys.exit(3)", "running it failed with SystemExit(3)"),
         ("f = max", "no signature found"),
+        ("def f(x): raise SystemExit", "SystemExit()"),
         ("def f(x): return 1 / 0", "ZeroDivisionError(division by zero)"),
         ("def f(x): raise MemoryError", "MemoryError()"),
         ("def f(x): raise StopIteration", "StopIteration()"),

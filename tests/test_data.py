@@ -271,6 +271,16 @@ def test_loader_without_generator_follows_manual_seed_even_after_it_was_made() -
     assert x.tolist() == rng(3).permutation(50).tolist()
 
 
+@pytest.mark.parametrize("size", [0, -1, 2.0, 2.5, "2", None, True, math.nan, math.inf, [2]])
+def test_loader_of_no_batch_size(size: Any) -> None:
+    with pytest.raises(ValueError, match=rf"at least 1, given {re.escape(repr(size))}\."):
+        DataLoader(range(3), batch_size=size)
+
+
+def test_loader_takes_a_batch_size_of_numpy() -> None:
+    assert [len(x) for [x] in DataLoader(range(3), batch_size=np.int64(2))] == [2, 1]
+
+
 def test_loader_in_order_draws_nothing() -> None:
     generator = rng()
     epochs(1, generator=generator)

@@ -55,12 +55,29 @@ def build(spec: Spec) -> tuple[list[nn.Module], dict[str, list[Tensor]]]:
     return modules, tensors
 
 
-def paths(spec: Spec, at: int = 0, prefix: str = "", around: tuple[int, ...] = ()) -> Iterator[Any]:
-    """Every way to a module that does not come by one twice, parents first."""
+def below(spec: Spec, at: int) -> set[int]:
+    """The modules that one step or more lead to."""
+    found: set[int] = set()
+    new = {at}
+    while new:
+        new = {k for i in new for kind, k in spec[i].values() if kind == "module"} - found
+        found |= new
+    return found
+
+
+def paths(
+    spec: Spec, at: int = 0, prefix: str = "", listed: set[int] | None = None
+) -> Iterator[Any]:
+    """Every way to a module, parents first; to one that leads into a circle the first alone."""
+    listed = set() if listed is None else listed
+    if any(i in below(spec, i) for i in {at} | below(spec, at)):
+        if at in listed:
+            return
+        listed.add(at)
     yield prefix, at
     for name, (kind, which) in spec[at].items():
-        if kind == "module" and which not in (*around, at):
-            yield from paths(spec, which, f"{prefix}{name}.", (*around, at))
+        if kind == "module":
+            yield from paths(spec, which, f"{prefix}{name}.", listed)
 
 
 def once(pairs: list[tuple[str, Any]]) -> list[str]:
@@ -140,6 +157,33 @@ def test_every_walk_ends_and_reaches_every_module(spec: Spec) -> None:
     twin = copy.deepcopy(model)
     assert [*twin.state_dict()] == [*model.state_dict()]
     assert len([*twin.modules()]) == len(reached)
+
+
+def test_a_circle_in_which_all_hold_all_is_walked_in_no_time() -> None:
+    """There are 16! ways through it."""
+    modules = [nn.Module() for _ in range(16)]
+    for module in modules:
+        module.w = nn.Parameter([1.0])
+        for i, other in enumerate(modules):
+            setattr(module, f"m{i}", other)
+    model = nn.Sequential(modules[0], modules[1])
+    assert len(model.state_dict()) == len([*model.named_parameters()]) == 16
+    assert len([*model.named_modules(remove_duplicate=False)]) == 17
+    for mode in (False, True):
+        assert {m.training for m in model.train(mode).modules()} == {mode}
+    met: list[nn.Module] = []
+    model.apply(met.append)
+    assert len(met) == len({*met}) == 17
+    assert 16 <= repr(model).count("\n") < 16**2 + 16 * 3
+
+
+def test_what_is_applied_may_apply_and_train() -> None:
+    net = nn.Sequential(nn.Linear(1, 1), nn.ReLU())
+    met: list[nn.Module] = []
+    net.apply(lambda module: module.apply(met.append))
+    assert met == [net[0], net[1], net[0], net[1], net]
+    net.apply(lambda module: net.eval() if module is net[0] else module.train())
+    assert [module.training for module in net.modules()] == [True] * 3
 
 
 @given(specs(), st.data())
@@ -475,6 +519,25 @@ def test_each_child_has_its_own_idea_of_training() -> None:
     frozen.parent = net  # and in a circle
     assert net.train()[1][1].training
     assert not frozen.training
+
+
+class Finetuned(nn.Module):
+    """Its backbone, which knows it, is not learned."""
+
+    def __init__(self) -> None:
+        self.backbone = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5))
+        self.backbone.owner = self
+
+    def train(self, mode: bool = True) -> "Finetuned":
+        super().train(mode)
+        self.backbone.eval()
+        return self
+
+
+def test_a_child_in_a_circle_is_put_into_another_mode() -> None:
+    net = nn.Sequential(Finetuned(), nn.Dropout(0.5)).eval().train()
+    assert [net.training, net[1].training] == [True, True]
+    assert not any(module.training for module in (net[0].backbone, *net[0].backbone[:2]))
 
 
 # ----- containers --------------------------------------------------------------------------------

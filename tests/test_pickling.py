@@ -1,10 +1,12 @@
 """What goes to another process and comes back, or into a copy, is what it was."""
 
 import copy
+import math
 import pickle
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +17,10 @@ from numpy.testing import assert_array_equal
 
 import tinygrad_cv as tg
 from tinygrad_cv import backend as backends
-from tinygrad_cv import nn, optim, train
+from tinygrad_cv import nn, optim, testing, train
 from tinygrad_cv._tensor import Tensor
+from tinygrad_cv.cli import CommandError
+from tinygrad_cv.data.files import DatasetError
 from tinygrad_cv.testing.strategies import arrays, shapes
 
 Trip = Callable[[Any], Any]
@@ -213,6 +217,33 @@ def test_a_trainer_goes_along(trip: Trip) -> None:
     found = trip(trainer)
     assert found.optimizer.params[0] is next(found.model.parameters())
     assert found.loss_fn is tg.cross_entropy
+
+
+@pytest.mark.host
+def test_errors_come_from_another_process(trip: Trip) -> None:
+    """As they were; one that cannot be read back breaks a whole pool of processes."""
+    calls: list[Callable[[], Any]] = [
+        lambda: tg.ones(2) + tg.ones(3),
+        lambda: tg.linalg.inv(tg.zeros(2, 2)),
+        lambda: nn.Linear(1, 1).load_state_dict({}),
+        lambda: tg.load("nowhere"),
+        lambda: tg.add(object(), tg.ones(1)),
+        lambda: testing.check_gradients(lambda x: x.detach() * x, [np.ones(2)]),
+    ]
+    errors: list[BaseException] = [
+        train.DivergenceError(math.inf, 3),
+        DatasetError.about(Path("a"), "b", "c"),
+        CommandError("sentence", status=7),
+    ]
+    for call in calls:
+        with pytest.raises(Exception) as caught:  # noqa: PT011  each has its own
+            call()
+        errors.append(caught.value)
+    for error in errors:
+        found = trip(error)
+        assert (type(found), str(found)) == (type(error), str(error))
+        told = {k: v for k, v in vars(error).items() if k != "tinygrad_cv"}
+        assert {k: v for k, v in vars(found).items() if k in told}.keys() == told.keys()
 
 
 def test_there_is_one_backend_a_device(trip: Trip) -> None:

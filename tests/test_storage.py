@@ -82,6 +82,8 @@ def test_tensors_come_to_the_device_that_is_named(device: str) -> None:
     for where, expected in ((None, device), ("cpu", "cpu"), ("fakecuda:0", "fakecuda:0")):
         file.seek(0)
         assert tg.load(file, map_location=where)[0].device == expected
+    with pytest.raises(ValueError, match=r"^unknown device 'nowhere'; expected"):
+        tg.load(file, map_location="nowhere")
 
 
 def test_one_tensor_in_two_places_stays_one() -> None:

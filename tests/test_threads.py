@@ -26,6 +26,7 @@ from threadpoolctl import threadpool_limits
 
 import tinygrad_cv as tg
 from tinygrad_cv import backend, nn
+from tinygrad_cv._graph import scope
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import threads, windows
 
@@ -708,6 +709,28 @@ def test_ctrl_c_inside_a_product_anywhere() -> None:
         assert places > 5
 
 
+@pytest.mark.parametrize("walk", ["train", "apply", "repr", "call"])
+def test_ctrl_c_in_a_walk_of_modules_anywhere(walk: str) -> None:
+    """The next walk goes everywhere, and what is computed next is part of no call."""
+    net = nn.Sequential(nn.Linear(1, 1), nn.Sequential(nn.Dropout(0.5)))
+    net[1].owner = net
+    x, met = tg.ones(1, 1), list[nn.Module]()
+    calls: dict[str, Callable[[], Any]] = {
+        "train": net.train,
+        "apply": lambda: net.apply(met.append),
+        "repr": lambda: repr(net),
+        "call": lambda: net[0](x),
+    }
+    whole = repr(net)
+    for _ in interrupted(calls[walk]):
+        assert not any(module.training for module in net.eval().modules())
+        met.clear()
+        net.apply(met.append)
+        assert len(met) == 4
+        assert repr(net) == whole
+        assert scope.get() is None
+
+
 class Handler(CtrlC):
     """A signal that is handled by computing something, at one of the same places."""
 
@@ -786,7 +809,8 @@ ENVIRONMENT = {"OMP_NUM_THREADS": "2", "TINYGRAD_CV_NUM_THREADS": "3"}
 
 
 def test_a_rain_of_ctrl_c() -> None:
-    """For two seconds, while kernels hold BLAS, start workers and wait for them."""
+    """For two seconds, while kernels hold BLAS, start workers and wait for them; and by single
+    drops while small ops keep NumPy from saying anything of 1 / 0."""
     program = """
         sys.unraisablehook = lambda _: None  # what is lost in the callback of a weak reference
 
@@ -794,15 +818,25 @@ def test_a_rain_of_ctrl_c() -> None:
             if raining:
                 raise KeyboardInterrupt
 
+        leaf = tg.ones(2, requires_grad=True)
+
+        def small():
+            for _ in range(1000):  # its drop may be lost
+                leaf.grad = None
+                (leaf * leaf).sum().backward()
+
         signal.signal(signal.SIGALRM, drop)
         expected, caught, until = step(), 0, time.monotonic() + 2
         while time.monotonic() < until:
             if caught % 4 == 0:
                 threads._dismiss()
-            first, again = rng.uniform(1e-6, 5e-3), rng.uniform(1e-5, 1e-3)
+            first, again = rng.uniform(1e-6, 3e-3), rng.uniform(1e-5, 1e-3)
             try:
                 try:
                     raining = True
+                    if caught % 2:
+                        signal.setitimer(signal.ITIMER_REAL, first)
+                        small()
                     signal.setitimer(signal.ITIMER_REAL, first, again)
                     step()
                 finally:
@@ -810,6 +844,8 @@ def test_a_rain_of_ctrl_c() -> None:
                     signal.setitimer(signal.ITIMER_REAL, 0)
             except KeyboardInterrupt:
                 caught += 1
+                assert caught % 2 or np.geterr()["divide"] == "raise"
+                np.seterr(divide="raise")
             settled()
         assert step() == expected
         print(caught)

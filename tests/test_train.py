@@ -221,6 +221,24 @@ def test_what_is_frozen_stays_so_and_every_mode_comes_back(fails: bool) -> None:
     assert (after["2.linear.weight"] != before["2.linear.weight"]).any()
 
 
+class Frozen(nn.BatchNorm1d):
+    """It learns nothing of its batches, whoever trains it."""
+
+    def train(self, mode: bool = True) -> "Frozen":
+        super().train(False)
+        return self
+
+
+def test_a_part_that_trains_in_its_own_way_is_asked() -> None:
+    """Also where nobody has called `train` before."""
+    model = nn.Sequential(Frozen(FEATURES), nn.BatchNorm1d(FEATURES), linear())
+    before = values(model)
+    trainer(model).fit(loader(), epochs=2)
+    after = values(model)
+    assert_array_equal(after["0.running_mean"], before["0.running_mean"])
+    assert (after["1.running_mean"] != before["1.running_mean"]).all()
+
+
 def test_what_the_optimizer_learns_is_finite_at_the_end() -> None:
     """Also what no score depends on."""
     model = linear()
@@ -241,6 +259,8 @@ def test_a_loader_without_batches_is_an_error() -> None:
     told = "no batches: 10 samples in batches of 11, drop_last=True"
     with pytest.raises(ValueError, match=told):
         trainer(linear()).fit(empty)
+    with pytest.raises(ValueError, match=told):
+        trainer(linear()).fit(loader(), empty)
     with pytest.raises(ValueError, match=told):
         trainer(linear()).evaluate(empty)
 

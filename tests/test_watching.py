@@ -132,6 +132,18 @@ def test_the_first_nan_is_seen_at_the_op_that_made_it() -> None:
     assert math.isnan(watch.trace.steps[0].loss or 0)
 
 
+def test_a_step_beyond_all_bounds_says_nothing() -> None:
+    """Not even where weights go to infinity, or their squares do."""
+    model = classifier()
+    watch = viz.watch(model, every=1)
+    for factor in (1e30, 1e30, -1e30):
+        with watch.step():
+            tg.cross_entropy(model(tg.tensor(X)), tg.tensor(LABELS)).backward()
+            for parameter in model.parameters():
+                parameter.data *= factor
+    assert not all(math.isfinite(x) for step in watch.trace.steps for x in step.updates.values())
+
+
 def test_steps_of_other_graphs_are_matched_by_their_keys() -> None:
     model = classifier()
     watch = viz.watch(model, every=1)

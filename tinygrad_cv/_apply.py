@@ -44,8 +44,9 @@ def apply(op: Op, *inputs: Any) -> Any:
             raise TypeError(f"{op.name} takes at least one input; got none.")
         return apply(op, as_input(inputs[0]), *inputs[1:])
     eye = observer.get()
-    before = backend.enter()
+    before = backend.prepare()
     try:
+        backend.enter()
         array = op.run(backend, *arrays) if eye is None else eye.forward(op, backend, arrays)
     except BaseException as error:
         failed(error, op, inputs)

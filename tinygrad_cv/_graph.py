@@ -9,7 +9,7 @@ import itertools
 import threading
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from contextvars import ContextVar
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -293,8 +293,8 @@ def backpropagate(
             if not useful.isdisjoint(node.parents()):
                 useful.add(node)
     pending: dict[Any, Any] = dict(seeds)
-    here, device, eye = None, ExitStack(), observer.get()
-    with device:
+    here, before, eye = None, None, observer.get()
+    try:
         for node in order:
             if node not in pending:
                 continue
@@ -302,9 +302,10 @@ def backpropagate(
                 yield node, pending.pop(node)
                 continue
             if node.backend is not here:
-                device.close()
-                here = node.backend
-                device.enter_context(here.active)
+                if here is not None:
+                    here.leave(before)
+                here, before = node.backend, node.backend.prepare()
+                here.enter()
                 reading = reading.on(here)
             if node.op is not None and node.op.outputs:
                 gradient = reading.completed(node, pending.pop(node))
@@ -342,6 +343,9 @@ def backpropagate(
                         reading.on(parent.backend).collect(pending, parent, share)
             if not keep and node.saved and (node.guards or node.op.kept):
                 node.release()  # unless it saved but plain numbers
+    finally:
+        if here is not None:
+            here.leave(before)
 
 
 @public(TOP)

@@ -173,8 +173,9 @@ class _Segment:
         self.used.check()
         start = next(numbers)
         # What happens inside is no step of the walk outside, which somebody may be looking at.
-        token = observer.set(None)
+        before = observer.get()
         try:
+            observer.set(None)
             with enable_grad(), self.draws.again():
                 y = self.run(inputs)
             if y.shape != g.shape:
@@ -193,7 +194,7 @@ class _Segment:
             steps = backpropagate({y.node: g}, reading, towards=ends, ends=ends, keep=keep)
             return {node: gradient for node, gradient in steps if node in ends}
         finally:
-            observer.reset(token)
+            observer.set(before)
 
     def run(self, inputs: Sequence[Tensor]) -> Tensor:
         """The function on these inputs, and of its outputs those that have gradients, joined."""
@@ -339,13 +340,14 @@ class _Used(Observer):
     @contextmanager
     def noted(self) -> Iterator[None]:
         """Inside, what ops use is noted."""
-        self.before, self.start = observer.get() or Observer(), next(numbers)
+        before = observer.get()
+        self.before, self.start = before or Observer(), next(numbers)
         self.everything = self.before.everything
-        token = observer.set(self)
         try:
+            observer.set(self)
             yield
         finally:
-            observer.reset(token)
+            observer.set(before)
             del self.before
 
     def forward(self, op: Op, backend: Any, arrays: Any) -> Any:
@@ -429,11 +431,11 @@ class _Draws:
                 return self.first(generator, law)
             return outer(generator, lambda source: self.first(source, law))
 
-        token = drawing.set(draw)
         try:
+            drawing.set(draw)
             yield
         finally:
-            drawing.reset(token)
+            drawing.set(outer)
 
     @contextmanager
     def again(self) -> Iterator[None]:
@@ -446,8 +448,9 @@ class _Draws:
                 raise _differs("drew more random numbers than before")
             return law(source)
 
-        token = drawing.set(draw)
+        before = drawing.get()
         try:
+            drawing.set(draw)
             yield
         finally:
-            drawing.reset(token)
+            drawing.set(before)

@@ -516,7 +516,7 @@ def check(options: argparse.Namespace) -> None:
         report = check_gradients(call, inputs, options.order, names=names, seed=options.seed)
     except GradientError as error:
         raise CommandError(f"{options.target}: {error}", status=1) from error
-    except Exception as error:  # whatever the user's function raises
+    except (Exception, SystemExit) as error:  # whatever the user's function raises
         listed = f" on inputs of the shapes {', '.join(map(str, shapes))}" if shapes else ""
         raise CommandError(f"{options.target} does not run{listed}: {_told(error)}") from error
     print(f"{options.target}: right to order {options.order}, on inputs of the shapes {shapes}")
@@ -623,7 +623,7 @@ def draw(options: argparse.Namespace) -> None:
             table = viz.summary(target, *inputs, depth=options.depth)
         else:
             seen = viz.trace(target, *inputs, values=options.health, gradients=options.health)
-    except Exception as error:  # whatever the user's program raises
+    except (Exception, SystemExit) as error:  # whatever the user's program raises
         listed = ", ".join(map(str, options.input))
         raise CommandError(
             f"{options.target} does not run on inputs of the shapes {listed}: {_told(error)}",

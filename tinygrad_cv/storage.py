@@ -24,7 +24,7 @@ from safetensors import numpy as safetensors
 
 from tinygrad_cv._public import TOP, public
 from tinygrad_cv._tensor import Tensor
-from tinygrad_cv.backend import host
+from tinygrad_cv.backend import get, host
 
 STRUCTURE = "tinygrad_cv"
 """The key of the structure in the metadata."""
@@ -243,6 +243,7 @@ def load(f: Any, map_location: str | None = None, *, weights_only: bool = True) 
     made. No file can run code here, whatever `weights_only` says. Raises ValueError if the file is
     damaged or was not made by `save`, and OSError if it cannot be read.
     """
+    device = get(map_location).device
     contents = f.read() if hasattr(f, "read") else read(Path(f))
     where = getattr(f, "name", "the file") if hasattr(f, "read") else f
     try:
@@ -255,7 +256,7 @@ def load(f: Any, map_location: str | None = None, *, weights_only: bool = True) 
         # What safetensors has read begins with the length of its header.
         header = json.loads(contents[8 : 8 + int.from_bytes(contents[:8], "little")])
         structure = header.get("__metadata__", {}).get(STRUCTURE)
-        tensors = {name: Tensor(array, device=map_location) for name, array in arrays.items()}
+        tensors = {name: Tensor(array, device=device) for name, array in arrays.items()}
         return tensors if structure is None else _built(json.loads(structure), tensors)
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(

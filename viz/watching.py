@@ -74,9 +74,9 @@ class Watch:
             size = norm(before[name])
             if parameter._node in graph.ids and size:
                 after = parameter._backend.to_host(parameter._array)
-                with host.errstate(over="ignore", invalid="ignore"):  # where it diverges
-                    change = after - before[name]
-                step.updates[graph.ids[parameter._node]] = norm(change) / size
+                with host.errstate(over="ignore", invalid="ignore"):
+                    change = norm(after - before[name])
+                step.updates[graph.ids[parameter._node]] = change / size
         if not any(step.updates.values()):
             step.updates = {}  # no update was made inside the block
         self.trace.steps.append(_moved(step, place))

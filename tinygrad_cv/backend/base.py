@@ -84,15 +84,19 @@ class Backend:
 
         def __getattr__(self, name: str) -> Any: ...
 
-    def enter(self) -> Any:
+    def prepare(self) -> Any:
         """Begin what is meant to be done inside `active`; give the result to `leave`.
 
-        An op does so, as the two calls cost it less than a `with`.
+        An op does so, as the three calls cost it less than a `with`; and a `with` that Ctrl-C ends
+        as it begins would leave `active` on.
         """
         self.active.__enter__()
 
+    def enter(self) -> None:
+        """What of that can be left without having been entered: inside of `try`."""
+
     def leave(self, before: Any) -> None:
-        """End what `enter` began."""
+        """End what `prepare` and `enter` began: in `finally`."""
         self.active.__exit__(None, None, None)
 
     # ----- memory ----------------------------------------------------------------------------

@@ -76,7 +76,8 @@ class NumpyBackend(Backend):
     def __init__(self, device: str = "cpu") -> None:
         super().__init__(device)
         # On the object they are found sooner than in its class.
-        self.enter, self.leave = partial(ERRORS.set, IGNORED), ERRORS.reset  # type: ignore[method-assign, assignment]
+        self.prepare, self.leave = ERRORS.get, ERRORS.set  # type: ignore[method-assign, assignment]
+        self.enter = partial(ERRORS.set, IGNORED)  # type: ignore[method-assign, assignment]
         for name in NAMESPACE:
             setattr(self, name, getattr(np, name))
         for name in ("floor_divide", "remainder", "fmod"):

@@ -1,6 +1,7 @@
 """DataLoader: a dataset as batches of Tensors, in order or shuffled."""
 
 from collections.abc import Callable, Iterator, Sequence
+from operator import index
 from typing import Any
 
 from tinygrad_cv._tensor import Tensor
@@ -53,10 +54,13 @@ class DataLoader:
         transform: Callable[..., tuple[host.ndarray, ...]] | None = None,
         device: str | None = None,
     ) -> None:
-        if batch_size != int(batch_size) or batch_size < 1:
-            raise ValueError(f"batch_size must be a whole number, at least 1, given {batch_size}.")
+        whole = hasattr(batch_size, "__index__") and not isinstance(batch_size, bool)
+        if not whole or index(batch_size) < 1:
+            raise ValueError(
+                f"batch_size must be a whole number, at least 1, given {batch_size!r}."
+            )
         self.dataset = dataset
-        self.batch_size = batch_size
+        self.batch_size = index(batch_size)
         self.shuffle = shuffle
         self.drop_last = drop_last
         self.generator = generator

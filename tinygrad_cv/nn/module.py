@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from contextvars import ContextVar
 from inspect import isroutine
 from itertools import islice
@@ -78,15 +78,16 @@ class Module:
                 )
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
-        here = Scope(self, scope.get())  # the nodes made meanwhile will know it
-        token = scope.set(here)
+        before = scope.get()
+        here = Scope(self, before)  # the nodes made meanwhile will know it
         try:
+            scope.set(here)
             return self.forward(*inputs, **options)
         except BaseException as error:
             failed(error)
             raise
         finally:
-            scope.reset(token)
+            scope.set(before)
 
     # ----- what is assigned ------------------------------------------------------------------
 
@@ -228,8 +229,9 @@ class Module:
     ) -> Iterator[tuple[str, "Module"]]:
         """This module and all below it, by dotted path; each once, under its first path.
 
-        Without `remove_duplicate` a shared module is listed under each of its paths, but not below
-        itself. What is in `memo` is left out.
+        Without `remove_duplicate` a shared module is listed under each of its paths; but one that
+        leads into a circle under its first alone, as there may be more than can be counted. What is
+        in `memo` is left out.
         """
         memo = set() if memo is None else memo
         if self in memo:
@@ -239,8 +241,8 @@ class Module:
         for name, child in self._own("module").items():
             path = f"{prefix}.{name}" if prefix else name
             yield from child.named_modules(memo, path, remove_duplicate)
-        if not remove_duplicate:
-            memo.remove(self)
+        if not remove_duplicate and memo.isdisjoint(self._own("module").values()):
+            memo.remove(self)  # no circle is below it
 
     def modules(self) -> Iterator["Module"]:
         """This module and all below it; each once."""
@@ -297,7 +299,8 @@ class Module:
     def state_dict(self, *, prefix: str = "", keep_vars: bool = False) -> dict[str, Tensor]:
         """Parameters and persistent buffers by dotted path; the tensors share the module's memory.
 
-        A shared one is there under each of its paths. `keep_vars` gives the tensors themselves.
+        A shared one is there under each of its paths (see `named_modules`). `keep_vars` gives the
+        tensors themselves.
 
         >>> from tinygrad_cv import nn
         >>> list(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)).state_dict())[2:]
@@ -398,11 +401,14 @@ class Module:
         """
         if not isinstance(mode, bool):
             raise TypeError(f"train: the mode is True or False; got {mode!r}.")
-        with _entered(self, "train") as new:
-            if new:
+        before = _walks.get()
+        try:
+            if _enters(self, "train", mode):
                 self.training = mode
                 for child in self.children():
                     child.train(mode)
+        finally:
+            _walks.set(before)
         return self
 
     def eval(self) -> "Module":
@@ -411,11 +417,14 @@ class Module:
 
     def apply(self, fn: Callable[["Module"], Any]) -> "Module":
         """Call `fn` with each module below and then with this one, as to initialize weights."""
-        with _entered(self, "apply") as new:
-            if new:
+        before = _walks.get()
+        try:
+            if _enters(self, f"apply {id(fn)}"):
                 for child in self.children():
                     child.apply(fn)
                 fn(self)
+        finally:
+            _walks.set(before)
         return self
 
     def zero_grad(self) -> None:
@@ -434,8 +443,9 @@ class Module:
         return ""
 
     def __repr__(self) -> str:
-        with _entered(self, "repr") as new:
-            if not new:
+        before = _walks.get()
+        try:
+            if not _enters(self, "repr"):
                 return f"{type(self).__name__}(...)"  # it is below itself
             extra = self.extra_repr()
             children = [
@@ -443,6 +453,8 @@ class Module:
                 for name, kind in self._kinds.items()
                 if kind == "module"
             ]
+        finally:
+            _walks.set(before)
         if not children:
             return f"{type(self).__name__}({extra})"
         return "\n".join([f"{type(self).__name__}(", *[f"  {extra}"] * bool(extra), *children, ")"])
@@ -471,21 +483,28 @@ def _held(value: Any) -> list[Any]:
     return found
 
 
-_inside: ContextVar[frozenset[tuple[str, int]]] = ContextVar("inside", default=frozenset())
+Walks = Mapping[str, tuple[Mapping[Module, bool], set[tuple[Module, bool]]]]
+
+_walks: ContextVar[Walks | None] = ContextVar("walks", default=None)
+"""Of the walks under way where they are: the modules around, and those that lead into a circle.
+
+Who enters a module puts back what was there before, in a `finally` that Ctrl-C cannot skip.
+"""
 
 
-@contextmanager
-def _entered(module: Module, walk: str) -> Iterator[bool]:
-    """Whether a walk that calls each child's own method has not come back to where it is already.
+def _enters(module: Module, walk: str, mode: bool = True) -> bool:
+    """Whether a walk that calls each child's own method has something to do here.
 
-    Modules may hold one another in a circle.
+    Modules may hold one another in a circle: it does not come back to a module that it is below
+    already, and to one that leads into a circle only in another mode.
     """
-    key, before = (walk, id(module)), _inside.get()
-    token = _inside.set(before | {key})
-    try:
-        yield key not in before
-    finally:
-        _inside.reset(token)
+    walks = _walks.get() or {}
+    around, circular = walks.get(walk) or ({}, set())
+    if module in around or (module, mode) in circular:
+        circular.update(around.items())
+        return False
+    _walks.set({**walks, walk: ({**around, module: mode}, circular)})
+    return True
 
 
 def _fitting(value: Any, tensor: Tensor) -> Tensor:

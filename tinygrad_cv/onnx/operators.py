@@ -90,11 +90,12 @@ _limit: ContextVar[int | None] = ContextVar("_limit", default=None)
 @contextmanager
 def limited(limit: int | None) -> Iterator[None]:
     """Inside, `room` refuses what is larger."""
-    token = _limit.set(limit)
+    before = _limit.get()
     try:
+        _limit.set(limit)
         yield
     finally:
-        _limit.reset(token)
+        _limit.set(before)
 
 
 def room(shape: Iterable[Any]) -> None:

@@ -29,11 +29,12 @@ def guarded() -> Iterator[None]:
     Traceback (most recent call last):
     tinygrad_cv.testing.report.GradientError: the forward of destroyer wrote into its input x.
     """
-    token = observer.set(Guard())
+    before = observer.get()
     try:
+        observer.set(Guard())
         yield
     finally:
-        observer.reset(token)
+        observer.set(before)
 
 
 class Guard(Observer):

@@ -27,6 +27,9 @@ class DivergenceError(ArithmeticError):
         )
         self.loss, self.epoch = loss, epoch
 
+    def __reduce__(self) -> Any:
+        return type(self), (self.loss, self.epoch)
+
 
 def constant(progress: float) -> float:
     """1: the learning rate stays as it is."""
@@ -109,14 +112,19 @@ class Trainer:
         for a loader without batches.
         """
         batches = _batches(train_loader)
+        if val_loader is not None:
+            _batches(val_loader)
         history: list[dict[str, float]] = []
         hidden = None if progress is None else not progress
         if sys.stderr is None:  # closed, or never there
             hidden = True
         bar = tqdm(total=epochs * batches, bar_format=BAR, disable=hidden)
         with bar, _modes_kept(self.model):
-            if not self.model.training:
-                self.model.train()
+            whole = self.model.training
+            frozen = [part for part in self.model.modules() if whole and not part.training]
+            self.model.train()  # which a part may take in its own way
+            for module in frozen:
+                module.training = False
             for epoch in range(epochs):
                 bar.set_description(f"epoch {epoch + 1}/{epochs}")
                 record = dict(history[-1]) if history else {}  # to show until there is news
