@@ -411,6 +411,61 @@ def test_outputs_that_share_no_memory_are_changed_alone() -> None:
             z.backward()
 
 
+def filled(h: Tensor) -> Tensor:
+    y = tg.zeros(2, dtype=h.dtype)
+    y[0], y[1] = h[1], h[0] * h[1]
+    return y
+
+
+@pytest.mark.parametrize(
+    "function",
+    [lambda h: (h * 3)[1:], filled, lambda h: (h * 1, h * 2), lambda h: [y + 1 for y in h * 1]],
+)
+def test_a_result_with_memory_of_its_own_is_changed_in_place(function: Any) -> None:
+    found = []
+    for use in (plain, recompute):
+        x = leaf([1.0, 2.0])
+        y = use(function, x * 2)
+        y = y[0] if isinstance(y, tuple | list) else y
+        y *= 3
+        y += x[0]
+        (y * y).sum().backward()
+        found.append((y.tolist(), values(x.grad).tolist()))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda h, outside: h,
+        lambda h, outside: h[1:],
+        lambda h, outside: outside,
+        lambda h, outside: (outside.t(), h * 1),
+        lambda h, outside: (h * 2,) * 2,
+        lambda h, outside: (lambda y: (y, y[:1], y * 1))(h * 2),
+        lambda h, outside: recompute(lambda h: h.reshape(-1, 1), h),
+    ],
+)
+@pytest.mark.parametrize("changes_result", [True, False])
+def test_a_result_in_the_memory_of_another_tensor_is_not_changed_alone(
+    function: Any, changes_result: bool
+) -> None:
+    x = leaf([1.0, 2.0])
+    h, outside = x * 2, x * 3
+    results = recompute(lambda h: function(h, outside), h)
+    y, *others = results if isinstance(results, tuple) else (results,)
+    for z in (y, *others[:1]) if changes_result else ():
+        if z._version is y._version:
+            with pytest.raises(RuntimeError, match=r"inside of recompute\(\)"):
+                z *= 3
+    if not changes_result:
+        h *= 3
+        outside *= 3
+        if y._version[0]:  # it was changed as well
+            with pytest.raises(RuntimeError, match="in place since"):
+                (y * y).sum().backward()
+
+
 def test_a_function_that_hands_its_input_on() -> None:
     x, w = leaf([1.0, 2.0]), leaf(3.0)
     h = x * 2

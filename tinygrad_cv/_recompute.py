@@ -11,6 +11,7 @@ from typing import Any
 from tinygrad_cv._apply import F, Recorded, apply
 from tinygrad_cv._grad_mode import enable_grad, is_grad_enabled
 from tinygrad_cv._graph import Node, Observer, backpropagate, observer
+from tinygrad_cv._inplace import View
 from tinygrad_cv._op import Op, is_array
 from tinygrad_cv._public import TOP, public
 from tinygrad_cv._tensor import Tensor, wrap
@@ -37,6 +38,9 @@ def recompute(
 
     PyTorch's name for it is `checkpoint`, and means the same here. Its `use_reentrant` chooses
     between two ways of doing it; there is one here, and it has no effect.
+
+    A result that lies in the memory of what goes in, or of another result, cannot be changed in
+    place where a graph is recorded.
 
     Raises TypeError if no tensor comes out or an iterator goes in, and RuntimeError if the function
     changes a tensor that goes in or was computed before, or in the backward pass if it does not do
@@ -109,6 +113,7 @@ class _Segment:
 
     def record(self, outputs: list[Tensor]) -> list[Tensor]:
         """The outputs of the first run as those of one op on all that they depend on."""
+        alone = self.used.alone(outputs)
         guards = self.used.settle()
         y = _joined(outputs)
         outside = _outside(y.node, self.used.start)
@@ -133,14 +138,16 @@ class _Segment:
         out = apply(Recompute(segment=self, dtype=y.dtype), *inputs.values())
         out.node.guards += guards
         parts, end = [], 0
-        for output in outputs:
+        for output, is_alone in zip(outputs, alone, strict=True):
             part = out
             if len(outputs) > 1:
                 index, end = slice(end, end + output.numel()), end + output.numel()
                 part = F.reshape(F.getitem(out, index=(index,)), shape=output.shape)
             part = part if part.dtype == output.dtype else F.cast(part, dtype=output.dtype)
-            # It has the memory that the function gave it, and no other output has it too.
+            # It has the memory that the function gave it. What lies there as well, an input or
+            # another output, would not move on with it.
             part._array, part._version = output._array, output._version
+            part._view = None if is_alone else View(None, None, None, part.shape)
             parts.append(part)
         return parts
 
@@ -358,15 +365,28 @@ class _Used(Observer):
 
     def made(self, tensor: Tensor, inputs: tuple[Any, ...]) -> None:
         for x in inputs:
-            if isinstance(x, Tensor) and id(x._version) not in self.own:
-                if not x.is_leaf and x.node.number < self.start:
-                    self.fixed.add(id(x._version))
-                name = x.name or ("parameter" if x.requires_grad else "input")
-                self.versions.setdefault(id(x._version), (name, x._version, x._version[0]))
-                self.tensors[id(x)] = weakref.ref(x), x._version
+            # What is changed in place reads itself, and the function may have made it.
+            if isinstance(x, Tensor) and x is not tensor and id(x._version) not in self.own:
+                self.note(x)
         if id(tensor._version) not in self.versions:  # it is no view of what was there
             self.own[id(tensor._version)] = tensor._version
         self.before.made(tensor, inputs)
+
+    def note(self, x: Tensor) -> None:
+        """The function used a tensor that it has not made."""
+        if not x.is_leaf and x.node.number < self.start:
+            self.fixed.add(id(x._version))
+        name = x.name or ("parameter" if x.requires_grad else "input")
+        self.versions.setdefault(id(x._version), (name, x._version, x._version[0]))
+        self.tensors[id(x)] = weakref.ref(x), x._version
+
+    def alone(self, outputs: list[Tensor]) -> list[bool]:
+        """Which outputs have memory that is new and not that of another output, too."""
+        for y in outputs:
+            if id(y._version) not in self.own:
+                self.note(y)
+        counters = [id(y._version) for y in outputs]
+        return [c in self.own and counters.count(c) == 1 for c in counters]
 
     def arrived(self, node: Node, gradient: Any) -> None:
         self.before.arrived(node, gradient)
