@@ -106,7 +106,8 @@ def _family(tensor: "Tensor") -> Family | None:
 def follow(op: Op, inputs: tuple[Any, ...], out: "Tensor") -> None:
     """A view counts its changes together with its base, and moves on with it.
 
-    Of an op that makes no views, what happens to lie in the memory of an input is copied.
+    Of an op that makes no views, what lies in the memory of an input, or of another output, is
+    copied.
     """
     backend, array = out._backend, out._array
     if op.views:
