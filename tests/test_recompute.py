@@ -211,6 +211,26 @@ def test_a_hook_sees_the_whole_gradient_once() -> None:
     assert values(h.grad).tolist() == [4, 5]
 
 
+@pytest.mark.parametrize("is_leaf", [True, False])
+@pytest.mark.parametrize("is_found", [True, False])
+@pytest.mark.parametrize("create_graph", [True, False])
+def test_what_the_function_wants_of_a_gradient_it_gets_once(
+    is_leaf: bool, is_found: bool, create_graph: bool
+) -> None:
+    x = leaf([1.0, 2.0])
+    h = x if is_leaf else x * 1
+
+    def function(argument: Tensor) -> Tensor:
+        y = h if is_found else argument
+        y.register_hook(lambda g: 3 * g)
+        y.retain_grad()
+        return y * y
+
+    (recompute(function, h) + h).sum().backward(create_graph=create_graph)
+    assert values(x.grad).tolist() == [9, 15]
+    assert values(h.grad).tolist() == [9, 15]
+
+
 def test_pytorchs_name_and_its_keyword() -> None:
     assert tg.checkpoint is recompute
     x = leaf([1.0, 2.0])

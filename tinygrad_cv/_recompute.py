@@ -182,7 +182,7 @@ class _Segment:
         # What happens inside is no step of the walk outside, which somebody may be looking at.
         token = observer.set(None)
         try:
-            with enable_grad(), self.draws.again():
+            with enable_grad(), self.draws.again(), _as_they_were(self.nodes):
                 y = self.run(inputs)
             if y.shape != g.shape:
                 raise _differs(f"gave the shape {y.shape}, and before {g.shape}")
@@ -212,6 +212,19 @@ class _Segment:
         if len(tensors) <= self.places[-1]:
             raise _differs(f"returned {len(tensors)} tensors")
         return _joined([tensors[k] for k in self.places])
+
+
+@contextmanager
+def _as_they_were(nodes: Iterable[Node]) -> Iterator[None]:
+    """Inside, hooks and retain_grad() on these nodes were there before, or are to be forgotten."""
+    before = [(node, node.tensor, set(node.hooks or ())) for node in nodes]
+    try:
+        yield
+    finally:
+        for node, tensor, hooks in before:
+            node.tensor = tensor
+            for hook in set(node.hooks or ()) - hooks:
+                node.hooks.pop(hook)  # type: ignore[union-attr]
 
 
 @dataclass(frozen=True)
