@@ -506,6 +506,23 @@ def test_an_unused_argument_has_no_gradient() -> None:
     assert found[0].item() == 2
 
 
+@pytest.mark.parametrize("order", [1, 2])
+def test_an_unused_argument_is_what_it_was(order: int) -> None:
+    def function(x: Tensor, y: Tensor) -> Tensor:
+        (slope,) = tg.grad((y * y).sum(), y, create_graph=True) if y.requires_grad else (0,)
+        return x * x * (y.requires_grad + slope.detach())
+
+    for make in (lambda y: y, lambda y: y * 1):
+        found = []
+        for use in (plain, recompute):
+            x, y = leaf([1.0, 2.0]), leaf([3.0, 4.0])
+            result = use(function, x, make(y)).sum()
+            for _ in range(order):
+                (result,) = tg.grad(result.sum(), x, create_graph=True)
+            found.append(result.tolist())
+        assert found[0] == found[1]
+
+
 def test_nothing_to_save_is_no_op() -> None:
     x, constant = leaf([1.0]), Tensor([1.0])
     with tg.no_grad():

@@ -123,10 +123,11 @@ class _Segment:
             """An argument; of a tensor its place, for the graph saves its array and frees it."""
             if not isinstance(value, Tensor):
                 return value
-            if value.requires_grad and value.node not in outside:
+            is_unused = value.requires_grad and value.node not in outside
+            if is_unused:
                 value = value.detach()
             inputs[value.node] = value
-            return _Place(list(inputs).index(value.node))
+            return _Place(list(inputs).index(value.node), is_unused)
 
         self.given = _mapped(entered, self.given)
         for node in outside:
@@ -204,10 +205,14 @@ class _Segment:
 
     def run(self, inputs: Sequence[Tensor]) -> Tensor:
         """The function on these inputs, and of its outputs those that have gradients, joined."""
-        args, kwargs = _mapped(
-            lambda value: inputs[value.number] if isinstance(value, _Place) else _copied(value),
-            self.given,
-        )
+
+        def argument(value: Any) -> Any:
+            if not isinstance(value, _Place):
+                return _copied(value)
+            x = inputs[value.number]
+            return x.detach().requires_grad_() if value.is_unused else x
+
+        args, kwargs = _mapped(argument, self.given)
         tensors = list(_tensors(self.function(*args, **kwargs)))
         if len(tensors) <= self.places[-1]:
             raise _differs(f"returned {len(tensors)} tensors")
@@ -229,9 +234,13 @@ def _as_they_were(nodes: Iterable[Node]) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Place:
-    """An argument that is the tensor at a place among the inputs."""
+    """An argument that is the tensor at a place among the inputs.
+
+    It may be unused: it requires a gradient, as the function may see, and gets none.
+    """
 
     number: int
+    is_unused: bool
 
 
 # ----- what goes in and out ----------------------------------------------------------------------
