@@ -507,20 +507,44 @@ def test_an_unused_argument_has_no_gradient() -> None:
 
 
 @pytest.mark.parametrize("order", [1, 2])
-def test_an_unused_argument_is_what_it_was(order: int) -> None:
+@pytest.mark.parametrize("swapped", [True, False])
+def test_an_unused_argument_is_what_it_was(swapped: bool, order: int) -> None:
     def function(x: Tensor, y: Tensor) -> Tensor:
-        (slope,) = tg.grad((y * y).sum(), y, create_graph=True) if y.requires_grad else (0,)
-        return x * x * (y.requires_grad + slope.detach())
+        (slope,) = tg.grad((y * y * y).sum(), x, create_graph=True, allow_unused=True)
+        return y * y.requires_grad * x.requires_grad if slope is None else slope
 
-    for make in (lambda y: y, lambda y: y * 1):
-        found = []
-        for use in (plain, recompute):
-            x, y = leaf([1.0, 2.0]), leaf([3.0, 4.0])
-            result = use(function, x, make(y)).sum()
-            for _ in range(order):
-                (result,) = tg.grad(result.sum(), x, create_graph=True)
-            found.append(result.tolist())
-        assert found[0] == found[1]
+    found = []
+    for use in (plain, recompute):
+        x = leaf([1.0, 2.0])
+        y = x * 2
+        result = use(function, y, x) if swapped else use(function, x, y)
+        for _ in range(order):
+            (result,) = tg.grad(result.sum(), x, create_graph=True)
+        found.append(result.tolist())
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("is_found", [True, False])
+@pytest.mark.parametrize("order", [1, 2])
+def test_a_view_that_moved_on_before(order: int, is_found: bool) -> None:
+    found = []
+    for use in (plain, recompute):
+        x = leaf([1.0, 2.0])
+        y = x * x
+        part = y[1:]
+        column = y.reshape(-1, 1)
+        y *= x
+        y[0] = 5 * x[1]
+
+        def function(*given: Tensor, views: Any = (part, column)) -> Tensor:
+            part, column = given or views
+            return (part * column).sin().sum()
+
+        result = use(function, *(() if is_found else (part, column)))
+        for _ in range(order):
+            (result,) = tg.grad(result.sum(), x, create_graph=True)
+        found.append(result.tolist())
+    assert_allclose(found[0], found[1], rtol=1e-5)
 
 
 def test_nothing_to_save_is_no_op() -> None:

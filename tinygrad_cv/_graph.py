@@ -167,7 +167,7 @@ class Node:
         requires_grad: bool,
         plan: "Plan | None" = None,
     ) -> None:
-        self.number = next(_numbers)
+        self.number: float = next(_numbers)
         self.name: str | None = None
         self.op = op
         self.inputs = inputs

@@ -13,10 +13,12 @@ know no tensors; so the memory goes as it does without views.
 
 import weakref
 from collections import deque
+from collections.abc import Iterator
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_cv._grad_mode import is_grad_enabled
-from tinygrad_cv._graph import Node, observer
+from tinygrad_cv._graph import Node, _numbers, observer
 from tinygrad_cv._op import REGISTRY, Op
 from tinygrad_cv.backend import host
 
@@ -28,16 +30,22 @@ class Family:
     """A tensor and its views: one memory and one history.
 
     `root` is the node of the whole since the last recorded change, and None before the first.
-    `members` are the views that have a node (or are plain data) at that root; the others wait for
+    `numbers` are for the nodes of the views, which came to be at that change, whenever somebody
+    asks. `members` are the views that have a node (or are plain data) at that root; the others wait for
     somebody to ask for one.
     """
 
-    __slots__ = ("base", "members", "root")
+    __slots__ = ("base", "members", "numbers", "root")
 
     def __init__(self, base: "Tensor") -> None:
         self.base = weakref.ref(base)
         self.members: deque[weakref.ref[Tensor]] = deque()
         self.root: Node | None = None
+        self.numbers: Iterator[float] = iter(())
+
+    def move_on(self, root: Node) -> None:
+        """Let the whole stand at this node from now on."""
+        self.root, self.numbers = root, count(next(_numbers), 2**-20)  # all before the next node
 
     def join(self, tensor: "Tensor") -> None:
         """Let the next change find this view; of two that joined before, those that died go.
@@ -92,6 +100,7 @@ class View:
             assert view.op is not None
             plan = view.op.plan((True,))
             node = Node(view.op, (node,), view.shape, root.dtype, root.backend, True, plan)
+            node.number = next(family.numbers)
         if node is not root and tensor._name is not None:
             node.name = tensor._name
         tensor._node = node
@@ -219,7 +228,7 @@ def move_on(tensor: "Tensor", root: Node) -> None:
     if family is None:
         _stand(tensor, root)
     else:
-        family.root = root
+        family.move_on(root)
         members, family.members = family.members, deque()
         base = family.whole()
         if base is not None:

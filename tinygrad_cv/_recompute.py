@@ -123,11 +123,11 @@ class _Segment:
             """An argument; of a tensor its place, for the graph saves its array and frees it."""
             if not isinstance(value, Tensor):
                 return value
-            is_unused = value.requires_grad and value.node not in outside
-            if is_unused:
+            node = value.node
+            if value.requires_grad and node not in outside:  # it is unused, and gets no gradient
                 value = value.detach()
             inputs[value.node] = value
-            return _Place(list(inputs).index(value.node), is_unused)
+            return _Place(list(inputs).index(value.node), node)
 
         self.given = _mapped(entered, self.given)
         for node in outside:
@@ -210,7 +210,7 @@ class _Segment:
             if not isinstance(value, _Place):
                 return _copied(value)
             x = inputs[value.number]
-            return x.detach().requires_grad_() if value.is_unused else x
+            return x if x.node is value.node else _standing_at(value.node, x._array)
 
         args, kwargs = _mapped(argument, self.given)
         tensors = list(_tensors(self.function(*args, **kwargs)))
@@ -234,13 +234,10 @@ def _as_they_were(nodes: Iterable[Node]) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Place:
-    """An argument that is the tensor at a place among the inputs.
-
-    It may be unused: it requires a gradient, as the function may see, and gets none.
-    """
+    """An argument that is the tensor at a place among the inputs; the function sees it at a node."""
 
     number: int
-    is_unused: bool
+    node: Node
 
 
 # ----- what goes in and out ----------------------------------------------------------------------
@@ -298,12 +295,12 @@ def _joined(tensors: Sequence[Tensor]) -> Tensor:
 # ----- what the function depends on --------------------------------------------------------------
 
 
-def _number() -> int:
+def _number() -> float:
     """A number between those of the nodes made before and after."""
     return Tensor(0.0, device="cpu").node.number
 
 
-def _outside(root: Node, start: int) -> list[Node]:
+def _outside(root: Node, start: float) -> list[Node]:
     """The nodes made before `start`, and the leaves, that the gradient of `root` comes to first."""
     outside, seen, stack = [], {root}, [root]
     while stack:
