@@ -511,7 +511,7 @@ def test_an_unused_argument_has_no_gradient() -> None:
 def test_an_unused_argument_is_what_it_was(swapped: bool, order: int) -> None:
     def function(x: Tensor, y: Tensor) -> Tensor:
         (slope,) = tg.grad((y * y * y).sum(), x, create_graph=True, allow_unused=True)
-        return y * y.requires_grad * x.requires_grad if slope is None else slope
+        return y * y * y.requires_grad * x.requires_grad if slope is None else slope
 
     found = []
     for use in (plain, recompute):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tinygrad_cv._reading import Reading
 
 
-_numbers = itertools.count()
+_numbers = itertools.count(step=1 << 20)  # with room for the views of what changes (see `Family`)
 _naming = threading.Lock()
 
 
@@ -167,7 +167,7 @@ class Node:
         requires_grad: bool,
         plan: "Plan | None" = None,
     ) -> None:
-        self.number: float = next(_numbers)
+        self.number = next(_numbers)
         self.name: str | None = None
         self.op = op
         self.inputs = inputs

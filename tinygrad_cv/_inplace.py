@@ -30,9 +30,9 @@ class Family:
     """A tensor and its views: one memory and one history.
 
     `root` is the node of the whole since the last recorded change, and None before the first.
-    `numbers` are for the nodes of the views, which came to be at that change, whenever somebody
-    asks. `members` are the views that have a node (or are plain data) at that root; the others wait for
-    somebody to ask for one.
+    `members` are the views that have a node (or are plain data) at that root; the others wait for
+    somebody to ask for one. Whenever that is, it gets one of `numbers`, which come right after that
+    of the root.
     """
 
     __slots__ = ("base", "members", "numbers", "root")
@@ -41,11 +41,11 @@ class Family:
         self.base = weakref.ref(base)
         self.members: deque[weakref.ref[Tensor]] = deque()
         self.root: Node | None = None
-        self.numbers: Iterator[float] = iter(())
+        self.numbers: Iterator[int] = iter(())
 
     def move_on(self, root: Node) -> None:
         """Let the whole stand at this node from now on."""
-        self.root, self.numbers = root, count(next(_numbers), 2**-20)  # all before the next node
+        self.root, self.numbers = root, count(next(_numbers))
 
     def join(self, tensor: "Tensor") -> None:
         """Let the next change find this view; of two that joined before, those that died go.

@@ -234,7 +234,7 @@ def _as_they_were(nodes: Iterable[Node]) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Place:
-    """An argument that is the tensor at a place among the inputs; the function sees it at a node."""
+    """An argument that is the tensor at a place among the inputs, for the function at this node."""
 
     number: int
     node: Node
@@ -295,12 +295,12 @@ def _joined(tensors: Sequence[Tensor]) -> Tensor:
 # ----- what the function depends on --------------------------------------------------------------
 
 
-def _number() -> float:
+def _number() -> int:
     """A number between those of the nodes made before and after."""
     return Tensor(0.0, device="cpu").node.number
 
 
-def _outside(root: Node, start: float) -> list[Node]:
+def _outside(root: Node, start: int) -> list[Node]:
     """The nodes made before `start`, and the leaves, that the gradient of `root` comes to first."""
     outside, seen, stack = [], {root}, [root]
     while stack:
