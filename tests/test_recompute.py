@@ -214,21 +214,22 @@ def test_a_hook_sees_the_whole_gradient_once() -> None:
 @pytest.mark.parametrize("is_leaf", [True, False])
 @pytest.mark.parametrize("is_found", [True, False])
 @pytest.mark.parametrize("create_graph", [True, False])
+@pytest.mark.parametrize("is_used", [True, False])
 def test_what_the_function_wants_of_a_gradient_it_gets_once(
-    is_leaf: bool, is_found: bool, create_graph: bool
+    is_leaf: bool, is_found: bool, create_graph: bool, is_used: bool
 ) -> None:
-    x = leaf([1.0, 2.0])
+    x, w = leaf([1.0, 2.0]), leaf([1.0, 2.0])
     h = x if is_leaf else x * 1
 
     def function(argument: Tensor) -> Tensor:
         y = h if is_found else argument
         y.register_hook(lambda g: 3 * g)
         y.retain_grad()
-        return y * y
+        return y * y if is_used else w * w
 
     (recompute(function, h) + h).sum().backward(create_graph=create_graph)
-    assert values(x.grad).tolist() == [9, 15]
-    assert values(h.grad).tolist() == [9, 15]
+    assert values(x.grad).tolist() == ([9, 15] if is_used else [3, 3])
+    assert values(h.grad).tolist() == ([9, 15] if is_used else [3, 3])
 
 
 def test_pytorchs_name_and_its_keyword() -> None:

@@ -98,7 +98,8 @@ class _Segment:
 
     `nodes` are what its result depends on: the nodes of the tensors among the arguments, and then
     those outside the call that the function found by itself, such as parameters. `places` says
-    which of the tensors that it returns have gradients.
+    which of the tensors that it returns have gradients. `seen` are the nodes that the function can
+    reach, those of unused arguments among them.
     """
 
     places: list[int]
@@ -118,12 +119,14 @@ class _Segment:
         y = _joined(outputs)
         outside = _outside(y.node, self.used.start)
         inputs: dict[Node, Tensor] = {}
+        self.seen = set(outside)
 
         def entered(value: Any) -> Any:
             """An argument; of a tensor its place, for the graph saves its array and frees it."""
             if not isinstance(value, Tensor):
                 return value
             node = value.node
+            self.seen.add(node)
             if value.requires_grad and node not in outside:  # it is unused, and gets no gradient
                 value = value.detach()
             inputs[value.node] = value
@@ -183,7 +186,7 @@ class _Segment:
         # What happens inside is no step of the walk outside, which somebody may be looking at.
         token = observer.set(None)
         try:
-            with enable_grad(), self.draws.again(), _as_they_were(self.nodes):
+            with enable_grad(), self.draws.again(), _as_they_were(self.seen):
                 y = self.run(inputs)
             if y.shape != g.shape:
                 raise _differs(f"gave the shape {y.shape}, and before {g.shape}")
