@@ -232,6 +232,18 @@ def test_what_the_function_wants_of_a_gradient_it_gets_once(
     assert values(h.grad).tolist() == ([9, 15] if is_used else [3, 3])
 
 
+def test_a_result_that_the_function_retains_the_gradient_of() -> None:
+    def function(x: Tensor) -> list[Tensor]:
+        found = [x * 2, x * 3]
+        found[0].retain_grad()
+        return found
+
+    a, b = recompute(function, leaf([1.0, 2.0]))
+    (a * a + b).sum().backward()
+    assert values(a.grad).tolist() == [4, 8]
+    assert b.grad is None
+
+
 def test_pytorchs_name_and_its_keyword() -> None:
     assert tg.checkpoint is recompute
     x = leaf([1.0, 2.0])

@@ -199,6 +199,37 @@ def test_memory_goes_when_the_outputs_go(kept: tuple[bool, bool]) -> None:
         gc.enable()
 
 
+@pytest.mark.parametrize("wrong", [lambda x: x, lambda x: (x,), lambda x: [x, x, x]])
+def test_as_many_outputs_as_were_promised(wrong: Any) -> None:
+    class Two(tg.Op, register=False):
+        outputs = ("a", "b")
+
+        def forward(self, xp: Any, x: Any) -> Any:
+            return wrong(x)
+
+        def grad_x(self, F: Any, g: Any) -> Any:
+            return g[0]
+
+    with pytest.raises(
+        TypeError, match=r"two has the outputs \(a, b\), .* a tuple of 2 arrays; it"
+    ):
+        tg.function(Two)(tg.ones(2))
+
+
+def test_several_views_are_refused() -> None:
+    with pytest.raises(TypeError, match="never views of its input"):
+
+        class Halves(tg.Op, register=False):
+            outputs = ("a", "b")
+            views = True
+
+            def forward(self, xp: Any, x: Any) -> Any:
+                return x[:1], x[1:]
+
+            def grad_x(self, F: Any, g: Any) -> Any:
+                return F.cat(*g, axis=0)
+
+
 def test_a_wrong_name_is_refused() -> None:
     with pytest.raises(TypeError, match="asks for y"):
 

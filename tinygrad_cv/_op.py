@@ -263,6 +263,11 @@ class Op:
         cls.least = WIDTH[cls.computes_in]
         cls.particular = cls.chooses_dtype or (cls.real and len(cls.inputs) > 1)
         transfers = cls.destination is not Op.destination
+        if cls.views and cls.outputs:
+            raise TypeError(
+                f"{cls.__name__} has several outputs, which are never views of its input; leave "
+                "`views` out, and they are copied where they lie in its memory."
+            )
         cls.usual = not (cls.chooses_dtype or cls.outputs or transfers)
         cls.foreign = not cls.__module__.startswith("tinygrad_cv.")
         if register:
@@ -306,6 +311,12 @@ class Op:
         if self.chooses_dtype:
             return y
         if self.outputs:
+            if not isinstance(y, tuple | list) or len(y) != len(self.outputs):
+                raise TypeError(
+                    f"{self.name} has the outputs ({', '.join(self.outputs)}), so its forward "
+                    f"returns a tuple of {len(self.outputs)} arrays; it returned "
+                    f"{f'{len(y)}' if isinstance(y, tuple | list) else type(y).__name__}."
+                )
             ys = tuple(xp.result(part, dtype) for part in y)
             self.made = tuple((part.shape, part.dtype) for part in ys)
             return ys

@@ -152,6 +152,8 @@ class _Segment:
             # another output, would not move on with it.
             part._array, part._version = output._array, output._version
             part._view = None if is_alone else View(None, None, None, part.shape)
+            if output.node.op is not None and output.node.tensor is not None:
+                part.retain_grad()
             parts.append(part)
         return parts
 
