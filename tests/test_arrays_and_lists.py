@@ -1,5 +1,6 @@
 """Arrays, lists and numbers are taken wherever a tensor is, and mean the same."""
 
+import inspect
 import math
 import pickle
 from collections.abc import Callable
@@ -68,6 +69,36 @@ def test_each_input_may_be_an_array_beside_tensors(name: str) -> None:
             expected,
             1e-12,
         )
+
+
+def of_numpy(value: Any, whole: Any, real: Any) -> Any:
+    """An argument whose numbers are NumPy's, those in tuples as well."""
+    if isinstance(value, tuple):
+        return tuple(of_numpy(part, whole, real) for part in value)
+    if type(value) is int and (value >= 0 or whole is not np.uint8):
+        return whole(value)
+    return real(value) if type(value) is float else value
+
+
+@pytest.mark.host  # arguments are no arrays, and stay in the host
+@pytest.mark.parametrize("name", NAMES)
+def test_numbers_of_numpy_are_numbers(name: str) -> None:
+    """Sizes, places, counts and factors, the defaults written out as well."""
+    args, options = call_of(name).on(tg.tensor)
+    parameters = inspect.signature(PUBLIC[name]).parameters.values()
+    bound = inspect.signature(PUBLIC[name]).bind(*args, **options).arguments
+    open_ended = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    for p in parameters:
+        plain = isinstance(p.default, int | float | tuple) and p.name not in (*bound, "axis")
+        if plain and (p.kind is p.KEYWORD_ONLY or not open_ended):
+            options = options | {p.name: p.default}
+    expected = values(PUBLIC[name](*args, **options))
+    for whole, real in ((np.int64, np.float32), (np.int32, np.float64), (np.uint8, float)):
+        found = PUBLIC[name](
+            *(of_numpy(value, whole, real) for value in args),
+            **{n: of_numpy(value, whole, real) for n, value in options.items()},
+        )
+        same(values(found), expected, 1e-6)
 
 
 @pytest.mark.parametrize("name", ["rand_like", "randn_like", "empty_like", "zeros_like"])

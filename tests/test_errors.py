@@ -9,6 +9,7 @@ from numpy.testing import assert_array_equal
 
 import tinygrad_cv as tg
 from tinygrad_cv import nn, optim
+from tinygrad_cv._op import REGISTRY
 from tinygrad_cv._tensor import Tensor
 
 ones = tg.ones
@@ -343,6 +344,10 @@ CASES = {
     "operand: text": Case(lambda: ones(2) + "1", TypeError, ("+", "Tensor", "str")),
     "operand: an object": Case(lambda: object() * ones(2), TypeError, ("*", "object", "Tensor")),
     "operand: nothing": Case(lambda: ones(2) + None, TypeError, ("+", "NoneType")),
+    "apply: nothing": Case(
+        lambda: tg.apply(REGISTRY["cat"](axis=0)), TypeError, ("cat", "at least one input", "none")
+    ),
+    "grad: of nothing": Case(lambda: tg.grad([], leaf(2)), ValueError, ("one output", "none")),
     "add: text": Case(lambda: tg.add(ones(2), "1"), TypeError, ("add", "str", "tensors")),
     "softmax: text": Case(lambda: tg.softmax("1"), TypeError, ("softmax", "'1'", "tensor")),
     "sin: another name": Case(lambda: tg.sin(x=ones(2)), TypeError, ("sin", "(input)", "x")),

@@ -260,7 +260,7 @@ def test_errors_of_the_engine_go_with_their_graph() -> None:
             lambda x: x + tg.ones(4),
             lambda x: x + tg.ones(2, 3, device="fakecuda:0"),
             lambda x: tg.add(x, [[1], [2, 3]]),
-            lambda x: x + object(),
+            lambda x: tg.add(x, object()),
             lambda x: tg.nn.Linear(2, 2)(x),
             twice,
         ):

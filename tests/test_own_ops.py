@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 import tinygrad_cv as tg
@@ -218,11 +220,59 @@ def test_a_fused_rule_runs_on_arrays_and_the_plain_rules_on_tensors() -> None:
     assert g.tolist() == [5]
 
 
+@pytest.mark.parametrize(
+    "returned", [lambda g: None, lambda g: g, lambda g: (g,), lambda g: [g] * 3]
+)
+def test_a_fused_rule_gives_one_gradient_for_each_input(returned: Callable[[Any], Any]) -> None:
+    class Halved(Op, register=False):
+        def forward(self, xp, x, w):
+            return x * w
+
+        def grad_x(self, F, g, w):
+            return g * w
+
+        def grad_w(self, F, g, x):
+            return g * x
+
+        def fused(self, xp, g):
+            return returned(g)
+
+    y = tg.function(Halved)(leaf([[1.0], [1.0]]), leaf([[1.0], [1.0]])).sum()
+    with pytest.raises(TypeError, match=r"fused rule of halved .* 2 differentiable inputs; .*"):
+        y.backward()
+
+
 def test_every_input_of_a_variadic_op_gets_its_own_gradient() -> None:
     parts = [leaf(2.0), Tensor(3.0, dtype="float64"), leaf(5.0), leaf(7.0)]
     y = tg.function(Product)(*parts, 2.0)
     y.backward()
     assert [p.grad and p.grad.item() for p in parts] == [210, None, 84, 60]
+
+
+@given(st.sets(st.sampled_from("abcd")), st.integers(0, 4))
+def test_any_optional_input_may_be_left_out_or_named(given_ones: set[str], by_place: int) -> None:
+    """By position up to one of them, and by name from there on: as the signature says."""
+
+    class Digits(tg.Op, register=False):
+        nondifferentiable = ("a", "b", "c", "d")
+
+        def forward(self, xp: Any, a: Any, b: Any, c: Any = None, d: Any = None) -> Any:
+            return (
+                a * 1.0 + b * 10.0 + sum(x * f for x, f in ((c, 100), (d, 1000)) if x is not None)
+            )
+
+    function = tg.function(Digits)
+    one = tg.ones(1)
+    inputs = {name: one for name in "abcd" if name in given_ones}
+    placed = [inputs.pop(name, None) for name in "abcd"[:by_place]]
+    if {"a", "b"} <= given_ones:
+        number = sum(10**i for i, name in enumerate("abcd") if name in given_ones)
+        assert function(*placed, **inputs).item() == number
+    else:
+        with pytest.raises(TypeError, match=r"digits takes the inputs|None"):
+            function(*placed, **inputs)
+    with pytest.raises(TypeError, match="digits got its input b twice"):
+        function(one, one, b=one)
 
 
 def test_an_optional_input_gets_a_gradient_when_it_is_there() -> None:
@@ -482,3 +532,24 @@ def test_a_listing_shows_no_state() -> None:
     z = tg.batch_norm(y, tg.zeros(2), tg.ones(2), training=True)
     assert "0x" not in str(tg.graph(z))
     assert [node.op.describe() for node in tg.graph(z) if node.op] == ["p=0.5", ""]
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "message"),
+    [
+        ("outputs", "values", r"outputs is a tuple of names: \('values',\)"),
+        ("kept", "mask", r"kept is a tuple of names: \('mask',\)"),
+        ("nondifferentiable", "x", r"nondifferentiable is a tuple of names: \('x',\)"),
+        ("outputs", ("a", "a"), "which a it asks for"),
+        ("outputs", ("x", "a"), "which x it asks for"),
+        ("kept", ("x",), "which x it asks for"),
+        ("computes_in", "float", "computes_in is one of float16, float32, float64; got 'float'"),
+        ("flops", 7, "flops is a function of the shapes, .*; got 7"),
+    ],
+)
+def test_what_an_op_says_of_itself_is_checked_where_it_is_defined(
+    attribute: str, value: Any, message: str
+) -> None:
+    body = {attribute: value, "forward": lambda self, xp, x: x, "grad_x": lambda self, F, g: g}
+    with pytest.raises(TypeError, match=message):
+        type("Wrong", (Op,), body, register=False)

@@ -101,6 +101,23 @@ def test_no_gradient_is_pickled() -> None:
     assert copy.deepcopy(x).grad is not None
 
 
+def test_a_deep_copy_keeps_one_tensor_one() -> None:
+    x = tg.ones(2, requires_grad=True)
+    x.sum().backward()
+    one, (same,), gradient = copy.deepcopy((x, [x], x.grad))
+    assert one is same is not x
+    assert gradient is one.grad is not x.grad
+    memo: dict[int, Any] = {}
+    assert x.__deepcopy__(memo) is memo[id(x)]
+    layer = nn.Linear(2, 2)
+    model = nn.Sequential(layer, layer)
+    twin, optimizer = copy.deepcopy((model, optim.SGD(model.parameters(), lr=0.1)))
+    assert twin[0] is twin[1]
+    assert optimizer.params[0] is twin[0].weight
+    (x * 2).sum().backward(create_graph=True)
+    assert copy.deepcopy(x).grad.tolist() == [3.0, 3.0]
+
+
 def test_what_shares_memory_shares_it_again() -> None:
     x = tg.ones(3, requires_grad=True)
     found, view, again = pickle.loads(pickle.dumps((x, x.detach(), x)))

@@ -134,7 +134,9 @@ def test_a_stranger_answers_in_place_too(function: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize("function", [*BINARY, *IN_PLACE], ids=lambda f: f.__name__)
-@pytest.mark.parametrize("stranger", ["1", None, object(), {}, {1}, b"1", 1j], ids=repr)
+@pytest.mark.parametrize(
+    "stranger", ["1", None, object(), {}, {1}, b"1", 1j], ids=lambda s: type(s).__name__
+)
 def test_what_has_no_answer_is_a_type_error_of_python(
     function: Callable[..., Any], stranger: Any
 ) -> None:
@@ -160,6 +162,73 @@ def test_a_tensor_equals_no_stranger() -> None:
     assert None not in [x]
     assert (x == Stranger(), x != Stranger()) == ("mine", "mine")
     assert (x == [1.0, 3.0]).tolist() == (x == np.array([1.0, 3.0])).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("function", [*BINARY, *IN_PLACE], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "stranger",
+    [np.datetime64("2020"), np.str_("a"), [None, 1], ["a", "b"], [1j, 2]],
+    ids=repr,
+)
+def test_what_numpy_or_a_list_holds_beside_numbers_is_no_number(
+    function: Callable[..., Any], stranger: Any
+) -> None:
+    """And ends in a TypeError, not in a recursion between two libraries."""
+    x = tg.tensor([1, 2])
+    for call in (lambda: function(x, stranger), lambda: function(x.float(), stranger)):
+        with pytest.raises(TypeError):
+            call()
+    if function in (operator.add, operator.pow, operator.isub):
+        with pytest.raises(TypeError):
+            function(x, np.complex64(1j))
+    assert x.tolist() == [1, 2]
+    if not isinstance(stranger, np.generic):
+        assert (x == stranger, x != stranger, stranger in x) == (False, True, False)
+
+
+@pytest.mark.parametrize("function", BINARY[:7] + BINARY[-4:], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("kind", [np.float64, np.float16, np.longdouble, np.int8, np.bool_])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "int64"])
+def test_a_number_of_numpy_s_is_that_of_python(function: Any, kind: Any, dtype: str) -> None:
+    x, number = tg.tensor([1, 3]).to(dtype=dtype), kind(2)
+    same = float(number) if kind is np.longdouble else number.item()
+    for found, expected in (
+        (function(x, number), function(x, same)),
+        (function(number, x), function(same, x)),
+    ):
+        assert (found.dtype, found.tolist()) == (expected.dtype, expected.tolist())
+
+
+@given(arrays(shapes(0, 3)), st.floats(-1, 1, width=32), st.integers(0, 99))
+def test_in_asks_every_element(values: Any, element: float, place: int) -> None:
+    x = tg.tensor(values)
+    assert (element in x) == (element in values)
+    assert (tg.tensor(element) in x) == (element in values)
+    if values.size:
+        assert values.flat[place % values.size].item() in x
+
+
+def test_no_list_takes_tensors_out_of_their_graph() -> None:
+    """As no array does: tg.stack keeps the gradient."""
+    w = tg.tensor(1.0, requires_grad=True)
+    for call in (
+        lambda: tg.ones(2) * [w, w],
+        lambda: tg.sin([w, w * 2]),
+        lambda: tg.zeros(2).copy_([w, w]),
+        lambda: tg.conv1d(tg.ones(1, 1, 2), tg.ones(1, 1, 1), [w]),
+    ):
+        with pytest.raises(RuntimeError, match=r"requires a gradient.*detach\(\)"):
+            call()
+    assert (tg.ones(2) * [w.detach(), 3]).tolist() == [1.0, 3.0]
+
+
+@pytest.mark.parametrize("value", [np.complex64(1j), np.array([1j, 2]), np.array([[1j]])], ids=repr)
+def test_no_complex_number_loses_its_imaginary_part(value: Any) -> None:
+    x = tg.zeros(2)
+    for call in (lambda: x.__setitem__(..., value), lambda: x.copy_(value)):
+        with pytest.raises(TypeError, match="real parts only"):
+            call()
+    assert x.tolist() == [0.0, 0.0]
 
 
 def test_plus_is_the_tensor_itself() -> None:
@@ -238,6 +307,22 @@ def test_every_shape_and_dtype_goes_to_numpy_and_back(shape: tuple[int, ...], dt
     for found in (np.asarray(x), np.from_dlpack(x)):
         assert (found.shape, found.dtype) == (shape, dtype)
         assert_array_equal(tg.from_dlpack(found).numpy(), found)
+
+
+def test_an_array_of_another_library_needs_no_copy_keyword() -> None:
+    """As those of PyTorch, which NumPy warns of; and nobody shares the memory."""
+
+    class Foreign:
+        values = np.array([1.0, 2.0])
+        dtype, ndim = values.dtype, 1
+
+        def __array__(self, dtype: Any = None) -> Any:
+            return self.values
+
+    made = [tg.tensor(Foreign()), tg.Tensor(Foreign(), dtype="float32"), tg.abs(Foreign())]
+    made.append(tg.zeros(2) + Foreign())
+    Foreign.values[:] = 7
+    assert [x.tolist() for x in made] == [[1.0, 2.0]] * 4
 
 
 @pytest.mark.host
@@ -387,7 +472,9 @@ def test_an_array_on_the_left_in_place_takes_the_values() -> None:
         (lambda x: np.linalg.norm(x), ("numpy.linalg.norm", "tinygrad_cv.norm")),
         (lambda x: np.percentile(x, 50), ("numpy.percentile", "detach")),
         (lambda x: np.interp(x, [1], [2]), ("numpy.interp", "detach")),
-        (lambda x: np.sum(x, out=np.zeros(())), ("sum", "out")),
+        (lambda x: np.sum(x, out=np.zeros(())), ("np.sum", "out")),
+        (lambda x: np.clip(x, 0, 1, out=np.zeros(2)), ("np.clip", "a_max", "out")),
+        (lambda x: np.sin(x, out=tg.zeros(2, dtype="int32")), ("np.sin", "int32", "out")),
     ],
 )
 def test_what_is_no_op_says_which_function_to_use(call: Any, words: tuple[str, ...]) -> None:
@@ -397,7 +484,11 @@ def test_what_is_no_op_says_which_function_to_use(call: Any, words: tuple[str, .
 
 
 ARGUMENTS: dict[str, list[tuple[tuple[Any, ...], dict[str, Any]]]] = {
-    "concatenate": [(([SQUARE, SQUARE],), {"axis": 1}), (((V, V),), {})],
+    "concatenate": [
+        (([SQUARE, SQUARE],), {"axis": 1}),
+        (((V, V),), {}),
+        (([SQUARE, V],), {"axis": None}),
+    ],
     "stack": [(([V, V],), {"axis": 1})],
     "vstack": [(([V, V],), {})],
     "hstack": [(([V, V],), {})],
@@ -415,19 +506,25 @@ ARGUMENTS: dict[str, list[tuple[tuple[Any, ...], dict[str, Any]]]] = {
     "where": [((SQUARE > 0.3, SQUARE, 0.0), {})],
     "isclose": [((SQUARE, SQUARE + 1e-9), {})],
     "allclose": [((SQUARE, SQUARE + 1e-9), {})],
-    "clip": [((SQUARE, 0.2, 0.4), {}), ((SQUARE, V, None), {})],
+    "clip": [
+        ((SQUARE, 0.2, 0.4), {}),
+        ((SQUARE, V, None), {}),
+        ((SQUARE,), {"a_min": 0.2, "a_max": V}),
+        ((SQUARE,), {"max": 0.3}),
+    ],
     "round": [((SQUARE,), {}), ((SQUARE, 1), {}), ((SQUARE,), {"decimals": 2})],
     "einsum": [(("ij,jk->ik", SQUARE, SQUARE), {})],
     "outer": [((V, V), {})],
     "inner": [((V, V), {}), ((SQUARE, SQUARE), {})],
     "tensordot": [((SQUARE, SQUARE), {}), ((SQUARE, SQUARE), {"axes": 1})],
-    "tril": [((SQUARE,), {}), ((SQUARE, 1), {})],
-    "triu": [((SQUARE, -1), {})],
-    "diag": [((SQUARE, 1), {}), ((V,), {})],
+    "tril": [((SQUARE,), {}), ((SQUARE, 1), {}), ((SQUARE,), {"k": -1})],
+    "triu": [((SQUARE, -1), {}), ((SQUARE,), {"k": 1})],
+    "diag": [((SQUARE, 1), {}), ((V,), {}), ((V,), {"k": 1})],
+    "size": [((SQUARE,), {}), ((SQUARE[:2], 0), {}), ((SQUARE,), {"axis": -1})],
     "full_like": [((SQUARE, 2.0), {})],
     "empty_like": [((SQUARE[:0],), {})],
-    "cumsum": [((SQUARE, 1), {}), ((SQUARE,), {"axis": 0})],
-    "cumprod": [((SQUARE,), {"axis": 0})],
+    "cumsum": [((SQUARE, 1), {}), ((SQUARE,), {"axis": 0}), ((SQUARE,), {})],
+    "cumprod": [((SQUARE,), {"axis": 0}), ((SQUARE,), {})],
     "argmax": [((SQUARE,), {}), ((SQUARE, 1), {}), ((SQUARE,), {"axis": 0, "keepdims": True})],
 }
 REDUCED = [

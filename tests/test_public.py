@@ -8,6 +8,7 @@ import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any
 
@@ -55,6 +56,16 @@ def test_nothing_accidental_is_public() -> None:
     assert all(isinstance(getattr(tg, name), ModuleType) for name in others)
     assert set(tg.__all__) == PUBLIC[TOP].keys() | dtypes | {"data", "linalg", "nn", "optim"}
     assert others >= {"data", "linalg", "nn", "onnx", "optim", "testing", "train", "viz"}
+
+
+def test_no_name_hides_a_module() -> None:
+    """`tinygrad_cv.graph` was once a function, and a module with another content."""
+    for package in ["", ".data", ".nn", ".onnx", ".ops", ".optim", ".testing", ".train", ".viz"]:
+        above = import_module(f"tinygrad_cv{package}")
+        for found in iter_modules(above.__path__):
+            name = f"{above.__name__}.{found.name}"
+            if name != "tinygrad_cv.__main__":
+                assert getattr(above, found.name, None) in (None, import_module(name)), name
 
 
 def test_tensor_has_the_methods() -> None:

@@ -920,3 +920,22 @@ def test_the_indices_of_a_longer_sequence_name_places_that_are_not_there() -> No
     x, indices = ones(1, 1, 1), tg.tensor([[[2]]], dtype="int64")
     with pytest.raises(IndexError, match=r"max_unpool1d: .* size \(2,\) .*output_size"):
         pools.max_unpool1d(x, indices, 2)
+
+
+@given(
+    st.integers(1, 3),
+    st.integers(1, 3),
+    st.integers(0, 1),
+    st.integers(0, 2**32 - 1),
+)
+def test_the_maximum_of_truth_values_is_whether_any_is_true(
+    kernel: int, stride: int, padding: int, seed: int
+) -> None:
+    """The places as those of numbers: the first that is true, or else the first."""
+    x = tg.tensor(np.random.default_rng(seed).random((2, 1, 5, 6)) > 0.8)
+    padding = min(padding, kernel // 2)
+    found, places = tg.max_pool2d(x, kernel, stride, padding, return_indices=True)
+    numbers, expected = tg.max_pool2d(x.float(), kernel, stride, padding, return_indices=True)
+    assert (found.dtype, found.tolist()) == ("bool", (numbers == 1).tolist())
+    assert places.tolist() == expected.tolist()
+    assert tg.adaptive_max_pool2d(x, 1).tolist() == (x.sum(dim=(2, 3), keepdim=True) > 0).tolist()

@@ -58,6 +58,9 @@ def test_betas_lie_below_1(good: float, bad: float) -> None:
     for place, betas in enumerate(((bad, good), (good, bad))):
         with pytest.raises(ValueError, match=rf"betas\[{place}\] is a number, 0 or more and below"):
             optim.Adam(weights(), betas=betas)
+    for wrong in (good, (good,), (good, good, good), None):
+        with pytest.raises(ValueError, match="betas are two numbers"):
+            optim.Adam(weights(), betas=wrong)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", [optim.SGD, optim.Adam])
@@ -107,6 +110,12 @@ LAYERS: dict[str, tuple[Callable[[], Any], Any, str]] = {
     "AvgPool2d, stride": (lambda: nn.AvgPool2d(2, 0), ValueError, "stride"),
     "CrossEntropyLoss": (lambda: nn.CrossEntropyLoss("total"), ValueError, "reduction"),
     "MSELoss": (lambda: nn.MSELoss("total"), ValueError, "reduction"),
+    "Linear, None": (lambda: nn.Linear(None, 2), TypeError, "whole numbers"),  # type: ignore[arg-type]
+    "Linear, a pair": (lambda: nn.Linear((2, 3), 2), TypeError, "whole numbers"),  # type: ignore[arg-type]
+    "MaxPool2d, padding": (lambda: nn.MaxPool2d(2, padding=2), ValueError, "half of the kernel"),
+    "AvgPool2d, padding": (lambda: nn.AvgPool2d(3, 1, 2), ValueError, "half of the kernel"),
+    "BatchNorm2d, eps": (lambda: nn.BatchNorm2d(2, eps=None), ValueError, "eps"),  # type: ignore[arg-type]
+    "BatchNorm2d, momentum": (lambda: nn.BatchNorm2d(2, momentum="1"), ValueError, "momentum"),  # type: ignore[arg-type]
     "BatchNorm2d, channels": (
         lambda: nn.BatchNorm2d(-1, affine=False, track_running_stats=False),
         ValueError,
@@ -153,14 +162,16 @@ def test_the_eps_of_the_other_norms_is_no_negative_number(bad: float) -> None:
             call()
 
 
-@pytest.mark.parametrize("bad", [-0.1, 1.5, math.nan])
-def test_the_momentum_of_running_statistics_is_a_share(bad: float) -> None:
+@pytest.mark.parametrize("bad", [-0.1, 1.5, math.nan, None])
+def test_the_momentum_of_running_statistics_is_a_share(bad: Any) -> None:
     for call in (
         lambda: nn.BatchNorm1d(2, momentum=bad),
         lambda: tg.batch_norm(tg.ones(3, 2), tg.ones(2), tg.ones(2), training=True, momentum=bad),
         lambda: tg.instance_norm(tg.ones(3, 2, 2), tg.ones(2), tg.ones(2), momentum=bad),
     ):
-        with pytest.raises(ValueError, match=r"momentum .* from 0 to 1; got"):
+        with pytest.raises(
+            (ValueError, TypeError), match=r"momentum .*(from 0 to 1|a number); got"
+        ):
             call()
 
 
@@ -197,6 +208,20 @@ def test_a_size_is_a_whole_number(name: str, size: Any) -> None:
         SIZES[name](whole)
 
 
+@given(st.lists(st.integers(-4, 6), max_size=3))
+def test_a_length_below_0_is_minus_1_once(lengths: list[int]) -> None:
+    x = tg.ones(6)
+    known = math.prod(n for n in lengths if n != -1)
+    fits = known == 6 if -1 not in lengths else known > 0 and 6 % known == 0
+    if min(lengths, default=0) >= -1 and lengths.count(-1) < 2 and fits:
+        shape = tuple(6 // known if n == -1 else n for n in lengths)
+        assert x.reshape(lengths).shape == np.reshape(x, lengths).shape == shape
+        return
+    for call in (x.reshape, x.view, lambda n: np.reshape(x, n)):
+        with pytest.raises(ValueError, match=r"reshape: .*-1 to be worked out|do not fill"):
+            call(lengths)
+
+
 COUNTS = [
     (name, parameter.name)
     for name, function in PUBLIC.items()
@@ -212,7 +237,7 @@ def test_a_count_or_a_place_is_a_whole_number(name: str, parameter: str) -> None
     args, options = call_of(name).on(tg.tensor)
     names = list(inspect.signature(PUBLIC[name]).parameters)
     bound = inspect.signature(PUBLIC[name]).bind(*args, **options).arguments
-    for bad in (1.5, 2.0, math.nan, True, np.float32(2)):
+    for bad in (1.5, 2.0, math.nan, True, np.float32(2), "2", 1j, {}.get):
         given = [bad if n == parameter else v for n, v in zip(names, args, strict=False)]
         calls = [Call(tuple(given), {})] if parameter in names[: len(args)] else []
         if parameter not in bound:
@@ -220,6 +245,116 @@ def test_a_count_or_a_place_is_a_whole_number(name: str, parameter: str) -> None
         for wrong in calls:
             with pytest.raises(TypeError, match=rf"{parameter} is a whole number; got"):
                 PUBLIC[name](*wrong.args, **wrong.options)
+
+
+@pytest.mark.parametrize("bad", [1.5, "2", 1j, len], ids=str)
+def test_one_or_several_whole_numbers(bad: Any) -> None:
+    x = tg.ones(2, 2)
+    for call in (
+        lambda: x.split(bad),
+        lambda: x.roll(bad),
+        lambda: x.movedim(bad, 0),
+        lambda: x.movedim(0, bad),
+        lambda: x.squeeze(bad),
+        lambda: x.unflatten(0, bad),
+        lambda: tg.layer_norm(x, bad),
+        lambda: x.repeat_interleave(bad),
+    ):
+        with pytest.raises(TypeError, match="whole number"):
+            call()
+
+
+@pytest.mark.parametrize("bad", [[1.0, 2.0], "1", None, 1j, [None]], ids=repr)
+def test_a_tensor_is_filled_with_one_number(bad: Any) -> None:
+    for dtype in ("float32", "int64"):
+        with pytest.raises(TypeError, match="full: the value is one number"):
+            tg.full((2,), bad, dtype=dtype)
+        with pytest.raises(TypeError, match="full: the value is one number"):
+            tg.full_like(tg.ones(2, dtype=dtype), bad)
+    assert tg.full((1,), 1j, dtype="complex64").tolist() == [1j]
+
+
+REALS = [
+    (name, parameter.name)
+    for name, function in PUBLIC.items()
+    for parameter in inspect.signature(function).parameters.values()
+    if parameter.annotation in (float, float | None)
+    and any("Tensor" in str(p.annotation) for p in inspect.signature(function).parameters.values())
+]
+
+
+@pytest.mark.parametrize(("name", "parameter"), REALS)
+def test_a_factor_is_a_number(name: str, parameter: str) -> None:
+    args, options = call_of(name).on(tg.tensor)
+    bound = inspect.signature(PUBLIC[name]).bind(*args, **options).arguments
+    if parameter in bound and parameter not in options:
+        args = args[: list(bound).index(parameter)]
+    for bad in ("2", 1j, [1.0], {}):
+        with pytest.raises(TypeError, match=rf"{parameter} is a number; got"):
+            PUBLIC[name](*args, **options | {parameter: bad})
+
+
+@pytest.mark.parametrize("bad", ["nonsense", str, object, "U3", "datetime64[s]", "V4"])
+def test_a_dtype_is_one_of_numbers(bad: Any) -> None:
+    for call in (
+        lambda: tg.zeros(2, dtype=bad),
+        lambda: tg.empty(2, dtype=bad),
+        lambda: tg.full((2,), 1, dtype=bad),
+        lambda: tg.rand(2, dtype=bad),
+        lambda: tg.tensor([1.0], dtype=bad),
+        lambda: tg.Tensor([1.0], dtype=bad),
+        lambda: tg.arange(3, dtype=bad),
+        lambda: tg.ones_like(tg.ones(2), dtype=bad),
+        lambda: tg.ones(2).to(dtype=bad),
+    ):
+        with pytest.raises(TypeError, match="a dtype is one of numbers"):
+            call()
+
+
+@pytest.mark.parametrize("size", [(10**20,), (10**10, 10**10), (2**62, 8), (10**15,)])
+def test_what_no_memory_holds_is_refused_at_once(size: tuple[int, ...]) -> None:
+    for make in (tg.zeros, tg.ones, tg.empty, tg.rand, tg.randn, lambda n: tg.full(n, 1.0)):
+        with pytest.raises(MemoryError, match=rf"{size[0]}"):
+            make(size)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, "1", None, [1]], ids=repr)
+def test_a_range_goes_from_number_to_number(bad: Any) -> None:
+    for call in (lambda: tg.arange(0, 1, bad), lambda: tg.arange(bad, 1)):
+        with pytest.raises(ValueError, match="arange: start, end and step are finite numbers"):
+            call()
+
+
+def test_what_is_no_list_of_tensors() -> None:
+    x = tg.ones(2)
+    for bad in ("ab", b"ab", {1: x}, 3, None):
+        for function in (tg.cat, tg.stack, tg.vstack):
+            with pytest.raises(TypeError, match=f"{function.__name__}: expected a list of tensors"):
+                function(bad)
+    assert tg.cat(part for part in (x, x)).shape == tg.cat(map(tg.sin, [x, x])).shape == (4,)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: tg.manual_seed(1.5), "manual_seed: a seed is a whole number"),
+        (lambda: tg.manual_seed(-1), "manual_seed: a seed is a whole number"),
+        (lambda: tg.zeros(2, device=3), "unknown device 3"),
+        (lambda: tg.interpolate(tg.ones(1, 1, 2), size=1.5), "size is made of whole numbers"),
+        (lambda: tg.interpolate(tg.ones(1, 1, 2), scale_factor=math.nan), "of finite numbers"),
+        (lambda: tg.ones(2).requires_grad_("a"), "requires_grad is True or False"),
+        (lambda: tg.ones(2, requires_grad=True).register_hook(3), "takes a function"),
+        (lambda: tg.grad([], []), "at least one output"),
+        (lambda: nn.Dropout(None), "p is a probability"),  # type: ignore[arg-type]
+        (lambda: nn.init.normal_(tg.ones(2), std=-1.0), "normal_: std is 0 or more"),
+        (lambda: nn.init.uniform_(tg.ones(2), 1.0, 0.0), "uniform_: .* from a up to b"),
+        (lambda: nn.ReLU().train("no"), "mode is True or False"),  # type: ignore[arg-type]
+        (lambda: tg.add(tg.ones(2), [1, [2]]), "lists have equal lengths"),
+    ],
+)
+def test_one_sentence_says_what_is_expected(call: Any, words: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=words):
+        call()
 
 
 # ----- integers ----------------------------------------------------------------------------------

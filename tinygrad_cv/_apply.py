@@ -12,7 +12,7 @@ from tinygrad_cv._inplace import follow
 from tinygrad_cv._op import WIDTH, Op, Output, Plan, common, is_array, is_float, promoted
 from tinygrad_cv._public import TOP, public
 from tinygrad_cv._reading import Reading
-from tinygrad_cv._tensor import StrangerError, Tensor, as_input, wrap
+from tinygrad_cv._tensor import StrangerError, Tensor, as_input, as_number, wrap
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.base import Backend, Bits
 
@@ -40,6 +40,8 @@ def apply(op: Op, *inputs: Any) -> Any:
         else:
             return apply(op, *_adopted(op, inputs))
     if backend is None:
+        if not inputs:
+            raise TypeError(f"{op.name} takes at least one input; got none.")
         return apply(op, as_input(inputs[0]), *inputs[1:])
     eye = observer.get()
     before = backend.enter()
@@ -163,13 +165,18 @@ def _record(
 
 def _overlaps(name: str, kept: Any, tensors: tuple[Any, ...]) -> list[Guard]:
     """Guards for a by-product that lies in the memory of an input or of the output."""
-    arrays = kept if isinstance(kept, list | tuple) else (kept,)
-    return [
-        (name, value._version, value._version[0])
-        for value in tensors
-        if isinstance(value, Tensor)
-        and any(is_array(a) and value._backend.shares_memory(a, value._array) for a in arrays)
-    ]
+    guards = []
+    for value in tensors:
+        if isinstance(value, Tensor) and _lies_in(kept, value):
+            guards.append((name, value._version, value._version[0]))
+    return guards
+
+
+def _lies_in(kept: Any, tensor: Tensor) -> bool:
+    """Whether an array, or one of several, lies in the memory of a tensor."""
+    if isinstance(kept, list | tuple):
+        return any(_lies_in(part, tensor) for part in kept)
+    return is_array(kept) and tensor._backend.shares_memory(kept, tensor._array)
 
 
 _PLAIN = {int, float, bool, type(None)}
@@ -190,9 +197,10 @@ def _adopt(op: Op, value: Any, inputs: tuple[Any, ...]) -> Any:
     if isinstance(value, Tensor) or (type(value) in _PLAIN and value is not None):
         return value
     like = next((other for other in inputs if isinstance(other, Tensor)), None)
-    if isinstance(value, host.generic) and like is not None:
-        return value.item()
     try:
+        if isinstance(value, host.generic) and like is not None:
+            number = as_number(value)
+            return number if type(number) in _PLAIN else as_input(number, like)
         return as_input(value, like)
     except StrangerError:
         raise StrangerError(
@@ -244,14 +252,16 @@ def function(op: type[Op], *names: str) -> Callable[..., Tensor]:
     def call(*inputs: Any, **attributes: Any) -> Any:
         if plain and not attributes and len(inputs) == most:
             return apply(_new(op), *inputs)
-        while attributes and len(inputs) < most and names[len(inputs)] in attributes:
-            inputs += (attributes.pop(names[len(inputs)]),)
+        if attributes and len(inputs) < most:
+            inputs = _with_named(op, names, inputs, attributes)
         given = len(inputs)
         if given != most:
             if given < least or (given > most and not op.variadic):
                 raise TypeError(_taken(op, names, given, attributes))
             inputs += (None,) * (most - op.variadic - given)
         for name, value in attributes.items():
+            if name in names:
+                raise TypeError(f"{op.name} got its input {name} twice: by position and by name.")
             if isinstance(value, Tensor):
                 raise TypeError(
                     f"{op.name}: the attribute {name} is a Tensor of shape {value.shape}, and no "
@@ -266,8 +276,24 @@ def function(op: type[Op], *names: str) -> Callable[..., Tensor]:
     call.__name__ = call.__qualname__ = op.name
     call.__doc__ = op.__doc__
     call.__module__ = op.__module__
-    vars(call).update(__signature__=_signature(op, names), takes_arrays=True)
+    call.__signature__ = _signature(op, names)  # type: ignore[attr-defined]
+    call.takes_arrays = True  # type: ignore[attr-defined]
     return call
+
+
+def _with_named(
+    op: type[Op], names: tuple[str, ...], inputs: tuple[Any, ...], attributes: dict[str, Any]
+) -> tuple[Any, ...]:
+    """The inputs, with those that were given by name in place: of the optional ones, any."""
+    given = len(inputs)
+    rest = names[given:]
+    last = max((i for i, name in enumerate(rest) if name in attributes), default=-1)
+    least = len(names) - op.optional - op.variadic
+    for name in rest[: last + 1]:
+        if name not in attributes and len(inputs) < least:
+            raise TypeError(_taken(op, names, given, attributes))
+        inputs += (attributes.pop(name, None),)
+    return inputs
 
 
 def _signature(op: type[Op], names: tuple[str, ...]) -> inspect.Signature:

@@ -12,7 +12,7 @@ from tinygrad_cv._grad_mode import no_grad
 from tinygrad_cv._graph import Graph, Handle, Node, backpropagate
 from tinygrad_cv._public import TOP, public
 from tinygrad_cv._reading import ALONE, Reading, raw
-from tinygrad_cv._tensor import Tensor, adopt, operand, wrap
+from tinygrad_cv._tensor import Tensor, adopt, as_content, wrap
 
 
 @adopt
@@ -51,6 +51,8 @@ class Gradients(Tensor):
                 f"register_hook on a tensor of shape {self.shape} that needs no gradient: nothing "
                 "it was computed from has requires_grad=True."
             )
+        if not callable(hook):
+            raise TypeError(f"register_hook takes a function of the gradient; got {hook!r}.")
         node = self.node
         node.hooks = {} if node.hooks is None else node.hooks
         return Handle(node.hooks, functools.partial(_call_hook, hook))
@@ -166,7 +168,7 @@ def _seed(output: Tensor, gradient: Any) -> Tensor:
                 f"gradient=, a tensor of shape {output.shape}."
             )
         return wrap(output._backend.ones(output.shape, output.dtype), output._backend)
-    gradient = operand(gradient, output)
+    gradient = as_content(gradient, output)
     if gradient.shape != output.shape:
         raise ValueError(
             f"the gradient of shape {gradient.shape} does not match the output of shape "
@@ -205,6 +207,8 @@ def grad(
     """
     outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    if not outputs:
+        raise ValueError("grad needs at least one output to differentiate; got none.")
     if grad_outputs is None or isinstance(grad_outputs, Tensor):
         grad_outputs = [grad_outputs] * (len(outputs) if grad_outputs is None else 1)
     if len(grad_outputs) != len(outputs):

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from tinygrad_cv._reading import Reading
 
 
-_numbers = itertools.count(step=1 << 20)  # with room for the views of what changes (see `Family`)
+numbers = itertools.count(step=1 << 20)
+"""Numbers nodes, and moments between them: what is made later has a higher number.
+
+They leave room for the views of what changes in place (see `Family`).
+"""
+
 _naming = threading.Lock()
 
 
@@ -93,7 +98,10 @@ class Observer:
         return op.run(backend, *arrays)
 
     def made(self, tensor: Any, inputs: tuple[Any, ...]) -> None:
-        """An op made this tensor of these inputs; it has a node if it was recorded."""
+        """An op made this tensor of these inputs; it has a node if it was recorded.
+
+        A recorded change in place makes it of itself.
+        """
 
     def arrived(self, node: "Node", gradient: Any) -> None:
         """The gradient of a node (an array) is complete."""
@@ -113,7 +121,7 @@ class Handle:
     """What `Tensor.register_hook` returns; `remove()` takes the hook away."""
 
     def __init__(self, hooks: dict[int, Callable[..., Any]], hook: Callable[..., Any]) -> None:
-        self.hooks, self.number = hooks, next(_numbers)
+        self.hooks, self.number = hooks, next(numbers)
         hooks[self.number] = hook
 
     def remove(self) -> None:
@@ -167,7 +175,7 @@ class Node:
         requires_grad: bool,
         plan: "Plan | None" = None,
     ) -> None:
-        self.number = next(_numbers)
+        self.number = next(numbers)
         self.name: str | None = None
         self.op = op
         self.inputs = inputs

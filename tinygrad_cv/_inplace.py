@@ -18,7 +18,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_cv._grad_mode import is_grad_enabled
-from tinygrad_cv._graph import Node, _numbers, observer
+from tinygrad_cv._graph import Node, numbers, observer
 from tinygrad_cv._op import REGISTRY, Op
 from tinygrad_cv.backend import host
 
@@ -45,7 +45,7 @@ class Family:
 
     def move_on(self, root: Node) -> None:
         """Let the whole stand at this node from now on."""
-        self.root, self.numbers = root, count(next(_numbers))
+        self.root, self.numbers = root, count(next(numbers))
 
     def join(self, tensor: "Tensor") -> None:
         """Let the next change find this view; of two that joined before, those that died go.
@@ -216,6 +216,7 @@ def overwritten(tensor: "Tensor", root: Node, first: Any, rest: Any, value: Any)
     elif first is Ellipsis and steps and steps[-1].name == "getitem":
         index = steps.pop().index
     op = REGISTRY["index_put"](index=index, view=tuple(steps))
+    # Its forward, which does not run, leaves this for the rule.
     op.before = getattr(value, "shape", ())  # type: ignore[attr-defined]
     source = value if isinstance(value, int | float) else value.node
     plan = op.plan((root.requires_grad, getattr(value, "_requires_grad", False)))

@@ -2,12 +2,14 @@
 
 import functools
 import inspect
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, islice, repeat, zip_longest
+from numbers import Real
 from typing import Any, TypeVar, cast, get_args, get_origin
 
 from tinygrad_cv import _public as table
-from tinygrad_cv._tensor import StrangerError, Tensor, as_input
+from tinygrad_cv._tensor import StrangerError, Tensor, as_input, as_number
 from tinygrad_cv.backend import host
 
 Marked = TypeVar("Marked", bound=Callable[..., Any])
@@ -29,7 +31,8 @@ def takes_arrays(function: Function) -> Function:
 
     They go to the device of the first argument that is a tensor; see `as_input`. So do the parts of
     a `Sequence[Tensor]`. Where a parameter may be an integer as well (`int | Tensor`), numbers and
-    lists stay what they are. A parameter annotated `int` takes no 2.5, no 2.0 and no True.
+    lists stay what they are. A parameter annotated `int` takes no 2.5, no 2.0 and no True, one
+    annotated `float` nothing that is no number; and both take NumPy's numbers as Python's.
 
     >>> @takes_arrays
     ... def total(input: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -48,7 +51,11 @@ def takes_arrays(function: Function) -> Function:
     names = [p.name for p in parameters]
     places = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
     others = [kinds.get(p.name) for p in parameters if p.kind is p.VAR_POSITIONAL]
-    whole = {p.name: i for i, p in enumerate(parameters) if _is_whole(p.annotation)}
+    numbers = {
+        p.name: (i, p.annotation)
+        for i, p in enumerate(parameters)
+        if _is_whole(p.annotation) or _is_real(p.annotation)
+    }
     plain = {p.name: _plain_types(p.annotation) for p in parameters}
     plain_places: Iterable[set[type] | None] = [plain[p.name] for p in places]
     if any(others):
@@ -60,7 +67,9 @@ def takes_arrays(function: Function) -> Function:
         for value, types in zip(args, plain_places):  # noqa: B905  `strict` costs a third more
             if types is None or type(value) in types:
                 continue
-            if types is not SEVERAL or not TENSORS.issuperset(map(type, value)):
+            if types is not SEVERAL or type(value) not in (list, tuple):
+                break
+            if not TENSORS.issuperset(map(type, value)):
                 break
         else:
             if not options:
@@ -80,14 +89,26 @@ def takes_arrays(function: Function) -> Function:
                 raise TypeError(
                     f"{function.__name__} takes ({', '.join(names)}); got the name {name}."
                 )
-        for name, place in whole.items():
-            value = args[place] if place < len(args) else options.get(name)
-            if isinstance(value, NOT_WHOLE):
-                raise TypeError(f"{function.__name__}: {name} is a whole number; got {value!r}.")
+        for name, (place, annotation) in numbers.items():
+            if name not in options and place >= len(args):
+                continue
+            value = options[name] if name in options else args[place]
+            real = _is_real(annotation)
+            try:
+                value = (_as_real if real else _as_whole)(value, annotation)
+            except (TypeError, ValueError):
+                raise TypeError(
+                    f"{function.__name__}: {name} is a {'' if real else 'whole '}number; got "
+                    f"{value!r}."
+                ) from None
+            if name in options:
+                options[name] = value
+            else:
+                args = (*args[:place], value, *args[place + 1 :])
+        seen = {type(x) for x in (*args, *options.values()) if isinstance(x, Tensor)}
+        TENSORS.update(seen)
+        OPTIONAL.update(seen)
         like = _first_tensor((*args, *options.values()))
-        if like is not None and type(like) not in TENSORS:
-            TENSORS.add(type(like))
-            OPTIONAL.add(type(like))
         every = chain([kinds.get(p.name) for p in places], repeat(others[0]) if others else ())
         given = zip_longest(args, islice(every, len(args)))
         try:
@@ -97,7 +118,7 @@ def takes_arrays(function: Function) -> Function:
         except StrangerError as error:
             raise StrangerError(f"{function.__name__}: {error}") from None
 
-    vars(call)["takes_arrays"] = True
+    call.takes_arrays = True  # type: ignore[attr-defined]
     return cast(Function, call)
 
 
@@ -105,7 +126,9 @@ TENSORS: set[type] = {Tensor}
 OPTIONAL: set[type] = {Tensor, type(None)}
 """The types of tensors seen so far: a type is found in a set sooner than by `isinstance`."""
 SEVERAL: set[type] = set()
+"""No type: of a sequence it is the parts that are looked at."""
 NEVER: set[type] = set()
+"""No type: a second look is always needed."""
 
 
 def _plain_types(annotation: Any) -> set[type] | None:
@@ -117,13 +140,44 @@ def _plain_types(annotation: Any) -> set[type] | None:
         return SEVERAL
     if _kind(annotation) is _or_none:
         return OPTIONAL
+    if _is_real(annotation):
+        return {float, int, *(part for part in parts if part is type(None))}
     if not _is_whole(annotation):
         return None if Tensor not in parts else NEVER
+    if annotation is int:
+        return {int}
     return {int, tuple, list, *(part for part in parts if part is type(None))}
 
 
 def _is_whole(annotation: Any) -> bool:
     return int in (get_args(annotation) or (annotation,))
+
+
+def _is_real(annotation: Any) -> bool:
+    return annotation in (float, float | None)
+
+
+def _as_real(value: Any, annotation: Any) -> Any:
+    """A number as Python's; of a tensor the function says itself whether it takes it."""
+    left_out = value is None and annotation is not float
+    if not left_out and not isinstance(value, Real) and not hasattr(value, "dtype"):
+        raise TypeError
+    return as_number(value)
+
+
+def _as_whole(value: Any, annotation: Any) -> Any:
+    """An integer as Python's; what may stand here beside integers as it is.
+
+    Of several in a list the function says itself how many it takes.
+    """
+    if isinstance(value, (*NOT_WHOLE, str)):
+        raise TypeError
+    if Tensor in get_args(annotation):
+        return int(value) if isinstance(value, host.integer) else value
+    several = isinstance(value, Iterable) and getattr(value, "ndim", 1) != 0
+    if annotation is not int and (value is None or several):
+        return value
+    return operator.index(value)
 
 
 def _kind(annotation: Any) -> Callable[[Any, Tensor | None], Any] | None:
@@ -149,8 +203,8 @@ def _array(value: Any, like: Tensor | None) -> Any:
 
 
 def _each(values: Any, like: Tensor | None) -> Any:
-    if not isinstance(values, Iterable) or isinstance(values, str | dict):
-        return values
+    if not isinstance(values, Iterable) or isinstance(values, str | bytes | dict):
+        raise StrangerError(f"expected a list of tensors; got {values!r}.")
     return [as_input(value, like) for value in values]
 
 

@@ -144,7 +144,8 @@ def _like(make: Callable[..., Tensor], doc: str) -> Callable[..., Tensor]:
     method.__name__ = f"new_{make.__name__}"
     method.__qualname__ = f"Tensor.{method.__name__}"
     method.__doc__ = f"{doc} in the dtype and on the device of this tensor."
-    vars(method)["__signature__"] = inspect.Signature(parameters, return_annotation=Tensor)
+    signature = inspect.Signature(parameters, return_annotation=Tensor)
+    method.__signature__ = signature  # type: ignore[attr-defined]
     return method
 
 

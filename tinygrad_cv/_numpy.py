@@ -5,12 +5,13 @@ A function that means the same here is ours, whose result is a tensor. Any other
 without a word, and the error says so.
 """
 
+import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from tinygrad_cv import ops
 from tinygrad_cv._public import PUBLIC, TOP
-from tinygrad_cv._tensor import Tensor, adopt
+from tinygrad_cv._tensor import Tensor, adopt, as_input, as_number
 from tinygrad_cv.backend import host
 
 ELEMENTWISE = {
@@ -55,26 +56,46 @@ def _same(names: str) -> dict[str, Function]:
     return {name: PUBLIC[TOP][name] for name in names.split()}
 
 
+def _along(function: Function, a: Tensor, axis: int | None, options: dict[str, Any]) -> Tensor:
+    """Without an axis NumPy takes the elements in row-major order."""
+    result: Tensor = function(a.reshape(-1) if axis is None else a, axis or 0, **options)
+    return result
+
+
+def _joined(arrays: Any, axis: int | None) -> Tensor:
+    if axis is None:
+        like = next(_tensors(arrays))
+        return ops.shape.cat([as_input(a, like).reshape(-1) for a in arrays])
+    return ops.shape.cat(arrays, axis)
+
+
 FUNCTIONS: dict[str, Function] = {
-    **_same("sum prod mean all any argmax argmin amax amin cumsum cumprod"),
+    **_same("sum prod mean all any argmax argmin amax amin"),
+    "cumsum": lambda a, axis=None, **options: _along(ops.reduce.cumsum, a, axis, options),
+    "cumprod": lambda a, axis=None, **options: _along(ops.reduce.cumprod, a, axis, options),
     "max": ops.reduce.amax,
     "min": ops.reduce.amin,
-    **_same("concatenate stack vstack hstack dstack column_stack broadcast_to tile"),
+    "concatenate": lambda arrays, axis=0: _joined(arrays, axis),
+    **_same("stack vstack hstack dstack column_stack broadcast_to tile"),
     **_same("reshape ravel swapaxes moveaxis fliplr flipud atleast_1d atleast_2d"),
     "squeeze": lambda a, axis=None: ops.shape.squeeze(a, axis),
     "expand_dims": lambda a, axis: ops.shape.unsqueeze(a, axis),
     "roll": lambda a, shift, axis=None: ops.shape.roll(a, shift, axis),
     "transpose": lambda a, axes=None: ops.shape.permute(a, axes or tuple(range(a.ndim))[::-1]),
     **_same("where isclose allclose"),
-    "clip": lambda a, *bounds, **options: PUBLIC[TOP]["clip"](a, *bounds, **options),
+    "clip": lambda a, a_min=None, a_max=None, min=None, max=None: ops.elementwise.clamp(
+        a, min if a_min is None else a_min, max if a_max is None else a_max
+    ),
     "round": lambda a, decimals=0: ops.elementwise.round(a, decimals=decimals),
     **_same("einsum outer inner trace"),
     "tensordot": lambda a, b, axes=2: ops.linalg.tensordot(a, b, axes),
-    **_same("tril triu diag"),
+    "tril": lambda m, k=0: ops.index.tril(m, k),
+    "triu": lambda m, k=0: ops.index.triu(m, k),
+    "diag": lambda v, k=0: ops.index.diag(v, k),
     **_same("zeros_like ones_like full_like empty_like"),
     "shape": lambda a: a.shape,
     "ndim": lambda a: a.ndim,
-    "size": lambda a: a.numel(),
+    "size": lambda a, axis=None: a.numel() if axis is None else a.size(axis),
 }
 """The functions of NumPy that mean the same here, arguments included."""
 
@@ -102,10 +123,15 @@ class Numpy(Tensor):
                 f"np.{ufunc.__name__} of tensors is tinygrad_cv.{name}, and takes no "
                 f"{', '.join(options)} of NumPy."
             )
-        result = function(*inputs)
+        result = function(*map(as_number, inputs))
         if out is None:
             return result
         if isinstance(out, Tensor):
+            if not host.can_cast(result.dtype, out.dtype, "same_kind"):
+                raise TypeError(
+                    f"np.{ufunc.__name__}: the result of dtype {result.dtype} would be cut to "
+                    f"{out.dtype} in out; give it a tensor of {result.dtype}."
+                )
             return out.copy_(result)
         host.copyto(out, host.asarray(result), casting="same_kind")
         return out
@@ -115,6 +141,13 @@ class Numpy(Tensor):
         if func.__module__ == "numpy":
             ours = FUNCTIONS.get(name)
         if ours is not None:
+            signature = inspect.signature(ours)
+            try:
+                signature.bind(*args, **kwargs)
+            except TypeError as error:
+                raise TypeError(
+                    f"np.{name} of tensors takes ({', '.join(signature.parameters)}): {error}."
+                ) from None
             return ours(*args, **kwargs)
         for tensor in _tensors((*args, *kwargs.values())):
             if tensor.requires_grad or not tensor.is_cpu:

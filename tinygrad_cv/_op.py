@@ -167,6 +167,7 @@ class Op:
     - `outputs` names the outputs, if there are several: `forward` returns a tuple of as many
       arrays, `g` is a tuple with the gradient of each (None of integers), and a rule can ask for an
       output by its name.
+    - `views = True` says that the result lies in the memory of the first input wherever it can.
     - `flops = per_output` (or per_input, or moves; or a method) says what the forward costs.
     - `fused(self, xp, g, ...)`, optional, returns the gradients of all differentiable inputs as a
       tuple. It replaces the rules in the raw reading, and must agree with them.
@@ -246,6 +247,18 @@ class Op:
             for name, annotation in inspect.get_annotations(cls).items()
             if "ClassVar" not in str(annotation)
         }
+        for name in ("nondifferentiable", "kept", "hidden", "outputs"):
+            if isinstance(value := getattr(cls, name), str):
+                raise TypeError(f"{cls.__name__}.{name} is a tuple of names: ({value!r},)")
+        if cls.computes_in not in WIDTH:
+            raise TypeError(
+                f"{cls.__name__}.computes_in is one of {', '.join(WIDTH)}; got {cls.computes_in!r}."
+            )
+        if not callable(cls.flops):
+            raise TypeError(
+                f"{cls.__name__}.flops is a function of the shapes, such as per_output, or a "
+                f"method; got {cls.flops!r}."
+            )
         cls.required = frozenset(k for k, v in cls.attributes.items() if v is _REQUIRED)
         _check_attributes(cls)
         if "name" not in vars(cls):
@@ -256,6 +269,12 @@ class Op:
         cls.inputs = tuple(parameter.name for parameter in parameters)
         cls.optional = sum(p.default is None for p in parameters)
         cls.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+        named = (*cls.inputs, *cls.outputs, *cls.kept)
+        if twice := {name for name in named if named.count(name) > 1}:
+            raise TypeError(
+                f"{cls.__name__}: a rule could not say which {', '.join(sorted(twice))} it asks "
+                "for; inputs, outputs and what is kept have each a name of their own."
+            )
         cls.rules = dict(_read_rules(cls))
         fused = getattr(cls, "fused", None)
         cls.fusion = None if fused is None else Rule(fused, _asks(cls, fused, 3))
@@ -306,21 +325,24 @@ class Op:
                 f"{self.name}: the backend has no {error.name}. Array functions come from "
                 "backend.base.NAMESPACE, and kernels are methods of Backend."
             ) from error
-        if self.usual:
-            return xp.result(y, dtype)
-        if self.chooses_dtype:
-            return y
-        if self.outputs:
-            if not isinstance(y, tuple | list) or len(y) != len(self.outputs):
-                raise TypeError(
-                    f"{self.name} has the outputs ({', '.join(self.outputs)}), so its forward "
-                    f"returns a tuple of {len(self.outputs)} arrays; it returned "
-                    f"{f'{len(y)}' if isinstance(y, tuple | list) else type(y).__name__}."
-                )
-            ys = tuple(xp.result(part, dtype) for part in y)
-            self.made = tuple((part.shape, part.dtype) for part in ys)
-            return ys
-        return self.destination(xp).result(y, dtype)
+        try:
+            if self.usual:
+                return xp.result(y, dtype)
+            if self.chooses_dtype:
+                return y
+            if self.outputs:
+                ys = tuple([xp.result(part, dtype) for part in self._each_output(y)])
+                self.made = tuple([(part.shape, part.dtype) for part in ys])
+                return ys
+            return self.destination(xp).result(y, dtype)
+        except TypeError as error:
+            got = type(y).__name__ if y is not None else "None (is its `return` missing?)"
+            raise TypeError(f"{self.name}: forward returned {got}. {error}") from None
+
+    def _each_output(self, y: Any) -> Any:
+        if not isinstance(y, tuple) or len(y) != len(self.outputs):
+            raise TypeError(f"Expected a tuple of as many arrays: ({', '.join(self.outputs)}).")
+        return y
 
     def _brought_together(self, arrays: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
         """The float dtype of the result, and the inputs in the dtype in which it is computed."""

@@ -6,10 +6,17 @@ from typing import Any, cast
 
 from tinygrad_cv import backend as backends
 from tinygrad_cv._apply import F
-from tinygrad_cv._graph import _numbers
+from tinygrad_cv._graph import numbers
 from tinygrad_cv._indexing import index_steps, raw_index, repeats
 from tinygrad_cv._inplace import is_rearranged, is_recorded, keep_old, move_on, overwritten, root_of
-from tinygrad_cv._tensor import StrangerError, Tensor, adopt, as_input, operand
+from tinygrad_cv._tensor import (
+    StrangerError,
+    Tensor,
+    adopt,
+    as_content,
+    as_input,
+    dtype_named,
+)
 from tinygrad_cv.backend import host
 
 Operator = Callable[[Tensor, Any], Tensor]
@@ -89,6 +96,11 @@ class Operators(Tensor):
     __eq__ = _binary("eq")[0]  # type: ignore[assignment]
     __ne__ = _binary("ne")[0]  # type: ignore[assignment]
 
+    def __contains__(self, element: Any) -> bool:
+        """Whether any element equals this one; a stranger is in no tensor."""
+        equal: Any = self == element
+        return equal if isinstance(equal, bool) else bool(equal.any())
+
     __and__, __rand__ = _binary("bitwise_and")
     __or__, __ror__ = _binary("bitwise_or")
     __xor__, __rxor__ = _binary("bitwise_xor")
@@ -103,8 +115,7 @@ class Operators(Tensor):
         part = F.getitem(self, index=first)
         return part if rest is None else F.getitem(part, index=rest)
 
-    # The functions of `ops` whose first parameter is a tensor are its methods as well; the package
-    # attaches them when it is imported.
+    # The functions that are marked METHOD are methods as well: _methods.py attaches them.
 
 
 @adopt
@@ -147,8 +158,8 @@ class Conversions(Tensor):
         result: Tensor = self
         if device is not None and (backend := backends.get(device)) is not self._backend:
             result = F.to_device(self, device=backend.device)
-        if dtype is not None and host.dtype(dtype) != self.dtype:
-            result = F.cast(result, dtype=host.dtype(dtype))
+        if dtype is not None and (wanted := dtype_named(dtype)) != self.dtype:
+            result = F.cast(result, dtype=wanted)
         return F.clone(self) if copy and result is self else result
 
     def cpu(self) -> "Tensor":
@@ -251,7 +262,7 @@ class Changes(Tensor):
         An index of raw arrays. The write comes first: if it fails, nothing has changed.
         """
         if not isinstance(value, int | float):
-            value = operand(value, self).to(self.device)
+            value = as_content(value, self).to(self.device)
         first, rest = index_steps(index)
         recorded = is_recorded(self, value)
         if recorded:
@@ -312,7 +323,7 @@ class Changes(Tensor):
         self, function: Callable[..., Any], how: str, *args: Any, **options: Any
     ) -> "Tensor":
         """Take the values of function(self, ...)."""
-        since = next(_numbers)
+        since = next(numbers)
         result = function(self, *args, **options)
         if not isinstance(result, Tensor):  # what a stranger makes of a tensor
             return cast(Tensor, result)

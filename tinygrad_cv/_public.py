@@ -7,7 +7,7 @@
     tanh = public(TOP, METHOD, IN_PLACE, FUNCTIONAL)(function(Tanh, "input"))
 
 The places fill themselves from the table, and `python -m tests.stubs` writes from it what type
-checkers read. Nowhere else is a list of names.
+checkers read. Nobody writes a list of them.
 """
 
 from collections.abc import Callable

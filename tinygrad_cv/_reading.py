@@ -55,7 +55,6 @@ class Reading:
 
     def lent(self, op: Op, g: Any, values: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
         """The gradient and the saved values as the rules of an op get them."""
-
         g, values = _mapped(lambda value: self.widened(value, op.computes_in), (g, values))
         return g, values
 
@@ -82,7 +81,7 @@ class Reading:
                 if not isinstance(parts, list | tuple) or len(parts) != len(inputs[where]):
                     raise TypeError(
                         f"the rule of {node.label} for its {len(inputs[where])} inputs must return "
-                        f"a list with a gradient for each; it returned {_shape_of(parts)}."
+                        f"a list with a gradient for each; it returned {_described(parts)}."
                     )
                 shares += [
                     (receiver, self._fitted(part, receiver, node))
@@ -159,7 +158,7 @@ def _mapped(function: Callable[[Any], Any], value: Any) -> Any:
     return function(value)
 
 
-def _shape_of(value: Any) -> str:
+def _described(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"{len(value)}"
     return f"a {type(value).__name__}"
@@ -251,13 +250,18 @@ class Raw(Reading):
         assert node.plan is not None
         assert node.op is not None
         if node.plan.fused is None:
-            return Reading.shares(self, node, g, useful)
+            return Reading.shares(self, node, g, useful)  # found sooner than by super()
         function, slots = node.plan.fused
         values = self.values(node)
         if node.op.widens or node.op.foreign:
             g, values = self.lent(node.op, g, values)
         gradients = function(node.op, self.backend, g, *[values[s] for s in slots])
         inputs = [node.inputs[where] for where in node.plan.differentiable]
+        if not isinstance(gradients, list | tuple) or len(gradients) != len(inputs):
+            raise TypeError(
+                f"the fused rule of {node.label} must return a tuple with the gradients of its "
+                f"{len(inputs)} differentiable inputs; it returned {_described(gradients)}."
+            )
         return [
             (receiver, self._fitted(gradient, receiver, node))
             for receiver, gradient in zip(inputs, gradients, strict=True)

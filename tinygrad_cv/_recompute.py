@@ -10,7 +10,7 @@ from typing import Any
 
 from tinygrad_cv._apply import F, Recorded, apply
 from tinygrad_cv._grad_mode import enable_grad, is_grad_enabled
-from tinygrad_cv._graph import Node, Observer, backpropagate, observer
+from tinygrad_cv._graph import Node, Observer, backpropagate, numbers, observer
 from tinygrad_cv._inplace import View
 from tinygrad_cv._op import Op, is_array
 from tinygrad_cv._public import TOP, public
@@ -184,7 +184,7 @@ class _Segment:
     def walk(self, reading: Any, g: Any, inputs: list[Tensor], keep: bool) -> dict[Node, Any]:
         """Run the function again, and walk back through it to where it comes from."""
         self.used.check()
-        start = _number()
+        start = next(numbers)
         # What happens inside is no step of the walk outside, which somebody may be looking at.
         token = observer.set(None)
         try:
@@ -300,11 +300,6 @@ def _joined(tensors: Sequence[Tensor]) -> Tensor:
 # ----- what the function depends on --------------------------------------------------------------
 
 
-def _number() -> int:
-    """A number between those of the nodes made before and after."""
-    return Tensor(0.0, device="cpu").node.number
-
-
 def _outside(root: Node, start: int) -> list[Node]:
     """The nodes made before `start`, and the leaves, that the gradient of `root` comes to first."""
     outside, seen, stack = [], {root}, [root]
@@ -375,7 +370,7 @@ class _Used(Observer):
     @contextmanager
     def noted(self) -> Iterator[None]:
         """Inside, what ops use is noted."""
-        self.before, self.start = observer.get() or Observer(), _number()
+        self.before, self.start = observer.get() or Observer(), next(numbers)
         self.everything = self.before.everything
         token = observer.set(self)
         try:

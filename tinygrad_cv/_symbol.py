@@ -127,8 +127,8 @@ def formula(source: Any, attributes: bool = True) -> dict[str, str]:
 
     `source` is an op class, an op, a node, or a tensor (the op that made it). `g` stands for the
     gradient of the output and `y` for the output, unless an input has that name; of several outputs
-    each has its own name, and `g_name` is the gradient of `name`. Without
-    `attributes` the calls are written without keywords: shorter, for a picture.
+    each has its own name, and `g_name` is the gradient of `name`. Without `attributes` the calls
+    are written without keywords: shorter, for a picture.
 
     >>> import tinygrad_cv as tg
     >>> x = tg.tensor([1.0, 2.0], requires_grad=True)

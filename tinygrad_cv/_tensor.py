@@ -1,5 +1,6 @@
 """Tensor: an array, and the node that made it. What needs ops is adopted (see `adopt`)."""
 
+from copy import deepcopy
 from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -63,6 +64,7 @@ class Tensor(Attached):
         device: str | None = None,
         requires_grad: bool = False,
     ) -> None:
+        dtype = None if dtype is None else dtype_named(dtype)
         if isinstance(data, Tensor):
             backend = data._backend if device is None else backends.get(device)
             values = (
@@ -201,6 +203,8 @@ class Tensor(Attached):
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
+        if not isinstance(value, bool | host.bool):
+            raise TypeError(f"requires_grad is True or False; got {value!r}.")
         if value == self._requires_grad:
             return
         if value and not self.is_floating_point():
@@ -431,12 +435,13 @@ class Tensor(Attached):
     def __deepcopy__(self, memo: dict[int, Any]) -> "Tensor":
         if not self.is_leaf:
             raise RuntimeError("only leaves can be deep-copied; use x.detach().clone()")
-        copy = type(self).__new__(type(self))
-        copy._set(self._backend.array(self._array, None), self._backend)
-        copy._requires_grad, copy.name = self._requires_grad, self.name
-        copy.grad = None if self.grad is None else self.grad.clone()
-        memo[id(self)] = copy
-        return copy
+        twin = type(self).__new__(type(self))
+        twin._set(self._backend.array(self._array, None), self._backend)
+        twin._requires_grad, twin.name = self._requires_grad, self.name
+        memo[id(self)] = twin  # what is one tensor stays one
+        if self._grad is not None:
+            twin._grad = deepcopy(self._grad if self._grad.is_leaf else self._grad.detach(), memo)
+        return twin
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """For pickle: the values, and what the user said of them; as in PyTorch no gradient.
@@ -476,7 +481,7 @@ class Tensor(Attached):
 
     @data.setter
     def data(self, value: "Tensor") -> None:
-        value = operand(value, self)
+        value = as_content(value, self)
         if value._array is self._array:
             return  # the end of an in-place operator on x.data
         if value.shape != self.shape or value.dtype != self.dtype:
@@ -509,14 +514,7 @@ class Tensor(Attached):
 def wrap(array: Any, backend: Backend) -> Tensor:
     """A tensor around an array that nobody else will write to."""
     tensor = _new(Tensor)
-    tensor._array = array
-    tensor._backend = backend
-    tensor._node = None
-    tensor._requires_grad = False
-    tensor._version = [0]
-    tensor._view = None
-    tensor._grad = None
-    tensor._name = None
+    tensor._set(array, backend)
     return tensor
 
 
@@ -547,6 +545,19 @@ def _pickled(
     return tensor
 
 
+def dtype_named(dtype: Any) -> Any:
+    """The dtype that somebody asks for, which is one of numbers."""
+    try:
+        found = host.dtype(dtype)
+    except TypeError:
+        found = None
+    if found is None or found.kind not in "biufc":
+        raise TypeError(
+            f"a dtype is one of numbers, such as 'float32' or tinygrad_cv.int64; got {dtype!r}."
+        )
+    return found
+
+
 class StrangerError(TypeError):
     """Something that is no tensor, array, list or number was given where one of them is meant."""
 
@@ -566,8 +577,11 @@ def as_input(value: Any, like: Tensor | None = None) -> Tensor:
         elif not isinstance(value, list | tuple):
             raise StrangerError(f"expected a tensor, an array, a list or a number; got {value!r}.")
         elif any(isinstance(part, Tensor) for part in value):
+            for part in value:
+                if isinstance(part, Tensor):
+                    part._leaves_graph("a list")
             value = [part.tolist() if isinstance(part, Tensor) else part for part in value]
-        kind = host.asarray(value).dtype.kind
+        kind = _kind_of(value)
         own = None if like is None else like.dtype
         if own is not None and own.kind in KINDS.get(kind, ""):
             dtype = own
@@ -576,13 +590,39 @@ def as_input(value: Any, like: Tensor | None = None) -> Tensor:
     return Tensor(value, dtype=dtype, device=None if like is None else like.device)
 
 
+def as_number(value: Any) -> Any:
+    """A number of NumPy's as Python's."""
+    if isinstance(value, host.floating):
+        return float(value)
+    return value.item() if isinstance(value, host.generic) else value
+
+
+def _kind_of(value: Any) -> str:
+    """The kind of the numbers in lists: "b", "i", "u", "f", or "O" if there are Python's own."""
+    try:
+        values = host.asarray(value)
+    except ValueError as error:
+        raise ValueError(
+            f"lists have equal lengths at each depth, and hold nothing but numbers ({error})."
+        ) from None
+    kind: str = values.dtype.kind
+    if kind not in "biuf" and not (kind == "O" and all(isinstance(n, Real) for n in values.flat)):
+        raise StrangerError(f"expected numbers in a list; got {value!r}.")
+    return kind
+
+
 KINDS = {"f": "f", "i": "iu", "u": "iu"}
 """The kinds of dtypes that a list with numbers of this kind may take."""
 
 
-def operand(value: Any, like: Tensor) -> Tensor:
+def as_content(value: Any, like: Tensor) -> Tensor:
     """`value` as a tensor to be written into `like`, whose dtype lists and numbers take."""
     made = as_input(value, like)
+    if made.dtype.kind == "c" and like.dtype.kind != "c":
+        raise TypeError(
+            f"complex numbers of shape {made.shape} were given to a tensor of {like.dtype}, which "
+            "would keep their real parts only."
+        )
     if hasattr(value, "dtype") or not host.can_cast(made.dtype, like.dtype, "same_kind"):
         return made
     return Tensor(made, dtype=like.dtype)

@@ -4,13 +4,14 @@ They are made on `device`, by default the one that `set_default_device` chose.
 """
 
 import math
+import sys
 from functools import reduce
 from typing import Any
 
 from tinygrad_cv import backend as backends
 from tinygrad_cv._inputs import public
 from tinygrad_cv._public import TOP
-from tinygrad_cv._tensor import Tensor, wrap
+from tinygrad_cv._tensor import Tensor, dtype_named, wrap
 from tinygrad_cv.backend import Backend, host
 from tinygrad_cv.dtypes import dtype_of, promote_types
 from tinygrad_cv.ops.shape import sizes_of
@@ -23,6 +24,8 @@ def shape_from(sizes: tuple[Any, ...]) -> tuple[int, ...]:
     lengths = sizes_of(sizes)
     if min(lengths, default=0) < 0:
         raise ValueError(f"a size has no negative lengths; got {lengths}.")
+    if math.prod(filter(None, lengths)) > sys.maxsize // 16:
+        raise MemoryError(f"no memory holds a tensor of the size {lengths}.")
     return lengths
 
 
@@ -214,7 +217,10 @@ def full(
     (tensor([7., 7.]), tensor([7, 7]))
     """
     value = number(fill_value)
-    dtype = host.dtype(dtype_of(value) if dtype is None else dtype)
+    dtype = dtype_named(dtype_of(value) if dtype is None else dtype)
+    numbers: Any = (int, float, complex) if dtype.kind == "c" else (int, float)
+    if not isinstance(value, numbers):
+        raise TypeError(f"full: the value is one number that {dtype} holds; got {value!r}.")
     if dtype.kind in "iu":
         bounds = host.iinfo(dtype)
         if not (math.isfinite(value) and bounds.min <= int(value) <= bounds.max):
@@ -274,7 +280,7 @@ def empty(
     (2, 3)
     """
     backend = backends.get(device)
-    array = backend.empty(shape_from(sizes or (size,)), dtype=dtype)
+    array = backend.empty(shape_from(sizes or (size,)), dtype=dtype_named(dtype))
     return made(array, backend, requires_grad)
 
 
@@ -381,6 +387,12 @@ def arange(
     (tensor([0, 1, 2]), tensor([0. , 0.5]))
     """
     start, end, step = map(number, (0, start, step) if end is None else (start, end, step))
+    if not all(
+        isinstance(value, int | float) and math.isfinite(value) for value in (start, end, step)
+    ):
+        raise ValueError(
+            f"arange: start, end and step are finite numbers; got {start}, {end} and {step}."
+        )
     if step == 0:
         raise ValueError("arange: the step is not 0.")
     if (end - start) * step < 0:

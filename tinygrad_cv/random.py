@@ -13,7 +13,7 @@ from tinygrad_cv._apply import F
 from tinygrad_cv._grad_mode import no_grad
 from tinygrad_cv._inputs import public
 from tinygrad_cv._public import METHOD, TOP
-from tinygrad_cv._tensor import Tensor, as_input, wrap
+from tinygrad_cv._tensor import Tensor, as_input, dtype_named, wrap
 from tinygrad_cv.backend import Backend, as_generator, host
 from tinygrad_cv.backend.base import drawn
 from tinygrad_cv.creation import made, number, shape_from
@@ -61,7 +61,7 @@ def randn(
 
 
 def _draw(backend: Backend, law: str, shape: tuple[int, ...], dtype: Any, generator: Any) -> Any:
-    dtype = host.dtype(dtype)
+    dtype = dtype_named(dtype)
     if dtype.kind != "f":
         raise TypeError(
             f"{law} random numbers are floats; asked for {dtype}. randint() draws whole numbers."

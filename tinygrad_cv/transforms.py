@@ -1,10 +1,10 @@
 """Functions of functions: products with Jacobians, Jacobians and Hessians.
 
-They are shaped as those in `torch.autograd.functional`. They differentiate `func` at
-`inputs`, a tensor or a tuple of tensors, and touch no `.grad`. With `create_graph` the results can
-be differentiated again, also with respect to the inputs where these require a gradient; otherwise
-they are constants. Where an output does not depend on an input the derivative is 0, or an error
-if `strict`.
+They are shaped as those in `torch.autograd.functional`. They differentiate `func` at `inputs`, a
+tensor or a tuple of tensors, and touch no `.grad`. With `create_graph` the results can be
+differentiated again, also with respect to the inputs where these require a gradient; otherwise they
+are constants. Where an output does not depend on an input the derivative is 0, or an error if
+`strict`.
 
 >>> import tinygrad_cv as tg
 >>> from tinygrad_cv.transforms import hessian, jacobian

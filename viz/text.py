@@ -112,14 +112,14 @@ def summary(model: Any, *inputs: Any, depth: int | None = None) -> Table:
     >>> viz.summary(net, (1, 3, 4, 4))
     layer       type     output        parameters   FLOPs  saved
     ------------------------------------------------------------
-    Sequential           (1, 128)             224  7.17 k  512 B
+    Sequential           (1, 128)             224  7.17 k  128 B
       0         Conv2d   (1, 8, 4, 4)         224  7.04 k    0 B
-      1         ReLU     (1, 8, 4, 4)           0     128  512 B
+      1         ReLU     (1, 8, 4, 4)           0     128  128 B
       2         Flatten  (1, 128)               0       0    0 B
     ------------------------------------------------------------
     parameters: 224, 896 B
     one forward pass: 7.17 kFLOP
-    saved for the backward pass: 512 B
+    saved for the backward pass: 128 B
     """
     seen = trace(model, *inputs)
     if isinstance(model, Module):

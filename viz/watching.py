@@ -13,7 +13,7 @@ from tinygrad_cv.viz import data
 from tinygrad_cv.viz.data import Trace
 from tinygrad_cv.viz.drawing import Drawing, draw
 from tinygrad_cv.viz.structure import Calls, keys, saved_by
-from tinygrad_cv.viz.tracing import Recorder, user_frame, variables
+from tinygrad_cv.viz.tracing import Recorder, norm, user_frame, variables
 
 LIMIT = 200  # recorded steps; a longer training is recorded half as often from there on
 
@@ -71,11 +71,12 @@ class Watch:
         step = seen.step(graph, number)
         place = {i: self._ids[key] for i, key in enumerate(found) if key in self._ids}
         for name, parameter in parameters.items():
-            size = float(host.linalg.norm(before[name]))
+            size = norm(before[name])
             if parameter._node in graph.ids and size:
                 after = parameter._backend.to_host(parameter._array)
-                change = float(host.linalg.norm(after - before[name]))
-                step.updates[graph.ids[parameter._node]] = change / size
+                with host.errstate(over="ignore", invalid="ignore"):  # where it diverges
+                    change = after - before[name]
+                step.updates[graph.ids[parameter._node]] = norm(change) / size
         if not any(step.updates.values()):
             step.updates = {}  # no update was made inside the block
         self.trace.steps.append(_moved(step, place))
@@ -187,10 +188,10 @@ class _Step:
 def _moved(step: data.Step, place: dict[int, int]) -> data.Step:
     """A step whose node i is called place[i]; the others are left out."""
     shares = {}
-    for edge, norm in step.shares.items():
+    for edge, share in step.shares.items():
         node, _, port = edge.partition(":")
         if int(node) in place:
-            shares[f"{place[int(node)]}:{port}"] = norm
+            shares[f"{place[int(node)]}:{port}"] = share
     return data.Step(
         number=step.number,
         loss=step.loss,

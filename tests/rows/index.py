@@ -64,7 +64,8 @@ def masks(draw: Any, shape: Shape) -> Array:
 def indices(draw: Any, shape: Shape, integers: Any = repeating) -> Any:
     """A part for each axis, or for the first of them; one ... and some None between them.
 
-    The advanced parts are arrays of integers, or one mask over one or two axes.
+    The advanced parts are arrays of integers, or one mask over one or two axes. No op gets a number
+    beside them: that is taken before (see `index_steps`).
     """
     advanced = draw(st.sampled_from(("integers", "integers", "mask", "none")))
     parts: list[Any] = []
@@ -85,6 +86,8 @@ def indices(draw: Any, shape: Shape, integers: Any = repeating) -> Any:
             advanced = "none"
         else:
             axis += 1
+    if any(isinstance(part, np.ndarray) for part in parts):
+        parts = [slice(part, None) if isinstance(part, int) else part for part in parts]
     if draw(st.booleans()):
         replaced = draw(st.integers(0, len(parts)))
         parts[replaced : replaced + draw(st.integers(0, 1))] = [...]

@@ -3,6 +3,7 @@
 `host` is the namespace of host memory, for code that prepares data before it becomes a Tensor.
 """
 
+import copyreg
 import os
 from importlib import import_module
 from threading import RLock
@@ -55,7 +56,12 @@ def manual_seed(seed: int) -> host.random.Generator:
     [True, True]
     """
     global _generator
-    _generator = host.random.default_rng(seed)
+    try:
+        _generator = host.random.default_rng(seed)
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            f"manual_seed: a seed is a whole number, 0 or more; got {seed!r}."
+        ) from None
     return _generator
 
 
@@ -108,7 +114,7 @@ def get(device: str | None) -> Backend:
 
 def _open(device: str) -> Backend:
     """Two threads that come at once, and all ways to write a device, get the same backend."""
-    kind, separator, number = device.partition(":")
+    kind, separator, number = str(device).partition(":")
     if kind not in KINDS or (separator and not (number.isdecimal() and kind != "cpu")):
         raise ValueError(
             f"unknown device {device!r}; expected 'cpu', 'cuda', or 'cuda:1' for the second GPU."
@@ -117,8 +123,14 @@ def _open(device: str) -> Backend:
     name = kind if kind == "cpu" else f"{kind}:{index}"
     with _opening:
         if name not in _opened:
-            _opened.setdefault(name, module.open_device(index))
+            backend = _opened.setdefault(name, module.open_device(index))
+            copyreg.pickle(type(backend), _by_its_device)
         return _opened.setdefault(device, _opened[name])
+
+
+def _by_its_device(backend: Backend) -> tuple[Any, ...]:
+    """How a backend is pickled and copied: there is one a device, in every process."""
+    return get, (backend.device,)
 
 
 def _after_fork() -> None:

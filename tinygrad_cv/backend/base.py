@@ -84,11 +84,6 @@ class Backend:
 
         def __getattr__(self, name: str) -> Any: ...
 
-    def __reduce__(self) -> Any:
-        from tinygrad_cv.backend import get  # which imports this file
-
-        return get, (self.device,)  # there is one a device, in every process
-
     def enter(self) -> Any:
         """Begin what is meant to be done inside `active`; give the result to `leave`.
 

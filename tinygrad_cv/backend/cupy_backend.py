@@ -133,9 +133,9 @@ class CupyBackend(Backend):
         if not isinstance(array, self.cp.ndarray):
             if not isinstance(array, int | float | np.generic):
                 raise TypeError(
-                    f"an op on {self.device} returned a {type(array).__module__}."
-                    f"{type(array).__name__}; its forward must stay on the device. Use the "
-                    "functions of `xp`, and no other array library."
+                    f"Expected one array on {self.device}: its forward must stay on the device. "
+                    "Use the functions of `xp`, and no other array library; several outputs are "
+                    "named: outputs = (...)."
                 )
             return self.array(array, None if isinstance(array, int) else dtype or np.float32)
         wanted = np.dtype(np.float32) if dtype is None else dtype

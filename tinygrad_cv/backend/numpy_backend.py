@@ -25,6 +25,8 @@ OUTER_PRODUCTS = 1 << 14
 """Below this number of multiplications BLAS is slow at an outer product."""
 
 NDARRAY, FLOAT32 = np.ndarray, np.dtype("float32")
+RESULTS = (np.generic, int, float, np.ndarray)
+"""What a forward may return: a number, too, and an array of a kind of its own."""
 
 
 def _silence() -> tuple[ContextVar[Any], Any]:
@@ -90,6 +92,8 @@ class NumpyBackend(Backend):
     # ----- memory ----------------------------------------------------------------------------
 
     def array(self, data: Any, dtype: Any) -> Array:
+        if type(data) is not NDARRAY and hasattr(data, "__array__"):
+            data = np.asarray(data)  # many an __array__ knows no `copy`, and warns
         with _Quiet():
             array = np.array(data, dtype=dtype)
         return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
@@ -111,6 +115,8 @@ class NumpyBackend(Backend):
 
     def result(self, array: Any, dtype: Any) -> Array:
         if type(array) is not NDARRAY:  # a full reduction gives a NumPy scalar
+            if not isinstance(array, RESULTS):
+                raise TypeError("Expected one array; several outputs are named: outputs = (...).")
             array = np.asarray(array)
         if array.dtype is dtype or array.dtype.kind != "f":
             return array
@@ -134,7 +140,9 @@ class NumpyBackend(Backend):
         return False
 
     def shares_memory(self, a: Array, b: Array) -> bool:
-        return a is b or np.may_share_memory(a, b)
+        if a.base is None and b.base is None:  # each has memory of its own
+            return a is b
+        return np.may_share_memory(a, b)
 
     # ----- matrix products -------------------------------------------------------------------
 
@@ -274,6 +282,8 @@ class NumpyBackend(Backend):
         return y, positive
 
     def relu_backward(self, g: Array, positive: Array) -> Array:
+        if g.nbytes <= windows.BLOCK_BYTES:
+            return np.where(positive, g, 0)
         out = np.empty_like(g)
         bits = windows.bits
 
@@ -479,12 +489,6 @@ def _special() -> Any:
     return import_module("scipy.special")
 
 
-def _blocks(count: int, item_bytes: int) -> list[slice]:
-    """`count` items in slices that fit into the cache: the same for any number of workers, and so
-    is what is added up slice by slice."""
-    return split(count, math.ceil(count * item_bytes / windows.BLOCK_BYTES))
-
-
 # ----- sums --------------------------------------------------------------------------------------
 
 
@@ -584,7 +588,7 @@ def _in_wide_rows(
         result = work(*(a[part] for a in wide), *tiled)
         return result and tuple(r.reshape(fold, channels).sum(0) for r in result)
 
-    return parallel(run, _blocks(count // fold, bytes_each))
+    return parallel(run, windows.batch_parts(count // fold, bytes_each))
 
 
 def _moments(rows: Array) -> tuple[Array, Array]:
@@ -596,7 +600,7 @@ def _moments(rows: Array) -> tuple[Array, Array]:
     value as the mean, whatever their number, and the variance 0.
     """
     count, channels = rows.shape
-    parts = _blocks(count, channels * rows.itemsize)
+    parts = windows.batch_parts(count, channels * rows.itemsize)
 
     def work(part: slice, dtype: Any = rows.dtype) -> tuple[int, Array, Array]:
         block = rows[part].astype(dtype, copy=False)

@@ -53,7 +53,8 @@ def channels_first(x: Array) -> Array:
 
 
 def batch_parts(count: int, item_bytes: int) -> list[slice]:
-    """The batch in slices for the workers, small enough for the cache."""
+    """`count` items in slices that fit into the cache: the same for any number of workers, and so
+    is what is added up slice by slice."""
     return split(count, math.ceil(count * item_bytes / BLOCK_BYTES))
 
 
@@ -440,12 +441,19 @@ def _in_parts(work: Callable[[slice], None], x: Array) -> None:
     parallel(work, batch_parts(len(x), item_bytes))
 
 
+def _lowest(dtype: Any) -> Any:
+    """Nothing is less."""
+    if dtype.kind == "f":
+        return -np.inf
+    return False if dtype.kind == "b" else np.iinfo(dtype).min
+
+
 def max_pool(
     x: Array, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints
 ) -> tuple[Array, Array]:
     """See `Backend.max_pool`. The index is counted without branches, so that it vectorizes."""
     out = output_size(x.shape[2:], kernel, stride, padding, dilation)
-    lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
+    lowest = _lowest(x.dtype)
     last = math.prod(kernel) - 1
     y = _empty_like_images(x, out)
     index = _empty_like_images(x, out, np.min_scalar_type(last))

@@ -62,6 +62,8 @@ def ones_(tensor: Tensor) -> Tensor:
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:
     """Uniform on [a, b)."""
+    if not a <= b:
+        raise ValueError(f"uniform_: the numbers go from a up to b; got a={a} and b={b}.")
     draw = rand(tensor.shape, generator=generator, dtype=tensor.dtype, device=tensor.device)
     tensor.data.copy_(draw * (b - a) + a)
     return tensor
@@ -69,6 +71,8 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = No
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Tensor:
     """Normal with this mean and standard deviation."""
+    if not std >= 0:
+        raise ValueError(f"normal_: std is 0 or more; got {std}.")
     draw = randn(tensor.shape, generator=generator, dtype=tensor.dtype, device=tensor.device)
     tensor.data.copy_(draw * std + mean)
     return tensor

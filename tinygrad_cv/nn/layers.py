@@ -13,6 +13,7 @@ from tinygrad_cv.ops.conv import pair
 from tinygrad_cv.ops.loss import check_reduction
 from tinygrad_cv.ops.noise import check_probability
 from tinygrad_cv.ops.norm import check_eps, check_momentum
+from tinygrad_cv.ops.pool import check_padding
 from tinygrad_cv.ops.shape import flatten
 
 
@@ -33,6 +34,7 @@ class Linear(Module):
     def __init__(
         self, in_features: int, out_features: int, bias: bool = True, *, generator: Any = None
     ) -> None:
+        in_features, out_features = shape_from((in_features, out_features))
         self.in_features, self.out_features = in_features, out_features
         self.weight = _weight((out_features, in_features), in_features, generator)
         self.bias = _weight((out_features,), in_features, generator) if bias else None
@@ -202,9 +204,9 @@ class _Pool(Module):
     def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0) -> None:
         self.kernel_size, self.padding = kernel_size, padding
         self.stride = kernel_size if stride is None else stride
-        pair(kernel_size, "kernel_size", 1)
+        kernel = pair(kernel_size, "kernel_size", 1)
         pair(self.stride, "stride", 1)
-        pair(padding, "padding", 0)
+        check_padding(type(self).__name__, pair(padding, "padding", 0), kernel)
 
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"

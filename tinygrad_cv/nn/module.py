@@ -396,6 +396,8 @@ class Module:
         It is passed on to the `train` of each child, which may have its own idea: a layer that
         stays as it is says `def train(self, mode=True): return super().train(False)`.
         """
+        if not isinstance(mode, bool):
+            raise TypeError(f"train: the mode is True or False; got {mode!r}.")
         with _entered(self, "train") as new:
             if new:
                 self.training = mode

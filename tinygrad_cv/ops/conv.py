@@ -21,6 +21,7 @@ from tinygrad_cv._inputs import public
 from tinygrad_cv._op import Op, moves, per_input
 from tinygrad_cv._public import FUNCTIONAL, TOP
 from tinygrad_cv._tensor import Tensor
+from tinygrad_cv.backend import host
 
 Ints = tuple[int, ...]
 
@@ -234,10 +235,15 @@ def per_axis(axes: int, value: Any, name: str, least: int) -> Ints:
     """One number for all spatial axes, also as (number,), or one for each."""
     numbers = tuple(value) if isinstance(value, tuple | list) else (value,)
     numbers = numbers * axes if len(numbers) == 1 else numbers
-    if len(numbers) != axes or not all(isinstance(n, int) and n >= least for n in numbers):
+    if len(numbers) != axes or not all(is_integer(n) and n >= least for n in numbers):
         several = "" if axes == 1 else f", or {axes} of them"
         raise ValueError(f"{name} must be a whole number >= {least}{several}; got {value}.")
-    return numbers
+    return tuple(map(int, numbers))
+
+
+def is_integer(value: Any) -> bool:
+    """Whether it is an integer, of Python's or NumPy's."""
+    return isinstance(value, int | host.integer) and not isinstance(value, bool)
 
 
 def pair(value: Any, name: str, least: int) -> Ints:

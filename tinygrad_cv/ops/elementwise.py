@@ -1393,8 +1393,9 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
 @public(TOP, METHOD, IN_PLACE)
 def pow(input: Tensor, exponent: Any) -> Tensor:
     """`input` ** `exponent`, a number or a tensor."""
-    result: Tensor = input**exponent
-    return result
+    if isinstance(exponent, int | float):
+        return T.pow(input, n=exponent)
+    return T.pow_tensor(input, exponent)
 
 
 @public(TOP, METHOD, IN_PLACE)

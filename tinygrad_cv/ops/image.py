@@ -5,7 +5,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-from numbers import Rational
+from numbers import Integral, Rational, Real
 from typing import Any, NamedTuple
 
 from tinygrad_cv._apply import F as T
@@ -325,6 +325,9 @@ def _each(name: str, value: Any, count: int) -> list[Any]:
         raise ValueError(
             f"interpolate: {name}={value} has {len(values)} values for {count} spatial axes."
         )
+    kind, words = (Integral, "whole") if name == "size" else (Real, "finite")
+    if value is not None and not all(isinstance(n, kind) and math.isfinite(n) for n in values):
+        raise TypeError(f"interpolate: {name} is made of {words} numbers; got {value!r}.")
     return values
 
 

@@ -983,7 +983,7 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     >>> tensordot(Tensor([[1.0, 2.0]]), Tensor([[3.0, 4.0]]), dims=([1], [1]))
     tensor([[11.]])
     """
-    if isinstance(dims, int):
+    if isinstance(dims, int | host.integer):
         left, right = list(range(a.ndim - dims, a.ndim)), list(range(dims))
     else:
         left, right = ([int(i) for i in axes] for axes in dims)
@@ -1675,7 +1675,7 @@ def solve_triangular(
 @public(LINALG)
 def vector_norm(
     x: Tensor,
-    ord: float = 2,
+    ord: Any = 2,
     dim: Any = None,
     keepdim: bool = False,
     *,

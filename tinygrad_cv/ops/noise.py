@@ -5,6 +5,7 @@ same noise.
 """
 
 import math
+from numbers import Real
 from typing import Any
 
 from tinygrad_cv._apply import F as T
@@ -201,8 +202,8 @@ def _inverted(
 
 def check_probability(name: str, p: float) -> None:
     """Raise unless `p` lies between 0 and 1."""
-    if not 0 <= p <= 1:
-        raise ValueError(f"{name}: p is a probability, between 0 and 1; got {p}.")
+    if not (isinstance(p, Real) or hasattr(p, "dtype")) or not 0 <= p <= 1:
+        raise ValueError(f"{name}: p is a probability, between 0 and 1; got {p!r}.")
 
 
 def _check_axes(name: str, input: Tensor, allowed: tuple[int, ...], expected: str) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 from tinygrad_cv._apply import F as T
@@ -341,19 +342,19 @@ def batch_norm(
 
 def check_eps(name: str, eps: float, positive: bool = False) -> None:
     """Raise unless `eps` is a finite number of 0 or more, or above 0."""
-    if not 0 <= eps < math.inf or (positive and eps == 0):
+    if not isinstance(eps, Real) or not 0 <= eps < math.inf or (positive and eps == 0):
         raise ValueError(
             f"{name}: eps is added to a variance, and is {'above 0' if positive else '0 or more'}; "
-            f"got {eps}."
+            f"got {eps!r}."
         )
 
 
 def check_momentum(name: str, momentum: float) -> None:
     """Raise unless `momentum` is the share of a batch in a running value."""
-    if not 0 <= momentum <= 1:
+    if not isinstance(momentum, Real) or not 0 <= momentum <= 1:
         raise ValueError(
             f"{name}: momentum is the share of the batch in the running statistics, from 0 to 1; "
-            f"got {momentum}."
+            f"got {momentum!r}."
         )
 
 

@@ -21,6 +21,7 @@ from tinygrad_cv.ops.conv import (
     as_batch,
     check_float,
     check_windows,
+    is_integer,
     per_axis,
 )
 from tinygrad_cv.ops.reduce import norm
@@ -206,11 +207,7 @@ def _geometry(
     kernel, strides = _steps(axes, kernel_size, stride)
     pads = per_axis(axes, padding, "padding", 0)
     dilations = per_axis(axes, dilation, "dilation", 1)
-    if any(2 * p > k for p, k in zip(pads, kernel, strict=True)):
-        raise ValueError(
-            f"{name}: the padding {pads} may be at most half of the kernel {kernel}; "
-            "otherwise some windows would hold padding alone."
-        )
+    check_padding(name, pads, kernel)
     grown, taken = list(pads), [slice(None)] * axes
     lengths = zip(input.shape[2:], kernel, strides, pads, dilations, strict=True)
     for axis, (n, k, s, p, d) in enumerate(lengths if ceil_mode else ()):
@@ -228,6 +225,15 @@ def _geometry(
         "dilation": dilations,
     }
     return geometry, None if tuple(grown) == pads else tuple(taken)
+
+
+def check_padding(name: str, padding: Ints, kernel: Ints) -> None:
+    """Raise if a window could hold padding alone."""
+    if any(2 * p > k for p, k in zip(padding, kernel, strict=True)):
+        raise ValueError(
+            f"{name}: the padding {padding} may be at most half of the kernel {kernel}; "
+            "otherwise some windows would hold padding alone."
+        )
 
 
 def _take(y: Tensor, taken: tuple[slice, ...] | None) -> Tensor:
@@ -638,7 +644,7 @@ def _output_size(name: str, axes: int, input: Tensor, output_size: Any) -> Ints:
     given = tuple(output_size) if isinstance(output_size, tuple | list) else (output_size,) * axes
     sizes = zip(given, input.shape[2:], strict=False)
     filled = tuple(n if m is None else m for m, n in sizes)
-    if len(given) != axes or not all(isinstance(m, int) and m >= 1 for m in filled):
+    if len(given) != axes or not all(is_integer(m) and m >= 1 for m in filled):
         several = "" if axes == 1 else f", or {axes} of them"
         raise ValueError(
             f"{name}: output_size must be a whole number >= 1{several}, where None keeps the size "
@@ -646,7 +652,7 @@ def _output_size(name: str, axes: int, input: Tensor, output_size: Any) -> Ints:
         )
     if 0 in input.shape[2:]:
         raise ValueError(f"{name}: the input {input.shape} has no pixels.")
-    return filled
+    return tuple(map(int, filled))
 
 
 def _spans(n: int, m: int) -> list[range]:

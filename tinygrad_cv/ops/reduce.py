@@ -797,7 +797,7 @@ def norm(
                 f"norm: p='nuc' is of matrices along two axes; got dim={dim} of {input.shape}."
             )
         return _nuclear_norm(_as(input, dtype), axes, kept(keepdim, keepdims))
-    power = 2 if p in ("fro", None) else p
+    power = 2 if p in ("fro", None) else p.item() if isinstance(p, host.generic) else p
     if not isinstance(power, int | float) or math.isnan(power):
         raise ValueError(
             f"norm: p is 'fro', 'nuc' or a number; got {p!r}. linalg.matrix_norm knows more norms "
@@ -1061,6 +1061,7 @@ def gradient(
     if edge_order not in (1, 2):
         raise ValueError(f"gradient: edge_order is 1 or 2; got {edge_order}.")
     spacing = 1 if spacing is None else spacing
+    spacing = spacing.item() if isinstance(spacing, host.generic) else spacing
     spacings = [spacing] * len(axes) if isinstance(spacing, int | float) else list(spacing)
     if len(spacings) != len(axes):
         raise ValueError(
@@ -1331,6 +1332,10 @@ def argmin(
     return _place(input, "argmin", dim, keepdim, axis, keepdims)
 
 
+def _names_no_axis(dim: Any) -> bool:
+    return isinstance(dim, tuple | list) and not dim
+
+
 @public(TOP, METHOD)
 def any(
     input: Tensor,
@@ -1344,7 +1349,7 @@ def any(
 
     With dim=() no axis is reduced (in other reductions that means all axes), as in PyTorch.
     """
-    if (dim if axis is None else axis) in ((), []):
+    if _names_no_axis(dim if axis is None else axis):
         return input != 0
     return _reduce("any", input, dim, keepdim, axis, keepdims)
 
@@ -1362,6 +1367,6 @@ def all(
 
     With dim=() no axis is reduced (in other reductions that means all axes), as in PyTorch.
     """
-    if (dim if axis is None else axis) in ((), []):
+    if _names_no_axis(dim if axis is None else axis):
         return input != 0
     return _reduce("all", input, dim, keepdim, axis, keepdims)

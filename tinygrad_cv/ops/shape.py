@@ -261,7 +261,13 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
     >>> reshape(Tensor([[1.0, 2.0], [3.0, 4.0]]), (4,))
     tensor([1., 2., 3., 4.])
     """
-    return T.reshape(input, shape=sizes_of(shape))
+    lengths = sizes_of(shape)
+    if min(lengths, default=0) < -1:
+        raise ValueError(
+            f"reshape: a length is 0 or more, or -1 to be worked out; got {lengths} for the shape "
+            f"{input.shape}."
+        )
+    return T.reshape(input, shape=lengths)
 
 
 @public(TOP, METHOD)
@@ -711,7 +717,7 @@ def tensor_split(
     _with_axes("tensor_split", input, 1)
     at = _axis(input, dim if axis is None else axis)
     places = indices_or_sections
-    if isinstance(places, Tensor):
+    if hasattr(places, "tolist"):
         places = places.tolist()
     if isinstance(places, int):
         if places < 1:
@@ -723,7 +729,7 @@ def tensor_split(
 
 def _split_at(name: str, least: int, dim: int, input: Tensor, places: Any) -> tuple[Tensor, ...]:
     _with_axes(name, input, least)
-    if isinstance(places, int) and (places < 1 or input.shape[dim] % places):
+    if isinstance(places, int | host.integer) and (places < 1 or input.shape[dim] % places):
         raise ValueError(
             f"{name}: axis {dim} of the shape {input.shape} has no {places} equal parts; "
             "tensor_split makes parts that differ by 1."
@@ -843,7 +849,7 @@ def roll(input: Tensor, shifts: int | Sequence[int], dims: Any = None) -> Tensor
         return reshape(roll(ravel(input), steps, 0), input.shape)
     if not steps:
         raise ValueError("roll: expected at least one shift; got none.")
-    named = [] if dims is None else [dims] if isinstance(dims, int) else list(dims)
+    named = list(dims) if isinstance(dims, tuple | list) else [] if dims is None else [dims]
     if len(steps) != len(named):
         raise ValueError(f"roll: there is a shift for each axis; got {shifts} and dims={dims}.")
     total: dict[int, int] = {}
@@ -916,7 +922,11 @@ def repeat_interleave(
     _with_axes("repeat_interleave", input, 1)
     axis = _axis(input, dim)
     before, length, behind = input.shape[:axis], input.shape[axis], input.shape[axis + 1 :]
-    counts = repeats.tolist() if isinstance(repeats, Tensor) else repeats
+    counts = repeats.tolist() if hasattr(repeats, "tolist") else repeats
+    if not isinstance(counts, int | list | tuple):
+        raise TypeError(
+            f"repeat_interleave: repeats is a whole number, or a list of them; got {repeats!r}."
+        )
     if not isinstance(counts, int) and len(counts) == 1:
         (counts,) = counts
     total = counts * length if isinstance(counts, int) else sum(counts)
@@ -1008,6 +1018,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
             f"pad: widths come in pairs, at most {input.ndim} for the shape {input.shape}; "
             f"got {tuple(pad)}."
         )
+    pad = sizes_of((pad,))
     pairs = [(pad[i], pad[i + 1]) for i in range(0, len(pad), 2)][::-1]
     pairs = [(0, 0)] * (input.ndim - len(pairs)) + pairs
     lengths = [n + sum(widths) for n, widths in zip(input.shape, pairs, strict=True)]

@@ -178,7 +178,10 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(params, lr)
-        first, second = betas
+        pair = tuple(betas) if isinstance(betas, Iterable) else ()
+        if len(pair) != 2:
+            raise ValueError(f"betas are two numbers, such as (0.9, 0.999); got {betas!r}.")
+        first, second = pair
         self.betas = (checked("betas[0]", first, 1), checked("betas[1]", second, 1))
         self.eps, self.weight_decay = checked("eps", eps), checked("weight_decay", weight_decay)
 

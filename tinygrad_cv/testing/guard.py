@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from tinygrad_cv._graph import Observer, observer
-from tinygrad_cv._reading import raw
+from tinygrad_cv._reading import Raw, raw
 from tinygrad_cv.backend import host
 from tinygrad_cv.testing.report import GradientError
 
@@ -56,7 +56,9 @@ class Guard(Observer):
         backend, run, g = node.backend, super().backward, reading.memory(gradient)
         lent = [g, *(node.saved or ())]
         result, intact = lend(backend, lent, lambda: run(reading, node, gradient, useful))
-        if intact:
+        # Where memory cannot be protected, the rules of others are lent copies (see `Raw.lent`).
+        unseen = node.op.foreign and backend.device != "cpu" and isinstance(reading, Raw)
+        if intact and not unseen:
             return result
         op, plan, given = node.op, node.plan, raw(backend).values(node)
         rules = [
@@ -74,6 +76,8 @@ class Guard(Observer):
             if place is not None:
                 into = ["g", *(f"its saved value {plan.names[slot]}" for slot in slots)][place]
                 raise GradientError(f"the {who} wrote into {into}.")
+        if intact:
+            return result
         raise GradientError(f"a rule of {op.name} wrote into g or into a saved value.")
 
 
