@@ -195,6 +195,31 @@ def test_a_reduction_gives_an_array_without_axes() -> None:
         assert result.shape == ()
 
 
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda x: x[1:],
+        lambda x: x.T,
+        lambda x: x.reshape(6),
+        lambda x: CP.swapaxes(x, 0, 1),
+        lambda x: CP.broadcast_to(x, (5, 2, 3)),
+        lambda x: CP.split(x, 2)[1],
+    ],
+)
+def test_a_view_holds_the_array_whose_memory_it_lies_in(view: Callable[[Any], Any]) -> None:
+    x = on([[1, 2, 3], [4, 5, 6]])
+    assert x.base is None
+    assert view(x).base is x
+    assert view(x)[:1].base is x
+    assert (view(x) + 1).base is None
+
+
+def test_what_a_function_hands_on_is_the_same_array() -> None:
+    x = on([1, 2])
+    for same in (x.astype("float32", copy=False), CP.asarray(x), CP.ascontiguousarray(x)):
+        assert same is x
+
+
 def test_an_element_is_a_view() -> None:
     d = on([1, 2])
     first = d[0]

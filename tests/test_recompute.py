@@ -211,6 +211,39 @@ def test_a_hook_sees_the_whole_gradient_once() -> None:
     assert values(h.grad).tolist() == [4, 5]
 
 
+@pytest.mark.parametrize("is_leaf", [True, False])
+@pytest.mark.parametrize("is_found", [True, False])
+@pytest.mark.parametrize("create_graph", [True, False])
+@pytest.mark.parametrize("is_used", [True, False])
+def test_what_the_function_wants_of_a_gradient_it_gets_once(
+    is_leaf: bool, is_found: bool, create_graph: bool, is_used: bool
+) -> None:
+    x, w = leaf([1.0, 2.0]), leaf([1.0, 2.0])
+    h = x if is_leaf else x * 1
+
+    def function(argument: Tensor) -> Tensor:
+        y = h if is_found else argument
+        y.register_hook(lambda g: 3 * g)
+        y.retain_grad()
+        return y * y if is_used else w * w
+
+    (recompute(function, h) + h).sum().backward(create_graph=create_graph)
+    assert values(x.grad).tolist() == ([9, 15] if is_used else [3, 3])
+    assert values(h.grad).tolist() == ([9, 15] if is_used else [3, 3])
+
+
+def test_a_result_that_the_function_retains_the_gradient_of() -> None:
+    def function(x: Tensor) -> list[Tensor]:
+        found = [x * 2, x * 3]
+        found[0].retain_grad()
+        return found
+
+    a, b = recompute(function, leaf([1.0, 2.0]))
+    (a * a + b).sum().backward()
+    assert values(a.grad).tolist() == [4, 8]
+    assert b.grad is None
+
+
 def test_pytorchs_name_and_its_keyword() -> None:
     assert tg.checkpoint is recompute
     x = leaf([1.0, 2.0])
@@ -411,6 +444,61 @@ def test_outputs_that_share_no_memory_are_changed_alone() -> None:
             z.backward()
 
 
+def filled(h: Tensor) -> Tensor:
+    y = tg.zeros(2, dtype=h.dtype)
+    y[0], y[1] = h[1], h[0] * h[1]
+    return y
+
+
+@pytest.mark.parametrize(
+    "function",
+    [lambda h: (h * 3)[1:], filled, lambda h: (h * 1, h * 2), lambda h: [y + 1 for y in h * 1]],
+)
+def test_a_result_with_memory_of_its_own_is_changed_in_place(function: Any) -> None:
+    found = []
+    for use in (plain, recompute):
+        x = leaf([1.0, 2.0])
+        y = use(function, x * 2)
+        y = y[0] if isinstance(y, tuple | list) else y
+        y *= 3
+        y += x[0]
+        (y * y).sum().backward()
+        found.append((y.tolist(), values(x.grad).tolist()))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda h, outside: h,
+        lambda h, outside: h[1:],
+        lambda h, outside: outside,
+        lambda h, outside: (outside.t(), h * 1),
+        lambda h, outside: (h * 2,) * 2,
+        lambda h, outside: (lambda y: (y, y[:1], y * 1))(h * 2),
+        lambda h, outside: recompute(lambda h: h.reshape(-1, 1), h),
+    ],
+)
+@pytest.mark.parametrize("changes_result", [True, False])
+def test_a_result_in_the_memory_of_another_tensor_is_not_changed_alone(
+    function: Any, changes_result: bool
+) -> None:
+    x = leaf([1.0, 2.0])
+    h, outside = x * 2, x * 3
+    results = recompute(lambda h: function(h, outside), h)
+    y, *others = results if isinstance(results, tuple) else (results,)
+    for z in (y, *others[:1]) if changes_result else ():
+        if z._version is y._version:
+            with pytest.raises(RuntimeError, match=r"inside of recompute\(\)"):
+                z *= 3
+    if not changes_result:
+        h *= 3
+        outside *= 3
+        if y._version[0]:  # it was changed as well
+            with pytest.raises(RuntimeError, match="in place since"):
+                (y * y).sum().backward()
+
+
 def test_a_function_that_hands_its_input_on() -> None:
     x, w = leaf([1.0, 2.0]), leaf(3.0)
     h = x * 2
@@ -429,6 +517,47 @@ def test_an_unused_argument_has_no_gradient() -> None:
     assert found[1] is None
     assert found[0] is not None
     assert found[0].item() == 2
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("swapped", [True, False])
+def test_an_unused_argument_is_what_it_was(swapped: bool, order: int) -> None:
+    def function(x: Tensor, y: Tensor) -> Tensor:
+        (slope,) = tg.grad((y * y * y).sum(), x, create_graph=True, allow_unused=True)
+        return y * y * y.requires_grad * x.requires_grad if slope is None else slope
+
+    found = []
+    for use in (plain, recompute):
+        x = leaf([1.0, 2.0])
+        y = x * 2
+        result = use(function, y, x) if swapped else use(function, x, y)
+        for _ in range(order):
+            (result,) = tg.grad(result.sum(), x, create_graph=True)
+        found.append(result.tolist())
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("is_found", [True, False])
+@pytest.mark.parametrize("order", [1, 2])
+def test_a_view_that_moved_on_before(order: int, is_found: bool) -> None:
+    found = []
+    for use in (plain, recompute):
+        x = leaf([1.0, 2.0])
+        y = x * x
+        part = y[1:]
+        column = y.reshape(-1, 1)
+        y *= x
+        y[0] = 5 * x[1]
+
+        def function(*given: Tensor, views: Any = (part, column)) -> Tensor:
+            part, column = given or views
+            return (part * column).sin().sum()
+
+        result = use(function, *(() if is_found else (part, column)))
+        for _ in range(order):
+            (result,) = tg.grad(result.sum(), x, create_graph=True)
+        found.append(result.tolist())
+    assert_allclose(found[0], found[1], rtol=1e-5)
 
 
 def test_nothing_to_save_is_no_op() -> None:

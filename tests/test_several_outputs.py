@@ -145,6 +145,36 @@ def test_an_output_that_was_changed_in_place_is_noticed() -> None:
         loss.backward()
 
 
+class Twins(tg.Op, register=False):
+    """The input and 3x, the second in two forms that may share memory."""
+
+    form: Any
+    outputs = ("same", "a", "b")
+
+    def forward(self, xp: Any, x: Any) -> Any:
+        a = 3 * x
+        return x, a, self.form(a)
+
+    def grad_x(self, F: Any, g: Any) -> Any:
+        return g[0] + 3 * (g[1] + F.reshape(g[2], shape=g[1].shape))
+
+
+@pytest.mark.parametrize("changed", range(3))
+@pytest.mark.parametrize("form", [lambda a: a, lambda a: a[:], lambda a: a.reshape(-1, 1)])
+def test_each_output_is_changed_alone(form: Any, changed: int) -> None:
+    x = tg.tensor([1.0, 2.0], requires_grad=True)
+    h = x * 2
+    outs = tg.function(Twins)(h, form=form)
+    outs[changed].mul_(5)
+    factors = [2, 2, 6, 6]
+    factors[changed + 1] *= 5
+    for y, factor in zip((h, *outs), factors, strict=True):
+        assert y.reshape(-1).tolist() == [factor, 2 * factor]
+    sum((y * y).sum() for y in (h, *outs)).backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [2 * sum(f**2 for f in factors) * v for v in (1, 2)]
+
+
 def test_a_second_pass_needs_what_was_saved() -> None:
     x = tg.ones(2, requires_grad=True)
     r, t = polar(x, x)
@@ -167,6 +197,20 @@ def test_memory_goes_when_the_outputs_go(kept: tuple[bool, bool]) -> None:
         assert node() is None
     finally:
         gc.enable()
+
+
+def test_several_views_are_refused() -> None:
+    with pytest.raises(TypeError, match="never views of its input"):
+
+        class Halves(tg.Op, register=False):
+            outputs = ("a", "b")
+            views = True
+
+            def forward(self, xp: Any, x: Any) -> Any:
+                return x[:1], x[1:]
+
+            def grad_x(self, F: Any, g: Any) -> Any:
+                return F.cat(*g, axis=0)
 
 
 def test_a_wrong_name_is_refused() -> None:

@@ -359,6 +359,24 @@ def test_the_ops_of_the_backward_pass_say_whose_rule_they_are() -> None:
     assert trace.nodes[: len(tg.graph(y))] == [node for node in trace.nodes if node.rule is None]
 
 
+@pytest.mark.parametrize("output", range(3))
+def test_the_backward_pass_of_an_op_of_whose_outputs_one_was_used(output: int) -> None:
+    class Parts(tg.Op, register=False):
+        outputs = ("a", "b", "c")
+
+        def forward(self, xp: Any, x: Any) -> Any:
+            return 2 * x, 3 * x, 4 * x
+
+        def grad_x(self, F: Any, g: Any) -> Any:
+            return g[output] * (2 + output)  # and the others are left out
+
+    x = tg.tensor([0.5], requires_grad=True)
+    trace = viz.trace(tg.function(Parts)(x)[output].exp(), backward="ops")
+    parts = by_op(trace, "parts")
+    assert trace.nodes[parts.gradient].op == "mul"  # g · exp(...)
+    assert trace.nodes[parts.inputs[0].share].rule == parts.id
+
+
 # ----- costs -------------------------------------------------------------------------------------
 
 

@@ -91,9 +91,9 @@ def _several(
 ) -> tuple[Tensor, ...]:
     """The outputs of an op that has several, recorded if needed: one node, and one for each."""
     outs = tuple(wrap(y, backend) for y in ys)
-    for out in outs:
-        if backend.is_view(out._array, arrays):
-            follow(op, inputs, out)
+    for i, out in enumerate(outs):
+        if backend.is_view(out._array, (*arrays, *ys[:i])):
+            follow(op, (*inputs, *outs[:i]), out)
     eye = observer.get()
     plan = _checked_plan(op, wanted, inputs) if any(wanted) and is_grad_enabled() else None
     if (plan is not None and plan.rules) or (eye is not None and eye.everything):

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from tinygrad_cv._reading import Reading
 
 
-numbers = itertools.count()
-"""Numbers nodes, and moments between them: what is made later has a higher number."""
+numbers = itertools.count(step=1 << 20)
+"""Numbers nodes, and moments between them: what is made later has a higher number.
+
+They leave room for the views of what changes in place (see `Family`).
+"""
 
 _naming = threading.Lock()
 

@@ -13,10 +13,12 @@ know no tensors; so the memory goes as it does without views.
 
 import weakref
 from collections import deque
+from collections.abc import Iterator
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_cv._grad_mode import is_grad_enabled
-from tinygrad_cv._graph import Node, observer
+from tinygrad_cv._graph import Node, numbers, observer
 from tinygrad_cv._op import REGISTRY, Op
 from tinygrad_cv.backend import host
 
@@ -29,15 +31,21 @@ class Family:
 
     `root` is the node of the whole since the last recorded change, and None before the first.
     `members` are the views that have a node (or are plain data) at that root; the others wait for
-    somebody to ask for one.
+    somebody to ask for one. Whenever that is, it gets one of `numbers`, which come right after that
+    of the root.
     """
 
-    __slots__ = ("base", "members", "root")
+    __slots__ = ("base", "members", "numbers", "root")
 
     def __init__(self, base: "Tensor") -> None:
         self.base = weakref.ref(base)
         self.members: deque[weakref.ref[Tensor]] = deque()
         self.root: Node | None = None
+        self.numbers: Iterator[int] = iter(())
+
+    def move_on(self, root: Node) -> None:
+        """Let the whole stand at this node from now on."""
+        self.root, self.numbers = root, count(next(numbers))
 
     def join(self, tensor: "Tensor") -> None:
         """Let the next change find this view; of two that joined before, those that died go.
@@ -63,7 +71,7 @@ class Family:
 class View:
     """Where a tensor lies in its base: one op further than `outer`. The base itself has no op.
 
-    A view that was taken under no_grad() has no family.
+    A view that was taken under no_grad(), or inside of recompute, has no family.
     """
 
     __slots__ = ("family", "op", "outer", "shape")
@@ -92,6 +100,7 @@ class View:
             assert view.op is not None
             plan = view.op.plan((True,))
             node = Node(view.op, (node,), view.shape, root.dtype, root.backend, True, plan)
+            node.number = next(family.numbers)
         if node is not root and tensor._name is not None:
             node.name = tensor._name
         tensor._node = node
@@ -106,7 +115,8 @@ def _family(tensor: "Tensor") -> Family | None:
 def follow(op: Op, inputs: tuple[Any, ...], out: "Tensor") -> None:
     """A view counts its changes together with its base, and moves on with it.
 
-    Of an op that makes no views, what happens to lie in the memory of an input is copied.
+    Of an op that makes no views, what lies in the memory of an input, or of another output, is
+    copied.
     """
     backend, array = out._backend, out._array
     if op.views:
@@ -168,9 +178,10 @@ def root_of(tensor: "Tensor", how: str) -> Node:
         root = tensor.node
     elif view.family is None:
         raise RuntimeError(
-            f"{how} in place on a view of shape {tensor.shape} that was taken under no_grad(): "
-            "the tensor that it is a view of would not know of it, and its gradient would be "
-            "wrong. Take the view where a graph is recorded, or change a copy: x.clone()."
+            f"{how} in place on a view of shape {tensor.shape} that was taken under no_grad(), or "
+            "inside of recompute(): the tensor that it is a view of would not know of it, and its "
+            "gradient would be wrong. Take the view where a graph is recorded, or change a copy: "
+            "x.clone()."
         )
     elif (base := view.family.whole()) is not None:
         root = base.node
@@ -218,7 +229,7 @@ def move_on(tensor: "Tensor", root: Node) -> None:
     if family is None:
         _stand(tensor, root)
     else:
-        family.root = root
+        family.move_on(root)
         members, family.members = family.members, deque()
         base = family.whole()
         if base is not None:

@@ -282,6 +282,11 @@ class Op:
         cls.least = WIDTH[cls.computes_in]
         cls.particular = cls.chooses_dtype or (cls.real and len(cls.inputs) > 1)
         transfers = cls.destination is not Op.destination
+        if cls.views and cls.outputs:
+            raise TypeError(
+                f"{cls.__name__} has several outputs, which are never views of its input; leave "
+                "`views` out, and they are copied where they lie in its memory."
+            )
         cls.usual = not (cls.chooses_dtype or cls.outputs or transfers)
         cls.foreign = not cls.__module__.startswith("tinygrad_cv.")
         if register:

@@ -11,6 +11,7 @@ from typing import Any
 from tinygrad_cv._apply import F, Recorded, apply
 from tinygrad_cv._grad_mode import enable_grad, is_grad_enabled
 from tinygrad_cv._graph import Node, Observer, backpropagate, numbers, observer
+from tinygrad_cv._inplace import View
 from tinygrad_cv._op import Op, is_array
 from tinygrad_cv._public import TOP, public
 from tinygrad_cv._tensor import Tensor, wrap
@@ -37,6 +38,9 @@ def recompute(
 
     PyTorch's name for it is `checkpoint`, and means the same here. Its `use_reentrant` chooses
     between two ways of doing it; there is one here, and it has no effect.
+
+    A result that lies in the memory of what goes in, or of another result, cannot be changed in
+    place where a graph is recorded.
 
     Raises TypeError if no tensor comes out or an iterator goes in, and RuntimeError if the function
     changes a tensor that goes in or was computed before, or in the backward pass if it does not do
@@ -94,7 +98,8 @@ class _Segment:
 
     `nodes` are what its result depends on: the nodes of the tensors among the arguments, and then
     those outside the call that the function found by itself, such as parameters. `places` says
-    which of the tensors that it returns have gradients.
+    which of the tensors that it returns have gradients. `seen` are the nodes that the function can
+    reach, those of unused arguments among them.
     """
 
     places: list[int]
@@ -109,19 +114,23 @@ class _Segment:
 
     def record(self, outputs: list[Tensor]) -> list[Tensor]:
         """The outputs of the first run as those of one op on all that they depend on."""
+        alone = self.used.alone(outputs)
         guards = self.used.settle()
         y = _joined(outputs)
         outside = _outside(y.node, self.used.start)
         inputs: dict[Node, Tensor] = {}
+        self.seen = set(outside)
 
         def entered(value: Any) -> Any:
             """An argument; of a tensor its place, for the graph saves its array and frees it."""
             if not isinstance(value, Tensor):
                 return value
-            if value.requires_grad and value.node not in outside:
+            node = value.node
+            self.seen.add(node)
+            if value.requires_grad and node not in outside:  # it is unused, and gets no gradient
                 value = value.detach()
             inputs[value.node] = value
-            return _Place(list(inputs).index(value.node))
+            return _Place(list(inputs).index(value.node), node)
 
         self.given = _mapped(entered, self.given)
         for node in outside:
@@ -133,14 +142,18 @@ class _Segment:
         out = apply(Recompute(segment=self, dtype=y.dtype), *inputs.values())
         out.node.guards += guards
         parts, end = [], 0
-        for output in outputs:
+        for output, is_alone in zip(outputs, alone, strict=True):
             part = out
             if len(outputs) > 1:
                 index, end = slice(end, end + output.numel()), end + output.numel()
                 part = F.reshape(F.getitem(out, index=(index,)), shape=output.shape)
             part = part if part.dtype == output.dtype else F.cast(part, dtype=output.dtype)
-            # It has the memory that the function gave it, and no other output has it too.
+            # It has the memory that the function gave it. What lies there as well, an input or
+            # another output, would not move on with it.
             part._array, part._version = output._array, output._version
+            part._view = None if is_alone else View(None, None, None, part.shape)
+            if output.node.op is not None and output.node.tensor is not None:
+                part.retain_grad()
             parts.append(part)
         return parts
 
@@ -176,7 +189,7 @@ class _Segment:
         before = observer.get()
         try:
             observer.set(None)
-            with enable_grad(), self.draws.again():
+            with enable_grad(), self.draws.again(), _as_they_were(self.seen):
                 y = self.run(inputs)
             if y.shape != g.shape:
                 raise _differs(f"gave the shape {y.shape}, and before {g.shape}")
@@ -198,21 +211,39 @@ class _Segment:
 
     def run(self, inputs: Sequence[Tensor]) -> Tensor:
         """The function on these inputs, and of its outputs those that have gradients, joined."""
-        args, kwargs = _mapped(
-            lambda value: inputs[value.number] if isinstance(value, _Place) else _copied(value),
-            self.given,
-        )
+
+        def argument(value: Any) -> Any:
+            if not isinstance(value, _Place):
+                return _copied(value)
+            x = inputs[value.number]
+            return x if x.node is value.node else _standing_at(value.node, x._array)
+
+        args, kwargs = _mapped(argument, self.given)
         tensors = list(_tensors(self.function(*args, **kwargs)))
         if len(tensors) <= self.places[-1]:
             raise _differs(f"returned {len(tensors)} tensors")
         return _joined([tensors[k] for k in self.places])
 
 
+@contextmanager
+def _as_they_were(nodes: Iterable[Node]) -> Iterator[None]:
+    """Inside, hooks and retain_grad() on these nodes were there before, or are to be forgotten."""
+    before = [(node, node.tensor, set(node.hooks or ())) for node in nodes]
+    try:
+        yield
+    finally:
+        for node, tensor, hooks in before:
+            node.tensor = tensor
+            for hook in set(node.hooks or ()) - hooks:
+                node.hooks.pop(hook)  # type: ignore[union-attr]
+
+
 @dataclass(frozen=True)
 class _Place:
-    """An argument that is the tensor at a place among the inputs."""
+    """An argument that is the tensor at a place among the inputs, for the function at this node."""
 
     number: int
+    node: Node
 
 
 # ----- what goes in and out ----------------------------------------------------------------------
@@ -355,15 +386,28 @@ class _Used(Observer):
 
     def made(self, tensor: Tensor, inputs: tuple[Any, ...]) -> None:
         for x in inputs:
-            if isinstance(x, Tensor) and id(x._version) not in self.own:
-                if not x.is_leaf and x.node.number < self.start:
-                    self.fixed.add(id(x._version))
-                name = x.name or ("parameter" if x.requires_grad else "input")
-                self.versions.setdefault(id(x._version), (name, x._version, x._version[0]))
-                self.tensors[id(x)] = weakref.ref(x), x._version
+            # What is changed in place reads itself, and the function may have made it.
+            if isinstance(x, Tensor) and x is not tensor and id(x._version) not in self.own:
+                self.note(x)
         if id(tensor._version) not in self.versions:  # it is no view of what was there
             self.own[id(tensor._version)] = tensor._version
         self.before.made(tensor, inputs)
+
+    def note(self, x: Tensor) -> None:
+        """The function used a tensor that it has not made."""
+        if not x.is_leaf and x.node.number < self.start:
+            self.fixed.add(id(x._version))
+        name = x.name or ("parameter" if x.requires_grad else "input")
+        self.versions.setdefault(id(x._version), (name, x._version, x._version[0]))
+        self.tensors[id(x)] = weakref.ref(x), x._version
+
+    def alone(self, outputs: list[Tensor]) -> list[bool]:
+        """Which outputs have memory that is new and not that of another output, too."""
+        for y in outputs:
+            if id(y._version) not in self.own:
+                self.note(y)
+        counters = [id(y._version) for y in outputs]
+        return [c in self.own and counters.count(c) == 1 for c in counters]
 
     def arrived(self, node: Node, gradient: Any) -> None:
         self.before.arrived(node, gradient)

@@ -230,7 +230,8 @@ class _Traced(Recorded):
 
     def gradients(self, node: Node, g: Any, useful: set[Node] | None) -> list[tuple[Node, Any]]:
         sent = super().gradients(node, g, useful)
-        first = next(part for part in g if part is not None) if isinstance(g, tuple) else g
+        parts = g if isinstance(g, tuple) else (g,)  # of outputs that nobody used they are zeros
+        first = next(part for part in parts if part is not None and part.requires_grad)
         self.steps[node] = (first.node, [(parent, share.node) for parent, share in sent])
         return sent
 

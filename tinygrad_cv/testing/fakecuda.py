@@ -21,6 +21,7 @@ import json
 import operator
 import re
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -121,7 +122,7 @@ class Device:
 class DeviceArray:
     """An array of the stand-in. It holds a NumPy array, and hides it."""
 
-    __slots__ = ("_values", "device_id")
+    __slots__ = ("__weakref__", "_values", "base", "device_id")
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, values: Any) -> None:
@@ -129,6 +130,10 @@ class DeviceArray:
             raise TypeError(f"a device holds numbers; got an array of dtype {values.dtype}.")
         self._values = values
         self.device_id = _state.active
+        # As CuPy's, a view holds the array whose memory it lies in.
+        self.base = None if values.base is None else _owners.get(id(values.base), values.base)
+        if self.base is None:
+            _owners[id(values)] = self
 
     # ----- what NumPy would do with it -----
 
@@ -159,7 +164,6 @@ class DeviceArray:
     itemsize = property(lambda self: self._values.itemsize)
     nbytes = property(lambda self: self._values.nbytes)
     strides = property(lambda self: self._values.strides)
-    base = property(lambda self: self._values.base)
     T = property(lambda self: _view(self, self._values.T))
     real = property(lambda self: _view(self, self._values.real))
     imag = property(lambda self: _view(self, self._values.imag))
@@ -255,6 +259,10 @@ class DeviceArray:
         return method
 
 
+_owners: "weakref.WeakValueDictionary[int, DeviceArray]" = weakref.WeakValueDictionary()
+"""The device array that holds each NumPy array with memory of its own, by the identity of that."""
+
+
 def _view(array: DeviceArray, values: Any) -> DeviceArray:
     view = DeviceArray(values)
     view.device_id = array.device_id
@@ -294,7 +302,8 @@ def _unwrap(value: Any, where: str) -> Any:
 def _wrap(value: Any) -> Any:
     """Arrays, and the scalars that NumPy makes of 0-d ones, as device arrays."""
     if isinstance(value, np.ndarray | np.generic):
-        return DeviceArray(np.asarray(value))
+        known = _owners.get(id(value))  # what a function hands on is that very array
+        return DeviceArray(np.asarray(value)) if known is None else known
     if isinstance(value, tuple | list):  # CuPy's tuples have no names
         return tuple(map(_wrap, value)) if isinstance(value, tuple) else [*map(_wrap, value)]
     return value
@@ -448,7 +457,7 @@ class _Function:
         values = source._values if isinstance(source, DeviceArray) else np.asarray(source)
         if self.name == "array" or not isinstance(source, DeviceArray):
             return DeviceArray(np.array(values, *args, **options))
-        return DeviceArray(np.asarray(getattr(np, self.name)(values, *args, **options)))
+        return _wrap(getattr(np, self.name)(values, *args, **options))  # type: ignore[no-any-return]
 
 
 def _worst(dtype: Any) -> Any:
