@@ -41,6 +41,8 @@ def recompute(
 
     A result that lies in the memory of what goes in, or of another result, cannot be changed in
     place where a graph is recorded.
+    Of several results none depends on another one: the gradient of (and a hook on) one of them does
+    not see what the function made of it for the others.
 
     Raises TypeError if no tensor comes out or an iterator goes in, and RuntimeError if the function
     changes a tensor that goes in or was computed before, or in the backward pass if it does not do
