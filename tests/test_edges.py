@@ -887,7 +887,7 @@ def test_a_second_axis_is_not_taken_for_descending(order: str) -> None:
     ("call", "message"),
     [
         (lambda x: tg.take_along_dim(x, tg.tensor(0), 0), "take_along_dim: indices of shape"),
-        (lambda x: x.unsqueeze("a"), "an axis is a whole number; got 'a'"),
+        (lambda x: x.unsqueeze("a"), "unsqueeze: dim is a whole number; got 'a'"),
         (lambda x: x.squeeze(True), "squeeze: dim is a whole number; got True"),
         (lambda x: tg.tensor([2**70]), "does not fit into int64"),
     ],

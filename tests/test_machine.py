@@ -96,6 +96,11 @@ def put(x: Value, places: Array, shape: tuple[int, ...]) -> Value:
     return Value(out).made_from((x, lambda g: take(g, places), []))
 
 
+def masked(x: Value, kept: Array) -> Value:
+    """x where `kept` is 1, and 0 where it is 0: its own transpose."""
+    return Value(x.array * kept).made_from((x, lambda g: masked(g, kept), []))
+
+
 def sum_to(g: Value, like: Value) -> Value:
     """g summed over the axes along which `like` was broadcast."""
     if g.shape == like.shape:
@@ -308,7 +313,7 @@ class Family:
         kept[order[places]] = 0
         old = Value(memory.numbers[self.places], self.root.node)
         spread = take(new, np.broadcast_to(numbered(new.array), places.shape))
-        self.root = old * Value(kept.reshape(old.shape)) + put(spread, order[places], old.shape)
+        self.root = masked(old, kept.reshape(old.shape)) + put(spread, order[places], old.shape)
 
     def part(self, memory: Memory, places: Array) -> Value:
         order = np.full(memory.numbers.size, -1)
@@ -465,9 +470,10 @@ class Machine(RuleBasedStateMachine):
             return
         if recorded:
             assert x.family is not None
-            # What this very change reads is kept for it, so these are values of their own.
+            # What this very change reads of what it overwrites is kept for it, in new values.
             old = take(Value(x.value.array, x.node), numbered(x.value.array)[index])
-            changed = write.new(old, Value(new.array, new.node))
+            own = tensor is source.tensor and source.memory is x.memory
+            changed = write.new(old, Value(new.array, new.node) if own else new)
             x.family.overwrite(x.memory, x.places[index], changed)
         for value in x.memory.seen:
             value.changed = True
