@@ -52,6 +52,13 @@ KNOWN = [
     Known("linalg.eig", "there are no complex tensors: the eigenvalues must be real"),
     Known("linalg.eigvals", "there are no complex tensors: the eigenvalues must be real"),
     Known(
+        "nn.functional.*_norm",
+        "an eps below 0, or a momentum that is no share, is refused",
+        lambda sample: (
+            sample.kwargs.get("eps", 0) < 0 or not 0 <= sample.kwargs.get("momentum", 0) <= 1
+        ),
+    ),
+    Known(
         "nn.functional.batch_norm",
         "an input has an axis of channels, also where it is empty",
         lambda sample: sample.input.ndim < 2,
@@ -74,7 +81,9 @@ _BINARY = (
     *("atan2", "eq", "fmod", "ge", "gt", "hypot", "le", "logaddexp", "logical_and", "logical_or"),
     *("logical_xor", "lt", "maximum", "minimum", "ne", "pow", "remainder", "xlogy", "__radd__"),
     *("__rand__", "__rmul__", "__ror__", "__rxor__", "clamp_max", "clamp_min", "copysign"),
-    *("float_power", "fmax", "fmin", "heaviside", "isclose", "rsub"),
+    *("float_power", "fmax", "fmin", "heaviside", "isclose", "rsub", "bitwise_and", "bitwise_or"),
+    *("bitwise_xor", "bitwise_left_shift", "bitwise_right_shift", "ldexp", "max.binary"),
+    "min.binary",
 )
 
 KNOWN_ACCEPTED = [
