@@ -20,14 +20,32 @@ import stubs
 import tinygrad_cv as tg
 from tinygrad_cv import nn
 from tinygrad_cv._op import REGISTRY
-from tinygrad_cv._public import FUNCTIONAL, IN_PLACE, LINALG, METHOD, PUBLIC, TOP, public
+from tinygrad_cv._public import (
+    FUNCTIONAL,
+    IN_PLACE,
+    INIT,
+    LINALG,
+    METHOD,
+    NN,
+    OPTIM,
+    PUBLIC,
+    TOP,
+    public,
+)
 from tinygrad_cv.ops import activation
 from tinygrad_cv.testing import check_gradients
 
 pytestmark = pytest.mark.host  # nothing is computed
 
 ROOT = Path(__file__).parent.parent
-MODULES = {TOP: tg, FUNCTIONAL: nn.functional, LINALG: tg.linalg}
+MODULES = {
+    TOP: tg,
+    FUNCTIONAL: nn.functional,
+    LINALG: tg.linalg,
+    NN: nn,
+    INIT: nn.init,
+    OPTIM: tg.optim,
+}
 
 
 THINGS = list({id(thing): thing for names in PUBLIC.values() for thing in names.values()}.values())

@@ -17,12 +17,18 @@ from typing import Any, TypeVar
 TOP = "tinygrad_cv"
 FUNCTIONAL = "tinygrad_cv.nn.functional"
 LINALG = "tinygrad_cv.linalg"
+NN = "tinygrad_cv.nn"
+INIT = "tinygrad_cv.nn.init"
+OPTIM = "tinygrad_cv.optim"
+SCHEDULERS = "tinygrad_cv.optim.lr_scheduler"
 METHOD = "tinygrad_cv.Tensor"
 """A method of Tensor, the tensor being its first argument."""
 IN_PLACE = "tinygrad_cv.Tensor, in place"
 """A method of Tensor with a _ behind its name, which writes the result into the tensor."""
 
-PUBLIC: dict[str, dict[str, Any]] = {TOP: {}, FUNCTIONAL: {}, LINALG: {}, METHOD: {}, IN_PLACE: {}}
+PUBLIC: dict[str, dict[str, Any]] = {
+    place: {} for place in (TOP, METHOD, IN_PLACE, FUNCTIONAL, LINALG, NN, INIT, OPTIM, SCHEDULERS)
+}
 """What each place holds, by name."""
 
 Marked = TypeVar("Marked", bound=Callable[..., Any])

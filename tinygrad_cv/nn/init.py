@@ -7,12 +7,14 @@ fan_in is the number of inputs to one unit.
 import math
 from typing import Any
 
+from tinygrad_cv._public import INIT, fill, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.random import rand, randn
 
 _GAINS = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2)}
 
 
+@public(INIT)
 def calculate_gain(nonlinearity: str, param: float = 0.01) -> float:
     """The factor that makes up for what a nonlinearity takes from the scale of the signal.
 
@@ -44,22 +46,26 @@ def _std(tensor: Tensor, gain: float, mode: str) -> float:
     return gain / math.sqrt(fan_in if mode == "fan_in" else fan_out)
 
 
+@public(INIT)
 def constant_(tensor: Tensor, val: float) -> Tensor:
     """Every element `val`."""
     tensor.data.copy_(val)
     return tensor
 
 
+@public(INIT)
 def zeros_(tensor: Tensor) -> Tensor:
     """Every element 0."""
     return constant_(tensor, 0.0)
 
 
+@public(INIT)
 def ones_(tensor: Tensor) -> Tensor:
     """Every element 1."""
     return constant_(tensor, 1.0)
 
 
+@public(INIT)
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:
     """Uniform on [a, b)."""
     if not a <= b:
@@ -69,6 +75,7 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = No
     return tensor
 
 
+@public(INIT)
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Tensor:
     """Normal with this mean and standard deviation."""
     if not std >= 0:
@@ -78,17 +85,20 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any 
     return tensor
 
 
+@public(INIT)
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
     """Variance gain² · 2 / (fan_in + fan_out), uniform (Glorot and Bengio, 2010)."""
     bound = gain * math.sqrt(6 / sum(_fans(tensor)))
     return uniform_(tensor, -bound, bound, generator)
 
 
+@public(INIT)
 def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
     """Variance gain² · 2 / (fan_in + fan_out), normal (Glorot and Bengio, 2010)."""
     return normal_(tensor, 0.0, gain * math.sqrt(2 / sum(_fans(tensor))), generator)
 
 
+@public(INIT)
 def kaiming_uniform_(
     tensor: Tensor,
     a: float = 0.0,
@@ -101,6 +111,7 @@ def kaiming_uniform_(
     return uniform_(tensor, -bound, bound, generator)
 
 
+@public(INIT)
 def kaiming_normal_(
     tensor: Tensor,
     a: float = 0.0,
@@ -110,3 +121,6 @@ def kaiming_normal_(
 ) -> Tensor:
     """Variance gain² / fan, normal (He et al., 2015); `a` is the slope of a leaky ReLU."""
     return normal_(tensor, 0.0, _std(tensor, calculate_gain(nonlinearity, a), mode), generator)
+
+
+fill(globals(), INIT)

@@ -9,21 +9,10 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from tinygrad_cv._graph import Scope, failed, scope
+from tinygrad_cv._public import NN, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
-
-
-class Parameter(Tensor):
-    """A tensor that a module learns: it requires a gradient, and modules list it.
-
-    >>> Parameter(Tensor([1.0]))
-    tensor([1.], requires_grad=True)
-    """
-
-    __slots__ = ()
-
-    def __init__(self, data: Any, requires_grad: bool = True) -> None:
-        super().__init__(data, requires_grad=requires_grad)
+from tinygrad_cv.nn.parameter import Parameter
 
 
 class IncompatibleKeys(NamedTuple):
@@ -37,6 +26,7 @@ Visit = tuple[str, "Module", str, Tensor]
 """A path, the module there, and one of its tensors by name."""
 
 
+@public(NN)
 class Module:
     """Base of layers and models: assign parameters and modules in __init__, write `forward`.
 

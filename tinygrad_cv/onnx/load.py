@@ -10,7 +10,7 @@ from typing import Any
 
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
-from tinygrad_cv.nn.module import Parameter
+from tinygrad_cv.nn import Parameter
 from tinygrad_cv.onnx import (  # noqa: F401  the handlers, which register themselves
     arithmetic,
     images,

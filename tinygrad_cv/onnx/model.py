@@ -6,7 +6,7 @@ from typing import Any
 
 import tinygrad_cv as tg
 from tinygrad_cv._tensor import Tensor
-from tinygrad_cv.nn.module import Module, Parameter
+from tinygrad_cv.nn import Module, Parameter
 from tinygrad_cv.onnx.operators import limited
 
 

@@ -5,9 +5,11 @@ from collections.abc import Iterable
 from numbers import Real
 from typing import Any
 
+from tinygrad_cv._public import OPTIM, public
 from tinygrad_cv._tensor import Tensor, wrap
 
 
+@public(OPTIM)
 class Optimizer:
     """Base of the optimizers: parameters, and an `update` for one of them.
 
@@ -117,6 +119,7 @@ def _remembered(parameter: Tensor) -> Any:
     return parameter._backend.zeros(parameter.shape, dtype=dtype)
 
 
+@public(OPTIM)
 class SGD(Optimizer):
     """Stochastic gradient descent, with momentum if asked.
 
@@ -161,6 +164,7 @@ class SGD(Optimizer):
         )
 
 
+@public(OPTIM)
 class Adam(Optimizer):
     """Adaptive moments (Kingma and Ba, 2015).
 

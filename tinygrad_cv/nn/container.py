@@ -8,8 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from operator import index as as_index
 from typing import Any, ClassVar
 
+from tinygrad_cv._public import NN, public
 from tinygrad_cv._tensor import Tensor
-from tinygrad_cv.nn.module import Module, Parameter
+from tinygrad_cv.nn.module import Module
+from tinygrad_cv.nn.parameter import Parameter
 
 
 class _Held(Module):
@@ -120,6 +122,7 @@ class _Row(_Held):
         return value
 
 
+@public(NN)
 class Sequential(_Row):
     """Modules applied one after the other; or a dict of them, which gives them names.
 
@@ -152,6 +155,7 @@ class Sequential(_Row):
         return x
 
 
+@public(NN)
 class ModuleList(_Row):
     """A list of modules, which are called one by one.
 
@@ -165,6 +169,7 @@ class ModuleList(_Row):
         self.extend(modules)
 
 
+@public(NN)
 class ParameterList(_Row):
     """A list of parameters; other tensors and arrays become parameters.
 
@@ -229,6 +234,7 @@ class _Named(_Held):
         self._become({})
 
 
+@public(NN)
 class ModuleDict(_Named):
     """Modules by name, as in a dict.
 
@@ -239,6 +245,7 @@ class ModuleDict(_Named):
     """
 
 
+@public(NN)
 class ParameterDict(_Named):
     """Parameters by name, as in a dict; other tensors and arrays become parameters.
 
