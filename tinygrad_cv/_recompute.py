@@ -9,6 +9,7 @@ from operator import attrgetter
 from typing import Any
 
 from tinygrad_cv._apply import F, Recorded, apply
+from tinygrad_cv._autograd import current
 from tinygrad_cv._grad_mode import enable_grad, is_grad_enabled
 from tinygrad_cv._graph import Node, Observer, backpropagate, numbers, observer
 from tinygrad_cv._inplace import View
@@ -174,7 +175,7 @@ class _Segment:
         found = self.walk(F if recorded else reading, g, inputs, keep=recorded)
 
         def share(node: Node) -> Any:
-            shares = [found[place] for place in {node, _now(node)} if place in found]
+            shares = [found[place] for place in {node, current(node)} if place in found]
             if shares:
                 return sum(shares[1:], start=shares[0])
             with node.backend.active:
@@ -200,7 +201,7 @@ class _Segment:
                     return {}
                 raise _differs("gave a result that depends on no input")
             ends = set(_outside(y.node, start))
-            strangers = ends.difference(self.nodes, map(_now, self.nodes))
+            strangers = ends.difference(self.nodes, map(current, self.nodes))
             if strangers:
                 first = min(strangers, key=attrgetter("number"))
                 raise _differs(
@@ -320,12 +321,6 @@ def _outside(root: Node, start: int) -> list[Node]:
 def _needs_gradient(node: Node) -> bool:
     """Whether a gradient for the node can be seen: a leaf that is gone shows it to nobody."""
     return node.requires_grad and (node.op is not None or _tensor_of(node) is not None)
-
-
-def _now(node: Node) -> Node:
-    """Where the tensor of a leaf stands now: at a new node, if it was frozen for a while."""
-    tensor = _tensor_of(node)
-    return node if tensor is None else tensor.node
 
 
 def _frozen(node: Node) -> bool:

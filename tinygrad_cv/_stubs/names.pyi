@@ -11,6 +11,7 @@ from tinygrad_cv._autograd import graph as graph
 from tinygrad_cv._grad_mode import enable_grad as enable_grad
 from tinygrad_cv._grad_mode import inference_mode as inference_mode
 from tinygrad_cv._grad_mode import is_grad_enabled as is_grad_enabled
+from tinygrad_cv._grad_mode import is_inference_mode_enabled as is_inference_mode_enabled
 from tinygrad_cv._grad_mode import no_grad as no_grad
 from tinygrad_cv._grad_mode import set_grad_enabled as set_grad_enabled
 from tinygrad_cv._graph import Graph as Graph
@@ -332,6 +333,7 @@ from tinygrad_cv.transforms import hessian as hessian
 from tinygrad_cv.transforms import hvp as hvp
 from tinygrad_cv.transforms import jacobian as jacobian
 from tinygrad_cv.transforms import jvp as jvp
+from tinygrad_cv.transforms import vhp as vhp
 from tinygrad_cv.transforms import vjp as vjp
 from typing import Any
 
