@@ -26,6 +26,7 @@ from tinygrad_cv import autograd as autograd
 from tinygrad_cv import creation as creation
 from tinygrad_cv import data as data
 from tinygrad_cv import dtypes as dtypes
+from tinygrad_cv import func as func
 from tinygrad_cv import linalg as linalg
 from tinygrad_cv import nn as nn
 from tinygrad_cv import optim as optim

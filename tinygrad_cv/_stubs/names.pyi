@@ -51,6 +51,7 @@ from tinygrad_cv.dtypes import is_tensor as is_tensor
 from tinygrad_cv.dtypes import numel as numel
 from tinygrad_cv.dtypes import promote_types as promote_types
 from tinygrad_cv.dtypes import result_type as result_type
+from tinygrad_cv.func.vectorized import vmap as vmap
 from tinygrad_cv.ops.activation import celu as celu
 from tinygrad_cv.ops.activation import elu as elu
 from tinygrad_cv.ops.activation import gelu as gelu
