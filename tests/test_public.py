@@ -21,6 +21,10 @@ import tinygrad_cv as tg
 from tinygrad_cv import nn
 from tinygrad_cv._op import REGISTRY
 from tinygrad_cv._public import (
+    AMP,
+    AUTOGRAD,
+    AUTOGRAD_FUNCTIONAL,
+    FUNC,
     FUNCTIONAL,
     IN_PLACE,
     INIT,
@@ -45,6 +49,10 @@ MODULES = {
     NN: nn,
     INIT: nn.init,
     OPTIM: tg.optim,
+    AUTOGRAD: tg.autograd,
+    AUTOGRAD_FUNCTIONAL: tg.autograd.functional,
+    FUNC: tg.func,
+    AMP: tg.amp,
 }
 
 

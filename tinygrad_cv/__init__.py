@@ -22,6 +22,7 @@ from tinygrad_cv import _numpy as _numpy
 from tinygrad_cv import _operators as _operators
 from tinygrad_cv import _recompute as _recompute
 from tinygrad_cv import _symbol as _symbol
+from tinygrad_cv import amp as amp
 from tinygrad_cv import autograd as autograd
 from tinygrad_cv import creation as creation
 from tinygrad_cv import data as data

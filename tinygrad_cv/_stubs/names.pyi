@@ -20,6 +20,9 @@ from tinygrad_cv._op import Op as Op
 from tinygrad_cv._recompute import recompute as recompute
 from tinygrad_cv._symbol import formula as formula
 from tinygrad_cv._tensor import Tensor as Tensor
+from tinygrad_cv.amp.autocast_mode import autocast as autocast
+from tinygrad_cv.amp.autocast_mode import get_autocast_dtype as get_autocast_dtype
+from tinygrad_cv.amp.autocast_mode import is_autocast_enabled as is_autocast_enabled
 from tinygrad_cv.backend import get_default_device as get_default_device
 from tinygrad_cv.backend import manual_seed as manual_seed
 from tinygrad_cv.backend import set_default_device as set_default_device

@@ -39,12 +39,11 @@ def grad(
     """
     both = grad_and_value(func, argnums, has_aux)
 
-    @_named_after(func)
     def gradient(*args: Any, **kwargs: Any) -> Any:
         found, value = both(*args, **kwargs)
         return (found, value[1]) if has_aux else found
 
-    return gradient
+    return named_after(func, gradient)
 
 
 @public(FUNC)
@@ -58,7 +57,6 @@ def grad_and_value(
     (tensor([2., 6.]), tensor(10.))
     """
 
-    @_named_after(func)
     def gradient(*args: Any, **kwargs: Any) -> Any:
         point = _Point("grad", func, args, kwargs, argnums, has_aux)
         y = point.output
@@ -72,7 +70,7 @@ def grad_and_value(
         value = (point.out(y), point.aux) if has_aux else point.out(y)
         return point.by_argument(found), value
 
-    return gradient
+    return named_after(func, gradient)
 
 
 # ----- products with Jacobians -------------------------------------------------------------------
@@ -175,14 +173,13 @@ def jacrev(
             [0., 6.]])
     """
 
-    @_named_after(func)
     def jacobian(*args: Any, **kwargs: Any) -> Any:
         point = _Point("jacrev", func, args, kwargs, argnums, has_aux)
         point.tensors_of(point.output)
         found = mapped(lambda y: point.by_argument(_rows(point, y)), point.output)
         return (found, point.aux) if has_aux else found
 
-    return jacobian
+    return named_after(func, jacobian)
 
 
 @public(FUNC)
@@ -202,7 +199,6 @@ def jacfwd(
     tensor([1., 2.])
     """
 
-    @_named_after(func)
     def jacobian(*args: Any, **kwargs: Any) -> Any:
         point = _Point("jacfwd", func, args, kwargs, argnums, has_aux)
         push = _Push(point)
@@ -216,7 +212,7 @@ def jacfwd(
         found = mapped(of_output, point.output)
         return (found, point.aux) if has_aux else found
 
-    return jacobian
+    return named_after(func, jacobian)
 
 
 @public(FUNC)
@@ -234,11 +230,11 @@ def hessian(func: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Cal
 # ----- what they share ---------------------------------------------------------------------------
 
 
-def _named_after(func: Callable[..., Any]) -> Callable[[Function], Function]:
-    """A decorator that gives a function the name and the text of another, if that has one."""
+def named_after(func: Callable[..., Any], function: Function) -> Function:
+    """A function with the name and the text of another, if that has one."""
     if not hasattr(func, "__name__"):
-        return lambda function: function
-    return lambda function: cast(Function, functools.wraps(func)(function))
+        return function
+    return cast(Function, functools.wraps(func)(function))
 
 
 class _Point:

@@ -1,6 +1,5 @@
 """`vmap`: a function of one sample as a function of a batch."""
 
-import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -11,6 +10,7 @@ from tinygrad_cv._recompute import _Draws
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv._trees import leaves, mapped, spread
 from tinygrad_cv.backend.base import drawing
+from tinygrad_cv.func.derivatives import named_after
 
 
 @public(FUNC, TOP)
@@ -67,7 +67,7 @@ def vmap(
                 results.append(func(*mapped(sample, args, at), **kwargs))
         return _stacked(results, out_dims)
 
-    return functools.wraps(func)(mapped_function) if hasattr(func, "__name__") else mapped_function
+    return named_after(func, mapped_function)
 
 
 def _length(x: Any, dim: int | None) -> int | None:
@@ -95,8 +95,8 @@ def _drawn(randomness: str, draws: _Draws, i: int) -> AbstractContextManager[Non
 def _no_draws() -> Any:
     def refuse(generator: Any, law: Any) -> Any:
         raise RuntimeError(
-            "vmap: the function drew random numbers; say whether they are the 'same' or 'different' "
-            "for the samples: vmap(func, randomness='different')."
+            "vmap: the function drew random numbers; say whether they are the 'same' for "
+            "each sample or 'different': vmap(func, randomness='different')."
         )
 
     before = drawing.get()
