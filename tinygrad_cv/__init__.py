@@ -47,6 +47,7 @@ bool = _host.dtype("bool")
 __version__ = _version("tinygrad_cv")
 
 if _typing.TYPE_CHECKING:
+    from tinygrad_cv import distributions as distributions
     from tinygrad_cv import onnx as onnx
     from tinygrad_cv import testing as testing
     from tinygrad_cv import train as train
@@ -55,7 +56,7 @@ if _typing.TYPE_CHECKING:
 else:  # all that the imports above have marked as public
     _DTYPES = [name for name, value in globals().items() if isinstance(value, _host.dtype)]
     _fill(globals(), _TOP, *_DTYPES, "data", "linalg", "nn", "optim")
-    _LATER = ("onnx", "testing", "train", "viz")
+    _LATER = ("distributions", "onnx", "testing", "train", "viz")
 
     def __getattr__(name):
         """`tinygrad_cv.viz`, `.train` and others are imported when they are first used."""
