@@ -55,7 +55,9 @@ def _is_positive_definite(x: Tensor) -> Tensor:
 
 def interval(low: float | Tensor, high: float | Tensor) -> Constraint:
     """From `low` to `high`."""
-    return Constraint(f"from {low} to {high}", lambda x: _both(x >= low, x <= high))
+    several = isinstance(low, Tensor) and low.numel() != 1
+    text = "from low to high" if several else f"from {float(low)} to {float(high)}"
+    return Constraint(text, lambda x: _both(x >= low, x <= high))
 
 
 def integer_interval(low: int, high: int) -> Constraint:
