@@ -1,5 +1,6 @@
 """Tensor: an array, and the node that made it. What needs ops is adopted (see `adopt`)."""
 
+from collections.abc import Callable
 from copy import deepcopy
 from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -495,8 +496,12 @@ class Tensor(Attached):
     def _move(self, device: str | None, dtype: Any) -> None:
         """This very tensor, with its gradient, to another device or float dtype (a leaf)."""
         dtype = dtype if self.is_floating_point() else None
+        self._become(lambda x: x.to(device=device, dtype=dtype))
+
+    def _become(self, fn: Callable[["Tensor"], "Tensor"]) -> None:
+        """This very tensor (a leaf), with its gradient, as what a function makes of its values."""
         with no_grad():
-            moved = self.detach().to(device=device, dtype=dtype)
+            moved = fn(self.detach())
         if moved._array is self._array:
             return
         # Graphs that were made with it keep the old array and the old node.
@@ -504,7 +509,7 @@ class Tensor(Attached):
         self._view = None
         self._renew_node()
         if self._grad is not None:
-            self._grad._move(device, dtype)
+            self._grad._become(fn)
 
     def _changed(self) -> None:
         """Count an in-place change of the array (shared with all views of it)."""
