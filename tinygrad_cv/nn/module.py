@@ -675,7 +675,7 @@ class Module(Hooked):
                 for child in self.children() if recurse else ():
                     child._apply(fn)
                 for tensor in [*self._own("parameter").values(), *self._own("buffer").values()]:
-                    tensor._become(fn)
+                    tensor._turn_into(fn)
         finally:
             _walks.set(before)
         return self
