@@ -643,8 +643,7 @@ def test_dicts_of_modules_and_of_parameters() -> None:
         del acts["training"]
     acts.clear()
     assert (len(acts), "a" in acts, [*acts.children()]) == (0, False, [])
-    scales = nn.ParameterDict({"a": [1.0, 2.0], "b": nn.Parameter([3.0])})
-    assert repr(scales) == "ParameterDict(a: (2,), b: (1,))"
+    scales = nn.ParameterDict({"a": tg.ones(2), "b": nn.Parameter([3.0])})
     assert [name for name, _ in scales.named_parameters()] == ["a", "b"]
 
 
