@@ -12,7 +12,7 @@ from typing import Any
 
 from tinygrad_cv._public import NN, public
 from tinygrad_cv._tensor import Tensor
-from tinygrad_cv.nn.module import Module, lines_of
+from tinygrad_cv.nn.module import Module, _addindent, lines_of
 from tinygrad_cv.nn.parameter import Parameter, is_lazy
 
 
@@ -247,7 +247,7 @@ class ModuleList(_Row):
             what = f"({places[0]}): {shown}"
             if len(places) > 1:
                 what = f"({places[0]}-{places[-1]}): {len(places)} x {shown}"
-            lines.append(what.replace("\n", "\n  "))
+            lines.append(_addindent(what, 2))
         return lines_of(self._get_name(), [], lines)
 
 
@@ -375,7 +375,7 @@ class ParameterDict(_Named, _Values):
 
     def get(self, key: str, default: Any = None) -> Any:
         """The member of a key, or `default`."""
-        return self[key] if key in self else default
+        return self._members().get(key, default)
 
     def setdefault(self, key: str, default: Any = None) -> Any:
         """The member of a key, which is `default` if there was none."""

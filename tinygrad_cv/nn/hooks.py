@@ -360,20 +360,17 @@ def _gate(count: int) -> type[Op]:
                 if i in came:
                     here[i] = g if recorded else wrap(F.backend.array(g, None), F.backend)
             if recorded:
-                return [_or_zeros(g, new) for g, new in zip(gs, self.told(here, self.whole))]
-            with no_grad():
-                changed = self.told(here, self.whole)
-            return [
-                _or_zeros(g, None if new is None else _array(new, F.backend, g.dtype))
-                for g, new in zip(gs, changed)
-            ]
+                sent = self.told(here, self.whole)
+            else:
+                with no_grad():
+                    changed = self.told(here, self.whole)
+                sent = [
+                    new if new is None else _array(new, F.backend, gs[0].dtype) for new in changed
+                ]
+            return [g * 0 if new is None else new for g, new in zip(gs, sent, strict=True)]
 
     return Gate
 
 
 def _array(new: Tensor, backend: Any, dtype: Any) -> Any:
     return new.detach().to(device=backend.device, dtype=dtype, copy=True)._array
-
-
-def _or_zeros(g: Any, new: Any) -> Any:
-    return g * 0 if new is None else new

@@ -1,7 +1,7 @@
 """Module: a tree of parameters, buffers and modules that can be called."""
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import suppress
 from contextvars import ContextVar
 from inspect import isroutine
@@ -156,9 +156,7 @@ class Module(Hooked):
             self._register(name, "module", value)
         elif isinstance(value, Buffer) and kind in (None, "buffer"):
             self._register_buffer(name, value, getattr(value, "persistent", True))
-        elif kind is None:
-            super().__setattr__(name, value)
-        elif value is None or (kind == "buffer" and isinstance(value, Tensor)):
+        elif kind is None or value is None or (kind == "buffer" and isinstance(value, Tensor)):
             super().__setattr__(name, value)
         else:
             expected = {"parameter": "an nn.Parameter", "module": "an nn.Module"}
@@ -420,7 +418,7 @@ class Module(Hooked):
         If none is there, it is new; with `strict` that is an AttributeError.
         """
         if not target:
-            raise ValueError("set_submodule: the path is empty, and a module cannot replace itself.")
+            raise ValueError("set_submodule: the path is empty; a module cannot replace itself.")
         if not isinstance(module, Module):
             raise ValueError(f"set_submodule takes a module; got a {type(module).__name__}.")
         path, _, name = target.rpartition(".")
@@ -786,8 +784,7 @@ class Module(Hooked):
                 return f"{self._get_name()}(...)"  # it is below itself
             extra = self.extra_repr()
             children = [
-                f"({name}): " + repr(module).replace("\n", "\n  ")
-                for name, module in self._modules.items()
+                _addindent(f"({name}): {module!r}", 2) for name, module in self._modules.items()
             ]
         finally:
             _walks.set(before)
@@ -796,11 +793,17 @@ class Module(Hooked):
 
 # ----- what modules share ------------------------------------------------------------------------
 
+
 def lines_of(name: str, extra: list[str], children: list[str]) -> str:
     """The repr of a module: on one line where it has nothing in it."""
     if not children and len(extra) <= 1:
         return f"{name}({''.join(extra)})"
     return "\n".join([f"{name}(", *[f"  {line}" for line in (*extra, *children)], ")"])
+
+
+def _addindent(s_: str, numSpaces: int) -> str:  # noqa: N803  PyTorch's name
+    """The lines after the first one further to the right."""
+    return s_.replace("\n", "\n" + " " * numSpaces)
 
 
 EXTRA = "_extra_state"
