@@ -372,5 +372,5 @@ def _gate(count: int) -> type[Op]:
     return Gate
 
 
-def _array(new: Tensor, backend: Any, dtype: Any) -> Any:
-    return new.detach().to(device=backend.device, dtype=dtype, copy=True)._array
+def _array(new: Tensor, backend: Any) -> Any:
+    return new.detach().to(device=backend.device, copy=True)._array

@@ -7,9 +7,10 @@ fan_in is the number of inputs to one unit.
 import math
 from typing import Any
 
+from tinygrad_cv import creation
 from tinygrad_cv._public import INIT, fill, public
 from tinygrad_cv._tensor import Tensor
-from tinygrad_cv.creation import eye, zeros
+from tinygrad_cv.creation import zeros
 from tinygrad_cv.ops.elementwise import erfinv, sign
 from tinygrad_cv.ops.linalg import qr
 from tinygrad_cv.random import rand, randn, randperm
@@ -177,7 +178,7 @@ def eye_(tensor: Tensor) -> Tensor:
     """
     if tensor.ndim != 2:
         raise ValueError(f"eye_ fills a matrix; got a tensor of shape {tensor.shape}.")
-    tensor.data.copy_(eye(*tensor.shape, dtype=tensor.dtype, device=tensor.device))
+    tensor.data.copy_(creation.eye(*tensor.shape, dtype=tensor.dtype, device=tensor.device))
     return tensor
 
 
@@ -216,7 +217,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
     columns.
 
     >>> w = orthogonal_(zeros(2, 3))
-    >>> (w @ w.t() - eye(2)).abs().max().item() < 1e-6
+    >>> (w @ w.t() - creation.eye(2)).abs().max().item() < 1e-6
     True
     """
     if tensor.ndim < 2:

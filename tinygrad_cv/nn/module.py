@@ -801,7 +801,7 @@ def lines_of(name: str, extra: list[str], children: list[str]) -> str:
     return "\n".join([f"{name}(", *[f"  {line}" for line in (*extra, *children)], ")"])
 
 
-def _addindent(s_: str, numSpaces: int) -> str:  # noqa: N803  PyTorch's name
+def _addindent(s_: str, numSpaces: int) -> str:
     """The lines after the first one further to the right."""
     return s_.replace("\n", "\n" + " " * numSpaces)
 

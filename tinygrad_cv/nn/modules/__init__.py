@@ -17,11 +17,8 @@ _OTHERS = ("functional", "init", "modules", "parameter", "utils")
 """What PyTorch has in `nn` and not in `nn.modules`."""
 
 for _name, _value in [*vars(nn).items()]:
-    if (
-        isinstance(_value, ModuleType)
-        and _value.__name__ == f"{NN}.{_name}"
-        and _name not in _OTHERS
-    ):
+    _own = isinstance(_value, ModuleType) and _value.__name__ == f"{NN}.{_name}"
+    if _own and _name not in _OTHERS:
         sys.modules[f"{__name__}.{_name}"] = globals()[_name] = _value
 
 fill(globals(), NN)
