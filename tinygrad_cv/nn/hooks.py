@@ -108,10 +108,10 @@ class Hooked:
         called with that of the outputs. The gradients of the inputs are those through this module
         alone.
 
-        >>> from tinygrad_cv import nn, ones
+        >>> from tinygrad_cv import nn, tensor
         >>> layer = nn.ReLU()
         >>> handle = layer.register_full_backward_hook(lambda module, gx, gy: 2 * gx[0])
-        >>> x = ones(2, requires_grad=True)
+        >>> x = tensor([1.0, 2.0], requires_grad=True)
         >>> layer(x).sum().backward()
         >>> x.grad.tolist()
         [2.0, 2.0]
