@@ -296,19 +296,19 @@ def _replaced(kind: str, full: tuple[Any, ...], result: Any) -> tuple[Any, ...]:
     """The gradients, or what a hook returned for them."""
     if result is None:
         return full
-    result = result if isinstance(result, tuple) else (result,)
-    if len(result) != len(full):
+    parts: tuple[Any, ...] = result if isinstance(result, tuple) else (result,)
+    if len(parts) != len(full):
         raise RuntimeError(
-            f"a backward {kind} returned {len(result)} gradients in place of {len(full)}."
+            f"a backward {kind} returned {len(parts)} gradients in place of {len(full)}."
         )
-    for old, new in zip(full, result, strict=True):
+    for old, new in zip(full, parts, strict=True):
         if new is not None and (old is None or getattr(new, "shape", None) != old.shape):
             raise RuntimeError(
                 f"a backward {kind} returned {getattr(new, 'shape', new)!r} for a gradient of "
                 f"shape {None if old is None else old.shape}; it returns one of that shape, or "
                 "None where there was none."
             )
-    return result
+    return parts
 
 
 def gated(values: Any, told: Callable[[list[Any], int], list[Any]]) -> tuple[Any, list[int]]:
@@ -354,7 +354,8 @@ def _gate(count: int) -> type[Op]:
 
         def grad_xs(self, F: Any, gs: Any) -> Any:
             recorded = isinstance(F, Recorded)
-            came, here = set(self.came), [None] * count
+            here: list[Any] = [None] * count
+            came = set(self.came)
             self.came.clear()
             for i, g in enumerate(gs):
                 if i in came:
@@ -364,9 +365,7 @@ def _gate(count: int) -> type[Op]:
             else:
                 with no_grad():
                     changed = self.told(here, self.whole)
-                sent = [
-                    new if new is None else _array(new, F.backend, gs[0].dtype) for new in changed
-                ]
+                sent = [None if new is None else _array(new, F.backend) for new in changed]
             return [g * 0 if new is None else new for g, new in zip(gs, sent, strict=True)]
 
     return Gate

@@ -66,13 +66,13 @@ class Members(MutableMapping[str, Any]):
         self.module._forget(name)
 
     def __contains__(self, name: object) -> bool:
-        return self.module._kinds.get(name) == self.kind  # type: ignore[call-overload,no-any-return]
+        return isinstance(name, str) and self.module._kinds.get(name) == self.kind
 
     def __iter__(self) -> Iterator[str]:
         return iter([name for name, kind in self.module._kinds.items() if kind == self.kind])
 
     def __reversed__(self) -> Iterator[str]:
-        return reversed([*self])
+        return iter([*self][::-1])
 
     def __len__(self) -> int:
         return [*self.module._kinds.values()].count(self.kind)

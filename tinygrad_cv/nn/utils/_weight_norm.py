@@ -13,9 +13,9 @@ Given = TypeVar("Given", bound=Module)
 def norm_except_dim(v: Tensor, dim: int | None) -> Tensor:
     """The length of v along all axes but `dim`, which stay with length 1; of the whole for None."""
     if dim is None or dim == -1:
-        return vector_norm(v)  # type: ignore[no-any-return]
+        return vector_norm(v)
     axes = tuple(axis for axis in range(v.ndim) if axis != dim % v.ndim)
-    return vector_norm(v, dim=axes, keepdim=True)  # type: ignore[no-any-return]
+    return vector_norm(v, dim=axes, keepdim=True)
 
 
 class WeightNorm:

@@ -28,7 +28,7 @@ class _WeightNorm(Module):
         return norm_except_dim(weight, self.dim), weight
 
 
-def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Module:
+def weight_norm(module: Any, name: str = "weight", dim: int | None = 0) -> Any:
     """Let a weight be a length g times a direction v / ‖v‖: `original0` and `original1`.
 
     The length is that along all axes but `dim`; None means one length for the whole (Salimans and
@@ -87,7 +87,7 @@ def spectral_norm(
     n_power_iterations: int = 1,
     eps: float = 1e-12,
     dim: int | None = None,
-) -> Module:
+) -> Any:
     """Divide a weight by its largest singular value (Miyato et al., 2018).
 
     The value is found by power iteration, which each reading in training mode goes on with; `dim`
@@ -202,7 +202,7 @@ def orthogonal(
     orthogonal_map: str | None = None,
     *,
     use_trivialization: bool = True,
-) -> Module:
+) -> Any:
     """Let a matrix have orthonormal columns, or rows if there are more columns.
 
     Q = e^A ("matrix_exp", for square ones), (1 - A/2)⁻¹ (1 + A/2) ("cayley"), both of the

@@ -93,9 +93,8 @@ class ParametrizationList(ModuleList):
             self.register_parameter(name, Parameter(value.detach(), wanted))
 
     def _originals(self) -> list[Tensor]:
-        if self.is_tensor:
-            return [self.original]
-        return [getattr(self, f"original{i}") for i in range(self.ntensors)]
+        names = ["original"] if self.is_tensor else [f"original{i}" for i in range(self.ntensors)]
+        return [getattr(self, name) for name in names]
 
     def right_inverse(self, value: Tensor) -> None:
         """Let the originals be such that the tensor gets a value, or one near to it."""
@@ -135,8 +134,8 @@ def _check_fits(value: Any, original: Tensor) -> None:
 
 
 def register_parametrization(
-    module: Module, tensor_name: str, parametrization: Module, *, unsafe: bool = False
-) -> Module:
+    module: Any, tensor_name: str, parametrization: Module, *, unsafe: bool = False
+) -> Any:
     """Let a parameter or buffer of a module be what `parametrization` makes of an original.
 
     The original is a parameter (or buffer) of its own: `parametrizations.NAME.original` in the
@@ -176,15 +175,15 @@ def register_parametrization(
             "parametrization of it."
         )
     original = getattr(module, tensor_name)
-    held = ParametrizationList([parametrization], original, unsafe)
-    held.train(module.training)
+    new = ParametrizationList([parametrization], original, unsafe)
+    new.train(module.training)
     delattr(module, tensor_name)
     if not is_parametrized(module):
         cls: Any = type(module)
         module.__class__ = type(f"Parametrized{cls.__name__}", (cls,), {"_before": cls})
         module.parametrizations = ModuleDict()
     setattr(type(module), tensor_name, _property(tensor_name))
-    module.parametrizations[tensor_name] = held
+    module.parametrizations[tensor_name] = new
     return module
 
 
@@ -220,9 +219,7 @@ def is_parametrized(module: Module, tensor_name: str | None = None) -> bool:
     return len(held) > 0 if tensor_name is None else tensor_name in held
 
 
-def remove_parametrizations(
-    module: Module, tensor_name: str, leave_parametrized: bool = True
-) -> Module:
+def remove_parametrizations(module: Any, tensor_name: str, leave_parametrized: bool = True) -> Any:
     """Let a tensor of a module be a plain parameter (or buffer) again. Returns the module.
 
     Its values are those of now, or with `leave_parametrized=False` those of the original, which is
@@ -273,4 +270,4 @@ def type_before_parametrizations(module: Module) -> type:
     >>> type(layer).__name__, type_before_parametrizations(layer).__name__
     ('ParametrizedLinear', 'Linear')
     """
-    return type(module)._before if is_parametrized(module) else type(module)  # type: ignore[attr-defined,no-any-return]
+    return type(module)._before if is_parametrized(module) else type(module)  # type: ignore[attr-defined]
