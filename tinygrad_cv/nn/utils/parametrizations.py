@@ -65,7 +65,7 @@ class _SpectralNorm(Module):
         if weight.ndim > 1:
             matrix = as_matrix(weight.detach(), self.dim)
             u, v = starts(matrix, eps)
-            iterate(matrix, u, v, 15, eps)
+            iterate(matrix.t(), v, u, 15, eps)  # here u goes first, as in PyTorch
             self.register_buffer("_u", u)
             self.register_buffer("_v", v)
 
@@ -74,7 +74,7 @@ class _SpectralNorm(Module):
             return F.normalize(weight, dim=0, eps=self.eps)
         matrix = as_matrix(weight, self.dim)
         if self.training:
-            iterate(matrix, self._u, self._v, self.n_power_iterations, self.eps)
+            iterate(matrix.t(), self._v, self._u, self.n_power_iterations, self.eps)
         return weight / (self._u.clone() @ (matrix @ self._v.clone()))
 
     def right_inverse(self, value: Tensor) -> Tensor:
