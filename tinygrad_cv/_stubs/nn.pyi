@@ -21,7 +21,10 @@ from tinygrad_cv.nn.linear import Linear as Linear
 from tinygrad_cv.nn.loss import CrossEntropyLoss as CrossEntropyLoss
 from tinygrad_cv.nn.loss import MSELoss as MSELoss
 from tinygrad_cv.nn.module import Module as Module
+from tinygrad_cv.nn.parameter import Buffer as Buffer
 from tinygrad_cv.nn.parameter import Parameter as Parameter
+from tinygrad_cv.nn.parameter import UninitializedBuffer as UninitializedBuffer
+from tinygrad_cv.nn.parameter import UninitializedParameter as UninitializedParameter
 from tinygrad_cv.nn.pooling import AvgPool2d as AvgPool2d
 from tinygrad_cv.nn.pooling import MaxPool2d as MaxPool2d
 from typing import Any

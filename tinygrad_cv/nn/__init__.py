@@ -10,14 +10,19 @@ from tinygrad_cv.nn import conv as conv
 from tinygrad_cv.nn import dropout as dropout
 from tinygrad_cv.nn import flatten as flatten
 from tinygrad_cv.nn import functional as functional
+from tinygrad_cv.nn import hooks as hooks
 from tinygrad_cv.nn import init as init
+from tinygrad_cv.nn import lazy as lazy
 from tinygrad_cv.nn import linear as linear
 from tinygrad_cv.nn import loss as loss
 from tinygrad_cv.nn import module as module
 from tinygrad_cv.nn import parameter as parameter
 from tinygrad_cv.nn import pooling as pooling
+from tinygrad_cv.nn import utils as utils
 
 if TYPE_CHECKING:
     from tinygrad_cv._stubs.nn import *  # noqa: F403  generated
 else:
-    fill(globals(), NN, "functional", "init")
+    fill(globals(), NN, "functional", "init", "utils")
+
+from tinygrad_cv.nn import modules as modules  # what is above, under PyTorch's longer paths
