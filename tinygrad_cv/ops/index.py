@@ -887,7 +887,7 @@ def _shared_out(rows: Tensor, input: Tensor, count: int) -> Tensor:
     """The rows, whose gradient is divided by how often their number is in `input`."""
     flat = input.reshape(-1)
     flat = T.where(flat < 0, flat + count, flat)
-    ones = T.cast(T.equal(flat, flat), dtype=rows.dtype)
+    ones = T.cast(flat == flat, dtype=rows.dtype)
     times = T.scatter_add(ones, index=flat._array, shape=(count,))[input].unsqueeze(-1)
     fixed = rows.detach()
     return fixed + (rows - fixed) / times
@@ -974,6 +974,6 @@ def embedding_bag(
     total = T.scatter_add(rows, index=bag._array, shape=shape)
     if mode == "sum":
         return total
-    ones = T.cast(T.equal(bag, bag), dtype=rows.dtype)
+    ones = T.cast(bag == bag, dtype=rows.dtype)
     counts = T.clamp(T.scatter_add(ones, index=bag._array, shape=(bags,)), min=1)
     return total / counts.unsqueeze(-1)

@@ -536,6 +536,7 @@ def fractional_max_pool2d(
     from `generator` or from the one that `manual_seed` seeds. `_random_samples` (N, C, 2) are
     these u, that of the last axis first. `return_indices` is that of `max_pool2d`.
 
+    >>> from tinygrad_cv import ones
     >>> fractional_max_pool2d(ones(1, 2, 9, 9), 2, output_size=(5, 6)).shape
     (1, 2, 5, 6)
     """
@@ -558,6 +559,7 @@ def fractional_max_pool3d(
 
     See `fractional_max_pool2d`; `_random_samples` (N, C, 3) begin with the first axis.
 
+    >>> from tinygrad_cv import ones
     >>> fractional_max_pool3d(ones(1, 2, 4, 9, 9), 2, output_ratio=0.5).shape
     (1, 2, 2, 4, 4)
     """
