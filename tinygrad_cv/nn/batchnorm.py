@@ -120,23 +120,25 @@ class _BatchNorm(_NormBase):
     def forward(self, input: Tensor) -> Tensor:
         input = as_input(input, self.weight)
         self._check_input_dim(input)
-        momentum = self.momentum
         tracking = self.training and self.track_running_stats
-        if tracking and self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-            if momentum is None:
-                momentum = 1 / self.num_batches_tracked.item()
-        running = self.running_mean, self.running_var
-        untracked = self.training and not self.track_running_stats
-        return F.batch_norm(
+        count = self.num_batches_tracked if tracking else None
+        momentum = self.momentum
+        if momentum is None:
+            momentum = 0.0 if count is None else 1 / (int(count) + 1)
+        used = tracking or not self.training
+        y = F.batch_norm(
             input,
-            *((None, None) if untracked else running),
+            self.running_mean if used else None,
+            self.running_var if used else None,
             self.weight,
             self.bias,
-            self.training or running == (None, None),
-            0.0 if momentum is None else momentum,
+            self.training or (self.running_mean is None and self.running_var is None),
+            momentum,
             self.eps,
         )
+        if count is not None:
+            count.add_(1)
+        return y
 
 
 @public(NN)

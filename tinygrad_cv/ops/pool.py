@@ -483,7 +483,8 @@ def _fractional_max_pool(
         )
     batch = input.shape[:2]
     if samples is None:
-        samples = rand_for(input, (*batch, axes), generator)
+        noise = Tensor(host.zeros((*batch, axes)), input.dtype, input.device)
+        samples = noise.uniform_(generator=generator)
     samples = samples[: batch[0]]
     if samples.shape != (*batch, axes):
         raise ValueError(
@@ -510,11 +511,6 @@ def _fractional_max_pool(
     where = T.reshape(T.take_along_dim(places, best, axis=places.ndim - 1), shape=(*batch, *out))
     y = _at(input, where)
     return (y, where) if return_indices else y
-
-
-def rand_for(input: Tensor, shape: Ints, generator: Any) -> Tensor:
-    """Random numbers, uniform on [0, 1), in the dtype and on the device of `input`."""
-    return Tensor(host.zeros(shape), input.dtype, input.device).uniform_(generator=generator)
 
 
 @public(FUNCTIONAL)
@@ -929,8 +925,11 @@ def _with_indices(pool: Callable[..., Any]) -> Callable[..., Any]:
     """A pool that returns the places of the maxima as well, whatever `return_indices` says."""
 
     @functools.wraps(pool)
-    def call(input: Tensor, *args: Any, **options: Any) -> Any:
-        given = signature.bind(input, *args, **options)
+    def call(*args: Any, **options: Any) -> Any:
+        try:
+            given = signature.bind(*args, **options)
+        except TypeError:
+            return pool(*args, **options)  # which says what it takes
         given.arguments["return_indices"] = True
         return pool(*given.args, **given.kwargs)
 
