@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 from tinygrad_cv._public import NN, fill
 from tinygrad_cv.nn import activation as activation
+from tinygrad_cv.nn import adaptive as adaptive
+from tinygrad_cv.nn import attention as attention
 from tinygrad_cv.nn import batchnorm as batchnorm
 from tinygrad_cv.nn import container as container
 from tinygrad_cv.nn import conv as conv
@@ -16,6 +18,7 @@ from tinygrad_cv.nn import loss as loss
 from tinygrad_cv.nn import module as module
 from tinygrad_cv.nn import parameter as parameter
 from tinygrad_cv.nn import pooling as pooling
+from tinygrad_cv.nn import rnn as rnn
 
 if TYPE_CHECKING:
     from tinygrad_cv._stubs.nn import *  # noqa: F403  generated
