@@ -437,8 +437,9 @@ class Attached:
     def log_softmax(
         self,
         dim: builtins.int | None = None,
-        *,
+        _stacklevel: builtins.int = 3,
         dtype: Any = None,
+        *,
         axis: builtins.int | None = None,
     ) -> Tensor: ...
     def logaddexp(self, other: Any) -> Tensor: ...
@@ -783,8 +784,9 @@ class Attached:
     def softmax(
         self,
         dim: builtins.int | None = None,
-        *,
+        _stacklevel: builtins.int = 3,
         dtype: Any = None,
+        *,
         axis: builtins.int | None = None,
     ) -> Tensor: ...
     def sort(

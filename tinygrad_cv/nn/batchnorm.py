@@ -1,60 +1,138 @@
-"""Batch normalization."""
+"""Batch normalization, and what it shares with instance normalization."""
+
+from typing import Any, ClassVar
 
 from tinygrad_cv._public import NN, public
 from tinygrad_cv._tensor import Tensor, as_input
-from tinygrad_cv.creation import ones, shape_from, zeros
+from tinygrad_cv.creation import empty, shape_from, zeros
 from tinygrad_cv.nn import functional as F
+from tinygrad_cv.nn import init
+from tinygrad_cv.nn.linear import given
 from tinygrad_cv.nn.module import Module
 from tinygrad_cv.nn.parameter import Parameter
 from tinygrad_cv.ops.norm import check_eps, check_momentum
 
 
-class _BatchNorm(Module):
-    """Normalization over the batch, with learned scale and shift; see `batch_norm`."""
+class _NormBase(Module):
+    """A scale and a shift for each channel, and running statistics of it.
 
-    dims: tuple[int, ...]
+    With `affine` they are learned, and start at 1 and 0; `bias=False` leaves out the shift.
+    `track_running_stats` keeps running means and variances, which start at 0 and 1.
+    """
+
     weight: Parameter | None
     bias: Parameter | None
     running_mean: Tensor | None
     running_var: Tensor | None
+    num_batches_tracked: Tensor | None
+    dims: ClassVar[tuple[int, ...]]
 
     def __init__(
         self,
         num_features: int,
-        eps: float = 1e-5,
-        momentum: float = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
+        eps: float,
+        momentum: float | None,
+        affine: bool,
+        track_running_stats: bool,
+        device: Any,
+        dtype: Any,
+        bias: bool,
     ) -> None:
         (num_features,) = shape_from((num_features,))
         check_eps(type(self).__name__, eps, positive=True)
-        check_momentum(type(self).__name__, momentum)
+        if momentum is not None:
+            check_momentum(type(self).__name__, momentum)
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
-        self.weight = Parameter(ones(num_features)) if affine else None
-        self.bias = Parameter(zeros(num_features)) if affine else None
-        self.register_buffer("running_mean", zeros(num_features) if track_running_stats else None)
-        self.register_buffer("running_var", ones(num_features) if track_running_stats else None)
+        self.affine, self.track_running_stats = affine, track_running_stats
+        self._make_parameters(bias, device, dtype)
 
-    def forward(self, input: Tensor) -> Tensor:
-        input = as_input(input, self.weight)
+    def _make_parameters(self, bias: bool, device: Any, dtype: Any) -> None:
+        options, size = given(device, dtype), (self.num_features,)
+        affine, tracking = self.affine, self.track_running_stats
+        self.register_parameter("weight", Parameter(empty(size, **options)) if affine else None)
+        shift = Parameter(empty(size, **options)) if affine and bias else None
+        self.register_parameter("bias", shift)
+        self.register_buffer("running_mean", empty(size, **options) if tracking else None)
+        self.register_buffer("running_var", empty(size, **options) if tracking else None)
+        count = zeros((), dtype="int64", **given(device, None)) if tracking else None
+        self.register_buffer("num_batches_tracked", count)
+        self.reset_parameters()
+
+    def reset_running_stats(self) -> None:
+        """The mean 0 and the variance 1, of no batches."""
+        if self.running_mean is not None and self.running_var is not None:
+            self.running_mean.zero_()
+            self.running_var.fill_(1)
+        if self.num_batches_tracked is not None:
+            self.num_batches_tracked.zero_()
+
+    def reset_parameters(self) -> None:
+        """The scale 1, the shift 0, and new running statistics."""
+        self.reset_running_stats()
+        if self.weight is not None:
+            init.ones_(self.weight)
+        if self.bias is not None:
+            init.zeros_(self.bias)
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Raise unless the input has the axes that the layer is for."""
         if input.ndim not in self.dims:
             raise ValueError(
                 f"{type(self).__name__} expects an input with {' or '.join(map(str, self.dims))} "
                 f"axes; got {input.shape}."
             )
-        return F.batch_norm(
-            input,
-            self.running_mean,
-            self.running_var,
-            self.weight,
-            self.bias,
-            training=self.training or self.running_mean is None,
-            momentum=self.momentum,
-            eps=self.eps,
-        )
 
     def extra_repr(self) -> str:
-        return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
+        )
+
+
+class _BatchNorm(_NormBase):
+    """Normalization over the batch, with learned scale and shift; see `batch_norm`.
+
+    In training the running statistics move by `momentum` towards those of the batch; with
+    momentum=None they are the means over all batches, which `num_batches_tracked` counts. Without
+    running statistics evaluation uses the batch as well.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(
+            num_features, eps, momentum, affine, track_running_stats, device, dtype, bias
+        )
+
+    def forward(self, input: Tensor) -> Tensor:
+        input = as_input(input, self.weight)
+        self._check_input_dim(input)
+        momentum = self.momentum
+        tracking = self.training and self.track_running_stats
+        if tracking and self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+            if momentum is None:
+                momentum = 1 / self.num_batches_tracked.item()
+        running = self.running_mean, self.running_var
+        untracked = self.training and not self.track_running_stats
+        return F.batch_norm(
+            input,
+            *((None, None) if untracked else running),
+            self.weight,
+            self.bias,
+            self.training or running == (None, None),
+            0.0 if momentum is None else momentum,
+            self.eps,
+        )
 
 
 @public(NN)
@@ -78,3 +156,50 @@ class BatchNorm2d(_BatchNorm):
     """
 
     dims = (4,)
+
+
+@public(NN)
+class BatchNorm3d(_BatchNorm):
+    """Batch normalization of (N, C, D, H, W).
+
+    >>> BatchNorm3d(3)(ones(2, 3, 2, 4, 4)).sum().item()
+    0.0
+    """
+
+    dims = (5,)
+
+
+@public(NN)
+class SyncBatchNorm(_BatchNorm):
+    """Batch normalization of (N, C, *S) over one machine: `process_group` has no effect.
+
+    What PyTorch synchronizes between processes is here the batch of the one process.
+
+    >>> SyncBatchNorm(3)(ones(2, 3, 4)).sum().item()
+    0.0
+    """
+
+    dims = (2, 3, 4, 5)
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        process_group: Any = None,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(
+            num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias
+        )
+        self.process_group = process_group
+
+    @classmethod
+    def convert_sync_batchnorm(cls, module: Module, process_group: Any = None) -> Module:
+        """The module as it is: on one machine its batch norms see the whole batch already."""
+        return module

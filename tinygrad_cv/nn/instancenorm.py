@@ -1,0 +1,91 @@
+"""Instance normalization: each channel of each sample by itself."""
+
+import warnings
+from typing import Any
+
+from tinygrad_cv._public import NN, public
+from tinygrad_cv._tensor import Tensor, as_input
+from tinygrad_cv.nn import functional as F
+from tinygrad_cv.nn.batchnorm import _NormBase
+
+
+class _InstanceNorm(_NormBase):
+    """Normalization of each channel over its positions; see `instance_norm`.
+
+    An input without N is one sample. Unlike in batch normalization, there is by default neither a
+    learned scale nor a running value.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        affine: bool = False,
+        track_running_stats: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(
+            num_features, eps, momentum, affine, track_running_stats, device, dtype, bias
+        )
+
+    def forward(self, input: Tensor) -> Tensor:
+        input = as_input(input, self.weight)
+        self._check_input_dim(input)
+        single = input.ndim == min(self.dims)
+        channels = input.shape[0 if single else 1]
+        if channels != self.num_features:
+            text = (
+                f"{type(self).__name__} is made for {self.num_features} channels; got an input of "
+                f"shape {input.shape} with {channels}."
+            )
+            if self.affine:
+                raise ValueError(text)
+            warnings.warn(text, stacklevel=2)
+        y = F.instance_norm(
+            input.unsqueeze(0) if single else input,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            self.training or not self.track_running_stats,
+            0.0 if self.momentum is None else self.momentum,
+            self.eps,
+        )
+        return y.squeeze(0) if single else y
+
+
+@public(NN)
+class InstanceNorm1d(_InstanceNorm):
+    """Instance normalization of (N, C, L) or (C, L).
+
+    >>> InstanceNorm1d(1, eps=1e-9)(Tensor([[[1.0, 3.0]]]))
+    tensor([[[-1.,  1.]]])
+    """
+
+    dims = (2, 3)
+
+
+@public(NN)
+class InstanceNorm2d(_InstanceNorm):
+    """Instance normalization of (N, C, H, W) or (C, H, W).
+
+    >>> InstanceNorm2d(3)(ones(2, 3, 4, 4)).sum().item()
+    0.0
+    """
+
+    dims = (3, 4)
+
+
+@public(NN)
+class InstanceNorm3d(_InstanceNorm):
+    """Instance normalization of (N, C, D, H, W) or (C, D, H, W).
+
+    >>> InstanceNorm3d(3)(ones(2, 3, 2, 4, 4)).sum().item()
+    0.0
+    """
+
+    dims = (4, 5)
