@@ -1,5 +1,6 @@
 """Tensor: an array, and the node that made it. What needs ops is adopted (see `adopt`)."""
 
+from collections.abc import Callable
 from copy import deepcopy
 from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -484,19 +485,33 @@ class Tensor(Attached):
         value = as_content(value, self)
         if value._array is self._array:
             return  # the end of an in-place operator on x.data
-        if value.shape != self.shape or value.dtype != self.dtype:
+        described = (self.shape, self.dtype, self._backend)
+        same = (value.shape, value.dtype, value._backend) == described
+        if not same and not self.is_leaf:
             raise ValueError(
-                f"data of {value.dtype} {value.shape} given to a tensor of "
-                f"{self.dtype} {self.shape}; the shape and dtype must stay."
+                f"data of {value.dtype} {value.shape} on {value.device} given to a result of "
+                f"{self.dtype} {self.shape} on {self.device}; of a result all three must stay."
+            )
+        if self._requires_grad and not value.is_floating_point():
+            raise TypeError(
+                f"data of {value.dtype} was given to a tensor that requires a gradient; only "
+                "float tensors have gradients."
             )
         # The old array stays as it was, so a graph that saved it still has the right values.
         self._array, self._version, self._view = value._array, value._version, None
+        if not same:  # it is another leaf for graphs to come, and its gradient is of no use
+            self._backend, self._grad = value._backend, None
+            self._renew_node()
 
     def _move(self, device: str | None, dtype: Any) -> None:
         """This very tensor, with its gradient, to another device or float dtype (a leaf)."""
         dtype = dtype if self.is_floating_point() else None
+        self._turn_into(lambda x: x.to(device=device, dtype=dtype))
+
+    def _turn_into(self, fn: Callable[["Tensor"], "Tensor"]) -> None:
+        """This very tensor (a leaf), with its gradient, as what a function makes of its values."""
         with no_grad():
-            moved = self.detach().to(device=device, dtype=dtype)
+            moved = fn(self.detach())
         if moved._array is self._array:
             return
         # Graphs that were made with it keep the old array and the old node.
@@ -504,7 +519,7 @@ class Tensor(Attached):
         self._view = None
         self._renew_node()
         if self._grad is not None:
-            self._grad._move(device, dtype)
+            self._grad._turn_into(fn)
 
     def _changed(self) -> None:
         """Count an in-place change of the array (shared with all views of it)."""

@@ -34,6 +34,9 @@ from tinygrad_cv.nn.activation import Threshold as Threshold
 from tinygrad_cv.nn.batchnorm import BatchNorm1d as BatchNorm1d
 from tinygrad_cv.nn.batchnorm import BatchNorm2d as BatchNorm2d
 from tinygrad_cv.nn.batchnorm import BatchNorm3d as BatchNorm3d
+from tinygrad_cv.nn.batchnorm import LazyBatchNorm1d as LazyBatchNorm1d
+from tinygrad_cv.nn.batchnorm import LazyBatchNorm2d as LazyBatchNorm2d
+from tinygrad_cv.nn.batchnorm import LazyBatchNorm3d as LazyBatchNorm3d
 from tinygrad_cv.nn.batchnorm import SyncBatchNorm as SyncBatchNorm
 from tinygrad_cv.nn.channelshuffle import ChannelShuffle as ChannelShuffle
 from tinygrad_cv.nn.container import ModuleDict as ModuleDict
@@ -47,6 +50,12 @@ from tinygrad_cv.nn.conv import Conv3d as Conv3d
 from tinygrad_cv.nn.conv import ConvTranspose1d as ConvTranspose1d
 from tinygrad_cv.nn.conv import ConvTranspose2d as ConvTranspose2d
 from tinygrad_cv.nn.conv import ConvTranspose3d as ConvTranspose3d
+from tinygrad_cv.nn.conv import LazyConv1d as LazyConv1d
+from tinygrad_cv.nn.conv import LazyConv2d as LazyConv2d
+from tinygrad_cv.nn.conv import LazyConv3d as LazyConv3d
+from tinygrad_cv.nn.conv import LazyConvTranspose1d as LazyConvTranspose1d
+from tinygrad_cv.nn.conv import LazyConvTranspose2d as LazyConvTranspose2d
+from tinygrad_cv.nn.conv import LazyConvTranspose3d as LazyConvTranspose3d
 from tinygrad_cv.nn.conv import LocallyConnected2d as LocallyConnected2d
 from tinygrad_cv.nn.distance import CosineSimilarity as CosineSimilarity
 from tinygrad_cv.nn.distance import PairwiseDistance as PairwiseDistance
@@ -64,8 +73,12 @@ from tinygrad_cv.nn.fold import Unfold as Unfold
 from tinygrad_cv.nn.instancenorm import InstanceNorm1d as InstanceNorm1d
 from tinygrad_cv.nn.instancenorm import InstanceNorm2d as InstanceNorm2d
 from tinygrad_cv.nn.instancenorm import InstanceNorm3d as InstanceNorm3d
+from tinygrad_cv.nn.instancenorm import LazyInstanceNorm1d as LazyInstanceNorm1d
+from tinygrad_cv.nn.instancenorm import LazyInstanceNorm2d as LazyInstanceNorm2d
+from tinygrad_cv.nn.instancenorm import LazyInstanceNorm3d as LazyInstanceNorm3d
 from tinygrad_cv.nn.linear import Bilinear as Bilinear
 from tinygrad_cv.nn.linear import Identity as Identity
+from tinygrad_cv.nn.linear import LazyLinear as LazyLinear
 from tinygrad_cv.nn.linear import Linear as Linear
 from tinygrad_cv.nn.loss import CrossEntropyLoss as CrossEntropyLoss
 from tinygrad_cv.nn.loss import MSELoss as MSELoss
@@ -90,7 +103,10 @@ from tinygrad_cv.nn.padding import ReplicationPad3d as ReplicationPad3d
 from tinygrad_cv.nn.padding import ZeroPad1d as ZeroPad1d
 from tinygrad_cv.nn.padding import ZeroPad2d as ZeroPad2d
 from tinygrad_cv.nn.padding import ZeroPad3d as ZeroPad3d
+from tinygrad_cv.nn.parameter import Buffer as Buffer
 from tinygrad_cv.nn.parameter import Parameter as Parameter
+from tinygrad_cv.nn.parameter import UninitializedBuffer as UninitializedBuffer
+from tinygrad_cv.nn.parameter import UninitializedParameter as UninitializedParameter
 from tinygrad_cv.nn.pixelshuffle import PixelShuffle as PixelShuffle
 from tinygrad_cv.nn.pixelshuffle import PixelUnshuffle as PixelUnshuffle
 from tinygrad_cv.nn.pooling import AdaptiveAvgPool1d as AdaptiveAvgPool1d

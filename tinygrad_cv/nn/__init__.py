@@ -15,8 +15,10 @@ from tinygrad_cv.nn import dropout as dropout
 from tinygrad_cv.nn import flatten as flatten
 from tinygrad_cv.nn import fold as fold
 from tinygrad_cv.nn import functional as functional
+from tinygrad_cv.nn import hooks as hooks
 from tinygrad_cv.nn import init as init
 from tinygrad_cv.nn import instancenorm as instancenorm
+from tinygrad_cv.nn import lazy as lazy
 from tinygrad_cv.nn import linear as linear
 from tinygrad_cv.nn import loss as loss
 from tinygrad_cv.nn import module as module

@@ -8,8 +8,9 @@ from tinygrad_cv.creation import empty, shape_from, zeros
 from tinygrad_cv.nn import functional as F
 from tinygrad_cv.nn import init
 from tinygrad_cv.nn.linear import given
+from tinygrad_cv.nn.lazy import LazyModuleMixin
 from tinygrad_cv.nn.module import Module
-from tinygrad_cv.nn.parameter import Parameter
+from tinygrad_cv.nn.parameter import Parameter, UninitializedBuffer, UninitializedParameter
 from tinygrad_cv.ops.norm import check_eps, check_momentum
 
 
@@ -81,6 +82,9 @@ class _NormBase(Module):
                 f"{type(self).__name__} expects an input with {' or '.join(map(str, self.dims))} "
                 f"axes; got {input.shape}."
             )
+
+    def _channels(self, input: Tensor) -> int:
+        return input.shape[1]
 
     def extra_repr(self) -> str:
         return (
@@ -203,3 +207,90 @@ class SyncBatchNorm(_BatchNorm):
     def convert_sync_batchnorm(cls, module: Module, process_group: Any = None) -> Module:
         """The module as it is: on one machine its batch norms see the whole batch already."""
         return module
+
+
+# ----- without num_features ----------------------------------------------------------------------
+
+
+class _LazyNormBase(LazyModuleMixin):
+    """What a normalization without num_features does with its first input."""
+
+    dims: ClassVar[tuple[int, ...]]
+    affine: bool
+    track_running_stats: bool
+    num_features: int
+
+    def __init__(
+        self,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(0, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
+
+    def _make_parameters(self, bias: bool, device: Any, dtype: Any) -> None:
+        options, affine = given(device, dtype), self.affine
+        self.register_parameter("weight", UninitializedParameter(**options) if affine else None)
+        shift = UninitializedParameter(**options) if affine and bias else None
+        self.register_parameter("bias", shift)
+        for name in ("running_mean", "running_var"):
+            value = UninitializedBuffer(**options) if self.track_running_stats else None
+            self.register_buffer(name, value)
+        count = zeros((), dtype="int64", **given(device, None))
+        self.register_buffer("num_batches_tracked", count if self.track_running_stats else None)
+
+    def reset_parameters(self) -> None:
+        """The first values, once the shapes are known."""
+        if not self.has_uninitialized_params():
+            super().reset_parameters()  # type: ignore[misc]
+
+    def initialize_parameters(self, input: Tensor) -> None:
+        """Take the number of channels from the first input."""
+        self._check_input_dim(input)  # type: ignore[operator]
+        self.num_features = self._channels(input)  # type: ignore[operator]
+        names = ("weight", "bias", "running_mean", "running_var")
+        for tensor in [getattr(self, name) for name in names]:
+            if tensor is not None:
+                tensor.materialize((self.num_features,))
+        self.reset_parameters()
+
+
+@public(NN)
+class LazyBatchNorm1d(_LazyNormBase, BatchNorm1d):
+    """A BatchNorm1d whose num_features are the channels of its first input.
+
+    >>> layer = LazyBatchNorm1d()
+    >>> layer(ones(2, 3, 4)).shape, layer.num_features
+    ((2, 3, 4), 3)
+    """
+
+    cls_to_become = BatchNorm1d
+
+
+@public(NN)
+class LazyBatchNorm2d(_LazyNormBase, BatchNorm2d):
+    """A BatchNorm2d whose num_features are the channels of its first input.
+
+    >>> layer = LazyBatchNorm2d()
+    >>> layer(ones(2, 3, 4, 4)).shape, layer.num_features
+    ((2, 3, 4, 4), 3)
+    """
+
+    cls_to_become = BatchNorm2d
+
+
+@public(NN)
+class LazyBatchNorm3d(_LazyNormBase, BatchNorm3d):
+    """A BatchNorm3d whose num_features are the channels of its first input.
+
+    >>> layer = LazyBatchNorm3d()
+    >>> layer(ones(2, 3, 4, 4, 4)).shape, layer.num_features
+    ((2, 3, 4, 4, 4), 3)
+    """
+
+    cls_to_become = BatchNorm3d

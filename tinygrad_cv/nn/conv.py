@@ -9,9 +9,10 @@ from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.creation import empty, shape_from
 from tinygrad_cv.nn import functional as F
 from tinygrad_cv.nn.linear import given, uniform_
+from tinygrad_cv.nn.lazy import LazyModuleMixin
 from tinygrad_cv.nn.module import Module
-from tinygrad_cv.nn.parameter import Parameter
-from tinygrad_cv.ops.conv import check_windows, locally_connected2d, pair, per_axis
+from tinygrad_cv.nn.parameter import Parameter, UninitializedParameter
+from tinygrad_cv.ops.conv import AXES, check_windows, locally_connected2d, pair, per_axis
 
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
@@ -73,12 +74,14 @@ class _ConvNd(Module):
             )
         self._make_parameters(bias, given(device, dtype))
 
-    def _make_parameters(self, bias: bool, options: dict[str, Any]) -> None:
+    def _weight_shape(self) -> tuple[int, ...]:
         first, second = self.out_channels, self.in_channels
         if self.transposed:
             first, second = second, first
-        shape = (first, second // self.groups, *self.kernel_size)
-        self.weight = Parameter(empty(shape, **options))
+        return first, second // self.groups, *self.kernel_size
+
+    def _make_parameters(self, bias: bool, options: dict[str, Any]) -> None:
+        self.weight = Parameter(empty(self._weight_shape(), **options))
         one_each = Parameter(empty((self.out_channels,), **options)) if bias else None
         self.register_parameter("bias", one_each)
         self.reset_parameters()
@@ -363,3 +366,166 @@ class LocallyConnected2d(Module):
             f"{self.in_channels}, {self.out_channels}, input_size={self.input_size}, "
             f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
         )
+
+
+# ----- without in_channels -----------------------------------------------------------------------
+
+
+class _LazyConvXdMixin(LazyModuleMixin):
+    """What a convolution without in_channels does with its first input."""
+
+    axes: ClassVar[int]
+    in_channels: int
+    out_channels: int
+    groups: int
+    weight: Any
+    bias: Any
+
+    def _make_parameters(self, bias: bool, options: dict[str, Any]) -> None:
+        self.weight = UninitializedParameter(**options)
+        self.register_parameter("bias", UninitializedParameter(**options) if bias else None)
+
+    def reset_parameters(self) -> None:
+        """New random values, once the shapes are known."""
+        if not self.has_uninitialized_params():
+            super().reset_parameters()  # type: ignore[misc]
+
+    def initialize_parameters(self, input: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Take the number of channels from the first input."""
+        if input.ndim not in (self.axes + 1, self.axes + 2):
+            raise RuntimeError(
+                f"{type(self).__name__}: expected an input (N, C, {AXES[self.axes]}), or without "
+                f"N; got {input.shape}."
+            )
+        channels = input.shape[-1 - self.axes]
+        if channels % self.groups:
+            raise ValueError(
+                f"{type(self).__name__}: groups={self.groups} must divide the {channels} channels "
+                f"of the input {input.shape}."
+            )
+        self.in_channels = channels
+        self.weight.materialize(self._weight_shape())  # type: ignore[operator]
+        if self.bias is not None:
+            self.bias.materialize((self.out_channels,))
+        self.reset_parameters()
+
+
+class _LazyConvNd(_LazyConvXdMixin):
+    def __init__(
+        self,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        generator: Any = None,
+    ) -> None:
+        windows = kernel_size, stride, padding, dilation, groups
+        options = bias, padding_mode, device, dtype
+        super().__init__(0, out_channels, *windows, *options, generator=generator)
+
+
+class _LazyConvTransposeNd(_LazyConvXdMixin):
+    def __init__(
+        self,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        output_padding: Any = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: Any = 1,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        generator: Any = None,
+    ) -> None:
+        windows = kernel_size, stride, padding, output_padding, groups
+        options = bias, dilation, padding_mode, device, dtype
+        super().__init__(0, out_channels, *windows, *options, generator=generator)
+
+
+@public(NN)
+class LazyConv1d(_LazyConvNd, Conv1d):
+    """A Conv1d whose in_channels are those of its first input.
+
+    >>> layer = LazyConv1d(8, 3)
+    >>> _ = layer(ones(1, 3, 5))
+    >>> layer
+    Conv1d(3, 8, kernel_size=(3,), stride=(1,))
+    """
+
+    cls_to_become = Conv1d
+
+
+@public(NN)
+class LazyConv2d(_LazyConvNd, Conv2d):
+    """A Conv2d whose in_channels are those of its first input.
+
+    >>> layer = LazyConv2d(8, 3)
+    >>> _ = layer(ones(1, 3, 5, 5))
+    >>> layer
+    Conv2d(3, 8, kernel_size=(3, 3), stride=(1, 1))
+    """
+
+    cls_to_become = Conv2d
+
+
+@public(NN)
+class LazyConv3d(_LazyConvNd, Conv3d):
+    """A Conv3d whose in_channels are those of its first input.
+
+    >>> layer = LazyConv3d(8, 3)
+    >>> _ = layer(ones(1, 3, 5, 5, 5))
+    >>> layer
+    Conv3d(3, 8, kernel_size=(3, 3, 3), stride=(1, 1, 1))
+    """
+
+    cls_to_become = Conv3d
+
+
+@public(NN)
+class LazyConvTranspose1d(_LazyConvTransposeNd, ConvTranspose1d):
+    """A ConvTranspose1d whose in_channels are those of its first input.
+
+    >>> layer = LazyConvTranspose1d(8, 3)
+    >>> _ = layer(ones(1, 3, 5))
+    >>> layer
+    ConvTranspose1d(3, 8, kernel_size=(3,), stride=(1,))
+    """
+
+    cls_to_become = ConvTranspose1d
+
+
+@public(NN)
+class LazyConvTranspose2d(_LazyConvTransposeNd, ConvTranspose2d):
+    """A ConvTranspose2d whose in_channels are those of its first input.
+
+    >>> layer = LazyConvTranspose2d(8, 3)
+    >>> _ = layer(ones(1, 3, 5, 5))
+    >>> layer
+    ConvTranspose2d(3, 8, kernel_size=(3, 3), stride=(1, 1))
+    """
+
+    cls_to_become = ConvTranspose2d
+
+
+@public(NN)
+class LazyConvTranspose3d(_LazyConvTransposeNd, ConvTranspose3d):
+    """A ConvTranspose3d whose in_channels are those of its first input.
+
+    >>> layer = LazyConvTranspose3d(8, 3)
+    >>> _ = layer(ones(1, 3, 5, 5, 5))
+    >>> layer
+    ConvTranspose3d(3, 8, kernel_size=(3, 3, 3), stride=(1, 1, 1))
+    """
+
+    cls_to_become = ConvTranspose3d

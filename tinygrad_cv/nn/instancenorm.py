@@ -6,7 +6,7 @@ from typing import Any
 from tinygrad_cv._public import NN, public
 from tinygrad_cv._tensor import Tensor, as_input
 from tinygrad_cv.nn import functional as F
-from tinygrad_cv.nn.batchnorm import _NormBase
+from tinygrad_cv.nn.batchnorm import _LazyNormBase, _NormBase
 
 
 class _InstanceNorm(_NormBase):
@@ -32,11 +32,13 @@ class _InstanceNorm(_NormBase):
             num_features, eps, momentum, affine, track_running_stats, device, dtype, bias
         )
 
+    def _channels(self, input: Tensor) -> int:
+        return input.shape[0 if input.ndim == min(self.dims) else 1]
+
     def forward(self, input: Tensor) -> Tensor:
         input = as_input(input, self.weight)
         self._check_input_dim(input)
-        single = input.ndim == min(self.dims)
-        channels = input.shape[0 if single else 1]
+        single, channels = input.ndim == min(self.dims), self._channels(input)
         if channels != self.num_features:
             text = (
                 f"{type(self).__name__} is made for {self.num_features} channels; got an input of "
@@ -89,3 +91,39 @@ class InstanceNorm3d(_InstanceNorm):
     """
 
     dims = (4, 5)
+
+
+@public(NN)
+class LazyInstanceNorm1d(_LazyNormBase, InstanceNorm1d):
+    """An InstanceNorm1d whose num_features are the channels of its first input.
+
+    >>> layer = LazyInstanceNorm1d()
+    >>> layer(ones(2, 3, 4)).shape, layer.num_features
+    ((2, 3, 4), 3)
+    """
+
+    cls_to_become = InstanceNorm1d
+
+
+@public(NN)
+class LazyInstanceNorm2d(_LazyNormBase, InstanceNorm2d):
+    """An InstanceNorm2d whose num_features are the channels of its first input.
+
+    >>> layer = LazyInstanceNorm2d()
+    >>> layer(ones(2, 3, 4, 4)).shape, layer.num_features
+    ((2, 3, 4, 4), 3)
+    """
+
+    cls_to_become = InstanceNorm2d
+
+
+@public(NN)
+class LazyInstanceNorm3d(_LazyNormBase, InstanceNorm3d):
+    """An InstanceNorm3d whose num_features are the channels of its first input.
+
+    >>> layer = LazyInstanceNorm3d()
+    >>> layer(ones(2, 3, 4, 4, 4)).shape, layer.num_features
+    ((2, 3, 4, 4, 4), 3)
+    """
+
+    cls_to_become = InstanceNorm3d

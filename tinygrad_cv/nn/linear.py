@@ -8,8 +8,9 @@ from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.creation import empty, shape_from
 from tinygrad_cv.nn import functional as F
 from tinygrad_cv.nn import init
+from tinygrad_cv.nn.lazy import LazyModuleMixin
 from tinygrad_cv.nn.module import Module
-from tinygrad_cv.nn.parameter import Parameter
+from tinygrad_cv.nn.parameter import Parameter, UninitializedParameter
 
 
 def given(device: Any, dtype: Any) -> dict[str, Any]:
@@ -66,13 +67,14 @@ class Linear(Module):
         generator: Any = None,
     ) -> None:
         in_features, out_features = shape_from((in_features, out_features))
-        options = given(device, dtype)
         self.in_features, self.out_features = in_features, out_features
         self.generator = generator
-        self.weight = Parameter(empty((out_features, in_features), **options))
-        self.register_parameter(
-            "bias", Parameter(empty((out_features,), **options)) if bias else None
-        )
+        self._make_parameters(bias, given(device, dtype))
+
+    def _make_parameters(self, bias: bool, options: dict[str, Any]) -> None:
+        self.weight = Parameter(empty((self.out_features, self.in_features), **options))
+        one_each = Parameter(empty((self.out_features,), **options)) if bias else None
+        self.register_parameter("bias", one_each)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -87,6 +89,48 @@ class Linear(Module):
             f"in_features={self.in_features}, out_features={self.out_features}, "
             f"bias={self.bias is not None}"
         )
+
+
+@public(NN)
+class LazyLinear(LazyModuleMixin, Linear):
+    """A Linear whose in_features is the length of the last axis of its first input.
+
+    >>> layer = LazyLinear(3)
+    >>> layer(ones(2, 4)).shape, layer
+    ((2, 3), Linear(in_features=4, out_features=3, bias=True))
+    """
+
+    cls_to_become = Linear
+    weight: Any
+    bias: Any
+
+    def __init__(
+        self,
+        out_features: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        generator: Any = None,
+    ) -> None:
+        super().__init__(0, out_features, bias, device, dtype, generator=generator)
+
+    def _make_parameters(self, bias: bool, options: dict[str, Any]) -> None:
+        self.weight = UninitializedParameter(**options)
+        self.register_parameter("bias", UninitializedParameter(**options) if bias else None)
+
+    def reset_parameters(self) -> None:
+        """New random values, once the shapes are known."""
+        if not self.has_uninitialized_params():
+            super().reset_parameters()
+
+    def initialize_parameters(self, input: Tensor) -> None:
+        """Take the number of features from the first input."""
+        self.in_features = input.shape[-1]
+        self.weight.materialize((self.out_features, self.in_features))
+        if self.bias is not None:
+            self.bias.materialize((self.out_features,))
+        self.reset_parameters()
 
 
 @public(NN)

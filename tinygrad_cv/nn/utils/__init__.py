@@ -1,0 +1,1 @@
+"""Gradients clipped, parameters as vectors, parametrizations, packed sequences."""
