@@ -29,6 +29,7 @@ from tinygrad_cv.nn import pixelshuffle as pixelshuffle
 from tinygrad_cv.nn import pooling as pooling
 from tinygrad_cv.nn import rnn as rnn
 from tinygrad_cv.nn import sparse as sparse
+from tinygrad_cv.nn import transformer as transformer
 from tinygrad_cv.nn import upsampling as upsampling
 
 if TYPE_CHECKING:

@@ -61,17 +61,17 @@ class AdaptiveLogSoftmaxWithLoss(Module):
         self.div_value, self.head_bias = div_value, head_bias
         self.shortlist_size, self.n_clusters = self.cutoffs[0], len(cutoffs)
         self.head_size = self.shortlist_size + self.n_clusters
-        self.head = Linear(in_features, self.head_size, head_bias, generator=generator)
+        new: dict[str, Any] = {"device": device, "dtype": dtype, "generator": generator}
+        self.head = Linear(in_features, self.head_size, head_bias, **new)
         self.tail = ModuleList()
         for i, (start, end) in enumerate(pairwise(self.cutoffs)):
             hidden = int(in_features // div_value ** (i + 1))
             self.tail.append(
                 Sequential(
-                    Linear(in_features, hidden, False, generator=generator),
-                    Linear(hidden, end - start, False, generator=generator),
+                    Linear(in_features, hidden, False, **new),
+                    Linear(hidden, end - start, False, **new),
                 )
             )
-        self.to(device=device, dtype=dtype)
 
     def reset_parameters(self) -> None:
         """New initial values."""

@@ -71,8 +71,7 @@ class MultiheadAttention(Module):
         weight("in_proj_bias", bias, 3 * embed_dim)
         weight("bias_k", add_bias_kv, 1, 1, embed_dim)
         weight("bias_v", add_bias_kv, 1, 1, embed_dim)
-        self.out_proj = Linear(embed_dim, embed_dim, bias, generator=generator)
-        self.out_proj.to(device=device, dtype=dtype)
+        self.out_proj = Linear(embed_dim, embed_dim, bias, device, dtype, generator=generator)
         self._reset_parameters()
 
     def _reset_parameters(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from tinygrad_cv._public import NN, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.nn import functional as F
+from tinygrad_cv.nn.distance import PairwiseDistance
 from tinygrad_cv.nn.linear import Linear
 from tinygrad_cv.nn.module import Module
 from tinygrad_cv.ops.loss import (
@@ -141,15 +142,10 @@ class LinearCrossEntropyLoss(_WeightedLoss):
     ) -> None:
         super().__init__(weight, reduction=reduction)
         self.num_classes, self.out_features = num_classes, tuple(out_features)
-        self.ignore_index, self.label_smoothing, self.options = (
-            ignore_index,
-            label_smoothing,
-            options,
-        )
+        self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
+        self.options = options
         scores = num_classes * math.prod(self.out_features)
-        self.linear = Linear(in_features, scores, bias, generator=generator).to(
-            device=device, dtype=dtype
-        )
+        self.linear = Linear(in_features, scores, bias, device, dtype, generator=generator)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         shape = (*input.shape[:-1], self.num_classes, *self.out_features)
@@ -598,7 +594,7 @@ class TripletMarginWithDistanceLoss(_Loss):
             raise ValueError(
                 f"TripletMarginWithDistanceLoss: the margin is 0 or more; got {margin}."
             )
-        self.distance_function = distance_function
+        self.distance_function = distance_function or PairwiseDistance()
         self.margin, self.swap = margin, swap
 
     def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:

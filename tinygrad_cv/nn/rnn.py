@@ -1,6 +1,5 @@
 """Recurrent layers: a state that goes from step to step of a sequence."""
 
-import math
 import warnings
 from typing import Any
 
@@ -8,9 +7,10 @@ from tinygrad_cv import _inputs
 from tinygrad_cv._public import NN, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.creation import zeros
-from tinygrad_cv.nn import init
+from tinygrad_cv.nn.linear import uniform_
 from tinygrad_cv.nn.module import Module
 from tinygrad_cv.nn.parameter import Parameter
+from tinygrad_cv.nn.utils.rnn import PackedSequence
 from tinygrad_cv.ops.noise import check_probability
 from tinygrad_cv.ops.recurrent import (
     State,
@@ -96,9 +96,7 @@ class RNNBase(Module):
 
     def reset_parameters(self) -> None:
         """New initial values, uniform on ±1/√hidden_size."""
-        bound = 1 / math.sqrt(self.hidden_size)
-        for weight in self.parameters():
-            init.uniform_(weight, -bound, bound, self.generator)
+        uniform_(self.hidden_size, self.generator, *self.parameters())
 
     @property
     def all_weights(self) -> list[list[Parameter]]:
@@ -115,7 +113,7 @@ class RNNBase(Module):
         """Nothing: PyTorch moves the weights together here, for the sake of a GPU."""
 
     def forward(self, input: Any, hx: Any = None) -> Any:
-        if hasattr(input, "batch_sizes"):
+        if isinstance(input, PackedSequence):
             return self._packed(input, hx)
         if input.ndim not in (2, 3) or input.shape[-1] != self.input_size:
             shape = "(N, T, {})" if self.batch_first else "(T, N, {})"
@@ -139,16 +137,16 @@ class RNNBase(Module):
             return out.squeeze(1), self._end([s.squeeze(1) for s in state])
         return transpose(out, 0, 1) if self.batch_first else out, self._end(state)
 
-    def _packed(self, input: Any, hx: Any) -> Any:
-        data, sizes, order, inverse = input
-        sizes = sizes.tolist()
+    def _packed(self, input: PackedSequence, hx: Any) -> Any:
+        data, batch_sizes, order, inverse = input
+        sizes = batch_sizes.tolist()
         state = self._start(hx, sizes[0], data, (sizes[0],))
         if order is not None and hx is not None:
             state = tuple(s.index_select(1, order) for s in state)
         out, state = self._run(data, sizes, state)
         if inverse is not None:
             state = tuple(s.index_select(1, inverse) for s in state)
-        return type(input)(out, input.batch_sizes, order, inverse), self._end(state)
+        return PackedSequence(out, batch_sizes, order, inverse), self._end(state)
 
     def _start(self, hx: Any, number: int, input: Tensor, batch: tuple[int, ...]) -> State:
         """The first states, (layers · directions, N, H) each: those given, or 0."""
@@ -368,9 +366,7 @@ class RNNCellBase(Module):
 
     def reset_parameters(self) -> None:
         """New initial values, uniform on ±1/√hidden_size."""
-        bound = 1 / math.sqrt(self.hidden_size)
-        for weight in self.parameters():
-            init.uniform_(weight, -bound, bound, self.generator)
+        uniform_(self.hidden_size, self.generator, *self.parameters())
 
     def _weights(self) -> tuple[Any, ...]:
         return self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh
