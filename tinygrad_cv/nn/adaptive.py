@@ -32,6 +32,7 @@ class AdaptiveLogSoftmaxWithLoss(Module):
     `(output, loss)`: log p of each target, and -mean(output). Raises ValueError where the cutoffs
     do not increase from 1 to n_classes - 1, or a target is out of range.
 
+    >>> from tinygrad_cv import ones, tensor
     >>> layer = AdaptiveLogSoftmaxWithLoss(8, 20, [4, 10], div_value=2.0)
     >>> output, loss = layer(ones(3, 8), tensor([0, 5, 19]))
     >>> output.shape, layer.log_prob(ones(3, 8)).shape

@@ -4,10 +4,10 @@ from typing import Any
 
 from tinygrad_cv._public import NN, public
 from tinygrad_cv._tensor import Tensor
-from tinygrad_cv.creation import zeros
+from tinygrad_cv.creation import empty
 from tinygrad_cv.nn import functional as F
 from tinygrad_cv.nn import init
-from tinygrad_cv.nn.linear import Linear
+from tinygrad_cv.nn.linear import Linear, given
 from tinygrad_cv.nn.module import Module
 from tinygrad_cv.nn.parameter import Parameter
 from tinygrad_cv.ops.noise import check_probability
@@ -24,6 +24,7 @@ class MultiheadAttention(Module):
     kdim or vdim is not E, uniform as `xavier_uniform_` has it; biases begin with 0. While training,
     a share `dropout` of the attention is dropped.
 
+    >>> from tinygrad_cv import ones
     >>> layer = MultiheadAttention(8, 2, batch_first=True)
     >>> seen, weights = layer(*[ones(3, 5, 8)] * 3)
     >>> seen.shape, weights.shape
@@ -60,7 +61,7 @@ class MultiheadAttention(Module):
         self.add_zero_attn, self.generator = add_zero_attn, generator
 
         def weight(name: str, there: bool, *shape: int) -> None:
-            new = Parameter(zeros(shape, dtype=dtype, device=device)) if there else None
+            new = Parameter(empty(shape, **given(device, dtype))) if there else None
             self.register_parameter(name, new)
 
         separate = (self.kdim, self.vdim) != (embed_dim, embed_dim)

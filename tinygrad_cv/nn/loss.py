@@ -61,7 +61,7 @@ class CrossEntropyLoss(_WeightedLoss):
 
     Scores (N, C, ...) with class labels (N, ...) or with the probability of each class.
 
-    >>> CrossEntropyLoss()(tensor([[0.0, 0.0]]), tensor([1]))
+    >>> CrossEntropyLoss()(Tensor([[0.0, 0.0]]), Tensor([1]).long())
     tensor(0.6931)
     """
 
@@ -92,7 +92,7 @@ class CrossEntropyLoss(_WeightedLoss):
 class NLLLoss(_WeightedLoss):
     """-input[target], for logarithms of probabilities (N, C, ...); see `nll_loss`.
 
-    >>> NLLLoss()(tensor([[-0.5, -1.0]]), tensor([1]))
+    >>> NLLLoss()(Tensor([[-0.5, -1.0]]), Tensor([1]).long())
     tensor(1.)
     """
 
@@ -120,7 +120,8 @@ class LinearCrossEntropyLoss(_WeightedLoss):
     input (N, in_features) gets scores (N, num_classes, *out_features). How PyTorch is to save
     memory meanwhile, `options`, has no effect here.
 
-    >>> LinearCrossEntropyLoss(4, 3)(ones(2, 4), tensor([0, 2])).shape
+    >>> from tinygrad_cv import ones
+    >>> LinearCrossEntropyLoss(4, 3)(ones(2, 4), Tensor([0, 2]).long()).shape
     ()
     """
 
@@ -173,7 +174,7 @@ class BCELoss(_WeightedLoss):
 
     See `binary_cross_entropy`.
 
-    >>> BCELoss()(tensor([0.5]), tensor([1.0]))
+    >>> BCELoss()(Tensor([0.5]), Tensor([1.0]))
     tensor(0.6931)
     """
 
@@ -187,7 +188,7 @@ class BCEWithLogitsLoss(_WeightedLoss):
 
     `pos_weight` multiplies the share of the positive class, and is a buffer, too.
 
-    >>> BCEWithLogitsLoss()(tensor([0.0]), tensor([1.0]))
+    >>> BCEWithLogitsLoss()(Tensor([0.0]), Tensor([1.0]))
     tensor(0.6931)
     """
 
@@ -214,7 +215,7 @@ class BCEWithLogitsLoss(_WeightedLoss):
 class SoftMarginLoss(_Loss):
     """log(1 + e^(-target · input)), for scores and targets 1 or -1; see `soft_margin_loss`.
 
-    >>> SoftMarginLoss()(tensor([0.0]), tensor([-1.0]))
+    >>> SoftMarginLoss()(Tensor([0.0]), Tensor([-1.0]))
     tensor(0.6931)
     """
 
@@ -228,7 +229,7 @@ class MultiLabelSoftMarginLoss(_WeightedLoss):
 
     See `multilabel_soft_margin_loss`.
 
-    >>> MultiLabelSoftMarginLoss()(tensor([[0.0, 0.0]]), tensor([[1.0, 0.0]]))
+    >>> MultiLabelSoftMarginLoss()(Tensor([[0.0, 0.0]]), Tensor([[1.0, 0.0]]))
     tensor(0.6931)
     """
 
@@ -240,7 +241,7 @@ class MultiLabelSoftMarginLoss(_WeightedLoss):
 class MultiLabelMarginLoss(_Loss):
     """Σ_{y in Y} Σ_{c not in Y} max(0, 1 - s_y + s_c) / C; see `multilabel_margin_loss`.
 
-    >>> MultiLabelMarginLoss()(tensor([[0.1, 0.2, 0.4, 0.8]]), tensor([[3, 0, -1, 1]]))
+    >>> MultiLabelMarginLoss()(Tensor([[0.1, 0.2, 0.4, 0.8]]), Tensor([[3, 0, -1, 1]]).long())
     tensor(0.85)
     """
 
@@ -252,7 +253,7 @@ class MultiLabelMarginLoss(_Loss):
 class MultiMarginLoss(_WeightedLoss):
     """weight_y · Σ_{c≠y} max(0, margin - s_y + s_c)ᵖ / C; see `multi_margin_loss`.
 
-    >>> MultiMarginLoss()(tensor([[0.1, 0.2, 0.4, 0.8]]), tensor([3]))
+    >>> MultiMarginLoss()(Tensor([[0.1, 0.2, 0.4, 0.8]]), Tensor([3]).long())
     tensor(0.325)
     """
 
@@ -282,7 +283,7 @@ class MultiMarginLoss(_WeightedLoss):
 class OneVsAllLoss(_Loss):
     """The logistic losses of C questions "is it class c?"; see `one_vs_all_logistic_loss`.
 
-    >>> OneVsAllLoss()(tensor([[0.0, 0.0]]), tensor([1]))
+    >>> OneVsAllLoss()(Tensor([[0.0, 0.0]]), Tensor([1]).long())
     tensor(1.3863)
     """
 
@@ -294,7 +295,7 @@ class OneVsAllLoss(_Loss):
 class SVMLoss(_Loss):
     """Σ_{c≠y} max(0, s_c - s_y + delta), the hinge loss of a multi-class SVM; see `svm_loss`.
 
-    >>> SVMLoss()(tensor([[3.2, 5.1, -1.7]]), tensor([0]))
+    >>> SVMLoss()(Tensor([[3.2, 5.1, -1.7]]), Tensor([0]).long())
     tensor(2.9)
     """
 
@@ -319,7 +320,7 @@ class SVMLoss(_Loss):
 class MSELoss(_Loss):
     """(input - target)²; see `mse_loss`.
 
-    >>> MSELoss()(tensor([1.0, 2.0]), tensor([0.0, 0.0]))
+    >>> MSELoss()(Tensor([1.0, 2.0]), Tensor([0.0, 0.0]))
     tensor(2.5)
     """
 
@@ -331,7 +332,7 @@ class MSELoss(_Loss):
 class EuclideanLoss(_Loss):
     """½ ‖input_i - target_i‖² of each sample i of (N, ...); see `euclidean_loss`.
 
-    >>> EuclideanLoss()(tensor([[1.0, 2.0], [0.0, 0.0]]), tensor([[0.0, 0.0], [1.0, 0.0]]))
+    >>> EuclideanLoss()(Tensor([[1.0, 2.0], [0.0, 0.0]]), Tensor([[0.0, 0.0], [1.0, 0.0]]))
     tensor(1.5)
     """
 
@@ -343,7 +344,7 @@ class EuclideanLoss(_Loss):
 class L1Loss(_Loss):
     """|input - target|; see `l1_loss`.
 
-    >>> L1Loss()(tensor([1.0, -2.0]), tensor([0.0, 0.0]))
+    >>> L1Loss()(Tensor([1.0, -2.0]), Tensor([0.0, 0.0]))
     tensor(1.5)
     """
 
@@ -357,7 +358,7 @@ class SmoothL1Loss(_Loss):
 
     See `smooth_l1_loss`.
 
-    >>> SmoothL1Loss(reduction="none")(tensor([1.0, 3.0]), tensor([0.0, 0.0]))
+    >>> SmoothL1Loss(reduction="none")(Tensor([1.0, 3.0]), Tensor([0.0, 0.0]))
     tensor([0.5, 2.5])
     """
 
@@ -379,7 +380,7 @@ class SmoothL1Loss(_Loss):
 class HuberLoss(_Loss):
     """½ d² where |d| <= delta, else delta · (|d| - ½ delta); see `huber_loss`.
 
-    >>> HuberLoss(delta=2.0)(tensor([3.0]), tensor([0.0]))
+    >>> HuberLoss(delta=2.0)(Tensor([3.0]), Tensor([0.0]))
     tensor(4.)
     """
 
@@ -395,7 +396,7 @@ class HuberLoss(_Loss):
 class PoissonNLLLoss(_Loss):
     """λ - target · log λ, where input is log λ, or λ; see `poisson_nll_loss`.
 
-    >>> PoissonNLLLoss()(tensor([0.0]), tensor([2.0]))
+    >>> PoissonNLLLoss()(Tensor([0.0]), Tensor([2.0]))
     tensor(1.)
     """
 
@@ -426,7 +427,7 @@ class PoissonNLLLoss(_Loss):
 class GaussianNLLLoss(_Loss):
     """½ (log var + (input - target)² / var), var being the third input; see `gaussian_nll_loss`.
 
-    >>> GaussianNLLLoss()(tensor([1.0]), tensor([3.0]), tensor([1.0]))
+    >>> GaussianNLLLoss()(Tensor([1.0]), Tensor([3.0]), Tensor([1.0]))
     tensor(2.)
     """
 
@@ -444,7 +445,7 @@ class KLDivLoss(_Loss):
 
     The reduction "batchmean" divides the sum by the number of samples.
 
-    >>> KLDivLoss(reduction="batchmean")(tensor([[-0.6931, -0.6931]]), tensor([[0.0, 1.0]]))
+    >>> KLDivLoss(reduction="batchmean")(Tensor([[-0.6931, -0.6931]]), Tensor([[0.0, 1.0]]))
     tensor(0.6931)
     """
 
@@ -471,7 +472,7 @@ class KLDivLoss(_Loss):
 class HingeEmbeddingLoss(_Loss):
     """input where target is 1, max(0, margin - input) where it is -1; see `hinge_embedding_loss`.
 
-    >>> HingeEmbeddingLoss(reduction="none")(tensor([0.3, 0.3]), tensor([1.0, -1.0]))
+    >>> HingeEmbeddingLoss(reduction="none")(Tensor([0.3, 0.3]), Tensor([1.0, -1.0]))
     tensor([0.3, 0.7])
     """
 
@@ -493,7 +494,7 @@ class HingeEmbeddingLoss(_Loss):
 class MarginRankingLoss(_Loss):
     """max(0, margin - target · (input1 - input2)); see `margin_ranking_loss`.
 
-    >>> MarginRankingLoss()(tensor([1.0]), tensor([3.0]), tensor([1.0]))
+    >>> MarginRankingLoss()(Tensor([1.0]), Tensor([3.0]), Tensor([1.0]))
     tensor(2.)
     """
 
@@ -515,7 +516,7 @@ class MarginRankingLoss(_Loss):
 class CosineEmbeddingLoss(_Loss):
     """1 - cos where target is 1, max(0, cos - margin) where it is -1; see `cosine_embedding_loss`.
 
-    >>> CosineEmbeddingLoss()(tensor([[1.0, 0.0]]), tensor([[0.0, 1.0]]), tensor([1.0]))
+    >>> CosineEmbeddingLoss()(Tensor([[1.0, 0.0]]), Tensor([[0.0, 1.0]]), Tensor([1.0]))
     tensor(1.)
     """
 
@@ -540,7 +541,7 @@ class TripletMarginLoss(_Loss):
     """max(0, d(anchor, positive) - d(anchor, negative) + margin); see `triplet_margin_loss`.
 
     >>> loss = TripletMarginLoss()
-    >>> loss(tensor([[0.0, 0.0]]), tensor([[3.0, 0.0]]), tensor([[0.0, 1.0]]))
+    >>> loss(Tensor([[0.0, 0.0]]), Tensor([[3.0, 0.0]]), Tensor([[0.0, 1.0]]))
     tensor(3.)
     """
 
@@ -577,7 +578,7 @@ class TripletMarginWithDistanceLoss(_Loss):
     """The `TripletMarginLoss` with any distance; see `triplet_margin_with_distance_loss`.
 
     >>> loss = TripletMarginWithDistanceLoss(distance_function=lambda x, y: (x - y).abs().sum(1))
-    >>> loss(tensor([[0.0]]), tensor([[3.0]]), tensor([[1.0]]))
+    >>> loss(Tensor([[0.0]]), Tensor([[3.0]]), Tensor([[1.0]]))
     tensor(3.)
     """
 
@@ -618,8 +619,8 @@ class CTCLoss(_Loss):
 
     log_probs (T, N, C), or (T, C), with targets (N, S), or one after the other.
 
-    >>> log_probs = tensor([[0.5, 0.5], [0.5, 0.5]]).log()
-    >>> CTCLoss()(log_probs, tensor([1]), tensor([2]), tensor([1]))
+    >>> log_probs = Tensor([[0.5, 0.5], [0.5, 0.5]]).log()
+    >>> CTCLoss()(log_probs, Tensor([1]).long(), Tensor([2]).long(), Tensor([1]).long())
     tensor(0.2877)
     """
 

@@ -6,8 +6,8 @@ from typing import Any
 from tinygrad_cv import _inputs
 from tinygrad_cv._public import NN, public
 from tinygrad_cv._tensor import Tensor
-from tinygrad_cv.creation import zeros
-from tinygrad_cv.nn.linear import uniform_
+from tinygrad_cv.creation import empty, zeros
+from tinygrad_cv.nn.linear import given, uniform_
 from tinygrad_cv.nn.module import Module
 from tinygrad_cv.nn.parameter import Parameter
 from tinygrad_cv.nn.utils.rnn import PackedSequence
@@ -89,7 +89,7 @@ class RNNBase(Module):
             for way in ("", "_reverse")[:directions]:
                 for name, shape in shapes.items():
                     names.append(f"{name}_l{layer}{way}")
-                    weight = Parameter(zeros(shape, dtype=dtype, device=device))
+                    weight = Parameter(empty(shape, **given(device, dtype)))
                     self.register_parameter(names[-1], weight)
         self._flat_weights_names = names
         self.reset_parameters()
@@ -206,6 +206,7 @@ class RNN(RNNBase):
     Called with a sequence and, if it is not 0, the first state (layers · directions, N, H), it
     returns all h_t and the last states; see `RNNBase` for the shapes.
 
+    >>> from tinygrad_cv import ones
     >>> output, last = RNN(4, 3, num_layers=2)(ones(5, 2, 4))
     >>> output.shape, last.shape
     ((5, 2, 3), (2, 2, 3))
@@ -252,6 +253,7 @@ class LSTM(RNNBase):
     weight_hr_l{k} (proj_size, H) (Sak, Senior and Beaufays, 2014). It returns all h_t and the last
     (h, c); see `RNNBase` for the shapes.
 
+    >>> from tinygrad_cv import ones
     >>> output, (h, c) = LSTM(4, 3, bidirectional=True)(ones(5, 2, 4))
     >>> output.shape, h.shape, c.shape
     ((5, 2, 6), (2, 2, 3), (2, 2, 3))
@@ -294,6 +296,7 @@ class GRU(RNNBase):
 
     It returns all h_t and the last states; see `RNNBase` for the shapes.
 
+    >>> from tinygrad_cv import ones
     >>> output, last = GRU(4, 3, batch_first=True)(ones(2, 5, 4))
     >>> output.shape, last.shape
     ((2, 5, 3), (1, 2, 3))
@@ -358,9 +361,9 @@ class RNNCellBase(Module):
         self.bias, self.generator = bias, generator
         rows = num_chunks * hidden_size
         for name, columns in (("weight_ih", input_size), ("weight_hh", hidden_size)):
-            setattr(self, name, Parameter(zeros(rows, columns, dtype=dtype, device=device)))
+            setattr(self, name, Parameter(empty(rows, columns, **given(device, dtype))))
         for name in ("bias_ih", "bias_hh"):
-            weight = Parameter(zeros(rows, dtype=dtype, device=device)) if bias else None
+            weight = Parameter(empty(rows, **given(device, dtype))) if bias else None
             self.register_parameter(name, weight)
         self.reset_parameters()
 
@@ -385,6 +388,7 @@ class RNNCellBase(Module):
 class RNNCell(RNNCellBase):
     """One step of an `RNN`: (N, D), and (N, H) or None -> (N, H); see `rnn_tanh_cell`.
 
+    >>> from tinygrad_cv import ones
     >>> RNNCell(4, 3)(ones(2, 4)).shape
     (2, 3)
     """
@@ -418,6 +422,7 @@ class RNNCell(RNNCellBase):
 class LSTMCell(RNNCellBase):
     """One step of an `LSTM`: (N, D), and (h, c) or None -> (h, c); see `lstm_cell`.
 
+    >>> from tinygrad_cv import ones
     >>> h, c = LSTMCell(4, 3)(ones(2, 4))
     >>> h.shape, c.shape
     ((2, 3), (2, 3))
@@ -446,6 +451,7 @@ class LSTMCell(RNNCellBase):
 class GRUCell(RNNCellBase):
     """One step of a `GRU`: (N, D), and (N, H) or None -> (N, H); see `gru_cell`.
 
+    >>> from tinygrad_cv import ones
     >>> GRUCell(4, 3)(ones(2, 4)).shape
     (2, 3)
     """

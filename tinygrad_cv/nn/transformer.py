@@ -13,7 +13,7 @@ from tinygrad_cv.nn import init
 from tinygrad_cv.nn.attention import MultiheadAttention
 from tinygrad_cv.nn.container import ModuleList
 from tinygrad_cv.nn.dropout import Dropout
-from tinygrad_cv.nn.linear import Linear
+from tinygrad_cv.nn.linear import Linear, given
 from tinygrad_cv.nn.module import Module
 from tinygrad_cv.nn.normalization import LayerNorm
 from tinygrad_cv.ops.index import triu
@@ -98,6 +98,7 @@ class TransformerEncoderLayer(_Layer):
     with `norm_first` (Vaswani et al., 2017; Xiong et al., 2020). `activation` is "relu", "gelu" or
     a function. The masks are those of `MultiheadAttention`.
 
+    >>> from tinygrad_cv import ones
     >>> TransformerEncoderLayer(8, 2, 16)(ones(5, 3, 8)).shape
     (5, 3, 8)
     """
@@ -129,6 +130,7 @@ class TransformerDecoderLayer(_Layer):
     tgt (L, N, d_model) and memory (S, N, d_model) -> the shape of tgt; for the rest see
     `TransformerEncoderLayer`.
 
+    >>> from tinygrad_cv import ones
     >>> TransformerDecoderLayer(8, 2, 16)(ones(5, 3, 8), ones(4, 3, 8)).shape
     (5, 3, 8)
     """
@@ -186,6 +188,7 @@ class TransformerEncoder(Module):
     The copies begin with the same weights. `enable_nested_tensor` and `mask_check` are about a way
     of PyTorch's to compute it, and have no effect.
 
+    >>> from tinygrad_cv import ones
     >>> TransformerEncoder(TransformerEncoderLayer(8, 2, 16), 2)(ones(5, 3, 8)).shape
     (5, 3, 8)
     """
@@ -223,6 +226,7 @@ class TransformerEncoder(Module):
 class TransformerDecoder(Module):
     """`num_layers` copies of a layer, one after the other, and a norm at the end if it is given.
 
+    >>> from tinygrad_cv import ones
     >>> decoder = TransformerDecoder(TransformerDecoderLayer(8, 2, 16), 2)
     >>> decoder(ones(5, 3, 8), ones(4, 3, 8)).shape
     (5, 3, 8)
@@ -265,6 +269,7 @@ class Transformer(Module):
     or without it. All matrices begin as `xavier_uniform_` has it. `custom_encoder` and
     `custom_decoder` take the place of the stacks.
 
+    >>> from tinygrad_cv import ones
     >>> model = Transformer(8, 2, 1, 1, 16)
     >>> mask = Transformer.generate_square_subsequent_mask(5)
     >>> model(ones(4, 3, 8), ones(5, 3, 8), tgt_mask=mask).shape
@@ -356,4 +361,4 @@ class Transformer(Module):
         tensor([[  0., -inf],
                 [  0.,   0.]])
         """
-        return triu(full((sz, sz), -math.inf, dtype=dtype, device=device), 1)
+        return triu(full((sz, sz), -math.inf, **given(device, dtype)), 1)
