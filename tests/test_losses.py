@@ -822,7 +822,11 @@ OF_PAIRS = [
 ]
 
 
-STRICT = [losses.binary_cross_entropy, losses.binary_cross_entropy_with_logits]
+STRICT = [
+    losses.binary_cross_entropy,
+    losses.binary_cross_entropy_with_logits,
+    losses.euclidean_loss,
+]
 
 
 @pytest.mark.parametrize("loss", OF_PAIRS, ids=lambda loss: loss.__name__)
