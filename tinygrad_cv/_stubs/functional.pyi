@@ -26,6 +26,7 @@ from tinygrad_cv.ops.activation import softmin as softmin
 from tinygrad_cv.ops.activation import softplus as softplus
 from tinygrad_cv.ops.activation import softshrink as softshrink
 from tinygrad_cv.ops.activation import threshold as threshold
+from tinygrad_cv.ops.attention import multi_head_attention_forward as multi_head_attention_forward
 from tinygrad_cv.ops.attention import scaled_dot_product_attention as scaled_dot_product_attention
 from tinygrad_cv.ops.conv import conv1d as conv1d
 from tinygrad_cv.ops.conv import conv2d as conv2d
@@ -57,6 +58,7 @@ from tinygrad_cv.ops.loss import (
 from tinygrad_cv.ops.loss import cosine_embedding_loss as cosine_embedding_loss
 from tinygrad_cv.ops.loss import cosine_similarity as cosine_similarity
 from tinygrad_cv.ops.loss import cross_entropy as cross_entropy
+from tinygrad_cv.ops.loss import ctc_loss as ctc_loss
 from tinygrad_cv.ops.loss import gaussian_nll_loss as gaussian_nll_loss
 from tinygrad_cv.ops.loss import hinge_embedding_loss as hinge_embedding_loss
 from tinygrad_cv.ops.loss import huber_loss as huber_loss
@@ -65,6 +67,7 @@ from tinygrad_cv.ops.loss import l1_loss as l1_loss
 from tinygrad_cv.ops.loss import margin_ranking_loss as margin_ranking_loss
 from tinygrad_cv.ops.loss import mse_loss as mse_loss
 from tinygrad_cv.ops.loss import multi_margin_loss as multi_margin_loss
+from tinygrad_cv.ops.loss import multilabel_margin_loss as multilabel_margin_loss
 from tinygrad_cv.ops.loss import multilabel_soft_margin_loss as multilabel_soft_margin_loss
 from tinygrad_cv.ops.loss import nll_loss as nll_loss
 from tinygrad_cv.ops.loss import pairwise_distance as pairwise_distance
@@ -72,6 +75,9 @@ from tinygrad_cv.ops.loss import poisson_nll_loss as poisson_nll_loss
 from tinygrad_cv.ops.loss import smooth_l1_loss as smooth_l1_loss
 from tinygrad_cv.ops.loss import soft_margin_loss as soft_margin_loss
 from tinygrad_cv.ops.loss import triplet_margin_loss as triplet_margin_loss
+from tinygrad_cv.ops.loss import (
+    triplet_margin_with_distance_loss as triplet_margin_with_distance_loss,
+)
 from tinygrad_cv.ops.noise import alpha_dropout as alpha_dropout
 from tinygrad_cv.ops.noise import dropout as dropout
 from tinygrad_cv.ops.noise import dropout1d as dropout1d

@@ -185,6 +185,7 @@ from tinygrad_cv.ops.loss import (
 from tinygrad_cv.ops.loss import cosine_embedding_loss as cosine_embedding_loss
 from tinygrad_cv.ops.loss import cosine_similarity as cosine_similarity
 from tinygrad_cv.ops.loss import cross_entropy as cross_entropy
+from tinygrad_cv.ops.loss import ctc_loss as ctc_loss
 from tinygrad_cv.ops.loss import euclidean_loss as euclidean_loss
 from tinygrad_cv.ops.loss import gaussian_nll_loss as gaussian_nll_loss
 from tinygrad_cv.ops.loss import hinge_embedding_loss as hinge_embedding_loss
@@ -194,6 +195,7 @@ from tinygrad_cv.ops.loss import l1_loss as l1_loss
 from tinygrad_cv.ops.loss import margin_ranking_loss as margin_ranking_loss
 from tinygrad_cv.ops.loss import mse_loss as mse_loss
 from tinygrad_cv.ops.loss import multi_margin_loss as multi_margin_loss
+from tinygrad_cv.ops.loss import multilabel_margin_loss as multilabel_margin_loss
 from tinygrad_cv.ops.loss import multilabel_soft_margin_loss as multilabel_soft_margin_loss
 from tinygrad_cv.ops.loss import nll_loss as nll_loss
 from tinygrad_cv.ops.loss import one_vs_all_logistic_loss as one_vs_all_logistic_loss
@@ -237,6 +239,10 @@ from tinygrad_cv.ops.pool import max_pool3d as max_pool3d
 from tinygrad_cv.ops.pool import max_unpool1d as max_unpool1d
 from tinygrad_cv.ops.pool import max_unpool2d as max_unpool2d
 from tinygrad_cv.ops.pool import max_unpool3d as max_unpool3d
+from tinygrad_cv.ops.recurrent import gru_cell as gru_cell
+from tinygrad_cv.ops.recurrent import lstm_cell as lstm_cell
+from tinygrad_cv.ops.recurrent import rnn_relu_cell as rnn_relu_cell
+from tinygrad_cv.ops.recurrent import rnn_tanh_cell as rnn_tanh_cell
 from tinygrad_cv.ops.reduce import all as all
 from tinygrad_cv.ops.reduce import amax as amax
 from tinygrad_cv.ops.reduce import amin as amin

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 from tinygrad_cv._public import NN, fill
 from tinygrad_cv.nn import activation as activation
+from tinygrad_cv.nn import adaptive as adaptive
+from tinygrad_cv.nn import attention as attention
 from tinygrad_cv.nn import batchnorm as batchnorm
 from tinygrad_cv.nn import channelshuffle as channelshuffle
 from tinygrad_cv.nn import container as container
@@ -25,7 +27,7 @@ from tinygrad_cv.nn import padding as padding
 from tinygrad_cv.nn import parameter as parameter
 from tinygrad_cv.nn import pixelshuffle as pixelshuffle
 from tinygrad_cv.nn import pooling as pooling
-from tinygrad_cv.nn import utils as utils, sparse as sparse, upsampling as upsampling
+from tinygrad_cv.nn import utils as utils, sparse as sparse, upsampling as upsampling, rnn as rnn, transformer as transformer
 
 if TYPE_CHECKING:
     from tinygrad_cv._stubs.nn import *  # noqa: F403  generated
