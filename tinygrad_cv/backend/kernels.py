@@ -852,6 +852,7 @@ KERNELS: dict[str, Elementwise | Reduction | RawKernel] = {
         SGD,
         SGD_MOMENTUM,
         ADAM,
+        AMSGRAD,
         SQUARE_DEVIATIONS,
         PRODUCT_DEVIATIONS,
     )

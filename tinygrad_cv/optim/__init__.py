@@ -3,8 +3,10 @@
 from typing import TYPE_CHECKING
 
 from tinygrad_cv._public import OPTIM, fill
+from tinygrad_cv.optim import adafactor as adafactor
 from tinygrad_cv.optim import adagrad as adagrad
 from tinygrad_cv.optim import adam as adam
+from tinygrad_cv.optim import muon as muon
 from tinygrad_cv.optim import optimizer as optimizer
 from tinygrad_cv.optim import rprop as rprop
 from tinygrad_cv.optim import sgd as sgd

@@ -93,7 +93,7 @@ class Adadelta(Optimizer):
     0.9684
     """
 
-    bounds = {"lr": INF, "rho": 1 + 2**-52, "eps": INF, "weight_decay": INF}
+    bounds = dict.fromkeys(("lr", "eps", "weight_decay"), INF) | {"rho": 1 + 2**-52}  # 1 is taken
     numbers = ("step",)
     arrays = ("square_avg", "acc_delta")
 

@@ -5,7 +5,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from numbers import Real
-from typing import Any
+from typing import Any, ClassVar
 
 from tinygrad_cv._grad_mode import enable_grad
 from tinygrad_cv._public import OPTIM, public
@@ -93,7 +93,7 @@ class Optimizer:
     2.4
     """
 
-    bounds: Mapping[str, float] = {}
+    bounds: ClassVar[Mapping[str, float]] = {}
     """The options that are numbers from 0 on, or tuples of them, and what they stay below."""
 
     numbers: tuple[str, ...] = ()
@@ -423,7 +423,7 @@ class Optimizer:
             return value.item()
         if not isinstance(value, Tensor):
             value = Tensor(host.asarray(value))
-        wide = widened(parameter._array[:0] if parameter.ndim else parameter._array).dtype
+        wide = "float32" if parameter.dtype == "float16" else parameter.dtype
         cast = name != "step" and value.is_floating_point() and parameter.is_floating_point()
         return Tensor(value, dtype=wide if cast else None, device=parameter.device)
 
@@ -520,4 +520,6 @@ def _copied(value: Any) -> Any:
         return {name: _copied(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
         return type(value)([_copied(part) for part in value])
-    return Tensor(value) if isinstance(value, Tensor) else value
+    if hasattr(value, "__array__") and not isinstance(value, host.generic):
+        return Tensor(value if isinstance(value, Tensor) else host.asarray(value))
+    return value

@@ -30,7 +30,7 @@ class Rprop(Optimizer):
     tensor([0.7800], requires_grad=True)
     """
 
-    bounds = {"lr": math.inf}
+    bounds = dict.fromkeys(("lr",), math.inf)
     numbers = ("step",)
     arrays = ("prev", "step_size")
 

@@ -119,7 +119,7 @@ class ASGD(Optimizer):
     tensor([0.9000], requires_grad=True)
     """
 
-    bounds = {"lr": INF, "weight_decay": INF}
+    bounds = dict.fromkeys(("lr", "weight_decay"), INF)
     numbers = ("step", "eta", "mu")
     arrays = ("ax",)
 
@@ -161,6 +161,7 @@ class ASGD(Optimizer):
         state["step"] += 1
         p *= 1 - lambd * state["eta"]
         p -= state["eta"] * g
-        average += state["mu"] * (p - average)
+        mu = state["mu"]  # what ran away to infinity has no difference
+        average[...] = p if mu == 1 else average + mu * (p - average)
         state["eta"] = lr / (1 + lambd * lr * state["step"]) ** options["alpha"]
         state["mu"] = 1 / max(1, state["step"] - options["t0"])

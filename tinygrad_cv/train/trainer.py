@@ -56,7 +56,8 @@ class Trainer:
 
     A batch is (inputs, labels), and `loss_fn(scores, labels)` is its mean loss. Before each step
     the learning rate of each of the optimizer's groups becomes lr · schedule(progress), where lr is
-    the one it came with and progress the share of the training that is done. The default schedule is constant.
+    the one it came with and progress the share of the training that is done. The default schedule
+    is constant.
 
     What is in evaluation mode while the model around it trains, such as a frozen batch norm, stays
     in it. After `fit` and `evaluate`, however they end, every module is in the mode that it was in.
