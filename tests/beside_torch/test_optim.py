@@ -1,6 +1,7 @@
 """PyTorch's own list of optimizers and their options: the same steps, states and refusals."""
 
 import copy
+import inspect
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +14,9 @@ from numpy.testing import assert_allclose
 import tinygrad_cv as tg
 from tinygrad_cv import optim
 
-pytest.importorskip("expecttest", reason="PyTorch's list of optimizers needs the package expecttest")
+pytest.importorskip(
+    "expecttest", reason="PyTorch's list of optimizers needs the package expecttest"
+)
 common = pytest.importorskip(
     "torch.testing._internal.common_optimizers",
     reason="this PyTorch has no torch.testing._internal.common_optimizers",
@@ -70,9 +73,7 @@ class Run:
         if name == "Muon":
             values = values[:3]
         self.lib = lib
-        self.params = [
-            lib.tensor(value, dtype=lib.float64, requires_grad=True) for value in values
-        ]
+        self.params = [lib.tensor(value, dtype=lib.float64, requires_grad=True) for value in values]
         scalar = lib.tensor
         self.optimizer = getattr(lib.optim, name)(self.params, **plain(options, scalar))
 
@@ -137,8 +138,6 @@ def test_what_pytorch_wrote_goes_on_here(name: str, options: dict[str, Any], dev
 def test_the_arguments_and_the_repr_are_pytorchs(name: str) -> None:
     theirs, ours = (Run(lib, name, {}, start()) for lib in (torch, tg))
     assert repr(ours.optimizer) == repr(theirs.optimizer)
-    import inspect
-
     expected, found = (
         {
             k: (p.kind, p.default)
@@ -194,8 +193,9 @@ def test_what_pytorch_refuses_is_refused(name: str) -> None:
         if any(words in case.desc + str(error.error_regex) for words in TAKEN_HERE):
             continue
         kind = ValueError if error.error_type is UserWarning else error.error_type
+        params = translated(case.params) or [tg.ones(2, requires_grad=True)]
+        options = translated(case.kwargs)
         with pytest.raises(kind):
-            params = translated(case.params) or [tg.ones(2, requires_grad=True)]
-            getattr(optim, name)(params, **translated(case.kwargs))
+            getattr(optim, name)(params, **options)
         count += 1
     assert count >= 5

@@ -424,6 +424,7 @@ class Backend:
     ) -> None:
         """One update of the parameter and its moments, in place (see optim.Adam).
 
-        `largest`, if given, is the largest v so far, of which the step is made (amsgrad). In half precision it is computed in float32, which is the dtype of the moments then.
+        `largest`, if given, is the largest v so far, of which the step is made (amsgrad). In half
+        precision it is computed in float32, which is the dtype of the moments then.
         """
         raise NotImplementedError

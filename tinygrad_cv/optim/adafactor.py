@@ -29,7 +29,7 @@ class Adafactor(Optimizer):
     >>> optimizer = Adafactor([w], lr=0.1)
     >>> optimizer.step()  # a tenth of the size of w
     >>> w[0]
-    tensor([0.9000, 0.9000, 0.9000], grad_fn=<getitem>)
+    tensor([0.9, 0.9, 0.9], grad_fn=<getitem>)
     >>> optimizer.state[w]["row_var"].shape, optimizer.state[w]["col_var"].shape
     ((2, 1), (1, 3))
     """
@@ -69,7 +69,9 @@ class Adafactor(Optimizer):
         if not options["beta2_decay"] <= 0:
             raise ValueError(f"beta2_decay is 0 or less; got {options['beta2_decay']!r}.")
         if not options["d"] >= 1:
-            raise ValueError(f"d, the most an update may be long, is 1 or more; got {options['d']}.")
+            raise ValueError(
+                f"d, the most an update may be long, is 1 or more; got {options['d']}."
+            )
 
     def begin(self, xp: Any, p: Any, options: dict[str, Any]) -> dict[str, Any]:
         if p.ndim < 2:

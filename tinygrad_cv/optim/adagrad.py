@@ -24,7 +24,7 @@ class Adagrad(Optimizer):
     >>> w.grad = tensor([123.0])
     >>> Adagrad([w], lr=0.1).step()
     >>> w
-    tensor([0.9000], requires_grad=True)
+    tensor([0.9], requires_grad=True)
     """
 
     bounds = dict.fromkeys(
@@ -162,7 +162,7 @@ class RMSprop(Optimizer):
     >>> w.grad = tensor([123.0])
     >>> RMSprop([w], lr=0.1, alpha=0.75).step()  # lr / √(1 - alpha)
     >>> w
-    tensor([0.8000], requires_grad=True)
+    tensor([0.8], requires_grad=True)
     """
 
     bounds = dict.fromkeys(("lr", "alpha", "eps", "weight_decay", "momentum"), INF)

@@ -33,7 +33,7 @@ class Adam(Optimizer):
     >>> w.grad = tensor([123.0])
     >>> Adam([w], lr=0.1).step()  # the first step is lr, whatever the size of g
     >>> w
-    tensor([0.9000], requires_grad=True)
+    tensor([0.9], requires_grad=True)
     """
 
     bounds = BOUNDS
@@ -117,7 +117,7 @@ class AdamW(Adam):
     >>> w.grad = tensor([0.0])
     >>> AdamW([w], lr=0.1, weight_decay=0.5).step()
     >>> w
-    tensor([0.9500], requires_grad=True)
+    tensor([0.95], requires_grad=True)
     """
 
     def __init__(
@@ -165,7 +165,7 @@ class Adamax(Optimizer):
     >>> w.grad = tensor([123.0])
     >>> Adamax([w], lr=0.1).step()
     >>> w
-    tensor([0.9000], requires_grad=True)
+    tensor([0.9], requires_grad=True)
     """
 
     bounds = BOUNDS
@@ -230,7 +230,7 @@ class NAdam(Optimizer):
     >>> w.grad = tensor([2.0])
     >>> NAdam([w], lr=0.1).step()
     >>> round(w.item(), 3)
-    0.839
+    0.894
     """
 
     bounds = BOUNDS | {"momentum_decay": INF}
@@ -312,7 +312,7 @@ class RAdam(Optimizer):
     >>> w.grad = tensor([2.0])
     >>> RAdam([w], lr=0.1).step()  # not adapted at first: lr · g
     >>> w
-    tensor([0.8000], requires_grad=True)
+    tensor([0.8], requires_grad=True)
     """
 
     bounds = BOUNDS

@@ -27,7 +27,7 @@ class Rprop(Optimizer):
     ...     w.grad = tensor([slope])
     ...     optimizer.step()
     >>> w  # 1 - 0.1 - 0.12
-    tensor([0.7800], requires_grad=True)
+    tensor([0.78], requires_grad=True)
     """
 
     bounds = dict.fromkeys(("lr",), math.inf)

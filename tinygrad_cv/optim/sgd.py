@@ -33,7 +33,7 @@ class SGD(Optimizer):
     ...     w.grad = tensor([1.0])
     ...     optimizer.step()
     >>> w  # 1 - 0.1 · 1 - 0.1 · 1.9
-    tensor([0.7100], requires_grad=True)
+    tensor([0.71], requires_grad=True)
     """
 
     bounds = dict.fromkeys(("lr", "momentum", "dampening", "weight_decay"), INF)
@@ -116,7 +116,7 @@ class ASGD(Optimizer):
     >>> w.grad = tensor([1.0])
     >>> ASGD([w], lr=0.1, lambd=0.0).step()
     >>> w
-    tensor([0.9000], requires_grad=True)
+    tensor([0.9], requires_grad=True)
     """
 
     bounds = dict.fromkeys(("lr", "weight_decay"), INF)
