@@ -714,10 +714,10 @@ class CyclicLR(LRScheduler):
     def scale_fn(self, x: float) -> float:
         """How high the cycle is, as a share of the first one."""
         if self._scale_fn_custom is not None:
-            return self._scale_fn_custom(x)
+            return float(self._scale_fn_custom(x))
         if self.mode == "triangular2":
-            return 1 / 2.0 ** (x - 1)
-        return self.gamma**x if self.mode == "exp_range" else 1.0
+            return float(2.0 ** (1 - x))
+        return float(self.gamma**x) if self.mode == "exp_range" else 1.0
 
     def state_dict(self) -> dict[str, Any]:
         """What the schedule knows; a `scale_fn` is to be given again to the one that goes on."""
@@ -811,7 +811,7 @@ class OneCycleLR(LRScheduler):
             ends = [top, steps - 1]
             names = [("initial_lr", "max_lr"), ("max_lr", "min_lr")]
             momenta = [("max", "base"), ("base", "max")]
-        self._schedule_phases = [
+        self._schedule_phases: list[dict[str, Any]] = [
             {
                 "end_step": float(end),
                 "start_lr": first,
@@ -878,8 +878,8 @@ class ReduceLROnPlateau(LRScheduler):
 
     `step(metrics)` is given the measure, such as the validation loss; mode "min" wants it low,
     "max" high. It has improved if it is better than the best by `threshold`, a share of the best
-    ("rel") or a number ("abs"). After a change, `cooldown` epochs do not count. η does not fall below
-    `min_lr`, nor by less than `eps`.
+    ("rel") or a number ("abs"). After a change, `cooldown` epochs do not count. η does not fall
+    below `min_lr`, nor by less than `eps`.
 
     Raises ValueError for a factor of 1 or more and for modes that are none.
 

@@ -484,10 +484,10 @@ def checked(name: str, value: Any, below: float = math.inf) -> float:
         if value.numel() != 1:
             raise ValueError(f"{name} as a tensor has one element; got the shape {value.shape}.")
         number = value.item()
-    if not (isinstance(number, Real) and 0 <= number < below):
+    if not (isinstance(number, Real) and 0 <= float(number) < below):
         bound = "finite and 0 or more" if below == math.inf else f"0 or more and below {below}"
         raise ValueError(f"{name} is a number, {bound}; got {value!r}.")
-    return number  # type: ignore[return-value]
+    return float(number) if isinstance(value, Tensor) else value  # type: ignore[no-any-return]
 
 
 def plain(value: Any) -> Any:

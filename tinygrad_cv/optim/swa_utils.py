@@ -103,6 +103,9 @@ class AveragedModel(Module):
     3.0
     """
 
+    module: Module
+    n_averaged: Tensor
+
     def __init__(
         self,
         model: Module,
