@@ -487,7 +487,7 @@ def checked(name: str, value: Any, below: float = math.inf) -> float:
     if not (isinstance(number, Real) and 0 <= float(number) < below):
         bound = "finite and 0 or more" if below == math.inf else f"0 or more and below {below}"
         raise ValueError(f"{name} is a number, {bound}; got {value!r}.")
-    return float(number) if isinstance(value, Tensor) else value  # type: ignore[no-any-return]
+    return float(number) if isinstance(value, Tensor) else value
 
 
 def plain(value: Any) -> Any:
