@@ -29,6 +29,7 @@ from tinygrad_cv._public import (
     NN,
     OPTIM,
     PUBLIC,
+    SCHEDULERS,
     TOP,
     public,
 )
@@ -45,6 +46,7 @@ MODULES = {
     NN: nn,
     INIT: nn.init,
     OPTIM: tg.optim,
+    SCHEDULERS: tg.optim.lr_scheduler,
 }
 
 

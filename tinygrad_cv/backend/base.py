@@ -415,14 +415,16 @@ class Backend:
         g: Array,
         m: Array,
         v: Array,
-        step: int,
+        step: float,
         lr: float,
         betas: tuple[float, float],
         eps: float,
         weight_decay: float,
+        largest: Array | None = None,
     ) -> None:
         """One update of the parameter and its moments, in place (see optim.Adam).
 
-        In half precision it is computed in float32, which is the dtype of the moments then.
+        `largest`, if given, is the largest v so far, of which the step is made (amsgrad). In half
+        precision it is computed in float32, which is the dtype of the moments then.
         """
         raise NotImplementedError

@@ -526,15 +526,20 @@ class CupyBackend(Backend):
         g: Array,
         m: Array,
         v: Array,
-        step: int,
+        step: float,
         lr: float,
         betas: tuple[float, float],
         eps: float,
         weight_decay: float,
+        largest: Array | None = None,
     ) -> None:
         step_size, correction = lr / (1 - betas[0] ** step), 1 - betas[1] ** step
         rates = (betas[0], 1 - betas[0], betas[1], 1 - betas[1])
-        self._step(kernels.ADAM, p, g, (*rates, step_size, correction, eps, weight_decay), m, v)
+        numbers = (*rates, step_size, correction, eps, weight_decay)
+        if largest is None:
+            self._step(kernels.ADAM, p, g, numbers, m, v)
+        else:
+            self._step(kernels.AMSGRAD, p, g, numbers, m, v, largest)
 
     def _step(
         self, kernel: kernels.Elementwise, p: Array, g: Array, numbers: Any, *state: Array

@@ -403,17 +403,20 @@ class NumpyBackend(Backend):
         g: Array,
         m: Array,
         v: Array,
-        step: int,
+        step: float,
         lr: float,
         betas: tuple[float, float],
         eps: float,
         weight_decay: float,
+        largest: Array | None = None,
     ) -> None:
         g = _penalized(p, g, weight_decay)
         m *= betas[0]
         m += (1 - betas[0]) * g
         v *= betas[1]
         v += (1 - betas[1]) * (g * g)
+        if largest is not None:
+            v = np.maximum(largest, v, out=largest)
         # The moments start at zero; dividing by 1 - betaᵗ takes that bias out.
         denominator = np.sqrt(v / (1 - betas[1] ** step))
         denominator += eps
