@@ -248,10 +248,13 @@ class Attached:
         fweights: Tensor | None = None,
         aweights: Tensor | None = None,
     ) -> Tensor: ...
-    def cpu(self) -> Tensor: ...
+    def cpu(self, memory_format: Any = None) -> Tensor: ...
     def cross(self, other: Tensor, dim: builtins.int | None = None) -> Tensor: ...
     def cuda(
-        self, device: builtins.int | str | None = None, non_blocking: builtins.bool = False
+        self,
+        device: builtins.int | str | None = None,
+        non_blocking: builtins.bool = False,
+        memory_format: Any = None,
     ) -> Tensor: ...
     def cummax(
         self, dim: builtins.int | None = None, *, axis: builtins.int | None = None
@@ -392,6 +395,8 @@ class Attached:
     def inner(self, other: Tensor) -> Tensor: ...
     def int(self) -> Tensor: ...
     def inverse(self) -> Tensor: ...
+    def is_pinned(self, device: Any = None) -> builtins.bool: ...
+    def is_shared(self) -> builtins.bool: ...
     def isclose(
         self,
         other: Any,
@@ -634,6 +639,10 @@ class Attached:
         dtype: Any = None,
         device: str | None = None,
         requires_grad: builtins.bool = False,
+        out: Any = None,
+        layout: Any = None,
+        pin_memory: Any = False,
+        memory_format: Any = None,
     ) -> Tensor: ...
     def new_full(
         self,
@@ -643,6 +652,10 @@ class Attached:
         dtype: Any = None,
         device: str | None = None,
         requires_grad: builtins.bool = False,
+        out: Any = None,
+        layout: Any = None,
+        pin_memory: Any = False,
+        memory_format: Any = None,
     ) -> Tensor: ...
     def new_ones(
         self,
@@ -651,6 +664,10 @@ class Attached:
         dtype: Any = None,
         device: str | None = None,
         requires_grad: builtins.bool = False,
+        out: Any = None,
+        layout: Any = None,
+        pin_memory: Any = False,
+        memory_format: Any = None,
     ) -> Tensor: ...
     def new_tensor(
         self,
@@ -659,6 +676,10 @@ class Attached:
         dtype: Any = None,
         device: str | None = None,
         requires_grad: builtins.bool = False,
+        out: Any = None,
+        layout: Any = None,
+        pin_memory: Any = False,
+        memory_format: Any = None,
     ) -> Tensor: ...
     def new_zeros(
         self,
@@ -667,6 +688,10 @@ class Attached:
         dtype: Any = None,
         device: str | None = None,
         requires_grad: builtins.bool = False,
+        out: Any = None,
+        layout: Any = None,
+        pin_memory: Any = False,
+        memory_format: Any = None,
     ) -> Tensor: ...
     def nonzero(self, *, as_tuple: builtins.bool = False) -> Any: ...
     def norm(
@@ -684,6 +709,7 @@ class Attached:
     def not_equal_(self, other: Any) -> Tensor: ...
     def outer(self, vec2: Tensor) -> Tensor: ...
     def permute(self, *dims: Any) -> Tensor: ...
+    def pin_memory(self, device: Any = None) -> Tensor: ...
     def pinverse(self, rcond: builtins.float = 1e-15) -> Tensor: ...
     def polygamma(self, n: builtins.int) -> Tensor: ...
     def positive(self) -> Tensor: ...
@@ -767,6 +793,7 @@ class Attached:
     def select(self, dim: builtins.int, index: builtins.int) -> Tensor: ...
     def sgn(self) -> Tensor: ...
     def sgn_(self) -> Tensor: ...
+    def share_memory_(self) -> Tensor: ...
     def short(self) -> Tensor: ...
     def sigmoid(self) -> Tensor: ...
     def sigmoid_(self) -> Tensor: ...
@@ -845,10 +872,12 @@ class Attached:
     def to(
         self,
         *target: Any,
-        device: str | None = None,
+        device: str | builtins.int | None = None,
         dtype: Any = None,
         non_blocking: builtins.bool = False,
         copy: builtins.bool = False,
+        other: Tensor | None = None,
+        memory_format: Any = None,
     ) -> Tensor: ...
     def topk(
         self,
