@@ -11,6 +11,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+from tinygrad_cv import _operators as _operators  # adopted before they are looked up here
 from tinygrad_cv._apply import F
 from tinygrad_cv._public import FUNCTIONAL, IN_PLACE, METHOD, PUBLIC, TOP, public
 from tinygrad_cv._tensor import Tensor

@@ -692,5 +692,7 @@ def adopt(body: Body) -> Body:
     """Give Tensor the methods of a class body: those that need ops, as ops need Tensor."""
     for name, value in vars(body).items():
         if callable(value) or isinstance(value, property):
+            if hasattr(value, "__qualname__"):
+                value.__qualname__ = f"Tensor.{name}"
             setattr(Tensor, name, value)
     return body
