@@ -170,21 +170,9 @@ class Conversions(Tensor):
         """The tensor on a GPU, by default the current one."""
         return self.to(device="cuda" if device is None else device)
 
-    def pin_memory(self, device: Any = None) -> "Tensor":
-        """The tensor itself: where its memory lies is left to NumPy."""
-        return self
-
-    def is_pinned(self, device: Any = None) -> bool:
-        """False; see `pin_memory`."""
-        return False
-
     def share_memory_(self) -> "Tensor":
         """The tensor itself, which other processes do not see: each gets a copy."""
         return self
-
-    def is_shared(self) -> bool:
-        """False; see `share_memory_`."""
-        return False
 
     def type(self, dtype: Any = None) -> Any:
         """The tensor in a dtype; without one, the name of the dtype that it has."""

@@ -129,36 +129,14 @@ def is_nonzero(input: Tensor) -> bool:
 
 @public(TOP)
 def typename(obj: Any) -> str:
-    """The name of an object's type; of a tensor's with its dtype, as PyTorch's constructors say it.
+    """The name of an object's type; of a tensor `x.type()`.
 
-    >>> typename(Tensor([1.0])), typename([1.0])
-    ('torch.FloatTensor', 'builtins.list')
+    >>> typename([1.0])
+    'builtins.list'
     """
     if isinstance(obj, Tensor):
-        return type_name(obj)
+        return str(obj.type())
     return f"{type(obj).__module__}.{type(obj).__qualname__}"
-
-
-def type_name(tensor: Tensor) -> str:
-    """What PyTorch calls the type of such a tensor, "torch.FloatTensor" or "torch.cuda.LongTensor".
-
-    It is PyTorch's name that programs compare it with.
-    """
-    place = "torch" if tensor.is_cpu else "torch.cuda"
-    return f"{place}.{TYPE_NAMES.get(str(tensor.dtype), '')}Tensor"
-
-
-TYPE_NAMES = {
-    "float16": "Half",
-    "float32": "Float",
-    "float64": "Double",
-    "int8": "Char",
-    "int16": "Short",
-    "int32": "Int",
-    "int64": "Long",
-    "uint8": "Byte",
-    "bool": "Bool",
-}
 
 
 @public(TOP)
