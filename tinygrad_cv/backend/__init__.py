@@ -49,8 +49,8 @@ def as_generator(generator: Any) -> host.random.Generator:
     if not isinstance(generator, host.random.Generator):
         raise TypeError(
             "generator must be a Generator, a numpy.random.Generator or None, given "
-            f"{generator!r}; for a seed, give Generator().manual_seed(seed) or "
-            "numpy.random.default_rng(seed)."
+            f"{generator!r}; for a seed, give numpy.random.default_rng(seed), or "
+            "Generator().manual_seed(seed)."
         )
     return generator
 
