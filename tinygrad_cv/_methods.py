@@ -11,8 +11,9 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+from tinygrad_cv import _operators as _operators  # adopted before they are looked up here
 from tinygrad_cv._apply import F
-from tinygrad_cv._public import IN_PLACE, METHOD, PUBLIC, public
+from tinygrad_cv._public import FUNCTIONAL, IN_PLACE, METHOD, PUBLIC, TOP, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import as_generator, host
 from tinygrad_cv.backend.base import drawn
@@ -104,7 +105,7 @@ def random_(self: Tensor, from_: Any = None, to: Any = None, *, generator: Any =
         raise ValueError(f"random_: from {low} is not below to {high}.")
     dtype = "uint64" if low >= 0 else "int64"
     values = drawn(as_generator(generator), lambda g: g.integers(low, high, self.shape, dtype))
-    return self._become(Tensor(values, self.dtype, self.device), "random_")
+    return self._become(Tensor(values, dtype=self.dtype, device=self.device), "random_")
 
 
 @public(METHOD)
@@ -166,3 +167,18 @@ for _name, _function in PUBLIC[METHOD].items():
     setattr(Tensor, _name, _function)
 for _name, _function in PUBLIC[IN_PLACE].items():
     setattr(Tensor, f"{_name}_", _in_place(_name, _function))
+
+AT_THE_TOP = """
+    abs acos acosh addmv alpha_dropout arccos arccosh arcsin arcsinh arctan arctanh asin asinh atan
+    atanh ceil celu clamp clamp_max clamp_min clip cos cosh deg2rad detach dropout erf erfc exp exp2
+    expm1 feature_alpha_dropout fill fix floor frac gcd index_put lcm ldexp log log10 log1p log2
+    logit nan_to_num neg negative rad2deg reciprocal relu round rrelu rsqrt selu sigmoid sin sinc
+    sinh sqrt square tan tanh threshold trunc xlogy zero
+"""
+"""What PyTorch has as functions of the module too, as `torch.relu_(x)`."""
+FUNCTIONAL_TOO = "celu elu hardtanh leaky_relu relu rrelu selu threshold"
+
+for _place, _names in ((TOP, AT_THE_TOP), (FUNCTIONAL, FUNCTIONAL_TOO)):
+    for _name in _names.split():
+        if hasattr(Tensor, f"{_name}_"):
+            PUBLIC[_place][f"{_name}_"] = getattr(Tensor, f"{_name}_")

@@ -248,10 +248,13 @@ class Attached:
         fweights: Tensor | None = None,
         aweights: Tensor | None = None,
     ) -> Tensor: ...
-    def cpu(self) -> Tensor: ...
+    def cpu(self, memory_format: Any = None) -> Tensor: ...
     def cross(self, other: Tensor, dim: builtins.int | None = None) -> Tensor: ...
     def cuda(
-        self, device: builtins.int | str | None = None, non_blocking: builtins.bool = False
+        self,
+        device: builtins.int | str | None = None,
+        non_blocking: builtins.bool = False,
+        memory_format: Any = None,
     ) -> Tensor: ...
     def cummax(
         self, dim: builtins.int | None = None, *, axis: builtins.int | None = None
@@ -635,6 +638,10 @@ class Attached:
         dtype: Any = None,
         device: str | None = None,
         requires_grad: builtins.bool = False,
+        out: Any = None,
+        layout: Any = None,
+        pin_memory: Any = False,
+        memory_format: Any = None,
     ) -> Tensor: ...
     def new_full(
         self,
@@ -644,6 +651,10 @@ class Attached:
         dtype: Any = None,
         device: str | None = None,
         requires_grad: builtins.bool = False,
+        out: Any = None,
+        layout: Any = None,
+        pin_memory: Any = False,
+        memory_format: Any = None,
     ) -> Tensor: ...
     def new_ones(
         self,
@@ -652,6 +663,10 @@ class Attached:
         dtype: Any = None,
         device: str | None = None,
         requires_grad: builtins.bool = False,
+        out: Any = None,
+        layout: Any = None,
+        pin_memory: Any = False,
+        memory_format: Any = None,
     ) -> Tensor: ...
     def new_tensor(
         self,
@@ -660,6 +675,10 @@ class Attached:
         dtype: Any = None,
         device: str | None = None,
         requires_grad: builtins.bool = False,
+        out: Any = None,
+        layout: Any = None,
+        pin_memory: Any = False,
+        memory_format: Any = None,
     ) -> Tensor: ...
     def new_zeros(
         self,
@@ -668,6 +687,10 @@ class Attached:
         dtype: Any = None,
         device: str | None = None,
         requires_grad: builtins.bool = False,
+        out: Any = None,
+        layout: Any = None,
+        pin_memory: Any = False,
+        memory_format: Any = None,
     ) -> Tensor: ...
     def nonzero(self, *, as_tuple: builtins.bool = False) -> Any: ...
     def norm(
@@ -768,6 +791,7 @@ class Attached:
     def select(self, dim: builtins.int, index: builtins.int) -> Tensor: ...
     def sgn(self) -> Tensor: ...
     def sgn_(self) -> Tensor: ...
+    def share_memory_(self) -> Tensor: ...
     def short(self) -> Tensor: ...
     def sigmoid(self) -> Tensor: ...
     def sigmoid_(self) -> Tensor: ...
@@ -847,10 +871,12 @@ class Attached:
     def to(
         self,
         *target: Any,
-        device: str | None = None,
+        device: str | builtins.int | None = None,
         dtype: Any = None,
         non_blocking: builtins.bool = False,
         copy: builtins.bool = False,
+        other: Tensor | None = None,
+        memory_format: Any = None,
     ) -> Tensor: ...
     def topk(
         self,

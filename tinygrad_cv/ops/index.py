@@ -527,7 +527,7 @@ def scatter(
             raise ValueError(f"scatter: reduce is 'add' or 'multiply'; got {reduce!r}.")
         index, given = _whole("scatter", index, input), value if src is None else src
         if not (isinstance(given, Tensor) and given.ndim):
-            one = given if isinstance(given, Tensor) else Tensor(given, device=input.device)
+            one = Tensor(given, dtype=input.dtype, device=input.device)
             given = one.to(dtype=input.dtype).broadcast_to(index.shape)
         return scatter_reduce(input, dim, index, given, "sum" if reduce == "add" else "prod")
     if input.ndim == 0:
