@@ -29,6 +29,7 @@ from tinygrad_cv import linalg as linalg
 from tinygrad_cv import nn as nn
 from tinygrad_cv import optim as optim
 from tinygrad_cv import random as random
+from tinygrad_cv import signal as signal
 from tinygrad_cv import storage as storage
 from tinygrad_cv import transforms as transforms
 from tinygrad_cv._public import TOP as _TOP
