@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 
-class Backend(AbstractBackend):  # type: ignore[misc]
+class Backend(AbstractBackend):
     """What einops asks of a library: it finds its subclasses by itself."""
 
     framework_name = "tinygrad_cv"
@@ -96,21 +96,23 @@ class Backend(AbstractBackend):  # type: ignore[misc]
         return tinygrad_cv.einsum(pattern, *x)
 
 
-class Rearrange(RearrangeMixin, Module):  # type: ignore[misc]
+class Rearrange(RearrangeMixin, Module):
     """`rearrange` as a layer: Rearrange("b c h w -> b (c h w)")."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return self._apply_recipe(input)  # type: ignore[no-any-return]
+        rearranged: Tensor = self._apply_recipe(input)  # type: ignore[no-untyped-call]
+        return rearranged
 
 
-class Reduce(ReduceMixin, Module):  # type: ignore[misc]
+class Reduce(ReduceMixin, Module):
     """`reduce` as a layer: Reduce("b c (h 2) (w 2) -> b c h w", "max")."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return self._apply_recipe(input)  # type: ignore[no-any-return]
+        rearranged: Tensor = self._apply_recipe(input)  # type: ignore[no-untyped-call]
+        return rearranged
 
 
-class EinMix(_EinmixMixin, Module):  # type: ignore[misc]
+class EinMix(_EinmixMixin, Module):
     """`einsum` with a weight, and a bias, of its own as a layer:
     EinMix("b c -> b d", weight_shape="c d", bias_shape="d", c=3, d=4) is linear.
 
