@@ -248,17 +248,16 @@ def relaid(tensor: "Tensor", seen: "Tensor") -> None:
 
     What was its base, the memory as it lay, has no tensor any more; the views of it stay with it.
     """
-    family, before = _family(seen), _family(tensor)
-    if before is not None and before.base() is tensor:
-        before.base = weakref.ref(seen)  # which is about to go
+    family = _family(tensor)
+    if family is not None and family.base() is tensor:
+        family.base = weakref.ref(seen)  # which is about to go
+        family.join(tensor)
     tensor._array = seen._array
-    tensor._view = None if family is None else seen._view
+    tensor._view = None if _family(seen) is None else seen._view
     if seen._requires_grad and seen.grad_fn is not None:
         _stand(tensor, seen.node)
     else:
         tensor._renew_node()
-    if family is not None:
-        family.join(tensor)
 
 
 def _stand(tensor: "Tensor", node: Node) -> None:
