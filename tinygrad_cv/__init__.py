@@ -32,6 +32,7 @@ from tinygrad_cv import mps as mps
 from tinygrad_cv import nn as nn
 from tinygrad_cv import optim as optim
 from tinygrad_cv import random as random
+from tinygrad_cv import signal as signal
 from tinygrad_cv import storage as storage
 from tinygrad_cv import switches as switches
 from tinygrad_cv import transforms as transforms

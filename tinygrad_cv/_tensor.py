@@ -236,6 +236,43 @@ class Tensor(Attached):
         node = self._node if self._view is None else self.node
         return None if node is None or node.op is None else node
 
+    def data_ptr(self) -> int:
+        """The address of the first element in memory."""
+        return int(self._backend.address(self._array))
+
+    @property
+    def is_sparse(self) -> bool:
+        """False: there are dense tensors only."""
+        return False
+
+    is_quantized = is_mkldnn = is_meta = is_mps = is_xpu = is_nested = is_sparse
+
+    def is_complex(self) -> bool:
+        """False: there are no complex tensors."""
+        return False
+
+    is_conj = is_neg = is_inference = is_distributed = is_complex
+
+    def is_signed(self) -> bool:
+        """Whether the dtype has negative numbers."""
+        return self.dtype.kind in "if"
+
+    def is_nonzero(self) -> bool:
+        """Whether the one element is not 0."""
+        return bool(self)
+
+    def is_pinned(self) -> bool:
+        """False: no memory of the host is held for a GPU."""
+        return False
+
+    def pin_memory(self) -> "Tensor":
+        """The tensor itself: no memory of the host is held for a GPU."""
+        return self
+
+    def is_shared(self) -> bool:
+        """False: no memory is shared with other processes."""
+        return False
+
     def is_floating_point(self) -> bool:
         """Whether the dtype is a float (only such tensors have gradients)."""
         return cast(bool, self.dtype.kind == "f")
@@ -318,13 +355,15 @@ class Tensor(Attached):
 
     # ----- values ----------------------------------------------------------------------------
 
-    def numpy(self) -> Any:
+    def numpy(self, *, force: bool = False) -> Any:
         """The values as a NumPy array that cannot be written to (a graph may rely on them).
 
         Use `.numpy().copy()` for an array of your own, and assign into the tensor itself to
-        change it: `x.data[...] = value`. From a GPU the values are copied.
+        change it: `x.data[...] = value`. From a GPU the values are copied. With `force` a tensor
+        that requires a gradient gives them too, as `x.detach().numpy()`.
         """
-        self._leaves_graph("numpy()")
+        if not force:
+            self._leaves_graph("numpy()")
         return self._backend.to_host(self._array)
 
     def _leaves_graph(self, how: str) -> None:

@@ -163,6 +163,10 @@ class Backend:
         """Whether two arrays (may) overlap in memory."""
         raise NotImplementedError
 
+    def address(self, array: Array) -> int:
+        """Where its first element lies in memory."""
+        raise NotImplementedError
+
     def packed(self, value: Any) -> Any:
         """A by-product as it is saved: many truth values as bits, all else as it is."""
         if not hasattr(value, "dtype") or value.dtype.kind != "b" or value.size < Bits.LEAST:

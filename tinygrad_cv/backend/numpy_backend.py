@@ -140,6 +140,9 @@ class NumpyBackend(Backend):
                 return True
         return False
 
+    def address(self, array: Array) -> int:
+        return int(array.ctypes.data)
+
     def shares_memory(self, a: Array, b: Array) -> bool:
         if a.base is None and b.base is None:  # each has memory of its own
             return a is b
