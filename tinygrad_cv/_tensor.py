@@ -236,6 +236,13 @@ class Tensor(Attached):
         node = self._node if self._view is None else self.node
         return None if node is None or node.op is None else node
 
+    @property
+    def output_nr(self) -> int:
+        """Which of the outputs of its op it is."""
+        node = self.grad_fn
+        several = node is not None and node.op is not None and node.op.name == "output"
+        return node.op.index if several else 0  # type: ignore[union-attr]
+
     def data_ptr(self) -> int:
         """The address of the first element in memory."""
         return int(self._backend.address(self._array))
@@ -351,7 +358,7 @@ class Tensor(Attached):
     def name(self, value: str | None) -> None:
         self._name = value
         if self._node is not None:
-            self._node.name = value
+            self._node.title = value
 
     # ----- values ----------------------------------------------------------------------------
 

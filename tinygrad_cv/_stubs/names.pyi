@@ -11,6 +11,7 @@ from tinygrad_cv._autograd import graph as graph
 from tinygrad_cv._grad_mode import enable_grad as enable_grad
 from tinygrad_cv._grad_mode import inference_mode as inference_mode
 from tinygrad_cv._grad_mode import is_grad_enabled as is_grad_enabled
+from tinygrad_cv._grad_mode import is_inference_mode_enabled as is_inference_mode_enabled
 from tinygrad_cv._grad_mode import no_grad as no_grad
 from tinygrad_cv._grad_mode import set_grad_enabled as set_grad_enabled
 from tinygrad_cv._graph import Graph as Graph
@@ -19,6 +20,9 @@ from tinygrad_cv._op import Op as Op
 from tinygrad_cv._recompute import recompute as recompute
 from tinygrad_cv._symbol import formula as formula
 from tinygrad_cv._tensor import Tensor as Tensor
+from tinygrad_cv.amp.autocast_mode import autocast as autocast
+from tinygrad_cv.amp.autocast_mode import get_autocast_dtype as get_autocast_dtype
+from tinygrad_cv.amp.autocast_mode import is_autocast_enabled as is_autocast_enabled
 from tinygrad_cv.backend import get_default_device as get_default_device
 from tinygrad_cv.backend import manual_seed as manual_seed
 from tinygrad_cv.backend import set_default_device as set_default_device
@@ -50,6 +54,7 @@ from tinygrad_cv.dtypes import is_tensor as is_tensor
 from tinygrad_cv.dtypes import numel as numel
 from tinygrad_cv.dtypes import promote_types as promote_types
 from tinygrad_cv.dtypes import result_type as result_type
+from tinygrad_cv.func.vectorized import vmap as vmap
 from tinygrad_cv.ops.activation import celu as celu
 from tinygrad_cv.ops.activation import elu as elu
 from tinygrad_cv.ops.activation import gelu as gelu
@@ -365,6 +370,7 @@ from tinygrad_cv.transforms import hessian as hessian
 from tinygrad_cv.transforms import hvp as hvp
 from tinygrad_cv.transforms import jacobian as jacobian
 from tinygrad_cv.transforms import jvp as jvp
+from tinygrad_cv.transforms import vhp as vhp
 from tinygrad_cv.transforms import vjp as vjp
 from typing import Any
 
