@@ -263,7 +263,9 @@ class Machine:
         match description:
             case [str(first), *_] if first == "module":
                 raise ValueError(WHOLE_MODULE.format("an nn.Module"))
-            case ["storage", Name(text=text), str(key), str(location), int(size), *view]:
+            case [str(first), Name(text=text), str(key), str(location), int(size), *view] if (
+                first == "storage" and text in STORAGES
+            ):
                 whole = self.memory(STORAGES[text], key, location, size)
                 match view:
                     case [] | [None]:

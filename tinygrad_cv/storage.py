@@ -313,20 +313,29 @@ def load(
     where = getattr(f, "name", "the file") if hasattr(f, "read") else f
     if not isinstance(contents, bytes):
         raise TypeError("load reads bytes; open the file with mode 'rb'.")
-    if is_pth(contents):
-        try:
-            return load_pth(contents, place)
-        except ValueError as error:
-            raise ValueError(f"{where}: {str(error).rstrip('.')}.") from error.__cause__
+    loads = _load_pth if is_pth(contents) else _load_safetensors
+    try:
+        return loads(contents, place, where)
+    except MapLocationError as error:
+        raise error.args[0] from None
+
+
+def _load_pth(contents: bytes, place: Callable[[str], Backend], where: Any) -> Any:
+    try:
+        return load_pth(contents, place)
+    except ValueError as error:
+        raise ValueError(f"{where}: {str(error).rstrip('.')}.") from error.__cause__
+
+
+def _load_safetensors(contents: bytes, place: Callable[[str], Backend], where: Any) -> Any:
+    device = place("cpu").device
     read_parts: Any = deserialize
     try:
-        parts = read_parts(contents)
-        arrays = {name: _array(**entry) for name, entry in parts}
+        arrays = {name: _array(**entry) for name, entry in read_parts(contents)}
     except (SafetensorError, TypeError) as error:
         raise ValueError(f"{where}: found no intact safetensors file ({error}).") from error
     except KeyError as error:
         raise ValueError(f"{where}: found values of type {error}, which NumPy lacks.") from error
-    device = place("cpu").device
     try:
         # What safetensors has read begins with the length of its header.
         header = json.loads(contents[8 : 8 + int.from_bytes(contents[:8], "little")])
@@ -339,6 +348,10 @@ def load(
             f"{where}: the file is damaged, or was not made by save ({type(error).__name__}: "
             f"{error})."
         ) from error
+
+
+class MapLocationError(Exception):
+    """Something was wrong in the caller's function, and not in the file."""
 
 
 class Place:
@@ -359,13 +372,16 @@ def _places(map_location: Any) -> Callable[[str], Backend]:
     if callable(map_location):
 
         def place(location: str) -> Backend:
-            answer = map_location(Place("cpu"), location)
-            if answer is not None and not isinstance(answer, Place):
-                raise TypeError(
-                    "the function for map_location returns its storage, storage.cuda() or None; "
-                    f"got a {type(answer).__name__}."
-                )
-            return get(None if answer is None else answer.device)
+            try:
+                answer = map_location(Place("cpu"), location)
+                if answer is not None and not isinstance(answer, Place):
+                    raise TypeError(
+                        "the function for map_location returns its storage, storage.cuda() or "
+                        f"None; got a {type(answer).__name__}."
+                    )
+                return get(None if answer is None else answer.device)
+            except Exception as error:
+                raise MapLocationError(error) from error
 
         return place
     if isinstance(map_location, Mapping):

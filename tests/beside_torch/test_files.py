@@ -115,8 +115,6 @@ def test_a_training_state(form: str) -> None:
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_dtype_layout_and_size(form: str, dtype: str) -> None:
-    if form.startswith("legacy") and dtype in NEW:
-        pytest.skip("PyTorch's old format has no such storage")
     x = torch.randint(0, 2, (4, 3, 2)).to(getattr(torch, dtype))
     value = {
         "whole": x,
