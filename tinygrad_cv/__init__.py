@@ -21,12 +21,15 @@ from tinygrad_cv import _numpy as _numpy
 from tinygrad_cv import _operators as _operators
 from tinygrad_cv import _recompute as _recompute
 from tinygrad_cv import _symbol as _symbol
-from tinygrad_cv import backends as backends, amp as amp, autograd as autograd
+from tinygrad_cv import amp as amp
+from tinygrad_cv import autograd as autograd
+from tinygrad_cv import backends as backends
 from tinygrad_cv import creation as creation
 from tinygrad_cv import cuda as cuda
 from tinygrad_cv import data as data
 from tinygrad_cv import dtypes as dtypes
-from tinygrad_cv import layouts as layouts, func as func
+from tinygrad_cv import func as func
+from tinygrad_cv import layouts as layouts
 from tinygrad_cv import linalg as linalg
 from tinygrad_cv import mps as mps
 from tinygrad_cv import nn as nn
