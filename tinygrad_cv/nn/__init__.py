@@ -22,7 +22,7 @@ from tinygrad_cv.nn import lazy as lazy
 from tinygrad_cv.nn import linear as linear
 from tinygrad_cv.nn import loss as loss
 from tinygrad_cv.nn import module as module
-from tinygrad_cv.nn import modules as modules
+from tinygrad_cv.nn import modules as modules  # the files again, under longer paths
 from tinygrad_cv.nn import normalization as normalization
 from tinygrad_cv.nn import padding as padding
 from tinygrad_cv.nn import parameter as parameter
@@ -31,7 +31,6 @@ from tinygrad_cv.nn import pooling as pooling
 from tinygrad_cv.nn import rnn as rnn
 from tinygrad_cv.nn import sparse as sparse
 from tinygrad_cv.nn import transformer as transformer
-from tinygrad_cv.nn import under PyTorch's longer paths as under PyTorch's longer paths
 from tinygrad_cv.nn import upsampling as upsampling
 from tinygrad_cv.nn import utils as utils
 
@@ -39,4 +38,3 @@ if TYPE_CHECKING:
     from tinygrad_cv._stubs.nn import *  # noqa: F403  generated
 else:
     fill(globals(), NN, "functional", "init", "utils")
-
