@@ -78,6 +78,8 @@ class Stub:
         parameters = list(signature.parameters.values())
         if method:
             parameters[0] = parameters[0].replace(name="self", annotation=inspect.Parameter.empty)
+        elif parameters and parameters[0].name == "self":  # a method of Tensor as a function
+            parameters[0] = parameters[0].replace(annotation=Tensor)
         written: list[str] = []
         stars: dict[Any, str] = {
             inspect.Parameter.VAR_POSITIONAL: "*",
@@ -118,7 +120,7 @@ def names(place: str) -> str:
     for name, thing in sorted(PUBLIC[place].items()):
         if thing.__module__ == place:
             continue  # a checker sees it there
-        if "__signature__" not in vars(thing) and name == thing.__name__:
+        if "__signature__" not in vars(thing) and name == thing.__qualname__:
             stub.imports.add(f"from {thing.__module__} import {name} as {name}")
         else:
             stub.define(name, thing)

@@ -243,6 +243,23 @@ def move_on(tensor: "Tensor", root: Node) -> None:
         eye.made(tensor, (tensor,))
 
 
+def relaid(tensor: "Tensor", seen: "Tensor") -> None:
+    """Let a tensor be this view of itself from now on: other axes over the same memory.
+
+    What was its base, the memory as it lay, has no tensor any more; the views of it stay with it.
+    """
+    family = _family(tensor)
+    if family is not None and family.base() is tensor:
+        family.base = weakref.ref(seen)  # which is about to go
+        family.join(tensor)
+    tensor._array = seen._array
+    tensor._view = None if _family(seen) is None else seen._view
+    if seen._requires_grad and seen.grad_fn is not None:
+        _stand(tensor, seen.node)
+    else:
+        tensor._renew_node()
+
+
 def _stand(tensor: "Tensor", node: Node) -> None:
     """The tensor moves on to this node, and retain_grad with it; hooks stay with the old value."""
     old = tensor._node

@@ -261,7 +261,11 @@ def _directions(name: str, label: str, v: Any, like: list[Tensor], what: str) ->
                 f"{name}: {label} may be left out for a single number only; the {what}s have the "
                 f"shapes {shapes}. Pass one tensor of its shape for each."
             )
-        return [F.broadcast_to(Tensor(1.0, like[0].dtype, like[0].device), shape=like[0].shape)]
+        return [
+            F.broadcast_to(
+                Tensor(1.0, dtype=like[0].dtype, device=like[0].device), shape=like[0].shape
+            )
+        ]
     given = _tensors(name, label, v)
     if [t.shape for t in given] != [x.shape for x in like]:
         raise ValueError(
@@ -315,7 +319,7 @@ def _or_zeros(found: Tensor | None, like: Tensor, point: _Point, strict: bool) -
 def _rows(point: _Point, y: Tensor, create_graph: bool, strict: bool) -> list[Tensor]:
     """The derivative of one output by each input."""
     rows: list[list[Tensor]] = [[] for _ in point.inputs]
-    one = Tensor(1.0, y.dtype, y.device)
+    one = Tensor(1.0, dtype=y.dtype, device=y.device)
     for place in host.ndindex(y.shape):
         chosen = F.scatter_add(one, index=place, shape=y.shape)
         found = _gradients([y], point.inputs, [chosen], create_graph, retain_graph=True)
