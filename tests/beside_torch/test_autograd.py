@@ -17,8 +17,9 @@ import tinygrad_cv as tg
 
 pytestmark = [
     pytest.mark.host,
-    # PyTorch warns of itself when its forward mode is first used.
+    # PyTorch warns of itself where its forward mode is used.
     pytest.mark.filterwarnings(r"ignore:`torch.jit.script` is deprecated:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Attempted to insert a get_attr Node:UserWarning"),
 ]
 
 Program = Callable[[Any], Any]
