@@ -534,3 +534,12 @@ def test_modes_are_where_programs_look_for_them() -> None:
             assert not tg.is_inference_mode_enabled()
     assert autograd.functional.jacobian is tg.jacobian
     assert pickle.loads(pickle.dumps(Power)) is Power
+
+
+def test_the_count_of_changes() -> None:
+    x = tg.ones(2)
+    part = x[:1]
+    assert (x._version, part._version) == (0, 0)
+    part.add_(1)
+    x[0] = 3
+    assert (x._version, part._version, x.detach()._version, x.clone()._version) == (2, 2, 2, 0)

@@ -185,8 +185,8 @@ class FunctionCtx:
                     kept, at = results[i], ("output", places.index(i))
             if at is None:
                 at = next((("input", k) for k, y in enumerate(inputs) if y is x), None)
-            saved.append(_Saved(kept._array, kept._backend, kept._version, at))
-            guards.append((f"saved_tensors[{number}]", kept._version, kept._version[0]))
+            saved.append(_Saved(kept._array, kept._backend, kept._counter, at))
+            guards.append((f"saved_tensors[{number}]", kept._counter, kept._counter[0]))
         self._saved = tuple(saved)
         self._to_save = ()
         self._node = weakref.ref(node)
@@ -296,7 +296,7 @@ class _Saved:
     def tensor(self, node: Node | None) -> Tensor:
         """The tensor, standing where it stood; a leaf that is still there itself."""
         tensor = wrap(self.array, self.backend)
-        tensor._version = self.version
+        tensor._counter = self.version
         if node is None or self.at is None:
             return tensor
         assert node.op is not None
