@@ -79,6 +79,8 @@ class FunctionCtx:
         node = self._node()
         return tuple(None if saved is None else saved.tensor(node) for saved in self._saved)
 
+    saved_variables = saved_tensors  # its name before PyTorch 0.4
+
     # ----- after the forward -----------------------------------------------------------------
 
     def _record(self, returned: Any) -> Any:
