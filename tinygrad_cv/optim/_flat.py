@@ -19,20 +19,21 @@ class Flat:
                     f"{parameter.device} beside {params[0].device}."
                 )
 
-    def _joined(self, arrays: list[Any]) -> Any:
+    def vector(self, arrays: list[Any]) -> Any:
+        """Arrays of the shapes of the parameters, one after the other."""
         flat = [a.reshape(-1).astype(self.dtype, copy=False) for a in arrays]
         return self.backend.concatenate(flat)
 
     def values(self) -> Any:
         """A copy of their values."""
         with self.backend.active:
-            return self._joined([p._array for p in self.params])
+            return self.vector([p._array for p in self.params])
 
     def gradient(self) -> Any:
         """Their gradients, 0 where there is none."""
         with self.backend.active:
             xp = self.backend
-            return self._joined(
+            return self.vector(
                 [xp.zeros_like(p._array) if p.grad is None else p.grad._array for p in self.params]
             )
 
