@@ -10,36 +10,38 @@ from typing import Any
 
 from tinygrad_cv._tensor import Tensor, wrap
 
-SMALL = 1 << 14
-"""With so many elements a parameter costs more to copy than to update by itself."""
+SMALL = 1 << 12
+"""With more elements a parameter costs more to copy than to update by itself."""
+
+MOST = 1 << 15
+"""How many elements are joined: more would leave the cache."""
 
 State = dict[Any, dict[str, Any]]
 
 
 def alike(
-    params: list[Tensor],
-    state: State,
-    numbers: tuple[str, ...],
-    arrays: tuple[str, ...],
-    elementwise: bool,
+    params: list[Tensor], state: State, numbers: tuple[str, ...], elementwise: bool
 ) -> Iterator[list[Tensor]]:
     """The parameters in parts, each of one large one or of small ones that one update is right for.
 
     Those have the same device, dtype, and numbers remembered of them.
     """
     parts: dict[Any, list[Tensor]] = {}
+    sizes: dict[Any, int] = {}
     for parameter in params:
-        if not elementwise or parameter._array.size > SMALL:
+        array = parameter._array
+        if not elementwise or array.size > SMALL:
             yield [parameter]
             continue
         own = state[parameter]
-        key = (
-            parameter._backend,
-            parameter._array.dtype,
-            *[own.get(name) for name in numbers],
-            *[own.get(name) is None for name in arrays],
-        )
-        parts.setdefault(key, []).append(parameter)
+        key = (parameter._backend, array.dtype, *own, *[own.get(name) for name in numbers])
+        if key in parts and sizes[key] + array.size <= MOST:
+            parts[key].append(parameter)
+            sizes[key] += array.size
+        else:
+            if key in parts:
+                yield parts[key]
+            parts[key], sizes[key] = [parameter], array.size
     yield from parts.values()
 
 

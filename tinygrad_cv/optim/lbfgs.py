@@ -251,7 +251,7 @@ class _Line:
         low, high = (before, point) if before.loss <= point.loss else (point, before)
         stuck = False
         width = self.memory._largest(self.d)
-        while count < most and abs(high.t - low.t) * width >= least:  # and closer to it
+        while count < most and abs(high.t - low.t) * width > least:  # and closer to it
             left, right = sorted((low.t, high.t))
             first, second = (low, high) if low is before else (high, low)
             t, margin = _lowest(first, second, left, right), 0.1 * (right - left)
@@ -284,5 +284,8 @@ def _lowest(a: _Point, b: _Point, left: float, right: float) -> float:
     d2 = math.sqrt(square)
     if a.t > b.t:
         a, b = b, a
-    t = b.t - (b.t - a.t) * ((b.slope + d2 - d1) / (b.slope - a.slope + 2 * d2))
+    bend = b.slope - a.slope + 2 * d2
+    if bend == 0:  # a straight line
+        return (left + right) / 2
+    t = b.t - (b.t - a.t) * ((b.slope + d2 - d1) / bend)
     return min(max(t, left), right)

@@ -19,8 +19,8 @@ class NewtonCG(Optimizer):
     H d = -g is solved by conjugate gradients, which ask for products H v alone: the gradient of
     <g, v>, as in `hvp`. They end after `cg_iter` products, where the residual is at most
     cg_tol · ‖g‖ (min(½, √‖g‖) · ‖g‖ unless given), or where the curvature is not positive; so d
-    always leads downhill. `damping` is added to the diagonal of H. The length t begins with lr and is halved until the loss falls by
-    1e-4 of what the slope says, at most `max_search` times.
+    always leads downhill. `damping` is added to the diagonal of H. The length t begins with lr and
+    is halved until the loss falls by 1e-4 of what the slope says, at most `max_search` times.
 
     A call of `step(closure)` makes up to `max_iter` steps and ends where no slope is above
     `tolerance_grad`. The closure computes the loss and returns it, without `backward()`: the graph

@@ -251,7 +251,7 @@ class Optimizer:
                         self._remember(parameter, options)
             work.append((options, changing))
         for options, changing in work:
-            for joined in alike(changing, self.state, self.numbers, self.arrays, self.elementwise):
+            for joined in alike(changing, self.state, self.numbers, self.elementwise):
                 self._change(joined, options)
         return loss
 
@@ -311,16 +311,19 @@ class Optimizer:
 
     def _check_device(self, parameter: Tensor, state: dict[str, Any]) -> None:
         """Raise unless a parameter, its gradient and what is remembered of it lie together."""
-        gradient = parameter.grad._backend if parameter.grad is not None else parameter._backend
-        places = [gradient, *[v._backend for v in state.values() if isinstance(v, Tensor)]]
-        for place in places:
-            if place is not parameter._backend:
-                raise ValueError(
-                    f"a parameter of shape {parameter.shape} is on {parameter.device}, its "
-                    f"gradient on {gradient.device}, and the optimizer began on "
-                    f"{places[-1].device}. Move the model before the first step, or make a new "
-                    "optimizer."
-                )
+        place = parameter._backend
+        gradient = place if parameter._grad is None else parameter._grad._backend
+        began = place
+        for value in state.values():
+            if isinstance(value, Tensor):
+                began = value._backend
+                break
+        if not gradient is place is began:
+            raise ValueError(
+                f"a parameter of shape {parameter.shape} is on {parameter.device}, its gradient on "
+                f"{gradient.device}, and the optimizer began on {began.device}. Move the model "
+                "before the first step, or make a new optimizer."
+            )
 
     # ----- as data ---------------------------------------------------------------------------
 
@@ -404,6 +407,7 @@ class Optimizer:
                 state[parameter] = {
                     name: self._fitting(name, value, parameter)
                     for name, value in remembered.items()
+                    if value is not None
                 }
             else:
                 state[number] = _copied(remembered)
