@@ -52,8 +52,9 @@ class LRScheduler:
     """Base of the schedules. One of your own says in `get_lr` what the rates are at `last_epoch`.
 
     `base_lrs` are the rates η₀ of the groups, `last_epoch` is t, and `get_last_lr()` gives the
-    rates that were set last. With `last_epoch` above -1 it goes on at the step after that one; the
-    groups have an "initial_lr" then, as those from a `load_state_dict` have.
+    rates that were set last. With `last_epoch` above -1 it goes on at the step after that one, for
+    which the optimizer has the rates already; its groups have an "initial_lr" then, as those from a
+    `load_state_dict` have.
 
     Raises TypeError for what is no optimizer. Warns if `step` is called before any
     `optimizer.step()`: the first rate would be skipped.
@@ -268,7 +269,7 @@ class StepLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[Any]:
-        if self.last_epoch == 0 or self.last_epoch % self.step_size:
+        if self._is_initial or self.last_epoch == 0 or self.last_epoch % self.step_size:
             return self._rates()
         return self._scaled(self.gamma)
 
@@ -309,6 +310,8 @@ class MultiStepLR(LRScheduler):
         self.milestones = Counter({int(k): n for k, n in self.milestones.items()})
 
     def get_lr(self) -> list[Any]:
+        if self._is_initial and self.last_epoch > 0:
+            return self._rates()
         return self._scaled(self.gamma ** self.milestones[self.last_epoch])
 
     def _get_closed_form_lr(self) -> list[Any]:
@@ -349,6 +352,8 @@ class ConstantLR(LRScheduler):
     def get_lr(self) -> list[Any]:
         if self.last_epoch == 0:
             return self._scaled(self.factor)
+        if self._is_initial:
+            return self._rates()
         return (
             self._scaled(1 / self.factor) if self.last_epoch == self.total_iters else self._rates()
         )
@@ -982,16 +987,17 @@ class _Several(LRScheduler):
         name = type(self).__name__
         if len(schedulers) < 1:
             raise ValueError(f"{name} needs at least one schedule.")
-        optimizer = optimizer or schedulers[0].optimizer
         for i, schedule in enumerate(schedulers):
             if not hasattr(schedule, "optimizer"):
                 raise TypeError(f"{name}: number {i} is a {type(schedule).__name__}, no schedule.")
+            optimizer = optimizer or schedule.optimizer
             if isinstance(schedule, ReduceLROnPlateau):
                 raise ValueError(
                     f"{name} has no measure to give to ReduceLROnPlateau; step that by itself."
                 )
             if schedule.optimizer is not optimizer:
                 raise ValueError(f"{name}: schedule {i} is of another optimizer.")
+        assert optimizer is not None  # there is at least one
         self._attach(optimizer)
         self._schedulers = list(schedulers)
 
