@@ -110,7 +110,9 @@ class _Memory:
         self.rho = list(state.get("ro", ()))
         self.scale = float(state.get("H_diag", 1))
         self.loss = state.get("prev_loss")
-        self.t = state.get("t")
+        self.t: Any = state.get("t")
+        self.d: Any
+        self.before: Any
         self.d, self.before = (
             None if state.get(name) is None else state[name]._array
             for name in ("d", "prev_flat_grad")
@@ -152,7 +154,6 @@ class _Memory:
         for i in range(1, most + 1):
             self.steps += 1
             self._learn(gradient)
-            assert self.d is not None
             self.before, self.loss = gradient, loss
             self.t = options["lr"]
             if self.steps == 1:
