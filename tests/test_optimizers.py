@@ -18,6 +18,7 @@ import tinygrad_cv as tg
 from tinygrad_cv import nn, optim
 from tinygrad_cv._public import OPTIM, PUBLIC
 from tinygrad_cv._tensor import Tensor
+from tinygrad_cv.testing import no_sync
 
 Array = np.ndarray[Any, Any]
 STEPS = 9
@@ -335,8 +336,12 @@ def test_many_parameters_step_as_each_alone(
         if step == 2 and data.draw(st.booleans()):
             state = together.state[joined[0]]
             for key, value in state.items():
-                if isinstance(value, Tensor):
+                if isinstance(value, Tensor) and data.draw(st.booleans()):
+                    value.data = value.clone()  # the same tensor in other memory
+                elif isinstance(value, Tensor):
                     state[key] = value.clone()
+        if step == 0 and data.draw(st.booleans()):
+            together.state[joined[-1]] = dict(together.state[joined[-1]])
     for p, q, optimizer in zip(joined, alone, apart, strict=True):
         assert_allclose(values(p), values(q), rtol=1e-6, atol=1e-7)
         for key, value in optimizer.state[q].items():
@@ -701,6 +706,17 @@ def test_nothing_warns_where_numbers_run_away(name: str) -> None:
             for g in (np.inf, 6e4, 0.0, np.nan):
                 w.grad = tg.tensor(np.full((2, 2), g, dtype))
                 optimizer.step()
+
+
+@pytest.mark.parametrize("name", MAKE)
+def test_a_step_makes_nobody_wait_for_the_device(name: str) -> None:
+    params = network()
+    optimizer = MAKE[name](params)
+    for _ in range(2):
+        for p in params:
+            p.grad = tg.ones(*p.shape, dtype="float64")
+        with no_sync():
+            optimizer.step()
 
 
 # ----- with the curvature ------------------------------------------------------------------------

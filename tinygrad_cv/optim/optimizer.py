@@ -305,9 +305,9 @@ class Optimizer:
                 others = {k: t for k, t in self._together.items() if t.holds(self.state)}
                 self._together = others | {key: together}
             p, g = together.parameters(), together.gradients()
-            state = together.state(self.state, self.numbers)
+            state = together.state(self.numbers)
             self.update(backend, p, -g if options.get("maximize") else g, state, options)
-            together.write(p, state, self.state)
+            together.write(p, state)
 
     def _check_device(self, parameter: Tensor, state: dict[str, Any]) -> None:
         """Raise unless a parameter, its gradient and what is remembered of it lie together."""
