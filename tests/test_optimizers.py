@@ -647,6 +647,18 @@ class Lion(optim.Optimizer):
                 mean.mul_(group["beta"]).add_(p.grad, alpha=1 - group["beta"])
 
 
+class Older(optim.Optimizer):
+    """With an option that states of before do not have."""
+
+    def __init__(self, params: Any, lr: Any = optim.optimizer.required) -> None:
+        super().__init__(params, {"lr": lr})
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for group in self.param_groups:
+            group.setdefault("nesterov", False)
+
+
 class Twice(optim.SGD):
     def step(self, closure: Any = None) -> Any:
         super().step()
@@ -672,7 +684,14 @@ def test_optimizers_of_programs() -> None:
     assert w.item() == 0.5 - 2 * 0.5 * 2.0
     assert seen == [1, 2, -1]
     with pytest.raises(ValueError, match="needs lr"):
-        optim.Optimizer([w], {"lr": optim.optimizer.required})
+        Older([w])
+    older, seen = Older([w], lr=0.5), []
+    older.register_step_pre_hook(lambda o, a, k: seen.append(3))
+    older.load_state_dict(older.state_dict())
+    assert older.param_groups[0]["nesterov"] is False
+    with pytest.raises(NotImplementedError):
+        older.step()
+    assert seen == [3]
     with pytest.raises(NotImplementedError, match="Optimizer has no step"):
         optim.Optimizer([w], {}).step()
 

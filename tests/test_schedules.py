@@ -363,6 +363,27 @@ def test_what_makes_no_sense(number: int) -> None:
         made(make)
 
 
+def test_a_group_that_came_later() -> None:
+    """A schedule that goes on from the rates there are takes it along; others say what to do."""
+    kinds: dict[str, Callable[[Any], Any]] = {
+        "StepLR": lambda o: s.StepLR(o, 1, 0.5),
+        "LambdaLR": lambda o: s.LambdaLR(o, lambda t: 0.5),
+        "CosineAnnealingWarmRestarts": lambda o: s.CosineAnnealingWarmRestarts(o, 5),
+        "CyclicLR": lambda o: s.CyclicLR(o, 0.1, 1.0),
+        "OneCycleLR": lambda o: s.OneCycleLR(o, 1.0, 9),
+    }
+    for name, make in kinds.items():
+        optimizer, schedule = made(make)
+        optimizer.add_param_group({"params": tg.ones(1, requires_grad=True), "lr": 1.0})
+        optimizer.step()
+        if name == "StepLR":
+            schedule.step()
+            assert schedule.get_last_lr() == [0.2, 0.015, 0.5]
+            continue
+        with pytest.raises(ValueError, match=f"{name} was made for 2 groups .* has 3 by now"):
+            schedule.step()
+
+
 def test_a_cycle_needs_a_momentum() -> None:
     plain = optim.Adagrad([tg.ones(1, requires_grad=True)])
     for make in (lambda: s.CyclicLR(plain, 0.1, 1.0), lambda: s.OneCycleLR(plain, 1.0, 5)):

@@ -141,9 +141,19 @@ class LRScheduler:
         self._apply(rates)
 
     def _apply(self, rates: Sequence[Any]) -> None:
+        self._check_groups(len(rates))
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
             _set(group, "lr", rate)
         self._last_lr = [_copy(group["lr"]) for group in self.optimizer.param_groups]
+
+    def _check_groups(self, known: int) -> None:
+        """Raise unless there are as many groups as the schedule knows of."""
+        if known != len(self.optimizer.param_groups):
+            raise ValueError(
+                f"{type(self).__name__} was made for {known} groups of parameters, and the "
+                f"optimizer has {len(self.optimizer.param_groups)} by now; make the schedule after "
+                "add_param_group."
+            )
 
     def _rates(self) -> list[Any]:
         """The rates as they are."""
@@ -735,6 +745,7 @@ class CyclicLR(LRScheduler):
 
     def get_lr(self) -> list[Any]:
         """The rates; it sets the momenta too."""
+        self._check_groups(len(self.max_lrs))
         cycle = math.floor(1 + self.last_epoch / self.total_size)
         x = 1 + self.last_epoch / self.total_size - cycle
         up = x <= self.step_ratio
@@ -853,6 +864,7 @@ class OneCycleLR(LRScheduler):
 
     def get_lr(self) -> list[Any]:
         """The rates; it sets the momenta too."""
+        self._check_groups(len(getattr(self, "base_lrs", self.optimizer.param_groups)))
         t = self.last_epoch
         if t > self.total_steps:
             raise ValueError(

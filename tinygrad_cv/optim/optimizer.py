@@ -142,7 +142,9 @@ class Optimizer:
 
     def __setstate__(self, values: dict[str, Any]) -> None:
         vars(self).update(values)
-        self._prepare()
+        self._together = {}
+        if "_hooks" not in vars(self):
+            self._prepare()
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]
@@ -411,7 +413,7 @@ class Optimizer:
                 }
             else:
                 state[number] = _copied(remembered)
-        self.param_groups, self.state, self._together = groups, state, {}
+        self.__setstate__({"state": state, "param_groups": groups})  # where subclasses see it
         for hook in [*self._hooks["load_state_dict_post"].values()]:
             hook(self)
 
