@@ -249,7 +249,10 @@ WRONG: dict[str, Callable[[Any], Any]] = {
 }
 
 
-@given(st.sampled_from([*model().state_dict()]), st.sampled_from([*WRONG]), st.booleans())
+NAMED = [name for name in model().state_dict() if "num_batches" not in name]  # a number fits there
+
+
+@given(st.sampled_from(NAMED), st.sampled_from([*WRONG]), st.booleans())
 def test_one_entry_that_does_not_fit_leaves_all_as_they_were(
     name: str, wrong: str, strict: bool
 ) -> None:
