@@ -458,7 +458,8 @@ class Anchors(nn.Module):
 
 
 def test_a_class_may_move_more() -> None:
-    assert nn.Sequential(Anchors()).double()[0].anchors.dtype == "float64"
+    for moved in (nn.Sequential(Anchors()).double(), nn.Sequential(Anchors()).to("float64")):
+        assert moved[0].anchors.dtype == "float64"
 
 
 def test_a_parameter_shares_the_memory_of_its_tensor() -> None:
@@ -474,6 +475,10 @@ def test_a_parameter_shares_the_memory_of_its_tensor() -> None:
     assert (p.shape, p.dtype, x.tolist(), p.requires_grad) == ((3,), "float64", [4, 4], True)
     p.sum().backward()
     assert p.grad is not None
+    y = p.sum()
+    p.data = tg.zeros(2)
+    with pytest.raises(RuntimeError, match=r"data of the shape \(2,\) after it was used"):
+        y.backward()
     assert nn.Parameter().shape == (0,)
     with pytest.raises(TypeError, match="only float"):
         p.data = tg.tensor([1, 2])

@@ -655,9 +655,9 @@ class Module(Hooked):
         device, dtype = where_to(target, device, dtype)
         if dtype is not None and host.dtype(dtype).kind != "f":
             raise TypeError(f"a module's parameters are floats; got the dtype {dtype}.")
-        for tensor in [*self.parameters(), *self.buffers()]:
-            tensor._move(device, dtype)
-        return self
+        return self._apply(
+            lambda t: t.to(device=device, dtype=dtype if t.is_floating_point() else None)
+        )
 
     def cpu(self) -> "Module":
         """The parameters and buffers in host memory."""
