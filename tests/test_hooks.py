@@ -3,6 +3,8 @@
 import copy
 import pickle
 from collections.abc import Callable
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 import tinygrad_cv as tg
 from tinygrad_cv import nn
+from tinygrad_cv._public import NN, PUBLIC
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.nn.modules.module import (
     register_module_forward_hook,
@@ -508,3 +511,16 @@ def test_a_lazy_module_gets_its_shapes_with_the_first_input() -> None:
     twin.load_state_dict(net.state_dict())
     assert (twin[0].factor.tolist(), twin(tg.ones(3)).tolist()) == ([2, 2, 2], [2, 2, 2])
     assert type(twin[0]) is Scale
+
+
+def test_longer_paths_lead_to_the_same_files() -> None:
+    """PyTorch's programs import from nn.modules.conv and its like."""
+    for found in iter_modules(nn.__path__):
+        if found.name not in nn.modules._OTHERS:
+            longer = import_module(f"tinygrad_cv.nn.modules.{found.name}")
+            assert longer is getattr(nn, found.name)
+            assert longer is getattr(nn.modules, found.name)
+    assert nn.modules.__all__ == [*PUBLIC[NN]]
+    assert nn.modules.utils._pair(3) == (3, 3)
+    assert nn.modules.utils._reverse_repeat_tuple((1, 2), 2) == (2, 2, 1, 1)
+    import_module("tinygrad_cv.nn.common_types")
