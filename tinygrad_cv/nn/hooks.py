@@ -131,12 +131,7 @@ class Hooked:
 
         It changes the dict in place.
         """
-
-        def unchanged(*args: Any) -> None:
-            if hook(*args) is not None:
-                raise RuntimeError("a state_dict post-hook changes the dict, and returns None.")
-
-        return self._hook(self._state_dict_hooks, unchanged)
+        return self._hook(self._state_dict_hooks, partial(_in_place, hook))
 
     def _register_state_dict_hook(self, hook: Callable[..., Any]) -> Handle:
         """The older form: the hook may also return another dict."""
@@ -290,6 +285,12 @@ class Passing:
         for _, hook in self.module._all("_backward_hooks"):
             full = _replaced("hook", full, hook(self.module, full, self.grad_output))
         return full
+
+
+def _in_place(hook: Callable[..., Any], *args: Any) -> None:
+    """Call a hook that changes what it gets."""
+    if hook(*args) is not None:
+        raise RuntimeError("a state_dict post-hook changes the dict, and returns None.")
 
 
 def _spread(gradients: list[Any], places: list[int], whole: int) -> tuple[Any, ...]:
