@@ -25,6 +25,15 @@ class IncompatibleKeys(NamedTuple):
     missing_keys: list[str]
     unexpected_keys: list[str]
 
+    def __repr__(self) -> str:
+        if self.missing_keys or self.unexpected_keys:
+            names = ("missing_keys", "unexpected_keys")
+            said = ", ".join(f"{n}={keys}" for n, keys in zip(names, self, strict=True))
+            return f"IncompatibleKeys({said})"
+        return "<All keys matched successfully>"  # PyTorch's words, which programs print
+
+    __str__ = __repr__
+
 
 Visit = tuple[str, "Module", str, Tensor]
 """A path, the module there, and one of its tensors by name."""
