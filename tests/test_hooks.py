@@ -230,6 +230,14 @@ def test_no_input_needs_a_gradient() -> None:
     assert len(seen) == 1
 
 
+def test_outputs_that_backward_hooks_do_not_see() -> None:
+    module = nn.Module()
+    module.forward = lambda x: {"y": x}
+    module.register_full_backward_hook(lambda *args: None)
+    with pytest.warns(UserWarning, match="not called: it returned a dict"):
+        module(tg.tensor(1.0, requires_grad=True))
+
+
 class InPlace(nn.Module):
     def forward(self, x: Any) -> Any:
         return x.relu_()

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache, cached_property, partial
 from typing import Any
+from warnings import warn
 
 from tinygrad_cv._apply import Recorded, apply
 from tinygrad_cv._grad_mode import is_grad_enabled, no_grad
@@ -253,6 +254,12 @@ class Passing:
             if self.inside[place]._version[0]:
                 self.args[place].copy_(self.inside[place])
         parts = output if isinstance(output, tuple | list) else (output,)
+        if not any(isinstance(part, Tensor) for part in parts):
+            warn(
+                f"the backward hooks of {type(self.module).__name__} are not called: it returned a "
+                f"{type(output).__name__}, and they see a tensor or a tuple of tensors.",
+                stacklevel=4,
+            )
         gone, self.ways = gated(parts, self.outputs_done)
         if not isinstance(output, tuple | list):
             return gone[0]

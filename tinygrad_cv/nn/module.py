@@ -32,8 +32,6 @@ class IncompatibleKeys(NamedTuple):
             return f"IncompatibleKeys({said})"
         return "<All keys matched successfully>"  # PyTorch's words, which programs print
 
-    __str__ = __repr__
-
 
 Visit = tuple[str, "Module", str, Tensor]
 """A path, the module there, and one of its tensors by name."""
