@@ -430,6 +430,13 @@ def test_attributes_may_be_passed_on() -> None:
         Around(nn.Linear(2, 3)).x  # noqa: B018
 
 
+def test_a_module_without_a_forward_says_so() -> None:
+    for module in (nn.Module(), nn.ModuleList([nn.ReLU()])):
+        with pytest.raises(NotImplementedError, match=f"{type(module).__name__} is called"):
+            module(tg.ones(1))
+    assert nn.Linear(1, 1).compile() is None  # type: ignore[func-returns-value]
+
+
 def test_buffers_are_registered_by_assignment() -> None:
     net = nn.Module()
     net.a, net.b = nn.Buffer(tg.ones(1)), nn.Buffer(tg.ones(1), persistent=False)
