@@ -1,4 +1,4 @@
-"""Models around models: on one machine with one device at work, the model itself does it all."""
+"""Data parallelism, where there is one device for all the data."""
 
 from typing import Any
 
@@ -8,23 +8,46 @@ from tinygrad_cv.nn.module import Module
 
 @public(NN)
 class DataParallel(Module):
-    """A model that calls the one in it, with the whole batch, on the device where that is.
+    """The module inside, called with the whole batch on the device where it lies.
 
-    It shares no batch between devices: its use is that programs and states go on as they are, with
-    `model.module` and with names that begin with "module.". The devices are remembered.
+    PyTorch splits a batch over GPUs. Here one device computes all of it, so the results are those
+    of the module; programs and checkpoints that hold their model under the name `module` run as
+    they are. `device_ids` may name one device; of several ValueError says so.
 
-    >>> from tinygrad_cv import nn, ones
-    >>> model = nn.DataParallel(nn.Linear(2, 3))
-    >>> model(ones(4, 2)).shape, list(model.state_dict())
-    ((4, 3), ['module.weight', 'module.bias'])
+    >>> from tinygrad_cv import nn
+    >>> list(DataParallel(nn.Linear(2, 1)).state_dict())
+    ['module.weight', 'module.bias']
     """
 
     def __init__(
         self, module: Module, device_ids: Any = None, output_device: Any = None, dim: int = 0
     ) -> None:
         super().__init__()
-        self.module = module
-        self.device_ids, self.output_device, self.dim = device_ids, output_device, dim
+        _check(device_ids)
+        self.module, self.dim = module, dim
+        self.device_ids, self.output_device = device_ids, output_device
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
         return self.module(*inputs, **kwargs)
+
+
+def data_parallel(
+    module: Module,
+    inputs: Any,
+    device_ids: Any = None,
+    output_device: Any = None,
+    dim: int = 0,
+    module_kwargs: dict[str, Any] | None = None,
+) -> Any:
+    """`module(*inputs)`, as `DataParallel` calls it."""
+    _check(device_ids)
+    inputs = inputs if isinstance(inputs, tuple) else (inputs,)
+    return module(*inputs, **(module_kwargs or {}))
+
+
+def _check(device_ids: Any) -> None:
+    if device_ids is not None and len(device_ids) > 1:
+        raise ValueError(
+            f"a batch is not split over devices here, and {len(device_ids)} were named: "
+            f"{list(device_ids)}. Name one, or none."
+        )
