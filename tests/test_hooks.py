@@ -1,7 +1,9 @@
 """Hooks: when they are called, with what, in which order, and what they may change."""
 
 import copy
+import gc
 import pickle
+import weakref
 from collections.abc import Callable
 from importlib import import_module
 from pkgutil import iter_modules
@@ -228,6 +230,22 @@ def test_no_input_needs_a_gradient() -> None:
     with tg.no_grad():
         module(tg.tensor(1.0))
     assert len(seen) == 1
+
+
+def test_a_graph_with_hooks_goes_with_its_results() -> None:
+    """Nothing in it owns a tensor, so it needs no collector of garbage."""
+    module = Scale()
+    module.register_full_backward_hook(lambda m, gx, gy: None)
+    x = tg.ones(3, requires_grad=True) * 2
+    y = module(x)
+    seen = [weakref.ref(x), weakref.ref(y), weakref.ref(y.node)]
+    gc.disable()
+    try:
+        y.sum().backward()
+        del x, y
+        assert [ref() for ref in seen] == [None] * 3
+    finally:
+        gc.enable()
 
 
 def test_outputs_that_backward_hooks_do_not_see() -> None:
