@@ -596,11 +596,6 @@ class Tensor(Attached):
             self._backend, self._grad = value._backend, None
             self._renew_node()
 
-    def _move(self, device: Any, dtype: Any) -> None:
-        """This very tensor, with its gradient, to another device or float dtype (a leaf)."""
-        dtype = dtype if self.is_floating_point() else None
-        self._turn_into(lambda x: x.to(device=device, dtype=dtype))
-
     def _turn_into(self, fn: Callable[["Tensor"], "Tensor"]) -> None:
         """This very tensor (a leaf), with its gradient, as what a function makes of its values."""
         with no_grad():
