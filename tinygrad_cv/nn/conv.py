@@ -1,7 +1,7 @@
 """Convolutions, their adjoints, and the convolution that shares no weights."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from tinygrad_cv._public import NN, public
@@ -387,6 +387,7 @@ class _LazyConvXdMixin(LazyModuleMixin):
     groups: int
     weight: Any
     bias: Any
+    _weight_shape: Callable[[], tuple[int, ...]]
 
     def _make_parameters(self, bias: bool, options: dict[str, Any]) -> None:
         self.weight = UninitializedParameter(**options)
@@ -411,7 +412,7 @@ class _LazyConvXdMixin(LazyModuleMixin):
                 f"of the input {input.shape}."
             )
         self.in_channels = channels
-        self.weight.materialize(self._weight_shape())  # type: ignore[operator]
+        self.weight.materialize(self._weight_shape())
         if self.bias is not None:
             self.bias.materialize((self.out_channels,))
         self.reset_parameters()

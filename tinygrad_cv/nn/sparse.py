@@ -125,8 +125,10 @@ class Embedding(_Table):
         """
         if embeddings.ndim != 2:
             raise ValueError(f"from_pretrained: expected rows (V, D); got {embeddings.shape}.")
+        count, width = embeddings.shape
         return cls(
-            *embeddings.shape,
+            count,
+            width,
             padding_idx=padding_idx,
             max_norm=max_norm,
             norm_type=norm_type,
@@ -205,8 +207,10 @@ class EmbeddingBag(_Table):
         """
         if embeddings.ndim != 2:
             raise ValueError(f"from_pretrained: expected rows (V, D); got {embeddings.shape}.")
+        count, width = embeddings.shape
         layer = cls(
-            *embeddings.shape,
+            count,
+            width,
             max_norm=max_norm,
             norm_type=norm_type,
             scale_grad_by_freq=scale_grad_by_freq,
