@@ -9,7 +9,7 @@ KNOWN: list[Known] = [
     Known(
         "LPPool?d",
         "a power is one of |x| here, and of a negative x NaN in PyTorch",
-        lambda sample: sample.constructor_input.args[0] % 1 != 0,
+        lambda sample: sample.construct.args[0] % 1 != 0,
     ),
 ]
 
