@@ -17,7 +17,6 @@ from tinygrad_cv.ops.activation import log_softmax as log_softmax
 from tinygrad_cv.ops.activation import mish as mish
 from tinygrad_cv.ops.activation import prelu as prelu
 from tinygrad_cv.ops.activation import relu6 as relu6
-from tinygrad_cv.ops.activation import relu_ as relu_
 from tinygrad_cv.ops.activation import rrelu as rrelu
 from tinygrad_cv.ops.activation import selu as selu
 from tinygrad_cv.ops.activation import silu as silu
@@ -26,6 +25,7 @@ from tinygrad_cv.ops.activation import softmin as softmin
 from tinygrad_cv.ops.activation import softplus as softplus
 from tinygrad_cv.ops.activation import softshrink as softshrink
 from tinygrad_cv.ops.activation import threshold as threshold
+from tinygrad_cv.ops.attention import multi_head_attention_forward as multi_head_attention_forward
 from tinygrad_cv.ops.attention import scaled_dot_product_attention as scaled_dot_product_attention
 from tinygrad_cv.ops.conv import conv1d as conv1d
 from tinygrad_cv.ops.conv import conv2d as conv2d
@@ -57,6 +57,7 @@ from tinygrad_cv.ops.loss import (
 from tinygrad_cv.ops.loss import cosine_embedding_loss as cosine_embedding_loss
 from tinygrad_cv.ops.loss import cosine_similarity as cosine_similarity
 from tinygrad_cv.ops.loss import cross_entropy as cross_entropy
+from tinygrad_cv.ops.loss import ctc_loss as ctc_loss
 from tinygrad_cv.ops.loss import gaussian_nll_loss as gaussian_nll_loss
 from tinygrad_cv.ops.loss import hinge_embedding_loss as hinge_embedding_loss
 from tinygrad_cv.ops.loss import huber_loss as huber_loss
@@ -65,6 +66,7 @@ from tinygrad_cv.ops.loss import l1_loss as l1_loss
 from tinygrad_cv.ops.loss import margin_ranking_loss as margin_ranking_loss
 from tinygrad_cv.ops.loss import mse_loss as mse_loss
 from tinygrad_cv.ops.loss import multi_margin_loss as multi_margin_loss
+from tinygrad_cv.ops.loss import multilabel_margin_loss as multilabel_margin_loss
 from tinygrad_cv.ops.loss import multilabel_soft_margin_loss as multilabel_soft_margin_loss
 from tinygrad_cv.ops.loss import nll_loss as nll_loss
 from tinygrad_cv.ops.loss import pairwise_distance as pairwise_distance
@@ -72,6 +74,9 @@ from tinygrad_cv.ops.loss import poisson_nll_loss as poisson_nll_loss
 from tinygrad_cv.ops.loss import smooth_l1_loss as smooth_l1_loss
 from tinygrad_cv.ops.loss import soft_margin_loss as soft_margin_loss
 from tinygrad_cv.ops.loss import triplet_margin_loss as triplet_margin_loss
+from tinygrad_cv.ops.loss import (
+    triplet_margin_with_distance_loss as triplet_margin_with_distance_loss,
+)
 from tinygrad_cv.ops.noise import alpha_dropout as alpha_dropout
 from tinygrad_cv.ops.noise import dropout as dropout
 from tinygrad_cv.ops.noise import dropout1d as dropout1d
@@ -131,6 +136,7 @@ def elu_(input: Tensor, alpha: float = 1.0) -> Tensor: ...
 def hardtanh_(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor: ...
 def leaky_relu_(input: Tensor, negative_slope: float = 0.01) -> Tensor: ...
 def logsigmoid(input: Tensor) -> Tensor: ...
+def relu_(input: Tensor) -> Tensor: ...
 def rrelu_(
     input: Tensor,
     lower: float = 0.125,

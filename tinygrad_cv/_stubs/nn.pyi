@@ -2,6 +2,7 @@
 
 # ruff: noqa
 
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.nn.activation import CELU as CELU
 from tinygrad_cv.nn.activation import ELU as ELU
 from tinygrad_cv.nn.activation import GELU as GELU
@@ -31,6 +32,8 @@ from tinygrad_cv.nn.activation import Softsign as Softsign
 from tinygrad_cv.nn.activation import Tanh as Tanh
 from tinygrad_cv.nn.activation import Tanhshrink as Tanhshrink
 from tinygrad_cv.nn.activation import Threshold as Threshold
+from tinygrad_cv.nn.adaptive import AdaptiveLogSoftmaxWithLoss as AdaptiveLogSoftmaxWithLoss
+from tinygrad_cv.nn.attention import MultiheadAttention as MultiheadAttention
 from tinygrad_cv.nn.batchnorm import BatchNorm1d as BatchNorm1d
 from tinygrad_cv.nn.batchnorm import BatchNorm2d as BatchNorm2d
 from tinygrad_cv.nn.batchnorm import BatchNorm3d as BatchNorm3d
@@ -80,8 +83,31 @@ from tinygrad_cv.nn.linear import Bilinear as Bilinear
 from tinygrad_cv.nn.linear import Identity as Identity
 from tinygrad_cv.nn.linear import LazyLinear as LazyLinear
 from tinygrad_cv.nn.linear import Linear as Linear
+from tinygrad_cv.nn.loss import BCELoss as BCELoss
+from tinygrad_cv.nn.loss import BCEWithLogitsLoss as BCEWithLogitsLoss
+from tinygrad_cv.nn.loss import CTCLoss as CTCLoss
+from tinygrad_cv.nn.loss import CosineEmbeddingLoss as CosineEmbeddingLoss
 from tinygrad_cv.nn.loss import CrossEntropyLoss as CrossEntropyLoss
+from tinygrad_cv.nn.loss import EuclideanLoss as EuclideanLoss
+from tinygrad_cv.nn.loss import GaussianNLLLoss as GaussianNLLLoss
+from tinygrad_cv.nn.loss import HingeEmbeddingLoss as HingeEmbeddingLoss
+from tinygrad_cv.nn.loss import HuberLoss as HuberLoss
+from tinygrad_cv.nn.loss import KLDivLoss as KLDivLoss
+from tinygrad_cv.nn.loss import L1Loss as L1Loss
+from tinygrad_cv.nn.loss import LinearCrossEntropyLoss as LinearCrossEntropyLoss
 from tinygrad_cv.nn.loss import MSELoss as MSELoss
+from tinygrad_cv.nn.loss import MarginRankingLoss as MarginRankingLoss
+from tinygrad_cv.nn.loss import MultiLabelMarginLoss as MultiLabelMarginLoss
+from tinygrad_cv.nn.loss import MultiLabelSoftMarginLoss as MultiLabelSoftMarginLoss
+from tinygrad_cv.nn.loss import MultiMarginLoss as MultiMarginLoss
+from tinygrad_cv.nn.loss import NLLLoss as NLLLoss
+from tinygrad_cv.nn.loss import OneVsAllLoss as OneVsAllLoss
+from tinygrad_cv.nn.loss import PoissonNLLLoss as PoissonNLLLoss
+from tinygrad_cv.nn.loss import SVMLoss as SVMLoss
+from tinygrad_cv.nn.loss import SmoothL1Loss as SmoothL1Loss
+from tinygrad_cv.nn.loss import SoftMarginLoss as SoftMarginLoss
+from tinygrad_cv.nn.loss import TripletMarginLoss as TripletMarginLoss
+from tinygrad_cv.nn.loss import TripletMarginWithDistanceLoss as TripletMarginWithDistanceLoss
 from tinygrad_cv.nn.module import Module as Module
 from tinygrad_cv.nn.normalization import CrossMapLRN2d as CrossMapLRN2d
 from tinygrad_cv.nn.normalization import GroupNorm as GroupNorm
@@ -129,9 +155,30 @@ from tinygrad_cv.nn.pooling import MaxPool3d as MaxPool3d
 from tinygrad_cv.nn.pooling import MaxUnpool1d as MaxUnpool1d
 from tinygrad_cv.nn.pooling import MaxUnpool2d as MaxUnpool2d
 from tinygrad_cv.nn.pooling import MaxUnpool3d as MaxUnpool3d
+from tinygrad_cv.nn.rnn import GRU as GRU
+from tinygrad_cv.nn.rnn import GRUCell as GRUCell
+from tinygrad_cv.nn.rnn import LSTM as LSTM
+from tinygrad_cv.nn.rnn import LSTMCell as LSTMCell
+from tinygrad_cv.nn.rnn import RNN as RNN
+from tinygrad_cv.nn.rnn import RNNBase as RNNBase
+from tinygrad_cv.nn.rnn import RNNCell as RNNCell
+from tinygrad_cv.nn.rnn import RNNCellBase as RNNCellBase
 from tinygrad_cv.nn.sparse import Embedding as Embedding
 from tinygrad_cv.nn.sparse import EmbeddingBag as EmbeddingBag
+from tinygrad_cv.nn.transformer import Transformer as Transformer
+from tinygrad_cv.nn.transformer import TransformerDecoder as TransformerDecoder
+from tinygrad_cv.nn.transformer import TransformerDecoderLayer as TransformerDecoderLayer
+from tinygrad_cv.nn.transformer import TransformerEncoder as TransformerEncoder
+from tinygrad_cv.nn.transformer import TransformerEncoderLayer as TransformerEncoderLayer
 from tinygrad_cv.nn.upsampling import Upsample as Upsample
 from tinygrad_cv.nn.upsampling import UpsamplingBilinear2d as UpsamplingBilinear2d
 from tinygrad_cv.nn.upsampling import UpsamplingNearest2d as UpsamplingNearest2d
 from typing import Any
+
+def NLLLoss2d(
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int | None = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> None: ...

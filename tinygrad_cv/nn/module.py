@@ -11,7 +11,7 @@ from warnings import warn
 
 from tinygrad_cv._graph import Handle, Scope, failed, scope
 from tinygrad_cv._public import NN, public
-from tinygrad_cv._tensor import Tensor, dtype_named
+from tinygrad_cv._tensor import Tensor, dtype_named, where_to
 from tinygrad_cv.backend import host
 from tinygrad_cv.nn.hooks import EVERY, Hooked, hooked_call
 from tinygrad_cv.nn.parameter import Buffer, Parameter, is_lazy
@@ -633,8 +633,17 @@ class Module(Hooked):
         if _loading.get() is None:  # it was called by itself
             loading.finish()
 
-    def to(self, *target: Any, device: str | None = None, dtype: Any = None) -> "Module":
+    def to(
+        self,
+        *target: Any,
+        device: str | int | None = None,
+        dtype: Any = None,
+        non_blocking: bool = False,
+        memory_format: Any = None,
+    ) -> "Module":
         """Move the parameters (with their gradients) and buffers to a device or float dtype.
+
+        Of a tensor it takes both. `non_blocking` and `memory_format` change nothing.
 
         They stay the same objects, so an optimizer that was given them goes on with them. Make
         the move before its first step: what it remembers stays where it is.
@@ -643,11 +652,7 @@ class Module(Hooked):
         >>> nn.Linear(2, 3).to("cpu", "float64").weight.dtype
         dtype('float64')
         """
-        for value in target:
-            if isinstance(value, str) and not hasattr(host, value):
-                device = value
-            else:
-                dtype = value
+        device, dtype = where_to(target, device, dtype)
         if dtype is not None and host.dtype(dtype).kind != "f":
             raise TypeError(f"a module's parameters are floats; got the dtype {dtype}.")
         for tensor in [*self.parameters(), *self.buffers()]:
@@ -658,9 +663,9 @@ class Module(Hooked):
         """The parameters and buffers in host memory."""
         return self.to("cpu")
 
-    def cuda(self) -> "Module":
-        """The parameters and buffers on the GPU."""
-        return self.to("cuda")
+    def cuda(self, device: str | int | None = None) -> "Module":
+        """The parameters and buffers on a GPU, by default the current one."""
+        return self.to("cuda" if device is None else device)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Module":
         """Replace every parameter, its gradient and every buffer by what `fn` makes of it.
