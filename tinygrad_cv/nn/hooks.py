@@ -250,7 +250,7 @@ class Passing:
     def __init__(self, module: Any, args: tuple[Any, ...]) -> None:
         self.module, self.args = module, args
         self.inside, self.places = gated(args, self.inputs_done)
-        self.grad_output: tuple[Any, ...] = ()
+        self.grad_output: tuple[Any, ...] | None = None
 
     def out(self, output: Any) -> Any:
         """The output as the caller gets it."""
@@ -275,8 +275,15 @@ class Passing:
         return [full[place] for place in self.ways]
 
     def inputs_done(self, gradients: list[Any], whole: int) -> list[Any]:
-        """Of the inputs the gradients are complete."""
+        """Of the inputs the gradients are complete.
+
+        A pass through the gradients of a former pass may get here and not through the outputs; it
+        is none that the hooks are told of.
+        """
+        if self.grad_output is None:
+            return gradients
         full = self._after(_spread(gradients, self.places, whole))
+        self.grad_output = None
         return [full[place] for place in self.places]
 
     def _after(self, full: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -617,8 +617,8 @@ class Module(Hooked):
             try:
                 loading.take(self, name, tensor, state_dict[key])
             except (TypeError, ValueError, RuntimeError) as error:
-                mismatch = "size mismatch for " * isinstance(error, ShapeError)
-                error_msgs.append(f"{mismatch}{key} {str(error).rstrip('.')}.")
+                what = f"size mismatch for {key}:" if isinstance(error, ShapeError) else key
+                error_msgs.append(f"{what} {str(error).rstrip('.')}.")
         extra = type(self).set_extra_state is not Module.set_extra_state
         if extra and prefix + EXTRA in state_dict:
             loading.extras.append((self, state_dict[prefix + EXTRA]))
@@ -879,7 +879,7 @@ class Loading:
         if self.assign:
             new = value if isinstance(value, Tensor) else Tensor(value)
             if new.shape != tensor.shape:
-                raise ShapeError(f"is {new.shape} and should be {tensor.shape}")
+                raise ShapeError(f"it is {new.shape} and should be {tensor.shape}")
             if isinstance(tensor, Parameter) and not isinstance(new, Parameter):
                 new = Parameter(new, tensor.requires_grad)
             self.new[tensor] = new
@@ -921,7 +921,7 @@ def _fitting(value: Any, tensor: Tensor) -> Tensor:
         array = array[0]  # what once was one number in a row
     shape, dtype = array.shape, array.dtype
     if shape != tensor.shape:
-        raise ShapeError(f"is {shape} and should be {tensor.shape}")
+        raise ShapeError(f"it is {shape} and should be {tensor.shape}")
     if dtype.kind not in "biuf":
         raise ValueError(f"holds values of type {dtype} and should be {tensor.dtype}")
     with host.errstate(all="ignore"):  # what overflows is told from what is there at the end
