@@ -45,9 +45,7 @@ class _Table(Module):
                 f"{type(self).__name__}: the weight must have the shape {(count, width)}; got "
                 f"{weight.shape}."
             )
-        self.weight = (
-            weight if isinstance(weight, Parameter) else Parameter(weight, requires_grad=not frozen)
-        )
+        self.weight = Parameter(weight, requires_grad=not frozen)
 
     def reset_parameters(self) -> None:
         """New standard normal rows, and the row `padding_idx` 0."""
