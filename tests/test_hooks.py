@@ -376,7 +376,7 @@ def test_the_mappings_of_a_module_live() -> None:
     linear = nn.Linear(1, 1, bias=False)
     linear._parameters["weight"] = None
     assert (linear.weight, [*linear.parameters()]) == (None, [])
-    assert [*linear._parameters.items()] == [("weight", None)]
+    assert [*linear._parameters.items()] == [("weight", None), ("bias", None)]
 
 
 def test_paths_lead_to_modules_parameters_and_buffers() -> None:

@@ -65,7 +65,7 @@ class _Uninitialized(Tensor):
             "module, or with materialize(shape)."
         )
 
-    def _fill(self, kind: type[Tensor], shape: Any, device: str | None, dtype: Any) -> None:
+    def _take_shape(self, kind: type[Tensor], shape: Any, device: str | None, dtype: Any) -> None:
         backend = self._backend if device is None else backends.get(device)
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
         dtype = self.dtype if dtype is None else dtype_named(dtype)
@@ -101,7 +101,7 @@ class UninitializedParameter(_Uninitialized, Parameter):
 
     def materialize(self, shape: Any, device: str | None = None, dtype: Any = None) -> None:
         """Become a Parameter of zeros of this shape."""
-        self._fill(Parameter, shape, device, dtype)
+        self._take_shape(Parameter, shape, device, dtype)
 
 
 @public(NN)
@@ -128,7 +128,7 @@ class UninitializedBuffer(_Uninitialized):
 
     def materialize(self, shape: Any, device: str | None = None, dtype: Any = None) -> None:
         """Become a Tensor of zeros of this shape."""
-        self._fill(Tensor, shape, device, dtype)
+        self._take_shape(Tensor, shape, device, dtype)
 
 
 def is_lazy(param: Any) -> bool:
