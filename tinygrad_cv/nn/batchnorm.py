@@ -256,6 +256,11 @@ class _LazyNormBase(LazyModuleMixin):
         if not self.has_uninitialized_params():
             super().reset_parameters()  # type: ignore[misc]
 
+    def _take_shapes(self) -> None:
+        for tensor in self.state_dict().values():
+            if tensor.ndim:
+                self.num_features = len(tensor)
+
     def initialize_parameters(self, input: Tensor) -> None:
         """Take the number of channels from the first input."""
         self._check_input_dim(input)

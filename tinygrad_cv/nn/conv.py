@@ -382,6 +382,7 @@ class _LazyConvXdMixin(LazyModuleMixin):
     """What a convolution without in_channels does with its first input."""
 
     axes: ClassVar[int]
+    transposed: ClassVar[bool]
     in_channels: int
     out_channels: int
     groups: int
@@ -397,6 +398,10 @@ class _LazyConvXdMixin(LazyModuleMixin):
         """New random values, once the shapes are known."""
         if not self.has_uninitialized_params():
             super().reset_parameters()  # type: ignore[misc]
+
+    def _take_shapes(self) -> None:
+        first, second = self.weight.shape[:2]
+        self.in_channels = first if self.transposed else second * self.groups
 
     def initialize_parameters(self, input: Tensor, *args: Any, **kwargs: Any) -> None:
         """Take the number of channels from the first input."""
