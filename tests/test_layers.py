@@ -468,6 +468,19 @@ def test_the_repr_of_a_layer(number: int) -> None:
     assert shown in repr(make())
 
 
+class Standardized(nn.Conv2d):
+    """A convolution with other weights than its own, as programs write it."""
+
+    def forward(self, input: tg.Tensor) -> tg.Tensor:
+        return self._conv_forward(input, self.weight - self.weight.mean((1, 2, 3), True), self.bias)
+
+
+def test_a_convolution_may_be_given_other_weights() -> None:
+    layer = Standardized(4, 2, 3, padding=1, padding_mode="circular", bias=False)
+    assert_allclose(layer(tg.ones(X4)).detach().numpy(), 0, atol=1e-6)
+    assert layer._reversed_padding_repeated_twice == [1, 1, 1, 1]
+
+
 CONVOLUTIONS = [
     getattr(nn, f"Conv{transposed}{axes}d")
     for transposed in ("", "Transpose")
