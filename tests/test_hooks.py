@@ -1,8 +1,12 @@
 """Hooks: when they are called, with what, in which order, and what they may change."""
 
 import copy
+import gc
 import pickle
+import weakref
 from collections.abc import Callable
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 import numpy as np
@@ -12,6 +16,7 @@ from hypothesis import strategies as st
 
 import tinygrad_cv as tg
 from tinygrad_cv import nn
+from tinygrad_cv._public import NN, PUBLIC
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.nn.modules.module import (
     register_module_forward_hook,
@@ -227,6 +232,30 @@ def test_no_input_needs_a_gradient() -> None:
     assert len(seen) == 1
 
 
+def test_a_graph_with_hooks_goes_with_its_results() -> None:
+    """Nothing in it owns a tensor, so it needs no collector of garbage."""
+    module = Scale()
+    module.register_full_backward_hook(lambda m, gx, gy: None)
+    x = tg.ones(3, requires_grad=True) * 2
+    y = module(x)
+    seen = [weakref.ref(x), weakref.ref(y), weakref.ref(y.node)]
+    gc.disable()
+    try:
+        y.sum().backward()
+        del x, y
+        assert [ref() for ref in seen] == [None] * 3
+    finally:
+        gc.enable()
+
+
+def test_outputs_that_backward_hooks_do_not_see() -> None:
+    module = nn.Module()
+    module.forward = lambda x: {"y": x}
+    module.register_full_backward_hook(lambda *args: None)
+    with pytest.warns(UserWarning, match="not called: it returned a dict"):
+        module(tg.tensor(1.0, requires_grad=True))
+
+
 class InPlace(nn.Module):
     def forward(self, x: Any) -> Any:
         return x.relu_()
@@ -419,6 +448,13 @@ def test_attributes_may_be_passed_on() -> None:
         Around(nn.Linear(2, 3)).x  # noqa: B018
 
 
+def test_a_module_without_a_forward_says_so() -> None:
+    for module in (nn.Module(), nn.ModuleList([nn.ReLU()])):
+        with pytest.raises(NotImplementedError, match=f"{type(module).__name__} is called"):
+            module(tg.ones(1))
+    assert nn.Linear(1, 1).compile() is None  # type: ignore[func-returns-value]
+
+
 def test_buffers_are_registered_by_assignment() -> None:
     net = nn.Module()
     net.a, net.b = nn.Buffer(tg.ones(1)), nn.Buffer(tg.ones(1), persistent=False)
@@ -458,7 +494,8 @@ class Anchors(nn.Module):
 
 
 def test_a_class_may_move_more() -> None:
-    assert nn.Sequential(Anchors()).double()[0].anchors.dtype == "float64"
+    for moved in (nn.Sequential(Anchors()).double(), nn.Sequential(Anchors()).to("float64")):
+        assert moved[0].anchors.dtype == "float64"
 
 
 def test_a_parameter_shares_the_memory_of_its_tensor() -> None:
@@ -474,6 +511,10 @@ def test_a_parameter_shares_the_memory_of_its_tensor() -> None:
     assert (p.shape, p.dtype, x.tolist(), p.requires_grad) == ((3,), "float64", [4, 4], True)
     p.sum().backward()
     assert p.grad is not None
+    y = p.sum()
+    p.data = tg.zeros(2)
+    with pytest.raises(RuntimeError, match=r"data of the shape \(2,\) after it was used"):
+        y.backward()
     assert nn.Parameter().shape == (0,)
     with pytest.raises(TypeError, match="only float"):
         p.data = tg.tensor([1, 2])
@@ -503,3 +544,16 @@ def test_a_lazy_module_gets_its_shapes_with_the_first_input() -> None:
     twin.load_state_dict(net.state_dict())
     assert (twin[0].factor.tolist(), twin(tg.ones(3)).tolist()) == ([2, 2, 2], [2, 2, 2])
     assert type(twin[0]) is Scale
+
+
+def test_longer_paths_lead_to_the_same_files() -> None:
+    """PyTorch's programs import from nn.modules.conv and its like."""
+    for found in iter_modules(nn.__path__):
+        if found.name not in nn.modules._OTHERS:
+            longer = import_module(f"tinygrad_cv.nn.modules.{found.name}")
+            assert longer is getattr(nn, found.name)
+            assert longer is getattr(nn.modules, found.name)
+    assert nn.modules.__all__ == [*PUBLIC[NN]]
+    assert nn.modules.utils._pair(3) == (3, 3)
+    assert nn.modules.utils._reverse_repeat_tuple((1, 2), 2) == (2, 2, 1, 1)
+    import_module("tinygrad_cv.nn.common_types")

@@ -245,27 +245,10 @@ def test_orthogonal(name: str, shape: tuple[int, int], based: bool) -> None:
 # ----- functions of parameters -------------------------------------------------------------------
 
 
-def test_a_module_as_a_function_of_its_parameters() -> None:
-    net: Any = nn.Sequential(nn.Linear(1, 1), nn.Linear(1, 1))
-    net[1].weight = net[0].weight
-    own = net[0].weight
-    w = tg.tensor([[3.0]], requires_grad=True)
-    zero = tg.zeros(1)
-    given = {"0.weight": w, "0.bias": zero, "1.bias": zero}
-    y = stateless.functional_call(net, given, tg.ones(1, 1), strict=True)
-    assert y.item() == 9
-    y.sum().backward()
-    assert w.grad is not None
-    assert (w.grad.item(), own.grad) == (6, None)
-    assert net[0].weight is own
-    untied = stateless.functional_call(net, given, (tg.ones(1, 1),), tie_weights=False)
-    assert untied.item() == pytest.approx(3 * own.item())
-    for wrong, strict in (({"2.weight": w}, False), ({"0.bias": zero}, True)):
-        with pytest.raises(RuntimeError, match="functional_call"):
-            stateless.functional_call(net, wrong, tg.ones(1, 1), strict=strict)
-    with pytest.raises(TypeError):
-        stateless.functional_call(net, given, (1, 2, 3))
-    assert net[0].weight is own
+def test_the_older_place_of_functional_call() -> None:
+    assert stateless.functional_call is tg.func.functional_call
+    with pytest.raises(AttributeError, match="no attribute 'x'"):
+        stateless.x  # noqa: B018
 
 
 @pytest.mark.parametrize("make", [nn.Conv2d, nn.ConvTranspose2d])

@@ -14,6 +14,7 @@ class Parameter(Tensor):
     Of a tensor it shares the memory, as `detach()` does; arrays and lists are copied.
 
     >>> Parameter(Tensor([1.0]))
+    Parameter containing:
     tensor([1.], requires_grad=True)
     """
 
@@ -22,6 +23,9 @@ class Parameter(Tensor):
     def __init__(self, data: Any = None, requires_grad: bool = True) -> None:
         _around(self, data)
         self.requires_grad = requires_grad
+
+    def __repr__(self) -> str:
+        return f"Parameter containing:\n{super().__repr__()}"
 
 
 @public(NN)
@@ -59,7 +63,7 @@ class _Uninitialized(Tensor):
     __slots__ = ()
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def shape(self) -> Any:
         raise RuntimeError(
             f"an {type(self).__name__} has no shape yet; it gets one with the first input of its "
             "module, or with materialize(shape)."
