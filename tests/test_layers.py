@@ -322,6 +322,7 @@ def test_noise_in_place_has_the_gradient_of_its_draw() -> None:
             assert len(np.unique(x.grad.numpy().round(12))) == 2
 
 
+@pytest.mark.host
 def test_feature_alpha_dropout_drops_whole_channels() -> None:
     x = tg.randn(40, 50, 6, dtype="float64")
     y = F.feature_alpha_dropout(x, 0.3, True)
@@ -488,6 +489,7 @@ CONVOLUTIONS = [
 ]
 
 
+@pytest.mark.host
 def test_convolutions_are_told_by_their_base() -> None:
     for cls in CONVOLUTIONS:
         layer = cls(4, 6, 3, 2, groups=2)
@@ -534,6 +536,7 @@ FANS: list[tuple[Callable[..., nn.Module], int]] = [
 ]
 
 
+@pytest.mark.host
 @pytest.mark.parametrize(("make", "fan"), FANS)
 def test_weights_start_uniform_by_their_inputs(make: Callable[..., nn.Module], fan: int) -> None:
     layer, bound = make(generator=np.random.default_rng(0)), 1 / math.sqrt(fan)
@@ -581,6 +584,7 @@ MAKERS: list[Callable[..., nn.Module]] = [
 ]
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("make", MAKERS)
 def test_a_layer_is_made_in_a_dtype_on_a_device(make: Callable[..., nn.Module]) -> None:
     layer = make(device="fakecuda:1", dtype=tg.float64)
@@ -901,6 +905,7 @@ def test_pools_with_indices_are_pools_that_return_them() -> None:
                 F.max_pool2d_with_indices(*inputs)
 
 
+@pytest.mark.host
 def test_older_names_of_functions() -> None:
     x = draw(*X4)
     assert tg.native_channel_shuffle is tg.channel_shuffle
