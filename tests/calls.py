@@ -118,6 +118,7 @@ CALLS: dict[str, Call] = SPATIAL | {
     "renorm": call(SQUARE, 2.0, 0, 0.5),
     "mvlgamma": call(SQUARE + 2, 2),
     "linalg.tensorinv": call(SQUARE, 1),
+    "linalg.tensorsolve": call(SQUARE, V),
     "take": call(SQUARE, WHOLE),
     "addbmm": call(SQUARE, STACK, STACK),
     "addmv": call(V, SQUARE, V),

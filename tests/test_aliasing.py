@@ -83,6 +83,7 @@ OTHERS: dict[str, Callable[[], tuple[Tensor, Any]]] = {
     },
     "unflatten": lambda: (X, tg.unflatten(X, 0, (1, 1))),
     "bincount": lambda: (WHOLE[0], tg.bincount(WHOLE[0])),
+    "put": lambda: (X, tg.put(X, [0], X[:1, :1])),
     "diagonal_scatter": lambda: (X, tg.diagonal_scatter(X, X[:, 0])),
     "index_reduce": lambda: (X, tg.index_reduce(X, 0, [0] * len(X), X, "mean")),
     "renorm": lambda: (X, tg.renorm(X, 2.0, 0, 1e3)),

@@ -153,12 +153,13 @@ class Conversions(Tensor):
         dtype: Any = None,
         non_blocking: bool = False,
         copy: bool = False,
+        memory_format: Any = None,
     ) -> "Tensor":
         """The tensor on another device or with another dtype, or with those of another tensor.
 
         It is the tensor itself if nothing changes, unless a `copy` is asked for. Gradients flow
-        back. `non_blocking` changes nothing: a GPU is waited for only where that is needed. Both
-        switches may follow the target without their names.
+        back. `non_blocking` changes nothing: a GPU is waited for only where that is needed. Nor
+        does `memory_format`: there is one. Both switches may follow the target without their names.
 
         >>> import tinygrad_cv as tg
         >>> tg.tensor([1.5]).to("cpu", tg.float64).dtype

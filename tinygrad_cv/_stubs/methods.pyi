@@ -967,6 +967,7 @@ class Attached:
         dtype: Any = None,
         non_blocking: builtins.bool = False,
         copy: builtins.bool = False,
+        memory_format: Any = None,
     ) -> Tensor: ...
     def to_dense(self, dtype: Any = None, *, masked_grad: builtins.bool = True) -> Tensor: ...
     def topk(

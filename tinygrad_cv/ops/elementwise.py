@@ -5,7 +5,7 @@ which its input was repeated.
 """
 
 import math
-from typing import Any, ClassVar
+from typing import Any, ClassVar, overload
 
 from tinygrad_cv import backend as backends
 from tinygrad_cv._apply import F as T
@@ -1322,7 +1322,6 @@ sign = public(TOP, METHOD, IN_PLACE)(function(Sign, "input"))
 floor = public(TOP, METHOD, IN_PLACE)(function(Floor, "input"))
 ceil = public(TOP, METHOD, IN_PLACE)(function(Ceil, "input"))
 trunc = public(TOP, METHOD, IN_PLACE, also="fix")(function(Trunc, "input"))
-where = public(TOP)(function(Where, "condition", "input", "other"))
 clone = public(TOP)(function(Clone, "input"))
 cast = function(Cast, "input")
 to_device = function(ToDevice, "input")
@@ -1485,6 +1484,27 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     if max is not None:
         input = T.where(input <= max, input, T.minimum(input, max))
     return input
+
+
+@overload
+def where(condition: Tensor) -> tuple[Tensor, ...]: ...
+@overload
+def where(condition: Tensor, input: Any, other: Any) -> Tensor: ...
+@public(TOP)
+def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
+    """`input` where the condition holds, and `other` elsewhere; the three broadcast.
+
+    Given the condition alone, the places where it holds: nonzero(condition, as_tuple=True).
+
+    >>> where(Tensor([1.0, -1.0]) > 0, 5.0, Tensor([6.0, 7.0]))
+    tensor([5., 7.])
+    """
+    if input is None and other is None:
+        places = T.nonzero(condition if condition.ndim else T.reshape(condition, shape=(1,)))
+        return tuple(T.getitem(places, index=(..., axis)) for axis in range(places.shape[1]))
+    if input is None or other is None:
+        raise TypeError("where: expected a condition, or a condition and two values; got one.")
+    return T.where(condition, input, other)
 
 
 @public(TOP, METHOD, IN_PLACE)
