@@ -147,6 +147,7 @@ ALSO = {
     "x2": "other",
     "sections": "indices_or_sections",
     "indices": "indices_or_sections",
+    "tensor_indices_or_sections": "indices_or_sections",
     "split_size": "split_size_or_sections",
 }
 """Names that PyTorch takes for others: NumPy's, and the older ones of its own."""

@@ -969,7 +969,9 @@ class Attached:
         copy: builtins.bool = False,
         memory_format: Any = None,
     ) -> Tensor: ...
-    def to_dense(self, dtype: Any = None, *, masked_grad: builtins.bool = True) -> Tensor: ...
+    def to_dense(
+        self, dtype: Any = None, *, masked_grad: builtins.bool | None = None
+    ) -> Tensor: ...
     def topk(
         self,
         k: builtins.int,
