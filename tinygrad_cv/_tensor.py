@@ -225,6 +225,10 @@ class Tensor(Attached):
         """The tensor itself: no memory of the host is held for a GPU."""
         return self
 
+    def share_memory_(self) -> "Tensor":
+        """The tensor itself: no memory is shared with other processes."""
+        return self
+
     def is_shared(self) -> bool:
         """False: no memory is shared with other processes."""
         return False

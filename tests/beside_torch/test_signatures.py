@@ -148,7 +148,10 @@ def differences(place: str, name: str, function: Callable[..., Any]) -> set[tupl
             p
             for p in form
             if p.name not in ANYWHERE
-            or (p.name != "generator" and {p.name, ALSO.get(p.name)} & {*names})
+            or (
+                p.name not in ("generator", "memory_format")
+                and {p.name, ALSO.get(p.name)} & {*names}
+            )
         ]
         method, ours = place == METHOD, names
         if method:

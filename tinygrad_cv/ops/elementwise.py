@@ -1668,7 +1668,7 @@ def angle(input: Tensor) -> Tensor:
     tensor([3.1416, 0.    ])
     """
     input = input if input.is_floating_point() else input.float()
-    return T.where(T.isnan(input), input, T.where(input < 0, math.pi, 0.0).to(dtype=input.dtype))
+    return T.where(input < 0, math.pi, T.where(T.isnan(input), input, 0.0))
 
 
 @public(TOP, METHOD, IN_PLACE)
