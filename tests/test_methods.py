@@ -311,6 +311,7 @@ def test_what_programs_ask_of_a_tensor(device: str) -> None:
     assert x.pin_memory() is x.to_dense() is x.share_memory_() is x
     assert x.new(2, 3).shape == (2, 3)
     assert x.new([1, 2]).tolist() == [1, 2]
+    assert x.new(x.size()).shape == (1, 2)
     assert (x.new().shape, x.new().dtype) == ((0,), "float32")
     leaf = tg.ones(2, requires_grad=True)
     assert leaf.numpy(force=True).tolist() == [1, 1]

@@ -102,7 +102,7 @@ class View:
             node = Node(view.op, (node,), view.shape, root.dtype, root.backend, True, plan)
             node.number = next(family.numbers)
         if node is not root and tensor._name is not None:
-            node.name = tensor._name
+            node.title = tensor._name
         tensor._node = node
         family.join(tensor)
         return node
@@ -265,7 +265,7 @@ def _stand(tensor: "Tensor", node: Node) -> None:
     old = tensor._node
     tensor._node, tensor._requires_grad = node, True
     if tensor._name is not None:
-        node.name = tensor._name
+        node.title = tensor._name
     if old is not None and old.tensor is not None and old.tensor() is tensor:
         old.tensor = None
         if old.op is not None:

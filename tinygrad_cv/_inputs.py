@@ -9,7 +9,7 @@ from numbers import Real
 from typing import Any, TypeVar, cast, get_args, get_origin
 
 from tinygrad_cv import _public as table
-from tinygrad_cv._tensor import StrangerError, Tensor, as_input, as_number
+from tinygrad_cv._tensor import Size, StrangerError, Tensor, as_input, as_number
 from tinygrad_cv.backend import host
 
 Marked = TypeVar("Marked", bound=Callable[..., Any])
@@ -186,7 +186,7 @@ def _plain_types(annotation: Any) -> set[type] | None:
         return None if Tensor not in parts else NEVER
     if annotation is int:
         return {int}
-    return {int, tuple, list, *(part for part in parts if part is type(None))}
+    return {int, tuple, list, Size, *(part for part in parts if part is type(None))}
 
 
 def _is_whole(annotation: Any) -> bool:

@@ -25,6 +25,7 @@ from tinygrad_cv._tensor import (
     as_content,
     as_input,
     dtype_named,
+    where_to,
 )
 from tinygrad_cv.backend import host
 
@@ -149,17 +150,18 @@ class Conversions(Tensor):
     def to(
         self,
         *target: Any,
-        device: str | None = None,
+        device: str | int | None = None,
         dtype: Any = None,
         non_blocking: bool = False,
         copy: bool = False,
+        other: "Tensor | None" = None,
         memory_format: Any = None,
     ) -> "Tensor":
         """The tensor on another device or with another dtype, or with those of another tensor.
 
         It is the tensor itself if nothing changes, unless a `copy` is asked for. Gradients flow
-        back. `non_blocking` changes nothing: a GPU is waited for only where that is needed. Nor
-        does `memory_format`: there is one. Both switches may follow the target without their names.
+        back. `non_blocking` and `memory_format` change nothing: a GPU is waited for only where that
+        is needed. Both switches may follow the target without their names.
 
         >>> import tinygrad_cv as tg
         >>> tg.tensor([1.5]).to("cpu", tg.float64).dtype
@@ -169,15 +171,7 @@ class Conversions(Tensor):
         if len(switches) > 2:
             raise TypeError("to: at most two switches are expected, non_blocking and copy.")
         copy = switches[1] if len(switches) == 2 else copy
-        for value in target:
-            if isinstance(value, bool):
-                continue
-            if isinstance(value, Tensor):
-                device, dtype = value.device, value.dtype
-            elif isinstance(value, str) and not hasattr(host, value):
-                device = value
-            else:
-                dtype = value
+        device, dtype = where_to(target if other is None else (*target, other), device, dtype)
         result: Tensor = self
         if device is not None and (backend := backends.get(device)) is not self._backend:
             result = F.to_device(self, device=backend.device)
@@ -189,9 +183,18 @@ class Conversions(Tensor):
         """The tensor in host memory."""
         return self.to(device="cpu")
 
-    def cuda(self, device: int | str | None = None, non_blocking: bool = False) -> "Tensor":
-        """The tensor on the GPU, by default the first."""
-        return self.to(device=f"cuda:{device or 0}" if not isinstance(device, str) else device)
+    def cuda(
+        self,
+        device: int | str | None = None,
+        non_blocking: bool = False,
+        memory_format: Any = None,
+    ) -> "Tensor":
+        """The tensor on a GPU, by default the current one."""
+        return self.to(device="cuda" if device is None else device)
+
+    def share_memory_(self) -> "Tensor":
+        """The tensor itself, which other processes do not see: each gets a copy."""
+        return self
 
     def type(self, dtype: Any = None, non_blocking: bool = False) -> Any:
         """The tensor in a dtype; without one, PyTorch's name for that and the place.

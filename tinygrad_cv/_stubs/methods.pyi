@@ -211,8 +211,9 @@ class Attached:
     def backward(
         self,
         gradient: Any = None,
-        retain_graph: builtins.bool = False,
+        retain_graph: builtins.bool | None = None,
         create_graph: builtins.bool = False,
+        inputs: Tensor | Sequence[Tensor] | None = None,
     ) -> None: ...
     def baddbmm(
         self, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1
@@ -283,7 +284,10 @@ class Attached:
     def cpu(self, memory_format: Any = None) -> Tensor: ...
     def cross(self, other: Tensor, dim: builtins.int | None = None) -> Tensor: ...
     def cuda(
-        self, device: builtins.int | str | None = None, non_blocking: builtins.bool = False
+        self,
+        device: builtins.int | str | None = None,
+        non_blocking: builtins.bool = False,
+        memory_format: Any = None,
     ) -> Tensor: ...
     def cummax(
         self, dim: builtins.int | None = None, *, axis: builtins.int | None = None
@@ -499,8 +503,9 @@ class Attached:
     def log_softmax(
         self,
         dim: builtins.int | None = None,
-        *,
+        _stacklevel: builtins.int = 3,
         dtype: Any = None,
+        *,
         axis: builtins.int | None = None,
     ) -> Tensor: ...
     def logaddexp(self, other: Any) -> Tensor: ...
@@ -713,6 +718,10 @@ class Attached:
         dtype: Any = None,
         device: str | None = None,
         requires_grad: builtins.bool = False,
+        out: Any = None,
+        layout: Any = None,
+        pin_memory: Any = False,
+        memory_format: Any = None,
     ) -> Tensor: ...
     def new_full(
         self,
@@ -722,6 +731,10 @@ class Attached:
         dtype: Any = None,
         device: str | None = None,
         requires_grad: builtins.bool = False,
+        out: Any = None,
+        layout: Any = None,
+        pin_memory: Any = False,
+        memory_format: Any = None,
     ) -> Tensor: ...
     def new_ones(
         self,
@@ -730,6 +743,10 @@ class Attached:
         dtype: Any = None,
         device: str | None = None,
         requires_grad: builtins.bool = False,
+        out: Any = None,
+        layout: Any = None,
+        pin_memory: Any = False,
+        memory_format: Any = None,
     ) -> Tensor: ...
     def new_tensor(
         self,
@@ -738,6 +755,10 @@ class Attached:
         dtype: Any = None,
         device: str | None = None,
         requires_grad: builtins.bool = False,
+        out: Any = None,
+        layout: Any = None,
+        pin_memory: Any = False,
+        memory_format: Any = None,
     ) -> Tensor: ...
     def new_zeros(
         self,
@@ -746,6 +767,10 @@ class Attached:
         dtype: Any = None,
         device: str | None = None,
         requires_grad: builtins.bool = False,
+        out: Any = None,
+        layout: Any = None,
+        pin_memory: Any = False,
+        memory_format: Any = None,
     ) -> Tensor: ...
     def nonzero(self, *, as_tuple: builtins.bool = False) -> Any: ...
     def norm(
@@ -797,6 +822,7 @@ class Attached:
     def reciprocal(self) -> Tensor: ...
     def reciprocal_(self) -> Tensor: ...
     def register_hook(self, hook: Callable[["Tensor"], "Tensor | None"]) -> Handle: ...
+    def register_post_accumulate_grad_hook(self, hook: Callable[["Tensor"], None]) -> Handle: ...
     def relu(self) -> Tensor: ...
     def relu_(self) -> Tensor: ...
     def remainder(self, other: Any) -> Tensor: ...
@@ -818,6 +844,8 @@ class Attached:
     def resolve_conj(self) -> Tensor: ...
     def resolve_neg(self) -> Tensor: ...
     def retain_grad(self) -> None: ...
+    @property
+    def retains_grad(self) -> builtins.bool: ...
     def roll(self, shifts: builtins.int | Sequence[builtins.int], dims: Any = None) -> Tensor: ...
     def rot90(self, k: builtins.int = 1, dims: Sequence[builtins.int] = (0, 1)) -> Tensor: ...
     def round(self, *, decimals: builtins.int = 0) -> Tensor: ...
@@ -867,6 +895,7 @@ class Attached:
     def set_(self, source: Tensor | None = None) -> Tensor: ...
     def sgn(self) -> Tensor: ...
     def sgn_(self) -> Tensor: ...
+    def share_memory_(self) -> Tensor: ...
     def short(self) -> Tensor: ...
     def sigmoid(self) -> Tensor: ...
     def sigmoid_(self) -> Tensor: ...
@@ -891,8 +920,9 @@ class Attached:
     def softmax(
         self,
         dim: builtins.int | None = None,
-        *,
+        _stacklevel: builtins.int = 3,
         dtype: Any = None,
+        *,
         axis: builtins.int | None = None,
     ) -> Tensor: ...
     def sort(
@@ -963,10 +993,11 @@ class Attached:
     def to(
         self,
         *target: Any,
-        device: str | None = None,
+        device: str | builtins.int | None = None,
         dtype: Any = None,
         non_blocking: builtins.bool = False,
         copy: builtins.bool = False,
+        other: Tensor | None = None,
         memory_format: Any = None,
     ) -> Tensor: ...
     def to_dense(

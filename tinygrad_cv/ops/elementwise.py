@@ -1409,7 +1409,7 @@ def xlogy(input: Any, other: Any) -> Tensor:
     if isinstance(input, Tensor) and isinstance(other, int | float):
         # A number has no dtype of its own, and its logarithm is to be as exact as the tensor.
         dtype = input.dtype if input.is_floating_point() else None
-        other = Tensor(other, dtype, input.device)
+        other = Tensor(other, dtype=dtype, device=input.device)
     return T.xlogy(input, other)
 
 
@@ -1523,7 +1523,7 @@ def lerp(input: Tensor, end: Any, weight: Any) -> Tensor:
         return T.sub(end, T.mul(1.0 - weight, span))
     if not isinstance(weight, Tensor):
         dtype = None if hasattr(weight, "dtype") else span.dtype
-        weight = Tensor(weight, dtype, span.device)
+        weight = Tensor(weight, dtype=dtype, device=span.device)
     back = T.sub(end, T.mul(T.sub(1.0, weight), span))
     return T.where(weight < 0.5, T.add(input, T.mul(weight, span)), back)
 
@@ -1761,7 +1761,7 @@ def float_power(input: Any, exponent: Any) -> Tensor:
         T.cast(x, dtype="float64") if isinstance(x, Tensor) else x for x in (input, exponent)
     )
     if not isinstance(wide, Tensor):
-        wide = Tensor(wide, "float64", getattr(power, "device", None))
+        wide = Tensor(wide, dtype="float64", device=getattr(power, "device", None))
     return pow(wide, power)
 
 

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinygrad_cv._apply import F as T
+from tinygrad_cv._grad_mode import no_grad
 from tinygrad_cv._indexing import raw_index
 from tinygrad_cv._inputs import public
 from tinygrad_cv._op import Op, moves, per_input
 from tinygrad_cv._public import FUNCTIONAL, IN_PLACE, METHOD, TOP
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
-from tinygrad_cv.ops.reduce import axes_of
+from tinygrad_cv.ops.reduce import axes_of, norm
 from tinygrad_cv.ops.shape import Movement, apart, sizes_of
 
 # ----- by an index -------------------------------------------------------------------------------
@@ -610,7 +611,7 @@ def scatter(
             raise ValueError(f"scatter: reduce is 'add' or 'multiply'; got {reduce!r}.")
         index, given = _whole("scatter", index, input), value if src is None else src
         if not (isinstance(given, Tensor) and given.ndim):
-            one = given if isinstance(given, Tensor) else Tensor(given, device=input.device)
+            one = Tensor(given, dtype=input.dtype, device=input.device)
             given = one.to(dtype=input.dtype).broadcast_to(index.shape)
         return scatter_reduce(input, dim, index, given, "sum" if reduce == "add" else "prod")
     if input.ndim == 0:
@@ -1020,10 +1021,21 @@ def unravel_index(indices: Tensor, shape: int | Sequence[int]) -> tuple[Tensor, 
 
 
 @public(TOP, FUNCTIONAL)
-def embedding(input: Any, weight: Tensor, padding_idx: int | None = None) -> Tensor:
+def embedding(
+    input: Any,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
     """The row of `weight` (V, D) for each number in `input`: (*) -> (*, D).
 
-    The row `padding_idx` gets no gradient.
+    The row `padding_idx` gets no gradient. With `max_norm`, a row that is looked up and longer than
+    that (in the norm of order `norm_type`) is first shortened to it, in place. With
+    `scale_grad_by_freq` the gradient of a row is divided by how often it was looked up. The
+    gradient is dense, whatever `sparse` says.
 
     >>> embedding([1, 0], Tensor([[1.0, 2.0], [3.0, 4.0]]))
     tensor([[3., 4.],
@@ -1032,10 +1044,126 @@ def embedding(input: Any, weight: Tensor, padding_idx: int | None = None) -> Ten
     input = _whole("embedding", input, weight)
     if weight.ndim != 2:
         raise ValueError(f"embedding: expected a weight (V, D); got {weight.shape}.")
+    if max_norm is not None:
+        _shorten(weight, input, max_norm, norm_type)
     rows = weight[input]
+    if scale_grad_by_freq:
+        rows = _shared_out(rows, input, weight.shape[0])
     if padding_idx is None:
         return rows
+    row = _row_number("embedding", padding_idx, weight)
+    return T.where((input == row).unsqueeze(-1), rows.detach(), rows)
+
+
+def _row_number(name: str, padding_idx: int, weight: Tensor) -> int:
     count = weight.shape[0]
     if not -count <= padding_idx < count:
-        raise ValueError(f"embedding: there is no row {padding_idx} in a weight {weight.shape}.")
-    return T.where((input == padding_idx % count).unsqueeze(-1), rows.detach(), rows)
+        raise ValueError(f"{name}: there is no row {padding_idx} in a weight {weight.shape}.")
+    return padding_idx % count
+
+
+def _shorten(weight: Tensor, input: Tensor, max_norm: float, norm_type: float) -> None:
+    """Bring the rows that are looked up to a length of at most `max_norm`, in place."""
+    with no_grad():
+        values = weight.detach()
+        rows = values[input.reshape(-1)]
+        length = norm(rows, norm_type, -1, True)
+        short = T.where(length > max_norm, rows * (max_norm / (length + 1e-7)), rows)
+        # A row that is named twice gets the same value twice, which a plain assignment may do.
+        values[input.reshape(-1)] = short
+
+
+def _shared_out(rows: Tensor, input: Tensor, count: int) -> Tensor:
+    """The rows, whose gradient is divided by how often their number is in `input`."""
+    flat = input.reshape(-1)
+    flat = T.where(flat < 0, flat + count, flat)
+    ones = T.cast(flat == flat, dtype=rows.dtype)
+    times = T.scatter_add(ones, index=flat._array, shape=(count,))[input].unsqueeze(-1)
+    fixed = rows.detach()
+    return fixed + (rows - fixed) / times
+
+
+@public(FUNCTIONAL)
+def embedding_bag(
+    input: Any,
+    weight: Tensor,
+    offsets: Any = None,
+    max_norm: float | None = None,
+    norm_type: float = 2,
+    scale_grad_by_freq: bool = False,
+    mode: str = "mean",
+    sparse: bool = False,
+    per_sample_weights: Tensor | None = None,
+    include_last_offset: bool = False,
+    padding_idx: int | None = None,
+) -> Tensor:
+    """The rows of `weight` (V, D) that each bag of numbers names, reduced to one: (B, D).
+
+    input (B, n) holds B bags of n numbers; input (m,) all of them in a row, and `offsets` (B,)
+    where each begins, with `include_last_offset` (B + 1,) and m at the end. `mode` is "sum", "mean"
+    or "max"; of an empty bag it is 0. `per_sample_weights`, in the shape of the input, are factors
+    of the rows for "sum". What names the row `padding_idx` counts as not there (a GPU is waited
+    for). The other arguments are those of `embedding`.
+
+    >>> w = Tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    >>> embedding_bag([[0, 1], [1, 2]], w)
+    tensor([[2., 3.],
+            [4., 5.]])
+    >>> embedding_bag([0, 1, 2], w, [0, 1], mode="sum")
+    tensor([[ 1.,  2.],
+            [ 8., 10.]])
+    """
+    name = "embedding_bag"
+    input = _whole(name, input, weight)
+    if mode not in ("sum", "mean", "max"):
+        raise ValueError(f"{name}: the mode is sum, mean or max; got {mode!r}.")
+    if per_sample_weights is not None and (
+        mode != "sum" or per_sample_weights.shape != input.shape
+    ):
+        raise ValueError(
+            f"{name}: per_sample_weights go with mode='sum' and have the shape of the input, "
+            f"{input.shape}; got the mode {mode!r} and {per_sample_weights.shape}."
+        )
+    if input.ndim not in (1, 2) or (input.ndim == 1) != (offsets is not None):
+        raise ValueError(
+            f"{name}: bags are an input (B, n) without offsets, or an input (m,) with offsets that "
+            f"say where they begin; got the input {input.shape}"
+            f"{'' if offsets is None else ' and offsets'}."
+        )
+    if offsets is None:
+        bags = input.shape[0]
+        bag = Tensor(host.repeat(host.arange(bags), input.shape[1]), device=input.device)
+    else:
+        starts = _whole(name, offsets, weight)
+        if starts.ndim != 1 or (include_last_offset and not starts.shape[0]):
+            raise ValueError(f"{name}: offsets are a vector; got {starts.shape}.")
+        if input.device == "cpu" and starts.shape[0]:
+            known = starts.numpy()
+            if known[0] != 0 or known[-1] > input.shape[0] or (host.diff(known) < 0).any():
+                raise ValueError(
+                    f"{name}: offsets begin with 0, go up, and end at the {input.shape[0]} numbers "
+                    f"of the input; got {known.tolist()}."
+                )
+        starts = starts[:-1] if include_last_offset else starts
+        bags = starts.shape[0]
+        places = Tensor(host.arange(input.shape[0]), device=input.device)
+        bag = (T.reshape(places, shape=(-1, 1)) >= starts).sum(1) - 1
+    flat = input.reshape(-1)
+    factors = None if per_sample_weights is None else per_sample_weights.reshape(-1)
+    if padding_idx is not None:
+        there = flat != _row_number(name, padding_idx, weight)
+        flat, bag = flat[there], bag[there]
+        factors = None if factors is None else factors[there]
+    rows = embedding(flat, weight, None, max_norm, norm_type, scale_grad_by_freq)
+    if mode == "max":
+        index = T.broadcast_to(T.reshape(bag, shape=(-1, 1)), shape=rows.shape)
+        return T.scatter_extreme(rows, index, axis=0, length=bags)
+    if factors is not None:
+        rows = rows * factors.unsqueeze(-1)
+    shape = (bags, weight.shape[1])
+    total = T.scatter_add(rows, index=bag._array, shape=shape)
+    if mode == "sum":
+        return total
+    ones = T.cast(bag == bag, dtype=rows.dtype)
+    counts = T.clamp(T.scatter_add(ones, index=bag._array, shape=(bags,)), min=1)
+    return total / counts.unsqueeze(-1)

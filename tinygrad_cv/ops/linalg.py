@@ -625,6 +625,35 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return T.reshape(T.linear(flat, weight, bias), shape=(*input.shape[:-1], weight.shape[0]))
 
 
+@public(TOP, FUNCTIONAL)
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """y[o] = x₁ᵀ w[o] x₂ + b[o]: (..., in1) and (..., in2) -> (..., out), with w (out, in1, in2).
+
+    >>> bilinear(Tensor([[1.0, 2.0]]), Tensor([[3.0]]), Tensor([[[10.0], [1.0]]]))
+    tensor([[36.]])
+    """
+    w, b = weight.shape, None if bias is None else bias.shape
+    x1, x2 = input1.shape, input2.shape
+    if (
+        len(w) != 3
+        or not x1
+        or x1[:-1] != x2[:-1]
+        or (x1[-1], x2[-1]) != w[1:]
+        or b not in (None, w[:1])
+    ):
+        raise ValueError(
+            "bilinear: expected inputs (..., in1) and (..., in2), a weight (out, in1, in2) and a "
+            f"bias (out,); got {x1}, {x2}, {w} and {b}."
+        )
+    # (n, in1) @ (in1, out·in2) -> (n, out, in2), and that @ (n, in2, 1) -> (n, out, 1)
+    sides = T.reshape(T.permute(weight, axes=(1, 0, 2)), shape=(w[1], w[0] * w[2]))
+    first = T.matmul(T.reshape(input1, shape=(math.prod(x1[:-1]), w[1])), sides)
+    first = T.reshape(first, shape=(math.prod(x1[:-1]), w[0], w[2]))
+    second = T.reshape(input2, shape=(math.prod(x1[:-1]), w[2], 1))
+    y = T.reshape(T.matmul(first, second), shape=(*x1[:-1], w[0]))
+    return y if bias is None else y + bias
+
+
 def _check_axes(name: str, equation: str, input: Tensor, other: Tensor) -> str:
     """The equation, if each of the tensors has exactly the axes of its term."""
     terms = equation.partition("->")[0].split(",")

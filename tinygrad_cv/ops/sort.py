@@ -373,7 +373,7 @@ def _quantile(
         found = lower + T.where(low == high, 0.0, higher - lower) * between
     # The shares are the last axis; they come first.
     found = T.permute(found, axes=(last, *range(last)))
-    shape = found.shape[1:]
+    shape: tuple[int, ...] = found.shape[1:]
     if keepdim:
         shape = (1,) * input.ndim if dim is None else (*shape[:axis], 1, *shape[axis:])
         shape = shape if input.ndim else ()
