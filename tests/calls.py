@@ -140,6 +140,8 @@ CALLS: dict[str, Call] = SPATIAL | {
     "einsum": call("ij,jk->ik", SQUARE, SQUARE),
     "matrix_power": call(SQUARE, 2),
     "mv": call(SQUARE, V),
+    "ctc_loss": call(exact(5, 1, 3), PLACES[None, 1:], [5], [2]),
+    "multilabel_margin_loss": call(SQUARE, WHOLE),
     "cosine_embedding_loss": call(SQUARE, SQUARE, SIGNS),
     "gaussian_noise": call(SQUARE, 0.5, False),
     "batch_norm": call(SQUARE, V, V, weight=V, bias=V),

@@ -78,6 +78,7 @@ KNOWN = {
     "nuclear_norm: keepdim": "a form without dim is called by name",
     "result_type: other": "any number of tensors",
     "new_empty new_ones new_zeros: size": "several numbers, or one size",
+    "elu_: scale input_scale": "private",
     "set_: *": "there are no storages",
     "view: dtype": "told apart from a size by its kind",
     "where: other": "the condition alone is for the function",
