@@ -225,6 +225,7 @@ CALLS |= {
     for name in (f"bitwise_{name}",)
 }
 CALLS["bitwise_not"] = call(WHOLE)
+CALLS |= {name: call(WHOLE, WHOLE) for name in ("gcd", "lcm")}
 CALLS |= {name: call(V, V) for name in ("dot", "vdot", "ger", "outer")}
 CALLS |= {
     name: call(SQUARE, PLACES)

@@ -58,6 +58,8 @@ OTHERS: dict[str, Callable[[], tuple[Tensor, Any]]] = {
         for name in ("and", "or", "xor", "left_shift", "right_shift")
     },
     "bitwise_not": lambda: (WHOLE, tg.bitwise_not(WHOLE)),
+    "gcd": lambda: (WHOLE, tg.gcd(WHOLE, WHOLE)),
+    "lcm": lambda: (WHOLE, tg.lcm(WHOLE, WHOLE)),
     "polygamma": lambda: (X, tg.polygamma(0, X)),
     "affine_grid": lambda: ((x := _matrices(1, 2, 3)), tg.affine_grid(x, (1, 1, 1, 3))),
     "embedding": lambda: (X, tg.embedding(WHOLE[0] * 0, X)),

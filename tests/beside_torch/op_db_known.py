@@ -88,7 +88,7 @@ _BINARY = (
     *("__rand__", "__rmul__", "__ror__", "__rxor__", "clamp_max", "clamp_min", "copysign"),
     *("float_power", "fmax", "fmin", "heaviside", "isclose", "rsub", "bitwise_and", "bitwise_or"),
     *("bitwise_xor", "bitwise_left_shift", "bitwise_right_shift", "ldexp", "max.binary"),
-    "min.binary",
+    *("min.binary", "gcd", "lcm"),
 )
 
 KNOWN_ACCEPTED = [

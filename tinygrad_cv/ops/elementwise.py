@@ -1034,13 +1034,14 @@ class _Bits(Arithmetic):
     """Base of the ops on the bits of integers; a truth value is a number of one bit."""
 
     nondifferentiable: ClassVar[tuple[str, ...]] = ("x", "y")
+    what: ClassVar[str] = "the bits of integers"
 
     def check(self, *values, kinds="iub"):
         for value in values:
             dtype = value.dtype if hasattr(value, "dtype") else host.dtype(type(value))
             if dtype.kind not in kinds:
                 raise TypeError(
-                    f"{self.name} works on the bits of integers"
+                    f"{self.name} works on {self.what}"
                     f"{' and on truth values' if 'b' in kinds else ''}; got {dtype}. Convert it, "
                     "as in x.long(), or ask a question first, as in x > 0."
                 )
@@ -1104,6 +1105,34 @@ class BitwiseRightShift(_Bits):
     def forward(self, xp, x, y):
         self.check(x, y, kinds="iu")
         return xp.right_shift(x, y)
+
+
+class Gcd(_Bits):
+    """The greatest common divisor, from 0 up; that of 0 and 0 is 0.
+
+    >>> gcd(Tensor([12, -18], dtype="int64"), 8)
+    tensor([4, 2])
+    """
+
+    what = "integers"
+
+    def forward(self, xp, x, y):
+        self.check(x, y, kinds="iu")
+        return xp.gcd(x, y)
+
+
+class Lcm(_Bits):
+    """The least common multiple, from 0 up; that of 0 and anything is 0.
+
+    >>> lcm(Tensor([4, -6], dtype="int64"), 6)
+    tensor([12,  6])
+    """
+
+    what = "integers"
+
+    def forward(self, xp, x, y):
+        self.check(x, y, kinds="iu")
+        return xp.lcm(x, y)
 
 
 class BitwiseNot(_Bits):
@@ -1341,6 +1370,8 @@ bitwise_xor = public(TOP, METHOD, IN_PLACE)(function(BitwiseXor, "input", "other
 bitwise_not = public(TOP, METHOD, IN_PLACE)(function(BitwiseNot, "input"))
 bitwise_left_shift = public(TOP, METHOD, IN_PLACE)(function(BitwiseLeftShift, "input", "other"))
 bitwise_right_shift = public(TOP, METHOD, IN_PLACE)(function(BitwiseRightShift, "input", "other"))
+gcd = public(TOP, METHOD, IN_PLACE)(function(Gcd, "input", "other"))
+lcm = public(TOP, METHOD, IN_PLACE)(function(Lcm, "input", "other"))
 isnan = public(TOP, METHOD)(function(Isnan, "input"))
 isinf = public(TOP, METHOD)(function(Isinf, "input"))
 isfinite = public(TOP, METHOD)(function(Isfinite, "input"))
