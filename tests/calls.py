@@ -129,6 +129,7 @@ CALLS: dict[str, Call] = SPATIAL | {
     "renorm": call(SQUARE, 2.0, 0, 0.5),
     "mvlgamma": call(SQUARE + 2, 2),
     "linalg.tensorinv": call(SQUARE, 1),
+    "linalg.tensorsolve": call(SQUARE, V),
     "take": call(SQUARE, WHOLE),
     "addbmm": call(SQUARE, STACK, STACK),
     "addmv": call(V, SQUARE, V),
@@ -138,6 +139,8 @@ CALLS: dict[str, Call] = SPATIAL | {
     "einsum": call("ij,jk->ik", SQUARE, SQUARE),
     "matrix_power": call(SQUARE, 2),
     "mv": call(SQUARE, V),
+    "ctc_loss": call(exact(5, 1, 3), PLACES[None, 1:], [5], [2]),
+    "multilabel_margin_loss": call(SQUARE, WHOLE),
     "cosine_embedding_loss": call(SQUARE, SQUARE, SIGNS),
     "gaussian_noise": call(SQUARE, 0.5, False),
     "batch_norm": call(SQUARE, V, V, weight=V, bias=V),
@@ -221,6 +224,7 @@ CALLS |= {
     for name in (f"bitwise_{name}",)
 }
 CALLS["bitwise_not"] = call(WHOLE)
+CALLS |= {name: call(WHOLE, WHOLE) for name in ("gcd", "lcm")}
 CALLS |= {name: call(V, V) for name in ("dot", "vdot", "ger", "outer")}
 CALLS |= {
     name: call(SQUARE, PLACES)

@@ -16,7 +16,7 @@ from tinygrad_cv import _operators as _operators  # adopted before they are look
 from tinygrad_cv._apply import F
 from tinygrad_cv._indexing import raw_index
 from tinygrad_cv._public import FUNCTIONAL, IN_PLACE, METHOD, PUBLIC, TOP, public
-from tinygrad_cv._tensor import Tensor, as_input
+from tinygrad_cv._tensor import Size, Tensor, as_input
 from tinygrad_cv.backend import as_generator, host
 from tinygrad_cv.backend.base import drawn
 from tinygrad_cv.creation import empty, full, number, ones, shape_from, tensor, zeros
@@ -177,7 +177,7 @@ def fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
 def apply_(self: Tensor, callable: Callable[[Any], Any]) -> Tensor:
     """Overwrite each value with what a function of Python's makes of it; slow, and on the host."""
     values = [callable(value) for value in self.reshape(-1).tolist()]
-    return self._assign(..., Tensor(values, self.dtype, self.device).reshape(self.shape), "apply_")
+    return self._assign(..., self.new_tensor(values).reshape(self.shape), "apply_")
 
 
 @public(METHOD)
@@ -185,7 +185,7 @@ def map_(self: Tensor, tensor: Any, callable: Callable[[Any, Any], Any]) -> Tens
     """Overwrite each value with what a function of it and that of `tensor` (broadcast) gives."""
     others = as_input(tensor, self).broadcast_to(self.shape).reshape(-1).tolist()
     pairs = zip(self.reshape(-1).tolist(), others, strict=True)
-    values = Tensor([callable(*pair) for pair in pairs], self.dtype, self.device)
+    values = self.new_tensor([callable(*pair) for pair in pairs])
     return self._assign(..., values.reshape(self.shape), "map_")
 
 
@@ -259,7 +259,7 @@ def new(self: Tensor, *args: Any, device: str | None = None) -> Tensor:
     The size of a tensor, as in new(x.size()), is a size.
     """
     place = self.device if device is None else device
-    if args and not all(isinstance(n, int | host.integer) for n in args):
+    if args and not all(isinstance(n, int | host.integer | Size) for n in args):
         return tensor(*args, dtype=self.dtype, device=place)
     return empty(*args or (0,), dtype=self.dtype, device=place)
 

@@ -240,7 +240,7 @@ class Conversions(Tensor):
         """A copy of the values that stays in the graph. There is one memory format."""
         return F.clone(self)
 
-    def to_dense(self, dtype: Any = None, *, masked_grad: bool = True) -> "Tensor":
+    def to_dense(self, dtype: Any = None, *, masked_grad: bool | None = None) -> "Tensor":
         """The tensor itself, or in another dtype: there are dense tensors only."""
         return self.to(dtype=dtype)
 

@@ -273,11 +273,11 @@ class Tensor(Attached):
         """Whether the one element is not 0."""
         return bool(self)
 
-    def is_pinned(self) -> bool:
+    def is_pinned(self, device: Any = None) -> bool:
         """False: no memory of the host is held for a GPU."""
         return False
 
-    def pin_memory(self) -> "Tensor":
+    def pin_memory(self, device: Any = None) -> "Tensor":
         """The tensor itself: no memory of the host is held for a GPU."""
         return self
 

@@ -500,10 +500,13 @@ def method_difference(name: str, sample: Any, method: str) -> str | None:
         if not isinstance(x, torch.Tensor):
             return None
         x, y = x.detach().clone(), y.detach().clone()
+        shape = x.shape
         try:
             theirs = getattr(x, method)(*args, **options)
         except Exception:
             return None  # PyTorch has no such form of this call
+        if method in ("addbmm_", "baddbmm_") and x.shape != shape:
+            return None  # there it has grown, which no other method in place does
         try:
             # In place nothing is recorded here, and where a gradient is asked for it is an error.
             with tg.no_grad() if method.endswith("_") else nullcontext():

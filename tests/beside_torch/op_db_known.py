@@ -49,6 +49,11 @@ KNOWN = [
         "PyTorch multiplies weights in their float32, and we in float64",
         lambda sample: sample.kwargs.get("aweights") is not None,
     ),
+    Known(
+        "cholesky_*",
+        "one triangle of the factor counts, and the gradient stays in it; PyTorch fills both",
+        order=1,
+    ),
     Known("linalg.eig", "there are no complex tensors: the eigenvalues must be real"),
     Known("linalg.eigvals", "there are no complex tensors: the eigenvalues must be real"),
     Known(
@@ -83,7 +88,7 @@ _BINARY = (
     *("__rand__", "__rmul__", "__ror__", "__rxor__", "clamp_max", "clamp_min", "copysign"),
     *("float_power", "fmax", "fmin", "heaviside", "isclose", "rsub", "bitwise_and", "bitwise_or"),
     *("bitwise_xor", "bitwise_left_shift", "bitwise_right_shift", "ldexp", "max.binary"),
-    "min.binary",
+    *("min.binary", "gcd", "lcm"),
 )
 
 KNOWN_ACCEPTED = [

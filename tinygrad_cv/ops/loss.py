@@ -1134,7 +1134,7 @@ def ctc_loss(
     # The last step of each sequence, and its last label or the blank behind it.
     each = host.arange(number)
     ends = [host.asarray(lengths) * 2, host.maximum(host.asarray(lengths) * 2 - 1, 0)]
-    last, before = (T.getitem(prefixes, index=(host.asarray(times), each, end)) for end in ends)
+    last, before = (prefixes[host.asarray(times), each, end] for end in ends)
     some = Tensor(host.asarray(lengths) > 0, device=steps.device)
     losses = -T.logaddexp(last, T.where(some, before, -FAR))
     losses = T.where(losses > FAR / 2, 0.0 if zero_infinity else math.inf, losses)
