@@ -19,11 +19,25 @@ from pathlib import Path
 from typing import Any, get_overloads
 
 import tinygrad_cv
-from tinygrad_cv._public import FUNCTIONAL, LINALG, NN, OPTIM, PUBLIC, TOP
+from tinygrad_cv._public import (
+    AMP,
+    AUTOGRAD,
+    AUTOGRAD_FUNCTIONAL,
+    DISTRIBUTIONS,
+    FUNC,
+    FUNCTIONAL,
+    LINALG,
+    NN,
+    OPTIM,
+    PUBLIC,
+    TOP,
+)
 from tinygrad_cv._tensor import Tensor
 
 FOLDER = Path(tinygrad_cv.__file__).parent / "_stubs"
 PLACES = {"names": TOP, "functional": FUNCTIONAL, "linalg": LINALG, "nn": NN, "optim": OPTIM}
+PLACES |= {"autograd": AUTOGRAD, "autograd_functional": AUTOGRAD_FUNCTIONAL}
+PLACES |= {"func": FUNC, "amp": AMP, "distributions": DISTRIBUTIONS}
 HEADING = '"""Written by `python -m tests.stubs`."""\n\n# ruff: noqa\n'
 
 

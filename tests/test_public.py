@@ -21,6 +21,10 @@ import tinygrad_cv as tg
 from tinygrad_cv import nn
 from tinygrad_cv._op import REGISTRY
 from tinygrad_cv._public import (
+    AMP,
+    AUTOGRAD,
+    AUTOGRAD_FUNCTIONAL,
+    FUNC,
     FUNCTIONAL,
     IN_PLACE,
     INIT,
@@ -29,6 +33,7 @@ from tinygrad_cv._public import (
     NN,
     OPTIM,
     PUBLIC,
+    SCHEDULERS,
     TOP,
     public,
 )
@@ -45,6 +50,11 @@ MODULES = {
     NN: nn,
     INIT: nn.init,
     OPTIM: tg.optim,
+    SCHEDULERS: tg.optim.lr_scheduler,
+    AUTOGRAD: tg.autograd,
+    AUTOGRAD_FUNCTIONAL: tg.autograd.functional,
+    FUNC: tg.func,
+    AMP: tg.amp,
 }
 
 

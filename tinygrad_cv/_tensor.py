@@ -1,6 +1,7 @@
 """Tensor: an array, and the node that made it. What needs ops is adopted (see `adopt`)."""
 
 import math
+from collections.abc import Callable
 from copy import deepcopy
 from numbers import Real
 from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar, cast, overload
@@ -235,6 +236,50 @@ class Tensor(Attached):
         node = self._node if self._view is None else self.node
         return None if node is None or node.op is None else node
 
+    @property
+    def output_nr(self) -> int:
+        """Which of the outputs of its op it is."""
+        node = self.grad_fn
+        several = node is not None and node.op is not None and node.op.name == "output"
+        return node.op.index if several else 0  # type: ignore[union-attr]
+
+    def data_ptr(self) -> int:
+        """The address of the first element in memory."""
+        return int(self._backend.address(self._array))
+
+    @property
+    def is_sparse(self) -> bool:
+        """False: there are dense tensors only."""
+        return False
+
+    is_quantized = is_mkldnn = is_meta = is_mps = is_xpu = is_nested = is_sparse
+
+    def is_complex(self) -> bool:
+        """False: there are no complex tensors."""
+        return False
+
+    is_conj = is_neg = is_inference = is_distributed = is_complex
+
+    def is_signed(self) -> bool:
+        """Whether the dtype has negative numbers."""
+        return self.dtype.kind in "if"
+
+    def is_nonzero(self) -> bool:
+        """Whether the one element is not 0."""
+        return bool(self)
+
+    def is_pinned(self) -> bool:
+        """False: no memory of the host is held for a GPU."""
+        return False
+
+    def pin_memory(self) -> "Tensor":
+        """The tensor itself: no memory of the host is held for a GPU."""
+        return self
+
+    def is_shared(self) -> bool:
+        """False: no memory is shared with other processes."""
+        return False
+
     def is_floating_point(self) -> bool:
         """Whether the dtype is a float (only such tensors have gradients)."""
         return cast(bool, self.dtype.kind == "f")
@@ -313,17 +358,19 @@ class Tensor(Attached):
     def name(self, value: str | None) -> None:
         self._name = value
         if self._node is not None:
-            self._node.name = value
+            self._node.title = value
 
     # ----- values ----------------------------------------------------------------------------
 
-    def numpy(self) -> Any:
+    def numpy(self, *, force: bool = False) -> Any:
         """The values as a NumPy array that cannot be written to (a graph may rely on them).
 
         Use `.numpy().copy()` for an array of your own, and assign into the tensor itself to
-        change it: `x.data[...] = value`. From a GPU the values are copied.
+        change it: `x.data[...] = value`. From a GPU the values are copied. With `force` a tensor
+        that requires a gradient gives them too, as `x.detach().numpy()`.
         """
-        self._leaves_graph("numpy()")
+        if not force:
+            self._leaves_graph("numpy()")
         return self._backend.to_host(self._array)
 
     def _leaves_graph(self, how: str) -> None:
@@ -527,19 +574,33 @@ class Tensor(Attached):
         value = as_content(value, self)
         if value._array is self._array:
             return  # the end of an in-place operator on x.data
-        if value.shape != self.shape or value.dtype != self.dtype:
+        described = (self.shape, self.dtype, self._backend)
+        same = (value.shape, value.dtype, value._backend) == described
+        if not same and not self.is_leaf:
             raise ValueError(
-                f"data of {value.dtype} {value.shape} given to a tensor of "
-                f"{self.dtype} {self.shape}; the shape and dtype must stay."
+                f"data of {value.dtype} {value.shape} on {value.device} given to a result of "
+                f"{self.dtype} {self.shape} on {self.device}; of a result all three must stay."
+            )
+        if self._requires_grad and not value.is_floating_point():
+            raise TypeError(
+                f"data of {value.dtype} was given to a tensor that requires a gradient; only "
+                "float tensors have gradients."
             )
         # The old array stays as it was, so a graph that saved it still has the right values.
         self._array, self._version, self._view = value._array, value._version, None
+        if not same:  # it is another leaf for graphs to come, and its gradient is of no use
+            self._backend, self._grad = value._backend, None
+            self._renew_node()
 
     def _move(self, device: Any, dtype: Any) -> None:
         """This very tensor, with its gradient, to another device or float dtype (a leaf)."""
         dtype = dtype if self.is_floating_point() else None
+        self._turn_into(lambda x: x.to(device=device, dtype=dtype))
+
+    def _turn_into(self, fn: Callable[["Tensor"], "Tensor"]) -> None:
+        """This very tensor (a leaf), with its gradient, as what a function makes of its values."""
         with no_grad():
-            moved = self.detach().to(device=device, dtype=dtype)
+            moved = fn(self.detach())
         if moved._array is self._array:
             return
         # Graphs that were made with it keep the old array and the old node.
@@ -547,7 +608,7 @@ class Tensor(Attached):
         self._view = None
         self._renew_node()
         if self._grad is not None:
-            self._grad._move(device, dtype)
+            self._grad._turn_into(fn)
 
     def _changed(self) -> None:
         """Count an in-place change of the array (shared with all views of it)."""

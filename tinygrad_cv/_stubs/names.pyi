@@ -11,6 +11,7 @@ from tinygrad_cv._autograd import graph as graph
 from tinygrad_cv._grad_mode import enable_grad as enable_grad
 from tinygrad_cv._grad_mode import inference_mode as inference_mode
 from tinygrad_cv._grad_mode import is_grad_enabled as is_grad_enabled
+from tinygrad_cv._grad_mode import is_inference_mode_enabled as is_inference_mode_enabled
 from tinygrad_cv._grad_mode import no_grad as no_grad
 from tinygrad_cv._grad_mode import set_grad_enabled as set_grad_enabled
 from tinygrad_cv._graph import Graph as Graph
@@ -21,6 +22,9 @@ from tinygrad_cv._recompute import recompute as recompute
 from tinygrad_cv._symbol import formula as formula
 from tinygrad_cv._tensor import Size as Size
 from tinygrad_cv._tensor import Tensor as Tensor
+from tinygrad_cv.amp.autocast_mode import autocast as autocast
+from tinygrad_cv.amp.autocast_mode import get_autocast_dtype as get_autocast_dtype
+from tinygrad_cv.amp.autocast_mode import is_autocast_enabled as is_autocast_enabled
 from tinygrad_cv.backend import get_default_device as get_default_device
 from tinygrad_cv.backend import set_default_device as set_default_device
 from tinygrad_cv.backend.devices import device as device
@@ -43,6 +47,7 @@ from tinygrad_cv.dtypes import numel as numel
 from tinygrad_cv.dtypes import promote_types as promote_types
 from tinygrad_cv.dtypes import result_type as result_type
 from tinygrad_cv.dtypes import typename as typename
+from tinygrad_cv.func.vectorized import vmap as vmap
 from tinygrad_cv.layouts import layout as layout
 from tinygrad_cv.layouts import memory_format as memory_format
 from tinygrad_cv.ops.activation import celu as celu
@@ -50,12 +55,18 @@ from tinygrad_cv.ops.activation import elu as elu
 from tinygrad_cv.ops.activation import gelu as gelu
 from tinygrad_cv.ops.activation import glu as glu
 from tinygrad_cv.ops.activation import hardshrink as hardshrink
+from tinygrad_cv.ops.activation import hardsigmoid as hardsigmoid
+from tinygrad_cv.ops.activation import hardswish as hardswish
 from tinygrad_cv.ops.activation import hardtanh as hardtanh
 from tinygrad_cv.ops.activation import leaky_relu as leaky_relu
 from tinygrad_cv.ops.activation import log_softmax as log_softmax
 from tinygrad_cv.ops.activation import maxout as maxout
+from tinygrad_cv.ops.activation import mish as mish
 from tinygrad_cv.ops.activation import prelu as prelu
+from tinygrad_cv.ops.activation import relu6 as relu6
 from tinygrad_cv.ops.activation import rrelu as rrelu
+from tinygrad_cv.ops.activation import selu as selu
+from tinygrad_cv.ops.activation import silu as silu
 from tinygrad_cv.ops.activation import softmax as softmax
 from tinygrad_cv.ops.activation import softmin as softmin
 from tinygrad_cv.ops.activation import softplus as softplus
@@ -76,9 +87,12 @@ from tinygrad_cv.ops.elementwise import add as add
 from tinygrad_cv.ops.elementwise import addcdiv as addcdiv
 from tinygrad_cv.ops.elementwise import addcmul as addcmul
 from tinygrad_cv.ops.elementwise import allclose as allclose
+from tinygrad_cv.ops.elementwise import angle as angle
 from tinygrad_cv.ops.elementwise import clamp as clamp
 from tinygrad_cv.ops.elementwise import clamp_max as clamp_max
 from tinygrad_cv.ops.elementwise import clamp_min as clamp_min
+from tinygrad_cv.ops.elementwise import conj as conj
+from tinygrad_cv.ops.elementwise import conj_physical as conj_physical
 from tinygrad_cv.ops.elementwise import deg2rad as deg2rad
 from tinygrad_cv.ops.elementwise import digamma as digamma
 from tinygrad_cv.ops.elementwise import div as div
@@ -95,11 +109,13 @@ from tinygrad_cv.ops.elementwise import isreal as isreal
 from tinygrad_cv.ops.elementwise import ldexp as ldexp
 from tinygrad_cv.ops.elementwise import lerp as lerp
 from tinygrad_cv.ops.elementwise import logit as logit
+from tinygrad_cv.ops.elementwise import mvlgamma as mvlgamma
 from tinygrad_cv.ops.elementwise import nan_to_num as nan_to_num
 from tinygrad_cv.ops.elementwise import polygamma as polygamma
 from tinygrad_cv.ops.elementwise import positive as positive
 from tinygrad_cv.ops.elementwise import pow as pow
 from tinygrad_cv.ops.elementwise import rad2deg as rad2deg
+from tinygrad_cv.ops.elementwise import real as real
 from tinygrad_cv.ops.elementwise import round as round
 from tinygrad_cv.ops.elementwise import rsub as rsub
 from tinygrad_cv.ops.elementwise import sgn as sgn
@@ -115,36 +131,49 @@ from tinygrad_cv.ops.image import pixel_shuffle as pixel_shuffle
 from tinygrad_cv.ops.image import pixel_unshuffle as pixel_unshuffle
 from tinygrad_cv.ops.image import rot90 as rot90
 from tinygrad_cv.ops.index import argwhere as argwhere
+from tinygrad_cv.ops.index import combinations as combinations
 from tinygrad_cv.ops.index import diag as diag
 from tinygrad_cv.ops.index import diag_embed as diag_embed
+from tinygrad_cv.ops.index import diagflat as diagflat
 from tinygrad_cv.ops.index import diagonal as diagonal
+from tinygrad_cv.ops.index import diagonal_scatter as diagonal_scatter
 from tinygrad_cv.ops.index import embedding as embedding
 from tinygrad_cv.ops.index import gather as gather
 from tinygrad_cv.ops.index import index_add as index_add
 from tinygrad_cv.ops.index import index_copy as index_copy
 from tinygrad_cv.ops.index import index_fill as index_fill
 from tinygrad_cv.ops.index import index_put as index_put
+from tinygrad_cv.ops.index import index_reduce as index_reduce
 from tinygrad_cv.ops.index import index_select as index_select
 from tinygrad_cv.ops.index import masked_fill as masked_fill
+from tinygrad_cv.ops.index import masked_scatter as masked_scatter
 from tinygrad_cv.ops.index import masked_select as masked_select
 from tinygrad_cv.ops.index import narrow as narrow
 from tinygrad_cv.ops.index import nonzero as nonzero
 from tinygrad_cv.ops.index import one_hot as one_hot
+from tinygrad_cv.ops.index import put as put
 from tinygrad_cv.ops.index import scatter as scatter
 from tinygrad_cv.ops.index import scatter_add as scatter_add
 from tinygrad_cv.ops.index import scatter_reduce as scatter_reduce
 from tinygrad_cv.ops.index import select as select
+from tinygrad_cv.ops.index import select_scatter as select_scatter
+from tinygrad_cv.ops.index import slice_scatter as slice_scatter
 from tinygrad_cv.ops.index import take as take
 from tinygrad_cv.ops.index import tril as tril
 from tinygrad_cv.ops.index import triu as triu
+from tinygrad_cv.ops.index import unravel_index as unravel_index
 from tinygrad_cv.ops.linalg import addbmm as addbmm
 from tinygrad_cv.ops.linalg import addmm as addmm
 from tinygrad_cv.ops.linalg import addmv as addmv
 from tinygrad_cv.ops.linalg import addr as addr
 from tinygrad_cv.ops.linalg import baddbmm as baddbmm
+from tinygrad_cv.ops.linalg import bilinear as bilinear
 from tinygrad_cv.ops.linalg import bmm as bmm
 from tinygrad_cv.ops.linalg import cdist as cdist
+from tinygrad_cv.ops.linalg import chain_matmul as chain_matmul
 from tinygrad_cv.ops.linalg import cholesky as cholesky
+from tinygrad_cv.ops.linalg import cholesky_inverse as cholesky_inverse
+from tinygrad_cv.ops.linalg import cholesky_solve as cholesky_solve
 from tinygrad_cv.ops.linalg import cross as cross
 from tinygrad_cv.ops.linalg import det as det
 from tinygrad_cv.ops.linalg import dist as dist
@@ -155,15 +184,20 @@ from tinygrad_cv.ops.linalg import kron as kron
 from tinygrad_cv.ops.linalg import linear as linear
 from tinygrad_cv.ops.linalg import logdet as logdet
 from tinygrad_cv.ops.linalg import matmul as matmul
+from tinygrad_cv.ops.linalg import matrix_exp as matrix_exp
 from tinygrad_cv.ops.linalg import matrix_power as matrix_power
 from tinygrad_cv.ops.linalg import mm as mm
 from tinygrad_cv.ops.linalg import mv as mv
+from tinygrad_cv.ops.linalg import nuclear_norm as nuclear_norm
 from tinygrad_cv.ops.linalg import outer as outer
 from tinygrad_cv.ops.linalg import pdist as pdist
 from tinygrad_cv.ops.linalg import pinverse as pinverse
+from tinygrad_cv.ops.linalg import renorm as renorm
 from tinygrad_cv.ops.linalg import slogdet as slogdet
+from tinygrad_cv.ops.linalg import svd as svd
 from tinygrad_cv.ops.linalg import tensordot as tensordot
 from tinygrad_cv.ops.linalg import trace as trace
+from tinygrad_cv.ops.linalg import vander as vander
 from tinygrad_cv.ops.linalg import vdot as vdot
 from tinygrad_cv.ops.loss import binary_cross_entropy as binary_cross_entropy
 from tinygrad_cv.ops.loss import (
@@ -172,6 +206,7 @@ from tinygrad_cv.ops.loss import (
 from tinygrad_cv.ops.loss import cosine_embedding_loss as cosine_embedding_loss
 from tinygrad_cv.ops.loss import cosine_similarity as cosine_similarity
 from tinygrad_cv.ops.loss import cross_entropy as cross_entropy
+from tinygrad_cv.ops.loss import ctc_loss as ctc_loss
 from tinygrad_cv.ops.loss import euclidean_loss as euclidean_loss
 from tinygrad_cv.ops.loss import gaussian_nll_loss as gaussian_nll_loss
 from tinygrad_cv.ops.loss import hinge_embedding_loss as hinge_embedding_loss
@@ -181,6 +216,7 @@ from tinygrad_cv.ops.loss import l1_loss as l1_loss
 from tinygrad_cv.ops.loss import margin_ranking_loss as margin_ranking_loss
 from tinygrad_cv.ops.loss import mse_loss as mse_loss
 from tinygrad_cv.ops.loss import multi_margin_loss as multi_margin_loss
+from tinygrad_cv.ops.loss import multilabel_margin_loss as multilabel_margin_loss
 from tinygrad_cv.ops.loss import multilabel_soft_margin_loss as multilabel_soft_margin_loss
 from tinygrad_cv.ops.loss import nll_loss as nll_loss
 from tinygrad_cv.ops.loss import one_vs_all_logistic_loss as one_vs_all_logistic_loss
@@ -195,6 +231,7 @@ from tinygrad_cv.ops.noise import dropout as dropout
 from tinygrad_cv.ops.noise import dropout1d as dropout1d
 from tinygrad_cv.ops.noise import dropout2d as dropout2d
 from tinygrad_cv.ops.noise import dropout3d as dropout3d
+from tinygrad_cv.ops.noise import feature_alpha_dropout as feature_alpha_dropout
 from tinygrad_cv.ops.noise import gaussian_noise as gaussian_noise
 from tinygrad_cv.ops.noise import vanilla_dropout as vanilla_dropout
 from tinygrad_cv.ops.norm import batch_norm as batch_norm
@@ -223,6 +260,10 @@ from tinygrad_cv.ops.pool import max_pool3d as max_pool3d
 from tinygrad_cv.ops.pool import max_unpool1d as max_unpool1d
 from tinygrad_cv.ops.pool import max_unpool2d as max_unpool2d
 from tinygrad_cv.ops.pool import max_unpool3d as max_unpool3d
+from tinygrad_cv.ops.recurrent import gru_cell as gru_cell
+from tinygrad_cv.ops.recurrent import lstm_cell as lstm_cell
+from tinygrad_cv.ops.recurrent import rnn_relu_cell as rnn_relu_cell
+from tinygrad_cv.ops.recurrent import rnn_tanh_cell as rnn_tanh_cell
 from tinygrad_cv.ops.reduce import all as all
 from tinygrad_cv.ops.reduce import amax as amax
 from tinygrad_cv.ops.reduce import amin as amin
@@ -255,6 +296,7 @@ from tinygrad_cv.ops.reduce import sum as sum
 from tinygrad_cv.ops.reduce import trapezoid as trapezoid
 from tinygrad_cv.ops.reduce import var as var
 from tinygrad_cv.ops.reduce import var_mean as var_mean
+from tinygrad_cv.ops.shape import adjoint as adjoint
 from tinygrad_cv.ops.shape import atleast_1d as atleast_1d
 from tinygrad_cv.ops.shape import atleast_2d as atleast_2d
 from tinygrad_cv.ops.shape import atleast_3d as atleast_3d
@@ -283,9 +325,12 @@ from tinygrad_cv.ops.shape import repeat_interleave as repeat_interleave
 from tinygrad_cv.ops.shape import reshape as reshape
 from tinygrad_cv.ops.shape import roll as roll
 from tinygrad_cv.ops.shape import split as split
+from tinygrad_cv.ops.shape import split_with_sizes as split_with_sizes
 from tinygrad_cv.ops.shape import squeeze as squeeze
 from tinygrad_cv.ops.shape import stack as stack
 from tinygrad_cv.ops.shape import swapaxes as swapaxes
+from tinygrad_cv.ops.shape import swapdims as swapdims
+from tinygrad_cv.ops.shape import t as t
 from tinygrad_cv.ops.shape import take_along_dim as take_along_dim
 from tinygrad_cv.ops.shape import tensor_split as tensor_split
 from tinygrad_cv.ops.shape import tile as tile
@@ -299,8 +344,10 @@ from tinygrad_cv.ops.sort import argsort as argsort
 from tinygrad_cv.ops.sort import bincount as bincount
 from tinygrad_cv.ops.sort import bucketize as bucketize
 from tinygrad_cv.ops.sort import histc as histc
+from tinygrad_cv.ops.sort import isin as isin
 from tinygrad_cv.ops.sort import kthvalue as kthvalue
 from tinygrad_cv.ops.sort import median as median
+from tinygrad_cv.ops.sort import mode as mode
 from tinygrad_cv.ops.sort import msort as msort
 from tinygrad_cv.ops.sort import nanmedian as nanmedian
 from tinygrad_cv.ops.sort import nanquantile as nanquantile
@@ -319,6 +366,11 @@ from tinygrad_cv.random import manual_seed as manual_seed
 from tinygrad_cv.random import multinomial as multinomial
 from tinygrad_cv.random import seed as seed
 from tinygrad_cv.random import set_rng_state as set_rng_state
+from tinygrad_cv.signal import bartlett_window as bartlett_window
+from tinygrad_cv.signal import blackman_window as blackman_window
+from tinygrad_cv.signal import hamming_window as hamming_window
+from tinygrad_cv.signal import hann_window as hann_window
+from tinygrad_cv.signal import kaiser_window as kaiser_window
 from tinygrad_cv.storage import load as load
 from tinygrad_cv.storage import save as save
 from tinygrad_cv.switches import (
@@ -337,6 +389,7 @@ from tinygrad_cv.transforms import hessian as hessian
 from tinygrad_cv.transforms import hvp as hvp
 from tinygrad_cv.transforms import jacobian as jacobian
 from tinygrad_cv.transforms import jvp as jvp
+from tinygrad_cv.transforms import vhp as vhp
 from tinygrad_cv.transforms import vjp as vjp
 from tinygrad_cv.typed import BoolTensor as BoolTensor
 from tinygrad_cv.typed import ByteTensor as ByteTensor
@@ -359,6 +412,7 @@ def acos(input: Tensor) -> Tensor: ...
 def acos_(input: Tensor) -> Tensor: ...
 def acosh(input: Tensor) -> Tensor: ...
 def acosh_(input: Tensor) -> Tensor: ...
+def addmv_(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor: ...
 def arange(
     start: Any = 0,
     end: Any = None,
@@ -402,6 +456,7 @@ def bitwise_right_shift(input: Any, other: Any) -> Tensor: ...
 def bitwise_xor(input: Any, other: Any) -> Tensor: ...
 def ceil(input: Tensor) -> Tensor: ...
 def ceil_(input: Tensor) -> Tensor: ...
+def celu_(input: Tensor, alpha: float = 1.0) -> Tensor: ...
 def checkpoint(
     function: Callable[..., Any], *args: Any, use_reentrant: bool | None = None, **kwargs: Any
 ) -> Any: ...
@@ -503,8 +558,6 @@ def ger(input: Tensor, vec2: Tensor) -> Tensor: ...
 def greater(input: Any, other: Any) -> Tensor: ...
 def greater_equal(input: Any, other: Any) -> Tensor: ...
 def gt(input: Any, other: Any) -> Tensor: ...
-def hardsigmoid(input: Tensor) -> Tensor: ...
-def hardswish(input: Tensor) -> Tensor: ...
 def hypot(input: Any, other: Any) -> Tensor: ...
 def index_put_(
     input: Tensor, indices: Sequence[Any], values: Tensor, accumulate: bool = False
@@ -513,6 +566,7 @@ def inverse(A: Tensor) -> Tensor: ...
 def isfinite(input: Tensor) -> Tensor: ...
 def isinf(input: Tensor) -> Tensor: ...
 def isnan(input: Tensor) -> Tensor: ...
+def ldexp_(input: Tensor, other: Tensor) -> Tensor: ...
 def le(input: Any, other: Any) -> Tensor: ...
 def less(input: Any, other: Any) -> Tensor: ...
 def less_equal(input: Any, other: Any) -> Tensor: ...
@@ -563,14 +617,16 @@ def logspace(
 def lt(input: Any, other: Any) -> Tensor: ...
 def maximum(input: Any, other: Any) -> Tensor: ...
 def minimum(input: Any, other: Any) -> Tensor: ...
-def mish(input: Tensor) -> Tensor: ...
 def moveaxis(
     input: Tensor, source: int | Sequence[int], destination: int | Sequence[int]
 ) -> Tensor: ...
 def mul(input: Any, other: Any) -> Tensor: ...
 def multiply(input: Any, other: Any) -> Tensor: ...
 def nan_to_num_(
-    input: Tensor, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
+    input: Tensor,
+    nan: float | None = None,
+    posinf: float | None = None,
+    neginf: float | None = None,
 ) -> Tensor: ...
 def ne(input: Any, other: Any) -> Tensor: ...
 def neg(input: Tensor) -> Tensor: ...
@@ -706,11 +762,20 @@ def randperm(
 def reciprocal(input: Tensor) -> Tensor: ...
 def reciprocal_(input: Tensor) -> Tensor: ...
 def relu(input: Tensor) -> Tensor: ...
-def relu6(input: Tensor) -> Tensor: ...
 def relu_(input: Tensor) -> Tensor: ...
 def remainder(input: Any, other: Any) -> Tensor: ...
+def resolve_conj(input: Tensor) -> Tensor: ...
+def resolve_neg(input: Tensor) -> Tensor: ...
 def round_(input: Tensor, *, decimals: int = 0) -> Tensor: ...
 def row_stack(tensors: Sequence[Tensor]) -> Tensor: ...
+def rrelu_(
+    input: Tensor,
+    lower: float = 0.125,
+    upper: float = 0.3333333333333333,
+    training: bool = False,
+    *,
+    generator: Any = None,
+) -> Tensor: ...
 def rsqrt(input: Tensor) -> Tensor: ...
 def rsqrt_(input: Tensor) -> Tensor: ...
 def scalar_tensor(
@@ -724,11 +789,10 @@ def scalar_tensor(
     pin_memory: Any = False,
     memory_format: Any = None,
 ) -> Tensor: ...
-def selu(input: Tensor) -> Tensor: ...
+def selu_(input: Tensor) -> Tensor: ...
 def sigmoid(input: Tensor) -> Tensor: ...
 def sigmoid_(input: Tensor) -> Tensor: ...
 def sign(input: Tensor) -> Tensor: ...
-def silu(input: Tensor) -> Tensor: ...
 def sin(input: Tensor) -> Tensor: ...
 def sin_(input: Tensor) -> Tensor: ...
 def sinc_(input: Tensor) -> Tensor: ...
@@ -756,6 +820,7 @@ def tensor(
     pin_memory: Any = False,
     memory_format: Any = None,
 ) -> Tensor: ...
+def threshold_(input: Tensor, threshold: float, value: float) -> Tensor: ...
 def trapz(
     y: Tensor, x: Tensor | None = None, *, dx: float | None = None, dim: int = -1
 ) -> Tensor: ...

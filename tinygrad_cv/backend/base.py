@@ -163,6 +163,10 @@ class Backend:
         """Whether two arrays (may) overlap in memory."""
         raise NotImplementedError
 
+    def address(self, array: Array) -> int:
+        """Where its first element lies in memory."""
+        raise NotImplementedError
+
     def packed(self, value: Any) -> Any:
         """A by-product as it is saved: many truth values as bits, all else as it is."""
         if not hasattr(value, "dtype") or value.dtype.kind != "b" or value.size < Bits.LEAST:
@@ -429,14 +433,16 @@ class Backend:
         g: Array,
         m: Array,
         v: Array,
-        step: int,
+        step: float,
         lr: float,
         betas: tuple[float, float],
         eps: float,
         weight_decay: float,
+        largest: Array | None = None,
     ) -> None:
         """One update of the parameter and its moments, in place (see optim.Adam).
 
-        In half precision it is computed in float32, which is the dtype of the moments then.
+        `largest`, if given, is the largest v so far, of which the step is made (amsgrad). In half
+        precision it is computed in float32, which is the dtype of the moments then.
         """
         raise NotImplementedError

@@ -197,6 +197,9 @@ class CupyBackend(Backend):
     def is_view(self, array: Array, inputs: Sequence[Any]) -> bool:
         return array.base is not None or any(x is array for x in inputs)
 
+    def address(self, array: Array) -> int:
+        return int(array.data.ptr)
+
     def shares_memory(self, a: Array, b: Array) -> bool:
         return a is b or bool(self.cp.may_share_memory(a, b))
 
@@ -568,15 +571,20 @@ class CupyBackend(Backend):
         g: Array,
         m: Array,
         v: Array,
-        step: int,
+        step: float,
         lr: float,
         betas: tuple[float, float],
         eps: float,
         weight_decay: float,
+        largest: Array | None = None,
     ) -> None:
         step_size, correction = lr / (1 - betas[0] ** step), 1 - betas[1] ** step
         rates = (betas[0], 1 - betas[0], betas[1], 1 - betas[1])
-        self._step(kernels.ADAM, p, g, (*rates, step_size, correction, eps, weight_decay), m, v)
+        numbers = (*rates, step_size, correction, eps, weight_decay)
+        if largest is None:
+            self._step(kernels.ADAM, p, g, numbers, m, v)
+        else:
+            self._step(kernels.AMSGRAD, p, g, numbers, m, v, largest)
 
     def _step(
         self, kernel: kernels.Elementwise, p: Array, g: Array, numbers: Any, *state: Array

@@ -140,6 +140,9 @@ class NumpyBackend(Backend):
                 return True
         return False
 
+    def address(self, array: Array) -> int:
+        return int(array.ctypes.data)
+
     def shares_memory(self, a: Array, b: Array) -> bool:
         if a.base is None and b.base is None:  # each has memory of its own
             return a is b
@@ -403,17 +406,20 @@ class NumpyBackend(Backend):
         g: Array,
         m: Array,
         v: Array,
-        step: int,
+        step: float,
         lr: float,
         betas: tuple[float, float],
         eps: float,
         weight_decay: float,
+        largest: Array | None = None,
     ) -> None:
         g = _penalized(p, g, weight_decay)
         m *= betas[0]
         m += (1 - betas[0]) * g
         v *= betas[1]
         v += (1 - betas[1]) * (g * g)
+        if largest is not None:
+            v = np.maximum(largest, v, out=largest)
         # The moments start at zero; dividing by 1 - betaᵗ takes that bias out.
         denominator = np.sqrt(v / (1 - betas[1] ** step))
         denominator += eps
