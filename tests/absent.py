@@ -51,10 +51,24 @@ INNER = re.compile(
     r"|import_ir_module.*|parse_.*|unify_type_list|merge_type_from_type_comment|.*Type|AVG|SUM"
     r"|(Disable|Exclude).*|USE_.*|TYPE_CHECKING|PRIVATE_OPS|DEVICE_REQUIREMENT|PYTORCH_RELEASES.*"
     r"|.*_notes|factory_kwargs|common_types|classproperty|legacy_contiguous_format|Tag"
-    r"|init_num_threads|export|handle_torch_function|has_torch_function.*|is_tensor_like"
+    r"|init_num_threads|handle_torch_function|has_torch_function.*|FatalError|JITException"
+    r"|classes|cpp|types|windows|m|is_anomaly_.*|thread_safe_generator|amp_definitely_not_available|common|autocast_mode|grad_scaler|rearrange|set_anomaly_enabled|index|PackedSequence_"
     r"|ParamSpec|[TP]|R_co|T_co|.*_co"
 )
 """Names that PyTorch leaves lying about: no program needs them."""
+
+
+LISTED = re.compile(
+    r"torch\.(random|distributions|func|utils\.checkpoint|optim\.\w+|nn\.utils\.\w+)"
+)
+"""Modules whose `__all__` says what they hold for users."""
+
+
+def names_of(path: str) -> list[str]:
+    """The names of a namespace of PyTorch's that a program could use."""
+    owner = found(path)
+    names = owner.__all__ if LISTED.fullmatch(path) else dir(owner)
+    return [name for name in names if is_public(owner, name)]
 
 
 def found(path: str) -> Any:
@@ -84,13 +98,14 @@ def missing() -> dict[str, list[str]]:
     """By place the names of PyTorch's that are neither here nor in the table."""
     lacks = {}
     for theirs, ours in PLACES.items():
-        other, own = found(theirs), found(ours)
+        own = found(ours)
         if own is None:
             lacks[ours] = ["(the whole of it)"]
             continue
         known = ABSENT.get(ours, {})
-        names = [name for name in dir(other) if is_public(other, name)]
-        lacks[ours] = [name for name in names if name not in known and not hasattr(own, name)]
+        lacks[ours] = [
+            name for name in names_of(theirs) if name not in known and not hasattr(own, name)
+        ]
     return {place: names for place, names in lacks.items() if names}
 
 

@@ -77,7 +77,7 @@ def test_what_nobody_has_is_an_ordinary_error() -> None:
                 exec(f"from {place} import nosuch", {})
     with pytest.raises(AttributeError, match="'Tensor' object has no attribute 'nosuch'"):
         _ = tg.ones(1).nosuch  # type: ignore[attr-defined]
-    with pytest.raises(ModuleNotFoundError, match="No module named 'tinygrad_cv.nosuch'"):
+    with pytest.raises(ModuleNotFoundError, match=r"No module named 'tinygrad_cv\.nosuch'"):
         exec("import tinygrad_cv.nosuch", {})
     assert not hasattr(tg, "compile")
     assert not hasattr(tg.ones(1), "to_sparse")

@@ -19,7 +19,9 @@ BACKENDS = "tinygrad_cv.backends"
 CUDA = "tinygrad_cv.cuda"
 CUDNN = "tinygrad_cv.backends.cudnn"
 DATA = "tinygrad_cv.data"
-NN_UTILS = "tinygrad_cv.nn.utils"
+PARAMETRIZE = "tinygrad_cv.nn.utils.parametrize"
+CHECKPOINT = "tinygrad_cv.utils.checkpoint"
+FUNC = "tinygrad_cv.func"
 UTILS = "tinygrad_cv.utils"
 UTILS_DATA = "tinygrad_cv.utils.data"
 
@@ -45,7 +47,7 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
     ),
     (
         (NN,),
-        "DataParallel parallel SyncBatchNorm",
+        "DataParallel parallel ",
         "a model runs on one device: use the model itself, and BatchNorm2d.",
     ),
     (
@@ -105,8 +107,8 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
     (
         (TOP, METHOD),
         "fft stft istft",
-        "there is no Fourier transform: use numpy.fft on x.numpy(), outside of the graph, or conv1d "
-        "with a window of sines and cosines.",
+        "there is no Fourier transform: use numpy.fft on x.numpy(), outside of the graph, or "
+        "conv1d with a window of sines and cosines.",
     ),
     (
         (TOP, METHOD),
@@ -139,10 +141,15 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
         (TOP, METHOD),
         "BoolStorage ByteStorage CharStorage DoubleStorage FloatStorage HalfStorage IntStorage "
         "LongStorage ShortStorage Storage StorageBase TypedStorage UntypedStorage is_storage "
-        "storage untyped_storage storage_offset storage_type is_set_to const_data_ptr from_file "
-        "share_memory",
-        "a tensor's memory is not handed out, as graphs rely on it: x.numpy() reads the values, and "
-        "x.data[...] = values changes them.",
+        "untyped_storage storage_offset storage_type is_set_to const_data_ptr from_file",
+        "a tensor's memory is not handed out, as graphs rely on it: x.numpy() reads the values, "
+        "and x.data[...] = values changes them.",
+    ),
+    (
+        (METHOD,),
+        "storage",
+        "a tensor's memory is not handed out, as graphs rely on it: x.numpy() reads the values, "
+        "and x.data[...] = values changes them.",
     ),
     (
         (CUDA,),
@@ -225,8 +232,8 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
     ),
     (
         (CUDA,),
-        "CUDAGraph graph graphs graph_pool_handle make_graphed_callables is_current_stream_capturing "
-        "green_contexts GreenContext jiterator tunable nccl gds",
+        "CUDAGraph graph graphs graph_pool_handle make_graphed_callables "
+        "is_current_stream_capturing green_contexts GreenContext jiterator tunable nccl gds",
         "CuPy launches the kernels one by one; leave it out.",
     ),
     (
@@ -239,8 +246,8 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
         "reset_accumulated_host_memory_stats reset_accumulated_memory_stats "
         "reset_peak_host_memory_stats set_per_process_memory_fraction use_mem_pool "
         "device_memory_used",
-        "memory_allocated(), memory_reserved() and mem_get_info() count, and cupy's own pool can be "
-        "told more.",
+        "memory_allocated(), memory_reserved() and mem_get_info() count, and cupy's own pool can "
+        "be told more.",
     ),
     (
         (CUDA,),
@@ -309,12 +316,7 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
     ),
     (
         (TOP,),
-        "chain_matmul",
-        "use linalg.multi_dot.",
-    ),
-    (
-        (TOP,),
-        "frobenius_norm nuclear_norm norm_except_dim native_norm",
+        "frobenius_norm norm_except_dim native_norm",
         "use linalg.vector_norm and linalg.matrix_norm.",
     ),
     (
@@ -331,11 +333,6 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
         (LINALG,),
         "cholesky_ex inv_ex solve_ex LinAlgError",
         "use cholesky, inv and solve, which raise an error for a matrix that has no such result.",
-    ),
-    (
-        (LINALG,),
-        "tensorinv tensorsolve",
-        "reshape to matrices, and use inv or solve.",
     ),
     (
         (TOP, METHOD),
@@ -374,12 +371,12 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
     ),
     (
         (TOP, METHOD),
-        "map2_ reinforce volatile output_nr grad_dtype",
+        "map2_ reinforce volatile grad_dtype",
         "write it with the functions of tinygrad_cv; no_grad() ends recording.",
     ),
     (
         (TOP,),
-        "gru gru_cell lstm lstm_cell rnn_relu rnn_relu_cell rnn_tanh rnn_tanh_cell",
+        "gru lstm rnn_relu rnn_tanh ",
         "use nn.GRU, nn.LSTM and nn.RNN and their cells.",
     ),
     (
@@ -415,6 +412,36 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
         "quasirandom",
         "use scipy.stats.qmc and from_numpy.",
     ),
+    (
+        (TOP, METHOD),
+        "gcd gcd_ lcm lcm_ nextafter nextafter_ frexp histogram",
+        "use numpy's function of this name on x.numpy(): it has no gradient.",
+    ),
+    (
+        (TOP,),
+        "alpha_dropout_ dropout_ feature_alpha_dropout_",
+        "use the function of nn.functional, with inplace=True.",
+    ),
+    (
+        (TOP,),
+        "is_conj is_neg is_inference is_distributed",
+        "use the method of the tensor; it gives False.",
+    ),
+    (
+        (TOP,),
+        "embedding_bag",
+        "use nn.functional.embedding_bag.",
+    ),
+    (
+        (NN,),
+        "Container",
+        "use Module.",
+    ),
+    (
+        (NN, FUNCTIONAL),
+        "grad",
+        "use autograd.grad, which gives the gradients of convolutions too.",
+    ),
     # ----- names around --------------------------------------------------------------------------
     (
         (TOP,),
@@ -433,8 +460,8 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
     ),
     (
         (TOP,),
-        "profiler monitor",
-        "use cProfile; tinygrad_cv.viz.summary counts the work of each layer.",
+        "monitor",
+        "log what you measure yourself.",
     ),
     (
         (TOP, AUTOGRAD),
@@ -447,6 +474,40 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
         "enforce_grad_layout_policy forward_ad is_multithreading_enabled is_tensor_like "
         "is_view_replay_enabled set_multithreading_enabled SavedTensor NestedIOFunction",
         "a backward pass runs in one way; tinygrad_cv.jvp is the forward derivative.",
+    ),
+    (
+        (AUTOGRAD,),
+        "graph",
+        "recompute() saves memory, and register_hook sees gradients; saved values stay inside.",
+    ),
+    (
+        (FUNC,),
+        "functionalize replace_all_batch_norm_modules_ debug_unwrap",
+        "leave it out: a program in place is recorded as it is, and batch norm takes "
+        "track_running_stats=False.",
+    ),
+    (
+        (PARAMETRIZE,),
+        "transfer_parametrizations_and_params",
+        "register the parametrization of the other module again.",
+    ),
+    (
+        (CHECKPOINT,),
+        "CheckpointError CheckpointPolicy SelectiveCheckpointContext "
+        "create_selective_checkpoint_contexts noop_context_fn set_checkpoint_debug_enabled "
+        "set_checkpoint_early_stop",
+        "checkpoint computes all of its function again, and has no policy.",
+    ),
+    (
+        (CHECKPOINT,),
+        "checkpoint_sequential",
+        "call checkpoint for each part of the Sequential.",
+    ),
+    (
+        (CHECKPOINT,),
+        "CheckpointFunction GraphExecGroup SAC_IGNORED_OPS check_backward_validity "
+        "detach_variable get_device_states set_device_states",
+        "it is an inner part of PyTorch; checkpoint draws the same random numbers again by itself.",
     ),
     (
         (TOP,),
@@ -503,18 +564,13 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
     ),
     (
         (NN,),
-        "LinearCrossEntropyLoss LinearCrossEntropyOptions",
+        "LinearCrossEntropyOptions",
         "use Linear and CrossEntropyLoss.",
     ),
     (
         (FUNCTIONAL,),
         "linear_cross_entropy",
         "use linear and cross_entropy.",
-    ),
-    (
-        (NN_UTILS,),
-        "prune",
-        "multiply a weight with a mask in forward, or in a parametrization.",
     ),
     (
         (OPTIM,),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from collections.abc import Sequence
 from tinygrad_cv._graph import Handle
 from tinygrad_cv._tensor import Tensor
+from tinygrad_cv.layouts import layout
 from tinygrad_cv.ops.linalg import SlogdetResult
 from tinygrad_cv.ops.linalg import SvdParts
 from tinygrad_cv.ops.reduce import MinMax
@@ -477,6 +478,8 @@ class Attached:
         axis: builtins.int | None = None,
         keepdims: builtins.bool | None = None,
     ) -> ValuesIndices: ...
+    @property
+    def layout(self) -> layout: ...
     def ldexp(self, other: Tensor) -> Tensor: ...
     def ldexp_(self, other: Tensor) -> Tensor: ...
     def le(self, other: Any) -> Tensor: ...

@@ -16,6 +16,7 @@ from tinygrad_cv import backend as backends
 from tinygrad_cv import random
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import cupy_backend
+from tinygrad_cv.cuda import amp as amp
 from tinygrad_cv.typed import TYPES, OfDtype
 
 
