@@ -46,11 +46,6 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
         "a program runs in one process on one machine; leave what is about ranks out.",
     ),
     (
-        (NN,),
-        "DataParallel parallel ",
-        "a model runs on one device: use the model itself, and BatchNorm2d.",
-    ),
-    (
         (DATA, UTILS_DATA),
         "DistributedSampler",
         "a program runs in one process; RandomSampler or shuffle=True mixes the samples.",
@@ -634,6 +629,8 @@ def tell(tensor: type) -> None:
     def __getattr__(self: Any, name: str) -> Any:  # noqa: N807
         if name in ABSENT[METHOD]:
             raise AttributeError(sentence(METHOD, name), name=name, obj=self)
+        if hasattr(type(self), name):
+            return object.__getattribute__(self, name)  # a property, with an error of its own
         kind = type(self).__name__
         raise AttributeError(f"{kind!r} object has no attribute {name!r}", name=name, obj=self)
 
