@@ -187,7 +187,9 @@ def fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
 def apply_(self: Tensor, callable: Callable[[Any], Any]) -> Tensor:
     """Overwrite each value with what a function of Python's makes of it; slow, and on the host."""
     values = [callable(value) for value in self.reshape(-1).tolist()]
-    return self._assign(..., Tensor(values, self.dtype, self.device).reshape(self.shape), "apply_")
+    return self._assign(
+        ..., Tensor(values, dtype=self.dtype, device=self.device).reshape(self.shape), "apply_"
+    )
 
 
 @public(METHOD)
@@ -195,7 +197,7 @@ def map_(self: Tensor, tensor: Any, callable: Callable[[Any, Any], Any]) -> Tens
     """Overwrite each value with what a function of it and that of `tensor` (broadcast) gives."""
     others = as_input(tensor, self).broadcast_to(self.shape).reshape(-1).tolist()
     pairs = zip(self.reshape(-1).tolist(), others, strict=True)
-    values = Tensor([callable(*pair) for pair in pairs], self.dtype, self.device)
+    values = Tensor([callable(*pair) for pair in pairs], dtype=self.dtype, device=self.device)
     return self._assign(..., values.reshape(self.shape), "map_")
 
 
