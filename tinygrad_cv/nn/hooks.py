@@ -255,7 +255,7 @@ class Passing:
     def out(self, output: Any) -> Any:
         """The output as the caller gets it."""
         for place in self.places:
-            if self.inside[place]._version[0]:
+            if self.inside[place]._counter[0]:
                 self.args[place].copy_(self.inside[place])
         parts = output if isinstance(output, tuple | list) else (output,)
         gone, self.ways = gated(parts, self.outputs_done)

@@ -48,7 +48,7 @@ def _around(tensor: Tensor, data: Any) -> None:
     """Make a tensor of the memory of another, or of a copy of what else there is."""
     if isinstance(data, Tensor):
         tensor._set(data._array, data._backend)
-        tensor._version = data._version  # a change of the one is one of the other
+        tensor._counter = data._counter  # a change of the one is one of the other
     else:
         Tensor.__init__(tensor, [] if data is None else data)
 
