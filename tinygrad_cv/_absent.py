@@ -19,6 +19,7 @@ BACKENDS = "tinygrad_cv.backends"
 CUDA = "tinygrad_cv.cuda"
 CUDNN = "tinygrad_cv.backends.cudnn"
 DATA = "tinygrad_cv.data"
+DISTRIBUTIONS = "tinygrad_cv.distributions"
 PARAMETRIZE = "tinygrad_cv.nn.utils.parametrize"
 CHECKPOINT = "tinygrad_cv.utils.checkpoint"
 FUNC = "tinygrad_cv.func"
@@ -480,6 +481,25 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
         "functionalize replace_all_batch_norm_modules_ debug_unwrap",
         "leave it out: a program in place is recorded as it is, and batch norm takes "
         "track_running_stats=False.",
+    ),
+    (
+        (DISTRIBUTIONS,),
+        "Binomial Cauchy Chi2 ContinuousBernoulli ExponentialFamily FisherSnedecor "
+        "GeneralizedPareto Geometric Gumbel HalfCauchy HalfNormal InverseGamma Kumaraswamy "
+        "LKJCholesky LogNormal LogisticNormal LowRankMultivariateNormal MixtureSameFamily "
+        "Multinomial NegativeBinomial OneHotCategoricalStraightThrough Pareto RelaxedBernoulli "
+        "RelaxedOneHotCategorical StudentT Poisson VonMises Weibull Wishart",
+        "scipy.stats knows it, outside of the graph; Normal, Uniform, Categorical and others are "
+        "here.",
+    ),
+    (
+        (DISTRIBUTIONS,),
+        "TransformedDistribution biject_to transform_to AbsTransform AffineTransform CatTransform "
+        "ComposeTransform CorrCholeskyTransform CumulativeDistributionTransform ExpTransform "
+        "IndependentTransform LowerCholeskyTransform PositiveDefiniteTransform PowerTransform "
+        "ReshapeTransform SigmoidTransform SoftplusTransform TanhTransform SoftmaxTransform "
+        "StackTransform StickBreakingTransform Transform identity_transform",
+        "apply the function to what rsample() draws, and add the logarithm of its derivative.",
     ),
     (
         (PARAMETRIZE,),
