@@ -9,7 +9,6 @@ much, beside PyTorch.
 import dis
 import sys
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 from tinygrad_cv._public import FUNCTIONAL, LINALG, METHOD, NN, OPTIM, TOP
@@ -20,6 +19,7 @@ CUDA = "tinygrad_cv.cuda"
 CUDNN = "tinygrad_cv.backends.cudnn"
 DATA = "tinygrad_cv.data"
 DISTRIBUTIONS = "tinygrad_cv.distributions"
+NN_UTILS = "tinygrad_cv.nn.utils"
 PARAMETRIZE = "tinygrad_cv.nn.utils.parametrize"
 CHECKPOINT = "tinygrad_cv.utils.checkpoint"
 FUNC = "tinygrad_cv.func"
@@ -502,6 +502,12 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
         "apply the function to what rsample() draws, and add the logarithm of its derivative.",
     ),
     (
+        (NN_UTILS,),
+        "prune",
+        "multiply the weight by a mask of 0 and 1, as a parametrization "
+        "(nn.utils.parametrize.register_parametrization).",
+    ),
+    (
         (PARAMETRIZE,),
         "transfer_parametrizations_and_params",
         "register the parametrization of the other module again.",
@@ -609,12 +615,13 @@ def sentence(place: str, name: str) -> str:
     return f"{place} has no {name}: {words}"
 
 
-def told(place: str, module: ModuleType) -> Callable[[str], Any]:
+def told(place: str) -> Callable[[str], Any]:
     """The `__getattr__` of a module: what it has later on, and the sentences for the rest.
 
     Within `from place import name` the sentence is an ImportError, as Python would put words of its
     own in the place of an AttributeError.
     """
+    module = sys.modules[place]
     before = vars(module).get("__getattr__")
 
     def __getattr__(name: str) -> Any:  # noqa: N807
@@ -640,10 +647,12 @@ class _Finder:
 
 
 def tell(tensor: type) -> None:
-    """Let the modules that are there, the class of tensors and the import system say it."""
+    """Let the modules that are there, the class of tensors and the import system say it.
+
+    A module that is imported later on says it by itself: `__getattr__ = told(__name__)`.
+    """
     for place in ABSENT.keys() & sys.modules.keys():
-        module = sys.modules[place]
-        setattr(module, "__getattr__", told(place, module))  # noqa: B010
+        setattr(sys.modules[place], "__getattr__", told(place))  # noqa: B010
     sys.meta_path.append(_Finder)
 
     def __getattr__(self: Any, name: str) -> Any:  # noqa: N807

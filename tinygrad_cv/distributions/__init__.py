@@ -16,6 +16,7 @@ tensor(0.5)
 
 import typing as _typing
 
+from tinygrad_cv._absent import told as _told
 from tinygrad_cv._public import DISTRIBUTIONS as _DISTRIBUTIONS
 from tinygrad_cv._public import fill as _fill
 from tinygrad_cv.distributions import constraints as constraints
@@ -31,3 +32,4 @@ if _typing.TYPE_CHECKING:
     from tinygrad_cv._stubs.distributions import *  # noqa: F403  generated
 else:
     _fill(globals(), _DISTRIBUTIONS)
+    __getattr__ = _told(_DISTRIBUTIONS)
