@@ -101,6 +101,7 @@ def test_the_graph_shows_it_under_its_name() -> None:
     y = Power.apply(tg.ones(2, requires_grad=True), 2)
     assert str(tg.graph(y)).splitlines()[1].split() == ["%1", "Power", "(%0)", "float32", "(2,)"]
     assert (y.grad_fn.name(), (y * 1).grad_fn.name()) == ("PowerBackward", "MulBackward0")
+    assert tg.viz.trace(y).nodes[1].saved_bytes == 8
     (behind, _), *_ = y.grad_fn.next_functions
     assert behind.name() == "AccumulateGrad"
     assert "Power" in tg.viz.draw(y, backward=True).source

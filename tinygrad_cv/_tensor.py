@@ -509,8 +509,7 @@ class Tensor(Attached):
             )
         return format(self.item(), spec)
 
-    def __hash__(self) -> int:
-        return id(self)
+    __hash__ = object.__hash__  # by identity
 
     def __copy__(self) -> "Tensor":
         copy = type(self).__new__(type(self))
@@ -596,11 +595,6 @@ class Tensor(Attached):
         if not same:  # it is another leaf for graphs to come, and its gradient is of no use
             self._backend, self._grad = value._backend, None
             self._renew_node()
-
-    def _move(self, device: Any, dtype: Any) -> None:
-        """This very tensor, with its gradient, to another device or float dtype (a leaf)."""
-        dtype = dtype if self.is_floating_point() else None
-        self._turn_into(lambda x: x.to(device=device, dtype=dtype))
 
     def _turn_into(self, fn: Callable[["Tensor"], "Tensor"]) -> None:
         """This very tensor (a leaf), with its gradient, as what a function makes of its values."""

@@ -79,6 +79,8 @@ class FunctionCtx:
         node = self._node()
         return tuple(None if saved is None else saved.tensor(node) for saved in self._saved)
 
+    saved_variables = saved_tensors  # its name before PyTorch 0.4
+
     # ----- after the forward -----------------------------------------------------------------
 
     def _record(self, returned: Any) -> Any:
@@ -188,6 +190,8 @@ class FunctionCtx:
             saved.append(_Saved(kept._array, kept._backend, kept._counter, at))
             guards.append((f"saved_tensors[{number}]", kept._counter, kept._counter[0]))
         self._saved = tuple(saved)
+        # The arrays stand beside it, for who counts what is saved.
+        node.saved = ((self, *[kept.array for kept in saved if kept is not None]),)
         self._to_save = ()
         self._node = weakref.ref(node)
         node.guards += tuple(guards)
@@ -318,7 +322,7 @@ class Call(Op, register=False):
     computes_in = "float16"  # the function gets gradients as they are
 
     def __init__(self, ctx: FunctionCtx, places: list[int]) -> None:
-        self.context = ctx
+        self.context = (ctx,)
         vars(self).update(
             name=ctx._function.__name__,
             fills=ctx._materializes,
@@ -329,7 +333,8 @@ class Call(Op, register=False):
         raise NotImplementedError  # it has run when this op is made
 
     def grad_xs(self, F: Any, g: Any, context: Any) -> Any:
-        return F.memory(context)._gradients(F, g)
+        ctx, *_ = F.memory(context)
+        return ctx._gradients(F, g)
 
 
 @public(AUTOGRAD)
