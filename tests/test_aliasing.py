@@ -4,6 +4,8 @@ The declared answer stands in `ops.VIEWS` and `ops.ITSELF`. Each public function
 ways, above all those in which it has nothing to do and a copy would seem needless.
 """
 
+import functools
+import inspect
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -20,6 +22,7 @@ FUNCTIONS = {
     name: value
     for name, value in vars(tg).items()
     if callable(value) and str(getattr(value, "__module__", "")).startswith("tinygrad_cv.ops.")
+    if not name.endswith("_")  # in place
 }
 SHAPES = [(), (1,), (2, 2), (1, 1, 1), (1, 4, 2, 2), (1, 1, 1, 1)]
 
@@ -109,6 +112,8 @@ def calls(name: str) -> Iterator[tuple[list[Tensor], Any]]:
         given, result = OTHERS[name]()
         yield [given], result
     function = FUNCTIONS[name]
+    if "inplace" in inspect.signature(function).parameters:
+        function = functools.partial(function, inplace=False)
     for shape in SHAPES:
         x = _matrices(*shape) if shape else tg.tensor(1.0)
         for more in arguments(x):

@@ -383,7 +383,7 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
     (
         (TOP,),
         "convolution grid_sampler grid_sampler_2d grid_sampler_3d affine_grid_generator "
-        "constant_pad_nd native_batch_norm native_channel_shuffle native_dropout "
+        "constant_pad_nd native_batch_norm native_dropout "
         "native_group_norm native_layer_norm embedding_renorm_ batch_norm_backward_elemt "
         "batch_norm_backward_reduce batch_norm_elemt batch_norm_gather_stats "
         "batch_norm_gather_stats_with_counts batch_norm_stats batch_norm_update_stats "
@@ -392,7 +392,7 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
     ),
     (
         (FUNCTIONAL,),
-        "native_channel_shuffle assert_int_or_pair boolean_dispatch handle_torch_function "
+        "assert_int_or_pair boolean_dispatch handle_torch_function "
         "has_torch_function has_torch_function_unary has_torch_function_variadic "
         "BroadcastingList1 BroadcastingList2 BroadcastingList3 GRID_SAMPLE_INTERPOLATION_MODES "
         "GRID_SAMPLE_PADDING_MODES reproducibility_notes sparse_support_notes tf32_notes",
