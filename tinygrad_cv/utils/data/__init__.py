@@ -9,5 +9,6 @@ import sys
 from tinygrad_cv import data as _data
 from tinygrad_cv.data import *  # noqa: F403
 
+dataset = dataloader = sampler = _data
 for _name in ("dataset", "dataloader", "sampler"):
     sys.modules[f"{__name__}.{_name}"] = _data
