@@ -15,7 +15,7 @@ from typing import Any
 from tinygrad_cv import _operators as _operators  # adopted before they are looked up here
 from tinygrad_cv._apply import F
 from tinygrad_cv._indexing import raw_index
-from tinygrad_cv._public import FUNCTIONAL, IN_PLACE, METHOD, PUBLIC, TOP, public
+from tinygrad_cv._public import IN_PLACE, METHOD, PUBLIC, TOP, public
 from tinygrad_cv._tensor import Size, Tensor, as_input
 from tinygrad_cv.backend import as_generator, host
 from tinygrad_cv.backend.base import drawn
