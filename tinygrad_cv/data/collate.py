@@ -4,9 +4,10 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from copy import copy
 from typing import Any
 
-from tinygrad_cv._apply import F
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
+from tinygrad_cv.dtypes import CATEGORIES
+from tinygrad_cv.ops.shape import stack
 
 
 def default_collate(batch: Sequence[Any]) -> Any:
@@ -16,14 +17,14 @@ def default_collate(batch: Sequence[Any]) -> Any:
       Values of several dtypes get the widest float dtype among them, as in arithmetic.
     - Tuples and lists of n values become a list of n batches, dicts a dict and named tuples one of
       their kind: each value is a batch again.
-    - Strings and bytes become a list.
+    - Strings and bytes stay as they are, in a list or, where they came in tuples, a tuple.
 
     Raises ValueError if the samples differ in their number of values or in shape, and TypeError for
     other objects: those need a `collate_fn` of their own.
 
     >>> from tinygrad_cv.data import default_collate
     >>> default_collate([(1, {"x": [0.5, 1.5]}, "a"), (2, {"x": [0.0, 1.0]}, "b")])
-    [tensor([1, 2]), {'x': [tensor([0.5, 0. ]), tensor([1.5, 1. ])]}, ['a', 'b']]
+    [tensor([1, 2]), {'x': [tensor([0.5, 0. ]), tensor([1.5, 1. ])]}, ('a', 'b')]
     """
     return tensors(stacked(batch))
 
@@ -49,12 +50,12 @@ def stacked(samples: Sequence[Any], field: str = "") -> Any:
     """
     first = samples[0]
     if isinstance(first, str | bytes):
-        return [*samples]
+        return samples
     if isinstance(first, Mapping):
         parts = {key: stacked([sample[key] for sample in samples], str(key)) for key in first}
         return _like(first, parts)
-    if isinstance(first, tuple | list):
-        rows = [sample if isinstance(sample, tuple | list) else (sample,) for sample in samples]
+    if isinstance(first, Sequence):
+        rows = [sample if isinstance(sample, Sequence) else (sample,) for sample in samples]
         lengths = sorted({len(row) for row in rows})
         if len(lengths) > 1:
             raise ValueError(
@@ -63,15 +64,14 @@ def stacked(samples: Sequence[Any], field: str = "") -> Any:
         columns = zip(*rows, strict=True)
         return _like(first, [stacked(column, str(i)) for i, column in enumerate(columns)])
     where = f"in field {field} " if field else ""
-    devices = {sample.device for sample in samples if isinstance(sample, Tensor)}
-    if all(isinstance(sample, Tensor) for sample in samples) and devices == {first.device} != {
-        "cpu"
-    }:
-        arrays: Sequence[Any] = samples
+    devices = {getattr(sample, "device", "cpu") for sample in samples}
+    on_gpu = isinstance(first, Tensor) and first.is_cuda and len(devices) == 1
+    if on_gpu:
+        arrays = [*samples]
     else:
         arrays = [as_array(sample) for sample in samples]
         for sample, array in zip(samples, arrays, strict=True):
-            if array.dtype.kind not in "biufc":
+            if array.dtype.kind not in CATEGORIES:
                 raise TypeError(
                     "a batch is made of tensors, arrays, numbers, strings, dicts, lists and "
                     f"tuples; {where}found a {type(sample).__name__}. Give the DataLoader a "
@@ -83,16 +83,14 @@ def stacked(samples: Sequence[Any], field: str = "") -> Any:
             f"the samples of a batch must have the same shapes; {where}found "
             f"{', '.join(map(str, shapes))}."
         )
-    if arrays is samples:
-        return F.stack(samples)
-    return host.stack(arrays, dtype=_common_dtype(arrays))
+    return stack(arrays) if on_gpu else host.stack(arrays, dtype=_common_dtype(arrays))
 
 
 def tensors(batch: Any, device: str | None = None) -> Any:
     """The batch with Tensors in the place of arrays; those that are Tensors move if told to."""
     if isinstance(batch, Tensor):
         return batch if device is None else batch.to(device=device)
-    if isinstance(batch, host.ndarray | host.generic) and batch.dtype.kind in "biufc":
+    if isinstance(batch, host.ndarray | host.generic) and batch.dtype.kind in CATEGORIES:
         return Tensor(batch, device=device)
     if isinstance(batch, Mapping):
         return _like(batch, {key: tensors(value, device) for key, value in batch.items()})
