@@ -30,14 +30,14 @@ def default_collate(batch: Sequence[Any]) -> Any:
 
 
 def default_convert(data: Any) -> Any:
-    """A sample as it is, but for NumPy's arrays and numbers, which become Tensors.
+    """A sample with Tensors for NumPy's arrays and numbers, and lists for tuples, else as it is.
 
     >>> import numpy as np
     >>> from tinygrad_cv.data import default_convert
     >>> default_convert({"x": np.ones(2, "float32"), "name": "a", "y": 3})
     {'x': tensor([1., 1.]), 'name': 'a', 'y': 3}
     """
-    return tensors(data)
+    return tensors(data, tuples=list)
 
 
 def stacked(samples: Sequence[Any], field: str = "") -> Any:
@@ -86,17 +86,17 @@ def stacked(samples: Sequence[Any], field: str = "") -> Any:
     return stack(arrays) if on_gpu else host.stack(arrays, dtype=_common_dtype(arrays))
 
 
-def tensors(batch: Any, device: str | None = None) -> Any:
+def tensors(batch: Any, device: str | None = None, tuples: type = tuple) -> Any:
     """The batch with Tensors in the place of arrays; those that are Tensors move if told to."""
     if isinstance(batch, Tensor):
         return batch if device is None else batch.to(device=device)
     if isinstance(batch, host.ndarray | host.generic) and batch.dtype.kind in CATEGORIES:
         return Tensor(batch, device=device)
     if isinstance(batch, Mapping):
-        return _like(batch, {key: tensors(value, device) for key, value in batch.items()})
+        return _like(batch, {key: tensors(value, device, tuples) for key, value in batch.items()})
     if isinstance(batch, tuple | list):
-        parts = [tensors(value, device) for value in batch]
-        return tuple(parts) if type(batch) is tuple else _like(batch, parts)
+        parts = [tensors(value, device, tuples) for value in batch]
+        return tuples(parts) if type(batch) is tuple else _like(batch, parts)
     return batch
 
 
