@@ -474,8 +474,8 @@ def test_samples_without_batches() -> None:
     data = [(np.ones(2), 3, "a"), (np.zeros(2), 4, "b")]
     loader = DataLoader(data, batch_size=None)
     assert len(loader) == 2
-    assert plain([*loader]) == [([1, 1], 3, "a"), ([0, 0], 4, "b")]
-    assert plain([*DataLoader(data, batch_size=None, sampler=[1])]) == [([0, 0], 4, "b")]
+    assert plain([*loader]) == [[[1, 1], 3, "a"], [[0, 0], 4, "b"]]
+    assert plain([*DataLoader(data, batch_size=None, sampler=[1])]) == [[[0, 0], 4, "b"]]
     assert [*DataLoader(data, batch_size=None, collate_fn=len)] == [3, 3]
     assert [*DataLoader(Stream(3), batch_size=None)] == [0, 1, 2]
     assert plain(default_convert({"x": np.ones(1), "y": [2, "z"]})) == {"x": [1], "y": [2, "z"]}
