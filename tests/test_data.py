@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import tinygrad_cv as tg
+from tinygrad_cv import manual_seed
 from tinygrad_cv._tensor import Tensor
-from tinygrad_cv.backend import manual_seed
 from tinygrad_cv.data import (
     BatchSampler,
     ChainDataset,

@@ -791,7 +791,9 @@ PYTORCH = {
     "conv2d": "input weight bias stride padding dilation groups",
     "conv_transpose2d": "input weight bias stride padding output_padding groups dilation",
     "cosine_embedding_loss": "input1 input2 target margin size_average reduce reduction",
-    "cross_entropy": "input target weight size_average ignore_index reduce reduction",
+    "cross_entropy": (
+        "input target weight size_average ignore_index reduce reduction label_smoothing"
+    ),
     "dropout": "input p training inplace",
     "dropout1d": "input p training inplace",
     "dropout2d": "input p training inplace",
@@ -829,7 +831,7 @@ PYTORCH = {
     "max_unpool3d": "input indices kernel_size stride padding output_size",
     "mean": "input dim keepdim",
     "min": "input dim keepdim",
-    "mse_loss": "input target size_average reduce reduction",
+    "mse_loss": "input target size_average reduce reduction weight",
     "multi_margin_loss": "input target p margin weight size_average reduce reduction",
     "multilabel_soft_margin_loss": "input target weight size_average reduce reduction",
     "nll_loss": "input target weight size_average ignore_index reduce reduction",

@@ -223,7 +223,7 @@ def test_names_of_one_tensor_must_agree() -> None:
 def model() -> nn.Module:
     net = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 2))
     net.register_buffer("count", tg.tensor([3, 4], dtype="uint8"))
-    net.register_buffer("half", tg.tensor([1.0, 2.0], dtype="float16"))
+    net.register_buffer("small", tg.tensor([1.0, 2.0], dtype="float16"))
     return net
 
 
@@ -249,7 +249,10 @@ WRONG: dict[str, Callable[[Any], Any]] = {
 }
 
 
-@given(st.sampled_from([*model().state_dict()]), st.sampled_from([*WRONG]), st.booleans())
+NAMED = [name for name in model().state_dict() if "num_batches" not in name]  # a number fits there
+
+
+@given(st.sampled_from(NAMED), st.sampled_from([*WRONG]), st.booleans())
 def test_one_entry_that_does_not_fit_leaves_all_as_they_were(
     name: str, wrong: str, strict: bool
 ) -> None:
@@ -257,7 +260,7 @@ def test_one_entry_that_does_not_fit_leaves_all_as_they_were(
     before = contents(net)
     state: dict[str, Any] = {k: v.numpy().copy() + 1 for k, v in net.state_dict().items()}
     state[name] = WRONG[wrong](state[name])
-    with pytest.raises(ValueError, match=rf"does not fit.*Wrong: {re.escape(name)} "):
+    with pytest.raises(ValueError, match=rf"does not fit[^\t]*\t.*{re.escape(name)} "):
         net.load_state_dict(state, strict=strict)
     assert contents(net) == before
 
@@ -269,11 +272,11 @@ def test_one_entry_that_does_not_fit_leaves_all_as_they_were(
         ("count", [256, 1], "256, which is no uint8"),
         ("count", [1, -1], "-1, which is no uint8"),
         ("count", [math.nan, 1.0], "nan, which is no uint8"),
-        ("half", [1.0, 1e5], "100000.0, which is no float16"),
-        ("half", [1, 10**6], "1000000, which is no float16"),
+        ("small", [1.0, 1e5], "100000.0, which is no float16"),
+        ("small", [1, 10**6], "1000000, which is no float16"),
         ("count", [2.0, True], None),
-        ("half", [math.inf, math.nan], None),
-        ("half", [1 / 3, 7], None),
+        ("small", [math.inf, math.nan], None),
+        ("small", [1 / 3, 7], None),
     ],
 )
 def test_values_that_a_dtype_cannot_hold(name: str, values: Any, told: str | None) -> None:
@@ -284,7 +287,7 @@ def test_values_that_a_dtype_cannot_hold(name: str, values: Any, told: str | Non
         expected = np.array(values).astype(net.state_dict()[name].numpy().dtype)
         np.testing.assert_array_equal(net.state_dict()[name].numpy(), expected)
     else:
-        with pytest.raises(ValueError, match=f"Wrong: {name} holds {re.escape(told)}"):
+        with pytest.raises(ValueError, match=f"\t{name} holds {re.escape(told)}"):
             net.load_state_dict({name: values}, strict=False)
         assert contents(net) == before
 
@@ -340,8 +343,15 @@ def test_the_result_names_what_is_missing_and_what_is_unexpected() -> None:
     assert result.missing_keys == ["0.weight", "1.weight"]
     assert result.unexpected_keys == ["x", "1.extra"]
     assert net[1].bias.tolist() == [1, 1]
-    with pytest.raises(ValueError, match=r"Missing: 0\.weight, 1\.weight\. Unexpected: x, 1\.ext"):
+    with pytest.raises(RuntimeError) as caught:
         net.load_state_dict(state)
+    assert isinstance(caught.value, ValueError)
+    assert str(caught.value).split("\n\t")[1:] == [
+        'Missing key(s) in state_dict: "0.weight", "1.weight".',
+        'Unexpected key(s) in state_dict: "x", "1.extra".',
+    ]
+    with pytest.raises(RuntimeError, match=r"size mismatch for 1\.bias is \(1,\) and should be"):
+        net.load_state_dict({"1.bias": tg.ones(1)}, strict=False)
     with pytest.raises(TypeError, match="a state is a dict of tensors; got a list"):
         net.load_state_dict([1])  # type: ignore[arg-type]
 
@@ -380,22 +390,6 @@ REFUSED: dict[str, tuple[type[Exception], str, Callable[[Net], Any]]] = {
     "an array over a buffer": (
         *(TypeError, "Net.mean is a buffer"),
         lambda net: setattr(net, "mean", np.ones(1)),
-    ),
-    "a list": (
-        *(TypeError, "Net.layers is a list with a module, a Linear.*nn.ModuleList"),
-        lambda net: setattr(net, "layers", [nn.Linear(1, 1)]),
-    ),
-    "a nested dict": (
-        *(TypeError, "Net.layers is a dict with a module, a ReLU.*nn.ModuleDict"),
-        lambda net: setattr(net, "layers", {"a": [1, (nn.ReLU(),)]}),
-    ),
-    "an ordered dict": (
-        *(TypeError, "Net.layers is a OrderedDict with a module"),
-        lambda net: setattr(net, "layers", OrderedDict(a=nn.ReLU())),
-    ),
-    "a set of parameters": (
-        *(TypeError, "Net.weights is a set with a parameter.*nn.ParameterList"),
-        lambda net: setattr(net, "weights", {nn.Parameter([1.0])}),
     ),
     "a dot": (
         *(KeyError, "'child.weight' cannot name a parameter"),
@@ -448,24 +442,45 @@ def test_what_would_be_silently_untrained_is_refused(name: str) -> None:
     assert vars(net) == held
 
 
-def test_what_comes_into_a_list_later_is_refused_when_it_is_to_be_trained() -> None:
+LISTS: dict[str, tuple[str, Callable[[], Any]]] = {
+    "a list": (r"a list with a module, a Linear.*nn\.ModuleList", lambda: [nn.Linear(1, 1)]),
+    "a nested dict": (
+        r"a dict with a module, a Sequential.*nn\.ModuleDict",
+        lambda: {"a": [1, (nn.Sequential(nn.Linear(1, 1)),)]},
+    ),
+    "an ordered dict": (
+        "a OrderedDict with a module",
+        lambda: OrderedDict(a=nn.Linear(1, 1)),
+    ),
+    "a set of parameters": (
+        r"a set with a parameter.*nn\.ParameterList",
+        lambda: {nn.Parameter([1.0])},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_of_what_a_plain_list_holds_the_parameters_warn(name: str) -> None:
+    message, make = LISTS[name]
     net = Net()
-    net.layers = [net.child, net.w]  # names for what is registered
-    net.layers.append(net.child)
-    assert len([*net.parameters()]) == 3
+    net.layers = make()
+    outer = nn.Sequential(net)
+    for look in (outer.parameters, outer.buffers):
+        with pytest.warns(UserWarning, match=rf"Net\.layers is {message}"):
+            [*look()]
+    assert len([*outer.state_dict()]) == 4
+
+
+def test_lists_of_what_is_registered_or_not_learned_are_fine() -> None:
+    net = Net()
+    net.layers = [net.child, net.w, nn.ReLU()]
+    net.layers.append(nn.Linear(1, 1).requires_grad_(False))
     net.layers.append(nn.Linear(1, 1))
     outer = nn.Sequential(net)
-    for look in (outer.parameters, outer.state_dict, outer.buffers):
-        with pytest.raises(TypeError, match=r"Net.layers is a list with a module, a Linear"):
-            [*look()]
     outer.add_module("rest", net.layers[-1])
     assert len([*outer.parameters()]) == 5
-
-
-@pytest.mark.parametrize("make", [lambda: nn.Parameter([1.0]), nn.ReLU, lambda: [nn.ReLU()]])
-def test_what_is_written_in_the_class_is_refused(make: Callable[[], Any]) -> None:
-    with pytest.raises(TypeError, match=r"Shared\.part is written in the class.*self\.part = "):
-        type("Shared", (nn.Module,), {"part": make()})
+    shared = type("Shared", (nn.Module,), {"part": nn.ReLU()})
+    assert [*shared().state_dict()] == []
 
 
 def test_what_may_be_assigned() -> None:
@@ -631,8 +646,7 @@ def test_dicts_of_modules_and_of_parameters() -> None:
         del acts["training"]
     acts.clear()
     assert (len(acts), "a" in acts, [*acts.children()]) == (0, False, [])
-    scales = nn.ParameterDict({"a": [1.0, 2.0], "b": nn.Parameter([3.0])})
-    assert repr(scales) == "ParameterDict(a: (2,), b: (1,))"
+    scales = nn.ParameterDict({"a": tg.ones(2), "b": nn.Parameter([3.0])})
     assert [name for name, _ in scales.named_parameters()] == ["a", "b"]
 
 

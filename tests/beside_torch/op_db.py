@@ -347,18 +347,23 @@ def _difference(op: Any, function: Function, sample: Any) -> Difference | None:
             return Difference(0, f"what is written into an argument: {what}")
     if random or not op.supports_autograd:
         return None
-    return _derivatives(op, pairs, list(leaves(process(mine))), list(leaves(process(theirs))))
+    orders = (1, 2) if op.supports_gradgrad else (1,)
+    mine, theirs = list(leaves(process(mine))), list(leaves(process(theirs)))
+    return derivatives(pairs.differentiated(), mine, theirs, orders)
 
 
 def first_line(error: Exception) -> str:
     return (str(error).strip() or "no message").splitlines()[0]
 
 
-def _derivatives(op: Any, pairs: Pairs, mine: list[Any], theirs: list[Any]) -> Difference | None:
-    """The gradient of the results along a random cotangent; then that of the gradients."""
+def derivatives(
+    inputs: list[tuple[Any, Any]], mine: list[Any], theirs: list[Any], orders: tuple[int, ...]
+) -> Difference | None:
+    """The gradient of the results along a random cotangent; then that of the gradients.
+
+    `inputs` are pairs of PyTorch's tensor and ours.
+    """
     rng = np.random.default_rng(0)
-    inputs = pairs.differentiated()
-    orders = (1, 2) if op.supports_gradgrad else (1,)
     for order in orders:
         kept = [
             (a, b)

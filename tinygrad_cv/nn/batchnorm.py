@@ -1,60 +1,144 @@
-"""Batch normalization."""
+"""Batch normalization, and what it shares with instance normalization."""
+
+from typing import Any, ClassVar
 
 from tinygrad_cv._public import NN, public
 from tinygrad_cv._tensor import Tensor, as_input
-from tinygrad_cv.creation import ones, shape_from, zeros
+from tinygrad_cv.creation import empty, shape_from, zeros
 from tinygrad_cv.nn import functional as F
+from tinygrad_cv.nn import init
+from tinygrad_cv.nn.lazy import LazyModuleMixin
+from tinygrad_cv.nn.linear import given
 from tinygrad_cv.nn.module import Module
-from tinygrad_cv.nn.parameter import Parameter
+from tinygrad_cv.nn.parameter import Parameter, UninitializedBuffer, UninitializedParameter
 from tinygrad_cv.ops.norm import check_eps, check_momentum
 
 
-class _BatchNorm(Module):
-    """Normalization over the batch, with learned scale and shift; see `batch_norm`."""
+class _NormBase(Module):
+    """A scale and a shift for each channel, and running statistics of it.
 
-    dims: tuple[int, ...]
+    With `affine` they are learned, and start at 1 and 0; `bias=False` leaves out the shift.
+    `track_running_stats` keeps running means and variances, which start at 0 and 1.
+    """
+
     weight: Parameter | None
     bias: Parameter | None
     running_mean: Tensor | None
     running_var: Tensor | None
+    num_batches_tracked: Tensor | None
+    dims: ClassVar[tuple[int, ...]]
 
     def __init__(
         self,
         num_features: int,
-        eps: float = 1e-5,
-        momentum: float = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
+        eps: float,
+        momentum: float | None,
+        affine: bool,
+        track_running_stats: bool,
+        device: Any,
+        dtype: Any,
+        bias: bool,
     ) -> None:
         (num_features,) = shape_from((num_features,))
         check_eps(type(self).__name__, eps, positive=True)
-        check_momentum(type(self).__name__, momentum)
+        if momentum is not None:
+            check_momentum(type(self).__name__, momentum)
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
-        self.weight = Parameter(ones(num_features)) if affine else None
-        self.bias = Parameter(zeros(num_features)) if affine else None
-        self.register_buffer("running_mean", zeros(num_features) if track_running_stats else None)
-        self.register_buffer("running_var", ones(num_features) if track_running_stats else None)
+        self.affine, self.track_running_stats = affine, track_running_stats
+        self._make_parameters(bias, device, dtype)
 
-    def forward(self, input: Tensor) -> Tensor:
-        input = as_input(input, self.weight)
+    def _make_parameters(self, bias: bool, device: Any, dtype: Any) -> None:
+        options, size = given(device, dtype), (self.num_features,)
+        affine, tracking = self.affine, self.track_running_stats
+        self.register_parameter("weight", Parameter(empty(size, **options)) if affine else None)
+        shift = Parameter(empty(size, **options)) if affine and bias else None
+        self.register_parameter("bias", shift)
+        self.register_buffer("running_mean", empty(size, **options) if tracking else None)
+        self.register_buffer("running_var", empty(size, **options) if tracking else None)
+        count = zeros((), dtype="int64", **given(device, None)) if tracking else None
+        self.register_buffer("num_batches_tracked", count)
+        self.reset_parameters()
+
+    def reset_running_stats(self) -> None:
+        """The mean 0 and the variance 1, of no batches."""
+        if self.running_mean is not None and self.running_var is not None:
+            self.running_mean.zero_()
+            self.running_var.fill_(1)
+        if self.num_batches_tracked is not None:
+            self.num_batches_tracked.zero_()
+
+    def reset_parameters(self) -> None:
+        """The scale 1, the shift 0, and new running statistics."""
+        self.reset_running_stats()
+        if self.weight is not None:
+            init.ones_(self.weight)
+        if self.bias is not None:
+            init.zeros_(self.bias)
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Raise unless the input has the axes that the layer is for."""
         if input.ndim not in self.dims:
             raise ValueError(
                 f"{type(self).__name__} expects an input with {' or '.join(map(str, self.dims))} "
                 f"axes; got {input.shape}."
             )
-        return F.batch_norm(
-            input,
-            self.running_mean,
-            self.running_var,
-            self.weight,
-            self.bias,
-            training=self.training or self.running_mean is None,
-            momentum=self.momentum,
-            eps=self.eps,
-        )
+
+    def _channels(self, input: Tensor) -> int:
+        return input.shape[1]
 
     def extra_repr(self) -> str:
-        return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
+        )
+
+
+class _BatchNorm(_NormBase):
+    """Normalization over the batch, with learned scale and shift; see `batch_norm`.
+
+    In training the running statistics move by `momentum` towards those of the batch; with
+    momentum=None they are the means over all batches, which `num_batches_tracked` counts. Without
+    running statistics evaluation uses the batch as well.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(
+            num_features, eps, momentum, affine, track_running_stats, device, dtype, bias
+        )
+
+    def forward(self, input: Tensor) -> Tensor:
+        input = as_input(input, self.weight)
+        self._check_input_dim(input)
+        tracking = self.training and self.track_running_stats
+        count = self.num_batches_tracked if tracking else None
+        momentum = self.momentum
+        if momentum is None:
+            momentum = 0.0 if count is None else 1 / (int(count) + 1)
+        used = tracking or not self.training
+        y = F.batch_norm(
+            input,
+            self.running_mean if used else None,
+            self.running_var if used else None,
+            self.weight,
+            self.bias,
+            self.training or (self.running_mean is None and self.running_var is None),
+            momentum,
+            self.eps,
+        )
+        if count is not None:
+            count.add_(1)
+        return y
 
 
 @public(NN)
@@ -73,8 +157,148 @@ class BatchNorm1d(_BatchNorm):
 class BatchNorm2d(_BatchNorm):
     """Batch normalization of (N, C, H, W).
 
+    >>> from tinygrad_cv import ones
     >>> BatchNorm2d(3)(ones(2, 3, 4, 4)).sum().item()
     0.0
     """
 
     dims = (4,)
+
+
+@public(NN)
+class BatchNorm3d(_BatchNorm):
+    """Batch normalization of (N, C, D, H, W).
+
+    >>> from tinygrad_cv import ones
+    >>> BatchNorm3d(3)(ones(2, 3, 2, 4, 4)).sum().item()
+    0.0
+    """
+
+    dims = (5,)
+
+
+@public(NN)
+class SyncBatchNorm(_BatchNorm):
+    """Batch normalization of (N, C, *S) over one machine: `process_group` has no effect.
+
+    What PyTorch synchronizes between processes is here the batch of the one process.
+
+    >>> from tinygrad_cv import ones
+    >>> SyncBatchNorm(3)(ones(2, 3, 4)).sum().item()
+    0.0
+    """
+
+    dims = (2, 3, 4, 5)
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        process_group: Any = None,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(
+            num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias
+        )
+        self.process_group = process_group
+
+    @classmethod
+    def convert_sync_batchnorm(cls, module: Module, process_group: Any = None) -> Module:
+        """The module as it is: on one machine its batch norms see the whole batch already."""
+        return module
+
+
+# ----- without num_features ----------------------------------------------------------------------
+
+
+class _LazyNormBase(LazyModuleMixin):
+    """What a normalization without num_features does with its first input."""
+
+    dims: ClassVar[tuple[int, ...]]
+    affine: bool
+    track_running_stats: bool
+    num_features: int
+
+    def __init__(
+        self,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(0, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
+
+    def _make_parameters(self, bias: bool, device: Any, dtype: Any) -> None:
+        options, affine = given(device, dtype), self.affine
+        self.register_parameter("weight", UninitializedParameter(**options) if affine else None)
+        shift = UninitializedParameter(**options) if affine and bias else None
+        self.register_parameter("bias", shift)
+        for name in ("running_mean", "running_var"):
+            value = UninitializedBuffer(**options) if self.track_running_stats else None
+            self.register_buffer(name, value)
+        count = zeros((), dtype="int64", **given(device, None))
+        self.register_buffer("num_batches_tracked", count if self.track_running_stats else None)
+
+    def reset_parameters(self) -> None:
+        """The first values, once the shapes are known."""
+        if not self.has_uninitialized_params():
+            super().reset_parameters()  # type: ignore[misc]
+
+    def initialize_parameters(self, input: Tensor) -> None:
+        """Take the number of channels from the first input."""
+        self._check_input_dim(input)  # type: ignore[operator]
+        self.num_features = self._channels(input)  # type: ignore[operator]
+        names = ("weight", "bias", "running_mean", "running_var")
+        for tensor in [getattr(self, name) for name in names]:
+            if tensor is not None:
+                tensor.materialize((self.num_features,))
+        self.reset_parameters()
+
+
+@public(NN)
+class LazyBatchNorm1d(_LazyNormBase, BatchNorm1d):
+    """A BatchNorm1d whose num_features are the channels of its first input.
+
+    >>> from tinygrad_cv import ones
+    >>> layer = LazyBatchNorm1d()
+    >>> layer(ones(2, 3, 4)).shape, layer.num_features
+    ((2, 3, 4), 3)
+    """
+
+    cls_to_become = BatchNorm1d
+
+
+@public(NN)
+class LazyBatchNorm2d(_LazyNormBase, BatchNorm2d):
+    """A BatchNorm2d whose num_features are the channels of its first input.
+
+    >>> from tinygrad_cv import ones
+    >>> layer = LazyBatchNorm2d()
+    >>> layer(ones(2, 3, 4, 4)).shape, layer.num_features
+    ((2, 3, 4, 4), 3)
+    """
+
+    cls_to_become = BatchNorm2d
+
+
+@public(NN)
+class LazyBatchNorm3d(_LazyNormBase, BatchNorm3d):
+    """A BatchNorm3d whose num_features are the channels of its first input.
+
+    >>> from tinygrad_cv import ones
+    >>> layer = LazyBatchNorm3d()
+    >>> layer(ones(2, 3, 4, 4, 4)).shape, layer.num_features
+    ((2, 3, 4, 4, 4), 3)
+    """
+
+    cls_to_become = BatchNorm3d

@@ -9,7 +9,11 @@ At ±∞ a value and a slope are their limits. What is multiplied by something t
 limited to ±FAR first, since ∞ · 0 is no number.
 """
 
+import functools
+import inspect
 import math
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 from tinygrad_cv._apply import F as T
@@ -558,24 +562,102 @@ class LogSoftmax(OfReals):
 
 # ----- as functions ----------------------------------------------------------------------------
 
-relu = public(TOP, METHOD, IN_PLACE, FUNCTIONAL)(function(Relu, "input"))
-relu6 = public(TOP, FUNCTIONAL)(function(Relu6, "input"))
-selu = public(TOP, FUNCTIONAL)(function(Selu, "input"))
+relu = public(TOP, METHOD, IN_PLACE)(function(Relu, "input"))
 sigmoid = public(TOP, METHOD, IN_PLACE, FUNCTIONAL)(function(Sigmoid, "input"))
 logsigmoid = public(TOP, FUNCTIONAL)(function(Logsigmoid, "input"))
 tanh = public(TOP, METHOD, IN_PLACE, FUNCTIONAL)(function(Tanh, "input"))
-silu = public(TOP, FUNCTIONAL)(function(Silu, "input"))
-mish = public(TOP, FUNCTIONAL)(function(Mish, "input"))
 softsign = public(TOP, FUNCTIONAL)(function(Softsign, "input"))
 tanhshrink = public(TOP, FUNCTIONAL)(function(Tanhshrink, "input"))
-hardsigmoid = public(TOP, FUNCTIONAL)(function(Hardsigmoid, "input"))
-hardswish = public(TOP, FUNCTIONAL)(function(Hardswish, "input"))
+
+
+def result(inplace: bool, op: Callable[..., Tensor], input: Tensor, **attributes: Any) -> Tensor:
+    """op(input), or the same written into `input`, which then moves on (see `Tensor._in_place`)."""
+    if inplace:
+        return input._in_place(op, op.__name__, **attributes)
+    return op(input, **attributes)
+
+
+def in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The function with a _ behind its name, which writes the result into its input."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **options: Any) -> Tensor:
+        return function(*args, inplace=True, **options)
+
+    signature = inspect.signature(function, eval_str=True)
+    others = [p for p in signature.parameters.values() if p.name != "inplace"]
+    call.__signature__ = signature.replace(parameters=others)  # type: ignore[attr-defined]
+    call.__name__ = call.__qualname__ = f"{function.__name__}_"
+    call.__doc__ = f"`{function.__name__}`, written into `input`."
+    return call
 
 
 @public(TOP, FUNCTIONAL)
-def leaky_relu(input: Tensor, negative_slope: float = 0.01) -> Tensor:
+def relu6(input: Tensor, inplace: bool = False) -> Tensor:
+    """min(max(x, 0), 6), with the derivative 0 at 0 and at 6 (Krizhevsky, 2010).
+
+    >>> relu6(Tensor([-1.0, 2.0, 8.0]))
+    tensor([0., 2., 6.])
+    """
+    return result(inplace, T.relu6, input)
+
+
+@public(TOP, FUNCTIONAL)
+def selu(input: Tensor, inplace: bool = False) -> Tensor:
+    """scale · elu(x), with a scale and an α that make layers normalize themselves.
+
+    Klambauer, Unterthiner, Mayr and Hochreiter, 2017; for weights of variance 1 / inputs.
+
+    >>> selu(Tensor([-1.0, 2.0]))
+    tensor([-1.1113,  2.1014])
+    """
+    return result(inplace, T.selu, input)
+
+
+@public(TOP, FUNCTIONAL)
+def silu(input: Tensor, inplace: bool = False) -> Tensor:
+    """x · σ(x), also called swish (Elfwing, Uchibe and Doya, 2018; Ramachandran et al., 2017).
+
+    >>> silu(Tensor([-1000.0, 0.0, 2.0]))
+    tensor([-0.    ,  0.    ,  1.7616])
+    """
+    return result(inplace, T.silu, input)
+
+
+@public(TOP, FUNCTIONAL)
+def mish(input: Tensor, inplace: bool = False) -> Tensor:
+    """x · tanh(softplus(x)) (Misra, 2020).
+
+    >>> mish(Tensor([-1000.0, 0.0, 2.0]))
+    tensor([-0.   ,  0.   ,  1.944])
+    """
+    return result(inplace, T.mish, input)
+
+
+@public(TOP, FUNCTIONAL)
+def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
+    """relu6(x + 3) / 6: a sigmoid of straight lines (Howard et al., 2019).
+
+    >>> hardsigmoid(Tensor([-4.0, 0.0, 1.5]))
+    tensor([0.  , 0.5 , 0.75])
+    """
+    return result(inplace, T.hardsigmoid, input)
+
+
+@public(TOP, FUNCTIONAL)
+def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
+    """x · hardsigmoid(x): a silu without exponentials (Howard et al., 2019).
+
+    >>> hardswish(Tensor([-4.0, 0.0, 1.5, 4.0]))
+    tensor([-0.   ,  0.   ,  1.125,  4.   ])
+    """
+    return result(inplace, T.hardswish, input)
+
+
+@public(TOP, FUNCTIONAL)
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x where x > 0, else `negative_slope` · x (Maas, Hannun and Ng, 2013)."""
-    return T.leaky_relu(input, negative_slope=negative_slope)
+    return result(inplace, T.leaky_relu, input, negative_slope=negative_slope)
 
 
 @public(TOP, METHOD, FUNCTIONAL)
@@ -603,6 +685,7 @@ def rrelu(
     lower: float = 1 / 8,
     upper: float = 1 / 3,
     training: bool = False,
+    inplace: bool = False,
     *,
     generator: Any = None,
 ) -> Tensor:
@@ -617,37 +700,39 @@ def rrelu(
     if not lower <= upper:
         raise ValueError(f"rrelu: lower must not be above upper; got {lower} and {upper}.")
     if not training:
-        return T.leaky_relu(input, negative_slope=(lower + upper) / 2)
+        return leaky_relu(input, (lower + upper) / 2, inplace)
     generator = as_generator(generator)
-    return T.rrelu(input, lower=lower, upper=upper, generator=generator)
+    return result(inplace, T.rrelu, input, lower=lower, upper=upper, generator=generator)
 
 
 @public(TOP, FUNCTIONAL)
-def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
+def hardtanh(
+    input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
+) -> Tensor:
     """x limited to [min_val, max_val]; unlike `clamp`, with the gradient 0 at the bounds."""
     if min_val > max_val:
         raise ValueError(
             f"hardtanh: min_val must not be above max_val; got {min_val} and {max_val}."
         )
-    return T.hardtanh(input, min_val=min_val, max_val=max_val)
+    return result(inplace, T.hardtanh, input, min_val=min_val, max_val=max_val)
 
 
 @public(TOP, FUNCTIONAL)
-def elu(input: Tensor, alpha: float = 1.0) -> Tensor:
+def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where x > 0, else α(eˣ - 1) (Clevert, Unterthiner and Hochreiter, 2016)."""
     if alpha < 0:
         raise ValueError(
             f"elu: alpha is how far below 0 the function goes, and not negative; got {alpha}."
         )
-    return T.elu(input, alpha=alpha)
+    return result(inplace, T.elu, input, alpha=alpha)
 
 
 @public(TOP, FUNCTIONAL)
-def celu(input: Tensor, alpha: float = 1.0) -> Tensor:
+def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where x > 0, else α(e^(x/α) - 1): an ELU without a kink, whatever α (Barron, 2017)."""
     if alpha <= 0:
         raise ValueError(f"celu: alpha divides x, and must be above 0; got {alpha}.")
-    return T.celu(input, alpha=alpha)
+    return result(inplace, T.celu, input, alpha=alpha)
 
 
 @public(TOP, FUNCTIONAL)
@@ -698,9 +783,24 @@ def _width(name: str, lambd: float) -> float:
 
 
 @public(TOP, FUNCTIONAL)
-def threshold(input: Tensor, threshold: float, value: float) -> Tensor:
+def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """x where x > `threshold`, else `value`."""
-    return T.threshold(input, threshold=threshold, value=value)
+    return result(inplace, T.threshold, input, threshold=threshold, value=value)
+
+
+@public(TOP, FUNCTIONAL)
+def relu_(input: Tensor) -> Tensor:
+    """`relu`, written into `input`."""
+    return result(True, T.relu, input)
+
+
+selu_ = public(TOP, FUNCTIONAL)(in_place(selu))
+leaky_relu_ = public(FUNCTIONAL)(in_place(leaky_relu))
+elu_ = public(FUNCTIONAL)(in_place(elu))
+celu_ = public(TOP, FUNCTIONAL)(in_place(celu))
+hardtanh_ = public(FUNCTIONAL)(in_place(hardtanh))
+rrelu_ = public(TOP, FUNCTIONAL)(in_place(rrelu))
+threshold_ = public(TOP, FUNCTIONAL)(in_place(threshold))
 
 
 @public(TOP)
@@ -743,7 +843,12 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
 
 @public(TOP, METHOD, FUNCTIONAL)
 def softmax(
-    input: Tensor, dim: int | None = None, *, dtype: Any = None, axis: int | None = None
+    input: Tensor,
+    dim: int | None = None,
+    _stacklevel: int = 3,
+    dtype: Any = None,
+    *,
+    axis: int | None = None,
 ) -> Tensor:
     """eˣ / Σ eˣ along `dim`, of x as `dtype` if given: non-negative numbers that add up to 1.
 
@@ -753,16 +858,36 @@ def softmax(
     """
     if dtype is not None:
         input = input.to(dtype=dtype)
+    dim = _rows(input, dim, axis)
     if input.ndim == 0:
-        return softmax(input.reshape(1), dim, axis=axis).reshape(())
+        return softmax(input.reshape(1), dim).reshape(())
     if not input.numel():  # the rule looks for the largest share, and nothing has none
-        return log_softmax(input, dim, axis=axis)
-    return T.softmax(input, axis=axis_of(input, dim, axis))
+        return log_softmax(input, dim)
+    return T.softmax(input, axis=axis_of(input, dim, None))
+
+
+def _rows(input: Tensor, dim: int | None, axis: int | None) -> int:
+    """The axis that adds up to 1, which PyTorch chooses where nobody does."""
+    if dim is not None or axis is not None:
+        axis_of(input if input.ndim else input.reshape(1), dim, axis)
+        return dim if axis is None else axis  # type: ignore[return-value]
+    chosen = 0 if input.ndim in (0, 1, 3) else 1
+    warnings.warn(
+        f"softmax of a tensor of shape {input.shape} without dim: the elements along axis {chosen} "
+        "add up to 1. Say which are meant: dim=...",
+        stacklevel=4,
+    )
+    return chosen
 
 
 @public(TOP, FUNCTIONAL)
 def softmin(
-    input: Tensor, dim: int | None = None, *, dtype: Any = None, axis: int | None = None
+    input: Tensor,
+    dim: int | None = None,
+    _stacklevel: int = 3,
+    dtype: Any = None,
+    *,
+    axis: int | None = None,
 ) -> Tensor:
     """softmax(-x) along `dim`: the smallest element gets the most.
 
@@ -774,11 +899,47 @@ def softmin(
 
 @public(TOP, METHOD, FUNCTIONAL)
 def log_softmax(
-    input: Tensor, dim: int | None = None, *, dtype: Any = None, axis: int | None = None
+    input: Tensor,
+    dim: int | None = None,
+    _stacklevel: int = 3,
+    dtype: Any = None,
+    *,
+    axis: int | None = None,
 ) -> Tensor:
     """log softmax(x) along `dim`, accurate where the softmax itself rounds to 0."""
     if dtype is not None:
         input = input.to(dtype=dtype)
+    dim = _rows(input, dim, axis)
     if input.ndim == 0:
-        return log_softmax(input.reshape(1), dim, axis=axis).reshape(())
-    return T.log_softmax(input, axis=axis_of(input, dim, axis))
+        return log_softmax(input.reshape(1), dim).reshape(())
+    return T.log_softmax(input, axis=axis_of(input, dim, None))
+
+
+@public(FUNCTIONAL)
+def gumbel_softmax(
+    logits: Tensor,
+    tau: float = 1,
+    hard: bool = False,
+    eps: float = 1e-10,
+    dim: int = -1,
+    *,
+    generator: Any = None,
+) -> Tensor:
+    """softmax((x + n) / tau) along `dim` for noise n of Gumbel's law: a choice with a gradient.
+
+    The largest element is each with the probability that softmax(x) gives it; the smaller `tau`,
+    the closer the result is to its one-hot vector. With `hard` it is that vector, and the gradient
+    is that of the soft one (Jang, Gu and Poole, 2017; Maddison, Mnih and Teh, 2017). `eps` has no
+    effect; the noise comes from `generator`, or from the one that `manual_seed` seeds.
+
+    >>> gumbel_softmax(Tensor([0.0, 1000.0]), hard=True)
+    tensor([0., 1.])
+    """
+    waits = logits.detach().clone().exponential_(generator=generator)  # -log of these is the noise
+    soft = softmax((logits - waits.log()) / tau, dim)
+    if not hard:
+        return soft
+    axis = axis_of(soft, dim, None)
+    best = soft.detach().argmax(axis).unsqueeze(axis)
+    chosen = T.cast(soft.detach() * 0, dtype=soft.dtype).scatter(axis, best, 1.0)
+    return chosen - soft.detach() + soft

@@ -636,6 +636,42 @@ def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool = False)
     return T.reshape(places, shape=(size[0], *lengths, count))
 
 
+@public(FUNCTIONAL)
+def upsample(
+    input: Tensor,
+    size: Any = None,
+    scale_factor: Any = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+) -> Tensor:
+    """`interpolate`, under its older name.
+
+    >>> upsample(Tensor([[[1.0, 3.0]]]), scale_factor=2)
+    tensor([[[1., 1., 3., 3.]]])
+    """
+    return interpolate(input, size, scale_factor, mode, align_corners)
+
+
+@public(FUNCTIONAL)
+def upsample_nearest(input: Tensor, size: Any = None, scale_factor: Any = None) -> Tensor:
+    """`interpolate` with the mode "nearest".
+
+    >>> upsample_nearest(Tensor([[[1.0, 3.0]]]), scale_factor=2)
+    tensor([[[1., 1., 3., 3.]]])
+    """
+    return interpolate(input, size, scale_factor)
+
+
+@public(FUNCTIONAL)
+def upsample_bilinear(input: Tensor, size: Any = None, scale_factor: Any = None) -> Tensor:
+    """`interpolate` of images with the mode "bilinear", the centres of the corners held.
+
+    >>> upsample_bilinear(Tensor([[[[1.0, 2.0]]]]), size=(1, 3))
+    tensor([[[[1. , 1.5, 2. ]]]])
+    """
+    return interpolate(input, size, scale_factor, "bilinear", True)
+
+
 # ----- pixels and channels -----------------------------------------------------------------------
 
 

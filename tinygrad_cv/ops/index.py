@@ -1,17 +1,20 @@
 """Taking elements out, and adding gradients back in where they came from."""
 
+import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from tinygrad_cv._apply import F as T
+from tinygrad_cv._grad_mode import no_grad
 from tinygrad_cv._indexing import raw_index
 from tinygrad_cv._inputs import public
 from tinygrad_cv._op import Op, moves, per_input
 from tinygrad_cv._public import FUNCTIONAL, IN_PLACE, METHOD, TOP
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
-from tinygrad_cv.ops.reduce import axes_of
-from tinygrad_cv.ops.shape import Movement, apart
+from tinygrad_cv.ops.reduce import axes_of, norm
+from tinygrad_cv.ops.shape import Movement, apart, sizes_of
 
 # ----- by an index -------------------------------------------------------------------------------
 
@@ -478,12 +481,94 @@ def index_put(
     return input + T.scatter_add(values.broadcast_to(named), index=index, shape=input.shape)
 
 
+@public(TOP, METHOD, IN_PLACE)
+def put(input: Tensor, index: Any, source: Tensor, accumulate: bool = False) -> Tensor:
+    """`input` with the elements that an index of any shape names, counted in row-major order,
+    replaced by those of `source`; see index_put.
+
+    >>> put(Tensor([[1.0, 2.0], [3.0, 4.0]]), [3, 0], Tensor([5.0, 6.0]))
+    tensor([[6., 2.],
+            [3., 5.]])
+    """
+    places = _whole("put", index, input)
+    if places.numel() != source.numel():
+        raise ValueError(
+            f"put: expected an element of source for each place; got a source of {source.shape} "
+            f"and an index of {places.shape}."
+        )
+    flat = T.reshape(input, shape=(-1,))
+    written = index_put(flat, (places.reshape(-1),), source.reshape(-1), accumulate)
+    return T.reshape(written, shape=input.shape)
+
+
 @public(TOP, METHOD)
-def gather(input: Tensor, dim: int, index: Any) -> Tensor:
+def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
+    """`input` with `src` in place of select(input, dim, index).
+
+    >>> select_scatter(Tensor([[1.0, 2.0], [3.0, 4.0]]), Tensor([5.0, 6.0]), 1, 0)
+    tensor([[5., 2.],
+            [6., 4.]])
+    """
+    place = (slice(None),) * _axis("select_scatter", input, dim)
+    return _replaced("select_scatter", input, src, (*place, index), select(input, dim, index))
+
+
+@public(TOP, METHOD)
+def slice_scatter(
+    input: Tensor,
+    src: Tensor,
+    dim: int = 0,
+    start: int | None = None,
+    end: int | None = None,
+    step: int = 1,
+) -> Tensor:
+    """`input` with `src` in place of its slice start:end:step along `dim`.
+
+    >>> slice_scatter(Tensor([1.0, 2.0, 3.0, 4.0]), Tensor([5.0, 6.0]), 0, 1, None, 2)
+    tensor([1., 5., 3., 6.])
+    """
+    if step < 1:
+        raise ValueError(f"slice_scatter: the step is 1 or more; got {step}.")
+    place = (slice(None),) * _axis("slice_scatter", input, dim) + (slice(start, end, step),)
+    return _replaced("slice_scatter", input, src, place, T.getitem(input, index=place))
+
+
+@public(TOP, METHOD)
+def diagonal_scatter(
+    input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1
+) -> Tensor:
+    """`input` with `src` in place of diagonal(input, offset, dim1, dim2).
+
+    >>> diagonal_scatter(Tensor([[1.0, 2.0], [3.0, 4.0]]), Tensor([5.0, 6.0]))
+    tensor([[5., 2.],
+            [3., 6.]])
+    """
+    old = diagonal(input, offset, dim1, dim2)
+    _check_replacement("diagonal_scatter", input, src, old)
+    way = (Diagonal(offset=offset, axis1=dim1 % input.ndim, axis2=dim2 % input.ndim),)
+    return T.index_put(input, src, index=(...,), view=way)
+
+
+def _replaced(name: str, input: Tensor, src: Tensor, place: Any, old: Tensor) -> Tensor:
+    """`input` with `src` at a place that holds `old`."""
+    _check_replacement(name, input, src, old)
+    return T.index_put(input, src, index=place)
+
+
+def _check_replacement(name: str, input: Tensor, src: Tensor, old: Tensor) -> None:
+    if src.shape != old.shape:
+        raise ValueError(
+            f"{name}: what is replaced has the shape {old.shape}; got a src of {src.shape}."
+        )
+    _same_dtype(name, input, src)
+
+
+@public(TOP, METHOD)
+def gather(input: Tensor, dim: int, index: Any, *, sparse_grad: bool = False) -> Tensor:
     """y[i, j, k] = input[i, index[i, j, k], k] for `dim` = 1; the result has the index's shape.
 
     `index` has as many axes as `input`; in those other than `dim` it may be shorter. An empty one
-    may have any shape.
+    may have any shape. The gradient is dense, whatever `sparse_grad` says.
 
     >>> gather(Tensor([[1.0, 2.0], [3.0, 4.0]]), 1, [[1], [0]])
     tensor([[2.],
@@ -526,7 +611,7 @@ def scatter(
             raise ValueError(f"scatter: reduce is 'add' or 'multiply'; got {reduce!r}.")
         index, given = _whole("scatter", index, input), value if src is None else src
         if not (isinstance(given, Tensor) and given.ndim):
-            one = given if isinstance(given, Tensor) else Tensor(given, device=input.device)
+            one = Tensor(given, dtype=input.dtype, device=input.device)
             given = one.to(dtype=input.dtype).broadcast_to(index.shape)
         return scatter_reduce(input, dim, index, given, "sum" if reduce == "add" else "prod")
     if input.ndim == 0:
@@ -559,7 +644,7 @@ def scatter_add(input: Tensor, dim: int, index: Any, src: Tensor) -> Tensor:
     return input + T.pad(added, widths=rest)
 
 
-@public(TOP, METHOD)
+@public(TOP, METHOD, IN_PLACE)
 def scatter_reduce(
     input: Tensor, dim: int, index: Any, src: Tensor, reduce: str, *, include_self: bool = True
 ) -> Tensor:
@@ -610,6 +695,35 @@ def scatter_reduce(
         new = T.floor_divide(new, number) if whole else new / T.cast(number, dtype=input.dtype)
     new = T.where(count > 0, T.cast(new, dtype=input.dtype), old)
     return new if old.shape == input.shape else T.index_put(input, new, index=part)
+
+
+@public(TOP, METHOD, IN_PLACE)
+def index_reduce(
+    input: Tensor,
+    dim: int,
+    index: Any,
+    source: Tensor,
+    reduce: str,
+    *,
+    include_self: bool = True,
+) -> Tensor:
+    """`input` with the slices of `source` that are sent to one slice reduced to it: by "prod",
+    "mean", "amax" or "amin", as scatter_reduce does.
+
+    >>> index_reduce(Tensor([1.0, 1.0]), 0, [1, 1], Tensor([2.0, 3.0]), "prod")
+    tensor([1., 6.])
+    """
+    if reduce not in (kinds := ("prod", "mean", "amax", "amin")):
+        raise ValueError(f"index_reduce: reduce is one of {', '.join(kinds)}; got {reduce!r}.")
+    if input.ndim == 0:
+        y = index_reduce(_row(input), dim, index, _row(source), reduce, include_self=include_self)
+        return T.reshape(y, shape=())
+    places = _along("index_reduce", input, dim, index)
+    _check_slices("index_reduce", input, source, places)
+    axis = len(places) - 1
+    row = _whole("index_reduce", index, input).reshape(-1, *(1,) * (input.ndim - 1 - axis))
+    every = T.broadcast_to(row, shape=source.shape)
+    return scatter_reduce(input, axis, every, source, reduce, include_self=include_self)
 
 
 def _products(source: Tensor, index: Tensor, count: Tensor, axis: int) -> Tensor:
@@ -695,6 +809,35 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     _check_mask("masked_fill", mask)
     _check_value("masked_fill", value)
     return T.where(mask, value, input)
+
+
+@public(TOP, METHOD, IN_PLACE)
+def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
+    """`input` with the elements of `source`, one after the other, where the mask holds.
+
+    The shapes of input and mask broadcast. On a GPU this is a wait.
+
+    >>> mask = Tensor([1.0, 0.0, 1.0]) > 0
+    >>> masked_scatter(Tensor([1.0, 2.0, 3.0]), mask, Tensor([8.0, 9.0]))
+    tensor([8., 2., 9.])
+    """
+    _check_mask("masked_scatter", mask)
+    _same_dtype("masked_scatter", input, source)
+    try:
+        shape = host.broadcast_shapes(input.shape, mask.shape)
+    except ValueError as error:
+        raise ValueError(
+            f"masked_scatter: the shapes {input.shape} and {mask.shape} do not broadcast."
+        ) from error
+    places = T.nonzero(T.reshape(mask.broadcast_to(shape), shape=(-1,))).reshape(-1)
+    count = places.numel()
+    if source.numel() < count:
+        raise ValueError(
+            f"masked_scatter: the mask holds at {count} places; got a source of {source.shape}."
+        )
+    flat = T.reshape(input.broadcast_to(shape), shape=(-1,))
+    written = index_put(flat, (places,), source.reshape(-1)[:count])
+    return T.reshape(written, shape=shape)
 
 
 @public(TOP, METHOD)
@@ -829,11 +972,70 @@ def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     return apart(T.diagonal(input, offset=diagonal), input)
 
 
+@public(TOP, METHOD)
+def diagflat(input: Tensor, offset: int = 0) -> Tensor:
+    """All elements, in row-major order, as a diagonal of a square matrix.
+
+    >>> diagflat(Tensor([[1.0], [2.0]]))
+    tensor([[1., 0.],
+            [0., 2.]])
+    """
+    return diag_embed(T.reshape(input, shape=(-1,)), offset)
+
+
+@public(TOP)
+def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
+    """The ways to choose `r` elements of a vector, in order, a row for each: (count, r).
+
+    >>> combinations(Tensor([1.0, 2.0, 3.0]))
+    tensor([[1., 2.],
+            [1., 3.],
+            [2., 3.]])
+    """
+    if input.ndim != 1 or r < 0:
+        raise ValueError(f"combinations: expected a vector and r >= 0; got {input.shape}, r={r}.")
+    ways = itertools.combinations_with_replacement if with_replacement else itertools.combinations
+    places = [*ways(range(input.numel()), r)] if r else []
+    return input[host.array(places, "int64").reshape(-1, r) if r else slice(0, 0)]
+
+
+@public(TOP)
+def unravel_index(indices: Tensor, shape: int | Sequence[int]) -> tuple[Tensor, ...]:
+    """The places, an index along each axis of `shape`, of indices that count in row-major order.
+
+    >>> unravel_index(Tensor([4, 1], dtype="int64"), (2, 3))
+    (tensor([1, 0]), tensor([1, 1]))
+    """
+    rest = _whole("unravel_index", indices, indices)
+    lengths = sizes_of((shape,))
+    size = math.prod(lengths)
+    if ((rest < 0) | (rest >= size)).any():
+        raise ValueError(
+            f"unravel_index: a tensor of shape {lengths} has {size} elements; got {indices!r}."
+        )
+    places = []
+    for n in lengths[::-1]:
+        places.append(T.remainder(rest, n))
+        rest = T.floor_divide(rest, n)
+    return tuple(places[::-1])
+
+
 @public(TOP, FUNCTIONAL)
-def embedding(input: Any, weight: Tensor, padding_idx: int | None = None) -> Tensor:
+def embedding(
+    input: Any,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
     """The row of `weight` (V, D) for each number in `input`: (*) -> (*, D).
 
-    The row `padding_idx` gets no gradient.
+    The row `padding_idx` gets no gradient. With `max_norm`, a row that is looked up and longer than
+    that (in the norm of order `norm_type`) is first shortened to it, in place. With
+    `scale_grad_by_freq` the gradient of a row is divided by how often it was looked up. The
+    gradient is dense, whatever `sparse` says.
 
     >>> embedding([1, 0], Tensor([[1.0, 2.0], [3.0, 4.0]]))
     tensor([[3., 4.],
@@ -842,10 +1044,126 @@ def embedding(input: Any, weight: Tensor, padding_idx: int | None = None) -> Ten
     input = _whole("embedding", input, weight)
     if weight.ndim != 2:
         raise ValueError(f"embedding: expected a weight (V, D); got {weight.shape}.")
+    if max_norm is not None:
+        _shorten(weight, input, max_norm, norm_type)
     rows = weight[input]
+    if scale_grad_by_freq:
+        rows = _shared_out(rows, input, weight.shape[0])
     if padding_idx is None:
         return rows
+    row = _row_number("embedding", padding_idx, weight)
+    return T.where((input == row).unsqueeze(-1), rows.detach(), rows)
+
+
+def _row_number(name: str, padding_idx: int, weight: Tensor) -> int:
     count = weight.shape[0]
     if not -count <= padding_idx < count:
-        raise ValueError(f"embedding: there is no row {padding_idx} in a weight {weight.shape}.")
-    return T.where((input == padding_idx % count).unsqueeze(-1), rows.detach(), rows)
+        raise ValueError(f"{name}: there is no row {padding_idx} in a weight {weight.shape}.")
+    return padding_idx % count
+
+
+def _shorten(weight: Tensor, input: Tensor, max_norm: float, norm_type: float) -> None:
+    """Bring the rows that are looked up to a length of at most `max_norm`, in place."""
+    with no_grad():
+        values = weight.detach()
+        rows = values[input.reshape(-1)]
+        length = norm(rows, norm_type, -1, True)
+        short = T.where(length > max_norm, rows * (max_norm / (length + 1e-7)), rows)
+        # A row that is named twice gets the same value twice, which a plain assignment may do.
+        values[input.reshape(-1)] = short
+
+
+def _shared_out(rows: Tensor, input: Tensor, count: int) -> Tensor:
+    """The rows, whose gradient is divided by how often their number is in `input`."""
+    flat = input.reshape(-1)
+    flat = T.where(flat < 0, flat + count, flat)
+    ones = T.cast(flat == flat, dtype=rows.dtype)
+    times = T.scatter_add(ones, index=flat._array, shape=(count,))[input].unsqueeze(-1)
+    fixed = rows.detach()
+    return fixed + (rows - fixed) / times
+
+
+@public(FUNCTIONAL)
+def embedding_bag(
+    input: Any,
+    weight: Tensor,
+    offsets: Any = None,
+    max_norm: float | None = None,
+    norm_type: float = 2,
+    scale_grad_by_freq: bool = False,
+    mode: str = "mean",
+    sparse: bool = False,
+    per_sample_weights: Tensor | None = None,
+    include_last_offset: bool = False,
+    padding_idx: int | None = None,
+) -> Tensor:
+    """The rows of `weight` (V, D) that each bag of numbers names, reduced to one: (B, D).
+
+    input (B, n) holds B bags of n numbers; input (m,) all of them in a row, and `offsets` (B,)
+    where each begins, with `include_last_offset` (B + 1,) and m at the end. `mode` is "sum", "mean"
+    or "max"; of an empty bag it is 0. `per_sample_weights`, in the shape of the input, are factors
+    of the rows for "sum". What names the row `padding_idx` counts as not there (a GPU is waited
+    for). The other arguments are those of `embedding`.
+
+    >>> w = Tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    >>> embedding_bag([[0, 1], [1, 2]], w)
+    tensor([[2., 3.],
+            [4., 5.]])
+    >>> embedding_bag([0, 1, 2], w, [0, 1], mode="sum")
+    tensor([[ 1.,  2.],
+            [ 8., 10.]])
+    """
+    name = "embedding_bag"
+    input = _whole(name, input, weight)
+    if mode not in ("sum", "mean", "max"):
+        raise ValueError(f"{name}: the mode is sum, mean or max; got {mode!r}.")
+    if per_sample_weights is not None and (
+        mode != "sum" or per_sample_weights.shape != input.shape
+    ):
+        raise ValueError(
+            f"{name}: per_sample_weights go with mode='sum' and have the shape of the input, "
+            f"{input.shape}; got the mode {mode!r} and {per_sample_weights.shape}."
+        )
+    if input.ndim not in (1, 2) or (input.ndim == 1) != (offsets is not None):
+        raise ValueError(
+            f"{name}: bags are an input (B, n) without offsets, or an input (m,) with offsets that "
+            f"say where they begin; got the input {input.shape}"
+            f"{'' if offsets is None else ' and offsets'}."
+        )
+    if offsets is None:
+        bags = input.shape[0]
+        bag = Tensor(host.repeat(host.arange(bags), input.shape[1]), device=input.device)
+    else:
+        starts = _whole(name, offsets, weight)
+        if starts.ndim != 1 or (include_last_offset and not starts.shape[0]):
+            raise ValueError(f"{name}: offsets are a vector; got {starts.shape}.")
+        if input.device == "cpu" and starts.shape[0]:
+            known = starts.numpy()
+            if known[0] != 0 or known[-1] > input.shape[0] or (host.diff(known) < 0).any():
+                raise ValueError(
+                    f"{name}: offsets begin with 0, go up, and end at the {input.shape[0]} numbers "
+                    f"of the input; got {known.tolist()}."
+                )
+        starts = starts[:-1] if include_last_offset else starts
+        bags = starts.shape[0]
+        places = Tensor(host.arange(input.shape[0]), device=input.device)
+        bag = (T.reshape(places, shape=(-1, 1)) >= starts).sum(1) - 1
+    flat = input.reshape(-1)
+    factors = None if per_sample_weights is None else per_sample_weights.reshape(-1)
+    if padding_idx is not None:
+        there = flat != _row_number(name, padding_idx, weight)
+        flat, bag = flat[there], bag[there]
+        factors = None if factors is None else factors[there]
+    rows = embedding(flat, weight, None, max_norm, norm_type, scale_grad_by_freq)
+    if mode == "max":
+        index = T.broadcast_to(T.reshape(bag, shape=(-1, 1)), shape=rows.shape)
+        return T.scatter_extreme(rows, index, axis=0, length=bags)
+    if factors is not None:
+        rows = rows * factors.unsqueeze(-1)
+    shape = (bags, weight.shape[1])
+    total = T.scatter_add(rows, index=bag._array, shape=shape)
+    if mode == "sum":
+        return total
+    ones = T.cast(bag == bag, dtype=rows.dtype)
+    counts = T.clamp(T.scatter_add(ones, index=bag._array, shape=(bags,)), min=1)
+    return total / counts.unsqueeze(-1)

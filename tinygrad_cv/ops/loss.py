@@ -5,6 +5,8 @@ them (of nothing, to NaN).
 """
 
 import math
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 from tinygrad_cv._apply import F as T
@@ -15,8 +17,10 @@ from tinygrad_cv._public import FUNCTIONAL, TOP
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 from tinygrad_cv.ops.elementwise import Elementwise
+from tinygrad_cv.ops.index import gather
 from tinygrad_cv.ops.norm import normalize
 from tinygrad_cv.ops.reduce import axes_of, norm
+from tinygrad_cv.ops.shape import unsqueeze
 
 
 class CrossEntropy(Op):
@@ -169,6 +173,19 @@ def check_reduction(reduction: str) -> None:
         raise ValueError(f"reduction must be 'mean', 'sum' or 'none'; got {reduction!r}.")
 
 
+def chosen(reduction: str, size_average: bool | None, reduce: bool | None) -> str:
+    """`reduction`, or what PyTorch's former names for it say: not `reduce` is "none", not
+    `size_average` is "sum". They are taken with a warning.
+    """
+    if size_average is None and reduce is None:
+        return reduction
+    reduction = "none" if reduce is False else "sum" if size_average is False else "mean"
+    warnings.warn(
+        f"size_average and reduce are former names; write reduction={reduction!r}.", stacklevel=4
+    )
+    return reduction
+
+
 def _times(weight: Any, value: Tensor) -> Tensor:
     """`weight` · `value`, and 0 where the weight is 0 even if the value is infinite."""
     return T.mul(weight, T.where(T.logical_and(weight == 0, T.isinf(value)), 0.0, value))
@@ -181,6 +198,34 @@ def _check_equal(name: str, *tensors: Tensor) -> None:
             f"{name}: the shapes {shapes} must be equal; broadcasting here would compare values "
             "that do not belong together. Reshape one of them, or expand it yourself."
         )
+
+
+def _paired(name: str, *tensors: Tensor) -> tuple[Tensor, ...]:
+    """The tensors, broadcast to one shape if theirs differ; a warning says so.
+
+    PyTorch's losses broadcast, and programs rely on it; many a wrong one does so by mistake.
+    """
+    if len({t.shape for t in tensors}) == 1:
+        return tensors
+    shapes = " and ".join(str(t.shape) for t in tensors)
+    try:
+        shape = host.broadcast_shapes(*(t.shape for t in tensors))
+    except ValueError as error:
+        raise ValueError(
+            f"{name}: the shapes {shapes} must be equal, or at least broadcast."
+        ) from error
+    warnings.warn(
+        f"{name}: the shapes {shapes} are not equal and broadcast to {shape}, which may compare "
+        "values that do not belong together. Reshape one of them, or expand it yourself.",
+        stacklevel=5,
+    )
+    return tuple(T.broadcast_to(t, shape=shape) for t in tensors)
+
+
+def _check_axes(name: str, *tensors: Tensor) -> None:
+    if len({t.ndim for t in tensors}) > 1:
+        shapes = ", ".join(str(t.shape) for t in tensors)
+        raise ValueError(f"{name}: expected tensors with equally many axes; got {shapes}.")
 
 
 def _beside(value: Any, input: Tensor) -> Tensor:
@@ -216,9 +261,12 @@ def _kept(
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Scores and labels that are 0 in the rows to be ignored; which rows are kept (None: all).
 
-    So nothing comes of an ignored row, not even NaN.
+    So nothing comes of an ignored row, not even NaN. On the CPU the labels are looked at, and where
+    none is to be ignored nothing is done about it.
     """
-    if ignore_index is None:
+    if ignore_index is None or (
+        labels.device == "cpu" and not host.any(labels.numpy() == ignore_index)
+    ):
         return rows, labels, None
     kept = labels.long() != ignore_index  # -100 is no uint8
     rows = T.where(T.reshape(kept, shape=(-1, 1)), rows, 0.0)
@@ -300,8 +348,9 @@ def cross_entropy(
     input: Tensor,
     target: Tensor,
     weight: Tensor | None = None,
-    *,
-    ignore_index: int | None = None,
+    size_average: bool | None = None,
+    ignore_index: int | None = -100,
+    reduce: bool | None = None,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Tensor:
@@ -312,7 +361,8 @@ def cross_entropy(
     probability of each class, and the loss is -Σ_c target_c · log softmax(input)_c.
 
     - `weight` (C,) multiplies the loss of each class; for labels the mean divides by the weights.
-    - Rows whose label is `ignore_index` count as 0, and not at all in the mean.
+    - Rows whose label is `ignore_index` count as 0, and not at all in the mean. With None every
+      label is a class, which saves a GPU the question.
     - `label_smoothing` ε mixes the target with equal probabilities: (1 - ε) · target + ε / C.
 
     Raises TypeError where labels are not integers, and ValueError where one is out of range; on a
@@ -321,6 +371,7 @@ def cross_entropy(
     >>> cross_entropy(Tensor([[0.0, 0.0]]), Tensor([1], dtype="int64"))
     tensor(0.6931)
     """
+    reduction = chosen(reduction, size_average, reduce)
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing is from 0 to 1; got {label_smoothing}.")
     target = _beside(target, input)
@@ -360,8 +411,9 @@ def nll_loss(
     input: Tensor,
     target: Tensor,
     weight: Tensor | None = None,
-    *,
-    ignore_index: int | None = None,
+    size_average: bool | None = None,
+    ignore_index: int | None = -100,
+    reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
     """-input[target], for logarithms of probabilities and class labels; see `cross_entropy`.
@@ -371,6 +423,7 @@ def nll_loss(
     >>> nll_loss(Tensor([[-0.5, -1.0]]), Tensor([1], dtype="int64"))
     tensor(1.)
     """
+    reduction = chosen(reduction, size_average, reduce)
     target = _beside(target, input)
     rows, labels = _rows("nll_loss", input, target)
     _check_weight("nll_loss", weight, rows.shape[1])
@@ -436,7 +489,8 @@ def multi_margin_loss(
     p: int = 1,
     margin: float = 1.0,
     weight: Tensor | None = None,
-    *,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
     """weight_y · Σ_{c≠y} max(0, margin - s_y + s_c)ᵖ / C with p = 1 or 2.
@@ -447,6 +501,7 @@ def multi_margin_loss(
     >>> multi_margin_loss(Tensor([[0.1, 0.2, 0.4, 0.8]]), Tensor([3], dtype="int64"))
     tensor(0.325)
     """
+    reduction = chosen(reduction, size_average, reduce)
     if p not in (1, 2):
         raise ValueError(f"multi_margin_loss: p is 1 or 2; got {p}.")
     target = _beside(target, input)
@@ -465,8 +520,52 @@ def multi_margin_loss(
 
 @public(TOP, FUNCTIONAL)
 @computed_in("float32")
+def multilabel_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """Σ_{y in Y} Σ_{c not in Y} max(0, 1 - s_y + s_c) / C, where Y are the classes of a sample.
+
+    input and target (N, C), or (C,): a row of target lists the classes up to the first that is
+    negative, and what comes after it does not count.
+
+    >>> multilabel_margin_loss(Tensor([[0.1, 0.2, 0.4, 0.8]]), Tensor([[3, 0, -1, 1]]).long())
+    tensor(0.85)
+    """
+    reduction = chosen(reduction, size_average, reduce)
+    target = _beside(target, input)
+    _check_equal("multilabel_margin_loss", input, target)
+    if input.ndim > 2 or target.dtype.kind not in "iu":
+        raise ValueError(
+            "multilabel_margin_loss: expected scores (N, C) or (C,) and class numbers of an "
+            f"integer dtype; got {input.shape} and {target.dtype}."
+        )
+    classes = input.shape[-1] if input.ndim else 1
+    rows, labels = (T.reshape(x, shape=(-1, classes)) for x in (input, target.long()))
+    listed = T.cumsum((labels < 0).long(), axis=1) == 0
+    labels = T.where(listed, labels, 0)
+    right = T.one_hot(labels, num_classes=classes, dtype="bool")  # (N, listed, C)
+    right = T.any(T.logical_and(right, unsqueeze(listed, 2)), axis=(1,))
+    own = unsqueeze(gather(rows, 1, labels), 2)
+    pairs = T.logical_and(unsqueeze(listed, 2), unsqueeze(T.logical_not(right), 1))
+    hinges = T.where(pairs, T.relu(1 - own + unsqueeze(rows, 1)), 0.0)
+    return reduced(
+        T.reshape(T.sum(hinges, axis=(1, 2)), shape=input.shape[:-1]) / classes, reduction
+    )
+
+
+@public(TOP, FUNCTIONAL)
+@computed_in("float32")
 def binary_cross_entropy(
-    input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
 ) -> Tensor:
     """-target · log input - (1 - target) · log(1 - input), for probabilities.
 
@@ -476,6 +575,7 @@ def binary_cross_entropy(
     >>> binary_cross_entropy(Tensor([0.5, 0.0]), Tensor([1.0, 1.0]), reduction="none")
     tensor([  0.6931, 100.    ])
     """
+    reduction = chosen(reduction, size_average, reduce)
     _check_equal("binary_cross_entropy", input, target)
     losses = T.binary_cross_entropy(input, target)
     return reduced(losses if weight is None else _times(weight, losses), reduction)
@@ -487,7 +587,8 @@ def binary_cross_entropy_with_logits(
     input: Tensor,
     target: Tensor,
     weight: Tensor | None = None,
-    *,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
     reduction: str = "mean",
     pos_weight: Tensor | None = None,
 ) -> Tensor:
@@ -499,6 +600,7 @@ def binary_cross_entropy_with_logits(
     >>> binary_cross_entropy_with_logits(Tensor([0.0, 1000.0]), Tensor([1.0, 1.0]))
     tensor(0.3466)
     """
+    reduction = chosen(reduction, size_average, reduce)
     _check_equal("binary_cross_entropy_with_logits", input, target)
     if pos_weight is None:
         losses = T.binary_cross_entropy_with_logits(input, target)
@@ -511,20 +613,32 @@ def binary_cross_entropy_with_logits(
 
 @public(TOP, FUNCTIONAL)
 @computed_in("float32")
-def soft_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+def soft_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
     """log(1 + e^(-target · input)), for scores and targets 1 or -1.
 
     >>> soft_margin_loss(Tensor([0.0]), Tensor([-1.0]))
     tensor(0.6931)
     """
-    _check_equal("soft_margin_loss", input, target)
+    reduction = chosen(reduction, size_average, reduce)
+    input, target = _paired("soft_margin_loss", input, target)
     return reduced(T.binary_cross_entropy_with_logits(target * input, 1.0), reduction)
 
 
 @public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def multilabel_soft_margin_loss(
-    input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
 ) -> Tensor:
     """The mean over the last axis of weight · `binary_cross_entropy_with_logits`.
 
@@ -533,7 +647,8 @@ def multilabel_soft_margin_loss(
     >>> multilabel_soft_margin_loss(Tensor([[0.0, 0.0]]), Tensor([[1.0, 0.0]]))
     tensor(0.6931)
     """
-    _check_equal("multilabel_soft_margin_loss", input, target)
+    reduction = chosen(reduction, size_average, reduce)
+    input, target = _paired("multilabel_soft_margin_loss", input, target)
     losses = T.binary_cross_entropy_with_logits(input, target)
     losses = losses if weight is None else _times(weight, losses)
     return reduced(T.mean(losses, axis=(input.ndim - 1,)), reduction)
@@ -544,14 +659,24 @@ def multilabel_soft_margin_loss(
 
 @public(TOP, FUNCTIONAL)
 @computed_in("float32")
-def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
-    """(input - target)², reduced. The shapes must be equal.
+def mse_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
+) -> Tensor:
+    """weight · (input - target)², reduced; "mean" divides by the sum of the weights.
+
+    Shapes that differ broadcast with a warning.
 
     >>> mse_loss(Tensor([1.0, 2.0]), Tensor([0.0, 0.0]))
     tensor(2.5)
     """
-    _check_equal("mse_loss", input, target)
-    return reduced(T.square(input - target), reduction)
+    reduction = chosen(reduction, size_average, reduce)
+    input, target = _paired("mse_loss", input, target)
+    return _weighed("mse_loss", T.square(input - target), weight, reduction)
 
 
 @public(TOP)
@@ -574,45 +699,79 @@ def euclidean_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") ->
 
 @public(TOP, FUNCTIONAL)
 @computed_in("float32")
-def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
-    """|input - target|, reduced. The shapes must be equal.
+def l1_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
+) -> Tensor:
+    """weight · |input - target|, reduced; "mean" divides by the sum of the weights.
+
+    Shapes that differ broadcast with a warning.
 
     >>> l1_loss(Tensor([1.0, -2.0]), Tensor([0.0, 0.0]))
     tensor(1.5)
     """
-    _check_equal("l1_loss", input, target)
-    return reduced(T.abs(input - target), reduction)
+    reduction = chosen(reduction, size_average, reduce)
+    input, target = _paired("l1_loss", input, target)
+    return _weighed("l1_loss", T.abs(input - target), weight, reduction)
+
+
+def _weighed(name: str, losses: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
+    """The losses times their weights, reduced; the mean divides by the sum of the weights."""
+    if weight is None:
+        return reduced(losses, reduction)
+    _check_equal(f"{name}: those of the input and of the weight", losses, weight)
+    losses = _times(weight, losses)
+    return T.sum(losses) / T.sum(weight) if reduction == "mean" else reduced(losses, reduction)
 
 
 @public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def huber_loss(
-    input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0
+    input: Tensor,
+    target: Tensor,
+    reduction: str = "mean",
+    delta: float = 1.0,
+    weight: Tensor | None = None,
 ) -> Tensor:
     """½ d² where |d| <= delta, else delta · (|d| - ½ delta), of d = input - target (Huber, 1964).
+
+    `weight` multiplies the losses; "mean" then divides by the sum of the weights. Shapes that
+    differ broadcast with a warning.
 
     >>> huber_loss(Tensor([1.0, 3.0]), Tensor([0.0, 0.0]), reduction="none")
     tensor([0.5, 2.5])
     """
     if not delta > 0:
         raise ValueError(f"huber_loss: delta must be above 0; got {delta}.")
-    _check_equal("huber_loss", input, target)
-    return reduced(T.huber(input - target, delta=delta), reduction)
+    input, target = _paired("huber_loss", input, target)
+    return _weighed("huber_loss", T.huber(input - target, delta=delta), weight, reduction)
 
 
 @public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def smooth_l1_loss(
-    input: Tensor, target: Tensor, *, reduction: str = "mean", beta: float = 1.0
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    beta: float = 1.0,
 ) -> Tensor:
     """½ d² / beta where |d| < beta, else |d| - ½ beta, of d = input - target (Girshick, 2015).
+
+    Shapes that differ broadcast with a warning.
 
     >>> smooth_l1_loss(Tensor([1.0, 3.0]), Tensor([0.0, 0.0]), beta=2.0, reduction="none")
     tensor([0.25, 2.  ])
     """
+    reduction = chosen(reduction, size_average, reduce)
     if beta < 0:
         raise ValueError(f"smooth_l1_loss: beta must not be negative; got {beta}.")
-    _check_equal("smooth_l1_loss", input, target)
+    input, target = _paired("smooth_l1_loss", input, target)
     difference = input - target
     if beta == 0:
         return reduced(T.abs(difference), reduction)
@@ -626,8 +785,9 @@ def poisson_nll_loss(
     target: Tensor,
     log_input: bool = True,
     full: bool = False,
-    *,
+    size_average: bool | None = None,
     eps: float = 1e-8,
+    reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
     """λ - target · log λ, where input is log λ; or λ itself, and log(λ + eps), without log_input.
@@ -637,7 +797,8 @@ def poisson_nll_loss(
     >>> poisson_nll_loss(Tensor([0.0]), Tensor([2.0]))
     tensor(1.)
     """
-    _check_equal("poisson_nll_loss", input, target)
+    reduction = chosen(reduction, size_average, reduce)
+    input, target = _paired("poisson_nll_loss", input, target)
     rate, log_rate = (T.exp(input), input) if log_input else (input, T.log(input + eps))
     # Beside an infinite rate its logarithm is nothing.
     losses = rate - _times(target, T.where(log_rate == math.inf, 0.0, log_rate))
@@ -692,7 +853,12 @@ def _with_a_one(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
 @public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def kl_div(
-    input: Tensor, target: Tensor, *, reduction: str = "mean", log_target: bool = False
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    log_target: bool = False,
 ) -> Tensor:
     """target · (log target - input): the divergence of probabilities from those of `input`.
 
@@ -703,7 +869,8 @@ def kl_div(
     >>> kl_div(Tensor([[-0.6931, -0.6931]]), Tensor([[0.0, 1.0]]), reduction="batchmean")
     tensor(0.6931)
     """
-    _check_equal("kl_div", input, target)
+    reduction = chosen(reduction, size_average, reduce)
+    input, target = _paired("kl_div", input, target)
     if log_target:
         gone = target == -math.inf  # e^-∞ · (-∞ - input) counts as 0
         losses = T.exp(target) * (T.where(gone, 0.0, target) - T.where(gone, 0.0, input))
@@ -762,7 +929,12 @@ def pairwise_distance(
 @public(TOP, FUNCTIONAL)
 @computed_in("float32")
 def hinge_embedding_loss(
-    input: Tensor, target: Tensor, margin: float = 1.0, *, reduction: str = "mean"
+    input: Tensor,
+    target: Tensor,
+    margin: float = 1.0,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
 ) -> Tensor:
     """input where target is 1, and max(0, margin - input) where it is -1; input is a distance.
 
@@ -771,7 +943,8 @@ def hinge_embedding_loss(
     >>> hinge_embedding_loss(Tensor([0.3, 0.3]), Tensor([1.0, -1.0]), reduction="none")
     tensor([0.3, 0.7])
     """
-    _check_equal("hinge_embedding_loss", input, target)
+    reduction = chosen(reduction, size_average, reduce)
+    input, target = _paired("hinge_embedding_loss", input, target)
     losses = T.where(target == -1, 0.0, input)
     losses = losses + T.where(target == 1, 0.0, T.clamp(margin - input, min=0))
     return reduced(losses, reduction)
@@ -784,7 +957,8 @@ def margin_ranking_loss(
     input2: Tensor,
     target: Tensor,
     margin: float = 0.0,
-    *,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
     """max(0, margin - target · (input1 - input2)): with the target 1, input1 should be larger.
@@ -792,7 +966,9 @@ def margin_ranking_loss(
     >>> margin_ranking_loss(Tensor([1.0]), Tensor([3.0]), Tensor([1.0]))
     tensor(2.)
     """
-    _check_equal("margin_ranking_loss", input1, input2, target)
+    reduction = chosen(reduction, size_average, reduce)
+    _check_axes("margin_ranking_loss", input1, input2, target)
+    input1, input2, target = _paired("margin_ranking_loss", input1, input2, target)
     return reduced(T.clamp(margin - target * (input1 - input2), min=0), reduction)
 
 
@@ -803,7 +979,8 @@ def cosine_embedding_loss(
     input2: Tensor,
     target: Tensor,
     margin: float = 0.0,
-    *,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
     """1 - cos where target is 1, and max(0, cos - margin) where it is -1.
@@ -813,7 +990,8 @@ def cosine_embedding_loss(
     >>> cosine_embedding_loss(Tensor([[1.0, 0.0]]), Tensor([[0.0, 1.0]]), Tensor([1.0]))
     tensor(1.)
     """
-    _check_equal("cosine_embedding_loss: the inputs", input1, input2)
+    reduction = chosen(reduction, size_average, reduce)
+    input1, input2 = _paired("cosine_embedding_loss", input1, input2)
     if input1.ndim not in (1, 2) or target.shape != input1.shape[:-1]:
         raise ValueError(
             "cosine_embedding_loss: expected inputs (N, D) with a target (N,), or (D,) with (); "
@@ -834,7 +1012,8 @@ def triplet_margin_loss(
     p: float = 2.0,
     eps: float = 1e-6,
     swap: bool = False,
-    *,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
     """max(0, d(anchor, positive) - d(anchor, negative) + margin), d the `pairwise_distance`.
@@ -846,11 +1025,181 @@ def triplet_margin_loss(
     >>> triplet_margin_loss(anchor, positive, Tensor([[0.0, 1.0]]))
     tensor(3.)
     """
-    _check_equal("triplet_margin_loss", anchor, positive, negative)
+    reduction = chosen(reduction, size_average, reduce)
+    _check_axes("triplet_margin_loss", anchor, positive, negative)
+    anchor, positive, negative = _paired("triplet_margin_loss", anchor, positive, negative)
     if not margin >= 0:
         raise ValueError(f"triplet_margin_loss: the margin is 0 or more; got {margin}.")
-    near = pairwise_distance(anchor, positive, p, eps)
-    far = pairwise_distance(anchor, negative, p, eps)
+    return triplet_margin_with_distance_loss(
+        anchor,
+        positive,
+        negative,
+        distance_function=lambda x1, x2: pairwise_distance(x1, x2, p, eps),
+        margin=margin,
+        swap=swap,
+        reduction=reduction,
+    )
+
+
+@public(FUNCTIONAL)
+@computed_in("float32")
+def triplet_margin_with_distance_loss(
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    *,
+    distance_function: Callable[[Tensor, Tensor], Tensor] | None = None,
+    margin: float = 1.0,
+    swap: bool = False,
+    reduction: str = "mean",
+) -> Tensor:
+    """max(0, d(anchor, positive) - d(anchor, negative) + margin), d being any function of two.
+
+    d is the `pairwise_distance` by default. `swap` is that of `triplet_margin_loss`.
+
+    >>> anchor, positive, negative = Tensor([[0.0]]), Tensor([[3.0]]), Tensor([[1.0]])
+    >>> triplet_margin_with_distance_loss(
+    ...     anchor, positive, negative, distance_function=lambda x, y: (x - y).abs().sum(1)
+    ... )
+    tensor(3.)
+    """
+    if not margin >= 0:
+        raise ValueError(f"triplet_margin_with_distance_loss: margin is 0 or more; got {margin}.")
+    distance = distance_function or pairwise_distance
+    near, far = distance(anchor, positive), distance(anchor, negative)
     if swap:
-        far = T.minimum(far, pairwise_distance(positive, negative, p, eps))
+        far = T.minimum(far, distance(positive, negative))
     return reduced(T.clamp(near - far + margin, min=0), reduction)
+
+
+# ----- sequences ---------------------------------------------------------------------------------
+
+
+@public(TOP, FUNCTIONAL)
+@computed_in("float32")
+def ctc_loss(
+    log_probs: Tensor,
+    targets: Tensor,
+    input_lengths: Any,
+    target_lengths: Any,
+    blank: int = 0,
+    reduction: str = "mean",
+    zero_infinity: bool = False,
+) -> Tensor:
+    """-log of the probability of a sequence of labels, over all ways to align it with the steps.
+
+    At each step one class is emitted, `blank` among them. A way emits the target if it is so once
+    repetitions are joined and then blanks taken out; the probabilities of all such ways add up, by
+    dynamic programming over prefixes (Graves et al., 2006).
+
+    log_probs (T, N, C), or (T, C), holds logarithms of probabilities, as of `log_softmax`. targets
+    are (N, S), a row each, or all targets one after the other, (Σ target_lengths,). The lengths,
+    (N,) or () each, say how much of each counts. "mean" divides each loss by the length of its
+    target first. What no way can emit has the loss ∞, or 0 and no gradient with `zero_infinity`.
+
+    >>> ctc_loss(
+    ...     Tensor([[0.5, 0.5], [0.5, 0.5]]).log(), Tensor([1]).long(), [2], [1], reduction="sum"
+    ... )
+    tensor(0.2877)
+    """
+    check_reduction(reduction)
+    single = log_probs.ndim == 2
+    steps = unsqueeze(log_probs, 1) if single else log_probs
+    if steps.ndim != 3:
+        raise ValueError(
+            f"ctc_loss: expected log_probs (T, N, C) or (T, C); got {log_probs.shape}."
+        )
+    number, classes = steps.shape[1:]
+    if not 0 <= blank < classes:
+        raise ValueError(f"ctc_loss: blank is one of the {classes} classes; got {blank}.")
+    times, lengths = (
+        _lengths(name, value, number)
+        for name, value in (("input_lengths", input_lengths), ("target_lengths", target_lengths))
+    )
+    if any(not 0 <= n <= len(steps) for n in times):
+        raise ValueError(f"ctc_loss: input_lengths are from 0 to {len(steps)}; got {times}.")
+    rows = _padded(targets, lengths, blank)
+    # What is emitted: the labels, and a blank before, between and after them.
+    emitted = host.full((number, 2 * rows.shape[1] + 1), blank)
+    emitted[:, 1::2] = rows
+    if emitted.min(initial=0) < 0 or emitted.max(initial=0) >= classes:
+        raise ValueError(f"ctc_loss: targets are classes, 0 to {classes - 1}; got {rows.tolist()}.")
+    # A blank may be left out between two labels that differ.
+    leaps = host.zeros(emitted.shape, dtype=bool)
+    leaps[:, 3::2] = rows[:, 1:] != rows[:, :-1]
+    places = host.broadcast_to(emitted, (len(steps), *emitted.shape))
+    scores = gather(steps, 2, Tensor(places, device=steps.device))  # (T, N, 2S + 1)
+    scores = T.clamp(scores, min=-FAR)
+    prefixes = _prefixes(scores, Tensor(leaps, device=steps.device))
+    # The last step of each sequence, and its last label or the blank behind it.
+    each = host.arange(number)
+    ends = [host.asarray(lengths) * 2, host.maximum(host.asarray(lengths) * 2 - 1, 0)]
+    last, before = (T.getitem(prefixes, index=(host.asarray(times), each, end)) for end in ends)
+    some = Tensor(host.asarray(lengths) > 0, device=steps.device)
+    losses = -T.logaddexp(last, T.where(some, before, -FAR))
+    losses = T.where(losses > FAR / 2, 0.0 if zero_infinity else math.inf, losses)
+    if reduction == "mean":
+        losses = losses / Tensor(host.maximum(lengths, 1), device=steps.device)
+    return reduced(T.reshape(losses, shape=()) if single else losses, reduction)
+
+
+FAR = 1e30
+"""-log of a probability of 0, as a finite number: no difference of two is NaN, and e^-FAR is 0."""
+
+
+def _prefixes(scores: Tensor, leaps: Tensor) -> Tensor:
+    """log of the probability that after t steps the places up to s have been emitted, s the last.
+
+    scores (T, N, S) -> (T + 1, N, S); before the first step a place in front of all is the last,
+    which stands here as the first.
+    """
+    shape = scores.shape[1:]
+    start = host.full(shape, -FAR)
+    start[:, :1] = 0
+    rows = [T.cast(Tensor(start, device=scores.device), dtype=scores.dtype)]
+    for t, score in enumerate(T.getitem(scores, index=(t,)) for t in range(len(scores))):
+        before = rows[-1]
+        one = _shifted(before, 1)
+        reached = T.logaddexp(before, one)
+        if t:
+            reached = T.logaddexp(reached, T.where(leaps, _shifted(before, 2), -FAR))
+        rows.append(reached + score)
+    return T.stack(*rows, axis=0)
+
+
+def _shifted(x: Tensor, by: int) -> Tensor:
+    """Each element moved to the right by so many places; what comes in is impossible."""
+    kept = T.getitem(x, index=(slice(None), slice(None, max(0, x.shape[1] - by))))
+    return T.pad(kept, widths=((0, 0), (min(by, x.shape[1]), 0)), value=-FAR)
+
+
+def _lengths(name: str, value: Any, number: int) -> list[int]:
+    """The lengths of the sequences of a batch, as numbers on the host."""
+    array = host.asarray(value.cpu().numpy() if isinstance(value, Tensor) else value).reshape(-1)
+    if array.dtype.kind not in "iu" or len(array) != number:
+        raise ValueError(f"ctc_loss: {name} are {number} integers; got {array.tolist()}.")
+    return [int(n) for n in array]
+
+
+def _padded(targets: Tensor, lengths: list[int], blank: int) -> Any:
+    """The targets as rows on the host, filled up with blanks."""
+    labels = targets.cpu().numpy()
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"ctc_loss: targets are class numbers, integers; got {labels.dtype}.")
+    longest = max(lengths, default=0)
+    if labels.ndim == 1:
+        ends = host.cumsum(lengths)
+        parts = [labels[end - n : end] for n, end in zip(lengths, ends, strict=True)]
+        fits = sum(lengths) == len(labels) and min(lengths, default=0) >= 0
+    else:
+        fits = labels.ndim == 2 and len(labels) == len(lengths) and longest <= labels.shape[1]
+        parts = [row[:n] for row, n in zip(labels, lengths, strict=False)]
+    if not fits:
+        raise ValueError(
+            f"ctc_loss: expected targets (N, S), or (Σ target_lengths,) for one after the other; "
+            f"got {labels.shape} with the lengths {lengths}."
+        )
+    rows = host.full((len(lengths), longest), blank)
+    for row, part in zip(rows, parts, strict=True):
+        row[: len(part)] = part
+    return rows

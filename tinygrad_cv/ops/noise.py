@@ -14,7 +14,7 @@ from tinygrad_cv._op import Op, per_output
 from tinygrad_cv._public import FUNCTIONAL, TOP
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import as_generator
-from tinygrad_cv.ops.activation import SELU_ALPHA, SELU_SCALE
+from tinygrad_cv.ops.activation import SELU_ALPHA, SELU_SCALE, result
 
 
 class Dropout(Op):
@@ -47,11 +47,12 @@ class AlphaDropout(Op):
     """a · α' + b with probability p, else a · x + b.
 
     α' = -scale · α is the value at which `selu` saturates; a and b restore the mean 0 and the
-    variance 1.
+    variance 1. The elements along the last `shared` axes are dropped together.
     """
 
     p: float
     generator: Any
+    shared: int = 0
     kept = ("mask",)
     hidden = ("generator",)
     flops = per_output
@@ -59,7 +60,8 @@ class AlphaDropout(Op):
     def forward(self, xp, x):
         low = -SELU_SCALE * SELU_ALPHA
         self.a = a = 1 / math.sqrt((1 - self.p) * (1 + self.p * low * low))
-        self.mask = xp.uniform(x.shape, "float32", self.generator) >= self.p
+        shape = (*x.shape[: x.ndim - self.shared], *[1] * self.shared)
+        self.mask = xp.uniform(shape, "float32", self.generator) >= self.p
         return xp.where(self.mask, a * x, a * low) - a * low * self.p
 
     def grad_x(self, F, g, mask):
@@ -86,7 +88,12 @@ class GaussianNoise(Op):
 
 @public(TOP, FUNCTIONAL)
 def dropout(
-    input: Tensor, p: float = 0.5, training: bool = True, *, generator: Any = None
+    input: Tensor,
+    p: float = 0.5,
+    training: bool = True,
+    inplace: bool = False,
+    *,
+    generator: Any = None,
 ) -> Tensor:
     """Each element dropped with probability p, the others scaled by 1/(1 - p) (inverted dropout).
 
@@ -96,12 +103,17 @@ def dropout(
     >>> dropout(Tensor([1.0, 2.0]), p=0.5, training=False)
     tensor([1., 2.])
     """
-    return _inverted("dropout", input, p, training, generator, 0)
+    return _inverted("dropout", input, p, training, inplace, generator, 0)
 
 
 @public(TOP, FUNCTIONAL)
 def dropout1d(
-    input: Tensor, p: float = 0.5, training: bool = True, *, generator: Any = None
+    input: Tensor,
+    p: float = 0.5,
+    training: bool = True,
+    inplace: bool = False,
+    *,
+    generator: Any = None,
 ) -> Tensor:
     """Whole channels dropped with probability p, the others scaled by 1/(1 - p).
 
@@ -113,25 +125,35 @@ def dropout1d(
     [[True, True]]
     """
     _check_axes("dropout1d", input, (2, 3), "(N, C, L) or (C, L)")
-    return _inverted("dropout1d", input, p, training, generator, 1)
+    return _inverted("dropout1d", input, p, training, inplace, generator, 1)
 
 
 @public(TOP, FUNCTIONAL)
 def dropout2d(
-    input: Tensor, p: float = 0.5, training: bool = True, *, generator: Any = None
+    input: Tensor,
+    p: float = 0.5,
+    training: bool = True,
+    inplace: bool = False,
+    *,
+    generator: Any = None,
 ) -> Tensor:
     """Whole channels of images (N, C, H, W), or of one (C, H, W), dropped; see `dropout1d`."""
     _check_axes("dropout2d", input, (3, 4), "(N, C, H, W) or (C, H, W)")
-    return _inverted("dropout2d", input, p, training, generator, 2)
+    return _inverted("dropout2d", input, p, training, inplace, generator, 2)
 
 
 @public(TOP, FUNCTIONAL)
 def dropout3d(
-    input: Tensor, p: float = 0.5, training: bool = True, *, generator: Any = None
+    input: Tensor,
+    p: float = 0.5,
+    training: bool = True,
+    inplace: bool = False,
+    *,
+    generator: Any = None,
 ) -> Tensor:
     """Whole channels of volumes (N, C, D, H, W), or of one (C, D, H, W); see `dropout1d`."""
     _check_axes("dropout3d", input, (4, 5), "(N, C, D, H, W) or (C, D, H, W)")
-    return _inverted("dropout3d", input, p, training, generator, 3)
+    return _inverted("dropout3d", input, p, training, inplace, generator, 3)
 
 
 @public(TOP)
@@ -157,7 +179,12 @@ def vanilla_dropout(
 
 @public(TOP, FUNCTIONAL)
 def alpha_dropout(
-    input: Tensor, p: float = 0.5, training: bool = False, *, generator: Any = None
+    input: Tensor,
+    p: float = 0.5,
+    training: bool = False,
+    inplace: bool = False,
+    *,
+    generator: Any = None,
 ) -> Tensor:
     """Dropout for `selu`: inputs of mean 0 and variance 1 keep both (Klambauer et al., 2017).
 
@@ -167,12 +194,29 @@ def alpha_dropout(
     >>> alpha_dropout(Tensor([1.0, 2.0]), p=0.5)
     tensor([1., 2.])
     """
-    check_probability("alpha_dropout", p)
-    if not training or p == 0:
-        return input
-    if p == 1:
-        return T.dropout(input, p=1.0, generator=as_generator(generator))
-    return T.alpha_dropout(input, p=p, generator=as_generator(generator))
+    return _alpha("alpha_dropout", input, p, training, inplace, generator, 0)
+
+
+@public(TOP, FUNCTIONAL)
+def feature_alpha_dropout(
+    input: Tensor,
+    p: float = 0.5,
+    training: bool = False,
+    inplace: bool = False,
+    *,
+    generator: Any = None,
+) -> Tensor:
+    """`alpha_dropout` of whole channels: input (N, C, *S), dropped for each n and c together.
+
+    >>> feature_alpha_dropout(Tensor([[[1.0, 2.0]]]), p=0.5)
+    tensor([[[1., 2.]]])
+    """
+    if input.ndim < 2:
+        raise ValueError(
+            f"feature_alpha_dropout: expected an input (N, C, *S); got the shape {input.shape}."
+        )
+    shared = input.ndim - 2
+    return _alpha("feature_alpha_dropout", input, p, training, inplace, generator, shared)
 
 
 @public(TOP)
@@ -192,12 +236,35 @@ def gaussian_noise(
 
 
 def _inverted(
-    name: str, input: Tensor, p: float, training: bool, generator: Any, shared: int
+    name: str,
+    input: Tensor,
+    p: float,
+    training: bool,
+    inplace: bool,
+    generator: Any,
+    shared: int,
 ) -> Tensor:
     check_probability(name, p)
     if not training or p == 0:
         return input
-    return T.dropout(input, p=p, generator=as_generator(generator), shared=shared)
+    generator = as_generator(generator)
+    return result(inplace, T.dropout, input, p=p, generator=generator, shared=shared)
+
+
+def _alpha(
+    name: str,
+    input: Tensor,
+    p: float,
+    training: bool,
+    inplace: bool,
+    generator: Any,
+    shared: int,
+) -> Tensor:
+    check_probability(name, p)
+    if not training or p == 0:
+        return input
+    op = T.dropout if p == 1 else T.alpha_dropout
+    return result(inplace, op, input, p=p, generator=as_generator(generator), shared=shared)
 
 
 def check_probability(name: str, p: float) -> None:

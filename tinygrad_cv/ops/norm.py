@@ -325,6 +325,9 @@ def batch_norm(
                 "running_mean and running_var, or training=True."
             )
         return _normalized(input, running_mean, running_var, weight, bias, eps)
+    if not input.shape[0]:  # no samples have no statistics, and move none
+        none = T.sum(input.detach(), axis=(0, *range(2, input.ndim)))
+        return _normalized(input, none, none, weight, bias, eps)
     if input.numel() <= channels:
         raise ValueError(
             f"batch_norm: an input {input.shape} has {input.numel() // max(1, channels)} value(s) "

@@ -3,6 +3,8 @@
 The ops on windows take images with any number of spatial axes; max_pool has a name for each.
 """
 
+import functools
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -445,6 +447,122 @@ def max_unpool3d(
     return _max_unpool(3, input, indices, kernel_size, stride, padding, output_size)
 
 
+# ----- windows at random places ------------------------------------------------------------------
+
+
+def _fractional_max_pool(
+    axes: int,
+    input: Tensor,
+    kernel_size: Any,
+    output_size: Any,
+    output_ratio: Any,
+    return_indices: bool,
+    samples: Tensor | None,
+    generator: Any,
+) -> Any:
+    name = f"fractional_max_pool{axes}d"
+    if input.ndim == 1 + axes:
+        options = (kernel_size, output_size, output_ratio, return_indices, samples, generator)
+        return as_batch(lambda images: _fractional_max_pool(axes, images, *options), input)
+    _check_images(name, axes, input)
+    kernel, lengths = per_axis(axes, kernel_size, "kernel_size", 1), input.shape[2:]
+    if (output_size is None) == (output_ratio is None):
+        raise ValueError(
+            f"{name}: either output_size or output_ratio is asked for; got {output_size} and "
+            f"{output_ratio}."
+        )
+    if output_size is None:
+        several = isinstance(output_ratio, tuple | list)
+        ratios = tuple(output_ratio) if several else (output_ratio,) * axes
+        output_size = tuple(int(n * r) for n, r in zip(lengths, ratios, strict=True))
+    out = per_axis(axes, output_size, "output_size", 1)
+    if any(m + k - 1 > n for n, m, k in zip(lengths, out, kernel, strict=True)):
+        raise ValueError(
+            f"{name}: {out} windows of size {kernel} do not fit into the input {input.shape}: an "
+            "axis has at least as many elements as the output and a window without its first."
+        )
+    batch = input.shape[:2]
+    if samples is None:
+        noise = Tensor(host.zeros((*batch, axes)), input.dtype, input.device)
+        samples = noise.uniform_(generator=generator)
+    samples = samples[: batch[0]]
+    if samples.shape != (*batch, axes):
+        raise ValueError(
+            f"{name}: the random samples have the shape {(*batch, axes)}, one for each channel and "
+            f"axis; got {samples.shape}."
+        )
+    # Places (N, C, *out, *kernel) in the flat image; the samples begin with the last axis for two
+    # axes and with the first for three, as PyTorch's.
+    places: Any = 0
+    for axis, (n, m, k) in enumerate(zip(lengths, out, kernel, strict=True)):
+        u = samples[:, :, axes - 1 - axis if axes == 2 else axis].unsqueeze(-1)
+        steps = Tensor(host.arange(m), u.dtype, input.device)
+        step = (n - k) / (m - 1) if m > 1 else 0.0
+        starts = ((steps + u) * step).long() - (u * step).long()
+        last = Tensor(host.arange(m) == m - 1, device=input.device)
+        starts = T.where(last, n - k, starts)
+        seen = starts.unsqueeze(-1) + Tensor(host.arange(k), device=input.device)
+        shape = [1] * (2 * axes)
+        shape[axis], shape[axes + axis] = m, k
+        places = places * n + T.reshape(seen, shape=(*batch, *shape))
+    places = T.reshape(places, shape=(*batch, *out, math.prod(kernel)))
+    values = _at(input.detach(), places)
+    best = values.argmax(-1).unsqueeze(-1)
+    where = T.reshape(T.take_along_dim(places, best, axis=places.ndim - 1), shape=(*batch, *out))
+    y = _at(input, where)
+    return (y, where) if return_indices else y
+
+
+@public(FUNCTIONAL)
+def fractional_max_pool2d(
+    input: Tensor,
+    kernel_size: Any,
+    output_size: Any = None,
+    output_ratio: Any = None,
+    return_indices: bool = False,
+    _random_samples: Tensor | None = None,
+    *,
+    generator: Any = None,
+) -> Any:
+    """The largest elements of windows whose distances are random (Graham, 2014).
+
+    (N, C, H, W), or without N -> (N, C, *output_size), or `output_ratio` times the size of the
+    input. Along an axis from n to m the windows of size k start at ⌊(i + u) a⌋ - ⌊u a⌋ with
+    a = (n - k) / (m - 1), the last one at n - k; u is drawn for each channel, uniform on [0, 1),
+    from `generator` or from the one that `manual_seed` seeds. `_random_samples` (N, C, 2) are
+    these u, that of the last axis first. `return_indices` is that of `max_pool2d`.
+
+    >>> from tinygrad_cv import ones
+    >>> fractional_max_pool2d(ones(1, 2, 9, 9), 2, output_size=(5, 6)).shape
+    (1, 2, 5, 6)
+    """
+    options = kernel_size, output_size, output_ratio, return_indices, _random_samples, generator
+    return _fractional_max_pool(2, input, *options)
+
+
+@public(FUNCTIONAL)
+def fractional_max_pool3d(
+    input: Tensor,
+    kernel_size: Any,
+    output_size: Any = None,
+    output_ratio: Any = None,
+    return_indices: bool = False,
+    _random_samples: Tensor | None = None,
+    *,
+    generator: Any = None,
+) -> Any:
+    """The largest elements of windows whose distances are random, of (N, C, D, H, W).
+
+    See `fractional_max_pool2d`; `_random_samples` (N, C, 3) begin with the first axis.
+
+    >>> from tinygrad_cv import ones
+    >>> fractional_max_pool3d(ones(1, 2, 4, 9, 9), 2, output_ratio=0.5).shape
+    (1, 2, 2, 4, 4)
+    """
+    options = kernel_size, output_size, output_ratio, return_indices, _random_samples, generator
+    return _fractional_max_pool(3, input, *options)
+
+
 # ----- means -------------------------------------------------------------------------------------
 
 
@@ -801,3 +919,31 @@ def adaptive_max_pool3d(input: Tensor, output_size: Any, return_indices: bool = 
     tensor([[[[[3.]]]]])
     """
     return _adaptive_max_pool(3, input, output_size, return_indices)
+
+
+def _with_indices(pool: Callable[..., Any]) -> Callable[..., Any]:
+    """A pool that returns the places of the maxima as well, whatever `return_indices` says."""
+
+    @functools.wraps(pool)
+    def call(*args: Any, **options: Any) -> Any:
+        try:
+            given = signature.bind(*args, **options)
+        except TypeError:
+            return pool(*args, **options)  # which says what it takes
+        given.arguments["return_indices"] = True
+        return pool(*given.args, **given.kwargs)
+
+    signature = inspect.signature(pool)
+    call.__name__ = call.__qualname__ = f"{pool.__name__}_with_indices"
+    call.__doc__ = f"`{pool.__name__}`, and the places of the maxima: (values, indices)."
+    return call
+
+
+max_pool1d_with_indices = public(FUNCTIONAL)(_with_indices(max_pool1d))
+max_pool2d_with_indices = public(FUNCTIONAL)(_with_indices(max_pool2d))
+max_pool3d_with_indices = public(FUNCTIONAL)(_with_indices(max_pool3d))
+adaptive_max_pool1d_with_indices = public(FUNCTIONAL)(_with_indices(adaptive_max_pool1d))
+adaptive_max_pool2d_with_indices = public(FUNCTIONAL)(_with_indices(adaptive_max_pool2d))
+adaptive_max_pool3d_with_indices = public(FUNCTIONAL)(_with_indices(adaptive_max_pool3d))
+fractional_max_pool2d_with_indices = public(FUNCTIONAL)(_with_indices(fractional_max_pool2d))
+fractional_max_pool3d_with_indices = public(FUNCTIONAL)(_with_indices(fractional_max_pool3d))

@@ -1,0 +1,10 @@
+"""The samples of PyTorch's modules that differ here, with the reason; see `op_db_known`."""
+
+from .op_db_known import Known
+
+ABSENT: dict[str, str] = {}
+"""Classes of PyTorch's list that are not here, and why."""
+
+KNOWN: list[Known] = []
+
+KNOWN_ACCEPTED: list[Known] = []
