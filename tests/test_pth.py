@@ -261,7 +261,12 @@ def test_dtypes_devices_and_sizes() -> None:
         call("torch.device", "cpu"),
         call("torch.Size", (2, 3)),
     ]
-    assert load(zipped(value)) == [np.dtype("float16"), np.dtype("int64"), "cuda:1", "cpu", (2, 3)]
+    value.append(call("torch.device", "mps"))
+    half, long, *devices, size, apple = load(zipped(value))
+    assert (half, long, size, apple) == (np.dtype("float16"), np.dtype("int64"), (2, 3), "mps")
+    assert devices == [tg.device("cuda:1"), tg.device("cpu")]
+    assert [device.type for device in devices] == ["cuda", "cpu"]
+    assert type(size) is tg.Size
 
 
 def test_where_tensors_come_to(device: str) -> None:

@@ -108,7 +108,8 @@ def test_the_state_of_a_model(tmp_path: Path) -> None:
     path = tmp_path / "state.safetensors"
     tg.save(model.state_dict(), path)
     loaded = tg.load(path)
-    assert same(loaded, dict(model.state_dict()))
+    assert same(loaded, model.state_dict())
+    assert loaded._metadata == model.state_dict()._metadata  # type: ignore[attr-defined]
     model.load_state_dict(loaded)
     # Others read the tensors of a state dict under its names.
     assert safetensors.load_file(path).keys() == model.state_dict().keys()
@@ -145,6 +146,7 @@ def test_a_whole_training_state(tmp_path: Path) -> None:
                 "python": random.Random(0).getstate(),
                 "size": tg.ones(2, 3).shape,
                 "dtype": tg.float32,
+                "device": tg.device("cuda", 1),
                 "epoch": steps,
             }
             tg.save(whole, path)
@@ -345,7 +347,11 @@ HOSTILE: dict[str, Any] = {
     "another kind of dict": {"dict": [], "kind": "os.environ"},
     "a counter of none": {"dict": [[[], 1]], "kind": "Counter"},
     "an unknown array": {"array": "x"},
+    "versions of a dict": {"dict": [], "versions": {}},
+    "versions without a name": {"dict": [], "kind": "OrderedDict", "versions": [1]},
     "an array without a name": {"array": ["w"]},
+    "an unknown device": {"device": "gpu"},
+    "a size of strings": {"size": ["x"]},
     "an unknown dtype": {"dtype": "O"},
     "a parameter of integers": {"parameter": "i", "requires_grad": True},
 }

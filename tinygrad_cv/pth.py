@@ -28,8 +28,9 @@ from struct import error as StructError
 from typing import Any
 
 from tinygrad_cv._public import NN, PUBLIC
-from tinygrad_cv._tensor import Tensor, wrap
+from tinygrad_cv._tensor import Size, Tensor, wrap
 from tinygrad_cv.backend import Backend, get, host
+from tinygrad_cv.backend.devices import KINDS, device
 
 LEGACY = 0x1950A86A20F9469CFC6C
 """The magic number at the start of files that PyTorch wrote before 1.6."""
@@ -342,8 +343,7 @@ def _set_items(target: Any, values: list[Any]) -> None:
 def _set_state(target: Any, state: Any) -> None:
     """What BUILD may do: finish an array or a dtype of NumPy, or note the versions of modules."""
     if type(target) is OrderedDict and type(state) is dict:
-        if type(state.get("_metadata")) in (dict, OrderedDict):
-            target._metadata = state["_metadata"]  # type: ignore[attr-defined]
+        note_versions(target, versions_of(state.get("_metadata")))
     elif isinstance(target, host.dtype) and type(state) is tuple and len(state) > 1:
         if _of(str, state[1]) not in "<|=":
             raise ValueError("an array of NumPy was written by a big-endian machine")
@@ -355,6 +355,20 @@ def _set_state(target: Any, state: Any) -> None:
         array.__setstate__((1, shape, dtype, fortran is True, contents))
     else:
         raise ValueError(f"the file sets the inner state of a {type(target).__name__}")
+
+
+def versions_of(noted: Any) -> dict[str, int]:
+    """The versions of the modules in a state dict, by their paths, as `Module.state_dict` notes."""
+    return {
+        path: about["version"]
+        for path, about in (noted.items() if isinstance(noted, dict) else ())
+        if type(path) is str and isinstance(about, dict) and type(about.get("version")) is int
+    }
+
+
+def note_versions(state: Any, versions: dict[str, int]) -> None:
+    """Note them in a state dict, for `Module.load_state_dict`."""
+    state._metadata = OrderedDict((path, {"version": n}) for path, n in versions.items())
 
 
 # ----- what a file may call ----------------------------------------------------------------------
@@ -443,12 +457,14 @@ def _set_of(machine: Machine, values: Any = ()) -> set[Any]:
     return set(map(_key, values))
 
 
-def _size(machine: Machine, shape: Any = ()) -> tuple[int, ...]:
-    return _sizes("a shape", shape)
+def _size(machine: Machine, shape: Any = ()) -> Size:
+    return Size(_sizes("a shape", shape))
 
 
 def _device(machine: Machine, kind: Any, index: Any = None) -> str:
-    return _of(str, kind) if index is None else f"{_of(str, kind)}:{_of(int, index)}"
+    """A device; of kinds that are not here, such as "mps", the name."""
+    name = _of(str, kind) if index is None else f"{_of(str, kind)}:{_of(int, index)}"
+    return device(name) if kind in KINDS else name
 
 
 def _no_bytes(machine: Machine) -> bytes:

@@ -6,6 +6,7 @@ from typing import Any
 
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
+from tinygrad_cv.backend.base import DEFAULT
 from tinygrad_cv.dtypes import CATEGORIES
 from tinygrad_cv.ops.shape import stack
 
@@ -13,7 +14,8 @@ from tinygrad_cv.ops.shape import stack
 def default_collate(batch: Sequence[Any]) -> Any:
     """Samples as a batch: [(x₁, y₁), (x₂, y₂), ...] becomes [stack of x, stack of y].
 
-    - Tensors, arrays and numbers are stacked along a new first axis. Python's floats are float32.
+    - Tensors, arrays and numbers are stacked along a new first axis. Python's floats are of
+      the default dtype.
       Values of several dtypes get the widest float dtype among them, as in arithmetic.
     - Tuples and lists of n values become a list of n batches, dicts a dict and named tuples one of
       their kind: each value is a batch again.
@@ -116,13 +118,13 @@ def _common_dtype(arrays: Sequence[host.ndarray]) -> Any:
 
 
 def as_array(value: Any) -> host.ndarray:
-    """A value in host memory: arrays and Tensors keep their dtype, Python floats are float32.
+    """A value in host memory: arrays and Tensors keep their dtype, Python floats have the default.
 
     So do NumPy's numbers, also in a list.
     """
     array = value.numpy() if isinstance(value, Tensor) else host.asarray(value)
     if array.dtype == host.float64 and not _has_float64(value):
-        return array.astype(host.float32)
+        return array.astype(DEFAULT.float)
     return array
 
 
