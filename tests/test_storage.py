@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as hnp
 from safetensors import numpy as safetensors
 
 import tinygrad_cv as tg
-from tinygrad_cv import nn
+from tinygrad_cv import nn, optim
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.storage import STRUCTURE
 
@@ -123,25 +123,29 @@ def test_a_whole_training_state(tmp_path: Path) -> None:
 
     def run(steps: int, state: Any = None, path: Path | None = None) -> list[Any]:
         model = nn.Linear(3, 2, generator=tg.manual_seed(0))
-        lr, generator = 0.5, np.random.default_rng(1)
+        optimizer = optim.Adam(model.parameters(), lr=0.5)
+        schedule = optim.lr_scheduler.MultiStepLR(optimizer, [1, 3, 3])
+        generator, other = tg.Generator().manual_seed(1), np.random.default_rng(2)
         if state is not None:
             model.load_state_dict(state["model"])
-            lr = state["optimizer"]["param_groups"][0]["lr"]
-            generator.bit_generator.state = state["generator"]
+            optimizer.load_state_dict(state["optimizer"])
+            schedule.load_state_dict(state["schedule"])
+            generator.set_state(state["generator"])
+            other.bit_generator.state = state["other"]
         for _ in range(steps):
-            x = tg.tensor(generator.random((4, 3), "float32"))
-            model.zero_grad()
+            x = tg.randn(4, 3, generator=generator) + float(other.random())
+            optimizer.zero_grad()
             (model(x) ** 2).sum().backward()
-            for parameter in model.parameters():
-                parameter.data -= lr * parameter.grad
-            lr *= 0.5
+            optimizer.step()
+            schedule.step()
         if path is not None:
-            groups = [{"lr": lr, "betas": (0.9, 0.999), "params": [0, 1], "foreach": None}]
             whole = {
                 "model": model.state_dict(),
-                "optimizer": {"state": {0: {"step": tg.tensor(1.0)}}, "param_groups": groups},
-                "schedule": {"milestones": Counter([3, 3, 5]), "best": math.inf},
-                "generator": generator.bit_generator.state,
+                "optimizer": optimizer.state_dict(),
+                "schedule": schedule.state_dict(),
+                "best": math.inf,
+                "generator": generator.get_state(),
+                "other": other.bit_generator.state,
                 "numpy": np.random.RandomState(0).get_state(),
                 "python": random.Random(0).getstate(),
                 "size": tg.ones(2, 3).shape,
