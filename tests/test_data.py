@@ -593,6 +593,24 @@ def test_the_device_of_tensors_on_a_gpu_stays() -> None:
         assert (a.device, b.device) == ("cpu", "cpu")
 
 
+@pytest.mark.parametrize("build", [TensorDataset, lambda x: [*zip(x, strict=True)]])
+def test_samples_that_belong_to_a_graph(build: Callable[..., Any], device: str) -> None:
+    x = tg.ones(3, 2, requires_grad=True)
+    [[batch]] = DataLoader(build(x), 2, sampler=[2, 2])
+    (batch * 3.0).sum().backward()
+    assert x.grad.tolist() == [[0, 0], [0, 0], [6, 6]]
+
+
+def test_a_dataset_without_a_length() -> None:
+    class Endless(Dataset):
+        def __getitem__(self, index: int) -> int:
+            return 2 * index
+
+    assert plain([*DataLoader(Endless(), 2, sampler=[5, 7, 9])]) == [[10, 14], [18]]
+    with pytest.raises(TypeError, match="len"):
+        len(DataLoader(Endless(), 2))
+
+
 def test_a_dataset_that_fetches_several_samples() -> None:
     class Rows(Squares):
         def __getitems__(self, indices: list[int]) -> list[Any]:
@@ -710,6 +728,8 @@ def test_samplers_refuse_what_is_no_number() -> None:
             sampler_of(range(3), 5)
     with pytest.raises(ValueError, match=r"one row; got the shape \(1, 1\)"):
         WeightedRandomSampler([[1.0]], 1)
+    with pytest.raises(ValueError, match="nothing to draw from"):
+        list(RandomSampler([], True, 3))
     with pytest.raises(NotImplementedError, match="Sampler has no __iter__"):
         iter(Sampler())
 

@@ -36,6 +36,7 @@ LEGACY = 0x1950A86A20F9469CFC6C
 """The magic number at the start of files that PyTorch wrote before 1.6."""
 LEGACY_PROTOCOL = 1001
 AXES = 64  # the most that NumPy has
+COPIES = 8  # of its own size that a storage may cause on a GPU
 
 DTYPES = {
     "Double": "float64",
@@ -88,18 +89,21 @@ class Storage:
     def __init__(self, kind: str, flat: host.ndarray, backend: Backend) -> None:
         self.kind, self.flat, self.backend = kind, flat, backend
         self.there = flat if backend.device == "cpu" else backend.from_host(flat)
-        self.version = [0]
+        self.version, self.copied = [0], 0
 
     def part(self, start: int, length: int) -> "Storage":
         """Some of the elements, in the same memory."""
         part = copy(self)
-        part.flat, part.there = (flat[start : start + length] for flat in (self.flat, self.there))
+        with self.backend.active:
+            part.flat, part.there = (
+                memory[start : start + length] for memory in (self.flat, self.there)
+            )
         return part
 
     def tensor(self, offset: Any, shape: Any, steps: Any, dtype: Any = None) -> Tensor:
         """The elements at offset + Σ i·step, as a view: tensors that shared memory still do.
 
-        A GPU has no views with gaps; there such a tensor has its own memory.
+        A GPU has no views with gaps or repetitions; there such a tensor has its own memory.
         """
         flat = self.flat if dtype is None else self.flat.view(dtype)
         shape, steps = _sizes("a shape", shape), _sizes("strides", steps)
@@ -114,18 +118,22 @@ class Storage:
                 raise ValueError(f"a tensor reaches to place {last} of a storage of {len(flat)}")
         strides = [step * flat.itemsize for step in steps]
         view = host.lib.stride_tricks.as_strided(flat[offset:], shape, strides)
+        axes = sorted(range(view.ndim), key=lambda axis: -steps[axis])
+        rows = view.transpose(axes)
         if self.there is self.flat:
             tensor = wrap(view, self.backend)
-        elif view.flags.c_contiguous and dtype is None:
+        elif rows.flags.c_contiguous and dtype is None:
+            back = sorted(range(view.ndim), key=axes.__getitem__)
             with self.backend.active:
-                rows = self.there[offset : offset + view.size].reshape(shape)
-            tensor = wrap(rows, self.backend)
-        elif view.size > len(flat):
-            raise ValueError(
-                f"a tensor repeats elements of a storage of {len(flat)}; it can be loaded to "
-                "map_location='cpu'"
-            )
+                dense = self.there[offset : offset + view.size].reshape(rows.shape)
+                tensor = wrap(dense.transpose(back), self.backend)
         else:
+            self.copied += view.size
+            if self.copied > COPIES * len(flat):
+                raise ValueError(
+                    f"tensors repeat the elements of a storage of {len(flat)} too often for a GPU; "
+                    "map_location='cpu' loads them"
+                )
             return wrap(self.backend.from_host(host.ascontiguousarray(view)), self.backend)
         tensor._version = self.version
         return tensor

@@ -45,7 +45,7 @@ def default_convert(data: Any) -> Any:
 def stacked(samples: Sequence[Any], field: str = "") -> Any:
     """Samples as a batch in host memory: a list, dict or named tuple of arrays, or an array.
 
-    Tensors that lie on a GPU are stacked there.
+    Tensors that lie on a GPU, or belong to a graph, are stacked as such.
 
     >>> stacked([(1, 0.5), (2.5, 1.5)])
     [array([1. , 2.5], dtype=float32), array([0.5, 1.5], dtype=float32)]
@@ -66,9 +66,8 @@ def stacked(samples: Sequence[Any], field: str = "") -> Any:
         columns = zip(*rows, strict=True)
         return _like(first, [stacked(column, str(i)) for i, column in enumerate(columns)])
     where = f"in field {field} " if field else ""
-    devices = {getattr(sample, "device", "cpu") for sample in samples}
-    on_gpu = isinstance(first, Tensor) and first.is_cuda and len(devices) == 1
-    if on_gpu:
+    devices = {sample.device if stays(sample) else None for sample in samples}
+    if together := len(devices) == 1 and None not in devices:
         arrays = [*samples]
     else:
         arrays = [as_array(sample) for sample in samples]
@@ -85,7 +84,12 @@ def stacked(samples: Sequence[Any], field: str = "") -> Any:
             f"the samples of a batch must have the same shapes; {where}found "
             f"{', '.join(map(str, shapes))}."
         )
-    return stack(arrays) if on_gpu else host.stack(arrays, dtype=_common_dtype(arrays))
+    return stack(arrays) if together else host.stack(arrays, dtype=_common_dtype(arrays))
+
+
+def stays(value: Any) -> bool:
+    """Whether it is a Tensor that is not to be read as an array in between."""
+    return isinstance(value, Tensor) and (value.is_cuda or value.requires_grad)
 
 
 def tensors(batch: Any, device: str | None = None, tuples: type = tuple) -> Any:

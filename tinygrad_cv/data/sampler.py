@@ -90,6 +90,8 @@ class RandomSampler(Sampler):
     def __iter__(self) -> Iterator[int]:
         generator, left, places = as_generator(self.generator), len(self), len(self.data_source)
         if self.replacement:
+            if not places:
+                raise ValueError("RandomSampler: there is nothing to draw from, the data is empty.")
             yield from generator.integers(places, size=left).tolist()
             return
         while left and places:
