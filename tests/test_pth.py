@@ -400,6 +400,8 @@ def harmful() -> dict[str, tuple[Any, str]]:
         "an extension": (b"\x82\x01", "uses EXT1"),
         "a buffer": (b"\x97", "uses NEXT_BUFFER"),
         "an id as text": (b"P0\n", "uses PERSID"),
+        "a string as text": (b"S'\\c'\n", "uses STRING"),
+        "a name with escapes": (b"co\\x73\nsystem\n", r"asks for o\\x73\.system"),
         "the state of a list": (b"]" + put({"__class__": 1}) + b"b", "inner state of a list"),
         "the state of a name": (name(rebuild) + put({"text": 1}) + b"b", "inner state of a Name"),
         "the state of a tensor": (tensor(1, (1,), (1,)) + b"}b", "inner state of a Tensor"),
@@ -653,6 +655,7 @@ BOMBS = {
     "a long number that is not there": b"\x8b\xff\xff\xff\x7f",
     "a frame": b"\x95" + b"\xff" * 7 + b"\x0f",
     "a number of many digits": b"L" + b"9" * 20_000 + b"L\n",
+    "a name without an end": b"c" + b"x" * 20_000,
     "elements that are repeated": tensor(4, (10**6, 10**6), (0, 0)),
     "an array that is not there": call(
         "numpy.core.numeric._frombuffer", b"C\0", call("numpy.dtype", "f8", 0, 1), (10**9,), "C"

@@ -14,16 +14,16 @@ compared or hashed as a whole, since a few bytes can describe a value that would
 """
 
 import math
+import pickletools
 import re
 import sys
 import zipfile
 import zlib
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import dataclass
 from io import BytesIO
-from pickletools import genops
 from struct import error as StructError
 from typing import Any
 
@@ -152,6 +152,34 @@ def _sizes(what: str, values: Any) -> tuple[int, ...]:
 # ----- the machine -------------------------------------------------------------------------------
 
 
+OPCODES = {opcode.code.encode("latin-1"): opcode for opcode in pickletools.opcodes}
+NEEDLESS = "its pickle uses {}, which no file of PyTorch needs"
+
+
+def opcodes(stream: BytesIO) -> Iterator[tuple[str, Any]]:
+    """The opcodes up to the end of a pickle, and what stands behind each.
+
+    Those of the first two protocols that have their argument as a line of text are left out, but
+    for the names of functions and classes.
+    """
+    while (opcode := OPCODES[stream.read(1)]).name != "STOP":
+        if opcode.name == "GLOBAL":
+            yield opcode.name, ".".join(_line(stream) for _ in ("module", "name"))
+        elif opcode.arg is None:
+            yield opcode.name, None
+        elif opcode.arg.n == pickletools.UP_TO_NEWLINE:
+            raise ValueError(NEEDLESS.format(opcode.name))
+        else:
+            yield opcode.name, opcode.arg.reader(stream)
+
+
+def _line(stream: BytesIO) -> str:
+    line = stream.readline()
+    if not line.endswith(b"\n"):
+        raise EOFError
+    return line[:-1].decode()
+
+
 class Machine:
     """Runs a pickle and gives the value that it describes.
 
@@ -166,11 +194,9 @@ class Machine:
         self.stack: list[Any] = []
         self.below: list[list[Any]] = []  # the stacks under the marks
         self.memo: dict[int, Any] = {}
-        for opcode, argument, _ in genops(stream):
-            if opcode.name == "STOP":
-                return self.stack.pop()
-            self.step(opcode.name, argument)
-        raise ValueError("the pickle has no end")
+        for opcode, argument in opcodes(stream):
+            self.step(opcode, argument)
+        return self.stack.pop()
 
     def step(self, opcode: str, argument: Any) -> None:
         stack = self.stack
@@ -180,9 +206,9 @@ class Machine:
             case "NONE" | "NEWTRUE" | "NEWFALSE":
                 stack.append({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}[opcode])
             case (
-                "INT" | "BININT" | "BININT1" | "BININT2" | "LONG" | "LONG1" | "LONG4"
-                | "FLOAT" | "BINFLOAT" | "STRING" | "BINSTRING" | "SHORT_BINSTRING"
-                | "UNICODE" | "BINUNICODE" | "SHORT_BINUNICODE" | "BINUNICODE8"
+                "BININT" | "BININT1" | "BININT2" | "LONG1" | "LONG4" | "BINFLOAT"
+                | "BINSTRING" | "SHORT_BINSTRING"
+                | "BINUNICODE" | "SHORT_BINUNICODE" | "BINUNICODE8"
                 | "BINBYTES" | "SHORT_BINBYTES" | "BINBYTES8" | "BYTEARRAY8"
             ):  # fmt: skip
                 stack.append(argument)
@@ -198,11 +224,11 @@ class Machine:
                 self.since_mark()
             case "DUP":
                 stack.append(stack[-1])
-            case "PUT" | "BINPUT" | "LONG_BINPUT":
+            case "BINPUT" | "LONG_BINPUT":
                 self.memo[argument] = stack[-1]
             case "MEMOIZE":
                 self.memo[len(self.memo)] = stack[-1]
-            case "GET" | "BINGET" | "LONG_BINGET":
+            case "BINGET" | "LONG_BINGET":
                 stack.append(self.memo[argument])
             case "EMPTY_TUPLE":
                 stack.append(())
@@ -241,7 +267,7 @@ class Machine:
                 values = self.since_mark()
                 _of(set, self.stack[-1]).update(map(_key, values))
             case "GLOBAL":
-                stack.append(named(argument.replace(" ", ".")))
+                stack.append(named(argument))
             case "STACK_GLOBAL":
                 name, module = stack.pop(), stack.pop()
                 stack.append(named(f"{_of(str, module)}.{_of(str, name)}"))
@@ -254,7 +280,7 @@ class Machine:
             case "BINPERSID":
                 stack.append(self.storage(stack.pop()))
             case _:
-                raise ValueError(f"its pickle uses {opcode}, which no file of PyTorch needs")
+                raise ValueError(NEEDLESS.format(opcode))
 
     def since_mark(self) -> list[Any]:
         values, self.stack = self.stack, self.below.pop()
