@@ -31,6 +31,7 @@ from tinygrad_cv.data import (
     DataLoader,
     Dataset,
     DatasetError,
+    DistributedSampler,
     IterableDataset,
     RandomSampler,
     Sampler,
@@ -700,6 +701,43 @@ def test_samplers_follow_their_generator_and_manual_seed() -> None:
         assert len(sampler) == len([*sampler])
         assert all(type(place) is int for place in sampler)
     assert sorted(SubsetRandomSampler([7, 3, 3])) == [3, 3, 7]
+
+
+@given(st.integers(1, 20), st.integers(1, 5), st.booleans(), st.booleans(), st.integers(0, 3))
+def test_processes_share_the_places(
+    samples: int, replicas: int, shuffle: bool, drop_last: bool, epoch: int
+) -> None:
+    parts = [
+        DistributedSampler(range(samples), replicas, rank, shuffle, 5, drop_last)
+        for rank in range(replicas)
+    ]
+    for part in parts:
+        part.set_epoch(epoch)
+    shares = [[*part] for part in parts]
+    assert {len(share) for share in shares} == {len(parts[0])}
+    dealt = [place for places in zip(*shares, strict=True) for place in places]
+    whole = samples // replicas * replicas if drop_last else -(-samples // replicas) * replicas
+    assert len(dealt) == whole
+    first = dealt[: min(samples, whole)]
+    assert len({*first}) == len(first)
+    assert dealt[samples:] == [*itertools.islice(itertools.cycle(first), max(whole - samples, 0))]
+    if not shuffle:
+        assert first == [*range(len(first))]
+    assert shares == [[*part] for part in parts]  # the same until the epoch is another
+
+
+def test_an_epoch_has_its_own_order() -> None:
+    sampler = DistributedSampler(range(50))
+    orders = []
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+        orders.append(tuple(sampler))
+    assert len({*orders}) == 3
+    assert sorted(orders[0]) == [*range(50)]
+    with pytest.raises(
+        ValueError, match="of one of 2 processes is 0 or more and below that; got 2"
+    ):
+        DistributedSampler(range(3), 2, 2)
 
 
 def test_weights_are_the_shares_of_what_is_drawn() -> None:
