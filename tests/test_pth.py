@@ -405,6 +405,10 @@ def harmful() -> dict[str, tuple[Any, str]]:
         "the state of a list": (b"]" + put({"__class__": 1}) + b"b", "inner state of a list"),
         "the state of a name": (name(rebuild) + put({"text": 1}) + b"b", "inner state of a Name"),
         "the state of a tensor": (tensor(1, (1,), (1,)) + b"}b", "inner state of a Tensor"),
+        "values that are negated": (
+            call(rebuild, storage("Float", "0", 1), 0, (1,), (1,), False, ORDERED, {"neg": True}),
+            "negative or conjugate",
+        ),
         "a factory": (call("collections.defaultdict", name(rebuild)), "function of its own"),
         "another maker": (
             call("torch._tensor._rebuild_from_type_v2", name("torch.device"), 1, ("x",), {}),
@@ -434,8 +438,7 @@ def harmful() -> dict[str, tuple[Any, str]]:
 def test_nothing_is_run_and_the_error_says_what_was_asked(title: str) -> None:
     opcodes, message = harmful()[title]
     files = [zipped(opcodes, s0=bytes(4))]
-    if title != "the state of a tensor":
-        files.append(legacy(opcodes))
+    files.append(legacy(opcodes, {"0": (1, bytes(4))} if b"FloatStorage" in opcodes else {}))
     for contents in files:
         with pytest.raises(ValueError, match=rf"^the file: .*{message}"), nothing_runs():
             load(contents)

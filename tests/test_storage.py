@@ -263,9 +263,11 @@ class Anything:
     [
         ({"a": [1, Anything()]}, r"a/1 is a Anything"),
         (Anything(), "what was given is a Anything"),
-        ([np.ones(2, complex)], "0 is an array of complex128"),
+        ([np.ones(2, complex)], "0 is made of complex128"),
         ({"x": {(1, 2): 3}}, r"x has the key \(1, 2\)"),
         ([1 + 2j], "0 is a complex"),
+        ({"x": tg.Tensor(np.ones(2, complex))}, "x is made of complex"),
+        (np.array(["a"]), "what was given is made of <U1"),
         ([{1}], "0 is a set"),
         (b"bytes", "is a bytes"),
         (nn.Linear(1, 1), "is a Linear.*state_dict"),

@@ -409,12 +409,29 @@ def note_versions(state: Any, versions: dict[str, int]) -> None:
 
 
 def _tensor(
-    machine: Machine, storage: Any, offset: Any, shape: Any, steps: Any, grad: Any = False, *_: Any
+    machine: Machine,
+    storage: Any,
+    offset: Any,
+    shape: Any,
+    steps: Any,
+    grad: Any = False,
+    hooks: Any = None,
+    metadata: Any = None,
 ) -> Tensor:
     if _of(Storage, storage).kind == "bytes":
         raise ValueError("a tensor of bytes has no dtype")
+    _refuse_metadata(metadata)
     tensor: Tensor = storage.tensor(offset, shape, steps)
     return tensor.requires_grad_(_of(bool, grad))
+
+
+def _refuse_metadata(metadata: Any) -> None:
+    """It says that the values are not those of the memory, but the negative or conjugate ones."""
+    if metadata is not None and (type(metadata) is not dict or metadata):
+        raise ValueError(
+            "the file holds a view of negative or conjugate values; save x.resolve_neg() and "
+            "x.resolve_conj()"
+        )
 
 
 def _tensor_of_bytes(
@@ -426,11 +443,12 @@ def _tensor_of_bytes(
     grad: Any,
     hooks: Any,
     dtype: Any,
-    *_: Any,
+    metadata: Any = None,
 ) -> Tensor:
     """PyTorch's way for dtypes without a class of storages: uint16, uint32 and uint64."""
     if not (isinstance(dtype, host.dtype) and dtype.kind == "u"):
         raise ValueError("a tensor of bytes has a dtype that is not unsigned")
+    _refuse_metadata(metadata)
     tensor: Tensor = _of(Storage, storage).tensor(offset, shape, steps, dtype)
     return tensor.requires_grad_(_of(bool, grad))
 

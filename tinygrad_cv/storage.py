@@ -235,8 +235,8 @@ def _plain(
 ) -> Any:
     """The value as JSON, with names for its tensors; the same tensor has the same name again."""
     if isinstance(value, Tensor | host.ndarray):
-        if isinstance(value, host.ndarray) and value.dtype.kind not in CATEGORIES:
-            raise TypeError(f"save: {_place(path)} is an array of {value.dtype}, not of numbers.")
+        if value.dtype.kind not in CATEGORIES:
+            raise TypeError(f"save: {_place(path)} is made of {value.dtype}, not of numbers.")
         if id(value) not in names:
             name = base = ".".join(path) or "tensor"
             count = 1

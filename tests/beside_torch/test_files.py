@@ -191,6 +191,7 @@ def test_a_whole_model_is_refused_by_name(form: str) -> None:
         (torch.ones(2, dtype=torch.complex64), "complex numbers"),
         (torch.ones(2).to(torch.float8_e4m3fn), "floats of 8 bits"),
         (torch.ones(2).to_sparse(), "sparse"),
+        (torch._neg_view(torch.ones(2)), r"negative.*resolve_neg"),
         (torch.empty(2, device="meta"), "without values"),
         (Path("x"), r"pathlib.*Path"),
         (np.array([1 + 2j]), "neither bool, int nor float"),
