@@ -629,6 +629,12 @@ def test_samples_of_tensors_are_tensors() -> None:
     assert row.unsqueeze(0).shape == (1, 2)
     assert (int(label), int(number)) == (1, 6)
     assert dataset.tensors[0] is x
+    for part in (Subset(dataset, [2, 0, 1]), Subset(Subset(dataset, [1, 2, 0]), [1, 2, 0])):
+        for index in (slice(0, 2), [0, 1]):
+            rows, labels, numbers = part[index]
+            assert isinstance(rows, Tensor)
+            assert rows.shape == (2, 2)
+            assert (labels.tolist(), numbers.tolist()) == ([2, 0], [7, 5])
     assert [*map(type, dataset.tensors)] == [Tensor] * 3
 
 

@@ -83,7 +83,7 @@ class TensorDataset(Dataset):
     """Samples that are the rows of tensors: sample i is `(tensors[0][i], tensors[1][i], ...)`.
 
     They may be Tensors, arrays or lists, have the same length, and are not copied. Indexed by an
-    int it gives a sample, by a slice a batch; what was given as a Tensor gives Tensors, the rest
+    int it gives a sample, by a slice or a list a batch; what was given as a Tensor gives Tensors, the rest
     arrays. An integer array gives a batch of arrays, with one fancy index each; a Tensor on a GPU
     stays there, and one that requires a gradient stays a Tensor.
 
@@ -209,7 +209,7 @@ class StackDataset(Dataset):
 class Subset(Dataset):
     """The samples of `dataset` at `indices`, in that order.
 
-    Indexed by an int it gives a sample; by a slice or an integer array a batch of arrays.
+    Indexed by an int it gives a sample; by a slice, a list or an integer array a batch.
 
     Raises TypeError if the indices are not one sequence of integers.
 
@@ -237,7 +237,11 @@ class Subset(Dataset):
 
     def __getitem__(self, index: Any) -> Any:
         chosen = self.indices[index]
-        return self.dataset[int(chosen)] if chosen.ndim == 0 else fetch(self.dataset, chosen)
+        if chosen.ndim == 0:
+            return self.dataset[int(chosen)]
+        if isinstance(self.dataset, TensorDataset | Subset) and not isinstance(index, host.ndarray):
+            return self.dataset[chosen.tolist()]  # its Tensors as such
+        return fetch(self.dataset, chosen)
 
 
 def random_split(
