@@ -83,9 +83,9 @@ class TensorDataset(Dataset):
     """Samples that are the rows of tensors: sample i is `(tensors[0][i], tensors[1][i], ...)`.
 
     They may be Tensors, arrays or lists, have the same length, and are not copied. Indexed by an
-    int it gives a sample, by a slice or a list a batch; what was given as a Tensor gives Tensors, the rest
-    arrays. An integer array gives a batch of arrays, with one fancy index each; a Tensor on a GPU
-    stays there, and one that requires a gradient stays a Tensor.
+    int it gives a sample, by a slice or a list a batch; what was given as a Tensor gives Tensors,
+    the rest arrays. An integer array gives a batch of arrays, with one fancy index each; a Tensor
+    on a GPU stays there, and one that requires a gradient stays a Tensor.
 
     `.tensors` are all of them as Tensors, `.arrays` as arrays in host memory.
 
