@@ -281,7 +281,7 @@ def trains(torch: Any, names: tuple[str, str], steps: range, state: Any = None) 
             loss.backward()
             return loss
 
-        losses.append(float(optimizer.step(closure)))
+        losses.append(optimizer.step(closure).item())
         schedule.step()
     return losses, {name: part.state_dict() for name, part in parts.items()}
 
