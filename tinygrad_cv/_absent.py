@@ -42,16 +42,6 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
     ),
     # ----- one machine ---------------------------------------------------------------------------
     (
-        (TOP, OPTIM, DATA, UTILS_DATA),
-        "distributed",
-        "a program runs in one process on one machine; leave what is about ranks out.",
-    ),
-    (
-        (DATA, UTILS_DATA),
-        "DistributedSampler",
-        "a program runs in one process; RandomSampler or shuffle=True mixes the samples.",
-    ),
-    (
         (TOP,),
         "multiprocessing futures fork wait Future",
         "ops use several threads by themselves (set_num_threads); Python's multiprocessing and "
