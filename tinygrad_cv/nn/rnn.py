@@ -3,10 +3,9 @@
 import warnings
 from typing import Any
 
-from tinygrad_cv import _inputs
 from tinygrad_cv._public import NN, public
 from tinygrad_cv._tensor import Tensor
-from tinygrad_cv.creation import empty, zeros
+from tinygrad_cv.creation import empty, shape_from, zeros
 from tinygrad_cv.nn.linear import given, uniform_
 from tinygrad_cv.nn.module import Module
 from tinygrad_cv.nn.parameter import Parameter
@@ -56,6 +55,9 @@ class RNNBase(Module):
     ) -> None:
         if mode not in GATES:
             raise ValueError(f"the mode is one of {', '.join(GATES)}; got {mode!r}.")
+        for name, value in (("bias", bias), ("batch_first", batch_first)):
+            if not isinstance(value, bool):
+                raise TypeError(f"{name} is True or False; got {value!r}.")
         check_probability("the layer's dropout", dropout)
         input_size, hidden_size = _size("input_size", input_size), _size("hidden_size", hidden_size)
         num_layers = _size("num_layers", num_layers)
@@ -193,7 +195,7 @@ class RNNBase(Module):
 
 def _size(name: str, value: Any) -> int:
     """A size that is above 0."""
-    size = _inputs._as_whole(value, int)
+    (size,) = shape_from((value,))
     if size < 1:
         raise ValueError(f"{name} is above 0; got {value}.")
     return size

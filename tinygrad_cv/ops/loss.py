@@ -173,6 +173,12 @@ def check_reduction(reduction: str) -> None:
         raise ValueError(f"reduction must be 'mean', 'sum' or 'none'; got {reduction!r}.")
 
 
+def check_smoothing(name: str, share: float) -> None:
+    """Raise unless it is a share."""
+    if not 0 <= share <= 1:
+        raise ValueError(f"{name}: label_smoothing is from 0 to 1; got {share}.")
+
+
 def chosen(reduction: str, size_average: bool | None, reduce: bool | None) -> str:
     """`reduction`, or what PyTorch's former names for it say: not `reduce` is "none", not
     `size_average` is "sum". They are taken with a warning.
@@ -372,10 +378,14 @@ def cross_entropy(
     tensor(0.6931)
     """
     reduction = chosen(reduction, size_average, reduce)
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"cross_entropy: label_smoothing is from 0 to 1; got {label_smoothing}.")
+    check_smoothing("cross_entropy", label_smoothing)
     target = _beside(target, input)
     if input.ndim and target.shape == input.shape and target.dtype.kind == "f":
+        if ignore_index is not None and ignore_index >= 0:
+            raise ValueError(
+                f"cross_entropy: ignore_index={ignore_index} is a label, and the target holds "
+                "probabilities of the shape of the input."
+            )
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing)
     rows, labels = _rows("cross_entropy", input, target)
     _check_weight("cross_entropy", weight, rows.shape[1])
@@ -878,9 +888,7 @@ def kl_div(
         losses = T.xlogy(target, target) - _times(target, input)
     if reduction != "batchmean":
         return reduced(losses, reduction)
-    if input.ndim == 0:
-        raise ValueError("kl_div: 'batchmean' needs an axis; got a number, of shape ().")
-    return T.sum(losses) / input.shape[0]
+    return T.sum(losses) / input.shape[0] if input.ndim else losses
 
 
 # ----- distances ---------------------------------------------------------------------------------
