@@ -67,6 +67,8 @@ for _n, _x, _small in ((1, X3, (2, 4, 3)), (2, X4, (2, 4, 3, 3)), (3, X5, (2, 4,
         f"adaptive_max_pool{_n}d": call(_x, 2),
         f"max_unpool{_n}d": call(_small_x, _places, 2),
         f"dropout{_n}d": call(_x, 0.5, False),
+        f"nn.functional.max_pool{_n}d_with_indices": call(_x, 2),
+        f"nn.functional.adaptive_max_pool{_n}d_with_indices": call(_x, 2),
     }
 
 CALLS: dict[str, Call] = SPATIAL | {
@@ -74,6 +76,14 @@ CALLS: dict[str, Call] = SPATIAL | {
     "maxout": call(X3, 2),
     "prelu": call(X3, exact(4)),
     "threshold": call(SQUARE, 0.5, 0.0),
+    "threshold_": call(SQUARE, 0.5, 0.0),
+    "nn.functional.gumbel_softmax": call(np.array([0.0, 1e4]), hard=True),
+    "nn.functional.upsample": call(X4, scale_factor=2),
+    "nn.functional.upsample_nearest": call(X4, scale_factor=2),
+    "nn.functional.upsample_bilinear": call(X4, scale_factor=2),
+    "nn.functional.fractional_max_pool2d": call(X4, 2, 3, _random_samples=exact(2, 4, 2)),
+    "nn.functional.fractional_max_pool3d": call(X5, 2, 2, _random_samples=exact(2, 4, 3)),
+    "feature_alpha_dropout": call(X4, 0.5, False),
     "conv_output_size": call(5, 2),
     "fold": call(exact(2, 4 * 4, 9), (4, 4), 2),
     "locally_connected2d": call(X4, exact(5, 5, 3, 4, 2, 2)),
@@ -88,6 +98,8 @@ CALLS: dict[str, Call] = SPATIAL | {
     "pixel_shuffle": call(X4, 2),
     "pixel_unshuffle": call(X4, 2),
     "embedding": call(PLACES, SQUARE),
+    "nn.functional.embedding_bag": call(PLACES, SQUARE, np.array([0, 1])),
+    "bilinear": call(SQUARE, exact(3, 2), exact(4, 3, 2), exact(4)),
     "gather": call(SQUARE, 0, WHOLE),
     "index_add": call(SQUARE, 0, PLACES, SQUARE),
     "index_copy": call(SQUARE, 0, PLACES, SQUARE),
@@ -102,6 +114,22 @@ CALLS: dict[str, Call] = SPATIAL | {
     "scatter_add": call(SQUARE, 0, WHOLE, SQUARE),
     "scatter_reduce": call(SQUARE, 0, WHOLE, SQUARE, "sum"),
     "select": call(SQUARE, 0, 1),
+    "select_scatter": call(SQUARE, V, 0, 1),
+    "slice_scatter": call(SQUARE, SQUARE[:1], 0, 1, 2),
+    "diagonal_scatter": call(SQUARE, V),
+    "put": call(SQUARE, PLACES, V),
+    "index_reduce": call(SQUARE, 0, PLACES, SQUARE, "amax"),
+    "masked_scatter": call(SQUARE, MASK, SQUARE),
+    "unravel_index": call(PLACES, (3, 3)),
+    "combinations": call(V),
+    "isin": call(SQUARE, V),
+    "split_with_sizes": call(SQUARE, [1, 2]),
+    "swapdims": call(SQUARE, 0, 1),
+    "chain_matmul": call(SQUARE, SQUARE),
+    "vander": call(V, 2),
+    "renorm": call(SQUARE, 2.0, 0, 0.5),
+    "mvlgamma": call(SQUARE + 2, 2),
+    "linalg.tensorinv": call(SQUARE, 1),
     "take": call(SQUARE, WHOLE),
     "addbmm": call(SQUARE, STACK, STACK),
     "addmv": call(V, SQUARE, V),
@@ -168,6 +196,10 @@ CALLS: dict[str, Call] = SPATIAL | {
     "linalg.multi_dot": call([SQUARE, SQUARE]),
     "linalg.solve_triangular": call(SQUARE, SQUARE, upper=True),
     "linalg.lstsq": call(SQUARE, SQUARE),
+}
+CALLS |= {
+    f"{name}_with_indices": CALLS[name]
+    for name in ("nn.functional.fractional_max_pool2d", "nn.functional.fractional_max_pool3d")
 }
 CALLS |= {
     name: call(SQUARE, 1)

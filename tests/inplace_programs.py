@@ -106,6 +106,24 @@ class Jet:
 
     copy_ = fill_ = write
 
+    def relay(self, view: Array) -> "Jet":
+        self.c = view
+        return self
+
+    def t_(self) -> "Jet":
+        return self.relay(self.c.swapaxes(1, 2))
+
+    def transpose_(self, a: int, b: int) -> "Jet":
+        return self.relay(self.c.swapaxes(a % self.ndim + 1, b % self.ndim + 1))
+
+    def unsqueeze_(self, axis: int) -> "Jet":
+        return self.relay(np.expand_dims(self.c, axis if axis < 0 else axis + 1))
+
+    def squeeze_(self) -> "Jet":
+        return self.relay(
+            self.c.squeeze(tuple(i for i, n in enumerate(self.c.shape) if i and n == 1))
+        )
+
     def addcmul_(self, a: "Jet", b: "Jet") -> "Jet":
         return self.write(self + a * b)
 
@@ -144,6 +162,10 @@ def number(x: Any) -> Any:
     return x.sum() * 0.25
 
 
+def has_rows(x: Any) -> bool:
+    return bool(x.ndim and x.shape[0])
+
+
 COMPUTE: dict[str, Callable[[Any, Any], Any]] = {
     "scale": lambda x, y: x * 0.5 + 0.25,
     "add": lambda x, y: x + fit(x, y),
@@ -152,15 +174,15 @@ COMPUTE: dict[str, Callable[[Any, Any], Any]] = {
     "mul": lambda x, y: x * fit(x, y),
 }
 VIEW: dict[str, Callable[[Any, Any], Any]] = {
-    "row": lambda x, y: x[0] if x.ndim else x[...],
-    "element": lambda x, y: x[(-1,) * x.ndim] if x.ndim else x[None],
+    "row": lambda x, y: x[0] if has_rows(x) else x[...],
+    "element": lambda x, y: x[(-1,) * x.ndim] if x.ndim and 0 not in x.shape else x[None],
     "slice": lambda x, y: x[..., 1:] if x.ndim else x[None],
     "step": lambda x, y: x[..., ::2] if x.ndim else x[None],
     "new axis": lambda x, y: x[None],
     "T": lambda x, y: x.T if x.ndim == 2 else x[...],
     "flat": lambda x, y: x.reshape(-1),
     "diagonal": lambda x, y: x.diagonal() if x.ndim == 2 else x[...],
-    "unbound": lambda x, y: x.unbind()[-1] if x.ndim else x[...],
+    "unbound": lambda x, y: x.unbind()[-1] if has_rows(x) else x[...],
 }
 
 
@@ -175,7 +197,7 @@ def rows(x: Any, y: Any) -> Any:
 
 
 def part(x: Any, y: Any) -> Any:
-    x[0 if x.ndim else ()] *= fit(x[0] if x.ndim else x, y)
+    x[0 if has_rows(x) else ...] *= fit(x[0] if has_rows(x) else x, y)
 
 
 def shift(x: Any, y: Any) -> Any:
@@ -197,12 +219,12 @@ def multiply(x: Any, y: Any) -> None:
 
 
 WRITE: dict[str, Callable[[Any, Any], Any]] = {
-    "[i] = a number": lambda x, y: put(x, 0 if x.ndim else (), 0.5),
-    "[i] =": lambda x, y: put(x, -1 if x.ndim else (), number(y)),
+    "[i] = a number": lambda x, y: put(x, 0 if has_rows(x) else ..., 0.5),
+    "[i] =": lambda x, y: put(x, -1 if has_rows(x) else ..., number(y)),
     "[a:b] =": lambda x, y: put(x, (..., slice(1, None)) if x.ndim else ..., number(y)),
     "[...] =": lambda x, y: put(x, ..., fit(x, y)),
     "[mask] =": lambda x, y: put(x, checkered(x) if x.ndim else ..., number(y)),
-    "[array] =": lambda x, y: put(x, np.array([-1]) if x.ndim else (), number(y)),
+    "[array] =": lambda x, y: put(x, np.array([-1]) if has_rows(x) else ..., number(y)),
     "[1:] = [:-1]": shift,
     "[i] *=": part,
     "rows": rows,
@@ -219,16 +241,25 @@ WRITE: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
+RELAY: dict[str, Callable[[Any, Any], Any]] = {
+    "t_": lambda x, y: x.t_() if x.ndim == 2 else x,
+    "transpose_": lambda x, y: x.transpose_(0, -1) if x.ndim else x,
+    "unsqueeze_": lambda x, y: x.unsqueeze_(0),
+    "unsqueeze_(-1)": lambda x, y: x.unsqueeze_(-1),
+    "squeeze_": lambda x, y: x.squeeze_(),
+}
+
+
 def checkered(x: Any) -> Array:
     return np.arange(int(np.prod(x.shape))).reshape(tuple(x.shape)) % 2 == 0
 
 
-STEPS = {**COMPUTE, **VIEW, **WRITE}
+STEPS = {**COMPUTE, **VIEW, **WRITE, **RELAY}
 Program = list[tuple[str, int, int]]
 
 programs: st.SearchStrategy[Program] = st.lists(
     st.tuples(
-        st.one_of(*(st.sampled_from(list(kind)) for kind in (COMPUTE, VIEW, WRITE, WRITE))),
+        st.one_of(*(st.sampled_from(list(kind)) for kind in (COMPUTE, VIEW, WRITE, WRITE, RELAY))),
         st.integers(0, 4),
         st.integers(0, 6),
     ),
@@ -256,7 +287,7 @@ def run(program: Program, leaves: list[Any], plain: Any) -> Any:
     for name, i, j in program:
         target, other = made[-1 - i % len(made)], made[-1 - j % len(made)]
         result = STEPS[name](target, other)
-        if name not in WRITE:
+        if name in COMPUTE or name in VIEW:
             made.append(result)
     loss = (x * x).sum()
     for k, y in enumerate(made):

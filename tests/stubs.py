@@ -19,11 +19,25 @@ from pathlib import Path
 from typing import Any, get_overloads
 
 import tinygrad_cv
-from tinygrad_cv._public import FUNCTIONAL, LINALG, NN, OPTIM, PUBLIC, TOP
+from tinygrad_cv._public import (
+    AMP,
+    AUTOGRAD,
+    AUTOGRAD_FUNCTIONAL,
+    DISTRIBUTIONS,
+    FUNC,
+    FUNCTIONAL,
+    LINALG,
+    NN,
+    OPTIM,
+    PUBLIC,
+    TOP,
+)
 from tinygrad_cv._tensor import Tensor
 
 FOLDER = Path(tinygrad_cv.__file__).parent / "_stubs"
 PLACES = {"names": TOP, "functional": FUNCTIONAL, "linalg": LINALG, "nn": NN, "optim": OPTIM}
+PLACES |= {"autograd": AUTOGRAD, "autograd_functional": AUTOGRAD_FUNCTIONAL}
+PLACES |= {"func": FUNC, "amp": AMP, "distributions": DISTRIBUTIONS}
 HEADING = '"""Written by `python -m tests.stubs`."""\n\n# ruff: noqa\n'
 
 
@@ -64,6 +78,8 @@ class Stub:
         parameters = list(signature.parameters.values())
         if method:
             parameters[0] = parameters[0].replace(name="self", annotation=inspect.Parameter.empty)
+        elif parameters and parameters[0].name == "self":  # a method of Tensor as a function
+            parameters[0] = parameters[0].replace(annotation=Tensor)
         written: list[str] = []
         stars: dict[Any, str] = {
             inspect.Parameter.VAR_POSITIONAL: "*",
@@ -104,7 +120,7 @@ def names(place: str) -> str:
     for name, thing in sorted(PUBLIC[place].items()):
         if thing.__module__ == place:
             continue  # a checker sees it there
-        if "__signature__" not in vars(thing) and name == thing.__name__:
+        if "__signature__" not in vars(thing) and name == thing.__qualname__:
             stub.imports.add(f"from {thing.__module__} import {name} as {name}")
         else:
             stub.define(name, thing)

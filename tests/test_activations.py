@@ -667,7 +667,7 @@ ERRORS: dict[str, tuple[Callable[[Tensor], Any], type[Exception], Sequence[str]]
     "maxout: none": (lambda x: tg.maxout(x, 0), ValueError, ("pieces=0",)),
     "maxout: axis": (lambda x: tg.maxout(x, 2, dim=2), IndexError, ("axis 2", "(2, 4)")),
     "glu: odd": (lambda x: tg.glu(x[:, :3]), ValueError, ("halves", "(2, 3)", "even")),
-    "softmin: axis": (lambda x: tg.softmin(x), TypeError, ("dim=None",)),
+    "softmin: axis": (lambda x: tg.softmin(x, 2), IndexError, ("axis 2", "(2, 4)")),
     "dropout: p": (lambda x: tg.dropout(x, -0.1), ValueError, ("dropout", "-0.1")),
     "dropout1d: p": (lambda x: tg.dropout1d(x, 2), ValueError, ("dropout1d", "got 2")),
     "dropout1d: axes": (lambda x: tg.dropout1d(x[0]), ValueError, ("(N, C, L)", "(4,)")),

@@ -83,6 +83,11 @@ OTHERS: dict[str, Callable[[], tuple[Tensor, Any]]] = {
     },
     "unflatten": lambda: (X, tg.unflatten(X, 0, (1, 1))),
     "bincount": lambda: (WHOLE[0], tg.bincount(WHOLE[0])),
+    "diagonal_scatter": lambda: (X, tg.diagonal_scatter(X, X[:, 0])),
+    "index_reduce": lambda: (X, tg.index_reduce(X, 0, [0] * len(X), X, "mean")),
+    "renorm": lambda: (X, tg.renorm(X, 2.0, 0, 1e3)),
+    "select_scatter": lambda: (X, tg.select_scatter(X, X[0], 0, 0)),
+    "unravel_index": lambda: (WHOLE, tg.unravel_index(WHOLE, (1000,))),
 }
 """Functions that take what `arguments` does not offer."""
 NO_TENSOR = {"allclose", "equal"}

@@ -259,7 +259,7 @@ def test_settings_reach_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return shift(images, pixels, generator)
 
     def spy_step(self: Any) -> None:
-        rates.append(self.lr)
+        rates.append(self.param_groups[0]["lr"])
         step(self)
 
     monkeypatch.setattr(cli, "random_shift", spy_shift)

@@ -615,6 +615,16 @@ def adam(rng: Rng, dtype: str, label: str, count: int) -> Formula:
     return [g, *inputs], [p, m, v], list(after)
 
 
+def amsgrad(rng: Rng, dtype: str, label: str, count: int) -> Formula:
+    (g, p, m), numbers = (floats(rng, count, dtype) for _ in range(3)), (0.01, (0.9, 0.99), 1e-3)
+    v, largest = (rng.uniform(0.1, 2, count).astype(dtype) for _ in range(2))
+    step, decay = int(rng.integers(1, 9)), rng.choice([0.0, 0.1])
+    after = [a.copy() for a in (p, m, v, largest)]
+    CPU.adam_step(after[0], g, *after[1:3], step, *numbers, decay, after[3])
+    rates = (0.9, 1 - 0.9, 0.99, 1 - 0.99, 0.01 / (1 - 0.9**step), 1 - 0.99**step)
+    return [g, *scalars(dtype, *rates, 1e-3, decay)], [p, m, v, largest], after
+
+
 FORMULAS: dict[str, Callable[[Rng, str, str, int], Formula]] = {
     f.__name__: f
     for f in (
@@ -625,6 +635,7 @@ FORMULAS: dict[str, Callable[[Rng, str, str, int], Formula]] = {
         sgd,
         sgd_momentum,
         adam,
+        amsgrad,
     )
 }
 

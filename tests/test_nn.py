@@ -38,7 +38,9 @@ def test_parameters_and_buffers_have_dotted_names() -> None:
     assert [name for name, _ in network().named_parameters()] == [
         *("0.weight", "0.bias", "1.weight", "1.bias", "6.weight", "6.bias"),
     ]
-    assert [name for name, _ in network().named_buffers()] == ["1.running_mean", "1.running_var"]
+    assert [name for name, _ in network().named_buffers()] == [
+        *("1.running_mean", "1.running_var", "1.num_batches_tracked"),
+    ]
     names = [name for name, _ in Tied().named_parameters()]
     assert names[:2] == ["first.weight", "second.bias"]  # the shared one is listed once
     assert "rest.0.weight" in names

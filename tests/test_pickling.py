@@ -117,7 +117,7 @@ def test_a_deep_copy_keeps_one_tensor_one() -> None:
     model = nn.Sequential(layer, layer)
     twin, optimizer = copy.deepcopy((model, optim.SGD(model.parameters(), lr=0.1)))
     assert twin[0] is twin[1]
-    assert optimizer.params[0] is twin[0].weight
+    assert optimizer.param_groups[0]["params"][0] is twin[0].weight
     (x * 2).sum().backward(create_graph=True)
     assert copy.deepcopy(x).grad.tolist() == [3.0, 3.0]
 
@@ -200,7 +200,10 @@ def test_a_model_and_its_optimizer_go_on_where_they_were(name: str, make: Any) -
     learn(model, optimizer)
     other_model, other_optimizer = TRIPS[name]((model, optimizer))
     assert all(
-        p is q for p, q in zip(other_model.parameters(), other_optimizer.params, strict=True)
+        p is q
+        for p, q in zip(
+            other_model.parameters(), other_optimizer.param_groups[0]["params"], strict=True
+        )
     )
     assert not {id(p) for p in model.parameters()} & {id(p) for p in other_model.parameters()}
     assert learn(other_model, other_optimizer) == learn(model, optimizer)
@@ -215,7 +218,7 @@ def test_a_trainer_goes_along(trip: Trip) -> None:
     model = net()
     trainer = train.Trainer(model, optim.Adam(model.parameters()), schedule=train.cosine)
     found = trip(trainer)
-    assert found.optimizer.params[0] is next(found.model.parameters())
+    assert found.optimizer.param_groups[0]["params"][0] is next(found.model.parameters())
     assert found.loss_fn is tg.cross_entropy
 
 

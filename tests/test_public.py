@@ -21,6 +21,10 @@ import tinygrad_cv as tg
 from tinygrad_cv import nn
 from tinygrad_cv._op import REGISTRY
 from tinygrad_cv._public import (
+    AMP,
+    AUTOGRAD,
+    AUTOGRAD_FUNCTIONAL,
+    FUNC,
     FUNCTIONAL,
     IN_PLACE,
     INIT,
@@ -29,6 +33,7 @@ from tinygrad_cv._public import (
     NN,
     OPTIM,
     PUBLIC,
+    SCHEDULERS,
     TOP,
     public,
 )
@@ -45,6 +50,11 @@ MODULES = {
     NN: nn,
     INIT: nn.init,
     OPTIM: tg.optim,
+    SCHEDULERS: tg.optim.lr_scheduler,
+    AUTOGRAD: tg.autograd,
+    AUTOGRAD_FUNCTIONAL: tg.autograd.functional,
+    FUNC: tg.func,
+    AMP: tg.amp,
 }
 
 
@@ -70,9 +80,13 @@ def test_nothing_accidental_is_public() -> None:
         shown = {name for name in dir(MODULES[place]) if not name.startswith("_")}
         assert shown == PUBLIC[place].keys()
     dtypes = {"bool", "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8"}
-    others = {name for name in dir(tg) if name[0] != "_"} - PUBLIC[TOP].keys() - dtypes
+    dtypes |= {"half", "float", "double", "short", "int", "long"}
+    formats = {"channels_last", "channels_last_3d", "contiguous_format", "preserve_format"}
+    values = {"default_generator", "dtype", "e", "inf", "nan", "newaxis", "pi", "strided"}
+    constants = dtypes | formats | values
+    others = {name for name in dir(tg) if name[0] != "_"} - PUBLIC[TOP].keys() - constants
     assert all(isinstance(getattr(tg, name), ModuleType) for name in others)
-    assert set(tg.__all__) == PUBLIC[TOP].keys() | dtypes | {"data", "linalg", "nn", "optim"}
+    assert set(tg.__all__) == PUBLIC[TOP].keys() | constants | {"data", "linalg", "nn", "optim"}
     assert others >= {"data", "linalg", "nn", "onnx", "optim", "testing", "train", "viz"}
 
 
@@ -282,7 +296,7 @@ reveal_type((x * 2).sum())  # Tensor
 reveal_type(2 - x @ x)  # Tensor
 reveal_type(x == x)  # Tensor
 reveal_type(x[0].T.float())  # Tensor
-reveal_type(x.shape)  # tuple[int, ...]
+reveal_type(x.shape)  # Size
 reveal_type(tg.relu(x))  # Tensor
 reveal_type(F.relu(input=x))  # Tensor
 reveal_type(tg.conv2d(x, x, stride=2))  # Tensor

@@ -28,8 +28,13 @@ WITH_ANOTHER = (
 )
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(WITH_ANOTHER.split(), (OTHER,)),
+    "addbmm": (np.ones((4, 2, 5)), np.ones((4, 5, 3))),
     "addcdiv": (X, OTHER),
     "addcmul": (X, OTHER),
+    "addmm": (np.ones((2, 4)), np.ones((4, 3))),
+    "addmv": (np.ones((2, 3)), OTHER),
+    "addr": (X[:, 0], OTHER),
+    "baddbmm": (np.ones((2, 3, 4)), np.ones((2, 4, 3))),
     "clamp": (0.3, 0.6),
     "clamp_max": (0.6,),
     "clamp_min": (0.3,),
@@ -40,14 +45,29 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "index_copy": (1, COLUMNS, np.ones((2, 2))),
     "index_fill": (1, COLUMNS, 5.0),
     "index_put": ((COLUMNS[:1], COLUMNS[1:]), np.ones(1)),
+    "index_reduce": (1, COLUMNS, np.ones((2, 2)), "mean"),
+    "ldexp": (COLUMNS[1:],),
     "lerp": (OTHER, 0.3),
     "masked_fill": (X > 0.5, 2.0),
+    "masked_scatter": (X > 0.5, np.arange(6.0)),
+    "mvlgamma": (2,),
+    "put": (COLUMNS, OTHER[:2]),
+    "renorm": (2.0, 0, 0.5),
     "scatter": (1, np.array([[0], [2]]), 3.0),
     "scatter_add": (1, np.array([[0], [2]]), np.ones((2, 1))),
+    "scatter_reduce": (1, np.array([[0, 0], [2, 2]]), np.ones((2, 2)), "prod"),
 }
-START = {"acosh": X + 1, "arccosh": X + 1}
-RANDOM = ("bernoulli", "exponential", "normal", "random", "uniform")
-ALL = [*PUBLIC[IN_PLACE], *RANDOM, "fill", "zero", "copy"]
+START = {
+    "acosh": X + 1,
+    "arccosh": X + 1,
+    "addmv": X[:, 0],
+    "baddbmm": np.stack([X, X, X[::-1]])[:, :1].repeat(3, 1)[:2],
+    "mvlgamma": X + 1,
+}
+BITS = [name for name in PUBLIC[IN_PLACE] if name.startswith("bitwise_")]
+FUNCTIONS = [name for name in PUBLIC[IN_PLACE] if name not in BITS]
+RANDOM = ["bernoulli", "cauchy", "exponential", "log_normal", "normal", "random", "uniform"]
+ALL = [*FUNCTIONS, *RANDOM, "fill", "zero", "copy", "apply", "map", "geometric", "polygamma"]
 
 
 def as_tensors(value: Any) -> Any:
@@ -58,11 +78,19 @@ def as_tensors(value: Any) -> Any:
 
 def run(name: str, x: Tensor) -> Any:
     """The method in place, with arguments that fit."""
-    arguments = {"fill": (7.0,), "copy": (OTHER,), **ARGUMENTS}.get(name, ())
+    arguments = {
+        "fill": (7.0,),
+        "copy": (X,),
+        "apply": (abs,),
+        "map": (X, max),
+        "geometric": (0.5,),
+        "polygamma": (1,),
+        **ARGUMENTS,
+    }.get(name, ())
     return getattr(x, f"{name}_")(*as_tensors(arguments))
 
 
-@pytest.mark.parametrize("name", PUBLIC[IN_PLACE])
+@pytest.mark.parametrize("name", FUNCTIONS)
 def test_in_place_gives_the_values_of_the_function(name: str) -> None:
     start = START.get(name, X)
     expected = getattr(tg.tensor(start), name)(*as_tensors(ARGUMENTS.get(name, ())))
@@ -84,8 +112,8 @@ def test_in_place_changes_the_memory_that_views_share(name: str) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_graph_notices_that_it_was_changed_in_place(name: str) -> None:
-    w = tg.ones(2, 3, dtype="float64", requires_grad=True)
     x = tg.tensor(START.get(name, X))
+    w = tg.ones(x.shape, dtype="float64", requires_grad=True)
     y = (w * x).sum()
     run(name, x)
     with pytest.raises(RuntimeError, match="changed in place"):
@@ -110,11 +138,12 @@ def test_in_place_on_a_parameter_is_an_error(name: str) -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_in_place_in_a_graph_is_the_function(name: str) -> None:
     """Its values, and its gradient: that of a new tensor, or zeros where nothing is left of x."""
-    start, g = START.get(name, X), tg.tensor(np.linspace(-1, 2, 6).reshape(2, 3))
+    start = START.get(name, X)
+    g = tg.tensor(np.linspace(-1, 2, start.size).reshape(start.shape))
     leaf = tg.tensor(start, requires_grad=True)
     x = leaf * 1.0
-    if name in PUBLIC[IN_PLACE]:
-        y = getattr(leaf * 1.0, name)(*as_tensors(ARGUMENTS.get(name, ())))
+    if name in FUNCTIONS or name == "polygamma":
+        y = getattr(leaf * 1.0, name)(*as_tensors({**ARGUMENTS, "polygamma": (1,)}.get(name, ())))
         expected = tg.grad(y, leaf, g, allow_unused=True)[0] if y.requires_grad else None
     else:
         y, expected = None, None
@@ -214,7 +243,12 @@ def test_conversions_by_name(name: str) -> None:
     assert_array_equal(y.numpy(), x.numpy().astype(DTYPES[name]))
     assert getattr(y, name)() is y
     assert x.type(DTYPES[name]).dtype == DTYPES[name]
-    assert y.type() == DTYPES[name]
+    theirs = {"double": "Double", "half": "Half", "float": "Float", "bool": "Bool"}
+    kind = f"{theirs.get(name, name.capitalize())}Tensor"
+    assert y.type() == (f"torch.{kind}" if y.is_cpu else f"torch.cuda.{kind}")
+    assert x.type(y.type()).dtype == DTYPES[name]
+    assert x.type(y.type()).device == x.device
+    assert x.type(f"torch.{kind}").is_cpu
     assert x.type_as(y).dtype == DTYPES[name]
 
 

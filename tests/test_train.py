@@ -125,10 +125,10 @@ def test_each_fit_starts_the_schedule_anew() -> None:
     fitter = trainer(model, lr=0.5, schedule=schedule)
     fitter.fit(loader(batch_size=5), epochs=2)
     assert met == [0, 0.25, 0.5, 0.75]
-    assert fitter.optimizer.lr == 0.5 * 0.25
+    assert fitter.optimizer.param_groups[0]["lr"] == 0.5 * 0.25
     fitter.fit(loader(batch_size=5))
     assert met[4:] == [0, 0.5]
-    assert fitter.optimizer.lr == 0.5 * 0.5
+    assert fitter.optimizer.param_groups[0]["lr"] == 0.5 * 0.5
 
 
 def test_fit_trains_in_training_mode_and_validates_in_evaluation_mode() -> None:

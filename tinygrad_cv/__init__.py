@@ -15,33 +15,54 @@
 
 import typing as _typing
 from importlib import import_module as _import_module
-from importlib.metadata import version as _version
 
 from tinygrad_cv import _methods as _methods
 from tinygrad_cv import _numpy as _numpy
 from tinygrad_cv import _operators as _operators
 from tinygrad_cv import _recompute as _recompute
 from tinygrad_cv import _symbol as _symbol
+from tinygrad_cv import amp as amp
+from tinygrad_cv import autograd as autograd
+from tinygrad_cv import backends as backends
 from tinygrad_cv import creation as creation
+from tinygrad_cv import cuda as cuda
 from tinygrad_cv import data as data
 from tinygrad_cv import dtypes as dtypes
+from tinygrad_cv import func as func
+from tinygrad_cv import layouts as layouts
 from tinygrad_cv import linalg as linalg
+from tinygrad_cv import mps as mps
 from tinygrad_cv import nn as nn
 from tinygrad_cv import optim as optim
 from tinygrad_cv import random as random
+from tinygrad_cv import signal as signal
 from tinygrad_cv import storage as storage
+from tinygrad_cv import switches as switches
 from tinygrad_cv import transforms as transforms
+from tinygrad_cv import typed as typed
+from tinygrad_cv import utils as utils
+from tinygrad_cv import version as version
 from tinygrad_cv._public import TOP as _TOP
 from tinygrad_cv._public import fill as _fill
 from tinygrad_cv._tensor import Tensor as _Tensor
 from tinygrad_cv.backend import host as _host
+from tinygrad_cv.layouts import channels_last as channels_last
+from tinygrad_cv.layouts import channels_last_3d as channels_last_3d
+from tinygrad_cv.layouts import contiguous_format as contiguous_format
+from tinygrad_cv.layouts import preserve_format as preserve_format
+from tinygrad_cv.layouts import strided as strided
+from tinygrad_cv.random import default_generator as default_generator
+from tinygrad_cv.version import __version__ as __version__
 
 float16, float32, float64 = (_host.dtype(name) for name in ("float16", "float32", "float64"))
 int8, int16, int32 = (_host.dtype(name) for name in ("int8", "int16", "int32"))
 int64, uint8 = (_host.dtype(name) for name in ("int64", "uint8"))
 bool = _host.dtype("bool")
+half, float, double = float16, float32, float64
+short, int, long = int16, int32, int64
+dtype = _host.dtype
 
-__version__ = _version("tinygrad_cv")
+pi, e, inf, nan, newaxis = _host.pi, _host.e, _host.inf, _host.nan, None
 
 if _typing.TYPE_CHECKING:
     from tinygrad_cv import onnx as onnx
@@ -50,8 +71,10 @@ if _typing.TYPE_CHECKING:
     from tinygrad_cv import viz as viz
     from tinygrad_cv._stubs.names import *  # noqa: F403  generated
 else:  # all that the imports above have marked as public
-    _DTYPES = [name for name, value in globals().items() if isinstance(value, _host.dtype)]
-    _fill(globals(), _TOP, *_DTYPES, "data", "linalg", "nn", "optim")
+    _VALUES = (_host.dtype, layouts.layout, layouts.memory_format)
+    _CONSTANTS = [name for name, value in globals().items() if isinstance(value, _VALUES)]
+    _CONSTANTS += ["default_generator", "dtype", "e", "inf", "nan", "newaxis", "pi"]
+    _fill(globals(), _TOP, *_CONSTANTS, "data", "linalg", "nn", "optim")
     _LATER = ("onnx", "testing", "train", "viz")
 
     def __getattr__(name):

@@ -9,6 +9,7 @@ from tinygrad_cv import backend as backends
 from tinygrad_cv._grad_mode import is_grad_enabled
 from tinygrad_cv._graph import Guard, Node, failed, observer
 from tinygrad_cv._inplace import follow
+from tinygrad_cv._inputs import refuse_out
 from tinygrad_cv._op import WIDTH, Op, Output, Plan, common, is_array, is_float, promoted
 from tinygrad_cv._public import TOP, public
 from tinygrad_cv._reading import Reading
@@ -253,6 +254,8 @@ def function(op: type[Op], *names: str) -> Callable[..., Tensor]:
     def call(*inputs: Any, **attributes: Any) -> Any:
         if plain and not attributes and len(inputs) == most:
             return apply(_new(op), *inputs)
+        if "out" in attributes:
+            refuse_out(op.name, attributes, op.attributes)
         if attributes and len(inputs) < most:
             inputs = _with_named(op, names, inputs, attributes)
         given = len(inputs)

@@ -10,7 +10,7 @@ from typing import Any
 from tinygrad_cv._apply import F
 from tinygrad_cv._grad_mode import no_grad
 from tinygrad_cv._graph import Graph, Handle, Node, backpropagate
-from tinygrad_cv._public import TOP, public
+from tinygrad_cv._public import AUTOGRAD, TOP, public
 from tinygrad_cv._reading import ALONE, Reading, raw
 from tinygrad_cv._tensor import Tensor, adopt, as_content, wrap
 
@@ -57,17 +57,51 @@ class Gradients(Tensor):
         node.hooks = {} if node.hooks is None else node.hooks
         return Handle(node.hooks, functools.partial(_call_hook, hook))
 
+    @property
+    def retains_grad(self) -> bool:
+        """Whether the gradient of this intermediate result is kept (see `retain_grad`)."""
+        node = self.node
+        return node.op is not None and node.tensor is not None and node.tensor() is self
+
+    def register_post_accumulate_grad_hook(self, hook: Callable[["Tensor"], None]) -> Handle:
+        """Call `hook(tensor)` whenever a backward pass has added to the gradient of this leaf.
+
+        Returns a handle, whose `remove()` takes the hook away.
+
+        >>> import tinygrad_cv as tg
+        >>> w = tg.tensor(3.0, requires_grad=True)
+        >>> def step(w):
+        ...     w.data -= 0.1 * w.grad
+        ...     w.grad = None
+        >>> handle = w.register_post_accumulate_grad_hook(step)
+        >>> (w * w).backward()
+        >>> w
+        tensor(2.4, requires_grad=True)
+        """
+        if not self.is_leaf or not self._requires_grad:
+            raise RuntimeError(
+                "register_post_accumulate_grad_hook is for leaves that require a gradient; this is "
+                f"{'a result' if not self.is_leaf else 'a tensor'} of shape {self.shape}"
+                f"{'' if not self.is_leaf else ' without requires_grad=True'}."
+            )
+        if not callable(hook):
+            raise TypeError(f"a hook is a function of the tensor; got {hook!r}.")
+        node = self.node
+        node.hooks = {} if node.hooks is None else node.hooks
+        return Handle(node.hooks, _Afterwards(hook))
+
     def backward(
         self,
         gradient: Any = None,
-        retain_graph: bool = False,
+        retain_graph: bool | None = None,
         create_graph: bool = False,
+        inputs: Tensor | Sequence[Tensor] | None = None,
     ) -> None:
         """Add the gradient of this tensor with respect to every leaf to the leaf's `.grad`.
 
         `gradient` is dL/d(self); it may be left out for a scalar (it is 1). The graph's saved
         values are freed on the way unless `retain_graph`. With `create_graph` the pass is itself
-        recorded, so the gradients can be differentiated again.
+        recorded, so the gradients can be differentiated again. With `inputs` only they get one.
 
         >>> import tinygrad_cv as tg
         >>> x = tg.tensor(3.0, requires_grad=True)
@@ -76,15 +110,48 @@ class Gradients(Tensor):
         6.0
         """
         seed: Any = _seed(self, gradient)
-        reading: Reading = F if create_graph else raw(self._backend)
         seed = seed if create_graph else seed._array
-        keep = retain_graph or create_graph
-        for node, g in backpropagate({self.node: seed}, reading, keep=keep):
+        _backward({self.node: seed}, self, retain_graph, create_graph, inputs)
+
+
+def _backward(
+    seeds: dict[Node, Any],
+    root: Tensor,
+    retain_graph: bool | None,
+    create_graph: bool,
+    inputs: Tensor | Sequence[Tensor] | None,
+) -> None:
+    reading: Reading = F if create_graph else raw(root._backend)
+    keep = bool(retain_graph) or create_graph
+    wanted: dict[Node, Tensor] | None = None
+    if inputs is not None:
+        wanted = {x.node: x for x in _differentiable(inputs)}
+        if not wanted:
+            raise ValueError("backward: inputs is empty; leave it out to reach every leaf.")
+    towards = None if wanted is None else set(wanted)
+    for node, g in backpropagate(seeds, reading, towards=towards, keep=keep):
+        if wanted is not None:
+            target = wanted.get(current(node))
+        else:
             target = node.tensor() if node.tensor is not None else None
-            if target is None or (node.op is None and not target._requires_grad):
-                continue  # nobody asks for it, or it was frozen since
-            alone = getrefcount(g) == ALONE_IN_LOOP and node.op is None
-            _accumulate(target, _own(g, node, alone), create_graph)
+        if target is None or (node.op is None and not target._requires_grad):
+            continue  # nobody asks for it, or it was frozen since
+        alone = getrefcount(g) == ALONE_IN_LOOP and node.op is None
+        _accumulate(target, _own(g, node, alone), create_graph)
+        if node.hooks and node.op is None:
+            for hook in tuple(node.hooks.values()):
+                if isinstance(hook, _Afterwards):
+                    hook.call(target)
+
+
+class _Afterwards:
+    """A hook for when a gradient has been added; among the others it changes nothing."""
+
+    def __init__(self, call: Callable[[Tensor], None]) -> None:
+        self.call = call
+
+    def __call__(self, node: Node, g: Any) -> Any:
+        return g
 
 
 def _call_hook(hook: Callable[[Tensor], Tensor | None], node: Node, g: Any) -> Any:
@@ -182,21 +249,81 @@ def _seed(output: Tensor, gradient: Any) -> Tensor:
     return gradient if gradient.dtype == output.dtype else F.cast(gradient, dtype=output.dtype)
 
 
-@public(TOP)
+@public(AUTOGRAD)
+def backward(
+    tensors: Tensor | Sequence[Tensor],
+    grad_tensors: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    grad_variables: Any = None,
+    inputs: Tensor | Sequence[Tensor] | None = None,
+) -> None:
+    """Add the gradient of several tensors together to the `.grad` of every leaf, in one pass.
+
+    `grad_tensors` holds dL/d(tensor) of each (`grad_variables` is its old name), None for a single
+    number. All else is as in `Tensor.backward`.
+
+    >>> import tinygrad_cv as tg
+    >>> x = tg.tensor(3.0, requires_grad=True)
+    >>> tg.autograd.backward([x * 2, x * x])
+    >>> x.grad.item()
+    8.0
+    """
+    if grad_variables is not None:
+        if grad_tensors is not None:
+            raise TypeError("backward got grad_tensors and its old name grad_variables; pass one.")
+        grad_tensors = grad_variables
+    tensors = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+    if not tensors:
+        raise ValueError("backward needs at least one tensor to start from; got none.")
+    _backward(
+        _seeds(tensors, grad_tensors, "grad_tensors", create_graph),
+        tensors[0],
+        retain_graph,
+        create_graph,
+        inputs,
+    )
+
+
+def _seeds(
+    outputs: Sequence[Tensor], gradients: Any, name: str, create_graph: bool
+) -> dict[Node, Any]:
+    """dL/d(output) of several outputs, checked; those of one node are added up."""
+    if gradients is None or isinstance(gradients, Tensor):
+        gradients = [gradients] * (len(outputs) if gradients is None else 1)
+    if len(gradients) != len(outputs):
+        raise ValueError(
+            f"{name} must hold one gradient (or None) for each of the {len(outputs)} outputs; got "
+            f"{len(gradients)}."
+        )
+    seeds: dict[Node, Any] = {}
+    for output, gradient in zip(outputs, gradients, strict=True):
+        seed: Any = _seed(output, gradient)
+        seed = seed if create_graph else seed._array
+        with output._backend.active:
+            seeds[output.node] = seeds[output.node] + seed if output.node in seeds else seed
+    return seeds
+
+
+@public(TOP, AUTOGRAD)
 def grad(
     outputs: Tensor | Sequence[Tensor],
     inputs: Tensor | Sequence[Tensor],
     grad_outputs: Any = None,
-    create_graph: bool = False,
-    allow_unused: bool = False,
     retain_graph: bool | None = None,
+    create_graph: bool = False,
+    only_inputs: bool = True,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
+    materialize_grads: bool = False,
 ) -> tuple[Tensor | None, ...]:
     """The gradients of `outputs` with respect to `inputs`, without touching any `.grad`.
 
     Returns one gradient per input: sum over outputs of grad_output · d(output)/d(input). With
     `create_graph` they can be differentiated again. An input that the outputs do not depend on is
-    an error, or None with `allow_unused`. The graph is kept if `retain_graph`, which is by
-    default the value of `create_graph`.
+    an error, or None with `allow_unused`, or zeros with `materialize_grads`. The graph is kept if
+    `retain_graph`, which is by default the value of `create_graph`. With `is_grads_batched` each
+    grad_output has one more axis in front, and so has each gradient; there is a pass for each.
 
     >>> import tinygrad_cv as tg
     >>> x = tg.tensor(2.0, requires_grad=True)
@@ -206,35 +333,43 @@ def grad(
     (12.0, 12.0)
     """
     outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    if not only_inputs:
+        raise ValueError("grad: only_inputs=False is not taken; backward() reaches every leaf.")
+    if materialize_grads and allow_unused is False:
+        raise ValueError("grad: materialize_grads gives zeros to what is unused; allow that, too.")
     if not outputs:
         raise ValueError("grad needs at least one output to differentiate; got none.")
-    if grad_outputs is None or isinstance(grad_outputs, Tensor):
-        grad_outputs = [grad_outputs] * (len(outputs) if grad_outputs is None else 1)
-    if len(grad_outputs) != len(outputs):
-        raise ValueError(
-            f"grad_outputs must hold one gradient (or None) for each of the {len(outputs)} "
-            f"outputs; got {len(grad_outputs)}."
+    inputs = _differentiable(inputs)
+    if is_grads_batched:
+        single = grad_outputs is None or isinstance(grad_outputs, Tensor)
+        grad_outputs = [grad_outputs] if single else list(grad_outputs)
+        batches = [g for g in grad_outputs if g is not None]
+        if not batches:
+            raise ValueError("grad: is_grads_batched asks for grad_outputs.")
+        options = (create_graph, True, allow_unused, False, materialize_grads)
+        rows = [
+            grad(outputs, inputs, [g if g is None else g[k] for g in grad_outputs], True, *options)
+            for k in range(len(batches[0]))
+        ]
+        return tuple(
+            None if any(g is None for g in column) else F.stack(*column)
+            for column in zip(*rows, strict=True)
         )
-    for value in inputs:
-        if not value.requires_grad:
-            raise RuntimeError(
-                f"a gradient was asked with respect to a tensor of shape {value.shape} that does "
-                "not require one; create it with requires_grad=True."
-            )
     reading: Reading = F if create_graph else raw(outputs[0]._backend)
-    seeds: dict[Node, Any] = {}
-    for output, gradient in zip(outputs, grad_outputs, strict=True):
-        seed: Any = _seed(output, gradient)
-        seed = seed if create_graph else seed._array
-        with output._backend.active:
-            seeds[output.node] = seeds[output.node] + seed if output.node in seeds else seed
+    seeds = _seeds(outputs, grad_outputs, "grad_outputs", create_graph)
     found: dict[Node, Tensor] = {}
     wanted = {value.node for value in inputs}
     keep = create_graph if retain_graph is None else retain_graph
     for node, g in backpropagate(seeds, reading, towards=wanted, keep=keep):
-        if node in wanted:
-            found[node] = _own(g, node, node.op is None and getrefcount(g) == ALONE_IN_LOOP)
+        place = node if node in wanted else current(node)
+        if place in wanted:
+            alone = node.op is None and getrefcount(g) == ALONE_IN_LOOP
+            gradient = _own(g, node, alone)
+            found[place] = found[place] + gradient if place in found else gradient
+    for value in inputs if materialize_grads else ():
+        if value.node not in found:
+            zeros = value._backend.zeros(value.shape, dtype=value.dtype)
+            found[value.node] = wrap(zeros, value._backend)
     missing = [i for i, value in enumerate(inputs) if value.node not in found]
     if missing and not allow_unused:
         raise RuntimeError(
@@ -242,6 +377,24 @@ def grad(
             f"{inputs[missing[0]].shape}). Pass allow_unused=True to get None for it."
         )
     return tuple(found.get(value.node) for value in inputs)
+
+
+def _differentiable(inputs: Tensor | Sequence[Tensor]) -> list[Tensor]:
+    """The tensors for which gradients are asked, checked."""
+    tensors = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    for value in tensors:
+        if not value.requires_grad:
+            raise RuntimeError(
+                f"a gradient was asked with respect to a tensor of shape {value.shape} that does "
+                "not require one; create it with requires_grad=True."
+            )
+    return tensors
+
+
+def current(node: Node) -> Node:
+    """Where the tensor of a leaf stands now: at a new node, if it was frozen for a while."""
+    tensor = node.tensor() if node.op is None and node.tensor is not None else None
+    return node if tensor is None else tensor.node
 
 
 @public(TOP)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator
 from contextvars import ContextVar
 from typing import Any, TypeVar, cast
 
-from tinygrad_cv._public import TOP, public
+from tinygrad_cv._public import AUTOGRAD, TOP, public
 
 _blocks: ContextVar[tuple[Any, ...]] = ContextVar("blocks", default=(True, None))
 """The open blocks, from inside out: whether ops are recorded in it, and the switch that opened it.
@@ -118,7 +118,7 @@ def _steps(enabled: bool, inner: Any) -> Generator[Any, Any, Any]:
             resume, sent = inner.throw, error
 
 
-@public(TOP)
+@public(TOP, AUTOGRAD)
 class no_grad(_Switch):  # noqa: N801  PyTorch's name
     """Compute without recording a graph: `with no_grad():`, or `@no_grad()` on a function.
 
@@ -137,14 +137,14 @@ class no_grad(_Switch):  # noqa: N801  PyTorch's name
     enabled = False
 
 
-@public(TOP)
+@public(TOP, AUTOGRAD)
 class enable_grad(_Switch):  # noqa: N801  PyTorch's name
     """Record again inside a `no_grad` block, as a context or as a decorator."""
 
     enabled = True
 
 
-@public(TOP)
+@public(TOP, AUTOGRAD)
 class set_grad_enabled(_Switch):  # noqa: N801  PyTorch's name
     """Record or not, from now on; as a context or as a decorator, only inside.
 
@@ -178,7 +178,7 @@ class set_grad_enabled(_Switch):  # noqa: N801  PyTorch's name
         return super().__call__(function)
 
 
-@public(TOP)
+@public(TOP, AUTOGRAD)
 class inference_mode(_Switch):  # noqa: N801  PyTorch's name
     """`no_grad` under another name, or `enable_grad` with `mode=False`.
 
@@ -190,3 +190,10 @@ class inference_mode(_Switch):  # noqa: N801  PyTorch's name
 
     def __init__(self, mode: bool = True) -> None:
         self.enabled = not mode
+
+
+@public(TOP)
+def is_inference_mode_enabled() -> bool:
+    """Whether the innermost `inference_mode` that is open in this thread is one."""
+    opened = [switch for switch in _blocks.get() if isinstance(switch, inference_mode)]
+    return bool(opened) and not opened[0].enabled

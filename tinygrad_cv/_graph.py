@@ -154,7 +154,6 @@ class Node:
         "guards",
         "hooks",
         "inputs",
-        "name",
         "number",
         "op",
         "plan",
@@ -163,6 +162,7 @@ class Node:
         "scope",
         "shape",
         "tensor",
+        "title",
     )
 
     def __init__(
@@ -176,7 +176,7 @@ class Node:
         plan: "Plan | None" = None,
     ) -> None:
         self.number = next(numbers)
-        self.name: str | None = None
+        self.title: str | None = None
         self.op = op
         self.inputs = inputs
         self.shape = shape
@@ -202,7 +202,7 @@ class Node:
                 node = cls(
                     None, (), tensor.shape, tensor.dtype, tensor._backend, tensor._requires_grad
                 )
-                node.tensor, node.name = weakref.ref(tensor), tensor.name
+                node.tensor, node.title = weakref.ref(tensor), tensor.name
                 tensor._node = node
         return node
 
@@ -215,6 +215,37 @@ class Node:
         if self.op is not None:
             return self.op.name
         return "parameter" if self.requires_grad else "input"
+
+    def name(self) -> str:
+        """PyTorch's kind of name for it: "MulBackward0", or "AccumulateGrad" for a leaf."""
+        if self.op is None:
+            return "AccumulateGrad"
+        if self.op.name[:1].isupper():  # that of a class
+            return f"{self.op.name}Backward"
+        return "".join(map(str.capitalize, self.op.name.split("_"))) + "Backward0"
+
+    @property
+    def next_functions(self) -> tuple[tuple["Node | None", int], ...]:
+        """For each tensor input the node behind it, and which of its outputs it is.
+
+        None stands for an input that needs no gradient.
+        """
+        found: list[tuple[Node | None, int]] = []
+        for node in self.parents():
+            if not node.requires_grad:
+                found.append((None, 0))
+            elif node.op is not None and node.op.name == "output":
+                found.append((next(node.parents()), node.op.index))
+            else:
+                found.append((node, 0))
+        return tuple(found)
+
+    @property
+    def variable(self) -> Any:
+        """The tensor of a leaf, if it is still there."""
+        if self.op is not None:
+            raise AttributeError(f"{self.name()} has no variable: only a leaf has one.")
+        return None if self.tensor is None else self.tensor()
 
     def parents(self) -> Iterator["Node"]:
         """The nodes among the inputs."""
@@ -293,6 +324,10 @@ def backpropagate(
     if towards is not None:
         useful = set(towards)
         for node in reversed(order):
+            if node.op is None and node.tensor is not None:
+                leaf = node.tensor()  # which stands elsewhere, if it was frozen for a while
+                if leaf is not None and leaf._node in towards:
+                    useful.add(node)
             if not useful.isdisjoint(node.parents()):
                 useful.add(node)
     pending: dict[Any, Any] = dict(seeds)
@@ -385,7 +420,7 @@ class Graph:
     def __str__(self) -> str:
         rows = []
         for node in self.nodes:
-            inputs = f"({self.arguments(node)})" if node.op is not None else node.name or ""
+            inputs = f"({self.arguments(node)})" if node.op is not None else node.title or ""
             attributes = node.op.describe() if node.op is not None else ""
             rows.append((f"%{self.ids[node]}", node.label, inputs, attributes))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -102,7 +102,7 @@ class View:
             node = Node(view.op, (node,), view.shape, root.dtype, root.backend, True, plan)
             node.number = next(family.numbers)
         if node is not root and tensor._name is not None:
-            node.name = tensor._name
+            node.title = tensor._name
         tensor._node = node
         family.join(tensor)
         return node
@@ -243,12 +243,29 @@ def move_on(tensor: "Tensor", root: Node) -> None:
         eye.made(tensor, (tensor,))
 
 
+def relaid(tensor: "Tensor", seen: "Tensor") -> None:
+    """Let a tensor be this view of itself from now on: other axes over the same memory.
+
+    What was its base, the memory as it lay, has no tensor any more; the views of it stay with it.
+    """
+    family = _family(tensor)
+    if family is not None and family.base() is tensor:
+        family.base = weakref.ref(seen)  # which is about to go
+        family.join(tensor)
+    tensor._array = seen._array
+    tensor._view = None if _family(seen) is None else seen._view
+    if seen._requires_grad and seen.grad_fn is not None:
+        _stand(tensor, seen.node)
+    else:
+        tensor._renew_node()
+
+
 def _stand(tensor: "Tensor", node: Node) -> None:
     """The tensor moves on to this node, and retain_grad with it; hooks stay with the old value."""
     old = tensor._node
     tensor._node, tensor._requires_grad = node, True
     if tensor._name is not None:
-        node.name = tensor._name
+        node.title = tensor._name
     if old is not None and old.tensor is not None and old.tensor() is tensor:
         old.tensor = None
         if old.op is not None:

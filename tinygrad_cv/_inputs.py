@@ -9,7 +9,7 @@ from numbers import Real
 from typing import Any, TypeVar, cast, get_args, get_origin
 
 from tinygrad_cv import _public as table
-from tinygrad_cv._tensor import StrangerError, Tensor, as_input, as_number
+from tinygrad_cv._tensor import Size, StrangerError, Tensor, as_input, as_number
 from tinygrad_cv.backend import host
 
 Marked = TypeVar("Marked", bound=Callable[..., Any])
@@ -32,7 +32,8 @@ def takes_arrays(function: Function) -> Function:
     They go to the device of the first argument that is a tensor; see `as_input`. So do the parts of
     a `Sequence[Tensor]`. Where a parameter may be an integer as well (`int | Tensor`), numbers and
     lists stay what they are. A parameter annotated `int` takes no 2.5, no 2.0 and no True, one
-    annotated `float` nothing that is no number; and both take NumPy's numbers as Python's.
+    annotated `float` nothing that is no number; and both take NumPy's numbers as Python's. What
+    `*shape` collects may be given by that name as well, as shape=(2, 3).
 
     >>> @takes_arrays
     ... def total(input: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -57,6 +58,10 @@ def takes_arrays(function: Function) -> Function:
         if _is_whole(p.annotation) or _is_real(p.annotation)
     }
     plain = {p.name: _plain_types(p.annotation) for p in parameters}
+    sizes = (p.name for p in parameters if p.kind is p.VAR_POSITIONAL and p.annotation is Any)
+    collected = next(sizes, "")
+    if collected:
+        plain[collected] = NEVER
     plain_places: Iterable[set[type] | None] = [plain[p.name] for p in places]
     if any(others):
         plain_places = repeat(NEVER)
@@ -84,6 +89,14 @@ def takes_arrays(function: Function) -> Function:
 
     def converted(args: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, ...]:
         """The arguments as the function takes them; those with a name in place."""
+        refuse_out(function.__name__, options, names)
+        if collected in options:
+            if len(args) > len(places):
+                raise TypeError(
+                    f"{function.__name__} got {collected} twice: by position and by name."
+                )
+            args += tuple(options.pop(p.name) for p in places[len(args) :] if p.name in options)
+            args += (options.pop(collected),)
         for name in options:
             if name not in names and not open_ended:
                 raise TypeError(
@@ -122,6 +135,15 @@ def takes_arrays(function: Function) -> Function:
     return cast(Function, call)
 
 
+def refuse_out(name: str, options: dict[str, Any], names: Iterable[str]) -> None:
+    """Raise where memory for the result is given, to a function that takes none."""
+    if "out" in options and "out" not in names and options.pop("out") is not None:
+        raise TypeError(
+            f"{name} takes no out=, on whose values no graph could rely: write y = {name}(...), or "
+            f"y.copy_({name}(...)) to keep the memory of y."
+        )
+
+
 TENSORS: set[type] = {Tensor}
 OPTIONAL: set[type] = {Tensor, type(None)}
 """The types of tensors seen so far: a type is found in a set sooner than by `isinstance`."""
@@ -146,7 +168,7 @@ def _plain_types(annotation: Any) -> set[type] | None:
         return None if Tensor not in parts else NEVER
     if annotation is int:
         return {int}
-    return {int, tuple, list, *(part for part in parts if part is type(None))}
+    return {int, tuple, list, Size, *(part for part in parts if part is type(None))}
 
 
 def _is_whole(annotation: Any) -> bool:

@@ -7,18 +7,35 @@ are an error: it is changed as `x.data`, or inside `with no_grad():`.
 
 import functools
 import inspect
+import math
 import operator
 from collections.abc import Callable
 from typing import Any
 
+from tinygrad_cv import _operators as _operators  # adopted before they are looked up here
 from tinygrad_cv._apply import F
-from tinygrad_cv._public import IN_PLACE, METHOD, PUBLIC, public
-from tinygrad_cv._tensor import Tensor
+from tinygrad_cv._indexing import raw_index
+from tinygrad_cv._public import FUNCTIONAL, IN_PLACE, METHOD, PUBLIC, TOP, public
+from tinygrad_cv._tensor import Tensor, as_input
 from tinygrad_cv.backend import as_generator, host
 from tinygrad_cv.backend.base import drawn
-from tinygrad_cv.creation import empty, full, number, ones, tensor, zeros
+from tinygrad_cv.creation import empty, full, number, ones, shape_from, tensor, zeros
 from tinygrad_cv.ops.elementwise import polygamma as derivative_of_digamma
+from tinygrad_cv.ops.shape import cat
 from tinygrad_cv.random import bernoulli, rand, randn
+
+
+def _relaid(name: str) -> Callable[..., Tensor]:
+    function = PUBLIC[METHOD][name]
+
+    @functools.wraps(function)
+    def method(self: Tensor, *args: Any, **options: Any) -> Tensor:
+        return self._relay(function, f"{name}_", *args, **options)
+
+    method.__module__ = __name__
+    method.__name__, method.__qualname__ = f"{name}_", f"Tensor.{name}_"
+    method.__doc__ = f"`{name}` in place: the tensor has other axes, over the memory that it has."
+    return method
 
 
 def _in_place(name: str, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -104,7 +121,114 @@ def random_(self: Tensor, from_: Any = None, to: Any = None, *, generator: Any =
         raise ValueError(f"random_: from {low} is not below to {high}.")
     dtype = "uint64" if low >= 0 else "int64"
     values = drawn(as_generator(generator), lambda g: g.integers(low, high, self.shape, dtype))
-    return self._become(Tensor(values, self.dtype, self.device), "random_")
+    return self._become(Tensor(values, dtype=self.dtype, device=self.device), "random_")
+
+
+@public(METHOD)
+def cauchy_(self: Tensor, median: float = 0, sigma: float = 1, *, generator: Any = None) -> Tensor:
+    """Overwrite the values with those of a Cauchy law: median + sigma · tan(π (u - 1/2))."""
+    if not sigma > 0:
+        raise ValueError(f"cauchy_: sigma is above 0; got {sigma}.")
+    draw = rand(self.shape, generator=generator, dtype=self.dtype, device=self.device)
+    return self._become(((draw - 0.5) * math.pi).tan() * sigma + median, "cauchy_")
+
+
+@public(METHOD)
+def log_normal_(self: Tensor, mean: float = 1, std: float = 2, *, generator: Any = None) -> Tensor:
+    """Overwrite the values with numbers whose logarithms are normal, of this mean and std."""
+    if not std > 0:
+        raise ValueError(f"log_normal_: std is above 0; got {std}.")
+    draw = randn(self.shape, generator=generator, dtype=self.dtype, device=self.device)
+    return self._become((draw * std + mean).exp(), "log_normal_")
+
+
+@public(METHOD)
+def geometric_(self: Tensor, p: float, *, generator: Any = None) -> Tensor:
+    """Overwrite the values with the number of trials up to the first success, of probability p."""
+    if not 0 < p < 1:
+        raise ValueError(f"geometric_: p lies between 0 and 1; got {p}.")
+    dtype = self.dtype if self.is_floating_point() else "float64"
+    draw = rand(self.shape, generator=generator, dtype=dtype, device=self.device)
+    trials = ((-draw).log1p() / math.log1p(-p)).ceil().clamp(min=1)
+    return self._become(trials.to(dtype=self.dtype), "geometric_")
+
+
+@public(METHOD)
+def fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
+    """Overwrite the elements x[i, i, ...] with a number.
+
+    A tensor of more than two axes has equal lengths. With `wrap` a tall matrix has a diagonal that
+    starts anew, one row below the last.
+    """
+    n, m = min(self.shape, default=0), self.shape[-1] if self.ndim else 0
+    if self.ndim < 2 or (self.ndim > 2 and len(set(self.shape)) > 1):
+        raise ValueError(
+            "fill_diagonal_: expected a matrix, or more axes of one length; got the shape "
+            f"{self.shape}."
+        )
+    places = range(0, self.numel(), m + 1) if wrap and self.ndim == 2 else range(n)
+    rows = [i // m if wrap and self.ndim == 2 else i for i in places]
+    columns = [i % m if wrap and self.ndim == 2 else i for i in places]
+    index = tuple(host.array(i, "int64") for i in (rows, *[columns] * (self.ndim - 1)))
+    return self._assign(raw_index(index, self._backend), number(fill_value), "fill_diagonal_")
+
+
+@public(METHOD)
+def apply_(self: Tensor, callable: Callable[[Any], Any]) -> Tensor:
+    """Overwrite each value with what a function of Python's makes of it; slow, and on the host."""
+    values = [callable(value) for value in self.reshape(-1).tolist()]
+    return self._assign(..., Tensor(values, self.dtype, self.device).reshape(self.shape), "apply_")
+
+
+@public(METHOD)
+def map_(self: Tensor, tensor: Any, callable: Callable[[Any, Any], Any]) -> Tensor:
+    """Overwrite each value with what a function of it and that of `tensor` (broadcast) gives."""
+    others = as_input(tensor, self).broadcast_to(self.shape).reshape(-1).tolist()
+    pairs = zip(self.reshape(-1).tolist(), others, strict=True)
+    values = Tensor([callable(*pair) for pair in pairs], self.dtype, self.device)
+    return self._assign(..., values.reshape(self.shape), "map_")
+
+
+def _replant(self: Tensor, array: Any, version: list[int], how: str) -> Tensor:
+    """The tensor with other memory, which is no part of a graph."""
+    if self.requires_grad:
+        raise RuntimeError(
+            f"{how}: a tensor of shape {self.shape} that requires a gradient keeps its shape and "
+            "memory. Change x.data, or a copy: x.detach().clone()."
+        )
+    self._array, self._version, self._view = array, version, None
+    self._renew_node()
+    return self
+
+
+@public(METHOD)
+def resize_(self: Tensor, *size: Any) -> Tensor:
+    """Another size: the first elements, in row-major order, and 0 where there were none.
+
+    The memory is new: unlike PyTorch's, views and what shares the old memory do not see it.
+    """
+    lengths, flat = shape_from(size), self.reshape(-1)
+    missing = max(0, math.prod(lengths) - flat.numel())
+    grown = cat([flat, zeros(missing, dtype=self.dtype, device=self.device)])
+    resized = grown[: math.prod(lengths)].reshape(lengths).clone()
+    return _replant(self, resized._array, [0], "resize_")
+
+
+@public(METHOD)
+def resize_as_(self: Tensor, the_template: Tensor) -> Tensor:
+    """The size of another tensor; see resize_."""
+    return resize_(self, the_template.shape)
+
+
+@public(METHOD)
+def set_(self: Tensor, source: Tensor | None = None) -> Tensor:
+    """The memory, and with it the shape and dtype, of another tensor; without one, no elements."""
+    if source is None:
+        source = empty(0, dtype=self.dtype, device=self.device)
+    if not isinstance(source, Tensor):
+        raise TypeError(f"set_ takes a tensor: there are no storages here; got {source!r}.")
+    self._backend = source._backend
+    return _replant(self, source._array, source._version, "set_")
 
 
 @public(METHOD)
@@ -120,6 +244,24 @@ def polygamma(self: Tensor, n: int) -> Tensor:
 
 
 # ----- new tensors in the dtype and on the device of this one ------------------------------------
+
+
+@public(METHOD)
+def polygamma_(self: Tensor, n: int) -> Tensor:
+    """`polygamma` in place: the result takes the place of the values."""
+    return self._in_place(polygamma, "polygamma_", n)
+
+
+@public(METHOD)
+def new(self: Tensor, *args: Any, device: str | None = None) -> Tensor:
+    """PyTorch's older form: new(2, 3) is new_empty(2, 3), and new([1, 2]) is new_tensor([1, 2]).
+
+    The size of a tensor, as in new(x.size()), is a size.
+    """
+    place = self.device if device is None else device
+    if args and not all(isinstance(n, int | host.integer) for n in args):
+        return tensor(*args, dtype=self.dtype, device=place)
+    return empty(*args or (0,), dtype=self.dtype, device=place)
 
 
 def _like(make: Callable[..., Tensor], doc: str) -> Callable[..., Tensor]:
@@ -164,5 +306,22 @@ for _make, _doc in (
 
 for _name, _function in PUBLIC[METHOD].items():
     setattr(Tensor, _name, _function)
+for _name in ("squeeze", "unsqueeze", "transpose", "t", "swapaxes", "swapdims"):
+    setattr(Tensor, f"{_name}_", _relaid(_name))
 for _name, _function in PUBLIC[IN_PLACE].items():
     setattr(Tensor, f"{_name}_", _in_place(_name, _function))
+
+AT_THE_TOP = """
+    abs acos acosh addmv alpha_dropout arccos arccosh arcsin arcsinh arctan arctanh asin asinh atan
+    atanh ceil celu clamp clamp_max clamp_min clip cos cosh deg2rad detach dropout erf erfc exp exp2
+    expm1 feature_alpha_dropout fill fix floor frac gcd index_put lcm ldexp log log10 log1p log2
+    logit nan_to_num neg negative rad2deg reciprocal relu round rrelu rsqrt selu sigmoid sin sinc
+    sinh sqrt square tan tanh threshold trunc xlogy zero
+"""
+"""What PyTorch has as functions of the module too, as `torch.relu_(x)`."""
+FUNCTIONAL_TOO = "celu elu hardtanh leaky_relu relu rrelu selu threshold"
+
+for _place, _names in ((TOP, AT_THE_TOP), (FUNCTIONAL, FUNCTIONAL_TOO)):
+    for _name in _names.split():
+        if hasattr(Tensor, f"{_name}_"):
+            PUBLIC[_place][f"{_name}_"] = getattr(Tensor, f"{_name}_")

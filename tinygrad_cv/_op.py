@@ -45,6 +45,9 @@ bound_in: dict[str, "weakref.WeakSet[Any]"] = {}
 
 _REQUIRED: Any = object()
 
+NOTHING: Any = object()
+"""What the rule of `*xs` gives in place of a gradient for one that gets none."""
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -220,6 +223,8 @@ class Op:
     foreign: ClassVar[bool] = True
     """Whether it comes from outside of this package, whose own ops are held to what they may do by
     its tests: the rules of others are lent values that they cannot change."""
+    fills: ClassVar[bool] = True
+    """Whether its rules get zeros (or else None) as the gradient of an output that has none."""
     symbol: ClassVar[str | None] = None
     """How a formula writes a call without attributes, such as "{}ᵀ"; by default name(x, ...)."""
     orders: ClassVar[int] = 2

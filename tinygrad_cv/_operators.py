@@ -6,9 +6,18 @@ from typing import Any, cast
 
 from tinygrad_cv import backend as backends
 from tinygrad_cv._apply import F
+from tinygrad_cv._grad_mode import enable_grad, is_grad_enabled, no_grad
 from tinygrad_cv._graph import numbers
 from tinygrad_cv._indexing import index_steps, raw_index, repeats
-from tinygrad_cv._inplace import is_rearranged, is_recorded, keep_old, move_on, overwritten, root_of
+from tinygrad_cv._inplace import (
+    is_rearranged,
+    is_recorded,
+    keep_old,
+    move_on,
+    overwritten,
+    relaid,
+    root_of,
+)
 from tinygrad_cv._tensor import (
     StrangerError,
     Tensor,
@@ -16,10 +25,24 @@ from tinygrad_cv._tensor import (
     as_content,
     as_input,
     dtype_named,
+    where_to,
 )
 from tinygrad_cv.backend import host
 
 Operator = Callable[[Tensor, Any], Tensor]
+
+TYPE_NAMES = {
+    "float32": "FloatTensor",
+    "float64": "DoubleTensor",
+    "float16": "HalfTensor",
+    "int64": "LongTensor",
+    "int32": "IntTensor",
+    "int16": "ShortTensor",
+    "int8": "CharTensor",
+    "uint8": "ByteTensor",
+    "bool": "BoolTensor",
+}
+"""PyTorch's older names of dtypes."""
 
 
 def _binary(name: str) -> tuple[Operator, Operator]:
@@ -127,16 +150,18 @@ class Conversions(Tensor):
     def to(
         self,
         *target: Any,
-        device: str | None = None,
+        device: str | int | None = None,
         dtype: Any = None,
         non_blocking: bool = False,
         copy: bool = False,
+        other: "Tensor | None" = None,
+        memory_format: Any = None,
     ) -> "Tensor":
         """The tensor on another device or with another dtype, or with those of another tensor.
 
         It is the tensor itself if nothing changes, unless a `copy` is asked for. Gradients flow
-        back. `non_blocking` changes nothing: a GPU is waited for only where that is needed. Both
-        switches may follow the target without their names.
+        back. `non_blocking` and `memory_format` change nothing: a GPU is waited for only where that
+        is needed. Both switches may follow the target without their names.
 
         >>> import tinygrad_cv as tg
         >>> tg.tensor([1.5]).to("cpu", tg.float64).dtype
@@ -146,15 +171,7 @@ class Conversions(Tensor):
         if len(switches) > 2:
             raise TypeError("to: at most two switches are expected, non_blocking and copy.")
         copy = switches[1] if len(switches) == 2 else copy
-        for value in target:
-            if isinstance(value, bool):
-                continue
-            if isinstance(value, Tensor):
-                device, dtype = value.device, value.dtype
-            elif isinstance(value, str) and not hasattr(host, value):
-                device = value
-            else:
-                dtype = value
+        device, dtype = where_to(target if other is None else (*target, other), device, dtype)
         result: Tensor = self
         if device is not None and (backend := backends.get(device)) is not self._backend:
             result = F.to_device(self, device=backend.device)
@@ -162,17 +179,42 @@ class Conversions(Tensor):
             result = F.cast(result, dtype=wanted)
         return F.clone(self) if copy and result is self else result
 
-    def cpu(self) -> "Tensor":
+    def cpu(self, memory_format: Any = None) -> "Tensor":
         """The tensor in host memory."""
         return self.to(device="cpu")
 
-    def cuda(self, device: int | str | None = None, non_blocking: bool = False) -> "Tensor":
-        """The tensor on the GPU, by default the first."""
-        return self.to(device=f"cuda:{device or 0}" if not isinstance(device, str) else device)
+    def cuda(
+        self,
+        device: int | str | None = None,
+        non_blocking: bool = False,
+        memory_format: Any = None,
+    ) -> "Tensor":
+        """The tensor on a GPU, by default the current one."""
+        return self.to(device="cuda" if device is None else device)
 
-    def type(self, dtype: Any = None) -> Any:
-        """The tensor in a dtype; without one, the name of the dtype that it has."""
-        return str(self.dtype) if dtype is None else self.to(dtype=dtype)
+    def share_memory_(self) -> "Tensor":
+        """The tensor itself, which other processes do not see: each gets a copy."""
+        return self
+
+    def type(self, dtype: Any = None, non_blocking: bool = False) -> Any:
+        """The tensor in a dtype; without one, PyTorch's name for that and the place.
+
+        Such a name, "torch.LongTensor" or "torch.cuda.LongTensor", says both here, too.
+
+        >>> import tinygrad_cv as tg
+        >>> x = tg.tensor([1.5])
+        >>> x.type(), x.type(tg.float64).dtype, x.type("torch.LongTensor")
+        ('torch.FloatTensor', dtype('float64'), tensor([1]))
+        """
+        if dtype is None:
+            place = "torch." if self.is_cpu else "torch.cuda."
+            return f"{place}{TYPE_NAMES.get(self.dtype.name, self.dtype.name)}"
+        place, _, known = dtype.rpartition(".") if isinstance(dtype, str) else ("", "", "")
+        for name, theirs in TYPE_NAMES.items():
+            if known == theirs and place in ("torch", "torch.cuda"):
+                here = self.cuda() if place == "torch.cuda" and self.is_cpu else self
+                return (here if place == "torch.cuda" else here.cpu()).to(dtype=name)
+        return self.to(dtype=getattr(dtype, "dtype", dtype))
 
     def type_as(self, other: "Tensor") -> "Tensor":
         """The tensor in the dtype and on the device of another one."""
@@ -194,11 +236,15 @@ class Conversions(Tensor):
         """The tensor as int64."""
         return self.to(dtype="int64")
 
-    def clone(self) -> "Tensor":
-        """A copy of the values that stays in the graph."""
+    def clone(self, *, memory_format: Any = None) -> "Tensor":
+        """A copy of the values that stays in the graph. There is one memory format."""
         return F.clone(self)
 
-    def contiguous(self) -> "Tensor":
+    def to_dense(self, dtype: Any = None, *, masked_grad: bool = True) -> "Tensor":
+        """The tensor itself, or in another dtype: there are dense tensors only."""
+        return self.to(dtype=dtype)
+
+    def contiguous(self, memory_format: Any = None) -> "Tensor":
         """The tensor itself if it lies in memory in row-major order, otherwise a copy that does.
 
         A view of memory that happens to lie in another order is copied as if it lay row-major:
@@ -218,14 +264,19 @@ class Conversions(Tensor):
         """The last two axes exchanged."""
         return F.mT(self)
 
-    def t(self) -> "Tensor":
-        """The transpose of a matrix; a tensor of one axis or none as it is."""
-        if self.ndim > 2:
+    @property
+    def mH(self) -> "Tensor":
+        """The last two axes exchanged, as `mT`: what is real is its own conjugate."""
+        return F.mT(self)
+
+    @property
+    def H(self) -> "Tensor":
+        """The transpose of a matrix; a tensor without axes as it is."""
+        if self.ndim not in (0, 2):
             raise ValueError(
-                f"t() is for matrices; got the shape {self.shape}. x.mT exchanges the last two "
-                "axes, x.permute(...) any."
+                f"H is for matrices; got the shape {self.shape}. x.mH exchanges the last two axes."
             )
-        return self.T if self.ndim == 2 else self
+        return self.T
 
     # These names hide Python's, from here to the end of the class.
 
@@ -311,9 +362,9 @@ class Changes(Tensor):
     def __setitem__(self, index: Any, value: Any) -> None:
         self._assign(raw_index(index, self._backend), value, "assigning to elements")
 
-    def copy_(self, source: Any) -> "Tensor":
-        """Overwrite the values with those of `source` (broadcast)."""
-        return self._assign(..., source, "copy_")
+    def copy_(self, src: Any, non_blocking: bool = False) -> "Tensor":
+        """Overwrite the values with those of `src` (broadcast); see `to` for `non_blocking`."""
+        return self._assign(..., src, "copy_")
 
     def zero_(self) -> "Tensor":
         """Overwrite the values with zeros."""
@@ -354,6 +405,23 @@ class Changes(Tensor):
                 move_on(self, result.node)
                 return self
         return self._assign(..., result, how)
+
+    def _relay(
+        self, function: Callable[..., Any], how: str, *args: Any, **options: Any
+    ) -> "Tensor":
+        """Become the view function(self, ...): other axes over the same memory."""
+        leaf = self._requires_grad and self.is_leaf
+        if leaf and is_grad_enabled():
+            raise RuntimeError(
+                f"{how} in place on a leaf of shape {self.shape} that requires a gradient: the "
+                f"parameter would become the result of an op. Write y = x.{how[:-1]}(...), or "
+                "change it inside `with no_grad():`."
+            )
+        with no_grad() if leaf else enable_grad():
+            seen = function(self, *args, **options)
+        if seen is not self:
+            relaid(self, seen)
+        return self
 
     def __iadd__(self, other: Any) -> "Tensor":
         return self._in_place(operator.add, "an operator", other)

@@ -21,6 +21,11 @@ NN = "tinygrad_cv.nn"
 INIT = "tinygrad_cv.nn.init"
 OPTIM = "tinygrad_cv.optim"
 SCHEDULERS = "tinygrad_cv.optim.lr_scheduler"
+AUTOGRAD = "tinygrad_cv.autograd"
+AUTOGRAD_FUNCTIONAL = "tinygrad_cv.autograd.functional"
+FUNC = "tinygrad_cv.func"
+AMP = "tinygrad_cv.amp"
+DISTRIBUTIONS = "tinygrad_cv.distributions"
 METHOD = "tinygrad_cv.Tensor"
 """A method of Tensor, the tensor being its first argument."""
 IN_PLACE = "tinygrad_cv.Tensor, in place"
@@ -29,6 +34,7 @@ IN_PLACE = "tinygrad_cv.Tensor, in place"
 PUBLIC: dict[str, dict[str, Any]] = {
     place: {} for place in (TOP, METHOD, IN_PLACE, FUNCTIONAL, LINALG, NN, INIT, OPTIM, SCHEDULERS)
 }
+PUBLIC |= {place: {} for place in (AUTOGRAD, AUTOGRAD_FUNCTIONAL, FUNC, AMP, DISTRIBUTIONS)}
 """What each place holds, by name."""
 
 Marked = TypeVar("Marked", bound=Callable[..., Any])

@@ -6,7 +6,7 @@ from functools import cache
 from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_cv._op import REGISTRY, WIDTH, Op, Output, bound_in, is_array, is_float
+from tinygrad_cv._op import NOTHING, REGISTRY, WIDTH, Op, Output, bound_in, is_array, is_float
 from tinygrad_cv.backend.base import Bits
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Reading:
                 shares += [
                     (receiver, self._fitted(part, receiver, node))
                     for receiver, part in zip(inputs[where], parts, strict=True)
-                    if _wants(receiver, useful)
+                    if _wants(receiver, useful) and part is not NOTHING
                 ]
         return shares
 
@@ -129,11 +129,14 @@ class Reading:
         pending[key] = share
 
     def completed(self, node: "Node", pending: dict[int, Any]) -> tuple[Any, ...]:
-        """The gradients of several outputs: 0 where none came, None of what is not a float."""
+        """The gradients of several outputs: 0 where none came, None of what is not a float.
+
+        None, too, where none came and the op does not want zeros for it.
+        """
         assert node.op is not None
         return tuple(
             None
-            if dtype.kind != "f"
+            if dtype.kind != "f" or (i not in pending and not node.op.fills)
             else pending[i]
             if i in pending
             else self.zeros(node.backend, shape, dtype)

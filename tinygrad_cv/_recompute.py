@@ -9,12 +9,14 @@ from operator import attrgetter
 from typing import Any
 
 from tinygrad_cv._apply import F, Recorded, apply
+from tinygrad_cv._autograd import current
 from tinygrad_cv._grad_mode import enable_grad, is_grad_enabled
 from tinygrad_cv._graph import Node, Observer, backpropagate, numbers, observer
 from tinygrad_cv._inplace import View
 from tinygrad_cv._op import Op, is_array
 from tinygrad_cv._public import TOP, public
 from tinygrad_cv._tensor import Tensor, wrap
+from tinygrad_cv._trees import mapped, tensors_in
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.base import Backend, drawing
 
@@ -60,7 +62,7 @@ def recompute(
     segment = _Segment(function, args, kwargs)
     with segment.used.noted(), segment.draws.noted():
         returned = function(*args, **kwargs)
-    tensors = list(_tensors(returned))
+    tensors = list(tensors_in(returned))
     if not tensors:
         raise TypeError(
             "recompute: the function must return tensors, alone or in tuples, lists and dicts; "
@@ -72,7 +74,7 @@ def recompute(
     outputs = [tensors[k] for k in segment.places]
     parts = dict(zip(segment.places, segment.record(outputs), strict=True))
     results = iter([parts.get(k, y) for k, y in enumerate(tensors)])
-    return _mapped(lambda y: next(results) if isinstance(y, Tensor) else y, returned)
+    return mapped(lambda y: next(results) if isinstance(y, Tensor) else y, returned)
 
 
 class Recompute(Op, register=False):
@@ -110,8 +112,8 @@ class _Segment:
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         self.function = function
-        self.given = _mapped(_copied, (args, kwargs))
-        self.used = _Used(_tensors(self.given))
+        self.given = mapped(_copied, (args, kwargs))
+        self.used = _Used(tensors_in(self.given))
         self.draws = _Draws()
 
     def record(self, outputs: list[Tensor]) -> list[Tensor]:
@@ -134,7 +136,7 @@ class _Segment:
             inputs[value.node] = value
             return _Place(list(inputs).index(value.node), node)
 
-        self.given = _mapped(entered, self.given)
+        self.given = mapped(entered, self.given)
         for node in outside:
             if node not in inputs:
                 tensor = _tensor_of(node)
@@ -174,7 +176,7 @@ class _Segment:
         found = self.walk(F if recorded else reading, g, inputs, keep=recorded)
 
         def share(node: Node) -> Any:
-            shares = [found[place] for place in {node, _now(node)} if place in found]
+            shares = [found[place] for place in {node, current(node)} if place in found]
             if shares:
                 return sum(shares[1:], start=shares[0])
             with node.backend.active:
@@ -200,7 +202,7 @@ class _Segment:
                     return {}
                 raise _differs("gave a result that depends on no input")
             ends = set(_outside(y.node, start))
-            strangers = ends.difference(self.nodes, map(_now, self.nodes))
+            strangers = ends.difference(self.nodes, map(current, self.nodes))
             if strangers:
                 first = min(strangers, key=attrgetter("number"))
                 raise _differs(
@@ -220,8 +222,8 @@ class _Segment:
             x = inputs[value.number]
             return x if x.node is value.node else _standing_at(value.node, x._array)
 
-        args, kwargs = _mapped(argument, self.given)
-        tensors = list(_tensors(self.function(*args, **kwargs)))
+        args, kwargs = mapped(argument, self.given)
+        tensors = list(tensors_in(self.function(*args, **kwargs)))
         if len(tensors) <= self.places[-1]:
             raise _differs(f"returned {len(tensors)} tensors")
         return _joined([tensors[k] for k in self.places])
@@ -249,35 +251,6 @@ class _Place:
 
 
 # ----- what goes in and out ----------------------------------------------------------------------
-
-
-def _mapped(function: Callable[[Any], Any], value: Any) -> Any:
-    """The value with `function` done to what is in its tuples, lists and dicts."""
-    if isinstance(value, tuple):
-        parts = [_mapped(function, part) for part in value]
-        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
-    if isinstance(value, list):
-        return _filled(value, ((k, _mapped(function, part)) for k, part in enumerate(value)))
-    if isinstance(value, dict):
-        return _filled(value, ((k, _mapped(function, part)) for k, part in value.items()))
-    return function(value)
-
-
-def _filled(value: Any, items: Iterable[tuple[Any, Any]]) -> Any:
-    """A list or dict of the same kind with other values."""
-    new = copy.copy(value)
-    for key, part in items:
-        new[key] = part
-    return new
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    """The tensors in it, in their order."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, tuple | list | dict):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from _tensors(part)
 
 
 def _copied(value: Any) -> Any:
@@ -320,12 +293,6 @@ def _outside(root: Node, start: int) -> list[Node]:
 def _needs_gradient(node: Node) -> bool:
     """Whether a gradient for the node can be seen: a leaf that is gone shows it to nobody."""
     return node.requires_grad and (node.op is not None or _tensor_of(node) is not None)
-
-
-def _now(node: Node) -> Node:
-    """Where the tensor of a leaf stands now: at a new node, if it was frozen for a while."""
-    tensor = _tensor_of(node)
-    return node if tensor is None else tensor.node
 
 
 def _frozen(node: Node) -> bool:

@@ -1,9 +1,10 @@
 """Tensor: an array, and the node that made it. What needs ops is adopted (see `adopt`)."""
 
+import math
 from collections.abc import Callable
 from copy import deepcopy
 from numbers import Real
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar, cast, overload
 
 from tinygrad_cv import backend as backends
 from tinygrad_cv._grad_mode import no_grad
@@ -11,7 +12,8 @@ from tinygrad_cv._graph import Node
 from tinygrad_cv._inplace import View, copied
 from tinygrad_cv._public import TOP, public
 from tinygrad_cv.backend import host
-from tinygrad_cv.backend.base import Backend
+from tinygrad_cv.backend.base import DEFAULT, Backend
+from tinygrad_cv.backend.devices import device as Device
 from tinygrad_cv.printing import text
 
 if TYPE_CHECKING:
@@ -21,12 +23,40 @@ else:
 
 
 @public(TOP)
+class Size(tuple[int, ...]):
+    """The shape of a tensor: a tuple that counts the elements.
+
+    >>> Size([2, 3]).numel(), Size([2, 3])[1:].numel()
+    (6, 3)
+    """
+
+    __slots__ = ()
+
+    def numel(self) -> int:
+        """The number of elements that a tensor of this shape has."""
+        return math.prod(self)
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> int: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Size": ...
+    def __getitem__(self, index: SupportsIndex | slice) -> Any:
+        part: Any = tuple.__getitem__(self, index)
+        return Size(part) if type(index) is slice else part
+
+    def __add__(self, other: Any) -> Any:
+        return Size(tuple.__add__(self, other))
+
+
+@public(TOP)
 class Tensor(Attached):
     """An n-dimensional array that remembers how it was computed.
 
     `data` may be a Python number or nested list (it becomes float32), a NumPy array (it keeps its
-    dtype), or a Tensor; it is copied. With `requires_grad=True` the ops that use the tensor are
-    recorded, and `backward()` on a result leaves the gradient in `.grad`.
+    dtype), or a Tensor; it is copied. Whole numbers by themselves, or a Size, are the lengths of a
+    tensor of any values, as `Tensor(2, 3)`, and `Tensor()` is empty. With `requires_grad=True` the
+    ops that use the tensor are recorded, and `backward()` on a result leaves the gradient in
+    `.grad`.
 
     Only float tensors can require a gradient. The operators follow NumPy's broadcasting.
 
@@ -60,12 +90,26 @@ class Tensor(Attached):
 
     def __init__(
         self,
-        data: Any,
+        *data: Any,
         dtype: Any = None,
-        device: str | None = None,
+        device: str | int | None = None,
         requires_grad: bool = False,
     ) -> None:
         dtype = None if dtype is None else dtype_named(dtype)
+        if len(data) == 1 and (dtype is not None or type(data[0]) not in (int, Size)):
+            self._fill(data[0], dtype, device)
+        else:
+            backend = backends.get(device)
+            sizes = data[0] if data and type(data[0]) is Size else data or (0,)
+            if not all(type(n) is int and n >= 0 for n in sizes):
+                raise TypeError(
+                    "Tensor takes data, or sizes as in Tensor(2, 3); dtype, device and "
+                    f"requires_grad are given by their names. Got {data}."
+                )
+            self._set(backend.empty(tuple(sizes), dtype=dtype or DEFAULT.float), backend)
+        self.requires_grad = requires_grad
+
+    def _fill(self, data: Any, dtype: Any, device: str | int | None) -> None:
         if isinstance(data, Tensor):
             backend = data._backend if device is None else backends.get(device)
             values = (
@@ -77,12 +121,11 @@ class Tensor(Attached):
         else:
             backend = backends.get(device)
             if dtype is None and not hasattr(data, "dtype"):
-                dtype = "float32"
+                dtype = DEFAULT.float
             array = None if data is None else backend.array(data, dtype)
         if array is None or array.dtype.kind not in "biufc":
             raise TypeError(f"a tensor holds numbers; got {data!r}.")
         self._set(array, backend)
-        self.requires_grad = requires_grad
 
     def _set(self, array: Any, backend: Backend) -> None:
         self._array = array
@@ -97,8 +140,8 @@ class Tensor(Attached):
     # ----- what it is ------------------------------------------------------------------------
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        return cast(tuple[int, ...], self._array.shape)
+    def shape(self) -> Size:
+        return Size(self._array.shape)
 
     @property
     def ndim(self) -> int:
@@ -109,8 +152,8 @@ class Tensor(Attached):
         return self._array.dtype
 
     @property
-    def device(self) -> str:
-        """The device as a string, such as "cpu" or "cuda:0"."""
+    def device(self) -> Device:
+        """The device, a string such as "cpu" or "cuda:0" with the parts `type` and `index`."""
         return self._backend.device
 
     @property
@@ -193,6 +236,50 @@ class Tensor(Attached):
         node = self._node if self._view is None else self.node
         return None if node is None or node.op is None else node
 
+    @property
+    def output_nr(self) -> int:
+        """Which of the outputs of its op it is."""
+        node = self.grad_fn
+        several = node is not None and node.op is not None and node.op.name == "output"
+        return node.op.index if several else 0  # type: ignore[union-attr]
+
+    def data_ptr(self) -> int:
+        """The address of the first element in memory."""
+        return int(self._backend.address(self._array))
+
+    @property
+    def is_sparse(self) -> bool:
+        """False: there are dense tensors only."""
+        return False
+
+    is_quantized = is_mkldnn = is_meta = is_mps = is_xpu = is_nested = is_sparse
+
+    def is_complex(self) -> bool:
+        """False: there are no complex tensors."""
+        return False
+
+    is_conj = is_neg = is_inference = is_distributed = is_complex
+
+    def is_signed(self) -> bool:
+        """Whether the dtype has negative numbers."""
+        return self.dtype.kind in "if"
+
+    def is_nonzero(self) -> bool:
+        """Whether the one element is not 0."""
+        return bool(self)
+
+    def is_pinned(self) -> bool:
+        """False: no memory of the host is held for a GPU."""
+        return False
+
+    def pin_memory(self) -> "Tensor":
+        """The tensor itself: no memory of the host is held for a GPU."""
+        return self
+
+    def is_shared(self) -> bool:
+        """False: no memory is shared with other processes."""
+        return False
+
     def is_floating_point(self) -> bool:
         """Whether the dtype is a float (only such tensors have gradients)."""
         return cast(bool, self.dtype.kind == "f")
@@ -271,17 +358,19 @@ class Tensor(Attached):
     def name(self, value: str | None) -> None:
         self._name = value
         if self._node is not None:
-            self._node.name = value
+            self._node.title = value
 
     # ----- values ----------------------------------------------------------------------------
 
-    def numpy(self) -> Any:
+    def numpy(self, *, force: bool = False) -> Any:
         """The values as a NumPy array that cannot be written to (a graph may rely on them).
 
         Use `.numpy().copy()` for an array of your own, and assign into the tensor itself to
-        change it: `x.data[...] = value`. From a GPU the values are copied.
+        change it: `x.data[...] = value`. From a GPU the values are copied. With `force` a tensor
+        that requires a gradient gives them too, as `x.detach().numpy()`.
         """
-        self._leaves_graph("numpy()")
+        if not force:
+            self._leaves_graph("numpy()")
         return self._backend.to_host(self._array)
 
     def _leaves_graph(self, how: str) -> None:
@@ -503,7 +592,7 @@ class Tensor(Attached):
             self._backend, self._grad = value._backend, None
             self._renew_node()
 
-    def _move(self, device: str | None, dtype: Any) -> None:
+    def _move(self, device: Any, dtype: Any) -> None:
         """This very tensor, with its gradient, to another device or float dtype (a leaf)."""
         dtype = dtype if self.is_floating_point() else None
         self._turn_into(lambda x: x.to(device=device, dtype=dtype))
@@ -561,7 +650,9 @@ def _pickled(
 
 
 def dtype_named(dtype: Any) -> Any:
-    """The dtype that somebody asks for, which is one of numbers."""
+    """The dtype that somebody asks for, which is one of numbers; for None the default one."""
+    if dtype is None:
+        return DEFAULT.float
     try:
         found = host.dtype(dtype)
     except TypeError:
@@ -571,6 +662,18 @@ def dtype_named(dtype: Any) -> Any:
             f"a dtype is one of numbers, such as 'float32' or tinygrad_cv.int64; got {dtype!r}."
         )
     return found
+
+
+def where_to(target: tuple[Any, ...], device: Any = None, dtype: Any = None) -> tuple[Any, Any]:
+    """The device and the dtype that the arguments of `to` name, in any order; None for none."""
+    for value in target:
+        if isinstance(value, Tensor):
+            device, dtype = value.device, value.dtype
+        elif type(value) in (Device, int) or (isinstance(value, str) and not hasattr(host, value)):
+            device = value
+        elif value is not None and not isinstance(value, bool):
+            dtype = value
+    return device, dtype
 
 
 class StrangerError(TypeError):
@@ -601,7 +704,7 @@ def as_input(value: Any, like: Tensor | None = None) -> Tensor:
         if own is not None and own.kind in KINDS.get(kind, ""):
             dtype = own
         else:
-            dtype = {"b": "bool", "i": "int64", "u": "int64"}.get(kind, "float32")
+            dtype = {"b": "bool", "i": "int64", "u": "int64"}.get(kind, DEFAULT.float)
     return Tensor(value, dtype=dtype, device=None if like is None else like.device)
 
 
@@ -650,5 +753,7 @@ def adopt(body: Body) -> Body:
     """Give Tensor the methods of a class body: those that need ops, as ops need Tensor."""
     for name, value in vars(body).items():
         if callable(value) or isinstance(value, property):
+            if hasattr(value, "__qualname__"):
+                value.__qualname__ = f"Tensor.{name}"
             setattr(Tensor, name, value)
     return body

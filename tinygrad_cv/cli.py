@@ -384,7 +384,7 @@ def _fit(
     except DivergenceError as error:
         raise CommandError(
             f"the loss became {error.loss} in epoch {error.epoch}; try an --lr lower than "
-            f"{trainer.lr:g}.",
+            f"{trainer.rates[0]:g}.",
             status=1,
         ) from error
 

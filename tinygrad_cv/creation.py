@@ -3,17 +3,22 @@
 They are made on `device`, by default the one that `set_default_device` chose.
 """
 
+import functools
+import inspect
 import math
 import sys
+from collections.abc import Callable
 from functools import reduce
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from tinygrad_cv import backend as backends
 from tinygrad_cv._inputs import public
 from tinygrad_cv._public import TOP
 from tinygrad_cv._tensor import Tensor, dtype_named, wrap
 from tinygrad_cv.backend import Backend, host
+from tinygrad_cv.backend.base import DEFAULT
 from tinygrad_cv.dtypes import dtype_of, promote_types
+from tinygrad_cv.layouts import strided
 from tinygrad_cv.ops.shape import sizes_of
 
 # ----- what the arguments say --------------------------------------------------------------------
@@ -41,10 +46,50 @@ def made(array: Any, backend: Backend, requires_grad: bool) -> Tensor:
     return tensor
 
 
+Maker = TypeVar("Maker", bound=Callable[..., Any])
+
+LAYOUT: dict[str, Any] = {"out": None, "layout": None, "pin_memory": False, "memory_format": None}
+"""What PyTorch's constructors say of memory, and the values that mean nothing."""
+
+
+def laid_out(make: Maker) -> Maker:
+    """A function for new tensors, with PyTorch's arguments about memory.
+
+    `pin_memory` and `memory_format` change no value, and have no effect. `out` and a `layout` that
+    is sparse would, and are TypeErrors.
+    """
+
+    @functools.wraps(make)
+    def call(*args: Any, **options: Any) -> Any:
+        for name in LAYOUT.keys() & options.keys():
+            value = options.pop(name)
+            if name == "out" and value is not None:
+                raise TypeError(
+                    f"{make.__name__}: `out` is not taken; write x.copy_({make.__name__}(...)), or "
+                    "use the tensor that is returned."
+                )
+            if name == "layout" and value not in (None, strided):
+                raise TypeError(
+                    f"{make.__name__}: every tensor here is dense, of the layout strided; got "
+                    f"{value!r}."
+                )
+        return make(*args, **options)
+
+    signature = inspect.signature(make)
+    more = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Any)
+        for name, default in LAYOUT.items()
+    ]
+    parameters = [*signature.parameters.values(), *more]
+    call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return cast(Maker, call)
+
+
 # ----- from data ---------------------------------------------------------------------------------
 
 
 @public(TOP)
+@laid_out
 def tensor(
     data: Any, *, dtype: Any = None, device: str | None = None, requires_grad: bool = False
 ) -> Tensor:
@@ -60,7 +105,7 @@ def tensor(
         return Tensor(data, dtype=dtype, device=device, requires_grad=requires_grad)
     if isinstance(data, list | tuple):
         found = _dtypes_in(data)
-        inferred = reduce(promote_types, found) if found else "float32"
+        inferred = reduce(promote_types, found) if found else DEFAULT.float
         data = _without_tensors(data)
     else:
         inferred = dtype_of(data) if isinstance(data, int | float) else None
@@ -184,10 +229,11 @@ def asarray(
 
 
 @public(TOP)
+@laid_out
 def scalar_tensor(
     s: Any,
     *,
-    dtype: Any = "float32",
+    dtype: Any = None,
     device: str | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
@@ -196,13 +242,14 @@ def scalar_tensor(
     >>> scalar_tensor(2)
     tensor(2.)
     """
-    return full((), s, dtype=dtype, device=device, requires_grad=requires_grad)
+    return full((), s, dtype=dtype_named(dtype), device=device, requires_grad=requires_grad)
 
 
 # ----- filled ------------------------------------------------------------------------------------
 
 
 @public(TOP)
+@laid_out
 def full(
     size: Any,
     fill_value: Any,
@@ -233,10 +280,11 @@ def full(
 
 
 @public(TOP)
+@laid_out
 def zeros(
     *sizes: Any,
     size: Any = (),
-    dtype: Any = "float32",
+    dtype: Any = None,
     device: str | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
@@ -246,14 +294,15 @@ def zeros(
     (2, 3)
     """
     shape = shape_from(sizes or (size,))
-    return full(shape, 0, dtype=dtype, device=device, requires_grad=requires_grad)
+    return full(shape, 0, dtype=dtype_named(dtype), device=device, requires_grad=requires_grad)
 
 
 @public(TOP)
+@laid_out
 def ones(
     *sizes: Any,
     size: Any = (),
-    dtype: Any = "float32",
+    dtype: Any = None,
     device: str | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
@@ -263,14 +312,15 @@ def ones(
     tensor([1., 1.])
     """
     shape = shape_from(sizes or (size,))
-    return full(shape, 1, dtype=dtype, device=device, requires_grad=requires_grad)
+    return full(shape, 1, dtype=dtype_named(dtype), device=device, requires_grad=requires_grad)
 
 
 @public(TOP)
+@laid_out
 def empty(
     *sizes: Any,
     size: Any = (),
-    dtype: Any = "float32",
+    dtype: Any = None,
     device: str | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
@@ -285,6 +335,7 @@ def empty(
 
 
 @public(TOP)
+@laid_out
 def full_like(
     input: Tensor,
     fill_value: Any,
@@ -308,6 +359,7 @@ def full_like(
 
 
 @public(TOP)
+@laid_out
 def zeros_like(
     input: Tensor, *, dtype: Any = None, device: str | None = None, requires_grad: bool = False
 ) -> Tensor:
@@ -320,6 +372,7 @@ def zeros_like(
 
 
 @public(TOP)
+@laid_out
 def ones_like(
     input: Tensor, *, dtype: Any = None, device: str | None = None, requires_grad: bool = False
 ) -> Tensor:
@@ -332,6 +385,7 @@ def ones_like(
 
 
 @public(TOP)
+@laid_out
 def empty_like(
     input: Tensor, *, dtype: Any = None, device: str | None = None, requires_grad: bool = False
 ) -> Tensor:
@@ -352,11 +406,12 @@ def empty_like(
 
 
 @public(TOP)
+@laid_out
 def eye(
     n: int,
     m: int | None = None,
     *,
-    dtype: Any = "float32",
+    dtype: Any = None,
     device: str | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
@@ -367,13 +422,14 @@ def eye(
             [0., 1.]])
     """
     rows, columns = shape_from((n, n if m is None else m))
-    values = host.eye(rows, columns, dtype=dtype)
+    values = host.eye(rows, columns, dtype=dtype_named(dtype))
     return Tensor(values, device=device, requires_grad=requires_grad)
 
 
 @public(TOP)
+@laid_out
 def arange(
-    start: Any,
+    start: Any = 0,
     end: Any = None,
     step: Any = 1,
     *,
@@ -399,19 +455,20 @@ def arange(
         raise ValueError(f"arange: steps of {step} lead away from {end}, starting at {start}.")
     whole = all(isinstance(value, int) for value in (start, end, step))
     if dtype is None:
-        dtype = "int64" if whole else "float32"
+        dtype = "int64" if whole else DEFAULT.float
     # Counted in full precision, and rounded once.
     values = host.arange(start, end, step, dtype="int64" if whole else "float64")
     return Tensor(values, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 @public(TOP)
+@laid_out
 def linspace(
     start: Any,
     end: Any,
     steps: int,
     *,
-    dtype: Any = "float32",
+    dtype: Any = None,
     device: str | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
@@ -425,17 +482,18 @@ def linspace(
     (count,) = shape_from((steps,))
     with host.errstate(all="ignore"):
         values = host.linspace(number(start), number(end), count)
-    return Tensor(values, dtype=dtype, device=device, requires_grad=requires_grad)
+    return Tensor(values, dtype=dtype_named(dtype), device=device, requires_grad=requires_grad)
 
 
 @public(TOP)
+@laid_out
 def logspace(
     start: Any,
     end: Any,
     steps: int,
     base: float = 10.0,
     *,
-    dtype: Any = "float32",
+    dtype: Any = None,
     device: str | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
@@ -447,10 +505,11 @@ def logspace(
     (count,) = shape_from((steps,))
     with host.errstate(all="ignore"):
         values = host.power(float(base), host.linspace(number(start), number(end), count))
-    return Tensor(values, dtype=dtype, device=device, requires_grad=requires_grad)
+    return Tensor(values, dtype=dtype_named(dtype), device=device, requires_grad=requires_grad)
 
 
 @public(TOP)
+@laid_out
 def tril_indices(
     row: int, col: int, offset: int = 0, *, dtype: Any = "int64", device: str | None = None
 ) -> Tensor:
@@ -466,6 +525,7 @@ def tril_indices(
 
 
 @public(TOP)
+@laid_out
 def triu_indices(
     row: int, col: int, offset: int = 0, *, dtype: Any = "int64", device: str | None = None
 ) -> Tensor:

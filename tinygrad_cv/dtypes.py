@@ -5,8 +5,9 @@ from typing import Any
 
 from tinygrad_cv._inputs import public
 from tinygrad_cv._public import TOP
-from tinygrad_cv._tensor import Tensor
+from tinygrad_cv._tensor import Size, Tensor, dtype_named
 from tinygrad_cv.backend import host
+from tinygrad_cv.backend.base import DEFAULT
 
 CATEGORIES = "biuf"
 """The kinds of dtypes: truth values, integers with and without a sign, floats."""
@@ -91,11 +92,123 @@ def _category(dtype: Any) -> int:
     return (0, 1, 1, 2)[CATEGORIES.index(dtype.kind)]
 
 
+@public(TOP)
+def is_complex(input: Tensor) -> bool:
+    """Whether the dtype is a complex one.
+
+    >>> is_complex(Tensor([1.0]))
+    False
+    """
+    return bool(input.dtype.kind == "c")
+
+
+@public(TOP)
+def is_signed(input: Tensor) -> bool:
+    """Whether the dtype has negative numbers.
+
+    >>> is_signed(Tensor([1.0])), is_signed(Tensor([1], dtype="uint8"))
+    (True, False)
+    """
+    return bool(input.dtype.kind in "ifc")
+
+
+@public(TOP)
+def is_nonzero(input: Tensor) -> bool:
+    """Whether the one element is not 0; RuntimeError for a tensor of another size.
+
+    >>> is_nonzero(Tensor([2.0]))
+    True
+    """
+    if input.numel() != 1:
+        raise RuntimeError(
+            f"is_nonzero needs one element; this tensor has shape {input.shape}. See any() and "
+            "all()."
+        )
+    return bool(input)
+
+
+@public(TOP)
+def typename(obj: Any) -> str:
+    """The name of an object's type; of a tensor `x.type()`.
+
+    >>> typename([1.0])
+    'builtins.list'
+    """
+    if isinstance(obj, Tensor):
+        return str(obj.type())
+    return f"{type(obj).__module__}.{type(obj).__qualname__}"
+
+
+@public(TOP)
+def broadcast_shapes(*shapes: Any) -> Size:
+    """The shape that tensors of these shapes broadcast to; an integer is a shape of one axis.
+
+    Raises RuntimeError where they do not.
+
+    >>> broadcast_shapes((2, 1), (3,))
+    (2, 3)
+    """
+    try:
+        return Size(host.broadcast_shapes(*shapes))
+    except ValueError:
+        raise RuntimeError(
+            f"broadcast_shapes: {', '.join(map(str, shapes))} do not fit; of each axis, counted "
+            "from the last, the lengths are equal or 1."
+        ) from None
+
+
+# ----- the numbers of a dtype ---------------------------------------------------------------------
+
+
+@public(TOP)
+class finfo:  # noqa: N801  PyTorch's name
+    """The numbers that a dtype of floats holds, as Python's: `eps`, `max`, `min`, `tiny`, `bits`.
+
+    >>> finfo("float32").eps == 2.0**-23, finfo(Tensor([1.0]).dtype).max > 1e38
+    (True, True)
+    """
+
+    def __init__(self, type: Any = None) -> None:
+        dtype = dtype_named(type)
+        if dtype.kind != "f":
+            raise TypeError(f"finfo is about floats; got {dtype}. See iinfo.")
+        known = host.finfo(dtype)
+        self.dtype, self.bits = str(dtype), int(known.bits)
+        self.eps, self.resolution = float(known.eps), float(known.resolution)
+        self.max, self.min = float(known.max), float(known.min)
+        self.tiny = self.smallest_normal = float(known.smallest_normal)
+
+    def __repr__(self) -> str:
+        shown = ("resolution", "min", "max", "eps", "smallest_normal", "tiny")
+        numbers = ", ".join(f"{name}={getattr(self, name):.6g}" for name in shown)
+        return f"finfo({numbers}, dtype={self.dtype})"
+
+
+@public(TOP)
+class iinfo:  # noqa: N801  PyTorch's name
+    """The whole numbers that a dtype of integers holds: `min` to `max`, in `bits`.
+
+    >>> iinfo("uint8").max
+    255
+    """
+
+    def __init__(self, type: Any) -> None:
+        dtype = dtype_named(type)
+        if dtype.kind not in "iu":
+            raise TypeError(f"iinfo is about integers; got {dtype}. See finfo.")
+        known = host.iinfo(dtype)
+        self.dtype, self.bits = str(dtype), int(known.bits)
+        self.max, self.min = int(known.max), int(known.min)
+
+    def __repr__(self) -> str:
+        return f"iinfo(min={self.min}, max={self.max}, dtype={self.dtype})"
+
+
 def dtype_of(value: Any) -> Any:
     """The dtype that a number stands for: bool, int64 or float32, or its own if it has one."""
     if hasattr(value, "dtype"):
         return value.dtype
-    for kind, dtype in ((bool, "bool"), (int, "int64"), (float, "float32")):
+    for kind, dtype in ((bool, "bool"), (int, "int64"), (float, DEFAULT.float)):
         if isinstance(value, kind):
             return host.dtype(dtype)
     raise TypeError(f"a tensor holds numbers; got {value!r}.")

@@ -6,7 +6,10 @@ from tinygrad_cv._inputs import public
 from tinygrad_cv._public import LINALG, fill
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.ops.index import diagonal as _diagonal
+from tinygrad_cv.ops.linalg import SvdResult
 from tinygrad_cv.ops.linalg import cross as _cross
+from tinygrad_cv.ops.linalg import powers as _powers
+from tinygrad_cv.ops.linalg import svd as _svd
 
 
 @public(LINALG)
@@ -27,6 +30,37 @@ def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> T
     tensor([1., 4.])
     """
     return _diagonal(A, offset, dim1, dim2)
+
+
+@public(LINALG)
+def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> SvdResult:
+    """A = U diag(S) Vh for A (..., m, n): U (..., m, m), S (..., k) and Vh (..., n, n).
+
+    Without `full_matrices` U is (..., m, k) and Vh (..., k, n). The columns of U and the rows of Vh
+    beyond k complete them to orthogonal matrices, in one of many ways, and no gradient flows
+    through them, as in PyTorch. k is min(m, n), and S descends. The largest component of each
+    column of U is positive. The gradient of U and Vh needs distinct singular values that are not 0
+    (inf or nan otherwise, and large where it is close); `svdvals` has no such limit. There is one
+    `driver`.
+
+    >>> svd(Tensor([[3.0, 0.0], [0.0, -2.0]])).S
+    tensor([3., 2.])
+    """
+    U, S, V = _svd(A, not full_matrices)
+    return SvdResult(U, S, V.mT)
+
+
+@public(LINALG)
+def vander(x: Tensor, *, N: int | None = None) -> Tensor:
+    """The powers 0 ... N - 1 of each element of vectors (..., n) as columns: (..., n, N).
+
+    >>> vander(Tensor([2.0, 3.0]), N=3)
+    tensor([[1., 2., 4.],
+            [1., 3., 9.]])
+    """
+    if not x.ndim:
+        raise ValueError("vander: expected vectors (..., n); got a number.")
+    return _powers(x, N, True)
 
 
 if TYPE_CHECKING:

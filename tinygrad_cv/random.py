@@ -1,11 +1,15 @@
 """New tensors of random numbers.
 
-`generator` is a numpy.random.Generator on every device, by default the one that `manual_seed`
-seeds. The same seed gives the same numbers on the same kind of device; a GPU takes a key from the
-generator where it draws itself, and then draws other numbers than the CPU.
+`generator` is a Generator, or one of NumPy's, on every device; by default the one that
+`manual_seed` seeds. The same seed gives the same numbers on the same kind of device; a GPU takes a
+key from the generator where it draws itself, and then draws other numbers than the CPU.
 """
 
+import json
 import operator
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tinygrad_cv import backend as backends
@@ -16,22 +20,187 @@ from tinygrad_cv._public import METHOD, TOP
 from tinygrad_cv._tensor import Tensor, as_input, dtype_named, wrap
 from tinygrad_cv.backend import Backend, as_generator, host
 from tinygrad_cv.backend.base import drawn
-from tinygrad_cv.creation import made, number, shape_from
+from tinygrad_cv.creation import laid_out, made, number, shape_from
 from tinygrad_cv.dtypes import promote_types
+
+# ----- what is drawn from -------------------------------------------------------------------------
 
 
 @public(TOP)
+class Generator(host.random.Generator):
+    """A source of random numbers, with a seed and a state: one of NumPy's, under PyTorch's names.
+
+    Whatever takes a `generator` takes it, on every device. Until it is seeded it draws the same
+    numbers in every program, as PyTorch's does.
+
+    >>> import tinygrad_cv as tg
+    >>> generator = Generator().manual_seed(3)
+    >>> first, state = tg.rand(2, generator=generator), generator.get_state()
+    >>> second = tg.rand(2, generator=generator)
+    >>> generator.set_state(state).initial_seed()
+    3
+    >>> (tg.rand(2, generator=generator) == second).all()
+    tensor(True)
+    """
+
+    def __init__(self, device: str = "cpu") -> None:
+        self.device = backends.device(device)
+        self._seed = 67280421310721
+        super().__init__(host.random.PCG64(self._seed))
+
+    def manual_seed(self, seed: int) -> "Generator":
+        """Begin anew: the same seed gives the same numbers. Returns the generator.
+
+        A seed is a whole number, 0 or more; others are TypeErrors and ValueErrors.
+        """
+        try:
+            whole = operator.index(seed)
+            self.bit_generator.state = host.random.PCG64(whole).state
+        except (TypeError, ValueError) as error:
+            raise type(error)(
+                f"manual_seed: a seed is a whole number, 0 or more; got {seed!r}."
+            ) from None
+        self._seed = whole
+        return self
+
+    def seed(self) -> int:
+        """Begin anew with a seed that nobody can foresee, which is returned."""
+        self.manual_seed(secrets.randbits(63))
+        return self._seed
+
+    def initial_seed(self) -> int:
+        """The seed that it began with."""
+        return self._seed
+
+    def get_state(self) -> Tensor:
+        """The state as a tensor of bytes, such as `save` keeps."""
+        said = {"seed": self._seed, "state": self.bit_generator.state}
+        return Tensor(host.frombuffer(json.dumps(said).encode(), "uint8"), device="cpu")
+
+    def set_state(self, new_state: Tensor) -> "Generator":
+        """Go on from a state that `get_state` gave. Returns the generator."""
+        try:
+            said = json.loads(new_state.numpy().tobytes())
+            self.bit_generator.state = said["state"]
+            self._seed = said["seed"]
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                "set_state: expected a state that get_state of a Generator gave; got "
+                f"{new_state!r} ({type(error).__name__}: {error})."
+            ) from None
+        return self
+
+    def __reduce__(self) -> Any:
+        return _generator_like, (str(self.device), self._seed, self.bit_generator)
+
+
+def _generator_like(device: str, seed: int, source: Any) -> Generator:
+    """A generator that was pickled or copied."""
+    generator = Generator(device)
+    generator.bit_generator.state, generator._seed = source.state, seed
+    return generator
+
+
+default_generator = Generator()
+"""Where random numbers come from when no generator is given."""
+default_generator.seed()
+backends.draw_from(default_generator)
+
+
+@public(TOP)
+def manual_seed(seed: int) -> Generator:
+    """Seed the generator that is used where none is given, and return it.
+
+    Every device draws from it: a GPU takes its keys from here (see `Backend.uniform`).
+
+    >>> import tinygrad_cv as tg
+    >>> _ = tg.manual_seed(0)
+    >>> a = tg.rand(2)
+    >>> _ = tg.manual_seed(0)
+    >>> (a == tg.rand(2)).tolist()
+    [True, True]
+    """
+    return default_generator.manual_seed(seed)
+
+
+@public(TOP)
+def seed() -> int:
+    """Seed the default generator with a number that nobody can foresee, and return that.
+
+    >>> seed() == initial_seed()
+    True
+    """
+    return default_generator.seed()
+
+
+@public(TOP)
+def initial_seed() -> int:
+    """The seed that the default generator began with.
+
+    >>> _ = manual_seed(3)
+    >>> initial_seed()
+    3
+    """
+    return default_generator.initial_seed()
+
+
+@public(TOP)
+def get_rng_state() -> Tensor:
+    """The state of the default generator, as a tensor of bytes.
+
+    >>> state = get_rng_state()
+    >>> first = rand(2)
+    >>> set_rng_state(state)
+    >>> (rand(2) == first).all()
+    tensor(True)
+    """
+    return default_generator.get_state()
+
+
+@public(TOP)
+def set_rng_state(new_state: Tensor) -> None:
+    """Let the default generator go on from a state that `get_rng_state` gave; see there."""
+    default_generator.set_state(new_state)
+
+
+@contextmanager
+def fork_rng(devices: Any = None, enabled: bool = True) -> Iterator[None]:
+    """A `with` block after which the default generator is where it was before.
+
+    All devices draw from it, so `devices` has no effect.
+
+    >>> from tinygrad_cv import random
+    >>> state = get_rng_state()
+    >>> with random.fork_rng():
+    ...     _ = rand(2)
+    >>> (get_rng_state() == state).all()
+    tensor(True)
+    """
+    state = get_rng_state()
+    try:
+        yield
+    finally:
+        if enabled:
+            set_rng_state(state)
+
+
+# ----- tensors of random numbers ------------------------------------------------------------------
+
+
+@public(TOP)
+@laid_out
 def rand(
     *sizes: Any,
     size: Any = (),
     generator: Any = None,
-    dtype: Any = "float32",
+    dtype: Any = None,
     device: str | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """Random numbers, uniform on [0, 1).
 
-    `generator` is a numpy.random.Generator; by default the one that `manual_seed` seeds.
+    `generator` is a Generator or a numpy.random.Generator; by default the one that `manual_seed`
+    seeds.
 
     >>> rand(2, 3).shape
     (2, 3)
@@ -42,11 +211,12 @@ def rand(
 
 
 @public(TOP)
+@laid_out
 def randn(
     *sizes: Any,
     size: Any = (),
     generator: Any = None,
-    dtype: Any = "float32",
+    dtype: Any = None,
     device: str | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
@@ -70,6 +240,7 @@ def _draw(backend: Backend, law: str, shape: tuple[int, ...], dtype: Any, genera
 
 
 @public(TOP)
+@laid_out
 def rand_like(
     input: Tensor,
     *,
@@ -93,6 +264,7 @@ def rand_like(
 
 
 @public(TOP)
+@laid_out
 def randn_like(
     input: Tensor,
     *,
@@ -116,6 +288,7 @@ def randn_like(
 
 
 @public(TOP)
+@laid_out
 def randint(
     low: Any = None,
     high: Any = None,
@@ -150,6 +323,7 @@ def randint(
 
 
 @public(TOP)
+@laid_out
 def randint_like(
     input: Tensor,
     low: Any,
@@ -177,6 +351,7 @@ def randint_like(
 
 
 @public(TOP)
+@laid_out
 def randperm(
     n: int,
     *,
@@ -196,6 +371,7 @@ def randperm(
 
 
 @public(TOP)
+@laid_out
 def normal(
     mean: Any = 0.0,
     std: Any = 1.0,
@@ -233,13 +409,13 @@ def normal(
     if lowest < 0:
         raise ValueError(f"normal: std is 0 or more; got {lowest}.")
     if not tensors:
-        noise = randn(size, generator=generator, dtype=dtype or "float32", device=device)
+        noise = randn(size, generator=generator, dtype=dtype, device=device)
         result: Tensor = mean + std * noise
         result.requires_grad = requires_grad
         return result
     if dtype is not None or device is not None or requires_grad:
         raise TypeError("normal: dtype, device and requires_grad are those of the tensors.")
-    wanted = "float32"
+    wanted = dtype_named(None)
     floats = [value.dtype for value in tensors if value.is_floating_point()]
     if floats:
         wanted = promote_types(floats[0], floats[-1])
@@ -261,7 +437,7 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None) -
     """
     if p is None and not input.is_floating_point():
         raise TypeError(f"bernoulli: probabilities are floats; got {input.dtype}.")
-    chance: Any = input.detach() if p is None else Tensor(p, "float64", input.device)
+    chance: Any = input.detach() if p is None else Tensor(p, dtype="float64", device=input.device)
     inside = (chance >= 0).logical_and(chance <= 1)
     if (p is not None or input.device == "cpu") and not inside.all():
         raise ValueError(

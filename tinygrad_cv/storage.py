@@ -2,7 +2,7 @@
 
 The format is that of safetensors: a JSON header, and behind it the numbers as they lie in memory.
 `save` keeps the tensors under readable names, and the structure around them as JSON in the
-header's metadata. Reading a file runs no code of it.
+header's metadata. Reading a file runs no code of it, nor of those of PyTorch (see `pth`).
 """
 
 import errno
@@ -12,19 +12,23 @@ import re
 import secrets
 import stat
 import time
-from collections.abc import Iterator
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, deserialize
 from safetensors import numpy as safetensors
 
-from tinygrad_cv._public import TOP, public
+from tinygrad_cv._public import NN, PUBLIC, TOP, public
 from tinygrad_cv._tensor import Tensor
-from tinygrad_cv.backend import get, host
+from tinygrad_cv.backend import Backend, get, host
+from tinygrad_cv.dtypes import CATEGORIES
+from tinygrad_cv.pth import as_parameter, is_pth, widened
+from tinygrad_cv.pth import load as load_pth
 
 STRUCTURE = "tinygrad_cv"
 """The key of the structure in the metadata."""
@@ -166,20 +170,33 @@ def _sync(descriptor: int) -> None:
 
 
 @public(TOP)
-def save(obj: Any, f: Any) -> None:
+def save(
+    obj: Any,
+    f: Any,
+    pickle_module: None = None,
+    pickle_protocol: int | None = None,
+    _use_new_zipfile_serialization: bool = True,
+) -> None:
     """Write tensors, numbers, strings, None, and dicts, lists and tuples of them, to one file.
+
+    So it keeps the state of models, optimizers, schedulers and generators, and whatever stands
+    around them, such as the epoch. Arrays and dtypes of NumPy are kept too, and OrderedDict and
+    Counter; of other kinds of dicts, lists, tuples and strings what they are at bottom.
 
     `f` is a path, whose file is written whole or not at all, or a file opened for writing bytes,
     such as sys.stdout.buffer: a path must be that of a regular file, not of a pipe or a device.
-    What is written is a safetensors file: of `model.state_dict()` others can read it too. It holds
-    no code, so nothing else can be saved; TypeError says what was found where.
+    What is written is a safetensors file: of `model.state_dict()` others can read it too, but not
+    `torch.load`. It holds no code, so nothing else can be saved; TypeError says what was found
+    where. There is no pickle in it: a `pickle_module` is refused, and the two arguments after it
+    make no difference.
 
     >>> import tinygrad_cv as tg
     >>> tg.save({"step": 3, "weights": [tg.ones(2)]}, "state.safetensors")
     >>> tg.load("state.safetensors")
     {'step': 3, 'weights': [tensor([1., 1.])]}
     """
-    tensors: dict[str, Tensor] = {}
+    _refuse_pickles("save", pickle_module)
+    tensors: dict[str, Any] = {}
     names: dict[int, str] = {}
     try:
         structure = json.dumps(_plain(obj, (), tensors, names))
@@ -187,7 +204,10 @@ def save(obj: Any, f: Any) -> None:
         raise ValueError("save: the data contains itself, or is nested too deeply.") from error
     # safetensors writes memory as it lies, whatever the strides say.
     rows = {
-        name: host.asarray(value.detach().numpy(), order="C") for name, value in tensors.items()
+        name: host.asarray(
+            value.detach().numpy() if isinstance(value, Tensor) else value, order="C"
+        )
+        for name, value in tensors.items()
     }
     contents = safetensors.save(rows, {STRUCTURE: structure})
     if hasattr(f, "write"):
@@ -196,11 +216,25 @@ def save(obj: Any, f: Any) -> None:
         write(Path(f), contents)
 
 
+def _refuse_pickles(name: str, pickle_module: Any) -> None:
+    if pickle_module is not None:
+        raise TypeError(
+            f"{name} makes and runs no pickles; leave out pickle_module. What it cannot keep, such "
+            "as an object of a class, put into numbers, strings, lists and dicts."
+        )
+
+
+KEYS = bool | int | float | str | None
+DICTS = {"OrderedDict": OrderedDict, "Counter": Counter}
+
+
 def _plain(
-    value: Any, path: tuple[str, ...], tensors: dict[str, Tensor], names: dict[int, str]
+    value: Any, path: tuple[str, ...], tensors: dict[str, Any], names: dict[int, str]
 ) -> Any:
     """The value as JSON, with names for its tensors; the same tensor has the same name again."""
-    if isinstance(value, Tensor):
+    if isinstance(value, Tensor | host.ndarray):
+        if isinstance(value, host.ndarray) and value.dtype.kind not in CATEGORIES:
+            raise TypeError(f"save: {_place(path)} is an array of {value.dtype}, not of numbers.")
         if id(value) not in names:
             name = base = ".".join(path) or "tensor"
             count = 1
@@ -208,26 +242,37 @@ def _plain(
                 count += 1
                 name = f"{base}#{count}"
             tensors[name], names[id(value)] = value, name
-        return {"tensor": names[id(value)], "requires_grad": value.requires_grad}
-    if value is None or isinstance(value, bool | int | float | str):
+        if isinstance(value, host.ndarray):
+            return {"array": names[id(value)]}
+        kind = "parameter" if isinstance(value, PUBLIC[NN]["Parameter"]) else "tensor"
+        return {kind: names[id(value)], "requires_grad": value.requires_grad}
+    if isinstance(value, KEYS):
         return value
-    if isinstance(value, host.generic) and value.dtype.kind in "biuf":
+    if isinstance(value, host.generic) and value.dtype.kind in CATEGORIES:
         return value.item()
+    if isinstance(value, host.dtype):
+        return {"dtype": value.name}
     if isinstance(value, list | tuple):
         parts = [_plain(part, (*path, str(i)), tensors, names) for i, part in enumerate(value)]
         return parts if isinstance(value, list) else {"tuple": parts}
     if isinstance(value, dict):
         for key in value:
-            if not (key is None or isinstance(key, bool | int | float | str)):
+            if not isinstance(key, KEYS):
                 raise TypeError(
                     f"save: keys are strings and numbers; {_place(path)} has the key {key!r}."
                 )
-        items = value.items()
-        return {"dict": [[k, _plain(v, (*path, str(k)), tensors, names)] for k, v in items]}
+        items = [[k, _plain(v, (*path, str(k)), tensors, names)] for k, v in value.items()]
+        kinds = [name for name, kind in DICTS.items() if type(value) is kind]
+        return {"dict": items} | ({"kind": kinds[0]} if kinds else {})
+    kind = type(value).__name__
+    if hasattr(value, "state_dict"):  # a model, an optimizer, a scheduler
+        raise TypeError(
+            f"save keeps no code; {_place(path)} is a {kind}. Save its state: "
+            "save(x.state_dict(), f), and later x.load_state_dict(load(f))."
+        )
     raise TypeError(
         f"save keeps tensors, numbers, strings, None, dicts, lists and tuples; {_place(path)} is a "
-        f"{type(value).__name__}. Of a model or an optimizer save the state_dict(), of an array a "
-        "tensor."
+        f"{kind}."
     )
 
 
@@ -236,18 +281,57 @@ def _place(path: tuple[str, ...]) -> str:
 
 
 @public(TOP)
-def load(f: Any, map_location: str | None = None, *, weights_only: bool = True) -> Any:
-    """Read what `save` has written, or the tensors of any safetensors file as a dict.
+def load(
+    f: Any,
+    map_location: Any = None,
+    pickle_module: None = None,
+    *,
+    weights_only: bool | None = None,
+    mmap: bool | None = None,
+    encoding: str | None = None,
+) -> Any:
+    """Read what `save` has written, a .pth or .pt file of PyTorch, or a safetensors file as a dict.
 
-    The tensors come to the device `map_location`, by default to that on which new tensors are
-    made. No file can run code here, whatever `weights_only` says. Raises ValueError if the file is
-    damaged or was not made by `save`, and OSError if it cannot be read.
+    Which it is shows in its contents. `f` is a path, or a file opened for reading bytes.
+
+    `map_location` says to which device the tensors come; by default it is that on which new tensors
+    are made. It is a device, a dict from the device in the file to another, or, as in PyTorch, a
+    function of a storage and the device in the file ("cpu" where a file tells none), such as
+    `lambda storage, location: storage`, which stands for the CPU.
+
+    Of a file of PyTorch tensors, numbers, strings, containers and what NumPy makes of them are
+    read, and nothing else, whatever `weights_only` says: no file can run code here. Tensors that
+    share memory there do so here. bfloat16 becomes float32, and torch.device a string. `mmap` and
+    `encoding` make no difference; a `pickle_module` is refused.
+
+    Raises ValueError if the file is damaged, or holds what is not read, which it names, and OSError
+    if it cannot be read.
     """
-    device = get(map_location).device
+    _refuse_pickles("load", pickle_module)
+    place = _places(map_location)
     contents = f.read() if hasattr(f, "read") else read(Path(f))
     where = getattr(f, "name", "the file") if hasattr(f, "read") else f
+    if not isinstance(contents, bytes):
+        raise TypeError("load reads bytes; open the file with mode 'rb'.")
+    loads = _load_pth if is_pth(contents) else _load_safetensors
     try:
-        arrays = safetensors.load(contents)
+        return loads(contents, place, where)
+    except MapLocationError as error:
+        raise error.args[0] from None
+
+
+def _load_pth(contents: bytes, place: Callable[[str], Backend], where: Any) -> Any:
+    try:
+        return load_pth(contents, place)
+    except ValueError as error:
+        raise ValueError(f"{where}: {str(error).rstrip('.')}.") from error.__cause__
+
+
+def _load_safetensors(contents: bytes, place: Callable[[str], Backend], where: Any) -> Any:
+    device = place("cpu").device
+    read_parts: Any = deserialize
+    try:
+        arrays = {name: _array(**entry) for name, entry in read_parts(contents)}
     except (SafetensorError, TypeError) as error:
         raise ValueError(f"{where}: found no intact safetensors file ({error}).") from error
     except KeyError as error:
@@ -256,8 +340,9 @@ def load(f: Any, map_location: str | None = None, *, weights_only: bool = True) 
         # What safetensors has read begins with the length of its header.
         header = json.loads(contents[8 : 8 + int.from_bytes(contents[:8], "little")])
         structure = header.get("__metadata__", {}).get(STRUCTURE)
-        tensors = {name: Tensor(array, device=device) for name, array in arrays.items()}
-        return tensors if structure is None else _built(json.loads(structure), tensors)
+        if structure is None:
+            return {name: Tensor(array, device=device) for name, array in arrays.items()}
+        return _built(json.loads(structure), _Loaded(arrays, device))
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(
             f"{where}: the file is damaged, or was not made by save ({type(error).__name__}: "
@@ -265,17 +350,110 @@ def load(f: Any, map_location: str | None = None, *, weights_only: bool = True) 
         ) from error
 
 
-def _built(plain: Any, tensors: dict[str, Tensor]) -> Any:
+class MapLocationError(Exception):
+    """Something was wrong in the caller's function, and not in the file."""
+
+
+class Place:
+    """What a function for `map_location` is given: it says where the values of a tensor will be."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+
+    def cpu(self) -> "Place":
+        return Place("cpu")
+
+    def cuda(self, device: Any = None) -> "Place":
+        return Place(f"cuda:{device}" if isinstance(device, int) else device or "cuda")
+
+
+def _places(map_location: Any) -> Callable[[str], Backend]:
+    """The backend for each location that a file names."""
+    if callable(map_location):
+
+        def place(location: str) -> Backend:
+            try:
+                answer = map_location(Place("cpu"), location)
+                if answer is not None and not isinstance(answer, Place):
+                    raise TypeError(
+                        "the function for map_location returns its storage, storage.cuda() or "
+                        f"None; got a {type(answer).__name__}."
+                    )
+                return get(None if answer is None else answer.device)
+            except Exception as error:
+                raise MapLocationError(error) from error
+
+        return place
+    if isinstance(map_location, Mapping):
+        places = {str(source): get(target) for source, target in map_location.items()}
+        return lambda location: places.get(location) or get(None)
+    backend = get(map_location)
+    return lambda location: backend
+
+
+TYPES = {
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "uint16",
+    "I64": "int64",
+    "I32": "int32",
+    "I16": "int16",
+    "I8": "int8",
+    "U64": "uint64",
+    "U32": "uint32",
+    "U16": "uint16",
+    "U8": "uint8",
+    "BOOL": "bool",
+}
+"""The dtypes of safetensors that are read; NumPy has no BF16, which becomes float32."""
+
+
+def _array(dtype: str, shape: list[int], data: bytes) -> host.ndarray:
+    values = host.frombuffer(data, host.dtype(TYPES[dtype]).newbyteorder("<")).reshape(shape)
+    if dtype == "BF16":
+        return widened(values)
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
+
+
+class _Loaded:
+    """The tensors and arrays of a file, by name: each is made once, when the structure has it."""
+
+    def __init__(self, arrays: dict[str, host.ndarray], device: str) -> None:
+        self.arrays, self.device = arrays, device
+        self.made: dict[tuple[str, str], Any] = {}
+
+    def get(self, kind: str, name: str) -> Any:
+        if (kind, name) not in self.made:
+            values = self.arrays[name]
+            if kind == "array":
+                made: Any = values.copy()
+            else:
+                made = Tensor(values, device=self.device)
+                made = as_parameter(made, False) if kind == "parameter" else made
+            self.made[kind, name] = made
+        return self.made[kind, name]
+
+
+def _built(plain: Any, loaded: _Loaded) -> Any:
     """The value that `_plain` has written."""
     if isinstance(plain, list):
-        return [_built(part, tensors) for part in plain]
+        return [_built(part, loaded) for part in plain]
     if not isinstance(plain, dict):
         return plain
     match plain:
         case {"tensor": name, "requires_grad": bool(requires_grad), **rest} if not rest:
-            return tensors[name].requires_grad_(requires_grad)
+            return loaded.get("tensor", name).requires_grad_(requires_grad)
+        case {"parameter": name, "requires_grad": bool(requires_grad), **rest} if not rest:
+            return loaded.get("parameter", name).requires_grad_(requires_grad)
+        case {"array": name, **rest} if not rest:
+            return loaded.get("array", name)
+        case {"dtype": str(name), **rest} if not rest and name in TYPES.values():
+            return host.dtype(name)
         case {"tuple": list(parts), **rest} if not rest:
-            return tuple(_built(part, tensors) for part in parts)
+            return tuple(_built(part, loaded) for part in parts)
+        case {"dict": list(items), "kind": str(kind), **rest} if not rest:
+            return DICTS[kind]({key: _built(value, loaded) for key, value in items})
         case {"dict": list(items), **rest} if not rest:
-            return {key: _built(value, tensors) for key, value in items}
+            return {key: _built(value, loaded) for key, value in items}
     raise ValueError(f"found {[*plain]} where a tensor, a tuple or a dict is described")

@@ -23,7 +23,7 @@ from tinygrad_cv._apply import F
 from tinygrad_cv._autograd import grad
 from tinygrad_cv._grad_mode import enable_grad
 from tinygrad_cv._inputs import public
-from tinygrad_cv._public import TOP
+from tinygrad_cv._public import AUTOGRAD_FUNCTIONAL, TOP
 from tinygrad_cv._tensor import Tensor, as_input, wrap
 from tinygrad_cv.backend import host
 
@@ -33,7 +33,7 @@ Tensors = Tensor | tuple[Tensor, ...]
 # ----- products with Jacobians -------------------------------------------------------------------
 
 
-@public(TOP)
+@public(TOP, AUTOGRAD_FUNCTIONAL)
 def vjp(
     func: Callable[..., Any],
     inputs: Any,
@@ -56,7 +56,7 @@ def vjp(
     return point.value(), point.like_inputs(result)
 
 
-@public(TOP)
+@public(TOP, AUTOGRAD_FUNCTIONAL)
 def jvp(
     func: Callable[..., Any],
     inputs: Any,
@@ -85,7 +85,7 @@ def jvp(
     return point.value(), point.like_outputs(result)
 
 
-@public(TOP)
+@public(TOP, AUTOGRAD_FUNCTIONAL)
 def hvp(
     func: Callable[..., Any],
     inputs: Any,
@@ -111,17 +111,41 @@ def hvp(
     return point.value(), point.like_inputs(result)
 
 
+@public(TOP, AUTOGRAD_FUNCTIONAL)
+def vhp(
+    func: Callable[..., Any],
+    inputs: Any,
+    v: Any = None,
+    create_graph: bool = False,
+    strict: bool = False,
+) -> tuple[Tensors, Tensors]:
+    """The value of `func`, a single number, and vᵀ H: as H is symmetric, the same as `hvp`.
+
+    >>> import tinygrad_cv as tg
+    >>> vhp(lambda x: (x**3).sum(), tg.tensor([1.0, 2.0]), tg.tensor([1.0, 1.0]))
+    (tensor(9.), tensor([ 6., 12.]))
+    """
+    return hvp(func, inputs, v, create_graph, strict)
+
+
 # ----- whole matrices ----------------------------------------------------------------------------
 
 
-@public(TOP)
+@public(TOP, AUTOGRAD_FUNCTIONAL)
 def jacobian(
-    func: Callable[..., Any], inputs: Any, create_graph: bool = False, strict: bool = False
+    func: Callable[..., Any],
+    inputs: Any,
+    create_graph: bool = False,
+    strict: bool = False,
+    vectorize: bool = False,
+    strategy: str = "reverse-mode",
 ) -> Any:
     """The derivative of each output by each input, with one backward pass for each number of them.
 
     Of one output by one input it has the shape (*output.shape, *input.shape). For a tuple of
     inputs there is a tuple of these, and for a tuple of outputs a tuple of what each has.
+    `vectorize` and `strategy` choose between ways of doing it in PyTorch; there is one here, and
+    they have no effect.
 
     >>> import tinygrad_cv as tg
     >>> jacobian(lambda x, y: x * y, (tg.tensor([1.0, 2.0]), tg.tensor(3.0)))
@@ -133,14 +157,20 @@ def jacobian(
     return tuple(rows) if point.many_outputs else rows[0]
 
 
-@public(TOP)
+@public(TOP, AUTOGRAD_FUNCTIONAL)
 def hessian(
-    func: Callable[..., Any], inputs: Any, create_graph: bool = False, strict: bool = False
+    func: Callable[..., Any],
+    inputs: Any,
+    create_graph: bool = False,
+    strict: bool = False,
+    vectorize: bool = False,
+    outer_jacobian_strategy: str = "reverse-mode",
 ) -> Any:
     """The second derivatives of `func`, a single number, by each pair of inputs.
 
     It is the Jacobian of the gradient: for one input, (*input.shape, *input.shape). For a tuple of
-    inputs, element [i][j] is the derivative by input i and by input j.
+    inputs, element [i][j] is the derivative by input i and by input j. `vectorize` and
+    `outer_jacobian_strategy` have no effect (see `jacobian`).
 
     >>> import tinygrad_cv as tg
     >>> hessian(lambda x, y: x**2 * y, (tg.tensor(3.0), tg.tensor(5.0)))
@@ -231,7 +261,11 @@ def _directions(name: str, label: str, v: Any, like: list[Tensor], what: str) ->
                 f"{name}: {label} may be left out for a single number only; the {what}s have the "
                 f"shapes {shapes}. Pass one tensor of its shape for each."
             )
-        return [F.broadcast_to(Tensor(1.0, like[0].dtype, like[0].device), shape=like[0].shape)]
+        return [
+            F.broadcast_to(
+                Tensor(1.0, dtype=like[0].dtype, device=like[0].device), shape=like[0].shape
+            )
+        ]
     given = _tensors(name, label, v)
     if [t.shape for t in given] != [x.shape for x in like]:
         raise ValueError(
@@ -264,9 +298,9 @@ def _gradients(
                 [y for y, _ in pairs],
                 inputs,
                 [w for _, w in pairs],
+                retain_graph,
                 create_graph,
                 allow_unused=True,
-                retain_graph=retain_graph,
             )
         )
 
@@ -285,7 +319,7 @@ def _or_zeros(found: Tensor | None, like: Tensor, point: _Point, strict: bool) -
 def _rows(point: _Point, y: Tensor, create_graph: bool, strict: bool) -> list[Tensor]:
     """The derivative of one output by each input."""
     rows: list[list[Tensor]] = [[] for _ in point.inputs]
-    one = Tensor(1.0, y.dtype, y.device)
+    one = Tensor(1.0, dtype=y.dtype, device=y.device)
     for place in host.ndindex(y.shape):
         chosen = F.scatter_add(one, index=place, shape=y.shape)
         found = _gradients([y], point.inputs, [chosen], create_graph, retain_graph=True)

@@ -140,6 +140,10 @@ def matrix_power(A: torch.Tensor, n: int = 1) -> torch.Tensor:
     return torch.linalg.matrix_power(A if n else A.detach(), n)
 
 
+def thin(A: tg.Tensor) -> Any:
+    return tg.linalg.svd(A, full_matrices=False)
+
+
 def beside(name: str, calls: Any, theirs: Callable[..., Any] | None = None) -> Beside:
     return Beside(name, calls, ours=getattr(linalg, name), theirs=theirs)
 
@@ -208,7 +212,7 @@ CALLS = [
     ),
     beside("eigh", of(symmetric(-0.8)), eigh),
     beside("eigvalsh", of(symmetric(-0.8)), symmetrically(torch.linalg.eigvalsh)),
-    beside("svd", of(rectangles()), svd),
+    Beside("svd", of(rectangles()), ours=thin, theirs=svd),
     beside("svdvals", of(rectangles()), torch.linalg.svdvals),
     beside("pinv", of(rectangles(), {}, {"rtol": 1e-3}, {"atol": 1e-3}), torch.linalg.pinv),
     beside("matrix_power", of(regular(), *({"n": n} for n in range(-2, 7))), matrix_power),

@@ -2,7 +2,18 @@
 
 # ruff: noqa
 
-from tinygrad_cv.optim.optimizer import Adam as Adam
+from tinygrad_cv.optim.adafactor import Adafactor as Adafactor
+from tinygrad_cv.optim.adagrad import Adadelta as Adadelta
+from tinygrad_cv.optim.adagrad import Adagrad as Adagrad
+from tinygrad_cv.optim.adagrad import RMSprop as RMSprop
+from tinygrad_cv.optim.adam import Adam as Adam
+from tinygrad_cv.optim.adam import AdamW as AdamW
+from tinygrad_cv.optim.adam import Adamax as Adamax
+from tinygrad_cv.optim.adam import NAdam as NAdam
+from tinygrad_cv.optim.adam import RAdam as RAdam
+from tinygrad_cv.optim.muon import Muon as Muon
 from tinygrad_cv.optim.optimizer import Optimizer as Optimizer
-from tinygrad_cv.optim.optimizer import SGD as SGD
+from tinygrad_cv.optim.rprop import Rprop as Rprop
+from tinygrad_cv.optim.sgd import ASGD as ASGD
+from tinygrad_cv.optim.sgd import SGD as SGD
 from typing import Any

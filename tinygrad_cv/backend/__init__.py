@@ -13,61 +13,33 @@ import numpy as host
 
 from tinygrad_cv._public import TOP, public
 from tinygrad_cv.backend.base import Backend
+from tinygrad_cv.backend.devices import KINDS, device, within
 from tinygrad_cv.backend.threads import get_num_threads, set_num_threads
 
 __all__ = [
     "Backend",
     "as_generator",
-    "default_generator",
+    "choose",
+    "device",
+    "draw_from",
     "get",
     "get_default_device",
     "get_num_threads",
     "host",
-    "manual_seed",
     "set_default_device",
     "set_num_threads",
 ]
 
-KINDS = {
-    "cpu": "tinygrad_cv.backend.numpy_backend",
-    "cuda": "tinygrad_cv.backend.cupy_backend",
-    "fakecuda": "tinygrad_cv.testing.fakecuda",
-}
-"""For each kind of device the module whose `open_device(index)` gives its backend. It is imported
-when the device is first asked for."""
-
 _generator = host.random.default_rng()
-_default_device = "cpu"
+_default_device = device("cpu")
 _opened: dict[str, Backend] = {}
 _opening = RLock()
 
 
-@public(TOP)
-def manual_seed(seed: int) -> host.random.Generator:
-    """Seed the generator that is used where none is given, and return it.
-
-    Every device draws from it: a GPU takes its keys from here (see `Backend.uniform`).
-
-    >>> import tinygrad_cv as tg
-    >>> _ = tg.manual_seed(0)
-    >>> a = tg.rand(2)
-    >>> _ = tg.manual_seed(0)
-    >>> (a == tg.rand(2)).tolist()
-    [True, True]
-    """
+def draw_from(generator: host.random.Generator) -> None:
+    """Let this generator be the one that is used where none is given."""
     global _generator
-    try:
-        _generator = host.random.default_rng(seed)
-    except (TypeError, ValueError) as error:
-        raise type(error)(
-            f"manual_seed: a seed is a whole number, 0 or more; got {seed!r}."
-        ) from None
-    return _generator
-
-
-def default_generator() -> host.random.Generator:
-    """The generator that `manual_seed` seeds."""
-    return _generator
+    _generator = generator
 
 
 def as_generator(generator: Any) -> host.random.Generator:
@@ -76,56 +48,62 @@ def as_generator(generator: Any) -> host.random.Generator:
         return _generator
     if not isinstance(generator, host.random.Generator):
         raise TypeError(
-            f"generator must be a numpy.random.Generator or None, given {generator!r}; for a seed, "
-            "give numpy.random.default_rng(seed)."
+            "generator must be a Generator, a numpy.random.Generator or None, given "
+            f"{generator!r}; for a seed, give numpy.random.default_rng(seed), or "
+            "Generator().manual_seed(seed)."
         )
     return generator
 
 
 @public(TOP)
-def set_default_device(device: str) -> None:
-    """Where new tensors are made when no device is given; "cpu" at first.
+def set_default_device(device: str | int | None) -> None:
+    """Where new tensors are made when no device is given; "cpu" at first, and for None.
 
     >>> import tinygrad_cv as tg
     >>> tg.set_default_device("cpu")
     >>> tg.zeros(2).device
-    'cpu'
+    device(type='cpu')
     """
     global _default_device
-    _default_device = get(device).device
+    _default_device = get("cpu" if device is None else device).device
 
 
 @public(TOP)
-def get_default_device() -> str:
-    """The device that `set_default_device` chose.
+def get_default_device() -> device:
+    """The device of the `with device(...)` around, or the one that `set_default_device` chose.
 
     >>> import tinygrad_cv as tg
     >>> tg.zeros(2).device == tg.get_default_device()
     True
     """
-    return _default_device
+    return get(None).device
 
 
-def get(device: str | None) -> Backend:
+def get(device: str | int | None) -> Backend:
     """The backend of a device such as "cpu" or "cuda:1"; None stands for the default device."""
-    name = _default_device if device is None else device
+    name: Any = device
+    if name is None:
+        blocks = within.get()
+        name = blocks[-1] if blocks else _default_device
     return _opened.get(name) or _open(name)
 
 
-def _open(device: str) -> Backend:
+def _open(name: str | int) -> Backend:
     """Two threads that come at once, and all ways to write a device, get the same backend."""
-    kind, separator, number = str(device).partition(":")
-    if kind not in KINDS or (separator and not (number.isdecimal() and kind != "cpu")):
-        raise ValueError(
-            f"unknown device {device!r}; expected 'cpu', 'cuda', or 'cuda:1' for the second GPU."
-        )
-    module, index = import_module(KINDS[kind]), int(number or 0)
-    name = kind if kind == "cpu" else f"{kind}:{index}"
+    place = device(name)
+    module, index = import_module(KINDS[place.type]), place.index or 0
+    full = place.type if place.type == "cpu" else f"{place.type}:{index}"
     with _opening:
-        if name not in _opened:
-            backend = _opened.setdefault(name, module.open_device(index))
+        if full not in _opened:
+            backend = _opened.setdefault(full, module.open_device(index))
             copyreg.pickle(type(backend), _by_its_device)
-        return _opened.setdefault(device, _opened[name])
+        return _opened.setdefault(str(place), _opened[full])
+
+
+def choose(device: str | int) -> None:
+    """Let the kind of this device without a number, such as "cuda", stand for it."""
+    backend = get(device)
+    _opened[backend.device.type] = backend
 
 
 def _by_its_device(backend: Backend) -> tuple[Any, ...]:

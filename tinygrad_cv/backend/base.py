@@ -12,6 +12,10 @@ from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+import numpy as host
+
+from tinygrad_cv.backend.devices import device
+
 Array = Any
 
 NAMESPACE = """
@@ -47,6 +51,16 @@ def drawn(generator: Any, law: Callable[[Any], Any]) -> Any:
     return law(generator) if deputy is None else deputy(generator, law)
 
 
+class Defaults:
+    """What a program may choose once for all that it makes."""
+
+    float: Any = host.dtype("float32")
+    """The dtype of floats that say none: of Python's numbers, and of what integers divide to."""
+
+
+DEFAULT = Defaults()
+
+
 class Bits:
     """Truth values of any shape, eight to a byte, in the order in which they lie in memory."""
 
@@ -77,8 +91,8 @@ class Backend:
     active: AbstractContextManager[Any] = nullcontext()
     """Inside it, arithmetic on arrays takes place on this device, and says nothing of ∞ and NaN."""
 
-    def __init__(self, device: str) -> None:
-        self.device = device
+    def __init__(self, name: str) -> None:
+        self.device: device = str.__new__(device, name)  # of a kind that nobody lists as well
 
     if TYPE_CHECKING:  # the names of NAMESPACE, which a subclass sets on itself
 
@@ -126,7 +140,7 @@ class Backend:
         raise NotImplementedError
 
     def result(self, array: Any, dtype: Any) -> Array:
-        """An op's result as an array, a float as `dtype`; None stands for the default, float32."""
+        """An op's result as an array, a float as `dtype`; None stands for the default one."""
         raise NotImplementedError
 
     def assign(self, array: Array, index: Any, value: Any) -> None:
@@ -147,6 +161,10 @@ class Backend:
 
     def shares_memory(self, a: Array, b: Array) -> bool:
         """Whether two arrays (may) overlap in memory."""
+        raise NotImplementedError
+
+    def address(self, array: Array) -> int:
+        """Where its first element lies in memory."""
         raise NotImplementedError
 
     def packed(self, value: Any) -> Any:
@@ -415,14 +433,16 @@ class Backend:
         g: Array,
         m: Array,
         v: Array,
-        step: int,
+        step: float,
         lr: float,
         betas: tuple[float, float],
         eps: float,
         weight_decay: float,
+        largest: Array | None = None,
     ) -> None:
         """One update of the parameter and its moments, in place (see optim.Adam).
 
-        In half precision it is computed in float32, which is the dtype of the moments then.
+        `largest`, if given, is the largest v so far, of which the step is made (amsgrad). In half
+        precision it is computed in float32, which is the dtype of the moments then.
         """
         raise NotImplementedError

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cv.backend import kernels
-from tinygrad_cv.backend.base import ACCUMULATORS, NAMESPACE, Backend
+from tinygrad_cv.backend.base import ACCUMULATORS, DEFAULT, NAMESPACE, Backend
 from tinygrad_cv.backend.windows import output_size
 
 Array = Any
@@ -59,6 +59,18 @@ def open_device(index: int) -> "CupyBackend":
     return CupyBackend(cupy, import_module("cupyx.scipy.special"), "cuda", index, count)
 
 
+def count() -> int:
+    """How many GPUs there are; 0 without CuPy."""
+    try:
+        import cupy
+
+        return int(cupy.cuda.runtime.getDeviceCount())
+    except ImportError:
+        return 0
+    except cupy.cuda.runtime.CUDARuntimeError:
+        return 0
+
+
 def _on_device(method: Callable[..., Any]) -> Callable[..., Any]:
     """A method of the backend that is called outside an op, and makes its device the active one."""
 
@@ -93,6 +105,36 @@ class CupyBackend(Backend):
                 return function(*args, **options)
 
         return wrapped
+
+    # ----- the card --------------------------------------------------------------------------
+
+    def properties(self) -> dict[str, Any]:
+        """What is known of the card."""
+        found = self.cp.cuda.runtime.getDeviceProperties(self.device.index)
+        names = ("major", "minor", "multiProcessorCount", "totalGlobalMem")
+        major, minor, processors, memory = (found[name] for name in names)
+        return {
+            "name": found["name"].decode(),
+            "major": major,
+            "minor": minor,
+            "multi_processor_count": processors,
+            "total_memory": memory,
+        }
+
+    def synchronize(self) -> None:
+        """Wait until it has done all that it was given."""
+        self.cp.cuda.Device(self.device.index).synchronize()
+
+    @_on_device
+    def memory(self) -> tuple[int, int]:
+        """The bytes that are free, and all of them."""
+        free, total = self.cp.cuda.runtime.memGetInfo()
+        return free, total
+
+    @_on_device
+    def pool(self) -> Any:
+        """The pool of the card's memory."""
+        return self.cp.get_default_memory_pool()
 
     # ----- memory ----------------------------------------------------------------------------
 
@@ -137,8 +179,8 @@ class CupyBackend(Backend):
                     "Use the functions of `xp`, and no other array library; several outputs are "
                     "named: outputs = (...)."
                 )
-            return self.array(array, None if isinstance(array, int) else dtype or np.float32)
-        wanted = np.dtype(np.float32) if dtype is None else dtype
+            return self.array(array, None if isinstance(array, int) else dtype or DEFAULT.float)
+        wanted = DEFAULT.float if dtype is None else dtype
         return array if array.dtype.kind != "f" or array.dtype == wanted else array.astype(wanted)
 
     @_on_device
@@ -154,6 +196,9 @@ class CupyBackend(Backend):
 
     def is_view(self, array: Array, inputs: Sequence[Any]) -> bool:
         return array.base is not None or any(x is array for x in inputs)
+
+    def address(self, array: Array) -> int:
+        return int(array.data.ptr)
 
     def shares_memory(self, a: Array, b: Array) -> bool:
         return a is b or bool(self.cp.may_share_memory(a, b))
@@ -526,15 +571,20 @@ class CupyBackend(Backend):
         g: Array,
         m: Array,
         v: Array,
-        step: int,
+        step: float,
         lr: float,
         betas: tuple[float, float],
         eps: float,
         weight_decay: float,
+        largest: Array | None = None,
     ) -> None:
         step_size, correction = lr / (1 - betas[0] ** step), 1 - betas[1] ** step
         rates = (betas[0], 1 - betas[0], betas[1], 1 - betas[1])
-        self._step(kernels.ADAM, p, g, (*rates, step_size, correction, eps, weight_decay), m, v)
+        numbers = (*rates, step_size, correction, eps, weight_decay)
+        if largest is None:
+            self._step(kernels.ADAM, p, g, numbers, m, v)
+        else:
+            self._step(kernels.AMSGRAD, p, g, numbers, m, v, largest)
 
     def _step(
         self, kernel: kernels.Elementwise, p: Array, g: Array, numbers: Any, *state: Array

@@ -772,6 +772,32 @@ ADAM = Elementwise(
 float32 the second has few right digits when it is worked out from the first."""
 
 
+def _amsgrad(*args: Any) -> None:
+    *numbers, eps, weight_decay, p, m, v, largest = args
+    g, beta1, one_minus_beta1, beta2, one_minus_beta2, step_size, correction2 = numbers
+    d = _decayed(g, weight_decay, p)
+    m[...] = beta1 * m + one_minus_beta1 * d
+    v[...] = beta2 * v + one_minus_beta2 * (d * d)
+    np.maximum(largest, v, out=largest)
+    p -= step_size * m / (np.sqrt(largest / correction2) + eps)
+
+
+AMSGRAD = Elementwise(
+    "amsgrad",
+    ADAM.inputs,
+    "T p, T m, T v, T largest",
+    f"""
+    {DECAYED}
+    m = beta1 * m + one_minus_beta1 * d;
+    v = beta2 * v + one_minus_beta2 * (d * d);
+    largest = v > largest || v != v ? v : largest;
+    p -= step_size * m / (sqrt(largest / correction2) + eps)
+    """,
+    _amsgrad,
+)
+"""Adam whose step is made of the largest v so far."""
+
+
 # ----- sums --------------------------------------------------------------------------------------
 
 
@@ -826,6 +852,7 @@ KERNELS: dict[str, Elementwise | Reduction | RawKernel] = {
         SGD,
         SGD_MOMENTUM,
         ADAM,
+        AMSGRAD,
         SQUARE_DEVIATIONS,
         PRODUCT_DEVIATIONS,
     )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cv.backend import windows
-from tinygrad_cv.backend.base import ACCUMULATORS, NAMESPACE, Backend
+from tinygrad_cv.backend.base import ACCUMULATORS, DEFAULT, NAMESPACE, Backend
 from tinygrad_cv.backend.threads import (
     by_products,
     is_below_threads,
@@ -121,7 +121,7 @@ class NumpyBackend(Backend):
             array = np.asarray(array)
         if array.dtype is dtype or array.dtype.kind != "f":
             return array
-        return array.astype(FLOAT32 if dtype is None else dtype, copy=False)
+        return array.astype(DEFAULT.float if dtype is None else dtype, copy=False)
 
     def assign(self, array: Array, index: Any, value: Any) -> None:
         array[index] = value
@@ -139,6 +139,9 @@ class NumpyBackend(Backend):
             if x is array:
                 return True
         return False
+
+    def address(self, array: Array) -> int:
+        return int(array.ctypes.data)
 
     def shares_memory(self, a: Array, b: Array) -> bool:
         if a.base is None and b.base is None:  # each has memory of its own
@@ -403,17 +406,20 @@ class NumpyBackend(Backend):
         g: Array,
         m: Array,
         v: Array,
-        step: int,
+        step: float,
         lr: float,
         betas: tuple[float, float],
         eps: float,
         weight_decay: float,
+        largest: Array | None = None,
     ) -> None:
         g = _penalized(p, g, weight_decay)
         m *= betas[0]
         m += (1 - betas[0]) * g
         v *= betas[1]
         v += (1 - betas[1]) * (g * g)
+        if largest is not None:
+            v = np.maximum(largest, v, out=largest)
         # The moments start at zero; dividing by 1 - betaᵗ takes that bias out.
         denominator = np.sqrt(v / (1 - betas[1] ** step))
         denominator += eps

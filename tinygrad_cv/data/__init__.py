@@ -1,8 +1,14 @@
-"""Datasets, the loader that makes batches of them, augmentation, and files of images."""
+"""Datasets, samplers, the loader that makes batches, augmentation, and files of images."""
 
 from tinygrad_cv.data.augment import random_horizontal_flip as random_horizontal_flip
 from tinygrad_cv.data.augment import random_shift as random_shift
+from tinygrad_cv.data.collate import default_collate as default_collate
+from tinygrad_cv.data.collate import default_convert as default_convert
+from tinygrad_cv.data.dataset import ChainDataset as ChainDataset
+from tinygrad_cv.data.dataset import ConcatDataset as ConcatDataset
 from tinygrad_cv.data.dataset import Dataset as Dataset
+from tinygrad_cv.data.dataset import IterableDataset as IterableDataset
+from tinygrad_cv.data.dataset import StackDataset as StackDataset
 from tinygrad_cv.data.dataset import Subset as Subset
 from tinygrad_cv.data.dataset import TensorDataset as TensorDataset
 from tinygrad_cv.data.dataset import random_split as random_split
@@ -14,3 +20,10 @@ from tinygrad_cv.data.files import load_dataset as load_dataset
 from tinygrad_cv.data.files import load_idx as load_idx
 from tinygrad_cv.data.files import load_mnist as load_mnist
 from tinygrad_cv.data.loader import DataLoader as DataLoader
+from tinygrad_cv.data.loader import get_worker_info as get_worker_info
+from tinygrad_cv.data.sampler import BatchSampler as BatchSampler
+from tinygrad_cv.data.sampler import RandomSampler as RandomSampler
+from tinygrad_cv.data.sampler import Sampler as Sampler
+from tinygrad_cv.data.sampler import SequentialSampler as SequentialSampler
+from tinygrad_cv.data.sampler import SubsetRandomSampler as SubsetRandomSampler
+from tinygrad_cv.data.sampler import WeightedRandomSampler as WeightedRandomSampler

@@ -1,24 +1,26 @@
-"""Datasets: a length, samples by index, and how single samples become a batch."""
+"""Datasets: a length and samples by index, or a stream of samples."""
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, pairwise
 from numbers import Integral
 from typing import Any, ClassVar
 
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import as_generator, host
+from tinygrad_cv.data.collate import as_array, stacked
 
 
 class Dataset(ABC):
     """Samples by index: subclass it and write `__len__` and `__getitem__`, as in PyTorch.
 
-    A sample is a tuple such as (image, label), or a single value.
+    A sample is a tuple such as (image, label), a dict, or a single value; see `default_collate`.
+    Two datasets are joined by `a + b`. `Dataset[...]` is for annotations, and the same class.
 
     A dataset whose `__getitem__` also takes an integer array, and then returns a tuple of arrays
     with one row a sample, says so with `batched = True`. A batch is then fetched in one call;
-    otherwise sample by sample.
+    otherwise sample by sample, or by `__getitems__(indices)`, which returns a list of samples.
 
     >>> from tinygrad_cv.data import DataLoader, Dataset
     >>> class Squares(Dataset):
@@ -43,15 +45,53 @@ class Dataset(ABC):
     def __getitem__(self, index: Any) -> Any:
         """The sample at `index`."""
 
+    def __add__(self, other: Any) -> "ConcatDataset":
+        return ConcatDataset([self, other])
+
+    def __class_getitem__(cls, kind: Any) -> Any:
+        return cls
+
+
+class IterableDataset(ABC):
+    """A stream of samples: subclass it and write `__iter__`. Each epoch is one pass.
+
+    It has no order to be drawn, so a DataLoader of it takes no `shuffle` and no `sampler`. Two
+    streams are joined by `a + b`.
+
+    >>> from tinygrad_cv.data import DataLoader, IterableDataset
+    >>> class Count(IterableDataset):
+    ...     def __iter__(self):
+    ...         return iter(range(3))
+    >>> [batch.tolist() for batch in DataLoader(Count(), batch_size=2)]
+    [[0, 1], [2]]
+    """
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Any]:
+        """The samples, one after the other."""
+
+    def __add__(self, other: Any) -> "ChainDataset":
+        return ChainDataset([self, other])
+
+    def __class_getitem__(cls, kind: Any) -> Any:
+        return cls
+
+
+# A kind of Dataset, as in PyTorch, but without a length and an index.
+Dataset.register(IterableDataset)  # type: ignore[type-abstract]
+
 
 class TensorDataset(Dataset):
-    """Samples that are the rows of arrays: sample i is `(arrays[0][i], arrays[1][i], ...)`.
+    """Samples that are the rows of tensors: sample i is `(tensors[0][i], tensors[1][i], ...)`.
 
-    The arrays, or Tensors, have the same length and are kept in host memory, not copied. Indexed
-    by an int it gives a sample; by a slice or an integer array a batch, with one fancy index an
-    array.
+    They may be Tensors, arrays or lists, have the same length, and are not copied. Indexed by an
+    int it gives a sample, by a slice a batch; what was given as a Tensor gives Tensors, the rest
+    arrays. An integer array gives a batch of arrays, with one fancy index each; a Tensor on a GPU
+    stays there.
 
-    Raises ValueError if there is no array, or if their lengths differ.
+    `.tensors` are all of them as Tensors, `.arrays` as arrays in host memory.
+
+    Raises ValueError if there is none, or if their lengths differ.
 
     >>> from tinygrad_cv.data import TensorDataset
     >>> dataset = TensorDataset([[1.0, 2.0], [3.0, 4.0]], [0, 1])
@@ -61,27 +101,118 @@ class TensorDataset(Dataset):
 
     batched = True
 
-    def __init__(self, *arrays: Any) -> None:
-        self.arrays = tuple(as_array(array) for array in arrays)
-        lengths = {array.shape[:1] for array in self.arrays}
+    def __init__(self, *tensors: Any) -> None:
+        self._given = tuple(
+            value if isinstance(value, Tensor) else as_array(value) for value in tensors
+        )
+        lengths = {value.shape[:1] for value in self._given}
         if len(lengths) != 1 or () in lengths:
-            shapes = ", ".join(str(array.shape) for array in self.arrays) or "none"
+            shapes = ", ".join(str(value.shape) for value in self._given) or "none"
             raise ValueError(
                 "the arrays of a TensorDataset must have the same length along their first axis, "
                 f"one row a sample; the shapes given: {shapes}."
             )
 
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        return tuple(value if isinstance(value, Tensor) else Tensor(value) for value in self._given)
+
+    @property
+    def arrays(self) -> tuple[host.ndarray, ...]:
+        return tuple(as_array(value) for value in self._given)
+
     def __len__(self) -> int:
-        return len(self.arrays[0])
+        return len(self._given[0])
 
     def __getitem__(self, index: Any) -> tuple[Any, ...]:
-        return tuple(array[index] for array in self.arrays)
+        if isinstance(index, host.ndarray):
+            return tuple(
+                value[index] if getattr(value, "is_cuda", False) else as_array(value)[index]
+                for value in self._given
+            )
+        return tuple(value[index] for value in self._given)
+
+
+class ConcatDataset(Dataset):
+    """Several datasets, one behind the other.
+
+    >>> from tinygrad_cv.data import ConcatDataset
+    >>> joined = ConcatDataset(["abc", "de"])
+    >>> len(joined), joined[3], joined[-1]
+    (5, 'd', 'e')
+    """
+
+    def __init__(self, datasets: Iterable[Any]) -> None:
+        self.datasets = [*datasets]
+        if not self.datasets:
+            raise ValueError("a ConcatDataset is made of one dataset at least; got none.")
+        if any(isinstance(part, IterableDataset) for part in self.datasets):
+            raise TypeError("an IterableDataset has no index; join it with ChainDataset.")
+        self.cumulative_sizes = [
+            int(total) for total in host.cumsum([len(part) for part in self.datasets])
+        ]
+
+    def __len__(self) -> int:
+        return self.cumulative_sizes[-1]
+
+    def __getitem__(self, index: Any) -> Any:
+        place = index + len(self) if index < 0 else index
+        if not 0 <= place < len(self):
+            raise IndexError(f"sample {index} of a dataset of {len(self)}.")
+        part = int(host.searchsorted(self.cumulative_sizes, place, side="right"))
+        return self.datasets[part][place - self.cumulative_sizes[part] + len(self.datasets[part])]
+
+
+class ChainDataset(IterableDataset):
+    """Several streams, one after the other.
+
+    >>> from tinygrad_cv.data import ChainDataset
+    >>> [*ChainDataset([iter("ab"), iter("c")])]
+    ['a', 'b', 'c']
+    """
+
+    def __init__(self, datasets: Iterable[Any]) -> None:
+        self.datasets = datasets
+
+    def __iter__(self) -> Iterator[Any]:
+        return chain.from_iterable(self.datasets)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.datasets))
+
+
+class StackDataset(Dataset):
+    """Datasets of the same length side by side: a sample is a tuple of theirs, or a dict by name.
+
+    >>> from tinygrad_cv.data import StackDataset
+    >>> StackDataset("abc", [1, 2, 3])[1], StackDataset(image="abc", label=[1, 2, 3])[0]
+    (('b', 2), {'image': 'a', 'label': 1})
+    """
+
+    def __init__(self, *datasets: Any, **named: Any) -> None:
+        if bool(datasets) == bool(named):
+            raise ValueError(
+                "a StackDataset takes datasets, or datasets by name; one or the other."
+            )
+        self.datasets: Any = datasets or named
+        lengths = sorted({len(part) for part in datasets or named.values()})
+        if len(lengths) > 1:
+            raise ValueError(f"the datasets of a StackDataset have the lengths {lengths}.")
+
+    def __len__(self) -> int:
+        parts = self.datasets
+        return len(parts[0] if isinstance(parts, tuple) else next(iter(parts.values())))
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(self.datasets, tuple):
+            return tuple(part[index] for part in self.datasets)
+        return {name: part[index] for name, part in self.datasets.items()}
 
 
 class Subset(Dataset):
     """The samples of `dataset` at `indices`, in that order.
 
-    Indexed by an int it gives a sample; by a slice or an integer array a batch.
+    Indexed by an int it gives a sample; by a slice or an integer array a batch of arrays.
 
     Raises TypeError if the indices are not one sequence of integers.
 
@@ -156,61 +287,17 @@ def _whole_part(x: float) -> int:
     return nearest if math.isclose(x, nearest, rel_tol=1e-12) else math.floor(x)
 
 
-def fetch(dataset: Dataset | Sequence[Any], indices: host.ndarray) -> tuple[host.ndarray, ...]:
-    """The samples at the indices as a batch: one array for each field, one row a sample."""
+def fetch(dataset: Any, indices: Any) -> Any:
+    """The samples at the indices as a batch of arrays, one row a sample; see `stacked`."""
     if getattr(dataset, "batched", False):
-        fields: tuple[host.ndarray, ...] = dataset[indices]  # type: ignore[call-overload]
-        return fields
-    return collate([dataset[int(index)] for index in indices])
+        batch = dataset[host.asarray(indices)]
+        return [*batch] if type(batch) is tuple else batch
+    return stacked(samples_at(dataset, indices))
 
 
-def collate(samples: Sequence[Any]) -> tuple[host.ndarray, ...]:
-    """Single samples as a batch: [(x₁, y₁), (x₂, y₂), ...] becomes (stack of x, stack of y).
-
-    A sample that is no tuple or list has one field. A field whose values have several dtypes gets
-    the widest float dtype among them, as in arithmetic: 1 and 2.5 are float32 together. Raises
-    ValueError if the samples differ in their number of fields, or in the shape of a field.
-
-    >>> collate([(1, [0.5, 1.5]), (2.5, [0.0, 1.0])])
-    (array([1. , 2.5], dtype=float32), array([[0.5, 1.5],
-           [0. , 1. ]], dtype=float32))
-    """
-    rows = [sample if isinstance(sample, tuple | list) else (sample,) for sample in samples]
-    lengths = sorted({len(row) for row in rows})
-    if len(lengths) > 1:
-        raise ValueError(
-            f"the samples of a batch must have the same number of fields; found {lengths}."
-        )
-    fields = [[as_array(value) for value in column] for column in zip(*rows, strict=True)]
-    for number, arrays in enumerate(fields):
-        shapes = sorted({array.shape for array in arrays})
-        if len(shapes) > 1:
-            raise ValueError(
-                "the samples of a batch must have the same shapes; in field "
-                f"{number} found {', '.join(map(str, shapes))}."
-            )
-    return tuple(host.stack(arrays, dtype=_common_dtype(arrays)) for arrays in fields)
-
-
-def _common_dtype(arrays: Sequence[host.ndarray]) -> Any:
-    """The widest float dtype; of no floats, the one that holds all values."""
-    floats = {array.dtype for array in arrays if array.dtype.kind == "f"}
-    return host.result_type(*(floats or {array.dtype for array in arrays}))
-
-
-def as_array(value: Any) -> host.ndarray:
-    """A value in host memory: arrays and Tensors keep their dtype, Python floats are float32.
-
-    So do NumPy's numbers, also in a list.
-    """
-    array = value.numpy() if isinstance(value, Tensor) else host.asarray(value)
-    if array.dtype == host.float64 and not _has_float64(value):
-        return array.astype(host.float32)
-    return array
-
-
-def _has_float64(value: Any) -> bool:
-    """Whether a value, or something in a list, is in double precision itself."""
-    if isinstance(value, list | tuple):
-        return any(map(_has_float64, value))
-    return getattr(value, "dtype", None) == host.float64
+def samples_at(dataset: Any, indices: Any) -> list[Any]:
+    """The samples at the indices, one by one."""
+    places = indices.tolist() if isinstance(indices, host.ndarray) else indices
+    if getattr(dataset, "__getitems__", None) is not None:
+        return [*dataset.__getitems__(places)]
+    return [dataset[place] for place in places]

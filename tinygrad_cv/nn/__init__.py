@@ -22,6 +22,7 @@ from tinygrad_cv.nn import lazy as lazy
 from tinygrad_cv.nn import linear as linear
 from tinygrad_cv.nn import loss as loss
 from tinygrad_cv.nn import module as module
+from tinygrad_cv.nn import modules as modules  # the files again, under longer paths
 from tinygrad_cv.nn import normalization as normalization
 from tinygrad_cv.nn import padding as padding
 from tinygrad_cv.nn import parameter as parameter
@@ -31,8 +32,9 @@ from tinygrad_cv.nn import rnn as rnn
 from tinygrad_cv.nn import sparse as sparse
 from tinygrad_cv.nn import transformer as transformer
 from tinygrad_cv.nn import upsampling as upsampling
+from tinygrad_cv.nn import utils as utils
 
 if TYPE_CHECKING:
     from tinygrad_cv._stubs.nn import *  # noqa: F403  generated
 else:
-    fill(globals(), NN, "functional", "init")
+    fill(globals(), NN, "functional", "init", "utils")

@@ -7,8 +7,8 @@ from tinygrad_cv._tensor import Tensor, as_input
 from tinygrad_cv.creation import empty, shape_from, zeros
 from tinygrad_cv.nn import functional as F
 from tinygrad_cv.nn import init
-from tinygrad_cv.nn.linear import given
 from tinygrad_cv.nn.lazy import LazyModuleMixin
+from tinygrad_cv.nn.linear import given
 from tinygrad_cv.nn.module import Module
 from tinygrad_cv.nn.parameter import Parameter, UninitializedBuffer, UninitializedParameter
 from tinygrad_cv.ops.norm import check_eps, check_momentum
@@ -120,23 +120,25 @@ class _BatchNorm(_NormBase):
     def forward(self, input: Tensor) -> Tensor:
         input = as_input(input, self.weight)
         self._check_input_dim(input)
-        momentum = self.momentum
         tracking = self.training and self.track_running_stats
-        if tracking and self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-            if momentum is None:
-                momentum = 1 / self.num_batches_tracked.item()
-        running = self.running_mean, self.running_var
-        untracked = self.training and not self.track_running_stats
-        return F.batch_norm(
+        count = self.num_batches_tracked if tracking else None
+        momentum = self.momentum
+        if momentum is None:
+            momentum = 0.0 if count is None else 1 / (int(count) + 1)
+        used = tracking or not self.training
+        y = F.batch_norm(
             input,
-            *((None, None) if untracked else running),
+            self.running_mean if used else None,
+            self.running_var if used else None,
             self.weight,
             self.bias,
-            self.training or running == (None, None),
-            0.0 if momentum is None else momentum,
+            self.training or (self.running_mean is None and self.running_var is None),
+            momentum,
             self.eps,
         )
+        if count is not None:
+            count.add_(1)
+        return y
 
 
 @public(NN)
@@ -155,6 +157,7 @@ class BatchNorm1d(_BatchNorm):
 class BatchNorm2d(_BatchNorm):
     """Batch normalization of (N, C, H, W).
 
+    >>> from tinygrad_cv import ones
     >>> BatchNorm2d(3)(ones(2, 3, 4, 4)).sum().item()
     0.0
     """
@@ -166,6 +169,7 @@ class BatchNorm2d(_BatchNorm):
 class BatchNorm3d(_BatchNorm):
     """Batch normalization of (N, C, D, H, W).
 
+    >>> from tinygrad_cv import ones
     >>> BatchNorm3d(3)(ones(2, 3, 2, 4, 4)).sum().item()
     0.0
     """
@@ -179,6 +183,7 @@ class SyncBatchNorm(_BatchNorm):
 
     What PyTorch synchronizes between processes is here the batch of the one process.
 
+    >>> from tinygrad_cv import ones
     >>> SyncBatchNorm(3)(ones(2, 3, 4)).sum().item()
     0.0
     """
@@ -264,6 +269,7 @@ class _LazyNormBase(LazyModuleMixin):
 class LazyBatchNorm1d(_LazyNormBase, BatchNorm1d):
     """A BatchNorm1d whose num_features are the channels of its first input.
 
+    >>> from tinygrad_cv import ones
     >>> layer = LazyBatchNorm1d()
     >>> layer(ones(2, 3, 4)).shape, layer.num_features
     ((2, 3, 4), 3)
@@ -276,6 +282,7 @@ class LazyBatchNorm1d(_LazyNormBase, BatchNorm1d):
 class LazyBatchNorm2d(_LazyNormBase, BatchNorm2d):
     """A BatchNorm2d whose num_features are the channels of its first input.
 
+    >>> from tinygrad_cv import ones
     >>> layer = LazyBatchNorm2d()
     >>> layer(ones(2, 3, 4, 4)).shape, layer.num_features
     ((2, 3, 4, 4), 3)
@@ -288,6 +295,7 @@ class LazyBatchNorm2d(_LazyNormBase, BatchNorm2d):
 class LazyBatchNorm3d(_LazyNormBase, BatchNorm3d):
     """A BatchNorm3d whose num_features are the channels of its first input.
 
+    >>> from tinygrad_cv import ones
     >>> layer = LazyBatchNorm3d()
     >>> layer(ones(2, 3, 4, 4, 4)).shape, layer.num_features
     ((2, 3, 4, 4, 4), 3)

@@ -8,8 +8,8 @@ from tinygrad_cv._public import NN, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.creation import empty, shape_from
 from tinygrad_cv.nn import functional as F
-from tinygrad_cv.nn.linear import given, uniform_
 from tinygrad_cv.nn.lazy import LazyModuleMixin
+from tinygrad_cv.nn.linear import given, uniform_
 from tinygrad_cv.nn.module import Module
 from tinygrad_cv.nn.parameter import Parameter, UninitializedParameter
 from tinygrad_cv.ops.conv import AXES, check_windows, locally_connected2d, pair, per_axis
@@ -125,6 +125,7 @@ class Conv1d(_ConvNd):
 
     The arguments are those of `Conv2d`.
 
+    >>> from tinygrad_cv import ones
     >>> Conv1d(3, 8, 3, padding=1)(ones(1, 3, 5)).shape
     (1, 8, 5)
     """
@@ -146,6 +147,7 @@ class Conv2d(_ConvNd):
 
     Raises ValueError where groups do not divide the channels, and for "same" with a stride.
 
+    >>> from tinygrad_cv import ones
     >>> Conv2d(3, 8, 3, padding=1)(ones(1, 3, 5, 5)).shape
     (1, 8, 5, 5)
     """
@@ -164,6 +166,7 @@ class Conv3d(_ConvNd):
 
     The arguments are those of `Conv2d`; the weight is (out, in/groups, kd, kh, kw).
 
+    >>> from tinygrad_cv import ones
     >>> Conv3d(3, 8, 3, padding="same")(ones(1, 3, 2, 5, 5)).shape
     (1, 8, 2, 5, 5)
     """
@@ -252,6 +255,7 @@ class _ConvTransposeNd(_ConvNd):
 class ConvTranspose1d(_ConvTransposeNd):
     """The adjoint of Conv1d; see `conv_transpose1d`. The weight is (in, out/groups, k).
 
+    >>> from tinygrad_cv import ones
     >>> ConvTranspose1d(3, 8, 2, stride=2)(ones(1, 3, 5)).shape
     (1, 8, 10)
     """
@@ -271,6 +275,7 @@ class ConvTranspose2d(_ConvTransposeNd):
     Images whose sizes differ by less than a stride have convolutions of one size, so which of them
     comes out is said by `output_padding`, or in the call by `output_size`.
 
+    >>> from tinygrad_cv import ones
     >>> layer = ConvTranspose2d(3, 8, 2, stride=2)
     >>> layer(ones(1, 3, 5, 5)).shape, layer(ones(1, 3, 5, 5), output_size=(11, 10)).shape
     ((1, 8, 10, 10), (1, 8, 11, 10))
@@ -288,6 +293,7 @@ class ConvTranspose2d(_ConvTransposeNd):
 class ConvTranspose3d(_ConvTransposeNd):
     """The adjoint of Conv3d; see `conv_transpose3d`. The weight is (in, out/groups, kd, kh, kw).
 
+    >>> from tinygrad_cv import ones
     >>> ConvTranspose3d(3, 8, 2, stride=2)(ones(1, 3, 1, 5, 5)).shape
     (1, 8, 2, 10, 10)
     """
@@ -308,6 +314,7 @@ class LocallyConnected2d(Module):
     H', W'), with the H' and W' of a convolution. The weight is (H', W', out, in, kh, kw), the bias
     (out, H', W'); both are uniform on ±1/√(in·kh·kw) at first, as those of Conv2d.
 
+    >>> from tinygrad_cv import ones
     >>> layer = LocallyConnected2d(3, 8, (6, 5), 3)
     >>> layer(ones(2, 3, 6, 5)).shape, layer.weight.shape
     ((2, 8, 4, 3), (4, 3, 8, 3, 3, 3))
@@ -457,6 +464,7 @@ class _LazyConvTransposeNd(_LazyConvXdMixin):
 class LazyConv1d(_LazyConvNd, Conv1d):
     """A Conv1d whose in_channels are those of its first input.
 
+    >>> from tinygrad_cv import ones
     >>> layer = LazyConv1d(8, 3)
     >>> _ = layer(ones(1, 3, 5))
     >>> layer
@@ -470,6 +478,7 @@ class LazyConv1d(_LazyConvNd, Conv1d):
 class LazyConv2d(_LazyConvNd, Conv2d):
     """A Conv2d whose in_channels are those of its first input.
 
+    >>> from tinygrad_cv import ones
     >>> layer = LazyConv2d(8, 3)
     >>> _ = layer(ones(1, 3, 5, 5))
     >>> layer
@@ -483,6 +492,7 @@ class LazyConv2d(_LazyConvNd, Conv2d):
 class LazyConv3d(_LazyConvNd, Conv3d):
     """A Conv3d whose in_channels are those of its first input.
 
+    >>> from tinygrad_cv import ones
     >>> layer = LazyConv3d(8, 3)
     >>> _ = layer(ones(1, 3, 5, 5, 5))
     >>> layer
@@ -496,6 +506,7 @@ class LazyConv3d(_LazyConvNd, Conv3d):
 class LazyConvTranspose1d(_LazyConvTransposeNd, ConvTranspose1d):
     """A ConvTranspose1d whose in_channels are those of its first input.
 
+    >>> from tinygrad_cv import ones
     >>> layer = LazyConvTranspose1d(8, 3)
     >>> _ = layer(ones(1, 3, 5))
     >>> layer
@@ -509,6 +520,7 @@ class LazyConvTranspose1d(_LazyConvTransposeNd, ConvTranspose1d):
 class LazyConvTranspose2d(_LazyConvTransposeNd, ConvTranspose2d):
     """A ConvTranspose2d whose in_channels are those of its first input.
 
+    >>> from tinygrad_cv import ones
     >>> layer = LazyConvTranspose2d(8, 3)
     >>> _ = layer(ones(1, 3, 5, 5))
     >>> layer
@@ -522,6 +534,7 @@ class LazyConvTranspose2d(_LazyConvTransposeNd, ConvTranspose2d):
 class LazyConvTranspose3d(_LazyConvTransposeNd, ConvTranspose3d):
     """A ConvTranspose3d whose in_channels are those of its first input.
 
+    >>> from tinygrad_cv import ones
     >>> layer = LazyConvTranspose3d(8, 3)
     >>> _ = layer(ones(1, 3, 5, 5, 5))
     >>> layer

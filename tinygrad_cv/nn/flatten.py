@@ -12,6 +12,7 @@ from tinygrad_cv.ops.shape import flatten, unflatten
 class Flatten(Module):
     """The axes from start_dim to end_dim joined: (N, C, H, W) -> (N, C·H·W).
 
+    >>> from tinygrad_cv import ones
     >>> Flatten()(ones(2, 3, 4)).shape
     (2, 12)
     """
@@ -30,6 +31,7 @@ class Flatten(Module):
 class Unflatten(Module):
     """One axis taken apart into several; a -1 among their lengths is worked out.
 
+    >>> from tinygrad_cv import ones
     >>> Unflatten(1, (3, -1))(ones(2, 12)).shape
     (2, 3, 4)
     """

@@ -26,6 +26,7 @@ class _Windows(Module):
 class Unfold(_Windows):
     """The windows of (N, C, H, W) as columns (N, C·kh·kw, L); see `unfold`.
 
+    >>> from tinygrad_cv import ones
     >>> Unfold((2, 2))(ones(1, 3, 4, 5)).shape
     (1, 12, 12)
     """
@@ -38,6 +39,7 @@ class Unfold(_Windows):
 class Fold(_Windows):
     """Columns (N, C·kh·kw, L) added to their windows of (N, C, *output_size); see `fold`.
 
+    >>> from tinygrad_cv import ones
     >>> Fold((4, 5), (2, 2))(ones(1, 12, 12)).shape
     (1, 3, 4, 5)
     """

@@ -108,10 +108,10 @@ class Hooked:
         called with that of the outputs. The gradients of the inputs are those through this module
         alone.
 
-        >>> from tinygrad_cv import nn, ones
+        >>> from tinygrad_cv import nn, tensor
         >>> layer = nn.ReLU()
         >>> handle = layer.register_full_backward_hook(lambda module, gx, gy: 2 * gx[0])
-        >>> x = ones(2, requires_grad=True)
+        >>> x = tensor([1.0, 2.0], requires_grad=True)
         >>> layer(x).sum().backward()
         >>> x.grad.tolist()
         [2.0, 2.0]
@@ -296,19 +296,19 @@ def _replaced(kind: str, full: tuple[Any, ...], result: Any) -> tuple[Any, ...]:
     """The gradients, or what a hook returned for them."""
     if result is None:
         return full
-    result = result if isinstance(result, tuple) else (result,)
-    if len(result) != len(full):
+    parts: tuple[Any, ...] = result if isinstance(result, tuple) else (result,)
+    if len(parts) != len(full):
         raise RuntimeError(
-            f"a backward {kind} returned {len(result)} gradients in place of {len(full)}."
+            f"a backward {kind} returned {len(parts)} gradients in place of {len(full)}."
         )
-    for old, new in zip(full, result, strict=True):
+    for old, new in zip(full, parts, strict=True):
         if new is not None and (old is None or getattr(new, "shape", None) != old.shape):
             raise RuntimeError(
                 f"a backward {kind} returned {getattr(new, 'shape', new)!r} for a gradient of "
                 f"shape {None if old is None else old.shape}; it returns one of that shape, or "
                 "None where there was none."
             )
-    return result
+    return parts
 
 
 def gated(values: Any, told: Callable[[list[Any], int], list[Any]]) -> tuple[Any, list[int]]:
@@ -354,26 +354,22 @@ def _gate(count: int) -> type[Op]:
 
         def grad_xs(self, F: Any, gs: Any) -> Any:
             recorded = isinstance(F, Recorded)
-            came, here = set(self.came), [None] * count
+            here: list[Any] = [None] * count
+            came = set(self.came)
             self.came.clear()
             for i, g in enumerate(gs):
                 if i in came:
                     here[i] = g if recorded else wrap(F.backend.array(g, None), F.backend)
             if recorded:
-                return [_or_zeros(g, new) for g, new in zip(gs, self.told(here, self.whole))]
-            with no_grad():
-                changed = self.told(here, self.whole)
-            return [
-                _or_zeros(g, None if new is None else _array(new, F.backend, g.dtype))
-                for g, new in zip(gs, changed)
-            ]
+                sent = self.told(here, self.whole)
+            else:
+                with no_grad():
+                    changed = self.told(here, self.whole)
+                sent = [None if new is None else _array(new, F.backend) for new in changed]
+            return [g * 0 if new is None else new for g, new in zip(gs, sent, strict=True)]
 
     return Gate
 
 
-def _array(new: Tensor, backend: Any, dtype: Any) -> Any:
-    return new.detach().to(device=backend.device, dtype=dtype, copy=True)._array
-
-
-def _or_zeros(g: Any, new: Any) -> Any:
-    return g * 0 if new is None else new
+def _array(new: Tensor, backend: Any) -> Any:
+    return new.detach().to(device=backend.device, copy=True)._array

@@ -75,6 +75,7 @@ class InstanceNorm1d(_InstanceNorm):
 class InstanceNorm2d(_InstanceNorm):
     """Instance normalization of (N, C, H, W) or (C, H, W).
 
+    >>> from tinygrad_cv import ones
     >>> InstanceNorm2d(3)(ones(2, 3, 4, 4)).sum().item()
     0.0
     """
@@ -86,6 +87,7 @@ class InstanceNorm2d(_InstanceNorm):
 class InstanceNorm3d(_InstanceNorm):
     """Instance normalization of (N, C, D, H, W) or (C, D, H, W).
 
+    >>> from tinygrad_cv import ones
     >>> InstanceNorm3d(3)(ones(2, 3, 2, 4, 4)).sum().item()
     0.0
     """
@@ -97,6 +99,7 @@ class InstanceNorm3d(_InstanceNorm):
 class LazyInstanceNorm1d(_LazyNormBase, InstanceNorm1d):
     """An InstanceNorm1d whose num_features are the channels of its first input.
 
+    >>> from tinygrad_cv import ones
     >>> layer = LazyInstanceNorm1d()
     >>> layer(ones(2, 3, 4)).shape, layer.num_features
     ((2, 3, 4), 3)
@@ -109,6 +112,7 @@ class LazyInstanceNorm1d(_LazyNormBase, InstanceNorm1d):
 class LazyInstanceNorm2d(_LazyNormBase, InstanceNorm2d):
     """An InstanceNorm2d whose num_features are the channels of its first input.
 
+    >>> from tinygrad_cv import ones
     >>> layer = LazyInstanceNorm2d()
     >>> layer(ones(2, 3, 4, 4)).shape, layer.num_features
     ((2, 3, 4, 4), 3)
@@ -121,6 +125,7 @@ class LazyInstanceNorm2d(_LazyNormBase, InstanceNorm2d):
 class LazyInstanceNorm3d(_LazyNormBase, InstanceNorm3d):
     """An InstanceNorm3d whose num_features are the channels of its first input.
 
+    >>> from tinygrad_cv import ones
     >>> layer = LazyInstanceNorm3d()
     >>> layer(ones(2, 3, 4, 4, 4)).shape, layer.num_features
     ((2, 3, 4, 4, 4), 3)

@@ -49,6 +49,7 @@ class Linear(Module):
     Both are uniform on ±1/√in_features at first, drawn from `generator` or from the one that
     `manual_seed` seeds.
 
+    >>> from tinygrad_cv import ones
     >>> Linear(4, 3)(ones(2, 4)).shape
     (2, 3)
     """
@@ -95,6 +96,7 @@ class Linear(Module):
 class LazyLinear(LazyModuleMixin, Linear):
     """A Linear whose in_features is the length of the last axis of its first input.
 
+    >>> from tinygrad_cv import ones
     >>> layer = LazyLinear(3)
     >>> layer(ones(2, 4)).shape, layer
     ((2, 3), Linear(in_features=4, out_features=3, bias=True))
@@ -139,6 +141,7 @@ class Bilinear(Module):
 
     The weight is (out, in1, in2); weight and bias are uniform on ±1/√in1 at first.
 
+    >>> from tinygrad_cv import ones
     >>> Bilinear(2, 3, 4)(ones(5, 2), ones(5, 3)).shape
     (5, 4)
     """

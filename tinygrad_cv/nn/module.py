@@ -1,7 +1,7 @@
 """Module: a tree of parameters, buffers and modules that can be called."""
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import suppress
 from contextvars import ContextVar
 from inspect import isroutine
@@ -11,7 +11,7 @@ from warnings import warn
 
 from tinygrad_cv._graph import Handle, Scope, failed, scope
 from tinygrad_cv._public import NN, public
-from tinygrad_cv._tensor import Tensor, dtype_named
+from tinygrad_cv._tensor import Tensor, dtype_named, where_to
 from tinygrad_cv.backend import host
 from tinygrad_cv.nn.hooks import EVERY, Hooked, hooked_call
 from tinygrad_cv.nn.parameter import Buffer, Parameter, is_lazy
@@ -66,13 +66,13 @@ class Members(MutableMapping[str, Any]):
         self.module._forget(name)
 
     def __contains__(self, name: object) -> bool:
-        return self.module._kinds.get(name) == self.kind  # type: ignore[call-overload,no-any-return]
+        return isinstance(name, str) and self.module._kinds.get(name) == self.kind
 
     def __iter__(self) -> Iterator[str]:
         return iter([name for name, kind in self.module._kinds.items() if kind == self.kind])
 
     def __reversed__(self) -> Iterator[str]:
-        return reversed([*self])
+        return iter([*self][::-1])
 
     def __len__(self) -> int:
         return [*self.module._kinds.values()].count(self.kind)
@@ -156,9 +156,7 @@ class Module(Hooked):
             self._register(name, "module", value)
         elif isinstance(value, Buffer) and kind in (None, "buffer"):
             self._register_buffer(name, value, getattr(value, "persistent", True))
-        elif kind is None:
-            super().__setattr__(name, value)
-        elif value is None or (kind == "buffer" and isinstance(value, Tensor)):
+        elif kind is None or value is None or (kind == "buffer" and isinstance(value, Tensor)):
             super().__setattr__(name, value)
         else:
             expected = {"parameter": "an nn.Parameter", "module": "an nn.Module"}
@@ -420,9 +418,7 @@ class Module(Hooked):
         If none is there, it is new; with `strict` that is an AttributeError.
         """
         if not target:
-            raise ValueError(
-                "set_submodule: the path is empty, and a module cannot replace itself."
-            )
+            raise ValueError("set_submodule: the path is empty; a module cannot replace itself.")
         if not isinstance(module, Module):
             raise ValueError(f"set_submodule takes a module; got a {type(module).__name__}.")
         path, _, name = target.rpartition(".")
@@ -637,8 +633,17 @@ class Module(Hooked):
         if _loading.get() is None:  # it was called by itself
             loading.finish()
 
-    def to(self, *target: Any, device: str | None = None, dtype: Any = None) -> "Module":
+    def to(
+        self,
+        *target: Any,
+        device: str | int | None = None,
+        dtype: Any = None,
+        non_blocking: bool = False,
+        memory_format: Any = None,
+    ) -> "Module":
         """Move the parameters (with their gradients) and buffers to a device or float dtype.
+
+        Of a tensor it takes both. `non_blocking` and `memory_format` change nothing.
 
         They stay the same objects, so an optimizer that was given them goes on with them. Make
         the move before its first step: what it remembers stays where it is.
@@ -647,11 +652,7 @@ class Module(Hooked):
         >>> nn.Linear(2, 3).to("cpu", "float64").weight.dtype
         dtype('float64')
         """
-        for value in target:
-            if isinstance(value, str) and not hasattr(host, value):
-                device = value
-            else:
-                dtype = value
+        device, dtype = where_to(target, device, dtype)
         if dtype is not None and host.dtype(dtype).kind != "f":
             raise TypeError(f"a module's parameters are floats; got the dtype {dtype}.")
         for tensor in [*self.parameters(), *self.buffers()]:
@@ -662,9 +663,9 @@ class Module(Hooked):
         """The parameters and buffers in host memory."""
         return self.to("cpu")
 
-    def cuda(self) -> "Module":
-        """The parameters and buffers on the GPU."""
-        return self.to("cuda")
+    def cuda(self, device: str | int | None = None) -> "Module":
+        """The parameters and buffers on a GPU, by default the current one."""
+        return self.to("cuda" if device is None else device)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Module":
         """Replace every parameter, its gradient and every buffer by what `fn` makes of it.
@@ -788,8 +789,7 @@ class Module(Hooked):
                 return f"{self._get_name()}(...)"  # it is below itself
             extra = self.extra_repr()
             children = [
-                f"({name}): " + repr(module).replace("\n", "\n  ")
-                for name, module in self._modules.items()
+                _addindent(f"({name}): {module!r}", 2) for name, module in self._modules.items()
             ]
         finally:
             _walks.set(before)
@@ -804,6 +804,11 @@ def lines_of(name: str, extra: list[str], children: list[str]) -> str:
     if not children and len(extra) <= 1:
         return f"{name}({''.join(extra)})"
     return "\n".join([f"{name}(", *[f"  {line}" for line in (*extra, *children)], ")"])
+
+
+def _addindent(s_: str, numSpaces: int) -> str:
+    """The lines after the first one further to the right."""
+    return s_.replace("\n", "\n" + " " * numSpaces)
 
 
 EXTRA = "_extra_state"

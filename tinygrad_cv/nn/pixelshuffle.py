@@ -10,6 +10,7 @@ from tinygrad_cv.nn.module import Module
 class PixelShuffle(Module):
     """(*, C·r², H, W) -> (*, C, H·r, W·r) for r = upscale_factor; see `pixel_shuffle`.
 
+    >>> from tinygrad_cv import ones
     >>> PixelShuffle(2)(ones(1, 8, 3, 3)).shape
     (1, 2, 6, 6)
     """
@@ -28,6 +29,7 @@ class PixelShuffle(Module):
 class PixelUnshuffle(Module):
     """(*, C, H·r, W·r) -> (*, C·r², H, W) for r = downscale_factor; see `pixel_unshuffle`.
 
+    >>> from tinygrad_cv import ones
     >>> PixelUnshuffle(2)(ones(1, 2, 6, 6)).shape
     (1, 8, 3, 3)
     """

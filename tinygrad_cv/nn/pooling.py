@@ -54,6 +54,7 @@ class _MaxPoolNd(_Pool):
 class MaxPool1d(_MaxPoolNd):
     """The largest element of each window of (N, C, L); see `max_pool1d`.
 
+    >>> from tinygrad_cv import ones
     >>> MaxPool1d(2)(ones(1, 2, 8)).shape
     (1, 2, 4)
     """
@@ -76,6 +77,7 @@ class MaxPool1d(_MaxPoolNd):
 class MaxPool2d(_MaxPoolNd):
     """The largest element of each window of (N, C, H, W); see `max_pool2d`.
 
+    >>> from tinygrad_cv import ones
     >>> MaxPool2d(2)(ones(1, 2, 8, 6)).shape
     (1, 2, 4, 3)
     """
@@ -98,6 +100,7 @@ class MaxPool2d(_MaxPoolNd):
 class MaxPool3d(_MaxPoolNd):
     """The largest element of each window of (N, C, D, H, W); see `max_pool3d`.
 
+    >>> from tinygrad_cv import ones
     >>> MaxPool3d(2)(ones(1, 2, 4, 8, 6)).shape
     (1, 2, 2, 4, 3)
     """
@@ -131,6 +134,7 @@ class _MaxUnpoolNd(_Pool):
 class MaxUnpool1d(_MaxUnpoolNd):
     """Zeros with each maximum of a MaxPool1d put back; see `max_unpool1d`.
 
+    >>> from tinygrad_cv import ones
     >>> pool = MaxPool1d(2, return_indices=True)
     >>> MaxUnpool1d(2)(*pool(ones(1, 2, 8))).shape
     (1, 2, 8)
@@ -149,6 +153,7 @@ class MaxUnpool1d(_MaxUnpoolNd):
 class MaxUnpool2d(_MaxUnpoolNd):
     """Zeros with each maximum of a MaxPool2d put back; see `max_unpool2d`.
 
+    >>> from tinygrad_cv import ones
     >>> pool = MaxPool2d(2, return_indices=True)
     >>> MaxUnpool2d(2)(*pool(ones(1, 2, 8, 6))).shape
     (1, 2, 8, 6)
@@ -167,6 +172,7 @@ class MaxUnpool2d(_MaxUnpoolNd):
 class MaxUnpool3d(_MaxUnpoolNd):
     """Zeros with each maximum of a MaxPool3d put back; see `max_unpool3d`.
 
+    >>> from tinygrad_cv import ones
     >>> pool = MaxPool3d(2, return_indices=True)
     >>> MaxUnpool3d(2)(*pool(ones(1, 2, 4, 8, 6))).shape
     (1, 2, 4, 8, 6)
@@ -203,6 +209,7 @@ class _AvgPoolNd(_Pool):
 class AvgPool1d(_AvgPoolNd):
     """The mean of each window of (N, C, L); see `avg_pool1d`.
 
+    >>> from tinygrad_cv import ones
     >>> AvgPool1d(2)(ones(1, 2, 8)).shape
     (1, 2, 4)
     """
@@ -232,6 +239,7 @@ class AvgPool1d(_AvgPoolNd):
 class AvgPool2d(_AvgPoolNd):
     """The mean of each window of (N, C, H, W); see `avg_pool2d`.
 
+    >>> from tinygrad_cv import ones
     >>> AvgPool2d(2)(ones(1, 2, 8, 6)).shape
     (1, 2, 4, 3)
     """
@@ -254,6 +262,7 @@ class AvgPool2d(_AvgPoolNd):
 class AvgPool3d(_AvgPoolNd):
     """The mean of each window of (N, C, D, H, W); see `avg_pool3d`.
 
+    >>> from tinygrad_cv import ones
     >>> AvgPool3d(2)(ones(1, 2, 4, 8, 6)).shape
     (1, 2, 2, 4, 3)
     """
@@ -290,6 +299,7 @@ class _LPPoolNd(Module):
 class LPPool1d(_LPPoolNd):
     """(Σ |x|^p)^(1/p) over each window of (N, C, L), p = norm_type; see `lp_pool1d`.
 
+    >>> from tinygrad_cv import ones
     >>> LPPool1d(2, 2)(ones(1, 2, 8)).shape
     (1, 2, 4)
     """
@@ -303,6 +313,7 @@ class LPPool1d(_LPPoolNd):
 class LPPool2d(_LPPoolNd):
     """(Σ |x|^p)^(1/p) over each window of (N, C, H, W), p = norm_type; see `lp_pool2d`.
 
+    >>> from tinygrad_cv import ones
     >>> LPPool2d(2, 2)(ones(1, 2, 8, 6)).shape
     (1, 2, 4, 3)
     """
@@ -316,6 +327,7 @@ class LPPool2d(_LPPoolNd):
 class LPPool3d(_LPPoolNd):
     """(Σ |x|^p)^(1/p) over each window of (N, C, D, H, W), p = norm_type; see `lp_pool3d`.
 
+    >>> from tinygrad_cv import ones
     >>> LPPool3d(2, 2)(ones(1, 2, 4, 8, 6)).shape
     (1, 2, 2, 4, 3)
     """
@@ -347,6 +359,7 @@ class AdaptiveAvgPool1d(_AdaptiveAvgPoolNd):
 
     See `adaptive_avg_pool1d`.
 
+    >>> from tinygrad_cv import ones
     >>> AdaptiveAvgPool1d(3)(ones(1, 2, 8)).shape
     (1, 2, 3)
     """
@@ -361,6 +374,7 @@ class AdaptiveAvgPool2d(_AdaptiveAvgPoolNd):
 
     See `adaptive_avg_pool2d`.
 
+    >>> from tinygrad_cv import ones
     >>> AdaptiveAvgPool2d((3, None))(ones(1, 2, 8, 6)).shape
     (1, 2, 3, 6)
     """
@@ -375,6 +389,7 @@ class AdaptiveAvgPool3d(_AdaptiveAvgPoolNd):
 
     See `adaptive_avg_pool3d`.
 
+    >>> from tinygrad_cv import ones
     >>> AdaptiveAvgPool3d((2, 3, None))(ones(1, 2, 4, 8, 6)).shape
     (1, 2, 2, 3, 6)
     """
@@ -389,6 +404,7 @@ class AdaptiveMaxPool1d(_AdaptiveMaxPoolNd):
 
     See `adaptive_max_pool1d`.
 
+    >>> from tinygrad_cv import ones
     >>> AdaptiveMaxPool1d(3)(ones(1, 2, 8)).shape
     (1, 2, 3)
     """
@@ -403,6 +419,7 @@ class AdaptiveMaxPool2d(_AdaptiveMaxPoolNd):
 
     See `adaptive_max_pool2d`.
 
+    >>> from tinygrad_cv import ones
     >>> AdaptiveMaxPool2d((3, None))(ones(1, 2, 8, 6)).shape
     (1, 2, 3, 6)
     """
@@ -417,6 +434,7 @@ class AdaptiveMaxPool3d(_AdaptiveMaxPoolNd):
 
     See `adaptive_max_pool3d`.
 
+    >>> from tinygrad_cv import ones
     >>> AdaptiveMaxPool3d((2, 3, None))(ones(1, 2, 4, 8, 6)).shape
     (1, 2, 2, 3, 6)
     """
@@ -464,6 +482,7 @@ class FractionalMaxPool2d(_FractionalMaxPoolNd):
 
     `output_size` is the size of the output, or `output_ratio` its share of that of the input.
 
+    >>> from tinygrad_cv import ones
     >>> FractionalMaxPool2d(2, output_ratio=0.5)(ones(1, 2, 8, 6)).shape
     (1, 2, 4, 3)
     """
@@ -488,6 +507,7 @@ class FractionalMaxPool3d(_FractionalMaxPoolNd):
 
     `output_size` is the size of the output, or `output_ratio` its share of that of the input.
 
+    >>> from tinygrad_cv import ones
     >>> FractionalMaxPool3d(2, output_ratio=0.5)(ones(1, 2, 4, 8, 6)).shape
     (1, 2, 2, 4, 3)
     """

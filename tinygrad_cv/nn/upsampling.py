@@ -12,6 +12,7 @@ from tinygrad_cv.nn.module import Module
 class Upsample(Module):
     """Images (N, C, *S) resized to `size`, or by `scale_factor`; the modes are in `interpolate`.
 
+    >>> from tinygrad_cv import ones
     >>> Upsample(scale_factor=2)(ones(1, 3, 4, 5)).shape
     (1, 3, 8, 10)
     """

@@ -581,8 +581,8 @@ def in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """The function with a _ behind its name, which writes the result into its input."""
 
     @functools.wraps(function)
-    def call(input: Tensor, *args: Any, **options: Any) -> Tensor:
-        return function(input, *args, inplace=True, **options)
+    def call(*args: Any, **options: Any) -> Tensor:
+        return function(*args, inplace=True, **options)
 
     signature = inspect.signature(function, eval_str=True)
     others = [p for p in signature.parameters.values() if p.name != "inplace"]

@@ -1336,12 +1336,12 @@ logical_and = public(TOP, METHOD, IN_PLACE)(function(LogicalAnd, "input", "other
 logical_or = public(TOP, METHOD, IN_PLACE)(function(LogicalOr, "input", "other"))
 logical_xor = public(TOP, METHOD, IN_PLACE)(function(LogicalXor, "input", "other"))
 logical_not = public(TOP, METHOD, IN_PLACE)(function(LogicalNot, "input"))
-bitwise_and = public(TOP, METHOD)(function(BitwiseAnd, "input", "other"))
-bitwise_or = public(TOP, METHOD)(function(BitwiseOr, "input", "other"))
-bitwise_xor = public(TOP, METHOD)(function(BitwiseXor, "input", "other"))
-bitwise_not = public(TOP, METHOD)(function(BitwiseNot, "input"))
-bitwise_left_shift = public(TOP, METHOD)(function(BitwiseLeftShift, "input", "other"))
-bitwise_right_shift = public(TOP, METHOD)(function(BitwiseRightShift, "input", "other"))
+bitwise_and = public(TOP, METHOD, IN_PLACE)(function(BitwiseAnd, "input", "other"))
+bitwise_or = public(TOP, METHOD, IN_PLACE)(function(BitwiseOr, "input", "other"))
+bitwise_xor = public(TOP, METHOD, IN_PLACE)(function(BitwiseXor, "input", "other"))
+bitwise_not = public(TOP, METHOD, IN_PLACE)(function(BitwiseNot, "input"))
+bitwise_left_shift = public(TOP, METHOD, IN_PLACE)(function(BitwiseLeftShift, "input", "other"))
+bitwise_right_shift = public(TOP, METHOD, IN_PLACE)(function(BitwiseRightShift, "input", "other"))
 isnan = public(TOP, METHOD)(function(Isnan, "input"))
 isinf = public(TOP, METHOD)(function(Isinf, "input"))
 isfinite = public(TOP, METHOD)(function(Isfinite, "input"))
@@ -1410,7 +1410,7 @@ def xlogy(input: Any, other: Any) -> Tensor:
     if isinstance(input, Tensor) and isinstance(other, int | float):
         # A number has no dtype of its own, and its logarithm is to be as exact as the tensor.
         dtype = input.dtype if input.is_floating_point() else None
-        other = Tensor(other, dtype, input.device)
+        other = Tensor(other, dtype=dtype, device=input.device)
     return T.xlogy(input, other)
 
 
@@ -1451,19 +1451,19 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
 @public(TOP, METHOD, IN_PLACE)
 def nan_to_num(
     input: Tensor,
-    nan: float = 0.0,
+    nan: float | None = None,
     posinf: float | None = None,
     neginf: float | None = None,
 ) -> Tensor:
     """`input` with `nan` for NaN, `posinf` for ∞ and `neginf` for -∞.
 
-    None stands for the largest and the smallest number of the dtype. The gradient passes where
-    `input` is finite.
+    None stands for 0, for the largest and for the smallest number of the dtype. The gradient passes
+    where `input` is finite.
 
     >>> nan_to_num(Tensor([1.0, float("nan"), float("inf")]), posinf=9)
     tensor([1., 0., 9.])
     """
-    return T.nan_to_num(input, nan=nan, posinf=posinf, neginf=neginf)
+    return T.nan_to_num(input, nan=nan or 0.0, posinf=posinf, neginf=neginf)
 
 
 @public(TOP, METHOD, IN_PLACE, also="clip")
@@ -1503,7 +1503,7 @@ def lerp(input: Tensor, end: Any, weight: Any) -> Tensor:
         return T.sub(end, T.mul(1.0 - weight, span))
     if not isinstance(weight, Tensor):
         dtype = None if hasattr(weight, "dtype") else span.dtype
-        weight = Tensor(weight, dtype, span.device)
+        weight = Tensor(weight, dtype=dtype, device=span.device)
     back = T.sub(end, T.mul(T.sub(1.0, weight), span))
     return T.where(weight < 0.5, T.add(input, T.mul(weight, span)), back)
 
@@ -1530,7 +1530,7 @@ def addcdiv(input: Tensor, tensor1: Any, tensor2: Any, *, value: float = 1) -> T
     return T.add(input, T.mul(value, T.div(tensor1, tensor2)))
 
 
-@public(TOP, METHOD)
+@public(TOP, METHOD, IN_PLACE)
 def ldexp(input: Tensor, other: Tensor) -> Tensor:
     """`input` · 2^`other`.
 
@@ -1623,6 +1623,52 @@ def frac(input: Tensor) -> Tensor:
 
 
 @public(TOP, METHOD)
+def real(input: Tensor) -> Tensor:
+    """The tensor itself: there are no complex ones, and no `imag`."""
+    return input
+
+
+@public(TOP, METHOD, also="resolve_conj resolve_neg")
+def conj(input: Tensor) -> Tensor:
+    """The tensor itself: what is real is its own conjugate."""
+    return input
+
+
+@public(TOP, METHOD, IN_PLACE)
+def conj_physical(input: Tensor) -> Tensor:
+    """The tensor itself: what is real is its own conjugate."""
+    return input
+
+
+@public(TOP, METHOD)
+def angle(input: Tensor) -> Tensor:
+    """The angle of a real number in the plane: π below 0, and 0 from there on; nan of nan.
+
+    >>> angle(Tensor([-2.0, 3.0]))
+    tensor([3.1416, 0.    ])
+    """
+    input = input if input.is_floating_point() else input.float()
+    return T.where(T.isnan(input), input, T.where(input < 0, math.pi, 0.0).to(dtype=input.dtype))
+
+
+@public(TOP, METHOD, IN_PLACE)
+@computed_in("float32")
+def mvlgamma(input: Tensor, p: int) -> Tensor:
+    """The logarithm of the gamma function of p variables: p (p - 1) / 4 · ln π + Σⱼ ln Γ(x - j / 2)
+    over j = 0 ... p - 1, for x > (p - 1) / 2.
+
+    >>> mvlgamma(Tensor([2.0]), 2)
+    tensor([0.4516])
+    """
+    if p < 1:
+        raise ValueError(f"mvlgamma: p is 1 or more; got {p}.")
+    total = T.lgamma(input)
+    for j in range(1, p):
+        total = total + T.lgamma(input - j / 2)
+    return total + p * (p - 1) / 4 * math.log(math.pi)
+
+
+@public(TOP, METHOD)
 def signbit(input: Tensor) -> Tensor:
     """Whether the sign is a minus, be it that of -0.
 
@@ -1695,7 +1741,7 @@ def float_power(input: Any, exponent: Any) -> Tensor:
         T.cast(x, dtype="float64") if isinstance(x, Tensor) else x for x in (input, exponent)
     )
     if not isinstance(wide, Tensor):
-        wide = Tensor(wide, "float64", getattr(power, "device", None))
+        wide = Tensor(wide, dtype="float64", device=getattr(power, "device", None))
     return pow(wide, power)
 
 

@@ -1,5 +1,7 @@
 """Taking elements out, and adding gradients back in where they came from."""
 
+import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +14,7 @@ from tinygrad_cv._public import FUNCTIONAL, IN_PLACE, METHOD, TOP
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 from tinygrad_cv.ops.reduce import axes_of, norm
-from tinygrad_cv.ops.shape import Movement, apart
+from tinygrad_cv.ops.shape import Movement, apart, sizes_of
 
 # ----- by an index -------------------------------------------------------------------------------
 
@@ -479,12 +481,94 @@ def index_put(
     return input + T.scatter_add(values.broadcast_to(named), index=index, shape=input.shape)
 
 
+@public(TOP, METHOD, IN_PLACE)
+def put(input: Tensor, index: Any, source: Tensor, accumulate: bool = False) -> Tensor:
+    """`input` with the elements that an index of any shape names, counted in row-major order,
+    replaced by those of `source`; see index_put.
+
+    >>> put(Tensor([[1.0, 2.0], [3.0, 4.0]]), [3, 0], Tensor([5.0, 6.0]))
+    tensor([[6., 2.],
+            [3., 5.]])
+    """
+    places = _whole("put", index, input)
+    if places.numel() != source.numel():
+        raise ValueError(
+            f"put: expected an element of source for each place; got a source of {source.shape} "
+            f"and an index of {places.shape}."
+        )
+    flat = T.reshape(input, shape=(-1,))
+    written = index_put(flat, (places.reshape(-1),), source.reshape(-1), accumulate)
+    return T.reshape(written, shape=input.shape)
+
+
 @public(TOP, METHOD)
-def gather(input: Tensor, dim: int, index: Any) -> Tensor:
+def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
+    """`input` with `src` in place of select(input, dim, index).
+
+    >>> select_scatter(Tensor([[1.0, 2.0], [3.0, 4.0]]), Tensor([5.0, 6.0]), 1, 0)
+    tensor([[5., 2.],
+            [6., 4.]])
+    """
+    place = (slice(None),) * _axis("select_scatter", input, dim)
+    return _replaced("select_scatter", input, src, (*place, index), select(input, dim, index))
+
+
+@public(TOP, METHOD)
+def slice_scatter(
+    input: Tensor,
+    src: Tensor,
+    dim: int = 0,
+    start: int | None = None,
+    end: int | None = None,
+    step: int = 1,
+) -> Tensor:
+    """`input` with `src` in place of its slice start:end:step along `dim`.
+
+    >>> slice_scatter(Tensor([1.0, 2.0, 3.0, 4.0]), Tensor([5.0, 6.0]), 0, 1, None, 2)
+    tensor([1., 5., 3., 6.])
+    """
+    if step < 1:
+        raise ValueError(f"slice_scatter: the step is 1 or more; got {step}.")
+    place = (slice(None),) * _axis("slice_scatter", input, dim) + (slice(start, end, step),)
+    return _replaced("slice_scatter", input, src, place, T.getitem(input, index=place))
+
+
+@public(TOP, METHOD)
+def diagonal_scatter(
+    input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1
+) -> Tensor:
+    """`input` with `src` in place of diagonal(input, offset, dim1, dim2).
+
+    >>> diagonal_scatter(Tensor([[1.0, 2.0], [3.0, 4.0]]), Tensor([5.0, 6.0]))
+    tensor([[5., 2.],
+            [3., 6.]])
+    """
+    old = diagonal(input, offset, dim1, dim2)
+    _check_replacement("diagonal_scatter", input, src, old)
+    way = (Diagonal(offset=offset, axis1=dim1 % input.ndim, axis2=dim2 % input.ndim),)
+    return T.index_put(input, src, index=(...,), view=way)
+
+
+def _replaced(name: str, input: Tensor, src: Tensor, place: Any, old: Tensor) -> Tensor:
+    """`input` with `src` at a place that holds `old`."""
+    _check_replacement(name, input, src, old)
+    return T.index_put(input, src, index=place)
+
+
+def _check_replacement(name: str, input: Tensor, src: Tensor, old: Tensor) -> None:
+    if src.shape != old.shape:
+        raise ValueError(
+            f"{name}: what is replaced has the shape {old.shape}; got a src of {src.shape}."
+        )
+    _same_dtype(name, input, src)
+
+
+@public(TOP, METHOD)
+def gather(input: Tensor, dim: int, index: Any, *, sparse_grad: bool = False) -> Tensor:
     """y[i, j, k] = input[i, index[i, j, k], k] for `dim` = 1; the result has the index's shape.
 
     `index` has as many axes as `input`; in those other than `dim` it may be shorter. An empty one
-    may have any shape.
+    may have any shape. The gradient is dense, whatever `sparse_grad` says.
 
     >>> gather(Tensor([[1.0, 2.0], [3.0, 4.0]]), 1, [[1], [0]])
     tensor([[2.],
@@ -527,7 +611,7 @@ def scatter(
             raise ValueError(f"scatter: reduce is 'add' or 'multiply'; got {reduce!r}.")
         index, given = _whole("scatter", index, input), value if src is None else src
         if not (isinstance(given, Tensor) and given.ndim):
-            one = given if isinstance(given, Tensor) else Tensor(given, device=input.device)
+            one = Tensor(given, dtype=input.dtype, device=input.device)
             given = one.to(dtype=input.dtype).broadcast_to(index.shape)
         return scatter_reduce(input, dim, index, given, "sum" if reduce == "add" else "prod")
     if input.ndim == 0:
@@ -560,7 +644,7 @@ def scatter_add(input: Tensor, dim: int, index: Any, src: Tensor) -> Tensor:
     return input + T.pad(added, widths=rest)
 
 
-@public(TOP, METHOD)
+@public(TOP, METHOD, IN_PLACE)
 def scatter_reduce(
     input: Tensor, dim: int, index: Any, src: Tensor, reduce: str, *, include_self: bool = True
 ) -> Tensor:
@@ -611,6 +695,35 @@ def scatter_reduce(
         new = T.floor_divide(new, number) if whole else new / T.cast(number, dtype=input.dtype)
     new = T.where(count > 0, T.cast(new, dtype=input.dtype), old)
     return new if old.shape == input.shape else T.index_put(input, new, index=part)
+
+
+@public(TOP, METHOD, IN_PLACE)
+def index_reduce(
+    input: Tensor,
+    dim: int,
+    index: Any,
+    source: Tensor,
+    reduce: str,
+    *,
+    include_self: bool = True,
+) -> Tensor:
+    """`input` with the slices of `source` that are sent to one slice reduced to it: by "prod",
+    "mean", "amax" or "amin", as scatter_reduce does.
+
+    >>> index_reduce(Tensor([1.0, 1.0]), 0, [1, 1], Tensor([2.0, 3.0]), "prod")
+    tensor([1., 6.])
+    """
+    if reduce not in (kinds := ("prod", "mean", "amax", "amin")):
+        raise ValueError(f"index_reduce: reduce is one of {', '.join(kinds)}; got {reduce!r}.")
+    if input.ndim == 0:
+        y = index_reduce(_row(input), dim, index, _row(source), reduce, include_self=include_self)
+        return T.reshape(y, shape=())
+    places = _along("index_reduce", input, dim, index)
+    _check_slices("index_reduce", input, source, places)
+    axis = len(places) - 1
+    row = _whole("index_reduce", index, input).reshape(-1, *(1,) * (input.ndim - 1 - axis))
+    every = T.broadcast_to(row, shape=source.shape)
+    return scatter_reduce(input, axis, every, source, reduce, include_self=include_self)
 
 
 def _products(source: Tensor, index: Tensor, count: Tensor, axis: int) -> Tensor:
@@ -696,6 +809,35 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     _check_mask("masked_fill", mask)
     _check_value("masked_fill", value)
     return T.where(mask, value, input)
+
+
+@public(TOP, METHOD, IN_PLACE)
+def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
+    """`input` with the elements of `source`, one after the other, where the mask holds.
+
+    The shapes of input and mask broadcast. On a GPU this is a wait.
+
+    >>> mask = Tensor([1.0, 0.0, 1.0]) > 0
+    >>> masked_scatter(Tensor([1.0, 2.0, 3.0]), mask, Tensor([8.0, 9.0]))
+    tensor([8., 2., 9.])
+    """
+    _check_mask("masked_scatter", mask)
+    _same_dtype("masked_scatter", input, source)
+    try:
+        shape = host.broadcast_shapes(input.shape, mask.shape)
+    except ValueError as error:
+        raise ValueError(
+            f"masked_scatter: the shapes {input.shape} and {mask.shape} do not broadcast."
+        ) from error
+    places = T.nonzero(T.reshape(mask.broadcast_to(shape), shape=(-1,))).reshape(-1)
+    count = places.numel()
+    if source.numel() < count:
+        raise ValueError(
+            f"masked_scatter: the mask holds at {count} places; got a source of {source.shape}."
+        )
+    flat = T.reshape(input.broadcast_to(shape), shape=(-1,))
+    written = index_put(flat, (places,), source.reshape(-1)[:count])
+    return T.reshape(written, shape=shape)
 
 
 @public(TOP, METHOD)
@@ -830,6 +972,54 @@ def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     return apart(T.diagonal(input, offset=diagonal), input)
 
 
+@public(TOP, METHOD)
+def diagflat(input: Tensor, offset: int = 0) -> Tensor:
+    """All elements, in row-major order, as a diagonal of a square matrix.
+
+    >>> diagflat(Tensor([[1.0], [2.0]]))
+    tensor([[1., 0.],
+            [0., 2.]])
+    """
+    return diag_embed(T.reshape(input, shape=(-1,)), offset)
+
+
+@public(TOP)
+def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
+    """The ways to choose `r` elements of a vector, in order, a row for each: (count, r).
+
+    >>> combinations(Tensor([1.0, 2.0, 3.0]))
+    tensor([[1., 2.],
+            [1., 3.],
+            [2., 3.]])
+    """
+    if input.ndim != 1 or r < 0:
+        raise ValueError(f"combinations: expected a vector and r >= 0; got {input.shape}, r={r}.")
+    ways = itertools.combinations_with_replacement if with_replacement else itertools.combinations
+    places = [*ways(range(input.numel()), r)] if r else []
+    return input[host.array(places, "int64").reshape(-1, r) if r else slice(0, 0)]
+
+
+@public(TOP)
+def unravel_index(indices: Tensor, shape: int | Sequence[int]) -> tuple[Tensor, ...]:
+    """The places, an index along each axis of `shape`, of indices that count in row-major order.
+
+    >>> unravel_index(Tensor([4, 1], dtype="int64"), (2, 3))
+    (tensor([1, 0]), tensor([1, 1]))
+    """
+    rest = _whole("unravel_index", indices, indices)
+    lengths = sizes_of((shape,))
+    size = math.prod(lengths)
+    if ((rest < 0) | (rest >= size)).any():
+        raise ValueError(
+            f"unravel_index: a tensor of shape {lengths} has {size} elements; got {indices!r}."
+        )
+    places = []
+    for n in lengths[::-1]:
+        places.append(T.remainder(rest, n))
+        rest = T.floor_divide(rest, n)
+    return tuple(places[::-1])
+
+
 @public(TOP, FUNCTIONAL)
 def embedding(
     input: Any,
@@ -887,7 +1077,7 @@ def _shared_out(rows: Tensor, input: Tensor, count: int) -> Tensor:
     """The rows, whose gradient is divided by how often their number is in `input`."""
     flat = input.reshape(-1)
     flat = T.where(flat < 0, flat + count, flat)
-    ones = T.cast(T.equal(flat, flat), dtype=rows.dtype)
+    ones = T.cast(flat == flat, dtype=rows.dtype)
     times = T.scatter_add(ones, index=flat._array, shape=(count,))[input].unsqueeze(-1)
     fixed = rows.detach()
     return fixed + (rows - fixed) / times
@@ -974,6 +1164,6 @@ def embedding_bag(
     total = T.scatter_add(rows, index=bag._array, shape=shape)
     if mode == "sum":
         return total
-    ones = T.cast(T.equal(bag, bag), dtype=rows.dtype)
+    ones = T.cast(bag == bag, dtype=rows.dtype)
     counts = T.clamp(T.scatter_add(ones, index=bag._array, shape=(bags,)), min=1)
     return total / counts.unsqueeze(-1)

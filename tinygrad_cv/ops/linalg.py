@@ -15,7 +15,7 @@ from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import computed_in
 from tinygrad_cv._inputs import public
 from tinygrad_cv._op import Op
-from tinygrad_cv._public import FUNCTIONAL, LINALG, METHOD, TOP
+from tinygrad_cv._public import FUNCTIONAL, IN_PLACE, LINALG, METHOD, TOP
 from tinygrad_cv._tensor import Tensor, wrap
 from tinygrad_cv.backend import host
 from tinygrad_cv.ops import reduce
@@ -759,7 +759,7 @@ def _on_top(input: Tensor, product: Tensor, beta: Any, alpha: Any) -> Tensor:
     return total
 
 
-@public(TOP, METHOD)
+@public(TOP, METHOD, IN_PLACE)
 @computed_in("float32")
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """`beta` · input + `alpha` · mat1 @ mat2, (n, k) @ (k, m); input broadcasts to (n, m).
@@ -770,7 +770,7 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: An
     return _on_top(input, mm(mat1, mat2), beta, alpha)
 
 
-@public(TOP, METHOD)
+@public(TOP, METHOD, IN_PLACE)
 @computed_in("float32")
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """`beta` · input + `alpha` · mat @ vec, (n, k) @ (k,); input broadcasts to (n,).
@@ -781,7 +781,7 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any 
     return _on_top(input, mv(mat, vec), beta, alpha)
 
 
-@public(TOP, METHOD)
+@public(TOP, METHOD, IN_PLACE)
 @computed_in("float32")
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """`beta` · input + `alpha` · the `outer` product, (n, m); input broadcasts to it.
@@ -793,7 +793,7 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any
     return _on_top(input, outer(vec1, vec2), beta, alpha)
 
 
-@public(TOP, METHOD)
+@public(TOP, METHOD, IN_PLACE)
 @computed_in("float32")
 def baddbmm(
     input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1
@@ -806,7 +806,7 @@ def baddbmm(
     return _on_top(input, bmm(batch1, batch2), beta, alpha)
 
 
-@public(TOP, METHOD)
+@public(TOP, METHOD, IN_PLACE)
 @computed_in("float32")
 def addbmm(
     input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1
@@ -818,6 +818,16 @@ def addbmm(
     """
     equation = _check_axes("addbmm", "bnk,bkm->nm", batch1, batch2)
     return _on_top(input, T.einsum(batch1, batch2, equation=equation), beta, alpha)
+
+
+@public(TOP)
+def chain_matmul(*matrices: Tensor) -> Tensor:
+    """The product of matrices, each an argument: linalg.multi_dot by its older name.
+
+    >>> chain_matmul(Tensor([[1.0, 2.0]]), Tensor([[3.0], [4.0]]))
+    tensor([[11.]])
+    """
+    return matrices[0] if len(matrices) == 1 else multi_dot(matrices)
 
 
 @public(LINALG)
@@ -1395,24 +1405,33 @@ class SvdResult(NamedTuple):
     Vh: Tensor
 
 
-@public(LINALG)
-def svd(A: Tensor, full_matrices: bool = False) -> SvdResult:
-    """A = U diag(S) Vh for A (..., m, n): U (..., m, k), S (..., k) and Vh (..., k, n).
+class SvdParts(NamedTuple):
+    """What the older `svd` returns."""
 
-    With `full_matrices` U is (..., m, m) and Vh (..., n, n); the columns of U and the rows of Vh
-    beyond k complete them to orthogonal matrices, in one of many ways, and no gradient flows
-    through them, as in PyTorch. k is min(m, n), and S descends. The largest component of each
-    column of U is positive. The gradient of U and Vh needs distinct singular values that are not 0
-    (inf or nan otherwise, and large where it is close); `svdvals` has no such limit.
+    U: Tensor
+    S: Tensor
+    V: Tensor
+
+
+@public(TOP, METHOD)
+def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> SvdParts:
+    """input = U diag(S) Vᵀ: `linalg.svd`, thin if `some`, with V in place of its transpose.
+
+    Without `compute_uv` U and V are zeros.
 
     >>> svd(Tensor([[3.0, 0.0], [0.0, -2.0]])).S
     tensor([3., 2.])
     """
-    _check("svd", A, square=False)
-    U, S, V = T.svd(A)
-    if full_matrices:
-        U, V = _completed(U), _completed(V)
-    return SvdResult(U, S, T.mT(V))
+    _check("svd", input, square=False)
+    m, n = input.shape[-2:]
+    if not compute_uv:
+        U, V = (
+            Tensor(host.zeros((*input.shape[:-2], k, k)), dtype=input.dtype, device=input.device)
+            for k in (m, n)
+        )
+        return SvdParts(U, svdvals(input), V)
+    U, S, V = T.svd(input)
+    return SvdParts(U, S, V) if some else SvdParts(_completed(U), S, _completed(V))
 
 
 def _completed(U: Tensor) -> Tensor:
@@ -1425,8 +1444,8 @@ def _completed(U: Tensor) -> Tensor:
 
 
 @public(LINALG)
-def svdvals(A: Tensor) -> Tensor:
-    """The singular values of each matrix (..., m, n), descending.
+def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
+    """The singular values of each matrix (..., m, n), descending. There is one `driver`.
 
     The second derivative needs distinct values that are not 0.
 
@@ -1438,18 +1457,26 @@ def svdvals(A: Tensor) -> Tensor:
 
 
 @public(LINALG)
-def pinv(A: Tensor, *, atol: Any = None, rtol: Any = None, hermitian: bool = False) -> Tensor:
+def pinv(
+    A: Tensor,
+    rcond: Any = None,
+    hermitian: bool = False,
+    *,
+    atol: Any = None,
+    rtol: Any = None,
+) -> Tensor:
     """The pseudo-inverse (..., n, m) of each matrix (..., m, n) (Moore and Penrose).
 
     Singular values up to max(atol, rtol · S_max) count as 0. `atol` is 0 by default, and `rtol`
-    max(m, n) times the smallest step from 1 (0 if `atol` is given). Both are numbers, or tensors
-    with one for each matrix (read by the host, which waits for a GPU). Of a `hermitian` (symmetric)
-    matrix the lower triangle counts.
+    max(m, n) times the smallest step from 1 (0 if `atol` is given); `rcond` is its older name. Both
+    are numbers, or tensors with one for each matrix (read by the host, which waits for a GPU). Of a
+    `hermitian` (symmetric) matrix the lower triangle counts.
 
     >>> pinv(Tensor([[2.0], [0.0]]))
     tensor([[0.5, 0. ]])
     """
     _check("pinv", A, square=hermitian)
+    rtol = _older(rcond, rtol, "pinv", "rcond")
     if hermitian:
         return pinv(_of_triangle("pinv", A, "L"), atol=atol, rtol=rtol)
     if isinstance(atol, Tensor) or isinstance(rtol, Tensor):
@@ -1485,6 +1512,13 @@ def _pinv_each(A: Tensor, atol: Any, rtol: Any) -> Tensor:
     if not found:
         return T.mT(A)
     return T.reshape(T.stack(*found, axis=0), shape=(*stack, A.shape[-1], A.shape[-2]))
+
+
+def _older(value: Any, bound: Any, name: str, older: str) -> Any:
+    """A bound that may be given by its older name."""
+    if value is not None and bound is not None:
+        raise TypeError(f"{name}: {older} is an older name of a bound that was given as well.")
+    return bound if value is None else value
 
 
 def _numbers(bound: Any, stack: tuple[int, ...]) -> list[float]:
@@ -1658,11 +1692,16 @@ def _count_above(values: Tensor, sides: tuple[int, ...], atol: Any, rtol: Any) -
 
 @public(LINALG)
 def matrix_rank(
-    A: Tensor, *, atol: Any = None, rtol: Any = None, hermitian: bool = False
+    A: Tensor,
+    tol: Any = None,
+    hermitian: bool = False,
+    *,
+    atol: Any = None,
+    rtol: Any = None,
 ) -> Tensor:
     """The number of singular values above max(atol, rtol · S_max) (int64); the defaults are pinv's.
 
-    Both bounds are numbers, or tensors with one for each matrix.
+    Both bounds are numbers, or tensors with one for each matrix; `tol` is an older name of `atol`.
 
     Of a `hermitian` (symmetric) matrix they are the sizes of the eigenvalues, and its lower
     triangle counts.
@@ -1671,6 +1710,7 @@ def matrix_rank(
     tensor(1)
     """
     _check("matrix_rank", A, square=hermitian)
+    atol = _older(tol, atol, "matrix_rank", "tol")
     values = T.abs(eigvalsh(A.detach(), "L")) if hermitian else svdvals(A.detach())
     return _count_above(values, A.shape[-2:], atol, rtol)
 
@@ -1698,7 +1738,164 @@ def solve_triangular(
     return solve(triangle, B, left=left)
 
 
+@public(TOP, METHOD)
+def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False) -> Tensor:
+    """The X with A X = B for A = L Lᵀ; with `upper` A = Lᵀ L.
+
+    >>> cholesky_solve(Tensor([[4.0]]), Tensor([[2.0]]))
+    tensor([[1.]])
+    """
+    _check("cholesky_solve", L)
+    lower, higher = (T.mT(L), L) if upper else (L, T.mT(L))
+    return solve_triangular(higher, solve_triangular(lower, B, upper=False), upper=True)
+
+
+@public(TOP, METHOD)
+def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
+    """The inverse of A = L Lᵀ; with `upper` of A = Lᵀ L.
+
+    >>> cholesky_inverse(Tensor([[2.0]]))
+    tensor([[0.25]])
+    """
+    _check("cholesky_inverse", L)
+    one = Tensor(host.eye(L.shape[-1]), dtype=L.dtype, device=L.device)
+    return cholesky_solve(T.broadcast_to(one, shape=L.shape), L, upper)
+
+
+@public(LINALG)
+def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
+    """The inverse of A as a map of tensors: tensordot(tensorinv(A), A, ind) is the identity.
+
+    A is square between its first `ind` axes and the others.
+
+    >>> tensorinv(Tensor([[[2.0, 0.0]], [[0.0, 4.0]]]), 1).shape
+    (1, 2, 2)
+    """
+    rows, columns = math.prod(A.shape[:ind]), math.prod(A.shape[ind:])
+    if ind < 1 or rows != columns:
+        raise ValueError(
+            f"tensorinv: the first {ind} axes of {A.shape} must have as many elements as the others"
+            "."
+        )
+    inverse = inv(T.reshape(A, shape=(rows, columns)))
+    return T.reshape(inverse, shape=(*A.shape[ind:], *A.shape[:ind]))
+
+
+@public(LINALG)
+def tensorsolve(A: Tensor, B: Tensor, dims: Sequence[int] | None = None) -> Tensor:
+    """The X with tensordot(A, X, X.ndim) = B; the axes `dims` of A are moved to its end first.
+
+    >>> tensorsolve(Tensor([[[2.0, 0.0]], [[0.0, 4.0]]]), Tensor([[1.0], [1.0]]))
+    tensor([0.5 , 0.25])
+    """
+    if dims is not None:
+        moved = axes_of(A, tuple(dims), None) or ()
+        A = T.permute(A, axes=(*(i for i in range(A.ndim) if i not in moved), *moved))
+    shape = A.shape[B.ndim :]
+    if A.shape[: B.ndim] != B.shape or math.prod(shape) != B.numel():
+        raise ValueError(
+            f"tensorsolve: A {A.shape} must begin with the shape of B, {B.shape}, and have as many "
+            "elements in its other axes."
+        )
+    solution = solve(T.reshape(A, shape=(B.numel(), -1)), T.reshape(B, shape=(-1,)))
+    return T.reshape(solution, shape=shape)
+
+
+PADE = [1.0]
+for _k in range(13):
+    PADE.append(PADE[-1] * (13 - _k) / ((_k + 1) * (26 - _k)))
+"""The quotient of Σ bₖ Xᵏ and Σ bₖ (-X)ᵏ is e^X to the last digit of float64 for norms up to 5.37
+(Higham, The scaling and squaring method for the matrix exponential revisited, 2005)."""
+
+
+@public(TOP, METHOD, LINALG)
+@computed_in("float64")
+def matrix_exp(A: Tensor) -> Tensor:
+    """Σ Aᵏ / k! of each matrix (..., n, n): e^A by scaling and squaring. On a GPU this is a wait.
+
+    >>> matrix_exp(Tensor([[0.0, 1.0], [0.0, 0.0]]))
+    tensor([[1., 1.],
+            [0., 1.]])
+    """
+    _check("matrix_exp", A)
+    if not A.numel():
+        return T.clone(A)
+    size = float(T.amax(T.sum(T.abs(A.detach()), axis=(-2,), keepdims=False), axis=None).item())
+    halvings = max(0, math.ceil(math.log2(size / 5.37))) if 0 < size < math.inf else 0
+    X = A * 0.5**halvings
+    one = Tensor(host.eye(A.shape[-1]), dtype=A.dtype, device=A.device)
+    X2 = X @ X
+    X4 = X2 @ X2
+    powers = [one, X2, X4, X4 @ X2]
+
+    def polynomial(start: int) -> Tensor:
+        """Σ bₖ Xᵏ⁻ˢᵗᵃʳᵗ over every other k from `start` on."""
+        low = sum((PADE[start + 2 * i] * powers[i] for i in range(1, 4)), PADE[start] * one)
+        high = sum((PADE[start + 6 + 2 * i] * powers[i] for i in range(2, 4)), PADE[start + 8] * X2)
+        return low + powers[3] @ high
+
+    odd, even = X @ polynomial(1), polynomial(0)
+    y = solve(even - odd, even + odd)
+    for _ in range(halvings):
+        y = y @ y
+    return y
+
+
+@public(TOP)
+def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
+    """The powers of each element of a vector (n,) as columns: (n, N), by default N = n.
+
+    >>> vander(Tensor([2.0, 3.0]), 3)
+    tensor([[4., 2., 1.],
+            [9., 3., 1.]])
+    """
+    if x.ndim != 1:
+        raise ValueError(f"vander: expected a vector; got {x.shape}. linalg.vander takes stacks.")
+    return powers(x, N, increasing)
+
+
+def powers(x: Tensor, N: int | None, increasing: bool) -> Tensor:
+    """The powers of each element, along a new last axis."""
+    count = x.shape[-1] if N is None else N
+    if count < 0:
+        raise ValueError(f"vander: N is 0 or more; got {N}.")
+    if not count:
+        return T.reshape(T.getitem(x, index=(..., slice(0, 0))), shape=(*x.shape, 0))
+    columns = [T.pow(x, n=k) for k in range(count)]
+    return T.stack(*(columns if increasing else columns[::-1]), axis=x.ndim)
+
+
 # ----- as functions: norms -----------------------------------------------------------------------
+
+
+@public(TOP, METHOD, IN_PLACE)
+@computed_in("float32")
+def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
+    """`input` with each slice along `dim` whose p-norm is above `maxnorm` scaled down to it.
+
+    >>> renorm(Tensor([[3.0, 4.0], [0.3, 0.4]]), 2, 0, 1)
+    tensor([[0.6, 0.8],
+            [0.3, 0.4]])
+    """
+    if not p > 0 or maxnorm < 0 or input.ndim < 2:
+        raise ValueError(
+            "renorm: expected two axes or more, p > 0 and maxnorm >= 0; got the shape "
+            f"{input.shape}, p={p} and maxnorm={maxnorm}."
+        )
+    axis = axis_of(input, dim, None)
+    others = tuple(i for i in range(input.ndim) if i != axis)
+    length = reduce.norm(input, p, others, True)
+    return input * T.where(length > maxnorm, maxnorm / (length + 1e-7), 1.0)
+
+
+@public(TOP)
+def nuclear_norm(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+    """The sum of the singular values: norm(input, "nuc", dim, keepdim).
+
+    >>> nuclear_norm(Tensor([[3.0, 0.0], [0.0, -2.0]]))
+    tensor(5.)
+    """
+    return reduce.norm(input, "nuc", dim, keepdim)
 
 
 @public(LINALG)

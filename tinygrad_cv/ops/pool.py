@@ -483,7 +483,8 @@ def _fractional_max_pool(
         )
     batch = input.shape[:2]
     if samples is None:
-        samples = rand_for(input, (*batch, axes), generator)
+        noise = Tensor(host.zeros((*batch, axes)), input.dtype, input.device)
+        samples = noise.uniform_(generator=generator)
     samples = samples[: batch[0]]
     if samples.shape != (*batch, axes):
         raise ValueError(
@@ -512,11 +513,6 @@ def _fractional_max_pool(
     return (y, where) if return_indices else y
 
 
-def rand_for(input: Tensor, shape: Ints, generator: Any) -> Tensor:
-    """Random numbers, uniform on [0, 1), in the dtype and on the device of `input`."""
-    return Tensor(host.zeros(shape), input.dtype, input.device).uniform_(generator=generator)
-
-
 @public(FUNCTIONAL)
 def fractional_max_pool2d(
     input: Tensor,
@@ -536,6 +532,7 @@ def fractional_max_pool2d(
     from `generator` or from the one that `manual_seed` seeds. `_random_samples` (N, C, 2) are
     these u, that of the last axis first. `return_indices` is that of `max_pool2d`.
 
+    >>> from tinygrad_cv import ones
     >>> fractional_max_pool2d(ones(1, 2, 9, 9), 2, output_size=(5, 6)).shape
     (1, 2, 5, 6)
     """
@@ -558,6 +555,7 @@ def fractional_max_pool3d(
 
     See `fractional_max_pool2d`; `_random_samples` (N, C, 3) begin with the first axis.
 
+    >>> from tinygrad_cv import ones
     >>> fractional_max_pool3d(ones(1, 2, 4, 9, 9), 2, output_ratio=0.5).shape
     (1, 2, 2, 4, 4)
     """
@@ -927,8 +925,11 @@ def _with_indices(pool: Callable[..., Any]) -> Callable[..., Any]:
     """A pool that returns the places of the maxima as well, whatever `return_indices` says."""
 
     @functools.wraps(pool)
-    def call(input: Tensor, *args: Any, **options: Any) -> Any:
-        given = signature.bind(input, *args, **options)
+    def call(*args: Any, **options: Any) -> Any:
+        try:
+            given = signature.bind(*args, **options)
+        except TypeError:
+            return pool(*args, **options)  # which says what it takes
         given.arguments["return_indices"] = True
         return pool(*given.args, **given.kwargs)
 

@@ -16,6 +16,7 @@ from tinygrad_cv._op import Op, per_input
 from tinygrad_cv._public import IN_PLACE, METHOD, TOP
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
+from tinygrad_cv.ops.shape import sizes_of
 
 Axes = tuple[int, ...] | None
 
@@ -557,6 +558,23 @@ def sum(
     return _reduce("sum", _as(input, dtype), dim, keepdim, axis, keepdims)
 
 
+@public(METHOD)
+def sum_to_size(input: Tensor, *size: Any) -> Tensor:
+    """The sum over the axes along which `size` would be broadcast to this shape.
+
+    >>> sum_to_size(Tensor([[1.0, 2.0], [3.0, 4.0]]), 1, 2)
+    tensor([[4., 6.]])
+    """
+    lengths = sizes_of(size)
+    try:
+        fits = host.broadcast_shapes(lengths, input.shape) == input.shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(f"sum_to_size: {lengths} does not broadcast to {input.shape}.")
+    return T.sum_to(input, shape=lengths)
+
+
 @public(TOP, METHOD)
 def mean(
     input: Tensor,
@@ -774,8 +792,8 @@ def norm(
     p: float | str = "fro",
     dim: Any = None,
     keepdim: bool = False,
-    *,
     dtype: Any = None,
+    *,
     axis: Any = None,
     keepdims: bool | None = None,
 ) -> Tensor:
@@ -1205,8 +1223,19 @@ class ValuesIndices(NamedTuple):
 
 
 def _extreme(
-    input: Tensor, dim: Any, keepdim: bool, axis: Any, keepdims: Any, value: str, place: str
+    input: Tensor,
+    dim: Any,
+    keepdim: bool,
+    other: Tensor | None,
+    axis: Any,
+    keepdims: Any,
+    value: str,
+    place: str,
 ) -> Any:
+    if other is not None:
+        if dim is not None or axis is not None:
+            raise TypeError(f"{place[3:]}: expected an axis or another tensor; got both.")
+        dim = other
     if isinstance(dim, Tensor):
         return (T.maximum if value == "amax" else T.minimum)(input, dim)
     if dim is None and axis is None:
@@ -1220,7 +1249,7 @@ def _extreme(
 
 
 @overload
-def max(input: Tensor, dim: Tensor | None = None) -> Tensor: ...
+def max(input: Tensor, dim: Tensor | None = None, *, other: Tensor | None = None) -> Tensor: ...
 @overload
 def max(
     input: Tensor, dim: int, keepdim: bool = False, *, keepdims: bool | None = None
@@ -1235,6 +1264,7 @@ def max(
     dim: int | Tensor | None = None,
     keepdim: bool = False,
     *,
+    other: Tensor | None = None,
     axis: int | None = None,
     keepdims: bool | None = None,
 ) -> Any:
@@ -1245,11 +1275,11 @@ def max(
     >>> max(Tensor([[1.0, 5.0], [4.0, 2.0]]), dim=1).indices
     tensor([1, 0])
     """
-    return _extreme(input, dim, keepdim, axis, keepdims, "amax", "argmax")
+    return _extreme(input, dim, keepdim, other, axis, keepdims, "amax", "argmax")
 
 
 @overload
-def min(input: Tensor, dim: Tensor | None = None) -> Tensor: ...
+def min(input: Tensor, dim: Tensor | None = None, *, other: Tensor | None = None) -> Tensor: ...
 @overload
 def min(
     input: Tensor, dim: int, keepdim: bool = False, *, keepdims: bool | None = None
@@ -1264,11 +1294,12 @@ def min(
     dim: int | Tensor | None = None,
     keepdim: bool = False,
     *,
+    other: Tensor | None = None,
     axis: int | None = None,
     keepdims: bool | None = None,
 ) -> Any:
     """The smallest element; along `dim`, a pair (values, indices). See `max`."""
-    return _extreme(input, dim, keepdim, axis, keepdims, "amin", "argmin")
+    return _extreme(input, dim, keepdim, other, axis, keepdims, "amin", "argmin")
 
 
 class MinMax(NamedTuple):

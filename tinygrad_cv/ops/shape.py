@@ -18,7 +18,7 @@ from tinygrad_cv._apply import F as T
 from tinygrad_cv._inputs import public
 from tinygrad_cv._op import Op, moves, per_input
 from tinygrad_cv._public import FUNCTIONAL, METHOD, TOP
-from tinygrad_cv._tensor import Tensor
+from tinygrad_cv._tensor import Tensor, dtype_named, wrap
 from tinygrad_cv.backend import host
 
 
@@ -250,13 +250,11 @@ def _axis(input: Tensor, dim: int, extra: int = 0) -> int:
     return int(dim) % count
 
 
-@public(METHOD, name="view")
 @public(TOP, METHOD)
 def reshape(input: Tensor, *shape: Any) -> Tensor:
     """The same elements, in row-major order, in another shape; one length may be -1.
 
-    A view of the memory where the new shape can be laid over it, otherwise a copy. Tensor.view is
-    the same function: where PyTorch's says that it cannot be a view, this one copies.
+    A view of the memory where the new shape can be laid over it, otherwise a copy.
 
     >>> reshape(Tensor([[1.0, 2.0], [3.0, 4.0]]), (4,))
     tensor([1., 2., 3., 4.])
@@ -268,6 +266,33 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
             f"{input.shape}."
         )
     return T.reshape(input, shape=lengths)
+
+
+@public(METHOD)
+def view(input: Tensor, *size: Any, dtype: Any = None) -> Tensor:
+    """`reshape`; or, given a dtype, the same bytes read as that, along the last axis.
+
+    Where PyTorch's says that a shape cannot be a view, this one copies. The bytes are those of the
+    tensor, and outside of the graph, as after `detach`.
+
+    >>> view(Tensor([1.0, -2.0]), "int32")
+    tensor([ 1065353216, -1073741824], dtype=int32)
+    """
+    if dtype is None and len(size) == 1 and not isinstance(size[0], int | tuple | list):
+        dtype, size = (None, size) if hasattr(size[0], "__index__") else (size[0], ())
+    if dtype is None:
+        return reshape(input, *size)
+    if size:
+        raise TypeError(f"view: expected a size or a dtype; got {size} and {dtype}.")
+    try:
+        bytes_read = input._array.view(dtype_named(dtype))
+    except ValueError as error:
+        raise ValueError(
+            f"view: the shape {input.shape} of {input.dtype} cannot be read as {dtype} ({error})."
+        ) from None
+    alias = wrap(bytes_read, input._backend)
+    alias._version = input._version
+    return alias
 
 
 @public(TOP, METHOD)
@@ -359,6 +384,36 @@ def swapaxes(input: Tensor, axis0: int, axis1: int) -> Tensor:
     return transpose(input, axis0, axis1)
 
 
+@public(TOP, METHOD)
+def swapdims(input: Tensor, dim0: int, dim1: int) -> Tensor:
+    """Two axes exchanged: transpose by its other name."""
+    return transpose(input, dim0, dim1)
+
+
+@public(TOP, METHOD)
+def t(input: Tensor) -> Tensor:
+    """The transpose of a matrix; a tensor of one axis or none as it is. A view.
+
+    >>> t(Tensor([[1.0, 2.0]]))
+    tensor([[1.],
+            [2.]])
+    """
+    if input.ndim > 2:
+        raise ValueError(
+            f"t() is for matrices; got the shape {input.shape}. x.mT exchanges the last two axes, "
+            "x.permute(...) any."
+        )
+    return transpose(input, 0, 1) if input.ndim == 2 else input
+
+
+@public(TOP, METHOD)
+def adjoint(input: Tensor) -> Tensor:
+    """The last two axes exchanged, as `mT`: what is real is its own conjugate. A view."""
+    if input.ndim < 2:
+        raise ValueError(f"adjoint: expected matrices (..., n, m); got {input.shape}.")
+    return T.mT(input)
+
+
 @public(TOP, METHOD, also="moveaxis")
 def movedim(input: Tensor, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
     """The axes `source` moved to the places `destination`, the others in their order; a view.
@@ -439,20 +494,20 @@ def atleast_3d(*tensors: Tensor | Sequence[Tensor]) -> Any:
 
 
 @public(TOP, METHOD)
-def broadcast_to(input: Tensor, *shape: Any) -> Tensor:
-    """Repeated to `shape` without copying: a view that cannot be written to.
+def broadcast_to(input: Tensor, *size: Any) -> Tensor:
+    """Repeated to `size` without copying: a view that cannot be written to.
 
     >>> broadcast_to(Tensor([1.0, 2.0]), (2, 2))
     tensor([[1., 2.],
             [1., 2.]])
     """
-    return T.broadcast_to(input, shape=sizes_of(shape))
+    return T.broadcast_to(input, shape=sizes_of(size))
 
 
 @public(TOP, METHOD)
-def expand(input: Tensor, *sizes: Any) -> Tensor:
-    """Axes of length 1 repeated to `sizes`; -1 keeps a length. See broadcast_to."""
-    wanted = sizes_of(sizes)
+def expand(input: Tensor, *size: Any) -> Tensor:
+    """Axes of length 1 repeated to `size`; -1 keeps a length. See broadcast_to."""
+    wanted = sizes_of(size)
     extra = len(wanted) - input.ndim
     filled = [input.shape[i - extra] if n == -1 and i >= extra else n for i, n in enumerate(wanted)]
     return T.broadcast_to(input, shape=tuple(filled))
@@ -738,6 +793,16 @@ def _split_at(name: str, least: int, dim: int, input: Tensor, places: Any) -> tu
 
 
 @public(TOP, METHOD)
+def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+    """Parts of these lengths along `dim`; views. It is split(input, split_sizes, dim).
+
+    >>> split_with_sizes(Tensor([1.0, 2.0, 3.0]), [1, 2])
+    (tensor([1.]), tensor([2., 3.]))
+    """
+    return split(input, list(split_sizes), dim)
+
+
+@public(TOP, METHOD)
 def hsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
     """Equal parts along axis 1 (of a vector: along its only one), or parts cut at places; views.
 
@@ -797,17 +862,14 @@ def _distinct_axes(name: str, input: Tensor, dims: Sequence[int]) -> tuple[int, 
 
 
 @public(TOP, METHOD)
-def flip(input: Tensor, *axes: Any, dims: Any = None) -> Tensor:
-    """The elements in reverse order along each axis given, as flip(x, 0, 1) or dims=(0, 1); a view.
+def flip(input: Tensor, *dims: Any) -> Tensor:
+    """The elements in reverse order along each axis given, as flip(x, 0, 1) or dims=(0, 1).
 
     >>> flip(Tensor([[1.0, 2.0], [3.0, 4.0]]), 1)
     tensor([[2., 1.],
             [4., 3.]])
     """
-    if axes and dims is not None:
-        raise TypeError(f"flip: the axes were given twice, as {axes} and as dims={dims}.")
-    given = sizes_of(axes if dims is None else (dims,))
-    result: Tensor = T.flip(input, axes=_distinct_axes("flip", input, given))
+    result: Tensor = T.flip(input, axes=_distinct_axes("flip", input, sizes_of(dims)))
     return result
 
 

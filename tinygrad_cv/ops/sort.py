@@ -15,9 +15,9 @@ from tinygrad_cv._indexing import raw_index
 from tinygrad_cv._inputs import public
 from tinygrad_cv._op import Op, per_input
 from tinygrad_cv._public import METHOD, TOP
-from tinygrad_cv._tensor import Tensor
+from tinygrad_cv._tensor import Tensor, as_input
 from tinygrad_cv.backend import host
-from tinygrad_cv.ops.reduce import ValuesIndices, axis_of, kept
+from tinygrad_cv.ops.reduce import ValuesIndices, axis_of, cummax, kept
 
 
 class Argsort(Op):
@@ -373,7 +373,7 @@ def _quantile(
         found = lower + T.where(low == high, 0.0, higher - lower) * between
     # The shares are the last axis; they come first.
     found = T.permute(found, axes=(last, *range(last)))
-    shape = found.shape[1:]
+    shape: tuple[int, ...] = found.shape[1:]
     if keepdim:
         shape = (1,) * input.ndim if dim is None else (*shape[:axis], 1, *shape[axis:])
         shape = shape if input.ndim else ()
@@ -524,6 +524,69 @@ def _unique_result(
         values = T.reshape(values, shape=(len(values), *others)).movedim(0, axis)
     result = (values, *([inverse] * return_inverse), *([counts] * return_counts))
     return result if len(result) > 1 else values
+
+
+@public(TOP)
+def isin(
+    elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False
+) -> Tensor:
+    """Whether each of `elements` is one of `test_elements`, or (`invert`) none of them.
+
+    Both are tensors, or one is a number; `assume_unique` changes nothing. nan is in no tensor.
+
+    >>> isin(Tensor([1.0, 2.0, 3.0]), Tensor([3.0, 1.0]))
+    tensor([ True, False,  True])
+    """
+    like = elements if isinstance(elements, Tensor) else test_elements
+    like = like if isinstance(like, Tensor) else None
+    given = [as_input(value, like).detach() for value in (elements, test_elements)]
+    dtype = host.result_type(*(x.dtype for x in given))
+    wanted, among = (x.to(dtype=dtype) for x in given)
+    if dtype.kind == "b":
+        wanted, among = wanted.byte(), among.byte()
+    if not among.numel():
+        found = T.ne(wanted, wanted) & False
+    else:
+        among = sort(among.reshape(-1)).values
+        place = T.clamp(searchsorted(among, wanted), min=None, max=among.numel() - 1)
+        found = T.eq(T.getitem(among, index=place._array), wanted)
+    return ~found if invert else found
+
+
+@public(TOP, METHOD)
+def mode(
+    input: Tensor,
+    dim: int = -1,
+    keepdim: bool = False,
+    *,
+    axis: int | None = None,
+    keepdims: bool | None = None,
+) -> ValuesIndices:
+    """The value that stands most often along `dim`, of several the smallest, and its last place.
+
+    The gradient goes to that place. Each nan is a value of its own.
+
+    >>> mode(Tensor([3.0, 1.0, 3.0, 2.0]))
+    ValuesIndices(values=tensor(3.), indices=tensor(2))
+    """
+
+    def only(x: Tensor, i: int) -> Tensor:
+        length, x = x.shape[i], x.detach()
+        if not length:
+            raise IndexError(f"mode: axis {i} of the shape {input.shape} is empty.")
+        order = T.argsort(x, axis=i)
+        values = T.take_along_dim(x, order, axis=i)
+        count = T.reshape(
+            Tensor(host.arange(length), device=x.device), shape=(-1, *(1,) * (x.ndim - 1 - i))
+        )
+        changed = T.ne(_part(values, i, 1, length), _part(values, i, 0, length - 1))
+        first = _part(count, i, 0, 1) == _part(T.broadcast_to(count, shape=x.shape), i, 0, 1)
+        start = T.where(T.cat(first, changed, axis=i), count, 0)
+        run = count - cummax(start, i).values
+        return T.take_along_dim(order, T.argmax(run, axis=i, keepdims=True), axis=i)
+
+    pair = _found(input, dim, axis, only)
+    return _without(pair, dim if axis is None else axis, kept(keepdim, keepdims))
 
 
 @public(TOP, METHOD)

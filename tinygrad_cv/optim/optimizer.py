@@ -1,17 +1,88 @@
-"""SGD and Adam. Each step is one kernel of the parameter's backend."""
+"""Optimizer: groups of parameters, what is remembered of each, and the step that changes them."""
 
 import math
-from collections.abc import Iterable
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
 from numbers import Real
-from typing import Any
+from typing import Any, ClassVar
 
+from tinygrad_cv._grad_mode import enable_grad
 from tinygrad_cv._public import OPTIM, public
 from tinygrad_cv._tensor import Tensor, wrap
+from tinygrad_cv.backend import host
+from tinygrad_cv.optim._together import Together, alike
+
+Params = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
+"""Tensors, groups of them with options of their own, or named tensors."""
+
+
+class _Required:
+    def __repr__(self) -> str:
+        return "<required parameter>"
+
+
+required = _Required()
+"""In `defaults`: an option that each group must have."""
+
+
+def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
+    """The `step` of a class, with the hooks around it, and counted for the schedules."""
+
+    @wraps(step)
+    def stepped(self: "Optimizer", *args: Any, **options: Any) -> Any:
+        if self._inside:  # super().step()
+            return step(self, *args, **options)
+        self._inside = True
+        try:
+            for hook in [*self._hooks["step_pre"].values()]:
+                changed = hook(self, args, options)
+                if changed is not None:
+                    args, options = changed
+            result = step(self, *args, **options)
+            self._steps += 1
+            for hook in [*self._hooks["step_post"].values()]:
+                hook(self, args, options)
+        finally:
+            self._inside = False
+        return result
+
+    return stepped
+
+
+class Handle:
+    """What a hook is taken away with: `handle.remove()`, or at the end of a `with`."""
+
+    def __init__(self, hooks: OrderedDict[int, Any]) -> None:
+        self.hooks, self.id = hooks, id(self)
+
+    def remove(self) -> None:
+        """Take the hook away; a second time does nothing."""
+        self.hooks.pop(self.id, None)
+
+    def __enter__(self) -> "Handle":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.remove()
 
 
 @public(OPTIM)
 class Optimizer:
-    """Base of the optimizers: parameters, and an `update` for one of them.
+    """Base of the optimizers: groups of parameters, and a `step` that changes them.
+
+    `params` are tensors, such as `model.parameters()`; pairs of names and tensors, such as
+    `model.named_parameters()`; or groups, dicts with "params" and options that only hold there. The
+    other options come from `defaults`. They stand in `param_groups`, to be read and changed at any
+    time: `for group in optimizer.param_groups: group["lr"] *= 0.1`.
+
+    `state` maps each parameter to a dict of what is remembered of it, tensors and numbers.
+
+    An optimizer of your own has a `step`, as in PyTorch; or it says with `update` how one array
+    changes, and the step is this one (see there).
+
+    Raises TypeError for what is no list of leaf tensors, and ValueError for none, for a tensor that
+    is there twice, and for options that make no sense.
 
     >>> from tinygrad_cv import optim, tensor
     >>> w = tensor(3.0, requires_grad=True)
@@ -22,187 +93,433 @@ class Optimizer:
     2.4
     """
 
-    def __init__(self, params: Iterable[Tensor], lr: float) -> None:
+    bounds: ClassVar[Mapping[str, float]] = {}
+    """The options that are numbers from 0 on, or tuples of them, and what they stay below."""
+
+    numbers: tuple[str, ...] = ()
+    """What is remembered as numbers."""
+
+    arrays: tuple[str, ...] = ()
+    """What is remembered as tensors of the shape of the parameter."""
+
+    elementwise = True
+    """Whether `update` does the same with each number, so that parameters may be joined for it."""
+
+    _inside = False
+    _steps = 0
+    """How many steps were made."""
+
+    def __init__(self, params: Params, defaults: dict[str, Any]) -> None:
         if isinstance(params, Tensor) or not isinstance(params, Iterable):
             raise TypeError(
                 "an optimizer takes a list of tensors, such as model.parameters() or [w]; got a "
                 f"{type(params).__name__}."
             )
-        self.params = list(params)
-        if not self.params:
+        self.defaults = defaults
+        self.param_groups: list[dict[str, Any]] = []
+        self.state: defaultdict[Any, dict[str, Any]] = defaultdict(dict)
+        self._prepare()
+        given = list(params)
+        if not given:
             raise ValueError("the optimizer got no parameters; pass model.parameters().")
-        for parameter in self.params:
+        groups: Any = given if isinstance(given[0], dict) else [{"params": given}]
+        for group in groups:
+            self.add_param_group(group)
+
+    def _prepare(self) -> None:
+        """What is neither pickled nor copied."""
+        self._hooks: dict[str, OrderedDict[int, Any]] = defaultdict(OrderedDict)
+        self._together: dict[Any, Together] = {}
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "step" in vars(cls):
+            setattr(cls, "step", _with_hooks(vars(cls)["step"]))  # noqa: B010  for checkers
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle and copy: all but the hooks."""
+        return {k: v for k, v in vars(self).items() if k not in ("_hooks", "_together")}
+
+    def __setstate__(self, values: dict[str, Any]) -> None:
+        vars(self).update(values)
+        self._prepare()
+
+    def __repr__(self) -> str:
+        lines = [f"{type(self).__name__} ("]
+        for i, group in enumerate(self.param_groups):
+            lines.append(f"Parameter Group {i}")
+            names = sorted(group.keys() - {"params", "param_names"})
+            lines += [f"    {name}: {group[name]}" for name in names]
+        return "\n".join([*lines, ")"])
+
+    # ----- groups ----------------------------------------------------------------------------
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Take more parameters, with options of their own: {"params": [...], "lr": 0.01}.
+
+        Raises as the constructor does.
+        """
+        if not isinstance(param_group, dict) or "params" not in param_group:
+            raise TypeError(
+                'a group of parameters is a dict, {"params": [...], "lr": ...}; got '
+                f"{param_group!r}."
+            )
+        group, given = param_group, param_group["params"]
+        if isinstance(given, set):
+            raise TypeError("parameters need an order, which a set has not; pass a list.")
+        given = [given] if isinstance(given, Tensor) else list(given)
+        pairs = [entry for entry in given if isinstance(entry, tuple) and len(entry) == 2]
+        if pairs and len(pairs) < len(given):
+            raise ValueError("either all parameters of a group have names, or none has.")
+        if self.param_groups and bool(pairs) != ("param_names" in self.param_groups[0]):
+            raise ValueError(
+                "either all groups of an optimizer have names for their parameters, or none has."
+            )
+        params = [tensor for _, tensor in pairs] if pairs else given
+        taken = {p for other in self.param_groups for p in other["params"]}
+        for parameter in params:
             if not (isinstance(parameter, Tensor) and parameter.is_leaf):
                 raise TypeError(f"an optimizer changes leaf tensors; got {parameter!r}.")
-        seen: set[int] = set()
-        for parameter in self.params:
-            if id(parameter) in seen:
+            if parameter in taken:
                 raise ValueError(
                     f"a parameter of shape {parameter.shape} is in the list twice; it would be "
                     "updated twice a step. Pass each once."
                 )
-            seen.add(id(parameter))
-        self.lr = lr
-        self.state: list[dict[str, Any]] = [{} for _ in self.params]
+            taken.add(parameter)
+        options = {**self.defaults, **group}
+        missing = [name for name, value in options.items() if value is required]
+        if missing:
+            raise ValueError(
+                f"a group of parameters needs {', '.join(missing)}; nothing was given."
+            )
+        self._check(options)
+        group["params"] = params
+        if pairs:
+            group["param_names"] = [name for name, _ in pairs]
+        for name, value in self.defaults.items():
+            group.setdefault(name, value)
+        self.param_groups.append(group)
 
-    @property
-    def lr(self) -> float:
-        """The learning rate; it may be set at any time."""
-        return self._lr
+    def _check(self, options: dict[str, Any]) -> None:
+        """Raise ValueError for an option that makes no sense."""
+        for name, bound in self.bounds.items():
+            value = options[name]
+            if name != "betas":
+                checked("the learning rate" if name == "lr" else name, value, bound)
+                continue
+            betas = tuple(value) if isinstance(value, Iterable) else ()
+            if len(betas) != 2:
+                raise ValueError(f"betas are two numbers, such as (0.9, 0.999); got {value!r}.")
+            for i, beta in enumerate(betas):
+                checked(f"betas[{i}]", beta, bound)
+        if options.get("differentiable"):
+            raise ValueError(
+                "differentiable=True: a step is not recorded here, so no gradient flows through "
+                "it. Write the update with tensors: w = w - lr * grad(loss, w, create_graph=True)."
+            )
 
-    @lr.setter
-    def lr(self, value: float) -> None:
-        self._lr = checked("the learning rate", value)
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients; with `set_to_none=False` fill them with zeros, in place."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if set_to_none or parameter.grad is None:
+                    parameter.grad = None
+                else:
+                    parameter.grad.detach_().zero_()
 
-    def __getstate__(self) -> dict[str, Any]:
-        """For pickle and copy: what is remembered as tensors, which know their device."""
-        state = [
-            {
-                name: wrap(value, p._backend) if hasattr(value, "dtype") else value
-                for name, value in remembered.items()
-            }
-            for p, remembered in zip(self.params, self.state, strict=True)
-        ]
-        return vars(self) | {"state": state}
+    # ----- steps -----------------------------------------------------------------------------
 
-    def __setstate__(self, values: dict[str, Any]) -> None:
-        vars(self).update(values)
-        self.state = [
-            {
-                name: value._array if isinstance(value, Tensor) else value
-                for name, value in remembered.items()
-            }
-            for remembered in self.state
-        ]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient.
 
-    def zero_grad(self) -> None:
-        """Forget the gradients."""
-        for parameter in self.params:
-            parameter.grad = None
+        `closure`, if given, is called first: it computes the loss and its gradients, and returns
+        the loss, which is what the step returns.
 
-    def step(self) -> None:
-        """Update every parameter that has a gradient."""
-        for parameter, state in zip(self.params, self.state, strict=True):
-            if parameter.grad is not None:
+        Raises ValueError, with nothing changed, where a parameter has left the device on which its
+        state lies.
+        """
+        loss = _value_of(closure)
+        work = []
+        for group in self.param_groups:
+            options = {k: plain(v) for k, v in group.items() if k not in ("params", "param_names")}
+            changing = [p for p in group["params"] if p.grad is not None]
+            for parameter in changing:
+                state = self.state[parameter]
                 self._check_device(parameter, state)
-                with parameter._backend.active:
-                    self.update(parameter, parameter.grad._array, state)
+                if not state:
+                    with parameter._backend.active:
+                        self._remember(parameter, options)
+            work.append((options, changing))
+        for options, changing in work:
+            for joined in alike(changing, self.state, self.numbers, self.arrays, self.elementwise):
+                self._change(joined, options)
+        return loss
+
+    def begin(self, xp: Any, p: Any, options: dict[str, Any]) -> dict[str, Any]:
+        """What is remembered of a parameter (an array) before its first step."""
+        return {}
+
+    def update(
+        self, xp: Any, p: Any, g: Any, state: dict[str, Any], options: dict[str, Any]
+    ) -> None:
+        """Change an array p in place, and what is remembered of it.
+
+        `xp` is the array library, g the gradient; both arrays are float32 at least. `state` holds
+        what `numbers` and `arrays` name and `begin` began with; `options` are those of the group,
+        as Python's numbers. Where `elementwise`, several parameters may come as one array.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} has no step; write step(closure=None), or update(...)."
+        )
+
+    def _remember(self, parameter: Tensor, options: dict[str, Any]) -> None:
+        backend = parameter._backend
+        for name, value in self.begin(backend, widened(parameter._array), options).items():
+            self.state[parameter][name] = wrap(value, backend) if _is_array(value) else value
+
+    def _change(self, joined: list[Tensor], options: dict[str, Any]) -> None:
+        """One update, of a parameter or of several that are alike."""
+        backend = joined[0]._backend
+        with backend.active:
+            if len(joined) == 1:
+                (parameter,) = joined
+                own = self.state[parameter]
+                p, g = widened(parameter._array), widened(parameter.grad._array)  # type: ignore[union-attr]
+                state = {
+                    name: value._array if isinstance(value, Tensor) else value
+                    for name, value in own.items()
+                }
+                before = dict(state)
+                self.update(backend, p, -g if options.get("maximize") else g, state, options)
+                if p is not parameter._array:
+                    parameter._array[...] = p
                 parameter._changed()
+                for name, value in state.items():
+                    if name not in before or value is not before[name]:
+                        own[name] = wrap(value, backend) if _is_array(value) else value
+                return
+            key = tuple(map(id, joined))
+            together = self._together.get(key)
+            if together is None or not together.holds(self.state):
+                together = Together(joined, self.state, self.arrays)
+                others = {k: t for k, t in self._together.items() if t.holds(self.state)}
+                self._together = others | {key: together}
+            p, g = together.parameters(), together.gradients()
+            state = together.state(self.state, self.numbers)
+            self.update(backend, p, -g if options.get("maximize") else g, state, options)
+            together.write(p, state, self.state)
 
     def _check_device(self, parameter: Tensor, state: dict[str, Any]) -> None:
         """Raise unless a parameter, its gradient and what is remembered of it lie together."""
-        gradient = parameter.grad.device if parameter.grad is not None else parameter.device
-        remembered = state.setdefault("device", parameter.device)
-        if not gradient == remembered == parameter.device:
+        gradient = parameter.grad._backend if parameter.grad is not None else parameter._backend
+        places = [gradient, *[v._backend for v in state.values() if isinstance(v, Tensor)]]
+        for place in places:
+            if place is not parameter._backend:
+                raise ValueError(
+                    f"a parameter of shape {parameter.shape} is on {parameter.device}, its "
+                    f"gradient on {gradient.device}, and the optimizer began on "
+                    f"{places[-1].device}. Move the model before the first step, or make a new "
+                    "optimizer."
+                )
+
+    # ----- as data ---------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a run needs to go on: {"state": ..., "param_groups": ...}, in PyTorch's layout.
+
+        The parameters are numbered over all groups; "state" has the number of a parameter where
+        `state` has the parameter. The tensors are the optimizer's own, so save or copy them before
+        the next step.
+
+        >>> from tinygrad_cv import optim, tensor
+        >>> w = tensor(3.0, requires_grad=True)
+        >>> optimizer = optim.SGD([w], lr=0.1, momentum=0.9)
+        >>> (w * w).backward()
+        >>> optimizer.step()
+        >>> optimizer.state_dict()["state"]
+        {0: {'momentum_buffer': tensor(6.)}}
+        """
+        for hook in [*self._hooks["state_dict_pre"].values()]:
+            hook(self)
+        places = {p: i for i, p in enumerate(self._parameters())}
+        groups = [
+            {k: v for k, v in group.items() if k != "params"}
+            | {"params": [places[p] for p in group["params"]]}
+            for group in self.param_groups
+        ]
+        state = {
+            places[key] if isinstance(key, Tensor) else key: value
+            for key, value in self.state.items()
+            if value or not isinstance(key, Tensor)
+        }
+        result: dict[str, Any] = {"state": state, "param_groups": groups}
+        for hook in [*self._hooks["state_dict_post"].values()]:
+            changed = hook(self, result)
+            result = result if changed is None else changed
+        return result
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where another optimizer of this kind was, with as many parameters in each group.
+
+        Tensors are copied, to the device of their parameter. What PyTorch wrote is taken too. An
+        option that the other did not know keeps its default.
+
+        Raises ValueError, with nothing changed, if the groups do not fit.
+        """
+        for hook in [*self._hooks["load_state_dict_pre"].values()]:
+            changed = hook(self, state_dict)
+            state_dict = state_dict if changed is None else changed
+        if not isinstance(state_dict, Mapping) or not state_dict.keys() >= {
+            "state",
+            "param_groups",
+        }:
             raise ValueError(
-                f"a parameter of shape {parameter.shape} is on {parameter.device}, its gradient on "
-                f"{gradient}, and the optimizer began on {remembered}. Move the model before the "
-                "first step, or make a new optimizer."
+                "the state of an optimizer is what state_dict() gave, a dict with 'state' and "
+                f"'param_groups'; got {type(state_dict).__name__}."
             )
+        sizes = [
+            [len(group["params"]) for group in groups]
+            for groups in (self.param_groups, state_dict["param_groups"])
+        ]
+        if sizes[0] != sizes[1]:
+            raise ValueError(
+                f"this optimizer has groups of {sizes[0]} parameters, and the state is of groups "
+                f"of {sizes[1]}."
+            )
+        numbered = {
+            number: parameter
+            for group, other in zip(self.param_groups, state_dict["param_groups"], strict=True)
+            for number, parameter in zip(other["params"], group["params"], strict=True)
+        }
+        groups = []
+        for group, other in zip(self.param_groups, state_dict["param_groups"], strict=True):
+            names = {"param_names": group["param_names"]} if "param_names" in group else {}
+            new = self.defaults | names | _copied(dict(other)) | {"params": group["params"]}
+            self._check(new)
+            groups.append(new)
+        state: defaultdict[Any, dict[str, Any]] = defaultdict(dict)
+        for number, remembered in state_dict["state"].items():
+            if number in numbered:
+                parameter = numbered[number]
+                state[parameter] = {
+                    name: self._fitting(name, value, parameter)
+                    for name, value in remembered.items()
+                }
+            else:
+                state[number] = _copied(remembered)
+        self.param_groups, self.state, self._together = groups, state, {}
+        for hook in [*self._hooks["load_state_dict_post"].values()]:
+            hook(self)
 
-    def update(self, parameter: Tensor, gradient: Any, state: dict[str, Any]) -> None:
-        """Change one parameter in place."""
-        raise NotImplementedError
+    def _fitting(self, name: str, value: Any, parameter: Tensor) -> Any:
+        """What another optimizer remembers, for this parameter: tensors, numbers, lists of them."""
+        if isinstance(value, list | tuple):
+            return type(value)([self._fitting(name, part, parameter) for part in value])
+        if isinstance(value, dict):
+            return {key: self._fitting(name, part, parameter) for key, part in value.items()}
+        if not hasattr(value, "dtype"):
+            return value
+        if name in self.numbers:
+            return value.item()
+        if not isinstance(value, Tensor):
+            value = Tensor(host.asarray(value))
+        wide = "float32" if parameter.dtype == "float16" else parameter.dtype
+        cast = name != "step" and value.is_floating_point() and parameter.is_floating_point()
+        return Tensor(value, dtype=wide if cast else None, device=parameter.device)
+
+    def _parameters(self) -> list[Tensor]:
+        """All parameters of all groups."""
+        return [parameter for group in self.param_groups for parameter in group["params"]]
+
+    # ----- hooks -----------------------------------------------------------------------------
+
+    def _hook(self, kind: str, hook: Callable[..., Any], prepend: bool = False) -> Handle:
+        handle = Handle(self._hooks[kind])
+        self._hooks[kind][handle.id] = hook
+        if prepend:
+            self._hooks[kind].move_to_end(handle.id, last=False)
+        handle.hook = hook  # type: ignore[attr-defined]  # the id stays taken
+        return handle
+
+    def register_step_pre_hook(self, hook: Callable[..., Any]) -> Handle:
+        """Call hook(optimizer, args, kwargs) before each step; it may return new (args, kwargs)."""
+        return self._hook("step_pre", hook)
+
+    def register_step_post_hook(self, hook: Callable[..., Any]) -> Handle:
+        """Call hook(optimizer, args, kwargs) after each step."""
+        return self._hook("step_post", hook)
+
+    def register_state_dict_pre_hook(
+        self, hook: Callable[..., Any], prepend: bool = False
+    ) -> Handle:
+        """Call hook(optimizer) before `state_dict` reads."""
+        return self._hook("state_dict_pre", hook, prepend)
+
+    def register_state_dict_post_hook(
+        self, hook: Callable[..., Any], prepend: bool = False
+    ) -> Handle:
+        """Call hook(optimizer, state_dict) after `state_dict`; it may return another one."""
+        return self._hook("state_dict_post", hook, prepend)
+
+    def register_load_state_dict_pre_hook(
+        self, hook: Callable[..., Any], prepend: bool = False
+    ) -> Handle:
+        """Call hook(optimizer, state_dict) before loading; it may return another state_dict."""
+        return self._hook("load_state_dict_pre", hook, prepend)
+
+    def register_load_state_dict_post_hook(
+        self, hook: Callable[..., Any], prepend: bool = False
+    ) -> Handle:
+        """Call hook(optimizer) after loading."""
+        return self._hook("load_state_dict_post", hook, prepend)
 
 
-def checked(name: str, value: float, below: float = math.inf) -> float:
-    """A number from 0 on and below a bound: NaN, too, is none."""
-    if not (isinstance(value, Real) and 0 <= value < below):
+setattr(Optimizer, "step", _with_hooks(Optimizer.step))  # noqa: B010  its subclasses see to theirs
+
+
+def checked(name: str, value: Any, below: float = math.inf) -> float:
+    """A number from 0 on and below a bound: NaN, too, is none. A tensor of one number is one."""
+    number = value
+    if isinstance(value, Tensor):
+        if value.numel() != 1:
+            raise ValueError(f"{name} as a tensor has one element; got the shape {value.shape}.")
+        number = value.item()
+    if not (isinstance(number, Real) and 0 <= float(number) < below):
         bound = "finite and 0 or more" if below == math.inf else f"0 or more and below {below}"
         raise ValueError(f"{name} is a number, {bound}; got {value!r}.")
+    return float(number) if isinstance(value, Tensor) else value
+
+
+def plain(value: Any) -> Any:
+    """An option as Python has it: tensors of one element and NumPy's numbers become numbers."""
+    if isinstance(value, tuple | list):
+        return tuple(plain(part) for part in value)
+    return value.item() if hasattr(value, "dtype") and hasattr(value, "item") else value
+
+
+def widened(array: Any) -> Any:
+    """An array to compute with: squares and averages are not for half precision."""
+    return array.astype("float32") if array.dtype == "float16" else array
+
+
+def _is_array(value: Any) -> bool:
+    return hasattr(value, "dtype") and hasattr(value, "strides")
+
+
+def _value_of(closure: Callable[[], Any] | None) -> Any:
+    """The loss that a closure computes, with its gradients."""
+    if closure is None:
+        return None
+    with enable_grad():
+        return closure()
+
+
+def _copied(value: Any) -> Any:
+    """Lists and dicts anew, with copies of their tensors."""
+    if isinstance(value, dict):
+        return {name: _copied(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)([_copied(part) for part in value])
+    if hasattr(value, "__array__") and not isinstance(value, host.generic):
+        return Tensor(value if isinstance(value, Tensor) else host.asarray(value))
     return value
-
-
-def _remembered(parameter: Tensor) -> Any:
-    """Zeros to begin with, in float32 at least: squares and averages are not for half precision."""
-    dtype = "float32" if parameter.dtype == "float16" else parameter.dtype
-    return parameter._backend.zeros(parameter.shape, dtype=dtype)
-
-
-@public(OPTIM)
-class SGD(Optimizer):
-    """Stochastic gradient descent, with momentum if asked.
-
-    g ← g + weight_decay · p;  v ← momentum · v + (1 - dampening) · g;
-    p ← p - lr · v, or with Nesterov p ← p - lr · (g + momentum · v)  (Sutskever et al., 2013).
-    The first v is g itself. Parameters in float16 are updated in float32, and so is what is kept.
-    """
-
-    def __init__(
-        self,
-        params: Iterable[Tensor],
-        lr: float = 1e-3,
-        momentum: float = 0.0,
-        dampening: float = 0.0,
-        weight_decay: float = 0.0,
-        nesterov: bool = False,
-    ) -> None:
-        super().__init__(params, lr)
-        if nesterov and (momentum <= 0 or dampening != 0):
-            raise ValueError(
-                "Nesterov's method looks ahead along the momentum: it needs momentum > 0 and "
-                f"dampening = 0; got {momentum} and {dampening}."
-            )
-        self.momentum = checked("momentum", momentum)
-        self.dampening = checked("dampening", dampening)
-        self.weight_decay, self.nesterov = checked("weight_decay", weight_decay), nesterov
-
-    def update(self, parameter: Tensor, gradient: Any, state: dict[str, Any]) -> None:
-        backend = parameter._backend
-        first = self.momentum != 0 and "velocity" not in state
-        if first:
-            state["velocity"] = _remembered(parameter)
-        backend.sgd_step(
-            parameter._array,
-            gradient,
-            state.get("velocity"),
-            lr=self.lr,
-            momentum=self.momentum,
-            dampening=0.0 if first else self.dampening,
-            weight_decay=self.weight_decay,
-            nesterov=self.nesterov,
-        )
-
-
-@public(OPTIM)
-class Adam(Optimizer):
-    """Adaptive moments (Kingma and Ba, 2015).
-
-    m ← β₁m + (1 - β₁)g;  v ← β₂v + (1 - β₂)g²;  p ← p - lr · m̂ / (√v̂ + eps), where m̂ and v̂
-    are m / (1 - β₁ᵗ) and v / (1 - β₂ᵗ). Weight decay is added to g, as an L2 penalty. Parameters in
-    float16 are updated in float32, and so are the moments.
-    """
-
-    def __init__(
-        self,
-        params: Iterable[Tensor],
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-    ) -> None:
-        super().__init__(params, lr)
-        pair = tuple(betas) if isinstance(betas, Iterable) else ()
-        if len(pair) != 2:
-            raise ValueError(f"betas are two numbers, such as (0.9, 0.999); got {betas!r}.")
-        first, second = pair
-        self.betas = (checked("betas[0]", first, 1), checked("betas[1]", second, 1))
-        self.eps, self.weight_decay = checked("eps", eps), checked("weight_decay", weight_decay)
-
-    def update(self, parameter: Tensor, gradient: Any, state: dict[str, Any]) -> None:
-        backend = parameter._backend
-        if "step" not in state:
-            state["step"] = 0
-            state["m"], state["v"] = _remembered(parameter), _remembered(parameter)
-        state["step"] += 1
-        backend.adam_step(
-            parameter._array,
-            gradient,
-            state["m"],
-            state["v"],
-            step=state["step"],
-            lr=self.lr,
-            betas=self.betas,
-            eps=self.eps,
-            weight_decay=self.weight_decay,
-        )

@@ -55,8 +55,9 @@ class Trainer:
     """Fits a classifier, (N, ...) -> scores (N, classes), and measures how well it does.
 
     A batch is (inputs, labels), and `loss_fn(scores, labels)` is its mean loss. Before each step
-    the optimizer's learning rate becomes lr · schedule(progress), where lr is the one it came with
-    and progress the share of the training that is done. The default schedule is constant.
+    the learning rate of each of the optimizer's groups becomes lr · schedule(progress), where lr is
+    the one it came with and progress the share of the training that is done. The default schedule
+    is constant.
 
     What is in evaluation mode while the model around it trains, such as a frozen batch norm, stays
     in it. After `fit` and `evaluate`, however they end, every module is in the mode that it was in.
@@ -88,7 +89,7 @@ class Trainer:
         self.optimizer = optimizer
         self.loss_fn = loss_fn
         self.schedule = schedule
-        self.lr = optimizer.lr
+        self.rates = [group["lr"] for group in optimizer.param_groups]
 
     def fit(
         self,
@@ -131,7 +132,8 @@ class Trainer:
                 loss_sum, right, seen = 0.0, 0, 0
                 for batch, (inputs, labels) in enumerate(train_loader):
                     done = (epoch + batch / batches) / epochs
-                    self.optimizer.lr = self.lr * self.schedule(done)
+                    for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+                        group["lr"] = rate * self.schedule(done)
                     with nullcontext() if watch is None else watch.step():
                         scores = self.model(inputs)
                         loss = self.loss_fn(scores, labels)
@@ -183,7 +185,8 @@ class Trainer:
 
     def _is_finite(self) -> bool:
         """Whether all that the optimizer learns is made of finite numbers."""
-        return all(bool(parameter.isfinite().all()) for parameter in self.optimizer.params)
+        groups = self.optimizer.param_groups
+        return all(bool(parameter.isfinite().all()) for g in groups for parameter in g["params"])
 
 
 @contextmanager

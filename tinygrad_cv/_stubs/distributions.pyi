@@ -1,0 +1,5 @@
+"""Written by `python -m tests.stubs`."""
+
+# ruff: noqa
+
+from typing import Any

@@ -1,0 +1,6 @@
+"""Intel's MKL, which nothing here is built with."""
+
+
+def is_available() -> bool:
+    """False"""
+    return False

@@ -1,0 +1,188 @@
+"""Samplers: in which order the samples of a dataset come, and how they are put into batches.
+
+`generator` draws the order; None stands for the one that `tinygrad_cv.manual_seed` seeds, looked up
+in each epoch.
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from itertools import islice
+from operator import index
+from typing import Any
+
+from tinygrad_cv._tensor import Tensor
+from tinygrad_cv.backend import as_generator, host
+
+
+class Sampler:
+    """Base of the samplers: subclass it and write `__iter__`, and `__len__` if it is known.
+
+    >>> from tinygrad_cv.data import DataLoader, Sampler
+    >>> class Backwards(Sampler):
+    ...     def __init__(self, data):
+    ...         self.data = data
+    ...
+    ...     def __iter__(self):
+    ...         return iter(range(len(self.data))[::-1])
+    ...
+    ...     def __len__(self):
+    ...         return len(self.data)
+    >>> [batch.tolist() for batch in DataLoader([5, 6, 7], 2, sampler=Backwards([5, 6, 7]))]
+    [[7, 6], [5]]
+    """
+
+    def __init__(self, data_source: Any = None) -> None:
+        """Takes a dataset, which it does not need."""
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Any]:
+        raise NotImplementedError(f"{type(self).__name__} has no __iter__.")
+
+    def __class_getitem__(cls, kind: Any) -> Any:
+        return cls
+
+
+class SequentialSampler(Sampler):
+    """The places 0, 1, 2, ... in their order.
+
+    >>> from tinygrad_cv.data import SequentialSampler
+    >>> [*SequentialSampler("abc")]
+    [0, 1, 2]
+    """
+
+    def __init__(self, data_source: Sized) -> None:
+        self.data_source = data_source
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(len(self.data_source)))
+
+    def __len__(self) -> int:
+        return len(self.data_source)
+
+
+class RandomSampler(Sampler):
+    """The places in a new random order each time; or, with `replacement`, each drawn anew.
+
+    `num_samples` of them, by default as many as there are: without replacement nothing comes an
+    n-th time before all have come n - 1 times.
+
+    >>> from tinygrad_cv.data import RandomSampler
+    >>> sorted(RandomSampler("abc")), len([*RandomSampler("abc", True, 5)])
+    ([0, 1, 2], 5)
+    """
+
+    def __init__(
+        self,
+        data_source: Sized,
+        replacement: bool = False,
+        num_samples: int | None = None,
+        generator: Any = None,
+    ) -> None:
+        if not isinstance(replacement, bool):
+            raise TypeError(f"replacement is True or False; got {replacement!r}.")
+        self.data_source, self.replacement, self.generator = data_source, replacement, generator
+        self._num_samples = None if num_samples is None else _count("num_samples", num_samples)
+
+    @property
+    def num_samples(self) -> int:
+        return len(self.data_source) if self._num_samples is None else self._num_samples
+
+    def __iter__(self) -> Iterator[int]:
+        generator, left, places = as_generator(self.generator), len(self), len(self.data_source)
+        if self.replacement:
+            yield from generator.integers(places, size=left).tolist()
+            return
+        while left and places:
+            order = generator.permutation(places)[:left].tolist()
+            yield from order
+            left -= len(order)
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+
+class SubsetRandomSampler(Sampler):
+    """The indices given, in a new random order each time.
+
+    >>> from tinygrad_cv.data import SubsetRandomSampler
+    >>> sorted(SubsetRandomSampler([3, 5, 7]))
+    [3, 5, 7]
+    """
+
+    def __init__(self, indices: Sequence[int], generator: Any = None) -> None:
+        self.indices, self.generator = indices, generator
+
+    def __iter__(self) -> Iterator[int]:
+        for place in as_generator(self.generator).permutation(len(self.indices)).tolist():
+            yield self.indices[place]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+class WeightedRandomSampler(Sampler):
+    """Places drawn with probabilities in proportion to `weights`, which need not add up to 1.
+
+    Without `replacement` none is drawn twice; it then takes as many weights above 0 as samples.
+
+    >>> from tinygrad_cv.data import WeightedRandomSampler
+    >>> [*WeightedRandomSampler([0.0, 2.0, 0.0], 3)]
+    [1, 1, 1]
+    """
+
+    def __init__(
+        self,
+        weights: Any,
+        num_samples: int,
+        replacement: bool = True,
+        generator: Any = None,
+    ) -> None:
+        if not isinstance(replacement, bool):
+            raise TypeError(f"replacement is True or False; got {replacement!r}.")
+        self.weights = Tensor(weights, "float64", "cpu")
+        if self.weights.ndim != 1:
+            raise ValueError(f"the weights are one row; got the shape {self.weights.shape}.")
+        self.num_samples = _count("num_samples", num_samples)
+        self.replacement, self.generator = replacement, generator
+
+    def __iter__(self) -> Iterator[int]:
+        drawn = self.weights.multinomial(
+            self.num_samples, self.replacement, generator=self.generator
+        )
+        return iter(drawn.tolist())
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+
+class BatchSampler(Sampler):
+    """Lists of `batch_size` of what another sampler gives; the last may be shorter, or left out.
+
+    >>> from tinygrad_cv.data import BatchSampler
+    >>> [*BatchSampler(range(5), 2, False)], [*BatchSampler(range(5), 2, True)]
+    ([[0, 1], [2, 3], [4]], [[0, 1], [2, 3]])
+    """
+
+    def __init__(self, sampler: Iterable[Any], batch_size: int, drop_last: bool) -> None:
+        self.sampler, self.drop_last = sampler, drop_last
+        self.batch_size = _count("batch_size", batch_size)
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        places = iter(self.sampler)
+        while batch := [*islice(places, self.batch_size)]:
+            if self.drop_last and len(batch) < self.batch_size:
+                return
+            yield batch
+
+    def __len__(self) -> int:
+        samples = len(self.sampler)  # type: ignore[arg-type]
+        if not self.drop_last:
+            samples += self.batch_size - 1  # rounds up
+        return samples // self.batch_size
+
+
+def _count(name: str, value: Any) -> int:
+    whole = hasattr(value, "__index__") and not isinstance(value, bool | host.ndarray)
+    if not whole or index(value) < 1:
+        raise ValueError(f"{name} must be a whole number, at least 1, given {value!r}.")
+    return index(value)

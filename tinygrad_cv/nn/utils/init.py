@@ -1,0 +1,20 @@
+"""Modules without initial values."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from tinygrad_cv.nn.module import Module
+
+Made = TypeVar("Made", bound=Module)
+
+
+def skip_init(module_cls: Callable[..., Made], *args: object, **kwargs: object) -> Made:
+    """A new module whose values nobody relies on: they are to be loaded.
+
+    Here they are drawn all the same.
+
+    >>> from tinygrad_cv import nn
+    >>> skip_init(nn.Linear, 2, 3).weight.shape
+    (3, 2)
+    """
+    return module_cls(*args, **kwargs)

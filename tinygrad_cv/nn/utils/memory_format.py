@@ -1,0 +1,15 @@
+"""The order of a weight's axes in memory, which is the usual one here."""
+
+from typing import TypeVar
+
+from tinygrad_cv.nn.module import Module
+
+Given = TypeVar("Given", bound=Module)
+
+
+def convert_conv2d_weight_memory_format(module: Given, memory_format: object) -> Given:
+    """The module as it is: there is but one order in memory here, and the values are the same."""
+    return module
+
+
+convert_conv3d_weight_memory_format = convert_conv2d_weight_memory_format

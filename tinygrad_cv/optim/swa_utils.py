@@ -1,0 +1,253 @@
+"""Averages of weights over the steps: a model that is often better than the last one.
+
+The plain mean is stochastic weight averaging (P. Izmailov et al., "Averaging weights leads to wider
+optima and better generalization", 2018); the moving one forgets what is long ago (B. Polyak and
+A. Juditsky, "Acceleration of stochastic approximation by averaging", 1992).
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from typing import Any
+
+from tinygrad_cv._grad_mode import no_grad
+from tinygrad_cv._tensor import Tensor
+from tinygrad_cv.nn.module import Module
+from tinygrad_cv.optim.lr_scheduler import LRScheduler, _each
+from tinygrad_cv.optim.optimizer import Optimizer
+
+__all__ = [
+    "SWALR",
+    "AveragedModel",
+    "get_ema_avg_fn",
+    "get_ema_multi_avg_fn",
+    "get_swa_avg_fn",
+    "get_swa_multi_avg_fn",
+    "update_bn",
+]
+
+
+def _share(decay: float) -> float:
+    if not 0 <= decay <= 1:
+        raise ValueError(f"the decay of a moving average lies between 0 and 1; got {decay!r}.")
+    return decay
+
+
+def get_ema_avg_fn(decay: float = 0.999) -> Callable[[Tensor, Tensor, Any], Tensor]:
+    """The exponential moving average, a ← decay · a + (1 - decay) p, as an `avg_fn`.
+
+    >>> from tinygrad_cv import tensor
+    >>> get_ema_avg_fn(0.9)(tensor(1.0), tensor(2.0), 7)
+    tensor(1.1)
+    """
+    decay = _share(decay)
+
+    def average(averaged: Tensor, current: Tensor, num_averaged: Any) -> Tensor:
+        with no_grad():
+            return decay * averaged + (1 - decay) * current
+
+    return average
+
+
+def get_swa_avg_fn() -> Callable[[Tensor, Tensor, Any], Tensor]:
+    """The mean of all so far, a ← a + (p - a) / (n + 1), as an `avg_fn`.
+
+    >>> from tinygrad_cv import tensor
+    >>> get_swa_avg_fn()(tensor(1.0), tensor(2.0), 1)
+    tensor(1.5)
+    """
+
+    def average(averaged: Tensor, current: Tensor, num_averaged: Any) -> Tensor:
+        with no_grad():
+            return averaged + (current - averaged) / (float(num_averaged) + 1)
+
+    return average
+
+
+def _of_many(average: Callable[[Tensor, Tensor, Any], Tensor]) -> Callable[..., None]:
+    def averages(averaged: list[Tensor], current: list[Tensor], num_averaged: Any) -> None:
+        for mean, value in zip(averaged, current, strict=True):
+            mean.data.copy_(average(mean.detach(), value.detach(), num_averaged))
+
+    return averages
+
+
+def get_ema_multi_avg_fn(decay: float = 0.999) -> Callable[..., None]:
+    """The exponential moving average as a `multi_avg_fn`, which writes into a list of averages."""
+    return _of_many(get_ema_avg_fn(decay))
+
+
+def get_swa_multi_avg_fn() -> Callable[..., None]:
+    """The mean of all so far as a `multi_avg_fn`, which writes into a list of averages."""
+    return _of_many(get_swa_avg_fn())
+
+
+class AveragedModel(Module):
+    """A copy of a model, `module`, whose parameters are averages of those that it is shown.
+
+    `update_parameters(model)` takes in the parameters as they are now; the first time they are
+    copied. The average is the mean, or `avg_fn(averaged, current, n)`, or what
+    `multi_avg_fn(averages, currents, n)` writes. With `use_buffers` buffers are averaged too;
+    otherwise they are copied, and `update_bn` works the statistics of batch norm out anew.
+
+    The buffer n_averaged counts the updates. Raises ValueError for both functions at once.
+
+    >>> from tinygrad_cv import nn, no_grad, optim
+    >>> model = nn.Linear(1, 1)
+    >>> averaged = optim.swa_utils.AveragedModel(model)
+    >>> for value in (1.0, 2.0, 6.0):
+    ...     with no_grad():
+    ...         _ = model.weight.fill_(value)
+    ...     averaged.update_parameters(model)
+    >>> averaged.module.weight.item()
+    3.0
+    """
+
+    module: Module
+    n_averaged: Tensor
+
+    def __init__(
+        self,
+        model: Module,
+        device: Any = None,
+        avg_fn: Callable[[Tensor, Tensor, Any], Tensor] | None = None,
+        multi_avg_fn: Callable[[list[Tensor], list[Tensor], Any], None] | None = None,
+        use_buffers: bool = False,
+    ) -> None:
+        super().__init__()
+        if avg_fn is not None and multi_avg_fn is not None:
+            raise ValueError("AveragedModel takes avg_fn or multi_avg_fn, not both.")
+        self.module = deepcopy(model)
+        if device is not None:
+            self.module = self.module.to(device)
+        self.register_buffer("n_averaged", Tensor(0, dtype="int64", device=device))
+        self.avg_fn, self.multi_avg_fn, self.use_buffers = avg_fn, multi_avg_fn, use_buffers
+
+    def forward(self, *args: Any, **options: Any) -> Any:
+        """What the averaged model gives."""
+        return self.module(*args, **options)
+
+    def update_parameters(self, model: Module) -> None:
+        """Take the parameters of a model into the averages."""
+        averaged, current = (
+            [*m.parameters(), *(m.buffers() if self.use_buffers else ())]
+            for m in (self.module, model)
+        )
+        pairs = [
+            (mean.detach(), value.detach().to(mean.device))
+            for mean, value in zip(averaged, current, strict=True)
+        ]
+        count = int(self.n_averaged)
+        if count == 0:
+            for mean, value in pairs:
+                mean.copy_(value)
+        else:
+            floats = [pair for pair in pairs if pair[0].is_floating_point()]
+            for mean, value in pairs:
+                if not mean.is_floating_point():  # such as num_batches_tracked
+                    mean.copy_(value)
+            if self.multi_avg_fn is not None or self.avg_fn is None:
+                many = self.multi_avg_fn or get_swa_multi_avg_fn()
+                many([mean for mean, _ in floats], [value for _, value in floats], count)
+            else:
+                for mean, value in floats:
+                    mean.copy_(self.avg_fn(mean, value, count))
+        if not self.use_buffers:
+            for mean, value in zip(self.module.buffers(), model.buffers(), strict=True):
+                mean.detach().copy_(value.detach().to(mean.device))
+        self.n_averaged.data.fill_(count + 1)
+
+
+def update_bn(loader: Iterable[Any], model: Module, device: Any = None) -> None:
+    """Work the running statistics of batch norm out anew, as means over the batches of a loader.
+
+    A batch is a tensor, or a list or tuple whose first element is. The modes of all modules stay
+    as they are.
+
+    >>> from tinygrad_cv import nn, optim, tensor
+    >>> model = nn.BatchNorm1d(1)
+    >>> optim.swa_utils.update_bn([tensor([[1.0], [3.0]]), tensor([[5.0], [7.0]])], model)
+    >>> model.running_mean
+    tensor([4.])
+    """
+    norms: list[Any] = [
+        module
+        for module in model.modules()
+        if getattr(module, "running_mean", None) is not None and hasattr(module, "momentum")
+    ]
+    if not norms:
+        return
+    modes = [(module, module.training) for module in model.modules()]
+    momenta = [(norm, norm.momentum) for norm in norms]
+    try:
+        model.train()
+        for norm in norms:
+            norm.running_mean.data.zero_()
+            norm.running_var.data.fill_(1.0)
+            if getattr(norm, "num_batches_tracked", None) is not None:
+                norm.num_batches_tracked.data.zero_()
+        with no_grad():
+            for count, batch in enumerate(loader, 1):
+                inputs = batch[0] if isinstance(batch, list | tuple) else batch
+                for norm in norms:
+                    norm.momentum = 1 / count  # so the moving average is the mean
+                model(inputs if device is None else inputs.to(device))
+    finally:
+        for norm, momentum in momenta:
+            norm.momentum = momentum
+        for module, training in modes:
+            module.training = training
+
+
+class SWALR(LRScheduler):
+    """From the rates as they are to `swa_lr` in `anneal_epochs` epochs, and constant from then on.
+
+    `anneal_strategy` is "cos" or "linear"; swa_lr is a number, or a list of one for each group.
+    Raises ValueError for other strategies and for a negative number of epochs.
+
+    >>> from tinygrad_cv import optim, tensor
+    >>> optimizer = optim.SGD([tensor(1.0, requires_grad=True)], lr=1.0)
+    >>> schedule, rates = SWALR(optimizer, 0.5, 2, "linear"), []
+    >>> for _ in range(4):
+    ...     rates += schedule.get_last_lr()
+    ...     optimizer.step()
+    ...     schedule.step()
+    >>> rates
+    [1.0, 0.75, 0.5, 0.5]
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        swa_lr: float | list[float],
+        anneal_epochs: int = 10,
+        anneal_strategy: str = "cos",
+        last_epoch: int = -1,
+    ) -> None:
+        self._attach(optimizer)
+        rates = _each(optimizer, "swa_lr", swa_lr)
+        if anneal_strategy not in ("cos", "linear"):
+            raise ValueError(f"anneal_strategy is 'cos' or 'linear'; got {anneal_strategy!r}.")
+        if not isinstance(anneal_epochs, int) or anneal_epochs < 0:
+            raise ValueError(f"anneal_epochs is a whole number, 0 or more; got {anneal_epochs!r}.")
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["swa_lr"] = rate
+        self.anneal_epochs, self._anneal_strategy = anneal_epochs, anneal_strategy
+        super().__init__(optimizer, last_epoch)
+
+    def _weight(self, t: float) -> float:
+        """How much of swa_lr is in the rate of epoch t."""
+        share = max(0.0, min(1.0, t / max(1, self.anneal_epochs)))
+        return (1 - math.cos(math.pi * share)) / 2 if self._anneal_strategy == "cos" else share
+
+    def get_lr(self) -> list[Any]:
+        if self._is_initial:
+            return self._rates()
+        t = self.last_epoch if self.anneal_epochs else self.last_epoch + 1
+        before, now = self._weight(t - 1), self._weight(t)
+        return [
+            group["swa_lr"]
+            if before == 1
+            else group["swa_lr"] + (rate - group["swa_lr"]) * (1 - now) / (1 - before)
+            for group, rate in zip(self.optimizer.param_groups, self._rates(), strict=True)
+        ]

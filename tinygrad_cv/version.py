@@ -1,0 +1,7 @@
+"""The version of this package, and of CUDA's toolkit: none is built in."""
+
+from importlib.metadata import version as _version
+
+__version__ = _version("tinygrad_cv")
+cuda = hip = xpu = None
+debug = False
