@@ -5,7 +5,13 @@ from .op_db_known import Known
 ABSENT: dict[str, str] = {}
 """Classes of PyTorch's list that are not here, and why."""
 
-KNOWN: list[Known] = []
+KNOWN: list[Known] = [
+    Known(
+        "CTCLoss",
+        "PyTorch gives the gradient of the scores before a log_softmax, not that of its input",
+        order=1,
+    ),
+]
 
 KNOWN_ACCEPTED: list[Known] = [
     Known(
