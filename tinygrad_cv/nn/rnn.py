@@ -83,7 +83,10 @@ class RNNBase(Module):
         )
         for layer in range(num_layers):
             columns = directions * out if layer else input_size
-            shapes = {"weight_ih": (rows, columns), "weight_hh": (rows, out)}
+            shapes: dict[str, tuple[int, ...]] = {
+                "weight_ih": (rows, columns),
+                "weight_hh": (rows, out),
+            }
             if bias:
                 shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
             if proj_size:
@@ -345,6 +348,11 @@ class RNNCellBase(Module):
     They begin uniform on ±1/√H. A state that is not given is 0.
     """
 
+    weight_ih: Parameter
+    weight_hh: Parameter
+    bias_ih: Parameter | None
+    bias_hh: Parameter | None
+
     def __init__(
         self,
         input_size: int,
@@ -445,8 +453,8 @@ class LSTMCell(RNNCellBase):
     def forward(
         self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, Tensor]:
-        nothing = self._nothing(input) if hx is None else None
-        return lstm_cell(input, (nothing, nothing) if hx is None else hx, *self._weights())
+        state = (self._nothing(input),) * 2 if hx is None else hx
+        return lstm_cell(input, state, *self._weights())
 
 
 @public(NN)
