@@ -1087,7 +1087,7 @@ def triplet_margin_with_distance_loss(
 @computed_in("float32")
 def ctc_loss(
     log_probs: Tensor,
-    targets: Tensor,
+    targets: Any,
     input_lengths: Any,
     target_lengths: Any,
     blank: int = 0,
@@ -1102,8 +1102,9 @@ def ctc_loss(
 
     log_probs (T, N, C), or (T, C), holds logarithms of probabilities, as of `log_softmax`. targets
     are (N, S), a row each, or all targets one after the other, (Σ target_lengths,). The lengths,
-    (N,) or () each, say how much of each counts. "mean" divides each loss by the length of its
-    target first. What no way can emit has the loss ∞, or 0 and no gradient with `zero_infinity`.
+    (N,) or () each, say how much of each counts. Targets and lengths are read by the host, which
+    waits for a GPU if they lie there. "mean" divides each loss by the length of its target first.
+    What no way can emit has the loss ∞, or 0 and no gradient with `zero_infinity`.
 
     >>> ctc_loss(
     ...     Tensor([[0.5, 0.5], [0.5, 0.5]]).log(), Tensor([1]).long(), [2], [1], reduction="sum"
@@ -1142,7 +1143,7 @@ def ctc_loss(
     # The last step of each sequence, and its last label or the blank behind it.
     each = host.arange(number)
     ends = [host.asarray(lengths) * 2, host.maximum(host.asarray(lengths) * 2 - 1, 0)]
-    last, before = (T.getitem(prefixes, index=(host.asarray(times), each, end)) for end in ends)
+    last, before = (prefixes[host.asarray(times), each, end] for end in ends)
     some = Tensor(host.asarray(lengths) > 0, device=steps.device)
     losses = -T.logaddexp(last, T.where(some, before, -FAR))
     losses = T.where(losses > FAR / 2, 0.0 if zero_infinity else math.inf, losses)
@@ -1189,10 +1190,10 @@ def _lengths(name: str, value: Any, number: int) -> list[int]:
     return [int(n) for n in array]
 
 
-def _padded(targets: Tensor, lengths: list[int], blank: int) -> Any:
+def _padded(targets: Any, lengths: list[int], blank: int) -> Any:
     """The targets as rows on the host, filled up with blanks."""
-    labels = targets.cpu().numpy()
-    if labels.dtype.kind not in "iu":
+    labels = host.asarray(targets.cpu().numpy() if isinstance(targets, Tensor) else targets)
+    if labels.dtype.kind not in "iu" and labels.size:
         raise TypeError(f"ctc_loss: targets are class numbers, integers; got {labels.dtype}.")
     longest = max(lengths, default=0)
     if labels.ndim == 1:
