@@ -123,7 +123,7 @@ def test_packed_sequences_are_each_sequence_by_itself(name: str, lengths: list[i
 @pytest.mark.parametrize("name", ["tanh", "LSTM with a projection", "GRU"])
 def test_gradients_of_a_recurrent_layer(name: str) -> None:
     _, layer, starts = made(name)
-    names = [n for n, _ in layer.named_parameters()][-4:]
+    names = [n for n, _ in layer.named_parameters()][:2]
 
     def call(x: Any, start: Any, *weights: Any) -> Any:
         for n, w in zip(names, weights, strict=True):
@@ -133,8 +133,8 @@ def test_gradients_of_a_recurrent_layer(name: str) -> None:
 
     start_c = tg.Tensor(starts[-1][:, :2])
     weights = [getattr(layer, n).detach() for n in names]
-    x = tg.Tensor(np.random.default_rng(2).standard_normal((3, 2, 3)))
-    check_gradients(call, [x, tg.Tensor(starts[0][:, :2]), *weights])
+    x = tg.Tensor(np.random.default_rng(2).standard_normal((2, 2, 3)))
+    check_gradients(call, [x, tg.Tensor(starts[0][:, :2]), *weights], order=1)
 
 
 @pytest.mark.parametrize("cell", ["RNNCell", "LSTMCell", "GRUCell"])
