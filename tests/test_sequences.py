@@ -96,11 +96,11 @@ def test_a_batch_is_each_sequence_step_by_step(name: str) -> None:
     outs = outs if layer.batch_first else outs.swapaxes(0, 1)
     for n in range(3):
         expected, ends = naive(kind, layer, xs[n], [s[:, n] for s in starts])
-        assert_allclose(outs[n], expected, rtol=1e-12)
+        assert_allclose(outs[n], expected, rtol=1e-12, atol=1e-14)
         for end, last in zip(ends, parts(state), strict=True):
-            assert_allclose(last[:, n], end, rtol=1e-12)
+            assert_allclose(last[:, n], end, rtol=1e-12, atol=1e-14)
         alone, last = layer(tg.Tensor(xs[n]), given(starts, n))  # without an axis of sequences
-        assert_allclose(alone.detach().numpy(), expected, rtol=1e-12)
+        assert_allclose(alone.detach().numpy(), expected, rtol=1e-12, atol=1e-14)
         assert parts(last)[0].shape == np.shape(ends[0])
 
 
@@ -115,9 +115,9 @@ def test_packed_sequences_are_each_sequence_by_itself(name: str, lengths: list[i
     assert sizes.tolist() == lengths
     for n, length in enumerate(lengths):
         expected, ends = naive(kind, layer, xs[n, :length], [s[:, n] for s in starts])
-        assert_allclose(outs[n, :length].detach().numpy(), expected, rtol=1e-12)
+        assert_allclose(outs[n, :length].detach().numpy(), expected, rtol=1e-12, atol=1e-14)
         for end, last in zip(ends, parts(state), strict=True):
-            assert_allclose(last[:, n], end, rtol=1e-12)
+            assert_allclose(last[:, n], end, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("name", ["tanh", "LSTM with a projection", "GRU"])
@@ -149,8 +149,10 @@ def test_a_cell_is_one_step(cell: str) -> None:
     zero = parts(layer(tg.Tensor(x[0])))
     for n in range(2):
         expected = stepped(kind, x[n], list(state[:, n]), weights)
-        assert_allclose([s[n] for s in new], expected, rtol=1e-12)
-    assert_allclose(zero, stepped(kind, x[0], list(0 * state[:, 0]), weights), rtol=1e-12)
+        assert_allclose([s[n] for s in new], expected, rtol=1e-12, atol=1e-14)
+    assert_allclose(
+        zero, stepped(kind, x[0], list(0 * state[:, 0]), weights), rtol=1e-12, atol=1e-14
+    )
 
 
 def test_the_names_of_the_weights() -> None:
@@ -285,7 +287,7 @@ def test_attention_is_each_sample_head_by_head(name: str, masks: str) -> None:
         assert_allclose(outs[n], expected, rtol=1e-10, atol=1e-12)
         assert_allclose(weights[n].detach().numpy(), shares, rtol=1e-10, atol=1e-12)
     again, mean = layer(*tensors, **given)
-    assert_allclose(mean.detach().numpy(), weights.detach().numpy().mean(1), rtol=1e-12)
+    assert_allclose(mean.detach().numpy(), weights.detach().numpy().mean(1), rtol=1e-12, atol=1e-14)
     assert_allclose(again.detach().numpy(), out.detach().numpy())
     assert layer(*tensors, **given, need_weights=False)[1] is None
 
