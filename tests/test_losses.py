@@ -1029,3 +1029,108 @@ def test_targets_may_be_integers(dtype: str) -> None:
     x, t = tg.tensor([0.2, 0.9]), tg.tensor([1.0, 0.0])
     for f in (losses.binary_cross_entropy, losses.binary_cross_entropy_with_logits):
         assert f(x, t.to(dtype)).item() == f(x, t).item()
+
+
+# ----- as layers ---------------------------------------------------------------------------------
+
+PAIR = np.array([[0.2, 0.6, 0.4], [0.7, 0.1, 0.3]]), np.array([[0.9, 0.5, 0.1], [0.3, 0.2, 0.8]])
+THREE = (*PAIR, PAIR[0][::-1])
+SCORED = PAIR[0], np.array([2, 0])
+CLASS_WEIGHT = {"weight": np.array([1.0, 2.0, 3.0])}
+
+LAYERS: dict[str, tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = {
+    "CrossEntropyLoss": (
+        losses.cross_entropy,
+        SCORED,
+        CLASS_WEIGHT | {"ignore_index": 0, "label_smoothing": 0.1},
+    ),
+    "NLLLoss": (losses.nll_loss, SCORED, CLASS_WEIGHT | {"ignore_index": 0}),
+    "BCELoss": (losses.binary_cross_entropy, PAIR, CLASS_WEIGHT),
+    "BCEWithLogitsLoss": (
+        losses.binary_cross_entropy_with_logits,
+        PAIR,
+        CLASS_WEIGHT | {"pos_weight": np.array([3.0, 1.0, 2.0])},
+    ),
+    "SoftMarginLoss": (losses.soft_margin_loss, PAIR, {}),
+    "MultiLabelSoftMarginLoss": (losses.multilabel_soft_margin_loss, PAIR, CLASS_WEIGHT),
+    "MultiLabelMarginLoss": (
+        losses.multilabel_margin_loss,
+        (PAIR[0], np.array([[2, -1, 0], [0, 1, -1]])),
+        {},
+    ),
+    "MultiMarginLoss": (
+        losses.multi_margin_loss,
+        SCORED,
+        CLASS_WEIGHT | {"p": 2, "margin": 0.5},
+    ),
+    "OneVsAllLoss": (losses.one_vs_all_logistic_loss, SCORED, {}),
+    "SVMLoss": (losses.svm_loss, SCORED, {"delta": 0.5}),
+    "MSELoss": (losses.mse_loss, PAIR, {}),
+    "EuclideanLoss": (losses.euclidean_loss, PAIR, {}),
+    "L1Loss": (losses.l1_loss, PAIR, {}),
+    "SmoothL1Loss": (losses.smooth_l1_loss, PAIR, {"beta": 0.3}),
+    "HuberLoss": (losses.huber_loss, PAIR, {"delta": 0.3}),
+    "PoissonNLLLoss": (
+        losses.poisson_nll_loss,
+        PAIR,
+        {"log_input": False, "full": True, "eps": 0.1},
+    ),
+    "GaussianNLLLoss": (losses.gaussian_nll_loss, THREE, {"full": True, "eps": 0.5}),
+    "KLDivLoss": (losses.kl_div, PAIR, {"log_target": True}),
+    "HingeEmbeddingLoss": (losses.hinge_embedding_loss, PAIR, {"margin": 2.0}),
+    "MarginRankingLoss": (losses.margin_ranking_loss, THREE, {"margin": 0.5}),
+    "CosineEmbeddingLoss": (
+        losses.cosine_embedding_loss,
+        (*PAIR, np.array([1, -1])),
+        {"margin": 0.1},
+    ),
+    "TripletMarginLoss": (
+        losses.triplet_margin_loss,
+        THREE,
+        {"margin": 2.0, "p": 1.0, "eps": 0.1, "swap": True},
+    ),
+    "TripletMarginWithDistanceLoss": (
+        losses.triplet_margin_with_distance_loss,
+        THREE,
+        {"margin": 2.0, "swap": True, "distance_function": lambda x, y: (x - y).square().sum(1)},
+    ),
+    "CTCLoss": (
+        losses.ctc_loss,
+        (np.log(PAIR[0])[:, None], np.array([[1, 1]]), np.array([2]), np.array([2])),
+        {"blank": 2, "zero_infinity": True},
+    ),
+}
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_is_its_function_with_its_options(name: str, reduction: str) -> None:
+    function, inputs, options = LAYERS[name]
+    inputs = tuple(map(tg.Tensor, inputs))
+    tensors = {k: tg.Tensor(v) for k, v in options.items() if isinstance(v, np.ndarray)}
+    layer = getattr(tg.nn, name)(**options | tensors, reduction=reduction)
+    assert sorted(layer.state_dict()) == sorted(tensors)
+    expected = function(*inputs, **options | tensors, reduction=reduction)
+    np.testing.assert_array_equal(layer(*inputs).numpy(), expected.numpy())
+    if options and name != "CTCLoss":  # and they do matter
+        assert not np.array_equal(function(*inputs, reduction=reduction).numpy(), expected.numpy())
+
+
+def test_a_layer_knows_its_reductions() -> None:
+    with pytest.raises(ValueError, match="'mean', 'sum' or 'none'; got 'batchmean'"):
+        tg.nn.MSELoss(reduction="batchmean")
+    assert tg.nn.KLDivLoss(reduction="batchmean").reduction == "batchmean"
+    with pytest.warns(UserWarning, match="reduction='sum'"):
+        assert tg.nn.CrossEntropyLoss(size_average=False).reduction == "sum"
+    assert repr(tg.nn.CrossEntropyLoss()) == "CrossEntropyLoss()"
+    assert tg.nn.NLLLoss2d is tg.nn.NLLLoss
+
+
+def test_the_scores_of_the_last_layer_and_their_loss() -> None:
+    layer = tg.nn.LinearCrossEntropyLoss(4, 3, out_features=(2,), bias=True)
+    x, labels = tg.rand(5, 4), tg.tensor([[0, 1]] * 5)
+    scores = layer.linear(x).reshape(5, 3, 2)
+    assert layer(x, labels).item() == losses.cross_entropy(scores, labels).item()
+    assert list(layer.state_dict()) == ["linear.weight", "linear.bias"]
+    with pytest.raises(ValueError, match=r"weight is \(3,\), one a class; got \(2,\)"):
+        tg.nn.LinearCrossEntropyLoss(4, 3, weight=tg.ones(2))

@@ -28,17 +28,13 @@ class LstmGates(Op):
     """
 
     outputs = ("h", "c_next")
-    kept = ("s", "tanh_u", "tanh_c")
     real = True
 
     def forward(self, xp, gates, c):
         self.width = c.shape[1]
-        self.s = _sigmoid(xp, gates)
-        i, f, _, o = _cut(self.s, 4)
-        self.tanh_u = xp.tanh(_cut(gates, 4)[2])
-        c_next = f * c + i * self.tanh_u
-        self.tanh_c = xp.tanh(c_next)
-        return o * self.tanh_c, c_next
+        i, f, _, o = _cut(_sigmoid(xp, gates), 4)
+        c_next = f * c + i * xp.tanh(_cut(gates, 4)[2])
+        return o * xp.tanh(c_next), c_next
 
     def flops(self, out, gates, c):
         return 6 * math.prod(gates)
@@ -58,16 +54,16 @@ class LstmGates(Op):
         _, f, _, o = _parts(F, gates, 4, self.width)
         return _through(F, g, o, c_next) * F.sigmoid(f)
 
-    def fused(self, xp, g, gates, c, c_next, s, tanh_u, tanh_c):
+    def fused(self, xp, g, gates, c, c_next):
         g_h, g_c = g
-        i, f, _, o = _cut(s, 4)
-        slope_i, slope_f, _, slope_o = _cut(_bell(xp, gates, 1), 4)
+        (i, f, _, o), (slope_i, slope_f, _, slope_o) = _with_slope(xp, gates, 4)
+        u = _cut(gates, 4)[2]
         total = g_c + g_h * o * (4 * _bell(xp, c_next, 2))
         parts = (
-            total * tanh_u * slope_i,
+            total * xp.tanh(u) * slope_i,
             total * c * slope_f,
-            total * i * (4 * _bell(xp, _cut(gates, 4)[2], 2)),
-            g_h * tanh_c * slope_o,
+            total * i * (4 * _bell(xp, u, 2)),
+            g_h * xp.tanh(c_next) * slope_o,
         )
         return xp.concatenate(parts, axis=1), total * f
 
@@ -112,7 +108,7 @@ class GruGates(Op):
     def fused(self, xp, g, x, y, h):
         width = h.shape[1]
         gates = x[:, : 2 * width] + y[:, : 2 * width]
-        (r, z), (slope_r, slope_z) = _cut(_sigmoid(xp, gates), 2), _cut(_bell(xp, gates, 1), 2)
+        (r, z), (slope_r, slope_z) = _with_slope(xp, gates, 2)
         y_n = y[:, 2 * width :]
         n = x[:, 2 * width :] + r * y_n
         g_n = g * _sigmoid(xp, -gates[:, width:]) * (4 * _bell(xp, n, 2))
@@ -125,6 +121,13 @@ def _cut(x, number):
     """An array (N, number · H) as so many (N, H)."""
     width = x.shape[1] // number
     return [x[:, i * width : (i + 1) * width] for i in range(number)]
+
+
+def _with_slope(xp, x, number):
+    """The parts of σ(x), and of its derivative, with one power."""
+    small = xp.exp(-xp.abs(x))
+    total = 1 + small
+    return _cut(xp.where(x >= 0, 1, small) / total, number), _cut(small / (total * total), number)
 
 
 def _parts(F, x, number, width):
