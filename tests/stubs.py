@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, get_overloads
 
 import tinygrad_cv
+import tinygrad_cv.distributions  # which marks its names when it is first used
 from tinygrad_cv._public import (
     AMP,
     AUTOGRAD,

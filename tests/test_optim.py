@@ -84,6 +84,8 @@ LAWS: dict[str, Callable[..., optim.Optimizer]] = {
     "adam": lambda p: optim.Adam(p, lr=0.01),
     "adam with decay": lambda p: optim.Adam(p, lr=0.01, weight_decay=1e-5),
     "adam without memory": lambda p: optim.Adam(p, lr=0.01, betas=(0.0, 0.0)),
+    "amsgrad": lambda p: optim.Adam(p, lr=0.01, amsgrad=True),
+    "adamw": lambda p: optim.AdamW(p, lr=0.01, weight_decay=0.1),
 }
 
 

@@ -30,8 +30,8 @@ def toggled(x: tg.Tensor) -> None:
 
 
 def there_and_back(x: tg.Tensor) -> None:
-    x._move(None, "float64")
-    x._move(None, "float32")
+    x._turn_into(lambda y: y.to("float64"))
+    x._turn_into(lambda y: y.to("float32"))
 
 
 @pytest.mark.parametrize("change", [toggled, there_and_back])

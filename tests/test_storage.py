@@ -100,7 +100,7 @@ def test_the_state_of_a_model(tmp_path: Path) -> None:
     path = tmp_path / "state.safetensors"
     tg.save(model.state_dict(), path)
     loaded = tg.load(path)
-    assert same(loaded, dict(model.state_dict()))
+    assert same(loaded, model.state_dict())
     model.load_state_dict(loaded)
     # Others read the tensors of a state dict under its names.
     assert safetensors.load_file(path).keys() == model.state_dict().keys()

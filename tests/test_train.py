@@ -476,7 +476,7 @@ def test_a_model_of_another_shape_is_refused(tmp_path: Path) -> None:
     save_model(convnet((1, 8, 8), 3, 2), path)
     other = convnet((1, 12, 8), 3, 2)
     before = values(other)
-    told = rf"^{re.escape(str(path))}: .*17\.weight is \(3, 16\) and should be \(3, 24\)"
+    told = rf"(?s)^{re.escape(str(path))}: .*17\.weight: it is \(3, 16\) and should be \(3, 24\)"
     with pytest.raises(ValueError, match=told):
         load_model(other, path)
     assert_equal_states(values(other), before)
@@ -485,7 +485,7 @@ def test_a_model_of_another_shape_is_refused(tmp_path: Path) -> None:
 def test_a_model_with_other_names_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     save_model(nn.Sequential(linear()), path)
-    with pytest.raises(ValueError, match=r"Missing: weight\. Unexpected: 0\.weight\."):
+    with pytest.raises(ValueError, match=r'(?s)Missing.*"weight".*Unexpected.*"0\.weight"'):
         load_model(linear(), path)
 
 

@@ -65,6 +65,7 @@ dtype = _host.dtype
 pi, e, inf, nan, newaxis = _host.pi, _host.e, _host.inf, _host.nan, None
 
 if _typing.TYPE_CHECKING:
+    from tinygrad_cv import distributions as distributions
     from tinygrad_cv import onnx as onnx
     from tinygrad_cv import testing as testing
     from tinygrad_cv import train as train
@@ -75,7 +76,7 @@ else:  # all that the imports above have marked as public
     _CONSTANTS = [name for name, value in globals().items() if isinstance(value, _VALUES)]
     _CONSTANTS += ["default_generator", "dtype", "e", "inf", "nan", "newaxis", "pi"]
     _fill(globals(), _TOP, *_CONSTANTS, "data", "linalg", "nn", "optim")
-    _LATER = ("onnx", "testing", "train", "viz")
+    _LATER = ("distributions", "onnx", "testing", "train", "viz")
 
     def __getattr__(name):
         """`tinygrad_cv.viz`, `.train` and others are imported when they are first used."""

@@ -201,7 +201,12 @@ _accumulating = threading.Lock()
 
 def _accumulate(target: Tensor, g: Tensor, create_graph: bool) -> None:
     """Add to the gradient of a leaf; several threads may do so at once."""
-    if target.device != g.device or target.dtype != g.dtype:  # it moved since (see `_move`)
+    if target.shape != g.shape:
+        raise RuntimeError(
+            f"a tensor got data of the shape {target.shape} after it was used with that of "
+            f"{g.shape}, which its gradient has; set .data before the forward pass."
+        )
+    if target.device != g.device or target.dtype != g.dtype:  # it moved since
         g = g.to(device=target.device, dtype=target.dtype)
     with _accumulating:
         if target._grad is None:

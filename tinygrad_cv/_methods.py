@@ -196,7 +196,7 @@ def _replant(self: Tensor, array: Any, version: list[int], how: str) -> Tensor:
             f"{how}: a tensor of shape {self.shape} that requires a gradient keeps its shape and "
             "memory. Change x.data, or a copy: x.detach().clone()."
         )
-    self._array, self._version, self._view = array, version, None
+    self._array, self._counter, self._view = array, version, None
     self._renew_node()
     return self
 
@@ -228,7 +228,7 @@ def set_(self: Tensor, source: Tensor | None = None) -> Tensor:
     if not isinstance(source, Tensor):
         raise TypeError(f"set_ takes a tensor: there are no storages here; got {source!r}.")
     self._backend = source._backend
-    return _replant(self, source._array, source._version, "set_")
+    return _replant(self, source._array, source._counter, "set_")
 
 
 @public(METHOD)

@@ -329,7 +329,7 @@ class Changes(Tensor):
     def _write(self, first: Any, rest: Any, value: Any) -> None:
         """self[first][rest] = value, and no more than that."""
         array = value._array if isinstance(value, Tensor) else value
-        if isinstance(value, Tensor) and value._version is self._version:
+        if isinstance(value, Tensor) and value._counter is self._counter:
             array = self._backend.array(array, None)  # x[1:] = x[:-1] reads what it writes
         try:
             with self._backend.active:

@@ -72,11 +72,11 @@ class Tensor(Attached):
         "__weakref__",
         "_array",
         "_backend",
+        "_counter",
         "_grad",
         "_name",
         "_node",
         "_requires_grad",
-        "_version",
         "_view",
     )
     _grad: "Tensor | None"
@@ -85,7 +85,7 @@ class Tensor(Attached):
     _backend: Backend
     _node: Node | None
     _requires_grad: bool
-    _version: list[int]
+    _counter: list[int]
     _view: View | None
 
     def __init__(
@@ -132,7 +132,7 @@ class Tensor(Attached):
         self._backend = backend
         self._node = None
         self._requires_grad = False
-        self._version = [0]
+        self._counter = [0]
         self._view = None
         self._grad = None
         self._name = None
@@ -235,6 +235,11 @@ class Tensor(Attached):
         """The node of the op that made it; None for a leaf."""
         node = self._node if self._view is None else self.node
         return None if node is None or node.op is None else node
+
+    @property
+    def _version(self) -> int:
+        """How often the memory was changed in place, as PyTorch's programs ask for it."""
+        return self._counter[0]
 
     @property
     def output_nr(self) -> int:
@@ -504,14 +509,13 @@ class Tensor(Attached):
             )
         return format(self.item(), spec)
 
-    def __hash__(self) -> int:
-        return id(self)
+    __hash__ = object.__hash__  # by identity
 
     def __copy__(self) -> "Tensor":
         copy = type(self).__new__(type(self))
         copy._set(self._array, self._backend)
-        copy._version, copy._requires_grad, copy.name = (
-            self._version,
+        copy._counter, copy._requires_grad, copy.name = (
+            self._counter,
             self._requires_grad,
             self.name,
         )
@@ -545,7 +549,7 @@ class Tensor(Attached):
                 "stands in a graph, which cannot be pickled; say so with x.detach()."
             )
         values = self._array if self.is_cpu else self._backend.to_host(self._array)
-        said = (self._requires_grad, self._name, self._version)
+        said = (self._requires_grad, self._name, self._counter)
         return _pickled, (type(self), values, self.device, *said), getattr(self, "__dict__", None)
 
     # ----- sharing and changing memory -------------------------------------------------------
@@ -553,7 +557,7 @@ class Tensor(Attached):
     def detach(self) -> "Tensor":
         """The same memory outside the graph: no gradient flows through the result."""
         alias = wrap(self._array, self._backend)
-        alias._version = self._version
+        alias._counter = self._counter
         return alias
 
     def detach_(self) -> "Tensor":
@@ -587,15 +591,10 @@ class Tensor(Attached):
                 "float tensors have gradients."
             )
         # The old array stays as it was, so a graph that saved it still has the right values.
-        self._array, self._version, self._view = value._array, value._version, None
+        self._array, self._counter, self._view = value._array, value._counter, None
         if not same:  # it is another leaf for graphs to come, and its gradient is of no use
             self._backend, self._grad = value._backend, None
             self._renew_node()
-
-    def _move(self, device: Any, dtype: Any) -> None:
-        """This very tensor, with its gradient, to another device or float dtype (a leaf)."""
-        dtype = dtype if self.is_floating_point() else None
-        self._turn_into(lambda x: x.to(device=device, dtype=dtype))
 
     def _turn_into(self, fn: Callable[["Tensor"], "Tensor"]) -> None:
         """This very tensor (a leaf), with its gradient, as what a function makes of its values."""
@@ -604,7 +603,7 @@ class Tensor(Attached):
         if moved._array is self._array:
             return
         # Graphs that were made with it keep the old array and the old node.
-        self._array, self._backend, self._version = moved._array, moved._backend, [0]
+        self._array, self._backend, self._counter = moved._array, moved._backend, [0]
         self._view = None
         self._renew_node()
         if self._grad is not None:
@@ -612,7 +611,7 @@ class Tensor(Attached):
 
     def _changed(self) -> None:
         """Count an in-place change of the array (shared with all views of it)."""
-        self._version[0] += 1
+        self._counter[0] += 1
 
 
 def wrap(array: Any, backend: Backend) -> Tensor:
@@ -645,7 +644,7 @@ def _pickled(
     own = backend.device == "cpu" and type(values) is host.ndarray and values.flags.writeable
     tensor = kind.__new__(kind)
     tensor._set(values if own else backend.array(values, None), backend)
-    tensor._requires_grad, tensor._name, tensor._version = requires_grad, name, version
+    tensor._requires_grad, tensor._name, tensor._counter = requires_grad, name, version
     return tensor
 
 

@@ -126,7 +126,7 @@ class Storage:
             )
         else:
             return wrap(self.backend.from_host(host.ascontiguousarray(view)), self.backend)
-        tensor._version = self.version
+        tensor._counter = self.version
         return tensor
 
 
@@ -395,7 +395,7 @@ def as_parameter(tensor: Tensor, requires_grad: bool) -> Tensor:
     """The tensor as an nn.Parameter, in the same memory."""
     parameter: Tensor = object.__new__(PUBLIC[NN]["Parameter"])
     parameter._set(tensor._array, tensor._backend)
-    parameter._version = tensor._version
+    parameter._counter = tensor._counter
     return parameter.requires_grad_(requires_grad)
 
 

@@ -130,6 +130,7 @@ from tinygrad_cv.nn.padding import ReplicationPad3d as ReplicationPad3d
 from tinygrad_cv.nn.padding import ZeroPad1d as ZeroPad1d
 from tinygrad_cv.nn.padding import ZeroPad2d as ZeroPad2d
 from tinygrad_cv.nn.padding import ZeroPad3d as ZeroPad3d
+from tinygrad_cv.nn.parallel import DataParallel as DataParallel
 from tinygrad_cv.nn.parameter import Buffer as Buffer
 from tinygrad_cv.nn.parameter import Parameter as Parameter
 from tinygrad_cv.nn.parameter import UninitializedBuffer as UninitializedBuffer

@@ -11,7 +11,9 @@ from tinygrad_cv.optim.adam import AdamW as AdamW
 from tinygrad_cv.optim.adam import Adamax as Adamax
 from tinygrad_cv.optim.adam import NAdam as NAdam
 from tinygrad_cv.optim.adam import RAdam as RAdam
+from tinygrad_cv.optim.lbfgs import LBFGS as LBFGS
 from tinygrad_cv.optim.muon import Muon as Muon
+from tinygrad_cv.optim.newton import NewtonCG as NewtonCG
 from tinygrad_cv.optim.optimizer import Optimizer as Optimizer
 from tinygrad_cv.optim.rprop import Rprop as Rprop
 from tinygrad_cv.optim.sgd import ASGD as ASGD

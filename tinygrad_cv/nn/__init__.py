@@ -25,6 +25,7 @@ from tinygrad_cv.nn import module as module
 from tinygrad_cv.nn import modules as modules  # the files again, under longer paths
 from tinygrad_cv.nn import normalization as normalization
 from tinygrad_cv.nn import padding as padding
+from tinygrad_cv.nn import parallel as parallel
 from tinygrad_cv.nn import parameter as parameter
 from tinygrad_cv.nn import pixelshuffle as pixelshuffle
 from tinygrad_cv.nn import pooling as pooling

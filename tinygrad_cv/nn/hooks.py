@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache, cached_property, partial
 from typing import Any
+from warnings import warn
 
 from tinygrad_cv._apply import Recorded, apply
 from tinygrad_cv._grad_mode import is_grad_enabled, no_grad
@@ -131,12 +132,7 @@ class Hooked:
 
         It changes the dict in place.
         """
-
-        def unchanged(*args: Any) -> None:
-            if hook(*args) is not None:
-                raise RuntimeError("a state_dict post-hook changes the dict, and returns None.")
-
-        return self._hook(self._state_dict_hooks, unchanged)
+        return self._hook(self._state_dict_hooks, partial(_in_place, hook))
 
     def _register_state_dict_hook(self, hook: Callable[..., Any]) -> Handle:
         """The older form: the hook may also return another dict."""
@@ -221,8 +217,8 @@ def hooked_call(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
         if is_grad_enabled() and (
             module._all("_backward_hooks") or module._all("_backward_pre_hooks")
         ):
-            passing = Passing(module, args)
-            args = passing.inside
+            passing, outside = Passing(module, len(args)), args
+            args = passing.into(args)
         output = module.forward(*args, **kwargs)
         for number, hook in module._all("_forward_hooks"):
             called.add(number)
@@ -230,7 +226,7 @@ def hooked_call(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
             result = hook(module, args, *named, output)
             if result is not None:
                 output = result
-        return output if passing is None else passing.out(output)
+        return output if passing is None else passing.out(output, outside, args)
     except BaseException:
         for number, hook in module._all("_forward_hooks"):
             if number not in called and module._asked(number, "always_call"):
@@ -247,17 +243,27 @@ class Passing:
     through this module. What the module changes in place there is changed outside as well.
     """
 
-    def __init__(self, module: Any, args: tuple[Any, ...]) -> None:
-        self.module, self.args = module, args
-        self.inside, self.places = gated(args, self.inputs_done)
-        self.grad_output: tuple[Any, ...] = ()
+    def __init__(self, module: Any, count: int) -> None:
+        self.module, self.count = module, count  # no tensors: the graph, which they own, owns this
+        self.grad_output: tuple[Any, ...] | None = None
 
-    def out(self, output: Any) -> Any:
+    def into(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The arguments as the module gets them."""
+        inside, self.places = gated(args, self.inputs_done)
+        return inside
+
+    def out(self, output: Any, args: tuple[Any, ...], inside: tuple[Any, ...]) -> Any:
         """The output as the caller gets it."""
         for place in self.places:
-            if self.inside[place]._version[0]:
-                self.args[place].copy_(self.inside[place])
+            if inside[place]._version:
+                args[place].copy_(inside[place])
         parts = output if isinstance(output, tuple | list) else (output,)
+        if not any(isinstance(part, Tensor) for part in parts):
+            warn(
+                f"the backward hooks of {type(self.module).__name__} are not called: it returned a "
+                f"{type(output).__name__}, and they see a tensor or a tuple of tensors.",
+                stacklevel=4,
+            )
         gone, self.ways = gated(parts, self.outputs_done)
         if not isinstance(output, tuple | list):
             return gone[0]
@@ -271,18 +277,32 @@ class Passing:
             full = _replaced("pre-hook", full, hook(self.module, full))
         self.grad_output = full
         if not self.places:
-            self._after((None,) * len(self.args))
+            self._after((None,) * self.count)
+            self.grad_output = None
         return [full[place] for place in self.ways]
 
     def inputs_done(self, gradients: list[Any], whole: int) -> list[Any]:
-        """Of the inputs the gradients are complete."""
+        """Of the inputs the gradients are complete.
+
+        A pass through the gradients of a former pass may get here and not through the outputs; it
+        is none that the hooks are told of.
+        """
+        if self.grad_output is None:
+            return gradients
         full = self._after(_spread(gradients, self.places, whole))
+        self.grad_output = None
         return [full[place] for place in self.places]
 
     def _after(self, full: tuple[Any, ...]) -> tuple[Any, ...]:
         for _, hook in self.module._all("_backward_hooks"):
             full = _replaced("hook", full, hook(self.module, full, self.grad_output))
         return full
+
+
+def _in_place(hook: Callable[..., Any], *args: Any) -> None:
+    """Call a hook that changes what it gets."""
+    if hook(*args) is not None:
+        raise RuntimeError("a state_dict post-hook changes the dict, and returns None.")
 
 
 def _spread(gradients: list[Any], places: list[int], whole: int) -> tuple[Any, ...]:
@@ -311,7 +331,9 @@ def _replaced(kind: str, full: tuple[Any, ...], result: Any) -> tuple[Any, ...]:
     return parts
 
 
-def gated(values: Any, told: Callable[[list[Any], int], list[Any]]) -> tuple[Any, list[int]]:
+def gated(
+    values: Any, told: Callable[[list[Any], int], list[Any]]
+) -> tuple[tuple[Any, ...], list[int]]:
     """The values, with those that need a gradient behind a gate; and the places of these.
 
     When their gradients are complete, `told` gets them, None for what none came to, and returns

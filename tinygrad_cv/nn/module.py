@@ -25,6 +25,13 @@ class IncompatibleKeys(NamedTuple):
     missing_keys: list[str]
     unexpected_keys: list[str]
 
+    def __repr__(self) -> str:
+        if self.missing_keys or self.unexpected_keys:
+            names = ("missing_keys", "unexpected_keys")
+            said = ", ".join(f"{n}={keys}" for n, keys in zip(names, self, strict=True))
+            return f"IncompatibleKeys({said})"
+        return "<All keys matched successfully>"  # PyTorch's words, which programs print
+
 
 Visit = tuple[str, "Module", str, Tensor]
 """A path, the module there, and one of its tensors by name."""
@@ -107,7 +114,13 @@ class Module(Hooked):
     """
 
     training: bool = True
-    forward: Callable[..., Any]
+
+    def _no_forward(self, *inputs: Any, **options: Any) -> Any:
+        raise NotImplementedError(
+            f"{type(self).__name__} is called, and has no forward: write def forward(self, x)."
+        )
+
+    forward: Callable[..., Any] = _no_forward
 
     _kinds: Mapping[str, str] = {}
     """What is registered, in this order: "parameter", "buffer" or "module" by name.
@@ -332,9 +345,9 @@ class Module(Hooked):
         if not remove_duplicate and memo.isdisjoint(self._own("module").values()):
             memo.remove(self)  # no circle is below it
 
-    def modules(self) -> Iterator["Module"]:
-        """This module and all below it; each once."""
-        for _, module in self.named_modules():
+    def modules(self, remove_duplicate: bool = True) -> Iterator["Module"]:
+        """This module and all below it; each once, or without `remove_duplicate` on each path."""
+        for _, module in self.named_modules(remove_duplicate=remove_duplicate):
             yield module
 
     def _visits(
@@ -617,8 +630,8 @@ class Module(Hooked):
             try:
                 loading.take(self, name, tensor, state_dict[key])
             except (TypeError, ValueError, RuntimeError) as error:
-                mismatch = "size mismatch for " * isinstance(error, ShapeError)
-                error_msgs.append(f"{mismatch}{key} {str(error).rstrip('.')}.")
+                what = f"size mismatch for {key}:" if isinstance(error, ShapeError) else key
+                error_msgs.append(f"{what} {str(error).rstrip('.')}.")
         extra = type(self).set_extra_state is not Module.set_extra_state
         if extra and prefix + EXTRA in state_dict:
             loading.extras.append((self, state_dict[prefix + EXTRA]))
@@ -655,9 +668,9 @@ class Module(Hooked):
         device, dtype = where_to(target, device, dtype)
         if dtype is not None and host.dtype(dtype).kind != "f":
             raise TypeError(f"a module's parameters are floats; got the dtype {dtype}.")
-        for tensor in [*self.parameters(), *self.buffers()]:
-            tensor._move(device, dtype)
-        return self
+        return self._apply(
+            lambda t: t.to(device=device, dtype=dtype if t.is_floating_point() else None)
+        )
 
     def cpu(self) -> "Module":
         """The parameters and buffers in host memory."""
@@ -719,6 +732,9 @@ class Module(Hooked):
         return self._apply(
             lambda t: t.detach().to(device=device, copy=True).zero_(), recurse=recurse
         )
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: there is no compiler here, and the module computes the same without."""
 
     def share_memory(self) -> "Module":
         """Refused: tensors are not shared between processes."""
@@ -879,7 +895,7 @@ class Loading:
         if self.assign:
             new = value if isinstance(value, Tensor) else Tensor(value)
             if new.shape != tensor.shape:
-                raise ShapeError(f"is {new.shape} and should be {tensor.shape}")
+                raise ShapeError(f"it is {new.shape} and should be {tensor.shape}")
             if isinstance(tensor, Parameter) and not isinstance(new, Parameter):
                 new = Parameter(new, tensor.requires_grad)
             self.new[tensor] = new
@@ -921,7 +937,7 @@ def _fitting(value: Any, tensor: Tensor) -> Tensor:
         array = array[0]  # what once was one number in a row
     shape, dtype = array.shape, array.dtype
     if shape != tensor.shape:
-        raise ShapeError(f"is {shape} and should be {tensor.shape}")
+        raise ShapeError(f"it is {shape} and should be {tensor.shape}")
     if dtype.kind not in "biuf":
         raise ValueError(f"holds values of type {dtype} and should be {tensor.dtype}")
     with host.errstate(all="ignore"):  # what overflows is told from what is there at the end

@@ -14,6 +14,7 @@ class Parameter(Tensor):
     Of a tensor it shares the memory, as `detach()` does; arrays and lists are copied.
 
     >>> Parameter(Tensor([1.0]))
+    Parameter containing:
     tensor([1.], requires_grad=True)
     """
 
@@ -22,6 +23,9 @@ class Parameter(Tensor):
     def __init__(self, data: Any = None, requires_grad: bool = True) -> None:
         _around(self, data)
         self.requires_grad = requires_grad
+
+    def __repr__(self) -> str:
+        return f"Parameter containing:\n{super().__repr__()}"
 
 
 @public(NN)
@@ -48,7 +52,7 @@ def _around(tensor: Tensor, data: Any) -> None:
     """Make a tensor of the memory of another, or of a copy of what else there is."""
     if isinstance(data, Tensor):
         tensor._set(data._array, data._backend)
-        tensor._version = data._version  # a change of the one is one of the other
+        tensor._counter = data._counter  # a change of the one is one of the other
     else:
         Tensor.__init__(tensor, [] if data is None else data)
 
@@ -59,13 +63,13 @@ class _Uninitialized(Tensor):
     __slots__ = ()
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def shape(self) -> Any:
         raise RuntimeError(
             f"an {type(self).__name__} has no shape yet; it gets one with the first input of its "
             "module, or with materialize(shape)."
         )
 
-    def _fill(self, kind: type[Tensor], shape: Any, device: str | None, dtype: Any) -> None:
+    def _take_shape(self, kind: type[Tensor], shape: Any, device: str | None, dtype: Any) -> None:
         backend = self._backend if device is None else backends.get(device)
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
         dtype = self.dtype if dtype is None else dtype_named(dtype)
@@ -101,7 +105,7 @@ class UninitializedParameter(_Uninitialized, Parameter):
 
     def materialize(self, shape: Any, device: str | None = None, dtype: Any = None) -> None:
         """Become a Parameter of zeros of this shape."""
-        self._fill(Parameter, shape, device, dtype)
+        self._take_shape(Parameter, shape, device, dtype)
 
 
 @public(NN)
@@ -128,7 +132,7 @@ class UninitializedBuffer(_Uninitialized):
 
     def materialize(self, shape: Any, device: str | None = None, dtype: Any = None) -> None:
         """Become a Tensor of zeros of this shape."""
-        self._fill(Tensor, shape, device, dtype)
+        self._take_shape(Tensor, shape, device, dtype)
 
 
 def is_lazy(param: Any) -> bool:

@@ -6,8 +6,10 @@ from tinygrad_cv._public import OPTIM, fill
 from tinygrad_cv.optim import adafactor as adafactor
 from tinygrad_cv.optim import adagrad as adagrad
 from tinygrad_cv.optim import adam as adam
+from tinygrad_cv.optim import lbfgs as lbfgs
 from tinygrad_cv.optim import lr_scheduler as lr_scheduler
 from tinygrad_cv.optim import muon as muon
+from tinygrad_cv.optim import newton as newton
 from tinygrad_cv.optim import optimizer as optimizer
 from tinygrad_cv.optim import rprop as rprop
 from tinygrad_cv.optim import sgd as sgd

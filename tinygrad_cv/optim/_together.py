@@ -10,36 +10,38 @@ from typing import Any
 
 from tinygrad_cv._tensor import Tensor, wrap
 
-SMALL = 1 << 14
-"""With so many elements a parameter costs more to copy than to update by itself."""
+SMALL = 1 << 12
+"""With more elements a parameter costs more to copy than to update by itself."""
+
+MOST = 1 << 15
+"""How many elements are joined: more would leave the cache."""
 
 State = dict[Any, dict[str, Any]]
 
 
 def alike(
-    params: list[Tensor],
-    state: State,
-    numbers: tuple[str, ...],
-    arrays: tuple[str, ...],
-    elementwise: bool,
+    params: list[Tensor], state: State, numbers: tuple[str, ...], elementwise: bool
 ) -> Iterator[list[Tensor]]:
     """The parameters in parts, each of one large one or of small ones that one update is right for.
 
     Those have the same device, dtype, and numbers remembered of them.
     """
     parts: dict[Any, list[Tensor]] = {}
+    sizes: dict[Any, int] = {}
     for parameter in params:
-        if not elementwise or parameter._array.size > SMALL:
+        array = parameter._array
+        if not elementwise or array.size > SMALL:
             yield [parameter]
             continue
         own = state[parameter]
-        key = (
-            parameter._backend,
-            parameter._array.dtype,
-            *[own.get(name) for name in numbers],
-            *[own.get(name) is None for name in arrays],
-        )
-        parts.setdefault(key, []).append(parameter)
+        key = (parameter._backend, array.dtype, *own, *[own.get(name) for name in numbers])
+        if key in parts and sizes[key] + array.size <= MOST:
+            parts[key].append(parameter)
+            sizes[key] += array.size
+        else:
+            if key in parts:
+                yield parts[key]
+            parts[key], sizes[key] = [parameter], array.size
     yield from parts.values()
 
 
@@ -55,36 +57,38 @@ class Together:
         for parameter in params:
             start, end = end, end + parameter._array.size
             self.slices.append((slice(start, end), parameter._array.shape))
-        self.arrays: dict[str, Any] = {}
-        self.views: dict[str, list[Tensor]] = {}
+        self.own = [state[parameter] for parameter in params]
+        self.buffers: dict[str, Any] = {}
+        self.parts: dict[str, list[Any]] = {}
         for name in names:
-            if state[params[0]].get(name) is not None:
-                self._keep(name, self._gathered([state[p][name]._array for p in params]), state)
+            if self.own[0].get(name) is not None:
+                self._keep(name, self._gathered([own[name]._array for own in self.own]))
 
     def _gathered(self, arrays: list[Any]) -> Any:
         return self.backend.concatenate([a.reshape(-1) for a in arrays])
 
-    def _keep(self, name: str, array: Any, state: State) -> None:
-        """Let an array hold what `name` says of all of them."""
-        self.arrays[name] = array
-        self.views[name] = [
-            wrap(array[part].reshape(shape), self.backend) for part, shape in self.slices
-        ]
-        for parameter, view in zip(self.params, self.views[name], strict=True):
-            state[parameter][name] = view
+    def _keep(self, name: str, buffer: Any) -> None:
+        """Let a buffer hold what `name` says of all of them."""
+        self.buffers[name] = buffer
+        self.parts[name] = [buffer[place].reshape(shape) for place, shape in self.slices]
+        for own, part in zip(self.own, self.parts[name], strict=True):
+            own[name] = wrap(part, self.backend)
 
     def holds(self, state: State) -> bool:
-        """Whether the buffers still hold it: nobody has put anything else into the state."""
+        """Whether it is still so: nobody has put anything else into the state or a parameter."""
         first = self.params[0]
-        return (
-            (first._backend, first._array.dtype) == (self.backend, self.dtype)
-            and {n for n in self.names if state[first].get(n) is not None} == self.arrays.keys()
-            and all(
-                state[parameter].get(name) is view
-                for name, views in self.views.items()
-                for parameter, view in zip(self.params, views, strict=True)
-            )
-        )
+        if (first._backend, first._array.dtype) != (self.backend, self.dtype):
+            return False
+        if {n for n in self.names if self.own[0].get(n) is not None} != self.buffers.keys():
+            return False
+        for parameter, own, (_, shape) in zip(self.params, self.own, self.slices, strict=True):
+            if state[parameter] is not own or parameter._array.shape != shape:
+                return False
+        for name, parts in self.parts.items():
+            for own, part in zip(self.own, parts, strict=True):
+                if getattr(own.get(name), "_array", None) is not part:
+                    return False
+        return True
 
     def parameters(self) -> Any:
         """The values of the parameters, one after the other."""
@@ -92,23 +96,22 @@ class Together:
 
     def gradients(self) -> Any:
         """Their gradients in the same order."""
-        return self._gathered([p._grad._array for p in self.params]).astype(  # type: ignore[union-attr]
-            self.wide, copy=False
-        )
+        gradients = [p._grad._array for p in self.params]  # type: ignore[union-attr]
+        return self._gathered(gradients).astype(self.wide, copy=False)
 
-    def state(self, state: State, numbers: tuple[str, ...]) -> dict[str, Any]:
+    def state(self, numbers: tuple[str, ...]) -> dict[str, Any]:
         """What is remembered, as one update sees it."""
-        own = state[self.params[0]]
-        return {name: own[name] for name in numbers if name in own} | self.arrays
+        own = self.own[0]
+        return {name: own[name] for name in numbers if name in own} | self.buffers
 
-    def write(self, p: Any, new: dict[str, Any], state: State) -> None:
+    def write(self, p: Any, new: dict[str, Any]) -> None:
         """Give the parameters their new values, and the state what an update made of it."""
-        for parameter, (part, shape) in zip(self.params, self.slices, strict=True):
-            parameter._array[...] = p[part].reshape(shape)
+        for parameter, (place, shape) in zip(self.params, self.slices, strict=True):
+            parameter._array[...] = p[place].reshape(shape)
             parameter._changed()
         for name, value in new.items():
-            if name not in self.arrays and hasattr(value, "strides"):
-                self._keep(name, value, state)
-            elif name not in self.arrays:
-                for parameter in self.params:
-                    state[parameter][name] = value
+            if name not in self.buffers and hasattr(value, "strides"):
+                self._keep(name, value)
+            elif name not in self.buffers:
+                for own in self.own:
+                    own[name] = value

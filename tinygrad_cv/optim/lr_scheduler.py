@@ -52,8 +52,9 @@ class LRScheduler:
     """Base of the schedules. One of your own says in `get_lr` what the rates are at `last_epoch`.
 
     `base_lrs` are the rates η₀ of the groups, `last_epoch` is t, and `get_last_lr()` gives the
-    rates that were set last. With `last_epoch` above -1 it goes on at the step after that one; the
-    groups have an "initial_lr" then, as those from a `load_state_dict` have.
+    rates that were set last. With `last_epoch` above -1 it goes on at the step after that one, for
+    which the optimizer has the rates already; its groups have an "initial_lr" then, as those from a
+    `load_state_dict` have.
 
     Raises TypeError for what is no optimizer. Warns if `step` is called before any
     `optimizer.step()`: the first rate would be skipped.
@@ -140,9 +141,19 @@ class LRScheduler:
         self._apply(rates)
 
     def _apply(self, rates: Sequence[Any]) -> None:
+        self._check_groups(len(rates))
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
             _set(group, "lr", rate)
         self._last_lr = [_copy(group["lr"]) for group in self.optimizer.param_groups]
+
+    def _check_groups(self, known: int) -> None:
+        """Raise unless there are as many groups as the schedule knows of."""
+        if known != len(self.optimizer.param_groups):
+            raise ValueError(
+                f"{type(self).__name__} was made for {known} groups of parameters, and the "
+                f"optimizer has {len(self.optimizer.param_groups)} by now; make the schedule after "
+                "add_param_group."
+            )
 
     def _rates(self) -> list[Any]:
         """The rates as they are."""
@@ -268,7 +279,7 @@ class StepLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[Any]:
-        if self.last_epoch == 0 or self.last_epoch % self.step_size:
+        if self._is_initial or self.last_epoch == 0 or self.last_epoch % self.step_size:
             return self._rates()
         return self._scaled(self.gamma)
 
@@ -309,6 +320,8 @@ class MultiStepLR(LRScheduler):
         self.milestones = Counter({int(k): n for k, n in self.milestones.items()})
 
     def get_lr(self) -> list[Any]:
+        if self._is_initial and self.last_epoch > 0:
+            return self._rates()
         return self._scaled(self.gamma ** self.milestones[self.last_epoch])
 
     def _get_closed_form_lr(self) -> list[Any]:
@@ -349,6 +362,8 @@ class ConstantLR(LRScheduler):
     def get_lr(self) -> list[Any]:
         if self.last_epoch == 0:
             return self._scaled(self.factor)
+        if self._is_initial:
+            return self._rates()
         return (
             self._scaled(1 / self.factor) if self.last_epoch == self.total_iters else self._rates()
         )
@@ -730,6 +745,7 @@ class CyclicLR(LRScheduler):
 
     def get_lr(self) -> list[Any]:
         """The rates; it sets the momenta too."""
+        self._check_groups(len(self.max_lrs))
         cycle = math.floor(1 + self.last_epoch / self.total_size)
         x = 1 + self.last_epoch / self.total_size - cycle
         up = x <= self.step_ratio
@@ -848,6 +864,7 @@ class OneCycleLR(LRScheduler):
 
     def get_lr(self) -> list[Any]:
         """The rates; it sets the momenta too."""
+        self._check_groups(len(getattr(self, "base_lrs", self.optimizer.param_groups)))
         t = self.last_epoch
         if t > self.total_steps:
             raise ValueError(
@@ -982,16 +999,17 @@ class _Several(LRScheduler):
         name = type(self).__name__
         if len(schedulers) < 1:
             raise ValueError(f"{name} needs at least one schedule.")
-        optimizer = optimizer or schedulers[0].optimizer
         for i, schedule in enumerate(schedulers):
             if not hasattr(schedule, "optimizer"):
                 raise TypeError(f"{name}: number {i} is a {type(schedule).__name__}, no schedule.")
+            optimizer = optimizer or schedule.optimizer
             if isinstance(schedule, ReduceLROnPlateau):
                 raise ValueError(
                     f"{name} has no measure to give to ReduceLROnPlateau; step that by itself."
                 )
             if schedule.optimizer is not optimizer:
                 raise ValueError(f"{name}: schedule {i} is of another optimizer.")
+        assert optimizer is not None  # there is at least one
         self._attach(optimizer)
         self._schedulers = list(schedulers)
 

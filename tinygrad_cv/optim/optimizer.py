@@ -142,7 +142,9 @@ class Optimizer:
 
     def __setstate__(self, values: dict[str, Any]) -> None:
         vars(self).update(values)
-        self._prepare()
+        self._together = {}
+        if "_hooks" not in vars(self):
+            self._prepare()
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]
@@ -251,7 +253,7 @@ class Optimizer:
                         self._remember(parameter, options)
             work.append((options, changing))
         for options, changing in work:
-            for joined in alike(changing, self.state, self.numbers, self.arrays, self.elementwise):
+            for joined in alike(changing, self.state, self.numbers, self.elementwise):
                 self._change(joined, options)
         return loss
 
@@ -305,22 +307,25 @@ class Optimizer:
                 others = {k: t for k, t in self._together.items() if t.holds(self.state)}
                 self._together = others | {key: together}
             p, g = together.parameters(), together.gradients()
-            state = together.state(self.state, self.numbers)
+            state = together.state(self.numbers)
             self.update(backend, p, -g if options.get("maximize") else g, state, options)
-            together.write(p, state, self.state)
+            together.write(p, state)
 
     def _check_device(self, parameter: Tensor, state: dict[str, Any]) -> None:
         """Raise unless a parameter, its gradient and what is remembered of it lie together."""
-        gradient = parameter.grad._backend if parameter.grad is not None else parameter._backend
-        places = [gradient, *[v._backend for v in state.values() if isinstance(v, Tensor)]]
-        for place in places:
-            if place is not parameter._backend:
-                raise ValueError(
-                    f"a parameter of shape {parameter.shape} is on {parameter.device}, its "
-                    f"gradient on {gradient.device}, and the optimizer began on "
-                    f"{places[-1].device}. Move the model before the first step, or make a new "
-                    "optimizer."
-                )
+        place = parameter._backend
+        gradient = place if parameter._grad is None else parameter._grad._backend
+        began = place
+        for value in state.values():
+            if isinstance(value, Tensor):
+                began = value._backend
+                break
+        if not gradient is place is began:
+            raise ValueError(
+                f"a parameter of shape {parameter.shape} is on {parameter.device}, its gradient on "
+                f"{gradient.device}, and the optimizer began on {began.device}. Move the model "
+                "before the first step, or make a new optimizer."
+            )
 
     # ----- as data ---------------------------------------------------------------------------
 
@@ -404,10 +409,11 @@ class Optimizer:
                 state[parameter] = {
                     name: self._fitting(name, value, parameter)
                     for name, value in remembered.items()
+                    if value is not None
                 }
             else:
                 state[number] = _copied(remembered)
-        self.param_groups, self.state, self._together = groups, state, {}
+        self.__setstate__({"state": state, "param_groups": groups})  # where subclasses see it
         for hook in [*self._hooks["load_state_dict_post"].values()]:
             hook(self)
 

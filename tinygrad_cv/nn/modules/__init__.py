@@ -7,18 +7,19 @@
 """
 
 import sys
-from types import ModuleType
+from importlib import import_module
+from pkgutil import iter_modules
 
 from tinygrad_cv import nn
 from tinygrad_cv._public import NN, fill
 from tinygrad_cv.nn.modules import utils as utils
 
-_OTHERS = ("functional", "init", "modules", "parameter", "utils")
+_OTHERS = ("common_types", "functional", "init", "modules", "parameter", "utils")
 """What PyTorch has in `nn` and not in `nn.modules`."""
 
-for _name, _value in [*vars(nn).items()]:
-    _own = isinstance(_value, ModuleType) and _value.__name__ == f"{NN}.{_name}"
-    if _own and _name not in _OTHERS:
-        sys.modules[f"{__name__}.{_name}"] = globals()[_name] = _value
+for _file in iter_modules(nn.__path__):
+    if _file.name not in _OTHERS:
+        _module = import_module(f"{NN}.{_file.name}")
+        sys.modules[f"{__name__}.{_file.name}"] = globals()[_file.name] = _module
 
 fill(globals(), NN)

@@ -8,6 +8,7 @@ in `module.parametrizations`.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from typing import Any
 
 from tinygrad_cv._grad_mode import no_grad
@@ -178,13 +179,19 @@ def register_parametrization(
     new = ParametrizationList([parametrization], original, unsafe)
     new.train(module.training)
     delattr(module, tensor_name)
+    before = type_before_parametrizations(module)
     if not is_parametrized(module):
-        cls: Any = type(module)
-        module.__class__ = type(f"Parametrized{cls.__name__}", (cls,), {"_before": cls})
         module.parametrizations = ModuleDict()
-    setattr(type(module), tensor_name, _property(tensor_name))
     module.parametrizations[tensor_name] = new
+    module.__class__ = _parametrized(before, frozenset(module.parametrizations))
     return module
+
+
+@cache
+def _parametrized(cls: Any, names: frozenset[str]) -> type:
+    """The class of the modules of a class that have parametrizations under these names."""
+    body = {name: _property(name) for name in names}
+    return type(f"Parametrized{cls.__name__}", (cls,), {"_before": cls, **body})
 
 
 def _property(name: str) -> property:
@@ -249,12 +256,13 @@ def remove_parametrizations(module: Any, tensor_name: str, leave_parametrized: b
             tensor = Parameter(value, any(part.requires_grad for part in originals))
         else:
             tensor = value
-    cls: Any = type(module)
-    delattr(cls, tensor_name)
+    before = type_before_parametrizations(module)
     del module.parametrizations[tensor_name]
-    if not is_parametrized(module):
+    module.__class__ = before
+    if is_parametrized(module):
+        module.__class__ = _parametrized(before, frozenset(module.parametrizations))
+    else:
         del module.parametrizations
-        module.__class__ = cls._before
     if isinstance(tensor, Parameter):
         module.register_parameter(tensor_name, tensor)
     else:
