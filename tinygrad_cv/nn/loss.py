@@ -33,7 +33,7 @@ class _Loss(Module):
         reduce: bool | None = None,
         reduction: str = "mean",
     ) -> None:
-        self.reduction = chosen(reduction, size_average, reduce)
+        self.reduction = chosen(reduction, size_average, reduce, frames=3)
         if self.reduction not in self.also:
             check_reduction(self.reduction)
 

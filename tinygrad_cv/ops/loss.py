@@ -179,15 +179,16 @@ def check_smoothing(name: str, share: float) -> None:
         raise ValueError(f"{name}: label_smoothing is from 0 to 1; got {share}.")
 
 
-def chosen(reduction: str, size_average: bool | None, reduce: bool | None) -> str:
+def chosen(reduction: str, size_average: bool | None, reduce: bool | None, frames: int = 5) -> str:
     """`reduction`, or what PyTorch's former names for it say: not `reduce` is "none", not
-    `size_average` is "sum". They are taken with a warning.
+    `size_average` is "sum". They are taken with a warning, to whoever is so many frames above.
     """
     if size_average is None and reduce is None:
         return reduction
     reduction = "none" if reduce is False else "sum" if size_average is False else "mean"
     warnings.warn(
-        f"size_average and reduce are former names; write reduction={reduction!r}.", stacklevel=4
+        f"size_average and reduce are former names; write reduction={reduction!r}.",
+        stacklevel=frames,
     )
     return reduction
 

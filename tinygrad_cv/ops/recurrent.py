@@ -165,7 +165,8 @@ def _relu_step(x: Tensor, state: State, w_hh: Tensor, b_hh: Tensor | None) -> St
 
 def _lstm_step(x: Tensor, state: State, w_hh: Tensor, b_hh: Tensor | None) -> State:
     h, c = state
-    return T.lstm_gates(x + T.linear(h, w_hh, b_hh), c)
+    h, c = T.lstm_gates(x + T.linear(h, w_hh, b_hh), c)
+    return h, c
 
 
 def _gru_step(x: Tensor, state: State, w_hh: Tensor, b_hh: Tensor | None) -> State:
