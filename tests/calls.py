@@ -199,8 +199,6 @@ CALLS: dict[str, Call] = SPATIAL | {
         *(4, 2, exact(12, 4), exact(12), None, None, False, 0.0, exact(4, 4), exact(4)),
         attn_mask=MASK,
     ),
-    "ctc_loss": call(np.log(STACK), np.array([[1], [2], [1]]), [2, 2, 2], [1, 1, 1]),
-    "multilabel_margin_loss": call(SQUARE, WHOLE - 1),
     "gru_cell": call(SQUARE, SQUARE, exact(9, 3), exact(9, 3), exact(9), exact(9)),
     "lstm_cell": call(SQUARE, [SQUARE, SQUARE], *[exact(12, 3)] * 2, *[exact(12)] * 2),
     "rnn_tanh_cell": call(*[SQUARE] * 4, V, V),
