@@ -28,6 +28,7 @@ from tinygrad_cv._tensor import (
     where_to,
 )
 from tinygrad_cv.backend import host
+from tinygrad_cv.layouts import layout, strided
 
 Operator = Callable[[Tensor, Any], Tensor]
 
@@ -192,6 +193,11 @@ class Conversions(Tensor):
         """The tensor on a GPU, by default the current one."""
         return self.to(device="cuda" if device is None else device)
 
+    @property
+    def layout(self) -> layout:
+        """`strided`: every tensor is dense."""
+        return strided
+
     def share_memory_(self) -> "Tensor":
         """The tensor itself, which other processes do not see: each gets a copy."""
         return self
@@ -240,7 +246,7 @@ class Conversions(Tensor):
         """A copy of the values that stays in the graph. There is one memory format."""
         return F.clone(self)
 
-    def to_dense(self, dtype: Any = None, *, masked_grad: bool = True) -> "Tensor":
+    def to_dense(self, dtype: Any = None, *, masked_grad: bool | None = None) -> "Tensor":
         """The tensor itself, or in another dtype: there are dense tensors only."""
         return self.to(dtype=dtype)
 

@@ -97,7 +97,7 @@ class Tensor(Attached):
     ) -> None:
         dtype = None if dtype is None else dtype_named(dtype)
         if len(data) == 1 and (dtype is not None or type(data[0]) not in (int, Size)):
-            self._fill(data[0], dtype, device)
+            self._hold(data[0], dtype, device)
         else:
             backend = backends.get(device)
             sizes = data[0] if data and type(data[0]) is Size else data or (0,)
@@ -109,7 +109,7 @@ class Tensor(Attached):
             self._set(backend.empty(tuple(sizes), dtype=dtype or DEFAULT.float), backend)
         self.requires_grad = requires_grad
 
-    def _fill(self, data: Any, dtype: Any, device: str | int | None) -> None:
+    def _hold(self, data: Any, dtype: Any, device: str | int | None) -> None:
         if isinstance(data, Tensor):
             backend = data._backend if device is None else backends.get(device)
             values = (
@@ -273,11 +273,11 @@ class Tensor(Attached):
         """Whether the one element is not 0."""
         return bool(self)
 
-    def is_pinned(self) -> bool:
+    def is_pinned(self, device: Any = None) -> bool:
         """False: no memory of the host is held for a GPU."""
         return False
 
-    def pin_memory(self) -> "Tensor":
+    def pin_memory(self, device: Any = None) -> "Tensor":
         """The tensor itself: no memory of the host is held for a GPU."""
         return self
 

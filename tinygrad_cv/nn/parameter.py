@@ -100,7 +100,7 @@ class UninitializedParameter(_Uninitialized, Parameter):
     def __init__(
         self, requires_grad: bool = True, device: str | None = None, dtype: Any = None
     ) -> None:
-        Tensor.__init__(self, [], device=device, dtype=dtype or "float32")
+        Tensor.__init__(self, [], device=device, dtype=dtype)
         self.requires_grad = requires_grad
 
     def materialize(self, shape: Any, device: str | None = None, dtype: Any = None) -> None:
@@ -127,7 +127,7 @@ class UninitializedBuffer(_Uninitialized):
         dtype: Any = None,
         persistent: bool = True,
     ) -> None:
-        Tensor.__init__(self, [], device=device, dtype=dtype or "float32")
+        Tensor.__init__(self, [], device=device, dtype=dtype)
         self.requires_grad = requires_grad
 
     def materialize(self, shape: Any, device: str | None = None, dtype: Any = None) -> None:
