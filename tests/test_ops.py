@@ -125,7 +125,8 @@ def test_fused_rule_agrees_with_the_plain_rules(name: str, data: Any) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in DIFFERENTIABLE if REGISTRY[name].orders > 1])
-@settings(max_examples=3)
+@pytest.mark.host
+@settings(max_examples=2)
 @given(data=st.data())
 def test_a_rule_is_linear_in_the_gradient(name: str, data: Any) -> None:
     """At 0, too, where `jvp` differentiates it: g·(J v), found so, is v·(Jᵀ g)."""
