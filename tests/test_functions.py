@@ -359,6 +359,9 @@ PREDICTED = {
         )
         for shape in ((2, 3), (3,), (2, 5, 3), (2, 2, 2, 3), (0, 3), (0, 2, 3))
     },
+    "linear: a bias with axes of length 1": Example(
+        tg.linear, linear, (normal(2, 3), normal(4, 3, seed=1), normal(1, 4, seed=2))
+    ),
     "linear: no bias": Example(tg.linear, linear, (normal(2, 5, 3), normal(4, 3, seed=1))),
     **{
         f"cross_entropy: {shape} {written(how)}": example(

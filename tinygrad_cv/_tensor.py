@@ -7,7 +7,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar, cast, overload
 
 from tinygrad_cv import backend as backends
-from tinygrad_cv._grad_mode import no_grad
+from tinygrad_cv._grad_mode import is_grad_enabled, no_grad
 from tinygrad_cv._graph import Node
 from tinygrad_cv._inplace import View, copied
 from tinygrad_cv._public import TOP, public
@@ -371,15 +371,15 @@ class Tensor(Attached):
         """The values as a NumPy array that cannot be written to (a graph may rely on them).
 
         Use `.numpy().copy()` for an array of your own, and assign into the tensor itself to
-        change it: `x.data[...] = value`. From a GPU the values are copied. With `force` a tensor
-        that requires a gradient gives them too, as `x.detach().numpy()`.
+        change it: `x.data[...] = value`. From a GPU the values are copied. A tensor that requires
+        a gradient gives them with `force`, as `x.detach().numpy()`, or where nothing is recorded.
         """
         if not force:
             self._leaves_graph("numpy()")
         return self._backend.to_host(self._array)
 
     def _leaves_graph(self, how: str) -> None:
-        if self._requires_grad:
+        if self._requires_grad and is_grad_enabled():
             raise RuntimeError(
                 f"{how} of a tensor that requires a gradient would leave the graph without a "
                 "word; say so with x.detach().numpy()."

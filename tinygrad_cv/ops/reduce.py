@@ -401,7 +401,9 @@ class Cumprod(_Running):
         factors = self.shifted(F, x, -1, 0.0)
         later = F.let("later", F.recurrence(g, factors, axis=self.axis, reverse=not self.reverse))
         y = F.cumprod(x, axis=self.axis, reverse=self.reverse)
-        return F.where(later == 0, 0.0, self.shifted(F, y, 1, 1.0)) * later
+        before = F.let("before", self.shifted(F, y, 1, 1.0))
+        counts = F.logical_or(later != 0, F.isfinite(before))
+        return F.where(counts, before, 0.0) * later
 
 
 class Logcumsumexp(_Running):
