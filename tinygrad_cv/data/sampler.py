@@ -139,7 +139,7 @@ class WeightedRandomSampler(Sampler):
     ) -> None:
         if not isinstance(replacement, bool):
             raise TypeError(f"replacement is True or False; got {replacement!r}.")
-        self.weights = Tensor(weights, "float64", "cpu")
+        self.weights = Tensor(weights, dtype="float64", device="cpu")
         if self.weights.ndim != 1:
             raise ValueError(f"the weights are one row; got the shape {self.weights.shape}.")
         self.num_samples = _count("num_samples", num_samples)
