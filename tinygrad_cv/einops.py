@@ -17,7 +17,6 @@ modules of ours, in the place of those of einops.layers.torch.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from einops import EinopsError, einsum, pack, parse_shape, rearrange, reduce, repeat, unpack
 from einops.layers import RearrangeMixin, ReduceMixin
