@@ -94,6 +94,7 @@ from tinygrad_cv.ops.elementwise import clamp_min as clamp_min
 from tinygrad_cv.ops.elementwise import conj as conj
 from tinygrad_cv.ops.elementwise import conj_physical as conj_physical
 from tinygrad_cv.ops.elementwise import deg2rad as deg2rad
+from tinygrad_cv.ops.elementwise import detach as detach
 from tinygrad_cv.ops.elementwise import digamma as digamma
 from tinygrad_cv.ops.elementwise import div as div
 from tinygrad_cv.ops.elementwise import equal as equal
