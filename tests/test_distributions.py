@@ -314,7 +314,7 @@ def test_wrong_parameters_and_values_are_told() -> None:
         d.Bernoulli(0.5).rsample()
     with pytest.raises(NotImplementedError, match=r"KL\(Normal .. Gamma\)"):
         d.kl_divergence(d.Normal(0.0, 1.0), d.Gamma(1.0, 1.0))
-    with pytest.raises(AttributeError, match=r"distributions has no StudentT; it has .*Normal"):
+    with pytest.raises(AttributeError, match=r"distributions has no StudentT: .*Normal"):
         _ = d.StudentT
     a = tg.ones(1, requires_grad=True)
     (g,) = tg.grad(d.Gamma(a, 1.0).rsample().sum(), a, create_graph=True)

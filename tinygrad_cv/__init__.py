@@ -17,6 +17,7 @@ import typing as _typing
 from contextlib import suppress as _suppress
 from importlib import import_module as _import_module
 
+from tinygrad_cv import _absent as _absent
 from tinygrad_cv import _methods as _methods
 from tinygrad_cv import _numpy as _numpy
 from tinygrad_cv import _operators as _operators
@@ -96,6 +97,8 @@ def _in_notebook(self: _typing.Any, include: object = None, exclude: object = No
 
     return bundle(self)
 
+
+_absent.tell(_Tensor)
 
 # The engine and the layers know nothing of pictures, so they are told here.
 for _shown in (_Tensor, nn.Module):

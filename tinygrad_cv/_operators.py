@@ -28,6 +28,7 @@ from tinygrad_cv._tensor import (
     where_to,
 )
 from tinygrad_cv.backend import host
+from tinygrad_cv.layouts import layout, strided
 
 Operator = Callable[[Tensor, Any], Tensor]
 
@@ -191,6 +192,11 @@ class Conversions(Tensor):
     ) -> "Tensor":
         """The tensor on a GPU, by default the current one."""
         return self.to(device="cuda" if device is None else device)
+
+    @property
+    def layout(self) -> layout:
+        """`strided`: every tensor is dense."""
+        return strided
 
     def share_memory_(self) -> "Tensor":
         """The tensor itself, which other processes do not see: each gets a copy."""

@@ -101,7 +101,7 @@ class Tensor(Attached):
             backend = backends.get(device)
             self._set(backend.empty(sizes, dtype=dtype or DEFAULT.float), backend)
         elif len(data) == 1:
-            self._fill(data[0], dtype, device)
+            self._hold(data[0], dtype, device)
         else:
             raise TypeError(
                 "Tensor takes data, or sizes as in Tensor(2, 3); dtype, device and requires_grad "
@@ -109,7 +109,7 @@ class Tensor(Attached):
             )
         self.requires_grad = requires_grad
 
-    def _fill(self, data: Any, dtype: Any, device: str | int | None) -> None:
+    def _hold(self, data: Any, dtype: Any, device: str | int | None) -> None:
         if isinstance(data, Tensor):
             backend = data._backend if device is None else backends.get(device)
             values = (

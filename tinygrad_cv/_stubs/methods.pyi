@@ -6,6 +6,7 @@ from collections.abc import Callable
 from collections.abc import Sequence
 from tinygrad_cv._graph import Handle
 from tinygrad_cv._tensor import Tensor
+from tinygrad_cv.layouts import layout
 from tinygrad_cv.ops.linalg import SlogdetResult
 from tinygrad_cv.ops.linalg import SvdParts
 from tinygrad_cv.ops.reduce import MinMax
@@ -479,6 +480,8 @@ class Attached:
         axis: builtins.int | None = None,
         keepdims: builtins.bool | None = None,
     ) -> ValuesIndices: ...
+    @property
+    def layout(self) -> layout: ...
     def lcm(self, other: Any) -> Tensor: ...
     def lcm_(self, other: Any) -> Tensor: ...
     def ldexp(self, other: Tensor) -> Tensor: ...
