@@ -271,7 +271,7 @@ def new(self: Tensor, *args: Any, device: str | None = None) -> Tensor:
     place = self.device if device is None else device
     sizes = sizes_given(args)
     if sizes is None:
-        return tensor(*args, dtype=self.dtype, device=place)
+        return tensor(args[0], dtype=self.dtype, device=place)
     return empty(sizes, dtype=self.dtype, device=place)
 
 

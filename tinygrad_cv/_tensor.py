@@ -97,16 +97,11 @@ class Tensor(Attached):
     ) -> None:
         dtype = None if dtype is None else dtype_named(dtype)
         sizes = None if len(data) == 1 and dtype is not None else sizes_given(data)
-        if sizes is not None:
-            backend = backends.get(device)
-            self._set(backend.empty(sizes, dtype=dtype or DEFAULT.float), backend)
-        elif len(data) == 1:
+        if sizes is None:
             self._hold(data[0], dtype, device)
         else:
-            raise TypeError(
-                "Tensor takes data, or sizes as in Tensor(2, 3); dtype, device and requires_grad "
-                f"are given by their names. Got {data}."
-            )
+            backend = backends.get(device)
+            self._set(backend.empty(sizes, dtype=dtype or DEFAULT.float), backend)
         self.requires_grad = requires_grad
 
     def _hold(self, data: Any, dtype: Any, device: str | int | None) -> None:
@@ -654,7 +649,12 @@ def sizes_given(data: tuple[Any, ...]) -> tuple[int, ...] | None:
     if len(data) == 1 and isinstance(data[0], Size):
         return data[0]
     if any(isinstance(n, bool) or not isinstance(n, int | host.integer) for n in data):
-        return None
+        if len(data) == 1:
+            return None
+        raise TypeError(
+            "a new tensor is made of data, or of sizes as in Tensor(2, 3); dtype, device and "
+            f"requires_grad are given by their names. Got {data}."
+        )
     if min(data, default=0) < 0:
         raise ValueError(f"a size has no negative lengths; got {data}.")
     return tuple(map(int, data)) or (0,)

@@ -20,7 +20,7 @@ class OfDtype(type):
         place = cls.kind if device is None else device
         sizes = sizes_given(data)
         if sizes is None:
-            return tensor(*data, dtype=cls.dtype, device=place)
+            return tensor(data[0], dtype=cls.dtype, device=place)
         return empty(sizes, dtype=cls.dtype, device=place)
 
     def __instancecheck__(cls, value: object) -> bool:
