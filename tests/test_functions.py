@@ -708,6 +708,17 @@ def test_one_image_is_dropped_channel_by_channel() -> None:
         assert (y == y[:, :1]).all()
 
 
+@pytest.mark.parametrize("shape", [(), (2,), (2, 1, 2, 1), (2, 1, 2, 2)])
+def test_dropouts_of_other_axes_take_the_first_two_for_samples_and_channels(
+    shape: tuple[int, ...],
+) -> None:
+    for dropout, spatial in ((tg.dropout2d, 2), (tg.dropout3d, 3)):
+        if len(shape) not in (spatial - 1, spatial):  # one image, and images
+            y = dropout(tg.ones(20, 30, *shape)).numpy().reshape(20, 30, -1)
+            assert (y == y[:, :, :1]).all()
+            assert all(set(row) == {0.0, 2.0} for row in y[:, :, 0])
+
+
 REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "cat": (
         lambda: tg.cat([tg.ones(2), None]),

@@ -550,14 +550,14 @@ def sum(
     axis: Any = None,
     keepdims: bool | None = None,
 ) -> Tensor:
-    """Σ x over `dim` (an axis, several, or None for all), of x as `dtype` if given.
+    """Σ x over `dim` (an axis, several, or None for all), of x as `dtype` if given, in which it is.
 
     float16 is added up in float32, integers and truth values in int64.
 
     >>> sum(Tensor([[1.0, 2.0], [3.0, 4.0]]), dim=0)
     tensor([4., 6.])
     """
-    return _reduce("sum", _as(input, dtype), dim, keepdim, axis, keepdims)
+    return _as(_reduce("sum", _as(input, dtype), dim, keepdim, axis, keepdims), dtype)
 
 
 @public(METHOD)
@@ -650,7 +650,7 @@ def prod(
     axis: Any = None,
     keepdims: bool | None = None,
 ) -> Tensor:
-    """Π x over `dim` (an axis, several, or None for all), of x as `dtype` if given.
+    """Π x over `dim` (an axis, several, or None for all), of x as `dtype` if given, in which it is.
 
     Factors may be 0: the gradient of each is the product of the others, found without a division.
 
@@ -663,10 +663,12 @@ def prod(
     result = _as(input, dtype)
     if axes is None:
         result = T.prod(T.reshape(result, shape=(input.numel(),)), axis=(0,))
-        return T.reshape(result, shape=(1,) * input.ndim) if keep and input.ndim else result
+        if keep and input.ndim:
+            result = T.reshape(result, shape=(1,) * input.ndim)
+        return _as(result, dtype)
     for i in sorted(axes, reverse=True):
         result = T.prod(result, axis=(i,), keepdims=keep)
-    return result
+    return _as(result, dtype)
 
 
 def _spread(
@@ -887,7 +889,7 @@ def cumsum(
     >>> cumsum(Tensor([1.0, 2.0, 3.0]), dim=0)
     tensor([1., 3., 6.])
     """
-    return _run("cumsum", _as(input, dtype), dim, axis)
+    return _as(_run("cumsum", _as(input, dtype), dim, axis), dtype)
 
 
 @public(TOP, METHOD, IN_PLACE)
@@ -899,7 +901,7 @@ def cumprod(
     >>> cumprod(Tensor([1.0, 2.0, 3.0]), dim=0)
     tensor([1., 2., 6.])
     """
-    return _run("cumprod", _as(input, dtype), dim, axis)
+    return _as(_run("cumprod", _as(input, dtype), dim, axis), dtype)
 
 
 @public(TOP, METHOD)
