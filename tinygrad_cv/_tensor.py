@@ -494,8 +494,8 @@ class Tensor(Attached):
         return f"tensor({', '.join(details)})"
 
     def __format__(self, spec: str) -> str:
-        """f"{loss:.3f}" writes the number of a tensor of one element."""
-        if not spec:
+        """f"{loss}" writes the number of a tensor without axes, f"{x:.3f}" that of one element."""
+        if not spec and self.ndim:
             return str(self)
         if self.numel() != 1:
             raise TypeError(
