@@ -24,16 +24,16 @@ def alike(
 ) -> Iterator[list[Tensor]]:
     """The parameters in parts, each of one large one or of small ones that one update is right for.
 
-    Those have the same device, dtype, and numbers remembered of them.
+    Those have the same device, dtype, and numbers remembered of them. Where nothing is remembered
+    an update is as short as the copies that joining takes.
     """
     parts: dict[Any, list[Tensor]] = {}
     sizes: dict[Any, int] = {}
     for parameter in params:
-        array = parameter._array
-        if not elementwise or array.size > SMALL:
+        array, own = parameter._array, state[parameter]
+        if not elementwise or not own or array.size > SMALL:
             yield [parameter]
             continue
-        own = state[parameter]
         key = (parameter._backend, array.dtype, *own, *[own.get(name) for name in numbers])
         if key in parts and sizes[key] + array.size <= MOST:
             parts[key].append(parameter)

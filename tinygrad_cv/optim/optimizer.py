@@ -25,6 +25,10 @@ class _Required:
 required = _Required()
 """In `defaults`: an option that each group must have."""
 
+HALF = host.dtype("float16")
+PLAIN = frozenset((bool, int, float, str, type(None)))
+"""What options are made of, as Python has them."""
+
 
 def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
     """The `step` of a class, with the hooks around it, and counted for the schedules."""
@@ -241,14 +245,14 @@ class Optimizer:
         state lies.
         """
         loss = _value_of(closure)
-        work = []
+        work, begins = [], type(self).begin is not Optimizer.begin
         for group in self.param_groups:
             options = {k: plain(v) for k, v in group.items() if k not in ("params", "param_names")}
             changing = [p for p in group["params"] if p.grad is not None]
             for parameter in changing:
                 state = self.state[parameter]
                 self._check_device(parameter, state)
-                if not state:
+                if not state and begins:
                     with parameter._backend.active:
                         self._remember(parameter, options)
             work.append((options, changing))
@@ -285,16 +289,16 @@ class Optimizer:
         with backend.active:
             if len(joined) == 1:
                 (parameter,) = joined
-                own = self.state[parameter]
-                p, g = widened(parameter._array), widened(parameter.grad._array)  # type: ignore[union-attr]
+                array, own = parameter._array, self.state[parameter]
+                p, g = widened(array), widened(parameter._grad._array)  # type: ignore[union-attr]
                 state = {
                     name: value._array if isinstance(value, Tensor) else value
                     for name, value in own.items()
                 }
-                before = dict(state)
+                before = state.copy()
                 self.update(backend, p, -g if options.get("maximize") else g, state, options)
-                if p is not parameter._array:
-                    parameter._array[...] = p
+                if p is not array:
+                    array[...] = p
                 parameter._changed()
                 for name, value in state.items():
                     if name not in before or value is not before[name]:
@@ -498,6 +502,8 @@ def checked(name: str, value: Any, below: float = math.inf) -> float:
 
 def plain(value: Any) -> Any:
     """An option as Python has it: tensors of one element and NumPy's numbers become numbers."""
+    if type(value) in PLAIN:
+        return value
     if isinstance(value, tuple | list):
         return tuple(plain(part) for part in value)
     return value.item() if hasattr(value, "dtype") and hasattr(value, "item") else value
@@ -505,7 +511,7 @@ def plain(value: Any) -> Any:
 
 def widened(array: Any) -> Any:
     """An array to compute with: squares and averages are not for half precision."""
-    return array.astype("float32") if array.dtype == "float16" else array
+    return array.astype("float32") if array.dtype == HALF else array
 
 
 def _is_array(value: Any) -> bool:
