@@ -5,6 +5,7 @@ import inspect
 import math
 import pickle
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -623,6 +624,77 @@ def test_hooks() -> None:
     optimizer.load_state_dict(optimizer.state_dict())
     assert seen == ["before", "after", "after", "saving", "epoch 3", "loaded"]
     assert copy.deepcopy(optimizer).step() is None
+
+
+def test_hooks_before_a_step_give_other_arguments() -> None:
+    w = leaf([1.0])
+    optimizer = optim.SGD([w], lr=0.1)
+    seen: list[Any] = []
+
+    def first(o: Any, args: Any, options: Any) -> Any:
+        seen.append((args, options))
+        return (o, lambda: 3.0), {}
+
+    optimizer.register_step_pre_hook(first)
+    optimizer.register_step_post_hook(lambda o, args, options: seen.append((len(args), options)))
+    assert optimizer.step() == 3.0
+    assert seen == [((optimizer,), {}), (2, {})]
+    wrong = optimizer.register_step_pre_hook(lambda o, args, options: 5)
+    with wrong, pytest.raises(RuntimeError, match="got 5"):
+        optimizer.step()
+    assert optimizer.step() == 3.0
+
+
+def test_hooks_of_all_optimizers() -> None:
+    seen: list[str] = []
+    one, other = optim.SGD([leaf([1.0])]), Lion([leaf([1.0])])
+    other.register_step_pre_hook(lambda o, a, k: seen.append("its own"))
+    other.register_step_post_hook(lambda o, a, k: seen.append("its own after"))
+    before = optim.optimizer.register_optimizer_step_pre_hook
+    after = optim.optimizer.register_optimizer_step_post_hook
+    with (
+        before(lambda o, a, k: seen.append(type(o).__name__)),
+        after(lambda o, a, k: seen.append("after")),
+    ):
+        one.step()
+        other.step()
+    one.step()
+    assert seen == ["SGD", "after", "Lion", "its own", "its own after", "after"]
+
+
+class Lookahead(optim.Optimizer):
+    """As programs wrap another one, with no call of super().__init__."""
+
+    def __init__(self, optimizer: optim.Optimizer, k: int = 2) -> None:
+        self.optimizer, self.k, self.count = optimizer, k, 0
+        self.param_groups, self.defaults = optimizer.param_groups, optimizer.defaults
+        self.state: Any = defaultdict(dict)
+
+    def step(self, closure: Any = None) -> Any:
+        loss = self.optimizer.step(closure)
+        self.count += 1
+        for group in self.param_groups:
+            for p in group["params"]:
+                slow = self.state[p].setdefault("slow", tg.zeros_like(p.data))
+                if self.count % self.k == 0:
+                    slow += (p.data - slow) * 0.5
+                    p.data.copy_(slow)
+        return loss
+
+
+def test_a_wrapper_around_an_optimizer() -> None:
+    w = leaf([0.0])
+    optimizer = Lookahead(optim.SGD([w], lr=0.5))
+    schedule = optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+    seen: list[float] = []
+    optimizer.register_step_post_hook(lambda o, a, k: seen.append(w.item()))
+    for _ in range(2):
+        optimizer.zero_grad()
+        w.grad = tg.tensor(np.array([-1.0]))
+        optimizer.step()
+        schedule.step()
+    assert seen == [0.5, 0.375]
+    assert "lr: 0.125" in repr(copy.deepcopy(optimizer))
 
 
 class Lion(optim.Optimizer):

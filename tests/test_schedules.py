@@ -310,6 +310,8 @@ class Warmup(s._LRScheduler):
         super().__init__(optimizer, last_epoch, False)
 
     def get_lr(self) -> list[float]:
+        if not self._get_lr_called_within_step:
+            warnings.warn("use get_last_lr()", UserWarning, stacklevel=2)
         return [base * self.last_epoch / self.total for base in self.base_lrs]
 
 
@@ -317,6 +319,8 @@ def test_schedules_of_programs() -> None:
     optimizer, schedule = made(lambda o: Warmup(o, 4), [1.0])
     assert [rates[0] for rates in advance(optimizer, schedule, 5)] == [0, 0.25, 0.5, 0.75, 1]
     assert schedule.state_dict()["total"] == 4
+    with pytest.warns(UserWarning, match="get_last_lr"):
+        assert schedule.get_lr() == schedule.get_last_lr()
     assert isinstance(schedule, s.LRScheduler)
     with pytest.raises(NotImplementedError, match="no get_lr"):
         made(s.LRScheduler)

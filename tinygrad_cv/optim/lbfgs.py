@@ -8,7 +8,7 @@ from typing import Any
 from tinygrad_cv._public import OPTIM, public
 from tinygrad_cv._tensor import Tensor, wrap
 from tinygrad_cv.optim._flat import Flat
-from tinygrad_cv.optim.optimizer import Optimizer, Params, _value_of, plain
+from tinygrad_cv.optim.optimizer import Optimizer, ParamsT, _value_of, plain
 
 
 @public(OPTIM)
@@ -51,7 +51,7 @@ class LBFGS(Optimizer):
 
     def __init__(
         self,
-        params: Params,
+        params: ParamsT,
         lr: Any = 1,
         max_iter: int = 20,
         max_eval: int | None = None,

@@ -72,6 +72,8 @@ class LRScheduler:
     ([0.1], 0.1)
     """
 
+    _get_lr_called_within_step = False
+
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1, verbose: Any = None) -> None:
         self._attach(optimizer)
         for i, group in enumerate(optimizer.param_groups):
@@ -132,12 +134,16 @@ class LRScheduler:
                 stacklevel=2,
             )
         self._step_count += 1
-        if epoch is None:
-            self.last_epoch += 1
-            rates = self.get_lr()
-        else:
-            self.last_epoch = epoch
-            rates = getattr(self, "_get_closed_form_lr", self.get_lr)()
+        self._get_lr_called_within_step = True  # which schedules of programs ask for in get_lr
+        try:
+            if epoch is None:
+                self.last_epoch += 1
+                rates = self.get_lr()
+            else:
+                self.last_epoch = epoch
+                rates = getattr(self, "_get_closed_form_lr", self.get_lr)()
+        finally:
+            self._get_lr_called_within_step = False
         self._apply(rates)
 
     def _apply(self, rates: Sequence[Any]) -> None:

@@ -5,15 +5,16 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from tinygrad_cv._grad_mode import enable_grad
+from tinygrad_cv._graph import Handle
 from tinygrad_cv._public import OPTIM, public
 from tinygrad_cv._tensor import Tensor, wrap
 from tinygrad_cv.backend import host
 from tinygrad_cv.optim._together import Together, alike
 
-Params = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
+ParamsT = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
 """Tensors, groups of them with options of their own, or named tensors."""
 
 
@@ -30,6 +31,30 @@ PLAIN = frozenset((bool, int, float, str, type(None)))
 """What options are made of, as Python has them."""
 
 
+Hooks = OrderedDict[int, Callable[..., Any]]
+
+EVERY: dict[str, Hooks] = {"step_pre": OrderedDict(), "step_post": OrderedDict()}
+"""The hooks of all optimizers."""
+
+
+def register_optimizer_step_pre_hook(hook: Callable[..., Any]) -> Handle:
+    """Call hook(optimizer, args, kwargs) before each step of every optimizer; see the method's."""
+    return Handle(EVERY["step_pre"], hook)
+
+
+def register_optimizer_step_post_hook(hook: Callable[..., Any]) -> Handle:
+    """Call hook(optimizer, args, kwargs) after each step of every optimizer.
+
+    >>> from tinygrad_cv import optim, tensor
+    >>> def seen(optimizer, args, kwargs):
+    ...     print(type(optimizer).__name__)
+    >>> with register_optimizer_step_post_hook(seen):
+    ...     optim.Adam([tensor(1.0, requires_grad=True)]).step()
+    Adam
+    """
+    return Handle(EVERY["step_post"], hook)
+
+
 def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
     """The `step` of a class, with the hooks around it, and counted for the schedules."""
 
@@ -37,38 +62,27 @@ def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
     def stepped(self: "Optimizer", *args: Any, **options: Any) -> Any:
         if self._inside:  # super().step()
             return step(self, *args, **options)
-        self._inside = True
+        self._inside, args = True, (self, *args)
         try:
-            for hook in [*self._hooks["step_pre"].values()]:
+            for hook in [*EVERY["step_pre"].values(), *self._hooks["step_pre"].values()]:
                 changed = hook(self, args, options)
-                if changed is not None:
-                    args, options = changed
-            result = step(self, *args, **options)
+                if changed is None:
+                    continue
+                if not (isinstance(changed, tuple) and len(changed) == 2):
+                    raise RuntimeError(
+                        "a hook before a step returns None or a tuple of new (args, kwargs), the "
+                        f"first of args being the optimizer; got {changed!r}."
+                    )
+                args, options = changed
+            result = step(*args, **options)
             self._steps += 1
-            for hook in [*self._hooks["step_post"].values()]:
+            for hook in [*self._hooks["step_post"].values(), *EVERY["step_post"].values()]:
                 hook(self, args, options)
         finally:
             self._inside = False
         return result
 
     return stepped
-
-
-class Handle:
-    """What a hook is taken away with: `handle.remove()`, or at the end of a `with`."""
-
-    def __init__(self, hooks: OrderedDict[int, Any]) -> None:
-        self.hooks, self.id = hooks, id(self)
-
-    def remove(self) -> None:
-        """Take the hook away; a second time does nothing."""
-        self.hooks.pop(self.id, None)
-
-    def __enter__(self) -> "Handle":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.remove()
 
 
 @public(OPTIM)
@@ -109,11 +123,20 @@ class Optimizer:
     elementwise = True
     """Whether `update` does the same with each number, so that parameters may be joined for it."""
 
+    _hooks: dict[str, Hooks]
+    _together: dict[Any, Together]
     _inside = False
     _steps = 0
     """How many steps were made."""
 
-    def __init__(self, params: Params, defaults: dict[str, Any]) -> None:
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        """With what is neither pickled nor copied; a wrapper around another optimizer, such as
+        Lookahead, may leave out `super().__init__`."""
+        self = super().__new__(cls)
+        self._hooks, self._together = defaultdict(OrderedDict), {}
+        return self
+
+    def __init__(self, params: ParamsT, defaults: dict[str, Any]) -> None:
         if isinstance(params, Tensor) or not isinstance(params, Iterable):
             raise TypeError(
                 "an optimizer takes a list of tensors, such as model.parameters() or [w]; got a "
@@ -122,18 +145,12 @@ class Optimizer:
         self.defaults = defaults
         self.param_groups: list[dict[str, Any]] = []
         self.state: defaultdict[Any, dict[str, Any]] = defaultdict(dict)
-        self._prepare()
         given = list(params)
         if not given:
             raise ValueError("the optimizer got no parameters; pass model.parameters().")
         groups: Any = given if isinstance(given[0], dict) else [{"params": given}]
         for group in groups:
             self.add_param_group(group)
-
-    def _prepare(self) -> None:
-        """What is neither pickled nor copied."""
-        self._hooks: dict[str, OrderedDict[int, Any]] = defaultdict(OrderedDict)
-        self._together: dict[Any, Together] = {}
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -147,8 +164,6 @@ class Optimizer:
     def __setstate__(self, values: dict[str, Any]) -> None:
         vars(self).update(values)
         self._together = {}
-        if "_hooks" not in vars(self):
-            self._prepare()
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]
@@ -444,15 +459,17 @@ class Optimizer:
     # ----- hooks -----------------------------------------------------------------------------
 
     def _hook(self, kind: str, hook: Callable[..., Any], prepend: bool = False) -> Handle:
-        handle = Handle(self._hooks[kind])
-        self._hooks[kind][handle.id] = hook
+        handle = Handle(self._hooks[kind], hook)
         if prepend:
-            self._hooks[kind].move_to_end(handle.id, last=False)
-        handle.hook = hook  # type: ignore[attr-defined]  # the id stays taken
+            self._hooks[kind].move_to_end(handle.number, last=False)
         return handle
 
     def register_step_pre_hook(self, hook: Callable[..., Any]) -> Handle:
-        """Call hook(optimizer, args, kwargs) before each step; it may return new (args, kwargs)."""
+        """Call hook(optimizer, args, kwargs) before each step; it may return new (args, kwargs).
+
+        The first of args is the optimizer. Raises RuntimeError in the step if a hook returns
+        anything else.
+        """
         return self._hook("step_pre", hook)
 
     def register_step_post_hook(self, hook: Callable[..., Any]) -> Handle:
