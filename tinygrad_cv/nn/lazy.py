@@ -48,6 +48,9 @@ class LazyModuleMixin(Module):
             "its forward."
         )
 
+    def _take_shapes(self) -> None:
+        """What the module has to know of the shapes that a state gave it."""
+
     def has_uninitialized_params(self) -> bool:
         """Whether a parameter or buffer of this module waits for its shape."""
         return any(map(is_lazy, _own(self)))
@@ -80,3 +83,5 @@ def _shapes_of_state(
         value = state_dict.get(prefix + name)
         if is_lazy(tensor) and value is not None and not is_lazy(value):
             tensor.materialize(value.shape)
+    if not module.has_uninitialized_params():
+        module._take_shapes()

@@ -126,6 +126,9 @@ class LazyLinear(LazyModuleMixin, Linear):
         if not self.has_uninitialized_params():
             super().reset_parameters()
 
+    def _take_shapes(self) -> None:
+        self.in_features = self.weight.shape[1]
+
     def initialize_parameters(self, input: Tensor) -> None:
         """Take the number of features from the first input."""
         self.in_features = input.shape[-1]
