@@ -506,7 +506,8 @@ def test_wrong_groups() -> None:
         ([other], TypeError, "a group of parameters is a dict"),
         ({"lr": 0.1}, TypeError, "a group of parameters is a dict"),
         ({"params": {other}}, TypeError, "need an order"),
-        ({"params": [3]}, TypeError, "leaf"),
+        ({"params": [3]}, TypeError, "changes tensors; got 3"),
+        ({"params": [other * 2]}, ValueError, "changes leaf tensors"),
         ({"params": [w]}, ValueError, "twice"),
         ({"params": [other], "momentum": math.nan}, ValueError, "momentum is a number"),
     ):

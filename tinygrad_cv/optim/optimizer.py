@@ -3,9 +3,9 @@
 import math
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from functools import wraps
+from functools import cached_property, wraps
 from numbers import Real
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from tinygrad_cv._grad_mode import enable_grad
 from tinygrad_cv._graph import Handle
@@ -99,8 +99,8 @@ class Optimizer:
     An optimizer of your own has a `step`, as in PyTorch; or it says with `update` how one array
     changes, and the step is this one (see there).
 
-    Raises TypeError for what is no list of leaf tensors, and ValueError for none, for a tensor that
-    is there twice, and for options that make no sense.
+    Raises TypeError for what is no list of tensors, and ValueError for none, for one that is no
+    leaf or is there twice, and for options that make no sense.
 
     >>> from tinygrad_cv import optim, tensor
     >>> w = tensor(3.0, requires_grad=True)
@@ -123,18 +123,9 @@ class Optimizer:
     elementwise = True
     """Whether `update` does the same with each number, so that parameters may be joined for it."""
 
-    _hooks: dict[str, Hooks]
-    _together: dict[Any, Together]
     _inside = False
     _steps = 0
     """How many steps were made."""
-
-    def __new__(cls, *args: Any, **options: Any) -> Self:
-        """With what is neither pickled nor copied; a wrapper around another optimizer, such as
-        Lookahead, may leave out `super().__init__`."""
-        self = super().__new__(cls)
-        self._hooks, self._together = defaultdict(OrderedDict), {}
-        return self
 
     def __init__(self, params: ParamsT, defaults: dict[str, Any]) -> None:
         if isinstance(params, Tensor) or not isinstance(params, Iterable):
@@ -151,6 +142,19 @@ class Optimizer:
         groups: Any = given if isinstance(given[0], dict) else [{"params": given}]
         for group in groups:
             self.add_param_group(group)
+
+    # These two are neither pickled nor copied; and a wrapper around another optimizer, such as
+    # Lookahead, may have left out super().__init__().
+
+    @cached_property
+    def _hooks(self) -> dict[str, Hooks]:
+        """The hooks of this optimizer."""
+        return defaultdict(OrderedDict)
+
+    @cached_property
+    def _together(self) -> dict[Any, Together]:
+        """What is joined, by the ids of the parameters."""
+        return {}
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -199,8 +203,13 @@ class Optimizer:
         params = [tensor for _, tensor in pairs] if pairs else given
         taken = {p for other in self.param_groups for p in other["params"]}
         for parameter in params:
-            if not (isinstance(parameter, Tensor) and parameter.is_leaf):
-                raise TypeError(f"an optimizer changes leaf tensors; got {parameter!r}.")
+            if not isinstance(parameter, Tensor):
+                raise TypeError(f"an optimizer changes tensors; got {parameter!r}.")
+            if not parameter.is_leaf:
+                raise ValueError(
+                    f"an optimizer changes leaf tensors; this one of shape {parameter.shape} was "
+                    "computed from others. Pass those, or a detached one."
+                )
             if parameter in taken:
                 raise ValueError(
                     f"a parameter of shape {parameter.shape} is in the list twice; it would be "
