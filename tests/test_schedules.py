@@ -173,6 +173,20 @@ def test_a_run_that_was_stopped_goes_on_with_the_same_rates(
     assert path + advance(optimizer, schedule, 40 - stop) == expected
 
 
+def test_what_chained_schedules_leave_below_zero_is_resumed() -> None:
+    """A cosine around eta_min, of a rate that another schedule has made small, dips below 0."""
+
+    def make(o: Any) -> Any:
+        return s.ChainedScheduler([s.ExponentialLR(o, 0.5), s.CosineAnnealingLR(o, 4, 0.1)])
+
+    optimizer, schedule = made(make)
+    advance(optimizer, schedule, 8)
+    assert optimizer.param_groups[0]["lr"] < 0
+    other, _ = made(make)
+    other.load_state_dict(optimizer.state_dict())
+    assert other.param_groups[0]["lr"] == optimizer.param_groups[0]["lr"]
+
+
 WITH_LAST_EPOCH: dict[str, Callable[..., Any]] = {
     "LambdaLR": lambda o, n, a, e: s.LambdaLR(o, lambda t: a / (n + t), e),
     "MultiplicativeLR": lambda o, n, a, e: s.MultiplicativeLR(o, lambda t: a, e),

@@ -427,9 +427,9 @@ class Optimizer:
         groups = []
         for group, other in zip(self.param_groups, state_dict["param_groups"], strict=True):
             names = {"param_names": group["param_names"]} if "param_names" in group else {}
-            new = self.defaults | names | _copied(dict(other)) | {"params": group["params"]}
-            self._check(new)
-            groups.append(new)
+            groups.append(
+                self.defaults | names | _copied(dict(other)) | {"params": group["params"]}
+            )
         state: defaultdict[Any, dict[str, Any]] = defaultdict(dict)
         for number, remembered in state_dict["state"].items():
             if number in numbered:
