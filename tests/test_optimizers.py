@@ -868,6 +868,40 @@ def test_the_line_search_ends_where_wolfe_says() -> None:
     assert_allclose(values(w), [1, 1], atol=1e-3)
 
 
+@pytest.mark.parametrize("most", [1, 2, 3, 8])
+def test_the_line_search_keeps_to_its_calls(most: int) -> None:
+    """Where no length is right: along |w|, whose slope never gets small."""
+    w, calls = leaf([-1.2, 1.0]), 0
+    optimizer = optim.LBFGS([w], max_eval=most, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        nonlocal calls
+        calls += 1
+        optimizer.zero_grad()
+        loss = w.abs().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    assert calls <= max(most + 1, 3)
+
+
+def test_the_line_search_runs_along_a_straight_line() -> None:
+    """Ten times as far with each try, for the lowest point is the last that it may look at."""
+    w, seen = leaf([0.0]), []
+    optimizer = optim.LBFGS([w], max_eval=4, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        seen.append(w.item())
+        optimizer.zero_grad()
+        loss = -w.sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    assert seen == [0, 1, 10, 100, 1000]
+
+
 @pytest.mark.parametrize("split", [2, 5])
 def test_lbfgs_goes_on_where_it_was(split: int) -> None:
     ends = []

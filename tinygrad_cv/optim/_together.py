@@ -82,7 +82,7 @@ class Together:
         if {n for n in self.names if self.own[0].get(n) is not None} != self.buffers.keys():
             return False
         for parameter, own, (_, shape) in zip(self.params, self.own, self.slices, strict=True):
-            if state[parameter] is not own or parameter._array.shape != shape:
+            if state.get(parameter) is not own or parameter._array.shape != shape:
                 return False
         for name, parts in self.parts.items():
             for own, part in zip(self.own, parts, strict=True):
