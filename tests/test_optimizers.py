@@ -367,6 +367,44 @@ def test_a_state_that_is_changed_is_what_the_next_step_reads() -> None:
     assert_allclose(values(ps[1]), [3.0])
 
 
+def test_parameters_that_are_replaced_with_their_state() -> None:
+    """As programs do whose points come and go: each row is a scalar descent of its own."""
+
+    def descend(steps: range, start: float) -> Array:
+        w = leaf([start])
+        optimizer = optim.Adam([w], lr=0.1)
+        for _ in steps:
+            w.grad = 2 * w.detach()
+            optimizer.step()
+        return values(w)
+
+    groups: Any = [{"params": [leaf([1.0, 2.0, 3.0])]}, {"params": [leaf([4.0])]}]
+    optimizer = optim.Adam(groups, lr=0.1)
+    for i in range(4):
+        for group in optimizer.param_groups:
+            (p,) = group["params"]
+            p.grad = 2 * p.detach()
+        optimizer.step()
+        if i == 1:
+            (old,) = groups[0]["params"]
+            state = optimizer.state.pop(old)
+            for name in ("exp_avg", "exp_avg_sq"):
+                state[name] = state[name][tg.tensor([True, False, True])]
+            new = old.detach()[[0, 2]].clone().requires_grad_()
+            groups[0]["params"][0], optimizer.state[new] = new, state
+    expected = [descend(range(4), start) for start in (1.0, 3.0, 4.0)]
+    assert_allclose(np.concatenate([values(g["params"][0]) for g in groups]), np.ravel(expected))
+    assert set(optimizer.state) == {groups[0]["params"][0], groups[1]["params"][0]}
+
+
+def test_what_remembers_nothing_has_no_state() -> None:
+    w = leaf([1.0])
+    w.grad = tg.ones(1, dtype="float64")
+    optimizer = optim.SGD([w])
+    optimizer.step()
+    assert not optimizer.state
+
+
 # ----- going on ----------------------------------------------------------------------------------
 
 

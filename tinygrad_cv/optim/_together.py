@@ -30,7 +30,7 @@ def alike(
     parts: dict[Any, list[Tensor]] = {}
     sizes: dict[Any, int] = {}
     for parameter in params:
-        array, own = parameter._array, state[parameter]
+        array, own = parameter._array, state.get(parameter)
         if not elementwise or not own or array.size > SMALL:
             yield [parameter]
             continue

@@ -274,7 +274,7 @@ class Optimizer:
             options = {k: plain(v) for k, v in group.items() if k not in ("params", "param_names")}
             changing = [p for p in group["params"] if p.grad is not None]
             for parameter in changing:
-                state = self.state[parameter]
+                state = self.state.get(parameter, {})
                 self._check_device(parameter, state)
                 if not state and begins:
                     with parameter._backend.active:
@@ -313,7 +313,7 @@ class Optimizer:
         with backend.active:
             if len(joined) == 1:
                 (parameter,) = joined
-                array, own = parameter._array, self.state[parameter]
+                array, own = parameter._array, self.state.get(parameter, {})
                 p, g = widened(array), widened(parameter._grad._array)  # type: ignore[union-attr]
                 state = {
                     name: value._array if isinstance(value, Tensor) else value
@@ -326,7 +326,8 @@ class Optimizer:
                 parameter._changed()
                 for name, value in state.items():
                     if name not in before or value is not before[name]:
-                        own[name] = wrap(value, backend) if _is_array(value) else value
+                        kept = wrap(value, backend) if _is_array(value) else value
+                        self.state[parameter][name] = kept
                 return
             key = tuple(map(id, joined))
             together = self._together.get(key)
