@@ -701,6 +701,38 @@ def test_hooks_of_all_optimizers() -> None:
     assert seen == ["SGD", "after", "Lion", "its own", "its own after", "after"]
 
 
+class Halving:
+    """A step for any optimizer that has it among its bases."""
+
+    def step(self: Any, closure: Any = None) -> Any:
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.grad *= 0.5
+        return super().step(closure)  # type: ignore[misc]
+
+
+class HalvingSGD(Halving, optim.SGD):
+    pass
+
+
+def test_a_step_from_another_base_has_hooks() -> None:
+    w = leaf([1.0])
+    w.grad = tg.ones(1, dtype="float64")
+    optimizer, seen = HalvingSGD([w], lr=1.0), []
+    optimizer.register_step_post_hook(lambda o, a, k: seen.append(w.item()))
+    optimizer.step()
+    assert seen == [0.5]
+
+
+def test_a_copy_made_in_a_hook_has_hooks() -> None:
+    optimizer, copies, seen = optim.SGD([leaf([1.0])]), [], []
+    optimizer.register_step_post_hook(lambda o, a, k: copies.append(copy.deepcopy(o)))
+    optimizer.step()
+    copies[0].register_step_post_hook(lambda o, a, k: seen.append(o))
+    copies[0].step()
+    assert seen == copies
+
+
 class Lookahead(optim.Optimizer):
     """As programs wrap another one, with no call of super().__init__."""
 
@@ -824,6 +856,8 @@ def test_the_repr_lists_the_options() -> None:
     assert text.startswith("SGD (\nParameter Group 0\n    dampening: 0\n")
     assert "Parameter Group 1" in text
     assert "    lr: 2.0\n" in text
+    text = repr(optim.SGD([("weight", leaf([1.0]))]))
+    assert "    nesterov: False\n    param_names: ['weight']\n    weight_decay: 0\n)" in text
 
 
 @pytest.mark.parametrize("name", MAKE)

@@ -419,6 +419,10 @@ def net() -> nn.Module:
 AVERAGES: dict[str, tuple[dict[str, Any], Callable[[list[Any]], Any]]] = {
     "mean": ({}, lambda xs: np.mean(xs, axis=0)),
     "mean, by itself": ({"avg_fn": swa_utils.get_swa_avg_fn()}, lambda xs: np.mean(xs, axis=0)),
+    "mean, of a program": (
+        {"avg_fn": lambda mean, value, n: mean + (value - mean) / (n.float() + 1)},
+        lambda xs: np.mean(xs, axis=0),
+    ),
     "mean, many": ({"multi_avg_fn": swa_utils.get_swa_multi_avg_fn()}, lambda xs: np.mean(xs, 0)),
     "moving": (
         {"avg_fn": swa_utils.get_ema_avg_fn(0.9)},

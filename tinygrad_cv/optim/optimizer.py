@@ -82,6 +82,7 @@ def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
             self._inside = False
         return result
 
+    stepped.hooked = True  # type: ignore[attr-defined]
     return stepped
 
 
@@ -158,12 +159,13 @@ class Optimizer:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if "step" in vars(cls):
-            setattr(cls, "step", _with_hooks(vars(cls)["step"]))  # noqa: B010  for checkers
+        if not hasattr(cls.step, "hooked"):  # its own, or that of another base
+            setattr(cls, "step", _with_hooks(cls.step))  # noqa: B010  for checkers
 
     def __getstate__(self) -> dict[str, Any]:
-        """For pickle and copy: all but the hooks."""
-        return {k: v for k, v in vars(self).items() if k not in ("_hooks", "_together")}
+        """For pickle and copy: all but the hooks, which may be making the copy in a step."""
+        hidden = ("_hooks", "_together", "_inside")
+        return {k: v for k, v in vars(self).items() if k not in hidden}
 
     def __setstate__(self, values: dict[str, Any]) -> None:
         vars(self).update(values)
@@ -173,7 +175,7 @@ class Optimizer:
         lines = [f"{type(self).__name__} ("]
         for i, group in enumerate(self.param_groups):
             lines.append(f"Parameter Group {i}")
-            names = sorted(group.keys() - {"params", "param_names"})
+            names = sorted(group.keys() - {"params"})
             lines += [f"    {name}: {group[name]}" for name in names]
         return "\n".join([*lines, ")"])
 
