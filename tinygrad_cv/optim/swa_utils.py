@@ -90,7 +90,8 @@ class AveragedModel(Module):
     `multi_avg_fn(averages, currents, n)` writes. With `use_buffers` buffers are averaged too;
     otherwise they are copied, and `update_bn` works the statistics of batch norm out anew.
 
-    The buffer n_averaged, which is n above, counts the updates. Raises ValueError for both functions at once.
+    The buffer n_averaged, which is n above, counts the updates. Raises ValueError for both
+    functions at once.
 
     >>> from tinygrad_cv import nn, no_grad, optim
     >>> model = nn.Linear(1, 1)
