@@ -173,6 +173,15 @@ def test_a_run_that_was_stopped_goes_on_with_the_same_rates(
     assert path + advance(optimizer, schedule, 40 - stop) == expected
 
 
+def test_a_schedule_that_takes_over_at_once() -> None:
+    def make(o: Any) -> Any:
+        return s.SequentialLR(o, [s.ConstantLR(o, 0.5, 9), s.ExponentialLR(o, 0.5)], [0])
+
+    optimizer, schedule = made(make, [1.0])
+    assert schedule.get_last_lr() == [1.0]
+    assert [rates[0] for rates in advance(optimizer, schedule, 3)] == [1.0, 0.5, 0.25]
+
+
 def test_what_chained_schedules_leave_below_zero_is_resumed() -> None:
     """A cosine around eta_min, of a rate that another schedule has made small, dips below 0."""
 

@@ -1070,8 +1070,9 @@ class SequentialLR(_Several):
             _set(group, "lr", group["initial_lr"])
         for schedule in self._schedulers:
             _undo(schedule)
-        self._schedulers[0]._begin()
-        self._last_lr = self._schedulers[0].get_last_lr()
+        first = self._schedulers[bisect_right(self._milestones, 0)]
+        first._begin()
+        self._last_lr = first.get_last_lr()
 
     def step(self, epoch: int | None = None) -> None:
         """Set the rates for the next epoch."""
@@ -1087,8 +1088,11 @@ class SequentialLR(_Several):
 
 def _undo(schedule: LRScheduler) -> None:
     """Forget the step that a schedule made when it was made."""
-    for part in getattr(schedule, "_schedulers", [schedule]):
-        part.last_epoch -= 1
+    if not isinstance(schedule, _Several):
+        schedule.last_epoch -= 1
+        return
+    for part in schedule._schedulers:
+        _undo(part)
 
 
 @public(SCHEDULERS)
