@@ -81,6 +81,11 @@ def test_what_nobody_has_is_an_ordinary_error() -> None:
         exec("import tinygrad_cv.nosuch", {})
     assert not hasattr(tg, "compile")
     assert not hasattr(tg.ones(1), "to_sparse")
+    assert not hasattr(tg.Tensor, "to_sparse")
+    assert "to_sparse" not in dir(tg.ones(1))
+    assert "mul_" in dir(tg.ones(1))
+    # With one, CPython reads each attribute of each tensor the slow way.
+    assert not hasattr(tg.Tensor, "__getattr__")
 
 
 def test_a_program_that_guards_itself_goes_on() -> None:

@@ -332,3 +332,19 @@ def test_how_they_look() -> None:
     )
     assert d.Normal(0, 1).loc.dtype == "float32"
     assert d.Normal(double(0.0), 1).scale.dtype == "float64"
+
+
+@pytest.mark.host
+def test_numbers_become_floats_of_the_default_dtype() -> None:
+    try:
+        tg.set_default_dtype(tg.float64)
+        for law in (
+            d.Normal(0, 1),
+            d.Uniform(0.0, 1.0),
+            d.Bernoulli(0.5),
+            d.Gamma(tg.tensor(2), 1),
+        ):
+            assert {value.dtype.name for value in law.parameters.values()} == {"float64"}
+            assert law.sample().dtype == law.entropy().dtype == "float64"
+    finally:
+        tg.set_default_dtype(tg.float32)

@@ -436,3 +436,24 @@ def test_a_recurrence_that_fills_its_output() -> None:
     found = [tg.grad((f(w, x) ** 2).sum(), (w, x)) for f in (filled, stacked)]
     for a, b in zip(*found, strict=True):
         assert_allclose(values(a), values(b), rtol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(1,), (1, 1), (1, 1, 3)])
+def test_leading_axes_of_length_1_are_no_part_of_a_value(shape: tuple[int, ...]) -> None:
+    """As losses[i] = net(x), which is of shape (1, 1)."""
+    for traced in (False, True):
+        x = tg.zeros(2, 3)
+        value = tg.full(shape, 5.0).requires_grad_(traced)
+        if shape[-1] == 1:
+            x[1, 2] = value
+            x[0, [0, 1]] = value
+            assert x.tolist() == [[5, 5, 0], [0, 0, 5]]
+        else:
+            x[1] = value
+            assert x.tolist() == [[0, 0, 0], [5, 5, 5]]
+        if traced:
+            x.sum().backward()
+            assert value.grad is not None
+            assert value.grad.tolist() == tg.full(shape, 3.0 if shape[-1] == 1 else 1.0).tolist()
+    with pytest.raises(ValueError, match=r"shape \(2,\)"):
+        tg.zeros(2, 3)[0, 0] = tg.ones(2)

@@ -210,7 +210,7 @@ FUNCTIONS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any], Any]] = {
     "mH": (lambda x: x.mH, lambda x: x.swapaxes(-1, -2), X),
     "adjoint": (tg.adjoint, lambda x: x.swapaxes(-1, -2), X),
     "t": (tg.t, lambda x: x.T, B),
-    "real and conj": (lambda x: x.real().conj().resolve_conj(), lambda x: x, X),
+    "real and conj": (lambda x: x.real().conj().conj_physical().resolve_conj(), lambda x: x, X),
 }
 
 
@@ -315,6 +315,13 @@ def test_what_programs_ask_of_a_tensor(device: str) -> None:
     assert (x.new().shape, x.new().dtype) == ((0,), "float32")
     leaf = tg.ones(2, requires_grad=True)
     assert leaf.numpy(force=True).tolist() == [1, 1]
+    if leaf.is_cpu:
+        for read in (tg.Tensor.numpy, np.asarray, np.unwrap, list):
+            with tg.no_grad():  # where nothing is recorded, nothing leaves the graph
+                assert read(leaf)[0] == 1
+        for refused in (tg.Tensor.numpy, np.asarray, np.unwrap):
+            with pytest.raises((RuntimeError, TypeError), match=r"x\.detach\(\)\.numpy\(\)"):
+                refused(leaf)
 
 
 def test_new_shapes_in_place() -> None:

@@ -507,7 +507,7 @@ def test_a_hook_goes_with_the_graph_at_once() -> None:
     assert [reference() for reference in alive] == [None, None]
 
 
-def test_what_a_hook_keeps_or_changes_is_its_own() -> None:
+def test_what_a_hook_keeps_is_its_own() -> None:
     x = tg.ones(2, requires_grad=True)
     kept: list[Tensor] = []
     constant = tg.tensor([5.0, 5.0])
@@ -522,11 +522,30 @@ def test_what_a_hook_keeps_or_changes_is_its_own() -> None:
     x.grad.zero_()
     assert kept[0].tolist() == [14, 14]
     assert constant.tolist() == [5, 5]
-    y = tg.ones(2, requires_grad=True)
-    y.register_hook(lambda g: kept.append(g.zero_()))
-    (y * 2).sum().backward()
-    assert y.grad is not None
-    assert y.grad.tolist() == [2, 2]
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_a_hook_may_change_the_gradient_in_place(create_graph: bool) -> None:
+    kept: list[Tensor] = []
+
+    def first_is_held(g: Tensor) -> None:
+        g[0] = 0
+        kept.append(g)
+
+    x = tg.tensor([1.0, 2.0], requires_grad=True)
+    y = x * 3
+    other = y * 1  # its gradient is that of y, and stays
+    other.register_hook(lambda g: kept.append(g))
+    y.register_hook(first_is_held)
+    x.register_hook(lambda g: kept.append(g.data.mul_(10)))
+    (other**2).sum().backward(create_graph=create_graph)
+    assert x.grad is not None
+    assert x.grad.tolist() == [0, 360]
+    assert [g.tolist() for g in kept] == [[6, 12], [0, 12], [0, 360]]
+    with tg.no_grad():
+        x.grad.zero_()
+    assert kept[1].tolist() == [0, 12]
+    assert kept[2].tolist() == [0, 360]
 
 
 @pytest.mark.parametrize("create_graph", [False, True])

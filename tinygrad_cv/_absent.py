@@ -9,7 +9,7 @@ much, beside PyTorch.
 import dis
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from tinygrad_cv._public import FUNCTIONAL, LINALG, METHOD, NN, OPTIM, TOP
 
@@ -649,13 +649,27 @@ def tell(tensor: type) -> None:
     for place in ABSENT.keys() & sys.modules.keys():
         setattr(sys.modules[place], "__getattr__", told(place))  # noqa: B010
     sys.meta_path.append(_Finder)
+    # A `__getattr__` of the class would make every read of an attribute slower, also of those that
+    # are there.
+    for name in ABSENT[METHOD]:
+        if not hasattr(tensor, name):
+            setattr(tensor, name, _Absent(name))
+    setattr(tensor, "__dir__", _what_is_there)  # noqa: B010
 
-    def __getattr__(self: Any, name: str) -> Any:  # noqa: N807
-        if name in ABSENT[METHOD]:
-            raise AttributeError(sentence(METHOD, name), name=name, obj=self)
-        if hasattr(type(self), name):
-            return object.__getattribute__(self, name)  # a property, with an error of its own
-        kind = type(self).__name__
-        raise AttributeError(f"{kind!r} object has no attribute {name!r}", name=name, obj=self)
 
-    setattr(tensor, "__getattr__", __getattr__)  # noqa: B010
+class _Absent:
+    """In the place of a method that is not there: the sentence, to whoever reads it."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, tensor: Any, owner: Any) -> NoReturn:
+        thing = owner if tensor is None else tensor
+        raise AttributeError(sentence(METHOD, self.name), name=self.name, obj=thing)
+
+
+def _what_is_there(tensor: Any) -> list[str]:
+    """What `dir` lists."""
+    return [name for name in object.__dir__(tensor) if name not in ABSENT[METHOD]]

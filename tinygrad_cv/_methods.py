@@ -16,7 +16,7 @@ from tinygrad_cv import _operators as _operators  # adopted before they are look
 from tinygrad_cv._apply import F
 from tinygrad_cv._indexing import raw_index
 from tinygrad_cv._public import IN_PLACE, METHOD, PUBLIC, TOP, public
-from tinygrad_cv._tensor import Size, Tensor, as_input
+from tinygrad_cv._tensor import Tensor, as_input, sizes_given
 from tinygrad_cv.backend import as_generator, host
 from tinygrad_cv.backend.base import drawn
 from tinygrad_cv.creation import empty, full, number, ones, shape_from, tensor, zeros
@@ -269,9 +269,10 @@ def new(self: Tensor, *args: Any, device: str | None = None) -> Tensor:
     The size of a tensor, as in new(x.size()), is a size.
     """
     place = self.device if device is None else device
-    if args and not all(isinstance(n, int | host.integer | Size) for n in args):
-        return tensor(*args, dtype=self.dtype, device=place)
-    return empty(*args or (0,), dtype=self.dtype, device=place)
+    sizes = sizes_given(args)
+    if sizes is None:
+        return tensor(args[0], dtype=self.dtype, device=place)
+    return empty(sizes, dtype=self.dtype, device=place)
 
 
 def _like(make: Callable[..., Tensor], doc: str) -> Callable[..., Tensor]:

@@ -97,6 +97,8 @@ def tensor(
     >>> tensor([1, 2]).dtype, tensor([1.0, 2]).dtype
     (dtype('int64'), dtype('float32'))
     """
+    if isinstance(data, host.generic):
+        data = host.asarray(data)  # Tensor takes a whole number for a size
     if hasattr(data, "dtype"):
         return Tensor(data, dtype=dtype, device=device, requires_grad=requires_grad)
     if isinstance(data, list | tuple):

@@ -62,6 +62,16 @@ KNOWN = [
     Known("linalg.eig", "there are no complex tensors: the eigenvalues must be real"),
     Known("linalg.eigvals", "there are no complex tensors: the eigenvalues must be real"),
     Known(
+        "nn.functional.ctc_loss",
+        "the derivative by log_probs as they are; PyTorch's is the one behind their log_softmax",
+        order=1,
+    ),
+    Known(
+        "nn.functional.feature_alpha_dropout.without_train",
+        "an input has channels, also where nothing is dropped",
+        lambda sample: sample.input.ndim < 2,
+    ),
+    Known(
         "nn.functional.*_norm",
         "an eps below 0, or a momentum that is no share, is refused",
         lambda sample: (

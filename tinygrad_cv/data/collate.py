@@ -97,7 +97,7 @@ def tensors(batch: Any, device: str | None = None, tuples: type = tuple) -> Any:
     if isinstance(batch, Tensor):
         return batch if device is None else batch.to(device=device)
     if isinstance(batch, host.ndarray | host.generic) and batch.dtype.kind in CATEGORIES:
-        return Tensor(batch, device=device)
+        return Tensor(host.asarray(batch), device=device)
     if isinstance(batch, Mapping):
         return _like(batch, {key: tensors(value, device, tuples) for key, value in batch.items()})
     if isinstance(batch, tuple | list):

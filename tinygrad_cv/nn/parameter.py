@@ -54,7 +54,7 @@ def _around(tensor: Tensor, data: Any) -> None:
         tensor._set(data._array, data._backend)
         tensor._counter = data._counter  # a change of the one is one of the other
     else:
-        Tensor.__init__(tensor, [] if data is None else data)
+        tensor._hold([] if data is None else data, None, None)
 
 
 class _Uninitialized(Tensor):

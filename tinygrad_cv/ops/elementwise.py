@@ -1355,6 +1355,18 @@ floor = public(TOP, METHOD, IN_PLACE)(function(Floor, "input"))
 ceil = public(TOP, METHOD, IN_PLACE)(function(Ceil, "input"))
 trunc = public(TOP, METHOD, IN_PLACE, also="fix")(function(Trunc, "input"))
 clone = public(TOP)(function(Clone, "input"))
+
+
+@public(TOP)
+def detach(input: Tensor) -> Tensor:
+    """The same memory outside the graph: no gradient flows through the result.
+
+    >>> detach(Tensor([1.0], requires_grad=True)).requires_grad
+    False
+    """
+    return input.detach()
+
+
 cast = function(Cast, "input")
 to_device = function(ToDevice, "input")
 lt = public(TOP, METHOD, IN_PLACE, also="less")(function(Lt, "input", "other"))

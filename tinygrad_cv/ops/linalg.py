@@ -608,10 +608,15 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x wᵀ + b along the last axis: (..., in) -> (..., out), with the weight (out, in).
 
+    The bias has the shape (out,), with or without axes of length 1 in front.
+
     >>> linear(Tensor([[1.0, 2.0]]), Tensor([[3.0, 4.0]]), Tensor([0.5]))
     tensor([[11.5]])
     """
-    w, b = weight.shape, None if bias is None else bias.shape
+    w = weight.shape
+    if bias is not None and bias.ndim > 1 and bias.numel() == bias.shape[-1]:
+        bias = T.reshape(bias, shape=(-1,))
+    b = None if bias is None else bias.shape
     if len(w) != 2 or input.shape[-1:] != w[1:] or b not in (None, w[:1]):
         raise ValueError(
             f"linear: the input {input.shape} must end in the in_features of the weight "

@@ -1149,7 +1149,7 @@ def ctc_loss(
     losses = -T.logaddexp(last, T.where(some, before, -FAR))
     losses = T.where(losses > FAR / 2, 0.0 if zero_infinity else math.inf, losses)
     if reduction == "mean":
-        losses = losses / Tensor(host.maximum(lengths, 1), device=steps.device)
+        losses = losses / Tensor(host.asarray(host.maximum(lengths, 1)), device=steps.device)
     return reduced(T.reshape(losses, shape=()) if single else losses, reduction)
 
 
