@@ -261,6 +261,22 @@ def test_conversions_by_name(name: str) -> None:
     assert x.type_as(y).dtype == DTYPES[name]
 
 
+@pytest.mark.parametrize("name", ["add", "sub", "subtract", "addcmul", "addcdiv"])
+def test_the_factor_may_come_second(name: str) -> None:
+    """As in the optimizers of older programs: exp_avg.mul_(0.9).add_(0.1, grad)."""
+    x, y, z = (tg.tensor(numbers) for numbers in ([1.0, 2.0], [3.0, 5.0], [2.0, 4.0]))
+    others, factor = ([y, z], "value") if name.startswith("addc") else ([y], "alpha")
+    expected = getattr(tg, name)(x, *others, **{factor: 0.5})
+    assert tg.equal(getattr(tg, name)(x, 0.5, *others), expected)
+    assert tg.equal(getattr(x, name)(np.float64(0.5), *others), expected)
+    assert getattr(x.clone(), f"{name}_")(0.5, *others).tolist() == expected.tolist()
+    for wrong in ([*others, 0.5], [0.5, 0.5, *others]):
+        with pytest.raises(TypeError, match="positional"):
+            getattr(x, name)(*wrong)
+    with pytest.raises(TypeError, match="positional"):
+        getattr(x, name)(0.5, *others, **{factor: 2})
+
+
 def test_conversions_keep_the_graph_where_they_can() -> None:
     x = tg.ones(2, requires_grad=True)
     assert x.type("float64").requires_grad

@@ -60,6 +60,16 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
         "every tensor is dense; use where, masked_select or an index tensor.",
     ),
     (
+        (TOP,),
+        "_foreach_abs _foreach_add _foreach_add_ _foreach_addcdiv _foreach_addcdiv_ "
+        "_foreach_addcmul _foreach_addcmul_ _foreach_clamp_max_ _foreach_clamp_min_ _foreach_copy_ "
+        "_foreach_div _foreach_div_ _foreach_lerp _foreach_lerp_ _foreach_max _foreach_maximum_ "
+        "_foreach_mul _foreach_mul_ _foreach_neg _foreach_neg_ _foreach_norm _foreach_pow "
+        "_foreach_sign _foreach_sign_ _foreach_sqrt _foreach_sqrt_ _foreach_sub _foreach_sub_ "
+        "_foreach_zero_",
+        "write a loop over the tensors.",
+    ),
+    (
         (OPTIM,),
         "SparseAdam",
         "gradients are dense; use Adam.",

@@ -118,7 +118,7 @@ class GradScaler:
             self._growth_tracker += 1
             if self._growth_tracker == self._growth_interval:
                 grown = self._scale * self._growth_factor
-                self._scale = grown if grown < 2.0**127 else self._scale
+                self._scale = grown if grown < 2.0**128 else self._scale  # where float32 ends
                 self._growth_tracker = 0
         self._found, self._stepped = {}, set()
 

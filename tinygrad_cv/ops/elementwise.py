@@ -5,6 +5,9 @@ which its input was repeated.
 """
 
 import math
+from collections.abc import Callable
+from functools import wraps
+from numbers import Real
 from typing import Any, ClassVar, overload
 
 from tinygrad_cv import backend as backends
@@ -13,7 +16,7 @@ from tinygrad_cv._apply import computed_in, function
 from tinygrad_cv._grad_mode import no_grad
 from tinygrad_cv._inputs import public
 from tinygrad_cv._op import Op, moves, per_output, whole
-from tinygrad_cv._public import IN_PLACE, METHOD, TOP
+from tinygrad_cv._public import IN_PLACE, METHOD, TOP, Marked
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 
@@ -1389,7 +1392,25 @@ isinf = public(TOP, METHOD)(function(Isinf, "input"))
 isfinite = public(TOP, METHOD)(function(Isfinite, "input"))
 
 
+def _factor_second(name: str, count: int) -> Callable[[Marked], Marked]:
+    """Read the order of PyTorch's older programs too, `x.add_(0.1, y)` for `x.add_(y, alpha=0.1)`:
+    `count` arguments by position, of which the second is the number `name`."""
+
+    def mark(function: Marked) -> Marked:
+        @wraps(function)
+        def read(*args: Any, **options: Any) -> Any:
+            if len(args) == count and isinstance(args[1], Real) and name not in options:
+                input, options[name], *others = args
+                args = (input, *others)
+            return function(*args, **options)
+
+        return read  # type: ignore[return-value]
+
+    return mark
+
+
 @public(TOP, METHOD, IN_PLACE)
+@_factor_second("alpha", 3)
 @computed_in("float32")
 def add(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     """`input` + `alpha` · `other`.
@@ -1401,6 +1422,7 @@ def add(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
 
 
 @public(TOP, METHOD, IN_PLACE, also="subtract")
+@_factor_second("alpha", 3)
 @computed_in("float32")
 def sub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     """`input` - `alpha` · `other`.
@@ -1572,6 +1594,7 @@ def lerp(input: Tensor, end: Any, weight: Any) -> Tensor:
 
 
 @public(TOP, METHOD, IN_PLACE)
+@_factor_second("value", 4)
 @computed_in("float64")
 def addcmul(input: Tensor, tensor1: Any, tensor2: Any, *, value: float = 1) -> Tensor:
     """`input` + `value` · `tensor1` · `tensor2`.
@@ -1583,6 +1606,7 @@ def addcmul(input: Tensor, tensor1: Any, tensor2: Any, *, value: float = 1) -> T
 
 
 @public(TOP, METHOD, IN_PLACE)
+@_factor_second("value", 4)
 @computed_in("float64")
 def addcdiv(input: Tensor, tensor1: Any, tensor2: Any, *, value: float = 1) -> Tensor:
     """`input` + `value` · `tensor1` / `tensor2`.
