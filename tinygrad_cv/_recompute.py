@@ -23,7 +23,11 @@ from tinygrad_cv.backend.base import Backend, drawing
 
 @public(TOP, also="checkpoint")
 def recompute(
-    function: Callable[..., Any], *args: Any, use_reentrant: bool | None = None, **kwargs: Any
+    function: Callable[..., Any],
+    *args: Any,
+    use_reentrant: bool | None = None,
+    preserve_rng_state: bool = True,
+    **kwargs: Any,
 ) -> Any:
     """`function(*args, **kwargs)`, saving nothing of it but what goes in.
 
@@ -39,7 +43,8 @@ def recompute(
     written twice (the running statistics of a batch norm, for one, move twice).
 
     PyTorch's name for it is `checkpoint`, and means the same here. Its `use_reentrant` chooses
-    between two ways of doing it; there is one here, and it has no effect.
+    between two ways of doing it, and `preserve_rng_state=False` lets it draw other random numbers;
+    there is one way here, and they have no effect.
 
     A result that lies in the memory of what goes in, or of another result, cannot be changed in
     place where a graph is recorded.

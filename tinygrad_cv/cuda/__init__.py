@@ -94,6 +94,9 @@ def is_bf16_supported(including_emulation: bool = True) -> bool:
 
 # ----- memory ------------------------------------------------------------------------------------
 
+OutOfMemoryError = MemoryError
+"""What is raised where memory is lacking; CuPy's error of this name is one."""
+
 
 def mem_get_info(device: Any = None) -> tuple[int, int]:
     """The bytes of the card that are free, and all of them."""
