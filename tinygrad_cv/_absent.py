@@ -677,7 +677,7 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
     ),
     (
         (TOP,),
-        "return_types torch_version has_lapack has_mkl has_openmp has_spectral "
+        "__config__ return_types torch_version has_lapack has_mkl has_openmp has_spectral "
         "compiled_with_cxx11_abi get_file_path ThroughputBenchmark thread_safe_generator "
         "prepare_multiprocessing_environment",
         "it says how PyTorch was built; tinygrad_cv.__version__ is the version of this.",

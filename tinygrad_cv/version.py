@@ -3,5 +3,5 @@
 from importlib.metadata import version as _version
 
 __version__ = _version("tinygrad_cv")
-cuda = hip = xpu = None
+cuda = hip = rocm = xpu = git_version = None
 debug = False
