@@ -1,8 +1,9 @@
 """The import lines of PyTorch's programs, and the modules that such a program only asks."""
 
 import hashlib
+import subprocess
 import sys
-from importlib import import_module
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +159,7 @@ utils.data.distributed: DistributedSampler
 utils.data.sampler: Sampler SubsetRandomSampler BatchSampler RandomSampler SequentialSampler
     WeightedRandomSampler
 utils.model_zoo: load_url
-version: __version__ cuda
+version: cuda
 """
 """Modules, each with what programs take from it: `from torch.<module> import <names>`."""
 
@@ -342,3 +343,14 @@ def test_the_folder_of_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert hub.get_dir() == str(tmp_path / "torch" / "hub")
     hub.set_dir(tmp_path / "mine")
     assert hub.get_dir() == str(tmp_path / "mine")
+
+
+def test_an_import_of_the_package_leaves_out_what_takes_long() -> None:
+    late = ["importlib.metadata", "urllib.request", "multiprocessing", "torch", "cupy", "scipy"]
+    late += ["tinygrad_cv.backend.cupy_backend", "tinygrad_cv.viz", "tinygrad_cv.distributions"]
+    program = f"import tinygrad_cv, sys; print([m for m in {late} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+    assert tg.__version__ == tg.version.__version__ == metadata.version("tinygrad_cv")
+    with pytest.raises(AttributeError, match=r"'tinygrad_cv\.version' has no attribute 'nosuch'"):
+        _ = tg.version.nosuch  # type: ignore[attr-defined]

@@ -37,7 +37,6 @@ from tinygrad_cv import jit as jit
 from tinygrad_cv import layouts as layouts
 from tinygrad_cv import linalg as linalg
 from tinygrad_cv import mps as mps
-from tinygrad_cv import multiprocessing as multiprocessing
 from tinygrad_cv import nn as nn
 from tinygrad_cv import optim as optim
 from tinygrad_cv import random as random
@@ -59,7 +58,6 @@ from tinygrad_cv.layouts import contiguous_format as contiguous_format
 from tinygrad_cv.layouts import preserve_format as preserve_format
 from tinygrad_cv.layouts import strided as strided
 from tinygrad_cv.random import default_generator as default_generator
-from tinygrad_cv.version import __version__ as __version__
 
 float16, float32, float64 = (_host.dtype(name) for name in ("float16", "float32", "float64"))
 int8, int16, int32 = (_host.dtype(name) for name in ("int8", "int16", "int32"))
@@ -74,11 +72,13 @@ pi, e, inf, nan, newaxis = _host.pi, _host.e, _host.inf, _host.nan, None
 
 if _typing.TYPE_CHECKING:
     from tinygrad_cv import distributions as distributions
+    from tinygrad_cv import multiprocessing as multiprocessing
     from tinygrad_cv import onnx as onnx
     from tinygrad_cv import testing as testing
     from tinygrad_cv import train as train
     from tinygrad_cv import viz as viz
     from tinygrad_cv._stubs.names import *  # noqa: F403  generated
+    from tinygrad_cv.version import __version__ as __version__
 else:  # all that the imports above have marked as public
     _VALUES = (_host.dtype, layouts.layout, layouts.memory_format)
     _CONSTANTS = [name for name, value in globals().items() if isinstance(value, _VALUES)]
@@ -93,12 +93,14 @@ else:  # all that the imports above have marked as public
         "pi",
     ]
     _fill(globals(), _TOP, *_CONSTANTS, "data", "linalg", "nn", "optim")
-    _LATER = ("distributions", "onnx", "testing", "train", "viz")
+    _LATER = ("distributions", "multiprocessing", "onnx", "testing", "train", "viz")
 
     def __getattr__(name):
         """`tinygrad_cv.viz`, `.train` and others are imported when they are first used."""
         if name in _LATER:
             return _import_module(f"tinygrad_cv.{name}")
+        if name == "__version__":
+            return version.__version__
         raise AttributeError(f"module 'tinygrad_cv' has no attribute {name!r}")
 
     def __dir__():

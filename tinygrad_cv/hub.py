@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
-from urllib.request import Request, urlopen
 
 from tinygrad_cv.storage import load as load_file
 from tinygrad_cv.storage import write
@@ -51,6 +50,8 @@ def download_url_to_file(
     With `hash_prefix` its SHA-256 in hexadecimal digits has to begin so; else RuntimeError.
     `progress` says on stderr what is downloaded.
     """
+    from urllib.request import Request, urlopen  # which cost an import of the package much
+
     if progress:
         print(f'Downloading: "{url}" to {dst}', file=sys.stderr)
     with urlopen(Request(url, headers={"User-Agent": "tinygrad_cv"})) as answer:

@@ -9,6 +9,8 @@ False
 
 from multiprocessing import *  # noqa: F403
 
+from tinygrad_cv._absent import told as _told
+
 
 def get_all_sharing_strategies() -> set[str]:
     """The names that PyTorch has; see `set_sharing_strategy`."""
@@ -31,3 +33,4 @@ def set_sharing_strategy(new_strategy: str) -> None:
 
 
 _strategy = "file_descriptor"
+__getattr__ = _told(__name__)

@@ -15,13 +15,14 @@ from typing import Any
 from tinygrad_cv import backend as backends
 from tinygrad_cv import random, typed
 from tinygrad_cv._tensor import Tensor
-from tinygrad_cv.backend import cupy_backend
 from tinygrad_cv.cuda import amp as amp
 from tinygrad_cv.typed import OfDtype
 
 
 def device_count() -> int:
     """How many GPUs there are, for CuPy to work with."""
+    from tinygrad_cv.backend import cupy_backend  # with its kernels, only where it is asked for
+
     return cupy_backend.count()
 
 
