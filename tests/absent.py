@@ -66,7 +66,7 @@ INNER = re.compile(
     r"|.*_notes|factory_kwargs|common_types|classproperty|legacy_contiguous_format|Tag"
     r"|init_num_threads|handle_torch_function|has_torch_function.*|FatalError|JITException"
     r"|classes|cpp|types|windows|m|is_anomaly_.*|thread_safe_generator|amp_definitely_not_available|common|autocast_mode|grad_scaler|rearrange|set_anomaly_enabled|index|PackedSequence_"
-    r"|DistributedDataParallelCPU|deprecated|fwAD|tqdm"
+    r"|DistributedDataParallelCPU|reduce_op|deprecated|fwAD|tqdm"
     r"|ParamSpec|[TP]|R_co|T_co|.*_co"
 )
 """Names that PyTorch leaves lying about: no program needs them."""
@@ -97,9 +97,9 @@ def found(path: str) -> Any:
 
 def is_public(owner: Any, name: str) -> bool:
     """Whether a name in a namespace of PyTorch is one that a program could use."""
-    value = getattr(owner, name, None)
     if name.startswith("_") or INNER.fullmatch(name):
         return False
+    value = getattr(owner, name, None)
     if isinstance(value, ModuleType):
         return value.__name__.split(".")[0] == "torch" and value.__name__ != "torch"
     if type(value).__module__ == "pybind11_builtins":
