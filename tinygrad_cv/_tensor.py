@@ -171,7 +171,7 @@ class Tensor(Attached):
 
     def size(self, dim: int | None = None) -> Any:
         """The shape, or its length along `dim`."""
-        return self.shape if dim is None else self._along(self.shape, dim)
+        return self.shape if dim is None else self._along(self._array.shape, dim)
 
     def _along(self, values: tuple[int, ...], dim: int) -> int:
         """One of as many values as there are axes."""
