@@ -835,7 +835,7 @@ PYTORCH = {
     "multi_margin_loss": "input target p margin weight size_average reduce reduction",
     "multilabel_soft_margin_loss": "input target weight size_average reduce reduction",
     "nll_loss": "input target weight size_average ignore_index reduce reduction",
-    "norm": "input p dim keepdim out dtype",
+    "norm": "input p dim keepdim dtype",
     "normalize": "input p dim eps out",
     "one_hot": "tensor num_classes",
     "pad": "input pad mode value",

@@ -210,7 +210,7 @@ FUNCTIONS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any], Any]] = {
     "mH": (lambda x: x.mH, lambda x: x.swapaxes(-1, -2), X),
     "adjoint": (tg.adjoint, lambda x: x.swapaxes(-1, -2), X),
     "t": (tg.t, lambda x: x.T, B),
-    "real and conj": (lambda x: x.real().conj().resolve_conj(), lambda x: x, X),
+    "real and conj": (lambda x: x.real().conj().conj_physical().resolve_conj(), lambda x: x, X),
 }
 
 

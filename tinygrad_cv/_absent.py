@@ -713,11 +713,6 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
         "write a Dataset, or an IterableDataset.",
     ),
     (
-        (NN,),
-        "LinearCrossEntropyOptions",
-        "use Linear and CrossEntropyLoss.",
-    ),
-    (
         (FUNCTIONAL,),
         "linear_cross_entropy",
         "use linear and cross_entropy.",
