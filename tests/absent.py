@@ -20,28 +20,41 @@ from tinygrad_cv._absent import ABSENT
 PLACES = {
     "torch": "tinygrad_cv",
     "torch.Tensor": "tinygrad_cv.Tensor",
+    "torch.accelerator": "tinygrad_cv.accelerator",
+    "torch.amp": "tinygrad_cv.amp",
     "torch.autograd": "tinygrad_cv.autograd",
+    "torch.autograd.functional": "tinygrad_cv.autograd.functional",
     "torch.backends": "tinygrad_cv.backends",
+    "torch.backends.cuda": "tinygrad_cv.backends.cuda",
     "torch.backends.cudnn": "tinygrad_cv.backends.cudnn",
     "torch.cuda": "tinygrad_cv.cuda",
     "torch.cuda.amp": "tinygrad_cv.cuda.amp",
+    "torch.distributed": "tinygrad_cv.distributed",
     "torch.distributions": "tinygrad_cv.distributions",
     "torch.func": "tinygrad_cv.func",
+    "torch.hub": "tinygrad_cv.hub",
+    "torch.jit": "tinygrad_cv.jit",
     "torch.linalg": "tinygrad_cv.linalg",
+    "torch.multiprocessing": "tinygrad_cv.multiprocessing",
     "torch.nn": "tinygrad_cv.nn",
+    "torch.nn.attention": "tinygrad_cv.nn.attention",
     "torch.nn.functional": "tinygrad_cv.nn.functional",
     "torch.nn.init": "tinygrad_cv.nn.init",
+    "torch.nn.parallel": "tinygrad_cv.nn.parallel",
     "torch.nn.utils": "tinygrad_cv.nn.utils",
     "torch.nn.utils.parametrizations": "tinygrad_cv.nn.utils.parametrizations",
     "torch.nn.utils.parametrize": "tinygrad_cv.nn.utils.parametrize",
     "torch.nn.utils.rnn": "tinygrad_cv.nn.utils.rnn",
+    "torch.onnx": "tinygrad_cv.onnx",
     "torch.optim": "tinygrad_cv.optim",
     "torch.optim.lr_scheduler": "tinygrad_cv.optim.lr_scheduler",
     "torch.optim.swa_utils": "tinygrad_cv.optim.swa_utils",
     "torch.random": "tinygrad_cv.random",
+    "torch.testing": "tinygrad_cv.testing",
     "torch.utils": "tinygrad_cv.utils",
     "torch.utils.checkpoint": "tinygrad_cv.utils.checkpoint",
     "torch.utils.data": "tinygrad_cv.utils.data",
+    "torch.utils.model_zoo": "tinygrad_cv.utils.model_zoo",
 }
 """Each namespace of PyTorch's, and ours."""
 
@@ -53,13 +66,14 @@ INNER = re.compile(
     r"|.*_notes|factory_kwargs|common_types|classproperty|legacy_contiguous_format|Tag"
     r"|init_num_threads|handle_torch_function|has_torch_function.*|FatalError|JITException"
     r"|classes|cpp|types|windows|m|is_anomaly_.*|thread_safe_generator|amp_definitely_not_available|common|autocast_mode|grad_scaler|rearrange|set_anomaly_enabled|index|PackedSequence_"
+    r"|DistributedDataParallelCPU|reduce_op|deprecated|fwAD|tqdm"
     r"|ParamSpec|[TP]|R_co|T_co|.*_co"
 )
 """Names that PyTorch leaves lying about: no program needs them."""
 
 
 LISTED = re.compile(
-    r"torch\.(random|distributions|func|utils\.checkpoint|optim\.\w+|nn\.utils\.\w+)"
+    r"torch\.(accelerator|amp|hub|multiprocessing|onnx|random|distributions|func|utils\.checkpoint|optim\.\w+|nn\.utils\.\w+)"
 )
 """Modules whose `__all__` says what they hold for users."""
 
@@ -83,9 +97,9 @@ def found(path: str) -> Any:
 
 def is_public(owner: Any, name: str) -> bool:
     """Whether a name in a namespace of PyTorch is one that a program could use."""
-    value = getattr(owner, name, None)
     if name.startswith("_") or INNER.fullmatch(name):
         return False
+    value = getattr(owner, name, None)
     if isinstance(value, ModuleType):
         return value.__name__.split(".")[0] == "torch" and value.__name__ != "torch"
     if type(value).__module__ == "pybind11_builtins":

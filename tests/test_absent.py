@@ -58,7 +58,8 @@ def test_an_import_gives_the_sentence_too(place: str, name: str) -> None:
 
 def test_a_module_that_is_not_there_gives_the_sentence() -> None:
     for program in (
-        "import tinygrad_cv.jit",
+        "import tinygrad_cv.fx",
+        "import tinygrad_cv.distributed.fsdp",
         "import tinygrad_cv.fft as fft",
         "from tinygrad_cv.utils.tensorboard import SummaryWriter",
     ):

@@ -272,6 +272,9 @@ def test_the_default_generator() -> None:
     second = tg.rand(2).tolist()
     tg.set_rng_state(state)
     assert [tg.rand(2).tolist(), tg.rand(2).tolist()] == [first, second]
+    with tg_random.fork_rng(devices=[0], device_type="cuda"):
+        tg.rand(1)
+    assert tg.default_generator.clone_state().random() == tg.default_generator.random()
     assert tg.seed() == tg.initial_seed()
 
 
@@ -289,10 +292,16 @@ def test_what_is_no_state(state: Any) -> None:
 
 @pytest.mark.host
 def test_a_seed_is_a_whole_number() -> None:
-    for seed in (1.5, "1", None, -1):
-        with pytest.raises((TypeError, ValueError), match="a seed is a whole number, 0 or more"):
+    for seed in (1.5, "1", None):
+        with pytest.raises(TypeError, match="a seed is a whole number; got "):
             tg.Generator().manual_seed(seed)  # type: ignore[arg-type]
-    assert tg.Generator().manual_seed(np.int64(3)).initial_seed() == 3
+    for seed in ("1", None):
+        with pytest.raises(TypeError, match="a seed is a whole number; got "):
+            tg.manual_seed(seed)
+    for whole in (3, np.int64(3), tg.tensor(3)):
+        assert tg.Generator().manual_seed(whole).initial_seed() == 3  # type: ignore[arg-type]
+    assert tg.Generator().manual_seed(-1).initial_seed() == 2**64 - 1
+    assert tg.manual_seed(1732846800.75).initial_seed() == 1732846800
 
 
 def test_counts_at_random() -> None:
@@ -337,7 +346,9 @@ def test_a_size_is_a_tuple_that_counts(shape: tuple[int, ...], data: Any) -> Non
     assert size[part] == shape[part]
     assert size[part].numel() == math.prod(shape[part])
     assert size + shape == (*shape, *shape)
-    assert (size + shape).numel() == size.numel() ** 2
+    assert (size + shape).numel() == (shape + size).numel() == size.numel() ** 2
+    assert shape + size == size * 2 == 2 * size == (*shape, *shape)
+    assert type(size * 2) is type(2 * size) is type(shape + size) is type(size + shape) is Size
     assert [size[i] for i in range(-len(shape), len(shape))] == [*shape, *shape]
     assert type(pickle.loads(pickle.dumps(size))) is Size
     assert tg.zeros(size).shape == tg.Tensor(size).shape == tg.ones(*shape).shape == shape
@@ -407,6 +418,17 @@ def test_the_default_dtype() -> None:
         lambda: tg.tensor([1, 2]).sqrt(),
         lambda: tg.relu([1.0, -1.0]),
         lambda: nn.Linear(2, 2).weight,
+        lambda: nn.BatchNorm1d(2).running_mean,
+        lambda: nn.LSTM(2, 3)(tg.rand(4, 2))[0],
+        lambda: nn.Transformer.generate_square_subsequent_mask(2),
+        lambda: nn.init.orthogonal_(tg.empty(2, 2)),
+        lambda: nn.functional.cross_entropy(tg.rand(2, 3), tg.tensor([0, 1])),
+        lambda: tg.distributions.Normal(0.0, 1.0).sample(),
+        lambda: tg.distributions.Beta(1.0, 2).rsample(),
+        lambda: tg.distributions.Bernoulli(0.5).sample(),
+        lambda: tg.data.default_collate([1.0, 2.0]),
+        lambda: tg.where(tg.tensor([True]), 1.0, 0.0),
+        lambda: 2.0 ** tg.tensor([2]),
     ]
     for dtype in (tg.float64, tg.float32):
         tg.set_default_dtype(dtype)

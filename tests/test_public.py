@@ -84,7 +84,17 @@ def test_nothing_accidental_is_public() -> None:
     dtypes = {"bool", "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8"}
     dtypes |= {"half", "float", "double", "short", "int", "long"}
     formats = {"channels_last", "channels_last_3d", "contiguous_format", "preserve_format"}
-    values = {"default_generator", "dtype", "e", "inf", "nan", "newaxis", "pi", "strided"}
+    values = {
+        "OutOfMemoryError",
+        "default_generator",
+        "dtype",
+        "e",
+        "inf",
+        "nan",
+        "newaxis",
+        "pi",
+        "strided",
+    }
     constants = dtypes | formats | values
     others = {name for name in dir(tg) if name[0] != "_"} - PUBLIC[TOP].keys() - constants
     assert all(isinstance(getattr(tg, name), ModuleType) for name in others)

@@ -13,16 +13,27 @@ from typing import Any, NoReturn
 
 from tinygrad_cv._public import FUNCTIONAL, LINALG, METHOD, NN, OPTIM, TOP
 
+ACCELERATOR = "tinygrad_cv.accelerator"
 AUTOGRAD = "tinygrad_cv.autograd"
 BACKENDS = "tinygrad_cv.backends"
 CUDA = "tinygrad_cv.cuda"
+CUDA_AMP = "tinygrad_cv.cuda.amp"
+CUDA_BACKEND = "tinygrad_cv.backends.cuda"
 CUDNN = "tinygrad_cv.backends.cudnn"
 DATA = "tinygrad_cv.data"
+DISTRIBUTED = "tinygrad_cv.distributed"
 DISTRIBUTIONS = "tinygrad_cv.distributions"
+HUB = "tinygrad_cv.hub"
+JIT = "tinygrad_cv.jit"
+MULTIPROCESSING = "tinygrad_cv.multiprocessing"
+NN_ATTENTION = "tinygrad_cv.nn.attention"
+NN_PARALLEL = "tinygrad_cv.nn.parallel"
 NN_UTILS = "tinygrad_cv.nn.utils"
+ONNX = "tinygrad_cv.onnx"
 PARAMETRIZE = "tinygrad_cv.nn.utils.parametrize"
 CHECKPOINT = "tinygrad_cv.utils.checkpoint"
 FUNC = "tinygrad_cv.func"
+TESTING = "tinygrad_cv.testing"
 UTILS = "tinygrad_cv.utils"
 UTILS_DATA = "tinygrad_cv.utils.data"
 
@@ -30,7 +41,7 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
     # ----- programs as data ----------------------------------------------------------------------
     (
         (TOP,),
-        "compile compiler jit fx export library cond while_loop package",
+        "compile compiler fx export library cond while_loop package",
         "a program runs as it is written, so leave the call or the decorator out.",
     ),
     (
@@ -40,12 +51,70 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
         "sym_ite sym_max sym_min sym_not sym_sqrt sym_sum",
         "nothing is traced or compiled; a program runs as it is written.",
     ),
+    (
+        (JIT,),
+        "trace trace_module save load freeze optimize_for_inference CompilationUnit TracedModule "
+        "TopLevelTracedModule TracerWarning TracingCheckError ScriptFunction ScriptWarning "
+        "RecursiveScriptClass RecursiveScriptModule ONNXTracedModule Attribute Error annotations "
+        "enable_onednn_fusion onednn_fusion_enabled export_opnames frontend fuser isinstance "
+        "jit_module_from_flatbuffer save_jit_module_to_flatbuffer last_executed_optimized_graph "
+        "optimized_execution run_frozen_optimizations set_fusion_strategy strict_fusion "
+        "set_module",
+        "a module runs as it is; save its state_dict, and build it again to load that.",
+    ),
+    (
+        (JIT,),
+        "fork wait Future",
+        "call the function; ops use several threads by themselves (set_num_threads).",
+    ),
+    (
+        (ONNX,),
+        "export dynamo_export ExportableModule InputObserver OnnxExporterError ONNXProgram "
+        "OperatorExportTypes TrainingMode errors ops symbolic_helper symbolic_opset11 utils "
+        "register_custom_op_symbolic",
+        "models of ONNX are read, with import_model, and not written.",
+    ),
     # ----- one machine ---------------------------------------------------------------------------
     (
         (TOP,),
-        "multiprocessing futures fork wait Future",
+        "futures fork wait Future",
         "ops use several threads by themselves (set_num_threads); Python's multiprocessing and "
         "concurrent.futures do the rest.",
+    ),
+    (
+        (MULTIPROCESSING,),
+        "spawn start_processes SpawnContext ProcessContext ProcessExitedException "
+        "ProcessRaisedException reductions init_reductions",
+        "training runs in one process; Process and Pool start others.",
+    ),
+    (
+        (DISTRIBUTED,),
+        "init_process_group destroy_process_group get_rank get_world_size get_backend "
+        "get_backend_config get_default_backend_for_device get_global_rank get_group_rank "
+        "get_node_local_rank get_pg_count get_process_group_ranks new_group new_subgroups "
+        "new_subgroups_by_enumeration shrink_group split_group group GroupMember GroupName "
+        "ProcessGroup ProcessGroupGloo ProcessGroupNCCL is_backend_available is_xccl_available "
+        "all_gather all_gather_coalesced all_gather_into_tensor all_gather_object "
+        "all_gather_single all_reduce all_reduce_coalesced all_to_all all_to_all_single barrier "
+        "monitored_barrier batch_isend_irecv broadcast broadcast_object_list gather "
+        "gather_object reduce reduce_scatter reduce_scatter_single reduce_scatter_tensor scatter "
+        "scatter_object_list send send_object_list recv recv_object_list isend irecv P2POp Work "
+        "ReduceOp reduce_op AllToAllOptions AllreduceCoalescedOptions AllreduceOptions "
+        "BarrierOptions BroadcastOptions GatherOptions ReduceOptions ReduceScatterOptions "
+        "ScatterOptions Backend BackendConfig BuiltinCommHookType DebugLevel DeviceMesh "
+        "DistBackendError DistError DistNetworkError DistStoreError QueueEmptyError FileStore "
+        "HashStore PrefixStore Store TCPStore GradBucket Logger Reducer RankType rpc optim fsdp "
+        "elastic algorithms autograd nn pipelining tensor checkpoint launch run utils config "
+        "constants c10d_logger device_mesh init_device_mesh distributed_c10d "
+        "default_pg_timeout get_debug_level set_debug_level set_debug_level_from_env "
+        "logging_handlers record_comm register_rendezvous_handler rendezvous remote_device "
+        "supports_complex breakpoint",
+        "training runs in one process; leave it out, or ask is_available() first.",
+    ),
+    (
+        (NN_PARALLEL,),
+        "parallel_apply replicate gather scatter scatter_gather comm",
+        "one device computes the whole batch; call the module.",
     ),
     # ----- kinds of tensors ----------------------------------------------------------------------
     (
@@ -205,7 +274,7 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
     # ----- devices -------------------------------------------------------------------------------
     (
         (TOP, METHOD),
-        "xpu mtia ipu is_ipu is_maia is_mtia is_vulkan is_xla is_vulkan_available accelerator "
+        "xpu mtia ipu is_ipu is_maia is_mtia is_vulkan is_xla is_vulkan_available "
         "get_device_module",
         'the devices are "cpu" and "cuda"; ask cuda.is_available().',
     ),
@@ -219,6 +288,48 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
         "Stream Event",
         "ops of a GPU run one after the other; cuda.synchronize() waits for them, and "
         "time.perf_counter() takes the time.",
+    ),
+    (
+        (ACCELERATOR,),
+        "current_stream set_stream Graph",
+        "ops of a GPU run one after the other; accelerator.synchronize() waits for them.",
+    ),
+    (
+        (ACCELERATOR,),
+        "memory_stats reset_accumulated_memory_stats empty_host_cache get_device_capability",
+        "memory_allocated(), memory_reserved() and get_memory_info() count.",
+    ),
+    (
+        (CUDA,),
+        "comm",
+        "one GPU computes all of it; x.to(device) copies from one to another.",
+    ),
+    (
+        (CUDA_AMP,),
+        "common amp_definitely_not_available",
+        "it is an inner part of PyTorch; ask cuda.is_available().",
+    ),
+    (
+        (CUDA_BACKEND,),
+        "SDPAParams SDPBackend can_use_cudnn_attention can_use_efficient_attention "
+        "can_use_flash_attention is_ck_sdpa_available is_flash_attention_available "
+        "allow_fp16_bf16_reduction_math_sdp fp16_bf16_reduction_math_sdp_allowed "
+        "preferred_rocm_fa_library",
+        "scaled_dot_product_attention is computed in one way; see nn.attention.",
+    ),
+    (
+        (CUDA_BACKEND,),
+        "blas_workspace_size cublas_workspace_size cublaslt_workspace_size cufft_plan_cache "
+        "cuBLASModule cuFFTPlanCache cuFFTPlanCacheAttrContextProp cuFFTPlanCacheManager "
+        "preferred_blas_library preferred_linalg_library",
+        "CuPy chooses the library.",
+    ),
+    (
+        (NN_ATTENTION,),
+        "flex_attention bias varlen SDPAParams can_use_efficient_attention can_use_flash_attention "
+        "WARN_FOR_UNFUSED_KERNELS register_flash_attention_impl activate_flash_attention_impl "
+        "list_flash_attention_impls current_flash_attention_impl restore_flash_attention_impl",
+        "scaled_dot_product_attention is computed in one way, and takes a mask.",
     ),
     (
         (CUDA,),
@@ -253,11 +364,6 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
         "default_generators has_half has_magma ipc_collect is_tf32_supported sparse "
         "DeferredCudaCallError CudaError AcceleratorError check_error cudaStatus",
         "ask CuPy (cupy.cuda) or nvidia-smi; testing.no_sync() finds what waits for a GPU.",
-    ),
-    (
-        (TOP, CUDA),
-        "OutOfMemoryError",
-        "memory that a machine lacks is a MemoryError, of which CuPy's OutOfMemoryError is one.",
     ),
     (
         (TOP,),
@@ -440,9 +546,44 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
     ),
     # ----- names around --------------------------------------------------------------------------
     (
+        (HUB,),
+        "load list help",
+        "it runs a program from the web: clone the repository, change its imports, and import it.",
+    ),
+    (
         (TOP,),
-        "hub",
-        "download the file yourself; load() reads PyTorch's .pth files.",
+        "_C _VF _dynamo _inductor _jit_internal _prims_common _utils _weight_norm",
+        "it is an inner part of PyTorch; use what its documentation names.",
+    ),
+    (
+        (UTILS,),
+        "_pytree _python_dispatch",
+        "it is an inner part of PyTorch; use what its documentation names.",
+    ),
+    (
+        (OPTIM,),
+        "_functional _multi_tensor",
+        "it is an inner part of PyTorch; the optimizers themselves step over all tensors at once.",
+    ),
+    (
+        (TOP,),
+        "_six",
+        "use str, int, math.inf and collections.abc, which Python has.",
+    ),
+    (
+        (TOP,),
+        "types",
+        "annotate with Tensor, device, dtype and Size.",
+    ),
+    (
+        (TESTING,),
+        "assert_close assert_allclose",
+        "use numpy.testing.assert_allclose on x.numpy(), or allclose.",
+    ),
+    (
+        (TESTING,),
+        "make_tensor FileCheck _internal",
+        "use rand and randint; testing.strategies makes inputs with hypothesis.",
     ),
     (
         (TOP,),
@@ -488,7 +629,9 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
         "GeneralizedPareto Geometric Gumbel HalfCauchy HalfNormal InverseGamma Kumaraswamy "
         "LKJCholesky LogNormal LogisticNormal LowRankMultivariateNormal MixtureSameFamily "
         "Multinomial NegativeBinomial OneHotCategoricalStraightThrough Pareto RelaxedBernoulli "
-        "RelaxedOneHotCategorical StudentT Poisson VonMises Weibull Wishart",
+        "RelaxedOneHotCategorical StudentT Poisson VonMises Weibull Wishart binomial cauchy chi2 "
+        "geometric gumbel log_normal mixture_same_family multinomial poisson relaxed_bernoulli "
+        "relaxed_categorical studentT von_mises weibull",
         "scipy.stats knows it, outside of the graph; Normal, Uniform, Categorical and others are "
         "here.",
     ),
@@ -498,7 +641,8 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
         "ComposeTransform CorrCholeskyTransform CumulativeDistributionTransform ExpTransform "
         "IndependentTransform LowerCholeskyTransform PositiveDefiniteTransform PowerTransform "
         "ReshapeTransform SigmoidTransform SoftplusTransform TanhTransform SoftmaxTransform "
-        "StackTransform StickBreakingTransform Transform identity_transform",
+        "StackTransform StickBreakingTransform Transform identity_transform transforms "
+        "transformed_distribution",
         "apply the function to what rsample() draws, and add the logarithm of its derivative.",
     ),
     (
@@ -506,6 +650,11 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
         "prune",
         "multiply the weight by a mask of 0 and 1, as a parametrization "
         "(nn.utils.parametrize.register_parametrization).",
+    ),
+    (
+        (DISTRIBUTIONS,),
+        "utils",
+        "it is an inner part of PyTorch: broadcast_tensors, log and sigmoid do what it does.",
     ),
     (
         (PARAMETRIZE,),
@@ -518,11 +667,6 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
         "create_selective_checkpoint_contexts noop_context_fn set_checkpoint_debug_enabled "
         "set_checkpoint_early_stop",
         "checkpoint computes all of its function again, and has no policy.",
-    ),
-    (
-        (CHECKPOINT,),
-        "checkpoint_sequential",
-        "call checkpoint for each part of the Sequential.",
     ),
     (
         (CHECKPOINT,),
@@ -543,7 +687,7 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
     ),
     (
         (TOP,),
-        "return_types torch_version has_lapack has_mkl has_openmp has_spectral "
+        "__config__ return_types torch_version has_lapack has_mkl has_openmp has_spectral "
         "compiled_with_cxx11_abi get_file_path ThroughputBenchmark thread_safe_generator "
         "prepare_multiprocessing_environment",
         "it says how PyTorch was built; tinygrad_cv.__version__ is the version of this.",
@@ -552,11 +696,6 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
         (UTILS,),
         "tensorboard",
         "viz.watch writes a page of the training, and the package tensorboardX the same files.",
-    ),
-    (
-        (UTILS,),
-        "model_zoo",
-        "download the file yourself; load() reads PyTorch's .pth files.",
     ),
     (
         (UTILS,),
@@ -618,6 +757,7 @@ def told(place: str) -> Callable[[str], Any]:
     """
     module = sys.modules[place]
     before = vars(module).get("__getattr__")
+    vars(module).setdefault("__path__", [])  # so that modules below it are asked for, see _Finder
 
     def __getattr__(name: str) -> Any:  # noqa: N807
         known = name in ABSENT[place]

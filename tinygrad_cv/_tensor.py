@@ -47,6 +47,14 @@ class Size(tuple[int, ...]):
     def __add__(self, other: Any) -> Any:
         return Size(tuple.__add__(self, other))
 
+    def __radd__(self, other: Any) -> Any:
+        return Size((*other, *self)) if isinstance(other, tuple) else NotImplemented
+
+    def __mul__(self, times: SupportsIndex) -> "Size":
+        return Size(tuple.__mul__(self, times))
+
+    __rmul__ = __mul__
+
 
 @public(TOP)
 class Tensor(Attached):
@@ -158,7 +166,7 @@ class Tensor(Attached):
 
     def size(self, dim: int | None = None) -> Any:
         """The shape, or its length along `dim`."""
-        return self.shape if dim is None else self._along(self.shape, dim)
+        return self.shape if dim is None else self._along(self._array.shape, dim)
 
     def _along(self, values: tuple[int, ...], dim: int) -> int:
         """One of as many values as there are axes."""

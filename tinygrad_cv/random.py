@@ -5,6 +5,7 @@
 key from the generator where it draws itself, and then draws other numbers than the CPU.
 """
 
+import copy
 import json
 import operator
 import secrets
@@ -51,15 +52,14 @@ class Generator(host.random.Generator):
     def manual_seed(self, seed: int) -> "Generator":
         """Begin anew: the same seed gives the same numbers. Returns the generator.
 
-        A seed is a whole number, 0 or more; others are TypeErrors and ValueErrors.
+        A seed is a whole number, others are TypeErrors; -1 is 2⁶⁴ - 1 and so on, as in PyTorch.
         """
         try:
             whole = operator.index(seed)
-            self.bit_generator.state = host.random.PCG64(whole).state
-        except (TypeError, ValueError) as error:
-            raise type(error)(
-                f"manual_seed: a seed is a whole number, 0 or more; got {seed!r}."
-            ) from None
+        except TypeError:
+            raise TypeError(f"manual_seed: a seed is a whole number; got {seed!r}.") from None
+        whole = whole if whole >= 0 else whole % 2**64
+        self.bit_generator.state = host.random.PCG64(whole).state
         self._seed = whole
         return self
 
@@ -90,6 +90,10 @@ class Generator(host.random.Generator):
             ) from None
         return self
 
+    def clone_state(self) -> "Generator":
+        """Another generator that goes on from the same state."""
+        return copy.copy(self)
+
     def __reduce__(self) -> Any:
         return _generator_like, (str(self.device), self._seed, self.bit_generator)
 
@@ -108,8 +112,10 @@ backends.draw_from(default_generator)
 
 
 @public(TOP)
-def manual_seed(seed: int) -> Generator:
+def manual_seed(seed: Any) -> Generator:
     """Seed the generator that is used where none is given, and return it.
+
+    Of a float, such as `time.time()`, the whole part counts.
 
     Every device draws from it: a GPU takes its keys from here (see `Backend.uniform`).
 
@@ -120,7 +126,7 @@ def manual_seed(seed: int) -> Generator:
     >>> (a == tg.rand(2)).tolist()
     [True, True]
     """
-    return default_generator.manual_seed(seed)
+    return default_generator.manual_seed(int(seed) if isinstance(seed, float) else seed)
 
 
 @public(TOP)
@@ -164,10 +170,12 @@ def set_rng_state(new_state: Tensor) -> None:
 
 
 @contextmanager
-def fork_rng(devices: Any = None, enabled: bool = True) -> Iterator[None]:
+def fork_rng(
+    devices: Any = None, enabled: bool = True, *, device_type: str = "cuda"
+) -> Iterator[None]:
     """A `with` block after which the default generator is where it was before.
 
-    All devices draw from it, so `devices` has no effect.
+    All devices draw from it, so `devices` and `device_type` have no effect.
 
     >>> from tinygrad_cv import random
     >>> state = get_rng_state()

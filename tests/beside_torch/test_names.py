@@ -13,6 +13,8 @@ import torch
 import absent
 import tinygrad_cv as tg
 
+pytestmark = pytest.mark.host  # PyTorch's tensors are on the CPU
+
 
 def test_each_name_is_here_or_says_so() -> None:
     assert absent.missing() == {}, "see python -m tests.absent"

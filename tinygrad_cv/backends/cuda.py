@@ -4,6 +4,8 @@
 >>> backends.cuda.matmul.allow_tf32 = True
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 matmul = SimpleNamespace(
@@ -36,3 +38,14 @@ mem_efficient_sdp_enabled = cudnn_sdp_enabled = flash_sdp_enabled
 def math_sdp_enabled() -> bool:
     """True"""
     return True
+
+
+@contextmanager
+def sdp_kernel(
+    enable_flash: bool = True,
+    enable_math: bool = True,
+    enable_mem_efficient: bool = True,
+    enable_cudnn: bool = True,
+) -> Iterator[None]:
+    """A `with` block without effect; see `enable_flash_sdp`."""
+    yield

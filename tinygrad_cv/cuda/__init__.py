@@ -15,13 +15,14 @@ from typing import Any
 from tinygrad_cv import backend as backends
 from tinygrad_cv import random, typed
 from tinygrad_cv._tensor import Tensor
-from tinygrad_cv.backend import cupy_backend
 from tinygrad_cv.cuda import amp as amp
 from tinygrad_cv.typed import OfDtype
 
 
 def device_count() -> int:
     """How many GPUs there are, for CuPy to work with."""
+    from tinygrad_cv.backend import cupy_backend  # with its kernels, only where it is asked for
+
     return cupy_backend.count()
 
 
@@ -93,6 +94,9 @@ def is_bf16_supported(including_emulation: bool = True) -> bool:
 
 
 # ----- memory ------------------------------------------------------------------------------------
+
+OutOfMemoryError = MemoryError
+"""What is raised where memory is lacking; CuPy's error of this name is one."""
 
 
 def mem_get_info(device: Any = None) -> tuple[int, int]:

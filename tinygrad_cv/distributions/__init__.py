@@ -17,6 +17,7 @@ tensor(0.5)
 import typing as _typing
 
 from tinygrad_cv._absent import told as _told
+from tinygrad_cv._paths import lay as _lay
 from tinygrad_cv._public import DISTRIBUTIONS as _DISTRIBUTIONS
 from tinygrad_cv._public import fill as _fill
 from tinygrad_cv.distributions import constraints as constraints
@@ -32,4 +33,5 @@ if _typing.TYPE_CHECKING:
     from tinygrad_cv._stubs.distributions import *  # noqa: F403  generated
 else:
     _fill(globals(), _DISTRIBUTIONS)
+    _lay("distributions")
     __getattr__ = _told(_DISTRIBUTIONS)

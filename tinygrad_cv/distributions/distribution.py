@@ -184,7 +184,7 @@ class Distribution:
 
 
 def together(*values: Any) -> list[Tensor]:
-    """Parameters as float tensors of one shape; numbers take the dtype of the tensors."""
+    """Parameters as float tensors of one shape; numbers take their dtype, or the default."""
     like = next((value for value in values if isinstance(value, Tensor)), None)
     dtype = like.dtype if like is not None and like.is_floating_point() else DEFAULT.float
     tensors = []

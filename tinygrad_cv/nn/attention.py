@@ -1,5 +1,8 @@
 """Attention with several heads."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
 from typing import Any
 
 from tinygrad_cv._public import NN, public
@@ -131,3 +134,27 @@ class MultiheadAttention(Module):
             batch_first=self.batch_first,
             generator=self.generator,
         )
+
+
+# ----- kernels -----------------------------------------------------------------------------------
+
+
+class SDPBackend(IntEnum):
+    """PyTorch's kernels of `scaled_dot_product_attention`, of which `sdpa_kernel` chooses."""
+
+    ERROR = -1
+    MATH = 0
+    FLASH_ATTENTION = 1
+    EFFICIENT_ATTENTION = 2
+    CUDNN_ATTENTION = 3
+    OVERRIDEABLE = 4
+
+
+@contextmanager
+def sdpa_kernel(backends: Any, set_priority: bool = False) -> Iterator[None]:
+    """A `with` block without effect: `scaled_dot_product_attention` is computed in one way.
+
+    >>> with sdpa_kernel(SDPBackend.MATH):
+    ...     pass
+    """
+    yield

@@ -1,4 +1,4 @@
-"""Data parallelism, where there is one device for all the data."""
+"""Data parallelism, where there are one process and one device for all the data."""
 
 from typing import Any
 
@@ -29,6 +29,18 @@ class DataParallel(Module):
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
         return self.module(*inputs, **kwargs)
+
+
+class DistributedDataParallel(Module):
+    """What PyTorch wraps a module in that is trained in several processes: RuntimeError here.
+
+    No module is one, so a program that asks with `isinstance` goes on.
+    """
+
+    def __init__(self, module: Module, *args: Any, **kwargs: Any) -> None:
+        raise RuntimeError(
+            "DistributedDataParallel: training runs in one process here; use the module itself."
+        )
 
 
 def data_parallel(

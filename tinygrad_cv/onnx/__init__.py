@@ -13,9 +13,19 @@
 The package `onnx`, which reads the files, comes with an extra: pip install 'tinygrad_cv[onnx]'.
 """
 
+from tinygrad_cv._absent import told as _told
 from tinygrad_cv.onnx.load import import_model
 from tinygrad_cv.onnx.model import OnnxModel
 from tinygrad_cv.onnx.operators import OPERATORS, Operator, operator
 from tinygrad_cv.onnx.protobuf import DTYPES
 
-__all__ = ["DTYPES", "OPERATORS", "OnnxModel", "Operator", "import_model", "operator"]
+__all__ = ["DTYPES", "OPERATORS", "OnnxModel", "Operator", "import_model"]
+__all__ += ["is_in_onnx_export", "operator"]
+
+
+def is_in_onnx_export() -> bool:
+    """False: models are read, and not written."""
+    return False
+
+
+__getattr__ = _told(__name__)
