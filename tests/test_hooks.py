@@ -347,6 +347,27 @@ def test_a_class_knows_the_version_of_a_state() -> None:
     assert net.load_state_dict(new) == ([], [])
 
 
+@pytest.mark.parametrize("assign", [False, True])
+def test_states_without_a_number_of_batches(assign: bool) -> None:
+    """A dict of no known version is as old as can be; one that says its version is held to it."""
+    layer = nn.BatchNorm2d(2)
+    net = nn.ModuleDict({"a": nn.Sequential(nn.Conv2d(2, 2, 1), layer), "b": layer})
+    layer.num_batches_tracked.fill_(7)
+    state = net.state_dict()
+    name = "num_batches_tracked"
+    old = {key: value for key, value in state.items() if not key.endswith(name)}
+    assert net.load_state_dict(old, assign=assign) == ([], [])
+    assert layer.num_batches_tracked.item() == 7
+    assert net.load_state_dict({**old, f"b.{name}": tg.tensor(3)}, assign=assign) == ([], [])
+    assert net.b.num_batches_tracked.item() == 3
+    one = {key: value for key, value in old.items() if key != "a.1.running_var"}
+    one.pop("b.running_var")
+    missing = ["a.1.running_var", "b.running_var"]
+    assert net.load_state_dict(one, strict=False).missing_keys == missing
+    del state[f"a.1.{name}"], state[f"b.{name}"]
+    assert net.load_state_dict(state, strict=False).missing_keys == [f"a.1.{name}", f"b.{name}"]
+
+
 class Extra(nn.Module):
     def __init__(self, words: Any) -> None:
         super().__init__()

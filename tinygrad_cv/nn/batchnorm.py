@@ -27,6 +27,7 @@ class _NormBase(Module):
     running_var: Tensor | None
     num_batches_tracked: Tensor | None
     dims: ClassVar[tuple[int, ...]]
+    _version = 2  # with num_batches_tracked
 
     def __init__(
         self,
@@ -85,6 +86,23 @@ class _NormBase(Module):
 
     def _channels(self, input: Tensor) -> int:
         return input.shape[1]
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        *lists: Any,
+    ) -> None:
+        """Older states, and dicts of no known version, need not have the number of batches."""
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, *lists
+        )
+        key = f"{prefix}num_batches_tracked"
+        if local_metadata.get("version", 1) < 2 and key in missing_keys:
+            missing_keys.remove(key)
 
     def extra_repr(self) -> str:
         return (
