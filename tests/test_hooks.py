@@ -429,6 +429,42 @@ def test_the_mappings_of_a_module_live() -> None:
     assert [*linear._parameters.items()] == [("weight", None), ("bias", None)]
 
 
+def test_the_mappings_of_a_module_are_ordered_like_dicts() -> None:
+    plain = {"a": nn.ReLU(), "b": None, "c": nn.Tanh(), "d": nn.GELU()}
+    net = nn.Module()
+    net._modules = plain
+    held = net._modules
+    for view in ("keys", "values", "items"):
+        assert [*reversed(getattr(held, view)())] == [*reversed(getattr(plain, view)())]
+    assert [*reversed(held)] == [*"dcba"]
+    assert held.popitem() == plain.popitem()
+    assert (held.copy(), [*net.children()]) == (plain, [net.a, net.c])
+    held.clear()
+    with pytest.raises(KeyError, match="no module"):
+        held.popitem()
+    net._parameters = {"w": nn.Parameter([1.0])}
+    net._buffers = {"x": tg.ones(1)}
+    assert [*net.state_dict()] == ["w", "x"]
+
+
+def test_members_of_any_kind_are_listed_by_path() -> None:
+    net = nn.Sequential(nn.Linear(1, 1), nn.Module())
+    net[1].twin = net[0]
+    known = net._named_members(lambda module: module._modules.items(), prefix="net")
+    assert [name for name, _ in known] == ["net.0", "net.1"]
+    known = net._named_members(lambda module: module._modules.items(), remove_duplicate=False)
+    assert [name for name, _ in known] == ["0", "1", "1.twin"]
+    assert [*net._named_members(lambda module: [("x", None), ("y", 3)], recurse=False)] == [
+        ("y", 3)
+    ]
+
+
+def test_states_make_no_module_look_for_hooks() -> None:
+    net = nn.Sequential(nn.Linear(1, 1))
+    net.load_state_dict(net.state_dict())
+    assert not [module for module in net.modules() if "_hooked" in vars(module)]
+
+
 def test_paths_lead_to_modules_parameters_and_buffers() -> None:
     net = nn.Sequential(nn.Sequential(nn.Linear(1, 1), nn.BatchNorm1d(1)))
     assert net.get_submodule("") is net
