@@ -585,7 +585,9 @@ class LazyScale(nn.lazy.LazyModuleMixin, Scale):  # type: ignore[name-defined,mi
         self.factor = nn.UninitializedParameter()
 
     def initialize_parameters(self, x: Any) -> None:
-        self.factor.materialize(x.shape)
+        self.sizes = x.shape
+        if self.has_uninitialized_params():
+            self.factor.materialize(x.shape)
         nn.init.constant_(self.factor, 2.0)
 
 
@@ -600,7 +602,31 @@ def test_a_lazy_module_gets_its_shapes_with_the_first_input() -> None:
     assert twin[0].has_uninitialized_params()
     twin.load_state_dict(net.state_dict())
     assert (twin[0].factor.tolist(), twin(tg.ones(3)).tolist()) == ([2, 2, 2], [2, 2, 2])
-    assert type(twin[0]) is Scale
+    assert (type(twin[0]), twin[0].sizes) == (Scale, (3,))
+
+
+def test_a_lazy_module_and_states() -> None:
+    for make, shape, name in (
+        (lambda: nn.LazyLinear(2), (4, 3), "in_features"),
+        (lambda: nn.LazyConv1d(2, 1), (4, 3, 5), "in_channels"),
+        (lambda: nn.LazyInstanceNorm1d(affine=True), (4, 3, 5), "num_features"),
+        (
+            lambda: nn.LazyBatchNorm1d(affine=False, track_running_stats=False),
+            (4, 3),
+            "num_features",
+        ),
+    ):
+        empty, known, late = make(), make(), make()
+        with pytest.raises(ValueError, match="no number of elements yet"):
+            [p.numel() for p in nn.LazyLinear(2).parameters()]
+        assert empty.load_state_dict(make().state_dict()) == ([], [])
+        x = tg.randn(shape)
+        y = known(x)
+        late.load_state_dict(known.state_dict())
+        assert (late(x).tolist(), getattr(late, name), repr(late)) == (y.tolist(), 3, repr(known))
+        assert empty(x).shape == y.shape
+    with pytest.raises(RuntimeError, match="size mismatch for weight"):
+        nn.Linear(1, 1).load_state_dict(nn.LazyLinear(1).state_dict())
 
 
 def test_longer_paths_lead_to_the_same_files() -> None:

@@ -276,6 +276,8 @@ class _LazyNormBase(LazyModuleMixin):
         """Take the number of channels from the first input."""
         self._check_input_dim(input)  # type: ignore[operator]
         self.num_features = self._channels(input)  # type: ignore[operator]
+        if not self.has_uninitialized_params():
+            return  # there are none, or a state was loaded
         names = ("weight", "bias", "running_mean", "running_var")
         for tensor in [getattr(self, name) for name in names]:
             if tensor is not None:

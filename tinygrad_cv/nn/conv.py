@@ -411,6 +411,8 @@ class _LazyConvXdMixin(LazyModuleMixin):
                 f"of the input {input.shape}."
             )
         self.in_channels = channels
+        if not self.has_uninitialized_params():
+            return  # of a state that was loaded
         self.weight.materialize(self._weight_shape())  # type: ignore[operator]
         if self.bias is not None:
             self.bias.materialize((self.out_channels,))

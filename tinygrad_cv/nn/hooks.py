@@ -167,9 +167,9 @@ class Hooked:
             raise TypeError(f"a hook is a function; got a {type(hook).__name__}.")
         handle = Handle(hooks, hook)
         if first:
-            hooks.move_to_end(handle.number, last=False)
+            hooks.move_to_end(handle.id, last=False)
         if options:
-            self._hook_options[handle.number] = options
+            self._hook_options[handle.id] = options
         return handle
 
     def _hooks_of(self, name: str) -> list[tuple[int, Callable[..., Any]]]:

@@ -667,10 +667,12 @@ class Module(Hooked):
                 missing_keys.append(key)
                 loading.missing[key] = tensor
                 continue
+            if is_lazy(tensor) and is_lazy(state_dict[key]):
+                continue  # neither has a value yet
             try:
                 loading.take(self, name, tensor, state_dict[key])
             except (TypeError, ValueError, RuntimeError) as error:
-                what = f"size mismatch for {key}:" if isinstance(error, ShapeError) else key
+                what = f"size mismatch for {key}:" if isinstance(error, ShapeError) else f"{key}:"
                 error_msgs.append(f"{what} {str(error).rstrip('.')}.")
         extra = type(self).set_extra_state is not Module.set_extra_state
         if extra and prefix + EXTRA in state_dict:

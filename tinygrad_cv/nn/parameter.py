@@ -73,6 +73,12 @@ class _Uninitialized:
             "module, or with materialize(shape)."
         )
 
+    def numel(self) -> int:
+        """ValueError: there is no number yet."""
+        raise ValueError(
+            f"an {type(self).__name__} has no number of elements yet: call the module once first."
+        )
+
     def _take_shape(
         self: Any, kind: type[Tensor], shape: Any, device: str | None, dtype: Any
     ) -> None:

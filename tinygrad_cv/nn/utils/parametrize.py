@@ -190,8 +190,15 @@ def register_parametrization(
 @cache
 def _parametrized(cls: Any, names: frozenset[str]) -> type:
     """The class of the modules of a class that have parametrizations under these names."""
-    body = {name: _property(name) for name in names}
-    return type(f"Parametrized{cls.__name__}", (cls,), {"_before": cls, **body})
+    body: dict[str, Any] = {name: _property(name) for name in names}
+    body |= {"_before": cls, "__reduce__": lambda self: (_new, (cls, names), vars(self).copy())}
+    return type(f"Parametrized{cls.__name__}", (cls,), body)
+
+
+def _new(cls: Any, names: frozenset[str]) -> Any:
+    """A parametrized module without attributes, for pickle: its class has no place of its own."""
+    made: Any = _parametrized(cls, names)
+    return made.__new__(made)
 
 
 def _property(name: str) -> property:

@@ -48,6 +48,8 @@ class PackedSequence(_Packed):
     def to(self, *args: Any, **kwargs: Any) -> "PackedSequence":
         """The data as `Tensor.to` makes it; the indices go to its device."""
         data = self.data.to(*args, **kwargs)
+        if data is self.data:
+            return self
         rest = [None if x is None else x.to(device=data.device) for x in self[2:]]
         return type(self)(data, self.batch_sizes, *rest)
 
@@ -78,6 +80,18 @@ class PackedSequence(_Packed):
     def long(self) -> "PackedSequence":
         """The data in int64."""
         return self.to(dtype="int64")
+
+    def short(self) -> "PackedSequence":
+        """The data in int16."""
+        return self.to(dtype="int16")
+
+    def char(self) -> "PackedSequence":
+        """The data in int8."""
+        return self.to(dtype="int8")
+
+    def byte(self) -> "PackedSequence":
+        """The data in uint8."""
+        return self.to(dtype="uint8")
 
     @property
     def is_cuda(self) -> bool:
