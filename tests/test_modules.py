@@ -268,7 +268,8 @@ def test_one_entry_that_does_not_fit_leaves_all_as_they_were(
 @pytest.mark.parametrize(
     ("name", "values", "told"),
     [
-        ("count", [2.5, 1.0], "2.5, which is no uint8"),
+        ("count", [255.5, -0.5], None),
+        ("count", [256.5, 1.0], "256.5, which is no uint8"),
         ("count", [256, 1], "256, which is no uint8"),
         ("count", [1, -1], "-1, which is no uint8"),
         ("count", [math.nan, 1.0], "nan, which is no uint8"),

@@ -574,7 +574,7 @@ class Module(Hooked):
         """Copy values into the parameters and buffers: all of them, or none if one does not fit.
 
         The values are tensors or arrays. They fit if they have the shape, and numbers that the
-        dtype can hold: whole ones for integers, finite ones that stay finite for floats. A shared
+        dtype can hold: what is finite stays so, and an integer takes the whole part. A shared
         tensor may be given under any of its names. `strict` asks for every name and for no other;
         without it what is there is loaded. With `assign` the given tensors take the place of those
         that are there, with their dtype and device. Returns `(missing_keys, unexpected_keys)`.
@@ -672,7 +672,7 @@ class Module(Hooked):
             try:
                 loading.take(self, name, tensor, state_dict[key])
             except (TypeError, ValueError, RuntimeError) as error:
-                what = f"size mismatch for {key}:" if isinstance(error, ShapeError) else f"{key}:"
+                what = f"size mismatch for {key}:" if isinstance(error, ShapeError) else key
                 error_msgs.append(f"{what} {str(error).rstrip('.')}.")
         extra = type(self).set_extra_state is not Module.set_extra_state
         if extra and prefix + EXTRA in state_dict:
@@ -984,7 +984,10 @@ def _fitting(value: Any, tensor: Tensor) -> Tensor:
         raise ValueError(f"holds values of type {dtype} and should be {tensor.dtype}")
     with host.errstate(all="ignore"):  # what overflows is told from what is there at the end
         new = array.astype(tensor.dtype)
-    kept = host.isfinite(new) | ~host.isfinite(array) if new.dtype.kind == "f" else new == array
+    if new.dtype.kind == "f":
+        kept = host.isfinite(new) | ~host.isfinite(array)
+    else:
+        kept = new == host.trunc(array)  # a mean of counts, say, loses its fraction
     if not kept.all():
         raise ValueError(f"holds {array[~kept][0]}, which is no {tensor.dtype}")
     return Tensor(new, device=tensor.device)
