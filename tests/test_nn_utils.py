@@ -363,7 +363,10 @@ def test_sequences_are_packed_step_by_step(data: Any, batch_first: bool, vectors
 
 def test_packed_sequences_in_other_dtypes() -> None:
     packed = rnn.pack_sequence([tg.tensor([1.5, 2.0]), tg.tensor([3.0])])
-    assert packed.float() is packed.cpu() is packed.to("cpu", "float32") is packed
+    assert packed.batch_sizes.device == "cpu"
+    assert rnn.pad_packed_sequence(packed)[1].device == "cpu"
+    assert packed.float() is packed.to(packed.data.device, "float32") is packed
+    assert packed.cpu().data.device == "cpu"
     for name, dtype in (("double", "float64"), ("short", "int16"), ("byte", "uint8")):
         other = getattr(packed, name)()
         assert (other.data.dtype, other.batch_sizes.tolist()) == (dtype, [2, 1])

@@ -167,7 +167,7 @@ def pack_padded_sequence(
     flat = input.reshape(steps * batch, *input.shape[2:])
     data = index_select(flat, 0, host.concatenate(rows))
     sorted_indices = None if order is None else as_new_tensor(order, device=input.device)
-    return PackedSequence(data, as_new_tensor(batch_sizes), sorted_indices)
+    return PackedSequence(data, as_new_tensor(batch_sizes, device="cpu"), sorted_indices)
 
 
 def pad_packed_sequence(
@@ -179,6 +179,7 @@ def pad_packed_sequence(
     """The padded sequences (T, B, ...), with `batch_first` (B, T, ...), and their lengths.
 
     They stand in the order in which they were packed. T is the longest length, or `total_length`.
+    The lengths are int64, on the host.
 
     >>> packed = pack_sequence([as_new_tensor([1.0, 2.0]), as_new_tensor([3.0])])
     >>> padded, lengths = pad_packed_sequence(packed, batch_first=True)
@@ -212,7 +213,7 @@ def pad_packed_sequence(
         mask = as_new_tensor(there.copy(), device=data.device)
         mask = mask.reshape(*there.shape, *(1,) * (data.ndim - 1))
         padded = where(mask, padded, padding_value)
-    return padded, as_new_tensor(lengths)
+    return padded, as_new_tensor(lengths, device="cpu")
 
 
 def pad_sequence(
