@@ -123,6 +123,36 @@ def test_hooks_of_every_module_go_before_a_modules_own() -> None:
     assert called == ["own pre", "own"]
 
 
+def test_hooks_of_what_is_registered() -> None:
+    seen: list[Any] = []
+
+    def told(module: nn.Module, name: str, value: Any) -> None:
+        seen.append((type(module).__name__, name, type(value).__name__))
+
+    at = import_module("tinygrad_cv.nn.modules.module")
+    with (
+        at.register_module_parameter_registration_hook(told),
+        at.register_module_buffer_registration_hook(told),
+        at.register_module_module_registration_hook(told),
+    ):
+        net = nn.Sequential(nn.BatchNorm1d(1, affine=False))
+        net[0].running_mean = tg.ones(1)
+        net[0].weight = nn.Parameter([1.0])
+    assert seen == [
+        ("BatchNorm1d", "running_mean", "Tensor"),
+        ("BatchNorm1d", "running_var", "Tensor"),
+        ("BatchNorm1d", "num_batches_tracked", "Tensor"),
+        ("Sequential", "0", "BatchNorm1d"),
+        ("BatchNorm1d", "running_mean", "Tensor"),
+        ("BatchNorm1d", "weight", "Parameter"),
+    ]
+    with at.register_module_module_registration_hook(lambda *_: nn.Identity()):
+        net = nn.Sequential(nn.ReLU())
+    net.append(nn.Tanh())
+    assert [type(module).__name__ for module in net] == ["Identity", "Tanh"]
+    assert len(seen) == 7
+
+
 def test_a_hook_is_a_function() -> None:
     with pytest.raises(TypeError, match="a hook is a function; got a int"):
         nn.ReLU().register_forward_hook(3)  # type: ignore[arg-type]

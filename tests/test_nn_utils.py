@@ -208,6 +208,27 @@ def test_parametrized_modules_are_pickled(make: Any, trip: Any) -> None:
     assert parametrize.is_parametrized(layer, "weight")
 
 
+def test_parametrizations_are_handed_on() -> None:
+    layer = parametrize.register_parametrization(nn.Linear(2, 2), "weight", Sum())
+    parametrize.register_parametrization(layer, "bias", Exp())
+    with tg.no_grad():
+        layer.parametrizations.weight.original0 += 1
+    for other in (nn.Linear(2, 2), nn.Module()):
+        found = parametrize.transfer_parametrizations_and_params(layer, other, "weight")
+        assert found.weight.tolist() == layer.weight.tolist()
+        assert not parametrize.is_parametrized(found, "bias")
+        originals = [module.parametrizations.weight.original0 for module in (found, layer)]
+        assert originals[0] is originals[1]
+    all_of = parametrize.transfer_parametrizations_and_params(layer, nn.Linear(2, 2))
+    assert [*all_of.state_dict()] == [*layer.state_dict()]
+    assert {*all_of.parameters()} == {*layer.parameters()}
+    norm = parametrize.register_parametrization(nn.BatchNorm1d(2), "running_var", Exp())
+    twin = parametrize.transfer_parametrizations_and_params(norm, nn.BatchNorm1d(2))
+    assert twin.parametrizations.running_var.original is norm.parametrizations.running_var.original
+    plain = nn.Linear(1, 1)
+    assert parametrize.transfer_parametrizations_and_params(nn.ReLU(), plain) is plain
+
+
 @pytest.mark.parametrize("make", [parametrizations.spectral_norm, parametrizations.orthogonal])
 def test_a_tensor_that_is_not_there(make: Any) -> None:
     with pytest.raises(ValueError, match="ReLU has no parameter and no buffer 'weight'"):

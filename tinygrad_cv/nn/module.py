@@ -191,7 +191,9 @@ class Module(Hooked):
             self._register_as(name, "module", value)
         elif isinstance(value, Buffer) and kind in (None, "buffer"):
             self._register_buffer(name, value, getattr(value, "persistent", True))
-        elif kind is None or value is None or (kind == "buffer" and isinstance(value, Tensor)):
+        elif kind == "buffer" and isinstance(value, Tensor):
+            self._register_as(name, kind, value)
+        elif kind is None or value is None:
             super().__setattr__(name, value)
         else:
             expected = {"parameter": "an nn.Parameter", "module": "an nn.Module"}
@@ -266,6 +268,10 @@ class Module(Hooked):
             raise KeyError(
                 f"{name!r} cannot name a {kind}: it is an attribute of every {type(self).__name__}."
             )
+        told = () if kind == "parameter" and value is None else REGISTRATIONS[kind].values()
+        for hook in [*told]:
+            other = hook(self, name, value)
+            value = value if other is None else other
         self._hold(name, kind, value)
 
     def _hold(self, name: str, kind: str, value: Any) -> None:
@@ -1039,3 +1045,35 @@ def register_module_full_backward_hook(hook: Callable[..., Any]) -> Handle:
 
 
 register_module_backward_hook = register_module_full_backward_hook
+
+REGISTRATIONS: dict[str, dict[int, Callable[..., Any]]] = {
+    kind: {} for kind in ("parameter", "buffer", "module")
+}
+"""The hooks that are called when a module registers something."""
+
+
+def register_module_parameter_registration_hook(hook: Callable[..., Any]) -> Handle:
+    """Call `hook(module, name, parameter)` when any module registers a parameter.
+
+    What it returns, unless that is None, is registered in its place.
+
+    >>> from tinygrad_cv import nn
+    >>> names = []
+    >>> def seen(module, name, parameter):
+    ...     names.append(name)
+    >>> with register_module_parameter_registration_hook(seen):
+    ...     layer = nn.Linear(2, 3)
+    >>> names
+    ['weight', 'bias']
+    """
+    return Handle(REGISTRATIONS["parameter"], hook)
+
+
+def register_module_buffer_registration_hook(hook: Callable[..., Any]) -> Handle:
+    """Call `hook(module, name, buffer)` when any module registers a buffer; see parameters."""
+    return Handle(REGISTRATIONS["buffer"], hook)
+
+
+def register_module_module_registration_hook(hook: Callable[..., Any]) -> Handle:
+    """Call `hook(module, name, submodule)` when any module registers one; see parameters."""
+    return Handle(REGISTRATIONS["module"], hook)

@@ -277,6 +277,34 @@ def remove_parametrizations(module: Any, tensor_name: str, leave_parametrized: b
     return module
 
 
+def transfer_parametrizations_and_params(
+    from_module: Any, to_module: Any, tensor_name: str | None = None
+) -> Any:
+    """Let one module have the parametrizations of another, and share what they work on.
+
+    These are all of them, or those of one tensor, which `to_module` gets if it has none. Returns
+    `to_module`.
+
+    >>> from tinygrad_cv import nn
+    >>> layer = register_parametrization(nn.Linear(2, 2), "weight", nn.Tanh())
+    >>> other = transfer_parametrizations_and_params(layer, nn.Linear(2, 2))
+    >>> (other.weight == layer.weight).all().item()
+    True
+    """
+    if not is_parametrized(from_module):
+        return to_module
+    names = [*from_module.parametrizations] if tensor_name is None else [tensor_name]
+    for name in names:
+        held = from_module.parametrizations[name]
+        if not hasattr(to_module, name):
+            setattr(to_module, name, Parameter(getattr(from_module, name)))
+        for parametrization in held:
+            register_parametrization(to_module, name, parametrization, unsafe=held.unsafe)
+        kind = "_parameters" if held._parameters else "_buffers"
+        getattr(to_module.parametrizations[name], kind).update(getattr(held, kind))
+    return to_module
+
+
 def type_before_parametrizations(module: Module) -> type:
     """The class that a module had before its parametrizations.
 
