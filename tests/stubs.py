@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, get_overloads
 
 import tinygrad_cv
+import tinygrad_cv.distributions  # which marks its names when it is first used
 from tinygrad_cv._public import (
     AMP,
     AUTOGRAD,
@@ -133,6 +134,8 @@ def methods() -> str:
     stub = Stub(hidden=(name for name in vars(builtins) if hasattr(Tensor, name)))
     for name, value in sorted(vars(Tensor).items()):
         function = value.fget if isinstance(value, property) else value
+        if name == "__getattr__":
+            continue  # it says what is not there
         if inspect.isfunction(function) and function.__module__ != Tensor.__module__:
             stub.lines += ["@property"] * (function is not value)
             stub.define(name, function, method=True)

@@ -120,6 +120,32 @@ def test_unscaling_before_clipping_and_the_order_of_calls() -> None:
     assert scaler.get_scale() == 2
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_scaled_training_is_the_plain_one(dtype: str) -> None:
+    """The factor is a power of two, so it changes no bit; of float16 it saves what would vanish."""
+    found = []
+    for enabled in (False, True):
+        tg.manual_seed(0)
+        model = tg.nn.Linear(3, 1).to(dtype=dtype)
+        optimizer = tg.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        scaler = amp.GradScaler(init_scale=64.0, growth_interval=2, enabled=enabled)
+        x = tg.linspace(-1, 1, 12).reshape(4, 3).to(dtype=dtype)
+        for _ in range(5):
+            optimizer.zero_grad()
+            loss = model(x).square().mean()
+            scaler.scale(loss).backward()
+            scaler.unscale_(optimizer)
+            tg.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            scaler.step(optimizer)
+            scaler.update()
+        assert scaler.get_scale() == (256 if enabled else 1)
+        found.append(model.weight.tolist())
+    if dtype == "float32":
+        assert found[0] == found[1]
+    else:
+        assert found[0][0] == pytest.approx(found[1][0], abs=2e-3)
+
+
 def test_the_state_of_a_scaler() -> None:
     scaler = amp.GradScaler("cpu", 16.0, growth_interval=5)
     scaler._growth_tracker = 3

@@ -101,6 +101,7 @@ def test_the_graph_shows_it_under_its_name() -> None:
     y = Power.apply(tg.ones(2, requires_grad=True), 2)
     assert str(tg.graph(y)).splitlines()[1].split() == ["%1", "Power", "(%0)", "float32", "(2,)"]
     assert (y.grad_fn.name(), (y * 1).grad_fn.name()) == ("PowerBackward", "MulBackward0")
+    assert tg.viz.trace(y).nodes[1].saved_bytes == 8
     (behind, _), *_ = y.grad_fn.next_functions
     assert behind.name() == "AccumulateGrad"
     assert "Power" in tg.viz.draw(y, backward=True).source
@@ -360,6 +361,26 @@ def test_an_expression_in_a_function_is_the_expression(
         assert_allclose(wrapped, plain, rtol=1e-9, atol=1e-12 * np.abs(plain).max())
 
 
+def test_a_saved_leaf_is_itself() -> None:
+    class Kept(autograd.function.InplaceFunction):
+        @classmethod
+        def forward(cls, ctx: Any, x: Any, w: Any) -> Any:
+            ctx.save_for_backward(x, w)
+            return x * w
+
+        @staticmethod
+        def backward(ctx: Any, g: Any) -> Any:
+            x, saved = ctx.saved_tensors
+            assert saved is w
+            assert isinstance(saved, tg.nn.Parameter)
+            return g * saved, g * x
+
+    w, x = tg.nn.Parameter(tg.tensor([3.0])), tg.tensor([2.0], requires_grad=True)
+    y = Kept.apply(x * 1, w)
+    y.backward()
+    assert (w.grad.tolist(), x.grad.tolist()) == ([2], [3])
+
+
 def test_inside_of_recompute() -> None:
     x = leaf(0.5, 2.0)
     plain = tg.grad(Power.apply(x, 3).sin().sum(), x)[0]
@@ -514,3 +535,12 @@ def test_modes_are_where_programs_look_for_them() -> None:
             assert not tg.is_inference_mode_enabled()
     assert autograd.functional.jacobian is tg.jacobian
     assert pickle.loads(pickle.dumps(Power)) is Power
+
+
+def test_the_count_of_changes() -> None:
+    x = tg.ones(2)
+    part = x[:1]
+    assert (x._version, part._version) == (0, 0)
+    part.add_(1)
+    x[0] = 3
+    assert (x._version, part._version, x.detach()._version, x.clone()._version) == (2, 2, 2, 0)

@@ -24,6 +24,7 @@ from tinygrad_cv._public import (
     AMP,
     AUTOGRAD,
     AUTOGRAD_FUNCTIONAL,
+    DISTRIBUTIONS,
     FUNC,
     FUNCTIONAL,
     IN_PLACE,
@@ -55,6 +56,7 @@ MODULES = {
     AUTOGRAD_FUNCTIONAL: tg.autograd.functional,
     FUNC: tg.func,
     AMP: tg.amp,
+    DISTRIBUTIONS: tg.distributions,
 }
 
 

@@ -64,7 +64,7 @@ START = {
     "baddbmm": np.stack([X, X, X[::-1]])[:, :1].repeat(3, 1)[:2],
     "mvlgamma": X + 1,
 }
-BITS = [name for name in PUBLIC[IN_PLACE] if name.startswith("bitwise_")]
+BITS = [name for name in PUBLIC[IN_PLACE] if name.startswith("bitwise_")] + ["gcd", "lcm"]
 FUNCTIONS = [name for name in PUBLIC[IN_PLACE] if name not in BITS]
 RANDOM = ["bernoulli", "cauchy", "exponential", "log_normal", "normal", "random", "uniform"]
 ALL = [*FUNCTIONS, *RANDOM, "fill", "zero", "copy", "apply", "map", "geometric", "polygamma"]
@@ -154,6 +154,15 @@ def test_in_place_in_a_graph_is_the_function(name: str) -> None:
     assert_array_equal(found.numpy(), 0.0 * start if expected is None else expected.numpy())
     if y is not None:
         assert_array_equal(x.detach().numpy(), y.detach().numpy().astype("float64"))
+
+
+@pytest.mark.parametrize("name", BITS)
+def test_integers_in_place(name: str) -> None:
+    x = tg.tensor([12, 5, 0])
+    arguments = () if name == "bitwise_not" else (tg.tensor([2, 3, 1]),)
+    expected = getattr(x, name)(*arguments)
+    assert getattr(x, f"{name}_")(*arguments) is x
+    assert x.tolist() == expected.tolist()
 
 
 def test_in_place_on_plain_data_with_a_recorded_argument_is_recorded() -> None:

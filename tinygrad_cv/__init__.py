@@ -16,6 +16,7 @@
 import typing as _typing
 from importlib import import_module as _import_module
 
+from tinygrad_cv import _absent as _absent
 from tinygrad_cv import _methods as _methods
 from tinygrad_cv import _numpy as _numpy
 from tinygrad_cv import _operators as _operators
@@ -65,6 +66,7 @@ dtype = _host.dtype
 pi, e, inf, nan, newaxis = _host.pi, _host.e, _host.inf, _host.nan, None
 
 if _typing.TYPE_CHECKING:
+    from tinygrad_cv import distributions as distributions
     from tinygrad_cv import onnx as onnx
     from tinygrad_cv import testing as testing
     from tinygrad_cv import train as train
@@ -75,7 +77,7 @@ else:  # all that the imports above have marked as public
     _CONSTANTS = [name for name, value in globals().items() if isinstance(value, _VALUES)]
     _CONSTANTS += ["default_generator", "dtype", "e", "inf", "nan", "newaxis", "pi"]
     _fill(globals(), _TOP, *_CONSTANTS, "data", "linalg", "nn", "optim")
-    _LATER = ("onnx", "testing", "train", "viz")
+    _LATER = ("distributions", "onnx", "testing", "train", "viz")
 
     def __getattr__(name):
         """`tinygrad_cv.viz`, `.train` and others are imported when they are first used."""
@@ -93,6 +95,8 @@ def _in_notebook(self: _typing.Any, include: object = None, exclude: object = No
 
     return bundle(self)
 
+
+_absent.tell(_Tensor)
 
 # The engine and the layers know nothing of pictures, so they are told here.
 for _shown in (_Tensor, nn.Module):

@@ -143,14 +143,14 @@ def _record(
                 saved.append(arrays[where])
                 value = inputs[where]
                 if isinstance(value, Tensor):
-                    guards.append((name, value._version, value._version[0]))
+                    guards.append((name, value._counter, value._counter[0]))
             elif where == "y":
                 saved.append(array)
-                guards.append((name, out._version, out._version[0]))
+                guards.append((name, out._counter, out._counter[0]))
             elif where in op.outputs:
                 y = outs[op.outputs.index(where)]
                 saved.append(y._array)
-                guards.append((name, y._version, y._version[0]))
+                guards.append((name, y._counter, y._counter[0]))
             elif isinstance(where, str):
                 saved.append(node.backend.packed(getattr(op, where)))
                 late += _overlaps(where, saved[-1], (*inputs, *(outs or (out,))))
@@ -158,7 +158,7 @@ def _record(
                 saved.append(tuple(arrays[where]))
                 for value in inputs[where]:
                     if isinstance(value, Tensor):
-                        guards.append((name, value._version, value._version[0]))
+                        guards.append((name, value._counter, value._counter[0]))
         node.saved = tuple(saved)
         node.guards = (*guards, *late)
     for name in op.kept:  # what a rule wants is saved; the rest goes
@@ -170,7 +170,7 @@ def _overlaps(name: str, kept: Any, tensors: tuple[Any, ...]) -> list[Guard]:
     guards = []
     for value in tensors:
         if isinstance(value, Tensor) and _lies_in(kept, value):
-            guards.append((name, value._version, value._version[0]))
+            guards.append((name, value._counter, value._counter[0]))
     return guards
 
 
@@ -407,7 +407,7 @@ class Recorded(Reading):
             if not isinstance(place, Node):
                 return value
             tensor = wrap(value, place.backend)
-            tensor._version = next(counters)  # a later change of the original counts here too
+            tensor._counter = next(counters)  # a later change of the original counts here too
             tensor._node = place
             tensor._requires_grad = place.requires_grad
             return tensor

@@ -122,11 +122,11 @@ def follow(op: Op, inputs: tuple[Any, ...], out: "Tensor") -> None:
     if op.views:
         value = inputs[0]
         if backend.shares_memory(array, value._array):
-            out._version = value._version
+            out._counter = value._counter
             _join(value, out, op)
         return
     for value in inputs:
-        if hasattr(value, "_version") and backend.shares_memory(array, value._array):
+        if hasattr(value, "_counter") and backend.shares_memory(array, value._array):
             out._array = backend.array(array, None)
             return
 
@@ -290,7 +290,7 @@ def keep_old(node: Node, since: int, tensor: "Tensor") -> None:
 
     x *= w is the product, written into the memory of x; the rule for w reads the old x.
     """
-    counter = tensor._version
+    counter = tensor._counter
     copies: dict[int, Any] = {}
     waiting, seen = [node], {node}
     while waiting:

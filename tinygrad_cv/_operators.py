@@ -28,6 +28,7 @@ from tinygrad_cv._tensor import (
     where_to,
 )
 from tinygrad_cv.backend import host
+from tinygrad_cv.layouts import layout, strided
 
 Operator = Callable[[Tensor, Any], Tensor]
 
@@ -192,6 +193,11 @@ class Conversions(Tensor):
         """The tensor on a GPU, by default the current one."""
         return self.to(device="cuda" if device is None else device)
 
+    @property
+    def layout(self) -> layout:
+        """`strided`: every tensor is dense."""
+        return strided
+
     def share_memory_(self) -> "Tensor":
         """The tensor itself, which other processes do not see: each gets a copy."""
         return self
@@ -240,7 +246,7 @@ class Conversions(Tensor):
         """A copy of the values that stays in the graph. There is one memory format."""
         return F.clone(self)
 
-    def to_dense(self, dtype: Any = None, *, masked_grad: bool = True) -> "Tensor":
+    def to_dense(self, dtype: Any = None, *, masked_grad: bool | None = None) -> "Tensor":
         """The tensor itself, or in another dtype: there are dense tensors only."""
         return self.to(dtype=dtype)
 
@@ -329,7 +335,7 @@ class Changes(Tensor):
     def _write(self, first: Any, rest: Any, value: Any) -> None:
         """self[first][rest] = value, and no more than that."""
         array = value._array if isinstance(value, Tensor) else value
-        if isinstance(value, Tensor) and value._version is self._version:
+        if isinstance(value, Tensor) and value._counter is self._counter:
             array = self._backend.array(array, None)  # x[1:] = x[:-1] reads what it writes
         try:
             with self._backend.active:

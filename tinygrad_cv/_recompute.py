@@ -154,7 +154,7 @@ class _Segment:
             part = part if part.dtype == output.dtype else F.cast(part, dtype=output.dtype)
             # It has the memory that the function gave it. What lies there as well, an input or
             # another output, would not move on with it.
-            part._array, part._version = output._array, output._version
+            part._array, part._counter = output._array, output._counter
             part._view = None if is_alone else View(None, None, None, part.shape)
             if output.node.op is not None and output.node.tensor is not None:
                 part.retain_grad()
@@ -331,7 +331,7 @@ class _Used(Observer):
     """
 
     def __init__(self, given: Iterable[Tensor]) -> None:
-        self.given = {id(x): x._version for x in given}
+        self.given = {id(x): x._counter for x in given}
         self.fixed = set(map(id, self.given.values()))  # the counters that may not move
         self.versions: dict[int, tuple[str, list[int], int]] = {}
         self.own: dict[int, list[int]] = {}  # the counters of what the function made
@@ -356,26 +356,26 @@ class _Used(Observer):
     def made(self, tensor: Tensor, inputs: tuple[Any, ...]) -> None:
         for x in inputs:
             # What is changed in place reads itself, and the function may have made it.
-            if isinstance(x, Tensor) and x is not tensor and id(x._version) not in self.own:
+            if isinstance(x, Tensor) and x is not tensor and id(x._counter) not in self.own:
                 self.note(x)
-        if id(tensor._version) not in self.versions:  # it is no view of what was there
-            self.own[id(tensor._version)] = tensor._version
+        if id(tensor._counter) not in self.versions:  # it is no view of what was there
+            self.own[id(tensor._counter)] = tensor._counter
         self.before.made(tensor, inputs)
 
     def note(self, x: Tensor) -> None:
         """The function used a tensor that it has not made."""
         if not x.is_leaf and x.node.number < self.start:
-            self.fixed.add(id(x._version))
+            self.fixed.add(id(x._counter))
         name = x.name or ("parameter" if x.requires_grad else "input")
-        self.versions.setdefault(id(x._version), (name, x._version, x._version[0]))
-        self.tensors[id(x)] = weakref.ref(x), x._version
+        self.versions.setdefault(id(x._counter), (name, x._counter, x._counter[0]))
+        self.tensors[id(x)] = weakref.ref(x), x._counter
 
     def alone(self, outputs: list[Tensor]) -> list[bool]:
         """Which outputs have memory that is new and not that of another output, too."""
         for y in outputs:
-            if id(y._version) not in self.own:
+            if id(y._counter) not in self.own:
                 self.note(y)
-        counters = [id(y._version) for y in outputs]
+        counters = [id(y._counter) for y in outputs]
         return [c in self.own and counters.count(c) == 1 for c in counters]
 
     def arrived(self, node: Node, gradient: Any) -> None:
@@ -398,7 +398,7 @@ class _Used(Observer):
         self.tensors = {
             key: (ref, counter)
             for key, (ref, counter) in self.tensors.items()
-            if key not in self.given and (x := ref()) is not None and x._version is counter
+            if key not in self.given and (x := ref()) is not None and x._counter is counter
         }
         del self.given, self.fixed, self.versions, self.own
         return guards
@@ -407,7 +407,7 @@ class _Used(Observer):
         """Raise if a tensor is no longer around the array that it was around."""
         for ref, counter in self.tensors.values():
             x = ref()
-            if x is not None and x._version is not counter:
+            if x is not None and x._counter is not counter:
                 raise RuntimeError(
                     f"recompute: a {x.node.label} of shape {x.shape} that the function used was "
                     "replaced before the backward pass, so nothing can be computed again with it. "

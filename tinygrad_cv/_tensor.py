@@ -72,11 +72,11 @@ class Tensor(Attached):
         "__weakref__",
         "_array",
         "_backend",
+        "_counter",
         "_grad",
         "_name",
         "_node",
         "_requires_grad",
-        "_version",
         "_view",
     )
     _grad: "Tensor | None"
@@ -85,7 +85,7 @@ class Tensor(Attached):
     _backend: Backend
     _node: Node | None
     _requires_grad: bool
-    _version: list[int]
+    _counter: list[int]
     _view: View | None
 
     def __init__(
@@ -97,7 +97,7 @@ class Tensor(Attached):
     ) -> None:
         dtype = None if dtype is None else dtype_named(dtype)
         if len(data) == 1 and (dtype is not None or type(data[0]) not in (int, Size)):
-            self._fill(data[0], dtype, device)
+            self._hold(data[0], dtype, device)
         else:
             backend = backends.get(device)
             sizes = data[0] if data and type(data[0]) is Size else data or (0,)
@@ -109,7 +109,7 @@ class Tensor(Attached):
             self._set(backend.empty(tuple(sizes), dtype=dtype or DEFAULT.float), backend)
         self.requires_grad = requires_grad
 
-    def _fill(self, data: Any, dtype: Any, device: str | int | None) -> None:
+    def _hold(self, data: Any, dtype: Any, device: str | int | None) -> None:
         if isinstance(data, Tensor):
             backend = data._backend if device is None else backends.get(device)
             values = (
@@ -132,7 +132,7 @@ class Tensor(Attached):
         self._backend = backend
         self._node = None
         self._requires_grad = False
-        self._version = [0]
+        self._counter = [0]
         self._view = None
         self._grad = None
         self._name = None
@@ -237,6 +237,11 @@ class Tensor(Attached):
         return None if node is None or node.op is None else node
 
     @property
+    def _version(self) -> int:
+        """How often the memory was changed in place, as PyTorch's programs ask for it."""
+        return self._counter[0]
+
+    @property
     def output_nr(self) -> int:
         """Which of the outputs of its op it is."""
         node = self.grad_fn
@@ -268,11 +273,11 @@ class Tensor(Attached):
         """Whether the one element is not 0."""
         return bool(self)
 
-    def is_pinned(self) -> bool:
+    def is_pinned(self, device: Any = None) -> bool:
         """False: no memory of the host is held for a GPU."""
         return False
 
-    def pin_memory(self) -> "Tensor":
+    def pin_memory(self, device: Any = None) -> "Tensor":
         """The tensor itself: no memory of the host is held for a GPU."""
         return self
 
@@ -509,8 +514,8 @@ class Tensor(Attached):
     def __copy__(self) -> "Tensor":
         copy = type(self).__new__(type(self))
         copy._set(self._array, self._backend)
-        copy._version, copy._requires_grad, copy.name = (
-            self._version,
+        copy._counter, copy._requires_grad, copy.name = (
+            self._counter,
             self._requires_grad,
             self.name,
         )
@@ -544,7 +549,7 @@ class Tensor(Attached):
                 "stands in a graph, which cannot be pickled; say so with x.detach()."
             )
         values = self._array if self.is_cpu else self._backend.to_host(self._array)
-        said = (self._requires_grad, self._name, self._version)
+        said = (self._requires_grad, self._name, self._counter)
         return _pickled, (type(self), values, self.device, *said), getattr(self, "__dict__", None)
 
     # ----- sharing and changing memory -------------------------------------------------------
@@ -552,7 +557,7 @@ class Tensor(Attached):
     def detach(self) -> "Tensor":
         """The same memory outside the graph: no gradient flows through the result."""
         alias = wrap(self._array, self._backend)
-        alias._version = self._version
+        alias._counter = self._counter
         return alias
 
     def detach_(self) -> "Tensor":
@@ -586,7 +591,7 @@ class Tensor(Attached):
                 "float tensors have gradients."
             )
         # The old array stays as it was, so a graph that saved it still has the right values.
-        self._array, self._version, self._view = value._array, value._version, None
+        self._array, self._counter, self._view = value._array, value._counter, None
         if not same:  # it is another leaf for graphs to come, and its gradient is of no use
             self._backend, self._grad = value._backend, None
             self._renew_node()
@@ -598,7 +603,7 @@ class Tensor(Attached):
         if moved._array is self._array:
             return
         # Graphs that were made with it keep the old array and the old node.
-        self._array, self._backend, self._version = moved._array, moved._backend, [0]
+        self._array, self._backend, self._counter = moved._array, moved._backend, [0]
         self._view = None
         self._renew_node()
         if self._grad is not None:
@@ -606,7 +611,7 @@ class Tensor(Attached):
 
     def _changed(self) -> None:
         """Count an in-place change of the array (shared with all views of it)."""
-        self._version[0] += 1
+        self._counter[0] += 1
 
 
 def wrap(array: Any, backend: Backend) -> Tensor:
@@ -639,7 +644,7 @@ def _pickled(
     own = backend.device == "cpu" and type(values) is host.ndarray and values.flags.writeable
     tensor = kind.__new__(kind)
     tensor._set(values if own else backend.array(values, None), backend)
-    tensor._requires_grad, tensor._name, tensor._version = requires_grad, name, version
+    tensor._requires_grad, tensor._name, tensor._counter = requires_grad, name, version
     return tensor
 
 

@@ -98,20 +98,9 @@ class BoolTensor(metaclass=OfDtype):
     dtype = "bool"
 
 
-TYPES = {
-    kind.__name__: kind
-    for kind in (
-        FloatTensor,
-        DoubleTensor,
-        HalfTensor,
-        LongTensor,
-        IntTensor,
-        ShortTensor,
-        CharTensor,
-        ByteTensor,
-        BoolTensor,
-    )
-}
+FLOATS = (FloatTensor, DoubleTensor, HalfTensor)
+INTEGERS = (LongTensor, IntTensor, ShortTensor, CharTensor, ByteTensor)
+TYPES = {kind.__name__: kind for kind in (*FLOATS, *INTEGERS, BoolTensor)}
 
 
 # ----- the dtype that is taken where none is given ------------------------------------------------

@@ -57,6 +57,7 @@ _DRAWN = """
     bernoulli cauchy exponential geometric log_normal multinomial normal normal.in_place
     normal.number_mean rand rand_like randint randint_like randn randn_like uniform
     nn.functional.alpha_dropout nn.functional.dropout nn.functional.dropout2d
+    nn.functional.multi_head_attention_forward
     nn.functional.dropout3d nn.functional.feature_alpha_dropout.with_train nn.functional.rrelu
     nn.functional.fractional_max_pool2d nn.functional.fractional_max_pool3d
     nn.functional.scaled_dot_product_attention
@@ -179,6 +180,8 @@ class Pairs:
             raise ForeignError(f"the device {value}")
         if value == "cpu" or isinstance(value, torch.device):
             return value, tg.get_default_device()
+        if isinstance(value, torch.nn.PairwiseDistance):
+            return value, tg.nn.PairwiseDistance(value.norm, value.eps, value.keepdim)
         if isinstance(value, torch.Generator):
             return value, np.random.default_rng(0)
         if isinstance(value, torch.layout | torch.memory_format):
@@ -500,10 +503,13 @@ def method_difference(name: str, sample: Any, method: str) -> str | None:
         if not isinstance(x, torch.Tensor):
             return None
         x, y = x.detach().clone(), y.detach().clone()
+        shape = x.shape
         try:
             theirs = getattr(x, method)(*args, **options)
         except Exception:
             return None  # PyTorch has no such form of this call
+        if method in ("addbmm_", "baddbmm_") and x.shape != shape:
+            return None  # there it has grown, which no other method in place does
         try:
             # In place nothing is recorded here, and where a gradient is asked for it is an error.
             with tg.no_grad() if method.endswith("_") else nullcontext():

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from tinygrad_cv._public import AMP, public
+from tinygrad_cv._public import AMP, TOP, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv._trees import mapped
 
 
-@public(AMP)
+@public(AMP, TOP)
 class GradScaler:
     """Scales the loss by a factor, and the gradients back; a step with an ∞ or NaN is left out.
 

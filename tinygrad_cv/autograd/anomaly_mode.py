@@ -2,11 +2,15 @@
 
 import traceback
 import weakref
+from pathlib import Path
 from typing import Any
 
 from tinygrad_cv._graph import Node, Observer, failed, observer
 from tinygrad_cv._op import is_float
 from tinygrad_cv._public import AUTOGRAD, public
+
+PACKAGE = str(Path(__file__).parent.parent)
+"""Frames from in here are not where the user called."""
 
 
 class _Anomalies(Observer):
@@ -27,8 +31,7 @@ class _Anomalies(Observer):
     def made(self, tensor: Any, inputs: tuple[Any, ...]) -> None:
         node = tensor._node
         if node is not None and node.op is not None:
-            # This file and the engine's own are not where the user called.
-            frames = [f for f in traceback.extract_stack() if "/tinygrad_cv/" not in f.filename]
+            frames = [f for f in traceback.extract_stack() if not f.filename.startswith(PACKAGE)]
             where = "".join(traceback.format_list(frames[-8:]))
             for made in (node, *(node.parents() if node.op.name == "output" else ())):
                 self.calls[made] = where

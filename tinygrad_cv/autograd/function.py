@@ -79,6 +79,8 @@ class FunctionCtx:
         node = self._node()
         return tuple(None if saved is None else saved.tensor(node) for saved in self._saved)
 
+    saved_variables = saved_tensors  # its name before PyTorch 0.4
+
     # ----- after the forward -----------------------------------------------------------------
 
     def _record(self, returned: Any) -> Any:
@@ -185,9 +187,11 @@ class FunctionCtx:
                     kept, at = results[i], ("output", places.index(i))
             if at is None:
                 at = next((("input", k) for k, y in enumerate(inputs) if y is x), None)
-            saved.append(_Saved(kept._array, kept._backend, kept._version, at))
-            guards.append((f"saved_tensors[{number}]", kept._version, kept._version[0]))
+            saved.append(_Saved(kept._array, kept._backend, kept._counter, at))
+            guards.append((f"saved_tensors[{number}]", kept._counter, kept._counter[0]))
         self._saved = tuple(saved)
+        # The arrays stand beside it, for who counts what is saved.
+        node.saved = ((self, *[kept.array for kept in saved if kept is not None]),)
         self._to_save = ()
         self._node = weakref.ref(node)
         node.guards += tuple(guards)
@@ -294,8 +298,9 @@ class _Saved:
         self.array, self.backend, self.version, self.at = array, backend, version, at
 
     def tensor(self, node: Node | None) -> Tensor:
+        """The tensor, standing where it stood; a leaf that is still there itself."""
         tensor = wrap(self.array, self.backend)
-        tensor._version = self.version
+        tensor._counter = self.version
         if node is None or self.at is None:
             return tensor
         assert node.op is not None
@@ -303,6 +308,9 @@ class _Saved:
         place = node.inputs[k] if kind == "input" else node
         if kind == "output" and node.op.outputs:
             place = _output(node, k)
+        leaf = place.tensor() if place.op is None and place.tensor is not None else None
+        if leaf is not None and leaf._node is place and leaf._array is self.array:
+            return leaf  # type: ignore[no-any-return]
         tensor._node, tensor._requires_grad = place, place.requires_grad
         return tensor
 
@@ -314,7 +322,7 @@ class Call(Op, register=False):
     computes_in = "float16"  # the function gets gradients as they are
 
     def __init__(self, ctx: FunctionCtx, places: list[int]) -> None:
-        self.context = ctx
+        self.context = (ctx,)
         vars(self).update(
             name=ctx._function.__name__,
             fills=ctx._materializes,
@@ -325,7 +333,8 @@ class Call(Op, register=False):
         raise NotImplementedError  # it has run when this op is made
 
     def grad_xs(self, F: Any, g: Any, context: Any) -> Any:
-        return F.memory(context)._gradients(F, g)
+        ctx, *_ = F.memory(context)
+        return ctx._gradients(F, g)
 
 
 @public(AUTOGRAD)
@@ -391,6 +400,10 @@ class Function:
             f"a Function is not called as an object; write {type(self).__name__}.apply(...), with "
             "static methods forward(ctx, ...) and backward(ctx, ...)."
         )
+
+
+InplaceFunction = Function
+"""An older name, of what marks its inputs as dirty; each `Function` can."""
 
 
 def _applied(cls: type[Function], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

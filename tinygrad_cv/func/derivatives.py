@@ -384,7 +384,7 @@ def _checked(name: str, label: str, given: Any, like: Any, what: str) -> list[Te
 def _rows(point: _Point, y: Tensor) -> list[Tensor]:
     """The derivative of one output by each variable."""
     rows: list[list[Tensor]] = [[] for _ in point.variables]
-    one = Tensor(1.0, y.dtype, y.device)
+    one = Tensor(1.0, dtype=y.dtype, device=y.device)
     for place in host.ndindex(y.shape):
         chosen = F.scatter_add(one, index=place, shape=y.shape)
         for row, g in zip(rows, point.gradients([y], [chosen], retain_graph=True), strict=True):
@@ -400,7 +400,7 @@ def _columns(point: _Point, push: _Push, i: int) -> list[Tensor]:
     columns: list[list[Tensor]] = [[] for _ in push.outputs]
     directions = [_zeros(x) for x in point.variables]
     x = point.variables[i]
-    one = Tensor(1.0, x.dtype, x.device)
+    one = Tensor(1.0, dtype=x.dtype, device=x.device)
     for place in host.ndindex(x.shape):
         directions[i] = F.scatter_add(one, index=place, shape=x.shape)
         for column, moved in zip(columns, push.each(directions), strict=True):

@@ -77,7 +77,7 @@ class Hardtanh(_InPlace):
     tensor([-2. ,  0.5])
     """
 
-    shown = ("min_val", "max_val")
+    shown: tuple[str, ...] = ("min_val", "max_val")
 
     def __init__(
         self,

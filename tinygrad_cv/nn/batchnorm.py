@@ -1,5 +1,6 @@
 """Batch normalization, and what it shares with instance normalization."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from tinygrad_cv._public import NN, public
@@ -238,10 +239,11 @@ class SyncBatchNorm(_BatchNorm):
 class _LazyNormBase(LazyModuleMixin):
     """What a normalization without num_features does with its first input."""
 
-    dims: ClassVar[tuple[int, ...]]
     affine: bool
     track_running_stats: bool
     num_features: int
+    _check_input_dim: Callable[[Tensor], None]
+    _channels: Callable[[Tensor], int]
 
     def __init__(
         self,
@@ -274,8 +276,8 @@ class _LazyNormBase(LazyModuleMixin):
 
     def initialize_parameters(self, input: Tensor) -> None:
         """Take the number of channels from the first input."""
-        self._check_input_dim(input)  # type: ignore[operator]
-        self.num_features = self._channels(input)  # type: ignore[operator]
+        self._check_input_dim(input)
+        self.num_features = self._channels(input)
         if not self.has_uninitialized_params():
             return  # there are none, or a state was loaded
         names = ("weight", "bias", "running_mean", "running_var")

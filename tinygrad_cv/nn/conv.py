@@ -1,7 +1,7 @@
 """Convolutions, their adjoints, and the convolution that shares no weights."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from tinygrad_cv._public import NN, public
@@ -72,6 +72,7 @@ class _ConvNd(Module):
                 f"{name}: padding is 'valid', 'same' (with stride 1) or numbers; got {padding!r} "
                 f"with stride {self.stride}."
             )
+        self._reversed_padding_repeated_twice = self._widths()
         self._make_parameters(bias, given(device, dtype))
 
     def _weight_shape(self) -> tuple[int, ...]:
@@ -90,17 +91,22 @@ class _ConvNd(Module):
         """New random values, by the law of the first ones."""
         uniform_(math.prod(self.weight.shape[1:]), self.generator, self.weight, self.bias)
 
+    def _widths(self) -> list[int]:
+        """What is put around the last axis, then around the one before it, and so on."""
+        widths: list[int] = []
+        for axis in reversed(range(self.axes)):
+            total = self.dilation[axis] * (self.kernel_size[axis] - 1)
+            if self.padding == "same":
+                widths += [total // 2, total - total // 2]
+            else:
+                widths += [0 if self.padding == "valid" else self.padding[axis]] * 2
+        return widths
+
     def _padded(self, input: Tensor) -> tuple[Tensor, Any]:
         """The input with its borders continued, and the padding that is left to do."""
         if self.padding_mode == "zeros":
             return input, self.padding
-        widths: list[int] = []  # from the last axis backwards
-        for axis in reversed(range(self.axes)):
-            if self.padding == "same":
-                total = self.dilation[axis] * (self.kernel_size[axis] - 1)
-                widths += [total // 2, total - total // 2]
-            elif self.padding != "valid":
-                widths += [self.padding[axis]] * 2
+        widths = self._reversed_padding_repeated_twice
         return F.pad(input, widths, mode=self.padding_mode), 0
 
     def extra_repr(self) -> str:
@@ -132,10 +138,12 @@ class Conv1d(_ConvNd):
 
     axes = 1
 
-    def forward(self, input: Tensor) -> Tensor:
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         x, padding = self._padded(input)
-        options = self.stride, padding, self.dilation, self.groups
-        return F.conv1d(x, self.weight, self.bias, *options)
+        return F.conv1d(x, weight, bias, self.stride, padding, self.dilation, self.groups)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self._conv_forward(input, self.weight, self.bias)
 
 
 @public(NN)
@@ -154,10 +162,12 @@ class Conv2d(_ConvNd):
 
     axes = 2
 
-    def forward(self, input: Tensor) -> Tensor:
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         x, padding = self._padded(input)
-        options = self.stride, padding, self.dilation, self.groups
-        return F.conv2d(x, self.weight, self.bias, *options)
+        return F.conv2d(x, weight, bias, self.stride, padding, self.dilation, self.groups)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self._conv_forward(input, self.weight, self.bias)
 
 
 @public(NN)
@@ -173,10 +183,12 @@ class Conv3d(_ConvNd):
 
     axes = 3
 
-    def forward(self, input: Tensor) -> Tensor:
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         x, padding = self._padded(input)
-        options = self.stride, padding, self.dilation, self.groups
-        return F.conv3d(x, self.weight, self.bias, *options)
+        return F.conv3d(x, weight, bias, self.stride, padding, self.dilation, self.groups)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self._conv_forward(input, self.weight, self.bias)
 
 
 class _ConvTransposeNd(_ConvNd):
@@ -382,11 +394,13 @@ class _LazyConvXdMixin(LazyModuleMixin):
     """What a convolution without in_channels does with its first input."""
 
     axes: ClassVar[int]
+    transposed: ClassVar[bool]
     in_channels: int
     out_channels: int
     groups: int
     weight: Any
     bias: Any
+    _weight_shape: Callable[[], tuple[int, ...]]
 
     def _make_parameters(self, bias: bool, options: dict[str, Any]) -> None:
         self.weight = UninitializedParameter(**options)
@@ -413,7 +427,7 @@ class _LazyConvXdMixin(LazyModuleMixin):
         self.in_channels = channels
         if not self.has_uninitialized_params():
             return  # of a state that was loaded
-        self.weight.materialize(self._weight_shape())  # type: ignore[operator]
+        self.weight.materialize(self._weight_shape())
         if self.bias is not None:
             self.bias.materialize((self.out_channels,))
         self.reset_parameters()

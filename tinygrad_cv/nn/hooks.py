@@ -255,7 +255,7 @@ class Passing:
     def out(self, output: Any, args: tuple[Any, ...], inside: tuple[Any, ...]) -> Any:
         """The output as the caller gets it."""
         for place in self.places:
-            if inside[place]._version[0]:
+            if inside[place]._version:
                 args[place].copy_(inside[place])
         parts = output if isinstance(output, tuple | list) else (output,)
         if not any(isinstance(part, Tensor) for part in parts):

@@ -196,6 +196,7 @@ class CrossMapLRN2d(Module):
 
     For an odd `size` they are the same. Of an even one the window has one channel less, so that
     each channel is in the middle of its own; alpha is divided by `size` all the same.
+    (PyTorch's leaves the first channel in every window.)
 
     >>> CrossMapLRN2d(3, alpha=3.0, beta=0.5, k=0)(Tensor([[[[1.0]], [[2.0]], [[2.0]]]])).flatten()
     tensor([0.4472, 0.6667, 0.7071])

@@ -56,7 +56,7 @@ def _around(tensor: Tensor, data: Any) -> None:
     """Make a tensor of the memory of another, or of a copy of what else there is."""
     if isinstance(data, Tensor):
         tensor._set(data._array, data._backend)
-        tensor._version = data._version  # a change of the one is one of the other
+        tensor._counter = data._counter  # a change of the one is one of the other
     else:
         Tensor.__init__(tensor, [] if data is None else data)
 
@@ -112,7 +112,7 @@ class UninitializedParameter(_Uninitialized, Parameter):
     def __init__(
         self, requires_grad: bool = True, device: str | None = None, dtype: Any = None
     ) -> None:
-        Tensor.__init__(self, [], device=device, dtype=dtype or "float32")
+        Tensor.__init__(self, [], device=device, dtype=dtype)
         self.requires_grad = requires_grad
 
     def materialize(self, shape: Any, device: str | None = None, dtype: Any = None) -> None:
@@ -139,7 +139,7 @@ class UninitializedBuffer(_Uninitialized, Tensor):
         dtype: Any = None,
         persistent: bool = True,
     ) -> None:
-        Tensor.__init__(self, [], device=device, dtype=dtype or "float32")
+        Tensor.__init__(self, [], device=device, dtype=dtype)
         self.requires_grad = requires_grad
 
     def materialize(self, shape: Any, device: str | None = None, dtype: Any = None) -> None:

@@ -445,6 +445,7 @@ class AdaptiveMaxPool3d(_AdaptiveMaxPoolNd):
 
 class _FractionalMaxPoolNd(Module):
     axes: ClassVar[int]
+    _random_samples: Tensor | None
 
     def __init__(
         self,

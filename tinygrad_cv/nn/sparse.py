@@ -45,9 +45,7 @@ class _Table(Module):
                 f"{type(self).__name__}: the weight must have the shape {(count, width)}; got "
                 f"{weight.shape}."
             )
-        self.weight = (
-            weight if isinstance(weight, Parameter) else Parameter(weight, requires_grad=not frozen)
-        )
+        self.weight = Parameter(weight, requires_grad=not frozen)
 
     def reset_parameters(self) -> None:
         """New standard normal rows, and the row `padding_idx` 0."""
@@ -125,8 +123,10 @@ class Embedding(_Table):
         """
         if embeddings.ndim != 2:
             raise ValueError(f"from_pretrained: expected rows (V, D); got {embeddings.shape}.")
+        count, width = embeddings.shape
         return cls(
-            *embeddings.shape,
+            count,
+            width,
             padding_idx=padding_idx,
             max_norm=max_norm,
             norm_type=norm_type,
@@ -205,8 +205,10 @@ class EmbeddingBag(_Table):
         """
         if embeddings.ndim != 2:
             raise ValueError(f"from_pretrained: expected rows (V, D); got {embeddings.shape}.")
+        count, width = embeddings.shape
         layer = cls(
-            *embeddings.shape,
+            count,
+            width,
             max_norm=max_norm,
             norm_type=norm_type,
             scale_grad_by_freq=scale_grad_by_freq,

@@ -49,6 +49,7 @@ x[1:], `T`, `mT`, `H`, `mH`, `view`, `expand_as`, `reshape_as`, `view_as` and `d
 
 ITSELF = (
     "alpha_dropout cartesian_prod chain_matmul conj conj_physical dropout dropout1d dropout2d "
-    "dropout3d gaussian_noise positive real resolve_conj resolve_neg vanilla_dropout"
+    "dropout3d feature_alpha_dropout gaussian_noise positive real resolve_conj resolve_neg "
+    "vanilla_dropout"
 )
 """The functions that give the tensor itself where they have nothing to do. All others copy."""

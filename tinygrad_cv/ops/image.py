@@ -721,7 +721,7 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     return apart(T.reshape(moved, shape=shape), input)
 
 
-@public(TOP, FUNCTIONAL)
+@public(TOP, FUNCTIONAL, also="native_channel_shuffle")
 def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     """The channels of (N, C, *S) dealt out like cards: the first of each group, the second, ...
 

@@ -1065,18 +1065,21 @@ def _row_number(name: str, padding_idx: int, weight: Tensor) -> int:
 def _shorten(weight: Tensor, input: Tensor, max_norm: float, norm_type: float) -> None:
     """Bring the rows that are looked up to a length of at most `max_norm`, in place."""
     with no_grad():
-        values = weight.detach()
-        rows = values[input.reshape(-1)]
+        values, named = weight.detach(), _counted(input, weight.shape[0]).unique()
+        rows = values[named]
         length = norm(rows, norm_type, -1, True)
-        short = T.where(length > max_norm, rows * (max_norm / (length + 1e-7)), rows)
-        # A row that is named twice gets the same value twice, which a plain assignment may do.
-        values[input.reshape(-1)] = short
+        values[named] = T.where(length > max_norm, rows * (max_norm / (length + 1e-7)), rows)
+
+
+def _counted(input: Tensor, count: int) -> Tensor:
+    """All numbers of rows in a row, counted from the first one."""
+    flat = input.reshape(-1)
+    return T.where(flat < 0, flat + count, flat)
 
 
 def _shared_out(rows: Tensor, input: Tensor, count: int) -> Tensor:
     """The rows, whose gradient is divided by how often their number is in `input`."""
-    flat = input.reshape(-1)
-    flat = T.where(flat < 0, flat + count, flat)
+    flat = _counted(input, count)
     ones = T.cast(flat == flat, dtype=rows.dtype)
     times = T.scatter_add(ones, index=flat._array, shape=(count,))[input].unsqueeze(-1)
     fixed = rows.detach()

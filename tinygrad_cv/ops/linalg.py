@@ -1792,10 +1792,10 @@ def tensorsolve(A: Tensor, B: Tensor, dims: Sequence[int] | None = None) -> Tens
         moved = axes_of(A, tuple(dims), None) or ()
         A = T.permute(A, axes=(*(i for i in range(A.ndim) if i not in moved), *moved))
     shape = A.shape[B.ndim :]
-    if A.shape[: B.ndim] != B.shape or math.prod(shape) != B.numel():
+    if A.numel() != B.numel() ** 2 or math.prod(shape) != B.numel():
         raise ValueError(
-            f"tensorsolve: A {A.shape} must begin with the shape of B, {B.shape}, and have as many "
-            "elements in its other axes."
+            f"tensorsolve: the first {B.ndim} axes of A {A.shape}, and the others, must have as "
+            f"many elements as B {B.shape}."
         )
     solution = solve(T.reshape(A, shape=(B.numel(), -1)), T.reshape(B, shape=(-1,)))
     return T.reshape(solution, shape=shape)

@@ -483,7 +483,7 @@ def _fractional_max_pool(
         )
     batch = input.shape[:2]
     if samples is None:
-        noise = Tensor(host.zeros((*batch, axes)), input.dtype, input.device)
+        noise = Tensor(host.zeros((*batch, axes)), dtype=input.dtype, device=input.device)
         samples = noise.uniform_(generator=generator)
     samples = samples[: batch[0]]
     if samples.shape != (*batch, axes):
@@ -496,7 +496,7 @@ def _fractional_max_pool(
     places: Any = 0
     for axis, (n, m, k) in enumerate(zip(lengths, out, kernel, strict=True)):
         u = samples[:, :, axes - 1 - axis if axes == 2 else axis].unsqueeze(-1)
-        steps = Tensor(host.arange(m), u.dtype, input.device)
+        steps = Tensor(host.arange(m), dtype=u.dtype, device=input.device)
         step = (n - k) / (m - 1) if m > 1 else 0.0
         starts = ((steps + u) * step).long() - (u * step).long()
         last = Tensor(host.arange(m) == m - 1, device=input.device)

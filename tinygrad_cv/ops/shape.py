@@ -223,7 +223,7 @@ class PutAlongDim(Op):
 
 def apart(result: Tensor, input: Tensor) -> Tensor:
     """A result as PyTorch's copy: it does not lie in the memory of the input."""
-    return T.clone(result) if result._version is input._version else result
+    return T.clone(result) if result._counter is input._counter else result
 
 
 def sizes_of(sizes: tuple[Any, ...]) -> tuple[int, ...]:
@@ -291,7 +291,7 @@ def view(input: Tensor, *size: Any, dtype: Any = None) -> Tensor:
             f"view: the shape {input.shape} of {input.dtype} cannot be read as {dtype} ({error})."
         ) from None
     alias = wrap(bytes_read, input._backend)
-    alias._version = input._version
+    alias._counter = input._counter
     return alias
 
 

@@ -2,7 +2,6 @@
 
 from tinygrad_cv.nn.utils import parametrizations as parametrizations
 from tinygrad_cv.nn.utils import parametrize as parametrize
-from tinygrad_cv.nn.utils import prune as prune
 from tinygrad_cv.nn.utils import rnn as rnn
 from tinygrad_cv.nn.utils import stateless as stateless
 from tinygrad_cv.nn.utils.clip_grad import clip_grad_norm as clip_grad_norm
