@@ -20,7 +20,6 @@ CUDNN = "tinygrad_cv.backends.cudnn"
 DATA = "tinygrad_cv.data"
 DISTRIBUTIONS = "tinygrad_cv.distributions"
 NN_UTILS = "tinygrad_cv.nn.utils"
-PARAMETRIZE = "tinygrad_cv.nn.utils.parametrize"
 CHECKPOINT = "tinygrad_cv.utils.checkpoint"
 FUNC = "tinygrad_cv.func"
 UTILS = "tinygrad_cv.utils"
@@ -496,11 +495,6 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
         "prune",
         "multiply the weight by a mask of 0 and 1, as a parametrization "
         "(nn.utils.parametrize.register_parametrization).",
-    ),
-    (
-        (PARAMETRIZE,),
-        "transfer_parametrizations_and_params",
-        "register the parametrization of the other module again.",
     ),
     (
         (CHECKPOINT,),
