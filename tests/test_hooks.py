@@ -123,6 +123,36 @@ def test_hooks_of_every_module_go_before_a_modules_own() -> None:
     assert called == ["own pre", "own"]
 
 
+def test_hooks_of_what_is_registered() -> None:
+    seen: list[Any] = []
+
+    def told(module: nn.Module, name: str, value: Any) -> None:
+        seen.append((type(module).__name__, name, type(value).__name__))
+
+    at = import_module("tinygrad_cv.nn.modules.module")
+    with (
+        at.register_module_parameter_registration_hook(told),
+        at.register_module_buffer_registration_hook(told),
+        at.register_module_module_registration_hook(told),
+    ):
+        net = nn.Sequential(nn.BatchNorm1d(1, affine=False))
+        net[0].running_mean = tg.ones(1)
+        net[0].weight = nn.Parameter([1.0])
+    assert seen == [
+        ("BatchNorm1d", "running_mean", "Tensor"),
+        ("BatchNorm1d", "running_var", "Tensor"),
+        ("BatchNorm1d", "num_batches_tracked", "Tensor"),
+        ("Sequential", "0", "BatchNorm1d"),
+        ("BatchNorm1d", "running_mean", "Tensor"),
+        ("BatchNorm1d", "weight", "Parameter"),
+    ]
+    with at.register_module_module_registration_hook(lambda *_: nn.Identity()):
+        net = nn.Sequential(nn.ReLU())
+    net.append(nn.Tanh())
+    assert [type(module).__name__ for module in net] == ["Identity", "Tanh"]
+    assert len(seen) == 6
+
+
 def test_a_hook_is_a_function() -> None:
     with pytest.raises(TypeError, match="a hook is a function; got a int"):
         nn.ReLU().register_forward_hook(3)  # type: ignore[arg-type]
@@ -347,6 +377,27 @@ def test_a_class_knows_the_version_of_a_state() -> None:
     assert net.load_state_dict(new) == ([], [])
 
 
+@pytest.mark.parametrize("assign", [False, True])
+def test_states_without_a_number_of_batches(assign: bool) -> None:
+    """A dict of no known version is as old as can be; one that says its version is held to it."""
+    layer = nn.BatchNorm2d(2)
+    net = nn.ModuleDict({"a": nn.Sequential(nn.Conv2d(2, 2, 1), layer), "b": layer})
+    layer.num_batches_tracked.fill_(7)
+    state = net.state_dict()
+    name = "num_batches_tracked"
+    old = {key: value for key, value in state.items() if not key.endswith(name)}
+    assert net.load_state_dict(old, assign=assign) == ([], [])
+    assert layer.num_batches_tracked.item() == 7
+    assert net.load_state_dict({**old, f"b.{name}": tg.tensor(3)}, assign=assign) == ([], [])
+    assert net.b.num_batches_tracked.item() == 3
+    one = {key: value for key, value in old.items() if key != "a.1.running_var"}
+    one.pop("b.running_var")
+    missing = ["a.1.running_var", "b.running_var"]
+    assert net.load_state_dict(one, strict=False).missing_keys == missing
+    del state[f"a.1.{name}"], state[f"b.{name}"]
+    assert net.load_state_dict(state, strict=False).missing_keys == [f"a.1.{name}", f"b.{name}"]
+
+
 class Extra(nn.Module):
     def __init__(self, words: Any) -> None:
         super().__init__()
@@ -406,6 +457,42 @@ def test_the_mappings_of_a_module_live() -> None:
     linear._parameters["weight"] = None
     assert (linear.weight, [*linear.parameters()]) == (None, [])
     assert [*linear._parameters.items()] == [("weight", None), ("bias", None)]
+
+
+def test_the_mappings_of_a_module_are_ordered_like_dicts() -> None:
+    plain = {"a": nn.ReLU(), "b": None, "c": nn.Tanh(), "d": nn.GELU()}
+    net = nn.Module()
+    net._modules = plain
+    held = net._modules
+    for view in ("keys", "values", "items"):
+        assert [*reversed(getattr(held, view)())] == [*reversed(getattr(plain, view)())]
+    assert [*reversed(held)] == [*"dcba"]
+    assert held.popitem() == plain.popitem()
+    assert (held.copy(), [*net.children()]) == (plain, [net.a, net.c])
+    held.clear()
+    with pytest.raises(KeyError, match="no module"):
+        held.popitem()
+    net._parameters = {"w": nn.Parameter([1.0])}
+    net._buffers = {"x": tg.ones(1)}
+    assert [*net.state_dict()] == ["w", "x"]
+
+
+def test_members_of_any_kind_are_listed_by_path() -> None:
+    net = nn.Sequential(nn.Linear(1, 1), nn.Module())
+    net[1].twin = net[0]
+    known = net._named_members(lambda module: module._modules.items(), prefix="net")
+    assert [name for name, _ in known] == ["net.0", "net.1"]
+    known = net._named_members(lambda module: module._modules.items(), remove_duplicate=False)
+    assert [name for name, _ in known] == ["0", "1", "1.twin"]
+    assert [*net._named_members(lambda module: [("x", None), ("y", 3)], recurse=False)] == [
+        ("y", 3)
+    ]
+
+
+def test_states_make_no_module_look_for_hooks() -> None:
+    net = nn.Sequential(nn.Linear(1, 1))
+    net.load_state_dict(net.state_dict())
+    assert not [module for module in net.modules() if "_hooked" in vars(module)]
 
 
 def test_paths_lead_to_modules_parameters_and_buffers() -> None:
@@ -528,7 +615,9 @@ class LazyScale(nn.lazy.LazyModuleMixin, Scale):  # type: ignore[name-defined,mi
         self.factor = nn.UninitializedParameter()
 
     def initialize_parameters(self, x: Any) -> None:
-        self.factor.materialize(x.shape)
+        self.sizes = x.shape
+        if self.has_uninitialized_params():
+            self.factor.materialize(x.shape)
         nn.init.constant_(self.factor, 2.0)
 
 
@@ -543,7 +632,31 @@ def test_a_lazy_module_gets_its_shapes_with_the_first_input() -> None:
     assert twin[0].has_uninitialized_params()
     twin.load_state_dict(net.state_dict())
     assert (twin[0].factor.tolist(), twin(tg.ones(3)).tolist()) == ([2, 2, 2], [2, 2, 2])
-    assert type(twin[0]) is Scale
+    assert (type(twin[0]), twin[0].sizes) == (Scale, (3,))
+
+
+def test_a_lazy_module_and_states() -> None:
+    for make, shape, name in (
+        (lambda: nn.LazyLinear(2), (4, 3), "in_features"),
+        (lambda: nn.LazyConv1d(2, 1), (4, 3, 5), "in_channels"),
+        (lambda: nn.LazyInstanceNorm1d(affine=True), (4, 3, 5), "num_features"),
+        (
+            lambda: nn.LazyBatchNorm1d(affine=False, track_running_stats=False),
+            (4, 3),
+            "num_features",
+        ),
+    ):
+        empty, known, late = make(), make(), make()
+        with pytest.raises(ValueError, match="no number of elements yet"):
+            [p.numel() for p in nn.LazyLinear(2).parameters()]
+        assert empty.load_state_dict(make().state_dict()) == ([], [])
+        x = tg.randn(shape)
+        y = known(x)
+        late.load_state_dict(known.state_dict())
+        assert (late(x).tolist(), getattr(late, name), repr(late)) == (y.tolist(), 3, repr(known))
+        assert empty(x).shape == y.shape
+    with pytest.raises(RuntimeError, match="size mismatch for weight"):
+        nn.Linear(1, 1).load_state_dict(nn.LazyLinear(1).state_dict())
 
 
 def test_longer_paths_lead_to_the_same_files() -> None:

@@ -221,7 +221,7 @@ def test_what_a_program_asks_of_several_processes() -> None:
     for name in ("get_rank", "init_process_group", "all_reduce"):
         with pytest.raises(AttributeError, match=f"distributed has no {name}: training runs in on"):
             getattr(distributed, name)
-    with pytest.raises(RuntimeError, match="use the module itself"):
+    with pytest.raises(RuntimeError, match="use the model itself"):
         DistributedDataParallel(nn.Linear(1, 1), device_ids=[0])
     assert not isinstance(nn.Linear(1, 1), DistributedDataParallel)
     multiprocessing.set_sharing_strategy("file_system")

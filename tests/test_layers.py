@@ -966,5 +966,5 @@ def test_a_lazy_layer_takes_its_channels_from_the_input(number: int) -> None:
     other.load_state_dict(plain.state_dict())
     plain.eval()
     assert isinstance(other, kind)
-    assert other.extra_repr() == plain.extra_repr()
     assert_array_equal(other.eval()(x).detach().numpy(), plain(x).detach().numpy())
+    assert other.extra_repr() == plain.extra_repr()

@@ -268,7 +268,8 @@ def test_one_entry_that_does_not_fit_leaves_all_as_they_were(
 @pytest.mark.parametrize(
     ("name", "values", "told"),
     [
-        ("count", [2.5, 1.0], "2.5, which is no uint8"),
+        ("count", [255.5, -0.5], None),
+        ("count", [256.5, 1.0], "256.5, which is no uint8"),
         ("count", [256, 1], "256, which is no uint8"),
         ("count", [1, -1], "-1, which is no uint8"),
         ("count", [math.nan, 1.0], "nan, which is no uint8"),
@@ -650,6 +651,44 @@ def test_dicts_of_modules_and_of_parameters() -> None:
     assert (len(acts), "a" in acts, [*acts.children()]) == (0, False, [])
     scales = nn.ParameterDict({"a": tg.ones(2), "b": nn.Parameter([3.0])})
     assert [name for name, _ in scales.named_parameters()] == ["a", "b"]
+
+
+def test_a_place_without_a_module() -> None:
+    """As programs write it: a layer that some blocks have and others do not."""
+    row = nn.ModuleList([None, nn.Linear(1, 1)])
+    row.append(None)
+    assert [part is None for part in row] == [True, False, True]
+    assert (len(row), [*row.state_dict()]) == (3, ["1.weight", "1.bias"])
+    assert repr(row).split("\n")[1:] == [
+        "  (0): None",
+        "  (1): Linear(in_features=1, out_features=1, bias=True)",
+        "  (2): None",
+        ")",
+    ]
+    row[0], row[1] = nn.ReLU(), None
+    assert [type(part).__name__ for part in row] == ["ReLU", "NoneType", "NoneType"]
+    assert [*row.children()] == [row[0]]
+    named = nn.ModuleDict({"a": None, "b": nn.ReLU()})
+    assert ([*named], named["a"], [*named.children()]) == (["a", "b"], None, [named["b"]])
+    named["b"] = None
+    named.pop("a")
+    assert [*named.items()] == [("b", None)]
+    assert len(nn.Sequential(nn.ReLU(), None)[1:]) == 1
+
+
+def test_a_subclass_of_a_container_has_names_of_its_own() -> None:
+    class Block(nn.Sequential):
+        def __init__(self) -> None:
+            super().__init__(nn.ReLU())
+            self._name, self._names, self._hook = "block", ["x"], None
+            self._drop = nn.Dropout(0.5)
+
+    block = Block()
+    handle = block.register_forward_hook(lambda module, args, y: y + 1)
+    assert block[:1](tg.ones(1)).item() == 1
+    block._hook = handle
+    block.eval().append(nn.ReLU())
+    assert block(tg.ones(1)).item() == 2
 
 
 def test_a_part_of_a_sequential_keeps_its_names() -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import pickle
 from typing import Any
 
 import numpy as np
@@ -183,6 +184,57 @@ def test_a_parametrized_tensor_is_read_and_assigned() -> None:
     assert_allclose(twin.weight.tolist(), [[math.log(math.log(3))] * 2], rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: parametrizations.weight_norm(nn.Linear(2, 3)),
+        lambda: parametrizations.spectral_norm(nn.Conv2d(1, 2, 3)).eval(),
+        lambda: parametrizations.orthogonal(nn.Linear(2, 3)),
+        lambda: parametrize.register_parametrization(
+            parametrizations.weight_norm(nn.Linear(2, 3)), "bias", nn.Tanh()
+        ),
+    ],
+)
+@pytest.mark.parametrize("trip", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_parametrized_modules_are_pickled(make: Any, trip: Any) -> None:
+    layer = make()
+    found, alone = trip((layer, trip(layer)))
+    for twin in (found, alone):
+        assert type(twin) is type(layer)
+        assert_array_equal(twin.weight.detach().numpy(), layer.weight.detach().numpy())
+        assert repr(twin) == repr(layer)
+        assert twin.load_state_dict(layer.state_dict()) == ([], [])
+        parametrize.remove_parametrizations(twin, "weight")
+    assert parametrize.is_parametrized(layer, "weight")
+
+
+def test_parametrizations_are_handed_on() -> None:
+    layer = parametrize.register_parametrization(nn.Linear(2, 2), "weight", Sum())
+    parametrize.register_parametrization(layer, "bias", Exp())
+    with tg.no_grad():
+        layer.parametrizations.weight.original0 += 1
+    for other in (nn.Linear(2, 2), nn.Module()):
+        found = parametrize.transfer_parametrizations_and_params(layer, other, "weight")
+        assert found.weight.tolist() == layer.weight.tolist()
+        assert not parametrize.is_parametrized(found, "bias")
+        originals = [module.parametrizations.weight.original0 for module in (found, layer)]
+        assert originals[0] is originals[1]
+    all_of = parametrize.transfer_parametrizations_and_params(layer, nn.Linear(2, 2))
+    assert [*all_of.state_dict()] == [*layer.state_dict()]
+    assert {*all_of.parameters()} == {*layer.parameters()}
+    norm = parametrize.register_parametrization(nn.BatchNorm1d(2), "running_var", Exp())
+    twin = parametrize.transfer_parametrizations_and_params(norm, nn.BatchNorm1d(2))
+    assert twin.parametrizations.running_var.original is norm.parametrizations.running_var.original
+    plain = nn.Linear(1, 1)
+    assert parametrize.transfer_parametrizations_and_params(nn.ReLU(), plain) is plain
+
+
+@pytest.mark.parametrize("make", [parametrizations.spectral_norm, parametrizations.orthogonal])
+def test_a_tensor_that_is_not_there(make: Any) -> None:
+    with pytest.raises(ValueError, match="ReLU has no parameter and no buffer 'weight'"):
+        make(nn.ReLU())
+
+
 def test_several_originals_and_buffers() -> None:
     layer: Any = nn.BatchNorm1d(2)
     for name in ("weight", "running_var"):
@@ -229,8 +281,11 @@ def test_orthogonal(name: str, shape: tuple[int, int], based: bool) -> None:
     start = nn.init.orthogonal_(tg.zeros(shape))
     layer.weight.data.copy_(start)
     parametrizations.orthogonal(layer, orthogonal_map=name, use_trivialization=based)
-    if based:
+    if based or name == "householder":
         assert_allclose(layer.weight.detach().numpy(), start.numpy(), atol=1e-5)
+        other = nn.init.orthogonal_(tg.zeros(shape))
+        layer.weight = other
+        assert_allclose(layer.weight.detach().numpy(), other.numpy(), atol=1e-5)
     original = layer.parametrizations.weight.original
     original.data.copy_(tg.randn(shape) * 3)
     if name == "householder":
@@ -265,8 +320,24 @@ def test_a_batch_normalization_is_fused_into_a_convolution(make: Any, options: A
 
 
 def test_what_is_left_out_says_so() -> None:
-    with pytest.raises(AttributeError, match="pruning is left out"):
-        nn.utils.prune.l1_unstructured  # noqa: B018
+    with pytest.raises(AttributeError, match="has no prune: multiply the weight by a mask"):
+        nn.utils.prune  # noqa: B018
+
+
+def test_a_batch_is_not_split() -> None:
+    net: Any = nn.Linear(2, 1)
+    x = tg.randn(3, 2)
+    for devices in (None, [0], [0, 1], range(4)):
+        model = nn.DataParallel(net, device_ids=devices)
+        assert model(x).tolist() == net(x).tolist()
+        assert nn.parallel.data_parallel(net, x, devices).tolist() == net(x).tolist()
+    assert not isinstance(model, nn.parallel.DistributedDataParallel)
+    with pytest.raises(NotImplementedError, match="use the model itself"):
+        nn.parallel.DistributedDataParallel(net)
+    state = model.state_dict()
+    nn.modules.utils.consume_prefix_in_state_dict_if_present(state, "module.")
+    assert net.load_state_dict(state) == ([], [])
+    assert state._metadata == net.state_dict()._metadata  # type: ignore[attr-defined]
 
 
 # ----- sequences ---------------------------------------------------------------------------------
@@ -309,6 +380,17 @@ def test_sequences_are_packed_step_by_step(data: Any, batch_first: bool, vectors
             at = slice(len(joined) - n, None) if side == "left" else slice(n)
             assert_array_equal(joined[at, i], x[i, :n])
             assert joined[:, i].sum() == pytest.approx(x[i, :n].sum())
+
+
+def test_packed_sequences_in_other_dtypes() -> None:
+    packed = rnn.pack_sequence([tg.tensor([1.5, 2.0]), tg.tensor([3.0])])
+    assert packed.batch_sizes.device == "cpu"
+    assert rnn.pad_packed_sequence(packed)[1].device == "cpu"
+    assert packed.float() is packed.to(packed.data.device, "float32") is packed
+    assert packed.cpu().data.device == "cpu"
+    for name, dtype in (("double", "float64"), ("short", "int16"), ("byte", "uint8")):
+        other = getattr(packed, name)()
+        assert (other.data.dtype, other.batch_sizes.tolist()) == (dtype, [2, 1])
 
 
 @pytest.mark.parametrize(
@@ -368,6 +450,12 @@ def test_a_normal_that_is_cut_off(mean: float, std: float, a: float, b: float) -
 def test_columns_with_zeros(rows: int, columns: int, share: float) -> None:
     w = nn.init.sparse_(tg.ones(rows, columns), share, 1.0).numpy()
     assert ((w == 0).sum(0) == math.ceil(share * rows)).all()
+
+
+def test_weights_without_elements() -> None:
+    for name in ("kaiming_uniform_", "kaiming_normal_"):
+        for shape in ((3, 0), (0, 3), (2, 2, 0)):
+            assert getattr(nn.init, name)(tg.zeros(shape)).shape == shape
 
 
 def test_gains_and_older_names() -> None:

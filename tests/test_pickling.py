@@ -105,6 +105,16 @@ def test_no_gradient_is_pickled() -> None:
     assert copy.deepcopy(x).grad is not None
 
 
+def test_a_copied_parameter_begins_without_a_gradient() -> None:
+    """Neither has it what a program said of the other; a pickled one has."""
+    w = nn.Parameter([1.0])
+    w.no_decay = True  # type: ignore[attr-defined]
+    w.sum().backward()
+    twin = copy.deepcopy(nn.ParameterList([w]))[0]
+    assert (twin.grad, hasattr(twin, "no_decay")) == (None, False)
+    assert pickle.loads(pickle.dumps(w)).no_decay
+
+
 def test_a_deep_copy_keeps_one_tensor_one() -> None:
     x = tg.ones(2, requires_grad=True)
     x.sum().backward()

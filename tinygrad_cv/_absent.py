@@ -30,7 +30,6 @@ NN_ATTENTION = "tinygrad_cv.nn.attention"
 NN_PARALLEL = "tinygrad_cv.nn.parallel"
 NN_UTILS = "tinygrad_cv.nn.utils"
 ONNX = "tinygrad_cv.onnx"
-PARAMETRIZE = "tinygrad_cv.nn.utils.parametrize"
 CHECKPOINT = "tinygrad_cv.utils.checkpoint"
 FUNC = "tinygrad_cv.func"
 TESTING = "tinygrad_cv.testing"
@@ -655,11 +654,6 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
         (DISTRIBUTIONS,),
         "utils",
         "it is an inner part of PyTorch: broadcast_tensors, log and sigmoid do what it does.",
-    ),
-    (
-        (PARAMETRIZE,),
-        "transfer_parametrizations_and_params",
-        "register the parametrization of the other module again.",
     ),
     (
         (CHECKPOINT,),

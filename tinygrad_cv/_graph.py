@@ -121,12 +121,12 @@ class Handle:
     """What registering a hook returns: `remove()`, or the end of a `with`, takes the hook away."""
 
     def __init__(self, hooks: dict[int, Callable[..., Any]], hook: Callable[..., Any]) -> None:
-        self.hooks, self.number = hooks, next(numbers)
-        hooks[self.number] = hook
+        self.hooks, self.id = hooks, next(numbers)
+        hooks[self.id] = hook
 
     def remove(self) -> None:
         """Take the hook away; once more does nothing."""
-        self.hooks.pop(self.number, None)
+        self.hooks.pop(self.id, None)
 
     def __enter__(self) -> "Handle":
         return self

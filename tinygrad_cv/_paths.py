@@ -23,8 +23,6 @@ PATHS = {
     "distributions.uniform": "distributions.continuous",
     "nn.parallel.data_parallel": "nn.parallel",
     "nn.parallel.distributed": "nn.parallel",
-    "nn.utils.spectral_norm": "nn.utils._spectral_norm",
-    "nn.utils.weight_norm": "nn.utils._weight_norm",
     "optim.adadelta": "optim.adagrad",
     "optim.adamax": "optim.adam",
     "optim.adamw": "optim.adam",
@@ -46,7 +44,7 @@ PATHS = {
 def lay(package: str) -> None:
     """Let the paths below a package lead where they should.
 
-    A path is an attribute too, unless it is taken: `nn.utils.weight_norm` is a function.
+    A path is an attribute too, unless its name is taken there, as by a function.
     """
     for path, ours in PATHS.items():
         if path.startswith(f"{package}."):

@@ -9,7 +9,7 @@ from tinygrad_cv._public import NN, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.creation import full, shape_from
 from tinygrad_cv.nn import functional as F
-from tinygrad_cv.nn.attention import MultiheadAttention as MultiheadAttention
+from tinygrad_cv.nn.attention import MultiheadAttention as MultiheadAttention  # its path there
 from tinygrad_cv.nn.init import constant_
 from tinygrad_cv.nn.linear import given
 from tinygrad_cv.nn.module import Module

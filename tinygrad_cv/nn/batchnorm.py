@@ -28,6 +28,7 @@ class _NormBase(Module):
     running_var: Tensor | None
     num_batches_tracked: Tensor | None
     dims: ClassVar[tuple[int, ...]]
+    _version = 2  # with num_batches_tracked
 
     def __init__(
         self,
@@ -86,6 +87,23 @@ class _NormBase(Module):
 
     def _channels(self, input: Tensor) -> int:
         return input.shape[1]
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        *lists: Any,
+    ) -> None:
+        """Older states, and dicts of no known version, need not have the number of batches."""
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, *lists
+        )
+        key = f"{prefix}num_batches_tracked"
+        if local_metadata.get("version", 1) < 2 and key in missing_keys:
+            missing_keys.remove(key)
 
     def extra_repr(self) -> str:
         return (
@@ -256,15 +274,12 @@ class _LazyNormBase(LazyModuleMixin):
         if not self.has_uninitialized_params():
             super().reset_parameters()  # type: ignore[misc]
 
-    def _take_shapes(self) -> None:
-        for tensor in self.state_dict().values():
-            if tensor.ndim:
-                self.num_features = len(tensor)
-
     def initialize_parameters(self, input: Tensor) -> None:
         """Take the number of channels from the first input."""
         self._check_input_dim(input)
         self.num_features = self._channels(input)
+        if not self.has_uninitialized_params():
+            return  # there are none, or a state was loaded
         names = ("weight", "bias", "running_mean", "running_var")
         for tensor in [getattr(self, name) for name in names]:
             if tensor is not None:

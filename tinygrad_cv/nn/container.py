@@ -20,23 +20,23 @@ class _Held(Module):
     """What the containers share: members by name, which they keep in order."""
 
     def _members(self) -> dict[str, Any]:
-        """The members by name."""
-        return self._own("module")
+        """The members by name, None included."""
+        return self._modules.copy()
 
     def _taken(self, key: Any, value: Any) -> Any:
         """A new member, as it is kept."""
-        if not isinstance(value, Module):
+        if not (value is None or isinstance(value, Module)):
             raise TypeError(
                 f"{type(self).__name__} takes Module objects, such as nn.ReLU(), one argument "
                 f"each; argument {key} is a {type(value).__name__}, {value!r}."
             )
         return value
 
-    def _put(self, name: str, value: Any) -> None:
+    def _put_member(self, name: str, value: Any) -> None:
         """Hold a member that was taken."""
         self._register_anew(name, "module", value)
 
-    def _drop(self, name: str) -> None:
+    def _drop_member(self, name: str) -> None:
         """Let go of a member."""
         delattr(self, name)
 
@@ -44,9 +44,9 @@ class _Held(Module):
         """Hold these members, in this order."""
         members = {name: self._taken(name, value) for name, value in members.items()}
         for name in [*self._members()]:
-            self._drop(name)
+            self._drop_member(name)
         for name, value in members.items():
-            self._put(name, value)
+            self._put_member(name, value)
 
     def __len__(self) -> int:
         return len(self._members())
@@ -55,33 +55,35 @@ class _Held(Module):
 class _Values(_Held):
     """Members that are parameters, or anything that is no tensor."""
 
-    _names: tuple[str, ...] = ()
+    _value_names: tuple[str, ...] = ()
 
     def _members(self) -> dict[str, Any]:
-        return {name: vars(self)[name] for name in self._names}
+        return {name: vars(self)[name] for name in self._value_names}
 
     def _taken(self, key: Any, value: Any) -> Any:
         if isinstance(value, Tensor) and not isinstance(value, Parameter):
             return Parameter(value, value.is_floating_point())
         return value
 
-    def _put(self, name: str, value: Any) -> None:
-        if name in vars(self) and name not in self._names:
+    def _put_member(self, name: str, value: Any) -> None:
+        if name in vars(self) and name not in self._value_names:
             raise KeyError(f"the module has an attribute {name!r} already; delete it first.")
         if name in self._kinds and not isinstance(value, Parameter):
             super().__delattr__(name)  # it was a parameter
         if isinstance(value, Parameter | Module):
-            self._register(name, "parameter" if isinstance(value, Parameter) else "module", value)
+            self._register_as(
+                name, "parameter" if isinstance(value, Parameter) else "module", value
+            )
         elif hasattr(type(self), name):
             raise KeyError(f"{name!r} is an attribute of every {type(self).__name__}.")
         else:
             vars(self)[name] = value
-        if name not in self._names:
-            self._names += (name,)
+        if name not in self._value_names:
+            self._value_names += (name,)
 
-    def _drop(self, name: str) -> None:
+    def _drop_member(self, name: str) -> None:
         delattr(self, name)
-        self._names = tuple(other for other in self._names if other != name)
+        self._value_names = tuple(other for other in self._value_names if other != name)
 
     def extra_repr(self) -> str:
         """One line for each value."""
@@ -110,7 +112,7 @@ class _Row(_Held):
     def __iter__(self) -> Iterator[Any]:
         return iter(self._members().values())
 
-    def _name(self, position: Any) -> str:
+    def _name_at(self, position: Any) -> str:
         """The name of the member at a position, which may count from the end."""
         names = [*self._members()]
         try:
@@ -128,11 +130,11 @@ class _Row(_Held):
             chosen: Any = type(self).__new__(type(self))  # a subclass may ask for arguments
             chosen._renumber([*self][index])
             return chosen
-        return self._members()[self._name(index)]
+        return self._members()[self._name_at(index)]
 
     def __setitem__(self, index: int, value: Any) -> None:
-        name = self._name(index)
-        self._put(name, self._taken(name, value))
+        name = self._name_at(index)
+        self._put_member(name, self._taken(name, value))
 
     def __delitem__(self, index: int | slice) -> None:
         values = [*self]
@@ -171,7 +173,7 @@ class _Row(_Held):
         for value in [self._taken(number + i, value) for i, value in enumerate(values)]:
             while str(number) in vars(self):  # a part of a Sequential keeps its names
                 number += 1
-            self._put(str(number), value)
+            self._put_member(str(number), value)
         return self
 
     def insert(self, index: int, value: Any) -> Any:
@@ -279,11 +281,11 @@ class _Named(_Held):
         return self._members()[key]
 
     def __setitem__(self, key: str, value: Any) -> None:
-        self._put(key, self._taken(key, value))
+        self._put_member(key, self._taken(key, value))
 
     def __delitem__(self, key: str) -> None:
         self[key]  # KeyError for what is no member
-        self._drop(key)
+        self._drop_member(key)
 
     def keys(self) -> Any:
         """The keys, in order of registration."""
@@ -355,7 +357,7 @@ class ParameterDict(_Named, _Values):
         super().update(values)
 
     def __reversed__(self) -> Iterator[str]:
-        return reversed(self._names)
+        return reversed(self._value_names)
 
     def __or__(self, other: Any) -> "ParameterDict":
         return self.copy().__ior__(other)

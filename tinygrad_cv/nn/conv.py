@@ -411,10 +411,6 @@ class _LazyConvXdMixin(LazyModuleMixin):
         if not self.has_uninitialized_params():
             super().reset_parameters()  # type: ignore[misc]
 
-    def _take_shapes(self) -> None:
-        first, second = self.weight.shape[:2]
-        self.in_channels = first if self.transposed else second * self.groups
-
     def initialize_parameters(self, input: Tensor, *args: Any, **kwargs: Any) -> None:
         """Take the number of channels from the first input."""
         if input.ndim not in (self.axes + 1, self.axes + 2):
@@ -429,6 +425,8 @@ class _LazyConvXdMixin(LazyModuleMixin):
                 f"of the input {input.shape}."
             )
         self.in_channels = channels
+        if not self.has_uninitialized_params():
+            return  # of a state that was loaded
         self.weight.materialize(self._weight_shape())
         if self.bias is not None:
             self.bias.materialize((self.out_channels,))

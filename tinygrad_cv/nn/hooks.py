@@ -60,7 +60,7 @@ class Hooked:
         [1.0]
         """
         options = ("with_kwargs",) * with_kwargs
-        return self._hook(self._forward_pre_hooks, hook, prepend, options)
+        return self._add_hook(self._forward_pre_hooks, hook, prepend, options)
 
     def register_forward_hook(
         self,
@@ -86,7 +86,7 @@ class Hooked:
         [(4, 3)]
         """
         options = ("with_kwargs",) * with_kwargs + ("always_call",) * always_call
-        return self._hook(self._forward_hooks, hook, prepend, options)
+        return self._add_hook(self._forward_hooks, hook, prepend, options)
 
     def register_full_backward_pre_hook(
         self, hook: Callable[..., Any], prepend: bool = False
@@ -96,7 +96,7 @@ class Hooked:
         `grad_output` is a tuple with the gradient of each output, None for what has none. What the
         hook returns, a tuple or the gradient of the only output, takes its place.
         """
-        return self._hook(self._backward_pre_hooks, hook, prepend)
+        return self._add_hook(self._backward_pre_hooks, hook, prepend)
 
     def register_full_backward_hook(
         self, hook: Callable[..., Any], prepend: bool = False
@@ -117,26 +117,26 @@ class Hooked:
         >>> x.grad.tolist()
         [2.0, 2.0]
         """
-        return self._hook(self._backward_hooks, hook, prepend)
+        return self._add_hook(self._backward_hooks, hook, prepend)
 
     def register_backward_hook(self, hook: Callable[..., Any]) -> Handle:
         """The older name of `register_full_backward_hook`, with the same gradients."""
-        return self._hook(self._backward_hooks, hook)
+        return self._add_hook(self._backward_hooks, hook)
 
     def register_state_dict_pre_hook(self, hook: Callable[..., Any]) -> Handle:
         """Call `hook(module, prefix, keep_vars)` before the state of the module is collected."""
-        return self._hook(self._state_dict_pre_hooks, hook)
+        return self._add_hook(self._state_dict_pre_hooks, hook)
 
     def register_state_dict_post_hook(self, hook: Callable[..., Any]) -> Handle:
         """Call `hook(module, state_dict, prefix, local_metadata)` after its state is collected.
 
         It changes the dict in place.
         """
-        return self._hook(self._state_dict_hooks, partial(_in_place, hook))
+        return self._add_hook(self._state_dict_hooks, partial(_in_place, hook))
 
     def _register_state_dict_hook(self, hook: Callable[..., Any]) -> Handle:
         """The older form: the hook may also return another dict."""
-        return self._hook(self._state_dict_hooks, hook)
+        return self._add_hook(self._state_dict_hooks, hook)
 
     def register_load_state_dict_pre_hook(self, hook: Callable[..., Any]) -> Handle:
         """Call a hook before this module takes its part of a state that is loaded.
@@ -144,35 +144,35 @@ class Hooked:
         It is `hook(module, state_dict, prefix, local_metadata, strict, missing_keys,
         unexpected_keys, error_msgs)`, and may change the dict and the lists.
         """
-        return self._hook(self._load_state_dict_pre_hooks, partial(hook, self))
+        return self._add_hook(self._load_state_dict_pre_hooks, partial(hook, self))
 
     def _register_load_state_dict_pre_hook(
         self, hook: Callable[..., Any], with_module: bool = False
     ) -> Handle:
         """The older form, without the module among the arguments."""
         hook = partial(hook, self) if with_module else hook
-        return self._hook(self._load_state_dict_pre_hooks, hook)
+        return self._add_hook(self._load_state_dict_pre_hooks, hook)
 
     def register_load_state_dict_post_hook(self, hook: Callable[..., Any]) -> Handle:
         """Call `hook(module, incompatible_keys)` when the modules in this one have been looked at.
 
         The two lists in `incompatible_keys` may be changed: what is taken out is no error.
         """
-        return self._hook(self._load_state_dict_post_hooks, hook)
+        return self._add_hook(self._load_state_dict_post_hooks, hook)
 
-    def _hook(
+    def _add_hook(
         self, hooks: Hooks, hook: Callable[..., Any], first: bool = False, options: Any = ()
     ) -> Handle:
         if not callable(hook):
             raise TypeError(f"a hook is a function; got a {type(hook).__name__}.")
         handle = Handle(hooks, hook)
         if first:
-            hooks.move_to_end(handle.number, last=False)
+            hooks.move_to_end(handle.id, last=False)
         if options:
-            self._hook_options[handle.number] = options
+            self._hook_options[handle.id] = options
         return handle
 
-    def _all(self, name: str) -> list[tuple[int, Callable[..., Any]]]:
+    def _hooks_of(self, name: str) -> list[tuple[int, Callable[..., Any]]]:
         """The hooks of this kind, those for every module first."""
         found = []
         for holder in (EVERY, self):
@@ -199,7 +199,7 @@ def hooked_call(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
     """`module.forward(*args, **kwargs)` with the hooks around it."""
     output, called = None, set()
     try:
-        for number, hook in module._all("_forward_pre_hooks"):
+        for number, hook in module._hooks_of("_forward_pre_hooks"):
             if module._asked(number, "with_kwargs"):
                 result = hook(module, args, kwargs)
                 if result is not None:
@@ -215,12 +215,12 @@ def hooked_call(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
                     args = result if isinstance(result, tuple) else (result,)
         passing = None
         if is_grad_enabled() and (
-            module._all("_backward_hooks") or module._all("_backward_pre_hooks")
+            module._hooks_of("_backward_hooks") or module._hooks_of("_backward_pre_hooks")
         ):
             passing, outside = Passing(module, len(args)), args
             args = passing.into(args)
         output = module.forward(*args, **kwargs)
-        for number, hook in module._all("_forward_hooks"):
+        for number, hook in module._hooks_of("_forward_hooks"):
             called.add(number)
             named = (kwargs,) if module._asked(number, "with_kwargs") else ()
             result = hook(module, args, *named, output)
@@ -228,7 +228,7 @@ def hooked_call(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
                 output = result
         return output if passing is None else passing.out(output, outside, args)
     except BaseException:
-        for number, hook in module._all("_forward_hooks"):
+        for number, hook in module._hooks_of("_forward_hooks"):
             if number not in called and module._asked(number, "always_call"):
                 named = (kwargs,) if module._asked(number, "with_kwargs") else ()
                 with suppress(Exception):  # the first error is the one to be told
@@ -273,7 +273,7 @@ class Passing:
     def outputs_done(self, gradients: list[Any], whole: int) -> list[Any]:
         """Of the outputs the gradients are complete."""
         full = _spread(gradients, self.ways, whole)
-        for _, hook in self.module._all("_backward_pre_hooks"):
+        for _, hook in self.module._hooks_of("_backward_pre_hooks"):
             full = _replaced("pre-hook", full, hook(self.module, full))
         self.grad_output = full
         if not self.places:
@@ -294,7 +294,7 @@ class Passing:
         return [full[place] for place in self.places]
 
     def _after(self, full: tuple[Any, ...]) -> tuple[Any, ...]:
-        for _, hook in self.module._all("_backward_hooks"):
+        for _, hook in self.module._hooks_of("_backward_hooks"):
             full = _replaced("hook", full, hook(self.module, full, self.grad_output))
         return full
 

@@ -63,7 +63,8 @@ def _calculate_correct_fan(tensor: Tensor, mode: str) -> int:
 
 
 def _std(tensor: Tensor, gain: float, mode: str) -> float:
-    return gain / math.sqrt(_calculate_correct_fan(tensor, mode))
+    fan = _calculate_correct_fan(tensor, mode)
+    return gain / math.sqrt(fan) if fan else 0.0  # there is no element then
 
 
 @public(INIT)

@@ -15,8 +15,8 @@ class LazyModuleMixin(Module):
     """Goes before the class of a layer, which makes its parameters `UninitializedParameter`s.
 
     `initialize_parameters` is called with the arguments of the first call, before it: it gives
-    every parameter its shape with `materialize`. From then on the module is of the class
-    `cls_to_become`, if there is one. A state that is loaded before gives the shapes as well.
+    every parameter its shape with `materialize`, unless a state that was loaded before has given
+    it. From then on the module is of the class `cls_to_become`, if there is one.
 
     >>> from tinygrad_cv import nn, ones
     >>> class LazyScale(LazyModuleMixin, nn.Module):
@@ -25,7 +25,8 @@ class LazyModuleMixin(Module):
     ...         self.factor = nn.UninitializedParameter()
     ...
     ...     def initialize_parameters(self, x):
-    ...         self.factor.materialize(x.shape[1:])
+    ...         if self.has_uninitialized_params():
+    ...             self.factor.materialize(x.shape[1:])
     ...
     ...     def forward(self, x):
     ...         return x * self.factor
@@ -48,9 +49,6 @@ class LazyModuleMixin(Module):
             "its forward."
         )
 
-    def _take_shapes(self) -> None:
-        """What the module has to know of the shapes that a state gave it."""
-
     def has_uninitialized_params(self) -> bool:
         """Whether a parameter or buffer of this module waits for its shape."""
         return any(map(is_lazy, _own(self)))
@@ -62,8 +60,7 @@ def _own(module: Module) -> list[Tensor]:
 
 def _infer(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Before the first call: the shapes, the right class, and no such call again."""
-    if module.has_uninitialized_params():
-        module.initialize_parameters(*args, **kwargs)
+    module.initialize_parameters(*args, **kwargs)
     if module.has_uninitialized_params():
         raise RuntimeError(
             f"{type(module).__name__}.initialize_parameters left a parameter without a shape."
@@ -83,5 +80,3 @@ def _shapes_of_state(
         value = state_dict.get(prefix + name)
         if is_lazy(tensor) and value is not None and not is_lazy(value):
             tensor.materialize(value.shape)
-    if not module.has_uninitialized_params():
-        module._take_shapes()

@@ -126,12 +126,11 @@ class LazyLinear(LazyModuleMixin, Linear):
         if not self.has_uninitialized_params():
             super().reset_parameters()
 
-    def _take_shapes(self) -> None:
-        self.in_features = self.weight.shape[1]
-
     def initialize_parameters(self, input: Tensor) -> None:
         """Take the number of features from the first input."""
         self.in_features = input.shape[-1]
+        if not self.has_uninitialized_params():
+            return  # of a state that was loaded
         self.weight.materialize((self.out_features, self.in_features))
         if self.bias is not None:
             self.bias.materialize((self.out_features,))

@@ -1,7 +1,7 @@
 """Module: a tree of parameters, buffers and modules that can be called."""
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import suppress
 from contextvars import ContextVar
 from inspect import isroutine
@@ -31,10 +31,6 @@ class IncompatibleKeys(NamedTuple):
             said = ", ".join(f"{n}={keys}" for n, keys in zip(names, self, strict=True))
             return f"IncompatibleKeys({said})"
         return "<All keys matched successfully>"  # PyTorch's words, which programs print
-
-
-Visit = tuple[str, "Module", str, Tensor]
-"""A path, the module there, and one of its tensors by name."""
 
 
 class StateError(ValueError, RuntimeError):
@@ -76,20 +72,46 @@ class Members(MutableMapping[str, Any]):
         return isinstance(name, str) and self.module._kinds.get(name) == self.kind
 
     def __iter__(self) -> Iterator[str]:
-        return iter([name for name, kind in self.module._kinds.items() if kind == self.kind])
+        return iter(self.copy())
 
     def __reversed__(self) -> Iterator[str]:
-        return iter([*self][::-1])
+        return reversed(self.copy())
 
     def __len__(self) -> int:
-        return [*self.module._kinds.values()].count(self.kind)
+        return len(self.copy())
 
     def __repr__(self) -> str:
-        return repr(dict(self))
+        return repr(self.copy())
 
     def copy(self) -> dict[str, Any]:
         """What is there now."""
-        return dict(self)
+        held, kinds = vars(self.module), self.module._kinds
+        return {name: held.get(name) for name, kind in kinds.items() if kind == self.kind}
+
+    def keys(self) -> Any:
+        """The names of now."""
+        return self.copy().keys()
+
+    def values(self) -> Any:
+        """What has these names."""
+        return self.copy().values()
+
+    def items(self) -> Any:
+        """The pairs of a name and what has it."""
+        return self.copy().items()
+
+    def _become(self, members: Mapping[str, Any]) -> None:
+        """Hold these and no others."""
+        members = dict(members)
+        self.clear()
+        self.update(members)
+
+    def popitem(self) -> tuple[str, Any]:
+        """Remove and return the last pair, as of a dict."""
+        name = next(reversed(self), None)
+        if name is None:
+            raise KeyError(f"there is no {self.kind}.")
+        return name, self.pop(name)
 
 
 @public(NN)
@@ -164,12 +186,14 @@ class Module(Hooked):
     def __setattr__(self, name: str, value: Any) -> None:
         kind = self._kinds.get(name)
         if isinstance(value, Parameter):
-            self._register(name, "parameter", value)
+            self._register_as(name, "parameter", value)
         elif isinstance(value, Module) and kind != "parameter":
-            self._register(name, "module", value)
+            self._register_as(name, "module", value)
         elif isinstance(value, Buffer) and kind in (None, "buffer"):
             self._register_buffer(name, value, getattr(value, "persistent", True))
-        elif kind is None or value is None or (kind == "buffer" and isinstance(value, Tensor)):
+        elif kind == "buffer" and isinstance(value, Tensor):
+            self._register_as(name, kind, value)
+        elif kind is None or value is None:
             super().__setattr__(name, value)
         else:
             expected = {"parameter": "an nn.Parameter", "module": "an nn.Module"}
@@ -203,15 +227,27 @@ class Module(Hooked):
         """The parameters of this module by name, as a mapping that can be written to."""
         return Members(self, "parameter")
 
+    @_parameters.setter
+    def _parameters(self, members: Mapping[str, Any]) -> None:
+        self._parameters._become(members)
+
     @property
     def _buffers(self) -> Members:
         """The buffers of this module by name, as a mapping that can be written to."""
         return Members(self, "buffer")
 
+    @_buffers.setter
+    def _buffers(self, members: Mapping[str, Any]) -> None:
+        self._buffers._become(members)
+
     @property
     def _modules(self) -> Members:
         """The modules in this one by name, as a mapping that can be written to."""
         return Members(self, "module")
+
+    @_modules.setter
+    def _modules(self, members: Mapping[str, Any]) -> None:
+        self._modules._become(members)
 
     def _forget(self, name: str) -> None:
         if name in self._kinds:
@@ -219,7 +255,7 @@ class Module(Hooked):
             super().__setattr__("_kinds", kept)
             super().__setattr__("_transient", self._transient - {name})
 
-    def _register(self, name: str, kind: str, value: Any) -> None:
+    def _register_as(self, name: str, kind: str, value: Any) -> None:
         """Take a value under a name, which no other can have: neither a method nor a path."""
         if not isinstance(name, str):
             raise TypeError(f"a {kind} is named by a string; got {name!r}.")
@@ -232,6 +268,10 @@ class Module(Hooked):
             raise KeyError(
                 f"{name!r} cannot name a {kind}: it is an attribute of every {type(self).__name__}."
             )
+        told = () if kind == "parameter" and value is None else REGISTRATIONS[kind].values()
+        for hook in [*told]:
+            other = hook(self, name, value)
+            value = value if other is None else other
         self._hold(name, kind, value)
 
     def _hold(self, name: str, kind: str, value: Any) -> None:
@@ -247,7 +287,7 @@ class Module(Hooked):
         """The same for a name that has no other use yet."""
         if name in vars(self) and self._kinds.get(name) != kind:
             raise KeyError(f"the module has an attribute {name!r} already; delete it first.")
-        self._register(name, kind, value)
+        self._register_as(name, kind, value)
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """The same as an assignment, also of None: a place for a parameter that is not there.
@@ -270,7 +310,7 @@ class Module(Hooked):
         self._persists(name, persistent)
 
     def _register_buffer(self, name: str, tensor: Tensor, persistent: bool) -> None:
-        self._register(name, "buffer", tensor)
+        self._register_as(name, "buffer", tensor)
         self._persists(name, persistent)
 
     def _persists(self, name: str, persistent: bool) -> None:
@@ -350,19 +390,23 @@ class Module(Hooked):
         for _, module in self.named_modules(remove_duplicate=remove_duplicate):
             yield module
 
-    def _visits(
-        self, kinds: tuple[str, ...], prefix: str = "", recurse: bool = True, once: bool = True
-    ) -> Iterator[Visit]:
-        """The tensors of these kinds, a module's own before those below; a shared one once."""
+    def _named_members(
+        self,
+        get_members_fn: Callable[["Module"], Iterable[tuple[str, Any]]],
+        prefix: str = "",
+        recurse: bool = True,
+        remove_duplicate: bool = True,
+    ) -> Iterator[tuple[str, Any]]:
+        """What a function finds in each module, a module's own before those below; each once."""
         self._look_into_lists()
-        walk = self.named_modules(prefix=prefix, remove_duplicate=once)
+        walk = self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate)
         seen = set()
         for path, module in walk if recurse else [(prefix, self)]:
-            for name, tensor in [pair for kind in kinds for pair in module._own(kind).items()]:
-                if tensor not in seen:
-                    if once:
-                        seen.add(tensor)
-                    yield f"{path}.{name}" if path else name, module, name, tensor
+            for name, member in get_members_fn(module):
+                if member is not None and member not in seen:
+                    if remove_duplicate:
+                        seen.add(member)
+                    yield f"{path}.{name}" if path else name, member
 
     def _look_into_lists(self) -> None:
         """Warn of what the plain lists of modules hold, and nobody registered."""
@@ -384,8 +428,9 @@ class Module(Hooked):
         A shared one is listed once, under its first path, or without `remove_duplicate` under
         each. Without `recurse` those of modules below are left out.
         """
-        for path, _, _, tensor in self._visits(("parameter",), prefix, recurse, remove_duplicate):
-            yield path, tensor  # type: ignore[misc]
+        yield from self._named_members(
+            lambda module: module._own("parameter").items(), prefix, recurse, remove_duplicate
+        )
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         """All parameters, as an optimizer wants them; each once."""
@@ -396,8 +441,9 @@ class Module(Hooked):
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Tensor]]:
         """All buffers, by dotted path; the options are those of `named_parameters`."""
-        for path, _, _, tensor in self._visits(("buffer",), prefix, recurse, remove_duplicate):
-            yield path, tensor
+        yield from self._named_members(
+            lambda module: module._own("buffer").items(), prefix, recurse, remove_duplicate
+        )
 
     def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
         """All buffers; each once."""
@@ -486,7 +532,7 @@ class Module(Hooked):
         try:
             if not _enters(self, f"state {id(destination)}"):
                 return destination
-            for hook in [*self._state_dict_pre_hooks.values()] * self._hooked:
+            for _, hook in self._hooks_of("_state_dict_pre_hooks"):
                 hook(self, prefix, keep_vars)
             metadata = {"version": self._version}
             if hasattr(destination, "_metadata"):
@@ -498,7 +544,7 @@ class Module(Hooked):
                 )
         finally:
             _walks.set(before)
-        for hook in [*self._state_dict_hooks.values()] * self._hooked:
+        for _, hook in self._hooks_of("_state_dict_hooks"):
             destination = hook(self, destination, prefix, metadata) or destination
         return destination
 
@@ -534,7 +580,7 @@ class Module(Hooked):
         """Copy values into the parameters and buffers: all of them, or none if one does not fit.
 
         The values are tensors or arrays. They fit if they have the shape, and numbers that the
-        dtype can hold: whole ones for integers, finite ones that stay finite for floats. A shared
+        dtype can hold: what is finite stays so, and an integer takes the whole part. A shared
         tensor may be given under any of its names. `strict` asks for every name and for no other;
         without it what is there is loaded. With `assign` the given tensors take the place of those
         that are there, with their dtype and device. Returns `(missing_keys, unexpected_keys)`.
@@ -583,7 +629,7 @@ class Module(Hooked):
         missing = [k for k in missing if loading.missing.get(k) not in loading.new]
         result = IncompatibleKeys(missing, unexpected)
         for _, module in reversed(visited):
-            for hook in [*module._load_state_dict_post_hooks.values()] * module._hooked:
+            for _, hook in module._hooks_of("_load_state_dict_post_hooks"):
                 hook(module, result)
         if wrong or (strict and (missing or unexpected)):
             lines = [f"the state does not fit {type(self).__name__}, which stays as it was."]
@@ -609,7 +655,7 @@ class Module(Hooked):
 
         A class may override it, to rename or to leave out entries of older states first.
         """
-        for hook in [*self._load_state_dict_pre_hooks.values()] * self._hooked:
+        for _, hook in self._hooks_of("_load_state_dict_pre_hooks"):
             hook(
                 *(state_dict, prefix, local_metadata, strict),
                 *(missing_keys, unexpected_keys, error_msgs),
@@ -627,6 +673,8 @@ class Module(Hooked):
                 missing_keys.append(key)
                 loading.missing[key] = tensor
                 continue
+            if is_lazy(tensor) and is_lazy(state_dict[key]):
+                continue  # neither has a value yet
             try:
                 loading.take(self, name, tensor, state_dict[key])
             except (TypeError, ValueError, RuntimeError) as error:
@@ -942,7 +990,10 @@ def _fitting(value: Any, tensor: Tensor) -> Tensor:
         raise ValueError(f"holds values of type {dtype} and should be {tensor.dtype}")
     with host.errstate(all="ignore"):  # what overflows is told from what is there at the end
         new = array.astype(tensor.dtype)
-    kept = host.isfinite(new) | ~host.isfinite(array) if new.dtype.kind == "f" else new == array
+    if new.dtype.kind == "f":
+        kept = host.isfinite(new) | ~host.isfinite(array)
+    else:
+        kept = new == host.trunc(array)  # a mean of counts, say, loses its fraction
     if not kept.all():
         raise ValueError(f"holds {array[~kept][0]}, which is no {tensor.dtype}")
     return Tensor(new, device=tensor.device)
@@ -994,3 +1045,35 @@ def register_module_full_backward_hook(hook: Callable[..., Any]) -> Handle:
 
 
 register_module_backward_hook = register_module_full_backward_hook
+
+REGISTRATIONS: dict[str, dict[int, Callable[..., Any]]] = {
+    kind: {} for kind in ("parameter", "buffer", "module")
+}
+"""The hooks that are called when a module registers something."""
+
+
+def register_module_parameter_registration_hook(hook: Callable[..., Any]) -> Handle:
+    """Call `hook(module, name, parameter)` when any module registers a parameter.
+
+    What it returns, unless that is None, is registered in its place.
+
+    >>> from tinygrad_cv import nn
+    >>> names = []
+    >>> def seen(module, name, parameter):
+    ...     names.append(name)
+    >>> with register_module_parameter_registration_hook(seen):
+    ...     layer = nn.Linear(2, 3)
+    >>> names
+    ['weight', 'bias']
+    """
+    return Handle(REGISTRATIONS["parameter"], hook)
+
+
+def register_module_buffer_registration_hook(hook: Callable[..., Any]) -> Handle:
+    """Call `hook(module, name, buffer)` when any module registers a buffer; see parameters."""
+    return Handle(REGISTRATIONS["buffer"], hook)
+
+
+def register_module_module_registration_hook(hook: Callable[..., Any]) -> Handle:
+    """Call `hook(module, name, submodule)` when any module registers one; see parameters."""
+    return Handle(REGISTRATIONS["module"], hook)

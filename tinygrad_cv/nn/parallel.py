@@ -10,9 +10,9 @@ from tinygrad_cv.nn.module import Module
 class DataParallel(Module):
     """The module inside, called with the whole batch on the device where it lies.
 
-    PyTorch splits a batch over GPUs. Here one device computes all of it, so the results are those
-    of the module; programs and checkpoints that hold their model under the name `module` run as
-    they are. `device_ids` may name one device; of several ValueError says so.
+    PyTorch splits a batch over GPUs, where there are several. Here one device computes all of it,
+    whatever `device_ids` says, so the results are those of the module; programs and checkpoints
+    that hold their model under the name `module` run as they are.
 
     >>> from tinygrad_cv import nn
     >>> list(DataParallel(nn.Linear(2, 1)).state_dict())
@@ -23,24 +23,11 @@ class DataParallel(Module):
         self, module: Module, device_ids: Any = None, output_device: Any = None, dim: int = 0
     ) -> None:
         super().__init__()
-        _check(device_ids)
         self.module, self.dim = module, dim
         self.device_ids, self.output_device = device_ids, output_device
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
         return self.module(*inputs, **kwargs)
-
-
-class DistributedDataParallel(Module):
-    """What PyTorch wraps a module in that is trained in several processes: RuntimeError here.
-
-    No module is one, so a program that asks with `isinstance` goes on.
-    """
-
-    def __init__(self, module: Module, *args: Any, **kwargs: Any) -> None:
-        raise RuntimeError(
-            "DistributedDataParallel: training runs in one process here; use the module itself."
-        )
 
 
 def data_parallel(
@@ -52,14 +39,15 @@ def data_parallel(
     module_kwargs: dict[str, Any] | None = None,
 ) -> Any:
     """`module(*inputs)`, as `DataParallel` calls it."""
-    _check(device_ids)
     inputs = inputs if isinstance(inputs, tuple) else (inputs,)
     return module(*inputs, **(module_kwargs or {}))
 
 
-def _check(device_ids: Any) -> None:
-    if device_ids is not None and len(device_ids) > 1:
-        raise ValueError(
-            f"a batch is not split over devices here, and {len(device_ids)} were named: "
-            f"{list(device_ids)}. Name one, or none."
+class DistributedDataParallel(Module):
+    """Refused: nothing is trained by several processes. Programs may ask whether a model is one."""
+
+    def __init__(self, module: Module, *args: Any, **kwargs: Any) -> None:
+        raise NotImplementedError(
+            "no training by several processes is here; use the model itself, or nn.DataParallel, "
+            "which computes the whole batch on one device."
         )

@@ -11,14 +11,13 @@ from tinygrad_cv._tensor import Tensor, dtype_named
 class Parameter(Tensor):
     """A tensor that a module learns: it requires a gradient, and modules list it.
 
-    Of a tensor it shares the memory, as `detach()` does; arrays and lists are copied.
+    Of a tensor it shares the memory, as `detach()` does; arrays and lists are copied. It takes
+    attributes that a program gives it, and a deep copy has none of them, and no gradient.
 
     >>> Parameter(Tensor([1.0]))
     Parameter containing:
     tensor([1.], requires_grad=True)
     """
-
-    __slots__ = ()
 
     def __init__(self, data: Any = None, requires_grad: bool = True) -> None:
         _around(self, data)
@@ -26,6 +25,11 @@ class Parameter(Tensor):
 
     def __repr__(self) -> str:
         return f"Parameter containing:\n{super().__repr__()}"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        twin = super().__deepcopy__(memo)
+        twin.grad = None
+        return twin
 
 
 @public(NN)
@@ -57,8 +61,8 @@ def _around(tensor: Tensor, data: Any) -> None:
         tensor._hold([] if data is None else data, None, None)
 
 
-class _Uninitialized(Tensor):
-    """A tensor whose shape is not known yet: `materialize` gives it one."""
+class _Uninitialized:
+    """What a tensor is whose shape is not known yet: `materialize` gives it one."""
 
     __slots__ = ()
 
@@ -69,18 +73,26 @@ class _Uninitialized(Tensor):
             "module, or with materialize(shape)."
         )
 
-    def _take_shape(self, kind: type[Tensor], shape: Any, device: str | None, dtype: Any) -> None:
+    def numel(self) -> int:
+        """ValueError: there is no number yet."""
+        raise ValueError(
+            f"an {type(self).__name__} has no number of elements yet: call the module once first."
+        )
+
+    def _take_shape(
+        self: Any, kind: type[Tensor], shape: Any, device: str | None, dtype: Any
+    ) -> None:
         backend = self._backend if device is None else backends.get(device)
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
         dtype = self.dtype if dtype is None else dtype_named(dtype)
         self._array, self._backend = backend.zeros(shape, dtype=dtype), backend
-        self.__class__ = kind  # type: ignore[assignment]
+        self.__class__ = kind
         self._renew_node()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+    def __deepcopy__(self: Any, memo: dict[int, Any]) -> Any:
         memo[id(self)] = twin = self.__copy__()
         return twin
 
@@ -109,7 +121,7 @@ class UninitializedParameter(_Uninitialized, Parameter):
 
 
 @public(NN)
-class UninitializedBuffer(_Uninitialized):
+class UninitializedBuffer(_Uninitialized, Tensor):
     """A buffer whose shape is not known yet, such as the mean of `nn.LazyBatchNorm2d`.
 
     >>> mean = UninitializedBuffer()

@@ -34,6 +34,21 @@ def _reverse_repeat_tuple(t: tuple[Any, ...], n: int) -> tuple[Any, ...]:
     return tuple(x for x in reversed(t) for _ in range(n))
 
 
+def consume_prefix_in_state_dict_if_present(state_dict: dict[str, Any], prefix: str) -> None:
+    """Take a prefix from the names in a state, in place, as of one that `DataParallel` saved.
+
+    >>> state = {"module.weight": 1, "other": 2}
+    >>> consume_prefix_in_state_dict_if_present(state, "module.")
+    >>> state
+    {'other': 2, 'weight': 1}
+    """
+    for name in [name for name in state_dict if name.startswith(prefix)]:
+        state_dict[name[len(prefix) :]] = state_dict.pop(name)
+    versions = getattr(state_dict, "_metadata", {})
+    for path in [path for path in versions if f"{path}.".startswith(prefix)]:
+        versions[path[len(prefix) :]] = versions.pop(path)
+
+
 def _list_with_default(out_size: Any, defaults: list[int]) -> Any:
     """The sizes of an output, with that of the input where it is None."""
     if isinstance(out_size, int):

@@ -4,10 +4,6 @@ from tinygrad_cv.nn.utils import parametrizations as parametrizations
 from tinygrad_cv.nn.utils import parametrize as parametrize
 from tinygrad_cv.nn.utils import rnn as rnn
 from tinygrad_cv.nn.utils import stateless as stateless
-from tinygrad_cv.nn.utils._spectral_norm import remove_spectral_norm as remove_spectral_norm
-from tinygrad_cv.nn.utils._spectral_norm import spectral_norm as spectral_norm
-from tinygrad_cv.nn.utils._weight_norm import remove_weight_norm as remove_weight_norm
-from tinygrad_cv.nn.utils._weight_norm import weight_norm as weight_norm
 from tinygrad_cv.nn.utils.clip_grad import clip_grad_norm as clip_grad_norm
 from tinygrad_cv.nn.utils.clip_grad import clip_grad_norm_ as clip_grad_norm_
 from tinygrad_cv.nn.utils.clip_grad import clip_grad_value_ as clip_grad_value_
@@ -26,3 +22,7 @@ from tinygrad_cv.nn.utils.memory_format import (
 from tinygrad_cv.nn.utils.memory_format import (
     convert_conv3d_weight_memory_format as convert_conv3d_weight_memory_format,
 )
+from tinygrad_cv.nn.utils.spectral_norm import remove_spectral_norm as remove_spectral_norm
+from tinygrad_cv.nn.utils.spectral_norm import spectral_norm as spectral_norm
+from tinygrad_cv.nn.utils.weight_norm import remove_weight_norm as remove_weight_norm
+from tinygrad_cv.nn.utils.weight_norm import weight_norm as weight_norm

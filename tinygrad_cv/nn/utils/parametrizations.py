@@ -1,5 +1,6 @@
 """Ready-made parametrizations: weight normalization, spectral normalization, orthogonality."""
 
+from functools import partial
 from typing import Any
 
 from tinygrad_cv import linalg
@@ -7,9 +8,10 @@ from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.creation import eye, zeros_like
 from tinygrad_cv.nn import functional as F
 from tinygrad_cv.nn.module import Module
-from tinygrad_cv.nn.utils._spectral_norm import as_matrix, default_dim, iterate, starts
-from tinygrad_cv.nn.utils._weight_norm import norm_except_dim
 from tinygrad_cv.nn.utils.parametrize import register_parametrization
+from tinygrad_cv.nn.utils.spectral_norm import as_matrix, default_dim, iterate, starts
+from tinygrad_cv.nn.utils.weight_norm import norm_except_dim
+from tinygrad_cv.ops.elementwise import where
 from tinygrad_cv.ops.shape import cat
 from tinygrad_cv.random import randn
 
@@ -39,15 +41,16 @@ def weight_norm(module: Any, name: str = "weight", dim: int | None = 0) -> Any:
     ['parametrizations.weight.original0', 'parametrizations.weight.original1']
     """
     register_parametrization(module, name, _WeightNorm(dim), unsafe=True)
-
-    def older(state: dict[str, Any], prefix: str, *rest: Any) -> None:
-        old = (f"{prefix}{name}_g", f"{prefix}{name}_v")
-        if state.keys() >= {*old}:
-            for i, key in enumerate(old):
-                state[f"{prefix}parametrizations.{name}.original{i}"] = state.pop(key)
-
-    module._register_load_state_dict_pre_hook(older)
+    module._register_load_state_dict_pre_hook(partial(_renamed, name))
     return module
+
+
+def _renamed(name: str, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+    """The names of the older weight_norm become those of the newer."""
+    old = (f"{prefix}{name}_g", f"{prefix}{name}_v")
+    if state.keys() >= {*old}:
+        for i, key in enumerate(old):
+            state[f"{prefix}parametrizations.{name}.original{i}"] = state.pop(key)
 
 
 class _SpectralNorm(Module):
@@ -98,8 +101,17 @@ def spectral_norm(
     >>> round(linalg.svdvals(layer.weight).max().item(), 3)
     1.0
     """
-    made = _SpectralNorm(getattr(module, name), n_power_iterations, default_dim(module, dim), eps)
+    weight = _tensor_of(module, name)
+    made = _SpectralNorm(weight, n_power_iterations, default_dim(module, dim), eps)
     return register_parametrization(module, name, made)
+
+
+def _tensor_of(module: Module, name: str) -> Tensor:
+    """The tensor that gets a parametrization; ValueError if there is none."""
+    tensor = getattr(module, name, None)
+    if not isinstance(tensor, Tensor):
+        raise ValueError(f"{type(module).__name__} has no parameter and no buffer {name!r}.")
+    return tensor
 
 
 class _Orthogonal(Module):
@@ -142,9 +154,14 @@ class _Orthogonal(Module):
 
     def right_inverse(self, Q: Tensor) -> Tensor:
         if not self.use_trivialization:
-            raise NotImplementedError(
-                "an orthogonal parametrization can be assigned to with use_trivialization=True."
-            )
+            if self.orthogonal_map != "householder":
+                raise NotImplementedError(
+                    "an orthogonal parametrization can be assigned to with "
+                    "use_trivialization=True, or if it is made of reflections."
+                )
+            if Q.shape[-2] < Q.shape[-1]:
+                return _vectors(Q.transpose(-2, -1)).transpose(-2, -1)
+            return _vectors(Q)
         tall = Q if Q.shape[-2] >= Q.shape[-1] else Q.transpose(-2, -1)
         n, k = tall.shape[-2:]
         identity = eye(k, dtype=Q.dtype, device=Q.device)
@@ -196,6 +213,23 @@ def _reflections(X: Tensor) -> Tensor:
     return Q * X.diagonal(0, -2, -1).detach().trunc().unsqueeze(-2)
 
 
+def _vectors(Q: Tensor) -> Tensor:
+    """The X of which `_reflections` makes Q; of any matrix, the Q of its decomposition QR."""
+    R, X = Q.detach().clone(), zeros_like(Q)
+    for i in range(Q.shape[-1]):
+        x = R[..., i:, i:][..., :1]
+        first = x[..., :1, :]
+        sign = where(first < 0, -1.0, 1.0)  # H x = -sign ‖x‖ e₁
+        length = first + sign * linalg.vector_norm(x, dim=-2, keepdim=True)
+        v = x / where(length == 0, 1.0, length)
+        v[..., :1, :] = 1.0
+        rest = R[..., i:, i:]
+        R[..., i:, i:] = rest - (2 / (v * v).sum(-2, keepdim=True)) * v @ (v.mT @ rest)
+        X[..., i:, i : i + 1] = v
+        X[..., i : i + 1, i : i + 1] = -sign
+    return X
+
+
 def orthogonal(
     module: Module,
     name: str = "weight",
@@ -214,7 +248,7 @@ def orthogonal(
     >>> (layer.weight @ layer.weight.t() - eye(3)).abs().max().item() < 1e-5
     True
     """
-    weight = getattr(module, name)
+    weight = _tensor_of(module, name)
     if weight.ndim < 2:
         raise ValueError(f"orthogonal takes a matrix, or several; got {weight.shape}.")
     if orthogonal_map is None:

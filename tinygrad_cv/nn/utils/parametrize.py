@@ -190,8 +190,15 @@ def register_parametrization(
 @cache
 def _parametrized(cls: Any, names: frozenset[str]) -> type:
     """The class of the modules of a class that have parametrizations under these names."""
-    body = {name: _property(name) for name in names}
-    return type(f"Parametrized{cls.__name__}", (cls,), {"_before": cls, **body})
+    body: dict[str, Any] = {name: _property(name) for name in names}
+    body |= {"_before": cls, "__reduce__": lambda self: (_new, (cls, names), vars(self).copy())}
+    return type(f"Parametrized{cls.__name__}", (cls,), body)
+
+
+def _new(cls: Any, names: frozenset[str]) -> Any:
+    """A parametrized module without attributes, for pickle: its class has no place of its own."""
+    made: Any = _parametrized(cls, names)
+    return made.__new__(made)
 
 
 def _property(name: str) -> property:
@@ -268,6 +275,34 @@ def remove_parametrizations(module: Any, tensor_name: str, leave_parametrized: b
     else:
         module.register_buffer(tensor_name, tensor)
     return module
+
+
+def transfer_parametrizations_and_params(
+    from_module: Any, to_module: Any, tensor_name: str | None = None
+) -> Any:
+    """Let one module have the parametrizations of another, and share what they work on.
+
+    These are all of them, or those of one tensor, which `to_module` gets if it has none. Returns
+    `to_module`.
+
+    >>> from tinygrad_cv import nn
+    >>> layer = register_parametrization(nn.Linear(2, 2), "weight", nn.Tanh())
+    >>> other = transfer_parametrizations_and_params(layer, nn.Linear(2, 2))
+    >>> (other.weight == layer.weight).all().item()
+    True
+    """
+    if not is_parametrized(from_module):
+        return to_module
+    names = [*from_module.parametrizations] if tensor_name is None else [tensor_name]
+    for name in names:
+        held = from_module.parametrizations[name]
+        if not hasattr(to_module, name):
+            setattr(to_module, name, Parameter(getattr(from_module, name)))
+        for parametrization in held:
+            register_parametrization(to_module, name, parametrization, unsafe=held.unsafe)
+        kind = "_parameters" if held._parameters else "_buffers"
+        getattr(to_module.parametrizations[name], kind).update(getattr(held, kind))
+    return to_module
 
 
 def type_before_parametrizations(module: Module) -> type:

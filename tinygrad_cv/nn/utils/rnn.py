@@ -48,6 +48,8 @@ class PackedSequence(_Packed):
     def to(self, *args: Any, **kwargs: Any) -> "PackedSequence":
         """The data as `Tensor.to` makes it; the indices go to its device."""
         data = self.data.to(*args, **kwargs)
+        if data is self.data:
+            return self
         rest = [None if x is None else x.to(device=data.device) for x in self[2:]]
         return type(self)(data, self.batch_sizes, *rest)
 
@@ -78,6 +80,18 @@ class PackedSequence(_Packed):
     def long(self) -> "PackedSequence":
         """The data in int64."""
         return self.to(dtype="int64")
+
+    def short(self) -> "PackedSequence":
+        """The data in int16."""
+        return self.to(dtype="int16")
+
+    def char(self) -> "PackedSequence":
+        """The data in int8."""
+        return self.to(dtype="int8")
+
+    def byte(self) -> "PackedSequence":
+        """The data in uint8."""
+        return self.to(dtype="uint8")
 
     @property
     def is_cuda(self) -> bool:
@@ -153,7 +167,7 @@ def pack_padded_sequence(
     flat = input.reshape(steps * batch, *input.shape[2:])
     data = index_select(flat, 0, host.concatenate(rows))
     sorted_indices = None if order is None else as_new_tensor(order, device=input.device)
-    return PackedSequence(data, as_new_tensor(batch_sizes), sorted_indices)
+    return PackedSequence(data, as_new_tensor(batch_sizes, device="cpu"), sorted_indices)
 
 
 def pad_packed_sequence(
@@ -165,6 +179,7 @@ def pad_packed_sequence(
     """The padded sequences (T, B, ...), with `batch_first` (B, T, ...), and their lengths.
 
     They stand in the order in which they were packed. T is the longest length, or `total_length`.
+    The lengths are int64, on the host.
 
     >>> packed = pack_sequence([as_new_tensor([1.0, 2.0]), as_new_tensor([3.0])])
     >>> padded, lengths = pad_packed_sequence(packed, batch_first=True)
@@ -198,7 +213,7 @@ def pad_packed_sequence(
         mask = as_new_tensor(there.copy(), device=data.device)
         mask = mask.reshape(*there.shape, *(1,) * (data.ndim - 1))
         padded = where(mask, padded, padding_value)
-    return padded, as_new_tensor(lengths)
+    return padded, as_new_tensor(lengths, device="cpu")
 
 
 def pad_sequence(

@@ -47,7 +47,7 @@ def weight_norm(module: Given, name: str = "weight", dim: int | None = 0) -> Giv
         if isinstance(hook, WeightNorm) and hook.name == name:
             raise RuntimeError(f"the parameter {name!r} has a weight_norm already.")
     hook = WeightNorm(name, dim)
-    weight = module._parameters[name]
+    weight = getattr(module, name)
     del module._parameters[name]
     length = norm_except_dim(weight.detach(), hook.dim)
     module.register_parameter(f"{name}_g", Parameter(length))
