@@ -616,6 +616,15 @@ def test_what_a_loader_shows_and_takes_without_effect() -> None:
     assert get_worker_info() is None
 
 
+@pytest.mark.parametrize("name", ["dataset", "batch_size", "sampler", "batch_sampler", "drop_last"])
+def test_what_the_samplers_were_made_for_stays(name: str) -> None:
+    loader = DataLoader(range(4), 2)
+    with pytest.raises(ValueError, match=f"the {name} of a DataLoader is fixed"):
+        setattr(loader, name, 3)
+    loader.collate_fn = sum
+    assert [*loader] == [1, 5]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

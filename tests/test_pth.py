@@ -719,6 +719,13 @@ def test_no_file_takes_much_more_than_its_size(title: str) -> None:
         assert peak(contents) < 100 * len(contents) + 10**6
 
 
+def test_a_name_that_takes_long_to_match() -> None:
+    endless = name("torch." + "complex" * 50_000 + "!")
+    for text in (endless, name("torch." + "Float8" * 50_000 + "!")):
+        with pytest.raises(ValueError, match="asks for torch"):
+            load(zipped(text))
+
+
 def test_keys_that_take_long_to_hash() -> None:
     """A number is hashed anew each time, and so is a tuple."""
     long = b"\x8b" + struct.pack("<i", 10**6) + b"\7" * 10**6

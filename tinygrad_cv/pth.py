@@ -364,7 +364,7 @@ class UnknownNameError(ValueError):
             f"the file asks for {self.text}, and got nothing: only tensors, numbers, strings, "
             "dicts, lists and tuples are loaded, and no code. Save those"
         )
-        module, _, last = text.rpartition(".")
+        module, _, last = self.text.rpartition(".")  # long names can take forever to match
         for pattern, what in WITHOUT.items():
             if module.partition(".")[0] == "torch" and re.fullmatch(pattern, last):
                 message = f"the file holds {what} ({self.text}), which tinygrad_cv has not"
