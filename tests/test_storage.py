@@ -380,6 +380,7 @@ HOSTILE: dict[str, Any] = {
     "an array without a name": {"array": ["w"]},
     "an unknown device": {"device": "gpu"},
     "a size of strings": {"size": ["x"]},
+    "an endless size": {"size": [math.inf]},
     "an unknown dtype": {"dtype": "O"},
     "a parameter of integers": {"parameter": "i", "requires_grad": True},
 }

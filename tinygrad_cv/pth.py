@@ -21,7 +21,7 @@ import sys
 import zipfile
 import zlib
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Collection, Iterator
 from copy import copy
 from dataclasses import dataclass
 from io import BytesIO
@@ -279,7 +279,8 @@ class Machine:
                 stack.append(self.call(called, arguments))
             case "BUILD":
                 state = stack.pop()
-                self.pay(state.values() if type(state) is dict else state)
+                if type(state) in (tuple, dict):
+                    self.pay(state if type(state) is tuple else state.values())
                 _set_state(stack[-1], state)
             case "BINPERSID":
                 stack.append(self.storage(stack.pop()))
@@ -298,13 +299,11 @@ class Machine:
         self.pay(arguments)
         return MAKERS[name.text](self, *arguments)
 
-    def pay(self, values: Any) -> None:
+    def pay(self, values: Collection[Any]) -> None:
         """Count the values from which something is made: a file may ask for it again and again.
 
         An element that is there once has two bytes in the file, nearly always.
         """
-        if not isinstance(values, Sized):
-            return
         self.left -= 2 * COPIES * len(values)
         if self.left >= 0:
             for value in values:

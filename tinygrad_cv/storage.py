@@ -471,8 +471,8 @@ def _built(plain: Any, loaded: _Loaded) -> Any:
             return host.dtype(name)
         case {"device": str(name), **rest} if not rest:
             return Device(name)
-        case {"size": list(parts), **rest} if not rest:
-            return Size(map(int, parts))
+        case {"size": list(parts), **rest} if not rest and all(type(n) is int for n in parts):
+            return Size(parts)
         case {"tuple": list(parts), **rest} if not rest:
             return tuple(_built(part, loaded) for part in parts)
         case {"dict": list(items), "kind": str(kind), **rest} if rest.keys() <= {"versions"}:
