@@ -258,6 +258,7 @@ VALUES = st.recursive(
         | st.dictionaries(KEYS, inner, max_size=3)
         | st.dictionaries(KEYS, inner, max_size=3).map(OrderedDict)
         | st.dictionaries(KEYS, inner, max_size=3).map(partial(defaultdict, list))
+        | st.dictionaries(KEYS, inner, max_size=3).map(partial(defaultdict, int))
         | st.dictionaries(KEYS, st.integers(), max_size=3).map(Counter)
         | st.sets(KEYS, max_size=1)
         | st.frozensets(KEYS, max_size=1)

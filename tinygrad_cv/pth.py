@@ -341,6 +341,7 @@ WHOLE_MODULE = (
 def named(text: str) -> Any:
     """What a name in a file stands for: a dtype, or the name. Of unknown names ValueError."""
     for old, new in (
+        ("__builtin__.long", "builtins.int"),  # as protocol 2 calls it
         ("__builtin__.", "builtins."),
         ("numpy._core.", "numpy.core."),
     ):
