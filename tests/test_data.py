@@ -145,6 +145,22 @@ def test_subset_of_a_dataset_that_knows_only_single_samples() -> None:
     np.testing.assert_array_equal(even, [[False, False]])
 
 
+def test_a_subset_keeps_the_indices_as_given() -> None:
+    given: Any
+    for given in ([3, 1], range(1, 3), np.array([3, 1]), (3, 1)):
+        subset = Subset(TensorDataset(np.arange(5)), given)
+        assert subset.indices is given
+        places = [int(place) for place in given]
+        assert [int(subset[row][0]) for row in (0, 1, -1)] == [*places, places[-1]]
+        np.testing.assert_array_equal(subset[np.array([1, 0])][0], places[::-1])
+        np.testing.assert_array_equal(subset[::-1][0], places[::-1])
+    subset = Subset(range(5), [3, 1])
+    subset.indices = [4]
+    assert [*map(plain, DataLoader(subset))] == [[4]]
+    a, b = random_split(range(5), [3, 2])
+    assert sorted(a.indices + b.indices) == [0, 1, 2, 3, 4]
+
+
 def test_subset_may_be_empty() -> None:
     assert len(Subset(Squares(3), [])) == 0
 
@@ -199,7 +215,7 @@ def test_random_split_by_ratios_counts_exactly(weights: list[int], samples: int)
 def test_random_split_shuffles_and_follows_the_generator() -> None:
     def order(generator: np.random.Generator | None) -> list[int]:
         [part] = random_split(range(100), [100], generator)
-        return part.indices.tolist()
+        return list(part.indices)
 
     assert order(rng(1)) == order(rng(1)) != order(rng(2))
     assert order(rng(1)) != list(range(100))
@@ -347,6 +363,44 @@ def test_loader_fetches_a_batched_dataset_once_a_batch() -> None:
 
     assert len(list(DataLoader(Recorder(), batch_size=2))) == 3
     assert asked == [[0, 1], [2, 3], [4]]
+
+
+class Centred(TensorDataset):
+    """What a program writes that takes samples, and knows nothing of arrays of indices."""
+
+    def __getitem__(self, index: Any) -> Any:
+        x, y = super().__getitem__(index)
+        return x - x.mean(), y
+
+
+class CentredSubset(Subset):
+    def __getitem__(self, index: Any) -> Any:
+        x, y = super().__getitem__(index)
+        return x - x.mean(), y
+
+
+class Doubled(Centred):
+    """One that does know says so again."""
+
+    batched = True
+
+    def __getitem__(self, index: Any) -> Any:
+        return tuple(2 * value for value in TensorDataset.__getitem__(self, index))
+
+
+def test_a_dataset_with_a_getitem_of_its_own_is_asked_for_single_samples() -> None:
+    x, y = rng().random((6, 3)), np.arange(6)
+    centred = x - x.mean(1, keepdims=True)
+    for dataset, expected in (
+        (Centred(x, y), centred),
+        (CentredSubset(TensorDataset(x, y), [4, 2]), centred[[4, 2]]),
+        (Subset(Centred(x, y), [4, 2]), centred[[4, 2]]),
+        (type("Below", (Centred,), {})(x, y), centred),
+        (Doubled(x, y), 2 * x),
+        (type("Below", (Doubled,), {})(x, y), 2 * x),
+    ):
+        [batch] = DataLoader(dataset, batch_size=6)
+        np.testing.assert_allclose(batch[0].numpy(), expected, atol=1e-15)
 
 
 def test_loader_names_what_does_not_stack() -> None:
@@ -560,6 +614,15 @@ def test_what_a_loader_shows_and_takes_without_effect() -> None:
     assert isinstance(DataLoader(data).sampler, SequentialSampler)
     assert DataLoader(data, batch_sampler=[[0]]).batch_size is None
     assert get_worker_info() is None
+
+
+@pytest.mark.parametrize("name", ["dataset", "batch_size", "sampler", "batch_sampler", "drop_last"])
+def test_what_the_samplers_were_made_for_stays(name: str) -> None:
+    loader = DataLoader(range(4), 2)
+    with pytest.raises(ValueError, match=f"the {name} of a DataLoader is fixed"):
+        setattr(loader, name, 3)
+    loader.collate_fn = sum
+    assert [*loader] == [1, 5]
 
 
 @pytest.mark.parametrize(

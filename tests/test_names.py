@@ -215,11 +215,13 @@ def test_switches_are_accepted() -> None:
 def test_utils() -> None:
     from tinygrad_cv.utils.checkpoint import checkpoint
     from tinygrad_cv.utils.data import DataLoader, TensorDataset
+    from tinygrad_cv.utils.data._utils.collate import default_collate
     from tinygrad_cv.utils.data.dataset import Dataset
 
     assert checkpoint is tg.recompute
     assert Dataset is tg.data.Dataset
     assert utils.data.DataLoader is DataLoader is tg.data.DataLoader
+    assert utils.data._utils.collate.default_collate is default_collate is tg.data.default_collate
     [(batch,)] = DataLoader(TensorDataset(tg.ones(2, device="cpu")), batch_size=2)
     assert batch.shape == (2,)
 

@@ -248,7 +248,8 @@ def test_a_file_that_python_2_has_written() -> None:
     assert load(zipped(number)) == 0
 
 
-KEYS = st.text(max_size=3) | st.integers() | st.booleans() | st.tuples(st.integers(), st.text())
+WHOLE = st.integers(1 - 2**64, 2**64 - 1)
+KEYS = st.text(max_size=3) | WHOLE | st.booleans() | st.tuples(WHOLE, st.text())
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
     lambda inner: (
@@ -257,8 +258,10 @@ VALUES = st.recursive(
         | st.dictionaries(KEYS, inner, max_size=3)
         | st.dictionaries(KEYS, inner, max_size=3).map(OrderedDict)
         | st.dictionaries(KEYS, inner, max_size=3).map(partial(defaultdict, list))
+        | st.dictionaries(KEYS, inner, max_size=3).map(partial(defaultdict, int))
         | st.dictionaries(KEYS, st.integers(), max_size=3).map(Counter)
         | st.sets(KEYS, max_size=1)
+        | st.frozensets(KEYS, max_size=1)
     ),
     max_leaves=8,
 )
@@ -423,6 +426,11 @@ def harmful() -> dict[str, tuple[Any, str]]:
         "an encoding": (call("_codecs.encode", "x", "zlib"), "other than Latin-1"),
         "many bytes": (call("builtins.bytes", 10**12), "damaged"),
         "many more bytes": (call("builtins.bytearray", 10**12), "bytes were expected"),
+        "a class as a value": (put({"type": name("torch.Tensor")}), r"asks for torch\.Tensor"),
+        "a function as a value": (put((1, [name(rebuild)])), "_rebuild_tensor_v2"),
+        "a storage as a value": (put([(storage("Float", "0", 1),)]), "save the tensor"),
+        "a name that a terminal obeys": (name("os\x1b[31m.system"), r"asks for os\?\[31m\.system,"),
+        "a name that cannot be printed": (put("\ud800") + put("x") + b"\x93", r"asks for \?\.x"),
         "another persistent id": (put(("file", "x")) + b"Q", "described in a way"),
         "a whole model of old": (put(("module", b"N", b"N", b"N")) + b"Q", "whole model"),
     }
@@ -575,7 +583,8 @@ SQUARE = np.zeros(4, "<f4").tobytes()
         (tensor(4, 3, 1), "a shape is a int"),
         (tensor(2**60, (2, 2), (2, 1)), "storage of .* has 16 bytes"),
         (tensor(5, (2, 2), (2, 1)), "storage of 5 elements of float32 has 16 bytes"),
-        (tensor(-1, (0,), (1,)), "storage of -1 elements"),
+        (tensor(-1, (0,), (1,)), "described in a way"),
+        (tensor(10**5000, (0,), (1,)), "described in a way"),
         (tensor(4, (2, 2), (2, 1), key="9"), "damaged"),
         (tensor(4, (2, 2), (2, 1), key=0), "described in a way"),
         ([tensor(4, (4,), (1,)), tensor(4, (4,), (1,), kind="Int")], "described in two ways"),
@@ -584,6 +593,8 @@ SQUARE = np.zeros(4, "<f4").tobytes()
         (call("collections.OrderedDict", [1, 2]), "no pairs"),
         (call("collections.OrderedDict", [[[], 2]]), "a list is a key"),
         (put({}) + put([]) + b"Ns", "a list is a key"),
+        (put({2**64: 1}), "a number of 65 bits is a key"),
+        (put({(0,) * 65: 1}), "a tuple of 65 values is a key"),
         (b"h\x07", "damaged"),
         (b"0", "damaged"),
         (b"t", "damaged"),
@@ -620,6 +631,8 @@ def test_archives_of_other_kinds(tmp_path: Any) -> None:
         path.write_bytes(contents)
         with pytest.raises(ValueError, match=rf"file\.pth: .*{message}"):
             tg.load(path)
+    path.write_bytes(archive(code__data_pkl="N."))  # torch.save(None, "code.pth")
+    assert tg.load(path) is None
 
 
 # ----- bombs --------------------------------------------------------------------------------------
@@ -666,11 +679,61 @@ BOMBS = {
 }
 
 
+def repeated(function: str, *arguments: Any) -> bytes:
+    """A call whose arguments are in the file once, and that is asked for many times."""
+    once = name(function) + b"r\xfe\0\0\0" + put(arguments) + b"r\xff\0\0\0R"
+    return b"](" + once + b"j\xfe\0\0\0j\xff\0\0\0R" * 2_000 + b"e"
+
+
+TEXT, ITEMS = put("a" * 5_000), put([(i, None) for i in range(1_000)])
+BOMBS |= {
+    "texts, again and again": repeated("_codecs.encode", TEXT),
+    "bytes": repeated("builtins.bytearray", TEXT),
+    "dicts": repeated("collections.OrderedDict", ITEMS),
+    "counters": repeated("collections.Counter", ITEMS),
+    "dicts with defaults": repeated("collections.defaultdict", None, ITEMS),
+    "sets": repeated("builtins.set", [*range(1_000)]),
+    "frozen sets": repeated("builtins.frozenset", [*range(1_000)]),
+    "devices": repeated("torch.device", TEXT, 0),
+    "arrays": repeated(
+        "numpy.core.numeric._frombuffer", TEXT, call("numpy.dtype", "u1"), (5_000,), "C"
+    ),
+    "tensors": repeated(
+        "torch._utils._rebuild_tensor_v2", storage("Float", "0", 4), 0, (1,), (1,), False, ORDERED
+    ),
+    "the contents of arrays": b"]("
+    + put((1, (5_000,), call("numpy.dtype", "u1"), False, TEXT))
+    + b"r\xff\0\0\0"
+    + (
+        call("numpy.core.multiarray._reconstruct", name("numpy.ndarray"), (0,), "b")
+        + b"j\xff\0\0\0b"
+    )
+    * 500
+    + b"e",
+}
+
+
 @pytest.mark.parametrize("title", BOMBS)
 def test_no_file_takes_much_more_than_its_size(title: str) -> None:
     opcodes = Raw(b"\x80\x04" + BOMBS[title] + b".")
     for contents in (zipped(opcodes, s0=SQUARE), legacy(opcodes)):
         assert peak(contents) < 100 * len(contents) + 10**6
+
+
+def test_a_name_that_takes_long_to_match() -> None:
+    endless = name("torch." + "complex" * 50_000 + "!")
+    for text in (endless, name("torch." + "Float8" * 50_000 + "!")):
+        with pytest.raises(ValueError, match="asks for torch"):
+            load(zipped(text))
+
+
+def test_keys_that_take_long_to_hash() -> None:
+    """A number is hashed anew each time, and so is a tuple."""
+    long = b"\x8b" + struct.pack("<i", 10**6) + b"\7" * 10**6
+    for key in (long, put((0,) * 10**5)):
+        opcodes = Raw(b"\x80\x04" + key + b"r\xff\0\0\0}" + b"j\xff\0\0\0Ns" * 10**5 + b".")
+        with pytest.raises(ValueError, match="is a key"):
+            load(zipped(opcodes))
 
 
 def test_the_old_format_announces_more_than_is_there() -> None:

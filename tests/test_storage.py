@@ -6,6 +6,7 @@ import math
 import os
 import random
 from collections import Counter, OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -270,6 +271,8 @@ class Anything:
         (np.array(["a"]), "what was given is made of <U1"),
         ([{1}], "0 is a set"),
         (b"bytes", "is a bytes"),
+        ({"x": np.dtype("complex64")}, "x is a Complex64DType"),  # which load would not know
+        ({"x": {np.complex64(1): 3}}, "x has the key np"),
         (nn.Linear(1, 1), "is a Linear.*state_dict"),
     ],
 )
@@ -292,6 +295,25 @@ def test_numbers_of_numpy_become_pythons() -> None:
     value = through([np.float32(0.5), np.int64(3), np.True_])
     assert value == [0.5, 3, True]
     assert [*map(type, value)] == [float, int, bool]
+    assert repr(through({np.int64(3): 1})) == "{3: 1}"
+
+
+@pytest.mark.skipif(np.dtype("longdouble").itemsize == 8, reason="it is float64 here")
+@pytest.mark.parametrize("kind", [lambda x: x, lambda x: x[0], lambda x: x.dtype])
+def test_numbers_that_the_format_lacks(kind: Callable[[Any], Any]) -> None:
+    with pytest.raises(TypeError, match=r"what was given is .*(float1|longdouble|LongDouble)"):
+        tg.save(kind(np.ones(1, "longdouble")), io.BytesIO())
+
+
+def test_more_around_the_tensors_than_the_format_takes() -> None:
+    with pytest.raises(ValueError, match="put long lists of numbers into tensors"):
+        tg.save(["x" * 10**8], io.BytesIO())
+
+
+def test_names_that_are_no_text() -> None:
+    names = [chr(0xD800), chr(0xD801)]
+    value = through({name: tg.ones(1) * i for i, name in enumerate(names)})
+    assert [(name, x.item()) for name, x in value.items()] == [(names[0], 0), (names[1], 1)]
 
 
 def test_a_file_is_written_whole_or_not_at_all(
@@ -358,6 +380,7 @@ HOSTILE: dict[str, Any] = {
     "an array without a name": {"array": ["w"]},
     "an unknown device": {"device": "gpu"},
     "a size of strings": {"size": ["x"]},
+    "an endless size": {"size": [math.inf]},
     "an unknown dtype": {"dtype": "O"},
     "a parameter of integers": {"parameter": "i", "requires_grad": True},
 }

@@ -9,7 +9,8 @@ types they check, and take no code. A name that is in no table ends the loading,
 it.
 
 Nothing is larger in memory than the file has bytes for: tensors are views of their storage, whose
-size is compared with what is there before it is read. Values of the file are never printed,
+size is compared with what is there before it is read, and what is copied of a value is counted,
+since a few bytes can ask for another copy (`Machine.pay`). Values of the file are never printed,
 compared or hashed as a whole, since a few bytes can describe a value that would take forever.
 """
 
@@ -20,7 +21,7 @@ import sys
 import zipfile
 import zlib
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from copy import copy
 from dataclasses import dataclass
 from io import BytesIO
@@ -36,7 +37,8 @@ LEGACY = 0x1950A86A20F9469CFC6C
 """The magic number at the start of files that PyTorch wrote before 1.6."""
 LEGACY_PROTOCOL = 1001
 AXES = 64  # the most that NumPy has
-COPIES = 8  # of its own size that a storage may cause on a GPU
+PARTS = 64  # the most that a tuple has that is a key
+COPIES = 8  # of its own size that a storage may cause on a GPU, and a file in the machine
 
 DTYPES = {
     "Double": "float64",
@@ -183,11 +185,12 @@ def _line(stream: BytesIO) -> str:
 class Machine:
     """Runs a pickle and gives the value that it describes.
 
-    `memory(kind, key, location, size)` gives the storage of a tensor.
+    `memory(kind, key, location, size)` gives the storage of a tensor; the file has `length` bytes.
     """
 
-    def __init__(self, memory: Callable[[str, str, str, int], Storage]) -> None:
+    def __init__(self, memory: Callable[[str, str, str, int], Storage], length: int) -> None:
         self.memory = memory
+        self.left = COPIES * length
 
     def run(self, stream: BytesIO) -> Any:
         """The value of the pickle that begins here; the stream is left at its end."""
@@ -196,7 +199,7 @@ class Machine:
         self.memo: dict[int, Any] = {}
         for opcode, argument in opcodes(stream):
             self.step(opcode, argument)
-        return self.stack.pop()
+        return _whole(self.stack.pop())
 
     def step(self, opcode: str, argument: Any) -> None:
         stack = self.stack
@@ -276,6 +279,8 @@ class Machine:
                 stack.append(self.call(called, arguments))
             case "BUILD":
                 state = stack.pop()
+                if type(state) in (tuple, dict):
+                    self.pay(state if type(state) is tuple else state.values())
                 _set_state(stack[-1], state)
             case "BINPERSID":
                 stack.append(self.storage(stack.pop()))
@@ -291,7 +296,23 @@ class Machine:
         if not (isinstance(name, Name) and name.text in MAKERS and type(arguments) is tuple):
             what = name.text if isinstance(name, Name) else f"a {type(name).__name__}"
             raise ValueError(f"the file calls {what}, which is nothing to call")
+        self.pay(arguments)
         return MAKERS[name.text](self, *arguments)
+
+    def pay(self, values: Collection[Any]) -> None:
+        """Count the values from which something is made: a file may ask for it again and again.
+
+        An element that is there once has two bytes in the file, nearly always.
+        """
+        self.left -= 2 * COPIES * len(values)
+        if self.left >= 0:
+            for value in values:
+                if isinstance(value, str | bytes | bytearray):
+                    self.left -= len(value)
+                elif isinstance(value, list | tuple | dict):
+                    self.left -= 2 * COPIES * len(value)
+        if self.left < 0:
+            raise ValueError("the file copies more than it has")
 
     def storage(self, description: Any) -> Storage:
         """The storage that a persistent id describes."""
@@ -299,7 +320,7 @@ class Machine:
             case [str(first), *_] if first == "module":
                 raise ValueError(WHOLE_MODULE.format("an nn.Module"))
             case [str(first), Name(text=text), str(key), str(location), int(size), *view] if (
-                first == "storage" and text in STORAGES
+                first == "storage" and text in STORAGES and 0 <= size < 2**62
             ):
                 whole = self.memory(STORAGES[text], key, location, size)
                 match view:
@@ -320,6 +341,7 @@ WHOLE_MODULE = (
 def named(text: str) -> Any:
     """What a name in a file stands for: a dtype, or the name. Of unknown names ValueError."""
     for old, new in (
+        ("__builtin__.long", "builtins.int"),  # as protocol 2 calls it
         ("__builtin__.", "builtins."),
         ("numpy._core.", "numpy.core."),
     ):
@@ -336,12 +358,13 @@ class UnknownNameError(ValueError):
     """A name that the file asks for and that is in no table."""
 
     def __init__(self, text: str) -> None:
-        self.text = text if len(text) < 200 else text[:200] + "..."
+        shown = "".join(c if c.isprintable() else "?" for c in text[:200])  # in a terminal
+        self.text = shown if len(text) <= 200 else shown + "..."
         message = (
             f"the file asks for {self.text}, and got nothing: only tensors, numbers, strings, "
             "dicts, lists and tuples are loaded, and no code. Save those"
         )
-        module, _, last = text.rpartition(".")
+        module, _, last = self.text.rpartition(".")  # long names can take forever to match
         for pattern, what in WITHOUT.items():
             if module.partition(".")[0] == "torch" and re.fullmatch(pattern, last):
                 message = f"the file holds {what} ({self.text}), which tinygrad_cv has not"
@@ -355,14 +378,36 @@ def _of(kind: type, value: Any) -> Any:
     return value
 
 
+def _whole(value: Any) -> Any:
+    """The value, if nothing in it is only a part of a description: a name, or a storage."""
+    seen: set[int] = set()
+    left = [value]
+    while left:
+        part = left.pop()
+        if isinstance(part, Name):
+            raise UnknownNameError(part.text)
+        if isinstance(part, Storage):
+            raise ValueError("the file holds a storage that is no tensor; save the tensor")
+        if isinstance(part, list | tuple | dict) and id(part) not in seen:
+            seen.add(id(part))
+            left += part.values() if isinstance(part, dict) else part
+    return value
+
+
 def _key(value: Any) -> Any:
     """A key of a dict, or an element of a set: a number, a string, or a tuple of such.
 
-    A tuple of tuples can be tiny and take forever to hash.
+    A tuple of tuples can be tiny and take forever to hash; so can a long tuple or number whose hash
+    is asked for many times. Of 64 bits at most 16 numbers have the same hash.
     """
-    for part in value if type(value) is tuple else (value,):
-        if not isinstance(part, str | int | float | bytes | host.dtype | None):
+    parts = value if type(value) is tuple else (value,)
+    if len(parts) > PARTS:
+        raise ValueError(f"a tuple of {len(parts)} values is a key")
+    for part in parts:
+        if not isinstance(part, str | int | float | bytes | host.generic | host.dtype | None):
             raise ValueError(f"a {type(part).__name__} is a key, or part of one")
+        if isinstance(part, int) and part.bit_length() > 64:
+            raise ValueError(f"a number of {part.bit_length()} bits is a key, or part of one")
     return value
 
 
@@ -509,6 +554,10 @@ def _set_of(machine: Machine, values: Any = ()) -> set[Any]:
     return set(map(_key, values))
 
 
+def _frozen_set_of(machine: Machine, values: Any = ()) -> frozenset[Any]:
+    return frozenset(_set_of(machine, values))
+
+
 def _size(machine: Machine, shape: Any = ()) -> Size:
     return Size(_sizes("a shape", shape))
 
@@ -593,6 +642,7 @@ MAKERS: dict[str, Callable[..., Any]] = {
     "collections.Counter": _counter,
     "collections.defaultdict": _with_default,
     "builtins.set": _set_of,
+    "builtins.frozenset": _frozen_set_of,
     "builtins.bytes": _no_bytes,
     "builtins.bytearray": _bytearray,
     "builtins.complex": _complex,
@@ -666,7 +716,7 @@ def _load_zip(contents: bytes, place: Callable[[str], Backend]) -> Any:
     with zipfile.ZipFile(BytesIO(contents)) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
         roots = [name.removesuffix("data.pkl") for name in entries if name.endswith("/data.pkl")]
-        if any(re.search("(^|/)(constants.pkl|code/)", name) for name in entries):
+        if any(re.search("/(constants.pkl$|code/)", name) for name in entries):
             raise ValueError(
                 "found a TorchScript archive, which is a program. Save the state of the model, "
                 "with torch.save(model.state_dict(), file)"
@@ -687,7 +737,8 @@ def _load_zip(contents: bytes, place: Callable[[str], Backend]) -> Any:
                 storages[key] = _storage(kind, values, size, order == b"big", place(location))
             return _again(storages[key], kind, size)
 
-        return Machine(memory).run(BytesIO(archive.read(entries[root + "data.pkl"])))
+        machine = Machine(memory, len(contents))
+        return machine.run(BytesIO(archive.read(entries[root + "data.pkl"])))
 
 
 def _load_legacy(contents: bytes, place: Callable[[str], Backend]) -> Any:
@@ -697,7 +748,7 @@ def _load_legacy(contents: bytes, place: Callable[[str], Backend]) -> Any:
     depends on those.
     """
     stream = BytesIO(contents)
-    plain = Machine(_no_storage)
+    plain = Machine(_no_storage, len(contents))
     try:
         magic = plain.run(stream)
     except (*DAMAGE, ValueError):
@@ -723,7 +774,7 @@ def _load_legacy(contents: bytes, place: Callable[[str], Backend]) -> Any:
             blank[key] = Storage(kind, host.zeros(size, _read_as(kind)), get("cpu"))
         return _again(blank[key], kind, size)
 
-    Machine(measure).run(stream)
+    Machine(measure, len(contents)).run(stream)
     bits: dict[str, bytes] = {}
     for key in _of(list, plain.run(stream)):
         storage = blank[_of(str, key)]
@@ -739,7 +790,7 @@ def _load_legacy(contents: bytes, place: Callable[[str], Backend]) -> Any:
         return _again(storages[key], kind, size)
 
     stream.seek(start)
-    return Machine(memory).run(stream)
+    return Machine(memory, len(contents)).run(stream)
 
 
 def _no_storage(*_: Any) -> Storage:

@@ -27,7 +27,6 @@ from tinygrad_cv._public import NN, PUBLIC, TOP, public
 from tinygrad_cv._tensor import Size, Tensor
 from tinygrad_cv.backend import Backend, get, host
 from tinygrad_cv.backend.devices import device as Device
-from tinygrad_cv.dtypes import CATEGORIES
 from tinygrad_cv.pth import as_parameter, is_pth, note_versions, versions_of, widened
 from tinygrad_cv.pth import load as load_pth
 
@@ -211,7 +210,13 @@ def save(
         )
         for name, value in tensors.items()
     }
-    contents = safetensors.save(rows, {STRUCTURE: structure})
+    try:
+        contents = safetensors.save(rows, {STRUCTURE: structure})
+    except SafetensorError as error:
+        raise ValueError(
+            f"save: {error}. What stands around the tensors may take 100 MB; put long lists of "
+            "numbers into tensors."
+        ) from error
     if hasattr(f, "write"):
         f.write(contents)
     else:
@@ -235,10 +240,10 @@ def _plain(
 ) -> Any:
     """The value as JSON, with names for its tensors; the same tensor has the same name again."""
     if isinstance(value, Tensor | host.ndarray):
-        if value.dtype.kind not in CATEGORIES:
+        if value.dtype.name not in TYPES.values():
             raise TypeError(f"save: {_place(path)} is made of {value.dtype}, not of numbers.")
         if id(value) not in names:
-            name = base = ".".join(path) or "tensor"
+            name = base = ".".join(path).encode(errors="replace").decode() or "tensor"
             count = 1
             while name in tensors or name == "__metadata__":
                 count += 1
@@ -252,9 +257,9 @@ def _plain(
         return {"device": str(value)}
     if isinstance(value, KEYS):
         return value
-    if isinstance(value, host.generic) and value.dtype.kind in CATEGORIES:
+    if _is_number(value):
         return value.item()
-    if isinstance(value, host.dtype):
+    if isinstance(value, host.dtype) and value.name in TYPES.values():
         return {"dtype": value.name}
     if isinstance(value, list | tuple):
         parts = [_plain(part, (*path, str(i)), tensors, names) for i, part in enumerate(value)]
@@ -262,11 +267,14 @@ def _plain(
         return parts if isinstance(value, list) else {kind: parts}
     if isinstance(value, dict):
         for key in value:
-            if not isinstance(key, KEYS):
+            if not (isinstance(key, KEYS) or _is_number(key)):
                 raise TypeError(
                     f"save: keys are strings and numbers; {_place(path)} has the key {key!r}."
                 )
-        items = [[k, _plain(v, (*path, str(k)), tensors, names)] for k, v in value.items()]
+        items = [
+            [k.item() if _is_number(k) else k, _plain(v, (*path, str(k)), tensors, names)]
+            for k, v in value.items()
+        ]
         said = {"kind": type(value).__name__} if type(value) in DICTS.values() else {}
         versions = versions_of(getattr(value, "_metadata", None))
         return {"dict": items} | said | ({"versions": versions} if said and versions else {})
@@ -280,6 +288,11 @@ def _plain(
         f"save keeps tensors, numbers, strings, None, dicts, lists and tuples; {_place(path)} is a "
         f"{kind}."
     )
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is one of NumPy's numbers, which become Python's."""
+    return isinstance(value, host.generic) and value.dtype.name in TYPES.values()
 
 
 def _place(path: tuple[str, ...]) -> str:
@@ -458,8 +471,8 @@ def _built(plain: Any, loaded: _Loaded) -> Any:
             return host.dtype(name)
         case {"device": str(name), **rest} if not rest:
             return Device(name)
-        case {"size": list(parts), **rest} if not rest:
-            return Size(map(int, parts))
+        case {"size": list(parts), **rest} if not rest and all(type(n) is int for n in parts):
+            return Size(parts)
         case {"tuple": list(parts), **rest} if not rest:
             return tuple(_built(part, loaded) for part in parts)
         case {"dict": list(items), "kind": str(kind), **rest} if rest.keys() <= {"versions"}:

@@ -22,7 +22,8 @@ class Dataset(ABC):
 
     A dataset whose `__getitem__` also takes an integer array, and then returns a tuple of arrays
     with one row a sample, says so with `batched = True`. A batch is then fetched in one call;
-    otherwise sample by sample, or by `__getitems__(indices)`, which returns a list of samples.
+    otherwise sample by sample, or by `__getitems__(indices)`, which returns a list of samples. A
+    class below it that has a `__getitem__` of its own says so again, or is asked for single ones.
 
     >>> from tinygrad_cv.data import DataLoader, Dataset
     >>> class Squares(Dataset):
@@ -209,7 +210,8 @@ class StackDataset(Dataset):
 class Subset(Dataset):
     """The samples of `dataset` at `indices`, in that order.
 
-    Indexed by an int it gives a sample; by a slice, a list or an integer array a batch.
+    Indexed by an int it gives a sample; by a slice, a list or an integer array a batch. `.indices`
+    is what was given.
 
     Raises TypeError if the indices are not one sequence of integers.
 
@@ -222,23 +224,25 @@ class Subset(Dataset):
     batched = True
 
     def __init__(self, dataset: Any, indices: Any) -> None:
-        self.dataset = dataset
-        self.indices = host.asarray(indices)
-        if self.indices.size == 0:
-            self.indices = self.indices.astype(host.int64)  # [] alone would be floats
-        if self.indices.ndim != 1 or self.indices.dtype.kind not in "iu":
+        places = host.asarray(indices)
+        if places.ndim != 1 or (places.size and places.dtype.kind not in "iu"):
             raise TypeError(
                 "the indices of a Subset must be a sequence of integers; given "
-                f"{self.indices.dtype} of shape {self.indices.shape}."
+                f"{places.dtype} of shape {places.shape}."
             )
+        self.dataset = dataset
+        self.indices = indices
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def __getitem__(self, index: Any) -> Any:
-        chosen = self.indices[index]
-        if chosen.ndim == 0:
-            return self.dataset[int(chosen)]
+        if isinstance(index, slice):
+            chosen = host.asarray(self.indices[index], dtype="int64")
+        elif (rows := host.asarray(index)).ndim == 0:
+            return self.dataset[int(self.indices[index])]
+        else:
+            chosen = host.asarray([self.indices[row] for row in rows.tolist()], dtype="int64")
         if isinstance(self.dataset, TensorDataset | Subset) and not isinstance(index, host.ndarray):
             return self.dataset[chosen.tolist()]  # its Tensors as such
         return fetch(self.dataset, chosen)
@@ -279,7 +283,7 @@ def random_split(
             counts[part % len(counts)] += 1
     order = as_generator(generator).permutation(total)
     stops = host.cumsum([0, *counts])
-    return [Subset(dataset, order[start:stop]) for start, stop in pairwise(stops)]
+    return [Subset(dataset, order[start:stop].tolist()) for start, stop in pairwise(stops)]
 
 
 def _whole_part(x: float) -> int:
@@ -290,10 +294,20 @@ def _whole_part(x: float) -> int:
 
 def fetch(dataset: Any, indices: Any) -> Any:
     """The samples at the indices as a batch of arrays, one row a sample; see `stacked`."""
-    if getattr(dataset, "batched", False):
+    if takes_arrays(type(dataset)):
         batch = dataset[host.asarray(indices)]
         return [*batch] if type(batch) is tuple else batch
     return stacked(samples_at(dataset, indices))
+
+
+def takes_arrays(kind: type) -> bool:
+    """Whether the `__getitem__` of this class is that of one that says `batched`, or below it."""
+    for base in kind.__mro__:
+        if "batched" in vars(base):
+            return bool(vars(base)["batched"])
+        if "__getitem__" in vars(base):
+            return False
+    return False
 
 
 def samples_at(dataset: Any, indices: Any) -> list[Any]:

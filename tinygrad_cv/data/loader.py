@@ -10,6 +10,9 @@ from tinygrad_cv.data.collate import as_array, default_collate, default_convert,
 from tinygrad_cv.data.dataset import IterableDataset, fetch, samples_at
 from tinygrad_cv.data.sampler import BatchSampler, RandomSampler, SequentialSampler
 
+FIXED = ("dataset", "batch_size", "sampler", "batch_sampler", "drop_last")
+"""What cannot be set anew, in the order in which it is set."""
+
 
 class DataLoader:
     """The batches of a dataset. Iterating over it is one epoch.
@@ -132,6 +135,14 @@ class DataLoader:
         self.prefetch_factor = prefetch_factor
         self.persistent_workers = persistent_workers
         self.in_order = in_order
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in FIXED and hasattr(self, FIXED[-1]):
+            raise ValueError(
+                f"the {name} of a DataLoader is fixed, since its samplers were made for it; make "
+                "another DataLoader."
+            )
+        super().__setattr__(name, value)
 
     def __class_getitem__(cls, kind: Any) -> Any:
         return cls
