@@ -473,7 +473,7 @@ class Optimizer:
     def _hook(self, kind: str, hook: Callable[..., Any], prepend: bool = False) -> Handle:
         handle = Handle(self._hooks[kind], hook)
         if prepend:
-            self._hooks[kind].move_to_end(handle.number, last=False)
+            self._hooks[kind].move_to_end(handle.id, last=False)
         return handle
 
     def register_step_pre_hook(self, hook: Callable[..., Any]) -> Handle:
