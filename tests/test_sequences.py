@@ -161,6 +161,8 @@ def test_the_names_of_the_weights() -> None:
     ways = [f"_l{k}{way}" for k in range(2) for way in ("", "_reverse")]
     assert list(layer.state_dict()) == [kind + way for way in ways for kind in kinds]
     assert [len(weights) for weights in layer.all_weights] == [5] * 4
+    # By these names programs find the biases, to begin with a forget gate that is open.
+    assert layer._all_weights == [[kind + way for kind in kinds] for way in ways]
     assert layer.weight_ih_l1.shape == (16, 4)
     assert layer.weight_hr_l0.shape == (2, 4)
     assert all(abs(p.detach().numpy()).max() <= 0.5 for p in layer.parameters())

@@ -209,7 +209,7 @@ class Celu(OfReals):
 
 
 def _sigmoid(xp, x):
-    # Both powers are at most 1. To choose between 1 and the second would take longer than the first.
+    # Both powers are at most 1. A choice between 1 and the second takes longer than the first.
     return xp.exp(xp.minimum(x, 0)) / (1 + xp.exp(-xp.abs(x)))
 
 
