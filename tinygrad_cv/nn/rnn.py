@@ -138,7 +138,7 @@ class RNNBase(Module):
         state = self._start(hx, number, input, (number,) * (not single))
         flat = steps.reshape(time * number, self.input_size)
         out, state = self._run(flat, [number] * time, state)
-        out = out.reshape(time, number, -1)
+        out = out.reshape(time, number, out.shape[1])
         if single:
             return out.squeeze(1), self._end([s.squeeze(1) for s in state])
         return transpose(out, 0, 1) if self.batch_first else out, self._end(state)
