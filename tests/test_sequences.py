@@ -427,6 +427,9 @@ def test_the_adaptive_softmax_sums_to_1() -> None:
     assert_allclose(loss.item(), -own.mean(), rtol=1e-5)
     assert layer(x[0], target[0])[0].shape == ()
     assert layer.predict(x).tolist() == log_p.argmax(1).tolist()
+    nothing, loss = layer(x[:0], target[:0])
+    assert nothing.shape == (0,)
+    assert math.isnan(loss.item())
     with pytest.raises(ValueError, match="targets are classes from 0 to 11"):
         layer(x, tg.tensor([0, 2, 3, 7, 12]))
     with pytest.raises(ValueError, match="increase from 1 to n_classes - 1 = 11"):
