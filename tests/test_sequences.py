@@ -161,6 +161,8 @@ def test_the_names_of_the_weights() -> None:
     ways = [f"_l{k}{way}" for k in range(2) for way in ("", "_reverse")]
     assert list(layer.state_dict()) == [kind + way for way in ways for kind in kinds]
     assert [len(weights) for weights in layer.all_weights] == [5] * 4
+    # By these names programs find the biases, to begin with a forget gate that is open.
+    assert layer._all_weights == [[kind + way for kind in kinds] for way in ways]
     assert layer.weight_ih_l1.shape == (16, 4)
     assert layer.weight_hr_l0.shape == (2, 4)
     assert all(abs(p.detach().numpy()).max() <= 0.5 for p in layer.parameters())
@@ -316,6 +318,35 @@ def test_what_attention_refuses() -> None:
         layer(x, x, x, is_causal=True)
     with pytest.raises(ValueError, match="embed_dim=4"):
         layer(tg.ones(3, 2, 6), x, x)
+    # Whole numbers might be meant as truth values: they are not added.
+    with pytest.raises(TypeError, match="truth values, or floats to be added; got uint8"):
+        layer(x, x, x, attn_mask=tg.ones(3, 3).to("uint8"))
+    with pytest.raises(TypeError, match="got int64"):
+        layer(x, x, x, key_padding_mask=tg.ones(2, 3).long())
+    with pytest.raises(TypeError, match=r"scaled_dot_product_attention: .* got int64"):
+        tg.scaled_dot_product_attention(x, x, x, tg.ones(2, 2).long())
+
+
+@pytest.mark.parametrize("shape", [(0, 2, 4), (3, 0, 4)])
+@pytest.mark.parametrize("kind", ["attention", "RNN", "LSTM", "GRU"])
+def test_nothing_comes_of_no_query_and_of_no_sequence(kind: str, shape: tuple[int, ...]) -> None:
+    x = tg.zeros(shape, requires_grad=True)
+    if kind == "attention":
+        layer, others = nn.MultiheadAttention(4, 2), tg.zeros(5, shape[1], 4)
+        out, weights = layer(x, others, others)
+        assert weights.shape == (shape[1], shape[0], 5)
+    elif shape[0]:
+        layer = getattr(nn, kind)(4, 2, 2, bidirectional=True)
+        out, state = layer(x)
+        assert parts(state)[0].shape == (4, 0, 2)
+    else:
+        with pytest.raises(ValueError, match="expects one step or more"):
+            getattr(nn, kind)(4, 2)(x)
+        return
+    assert out.shape == shape
+    out.sum().backward()
+    assert x.grad.shape == shape
+    assert not any(p.grad.numpy().any() for n, p in layer.named_parameters() if "out" not in n)
 
 
 # ----- transformers ------------------------------------------------------------------------------
@@ -396,6 +427,9 @@ def test_the_adaptive_softmax_sums_to_1() -> None:
     assert_allclose(loss.item(), -own.mean(), rtol=1e-5)
     assert layer(x[0], target[0])[0].shape == ()
     assert layer.predict(x).tolist() == log_p.argmax(1).tolist()
+    nothing, loss = layer(x[:0], target[:0])
+    assert nothing.shape == (0,)
+    assert math.isnan(loss.item())
     with pytest.raises(ValueError, match="targets are classes from 0 to 11"):
         layer(x, tg.tensor([0, 2, 3, 7, 12]))
     with pytest.raises(ValueError, match="increase from 1 to n_classes - 1 = 11"):

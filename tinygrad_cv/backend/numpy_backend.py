@@ -21,9 +21,6 @@ from tinygrad_cv.backend.threads import (
 
 Array = Any
 
-OUTER_PRODUCTS = 1 << 14
-"""Below this number of multiplications BLAS is slow at an outer product."""
-
 NDARRAY, FLOAT32 = np.ndarray, np.dtype("float32")
 RESULTS = (np.generic, int, float, np.ndarray)
 """What a forward may return: a number, too, and an array of a kind of its own."""
@@ -152,7 +149,7 @@ class NumpyBackend(Backend):
 
     def matmul(self, a: Array, b: Array) -> Array:
         rows, inner, columns = factors = a.shape[-2], a.shape[-1], b.shape[-1]
-        if inner == 1 == b.shape[-2] and rows * columns < OUTER_PRODUCTS:
+        if inner == 1 == b.shape[-2]:  # an outer product, at which BLAS is slow
             return np.multiply(a, b)
         is_small, is_stack = is_below_threads(*factors), a.ndim > 2 or b.ndim > 2
         if is_small and not is_stack:

@@ -94,7 +94,7 @@ class AdaptiveLogSoftmaxWithLoss(Module):
         rows, parts = [], []
         for i, (start, end) in enumerate(pairwise([0, *self.cutoffs])):
             here = ((target >= start) & (target < end)).nonzero().flatten()
-            if not len(here):
+            if i and not len(here):
                 continue
             own = (target[here] - start).reshape(-1, 1)
             if i == 0:

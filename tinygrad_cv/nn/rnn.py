@@ -75,7 +75,7 @@ class RNNBase(Module):
         self.num_layers, self.bias, self.batch_first = num_layers, bias, batch_first
         self.dropout, self.bidirectional, self.proj_size = float(dropout), bidirectional, proj_size
         self.generator = generator
-        names = []
+        self._all_weights: list[list[str]] = []  # the names, for each layer and direction
         directions, rows, out = (
             1 + bidirectional,
             GATES[mode] * hidden_size,
@@ -92,11 +92,10 @@ class RNNBase(Module):
             if proj_size:
                 shapes |= {"weight_hr": (proj_size, hidden_size)}
             for way in ("", "_reverse")[:directions]:
-                for name, shape in shapes.items():
-                    names.append(f"{name}_l{layer}{way}")
+                self._all_weights.append([f"{name}_l{layer}{way}" for name in shapes])
+                for name, shape in zip(self._all_weights[-1], shapes.values(), strict=True):
                     weight = Parameter(empty(shape, **given(device, dtype)))
-                    self.register_parameter(names[-1], weight)
-        self._flat_weights_names = names
+                    self.register_parameter(name, weight)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -106,13 +105,15 @@ class RNNBase(Module):
     @property
     def all_weights(self) -> list[list[Parameter]]:
         """The parameters of each layer and direction."""
-        each = len(self._flat_weights) // (self.num_layers * (1 + self.bidirectional))
-        flat = self._flat_weights
-        return [flat[i : i + each] for i in range(0, len(flat), each)]
+        return [[getattr(self, name) for name in names] for names in self._all_weights]
+
+    @property
+    def _flat_weights_names(self) -> list[str]:
+        return [name for names in self._all_weights for name in names]
 
     @property
     def _flat_weights(self) -> list[Parameter]:
-        return [getattr(self, name) for name in self._flat_weights_names]
+        return [weight for weights in self.all_weights for weight in weights]
 
     def flatten_parameters(self) -> None:
         """Nothing: PyTorch moves the weights together here, for the sake of a GPU."""
@@ -137,7 +138,7 @@ class RNNBase(Module):
         state = self._start(hx, number, input, (number,) * (not single))
         flat = steps.reshape(time * number, self.input_size)
         out, state = self._run(flat, [number] * time, state)
-        out = out.reshape(time, number, -1)
+        out = out.reshape(time, number, out.shape[1])
         if single:
             return out.squeeze(1), self._end([s.squeeze(1) for s in state])
         return transpose(out, 0, 1) if self.batch_first else out, self._end(state)

@@ -54,6 +54,7 @@ def scaled_dot_product_attention(
         )
     if is_causal and attn_mask is not None:
         raise ValueError(f"{name}: is_causal is a mask of its own; pass that or attn_mask.")
+    _check_masks(name, attn_mask)
     if enable_gqa:
         key, value = (_for_heads(query, x) for x in (key, value))
     if is_causal:
@@ -93,6 +94,16 @@ def _attended(
     seen = matmul(weights, value)
     # What sees nothing is 0, here, where it is small.
     return seen if none is None else T.where(none, 0.0, seen), weights, none
+
+
+def _check_masks(name: str, *masks: Tensor | None) -> None:
+    """Whole numbers might be meant as truth values, and would be added to the scores."""
+    for mask in masks:
+        if mask is not None and mask.dtype.kind not in "bf":
+            raise TypeError(
+                f"{name}: a mask holds truth values, or floats to be added; got {mask.dtype}. "
+                "Convert it: mask.bool()."
+            )
 
 
 def _for_heads(query: Tensor, x: Tensor) -> Tensor:
@@ -185,7 +196,8 @@ def multi_head_attention_forward(
     axes = (batch, 2, time, 3)
 
     def heads(x: Tensor) -> Tensor:
-        return T.permute(T.reshape(x, shape=(*x.shape[:2], num_heads, -1)), axes=axes)
+        shape = (*x.shape[:2], num_heads, width // num_heads)
+        return T.permute(T.reshape(x, shape=shape), axes=axes)
 
     if same and in_proj_weight is not None and not use_separate_proj_weight:  # in one product
         all_three = linear(query, in_proj_weight, in_proj_bias)
@@ -200,9 +212,9 @@ def multi_head_attention_forward(
             for x, w, b in zip((query, key, value), matrices, biases, strict=True)
         )
     if static_k is not None:
-        k = T.reshape(static_k, shape=(number, num_heads, -1, width // num_heads))
+        k = T.reshape(static_k, shape=(number, num_heads, *static_k.shape[1:]))
     if static_v is not None:
-        v = T.reshape(static_v, shape=(number, num_heads, -1, width // num_heads))
+        v = T.reshape(static_v, shape=(number, num_heads, *static_v.shape[1:]))
     mask = _merged(name, attn_mask, key_padding_mask, (number, num_heads, length, k.shape[2]))
     further = 0
     if bias_k is not None and bias_v is not None:
@@ -239,6 +251,7 @@ def _merged(
 ) -> Tensor | None:
     """Two masks as one that broadcasts to (N, H, L, S): truth values of what counts, or numbers."""
     number, heads, length, keys = shape
+    _check_masks(name, attn, padding)
     if attn is not None:
         if attn.shape not in ((length, keys), (number * heads, length, keys)):
             raise ValueError(

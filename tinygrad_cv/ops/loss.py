@@ -833,8 +833,8 @@ def gaussian_nll_loss(
     """½ (log var + (input - target)² / var), where a variance counts as eps at least.
 
     A variance below eps gets the gradient that eps would get, so it can grow again. `target`
-    broadcasts. `var` has the shape of input, or 1 in place of one of its axes, or no last axis.
-    `full` adds ½ log 2π.
+    broadcasts. `var` is one number, or has the shape of input, or 1 in place of one of its axes, or
+    no last axis. `full` adds ½ log 2π.
 
     >>> gaussian_nll_loss(Tensor([1.0]), Tensor([3.0]), Tensor([1.0]))
     tensor(2.)
@@ -842,10 +842,11 @@ def gaussian_nll_loss(
     _broadcast_shape("gaussian_nll_loss", input, target)
     if var.shape == input.shape[:-1] and input.ndim:
         var = T.reshape(var, shape=(*var.shape, 1))
-    if var.shape not in (input.shape, *_with_a_one(input.shape)):
+    if var.shape not in ((), input.shape, *_with_a_one(input.shape)):
         raise ValueError(
-            f"gaussian_nll_loss: var must have the shape {input.shape} of the input, or 1 in place "
-            f"of one of its axes, or no last axis; got {var.shape}."
+            "gaussian_nll_loss: var must be a number, or have the shape "
+            f"{input.shape} of the input, or 1 in place of one of its axes, or no last axis; got "
+            f"{var.shape}."
         )
     # What is added to eps is 0, but it lets the gradient through.
     var = T.where(var < eps, eps + (var - var.detach()), var)

@@ -32,9 +32,10 @@ class LstmGates(Op):
 
     def forward(self, xp, gates, c):
         self.width = c.shape[1]
-        i, f, _, o = _cut(_sigmoid(xp, gates), 4)
-        c_next = f * c + i * xp.tanh(_cut(gates, 4)[2])
-        return o * xp.tanh(c_next), c_next
+        # Each part by itself: its arrays stay in the cache, and in memory that is there already.
+        i, f, u, o = _cut(gates, 4)
+        c_next = _sigmoid(xp, f) * c + _sigmoid(xp, i) * xp.tanh(u)
+        return _sigmoid(xp, o) * xp.tanh(c_next), c_next
 
     def flops(self, out, gates, c):
         return 6 * math.prod(gates)
@@ -56,8 +57,8 @@ class LstmGates(Op):
 
     def fused(self, xp, g, gates, c, c_next):
         g_h, g_c = g
-        (i, f, _, o), (slope_i, slope_f, _, slope_o) = _with_slope(xp, gates, 4)
-        u = _cut(gates, 4)[2]
+        i, f, u, o = _cut(gates, 4)
+        (i, slope_i), (f, slope_f), (o, slope_o) = (_with_slope(xp, part) for part in (i, f, o))
         total = g_c + g_h * o * (4 * _bell(xp, c_next, 2))
         parts = (
             total * xp.tanh(u) * slope_i,
@@ -106,12 +107,11 @@ class GruGates(Op):
         return g * F.sigmoid(_parts(F, x, 3, self.width)[1] + _parts(F, y, 3, self.width)[1])
 
     def fused(self, xp, g, x, y, h):
-        width = h.shape[1]
-        gates = x[:, : 2 * width] + y[:, : 2 * width]
-        (r, z), (slope_r, slope_z) = _with_slope(xp, gates, 2)
-        y_n = y[:, 2 * width :]
-        n = x[:, 2 * width :] + r * y_n
-        g_n = g * _sigmoid(xp, -gates[:, width:]) * (4 * _bell(xp, n, 2))
+        (x_r, x_z, x_n), (y_r, y_z, y_n) = _cut(x, 3), _cut(y, 3)
+        gate = x_z + y_z
+        (r, slope_r), (z, slope_z) = _with_slope(xp, x_r + y_r), _with_slope(xp, gate)
+        n = x_n + r * y_n
+        g_n = g * _sigmoid(xp, -gate) * (4 * _bell(xp, n, 2))
         g_r, g_z = g_n * y_n * slope_r, g * (h - xp.tanh(n)) * slope_z
         g_x = xp.concatenate((g_r, g_z, g_n), axis=1)
         return g_x, xp.concatenate((g_r, g_z, g_n * r), axis=1), g * z
@@ -123,11 +123,11 @@ def _cut(x, number):
     return [x[:, i * width : (i + 1) * width] for i in range(number)]
 
 
-def _with_slope(xp, x, number):
-    """The parts of σ(x), and of its derivative, with one power."""
+def _with_slope(xp, x):
+    """σ(x) and its derivative."""
     small = xp.exp(-xp.abs(x))
     total = 1 + small
-    return _cut(xp.where(x >= 0, 1, small) / total, number), _cut(small / (total * total), number)
+    return xp.exp(xp.minimum(x, 0)) / total, small / (total * total)
 
 
 def _parts(F, x, number, width):
