@@ -699,10 +699,19 @@ def test_switches_of_to_need_no_name() -> None:
 
 
 def test_one_image_is_dropped_channel_by_channel() -> None:
-    for dropout, shape in ((tg.dropout2d, (50, 3, 2)), (tg.dropout3d, (50, 3, 2, 2))):
-        y = dropout(tg.ones(*shape)).numpy().reshape(50, -1)
-        assert set(y.ravel()) == {0.0, 2.0}
-        assert (y == y[:, :1]).all()
+    y = tg.dropout3d(tg.ones(50, 3, 2, 2)).numpy().reshape(50, -1)
+    assert set(y.ravel()) == {0.0, 2.0}
+    assert (y == y[:, :1]).all()
+
+
+@pytest.mark.parametrize("shape", [(50, 4), (50, 4, 3), (50, 4, 3, 2), (50, 4, 3, 2, 2)])
+def test_dropout2d_drops_the_channels_of_every_sample(shape: tuple[int, ...]) -> None:
+    """Also behind a linear layer, (N, C), and of sequences, (N, C, L)."""
+    y = tg.dropout2d(tg.ones(*shape)).numpy().reshape(200, -1)
+    assert (y == y[:, :1]).all()
+    whole = y[:, 0].reshape(50, 4)
+    assert set(whole.ravel()) == {0.0, 2.0}
+    assert any(set(sample) == {0.0, 2.0} for sample in whole)
 
 
 REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {

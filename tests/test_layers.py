@@ -968,3 +968,17 @@ def test_a_lazy_layer_takes_its_channels_from_the_input(number: int) -> None:
     assert isinstance(other, kind)
     assert other.extra_repr() == plain.extra_repr()
     assert_array_equal(other.eval()(x).detach().numpy(), plain(x).detach().numpy())
+
+
+def test_linear_without_features_gives_the_bias() -> None:
+    layer = nn.Linear(0, 3)
+    for shape in ((0,), (2, 0), (2, 4, 0)):
+        y = layer(tg.ones(*shape))
+        assert y.shape == (*shape[:-1], 3)
+        assert (y == layer.bias).all()
+
+
+def test_the_adaptive_softmax_of_no_samples() -> None:
+    layer = nn.AdaptiveLogSoftmaxWithLoss(4, 10, [3])
+    output, _ = layer(tg.ones(0, 4), tg.zeros(0, dtype="int64"))
+    assert output.shape == (0,)

@@ -621,7 +621,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if input.ndim == 2:
         return T.linear(input, weight, bias)
     # (..., in) -> (n, in) -> (n, out) -> (..., out)
-    flat = T.reshape(input, shape=(-1, w[1]))
+    flat = T.reshape(input, shape=(math.prod(input.shape[:-1]), w[1]))
     return T.reshape(T.linear(flat, weight, bias), shape=(*input.shape[:-1], weight.shape[0]))
 
 

@@ -137,9 +137,16 @@ def dropout2d(
     *,
     generator: Any = None,
 ) -> Tensor:
-    """Whole channels of images (N, C, H, W), or of one (C, H, W), dropped; see `dropout1d`."""
-    _check_axes("dropout2d", input, (3, 4), "(N, C, H, W) or (C, H, W)")
-    return _inverted("dropout2d", input, p, training, inplace, generator, 2)
+    """Whole channels of images (N, C, H, W), or of (N, C, *S) in general; see `dropout1d`.
+
+    Three axes are (N, C, L), as in PyTorch, and not one image. Of (N, C) single elements are
+    dropped, as by `dropout`.
+
+    >>> dropout2d(Tensor([[[[1.0, 2.0]]]]), p=1.0)
+    tensor([[[[0., 0.]]]])
+    """
+    _check_channels("dropout2d", input)
+    return _inverted("dropout2d", input, p, training, inplace, generator, input.ndim - 2)
 
 
 @public(TOP, FUNCTIONAL)
@@ -211,10 +218,7 @@ def feature_alpha_dropout(
     >>> feature_alpha_dropout(Tensor([[[1.0, 2.0]]]), p=0.5)
     tensor([[[1., 2.]]])
     """
-    if input.ndim < 2:
-        raise ValueError(
-            f"feature_alpha_dropout: expected an input (N, C, *S); got the shape {input.shape}."
-        )
+    _check_channels("feature_alpha_dropout", input)
     shared = input.ndim - 2
     return _alpha("feature_alpha_dropout", input, p, training, inplace, generator, shared)
 
@@ -276,3 +280,8 @@ def check_probability(name: str, p: float) -> None:
 def _check_axes(name: str, input: Tensor, allowed: tuple[int, ...], expected: str) -> None:
     if input.ndim not in allowed:
         raise ValueError(f"{name}: expected an input {expected}; got the shape {input.shape}.")
+
+
+def _check_channels(name: str, input: Tensor) -> None:
+    if input.ndim < 2:
+        raise ValueError(f"{name}: expected an input (N, C, *S); got the shape {input.shape}.")
