@@ -316,6 +316,11 @@ SHAPED = {
         lambda x: oracles.pad(x, [(0, 0), (1, 0)], -3.0),
         (X,),
     ),
+    "pad: no value": Example(
+        lambda x: tg.pad(x, [1, 0], "constant", None),
+        lambda x: oracles.pad(x, [(0, 0), (1, 0)], 0.0),
+        (X,),
+    ),
     "one_hot": Example(
         lambda x: tg.one_hot(x, 4), lambda x: np.eye(4, dtype=int)[x], (integers(2, 3, below=4),)
     ),

@@ -28,17 +28,20 @@ class _NormBase(Module):
     running_var: Tensor | None
     num_batches_tracked: Tensor | None
     dims: ClassVar[tuple[int, ...]]
+    _version = 2
+    """States of version 1, which PyTorch wrote up to 0.4, do not count the batches."""
 
     def __init__(
         self,
         num_features: int,
-        eps: float,
-        momentum: float | None,
-        affine: bool,
-        track_running_stats: bool,
-        device: Any,
-        dtype: Any,
-        bias: bool,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
     ) -> None:
         (num_features,) = shape_from((num_features,))
         check_eps(type(self).__name__, eps, positive=True)
@@ -76,6 +79,15 @@ class _NormBase(Module):
         if self.bias is not None:
             init.zeros_(self.bias)
 
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], *rest: Any
+    ) -> None:
+        """As any module; a state that does not count the batches leaves their number as it is."""
+        count = self.num_batches_tracked
+        if count is not None and local_metadata.get("version", 1) < 2:
+            state_dict.setdefault(f"{prefix}num_batches_tracked", count)
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
+
     def _check_input_dim(self, input: Tensor) -> None:
         """Raise unless the input has the axes that the layer is for."""
         if input.ndim not in self.dims:
@@ -101,22 +113,6 @@ class _BatchNorm(_NormBase):
     momentum=None they are the means over all batches, which `num_batches_tracked` counts. Without
     running statistics evaluation uses the batch as well.
     """
-
-    def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
-        device: Any = None,
-        dtype: Any = None,
-        *,
-        bias: bool = True,
-    ) -> None:
-        super().__init__(
-            num_features, eps, momentum, affine, track_running_stats, device, dtype, bias
-        )
 
     def forward(self, input: Tensor) -> Tensor:
         input = as_input(input, self.weight)

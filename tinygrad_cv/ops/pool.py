@@ -736,8 +736,9 @@ def lp_pool2d(
     p = 1 gives the sum Σ x, in which signs count, as in PyTorch; with any other p it is the norm of
     the window (PyTorch has xᵖ, which of a negative x is NaN for most p). The larger p, the closer
     to the maximum, which is p = inf. The sum is the mean of `avg_pool2d` times the taps of a whole
-    window, also for a window that reaches over the end. The powers are taken of x over the largest |x| of a window, so that the result is finite
-    wherever the exact value is. Where it is 0 the gradient is 0.
+    window, also for a window that reaches over the end. The powers are taken of x over the largest
+    |x| of a window, so that the result is finite wherever the exact value is. Where it is 0 the
+    gradient is 0.
 
     Raises ValueError unless p is above 0.
 

@@ -1059,12 +1059,15 @@ def _continued(x: Tensor, axis: int, before: int, after: int, mode: str) -> Tens
 
 
 @public(TOP, FUNCTIONAL)
-def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.0) -> Tensor:
+def pad(
+    input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None
+) -> Tensor:
     """The last axes with more put around them; a negative width crops.
 
     `pad` counts from the last axis backwards: (left, right, top, bottom, ...). The mode says what
-    is put there: "constant" (`value`), "reflect" (the elements mirrored at the first and the last
-    one), "replicate" (the first and the last one) or "circular" (the elements from the other end).
+    is put there: "constant" (`value`, by default 0), "reflect" (the elements mirrored at the first
+    and the last one), "replicate" (the first and the last one) or "circular" (the elements from the
+    other end).
 
     >>> pad(Tensor([1.0, 2.0]), (1, 2))
     tensor([0., 1., 2., 0., 0.])
@@ -1100,7 +1103,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         return x[tuple(slice(before, n - after) for (before, after), n in ends)]
 
     if mode == "constant":
-        result: Tensor = T.pad(cropped(input), widths=more, value=float(value))
+        result: Tensor = T.pad(cropped(input), widths=more, value=float(value or 0))
         return result
     # What is mirrored or repeated may itself be cropped; what comes from the other end is what
     # remains there.
