@@ -1015,3 +1015,11 @@ def test_the_adaptive_softmax_of_no_samples() -> None:
     layer = nn.AdaptiveLogSoftmaxWithLoss(4, 10, [3])
     output, _ = layer(tg.ones(0, 4), tg.zeros(0, dtype="int64"))
     assert output.shape == (0,)
+
+
+@pytest.mark.host
+def test_what_a_lazy_parameter_does_not_have_is_not_counted_or_written() -> None:
+    weight = nn.LazyLinear(3).weight
+    for use in (weight.numel, weight.zero_, lambda: weight.fill_(1.0)):
+        with pytest.raises(RuntimeError, match="no shape yet"):
+            use()

@@ -1,5 +1,6 @@
 """Parameter: a tensor that a module learns. Buffer: one that it only keeps."""
 
+import math
 from typing import Any
 
 from tinygrad_cv import backend as backends
@@ -68,6 +69,13 @@ class _Uninitialized(Tensor):
             f"an {type(self).__name__} has no shape yet; it gets one with the first input of its "
             "module, or with materialize(shape)."
         )
+
+    def numel(self) -> int:
+        return math.prod(self.shape)
+
+    def _assign(self, *args: Any, **options: Any) -> Tensor:
+        self.shape  # noqa: B018  what was written here, such as first values, would be lost
+        return super()._assign(*args, **options)
 
     def _take_shape(self, kind: type[Tensor], shape: Any, device: str | None, dtype: Any) -> None:
         backend = self._backend if device is None else backends.get(device)
