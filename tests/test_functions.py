@@ -364,6 +364,9 @@ PREDICTED = {
         )
         for shape in ((2, 3), (3,), (2, 5, 3), (2, 2, 2, 3), (0, 3), (0, 2, 3))
     },
+    "linear: one output": Example(
+        tg.linear, lambda x, w: (x * w).sum(-1), (normal(2, 5, 3), normal(3, seed=1))
+    ),
     "linear: no bias": Example(tg.linear, linear, (normal(2, 5, 3), normal(4, 3, seed=1))),
     **{
         f"cross_entropy: {shape} {written(how)}": example(

@@ -436,3 +436,12 @@ def test_a_recurrence_that_fills_its_output() -> None:
     found = [tg.grad((f(w, x) ** 2).sum(), (w, x)) for f in (filled, stacked)]
     for a, b in zip(*found, strict=True):
         assert_allclose(values(a), values(b), rtol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (1, 2, 3), (1, 1, 2, 3)])
+def test_what_was_expanded_to_its_own_size_is_written_to(shape: tuple[int, ...]) -> None:
+    x = tg.zeros(3, 2).t()
+    x.expand(*shape).add_(1.0)
+    assert x.tolist() == [[1.0] * 3] * 2
+    with pytest.raises(ValueError, match="repeats its memory"):
+        x.expand(2, *shape).add_(1.0)

@@ -608,9 +608,15 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x wᵀ + b along the last axis: (..., in) -> (..., out), with the weight (out, in).
 
+    With a weight (in,) and a bias () the result is without the last axis.
+
     >>> linear(Tensor([[1.0, 2.0]]), Tensor([[3.0, 4.0]]), Tensor([0.5]))
     tensor([[11.5]])
     """
+    if weight.ndim == 1 and (bias is None or bias.ndim == 0):
+        b = None if bias is None else T.reshape(bias, shape=(1,))
+        y = linear(input, T.reshape(weight, shape=(1, *weight.shape)), b)
+        return T.reshape(y, shape=y.shape[:-1])
     w, b = weight.shape, None if bias is None else bias.shape
     if len(w) != 2 or input.shape[-1:] != w[1:] or b not in (None, w[:1]):
         raise ValueError(
