@@ -129,6 +129,7 @@ CALLS: dict[str, Call] = SPATIAL | {
     "renorm": call(SQUARE, 2.0, 0, 0.5),
     "mvlgamma": call(SQUARE + 2, 2),
     "linalg.tensorinv": call(SQUARE, 1),
+    "linalg.tensorsolve": call(SQUARE, V),
     "take": call(SQUARE, WHOLE),
     "addbmm": call(SQUARE, STACK, STACK),
     "addmv": call(V, SQUARE, V),
@@ -138,6 +139,8 @@ CALLS: dict[str, Call] = SPATIAL | {
     "einsum": call("ij,jk->ik", SQUARE, SQUARE),
     "matrix_power": call(SQUARE, 2),
     "mv": call(SQUARE, V),
+    "ctc_loss": call(exact(5, 1, 3), PLACES[None, 1:], [5], [2]),
+    "multilabel_margin_loss": call(SQUARE, WHOLE),
     "cosine_embedding_loss": call(SQUARE, SQUARE, SIGNS),
     "gaussian_noise": call(SQUARE, 0.5, False),
     "batch_norm": call(SQUARE, V, V, weight=V, bias=V),
@@ -191,6 +194,15 @@ CALLS: dict[str, Call] = SPATIAL | {
     "alpha_dropout": call(SQUARE, 0.5, False),
     "vanilla_dropout": call(SQUARE, 0.5, False),
     "scaled_dot_product_attention": call(STACK, STACK, STACK, attn_mask=MASK),
+    "nn.functional.multi_head_attention_forward": call(
+        *[exact(3, 2, 4)] * 3,
+        *(4, 2, exact(12, 4), exact(12), None, None, False, 0.0, exact(4, 4), exact(4)),
+        attn_mask=MASK,
+    ),
+    "gru_cell": call(SQUARE, SQUARE, exact(9, 3), exact(9, 3), exact(9), exact(9)),
+    "lstm_cell": call(SQUARE, [SQUARE, SQUARE], *[exact(12, 3)] * 2, *[exact(12)] * 2),
+    "rnn_tanh_cell": call(*[SQUARE] * 4, V, V),
+    "rnn_relu_cell": call(*[SQUARE] * 4, V, V),
     "linear": call(SQUARE, SQUARE, V),
     "linalg.multi_dot": call([SQUARE, SQUARE]),
     "linalg.solve_triangular": call(SQUARE, SQUARE, upper=True),
@@ -221,6 +233,7 @@ CALLS |= {
     for name in (f"bitwise_{name}",)
 }
 CALLS["bitwise_not"] = call(WHOLE)
+CALLS |= {name: call(WHOLE, WHOLE) for name in ("gcd", "lcm")}
 CALLS |= {name: call(V, V) for name in ("dot", "vdot", "ger", "outer")}
 CALLS |= {
     name: call(SQUARE, PLACES)

@@ -61,6 +61,8 @@ OTHERS: dict[str, Callable[[], tuple[Tensor, Any]]] = {
         for name in ("and", "or", "xor", "left_shift", "right_shift")
     },
     "bitwise_not": lambda: (WHOLE, tg.bitwise_not(WHOLE)),
+    "gcd": lambda: (WHOLE, tg.gcd(WHOLE, WHOLE)),
+    "lcm": lambda: (WHOLE, tg.lcm(WHOLE, WHOLE)),
     "polygamma": lambda: (X, tg.polygamma(0, X)),
     "affine_grid": lambda: ((x := _matrices(1, 2, 3)), tg.affine_grid(x, (1, 1, 1, 3))),
     "embedding": lambda: (X, tg.embedding(WHOLE[0] * 0, X)),
@@ -84,8 +86,12 @@ OTHERS: dict[str, Callable[[], tuple[Tensor, Any]]] = {
         )
         for n in (1, 2, 3)
     },
+    "ctc_loss": lambda: (X[None], tg.ctc_loss(X[None] * 0, [[1] * 0], [1], [0], reduction="none")),
+    "gru_cell": lambda: (X[:1, :1], tg.gru_cell(X[:1, :1], X[:1, :1], *[tg.ones(3, 1)] * 2)),
+    "lstm_cell": lambda: (X[0], tg.lstm_cell(X[0], [X[0]] * 2, *[tg.ones(4, 1)] * 2)),
     "unflatten": lambda: (X, tg.unflatten(X, 0, (1, 1))),
     "bincount": lambda: (WHOLE[0], tg.bincount(WHOLE[0])),
+    "put": lambda: (X, tg.put(X, [0], X[:1, :1])),
     "diagonal_scatter": lambda: (X, tg.diagonal_scatter(X, X[:, 0])),
     "index_reduce": lambda: (X, tg.index_reduce(X, 0, [0] * len(X), X, "mean")),
     "renorm": lambda: (X, tg.renorm(X, 2.0, 0, 1e3)),

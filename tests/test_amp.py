@@ -89,6 +89,17 @@ def test_steps_are_scaled_back_and_left_out() -> None:
     assert factors == [8, 4, 4, 8, 8, 4]
 
 
+def test_the_factor_grows_to_where_float32_ends() -> None:
+    w = tg.tensor(1.0, requires_grad=True)
+    scaler, factors = amp.GradScaler(init_scale=2.0**125, growth_interval=1), []
+    for _ in range(3):
+        scaler.scale(w * 2.0**-140).backward()
+        scaler.step(plain_descent(w))
+        scaler.update()
+        factors.append(math.log2(scaler.get_scale()))
+    assert factors == [126, 127, 127]
+
+
 def test_unscaling_before_clipping_and_the_order_of_calls() -> None:
     w, v = (tg.tensor(1.0, requires_grad=True) for _ in range(2))
     one, other = plain_descent(w), plain_descent(v)

@@ -42,6 +42,7 @@ class Exponential(autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        _, ctx.factor = inputs  # as many as the forward has, given or not
         ctx.save_for_backward(output)
 
     @staticmethod

@@ -33,6 +33,51 @@ WITH_SIZE: dict[str, Callable[[Any], Tensor]] = {
 }
 
 
+OF_SIZES_OR_DATA: dict[str, Callable[..., Tensor]] = {
+    "Tensor": tg.Tensor,
+    "DoubleTensor": tg.DoubleTensor,
+    "LongTensor": tg.LongTensor,
+    "new": tg.ones(1).new,
+}
+
+
+@pytest.mark.parametrize("name", OF_SIZES_OR_DATA)
+def test_whole_numbers_and_sizes_are_sizes_and_all_else_is_data(name: str) -> None:
+    make = OF_SIZES_OR_DATA[name]
+    lengths = [np.int64(2), *np.array([3], np.uint8)]
+    for made in (make(2, 3), make(*lengths), make(tg.Size([2, 3])), make(tg.ones(2, 3).size())):
+        assert made.shape == (2, 3)
+    assert make(4).shape == make(np.int64(4)).shape == (4,)
+    assert make().shape == (0,)
+    for data in ([2, 3], (2, 3), np.array([2, 3]), tg.tensor([2, 3])):
+        assert make(data).tolist() == [2, 3]
+    assert make([]).shape == (0,)
+    assert make(np.array(4)).tolist() == make(tg.tensor(4)).tolist() == 4
+    for wrong in ((-1,), (2, -1)):
+        with pytest.raises(ValueError, match="no negative lengths"):
+            make(*wrong)
+    for wrong in (
+        ([1.0], "float64"),
+        ([1.0], None, None, True),
+        ([1.0], 3),
+        (2.0, 3),
+        (2, True),
+        (tg.Size([2]), 3),
+    ):
+        with pytest.raises(TypeError, match=r"dtype, device and requires_grad .* by their names"):
+            make(*wrong)
+
+
+def test_whole_numbers_of_numpy_are_data_elsewhere() -> None:
+    n, x = np.int64(3), tg.tensor([1.0, 2.0])
+    assert (x + n).tolist() == (n + x).tolist() == [4.0, 5.0]
+    for made in (tg.tensor(n), tg.as_tensor(n), tg.add(n, 0), tg.nn.Parameter(n.astype(float))):
+        assert (made.shape, made.item()) == ((), 3)
+    assert (tg.nn.Parameter(3).shape, tg.nn.Parameter(3).item()) == ((), 3)
+    x[0] = n
+    assert x.tolist() == [3.0, 2.0]
+
+
 @pytest.mark.parametrize("name", SIZED)
 def test_a_size_is_given_in_one_or_in_several_arguments(name: str) -> None:
     make = SIZED[name]

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tracemalloc
 import zipfile
-from collections import Counter
+from collections import Counter, OrderedDict, defaultdict, namedtuple
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,26 @@ import tinygrad_cv as tg
 from tinygrad_cv import manual_seed
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.data import (
+    BatchSampler,
+    ChainDataset,
+    ConcatDataset,
     DataLoader,
     Dataset,
     DatasetError,
+    DistributedSampler,
+    IterableDataset,
+    RandomSampler,
+    Sampler,
+    SequentialSampler,
     Splits,
+    StackDataset,
     Subset,
+    SubsetRandomSampler,
     TensorDataset,
+    WeightedRandomSampler,
+    default_collate,
+    default_convert,
+    get_worker_info,
     load_cifar10,
     load_dataset,
     load_digits,
@@ -382,6 +396,386 @@ def test_loader_refuses_a_batch_size_below_one(batch_size: int) -> None:
 def test_a_seed_is_no_generator(use: Callable[[Any], object]) -> None:
     with pytest.raises(TypeError, match=r"given 7; for a seed, give numpy.random.default_rng"):
         use(7)
+
+
+# ----- the loader's other arguments -----------------------------------------------------------
+
+Pair = namedtuple("Pair", "image label")
+
+
+class Stream(IterableDataset):
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.length))
+
+
+def plain(batch: Any) -> Any:
+    """The batch with lists of numbers in the place of Tensors."""
+    if isinstance(batch, Tensor):
+        return batch.tolist()
+    if isinstance(batch, dict):
+        return {key: plain(value) for key, value in batch.items()}
+    if isinstance(batch, list | tuple):
+        parts = [plain(part) for part in batch]
+        return type(batch)(*parts) if hasattr(batch, "_fields") else type(batch)(parts)
+    return batch
+
+
+@pytest.mark.parametrize(
+    ("samples", "expected"),
+    [
+        ([1, 2], [1, 2]),
+        ([True, False], [True, False]),
+        ([(1, 2), (3, 4)], [[1, 3], [2, 4]]),
+        ([[1, 2], [3, 4]], [[1, 3], [2, 4]]),
+        ([(1, (2, "x")), (3, (4, "y"))], [[1, 3], [[2, 4], ("x", "y")]]),
+        ([{"a": 1, "b": "x"}, {"a": 2, "b": "y"}], {"a": [1, 2], "b": ["x", "y"]}),
+        ([OrderedDict(a=1), OrderedDict(a=2)], OrderedDict(a=[1, 2])),
+        ([defaultdict(list, a=[1])] * 2, defaultdict(list, a=[[1, 1]])),
+        ([Pair(1, {"x": 2}), Pair(3, {"x": 4})], Pair([1, 3], {"x": [2, 4]})),
+        (["a", "b"], ["a", "b"]),
+        ([(), ()], []),
+        ([np.array(3), np.array(4)], [3, 4]),
+        ([np.float64(0.5)], [0.5]),
+        ([tg.ones(2), tg.zeros(2)], [[1, 1], [0, 0]]),
+        ([(np.zeros((1, 2)), tg.tensor(3))], [[[[0, 0]]], [3]]),
+    ],
+)
+def test_samples_of_every_structure(samples: Any, expected: Any) -> None:
+    [batch] = DataLoader(samples, batch_size=len(samples))
+    for found in (batch, default_collate(samples)):
+        assert plain(found) == expected
+        assert type(found) is (Tensor if isinstance(samples[0], int) else type(found))
+        assert type(found) is not tuple
+
+
+@pytest.mark.parametrize("sample", [None, object(), {1}, 1j, np.array(["a"]), (0, None)])
+def test_what_makes_no_batch_is_named(sample: Any) -> None:
+    kind = type(sample[1] if isinstance(sample, tuple) else sample).__name__
+    with pytest.raises(TypeError, match=rf"found a {kind}\. Give the DataLoader a collate_fn"):
+        default_collate([sample, sample])
+
+
+def test_collate_fn_makes_what_it_likes() -> None:
+    data = [([1], "a"), ([2, 3], "b"), ([4], "c")]
+    assert [*DataLoader(data, 2, collate_fn=list)] == [data[:2], data[2:]]
+    assert [*DataLoader(Subset(data, [2, 0]), 2, collate_fn=list)] == [[data[2], data[0]]]
+    pairs = TensorDataset(tg.arange(3), np.arange(3))
+    [batch] = DataLoader(pairs, 3, collate_fn=lambda samples: [*zip(*samples, strict=True)])
+    assert [*map(type, batch[0])] == [Tensor] * 3
+    [moved] = DataLoader(pairs, 3, collate_fn=default_collate, device="fakecuda:1")
+    assert [x.device for x in moved] == ["fakecuda:1", "fakecuda:1"]
+    [moved] = DataLoader([1], collate_fn=lambda s: {"x": Tensor(s)}, device="fakecuda:1")
+    assert moved["x"].device == "fakecuda:1"
+
+
+def test_samples_without_batches() -> None:
+    data = [(np.ones(2), 3, "a"), (np.zeros(2), 4, "b")]
+    loader = DataLoader(data, batch_size=None)
+    assert len(loader) == 2
+    assert plain([*loader]) == [[[1, 1], 3, "a"], [[0, 0], 4, "b"]]
+    assert plain([*DataLoader(data, batch_size=None, sampler=[1])]) == [[[0, 0], 4, "b"]]
+    assert [*DataLoader(data, batch_size=None, collate_fn=len)] == [3, 3]
+    assert [*DataLoader(Stream(3), batch_size=None)] == [0, 1, 2]
+    assert plain(default_convert({"x": np.ones(1), "y": [2, "z"]})) == {"x": [1], "y": [2, "z"]}
+
+
+@given(st.lists(st.integers(0, 9), max_size=12), st.integers(1, 4), st.booleans())
+def test_a_sampler_gives_the_order(order: list[int], size: int, drop_last: bool) -> None:
+    rows = [order[i : i + size] for i in range(0, len(order), size)]
+    if drop_last:
+        rows = [row for row in rows if len(row) == size]
+    for data in (range(10), TensorDataset(np.arange(10))):
+        loader = DataLoader(data, size, sampler=order, drop_last=drop_last)
+        flat = [plain(batch[0] if isinstance(batch, list) else batch) for batch in loader]
+        assert flat == rows
+        assert len(loader) == len(rows)
+        by_batch = DataLoader(data, batch_sampler=rows)
+        assert [plain(x[0] if isinstance(x, list) else x) for x in by_batch] == rows
+        assert len(by_batch) == len(rows)
+    assert [*BatchSampler(order, size, drop_last)] == rows
+
+
+def test_indices_may_be_what_the_dataset_likes() -> None:
+    data = {"a": 1, "b": 2}
+    assert plain([*DataLoader(data, 2, sampler=["b", "a"])]) == [[2, 1]]
+    assert plain([*DataLoader(data, batch_sampler=[["b"], ["a"]])]) == [[2], [1]]
+
+
+@given(st.integers(0, 9), st.integers(1, 4), st.booleans())
+def test_a_stream_is_cut_into_batches(length: int, size: int, drop_last: bool) -> None:
+    loader = DataLoader(Stream(length), size, drop_last=drop_last)
+    rows = [[*range(length)][i : i + size] for i in range(0, length, size)]
+    assert plain([*loader]) == [row for row in rows if len(row) == size or not drop_last]
+    with pytest.raises(TypeError, match="len"):
+        len(loader)
+    assert isinstance(Stream(1), Dataset)
+    both = Stream(2) + Stream(1)
+    assert isinstance(both, ChainDataset)
+    assert [*both] == [0, 1, 0]
+
+
+def test_a_stream_of_known_length() -> None:
+    class Known(Stream):
+        def __len__(self) -> int:
+            return self.length
+
+    assert len(DataLoader(Known(5), 2)) == 3
+    assert len(DataLoader(Known(5), 2, drop_last=True)) == 2
+    assert len(DataLoader(Known(5), None)) == 5
+    assert len(ChainDataset([Known(5), Known(2)])) == 7
+
+
+def test_what_a_loader_shows_and_takes_without_effect() -> None:
+    data, calls = TensorDataset(np.arange(4)), []
+    loader = DataLoader(
+        data,
+        2,
+        True,
+        None,
+        None,
+        4,
+        None,
+        True,
+        True,
+        5,
+        calls.append,
+        "spawn",
+        rng(),
+        prefetch_factor=2,
+        persistent_workers=True,
+        pin_memory_device="cuda",
+        in_order=False,
+    )
+    assert len([*loader]) == len(loader) == 2
+    assert calls == []
+    assert (loader.dataset, loader.batch_size, loader.num_workers) == (data, 2, 4)
+    assert (loader.drop_last, loader.pin_memory, loader.timeout) == (True, True, 5)
+    assert (loader.prefetch_factor, loader.persistent_workers) == (2, True)
+    assert isinstance(loader.sampler, RandomSampler)
+    assert isinstance(loader.batch_sampler, BatchSampler)
+    assert loader.collate_fn is default_collate
+    assert isinstance(DataLoader(data).sampler, SequentialSampler)
+    assert DataLoader(data, batch_sampler=[[0]]).batch_size is None
+    assert get_worker_info() is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sampler": [0], "shuffle": True}, "leave out shuffle"),
+        ({"batch_sampler": [[0]], "batch_size": 2}, "leave out batch_size"),
+        ({"batch_sampler": [[0]], "shuffle": True}, "leave out batch_size, shuffle"),
+        ({"batch_sampler": [[0]], "sampler": [0]}, "leave out batch_size"),
+        ({"batch_sampler": [[0]], "drop_last": True}, "leave out batch_size"),
+        ({"batch_size": None, "drop_last": True}, "leave out drop_last"),
+        ({"num_workers": -1}, "0 or more; got -1"),
+        ({"timeout": -1}, "0 or more; got 0 and -1"),
+    ],
+)
+def test_arguments_that_exclude_each_other(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        DataLoader(range(3), **options)
+    for option in ({"shuffle": True}, {"sampler": [0]}, {"batch_sampler": [[0]]}):
+        with pytest.raises(ValueError, match="leave out shuffle, sampler"):
+            DataLoader(Stream(3), **option)
+    DataLoader(Stream(3), shuffle=False)
+
+
+def test_the_device_of_tensors_on_a_gpu_stays() -> None:
+    x = tg.arange(4, device="fakecuda:1")
+    for data in (TensorDataset(x, np.arange(4)), [*zip(x, np.arange(4), strict=True)]):
+        [(a, b)] = DataLoader(data, 4)
+        assert (a.device, b.device) == ("fakecuda:1", tg.get_default_device())
+        assert a.tolist() == b.tolist() == [0, 1, 2, 3]
+        [(a, b)] = DataLoader(data, 4, device="cpu")
+        assert (a.device, b.device) == ("cpu", "cpu")
+
+
+@pytest.mark.parametrize("build", [TensorDataset, lambda x: [*zip(x, strict=True)]])
+def test_samples_that_belong_to_a_graph(build: Callable[..., Any], device: str) -> None:
+    x = tg.ones(3, 2, requires_grad=True)
+    [[batch]] = DataLoader(build(x), 2, sampler=[2, 2])
+    (batch * 3.0).sum().backward()
+    assert x.grad.tolist() == [[0, 0], [0, 0], [6, 6]]
+
+
+def test_a_dataset_without_a_length() -> None:
+    class Endless(Dataset):
+        def __getitem__(self, index: int) -> int:
+            return 2 * index
+
+    assert plain([*DataLoader(Endless(), 2, sampler=[5, 7, 9])]) == [[10, 14], [18]]
+    with pytest.raises(TypeError, match="len"):
+        len(DataLoader(Endless(), 2))
+
+
+def test_a_dataset_that_fetches_several_samples() -> None:
+    class Rows(Squares):
+        def __getitems__(self, indices: list[int]) -> list[Any]:
+            return [-index for index in indices]
+
+    assert plain([*DataLoader(Rows(3), 2)]) == [[0, -1], [-2]]
+    assert [*DataLoader(Rows(3), 3, collate_fn=list)] == [[0, -1, -2]]
+
+
+def test_samples_of_tensors_are_tensors() -> None:
+    x = tg.ones(3, 2)
+    dataset = TensorDataset(x, np.arange(3), [5, 6, 7])
+    row, label, number = dataset[1]
+    assert isinstance(row, Tensor)
+    assert row.unsqueeze(0).shape == (1, 2)
+    assert (int(label), int(number)) == (1, 6)
+    assert dataset.tensors[0] is x
+    for part in (Subset(dataset, [2, 0, 1]), Subset(Subset(dataset, [1, 2, 0]), [1, 2, 0])):
+        for index in (slice(0, 2), [0, 1]):
+            rows, labels, numbers = part[index]
+            assert isinstance(rows, Tensor)
+            assert rows.shape == (2, 2)
+            assert (labels.tolist(), numbers.tolist()) == ([2, 0], [7, 5])
+    assert [*map(type, dataset.tensors)] == [Tensor] * 3
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=5))
+def test_joined_datasets(lengths: list[int]) -> None:
+    parts = [[(part, i) for i in range(length)] for part, length in enumerate(lengths)]
+    joined, flat = ConcatDataset(parts), [*itertools.chain(*parts)]
+    assert [joined[i] for i in range(len(joined))] == flat
+    assert [joined[-i - 1] for i in range(len(joined))] == flat[::-1]
+    for beyond in (len(flat), -len(flat) - 1):
+        with pytest.raises(IndexError, match=f"sample {beyond} of a dataset of {len(flat)}"):
+            joined[beyond]
+
+
+def test_sums_and_stacks_of_datasets() -> None:
+    both = Squares(2) + Squares(3)
+    assert [both[i][0] for i in range(len(both))] == [0, 1, 0, 1, 2]
+    assert [*StackDataset("ab", [1, 2])] == [("a", 1), ("b", 2)]
+    assert plain([*DataLoader(StackDataset(x=[1, 2], y="ab"), 2)]) == [
+        {"x": [1, 2], "y": ["a", "b"]}
+    ]
+    with pytest.raises(ValueError, match=r"lengths \[1, 2\]"):
+        StackDataset("a", "bc")
+    for wrong in ({}, {"args": "a"}):
+        with pytest.raises(ValueError, match="one or the other"):
+            StackDataset(*wrong, **wrong)
+    with pytest.raises(ValueError, match="one dataset at least"):
+        ConcatDataset([])
+    with pytest.raises(TypeError, match="ChainDataset"):
+        ConcatDataset([Stream(1)])
+
+    class Pairs(Dataset[tuple[int, int]]):  # type: ignore[type-arg]
+        def __len__(self) -> int:
+            return 1
+
+        def __getitem__(self, index: int) -> Any:
+            return index, index
+
+    assert plain([*DataLoader(Pairs())]) == [[[0], [0]]]
+
+
+# ----- samplers ------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 12), st.integers(1, 30), st.integers(0, 2**32))
+def test_random_sampler_without_replacement(length: int, count: int, seed: int) -> None:
+    """In each round all come once, so no place comes twice more often than another."""
+    for wanted in (None, count):
+        drawn = [*RandomSampler(range(length), num_samples=wanted, generator=rng(seed))]
+        expected = length if wanted is None else (count if length else 0)
+        assert len(drawn) == expected
+        for start in range(0, expected, max(length, 1)):
+            part = drawn[start : start + length]
+            assert len({*part}) == len(part)
+            assert {*part} <= {*range(length)}
+
+
+def test_samplers_follow_their_generator_and_manual_seed() -> None:
+    for sampler_of in (
+        lambda g: RandomSampler(range(50), generator=g),
+        lambda g: RandomSampler(range(50), True, 20, g),
+        lambda g: SubsetRandomSampler(range(50, 90), g),
+        lambda g: WeightedRandomSampler(np.arange(50), 20, generator=g),
+        lambda g: WeightedRandomSampler([1.0] * 50, 20, False, g),
+    ):
+        assert [*sampler_of(rng(1))] == [*sampler_of(rng(1))] != [*sampler_of(rng(2))]
+        sampler = sampler_of(None)
+        manual_seed(1)
+        assert [*sampler] == [*sampler_of(rng(1))]
+        assert len(sampler) == len([*sampler])
+        assert all(type(place) is int for place in sampler)
+    assert sorted(SubsetRandomSampler([7, 3, 3])) == [3, 3, 7]
+
+
+@given(st.integers(1, 20), st.integers(1, 5), st.booleans(), st.booleans(), st.integers(0, 3))
+def test_processes_share_the_places(
+    samples: int, replicas: int, shuffle: bool, drop_last: bool, epoch: int
+) -> None:
+    parts = [
+        DistributedSampler(range(samples), replicas, rank, shuffle, 5, drop_last)
+        for rank in range(replicas)
+    ]
+    for part in parts:
+        part.set_epoch(epoch)
+    shares = [[*part] for part in parts]
+    assert {len(share) for share in shares} == {len(parts[0])}
+    dealt = [place for places in zip(*shares, strict=True) for place in places]
+    whole = samples // replicas * replicas if drop_last else -(-samples // replicas) * replicas
+    assert len(dealt) == whole
+    first = dealt[: min(samples, whole)]
+    assert len({*first}) == len(first)
+    assert dealt[samples:] == [*itertools.islice(itertools.cycle(first), max(whole - samples, 0))]
+    if not shuffle:
+        assert first == [*range(len(first))]
+    assert shares == [[*part] for part in parts]  # the same until the epoch is another
+
+
+def test_an_epoch_has_its_own_order() -> None:
+    sampler = DistributedSampler(range(50))
+    orders = []
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+        orders.append(tuple(sampler))
+    assert len({*orders}) == 3
+    assert sorted(orders[0]) == [*range(50)]
+    with pytest.raises(
+        ValueError, match="of one of 2 processes is 0 or more and below that; got 2"
+    ):
+        DistributedSampler(range(3), 2, 2)
+
+
+def test_weights_are_the_shares_of_what_is_drawn() -> None:
+    counts = Counter(WeightedRandomSampler(tg.tensor([1.0, 0.0, 3.0]), 8000, generator=rng()))
+    assert counts[1] == 0
+    assert abs(counts[0] - 2000) < 200  # five deviations
+    assert sorted(WeightedRandomSampler([1.0, 0.0, 3.0], 2, False, rng())) == [0, 2]
+    with pytest.raises(ValueError, match="different places"):
+        [*WeightedRandomSampler([1.0, 0.0, 3.0], 3, False, rng())]
+
+
+def test_samplers_refuse_what_is_no_number() -> None:
+    for sampler_of in (
+        lambda n: RandomSampler(range(3), True, n),
+        lambda n: WeightedRandomSampler([1.0], n),
+        lambda n: BatchSampler(range(3), n, False),
+    ):
+        for wrong in (0, -1, 1.5, "2", True):
+            with pytest.raises(ValueError, match="whole number, at least 1"):
+                sampler_of(wrong)
+    for sampler_of in (
+        RandomSampler,
+        lambda data, replace: WeightedRandomSampler([1.0], 1, replace),
+    ):
+        with pytest.raises(TypeError, match="replacement is True or False; got 5"):
+            sampler_of(range(3), 5)
+    with pytest.raises(ValueError, match=r"one row; got the shape \(1, 1\)"):
+        WeightedRandomSampler([[1.0]], 1)
+    with pytest.raises(ValueError, match="nothing to draw from"):
+        list(RandomSampler([], True, 3))
+    with pytest.raises(NotImplementedError, match="Sampler has no __iter__"):
+        iter(Sampler())
 
 
 # ----- augmentation --------------------------------------------------------------------------

@@ -1,7 +1,11 @@
 """einops on our tensors: values beside its own on NumPy's arrays, and gradients."""
 
 import copy
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,6 +39,50 @@ def test_the_values_are_those_of_arrays_and_gradients_flow(name: str) -> None:
     assert isinstance(found, tg.Tensor)
     assert_allclose(found.numpy(), CALLS[name](X), rtol=1e-12)
     check_gradients(CALLS[name], [tg.tensor(X[:, :, :3] if name == "prod" else X)], order=1)
+
+
+ORDERS = {
+    "einops last": "import tinygrad_cv as tg\nfrom einops import rearrange",
+    "einops first": "from einops import rearrange\nimport tinygrad_cv as tg",
+    "einops used before": (
+        "from einops import rearrange\nimport numpy\nrearrange(numpy.ones(2), 'a -> a 1')\n"
+        "import tinygrad_cv as tg"
+    ),
+    "looked for, then imported": (
+        "import importlib.util\nimport tinygrad_cv as tg\n"
+        "assert importlib.util.find_spec('einops')\nfrom einops import rearrange"
+    ),
+    "a part of it": "import tinygrad_cv as tg\nfrom einops.einops import rearrange",
+}
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("order", ORDERS)
+def test_its_own_functions_take_our_tensors_in_any_order_of_imports(order: str) -> None:
+    program = f"{ORDERS[order]}\nprint(rearrange(tg.ones(6, 2), '(a b) c -> a b c', a=2).shape)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "(2, 3, 2)\n", done.stderr
+
+
+@pytest.mark.host
+def test_another_einops_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "einops.py").write_text("rearrange = 3")
+    program = "import tinygrad_cv\nfrom einops import rearrange\nprint(rearrange)"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment
+    )
+    assert done.stdout == "3\n", done.stderr
+
+
+@pytest.mark.host
+def test_without_it_nothing_is_missed() -> None:
+    program = (
+        "import sys\nimport tinygrad_cv\nassert 'einops' not in sys.modules\n"
+        "del sys.path[:]\nimport einops"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stderr.endswith("ModuleNotFoundError: No module named 'einops'\n")
 
 
 def test_what_does_not_fit_is_an_error_of_einops() -> None:

@@ -351,7 +351,7 @@ CASES = {
     "softmax: text": Case(lambda: tg.softmax("1"), TypeError, ("softmax", "'1'", "tensor")),
     "sin: another name": Case(lambda: tg.sin(x=ones(2)), TypeError, ("sin", "(input)", "x")),
     "softmax: another name": Case(
-        lambda: tg.softmax(x=ones(2)), TypeError, ("softmax", "(input, dim", "x")
+        lambda: tg.softmax(y=ones(2)), TypeError, ("softmax", "(input, dim", "y")
     ),
     "relu: nothing": Case(lambda: tg.relu(None), TypeError, ("relu", "None")),
     "Tensor: nothing": Case(lambda: tg.Tensor(None), TypeError, ("None",)),

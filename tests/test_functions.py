@@ -367,6 +367,9 @@ PREDICTED = {
     "linear: one output": Example(
         tg.linear, lambda x, w: (x * w).sum(-1), (normal(2, 5, 3), normal(3, seed=1))
     ),
+    "linear: a bias with axes of length 1": Example(
+        tg.linear, linear, (normal(2, 3), normal(4, 3, seed=1), normal(1, 4, seed=2))
+    ),
     "linear: no bias": Example(tg.linear, linear, (normal(2, 5, 3), normal(4, 3, seed=1))),
     **{
         f"cross_entropy: {shape} {written(how)}": example(
@@ -722,6 +725,17 @@ def test_dropout2d_drops_the_channels_of_every_sample(shape: tuple[int, ...]) ->
     assert any(set(sample) == {0.0, 2.0} for sample in whole)
 
 
+@pytest.mark.parametrize("shape", [(), (2,), (2, 1, 2, 1), (2, 1, 2, 2)])
+def test_dropouts_of_other_axes_take_the_first_two_for_samples_and_channels(
+    shape: tuple[int, ...],
+) -> None:
+    for dropout, spatial in ((tg.dropout2d, 2), (tg.dropout3d, 3)):
+        if len(shape) not in (spatial - 1, spatial):  # one image, and images
+            y = dropout(tg.ones(20, 30, *shape)).numpy().reshape(20, 30, -1)
+            assert (y == y[:, :, :1]).all()
+            assert all(set(row) == {0.0, 2.0} for row in y[:, :, 0])
+
+
 REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "cat": (
         lambda: tg.cat([tg.ones(2), None]),
@@ -852,7 +866,7 @@ PYTORCH = {
     "multi_margin_loss": "input target p margin weight size_average reduce reduction",
     "multilabel_soft_margin_loss": "input target weight size_average reduce reduction",
     "nll_loss": "input target weight size_average ignore_index reduce reduction",
-    "norm": "input p dim keepdim out dtype",
+    "norm": "input p dim keepdim dtype",
     "normalize": "input p dim eps out",
     "one_hot": "tensor num_classes",
     "pad": "input pad mode value",

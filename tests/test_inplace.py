@@ -445,3 +445,24 @@ def test_what_was_expanded_to_its_own_size_is_written_to(shape: tuple[int, ...])
     assert x.tolist() == [[1.0] * 3] * 2
     with pytest.raises(ValueError, match="repeats its memory"):
         x.expand(2, *shape).add_(1.0)
+
+
+@pytest.mark.parametrize("shape", [(1,), (1, 1), (1, 1, 3)])
+def test_leading_axes_of_length_1_are_no_part_of_a_value(shape: tuple[int, ...]) -> None:
+    """As losses[i] = net(x), which is of shape (1, 1)."""
+    for traced in (False, True):
+        x = tg.zeros(2, 3)
+        value = tg.full(shape, 5.0).requires_grad_(traced)
+        if shape[-1] == 1:
+            x[1, 2] = value
+            x[0, [0, 1]] = value
+            assert x.tolist() == [[5, 5, 0], [0, 0, 5]]
+        else:
+            x[1] = value
+            assert x.tolist() == [[0, 0, 0], [5, 5, 5]]
+        if traced:
+            x.sum().backward()
+            assert value.grad is not None
+            assert value.grad.tolist() == tg.full(shape, 3.0 if shape[-1] == 1 else 1.0).tolist()
+    with pytest.raises(ValueError, match=r"shape \(2,\)"):
+        tg.zeros(2, 3)[0, 0] = tg.ones(2)

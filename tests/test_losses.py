@@ -1,8 +1,10 @@
 """The losses beside their definitions, sample by sample; what they do at the edges."""
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import groupby, takewhile
 from typing import Any
 
 import numpy as np
@@ -395,6 +397,71 @@ def angles(draw: Any) -> Case:
     return Case((a, b), {"dim": draw(st.integers(-len(shape), len(shape) - 1))})
 
 
+@st.composite
+def members(draw: Any) -> Case:
+    """Scores, and the classes of each sample: in a row up to the first -1."""
+    shape = draw(shapes(1, 2, 1, 4))
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    target = rng.integers(-1, shape[-1], shape)
+    # Apart from each other, and no difference is 1, where the hinge has its kink.
+    x = rng.permuted(np.broadcast_to(0.3 * np.arange(shape[-1]), shape), axis=-1)
+    return Case((x + rng.uniform(0, 0.05, shape), target), {"reduction": draw(REDUCTIONS)})
+
+
+def multilabel_margin(x: Any, target: Any, reduction: str) -> Any:
+    values = []
+    for scores, row in zip(np.atleast_2d(x), np.atleast_2d(target), strict=True):
+        classes = [int(y) for y in takewhile(lambda y: y >= 0, row)]
+        others = set(range(len(scores))) - set(classes)
+        hinges = [max(0.0, 1 - scores[y] + scores[c]) for y in classes for c in others]
+        values.append(math.fsum(hinges) / len(scores))
+    return reduce(np.reshape(values, x.shape[:-1]), reduction)
+
+
+@st.composite
+def transcripts(draw: Any) -> Case:
+    """Probabilities of each step, and targets that fit; in rows, or one after the other."""
+    rng = np.random.default_rng(draw(st.integers(0, 999)))
+    steps, number, classes = (int(rng.integers(1, n)) for n in (4, 3, 4))
+    log_probs = np.log(rng.dirichlet(np.ones(classes), (steps, number)))
+    blank = int(rng.integers(classes))
+    input_lengths = rng.integers(1, steps + 1, number)
+    rows = []
+    for length in input_lengths:
+        emitted = collapsed(rng.integers(0, classes, length), blank)  # so a way exists
+        rows.append(emitted + [blank] * (steps - len(emitted)))
+    lengths = [next((i for i, y in enumerate(row) if y == blank), steps) for row in rows]
+    targets = rows if draw(st.booleans()) else [y for row in rows for y in row if y != blank]
+    options = {"targets": targets, "blank": blank, "reduction": draw(REDUCTIONS)}
+    options |= {"input_lengths": input_lengths.tolist(), "target_lengths": lengths}
+    return Case((log_probs,), options)
+
+
+def collapsed(path: Any, blank: int) -> list[int]:
+    """What a way through the steps emits."""
+    return [int(y) for y, _ in groupby(path) if y != blank]
+
+
+def ctc(
+    x: Any, targets: Any, input_lengths: Any, target_lengths: Any, blank: int, reduction: str
+) -> Any:
+    """The sum over all ways there are, one by one."""
+    rest, values = list(targets), []
+    rows = rest[0:1] and isinstance(rest[0], list)
+    for n, (time, length) in enumerate(zip(input_lengths, target_lengths, strict=True)):
+        target = targets[n][:length] if rows else [rest.pop(0) for _ in range(length)]
+        ways = itertools.product(range(x.shape[2]), repeat=time)
+        found = [
+            math.exp(math.fsum(x[t, n, y] for t, y in enumerate(way)))
+            for way in ways
+            if collapsed(way, blank) == target
+        ]
+        values.append(-math.log(math.fsum(found)))
+    if reduction == "mean":
+        return np.mean(np.array(values) / np.maximum(target_lengths, 1))
+    return reduce(np.array(values), reduction)
+
+
 MARGINS = st.sampled_from((0.0, 0.5, 1.0))
 SMOOTHING = {"label_smoothing": st.sampled_from((0.0, 0.1, 1.0))}
 DISTANCE = {"p": st.sampled_from((1.0, 2.0, 3.0, math.inf))}
@@ -419,6 +486,10 @@ DEFINITIONS = {
         labelled({"margin": MARGINS, "p": st.sampled_from((1, 2))}, weighted=True),
         lambda x, t, w=None, **options: hinges(x, t, weight=w, **options),
     ),
+    "multilabel_margin_loss": Definition(
+        losses.multilabel_margin_loss, members(), multilabel_margin
+    ),
+    "ctc_loss": Definition(losses.ctc_loss, transcripts(), ctc),
     "binary_cross_entropy": Definition(
         losses.binary_cross_entropy, events(0.05, 0.95), binary_cross_entropy
     ),
@@ -471,6 +542,13 @@ DEFINITIONS = {
         vectors(3, DISTANCE | {"margin": MARGINS, "swap": st.booleans(), "reduction": REDUCTIONS}),
         triplet,
     ),
+    "triplet_margin_with_distance_loss": Definition(
+        lambda a, b, c, **options: losses.triplet_margin_with_distance_loss(
+            a, b, c, distance_function=lambda x, y: losses.pairwise_distance(x, y, 1.0), **options
+        ),
+        vectors(3, {"margin": MARGINS, "swap": st.booleans(), "reduction": REDUCTIONS}),
+        lambda a, b, c, **options: triplet(a, b, c, p=1.0, **options),
+    ),
 }
 
 
@@ -478,6 +556,59 @@ DEFINITIONS = {
 def test_a_loss_and_its_gradients_follow_the_definition(name: str) -> None:
     definition = DEFINITIONS[name]
     check_op(definition.ours, definition.cases, definition.reference)
+
+
+def test_a_target_that_no_way_emits() -> None:
+    """Two equal labels need a blank between them, and three steps."""
+    x = tg.log_softmax(tg.Tensor(np.zeros((2, 1, 3)), requires_grad=True), 2)
+    loss = losses.ctc_loss(x, [[1, 1]], [2], [2])
+    assert loss.item() == math.inf
+    loss = losses.ctc_loss(x, [[1, 1]], [2], [2], zero_infinity=True)
+    assert loss.item() == 0
+    assert not tg.grad(loss, [x])[0].numpy().any()
+
+
+WRONG_CTC: dict[str, tuple[dict[str, Any], str]] = {
+    "no class": ({"targets": [[3, 1]]}, "0 to 2; got"),
+    "blank": ({"blank": 3}, "one of the 3 classes; got 3"),
+    "steps": ({"input_lengths": [5]}, r"from 0 to 4; got \[5\]"),
+    "lengths": ({"target_lengths": [1, 1]}, "target_lengths are 1 integers"),
+    "targets": ({"targets": [1, 2, 1]}, r"got \(3,\) with the lengths \[2\]"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_CTC)
+def test_what_ctc_loss_refuses(name: str) -> None:
+    options, message = WRONG_CTC[name]
+    usual = {"targets": [[1, 2]], "input_lengths": [4], "target_lengths": [2]}
+    with pytest.raises(ValueError, match=message):
+        losses.ctc_loss(tg.zeros(4, 1, 3), **{**usual, **options})
+
+
+@pytest.mark.parametrize(
+    ("former", "reduction"),
+    [
+        ({"size_average": False}, "sum"),
+        ({"size_average": True}, "mean"),
+        ({"reduce": False}, "none"),
+        ({"reduce": True}, "mean"),
+        ({"reduce": False, "size_average": False}, "none"),
+    ],
+)
+def test_the_former_names_of_a_reduction(former: dict[str, bool], reduction: str) -> None:
+    x, y = tg.Tensor([1.0, 3.0]), tg.zeros(2)
+    with pytest.warns(UserWarning, match=f"reduction='{reduction}'"):
+        loss = losses.mse_loss(x, y, **former)
+    np.testing.assert_array_equal(loss.numpy(), losses.mse_loss(x, y, reduction=reduction).numpy())
+
+
+@pytest.mark.parametrize("name", ["mse_loss", "l1_loss", "huber_loss"])
+def test_the_mean_of_weighted_pairs_divides_by_the_weights(name: str) -> None:
+    loss = getattr(losses, name)
+    x, y, weight = tg.Tensor([1.0, 3.0]), tg.zeros(2), tg.Tensor([1.0, 3.0])
+    each = loss(x, y, reduction="none").numpy()
+    assert loss(x, y, weight=weight).item() == (each[0] + 3 * each[1]) / 4
+    assert loss(x, y, weight=weight, reduction="sum").item() == each[0] + 3 * each[1]
 
 
 @pytest.mark.parametrize("name", DEFINITIONS)
@@ -761,11 +892,6 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         ValueError,
         r"expected a batch \(N, ...\)",
     ),
-    "batchmean of a number": (
-        lambda: losses.kl_div(tg.tensor(1.0), tg.tensor(1.0), reduction="batchmean"),
-        ValueError,
-        "'batchmean' needs an axis",
-    ),
     "reduction": (
         lambda: losses.l1_loss(tg.ones(2), tg.ones(2), reduction="batchmean"),
         ValueError,
@@ -903,3 +1029,108 @@ def test_targets_may_be_integers(dtype: str) -> None:
     x, t = tg.tensor([0.2, 0.9]), tg.tensor([1.0, 0.0])
     for f in (losses.binary_cross_entropy, losses.binary_cross_entropy_with_logits):
         assert f(x, t.to(dtype)).item() == f(x, t).item()
+
+
+# ----- as layers ---------------------------------------------------------------------------------
+
+PAIR = np.array([[0.2, 0.6, 0.4], [0.7, 0.1, 0.3]]), np.array([[0.9, 0.5, 0.1], [0.3, 0.2, 0.8]])
+THREE = (*PAIR, PAIR[0][::-1])
+SCORED = PAIR[0], np.array([2, 0])
+CLASS_WEIGHT = {"weight": np.array([1.0, 2.0, 3.0])}
+
+LAYERS: dict[str, tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = {
+    "CrossEntropyLoss": (
+        losses.cross_entropy,
+        SCORED,
+        CLASS_WEIGHT | {"ignore_index": 0, "label_smoothing": 0.1},
+    ),
+    "NLLLoss": (losses.nll_loss, SCORED, CLASS_WEIGHT | {"ignore_index": 0}),
+    "BCELoss": (losses.binary_cross_entropy, PAIR, CLASS_WEIGHT),
+    "BCEWithLogitsLoss": (
+        losses.binary_cross_entropy_with_logits,
+        PAIR,
+        CLASS_WEIGHT | {"pos_weight": np.array([3.0, 1.0, 2.0])},
+    ),
+    "SoftMarginLoss": (losses.soft_margin_loss, PAIR, {}),
+    "MultiLabelSoftMarginLoss": (losses.multilabel_soft_margin_loss, PAIR, CLASS_WEIGHT),
+    "MultiLabelMarginLoss": (
+        losses.multilabel_margin_loss,
+        (PAIR[0], np.array([[2, -1, 0], [0, 1, -1]])),
+        {},
+    ),
+    "MultiMarginLoss": (
+        losses.multi_margin_loss,
+        SCORED,
+        CLASS_WEIGHT | {"p": 2, "margin": 0.5},
+    ),
+    "OneVsAllLoss": (losses.one_vs_all_logistic_loss, SCORED, {}),
+    "SVMLoss": (losses.svm_loss, SCORED, {"delta": 0.5}),
+    "MSELoss": (losses.mse_loss, PAIR, {}),
+    "EuclideanLoss": (losses.euclidean_loss, PAIR, {}),
+    "L1Loss": (losses.l1_loss, PAIR, {}),
+    "SmoothL1Loss": (losses.smooth_l1_loss, PAIR, {"beta": 0.3}),
+    "HuberLoss": (losses.huber_loss, PAIR, {"delta": 0.3}),
+    "PoissonNLLLoss": (
+        losses.poisson_nll_loss,
+        PAIR,
+        {"log_input": False, "full": True, "eps": 0.1},
+    ),
+    "GaussianNLLLoss": (losses.gaussian_nll_loss, THREE, {"full": True, "eps": 0.5}),
+    "KLDivLoss": (losses.kl_div, PAIR, {"log_target": True}),
+    "HingeEmbeddingLoss": (losses.hinge_embedding_loss, PAIR, {"margin": 2.0}),
+    "MarginRankingLoss": (losses.margin_ranking_loss, THREE, {"margin": 0.5}),
+    "CosineEmbeddingLoss": (
+        losses.cosine_embedding_loss,
+        (*PAIR, np.array([1, -1])),
+        {"margin": 0.1},
+    ),
+    "TripletMarginLoss": (
+        losses.triplet_margin_loss,
+        THREE,
+        {"margin": 2.0, "p": 1.0, "eps": 0.1, "swap": True},
+    ),
+    "TripletMarginWithDistanceLoss": (
+        losses.triplet_margin_with_distance_loss,
+        THREE,
+        {"margin": 2.0, "swap": True, "distance_function": lambda x, y: (x - y).square().sum(1)},
+    ),
+    "CTCLoss": (
+        losses.ctc_loss,
+        (np.log(PAIR[0])[:, None], np.array([[1, 1]]), np.array([2]), np.array([2])),
+        {"blank": 2, "zero_infinity": True},
+    ),
+}
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_is_its_function_with_its_options(name: str, reduction: str) -> None:
+    function, inputs, options = LAYERS[name]
+    inputs = tuple(map(tg.Tensor, inputs))
+    tensors = {k: tg.Tensor(v) for k, v in options.items() if isinstance(v, np.ndarray)}
+    layer = getattr(tg.nn, name)(**options | tensors, reduction=reduction)
+    assert sorted(layer.state_dict()) == sorted(tensors)
+    expected = function(*inputs, **options | tensors, reduction=reduction)
+    np.testing.assert_array_equal(layer(*inputs).numpy(), expected.numpy())
+    if options and name != "CTCLoss":  # and they do matter
+        assert not np.array_equal(function(*inputs, reduction=reduction).numpy(), expected.numpy())
+
+
+def test_a_layer_knows_its_reductions() -> None:
+    with pytest.raises(ValueError, match="'mean', 'sum' or 'none'; got 'batchmean'"):
+        tg.nn.MSELoss(reduction="batchmean")
+    assert tg.nn.KLDivLoss(reduction="batchmean").reduction == "batchmean"
+    with pytest.warns(UserWarning, match="reduction='sum'"):
+        assert tg.nn.CrossEntropyLoss(size_average=False).reduction == "sum"
+    assert repr(tg.nn.CrossEntropyLoss()) == "CrossEntropyLoss()"
+    assert tg.nn.NLLLoss2d is tg.nn.NLLLoss
+
+
+def test_the_scores_of_the_last_layer_and_their_loss() -> None:
+    layer = tg.nn.LinearCrossEntropyLoss(4, 3, out_features=(2,), bias=True)
+    x, labels = tg.rand(5, 4), tg.tensor([[0, 1]] * 5)
+    scores = layer.linear(x).reshape(5, 3, 2)
+    assert layer(x, labels).item() == losses.cross_entropy(scores, labels).item()
+    assert list(layer.state_dict()) == ["linear.weight", "linear.bias"]
+    with pytest.raises(ValueError, match=r"weight is \(3,\), one a class; got \(2,\)"):
+        tg.nn.LinearCrossEntropyLoss(4, 3, weight=tg.ones(2))

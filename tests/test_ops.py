@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinygrad_cv as tg
@@ -122,6 +122,33 @@ def test_fused_rule_agrees_with_the_plain_rules(name: str, data: Any) -> None:
         for (_, a), (_, b) in zip(fused, plain, strict=True):
             a, b = on_host(reading.memory(a)), on_host(reading.memory(b))
             np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", [name for name in DIFFERENTIABLE if REGISTRY[name].orders > 1])
+@pytest.mark.host
+@settings(max_examples=2)
+@given(data=st.data())
+def test_a_rule_is_linear_in_the_gradient(name: str, data: Any) -> None:
+    """At 0, too, where `jvp` differentiates it: g·(J v), found so, is v·(Jᵀ g)."""
+    y, leaves = recorded(ROWS[name], data.draw(ROWS[name].cases))
+    leaves = [x for x in leaves if isinstance(x, tg.Tensor) and x.requires_grad]
+    outputs = [part for part in parts(y) if part.requires_grad]
+    if not outputs or not leaves:
+        return
+    random = np.random.default_rng(2)
+    gs = [tg.tensor(random.standard_normal(part.shape), device=part.device) for part in outputs]
+    vs = [tg.tensor(random.standard_normal(x.shape), device=x.device) for x in leaves]
+    zeros = [tg.zeros_like(part, requires_grad=True) for part in outputs]
+    pulled = tg.grad(outputs, leaves, zeros, create_graph=True, materialize_grads=True)
+    pairs = [(share, v) for share, v in zip(pulled, vs, strict=True) if share.requires_grad]
+    moved: Any = [tg.zeros_like(g) for g in gs]
+    if pairs:
+        shares, directions = zip(*pairs, strict=True)
+        moved = tg.grad(shares, zeros, directions, retain_graph=True, materialize_grads=True)
+    back = tg.grad(outputs, leaves, gs, materialize_grads=True)
+    one = sum((g * m).sum().item() for g, m in zip(gs, moved, strict=True))
+    other = sum((v * b).sum().item() for v, b in zip(vs, back, strict=True))
+    assert one == pytest.approx(other, rel=1e-6, abs=1e-8)
 
 
 def on_host(array: Any) -> Any:

@@ -5,6 +5,7 @@ import inspect
 import math
 import pickle
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -366,6 +367,44 @@ def test_a_state_that_is_changed_is_what_the_next_step_reads() -> None:
     assert_allclose(values(ps[1]), [3.0])
 
 
+def test_parameters_that_are_replaced_with_their_state() -> None:
+    """As programs do whose points come and go: each row is a scalar descent of its own."""
+
+    def descend(steps: range, start: float) -> Array:
+        w = leaf([start])
+        optimizer = optim.Adam([w], lr=0.1)
+        for _ in steps:
+            w.grad = 2 * w.detach()
+            optimizer.step()
+        return values(w)
+
+    groups: Any = [{"params": [leaf([1.0, 2.0, 3.0])]}, {"params": [leaf([4.0])]}]
+    optimizer = optim.Adam(groups, lr=0.1)
+    for i in range(4):
+        for group in optimizer.param_groups:
+            (p,) = group["params"]
+            p.grad = 2 * p.detach()
+        optimizer.step()
+        if i == 1:
+            (old,) = groups[0]["params"]
+            state = optimizer.state.pop(old)
+            for name in ("exp_avg", "exp_avg_sq"):
+                state[name] = state[name][tg.tensor([True, False, True])]
+            new = old.detach()[[0, 2]].clone().requires_grad_()
+            groups[0]["params"][0], optimizer.state[new] = new, state
+    expected = [descend(range(4), start) for start in (1.0, 3.0, 4.0)]
+    assert_allclose(np.concatenate([values(g["params"][0]) for g in groups]), np.ravel(expected))
+    assert set(optimizer.state) == {groups[0]["params"][0], groups[1]["params"][0]}
+
+
+def test_what_remembers_nothing_has_no_state() -> None:
+    w = leaf([1.0])
+    w.grad = tg.ones(1, dtype="float64")
+    optimizer = optim.SGD([w])
+    optimizer.step()
+    assert not optimizer.state
+
+
 # ----- going on ----------------------------------------------------------------------------------
 
 
@@ -505,7 +544,8 @@ def test_wrong_groups() -> None:
         ([other], TypeError, "a group of parameters is a dict"),
         ({"lr": 0.1}, TypeError, "a group of parameters is a dict"),
         ({"params": {other}}, TypeError, "need an order"),
-        ({"params": [3]}, TypeError, "leaf"),
+        ({"params": [3]}, TypeError, "changes tensors; got 3"),
+        ({"params": [other * 2]}, ValueError, "changes leaf tensors"),
         ({"params": [w]}, ValueError, "twice"),
         ({"params": [other], "momentum": math.nan}, ValueError, "momentum is a number"),
     ):
@@ -625,6 +665,109 @@ def test_hooks() -> None:
     assert copy.deepcopy(optimizer).step() is None
 
 
+def test_hooks_before_a_step_give_other_arguments() -> None:
+    w = leaf([1.0])
+    optimizer = optim.SGD([w], lr=0.1)
+    seen: list[Any] = []
+
+    def first(o: Any, args: Any, options: Any) -> Any:
+        seen.append((args, options))
+        return (o, lambda: 3.0), {}
+
+    optimizer.register_step_pre_hook(first)
+    optimizer.register_step_post_hook(lambda o, args, options: seen.append((len(args), options)))
+    assert optimizer.step() == 3.0
+    assert seen == [((optimizer,), {}), (2, {})]
+    wrong = optimizer.register_step_pre_hook(lambda o, args, options: 5)
+    with wrong, pytest.raises(RuntimeError, match="got 5"):
+        optimizer.step()
+    assert optimizer.step() == 3.0
+
+
+def test_hooks_of_all_optimizers() -> None:
+    seen: list[str] = []
+    one, other = optim.SGD([leaf([1.0])]), Lion([leaf([1.0])])
+    other.register_step_pre_hook(lambda o, a, k: seen.append("its own"))
+    other.register_step_post_hook(lambda o, a, k: seen.append("its own after"))
+    before = optim.optimizer.register_optimizer_step_pre_hook
+    after = optim.optimizer.register_optimizer_step_post_hook
+    with (
+        before(lambda o, a, k: seen.append(type(o).__name__)),
+        after(lambda o, a, k: seen.append("after")),
+    ):
+        one.step()
+        other.step()
+    one.step()
+    assert seen == ["SGD", "after", "Lion", "its own", "its own after", "after"]
+
+
+class Halving:
+    """A step for any optimizer that has it among its bases."""
+
+    def step(self: Any, closure: Any = None) -> Any:
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.grad *= 0.5
+        return super().step(closure)  # type: ignore[misc]
+
+
+class HalvingSGD(Halving, optim.SGD):
+    pass
+
+
+def test_a_step_from_another_base_has_hooks() -> None:
+    w = leaf([1.0])
+    w.grad = tg.ones(1, dtype="float64")
+    optimizer, seen = HalvingSGD([w], lr=1.0), []
+    optimizer.register_step_post_hook(lambda o, a, k: seen.append(w.item()))
+    optimizer.step()
+    assert seen == [0.5]
+
+
+def test_a_copy_made_in_a_hook_has_hooks() -> None:
+    optimizer, copies, seen = optim.SGD([leaf([1.0])]), [], []
+    optimizer.register_step_post_hook(lambda o, a, k: copies.append(copy.deepcopy(o)))
+    optimizer.step()
+    copies[0].register_step_post_hook(lambda o, a, k: seen.append(o))
+    copies[0].step()
+    assert seen == copies
+
+
+class Lookahead(optim.Optimizer):
+    """As programs wrap another one, with no call of super().__init__."""
+
+    def __init__(self, optimizer: optim.Optimizer, k: int = 2) -> None:
+        self.optimizer, self.k, self.count = optimizer, k, 0
+        self.param_groups, self.defaults = optimizer.param_groups, optimizer.defaults
+        self.state: Any = defaultdict(dict)
+
+    def step(self, closure: Any = None) -> Any:
+        loss = self.optimizer.step(closure)
+        self.count += 1
+        for group in self.param_groups:
+            for p in group["params"]:
+                slow = self.state[p].setdefault("slow", tg.zeros_like(p.data))
+                if self.count % self.k == 0:
+                    slow += (p.data - slow) * 0.5
+                    p.data.copy_(slow)
+        return loss
+
+
+def test_a_wrapper_around_an_optimizer() -> None:
+    w = leaf([0.0])
+    optimizer = Lookahead(optim.SGD([w], lr=0.5))
+    schedule = optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+    seen: list[float] = []
+    optimizer.register_step_post_hook(lambda o, a, k: seen.append(w.item()))
+    for _ in range(2):
+        optimizer.zero_grad()
+        w.grad = tg.tensor(np.array([-1.0]))
+        optimizer.step()
+        schedule.step()
+    assert seen == [0.5, 0.375]
+    assert "lr: 0.125" in repr(copy.deepcopy(optimizer))
+
+
 class Lion(optim.Optimizer):
     """As programs write their own: with tensors, under no_grad."""
 
@@ -713,6 +856,8 @@ def test_the_repr_lists_the_options() -> None:
     assert text.startswith("SGD (\nParameter Group 0\n    dampening: 0\n")
     assert "Parameter Group 1" in text
     assert "    lr: 2.0\n" in text
+    text = repr(optim.SGD([("weight", leaf([1.0]))]))
+    assert "    nesterov: False\n    param_names: ['weight']\n    weight_decay: 0\n)" in text
 
 
 @pytest.mark.parametrize("name", MAKE)
@@ -793,6 +938,40 @@ def test_the_line_search_ends_where_wolfe_says() -> None:
         assert after <= before + 1e-4 * (g @ moved) + 1e-12
         assert abs(values(w.grad) @ moved) <= 0.9 * abs(g @ moved) + 1e-12
     assert_allclose(values(w), [1, 1], atol=1e-3)
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 8])
+def test_the_line_search_keeps_to_its_calls(most: int) -> None:
+    """Where no length is right: along |w|, whose slope never gets small."""
+    w, calls = leaf([-1.2, 1.0]), 0
+    optimizer = optim.LBFGS([w], max_eval=most, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        nonlocal calls
+        calls += 1
+        optimizer.zero_grad()
+        loss = w.abs().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    assert calls <= max(most + 1, 3)
+
+
+def test_the_line_search_runs_along_a_straight_line() -> None:
+    """Ten times as far with each try, for the lowest point is the last that it may look at."""
+    w, seen = leaf([0.0]), []
+    optimizer = optim.LBFGS([w], max_eval=4, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        seen.append(w.item())
+        optimizer.zero_grad()
+        loss = -w.sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    assert seen == [0, 1, 10, 100, 1000]
 
 
 @pytest.mark.parametrize("split", [2, 5])

@@ -244,11 +244,19 @@ def test_a_result_that_the_function_retains_the_gradient_of() -> None:
     assert b.grad is None
 
 
-def test_pytorchs_name_and_its_keyword() -> None:
+def test_pytorchs_name_and_its_keywords() -> None:
     assert tg.checkpoint is recompute
-    x = leaf([1.0, 2.0])
-    tg.checkpoint(lambda x, scale: x * x * scale, x, use_reentrant=False, scale=2).sum().backward()
-    assert values(x.grad).tolist() == [4, 8]
+    ways: dict[str, Any] = {
+        "use_reentrant": False,
+        "preserve_rng_state": False,
+        "determinism_check": "none",
+        "debug": True,
+    }
+    for name, value in ways.items():
+        x = leaf([1.0, 2.0])
+        y = tg.checkpoint(lambda x, scale: x * x * scale, x, scale=2, **{name: value})
+        y.sum().backward()
+        assert values(x.grad).tolist() == [4, 8]
 
 
 def test_the_function_runs_once_for_each_pass() -> None:

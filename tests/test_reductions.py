@@ -703,3 +703,15 @@ def test_an_infinite_gradient_goes_to_the_extreme_alone(f: Any, recorded: bool) 
     (gradient,) = tg.grad(f(x, 1), [x], g, create_graph=recorded)
     expected = [[math.inf, 0], [0, 1]] if f is tg.amax else [[0, math.inf], [1, 0]]
     assert gradient.tolist() == expected
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int32", "uint8", "float16", "float64", "bool"])
+@pytest.mark.parametrize("name", ["sum", "prod", "cumsum", "cumprod", "nansum"])
+def test_a_dtype_that_is_asked_for_is_that_of_the_result(name: str, dtype: str) -> None:
+    x = tg.tensor([[1, 2, 0], [3, 1, 1]])
+    function = getattr(tg, name)
+    for dim in (0, 1) if name.startswith("cum") else (None, 0, (0, 1)):
+        assert function(x, dim, dtype=dtype).dtype == dtype
+        assert function(x.float(), dim, dtype=dtype).dtype == dtype
+    exact = function(x, 1).numpy().astype(dtype)
+    assert_array_equal(function(x, 1, dtype=dtype).numpy(), exact)

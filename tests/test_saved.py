@@ -87,6 +87,7 @@ SAVED = {
     "x d index": "sample_weight",
     "d w index": "sample_transpose",
     "w y": "recurrence",
+    "gates c c_next": "lstm_gates",
     "a b": "atan2 hypot logaddexp logaddexp2 xlogy",
     "z": "spherical_bessel",
     "xs": "einsum",

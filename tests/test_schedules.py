@@ -173,6 +173,29 @@ def test_a_run_that_was_stopped_goes_on_with_the_same_rates(
     assert path + advance(optimizer, schedule, 40 - stop) == expected
 
 
+def test_a_schedule_that_takes_over_at_once() -> None:
+    def make(o: Any) -> Any:
+        return s.SequentialLR(o, [s.ConstantLR(o, 0.5, 9), s.ExponentialLR(o, 0.5)], [0])
+
+    optimizer, schedule = made(make, [1.0])
+    assert schedule.get_last_lr() == [1.0]
+    assert [rates[0] for rates in advance(optimizer, schedule, 3)] == [1.0, 0.5, 0.25]
+
+
+def test_what_chained_schedules_leave_below_zero_is_resumed() -> None:
+    """A cosine around eta_min, of a rate that another schedule has made small, dips below 0."""
+
+    def make(o: Any) -> Any:
+        return s.ChainedScheduler([s.ExponentialLR(o, 0.5), s.CosineAnnealingLR(o, 4, 0.1)])
+
+    optimizer, schedule = made(make)
+    advance(optimizer, schedule, 8)
+    assert optimizer.param_groups[0]["lr"] < 0
+    other, _ = made(make)
+    other.load_state_dict(optimizer.state_dict())
+    assert other.param_groups[0]["lr"] == optimizer.param_groups[0]["lr"]
+
+
 WITH_LAST_EPOCH: dict[str, Callable[..., Any]] = {
     "LambdaLR": lambda o, n, a, e: s.LambdaLR(o, lambda t: a / (n + t), e),
     "MultiplicativeLR": lambda o, n, a, e: s.MultiplicativeLR(o, lambda t: a, e),
@@ -310,6 +333,8 @@ class Warmup(s._LRScheduler):
         super().__init__(optimizer, last_epoch, False)
 
     def get_lr(self) -> list[float]:
+        if not self._get_lr_called_within_step:
+            warnings.warn("use get_last_lr()", UserWarning, stacklevel=2)
         return [base * self.last_epoch / self.total for base in self.base_lrs]
 
 
@@ -317,6 +342,8 @@ def test_schedules_of_programs() -> None:
     optimizer, schedule = made(lambda o: Warmup(o, 4), [1.0])
     assert [rates[0] for rates in advance(optimizer, schedule, 5)] == [0, 0.25, 0.5, 0.75, 1]
     assert schedule.state_dict()["total"] == 4
+    with pytest.warns(UserWarning, match="get_last_lr"):
+        assert schedule.get_lr() == schedule.get_last_lr()
     assert isinstance(schedule, s.LRScheduler)
     with pytest.raises(NotImplementedError, match="no get_lr"):
         made(s.LRScheduler)
@@ -401,6 +428,10 @@ def net() -> nn.Module:
 AVERAGES: dict[str, tuple[dict[str, Any], Callable[[list[Any]], Any]]] = {
     "mean": ({}, lambda xs: np.mean(xs, axis=0)),
     "mean, by itself": ({"avg_fn": swa_utils.get_swa_avg_fn()}, lambda xs: np.mean(xs, axis=0)),
+    "mean, of a program": (
+        {"avg_fn": lambda mean, value, n: mean + (value - mean) / (n.float() + 1)},
+        lambda xs: np.mean(xs, axis=0),
+    ),
     "mean, many": ({"multi_avg_fn": swa_utils.get_swa_multi_avg_fn()}, lambda xs: np.mean(xs, 0)),
     "moving": (
         {"avg_fn": swa_utils.get_ema_avg_fn(0.9)},

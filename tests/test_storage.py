@@ -4,6 +4,8 @@ import io
 import json
 import math
 import os
+import random
+from collections import Counter, OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from safetensors import numpy as safetensors
 
 import tinygrad_cv as tg
-from tinygrad_cv import nn
+from tinygrad_cv import nn, optim
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.storage import STRUCTURE
 
@@ -34,13 +37,16 @@ def tensors(draw: Any) -> Tensor:
     return x.requires_grad_(x.is_floating_point() and draw(st.booleans()))
 
 
+ARRAYS = hnp.arrays(st.sampled_from([*DTYPES, "uint16", "uint32", "uint64"]), hnp.array_shapes())
 KEYS = st.text(max_size=5) | st.sampled_from(("__metadata__", "a.b", "a", "0")) | st.integers()
 STRUCTURES = st.recursive(
-    NUMBERS | tensors(),
+    NUMBERS | tensors() | ARRAYS | st.sampled_from(DTYPES).map(np.dtype),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.lists(inner, max_size=3).map(tuple)
         | st.dictionaries(KEYS | st.none() | st.booleans() | st.floats(0, 1), inner, max_size=3)
+        | st.dictionaries(KEYS, inner, max_size=3).map(OrderedDict)
+        | st.dictionaries(KEYS, st.integers(), max_size=3).map(Counter)
     ),
     max_leaves=8,
 )
@@ -53,6 +59,8 @@ def same(a: Any, b: Any) -> bool:
     if isinstance(a, Tensor):
         kinds = (a.dtype, a.shape, a.requires_grad) == (b.dtype, b.shape, b.requires_grad)
         return kinds and np.array_equal(a.detach().numpy(), b.detach().numpy())
+    if isinstance(a, np.ndarray):
+        return a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
     if isinstance(a, list | tuple):
         return len(a) == len(b) and all(map(same, a, b))
     if isinstance(a, dict):
@@ -101,12 +109,129 @@ def test_the_state_of_a_model(tmp_path: Path) -> None:
     tg.save(model.state_dict(), path)
     loaded = tg.load(path)
     assert same(loaded, model.state_dict())
+    assert loaded._metadata == model.state_dict()._metadata  # type: ignore[attr-defined]
     model.load_state_dict(loaded)
     # Others read the tensors of a state dict under its names.
     assert safetensors.load_file(path).keys() == model.state_dict().keys()
     tg.save({"epoch": 3, "model": model.state_dict(), "best": (0.5, "a")}, str(path))
     assert tg.load(str(path))["best"] == (0.5, "a")
     assert safetensors.load_file(path).keys() == {f"model.{k}" for k in model.state_dict()}
+
+
+def test_a_whole_training_state(tmp_path: Path) -> None:
+    """A run that was written down in the middle, and goes on from the file, is the same run."""
+
+    def run(steps: int, state: Any = None, path: Path | None = None) -> list[Any]:
+        model = nn.Linear(3, 2, generator=tg.manual_seed(0))
+        optimizer = optim.Adam(model.parameters(), lr=0.5)
+        schedule = optim.lr_scheduler.MultiStepLR(optimizer, [1, 3, 3])
+        generator, other = tg.Generator().manual_seed(1), np.random.default_rng(2)
+        if state is not None:
+            model.load_state_dict(state["model"])
+            optimizer.load_state_dict(state["optimizer"])
+            schedule.load_state_dict(state["schedule"])
+            generator.set_state(state["generator"])
+            other.bit_generator.state = state["other"]
+        for _ in range(steps):
+            x = tg.randn(4, 3, generator=generator) + float(other.random())
+            optimizer.zero_grad()
+            (model(x) ** 2).sum().backward()
+            optimizer.step()
+            schedule.step()
+        if path is not None:
+            whole = {
+                "model": model.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "schedule": schedule.state_dict(),
+                "best": math.inf,
+                "generator": generator.get_state(),
+                "other": other.bit_generator.state,
+                "numpy": np.random.RandomState(0).get_state(),
+                "python": random.Random(0).getstate(),
+                "size": tg.ones(2, 3).shape,
+                "dtype": tg.float32,
+                "device": tg.device("cuda", 1),
+                "epoch": steps,
+            }
+            tg.save(whole, path)
+            loaded = tg.load(path)
+            assert same(loaded, whole)
+            random.Random().setstate(loaded["python"])
+            np.random.RandomState().set_state(loaded["numpy"])
+        return [tensor.tolist() for tensor in model.state_dict().values()]
+
+    path = tmp_path / "checkpoint.pt"
+    run(2, path=path)
+    assert run(3, tg.load(path)) == run(5)
+
+
+def test_parameters_come_back_as_such() -> None:
+    p = nn.Parameter(tg.ones(2), requires_grad=False)
+    a, b = through([p, p])
+    assert type(a) is nn.Parameter
+    assert a is b
+    assert not a.requires_grad
+
+
+def test_one_array_in_two_places_stays_one() -> None:
+    x = np.ones(2)
+    a, b = through([x, x])
+    assert a is b
+    a[0] = 3
+
+
+class Point(tuple):
+    __slots__ = ()
+
+
+class Named(dict):
+    pass
+
+
+def test_kinds_of_a_programs_own_are_what_they_are_at_bottom() -> None:
+    class Text(str):
+        __slots__ = ()
+
+    value = through([Point((1, 2)), Named(a=1), Text("x")])
+    assert value == [(1, 2), {"a": 1}, "x"]
+    assert [*map(type, value)] == [tuple, dict, str]
+
+
+def test_a_file_that_is_open() -> None:
+    file = io.BytesIO(b"before")
+    file.seek(6)
+    tg.save([1], file)
+    file.seek(6)
+    assert tg.load(file) == [1]
+    with pytest.raises(TypeError, match="mode 'rb'"):
+        tg.load(io.StringIO("text"))
+
+
+@pytest.mark.parametrize("path", ["state.pt", "state.pth", "state"])
+def test_arguments_of_pytorch(path: str, tmp_path: Path) -> None:
+    where = tmp_path / path
+    tg.save({"a": tg.ones(1)}, str(where), _use_new_zipfile_serialization=False, pickle_protocol=4)
+    for options in ({"weights_only": True}, {"weights_only": False}, {"mmap": True}, {}):
+        assert tg.load(where, "cpu", **options)["a"].tolist() == [1]
+    for use in (lambda: tg.save(1, where, json), lambda: tg.load(where, pickle_module=json)):
+        with pytest.raises(TypeError, match="no pickles; leave out pickle_module"):
+            use()
+
+
+def test_map_location_of_our_own_files() -> None:
+    file = io.BytesIO()
+    tg.save([tg.ones(1)], file)
+    for where, expected in (
+        ({"cpu": "fakecuda:1"}, "fakecuda:1"),
+        (lambda storage, location: storage.cuda("fakecuda:0"), "fakecuda:0"),
+        (lambda storage, location: storage, "cpu"),
+        (lambda storage, location: None, tg.get_default_device()),
+    ):
+        file.seek(0)
+        assert tg.load(file, map_location=where)[0].device == expected
+    file.seek(0)
+    with pytest.raises(ZeroDivisionError):
+        tg.load(file, map_location=lambda storage, location: 1 / 0)
 
 
 def test_equal_values_give_equal_bytes() -> None:
@@ -138,9 +263,11 @@ class Anything:
     [
         ({"a": [1, Anything()]}, r"a/1 is a Anything"),
         (Anything(), "what was given is a Anything"),
-        ([np.ones(2, complex)], "0 is an array of complex128"),
+        ([np.ones(2, complex)], "0 is made of complex128"),
         ({"x": {(1, 2): 3}}, r"x has the key \(1, 2\)"),
         ([1 + 2j], "0 is a complex"),
+        ({"x": tg.Tensor(np.ones(2, complex))}, "x is made of complex"),
+        (np.array(["a"]), "what was given is made of <U1"),
         ([{1}], "0 is a set"),
         (b"bytes", "is a bytes"),
         (nn.Linear(1, 1), "is a Linear.*state_dict"),
@@ -223,6 +350,16 @@ HOSTILE: dict[str, Any] = {
     "a key that is a list": {"dict": [[[1], 2]]},
     "a tuple that is none": {"tuple": 3},
     "nothing": {},
+    "another kind of dict": {"dict": [], "kind": "os.environ"},
+    "a counter of none": {"dict": [[[], 1]], "kind": "Counter"},
+    "an unknown array": {"array": "x"},
+    "versions of a dict": {"dict": [], "versions": {}},
+    "versions without a name": {"dict": [], "kind": "OrderedDict", "versions": [1]},
+    "an array without a name": {"array": ["w"]},
+    "an unknown device": {"device": "gpu"},
+    "a size of strings": {"size": ["x"]},
+    "an unknown dtype": {"dtype": "O"},
+    "a parameter of integers": {"parameter": "i", "requires_grad": True},
 }
 
 

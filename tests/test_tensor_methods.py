@@ -64,7 +64,7 @@ START = {
     "baddbmm": np.stack([X, X, X[::-1]])[:, :1].repeat(3, 1)[:2],
     "mvlgamma": X + 1,
 }
-BITS = [name for name in PUBLIC[IN_PLACE] if name.startswith("bitwise_")]
+BITS = [name for name in PUBLIC[IN_PLACE] if name.startswith("bitwise_")] + ["gcd", "lcm"]
 FUNCTIONS = [name for name in PUBLIC[IN_PLACE] if name not in BITS]
 RANDOM = ["bernoulli", "cauchy", "exponential", "log_normal", "normal", "random", "uniform"]
 ALL = [*FUNCTIONS, *RANDOM, "fill", "zero", "copy", "apply", "map", "geometric", "polygamma"]
@@ -154,6 +154,15 @@ def test_in_place_in_a_graph_is_the_function(name: str) -> None:
     assert_array_equal(found.numpy(), 0.0 * start if expected is None else expected.numpy())
     if y is not None:
         assert_array_equal(x.detach().numpy(), y.detach().numpy().astype("float64"))
+
+
+@pytest.mark.parametrize("name", BITS)
+def test_integers_in_place(name: str) -> None:
+    x = tg.tensor([12, 5, 0])
+    arguments = () if name == "bitwise_not" else (tg.tensor([2, 3, 1]),)
+    expected = getattr(x, name)(*arguments)
+    assert getattr(x, f"{name}_")(*arguments) is x
+    assert x.tolist() == expected.tolist()
 
 
 def test_in_place_on_plain_data_with_a_recorded_argument_is_recorded() -> None:
@@ -250,6 +259,22 @@ def test_conversions_by_name(name: str) -> None:
     assert x.type(y.type()).device == x.device
     assert x.type(f"torch.{kind}").is_cpu
     assert x.type_as(y).dtype == DTYPES[name]
+
+
+@pytest.mark.parametrize("name", ["add", "sub", "subtract", "addcmul", "addcdiv"])
+def test_the_factor_may_come_second(name: str) -> None:
+    """As in the optimizers of older programs: exp_avg.mul_(0.9).add_(0.1, grad)."""
+    x, y, z = (tg.tensor(numbers) for numbers in ([1.0, 2.0], [3.0, 5.0], [2.0, 4.0]))
+    others, factor = ([y, z], "value") if name.startswith("addc") else ([y], "alpha")
+    expected = getattr(tg, name)(x, *others, **{factor: 0.5})
+    assert tg.equal(getattr(tg, name)(x, 0.5, *others), expected)
+    assert tg.equal(getattr(x, name)(np.float64(0.5), *others), expected)
+    assert getattr(x.clone(), f"{name}_")(0.5, *others).tolist() == expected.tolist()
+    for wrong in ([*others, 0.5], [0.5, 0.5, *others]):
+        with pytest.raises(TypeError, match="positional"):
+            getattr(x, name)(*wrong)
+    with pytest.raises(TypeError, match="positional"):
+        getattr(x, name)(0.5, *others, **{factor: 2})
 
 
 def test_conversions_keep_the_graph_where_they_can() -> None:
@@ -482,7 +507,7 @@ def test_a_hook_goes_with_the_graph_at_once() -> None:
     assert [reference() for reference in alive] == [None, None]
 
 
-def test_what_a_hook_keeps_or_changes_is_its_own() -> None:
+def test_what_a_hook_keeps_is_its_own() -> None:
     x = tg.ones(2, requires_grad=True)
     kept: list[Tensor] = []
     constant = tg.tensor([5.0, 5.0])
@@ -497,11 +522,30 @@ def test_what_a_hook_keeps_or_changes_is_its_own() -> None:
     x.grad.zero_()
     assert kept[0].tolist() == [14, 14]
     assert constant.tolist() == [5, 5]
-    y = tg.ones(2, requires_grad=True)
-    y.register_hook(lambda g: kept.append(g.zero_()))
-    (y * 2).sum().backward()
-    assert y.grad is not None
-    assert y.grad.tolist() == [2, 2]
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_a_hook_may_change_the_gradient_in_place(create_graph: bool) -> None:
+    kept: list[Tensor] = []
+
+    def first_is_held(g: Tensor) -> None:
+        g[0] = 0
+        kept.append(g)
+
+    x = tg.tensor([1.0, 2.0], requires_grad=True)
+    y = x * 3
+    other = y * 1  # its gradient is that of y, and stays
+    other.register_hook(lambda g: kept.append(g))
+    y.register_hook(first_is_held)
+    x.register_hook(lambda g: kept.append(g.data.mul_(10)))
+    (other**2).sum().backward(create_graph=create_graph)
+    assert x.grad is not None
+    assert x.grad.tolist() == [0, 360]
+    assert [g.tolist() for g in kept] == [[6, 12], [0, 12], [0, 360]]
+    with tg.no_grad():
+        x.grad.zero_()
+    assert kept[1].tolist() == [0, 12]
+    assert kept[2].tolist() == [0, 360]
 
 
 @pytest.mark.parametrize("create_graph", [False, True])

@@ -100,8 +100,8 @@ LAYERS: dict[str, tuple[Callable[[], Any], Any, str]] = {
     ),
     "MaxPool2d, kernel": (lambda: nn.MaxPool2d(-1), ValueError, "kernel_size"),
     "AvgPool2d, stride": (lambda: nn.AvgPool2d(2, 0), ValueError, "stride"),
-    "CrossEntropyLoss": (lambda: nn.CrossEntropyLoss("total"), ValueError, "reduction"),
-    "MSELoss": (lambda: nn.MSELoss("total"), ValueError, "reduction"),
+    "CrossEntropyLoss": (lambda: nn.CrossEntropyLoss(reduction="total"), ValueError, "reduction"),
+    "MSELoss": (lambda: nn.MSELoss(reduction="total"), ValueError, "reduction"),
     "Linear, None": (lambda: nn.Linear(None, 2), TypeError, "whole numbers"),  # type: ignore[arg-type]
     "Linear, a pair": (lambda: nn.Linear((2, 3), 2), TypeError, "whole numbers"),  # type: ignore[arg-type]
     "MaxPool2d, padding": (lambda: nn.MaxPool2d(2, padding=2), ValueError, "half of the kernel"),

@@ -14,8 +14,10 @@
 """
 
 import typing as _typing
+from contextlib import suppress as _suppress
 from importlib import import_module as _import_module
 
+from tinygrad_cv import _absent as _absent
 from tinygrad_cv import _methods as _methods
 from tinygrad_cv import _numpy as _numpy
 from tinygrad_cv import _operators as _operators
@@ -42,6 +44,7 @@ from tinygrad_cv import transforms as transforms
 from tinygrad_cv import typed as typed
 from tinygrad_cv import utils as utils
 from tinygrad_cv import version as version
+from tinygrad_cv._imports import when_imported as _when_imported
 from tinygrad_cv._public import TOP as _TOP
 from tinygrad_cv._public import fill as _fill
 from tinygrad_cv._tensor import Tensor as _Tensor
@@ -95,6 +98,17 @@ def _in_notebook(self: _typing.Any, include: object = None, exclude: object = No
     return bundle(self)
 
 
+_absent.tell(_Tensor)
+
 # The engine and the layers know nothing of pictures, so they are told here.
 for _shown in (_Tensor, nn.Module):
     setattr(_shown, "_repr_mimebundle_", _in_notebook)  # noqa: B010
+
+
+def _tell_einops() -> None:
+    """It looks for what handles a tensor among the classes that there are."""
+    with _suppress(ImportError):  # an einops that keeps them elsewhere
+        _import_module("tinygrad_cv._einops")
+
+
+_when_imported("einops", _tell_einops)

@@ -33,10 +33,10 @@ class Gradients(Tensor):
     def register_hook(self, hook: Callable[["Tensor"], "Tensor | None"]) -> Handle:
         """Call `hook(gradient)` whenever the gradient of this tensor is complete.
 
-        What the hook returns takes the place of the gradient, for `.grad` as for what lies behind;
-        None leaves it as it is. The hook gets a copy. With `create_graph` what it computes is
-        recorded. Several hooks are called in the order of their registration. Returns a handle,
-        whose `remove()` takes the hook away.
+        What the hook returns takes the place of the gradient, for `.grad` as for what lies behind.
+        It may also change the gradient in place, which is its own copy; None leaves that as it is.
+        With `create_graph` what it computes is recorded. Several hooks are called in the order of
+        their registration. Returns a handle, whose `remove()` takes the hook away.
 
         >>> import tinygrad_cv as tg
         >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
@@ -157,12 +157,16 @@ class _Afterwards:
 def _call_hook(hook: Callable[[Tensor], Tensor | None], node: Node, g: Any) -> Any:
     """The gradient g (an array or a Tensor) of a node, or what the hook makes of it."""
     if isinstance(g, Tensor):
-        result = hook(F.clone(g))
+        given = F.clone(g)
+        result = hook(given)
     else:
+        given = wrap(node.backend.array(g, None), node.backend)
         with no_grad():
-            result = hook(wrap(node.backend.array(g, None), node.backend))
+            result = hook(given)
     if result is None:
-        return g
+        if not given._version:
+            return g
+        result = given  # which the hook has changed in place
     if not isinstance(result, Tensor) or result.shape != node.shape:
         raise ValueError(
             f"a hook returned {getattr(result, 'shape', result)!r} for a gradient of shape "

@@ -118,7 +118,7 @@ observer: ContextVar[Observer | None] = ContextVar("observer", default=None)
 
 
 class Handle:
-    """What `Tensor.register_hook` returns; `remove()` takes the hook away."""
+    """What registering a hook returns: `remove()`, or the end of a `with`, takes the hook away."""
 
     def __init__(self, hooks: dict[int, Callable[..., Any]], hook: Callable[..., Any]) -> None:
         self.hooks, self.number = hooks, next(numbers)

@@ -71,7 +71,7 @@ class Family:
 class View:
     """Where a tensor lies in its base: one op further than `outer`. The base itself has no op.
 
-    A view that was taken under no_grad(), or inside of recompute, has no family.
+    A view that was taken under no_grad(), or inside of recompute or a Function, has no family.
     """
 
     __slots__ = ("family", "op", "outer", "shape")
@@ -179,9 +179,9 @@ def root_of(tensor: "Tensor", how: str) -> Node:
     elif view.family is None:
         raise RuntimeError(
             f"{how} in place on a view of shape {tensor.shape} that was taken under no_grad(), or "
-            "inside of recompute(): the tensor that it is a view of would not know of it, and its "
-            "gradient would be wrong. Take the view where a graph is recorded, or change a copy: "
-            "x.clone()."
+            "inside of recompute() or a Function: the tensor that it is a view of would not know "
+            "of it, and its gradient would be wrong. Take the view where a graph is recorded, or "
+            "change a copy: x.clone()."
         )
     elif (base := view.family.whole()) is not None:
         root = base.node

@@ -90,6 +90,9 @@ def takes_arrays(function: Function) -> Function:
     def converted(args: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, ...]:
         """The arguments as the function takes them; those with a name in place."""
         refuse_out(function.__name__, options, names)
+        for other in options.keys() - set(names):
+            if (name := ALSO.get(other, "")) in names and name not in options:
+                options[name] = options.pop(other)
         if collected in options:
             if len(args) > len(places):
                 raise TypeError(
@@ -133,6 +136,21 @@ def takes_arrays(function: Function) -> Function:
 
     call.takes_arrays = True  # type: ignore[attr-defined]
     return cast(Function, call)
+
+
+ALSO = {
+    "axis": "dim",
+    "keepdims": "keepdim",
+    "x": "input",
+    "a": "input",
+    "x1": "input",
+    "x2": "other",
+    "sections": "indices_or_sections",
+    "indices": "indices_or_sections",
+    "tensor_indices_or_sections": "indices_or_sections",
+    "split_size": "split_size_or_sections",
+}
+"""Names that PyTorch takes for others: NumPy's, and the older ones of its own."""
 
 
 def refuse_out(name: str, options: dict[str, Any], names: Iterable[str]) -> None:

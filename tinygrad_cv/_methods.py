@@ -15,8 +15,8 @@ from typing import Any
 from tinygrad_cv import _operators as _operators  # adopted before they are looked up here
 from tinygrad_cv._apply import F
 from tinygrad_cv._indexing import raw_index
-from tinygrad_cv._public import FUNCTIONAL, IN_PLACE, METHOD, PUBLIC, TOP, public
-from tinygrad_cv._tensor import Tensor, as_input
+from tinygrad_cv._public import IN_PLACE, METHOD, PUBLIC, TOP, public
+from tinygrad_cv._tensor import Tensor, as_input, sizes_given
 from tinygrad_cv.backend import as_generator, host
 from tinygrad_cv.backend.base import drawn
 from tinygrad_cv.creation import empty, full, number, ones, shape_from, tensor, zeros
@@ -67,6 +67,16 @@ def fill_(self: Tensor, value: Any) -> Tensor:
             f"fill_ takes one number; got a value of shape {value.shape}. copy_ takes tensors."
         )
     return self._assign(..., value, "fill_")
+
+
+@public(TOP)
+def fill(input: Tensor, value: Any) -> Tensor:
+    """A tensor like `input`, filled with a number, or with that of a tensor without axes.
+
+    >>> fill(Tensor([1.0, 2.0]), 7)
+    tensor([7., 7.])
+    """
+    return input.clone().fill_(value)
 
 
 @public(METHOD)
@@ -177,7 +187,7 @@ def fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
 def apply_(self: Tensor, callable: Callable[[Any], Any]) -> Tensor:
     """Overwrite each value with what a function of Python's makes of it; slow, and on the host."""
     values = [callable(value) for value in self.reshape(-1).tolist()]
-    return self._assign(..., Tensor(values, self.dtype, self.device).reshape(self.shape), "apply_")
+    return self._assign(..., self.new_tensor(values).reshape(self.shape), "apply_")
 
 
 @public(METHOD)
@@ -185,7 +195,7 @@ def map_(self: Tensor, tensor: Any, callable: Callable[[Any, Any], Any]) -> Tens
     """Overwrite each value with what a function of it and that of `tensor` (broadcast) gives."""
     others = as_input(tensor, self).broadcast_to(self.shape).reshape(-1).tolist()
     pairs = zip(self.reshape(-1).tolist(), others, strict=True)
-    values = Tensor([callable(*pair) for pair in pairs], self.dtype, self.device)
+    values = self.new_tensor([callable(*pair) for pair in pairs])
     return self._assign(..., values.reshape(self.shape), "map_")
 
 
@@ -259,9 +269,10 @@ def new(self: Tensor, *args: Any, device: str | None = None) -> Tensor:
     The size of a tensor, as in new(x.size()), is a size.
     """
     place = self.device if device is None else device
-    if args and not all(isinstance(n, int | host.integer) for n in args):
-        return tensor(*args, dtype=self.dtype, device=place)
-    return empty(*args or (0,), dtype=self.dtype, device=place)
+    sizes = sizes_given(args)
+    if sizes is None:
+        return tensor(args[0], dtype=self.dtype, device=place)
+    return empty(sizes, dtype=self.dtype, device=place)
 
 
 def _like(make: Callable[..., Tensor], doc: str) -> Callable[..., Tensor]:
@@ -312,16 +323,14 @@ for _name, _function in PUBLIC[IN_PLACE].items():
     setattr(Tensor, f"{_name}_", _in_place(_name, _function))
 
 AT_THE_TOP = """
-    abs acos acosh addmv alpha_dropout arccos arccosh arcsin arcsinh arctan arctanh asin asinh atan
-    atanh ceil celu clamp clamp_max clamp_min clip cos cosh deg2rad detach dropout erf erfc exp exp2
-    expm1 feature_alpha_dropout fill fix floor frac gcd index_put lcm ldexp log log10 log1p log2
-    logit nan_to_num neg negative rad2deg reciprocal relu round rrelu rsqrt selu sigmoid sin sinc
-    sinh sqrt square tan tanh threshold trunc xlogy zero
+    abs_ acos_ acosh_ addmv_ arccos_ arccosh_ arcsin_ arcsinh_ arctan_ arctanh_ asin_ asinh_ atan_
+    atanh_ ceil_ clamp_ clamp_max_ clamp_min_ clip_ conj_physical_ cos_ cosh_ deg2rad_ detach
+    detach_ erf_ erfc_ exp2_ exp_ expm1_ fill_ fix_ floor_ frac_ get_device index_put_
+    is_same_size ldexp_ log10_ log1p_ log2_ log_ logit_ nan_to_num_ neg_ negative_ rad2deg_
+    reciprocal_ relu_ resize_as_ round_ rsqrt_ sigmoid_ sin_ sinc_ sinh_ sqrt_ square_ tan_ tanh_
+    trunc_ xlogy_ zero_
 """
-"""What PyTorch has as functions of the module too, as `torch.relu_(x)`."""
-FUNCTIONAL_TOO = "celu elu hardtanh leaky_relu relu rrelu selu threshold"
+"""The methods that PyTorch has as functions of the module too, as `torch.relu_(x)`."""
 
-for _place, _names in ((TOP, AT_THE_TOP), (FUNCTIONAL, FUNCTIONAL_TOO)):
-    for _name in _names.split():
-        if hasattr(Tensor, f"{_name}_"):
-            PUBLIC[_place][f"{_name}_"] = getattr(Tensor, f"{_name}_")
+for _name in AT_THE_TOP.split():
+    PUBLIC[TOP][_name] = getattr(Tensor, _name)

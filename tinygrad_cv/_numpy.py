@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tinygrad_cv import ops
+from tinygrad_cv._grad_mode import is_grad_enabled
 from tinygrad_cv._public import PUBLIC, TOP
 from tinygrad_cv._tensor import Tensor, adopt, as_input, as_number
 from tinygrad_cv.backend import host
@@ -150,12 +151,13 @@ class Numpy(Tensor):
                 ) from None
             return ours(*args, **kwargs)
         for tensor in _tensors((*args, *kwargs.values())):
-            if tensor.requires_grad or not tensor.is_cpu:
+            leaves_graph = tensor.requires_grad and is_grad_enabled()
+            if leaves_graph or not tensor.is_cpu:
                 here = f"use tinygrad_cv.{name}, or " if hasattr(Tensor, name) else ""
                 raise TypeError(
                     f"{func.__module__}.{name} works on arrays, and would take a tensor of shape "
                     f"{tensor.shape} "
-                    + ("out of its graph" if tensor.requires_grad else f"from {tensor.device}")
+                    + ("out of its graph" if leaves_graph else f"from {tensor.device}")
                     + f" without a word; {here}{_arrays()}"
                 )
         args, kwargs = _as_arrays(args), _as_arrays(kwargs)

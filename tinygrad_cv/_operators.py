@@ -28,6 +28,7 @@ from tinygrad_cv._tensor import (
     where_to,
 )
 from tinygrad_cv.backend import host
+from tinygrad_cv.layouts import layout, strided
 
 Operator = Callable[[Tensor, Any], Tensor]
 
@@ -192,6 +193,11 @@ class Conversions(Tensor):
         """The tensor on a GPU, by default the current one."""
         return self.to(device="cuda" if device is None else device)
 
+    @property
+    def layout(self) -> layout:
+        """`strided`: every tensor is dense."""
+        return strided
+
     def share_memory_(self) -> "Tensor":
         """The tensor itself, which other processes do not see: each gets a copy."""
         return self
@@ -240,7 +246,7 @@ class Conversions(Tensor):
         """A copy of the values that stays in the graph. There is one memory format."""
         return F.clone(self)
 
-    def to_dense(self, dtype: Any = None, *, masked_grad: bool = True) -> "Tensor":
+    def to_dense(self, dtype: Any = None, *, masked_grad: bool | None = None) -> "Tensor":
         """The tensor itself, or in another dtype: there are dense tensors only."""
         return self.to(dtype=dtype)
 
@@ -301,6 +307,14 @@ class Conversions(Tensor):
         return self.to(dtype="bool")
 
 
+def _without_leading(value: Tensor) -> Tensor:
+    """A value to be written, without leading axes of length 1, of which a place may have fewer."""
+    extra = 0
+    while extra < value.ndim and value.shape[extra] == 1:
+        extra += 1
+    return value.reshape(value.shape[extra:]) if extra else value
+
+
 @adopt
 class Changes(Tensor):
     """Changes in place."""
@@ -313,7 +327,7 @@ class Changes(Tensor):
         An index of raw arrays. The write comes first: if it fails, nothing has changed.
         """
         if not isinstance(value, int | float):
-            value = as_content(value, self).to(self.device)
+            value = _without_leading(as_content(value, self).to(self.device))
         first, rest = index_steps(index)
         recorded = is_recorded(self, value)
         if recorded:
@@ -344,7 +358,7 @@ class Changes(Tensor):
         self._changed()
 
     def _written(self, index: Any, value: Tensor, how: str) -> Tensor:
-        """A value as the graph needs it: of this dtype, and with no axes more than it has to."""
+        """A value as the graph needs it: of this dtype."""
         value = value.to(dtype=self.dtype)
         if not value._requires_grad:
             return value
@@ -354,10 +368,7 @@ class Changes(Tensor):
                 "not certain, so neither is the gradient. Name each place once, or add with "
                 "index_put(..., accumulate=True) or index_add."
             )
-        extra = 0
-        while extra < value.ndim and value.shape[extra] == 1:
-            extra += 1
-        return value.reshape(value.shape[extra:]) if extra else value
+        return value
 
     def __setitem__(self, index: Any, value: Any) -> None:
         self._assign(raw_index(index, self._backend), value, "assigning to elements")

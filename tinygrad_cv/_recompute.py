@@ -23,7 +23,13 @@ from tinygrad_cv.backend.base import Backend, drawing
 
 @public(TOP, also="checkpoint")
 def recompute(
-    function: Callable[..., Any], *args: Any, use_reentrant: bool | None = None, **kwargs: Any
+    function: Callable[..., Any],
+    *args: Any,
+    use_reentrant: bool | None = None,
+    preserve_rng_state: bool = True,
+    determinism_check: str = "default",
+    debug: bool = False,
+    **kwargs: Any,
 ) -> Any:
     """`function(*args, **kwargs)`, saving nothing of it but what goes in.
 
@@ -38,8 +44,9 @@ def recompute(
     compute the same once more: what else it reads may not change either, and what it writes is
     written twice (the running statistics of a batch norm, for one, move twice).
 
-    PyTorch's name for it is `checkpoint`, and means the same here. Its `use_reentrant` chooses
-    between two ways of doing it; there is one here, and it has no effect.
+    PyTorch's name for it is `checkpoint`, and means the same here. Its `use_reentrant`,
+    `preserve_rng_state`, `determinism_check` and `debug` choose between ways of doing it; there is
+    one here, and they have no effect.
 
     A result that lies in the memory of what goes in, or of another result, cannot be changed in
     place where a graph is recorded.

@@ -7,7 +7,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar, cast, overload
 
 from tinygrad_cv import backend as backends
-from tinygrad_cv._grad_mode import no_grad
+from tinygrad_cv._grad_mode import is_grad_enabled, no_grad
 from tinygrad_cv._graph import Node
 from tinygrad_cv._inplace import View, copied
 from tinygrad_cv._public import TOP, public
@@ -96,20 +96,15 @@ class Tensor(Attached):
         requires_grad: bool = False,
     ) -> None:
         dtype = None if dtype is None else dtype_named(dtype)
-        if len(data) == 1 and (dtype is not None or type(data[0]) not in (int, Size)):
-            self._fill(data[0], dtype, device)
+        sizes = None if len(data) == 1 and dtype is not None else sizes_given(data)
+        if sizes is None:
+            self._hold(data[0], dtype, device)
         else:
             backend = backends.get(device)
-            sizes = data[0] if data and type(data[0]) is Size else data or (0,)
-            if not all(type(n) is int and n >= 0 for n in sizes):
-                raise TypeError(
-                    "Tensor takes data, or sizes as in Tensor(2, 3); dtype, device and "
-                    f"requires_grad are given by their names. Got {data}."
-                )
-            self._set(backend.empty(tuple(sizes), dtype=dtype or DEFAULT.float), backend)
+            self._set(backend.empty(sizes, dtype=dtype or DEFAULT.float), backend)
         self.requires_grad = requires_grad
 
-    def _fill(self, data: Any, dtype: Any, device: str | int | None) -> None:
+    def _hold(self, data: Any, dtype: Any, device: str | int | None) -> None:
         if isinstance(data, Tensor):
             backend = data._backend if device is None else backends.get(device)
             values = (
@@ -273,11 +268,11 @@ class Tensor(Attached):
         """Whether the one element is not 0."""
         return bool(self)
 
-    def is_pinned(self) -> bool:
+    def is_pinned(self, device: Any = None) -> bool:
         """False: no memory of the host is held for a GPU."""
         return False
 
-    def pin_memory(self) -> "Tensor":
+    def pin_memory(self, device: Any = None) -> "Tensor":
         """The tensor itself: no memory of the host is held for a GPU."""
         return self
 
@@ -371,15 +366,15 @@ class Tensor(Attached):
         """The values as a NumPy array that cannot be written to (a graph may rely on them).
 
         Use `.numpy().copy()` for an array of your own, and assign into the tensor itself to
-        change it: `x.data[...] = value`. From a GPU the values are copied. With `force` a tensor
-        that requires a gradient gives them too, as `x.detach().numpy()`.
+        change it: `x.data[...] = value`. From a GPU the values are copied. A tensor that requires
+        a gradient gives them with `force`, as `x.detach().numpy()`, or where nothing is recorded.
         """
         if not force:
             self._leaves_graph("numpy()")
         return self._backend.to_host(self._array)
 
     def _leaves_graph(self, how: str) -> None:
-        if self._requires_grad:
+        if self._requires_grad and is_grad_enabled():
             raise RuntimeError(
                 f"{how} of a tensor that requires a gradient would leave the graph without a "
                 "word; say so with x.detach().numpy()."
@@ -499,8 +494,8 @@ class Tensor(Attached):
         return f"tensor({', '.join(details)})"
 
     def __format__(self, spec: str) -> str:
-        """f"{loss:.3f}" writes the number of a tensor of one element."""
-        if not spec:
+        """f"{loss}" writes the number of a tensor without axes, f"{x:.3f}" that of one element."""
+        if not spec and self.ndim:
             return str(self)
         if self.numel() != 1:
             raise TypeError(
@@ -648,6 +643,23 @@ def _pickled(
     return tensor
 
 
+def sizes_given(data: tuple[Any, ...]) -> tuple[int, ...] | None:
+    """The sizes that a constructor is called with, as Tensor(2, 3), Tensor(Size) or Tensor();
+    None where it is data."""
+    if len(data) == 1 and isinstance(data[0], Size):
+        return data[0]
+    if any(isinstance(n, bool) or not isinstance(n, int | host.integer) for n in data):
+        if len(data) == 1:
+            return None
+        raise TypeError(
+            "a new tensor is made of data, or of sizes as in Tensor(2, 3); dtype, device and "
+            f"requires_grad are given by their names. Got {data}."
+        )
+    if min(data, default=0) < 0:
+        raise ValueError(f"a size has no negative lengths; got {data}.")
+    return tuple(map(int, data)) or (0,)
+
+
 def dtype_named(dtype: Any) -> Any:
     """The dtype that somebody asks for, which is one of numbers; for None the default one."""
     if dtype is None:
@@ -687,7 +699,7 @@ def as_input(value: Any, like: Tensor | None = None) -> Tensor:
     """
     if isinstance(value, Tensor):
         return value
-    dtype = None
+    dtype = value.dtype if isinstance(value, host.generic) else None
     if not hasattr(value, "dtype"):
         if isinstance(value, Real):
             value = value if isinstance(value, int | float) else float(value)

@@ -12,7 +12,7 @@ from functools import reduce
 from typing import Any, TypeVar, cast
 
 from tinygrad_cv import backend as backends
-from tinygrad_cv._inputs import public
+from tinygrad_cv._inputs import public, refuse_out
 from tinygrad_cv._public import TOP
 from tinygrad_cv._tensor import Tensor, dtype_named, wrap
 from tinygrad_cv.backend import Backend, host
@@ -61,13 +61,9 @@ def laid_out(make: Maker) -> Maker:
 
     @functools.wraps(make)
     def call(*args: Any, **options: Any) -> Any:
+        refuse_out(make.__name__, options, ())
         for name in LAYOUT.keys() & options.keys():
             value = options.pop(name)
-            if name == "out" and value is not None:
-                raise TypeError(
-                    f"{make.__name__}: `out` is not taken; write x.copy_({make.__name__}(...)), or "
-                    "use the tensor that is returned."
-                )
             if name == "layout" and value not in (None, strided):
                 raise TypeError(
                     f"{make.__name__}: every tensor here is dense, of the layout strided; got "
@@ -101,6 +97,8 @@ def tensor(
     >>> tensor([1, 2]).dtype, tensor([1.0, 2]).dtype
     (dtype('int64'), dtype('float32'))
     """
+    if isinstance(data, host.generic):
+        data = host.asarray(data)  # Tensor takes a whole number for a size
     if hasattr(data, "dtype"):
         return Tensor(data, dtype=dtype, device=device, requires_grad=requires_grad)
     if isinstance(data, list | tuple):

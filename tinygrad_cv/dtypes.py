@@ -174,7 +174,7 @@ class finfo:  # noqa: N801  PyTorch's name
             raise TypeError(f"finfo is about floats; got {dtype}. See iinfo.")
         known = host.finfo(dtype)
         self.dtype, self.bits = str(dtype), int(known.bits)
-        self.eps, self.resolution = float(known.eps), float(known.resolution)
+        self.eps, self.resolution = float(known.eps), float(f"1e-{known.precision}")
         self.max, self.min = float(known.max), float(known.min)
         self.tiny = self.smallest_normal = float(known.smallest_normal)
 

@@ -58,9 +58,7 @@ def vander(x: Tensor, *, N: int | None = None) -> Tensor:
     tensor([[1., 2., 4.],
             [1., 3., 9.]])
     """
-    if not x.ndim:
-        raise ValueError("vander: expected vectors (..., n); got a number.")
-    return _powers(x, N, True)
+    return _powers(x if x.ndim else x.reshape(1), N, True)
 
 
 if TYPE_CHECKING:

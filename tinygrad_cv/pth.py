@@ -14,27 +14,29 @@ compared or hashed as a whole, since a few bytes can describe a value that would
 """
 
 import math
+import pickletools
 import re
 import sys
 import zipfile
 import zlib
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import dataclass
 from io import BytesIO
-from pickletools import genops
 from struct import error as StructError
 from typing import Any
 
 from tinygrad_cv._public import NN, PUBLIC
-from tinygrad_cv._tensor import Tensor, wrap
+from tinygrad_cv._tensor import Size, Tensor, wrap
 from tinygrad_cv.backend import Backend, get, host
+from tinygrad_cv.backend.devices import KINDS, device
 
 LEGACY = 0x1950A86A20F9469CFC6C
 """The magic number at the start of files that PyTorch wrote before 1.6."""
 LEGACY_PROTOCOL = 1001
 AXES = 64  # the most that NumPy has
+COPIES = 8  # of its own size that a storage may cause on a GPU
 
 DTYPES = {
     "Double": "float64",
@@ -87,18 +89,21 @@ class Storage:
     def __init__(self, kind: str, flat: host.ndarray, backend: Backend) -> None:
         self.kind, self.flat, self.backend = kind, flat, backend
         self.there = flat if backend.device == "cpu" else backend.from_host(flat)
-        self.version = [0]
+        self.version, self.copied = [0], 0
 
     def part(self, start: int, length: int) -> "Storage":
         """Some of the elements, in the same memory."""
         part = copy(self)
-        part.flat, part.there = (flat[start : start + length] for flat in (self.flat, self.there))
+        with self.backend.active:
+            part.flat, part.there = (
+                memory[start : start + length] for memory in (self.flat, self.there)
+            )
         return part
 
     def tensor(self, offset: Any, shape: Any, steps: Any, dtype: Any = None) -> Tensor:
         """The elements at offset + Σ i·step, as a view: tensors that shared memory still do.
 
-        A GPU has no views with gaps; there such a tensor has its own memory.
+        A GPU has no views with gaps or repetitions; there such a tensor has its own memory.
         """
         flat = self.flat if dtype is None else self.flat.view(dtype)
         shape, steps = _sizes("a shape", shape), _sizes("strides", steps)
@@ -113,18 +118,22 @@ class Storage:
                 raise ValueError(f"a tensor reaches to place {last} of a storage of {len(flat)}")
         strides = [step * flat.itemsize for step in steps]
         view = host.lib.stride_tricks.as_strided(flat[offset:], shape, strides)
+        axes = sorted(range(view.ndim), key=lambda axis: -steps[axis])
+        rows = view.transpose(axes)
         if self.there is self.flat:
             tensor = wrap(view, self.backend)
-        elif view.flags.c_contiguous and dtype is None:
+        elif rows.flags.c_contiguous and dtype is None:
+            back = sorted(range(view.ndim), key=axes.__getitem__)
             with self.backend.active:
-                rows = self.there[offset : offset + view.size].reshape(shape)
-            tensor = wrap(rows, self.backend)
-        elif view.size > len(flat):
-            raise ValueError(
-                f"a tensor repeats elements of a storage of {len(flat)}; it can be loaded to "
-                "map_location='cpu'"
-            )
+                dense = self.there[offset : offset + view.size].reshape(rows.shape)
+                tensor = wrap(dense.transpose(back), self.backend)
         else:
+            self.copied += view.size
+            if self.copied > COPIES * len(flat):
+                raise ValueError(
+                    f"tensors repeat the elements of a storage of {len(flat)} too often for a GPU; "
+                    "map_location='cpu' loads them"
+                )
             return wrap(self.backend.from_host(host.ascontiguousarray(view)), self.backend)
         tensor._counter = self.version
         return tensor
@@ -143,6 +152,34 @@ def _sizes(what: str, values: Any) -> tuple[int, ...]:
 # ----- the machine -------------------------------------------------------------------------------
 
 
+OPCODES = {opcode.code.encode("latin-1"): opcode for opcode in pickletools.opcodes}
+NEEDLESS = "its pickle uses {}, which no file of PyTorch needs"
+
+
+def opcodes(stream: BytesIO) -> Iterator[tuple[str, Any]]:
+    """The opcodes up to the end of a pickle, and what stands behind each.
+
+    Those of the first two protocols that have their argument as a line of text are left out, but
+    for the names of functions and classes.
+    """
+    while (opcode := OPCODES[stream.read(1)]).name != "STOP":
+        if opcode.name == "GLOBAL":
+            yield opcode.name, ".".join(_line(stream) for _ in ("module", "name"))
+        elif opcode.arg is None:
+            yield opcode.name, None
+        elif opcode.arg.n == pickletools.UP_TO_NEWLINE:
+            raise ValueError(NEEDLESS.format(opcode.name))
+        else:
+            yield opcode.name, opcode.arg.reader(stream)
+
+
+def _line(stream: BytesIO) -> str:
+    line = stream.readline()
+    if not line.endswith(b"\n"):
+        raise EOFError
+    return line[:-1].decode()
+
+
 class Machine:
     """Runs a pickle and gives the value that it describes.
 
@@ -157,11 +194,9 @@ class Machine:
         self.stack: list[Any] = []
         self.below: list[list[Any]] = []  # the stacks under the marks
         self.memo: dict[int, Any] = {}
-        for opcode, argument, _ in genops(stream):
-            if opcode.name == "STOP":
-                return self.stack.pop()
-            self.step(opcode.name, argument)
-        raise ValueError("the pickle has no end")
+        for opcode, argument in opcodes(stream):
+            self.step(opcode, argument)
+        return self.stack.pop()
 
     def step(self, opcode: str, argument: Any) -> None:
         stack = self.stack
@@ -171,9 +206,9 @@ class Machine:
             case "NONE" | "NEWTRUE" | "NEWFALSE":
                 stack.append({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}[opcode])
             case (
-                "INT" | "BININT" | "BININT1" | "BININT2" | "LONG" | "LONG1" | "LONG4"
-                | "FLOAT" | "BINFLOAT" | "STRING" | "BINSTRING" | "SHORT_BINSTRING"
-                | "UNICODE" | "BINUNICODE" | "SHORT_BINUNICODE" | "BINUNICODE8"
+                "BININT" | "BININT1" | "BININT2" | "LONG1" | "LONG4" | "BINFLOAT"
+                | "BINSTRING" | "SHORT_BINSTRING"
+                | "BINUNICODE" | "SHORT_BINUNICODE" | "BINUNICODE8"
                 | "BINBYTES" | "SHORT_BINBYTES" | "BINBYTES8" | "BYTEARRAY8"
             ):  # fmt: skip
                 stack.append(argument)
@@ -189,11 +224,11 @@ class Machine:
                 self.since_mark()
             case "DUP":
                 stack.append(stack[-1])
-            case "PUT" | "BINPUT" | "LONG_BINPUT":
+            case "BINPUT" | "LONG_BINPUT":
                 self.memo[argument] = stack[-1]
             case "MEMOIZE":
                 self.memo[len(self.memo)] = stack[-1]
-            case "GET" | "BINGET" | "LONG_BINGET":
+            case "BINGET" | "LONG_BINGET":
                 stack.append(self.memo[argument])
             case "EMPTY_TUPLE":
                 stack.append(())
@@ -232,7 +267,7 @@ class Machine:
                 values = self.since_mark()
                 _of(set, self.stack[-1]).update(map(_key, values))
             case "GLOBAL":
-                stack.append(named(argument.replace(" ", ".")))
+                stack.append(named(argument))
             case "STACK_GLOBAL":
                 name, module = stack.pop(), stack.pop()
                 stack.append(named(f"{_of(str, module)}.{_of(str, name)}"))
@@ -245,7 +280,7 @@ class Machine:
             case "BINPERSID":
                 stack.append(self.storage(stack.pop()))
             case _:
-                raise ValueError(f"its pickle uses {opcode}, which no file of PyTorch needs")
+                raise ValueError(NEEDLESS.format(opcode))
 
     def since_mark(self) -> list[Any]:
         values, self.stack = self.stack, self.below.pop()
@@ -342,8 +377,7 @@ def _set_items(target: Any, values: list[Any]) -> None:
 def _set_state(target: Any, state: Any) -> None:
     """What BUILD may do: finish an array or a dtype of NumPy, or note the versions of modules."""
     if type(target) is OrderedDict and type(state) is dict:
-        if type(state.get("_metadata")) in (dict, OrderedDict):
-            target._metadata = state["_metadata"]  # type: ignore[attr-defined]
+        note_versions(target, versions_of(state.get("_metadata")))
     elif isinstance(target, host.dtype) and type(state) is tuple and len(state) > 1:
         if _of(str, state[1]) not in "<|=":
             raise ValueError("an array of NumPy was written by a big-endian machine")
@@ -357,16 +391,47 @@ def _set_state(target: Any, state: Any) -> None:
         raise ValueError(f"the file sets the inner state of a {type(target).__name__}")
 
 
+def versions_of(noted: Any) -> dict[str, int]:
+    """The versions of the modules in a state dict, by their paths, as `Module.state_dict` notes."""
+    return {
+        path: about["version"]
+        for path, about in (noted.items() if isinstance(noted, dict) else ())
+        if type(path) is str and isinstance(about, dict) and type(about.get("version")) is int
+    }
+
+
+def note_versions(state: Any, versions: dict[str, int]) -> None:
+    """Note them in a state dict, for `Module.load_state_dict`."""
+    state._metadata = OrderedDict((path, {"version": n}) for path, n in versions.items())
+
+
 # ----- what a file may call ----------------------------------------------------------------------
 
 
 def _tensor(
-    machine: Machine, storage: Any, offset: Any, shape: Any, steps: Any, grad: Any = False, *_: Any
+    machine: Machine,
+    storage: Any,
+    offset: Any,
+    shape: Any,
+    steps: Any,
+    grad: Any = False,
+    hooks: Any = None,
+    metadata: Any = None,
 ) -> Tensor:
     if _of(Storage, storage).kind == "bytes":
         raise ValueError("a tensor of bytes has no dtype")
+    _refuse_metadata(metadata)
     tensor: Tensor = storage.tensor(offset, shape, steps)
     return tensor.requires_grad_(_of(bool, grad))
+
+
+def _refuse_metadata(metadata: Any) -> None:
+    """It says that the values are not those of the memory, but the negative or conjugate ones."""
+    if metadata is not None and (type(metadata) is not dict or metadata):
+        raise ValueError(
+            "the file holds a view of negative or conjugate values; save x.resolve_neg() and "
+            "x.resolve_conj()"
+        )
 
 
 def _tensor_of_bytes(
@@ -378,11 +443,12 @@ def _tensor_of_bytes(
     grad: Any,
     hooks: Any,
     dtype: Any,
-    *_: Any,
+    metadata: Any = None,
 ) -> Tensor:
     """PyTorch's way for dtypes without a class of storages: uint16, uint32 and uint64."""
     if not (isinstance(dtype, host.dtype) and dtype.kind == "u"):
         raise ValueError("a tensor of bytes has a dtype that is not unsigned")
+    _refuse_metadata(metadata)
     tensor: Tensor = _of(Storage, storage).tensor(offset, shape, steps, dtype)
     return tensor.requires_grad_(_of(bool, grad))
 
@@ -443,12 +509,14 @@ def _set_of(machine: Machine, values: Any = ()) -> set[Any]:
     return set(map(_key, values))
 
 
-def _size(machine: Machine, shape: Any = ()) -> tuple[int, ...]:
-    return _sizes("a shape", shape)
+def _size(machine: Machine, shape: Any = ()) -> Size:
+    return Size(_sizes("a shape", shape))
 
 
 def _device(machine: Machine, kind: Any, index: Any = None) -> str:
-    return _of(str, kind) if index is None else f"{_of(str, kind)}:{_of(int, index)}"
+    """A device; of kinds that are not here, such as "mps", the name."""
+    name = _of(str, kind) if index is None else f"{_of(str, kind)}:{_of(int, index)}"
+    return device(name) if kind in KINDS else name
 
 
 def _no_bytes(machine: Machine) -> bytes:

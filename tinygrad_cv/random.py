@@ -450,6 +450,48 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None) -
     return F.where(inside, hit, host.nan) if p is None and input.device != "cpu" else hit
 
 
+@public(TOP)
+def poisson(input: Tensor, generator: Any = None) -> Tensor:
+    """A random count for each rate: k with the probability λᵏ e^(-λ) / k!. No gradient flows.
+
+    The rates are floats, finite and 0 or more; the counts have their shape and dtype. They are
+    drawn on the host, which waits for a GPU.
+
+    >>> poisson(Tensor([0.0, 0.0]))
+    tensor([0., 0.])
+    """
+    if not input.is_floating_point():
+        raise TypeError(f"poisson: rates are floats; got {input.dtype}. Convert: x.float().")
+    rates = input.detach().numpy()
+    if not ((rates >= 0) & (rates < host.inf)).all():
+        raise ValueError("poisson: rates are finite and 0 or more.")
+    counts = drawn(as_generator(generator), lambda source: source.poisson(rates))
+    return Tensor(counts, dtype=input.dtype, device=input.device)
+
+
+@public(TOP)
+def binomial(count: Tensor, prob: Tensor, generator: Any = None) -> Tensor:
+    """How many of `count` independent tries succeed, each with the probability `prob`.
+
+    Both are floats of shapes that broadcast; so is the result, of the dtype of `count`. No gradient
+    flows. It is drawn on the host, which waits for a GPU.
+
+    >>> binomial(Tensor([3.0, 3.0]), Tensor([0.0, 1.0]))
+    tensor([0., 3.])
+    """
+    if not (count.is_floating_point() and prob.is_floating_point()):
+        raise TypeError(f"binomial: expected floats; got {count.dtype} and {prob.dtype}.")
+    tries, chances = count.detach().numpy(), prob.detach().numpy()
+    if not ((tries >= 0) & (tries % 1 == 0)).all() or not ((chances >= 0) & (chances <= 1)).all():
+        raise ValueError(
+            "binomial: counts are whole and 0 or more, and probabilities lie between 0 and 1."
+        )
+    hits = drawn(
+        as_generator(generator), lambda source: source.binomial(tries.astype("int64"), chances)
+    )
+    return Tensor(hits, dtype=count.dtype, device=count.device)
+
+
 @public(TOP, METHOD)
 def multinomial(
     input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None

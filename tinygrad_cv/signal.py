@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tinygrad_cv._public import TOP, public
-from tinygrad_cv._tensor import Tensor
+from tinygrad_cv._tensor import Tensor, dtype_named
 from tinygrad_cv.backend import host
 
 
@@ -26,7 +26,7 @@ def _window(
         host.arange(window_length) / steps if window_length > 1 else host.full(window_length, 0.5)
     )
     values = weight(place)
-    return Tensor(values, dtype or "float32", device, requires_grad)
+    return Tensor(values, dtype=dtype_named(dtype), device=device, requires_grad=requires_grad)
 
 
 @public(TOP)

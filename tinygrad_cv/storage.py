@@ -24,10 +24,11 @@ from safetensors import SafetensorError, deserialize
 from safetensors import numpy as safetensors
 
 from tinygrad_cv._public import NN, PUBLIC, TOP, public
-from tinygrad_cv._tensor import Tensor
+from tinygrad_cv._tensor import Size, Tensor
 from tinygrad_cv.backend import Backend, get, host
+from tinygrad_cv.backend.devices import device as Device
 from tinygrad_cv.dtypes import CATEGORIES
-from tinygrad_cv.pth import as_parameter, is_pth, widened
+from tinygrad_cv.pth import as_parameter, is_pth, note_versions, versions_of, widened
 from tinygrad_cv.pth import load as load_pth
 
 STRUCTURE = "tinygrad_cv"
@@ -180,8 +181,9 @@ def save(
     """Write tensors, numbers, strings, None, and dicts, lists and tuples of them, to one file.
 
     So it keeps the state of models, optimizers, schedulers and generators, and whatever stands
-    around them, such as the epoch. Arrays and dtypes of NumPy are kept too, and OrderedDict and
-    Counter; of other kinds of dicts, lists, tuples and strings what they are at bottom.
+    around them, such as the epoch. Arrays and dtypes of NumPy are kept too, devices and sizes, and
+    OrderedDict and Counter; of other kinds of dicts, lists, tuples and strings what they are at
+    bottom.
 
     `f` is a path, whose file is written whole or not at all, or a file opened for writing bytes,
     such as sys.stdout.buffer: a path must be that of a regular file, not of a pipe or a device.
@@ -233,8 +235,8 @@ def _plain(
 ) -> Any:
     """The value as JSON, with names for its tensors; the same tensor has the same name again."""
     if isinstance(value, Tensor | host.ndarray):
-        if isinstance(value, host.ndarray) and value.dtype.kind not in CATEGORIES:
-            raise TypeError(f"save: {_place(path)} is an array of {value.dtype}, not of numbers.")
+        if value.dtype.kind not in CATEGORIES:
+            raise TypeError(f"save: {_place(path)} is made of {value.dtype}, not of numbers.")
         if id(value) not in names:
             name = base = ".".join(path) or "tensor"
             count = 1
@@ -246,6 +248,8 @@ def _plain(
             return {"array": names[id(value)]}
         kind = "parameter" if isinstance(value, PUBLIC[NN]["Parameter"]) else "tensor"
         return {kind: names[id(value)], "requires_grad": value.requires_grad}
+    if isinstance(value, Device):
+        return {"device": str(value)}
     if isinstance(value, KEYS):
         return value
     if isinstance(value, host.generic) and value.dtype.kind in CATEGORIES:
@@ -254,7 +258,8 @@ def _plain(
         return {"dtype": value.name}
     if isinstance(value, list | tuple):
         parts = [_plain(part, (*path, str(i)), tensors, names) for i, part in enumerate(value)]
-        return parts if isinstance(value, list) else {"tuple": parts}
+        kind = "size" if isinstance(value, Size) else "tuple"
+        return parts if isinstance(value, list) else {kind: parts}
     if isinstance(value, dict):
         for key in value:
             if not isinstance(key, KEYS):
@@ -262,8 +267,9 @@ def _plain(
                     f"save: keys are strings and numbers; {_place(path)} has the key {key!r}."
                 )
         items = [[k, _plain(v, (*path, str(k)), tensors, names)] for k, v in value.items()]
-        kinds = [name for name, kind in DICTS.items() if type(value) is kind]
-        return {"dict": items} | ({"kind": kinds[0]} if kinds else {})
+        said = {"kind": type(value).__name__} if type(value) in DICTS.values() else {}
+        versions = versions_of(getattr(value, "_metadata", None))
+        return {"dict": items} | said | ({"versions": versions} if said and versions else {})
     kind = type(value).__name__
     if hasattr(value, "state_dict"):  # a model, an optimizer, a scheduler
         raise TypeError(
@@ -301,7 +307,7 @@ def load(
 
     Of a file of PyTorch tensors, numbers, strings, containers and what NumPy makes of them are
     read, and nothing else, whatever `weights_only` says: no file can run code here. Tensors that
-    share memory there do so here. bfloat16 becomes float32, and torch.device a string. `mmap` and
+    share memory there do so here. bfloat16 becomes float32. `mmap` and
     `encoding` make no difference; a `pickle_module` is refused.
 
     Raises ValueError if the file is damaged, or holds what is not read, which it names, and OSError
@@ -343,7 +349,7 @@ def _load_safetensors(contents: bytes, place: Callable[[str], Backend], where: A
         if structure is None:
             return {name: Tensor(array, device=device) for name, array in arrays.items()}
         return _built(json.loads(structure), _Loaded(arrays, device))
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(
             f"{where}: the file is damaged, or was not made by save ({type(error).__name__}: "
             f"{error})."
@@ -450,10 +456,18 @@ def _built(plain: Any, loaded: _Loaded) -> Any:
             return loaded.get("array", name)
         case {"dtype": str(name), **rest} if not rest and name in TYPES.values():
             return host.dtype(name)
+        case {"device": str(name), **rest} if not rest:
+            return Device(name)
+        case {"size": list(parts), **rest} if not rest:
+            return Size(map(int, parts))
         case {"tuple": list(parts), **rest} if not rest:
             return tuple(_built(part, loaded) for part in parts)
-        case {"dict": list(items), "kind": str(kind), **rest} if not rest:
-            return DICTS[kind]({key: _built(value, loaded) for key, value in items})
+        case {"dict": list(items), "kind": str(kind), **rest} if rest.keys() <= {"versions"}:
+            made = DICTS[kind]({key: _built(value, loaded) for key, value in items})
+            if rest:
+                noted = {path: {"version": n} for path, n in rest["versions"].items()}
+                note_versions(made, versions_of(noted))
+            return made
         case {"dict": list(items), **rest} if not rest:
             return {key: _built(value, loaded) for key, value in items}
     raise ValueError(f"found {[*plain]} where a tensor, a tuple or a dict is described")

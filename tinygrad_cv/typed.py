@@ -4,7 +4,7 @@ from typing import Any
 
 from tinygrad_cv import backend as backends
 from tinygrad_cv._public import TOP, public
-from tinygrad_cv._tensor import Size, Tensor, dtype_named
+from tinygrad_cv._tensor import Tensor, dtype_named, sizes_given
 from tinygrad_cv.backend.base import DEFAULT
 from tinygrad_cv.creation import empty, tensor
 
@@ -18,9 +18,9 @@ class OfDtype(type):
 
     def __call__(cls, *data: Any, device: Any = None) -> Tensor:
         place = cls.kind if device is None else device
-        if len(data) == 1 and type(data[0]) not in (int, Size):
+        sizes = sizes_given(data)
+        if sizes is None:
             return tensor(data[0], dtype=cls.dtype, device=place)
-        sizes = data[0] if data and type(data[0]) is Size else data or (0,)
         return empty(sizes, dtype=cls.dtype, device=place)
 
     def __instancecheck__(cls, value: object) -> bool:
@@ -98,20 +98,9 @@ class BoolTensor(metaclass=OfDtype):
     dtype = "bool"
 
 
-TYPES = {
-    kind.__name__: kind
-    for kind in (
-        FloatTensor,
-        DoubleTensor,
-        HalfTensor,
-        LongTensor,
-        IntTensor,
-        ShortTensor,
-        CharTensor,
-        ByteTensor,
-        BoolTensor,
-    )
-}
+FLOATS = (FloatTensor, DoubleTensor, HalfTensor)
+INTEGERS = (LongTensor, IntTensor, ShortTensor, CharTensor, ByteTensor)
+TYPES = {kind.__name__: kind for kind in (*FLOATS, *INTEGERS, BoolTensor)}
 
 
 # ----- the dtype that is taken where none is given ------------------------------------------------

@@ -41,6 +41,14 @@ ADAPTED: dict[str, Function] = {
     "einsum": lambda tensors, equation: tg.einsum(equation, *tensors),
     "linalg.pinv.singular": lambda a, b: tg.linalg.pinv(a @ b.mT),
     "nn.functional.embedding": lambda w, i, **options: tg.nn.functional.embedding(i, w, **options),
+    "nn.functional.embedding_bag": lambda w, i, **options: tg.nn.functional.embedding_bag(
+        i, w, **options
+    ),
+    "nn.functional.triplet_margin_with_distance_loss": lambda *x, distance_function, **options: (
+        tg.nn.functional.triplet_margin_with_distance_loss(
+            *x, distance_function=tg.nn.PairwiseDistance(), **options
+        )
+    ),
     "where": lambda x, condition, other: tg.where(condition, x, other),
     "linalg.lstsq.grad_oriented": lambda a, b, driver: tg.linalg.lstsq(a, b, driver=driver)[:2],
     "normal.in_place": lambda x, *args, **options: x.clone().normal_(*args, **options),
@@ -57,9 +65,10 @@ _DRAWN = """
     bernoulli cauchy exponential geometric log_normal multinomial normal normal.in_place
     normal.number_mean rand rand_like randint randint_like randn randn_like uniform
     nn.functional.alpha_dropout nn.functional.dropout nn.functional.dropout2d
+    nn.functional.multi_head_attention_forward
     nn.functional.dropout3d nn.functional.feature_alpha_dropout.with_train nn.functional.rrelu
     nn.functional.fractional_max_pool2d nn.functional.fractional_max_pool3d
-    nn.functional.scaled_dot_product_attention
+    nn.functional.scaled_dot_product_attention nn.functional.multi_head_attention_forward
     empty empty_like empty_permuted empty_strided new_empty new_empty_strided
     pca_lowrank svd_lowrank
 """.split()  # noqa: SIM905  as lines of words it is easier to read
@@ -72,6 +81,8 @@ def drawn(name: str, sample: Any) -> bool:
     chance = sample.kwargs.get("p", sample.kwargs.get("dropout_p", 0.5))
     if name == "nn.functional.scaled_dot_product_attention":
         return bool(sample.kwargs.get("dropout_p", 0.0) > 0)
+    if name == "nn.functional.multi_head_attention_forward":
+        return bool(sample.kwargs["training"] and sample.args[9] > 0)
     return not (sample.kwargs.get("training", True) is False or chance == 0)
 
 
@@ -89,15 +100,20 @@ def _reach(root: Any, path: str) -> Any:
 
 
 def _method(name: str) -> Function | None:
-    """`name` as a method or a property; one that writes, as `uniform_`, is given a copy."""
+    """`name` as a method or a property."""
     if not hasattr(torch.Tensor, name):
         name += "_"
     found = getattr(tg.Tensor, name, None)
     if isinstance(found, property):
         return lambda x: getattr(x, name)
-    if name.endswith("_") and not name.endswith("__") and found is not None:
-        return lambda x, *args, **options: found(x.detach().clone(), *args, **options)
-    return found
+    return found if found is None else _of_a_copy(name, found)
+
+
+def _of_a_copy(name: str, function: Function) -> Function:
+    """A function that writes is given a copy, as PyTorch's own is in its samples."""
+    if not name.endswith("_") or name.endswith("__"):
+        return function
+    return lambda x, *args, **options: function(x.detach().clone(), *args, **options)
 
 
 def _named(name: str) -> Function | None:
@@ -109,7 +125,7 @@ def _named(name: str) -> Function | None:
         found = _reach(tg, name.removeprefix("nn.functional."))
     if found is None and "." not in name:
         found = _method(name)
-    return found if callable(found) else None
+    return _of_a_copy(name, found) if callable(found) else None
 
 
 def ours(op: Any) -> Function | None:
@@ -179,6 +195,8 @@ class Pairs:
             raise ForeignError(f"the device {value}")
         if value == "cpu" or isinstance(value, torch.device):
             return value, tg.get_default_device()
+        if isinstance(value, torch.nn.PairwiseDistance):
+            return value, tg.nn.PairwiseDistance(value.norm, value.eps, value.keepdim)
         if isinstance(value, torch.Generator):
             return value, np.random.default_rng(0)
         if isinstance(value, torch.layout | torch.memory_format):
@@ -500,10 +518,13 @@ def method_difference(name: str, sample: Any, method: str) -> str | None:
         if not isinstance(x, torch.Tensor):
             return None
         x, y = x.detach().clone(), y.detach().clone()
+        shape = x.shape
         try:
             theirs = getattr(x, method)(*args, **options)
         except Exception:
             return None  # PyTorch has no such form of this call
+        if method in ("addbmm_", "baddbmm_") and x.shape != shape:
+            return None  # there it has grown, which no other method in place does
         try:
             # In place nothing is recorded here, and where a gradient is asked for it is an error.
             with tg.no_grad() if method.endswith("_") else nullcontext():

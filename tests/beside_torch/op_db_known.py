@@ -39,6 +39,11 @@ KNOWN = [
         order=2,
     ),
     Known(
+        "nn.functional.ctc_loss",
+        "PyTorch gives the gradient of the scores before a log_softmax, not that of its input",
+        order=1,
+    ),
+    Known(
         "linalg.pinv.hermitian",
         "PyTorch's rule takes the matrix as it is, and its inverse from the lower triangle",
         lambda sample: not sample.input.equal(sample.input.mT),
@@ -49,8 +54,23 @@ KNOWN = [
         "PyTorch multiplies weights in their float32, and we in float64",
         lambda sample: sample.kwargs.get("aweights") is not None,
     ),
+    Known(
+        "cholesky_*",
+        "one triangle of the factor counts, and the gradient stays in it; PyTorch fills both",
+        order=1,
+    ),
     Known("linalg.eig", "there are no complex tensors: the eigenvalues must be real"),
     Known("linalg.eigvals", "there are no complex tensors: the eigenvalues must be real"),
+    Known(
+        "nn.functional.ctc_loss",
+        "the derivative by log_probs as they are; PyTorch's is the one behind their log_softmax",
+        order=1,
+    ),
+    Known(
+        "nn.functional.feature_alpha_dropout.without_train",
+        "an input has channels, also where nothing is dropped",
+        lambda sample: sample.input.ndim < 2,
+    ),
     Known(
         "nn.functional.*_norm",
         "an eps below 0, or a momentum that is no share, is refused",
@@ -83,7 +103,7 @@ _BINARY = (
     *("__rand__", "__rmul__", "__ror__", "__rxor__", "clamp_max", "clamp_min", "copysign"),
     *("float_power", "fmax", "fmin", "heaviside", "isclose", "rsub", "bitwise_and", "bitwise_or"),
     *("bitwise_xor", "bitwise_left_shift", "bitwise_right_shift", "ldexp", "max.binary"),
-    "min.binary",
+    *("min.binary", "gcd", "lcm"),
 )
 
 KNOWN_ACCEPTED = [

@@ -191,6 +191,7 @@ def test_a_whole_model_is_refused_by_name(form: str) -> None:
         (torch.ones(2, dtype=torch.complex64), "complex numbers"),
         (torch.ones(2).to(torch.float8_e4m3fn), "floats of 8 bits"),
         (torch.ones(2).to_sparse(), "sparse"),
+        (torch._neg_view(torch.ones(2)), r"negative.*resolve_neg"),
         (torch.empty(2, device="meta"), "without values"),
         (Path("x"), r"pathlib.*Path"),
         (np.array([1 + 2j]), "neither bool, int nor float"),
@@ -228,6 +229,80 @@ def test_a_model_takes_what_was_loaded(tmp_path: Path) -> None:
     x = np.random.default_rng(0).random((2, 1, 5, 5), "float32")
     expected = theirs(torch.from_numpy(x)).detach().numpy()
     np.testing.assert_allclose(ours(tg.tensor(x)).detach().numpy(), expected, atol=1e-6)
+
+
+OPTIMIZERS: dict[str, dict[str, Any]] = {
+    "SGD": {"lr": 0.01, "momentum": 0.9},
+    "Adam": {"lr": 0.01},
+    "AdamW": {"lr": 0.01, "amsgrad": True},
+    "Adagrad": {},
+    "Adadelta": {},
+    "Adamax": {},
+    "NAdam": {},
+    "RAdam": {},
+    "RMSprop": {"momentum": 0.5, "centered": True},
+    "Rprop": {},
+    "ASGD": {},
+    "Adafactor": {},
+    "LBFGS": {"lr": 0.1},
+}
+SCHEDULES: dict[str, dict[str, Any]] = {
+    "StepLR": {"step_size": 2},
+    "MultiStepLR": {"milestones": [1, 4, 4]},
+    "OneCycleLR": {"max_lr": 0.1, "total_steps": 20},
+    "CosineAnnealingLR": {"T_max": 7},
+    "CosineAnnealingWarmRestarts": {"T_0": 2},
+    "ExponentialLR": {"gamma": 0.9},
+    "LinearLR": {},
+    "PolynomialLR": {},
+    "CyclicLR": {"base_lr": 0.01, "max_lr": 0.1, "cycle_momentum": False},
+    "ConstantLR": {},
+}
+
+
+def trains(torch: Any, names: tuple[str, str], steps: range, state: Any = None) -> Any:
+    """A program of PyTorch's, by whichever library it imports: its losses and its last state."""
+    kind = torch.nn
+    model = kind.Sequential(
+        kind.Conv2d(1, 3, 3), kind.BatchNorm2d(3), kind.ReLU(), kind.Flatten(), kind.Linear(27, 2)
+    ).double()
+    optimizer = getattr(torch.optim, names[0])(model.parameters(), **OPTIMIZERS[names[0]])
+    schedule = getattr(torch.optim.lr_scheduler, names[1])(optimizer, **SCHEDULES[names[1]])
+    parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+    for name, part in parts.items() if state is not None else ():
+        part.load_state_dict(state[name])
+    losses = []
+    for step in steps:
+        x = torch.from_numpy(np.random.default_rng(step).random((4, 1, 5, 5)))
+
+        def closure(x: Any = x) -> Any:
+            optimizer.zero_grad()
+            loss = (model(x) ** 2).sum()
+            loss.backward()
+            return loss
+
+        losses.append(optimizer.step(closure).item())
+        schedule.step()
+    return losses, {name: part.state_dict() for name, part in parts.items()}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [*((name, "StepLR") for name in OPTIMIZERS), *(("SGD", name) for name in SCHEDULES)],
+    ids="-".join,
+)
+def test_a_run_that_pytorch_has_begun_goes_on_here(names: tuple[str, str]) -> None:
+    _, begun = trains(torch, names, range(3))
+    file = io.BytesIO()
+    torch.save(begun, file)
+    expected, _ = trains(torch, names, range(3, 6), begun)
+    file.seek(0)
+    losses, state = trains(tg, names, range(3, 5), tg.load(file))
+    file = io.BytesIO()
+    tg.save(state, file)  # and then from a file of ours
+    file.seek(0)
+    losses += trains(tg, names, range(5, 6), tg.load(file))[0]
+    np.testing.assert_allclose(losses, expected, rtol=1e-8)
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -319,6 +319,8 @@ ROWS = [
     Row("bitwise_not", integers(count=1), turned),
     Row("bitwise_left_shift", shifts(), bits(lambda x, y: x * 2**y)),
     Row("bitwise_right_shift", shifts(), bits(lambda x, y: x // 2**y)),
+    Row("gcd", integers("iu"), bits(math.gcd)),
+    Row("lcm", integers("iu"), bits(math.lcm)),
     Row("isnan", with_holes(), each(math.isnan)),
     Row("isinf", with_holes(), each(math.isinf)),
     Row("isfinite", with_holes(), each(math.isfinite)),

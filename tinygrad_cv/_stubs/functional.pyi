@@ -17,6 +17,7 @@ from tinygrad_cv.ops.activation import log_softmax as log_softmax
 from tinygrad_cv.ops.activation import mish as mish
 from tinygrad_cv.ops.activation import prelu as prelu
 from tinygrad_cv.ops.activation import relu6 as relu6
+from tinygrad_cv.ops.activation import relu_ as relu_
 from tinygrad_cv.ops.activation import rrelu as rrelu
 from tinygrad_cv.ops.activation import selu as selu
 from tinygrad_cv.ops.activation import silu as silu
@@ -137,7 +138,6 @@ def hardtanh_(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Ten
 def leaky_relu_(input: Tensor, negative_slope: float = 0.01) -> Tensor: ...
 def logsigmoid(input: Tensor) -> Tensor: ...
 def native_channel_shuffle(input: Tensor, groups: int) -> Tensor: ...
-def relu_(input: Tensor) -> Tensor: ...
 def rrelu_(
     input: Tensor,
     lower: float = 0.125,

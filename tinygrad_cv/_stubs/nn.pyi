@@ -95,6 +95,7 @@ from tinygrad_cv.nn.loss import HuberLoss as HuberLoss
 from tinygrad_cv.nn.loss import KLDivLoss as KLDivLoss
 from tinygrad_cv.nn.loss import L1Loss as L1Loss
 from tinygrad_cv.nn.loss import LinearCrossEntropyLoss as LinearCrossEntropyLoss
+from tinygrad_cv.nn.loss import LinearCrossEntropyOptions as LinearCrossEntropyOptions
 from tinygrad_cv.nn.loss import MSELoss as MSELoss
 from tinygrad_cv.nn.loss import MarginRankingLoss as MarginRankingLoss
 from tinygrad_cv.nn.loss import MultiLabelMarginLoss as MultiLabelMarginLoss

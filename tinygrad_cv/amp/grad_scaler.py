@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from tinygrad_cv._public import AMP, public
+from tinygrad_cv._public import AMP, TOP, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv._trees import mapped
 
 
-@public(AMP)
+@public(AMP, TOP)
 class GradScaler:
     """Scales the loss by a factor, and the gradients back; a step with an ∞ or NaN is left out.
 
@@ -118,7 +118,7 @@ class GradScaler:
             self._growth_tracker += 1
             if self._growth_tracker == self._growth_interval:
                 grown = self._scale * self._growth_factor
-                self._scale = grown if grown < 2.0**127 else self._scale
+                self._scale = grown if grown < 2.0**128 else self._scale  # where float32 ends
                 self._growth_tracker = 0
         self._found, self._stepped = {}, set()
 

@@ -405,18 +405,24 @@ class Function:
 InplaceFunction = Function
 """An older name, of what marks its inputs as dirty; each `Function` can."""
 
+_SIGNATURES: weakref.WeakKeyDictionary[Callable[..., Any], inspect.Signature]
+_SIGNATURES = weakref.WeakKeyDictionary()
+"""How the forwards are called; to find that out takes longer than a small forward."""
+
 
 def _applied(cls: type[Function], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     apart = cls.setup_context is not Function.setup_context
-    if kwargs:
-        if not apart:
-            raise TypeError(
-                f"{cls.__name__}.apply takes arguments by position; got {', '.join(kwargs)} by "
-                "name."
-            )
-        bound = inspect.signature(cls.forward).bind(*args, **kwargs)
+    if apart:  # what has a default is an argument, too, also where it was left out
+        signature = _SIGNATURES.get(cls.forward)
+        if signature is None:
+            signature = _SIGNATURES[cls.forward] = inspect.signature(cls.forward)
+        bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         args = bound.args
+    elif kwargs:
+        raise TypeError(
+            f"{cls.__name__}.apply takes arguments by position; got {', '.join(kwargs)} by name."
+        )
     ctx = FunctionCtx(cls, args)
     try:
         with no_grad():

@@ -21,10 +21,10 @@ Array = Any
 NAMESPACE = """
     abs add arccos arccosh arcsin arcsinh arctan arctan2 arctanh bitwise_and bitwise_or bitwise_xor
     cbrt ceil copysign cos cosh equal exp exp2 expm1 floor floor_divide fmod greater greater_equal
-    hypot invert isfinite isinf isnan left_shift less less_equal log log10 log1p log2 logaddexp
-    logaddexp2 logical_and logical_not logical_or logical_xor maximum minimum multiply nan_to_num
-    negative not_equal power reciprocal remainder right_shift rint sign sin sinh sqrt square
-    subtract tan tanh true_divide trunc where
+    gcd hypot invert isfinite isinf isnan lcm left_shift less less_equal log log10 log1p log2
+    logaddexp logaddexp2 logical_and logical_not logical_or logical_xor maximum minimum multiply
+    nan_to_num negative not_equal power reciprocal remainder right_shift rint sign sin sinh sqrt
+    square subtract tan tanh true_divide trunc where
 
     all any argmax argmin count_nonzero cumprod cumsum max mean median min prod sum trace
 

@@ -13,10 +13,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from tinygrad_cv import backend as backends
-from tinygrad_cv import random
+from tinygrad_cv import random, typed
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import cupy_backend
-from tinygrad_cv.typed import TYPES, OfDtype
+from tinygrad_cv.cuda import amp as amp
+from tinygrad_cv.typed import OfDtype
 
 
 def device_count() -> int:
@@ -186,10 +187,13 @@ def set_rng_state_all(new_states: Any) -> None:
 # ----- constructors ------------------------------------------------------------------------------
 
 
-for _name, _kind in TYPES.items():
-    _says = f"A {_kind.dtype} tensor on the GPU; see `tinygrad_cv.{_name}`."
-    globals()[_name] = OfDtype(
-        _name,
-        (),
-        {"dtype": _kind.dtype, "kind": "cuda", "__doc__": _says, "__module__": __name__},
-    )
+def _on_gpu(kind: OfDtype) -> OfDtype:
+    """The constructor of the same name for tensors on the GPU."""
+    says = f"A {kind.dtype} tensor on the GPU; see `tinygrad_cv.{kind.__name__}`."
+    body = {"dtype": kind.dtype, "kind": "cuda", "__doc__": says, "__module__": __name__}
+    return OfDtype(kind.__name__, (), body)
+
+
+FloatTensor, DoubleTensor, HalfTensor = map(_on_gpu, typed.FLOATS)
+LongTensor, IntTensor, ShortTensor, CharTensor, ByteTensor = map(_on_gpu, typed.INTEGERS)
+BoolTensor = _on_gpu(typed.BoolTensor)

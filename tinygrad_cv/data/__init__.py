@@ -22,6 +22,7 @@ from tinygrad_cv.data.files import load_mnist as load_mnist
 from tinygrad_cv.data.loader import DataLoader as DataLoader
 from tinygrad_cv.data.loader import get_worker_info as get_worker_info
 from tinygrad_cv.data.sampler import BatchSampler as BatchSampler
+from tinygrad_cv.data.sampler import DistributedSampler as DistributedSampler
 from tinygrad_cv.data.sampler import RandomSampler as RandomSampler
 from tinygrad_cv.data.sampler import Sampler as Sampler
 from tinygrad_cv.data.sampler import SequentialSampler as SequentialSampler

@@ -9,11 +9,13 @@ from typing import Any, ClassVar
 
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import as_generator, host
-from tinygrad_cv.data.collate import as_array, stacked
+from tinygrad_cv.data.collate import as_array, stacked, stays
 
 
 class Dataset(ABC):
-    """Samples by index: subclass it and write `__len__` and `__getitem__`, as in PyTorch.
+    """Samples by index: subclass it and write `__getitem__` and `__len__`, as in PyTorch.
+
+    Without a length it can be loaded in the order of a `sampler` only.
 
     A sample is a tuple such as (image, label), a dict, or a single value; see `default_collate`.
     Two datasets are joined by `a + b`. `Dataset[...]` is for annotations, and the same class.
@@ -36,10 +38,6 @@ class Dataset(ABC):
     """
 
     batched: ClassVar[bool] = False
-
-    @abstractmethod
-    def __len__(self) -> int:
-        """The number of samples."""
 
     @abstractmethod
     def __getitem__(self, index: Any) -> Any:
@@ -85,9 +83,9 @@ class TensorDataset(Dataset):
     """Samples that are the rows of tensors: sample i is `(tensors[0][i], tensors[1][i], ...)`.
 
     They may be Tensors, arrays or lists, have the same length, and are not copied. Indexed by an
-    int it gives a sample, by a slice a batch; what was given as a Tensor gives Tensors, the rest
-    arrays. An integer array gives a batch of arrays, with one fancy index each; a Tensor on a GPU
-    stays there.
+    int it gives a sample, by a slice or a list a batch; what was given as a Tensor gives Tensors,
+    the rest arrays. An integer array gives a batch of arrays, with one fancy index each; a Tensor
+    on a GPU stays there, and one that requires a gradient stays a Tensor.
 
     `.tensors` are all of them as Tensors, `.arrays` as arrays in host memory.
 
@@ -127,8 +125,7 @@ class TensorDataset(Dataset):
     def __getitem__(self, index: Any) -> tuple[Any, ...]:
         if isinstance(index, host.ndarray):
             return tuple(
-                value[index] if getattr(value, "is_cuda", False) else as_array(value)[index]
-                for value in self._given
+                value[index] if stays(value) else as_array(value)[index] for value in self._given
             )
         return tuple(value[index] for value in self._given)
 
@@ -212,7 +209,7 @@ class StackDataset(Dataset):
 class Subset(Dataset):
     """The samples of `dataset` at `indices`, in that order.
 
-    Indexed by an int it gives a sample; by a slice or an integer array a batch of arrays.
+    Indexed by an int it gives a sample; by a slice, a list or an integer array a batch.
 
     Raises TypeError if the indices are not one sequence of integers.
 
@@ -224,7 +221,7 @@ class Subset(Dataset):
 
     batched = True
 
-    def __init__(self, dataset: Dataset | Sequence[Any], indices: Any) -> None:
+    def __init__(self, dataset: Any, indices: Any) -> None:
         self.dataset = dataset
         self.indices = host.asarray(indices)
         if self.indices.size == 0:
@@ -240,11 +237,15 @@ class Subset(Dataset):
 
     def __getitem__(self, index: Any) -> Any:
         chosen = self.indices[index]
-        return self.dataset[int(chosen)] if chosen.ndim == 0 else fetch(self.dataset, chosen)
+        if chosen.ndim == 0:
+            return self.dataset[int(chosen)]
+        if isinstance(self.dataset, TensorDataset | Subset) and not isinstance(index, host.ndarray):
+            return self.dataset[chosen.tolist()]  # its Tensors as such
+        return fetch(self.dataset, chosen)
 
 
 def random_split(
-    dataset: Dataset | Sequence[Any],
+    dataset: Any,
     lengths: Sequence[float],
     generator: host.random.Generator | None = None,
 ) -> list[Subset]:

@@ -133,6 +133,9 @@ class DataLoader:
         self.persistent_workers = persistent_workers
         self.in_order = in_order
 
+    def __class_getitem__(cls, kind: Any) -> Any:
+        return cls
+
     def __len__(self) -> int:
         if isinstance(self.dataset, IterableDataset):
             samples: Any = self.dataset

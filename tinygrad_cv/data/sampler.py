@@ -90,6 +90,8 @@ class RandomSampler(Sampler):
     def __iter__(self) -> Iterator[int]:
         generator, left, places = as_generator(self.generator), len(self), len(self.data_source)
         if self.replacement:
+            if not places:
+                raise ValueError("RandomSampler: there is nothing to draw from, the data is empty.")
             yield from generator.integers(places, size=left).tolist()
             return
         while left and places:
@@ -139,7 +141,7 @@ class WeightedRandomSampler(Sampler):
     ) -> None:
         if not isinstance(replacement, bool):
             raise TypeError(f"replacement is True or False; got {replacement!r}.")
-        self.weights = Tensor(weights, "float64", "cpu")
+        self.weights = Tensor(weights, dtype="float64", device="cpu")
         if self.weights.ndim != 1:
             raise ValueError(f"the weights are one row; got the shape {self.weights.shape}.")
         self.num_samples = _count("num_samples", num_samples)
@@ -150,6 +152,56 @@ class WeightedRandomSampler(Sampler):
             self.num_samples, self.replacement, generator=self.generator
         )
         return iter(drawn.tolist())
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+
+class DistributedSampler(Sampler):
+    """One process's share of the places, of `num_replicas` processes that share the work.
+
+    Every process has as many: to that end the first places come again, or with `drop_last` the last
+    ones are left out. The order is drawn by `seed` and the epoch that `set_epoch` tells, the same
+    in every process. There is one process unless you say otherwise, and nothing is asked of a
+    process group.
+
+    >>> from tinygrad_cv.data import DistributedSampler
+    >>> [[*DistributedSampler(range(5), 2, rank, shuffle=False)] for rank in (0, 1)]
+    [[0, 2, 4], [1, 3, 0]]
+    """
+
+    def __init__(
+        self,
+        dataset: Sized,
+        num_replicas: int | None = None,
+        rank: int | None = None,
+        shuffle: bool = True,
+        seed: int = 0,
+        drop_last: bool = False,
+    ) -> None:
+        self.dataset, self.shuffle, self.seed, self.drop_last = dataset, shuffle, seed, drop_last
+        self.num_replicas = 1 if num_replicas is None else _count("num_replicas", num_replicas)
+        self.rank = 0 if rank is None else rank
+        if not 0 <= self.rank < self.num_replicas:
+            raise ValueError(
+                f"the rank of one of {self.num_replicas} processes is 0 or more and below that; "
+                f"got {rank}."
+            )
+        self.epoch = 0
+        samples = len(dataset) if drop_last else len(dataset) + self.num_replicas - 1
+        self.num_samples = samples // self.num_replicas
+        self.total_size = self.num_samples * self.num_replicas
+
+    def set_epoch(self, epoch: int) -> None:
+        """Let the next order be that of this epoch."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        places = host.arange(len(self.dataset))
+        if self.shuffle:
+            places = host.random.default_rng((self.seed, self.epoch)).permutation(places)
+        shared = host.resize(places, self.total_size)  # in which the first come again
+        return iter(shared[self.rank :: self.num_replicas].tolist())
 
     def __len__(self) -> int:
         return self.num_samples

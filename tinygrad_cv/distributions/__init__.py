@@ -16,8 +16,8 @@ tensor(0.5)
 
 import typing as _typing
 
+from tinygrad_cv._absent import told as _told
 from tinygrad_cv._public import DISTRIBUTIONS as _DISTRIBUTIONS
-from tinygrad_cv._public import PUBLIC as _PUBLIC
 from tinygrad_cv._public import fill as _fill
 from tinygrad_cv.distributions import constraints as constraints
 from tinygrad_cv.distributions import continuous as continuous
@@ -32,9 +32,4 @@ if _typing.TYPE_CHECKING:
     from tinygrad_cv._stubs.distributions import *  # noqa: F403  generated
 else:
     _fill(globals(), _DISTRIBUTIONS)
-
-    def __getattr__(name):
-        """What is not here says what is."""
-        raise AttributeError(
-            f"tinygrad_cv.distributions has no {name}; it has {', '.join(_PUBLIC[_DISTRIBUTIONS])}."
-        )
+    __getattr__ = _told(_DISTRIBUTIONS)

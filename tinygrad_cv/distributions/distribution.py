@@ -6,6 +6,7 @@ from typing import Any, ClassVar, TypeVar
 from tinygrad_cv._grad_mode import no_grad
 from tinygrad_cv._public import DISTRIBUTIONS, public
 from tinygrad_cv._tensor import Tensor, as_input
+from tinygrad_cv.backend.base import DEFAULT
 from tinygrad_cv.creation import shape_from
 from tinygrad_cv.distributions.constraints import Constraint
 from tinygrad_cv.ops.shape import broadcast_tensors
@@ -185,7 +186,7 @@ class Distribution:
 def together(*values: Any) -> list[Tensor]:
     """Parameters as float tensors of one shape; numbers take the dtype of the tensors."""
     like = next((value for value in values if isinstance(value, Tensor)), None)
-    dtype = like.dtype if like is not None and like.is_floating_point() else "float32"
+    dtype = like.dtype if like is not None and like.is_floating_point() else DEFAULT.float
     tensors = []
     for value in values:
         tensor = as_input(value, like)

@@ -14,7 +14,7 @@ from tinygrad_cv._public import FUNC, public
 from tinygrad_cv._tensor import Tensor, wrap
 from tinygrad_cv._trees import leaves, mapped, tensors_in
 from tinygrad_cv.backend import host
-from tinygrad_cv.transforms import _gradients
+from tinygrad_cv.transforms import _gradients, _zeros
 
 Places = int | tuple[int, ...]
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -360,11 +360,6 @@ class _Push:
         return mapped(lambda _: next(each), self.point.output)
 
 
-def _zeros(like: Tensor) -> Tensor:
-    with like._backend.active:
-        return wrap(like._backend.zeros(like.shape, dtype=like.dtype), like._backend)
-
-
 def _checked(name: str, label: str, given: Any, like: Any, what: str) -> list[Tensor]:
     """The tensors of a tree, which has the structure and the shapes of another."""
     try:
@@ -413,8 +408,7 @@ def _columns(point: _Point, push: _Push, i: int) -> list[Tensor]:
 
 def _stacked(parts: list[Tensor], shape: tuple[int, ...], axis: int, like: Tensor) -> Tensor:
     if not parts:
-        with like._backend.active:
-            return wrap(like._backend.zeros(shape, dtype=like.dtype), like._backend)
+        return wrap(like._backend.zeros(shape, dtype=like.dtype), like._backend)
     with enable_grad():
         stacked: Tensor = F.stack(*parts, axis=axis)
         return F.reshape(stacked, shape=shape)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from tinygrad_cv._public import NN, public
@@ -12,6 +13,7 @@ from tinygrad_cv.nn.linear import Linear
 from tinygrad_cv.nn.module import Module
 from tinygrad_cv.ops.loss import (
     check_reduction,
+    check_smoothing,
     chosen,
     euclidean_loss,
     one_vs_all_logistic_loss,
@@ -31,7 +33,7 @@ class _Loss(Module):
         reduce: bool | None = None,
         reduction: str = "mean",
     ) -> None:
-        self.reduction = chosen(reduction, size_average, reduce)
+        self.reduction = chosen(reduction, size_average, reduce, frames=3)
         if self.reduction not in self.also:
             check_reduction(self.reduction)
 
@@ -114,11 +116,22 @@ class NLLLoss(_WeightedLoss):
 
 
 @public(NN)
+@dataclass(frozen=True)
+class LinearCrossEntropyOptions:
+    """How PyTorch's `LinearCrossEntropyLoss` is to save memory. Taken, and without effect here."""
+
+    allow_retain_graph: bool = False
+    batch_chunk_size: int | None = None
+    chunking_method: str | None = "auto"
+    acc_policy: str = "auto"
+    acc_dtype: Any = None
+
+
+@public(NN)
 class LinearCrossEntropyLoss(_WeightedLoss):
     """The `cross_entropy` of the scores of a linear layer: the last layer and its loss in one.
 
-    input (N, in_features) gets scores (N, num_classes, *out_features). How PyTorch is to save
-    memory meanwhile, `options`, has no effect here.
+    input (N, in_features) gets scores (N, num_classes, *out_features). `options` has no effect.
 
     >>> from tinygrad_cv import ones
     >>> LinearCrossEntropyLoss(4, 3)(ones(2, 4), Tensor([0, 2]).long()).shape
@@ -138,10 +151,13 @@ class LinearCrossEntropyLoss(_WeightedLoss):
         weight: Tensor | None = None,
         ignore_index: int | None = None,
         label_smoothing: float = 0.0,
-        options: Any = None,
+        options: LinearCrossEntropyOptions | None = None,
         generator: Any = None,
     ) -> None:
         super().__init__(weight, reduction=reduction)
+        if weight is not None and weight.shape != (num_classes,):
+            raise ValueError(f"weight is ({num_classes},), one a class; got {weight.shape}.")
+        check_smoothing("LinearCrossEntropyLoss", label_smoothing)
         self.num_classes, self.out_features = num_classes, tuple(out_features)
         self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
         self.options = options

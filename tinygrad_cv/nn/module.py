@@ -11,7 +11,7 @@ from warnings import warn
 
 from tinygrad_cv._graph import Handle, Scope, failed, scope
 from tinygrad_cv._public import NN, public
-from tinygrad_cv._tensor import Tensor, dtype_named, where_to
+from tinygrad_cv._tensor import Tensor, as_input, dtype_named, where_to
 from tinygrad_cv.backend import host
 from tinygrad_cv.nn.hooks import EVERY, Hooked, hooked_call
 from tinygrad_cv.nn.parameter import Buffer, Parameter, is_lazy
@@ -893,7 +893,7 @@ class Loading:
     def take(self, module: Module, name: str, tensor: Tensor, value: Any) -> None:
         """A value for a tensor of a module; it is checked, and not yet written."""
         if self.assign:
-            new = value if isinstance(value, Tensor) else Tensor(value)
+            new = as_input(value)
             if new.shape != tensor.shape:
                 raise ShapeError(f"it is {new.shape} and should be {tensor.shape}")
             if isinstance(tensor, Parameter) and not isinstance(new, Parameter):

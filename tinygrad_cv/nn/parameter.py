@@ -55,7 +55,7 @@ def _around(tensor: Tensor, data: Any) -> None:
         tensor._set(data._array, data._backend)
         tensor._counter = data._counter  # a change of the one is one of the other
     else:
-        Tensor.__init__(tensor, [] if data is None else data)
+        tensor._hold([] if data is None else data, None, None)
 
 
 class _Uninitialized(Tensor):
@@ -108,7 +108,7 @@ class UninitializedParameter(_Uninitialized, Parameter):
     def __init__(
         self, requires_grad: bool = True, device: str | None = None, dtype: Any = None
     ) -> None:
-        Tensor.__init__(self, [], device=device, dtype=dtype or "float32")
+        Tensor.__init__(self, [], device=device, dtype=dtype)
         self.requires_grad = requires_grad
 
     def materialize(self, shape: Any, device: str | None = None, dtype: Any = None) -> None:
@@ -135,7 +135,7 @@ class UninitializedBuffer(_Uninitialized):
         dtype: Any = None,
         persistent: bool = True,
     ) -> None:
-        Tensor.__init__(self, [], device=device, dtype=dtype or "float32")
+        Tensor.__init__(self, [], device=device, dtype=dtype)
         self.requires_grad = requires_grad
 
     def materialize(self, shape: Any, device: str | None = None, dtype: Any = None) -> None:

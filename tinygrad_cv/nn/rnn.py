@@ -3,10 +3,9 @@
 import warnings
 from typing import Any
 
-from tinygrad_cv import _inputs
 from tinygrad_cv._public import NN, public
 from tinygrad_cv._tensor import Tensor
-from tinygrad_cv.creation import empty, zeros
+from tinygrad_cv.creation import empty, shape_from, zeros
 from tinygrad_cv.nn.linear import given, uniform_
 from tinygrad_cv.nn.module import Module
 from tinygrad_cv.nn.parameter import Parameter
@@ -56,6 +55,9 @@ class RNNBase(Module):
     ) -> None:
         if mode not in GATES:
             raise ValueError(f"the mode is one of {', '.join(GATES)}; got {mode!r}.")
+        for name, value in (("bias", bias), ("batch_first", batch_first)):
+            if not isinstance(value, bool):
+                raise TypeError(f"{name} is True or False; got {value!r}.")
         check_probability("the layer's dropout", dropout)
         input_size, hidden_size = _size("input_size", input_size), _size("hidden_size", hidden_size)
         num_layers = _size("num_layers", num_layers)
@@ -81,7 +83,10 @@ class RNNBase(Module):
         )
         for layer in range(num_layers):
             columns = directions * out if layer else input_size
-            shapes = {"weight_ih": (rows, columns), "weight_hh": (rows, out)}
+            shapes: dict[str, tuple[int, ...]] = {
+                "weight_ih": (rows, columns),
+                "weight_hh": (rows, out),
+            }
             if bias:
                 shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
             if proj_size:
@@ -193,7 +198,7 @@ class RNNBase(Module):
 
 def _size(name: str, value: Any) -> int:
     """A size that is above 0."""
-    size = _inputs._as_whole(value, int)
+    (size,) = shape_from((value,))
     if size < 1:
         raise ValueError(f"{name} is above 0; got {value}.")
     return size
@@ -343,6 +348,11 @@ class RNNCellBase(Module):
     They begin uniform on ±1/√H. A state that is not given is 0.
     """
 
+    weight_ih: Parameter
+    weight_hh: Parameter
+    bias_ih: Parameter | None
+    bias_hh: Parameter | None
+
     def __init__(
         self,
         input_size: int,
@@ -443,8 +453,8 @@ class LSTMCell(RNNCellBase):
     def forward(
         self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, Tensor]:
-        nothing = self._nothing(input) if hx is None else None
-        return lstm_cell(input, (nothing, nothing) if hx is None else hx, *self._weights())
+        state = (self._nothing(input),) * 2 if hx is None else hx
+        return lstm_cell(input, state, *self._weights())
 
 
 @public(NN)

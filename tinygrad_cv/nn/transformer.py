@@ -28,6 +28,15 @@ class _Layer(Module):
     without. What comes out of a part is dropped out with `dropout`.
     """
 
+    attentions: tuple[str, ...]
+    """The names of the attentions, in order."""
+
+    self_attn: MultiheadAttention
+    norm1: LayerNorm
+    norm2: LayerNorm
+    dropout1: Dropout
+    dropout2: Dropout
+
     def __init__(
         self,
         d_model: int,
@@ -64,9 +73,6 @@ class _Layer(Module):
             raise ValueError(f"activation is 'relu', 'gelu' or a function; got {activation!r}.")
         self.activation = getattr(F, activation) if isinstance(activation, str) else activation
 
-    attentions: tuple[str, ...]
-    """The names of the attentions, in order."""
-
     def _sa_block(
         self,
         x: Tensor,
@@ -83,10 +89,12 @@ class _Layer(Module):
             is_causal=is_causal,
             need_weights=False,
         )
-        return self.dropout1(x)
+        x = self.dropout1(x)
+        return x
 
     def _hidden(self, x: Tensor) -> Tensor:
-        return self.linear2(self.dropout(self.activation(self.linear1(x))))
+        x = self.linear2(self.dropout(self.activation(self.linear1(x))))
+        return x
 
 
 @public(NN)
@@ -112,15 +120,19 @@ class TransformerEncoderLayer(_Layer):
         src_key_padding_mask: Tensor | None = None,
         is_causal: bool = False,
     ) -> Tensor:
-        x, masks = src, (src_mask, src_key_padding_mask, is_causal)
+        x: Tensor = src
+        masks = (src_mask, src_key_padding_mask, is_causal)
         if self.norm_first:
             x = x + self._sa_block(self.norm1(x), *masks)
-            return x + self._ff_block(self.norm2(x))
+            x = x + self._ff_block(self.norm2(x))
+            return x
         x = self.norm1(x + self._sa_block(x, *masks))
-        return self.norm2(x + self._ff_block(x))
+        x = self.norm2(x + self._ff_block(x))
+        return x
 
     def _ff_block(self, x: Tensor) -> Tensor:
-        return self.dropout2(self._hidden(x))
+        x = self.dropout2(self._hidden(x))
+        return x
 
 
 @public(NN)
@@ -136,6 +148,9 @@ class TransformerDecoderLayer(_Layer):
     """
 
     attentions = ("self_attn", "multihead_attn")
+    multihead_attn: MultiheadAttention
+    norm3: LayerNorm
+    dropout3: Dropout
 
     def forward(
         self,
@@ -148,7 +163,8 @@ class TransformerDecoderLayer(_Layer):
         tgt_is_causal: bool = False,
         memory_is_causal: bool = False,
     ) -> Tensor:
-        x, masks = tgt, (tgt_mask, tgt_key_padding_mask, tgt_is_causal)
+        x: Tensor = tgt
+        masks = (tgt_mask, tgt_key_padding_mask, tgt_is_causal)
         others = (memory, memory_mask, memory_key_padding_mask, memory_is_causal)
         if self.norm_first:
             x = x + self._sa_block(self.norm1(x), *masks)
@@ -156,7 +172,8 @@ class TransformerDecoderLayer(_Layer):
             return x + self._ff_block(self.norm3(x))
         x = self.norm1(x + self._sa_block(x, *masks))
         x = self.norm2(x + self._mha_block(x, *others))
-        return self.norm3(x + self._ff_block(x))
+        x = self.norm3(x + self._ff_block(x))
+        return x
 
     def _mha_block(
         self,
@@ -175,10 +192,12 @@ class TransformerDecoderLayer(_Layer):
             is_causal=is_causal,
             need_weights=False,
         )
-        return self.dropout2(x)
+        x = self.dropout2(x)
+        return x
 
     def _ff_block(self, x: Tensor) -> Tensor:
-        return self.dropout3(self._hidden(x))
+        x = self.dropout3(self._hidden(x))
+        return x
 
 
 @public(NN)
@@ -342,7 +361,7 @@ class Transformer(Module):
                 f"each place; got {src.shape} and {tgt.shape}."
             )
         memory = self.encoder(src, src_mask, src_key_padding_mask, src_is_causal)
-        return self.decoder(
+        tgt = self.decoder(
             tgt,
             memory,
             tgt_mask=tgt_mask,
@@ -352,6 +371,7 @@ class Transformer(Module):
             tgt_is_causal=tgt_is_causal,
             memory_is_causal=memory_is_causal,
         )
+        return tgt
 
     @staticmethod
     def generate_square_subsequent_mask(sz: int, device: Any = None, dtype: Any = None) -> Tensor:

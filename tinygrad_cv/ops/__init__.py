@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 VIEWS = (
-    "adjoint atleast_1d atleast_2d atleast_3d broadcast_tensors broadcast_to chunk diagonal "
+    "adjoint atleast_1d atleast_2d atleast_3d broadcast_tensors broadcast_to chunk detach diagonal "
     "dsplit einsum expand flatten hsplit meshgrid moveaxis movedim narrow permute ravel reshape "
     "select split split_with_sizes squeeze swapaxes swapdims t tensor_split transpose unbind "
     "unflatten unsqueeze vsplit"
@@ -45,7 +45,7 @@ VIEWS = (
 """The functions whose result lies in the memory of the input wherever it can: a change of one in
 place shows in the other. Where nothing is to be done some give the tensor itself; einsum is a view
 where it only rearranges one tensor. The methods are views by the same names, and so are x[i],
-x[1:], `T`, `mT`, `H`, `mH`, `view`, `expand_as`, `reshape_as`, `view_as` and `detach`."""
+x[1:], `T`, `mT`, `H`, `mH`, `view`, `expand_as`, `reshape_as` and `view_as`."""
 
 ITSELF = (
     "alpha_dropout cartesian_prod chain_matmul conj conj_physical dropout dropout1d dropout2d "

@@ -187,19 +187,17 @@ def multi_head_attention_forward(
     def heads(x: Tensor) -> Tensor:
         return T.permute(T.reshape(x, shape=(*x.shape[:2], num_heads, -1)), axes=axes)
 
-    if same and not use_separate_proj_weight:  # in one product
-        assert in_proj_weight is not None
+    if same and in_proj_weight is not None and not use_separate_proj_weight:  # in one product
         all_three = linear(query, in_proj_weight, in_proj_bias)
         q, k, v = (heads(part) for part in chunk(all_three, 3, 2))
     else:
-        weights = (q_proj_weight, k_proj_weight, v_proj_weight)
-        if not use_separate_proj_weight:
-            assert in_proj_weight is not None
-            weights = chunk(in_proj_weight, 3)
+        matrices: tuple[Any, ...] = (q_proj_weight, k_proj_weight, v_proj_weight)
+        if in_proj_weight is not None and not use_separate_proj_weight:
+            matrices = chunk(in_proj_weight, 3)
         biases = (None,) * 3 if in_proj_bias is None else chunk(in_proj_bias, 3)
         q, k, v = (
             heads(linear(x, w, b))
-            for x, w, b in zip((query, key, value), weights, biases, strict=True)
+            for x, w, b in zip((query, key, value), matrices, biases, strict=True)
         )
     if static_k is not None:
         k = T.reshape(static_k, shape=(number, num_heads, -1, width // num_heads))

@@ -5,7 +5,10 @@ which its input was repeated.
 """
 
 import math
-from typing import Any, ClassVar
+from collections.abc import Callable
+from functools import wraps
+from numbers import Real
+from typing import Any, ClassVar, overload
 
 from tinygrad_cv import backend as backends
 from tinygrad_cv._apply import F as T
@@ -13,7 +16,7 @@ from tinygrad_cv._apply import computed_in, function
 from tinygrad_cv._grad_mode import no_grad
 from tinygrad_cv._inputs import public
 from tinygrad_cv._op import Op, moves, per_output, whole
-from tinygrad_cv._public import IN_PLACE, METHOD, TOP
+from tinygrad_cv._public import IN_PLACE, METHOD, TOP, Marked
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 
@@ -1034,13 +1037,14 @@ class _Bits(Arithmetic):
     """Base of the ops on the bits of integers; a truth value is a number of one bit."""
 
     nondifferentiable: ClassVar[tuple[str, ...]] = ("x", "y")
+    what: ClassVar[str] = "the bits of integers"
 
     def check(self, *values, kinds="iub"):
         for value in values:
             dtype = value.dtype if hasattr(value, "dtype") else host.dtype(type(value))
             if dtype.kind not in kinds:
                 raise TypeError(
-                    f"{self.name} works on the bits of integers"
+                    f"{self.name} works on {self.what}"
                     f"{' and on truth values' if 'b' in kinds else ''}; got {dtype}. Convert it, "
                     "as in x.long(), or ask a question first, as in x > 0."
                 )
@@ -1104,6 +1108,34 @@ class BitwiseRightShift(_Bits):
     def forward(self, xp, x, y):
         self.check(x, y, kinds="iu")
         return xp.right_shift(x, y)
+
+
+class Gcd(_Bits):
+    """The greatest common divisor, from 0 up; that of 0 and 0 is 0.
+
+    >>> gcd(Tensor([12, -18], dtype="int64"), 8)
+    tensor([4, 2])
+    """
+
+    what = "integers"
+
+    def forward(self, xp, x, y):
+        self.check(x, y, kinds="iu")
+        return xp.gcd(x, y)
+
+
+class Lcm(_Bits):
+    """The least common multiple, from 0 up; that of 0 and anything is 0.
+
+    >>> lcm(Tensor([4, -6], dtype="int64"), 6)
+    tensor([12,  6])
+    """
+
+    what = "integers"
+
+    def forward(self, xp, x, y):
+        self.check(x, y, kinds="iu")
+        return xp.lcm(x, y)
 
 
 class BitwiseNot(_Bits):
@@ -1322,8 +1354,19 @@ sign = public(TOP, METHOD, IN_PLACE)(function(Sign, "input"))
 floor = public(TOP, METHOD, IN_PLACE)(function(Floor, "input"))
 ceil = public(TOP, METHOD, IN_PLACE)(function(Ceil, "input"))
 trunc = public(TOP, METHOD, IN_PLACE, also="fix")(function(Trunc, "input"))
-where = public(TOP)(function(Where, "condition", "input", "other"))
 clone = public(TOP)(function(Clone, "input"))
+
+
+@public(TOP)
+def detach(input: Tensor) -> Tensor:
+    """The same memory outside the graph: no gradient flows through the result.
+
+    >>> detach(Tensor([1.0], requires_grad=True)).requires_grad
+    False
+    """
+    return input.detach()
+
+
 cast = function(Cast, "input")
 to_device = function(ToDevice, "input")
 lt = public(TOP, METHOD, IN_PLACE, also="less")(function(Lt, "input", "other"))
@@ -1342,12 +1385,32 @@ bitwise_xor = public(TOP, METHOD, IN_PLACE)(function(BitwiseXor, "input", "other
 bitwise_not = public(TOP, METHOD, IN_PLACE)(function(BitwiseNot, "input"))
 bitwise_left_shift = public(TOP, METHOD, IN_PLACE)(function(BitwiseLeftShift, "input", "other"))
 bitwise_right_shift = public(TOP, METHOD, IN_PLACE)(function(BitwiseRightShift, "input", "other"))
+gcd = public(TOP, METHOD, IN_PLACE)(function(Gcd, "input", "other"))
+lcm = public(TOP, METHOD, IN_PLACE)(function(Lcm, "input", "other"))
 isnan = public(TOP, METHOD)(function(Isnan, "input"))
 isinf = public(TOP, METHOD)(function(Isinf, "input"))
 isfinite = public(TOP, METHOD)(function(Isfinite, "input"))
 
 
+def _factor_second(name: str, count: int) -> Callable[[Marked], Marked]:
+    """Read the order of PyTorch's older programs too, `x.add_(0.1, y)` for `x.add_(y, alpha=0.1)`:
+    `count` arguments by position, of which the second is the number `name`."""
+
+    def mark(function: Marked) -> Marked:
+        @wraps(function)
+        def read(*args: Any, **options: Any) -> Any:
+            if len(args) == count and isinstance(args[1], Real) and name not in options:
+                input, options[name], *others = args
+                args = (input, *others)
+            return function(*args, **options)
+
+        return read  # type: ignore[return-value]
+
+    return mark
+
+
 @public(TOP, METHOD, IN_PLACE)
+@_factor_second("alpha", 3)
 @computed_in("float32")
 def add(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     """`input` + `alpha` · `other`.
@@ -1359,6 +1422,7 @@ def add(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
 
 
 @public(TOP, METHOD, IN_PLACE, also="subtract")
+@_factor_second("alpha", 3)
 @computed_in("float32")
 def sub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     """`input` - `alpha` · `other`.
@@ -1487,6 +1551,27 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     return input
 
 
+@overload
+def where(condition: Tensor) -> tuple[Tensor, ...]: ...
+@overload
+def where(condition: Tensor, input: Any, other: Any) -> Tensor: ...
+@public(TOP)
+def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
+    """`input` where the condition holds, and `other` elsewhere; the three broadcast.
+
+    Given the condition alone, the places where it holds: nonzero(condition, as_tuple=True).
+
+    >>> where(Tensor([1.0, -1.0]) > 0, 5.0, Tensor([6.0, 7.0]))
+    tensor([5., 7.])
+    """
+    if input is None and other is None:
+        places = T.nonzero(condition if condition.ndim else T.reshape(condition, shape=(1,)))
+        return tuple(T.getitem(places, index=(..., axis)) for axis in range(places.shape[1]))
+    if input is None or other is None:
+        raise TypeError("where: expected a condition, or a condition and two values; got one.")
+    return T.where(condition, input, other)
+
+
 @public(TOP, METHOD, IN_PLACE)
 @computed_in("float64")
 def lerp(input: Tensor, end: Any, weight: Any) -> Tensor:
@@ -1509,6 +1594,7 @@ def lerp(input: Tensor, end: Any, weight: Any) -> Tensor:
 
 
 @public(TOP, METHOD, IN_PLACE)
+@_factor_second("value", 4)
 @computed_in("float64")
 def addcmul(input: Tensor, tensor1: Any, tensor2: Any, *, value: float = 1) -> Tensor:
     """`input` + `value` · `tensor1` · `tensor2`.
@@ -1520,6 +1606,7 @@ def addcmul(input: Tensor, tensor1: Any, tensor2: Any, *, value: float = 1) -> T
 
 
 @public(TOP, METHOD, IN_PLACE)
+@_factor_second("value", 4)
 @computed_in("float64")
 def addcdiv(input: Tensor, tensor1: Any, tensor2: Any, *, value: float = 1) -> Tensor:
     """`input` + `value` · `tensor1` / `tensor2`.
@@ -1648,7 +1735,7 @@ def angle(input: Tensor) -> Tensor:
     tensor([3.1416, 0.    ])
     """
     input = input if input.is_floating_point() else input.float()
-    return T.where(T.isnan(input), input, T.where(input < 0, math.pi, 0.0).to(dtype=input.dtype))
+    return T.where(input < 0, math.pi, T.where(T.isnan(input), input, 0.0))
 
 
 @public(TOP, METHOD, IN_PLACE)

@@ -608,16 +608,20 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x wᵀ + b along the last axis: (..., in) -> (..., out), with the weight (out, in).
 
-    With a weight (in,) and a bias () the result is without the last axis.
+    The bias has the shape (out,), with or without axes of length 1 in front. With a weight (in,)
+    and a bias () the result is without the last axis.
 
     >>> linear(Tensor([[1.0, 2.0]]), Tensor([[3.0, 4.0]]), Tensor([0.5]))
     tensor([[11.5]])
     """
     if weight.ndim == 1 and (bias is None or bias.ndim == 0):
-        b = None if bias is None else T.reshape(bias, shape=(1,))
-        y = linear(input, T.reshape(weight, shape=(1, *weight.shape)), b)
+        row = T.reshape(weight, shape=(1, *weight.shape))
+        y = linear(input, row, None if bias is None else T.reshape(bias, shape=(1,)))
         return T.reshape(y, shape=y.shape[:-1])
-    w, b = weight.shape, None if bias is None else bias.shape
+    w = weight.shape
+    if bias is not None and bias.ndim > 1 and bias.numel() == bias.shape[-1]:
+        bias = T.reshape(bias, shape=(-1,))
+    b = None if bias is None else bias.shape
     if len(w) != 2 or input.shape[-1:] != w[1:] or b not in (None, w[:1]):
         raise ValueError(
             f"linear: the input {input.shape} must end in the in_features of the weight "
@@ -1798,10 +1802,10 @@ def tensorsolve(A: Tensor, B: Tensor, dims: Sequence[int] | None = None) -> Tens
         moved = axes_of(A, tuple(dims), None) or ()
         A = T.permute(A, axes=(*(i for i in range(A.ndim) if i not in moved), *moved))
     shape = A.shape[B.ndim :]
-    if A.shape[: B.ndim] != B.shape or math.prod(shape) != B.numel():
+    if A.numel() != B.numel() ** 2 or math.prod(shape) != B.numel():
         raise ValueError(
-            f"tensorsolve: A {A.shape} must begin with the shape of B, {B.shape}, and have as many "
-            "elements in its other axes."
+            f"tensorsolve: the first {B.ndim} axes of A {A.shape}, and the others, must have as "
+            f"many elements as B {B.shape}."
         )
     solution = solve(T.reshape(A, shape=(B.numel(), -1)), T.reshape(B, shape=(-1,)))
     return T.reshape(solution, shape=shape)

@@ -173,15 +173,22 @@ def check_reduction(reduction: str) -> None:
         raise ValueError(f"reduction must be 'mean', 'sum' or 'none'; got {reduction!r}.")
 
 
-def chosen(reduction: str, size_average: bool | None, reduce: bool | None) -> str:
+def check_smoothing(name: str, share: float) -> None:
+    """Raise unless it is a share."""
+    if not 0 <= share <= 1:
+        raise ValueError(f"{name}: label_smoothing is from 0 to 1; got {share}.")
+
+
+def chosen(reduction: str, size_average: bool | None, reduce: bool | None, frames: int = 5) -> str:
     """`reduction`, or what PyTorch's former names for it say: not `reduce` is "none", not
-    `size_average` is "sum". They are taken with a warning.
+    `size_average` is "sum". They are taken with a warning, to whoever is so many frames above.
     """
     if size_average is None and reduce is None:
         return reduction
     reduction = "none" if reduce is False else "sum" if size_average is False else "mean"
     warnings.warn(
-        f"size_average and reduce are former names; write reduction={reduction!r}.", stacklevel=4
+        f"size_average and reduce are former names; write reduction={reduction!r}.",
+        stacklevel=frames,
     )
     return reduction
 
@@ -372,10 +379,14 @@ def cross_entropy(
     tensor(0.6931)
     """
     reduction = chosen(reduction, size_average, reduce)
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"cross_entropy: label_smoothing is from 0 to 1; got {label_smoothing}.")
+    check_smoothing("cross_entropy", label_smoothing)
     target = _beside(target, input)
     if input.ndim and target.shape == input.shape and target.dtype.kind == "f":
+        if ignore_index is not None and ignore_index >= 0:
+            raise ValueError(
+                f"cross_entropy: ignore_index={ignore_index} is a label, and the target holds "
+                "probabilities of the shape of the input."
+            )
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing)
     rows, labels = _rows("cross_entropy", input, target)
     _check_weight("cross_entropy", weight, rows.shape[1])
@@ -878,9 +889,7 @@ def kl_div(
         losses = T.xlogy(target, target) - _times(target, input)
     if reduction != "batchmean":
         return reduced(losses, reduction)
-    if input.ndim == 0:
-        raise ValueError("kl_div: 'batchmean' needs an axis; got a number, of shape ().")
-    return T.sum(losses) / input.shape[0]
+    return T.sum(losses) / input.shape[0] if input.ndim else losses
 
 
 # ----- distances ---------------------------------------------------------------------------------
@@ -1079,7 +1088,7 @@ def triplet_margin_with_distance_loss(
 @computed_in("float32")
 def ctc_loss(
     log_probs: Tensor,
-    targets: Tensor,
+    targets: Any,
     input_lengths: Any,
     target_lengths: Any,
     blank: int = 0,
@@ -1094,8 +1103,9 @@ def ctc_loss(
 
     log_probs (T, N, C), or (T, C), holds logarithms of probabilities, as of `log_softmax`. targets
     are (N, S), a row each, or all targets one after the other, (Σ target_lengths,). The lengths,
-    (N,) or () each, say how much of each counts. "mean" divides each loss by the length of its
-    target first. What no way can emit has the loss ∞, or 0 and no gradient with `zero_infinity`.
+    (N,) or () each, say how much of each counts. Targets and lengths are read by the host, which
+    waits for a GPU if they lie there. "mean" divides each loss by the length of its target first.
+    What no way can emit has the loss ∞, or 0 and no gradient with `zero_infinity`.
 
     >>> ctc_loss(
     ...     Tensor([[0.5, 0.5], [0.5, 0.5]]).log(), Tensor([1]).long(), [2], [1], reduction="sum"
@@ -1134,12 +1144,12 @@ def ctc_loss(
     # The last step of each sequence, and its last label or the blank behind it.
     each = host.arange(number)
     ends = [host.asarray(lengths) * 2, host.maximum(host.asarray(lengths) * 2 - 1, 0)]
-    last, before = (T.getitem(prefixes, index=(host.asarray(times), each, end)) for end in ends)
+    last, before = (prefixes[host.asarray(times), each, end] for end in ends)
     some = Tensor(host.asarray(lengths) > 0, device=steps.device)
     losses = -T.logaddexp(last, T.where(some, before, -FAR))
     losses = T.where(losses > FAR / 2, 0.0 if zero_infinity else math.inf, losses)
     if reduction == "mean":
-        losses = losses / Tensor(host.maximum(lengths, 1), device=steps.device)
+        losses = losses / Tensor(host.asarray(host.maximum(lengths, 1)), device=steps.device)
     return reduced(T.reshape(losses, shape=()) if single else losses, reduction)
 
 
@@ -1181,10 +1191,10 @@ def _lengths(name: str, value: Any, number: int) -> list[int]:
     return [int(n) for n in array]
 
 
-def _padded(targets: Tensor, lengths: list[int], blank: int) -> Any:
+def _padded(targets: Any, lengths: list[int], blank: int) -> Any:
     """The targets as rows on the host, filled up with blanks."""
-    labels = targets.cpu().numpy()
-    if labels.dtype.kind not in "iu":
+    labels = host.asarray(targets.cpu().numpy() if isinstance(targets, Tensor) else targets)
+    if labels.dtype.kind not in "iu" and labels.size:
         raise TypeError(f"ctc_loss: targets are class numbers, integers; got {labels.dtype}.")
     longest = max(lengths, default=0)
     if labels.ndim == 1:

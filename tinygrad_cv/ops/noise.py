@@ -124,7 +124,10 @@ def dropout1d(
     >>> (kept[:, :, 0] == kept[:, :, 1]).tolist()
     [[True, True]]
     """
-    _check_axes("dropout1d", input, (2, 3), "(N, C, L) or (C, L)")
+    if input.ndim not in (2, 3):
+        raise ValueError(
+            f"dropout1d: expected an input (N, C, L) or (C, L); got the shape {input.shape}."
+        )
     return _inverted("dropout1d", input, p, training, inplace, generator, 1)
 
 
@@ -137,16 +140,16 @@ def dropout2d(
     *,
     generator: Any = None,
 ) -> Tensor:
-    """Whole channels of images (N, C, H, W), or of (N, C, *S) in general; see `dropout1d`.
+    """Whole channels of images (N, C, H, W) dropped; see `dropout1d`.
 
-    Three axes are (N, C, L), as in PyTorch, and not one image. Of (N, C) single elements are
-    dropped, as by `dropout`.
+    Of any number of axes the first two are N and C: three are (N, C, L), as in PyTorch, and not one
+    image; of (N, C) it is `dropout`.
 
     >>> dropout2d(Tensor([[[[1.0, 2.0]]]]), p=1.0)
     tensor([[[[0., 0.]]]])
     """
-    _check_channels("dropout2d", input)
-    return _inverted("dropout2d", input, p, training, inplace, generator, input.ndim - 2)
+    shared = _behind_channels("dropout2d", input, 0, "(N, C, H, W), (N, C, L) or (N, C)")
+    return _inverted("dropout2d", input, p, training, inplace, generator, shared)
 
 
 @public(TOP, FUNCTIONAL)
@@ -158,9 +161,9 @@ def dropout3d(
     *,
     generator: Any = None,
 ) -> Tensor:
-    """Whole channels of volumes (N, C, D, H, W), or of one (C, D, H, W); see `dropout1d`."""
-    _check_axes("dropout3d", input, (4, 5), "(N, C, D, H, W) or (C, D, H, W)")
-    return _inverted("dropout3d", input, p, training, inplace, generator, 3)
+    """Whole channels of volumes (N, C, D, H, W), or of one (C, D, H, W); see `dropout2d`."""
+    shared = _behind_channels("dropout3d", input, 3, "(N, C, D, H, W), (C, D, H, W) or (N, C)")
+    return _inverted("dropout3d", input, p, training, inplace, generator, shared)
 
 
 @public(TOP)
@@ -218,8 +221,7 @@ def feature_alpha_dropout(
     >>> feature_alpha_dropout(Tensor([[[1.0, 2.0]]]), p=0.5)
     tensor([[[1., 2.]]])
     """
-    _check_channels("feature_alpha_dropout", input)
-    shared = input.ndim - 2
+    shared = _behind_channels("feature_alpha_dropout", input, 0, "(N, C, *S)")
     return _alpha("feature_alpha_dropout", input, p, training, inplace, generator, shared)
 
 
@@ -277,11 +279,8 @@ def check_probability(name: str, p: float) -> None:
         raise ValueError(f"{name}: p is a probability, between 0 and 1; got {p!r}.")
 
 
-def _check_axes(name: str, input: Tensor, allowed: tuple[int, ...], expected: str) -> None:
-    if input.ndim not in allowed:
-        raise ValueError(f"{name}: expected an input {expected}; got the shape {input.shape}.")
-
-
-def _check_channels(name: str, input: Tensor) -> None:
+def _behind_channels(name: str, input: Tensor, spatial: int, expected: str) -> int:
+    """The axes behind the channels: `spatial` of one image, else all but N and C."""
     if input.ndim < 2:
-        raise ValueError(f"{name}: expected an input (N, C, *S); got the shape {input.shape}.")
+        raise ValueError(f"{name}: expected an input {expected}; got the shape {input.shape}.")
+    return spatial if input.ndim == spatial + 1 else input.ndim - 2

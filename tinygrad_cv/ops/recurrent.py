@@ -5,6 +5,7 @@ on, and their steps one after the other, (n_1 + n_2 + ..., D), where n_t sequenc
 batch of equally long ones is packed, too, and everything here works on packed sequences.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Any
@@ -12,10 +13,140 @@ from typing import Any
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import computed_in
 from tinygrad_cv._inputs import public
+from tinygrad_cv._op import Op
 from tinygrad_cv._public import TOP
 from tinygrad_cv._tensor import Tensor
+from tinygrad_cv.ops.activation import _bell, _sigmoid
 from tinygrad_cv.ops.linalg import linear
 from tinygrad_cv.ops.noise import dropout
+
+
+class LstmGates(Op):
+    """What the gates (N, 4H) = (i, f, u, o) make of a state c (N, H), both in one pass.
+
+    c' = σ(f) · c + σ(i) · tanh u and h = σ(o) · tanh c'.
+    """
+
+    outputs = ("h", "c_next")
+    real = True
+
+    def forward(self, xp, gates, c):
+        self.width = c.shape[1]
+        i, f, _, o = _cut(_sigmoid(xp, gates), 4)
+        c_next = f * c + i * xp.tanh(_cut(gates, 4)[2])
+        return o * xp.tanh(c_next), c_next
+
+    def flops(self, out, gates, c):
+        return 6 * math.prod(gates)
+
+    def grad_gates(self, F, g, gates, c, c_next):
+        i, f, u, o = _parts(F, gates, 4, self.width)
+        total = F.let("k", _through(F, g, o, c_next))
+        return F.cat(
+            total * F.tanh(u) * _slope(F, i),
+            total * c * _slope(F, f),
+            total * F.sigmoid(i) * (4 * _slope(F, 2 * u)),
+            g[0] * F.tanh(c_next) * _slope(F, o),
+            axis=1,
+        )
+
+    def grad_c(self, F, g, gates, c_next):
+        _, f, _, o = _parts(F, gates, 4, self.width)
+        return _through(F, g, o, c_next) * F.sigmoid(f)
+
+    def fused(self, xp, g, gates, c, c_next):
+        g_h, g_c = g
+        (i, f, _, o), (slope_i, slope_f, _, slope_o) = _with_slope(xp, gates, 4)
+        u = _cut(gates, 4)[2]
+        total = g_c + g_h * o * (4 * _bell(xp, c_next, 2))
+        parts = (
+            total * xp.tanh(u) * slope_i,
+            total * c * slope_f,
+            total * i * (4 * _bell(xp, u, 2)),
+            g_h * xp.tanh(c_next) * slope_o,
+        )
+        return xp.concatenate(parts, axis=1), total * f
+
+
+class GruGates(Op):
+    """The next state of x = w_ih input + b_ih, y = w_hh h + b_hh (N, 3H each) and h (N, H).
+
+    With the parts r, z, n of x and y it is (1 - σ(x_z + y_z)) · m + σ(x_z + y_z) · h, where m is
+    tanh(x_n + σ(x_r + y_r) · y_n).
+    """
+
+    real = True
+
+    def forward(self, xp, x, y, h):
+        self.width = h.shape[1]
+        (x_r, x_z, x_n), (y_r, y_z, y_n) = _cut(x, 3), _cut(y, 3)
+        n = xp.tanh(x_n + _sigmoid(xp, x_r + y_r) * y_n)
+        return n + _sigmoid(xp, x_z + y_z) * (h - n)
+
+    def flops(self, out, x, y, h):
+        return 6 * math.prod(x)
+
+    def _shares(self, F, g, x, y, h):
+        """The gradients of x_r, x_z and x_n."""
+        (x_r, x_z, x_n), (y_r, y_z, y_n) = _parts(F, x, 3, self.width), _parts(F, y, 3, self.width)
+        r, z = F.let("r", x_r + y_r), F.let("z", x_z + y_z)
+        n = F.let("n", x_n + F.sigmoid(r) * y_n)
+        g_n = F.let("m", g * F.sigmoid(-z) * (4 * _slope(F, 2 * n)))
+        return g_n * y_n * _slope(F, r), g * (h - F.tanh(n)) * _slope(F, z), g_n
+
+    def grad_x(self, F, g, x, y, h):
+        return F.cat(*self._shares(F, g, x, y, h), axis=1)
+
+    def grad_y(self, F, g, x, y, h):
+        g_r, g_z, g_n = self._shares(F, g, x, y, h)
+        r = _parts(F, x, 3, self.width)[0] + _parts(F, y, 3, self.width)[0]
+        return F.cat(g_r, g_z, g_n * F.sigmoid(r), axis=1)
+
+    def grad_h(self, F, g, x, y):
+        return g * F.sigmoid(_parts(F, x, 3, self.width)[1] + _parts(F, y, 3, self.width)[1])
+
+    def fused(self, xp, g, x, y, h):
+        width = h.shape[1]
+        gates = x[:, : 2 * width] + y[:, : 2 * width]
+        (r, z), (slope_r, slope_z) = _with_slope(xp, gates, 2)
+        y_n = y[:, 2 * width :]
+        n = x[:, 2 * width :] + r * y_n
+        g_n = g * _sigmoid(xp, -gates[:, width:]) * (4 * _bell(xp, n, 2))
+        g_r, g_z = g_n * y_n * slope_r, g * (h - xp.tanh(n)) * slope_z
+        g_x = xp.concatenate((g_r, g_z, g_n), axis=1)
+        return g_x, xp.concatenate((g_r, g_z, g_n * r), axis=1), g * z
+
+
+def _cut(x, number):
+    """An array (N, number · H) as so many (N, H)."""
+    width = x.shape[1] // number
+    return [x[:, i * width : (i + 1) * width] for i in range(number)]
+
+
+def _with_slope(xp, x, number):
+    """The parts of σ(x), and of its derivative, with one power."""
+    small = xp.exp(-xp.abs(x))
+    total = 1 + small
+    return _cut(xp.where(x >= 0, 1, small) / total, number), _cut(small / (total * total), number)
+
+
+def _parts(F, x, number, width):
+    """The same in any reading of a rule."""
+    return [
+        F.getitem(x, index=(slice(None), slice(i * width, (i + 1) * width))) for i in range(number)
+    ]
+
+
+def _slope(F, x):
+    """The derivative of σ. That of tanh x is 4σ'(2x)."""
+    return F.sigmoid(x) * F.sigmoid(-x)
+
+
+def _through(F, g, o, c_next):
+    """The gradient of c', by itself and by way of h."""
+    g_h, g_c = g
+    return g_c + g_h * F.sigmoid(o) * (4 * _slope(F, 2 * c_next))
+
 
 State = tuple[Tensor, ...]
 """(h,), or (h, c) of an LSTM; each (N, H)."""
@@ -34,17 +165,13 @@ def _relu_step(x: Tensor, state: State, w_hh: Tensor, b_hh: Tensor | None) -> St
 
 def _lstm_step(x: Tensor, state: State, w_hh: Tensor, b_hh: Tensor | None) -> State:
     h, c = state
-    i, f, u, o = _parts(x + T.linear(h, w_hh, b_hh), 4)
-    c = T.sigmoid(f) * c + T.sigmoid(i) * T.tanh(u)
-    return T.sigmoid(o) * T.tanh(c), c
+    h, c = T.lstm_gates(x + T.linear(h, w_hh, b_hh), c)
+    return h, c
 
 
 def _gru_step(x: Tensor, state: State, w_hh: Tensor, b_hh: Tensor | None) -> State:
     (h,) = state
-    x_r, x_z, x_n = _parts(x, 3)
-    h_r, h_z, h_n = _parts(T.linear(h, w_hh, b_hh), 3)
-    n = T.tanh(x_n + T.sigmoid(x_r + h_r) * h_n)
-    return (n + T.sigmoid(x_z + h_z) * (h - n),)
+    return (T.gru_gates(x, T.linear(h, w_hh, b_hh), h),)
 
 
 STEPS: dict[str, Step] = {
@@ -54,14 +181,6 @@ STEPS: dict[str, Step] = {
     "GRU": _gru_step,
 }
 """What one step is, by PyTorch's name of the mode."""
-
-
-def _parts(x: Tensor, number: int) -> list[Tensor]:
-    """(N, number · H) as so many (N, H)."""
-    width = x.shape[1] // number
-    return [
-        T.getitem(x, index=(slice(None), slice(i * width, (i + 1) * width))) for i in range(number)
-    ]
 
 
 # ----- one step ----------------------------------------------------------------------------------

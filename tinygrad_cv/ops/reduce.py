@@ -401,7 +401,9 @@ class Cumprod(_Running):
         factors = self.shifted(F, x, -1, 0.0)
         later = F.let("later", F.recurrence(g, factors, axis=self.axis, reverse=not self.reverse))
         y = F.cumprod(x, axis=self.axis, reverse=self.reverse)
-        return F.where(later == 0, 0.0, self.shifted(F, y, 1, 1.0)) * later
+        before = F.let("before", self.shifted(F, y, 1, 1.0))
+        counts = F.logical_or(later != 0, F.isfinite(before))
+        return F.where(counts, before, 0.0) * later
 
 
 class Logcumsumexp(_Running):
@@ -548,14 +550,14 @@ def sum(
     axis: Any = None,
     keepdims: bool | None = None,
 ) -> Tensor:
-    """Σ x over `dim` (an axis, several, or None for all), of x as `dtype` if given.
+    """Σ x over `dim` (an axis, several, or None for all), of x as `dtype` if given, in which it is.
 
     float16 is added up in float32, integers and truth values in int64.
 
     >>> sum(Tensor([[1.0, 2.0], [3.0, 4.0]]), dim=0)
     tensor([4., 6.])
     """
-    return _reduce("sum", _as(input, dtype), dim, keepdim, axis, keepdims)
+    return _as(_reduce("sum", _as(input, dtype), dim, keepdim, axis, keepdims), dtype)
 
 
 @public(METHOD)
@@ -648,7 +650,7 @@ def prod(
     axis: Any = None,
     keepdims: bool | None = None,
 ) -> Tensor:
-    """Π x over `dim` (an axis, several, or None for all), of x as `dtype` if given.
+    """Π x over `dim` (an axis, several, or None for all), of x as `dtype` if given, in which it is.
 
     Factors may be 0: the gradient of each is the product of the others, found without a division.
 
@@ -661,10 +663,12 @@ def prod(
     result = _as(input, dtype)
     if axes is None:
         result = T.prod(T.reshape(result, shape=(input.numel(),)), axis=(0,))
-        return T.reshape(result, shape=(1,) * input.ndim) if keep and input.ndim else result
+        if keep and input.ndim:
+            result = T.reshape(result, shape=(1,) * input.ndim)
+        return _as(result, dtype)
     for i in sorted(axes, reverse=True):
         result = T.prod(result, axis=(i,), keepdims=keep)
-    return result
+    return _as(result, dtype)
 
 
 def _spread(
@@ -885,7 +889,7 @@ def cumsum(
     >>> cumsum(Tensor([1.0, 2.0, 3.0]), dim=0)
     tensor([1., 3., 6.])
     """
-    return _run("cumsum", _as(input, dtype), dim, axis)
+    return _as(_run("cumsum", _as(input, dtype), dim, axis), dtype)
 
 
 @public(TOP, METHOD, IN_PLACE)
@@ -897,7 +901,7 @@ def cumprod(
     >>> cumprod(Tensor([1.0, 2.0, 3.0]), dim=0)
     tensor([1., 2., 6.])
     """
-    return _run("cumprod", _as(input, dtype), dim, axis)
+    return _as(_run("cumprod", _as(input, dtype), dim, axis), dtype)
 
 
 @public(TOP, METHOD)

@@ -576,13 +576,13 @@ def mode(
             raise IndexError(f"mode: axis {i} of the shape {input.shape} is empty.")
         order = T.argsort(x, axis=i)
         values = T.take_along_dim(x, order, axis=i)
-        count = T.reshape(
+        place = T.reshape(
             Tensor(host.arange(length), device=x.device), shape=(-1, *(1,) * (x.ndim - 1 - i))
         )
         changed = T.ne(_part(values, i, 1, length), _part(values, i, 0, length - 1))
-        first = _part(count, i, 0, 1) == _part(T.broadcast_to(count, shape=x.shape), i, 0, 1)
-        start = T.where(T.cat(first, changed, axis=i), count, 0)
-        run = count - cummax(start, i).values
+        later = T.where(changed, T.getitem(place, index=(slice(1, None),)), 0)
+        start = T.pad(later, widths=tuple((int(axis == i), 0) for axis in range(x.ndim)))
+        run = place - cummax(start, i).values
         return T.take_along_dim(order, T.argmax(run, axis=i, keepdims=True), axis=i)
 
     pair = _found(input, dim, axis, only)

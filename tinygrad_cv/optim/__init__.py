@@ -18,4 +18,4 @@ from tinygrad_cv.optim import swa_utils as swa_utils
 if TYPE_CHECKING:
     from tinygrad_cv._stubs.optim import *  # noqa: F403  generated
 else:
-    fill(globals(), OPTIM)
+    fill(globals(), OPTIM, "lr_scheduler", "swa_utils")

@@ -24,16 +24,16 @@ def alike(
 ) -> Iterator[list[Tensor]]:
     """The parameters in parts, each of one large one or of small ones that one update is right for.
 
-    Those have the same device, dtype, and numbers remembered of them.
+    Those have the same device, dtype, and numbers remembered of them. Where nothing is remembered
+    an update is as short as the copies that joining takes.
     """
     parts: dict[Any, list[Tensor]] = {}
     sizes: dict[Any, int] = {}
     for parameter in params:
-        array = parameter._array
-        if not elementwise or array.size > SMALL:
+        array, own = parameter._array, state.get(parameter)
+        if not elementwise or not own or array.size > SMALL:
             yield [parameter]
             continue
-        own = state[parameter]
         key = (parameter._backend, array.dtype, *own, *[own.get(name) for name in numbers])
         if key in parts and sizes[key] + array.size <= MOST:
             parts[key].append(parameter)
@@ -82,7 +82,7 @@ class Together:
         if {n for n in self.names if self.own[0].get(n) is not None} != self.buffers.keys():
             return False
         for parameter, own, (_, shape) in zip(self.params, self.own, self.slices, strict=True):
-            if state[parameter] is not own or parameter._array.shape != shape:
+            if state.get(parameter) is not own or parameter._array.shape != shape:
                 return False
         for name, parts in self.parts.items():
             for own, part in zip(self.own, parts, strict=True):

@@ -4,7 +4,7 @@ from typing import Any
 
 from tinygrad_cv._public import OPTIM, public
 from tinygrad_cv.backend import host
-from tinygrad_cv.optim.optimizer import Optimizer, Params, checked
+from tinygrad_cv.optim.optimizer import Optimizer, ParamsT, checked
 
 
 @public(OPTIM)
@@ -40,7 +40,7 @@ class Adafactor(Optimizer):
 
     def __init__(
         self,
-        params: Params,
+        params: ParamsT,
         lr: Any = 1e-2,
         beta2_decay: float = -0.8,
         eps: tuple[float | None, float] = (None, 1e-3),

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from tinygrad_cv._public import OPTIM, public
-from tinygrad_cv.optim.optimizer import Optimizer, Params
+from tinygrad_cv.optim.optimizer import Optimizer, ParamsT
 
 INF = math.inf
 
@@ -35,7 +35,7 @@ class Adagrad(Optimizer):
 
     def __init__(
         self,
-        params: Params,
+        params: ParamsT,
         lr: Any = 1e-2,
         lr_decay: float = 0,
         weight_decay: float = 0,
@@ -99,7 +99,7 @@ class Adadelta(Optimizer):
 
     def __init__(
         self,
-        params: Params,
+        params: ParamsT,
         lr: Any = 1.0,
         rho: float = 0.9,
         eps: float = 1e-6,
@@ -171,7 +171,7 @@ class RMSprop(Optimizer):
 
     def __init__(
         self,
-        params: Params,
+        params: ParamsT,
         lr: Any = 1e-2,
         alpha: float = 0.99,
         eps: float = 1e-8,

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from tinygrad_cv._public import OPTIM, public
-from tinygrad_cv.optim.optimizer import Optimizer, Params
+from tinygrad_cv.optim.optimizer import Optimizer, ParamsT
 
 INF = math.inf
 BOUNDS = {"lr": INF, "eps": INF, "weight_decay": INF, "betas": 1.0}
@@ -42,7 +42,7 @@ class Adam(Optimizer):
 
     def __init__(
         self,
-        params: Params,
+        params: ParamsT,
         lr: Any = 1e-3,
         betas: tuple[Any, Any] = (0.9, 0.999),
         eps: float = 1e-8,
@@ -122,7 +122,7 @@ class AdamW(Adam):
 
     def __init__(
         self,
-        params: Params,
+        params: ParamsT,
         lr: Any = 1e-3,
         betas: tuple[Any, Any] = (0.9, 0.999),
         eps: float = 1e-8,
@@ -174,7 +174,7 @@ class Adamax(Optimizer):
 
     def __init__(
         self,
-        params: Params,
+        params: ParamsT,
         lr: Any = 2e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
@@ -239,7 +239,7 @@ class NAdam(Optimizer):
 
     def __init__(
         self,
-        params: Params,
+        params: ParamsT,
         lr: Any = 2e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
@@ -321,7 +321,7 @@ class RAdam(Optimizer):
 
     def __init__(
         self,
-        params: Params,
+        params: ParamsT,
         lr: Any = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,

@@ -8,7 +8,7 @@ from typing import Any
 from tinygrad_cv._public import OPTIM, public
 from tinygrad_cv._tensor import Tensor, wrap
 from tinygrad_cv.optim._flat import Flat
-from tinygrad_cv.optim.optimizer import Optimizer, Params, _value_of, plain
+from tinygrad_cv.optim.optimizer import Optimizer, ParamsT, _value_of, plain
 
 
 @public(OPTIM)
@@ -51,7 +51,7 @@ class LBFGS(Optimizer):
 
     def __init__(
         self,
-        params: Params,
+        params: ParamsT,
         lr: Any = 1,
         max_iter: int = 20,
         max_eval: int | None = None,
@@ -164,7 +164,8 @@ class _Memory:
             line = _Line(self, closure)
             here = _Point(0.0, loss, gradient, slope)
             if options["line_search_fn"] is not None:
-                found = line.search(here, self.t, options["tolerance_change"])
+                left = max(1, options["max_eval"] - calls)
+                found = line.search(here, self.t, options["tolerance_change"], left)
                 self.t, loss, gradient = found.t, found.loss, found.gradient
                 line.go(self.t)
             elif i == most:
@@ -227,8 +228,11 @@ class _Line:
         gradient = self.memory.flat.gradient()
         return _Point(t, loss, gradient, self.memory._dot(gradient, self.d))
 
-    def search(self, start: _Point, t: float, least: float, most: int = 25) -> _Point:
-        """A point where the loss has fallen enough and its slope is small (strong Wolfe)."""
+    def search(self, start: _Point, t: float, least: float, most: int) -> _Point:
+        """A point where the loss has fallen enough and its slope is small (strong Wolfe).
+
+        Or the lowest that was met, after one try and `most` more.
+        """
 
         def falls(point: _Point) -> bool:
             return point.loss <= start.loss + 1e-4 * point.t * start.slope
@@ -287,6 +291,6 @@ def _lowest(a: _Point, b: _Point, left: float, right: float) -> float:
         a, b = b, a
     bend = b.slope - a.slope + 2 * d2
     if bend == 0:  # a straight line
-        return (left + right) / 2
+        return right if a.slope < 0 else left
     t = b.t - (b.t - a.t) * ((b.slope + d2 - d1) / bend)
     return min(max(t, left), right)

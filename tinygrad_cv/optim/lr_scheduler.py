@@ -72,6 +72,8 @@ class LRScheduler:
     ([0.1], 0.1)
     """
 
+    _get_lr_called_within_step = False
+
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1, verbose: Any = None) -> None:
         self._attach(optimizer)
         for i, group in enumerate(optimizer.param_groups):
@@ -132,12 +134,16 @@ class LRScheduler:
                 stacklevel=2,
             )
         self._step_count += 1
-        if epoch is None:
-            self.last_epoch += 1
-            rates = self.get_lr()
-        else:
-            self.last_epoch = epoch
-            rates = getattr(self, "_get_closed_form_lr", self.get_lr)()
+        self._get_lr_called_within_step = True  # which schedules of programs ask for in get_lr
+        try:
+            if epoch is None:
+                self.last_epoch += 1
+                rates = self.get_lr()
+            else:
+                self.last_epoch = epoch
+                rates = getattr(self, "_get_closed_form_lr", self.get_lr)()
+        finally:
+            self._get_lr_called_within_step = False
         self._apply(rates)
 
     def _apply(self, rates: Sequence[Any]) -> None:
@@ -1064,8 +1070,9 @@ class SequentialLR(_Several):
             _set(group, "lr", group["initial_lr"])
         for schedule in self._schedulers:
             _undo(schedule)
-        self._schedulers[0]._begin()
-        self._last_lr = self._schedulers[0].get_last_lr()
+        first = self._schedulers[bisect_right(self._milestones, 0)]
+        first._begin()
+        self._last_lr = first.get_last_lr()
 
     def step(self, epoch: int | None = None) -> None:
         """Set the rates for the next epoch."""
@@ -1081,8 +1088,11 @@ class SequentialLR(_Several):
 
 def _undo(schedule: LRScheduler) -> None:
     """Forget the step that a schedule made when it was made."""
-    for part in getattr(schedule, "_schedulers", [schedule]):
-        part.last_epoch -= 1
+    if not isinstance(schedule, _Several):
+        schedule.last_epoch -= 1
+        return
+    for part in schedule._schedulers:
+        _undo(part)
 
 
 @public(SCHEDULERS)

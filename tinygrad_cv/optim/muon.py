@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from tinygrad_cv._public import OPTIM, public
-from tinygrad_cv.optim.optimizer import Optimizer, Params
+from tinygrad_cv.optim.optimizer import Optimizer, ParamsT
 
 
 @public(OPTIM)
@@ -39,7 +39,7 @@ class Muon(Optimizer):
 
     def __init__(
         self,
-        params: Params,
+        params: ParamsT,
         lr: Any = 1e-3,
         weight_decay: float = 0.1,
         momentum: float = 0.95,

@@ -9,7 +9,7 @@ from tinygrad_cv._grad_mode import enable_grad
 from tinygrad_cv._public import OPTIM, public
 from tinygrad_cv._tensor import Tensor, wrap
 from tinygrad_cv.optim._flat import Flat
-from tinygrad_cv.optim.optimizer import Optimizer, Params, checked, plain
+from tinygrad_cv.optim.optimizer import Optimizer, ParamsT, checked, plain
 
 
 @public(OPTIM)
@@ -48,7 +48,7 @@ class NewtonCG(Optimizer):
 
     def __init__(
         self,
-        params: Params,
+        params: ParamsT,
         lr: Any = 1,
         max_iter: int = 1,
         cg_iter: int = 50,

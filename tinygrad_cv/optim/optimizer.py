@@ -3,17 +3,18 @@
 import math
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from functools import wraps
+from functools import cached_property, wraps
 from numbers import Real
 from typing import Any, ClassVar
 
 from tinygrad_cv._grad_mode import enable_grad
+from tinygrad_cv._graph import Handle
 from tinygrad_cv._public import OPTIM, public
 from tinygrad_cv._tensor import Tensor, wrap
 from tinygrad_cv.backend import host
 from tinygrad_cv.optim._together import Together, alike
 
-Params = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
+ParamsT = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
 """Tensors, groups of them with options of their own, or named tensors."""
 
 
@@ -25,6 +26,34 @@ class _Required:
 required = _Required()
 """In `defaults`: an option that each group must have."""
 
+HALF = host.dtype("float16")
+PLAIN = frozenset((bool, int, float, str, type(None)))
+"""What options are made of, as Python has them."""
+
+
+Hooks = OrderedDict[int, Callable[..., Any]]
+
+EVERY: dict[str, Hooks] = {"step_pre": OrderedDict(), "step_post": OrderedDict()}
+"""The hooks of all optimizers."""
+
+
+def register_optimizer_step_pre_hook(hook: Callable[..., Any]) -> Handle:
+    """Call hook(optimizer, args, kwargs) before each step of every optimizer; see the method's."""
+    return Handle(EVERY["step_pre"], hook)
+
+
+def register_optimizer_step_post_hook(hook: Callable[..., Any]) -> Handle:
+    """Call hook(optimizer, args, kwargs) after each step of every optimizer.
+
+    >>> from tinygrad_cv import optim, tensor
+    >>> def seen(optimizer, args, kwargs):
+    ...     print(type(optimizer).__name__)
+    >>> with register_optimizer_step_post_hook(seen):
+    ...     optim.Adam([tensor(1.0, requires_grad=True)]).step()
+    Adam
+    """
+    return Handle(EVERY["step_post"], hook)
+
 
 def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
     """The `step` of a class, with the hooks around it, and counted for the schedules."""
@@ -33,38 +62,28 @@ def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
     def stepped(self: "Optimizer", *args: Any, **options: Any) -> Any:
         if self._inside:  # super().step()
             return step(self, *args, **options)
-        self._inside = True
+        self._inside, args = True, (self, *args)
         try:
-            for hook in [*self._hooks["step_pre"].values()]:
+            for hook in [*EVERY["step_pre"].values(), *self._hooks["step_pre"].values()]:
                 changed = hook(self, args, options)
-                if changed is not None:
-                    args, options = changed
-            result = step(self, *args, **options)
+                if changed is None:
+                    continue
+                if not (isinstance(changed, tuple) and len(changed) == 2):
+                    raise RuntimeError(
+                        "a hook before a step returns None or a tuple of new (args, kwargs), the "
+                        f"first of args being the optimizer; got {changed!r}."
+                    )
+                args, options = changed
+            result = step(*args, **options)
             self._steps += 1
-            for hook in [*self._hooks["step_post"].values()]:
+            for hook in [*self._hooks["step_post"].values(), *EVERY["step_post"].values()]:
                 hook(self, args, options)
         finally:
             self._inside = False
         return result
 
+    stepped.hooked = True  # type: ignore[attr-defined]
     return stepped
-
-
-class Handle:
-    """What a hook is taken away with: `handle.remove()`, or at the end of a `with`."""
-
-    def __init__(self, hooks: OrderedDict[int, Any]) -> None:
-        self.hooks, self.id = hooks, id(self)
-
-    def remove(self) -> None:
-        """Take the hook away; a second time does nothing."""
-        self.hooks.pop(self.id, None)
-
-    def __enter__(self) -> "Handle":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.remove()
 
 
 @public(OPTIM)
@@ -81,8 +100,8 @@ class Optimizer:
     An optimizer of your own has a `step`, as in PyTorch; or it says with `update` how one array
     changes, and the step is this one (see there).
 
-    Raises TypeError for what is no list of leaf tensors, and ValueError for none, for a tensor that
-    is there twice, and for options that make no sense.
+    Raises TypeError for what is no list of tensors, and ValueError for none, for one that is no
+    leaf or is there twice, and for options that make no sense.
 
     >>> from tinygrad_cv import optim, tensor
     >>> w = tensor(3.0, requires_grad=True)
@@ -109,7 +128,7 @@ class Optimizer:
     _steps = 0
     """How many steps were made."""
 
-    def __init__(self, params: Params, defaults: dict[str, Any]) -> None:
+    def __init__(self, params: ParamsT, defaults: dict[str, Any]) -> None:
         if isinstance(params, Tensor) or not isinstance(params, Iterable):
             raise TypeError(
                 "an optimizer takes a list of tensors, such as model.parameters() or [w]; got a "
@@ -118,7 +137,6 @@ class Optimizer:
         self.defaults = defaults
         self.param_groups: list[dict[str, Any]] = []
         self.state: defaultdict[Any, dict[str, Any]] = defaultdict(dict)
-        self._prepare()
         given = list(params)
         if not given:
             raise ValueError("the optimizer got no parameters; pass model.parameters().")
@@ -126,31 +144,38 @@ class Optimizer:
         for group in groups:
             self.add_param_group(group)
 
-    def _prepare(self) -> None:
-        """What is neither pickled nor copied."""
-        self._hooks: dict[str, OrderedDict[int, Any]] = defaultdict(OrderedDict)
-        self._together: dict[Any, Together] = {}
+    # These two are neither pickled nor copied; and a wrapper around another optimizer, such as
+    # Lookahead, may have left out super().__init__().
+
+    @cached_property
+    def _hooks(self) -> dict[str, Hooks]:
+        """The hooks of this optimizer."""
+        return defaultdict(OrderedDict)
+
+    @cached_property
+    def _together(self) -> dict[Any, Together]:
+        """What is joined, by the ids of the parameters."""
+        return {}
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if "step" in vars(cls):
-            setattr(cls, "step", _with_hooks(vars(cls)["step"]))  # noqa: B010  for checkers
+        if not hasattr(cls.step, "hooked"):  # its own, or that of another base
+            setattr(cls, "step", _with_hooks(cls.step))  # noqa: B010  for checkers
 
     def __getstate__(self) -> dict[str, Any]:
-        """For pickle and copy: all but the hooks."""
-        return {k: v for k, v in vars(self).items() if k not in ("_hooks", "_together")}
+        """For pickle and copy: all but the hooks, which may be making the copy in a step."""
+        hidden = ("_hooks", "_together", "_inside")
+        return {k: v for k, v in vars(self).items() if k not in hidden}
 
     def __setstate__(self, values: dict[str, Any]) -> None:
         vars(self).update(values)
         self._together = {}
-        if "_hooks" not in vars(self):
-            self._prepare()
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]
         for i, group in enumerate(self.param_groups):
             lines.append(f"Parameter Group {i}")
-            names = sorted(group.keys() - {"params", "param_names"})
+            names = sorted(group.keys() - {"params"})
             lines += [f"    {name}: {group[name]}" for name in names]
         return "\n".join([*lines, ")"])
 
@@ -180,8 +205,13 @@ class Optimizer:
         params = [tensor for _, tensor in pairs] if pairs else given
         taken = {p for other in self.param_groups for p in other["params"]}
         for parameter in params:
-            if not (isinstance(parameter, Tensor) and parameter.is_leaf):
-                raise TypeError(f"an optimizer changes leaf tensors; got {parameter!r}.")
+            if not isinstance(parameter, Tensor):
+                raise TypeError(f"an optimizer changes tensors; got {parameter!r}.")
+            if not parameter.is_leaf:
+                raise ValueError(
+                    f"an optimizer changes leaf tensors; this one of shape {parameter.shape} was "
+                    "computed from others. Pass those, or a detached one."
+                )
             if parameter in taken:
                 raise ValueError(
                     f"a parameter of shape {parameter.shape} is in the list twice; it would be "
@@ -241,14 +271,14 @@ class Optimizer:
         state lies.
         """
         loss = _value_of(closure)
-        work = []
+        work, begins = [], type(self).begin is not Optimizer.begin
         for group in self.param_groups:
             options = {k: plain(v) for k, v in group.items() if k not in ("params", "param_names")}
             changing = [p for p in group["params"] if p.grad is not None]
             for parameter in changing:
-                state = self.state[parameter]
+                state = self.state.get(parameter, {})
                 self._check_device(parameter, state)
-                if not state:
+                if not state and begins:
                     with parameter._backend.active:
                         self._remember(parameter, options)
             work.append((options, changing))
@@ -285,20 +315,21 @@ class Optimizer:
         with backend.active:
             if len(joined) == 1:
                 (parameter,) = joined
-                own = self.state[parameter]
-                p, g = widened(parameter._array), widened(parameter.grad._array)  # type: ignore[union-attr]
+                array, own = parameter._array, self.state.get(parameter, {})
+                p, g = widened(array), widened(parameter._grad._array)  # type: ignore[union-attr]
                 state = {
                     name: value._array if isinstance(value, Tensor) else value
                     for name, value in own.items()
                 }
-                before = dict(state)
+                before = state.copy()
                 self.update(backend, p, -g if options.get("maximize") else g, state, options)
-                if p is not parameter._array:
-                    parameter._array[...] = p
+                if p is not array:
+                    array[...] = p
                 parameter._changed()
                 for name, value in state.items():
                     if name not in before or value is not before[name]:
-                        own[name] = wrap(value, backend) if _is_array(value) else value
+                        kept = wrap(value, backend) if _is_array(value) else value
+                        self.state[parameter][name] = kept
                 return
             key = tuple(map(id, joined))
             together = self._together.get(key)
@@ -399,9 +430,9 @@ class Optimizer:
         groups = []
         for group, other in zip(self.param_groups, state_dict["param_groups"], strict=True):
             names = {"param_names": group["param_names"]} if "param_names" in group else {}
-            new = self.defaults | names | _copied(dict(other)) | {"params": group["params"]}
-            self._check(new)
-            groups.append(new)
+            groups.append(
+                self.defaults | names | _copied(dict(other)) | {"params": group["params"]}
+            )
         state: defaultdict[Any, dict[str, Any]] = defaultdict(dict)
         for number, remembered in state_dict["state"].items():
             if number in numbered:
@@ -440,15 +471,17 @@ class Optimizer:
     # ----- hooks -----------------------------------------------------------------------------
 
     def _hook(self, kind: str, hook: Callable[..., Any], prepend: bool = False) -> Handle:
-        handle = Handle(self._hooks[kind])
-        self._hooks[kind][handle.id] = hook
+        handle = Handle(self._hooks[kind], hook)
         if prepend:
-            self._hooks[kind].move_to_end(handle.id, last=False)
-        handle.hook = hook  # type: ignore[attr-defined]  # the id stays taken
+            self._hooks[kind].move_to_end(handle.number, last=False)
         return handle
 
     def register_step_pre_hook(self, hook: Callable[..., Any]) -> Handle:
-        """Call hook(optimizer, args, kwargs) before each step; it may return new (args, kwargs)."""
+        """Call hook(optimizer, args, kwargs) before each step; it may return new (args, kwargs).
+
+        The first of args is the optimizer. Raises RuntimeError in the step if a hook returns
+        anything else.
+        """
         return self._hook("step_pre", hook)
 
     def register_step_post_hook(self, hook: Callable[..., Any]) -> Handle:
@@ -498,6 +531,8 @@ def checked(name: str, value: Any, below: float = math.inf) -> float:
 
 def plain(value: Any) -> Any:
     """An option as Python has it: tensors of one element and NumPy's numbers become numbers."""
+    if type(value) in PLAIN:
+        return value
     if isinstance(value, tuple | list):
         return tuple(plain(part) for part in value)
     return value.item() if hasattr(value, "dtype") and hasattr(value, "item") else value
@@ -505,7 +540,7 @@ def plain(value: Any) -> Any:
 
 def widened(array: Any) -> Any:
     """An array to compute with: squares and averages are not for half precision."""
-    return array.astype("float32") if array.dtype == "float16" else array
+    return array.astype("float32") if array.dtype == HALF else array
 
 
 def _is_array(value: Any) -> bool:

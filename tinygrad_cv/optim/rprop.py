@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from tinygrad_cv._public import OPTIM, public
-from tinygrad_cv.optim.optimizer import Optimizer, Params, checked
+from tinygrad_cv.optim.optimizer import Optimizer, ParamsT, checked
 
 
 @public(OPTIM)
@@ -36,7 +36,7 @@ class Rprop(Optimizer):
 
     def __init__(
         self,
-        params: Params,
+        params: ParamsT,
         lr: Any = 1e-2,
         etas: tuple[float, float] = (0.5, 1.2),
         step_sizes: tuple[float, float] = (1e-6, 50),

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tinygrad_cv._public import OPTIM, public
-from tinygrad_cv.optim.optimizer import Optimizer, Params
+from tinygrad_cv.optim.optimizer import Optimizer, ParamsT
 
 INF = float("inf")
 
@@ -41,7 +41,7 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        params: Params,
+        params: ParamsT,
         lr: Any = 1e-3,
         momentum: float = 0,
         dampening: float = 0,
@@ -125,7 +125,7 @@ class ASGD(Optimizer):
 
     def __init__(
         self,
-        params: Params,
+        params: ParamsT,
         lr: Any = 1e-2,
         lambd: float = 1e-4,
         alpha: float = 0.75,

@@ -90,7 +90,8 @@ class AveragedModel(Module):
     `multi_avg_fn(averages, currents, n)` writes. With `use_buffers` buffers are averaged too;
     otherwise they are copied, and `update_bn` works the statistics of batch norm out anew.
 
-    The buffer n_averaged counts the updates. Raises ValueError for both functions at once.
+    The buffer n_averaged, which is n above, counts the updates. Raises ValueError for both
+    functions at once.
 
     >>> from tinygrad_cv import nn, no_grad, optim
     >>> model = nn.Linear(1, 1)
@@ -148,10 +149,10 @@ class AveragedModel(Module):
                     mean.copy_(value)
             if self.multi_avg_fn is not None or self.avg_fn is None:
                 many = self.multi_avg_fn or get_swa_multi_avg_fn()
-                many([mean for mean, _ in floats], [value for _, value in floats], count)
+                many([m for m, _ in floats], [v for _, v in floats], self.n_averaged)
             else:
                 for mean, value in floats:
-                    mean.copy_(self.avg_fn(mean, value, count))
+                    mean.copy_(self.avg_fn(mean, value, self.n_averaged.to(mean.device)))
         if not self.use_buffers:
             for mean, value in zip(self.module.buffers(), model.buffers(), strict=True):
                 mean.detach().copy_(value.detach().to(mean.device))

@@ -27,6 +27,7 @@ from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from tinygrad_cv.backend import host as np
@@ -167,6 +168,7 @@ class DeviceArray:
     T = property(lambda self: _view(self, self._values.T))
     real = property(lambda self: _view(self, self._values.real))
     imag = property(lambda self: _view(self, self._values.imag))
+    data = property(lambda self: SimpleNamespace(ptr=self._values.ctypes.data))
 
     # ----- what waits -----
 

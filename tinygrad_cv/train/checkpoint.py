@@ -3,12 +3,11 @@
 from os import PathLike
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
 from tinygrad_cv.backend import host
 from tinygrad_cv.nn import Module
-from tinygrad_cv.storage import read, write
+from tinygrad_cv.storage import load, write
 
 
 def save_model(model: Module, path: str | PathLike[str]) -> None:
@@ -31,19 +30,14 @@ def save_model(model: Module, path: str | PathLike[str]) -> None:
 
 
 def load_model(model: Module, path: str | PathLike[str]) -> None:
-    """Copy the values in a .safetensors file into the parameters and buffers of a model.
+    """Copy the values in a file into the parameters and buffers of a model.
 
-    Raises ValueError if the file is damaged, or if its names and shapes are not the model's; the
-    model then stays as it was. Raises OSError if the file cannot be read.
+    It is a .safetensors file, or what else `tinygrad_cv.load` reads: a state dict in a .pth file of
+    PyTorch. Raises ValueError if the file is damaged, or if its names and shapes are not the
+    model's; the model then stays as it was. Raises OSError if the file cannot be read.
     """
-    contents = read(Path(path))
-    try:
-        state = load(contents)
-    except SafetensorError as error:
-        raise ValueError(f"{path}: found no intact safetensors file ({error}).") from error
-    except KeyError as error:
-        raise ValueError(f"{path}: found values of type {error}, which NumPy lacks.") from error
+    state = load(path, "cpu")
     try:
         model.load_state_dict(state)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error

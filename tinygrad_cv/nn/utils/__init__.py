@@ -2,7 +2,6 @@
 
 from tinygrad_cv.nn.utils import parametrizations as parametrizations
 from tinygrad_cv.nn.utils import parametrize as parametrize
-from tinygrad_cv.nn.utils import prune as prune
 from tinygrad_cv.nn.utils import rnn as rnn
 from tinygrad_cv.nn.utils import stateless as stateless
 from tinygrad_cv.nn.utils._spectral_norm import remove_spectral_norm as remove_spectral_norm
