@@ -671,7 +671,7 @@ ERRORS: dict[str, tuple[Callable[[Tensor], Any], type[Exception], Sequence[str]]
     "dropout: p": (lambda x: tg.dropout(x, -0.1), ValueError, ("dropout", "-0.1")),
     "dropout1d: p": (lambda x: tg.dropout1d(x, 2), ValueError, ("dropout1d", "got 2")),
     "dropout1d: axes": (lambda x: tg.dropout1d(x[0]), ValueError, ("(N, C, L)", "(4,)")),
-    "dropout2d: axes": (lambda x: tg.dropout2d(x[0]), ValueError, ("(N, C, H, W)", "(4,)")),
+    "dropout2d: axes": (lambda x: tg.dropout2d(x[0]), ValueError, ("(N, C, L)", "(4,)")),
     "dropout3d: axes": (lambda x: tg.dropout3d(x[0]), ValueError, ("(N, C, D, H, W)", "(4,)")),
     "vanilla_dropout: p": (lambda x: tg.vanilla_dropout(x, 1.5), ValueError, ("1.5",)),
     "alpha_dropout: p": (lambda x: tg.alpha_dropout(x, -1), ValueError, ("alpha_dropout", "-1")),

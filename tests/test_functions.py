@@ -316,6 +316,11 @@ SHAPED = {
         lambda x: oracles.pad(x, [(0, 0), (1, 0)], -3.0),
         (X,),
     ),
+    "pad: no value": Example(
+        lambda x: tg.pad(x, [1, 0], "constant", None),
+        lambda x: oracles.pad(x, [(0, 0), (1, 0)], 0.0),
+        (X,),
+    ),
     "one_hot": Example(
         lambda x: tg.one_hot(x, 4), lambda x: np.eye(4, dtype=int)[x], (integers(2, 3, below=4),)
     ),
@@ -359,6 +364,9 @@ PREDICTED = {
         )
         for shape in ((2, 3), (3,), (2, 5, 3), (2, 2, 2, 3), (0, 3), (0, 2, 3))
     },
+    "linear: one output": Example(
+        tg.linear, lambda x, w: (x * w).sum(-1), (normal(2, 5, 3), normal(3, seed=1))
+    ),
     "linear: a bias with axes of length 1": Example(
         tg.linear, linear, (normal(2, 3), normal(4, 3, seed=1), normal(1, 4, seed=2))
     ),
@@ -702,10 +710,19 @@ def test_switches_of_to_need_no_name() -> None:
 
 
 def test_one_image_is_dropped_channel_by_channel() -> None:
-    for dropout, shape in ((tg.dropout2d, (50, 3, 2)), (tg.dropout3d, (50, 3, 2, 2))):
-        y = dropout(tg.ones(*shape)).numpy().reshape(50, -1)
-        assert set(y.ravel()) == {0.0, 2.0}
-        assert (y == y[:, :1]).all()
+    y = tg.dropout3d(tg.ones(50, 3, 2, 2)).numpy().reshape(50, -1)
+    assert set(y.ravel()) == {0.0, 2.0}
+    assert (y == y[:, :1]).all()
+
+
+@pytest.mark.parametrize("shape", [(50, 4), (50, 4, 3), (50, 4, 3, 2), (50, 4, 3, 2, 2)])
+def test_dropout2d_drops_the_channels_of_every_sample(shape: tuple[int, ...]) -> None:
+    """Also behind a linear layer, (N, C), and of sequences, (N, C, L)."""
+    y = tg.dropout2d(tg.ones(*shape)).numpy().reshape(200, -1)
+    assert (y == y[:, :1]).all()
+    whole = y[:, 0].reshape(50, 4)
+    assert set(whole.ravel()) == {0.0, 2.0}
+    assert any(set(sample) == {0.0, 2.0} for sample in whole)
 
 
 @pytest.mark.parametrize("shape", [(), (2,), (2, 1, 2, 1), (2, 1, 2, 2)])

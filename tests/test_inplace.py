@@ -438,6 +438,15 @@ def test_a_recurrence_that_fills_its_output() -> None:
         assert_allclose(values(a), values(b), rtol=1e-12)
 
 
+@pytest.mark.parametrize("shape", [(2, 3), (1, 2, 3), (1, 1, 2, 3)])
+def test_what_was_expanded_to_its_own_size_is_written_to(shape: tuple[int, ...]) -> None:
+    x = tg.zeros(3, 2).t()
+    x.expand(*shape).add_(1.0)
+    assert x.tolist() == [[1.0] * 3] * 2
+    with pytest.raises(ValueError, match="repeats its memory"):
+        x.expand(2, *shape).add_(1.0)
+
+
 @pytest.mark.parametrize("shape", [(1,), (1, 1), (1, 1, 3)])
 def test_leading_axes_of_length_1_are_no_part_of_a_value(shape: tuple[int, ...]) -> None:
     """As losses[i] = net(x), which is of shape (1, 1)."""

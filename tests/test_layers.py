@@ -479,7 +479,40 @@ class Standardized(nn.Conv2d):
 def test_a_convolution_may_be_given_other_weights() -> None:
     layer = Standardized(4, 2, 3, padding=1, padding_mode="circular", bias=False)
     assert_allclose(layer(tg.ones(X4)).detach().numpy(), 0, atol=1e-6)
-    assert layer._reversed_padding_repeated_twice == [1, 1, 1, 1]
+    assert layer._reversed_padding_repeated_twice == (1, 1, 1, 1)
+
+
+class OfOnes(_ConvNd):
+    """A convolution of a program's own, on PyTorch's base."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: tuple[int, ...]) -> None:
+        windows = 1, 0, 1, False, 0
+        super().__init__(in_channels, out_channels, kernel_size, *windows, 1, True, "zeros")
+
+    def forward(self, input: tg.Tensor) -> tg.Tensor:
+        convolve = nn.functional.conv2d if len(self.kernel_size) == 2 else nn.functional.conv1d
+        return convolve(input, tg.ones_like(self.weight))
+
+
+def test_programs_have_convolutions_of_their_own() -> None:
+    assert repr(OfOnes(4, 2, (3,))) == "OfOnes(4, 2, kernel_size=(3,), stride=(1,))"
+    for shape, kernel in ((X3, (3,)), (X4, (3, 2))):
+        y = OfOnes(shape[1], 2, kernel)(tg.ones(shape))
+        assert y.shape[:2] == (shape[0], 2)
+        assert (y == shape[1] * math.prod(kernel)).all()
+
+
+def test_older_states_do_not_count_the_batches() -> None:
+    model = nn.Sequential(nn.BatchNorm2d(4), nn.InstanceNorm2d(4, track_running_stats=True))
+    model(tg.ones(X4))
+    state = model.state_dict()
+    older = {name: value for name, value in state.items() if "batches" not in name}
+    model.load_state_dict(older)
+    assert [int(state[f"{i}.num_batches_tracked"]) for i in (0, 1)] == [1, 0]
+    for i in (0, 1):
+        del state[f"{i}.num_batches_tracked"]
+    with pytest.raises(RuntimeError, match="num_batches_tracked"):
+        model.load_state_dict(state)
 
 
 CONVOLUTIONS = [
@@ -968,3 +1001,19 @@ def test_a_lazy_layer_takes_its_channels_from_the_input(number: int) -> None:
     assert isinstance(other, kind)
     assert_array_equal(other.eval()(x).detach().numpy(), plain(x).detach().numpy())
     assert other.extra_repr() == plain.extra_repr()
+
+
+def test_linear_without_features_gives_the_bias() -> None:
+    layer = nn.Linear(0, 3)
+    for shape in ((0,), (2, 0), (2, 4, 0)):
+        y = layer(tg.ones(*shape))
+        assert y.shape == (*shape[:-1], 3)
+        assert (y == layer.bias).all()
+
+
+@pytest.mark.host
+def test_what_a_lazy_parameter_does_not_have_is_not_counted_or_written() -> None:
+    weight = nn.LazyLinear(3).weight
+    for use in (weight.numel, weight.zero_, lambda: weight.fill_(1.0)):
+        with pytest.raises(RuntimeError, match="no shape yet"):
+            use()

@@ -315,7 +315,9 @@ def powers(draw: Any, spatial: int) -> Case:
 
 
 def lp_pool(x: Array, norm_type: float, **geometry: Any) -> Array:
-    means = avg_pool(np.abs(x) ** norm_type, padding=(0,) * (x.ndim - 2), **geometry)
+    """Signs count for p = 1 alone."""
+    powers = x if norm_type == 1 else np.abs(x) ** norm_type
+    means = avg_pool(powers, padding=(0,) * (x.ndim - 2), **geometry)
     return (means * math.prod(geometry["kernel_size"])) ** (1 / norm_type)
 
 
@@ -331,6 +333,12 @@ def fits(case: Case, spatial: int) -> bool:
     return all(n >= k for n, k in zip(size, kernel, strict=True))
 
 
+def test_windows_are_as_long_as_a_number_of_numpy_says() -> None:
+    for pool in (pools.max_pool2d, pools.avg_pool2d, lambda x, k: pools.lp_pool2d(x, 2, k)):
+        assert pool(tg.ones(1, 1, 4, 4), np.int64(2)).shape == (1, 1, 2, 2)
+    assert tg.nn.MaxPool2d(np.int64(2))(tg.ones(1, 1, 4, 4)).shape == (1, 1, 2, 2)
+
+
 def test_the_root_of_nothing_has_no_slope() -> None:
     x = tg.zeros(1, 1, 2, 4)
     x.data[..., 2:] = 3.0
@@ -341,7 +349,7 @@ def test_the_root_of_nothing_has_no_slope() -> None:
     assert_allclose(x.grad.numpy(), np.repeat([[[[0, 0, 0.5, 0.5]]]], 2, 2))
 
 
-@given(st.data(), st.sampled_from((1, 2, 3, 0.5, 20, math.inf)), st.sampled_from((1e20, 1e-20)))
+@given(st.data(), st.sampled_from((2, 3, 0.5, 20, math.inf)), st.sampled_from((1e20, 1e-20)))
 def test_lp_pool_of_large_and_small_numbers(data: Any, p: float, scale: float) -> None:
     """In single precision as in double, where the powers are beyond it; inf gives the largest."""
     case = data.draw(powers(2).filter(lambda case: fits(case, 2)))

@@ -107,7 +107,7 @@ class AdaptiveLogSoftmaxWithLoss(Module):
             parts.append(part.flatten())
         if sum(map(len, rows)) != len(target):
             raise ValueError(f"targets are classes from 0 to {self.n_classes - 1}.")
-        output = cat(parts)[cat(rows).argsort()]
+        output = cat(parts)[cat(rows).argsort()] if parts else head[:, 0]
         return OutputAndLoss(output.reshape(()) if single else output, -output.mean())
 
     def log_prob(self, input: Tensor) -> Tensor:

@@ -28,18 +28,20 @@ class _NormBase(Module):
     running_var: Tensor | None
     num_batches_tracked: Tensor | None
     dims: ClassVar[tuple[int, ...]]
-    _version = 2  # with num_batches_tracked
+    _version = 2
+    """States of version 1, which PyTorch wrote up to 0.4, do not count the batches."""
 
     def __init__(
         self,
         num_features: int,
-        eps: float,
-        momentum: float | None,
-        affine: bool,
-        track_running_stats: bool,
-        device: Any,
-        dtype: Any,
-        bias: bool,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
     ) -> None:
         (num_features,) = shape_from((num_features,))
         check_eps(type(self).__name__, eps, positive=True)
@@ -119,22 +121,6 @@ class _BatchNorm(_NormBase):
     momentum=None they are the means over all batches, which `num_batches_tracked` counts. Without
     running statistics evaluation uses the batch as well.
     """
-
-    def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
-        device: Any = None,
-        dtype: Any = None,
-        *,
-        bias: bool = True,
-    ) -> None:
-        super().__init__(
-            num_features, eps, momentum, affine, track_running_stats, device, dtype, bias
-        )
 
     def forward(self, input: Tensor) -> Tensor:
         input = as_input(input, self.weight)

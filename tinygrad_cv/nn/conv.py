@@ -18,14 +18,13 @@ PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
 
 class _ConvNd(Module):
-    """Base of the convolutions. `axes` counts the spatial axes of the images.
+    """Base of the convolutions. The length of `kernel_size` counts the spatial axes of the images.
 
     Weight and bias are uniform on ±1/√fan_in at first, where fan_in is the number of weights in
-    weight[0]; they are drawn from `generator`, or from the one that `manual_seed` seeds.
+    weight[0]; they are drawn from `generator`, or from the one that `manual_seed` seeds. The
+    arguments are in PyTorch's order: layers of others derive from this class.
     """
 
-    axes: ClassVar[int]
-    transposed: ClassVar[bool] = False
     weight: Parameter
     bias: Parameter | None
 
@@ -33,20 +32,21 @@ class _ConvNd(Module):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: Any,
-        stride: Any = 1,
-        padding: Any = 0,
-        dilation: Any = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: str = "zeros",
+        kernel_size: tuple[int, ...],
+        stride: Any,
+        padding: Any,
+        dilation: Any,
+        transposed: bool,
+        output_padding: Any,
+        groups: int,
+        bias: bool,
+        padding_mode: str,
         device: Any = None,
         dtype: Any = None,
         *,
-        output_padding: Any = 0,
         generator: Any = None,
     ) -> None:
-        name, axes = type(self).__name__, self.axes
+        name, axes = type(self).__name__, len(kernel_size)
         in_channels, out_channels, groups = shape_from((in_channels, out_channels, groups))
         if groups < 1 or in_channels % groups or out_channels % groups:
             raise ValueError(
@@ -58,6 +58,7 @@ class _ConvNd(Module):
                 f"{name}: padding_mode is one of {', '.join(PADDING_MODES)}; got {padding_mode!r}."
             )
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
+        self.transposed = transposed
         self.kernel_size = per_axis(axes, kernel_size, "kernel_size", 1)
         self.stride = per_axis(axes, stride, "stride", 1)
         self.dilation = per_axis(axes, dilation, "dilation", 1)
@@ -91,16 +92,16 @@ class _ConvNd(Module):
         """New random values, by the law of the first ones."""
         uniform_(math.prod(self.weight.shape[1:]), self.generator, self.weight, self.bias)
 
-    def _widths(self) -> list[int]:
+    def _widths(self) -> tuple[int, ...]:
         """What is put around the last axis, then around the one before it, and so on."""
         widths: list[int] = []
-        for axis in reversed(range(self.axes)):
+        for axis in reversed(range(len(self.kernel_size))):
             total = self.dilation[axis] * (self.kernel_size[axis] - 1)
             if self.padding == "same":
                 widths += [total // 2, total - total // 2]
             else:
                 widths += [0 if self.padding == "valid" else self.padding[axis]] * 2
-        return widths
+        return tuple(widths)
 
     def _padded(self, input: Tensor) -> tuple[Tensor, Any]:
         """The input with its borders continued, and the padding that is left to do."""
@@ -114,7 +115,7 @@ class _ConvNd(Module):
             f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, "
             f"stride={self.stride}"
         )
-        ones, zeros = (1,) * self.axes, (0,) * self.axes
+        ones, zeros = (1,) * len(self.kernel_size), (0,) * len(self.kernel_size)
         usual = {"padding": zeros, "dilation": ones, "output_padding": zeros, "groups": 1}
         for name, value in usual.items():
             if getattr(self, name) != value:
@@ -125,8 +126,37 @@ class _ConvNd(Module):
         )
 
 
+class _Convolution(_ConvNd):
+    """Base of Conv1d, Conv2d and Conv3d: the arguments of their constructors."""
+
+    axes: ClassVar[int]
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        generator: Any = None,
+    ) -> None:
+        kernel_size = per_axis(self.axes, kernel_size, "kernel_size", 1)
+        windows = kernel_size, stride, padding, dilation
+        options: tuple[Any, ...] = (groups, bias, padding_mode, device, dtype)
+        super().__init__(
+            in_channels, out_channels, *windows, False, 0, *options, generator=generator
+        )
+
+
 @public(NN)
-class Conv1d(_ConvNd):
+class Conv1d(_Convolution):
     """Convolution of (N, in_channels, L); see `conv1d`. The weight is (out, in/groups, k).
 
     The arguments are those of `Conv2d`.
@@ -147,7 +177,7 @@ class Conv1d(_ConvNd):
 
 
 @public(NN)
-class Conv2d(_ConvNd):
+class Conv2d(_Convolution):
     """Convolution of (N, in_channels, H, W); see `conv2d`. The weight is (out, in/groups, kh, kw).
 
     `padding` is a number, one for each axis, "valid" or "same"; `padding_mode` says what is put
@@ -171,7 +201,7 @@ class Conv2d(_ConvNd):
 
 
 @public(NN)
-class Conv3d(_ConvNd):
+class Conv3d(_Convolution):
     """Convolution of (N, in_channels, D, H, W); see `conv3d`.
 
     The arguments are those of `Conv2d`; the weight is (out, in/groups, kd, kh, kw).
@@ -194,7 +224,7 @@ class Conv3d(_ConvNd):
 class _ConvTransposeNd(_ConvNd):
     """Base of the adjoints of the convolutions."""
 
-    transposed = True
+    axes: ClassVar[int]
 
     def __init__(
         self,
@@ -218,44 +248,38 @@ class _ConvTransposeNd(_ConvNd):
             raise ValueError(f"{name}: padding_mode can only be 'zeros'; got {padding_mode!r}.")
         if isinstance(padding, str):
             raise ValueError(f"{name}: padding is made of numbers; got {padding!r}.")
+        kernel_size = per_axis(self.axes, kernel_size, "kernel_size", 1)
+        windows = kernel_size, stride, padding, dilation
+        options: tuple[Any, ...] = (groups, bias, padding_mode, device, dtype)
         super().__init__(
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride,
-            padding,
-            dilation,
-            groups,
-            bias,
-            padding_mode,
-            device,
-            dtype,
-            output_padding=output_padding,
-            generator=generator,
+            in_channels, out_channels, *windows, True, output_padding, *options, generator=generator
         )
 
-    def _output_padding(self, input: Tensor, output_size: Sequence[int] | None) -> tuple[int, ...]:
+    def _output_padding(
+        self,
+        input: Tensor,
+        output_size: Sequence[int] | None,
+        stride: Sequence[int],
+        padding: Sequence[int],
+        kernel_size: Sequence[int],
+        num_spatial_dims: int,
+        dilation: Sequence[int] | None = None,
+    ) -> tuple[int, ...]:
         """The output_padding for an output of this size, which may be given with N and C."""
         if output_size is None:
             return self.output_padding
-        name, axes = type(self).__name__, self.axes
+        name, axes = type(self).__name__, num_spatial_dims
         if len(output_size) not in (axes, input.ndim):
             raise ValueError(
                 f"{name}: output_size has {axes} or {input.ndim} numbers for an input of shape "
                 f"{input.shape}; got {tuple(output_size)}."
             )
-        lengths = zip(
-            input.shape[-axes:],
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            self.dilation,
-            strict=True,
-        )
+        dilation = (1,) * axes if dilation is None else dilation
+        lengths = zip(input.shape[-axes:], kernel_size, stride, padding, dilation, strict=True)
         least = [(n - 1) * s - 2 * p + d * (k - 1) + 1 for n, k, s, p, d in lengths]
         extra = tuple(m - n for m, n in zip(output_size[-axes:], least, strict=True))
-        if any(not 0 <= e < s for e, s in zip(extra, self.stride, strict=True)):
-            most = [n + s - 1 for n, s in zip(least, self.stride, strict=True)]
+        if any(not 0 <= e < s for e, s in zip(extra, stride, strict=True)):
+            most = [n + s - 1 for n, s in zip(least, stride, strict=True)]
             raise ValueError(
                 f"{name}: an input of shape {input.shape} gives an output from {tuple(least)} to "
                 f"{tuple(most)}; got output_size={tuple(output_size)}."
@@ -275,7 +299,8 @@ class ConvTranspose1d(_ConvTransposeNd):
     axes = 1
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
-        extra = self._output_padding(input, output_size)
+        windows = self.stride, self.padding, self.kernel_size, self.axes, self.dilation
+        extra = self._output_padding(input, output_size, *windows)
         options = self.stride, self.padding, extra, self.groups, self.dilation
         return F.conv_transpose1d(input, self.weight, self.bias, *options)
 
@@ -296,7 +321,8 @@ class ConvTranspose2d(_ConvTransposeNd):
     axes = 2
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
-        extra = self._output_padding(input, output_size)
+        windows = self.stride, self.padding, self.kernel_size, self.axes, self.dilation
+        extra = self._output_padding(input, output_size, *windows)
         options = self.stride, self.padding, extra, self.groups, self.dilation
         return F.conv_transpose2d(input, self.weight, self.bias, *options)
 
@@ -313,7 +339,8 @@ class ConvTranspose3d(_ConvTransposeNd):
     axes = 3
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
-        extra = self._output_padding(input, output_size)
+        windows = self.stride, self.padding, self.kernel_size, self.axes, self.dilation
+        extra = self._output_padding(input, output_size, *windows)
         options = self.stride, self.padding, extra, self.groups, self.dilation
         return F.conv_transpose3d(input, self.weight, self.bias, *options)
 
@@ -394,7 +421,7 @@ class _LazyConvXdMixin(LazyModuleMixin):
     """What a convolution without in_channels does with its first input."""
 
     axes: ClassVar[int]
-    transposed: ClassVar[bool]
+    transposed: bool
     in_channels: int
     out_channels: int
     groups: int

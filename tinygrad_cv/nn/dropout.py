@@ -46,10 +46,10 @@ class Dropout1d(_DropoutNd):
 
 @public(NN)
 class Dropout2d(_DropoutNd):
-    """Whole channels of (N, C, H, W) or (C, H, W) dropped while training; see `dropout2d`.
+    """Whole channels of (N, C, H, W) or (N, C, L) dropped while training; see `dropout2d`.
 
-    >>> Dropout2d(1.0)(Tensor([[[1.0, 2.0]]]))
-    tensor([[[0., 0.]]])
+    >>> Dropout2d(1.0)(Tensor([[[[1.0, 2.0]]]]))
+    tensor([[[[0., 0.]]]])
     """
 
     def forward(self, input: Tensor) -> Tensor:

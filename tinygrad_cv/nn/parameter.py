@@ -1,5 +1,6 @@
 """Parameter: a tensor that a module learns. Buffer: one that it only keeps."""
 
+import math
 from typing import Any
 
 from tinygrad_cv import backend as backends
@@ -74,10 +75,12 @@ class _Uninitialized:
         )
 
     def numel(self) -> int:
-        """ValueError: there is no number yet."""
-        raise ValueError(
-            f"an {type(self).__name__} has no number of elements yet: call the module once first."
-        )
+        """The error of `shape`: there is no number yet."""
+        return math.prod(self.shape)
+
+    def _assign(self: Any, *args: Any, **options: Any) -> Tensor:
+        self.shape  # noqa: B018  what was written here, such as first values, would be lost
+        return super()._assign(*args, **options)
 
     def _take_shape(
         self: Any, kind: type[Tensor], shape: Any, device: str | None, dtype: Any

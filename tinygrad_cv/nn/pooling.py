@@ -12,7 +12,7 @@ from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.nn import functional as F
 from tinygrad_cv.nn.module import Module
 from tinygrad_cv.ops.conv import per_axis
-from tinygrad_cv.ops.pool import check_padding
+from tinygrad_cv.ops.pool import check_padding, kernel_and_stride
 
 
 class _Pool(Module):
@@ -23,9 +23,7 @@ class _Pool(Module):
     def _take(self, kernel_size: Any, stride: Any, padding: Any) -> None:
         self.kernel_size, self.padding = kernel_size, padding
         self.stride = kernel_size if stride is None else stride
-        kernel = per_axis(self.axes, kernel_size, "kernel_size", 1)
-        if self.stride != ():
-            per_axis(self.axes, self.stride, "stride", 1)
+        kernel, _ = kernel_and_stride(self.axes, kernel_size, stride)
         pads = per_axis(self.axes, padding, "padding", 0)
         check_padding(type(self).__name__, pads, kernel)
 

@@ -244,7 +244,8 @@ def _lp_pool(x: Tensor, *, p: int = 2, ceil_mode: int = 0, geometry: Geometry) -
     x = padded(padded(x, windows.pads), missing)
     if set(windows.dilations) == {1}:
         pool = windows.function("lp_pool")
-        y: Tensor = pool(x, p, windows.kernel, windows.strides)
+        # ONNX has |x| for every p, and lp_pool the sum of x for p = 1.
+        y: Tensor = pool(tg.abs(x) if p == 1 else x, p, windows.kernel, windows.strides)
         return y
     return _window_sum(tg.abs(x) ** p, windows) ** (1 / p)
 

@@ -608,11 +608,16 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x wᵀ + b along the last axis: (..., in) -> (..., out), with the weight (out, in).
 
-    The bias has the shape (out,), with or without axes of length 1 in front.
+    The bias has the shape (out,), with or without axes of length 1 in front. With a weight (in,)
+    and a bias () the result is without the last axis.
 
     >>> linear(Tensor([[1.0, 2.0]]), Tensor([[3.0, 4.0]]), Tensor([0.5]))
     tensor([[11.5]])
     """
+    if weight.ndim == 1 and (bias is None or bias.ndim == 0):
+        row = T.reshape(weight, shape=(1, *weight.shape))
+        y = linear(input, row, None if bias is None else T.reshape(bias, shape=(1,)))
+        return T.reshape(y, shape=y.shape[:-1])
     w = weight.shape
     if bias is not None and bias.ndim > 1 and bias.numel() == bias.shape[-1]:
         bias = T.reshape(bias, shape=(-1,))
@@ -626,7 +631,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if input.ndim == 2:
         return T.linear(input, weight, bias)
     # (..., in) -> (n, in) -> (n, out) -> (..., out)
-    flat = T.reshape(input, shape=(-1, w[1]))
+    flat = T.reshape(input, shape=(math.prod(input.shape[:-1]), w[1]))
     return T.reshape(T.linear(flat, weight, bias), shape=(*input.shape[:-1], weight.shape[0]))
 
 

@@ -140,11 +140,15 @@ def dropout2d(
     *,
     generator: Any = None,
 ) -> Tensor:
-    """Whole channels of images (N, C, H, W), or of one (C, H, W), dropped; see `dropout1d`.
+    """Whole channels of images (N, C, H, W) dropped; see `dropout1d`.
 
-    Of any other number of axes the first two are N and C: of (N, C) it is `dropout`.
+    Of any number of axes the first two are N and C: three are (N, C, L), as in PyTorch, and not one
+    image; of (N, C) it is `dropout`.
+
+    >>> dropout2d(Tensor([[[[1.0, 2.0]]]]), p=1.0)
+    tensor([[[[0., 0.]]]])
     """
-    shared = _behind_channels("dropout2d", input, 2, "(N, C, H, W), (C, H, W) or (N, C)")
+    shared = _behind_channels("dropout2d", input, 0, "(N, C, H, W), (N, C, L) or (N, C)")
     return _inverted("dropout2d", input, p, training, inplace, generator, shared)
 
 

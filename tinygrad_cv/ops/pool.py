@@ -183,10 +183,11 @@ def _check_images(name: str, axes: int, input: Tensor) -> None:
         )
 
 
-def _steps(axes: int, kernel_size: Any, stride: Any) -> tuple[Ints, Ints]:
+def kernel_and_stride(axes: int, kernel_size: Any, stride: Any) -> tuple[Ints, Ints]:
     """The kernel and the stride for each axis; none is the kernel's, and () is none in PyTorch."""
     kernel = per_axis(axes, kernel_size, "kernel_size", 1)
-    return kernel, kernel if stride in (None, (), []) else per_axis(axes, stride, "stride", 1)
+    unsaid = stride is None or (isinstance(stride, tuple | list) and not stride)
+    return kernel, kernel if unsaid else per_axis(axes, stride, "stride", 1)
 
 
 def _geometry(
@@ -206,7 +207,7 @@ def _geometry(
     to be left out, and the one wanted at the end.
     """
     _check_images(name, axes, input)
-    kernel, strides = _steps(axes, kernel_size, stride)
+    kernel, strides = kernel_and_stride(axes, kernel_size, stride)
     pads = per_axis(axes, padding, "padding", 0)
     dilations = per_axis(axes, dilation, "dilation", 1)
     check_padding(name, pads, kernel)
@@ -360,7 +361,7 @@ def _max_unpool(
         y: Tensor = as_batch(lambda x, i: _max_unpool(axes, x, i, *options), input, indices)
         return y
     _check_images(name, axes, input)
-    kernel, strides = _steps(axes, kernel_size, stride)
+    kernel, strides = kernel_and_stride(axes, kernel_size, stride)
     pads = per_axis(axes, padding, "padding", 0)
     lengths = zip(input.shape[2:], kernel, strides, pads, strict=True)
     usual = tuple((n - 1) * s - 2 * p + k for n, k, s, p in lengths)
@@ -697,9 +698,13 @@ def _lp_pool(
         return y
     geometry, taken = _geometry(name, axes, input, kernel_size, stride, 0, 1, ceil_mode)
     taps = math.prod(geometry["kernel"])
-    out = check_windows(name, input.shape, **geometry)
-    columns = T.reshape(T.unfold(input, **geometry), shape=(*input.shape[:2], taps, *out))
-    lengths = _take(norm(columns, norm_type, 2), taken)
+    if norm_type == 1:
+        windows = {key: value for key, value in geometry.items() if key != "dilation"}
+        lengths = _take(T.window_sum(input, **windows), taken)
+    else:
+        out = check_windows(name, input.shape, **geometry)
+        columns = T.reshape(T.unfold(input, **geometry), shape=(*input.shape[:2], taps, *out))
+        lengths = _take(norm(columns, norm_type, 2), taken)
     if taken is None:
         return lengths
     counts = _counts(
@@ -728,10 +733,12 @@ def lp_pool2d(
 ) -> Tensor:
     """(Σ |x|^p)^(1/p) over each window, with p = `norm_type`; (N, C, H, W) -> (N, C, H', W').
 
-    p = 1 gives the sum; the larger p, the closer to the maximum, which is p = inf. The sum is the
-    mean of `avg_pool2d` times the taps of a whole window, also for a window that reaches over the
-    end. The powers are taken of x over the largest |x| of a window, so that the result is finite
-    wherever the exact value is. Where it is 0 the gradient is 0.
+    p = 1 gives the sum Σ x, in which signs count, as in PyTorch; with any other p it is the norm of
+    the window (PyTorch has xᵖ, which of a negative x is NaN for most p). The larger p, the closer
+    to the maximum, which is p = inf. The sum is the mean of `avg_pool2d` times the taps of a whole
+    window, also for a window that reaches over the end. The powers are taken of x over the largest
+    |x| of a window, so that the result is finite wherever the exact value is. Where it is 0 the
+    gradient is 0.
 
     Raises ValueError unless p is above 0.
 

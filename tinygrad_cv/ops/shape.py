@@ -85,7 +85,9 @@ class BroadcastTo(Movement):
 
     def forward(self, xp, x):
         self.before = x.shape
-        return xp.broadcast_to(x, self.shape)
+        y = xp.broadcast_to(x, self.shape)
+        # What repeats nothing may be written to, and broadcast_to's results may not.
+        return xp.reshape(x, self.shape) if y.size == x.size else y
 
     def grad_x(self, F, g):
         return F.sum_to(g, shape=self.before)
@@ -1059,12 +1061,15 @@ def _continued(x: Tensor, axis: int, before: int, after: int, mode: str) -> Tens
 
 
 @public(TOP, FUNCTIONAL)
-def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.0) -> Tensor:
+def pad(
+    input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None
+) -> Tensor:
     """The last axes with more put around them; a negative width crops.
 
     `pad` counts from the last axis backwards: (left, right, top, bottom, ...). The mode says what
-    is put there: "constant" (`value`), "reflect" (the elements mirrored at the first and the last
-    one), "replicate" (the first and the last one) or "circular" (the elements from the other end).
+    is put there: "constant" (`value`, by default 0), "reflect" (the elements mirrored at the first
+    and the last one), "replicate" (the first and the last one) or "circular" (the elements from the
+    other end).
 
     >>> pad(Tensor([1.0, 2.0]), (1, 2))
     tensor([0., 1., 2., 0., 0.])
@@ -1100,7 +1105,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         return x[tuple(slice(before, n - after) for (before, after), n in ends)]
 
     if mode == "constant":
-        result: Tensor = T.pad(cropped(input), widths=more, value=float(value))
+        result: Tensor = T.pad(cropped(input), widths=more, value=float(value or 0))
         return result
     # What is mirrored or repeated may itself be cropped; what comes from the other end is what
     # remains there.
