@@ -80,7 +80,8 @@ class _Uninitialized:
 
     def _assign(self: Any, *args: Any, **options: Any) -> Tensor:
         self.shape  # noqa: B018  what was written here, such as first values, would be lost
-        return super()._assign(*args, **options)
+        tensor: Tensor = super()._assign(*args, **options)  # type: ignore[misc]  # Tensor has it
+        return tensor
 
     def _take_shape(
         self: Any, kind: type[Tensor], shape: Any, device: str | None, dtype: Any
