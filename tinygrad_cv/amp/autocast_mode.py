@@ -143,5 +143,9 @@ def custom_fwd(
 
 @public(AMP)
 def custom_bwd(bwd: Callable[..., Any] | None = None, *, device_type: str) -> Callable[..., Any]:
-    """A decorator for the `backward` beside a `custom_fwd`; it changes nothing."""
+    """A decorator for the `backward` beside a `custom_fwd`; it changes nothing.
+
+    >>> custom_bwd(lambda ctx, g: 2 * g, device_type="cuda")(None, 3.0)
+    6.0
+    """
     return functools.partial(custom_bwd, device_type=device_type) if bwd is None else bwd

@@ -24,6 +24,10 @@ class Distribution:
 
     `validate_args` says whether parameters and values are looked at, for which a GPU is waited for;
     by default what `set_default_validate_args` has set. What is wrong is a ValueError.
+
+    >>> from tinygrad_cv.distributions import Normal
+    >>> isinstance(Normal(0.0, 1.0), Distribution), Normal(0.0, 1.0).mean
+    (True, tensor(0.))
     """
 
     has_rsample: ClassVar[bool] = False

@@ -159,6 +159,10 @@ def trunc_normal_(
 
     x = mean + std · Φ⁻¹(u) with u uniform on [Φ((a - mean) / std), Φ((b - mean) / std)], where Φ
     is the distribution function of a standard normal. The bounds are values, not multiples of std.
+
+    >>> from tinygrad_cv import empty
+    >>> trunc_normal_(empty(1000), std=5.0).abs().max().item() <= 2
+    True
     """
     if not (std > 0 and a < b):
         raise ValueError(f"trunc_normal_: std > 0 and a < b; got std={std}, a={a} and b={b}.")
@@ -240,6 +244,10 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
     """Normal numbers in a matrix, of which in each column a share `sparsity` is 0 (Martens, 2010).
 
     The number of zeros in a column is rounded up.
+
+    >>> from tinygrad_cv import empty
+    >>> (sparse_(empty(4, 3), 0.5) == 0).sum(0)
+    tensor([2, 2, 2])
     """
     if tensor.ndim != 2:
         raise ValueError(f"sparse_ fills a matrix; got a tensor of shape {tensor.shape}.")

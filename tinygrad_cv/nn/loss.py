@@ -118,7 +118,11 @@ class NLLLoss(_WeightedLoss):
 @public(NN)
 @dataclass(frozen=True)
 class LinearCrossEntropyOptions:
-    """How PyTorch's `LinearCrossEntropyLoss` is to save memory. Taken, and without effect here."""
+    """How PyTorch's `LinearCrossEntropyLoss` is to save memory. Taken, and without effect here.
+
+    >>> LinearCrossEntropyOptions(batch_chunk_size=64).batch_chunk_size
+    64
+    """
 
     allow_retain_graph: bool = False
     batch_chunk_size: int | None = None

@@ -168,6 +168,12 @@ def multi_head_attention_forward(
     hint that attn_mask is causal, and changes nothing. `bias_k` and `bias_v` (1, 1, E) are a
     further key and value, and `add_zero_attn` adds one of zeros. `static_k` and `static_v`
     (N · H, S, E / H) stand in for what comes of key and value. A query that sees no key sees 0.
+
+    >>> from tinygrad_cv import eye, ones
+    >>> x, w = ones(3, 1, 4), (ones(12, 4), None, None, None, False, 0.0, eye(4), None)
+    >>> y, weights = multi_head_attention_forward(x, x, x, 4, 2, *w)
+    >>> y.shape, weights.shape
+    ((3, 1, 4), (1, 3, 3))
     """
     single = query.ndim == 2
     batch, time = (0, 1) if batch_first or single else (1, 0)

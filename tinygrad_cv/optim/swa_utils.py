@@ -73,12 +73,26 @@ def _of_many(average: Callable[[Tensor, Tensor, Any], Tensor]) -> Callable[..., 
 
 
 def get_ema_multi_avg_fn(decay: float = 0.999) -> Callable[..., None]:
-    """The exponential moving average as a `multi_avg_fn`, which writes into a list of averages."""
+    """The exponential moving average as a `multi_avg_fn`, which writes into a list of averages.
+
+    >>> from tinygrad_cv import tensor
+    >>> average = tensor([1.0])
+    >>> get_ema_multi_avg_fn(0.75)([average], [tensor([5.0])], 1)
+    >>> average
+    tensor([2.])
+    """
     return _of_many(get_ema_avg_fn(decay))
 
 
 def get_swa_multi_avg_fn() -> Callable[..., None]:
-    """The mean of all so far as a `multi_avg_fn`, which writes into a list of averages."""
+    """The mean of all so far as a `multi_avg_fn`, which writes into a list of averages.
+
+    >>> from tinygrad_cv import tensor
+    >>> average = tensor([1.0])
+    >>> get_swa_multi_avg_fn()([average], [tensor([5.0])], 3)
+    >>> average
+    tensor([2.])
+    """
     return _of_many(get_swa_avg_fn())
 
 

@@ -55,6 +55,13 @@ def clip_grads_with_norm_(
     """Scale the gradients by max_norm / (total_norm + 1e-6), unless that is above 1.
 
     The small number is PyTorch's.
+
+    >>> from tinygrad_cv import tensor
+    >>> w = tensor([3.0, 4.0], requires_grad=True)
+    >>> w.grad = tensor([3.0, 4.0])
+    >>> clip_grads_with_norm_([w], 1.0, get_total_norm([w.grad]))
+    >>> w.grad
+    tensor([0.6, 0.8])
     """
     with no_grad():
         factor = (float(max_norm) / (total_norm + 1e-6)).clamp(max=1.0)

@@ -40,14 +40,33 @@ def fuse_conv_bn_weights(
     bn_b: Any,
     transpose: bool = False,
 ) -> tuple[Parameter, Parameter]:
-    """The weight and bias of a convolution with a batch normalization after it."""
+    """The weight and bias of a convolution with a batch normalization after it.
+
+    With s = bn_w / √(bn_rv + bn_eps) for each channel they are conv_w · s and
+    (conv_b - bn_rm) · s + bn_b.
+
+    >>> from tinygrad_cv import ones, zeros
+    >>> w = ones(1, 1, 1, 1)
+    >>> weight, bias = fuse_conv_bn_weights(w, None, ones(1), ones(1), 0.0, 2 * ones(1), zeros(1))
+    >>> weight.item(), bias.item()
+    (2.0, -2.0)
+    """
     return _fused(conv_w, conv_b, bn_rm, bn_rv, bn_eps, bn_w, bn_b, 1 if transpose else 0)
 
 
 def fuse_linear_bn_weights(
     linear_w: Any, linear_b: Any, bn_rm: Tensor, bn_rv: Tensor, bn_eps: float, bn_w: Any, bn_b: Any
 ) -> tuple[Parameter, Parameter]:
-    """The weight and bias of a linear layer with a batch normalization after it."""
+    """The weight and bias of a linear layer with a batch normalization after it.
+
+    The formula is that of `fuse_conv_bn_weights`.
+
+    >>> from tinygrad_cv import ones, zeros
+    >>> w = ones(1, 3)
+    >>> weight, bias = fuse_linear_bn_weights(w, None, ones(1), ones(1), 0.0, 2 * ones(1), zeros(1))
+    >>> weight.tolist(), bias.tolist()
+    ([[2.0, 2.0, 2.0]], [-2.0])
+    """
     return _fused(linear_w, linear_b, bn_rm, bn_rv, bn_eps, bn_w, bn_b, 0)
 
 
@@ -66,7 +85,14 @@ def fuse_conv_bn_eval(conv: Layer, bn: Any, transpose: bool = False) -> Layer:
 
 
 def fuse_linear_bn_eval(linear: Layer, bn: Any) -> Layer:
-    """A copy of a linear layer that does what it and the batch normalization after it do."""
+    """A copy of a linear layer that does what it and the batch normalization after it do.
+
+    >>> from tinygrad_cv import nn, randn
+    >>> linear, bn = nn.Linear(2, 3).eval(), nn.BatchNorm1d(3).eval()
+    >>> x = randn(5, 2)
+    >>> (fuse_linear_bn_eval(linear, bn)(x) - bn(linear(x))).abs().max().item() < 1e-5
+    True
+    """
     return _fused_layer(linear, bn, 0)
 
 

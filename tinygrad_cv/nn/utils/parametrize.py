@@ -45,6 +45,12 @@ class ParametrizationList(ModuleList):
     `forward` computes the tensor. If the `right_inverse` of the first function returns a tuple,
     the originals are `original0`, `original1`, and so on. Unless `unsafe`, the tensor must come out
     in its shape and dtype.
+
+    >>> from tinygrad_cv import nn
+    >>> layer = nn.Linear(1, 1)
+    >>> _ = register_parametrization(layer, "weight", nn.Tanh())
+    >>> type(layer.parametrizations.weight).__name__, list(layer.state_dict())
+    ('ParametrizationList', ['bias', 'parametrizations.weight.original'])
     """
 
     def __init__(self, modules: Sequence[Module], original: Tensor, unsafe: bool = False) -> None:

@@ -28,6 +28,10 @@ class PackedSequence(_Packed):
     `data` holds the steps, `batch_sizes` (int64, on the host) how many sequences have a first, a
     second, ... step. `sorted_indices` says which sequence became the first, the second, ..., and
     `unsorted_indices` leads back; both are None if they were sorted already.
+
+    >>> from tinygrad_cv import ones
+    >>> pack_sequence([ones(3), ones(2)]).batch_sizes
+    tensor([2, 2, 1])
     """
 
     __slots__ = ()

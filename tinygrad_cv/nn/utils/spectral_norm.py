@@ -97,7 +97,13 @@ def spectral_norm(
 
 
 def remove_spectral_norm(module: Given, name: str = "weight") -> Given:
-    """Let the weight be a parameter again, divided as it is now; ValueError if it has no norm."""
+    """Let the weight be a parameter again, divided as it is now; ValueError if it has no norm.
+
+    >>> from tinygrad_cv import nn
+    >>> layer = remove_spectral_norm(spectral_norm(nn.Linear(2, 3)))
+    >>> [name for name, _ in layer.named_parameters()]
+    ['bias', 'weight']
+    """
     for number, hook in [*module._forward_pre_hooks.items()]:
         if isinstance(hook, SpectralNorm) and hook.name == name:
             weight = hook.compute_weight(module, do_power_iteration=False).detach()
