@@ -17,14 +17,14 @@ tensor([[ 6.,  0.],
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from tinygrad_cv._apply import F
-from tinygrad_cv._grad_mode import enable_grad
 from tinygrad_cv._inputs import public
-from tinygrad_cv._point import Point, Push, variable
+from tinygrad_cv._point import Point, Push
 from tinygrad_cv._public import AUTOGRAD_FUNCTIONAL, TOP
 from tinygrad_cv._tensor import Tensor, as_input
+from tinygrad_cv._trees import mapped
 
 Tensors = Tensor | tuple[Tensor, ...]
 
@@ -48,9 +48,10 @@ def vjp(
     >>> vjp(lambda x, y: x * y, (tg.tensor([1.0, 2.0]), tg.tensor(3.0)), tg.tensor([1.0, 10.0]))
     (tensor([3., 6.]), (tensor([ 3., 30.]), tensor(21.)))
     """
-    point = _Point("vjp", func, inputs, create_graph, strict)
-    weights = _directions("vjp", "v", v, point.outputs, "output")
-    return point.value(), point.like_inputs(point.pulled(point.outputs, weights))
+    point = _at("vjp", func, inputs, create_graph, strict)
+    outputs = point.outputs()
+    weights = _directions("vjp", "v", v, outputs, "output")
+    return _results(point, point.by_argument(point.pulled(outputs, weights)))
 
 
 @public(TOP, AUTOGRAD_FUNCTIONAL)
@@ -70,10 +71,9 @@ def jvp(
     >>> jvp(lambda x: x**2, tg.tensor([1.0, 3.0]), tg.tensor([1.0, 0.5]))
     (tensor([1., 9.]), tensor([2., 3.]))
     """
-    point = _Point("jvp", func, inputs, create_graph, strict)
+    point = _at("jvp", func, inputs, create_graph, strict)
     directions = _directions("jvp", "v", v, point.variables, "input")
-    moved = Push(point, point.outputs).along(directions, create_graph)
-    return point.value(), point.like_outputs(moved)
+    return _results(point, Push(point).along(directions))
 
 
 @public(TOP, AUTOGRAD_FUNCTIONAL)
@@ -92,10 +92,10 @@ def hvp(
     >>> hvp(lambda x: (x**3).sum(), tg.tensor([1.0, 2.0]), tg.tensor([1.0, 1.0]))
     (tensor(9.), tensor([ 6., 12.]))
     """
-    point = _Point("hvp", func, inputs, create_graph, strict)
+    point = _at("hvp", func, inputs, create_graph, strict)
     directions = _directions("hvp", "v", v, point.variables, "input")
-    gradient = point.pulled([point.number()], [None], recorded=True)
-    return point.value(), point.like_inputs(point.pulled(gradient, directions))
+    gradient = point.pulled([_number(point)], [None], recorded=True)
+    return _results(point, point.by_argument(point.pulled(gradient, directions)))
 
 
 @public(TOP, AUTOGRAD_FUNCTIONAL)
@@ -139,9 +139,8 @@ def jacobian(
     (tensor([[3., 0.],
             [0., 3.]]), tensor([1., 2.]))
     """
-    point = _Point("jacobian", func, inputs, create_graph, strict)
-    rows = [point.like_inputs(point.rows(y)) for y in point.outputs]
-    return tuple(rows) if point.many_outputs else rows[0]
+    point = _at("jacobian", func, inputs, create_graph, strict)
+    return mapped(point.out, point.jacobian())
 
 
 @public(TOP, AUTOGRAD_FUNCTIONAL)
@@ -164,64 +163,54 @@ def hessian(
     ((tensor(10.), tensor(6.)), (tensor(6.), tensor(0.)))
     """
 
-    def gradient(*xs: Tensor) -> Tensors:
-        point = _Point("hessian", func, xs, True, strict)
-        found = point.pulled([point.number()], [None])
-        return tuple(found) if isinstance(inputs, tuple | list) else found[0]
+    def gradient(*xs: Tensor) -> Any:
+        many = isinstance(inputs, tuple | list)
+        point = _at("hessian", func, xs if many else xs[0], True, strict)
+        return point.by_argument(point.pulled([_number(point)], [None]))
 
     return jacobian(gradient, inputs, create_graph, strict)
 
 
-class _Point(Point):
-    """A function at one place, with inputs and outputs that are a tensor or several."""
+# ----- what goes in and out ----------------------------------------------------------------------
 
-    def __init__(
-        self, name: str, func: Callable[..., Any], inputs: Any, create_graph: bool, strict: bool
-    ) -> None:
-        super().__init__(name, strict)
-        self.recorded = create_graph
-        self.many_inputs = isinstance(inputs, tuple | list)
-        self.variables = [self.variable(x) for x in _tensors(name, "inputs", inputs)]
-        with enable_grad():
-            returned = func(*self.variables)
-        self.many_outputs = isinstance(returned, tuple | list)
-        self.outputs = _tensors(name, "the outputs of the function", returned)
 
-    def variable(self, x: Tensor) -> Tensor:
+def _at(
+    name: str, func: Callable[..., Any], inputs: Any, create_graph: bool, strict: bool
+) -> Point:
+    """A function of one tensor or several at one place; so are its outputs."""
+    xs = tuple(_tensors(name, "inputs", inputs))
+    for x in xs:
         if not x.is_floating_point():
             raise TypeError(
-                f"{self.name}: an input of dtype {x.dtype} has no derivative; use x.float(), or "
+                f"{name}: an input of dtype {x.dtype} has no derivative; use x.float(), or "
                 "leave it out of the inputs: lambda x: func(x, labels)."
             )
-        return variable(x, self.recorded)
 
-    def number(self) -> Tensor:
-        """The output, which must be a single number."""
-        shapes = [y.shape for y in self.outputs]
-        if self.many_outputs or self.outputs[0].numel() != 1:
-            raise ValueError(
-                f"{self.name}: the function must return one number, as a loss is; it returned "
-                f"{'the shapes ' if self.many_outputs else 'the shape '}"
-                f"{', '.join(map(str, shapes))}."
-            )
-        return self.outputs[0]
+    def of_tensors(*xs: Tensor) -> Tensors:
+        returned = func(*xs)
+        outputs = _tensors(name, "the outputs of the function", returned)
+        return tuple(outputs) if isinstance(returned, tuple | list) else outputs[0]
 
-    def value(self) -> Tensors:
-        """What the function returned."""
-        return self.like_outputs(self.outputs)
+    argnums = tuple(range(len(xs))) if isinstance(inputs, tuple | list) else 0
+    return Point(name, of_tensors, xs, {}, argnums, create_graph=create_graph, strict=strict)
 
-    def like_inputs(self, tensors: list[Tensor]) -> Tensors:
-        """One tensor for each input, as the inputs were given."""
-        return self.result(tensors, self.many_inputs)
 
-    def like_outputs(self, tensors: list[Tensor]) -> Tensors:
-        """One tensor for each output, as the function returned them."""
-        return self.result(tensors, self.many_outputs)
+def _results(point: Point, found: Any) -> tuple[Tensors, Tensors]:
+    """The outputs and a derivative, as constants if they are to be."""
+    results: tuple[Tensors, Tensors] = mapped(point.out, (point.output, found))
+    return results
 
-    def result(self, tensors: list[Tensor], many: bool) -> Tensors:
-        if not self.recorded:
-            tensors = [t.detach() for t in tensors]
-        return tuple(tensors) if many else tensors[0]
+
+def _number(point: Point) -> Tensor:
+    """The output, which must be a single number."""
+    y = point.output
+    if isinstance(y, tuple) or y.numel() != 1:
+        raise ValueError(
+            f"{point.name}: the function must return one number, as a loss is; it returned "
+            f"{'the shapes ' if isinstance(y, tuple) else 'the shape '}"
+            f"{', '.join(str(part.shape) for part in point.outputs())}."
+        )
+    return cast(Tensor, y)
 
 
 def _tensors(name: str, what: str, given: Any) -> list[Tensor]:

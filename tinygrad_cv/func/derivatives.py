@@ -4,19 +4,17 @@ Arguments and results are tensors, alone or in tuples, lists and dicts.
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from tinygrad_cv._apply import F
-from tinygrad_cv._grad_mode import enable_grad, is_grad_enabled
-from tinygrad_cv._graph import topological
-from tinygrad_cv._point import Point, Push, stacked, variable, zeros
+from tinygrad_cv._grad_mode import is_grad_enabled
+from tinygrad_cv._point import Point, Push, stacked, zeros
 from tinygrad_cv._public import FUNC, public
 from tinygrad_cv._tensor import Tensor
-from tinygrad_cv._trees import leaves, mapped, tensors_in
+from tinygrad_cv._trees import mapped
 from tinygrad_cv.backend import host
 
-Places = int | tuple[int, ...]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -58,7 +56,7 @@ def grad_and_value(
     """
 
     def gradient(*args: Any, **kwargs: Any) -> Any:
-        point = _Point("grad", func, args, kwargs, argnums, has_aux)
+        point = Point("grad", func, args, kwargs, argnums, has_aux)
         y = point.output
         if not isinstance(y, Tensor) or y.shape != ():
             got = f"shape {y.shape}" if isinstance(y, Tensor) else type(y).__name__
@@ -87,7 +85,7 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple
     >>> pull(tg.tensor([1.0, 10.0]))
     (tensor([ 2., 60.]),)
     """
-    point = _Point("vjp", func, primals, {}, tuple(range(len(primals))), has_aux)
+    point = Point("vjp", func, primals, {}, tuple(range(len(primals))), has_aux)
     outputs = point.outputs()
 
     def pull(cotangents: Any, retain_graph: bool = True, create_graph: bool | None = None) -> Any:
@@ -124,9 +122,9 @@ def jvp(
             raise TypeError(
                 f"jvp: {name} is a tuple; got a {type(given).__name__}: write ({name},)."
             )
-    point = _Point("jvp", func, primals, {}, tuple(range(len(primals))), has_aux)
+    point = Point("jvp", func, primals, {}, tuple(range(len(primals))), has_aux)
     directions = _checked("jvp", "tangents", tangents, primals, "the primals")
-    moved = point.moved(Push(point, point.outputs()), directions)
+    moved = Push(point).along(directions)
     value = mapped(point.out, point.output)
     return (value, moved, point.aux) if has_aux else (value, moved)
 
@@ -140,12 +138,11 @@ def linearize(func: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..
     >>> push(tg.tensor([1.0, 0.5]))
     tensor([2., 3.])
     """
-    point = _Point("linearize", func, primals, {}, tuple(range(len(primals))), False)
-    push = Push(point, point.outputs())
+    point = Point("linearize", func, primals, {}, tuple(range(len(primals))), False)
+    push = Push(point)
 
     def along(*tangents: Any) -> Any:
-        directions = _checked("linearize", "tangents", tangents, primals, "the primals")
-        return point.moved(push, directions)
+        return push.along(_checked("linearize", "tangents", tangents, primals, "the primals"))
 
     return mapped(point.out, point.output), along
 
@@ -174,9 +171,8 @@ def jacrev(
     """
 
     def jacobian(*args: Any, **kwargs: Any) -> Any:
-        point = _Point("jacrev", func, args, kwargs, argnums, has_aux)
-        point.outputs()
-        found = mapped(lambda y: point.by_argument(point.rows(y)), point.output)
+        point = Point("jacrev", func, args, kwargs, argnums, has_aux)
+        found = point.jacobian()
         return (found, point.aux) if has_aux else found
 
     return named_after(func, jacobian)
@@ -200,8 +196,8 @@ def jacfwd(
     """
 
     def jacobian(*args: Any, **kwargs: Any) -> Any:
-        point = _Point("jacfwd", func, args, kwargs, argnums, has_aux)
-        push = Push(point, point.outputs())
+        point = Point("jacfwd", func, args, kwargs, argnums, has_aux)
+        push = Push(point)
         columns = [_columns(point, push, i) for i in range(len(point.variables))]
         outputs = iter(range(len(push.outputs)))
 
@@ -237,94 +233,6 @@ def named_after(func: Callable[..., Any], function: Function) -> Function:
     return cast(Function, functools.wraps(func)(function))
 
 
-class _Point(Point):
-    """A function at one place: the chosen arguments as variables, and an output that is a tree.
-
-    The derivatives are `recorded` if they depend on something outside that requires a gradient.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        argnums: Places,
-        has_aux: bool,
-    ) -> None:
-        super().__init__(name)
-        self.single = isinstance(argnums, int)
-        outside = is_grad_enabled()
-        numbers = [argnums] if isinstance(argnums, int) else list(argnums)
-        for number in numbers:
-            if not -len(args) <= number < len(args):
-                raise IndexError(
-                    f"{name}: argnums has {number}, and the function got {len(args)} arguments by "
-                    "position."
-                )
-        self.variables = []
-        places = [number % len(args) for number in numbers]
-        if len(set(places)) != len(places):
-            raise ValueError(f"{name}: argnums names an argument twice; got {argnums}.")
-        self.chosen = {i: mapped(lambda x: self._variable(x, outside), args[i]) for i in places}
-        arguments = [self.chosen.get(i, value) for i, value in enumerate(args)]
-        with enable_grad():
-            returned = func(*arguments, **kwargs)
-        self.aux: Any = None
-        if has_aux:
-            if not isinstance(returned, tuple) or len(returned) != 2:
-                raise TypeError(f"{name}: with has_aux the function returns a pair (output, aux).")
-            returned, self.aux = returned
-        self.output = returned
-        self._ends = {x.node for x in self.variables}
-        self._outside = outside
-        self.recorded = outside and any(map(self._is_seen, tensors_in(returned)))
-        self.aux = mapped(lambda x: self.out(x) if isinstance(x, Tensor) else x, self.aux)
-
-    def _variable(self, x: Any, outside: bool) -> Tensor:
-        if not isinstance(x, Tensor) or not x.is_floating_point():
-            what = f"a tensor of {x.dtype}" if isinstance(x, Tensor) else f"a {type(x).__name__}"
-            raise TypeError(
-                f"{self.name}: the function is differentiated by float tensors, in tuples, lists "
-                f"and dicts; got {what}. argnums says by which arguments."
-            )
-        self.variables.append(variable(x, outside))
-        return self.variables[-1]
-
-    def _is_seen(self, y: Tensor) -> bool:
-        """Whether a tensor depends on something outside that requires a gradient."""
-        if not y.requires_grad:
-            return False
-        order = topological([y.node], self._ends, differentiable=True)
-        return any(node.op is not None if node in self._ends else node.op is None for node in order)
-
-    def out(self, y: Tensor) -> Tensor:
-        """A result, cut off from the variables if nobody outside can differentiate it."""
-        return y if self._outside and self._is_seen(y) else y.detach()
-
-    def outputs(self) -> list[Tensor]:
-        """The tensors of the output, which holds nothing else."""
-        for y in leaves(self.output):
-            if not isinstance(y, Tensor):
-                raise TypeError(
-                    f"{self.name}: the function returns tensors, in tuples, lists and dicts; got a "
-                    f"{type(y).__name__}. Pass has_aux=True for what is not to be differentiated."
-                )
-        return list(leaves(self.output))
-
-    def by_argument(self, found: Sequence[Tensor]) -> Any:
-        """One tensor for each variable, in the structure of the chosen arguments."""
-        each = iter(found)
-        trees = [mapped(lambda _: next(each), tree) for tree in self.chosen.values()]
-        return trees[0] if self.single else tuple(trees)
-
-    def moved(self, push: Push, directions: Sequence[Tensor]) -> Any:
-        """How the outputs move, in their structure."""
-        seen = is_grad_enabled() and any(v.requires_grad for v in directions)
-        each = iter(push.along(directions, self.recorded or seen, retain_graph=True))
-        return mapped(lambda _: next(each), self.output)
-
-
 def _checked(name: str, label: str, given: Any, like: Any, what: str) -> list[Tensor]:
     """The tensors of a tree, which has the structure and the shapes of another."""
     try:
@@ -341,7 +249,7 @@ def _checked(name: str, label: str, given: Any, like: Any, what: str) -> list[Te
     return [v for _, v in pairs]
 
 
-def _columns(point: _Point, push: Push, i: int) -> list[Tensor]:
+def _columns(point: Point, push: Push, i: int) -> list[Tensor]:
     """The derivative of each output by one variable."""
     columns: list[list[Tensor]] = [[] for _ in push.outputs]
     directions = [zeros(x) for x in point.variables]
@@ -349,8 +257,7 @@ def _columns(point: _Point, push: Push, i: int) -> list[Tensor]:
     one = Tensor(1.0, dtype=x.dtype, device=x.device)
     for place in host.ndindex(x.shape):
         directions[i] = F.scatter_add(one, index=place, shape=x.shape)
-        moves = push.along(directions, point.recorded, retain_graph=True)
-        for column, moved in zip(columns, moves, strict=True):
+        for column, moved in zip(columns, push.each(directions), strict=True):
             column.append(moved)
     return [
         stacked(column, (*y.shape, *x.shape), -1, y)
