@@ -29,6 +29,10 @@ def values(tensor: Tensor) -> Array:
     return tensor.detach().numpy().copy()
 
 
+def normal(*shape: int, seed: int = 0) -> Array:
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
 def memory(tensor: Tensor) -> Array:
     """The array that owns the memory of a tensor."""
     owner = tensor.detach().numpy()

@@ -214,6 +214,11 @@ def test_random_numbers_in_vmap() -> None:
         vmap(draw, randomness="none")
 
 
+def test_the_same_random_numbers_are_as_many() -> None:
+    with pytest.raises(RuntimeError, match="randomness='same' it must draw as many"):
+        vmap(lambda x: tg.rand(()) if x > 0.5 else x, randomness="same")(tg.tensor([0.0, 1.0]))
+
+
 def test_wrong_use_of_vmap_is_told() -> None:
     x = tg.ones(2, 3)
     for call, message in [

@@ -14,10 +14,10 @@ import scipy.linalg
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
-from numpy.typing import NDArray
 from scipy.spatial import distance
 
 import tinygrad_cv as tg
+from programs import Array, leaf, normal, values
 from rows import linalg as rows
 from rows.row import Case
 from tinygrad_cv._apply import F
@@ -26,21 +26,7 @@ from tinygrad_cv.ops import linalg
 from tinygrad_cv.testing import check_gradients, check_op
 from tinygrad_cv.testing.strategies import arrays, broadcastable, shapes
 
-Array = NDArray[Any]
-
 SIDES = st.integers(1, 3)
-
-
-def leaf(values: Any) -> Tensor:
-    return Tensor(np.array(values, dtype="float64"), requires_grad=True)
-
-
-def values(tensor: Tensor) -> Array:
-    return np.array(tensor.detach().numpy())
-
-
-def normal(*shape: int) -> Array:
-    return np.random.default_rng(0).standard_normal(shape)
 
 
 def gradient(function: Callable[..., Tensor], *inputs: Array) -> list[Array]:

@@ -17,30 +17,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
-from numpy.typing import NDArray
 
 import tinygrad_cv as tg
+from programs import Array, leaf, normal, values
 from tinygrad_cv import nn, optim, recompute
 from tinygrad_cv._graph import Node, Observer, observer
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend.base import drawing
 from tinygrad_cv.testing.strategies import expressions
 from tinygrad_cv.transforms import hessian, hvp, jvp, vjp
-
-Array = NDArray[Any]
-
-
-def leaf(values: Any) -> Tensor:
-    return Tensor(np.array(values, dtype="float64"), requires_grad=True)
-
-
-def values(tensor: Any) -> Array:
-    return np.array(tensor.detach().numpy())
-
-
-def normal(*shape: int, seed: int = 0) -> Array:
-    return np.random.default_rng(seed).standard_normal(shape)
-
 
 # ----- the same numbers --------------------------------------------------------------------------
 

@@ -1,6 +1,5 @@
 """`recompute`: a function that saves nothing for the backward pass, which runs it again."""
 
-import copy
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from typing import Any
 
 from tinygrad_cv._apply import F, Recorded, apply
 from tinygrad_cv._autograd import current
+from tinygrad_cv._draws import Draws
 from tinygrad_cv._grad_mode import enable_grad, is_grad_enabled
 from tinygrad_cv._graph import Node, Observer, backpropagate, numbers, observer
 from tinygrad_cv._inplace import View
@@ -18,7 +18,7 @@ from tinygrad_cv._public import TOP, public
 from tinygrad_cv._tensor import Tensor, wrap
 from tinygrad_cv._trees import mapped, tensors_in
 from tinygrad_cv.backend import host
-from tinygrad_cv.backend.base import Backend, drawing
+from tinygrad_cv.backend.base import Backend
 
 
 @public(TOP, also="checkpoint")
@@ -121,7 +121,7 @@ class _Segment:
         self.function = function
         self.given = mapped(_copied, (args, kwargs))
         self.used = _Used(tensors_in(self.given))
-        self.draws = _Draws()
+        self.draws = Draws()
 
     def record(self, outputs: list[Tensor]) -> list[Tensor]:
         """The outputs of the first run as those of one op on all that they depend on."""
@@ -200,7 +200,7 @@ class _Segment:
         before = observer.get()
         try:
             observer.set(None)
-            with enable_grad(), self.draws.again(), _as_they_were(self.seen):
+            with enable_grad(), self.draws.again(_differs), _as_they_were(self.seen):
                 y = self.run(inputs)
             if y.shape != g.shape:
                 raise _differs(f"gave the shape {y.shape}, and before {g.shape}")
@@ -420,57 +420,3 @@ class _Used(Observer):
                     "replaced before the backward pass, so nothing can be computed again with it. "
                     "Update parameters after backward()."
                 )
-
-
-# ----- random numbers, drawn again ---------------------------------------------------------------
-
-
-class _Draws:
-    """The generators that a function drew from, for each draw a copy of how it was before."""
-
-    def __init__(self) -> None:
-        self.sources: list[Any] = []
-
-    def first(self, generator: Any, law: Callable[[Any], Any]) -> Any:
-        """Draw, and note from what; nobody else draws in between."""
-        with generator.bit_generator.lock:
-            source, before = copy.deepcopy(generator), generator.bit_generator.state
-            values = law(source)
-            generator.bit_generator.state = source.bit_generator.state
-        source.bit_generator.state = before
-        self.sources.append(source)
-        return values
-
-    @contextmanager
-    def noted(self) -> Iterator[None]:
-        """Inside, draws are noted."""
-        outer = drawing.get()
-
-        def draw(generator: Any, law: Callable[[Any], Any]) -> Any:
-            if outer is None:
-                return self.first(generator, law)
-            return outer(generator, lambda source: self.first(source, law))
-
-        try:
-            drawing.set(draw)
-            yield
-        finally:
-            drawing.set(outer)
-
-    @contextmanager
-    def again(self) -> Iterator[None]:
-        """Inside, the same numbers are drawn once more, and no generator is touched."""
-        sources = iter(copy.deepcopy(self.sources))
-
-        def draw(generator: Any, law: Callable[[Any], Any]) -> Any:
-            source = next(sources, None)
-            if source is None:
-                raise _differs("drew more random numbers than before")
-            return law(source)
-
-        before = drawing.get()
-        try:
-            drawing.set(draw)
-            yield
-        finally:
-            drawing.set(before)

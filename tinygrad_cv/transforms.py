@@ -16,16 +16,15 @@ tensor([[ 6.,  0.],
         [ 0., 12.]])
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 from tinygrad_cv._apply import F
-from tinygrad_cv._autograd import grad
-from tinygrad_cv._grad_mode import enable_grad
 from tinygrad_cv._inputs import public
+from tinygrad_cv._point import Point, Push
 from tinygrad_cv._public import AUTOGRAD_FUNCTIONAL, TOP
-from tinygrad_cv._tensor import Tensor, as_input, wrap
-from tinygrad_cv.backend import host
+from tinygrad_cv._tensor import Tensor, as_input
+from tinygrad_cv._trees import mapped
 
 Tensors = Tensor | tuple[Tensor, ...]
 
@@ -49,11 +48,10 @@ def vjp(
     >>> vjp(lambda x, y: x * y, (tg.tensor([1.0, 2.0]), tg.tensor(3.0)), tg.tensor([1.0, 10.0]))
     (tensor([3., 6.]), (tensor([ 3., 30.]), tensor(21.)))
     """
-    point = _Point("vjp", func, inputs, create_graph)
-    weights = _directions("vjp", "v", v, point.outputs, "output")
-    found = _gradients(point.outputs, point.inputs, weights, create_graph)
-    result = [_or_zeros(g, x, point, strict) for g, x in zip(found, point.inputs, strict=True)]
-    return point.value(), point.like_inputs(result)
+    point = _at("vjp", func, inputs, create_graph, strict)
+    outputs = point.outputs()
+    weights = _directions("vjp", "v", v, outputs, "output")
+    return _results(point, point.by_argument(point.pulled(outputs, weights)))
 
 
 @public(TOP, AUTOGRAD_FUNCTIONAL)
@@ -73,16 +71,9 @@ def jvp(
     >>> jvp(lambda x: x**2, tg.tensor([1.0, 3.0]), tg.tensor([1.0, 0.5]))
     (tensor([1., 9.]), tensor([2., 3.]))
     """
-    point = _Point("jvp", func, inputs, create_graph)
-    directions = _directions("jvp", "v", v, point.inputs, "input")
-    moving = [y for y in point.outputs if y.requires_grad]
-    u = [_zeros(y).requires_grad_() for y in moving]
-    pulled = _gradients(moving, point.inputs, u, create_graph=True)
-    moved = iter(_gradients(pulled, u, directions, create_graph))
-    result = [
-        _or_zeros(next(moved) if y.requires_grad else None, y, point, strict) for y in point.outputs
-    ]
-    return point.value(), point.like_outputs(result)
+    point = _at("jvp", func, inputs, create_graph, strict)
+    directions = _directions("jvp", "v", v, point.variables, "input")
+    return _results(point, Push(point).along(directions))
 
 
 @public(TOP, AUTOGRAD_FUNCTIONAL)
@@ -101,14 +92,10 @@ def hvp(
     >>> hvp(lambda x: (x**3).sum(), tg.tensor([1.0, 2.0]), tg.tensor([1.0, 1.0]))
     (tensor(9.), tensor([ 6., 12.]))
     """
-    point = _Point("hvp", func, inputs, create_graph)
-    directions = _directions("hvp", "v", v, point.inputs, "input")
-    first = _gradients([point.number()], point.inputs, [None], create_graph=True)
-    if strict:
-        first = [_or_zeros(g, x, point, strict) for g, x in zip(first, point.inputs, strict=True)]
-    second = _gradients(first, point.inputs, directions, create_graph)
-    result = [_or_zeros(h, x, point, strict) for h, x in zip(second, point.inputs, strict=True)]
-    return point.value(), point.like_inputs(result)
+    point = _at("hvp", func, inputs, create_graph, strict)
+    directions = _directions("hvp", "v", v, point.variables, "input")
+    gradient = point.pulled([_number(point)], [None], recorded=True)
+    return _results(point, point.by_argument(point.pulled(gradient, directions)))
 
 
 @public(TOP, AUTOGRAD_FUNCTIONAL)
@@ -152,9 +139,8 @@ def jacobian(
     (tensor([[3., 0.],
             [0., 3.]]), tensor([1., 2.]))
     """
-    point = _Point("jacobian", func, inputs, create_graph)
-    rows = [point.like_inputs(_rows(point, y, create_graph, strict)) for y in point.outputs]
-    return tuple(rows) if point.many_outputs else rows[0]
+    point = _at("jacobian", func, inputs, create_graph, strict)
+    return mapped(point.out, point.jacobian())
 
 
 @public(TOP, AUTOGRAD_FUNCTIONAL)
@@ -177,68 +163,54 @@ def hessian(
     ((tensor(10.), tensor(6.)), (tensor(6.), tensor(0.)))
     """
 
-    def gradient(*xs: Tensor) -> Tensors:
-        point = _Point("hessian", func, xs, create_graph=True)
-        found = _gradients([point.number()], point.inputs, [None], create_graph=True)
-        result = [_or_zeros(g, x, point, strict) for g, x in zip(found, xs, strict=True)]
-        return tuple(result) if isinstance(inputs, tuple | list) else result[0]
+    def gradient(*xs: Tensor) -> Any:
+        many = isinstance(inputs, tuple | list)
+        point = _at("hessian", func, xs if many else xs[0], True, strict)
+        return point.by_argument(point.pulled([_number(point)], [None]))
 
     return jacobian(gradient, inputs, create_graph, strict)
 
 
-class _Point:
-    """A function at one place: its inputs as variables of their own, and its outputs."""
+# ----- what goes in and out ----------------------------------------------------------------------
 
-    def __init__(
-        self, name: str, func: Callable[..., Any], inputs: Any, create_graph: bool
-    ) -> None:
-        self.name, self.create_graph = name, create_graph
-        self.many_inputs = isinstance(inputs, tuple | list)
-        self.inputs = [self.variable(x) for x in _tensors(name, "inputs", inputs)]
-        with enable_grad():
-            returned = func(*self.inputs)
-        self.many_outputs = isinstance(returned, tuple | list)
-        self.outputs = _tensors(name, "the outputs of the function", returned)
 
-    def variable(self, x: Tensor) -> Tensor:
-        """A tensor that stands for this input alone, wherever the input came from."""
+def _at(
+    name: str, func: Callable[..., Any], inputs: Any, create_graph: bool, strict: bool
+) -> Point:
+    """A function of one tensor or several at one place; so are its outputs."""
+    xs = tuple(_tensors(name, "inputs", inputs))
+    for x in xs:
         if not x.is_floating_point():
             raise TypeError(
-                f"{self.name}: an input of dtype {x.dtype} has no derivative; use x.float(), or "
+                f"{name}: an input of dtype {x.dtype} has no derivative; use x.float(), or "
                 "leave it out of the inputs: lambda x: func(x, labels)."
             )
-        if self.create_graph and x.requires_grad:
-            with enable_grad():
-                return F.clone(x)
-        return x.detach().requires_grad_()
 
-    def number(self) -> Tensor:
-        """The output, which must be a single number."""
-        shapes = [y.shape for y in self.outputs]
-        if self.many_outputs or self.outputs[0].numel() != 1:
-            raise ValueError(
-                f"{self.name}: the function must return one number, as a loss is; it returned "
-                f"{'the shapes ' if self.many_outputs else 'the shape '}"
-                f"{', '.join(map(str, shapes))}."
-            )
-        return self.outputs[0]
+    def of_tensors(*xs: Tensor) -> Tensors:
+        returned = func(*xs)
+        outputs = _tensors(name, "the outputs of the function", returned)
+        return tuple(outputs) if isinstance(returned, tuple | list) else outputs[0]
 
-    def value(self) -> Tensors:
-        """What the function returned."""
-        return self.like_outputs(self.outputs)
+    argnums = tuple(range(len(xs))) if isinstance(inputs, tuple | list) else 0
+    return Point(name, of_tensors, xs, {}, argnums, create_graph=create_graph, strict=strict)
 
-    def like_inputs(self, tensors: list[Tensor]) -> Tensors:
-        """One tensor for each input, as the inputs were given."""
-        return self.result(tensors, self.many_inputs)
 
-    def like_outputs(self, tensors: list[Tensor]) -> Tensors:
-        """One tensor for each output, as the function returned them."""
-        return self.result(tensors, self.many_outputs)
+def _results(point: Point, found: Any) -> tuple[Tensors, Tensors]:
+    """The outputs and a derivative, as constants if they are to be."""
+    results: tuple[Tensors, Tensors] = mapped(point.out, (point.output, found))
+    return results
 
-    def result(self, tensors: list[Tensor], many: bool) -> Tensors:
-        if not self.create_graph:
-            tensors = [t.detach() for t in tensors]
-        return tuple(tensors) if many else tensors[0]
+
+def _number(point: Point) -> Tensor:
+    """The output, which must be a single number."""
+    y = point.output
+    if isinstance(y, tuple) or y.numel() != 1:
+        raise ValueError(
+            f"{point.name}: the function must return one number, as a loss is; it returned "
+            f"{'the shapes ' if isinstance(y, tuple) else 'the shape '}"
+            f"{', '.join(str(part.shape) for part in point.outputs())}."
+        )
+    return cast(Tensor, y)
 
 
 def _tensors(name: str, what: str, given: Any) -> list[Tensor]:
@@ -273,62 +245,3 @@ def _directions(name: str, label: str, v: Any, like: list[Tensor], what: str) ->
             f"{what}s {', '.join(str(x.shape) for x in like)}; they must be equal."
         )
     return given
-
-
-def _zeros(like: Tensor) -> Tensor:
-    return wrap(like._backend.zeros(like.shape, dtype=like.dtype), like._backend)
-
-
-def _gradients(
-    outputs: Sequence[Tensor | None],
-    inputs: Sequence[Tensor],
-    weights: Sequence[Any],
-    create_graph: bool,
-    retain_graph: bool | None = None,
-) -> list[Tensor | None]:
-    """The gradients of the outputs that have any; None where nothing depends on an input."""
-    pairs = [
-        (y, w) for y, w in zip(outputs, weights, strict=True) if y is not None and y.requires_grad
-    ]
-    if not pairs:
-        return [None] * len(inputs)
-    with enable_grad():  # for what `create_graph` records
-        return list(
-            grad(
-                [y for y, _ in pairs],
-                inputs,
-                [w for _, w in pairs],
-                retain_graph,
-                create_graph,
-                allow_unused=True,
-            )
-        )
-
-
-def _or_zeros(found: Tensor | None, like: Tensor, point: _Point, strict: bool) -> Tensor:
-    if found is not None:
-        return found
-    if strict:
-        raise RuntimeError(
-            f"{point.name}: with strict, every output must depend on every input; nothing connects "
-            f"a tensor of shape {like.shape} to the other side. Without it the derivative is 0."
-        )
-    return _zeros(like)
-
-
-def _rows(point: _Point, y: Tensor, create_graph: bool, strict: bool) -> list[Tensor]:
-    """The derivative of one output by each input."""
-    rows: list[list[Tensor]] = [[] for _ in point.inputs]
-    one = Tensor(1.0, dtype=y.dtype, device=y.device)
-    for place in host.ndindex(y.shape):
-        chosen = F.scatter_add(one, index=place, shape=y.shape)
-        found = _gradients([y], point.inputs, [chosen], create_graph, retain_graph=True)
-        for row, g, x in zip(rows, found, point.inputs, strict=True):
-            row.append(_or_zeros(g, x, point, strict))
-    with enable_grad():
-        return [
-            F.reshape(F.stack(*row), shape=(*y.shape, *x.shape))
-            if row
-            else wrap(x._backend.zeros((*y.shape, *x.shape), dtype=x.dtype), x._backend)
-            for row, x in zip(rows, point.inputs, strict=True)
-        ]

@@ -34,6 +34,7 @@ from .op_db import (
     first_line,
     leaves,
     our_dtype,
+    show,
     unlike,
 )
 
@@ -62,16 +63,7 @@ class Sample(NamedTuple):
 
 
 def shown(call: Any) -> str:
-    """The arguments in a line, of each tensor the shape."""
-
-    def show(value: Any) -> str:
-        if isinstance(value, torch.Tensor):
-            kind = "" if value.dtype == torch.float64 else str(value.dtype).removeprefix("torch.")
-            return kind + str(tuple(value.shape))
-        if isinstance(value, tuple | list) and not isinstance(value, torch.Size):
-            return "[" + ", ".join(map(show, value)) + "]"
-        return type(value).__name__ if isinstance(value, torch.nn.Module) else repr(value)
-
+    """The arguments in a line."""
     options = [f"{key}={show(value)}" for key, value in call.kwargs.items()]
     return f"({', '.join([*map(show, call.args), *options])})"
 

@@ -240,17 +240,18 @@ def our_dtype(dtype: torch.dtype) -> Any:
     return found
 
 
+def show(value: Any) -> str:
+    """An argument; of a tensor the shape, of a module the class."""
+    if isinstance(value, torch.Tensor):
+        kind = "" if value.dtype == torch.float64 else str(value.dtype).removeprefix("torch.")
+        return kind + str(tuple(value.shape))
+    if isinstance(value, tuple | list) and not isinstance(value, torch.Size):
+        return "[" + ", ".join(map(show, value)) + "]"
+    return type(value).__name__ if isinstance(value, torch.nn.Module) else repr(value)
+
+
 def described(sample: Any) -> str:
-    """The arguments in a line, of each tensor the shape."""
-
-    def show(value: Any) -> str:
-        if isinstance(value, torch.Tensor):
-            kind = "" if value.dtype == torch.float64 else str(value.dtype).removeprefix("torch.")
-            return kind + str(tuple(value.shape))
-        if isinstance(value, tuple | list) and not isinstance(value, torch.Size):
-            return "[" + ", ".join(map(show, value)) + "]"
-        return repr(value)
-
+    """The arguments in a line."""
     options = [f"{key}={show(value)}" for key, value in sample.kwargs.items()]
     return ", ".join([show(sample.input), *map(show, sample.args), *options])
 

@@ -1,10 +1,9 @@
 """PyTorch's own samples of its modules: constructors, state, results, gradients, refusals."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-import torch
 
 pytest.importorskip(
     "expecttest", reason="PyTorch's samples of its modules need the package expecttest"
@@ -17,14 +16,7 @@ module_db = pytest.importorskip(
 
 from beside_torch.module_db_known import ABSENT, KNOWN, KNOWN_ACCEPTED  # noqa: E402
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """The samples are small: a second thread only waits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_every_class_is_here_or_has_a_reason_not_to_be() -> None:

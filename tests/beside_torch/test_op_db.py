@@ -1,10 +1,9 @@
 """PyTorch's own samples of its ops: values, gradients, second gradients, and what is refused."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-import torch
 
 import tinygrad_cv as tg
 
@@ -19,6 +18,8 @@ op_db = pytest.importorskip(
 
 from beside_torch.op_db_known import KNOWN, KNOWN_ACCEPTED  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 COMMON = sorted(name for name, op in op_db.OPS.items() if op_db.ours(op) and op_db.samples(name))
 REFUSING = [name for name in COMMON if op_db.refused(name)]
 METHODS = [
@@ -30,15 +31,6 @@ METHODS = [
 
 FLOOR = 505
 """How many of PyTorch's ops are here at least."""
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """The samples are small: a second thread only waits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("name", COMMON)

@@ -4,19 +4,17 @@ Arguments and results are tensors, alone or in tuples, lists and dicts.
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from tinygrad_cv._apply import F
-from tinygrad_cv._grad_mode import enable_grad, is_grad_enabled
-from tinygrad_cv._graph import topological
+from tinygrad_cv._grad_mode import is_grad_enabled
+from tinygrad_cv._point import Point, Push, stacked, zeros
 from tinygrad_cv._public import FUNC, public
-from tinygrad_cv._tensor import Tensor, wrap
-from tinygrad_cv._trees import leaves, mapped, tensors_in
+from tinygrad_cv._tensor import Tensor
+from tinygrad_cv._trees import mapped
 from tinygrad_cv.backend import host
-from tinygrad_cv.transforms import _gradients, _zeros
 
-Places = int | tuple[int, ...]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -58,7 +56,7 @@ def grad_and_value(
     """
 
     def gradient(*args: Any, **kwargs: Any) -> Any:
-        point = _Point("grad", func, args, kwargs, argnums, has_aux)
+        point = Point("grad", func, args, kwargs, argnums, has_aux)
         y = point.output
         if not isinstance(y, Tensor) or y.shape != ():
             got = f"shape {y.shape}" if isinstance(y, Tensor) else type(y).__name__
@@ -66,7 +64,7 @@ def grad_and_value(
                 f"grad: the function must return one number, a tensor of shape (); got {got}. Sum "
                 "it first, or use jacrev."
             )
-        found = point.gradients([y], [None])
+        found = point.pulled([y], [None])
         value = (point.out(y), point.aux) if has_aux else point.out(y)
         return point.by_argument(found), value
 
@@ -87,15 +85,14 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple
     >>> pull(tg.tensor([1.0, 10.0]))
     (tensor([ 2., 60.]),)
     """
-    point = _Point("vjp", func, primals, {}, tuple(range(len(primals))), has_aux)
-    outputs = point.tensors_of(point.output)
+    point = Point("vjp", func, primals, {}, tuple(range(len(primals))), has_aux)
+    outputs = point.outputs()
 
     def pull(cotangents: Any, retain_graph: bool = True, create_graph: bool | None = None) -> Any:
         weights = _checked("vjp", "cotangents", cotangents, point.output, "the value")
         recorded = point.recorded or any(w.requires_grad for w in weights)
         recorded = recorded and is_grad_enabled() if create_graph is None else create_graph
-        found = point.gradients(outputs, weights, recorded, retain_graph)
-        return point.by_argument(found)
+        return point.by_argument(point.pulled(outputs, weights, recorded, retain_graph))
 
     value = mapped(point.out, point.output)
     return (value, pull, point.aux) if has_aux else (value, pull)
@@ -125,9 +122,9 @@ def jvp(
             raise TypeError(
                 f"jvp: {name} is a tuple; got a {type(given).__name__}: write ({name},)."
             )
-    point = _Point("jvp", func, primals, {}, tuple(range(len(primals))), has_aux)
+    point = Point("jvp", func, primals, {}, tuple(range(len(primals))), has_aux)
     directions = _checked("jvp", "tangents", tangents, primals, "the primals")
-    moved = _Push(point).along(directions)
+    moved = Push(point).along(directions)
     value = mapped(point.out, point.output)
     return (value, moved, point.aux) if has_aux else (value, moved)
 
@@ -141,8 +138,8 @@ def linearize(func: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..
     >>> push(tg.tensor([1.0, 0.5]))
     tensor([2., 3.])
     """
-    point = _Point("linearize", func, primals, {}, tuple(range(len(primals))), False)
-    push = _Push(point)
+    point = Point("linearize", func, primals, {}, tuple(range(len(primals))), False)
+    push = Push(point)
 
     def along(*tangents: Any) -> Any:
         return push.along(_checked("linearize", "tangents", tangents, primals, "the primals"))
@@ -174,9 +171,8 @@ def jacrev(
     """
 
     def jacobian(*args: Any, **kwargs: Any) -> Any:
-        point = _Point("jacrev", func, args, kwargs, argnums, has_aux)
-        point.tensors_of(point.output)
-        found = mapped(lambda y: point.by_argument(_rows(point, y)), point.output)
+        point = Point("jacrev", func, args, kwargs, argnums, has_aux)
+        found = point.jacobian()
         return (found, point.aux) if has_aux else found
 
     return named_after(func, jacobian)
@@ -200,8 +196,8 @@ def jacfwd(
     """
 
     def jacobian(*args: Any, **kwargs: Any) -> Any:
-        point = _Point("jacfwd", func, args, kwargs, argnums, has_aux)
-        push = _Push(point)
+        point = Point("jacfwd", func, args, kwargs, argnums, has_aux)
+        push = Push(point)
         columns = [_columns(point, push, i) for i in range(len(point.variables))]
         outputs = iter(range(len(push.outputs)))
 
@@ -237,129 +233,6 @@ def named_after(func: Callable[..., Any], function: Function) -> Function:
     return cast(Function, functools.wraps(func)(function))
 
 
-class _Point:
-    """A function at one place: the chosen arguments as variables of their own, and its outputs.
-
-    `recorded` says whether the derivatives depend on something outside that requires a gradient.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        argnums: Places,
-        has_aux: bool,
-    ) -> None:
-        self.name, self.single = name, isinstance(argnums, int)
-        outside = is_grad_enabled()
-        numbers = [argnums] if isinstance(argnums, int) else list(argnums)
-        for number in numbers:
-            if not -len(args) <= number < len(args):
-                raise IndexError(
-                    f"{name}: argnums has {number}, and the function got {len(args)} arguments by "
-                    "position."
-                )
-        self.variables: list[Tensor] = []
-        places = [number % len(args) for number in numbers]
-        if len(set(places)) != len(places):
-            raise ValueError(f"{name}: argnums names an argument twice; got {argnums}.")
-        self.chosen = {i: mapped(lambda x: self._variable(x, outside), args[i]) for i in places}
-        arguments = [self.chosen.get(i, value) for i, value in enumerate(args)]
-        with enable_grad():
-            returned = func(*arguments, **kwargs)
-        self.aux: Any = None
-        if has_aux:
-            if not isinstance(returned, tuple) or len(returned) != 2:
-                raise TypeError(f"{name}: with has_aux the function returns a pair (output, aux).")
-            returned, self.aux = returned
-        self.output = returned
-        self._ends = {x.node for x in self.variables}
-        self._outside = outside
-        self.recorded = outside and any(map(self._is_seen, tensors_in(returned)))
-        self.aux = mapped(lambda x: self.out(x) if isinstance(x, Tensor) else x, self.aux)
-
-    def _variable(self, x: Any, outside: bool) -> Tensor:
-        """A tensor that stands for this argument alone, wherever it came from."""
-        if not isinstance(x, Tensor) or not x.is_floating_point():
-            what = f"a tensor of {x.dtype}" if isinstance(x, Tensor) else f"a {type(x).__name__}"
-            raise TypeError(
-                f"{self.name}: the function is differentiated by float tensors, in tuples, lists "
-                f"and dicts; got {what}. argnums says by which arguments."
-            )
-        if outside and x.requires_grad:
-            with enable_grad():
-                variable: Tensor = F.clone(x)
-        else:
-            variable = x.detach().requires_grad_()
-        self.variables.append(variable)
-        return variable
-
-    def _is_seen(self, y: Tensor) -> bool:
-        """Whether a tensor depends on something outside that requires a gradient."""
-        if not y.requires_grad:
-            return False
-        order = topological([y.node], self._ends, differentiable=True)
-        return any(node.op is not None if node in self._ends else node.op is None for node in order)
-
-    def out(self, y: Tensor) -> Tensor:
-        """A result, cut off from the variables if nobody outside can differentiate it."""
-        return y if self._outside and self._is_seen(y) else y.detach()
-
-    def tensors_of(self, output: Any) -> list[Tensor]:
-        """The tensors of an output, which holds nothing else."""
-        for y in leaves(output):
-            if not isinstance(y, Tensor):
-                raise TypeError(
-                    f"{self.name}: the function returns tensors, in tuples, lists and dicts; got a "
-                    f"{type(y).__name__}. Pass has_aux=True for what is not to be differentiated."
-                )
-        return list(leaves(output))
-
-    def gradients(
-        self,
-        outputs: Sequence[Tensor],
-        weights: Sequence[Any],
-        recorded: bool | None = None,
-        retain_graph: bool | None = None,
-    ) -> list[Tensor]:
-        """The gradient for each variable; 0 where the outputs do not depend on it."""
-        recorded = self.recorded if recorded is None else recorded
-        found = _gradients(outputs, self.variables, weights, recorded, retain_graph)
-        return [_zeros(x) if g is None else g for g, x in zip(found, self.variables, strict=True)]
-
-    def by_argument(self, found: Sequence[Tensor]) -> Any:
-        """One tensor for each variable, in the structure of the chosen arguments."""
-        each = iter(found)
-        trees = [mapped(lambda _: next(each), tree) for tree in self.chosen.values()]
-        return trees[0] if self.single else tuple(trees)
-
-
-class _Push:
-    """J v at a point, for any v: the derivative along v of uᵀ J, which is linear in u."""
-
-    def __init__(self, point: _Point) -> None:
-        self.point, self.outputs = point, point.tensors_of(point.output)
-        self.moving = [y for y in self.outputs if y.requires_grad]
-        self.u = [_zeros(y).requires_grad_() for y in self.moving]
-        self.pulled = _gradients(self.moving, point.variables, self.u, create_graph=True)
-
-    def each(self, directions: Sequence[Any]) -> list[Tensor]:
-        """How each output moves."""
-        recorded = self.point.recorded or (
-            is_grad_enabled() and any(v.requires_grad for v in directions)
-        )
-        moved = iter(_gradients(self.pulled, self.u, directions, recorded, retain_graph=True))
-        shares = [next(moved) if y.requires_grad else None for y in self.outputs]
-        return [_zeros(y) if g is None else g for g, y in zip(shares, self.outputs, strict=True)]
-
-    def along(self, directions: Sequence[Any]) -> Any:
-        """How the outputs move, in their structure."""
-        each = iter(self.each(directions))
-        return mapped(lambda _: next(each), self.point.output)
-
-
 def _checked(name: str, label: str, given: Any, like: Any, what: str) -> list[Tensor]:
     """The tensors of a tree, which has the structure and the shapes of another."""
     try:
@@ -376,24 +249,10 @@ def _checked(name: str, label: str, given: Any, like: Any, what: str) -> list[Te
     return [v for _, v in pairs]
 
 
-def _rows(point: _Point, y: Tensor) -> list[Tensor]:
-    """The derivative of one output by each variable."""
-    rows: list[list[Tensor]] = [[] for _ in point.variables]
-    one = Tensor(1.0, dtype=y.dtype, device=y.device)
-    for place in host.ndindex(y.shape):
-        chosen = F.scatter_add(one, index=place, shape=y.shape)
-        for row, g in zip(rows, point.gradients([y], [chosen], retain_graph=True), strict=True):
-            row.append(g)
-    return [
-        _stacked(row, (*y.shape, *x.shape), 0, x)
-        for row, x in zip(rows, point.variables, strict=True)
-    ]
-
-
-def _columns(point: _Point, push: _Push, i: int) -> list[Tensor]:
+def _columns(point: Point, push: Push, i: int) -> list[Tensor]:
     """The derivative of each output by one variable."""
     columns: list[list[Tensor]] = [[] for _ in push.outputs]
-    directions = [_zeros(x) for x in point.variables]
+    directions = [zeros(x) for x in point.variables]
     x = point.variables[i]
     one = Tensor(1.0, dtype=x.dtype, device=x.device)
     for place in host.ndindex(x.shape):
@@ -401,14 +260,6 @@ def _columns(point: _Point, push: _Push, i: int) -> list[Tensor]:
         for column, moved in zip(columns, push.each(directions), strict=True):
             column.append(moved)
     return [
-        _stacked(column, (*y.shape, *x.shape), -1, y)
+        stacked(column, (*y.shape, *x.shape), -1, y)
         for column, y in zip(columns, push.outputs, strict=True)
     ]
-
-
-def _stacked(parts: list[Tensor], shape: tuple[int, ...], axis: int, like: Tensor) -> Tensor:
-    if not parts:
-        return wrap(like._backend.zeros(shape, dtype=like.dtype), like._backend)
-    with enable_grad():
-        stacked: Tensor = F.stack(*parts, axis=axis)
-        return F.reshape(stacked, shape=shape)

@@ -5,8 +5,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from tinygrad_cv._apply import F
+from tinygrad_cv._draws import Draws
 from tinygrad_cv._public import FUNC, TOP, public
-from tinygrad_cv._recompute import _Draws
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv._trees import leaves, mapped, spread
 from tinygrad_cv.backend.base import drawing
@@ -56,7 +56,7 @@ def vmap(
         (count,) = lengths
         if not count:
             raise ValueError("vmap: an axis of length 0 has no sample to say what comes out.")
-        draws = _Draws()
+        draws = Draws()
         results = []
         for i in range(count):
 
@@ -83,12 +83,19 @@ def _length(x: Any, dim: int | None) -> int | None:
     return x.shape[dim]
 
 
-def _drawn(randomness: str, draws: _Draws, i: int) -> AbstractContextManager[None]:
+def _drawn(randomness: str, draws: Draws, i: int) -> AbstractContextManager[None]:
     if randomness == "different":
         return nullcontext()
     if randomness == "same":
-        return draws.again() if i else draws.noted()
+        return draws.again(_differs) if i else draws.noted()
     return _no_draws()
+
+
+def _differs(how: str) -> RuntimeError:
+    return RuntimeError(
+        f"vmap: called for another sample, the function {how}. With randomness='same' it must draw "
+        "as many for each."
+    )
 
 
 @contextmanager

@@ -264,20 +264,8 @@ def median(
     >>> median(Tensor([[4.0, 1.0, 3.0]]), dim=1)
     ValuesIndices(values=tensor([3.]), indices=tensor([2]))
     """
-    chosen = dim if axis is None else axis
-    if chosen is None:
-        return median(T.reshape(input, shape=(input.numel(),)), 0).values
-
-    def middle(x: Tensor, i: int) -> Tensor:
-        if not x.shape[i]:
-            raise ValueError(
-                f"median of a tensor of shape {input.shape} along axis {i}: there is no element "
-                "to choose. Leave the axis of length 0 alone, or test numel() first."
-            )
-        return T.argmedian(x, axis=i)
-
-    keep = kept(keepdim, keepdims)
-    return _without(_found(input, chosen, None, middle), chosen, keep)
+    keep = keepdim, keepdims
+    return _middle("median", input, dim if axis is None else axis, keep, T.argmedian)
 
 
 @overload
@@ -304,22 +292,40 @@ def nanmedian(
     >>> nanmedian(Tensor([4.0, 1.0, float("nan"), 3.0]))
     tensor(3.)
     """
-    chosen = dim if axis is None else axis
-    if chosen is None:
-        return nanmedian(T.reshape(input, shape=(input.numel(),)), 0).values
+    keep = keepdim, keepdims
+    return _middle("nanmedian", input, dim if axis is None else axis, keep, _argnanmedian)
+
+
+def _middle(
+    name: str,
+    input: Tensor,
+    dim: int | None,
+    keep: tuple[bool, bool | None],
+    place: Callable[..., Tensor],
+) -> Any:
+    """The elements along `dim` at the `place` found there, or the one of all elements."""
+    if dim is None:
+        row = T.reshape(input, shape=(input.numel(),))
+        return _middle(name, row, 0, (False, None), place).values
 
     def middle(x: Tensor, i: int) -> Tensor:
         if not x.shape[i]:
             raise ValueError(
-                f"nanmedian of a tensor of shape {input.shape} along axis {i}: there is no element "
+                f"{name} of a tensor of shape {input.shape} along axis {i}: there is no element "
                 "to choose. Leave the axis of length 0 alone, or test numel() first."
             )
-        numbers = T.sum(x == x, axis=(i,), keepdims=True)  # nan alone differs from itself
-        place = T.maximum(numbers - 1, 0) // 2
-        return T.take_along_dim(T.argsort(x, axis=i), place, axis=i)
+        return place(x, axis=i)
 
-    keep = kept(keepdim, keepdims)
-    return _without(_found(input, chosen, None, middle), chosen, keep)
+    keepdim = kept(*keep)
+    return _without(_found(input, dim, None, middle), dim, keepdim)
+
+
+def _argnanmedian(x: Tensor, axis: int) -> Tensor:
+    """The place of the median of what is not nan; the first nan where there is nothing else."""
+    numbers = T.sum(x == x, axis=(axis,), keepdims=True)  # nan alone differs from itself
+    last = T.maximum(numbers - 1, 0)
+    place: Tensor = T.take_along_dim(T.argsort(x, axis=axis), last // 2, axis=axis)
+    return place
 
 
 QUANTILES = ("linear", "lower", "higher", "nearest", "midpoint")

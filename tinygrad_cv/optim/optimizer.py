@@ -3,7 +3,7 @@
 import math
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property, wraps
+from functools import cached_property, partial, wraps
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -11,6 +11,7 @@ from tinygrad_cv._grad_mode import enable_grad
 from tinygrad_cv._graph import Handle
 from tinygrad_cv._public import OPTIM, public
 from tinygrad_cv._tensor import Tensor, wrap
+from tinygrad_cv._trees import mapped
 from tinygrad_cv.backend import host
 from tinygrad_cv.optim._together import Together, alike
 
@@ -431,29 +432,25 @@ class Optimizer:
         for group, other in zip(self.param_groups, state_dict["param_groups"], strict=True):
             names = {"param_names": group["param_names"]} if "param_names" in group else {}
             groups.append(
-                self.defaults | names | _copied(dict(other)) | {"params": group["params"]}
+                self.defaults | names | mapped(_copied, dict(other)) | {"params": group["params"]}
             )
         state: defaultdict[Any, dict[str, Any]] = defaultdict(dict)
         for number, remembered in state_dict["state"].items():
             if number in numbered:
                 parameter = numbered[number]
                 state[parameter] = {
-                    name: self._fitting(name, value, parameter)
+                    name: mapped(partial(self._fitting, name, parameter), value)
                     for name, value in remembered.items()
                     if value is not None
                 }
             else:
-                state[number] = _copied(remembered)
+                state[number] = mapped(_copied, remembered)
         self.__setstate__({"state": state, "param_groups": groups})  # where subclasses see it
         for hook in [*self._hooks["load_state_dict_post"].values()]:
             hook(self)
 
-    def _fitting(self, name: str, value: Any, parameter: Tensor) -> Any:
-        """What another optimizer remembers, for this parameter: tensors, numbers, lists of them."""
-        if isinstance(value, list | tuple):
-            return type(value)([self._fitting(name, part, parameter) for part in value])
-        if isinstance(value, dict):
-            return {key: self._fitting(name, part, parameter) for key, part in value.items()}
+    def _fitting(self, name: str, parameter: Tensor, value: Any) -> Any:
+        """A tensor or number that another optimizer remembers, for this parameter."""
         if not hasattr(value, "dtype"):
             return value
         if name in self.numbers:
@@ -556,11 +553,7 @@ def _value_of(closure: Callable[[], Any] | None) -> Any:
 
 
 def _copied(value: Any) -> Any:
-    """Lists and dicts anew, with copies of their tensors."""
-    if isinstance(value, dict):
-        return {name: _copied(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)([_copied(part) for part in value])
+    """A tensor or an array as a tensor of its own; anything else as it is."""
     if hasattr(value, "__array__") and not isinstance(value, host.generic):
         return Tensor(value if isinstance(value, Tensor) else host.asarray(value))
     return value
