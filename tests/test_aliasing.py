@@ -87,8 +87,8 @@ OTHERS: dict[str, Callable[[], tuple[Tensor, Any]]] = {
         for n in (1, 2, 3)
     },
     "ctc_loss": lambda: (X[None], tg.ctc_loss(X[None] * 0, [[1] * 0], [1], [0], reduction="none")),
-    "gru_cell": lambda: (X[:1, :1], tg.gru_cell(X[:1, :1], X[:1, :1], *[tg.ones(3, 1)] * 2)),
-    "lstm_cell": lambda: (X[0], tg.lstm_cell(X[0], [X[0]] * 2, *[tg.ones(4, 1)] * 2)),
+    "gru_cell": lambda: (X[:1, :1], tg.gru_cell(X[:1, :1], X[:1, :1], *[X.new_ones(3, 1)] * 2)),
+    "lstm_cell": lambda: (X[0], tg.lstm_cell(X[0], [X[0]] * 2, *[X.new_ones(4, 1)] * 2)),
     "unflatten": lambda: (X, tg.unflatten(X, 0, (1, 1))),
     "bincount": lambda: (WHOLE[0], tg.bincount(WHOLE[0])),
     "put": lambda: (X, tg.put(X, [0], X[:1, :1])),

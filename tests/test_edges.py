@@ -671,7 +671,7 @@ def test_unique_is_numpys(lengths: tuple[int, ...], data: Any) -> None:
     dim = data.draw(st.none() | st.integers(-x.ndim, x.ndim - 1)) if x.ndim else None
     if dim is not None:
         assume(x.size)
-    values, inverse, counts = sort.unique(tg.Tensor(x), True, True, True, dim)
+    values, inverse, counts = sort.unique(tg.tensor(x), True, True, True, dim)
     expected = np.unique(x, return_inverse=True, return_counts=True, axis=dim)
     assert_array_equal(values.numpy(), expected[0])
     assert_array_equal(inverse.numpy(), expected[1].reshape(x.shape if dim is None else -1))
@@ -684,7 +684,7 @@ def test_unique_is_numpys(lengths: tuple[int, ...], data: Any) -> None:
             runs[-1][1] += 1
         else:
             runs.append([row, 1])
-    values, inverse, counts = sort.unique_consecutive(tg.Tensor(x), True, True, dim)
+    values, inverse, counts = sort.unique_consecutive(tg.tensor(x), True, True, dim)
     assert counts.tolist() == [count for _, count in runs]
     assert inverse.numpy().ravel().tolist() == [
         i for i, (_, n) in enumerate(runs) for _ in range(n)

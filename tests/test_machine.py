@@ -608,9 +608,9 @@ class Machine(RuleBasedStateMachine):
                 outputs,
                 [twin.tensor for twin in nodes.values()],
                 tensors,
-                create_graph,
-                True,
-                retain_graph,
+                retain_graph=retain_graph,
+                create_graph=create_graph,
+                allow_unused=True,
             ),
         )
         if not done:

@@ -87,7 +87,7 @@ def test_a_convnet_is_played_to_its_first_layer() -> None:
         nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 2)
     )
     images = tg.randn(2, 3, 6, 6)
-    loss = tg.cross_entropy(model(images), tg.tensor([0, 1]))
+    loss = tg.cross_entropy(model(images), tg.tensor([0, 1]), ignore_index=None)
     played = viz.playback(loss)
     nodes = played.trace.nodes
     assert [nodes[frame.node].op for frame in played.trace.frames] == [

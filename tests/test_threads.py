@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from importlib import import_module
 from types import FrameType
 from typing import Any
@@ -489,6 +490,25 @@ def test_nobody_waits_for_a_helper_that_did_not_start() -> None:
         begin = time.monotonic()
         assert threads.parallel(lambda part: part + 1, range(9)) == list(range(1, 10))
         assert time.monotonic() - begin < 5
+    finally:
+        free.set()
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_a_helper_that_comes_late_keeps_no_array() -> None:
+    assert threads.parallel(meeting(lambda part: part), range(2)) == [0, 1]
+    free = threading.Event()
+    for _ in threads._workers:
+        threads._jobs.put(free.wait)
+    try:
+        array = np.ones(3)
+        kept = weakref.ref(array)
+        made = threads.parallel(partial(np.add, array), range(3))
+        del array
+        assert kept() is None
+        given = weakref.ref(made[0])
+        del made
+        assert given() is None
     finally:
         free.set()
 

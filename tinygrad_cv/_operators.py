@@ -175,7 +175,7 @@ class Conversions(Tensor):
         device, dtype = where_to(target if other is None else (*target, other), device, dtype)
         result: Tensor = self
         if device is not None and (backend := backends.get(device)) is not self._backend:
-            result = F.to_device(self, device=backend.device)
+            result = F.to_device(self, device=str(backend.device))
         if dtype is not None and (wanted := dtype_named(dtype)) != self.dtype:
             result = F.cast(result, dtype=wanted)
         return F.clone(self) if copy and result is self else result

@@ -57,6 +57,7 @@ model.eval()
 correct = 0
 with torch.no_grad():
     for data, target in loader:
+        data, target = data.to(device), target.to(device)
         pred = model(data).argmax(dim=1, keepdim=True)
         correct += pred.eq(target.view_as(pred)).sum().item()
 losses.append(correct / len(loader.dataset))

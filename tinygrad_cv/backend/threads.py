@@ -316,7 +316,7 @@ def parallel(
                 i, part = waiting.popleft()
             except IndexError:  # another thread was quicker
                 return
-            results[i] = work(part)
+            results[i] = work(part)  # noqa: F821  both are there until nobody is busy
 
     def help_out(name: int) -> None:
         busy.add(name)  # before it looks for a part: who finds nobody busy can go
@@ -340,8 +340,10 @@ def parallel(
         while busy:
             done.get()
         error = errors.pop() if errors else None
+        made = results
+        del work, results  # the job of who comes late would keep the arrays until then
     if error is None:
-        return results
+        return made
     try:
         raise error
     finally:

@@ -956,7 +956,7 @@ class ToDevice(Op):
         return backends.get(self.device)
 
     def forward(self, xp, x):
-        self.source = xp.device
+        self.source = str(xp.device)
         return backends.get(self.device).receive(x, xp)
 
     def grad_x(self, F, g):
