@@ -11,11 +11,6 @@ KNOWN: list[Known] = [
         "a power is one of |x| here, and of a negative x NaN in PyTorch",
         lambda sample: sample.construct.args[0] % 1 != 0,
     ),
-    Known(
-        "CTCLoss",
-        "PyTorch gives the gradient of the scores before a log_softmax, not that of its input",
-        order=1,
-    ),
 ]
 
 KNOWN_ACCEPTED: list[Known] = [

@@ -17,7 +17,9 @@ from beside_torch.call import Beside, Call
 FAMILIES = [
     module.name
     for module in pkgutil.iter_modules(beside_torch.__path__)
-    if module.name != "call" and "_db" not in module.name and "test_" not in module.name
+    if module.name not in ("call", "conftest")
+    and "_db" not in module.name
+    and "test_" not in module.name
 ]
 TABLE: dict[str, Beside] = {
     f"{family}: {entry.name}": entry

@@ -146,6 +146,7 @@ def changed(lib: Any, row: Any, change: str, at: int) -> Any:
     return row
 
 
+@pytest.mark.host
 def test_lists_and_dicts_of_parameters() -> None:
     reprs = []
     for lib in BOTH:
