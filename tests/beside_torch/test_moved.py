@@ -18,7 +18,7 @@ def test_the_losses_are_those_of_pytorch(name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         # PyTorch's own tests, if they were imported, forbid programs its switches.
-        allowed = getattr(torch.backends, "__allow_nonbracketed_mutation")  # noqa: B009
+        allowed = getattr(torch.backends, "__allow_nonbracketed_mutation")
         with allowed():
             losses = moving.run(moving.PROGRAMS[name].read_text(encoding="utf-8"))
     np.testing.assert_allclose(losses, expected, rtol=1e-9, atol=1e-12)
