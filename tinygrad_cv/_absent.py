@@ -371,7 +371,7 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
     ),
     (
         (BACKENDS,),
-        "cpu cusparselt kleidiai mha miopen nnpack opt_einsum python_native quantized xeon",
+        "cpu cusparselt kleidiai mha miopen nnpack opt_einsum python_native quantized xeon xnnpack",
         "what is here computes with NumPy, SciPy and CuPy, and has no such switches.",
     ),
     (
@@ -704,9 +704,9 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
     (
         (UTILS,),
         "cpp_extension mobile_optimizer hipify jit viz collect_env flop_counter backcompat "
-        "backend_registration cmake_prefix_path cpp_backtrace deterministic "
+        "backend_registration cmake_prefix_path cpp_backtrace deterministic file_baton "
         "generate_methods_for_privateuse1_backend get_cpp_backtrace hooks "
-        "rename_privateuse1_backend set_module swap_tensors weak",
+        "rename_privateuse1_backend serialization set_module swap_tensors weak",
         "it is a tool of PyTorch itself; an op of your own is ten lines of Python (see Op).",
     ),
     (
