@@ -130,6 +130,8 @@ class _Convolution(_ConvNd):
     """Base of Conv1d, Conv2d and Conv3d: the arguments of their constructors."""
 
     axes: ClassVar[int]
+    _function: ClassVar[Callable[..., Any]]
+    """What a call computes."""
 
     def __init__(
         self,
@@ -154,6 +156,15 @@ class _Convolution(_ConvNd):
             in_channels, out_channels, *windows, False, 0, *options, generator=generator
         )
 
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        x, padding = self._padded(input)
+        options = self.stride, padding, self.dilation, self.groups
+        y: Tensor = self._function(x, weight, bias, *options)
+        return y
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self._conv_forward(input, self.weight, self.bias)
+
 
 @public(NN)
 class Conv1d(_Convolution):
@@ -167,13 +178,7 @@ class Conv1d(_Convolution):
     """
 
     axes = 1
-
-    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        x, padding = self._padded(input)
-        return F.conv1d(x, weight, bias, self.stride, padding, self.dilation, self.groups)
-
-    def forward(self, input: Tensor) -> Tensor:
-        return self._conv_forward(input, self.weight, self.bias)
+    _function = staticmethod(F.conv1d)
 
 
 @public(NN)
@@ -191,13 +196,7 @@ class Conv2d(_Convolution):
     """
 
     axes = 2
-
-    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        x, padding = self._padded(input)
-        return F.conv2d(x, weight, bias, self.stride, padding, self.dilation, self.groups)
-
-    def forward(self, input: Tensor) -> Tensor:
-        return self._conv_forward(input, self.weight, self.bias)
+    _function = staticmethod(F.conv2d)
 
 
 @public(NN)
@@ -212,19 +211,15 @@ class Conv3d(_Convolution):
     """
 
     axes = 3
-
-    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        x, padding = self._padded(input)
-        return F.conv3d(x, weight, bias, self.stride, padding, self.dilation, self.groups)
-
-    def forward(self, input: Tensor) -> Tensor:
-        return self._conv_forward(input, self.weight, self.bias)
+    _function = staticmethod(F.conv3d)
 
 
 class _ConvTransposeNd(_ConvNd):
     """Base of the adjoints of the convolutions."""
 
     axes: ClassVar[int]
+    _function: ClassVar[Callable[..., Any]]
+    """What a call computes."""
 
     def __init__(
         self,
@@ -286,6 +281,13 @@ class _ConvTransposeNd(_ConvNd):
             )
         return extra
 
+    def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+        windows = self.stride, self.padding, self.kernel_size, self.axes, self.dilation
+        extra = self._output_padding(input, output_size, *windows)
+        options = self.stride, self.padding, extra, self.groups, self.dilation
+        y: Tensor = self._function(input, self.weight, self.bias, *options)
+        return y
+
 
 @public(NN)
 class ConvTranspose1d(_ConvTransposeNd):
@@ -297,12 +299,7 @@ class ConvTranspose1d(_ConvTransposeNd):
     """
 
     axes = 1
-
-    def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
-        windows = self.stride, self.padding, self.kernel_size, self.axes, self.dilation
-        extra = self._output_padding(input, output_size, *windows)
-        options = self.stride, self.padding, extra, self.groups, self.dilation
-        return F.conv_transpose1d(input, self.weight, self.bias, *options)
+    _function = staticmethod(F.conv_transpose1d)
 
 
 @public(NN)
@@ -319,12 +316,7 @@ class ConvTranspose2d(_ConvTransposeNd):
     """
 
     axes = 2
-
-    def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
-        windows = self.stride, self.padding, self.kernel_size, self.axes, self.dilation
-        extra = self._output_padding(input, output_size, *windows)
-        options = self.stride, self.padding, extra, self.groups, self.dilation
-        return F.conv_transpose2d(input, self.weight, self.bias, *options)
+    _function = staticmethod(F.conv_transpose2d)
 
 
 @public(NN)
@@ -337,12 +329,7 @@ class ConvTranspose3d(_ConvTransposeNd):
     """
 
     axes = 3
-
-    def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
-        windows = self.stride, self.padding, self.kernel_size, self.axes, self.dilation
-        extra = self._output_padding(input, output_size, *windows)
-        options = self.stride, self.padding, extra, self.groups, self.dilation
-        return F.conv_transpose3d(input, self.weight, self.bias, *options)
+    _function = staticmethod(F.conv_transpose3d)
 
 
 @public(NN)

@@ -4,7 +4,7 @@ The arguments are those of the functions; the stride is the kernel size by defau
 be without N.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from tinygrad_cv._public import NN, public
@@ -19,6 +19,8 @@ class _Pool(Module):
     """Base of the pools over windows of `axes` axes."""
 
     axes: ClassVar[int]
+    _function: ClassVar[Callable[..., Any]]
+    """What a call computes."""
 
     def _take(self, kernel_size: Any, stride: Any, padding: Any) -> None:
         self.kernel_size, self.padding = kernel_size, padding
@@ -41,6 +43,10 @@ class _MaxPoolNd(_Pool):
         self._take(kernel_size, stride, padding)
         self.dilation, self.return_indices, self.ceil_mode = dilation, return_indices, ceil_mode
 
+    def forward(self, input: Tensor) -> Any:
+        windows = self.kernel_size, self.stride, self.padding, self.dilation
+        return self._function(input, *windows, self.ceil_mode, self.return_indices)
+
     def extra_repr(self) -> str:
         return (
             f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, "
@@ -58,17 +64,7 @@ class MaxPool1d(_MaxPoolNd):
     """
 
     axes = 1
-
-    def forward(self, input: Tensor) -> Any:
-        return F.max_pool1d(
-            input,
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.ceil_mode,
-            self.return_indices,
-        )
+    _function = staticmethod(F.max_pool1d)
 
 
 @public(NN)
@@ -81,17 +77,7 @@ class MaxPool2d(_MaxPoolNd):
     """
 
     axes = 2
-
-    def forward(self, input: Tensor) -> Any:
-        return F.max_pool2d(
-            input,
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.ceil_mode,
-            self.return_indices,
-        )
+    _function = staticmethod(F.max_pool2d)
 
 
 @public(NN)
@@ -104,17 +90,7 @@ class MaxPool3d(_MaxPoolNd):
     """
 
     axes = 3
-
-    def forward(self, input: Tensor) -> Any:
-        return F.max_pool3d(
-            input,
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.ceil_mode,
-            self.return_indices,
-        )
+    _function = staticmethod(F.max_pool3d)
 
 
 class _MaxUnpoolNd(_Pool):
@@ -123,6 +99,13 @@ class _MaxUnpoolNd(_Pool):
         steps = kernel_size if stride is None else stride
         self.stride = per_axis(self.axes, steps, "stride", 1)
         self.padding = per_axis(self.axes, padding, "padding", 0)
+
+    def forward(
+        self, input: Tensor, indices: Tensor, output_size: Sequence[int] | None = None
+    ) -> Tensor:
+        windows = self.kernel_size, self.stride, self.padding
+        y: Tensor = self._function(input, indices, *windows, output_size)
+        return y
 
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
@@ -139,12 +122,7 @@ class MaxUnpool1d(_MaxUnpoolNd):
     """
 
     axes = 1
-
-    def forward(
-        self, input: Tensor, indices: Tensor, output_size: Sequence[int] | None = None
-    ) -> Tensor:
-        windows = self.kernel_size, self.stride, self.padding
-        return F.max_unpool1d(input, indices, *windows, output_size)
+    _function = staticmethod(F.max_unpool1d)
 
 
 @public(NN)
@@ -158,12 +136,7 @@ class MaxUnpool2d(_MaxUnpoolNd):
     """
 
     axes = 2
-
-    def forward(
-        self, input: Tensor, indices: Tensor, output_size: Sequence[int] | None = None
-    ) -> Tensor:
-        windows = self.kernel_size, self.stride, self.padding
-        return F.max_unpool2d(input, indices, *windows, output_size)
+    _function = staticmethod(F.max_unpool2d)
 
 
 @public(NN)
@@ -177,12 +150,7 @@ class MaxUnpool3d(_MaxUnpoolNd):
     """
 
     axes = 3
-
-    def forward(
-        self, input: Tensor, indices: Tensor, output_size: Sequence[int] | None = None
-    ) -> Tensor:
-        windows = self.kernel_size, self.stride, self.padding
-        return F.max_unpool3d(input, indices, *windows, output_size)
+    _function = staticmethod(F.max_unpool3d)
 
 
 class _AvgPoolNd(_Pool):
@@ -198,6 +166,12 @@ class _AvgPoolNd(_Pool):
         self._take(kernel_size, stride, padding)
         self.ceil_mode, self.count_include_pad = ceil_mode, count_include_pad
         self.divisor_override = divisor_override
+
+    def forward(self, input: Tensor) -> Tensor:
+        windows = self.kernel_size, self.stride, self.padding
+        options = self.ceil_mode, self.count_include_pad, self.divisor_override
+        y: Tensor = self._function(input, *windows, *options)
+        return y
 
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
@@ -243,17 +217,7 @@ class AvgPool2d(_AvgPoolNd):
     """
 
     axes = 2
-
-    def forward(self, input: Tensor) -> Tensor:
-        return F.avg_pool2d(
-            input,
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            self.ceil_mode,
-            self.count_include_pad,
-            self.divisor_override,
-        )
+    _function = staticmethod(F.avg_pool2d)
 
 
 @public(NN)
@@ -266,25 +230,23 @@ class AvgPool3d(_AvgPoolNd):
     """
 
     axes = 3
-
-    def forward(self, input: Tensor) -> Tensor:
-        return F.avg_pool3d(
-            input,
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            self.ceil_mode,
-            self.count_include_pad,
-            self.divisor_override,
-        )
+    _function = staticmethod(F.avg_pool3d)
 
 
 class _LPPoolNd(Module):
+    _function: ClassVar[Callable[..., Any]]
+    """What a call computes."""
+
     def __init__(
         self, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
     ) -> None:
         self.norm_type, self.kernel_size = norm_type, kernel_size
         self.stride, self.ceil_mode = stride, ceil_mode
+
+    def forward(self, input: Tensor) -> Tensor:
+        options = self.kernel_size, self.stride, self.ceil_mode
+        y: Tensor = self._function(input, float(self.norm_type), *options)
+        return y
 
     def extra_repr(self) -> str:
         return (
@@ -302,9 +264,7 @@ class LPPool1d(_LPPoolNd):
     (1, 2, 4)
     """
 
-    def forward(self, input: Tensor) -> Tensor:
-        options = self.kernel_size, self.stride, self.ceil_mode
-        return F.lp_pool1d(input, float(self.norm_type), *options)
+    _function = staticmethod(F.lp_pool1d)
 
 
 @public(NN)
@@ -316,9 +276,7 @@ class LPPool2d(_LPPoolNd):
     (1, 2, 4, 3)
     """
 
-    def forward(self, input: Tensor) -> Tensor:
-        options = self.kernel_size, self.stride, self.ceil_mode
-        return F.lp_pool2d(input, float(self.norm_type), *options)
+    _function = staticmethod(F.lp_pool2d)
 
 
 @public(NN)
@@ -330,22 +288,33 @@ class LPPool3d(_LPPoolNd):
     (1, 2, 2, 4, 3)
     """
 
-    def forward(self, input: Tensor) -> Tensor:
-        options = self.kernel_size, self.stride, self.ceil_mode
-        return F.lp_pool3d(input, float(self.norm_type), *options)
+    _function = staticmethod(F.lp_pool3d)
 
 
 class _AdaptiveAvgPoolNd(Module):
+    _function: ClassVar[Callable[..., Any]]
+    """What a call computes."""
+
     def __init__(self, output_size: Any) -> None:
         self.output_size = output_size
+
+    def forward(self, input: Tensor) -> Tensor:
+        y: Tensor = self._function(input, self.output_size)
+        return y
 
     def extra_repr(self) -> str:
         return f"output_size={self.output_size}"
 
 
 class _AdaptiveMaxPoolNd(Module):
+    _function: ClassVar[Callable[..., Any]]
+    """What a call computes."""
+
     def __init__(self, output_size: Any, return_indices: bool = False) -> None:
         self.output_size, self.return_indices = output_size, return_indices
+
+    def forward(self, input: Tensor) -> Any:
+        return self._function(input, self.output_size, self.return_indices)
 
     def extra_repr(self) -> str:
         return f"output_size={self.output_size}"
@@ -362,8 +331,7 @@ class AdaptiveAvgPool1d(_AdaptiveAvgPoolNd):
     (1, 2, 3)
     """
 
-    def forward(self, input: Tensor) -> Tensor:
-        return F.adaptive_avg_pool1d(input, self.output_size)
+    _function = staticmethod(F.adaptive_avg_pool1d)
 
 
 @public(NN)
@@ -377,8 +345,7 @@ class AdaptiveAvgPool2d(_AdaptiveAvgPoolNd):
     (1, 2, 3, 6)
     """
 
-    def forward(self, input: Tensor) -> Tensor:
-        return F.adaptive_avg_pool2d(input, self.output_size)
+    _function = staticmethod(F.adaptive_avg_pool2d)
 
 
 @public(NN)
@@ -392,8 +359,7 @@ class AdaptiveAvgPool3d(_AdaptiveAvgPoolNd):
     (1, 2, 2, 3, 6)
     """
 
-    def forward(self, input: Tensor) -> Tensor:
-        return F.adaptive_avg_pool3d(input, self.output_size)
+    _function = staticmethod(F.adaptive_avg_pool3d)
 
 
 @public(NN)
@@ -407,8 +373,7 @@ class AdaptiveMaxPool1d(_AdaptiveMaxPoolNd):
     (1, 2, 3)
     """
 
-    def forward(self, input: Tensor) -> Any:
-        return F.adaptive_max_pool1d(input, self.output_size, self.return_indices)
+    _function = staticmethod(F.adaptive_max_pool1d)
 
 
 @public(NN)
@@ -422,8 +387,7 @@ class AdaptiveMaxPool2d(_AdaptiveMaxPoolNd):
     (1, 2, 3, 6)
     """
 
-    def forward(self, input: Tensor) -> Any:
-        return F.adaptive_max_pool2d(input, self.output_size, self.return_indices)
+    _function = staticmethod(F.adaptive_max_pool2d)
 
 
 @public(NN)
@@ -437,12 +401,13 @@ class AdaptiveMaxPool3d(_AdaptiveMaxPoolNd):
     (1, 2, 2, 3, 6)
     """
 
-    def forward(self, input: Tensor) -> Any:
-        return F.adaptive_max_pool3d(input, self.output_size, self.return_indices)
+    _function = staticmethod(F.adaptive_max_pool3d)
 
 
 class _FractionalMaxPoolNd(Module):
     axes: ClassVar[int]
+    _function: ClassVar[Callable[..., Any]]
+    """What a call computes."""
     _random_samples: Tensor | None
 
     def __init__(
@@ -474,6 +439,17 @@ class _FractionalMaxPoolNd(Module):
             if not all(0 < ratio < 1 for ratio in each):
                 raise ValueError(f"{name}: output_ratio lies between 0 and 1; got {output_ratio}.")
 
+    def forward(self, input: Tensor) -> Any:
+        return self._function(
+            input,
+            self.kernel_size,
+            self.output_size,
+            self.output_ratio,
+            self.return_indices,
+            self._random_samples,
+            generator=self.generator,
+        )
+
 
 @public(NN)
 class FractionalMaxPool2d(_FractionalMaxPoolNd):
@@ -487,17 +463,7 @@ class FractionalMaxPool2d(_FractionalMaxPoolNd):
     """
 
     axes = 2
-
-    def forward(self, input: Tensor) -> Any:
-        return F.fractional_max_pool2d(
-            input,
-            self.kernel_size,
-            self.output_size,
-            self.output_ratio,
-            self.return_indices,
-            self._random_samples,
-            generator=self.generator,
-        )
+    _function = staticmethod(F.fractional_max_pool2d)
 
 
 @public(NN)
@@ -512,14 +478,4 @@ class FractionalMaxPool3d(_FractionalMaxPoolNd):
     """
 
     axes = 3
-
-    def forward(self, input: Tensor) -> Any:
-        return F.fractional_max_pool3d(
-            input,
-            self.kernel_size,
-            self.output_size,
-            self.output_ratio,
-            self.return_indices,
-            self._random_samples,
-            generator=self.generator,
-        )
+    _function = staticmethod(F.fractional_max_pool3d)
