@@ -9,7 +9,7 @@ from typing import Any
 
 from tinygrad_cv._apply import F
 from tinygrad_cv._grad_mode import no_grad
-from tinygrad_cv._graph import Graph, Handle, Node, backpropagate
+from tinygrad_cv._graph import Graph, Handle, Node, backpropagate, current
 from tinygrad_cv._public import AUTOGRAD, TOP, public
 from tinygrad_cv._reading import ALONE, Reading, raw
 from tinygrad_cv._tensor import Tensor, adopt, as_content, wrap
@@ -398,12 +398,6 @@ def _differentiable(inputs: Tensor | Sequence[Tensor]) -> list[Tensor]:
                 "not require one; create it with requires_grad=True."
             )
     return tensors
-
-
-def current(node: Node) -> Node:
-    """Where the tensor of a leaf stands now: at a new node, if it was frozen for a while."""
-    tensor = node.tensor() if node.op is None and node.tensor is not None else None
-    return node if tensor is None else tensor.node
 
 
 @public(TOP)

@@ -302,6 +302,12 @@ def topological(
     return sorted(seen, key=attrgetter("number"), reverse=True)
 
 
+def current(node: Node) -> Node:
+    """Where the tensor of a leaf stands now: at a new node, if it was frozen for a while."""
+    tensor = node.tensor() if node.op is None and node.tensor is not None else None
+    return node if tensor is None else tensor.node
+
+
 def backpropagate(
     seeds: dict[Node, Any],
     reading: "Reading",
@@ -324,10 +330,8 @@ def backpropagate(
     if towards is not None:
         useful = set(towards)
         for node in reversed(order):
-            if node.op is None and node.tensor is not None:
-                leaf = node.tensor()  # which stands elsewhere, if it was frozen for a while
-                if leaf is not None and leaf._node in towards:
-                    useful.add(node)
+            if node.op is None and current(node) in towards:
+                useful.add(node)
             if not useful.isdisjoint(node.parents()):
                 useful.add(node)
     pending: dict[Any, Any] = dict(seeds)
