@@ -1,6 +1,5 @@
 """Parameter: a tensor that a module learns. Buffer: one that it only keeps."""
 
-import math
 from typing import Any
 
 from tinygrad_cv import backend as backends
@@ -75,8 +74,11 @@ class _Uninitialized:
         )
 
     def numel(self) -> int:
-        """The error of `shape`: there is no number yet."""
-        return math.prod(self.shape)
+        """A ValueError, as of PyTorch's methods on such a tensor (its `shape`: a RuntimeError)."""
+        raise ValueError(
+            f"an {type(self).__name__} has no number of elements yet; its module gets one with its "
+            "first input. Run the module once before you count."
+        )
 
     def _assign(self: Any, *args: Any, **options: Any) -> Tensor:
         self.shape  # noqa: B018  what was written here, such as first values, would be lost
