@@ -6,7 +6,7 @@ from typing import Any, SupportsIndex
 from tinygrad_cv._public import TOP, public
 
 KINDS = {
-    "cpu": "tinygrad_cv.backend.numpy_backend",
+    "cpu": "tinygrad_cv.backend.compiled.backend",
     "cuda": "tinygrad_cv.backend.cupy_backend",
     "fakecuda": "tinygrad_cv.testing.fakecuda",
 }

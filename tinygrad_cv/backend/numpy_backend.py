@@ -53,13 +53,8 @@ class _Quiet:
         ERRORS.set(self.before)
 
 
-def open_device(index: int) -> "NumpyBackend":
-    """The backend of the host; there is one."""
-    return NumpyBackend()
-
-
 class NumpyBackend(Backend):
-    """The reference device, "cpu"."""
+    """The host, with NumPy's kernels: the reference."""
 
     conv = staticmethod(windows.conv)
     conv_transpose = staticmethod(windows.conv_transpose)
