@@ -86,7 +86,7 @@ def test_a_device_that_nobody_knows(name: str) -> None:
 
 def test_only_the_backend_imports_an_array_library() -> None:
     for path in PACKAGE.rglob("*.py"):
-        if path.parent.name == "backend":
+        if PACKAGE / "backend" in path.parents:
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
