@@ -18,7 +18,7 @@ no bit of it. A weight gradient is summed over parts of the batch that follow fr
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from itertools import product
 from typing import Any, NamedTuple
@@ -36,7 +36,7 @@ from tinygrad_cv.backend.compiled.vectors import (
     store_first,
 )
 from tinygrad_cv.backend.compiled.window_tiles import weight_tile, window_tile
-from tinygrad_cv.backend.threads import by_products, parallel, split
+from tinygrad_cv.backend.threads import MOST_PARTS, by_products, parallel, split
 from tinygrad_cv.backend.windows import channels_first, channels_last, output_size
 
 Array = Any
@@ -51,6 +51,9 @@ BLOCK_WINDOWS = 4096
 BLOCKS = 16
 """Into how many blocks images go at least, if there is so much of them."""
 
+ENOUGH_WINDOWS = 256
+"""So many windows make up for reading all weights once."""
+
 BLOCK = 2 * LANES
 """Output channels that are summed at a time: the width of a tile."""
 
@@ -61,6 +64,7 @@ _windows = window_tile(ROWS, 2)
 _narrow = window_tile(ROWS, 1)
 _window = window_tile(1, 2)
 _deep_windows = window_tile(ROWS, 1, depthwise=True)
+_deep_pairs = window_tile(ROWS, 2, depthwise=True)
 _deep_window = window_tile(1, 1, depthwise=True)
 _taps = weight_tile(ROWS, 2)
 _narrow_taps = weight_tile(ROWS, 1)
@@ -95,7 +99,9 @@ def _transposed_axis(size: int, k: int, s: int, p: int, d: int) -> list[_Phase]:
             f,
             s,
             -(-(size - f) // s),
-            tuple((i, (f + p - d * i) // s) for i in reversed(range(k)) if (f + p - d * i) % s == 0),
+            tuple(
+                (i, (f + p - d * i) // s) for i in reversed(range(k)) if (f + p - d * i) % s == 0
+            ),
         )
         for f in range(min(s, size))
     ]
@@ -178,7 +184,8 @@ def windows_of(
     images = min(
         BLOCK_BYTES // max(1, line_bytes * reach[0]),
         BLOCK_WINDOWS // (line_windows * counts[0]),
-        -(-count // BLOCKS),
+        max(-(-count // BLOCKS), ENOUGH_WINDOWS // (line_windows * max(1, counts[0]))),
+        count,
     )
     images = max(1, images)
     rows = counts[0]
@@ -187,7 +194,7 @@ def windows_of(
             counts[0],
             (BLOCK_BYTES // max(1, line_bytes) - spans[0]) // steps[0] + 1,
             BLOCK_WINDOWS // line_windows,
-            -(-counts[0] * count // BLOCKS),
+            max(-(-counts[0] * count // BLOCKS), -(-ENOUGH_WINDOWS // line_windows)),
         )
         rows = max(1, rows)
     bands = -(-counts[0] // rows)
@@ -316,7 +323,9 @@ def _clear(y: Array, j: int, n: int) -> None:
 
 
 @inner
-def _lines(x: Array, at: int, size: Any, channels: int, box: Any, low: Any, y: Array, to: int) -> None:
+def _lines(
+    x: Array, at: int, size: Any, channels: int, box: Any, low: Any, y: Array, to: int
+) -> None:
     """A box out of the image at x[at:], from place `low` on, zero where it leaves the image."""
     width = box[2] * channels
     left = max(0, -low[2])
@@ -364,9 +373,12 @@ def _block(x: Array, buffer: Array, block: int, geometry: Any) -> Any:
 
 
 @inner
-def _buffer_size(geometry: Any) -> int:
+def _buffer(geometry: Any) -> Array:
+    """Of the size of a block, beginning on a line of the cache."""
     _, _, _, _, C, copies, bA, bB, bW, _, _, _, images = geometry[:13]
-    return copies * images * bA * bB * bW * C
+    size = copies * images * bA * bB * bW * C
+    memory = np.empty(size + 16, np.float32)
+    return memory[(-memory.ctypes.data // 4) % 16 :][:size]
 
 
 @inner
@@ -394,13 +406,18 @@ def _convolve(
     geometry: Any,
     first: int,
     last: int,
+    start: int,
+    stop: int,
 ) -> None:
-    """y = x * w + bias on the blocks first, ..., last - 1; w (G, blocks of outputs, taps, BLOCK)."""
+    """y = x * w + bias on the blocks first, ..., last - 1, with w (panels, taps, BLOCK).
+
+    A panel is BLOCK output channels of a group; those from `start` to `stop` are computed.
+    """
     y_image, y_row, groups, O = geometry[16:20]
     images, bands = geometry[12], geometry[14]
     own, inputs = O // groups, geometry[4] // groups
     panels = (own + BLOCK - 1) // BLOCK
-    buffer = np.empty(_buffer_size(geometry), np.float32)
+    buffer = _buffer(geometry)
     copied = buffer if geometry[5] else x
     for block in range(first, last):
         begin, several, row = _block(x, buffer, block, geometry)
@@ -408,35 +425,80 @@ def _convolve(
         for f in range(len(phases)):
             place, _, _, _, s, S, K, packed = phases[f]
             P = _in_block(phases[f], several, row, geometry)
-            for group in range(groups):
+            for panel in range(start, stop):
+                group = panel // panels
+                j = panel % panels * BLOCK
+                n = min(BLOCK, own - j)
                 a = begin + group * inputs
-                for panel in range(panels):
-                    j = group * own + panel * BLOCK
-                    n = min(BLOCK, own - panel * BLOCK)
-                    b = packed + (group * panels + panel) * S * K * BLOCK
-                    o = (group * panels + panel) * BLOCK
-                    c = target + j
-                    p = 0
-                    while p < P:
-                        if P < ROWS:
-                            _window(
-                                copied, a, places, place + p, segments, s, S, K, w, b, BLOCK,
-                                bias, o, y, c, out, n,
-                            )
-                            p += 1
-                            continue
-                        at = place + min(p, P - ROWS)
-                        if n <= LANES:
-                            _narrow(
-                                copied, a, places, at, segments, s, S, K, w, b, BLOCK,
-                                bias, o, y, c, out, n,
-                            )
-                        else:
-                            _windows(
-                                copied, a, places, at, segments, s, S, K, w, b, BLOCK,
-                                bias, o, y, c, out, n,
-                            )
-                        p += ROWS
+                b = packed + panel * S * K * BLOCK
+                o = panel * BLOCK
+                c = target + group * own + j
+                p = 0
+                while p < P:
+                    if P < ROWS:
+                        _window(
+                            copied,
+                            a,
+                            places,
+                            place + p,
+                            segments,
+                            s,
+                            S,
+                            K,
+                            w,
+                            b,
+                            BLOCK,
+                            bias,
+                            o,
+                            y,
+                            c,
+                            out,
+                            n,
+                        )
+                        p += 1
+                        continue
+                    at = place + min(p, P - ROWS)
+                    if n <= LANES:
+                        _narrow(
+                            copied,
+                            a,
+                            places,
+                            at,
+                            segments,
+                            s,
+                            S,
+                            K,
+                            w,
+                            b,
+                            BLOCK,
+                            bias,
+                            o,
+                            y,
+                            c,
+                            out,
+                            n,
+                        )
+                    else:
+                        _windows(
+                            copied,
+                            a,
+                            places,
+                            at,
+                            segments,
+                            s,
+                            S,
+                            K,
+                            w,
+                            b,
+                            BLOCK,
+                            bias,
+                            o,
+                            y,
+                            c,
+                            out,
+                            n,
+                        )
+                    p += ROWS
 
 
 @kernel
@@ -456,7 +518,7 @@ def _convolve_each(
     """The same where each channel has its own kernel: w (taps, C)."""
     y_image, y_row = geometry[16:18]
     images, bands, C = geometry[12], geometry[14], geometry[4]
-    buffer = np.empty(_buffer_size(geometry), np.float32)
+    buffer = _buffer(geometry)
     copied = buffer if geometry[5] else x
     for block in range(first, last):
         begin, several, row = _block(x, buffer, block, geometry)
@@ -467,24 +529,87 @@ def _convolve_each(
             p = 0
             while p < P:
                 at = place + (min(p, P - ROWS) if P >= ROWS else p)
-                for c in range(0, C, LANES):
-                    if P >= ROWS:
-                        _deep_windows(
-                            copied, begin + c, places, at, segments, s, S, 1, w, packed + c, C,
-                            bias, c, y, target + c, out, C - c,
-                        )
-                    else:
+                c = 0
+                while c < C:
+                    a, b, o = begin + c, packed + c, target + c
+                    if P < ROWS:
                         _deep_window(
-                            copied, begin + c, places, at, segments, s, S, 1, w, packed + c, C,
-                            bias, c, y, target + c, out, C - c,
+                            copied,
+                            a,
+                            places,
+                            at,
+                            segments,
+                            s,
+                            S,
+                            1,
+                            w,
+                            b,
+                            C,
+                            bias,
+                            c,
+                            y,
+                            o,
+                            out,
+                            C - c,
                         )
+                    elif c + BLOCK <= C:
+                        _deep_pairs(
+                            copied,
+                            a,
+                            places,
+                            at,
+                            segments,
+                            s,
+                            S,
+                            1,
+                            w,
+                            b,
+                            C,
+                            bias,
+                            c,
+                            y,
+                            o,
+                            out,
+                            BLOCK,
+                        )
+                        c += LANES
+                    else:
+                        _deep_windows(
+                            copied,
+                            a,
+                            places,
+                            at,
+                            segments,
+                            s,
+                            S,
+                            1,
+                            w,
+                            b,
+                            C,
+                            bias,
+                            c,
+                            y,
+                            o,
+                            out,
+                            C - c,
+                        )
+                    c += LANES
                 p += ROWS if P >= ROWS else 1
 
 
 @kernel
 def _pack(
-    w: Array, taps: Array, packed: Array, to: int, groups: int, own: int, inputs: int,
-    per_group: int, per_output: int, per_input: int, width: int,
+    w: Array,
+    taps: Array,
+    packed: Array,
+    to: int,
+    groups: int,
+    own: int,
+    inputs: int,
+    per_group: int,
+    per_output: int,
+    per_input: int,
+    width: int,
 ) -> None:
     """Weights as the tiles read them: packed (G, blocks of outputs, taps, inputs, BLOCK).
 
@@ -525,20 +650,43 @@ def _run(
         if depthwise:
             _pack(flat, taps, packed, to, 1, o, 1, 0, K, 0, o)
         elif transposed:
-            _pack(flat, taps, packed, to, groups, c, o // groups, o // groups * c * K, K, c * K, BLOCK)
+            _pack(
+                flat, taps, packed, to, groups, c, o // groups, o // groups * c * K, K, c * K, BLOCK
+            )
         else:
-            _pack(flat, taps, packed, to, groups, o // groups, c, o // groups * c * K, c * K, K, BLOCK)
+            _pack(
+                flat, taps, packed, to, groups, o // groups, c, o // groups * c * K, c * K, K, BLOCK
+            )
     starts = _padded_bias(bias, outputs, groups, depthwise)
     y = np.empty((len(x), *result, outputs), np.float32)
-    work = _convolve_each if depthwise else _convolve
     tables = windows.places, windows.out, windows.segments, windows.phases, windows.geometry
     arrays = rows.reshape(-1), packed, starts, y.reshape(-1)
     products = y.size // max(1, outputs) * windows.packed // len(windows.phases)
-    parallel(
-        lambda part: work(*arrays, *tables, part.start, part.stop),
-        by_products(windows.blocks, products * (4 if depthwise else 1)),
+    if depthwise:
+        parallel(
+            lambda part: _convolve_each(*arrays, *tables, part.start, part.stop),
+            by_products(windows.blocks, products * 4),
+        )
+        return channels_first(y)
+    # Parts are blocks of images; where those are few, of output channels as well.
+    along = by_products(windows.blocks, products)
+    across = by_products(
+        len(starts) // BLOCK, products // len(along), max(1, MOST_PARTS // len(along) // 2)
+    )
+    in_parts(
+        lambda part, panels: _convolve(
+            *arrays, *tables, part.start, part.stop, panels.start, panels.stop
+        ),
+        along,
+        across,
     )
     return channels_first(y)
+
+
+def in_parts(work: Callable[[slice, slice], Any], along: list[slice], across: list[slice]) -> None:
+    """`work` on each of `along` with each of `across`, over the threads."""
+    pairs = list(product(along, across))
+    parallel(lambda job: work(*pairs[job.start]), split(len(pairs), len(pairs)))
 
 
 def _is_depthwise(w: Array, groups: int) -> bool:
@@ -639,7 +787,7 @@ def _weigh(
     images, bands = geometry[12], geometry[14]
     own, inputs = O // groups, geometry[4] // groups
     panels = (own + BLOCK - 1) // BLOCK
-    buffer = np.empty(_buffer_size(geometry), np.float32)
+    buffer = _buffer(geometry)
     copied = buffer if geometry[5] else x
     maps = np.empty(len(places) * BLOCK, np.float32)
     for block in range(first, last):
@@ -660,11 +808,35 @@ def _weigh(
             for t in range(0, len(taps), ROWS):
                 if n <= LANES:
                     _narrow_taps(
-                        copied, a, places, P, taps, t, maps, 0, BLOCK, dw, c + t * BLOCK, BLOCK, BLOCK
+                        copied,
+                        a,
+                        places,
+                        P,
+                        taps,
+                        t,
+                        maps,
+                        0,
+                        BLOCK,
+                        dw,
+                        c + t * BLOCK,
+                        BLOCK,
+                        BLOCK,
                     )
                 else:
                     _taps(
-                        copied, a, places, P, taps, t, maps, 0, BLOCK, dw, c + t * BLOCK, BLOCK, BLOCK
+                        copied,
+                        a,
+                        places,
+                        P,
+                        taps,
+                        t,
+                        maps,
+                        0,
+                        BLOCK,
+                        dw,
+                        c + t * BLOCK,
+                        BLOCK,
+                        BLOCK,
                     )
 
 
@@ -683,7 +855,7 @@ def _weigh_each(
     """The same where each channel has its own kernel: dw (taps, C)."""
     y_image, y_row = geometry[16:18]
     images, bands, C = geometry[12], geometry[14], geometry[4]
-    buffer = np.empty(_buffer_size(geometry), np.float32)
+    buffer = _buffer(geometry)
     copied = buffer if geometry[5] else x
     for block in range(first, last):
         begin, several, row = _block(x, buffer, block, geometry)
@@ -697,15 +869,34 @@ def _weigh_each(
             else:
                 for t in range(0, len(taps), DEEP):
                     _deep_taps(
-                        copied, begin + c, places, P, taps, t, g, source + c, C,
-                        dw, t * C + c, C, C - c,
+                        copied,
+                        begin + c,
+                        places,
+                        P,
+                        taps,
+                        t,
+                        g,
+                        source + c,
+                        C,
+                        dw,
+                        t * C + c,
+                        C,
+                        C - c,
                     )
 
 
 @kernel
 def _unpack(
-    dw: Array, out: Array, parts: int, part_size: int, stride: int, own: int, inputs: int, taps: int,
-    first: int, panels: int,
+    dw: Array,
+    out: Array,
+    parts: int,
+    part_size: int,
+    stride: int,
+    own: int,
+    inputs: int,
+    taps: int,
+    first: int,
+    panels: int,
 ) -> None:
     """The sum over parts of dw (panels, taps · inputs, BLOCK), as (outputs, inputs, taps)."""
     for panel in range(panels):
@@ -723,9 +914,7 @@ def _unpack(
 
 
 @lru_cache(maxsize=512)
-def _tap_table(
-    starts: tuple[int, ...], width: int, multiple: int
-) -> Array:
+def _tap_table(starts: tuple[int, ...], width: int, multiple: int) -> Array:
     table = (np.array(starts, np.int64)[:, None] + np.arange(width)).reshape(-1)
     return np.concatenate([table, np.zeros(-len(table) % multiple, np.int64)])
 
@@ -786,14 +975,20 @@ def conv_weight(
         for these in across
     ]
 
-    def weigh_share(job: slice) -> None:
-        i, j = divmod(job.start, len(along))
-        these, part = across[i], along[j]
-        _weigh(
-            rows, maps, shares[i][j], *tables, part.start, part.stop, these.start, these.stop
-        )
-
-    parallel(weigh_share, split(len(across) * len(along), len(across) * len(along)))
+    in_parts(
+        lambda i, j: _weigh(
+            rows,
+            maps,
+            shares[i.start][j.start],
+            *tables,
+            along[j.start].start,
+            along[j.start].stop,
+            across[i.start].start,
+            across[i.start].stop,
+        ),
+        split(len(across), len(across)),
+        split(len(along), len(along)),
+    )
     for these, share in zip(across, shares, strict=True):
         _unpack(
             share.reshape(-1),
