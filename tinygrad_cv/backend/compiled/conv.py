@@ -37,7 +37,7 @@ from tinygrad_cv.backend.compiled.vectors import (
 )
 from tinygrad_cv.backend.compiled.window_tiles import weight_tile, window_tile
 from tinygrad_cv.backend.threads import MOST_PARTS, by_products, parallel, split
-from tinygrad_cv.backend.windows import channels_first, channels_last, output_size
+from tinygrad_cv.backend.windows import channels_first, output_size
 
 Array = Any
 Ints = Sequence[int]
@@ -56,6 +56,9 @@ ENOUGH_WINDOWS = 256
 
 BLOCK = 2 * LANES
 """Output channels that are summed at a time: the width of a tile."""
+
+FEW_CHANNELS = 4
+"""Of more than these, NumPy copies a pixel faster."""
 
 SUMS = 8
 """Partial sums of a weight gradient at most."""
@@ -390,6 +393,32 @@ def _in_block(phase: Array, several: int, row: int, geometry: Any) -> int:
     return max(0, min(rows, phase[3] - row)) * phase[2]
 
 
+@kernel
+def _turn(x: Array, y: Array, channels: int, size: int, first: int, last: int) -> None:
+    """(n, channels, size) -> (n, size, channels) for the images first, ..., last - 1."""
+    for n in range(first, last):
+        at = n * channels * size
+        for start in range(0, size, 1024):  # what is written stays in the first cache
+            for c in range(channels):
+                for s in range(start, min(start + 1024, size)):
+                    y[at + s * channels + c] = x[at + c * size + s]
+
+
+def channels_last(x: Array) -> Array:
+    """(N, C, *S) -> (N, *S, C), contiguous; no copy where the memory already lies so."""
+    rows = x.transpose(0, *range(2, x.ndim), 1)
+    if x.shape[1] > FEW_CHANNELS or rows.flags.c_contiguous or not x.flags.c_contiguous:
+        return np.ascontiguousarray(rows)
+    y = np.empty(rows.shape, np.float32)
+    arrays = x.reshape(-1), y.reshape(-1)
+    size = math.prod(x.shape[2:])
+    parallel(
+        lambda part: _turn(*arrays, x.shape[1], size, part.start, part.stop),
+        by_products(len(x), 16 * x.size),
+    )
+    return y
+
+
 # ----- the image, and the result -----------------------------------------------------------------
 
 
@@ -413,9 +442,9 @@ def _convolve(
 
     A panel is BLOCK output channels of a group; those from `start` to `stop` are computed.
     """
-    y_image, y_row, groups, O = geometry[16:20]
+    y_image, y_row, groups, outputs = geometry[16:20]
     images, bands = geometry[12], geometry[14]
-    own, inputs = O // groups, geometry[4] // groups
+    own, inputs = outputs // groups, geometry[4] // groups
     panels = (own + BLOCK - 1) // BLOCK
     buffer = _buffer(geometry)
     copied = buffer if geometry[5] else x
@@ -783,9 +812,9 @@ def _weigh(
     `taps` counts each input channel of a tap, and is filled up to a multiple of ROWS; a panel is
     BLOCK output channels of a group, and those are summed from `start` to `stop`.
     """
-    y_image, y_row, groups, O = geometry[16:20]
+    y_image, y_row, groups, outputs = geometry[16:20]
     images, bands = geometry[12], geometry[14]
-    own, inputs = O // groups, geometry[4] // groups
+    own, inputs = outputs // groups, geometry[4] // groups
     panels = (own + BLOCK - 1) // BLOCK
     buffer = _buffer(geometry)
     copied = buffer if geometry[5] else x
@@ -800,7 +829,7 @@ def _weigh(
             n = min(BLOCK, own - j)
             low = min(n, LANES)
             for p in range(P):
-                at = source + p * O + group * own + j
+                at = source + p * outputs + group * own + j
                 store(maps, p * BLOCK, load_first(g, at, low))
                 if n > LANES:
                     store(maps, p * BLOCK + LANES, load_first(g, at + LANES, n - LANES))
