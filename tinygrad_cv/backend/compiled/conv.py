@@ -80,14 +80,14 @@ _few_deep_taps = weight_tile(3, 1, depthwise=True)
 
 
 class _Phase(NamedTuple):
-    """Places first, first + every, ... of the result along an axis, `count` of them.
+    """Places first, first + every, ... of the result along an axis, `length` of them.
 
     `taps` are pairs (which of the kernel, offset), in the order of their offsets.
     """
 
     first: int
     every: int
-    count: int
+    length: int
     taps: tuple[tuple[int, int], ...]
 
 
@@ -176,7 +176,7 @@ def windows_of(
     offsets = [[o for phase in phases for _, o in phase.taps] or [0] for phases in axes]
     low = [min(o) for o in offsets]
     spans = [max(o) - min(o) + 1 for o in offsets]
-    counts = [max(phase.count for phase in phases) for phases in axes]
+    counts = [max(phase.length for phase in phases) for phases in axes]
     reach = [(c - 1) * s + span for c, s, span in zip(counts, steps, spans, strict=True)]
     copies = any(lo < 0 or lo + n > m for lo, n, m in zip(low, reach, source, strict=True))
     line = (reach if copies else source)[1:]
@@ -220,8 +220,8 @@ def windows_of(
     place = segment = packed = 0
     for chosen in product(*axes):
         several = np.arange(images)
-        ranges = [np.arange(phase.count) for phase in chosen]
-        ranges[0] = np.arange(min(rows, chosen[0].count))
+        ranges = [np.arange(phase.length) for phase in chosen]
+        ranges[0] = np.arange(min(rows, chosen[0].length))
         places.append(
             table(
                 (
@@ -254,13 +254,13 @@ def windows_of(
         all_starts.append(starts)
         together = 1 if depthwise else _side_by_side(starts, width)
         segments.append(starts[::together])
-        lines = math.prod(phase.count for phase in chosen[1:])
+        lines = math.prod(phase.length for phase in chosen[1:])
         phases.append(
             (
                 place,
-                lines * chosen[0].count,
+                lines * chosen[0].length,
                 lines,
-                chosen[0].count,
+                chosen[0].length,
                 segment,
                 len(segments[-1]),
                 together * width,
