@@ -43,8 +43,9 @@ from tinygrad_cv.backend.compiled.vectors import (
     tile,
     total,
 )
-from tinygrad_cv.backend.threads import by_products, parallel, split
-from tinygrad_cv.backend.windows import channels_first, channels_last
+from tinygrad_cv.backend.switch import KERNELS
+from tinygrad_cv.backend.threads import by_products, parallel
+from tinygrad_cv.backend.windows import WEIGHT_PARTS, channels_first, channels_last
 
 Array = Any
 Ints = Sequence[int]
@@ -52,6 +53,9 @@ Ints = Sequence[int]
 GAP = 16
 WIDE = 2 * LANES
 HALF = ROWS // 2
+RUN = 16
+"""Tiles of a weight gradient that are summed at a time. A single sum over 256 of them has twice the
+error, and five times PyTorch's; this one has up to 2.7 of it."""
 BLOCK = 48
 """Input channels of a block of a weight gradient: a multiple of ROWS on every CPU."""
 
@@ -95,15 +99,21 @@ def multiply_tiles(
     V: Array, v: int, vs: int, Cv: int, M: Array, m: int, ms: int, Ov: int, D: Array, ds: int,
     rows: int, width: int, points: int, count: int, add: int,
 ) -> None:  # fmt: skip
-    """D[ξ] (+)= V[ξ]ᵀ M[ξ] for each ξ, of `count` tiles; D is (ξ, rows, width)."""
+    """D[ξ] (+)= V[ξ]ᵀ M[ξ] for each ξ, of `count` tiles; D is (ξ, rows, width).
+
+    The sums are of RUN tiles each, and then of those.
+    """
     for k in range(points):
         for o in range(0, width, WIDE):
             for c in range(0, rows, ROWS):
-                a, b, d = v + k * vs + c, m + k * ms + o, k * ds + c * width + o
-                if o + WIDE <= width:
-                    full_wide(V, a, 1, Cv, 0, M, b, Ov, 0, D, d, width, count, 1, add)
-                else:
-                    full_narrow(V, a, 1, Cv, 0, M, b, Ov, 0, D, d, width, count, 1, add)
+                d = k * ds + c * width + o
+                for q in range(0, count, RUN):
+                    a, b = v + k * vs + q * Cv + c, m + k * ms + q * Ov + o
+                    n, more = min(RUN, count - q), 1 if q > 0 else add
+                    if o + WIDE <= width:
+                        full_wide(V, a, 1, Cv, 0, M, b, Ov, 0, D, d, width, n, 1, more)
+                    else:
+                        full_narrow(V, a, 1, Cv, 0, M, b, Ov, 0, D, d, width, n, 1, more)
 
 
 @cache
@@ -330,141 +340,192 @@ def kernels(m: int) -> SimpleNamespace:
     )
 
 
-# ----- which, and how much at a time ---------------------------------------------------------------
+# ----- where it pays ------------------------------------------------------------------------------
+# Measured on one core of an AMD Zen 4 (AVX-512) beside a direct convolution at the peak of the core.
 
 
-def _results(height: int, width: int, m: int) -> tuple[int, int]:
-    """How many tiles there are below and beside each other."""
-    return -(-height // m), -(-width // m)
+def _products(size: Ints, m: int) -> int:
+    """Multiplications of an image of so many results, for a channel in and a channel out."""
+    return (m + 2) ** 2 * math.prod(-(-n // m) for n in size)
 
 
-def tile_size(height: int, width: int) -> int:
-    return 2 if min(height, width) <= 2 else 4
+def tile_size(size: Ints) -> int:
+    """m: 4, and 2 where that multiplies no more, as with 2 and 6 results (and less to transform)."""
+    return 2 if _products(size, 2) <= _products(size, 4) else 4
 
 
-def suits(x_shape: Ints, w_shape: Ints, stride: Ints, padding: Ints, dilation: Ints, groups: int) -> bool:
-    return True
+def suits(
+    x_shape: Ints, w_shape: Ints, stride: Ints, padding: Ints, dilation: Ints, groups: int
+) -> bool:
+    """Whether a convolution and both its gradients are faster here, and may be less exact.
+
+    To transform a weight takes as long as 6 tiles. The transforms of the images, and the loads and
+    stores between them, eat up what is won until the products are at most .6 of a direct
+    convolution's: not for 5 x 5 results (1.0 of PyTorch's time), nor for one image of 4 x 4 with 128
+    channels (2.3); but for 3 x 3 (.7), and for 8 images of 7 x 7 with 512 channels (.5). With fewer
+    than 8 channels most lanes are empty (4 channels: .8 to .95).
+    """
+    if KERNELS.precision == "exact" or len(x_shape) != 4 or groups != 1:
+        return False
+    if tuple(w_shape[2:]) != (3, 3) or any(n != 1 for n in (*stride, *dilation)):
+        return False
+    size = [n + 2 * p - 2 for n, p in zip(x_shape[2:], padding, strict=True)]
+    if min(size) < 1 or not all(0 <= p <= 2 for p in padding) or min(w_shape[:2]) < 8:
+        return False
+    m = tile_size(size)
+    work = x_shape[0] * _products(size, m) + 6 * (m + 2) ** 2
+    return work <= 0.6 * 9 * x_shape[0] * math.prod(size)
 
 
-FEW = 1024
+def by_columns(count: int, O: int) -> bool:
+    """Whether U is the larger one, and so is made a few output channels at a time.
+
+    512 channels at 4 x 4, 64 images: .43 of PyTorch's time instead of .71; with as many tiles as
+    channels the two are equal.
+    """
+    return 2 * count <= O
 
 
-def conv(x: Array, w: Array, bias: Array | None, padding: Ints, _m=None, _deep=None, _group=None) -> Array:
+def by_blocks(count: int, C: int, O: int) -> bool:
+    """Whether a weight gradient goes through all tiles for a block of channels, then the next.
+
+    The sums (ξ, C, O) then need not leave the cache; what comes in has to fit into the last one.
+    512 channels at 4 x 4, 64 images: .29 instead of .61; 1024 tiles of 128 channels: .72 for .48.
+    """
+    return count <= 256 and count * (C + O) <= 1 << 17
+
+
+def _group(tiles: int) -> int:
+    """So many tiles at a time, or a few more: in whole tiles of the product."""
+    return _filled(tiles, ROWS)
+
+
+def _in_steps(parts: Sequence[slice], step: int, end: int) -> list[slice]:
+    """Parts of so many steps as parts of what the steps are made of."""
+    return [slice(part.start * step, min(part.stop * step, end)) for part in parts]
+
+
+# ----- convolutions -------------------------------------------------------------------------------
+
+
+def conv(x: Array, w: Array, bias: Array | None, padding: Ints) -> Array:
+    """See `Backend.conv`; stride and dilation are 1."""
     O, C = w.shape[:2]
-    strides = (0, 9 * C, 9, 1)
-    y = _forward(x, w, bias, padding, O, strides, _m, _deep, _group)
+    y = _forward(x, w, bias, padding, O, (0, 9 * C, 9, 1))
     return windows.conv(x, w, bias, (1, 1), padding, (1, 1), 1) if y is None else y
 
 
-def conv_transpose(g: Array, w: Array, size: Ints, padding: Ints, _m=None, _deep=None, _group=None) -> Array:
-    O, C = w.shape[:2]
-    strides = (8, 9, 9 * C, -1)
-    inverse = tuple(2 - p for p in padding)
-    y = _forward(g, w, None, inverse, C, strides, _m, _deep, _group)
-    return windows.conv_transpose(g, w, size, (1, 1), padding, (1, 1), 1) if y is None else y
+def conv_transpose(g: Array, w: Array, size: Ints, padding: Ints) -> Array:
+    """See `Backend.conv_transpose`: a convolution with the kernel turned around."""
+    C = w.shape[1]
+    x = _forward(g, w, None, [2 - p for p in padding], C, (8, 9, 9 * C, -1))
+    return windows.conv_transpose(g, w, size, (1, 1), padding, (1, 1), 1) if x is None else x
 
 
-def _forward(x, w, bias, padding, O, strides, m=None, deep=None, group=None):
-    x = channels_last(x)
-    w = np.ascontiguousarray(w).reshape(-1)
-    N, H, W, C = x.shape
-    shape = H + 2 * padding[0] - 2, W + 2 * padding[1] - 2, O
-    m = m or tile_size(*shape[:2])
-    do, t2 = kernels(m), (m + 2) ** 2
-    grid = _results(*shape[:2], m)
-    count = N * grid[0] * grid[1]
+def _forward(
+    x: Array, w: Array, bias: Array | None, padding: Ints, O: int, strides: Ints
+) -> Array | None:
+    """The convolution with the O kernels that lie in w with these strides (see `weights`).
+
+    None where a result is no finite number. A tile has one where a pixel it sees is NaN or ∞, or
+    a sum overflows, and then in all its results, also in those that do not see that pixel.
+    """
+    images = channels_last(x)
+    count, *size = images.shape
+    C = size[2]
+    shape = (*(n + 2 * p - 2 for n, p in zip(size[:2], padding, strict=True)), O)
+    m = tile_size(shape[:2])
+    do, points = kernels(m), (m + 2) ** 2
+    grid = (-(-shape[0] // m), -(-shape[1] // m))
+    y = np.empty((count, *shape), np.float32)
+    count *= math.prod(grid)
     Cv, Ov = _filled(C), _filled(O)
-    b = np.zeros(Ov, np.float32)
+    added = np.zeros(Ov, np.float32)
     if bias is not None:
-        b[:O] = bias
-    y = np.empty((N, *shape), np.float32)
-    flat_x, flat_y = x.reshape(-1), y.reshape(-1)
-    size, padding = (H, W, C), tuple(padding)
-    products = count * t2 * C * O
-    if deep is None:
-        deep = count <= FEW and C * O >= 128 * 128
-    group = group or (16 if C < 256 else 64)
-    blocks = [slice(p.start * WIDE, min(Ov, p.stop * WIDE)) for p in by_products(-(-Ov // WIDE), products)]
-    units = -(-count // ROWS)
-    if deep:
+        added[:O] = bias
+    w = np.ascontiguousarray(w).reshape(-1)
+    image = images.reshape(-1), tuple(size), tuple(padding)
+    result = added, y.reshape(-1), shape, grid
+    products = count * points * C * O
+    group = _group(16 if C < 256 else 64)
+    steps = -(-count // ROWS)
+    if by_columns(count, O):
         vs = count * Cv + GAP
-        V = np.empty(t2 * vs + ROWS * Cv, np.float32)
-        parts = [slice(p.start * ROWS, min(count, p.stop * ROWS)) for p in by_products(units, products)]
+        V = np.empty(points * vs + ROWS * Cv, np.float32)
         parallel(
-            lambda p: do.transform_images(
-                flat_x, size, padding, grid, p.start, p.stop, V, p.start * Cv, vs
+            lambda part: do.transform_images(
+                *image, grid, part.start, part.stop, V, part.start * Cv, vs
             ),
-            parts,
+            _in_steps(by_products(steps, products), ROWS, count),
         )
-        checks = parallel(
-            lambda p: do.columns(
-                V, C, vs, w, strides, b, flat_y, shape, grid, count, group, p.start, p.stop
+        sums = parallel(
+            lambda part: do.columns(
+                V, C, vs, w, strides, *result, count, group, part.start, part.stop
             ),
-            blocks,
+            _in_steps(by_products(-(-Ov // WIDE), products), WIDE, Ov),
         )
     else:
         us = C * Ov + GAP
-        U = np.empty(t2 * us, np.float32)
+        U = np.empty(points * us, np.float32)
         parallel(
-            lambda p: do.transform_weights(w, strides, C, O, p.start, p.stop, U, us, Ov), blocks
+            lambda part: do.transform_weights(w, strides, C, O, part.start, part.stop, U, us, Ov),
+            _in_steps(by_products(Ov // LANES, 8 * points * C * O), LANES, Ov),
         )
-        most = max(2, count // group)
-        parts = [slice(p.start * ROWS, min(count, p.stop * ROWS)) for p in by_products(units, products, most)]
-        checks = parallel(
-            lambda p: do.tiles(
-                flat_x, size, padding, U, b, flat_y, shape, grid, p.start, p.stop, group
-            ),
-            parts,
+        parts = by_products(steps, products, max(2, count // group))
+        sums = parallel(
+            lambda part: do.tiles(*image, U, *result, part.start, part.stop, group),
+            _in_steps(parts, ROWS, count),
         )
-    return channels_first(y) if math.isfinite(sum(checks)) else None
+    return channels_first(y) if math.isfinite(sum(sums)) else None
 
 
-def conv_weight(x: Array, g: Array, padding: Ints, _m=None, _deep=None, _group=None) -> Array:
-    fx, fg = channels_last(x), channels_last(g)
-    N, H, W, C = fx.shape
-    _, Ho, Wo, O = fg.shape
-    m = _m or tile_size(Ho, Wo)
-    do, t2 = kernels(m), (m + 2) ** 2
-    grid = _results(Ho, Wo, m)
-    count = N * grid[0] * grid[1]
+def conv_weight(x: Array, g: Array, padding: Ints) -> Array:
+    """See `Backend.conv_weight`; stride and dilation are 1."""
+    images, results = channels_last(x), channels_last(g)
+    (count, *size), shape = images.shape, results.shape[1:]
+    C, O = size[2], shape[2]
+    m = tile_size(shape[:2])
+    do, points = kernels(m), (m + 2) ** 2
+    grid = (-(-shape[0] // m), -(-shape[1] // m))
+    count *= math.prod(grid)
     Cv, Ov = _filled(C), _filled(O)
-    size, shape, padding = (H, W, C), (Ho, Wo, O), tuple(padding)
-    products = count * t2 * C * O
-    flat_x, flat_g = fx.reshape(-1), fg.reshape(-1)
+    image = images.reshape(-1), tuple(size), tuple(padding)
+    gradient = results.reshape(-1), shape
     dw = np.empty((O, C, 3, 3), np.float32)
-    flat_w = dw.reshape(-1)
-    deep = count <= FEW and C * O >= 128 * 128 if _deep is None else _deep
-    units = -(-count // ROWS)
-    if deep:
+    flat = dw.reshape(-1)
+    products = count * points * C * O
+    steps = -(-count // ROWS)
+    if by_blocks(count, C, O):
         vs, ms = count * Cv + GAP, count * Ov + GAP
-        V, M = np.empty(t2 * vs, np.float32), np.empty(t2 * ms, np.float32)
+        V, M = np.empty(points * vs, np.float32), np.empty(points * ms, np.float32)
 
-        def transform(p):
-            do.transform_images(flat_x, size, padding, grid, p.start, p.stop, V, p.start * Cv, vs)
-            do.transform_results(flat_g, shape, (0, 0), grid, p.start, p.stop, M, p.start * Ov, ms)
+        def transform(part: slice) -> None:
+            first, last = part.start, part.stop
+            do.transform_images(*image, grid, first, last, V, first * Cv, vs)
+            do.transform_results(*gradient, (0, 0), grid, first, last, M, first * Ov, ms)
 
-        parallel(transform, by_products(count, products))
-        blocks = [slice(p.start * WIDE, min(Ov, p.stop * WIDE)) for p in by_products(-(-Ov // WIDE), products)]
-        checks = parallel(
-            lambda p: do.weight_block(V, vs, M, ms, count, C, O, flat_w, p.start, p.stop), blocks
+        parallel(transform, _in_steps(by_products(steps, products), ROWS, count))
+        sums = parallel(
+            lambda part: do.weight_block(V, vs, M, ms, count, C, O, flat, part.start, part.stop),
+            _in_steps(by_products(-(-Ov // WIDE), products), WIDE, Ov),
         )
     else:
-        group = _group or (32 if C < 256 else 64)
-        ds = _filled(C, ROWS) * Ov + GAP
-        most = min(8, max(2, count // group))
-        parts = [slice(p.start * ROWS, min(count, p.stop * ROWS)) for p in by_products(units, products, most)]
-        D = np.empty(len(parts) * t2 * ds, np.float32)
-        place = {p.start: i * t2 * ds for i, p in enumerate(parts)}
-        parallel(
-            lambda p: do.weight_sums(
-                flat_x, size, padding, flat_g, shape, grid, p.start, p.stop, group, D, place[p.start]
-            ),
-            parts,
+        group = _group(32 if C < 128 else 128)
+        each = points * (_filled(C, ROWS) * Ov + GAP)
+        parts = by_products(steps, products, min(WEIGHT_PARTS, max(2, count // group)))
+        D = np.empty(len(parts) * each, np.float32)
+
+        def add_up(part: slice) -> None:
+            first, last = part.start * ROWS, min(part.stop * ROWS, count)
+            do.weight_sums(
+                *image, *gradient, grid, first, last, group, D, parts.index(part) * each
+            )
+
+        parallel(add_up, parts)
+        sums = parallel(
+            lambda part: do.weight_gradients(D, len(parts), C, O, flat, part.start, part.stop),
+            _in_steps(by_products(Ov // LANES, 8 * points * C * O), LANES, Ov),
         )
-        blocks = [slice(p.start * LANES, min(Ov, p.stop * LANES)) for p in split(Ov // LANES, 8)]
-        checks = parallel(
-            lambda p: do.weight_gradients(D, len(parts), C, O, flat_w, p.start, p.stop), blocks
-        )
-    if math.isfinite(sum(checks)):
+    if math.isfinite(sum(sums)):
         return dw
     return windows.conv_weight(x, g, (3, 3), (1, 1), padding, (1, 1), 1)
