@@ -354,6 +354,16 @@ def tile_size(size: Ints) -> int:
     return 2 if _products(size, 2) <= _products(size, 4) else 4
 
 
+def weight_tile_size(count: int, size: Ints) -> int:
+    """m of a weight gradient: 4 needs a long sum, over 256 rows of pixels or 3072 pixels.
+
+    Its transforms cost 5e-7 where PyTorch's error grows with the sum: from 1.1e-7 (32 rows of 8)
+    to 4e-7, so that the ratio falls from 4.4 to 1.6. With m = 2 it is 1.5 to .5.
+    """
+    long = count * size[0] >= 256 or count * math.prod(size) >= 3072
+    return tile_size(size) if long else 2
+
+
 def suits(
     x_shape: Ints, w_shape: Ints, stride: Ints, padding: Ints, dilation: Ints, groups: int
 ) -> bool:
@@ -363,14 +373,15 @@ def suits(
     stores between them, eat up what is won until the products are at most .6 of a direct
     convolution's: not for 5 x 5 results (1.0 of PyTorch's time), nor for one image of 4 x 4 with 128
     channels (2.3); but for 3 x 3 (.7), and for 8 images of 7 x 7 with 512 channels (.5). With fewer
-    than 8 channels most lanes are empty (4 channels: .8 to .95).
+    than 16 channels lanes are empty, and a direct sum is so short that m = 4 has more than three
+    times its error.
     """
     if KERNELS.precision == "exact" or len(x_shape) != 4 or groups != 1:
         return False
     if tuple(w_shape[2:]) != (3, 3) or any(n != 1 for n in (*stride, *dilation)):
         return False
     size = [n + 2 * p - 2 for n, p in zip(x_shape[2:], padding, strict=True)]
-    if min(size) < 1 or not all(0 <= p <= 2 for p in padding) or min(w_shape[:2]) < 8:
+    if min(size) < 1 or not all(0 <= p <= 2 for p in padding) or min(w_shape[:2]) < 16:
         return False
     m = tile_size(size)
     work = x_shape[0] * _products(size, m) + 6 * (m + 2) ** 2
@@ -386,13 +397,13 @@ def by_columns(count: int, O: int) -> bool:
     return 2 * count <= O
 
 
-def by_blocks(count: int, C: int, O: int) -> bool:
+def by_blocks(count: int, C: int, O: int, m: int) -> bool:
     """Whether a weight gradient goes through all tiles for a block of channels, then the next.
 
-    The sums (ξ, C, O) then need not leave the cache; what comes in has to fit into the last one.
-    512 channels at 4 x 4, 64 images: .29 instead of .61; 1024 tiles of 128 channels: .72 for .48.
+    The sums (ξ, C, O) then need not leave the cache; V and M have to fit into the last one. 512
+    channels at 4 x 4, 64 images: .29 instead of .61; 1024 tiles of 128 channels: .72 for .48.
     """
-    return count <= 256 and count * (C + O) <= 1 << 17
+    return count <= 256 and (m + 2) ** 2 * count * (C + O) <= 5 << 20
 
 
 def _group(tiles: int) -> int:
@@ -484,7 +495,7 @@ def conv_weight(x: Array, g: Array, padding: Ints) -> Array:
     images, results = channels_last(x), channels_last(g)
     (count, *size), shape = images.shape, results.shape[1:]
     C, O = size[2], shape[2]
-    m = tile_size(shape[:2])
+    m = weight_tile_size(count, shape[:2])
     do, points = kernels(m), (m + 2) ** 2
     grid = (-(-shape[0] // m), -(-shape[1] // m))
     count *= math.prod(grid)
@@ -495,7 +506,7 @@ def conv_weight(x: Array, g: Array, padding: Ints) -> Array:
     flat = dw.reshape(-1)
     products = count * points * C * O
     steps = -(-count // ROWS)
-    if by_blocks(count, C, O):
+    if by_blocks(count, C, O, m):
         vs, ms = count * Cv + GAP, count * Ov + GAP
         V, M = np.empty(points * vs, np.float32), np.empty(points * ms, np.float32)
 
