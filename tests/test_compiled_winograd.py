@@ -1,5 +1,7 @@
 """Winograd's convolution beside NumPy's, and beside float64 and PyTorch for its error."""
 
+# ruff: noqa: E741  O counts the channels out, as C those in
+
 import numpy as np
 import pytest
 from hypothesis import given, settings

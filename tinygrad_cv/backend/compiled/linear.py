@@ -52,12 +52,12 @@ def matrices(m: int) -> tuple[Matrix, Matrix, Matrix]:
     p = POINTS[m]
     others = [[q for q in p if q != here] for here in p]
     monic = [_from_roots(roots) for roots in (*others, p)]
-    Bt = [[*row, *[0] * (m + 2 - len(row))] for row in monic]
     scale = [prod(here - q for q in rest) for here, rest in zip(p, others, strict=True)]
-    G = [[here**k / n for k in range(3)] for here, n in zip(p, scale, strict=True)] + [[0, 0, 1]]
-    At = [[*(here**i for here in p), int(i == m - 1)] for i in range(m)]
-    Bt, G, At = (np.array(rows, dtype=np.float64) for rows in (Bt, G, At))
-    return Bt, G, At
+    Bt = [[*row, *[Fraction(0)] * (m + 2 - len(row))] for row in monic]
+    G = [[here**k / n for k in range(3)] for here, n in zip(p, scale, strict=True)]
+    G.append([Fraction(0), Fraction(0), Fraction(1)])
+    At = [[*(here**i for here in p), Fraction(i == m - 1)] for i in range(m)]
+    return np.array(Bt, float), np.array(G, float), np.array(At, float)
 
 
 def _from_roots(roots: Sequence[Fraction]) -> list[Fraction]:
@@ -106,7 +106,9 @@ class _Program:
                 even, odd = (row + M[j]) / 2, (row - M[j]) / 2
                 if j not in results and (abs(row) == abs(M[j])).all() and even.any() and odd.any():
                     # The odd part is summed as a multiple with as many coefficients ±1 as can be.
-                    factor = max(odd[odd != 0].tolist(), key=lambda c: ((abs(odd / c) == 1).sum(), c))
+                    factor = max(
+                        odd[odd != 0].tolist(), key=lambda c: ((abs(odd / c) == 1).sum(), c)
+                    )
                     e, o = self.sum(even, values), self.sum(odd / factor, values)
                     results[i], results[j] = self.add(o, factor, e), self.add(o, -factor, e)
                     break

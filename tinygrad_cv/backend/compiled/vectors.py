@@ -262,8 +262,8 @@ def tile(rows: int, vectors: int) -> Any:
 
         C[c + r·ldc + j] = Σ_s Σ_k A[a + s·sa + r·lda + k·ka] · B[b + s·sb + k·ldb + j]
 
-    for r < R and j < V · LANES, or C += that sum where `add` is not 0: sums of sums, which lose less
-    than a long one. With S segments of length K the rows of a window need no copy.
+    for r < R and j < V · LANES, or C += that sum where `add` is not 0: a sum of sums, which loses
+    less than a long one. With S segments of length K the rows of a window need no copy.
     """
 
     @intrinsic

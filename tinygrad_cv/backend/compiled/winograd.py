@@ -12,7 +12,7 @@ m = 2. The adjoints have the same form:
 Images are (N, H, W, C) in memory, and tiles are numbered through all of them. Between the
 transforms lie, with channels filled up to vectors of LANES,
 
-    V (ξ, tiles, C)   of X        U (ξ, O / 2 LANES, C, 2 LANES)   of W        M (ξ, tiles, O)   of Y
+    V (ξ, tiles, C)  of X       U (ξ, O / 2 LANES, C, 2 LANES)  of W       M (ξ, tiles, O)  of Y
 
 and GAP numbers between one ξ and the next: powers of 2 would share their places in the cache.
 Either a group of tiles goes through all three steps with all of U (`tiles`, and `weight_sums`), or,
@@ -20,6 +20,8 @@ where images are small and weights large, all of V is made first, and then a few
 through the other steps with their part of U, which so never leaves the cache (`columns`,
 `weight_block`).
 """
+
+# ruff: noqa: E741  O counts the channels out, as C those in
 
 import math
 from collections.abc import Sequence
@@ -72,7 +74,7 @@ def multiply(
     V: Array, vs: int, Cv: int, U: Array, us: int, C: int, M: Array, ms: int, width: int,
     points: int, rows: int,
 ) -> None:  # fmt: skip
-    """M[ξ] = V[ξ] U[ξ] for each ξ. Rows are rounded up to HALF a tile, and what is there ignored."""
+    """M[ξ] = V[ξ] U[ξ] for each ξ. Rows are rounded up to HALF a tile; there is memory for them."""
     for k in range(points):
         for o in range(0, width, WIDE):
             u = k * us + o * C
@@ -228,7 +230,9 @@ def kernels(m: int) -> SimpleNamespace:
             for c in range(c0, min(c1, C)):
                 at = (c - c0) * width + o - left
                 if parts == 1:
-                    check = check + from_weights(D, at, t * ds, ds, patch, 0, 3 * LANES, LANES, zero)
+                    check = check + from_weights(
+                        D, at, t * ds, ds, patch, 0, 3 * LANES, LANES, zero
+                    )
                 else:
                     for k in range(points):
                         value = load(D, at + k * ds)
@@ -245,19 +249,31 @@ def kernels(m: int) -> SimpleNamespace:
         return check
 
     @kernel(name=f"winograd{m}_transform_weights")
-    def transform_weights(w, strides, C, O, first, last, U, us, width):
+    def transform_weights(
+        w: Array, strides: Ints, C: int, O: int, first: int, last: int, U: Array, us: int,
+        width: int,
+    ) -> None:  # fmt: skip
         weights(w, strides, C, O, first, last, U, us, 0, width)
 
     @kernel(name=f"winograd{m}_transform_images")
-    def transform_images(x, shape, padding, grid, first, last, V, v, vs):
+    def transform_images(
+        x: Array, shape: Ints, padding: Ints, grid: Ints, first: int, last: int, V: Array,
+        v: int, vs: int,
+    ) -> None:  # fmt: skip
         fill_images(x, shape, padding, grid, first, last, V, v, vs)
 
     @kernel(name=f"winograd{m}_transform_results")
-    def transform_results(g, shape, padding, grid, first, last, M, v, ms):
+    def transform_results(
+        g: Array, shape: Ints, padding: Ints, grid: Ints, first: int, last: int, M: Array,
+        v: int, ms: int,
+    ) -> None:  # fmt: skip
         fill_results(g, shape, padding, grid, first, last, M, v, ms)
 
     @kernel(name=f"winograd{m}_tiles")
-    def tiles(x, size, padding, U, bias, y, shape, grid, first, last, group):
+    def tiles(
+        x: Array, size: Ints, padding: Ints, U: Array, bias: Array, y: Array, shape: Ints,
+        grid: Ints, first: int, last: int, group: int,
+    ) -> float:  # fmt: skip
         """y of the tiles first to last, `group` of them at a time; the sum of it."""
         C, O = size[2], shape[2]
         Cv, Ov = (C + LANES - 1) // LANES * LANES, (O + LANES - 1) // LANES * LANES
@@ -272,7 +288,10 @@ def kernels(m: int) -> SimpleNamespace:
         return total(check)
 
     @kernel(name=f"winograd{m}_columns")
-    def columns(V, C, vs, w, strides, bias, y, shape, grid, count, group, first, last):
+    def columns(
+        V: Array, C: int, vs: int, w: Array, strides: Ints, bias: Array, y: Array, shape: Ints,
+        grid: Ints, count: int, group: int, first: int, last: int,
+    ) -> float:  # fmt: skip
         """The output channels first to last of all tiles, WIDE of them at a time; their sum."""
         O = shape[2]
         Cv, Ov = (C + LANES - 1) // LANES * LANES, (O + LANES - 1) // LANES * LANES
@@ -289,7 +308,10 @@ def kernels(m: int) -> SimpleNamespace:
         return total(check)
 
     @kernel(name=f"winograd{m}_weight_sums")
-    def weight_sums(x, size, padding, g, shape, grid, first, last, group, D, d):
+    def weight_sums(
+        x: Array, size: Ints, padding: Ints, g: Array, shape: Ints, grid: Ints, first: int,
+        last: int, group: int, D: Array, d: int,
+    ) -> None:  # fmt: skip
         """D[d:] (ξ, C, O) = the sums over the tiles first to last."""
         C, O = size[2], shape[2]
         Cv, Ov = (C + LANES - 1) // LANES * LANES, (O + LANES - 1) // LANES * LANES
@@ -305,14 +327,19 @@ def kernels(m: int) -> SimpleNamespace:
             multiply_tiles(V, 0, vs, Cv, M, 0, ms, Ov, D, ds, rows, Ov, points, end - q, add)
 
     @kernel(name=f"winograd{m}_weight_gradients")
-    def weight_gradients(D, parts, C, O, dw, first, last):
+    def weight_gradients(
+        D: Array, parts: int, C: int, O: int, dw: Array, first: int, last: int,
+    ) -> float:  # fmt: skip
         """dw of the output channels first to last, from the sums of all parts; its sum."""
         rows, width = (C + ROWS - 1) // ROWS * ROWS, (O + LANES - 1) // LANES * LANES
         ds = rows * width + GAP
         return total(gradients(D, parts, ds, width, dw, C, O, 0, C, first, last, 0))
 
     @kernel(name=f"winograd{m}_weight_block")
-    def weight_block(V, vs, M, ms, count, C, O, dw, first, last):
+    def weight_block(
+        V: Array, vs: int, M: Array, ms: int, count: int, C: int, O: int, dw: Array, first: int,
+        last: int,
+    ) -> float:  # fmt: skip
         """dw of the output channels first to last, WIDE by BLOCK of them at a time; its sum."""
         Cv, Ov = (C + LANES - 1) // LANES * LANES, (O + LANES - 1) // LANES * LANES
         ds = BLOCK * WIDE + GAP
@@ -322,9 +349,7 @@ def kernels(m: int) -> SimpleNamespace:
             width = min(WIDE, Ov - o)
             for c in range(0, C, BLOCK):
                 rows = (min(BLOCK, C - c) + ROWS - 1) // ROWS * ROWS
-                multiply_tiles(
-                    V, c, vs, Cv, M, o, ms, Ov, D, ds, rows, width, points, count, 0
-                )
+                multiply_tiles(V, c, vs, Cv, M, o, ms, Ov, D, ds, rows, width, points, count, 0)
                 check = check + gradients(D, 1, ds, width, dw, C, O, c, c + rows, o, o + width, o)
         return total(check)
 
@@ -341,7 +366,7 @@ def kernels(m: int) -> SimpleNamespace:
 
 
 # ----- where it pays ------------------------------------------------------------------------------
-# Measured on one core of an AMD Zen 4 (AVX-512) beside a direct convolution at the peak of the core.
+# Times are of PyTorch's (channels-last, near the peak) on one core of an AMD Zen 4 with AVX-512.
 
 
 def _products(size: Ints, m: int) -> int:
@@ -350,7 +375,7 @@ def _products(size: Ints, m: int) -> int:
 
 
 def tile_size(size: Ints) -> int:
-    """m: 4, and 2 where that multiplies no more, as with 2 and 6 results (and less to transform)."""
+    """m: 4, and 2 where that multiplies no more, as for 2 and 6 results: it transforms less."""
     return 2 if _products(size, 2) <= _products(size, 4) else 4
 
 
@@ -371,10 +396,9 @@ def suits(
 
     To transform a weight takes as long as 6 tiles. The transforms of the images, and the loads and
     stores between them, eat up what is won until the products are at most .6 of a direct
-    convolution's: not for 5 x 5 results (1.0 of PyTorch's time), nor for one image of 4 x 4 with 128
-    channels (2.3); but for 3 x 3 (.7), and for 8 images of 7 x 7 with 512 channels (.5). With fewer
-    than 16 channels lanes are empty, and a direct sum is so short that m = 4 has more than three
-    times its error.
+    convolution's: not for 5 x 5 results (1.0), nor for one image of 4 x 4 with 128 channels (2.3);
+    but for 3 x 3 (.7), and for 8 images of 7 x 7 with 512 channels (.5). With fewer than 16
+    channels lanes are empty, and direct sums so short that m = 4 has over three times their error.
     """
     if KERNELS.precision == "exact" or len(x_shape) != 4 or groups != 1:
         return False
@@ -528,9 +552,7 @@ def conv_weight(x: Array, g: Array, padding: Ints) -> Array:
 
         def add_up(part: slice) -> None:
             first, last = part.start * ROWS, min(part.stop * ROWS, count)
-            do.weight_sums(
-                *image, *gradient, grid, first, last, group, D, parts.index(part) * each
-            )
+            do.weight_sums(*image, *gradient, grid, first, last, group, D, parts.index(part) * each)
 
         parallel(add_up, parts)
         sums = parallel(
