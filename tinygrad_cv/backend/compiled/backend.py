@@ -4,6 +4,7 @@ A kernel that is defined here takes what `takes` lets through, arrays of float32
 enough to be worth a call; all else goes to NumPy's, which is the reference for what it computes.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
 from types import ModuleType
@@ -13,6 +14,7 @@ from tinygrad_cv.backend.numpy_backend import FLOAT32, NDARRAY, NumpyBackend
 from tinygrad_cv.backend.switch import KERNELS
 
 Array = Any
+Ints = Sequence[int]
 
 LEAST = 1 << 11
 """With fewer elements an elementwise kernel is no faster than NumPy's."""
@@ -51,3 +53,47 @@ class CompiledBackend(NumpyBackend):
         if takes(g):
             return family("elementwise").relu_backward(g, positive)
         return super().relu_backward(g, positive)
+
+    # ----- convolution -----------------------------------------------------------------------
+
+    def conv(
+        self,
+        x: Array,
+        w: Array,
+        bias: Array | None,
+        stride: Ints,
+        padding: Ints,
+        dilation: Ints,
+        groups: int,
+    ) -> Array:
+        if takes(x, w, *(() if bias is None else (bias,)), least=1):
+            return family("conv").conv(x, w, bias, stride, padding, dilation, groups)
+        return super().conv(x, w, bias, stride, padding, dilation, groups)
+
+    def conv_transpose(
+        self,
+        x: Array,
+        w: Array,
+        size: Ints,
+        stride: Ints,
+        padding: Ints,
+        dilation: Ints,
+        groups: int,
+    ) -> Array:
+        if takes(x, w, least=1):
+            return family("conv").conv_transpose(x, w, size, stride, padding, dilation, groups)
+        return super().conv_transpose(x, w, size, stride, padding, dilation, groups)
+
+    def conv_weight(
+        self,
+        x: Array,
+        g: Array,
+        kernel: Ints,
+        stride: Ints,
+        padding: Ints,
+        dilation: Ints,
+        groups: int,
+    ) -> Array:
+        if takes(x, g, least=1):
+            return family("conv").conv_weight(x, g, kernel, stride, padding, dilation, groups)
+        return super().conv_weight(x, g, kernel, stride, padding, dilation, groups)
