@@ -4,10 +4,13 @@ A kernel that is defined here takes what `takes` lets through, arrays of float32
 enough to be worth a call; all else goes to NumPy's, which is the reference for what it computes.
 """
 
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import import_module
 from types import ModuleType
 from typing import Any
+
+import numpy as np
 
 from tinygrad_cv.backend.numpy_backend import FLOAT32, NDARRAY, NumpyBackend
 from tinygrad_cv.backend.switch import KERNELS
@@ -16,6 +19,35 @@ Array = Any
 
 LEAST = 1 << 11
 """With fewer elements an elementwise kernel is no faster than NumPy's."""
+
+
+LEAST_OF = {
+    "exp": 1 << 14,
+    "expm1": 1 << 14,
+    "log": 1 << 17,
+    "log1p": 1 << 17,
+    "tanh": 1 << 17,
+    "sqrt": 1 << 17,
+    "add": 1 << 17,
+    "subtract": 1 << 17,
+    "multiply": 1 << 17,
+    "true_divide": 1 << 17,
+}
+"""From how many elements on a ufunc has a kernel that is faster: many where only threads make it."""
+
+
+def _sooner(ufunc: Any, name: str, least: int) -> Callable[..., Array]:
+    """The ufunc, and its kernel for what that takes."""
+    count = ufunc.nin
+
+    def call(*arrays: Any, **options: Any) -> Array:
+        if not options and len(arrays) == count and takes(*arrays, least=least):
+            first, last = arrays[0], arrays[-1]
+            if first.strides == last.strides and first.shape == last.shape:
+                return family("elementwise").pointwise(name, arrays)
+        return ufunc(*arrays, **options)
+
+    return call
 
 
 @cache
@@ -42,12 +74,42 @@ def open_device(index: int) -> "CompiledBackend":
 class CompiledBackend(NumpyBackend):
     """The device "cpu"; where numba is missing, NumPy's kernels do everything."""
 
+    def __init__(self, device: str = "cpu") -> None:
+        super().__init__(device)
+        for name, least in LEAST_OF.items():
+            setattr(self, name, _sooner(getattr(np, name), name, least))
+
     # ----- elementwise -----------------------------------------------------------------------
 
     def relu(self, x: Array) -> tuple[Array, Array]:
-        return family("elementwise").relu(x) if takes(x) else super().relu(x)
+        return family("elementwise").gate("relu", x) if takes(x) else super().relu(x)
 
     def relu_backward(self, g: Array, positive: Array) -> Array:
-        if takes(g):
-            return family("elementwise").relu_backward(g, positive)
+        if takes(g) and positive.shape == g.shape:
+            return family("elementwise").gate_backward(g, positive)
         return super().relu_backward(g, positive)
+
+    def gate(self, name: str, x: Array, number: float = 0.0) -> tuple[Array, Array] | None:
+        return family("elementwise").gate(name, x, number) if takes(x) else None
+
+    def gate_backward(self, g: Array, truth: Array, yes: float, no: float = 0.0) -> Array:
+        if takes(g) and truth.shape == g.shape:
+            return family("elementwise").gate_backward(g, truth, yes, no)
+        return super().gate_backward(g, truth, yes, no)
+
+    def pointwise(self, name: str, *arrays: Array, numbers: Sequence[float] = ()) -> Array | None:
+        if not takes(*arrays) or (len(arrays) == 2 and arrays[0].shape != arrays[1].shape):
+            return None
+        return family("elementwise").pointwise(name, arrays, numbers)
+
+    def sigmoid(self, x: Array) -> Array:
+        y = self.pointwise("sigmoid", x)
+        return super().sigmoid(x) if y is None else y
+
+    def erf(self, x: Array) -> Array:
+        y = self.pointwise("erf", x)
+        return super().erf(x) if y is None else y
+
+    def erfc(self, x: Array) -> Array:
+        y = self.pointwise("erfc", x)
+        return super().erfc(x) if y is None else y

@@ -48,6 +48,10 @@ class Lanes:
         number = float(other) if self.is_float else int(other)
         return ir.Constant(self.value.type, [number] * LANES)
 
+    def full(self, number: float) -> "Lanes":
+        """A number in all lanes."""
+        return self.made(self.like(number))
+
     def made(self, value: Any) -> "Lanes":
         """A value that the builder of this one has made."""
         return Lanes(self.builder, value)
@@ -119,13 +123,15 @@ class Lanes:
 class Function(_Intrinsic):  # type: ignore[misc]
     """A function of vectors: called in a kernel, or of Lanes while another one is written."""
 
-    def __init__(self, name: str, definition: Callable[..., Lanes], **options: Any) -> None:
+    def __init__(
+        self, name: str, definition: Callable[..., Lanes], count: int | None = None, **options: Any
+    ) -> None:
         super().__init__(name, definition, **options)
         self.definition = definition
-        count = len(signature(definition).parameters)
+        self.count = len(signature(definition).parameters) if count is None else count
 
         def typed(*args: Any) -> Any:
-            if args != (vector,) * count:
+            if args != (vector,) * self.count:
                 return None
 
             def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -133,7 +139,8 @@ class Function(_Intrinsic):  # type: ignore[misc]
 
             return vector(*args), generate
 
-        self._defn = _OF[count](typed)
+        self._defn = _OF[self.count](typed)
+        self._register()
 
     def __call__(self, *args: Any) -> Lanes:
         return self.definition(*args)
@@ -150,9 +157,7 @@ _OF: dict[int, Callable[[Any], Any]] = {
 
 def function(definition: Callable[..., Lanes]) -> Function:
     """A function of vectors of float32, defined for Lanes."""
-    made = Function(definition.__name__, definition)
-    made._register()
-    return made
+    return Function(definition.__name__, definition)
 
 
 # ----- one instruction, or a few -----------------------------------------------------------------
@@ -339,7 +344,7 @@ def log(x: Lanes) -> Lanes:
     rest = f + multiply_add(square, -0.5, rest)
     y = multiply_add(exponent, LOG_2_HIGH, rest)
     y = select(x < math.inf, y, x)
-    return select(x > 0.0, y, select(x.equals(0.0), y * 0.0 - math.inf, math.nan))
+    return select(x > 0.0, y, select(x.equals(0.0), x.full(-math.inf), math.nan))
 
 
 @function
@@ -377,13 +382,14 @@ def _scaled_erfc(a: Lanes) -> Lanes:
     return p / (1.0 + 2.0 * a)
 
 
-def _bell(x: Lanes, scale: float) -> Lanes:
-    """e^(-scale · x²) for |x| < 16; a square that is rounded would cost digits.
+def far_erfc(x: Lanes, scale: float) -> tuple[Lanes, Lanes]:
+    """erfc(√scale · x) for x >= 0, and e^(-scale · x²). A square that is rounded would cost digits:
 
-    x = h + l, where h has half of the bits: h² is exact, and x² is that and (x - h)(x + h).
+    x = h + l, where h has half of the bits; h² is exact, and x² is that and (x - h)(x + h).
     """
     high = from_bits(bits(x) & -(1 << 12))
-    return exp(-scale * (high * high)) * exp(-scale * ((x - high) * (x + high)))
+    bell = exp(-scale * (high * high)) * exp(-scale * ((x - high) * (x + high)))
+    return bell * _scaled_erfc(x * math.sqrt(scale)), bell
 
 
 def _erf_near_0(x: Lanes) -> Lanes:
@@ -412,6 +418,6 @@ def erf(x: Lanes) -> Lanes:
 def erfc(x: Lanes) -> Lanes:
     """1 - erf x, accurate where that is small"""
     size = limited(absolute(x), 0.0, 11.0)
-    tail = _bell(size, 1.0) * _scaled_erfc(size)
+    tail, _ = far_erfc(size, 1.0)
     far = select(x < 0.0, 2.0 - tail, tail)
     return select(size < 0.5, 1.0 - _erf_near_0(x), far)
