@@ -21,6 +21,9 @@ LEAST = 1 << 11
 """With fewer elements an elementwise kernel is no faster than NumPy's."""
 
 
+LEAST_UPDATE = 1 << 8
+"""The same of the updates that NumPy makes in many passes."""
+
 LEAST_OF = {
     "exp": 1 << 14,
     "expm1": 1 << 14,
@@ -113,3 +116,17 @@ class CompiledBackend(NumpyBackend):
     def erfc(self, x: Array) -> Array:
         y = self.pointwise("erfc", x)
         return super().erfc(x) if y is None else y
+
+    # ----- updates ---------------------------------------------------------------------------
+
+    def sgd_step(self, p: Array, g: Array, velocity: Array | None, **options: Any) -> None:
+        taken = takes(p, g) if velocity is None else takes(p, g, velocity, least=LEAST_UPDATE)
+        if not taken or not family("update").sgd_step(p, g, velocity, **options):
+            super().sgd_step(p, g, velocity, **options)
+
+    def adam_step(
+        self, p: Array, g: Array, m: Array, v: Array, largest: Array | None = None, **options: Any
+    ) -> None:
+        taken = largest is None and takes(p, g, m, v, least=LEAST_UPDATE)
+        if not taken or not family("update").adam_step(p, g, m, v, **options):
+            super().adam_step(p, g, m, v, largest=largest, **options)
