@@ -69,6 +69,23 @@ def takes(*arrays: Array, least: int = LEAST) -> bool:
     return True
 
 
+LEAST_SIDE, LEAST_PRODUCTS, MOST_TERMS = 8, 1 << 19, 1 << 12
+"""From what sizes on a product of matrices is faster in tiles, and up to what sums it is accurate
+enough: BLAS adds in blocks."""
+
+
+def is_for_tiles(a: Array, b: Array) -> bool:
+    """Whether (..., n, k) @ (..., k, m) is a product for `matmul.py`."""
+    n, k, m = a.shape[-2], a.shape[-1], b.shape[-1]
+    return (
+        a.shape[:-2] == b.shape[:-2]
+        and b.shape[-2] == k
+        and min(n, m, k) >= LEAST_SIDE
+        and k <= MOST_TERMS
+        and a.size * m >= LEAST_PRODUCTS
+    )
+
+
 def open_device(index: int) -> "CompiledBackend":
     """The backend of the host; there is one."""
     return CompiledBackend()
@@ -116,6 +133,15 @@ class CompiledBackend(NumpyBackend):
     def erfc(self, x: Array) -> Array:
         y = self.pointwise("erfc", x)
         return super().erfc(x) if y is None else y
+
+    # ----- products --------------------------------------------------------------------------
+
+    def matmul(self, a: Array, b: Array) -> Array:
+        if takes(a, b, least=LEAST_SIDE * LEAST_SIDE) and is_for_tiles(a, b):
+            c = family("matmul").matmul(a, b)
+            if c is not None:
+                return c
+        return super().matmul(a, b)
 
     # ----- updates ---------------------------------------------------------------------------
 
