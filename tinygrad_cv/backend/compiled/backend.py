@@ -69,20 +69,20 @@ def takes(*arrays: Array, least: int = LEAST) -> bool:
     return True
 
 
-LEAST_SIDE, LEAST_PRODUCTS, MOST_TERMS = 8, 1 << 19, 1 << 12
-"""From what sizes on a product of matrices is faster in tiles, and up to what sums it is accurate
-enough: BLAS adds in blocks."""
+LEAST_SIDE, LEAST_PRODUCTS = 8, 1 << 19
+"""From what sizes on a product of matrices is faster in tiles than in BLAS, which is
+slower where the second lies column by column."""
 
 
 def is_for_tiles(a: Array, b: Array) -> bool:
     """Whether (..., n, k) @ (..., k, m) is a product for `matmul.py`."""
     n, k, m = a.shape[-2], a.shape[-1], b.shape[-1]
+    least = LEAST_PRODUCTS if b.strides[-1] != b.itemsize else 2 * LEAST_PRODUCTS
     return (
         a.shape[:-2] == b.shape[:-2]
         and b.shape[-2] == k
         and min(n, m, k) >= LEAST_SIDE
-        and k <= MOST_TERMS
-        and a.size * m >= LEAST_PRODUCTS
+        and a.size * m >= least
     )
 
 

@@ -322,8 +322,10 @@ def hardswish_backward(g: Lanes, x: Lanes) -> Lanes:
 def _step(name: str, arrays: int) -> Function:
     """A function of the table, of so many arrays and of two numbers that it may not ask for."""
     definition = POINTWISE[name]
-    count = definition.count if isinstance(definition, Function) else len(
-        signature(definition).parameters
+    count = (
+        definition.count
+        if isinstance(definition, Function)
+        else len(signature(definition).parameters)
     )
     return Function(name, lambda *args: definition(*args[:count]), arrays + 2)
 
@@ -405,9 +407,10 @@ def _gate_step(name: str) -> Any:
             at = place(context, builder, signature.args[2], y, i)
             at_bytes = place(context, builder, signature.args[3], truth, i)
             data = builder.zext(mask.value, BYTES)
-            with builder.if_else(
-                builder.icmp_signed("==", n, n.type(LANES)), likely=True
-            ) as (whole, rest):
+            with builder.if_else(builder.icmp_signed("==", n, n.type(LANES)), likely=True) as (
+                whole,
+                rest,
+            ):
                 with whole:
                     write(builder, value.value, at)
                     write(builder, data, at_bytes)
@@ -494,5 +497,7 @@ def gate_backward(g: Array, truth: Array, yes: float = 1.0, no: float = 0.0) -> 
     out = np.empty_like(truth, dtype=g.dtype)
     rows = alike(out, g, truth)
     p, q = np.float32(yes), np.float32(no)
-    in_parts(lambda part: _gate_backward(rows[1], rows[2], rows[0], p, q, part.start, part.stop), g.size)
+    in_parts(
+        lambda part: _gate_backward(rows[1], rows[2], rows[0], p, q, part.start, part.stop), g.size
+    )
     return out

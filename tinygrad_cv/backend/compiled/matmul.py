@@ -5,8 +5,8 @@ B alone is packed, 2 · LANES columns at a time, and tiles of ROWS rows of C sta
 they run down such a panel; A is read where it lies. Either may be the transpose of what lies in
 memory row by row: nothing else is copied for it.
 
-Each number of C is one sum over k, whatever part it is in: the bits are the same for any number of
-threads, and for any number of rows.
+Each number of C is a sum of sums over SEGMENT terms, whatever part it is in: the bits are the same
+for any number of threads, and for any number of rows.
 """
 
 import math
@@ -23,7 +23,6 @@ from tinygrad_cv.backend.compiled.vectors import (
     I64,
     LANES,
     ROWS,
-
     load,
     load_first,
     place,
@@ -39,6 +38,9 @@ Array = Any
 
 WIDE = 2 * LANES
 """The columns of a panel."""
+
+SEGMENT = 512
+"""How many terms are added up before the sum goes to C: sums of sums are rounded less."""
 
 TILE, FOUR, TWO, ONE = tile(ROWS, 2), tile(4, 2), tile(2, 2), tile(1, 2)
 
@@ -119,6 +121,39 @@ def down_a_panel(
         ONE(A, a + i * lda, lda, ka, 0, P, 0, WIDE, 0, C, c + i * ldc, ldc, k, 1, 0)
 
 
+@inner
+def panel(
+    A: Array,
+    a: int,
+    lda: int,
+    ka: int,
+    B: Array,
+    b: int,
+    ldb: int,
+    kb: int,
+    C: Array,
+    c: int,
+    ldc: int,
+    n: int,
+    k: int,
+    width: int,
+    P: Array,
+    more: Array,
+) -> None:
+    """A panel of C, `width` columns of which are wanted; P and `more` are room for it."""
+    for r in range(0, k, SEGMENT):
+        terms = min(SEGMENT, k - r)
+        pack(B, b + r * kb, ldb, kb, terms, width, P)
+        if r == 0:
+            down_a_panel(A, a, lda, ka, P, C, c, ldc, n, terms)
+            continue
+        down_a_panel(A, a + r * ka, lda, ka, P, more, 0, WIDE, n, terms)
+        for i in range(n):
+            row, other = c + i * ldc, i * WIDE
+            store(C, row, load(C, row) + load(more, other))
+            store(C, row + LANES, load(C, row + LANES) + load(more, other + LANES))
+
+
 @kernel
 def product(
     A: Array,
@@ -142,21 +177,24 @@ def product(
 ) -> None:
     """C[c + i·ldc + j] = Σ_r A[a + i·lda + r·ka] · B[b + r·kb + j·ldb]; `stack` times, with the
     steps sa, sb and sc from one to the next"""
-    P = np.empty(k * WIDE, np.float32)
+    P = np.empty(min(k, SEGMENT) * WIDE, np.float32)
     rest = m % WIDE
     side = np.empty(n * WIDE if rest else 1, np.float32)
+    more = np.empty(n * WIDE if k > SEGMENT else 1, np.float32)
     for s in range(stack):
+        left, right, to = a + s * sa, b + s * sb, c + s * sc
         for j in range(0, m - rest, WIDE):
-            pack(B, b + s * sb + j * ldb, ldb, kb, k, WIDE, P)
-            down_a_panel(A, a + s * sa, lda, ka, P, C, c + s * sc + j, ldc, n, k)
+            panel(
+                A, left, lda, ka, B, right + j * ldb, ldb, kb, C, to + j, ldc, n, k, WIDE, P, more
+            )
         if rest:  # C is no wider: these columns are computed beside it
-            pack(B, b + s * sb + (m - rest) * ldb, ldb, kb, k, rest, P)
-            down_a_panel(A, a + s * sa, lda, ka, P, side, 0, WIDE, n, k)
+            j = m - rest
+            panel(A, left, lda, ka, B, right + j * ldb, ldb, kb, side, 0, WIDE, n, k, rest, P, more)
             first, second = min(rest, LANES), max(0, rest - LANES)
             for i in range(n):
-                to = c + s * sc + i * ldc + m - rest
-                store_first(C, to, load(side, i * WIDE), first)
-                store_first(C, to + LANES, load(side, i * WIDE + LANES), second)
+                row = to + i * ldc + j
+                store_first(C, row, load(side, i * WIDE), first)
+                store_first(C, row + LANES, load(side, i * WIDE + LANES), second)
 
 
 def lying(x: Array) -> tuple[Array, int, int] | None:

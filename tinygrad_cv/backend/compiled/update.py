@@ -160,7 +160,9 @@ def sgd_step(
         in_parts(lambda part: sgd(*arrays, *numbers, part.start, part.stop), p.size, PART)
     else:
         numbers = (f(lr), f(momentum), f(1 - dampening), f(weight_decay), int(nesterov))
-        in_parts(lambda part: sgd_with_momentum(*arrays, *numbers, part.start, part.stop), p.size, PART)
+        in_parts(
+            lambda part: sgd_with_momentum(*arrays, *numbers, part.start, part.stop), p.size, PART
+        )
     return True
 
 
