@@ -36,7 +36,7 @@ LEAST_OF = {
     "multiply": 1 << 17,
     "true_divide": 1 << 17,
 }
-"""From how many elements on a ufunc has a kernel that is faster: many where only threads make it."""
+"""From how many elements on a ufunc has a faster kernel: many where only threads make it so."""
 
 
 def _sooner(ufunc: Any, name: str, least: int) -> Callable[..., Array]:

@@ -21,7 +21,6 @@ from tinygrad_cv.backend.compiled.functions import (
     Function,
     Lanes,
     absolute,
-    copysign,
     erf,
     erfc,
     exp,
@@ -76,18 +75,18 @@ def flat(x: Array, *others: Array) -> list[Array] | None:
     return [a.reshape(-1) for a in rows]
 
 
-def alike(like: Array, *arrays: Array) -> list[Array]:
-    """The memory of arrays of one shape as vectors in the order of the first, which has no gaps.
+def alike(made: Sequence[Array], given: Sequence[Array]) -> list[Array]:
+    """The memory of arrays that a kernel makes, which have no gaps, and of those that it is given.
 
-    What lies there in another order is copied.
+    Those come in the order of the first; what lies in another one is copied.
     """
-    rows = flat(like, *arrays)
+    rows = flat(*made, *given)
     if rows is None:
         copies = []
-        for a in arrays:
-            copies.append(np.empty_like(like, dtype=a.dtype))
+        for a in given:
+            copies.append(np.empty_like(made[0], dtype=a.dtype))
             copies[-1][...] = a
-        rows = flat(like, *copies)
+        rows = flat(*made, *copies)
     assert rows is not None
     return rows
 
@@ -371,7 +370,7 @@ def pointwise(name: str, arrays: Sequence[Array], numbers: Sequence[float] = ())
         return None
     walk = _of_one(name) if len(arrays) == 1 else _of_two(name)
     out = np.empty_like(arrays[-1])
-    y, *rows = alike(out, *arrays)
+    y, *rows = alike((out,), arrays)
     p, q = (*map(np.float32, numbers), *NONE)[:2]
     if out.size < 2 * PART:
         walk(*rows, y, p, q, 0, out.size)
@@ -383,7 +382,7 @@ def pointwise(name: str, arrays: Sequence[Array], numbers: Sequence[float] = ())
 NONE = (np.float32(0), np.float32(0))
 
 
-# ----- gates: a value, and where its slope is another one ------------------------------------------
+# ----- gates: a value, and where its slope is that of the middle ---------------------------------
 # The truth values are all that is kept of x. The numbers are those of the ops.
 
 GATES: dict[str, Callable[..., tuple[Lanes, Lanes]]] = {
@@ -454,7 +453,7 @@ def gate(name: str, x: Array, number: float = 0.0) -> tuple[Array, Array]:
     """See `Backend.gate`."""
     walk = _gate(name)
     y, truth = np.empty_like(x), np.empty_like(x, dtype=bool)
-    rows = alike(y, truth, x)
+    rows = alike((y, truth), (x,))
     p = np.float32(number)
     in_parts(lambda part: walk(rows[2], rows[0], rows[1], p, part.start, part.stop), x.size)
     return y, truth
@@ -495,7 +494,7 @@ def _gate_backward(
 def gate_backward(g: Array, truth: Array, yes: float = 1.0, no: float = 0.0) -> Array:
     """See `Backend.gate_backward`."""
     out = np.empty_like(truth, dtype=g.dtype)
-    rows = alike(out, g, truth)
+    rows = alike((out,), (g, truth))
     p, q = np.float32(yes), np.float32(no)
     in_parts(
         lambda part: _gate_backward(rows[1], rows[2], rows[0], p, q, part.start, part.stop), g.size
