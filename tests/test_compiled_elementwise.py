@@ -13,7 +13,7 @@ pytest.importorskip("numba")
 import tinygrad_cv as tg
 import tinygrad_cv.nn.functional as F
 from tinygrad_cv.backend.compiled import elementwise
-from tinygrad_cv.backend.compiled.backend import CompiledBackend, LEAST_OF
+from tinygrad_cv.backend.compiled.backend import LEAST_OF, CompiledBackend
 from tinygrad_cv.backend.numpy_backend import NumpyBackend
 
 pytestmark = pytest.mark.host

@@ -145,14 +145,36 @@ class CompiledBackend(NumpyBackend):
 
     # ----- updates ---------------------------------------------------------------------------
 
-    def sgd_step(self, p: Array, g: Array, velocity: Array | None, **options: Any) -> None:
+    def sgd_step(
+        self,
+        p: Array,
+        g: Array,
+        velocity: Array | None,
+        lr: float,
+        momentum: float,
+        dampening: float,
+        weight_decay: float,
+        nesterov: bool,
+    ) -> None:
+        numbers = (lr, momentum, dampening, weight_decay, nesterov)
         taken = takes(p, g) if velocity is None else takes(p, g, velocity, least=LEAST_UPDATE)
-        if not taken or not family("update").sgd_step(p, g, velocity, **options):
-            super().sgd_step(p, g, velocity, **options)
+        if not taken or not family("update").sgd_step(p, g, velocity, *numbers):
+            super().sgd_step(p, g, velocity, *numbers)
 
     def adam_step(
-        self, p: Array, g: Array, m: Array, v: Array, largest: Array | None = None, **options: Any
+        self,
+        p: Array,
+        g: Array,
+        m: Array,
+        v: Array,
+        step: float,
+        lr: float,
+        betas: tuple[float, float],
+        eps: float,
+        weight_decay: float,
+        largest: Array | None = None,
     ) -> None:
+        numbers = (step, lr, betas, eps, weight_decay)
         taken = largest is None and takes(p, g, m, v, least=LEAST_UPDATE)
-        if not taken or not family("update").adam_step(p, g, m, v, **options):
-            super().adam_step(p, g, m, v, largest=largest, **options)
+        if not taken or not family("update").adam_step(p, g, m, v, *numbers):
+            super().adam_step(p, g, m, v, *numbers, largest)

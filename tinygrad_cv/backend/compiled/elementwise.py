@@ -398,7 +398,7 @@ def _gate_step(name: str) -> Any:
     definition = GATES[name]
     count = len(signature(definition).parameters)
 
-    @intrinsic  # type: ignore[misc]
+    @intrinsic
     def step(typing: Any, x: Any, p: Any, y: Any, truth: Any, i: Any, n: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             x, p, y, truth, i, n = args
@@ -459,7 +459,7 @@ def gate(name: str, x: Array, number: float = 0.0) -> tuple[Array, Array]:
     return y, truth
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def _where(typing: Any, truth: Any, i: Any, x: Any, y: Any) -> Any:
     """x where truth[i : i + LANES], else y"""
 

@@ -142,7 +142,7 @@ class Function(_Intrinsic):  # type: ignore[misc]
         self._defn = _OF[self.count](typed)
         self._register()
 
-    def __call__(self, *args: Any) -> Lanes:
+    def __call__(self, *args: Any) -> Lanes:  # type: ignore[override]
         return self.definition(*args)
 
 

@@ -45,7 +45,7 @@ SEGMENT = 512
 TILE, FOUR, TWO, ONE = tile(ROWS, 2), tile(4, 2), tile(2, 2), tile(1, 2)
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def transpose(typing: Any, x: Any, i: Any, ldx: Any, y: Any, j: Any, ldy: Any) -> Any:
     """y[j + c·ldy + r] = x[i + r·ldx + c] for r, c < LANES
 
