@@ -95,7 +95,9 @@ def _transposed_axis(size: int, k: int, s: int, p: int, d: int) -> list[_Phase]:
             f,
             s,
             -(-(size - f) // s),
-            tuple((i, (f + p - d * i) // s) for i in reversed(range(k)) if (f + p - d * i) % s == 0),
+            tuple(
+                (i, (f + p - d * i) // s) for i in reversed(range(k)) if (f + p - d * i) % s == 0
+            ),
         )
         for f in range(min(s, size))
     ]
@@ -316,7 +318,9 @@ def _clear(y: Array, j: int, n: int) -> None:
 
 
 @inner
-def _lines(x: Array, at: int, size: Any, channels: int, box: Any, low: Any, y: Array, to: int) -> None:
+def _lines(
+    x: Array, at: int, size: Any, channels: int, box: Any, low: Any, y: Array, to: int
+) -> None:
     """A box out of the image at x[at:], from place `low` on, zero where it leaves the image."""
     width = box[2] * channels
     left = max(0, -low[2])
@@ -420,21 +424,66 @@ def _convolve(
                     while p < P:
                         if P < ROWS:
                             _window(
-                                copied, a, places, place + p, segments, s, S, K, w, b, BLOCK,
-                                bias, o, y, c, out, n,
+                                copied,
+                                a,
+                                places,
+                                place + p,
+                                segments,
+                                s,
+                                S,
+                                K,
+                                w,
+                                b,
+                                BLOCK,
+                                bias,
+                                o,
+                                y,
+                                c,
+                                out,
+                                n,
                             )
                             p += 1
                             continue
                         at = place + min(p, P - ROWS)
                         if n <= LANES:
                             _narrow(
-                                copied, a, places, at, segments, s, S, K, w, b, BLOCK,
-                                bias, o, y, c, out, n,
+                                copied,
+                                a,
+                                places,
+                                at,
+                                segments,
+                                s,
+                                S,
+                                K,
+                                w,
+                                b,
+                                BLOCK,
+                                bias,
+                                o,
+                                y,
+                                c,
+                                out,
+                                n,
                             )
                         else:
                             _windows(
-                                copied, a, places, at, segments, s, S, K, w, b, BLOCK,
-                                bias, o, y, c, out, n,
+                                copied,
+                                a,
+                                places,
+                                at,
+                                segments,
+                                s,
+                                S,
+                                K,
+                                w,
+                                b,
+                                BLOCK,
+                                bias,
+                                o,
+                                y,
+                                c,
+                                out,
+                                n,
                             )
                         p += ROWS
 
@@ -470,21 +519,60 @@ def _convolve_each(
                 for c in range(0, C, LANES):
                     if P >= ROWS:
                         _deep_windows(
-                            copied, begin + c, places, at, segments, s, S, 1, w, packed + c, C,
-                            bias, c, y, target + c, out, C - c,
+                            copied,
+                            begin + c,
+                            places,
+                            at,
+                            segments,
+                            s,
+                            S,
+                            1,
+                            w,
+                            packed + c,
+                            C,
+                            bias,
+                            c,
+                            y,
+                            target + c,
+                            out,
+                            C - c,
                         )
                     else:
                         _deep_window(
-                            copied, begin + c, places, at, segments, s, S, 1, w, packed + c, C,
-                            bias, c, y, target + c, out, C - c,
+                            copied,
+                            begin + c,
+                            places,
+                            at,
+                            segments,
+                            s,
+                            S,
+                            1,
+                            w,
+                            packed + c,
+                            C,
+                            bias,
+                            c,
+                            y,
+                            target + c,
+                            out,
+                            C - c,
                         )
                 p += ROWS if P >= ROWS else 1
 
 
 @kernel
 def _pack(
-    w: Array, taps: Array, packed: Array, to: int, groups: int, own: int, inputs: int,
-    per_group: int, per_output: int, per_input: int, width: int,
+    w: Array,
+    taps: Array,
+    packed: Array,
+    to: int,
+    groups: int,
+    own: int,
+    inputs: int,
+    per_group: int,
+    per_output: int,
+    per_input: int,
+    width: int,
 ) -> None:
     """Weights as the tiles read them: packed (G, blocks of outputs, taps, inputs, BLOCK).
 
@@ -525,9 +613,13 @@ def _run(
         if depthwise:
             _pack(flat, taps, packed, to, 1, o, 1, 0, K, 0, o)
         elif transposed:
-            _pack(flat, taps, packed, to, groups, c, o // groups, o // groups * c * K, K, c * K, BLOCK)
+            _pack(
+                flat, taps, packed, to, groups, c, o // groups, o // groups * c * K, K, c * K, BLOCK
+            )
         else:
-            _pack(flat, taps, packed, to, groups, o // groups, c, o // groups * c * K, c * K, K, BLOCK)
+            _pack(
+                flat, taps, packed, to, groups, o // groups, c, o // groups * c * K, c * K, K, BLOCK
+            )
     starts = _padded_bias(bias, outputs, groups, depthwise)
     y = np.empty((len(x), *result, outputs), np.float32)
     work = _convolve_each if depthwise else _convolve
@@ -660,11 +752,35 @@ def _weigh(
             for t in range(0, len(taps), ROWS):
                 if n <= LANES:
                     _narrow_taps(
-                        copied, a, places, P, taps, t, maps, 0, BLOCK, dw, c + t * BLOCK, BLOCK, BLOCK
+                        copied,
+                        a,
+                        places,
+                        P,
+                        taps,
+                        t,
+                        maps,
+                        0,
+                        BLOCK,
+                        dw,
+                        c + t * BLOCK,
+                        BLOCK,
+                        BLOCK,
                     )
                 else:
                     _taps(
-                        copied, a, places, P, taps, t, maps, 0, BLOCK, dw, c + t * BLOCK, BLOCK, BLOCK
+                        copied,
+                        a,
+                        places,
+                        P,
+                        taps,
+                        t,
+                        maps,
+                        0,
+                        BLOCK,
+                        dw,
+                        c + t * BLOCK,
+                        BLOCK,
+                        BLOCK,
                     )
 
 
@@ -697,15 +813,34 @@ def _weigh_each(
             else:
                 for t in range(0, len(taps), DEEP):
                     _deep_taps(
-                        copied, begin + c, places, P, taps, t, g, source + c, C,
-                        dw, t * C + c, C, C - c,
+                        copied,
+                        begin + c,
+                        places,
+                        P,
+                        taps,
+                        t,
+                        g,
+                        source + c,
+                        C,
+                        dw,
+                        t * C + c,
+                        C,
+                        C - c,
                     )
 
 
 @kernel
 def _unpack(
-    dw: Array, out: Array, parts: int, part_size: int, stride: int, own: int, inputs: int, taps: int,
-    first: int, panels: int,
+    dw: Array,
+    out: Array,
+    parts: int,
+    part_size: int,
+    stride: int,
+    own: int,
+    inputs: int,
+    taps: int,
+    first: int,
+    panels: int,
 ) -> None:
     """The sum over parts of dw (panels, taps · inputs, BLOCK), as (outputs, inputs, taps)."""
     for panel in range(panels):
@@ -723,9 +858,7 @@ def _unpack(
 
 
 @lru_cache(maxsize=512)
-def _tap_table(
-    starts: tuple[int, ...], width: int, multiple: int
-) -> Array:
+def _tap_table(starts: tuple[int, ...], width: int, multiple: int) -> Array:
     table = (np.array(starts, np.int64)[:, None] + np.arange(width)).reshape(-1)
     return np.concatenate([table, np.zeros(-len(table) % multiple, np.int64)])
 
@@ -789,9 +922,7 @@ def conv_weight(
     def weigh_share(job: slice) -> None:
         i, j = divmod(job.start, len(along))
         these, part = across[i], along[j]
-        _weigh(
-            rows, maps, shares[i][j], *tables, part.start, part.stop, these.start, these.stop
-        )
+        _weigh(rows, maps, shares[i][j], *tables, part.start, part.stop, these.start, these.stop)
 
     parallel(weigh_share, split(len(across) * len(along), len(across) * len(along)))
     for these, share in zip(across, shares, strict=True):

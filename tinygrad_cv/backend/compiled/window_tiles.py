@@ -134,9 +134,7 @@ def window_tile(rows: int, vectors: int, depthwise: bool = False) -> Any:
         n: Any,
     ) -> Any:
         i = INDEX
-        signature = types.void(
-            A, i, places, i, segments, i, i, i, B, i, i, bias, i, C, i, out, i
-        )
+        signature = types.void(A, i, places, i, segments, i, i, i, B, i, i, bias, i, C, i, out, i)
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             A, a, places, p, segments, s, S, K, B, b, ldb, bias, o, C, c, out, n = args
@@ -179,7 +177,9 @@ def window_tile(rows: int, vectors: int, depthwise: bool = False) -> Any:
                                 xs = [spread(builder, builder.load(number, align=4))] * vectors
                             for v in range(vectors):
                                 old = builder.load(sums[r][v])
-                                builder.store(multiply_add(builder, xs[v], across[v], old), sums[r][v])
+                                builder.store(
+                                    multiply_add(builder, xs[v], across[v], old), sums[r][v]
+                                )
                 for r in range(rows):
                     address = builder.gep(C, [_index(builder, out, zero, r)])
                     put(address, [builder.load(sums[r][v]) for v in range(vectors)])
@@ -231,9 +231,7 @@ def weight_tile(rows: int, vectors: int, depthwise: bool = False) -> Any:
             B = place(context, builder, kinds[6], B, b)
             C = place(context, builder, kinds[9], C, c)
             sums = _sums(builder, rows, vectors)
-            starts = [
-                builder.gep(A, [_index(builder, taps, _number(0), r)]) for r in range(rows)
-            ]
+            starts = [builder.gep(A, [_index(builder, taps, _number(0), r)]) for r in range(rows)]
             lines = [builder.gep(C, [builder.mul(ldc, _number(r))]) for r in range(rows)]
 
             def body(fetch: Any, put: Any) -> None:
