@@ -334,6 +334,29 @@ class Backend:
         """g where `positive`, else 0"""
         raise NotImplementedError
 
+    def pointwise(self, name: str, *arrays: Array, numbers: Sequence[float] = ()) -> Array | None:
+        """A function of each number, by its name, in one pass over the memory.
+
+        Either f(x), or g · f'(x) of a gradient g and x as "f_backward"; `numbers` are those that f
+        depends on. None where there is no kernel for it: the forward and the rule of the op are
+        what it computes.
+        """
+        return None
+
+    def gate(self, name: str, x: Array, number: float = 0.0) -> tuple[Array, Array] | None:
+        """f(x) of straight lines, by its name, and where its slope is that of the middle; or None,
+        as `pointwise`."""
+        return None
+
+    def gate_backward(self, g: Array, truth: Array, yes: float, no: float = 0.0) -> Array:
+        """yes · g where `truth`, else no · g, which is 0 for no = 0, whatever g is."""
+        return self.where(truth, g * yes if yes != 1 else g, no * g if no else 0)
+
+    def sigmoid(self, x: Array) -> Array:
+        """1 / (1 + e⁻ˣ), whose tails do not overflow."""
+        # Both powers are at most 1. A choice between 1 and the second takes longer than the first.
+        return self.exp(self.minimum(x, 0)) / (1 + self.exp(-self.abs(x)))
+
     def below_top(self, x: Array, axis: int) -> Array:
         """x less its largest element along an axis, where ∞ less ∞ is 0."""
         return self.below(x, self.max(x, axis=axis, keepdims=True))

@@ -42,6 +42,27 @@ class OfReals(Activation):
     real = True
 
 
+class Smooth(OfReals):
+    """Base of those for which a backend may have one kernel, and one for the slope.
+
+    Forward and rule say what the kernels compute, and compute it where there are none.
+    """
+
+    def kernel(self):
+        """The name of the kernel, or None, and the numbers that it depends on."""
+        return self.name, ()
+
+    def run(self, xp, x):
+        name, numbers = self.kernel()
+        y = xp.pointwise(name, x, numbers=numbers) if name else None
+        return super().run(xp, x) if y is None else y
+
+    def fused(self, xp, g, x):
+        name, numbers = self.kernel()
+        gradient = xp.pointwise(f"{name}_backward", g, x, numbers=numbers) if name else None
+        return None if gradient is None else (gradient,)
+
+
 class Relu(Activation):
     """max(x, 0), with the derivative 0 at 0 (Nair and Hinton, 2010).
 
@@ -73,13 +94,20 @@ class LeakyRelu(Activation):
     kept = ("positive",)
 
     def forward(self, xp, x):
-        self.positive = x > 0
         if self.negative_slope == 0:  # also at -∞
-            return xp.maximum(x, 0)
+            y, self.positive = xp.relu(x)
+            return y
+        if made := xp.gate("leaky_relu", x, self.negative_slope):
+            y, self.positive = made
+            return y
+        self.positive = x > 0
         return xp.where(self.positive, x, self.negative_slope * x)
 
     def grad_x(self, F, g, positive):
         return F.where(positive, g, self.negative_slope * g)
+
+    def fused(self, xp, g, positive):
+        return (xp.gate_backward(g, positive, 1.0, self.negative_slope),)
 
 
 class Prelu(Activation, Elementwise):
@@ -128,11 +156,17 @@ class Relu6(Activation):
     kept = ("inside",)
 
     def forward(self, xp, x):
+        if made := xp.gate("relu6", x):
+            y, self.inside = made
+            return y
         self.inside = xp.logical_and(x > 0, x < 6)
         return xp.minimum(xp.maximum(x, 0), 6)
 
     def grad_x(self, F, g, inside):
         return F.where(inside, g, 0.0)
+
+    def fused(self, xp, g, inside):
+        return (xp.gate_backward(g, inside, 1.0),)
 
 
 class Hardtanh(Activation):
@@ -154,7 +188,7 @@ class Hardtanh(Activation):
         return F.where(inside, g, 0.0)
 
 
-class Elu(OfReals):
+class Elu(Smooth):
     """x where x > 0, else α(eˣ - 1) (Clevert, Unterthiner and Hochreiter, 2016).
 
     >>> elu(Tensor([-1000.0, -1.0, 2.0]))
@@ -162,6 +196,9 @@ class Elu(OfReals):
     """
 
     alpha: float = 1.0
+
+    def kernel(self):
+        return "elu", (self.alpha,)
 
     def forward(self, xp, x):
         return xp.where(x > 0, x, self.alpha * xp.expm1(xp.minimum(x, 0)))
@@ -174,7 +211,7 @@ SELU_SCALE, SELU_ALPHA = 1.0507009873554804934, 1.6732632423543772848
 """With these, independent inputs of mean 0 and variance 1 give outputs of mean 0 and variance 1."""
 
 
-class Selu(OfReals):
+class Selu(Smooth):
     """scale · elu(x), with a scale and an α that make layers normalize themselves.
 
     Klambauer, Unterthiner, Mayr and Hochreiter, 2017; for weights of variance 1 / inputs.
@@ -191,7 +228,7 @@ class Selu(OfReals):
         return g * scale * F.where(x > 0, 1.0, alpha * F.exp(F.clamp(x, max=0)))
 
 
-class Celu(OfReals):
+class Celu(Smooth):
     """x where x > 0, else α(e^(x/α) - 1): an ELU without a kink, whatever α (Barron, 2017).
 
     >>> celu(Tensor([-1.0, 2.0]), alpha=0.5)
@@ -201,6 +238,9 @@ class Celu(OfReals):
     alpha: float = 1.0
     computes_in = "float64"  # an exponent that is rounded moves the power by more than a digit
 
+    def kernel(self):
+        return "elu" if self.alpha == 1 else None, (1.0,)
+
     def forward(self, xp, x):
         return xp.where(x > 0, x, self.alpha * xp.expm1(xp.minimum(x, 0) / self.alpha))
 
@@ -209,8 +249,7 @@ class Celu(OfReals):
 
 
 def _sigmoid(xp, x):
-    # Both powers are at most 1. A choice between 1 and the second takes longer than the first.
-    return xp.exp(xp.minimum(x, 0)) / (1 + xp.exp(-xp.abs(x)))
+    return xp.sigmoid(x)
 
 
 def _bell(xp, x, k):
@@ -224,7 +263,7 @@ def _softplus(xp, x):
     return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
 
 
-class Sigmoid(OfReals):
+class Sigmoid(Smooth):
     """σ(x) = 1 / (1 + e⁻ˣ), computed so that neither tail overflows.
 
     >>> sigmoid(Tensor([0.0, 2.0, -1000.0]))
@@ -238,10 +277,10 @@ class Sigmoid(OfReals):
         return F.sigmoid(x) * F.sigmoid(-x)  # 1 - σ(x) = σ(-x)
 
     def fused(self, xp, g, x):
-        return (g * _bell(xp, x, 1),)
+        return super().fused(xp, g, x) or (g * _bell(xp, x, 1),)
 
 
-class Tanh(OfReals):
+class Tanh(Smooth):
     """tanh x = 2σ(2x) - 1.
 
     >>> tanh(Tensor([0.0, 1.0]))
@@ -255,10 +294,10 @@ class Tanh(OfReals):
         return 4 * F.sigmoid(2 * x) * F.sigmoid(-2 * x)  # 1 - tanh² x
 
     def fused(self, xp, g, x):
-        return (g * (4 * _bell(xp, x, 2)),)
+        return super().fused(xp, g, x) or (g * (4 * _bell(xp, x, 2)),)
 
 
-class Logsigmoid(OfReals):
+class Logsigmoid(Smooth):
     """log σ(x) = -log(1 + e⁻ˣ), without ever forming a probability that rounds to 0.
 
     >>> logsigmoid(Tensor([0.0, -1000.0]))
@@ -272,7 +311,7 @@ class Logsigmoid(OfReals):
         return g * F.sigmoid(-x)
 
 
-class Softplus(OfReals):
+class Softplus(Smooth):
     """log(1 + e^(βx)) / β: a smooth max(x, 0), whose derivative is σ(βx) (Dugas et al., 2001).
 
     >>> softplus(Tensor([0.0, 1000.0]))
@@ -283,6 +322,9 @@ class Softplus(OfReals):
     threshold: float = 20.0
     computes_in = "float64"  # an exponent that is rounded moves the power by more than a digit
 
+    def kernel(self):
+        return "softplus" if self.beta == 1 else None, (self.threshold,)
+
     def forward(self, xp, x):
         z = self.beta * x
         return xp.where(z > self.threshold, x, _softplus(xp, z) / self.beta)
@@ -292,7 +334,7 @@ class Softplus(OfReals):
         return F.where(z > self.threshold, g, g * F.sigmoid(z))
 
 
-class Silu(OfReals):
+class Silu(Smooth):
     """x · σ(x), also called swish (Elfwing, Uchibe and Doya, 2018; Ramachandran et al., 2017).
 
     >>> silu(Tensor([-1000.0, 0.0, 2.0]))
@@ -307,7 +349,7 @@ class Silu(OfReals):
         return g * F.sigmoid(z) * (1 + z * F.sigmoid(-z))
 
 
-class Mish(OfReals):
+class Mish(Smooth):
     """x · tanh(softplus(x)) (Misra, 2020).
 
     >>> mish(Tensor([-1000.0, 0.0, 2.0]))
@@ -327,7 +369,7 @@ class Mish(OfReals):
 GELU_SCALE, GELU_CUBE = math.sqrt(2 / math.pi), 0.044715
 
 
-class Gelu(OfReals):
+class Gelu(Smooth):
     """x · Φ(x), where Φ is the normal distribution function (Hendrycks and Gimpel, 2016).
 
     With approximate="tanh", Φ(x) is (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2.
@@ -338,6 +380,9 @@ class Gelu(OfReals):
 
     approximate: str = "none"
     computes_in = "float64"  # an exponent that is rounded moves the power by more than a digit
+
+    def kernel(self):
+        return "gelu" if self.approximate == "none" else "gelu_tanh", ()
 
     def forward(self, xp, x):
         if self.approximate == "none":
@@ -361,7 +406,7 @@ class Gelu(OfReals):
         return g * F.sigmoid(u) * (1 + z * slope * F.sigmoid(-u))
 
 
-class Softsign(OfReals):
+class Softsign(Smooth):
     """x / (1 + |x|): a tanh with slower tails (Bergstra et al., 2009).
 
     >>> softsign(Tensor([-1.0, 0.0, 3.0]))
@@ -444,14 +489,20 @@ class Hardsigmoid(OfReals):
     kept = ("inside",)
 
     def forward(self, xp, x):
+        if made := xp.gate("hardsigmoid", x):
+            y, self.inside = made
+            return y
         self.inside = xp.logical_and(x > -3, x < 3)
         return xp.minimum(xp.maximum(x + 3, 0), 6) / 6
 
     def grad_x(self, F, g, inside):
         return F.where(inside, g / 6, 0.0)
 
+    def fused(self, xp, g, inside):
+        return (xp.gate_backward(g, inside, 1 / 6),)
 
-class Hardswish(OfReals):
+
+class Hardswish(Smooth):
     """x · hardsigmoid(x): a silu without exponentials (Howard et al., 2019).
 
     >>> hardswish(Tensor([-4.0, 0.0, 1.5, 4.0]))

@@ -4,11 +4,13 @@ A kernel that is defined here takes what `takes` lets through, arrays of float32
 enough to be worth a call; all else goes to NumPy's, which is the reference for what it computes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Callable
 from functools import cache
 from importlib import import_module
 from types import ModuleType
 from typing import Any
+
+import numpy as np
 
 from tinygrad_cv.backend.numpy_backend import FLOAT32, NDARRAY, NumpyBackend
 from tinygrad_cv.backend.switch import KERNELS
@@ -18,6 +20,38 @@ Ints = Sequence[int]
 
 LEAST = 1 << 11
 """With fewer elements an elementwise kernel is no faster than NumPy's."""
+
+
+LEAST_UPDATE = 1 << 8
+"""The same of the updates that NumPy makes in many passes."""
+
+LEAST_OF = {
+    "exp": 1 << 14,
+    "expm1": 1 << 14,
+    "log": 1 << 17,
+    "log1p": 1 << 17,
+    "tanh": 1 << 17,
+    "sqrt": 1 << 17,
+    "add": 1 << 17,
+    "subtract": 1 << 17,
+    "multiply": 1 << 17,
+    "true_divide": 1 << 17,
+}
+"""From how many elements on a ufunc has a faster kernel: many where only threads make it so."""
+
+
+def _sooner(ufunc: Any, name: str, least: int) -> Callable[..., Array]:
+    """The ufunc, and its kernel for what that takes."""
+    count = ufunc.nin
+
+    def call(*arrays: Any, **options: Any) -> Array:
+        if not options and len(arrays) == count and takes(*arrays, least=least):
+            first, last = arrays[0], arrays[-1]
+            if first.strides == last.strides and first.shape == last.shape:
+                return family("elementwise").pointwise(name, arrays)
+        return ufunc(*arrays, **options)
+
+    return call
 
 
 @cache
@@ -36,6 +70,23 @@ def takes(*arrays: Array, least: int = LEAST) -> bool:
     return True
 
 
+LEAST_SIDE, LEAST_PRODUCTS = 8, 1 << 19
+"""From what sizes on a product of matrices is faster in tiles than in BLAS, which is
+slower where the second lies column by column."""
+
+
+def is_for_tiles(a: Array, b: Array) -> bool:
+    """Whether (..., n, k) @ (..., k, m) is a product for `matmul.py`."""
+    n, k, m = a.shape[-2], a.shape[-1], b.shape[-1]
+    least = LEAST_PRODUCTS if b.strides[-1] != b.itemsize else 2 * LEAST_PRODUCTS
+    return (
+        a.shape[:-2] == b.shape[:-2]
+        and b.shape[-2] == k
+        and min(n, m, k) >= LEAST_SIDE
+        and a.size * m >= least
+    )
+
+
 def open_device(index: int) -> "CompiledBackend":
     """The backend of the host; there is one."""
     return CompiledBackend()
@@ -44,14 +95,19 @@ def open_device(index: int) -> "CompiledBackend":
 class CompiledBackend(NumpyBackend):
     """The device "cpu"; where numba is missing, NumPy's kernels do everything."""
 
+    def __init__(self, device: str = "cpu") -> None:
+        super().__init__(device)
+        for name, least in LEAST_OF.items():
+            setattr(self, name, _sooner(getattr(np, name), name, least))
+
     # ----- elementwise -----------------------------------------------------------------------
 
     def relu(self, x: Array) -> tuple[Array, Array]:
-        return family("elementwise").relu(x) if takes(x) else super().relu(x)
+        return family("elementwise").gate("relu", x) if takes(x) else super().relu(x)
 
     def relu_backward(self, g: Array, positive: Array) -> Array:
-        if takes(g):
-            return family("elementwise").relu_backward(g, positive)
+        if takes(g) and positive.shape == g.shape:
+            return family("elementwise").gate_backward(g, positive)
         return super().relu_backward(g, positive)
 
     # ----- convolution -----------------------------------------------------------------------
@@ -97,3 +153,73 @@ class CompiledBackend(NumpyBackend):
         if takes(x, g, least=1):
             return family("conv").conv_weight(x, g, kernel, stride, padding, dilation, groups)
         return super().conv_weight(x, g, kernel, stride, padding, dilation, groups)
+
+    def gate(self, name: str, x: Array, number: float = 0.0) -> tuple[Array, Array] | None:
+        return family("elementwise").gate(name, x, number) if takes(x) else None
+
+    def gate_backward(self, g: Array, truth: Array, yes: float, no: float = 0.0) -> Array:
+        if takes(g) and truth.shape == g.shape:
+            return family("elementwise").gate_backward(g, truth, yes, no)
+        return super().gate_backward(g, truth, yes, no)
+
+    def pointwise(self, name: str, *arrays: Array, numbers: Sequence[float] = ()) -> Array | None:
+        if not takes(*arrays) or (len(arrays) == 2 and arrays[0].shape != arrays[1].shape):
+            return None
+        return family("elementwise").pointwise(name, arrays, numbers)
+
+    def sigmoid(self, x: Array) -> Array:
+        y = self.pointwise("sigmoid", x)
+        return super().sigmoid(x) if y is None else y
+
+    def erf(self, x: Array) -> Array:
+        y = self.pointwise("erf", x)
+        return super().erf(x) if y is None else y
+
+    def erfc(self, x: Array) -> Array:
+        y = self.pointwise("erfc", x)
+        return super().erfc(x) if y is None else y
+
+    # ----- products --------------------------------------------------------------------------
+
+    def matmul(self, a: Array, b: Array) -> Array:
+        if takes(a, b, least=LEAST_SIDE * LEAST_SIDE) and is_for_tiles(a, b):
+            c = family("matmul").matmul(a, b)
+            if c is not None:
+                return c
+        return super().matmul(a, b)
+
+    # ----- updates ---------------------------------------------------------------------------
+
+    def sgd_step(
+        self,
+        p: Array,
+        g: Array,
+        velocity: Array | None,
+        lr: float,
+        momentum: float,
+        dampening: float,
+        weight_decay: float,
+        nesterov: bool,
+    ) -> None:
+        numbers = (lr, momentum, dampening, weight_decay, nesterov)
+        taken = takes(p, g) if velocity is None else takes(p, g, velocity, least=LEAST_UPDATE)
+        if not taken or not family("update").sgd_step(p, g, velocity, *numbers):
+            super().sgd_step(p, g, velocity, *numbers)
+
+    def adam_step(
+        self,
+        p: Array,
+        g: Array,
+        m: Array,
+        v: Array,
+        step: float,
+        lr: float,
+        betas: tuple[float, float],
+        eps: float,
+        weight_decay: float,
+        largest: Array | None = None,
+    ) -> None:
+        numbers = (step, lr, betas, eps, weight_decay)
+        taken = largest is None and takes(p, g, m, v, least=LEAST_UPDATE)
+        if not taken or not family("update").adam_step(p, g, m, v, *numbers):
+            super().adam_step(p, g, m, v, *numbers, largest)

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_cv.backend.compiled import winograd
 from tinygrad_cv.backend.compiled.jit import inner, kernel
 from tinygrad_cv.backend.compiled.vectors import (
     LANES,
@@ -743,6 +744,8 @@ def conv(
     groups: int,
 ) -> Array:
     """See `Backend.conv`."""
+    if winograd.suits(x.shape, w.shape, stride, padding, dilation, groups):
+        return winograd.conv(x, w, bias, padding)
     size, kernel, o = x.shape[2:], w.shape[2:], w.shape[0]
     result = output_size(size, kernel, stride, padding, dilation)
     windows = windows_of(
@@ -773,6 +776,8 @@ def conv_transpose(
 ) -> Array:
     """See `Backend.conv_transpose`."""
     result, outputs = tuple(size), w.shape[1] * groups
+    if winograd.suits((len(x), outputs, *size), w.shape, stride, padding, dilation, groups):
+        return winograd.conv_transpose(x, w, size, padding)
     windows = windows_of(
         len(x),
         x.shape[2:],
@@ -959,6 +964,9 @@ def conv_weight(
 ) -> Array:
     """See `Backend.conv_weight`."""
     channels, outputs = x.shape[1], g.shape[1]
+    w_shape = (outputs, channels // groups, *kernel)
+    if winograd.suits(x.shape, w_shape, stride, padding, dilation, groups):
+        return winograd.conv_weight(x, g, padding)
     depthwise = groups == channels == outputs > 1
     windows = windows_of(
         len(x),

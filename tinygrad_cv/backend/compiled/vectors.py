@@ -199,7 +199,7 @@ _multiply, _divide = _operation("fmul", "x · y"), _operation("fdiv", "x / y")
 
 def _overload(symbol: Any, instruction: Any) -> None:
     @overload(symbol, inline="never")
-    def chosen(x: Any, y: Any) -> Any:
+    def chosen(x, y):  # type: ignore[no-untyped-def]  # numba compares it with the lambda's
         if isinstance(x, _VectorType) and isinstance(y, _VectorType):
             return lambda x, y: instruction(x, y)
         return None
@@ -262,8 +262,8 @@ def tile(rows: int, vectors: int) -> Any:
 
         C[c + r·ldc + j] = Σ_s Σ_k A[a + s·sa + r·lda + k·ka] · B[b + s·sb + k·ldb + j]
 
-    for r < R and j < V · LANES, or C += that sum where `add` is not 0. With S segments of length K
-    the rows of a window need no copy.
+    for r < R and j < V · LANES, or C += that sum where `add` is not 0: a sum of sums, which loses
+    less than a long one. With S segments of length K the rows of a window need no copy.
     """
 
     @intrinsic
@@ -301,16 +301,9 @@ def tile(rows: int, vectors: int) -> Any:
                 start = builder.gep(C, [builder.mul(ldc, ir.Constant(I64, row))])
                 return [builder.gep(start, [ir.Constant(I64, v * LANES)]) for v in range(vectors)]
 
-            adds = builder.icmp_signed("!=", add, ir.Constant(I64, 0))
-            with builder.if_else(adds) as (then, otherwise):
-                with then:
-                    for r in range(rows):
-                        for v, address in enumerate(each(r)):
-                            builder.store(read(builder, address), sums[r][v])
-                with otherwise:
-                    for r in range(rows):
-                        for v in range(vectors):
-                            builder.store(ZERO, sums[r][v])
+            for r in range(rows):
+                for v in range(vectors):
+                    builder.store(ZERO, sums[r][v])
             down = [builder.mul(lda, ir.Constant(I64, r)) for r in range(rows)]
             with cgutils.for_range(builder, S) as segment:
                 left = builder.gep(A, [builder.mul(segment.index, sa)])
@@ -328,6 +321,13 @@ def tile(rows: int, vectors: int) -> Any:
                         for v in range(vectors):
                             old = builder.load(sums[r][v])
                             builder.store(multiply_add(builder, x, across[v], old), sums[r][v])
+            adds = builder.icmp_signed("!=", add, ir.Constant(I64, 0))
+            with builder.if_then(adds):
+                for r in range(rows):
+                    for v, address in enumerate(each(r)):
+                        old = read(builder, address)
+                        new = builder.fadd(old, builder.load(sums[r][v]))
+                        builder.store(new, sums[r][v])
             for r in range(rows):
                 for v, address in enumerate(each(r)):
                     write(builder, builder.load(sums[r][v]), address)

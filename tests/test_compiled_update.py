@@ -1,0 +1,156 @@
+"""The steps of SGD and Adam in one pass, against NumPy's and against float64."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+pytest.importorskip("numba")
+
+import tinygrad_cv as tg
+from tinygrad_cv import optim
+from tinygrad_cv.backend.compiled import update
+from tinygrad_cv.backend.compiled.backend import CompiledBackend
+from tinygrad_cv.backend.numpy_backend import NumpyBackend
+
+pytestmark = pytest.mark.host
+
+Array = Any
+NUMPY, COMPILED = NumpyBackend(), CompiledBackend()
+
+
+@pytest.fixture(autouse=True)
+def kernels() -> Iterator[None]:
+    """What a test chose is undone."""
+    before, threads = tg.get_kernels(), tg.get_num_threads()
+    tg.set_kernels("compiled")
+    yield
+    tg.set_kernels(before)
+    tg.set_num_threads(threads)
+
+
+def close(found: list[Array], wanted: list[Array]) -> None:
+    """To rounding, of numbers around 1."""
+    for a, b in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-6, atol=2e-6)
+
+
+@given(
+    size=st.integers(0, 70),
+    seed=st.integers(0, 100),
+    velocity=st.booleans(),
+    momentum=st.sampled_from([0.5, 0.9]),
+    dampening=st.sampled_from([0.0, 0.25]),
+    decay=st.sampled_from([0.0, 0.1]),
+    nesterov=st.booleans(),
+)
+def test_sgd(
+    size: int,
+    seed: int,
+    velocity: bool,
+    momentum: float,
+    dampening: float,
+    decay: float,
+    nesterov: bool,
+) -> None:
+    """Whole vectors, and a last one that is not full; whatever is switched on."""
+    rng = np.random.default_rng(seed)
+    given = [*rng.normal(size=(3, size)).astype("float32")]
+    if not velocity:
+        given = given[:2]
+    arrays = [a.copy() for a in given]
+    wide = [a.astype("float64") for a in given]
+    options = (0.3, momentum, dampening, decay, nesterov)
+    assert update.sgd_step(*arrays[:2], arrays[2] if velocity else None, *options)
+    NUMPY.sgd_step(*wide[:2], wide[2] if velocity else None, *options)
+    close(arrays, wide)
+    np.testing.assert_array_equal(arrays[1], given[1])  # the gradient is left alone
+
+
+@given(
+    size=st.integers(0, 70),
+    seed=st.integers(0, 100),
+    step=st.sampled_from([1, 7, np.inf]),
+    decay=st.sampled_from([0.0, 0.1]),
+)
+def test_adam(size: int, seed: int, step: float, decay: float) -> None:
+    """The moments and the step that is made of them."""
+    rng = np.random.default_rng(seed)
+    given = [*rng.normal(size=(4, size)).astype("float32")]
+    given[3] = np.abs(given[3]) + np.float32(0.1)
+    arrays, wide = [a.copy() for a in given], [a.astype("float64") for a in given]
+    options = (step, 0.01, (0.9, 0.99), 1e-3, decay)
+    assert update.adam_step(*arrays, *options)
+    NUMPY.adam_step(*wide, *options)
+    close(arrays, wide)
+
+
+@pytest.mark.parametrize("size", [2 * update.PART - 1, 3 * update.PART + 1])
+def test_the_same_bits_for_any_number_of_threads(size: int) -> None:
+    """And the last number of each part is changed."""
+    rng = np.random.default_rng(0)
+    given = [*np.abs(rng.normal(size=(4, size))).astype("float32")]
+    results = []
+    for threads in (1, 2, 3):
+        tg.set_num_threads(threads)
+        sgd, adam = [a.copy() for a in given[:3]], [a.copy() for a in given]
+        update.sgd_step(*sgd, 0.1, 0.9, 0.0, 0.0, False)
+        update.adam_step(*adam, 3, 0.01, (0.9, 0.99), 1e-8, 0.0)
+        results.append([*sgd, *adam])
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            np.testing.assert_array_equal(a, b)
+    close(results[0][:1], [given[0] - 0.1 * (0.9 * given[2] + given[1])])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: optim.SGD(p, lr=0.1),
+        lambda p: optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01),
+        lambda p: optim.SGD(p, lr=0.1, momentum=0.9, maximize=True, velocity_holds_lr=True),
+        lambda p: optim.Adam(p, lr=0.1),
+        lambda p: optim.Adam(p, lr=0.1, amsgrad=True, weight_decay=0.01),
+        lambda p: optim.AdamW(p, lr=0.1),
+    ],
+)
+def test_optimizers_are_the_same_with_and_without(make: Any) -> None:
+    """Parameters of any layout and size, whose gradients may lie otherwise; five steps."""
+    found = []
+    for kind in ("numpy", "compiled"):
+        tg.set_kernels(kind)
+        rng = np.random.default_rng(0)
+        weight = rng.normal(size=(40, 50)).astype("float32")
+        params = [
+            tg.tensor(a, requires_grad=True)
+            for a in (weight, weight.T[:13], rng.normal(size=7), rng.normal(size=(3, 4, 2)))
+        ]
+        params[0].data = params[0].data.T  # lies column by column
+        params.append(tg.tensor(np.ones(300, "float16"), requires_grad=True))
+        optimizer = make(params)
+        for _ in range(5):
+            for p in params:
+                p.grad = tg.tensor(rng.normal(size=p.shape), dtype=p.dtype)
+            optimizer.step()
+        found.append([p.detach().numpy() for p in params])
+    for plain, compiled in zip(*found, strict=True):
+        assert plain.dtype == compiled.dtype
+        rtol = 1e-3 if plain.dtype == "float16" else 1e-5
+        np.testing.assert_allclose(compiled, plain, rtol=rtol, atol=1e-5)
+
+
+def test_a_parameter_with_gaps_is_left_to_numpy() -> None:
+    """A view of a part of a larger array is changed, and nothing beside it."""
+    base = np.ones((40, 80), "float32")
+    p, g = base[:, ::2], np.ones((40, 40), "float32")
+    COMPILED.sgd_step(
+        p, g, None, lr=0.5, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False
+    )
+    COMPILED.sgd_step(
+        p, g, g.copy(), lr=0.25, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False
+    )
+    np.testing.assert_array_equal(p, np.full((40, 40), 0.25))
+    np.testing.assert_array_equal(base[:, 1::2], np.ones((40, 40)))

@@ -1,0 +1,255 @@
+"""Products of small and skinny matrices: C (n, m) = A (n, k) · B (k, m), and stacks of them.
+
+BLAS copies both sides into an order of its own, which does not pay where one of them is short. Here
+B alone is packed, 2 · LANES columns at a time, and tiles of ROWS rows of C stay in registers while
+they run down such a panel; A is read where it lies. Either may be the transpose of what lies in
+memory row by row: nothing else is copied for it.
+
+Each number of C is a sum of sums over SEGMENT terms, whatever part it is in: the bits are the same
+for any number of threads, and for any number of rows.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from tinygrad_cv.backend.compiled.jit import inner, kernel
+from tinygrad_cv.backend.compiled.vectors import (
+    I32,
+    I64,
+    LANES,
+    ROWS,
+    load,
+    load_first,
+    place,
+    read,
+    store,
+    store_first,
+    tile,
+    write,
+)
+from tinygrad_cv.backend.threads import by_products, parallel
+
+Array = Any
+
+WIDE = 2 * LANES
+"""The columns of a panel."""
+
+SEGMENT = 512
+"""How many terms are added up before the sum goes to C: sums of sums are rounded less."""
+
+TILE, FOUR, TWO, ONE = tile(ROWS, 2), tile(4, 2), tile(2, 2), tile(1, 2)
+
+
+@intrinsic
+def transpose(typing: Any, x: Any, i: Any, ldx: Any, y: Any, j: Any, ldy: Any) -> Any:
+    """y[j + c·ldy + r] = x[i + r·ldx + c] for r, c < LANES
+
+    The rows are shuffled like cards: r and r + LANES/2 go together, number by number, as often as
+    LANES can be halved.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        x, i, ldx, y, j, ldy = args
+        source = place(context, builder, signature.args[0], x, i)
+        target = place(context, builder, signature.args[3], y, j)
+        rows = [
+            read(builder, builder.gep(source, [builder.mul(ldx, I64(r))])) for r in range(LANES)
+        ]
+        half = LANES // 2
+
+        def together(a: Any, b: Any, start: int) -> Any:
+            lanes = [n for c in range(start, start + half) for n in (c, LANES + c)]
+            return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, LANES), lanes))
+
+        for _ in range(LANES.bit_length() - 1):
+            pairs = [(rows[r], rows[r + half]) for r in range(half)]
+            rows = [together(a, b, start) for a, b in pairs for start in (0, half)]
+        for c, row in enumerate(rows):
+            write(builder, row, builder.gep(target, [builder.mul(ldy, I64(c))]))
+        return context.get_dummy_value()
+
+    n = types.intp
+    return types.void(x, n, n, y, n, n), generate
+
+
+@inner
+def pack(B: Array, b: int, ldb: int, kb: int, k: int, width: int, P: Array) -> None:
+    """P[r · WIDE + c] = B[b + r·kb + c·ldb], r < k and c < width; 0 in the columns behind."""
+    if ldb == 1 and width == WIDE:
+        for r in range(k):
+            store(P, r * WIDE, load(B, b + r * kb))
+            store(P, r * WIDE + LANES, load(B, b + r * kb + LANES))
+        return
+    if ldb == 1:
+        first, second = min(width, LANES), max(0, width - LANES)
+        for r in range(k):
+            store(P, r * WIDE, load_first(B, b + r * kb, first))
+            store(P, r * WIDE + LANES, load_first(B, b + r * kb + LANES, second))
+        return
+    if width < WIDE:
+        P[:] = 0
+    whole, down = width - width % LANES, k - k % LANES
+    for c in range(0, whole, LANES):
+        for r in range(0, down, LANES):
+            transpose(B, b + r * kb + c * ldb, ldb, P, r * WIDE + c, WIDE)
+    for c in range(width):
+        for r in range(down if c < whole else 0, k):
+            P[r * WIDE + c] = B[b + r * kb + c * ldb]
+
+
+@inner
+def down_a_panel(
+    A: Array, a: int, lda: int, ka: int, P: Array, C: Array, c: int, ldc: int, n: int, k: int
+) -> None:
+    """n rows of C, as wide as the panel."""
+    i = 0
+    while i + ROWS <= n:
+        TILE(A, a + i * lda, lda, ka, 0, P, 0, WIDE, 0, C, c + i * ldc, ldc, k, 1, 0)
+        i += ROWS
+    while i + 4 <= n:
+        FOUR(A, a + i * lda, lda, ka, 0, P, 0, WIDE, 0, C, c + i * ldc, ldc, k, 1, 0)
+        i += 4
+    if i + 2 <= n:
+        TWO(A, a + i * lda, lda, ka, 0, P, 0, WIDE, 0, C, c + i * ldc, ldc, k, 1, 0)
+        i += 2
+    if i < n:
+        ONE(A, a + i * lda, lda, ka, 0, P, 0, WIDE, 0, C, c + i * ldc, ldc, k, 1, 0)
+
+
+@inner
+def panel(
+    A: Array,
+    a: int,
+    lda: int,
+    ka: int,
+    B: Array,
+    b: int,
+    ldb: int,
+    kb: int,
+    C: Array,
+    c: int,
+    ldc: int,
+    n: int,
+    k: int,
+    width: int,
+    P: Array,
+    more: Array,
+) -> None:
+    """A panel of C, `width` columns of which are wanted; P and `more` are room for it."""
+    for r in range(0, k, SEGMENT):
+        terms = min(SEGMENT, k - r)
+        pack(B, b + r * kb, ldb, kb, terms, width, P)
+        if r == 0:
+            down_a_panel(A, a, lda, ka, P, C, c, ldc, n, terms)
+            continue
+        down_a_panel(A, a + r * ka, lda, ka, P, more, 0, WIDE, n, terms)
+        for i in range(n):
+            row, other = c + i * ldc, i * WIDE
+            store(C, row, load(C, row) + load(more, other))
+            store(C, row + LANES, load(C, row + LANES) + load(more, other + LANES))
+
+
+@kernel
+def product(
+    A: Array,
+    a: int,
+    lda: int,
+    ka: int,
+    B: Array,
+    b: int,
+    ldb: int,
+    kb: int,
+    C: Array,
+    c: int,
+    ldc: int,
+    n: int,
+    k: int,
+    m: int,
+    stack: int,
+    sa: int,
+    sb: int,
+    sc: int,
+) -> None:
+    """C[c + i·ldc + j] = Σ_r A[a + i·lda + r·ka] · B[b + r·kb + j·ldb]; `stack` times, with the
+    steps sa, sb and sc from one to the next"""
+    P = np.empty(min(k, SEGMENT) * WIDE, np.float32)
+    rest = m % WIDE
+    side = np.empty(n * WIDE if rest else 1, np.float32)
+    more = np.empty(n * WIDE if k > SEGMENT else 1, np.float32)
+    for s in range(stack):
+        left, right, to = a + s * sa, b + s * sb, c + s * sc
+        for j in range(0, m - rest, WIDE):
+            panel(
+                A, left, lda, ka, B, right + j * ldb, ldb, kb, C, to + j, ldc, n, k, WIDE, P, more
+            )
+        if rest:  # C is no wider: these columns are computed beside it
+            j = m - rest
+            panel(A, left, lda, ka, B, right + j * ldb, ldb, kb, side, 0, WIDE, n, k, rest, P, more)
+            first, second = min(rest, LANES), max(0, rest - LANES)
+            for i in range(n):
+                row = to + i * ldc + j
+                store_first(C, row, load(side, i * WIDE), first)
+                store_first(C, row + LANES, load(side, i * WIDE + LANES), second)
+
+
+def lying(x: Array) -> tuple[Array, int, int] | None:
+    """The memory of a stack of matrices, and its steps from row to row and from column to column.
+
+    None where it lies neither row by row nor column by column.
+    """
+    if x.flags.c_contiguous:
+        return x.reshape(-1), x.shape[-1], 1
+    turned = x.swapaxes(-1, -2)
+    if turned.flags.c_contiguous:
+        return turned.reshape(-1), 1, x.shape[-2]
+    return None
+
+
+def padded(columns: int) -> float:
+    """How much more is computed for what is wide `columns`."""
+    return (columns + -columns % WIDE) / columns
+
+
+def matmul(a: Array, b: Array) -> Array | None:
+    """See `Backend.matmul`; None for what lies in another order, which BLAS is as good at."""
+    left, right = lying(a), lying(b)
+    if left is None or right is None:
+        return None
+    n, k, m = a.shape[-2], a.shape[-1], b.shape[-1]
+    count = math.prod(a.shape[:-2])
+    turned = padded(m) > padded(n) * 1.1  # Cᵀ = Bᵀ · Aᵀ wastes less
+    if turned:
+        (A, ka, lda), (B, ldb, kb) = right, left
+        n, m = m, n
+    else:
+        (A, lda, ka), (B, kb, ldb) = left, right
+    out = np.empty((*a.shape[:-2], n, m), np.float32)
+    C = out.reshape(-1)
+    sa, sb, sc = n * k, k * m, n * m
+    products = count * n * k * m
+
+    def of_stack(part: slice) -> None:
+        s, more = part.start, part.stop - part.start
+        product(A, s * sa, lda, ka, B, s * sb, ldb, kb, C, s * sc, m, n, k, m, more, sa, sb, sc)
+
+    def of_rows(part: slice) -> None:
+        i, rows = part.start, part.stop - part.start
+        product(A, i * lda, lda, ka, B, 0, ldb, kb, C, i * m, m, rows, k, m, 1, 0, 0, 0)
+
+    def of_columns(part: slice) -> None:
+        j = part.start * WIDE
+        columns = min(part.stop * WIDE, m) - j
+        product(A, 0, lda, ka, B, j * ldb, ldb, kb, C, j, m, n, k, columns, 1, 0, 0, 0)
+
+    if count > 1:
+        parallel(of_stack, by_products(count, products))
+    elif m > n:
+        parallel(of_columns, by_products(-(-m // WIDE), products))
+    else:
+        parallel(of_rows, by_products(n, products))
+    return out.swapaxes(-1, -2).copy() if turned else out
