@@ -18,13 +18,14 @@ no bit of it. A weight gradient is summed over parts of the batch that follow fr
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_cv.backend.compiled import winograd
 from tinygrad_cv.backend.compiled.jit import inner, kernel
 from tinygrad_cv.backend.compiled.vectors import (
     LANES,
@@ -36,8 +37,8 @@ from tinygrad_cv.backend.compiled.vectors import (
     store_first,
 )
 from tinygrad_cv.backend.compiled.window_tiles import weight_tile, window_tile
-from tinygrad_cv.backend.threads import by_products, parallel, split
-from tinygrad_cv.backend.windows import channels_first, channels_last, output_size
+from tinygrad_cv.backend.threads import MOST_PARTS, by_products, parallel, split
+from tinygrad_cv.backend.windows import channels_first, output_size
 
 Array = Any
 Ints = Sequence[int]
@@ -51,8 +52,14 @@ BLOCK_WINDOWS = 4096
 BLOCKS = 16
 """Into how many blocks images go at least, if there is so much of them."""
 
+ENOUGH_WINDOWS = 256
+"""So many windows make up for reading all weights once."""
+
 BLOCK = 2 * LANES
 """Output channels that are summed at a time: the width of a tile."""
+
+FEW_CHANNELS = 4
+"""Of more than these, NumPy copies a pixel faster."""
 
 SUMS = 8
 """Partial sums of a weight gradient at most."""
@@ -61,6 +68,7 @@ _windows = window_tile(ROWS, 2)
 _narrow = window_tile(ROWS, 1)
 _window = window_tile(1, 2)
 _deep_windows = window_tile(ROWS, 1, depthwise=True)
+_deep_pairs = window_tile(ROWS, 2, depthwise=True)
 _deep_window = window_tile(1, 1, depthwise=True)
 _taps = weight_tile(ROWS, 2)
 _narrow_taps = weight_tile(ROWS, 1)
@@ -73,14 +81,14 @@ _few_deep_taps = weight_tile(3, 1, depthwise=True)
 
 
 class _Phase(NamedTuple):
-    """Places first, first + every, ... of the result along an axis, `count` of them.
+    """Places first, first + every, ... of the result along an axis, `length` of them.
 
     `taps` are pairs (which of the kernel, offset), in the order of their offsets.
     """
 
     first: int
     every: int
-    count: int
+    length: int
     taps: tuple[tuple[int, int], ...]
 
 
@@ -169,7 +177,7 @@ def windows_of(
     offsets = [[o for phase in phases for _, o in phase.taps] or [0] for phases in axes]
     low = [min(o) for o in offsets]
     spans = [max(o) - min(o) + 1 for o in offsets]
-    counts = [max(phase.count for phase in phases) for phases in axes]
+    counts = [max(phase.length for phase in phases) for phases in axes]
     reach = [(c - 1) * s + span for c, s, span in zip(counts, steps, spans, strict=True)]
     copies = any(lo < 0 or lo + n > m for lo, n, m in zip(low, reach, source, strict=True))
     line = (reach if copies else source)[1:]
@@ -180,7 +188,8 @@ def windows_of(
     images = min(
         BLOCK_BYTES // max(1, line_bytes * reach[0]),
         BLOCK_WINDOWS // (line_windows * counts[0]),
-        -(-count // BLOCKS),
+        max(-(-count // BLOCKS), ENOUGH_WINDOWS // (line_windows * max(1, counts[0]))),
+        count,
     )
     images = max(1, images)
     rows = counts[0]
@@ -189,7 +198,7 @@ def windows_of(
             counts[0],
             (BLOCK_BYTES // max(1, line_bytes) - spans[0]) // steps[0] + 1,
             BLOCK_WINDOWS // line_windows,
-            -(-counts[0] * count // BLOCKS),
+            max(-(-counts[0] * count // BLOCKS), -(-ENOUGH_WINDOWS // line_windows)),
         )
         rows = max(1, rows)
     bands = -(-counts[0] // rows)
@@ -212,8 +221,8 @@ def windows_of(
     place = segment = packed = 0
     for chosen in product(*axes):
         several = np.arange(images)
-        ranges = [np.arange(phase.count) for phase in chosen]
-        ranges[0] = np.arange(min(rows, chosen[0].count))
+        ranges = [np.arange(phase.length) for phase in chosen]
+        ranges[0] = np.arange(min(rows, chosen[0].length))
         places.append(
             table(
                 (
@@ -246,13 +255,13 @@ def windows_of(
         all_starts.append(starts)
         together = 1 if depthwise else _side_by_side(starts, width)
         segments.append(starts[::together])
-        lines = math.prod(phase.count for phase in chosen[1:])
+        lines = math.prod(phase.length for phase in chosen[1:])
         phases.append(
             (
                 place,
-                lines * chosen[0].count,
+                lines * chosen[0].length,
                 lines,
-                chosen[0].count,
+                chosen[0].length,
                 segment,
                 len(segments[-1]),
                 together * width,
@@ -368,9 +377,12 @@ def _block(x: Array, buffer: Array, block: int, geometry: Any) -> Any:
 
 
 @inner
-def _buffer_size(geometry: Any) -> int:
+def _buffer(geometry: Any) -> Array:
+    """Of the size of a block, beginning on a line of the cache."""
     _, _, _, _, C, copies, bA, bB, bW, _, _, _, images = geometry[:13]
-    return copies * images * bA * bB * bW * C
+    size = copies * images * bA * bB * bW * C
+    memory = np.empty(size + 16, np.float32)
+    return memory[(-memory.ctypes.data // 4) % 16 :][:size]
 
 
 @inner
@@ -380,6 +392,32 @@ def _in_block(phase: Array, several: int, row: int, geometry: Any) -> int:
     if bands == 1:
         return several * phase[1]
     return max(0, min(rows, phase[3] - row)) * phase[2]
+
+
+@kernel
+def _turn(x: Array, y: Array, channels: int, size: int, first: int, last: int) -> None:
+    """(n, channels, size) -> (n, size, channels) for the images first, ..., last - 1."""
+    for n in range(first, last):
+        at = n * channels * size
+        for start in range(0, size, 1024):  # what is written stays in the first cache
+            for c in range(channels):
+                for s in range(start, min(start + 1024, size)):
+                    y[at + s * channels + c] = x[at + c * size + s]
+
+
+def channels_last(x: Array) -> Array:
+    """(N, C, *S) -> (N, *S, C), contiguous; no copy where the memory already lies so."""
+    rows = x.transpose(0, *range(2, x.ndim), 1)
+    if x.shape[1] > FEW_CHANNELS or rows.flags.c_contiguous or not x.flags.c_contiguous:
+        return np.ascontiguousarray(rows)
+    y = np.empty(rows.shape, np.float32)
+    arrays = x.reshape(-1), y.reshape(-1)
+    size = math.prod(x.shape[2:])
+    parallel(
+        lambda part: _turn(*arrays, x.shape[1], size, part.start, part.stop),
+        by_products(len(x), 16 * x.size),
+    )
+    return y
 
 
 # ----- the image, and the result -----------------------------------------------------------------
@@ -398,13 +436,18 @@ def _convolve(
     geometry: Any,
     first: int,
     last: int,
+    start: int,
+    stop: int,
 ) -> None:
-    """y = x * w + bias on the blocks first, ..., last - 1; w (G, blocks of outputs, taps, BLOCK)."""
-    y_image, y_row, groups, O = geometry[16:20]
+    """y = x * w + bias on the blocks first, ..., last - 1, with w (panels, taps, BLOCK).
+
+    A panel is BLOCK output channels of a group; those from `start` to `stop` are computed.
+    """
+    y_image, y_row, groups, outputs = geometry[16:20]
     images, bands = geometry[12], geometry[14]
-    own, inputs = O // groups, geometry[4] // groups
+    own, inputs = outputs // groups, geometry[4] // groups
     panels = (own + BLOCK - 1) // BLOCK
-    buffer = np.empty(_buffer_size(geometry), np.float32)
+    buffer = _buffer(geometry)
     copied = buffer if geometry[5] else x
     for block in range(first, last):
         begin, several, row = _block(x, buffer, block, geometry)
@@ -412,80 +455,80 @@ def _convolve(
         for f in range(len(phases)):
             place, _, _, _, s, S, K, packed = phases[f]
             P = _in_block(phases[f], several, row, geometry)
-            for group in range(groups):
+            for panel in range(start, stop):
+                group = panel // panels
+                j = panel % panels * BLOCK
+                n = min(BLOCK, own - j)
                 a = begin + group * inputs
-                for panel in range(panels):
-                    j = group * own + panel * BLOCK
-                    n = min(BLOCK, own - panel * BLOCK)
-                    b = packed + (group * panels + panel) * S * K * BLOCK
-                    o = (group * panels + panel) * BLOCK
-                    c = target + j
-                    p = 0
-                    while p < P:
-                        if P < ROWS:
-                            _window(
-                                copied,
-                                a,
-                                places,
-                                place + p,
-                                segments,
-                                s,
-                                S,
-                                K,
-                                w,
-                                b,
-                                BLOCK,
-                                bias,
-                                o,
-                                y,
-                                c,
-                                out,
-                                n,
-                            )
-                            p += 1
-                            continue
-                        at = place + min(p, P - ROWS)
-                        if n <= LANES:
-                            _narrow(
-                                copied,
-                                a,
-                                places,
-                                at,
-                                segments,
-                                s,
-                                S,
-                                K,
-                                w,
-                                b,
-                                BLOCK,
-                                bias,
-                                o,
-                                y,
-                                c,
-                                out,
-                                n,
-                            )
-                        else:
-                            _windows(
-                                copied,
-                                a,
-                                places,
-                                at,
-                                segments,
-                                s,
-                                S,
-                                K,
-                                w,
-                                b,
-                                BLOCK,
-                                bias,
-                                o,
-                                y,
-                                c,
-                                out,
-                                n,
-                            )
-                        p += ROWS
+                b = packed + panel * S * K * BLOCK
+                o = panel * BLOCK
+                c = target + group * own + j
+                p = 0
+                while p < P:
+                    if P < ROWS:
+                        _window(
+                            copied,
+                            a,
+                            places,
+                            place + p,
+                            segments,
+                            s,
+                            S,
+                            K,
+                            w,
+                            b,
+                            BLOCK,
+                            bias,
+                            o,
+                            y,
+                            c,
+                            out,
+                            n,
+                        )
+                        p += 1
+                        continue
+                    at = place + min(p, P - ROWS)
+                    if n <= LANES:
+                        _narrow(
+                            copied,
+                            a,
+                            places,
+                            at,
+                            segments,
+                            s,
+                            S,
+                            K,
+                            w,
+                            b,
+                            BLOCK,
+                            bias,
+                            o,
+                            y,
+                            c,
+                            out,
+                            n,
+                        )
+                    else:
+                        _windows(
+                            copied,
+                            a,
+                            places,
+                            at,
+                            segments,
+                            s,
+                            S,
+                            K,
+                            w,
+                            b,
+                            BLOCK,
+                            bias,
+                            o,
+                            y,
+                            c,
+                            out,
+                            n,
+                        )
+                    p += ROWS
 
 
 @kernel
@@ -505,7 +548,7 @@ def _convolve_each(
     """The same where each channel has its own kernel: w (taps, C)."""
     y_image, y_row = geometry[16:18]
     images, bands, C = geometry[12], geometry[14], geometry[4]
-    buffer = np.empty(_buffer_size(geometry), np.float32)
+    buffer = _buffer(geometry)
     copied = buffer if geometry[5] else x
     for block in range(first, last):
         begin, several, row = _block(x, buffer, block, geometry)
@@ -516,31 +559,13 @@ def _convolve_each(
             p = 0
             while p < P:
                 at = place + (min(p, P - ROWS) if P >= ROWS else p)
-                for c in range(0, C, LANES):
-                    if P >= ROWS:
-                        _deep_windows(
-                            copied,
-                            begin + c,
-                            places,
-                            at,
-                            segments,
-                            s,
-                            S,
-                            1,
-                            w,
-                            packed + c,
-                            C,
-                            bias,
-                            c,
-                            y,
-                            target + c,
-                            out,
-                            C - c,
-                        )
-                    else:
+                c = 0
+                while c < C:
+                    a, b, o = begin + c, packed + c, target + c
+                    if P < ROWS:
                         _deep_window(
                             copied,
-                            begin + c,
+                            a,
                             places,
                             at,
                             segments,
@@ -548,15 +573,57 @@ def _convolve_each(
                             S,
                             1,
                             w,
-                            packed + c,
+                            b,
                             C,
                             bias,
                             c,
                             y,
-                            target + c,
+                            o,
                             out,
                             C - c,
                         )
+                    elif c + BLOCK <= C:
+                        _deep_pairs(
+                            copied,
+                            a,
+                            places,
+                            at,
+                            segments,
+                            s,
+                            S,
+                            1,
+                            w,
+                            b,
+                            C,
+                            bias,
+                            c,
+                            y,
+                            o,
+                            out,
+                            BLOCK,
+                        )
+                        c += LANES
+                    else:
+                        _deep_windows(
+                            copied,
+                            a,
+                            places,
+                            at,
+                            segments,
+                            s,
+                            S,
+                            1,
+                            w,
+                            b,
+                            C,
+                            bias,
+                            c,
+                            y,
+                            o,
+                            out,
+                            C - c,
+                        )
+                    c += LANES
                 p += ROWS if P >= ROWS else 1
 
 
@@ -622,15 +689,34 @@ def _run(
             )
     starts = _padded_bias(bias, outputs, groups, depthwise)
     y = np.empty((len(x), *result, outputs), np.float32)
-    work = _convolve_each if depthwise else _convolve
     tables = windows.places, windows.out, windows.segments, windows.phases, windows.geometry
     arrays = rows.reshape(-1), packed, starts, y.reshape(-1)
     products = y.size // max(1, outputs) * windows.packed // len(windows.phases)
-    parallel(
-        lambda part: work(*arrays, *tables, part.start, part.stop),
-        by_products(windows.blocks, products * (4 if depthwise else 1)),
+    if depthwise:
+        parallel(
+            lambda part: _convolve_each(*arrays, *tables, part.start, part.stop),
+            by_products(windows.blocks, products * 4),
+        )
+        return channels_first(y)
+    # Parts are blocks of images; where those are few, of output channels as well.
+    along = by_products(windows.blocks, products)
+    across = by_products(
+        len(starts) // BLOCK, products // len(along), max(1, MOST_PARTS // len(along) // 2)
+    )
+    in_parts(
+        lambda part, panels: _convolve(
+            *arrays, *tables, part.start, part.stop, panels.start, panels.stop
+        ),
+        along,
+        across,
     )
     return channels_first(y)
+
+
+def in_parts(work: Callable[[slice, slice], Any], along: list[slice], across: list[slice]) -> None:
+    """`work` on each of `along` with each of `across`, over the threads."""
+    pairs = list(product(along, across))
+    parallel(lambda job: work(*pairs[job.start]), split(len(pairs), len(pairs)))
 
 
 def _is_depthwise(w: Array, groups: int) -> bool:
@@ -658,6 +744,8 @@ def conv(
     groups: int,
 ) -> Array:
     """See `Backend.conv`."""
+    if winograd.suits(x.shape, w.shape, stride, padding, dilation, groups):
+        return winograd.conv(x, w, bias, padding)
     size, kernel, o = x.shape[2:], w.shape[2:], w.shape[0]
     result = output_size(size, kernel, stride, padding, dilation)
     windows = windows_of(
@@ -688,6 +776,8 @@ def conv_transpose(
 ) -> Array:
     """See `Backend.conv_transpose`."""
     result, outputs = tuple(size), w.shape[1] * groups
+    if winograd.suits((len(x), outputs, *size), w.shape, stride, padding, dilation, groups):
+        return winograd.conv_transpose(x, w, size, padding)
     windows = windows_of(
         len(x),
         x.shape[2:],
@@ -727,11 +817,11 @@ def _weigh(
     `taps` counts each input channel of a tap, and is filled up to a multiple of ROWS; a panel is
     BLOCK output channels of a group, and those are summed from `start` to `stop`.
     """
-    y_image, y_row, groups, O = geometry[16:20]
+    y_image, y_row, groups, outputs = geometry[16:20]
     images, bands = geometry[12], geometry[14]
-    own, inputs = O // groups, geometry[4] // groups
+    own, inputs = outputs // groups, geometry[4] // groups
     panels = (own + BLOCK - 1) // BLOCK
-    buffer = np.empty(_buffer_size(geometry), np.float32)
+    buffer = _buffer(geometry)
     copied = buffer if geometry[5] else x
     maps = np.empty(len(places) * BLOCK, np.float32)
     for block in range(first, last):
@@ -744,7 +834,7 @@ def _weigh(
             n = min(BLOCK, own - j)
             low = min(n, LANES)
             for p in range(P):
-                at = source + p * O + group * own + j
+                at = source + p * outputs + group * own + j
                 store(maps, p * BLOCK, load_first(g, at, low))
                 if n > LANES:
                     store(maps, p * BLOCK + LANES, load_first(g, at + LANES, n - LANES))
@@ -799,7 +889,7 @@ def _weigh_each(
     """The same where each channel has its own kernel: dw (taps, C)."""
     y_image, y_row = geometry[16:18]
     images, bands, C = geometry[12], geometry[14], geometry[4]
-    buffer = np.empty(_buffer_size(geometry), np.float32)
+    buffer = _buffer(geometry)
     copied = buffer if geometry[5] else x
     for block in range(first, last):
         begin, several, row = _block(x, buffer, block, geometry)
@@ -874,6 +964,9 @@ def conv_weight(
 ) -> Array:
     """See `Backend.conv_weight`."""
     channels, outputs = x.shape[1], g.shape[1]
+    w_shape = (outputs, channels // groups, *kernel)
+    if winograd.suits(x.shape, w_shape, stride, padding, dilation, groups):
+        return winograd.conv_weight(x, g, padding)
     depthwise = groups == channels == outputs > 1
     windows = windows_of(
         len(x),
@@ -919,12 +1012,20 @@ def conv_weight(
         for these in across
     ]
 
-    def weigh_share(job: slice) -> None:
-        i, j = divmod(job.start, len(along))
-        these, part = across[i], along[j]
-        _weigh(rows, maps, shares[i][j], *tables, part.start, part.stop, these.start, these.stop)
-
-    parallel(weigh_share, split(len(across) * len(along), len(across) * len(along)))
+    in_parts(
+        lambda i, j: _weigh(
+            rows,
+            maps,
+            shares[i.start][j.start],
+            *tables,
+            along[j.start].start,
+            along[j.start].stop,
+            across[i.start].start,
+            across[i.start].stop,
+        ),
+        split(len(across), len(across)),
+        split(len(along), len(along)),
+    )
     for these, share in zip(across, shares, strict=True):
         _unpack(
             share.reshape(-1),

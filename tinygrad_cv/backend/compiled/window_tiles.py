@@ -57,12 +57,15 @@ def _in_lanes(builder: Any, lanes: Any, vectors: int, body: Callable[[Any, Any],
     whole = builder.icmp_signed(">=", lanes, _number(vectors * LANES))
     with builder.if_else(whole) as (then, otherwise):
         with then:
-            body(
-                lambda address: [read(builder, at(address, v)) for v in range(vectors)],
-                lambda address, values: [
-                    write(builder, x, at(address, v)) for v, x in enumerate(values)
-                ],
-            )
+
+            def fetch_all(address: Any) -> list[Any]:
+                return [read(builder, at(address, v)) for v in range(vectors)]
+
+            def put_all(address: Any, values: list[Any]) -> None:
+                for v, x in enumerate(values):
+                    write(builder, x, at(address, v))
+
+            body(fetch_all, put_all)
         with otherwise:
             chosen = masks()
 
