@@ -70,7 +70,7 @@ def _filled(channels: int, to: int = LANES) -> int:
 
 
 def _row(channels: int) -> int:
-    """From one tile of V to the next: not a power of 2 either, where many tiles are read at a time."""
+    """From a tile of V to the next: no power of 2 either, for many are read at a time."""
     lanes = (channels + LANES - 1) // LANES * LANES
     return lanes + LANES if lanes % 256 == 0 else lanes
 
