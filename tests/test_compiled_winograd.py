@@ -150,13 +150,15 @@ def test_as_numpy(shape, O, padding, m, whole, has_bias, last, seed):
 
 @pytest.mark.parametrize("m", [2, 4])
 @pytest.mark.parametrize("whole", [True, False])
-def test_many_groups_of_tiles(ways, threads, m, whole):
+@pytest.mark.parametrize("geometry", [(13, 33, 40, 27, 30), (5, 256, 260, 9, 6)])
+def test_many_groups_of_tiles(ways, threads, m, whole, geometry):
     """Several groups in each part, the last one not full, and parts enough for all threads."""
     ways(m, whole)
+    N, C, O, H, W = geometry
     rng = np.random.default_rng(m)
     x, g, w = (
         rng.standard_normal(shape, dtype=np.float32)
-        for shape in ((13, 33, 27, 30), (13, 40, 27, 30), (40, 33, 3, 3))
+        for shape in ((N, C, H, W), (N, O, H, W), (O, C, 3, 3))
     )
     results = []
     for number in (1, 2, 3):

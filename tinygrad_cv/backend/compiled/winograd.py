@@ -66,7 +66,16 @@ full_narrow, half_narrow = tile(ROWS, 1), tile(HALF, 1)
 
 
 def _filled(channels: int, to: int = LANES) -> int:
-    return -(-channels // to) * to
+    return (channels + to - 1) // to * to
+
+
+def _row(channels: int) -> int:
+    """From a tile of V to the next: no power of 2 either, for many are read at a time."""
+    lanes = (channels + LANES - 1) // LANES * LANES
+    return lanes + LANES if lanes % 256 == 0 else lanes
+
+
+filled, row = inner(_filled), inner(_row)
 
 
 @inner
@@ -137,7 +146,7 @@ def kernels(m: int) -> SimpleNamespace:
         ) -> None:  # fmt: skip
             """V[ξ, tile] = the transform of the window of each tile, with zeros around the image"""
             H, W, C = shape
-            Cv = (C + LANES - 1) // LANES * LANES
+            Cv = row(C)
             patch = np.empty(size * size * LANES, np.float32)
             zero = splat(np.float32(0))
             for q in range(first, last):
@@ -276,7 +285,7 @@ def kernels(m: int) -> SimpleNamespace:
     ) -> float:  # fmt: skip
         """y of the tiles first to last, `group` of them at a time; the sum of it."""
         C, O = size[2], shape[2]
-        Cv, Ov = (C + LANES - 1) // LANES * LANES, (O + LANES - 1) // LANES * LANES
+        Cv, Ov = row(C), filled(O)
         vs, ms, us = group * Cv + GAP, group * Ov + GAP, C * Ov + GAP
         V, M = np.empty(points * vs, np.float32), np.empty(points * ms, np.float32)
         check = splat(np.float32(0))
@@ -294,7 +303,7 @@ def kernels(m: int) -> SimpleNamespace:
     ) -> float:  # fmt: skip
         """The output channels first to last of all tiles, WIDE of them at a time; their sum."""
         O = shape[2]
-        Cv, Ov = (C + LANES - 1) // LANES * LANES, (O + LANES - 1) // LANES * LANES
+        Cv, Ov = row(C), filled(O)
         us, ms = C * WIDE + GAP, group * WIDE + GAP
         U, M = np.empty(points * us, np.float32), np.empty(points * ms, np.float32)
         check = splat(np.float32(0))
@@ -314,9 +323,8 @@ def kernels(m: int) -> SimpleNamespace:
     ) -> None:  # fmt: skip
         """D[d:] (ξ, C, O) = the sums over the tiles first to last."""
         C, O = size[2], shape[2]
-        Cv, Ov = (C + LANES - 1) // LANES * LANES, (O + LANES - 1) // LANES * LANES
-        rows = (C + ROWS - 1) // ROWS * ROWS
-        vs, ms, ds = group * Cv + GAP, group * Ov + GAP, rows * Ov + GAP
+        Cv, Ov, rows, width = row(C), row(O), filled(C, ROWS), filled(O)
+        vs, ms, ds = group * Cv + GAP, group * Ov + GAP, rows * width + GAP
         V, M = np.empty(points * vs, np.float32), np.empty(points * ms, np.float32)
         D = D[d:]
         for q in range(first, last, group):
@@ -324,14 +332,14 @@ def kernels(m: int) -> SimpleNamespace:
             fill_images(x, size, padding, grid, q, end, V, 0, vs)
             fill_results(g, shape, (0, 0), grid, q, end, M, 0, ms)
             add = 1 if q > first else 0
-            multiply_tiles(V, 0, vs, Cv, M, 0, ms, Ov, D, ds, rows, Ov, points, end - q, add)
+            multiply_tiles(V, 0, vs, Cv, M, 0, ms, Ov, D, ds, rows, width, points, end - q, add)
 
     @kernel(name=f"winograd{m}_weight_gradients")
     def weight_gradients(
         D: Array, parts: int, C: int, O: int, dw: Array, first: int, last: int,
     ) -> float:  # fmt: skip
         """dw of the output channels first to last, from the sums of all parts; its sum."""
-        rows, width = (C + ROWS - 1) // ROWS * ROWS, (O + LANES - 1) // LANES * LANES
+        rows, width = filled(C, ROWS), filled(O)
         ds = rows * width + GAP
         return total(gradients(D, parts, ds, width, dw, C, O, 0, C, first, last, 0))
 
@@ -341,14 +349,14 @@ def kernels(m: int) -> SimpleNamespace:
         last: int,
     ) -> float:  # fmt: skip
         """dw of the output channels first to last, WIDE by BLOCK of them at a time; its sum."""
-        Cv, Ov = (C + LANES - 1) // LANES * LANES, (O + LANES - 1) // LANES * LANES
+        Cv, Ov = row(C), row(O)
         ds = BLOCK * WIDE + GAP
         D = np.empty(points * ds, np.float32)
         check = splat(np.float32(0))
         for o in range(first, last, WIDE):
-            width = min(WIDE, Ov - o)
+            width = min(WIDE, filled(O) - o)
             for c in range(0, C, BLOCK):
-                rows = (min(BLOCK, C - c) + ROWS - 1) // ROWS * ROWS
+                rows = filled(min(BLOCK, C - c), ROWS)
                 multiply_tiles(V, c, vs, Cv, M, o, ms, Ov, D, ds, rows, width, points, count, 0)
                 check = check + gradients(D, 1, ds, width, dw, C, O, c, c + rows, o, o + width, o)
         return total(check)
@@ -380,12 +388,12 @@ def tile_size(size: Ints) -> int:
 
 
 def weight_tile_size(count: int, size: Ints) -> int:
-    """m of a weight gradient: 4 needs a long sum, over 256 rows of pixels or 3072 pixels.
+    """m of a weight gradient: 4 needs a long sum, over 192 rows of pixels or 3072 pixels.
 
     Its transforms cost 5e-7 where PyTorch's error grows with the sum: from 1.1e-7 (32 rows of 8)
     to 4e-7, so that the ratio falls from 4.4 to 1.6. With m = 2 it is 1.5 to .5.
     """
-    long = count * size[0] >= 256 or count * math.prod(size) >= 3072
+    long = count * size[0] >= 192 or count * math.prod(size) >= 3072
     return tile_size(size) if long else 2
 
 
@@ -474,7 +482,7 @@ def _forward(
     grid = (-(-shape[0] // m), -(-shape[1] // m))
     y = np.empty((count, *shape), np.float32)
     count *= math.prod(grid)
-    Cv, Ov = _filled(C), _filled(O)
+    Cv, Ov = _row(C), _filled(O)
     added = np.zeros(Ov, np.float32)
     if bias is not None:
         added[:O] = bias
@@ -523,7 +531,7 @@ def conv_weight(x: Array, g: Array, padding: Ints) -> Array:
     do, points = kernels(m), (m + 2) ** 2
     grid = (-(-shape[0] // m), -(-shape[1] // m))
     count *= math.prod(grid)
-    Cv, Ov = _filled(C), _filled(O)
+    width = _filled(O)
     image = images.reshape(-1), tuple(size), tuple(padding)
     gradient = results.reshape(-1), shape
     dw = np.empty((O, C, 3, 3), np.float32)
@@ -531,6 +539,7 @@ def conv_weight(x: Array, g: Array, padding: Ints) -> Array:
     products = count * points * C * O
     steps = -(-count // ROWS)
     if by_blocks(count, C, O, m):
+        Cv, Ov = _row(C), _row(O)
         vs, ms = count * Cv + GAP, count * Ov + GAP
         V, M = np.empty(points * vs, np.float32), np.empty(points * ms, np.float32)
 
@@ -542,11 +551,11 @@ def conv_weight(x: Array, g: Array, padding: Ints) -> Array:
         parallel(transform, _in_steps(by_products(steps, products), ROWS, count))
         sums = parallel(
             lambda part: do.weight_block(V, vs, M, ms, count, C, O, flat, part.start, part.stop),
-            _in_steps(by_products(-(-Ov // WIDE), products), WIDE, Ov),
+            _in_steps(by_products(-(-width // WIDE), products), WIDE, width),
         )
     else:
         group = _group(32 if C < 128 else 128)
-        each = points * (_filled(C, ROWS) * Ov + GAP)
+        each = points * (_filled(C, ROWS) * width + GAP)
         parts = by_products(steps, products, min(WEIGHT_PARTS, max(2, count // group)))
         D = np.empty(len(parts) * each, np.float32)
 
@@ -557,7 +566,7 @@ def conv_weight(x: Array, g: Array, padding: Ints) -> Array:
         parallel(add_up, parts)
         sums = parallel(
             lambda part: do.weight_gradients(D, len(parts), C, O, flat, part.start, part.stop),
-            _in_steps(by_products(Ov // LANES, 8 * points * C * O), LANES, Ov),
+            _in_steps(by_products(width // LANES, 8 * points * C * O), LANES, width),
         )
     if math.isfinite(sum(sums)):
         return dw
