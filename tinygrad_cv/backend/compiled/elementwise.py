@@ -26,6 +26,7 @@ from tinygrad_cv.backend.compiled.functions import (
     exp,
     expm1,
     far_erfc,
+    halves,
     largest,
     limited,
     log,
@@ -233,9 +234,11 @@ def gelu_backward(g: Lanes, x: Lanes) -> Lanes:
 
 
 def _product(x: Lanes, y: Lanes) -> tuple[Lanes, Lanes]:
-    """x · y, and what its rounding took, where the CPU multiplies and adds at once."""
+    """x · y, and what its rounding took (T. Dekker, 1971): products of halves are exact."""
     product = x * y
-    return product, multiply_add(x, y, -product)
+    (a, b), (c, d) = halves(x), halves(y)
+    rest = multiply_add(a, d, multiply_add(a, c, -product))
+    return product, multiply_add(b, d, multiply_add(b, c, rest))
 
 
 def _gelu_tanh(x: Lanes) -> tuple[Lanes, Lanes, Lanes]:

@@ -185,6 +185,12 @@ def multiply_add(x: Lanes, y: Any, z: Any) -> Lanes:
     return x.made(call(x.builder, name, VECTOR, x.value, x.like(y), x.like(z)))
 
 
+def halves(x: Lanes) -> tuple[Lanes, Lanes]:
+    """Two numbers of half as many digits, whose sum is x"""
+    high = from_bits(bits(x) & -(1 << 12))
+    return high, x - high
+
+
 def polynomial(x: Lanes, *coefficients: float) -> Lanes:
     """c₀xⁿ + c₁xⁿ⁻¹ + ... + cₙ, by Horner's rule"""
     total: Any = coefficients[0]
@@ -387,8 +393,8 @@ def far_erfc(x: Lanes, scale: float) -> tuple[Lanes, Lanes]:
 
     x = h + l, where h has half of the bits; h² is exact, and x² is that and (x - h)(x + h).
     """
-    high = from_bits(bits(x) & -(1 << 12))
-    bell = exp(-scale * (high * high)) * exp(-scale * ((x - high) * (x + high)))
+    high, low = halves(x)
+    bell = exp(-scale * (high * high)) * exp(-scale * (low * (x + high)))
     return bell * _scaled_erfc(x * math.sqrt(scale)), bell
 
 
