@@ -9,7 +9,15 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from tinygrad_cv.backend.numpy_backend import FLOAT32, NDARRAY, NumpyBackend
+import numpy as np
+
+from tinygrad_cv.backend.numpy_backend import (
+    FLOAT32,
+    NDARRAY,
+    NumpyBackend,
+    images_of,
+    rows_of,
+)
 from tinygrad_cv.backend.switch import KERNELS
 
 Array = Any
@@ -51,3 +59,52 @@ class CompiledBackend(NumpyBackend):
         if takes(g):
             return family("elementwise").relu_backward(g, positive)
         return super().relu_backward(g, positive)
+
+    # ----- normalization ---------------------------------------------------------------------
+
+    def batch_norm(
+        self, x: Array, weight: Array | None, bias: Array | None, eps: float
+    ) -> tuple[Array, Array, Array]:
+        if takes(x):
+            found = family("norm").batch_norm(rows_of(x), weight, bias, eps)
+            if found is not None:
+                y, mean, var = found
+                return images_of(y, x.shape), mean, var
+        return super().batch_norm(x, weight, bias, eps)
+
+    def batch_norm_backward(
+        self, g: Array, x: Array, weight: Array | None, mean: Array, var: Array, eps: float
+    ) -> tuple[Array, Array, Array]:
+        if not takes(g, x):
+            return super().batch_norm_backward(g, x, weight, mean, var, eps)
+        rows = rows_of(g), rows_of(x)
+        dx, dw, db = family("norm").batch_norm_backward(*rows, weight, mean, var, eps)
+        return images_of(dx, x.shape), dw, db
+
+    def standardize(
+        self, x: Array, w: Array | None, b: Array | None, axis: tuple[int, ...], eps: float
+    ) -> tuple[Array, Array, Array]:
+        if takes(x):
+            affine = np.broadcast_shapes(*(v.shape for v in (w, b) if v is not None))
+            walk = family("norm").layout(x, axis, affine)
+            found = walk and walk.forward(x, w, b, eps)
+            if found is not None:
+                return found
+        return super().standardize(x, w, b, axis, eps)
+
+    def standardize_backward(
+        self,
+        g: Array,
+        x: Array,
+        w: Array | None,
+        mean: Array,
+        var: Array,
+        axis: tuple[int, ...],
+        affine: tuple[int, ...],
+        eps: float,
+    ) -> tuple[Array, Array, Array]:
+        if takes(g, x):
+            walk = family("norm").layout(x, axis, affine)
+            if walk is not None:
+                return walk.backward(g, x, w, mean, var, eps)
+        return super().standardize_backward(g, x, w, mean, var, axis, affine, eps)

@@ -199,13 +199,14 @@ _multiply, _divide = _operation("fmul", "x · y"), _operation("fdiv", "x / y")
 
 def _overload(symbol: Any, instruction: Any) -> None:
     @overload(symbol, inline="never")
-    def chosen(x: Any, y: Any) -> Any:
+    def chosen(x, y):  # type: ignore[no-untyped-def]  # numba compares it with the lambda's
         if isinstance(x, _VectorType) and isinstance(y, _VectorType):
             return lambda x, y: instruction(x, y)
         return None
 
 
 _overload(operator.add, _add)
+_overload(operator.iadd, _add)
 _overload(operator.sub, _subtract)
 _overload(operator.mul, _multiply)
 _overload(operator.truediv, _divide)
