@@ -42,23 +42,6 @@ def parts_of(length: int, size: int) -> list[slice]:
     return split(length, min(16, size // PART))
 
 
-@inner
-def load_some(x: Array, i: int, n: int) -> Any:
-    """x[i : i + n] for n <= LANES, and 0 in the other lanes"""
-    if n == LANES:
-        return load(x, i)
-    return load_first(x, i, n)
-
-
-@inner
-def store_some(y: Array, i: int, v: Any, n: int) -> None:
-    """y[i : i + n] = the first lanes of v"""
-    if n == LANES:
-        store(y, i, v)
-    else:
-        store_first(y, i, v, n)
-
-
 # ----- columns -----------------------------------------------------------------------------------
 # Rows of C channels, in runs: run i is the rows bounds[i] to bounds[i + 1]. Batch norm has one set
 # of statistics, whose rows are cut into runs for the threads; in group norm a run is a sample.
@@ -74,60 +57,39 @@ def _moments(
     Blocks are joined by the formula of Chan, Golub and LeVeque (1979): with d what the means of
     m and n numbers differ by, Σ (x - mean)² of all is that of both plus d² · m n / (m + n).
     """
-    rows = max(ROWS, BLOCK // C)
-    zero = splat(np.float32(0))
-    start, rest, center, square = np.empty((4, LANES), np.float32)
+    rows, whole = max(ROWS, BLOCK // C), C - C % LANES
+    rest, center, square = np.empty((3, C), np.float32)
     for i in range(first, last):
         mean[i] = 0
         squares[i] = 0
         m = 0
         for top in range(bounds[i], bounds[i + 1], rows):
             n = min(rows, bounds[i + 1] - top)
-            fours = n - n % 4
+            begin, share = top * C, np.float32(1 / n)
+            rest[:] = 0
+            for o in range(begin, begin + n * C, C):
+                for c in range(0, whole, LANES):
+                    store(rest, c, load(rest, c) + (load(x, o + c) - load(x, begin + c)))
+                for c in range(whole, C):
+                    rest[c] += x[o + c] - x[begin + c]
+            for c in range(C):
+                rest[c] *= share
+                center[c] = x[begin + c] + rest[c]
+            square[:] = 0
+            for o in range(begin, begin + n * C, C):
+                for c in range(0, whole, LANES):
+                    z = load(x, o + c) - load(center, c)
+                    store(square, c, fma(z, z, load(square, c)))
+                for c in range(whole, C):
+                    z1 = x[o + c] - center[c]
+                    square[c] += z1 * z1
             old, new = m / (m + n), n / (m + n)
-            for c in range(0, C, LANES):
-                lanes = min(LANES, C - c)
-                begin = top * C + c
-                x0 = load_some(x, begin, lanes)
-                a, b, d, e = zero, zero, zero, zero
-                o = begin
-                for _ in range(0, fours, 4):
-                    a += load_some(x, o, lanes) - x0
-                    b += load_some(x, o + C, lanes) - x0
-                    d += load_some(x, o + 2 * C, lanes) - x0
-                    e += load_some(x, o + 3 * C, lanes) - x0
-                    o += 4 * C
-                for _ in range(fours, n):
-                    a += load_some(x, o, lanes) - x0
-                    o += C
-                s = ((a + b) + (d + e)) * splat(np.float32(1 / n))
-                mu = x0 + s
-                store(start, 0, x0)
-                store(rest, 0, s)
-                store(center, 0, mu)
-                a, b, d, e = zero, zero, zero, zero
-                o = begin
-                for _ in range(0, fours, 4):
-                    z = load_some(x, o, lanes) - mu
-                    a = fma(z, z, a)
-                    z = load_some(x, o + C, lanes) - mu
-                    b = fma(z, z, b)
-                    z = load_some(x, o + 2 * C, lanes) - mu
-                    d = fma(z, z, d)
-                    z = load_some(x, o + 3 * C, lanes) - mu
-                    e = fma(z, z, e)
-                    o += 4 * C
-                for _ in range(fours, n):
-                    z = load_some(x, o, lanes) - mu
-                    a = fma(z, z, a)
-                    o += C
-                store(square, 0, (a + b) + (d + e))
-                for j in range(lanes):
-                    exact = np.float64(start[j]) + np.float64(rest[j])
-                    shift = center[j] - exact
-                    apart = exact - mean[i, c + j]
-                    mean[i, c + j] += apart * new
-                    squares[i, c + j] += square[j] - n * shift * shift + apart * apart * (old * n)
+            for c in range(C):
+                exact = np.float64(x[begin + c]) + np.float64(rest[c])
+                shift = center[c] - exact
+                apart = exact - mean[i, c]
+                mean[i, c] += apart * new
+                squares[i, c] += square[c] - n * shift * shift + apart * apart * (old * n)
             m += n
 
 
@@ -174,37 +136,27 @@ def _products(
     products: Array,
 ) -> None:
     """sums[i] = Σ g and products[i] = Σ g · (x - center), for each channel of run i."""
-    rows = max(ROWS, BLOCK // (2 * C))
-    zero = splat(np.float32(0))
-    s, p = np.empty((2, LANES), np.float32)
+    rows, whole = max(ROWS, BLOCK // C), C - C % LANES
+    s, p = np.empty((2, C), np.float32)
     for i in range(first, last):
+        at = i * step
         sums[i] = 0
         products[i] = 0
         for top in range(bounds[i], bounds[i + 1], rows):
-            n = min(rows, bounds[i + 1] - top)
-            pairs = n - n % 2
-            for c in range(0, C, LANES):
-                lanes = min(LANES, C - c)
-                mu = load_some(center, i * step + c, lanes)
-                a, b, d, e = zero, zero, zero, zero
-                o = top * C + c
-                for _ in range(0, pairs, 2):
-                    u = load_some(g, o, lanes)
-                    a += u
-                    b = fma(u, load_some(x, o, lanes) - mu, b)
-                    u = load_some(g, o + C, lanes)
-                    d += u
-                    e = fma(u, load_some(x, o + C, lanes) - mu, e)
-                    o += 2 * C
-                if pairs < n:
-                    u = load_some(g, o, lanes)
-                    a += u
-                    b = fma(u, load_some(x, o, lanes) - mu, b)
-                store(s, 0, a + d)
-                store(p, 0, b + e)
-                for j in range(lanes):
-                    sums[i, c + j] += s[j]
-                    products[i, c + j] += p[j]
+            s[:] = 0
+            p[:] = 0
+            for row in range(top, min(top + rows, bounds[i + 1])):
+                o = row * C
+                for c in range(0, whole, LANES):
+                    u, z = load(g, o + c), load(x, o + c) - load(center, at + c)
+                    store(s, c, load(s, c) + u)
+                    store(p, c, fma(u, z, load(p, c)))
+                for c in range(whole, C):
+                    s[c] += g[o + c]
+                    p[c] += g[o + c] * (x[o + c] - center[at + c])
+            for c in range(C):
+                sums[i, c] += s[c]
+                products[i, c] += p[c]
 
 
 @kernel
@@ -241,10 +193,14 @@ def _combine(
 
 
 def fold(rows: int, channels: int) -> int:
-    """How many rows are taken as one, so that a short one fills the vectors."""
-    if channels >= 4 * LANES:
-        return 1
-    return next(k for k in (8, 4, 2, 1) if rows % k == 0)
+    """How many rows are taken as one, so that few lanes are empty, and the sums of four vectors
+    wait for nothing."""
+
+    def speed(k: int) -> tuple[float, int]:
+        width = k * channels
+        return width / (-(-width // LANES) * LANES), min(width, 4 * LANES)
+
+    return max((k for k in (1, 2, 4, 8) if rows % k == 0), key=speed)
 
 
 class Columns:
