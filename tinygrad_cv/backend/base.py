@@ -386,6 +386,26 @@ class Backend:
         infinite = x == math.inf
         return self.where(infinite, 0, x) - self.where(infinite, 0, top)
 
+    def softmax(self, x: Array, axis: int) -> Array:
+        """eˣ / Σ eˣ along an axis; the largest element is subtracted first."""
+        e = self.exp(self.below_top(x, axis))
+        return e / self.sum(e, axis=axis, keepdims=True, dtype="float64").astype(e.dtype)
+
+    def softmax_backward(self, g: Array, y: Array, axis: int) -> Array:
+        """The gradient of `softmax` from its result: y · (h - Σ h y), for h = g - level.
+
+        The level is the mean of g where y is largest.
+        """
+        top = y == self.max(y, axis=axis, keepdims=True)
+        level = self.total(self.where(top, g, 0), axis, keepdims=True)
+        h = g - (level / self.total(top, axis, keepdims=True)).astype(g.dtype)
+        return y * (h - self.total(h * y, axis, keepdims=True).astype(g.dtype))
+
+    def log_softmax_backward(self, g: Array, y: Array, axis: int) -> Array:
+        """The gradient of `log_shares` from its result: -g · (eʸ - 1) - eʸ · (Σ g - g)."""
+        others = self.total(g, axis, keepdims=True).astype(g.dtype) - g
+        return -g * self.expm1(y) - self.exp(y) * others
+
     def log_shares(self, x: Array, axis: int) -> Array:
         """log softmax(x) along an axis, with all digits where a share is close to 1."""
         shifted = self.below_top(x, axis)

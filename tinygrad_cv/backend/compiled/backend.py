@@ -25,6 +25,9 @@ Array = Any
 LEAST = 1 << 11
 """With fewer elements an elementwise kernel is no faster than NumPy's."""
 
+FEW = 1 << 8
+"""With fewer a kernel that stands for a dozen of NumPy's is not worth numba's import."""
+
 
 @cache
 def family(name: str) -> ModuleType:
@@ -108,3 +111,32 @@ class CompiledBackend(NumpyBackend):
             if walk is not None:
                 return walk.backward(g, x, w, mean, var, eps)
         return super().standardize_backward(g, x, w, mean, var, axis, affine, eps)
+
+    # ----- softmax and loss ------------------------------------------------------------------
+
+    def softmax(self, x: Array, axis: int) -> Array:
+        y = family("rows").softmax(x, axis) if takes(x, least=FEW) else None
+        return super().softmax(x, axis) if y is None else y
+
+    def softmax_backward(self, g: Array, y: Array, axis: int) -> Array:
+        dx = family("rows").softmax_backward(g, y, axis) if takes(g, y, least=FEW) else None
+        return super().softmax_backward(g, y, axis) if dx is None else dx
+
+    def log_shares(self, x: Array, axis: int) -> Array:
+        y = family("rows").log_softmax(x, axis) if takes(x, least=FEW) else None
+        return super().log_shares(x, axis) if y is None else y
+
+    def log_softmax_backward(self, g: Array, y: Array, axis: int) -> Array:
+        dx = family("rows").log_softmax_backward(g, y, axis) if takes(g, y, least=FEW) else None
+        return super().log_softmax_backward(g, y, axis) if dx is None else dx
+
+    def cross_entropy(self, x: Array, labels: Array) -> tuple[Array, Array, Array]:
+        found = family("rows").cross_entropy(x, labels) if takes(x, least=FEW) else None
+        return super().cross_entropy(x, labels) if found is None else found  # it names the label
+
+    def cross_entropy_backward(
+        self, g: Array, x: Array, labels: Array, top: Array, log_total: Array
+    ) -> Array:
+        if takes(x, least=FEW) and takes(g, top, log_total, least=1):
+            return family("rows").cross_entropy_backward(g, x, labels, top, log_total)
+        return super().cross_entropy_backward(g, x, labels, top, log_total)
