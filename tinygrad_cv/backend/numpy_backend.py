@@ -498,7 +498,7 @@ def _sum_of_blocks(x: Array, summed: Sequence[bool], dtype: Any) -> Array:
     blocks are the same for any number of workers, and so is the result.
     """
     order = sorted(range(x.ndim), key=lambda i: -abs(x.strides[i]))
-    rows, gone = _joined(x.transpose(order), [summed[i] for i in order])
+    rows, gone = joined_axes(x.transpose(order), [summed[i] for i in order])
     count = math.ceil(x.nbytes / windows.BLOCK_BYTES)
     axes = tuple(i for i, s in enumerate(gone) if s)
     results = math.prod(n for n, s in zip(rows.shape, gone, strict=True) if not s)
@@ -521,7 +521,7 @@ def _sum_of_blocks(x: Array, summed: Sequence[bool], dtype: Any) -> Array:
     return y.reshape([x.shape[i] for i in kept]).transpose(np.argsort(kept))
 
 
-def _joined(x: Array, flags: Sequence[bool]) -> tuple[Array, list[bool]]:
+def joined_axes(x: Array, flags: Sequence[bool]) -> tuple[Array, list[bool]]:
     """A view in which neighbouring axes with the same flag are one, where the memory allows it."""
     shape, strides, joined = [x.shape[0]], [x.strides[0]], [flags[0]]
     for n, stride, flag in zip(x.shape[1:], x.strides[1:], flags[1:], strict=True):

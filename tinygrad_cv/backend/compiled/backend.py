@@ -28,6 +28,9 @@ LEAST = 1 << 11
 FEW = 1 << 8
 """With fewer a kernel that stands for a dozen of NumPy's is not worth numba's import."""
 
+MANY = 1 << 14
+"""With fewer NumPy has added them up before it is clear how they lie."""
+
 
 @cache
 def family(name: str) -> ModuleType:
@@ -62,6 +65,14 @@ class CompiledBackend(NumpyBackend):
         if takes(g):
             return family("elementwise").relu_backward(g, positive)
         return super().relu_backward(g, positive)
+
+    # ----- sums ------------------------------------------------------------------------------
+
+    def total(
+        self, x: Array, axis: int | tuple[int, ...] | None = None, keepdims: bool = False
+    ) -> Array:
+        y = family("sums").total(x, axis, keepdims) if takes(x, least=MANY) else None
+        return super().total(x, axis, keepdims) if y is None else y
 
     # ----- normalization ---------------------------------------------------------------------
 

@@ -10,10 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
 from tinygrad_cv.backend.compiled.functions import (
+    INTEGERS,
     Lanes,
     _power_of_2,
     _reduced,
@@ -25,9 +27,8 @@ from tinygrad_cv.backend.compiled.functions import (
 )
 from tinygrad_cv.backend.compiled.jit import inner, kernel
 from tinygrad_cv.backend.compiled.vectors import (
-    F32,
+    I32,
     LANES,
-    call,
     load,
     load_first,
     splat,
@@ -52,7 +53,12 @@ def _top_lane(typing: Any, x: Any) -> Any:
     """The largest lane, and NaN where one is"""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return call(builder, f"llvm.vector.reduce.fmaximum.v{LANES}f32", F32, args[0])
+        v, apart = args[0], LANES
+        while apart := apart // 2:
+            places = ir.Constant(INTEGERS, [i ^ apart for i in range(LANES)])
+            other = builder.shuffle_vector(v, v, places)
+            v = largest(Lanes(builder, v), Lanes(builder, other)).value
+        return builder.extract_element(v, ir.Constant(I32, 0))
 
     return types.float32(vector), generate
 
@@ -165,26 +171,24 @@ def _log_softmax(x: Array, y: Array, n: int, first: int, last: int) -> None:
 
 @kernel
 def _softmax_backward(g: Array, y: Array, dx: Array, n: int, first: int, last: int) -> None:
-    """dx = y · (h - Σ h · y) for h = g - its mean where y is largest"""
+    """dx = y · (h - Σ h · y) for h = g - its mean where y is largest, or h = g where no share is
+    so large that what the others get might be lost in a difference"""
     room, whole, zero = np.empty(LANES, np.float32), n - n % LANES, splat(np.float32(0))
     one = splat(np.float32(1))
     for o in range(first * n, last * n, n):
-        t = splat(_largest(y, o, n))
-        level, most = 0.0, 0.0
-        for block in range(o, o + whole, LONG):
-            a, b = zero, zero
-            for i in range(block, min(block + LONG, o + whole), LANES):
-                v = load(y, i)
-                a += where_equal(v, t, load(g, i), zero)
-                b += where_equal(v, t, one, zero)
-            level += np.float64(total(a))
-            most += np.float64(total(b))
         i, k = o + whole, n - whole
-        if k:
-            v = load_first(y, i, k)
-            level += _first_total(where_equal(v, t, load_first(g, i, k), zero), k, room)
-            most += _first_total(where_equal(v, t, one, zero), k, room)
-        mean = splat(np.float32(level / most))
+        most = _largest(y, o, n)
+        mean = zero
+        if most > np.float32(0.5):
+            t, level, ties = splat(most), 0.0, 0.0
+            for j in range(o, o + whole, LANES):
+                level += np.float64(total(where_equal(load(y, j), t, load(g, j), zero)))
+                ties += np.float64(total(where_equal(load(y, j), t, one, zero)))
+            if k:
+                v = load_first(y, i, k)
+                level += _first_total(where_equal(v, t, load_first(g, i, k), zero), k, room)
+                ties += _first_total(where_equal(v, t, one, zero), k, room)
+            mean = splat(np.float32(level / ties))
         along = 0.0
         for block in range(o, o + whole, LONG):
             a = zero
