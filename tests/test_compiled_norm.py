@@ -162,9 +162,7 @@ def test_numbers_whose_squares_overflow(scale: float) -> None:
         for a, c in zip(got, expected, strict=True):
             np.testing.assert_allclose(a, c, rtol=2e-5, atol=2e-5)
         x = np.ascontiguousarray(x.T)
-        got, expected = (
-            b.standardize(x, None, None, (1,), EPS) for b in (compiled(), REFERENCE)
-        )
+        got, expected = (b.standardize(x, None, None, (1,), EPS) for b in (compiled(), REFERENCE))
         for a, c in zip(got, expected, strict=True):
             np.testing.assert_allclose(a, c, rtol=2e-5, atol=2e-5)
 

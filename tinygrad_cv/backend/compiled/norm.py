@@ -513,7 +513,7 @@ class Rows:
         """Weight or bias (p · n)"""
         if v is None:
             return np.full(self.p * self.n, missing, np.float32)
-        return np.broadcast_to(v, self.affine).reshape(-1)
+        return np.ascontiguousarray(np.broadcast_to(v, self.affine)).reshape(-1)
 
     def forward(self, x: Array, w: Array | None, b: Array | None, eps: float) -> Any:
         y, flat = np.empty_like(x), x.reshape(-1)
@@ -521,9 +521,7 @@ class Rows:
         weights = self.vector(w, 1), self.vector(b, 0), self.p, eps
 
         def work(part: slice) -> None:
-            _standardize(
-                flat, y.reshape(-1), self.n, part.start, part.stop, *weights, mean, var
-            )
+            _standardize(flat, y.reshape(-1), self.n, part.start, part.stop, *weights, mean, var)
 
         parallel(work, self.parts)
         kept = self.shape[: self.lead] + (1,) * (len(self.shape) - self.lead)
@@ -602,7 +600,11 @@ class Groups:
         shift = _shift(center, mean, r) * weight + self.vector(b, 0)
         vectors = (self.each(v) for v in (center, r * weight, shift))
         kept = self.shape[:2] + (1,) * (len(self.shape) - 2)
-        return self.images(self.columns.scale(flat, *vectors)), mean.reshape(kept), var.reshape(kept)
+        return (
+            self.images(self.columns.scale(flat, *vectors)),
+            mean.reshape(kept),
+            var.reshape(kept),
+        )
 
     def backward(
         self, g: Array, x: Array, w: Array | None, mean: Array, var: Array, eps: float

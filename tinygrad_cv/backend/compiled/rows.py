@@ -1,8 +1,9 @@
 """Softmax, its logarithm and the cross-entropy: each row, along the axis, by itself.
 
-With t the largest of a row, eˣ / Σ eˣ = e^(x - t) / Σ e^(x - t), where nothing overflows. A row stays
-in the cache while it is walked over for t, for the powers and for the shares. What lies beyond the
-last whole vector goes through the same instructions, so that equal numbers have equal shares.
+With t the largest of a row, eˣ / Σ eˣ = e^(x - t) / Σ e^(x - t), where nothing overflows. A row
+stays in the cache while it is walked over for t, for the powers and for the shares. What lies
+beyond the last whole vector goes through the same instructions, so that equal numbers have equal
+shares.
 """
 
 import math
@@ -303,9 +304,7 @@ def _along(kernel: Callable[..., None], axis: int, *arrays: Array) -> Array | No
     # A gradient may lie otherwise, or stand for many equal numbers.
     flat = [np.ascontiguousarray(a.transpose(order)).reshape(-1) for a in arrays]
     out = y.transpose(order).reshape(-1)
-    parallel(
-        lambda part: kernel(*flat, out, n, part.start, part.stop), _parts(size // n, size)
-    )
+    parallel(lambda part: kernel(*flat, out, n, part.start, part.stop), _parts(size // n, size))
     return y
 
 
@@ -337,9 +336,7 @@ def cross_entropy(x: Array, labels: Array) -> tuple[Array, Array, Array] | None:
     labels = np.ascontiguousarray(labels, np.int64)
 
     def work(part: slice) -> bool:
-        known: bool = _cross_entropy(
-            flat, labels, n, part.start, part.stop, losses, top, log_total
-        )
+        known: bool = _cross_entropy(flat, labels, n, part.start, part.stop, losses, top, log_total)
         return known
 
     if not all(parallel(work, _parts(rows, x.size))):
