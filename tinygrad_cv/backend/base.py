@@ -306,6 +306,49 @@ class Backend:
         """The gradients of `batch_norm` for x, weight and bias, from the mean and the variance."""
         raise NotImplementedError
 
+    def standardize(
+        self, x: Array, w: Array | None, b: Array | None, axis: tuple[int, ...], eps: float
+    ) -> tuple[Array, Array, Array]:
+        """w · (x - mean) / √(var + eps) + b, with the mean and the biased variance over `axis`;
+        and these two, in float64, with the axes as 1s. w and b broadcast to the shape of x."""
+        mean, var = self.moments(x, axis)
+        y = _scaled(x, mean, 1 / self.sqrt(var + eps))
+        if w is not None:
+            y *= w
+        if b is not None:
+            y += b
+        return y, mean, var
+
+    def standardize_backward(
+        self,
+        g: Array,
+        x: Array,
+        w: Array | None,
+        mean: Array,
+        var: Array,
+        axis: tuple[int, ...],
+        affine: tuple[int, ...],
+        eps: float,
+    ) -> tuple[Array, Array, Array]:
+        """The gradients of `standardize` for x, w and b, from the mean and the variance.
+
+        `affine` is the shape to which w and b broadcast: those for them are added up to it, or to
+        a shape that can be added up to it.
+        """
+        r = 1 / self.sqrt(var + eps)
+        z = _scaled(x, mean, r)
+        share = mean.size / x.size
+        weight_gradient = gz = g * z
+        h = g
+        if w is not None:
+            h, gz = g * w, gz * w
+        along = self.total(gz, axis=axis, keepdims=True) * share
+        z *= along.astype(x.dtype)
+        gradient = h - (self.total(h, axis=axis, keepdims=True) * share).astype(x.dtype)
+        gradient -= z
+        gradient *= r.astype(x.dtype)
+        return gradient, weight_gradient, g
+
     def erf(self, x: Array) -> Array:
         """2/√π ∫₀ˣ e^(-t²) dt"""
         raise NotImplementedError
@@ -365,6 +408,26 @@ class Backend:
         """x - top, where ∞ less ∞ is 0."""
         infinite = x == math.inf
         return self.where(infinite, 0, x) - self.where(infinite, 0, top)
+
+    def softmax(self, x: Array, axis: int) -> Array:
+        """eˣ / Σ eˣ along an axis; the largest element is subtracted first."""
+        e = self.exp(self.below_top(x, axis))
+        return e / self.sum(e, axis=axis, keepdims=True, dtype="float64").astype(e.dtype)
+
+    def softmax_backward(self, g: Array, y: Array, axis: int) -> Array:
+        """The gradient of `softmax` from its result: y · (h - Σ h y), for h = g - level.
+
+        The level is the mean of g where y is largest.
+        """
+        top = y == self.max(y, axis=axis, keepdims=True)
+        level = self.total(self.where(top, g, 0), axis, keepdims=True)
+        h = g - (level / self.total(top, axis, keepdims=True)).astype(g.dtype)
+        return y * (h - self.total(h * y, axis, keepdims=True).astype(g.dtype))
+
+    def log_softmax_backward(self, g: Array, y: Array, axis: int) -> Array:
+        """The gradient of `log_shares` from its result: -g · (eʸ - 1) - eʸ · (Σ g - g)."""
+        others = self.total(g, axis, keepdims=True).astype(g.dtype) - g
+        return -g * self.expm1(y) - self.exp(y) * others
 
     def log_shares(self, x: Array, axis: int) -> Array:
         """log softmax(x) along an axis, with all digits where a share is close to 1."""
@@ -469,3 +532,12 @@ class Backend:
         precision it is computed in float32, which is the dtype of the moments then.
         """
         raise NotImplementedError
+
+
+def _scaled(x: Array, mean: Array, r: Array) -> Array:
+    """(x - mean) · r in the dtype of x. What the rounding of the mean leaves of it is added."""
+    center = mean.astype(x.dtype)
+    y = x - center
+    y *= r.astype(x.dtype)
+    y += ((center - mean) * r).astype(x.dtype)
+    return y

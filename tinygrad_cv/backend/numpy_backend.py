@@ -210,7 +210,7 @@ class NumpyBackend(Backend):
     def batch_norm(
         self, x: Array, weight: Array | None, bias: Array | None, eps: float
     ) -> tuple[Array, Array, Array]:
-        rows = _rows(x)
+        rows = rows_of(x)
         mean, var = _moments(rows)
         scale = 1 / np.sqrt(var + eps)
         if weight is not None:
@@ -228,12 +228,12 @@ class NumpyBackend(Backend):
             out += shift
 
         _in_wide_rows(work, (y, rows), (center, scale, shift))
-        return _images(y, x.shape), mean, var
+        return images_of(y, x.shape), mean, var
 
     def batch_norm_backward(
         self, g: Array, x: Array, weight: Array | None, mean: Array, var: Array, eps: float
     ) -> tuple[Array, Array, Array]:
-        g_rows, rows = _rows(g), _rows(x)
+        g_rows, rows = rows_of(g), rows_of(x)
         inverse = 1 / np.sqrt(var + eps)
         center = mean.astype(rows.dtype)
 
@@ -260,7 +260,7 @@ class NumpyBackend(Backend):
             out *= a
 
         _in_wide_rows(work, (dx, g_rows, rows), (center, a, b, c))
-        return _images(dx, x.shape), weight_gradient, bias_gradient
+        return images_of(dx, x.shape), weight_gradient, bias_gradient
 
     # ----- elementwise -----------------------------------------------------------------------
 
@@ -498,7 +498,7 @@ def _sum_of_blocks(x: Array, summed: Sequence[bool], dtype: Any) -> Array:
     blocks are the same for any number of workers, and so is the result.
     """
     order = sorted(range(x.ndim), key=lambda i: -abs(x.strides[i]))
-    rows, gone = _joined(x.transpose(order), [summed[i] for i in order])
+    rows, gone = joined_axes(x.transpose(order), [summed[i] for i in order])
     count = math.ceil(x.nbytes / windows.BLOCK_BYTES)
     axes = tuple(i for i, s in enumerate(gone) if s)
     results = math.prod(n for n, s in zip(rows.shape, gone, strict=True) if not s)
@@ -521,7 +521,7 @@ def _sum_of_blocks(x: Array, summed: Sequence[bool], dtype: Any) -> Array:
     return y.reshape([x.shape[i] for i in kept]).transpose(np.argsort(kept))
 
 
-def _joined(x: Array, flags: Sequence[bool]) -> tuple[Array, list[bool]]:
+def joined_axes(x: Array, flags: Sequence[bool]) -> tuple[Array, list[bool]]:
     """A view in which neighbouring axes with the same flag are one, where the memory allows it."""
     shape, strides, joined = [x.shape[0]], [x.strides[0]], [flags[0]]
     for n, stride, flag in zip(x.shape[1:], x.strides[1:], flags[1:], strict=True):
@@ -558,12 +558,12 @@ def _places(shape: tuple[int, ...], index: Any) -> Array:
 # ----- channels as columns -----------------------------------------------------------------------
 
 
-def _rows(x: Array) -> Array:
+def rows_of(x: Array) -> Array:
     """(N, C, *S) -> (N·S, C), contiguous; no copy of an array that lies channels-last."""
     return windows.channels_last(x).reshape(-1, x.shape[1])
 
 
-def _images(rows: Array, shape: tuple[int, ...]) -> Array:
+def images_of(rows: Array, shape: tuple[int, ...]) -> Array:
     """(N·S, C) -> (N, C, *S), a view."""
     return windows.channels_first(rows.reshape(shape[0], *shape[2:], shape[1]))
 

@@ -572,8 +572,7 @@ class Softmax(OfReals):
         self.empty = not x.size
         if self.empty:  # nothing has no maximum
             return x
-        e = xp.exp(xp.below_top(x, self.axis))
-        return e / xp.sum(e, axis=self.axis, keepdims=True, dtype="float64").astype(e.dtype)
+        return xp.softmax(x, self.axis)
 
     def flops(self, out, x):
         return 5 * math.prod(out)  # the maximum, a difference, an exponential, the sum, a quotient
@@ -587,6 +586,9 @@ class Softmax(OfReals):
         level = F.sum(F.where(top, g, 0.0), axis=self.axis, keepdims=True)
         h = F.let("h", g - level / F.sum(top, axis=self.axis, keepdims=True))
         return y * (h - F.sum(h * y, axis=self.axis, keepdims=True))
+
+    def fused(self, xp, g, y):
+        return (g * y if self.empty else xp.softmax_backward(g, y, self.axis),)
 
 
 class LogSoftmax(OfReals):
@@ -609,6 +611,9 @@ class LogSoftmax(OfReals):
     def grad_x(self, F, g, y):
         others = F.sum(g, axis=self.axis, keepdims=True) - g
         return -g * F.expm1(y) - F.exp(y) * others  # expm1(y) is -1 times what the others have
+
+    def fused(self, xp, g, y):
+        return (xp.log_softmax_backward(g, y, self.axis) if y.size else g,)
 
 
 # ----- as functions ----------------------------------------------------------------------------

@@ -90,12 +90,8 @@ class Standardize(Op):
         if not x.size:  # nothing has no mean
             self.mean = self.var = x
             return x
-        self.mean, self.var = xp.moments(x, self.axis)
-        y = _scaled(x, self.mean, 1 / xp.sqrt(self.var + self.eps))
-        if w is not None:
-            y *= w
-        if b is not None:
-            y += b
+        self.affine = host.broadcast_shapes(*(v.shape for v in (w, b) if v is not None))
+        y, self.mean, self.var = xp.standardize(x, w, b, self.axis, self.eps)
         return y
 
     def flops(self, out, x, *affine):
@@ -126,28 +122,7 @@ class Standardize(Op):
     def fused(self, xp, g, x, w, mean, var):
         if not x.size:
             return g, g, g
-        r = 1 / xp.sqrt(var + self.eps)
-        z = _scaled(x, mean, r)
-        share = mean.size / x.size
-        weight_gradient = gz = g * z
-        h = g
-        if w is not None:
-            h, gz = g * w, gz * w
-        along = xp.total(gz, axis=self.axis, keepdims=True) * share
-        z *= along.astype(x.dtype)
-        gradient = h - (xp.total(h, axis=self.axis, keepdims=True) * share).astype(x.dtype)
-        gradient -= z
-        gradient *= r.astype(x.dtype)
-        return gradient, weight_gradient, g
-
-
-def _scaled(x, mean, r):
-    """(x - mean) · r in the dtype of x. What the rounding of the mean leaves of it is added."""
-    center = mean.astype(x.dtype)
-    y = x - center
-    y *= r.astype(x.dtype)
-    y += ((center - mean) * r).astype(x.dtype)
-    return y
+        return xp.standardize_backward(g, x, w, mean, var, self.axis, self.affine, self.eps)
 
 
 class RmsNorm(Op):

@@ -206,6 +206,7 @@ def _overload(symbol: Any, instruction: Any) -> None:
 
 
 _overload(operator.add, _add)
+_overload(operator.iadd, _add)
 _overload(operator.sub, _subtract)
 _overload(operator.mul, _multiply)
 _overload(operator.truediv, _divide)
