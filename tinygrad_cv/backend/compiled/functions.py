@@ -143,8 +143,6 @@ class Function(_Intrinsic):  # type: ignore[misc]
         self._register()
 
     def __call__(self, *args: Any) -> Lanes:  # type: ignore[override]
-
-    def __call__(self, *args: Any) -> Lanes:
         return self.definition(*args)
 
 
@@ -191,6 +189,7 @@ def halves(x: Lanes) -> tuple[Lanes, Lanes]:
     """Two numbers of half as many digits, whose sum is x"""
     high = from_bits(bits(x) & -(1 << 12))
     return high, x - high
+
 
 def polynomial(x: Lanes, *coefficients: float) -> Lanes:
     """c₀xⁿ + c₁xⁿ⁻¹ + ... + cₙ, by Horner's rule"""
@@ -396,9 +395,6 @@ def far_erfc(x: Lanes, scale: float) -> tuple[Lanes, Lanes]:
     """
     high, low = halves(x)
     bell = exp(-scale * (high * high)) * exp(-scale * (low * (x + high)))
-
-    high = from_bits(bits(x) & -(1 << 12))
-    bell = exp(-scale * (high * high)) * exp(-scale * ((x - high) * (x + high)))
     return bell * _scaled_erfc(x * math.sqrt(scale)), bell
 
 
