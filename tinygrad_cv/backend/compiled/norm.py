@@ -592,8 +592,9 @@ class Groups:
     def forward(self, x: Array, w: Array | None, b: Array | None, eps: float) -> Any:
         flat, weight = self.memory(x), self.vector(w, 1)
         shape = (self.samples, self.columns.fold, *self.group)
-        moments = (a.reshape(shape) for a in self.columns.moments(flat))
-        mean, var = (a[:, 0] for a in joined(*moments, (1, 3)))  # (N, G, 1)
+        counts, means, squares = (a.reshape(shape) for a in self.columns.moments(flat))
+        both = joined(counts, means, squares, (1, 3))
+        mean, var = (a[:, 0] for a in both)  # (N, G, 1)
         if not np.isfinite(var).all():
             return None
         r, center = 1 / np.sqrt(var + eps), mean.astype(np.float32)

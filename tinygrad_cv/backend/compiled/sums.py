@@ -38,13 +38,14 @@ def _of_runs(x: Array, n: int) -> Array:
     """The sums of runs of n numbers."""
     many = x.size // n
     if many == 1:  # which is shared out
-        bounds = [0, *(part.stop for part in split(n, min(16, n // PART)))]
-        parts = split(len(bounds) - 1, len(bounds) - 1)
+        edges = [part.stop for part in split(n, min(16, n // PART))]
+        bounds = np.array([0, *edges], np.int64)
+        parts = split(len(edges), len(edges))
     else:
-        bounds = np.arange(many + 1) * n
+        bounds = np.arange(many + 1, dtype=np.int64) * n
         parts = split(many, min(16, x.size // PART))
-    edges, sums = np.array(bounds, np.int64), np.empty(len(bounds) - 1)
-    parallel(lambda part: _run_sums(x, edges, part.start, part.stop, sums), parts)
+    sums = np.empty(len(bounds) - 1)
+    parallel(lambda part: _run_sums(x, bounds, part.start, part.stop, sums), parts)
     return sums if many > 1 else sums.sum(keepdims=True)
 
 
