@@ -4,7 +4,7 @@ A kernel that is defined here takes what `takes` lets through, arrays of float32
 enough to be worth a call; all else goes to NumPy's, which is the reference for what it computes.
 """
 
-from collections.abc import Sequence, Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import import_module
 from types import ModuleType
