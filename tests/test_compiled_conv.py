@@ -28,6 +28,15 @@ HOST, NUMPY = CompiledBackend(), NumpyBackend()
 NAMES = ("conv", "conv_transpose", "conv_weight")
 
 
+@pytest.fixture(autouse=True)
+def direct() -> Iterator[None]:
+    """Winograd's sums, which differ, have tests of their own."""
+    before = tg.get_conv_precision()
+    tg.set_conv_precision("exact")
+    yield
+    tg.set_conv_precision(before)
+
+
 @st.composite
 def wide(draw: Any) -> ConvGeometry:
     """With more channels than a tile has lanes, or with one kernel for each of many channels."""
@@ -183,3 +192,16 @@ def test_results_do_not_change_with_the_next_call() -> None:
         getattr(HOST, name)(*v)
     for name, v in before.items():
         assert np.array_equal(v, copies[name])
+
+
+@pytest.mark.parametrize("padding", [(1, 1), (0, 2)])
+def test_where_winograd_is_chosen_the_sums_are_the_same(padding: tuple[int, int]) -> None:
+    both = tuple(Axis(23, 3, 1, p, 1) for p in padding)
+    values = arguments(ConvGeometry(8, 40, both, 36, 1), 0, True)
+    exact = {name: getattr(HOST, name)(*v) for name, v in values.items()}
+    tg.set_conv_precision("fast")
+    for name, v in values.items():
+        fast = getattr(HOST, name)(*v)
+        assert not np.array_equal(fast, exact[name])  # it was chosen
+        error = np.linalg.norm(fast - exact[name]) / np.linalg.norm(exact[name])
+        assert error < 3e-6
