@@ -31,7 +31,9 @@ from tinygrad_cv.amp.grad_scaler import GradScaler as GradScaler
 from tinygrad_cv.backend import get_default_device as get_default_device
 from tinygrad_cv.backend import set_default_device as set_default_device
 from tinygrad_cv.backend.devices import device as device
+from tinygrad_cv.backend.switch import get_conv_precision as get_conv_precision
 from tinygrad_cv.backend.switch import get_kernels as get_kernels
+from tinygrad_cv.backend.switch import set_conv_precision as set_conv_precision
 from tinygrad_cv.backend.switch import set_kernels as set_kernels
 from tinygrad_cv.backend.threads import get_num_threads as get_num_threads
 from tinygrad_cv.backend.threads import set_num_threads as set_num_threads

@@ -14,7 +14,12 @@ import numpy as host
 from tinygrad_cv._public import TOP, public
 from tinygrad_cv.backend.base import Backend
 from tinygrad_cv.backend.devices import KINDS, device, within
-from tinygrad_cv.backend.switch import get_kernels, set_kernels
+from tinygrad_cv.backend.switch import (
+    get_conv_precision,
+    get_kernels,
+    set_conv_precision,
+    set_kernels,
+)
 from tinygrad_cv.backend.threads import get_num_threads, set_num_threads
 
 __all__ = [
@@ -24,10 +29,12 @@ __all__ = [
     "device",
     "draw_from",
     "get",
+    "get_conv_precision",
     "get_default_device",
     "get_kernels",
     "get_num_threads",
     "host",
+    "set_conv_precision",
     "set_default_device",
     "set_kernels",
     "set_num_threads",
