@@ -9,10 +9,10 @@ step has other numbers.
 
 import operator
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from threading import RLock
 from typing import Any, NoReturn
@@ -73,6 +73,23 @@ def _read(how: str) -> NoReturn:
         f"{how} of a tensor in a compiled function, whose number is another one at each replay,",
         "Return the tensor and read it outside, or choose with where(condition, a, b).",
     )
+
+
+def on_host(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A method that counts and decides in Python: recorded as one call, to be made at each replay.
+
+    What it is given is the same each time, so tensors of the step are refused by what reads them.
+    """
+
+    @wraps(function)
+    def called(*args: Any, **options: Any) -> Any:
+        recorder = recording.get()
+        if recorder is None:
+            return function(*args, **options)
+        return recorder.host_call(partial(function, *args, **options), [])
+
+    called.on_host = True  # type: ignore[attr-defined]
+    return called
 
 
 # ----- arrays ------------------------------------------------------------------------------------
