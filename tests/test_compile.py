@@ -514,5 +514,13 @@ def test_a_compiled_training_diverges_as_the_training() -> None:
     with pytest.raises(DivergenceError):
         trainer.fit(tg.data.DataLoader(data, batch_size=2), progress=False)
     assert model.weight.tolist() == before
-    with pytest.raises(ValueError, match="compile=False to watch"):
-        trainer.fit(tg.data.DataLoader(data, batch_size=2), progress=False, watch=tg.no_grad())
+
+
+def test_a_watched_step_is_not_replayed() -> None:
+    tg.manual_seed(0)
+    data = tg.data.TensorDataset(tg.randn(12, 3, 8, 8), tg.randint(3, (12,)))
+    model = convnet()
+    trainer = Trainer(model, tg.optim.SGD(model.parameters(), lr=0.1), compile=True)
+    watch = tg.viz.watch(model, every=2)
+    trainer.fit(tg.data.DataLoader(data, batch_size=4), epochs=2, progress=False, watch=watch)
+    assert [step.number for step in watch.trace.steps] == [0, 2, 4]

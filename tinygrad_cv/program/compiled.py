@@ -13,6 +13,7 @@ from tinygrad_cv._graph import observer
 from tinygrad_cv._public import TOP, public
 from tinygrad_cv._tensor import Tensor, wrap
 from tinygrad_cv._trees import mapped
+from tinygrad_cv.autograd.anomaly_mode import is_anomaly_enabled
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.base import DEFAULT
 from tinygrad_cv.backend.compiled.backend import CompiledBackend
@@ -214,7 +215,8 @@ class Compiled:
         return self if owner is None else functools.partial(self, owner)
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        if recording.get() is not None:  # it is part of what is recorded
+        looked_at = observer.get() is not None and not is_anomaly_enabled()
+        if looked_at or recording.get() is not None:  # or part of what is recorded
             return self.function(*args, **options)
         key, given = _described(args, options)
         arrays = list({id(x._array): x._array for x in given}.values())

@@ -125,13 +125,8 @@ class Trainer:
 
         Raises DivergenceError, before the step, when a batch has an infinite loss or NaN, and at
         the end when the last step has made the model give infinite scores or NaN; and ValueError
-        for a loader without batches, and for `watch` of a compiled training.
+        for a loader without batches.
         """
-        if watch is not None and self._compiled is not None:
-            raise ValueError(
-                "watch looks at each step's graph, and a compiled step has none; train with "
-                "compile=False to watch."
-            )
         batches = _batches(train_loader)
         if val_loader is not None:
             _batches(val_loader)
