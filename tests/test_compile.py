@@ -49,7 +49,9 @@ def orders(row: Row, case: Case) -> Any:
         if not any(y.requires_grad for y in ys):
             return found
         loss = sum((y * y).sum() for y in ys if y.requires_grad)
-        first = [g for g in tg.grad(loss, leaves, create_graph=True, allow_unused=True) if g is not None]
+        first = [
+            g for g in tg.grad(loss, leaves, create_graph=True, allow_unused=True) if g is not None
+        ]
         found += [g.detach() for g in first]
         if row.op.orders > 1 and any(g.requires_grad for g in first):
             again = sum((g * g).sum() for g in first if g.requires_grad)
@@ -358,7 +360,9 @@ REFUSALS = {
     "nonzero": lambda x: x.nonzero(),
     "unique": lambda x: tg.unique(x),
     "index": lambda x: tg.ones(3, 3)[(x > 0).sum(), [0, 1]],
-    "recompute": lambda x: tg.recompute(lambda y: y * 2, x.detach().requires_grad_()).sum().backward(),
+    "recompute": lambda x: (
+        tg.recompute(lambda y: y * 2, x.detach().requires_grad_()).sum().backward()
+    ),
     "graph outside": lambda x: graph_outside.sum().backward(retain_graph=True),
     "result with a graph": lambda x: x * tg.ones(2).requires_grad_(),
     "device": lambda x: x.to("fakecuda"),
@@ -369,7 +373,7 @@ REFUSALS = {
 def test_what_cannot_be_replayed_is_refused_with_the_line(name: str) -> None:
     compiled = tg.compile(REFUSALS[name])
     for _ in range(2):
-        with pytest.raises(RecordingError, match="test_compile.py, line"):
+        with pytest.raises(RecordingError, match=r"test_compile\.py, line"):
             compiled(tg.tensor([1.0, 2.0]))
     assert tg.ones(2).sum().item() == 2
 

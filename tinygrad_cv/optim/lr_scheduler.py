@@ -956,7 +956,7 @@ class ReduceLROnPlateau(LRScheduler):
         self.best = self.mode_worse
         self.cooldown_counter = self.num_bad_epochs = 0
 
-    def step(self, metrics: Any, epoch: int | None = None) -> None:  # type: ignore[override]
+    def step(self, metrics: Any, epoch: int | None = None) -> None:
         """Look at the measure of an epoch, and lower the rates if it stays where it was."""
         current = float(metrics)
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch

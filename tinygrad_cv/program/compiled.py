@@ -66,7 +66,7 @@ class Recorded:
 
         self.returned = mapped(result, returned)
         # What tensors from outside have been given: new gradients, and new data.
-        self.targets: list[tuple[Any, str, int | None]] = []
+        self.targets: list[tuple[Any, str, Any]] = []
         self.flags: list[tuple[weakref.ref[Tensor], bool]] = []
         self.grads: list[tuple[Any, bool]] = []
         self.held: list[tuple[weakref.ref[Tensor], Value]] = []
@@ -122,9 +122,13 @@ class Recorded:
             if tensor is None or tensor._array is value.array or value.kind == "input":
                 continue
             array = tensor._array
-            if type(array) is not host.ndarray or value.base is not None or (
-                (array.shape, array.dtype, array.strides)
-                != (value.shape, value.dtype, value.strides)
+            if (
+                type(array) is not host.ndarray
+                or value.base is not None
+                or (
+                    (array.shape, array.dtype, array.strides)
+                    != (value.shape, value.dtype, value.strides)
+                )
             ):
                 return False
             value.array = array
@@ -136,7 +140,7 @@ class Recorded:
     def replay(self, given: list[Tensor], arrays: list[Array]) -> Any:
         """Run the program."""
         for place, name in self.own:
-            tensor = self._at(place, given)
+            tensor: Any = self._at(place, given)
             part = tensor if name == "_array" else getattr(tensor, name)
             arrays.append(part._array)
         outputs = on_one_blas_thread(interpret, self.program, arrays, self.real)
@@ -295,6 +299,6 @@ def _described(args: Any, options: Any) -> tuple[Any, list[Tensor]]:
 
 
 @public(TOP)
-def compile(function: Callable[..., Any]) -> Compiled:  # noqa: A001  PyTorch's name
+def compile(function: Callable[..., Any]) -> Compiled:
     """The function, recorded when it is first called and replayed from then on."""
     return Compiled(function)

@@ -108,7 +108,8 @@ class Recorder(Observer):
         self.program = Program([], [], [])
         self.start = next(numbers)
         self.held: dict[int, Traced] = {}
-        self.extents: dict[Value, tuple[int, int]] = {}  # of roots: their first and last address
+        self.extents: dict[Value, tuple[int, int, int]] = {}
+        # of roots: the addresses of their lowest byte, behind the highest, and of the first element
         self.sums: dict[Value, int] = {}
         self.families: dict[int, list[Value]] = {}  # the held values in the memory of an array
         self.tensors: dict[Tensor, Value] = {}
@@ -272,10 +273,10 @@ class Recorder(Observer):
         """What was changed though it is not among the changed values, if anything."""
         for traced in self.held.values():
             value = traced.value
-            if value.kind == "held" and value.root not in changed:
-                if _sum(traced.numbers) != self.sums[value]:
-                    name = next((x.name for x, v in self.tensors.items() if v is value), None)
-                    return f"{name or 'a tensor'} of shape {value.shape}"
+            quiet = value.kind == "held" and value.root not in changed
+            if quiet and _sum(traced.numbers) != self.sums[value]:
+                name = next((x.name for x, v in self.tensors.items() if v is value), None)
+                return f"{name or 'a tensor'} of shape {value.shape}"
         return None
 
     def settle(self) -> None:
@@ -291,9 +292,7 @@ class Recorder(Observer):
 
     # ----- values ----------------------------------------------------------------------------
 
-    def _value(
-        self, array: Array, kind: Any, base: Value | None = None, offset: int = 0
-    ) -> Value:
+    def _value(self, array: Array, kind: Any, base: Value | None = None, offset: int = 0) -> Value:
         return Value(array.shape, array.dtype, array.strides, kind, base, offset)
 
     def _root(self, value: Value, array: Array) -> None:
@@ -367,7 +366,7 @@ class Recorder(Observer):
         while here is not None:
             self.modules[here.module] = None
             here = here.outer
-        return (self.before or super()).forward(op, backend, arrays)
+        return (self.before or Observer()).forward(op, backend, arrays)
 
     def made(self, tensor: Tensor, inputs: tuple[Any, ...]) -> None:
         for value in inputs:
@@ -397,11 +396,13 @@ class Recorder(Observer):
                 "function was called,",
                 "Compute it inside, or detach() it.",
             )
-        return (self.before or super()).backward(reading, node, gradient, useful)
+        return (self.before or Observer()).backward(reading, node, gradient, useful)
 
 
 KERNEL_ARGUMENTS = {
-    name: getattr(Backend, name).__code__.co_varnames[1 : getattr(Backend, name).__code__.co_argcount]
+    name: getattr(Backend, name).__code__.co_varnames[
+        1 : getattr(Backend, name).__code__.co_argcount
+    ]
     for name in WRITES
     if name != "setitem"
 }
@@ -433,7 +434,7 @@ def _extent(array: Array) -> tuple[int, int]:
 
 def _sum(array: Array) -> int:
     """A checksum of its elements."""
-    return crc32(host.ascontiguousarray(array))
+    return crc32(host.ascontiguousarray(array).data)
 
 
 def _arrays(tree: Any) -> Iterator[Traced]:

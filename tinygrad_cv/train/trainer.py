@@ -88,7 +88,7 @@ class Trainer:
         optimizer: Optimizer,
         loss_fn: Callable[[Tensor, Tensor], Tensor] = cross_entropy,
         schedule: Callable[[float], float] = constant,
-        compile: bool = False,  # noqa: A002  as the function is called
+        compile: bool = False,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
