@@ -80,7 +80,7 @@ def test_what_nobody_has_is_an_ordinary_error() -> None:
         _ = tg.ones(1).nosuch  # type: ignore[attr-defined]
     with pytest.raises(ModuleNotFoundError, match=r"No module named 'tinygrad_cv\.nosuch'"):
         exec("import tinygrad_cv.nosuch", {})
-    assert not hasattr(tg, "compile")
+    assert not hasattr(tg, "compiler")
     assert not hasattr(tg.ones(1), "to_sparse")
     assert not hasattr(tg.Tensor, "to_sparse")
     assert "to_sparse" not in dir(tg.ones(1))
@@ -92,7 +92,7 @@ def test_what_nobody_has_is_an_ordinary_error() -> None:
 def test_a_program_that_guards_itself_goes_on() -> None:
     program = """
 import tinygrad_cv as torch
-compiled = torch.compile if hasattr(torch, "compile") else (lambda model: model)
+compiled = torch.compiler if hasattr(torch, "compiler") else (lambda model: model)
 try:
     from tinygrad_cv.utils.tensorboard import SummaryWriter
 except ImportError:

@@ -1,0 +1,530 @@
+"""`compile`: what is recorded and replayed is what runs without it."""
+
+import gc
+import math
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tinygrad_cv as tg
+from rows import ROWS, Case, Row
+from test_ops import is_variable, named_inputs, parts
+from tinygrad_cv._apply import apply
+from tinygrad_cv._trees import tensors_in
+from tinygrad_cv.backend import as_generator
+from tinygrad_cv.backend.recording import RecordingError
+from tinygrad_cv.train import DivergenceError, Trainer, cosine
+
+pytestmark = pytest.mark.host
+
+REFUSED = {"nonzero": "nonzero, whose result has a shape", "to_device": "a transfer from cpu"}
+"""Ops that cannot be recorded, and what is said of them."""
+
+
+def tensors(row: Row, case: Case) -> list[Any]:
+    return [
+        tg.Tensor(v, requires_grad=is_variable(v) and name not in row.op.nondifferentiable)
+        if isinstance(v, np.ndarray)
+        else v
+        for name, v in named_inputs(row, case)
+    ]
+
+
+def orders(row: Row, case: Case) -> Any:
+    """A function of the op's inputs: what it gives, its gradients, and those of their squares."""
+
+    def compute(*inputs: Any) -> list[Any]:
+        op = case.make(row.op)
+        if "generator" in op.attributes:
+            op.generator = as_generator(None)
+        ys = parts(apply(op, *inputs))
+        leaves = [x for x in inputs if isinstance(x, tg.Tensor) and x.requires_grad]
+        found = [y.detach() for y in ys]
+        if not any(y.requires_grad for y in ys):
+            return found
+        loss = sum((y * y).sum() for y in ys if y.requires_grad)
+        first = [
+            g for g in tg.grad(loss, leaves, create_graph=True, allow_unused=True) if g is not None
+        ]
+        found += [g.detach() for g in first]
+        if row.op.orders > 1 and any(g.requires_grad for g in first):
+            again = sum((g * g).sum() for g in first if g.requires_grad)
+            found += [g for g in tg.grad(again, leaves, allow_unused=True) if g is not None]
+        return found
+
+    return compute
+
+
+@pytest.mark.parametrize("name", sorted(ROWS))
+@settings(max_examples=2, deadline=None)
+@given(data=st.data())
+def test_a_compiled_op_is_the_op(name: str, data: Any) -> None:
+    row = ROWS[name]
+    case = data.draw(row.cases)
+    inputs = tensors(row, case)
+    compute = orders(row, case)
+    compiled = tg.compile(compute)
+    tg.manual_seed(3)
+    eager = compute(*inputs)
+    if name in REFUSED:
+        with pytest.raises(RecordingError, match=REFUSED[name]):
+            compiled(*inputs)
+        return
+    for _ in range(3):
+        tg.manual_seed(3)
+        ours = compiled(*inputs)
+        assert len(ours) == len(eager)
+        for a, b in zip(ours, eager, strict=True):
+            assert a.dtype == b.dtype
+            np.testing.assert_array_equal(a.numpy(), b.numpy())
+    assert sum(map(len, compiled.programs.values())) == 1
+
+
+# ----- networks ----------------------------------------------------------------------------------
+
+
+def convnet() -> Any:
+    nn = tg.nn
+    return nn.Sequential(
+        *(nn.Conv2d(3, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(4, 6, 3, stride=2), nn.BatchNorm2d(6), nn.ReLU(), nn.Dropout(0.3)),
+        *(nn.Flatten(), nn.Linear(6 * 1 * 1, 3)),
+    )
+
+
+def batches(count: int, *shape: int, classes: int = 3) -> list[tuple[Any, Any]]:
+    rng = np.random.default_rng(0)
+    return [
+        (
+            tg.tensor(rng.standard_normal(shape, np.float32)),
+            tg.tensor(rng.integers(classes, size=shape[0])),
+        )
+        for _ in range(count)
+    ]
+
+
+OPTIMIZERS = {
+    "SGD": lambda params: tg.optim.SGD(params, lr=0.05, momentum=0.9, weight_decay=1e-3),
+    "Adam": lambda params: tg.optim.Adam(params, lr=0.01),
+    "RMSprop": lambda params: tg.optim.RMSprop(params, lr=0.01),
+}
+
+
+def training(make: Any, optimizer: str, data: Any, compiled: bool, schedule: bool = True) -> Any:
+    """Losses, parameters, buffers and gradients after a training; and the compiled step."""
+    tg.manual_seed(0)
+    model = make()
+    descent = OPTIMIZERS[optimizer](model.parameters())
+    rates = tg.optim.lr_scheduler.StepLR(descent, 7, 0.5)
+
+    def step(x: Any, y: Any) -> Any:
+        descent.zero_grad()
+        loss = tg.cross_entropy(model(x), y)
+        loss.backward()
+        descent.step()
+        if schedule:
+            rates.step()
+        return loss
+
+    run = tg.compile(step) if compiled else step
+    tg.manual_seed(1)
+    losses = [run(x, y).item() for x, y in data]
+    state = {k: v.numpy() for k, v in model.state_dict().items()}
+    grads = {k: p.grad.numpy() for k, p in model.named_parameters()}
+    return losses, state, grads, descent.param_groups[0]["lr"], run
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_convnet_learns_the_same_over_50_steps(optimizer: str) -> None:
+    """Dropout draws, running statistics move and the learning rate falls as without `compile`."""
+    data = batches(50, 4, 3, 8, 8)
+    *eager, _ = training(convnet, optimizer, data, compiled=False)
+    *ours, step = training(convnet, optimizer, data, compiled=True)
+    assert ours[0] == eager[0]
+    assert ours[3] == eager[3]
+    for a, b in zip(ours[1:3], eager[1:3], strict=True):
+        for name in b:
+            np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+    assert sum(map(len, step.programs.values())) == 1
+
+
+def rnn_step() -> Any:
+    rng = np.random.default_rng(0)
+    shapes = ((6, 5), (5, 5), (5,), (5, 6))
+    ps = [tg.nn.Parameter(tg.tensor(rng.standard_normal(n, np.float32) / 3)) for n in shapes]
+    text = tg.tensor(rng.integers(6, size=(51, 2)))
+
+    def step() -> Any:
+        for p in ps:
+            p.grad = None
+        h, loss = tg.zeros(2, 5), 0
+        for t in range(50):
+            h = tg.tanh(ps[0][text[t]] + h @ ps[1] + ps[2])
+            loss = loss + tg.cross_entropy(h @ ps[3], text[t + 1])
+        loss.backward()
+        with tg.no_grad():
+            for p in ps:
+                p -= 0.01 * p.grad
+        return loss, [p.grad for p in ps]
+
+    return step
+
+
+def transformer_step() -> Any:
+    tg.manual_seed(0)
+    model = tg.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    descent = tg.optim.AdamW(model.parameters(), lr=0.01)
+    x = tg.randn(3, 4, 8)
+
+    def step() -> Any:
+        loss = (model(x) ** 2).mean()
+        descent.zero_grad()
+        loss.backward()
+        tg.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        descent.step()
+        return {"loss": loss}
+
+    return step
+
+
+def lstm_step() -> Any:
+    tg.manual_seed(0)
+    model, head = tg.nn.LSTM(4, 5, num_layers=2), tg.nn.Linear(5, 2)
+    descent = tg.optim.SGD([*model.parameters(), *head.parameters()], lr=0.1)
+    x, y = tg.randn(6, 3, 4), tg.tensor([0, 1, 1])
+
+    def step() -> Any:
+        descent.zero_grad(set_to_none=False)
+        out, (h, c) = model(x)
+        loss = tg.cross_entropy(head(out[-1]), y)
+        loss.backward()
+        descent.step()
+        return loss, h.detach(), c.detach()
+
+    return step
+
+
+def accumulating_step() -> Any:
+    tg.manual_seed(0)
+    model, descent = (m := convnet()), tg.optim.SGD(m.parameters(), lr=0.1)
+    data = batches(2, 4, 3, 8, 8)
+
+    def step() -> Any:
+        losses = []
+        for x, y in data:
+            loss = tg.cross_entropy(model(x), y) / 2
+            loss.backward()
+            losses.append(loss)
+        descent.step()
+        descent.zero_grad()
+        return losses
+
+    return step
+
+
+def kept_gradients_step() -> Any:
+    """Gradients add up over calls, and nobody sets them."""
+    w = tg.tensor([1.0, 2.0], requires_grad=True)
+
+    def step() -> Any:
+        (w * w * 2).sum().backward()
+        return w.grad
+
+    return step
+
+
+def second_order_step() -> Any:
+    w = tg.tensor([0.3, 0.2], requires_grad=True)
+
+    def step() -> Any:
+        (first,) = tg.grad((w**3).sum().tanh(), w, create_graph=True)
+        (second,) = tg.grad((first * first).sum(), w)
+        with tg.no_grad():
+            w.sub_(second, alpha=0.1)
+        return first.detach(), second
+
+    return step
+
+
+def new_data_step() -> Any:
+    w = tg.tensor([0.3, 0.2], requires_grad=True)
+
+    def step() -> Any:
+        (w.sin() * w).sum().backward()
+        w.data = w.data - 0.1 * w.grad
+        w.grad = None
+        return w.detach()
+
+    return step
+
+
+STEPS = [
+    *(rnn_step, transformer_step, lstm_step, accumulating_step, kept_gradients_step),
+    *(second_order_step, new_data_step),
+]
+
+
+def numbers(value: Any) -> list[Any]:
+    return [x.detach().numpy().copy() for x in tensors_in(value)]
+
+
+@pytest.mark.parametrize("make", STEPS, ids=lambda make: make.__name__)
+def test_a_compiled_step_is_the_step(make: Any) -> None:
+    eager, compiled = make(), tg.compile(make())
+    for seed in range(6):
+        tg.manual_seed(seed)
+        wanted = numbers(eager())
+        tg.manual_seed(seed)
+        for a, b in zip(numbers(compiled()), wanted, strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert sum(map(len, compiled.programs.values())) <= 2  # with gradients at first, and without
+
+
+# ----- when it is recorded again -----------------------------------------------------------------
+
+
+def test_another_shape_dtype_mode_or_value_is_another_program() -> None:
+    model = tg.nn.Sequential(tg.nn.Linear(3, 4), tg.nn.BatchNorm1d(4), tg.nn.Dropout(0.5))
+    compiled = tg.compile(lambda x, scale=1.0: model(x) * scale)
+
+    def programs() -> int:
+        return sum(map(len, compiled.programs.values()))
+
+    with tg.no_grad():
+        for count, n in enumerate((5, 6, 7), 1):
+            for _ in range(2):
+                x = tg.randn(n, 3)
+                compiled(x)
+            assert programs() == count
+        model.eval()
+        np.testing.assert_array_equal(compiled(x).numpy(), model(x).numpy())
+        assert programs() == 4
+        np.testing.assert_array_equal(compiled(x, 2.0).numpy(), (model(x) * 2).numpy())
+        assert programs() == 5
+        model.train()
+        compiled(x)
+        assert programs() == 5
+
+
+def test_new_numbers_of_what_is_held_are_used() -> None:
+    model = tg.nn.Linear(3, 2)
+    compiled = tg.compile(model)
+    x = tg.randn(4, 3)
+    with tg.no_grad():
+        compiled(x)
+        model.weight.fill_(1.0)
+        np.testing.assert_array_equal(compiled(x).numpy(), model(x).numpy())
+        model.weight.data = tg.randn(2, 3)
+        np.testing.assert_array_equal(compiled(x).numpy(), model(x).numpy())
+        model.load_state_dict(tg.nn.Linear(3, 2).state_dict())
+        np.testing.assert_array_equal(compiled(x).numpy(), model(x).numpy())
+        assert len(compiled.programs) == 1
+        model.load_state_dict(tg.nn.Linear(3, 2).state_dict(), assign=True)
+        np.testing.assert_array_equal(compiled(x).numpy(), model(x).numpy())
+        model.to(dtype=tg.float64)
+        np.testing.assert_array_equal(compiled(x.double()).numpy(), model(x.double()).numpy())
+
+
+def test_a_generator_is_asked_anew() -> None:
+    compiled = tg.compile(lambda: (tg.rand(2), tg.randint(9, (3,)), tg.randperm(5)))
+    for seed in (0, 1, 1):
+        tg.manual_seed(seed)
+        wanted = numbers((tg.rand(2), tg.randint(9, (3,)), tg.randperm(5)))
+        tg.manual_seed(seed)
+        for a, b in zip(numbers(compiled()), wanted, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+# ----- what is refused ---------------------------------------------------------------------------
+
+kept = tg.ones(2)
+graph_outside = (tg.ones(2).requires_grad_() * 2).exp()
+
+REFUSALS = {
+    "item": lambda x: x.sum().item(),
+    "float": lambda x: float(x.sum()),
+    "if": lambda x: 1 if x.sum() > 0 else 2,
+    "numpy": lambda x: x.numpy(),
+    "array": lambda x: np.asarray(x),
+    "tolist": lambda x: (x * 2).tolist(),
+    "print": lambda x: repr(x * 2),
+    "held item": lambda x: x * kept.sum().item(),
+    "held numpy": lambda x: x * float(kept[0]),
+    "mask": lambda x: x[x > 0],
+    "nonzero": lambda x: x.nonzero(),
+    "unique": lambda x: tg.unique(x),
+    "index": lambda x: tg.ones(3, 3)[(x > 0).sum(), [0, 1]],
+    "recompute": lambda x: (
+        tg.recompute(lambda y: y * 2, x.detach().requires_grad_()).sum().backward()
+    ),
+    "graph outside": lambda x: graph_outside.sum().backward(retain_graph=True),
+    "result with a graph": lambda x: x * tg.ones(2).requires_grad_(),
+    "device": lambda x: x.to("fakecuda"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_what_cannot_be_replayed_is_refused_with_the_line(name: str) -> None:
+    compiled = tg.compile(REFUSALS[name])
+    for _ in range(2):
+        with pytest.raises(RecordingError, match=r"test_compile\.py, line"):
+            compiled(tg.tensor([1.0, 2.0]))
+    assert tg.ones(2).sum().item() == 2
+
+
+def test_arrays_are_to_be_tensors() -> None:
+    with pytest.raises(TypeError, match="takes tensors, and got an array of shape"):
+        tg.compile(lambda x: x)(np.ones(2))
+
+
+def test_changes_that_are_not_recorded_are_found() -> None:
+    w = tg.tensor([1.0, 2.0])
+    memory = np.lib.array_utils.byte_bounds(w._array) and w._array
+
+    def step(x: Any) -> Any:
+        y = x * w
+        memory[0] += 1
+        return y
+
+    with pytest.raises(RecordingError, match="changes a tensor of shape"):
+        tg.compile(step)(tg.ones(2))
+
+
+# ----- errors ------------------------------------------------------------------------------------
+
+
+def test_errors_stay_errors() -> None:
+    scores = tg.randn(2, 3)
+    loss = tg.compile(lambda y: tg.cross_entropy(scores, y))
+    row = tg.compile(lambda i: scores[i])
+    for _ in range(2):
+        loss(tg.tensor([0, 2]))
+        row(tg.tensor([0, 1]))
+    with pytest.raises(ValueError, match="label 3 is out of range"):
+        loss(tg.tensor([0, 3]))
+    with pytest.raises(IndexError):
+        row(tg.tensor([0, 2]))
+    assert row(tg.tensor([1, 1])).shape == (2, 3)
+    ignored = loss(tg.tensor([0, -100]))
+    np.testing.assert_array_equal(
+        ignored.numpy(), tg.cross_entropy(scores, tg.tensor([0, -100])).numpy()
+    )
+
+
+def test_nan_is_found_at_a_replay() -> None:
+    w = tg.tensor([1.0], requires_grad=True)
+
+    def step(x: Any) -> Any:
+        w.grad = None
+        ((w * x).sqrt() * x).sum().backward()
+
+    compiled = tg.compile(step)
+    with tg.autograd.detect_anomaly():
+        compiled(tg.ones(1))
+        compiled(tg.ones(1))
+        with pytest.raises(RuntimeError, match="the backward of sqrt"):
+            compiled(tg.zeros(1))
+    compiled(tg.zeros(1))
+
+
+# ----- many times, and at once -------------------------------------------------------------------
+
+
+def test_nothing_leaks_over_2000_replays() -> None:
+    tg.manual_seed(0)
+    model = tg.nn.Sequential(tg.nn.Linear(3, 4), tg.nn.ReLU(), tg.nn.Linear(4, 2))
+    descent = tg.optim.Adam(model.parameters(), lr=0.01)
+
+    @tg.compile
+    def step(x: Any, y: Any) -> Any:
+        descent.zero_grad()
+        loss = tg.cross_entropy(model(x), y)
+        loss.backward()
+        descent.step()
+        return loss
+
+    x, y = tg.randn(2, 3), tg.tensor([0, 1])
+    step(x, y)
+    tracemalloc.start()
+    for _ in range(1000):  # until NumPy has filled its caches of small blocks
+        step(x, y)
+    gc.collect()
+    before, objects = tracemalloc.get_traced_memory()[0], len(gc.get_objects())
+    for _ in range(2000):
+        step(x, y)
+    gc.collect()
+    after = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert after - before < 20_000
+    assert len(gc.get_objects()) - objects < 50
+
+
+def test_threads_share_a_compiled_function() -> None:
+    w = tg.randn(4, 4)
+    compiled = tg.compile(lambda x: (x @ w).tanh())
+    xs = [tg.randn(n % 3 + 1, 4) for n in range(60)]
+    with ThreadPoolExecutor(4) as pool:
+        ours = list(pool.map(compiled, xs))
+    for x, y in zip(xs, ours, strict=True):
+        np.testing.assert_array_equal(y.numpy(), (x @ w).tanh().numpy())
+
+
+def test_other_threads_are_not_recorded() -> None:
+    """While one thread records, others compute as ever with the same tensors."""
+    w = tg.randn(4, 4)
+    began, ended = Event(), Event()
+
+    def step(x: Any) -> Any:
+        y = x @ w
+        began.set()
+        ended.wait(5)
+        return y * 2
+
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(tg.compile(step), w)
+        began.wait(5)
+        elsewhere = (w @ w).tolist()
+        ended.set()
+        assert (future.result() / 2).tolist() == elsewhere
+
+
+# ----- the trainer -------------------------------------------------------------------------------
+
+
+def test_a_compiled_training_is_the_training() -> None:
+    def history(compile: bool) -> Any:
+        generator = tg.manual_seed(0)
+        data = tg.data.TensorDataset(tg.randn(50, 3, 8, 8), tg.randint(3, (50,)))
+        loader = tg.data.DataLoader(data, batch_size=8, shuffle=True, generator=generator)
+        model = convnet()
+        descent = tg.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        trainer = Trainer(model, descent, schedule=cosine, compile=compile)
+        return trainer.fit(loader, loader, epochs=3, progress=False)
+
+    assert history(True) == history(False)
+
+
+def test_a_compiled_training_diverges_as_the_training() -> None:
+    data = tg.data.TensorDataset(tg.full((4, 2), math.inf), tg.zeros(4, dtype=tg.int64))
+    model = tg.nn.Linear(2, 2)
+    before = model.weight.tolist()
+    trainer = Trainer(model, tg.optim.SGD(model.parameters(), lr=0.1), compile=True)
+    with pytest.raises(DivergenceError):
+        trainer.fit(tg.data.DataLoader(data, batch_size=2), progress=False)
+    assert model.weight.tolist() == before
+
+
+def test_a_watched_step_is_not_replayed() -> None:
+    tg.manual_seed(0)
+    data = tg.data.TensorDataset(tg.randn(12, 3, 8, 8), tg.randint(3, (12,)))
+    model = convnet()
+    trainer = Trainer(model, tg.optim.SGD(model.parameters(), lr=0.1), compile=True)
+    watch = tg.viz.watch(model, every=2)
+    trainer.fit(tg.data.DataLoader(data, batch_size=4), epochs=2, progress=False, watch=watch)
+    assert [step.number for step in watch.trace.steps] == [0, 2, 4]
