@@ -366,6 +366,8 @@ from tinygrad_cv.ops.sort import topk as topk
 from tinygrad_cv.ops.sort import unique as unique
 from tinygrad_cv.ops.sort import unique_consecutive as unique_consecutive
 from tinygrad_cv.printing import set_printoptions as set_printoptions
+from tinygrad_cv.program.compiled import Compiled as Compiled
+from tinygrad_cv.program.compiled import compile as compile
 from tinygrad_cv.random import Generator as Generator
 from tinygrad_cv.random import bernoulli as bernoulli
 from tinygrad_cv.random import binomial as binomial
