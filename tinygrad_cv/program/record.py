@@ -184,20 +184,26 @@ class Recorder(Observer):
         given = dict(zip(KERNEL_ARGUMENTS[name], args, strict=False)) | options
         return [given[which] for which in WRITES[name] if type(given.get(which)) is Traced]
 
-    def _made(self, made: Any, sources: list[Traced], outputs: list[Value]) -> Any:
-        """What a call returned, as traced arrays; the new values among them go to `outputs`."""
+    def _made(
+        self, made: Any, sources: list[Traced], outputs: list[Value], among: bool = False
+    ) -> Any:
+        """What a call returned, as traced arrays; the new values go to `outputs`.
+
+        What it hands on of its arguments is new only `among` others, whose places count.
+        """
         if isinstance(made, tuple | list):
-            parts = [self._made(part, sources, outputs) for part in made]
+            parts = [self._made(part, sources, outputs, among=True) for part in made]
             return type(made)(*parts) if hasattr(made, "_fields") else type(made)(parts)
         if made is None:
             return None
         if not isinstance(made, host.ndarray | host.generic):
             raise RecordingError(f"{line_of_user()}: a kernel gave {made!r}, which is no array.")
         array = host.asarray(made)
-        for source in sources:
-            if source.numbers is array:
-                return source
-        value = self._view_of(array, sources) if array.base is not None else None
+        same = next((source for source in sources if source.numbers is array), None)
+        if same is not None and not among:
+            return same
+        lies = same is not None or array.base is not None
+        value = self._view_of(array, sources) if lies else None
         if value is None:
             value = self._value(array, "made")
             self._root(value, array)
