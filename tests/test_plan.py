@@ -27,7 +27,7 @@ class Recording:
         self.inputs: list[Value] = []
         self.arrays: dict[Value, Any] = {}
 
-    def _value(self, array: Any, **options: Any) -> Value:
+    def _value(self, array: Any, /, **options: Any) -> Value:
         array = np.asarray(array)
         value = Value(array.shape, array.dtype, array.strides, **options)
         self.arrays[value] = array
@@ -91,6 +91,7 @@ def perform(function: str, args: Any, options: Any) -> Any:
 def naive(program: Program, inputs: list[Any]) -> list[Any]:
     """The program, instruction by instruction, on arrays of its own."""
     arrays = dict(zip(program.inputs, (x.copy("K") for x in inputs), strict=True))
+    arrays.update((v, v.array) for v in program.outputs if v.kind == "held")
     for instruction in program.instructions:
         for v in values_in((instruction.args, instruction.options)):
             if v.root.kind in ("held", "constant") and v.base is None:
@@ -124,9 +125,9 @@ def close(a: Any, b: Any) -> None:
     np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-5)
 
 
-def check(program: Program, *inputs: Any) -> Plan:
+def check(program: Program, inputs: list[Any]) -> Plan:
     plan = Plan(program, XP)
-    wanted = naive(program, list(inputs))
+    wanted = naive(program, inputs)
     first = plan.run(inputs)
     poison(plan)
     second = plan.run(inputs)
@@ -147,7 +148,7 @@ def test_a_chain_is_one_kernel(kernels: str) -> None:
     h = r("tanh", r("add", r("multiply", x, y), row))
     gate = r("greater", h, 0.1)
     out = r("where", gate, h, 0.0)
-    plan = check(r.program(out, gate), numbers(40, 30, seed=1), numbers(40, 30, seed=2))
+    plan = check(r.program(out, gate), [numbers(40, 30, seed=1), numbers(40, 30, seed=2)])
     assert len(plan.order) == 1
     if kernels == "compiled":
         assert len(plan.calls) == 1
@@ -164,7 +165,7 @@ def test_views_and_changes_in_place_keep_their_order() -> None:
     after = r("sum", a, axis=0)
     turned = r("transpose", a)
     r("setitem", turned, 2, 5.0)
-    check(r.program(before, after, a), numbers(6, 8, seed=3))
+    check(r.program(before, after, a), [numbers(6, 8, seed=3)])
 
 
 def test_held_memory_is_changed_where_it_is() -> None:
@@ -188,7 +189,7 @@ def test_what_nobody_reads_is_not_done() -> None:
     y = r("exp", x)
     r("matmul", x, y)
     r("sum", y, axis=0)
-    assert len(check(r.program(y), numbers(5, 5)).order) == 1
+    assert len(check(r.program(y), [numbers(5, 5)]).order) == 1
 
 
 @pytest.mark.parametrize("count", [7, 200_000])
@@ -199,7 +200,7 @@ def test_truth_that_was_packed_stays_as_it_is(count: int) -> None:
     bits = r("packbits", positive)
     again = r("getitem", r("unpackbits", bits), slice(0, count))
     y = r("multiply", again, x)
-    plan = check(r.program(y), numbers(count, seed=9))
+    plan = check(r.program(y), [numbers(count, seed=9)])
     assert not any("packbits" in line for line in str(plan).splitlines())
 
 
@@ -210,7 +211,7 @@ def test_large_arrays_come_and_go() -> None:
     y = r("conv", x, w, None, one, one, one, 1)
     z = r("multiply", r("getitem", y, (slice(None), slice(1, 3))), 0.5)
     mean = r("mean", z)
-    plan = check(r.program(y, z, mean), numbers(2, 3, 40, 40, seed=4))
+    plan = check(r.program(y, z, mean), [numbers(2, 3, 40, 40, seed=4)])
     assert all(s is None for s in plan.memory.slots)
 
 
@@ -232,6 +233,14 @@ FUNCTIONS = {
 }
 
 
+def fits(v: Value, w: Any) -> bool:
+    """Whether two can be calculated with."""
+    if not isinstance(w, Value):
+        return v.dtype == "float32"
+    pairs = zip(reversed(v.shape), reversed(w.shape), strict=False)
+    return v.dtype == w.dtype == "float32" and all(n == m or 1 in (n, m) for n, m in pairs)
+
+
 @st.composite
 def programs(draw: Any) -> tuple[Program, list[Any]]:
     rows, columns = draw(st.integers(1, 5)), draw(st.integers(1, 40))
@@ -245,14 +254,16 @@ def programs(draw: Any) -> tuple[Program, list[Any]]:
         match draw(st.integers(0, 9)):
             case 0 | 1:
                 name = draw(st.sampled_from(FUNCTIONS[1]))
+                if v.dtype != "float32":
+                    continue
                 made = r(name, v)
                 values += made if isinstance(made, tuple) else [made]
             case 2 | 3 | 4:
-                values.append(r(draw(st.sampled_from(FUNCTIONS[2])), v, w))
+                if fits(v, w):
+                    values.append(r(draw(st.sampled_from(FUNCTIONS[2])), v, w))
             case 5:
-                values.append(r("sum", v, axis=draw(st.integers(0, 1)), keepdims=True)) if len(
-                    v.shape
-                ) == 2 else None
+                if len(v.shape) == 2 and v.dtype == "float32":
+                    values.append(r("sum", v, axis=draw(st.integers(0, 1)), keepdims=True))
             case 6:
                 values.append(r("transpose", v))
             case 7:
@@ -261,7 +272,7 @@ def programs(draw: Any) -> tuple[Program, list[Any]]:
                 if v.root.kind == "made" and v.dtype == "float32" and v.strides != ():
                     r(draw(st.sampled_from(["add", "multiply"])), v, 0.5, out=v)
             case 9:
-                if isinstance(w, Value):
+                if v.dtype == "float32":
                     condition = r("greater", v, 0.0)
                     values.append(r("where", condition, v, 0.0))
     outputs = draw(st.lists(st.sampled_from(values), min_size=1, max_size=4))
@@ -269,10 +280,6 @@ def programs(draw: Any) -> tuple[Program, list[Any]]:
     return r.program(*outputs), inputs
 
 
-@given(st.data())
-def test_random_programs_give_what_they_give_step_by_step(data: Any) -> None:
-    try:
-        program, inputs = data.draw(programs())
-    except ValueError:  # shapes that do not broadcast
-        return
-    check(program, *inputs)
+@given(programs())
+def test_random_programs_give_what_they_give_step_by_step(chosen: Any) -> None:
+    check(*chosen)
