@@ -13,9 +13,10 @@ from typing import Any
 
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.base import Backend
-from tinygrad_cv.backend.threads import parallel, split
+from tinygrad_cv.backend.threads import WORTH_A_PART, parallel, split
 from tinygrad_cv.program.fuse import LETTER, Group
-from tinygrad_cv.program.instructions import Instruction, Value, values_in
+from tinygrad_cv.program.instructions import Instruction, Value
+from tinygrad_cv.program.interpret import function_of
 from tinygrad_cv.program.places import is_same_place, size, span, view
 
 Array = Any
@@ -59,6 +60,8 @@ def found(tree: Any) -> Any:
         return type(tree)(map(found, tree))
     if type(tree) is dict:
         return {name: found(part) for name, part in tree.items()}
+    if type(tree) is slice:
+        return slice(*map(found, (tree.start, tree.stop, tree.step)))
     return tree
 
 
@@ -68,6 +71,8 @@ def is_late(tree: Any) -> bool:
         return any(map(is_late, tree))
     if isinstance(tree, dict):
         return any(map(is_late, tree.values()))
+    if isinstance(tree, slice):
+        return any(map(is_late, (tree.start, tree.stop, tree.step)))
     return type(tree) is Late
 
 
@@ -82,6 +87,7 @@ class Slots:
 
     def __init__(self) -> None:
         self.homes: dict[int, Array] = {}
+        self.fresh: list[Value] = []
         self.numbers: dict[int, int] = {}
         self.slots: list[Any] = []
         self.views: dict[tuple[Any, ...], Array] = {}
@@ -98,6 +104,12 @@ class Slots:
 
     def is_late(self, value: Value) -> bool:
         return id(value.root) in self.numbers
+
+    def renew(self) -> None:
+        """Memory of this replay's own for what begins anew in each."""
+        for root in self.fresh:
+            low, high = span(root.shape, root.strides, root.dtype.itemsize)
+            self.slots[self.numbers[id(root)]] = host.empty(high - low, BYTE)
 
     def put(self, root: Value, array: Array) -> None:
         """What a late value is in this replay."""
@@ -144,26 +156,12 @@ class Slots:
             return type(tree)(map(self.tree, tree))
         if isinstance(tree, dict):
             return {name: self.tree(part) for name, part in tree.items()}
+        if isinstance(tree, slice):
+            return slice(*map(self.tree, (tree.start, tree.stop, tree.step)))
         return tree
 
 
 # ----- what an instruction calls -----------------------------------------------------------------
-
-
-def function_of(xp: Backend, name: str) -> Callable[..., Any]:
-    """What is called by a name of an instruction, with the arguments of the instruction."""
-    if name in ("getitem", "setitem"):
-        return getattr(operator, name)  # type: ignore[no-any-return]
-    if name == "call":
-        return lambda function, *args, **options: function(*args, **options)
-    if name == "copyto":
-        return host.copyto
-    owner: Any = xp
-    for part in name.split("."):
-        owner = getattr(owner, part, None)
-    if owner is not None:
-        return owner  # type: ignore[no-any-return]
-    return lambda x, *args, **options: getattr(x, name)(*args, **options)
 
 
 def takes_out(function: Callable[..., Any]) -> bool:
@@ -189,7 +187,7 @@ def writes_in_place(instruction: Instruction, xp: Backend) -> bool:
     )
 
 
-COPIES = {"astype", "copy", "ravel", "reshape", "ascontiguousarray", "positive", "full", "zeros"} | {
+COPIES = {"array", "astype", "copy", "ravel", "reshape", "ascontiguousarray", "positive", "full", "zeros"} | {
     "ones",
     "empty",
     "full_like",
@@ -233,7 +231,7 @@ def _opaque(instruction: Instruction, memory: Slots, xp: Backend) -> Call:
     args, options = memory.tree(instruction.args), memory.tree(instruction.options)
     outs = made_by(instruction)
     if takes_out(function) and len(outs) == 1 == len(instruction.outputs):
-        return partial(function, **options, out=memory.array(outs[0])), args
+        return partial(_into, function, **options), (memory.array(outs[0]), *args)
     has_late = is_late(args) or is_late(options)
     single = len(instruction.outputs) == 1
     places = [
@@ -245,7 +243,8 @@ def _opaque(instruction: Instruction, memory: Slots, xp: Backend) -> Call:
         made = function(*found(args), **found(options)) if has_late else function(*args, **options)
         if not places:
             return
-        for place, array in zip(places, (made,) if single else made, strict=True):
+        several = (made,) if single else [array for array in made if array is not None]
+        for place, array in zip(places, several, strict=True):
             if isinstance(place, Value):
                 memory.put(place, host.asarray(array))
             elif place is not None:
@@ -257,7 +256,8 @@ def _opaque(instruction: Instruction, memory: Slots, xp: Backend) -> Call:
 def _known(instruction: Instruction, memory: Slots, xp: Backend) -> list[Call] | None:
     """As calls that write where they should; None if there is no such way."""
     name, options = instruction.function, dict(instruction.options)
-    if name in ("call", "setitem") or any(memory.is_late(v) for v in instruction.outputs):
+    brought = any(memory.is_late(v) and v.root not in memory.fresh for v in instruction.outputs)
+    if name in ("call", "setitem") or brought:
         if name == "setitem":
             return [(operator.setitem, memory.tree(instruction.args))]
         return None
@@ -270,14 +270,16 @@ def _known(instruction: Instruction, memory: Slots, xp: Backend) -> list[Call] |
     given = given[0] if isinstance(given, tuple) and len(given) == 1 else given
     if name == "relu" and len(outputs) == 2:
         y, positive = map(memory.array, outputs)
-        return [(host.maximum, (args[0], 0, y)), (host.greater, (y, 0, positive))]
+        return [(partial(_into, host.maximum), (y, args[0], 0)), (host.greater, (y, 0, positive))]
     target = given if given is not None else outputs[0] if len(outputs) == 1 else None
     if not isinstance(target, Value) or (given is None and target.base is not None):
         return None
     out = memory.array(target)
     options = memory.tree(options)
     if isinstance(function, host.ufunc) and function.nout == 1 and len(args) == function.nin:
-        args = _as_arrays(args, target.dtype)
+        args = _as_arrays(args)
+        if name in ("maximum", "minimum"):  # which take no third array
+            return [(partial(_into, function, **options), (out, *args))]
         return [(partial(function, **options) if options else function, (*args, out))]
     if given is not None:
         return None
@@ -285,7 +287,7 @@ def _known(instruction: Instruction, memory: Slots, xp: Backend) -> list[Call] |
         return [(host.copyto, (out, 0)), (_copy_where, (out, args[0], args[1]))]
     if name == "where" and len(args) == 3 and not options:
         return [(host.copyto, (out, args[2])), (_copy_where, (out, args[1], args[0]))]
-    if name == "astype" or (name in ("copy", "ravel", "ascontiguousarray") and not options):
+    if name in ("astype", "array") or (name in ("copy", "ravel", "ascontiguousarray") and not options):
         x = args[0]
         if name == "ravel":
             return _reshaped(x, out, instruction)
@@ -293,7 +295,7 @@ def _known(instruction: Instruction, memory: Slots, xp: Backend) -> list[Call] |
     if name == "reshape" and options.get("order", "C") == "C":
         return _reshaped(args[0], out, instruction)
     if name in ("zeros", "ones", "zeros_like", "ones_like"):
-        return [(out.fill, (int("ones" in name),))]
+        return [(host.copyto, (out, int("ones" in name)))]
     if name in ("full", "full_like") and "fill_value" not in options:
         return [(host.copyto, (out, args[1], "unsafe"))]
     if name in ("empty", "empty_like"):
@@ -301,11 +303,11 @@ def _known(instruction: Instruction, memory: Slots, xp: Backend) -> list[Call] |
     if name in REDUCTIONS or name == "total":
         return _reduced(instruction, args, options, out)
     if name == "mean":
-        return [(partial(host.mean, out=out, **options), args)]
+        return [(partial(_into, host.mean, **options), (out, *args))]
     if name == "matmul" and set(options) <= set():
-        return _product(args, out, xp)
+        return _product(instruction, args, out)
     if name in ("concatenate", "stack"):
-        return [(partial(getattr(host, name), out=out, **options), args)]
+        return [(partial(_into, getattr(host, name), **options), (out, *args))]
     return None
 
 
@@ -313,7 +315,11 @@ def _copy_where(out: Array, x: Any, truth: Array) -> None:
     host.copyto(out, x, where=truth)
 
 
-def _as_arrays(args: tuple[Any, ...], dtype: Any) -> tuple[Any, ...]:
+def _into(function: Callable[..., Any], out: Array, *args: Any, **options: Any) -> None:
+    function(*args, out=out, **options)
+
+
+def _as_arrays(args: tuple[Any, ...]) -> tuple[Any, ...]:
     """Plain numbers as arrays beside those of the dtype in question: NumPy need not make them."""
     beside = {a.dtype for a in args if hasattr(a, "dtype")} | {
         a.layout[1] for a in args if type(a) is Late
@@ -324,7 +330,7 @@ def _as_arrays(args: tuple[Any, ...], dtype: Any) -> tuple[Any, ...]:
 
 
 def _reshaped(x: Any, out: Array, instruction: Instruction) -> list[Call] | None:
-    if not out.flags.c_contiguous:
+    if type(out) is Late or not out.flags.c_contiguous:
         return None
     return [(host.copyto, (out.reshape(instruction.args[0].shape), x, "unsafe"))]
 
@@ -348,14 +354,14 @@ def _reduced(
     return [(reduce, (args[0], axis, dtype, out, bool(options.get("keepdims", False))))]
 
 
-def _product(args: tuple[Any, ...], out: Array, xp: Backend) -> list[Call] | None:
+def _product(instruction: Instruction, args: tuple[Any, ...], out: Array) -> list[Call] | None:
     """Small products go straight to BLAS; others are the backend's, which knows about threads."""
-    a, b = args
-    if type(a) is Late or type(b) is Late or a.ndim != 2 or b.ndim != 2 or a.shape[1] == 1:
+    a, b = instruction.args
+    if len(a.shape) != 2 or len(b.shape) != 2 or a.shape[1] == 1:
         return None
-    if a.shape[0] * a.shape[1] * b.shape[1] > 1 << 21:
+    if a.shape[0] * a.shape[1] * b.shape[1] >= 2 * WORTH_A_PART:
         return None
-    return [(host.matmul, (a, b, out))]
+    return [(host.matmul, (*args, out))]
 
 
 # ----- groups ------------------------------------------------------------------------------------

@@ -110,6 +110,11 @@ def _is_number(x: Any) -> bool:
     return abs(x) < 3e38 or x != x or abs(x) == float("inf")
 
 
+def is_check(instruction: Instruction) -> bool:
+    """Whether it is a call that looks at its arguments, and raises or does nothing."""
+    return instruction.function == "call" and getattr(instruction.args[0], "assumes", False)
+
+
 # ----- one loop ----------------------------------------------------------------------------------
 
 
@@ -241,7 +246,7 @@ def dependencies(instructions: Sequence[Instruction]) -> list[set[int]]:
             needs.update(j for j, w in writers[id(v.root)] if overlap(v, w))
         for v in writes:
             needs.update(j for j, r in readers[id(v.root)] if overlap(v, r))
-        if instruction.function == "call":
+        if instruction.function == "call" and not is_check(instruction):
             needs, barrier = set(range(i)), i
         if instruction.function in DRAWS:
             needs |= {draw} - {-1}

@@ -36,16 +36,21 @@ LARGE = 1 << 15
 class Plan:
     """A program that can be replayed on the host.
 
-    `plan.run(inputs)` gives the outputs; they are the caller's own arrays, except for memory that
-    lies outside of the program (a parameter), which is given as it is. `print(plan)` lists it.
+    `plan.run(inputs)` gives the outputs, which are the caller's own arrays. `print(plan)` lists it.
     """
 
     def __init__(self, program: Program, xp: Backend) -> None:
-        self.xp = xp
-        self.lock = RLock()
-        program = copied(program)
+        self.xp, self.source, self.lock = xp, program, RLock()
+        self._plan()
+
+    def _plan(self) -> None:
+        """Plan the program, for the memory outside of it that is there now."""
+        xp = self.xp
+        program, new = copied(self.source)
+        self.outside = [(v, v.array) for v in new if v.kind == "held"]
         self.recorded = len(program.instructions)
         unpacked(program)
+        moved(program)
         program.instructions = needed(program)
         fold(program, xp)
         program.instructions = needed(program)
@@ -121,6 +126,9 @@ class Plan:
                 memory.settle(root, root.array)
             elif memory.is_late(root) or id(root) in self.inlined:
                 continue
+            elif root.kind == "made" and id(root) in kept and root.nbytes >= LARGE:
+                memory.expect(root)
+                memory.fresh.append(root)
             elif root.kind == "input" or id(root) in kept:
                 planned.append((-1, len(self.order), root))
             else:
@@ -152,7 +160,10 @@ class Plan:
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """Replay the program on these arrays."""
         with self.lock, self.xp.active:
+            if any(value.array is not array for value, array in self.outside):
+                self._plan()
             try:
+                self.memory.renew()
                 self._enter(inputs)
                 on_one_blas_thread(self._replay)
                 return self._results()
@@ -183,7 +194,7 @@ class Plan:
                 array = array.get()
                 results.append(array.copy() if value.root.kind == "input" else array)
             else:
-                results.append(array if value.root.kind == "held" else array.copy("K"))
+                results.append(array.copy("K"))
         return results
 
     def _clear(self) -> None:
@@ -207,6 +218,7 @@ class Plan:
         for _ in range(rounds):
             with self.lock, self.xp.active:
                 try:
+                    self.memory.renew()
                     self._enter(inputs)
                     on_one_blas_thread(timed)
                 finally:
@@ -290,15 +302,15 @@ def flops(instruction: Instruction | Group) -> int:
 # ----- steps of planning -------------------------------------------------------------------------
 
 
-def copied(program: Program) -> Program:
-    """The program with values of its own, to be changed."""
-    new: dict[int, Value] = {}
+def copied(program: Program) -> tuple[Program, list[Value]]:
+    """The program with values of its own, to be changed; and the values that it had."""
+    new: dict[Value, Value] = {}
 
     def value(v: Value) -> Value:
-        if id(v) not in new:
+        if v not in new:
             base = None if v.base is None else value(v.base)
-            new[id(v)] = replace(v, base=base)
-        return new[id(v)]
+            new[v] = replace(v, base=base)
+        return new[v]
 
     def tree(t: Any) -> Any:
         if isinstance(t, Value):
@@ -307,9 +319,11 @@ def copied(program: Program) -> Program:
             return type(t)(map(tree, t))
         if type(t) is dict:
             return {name: tree(part) for name, part in t.items()}
+        if type(t) is slice:
+            return slice(*map(tree, (t.start, t.stop, t.step)))
         return t
 
-    return Program(
+    copy = Program(
         [
             replace(
                 i,
@@ -323,6 +337,7 @@ def copied(program: Program) -> Program:
         tree(program.inputs),
         tree(program.outputs),
     )
+    return copy, list(new)
 
 
 def is_view(instruction: Instruction) -> bool:
@@ -366,6 +381,55 @@ def unpacked(program: Program) -> None:
                 v.offset += truth.offset
 
 
+def moved(program: Program) -> None:
+    """A copy of what nobody looks at any more is no copy: the value goes on under its name."""
+    last: dict[Value, int] = {}
+    for i, instruction in enumerate(program.instructions):
+        for v in (*instruction.reads(), *instruction.outputs, *instruction.writes):
+            last[v.root] = i
+    outputs = {v.root for v in program.outputs}
+    renamed: dict[Value, Value] = {}
+    kept = []
+    for i, instruction in enumerate(program.instructions):
+        if instruction.function in ("array", "copy") and len(instruction.outputs) == 1:
+            (new,), old = instruction.outputs, instruction.args[0]
+            if isinstance(old, Value):
+                old = renamed.get(old, old)
+                if (
+                    (old.kind, old.base, new.base) == ("made", None, None)
+                    and (old.shape, old.strides, old.dtype) == (new.shape, new.strides, new.dtype)
+                    and last[old] == i
+                    and old not in outputs
+                ):
+                    renamed[new] = old
+                    last[old] = last[new]
+                    if new in outputs:
+                        outputs.add(old)
+                    continue
+        kept.append(instruction)
+    if not renamed:
+        return
+
+    def tree(t: Any) -> Any:
+        if isinstance(t, Value):
+            if t.base in renamed:
+                t.base = renamed[t.base]
+            return renamed.get(t, t)
+        if type(t) in (tuple, list):
+            return type(t)(map(tree, t))
+        if type(t) is dict:
+            return {name: tree(part) for name, part in t.items()}
+        if type(t) is slice:
+            return slice(*map(tree, (t.start, t.stop, t.step)))
+        return t
+
+    program.instructions = kept
+    for i in kept:
+        i.args, i.options = tree(i.args), tree(i.options)
+        i.outputs, i.writes = tree(i.outputs), tree(i.writes)
+    program.outputs = tree(program.outputs)
+
+
 def needed(program: Program) -> list[Instruction]:
     """The instructions somebody waits for: an output, memory outside of the program, or a call."""
     alive = {id(v.root) for v in program.outputs}
@@ -375,7 +439,7 @@ def needed(program: Program) -> list[Instruction]:
         if (
             instruction.function == "call"
             or instruction.function in DRAWS
-            or any(id(v.root) in alive for v in instruction.outputs if v.base is None)
+            or any(id(v) in alive and v.kind == "made" for v in instruction.outputs)
             or any(id(v.root) in alive or v.root.kind in outside for v in instruction.writes)
         ):
             alive |= {id(v.root) for v in (*instruction.reads(), *instruction.writes)}
