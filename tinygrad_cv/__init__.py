@@ -59,6 +59,7 @@ from tinygrad_cv.layouts import channels_last_3d as channels_last_3d
 from tinygrad_cv.layouts import contiguous_format as contiguous_format
 from tinygrad_cv.layouts import preserve_format as preserve_format
 from tinygrad_cv.layouts import strided as strided
+from tinygrad_cv.program import compiled as _compiled
 from tinygrad_cv.random import default_generator as default_generator
 
 float16, float32, float64 = (_host.dtype(name) for name in ("float16", "float32", "float64"))

@@ -40,7 +40,7 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
     # ----- programs as data ----------------------------------------------------------------------
     (
         (TOP,),
-        "compile compiler fx export library cond while_loop package",
+        "compiler fx export library cond while_loop package",
         "a program runs as it is written, so leave the call or the decorator out.",
     ),
     (

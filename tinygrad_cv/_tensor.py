@@ -14,6 +14,7 @@ from tinygrad_cv._public import TOP, public
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.base import DEFAULT, Backend
 from tinygrad_cv.backend.devices import device as Device
+from tinygrad_cv.backend.recording import recording
 from tinygrad_cv.printing import text
 
 if TYPE_CHECKING:
@@ -342,6 +343,8 @@ class Tensor(Attached):
                 f"a gradient of {value.dtype} {value.shape} on {value.device} was given to a "
                 f"tensor of {self.dtype} {self.shape} on {self.device}; it has the same of each."
             )
+        if (recorder := recording.get()) is not None:
+            recorder.gradients.replace(self)
         self._grad = value
 
     @property
@@ -581,6 +584,8 @@ class Tensor(Attached):
         value = as_content(value, self)
         if value._array is self._array:
             return  # the end of an in-place operator on x.data
+        if (recorder := recording.get()) is not None:
+            recorder.meet(self)
         described = (self.shape, self.dtype, self._backend)
         same = (value.shape, value.dtype, value._backend) == described
         if not same and not self.is_leaf:

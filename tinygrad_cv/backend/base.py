@@ -167,6 +167,10 @@ class Backend:
         """Where its first element lies in memory."""
         raise NotImplementedError
 
+    def lacks(self, array: Array, number: Any) -> bool:
+        """Whether it is known that no element is this number; what is known without waiting."""
+        return False
+
     def packed(self, value: Any) -> Any:
         """A by-product as it is saved: many truth values as bits, all else as it is."""
         if not hasattr(value, "dtype") or value.dtype.kind != "b" or value.size < Bits.LEAST:

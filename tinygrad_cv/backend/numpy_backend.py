@@ -132,6 +132,9 @@ class NumpyBackend(Backend):
                 return True
         return False
 
+    def lacks(self, array: Array, number: Any) -> bool:
+        return not np.any(array == number)
+
     def address(self, array: Array) -> int:
         return int(array.ctypes.data)
 

@@ -271,9 +271,7 @@ def _kept(
     So nothing comes of an ignored row, not even NaN. On the CPU the labels are looked at, and where
     none is to be ignored nothing is done about it.
     """
-    if ignore_index is None or (
-        labels.device == "cpu" and not host.any(labels.numpy() == ignore_index)
-    ):
+    if ignore_index is None or labels._backend.lacks(labels._array, ignore_index):
         return rows, labels, None
     kept = labels.long() != ignore_index  # -100 is no uint8
     rows = T.where(T.reshape(kept, shape=(-1, 1)), rows, 0.0)

@@ -22,6 +22,7 @@ from typing import Any
 
 from tinygrad_cv._public import SCHEDULERS, fill, public
 from tinygrad_cv._tensor import Tensor
+from tinygrad_cv.backend.recording import on_host
 from tinygrad_cv.optim.optimizer import Optimizer
 
 
@@ -74,6 +75,11 @@ class LRScheduler:
 
     _get_lr_called_within_step = False
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if not hasattr(cls.step, "on_host"):
+            setattr(cls, "step", on_host(cls.step))  # noqa: B010  for checkers
+
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1, verbose: Any = None) -> None:
         self._attach(optimizer)
         for i, group in enumerate(optimizer.param_groups):
@@ -124,6 +130,7 @@ class LRScheduler:
         """The rates of the groups for `last_epoch`, from those they have now."""
         raise NotImplementedError(f"{type(self).__name__} has no get_lr.")
 
+    @on_host
     def step(self, epoch: int | None = None) -> None:
         """Set the rates for the next epoch; or for this one, where the schedule has a formula."""
         if self._step_count == 1 and self.optimizer._steps == self._steps_before:

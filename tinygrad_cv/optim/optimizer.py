@@ -13,6 +13,7 @@ from tinygrad_cv._public import OPTIM, public
 from tinygrad_cv._tensor import Tensor, wrap
 from tinygrad_cv._trees import mapped
 from tinygrad_cv.backend import host
+from tinygrad_cv.backend.recording import recording, refuse
 from tinygrad_cv.optim._together import Together, alike
 
 ParamsT = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
@@ -63,6 +64,14 @@ def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
     def stepped(self: "Optimizer", *args: Any, **options: Any) -> Any:
         if self._inside:  # super().step()
             return step(self, *args, **options)
+        if (recorder := recording.get()) is not None:
+            if any(callable(value) for value in (*args, *options.values())):
+                refuse(
+                    "a step with a closure",
+                    "Compute the gradients before it, or compile the closure.",
+                )
+            again = partial(stepped, self, *args, **options)
+            return recorder.host_call(again, self._parameters())
         self._inside, args = True, (self, *args)
         try:
             for hook in [*EVERY["step_pre"].values(), *self._hooks["step_pre"].values()]:

@@ -82,6 +82,36 @@ class Program:
     outputs: list[Value]
 
 
+def assumptions_first(program: Program) -> None:
+    """Move what a program assumes of its inputs to the front, before it changes anything.
+
+    What an assumption is made of moves with it, as far as it is made of the inputs alone.
+    """
+    made_by = {v: i for i in program.instructions for v in i.outputs}
+    written = {v.root for i in program.instructions for v in i.writes}
+    first: dict[Instruction, None] = {}
+
+    def sources(instruction: Instruction) -> list[Instruction] | None:
+        found: list[Instruction] = []
+        for value in instruction.reads():
+            if value.root in written:
+                return None
+            maker = made_by.get(value)
+            before = [] if maker is None else sources(maker)
+            if before is None or (maker is not None and maker.function == "call"):
+                return None
+            found += [*before, *([maker] if maker is not None else [])]
+        return found
+
+    for instruction in program.instructions:
+        if instruction.function == "call" and getattr(instruction.args[0], "assumes", False):
+            before = sources(instruction)
+            if before is not None:
+                first |= dict.fromkeys([*before, instruction])
+    rest = [i for i in program.instructions if i not in first]
+    program.instructions[:] = [*first, *rest]
+
+
 def values_in(tree: Any) -> Iterator[Value]:
     """The values in tuples, lists, dicts and slices."""
     if isinstance(tree, Value):

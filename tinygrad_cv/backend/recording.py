@@ -1,0 +1,458 @@
+"""Arrays that note what is done to them, and the backend that they live on.
+
+While a step is recorded (see `program/record.py`) the host's backend is a `RecordingBackend` to the
+thread that records, and as ever to all others. Its arrays are `Traced`: each stands for a NumPy
+array, with which everything is done for real, and each call is noted as an instruction. What would
+make of a number something that Python goes by, such as `if` or `float()`, is refused, for the next
+step has other numbers.
+"""
+
+import operator
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial, wraps
+from pathlib import Path
+from threading import RLock
+from typing import Any, NoReturn
+
+import numpy as np
+
+from tinygrad_cv.backend.base import NAMESPACE, Backend
+from tinygrad_cv.backend.compiled.backend import CompiledBackend
+
+Array = Any
+
+PACKAGE = str(Path(__file__).parent.parent)
+"""Frames from in here are not where the user called."""
+
+recording: ContextVar[Any] = ContextVar("recording", default=None)
+"""The recorder of this thread, or None."""
+
+
+class RecordingError(RuntimeError):
+    """A step does what a recorded program cannot do again."""
+
+
+class OtherwiseError(Exception):
+    """A program does not hold for these numbers: what was assumed of them is otherwise."""
+
+
+class Lacks:
+    """The assumption that no element of an array is this number."""
+
+    assumes = True
+
+    def __init__(self, number: Any) -> None:
+        self.number = number
+
+    def __repr__(self) -> str:
+        return f"without {self.number}"
+
+    def __call__(self, array: Any) -> None:
+        if np.any(array == self.number):
+            raise OtherwiseError(f"{self.number} is among the numbers")
+
+
+def line_of_user() -> str:
+    """Where the innermost call from outside of this package is: "step.py, line 3"."""
+    frame: Any = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}, line {frame.f_lineno}" if frame is not None else ""
+
+
+def refuse(what: str, instead: str) -> NoReturn:
+    """Raise for what cannot be recorded, with the line of the user's that asks for it."""
+    raise RecordingError(f"{line_of_user()}: {what} cannot be recorded. {instead}")
+
+
+def _read(how: str) -> NoReturn:
+    refuse(
+        f"{how} of a tensor in a compiled function, whose number is another one at each replay,",
+        "Return the tensor and read it outside, or choose with where(condition, a, b).",
+    )
+
+
+def on_host(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A method that counts and decides in Python: recorded as one call, to be made at each replay.
+
+    What it is given is the same each time, so tensors of the step are refused by what reads them.
+    """
+
+    @wraps(function)
+    def called(*args: Any, **options: Any) -> Any:
+        recorder = recording.get()
+        if recorder is None:
+            return function(*args, **options)
+        return recorder.host_call(partial(function, *args, **options), [])
+
+    called.on_host = True  # type: ignore[attr-defined]
+    return called
+
+
+# ----- arrays ------------------------------------------------------------------------------------
+
+METHODS = ("astype", "copy", "flatten", "view")
+"""What arrays do by themselves, beside what is in the namespace as well."""
+
+READS = ("item", "tolist", "tobytes", "dump", "dumps", "tofile")
+
+METADATA = ("can_cast", "result_type", "shape", "ndim", "size", "broadcast_shapes", "iscomplexobj")
+"""The functions that look at what arrays are, and not at what is in them."""
+
+
+class Traced:
+    """An array of a step that is recorded: `numbers` for real, and the `value` of the program."""
+
+    __slots__ = ("__weakref__", "numbers", "value")
+    __array_ufunc__ = None
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, numbers: Any, value: Any) -> None:
+        self.numbers, self.value = numbers, value
+
+    def __getattr__(self, name: str) -> Any:
+        if name in METHODS or name in NAMESPACE:
+            return partial(note, name, self)
+        if name in READS:
+            _read(f".{name}()")
+        raise AttributeError(f"a recorded array has no {name}")
+
+    # ----- what it is ------------------------------------------------------------------------
+
+    shape = property(lambda self: self.numbers.shape)
+    ndim = property(lambda self: self.numbers.ndim)
+    dtype = property(lambda self: self.numbers.dtype)
+    size = property(lambda self: self.numbers.size)
+    itemsize = property(lambda self: self.numbers.itemsize)
+    nbytes = property(lambda self: self.numbers.nbytes)
+    strides = property(lambda self: self.numbers.strides)
+    base = property(lambda self: self.numbers.base)
+    flags = property(lambda self: self.numbers.flags)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __iter__(self) -> Iterator["Traced"]:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        return f"<recorded {self.dtype} {self.shape}>"
+
+    # ----- what is not to be asked -----------------------------------------------------------
+
+    def __bool__(self) -> bool:
+        _read("the truth")
+
+    def __float__(self) -> float:
+        _read("float()")
+
+    def __int__(self) -> int:
+        _read("int()")
+
+    __index__ = __int__
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        _read("reading the numbers")
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if func.__name__ in METADATA:
+            return func(*in_place_of(args), **in_place_of(kwargs))
+        _read(f"numpy.{func.__name__}")
+
+    # ----- views and elements ----------------------------------------------------------------
+
+    @property
+    def T(self) -> Any:
+        return note("transpose", self)
+
+    @property
+    def real(self) -> Any:
+        return note("call", operator.attrgetter("real"), self)
+
+    @property
+    def imag(self) -> Any:
+        return note("call", operator.attrgetter("imag"), self)
+
+    def reshape(self, *shape: Any, **options: Any) -> Any:
+        return note("reshape", self, shape[0] if len(shape) == 1 else shape, **options)
+
+    def transpose(self, *axes: Any) -> Any:
+        return note("transpose", self, *([axes[0] if len(axes) == 1 else axes] if axes else []))
+
+    def __getitem__(self, index: Any) -> Any:
+        if any(type(part) is Traced and part.dtype.kind == "b" for part in _parts(index)):
+            refuse(
+                "an index of truth values, whose result has a shape that depends on them,",
+                "Choose with where(mask, x, 0), whose shape is that of the mask.",
+            )
+        return note("getitem", self, index)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        if value is not self or _parts(index) != (Ellipsis,):  # x[...] += 1 ends with that
+            note("setitem", self, index, value)
+
+    def fill(self, value: Any) -> None:
+        note("setitem", self, Ellipsis, value)
+
+    def __pow__(self, n: Any) -> Any:
+        name = POWERS.get(n) if type(n) in (int, float) and self.dtype.kind == "f" else None
+        return note("power", self, n) if name is None else note(name, self)
+
+    def __rpow__(self, other: Any) -> Any:
+        return note("power", other, self)
+
+
+POWERS = {2: "square", 0.5: "sqrt", -1: "reciprocal"}
+"""What NumPy's ** does for some exponents, whose bits are not those of `power`."""
+
+
+def _parts(index: Any) -> tuple[Any, ...]:
+    return index if isinstance(index, tuple) else (index,)
+
+
+def _operator(name: str, how: str) -> None:
+    """Let Traced have an operator, the reflected one, and the one in place."""
+
+    def call(self: Traced, *other: Any) -> Any:
+        return note(name, self, *other)
+
+    def reflected(self: Traced, other: Any) -> Any:
+        return note(name, other, self)
+
+    def in_place(self: Traced, other: Any) -> Any:
+        return note(name, self, other, out=self)
+
+    setattr(Traced, f"__{how}__", call)
+    if how not in ("neg", "invert", "abs", "pos", "lt", "le", "gt", "ge", "eq", "ne"):
+        setattr(Traced, f"__r{how}__", reflected)
+        setattr(Traced, f"__i{how}__", in_place)
+
+
+for _name, _how in {
+    "add": "add",
+    "subtract": "sub",
+    "multiply": "mul",
+    "true_divide": "truediv",
+    "bitwise_and": "and",
+    "bitwise_or": "or",
+    "bitwise_xor": "xor",
+    "left_shift": "lshift",
+    "right_shift": "rshift",
+    "floor_divide": "floordiv",
+    "remainder": "mod",
+    "matmul": "matmul",
+    "negative": "neg",
+    "invert": "invert",
+    "abs": "abs",
+    "less": "lt",
+    "less_equal": "le",
+    "greater": "gt",
+    "greater_equal": "ge",
+    "equal": "eq",
+    "not_equal": "ne",
+}.items():
+    _operator(_name, _how)
+
+
+def in_place_of(tree: Any) -> Any:
+    """The NumPy arrays in place of those that stand for them."""
+    if type(tree) is Traced:
+        return tree.numbers
+    if type(tree) in (tuple, list):
+        return type(tree)(map(in_place_of, tree))
+    if type(tree) is dict:
+        return {name: in_place_of(part) for name, part in tree.items()}
+    if type(tree) is slice:
+        return slice(*map(in_place_of, (tree.start, tree.stop, tree.step)))
+    return tree
+
+
+def note(name: str, *args: Any, **options: Any) -> Any:
+    """Do a call for real and note it."""
+    recorder = recording.get()
+    if recorder is None:
+        raise RecordingError(
+            "a tensor that a compiled function made is used outside of it, where it has no "
+            "numbers. Let the function return it."
+        )
+    return recorder.call(name, args, options)
+
+
+# ----- the backend -------------------------------------------------------------------------------
+
+WRITES = {
+    "setitem": ("x",),
+    "sgd_step": ("p", "velocity"),
+    "adam_step": ("p", "m", "v", "largest"),
+}
+"""What a call changes that has no `out`, by the names of its arguments."""
+
+
+class RecordingBackend(Backend):
+    """The host, noting what is computed there. `real` computes.
+
+    Each name of the namespace and each kernel is one instruction, whatever it does inside.
+    """
+
+    def __init__(self, real: CompiledBackend) -> None:
+        super().__init__("cpu")
+        self.real = real
+        self.prepare, self.enter, self.leave = (  # type: ignore[method-assign]
+            real.prepare,
+            real.enter,
+            real.leave,
+        )
+        kernels = [name for name in dir(type(real)) if name[0] != "_"]
+        for name in {*NAMESPACE, *kernels} - {*vars(type(self)), "prepare", "enter", "leave"}:
+            setattr(self, name, partial(note, name))
+        self.linalg = _Linalg(real)
+
+    @property
+    def active(self) -> Any:  # type: ignore[override]
+        return self.real.active
+
+    # ----- what has a shape that depends on numbers ------------------------------------------
+
+    def nonzero(self, x: Array) -> NoReturn:
+        refuse(
+            "nonzero, whose result has a shape that depends on the numbers,",
+            "Choose with where(mask, x, 0), whose shape is that of the mask.",
+        )
+
+    def arange(self, *args: Any, **options: Any) -> Array:
+        if any(type(a) is Traced for a in (*args, *options.values())):
+            _read("a range")
+        return note("arange", *args, **options)
+
+    def repeat(self, x: Array, repeats: Any, axis: int | None = None) -> Array:
+        if type(repeats) is Traced:
+            _read("repeating by the numbers")
+        return note("repeat", x, repeats, axis)
+
+    def where(self, condition: Array, *choices: Any) -> Array:
+        return note("where", condition, *choices) if choices else self.nonzero(condition)
+
+    # ----- memory ----------------------------------------------------------------------------
+
+    def lacks(self, array: Array, number: Any) -> bool:
+        lacks = self.real.lacks(in_place_of(array), number)
+        if lacks:
+            recording.get().check(Lacks(number), array)
+        return lacks
+
+    def array(self, data: Any, dtype: Any) -> Array:
+        if type(data) in (Traced, np.ndarray):
+            return note("array", data, dtype)
+        if type(data) is list and any(type(part) is Traced for part in data):
+            _read("a list of numbers")
+        return note("array", self.real.array(data, dtype), None)
+
+    def from_host(self, data: Any) -> Array:
+        return data
+
+    def receive(self, array: Array, source: Backend) -> NoReturn:
+        refuse(
+            f"a transfer from {source.device}",
+            "Move the tensors before the function is called.",
+        )
+
+    def to_host(self, array: Array) -> NoReturn:
+        _read("reading the numbers")
+
+    def to_dlpack(self, *args: Any) -> NoReturn:
+        _read("DLPack")
+
+    def from_dlpack(self, source: Any) -> NoReturn:
+        refuse("DLPack", "Make the tensor before the function is called.")
+
+    def result(self, array: Any, dtype: Any) -> Array:
+        if type(array) is not Traced:
+            array = note("array", self.real.result(array, None), None)
+        if array.dtype is dtype or array.dtype.kind != "f":
+            return array
+        kind = self.real.result(np.empty(0, array.dtype), dtype).dtype
+        return array if array.dtype == kind else note("astype", array, kind)
+
+    def assign(self, array: Array, index: Any, value: Any) -> None:
+        note("setitem", array, index, value)
+
+    def lent(self, array: Array) -> Array:
+        if type(array) is not Traced:
+            return self.real.lent(array)
+        return Traced(self.real.lent(array.numbers), array.value)
+
+    def packed(self, value: Any) -> Any:
+        return value  # where it lies meanwhile is for the plan to say
+
+    def owns(self, array: Array) -> bool:
+        return self.real.owns(in_place_of(array))
+
+    def is_view(self, array: Array, inputs: Sequence[Any]) -> bool:
+        return self.real.is_view(in_place_of(array), in_place_of(list(inputs)))
+
+    def address(self, array: Array) -> int:
+        return self.real.address(in_place_of(array))
+
+    def shares_memory(self, a: Array, b: Array) -> bool:
+        return self.real.shares_memory(in_place_of(a), in_place_of(b))
+
+
+class _Linalg:
+    """numpy.linalg, noted."""
+
+    def __init__(self, real: CompiledBackend) -> None:
+        self.real = real
+
+    def __getattr__(self, name: str) -> Any:
+        function = getattr(self.real.linalg, name)
+        if isinstance(function, type):  # LinAlgError
+            return function
+        return partial(note, f"linalg.{name}")
+
+
+# ----- who records -------------------------------------------------------------------------------
+
+
+class _Recorded(CompiledBackend):
+    """What the host's backend is while somebody records: to him, one that notes."""
+
+    def __getattribute__(self, name: str) -> Any:
+        recorder = recording.get()
+        if recorder is None or name in ("__class__", "__dict__", "device"):
+            return object.__getattribute__(self, name)
+        return getattr(recorder.backend, name)
+
+
+_entering = RLock()
+_at_work = 0
+
+
+@contextmanager
+def recorded_by(recorder: Any, backend: Backend) -> Iterator[None]:
+    """Inside, in this thread, what the backend of the host does is noted by the recorder."""
+    global _at_work
+    with _entering:
+        _at_work += 1
+        backend.__class__ = _Recorded
+    token = recording.set(recorder)
+    try:
+        yield
+    finally:
+        recording.reset(token)
+        with _entering:
+            _at_work -= 1
+            if not _at_work:
+                backend.__class__ = CompiledBackend
+
+
+@contextmanager
+def unrecorded() -> Iterator[None]:
+    """Inside, in this thread, nothing is noted."""
+    token = recording.set(None)
+    try:
+        yield
+    finally:
+        recording.reset(token)

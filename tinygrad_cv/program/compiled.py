@@ -1,0 +1,286 @@
+"""`compile`: a function that is recorded when it is first called, and replayed from then on."""
+
+import functools
+import weakref
+from collections.abc import Callable, Iterable
+from threading import RLock
+from typing import Any
+
+from tinygrad_cv import backend as backends
+from tinygrad_cv._grad_mode import is_grad_enabled
+from tinygrad_cv._graph import observer
+from tinygrad_cv._public import TOP, public
+from tinygrad_cv._tensor import Tensor, wrap
+from tinygrad_cv._trees import mapped
+from tinygrad_cv.backend import host
+from tinygrad_cv.backend.base import DEFAULT
+from tinygrad_cv.backend.compiled.backend import CompiledBackend
+from tinygrad_cv.backend.recording import OtherwiseError, RecordingError, Traced, recording
+from tinygrad_cv.backend.switch import get_kernels
+from tinygrad_cv.backend.threads import on_one_blas_thread
+from tinygrad_cv.program.instructions import Program, Value, assumptions_first
+from tinygrad_cv.program.interpret import interpret
+from tinygrad_cv.program.record import Recorder
+
+Array = Any
+
+MOST = 16
+"""How many programs of one function are kept; the one that was used longest ago goes."""
+
+
+class Recorded:
+    """One program of a function, and what has to be as it was for it to be the right one."""
+
+    def __init__(self, recorder: Recorder, given: list[Tensor], returned: Any) -> None:
+        self.backend = backends.get("cpu")
+        self.real = CompiledBackend()
+        self.program: Program = recorder.program
+        self.arguments = len(self.program.inputs)
+        assumptions_first(self.program)
+        changed = {v.root for i in self.program.instructions for v in i.writes}
+        _check_unchanged(recorder, changed)
+        places = {id(x): k for k, x in reversed(list(enumerate(given)))}
+        self.first: list[Array] = []
+
+        def give(tensor: Tensor) -> int:
+            """Let the array of a tensor be an output."""
+            array = tensor._array
+            array = array if type(array) is Traced else recorder.trace(array)
+            self.program.outputs.append(array.value)
+            self.first.append(array.numbers.copy(order="K"))
+            return len(self.first) - 1
+
+        def result(leaf: Any) -> Any:
+            if not isinstance(leaf, Tensor):
+                return leaf
+            if leaf._requires_grad and leaf.node.number not in recorder.walked:
+                raise RecordingError(
+                    f"a compiled function returned a tensor of shape {leaf.shape} that requires a "
+                    "gradient, and no graph comes out of it. Call backward() inside, or detach() "
+                    "what is returned, or call the function inside of no_grad()."
+                )
+            return _Result(give(leaf))
+
+        self.returned = mapped(result, returned)
+        # What tensors from outside have been given: new gradients, and new data.
+        self.targets: list[tuple[Any, str, int | None]] = []
+        self.flags: list[tuple[weakref.ref[Tensor], bool]] = []
+        self.grads: list[tuple[Any, bool]] = []
+        self.held: list[tuple[weakref.ref[Tensor], Value]] = []
+        self.own: list[tuple[Any, str]] = []  # whose arrays are inputs, beside the arguments
+        gradients = recorder.gradients
+        for tensor, value in list(recorder.tensors.items()):
+            place: Any = places.get(id(tensor), weakref.ref(tensor))
+            if type(tensor._array) is Traced:
+                self.targets.append((place, "_array", give(tensor)))
+                if value.kind == "held":
+                    self._as_input(value, place, "_array")
+            if value.kind == "held":
+                self.held.append((weakref.ref(tensor), value))
+                self.flags.append((weakref.ref(tensor), tensor._requires_grad))
+        for tensor, before in list(gradients.before.items()):
+            place = places.get(id(tensor), weakref.ref(tensor))
+            if tensor._grad is not None and type(tensor._grad._array) is Traced:
+                self.targets.append((place, "_grad", give(tensor._grad)))
+            elif tensor._grad is None and before is not None or tensor in gradients.replaced:
+                self.targets.append((place, "_grad", None))
+            if before is not None and (known := recorder.held.get(id(before._array))) is not None:
+                if known.value.kind == "held":
+                    self._as_input(known.value, place, "_grad")
+                self.grads.append((place, True))
+            elif tensor in gradients.looked and tensor not in gradients.replaced:
+                self.grads.append((place, before is not None))
+        self.modes = [
+            (weakref.ref(part), part.training)
+            for part in _parts(recorder.modules)
+        ]
+
+    def _as_input(self, value: Value, place: Any, name: str) -> None:
+        """What is another array after each replay is an input of the program."""
+        value.kind, value.array = "input", None
+        self.program.inputs.append(value)
+        self.own.append((place, name))
+
+    def fits(self, given: list[Tensor]) -> bool:
+        """Whether it is the program to be replayed, as things are."""
+        for reference, training in self.modes:
+            module = reference()
+            if module is None or module.training is not training:
+                return False
+        for tensor_of, requires in self.flags:
+            tensor = tensor_of()
+            if tensor is not None and tensor._requires_grad is not requires:
+                return False
+        for place, there in self.grads:
+            tensor = self._at(place, given)
+            if tensor is not None and (tensor._grad is not None) is not there:
+                return False
+        for tensor_of, value in self.held:
+            tensor = tensor_of()
+            if tensor is None or tensor._array is value.array or value.kind == "input":
+                continue
+            array = tensor._array
+            if type(array) is not host.ndarray or value.base is not None or (
+                (array.shape, array.dtype, array.strides)
+                != (value.shape, value.dtype, value.strides)
+            ):
+                return False
+            value.array = array
+        return True
+
+    def _at(self, place: Any, given: list[Tensor]) -> Tensor | None:
+        return given[place] if isinstance(place, int) else place()
+
+    def replay(self, given: list[Tensor], arrays: list[Array]) -> Any:
+        """Run the program."""
+        for place, name in self.own:
+            tensor = self._at(place, given)
+            part = tensor if name == "_array" else getattr(tensor, name)
+            arrays.append(part._array)
+        outputs = on_one_blas_thread(interpret, self.program, arrays, self.real)
+        return self.results(given, outputs)
+
+    def results(self, given: list[Tensor], outputs: list[Array]) -> Any:
+        """Give tensors from outside what is theirs, and return what the function returns."""
+        for place, name, k in self.targets:
+            tensor = self._at(place, given)
+            if tensor is None:
+                continue
+            if name == "_grad":
+                tensor._grad = None if k is None else wrap(outputs[k], self.backend)
+            else:
+                tensor._array = outputs[k]
+
+        def made(leaf: Any) -> Any:
+            return wrap(outputs[leaf.place], self.backend) if type(leaf) is _Result else leaf
+
+        return mapped(made, self.returned)
+
+
+class _Result:
+    """A tensor among what a function returns: one of the outputs of the program."""
+
+    def __init__(self, place: int) -> None:
+        self.place = place
+
+
+def _parts(modules: Iterable[weakref.ref[Any]]) -> list[Any]:
+    """The modules that were called, and all that is in them."""
+    called = [module for reference in modules if (module := reference()) is not None]
+    return list(dict.fromkeys(part for module in called for part in module.modules()))
+
+
+def _check_unchanged(recorder: Recorder, changed: set[Value]) -> None:
+    """Raise if what is held was changed, and no instruction says so."""
+    tensor = recorder.changed_otherwise(changed)
+    if tensor is not None:
+        raise RecordingError(
+            f"a compiled function changes {tensor} outside of what is recorded, so a replay would "
+            "not. Change it with operations on tensors, such as x.copy_(...) under no_grad()."
+        )
+
+
+@public(TOP)
+class Compiled:
+    """What `compile` makes of a function: it is called as that is."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, function, updated=())
+        self.function = function
+        self.programs: dict[Any, list[Recorded]] = {}
+        self.latest: Recorded | None = None
+        self.lock = RLock()
+
+    @property
+    def program(self) -> Program:
+        """The program that was recorded or replayed last."""
+        if self.latest is None:
+            raise RuntimeError("nothing is recorded yet; call the compiled function first.")
+        return self.latest.program
+
+    def __get__(self, owner: Any, kind: Any = None) -> Any:
+        return self if owner is None else functools.partial(self, owner)
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        if recording.get() is not None:  # it is part of what is recorded
+            return self.function(*args, **options)
+        key, given = _described(args, options)
+        arrays = list({id(x._array): x._array for x in given}.values())
+        with self.lock:
+            programs = self.programs.setdefault(key, [])
+            for recorded in programs:
+                if recorded.fits(given):
+                    self.latest = recorded
+                    try:
+                        return recorded.replay(given, list(arrays))
+                    except OtherwiseError:
+                        continue
+            recorded, result = _record(self.function, args, options, given)
+            programs.append(recorded)
+            self.latest = recorded
+            return result
+
+
+def _record(
+    function: Callable[..., Any], args: Any, options: Any, given: list[Tensor]
+) -> tuple[Recorded, Any]:
+    recorder = Recorder(given)
+    for tensor in given:
+        recorder.meet(tensor)
+    try:
+        with recorder.at_work():
+            returned = function(*args, **options)
+        recorded = Recorded(recorder, given, returned)
+    except BaseException:
+        recorder.settle()
+        raise
+    first, recorded.first = recorded.first, []
+    return recorded, recorded.results(given, first)
+
+
+def _described(args: Any, options: Any) -> tuple[Any, list[Tensor]]:
+    """What a program is recorded for: all of the arguments but the numbers of tensors, and the
+    switches."""
+    given: list[Tensor] = []
+    places: dict[int, int] = {}
+
+    def walk(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            array = value._array
+            place = places.setdefault(id(array), len(places))
+            given.append(value)
+            return (
+                type(value),
+                place,
+                array.shape,
+                array.dtype,
+                array.strides,
+                value._requires_grad,
+                value.device,
+            )
+        if isinstance(value, tuple | list):
+            return (type(value), *map(walk, value))
+        if isinstance(value, dict):
+            return (dict, *((k, walk(v)) for k, v in value.items()))
+        if isinstance(value, host.ndarray):
+            raise TypeError(
+                f"a compiled function takes tensors, and got an array of shape {value.shape}: "
+                "pass tensor(array), or from_numpy(array)."
+            )
+        return type(value), repr(value) if isinstance(value, float) else value
+
+    key = (
+        walk(args),
+        walk(options),
+        is_grad_enabled(),
+        DEFAULT.float,
+        get_kernels(),
+        type(observer.get()),
+    )
+    return key, given
+
+
+@public(TOP)
+def compile(function: Callable[..., Any]) -> Compiled:  # noqa: A001  PyTorch's name
+    """The function, recorded when it is first called and replayed from then on."""
+    return Compiled(function)

@@ -1,0 +1,56 @@
+"""The plain reading of a program: instruction by instruction, as it was recorded."""
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tinygrad_cv.backend import host
+from tinygrad_cv.backend.base import Backend
+from tinygrad_cv.program.instructions import Program, Value
+
+Array = Any
+
+
+def function_of(xp: Backend, name: str) -> Callable[..., Any]:
+    """What an instruction of this name calls, with its arguments.
+
+    A name of the namespace or a kernel is looked up on the backend, and what is not there is a
+    method of the first argument. A "call" calls its first argument with the others.
+    """
+    if name in ("getitem", "setitem", "call"):
+        function: Callable[..., Any] = getattr(operator, name)
+        return function
+    owner: Any = xp
+    for part in name.split("."):
+        owner = getattr(owner, part, None)
+    return owner or _method(name)
+
+
+def _method(name: str) -> Callable[..., Any]:
+    return lambda x, *args, **options: getattr(x, name)(*args, **options)
+
+
+def interpret(program: Program, inputs: Sequence[Array], xp: Backend) -> list[Array]:
+    """Run the instructions one by one on these inputs; returns copies of the outputs."""
+    arrays: dict[Value, Array] = dict(zip(program.inputs, inputs, strict=True))
+
+    def found(tree: Any) -> Any:
+        if isinstance(tree, Value):
+            return tree.array if tree.array is not None else arrays[tree]
+        if type(tree) in (tuple, list):
+            return type(tree)(map(found, tree))
+        if type(tree) is dict:
+            return {name: found(part) for name, part in tree.items()}
+        if type(tree) is slice:
+            return slice(*map(found, (tree.start, tree.stop, tree.step)))
+        return tree
+
+    with xp.active:
+        for instruction in program.instructions:
+            function = function_of(xp, instruction.function)
+            made = function(*found(instruction.args), **found(instruction.options))
+            if instruction.outputs:
+                several = made if isinstance(made, tuple | list) else (made,)
+                results = [host.asarray(array) for array in several if array is not None]
+                arrays |= zip(instruction.outputs, results, strict=True)
+    return [host.array(found(value)) for value in program.outputs]

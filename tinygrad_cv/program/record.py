@@ -1,0 +1,460 @@
+"""Recording: a step is run for real, and what is done to its arrays becomes a program."""
+
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from zlib import crc32
+
+from tinygrad_cv import backend as backends
+from tinygrad_cv._graph import Node, Observer, numbers, observer, scope
+from tinygrad_cv._tensor import Tensor, wrap
+from tinygrad_cv.backend import host
+from tinygrad_cv.backend.base import Backend, drawing
+from tinygrad_cv.backend.compiled.backend import CompiledBackend
+from tinygrad_cv.backend.recording import (
+    WRITES,
+    RecordingBackend,
+    RecordingError,
+    Traced,
+    in_place_of,
+    line_of_user,
+    recorded_by,
+    refuse,
+    unrecorded,
+)
+from tinygrad_cv.program.instructions import Instruction, Program, Value
+from tinygrad_cv.program.interpret import function_of
+
+Array = Any
+
+
+class LiveGenerator:
+    """The generator that is used where none is given, whichever `manual_seed` has put there."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(backends.as_generator(None), name)
+
+
+LIVE = LiveGenerator()
+
+
+class HostCall:
+    """A function of the host that reads gradients in the `.grad` of parameters."""
+
+    def __init__(
+        self,
+        function: Callable[[], Any],
+        parameters: list[weakref.ref[Tensor]],
+        gradients: list[Any],
+        backend: Backend,
+    ) -> None:
+        self.function, self.parameters, self.backend = function, parameters, backend
+        self.given = [g is not None for g in gradients]
+
+    def __repr__(self) -> str:
+        function = getattr(self.function, "func", self.function)
+        return str(getattr(function, "__qualname__", function))
+
+    def __call__(self, *gradients: Array) -> Any:
+        rest = iter(gradients)
+        for reference, given in zip(self.parameters, self.given, strict=True):
+            gradient = next(rest) if given else None
+            parameter = reference()
+            if parameter is not None:
+                parameter._grad = None if gradient is None else wrap(gradient, self.backend)
+        return self.function()
+
+
+class Gradients:
+    """What the `.grad` of tensors from outside was at first, and whether the step goes by it."""
+
+    def __init__(self) -> None:
+        self.before: dict[Tensor, Tensor | None] = {}
+        self.looked: set[Tensor] = set()
+        self.replaced: set[Tensor] = set()
+
+    def meet(self, tensor: Tensor) -> None:
+        """Note what it is now."""
+        if tensor not in self.before:
+            self.before[tensor] = tensor._grad
+
+    def look(self, tensor: Tensor) -> None:
+        """What it is matters, unless the step has set it before."""
+        self.meet(tensor)
+        self.looked.add(tensor)
+
+    def replace(self, tensor: Tensor) -> None:
+        """The step is about to set it."""
+        self.meet(tensor)
+        if tensor not in self.looked:
+            self.replaced.add(tensor)
+
+
+class Recorder(Observer):
+    """Notes what a step does.
+
+    `program` grows as it runs. What the arrays of tensors from outside are is told by `held`, which
+    has an entry for each array that was met, with the tensors that it was seen in.
+    """
+
+    def __init__(self, inputs: Iterable[Tensor]) -> None:
+        self.host: Backend = backends.get("cpu")
+        self.real = CompiledBackend()
+        self.backend = RecordingBackend(self.real)
+        self.before = observer.get()
+        self.everything = self.before is not None and self.before.everything
+        self.program = Program([], [], [])
+        self.start = next(numbers)
+        self.held: dict[int, Traced] = {}
+        self.extents: dict[Value, tuple[int, int]] = {}  # of roots: their first and last address
+        self.sums: dict[Value, int] = {}
+        self.families: dict[int, list[Value]] = {}  # the held values in the memory of an array
+        self.tensors: dict[Tensor, Value] = {}
+        self.gradients = Gradients()
+        self.modules: dict[weakref.ref[Any], None] = {}
+        self.walked: set[int] = set()  # the numbers of the nodes that got a gradient
+        self.busy = False
+        for tensor in inputs:
+            array = tensor._array
+            if id(array) not in self.held:
+                value = self._value(array, "input")
+                self._root(value, array)
+                self.held[id(array)] = Traced(array, value)
+                self.program.inputs.append(value)
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Inside, what this thread does is noted."""
+        deputy = drawing.get()
+        if deputy is not None:
+            raise RecordingError(
+                "a compiled function is called inside of recompute(), which would have to record "
+                "it; compile what is around both."
+            )
+        with recorded_by(self, self.host):
+            token, draws = observer.set(self), drawing.set(self._draw)
+            try:
+                yield
+            finally:
+                drawing.reset(draws)
+                observer.reset(token)
+
+    # ----- calls -----------------------------------------------------------------------------
+
+    def call(self, name: str, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """Do a call for real, and note it."""
+        args, options = self._traced(args), self._traced(options)
+        out = options.get("out")
+        out = out[0] if isinstance(out, tuple) else out
+        changed = [out] if out is not None else self._changed_by(name, args, options)
+        made = self._run(function_of(self.real, name), args, options)
+        sources = list(_arrays((args, options)))
+        outputs: list[Value] = []
+        result = out if out is not None else self._made(made, sources, outputs)
+        if outputs or changed or name == "call":
+            self.program.instructions.append(
+                Instruction(
+                    name,
+                    _values(args),
+                    _values(options),
+                    tuple(outputs),
+                    tuple(x.value for x in changed),
+                    line_of_user(),
+                )
+            )
+        return result
+
+    def _run(self, function: Callable[..., Any], args: Any, options: Any) -> Any:
+        busy, self.busy = self.busy, True
+        try:
+            return function(*in_place_of(args), **in_place_of(options))
+        finally:
+            self.busy = busy
+
+    def _changed_by(self, name: str, args: tuple[Any, ...], options: dict[str, Any]) -> list[Any]:
+        """The arrays that a call without `out` changes."""
+        if name == "setitem":
+            return [args[0]]
+        if name not in WRITES:
+            return []
+        given = dict(zip(KERNEL_ARGUMENTS[name], args, strict=False)) | options
+        return [given[which] for which in WRITES[name] if type(given.get(which)) is Traced]
+
+    def _made(self, made: Any, sources: list[Traced], outputs: list[Value]) -> Any:
+        """What a call returned, as traced arrays; the new values among them go to `outputs`."""
+        if isinstance(made, tuple | list):
+            parts = [self._made(part, sources, outputs) for part in made]
+            return type(made)(*parts) if hasattr(made, "_fields") else type(made)(parts)
+        if made is None:
+            return None
+        if not isinstance(made, host.ndarray | host.generic):
+            raise RecordingError(f"{line_of_user()}: a kernel gave {made!r}, which is no array.")
+        array = host.asarray(made)
+        for source in sources:
+            if source.numbers is array:
+                return source
+        value = self._view_of(array, sources) if array.base is not None else None
+        if value is None:
+            value = self._value(array, "made")
+            self._root(value, array)
+        outputs.append(value)
+        return Traced(array, value)
+
+    def _view_of(self, array: Array, sources: list[Traced]) -> Value | None:
+        """The value of a result that lies in the memory of one of the arrays it was made of."""
+        owner, (low, high) = _owner(array), _extent(array)
+        for source in sources:
+            root = source.value.root
+            first, last, start = self.extents[root]
+            if first <= low and high <= last and _owner(source.numbers) is owner:
+                return self._value(array, "made", root, _address(array) - start)
+        return None
+
+    def _draw(self, generator: Any, law: Callable[[Any], Any]) -> Any:
+        if self.busy:
+            return law(generator)
+        return self.call("call", (law, generator), {})
+
+    def host_call(self, function: Callable[[], Any], parameters: list[Tensor]) -> Any:
+        """Run a function of the host, such as the step of an optimizer, now and at each replay.
+
+        It finds the gradients of the parameters in their `.grad`, and may change all that is held.
+        """
+        gradients = [None if p._grad is None else self._traced(p._grad._array) for p in parameters]
+        for parameter in parameters:
+            if type(parameter._array) is Traced:
+                refuse(
+                    f"a step on a parameter of shape {parameter.shape} that got new data before",
+                    "Change it in place: p.data.copy_(...).",
+                )
+            self.meet(parameter)
+            self.gradients.look(parameter)
+        known = [t for t in self.held.values() if t.value.kind == "held"]
+        before = [_sum(t.numbers) for t in known]
+        call = HostCall(function, [weakref.ref(p) for p in parameters], gradients, self.host)
+        traced = [p._grad for p in parameters]
+        arrays = [g for g in gradients if g is not None]
+        with unrecorded():
+            eye, draws = observer.set(self.before), drawing.set(None)
+            try:
+                result = call(*in_place_of(arrays))
+            finally:
+                drawing.reset(draws)
+                observer.reset(eye)
+                for parameter, gradient in zip(parameters, traced, strict=True):
+                    parameter._grad = gradient
+        for parameter in parameters:
+            if self.held.get(id(parameter._array)) is None:
+                refuse(
+                    f"a step that gives a parameter of shape {parameter.shape} other memory",
+                    "Let it change the parameter in place.",
+                )
+        changed = [t for t, s in zip(known, before, strict=True) if _sum(t.numbers) != s]
+        changed += [self.trace(p._array) for p in parameters if p._grad is not None]
+        self.program.instructions.append(
+            Instruction(
+                "call",
+                (call, *_values(tuple(arrays))),
+                {},
+                (),
+                tuple(dict.fromkeys(x.value for x in (*changed, *arrays))),
+                line_of_user(),
+            )
+        )
+        return result
+
+    # ----- at the end ------------------------------------------------------------------------
+
+    def changed_otherwise(self, changed: set[Value]) -> str | None:
+        """What was changed though it is not among the changed values, if anything."""
+        for traced in self.held.values():
+            value = traced.value
+            if value.kind == "held" and value.root not in changed:
+                if _sum(traced.numbers) != self.sums[value]:
+                    name = next((x.name for x, v in self.tensors.items() if v is value), None)
+                    return f"{name or 'a tensor'} of shape {value.shape}"
+        return None
+
+    def settle(self) -> None:
+        """After an error: the tensors from outside hold numbers, as they do after any error."""
+        for tensor in self.tensors:
+            for part in (tensor, tensor._grad):
+                if part is not None and type(part._array) is Traced:
+                    part._array = part._array.numbers
+
+    def check(self, function: Callable[..., Any], *arrays: Any) -> None:
+        """Call a function that may raise, of these arrays, now and at each replay."""
+        self.call("call", (function, *arrays), {})
+
+    # ----- values ----------------------------------------------------------------------------
+
+    def _value(
+        self, array: Array, kind: Any, base: Value | None = None, offset: int = 0
+    ) -> Value:
+        return Value(array.shape, array.dtype, array.strides, kind, base, offset)
+
+    def _root(self, value: Value, array: Array) -> None:
+        self.extents[value] = (*_extent(array), _address(array))
+
+    def trace(self, array: Array) -> Traced:
+        """The array of a tensor from outside, or one that Python made on the way."""
+        known = self.held.get(id(array))
+        if known is not None:
+            return known
+        value = self._value(array, "held")
+        value.array = array
+        low, high = _extent(array)
+        owner = _owner(array)
+        family = self.families.setdefault(id(owner), [])
+        for other in family:
+            if other.base is None:
+                first, last, start = self.extents[other]
+                if first <= low and high <= last:
+                    value.base, value.offset = other, _address(array) - start
+                    break
+                if low < last and first < high and not (low <= first and last <= high):
+                    self.trace(owner)  # which contains both
+                    return self.trace(array)
+        else:
+            self._root(value, array)
+            for other in family:  # those that were met before what they lie in
+                first, last, _ = self.extents.get(other, (0, 0, 0))
+                if other.base is None and low <= first and last <= high:
+                    self._rebase(other, value)
+        family.append(value)
+        self.held[id(array)] = traced = Traced(array, value)
+        self.sums[value] = _sum(array)
+        return traced
+
+    def _rebase(self, root: Value, value: Value) -> None:
+        """A held root turns out to lie in another value, and so does what lies in it."""
+        by = self.extents[root][2] - self.extents[value][2]
+        everything = {
+            v
+            for i in self.program.instructions
+            for v in (*i.reads(), *i.outputs, *i.writes)
+            if v.base is root
+        } | {t.value for t in self.held.values() if t.value.base is root}
+        for v in (root, *everything):
+            v.base, v.offset = value, v.offset + by
+
+    def _traced(self, tree: Any) -> Any:
+        """Arguments with traced arrays in place of all others."""
+        if type(tree) is host.ndarray:
+            return self.trace(tree)
+        if type(tree) in (tuple, list):
+            return type(tree)(map(self._traced, tree))
+        if type(tree) is dict:
+            return {name: self._traced(part) for name, part in tree.items()}
+        if isinstance(tree, host.random.Generator) and tree is backends.as_generator(None):
+            return LIVE
+        return tree
+
+    # ----- as an observer --------------------------------------------------------------------
+
+    def forward(self, op: Any, backend: Any, arrays: Any) -> Any:
+        if backend is not self.host:
+            refuse(
+                f"{op.name} on {backend.device}", "Compiled functions compute on the host so far."
+            )
+        arrays[:] = map(self._traced, arrays)  # the same list is what the op's node saves from
+        for name, attribute in vars(op).items():
+            setattr(op, name, self._traced(attribute))
+        here = scope.get()
+        while here is not None:
+            self.modules[here.module] = None
+            here = here.outer
+        return (self.before or super()).forward(op, backend, arrays)
+
+    def made(self, tensor: Tensor, inputs: tuple[Any, ...]) -> None:
+        for value in inputs:
+            if isinstance(value, Tensor):
+                self.meet(value)
+        if self.before is not None:
+            self.before.made(tensor, inputs)
+
+    def meet(self, tensor: Tensor) -> None:
+        """Note whose array a held one is."""
+        array = tensor._array
+        if type(array) is host.ndarray:
+            self.tensors.setdefault(tensor, self.trace(array).value)
+            self.gradients.meet(tensor)
+
+    def arrived(self, node: Node, gradient: Any) -> None:
+        self.walked.add(node.number)
+        if node.op is None and node.tensor is not None and (leaf := node.tensor()) is not None:
+            self.gradients.look(leaf)
+        if self.before is not None:
+            self.before.arrived(node, gradient)
+
+    def backward(self, reading: Any, node: Node, gradient: Any, useful: Any) -> Any:
+        if node.number < self.start:
+            refuse(
+                f"a backward pass through {node.label}, which was computed before the compiled "
+                "function was called,",
+                "Compute it inside, or detach() it.",
+            )
+        return (self.before or super()).backward(reading, node, gradient, useful)
+
+
+KERNEL_ARGUMENTS = {
+    name: getattr(Backend, name).__code__.co_varnames[1 : getattr(Backend, name).__code__.co_argcount]
+    for name in WRITES
+    if name != "setitem"
+}
+
+
+def _owner(array: Any) -> Any:
+    """What the memory of an array belongs to."""
+    while getattr(array, "base", None) is not None:
+        array = array.base
+    return array
+
+
+def _address(array: Array) -> int:
+    return int(array.__array_interface__["data"][0])
+
+
+def _extent(array: Array) -> tuple[int, int]:
+    """The first address that an array reaches, and the one behind the last."""
+    low = high = _address(array)
+    if not array.size:
+        return low, high
+    for n, stride in zip(array.shape, array.strides, strict=True):
+        if stride < 0:
+            low += (n - 1) * stride
+        else:
+            high += (n - 1) * stride
+    return low, high + array.itemsize
+
+
+def _sum(array: Array) -> int:
+    """A checksum of its elements."""
+    return crc32(host.ascontiguousarray(array))
+
+
+def _arrays(tree: Any) -> Iterator[Traced]:
+    if type(tree) is Traced:
+        yield tree
+    elif isinstance(tree, tuple | list):
+        for part in tree:
+            yield from _arrays(part)
+    elif isinstance(tree, dict):
+        for part in tree.values():
+            yield from _arrays(part)
+    elif isinstance(tree, slice):
+        yield from _arrays((tree.start, tree.stop, tree.step))
+
+
+def _values(tree: Any) -> Any:
+    """The values in place of traced arrays."""
+    if type(tree) is Traced:
+        return tree.value
+    if type(tree) in (tuple, list):
+        return type(tree)(map(_values, tree))
+    if type(tree) is dict:
+        return {name: _values(part) for name, part in tree.items()}
+    if type(tree) is slice:
+        return slice(*map(_values, (tree.start, tree.stop, tree.step)))
+    return tree
