@@ -295,7 +295,7 @@ def _known(instruction: Instruction, memory: Slots, xp: Backend) -> list[Call] |
     if name == "reshape" and options.get("order", "C") == "C":
         return _reshaped(args[0], out, instruction)
     if name in ("zeros", "ones", "zeros_like", "ones_like"):
-        return [(host.copyto, (out, int("ones" in name)))]
+        return [(host.copyto, (out, int("ones" in name), "unsafe"))]
     if name in ("full", "full_like") and "fill_value" not in options:
         return [(host.copyto, (out, args[1], "unsafe"))]
     if name in ("empty", "empty_like"):
