@@ -18,6 +18,7 @@ from tinygrad_cv._tensor import Tensor, wrap
 from tinygrad_cv._trees import mapped, tensors_in
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.base import Backend
+from tinygrad_cv.backend.recording import recording, refuse
 
 
 @public(TOP, also="checkpoint")
@@ -65,6 +66,11 @@ def recompute(
     """
     if not is_grad_enabled():
         return function(*args, **kwargs)
+    if recording.get() is not None:
+        refuse(
+            "recompute",
+            "A plan decides by itself what is kept; leave it out of what is compiled.",
+        )
     segment = _Segment(function, args, kwargs)
     with segment.used.noted(), segment.draws.noted():
         returned = function(*args, **kwargs)

@@ -2,12 +2,14 @@
 
 import traceback
 import weakref
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tinygrad_cv._graph import Node, Observer, failed, observer
 from tinygrad_cv._op import is_float
 from tinygrad_cv._public import AUTOGRAD, public
+from tinygrad_cv.backend.recording import recording
 
 PACKAGE = str(Path(__file__).parent.parent)
 """Frames from in here are not where the user called."""
@@ -48,26 +50,31 @@ class _Anomalies(Observer):
                 error.add_note(f"{node.label} was called here:\n{self.calls[node]}")
             raise
         for parent, share in sent if self.check_nan else ():
-            if _has_nan(reading, parent, share):
-                place = list(node.parents()).index(parent)
-                nan = RuntimeError(
-                    f"the backward of {node.label} of shape {node.shape} gave NaN as the gradient "
-                    f"of its input {place}, a {parent.label} of shape {parent.shape}. "
-                    + (
-                        f"It was called here:\n{self.calls[node]}"
-                        if node in self.calls
-                        else "It was called before detect_anomaly, which knows no more."
-                    )
-                )
-                failed(nan, node.op, node.inputs)
-                raise nan
+            with parent.backend.active:
+                array = reading.on(parent.backend).memory(share)
+            if is_float(array):
+                look = partial(self._check, parent.backend, node, parent)
+                recorder = recording.get()
+                look(array) if recorder is None else recorder.check(look, array)
         return sent
 
-
-def _has_nan(reading: Any, node: Node, share: Any) -> bool:
-    with node.backend.active:
-        array = reading.on(node.backend).memory(share)
-        return is_float(array) and bool(node.backend.isnan(array).any())
+    def _check(self, backend: Any, node: Node, parent: Node, array: Any) -> None:
+        """Raise if there is a NaN in what a node sends to this one of its inputs."""
+        with backend.active:
+            if not bool(backend.isnan(array).any()):
+                return
+        place = list(node.parents()).index(parent)
+        nan = RuntimeError(
+            f"the backward of {node.label} of shape {node.shape} gave NaN as the gradient "
+            f"of its input {place}, a {parent.label} of shape {parent.shape}. "
+            + (
+                f"It was called here:\n{self.calls[node]}"
+                if node in self.calls
+                else "It was called before detect_anomaly, which knows no more."
+            )
+        )
+        failed(nan, node.op, node.inputs)
+        raise nan
 
 
 @public(AUTOGRAD)

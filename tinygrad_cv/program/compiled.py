@@ -1,6 +1,7 @@
 """`compile`: a function that is recorded when it is first called, and replayed from then on."""
 
 import functools
+import inspect
 import weakref
 from collections.abc import Callable, Iterable
 from threading import RLock
@@ -54,9 +55,10 @@ class Recorded:
                 return leaf
             if leaf._requires_grad and leaf.node.number not in recorder.walked:
                 raise RecordingError(
-                    f"a compiled function returned a tensor of shape {leaf.shape} that requires a "
-                    "gradient, and no graph comes out of it. Call backward() inside, or detach() "
-                    "what is returned, or call the function inside of no_grad()."
+                    f"{_place(recorder.function)}: a compiled function returned a tensor of shape "
+                    f"{leaf.shape} that requires a gradient, and no graph comes out of it. Call "
+                    "backward() inside, or detach() what is returned, or call the function inside "
+                    "of no_grad()."
                 )
             return _Result(give(leaf))
 
@@ -173,6 +175,12 @@ def _parts(modules: Iterable[weakref.ref[Any]]) -> list[Any]:
     return list(dict.fromkeys(part for module in called for part in module.modules()))
 
 
+def _place(function: Any) -> str:
+    """Where a function is defined."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return repr(function) if code is None else f"{code.co_filename}, line {code.co_firstlineno}"
+
+
 def _check_unchanged(recorder: Recorder, changed: set[Value]) -> None:
     """Raise if what is held was changed, and no instruction says so."""
     tensor = recorder.changed_otherwise(changed)
@@ -234,7 +242,7 @@ class Compiled:
 def _record(
     function: Callable[..., Any], args: Any, options: Any, given: list[Tensor]
 ) -> tuple[Recorded, Any]:
-    recorder = Recorder(given)
+    recorder = Recorder(function, given)
     for tensor in given:
         recorder.meet(tensor)
     try:

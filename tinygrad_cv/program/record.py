@@ -98,7 +98,8 @@ class Recorder(Observer):
     has an entry for each array that was met, with the tensors that it was seen in.
     """
 
-    def __init__(self, inputs: Iterable[Tensor]) -> None:
+    def __init__(self, function: Callable[..., Any], inputs: Iterable[Tensor]) -> None:
+        self.function = function
         self.host: Backend = backends.get("cpu")
         self.real = CompiledBackend()
         self.backend = RecordingBackend(self.real)
@@ -168,7 +169,8 @@ class Recorder(Observer):
     def _run(self, function: Callable[..., Any], args: Any, options: Any) -> Any:
         busy, self.busy = self.busy, True
         try:
-            return function(*in_place_of(args), **in_place_of(options))
+            with unrecorded():
+                return function(*in_place_of(args), **in_place_of(options))
         finally:
             self.busy = busy
 
