@@ -81,6 +81,11 @@ def _logical(formula: Callable[..., Lanes]) -> Callable[..., Lanes]:
     return lambda *args: formula(*map(_truth, args))
 
 
+def _rounded(instruction: str) -> Callable[..., Lanes]:
+    """Arithmetic that rounds after each step, as NumPy does: x · y + z is two steps."""
+    return _real(lambda x, y: x.made(getattr(x.builder, instruction)(x.value, y.value)))
+
+
 def _unlike(x: Lanes, y: Lanes) -> Lanes:
     return x.made(x.builder.xor(x.value, y.value))
 
@@ -95,12 +100,12 @@ def _where(truth: Lanes, x: Any, y: Any) -> Lanes:
 
 
 STEPS: dict[str, Callable[..., Lanes]] = {
-    "add": _real(lambda x, y: x + y),
-    "subtract": _real(lambda x, y: x - y),
-    "multiply": _real(lambda x, y: x * y),
-    "true_divide": _real(lambda x, y: x / y),
+    "add": _rounded("fadd"),
+    "subtract": _rounded("fsub"),
+    "multiply": _rounded("fmul"),
+    "true_divide": _rounded("fdiv"),
     "negative": _real(lambda x: -x),
-    "square": _real(lambda x: x * x),
+    "square": _real(lambda x: x.made(x.builder.fmul(x.value, x.value))),
     "reciprocal": _real(lambda x: 1.0 / x),
     "abs": _real(of.absolute),
     "sqrt": _real(of.sqrt),
