@@ -256,6 +256,11 @@ def _add_train(commands: Any) -> None:
         metavar="DEVICE",
         help="where to compute: cpu (default), or cuda for an NVIDIA GPU",
     )
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="record the step once and replay it: the same numbers sooner",
+    )
     parser.set_defaults(run=train)
 
 
@@ -298,7 +303,7 @@ def train(options: argparse.Namespace) -> None:
         DataLoader(part, options.batch_size, device=options.device) for part in (validation, test)
     )
     optimizer = SGD(model.parameters(), options.lr, momentum=0.9, weight_decay=5e-4, nesterov=True)
-    trainer = Trainer(model, optimizer, schedule=cosine)
+    trainer = Trainer(model, optimizer, schedule=cosine, compile=options.compile)
     with _folder(options.out) as out:
         watch = viz.watch(model)
         history = _fit(trainer, train_loader, val_loader, options.epochs, watch)

@@ -83,7 +83,7 @@ class Recorded:
             place = places.get(id(tensor), weakref.ref(tensor))
             if tensor._grad is not None and type(tensor._grad._array) is Traced:
                 self.targets.append((place, "_grad", give(tensor._grad)))
-            elif tensor._grad is None and before is not None or tensor in gradients.replaced:
+            elif tensor._grad is None:
                 self.targets.append((place, "_grad", None))
             if before is not None and (known := recorder.held.get(id(before._array))) is not None:
                 if known.value.kind == "held":
@@ -91,9 +91,8 @@ class Recorded:
                 self.grads.append((place, True))
             elif tensor in gradients.looked and tensor not in gradients.replaced:
                 self.grads.append((place, before is not None))
-        self.modes = [
-            (weakref.ref(part), part.training)
-            for part in _parts(recorder.modules)
+        self.modules = [
+            (weakref.ref(part), part.training, _ids(part)) for part in _parts(recorder.modules)
         ]
 
     def _as_input(self, value: Value, place: Any, name: str) -> None:
@@ -109,9 +108,9 @@ class Recorded:
 
     def fits(self, given: list[Tensor]) -> bool:
         """Whether it is the program to be replayed, as things are."""
-        for reference, training in self.modes:
+        for reference, training, tensors in self.modules:
             module = reference()
-            if module is None or module.training is not training:
+            if module is None or module.training is not training or _ids(module) != tensors:
                 return False
         for tensor_of, requires in self.flags:
             tensor = tensor_of()
@@ -167,6 +166,11 @@ class _Result:
 
     def __init__(self, place: int) -> None:
         self.place = place
+
+
+def _ids(module: Any) -> list[int]:
+    """Which objects the parameters and buffers of a module are."""
+    return list(map(id, (*module._parameters.values(), *module._buffers.values())))
 
 
 def _parts(modules: Iterable[weakref.ref[Any]]) -> list[Any]:

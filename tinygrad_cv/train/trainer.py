@@ -14,6 +14,7 @@ from tinygrad_cv.data import DataLoader
 from tinygrad_cv.nn import Module
 from tinygrad_cv.ops.loss import cross_entropy
 from tinygrad_cv.optim import Optimizer
+from tinygrad_cv.program.compiled import Compiled
 
 BAR = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"  # fits into 80 columns
 
@@ -59,6 +60,9 @@ class Trainer:
     the one it came with and progress the share of the training that is done. The default schedule
     is constant.
 
+    With `compile` the scores, the loss and the gradients of a batch are computed by a recorded
+    program (see `tinygrad_cv.compile`): the same numbers sooner.
+
     What is in evaluation mode while the model around it trains, such as a frozen batch norm, stays
     in it. After `fit` and `evaluate`, however they end, every module is in the mode that it was in.
 
@@ -84,12 +88,23 @@ class Trainer:
         optimizer: Optimizer,
         loss_fn: Callable[[Tensor, Tensor], Tensor] = cross_entropy,
         schedule: Callable[[float], float] = constant,
+        compile: bool = False,  # noqa: A002  as the function is called
     ) -> None:
         self.model = model
         self.optimizer = optimizer
         self.loss_fn = loss_fn
         self.schedule = schedule
         self.rates = [group["lr"] for group in optimizer.param_groups]
+        self._compiled = Compiled(self._with_gradients) if compile else None
+        self._scores = Compiled(model) if compile else model
+
+    def _with_gradients(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores and loss of a batch, with the gradients of the loss."""
+        scores = self.model(inputs)
+        loss = self.loss_fn(scores, labels)
+        self.optimizer.zero_grad()
+        loss.backward()
+        return scores, loss
 
     def fit(
         self,
@@ -110,8 +125,13 @@ class Trainer:
 
         Raises DivergenceError, before the step, when a batch has an infinite loss or NaN, and at
         the end when the last step has made the model give infinite scores or NaN; and ValueError
-        for a loader without batches.
+        for a loader without batches, and for `watch` of a compiled training.
         """
+        if watch is not None and self._compiled is not None:
+            raise ValueError(
+                "watch looks at each step's graph, and a compiled step has none; train with "
+                "compile=False to watch."
+            )
         batches = _batches(train_loader)
         if val_loader is not None:
             _batches(val_loader)
@@ -135,14 +155,18 @@ class Trainer:
                     for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
                         group["lr"] = rate * self.schedule(done)
                     with nullcontext() if watch is None else watch.step():
-                        scores = self.model(inputs)
-                        loss = self.loss_fn(scores, labels)
+                        if self._compiled is None:
+                            scores = self.model(inputs)
+                            loss = self.loss_fn(scores, labels)
+                        else:
+                            scores, loss = self._compiled(inputs, labels)
                         # Read before the step: a GPU then waits once, for what comes first anyway.
                         value, hits = loss.item(), _right(scores, labels)
                         if not math.isfinite(value):
                             raise DivergenceError(value, epoch + 1)
-                        self.optimizer.zero_grad()
-                        loss.backward()
+                        if self._compiled is None:
+                            self.optimizer.zero_grad()
+                            loss.backward()
                         self.optimizer.step()
                     loss_sum += value * len(labels)
                     right += hits
@@ -177,7 +201,7 @@ class Trainer:
         with _modes_kept(self.model), no_grad():
             self.model.eval()
             for inputs, labels in batches:
-                scores = self.model(inputs)
+                scores = self._scores(inputs)
                 right += _right(scores, labels)
                 seen += len(labels)
                 sound = sound and bool((scores < math.inf).all())  # -inf rules a class out
