@@ -7,7 +7,7 @@ stays where it is, and who reads it looks it up anew in each replay (`Slots`).
 
 import inspect
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from tinygrad_cv.backend.threads import WORTH_A_PART, parallel, split
 from tinygrad_cv.program.fuse import LETTER, Group
 from tinygrad_cv.program.instructions import Instruction, Value
 from tinygrad_cv.program.interpret import function_of
-from tinygrad_cv.program.places import is_same_place, size, span, view
+from tinygrad_cv.program.places import is_same_place, span, view
 
 Array = Any
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
@@ -187,7 +187,17 @@ def writes_in_place(instruction: Instruction, xp: Backend) -> bool:
     )
 
 
-COPIES = {"array", "astype", "copy", "ravel", "reshape", "ascontiguousarray", "positive", "full", "zeros"} | {
+COPIES = {
+    "array",
+    "astype",
+    "copy",
+    "ravel",
+    "reshape",
+    "ascontiguousarray",
+    "positive",
+    "full",
+    "zeros",
+} | {
     "ones",
     "empty",
     "full_like",
@@ -196,7 +206,9 @@ COPIES = {"array", "astype", "copy", "ravel", "reshape", "ascontiguousarray", "p
 }
 
 
-def calls_of(instruction: Instruction | Group, memory: Slots, xp: Backend, compiled: bool) -> list[Call]:
+def calls_of(
+    instruction: Instruction | Group, memory: Slots, xp: Backend, compiled: bool
+) -> list[Call]:
     """The calls that do an instruction, in their order."""
     if isinstance(instruction, Group):
         calls = _group(instruction, memory, compiled)
@@ -287,7 +299,9 @@ def _known(instruction: Instruction, memory: Slots, xp: Backend) -> list[Call] |
         return [(host.copyto, (out, 0)), (_copy_where, (out, args[0], args[1]))]
     if name == "where" and len(args) == 3 and not options:
         return [(host.copyto, (out, args[2])), (_copy_where, (out, args[1], args[0]))]
-    if name in ("astype", "array") or (name in ("copy", "ravel", "ascontiguousarray") and not options):
+    if name in ("astype", "array") or (
+        name in ("copy", "ravel", "ascontiguousarray") and not options
+    ):
         x = args[0]
         if name == "ravel":
             return _reshaped(x, out, instruction)

@@ -19,10 +19,9 @@ FLOAT, BOOL = host.dtype("float32"), host.dtype("bool")
 LETTER = {FLOAT: "f", BOOL: "b"}
 
 REAL = set(
-    "add subtract multiply true_divide negative square reciprocal abs sqrt floor copysign maximum "
-    "minimum exp expm1 log log1p tanh erf erfc".split()
+    ["add", "subtract", "multiply", "true_divide", "negative", "square", "reciprocal", "abs", "sqrt", "floor", "copysign", "maximum", "minimum", "exp", "expm1", "log", "log1p", "tanh", "erf", "erfc"]
 )
-COMPARISONS = set("greater greater_equal less less_equal equal not_equal isnan".split())
+COMPARISONS = set(["greater", "greater_equal", "less", "less_equal", "equal", "not_equal", "isnan"])
 LOGICAL = {
     "logical_and": "logical_and",
     "logical_or": "logical_or",
@@ -85,7 +84,7 @@ def steps_of(instruction: Instruction) -> list[Step] | None:
         g, positive = plain
         return [Step("where", (positive, g, 0.0), out)]
     if name in LOGICAL:
-        if has_floats and not name.startswith("logical") or out.dtype != BOOL:
+        if (has_floats and not name.startswith("logical")) or out.dtype != BOOL:
             return None
         return [Step(LOGICAL[name], plain, out)] if len(values) == len(args) else None
     if name in COMPARISONS:

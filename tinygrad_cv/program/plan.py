@@ -23,7 +23,8 @@ from tinygrad_cv.backend.switch import KERNELS
 from tinygrad_cv.backend.threads import on_one_blas_thread
 from tinygrad_cv.program import emit
 from tinygrad_cv.program.fuse import DRAWS, Group, grouped, is_internal
-from tinygrad_cv.program.instructions import Instruction, Program, Value, values_in
+from tinygrad_cv.program.instructions import Instruction, Program, Value
+from tinygrad_cv.program.interpret import function_of
 from tinygrad_cv.program.places import span
 
 Array = Any
@@ -270,7 +271,9 @@ class Plan:
                 spent = self.times[i]
                 parts.append(f"{spent * 1e6:.1f} µs ({spent / total:.1%})")
                 if spent:
-                    parts.append(f"{moved / spent / 1e9:.1f} GB/s {count / spent / 1e9:.1f} GFLOP/s")
+                    parts.append(
+                        f"{moved / spent / 1e9:.1f} GB/s {count / spent / 1e9:.1f} GFLOP/s"
+                    )
             if instruction.line:
                 parts.append(instruction.line)
             lines.append("  ".join(parts))
@@ -372,7 +375,9 @@ def unpacked(program: Program) -> None:
             truth = packed[id(source)]
             views = [v for v in all_values.values() if v.base is result]
             readers = [
-                i for i in program.instructions if any(v is result for v in i.reads()) and not is_view(i)
+                i
+                for i in program.instructions
+                if any(v is result for v in i.reads()) and not is_view(i)
             ]
             if readers or any(v is result for v in program.outputs) or id(result) in writes:
                 continue
@@ -424,9 +429,9 @@ def moved(program: Program) -> None:
         return t
 
     program.instructions = kept
-    for i in kept:
-        i.args, i.options = tree(i.args), tree(i.options)
-        i.outputs, i.writes = tree(i.outputs), tree(i.writes)
+    for each in kept:
+        each.args, each.options = tree(each.args), tree(each.options)
+        each.outputs, each.writes = tree(each.outputs), tree(each.writes)
     program.outputs = tree(program.outputs)
 
 
@@ -462,7 +467,7 @@ def fold(program: Program, xp: Backend) -> None:
             continue
         for v in instruction.reads():
             memory.settle(v.root, v.root.array)
-        function: Callable[..., Any] = emit.function_of(xp, instruction.function)
+        function: Callable[..., Any] = function_of(xp, instruction.function)
         with xp.active:
             made = function(*memory.tree(instruction.args), **memory.tree(instruction.options))
         results = (made,) if len(instruction.outputs) == 1 else made
