@@ -282,7 +282,7 @@ def test_a_compiled_step_is_the_step(make: Any) -> None:
         wanted = numbers(eager())
         tg.manual_seed(seed)
         for a, b in zip(numbers(compiled()), wanted, strict=True):
-            np.testing.assert_array_equal(a, b)
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)  # functions of vectors round
     assert sum(map(len, compiled.programs.values())) <= 2  # with gradients at first, and without
 
 

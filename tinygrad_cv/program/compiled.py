@@ -19,9 +19,8 @@ from tinygrad_cv.backend.base import DEFAULT
 from tinygrad_cv.backend.compiled.backend import CompiledBackend
 from tinygrad_cv.backend.recording import OtherwiseError, RecordingError, Traced, recording
 from tinygrad_cv.backend.switch import get_kernels
-from tinygrad_cv.backend.threads import on_one_blas_thread
 from tinygrad_cv.program.instructions import Program, Value, assumptions_first
-from tinygrad_cv.program.interpret import interpret
+from tinygrad_cv.program.plan import Plan
 from tinygrad_cv.program.record import Recorder
 
 Array = Any
@@ -103,6 +102,11 @@ class Recorded:
         self.program.inputs.append(value)
         self.own.append((place, name))
 
+    @functools.cached_property
+    def plan(self) -> Plan:
+        """How it is replayed; made for the first replay."""
+        return Plan(self.program, self.real)
+
     def fits(self, given: list[Tensor]) -> bool:
         """Whether it is the program to be replayed, as things are."""
         for reference, training, tensors in self.modules:
@@ -143,8 +147,7 @@ class Recorded:
             tensor: Any = self._at(place, given)
             part = tensor if name == "_array" else getattr(tensor, name)
             arrays.append(part._array)
-        outputs = on_one_blas_thread(interpret, self.program, arrays, self.real)
-        return self.results(given, outputs)
+        return self.results(given, self.plan.run(arrays))
 
     def results(self, given: list[Tensor], outputs: list[Array]) -> Any:
         """Give tensors from outside what is theirs, and return what the function returns."""
@@ -214,6 +217,13 @@ class Compiled:
         if self.latest is None:
             raise RuntimeError("nothing is recorded yet; call the compiled function first.")
         return self.latest.program
+
+    @property
+    def plan(self) -> Plan:
+        """How the program that was recorded or replayed last is replayed: `print` lists it."""
+        self.program  # noqa: B018  raises if there is none
+        assert self.latest is not None
+        return self.latest.plan
 
     def __get__(self, owner: Any, kind: Any = None) -> Any:
         return self if owner is None else functools.partial(self, owner)

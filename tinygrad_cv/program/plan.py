@@ -1,0 +1,512 @@
+"""A recorded program made ready to be replayed: what is needed of it, where values lie, what is called.
+
+Planning takes a copy of the program and, in this order,
+
+1. sees through what was packed into bits and unpacked again (`unpacked`);
+2. leaves out what nobody reads (`needed`), and works out once what is the same each time;
+3. puts elementwise instructions together (`fuse.grouped`);
+4. gives each value a place in one arena, by the time in which it is alive (`arranged`);
+5. binds each instruction to its arrays (`emit.calls_of`).
+
+A replay is then a list of calls, one after another.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from threading import RLock
+from time import perf_counter
+from typing import Any
+
+from tinygrad_cv.backend import host
+from tinygrad_cv.backend.base import Backend
+from tinygrad_cv.backend.switch import KERNELS
+from tinygrad_cv.backend.threads import on_one_blas_thread
+from tinygrad_cv.program import emit
+from tinygrad_cv.program.fuse import DRAWS, Group, grouped, is_internal
+from tinygrad_cv.program.instructions import Instruction, Program, Value
+from tinygrad_cv.program.interpret import function_of
+from tinygrad_cv.program.places import span
+
+Array = Any
+
+ALIGNMENT = 64
+LARGE = 1 << 15
+"""From how many bytes on an array is not copied to its place, but looked up where it is."""
+
+
+class Plan:
+    """A program that can be replayed on the host.
+
+    `plan.run(inputs)` gives the outputs, which are the caller's own arrays. `print(plan)` lists it.
+    """
+
+    def __init__(self, program: Program, xp: Backend) -> None:
+        self.xp, self.source, self.lock = xp, program, RLock()
+        self._plan()
+
+    def _plan(self) -> None:
+        """Plan the program, for the memory outside of it that is there now."""
+        xp = self.xp
+        program, new = copied(self.source)
+        self.outside = [(v, v.array) for v in new if v.kind == "held"]
+        self.recorded = len(program.instructions)
+        unpacked(program)
+        moved(program)
+        program.instructions = needed(program)
+        fold(program, xp)
+        program.instructions = needed(program)
+        self.program = program
+        work = [i for i in program.instructions if not is_view(i)]
+        self.order = grouped(work)
+        compiled = KERNELS.compiled
+        self.inlined = self._inline(compiled)
+        self._settle()
+        self.calls: list[emit.Call] = []
+        self.number: list[int] = []  # which of the instructions a call belongs to
+        last = self._last_uses()
+        for i, instruction in enumerate(self.order):
+            calls = emit.calls_of(instruction, self.memory, xp, compiled)
+            calls += [self.memory.forget(root) for root in last.get(i, ())]
+            self.calls += calls
+            self.number += [i] * len(calls)
+        self.times: list[float] | None = None
+
+    # ----- planning --------------------------------------------------------------------------
+
+    def _inline(self, compiled: bool) -> set[int]:
+        """The values that never leave the registers of a generated kernel."""
+        kept = {id(v.root) for v in self.program.outputs}
+        users: dict[int, set[int]] = {}
+        for instruction in self.order:
+            for v in (*instruction.reads(), *instruction.outputs, *instruction.writes):
+                users.setdefault(id(v.root), set()).add(id(instruction))
+        inlined: set[int] = set()
+        for group in self.order:
+            if isinstance(group, Group) and group.is_generated(compiled):
+                group.internal = {
+                    id(v) for v in group.outputs if is_internal(v, group, users, kept)
+                }
+                inlined |= group.internal
+        return inlined
+
+    def _settle(self) -> None:
+        """Find memory for all values."""
+        program, memory = self.program, emit.Slots()
+        self.memory = memory
+        first: dict[int, int] = {}
+        last: dict[int, int] = {}
+        roots: dict[int, Value] = {}
+        written: set[int] = set()
+        for i, instruction in enumerate(self.order):
+            for v in (*instruction.reads(), *instruction.outputs, *instruction.writes):
+                root = v.root
+                roots[id(root)] = root
+                first.setdefault(id(root), i)
+                last[id(root)] = i
+            written |= {id(v.root) for v in instruction.writes}
+        for v in (*program.inputs, *program.outputs):
+            roots.setdefault(id(v.root), v.root)
+        self.late: dict[int, Value] = {}
+        for instruction in self.order:
+            if isinstance(instruction, Group) or emit.writes_in_place(instruction, self.xp):
+                continue
+            for v in emit.made_by(instruction):
+                if v.nbytes >= LARGE:
+                    memory.expect(v)
+                    self.late[id(v)] = v
+        self.copied_inputs = []
+        for v in program.inputs:
+            if v.nbytes < LARGE and id(v) not in written:
+                self.copied_inputs.append(v)
+            else:
+                memory.expect(v)
+        kept = {id(v.root) for v in program.outputs}
+        planned: list[tuple[int, int, Value]] = []
+        for root in roots.values():
+            if root.kind in ("held", "constant"):
+                memory.settle(root, root.array)
+            elif memory.is_late(root) or id(root) in self.inlined:
+                continue
+            elif root.kind == "made" and id(root) in kept and root.nbytes >= LARGE:
+                memory.expect(root)
+                memory.fresh.append(root)
+            elif root.kind == "input" or id(root) in kept:
+                planned.append((-1, len(self.order), root))
+            else:
+                planned.append((first[id(root)], last[id(root)], root))
+        self.offsets, self.bytes = arranged([(a, b, extent(root)) for a, b, root in planned])
+        self.bytes_apart = sum(extent(root) for _, _, root in planned)
+        arena = host.empty(self.bytes + ALIGNMENT, "uint8")
+        arena = arena[-arena.ctypes.data % ALIGNMENT :]
+        self.arena = arena[: self.bytes]
+        self.place: dict[int, int] = {}
+        for (_, _, root), offset in zip(planned, self.offsets, strict=True):
+            low, _ = span(root.shape, root.strides, root.dtype.itemsize)
+            array = host.ndarray(root.shape, root.dtype, arena, offset - low, root.strides)
+            memory.settle(root, array)
+            self.place[id(root)] = offset
+        self.last = last
+
+    def _last_uses(self) -> dict[int, list[Value]]:
+        """After which instruction a value that comes and goes can go."""
+        kept = {id(v.root) for v in self.program.outputs}
+        leaving: dict[int, list[Value]] = {}
+        for root in self.late.values():
+            if id(root) not in kept:
+                leaving.setdefault(self.last[id(root)], []).append(root)
+        return leaving
+
+    # ----- replaying -------------------------------------------------------------------------
+
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        """Replay the program on these arrays."""
+        with self.lock, self.xp.active:
+            if any(value.array is not array for value, array in self.outside):
+                self._plan()
+            try:
+                self.memory.renew()
+                self._enter(inputs)
+                on_one_blas_thread(self._replay)
+                return self._results()
+            finally:
+                self._clear()
+
+    def _replay(self) -> None:
+        for function, args in self.calls:
+            function(*args)
+
+    def _enter(self, inputs: Sequence[Array]) -> None:
+        for value, array in zip(self.program.inputs, inputs, strict=True):
+            if array.shape != value.shape or array.dtype != value.dtype:
+                raise ValueError(
+                    f"the program was recorded for an input {value.shape} of {value.dtype}; got "
+                    f"{array.shape} of {array.dtype}."
+                )
+            if self.memory.is_late(value):
+                self.memory.put(value, array)
+            else:
+                host.copyto(self.memory.homes[id(value)], array)
+
+    def _results(self) -> list[Array]:
+        results = []
+        for value in self.program.outputs:
+            array = self.memory.array(value)
+            if type(array) is emit.Late:
+                array = array.get()
+                results.append(array.copy() if value.root.kind == "input" else array)
+            else:
+                results.append(array.copy("K"))
+        return results
+
+    def _clear(self) -> None:
+        slots = self.memory.slots
+        slots[:] = [None] * len(slots)
+
+    # ----- reading ---------------------------------------------------------------------------
+
+    def measure(self, inputs: Sequence[Array], rounds: int = 10) -> None:
+        """Time each instruction, the least of some replays; `print(plan)` shows it."""
+        least = [float("inf")] * len(self.order)
+
+        def timed() -> None:
+            spent = [0.0] * len(self.order)
+            for i, (function, args) in zip(self.number, self.calls, strict=True):
+                start = perf_counter()
+                function(*args)
+                spent[i] += perf_counter() - start
+            least[:] = map(min, least, spent)
+
+        for _ in range(rounds):
+            with self.lock, self.xp.active:
+                try:
+                    self.memory.renew()
+                    self._enter(inputs)
+                    on_one_blas_thread(timed)
+                finally:
+                    self._clear()
+        self.times = least
+
+    def __str__(self) -> str:
+        names: dict[int, str] = {}
+
+        def named(v: Value) -> str:
+            root = v.root
+            if id(root) not in names:
+                letter = {"made": "v", "input": "in", "held": "h", "constant": "c"}[root.kind]
+                names[id(root)] = root.name or f"{letter}{len(names)}"
+            shape = "x".join(map(str, v.shape)) or "1"
+            return f"{names[id(root)]}{'' if v is root else '~'}({shape})"
+
+        def place(v: Value) -> str:
+            if id(v.root) in self.inlined:
+                return "register"
+            if id(v.root) in self.place:
+                return f"@{self.place[id(v.root)]}"
+            return v.root.kind if v.root.kind != "made" else "fresh"
+
+        total = sum(self.times) if self.times else 0.0
+        lines = [
+            f"{len(self.order)} kernels of {self.recorded} recorded instructions; "
+            f"{self.bytes:,} bytes in one arena, {self.bytes_apart:,} without reuse"
+            + (f"; {total * 1e3:.3f} ms" if self.times else "")
+        ]
+        for i, instruction in enumerate(self.order):
+            if isinstance(instruction, Group):
+                kernel = " ".join(step.name for step in instruction.steps)
+                kernel = kernel if instruction.is_generated(KERNELS.compiled) else f"({kernel})"
+            else:
+                kernel = instruction.function
+            made = {id(v): v for v in (*instruction.outputs, *instruction.writes)}
+            reads = {id(v): v for v in instruction.reads() if id(v.root) not in self.inlined}
+            shown = [v for v in made.values() if id(v.root) not in self.inlined]
+            outs = ", ".join(f"{named(v)} {place(v)}" for v in shown)
+            moved = sum(v.nbytes for v in (*reads.values(), *shown))
+            parts = [
+                f"{i:4} {kernel}: {', '.join(map(named, reads.values()))} -> {outs}",
+                f"{moved:,} B",
+            ]
+            if count := flops(instruction):
+                parts.append(f"{count:,} FLOP")
+            if self.times:
+                spent = self.times[i]
+                parts.append(f"{spent * 1e6:.1f} µs ({spent / total:.1%})")
+                if spent:
+                    parts.append(
+                        f"{moved / spent / 1e9:.1f} GB/s {count / spent / 1e9:.1f} GFLOP/s"
+                    )
+            if instruction.line:
+                parts.append(instruction.line)
+            lines.append("  ".join(parts))
+        return "\n".join(lines)
+
+
+def flops(instruction: Instruction | Group) -> int:
+    """How many operations on numbers an instruction takes, where that is known."""
+    if isinstance(instruction, Group):
+        return len(instruction.steps) * instruction.rows * instruction.columns
+    values = [v for v in instruction.args if isinstance(v, Value)]
+    sizes = [v.nbytes // v.dtype.itemsize for v in instruction.outputs]
+    name = instruction.function
+    if name == "matmul" and sizes:
+        return 2 * sizes[0] * values[0].shape[-1]
+    if name == "conv" and sizes:
+        w = values[1]
+        return 2 * sizes[0] * (w.nbytes // w.dtype.itemsize // w.shape[0])
+    if name in ("conv_transpose", "conv_weight") and sizes:
+        # As many as the convolution: each element of g meets each weight of its channel.
+        if name == "conv_transpose":
+            g, weights = values[0], values[1].nbytes // values[1].dtype.itemsize
+            return 2 * (g.nbytes // g.dtype.itemsize) * weights // max(1, g.shape[1])
+        g = values[1]
+        return 2 * (g.nbytes // g.dtype.itemsize) * sizes[0] // max(1, g.shape[1])
+    return sum(sizes)
+
+
+# ----- steps of planning -------------------------------------------------------------------------
+
+
+def copied(program: Program) -> tuple[Program, list[Value]]:
+    """The program with values of its own, to be changed; and the values that it had."""
+    new: dict[Value, Value] = {}
+
+    def value(v: Value) -> Value:
+        if v not in new:
+            base = None if v.base is None else value(v.base)
+            new[v] = replace(v, base=base)
+        return new[v]
+
+    def tree(t: Any) -> Any:
+        if isinstance(t, Value):
+            return value(t)
+        if type(t) in (tuple, list):
+            return type(t)(map(tree, t))
+        if type(t) is dict:
+            return {name: tree(part) for name, part in t.items()}
+        if type(t) is slice:
+            return slice(*map(tree, (t.start, t.stop, t.step)))
+        return t
+
+    copy = Program(
+        [
+            replace(
+                i,
+                args=tree(i.args),
+                options=tree(i.options),
+                outputs=tree(i.outputs),
+                writes=tree(i.writes),
+            )
+            for i in program.instructions
+        ],
+        tree(program.inputs),
+        tree(program.outputs),
+    )
+    return copy, list(new)
+
+
+def is_view(instruction: Instruction) -> bool:
+    """Whether it only says where something lies."""
+    outputs = instruction.outputs
+    return (
+        bool(outputs)
+        and not instruction.writes
+        and instruction.function != "call"
+        and all(v.base is not None for v in outputs)
+    )
+
+
+def unpacked(program: Program) -> None:
+    """What is unpacked lies where it was before it was packed: nothing is done at all."""
+    packed: dict[int, Value] = {}
+    all_values = {
+        id(v): v for i in program.instructions for v in (*i.reads(), *i.outputs, *i.writes)
+    }
+    writes = {id(v.root) for i in program.instructions for v in i.writes}
+    for instruction in program.instructions:
+        if instruction.options or len(instruction.args) != 1 or len(instruction.outputs) != 1:
+            continue
+        (source,), (result,) = instruction.args, instruction.outputs
+        if not isinstance(source, Value):
+            continue
+        dense = source.nbytes == sum(map(abs, span(source.shape, source.strides, 1)))
+        if instruction.function == "packbits" and source.dtype == bool and dense:
+            if id(source.root) not in writes and all(s >= 0 for s in source.strides):
+                packed[id(result)] = source
+        elif instruction.function == "unpackbits" and id(source) in packed:
+            truth = packed[id(source)]
+            views = [v for v in all_values.values() if v.base is result]
+            readers = [
+                i
+                for i in program.instructions
+                if any(v is result for v in i.reads()) and not is_view(i)
+            ]
+            if readers or any(v is result for v in program.outputs) or id(result) in writes:
+                continue
+            for v in (*views, result):
+                v.base = truth.root
+                v.offset += truth.offset
+
+
+def moved(program: Program) -> None:
+    """A copy of what nobody looks at any more is no copy: the value goes on under its name."""
+    last: dict[Value, int] = {}
+    for i, instruction in enumerate(program.instructions):
+        for v in (*instruction.reads(), *instruction.outputs, *instruction.writes):
+            last[v.root] = i
+    outputs = {v.root for v in program.outputs}
+    renamed: dict[Value, Value] = {}
+    kept = []
+    for i, instruction in enumerate(program.instructions):
+        if instruction.function in ("array", "copy") and len(instruction.outputs) == 1:
+            (new,), old = instruction.outputs, instruction.args[0]
+            if isinstance(old, Value):
+                old = renamed.get(old, old)
+                if (
+                    (old.kind, old.base, new.base) == ("made", None, None)
+                    and (old.shape, old.strides, old.dtype) == (new.shape, new.strides, new.dtype)
+                    and last[old] == i
+                    and old not in outputs
+                ):
+                    renamed[new] = old
+                    last[old] = last[new]
+                    if new in outputs:
+                        outputs.add(old)
+                    continue
+        kept.append(instruction)
+    if not renamed:
+        return
+
+    def tree(t: Any) -> Any:
+        if isinstance(t, Value):
+            if t.base in renamed:
+                t.base = renamed[t.base]
+            return renamed.get(t, t)
+        if type(t) in (tuple, list):
+            return type(t)(map(tree, t))
+        if type(t) is dict:
+            return {name: tree(part) for name, part in t.items()}
+        if type(t) is slice:
+            return slice(*map(tree, (t.start, t.stop, t.step)))
+        return t
+
+    program.instructions = kept
+    for each in kept:
+        each.args, each.options = tree(each.args), tree(each.options)
+        each.outputs, each.writes = tree(each.outputs), tree(each.writes)
+    program.outputs = tree(program.outputs)
+
+
+def needed(program: Program) -> list[Instruction]:
+    """The instructions somebody waits for: an output, memory outside of the program, or a call."""
+    alive = {id(v.root) for v in program.outputs}
+    outside = ("held", "input")
+    kept = []
+    for instruction in reversed(program.instructions):
+        if (
+            instruction.function == "call"
+            or instruction.function in DRAWS
+            or any(id(v) in alive and v.kind == "made" for v in instruction.outputs)
+            or any(id(v.root) in alive or v.root.kind in outside for v in instruction.writes)
+        ):
+            alive |= {id(v.root) for v in (*instruction.reads(), *instruction.writes)}
+            kept.append(instruction)
+    return kept[::-1]
+
+
+def fold(program: Program, xp: Backend) -> None:
+    """Work out once what is made of constants alone."""
+    changing = {id(v.root) for i in program.instructions for v in i.writes}
+    memory = emit.Slots()
+    for instruction in program.instructions:
+        if (
+            instruction.function in ("call", "empty", "empty_like", *DRAWS)
+            or instruction.writes
+            or is_view(instruction)
+            or not all(v.root.kind == "constant" for v in instruction.reads())
+            or any(id(v) in changing or v.base is not None for v in instruction.outputs)
+        ):
+            continue
+        for v in instruction.reads():
+            memory.settle(v.root, v.root.array)
+        function: Callable[..., Any] = function_of(xp, instruction.function)
+        with xp.active:
+            made = function(*memory.tree(instruction.args), **memory.tree(instruction.options))
+        results = (made,) if len(instruction.outputs) == 1 else made
+        for v, array in zip(instruction.outputs, results, strict=True):
+            v.kind = "constant"
+            v.array = host.asarray(array)
+            if v.array.strides != v.strides:
+                v.array = None
+                home = host.empty(extent(v), "uint8")
+                low, _ = span(v.shape, v.strides, v.dtype.itemsize)
+                v.array = host.ndarray(v.shape, v.dtype, home, -low, v.strides)
+                host.copyto(v.array, array)
+
+
+def extent(root: Value) -> int:
+    """The bytes it takes in memory."""
+    low, high = span(root.shape, root.strides, root.dtype.itemsize)
+    return high - low
+
+
+def arranged(lives: Sequence[tuple[int, int, int]]) -> tuple[list[int], int]:
+    """A place for each (first use, last use, bytes), and how many bytes are taken in all.
+
+    The largest come first, each to the lowest place that is free all its life.
+    """
+    offsets = [0] * len(lives)
+    placed: list[tuple[int, int, int, int]] = []  # offset, end, first, last
+    total = 0
+    for i in sorted(range(len(lives)), key=lambda i: (-lives[i][2], lives[i][0])):
+        first, last, size = lives[i]
+        size = -(-max(size, 1) // ALIGNMENT) * ALIGNMENT
+        at = 0
+        for start, end, a, b in placed:
+            if a <= last and first <= b:
+                if at + size <= start:
+                    break
+                at = max(at, end)
+        offsets[i] = at
+        placed.append((at, at + size, first, last))
+        placed.sort()
+        total = max(total, at + size)
+    return offsets, total
