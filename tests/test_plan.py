@@ -230,7 +230,17 @@ def test_who_lives_at_the_same_time_has_places_apart(lives: Any) -> None:
 
 FUNCTIONS = {
     1: ["negative", "square", "abs", "exp", "tanh", "sqrt", "relu", "logical_not", "isnan"],
-    2: ["add", "subtract", "multiply", "true_divide", "maximum", "minimum", "greater", "less_equal", "logical_and"],
+    2: [
+        "add",
+        "subtract",
+        "multiply",
+        "true_divide",
+        "maximum",
+        "minimum",
+        "greater",
+        "less_equal",
+        "logical_and",
+    ],
 }
 
 

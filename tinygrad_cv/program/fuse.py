@@ -19,7 +19,28 @@ FLOAT, BOOL = host.dtype("float32"), host.dtype("bool")
 LETTER = {FLOAT: "f", BOOL: "b"}
 
 REAL = set(
-    ["add", "subtract", "multiply", "true_divide", "negative", "square", "reciprocal", "abs", "sqrt", "floor", "copysign", "maximum", "minimum", "exp", "expm1", "log", "log1p", "tanh", "erf", "erfc"]
+    [
+        "add",
+        "subtract",
+        "multiply",
+        "true_divide",
+        "negative",
+        "square",
+        "reciprocal",
+        "abs",
+        "sqrt",
+        "floor",
+        "copysign",
+        "maximum",
+        "minimum",
+        "exp",
+        "expm1",
+        "log",
+        "log1p",
+        "tanh",
+        "erf",
+        "erfc",
+    ]
 )
 COMPARISONS = set(["greater", "greater_equal", "less", "less_equal", "equal", "not_equal", "isnan"])
 LOGICAL = {
