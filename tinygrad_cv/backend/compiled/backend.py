@@ -9,6 +9,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+from tinygrad_cv.backend.memory import keep_what_is_freed
 from tinygrad_cv.backend.numpy_backend import FLOAT32, NDARRAY, NumpyBackend
 from tinygrad_cv.backend.switch import KERNELS
 
@@ -36,6 +37,7 @@ def takes(*arrays: Array, least: int = LEAST) -> bool:
 
 def open_device(index: int) -> "CompiledBackend":
     """The backend of the host; there is one."""
+    keep_what_is_freed()
     return CompiledBackend()
 
 
