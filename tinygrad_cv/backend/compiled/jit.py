@@ -133,7 +133,7 @@ class _Waiting:
         if self.said:
             return
         self.said = True
-        kept = "once" if usable_folder() else f"each time, for {cache_folder()} cannot be used"
+        kept = "once" if usable_folder() else "each time, for they cannot be kept"
         with suppress(AttributeError, ValueError, OSError):
             print(f"tinygrad_cv: compiling kernels for this CPU, {kept}", file=sys.stderr)
 
@@ -154,7 +154,7 @@ class _Kept(_Cache):  # type: ignore[misc]
 
     @property
     def cache_path(self) -> str:
-        return str(cache_folder())
+        return str(usable_folder())
 
     def place(self, signature: Any, codegen: Any) -> tuple[Path, bytes] | None:
         """The file for these types, and the key that it answers to; None without a folder."""
