@@ -26,7 +26,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from threadpoolctl import threadpool_limits
 
 import tinygrad_cv as tg
-from tinygrad_cv import backend, nn
+from tinygrad_cv import backend, nn, train
 from tinygrad_cv._graph import scope
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import threads, windows
@@ -607,6 +607,39 @@ def test_a_kernel_that_fails_gives_blas_back(workers: int) -> None:
         assert blas_threads() == {2}
 
 
+def test_a_step_that_holds_blas_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it calls need not hold it again, nor give it back, in this thread; in others it may."""
+    asked, settle = [], threads._settle
+    monkeypatch.setattr(threads, "_settle", lambda: (asked.append(threading.get_ident()), settle()))
+
+    def step() -> None:
+        for _ in range(3):
+            assert threads.on_one_blas_thread(blas_threads) == {1}
+        assert at_once(lambda _: threads.on_one_blas_thread(blas_threads), 1) == [{1}]
+        assert blas_threads() == {1}
+
+    with threadpool_limits(2, "blas"):
+        threads.on_one_blas_thread(step)
+        assert blas_threads() == {2}
+    assert asked.count(threading.get_ident()) == 2  # at the start and at the end
+
+
+def test_the_steps_of_a_training_hold_blas() -> None:
+    seen = []
+
+    class Looking(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append((self.training, blas_threads()))
+            return super().forward(x)
+
+    model = Looking(3, 2)
+    data = tg.data.TensorDataset(tg.zeros(8, 3), tg.zeros(8, dtype="int64"))
+    loader = tg.data.DataLoader(data, batch_size=4)
+    with threadpool_limits(2, "blas"):
+        train.Trainer(model, tg.optim.SGD(model.parameters(), 0.1)).fit(loader, None, 1)
+    assert [blas for training, blas in seen if training] == [{1}, {1}]
+
+
 def test_a_blas_whose_number_is_that_of_each_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """That of MKL, or of OpenBLAS over OpenMP: workers have one for good."""
     number = threading.local()
@@ -871,6 +904,31 @@ def test_a_rain_of_ctrl_c() -> None:
         print(caught)
     """
     assert int(run(PROCESS + textwrap.dedent(program), ENVIRONMENT)) > 30
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.skipif(tg.get_kernels() == "numpy", reason="needs numba")
+def test_a_child_process_goes_on_with_compiled_kernels() -> None:
+    """Those that its parent ran on its threads, and one that is compiled after the fork."""
+    program = """
+        warnings.simplefilter("ignore")  # Python warns of a fork beside threads
+        a = rng.standard_normal((1 << 20)).astype("float32")
+        def relu(a):
+            x = tg.Tensor(a, requires_grad=True)
+            y = tg.relu(x)
+            y.backward(tg.Tensor(a))
+            found = y.detach().numpy(), x.grad.numpy()
+            return all(np.array_equal(part, a.clip(0)) for part in found)
+        tg.relu(tg.Tensor(a))
+        assert threads._workers and "numba" in sys.modules
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            os._exit(0 if relu(a) and len(threads._workers) == 2 else 1)
+        print(os.waitpid(child, 0)[1], relu(a))
+    """
+    environment = ENVIRONMENT | {"TINYGRAD_CV_KERNELS": "compiled"}
+    assert run(PROCESS + textwrap.dedent(program), environment).split() == ["0", "True"]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")

@@ -30,7 +30,8 @@ from tinygrad_cv._apply import function
 from tinygrad_cv._op import REGISTRY, Op
 from tinygrad_cv._symbol import formula
 from tinygrad_cv._tensor import Tensor
-from tinygrad_cv.backend import host
+from tinygrad_cv.backend import host, set_kernels
+from tinygrad_cv.backend.switch import INSTALL, has_numba
 from tinygrad_cv.data import (
     DataLoader,
     Dataset,
@@ -83,6 +84,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     _add_check(commands)
     _add_draw(commands)
     _add_ops(commands)
+    _add_warm_up(commands)
     prog = parser.prog
     _open_streams()
     try:
@@ -698,3 +700,49 @@ def _rules(op: type[Op]) -> Iterator[tuple[str, str, str, str, str]]:
         saves = ", ".join(dict.fromkeys(rule.asks)) or "-"
         orders = ", ".join(map(str, range(1, op.orders + 1)))
         yield ("" if i else op.name, key, "" if i else orders, saves, formulas[key])
+
+
+# ----- warm-up -----------------------------------------------------------------------------------
+
+
+def _add_warm_up(commands: Any) -> None:
+    parser = commands.add_parser(
+        "warm-up",
+        help="compile the kernels for this CPU now, and not on their first use",
+        description=(
+            "Compile all kernels for this CPU. They are kept in the user's cache folder, and take "
+            "no time again until the package, numba or the CPU is another."
+        ),
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=warm_up)
+
+
+def warm_up(options: argparse.Namespace) -> None:
+    """Run a small network for each family of kernels."""
+    if not has_numba():
+        raise CommandError(f"kernels are compiled by numba, which is missing; {INSTALL}.", status=1)
+    from tinygrad_cv._warm_up import FAMILIES
+    from tinygrad_cv.backend.compiled import jit
+
+    jit.WAITING.said = True  # whoever gives this command knows
+    set_kernels("compiled")
+    started = time.perf_counter()
+    terminal = sys.stdout.isatty()
+    for number, (name, run) in enumerate(FAMILIES.items(), 1):
+        if terminal:
+            print(f"\r\x1b[Kcompiling {number} of {len(FAMILIES)}: {name}", end="", flush=True)
+        run()
+    ready = sum(len(kernel.signatures) for kernel in jit.KERNELS)
+    new = sum(kernel.stats.cache_misses.total() for kernel in jit.KERNELS)
+    folder = jit.usable_folder()
+    print(
+        f"{chr(13) + chr(27) + '[K' if terminal else ''}{ready} compiled kernels, {new} of them "
+        f"new, in {time.perf_counter() - started:.1f} s"
+        + (f"; they are kept in {folder}" if folder else "")
+    )
+    if folder is None:
+        raise CommandError(
+            "they are not kept: there is no cache folder that this user, and no other, can write to.",
+            status=1,
+        )

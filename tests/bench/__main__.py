@@ -3,100 +3,135 @@
 import argparse
 import cProfile
 import json
+import platform
 import pstats
 import sys
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_info
 
 import tinygrad_cv as tg
 
-from .measure import disagreements, interleaved, ratio_to_fastest
-from .workloads import WORKLOADS, Library
+from . import once, report
+from .limits import least_ms, limits
+from .measure import TURN, disagreements, fastest, interleaved
+from .peers import EAGER, KERNELS, OURS, THEIRS, others, ours, theirs, torch
+from .workloads import WORKLOADS, Library, Workload
 
-try:
-    import torch
-except ModuleNotFoundError:
-    torch = None  # type: ignore[assignment]
-
-OURS = Library("tinygrad_cv", tg, tg)
-
-
-def libraries(workload: str) -> list[Library]:
-    """Ours first, then PyTorch (eager): images in both memory formats, the faster one counts."""
-    if torch is None:
-        return [OURS]
-    found = [OURS, Library("torch", torch, torch.nn.functional)]
-    if workload == "convnet":
-
-        def channels_last(value: Any) -> Any:
-            return value.to(memory_format=torch.channels_last)
-
-        found.append(
-            Library("torch channels_last", torch, torch.nn.functional, arrange=channels_last)
-        )
-    return found
+NAMES = (*WORKLOADS, *once.UNITS)
 
 
 def machine() -> dict[str, Any]:
     """What the numbers depend on."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        models = [x for x in info.read_text().splitlines() if x.startswith("model name")]
+        cpu = models[0].split(":")[1].strip() if models else cpu
+    threads = tg.get_num_threads()
     return {
-        "cores": tg.get_num_threads(),
+        "cpu": cpu,
+        "date": date.today().isoformat(),
+        "threads": threads,
         "numpy": np.__version__,
-        "blas": [
-            {key: pool.get(key) for key in ("internal_api", "version", "num_threads")}
-            for pool in threadpool_info()
-            if pool["user_api"] == "blas"
-        ],
         "torch": torch.__version__ if torch else None,
-        "torch_threads": torch.get_num_threads() if torch else None,
+        "kernels": KERNELS,
+        "limits": limits(threads),
     }
 
 
-def run(name: str, rounds: int) -> dict[str, Any]:
-    """Check one workload, time it, print its lines and return its numbers."""
-    check(name)
-    steps = {library.name: WORKLOADS[name](library).step for library in libraries(name)}
+def builders(name: str, compiled: bool) -> dict[Library, Callable[[], Workload]]:
+    """Every library that takes part, and how it makes the workload."""
+    entry = WORKLOADS[name]
+    taking_part = (*ours(), *theirs(entry.images, compiled))
+    built = {library: (lambda library=library: entry(library)) for library in taking_part}
+    for peer, build in others(name).items():
+        built[replace(EAGER, name=peer, module=None)] = build
+    return built
+
+
+def check(name: str, built: dict[Library, Callable[[], Workload]]) -> list[Library]:
+    """Exit unless every library computes what ours computes; which of them can run it at all."""
+    able = [EAGER]
+    for library, build in built.items():
+        if library is EAGER:
+            continue
+        EAGER.switch()
+        first = WORKLOADS[name](EAGER)
+        library.switch()
+        try:
+            found = list(disagreements(first, build()))
+        except Exception as error:  # such as a compiler that is not there
+            if library.name in (OURS, THEIRS):
+                raise
+            print(f"  {library.name} does not run it: {type(error).__name__}: {error}"[:200])
+            continue
+        if found:
+            sys.exit(
+                f"{name}: {OURS} and {library.name} compute different things, "
+                "so their times cannot be compared:\n  " + "\n  ".join(found)
+            )
+        able.append(library)
+    return able
+
+
+def run(name: str, options: argparse.Namespace, about: dict[str, Any]) -> dict[str, Any]:
+    """Check one workload, time it, and give its numbers."""
+    built = builders(name, options.compile_peers)
+    able = check(name, built)
+    steps = {}
+    for library in able:
+        library.switch()
+        steps[library] = built[library]().step
 
     def progress(done: int) -> None:
         if sys.stderr.isatty():
-            print(f"\r{name}: round {done + 1} of {rounds}\r", end="", file=sys.stderr, flush=True)
+            said = f"{name}: {done} of {options.repeats} rounds"
+            print(f"\r{said}\r", end="", file=sys.stderr, flush=True)
 
-    times = interleaved(steps, rounds, progress)
-    ratio = ratio_to_fastest(times, OURS.name)
-    print(f"{name}: {WORKLOADS[name].__doc__}")
-    for key, values in times.items():
-        print(f"  {key:<22}{median(values):>9.3f} ms a step")
-    if ratio:
-        print(
-            f"  {OURS.name} / {ratio.reference}: {ratio.median:.2f} "
-            f"({ratio.min:.2f} to {ratio.max:.2f} in {rounds} rounds)"
-        )
+    times = interleaved(steps, options.repeats, progress, options.turn)
+    EAGER.switch()
     return {
-        "median_ms": {key: median(values) for key, values in times.items()},
-        "rounds_ms": times,
-        "ratio": asdict(ratio) if ratio else None,
+        "name": name,
+        "doc": WORKLOADS[name].doc,
+        "unit": "ms",
+        "medians": {key: value.median for key, value in times.items()},
+        "turns": {k: (len(t.quiet), len(t.quiet) + len(t.disturbed)) for k, t in times.items()},
+        "reference": fastest(times, [key for key in times if key.startswith(THEIRS)]),
+        "least_ms": least_ms(WORKLOADS[name](EAGER), about["limits"], about["threads"]),
     }
 
 
-def check(name: str) -> None:
-    """Exit unless every library computes what ours computes, from the same weights."""
-    build = WORKLOADS[name]
-    for library in libraries(name)[1:]:
-        if found := list(disagreements(build(OURS), build(library))):
-            sys.exit(
-                f"{name}: {OURS.name} and {library.name} compute different things, "
-                "so their times cannot be compared:\n  " + "\n  ".join(found)
-            )
+def run_once(name: str) -> dict[str, Any]:
+    """What is measured in processes of its own."""
+    libraries = [OURS, *([f"{OURS} compiled"] if hasattr(tg, "compile") else [])]
+    if name == "import":
+        libraries = [OURS]
+    if torch and name != "digits":
+        libraries.append(THEIRS)
+    return {
+        "name": name,
+        "doc": {
+            "import": "Import.",
+            "first_step": "Import and first step of the ConvNet.",
+            "peak_memory": "Peak memory of the ConvNet step.",
+            "digits": "The digits main job.",
+        }[name],
+        "unit": once.UNITS[name],
+        "medians": {library: once.measured(name, library) for library in libraries},
+        "turns": {},
+        "reference": THEIRS if THEIRS in libraries else None,
+        "least_ms": None,
+    }
 
 
 def profile(name: str, steps: int) -> None:
     """Where our own time goes; worker threads show as waiting in the thread that called them."""
-    step = WORKLOADS[name](OURS).step
+    step = WORKLOADS[name](EAGER).step
     step()
     profiler = cProfile.Profile()
     with profiler:
@@ -112,18 +147,35 @@ def positive(text: str) -> int:
     return number
 
 
-def main() -> None:
+def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--only", choices=WORKLOADS, help="run this workload alone")
-    parser.add_argument("--repeats", type=positive, default=15, help="rounds (default 15)")
+    parser.add_argument("--only", choices=NAMES, nargs="+", help="run these alone", metavar="NAME")
+    parser.add_argument("--repeats", type=positive, default=15, help="quiet rounds (default 15)")
+    parser.add_argument("--turn", type=float, default=TURN, help="seconds (default %(default)s)")
+    parser.add_argument(
+        "--compile-peers", action="store_true", help="torch.compile too, which takes minutes"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to FILE too")
+    parser.add_argument("--chart", type=Path, metavar="FILE", help="draw the ratios (extra viz)")
+    parser.add_argument(
+        "--readme",
+        type=Path,
+        nargs="?",
+        const=Path("README.md"),
+        metavar="FILE",
+        help="write the table between the markers of FILE (README.md)",
+    )
     parser.add_argument(
         "--profile",
         choices=WORKLOADS,
         metavar="NAME",
         help="run --repeats steps of ours in a profiler instead; the main thread is what it sees",
     )
-    options = parser.parse_args()
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    options = arguments(argv)
     if options.profile:
         profile(options.profile, options.repeats)
         return
@@ -132,22 +184,18 @@ def main() -> None:
     else:
         torch.set_num_threads(tg.get_num_threads())
     about = machine()
-    blas = ", ".join(
-        f"{pool['internal_api']} {pool['version']} ({pool['num_threads']} threads)"
-        for pool in about["blas"]
-    )
-    print(
-        f"{about['cores']} cores, NumPy {about['numpy']} with {blas or 'an unknown BLAS'}, "
-        + (
-            f"PyTorch {torch.__version__} ({about['torch_threads']} threads)"
-            if torch
-            else "no PyTorch"
-        )
-    )
-    names = [options.only] if options.only else list(WORKLOADS)
-    results = {name: run(name, options.repeats) for name in names}
-    if options.json:
-        options.json.write_text(json.dumps({"machine": about, "workloads": results}, indent=2))
+    print(report.machine_line(about))
+    results: dict[str, Any] = {"machine": about, "workloads": {}}
+    for name in options.only or NAMES:
+        result = run_once(name) if name in once.UNITS else run(name, options, about)
+        results["workloads"][name] = result
+        print(*report.lines(result), sep="\n", flush=True)
+        if options.json:  # after each: a long run that is broken off leaves what it has
+            options.json.write_text(json.dumps(results, indent=2))
+    if options.chart:
+        report.chart(options.chart, results)
+    if options.readme:
+        report.rewrite(options.readme, results)
 
 
 if __name__ == "__main__":

@@ -1,30 +1,24 @@
 """Do two libraries compute the same, and how long does each take?"""
 
 import gc
+import os
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 
-from .workloads import Workload
+from .workloads import Library, Workload
 
 TOLERANCE = 1e-3
 LOSSES = 3  # the third is the first that momentum changes
 TURN = 0.2  # seconds
 PAUSE = 0.05
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """Our time over theirs, from the pairs of one round each."""
-
-    reference: str
-    median: float
-    min: float
-    max: float
+QUIET = 0.06  # of a processor, kept busy by others
 
 
 def disagreements(ours: Workload, theirs: Workload) -> Iterator[str]:
@@ -34,10 +28,9 @@ def disagreements(ours: Workload, theirs: Workload) -> Iterator[str]:
     ReLU input or a maximum that rounding moves across a kink changes them by more than rounding.
     The later losses are: they follow from the updates.
     """
-    pairs = {"loss 1": (ours.step(), theirs.step())}
+    errors = {"loss 1": _error(ours.step(), theirs.step())}
     for name, parameter in ours.parameters.items():
-        pairs[f"gradient of {name}"] = (parameter.grad, theirs.parameters[name].grad)
-    errors = {name: _error(a, b) for name, (a, b) in pairs.items()}
+        errors[f"gradient of {name}"] = _error(parameter.grad, theirs.parameters[name].grad)
     for number in range(2, LOSSES + 1):
         errors[f"loss {number}"] = _error(ours.step(), theirs.step())
     for name, error in errors.items():
@@ -52,37 +45,80 @@ def _error(a: Any, b: Any) -> float:
     return float(np.linalg.norm(a - b) / np.linalg.norm(b))
 
 
+class Processors:
+    """Seconds of processor time, of this process and of all; all is None where the system hides it.
+
+    The counters of Linux: user, nice, system, idle, iowait, irq, softirq and steal.
+    """
+
+    stat = Path("/proc/stat")
+
+    def __init__(self) -> None:
+        self.own, self.others = time.process_time(), None
+        with suppress(OSError, ValueError, IndexError, AttributeError):
+            counts = [int(x) for x in self.stat.read_text().splitlines()[0].split()[1:9]]
+            busy = sum(counts) - counts[3] - counts[4]
+            self.others = busy / os.sysconf("SC_CLK_TCK") - self.own
+
+    def share_of_others(self, since: "Processors", seconds: float) -> float:
+        """How many processors other processes kept busy since then; 0 where nobody knows."""
+        if self.others is None or since.others is None:
+            return 0.0
+        return max(0.0, self.others - since.others) / seconds
+
+
+@dataclass
+class Times:
+    """Milliseconds a step, one number for each quiet turn, and how many were not quiet."""
+
+    quiet: list[float] = field(default_factory=list)
+    disturbed: list[float] = field(default_factory=list)
+
+    @property
+    def median(self) -> float:
+        return median(self.quiet or self.disturbed)
+
+
 def interleaved(
-    steps: dict[str, Callable[[], Any]], rounds: int, report: Callable[[int], None]
-) -> dict[str, list[float]]:
-    """Milliseconds a step, one number a round: A B A B ..., so drift of the machine hits all."""
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for done in range(rounds):
-        report(done)
-        for name, step in steps.items():
-            times[name].append(_turn(step))
+    libraries: Mapping[Library, Callable[[], Any]],
+    rounds: int,
+    report: Callable[[int], None] = lambda done: None,
+    turn: float = TURN,
+) -> dict[str, Times]:
+    """A B A B ..., so drift of the machine hits all, until each has its quiet turns.
+
+    A turn is quiet if other processes took little of it. After twice the number of rounds it has to
+    do with what there is.
+    """
+    times = {library.name: Times() for library in libraries}
+    for _ in range(2 * rounds):
+        short = [library for library in libraries if len(times[library.name].quiet) < rounds]
+        if not short:
+            break
+        report(min(len(t.quiet) for t in times.values()))
+        for library in libraries if len(short) > 1 else short:
+            library.switch()
+            ms, quiet = _turn(libraries[library], turn)
+            kept = times[library.name]
+            (kept.quiet if quiet else kept.disturbed).append(ms)
     return times
 
 
-def _turn(step: Callable[[], Any]) -> float:
-    """The mean over as many steps as fill TURN seconds, in milliseconds."""
+def _turn(step: Callable[[], Any], turn: float) -> tuple[float, bool]:
+    """The mean over as many steps as fill a turn, in milliseconds, and whether it was quiet."""
     # The threads of the library before may still wait for work in a busy loop, on the same cores:
     # give them time to fall asleep, then this library one untimed step to wake up its own.
     gc.collect()
     time.sleep(PAUSE)
     step()
+    before = Processors()
     count, start = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - start) < TURN:
+    while (elapsed := time.perf_counter() - start) < turn:
         step()
         count += 1
-    return 1000 * elapsed / count
+    return 1000 * elapsed / count, Processors().share_of_others(before, elapsed) < QUIET
 
 
-def ratio_to_fastest(times: dict[str, list[float]], ours: str) -> Ratio | None:
-    """Ours over the fastest of the others; None when we ran alone."""
-    others = [name for name in times if name != ours]
-    if not others:
-        return None
-    reference = min(others, key=lambda name: median(times[name]))
-    pairwise = [a / b for a, b in zip(times[ours], times[reference], strict=True)]
-    return Ratio(reference, median(pairwise), min(pairwise), max(pairwise))
+def fastest(times: Mapping[str, Times], names: Iterable[str]) -> str | None:
+    """Whose steps are the shortest of these; None if there are none."""
+    return min(names, key=lambda name: times[name].median, default=None)

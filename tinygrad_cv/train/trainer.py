@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from tinygrad_cv._grad_mode import no_grad
 from tinygrad_cv._tensor import Tensor
+from tinygrad_cv.backend.threads import on_one_blas_thread
 from tinygrad_cv.data import DataLoader
 from tinygrad_cv.nn import Module
 from tinygrad_cv.ops.loss import cross_entropy
@@ -150,19 +151,7 @@ class Trainer:
                     for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
                         group["lr"] = rate * self.schedule(done)
                     with nullcontext() if watch is None else watch.step():
-                        if self._compiled is None:
-                            scores = self.model(inputs)
-                            loss = self.loss_fn(scores, labels)
-                        else:
-                            scores, loss = self._compiled(inputs, labels)
-                        # Read before the step: a GPU then waits once, for what comes first anyway.
-                        value, hits = loss.item(), _right(scores, labels)
-                        if not math.isfinite(value):
-                            raise DivergenceError(value, epoch + 1)
-                        if self._compiled is None:
-                            self.optimizer.zero_grad()
-                            loss.backward()
-                        self.optimizer.step()
+                        value, hits = on_one_blas_thread(self._step, inputs, labels, epoch)
                     loss_sum += value * len(labels)
                     right += hits
                     seen += len(labels)
@@ -179,6 +168,23 @@ class Trainer:
                 bar.set_postfix_str(_shown(record))
                 history.append(record)
         return history
+
+    def _step(self, inputs: Tensor, labels: Tensor, epoch: int) -> tuple[float, int]:
+        """One step of training: the loss of the batch, and how many scores were right."""
+        if self._compiled is None:
+            scores = self.model(inputs)
+            loss = self.loss_fn(scores, labels)
+        else:
+            scores, loss = self._compiled(inputs, labels)
+        # Read before the step: a GPU then waits once, for what comes first anyway.
+        value, hits = loss.item(), _right(scores, labels)
+        if not math.isfinite(value):
+            raise DivergenceError(value, epoch + 1)
+        if self._compiled is None:
+            self.optimizer.zero_grad()
+            loss.backward()
+        self.optimizer.step()
+        return value, hits
 
     def evaluate(self, loader: DataLoader) -> float:
         """The share of the samples that the model labels right, in evaluation mode.

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-
+from tinygrad_cv.backend.memory import keep_what_is_freed
 from tinygrad_cv.backend.numpy_backend import FLOAT32, NDARRAY, NumpyBackend, images_of, rows_of
 from tinygrad_cv.backend.switch import KERNELS
 
@@ -95,6 +95,7 @@ def is_for_tiles(a: Array, b: Array) -> bool:
 
 def open_device(index: int) -> "CompiledBackend":
     """The backend of the host; there is one."""
+    keep_what_is_freed()
     return CompiledBackend()
 
 
