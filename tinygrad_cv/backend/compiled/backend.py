@@ -4,15 +4,18 @@ A kernel that is defined here takes what `takes` lets through, arrays of float32
 enough to be worth a call; all else goes to NumPy's, which is the reference for what it computes.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+from tinygrad_cv.backend import windows
 from tinygrad_cv.backend.numpy_backend import FLOAT32, NDARRAY, NumpyBackend
 from tinygrad_cv.backend.switch import KERNELS
 
 Array = Any
+Ints = Sequence[int]
 
 LEAST = 1 << 11
 """With fewer elements an elementwise kernel is no faster than NumPy's."""
@@ -51,3 +54,49 @@ class CompiledBackend(NumpyBackend):
         if takes(g):
             return family("elementwise").relu_backward(g, positive)
         return super().relu_backward(g, positive)
+
+    # ----- pooling ---------------------------------------------------------------------------
+
+    def max_pool(
+        self, x: Array, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints
+    ) -> tuple[Array, Array]:
+        pool = family("pool") if takes(x) else windows
+        found: tuple[Array, Array] = pool.max_pool(x, kernel, stride, padding, dilation)
+        return found
+
+    def window_scatter(
+        self,
+        g: Array,
+        index: Array,
+        size: Ints,
+        kernel: Ints,
+        stride: Ints,
+        padding: Ints,
+        dilation: Ints,
+    ) -> Array:
+        pool = family("pool") if takes(g) else windows
+        return pool.window_scatter(g, index, size, kernel, stride, padding, dilation)
+
+    def window_gather(
+        self,
+        x: Array,
+        index: Array,
+        kernel: Ints,
+        stride: Ints,
+        padding: Ints,
+        dilation: Ints,
+    ) -> Array:
+        pool = family("pool") if takes(x) else windows
+        return pool.window_gather(x, index, kernel, stride, padding, dilation)
+
+    def window_sum(
+        self, x: Array, kernel: Ints, stride: Ints, padding: Ints, divisor: int
+    ) -> Array:
+        pool = family("pool") if takes(x) else windows
+        return pool.window_sum(x, kernel, stride, padding, divisor)
+
+    def window_spread(
+        self, g: Array, size: Ints, kernel: Ints, stride: Ints, padding: Ints, divisor: int
+    ) -> Array:
+        pool = family("pool") if takes(g) else windows
+        return pool.window_spread(g, size, kernel, stride, padding, divisor)

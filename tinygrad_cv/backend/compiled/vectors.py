@@ -199,7 +199,7 @@ _multiply, _divide = _operation("fmul", "x · y"), _operation("fdiv", "x / y")
 
 def _overload(symbol: Any, instruction: Any) -> None:
     @overload(symbol, inline="never")
-    def chosen(x: Any, y: Any) -> Any:
+    def chosen(x, y):  # type: ignore[no-untyped-def]  # numba compares it with the lambda's
         if isinstance(x, _VectorType) and isinstance(y, _VectorType):
             return lambda x, y: instruction(x, y)
         return None
