@@ -89,6 +89,18 @@ class _Geometry:
         )
 
     @property
+    def tiles(self) -> bool:
+        """Whether the windows lie side by side from the first place on."""
+        ones = all(d == 1 or k == 1 for d, k in zip(self.dilation, self.kernel, strict=True))
+        return ones and self.kernel == self.stride and not any(self.padding)
+
+    def uncovered(self, shape: Ints) -> Array:
+        """Memory for images (N, *S, C), of zeros if the kernels do not write every place of it."""
+        reached = (k * n for k, n in zip(self.kernel, self.windows, strict=True))
+        whole = not self.tiles or tuple(reached) == self.size
+        return (np.empty if whole else np.zeros)(shape, np.float32)
+
+    @property
     def inside(self) -> tuple[Array, Array, Array]:
         a, b, c = (inside(*axis) for axis in self.axes)
         return a, b, c
@@ -128,25 +140,26 @@ def _max_pool(
     (D, H, W), (_, OH, OW), (_, KH, KW) = size, windows, kernel
     (sd, sh, sw), (pd, ph, pw), (dd, dh, dw) = stride, padding, dilation
     deep, high, wide = inside
+    lines, taps = np.empty(kernel[0] * KH, np.int64), np.empty(kernel[0] * KH, np.int64)
     for row in range(start, stop):
-        i, j = row // OH % windows[0], row % OH
-        n = row // OH // windows[0]
-        a0, a1, b0, b1 = deep[i, 0], deep[i, 1], high[j, 0], high[j, 1]
+        n, i, j = row // OH // windows[0], row // OH % windows[0], row % OH
+        count = 0
+        for u in range(deep[i, 0], deep[i, 1]):
+            for v in range(high[j, 0], high[j, 1]):
+                z, h = i * sd - pd + u * dd, j * sh - ph + v * dh
+                lines[count], taps[count] = ((n * D + z) * H + h) * W, (u * KH + v) * KW
+                count += 1
         for k in range(OW):
-            c0, c1 = wide[k, 0], wide[k, 1]
-            corner = ((n * D + i * sd - pd) * H + j * sh - ph) * W + k * sw - pw
-            number = (a0 * KH + b0) * KW + c0
-            if a0 == a1 or b0 == b1 or c0 == c1:
-                number = 0  # a window in the padding
+            left, first, end = k * sw - pw, wide[k, 0], wide[k, 1]
+            number = taps[0] + first if count > 0 and first < end else 0
             for c in range(0, channels, LANES):
                 best, where = splat(np.float32(-np.inf)), splat_place(number)
-                for u in range(a0, a1):
-                    for v in range(b0, b1):
-                        at = corner + (u * dd * H + v * dh) * W
-                        for w in range(c0, c1):
-                            value = load_up_to(x, (at + w * dw) * channels + c, channels - c)
-                            where = where_better(value, best, (u * KH + v) * KW + w, where)
-                            best = better(value, best)
+                for r in range(count):
+                    at, tap = (lines[r] + left) * channels + c, taps[r]
+                    for w in range(first, end):
+                        value = load_up_to(x, at + w * dw * channels, channels - c)
+                        where = where_better(value, best, tap + w, where)
+                        best = better(value, best)
                 place = (row * OW + k) * channels + c
                 store_up_to(y, place, best, channels - c)
                 store_places(index, place, where, channels - c)
@@ -156,19 +169,17 @@ def max_pool(
     x: Array, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints
 ) -> tuple[Array, Array]:
     """See `Backend.max_pool`."""
-    rows = channels_last(x)
-    geometry = _Geometry(x.shape[2:], kernel, stride, padding, dilation)
-    shape = (len(x), *geometry.out, x.shape[1])
+    q, channels = _Geometry(x.shape[2:], kernel, stride, padding, dilation), x.shape[1]
+    shape = (len(x), *q.out, channels)
     y = np.empty(shape, np.float32)
     index = np.empty(shape, np.min_scalar_type(math.prod(kernel) - 1))
-    flat = rows.reshape(-1), y.reshape(-1), index.reshape(-1)
-    g, channels = geometry, x.shape[1]
-    steps = g.size, g.windows, g.kernel, g.stride, g.padding, g.dilation, g.inside
+    flat = channels_last(x).reshape(-1), y.reshape(-1), index.reshape(-1)
+    steps = q.size, q.windows, q.kernel, q.stride, q.padding, q.dilation, q.inside
 
     def work(start: int, stop: int) -> None:
         _max_pool(*flat, channels, *steps, start, stop)
 
-    _over_rows(work, len(x) * math.prod(g.windows[:2]), y.size * math.prod(kernel))
+    _over_rows(work, len(x) * math.prod(q.windows[:2]), y.size * math.prod(kernel))
     return channels_first(y), channels_first(index)
 
 
@@ -189,21 +200,57 @@ def _window_scatter(
     (D, H, W), (OD, OH, OW), (_, KH, KW) = size, windows, kernel
     (deep, us, ds), (high, vs, hs), (wide, ws, ks) = seen_by
     zero = splat(np.float32(0))
+    lines, taps = np.empty(kernel[0] * KH, np.int64), np.empty(kernel[0] * KH, np.int64)
     for row in range(start, stop):
-        i, j, n = row // H % D, row % H, row // H // D
+        n, i, j = row // H // D, row // H % D, row % H
+        count = 0
+        for a in range(deep[i], deep[i + 1]):
+            for b in range(high[j], high[j + 1]):
+                lines[count] = ((n * OD + ds[a]) * OH + hs[b]) * OW
+                taps[count] = (us[a] * KH + vs[b]) * KW
+                count += 1
         for k in range(W):
+            first, end = wide[k], wide[k + 1]
             for c in range(0, channels, LANES):
                 total = zero
-                for a in range(deep[i], deep[i + 1]):
-                    for b in range(high[j], high[j + 1]):
-                        number = (us[a] * KH + vs[b]) * KW
-                        line = ((n * OD + ds[a]) * OH + hs[b]) * OW
-                        for e in range(wide[k], wide[k + 1]):
-                            place = (line + ks[e]) * channels + c
-                            where = load_places(index, place, channels - c)
-                            value = load_up_to(g, place, channels - c)
-                            total = total + at_place(value, where, number + ws[e], zero)
+                for r in range(count):
+                    for e in range(first, end):
+                        at = (lines[r] + ks[e]) * channels + c
+                        where = load_places(index, at, channels - c)
+                        value = load_up_to(g, at, channels - c)
+                        total = total + at_place(value, where, taps[r] + ws[e], zero)
                 store_up_to(x, (row * W + k) * channels + c, total, channels - c)
+
+
+@kernel
+def _tile_scatter(
+    g: Array,
+    index: Array,
+    x: Array,
+    channels: int,
+    size: Any,
+    windows: Any,
+    kernel: Any,
+    start: int,
+    stop: int,
+) -> None:
+    """`_window_scatter` by rows of windows, where each place is in one window at most."""
+    (D, H, W), (OD, OH, OW), (KD, KH, KW) = size, windows, kernel
+    zero = splat(np.float32(0))
+    for row in range(start, stop):
+        n, i, j = row // OH // OD, row // OH % OD, row % OH
+        for k in range(OW):
+            corner = (((n * D + i * KD) * H + j * KH) * W + k * KW) * channels
+            for c in range(0, channels, LANES):
+                place = (row * OW + k) * channels + c
+                where = load_places(index, place, channels - c)
+                value = load_up_to(g, place, channels - c)
+                for u in range(KD):
+                    for v in range(KH):
+                        at, tap = corner + (u * H + v) * W * channels + c, (u * KH + v) * KW
+                        for w in range(KW):
+                            here = at_place(value, where, tap + w, zero)
+                            store_up_to(x, at + w * channels, here, channels - c)
 
 
 def window_scatter(
@@ -216,16 +263,19 @@ def window_scatter(
     dilation: Ints,
 ) -> Array:
     """See `Backend.window_scatter`."""
-    geometry = _Geometry(size, kernel, stride, padding, dilation)
-    x = np.empty((len(g), *size, g.shape[1]), np.float32)
+    q, channels = _Geometry(size, kernel, stride, padding, dilation), g.shape[1]
+    x = q.uncovered((len(g), *size, channels))
     flat = channels_last(g).reshape(-1), channels_last(index).reshape(-1), x.reshape(-1)
-    q, channels = geometry, g.shape[1]
-    steps = q.size, q.windows, q.kernel, q.seen_by
+    steps = q.size, q.windows, q.kernel
 
-    def work(start: int, stop: int) -> None:
-        _window_scatter(*flat, channels, *steps, start, stop)
+    def by_windows(start: int, stop: int) -> None:
+        _tile_scatter(*flat, channels, *steps, start, stop)
 
-    _over_rows(work, len(g) * math.prod(q.size[:2]), x.size + g.size * math.prod(kernel))
+    def by_places(start: int, stop: int) -> None:
+        _window_scatter(*flat, channels, *steps, q.seen_by, start, stop)
+
+    work, lines = (by_windows, q.windows) if q.tiles else (by_places, q.size)
+    _over_rows(work, len(g) * math.prod(lines[:2]), x.size + g.size * math.prod(kernel))
     return channels_first(x)
 
 
@@ -249,20 +299,25 @@ def _window_gather(
     (D, H, W), (_, OH, OW), (_, KH, KW) = size, windows, kernel
     (sd, sh, sw), (pd, ph, pw), (dd, dh, dw) = stride, padding, dilation
     deep, high, wide = inside
+    lines, taps = np.empty(kernel[0] * KH, np.int64), np.empty(kernel[0] * KH, np.int64)
     for row in range(start, stop):
-        i, j = row // OH % windows[0], row % OH
-        n = row // OH // windows[0]
+        n, i, j = row // OH // windows[0], row // OH % windows[0], row % OH
+        count = 0
+        for u in range(deep[i, 0], deep[i, 1]):
+            for v in range(high[j, 0], high[j, 1]):
+                z, h = i * sd - pd + u * dd, j * sh - ph + v * dh
+                lines[count], taps[count] = ((n * D + z) * H + h) * W, (u * KH + v) * KW
+                count += 1
         for k in range(OW):
-            corner = ((n * D + i * sd - pd) * H + j * sh - ph) * W + k * sw - pw
+            left, first, end = k * sw - pw, wide[k, 0], wide[k, 1]
             for c in range(0, channels, LANES):
                 place = (row * OW + k) * channels + c
                 where, found = load_places(index, place, channels - c), splat(np.float32(0))
-                for u in range(deep[i, 0], deep[i, 1]):
-                    for v in range(high[j, 0], high[j, 1]):
-                        at = corner + (u * dd * H + v * dh) * W
-                        for w in range(wide[k, 0], wide[k, 1]):
-                            value = load_up_to(x, (at + w * dw) * channels + c, channels - c)
-                            found = at_place(value, where, (u * KH + v) * KW + w, found)
+                for r in range(count):
+                    at, tap = (lines[r] + left) * channels + c, taps[r]
+                    for w in range(first, end):
+                        value = load_up_to(x, at + w * dw * channels, channels - c)
+                        found = at_place(value, where, tap + w, found)
                 store_up_to(y, place, found, channels - c)
 
 
@@ -270,10 +325,9 @@ def window_gather(
     x: Array, index: Array, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints
 ) -> Array:
     """See `Backend.window_gather`."""
-    geometry = _Geometry(x.shape[2:], kernel, stride, padding, dilation)
-    y = np.empty((len(x), *geometry.out, x.shape[1]), np.float32)
+    q, channels = _Geometry(x.shape[2:], kernel, stride, padding, dilation), x.shape[1]
+    y = np.empty((len(x), *q.out, channels), np.float32)
     flat = channels_last(x).reshape(-1), channels_last(index).reshape(-1), y.reshape(-1)
-    q, channels = geometry, x.shape[1]
     steps = q.size, q.windows, q.kernel, q.stride, q.padding, q.dilation, q.inside
 
     def work(start: int, stop: int) -> None:
@@ -293,6 +347,7 @@ def _window_sum(
     channels: int,
     size: Any,
     windows: Any,
+    kernel: Any,
     stride: Any,
     padding: Any,
     inside: Any,
@@ -304,19 +359,22 @@ def _window_sum(
     (D, H, W), (_, OH, OW) = size, windows
     (sd, sh, sw), (pd, ph, pw) = stride, padding
     deep, high, wide = inside
+    lines = np.empty(kernel[0] * kernel[1], np.int64)
     for row in range(start, stop):
-        i, j = row // OH % windows[0], row % OH
-        n = row // OH // windows[0]
+        n, i, j = row // OH // windows[0], row // OH % windows[0], row % OH
+        count = 0
+        for u in range(deep[i, 0], deep[i, 1]):
+            for v in range(high[j, 0], high[j, 1]):
+                lines[count] = ((n * D + i * sd - pd + u) * H + j * sh - ph + v) * W
+                count += 1
         for k in range(OW):
-            corner = ((n * D + i * sd - pd) * H + j * sh - ph) * W + k * sw - pw
+            left, first, end = k * sw - pw, wide[k, 0], wide[k, 1]
             for c in range(0, channels, LANES):
                 total = splat_wide(0.0)
-                for u in range(deep[i, 0], deep[i, 1]):
-                    for v in range(high[j, 0], high[j, 1]):
-                        at = corner + (u * H + v) * W
-                        for w in range(wide[k, 0], wide[k, 1]):
-                            value = load_up_to(x, (at + w) * channels + c, channels - c)
-                            total = total + widened(value)
+                for r in range(count):
+                    for w in range(first, end):
+                        at = (lines[r] + left + w) * channels + c
+                        total = total + widened(load_up_to(x, at, channels - c))
                 mean = rounded(total * splat_wide(share))
                 store_up_to(y, (row * OW + k) * channels + c, mean, channels - c)
 
@@ -326,7 +384,7 @@ def window_sum(x: Array, kernel: Ints, stride: Ints, padding: Ints, divisor: int
     q = _Geometry(x.shape[2:], kernel, stride, padding, (1,) * len(kernel))
     y = np.empty((len(x), *q.out, x.shape[1]), np.float32)
     flat, channels = (channels_last(x).reshape(-1), y.reshape(-1)), x.shape[1]
-    steps = q.size, q.windows, q.stride, q.padding, q.inside, 1 / divisor
+    steps = q.size, q.windows, q.kernel, q.stride, q.padding, q.inside, 1 / divisor
 
     def work(start: int, stop: int) -> None:
         _window_sum(*flat, channels, *steps, start, stop)
@@ -342,6 +400,7 @@ def _window_spread(
     channels: int,
     size: Any,
     windows: Any,
+    kernel: Any,
     seen_by: Any,
     share: float,
     start: int,
@@ -350,19 +409,52 @@ def _window_spread(
     """Rows start to stop of places: x = share · Σ g over the windows that see them, in float64."""
     (D, H, W), (OD, OH, OW) = size, windows
     (deep, _, ds), (high, _, hs), (wide, _, ks) = seen_by
+    lines = np.empty(kernel[0] * kernel[1], np.int64)
     for row in range(start, stop):
-        i, j, n = row // H % D, row % H, row // H // D
+        n, i, j = row // H // D, row // H % D, row % H
+        count = 0
+        for a in range(deep[i], deep[i + 1]):
+            for b in range(high[j], high[j + 1]):
+                lines[count] = ((n * OD + ds[a]) * OH + hs[b]) * OW
+                count += 1
         for k in range(W):
+            first, end = wide[k], wide[k + 1]
             for c in range(0, channels, LANES):
                 total = splat_wide(0.0)
-                for a in range(deep[i], deep[i + 1]):
-                    for b in range(high[j], high[j + 1]):
-                        line = ((n * OD + ds[a]) * OH + hs[b]) * OW
-                        for e in range(wide[k], wide[k + 1]):
-                            value = load_up_to(g, (line + ks[e]) * channels + c, channels - c)
-                            total = total + widened(value)
+                for r in range(count):
+                    for e in range(first, end):
+                        at = (lines[r] + ks[e]) * channels + c
+                        total = total + widened(load_up_to(g, at, channels - c))
                 spread = rounded(total * splat_wide(share))
                 store_up_to(x, (row * W + k) * channels + c, spread, channels - c)
+
+
+@kernel
+def _tile_spread(
+    g: Array,
+    x: Array,
+    channels: int,
+    size: Any,
+    windows: Any,
+    kernel: Any,
+    share: float,
+    start: int,
+    stop: int,
+) -> None:
+    """`_window_spread` by rows of windows, where each place is in one window at most."""
+    (D, H, W), (OD, OH, OW), (KD, KH, KW) = size, windows, kernel
+    for row in range(start, stop):
+        n, i, j = row // OH // OD, row // OH % OD, row % OH
+        for k in range(OW):
+            corner = (((n * D + i * KD) * H + j * KH) * W + k * KW) * channels
+            for c in range(0, channels, LANES):
+                value = widened(load_up_to(g, (row * OW + k) * channels + c, channels - c))
+                part = rounded(value * splat_wide(share))
+                for u in range(KD):
+                    for v in range(KH):
+                        at = corner + (u * H + v) * W * channels + c
+                        for w in range(KW):
+                            store_up_to(x, at + w * channels, part, channels - c)
 
 
 def window_spread(
@@ -370,12 +462,16 @@ def window_spread(
 ) -> Array:
     """See `Backend.window_spread`."""
     q = _Geometry(size, kernel, stride, padding, (1,) * len(kernel))
-    x = np.empty((len(g), *size, g.shape[1]), np.float32)
-    flat, channels = (channels_last(g).reshape(-1), x.reshape(-1)), g.shape[1]
-    steps = q.size, q.windows, q.seen_by, 1 / divisor
+    channels, share = g.shape[1], 1 / divisor
+    x = q.uncovered((len(g), *size, channels))
+    flat, steps = (channels_last(g).reshape(-1), x.reshape(-1)), (q.size, q.windows, q.kernel)
 
-    def work(start: int, stop: int) -> None:
-        _window_spread(*flat, channels, *steps, start, stop)
+    def by_windows(start: int, stop: int) -> None:
+        _tile_spread(*flat, channels, *steps, share, start, stop)
 
-    _over_rows(work, len(g) * math.prod(q.size[:2]), x.size + g.size * math.prod(kernel))
+    def by_places(start: int, stop: int) -> None:
+        _window_spread(*flat, channels, *steps, q.seen_by, share, start, stop)
+
+    work, lines = (by_windows, q.windows) if q.tiles else (by_places, q.size)
+    _over_rows(work, len(g) * math.prod(lines[:2]), x.size + g.size * math.prod(kernel))
     return channels_first(x)
