@@ -100,3 +100,34 @@ class CompiledBackend(NumpyBackend):
     ) -> Array:
         pool = family("pool") if takes(g) else windows
         return pool.window_spread(g, size, kernel, stride, padding, divisor)
+
+    # ----- sums of rows ----------------------------------------------------------------------
+
+    def scatter_add(self, shape: Sequence[int], index: Any, g: Array) -> Array:
+        if takes(g):
+            found = family("rows").row_index(shape, index)
+            if found is not None:
+                return family("rows").scatter_rows(shape, *found, g)
+        return super().scatter_add(shape, index, g)
+
+    def weighted_sums(
+        self, x: Array, axis: int, terms: Sequence[Any], count: int, wide: bool
+    ) -> Array:
+        if takes(x) and terms and family("rows").has_rows(x, axis):
+            return family("rows").weighted_sums(x, axis, terms, count)
+        return super().weighted_sums(x, axis, terms, count, wide)
+
+    def sample(self, x: Array, w: Array, index: Array) -> Array:
+        if takes(x, w, least=1) and x.shape[1] * w.size >= LEAST:
+            return family("rows").sample(x, w, index)
+        return super().sample(x, w, index)
+
+    def sample_transpose(self, d: Array, w: Array, index: Array, length: int) -> Array:
+        if takes(d, w, least=1) and d.shape[1] * w.size >= LEAST:
+            return family("rows").sample_transpose(d, w, index, length)
+        return super().sample_transpose(d, w, index, length)
+
+    def sample_weight(self, x: Array, d: Array, index: Array) -> Array:
+        if takes(x, d, least=1) and x.shape[1] * index.size >= LEAST:
+            return family("rows").sample_weight(x, d, index)
+        return super().sample_weight(x, d, index)
