@@ -469,6 +469,88 @@ class Backend:
         """Zeros of `shape` with g added at `index`; repeated places accumulate, in float64."""
         raise NotImplementedError
 
+    def weighted_sums(
+        self, x: Array, axis: int, terms: Sequence[Any], count: int, wide: bool
+    ) -> Array:
+        """y[i] = Σ w · x[place] along an axis, for `count` places i; in float64 if `wide`.
+
+        A term of the sums says for a slice of the i (`rows`) at which host `places` x is read and
+        what its `weights` are, None for ones. What has no weight in one has no part in it, not
+        even as 0·∞.
+        """
+        before = (slice(None),) * axis
+        column = (-1, *(1,) * (x.ndim - 1 - axis))
+        dtype = "float64" if wide else x.dtype
+        y = None
+        for rows, places, weights in terms:
+            term = self.take(x, self.from_host(places), axis=axis)
+            if weights is not None:
+                none = weights == 0
+                w = host.where(none, 1, weights).astype(dtype)
+                term = term * self.reshape(self.from_host(w), column)
+                if none.any():
+                    term = self.where(self.reshape(self.from_host(none), column), 0, term)
+            if y is None and rows == slice(0, count):
+                y = term
+                continue
+            if y is None:
+                y = self.zeros((*x.shape[:axis], count, *x.shape[axis + 1 :]), dtype)
+            y[(*before, rows)] += term
+        return y
+
+    def sample(self, x: Array, w: Array, index: Array) -> Array:
+        """y[n, c, l] = Σ w[n, k, l] · x[n, c, index[n, k, l]], over k; a weight 0 has no part."""
+        planes = self._planes(x)
+        y = self.zeros((len(planes), index.shape[0] * index.shape[2]), x.dtype)
+        for k, places in enumerate(self._flat_places(index, x.shape[2])):
+            y += self._weighed(self.take(planes, places, axis=1), w[:, k])
+        return self._unplanes(y, len(x))
+
+    def sample_transpose(self, d: Array, w: Array, index: Array, length: int) -> Array:
+        """The adjoint of `sample` in its image: d (N, C, L) -> (N, C, length)."""
+        planes = self._planes(d)
+        channels, size = len(planes), len(d) * length
+        first = self.reshape(self.arange(channels) * size, (-1, 1))
+        x = self.zeros((channels * size,), d.dtype)
+        for k, places in enumerate(self._flat_places(index, length)):
+            shares = self.ravel(self._weighed(planes, w[:, k]))
+            x += self.scatter_add(x.shape, self.ravel(first + places), shares)
+        return self._unplanes(self.reshape(x, (channels, size)), len(d))
+
+    def sample_weight(self, x: Array, d: Array, index: Array) -> Array:
+        """The adjoint of `sample` in its weights: Σ x[n, c, index[n, k, l]] · d[n, c, l] over c."""
+        planes, others = self._planes(x), self._planes(d)
+        return self.stack(
+            [
+                self.reshape(
+                    self.sum(self.take(planes, places, axis=1) * others, axis=0), (len(x), -1)
+                )
+                for places in self._flat_places(index, x.shape[2])
+            ],
+            axis=1,
+        )
+
+    def _flat_places(self, index: Array, length: int) -> list[Array]:
+        """For each k the places in what `_planes` returns, (N·L,)."""
+        first = self.reshape(self.arange(index.shape[0]) * length, (-1, 1))
+        return [self.ravel(index[:, k] + first) for k in range(index.shape[1])]
+
+    def _planes(self, x: Array) -> Array:
+        """(N, C, P) -> (C, N·P)"""
+        return self.reshape(self.swapaxes(x, 0, 1), (x.shape[1], x.shape[0] * x.shape[2]))
+
+    def _unplanes(self, planes: Array, count: int) -> Array:
+        """(C, N·P) -> (N, C, P)"""
+        shape = (planes.shape[0], count, planes.shape[1] // max(count, 1))
+        return self.swapaxes(self.reshape(planes, shape), 0, 1)
+
+    def _weighed(self, values: Array, w: Array) -> Array:
+        """values (C, N·L) times the weights w (N, L)."""
+        w = self.ravel(w)
+        values = self.where(w == 0, 0, values)
+        values *= w
+        return values
+
     def top(self, x: Array, k: int, largest: bool) -> Array:
         """The places of the k largest (or smallest) elements along the last axis, in their order.
 

@@ -84,26 +84,9 @@ class _Resampling(Op):
         return _terms(length, *how, adjoint)
 
     def summed(self, xp, terms, x, count):
-        """The sums of `terms`; what has no weight in one has no part in it, not even as 0·∞."""
-        before = (slice(None),) * self.axis
-        column = (-1, *(1,) * (x.ndim - 1 - self.axis))
-        dtype = "float64" if len(terms) > MANY or self.mode == "area" else x.dtype
-        y = None
-        for rows, places, weights in terms:
-            term = xp.take(x, xp.from_host(places), axis=self.axis)
-            if weights is not None:
-                none = weights == 0
-                w = host.where(none, 1, weights).astype(dtype)
-                term = term * xp.reshape(xp.from_host(w), column)
-                if none.any():
-                    term = xp.where(xp.reshape(xp.from_host(none), column), 0, term)
-            if y is None and rows == slice(0, count):
-                y = term
-                continue
-            if y is None:
-                y = xp.zeros((*x.shape[: self.axis], count, *x.shape[self.axis + 1 :]), dtype)
-            y[(*before, rows)] += term
-        return y
+        """The sums of `terms`, in double precision where they are long or means."""
+        wide = len(terms) > MANY or self.mode == "area"
+        return xp.weighted_sums(x, self.axis, terms, count, wide)
 
     def work(self, x, terms):
         """One product for each weight and one addition for each term after the first."""
@@ -228,27 +211,6 @@ class _Sampling(Op):
 
     nondifferentiable = ("index",)
 
-    def flat(self, xp, index, length):
-        """For each k the places in what `planes` returns, (N·L,)."""
-        first = xp.reshape(xp.arange(index.shape[0]) * length, (-1, 1))
-        return [xp.ravel(index[:, k] + first) for k in range(index.shape[1])]
-
-    def planes(self, xp, x):
-        """(N, C, P) -> (C, N·P)"""
-        return xp.reshape(xp.swapaxes(x, 0, 1), (x.shape[1], x.shape[0] * x.shape[2]))
-
-    def images(self, xp, planes, count):
-        """(C, N·P) -> (N, C, P)"""
-        split = xp.reshape(planes, (planes.shape[0], count, planes.shape[1] // max(count, 1)))
-        return xp.swapaxes(split, 0, 1)
-
-    def shares(self, xp, values, w):
-        """values (C, N·L) times the weights w (N, L)."""
-        w = xp.ravel(w)
-        values = xp.where(w == 0, 0, values)
-        values *= w
-        return values
-
     def flops(self, out, *inputs):
         """A product and an addition for each n, k, l and c."""
         return 2 * math.prod(inputs[-1]) * inputs[0][1]
@@ -259,11 +221,7 @@ class Sample(_Sampling):
 
     def forward(self, xp, x, w, index):
         self.length = x.shape[2]
-        planes = self.planes(xp, x)
-        y = xp.zeros((len(planes), index.shape[0] * index.shape[2]), x.dtype)
-        for k, places in enumerate(self.flat(xp, index, self.length)):
-            y += self.shares(xp, xp.take(planes, places, axis=1), w[:, k])
-        return self.images(xp, y, len(x))
+        return xp.sample(x, w, index)
 
     def grad_x(self, F, g, w, index):
         return F.sample_transpose(g, w, index, length=self.length)
@@ -278,14 +236,7 @@ class SampleTranspose(_Sampling):
     length: int
 
     def forward(self, xp, d, w, index):
-        planes = self.planes(xp, d)
-        channels, size = len(planes), len(d) * self.length
-        first = xp.reshape(xp.arange(channels) * size, (-1, 1))
-        x = xp.zeros((channels * size,), d.dtype)
-        for k, places in enumerate(self.flat(xp, index, self.length)):
-            shares = xp.ravel(self.shares(xp, planes, w[:, k]))
-            x += xp.scatter_add(x.shape, xp.ravel(first + places), shares)
-        return self.images(xp, xp.reshape(x, (channels, size)), len(d))
+        return xp.sample_transpose(d, w, index, self.length)
 
     def grad_d(self, F, g, w, index):
         return F.sample(g, w, index)
@@ -299,14 +250,7 @@ class SampleWeight(_Sampling):
 
     def forward(self, xp, x, d, index):
         self.length = x.shape[2]
-        planes, others = self.planes(xp, x), self.planes(xp, d)
-        return xp.stack(
-            [
-                xp.reshape(xp.sum(xp.take(planes, places, axis=1) * others, axis=0), (len(x), -1))
-                for places in self.flat(xp, index, self.length)
-            ],
-            axis=1,
-        )
+        return xp.sample_weight(x, d, index)
 
     def grad_x(self, F, g, d, index):
         return F.sample_transpose(d, g, index, length=self.length)

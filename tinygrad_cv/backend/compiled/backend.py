@@ -11,6 +11,8 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+
+from tinygrad_cv.backend import windows
 from tinygrad_cv.backend.memory import keep_what_is_freed
 from tinygrad_cv.backend.numpy_backend import FLOAT32, NDARRAY, NumpyBackend, images_of, rows_of
 from tinygrad_cv.backend.switch import KERNELS
@@ -230,6 +232,83 @@ class CompiledBackend(NumpyBackend):
         taken = largest is None and takes(p, g, m, v, least=LEAST_UPDATE)
         if not taken or not family("update").adam_step(p, g, m, v, *numbers):
             super().adam_step(p, g, m, v, *numbers, largest)
+
+    # ----- pooling ---------------------------------------------------------------------------
+
+    def max_pool(
+        self, x: Array, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints
+    ) -> tuple[Array, Array]:
+        pool = family("pool") if takes(x) else windows
+        found: tuple[Array, Array] = pool.max_pool(x, kernel, stride, padding, dilation)
+        return found
+
+    def window_scatter(
+        self,
+        g: Array,
+        index: Array,
+        size: Ints,
+        kernel: Ints,
+        stride: Ints,
+        padding: Ints,
+        dilation: Ints,
+    ) -> Array:
+        pool = family("pool") if takes(g) else windows
+        return pool.window_scatter(g, index, size, kernel, stride, padding, dilation)
+
+    def window_gather(
+        self,
+        x: Array,
+        index: Array,
+        kernel: Ints,
+        stride: Ints,
+        padding: Ints,
+        dilation: Ints,
+    ) -> Array:
+        pool = family("pool") if takes(x) else windows
+        return pool.window_gather(x, index, kernel, stride, padding, dilation)
+
+    def window_sum(
+        self, x: Array, kernel: Ints, stride: Ints, padding: Ints, divisor: int
+    ) -> Array:
+        pool = family("pool") if takes(x) else windows
+        return pool.window_sum(x, kernel, stride, padding, divisor)
+
+    def window_spread(
+        self, g: Array, size: Ints, kernel: Ints, stride: Ints, padding: Ints, divisor: int
+    ) -> Array:
+        pool = family("pool") if takes(g) else windows
+        return pool.window_spread(g, size, kernel, stride, padding, divisor)
+
+    # ----- sums of rows ----------------------------------------------------------------------
+
+    def scatter_add(self, shape: Sequence[int], index: Any, g: Array) -> Array:
+        if takes(g):
+            found = family("row_sums").row_index(shape, index)
+            if found is not None:
+                return family("row_sums").scatter_rows(shape, *found, g)
+        return super().scatter_add(shape, index, g)
+
+    def weighted_sums(
+        self, x: Array, axis: int, terms: Sequence[Any], count: int, wide: bool
+    ) -> Array:
+        if takes(x) and terms and family("row_sums").has_rows(x, axis):
+            return family("row_sums").weighted_sums(x, axis, terms, count)
+        return super().weighted_sums(x, axis, terms, count, wide)
+
+    def sample(self, x: Array, w: Array, index: Array) -> Array:
+        if takes(x, w, least=1) and x.shape[1] * w.size >= LEAST:
+            return family("row_sums").sample(x, w, index)
+        return super().sample(x, w, index)
+
+    def sample_transpose(self, d: Array, w: Array, index: Array, length: int) -> Array:
+        if takes(d, w, least=1) and d.shape[1] * w.size >= LEAST:
+            return family("row_sums").sample_transpose(d, w, index, length)
+        return super().sample_transpose(d, w, index, length)
+
+    def sample_weight(self, x: Array, d: Array, index: Array) -> Array:
+        if takes(x, d, least=1) and x.shape[1] * index.size >= LEAST:
+            return family("row_sums").sample_weight(x, d, index)
+        return super().sample_weight(x, d, index)
 
     # ----- sums ------------------------------------------------------------------------------
 
