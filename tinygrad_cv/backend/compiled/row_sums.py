@@ -42,9 +42,10 @@ def _combined(
     start: int,
     stop: int,
 ) -> None:
-    """Rows start to stop of y: y[o, i] = Σ weights[k] · x[o, places[k]], starts[i] <= k < starts[i + 1].
+    """y[o, i] = Σ weights[k] · x[o, places[k]], starts[i] <= k < starts[i + 1], for rows (o, i).
 
-    x (O, length, width), y (O, count, width). A weight of 0 has no part, not even as 0·∞.
+    x (O, length, width), y (O, count, width), its rows from start to stop. A weight of 0 has no
+    part, not even as 0·∞.
     """
     for row in range(start, stop):
         block, i = row // count * length, row % count
@@ -70,7 +71,7 @@ def _combine(
 
 @kernel
 def _sort(index: Array, starts: Array, order: Array) -> None:
-    """The numbers of the entries by their place: those of place i are starts[i] to starts[i + 1]."""
+    """The numbers of the entries in `order`: from starts[i] to starts[i + 1] those of place i."""
     for place in index:
         starts[place + 1] += 1
     for i in range(1, len(starts)):
