@@ -173,8 +173,8 @@ class Op:
     - `views = True` says that the result lies in the memory of the first input wherever it can.
     - `flops = per_output` (or per_input, or moves; or a method) says what the forward costs.
     - `fused(self, xp, g, ...)`, optional, returns the gradients of all differentiable inputs as a
-      tuple. It replaces the rules in the raw reading, and must agree with them; or it returns
-      None, and the rules are what is done.
+      tuple. It replaces the rules in the raw reading, and must agree with them; where it returns
+      NotImplemented, the rules are used.
 
     The engine sums a gradient back over broadcast axes, adds up the shares of several consumers
     and skips the rules that nobody needs.

@@ -259,7 +259,7 @@ class Raw(Reading):
         if node.op.widens or node.op.foreign:
             g, values = self.lent(node.op, g, values)
         gradients = function(node.op, self.backend, g, *[values[s] for s in slots])
-        if gradients is None:  # the backend has no kernel for it
+        if gradients is NotImplemented:  # the backend has no kernel for it
             return Reading.shares(self, node, g, useful)
         inputs = [node.inputs[where] for where in node.plan.differentiable]
         if not isinstance(gradients, list | tuple) or len(gradients) != len(inputs):

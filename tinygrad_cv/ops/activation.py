@@ -60,7 +60,7 @@ class Smooth(OfReals):
     def fused(self, xp, g, x):
         name, numbers = self.kernel()
         gradient = xp.pointwise(f"{name}_backward", g, x, numbers=numbers) if name else None
-        return None if gradient is None else (gradient,)
+        return NotImplemented if gradient is None else (gradient,)
 
 
 class Relu(Activation):
@@ -277,7 +277,8 @@ class Sigmoid(Smooth):
         return F.sigmoid(x) * F.sigmoid(-x)  # 1 - σ(x) = σ(-x)
 
     def fused(self, xp, g, x):
-        return super().fused(xp, g, x) or (g * _bell(xp, x, 1),)
+        found = super().fused(xp, g, x)
+        return (g * _bell(xp, x, 1),) if found is NotImplemented else found
 
 
 class Tanh(Smooth):
@@ -294,7 +295,8 @@ class Tanh(Smooth):
         return 4 * F.sigmoid(2 * x) * F.sigmoid(-2 * x)  # 1 - tanh² x
 
     def fused(self, xp, g, x):
-        return super().fused(xp, g, x) or (g * (4 * _bell(xp, x, 2)),)
+        found = super().fused(xp, g, x)
+        return (g * (4 * _bell(xp, x, 2)),) if found is NotImplemented else found
 
 
 class Logsigmoid(Smooth):

@@ -73,7 +73,9 @@ def takes(*arrays: Array, least: int = LEAST) -> bool:
     if not KERNELS.compiled:
         return False
     for x in arrays:
-        if type(x) is not NDARRAY or x.dtype is not FLOAT32 or x.size < least:
+        if type(x) is not NDARRAY or x.size < least:
+            return False
+        if x.dtype is not FLOAT32 and x.dtype != FLOAT32:  # after a pickle it is another object
             return False
     return True
 
@@ -93,6 +95,11 @@ def is_for_tiles(a: Array, b: Array) -> bool:
         and min(n, m, k) >= LEAST_SIDE
         and a.size * m >= least
     )
+
+
+def _is_finite(w: Array) -> bool:
+    """Whether a weight may be multiplied by the zeros around an image, which ∞ makes NaN of."""
+    return bool(np.isfinite(np.add.reduce(w, axis=None)))
 
 
 def open_device(index: int) -> "CompiledBackend":
@@ -145,7 +152,7 @@ class CompiledBackend(NumpyBackend):
         dilation: Ints,
         groups: int,
     ) -> Array:
-        if takes(x, w, least=1):
+        if takes(x, w, least=1) and _is_finite(w):
             return family("conv").conv_transpose(x, w, size, stride, padding, dilation, groups)
         return super().conv_transpose(x, w, size, stride, padding, dilation, groups)
 

@@ -331,7 +331,7 @@ def log_softmax_backward(g: Array, y: Array, axis: int) -> Array | None:
 def cross_entropy(x: Array, labels: Array) -> tuple[Array, Array, Array] | None:
     """See `Backend.cross_entropy`; None where a label is out of range."""
     rows, n = x.shape
-    losses, top, log_total = np.empty((3, rows), np.float32)
+    losses, top, log_total = (np.empty(rows, np.float32) for _ in range(3))
     flat = np.ascontiguousarray(x).reshape(-1)
     labels = np.ascontiguousarray(labels, np.int64)
 
