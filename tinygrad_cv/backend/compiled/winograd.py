@@ -31,7 +31,6 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cv.backend import windows
 from tinygrad_cv.backend.compiled.jit import inner, kernel
 from tinygrad_cv.backend.compiled.linear import matrices, sandwich
 from tinygrad_cv.backend.compiled.vectors import (
@@ -451,28 +450,27 @@ def _in_steps(parts: Sequence[slice], step: int, end: int) -> list[slice]:
 # ----- convolutions -------------------------------------------------------------------------------
 
 
-def conv(x: Array, w: Array, bias: Array | None, padding: Ints) -> Array:
+# Each is None where a result is no finite number, for then it is to be computed otherwise. A tile has
+# such a one where a pixel it sees is NaN or ∞, or a sum overflows, and then in all its results, also
+# in those that do not see that pixel.
+
+
+def conv(x: Array, w: Array, bias: Array | None, padding: Ints) -> Array | None:
     """See `Backend.conv`; stride and dilation are 1."""
     O, C = w.shape[:2]
-    y = _forward(x, w, bias, padding, O, (0, 9 * C, 9, 1))
-    return windows.conv(x, w, bias, (1, 1), padding, (1, 1), 1) if y is None else y
+    return _forward(x, w, bias, padding, O, (0, 9 * C, 9, 1))
 
 
-def conv_transpose(g: Array, w: Array, size: Ints, padding: Ints) -> Array:
+def conv_transpose(g: Array, w: Array, padding: Ints) -> Array | None:
     """See `Backend.conv_transpose`: a convolution with the kernel turned around."""
     C = w.shape[1]
-    x = _forward(g, w, None, [2 - p for p in padding], C, (8, 9, 9 * C, -1))
-    return windows.conv_transpose(g, w, size, (1, 1), padding, (1, 1), 1) if x is None else x
+    return _forward(g, w, None, [2 - p for p in padding], C, (8, 9, 9 * C, -1))
 
 
 def _forward(
     x: Array, w: Array, bias: Array | None, padding: Ints, O: int, strides: Ints
 ) -> Array | None:
-    """The convolution with the O kernels that lie in w with these strides (see `weights`).
-
-    None where a result is no finite number. A tile has one where a pixel it sees is NaN or ∞, or
-    a sum overflows, and then in all its results, also in those that do not see that pixel.
-    """
+    """The convolution with the O kernels that lie in w with these strides (see `weights`)."""
     images = channels_last(x)
     count, *size = images.shape
     C = size[2]
@@ -522,7 +520,7 @@ def _forward(
     return channels_first(y) if math.isfinite(sum(sums)) else None
 
 
-def conv_weight(x: Array, g: Array, padding: Ints) -> Array:
+def conv_weight(x: Array, g: Array, padding: Ints) -> Array | None:
     """See `Backend.conv_weight`; stride and dilation are 1."""
     images, results = channels_last(x), channels_last(g)
     (count, *size), shape = images.shape, results.shape[1:]
@@ -568,6 +566,4 @@ def conv_weight(x: Array, g: Array, padding: Ints) -> Array:
             lambda part: do.weight_gradients(D, len(parts), C, O, flat, part.start, part.stop),
             _in_steps(by_products(width // LANES, 8 * points * C * O), LANES, width),
         )
-    if math.isfinite(sum(sums)):
-        return dw
-    return windows.conv_weight(x, g, (3, 3), (1, 1), padding, (1, 1), 1)
+    return dw if math.isfinite(sum(sums)) else None
