@@ -969,7 +969,7 @@ def conv_weight(
     """See `Backend.conv_weight`."""
     channels, outputs = x.shape[1], g.shape[1]
     w_shape = (outputs, channels // groups, *kernel)
-    if winograd.suits(x.shape, w_shape, stride, padding, dilation, groups):
+    if winograd.suits(x.shape, w_shape, stride, padding, dilation, groups, channels=16):
         dw = winograd.conv_weight(x, g, padding)
         if dw is not None:
             return dw
