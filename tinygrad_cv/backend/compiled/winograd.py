@@ -417,8 +417,8 @@ def suits(
     To transform a weight takes as long as 6 tiles. The transforms of the images, and the loads and
     stores between them, eat up what is won until the products are at most .6 of a direct
     convolution's: not for 5 x 5 results (1.0), nor for one image of 4 x 4 with 128 channels (2.3);
-    but for 3 x 3 (.7), and for 8 images of 7 x 7 with 512 channels (.5). With fewer than 24 channels
-    direct sums are so short that m = 4 has three times their error, and m = 2 is no faster.
+    but for 3 x 3 (.7), and for 8 images of 7 x 7 with 512 channels (.5). With fewer than 24
+    channels direct sums are so short that m = 4 has three times their error; m = 2 is no faster.
     Gradients in weights, which are sums over pixels, ask for 16 `channels`, that no lane is empty.
     """
     if KERNELS.precision == "exact" or len(x_shape) != 4 or groups != 1:
