@@ -186,7 +186,7 @@ def winograds_weights_not_turned(patch: Patch) -> None:
 
 
 def dropped_last_part(patch: Patch, family: str) -> None:
-    """The last part of the work is not done, or half of the only one; memory holds other numbers."""
+    """The last part of the work is not done, or half of the only one; memory is not 0."""
     from tinygrad_cv.backend.compiled.backend import family as module_of
 
     module = module_of(family)
