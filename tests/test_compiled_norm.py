@@ -261,3 +261,16 @@ def test_a_large_total_is_shared_out(axis: Any) -> None:
     x = lain_channels_last(numbers(5, 33, 7, 41, 40))
     (got,) = on_threads(lambda: [np.asarray(compiled().total(x, axis))])
     np.testing.assert_allclose(got, x.astype(np.float64).sum(axis), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("stride", [0, 4, 1000])
+@pytest.mark.parametrize("shape", [(400, 1, 60), (1, 150, 200), (200, 150, 1)])
+def test_axes_of_length_1_have_any_strides(shape: tuple[int, ...], stride: int) -> None:
+    """As those have that NumPy's broadcast_to leaves."""
+    x = numbers(0, *shape)
+    steps = [stride if n == 1 else s for n, s in zip(shape, x.strides, strict=True)]
+    x = np.lib.stride_tricks.as_strided(x, shape, steps)
+    for axis in (0, 1, 2, (0, 1), (0, 2), (1, 2), (0, 1, 2)):
+        for keepdims in (False, True):
+            got, expected = (cpu.total(x, axis, keepdims) for cpu in (compiled(), REFERENCE))
+            close(np.asarray(got), np.asarray(expected), 1e-5)

@@ -154,3 +154,15 @@ def test_a_parameter_with_gaps_is_left_to_numpy() -> None:
     )
     np.testing.assert_array_equal(p, np.full((40, 40), 0.25))
     np.testing.assert_array_equal(base[:, 1::2], np.ones((40, 40)))
+
+
+def test_a_parameter_that_is_read_only_is_not_written_to() -> None:
+    from tinygrad_cv.backend.compiled.backend import CompiledBackend
+
+    p = np.ones(5000, np.float32)
+    p.flags.writeable = False
+    with pytest.raises(ValueError, match="read-only"):
+        CompiledBackend().sgd_step(p, np.ones_like(p), None, 0.1, 0, 0, 0, False)
+    with pytest.raises(ValueError, match="read-only"):
+        CompiledBackend().adam_step(p, *np.ones((3, 5000), np.float32), 1, 0.1, (0.9, 0.99), 1, 0)
+    assert (p == 1).all()

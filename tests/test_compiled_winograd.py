@@ -11,7 +11,7 @@ pytest.importorskip("numba")
 
 import tinygrad_cv as tg
 from tinygrad_cv.backend import switch, windows
-from tinygrad_cv.backend.compiled import linear, winograd
+from tinygrad_cv.backend.compiled import conv, linear, winograd
 
 pytestmark = pytest.mark.host
 ONES = (1, 1)
@@ -36,9 +36,20 @@ def reference(x, w, bias, g, padding, dtype=float):
 def ours(x, w, bias, g, padding):
     return (
         winograd.conv(x, w, bias, padding),
-        winograd.conv_transpose(g, w, x.shape[2:], padding),
+        winograd.conv_transpose(g, w, padding),
         winograd.conv_weight(x, g, padding),
     )
+
+
+def chosen(x, w, bias, g, padding):
+    """The same as ops call them: by Winograd where all is finite, and else by direct sums."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(winograd, "suits", lambda *geometry, **options: True)
+        return (
+            conv.conv(x, w, bias, ONES, padding, ONES, 1),
+            conv.conv_transpose(g, w, x.shape[2:], ONES, padding, ONES, 1),
+            conv.conv_weight(x, g, (3, 3), ONES, padding, ONES, 1),
+        )
 
 
 @pytest.fixture
@@ -46,7 +57,7 @@ def ways(monkeypatch):
     """Have tiles of m x m, and whole weights at a time, or a few channels of them."""
 
     def choose(m, whole):
-        monkeypatch.setattr(winograd, "tile_size", lambda size: m)
+        monkeypatch.setattr(winograd, "tile_size", lambda *sizes: m)
         monkeypatch.setattr(winograd, "weight_tile_size", lambda *sizes: m)
         monkeypatch.setattr(winograd, "by_columns", lambda *sizes: not whole)
         monkeypatch.setattr(winograd, "by_blocks", lambda *sizes: not whole)
@@ -128,7 +139,7 @@ def test_as_numpy(shape, O, padding, m, whole, has_bias, last, seed):
     bias = rng.standard_normal(O, dtype=np.float32) if has_bias else None
     before = tg.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(winograd, "tile_size", lambda size: m)
+        patch.setattr(winograd, "tile_size", lambda *sizes: m)
         patch.setattr(winograd, "weight_tile_size", lambda *sizes: m)
         patch.setattr(winograd, "by_columns", lambda *sizes: not whole)
         patch.setattr(winograd, "by_blocks", lambda *sizes: not whole)
@@ -169,27 +180,34 @@ def test_many_groups_of_tiles(ways, threads, m, whole, geometry):
         assert relative(first, right) < 2e-6
 
 
-@pytest.mark.parametrize("C", [16, 96])
-@pytest.mark.parametrize(("count", "size"), [(2, 32), (16, 4), (64, 4), (16, 8), (8, 16), (16, 16)])
-def test_error_is_at_most_three_times_that_of_pytorch(count, size, C):
-    """PyTorch's channels-last on one thread, two images or more: other ways sum in more parts."""
+@pytest.mark.parametrize("C", [24, 96])
+@pytest.mark.parametrize(
+    ("count", "size"), [(1, 16), (2, 32), (16, 4), (64, 4), (16, 8), (8, 16), (16, 16)]
+)
+@pytest.mark.parametrize("nowhere_negative", [False, True])
+def test_error_is_at_most_three_times_that_of_pytorch(count, size, C, nowhere_negative):
+    """PyTorch's channels-last, on one thread and on two, which sum in other parts."""
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(C + size)
     x, g, w = (
         rng.standard_normal(shape, dtype=np.float32)
         for shape in ((count, C, size, size), (count, C, size, size), (C, C, 3, 3))
     )
-    last, threads = torch.channels_last, torch.get_num_threads()
-    torch.set_num_threads(1)
-    tx, tg, tw = (torch.from_numpy(a).to(memory_format=last) for a in (x, g, w))
-    y = torch.nn.functional.conv2d(tx, tw, padding=1)
-    dx, dw, _ = torch.ops.aten.convolution_backward(
-        tg, tx, tw, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [True, True, False]
-    )
-    torch.set_num_threads(threads)
+    if nowhere_negative:
+        x = np.abs(x)
     right = reference(x, w, None, g, (1, 1))
-    for mine, theirs, exact in zip(ours(x, w, None, g, (1, 1)), (y, dx, dw), right, strict=True):
-        assert relative(mine, exact) < 3 * relative(theirs.numpy(), exact)
+    errors = list(map(relative, ours(x, w, None, g, (1, 1)), right))
+    last, threads = torch.channels_last, torch.get_num_threads()
+    tx, tg, tw = (torch.from_numpy(a).to(memory_format=last) for a in (x, g, w))
+    for number in (1, 2):
+        torch.set_num_threads(number)
+        y = torch.nn.functional.conv2d(tx, tw, padding=1)
+        dx, dw, _ = torch.ops.aten.convolution_backward(
+            tg, tx, tw, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [True, True, False]
+        )
+        torch.set_num_threads(threads)
+        for mine, theirs, exact in zip(errors, (y, dx, dw), right, strict=True):
+            assert mine < 3 * relative(theirs.numpy(), exact)
 
 
 # ----- what is not finite -------------------------------------------------------------------------
@@ -210,7 +228,7 @@ def test_what_is_not_finite_stays_where_it_is(ways, value, where, whole):
     arrays[where].reshape(-1)[-1] = value
     args = arrays["x"], arrays["w"], arrays["bias"], arrays["g"], (1, 1)
     with np.errstate(over="ignore"):
-        results = zip(ours(*args), reference(*args, np.float32), strict=True)
+        results = zip(chosen(*args), reference(*args, np.float32), strict=True)
     for mine, right in results:
         np.testing.assert_array_equal(np.isnan(mine), np.isnan(right))
         np.testing.assert_array_equal(np.isposinf(mine), np.isposinf(right))
@@ -232,9 +250,9 @@ def test_a_pixel_spoils_the_windows_that_see_it(pixel, value, m, padding):
     x[0, 1].reshape(-1)[pixel] = value
     g = rng.standard_normal((1, 5, 10 + 2 * padding[0], 9 + 2 * padding[1])).astype(np.float32)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(winograd, "tile_size", lambda size: m)
+        patch.setattr(winograd, "tile_size", lambda *sizes: m)
         patch.setattr(winograd, "weight_tile_size", lambda *sizes: m)
-        mine = ours(x, w, None, g, padding)
+        mine = chosen(x, w, None, g, padding)
     for a, b in zip(mine, reference(x, w, None, g, padding, np.float32), strict=True):
         np.testing.assert_array_equal(np.isfinite(a), np.isfinite(b))
         assert relative(a[np.isfinite(a)], b[np.isfinite(b)]) < 2e-6
@@ -260,6 +278,8 @@ def test_what_it_suits():
     assert not suits(x, (32, 32, 3, 1), padding=(1, 0))
     assert not suits((8, 32, 16), (32, 32, 3), (1,), (1,), (1,))
     assert not suits((8, 3, 16, 16), (32, 3, 3, 3))
+    assert not suits((8, 16, 16, 16), (32, 16, 3, 3))
+    assert winograd.suits((8, 16, 16, 16), (32, 16, 3, 3), *[ONES] * 3, 1, channels=16)
     assert not suits((0, 32, 16, 16), w)
     assert not suits((8, 32, 2, 2), w, padding=(0, 0))
     assert not suits((64, 128, 5, 5), (128, 128, 3, 3))

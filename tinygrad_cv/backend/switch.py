@@ -88,12 +88,13 @@ def get_conv_precision() -> str:
 def set_conv_precision(precision: str) -> None:
     """Choose how compiled kernels compute 3x3 convolutions of float32 from now on, in all threads.
 
-    "fast" takes Winograd's tiles (Lavin and Gray 2016) where they pay: stride 1, 16 channels or
-    more. They need 2.25 or 4 multiplications for each result instead of 9, of numbers that are
-    larger than the results. Against float64 the error ‖y - y*‖ / ‖y*‖ of results and of gradients
-    in images is 5e-7 with 16 channels, 1e-6 with 128 and 2.3e-6 with 512, at most 2.3 times that of
-    PyTorch's float32; of gradients in weights it is 2e-7 to 6e-7, at most 2.7 times. (Only where
-    PyTorch leaves oneDNN, for one small image on one thread, its error is a fifth.)
+    "fast" takes Winograd's tiles (Lavin and Gray 2016) where they pay: stride 1, 24 channels or
+    more (16 for gradients in weights). They need 2.25 or 4 multiplications for each result instead
+    of 9, of numbers that are larger than the results. Against float64 the error ‖y - y*‖ / ‖y*‖ of
+    results and of gradients in images is 5e-7 with 24 channels, 1e-6 with 128 and 2.3e-6 with 512,
+    of gradients in weights 2e-7 to 6e-7. It is at most three times that of PyTorch's float32: up
+    to 2.9 for images without negative numbers, 2.6 for gradients in images, and 2.2 (2.9 where
+    PyTorch uses two threads) for those in weights.
 
     The error is relative to what is largest in a tile of 6 x 6 pixels: beside 1e30 a 1 is lost, and
     where a window sees nothing but 0, the result may be 1e-7 of its neighbours'. NaN and ∞ reach

@@ -745,7 +745,9 @@ def conv(
 ) -> Array:
     """See `Backend.conv`."""
     if winograd.suits(x.shape, w.shape, stride, padding, dilation, groups):
-        return winograd.conv(x, w, bias, padding)
+        y = winograd.conv(x, w, bias, padding)
+        if y is not None:
+            return y
     size, kernel, o = x.shape[2:], w.shape[2:], w.shape[0]
     result = output_size(size, kernel, stride, padding, dilation)
     windows = windows_of(
@@ -777,7 +779,9 @@ def conv_transpose(
     """See `Backend.conv_transpose`."""
     result, outputs = tuple(size), w.shape[1] * groups
     if winograd.suits((len(x), outputs, *size), w.shape, stride, padding, dilation, groups):
-        return winograd.conv_transpose(x, w, size, padding)
+        y = winograd.conv_transpose(x, w, padding)
+        if y is not None:
+            return y
     windows = windows_of(
         len(x),
         x.shape[2:],
@@ -965,8 +969,10 @@ def conv_weight(
     """See `Backend.conv_weight`."""
     channels, outputs = x.shape[1], g.shape[1]
     w_shape = (outputs, channels // groups, *kernel)
-    if winograd.suits(x.shape, w_shape, stride, padding, dilation, groups):
-        return winograd.conv_weight(x, g, padding)
+    if winograd.suits(x.shape, w_shape, stride, padding, dilation, groups, channels=16):
+        dw = winograd.conv_weight(x, g, padding)
+        if dw is not None:
+            return dw
     depthwise = groups == channels == outputs > 1
     windows = windows_of(
         len(x),

@@ -293,7 +293,8 @@ def expm1(x: Lanes) -> Lanes:
     """eˣ - 1, with all its digits where x is small"""
     n, whole, rest = _reduced(limited(x, -18.0, 89.0))
     half = _power_of_2(n - 1)
-    return select(whole.equals(0.0), rest, 2.0 * multiply_add(half, rest, half - 0.5))
+    y = select(whole.equals(0.0), rest, 2.0 * multiply_add(half, rest, half - 0.5))
+    return select(x.equals(0.0), x, y)  # -0 too
 
 
 @function
@@ -311,7 +312,7 @@ def tanh(x: Lanes) -> Lanes:
     size = absolute(x)
     n, _, rest = _reduced(select(size > 10.0, 20.0, size + size))
     far = 1.0 - 2.0 / multiply_add(_power_of_2(n), rest + 1.0, 1.0)
-    return select(size < 0.625, multiply_add(near * square, x, x), copysign(far, x))
+    return copysign(select(size < 0.625, multiply_add(near * square, size, size), far), x)
 
 
 @function
@@ -359,7 +360,8 @@ def log1p(x: Lanes) -> Lanes:
     total = x + 1.0
     lost = (x - (total - 1.0)) / total
     y = log(total)
-    return select(x < 0.5, select(x > -1.0, y + lost, y), y)
+    y = select(x < 0.5, select(x > -1.0, y + lost, y), y)
+    return select(x.equals(0.0), x, y)  # -0 too
 
 
 # ----- the error function ------------------------------------------------------------------------

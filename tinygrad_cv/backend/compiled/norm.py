@@ -65,7 +65,8 @@ def _moments(
     m and n numbers differ by, Σ (x - mean)² of all is that of both plus d² · m n / (m + n).
     """
     rows, whole = rows_of_block(C), C - C % LANES
-    rest, center, square = np.empty((3, C), np.float32)
+    rest = np.empty(C, np.float32)
+    center, square = np.empty_like(rest), np.empty_like(rest)
     for i in range(first, last):
         mean[i] = 0
         squares[i] = 0
@@ -144,7 +145,7 @@ def _products(
 ) -> None:
     """sums[i] = Σ g and products[i] = Σ g · (x - center), for each channel of run i."""
     rows, whole = rows_of_block(2 * C), C - C % LANES
-    s, p = np.empty((2, C), np.float32)
+    s, p = np.empty(C, np.float32), np.empty(C, np.float32)
     for i in range(first, last):
         at = i * step
         sums[i] = 0
@@ -446,7 +447,8 @@ def _standardize_backward(
     whole, zero = n - n % LANES, splat(np.float32(0))
     dw[:] = 0
     db[:] = 0
-    some_w, some_b = np.zeros((2, p * n), np.float32)  # of as many rows as float32 adds up well
+    # Sums of as many rows as float32 adds up well.
+    some_w, some_b = np.zeros(p * n, np.float32), np.zeros(p * n, np.float32)
     for row in range(first, last):
         o, at = row * n, row % p * n
         m = mean[row]

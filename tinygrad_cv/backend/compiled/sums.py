@@ -65,9 +65,11 @@ def total(x: Array, axis: Any, keepdims: bool) -> Array | None:
     """See `Backend.total`; None where the memory has gaps."""
     given = range(x.ndim) if axis is None else np.atleast_1d(axis) % x.ndim
     summed = [i in given for i in range(x.ndim)]
-    order = sorted(range(x.ndim), key=lambda i: -abs(x.strides[i]))
-    memory = x.transpose(order)
-    if not memory.flags.c_contiguous or not any(summed):
+    # Axes of length 1 may have any strides, and say nothing of how x lies.
+    longer = [i for i, n in enumerate(x.shape) if n > 1]
+    order = sorted(longer, key=lambda i: -abs(x.strides[i]))
+    memory = x.squeeze().transpose([longer.index(i) for i in order])
+    if not memory.flags.c_contiguous or not any(summed[i] for i in order):
         return None
     rows, gone = joined_axes(memory, [summed[i] for i in order])
     flat, shape = memory.reshape(-1), rows.shape
@@ -82,5 +84,5 @@ def total(x: Array, axis: Any, keepdims: bool) -> Array | None:
     kept = [i for i in order if not summed[i]]
     y = y.reshape([x.shape[i] for i in kept]).transpose(np.argsort(kept))
     if keepdims:
-        y = y.reshape([1 if s else n for s, n in zip(summed, x.shape, strict=True)])
-    return y
+        return y.reshape([1 if s else n for s, n in zip(summed, x.shape, strict=True)])
+    return y.reshape([n for s, n in zip(summed, x.shape, strict=True) if not s])

@@ -21,10 +21,13 @@ Array = Any
 
 
 def rows(p: Array, g: Array, *others: Array) -> list[Array] | None:
-    """The memory of a parameter, of its gradient and of what is remembered; None with gaps in it.
+    """The memory of a parameter, of its gradient and of what is remembered.
 
-    A gradient that lies in another order is copied.
+    None with gaps in it, or where it is read-only, of which NumPy says what it says. A gradient
+    that lies in another order is copied.
     """
+    if not all(a.flags.writeable for a in (p, *others)):
+        return None
     if g.strides != p.strides:
         ordered = np.empty_like(p)
         ordered[...] = g

@@ -17,6 +17,7 @@ from typing import Any
 
 from llvmlite import binding, ir
 from numba.core import cgutils, config, types
+from numba.core.errors import TypingError
 from numba.extending import intrinsic, models, overload, register_model
 
 WIDE = ("avx512", "icelake", "sapphirerapids", "cascadelake", "znver4", "znver5")
@@ -60,7 +61,9 @@ class _VectorModel(models.PrimitiveModel):
 
 
 def place(context: Any, builder: Any, array_type: Any, array: Any, offset: Any) -> Any:
-    """The address of array[offset]."""
+    """The address of array[offset]. An array with gaps is refused when its kernel is compiled."""
+    if array_type.ndim != 1 or array_type.layout != "C":
+        raise TypingError(f"kernels walk over flat, contiguous arrays; got {array_type}")
     data = context.make_array(array_type)(context, builder, array).data
     return builder.gep(data, [offset], inbounds=True)
 
@@ -220,18 +223,6 @@ def fma(typing: Any, x: Any, y: Any, z: Any) -> Any:
         return multiply_add(builder, *args)
 
     return vector(vector, vector, vector), generate
-
-
-@intrinsic
-def maximum(typing: Any, x: Any, y: Any) -> Any:
-    """max(x, y), and NaN where one of them is, as NumPy has it"""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        x, y = args
-        wins = builder.or_(builder.fcmp_unordered(">", x, y), builder.fcmp_unordered("uno", x, x))
-        return builder.select(wins, x, y)
-
-    return vector(vector, vector), generate
 
 
 @intrinsic

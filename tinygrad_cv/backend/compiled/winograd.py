@@ -31,7 +31,6 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cv.backend import windows
 from tinygrad_cv.backend.compiled.jit import inner, kernel
 from tinygrad_cv.backend.compiled.linear import matrices, sandwich
 from tinygrad_cv.backend.compiled.vectors import (
@@ -382,40 +381,54 @@ def _products(size: Ints, m: int) -> int:
     return (m + 2) ** 2 * math.prod(-(-n // m) for n in size)
 
 
-def tile_size(size: Ints) -> int:
-    """m: 4, and 2 where that multiplies no more, as for 2 and 6 results: it transforms less."""
-    return 2 if _products(size, 2) <= _products(size, 4) else 4
+def tile_size(count: int, size: Ints, C: int, O: int) -> int:
+    """m: 4, and 2 where that multiplies no more, as for 2 and 6 results: it transforms less.
+
+    2 as well where 4 has more than three times PyTorch's error: with short sums, where a third of
+    what the windows see is padding, and for one small image, which PyTorch convolves in another way
+    with a fifth of the error.
+    """
+    if _products(size, 2) <= _products(size, 4) or (C < 64 and max(size) <= 4):
+        return 2
+    return 2 if count == 1 and min(C, O) * math.prod(size) <= 20480 else 4
 
 
-def weight_tile_size(count: int, size: Ints) -> int:
+def weight_tile_size(count: int, size: Ints, C: int, O: int) -> int:
     """m of a weight gradient: 4 needs a long sum, over 192 rows of pixels or 3072 pixels.
 
     Its transforms cost 5e-7 where PyTorch's error grows with the sum: from 1.1e-7 (32 rows of 8)
     to 4e-7, so that the ratio falls from 4.4 to 1.6. With m = 2 it is 1.5 to .5.
     """
     long = count * size[0] >= 192 or count * math.prod(size) >= 3072
-    return tile_size(size) if long else 2
+    return tile_size(count, size, min(C, O), O) if long else 2
 
 
 def suits(
-    x_shape: Ints, w_shape: Ints, stride: Ints, padding: Ints, dilation: Ints, groups: int
+    x_shape: Ints,
+    w_shape: Ints,
+    stride: Ints,
+    padding: Ints,
+    dilation: Ints,
+    groups: int,
+    channels: int = 24,
 ) -> bool:
     """Whether a convolution and both its gradients are faster here, and may be less exact.
 
     To transform a weight takes as long as 6 tiles. The transforms of the images, and the loads and
     stores between them, eat up what is won until the products are at most .6 of a direct
     convolution's: not for 5 x 5 results (1.0), nor for one image of 4 x 4 with 128 channels (2.3);
-    but for 3 x 3 (.7), and for 8 images of 7 x 7 with 512 channels (.5). With fewer than 16
-    channels lanes are empty, and direct sums so short that m = 4 has over three times their error.
+    but for 3 x 3 (.7), and for 8 images of 7 x 7 with 512 channels (.5). With fewer than 24
+    channels direct sums are so short that m = 4 has three times their error; m = 2 is no faster.
+    Gradients in weights, which are sums over pixels, ask for 16 `channels`, that no lane is empty.
     """
     if KERNELS.precision == "exact" or len(x_shape) != 4 or groups != 1:
         return False
     if tuple(w_shape[2:]) != (3, 3) or any(n != 1 for n in (*stride, *dilation)):
         return False
     size = [n + 2 * p - 2 for n, p in zip(x_shape[2:], padding, strict=True)]
-    if min(size) < 1 or not all(0 <= p <= 2 for p in padding) or min(w_shape[:2]) < 16:
+    if min(size) < 1 or not all(0 <= p <= 2 for p in padding) or min(w_shape[:2]) < channels:
         return False
-    m = tile_size(size)
+    m = tile_size(x_shape[0], size, *sorted(w_shape[:2]))
     work = x_shape[0] * _products(size, m) + 6 * (m + 2) ** 2
     return work <= 0.6 * 9 * x_shape[0] * math.prod(size)
 
@@ -451,33 +464,32 @@ def _in_steps(parts: Sequence[slice], step: int, end: int) -> list[slice]:
 # ----- convolutions -------------------------------------------------------------------------------
 
 
-def conv(x: Array, w: Array, bias: Array | None, padding: Ints) -> Array:
+# Each is None where a result is no finite number: then direct sums have to tell which are not. A
+# tile has one where a pixel it sees is NaN or ∞, or a sum overflows, and then in all its results,
+# also in those that do not see that pixel.
+
+
+def conv(x: Array, w: Array, bias: Array | None, padding: Ints) -> Array | None:
     """See `Backend.conv`; stride and dilation are 1."""
     O, C = w.shape[:2]
-    y = _forward(x, w, bias, padding, O, (0, 9 * C, 9, 1))
-    return windows.conv(x, w, bias, (1, 1), padding, (1, 1), 1) if y is None else y
+    return _forward(x, w, bias, padding, O, (0, 9 * C, 9, 1))
 
 
-def conv_transpose(g: Array, w: Array, size: Ints, padding: Ints) -> Array:
+def conv_transpose(g: Array, w: Array, padding: Ints) -> Array | None:
     """See `Backend.conv_transpose`: a convolution with the kernel turned around."""
     C = w.shape[1]
-    x = _forward(g, w, None, [2 - p for p in padding], C, (8, 9, 9 * C, -1))
-    return windows.conv_transpose(g, w, size, (1, 1), padding, (1, 1), 1) if x is None else x
+    return _forward(g, w, None, [2 - p for p in padding], C, (8, 9, 9 * C, -1))
 
 
 def _forward(
     x: Array, w: Array, bias: Array | None, padding: Ints, O: int, strides: Ints
 ) -> Array | None:
-    """The convolution with the O kernels that lie in w with these strides (see `weights`).
-
-    None where a result is no finite number. A tile has one where a pixel it sees is NaN or ∞, or
-    a sum overflows, and then in all its results, also in those that do not see that pixel.
-    """
+    """The convolution with the O kernels that lie in w with these strides (see `weights`)."""
     images = channels_last(x)
     count, *size = images.shape
     C = size[2]
     shape = (*(n + 2 * p - 2 for n, p in zip(size[:2], padding, strict=True)), O)
-    m = tile_size(shape[:2])
+    m = tile_size(count, shape[:2], C, O)
     do, points = kernels(m), (m + 2) ** 2
     grid = (-(-shape[0] // m), -(-shape[1] // m))
     y = np.empty((count, *shape), np.float32)
@@ -522,12 +534,12 @@ def _forward(
     return channels_first(y) if math.isfinite(sum(sums)) else None
 
 
-def conv_weight(x: Array, g: Array, padding: Ints) -> Array:
+def conv_weight(x: Array, g: Array, padding: Ints) -> Array | None:
     """See `Backend.conv_weight`; stride and dilation are 1."""
     images, results = channels_last(x), channels_last(g)
     (count, *size), shape = images.shape, results.shape[1:]
     C, O = size[2], shape[2]
-    m = weight_tile_size(count, shape[:2])
+    m = weight_tile_size(count, shape[:2], C, O)
     do, points = kernels(m), (m + 2) ** 2
     grid = (-(-shape[0] // m), -(-shape[1] // m))
     count *= math.prod(grid)
@@ -568,6 +580,4 @@ def conv_weight(x: Array, g: Array, padding: Ints) -> Array:
             lambda part: do.weight_gradients(D, len(parts), C, O, flat, part.start, part.stop),
             _in_steps(by_products(width // LANES, 8 * points * C * O), LANES, width),
         )
-    if math.isfinite(sum(sums)):
-        return dw
-    return windows.conv_weight(x, g, (3, 3), (1, 1), padding, (1, 1), 1)
+    return dw if math.isfinite(sum(sums)) else None
