@@ -310,6 +310,63 @@ class Backend:
         """The gradients of `batch_norm` for x, weight and bias, from the mean and the variance."""
         raise NotImplementedError
 
+    def batch_norm_relu(
+        self, x: Array, weight: Array | None, bias: Array | None, eps: float
+    ) -> tuple[Array, Array, Array]:
+        """max(y, 0) in place of the y of `batch_norm`, with the mean and the variance."""
+        y, mean, var = self.batch_norm(x, weight, bias, eps)
+        return self.relu(y)[0], mean, var
+
+    def batch_norm_relu_backward(
+        self,
+        g: Array,
+        x: Array,
+        weight: Array | None,
+        bias: Array | None,
+        mean: Array,
+        var: Array,
+        eps: float,
+    ) -> tuple[Array, Array, Array]:
+        """The gradients of `batch_norm_relu` for x, weight and bias; where y > 0 is worked out
+        again."""
+        positive = self.relu(self.batch_norm(x, weight, bias, eps)[0])[1]
+        return self.batch_norm_backward(self.relu_backward(g, positive), x, weight, mean, var, eps)
+
+    def batch_norm_relu_max_pool(
+        self,
+        x: Array,
+        weight: Array | None,
+        bias: Array | None,
+        eps: float,
+        kernel: Sequence[int],
+    ) -> tuple[Array, Array, Array, Array]:
+        """`max_pool` of the y of `batch_norm_relu`, with windows side by side that cover it: the
+        maximum, its place in the window, the mean and the variance."""
+        y, mean, var = self.batch_norm_relu(x, weight, bias, eps)
+        axes = len(kernel)
+        return *self.max_pool(y, kernel, kernel, (0,) * axes, (1,) * axes), mean, var
+
+    def batch_norm_relu_max_pool_backward(
+        self,
+        g: Array,
+        y: Array,
+        index: Array,
+        x: Array,
+        weight: Array | None,
+        mean: Array,
+        var: Array,
+        eps: float,
+        kernel: Sequence[int],
+    ) -> tuple[Array, Array, Array]:
+        """The gradients of `batch_norm_relu_max_pool` for x, weight and bias.
+
+        The place that a maximum y comes from is positive where y is.
+        """
+        g, axes = self.relu_backward(g, y > 0), len(kernel)
+        steps = kernel, kernel, (0,) * axes, (1,) * axes
+        g = self.window_scatter(g, index, x.shape[2:], *steps)
+        return self.batch_norm_backward(g, x, weight, mean, var, eps)
+
     def standardize(
         self, x: Array, w: Array | None, b: Array | None, axis: tuple[int, ...], eps: float
     ) -> tuple[Array, Array, Array]:

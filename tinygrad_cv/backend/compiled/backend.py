@@ -374,6 +374,75 @@ class CompiledBackend(NumpyBackend):
                 return walk.backward(g, x, w, mean, var, eps)
         return super().standardize_backward(g, x, w, mean, var, axis, affine, eps)
 
+    # ----- joined layers ---------------------------------------------------------------------
+
+    def batch_norm_relu(
+        self, x: Array, weight: Array | None, bias: Array | None, eps: float
+    ) -> tuple[Array, Array, Array]:
+        if takes(x):
+            found = family("joined").batch_norm_relu(rows_of(x), weight, bias, eps)
+            if found is not None:
+                y, mean, var = found
+                return images_of(y, x.shape), mean, var
+        return super().batch_norm_relu(x, weight, bias, eps)
+
+    def batch_norm_relu_backward(
+        self,
+        g: Array,
+        x: Array,
+        weight: Array | None,
+        bias: Array | None,
+        mean: Array,
+        var: Array,
+        eps: float,
+    ) -> tuple[Array, Array, Array]:
+        if not takes(g, x) or not np.isfinite(var).all():
+            return super().batch_norm_relu_backward(g, x, weight, bias, mean, var, eps)
+        rows = rows_of(g), rows_of(x)
+        backward = family("joined").batch_norm_relu_backward
+        dx, dw, db = backward(*rows, weight, bias, mean, var, eps)
+        return images_of(dx, x.shape), dw, db
+
+    def batch_norm_relu_max_pool(
+        self, x: Array, weight: Array | None, bias: Array | None, eps: float, kernel: Ints
+    ) -> tuple[Array, Array, Array, Array]:
+        if takes(x) and self._covers(x, kernel):
+            images = windows.channels_last(x)
+            forward = family("joined").batch_norm_relu_max_pool
+            found = forward(images, weight, bias, eps, kernel)
+            if found is not None:
+                y, index, mean, var = found
+                return windows.channels_first(y), windows.channels_first(index), mean, var
+        return super().batch_norm_relu_max_pool(x, weight, bias, eps, kernel)
+
+    def batch_norm_relu_max_pool_backward(
+        self,
+        g: Array,
+        y: Array,
+        index: Array,
+        x: Array,
+        weight: Array | None,
+        mean: Array,
+        var: Array,
+        eps: float,
+        kernel: Ints,
+    ) -> tuple[Array, Array, Array]:
+        statistics = mean, var, eps, kernel
+        if not takes(x) or not takes(g, y, least=1) or not self._covers(x, kernel):
+            given = g, y, index, x, weight
+            return super().batch_norm_relu_max_pool_backward(*given, *statistics)
+        images = (windows.channels_last(a) for a in (g, y, index, x))
+        backward = family("joined").batch_norm_relu_max_pool_backward
+        dx, dw, db = backward(*images, weight, *statistics)
+        return windows.channels_first(dx), dw, db
+
+    @staticmethod
+    def _covers(x: Array, kernel: Ints) -> bool:
+        """Whether windows side by side cover images of two axes, each with a place in a byte."""
+        if len(kernel) != 2 or x.ndim != 4 or kernel[0] * kernel[1] > 256:
+            return False
+        return not (x.shape[2] % kernel[0] or x.shape[3] % kernel[1])
+
     # ----- softmax and loss ------------------------------------------------------------------
 
     def softmax(self, x: Array, axis: int) -> Array:
