@@ -456,6 +456,28 @@ class Backend:
         """yes · g where `truth`, else no · g, which is 0 for no = 0, whatever g is."""
         return self.where(truth, g * yes if yes != 1 else g, no * g if no else 0)
 
+    # The gates of recurrent networks in one pass; None as `pointwise`.
+
+    def lstm_gates(self, gates: Array, c: Array) -> tuple[Array, Array] | None:
+        """(h, c') of the gates (N, 4H) and a state c (N, H)."""
+        return None
+
+    def lstm_gates_backward(
+        self, g_h: Array, g_c: Array, gates: Array, c: Array, c_next: Array
+    ) -> tuple[Array, Array] | None:
+        """The gradients of `gates` and c."""
+        return None
+
+    def gru_gates(self, x: Array, y: Array, h: Array) -> Array | None:
+        """The next state of x, y (N, 3H) and h (N, H)."""
+        return None
+
+    def gru_gates_backward(
+        self, g: Array, x: Array, y: Array, h: Array
+    ) -> tuple[Array, Array, Array] | None:
+        """The gradients of x, y and h."""
+        return None
+
     def sigmoid(self, x: Array) -> Array:
         """1 / (1 + e⁻ˣ), whose tails do not overflow."""
         # Both powers are at most 1. A choice between 1 and the second takes longer than the first.

@@ -142,7 +142,10 @@ class _BatchNorm(_NormBase):
             self.eps,
         )
         if count is not None:
-            count.add_(1)
+            # As the running statistics, without what an operation of tensors costs.
+            with count._backend.active:
+                count._array[...] = count._array + 1
+            count._changed()
         return y
 
 

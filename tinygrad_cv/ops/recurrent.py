@@ -32,6 +32,8 @@ class LstmGates(Op):
 
     def forward(self, xp, gates, c):
         self.width = c.shape[1]
+        if (made := xp.lstm_gates(gates, c)) is not None:
+            return made
         # Each part by itself: its arrays stay in the cache, and in memory that is there already.
         i, f, u, o = _cut(gates, 4)
         c_next = _sigmoid(xp, f) * c + _sigmoid(xp, i) * xp.tanh(u)
@@ -57,6 +59,8 @@ class LstmGates(Op):
 
     def fused(self, xp, g, gates, c, c_next):
         g_h, g_c = g
+        if (made := xp.lstm_gates_backward(g_h, g_c, gates, c, c_next)) is not None:
+            return made
         i, f, u, o = _cut(gates, 4)
         (i, slope_i), (f, slope_f), (o, slope_o) = (_with_slope(xp, part) for part in (i, f, o))
         total = g_c + g_h * o * (4 * _bell(xp, c_next, 2))
@@ -80,6 +84,8 @@ class GruGates(Op):
 
     def forward(self, xp, x, y, h):
         self.width = h.shape[1]
+        if (made := xp.gru_gates(x, y, h)) is not None:
+            return made
         (x_r, x_z, x_n), (y_r, y_z, y_n) = _cut(x, 3), _cut(y, 3)
         n = xp.tanh(x_n + _sigmoid(xp, x_r + y_r) * y_n)
         return n + _sigmoid(xp, x_z + y_z) * (h - n)
@@ -107,6 +113,8 @@ class GruGates(Op):
         return g * F.sigmoid(_parts(F, x, 3, self.width)[1] + _parts(F, y, 3, self.width)[1])
 
     def fused(self, xp, g, x, y, h):
+        if (made := xp.gru_gates_backward(g, x, y, h)) is not None:
+            return made
         (x_r, x_z, x_n), (y_r, y_z, y_n) = _cut(x, 3), _cut(y, 3)
         gate = x_z + y_z
         (r, slope_r), (z, slope_z) = _with_slope(xp, x_r + y_r), _with_slope(xp, gate)

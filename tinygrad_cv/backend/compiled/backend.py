@@ -195,6 +195,26 @@ class CompiledBackend(NumpyBackend):
         y = self.pointwise("erfc", x)
         return super().erfc(x) if y is None else y
 
+    # ----- recurrent networks ----------------------------------------------------------------
+
+    def lstm_gates(self, gates: Array, c: Array) -> tuple[Array, Array] | None:
+        return family("recurrent").lstm_gates(gates, c) if takes(gates, c, least=1) else None
+
+    def lstm_gates_backward(
+        self, g_h: Array, g_c: Array, gates: Array, c: Array, c_next: Array
+    ) -> tuple[Array, Array] | None:
+        given = (g_h, g_c, gates, c, c_next)
+        return family("recurrent").lstm_gates_backward(*given) if takes(*given, least=1) else None
+
+    def gru_gates(self, x: Array, y: Array, h: Array) -> Array | None:
+        return family("recurrent").gru_gates(x, y, h) if takes(x, y, h, least=1) else None
+
+    def gru_gates_backward(
+        self, g: Array, x: Array, y: Array, h: Array
+    ) -> tuple[Array, Array, Array] | None:
+        given = (g, x, y, h)
+        return family("recurrent").gru_gates_backward(*given) if takes(*given, least=1) else None
+
     # ----- products --------------------------------------------------------------------------
 
     def matmul(self, a: Array, b: Array) -> Array:
