@@ -29,7 +29,7 @@ import tinygrad_cv as tg
 from tinygrad_cv import backend, nn, train
 from tinygrad_cv._graph import scope
 from tinygrad_cv._tensor import Tensor
-from tinygrad_cv.backend import threads, windows
+from tinygrad_cv.backend import switch, threads, windows
 
 pytestmark = pytest.mark.host
 
