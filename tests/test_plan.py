@@ -123,7 +123,8 @@ def kernels(request: Any) -> Any:
 
 
 def close(a: Any, b: Any) -> None:
-    assert a.shape == b.shape and a.dtype == b.dtype
+    assert a.shape == b.shape
+    assert a.dtype == b.dtype
     np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-5)
 
 
@@ -221,7 +222,8 @@ def test_who_lives_at_the_same_time_has_places_apart(lives: Any) -> None:
     lives = [(min(a, b), max(a, b), n) for a, b, n in lives]
     offsets, total = arranged(lives)
     for i, (a, b, n) in enumerate(lives):
-        assert offsets[i] % 64 == 0 and offsets[i] + n <= total
+        assert offsets[i] % 64 == 0
+        assert offsets[i] + n <= total
         for j in range(i):
             c, d, m = lives[j]
             if a <= d and c <= b:

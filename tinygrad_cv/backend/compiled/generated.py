@@ -5,8 +5,8 @@ A `Recipe` says what to compute of one element of each input. `generated(recipe)
     f(*arrays, *steps, row, rows, column, columns)
 
 that does it for rows [row, rows) and columns [column, columns) of arrays which are flat in memory,
-the outputs after the inputs. An array has its `step`, the distance of two rows: 0 where all rows are
-one. Along a row its numbers are neighbours, or ("spread") there is one number for the whole row.
+the outputs after the inputs. An array has its `step`, the distance of two rows: 0 where all rows
+are one. Along a row its numbers are neighbours, or ("spread") there is one for the whole row.
 """
 
 import hashlib
@@ -61,7 +61,7 @@ def _float(x: Any) -> Any:
 
 def _truth(x: Any) -> Any:
     """Whether a number is not 0."""
-    return x != 0.0 if isinstance(x, Lanes) and x.is_float else x
+    return x != x.made(x.like(0.0)) if isinstance(x, Lanes) and x.is_float else x
 
 
 def _real(formula: Callable[..., Lanes]) -> Callable[..., Lanes]:
@@ -236,4 +236,4 @@ def generated({arrays}, {steps}, row, rows, column, columns):
     }
     exec(compile(source, __file__, "exec"), scope)
     name = hashlib.sha256(repr(recipe).encode()).hexdigest()[:20]
-    return kernel(scope["generated"], name=f"generated_{name}")  # type: ignore[no-any-return]
+    return kernel(scope["generated"], name=f"generated_{name}")
