@@ -1,5 +1,6 @@
 """Plans of programs: what is replayed gives what was recorded, wherever its values lie."""
 
+import math
 import operator
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import given
 from tinygrad_cv.backend.compiled.backend import CompiledBackend
 from tinygrad_cv.backend.numpy_backend import NumpyBackend
 from tinygrad_cv.backend.switch import KERNELS, has_numba
+from tinygrad_cv.program.fuse import COMPARISONS, LOGICAL, REAL, Group
 from tinygrad_cv.program.instructions import Instruction, Program, Value, values_in
 from tinygrad_cv.program.plan import Plan, arranged
 
@@ -228,6 +230,24 @@ def test_who_lives_at_the_same_time_has_places_apart(lives: Any) -> None:
             c, d, m = lives[j]
             if a <= d and c <= b:
                 assert offsets[i] + n <= offsets[j] or offsets[j] + m <= offsets[i]
+
+
+@pytest.mark.parametrize("name", sorted(REAL | COMPARISONS | LOGICAL.keys() | {"astype"}))
+def test_each_elementwise_function_is_a_kernel(name: str, kernels: str) -> None:
+    """Also of nan, of both zeros and of infinity."""
+    x, y = numbers(40, 70), numbers(40, 70, seed=1)
+    x[0, :4] = y[0, 1:5] = [math.nan, math.inf, -0.0, 0.0]
+    y[2] = x[2]
+    r = Recording()
+    args: list[Any] = [r.input(x), r.input(y)]
+    if name in LOGICAL and not name.startswith("logical"):
+        args = [r("greater", args[0], 0.0), r("less", args[1], 0.0)]
+    if name == "astype":
+        args[1] = "bool"
+    elif getattr(getattr(NumpyBackend(), name), "nin", 1) == 1:
+        args = args[:1]
+    plan = check(r.program(r(name, *args)), [x, y])
+    assert type(plan.order[0]) is Group
 
 
 FUNCTIONS = {

@@ -61,7 +61,7 @@ def _float(x: Any) -> Any:
 
 def _truth(x: Any) -> Any:
     """Whether a number is not 0."""
-    return x != x.made(x.like(0.0)) if isinstance(x, Lanes) and x.is_float else x
+    return x.differs(0.0) if isinstance(x, Lanes) and x.is_float else x
 
 
 def _real(formula: Callable[..., Lanes]) -> Callable[..., Lanes]:
@@ -124,8 +124,8 @@ STEPS: dict[str, Callable[..., Lanes]] = {
     "less": _real(lambda x, y: x < y),
     "less_equal": _real(lambda x, y: x <= y),
     "equal": _real(lambda x, y: x.equals(y)),
-    "not_equal": _real(lambda x, y: x != y),
-    "isnan": _real(lambda x: x != x),
+    "not_equal": _real(lambda x, y: x.differs(y)),
+    "isnan": _real(lambda x: x.differs(x)),
     "logical_and": _logical(lambda x, y: x & y),
     "logical_or": _logical(lambda x, y: x | y),
     "logical_xor": _logical(_unlike),
