@@ -12,9 +12,12 @@ from hypothesis import given
 from tinygrad_cv.backend.compiled.backend import CompiledBackend
 from tinygrad_cv.backend.numpy_backend import NumpyBackend
 from tinygrad_cv.backend.switch import KERNELS, has_numba
+from tinygrad_cv.program import emit
+from tinygrad_cv.program import plan as plan_module
 from tinygrad_cv.program.fuse import COMPARISONS, LOGICAL, REAL, Group
 from tinygrad_cv.program.instructions import Instruction, Program, Value, values_in
-from tinygrad_cv.program.plan import Plan, arranged
+from tinygrad_cv.program.places import view
+from tinygrad_cv.program.plan import Plan, arranged, needed
 
 pytestmark = pytest.mark.host
 
@@ -217,6 +220,51 @@ def test_large_arrays_come_and_go() -> None:
     mean = r("mean", z)
     plan = check(r.program(y, z, mean), [numbers(2, 3, 40, 40, seed=4)])
     assert all(s is None for s in plan.memory.slots)
+
+
+def one_early(lives: Any) -> Any:
+    return arranged([(first, max(first, last - 1), n) for first, last, n in lives])
+
+
+def without_changes(program: Program) -> list[Instruction]:
+    return [i for i in needed(program) if not i.writes]
+
+
+def beside(array: Any, offset: int, *layout: Any) -> Any:
+    return view(array, max(0, offset - 4), *layout)
+
+
+def once(plan: Plan, inputs: Any) -> None:
+    if not hasattr(plan, "entered"):
+        entered(plan, inputs)
+    plan.entered = True  # type: ignore[attr-defined]
+
+
+entered = Plan._enter
+MUTANTS = {
+    "a lifetime that ends one early": (plan_module, "arranged", one_early),
+    "a change that is left out": (plan_module, "needed", without_changes),
+    "a view beside its place": (emit, "view", beside),
+    "inputs of the replay before": (Plan, "_enter", once),
+}
+
+
+@pytest.mark.parametrize("name", [None, *MUTANTS])
+def test_plans_that_are_wrong_are_found(name: str | None, monkeypatch: Any) -> None:
+    r = Recording()
+    x = r.input(numbers(16, 16))
+    a = r("matmul", x, x)
+    b = r("matmul", x, a)
+    lower = r("getitem", b, (slice(8, 16), slice(None)))
+    r("multiply", lower, 3.0, out=lower)
+    chosen = r("where", r("greater", b, 0.0), r("transpose", a), b)
+    program = r.program(r("matmul", chosen, x))
+    if name is None:
+        check(program, [numbers(16, 16, seed=1)])
+        return
+    monkeypatch.setattr(*MUTANTS[name])
+    with pytest.raises(AssertionError):
+        check(program, [numbers(16, 16, seed=1)])
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(1, 400)), max_size=30))
