@@ -167,6 +167,50 @@ def test_a_convnet_learns_the_same_over_50_steps(optimizer: str) -> None:
     assert sum(map(len, step.programs.values())) == 1
 
 
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_an_optimizer_is_looked_at_anew_at_each_replay(optimizer: str) -> None:
+    """Its options, its state and its hooks are those of the moment, and it counts its steps."""
+
+    def trained(compiled: bool) -> Any:
+        tg.manual_seed(0)
+        model = tg.nn.Sequential(tg.nn.Linear(70, 80), tg.nn.ReLU(), tg.nn.Linear(80, 2))
+        descent = OPTIMIZERS[optimizer](model.parameters())
+        x, y, seen = tg.randn(3, 70), tg.tensor([0, 1, 1]), []
+
+        def step() -> Any:
+            descent.zero_grad()
+            loss = tg.cross_entropy(model(x), y)
+            loss.backward()
+            descent.step()
+            return loss
+
+        run = tg.compile(step) if compiled else step
+        losses = []
+
+        def few() -> None:
+            losses.extend(run().item() for _ in range(4))
+
+        few()
+        descent.param_groups[0]["lr"] /= 2
+        few()
+        kept = dict(descent.state_dict())
+        kept["param_groups"][0] |= {"maximize": True, "weight_decay": 0.1}
+        descent.load_state_dict(kept)
+        few()
+        for p in [*model.parameters()][1:]:
+            p.grad = None
+        descent.step()  # of one parameter alone
+        few()
+        with descent.register_step_post_hook(lambda *_: seen.append(descent.param_groups[0]["lr"])):
+            few()
+        few()
+        state = [value for own in descent.state.values() for value in own.values()]
+        numbers = [v.tolist() if isinstance(v, tg.Tensor) else v for v in state]
+        return losses, seen, descent._steps, numbers
+
+    assert trained(True) == trained(False)
+
+
 def rnn_step() -> Any:
     rng = np.random.default_rng(0)
     shapes = ((6, 5), (5, 5), (5,), (5, 6))
