@@ -298,6 +298,25 @@ def test_each_elementwise_function_is_a_kernel(name: str, kernels: str) -> None:
     assert type(plan.order[0]) is Group
 
 
+@pytest.mark.parametrize("name", ["tanh_backward", "softplus", "silu_backward"])
+def test_named_functions_join_the_loop(name: str, kernels: str) -> None:
+    if kernels == "numpy":
+        pytest.skip("NumPy has no kernels of such names")
+    x, y = numbers(40, 70), numbers(40, 70, seed=1)
+    limits = (3.0,) if name == "softplus" else ()
+    wanted = XP.pointwise(name, *([x] if limits else [x, y]), numbers=limits) * 2
+    a, b = (Value(v.shape, v.dtype, v.strides, kind="input") for v in (x, y))
+    c, d = (Value(x.shape, x.dtype, x.strides) for _ in range(2))
+    given = (name, a) if limits else (name, a, b)
+    instructions = [
+        Instruction("pointwise", given, {"numbers": limits}, (c,)),
+        Instruction("multiply", (c, 2.0), {}, (d,)),
+    ]
+    plan = Plan(Program(instructions, [a, b], [d]), XP)
+    assert len(plan.calls) == 1
+    np.testing.assert_array_equal(plan.run([x, y])[0], wanted)
+
+
 FUNCTIONS = {
     1: ["negative", "square", "abs", "exp", "tanh", "sqrt", "relu", "logical_not", "isnan"],
     2: [

@@ -73,6 +73,8 @@ class Step:
 def steps_of(instruction: Instruction) -> list[Step] | None:
     """An instruction as steps on elements, or None if it is something else."""
     name, args = instruction.function, instruction.args
+    if name == "pointwise":
+        return _named(instruction)
     if not set(instruction.options) <= {"out"} or len(instruction.outputs) > 2:
         return None
     given = instruction.options.get("out")
@@ -119,6 +121,15 @@ def steps_of(instruction: Instruction) -> list[Step] | None:
     if name in ("float", "bool"):
         return [Step(name, plain, out)]
     return None
+
+
+def _named(instruction: Instruction) -> list[Step] | None:
+    """The step of `Backend.pointwise`, whose first argument says which function it is."""
+    (name, *values), numbers = instruction.args, instruction.options.get("numbers", ())
+    (out,) = instruction.outputs
+    if any(not isinstance(v, Value) or v.dtype != FLOAT for v in (*values, out)):
+        return None
+    return [Step(name, (*values, *map(float, numbers)), out)]
 
 
 def _is_number(x: Any) -> bool:

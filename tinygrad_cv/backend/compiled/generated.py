@@ -19,6 +19,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from tinygrad_cv.backend.compiled import functions as of
+from tinygrad_cv.backend.compiled.elementwise import POINTWISE
 from tinygrad_cv.backend.compiled.functions import Lanes, select
 from tinygrad_cv.backend.compiled.jit import kernel
 from tinygrad_cv.backend.compiled.vectors import (
@@ -136,6 +137,11 @@ STEPS: dict[str, Callable[..., Lanes]] = {
 }
 
 
+def _step(name: str) -> Callable[..., Any]:
+    """How a step of this name is computed."""
+    return STEPS.get(name) or _real(POINTWISE[name])
+
+
 # ----- from memory and to it ---------------------------------------------------------------------
 
 
@@ -199,7 +205,7 @@ def _vector_of(recipe: Recipe, is_whole: bool) -> Any:
             ]
             for name, operands in recipe.steps:
                 args_ = [registers[o] if type(o) is int else o for o in operands]
-                registers.append(STEPS[name](*args_))
+                registers.append(_step(name)(*args_))
             for k, (register, dtype) in enumerate(recipe.outputs, len(recipe.inputs)):
                 _stored(builder, registers[register], address(k), dtype, left)
             return context.get_dummy_value()
