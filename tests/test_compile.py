@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 import tinygrad_cv as tg
@@ -19,6 +19,7 @@ from tinygrad_cv._apply import apply
 from tinygrad_cv._trees import tensors_in
 from tinygrad_cv.backend import as_generator
 from tinygrad_cv.backend.recording import RecordingError
+from tinygrad_cv.program.compiled import MOST
 from tinygrad_cv.train import DivergenceError, Trainer, cosine
 
 pytestmark = pytest.mark.host
@@ -61,8 +62,15 @@ def orders(row: Row, case: Case) -> Any:
     return compute
 
 
+def is_a_choice(case: Case) -> bool:
+    """Whether an index of the case is a mask: how much it chooses is a matter of numbers."""
+    parts = case.attributes.get("index")
+    parts = parts if isinstance(parts, tuple) else (parts,)
+    return any(isinstance(p, np.ndarray) and p.dtype == bool for p in parts)
+
+
 @pytest.mark.parametrize("name", sorted(ROWS))
-@settings(max_examples=2, deadline=None)
+@settings(max_examples=2, deadline=None, phases=[Phase.generate])
 @given(data=st.data())
 def test_a_compiled_op_is_the_op(name: str, data: Any) -> None:
     row = ROWS[name]
@@ -76,9 +84,14 @@ def test_a_compiled_op_is_the_op(name: str, data: Any) -> None:
         with pytest.raises(RecordingError, match=REFUSED[name]):
             compiled(*inputs)
         return
-    for _ in range(3):
+    for _ in range(2):
         tg.manual_seed(3)
-        ours = compiled(*inputs)
+        try:
+            ours = compiled(*inputs)
+        except RecordingError as error:
+            if is_a_choice(case) and "an index of truth values" in str(error):
+                return
+            raise
         assert len(ours) == len(eager)
         for a, b in zip(ours, eager, strict=True):
             assert a.dtype == b.dtype
@@ -152,6 +165,50 @@ def test_a_convnet_learns_the_same_over_50_steps(optimizer: str) -> None:
         for name in b:
             np.testing.assert_array_equal(a[name], b[name], err_msg=name)
     assert sum(map(len, step.programs.values())) == 1
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_an_optimizer_is_looked_at_anew_at_each_replay(optimizer: str) -> None:
+    """Its options, its state and its hooks are those of the moment, and it counts its steps."""
+
+    def trained(compiled: bool) -> Any:
+        tg.manual_seed(0)
+        model = tg.nn.Sequential(tg.nn.Linear(70, 80), tg.nn.ReLU(), tg.nn.Linear(80, 2))
+        descent = OPTIMIZERS[optimizer](model.parameters())
+        x, y, seen = tg.randn(3, 70), tg.tensor([0, 1, 1]), []
+
+        def step() -> Any:
+            descent.zero_grad()
+            loss = tg.cross_entropy(model(x), y)
+            loss.backward()
+            descent.step()
+            return loss
+
+        run = tg.compile(step) if compiled else step
+        losses = []
+
+        def few() -> None:
+            losses.extend(run().item() for _ in range(4))
+
+        few()
+        descent.param_groups[0]["lr"] /= 2
+        few()
+        kept = dict(descent.state_dict())
+        kept["param_groups"][0] |= {"maximize": True, "weight_decay": 0.1}
+        descent.load_state_dict(kept)
+        few()
+        for p in [*model.parameters()][1:]:
+            p.grad = None
+        descent.step()  # of one parameter alone
+        few()
+        with descent.register_step_post_hook(lambda *_: seen.append(descent.param_groups[0]["lr"])):
+            few()
+        few()
+        state = [value for own in descent.state.values() for value in own.values()]
+        numbers = [v.tolist() if isinstance(v, tg.Tensor) else v for v in state]
+        return losses, seen, descent._steps, numbers
+
+    assert trained(True) == trained(False)
 
 
 def rnn_step() -> Any:
@@ -268,6 +325,8 @@ STEPS = [
     *(rnn_step, transformer_step, lstm_step, accumulating_step, kept_gradients_step),
     *(second_order_step, new_data_step),
 ]
+ROUNDED = {rnn_step, lstm_step, second_order_step}
+"""Steps with a tanh of few numbers: a vector's in a generated loop, and NumPy's without."""
 
 
 def numbers(value: Any) -> list[Any]:
@@ -282,7 +341,10 @@ def test_a_compiled_step_is_the_step(make: Any) -> None:
         wanted = numbers(eager())
         tg.manual_seed(seed)
         for a, b in zip(numbers(compiled()), wanted, strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)  # functions of vectors round
+            if make in ROUNDED:
+                np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+            else:
+                np.testing.assert_array_equal(a, b)
     assert sum(map(len, compiled.programs.values())) <= 2  # with gradients at first, and without
 
 
@@ -310,6 +372,33 @@ def test_another_shape_dtype_mode_or_value_is_another_program() -> None:
         model.train()
         compiled(x)
         assert programs() == 5
+
+
+def test_the_program_that_was_used_longest_ago_is_dropped() -> None:
+    compiled = tg.compile(lambda x, n: x * n)
+    for n in range(MOST):
+        compiled(tg.ones(2), n)
+    first, second = (compiled.programs[key][0] for key in [*compiled.programs][:2])
+    compiled(tg.ones(2), 0)
+    compiled(tg.ones(2), MOST)
+    kept = [recorded for programs in compiled.programs.values() for recorded in programs]
+    assert len(kept) == len(compiled.programs) == MOST
+    assert first in kept
+    assert second not in kept
+
+
+def test_the_precision_of_convolutions_belongs_to_a_program() -> None:
+    compiled = tg.compile(lambda x: x + 1)
+    before = tg.get_conv_precision()
+    try:
+        for precision in ("exact", "fast", "exact"):
+            tg.set_conv_precision(precision)
+            compiled(tg.ones(2))
+    finally:
+        tg.set_conv_precision(before)
+    with tg.amp.autocast("cpu"):
+        compiled(tg.ones(2))
+    assert len(compiled.programs) == 3 == sum(map(len, compiled.programs.values()))
 
 
 def test_new_numbers_of_what_is_held_are_used() -> None:
@@ -348,6 +437,8 @@ graph_outside = (tg.ones(2).requires_grad_() * 2).exp()
 
 REFUSALS = {
     "item": lambda x: x.sum().item(),
+    "momentum=None": lambda x: tg.nn.BatchNorm1d(2, momentum=None)(x[:, None] * tg.ones(2)),
+    "scaler": lambda x: tg.amp.GradScaler().scale(x),
     "float": lambda x: float(x.sum()),
     "if": lambda x: 1 if x.sum() > 0 else 2,
     "numpy": lambda x: x.numpy(),

@@ -1,5 +1,6 @@
 """Plans of programs: what is replayed gives what was recorded, wherever its values lie."""
 
+import math
 import operator
 from typing import Any
 
@@ -11,8 +12,12 @@ from hypothesis import given
 from tinygrad_cv.backend.compiled.backend import CompiledBackend
 from tinygrad_cv.backend.numpy_backend import NumpyBackend
 from tinygrad_cv.backend.switch import KERNELS, has_numba
+from tinygrad_cv.program import emit
+from tinygrad_cv.program import plan as plan_module
+from tinygrad_cv.program.fuse import COMPARISONS, LOGICAL, REAL, Group
 from tinygrad_cv.program.instructions import Instruction, Program, Value, values_in
-from tinygrad_cv.program.plan import Plan, arranged
+from tinygrad_cv.program.places import view
+from tinygrad_cv.program.plan import Plan, arranged, needed
 
 pytestmark = pytest.mark.host
 
@@ -123,7 +128,8 @@ def kernels(request: Any) -> Any:
 
 
 def close(a: Any, b: Any) -> None:
-    assert a.shape == b.shape and a.dtype == b.dtype
+    assert a.shape == b.shape
+    assert a.dtype == b.dtype
     np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-5)
 
 
@@ -216,16 +222,99 @@ def test_large_arrays_come_and_go() -> None:
     assert all(s is None for s in plan.memory.slots)
 
 
+def one_early(lives: Any) -> Any:
+    return arranged([(first, max(first, last - 1), n) for first, last, n in lives])
+
+
+def without_changes(program: Program) -> list[Instruction]:
+    return [i for i in needed(program) if not i.writes]
+
+
+def beside(array: Any, offset: int, *layout: Any) -> Any:
+    return view(array, max(0, offset - 4), *layout)
+
+
+def once(plan: Plan, inputs: Any) -> None:
+    if not hasattr(plan, "entered"):
+        entered(plan, inputs)
+    plan.entered = True  # type: ignore[attr-defined]
+
+
+entered = Plan._enter
+MUTANTS = {
+    "a lifetime that ends one early": (plan_module, "arranged", one_early),
+    "a change that is left out": (plan_module, "needed", without_changes),
+    "a view beside its place": (emit, "view", beside),
+    "inputs of the replay before": (Plan, "_enter", once),
+}
+
+
+@pytest.mark.parametrize("name", [None, *MUTANTS])
+def test_plans_that_are_wrong_are_found(name: str | None, monkeypatch: Any) -> None:
+    r = Recording()
+    x = r.input(numbers(16, 16))
+    a = r("matmul", x, x)
+    b = r("matmul", x, a)
+    lower = r("getitem", b, (slice(8, 16), slice(None)))
+    r("multiply", lower, 3.0, out=lower)
+    chosen = r("where", r("greater", b, 0.0), r("transpose", a), b)
+    program = r.program(r("matmul", chosen, x))
+    if name is None:
+        check(program, [numbers(16, 16, seed=1)])
+        return
+    monkeypatch.setattr(*MUTANTS[name])
+    with pytest.raises(AssertionError):
+        check(program, [numbers(16, 16, seed=1)])
+
+
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(1, 400)), max_size=30))
 def test_who_lives_at_the_same_time_has_places_apart(lives: Any) -> None:
     lives = [(min(a, b), max(a, b), n) for a, b, n in lives]
     offsets, total = arranged(lives)
     for i, (a, b, n) in enumerate(lives):
-        assert offsets[i] % 64 == 0 and offsets[i] + n <= total
+        assert offsets[i] % 64 == 0
+        assert offsets[i] + n <= total
         for j in range(i):
             c, d, m = lives[j]
             if a <= d and c <= b:
                 assert offsets[i] + n <= offsets[j] or offsets[j] + m <= offsets[i]
+
+
+@pytest.mark.parametrize("name", sorted(REAL | COMPARISONS | LOGICAL.keys() | {"astype"}))
+def test_each_elementwise_function_is_a_kernel(name: str, kernels: str) -> None:
+    """Also of nan, of both zeros and of infinity."""
+    x, y = numbers(40, 70), numbers(40, 70, seed=1)
+    x[0, :4] = y[0, 1:5] = [math.nan, math.inf, -0.0, 0.0]
+    y[2] = x[2]
+    r = Recording()
+    args: list[Any] = [r.input(x), r.input(y)]
+    if name in LOGICAL and not name.startswith("logical"):
+        args = [r("greater", args[0], 0.0), r("less", args[1], 0.0)]
+    if name == "astype":
+        args[1] = "bool"
+    elif getattr(getattr(NumpyBackend(), name), "nin", 1) == 1:
+        args = args[:1]
+    plan = check(r.program(r(name, *args)), [x, y])
+    assert type(plan.order[0]) is Group
+
+
+@pytest.mark.parametrize("name", ["tanh_backward", "softplus", "silu_backward"])
+def test_named_functions_join_the_loop(name: str, kernels: str) -> None:
+    if kernels == "numpy":
+        pytest.skip("NumPy has no kernels of such names")
+    x, y = numbers(40, 70), numbers(40, 70, seed=1)
+    limits = (3.0,) if name == "softplus" else ()
+    wanted = XP.pointwise(name, *([x] if limits else [x, y]), numbers=limits) * 2
+    a, b = (Value(v.shape, v.dtype, v.strides, kind="input") for v in (x, y))
+    c, d = (Value(x.shape, x.dtype, x.strides) for _ in range(2))
+    given = (name, a) if limits else (name, a, b)
+    instructions = [
+        Instruction("pointwise", given, {"numbers": limits}, (c,)),
+        Instruction("multiply", (c, 2.0), {}, (d,)),
+    ]
+    plan = Plan(Program(instructions, [a, b], [d]), XP)
+    assert len(plan.calls) == 1
+    np.testing.assert_array_equal(plan.run([x, y])[0], wanted)
 
 
 FUNCTIONS = {

@@ -13,7 +13,7 @@ from tinygrad_cv.backend import host
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-_regions: ContextVar[Mapping[str, tuple[bool, Any]]] = ContextVar(
+regions: ContextVar[Mapping[str, tuple[bool, Any]]] = ContextVar(
     "regions",
     default=MappingProxyType({}),
 )
@@ -52,13 +52,13 @@ class autocast:  # noqa: N801  PyTorch's name
         self.before: list[Mapping[str, tuple[bool, Any]]] = []
 
     def __enter__(self) -> "autocast":
-        before = _regions.get()
+        before = regions.get()
         self.before.append(before)
-        _regions.set({**before, self.device: (self.enabled, self.fast_dtype)})
+        regions.set({**before, self.device: (self.enabled, self.fast_dtype)})
         return self
 
     def __exit__(self, *error: object) -> None:
-        _regions.set(self.before.pop())
+        regions.set(self.before.pop())
 
     def __call__(self, func: Function) -> Function:
         """The function, called inside of it."""
@@ -78,7 +78,7 @@ def is_autocast_enabled(device_type: str = "cuda") -> bool:
     >>> is_autocast_enabled()
     False
     """
-    return _regions.get().get(device_type, (False, None))[0]
+    return regions.get().get(device_type, (False, None))[0]
 
 
 @public(TOP)
@@ -88,7 +88,7 @@ def get_autocast_dtype(device_type: str) -> Any:
     >>> get_autocast_dtype("cuda")
     dtype('float16')
     """
-    return _regions.get().get(device_type, (False, host.dtype("float16")))[1]
+    return regions.get().get(device_type, (False, host.dtype("float16")))[1]
 
 
 @public(AMP)

@@ -5,6 +5,7 @@ from typing import Any
 from tinygrad_cv._public import AMP, TOP, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv._trees import mapped
+from tinygrad_cv.backend.recording import recording, refuse
 
 
 @public(AMP, TOP)
@@ -51,6 +52,7 @@ class GradScaler:
         """A tensor, or each in lists and tuples, times the factor."""
         if not self._enabled:
             return outputs
+        _not_recorded()
 
         def scaled(y: Any) -> Tensor:
             if not isinstance(y, Tensor):
@@ -65,6 +67,7 @@ class GradScaler:
         """Scale the gradients of an optimizer's parameters back, in place, as before clipping."""
         if not self._enabled:
             return
+        _not_recorded()
         key = id(optimizer)
         if key in self._stepped:
             raise RuntimeError("unscale_() is called before step(), not after it.")
@@ -93,6 +96,7 @@ class GradScaler:
         """
         if not self._enabled:
             return optimizer.step(*args, **kwargs)
+        _not_recorded()
         if "closure" in kwargs or args:
             raise RuntimeError("GradScaler: a step with a closure cannot be scaled.")
         key = id(optimizer)
@@ -107,6 +111,7 @@ class GradScaler:
         """Change the factor by what was found since the last update, or set it."""
         if not self._enabled:
             return
+        _not_recorded()
         if new_scale is not None:
             self._scale = float(new_scale)
         elif not self._found:
@@ -179,3 +184,12 @@ class GradScaler:
         self._backoff_factor = state_dict["backoff_factor"]
         self._growth_interval = state_dict["growth_interval"]
         self._growth_tracker = state_dict["_growth_tracker"]
+
+
+def _not_recorded() -> None:
+    """Refuse a compiled function: whether there is a step goes by numbers, as does the scale."""
+    if recording.get() is not None:
+        refuse(
+            "an enabled GradScaler, which looks at the gradients before each step,",
+            "float32 needs none: GradScaler(enabled=False). Or compile what is without it.",
+        )

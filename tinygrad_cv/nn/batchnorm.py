@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from tinygrad_cv._public import NN, public
 from tinygrad_cv._tensor import Tensor, as_input
+from tinygrad_cv.backend.recording import recording, refuse
 from tinygrad_cv.creation import empty, shape_from, zeros
 from tinygrad_cv.nn import functional as F
 from tinygrad_cv.nn import init
@@ -129,6 +130,12 @@ class _BatchNorm(_NormBase):
         count = self.num_batches_tracked if tracking else None
         momentum = self.momentum
         if momentum is None:
+            if count is not None and recording.get() is not None:
+                refuse(
+                    f"{type(self).__name__}(momentum=None) in training, whose share of a batch "
+                    "falls with each,",
+                    "Give it a momentum, such as 0.1.",
+                )
             momentum = 0.0 if count is None else 1 / (int(count) + 1)
         used = tracking or not self.training
         y = F.batch_norm(

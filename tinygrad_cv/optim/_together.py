@@ -90,13 +90,17 @@ class Together:
                     return False
         return True
 
+    def agrees(self, numbers: tuple[str, ...]) -> bool:
+        """Whether the same numbers are remembered of all, so that one update is right for them."""
+        first = [self.own[0].get(name) for name in numbers]
+        return all([own.get(name) for name in numbers] == first for own in self.own[1:])
+
     def parameters(self) -> Any:
         """The values of the parameters, one after the other."""
         return self._gathered([p._array for p in self.params]).astype(self.wide, copy=False)
 
-    def gradients(self) -> Any:
-        """Their gradients in the same order."""
-        gradients = [p._grad._array for p in self.params]  # type: ignore[union-attr]
+    def gradients(self, gradients: list[Any]) -> Any:
+        """Their gradients, one after the other."""
         return self._gathered(gradients).astype(self.wide, copy=False)
 
     def state(self, numbers: tuple[str, ...]) -> dict[str, Any]:

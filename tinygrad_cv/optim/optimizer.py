@@ -71,7 +71,7 @@ def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
                     "Compute the gradients before it, or compile the closure.",
                 )
             again = partial(stepped, self, *args, **options)
-            return recorder.host_call(again, self._parameters())
+            return recorder.host_call(Again(self, again), self._parameters())
         self._inside, args = True, (self, *args)
         try:
             for hook in [*EVERY["step_pre"].values(), *self._hooks["step_pre"].values()]:
@@ -283,7 +283,7 @@ class Optimizer:
         loss = _value_of(closure)
         work, begins = [], type(self).begin is not Optimizer.begin
         for group in self.param_groups:
-            options = {k: plain(v) for k, v in group.items() if k not in ("params", "param_names")}
+            options = _options_of(group)
             changing = [p for p in group["params"] if p.grad is not None]
             for parameter in changing:
                 state = self.state.get(parameter, {})
@@ -322,24 +322,10 @@ class Optimizer:
     def _change(self, joined: list[Tensor], options: dict[str, Any]) -> None:
         """One update, of a parameter or of several that are alike."""
         backend = joined[0]._backend
+        gradients = [p._grad._array for p in joined]  # type: ignore[union-attr]
         with backend.active:
             if len(joined) == 1:
-                (parameter,) = joined
-                array, own = parameter._array, self.state.get(parameter, {})
-                p, g = widened(array), widened(parameter._grad._array)  # type: ignore[union-attr]
-                state = {
-                    name: value._array if isinstance(value, Tensor) else value
-                    for name, value in own.items()
-                }
-                before = state.copy()
-                self.update(backend, p, -g if options.get("maximize") else g, state, options)
-                if p is not array:
-                    array[...] = p
-                parameter._changed()
-                for name, value in state.items():
-                    if name not in before or value is not before[name]:
-                        kept = wrap(value, backend) if _is_array(value) else value
-                        self.state[parameter][name] = kept
+                self._change_one(joined[0], gradients[0], options)
                 return
             key = tuple(map(id, joined))
             together = self._together.get(key)
@@ -347,10 +333,32 @@ class Optimizer:
                 together = Together(joined, self.state, self.arrays)
                 others = {k: t for k, t in self._together.items() if t.holds(self.state)}
                 self._together = others | {key: together}
-            p, g = together.parameters(), together.gradients()
-            state = together.state(self.numbers)
-            self.update(backend, p, -g if options.get("maximize") else g, state, options)
-            together.write(p, state)
+            self._change_several(together, gradients, options)
+
+    def _change_one(self, parameter: Tensor, gradient: Any, options: dict[str, Any]) -> None:
+        backend, array = parameter._backend, parameter._array
+        p, g = widened(array), widened(gradient)
+        state = {
+            name: value._array if isinstance(value, Tensor) else value
+            for name, value in self.state.get(parameter, {}).items()
+        }
+        before = state.copy()
+        self.update(backend, p, -g if options.get("maximize") else g, state, options)
+        if p is not array:
+            array[...] = p
+        parameter._changed()
+        for name, value in state.items():
+            if name not in before or value is not before[name]:
+                kept = wrap(value, backend) if _is_array(value) else value
+                self.state[parameter][name] = kept
+
+    def _change_several(
+        self, together: Together, gradients: list[Any], options: dict[str, Any]
+    ) -> None:
+        p, g = together.parameters(), together.gradients(gradients)
+        state = together.state(self.numbers)
+        self.update(together.backend, p, -g if options.get("maximize") else g, state, options)
+        together.write(p, state)
 
     def _check_device(self, parameter: Tensor, state: dict[str, Any]) -> None:
         """Raise unless a parameter, its gradient and what is remembered of it lie together."""
@@ -520,6 +528,72 @@ class Optimizer:
 
 
 setattr(Optimizer, "step", _with_hooks(Optimizer.step))  # noqa: B010  its subclasses see to theirs
+
+
+class Again:
+    """The step of an optimizer, made again and again for the same parameters when compiled.
+
+    What a step finds out before it changes anything is kept for the next one: which parameters are
+    updated as one array, and that all lie on one device. The options are those of the moment.
+    """
+
+    def __init__(self, optimizer: Optimizer, step: Callable[[], Any]) -> None:
+        self.optimizer, self.step = optimizer, step
+        self.known: list[tuple[dict[str, Any], int, list[Together | Tensor]]] | None = None
+        self.__qualname__ = f"{type(optimizer).__name__}.step"
+
+    def __call__(self) -> Any:
+        """A step as ever, with the gradients in the `.grad` of the parameters."""
+        result = self.step()
+        self.known = self._known()
+        return result
+
+    def _known(self) -> list[tuple[dict[str, Any], int, list[Together | Tensor]]] | None:
+        optimizer = self.optimizer
+        if type(optimizer).step is not Optimizer.step:
+            return None
+        found: list[tuple[dict[str, Any], int, list[Together | Tensor]]] = []
+        for group in optimizer.param_groups:
+            changing = [p for p in group["params"] if p._grad is not None]
+            parts: list[Together | Tensor] = []
+            for joined in alike(
+                changing, optimizer.state, optimizer.numbers, optimizer.elementwise
+            ):
+                together = optimizer._together.get(tuple(map(id, joined)))
+                if len(joined) > 1 and together is None:
+                    return None  # they were not joined at their first step
+                parts.append(joined[0] if together is None else together)
+            found.append((group, len(group["params"]), parts))
+        return found
+
+    def with_gradients(self, gradients: Mapping[Tensor, Any]) -> bool:
+        """A step with these arrays as gradients, if it is one like the last; else nothing."""
+        optimizer, known = self.optimizer, self.known
+        hooks = (*EVERY.values(), *optimizer._hooks.values())
+        if known is None or any(hooks) or len(optimizer.param_groups) != len(known):
+            return False
+        for (group, count, parts), now in zip(known, optimizer.param_groups, strict=True):
+            if group is not now or len(group["params"]) != count:
+                return False
+            for part in parts:
+                if isinstance(part, Together) and not (
+                    part.holds(optimizer.state) and part.agrees(optimizer.numbers)
+                ):
+                    return False
+        for group, _, parts in known:
+            options = _options_of(group)
+            for part in parts:
+                if isinstance(part, Together):
+                    of_all = [gradients[p] for p in part.params]
+                    optimizer._change_several(part, of_all, options)
+                else:
+                    optimizer._change_one(part, gradients[part], options)
+        optimizer._steps += 1
+        return True
+
+
+def _options_of(group: dict[str, Any]) -> dict[str, Any]:
+    return {k: plain(v) for k, v in group.items() if k not in ("params", "param_names")}
 
 
 def checked(name: str, value: Any, below: float = math.inf) -> float:

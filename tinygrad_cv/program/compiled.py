@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import itertools
 import weakref
 from collections.abc import Callable, Iterable
 from threading import RLock
@@ -13,12 +14,13 @@ from tinygrad_cv._graph import observer
 from tinygrad_cv._public import TOP, public
 from tinygrad_cv._tensor import Tensor, wrap
 from tinygrad_cv._trees import mapped
+from tinygrad_cv.amp.autocast_mode import regions
 from tinygrad_cv.autograd.anomaly_mode import is_anomaly_enabled
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.base import DEFAULT
 from tinygrad_cv.backend.compiled.backend import CompiledBackend
 from tinygrad_cv.backend.recording import OtherwiseError, RecordingError, Traced, recording
-from tinygrad_cv.backend.switch import get_kernels
+from tinygrad_cv.backend.switch import get_conv_precision, get_kernels
 from tinygrad_cv.program.instructions import Program, Value, assumptions_first
 from tinygrad_cv.program.plan import Plan
 from tinygrad_cv.program.record import Recorder
@@ -28,11 +30,15 @@ Array = Any
 MOST = 16
 """How many programs of one function are kept; the one that was used longest ago goes."""
 
+uses = itertools.count()
+"""Programs are used one after another: a number for each time."""
+
 
 class Recorded:
     """One program of a function, and what has to be as it was for it to be the right one."""
 
     def __init__(self, recorder: Recorder, given: list[Tensor], returned: Any) -> None:
+        self.used = next(uses)
         self.backend = backends.get("cpu")
         self.real = CompiledBackend()
         self.program: Program = recorder.program
@@ -238,7 +244,7 @@ class Compiled:
             programs = self.programs.setdefault(key, [])
             for recorded in programs:
                 if recorded.fits(given):
-                    self.latest = recorded
+                    self.latest, recorded.used = recorded, next(uses)
                     try:
                         return recorded.replay(given, list(arrays))
                     except OtherwiseError:
@@ -246,7 +252,20 @@ class Compiled:
             recorded, result = _record(self.function, args, options, given)
             programs.append(recorded)
             self.latest = recorded
+            self._forget()
             return result
+
+    def _forget(self) -> None:
+        """Drop the program that was used longest ago, if there are more than enough."""
+        for key, programs in [*self.programs.items()]:
+            if not programs:  # what could not be recorded
+                del self.programs[key]
+        if sum(map(len, self.programs.values())) > MOST:
+            key = min(self.programs, key=lambda key: min(r.used for r in self.programs[key]))
+            programs = self.programs[key]
+            programs.remove(min(programs, key=lambda recorded: recorded.used))
+            if not programs:
+                del self.programs[key]
 
 
 def _record(
@@ -303,6 +322,8 @@ def _described(args: Any, options: Any) -> tuple[Any, list[Tensor]]:
         is_grad_enabled(),
         DEFAULT.float,
         get_kernels(),
+        get_conv_precision(),
+        tuple(sorted(regions.get().items())),
         type(observer.get()),
     )
     return key, given
@@ -310,5 +331,58 @@ def _described(args: Any, options: Any) -> tuple[Any, list[Tensor]]:
 
 @public(TOP)
 def compile(function: Callable[..., Any]) -> Compiled:
-    """The function, recorded when it is first called and replayed from then on."""
+    """The function, recorded when it is first called and replayed from then on.
+
+    The first call runs the function as ever, and notes what is done to arrays: the forward and the
+    backward pass, the changes of running statistics, the step of an optimizer. Later calls replay
+    that as a plan (`print(compiled.plan)`), without Python's part of the work: memory is laid out
+    once, what nobody reads is left out, elementwise operations run as one loop. The results are
+    those of the function to rounding, and the same bits at each replay.
+
+    A replay takes in anew
+
+    - the numbers of the tensors among the arguments, in tuples, lists and dicts too;
+    - the numbers of parameters, buffers and of other tensors that the function finds by itself;
+    - gradients that were there before, and the options of optimizers, such as a learning rate that
+      a schedule changes;
+    - random numbers: generators go on, and after `manual_seed` they begin as without `compile`.
+
+    All else is as it was when it was recorded: what Python does beside, such as printing or
+    counting, happens once, and a number that the function finds by itself (`scale = 2.0` outside)
+    stays. Numbers and strings among the arguments belong to the program, and so do shapes, dtypes,
+    layouts, `requires_grad`, train() or eval() of the modules that are called, which objects their
+    parameters are, whether there are gradients, no_grad(), the default dtype, `set_kernels`,
+    `set_conv_precision` and autocast. Where one of them is another, it is recorded again; the 16
+    programs that were used last are kept. A call that an observer such as `viz.watch` looks on at
+    runs as it is written.
+
+    Errors stay errors: a label that is out of range, an index that is, NaN under `detect_anomaly`.
+
+    Raises RecordingError, a RuntimeError which names the line, where a replay could not do the
+    same: for `if`, `.item()`, `float()` or `.numpy()` of a tensor; for a result whose shape depends
+    on numbers, such as `nonzero` or `x[mask]`; for a graph that goes in (computed before) or comes
+    out (return the loss after backward(), or detached); for tensors of other devices than "cpu";
+    and for `recompute`, an optimizer's closure, `BatchNorm(momentum=None)` in training and an
+    enabled `GradScaler`, which go by numbers as well. Raises TypeError for a NumPy array among the
+    arguments.
+
+    >>> import tinygrad_cv as tg
+    >>> w = tg.tensor([1.0, 2.0], requires_grad=True)
+    >>> descent = tg.optim.SGD([w], lr=0.25)
+    >>> @tg.compile
+    ... def step(x):
+    ...     print("recorded")
+    ...     descent.zero_grad()
+    ...     loss = ((w - x) ** 2).sum()
+    ...     loss.backward()
+    ...     descent.step()
+    ...     return loss
+    >>> step(tg.zeros(2))
+    recorded
+    tensor(5.)
+    >>> step(tg.zeros(2))
+    tensor(1.25)
+    >>> w
+    tensor([0.25, 0.5], requires_grad=True)
+    """
     return Compiled(function)

@@ -395,7 +395,7 @@ def registers_of(group: Group, internal: set[int]) -> tuple[Any, list[int]]:
                 read.append(k)
         written.add(number(step.out))
     where = {k: i for i, k in enumerate(read)}
-    steps = []
+    steps: list[tuple[str, tuple[int | float, ...]]] = []
     for step in group.steps:
         args = tuple(where[number(a)] if isinstance(a, Value) else a for a in step.args)
         where[number(step.out)] = len(read) + len(steps)
@@ -423,7 +423,7 @@ def _group(group: Group, memory: Slots, compiled: bool) -> list[Call] | None:
             return [_looked_up((kernel, (*arrays, *steps, *parts[0])))]
 
         def shared(*arrays: Array) -> None:
-            parallel(lambda part: kernel(*arrays, *steps, *part), parts)  # type: ignore[arg-type, call-overload]
+            parallel(lambda part: kernel(*arrays, *steps, *part), parts)  # type: ignore[arg-type,misc]
 
         return [_looked_up((shared, arrays))]
     return None

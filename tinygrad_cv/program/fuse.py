@@ -18,31 +18,29 @@ from tinygrad_cv.program.places import is_same_place, overlap, size
 FLOAT, BOOL = host.dtype("float32"), host.dtype("bool")
 LETTER = {FLOAT: "f", BOOL: "b"}
 
-REAL = set(
-    [
-        "add",
-        "subtract",
-        "multiply",
-        "true_divide",
-        "negative",
-        "square",
-        "reciprocal",
-        "abs",
-        "sqrt",
-        "floor",
-        "copysign",
-        "maximum",
-        "minimum",
-        "exp",
-        "expm1",
-        "log",
-        "log1p",
-        "tanh",
-        "erf",
-        "erfc",
-    ]
-)
-COMPARISONS = set(["greater", "greater_equal", "less", "less_equal", "equal", "not_equal", "isnan"])
+REAL = {
+    "add",
+    "subtract",
+    "multiply",
+    "true_divide",
+    "negative",
+    "square",
+    "reciprocal",
+    "abs",
+    "sqrt",
+    "floor",
+    "copysign",
+    "maximum",
+    "minimum",
+    "exp",
+    "expm1",
+    "log",
+    "log1p",
+    "tanh",
+    "erf",
+    "erfc",
+}
+COMPARISONS = {"greater", "greater_equal", "less", "less_equal", "equal", "not_equal", "isnan"}
 LOGICAL = {
     "logical_and": "logical_and",
     "logical_or": "logical_or",
@@ -75,6 +73,8 @@ class Step:
 def steps_of(instruction: Instruction) -> list[Step] | None:
     """An instruction as steps on elements, or None if it is something else."""
     name, args = instruction.function, instruction.args
+    if name == "pointwise":
+        return _named(instruction)
     if not set(instruction.options) <= {"out"} or len(instruction.outputs) > 2:
         return None
     given = instruction.options.get("out")
@@ -102,8 +102,7 @@ def steps_of(instruction: Instruction) -> list[Step] | None:
         y, positive = instruction.outputs
         return [Step("maximum", (plain[0], 0.0), y), Step("greater", (y, 0.0), positive)]
     if name == "relu_backward" and has_floats:
-        g, positive = plain
-        return [Step("where", (positive, g, 0.0), out)]
+        return [Step("where", (plain[1], plain[0], 0.0), out)]
     if name in LOGICAL:
         if (has_floats and not name.startswith("logical")) or out.dtype != BOOL:
             return None
@@ -124,10 +123,19 @@ def steps_of(instruction: Instruction) -> list[Step] | None:
     return None
 
 
+def _named(instruction: Instruction) -> list[Step] | None:
+    """The step of `Backend.pointwise`, whose first argument says which function it is."""
+    (name, *values), numbers = instruction.args, instruction.options.get("numbers", ())
+    (out,) = instruction.outputs
+    if any(not isinstance(v, Value) or v.dtype != FLOAT for v in (*values, out)):
+        return None
+    return [Step(name, (*values, *map(float, numbers)), out)]
+
+
 def _is_number(x: Any) -> bool:
     if type(x) not in (int, float, bool) and not isinstance(x, host.float32):
         return False
-    return abs(x) < 3e38 or x != x or abs(x) == float("inf")
+    return bool(abs(x) < 3e38 or x != x or abs(x) == float("inf"))
 
 
 def is_check(instruction: Instruction) -> bool:

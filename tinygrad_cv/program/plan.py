@@ -1,4 +1,4 @@
-"""A recorded program made ready to be replayed: what is needed of it, where values lie, what is called.
+"""A recorded program made ready to be replayed: what is needed, where it lies, what is called.
 
 Planning takes a copy of the program and, in this order,
 
@@ -26,7 +26,7 @@ from tinygrad_cv.program.fuse import DRAWS, Group, grouped, is_internal
 from tinygrad_cv.program.instructions import Instruction, Program, Value
 from tinygrad_cv.program.interpret import function_of
 from tinygrad_cv.program.patterns import join
-from tinygrad_cv.program.places import span
+from tinygrad_cv.program.places import span, size
 
 Array = Any
 
@@ -288,20 +288,20 @@ def flops(instruction: Instruction | Group) -> int:
     if isinstance(instruction, Group):
         return len(instruction.steps) * instruction.rows * instruction.columns
     values = [v for v in instruction.args if isinstance(v, Value)]
-    sizes = [v.nbytes // v.dtype.itemsize for v in instruction.outputs]
+    sizes = [size(v) for v in instruction.outputs]
     name = instruction.function
     if name == "matmul" and sizes:
         return 2 * sizes[0] * values[0].shape[-1]
     if name == "conv" and sizes:
         w = values[1]
-        return 2 * sizes[0] * (w.nbytes // w.dtype.itemsize // w.shape[0])
+        return 2 * sizes[0] * (size(w) // w.shape[0])
     if name in ("conv_transpose", "conv_weight") and sizes:
         # As many as the convolution: each element of g meets each weight of its channel.
         if name == "conv_transpose":
-            g, weights = values[0], values[1].nbytes // values[1].dtype.itemsize
-            return 2 * (g.nbytes // g.dtype.itemsize) * weights // max(1, g.shape[1])
+            g = values[0]
+            return 2 * size(g) * size(values[1]) // max(1, g.shape[1])
         g = values[1]
-        return 2 * (g.nbytes // g.dtype.itemsize) * sizes[0] // max(1, g.shape[1])
+        return 2 * size(g) * sizes[0] // max(1, g.shape[1])
     return sum(sizes)
 
 
@@ -500,16 +500,16 @@ def arranged(lives: Sequence[tuple[int, int, int]]) -> tuple[list[int], int]:
     placed: list[tuple[int, int, int, int]] = []  # offset, end, first, last
     total = 0
     for i in sorted(range(len(lives)), key=lambda i: (-lives[i][2], lives[i][0])):
-        first, last, size = lives[i]
-        size = -(-max(size, 1) // ALIGNMENT) * ALIGNMENT
+        first, last, count = lives[i]
+        count = -(-max(count, 1) // ALIGNMENT) * ALIGNMENT
         at = 0
         for start, end, a, b in placed:
             if a <= last and first <= b:
-                if at + size <= start:
+                if at + count <= start:
                     break
                 at = max(at, end)
         offsets[i] = at
-        placed.append((at, at + size, first, last))
+        placed.append((at, at + count, first, last))
         placed.sort()
-        total = max(total, at + size)
+        total = max(total, at + count)
     return offsets, total

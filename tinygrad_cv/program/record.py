@@ -58,9 +58,15 @@ class HostCall:
 
     def __call__(self, *gradients: Array) -> Any:
         rest = iter(gradients)
-        for reference, given in zip(self.parameters, self.given, strict=True):
-            gradient = next(rest) if given else None
-            parameter = reference()
+        found = [
+            (reference(), next(rest) if given else None)
+            for reference, given in zip(self.parameters, self.given, strict=True)
+        ]
+        if (update := getattr(self.function, "with_gradients", None)) is not None:
+            known = {p: g for p, g in found if p is not None and g is not None}
+            if update(known):
+                return None
+        for parameter, gradient in found:
             if parameter is not None:
                 parameter._grad = None if gradient is None else wrap(gradient, self.backend)
         return self.function()

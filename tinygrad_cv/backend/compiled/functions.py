@@ -119,6 +119,10 @@ class Lanes:
         """Where the two are equal."""
         return self._compared("==", other)
 
+    def differs(self, other: Any) -> "Lanes":
+        """Where the two are not equal; nan is equal to nothing."""
+        return self._compared("!=", other)
+
 
 class Function(_Intrinsic):  # type: ignore[misc]
     """A function of vectors: called in a kernel, or of Lanes while another one is written."""

@@ -5,8 +5,8 @@ A `Recipe` says what to compute of one element of each input. `generated(recipe)
     f(*arrays, *steps, row, rows, column, columns)
 
 that does it for rows [row, rows) and columns [column, columns) of arrays which are flat in memory,
-the outputs after the inputs. An array has its `step`, the distance of two rows: 0 where all rows are
-one. Along a row its numbers are neighbours, or ("spread") there is one number for the whole row.
+the outputs after the inputs. An array has its `step`, the distance of two rows: 0 where all rows
+are one. Along a row its numbers are neighbours, or ("spread") there is one for the whole row.
 """
 
 import hashlib
@@ -19,6 +19,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from tinygrad_cv.backend.compiled import functions as of
+from tinygrad_cv.backend.compiled.elementwise import POINTWISE
 from tinygrad_cv.backend.compiled.functions import Lanes, select
 from tinygrad_cv.backend.compiled.jit import kernel
 from tinygrad_cv.backend.compiled.vectors import (
@@ -61,7 +62,7 @@ def _float(x: Any) -> Any:
 
 def _truth(x: Any) -> Any:
     """Whether a number is not 0."""
-    return x != 0.0 if isinstance(x, Lanes) and x.is_float else x
+    return x.differs(0.0) if isinstance(x, Lanes) and x.is_float else x
 
 
 def _real(formula: Callable[..., Lanes]) -> Callable[..., Lanes]:
@@ -124,8 +125,8 @@ STEPS: dict[str, Callable[..., Lanes]] = {
     "less": _real(lambda x, y: x < y),
     "less_equal": _real(lambda x, y: x <= y),
     "equal": _real(lambda x, y: x.equals(y)),
-    "not_equal": _real(lambda x, y: x != y),
-    "isnan": _real(lambda x: x != x),
+    "not_equal": _real(lambda x, y: x.differs(y)),
+    "isnan": _real(lambda x: x.differs(x)),
     "logical_and": _logical(lambda x, y: x & y),
     "logical_or": _logical(lambda x, y: x | y),
     "logical_xor": _logical(_unlike),
@@ -134,6 +135,11 @@ STEPS: dict[str, Callable[..., Lanes]] = {
     "float": _float,
     "bool": _truth,
 }
+
+
+def _step(name: str) -> Callable[..., Any]:
+    """How a step of this name is computed."""
+    return STEPS.get(name) or _real(POINTWISE[name])
 
 
 # ----- from memory and to it ---------------------------------------------------------------------
@@ -199,7 +205,7 @@ def _vector_of(recipe: Recipe, is_whole: bool) -> Any:
             ]
             for name, operands in recipe.steps:
                 args_ = [registers[o] if type(o) is int else o for o in operands]
-                registers.append(STEPS[name](*args_))
+                registers.append(_step(name)(*args_))
             for k, (register, dtype) in enumerate(recipe.outputs, len(recipe.inputs)):
                 _stored(builder, registers[register], address(k), dtype, left)
             return context.get_dummy_value()
@@ -236,4 +242,4 @@ def generated({arrays}, {steps}, row, rows, column, columns):
     }
     exec(compile(source, __file__, "exec"), scope)
     name = hashlib.sha256(repr(recipe).encode()).hexdigest()[:20]
-    return kernel(scope["generated"], name=f"generated_{name}")  # type: ignore[no-any-return]
+    return kernel(scope["generated"], name=f"generated_{name}")
