@@ -161,7 +161,7 @@ def _optimizers() -> None:
         lambda p: optim.Adam(p, 0.01, amsgrad=True),
         *(
             lambda p, name=name: getattr(optim, name)(p, 0.01)
-            for name in "Adam AdamW Adamax NAdam RAdam Adagrad Adadelta RMSprop ASGD Rprop".split()
+            for name in ["Adam", "AdamW", "Adamax", "NAdam", "RAdam", "Adagrad", "Adadelta", "RMSprop", "ASGD", "Rprop"]
         ),
         lambda p: optim.RMSprop(p, 0.01, momentum=0.9, centered=True),
     ]

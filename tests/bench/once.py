@@ -82,7 +82,14 @@ def _digits(library: str) -> float:
     options = ["--compile"] if library.endswith("compiled") else []
     with TemporaryDirectory() as folder:
         start = time.perf_counter()
-        command = [sys.executable, "-m", "tinygrad_cv", "train", "--out", os.path.join(folder, "run")]
+        command = [
+            sys.executable,
+            "-m",
+            "tinygrad_cv",
+            "train",
+            "--out",
+            os.path.join(folder, "run"),
+        ]
         subprocess.run([*command, *options], check=True, capture_output=True)
         return time.perf_counter() - start
 

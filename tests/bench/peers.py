@@ -108,7 +108,9 @@ class _Parameter:
 
 def _workload(step: Callable[[], tuple[Any, Any]]) -> Workload:
     """Of a step that gives the loss and the gradients."""
-    parameters = {f"{layer}.{name}": _Parameter() for layer in (0, 2) for name in ("weight", "bias")}
+    parameters = {
+        f"{layer}.{name}": _Parameter() for layer in (0, 2) for name in ("weight", "bias")
+    }
 
     def keep() -> _Array:
         loss, gradients = step()

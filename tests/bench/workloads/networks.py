@@ -70,9 +70,7 @@ def _resnet18(nn: Any, stem: Any) -> Any:
     for outputs, stride in ((64, 1), (128, 2), (256, 2), (512, 2)):
         blocks += [Block(inputs, outputs, stride), Block(outputs, outputs, 1)]
         inputs = outputs
-    return nn.Sequential(
-        *stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 10)
-    )
+    return nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 10))
 
 
 @workload(images=True, batch=2)
