@@ -58,7 +58,7 @@ def test_a_difference_is_found() -> None:
     def found(change: Any) -> list[str]:
         theirs = build(first)
         change(theirs)
-        return [line.split(":")[0] for line in disagreements(build(first), theirs, "float64")]
+        return [line.split(" in ")[0] for line in disagreements(build(first), theirs, "float64")]
 
     def wrong_start(theirs: Any) -> None:
         theirs.parameters["0.bias"].data += 1

@@ -31,7 +31,7 @@ class Library:
         return self.module.tensor(rng.standard_normal(shape, np.float32).astype(self.dtype))
 
     def zeros(self, *shape: int) -> Any:
-        return self.module.zeros(*shape, dtype=getattr(self.module, self.dtype))
+        return self.module.zeros(shape, dtype=getattr(self.module, self.dtype))
 
 
 @dataclass(frozen=True)
