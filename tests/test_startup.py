@@ -249,9 +249,8 @@ PROCESS = """
     import os, time
     import numpy as np
     from tinygrad_cv.backend.compiled import jit
-    exec(compile(
-        "def scale(x, y):\\n  for i in range(x.size):\\n    y[i] = 3 * x[i]\\n", "<generated>", "exec"
-    ))
+    text = "def scale(x, y):\\n  for i in range(x.size):\\n    y[i] = 3 * x[i]\\n"
+    exec(compile(text, "<generated>", "exec"))
     kernel = jit.kernel(scale)
     while time.time() < float(os.environ["AT"]):
         pass

@@ -152,6 +152,12 @@ def _images() -> None:
     _each([lambda x: F.pad(x, (1, 1, 1, 1)), nn.ReflectionPad2d(1)], images)
 
 
+PLAIN: tuple[Any, ...] = (
+    *(optim.Adam, optim.AdamW, optim.Adamax, optim.NAdam, optim.RAdam),
+    *(optim.Adagrad, optim.Adadelta, optim.RMSprop, optim.ASGD, optim.Rprop),
+)
+
+
 def _optimizers() -> None:
     makers: list[Callable[[Any], Any]] = [
         lambda p: optim.SGD(p, 0.01),
@@ -159,21 +165,7 @@ def _optimizers() -> None:
         lambda p: optim.SGD(p, 0.01, momentum=0.9, nesterov=True),
         lambda p: optim.Adam(p, 0.01, weight_decay=0.01),
         lambda p: optim.Adam(p, 0.01, amsgrad=True),
-        *(
-            lambda p, name=name: getattr(optim, name)(p, 0.01)
-            for name in [
-                "Adam",
-                "AdamW",
-                "Adamax",
-                "NAdam",
-                "RAdam",
-                "Adagrad",
-                "Adadelta",
-                "RMSprop",
-                "ASGD",
-                "Rprop",
-            ]
-        ),
+        *(lambda p, make=make: make(p, 0.01) for make in PLAIN),
         lambda p: optim.RMSprop(p, 0.01, momentum=0.9, centered=True),
     ]
     for maker in makers:

@@ -743,6 +743,6 @@ def warm_up(options: argparse.Namespace) -> None:
     )
     if folder is None:
         raise CommandError(
-            "they are not kept: there is no cache folder that this user, and no other, can write to.",
+            "they are not kept: there is no cache folder that this user alone can write to.",
             status=1,
         )

@@ -44,27 +44,42 @@ def machine() -> dict[str, Any]:
     }
 
 
-def builders(name: str, compiled: bool) -> dict[Library, Callable[[], Workload]]:
+Build = Callable[[Library], Workload]
+
+
+def builders(name: str, compiled: bool) -> dict[Library, Build]:
     """Every library that takes part, and how it makes the workload."""
     entry = WORKLOADS[name]
-    taking_part = (*ours(), *theirs(entry.images, compiled))
-    built = {library: (lambda library=library: entry(library)) for library in taking_part}
+    built: dict[Library, Build] = dict.fromkeys((*ours(), *theirs(entry.images, compiled)), entry)
     for peer, build in others(name).items():
-        built[replace(EAGER, name=peer, module=None)] = build
+        built[replace(EAGER, name=peer, module=None)] = lambda _, build=build: build()
     return built
 
 
-def check(name: str, built: dict[Library, Callable[[], Workload]]) -> list[Library]:
+def compared(name: str, library: Library, build: Build) -> list[str]:
+    """How its results differ from ours: of a tiny step in float64, and of a whole one."""
+    entry, found = WORKLOADS[name], []
+    for dtype, sizes in (("float64", entry.tiny), ("float32", {})):
+        first = replace(EAGER, dtype=dtype)
+        first.switch()
+        mine = entry(first, **sizes)
+        library.switch()
+        if library.module is None:  # it has one size, and one dtype
+            if dtype == "float32":
+                found += disagreements(mine, build(library), dtype)
+        else:
+            found += disagreements(mine, entry(replace(library, dtype=dtype), **sizes), dtype)
+    return found
+
+
+def check(name: str, built: dict[Library, Build]) -> list[Library]:
     """Exit unless every library computes what ours computes; which of them can run it at all."""
     able = [EAGER]
     for library, build in built.items():
         if library is EAGER:
             continue
-        EAGER.switch()
-        first = WORKLOADS[name](EAGER)
-        library.switch()
         try:
-            found = list(disagreements(first, build()))
+            found = compared(name, library, build)
         except Exception as error:  # such as a compiler that is not there
             if library.name in (OURS, THEIRS):
                 raise
@@ -86,7 +101,7 @@ def run(name: str, options: argparse.Namespace, about: dict[str, Any]) -> dict[s
     steps = {}
     for library in able:
         library.switch()
-        steps[library] = built[library]().step
+        steps[library] = built[library](library).step
 
     def progress(done: int) -> None:
         if sys.stderr.isatty():

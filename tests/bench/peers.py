@@ -63,7 +63,7 @@ RATE = 0.001
 
 
 def others(name: str) -> dict[str, Callable[[], Workload]]:
-    """MyGrad, HIPS autograd and JAX, as far as installed and as the workload is written for them."""
+    """MyGrad, HIPS autograd and JAX, where installed and the workload is written for them."""
     makers = {"mygrad": _mygrad, "autograd": _autograd, "jax": _jax}
     if name not in NETS:
         return {}

@@ -23,7 +23,7 @@ def machine_line(machine: dict[str, Any]) -> str:
 
 
 def lines(result: dict[str, Any]) -> Iterator[str]:
-    """One workload: each library's time, its ratio to the best of PyTorch, its share of the limit."""
+    """One workload: each library's time, its ratio to PyTorch at its best, its share."""
     yield f"{result['name']}: {result['doc']}"
     for name, value in result["medians"].items():
         text = f"  {name:<28}{value:>10.3f} {result['unit']}"

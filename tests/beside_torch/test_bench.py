@@ -1,5 +1,6 @@
 """The workloads of `tests.bench`, at tiny sizes: every library computes the same."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,12 @@ def test_a_workload_is_the_same_in_every_library(name: str, library: str) -> Non
     entry, other = WORKLOADS[name], LIBRARIES[library]
     before = tg.get_kernels()
     try:
-        ours = entry(peers.EAGER, **entry.tiny)
-        other.switch()
-        assert not list(disagreements(ours, entry(other, **entry.tiny)))
+        for dtype in ("float64", "float32"):
+            ours = entry(replace(peers.EAGER, dtype=dtype), **entry.tiny)
+            other.switch()
+            theirs = entry(replace(other, dtype=dtype), **entry.tiny)
+            assert not list(disagreements(ours, theirs, dtype))
+            peers.EAGER.switch()
     finally:
         tg.set_kernels(before)
 
@@ -42,17 +46,19 @@ def test_a_workload_knows_its_work(name: str) -> None:
 @pytest.mark.parametrize("peer", ["mygrad", "autograd", "jax"])
 def test_other_libraries(name: str, peer: str) -> None:
     pytest.importorskip(peer)
-    assert not list(disagreements(WORKLOADS[name](peers.EAGER), peers.others(name)[peer]()))
+    ours, theirs = WORKLOADS[name](peers.EAGER), peers.others(name)[peer]()
+    assert not list(disagreements(ours, theirs, "float32"))
 
 
 def test_a_difference_is_found() -> None:
     """Of a loss, of a gradient, of a shape, and of NaN."""
     build = WORKLOADS["tiny_mlp"]
+    first = replace(peers.EAGER, dtype="float64")
 
     def found(change: Any) -> list[str]:
-        theirs = build(peers.EAGER)
+        theirs = build(first)
         change(theirs)
-        return [line.split(":")[0] for line in disagreements(build(peers.EAGER), theirs)]
+        return [line.split(" in ")[0] for line in disagreements(build(first), theirs, "float64")]
 
     def wrong_start(theirs: Any) -> None:
         theirs.parameters["0.bias"].data += 1

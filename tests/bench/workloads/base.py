@@ -24,6 +24,14 @@ class Library:
     wrap: Callable[[Any], Any] = lambda model: model  # what makes a model a faster one
     replay: Callable[[Any], Any] = lambda step: step  # what makes a step a faster one
     switch: Callable[[], Any] = lambda: None  # before it computes, where others did
+    dtype: str = "float32"
+
+    def normal(self, rng: np.random.Generator, *shape: int) -> Any:
+        """A tensor of normal numbers, the same in every dtype up to rounding."""
+        return self.module.tensor(rng.standard_normal(shape, np.float32).astype(self.dtype))
+
+    def zeros(self, *shape: int) -> Any:
+        return self.module.zeros(shape, dtype=getattr(self.module, self.dtype))
 
 
 @dataclass(frozen=True)
@@ -74,8 +82,9 @@ def workload(*, images: bool = False, **tiny: Any) -> Callable[[Any], Any]:
 def load(library: Library, model: Any, rng: np.random.Generator) -> Any:
     """Give a model the initial weights."""
     lib = library.module
+    model = model.to(getattr(lib, library.dtype))
     weights = {
-        name: lib.tensor(_initial(name, tuple(parameter.shape), rng))
+        name: lib.tensor(_initial(name, tuple(parameter.shape), rng).astype(library.dtype))
         for name, parameter in model.named_parameters()
     }
     model.load_state_dict({**model.state_dict(), **weights})
@@ -105,7 +114,7 @@ def training(
     lib = library.module
     rng = np.random.default_rng(0)
     model = load(library, model, rng)
-    images = lib.tensor(rng.standard_normal(shape, np.float32))
+    images = library.normal(rng, *shape)
     images = library.arrange(images) if len(shape) == 4 else images
     targets = lib.tensor(rng.integers(classes, size=(shape[0], *labels)))
     update = (optimizer or sgd(0.0))(lib.optim, model.parameters())
@@ -137,7 +146,7 @@ def inference(library: Library, model: Any, shape: tuple[int, ...]) -> Workload:
     lib = library.module
     rng = np.random.default_rng(0)
     model = load(library, model, rng).eval()
-    images = library.arrange(lib.tensor(rng.standard_normal(shape, np.float32)))
+    images = library.arrange(library.normal(rng, *shape))
     forward = library.wrap(model)
 
     def step() -> Any:

@@ -21,11 +21,11 @@ def _single(
     if hasattr(function, "load_state_dict"):
         function = load(library, function, rng)
         parameters = dict(function.named_parameters())
-    x = lib.tensor(rng.standard_normal(shape, np.float32))
+    x = library.normal(rng, *shape)
     x = (library.arrange(x) if len(shape) == 4 else x).requires_grad_(True)
     with lib.no_grad():
         y = function(x)
-    g = lib.tensor(rng.standard_normal(tuple(y.shape), np.float32))
+    g = library.normal(rng, *y.shape)
     g = library.arrange(g) if g.ndim == 4 else g
     parameters = {"x": x, **(parameters or {})}
     forward = library.wrap(function)
@@ -111,11 +111,10 @@ def adam(library: Library, width: int = 1024) -> Workload:
     rng = np.random.default_rng(0)
     shapes = [(width, width), (width,), (width,)] * 8
     parameters = {
-        str(i): lib.nn.Parameter(lib.tensor(rng.standard_normal(shape, np.float32)))
-        for i, shape in enumerate(shapes)
+        str(i): lib.nn.Parameter(library.normal(rng, *shape)) for i, shape in enumerate(shapes)
     }
     for parameter in parameters.values():
-        parameter.grad = lib.tensor(rng.standard_normal(tuple(parameter.shape), np.float32))
+        parameter.grad = library.normal(rng, *parameter.shape)
     update = lib.optim.Adam(parameters.values(), lr=0.001)
 
     def step() -> Any:

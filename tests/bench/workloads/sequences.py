@@ -22,16 +22,15 @@ def char_rnn(library: Library, length: int = 50, hidden: int = 128, batch: int =
         "by": (vocabulary,),
     }
     parameters = {
-        name: lib.nn.Parameter(lib.tensor(rng.standard_normal(shape, np.float32) / np.float32(10)))
-        for name, shape in shapes.items()
+        name: lib.nn.Parameter(library.normal(rng, *shape) / 10) for name, shape in shapes.items()
     }
     Wxh, Whh, bh, Why, by = parameters.values()
     text = rng.integers(vocabulary, size=(length + 1, batch))
     characters = [lib.tensor(row) for row in text]  # each picks a row of Wxh
 
     def loss() -> Any:
-        h = lib.zeros(batch, hidden)
-        total = lib.zeros(())
+        h = library.zeros(batch, hidden)
+        total = library.zeros()
         for current, following in pairwise(characters):
             h = lib.tanh(Wxh[current] + h @ Whh + bh)
             total = total + library.functional.cross_entropy(h @ Why + by, following)

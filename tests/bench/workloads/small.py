@@ -28,8 +28,8 @@ def elementwise(library: Library, count: int = 40) -> Workload:
     """40 ops on 4x4 numbers, in turns x + y, x · y and tanh x: what an op costs beside its work."""
     lib = library.module
     rng = np.random.default_rng(0)
-    x, y = (lib.nn.Parameter(lib.tensor(rng.random((4, 4), np.float32))) for _ in range(2))
-    ones = lib.ones(4, 4)
+    x, y = (lib.nn.Parameter(library.normal(rng, 4, 4)) for _ in range(2))
+    ones = library.zeros(4, 4) + 1
 
     def step() -> Any:
         x.grad = y.grad = None
@@ -46,7 +46,7 @@ def elementwise(library: Library, count: int = 40) -> Workload:
 def slices(library: Library, count: int = 2000) -> Workload:
     """2,000 rows of 32, each taken out by itself; they are stacked again, and summed."""
     lib = library.module
-    x = lib.nn.Parameter(lib.tensor(np.random.default_rng(0).random((count, 32), np.float32)))
+    x = lib.nn.Parameter(library.normal(np.random.default_rng(0), count, 32))
 
     def step() -> Any:
         x.grad = None

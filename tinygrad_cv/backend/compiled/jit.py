@@ -141,7 +141,7 @@ class _Waiting:
 WAITING = _Waiting()
 
 
-class _Kept(_Cache):  # type: ignore[misc]
+class _Kept(_Cache):
     """The compiled forms of one kernel, each in a file of its own.
 
     A file holds a digest of its key and its content before the content, so that what is damaged, or
