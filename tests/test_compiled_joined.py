@@ -132,7 +132,7 @@ def test_batch_norm_relu_max_pool(
     apart = xp.max_pool(z, kernel, kernel, (0, 0), (1, 1))
     for got, right in zip((y, index), apart, strict=True):
         np.testing.assert_array_equal(got, right)
-        assert got.dtype == right.dtype and got.strides == right.strides
+        assert (got.dtype, got.strides) == (right.dtype, right.strides)
     g = layer(seed + 1, *y.shape)[0]
     grads = same_for_any_number_of_threads(
         lambda: xp.batch_norm_relu_max_pool_backward(g, y, index, x, weight, mean, var, EPS, kernel)

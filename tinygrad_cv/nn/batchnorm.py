@@ -151,7 +151,7 @@ class _BatchNorm(_NormBase):
         if count is not None:
             # As the running statistics, without what an operation of tensors costs.
             with count._backend.active:
-                count._array[...] = count._array + 1
+                count._backend.add(count._array, 1, out=count._array)
             count._changed()
         return y
 

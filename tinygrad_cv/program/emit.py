@@ -67,7 +67,7 @@ def found(tree: Any) -> Any:
 
 def is_late(tree: Any) -> bool:
     """Whether something in it is Late."""
-    if isinstance(tree, tuple | list):
+    if type(tree) in (tuple, list):  # what has names of its own is a constant
         return any(map(is_late, tree))
     if isinstance(tree, dict):
         return any(map(is_late, tree.values()))
@@ -152,7 +152,7 @@ class Slots:
         """Arrays in place of values."""
         if isinstance(tree, Value):
             return self.array(tree)
-        if isinstance(tree, tuple | list):
+        if type(tree) in (tuple, list):  # what has names of its own is a constant
             return type(tree)(map(self.tree, tree))
         if isinstance(tree, dict):
             return {name: self.tree(part) for name, part in tree.items()}

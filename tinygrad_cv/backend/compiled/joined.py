@@ -1,5 +1,5 @@
 """Batch norm with the ReLU after it, and the largest of each window: y = max over taps of
-relu((x - mean) · scale + bias), in one pass over x and one over y; see `norm.py` for the statistics.
+relu((x - mean) · scale + bias), in one pass over x and one over y; `norm.py` has the statistics.
 
 No mask is kept. Without windows the gate (x - mean) · scale + bias > 0 is worked out again from x.
 With windows that lie side by side it is y > 0, and a gradient goes to the tap that `index` names.
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cv.backend.compiled.functions import largest
 from tinygrad_cv.backend.compiled.jit import inner, kernel
 from tinygrad_cv.backend.compiled.lanes import (
     at_place,
@@ -28,7 +29,7 @@ from tinygrad_cv.backend.compiled.norm import (
     joined,
     rows_of_block,
 )
-from tinygrad_cv.backend.compiled.vectors import LANES, fma, gate, maximum, splat
+from tinygrad_cv.backend.compiled.vectors import LANES, fma, gate, splat
 from tinygrad_cv.backend.threads import parallel, split
 
 Array = Any
@@ -57,7 +58,7 @@ def _scale_relu(
         for c in range(0, C, LANES):
             at, n = row * C + c, C - c
             z = _normalized(x, at, center, scale, shift, c, n)
-            store_up_to(y, at, maximum(z, zero), n)
+            store_up_to(y, at, largest(z, zero), n)
 
 
 @kernel
@@ -75,7 +76,7 @@ def _gated_products(
 ) -> None:
     """sums = Σ h and products = Σ h · (x - center), where h is g behind the gate."""
     rows = rows_of_block(2 * C)
-    s, p = np.empty((2, C), np.float32)
+    s, p = np.empty(C, np.float32), np.empty(C, np.float32)
     sums[:] = 0
     products[:] = 0
     for top in range(start, stop, rows):
@@ -140,7 +141,7 @@ def _scale_relu_pool(
     scale: Array,
     shift: Array,
 ) -> None:
-    """y = max over the taps of max((x - center) · scale + shift, 0), index = the first that has it."""
+    """y = max over taps of max((x - center) · scale + shift, 0), index = the first that has it."""
     zero, line = splat(np.float32(0)), KW * OW * C
     for row in range(start, stop):
         for k in range(OW):
@@ -151,7 +152,7 @@ def _scale_relu_pool(
                 for u in range(KH):
                     for v in range(KW):
                         at = corner + u * line + v * C + c
-                        z = maximum(_normalized(x, at, center, scale, shift, c, n), zero)
+                        z = largest(_normalized(x, at, center, scale, shift, c, n), zero)
                         where = where_better(z, best, u * KW + v, where)
                         best = better(z, best)
                 store_up_to(y, place + c, best, n)
@@ -177,7 +178,7 @@ def _pool_products(
     """sums = Σ h and products = Σ h · (x - center), where h is g behind the gate y > 0 and x is
     that of the indexed tap."""
     zero, line = splat(np.float32(0)), KW * OW * C
-    s, p = np.zeros((2, C), np.float32)
+    s, p = np.zeros(C, np.float32), np.zeros(C, np.float32)
     sums[:] = 0
     products[:] = 0
     added = 0
@@ -275,7 +276,7 @@ def _gradients(
     var: Array,
     eps: float,
 ) -> tuple[Array, ...]:
-    """The vectors a, b, c of dx = a · h - (b · (x - center) + c), and the gradient of the weight."""
+    """The vectors a, b, c of dx = a · h - (b · (x - center) + c), and the weight's gradient."""
     inverse, center = 1 / np.sqrt(var + eps), mean.astype(np.float32)
     weight_gradient = (products + (center - mean) * sums) * inverse
     a = inverse if weight is None else inverse * weight
