@@ -336,6 +336,7 @@ def is_internal(root: Value, group: Group, users: dict[int, set[int]], kept: set
     """Whether a value is made in a group and nobody else ever sees it."""
     return (
         root.kind == "made"
+        and root.base is None  # and no view that is written through
         and id(root) not in kept
         and users[id(root)] == {id(group)}
         and any(root is v for v in group.outputs)
