@@ -88,7 +88,7 @@ def test_limits_are_those_of_a_machine() -> None:
 def test_what_is_printed() -> None:
     text = "\n".join(report.lines(result(ours=1.0, torch=4.0, torch_channels_last=2.0)))
     assert "ratio   0.50    50.0% of the limit" in text
-    assert "torch channels_last" in text
+    assert "torch channels last" in text
     alone = result(ours=1.0)
     assert alone["reference"] is None
     assert "ratio" not in "\n".join(report.lines(alone))

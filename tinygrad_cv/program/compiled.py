@@ -383,6 +383,6 @@ def compile(function: Callable[..., Any]) -> Compiled:
     >>> step(tg.zeros(2))
     tensor(1.25)
     >>> w
-    tensor([0.25, 0.5], requires_grad=True)
+    tensor([0.25, 0.5 ], requires_grad=True)
     """
     return Compiled(function)

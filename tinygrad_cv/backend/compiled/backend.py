@@ -97,6 +97,11 @@ def is_for_tiles(a: Array, b: Array) -> bool:
     )
 
 
+def _is_narrow(index: Array) -> bool:
+    """Whether places in windows are of a dtype that `max_pool` gives."""
+    return index.dtype.kind == "u" and index.dtype.itemsize <= 2
+
+
 def _is_finite(w: Array) -> bool:
     """Whether a weight may be multiplied by the zeros around an image, which ∞ makes NaN of."""
     return bool(np.isfinite(np.add.reduce(w, axis=None)))
@@ -279,7 +284,7 @@ class CompiledBackend(NumpyBackend):
         padding: Ints,
         dilation: Ints,
     ) -> Array:
-        pool = family("pool") if takes(g) else windows
+        pool = family("pool") if takes(g) and _is_narrow(index) else windows
         return pool.window_scatter(g, index, size, kernel, stride, padding, dilation)
 
     def window_gather(
@@ -291,7 +296,7 @@ class CompiledBackend(NumpyBackend):
         padding: Ints,
         dilation: Ints,
     ) -> Array:
-        pool = family("pool") if takes(x) else windows
+        pool = family("pool") if takes(x) and _is_narrow(index) else windows
         return pool.window_gather(x, index, kernel, stride, padding, dilation)
 
     def window_sum(
