@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from tinygrad_cv import nn, optim
+from tinygrad_cv._autograd import grad
 from tinygrad_cv._grad_mode import no_grad
 from tinygrad_cv.nn import functional as F
+from tinygrad_cv.program.compiled import compile
 from tinygrad_cv.random import randint, randn
 
 Function = Callable[..., Any]
@@ -47,6 +49,16 @@ def _convolutions() -> None:
         _each(layers, (4, channels, 16, 16))
     _train(nn.Conv2d(16, 32, 3, groups=2), (4, 16, 16, 16))
     _train(nn.Conv2d(3, 64, 7, stride=2, padding=3), (2, 3, 32, 32))
+    # 3x3 in tiles of either size: of many images, of few with many channels, of small ones.
+    for images, channels, size in (
+        (16, 32, 32),
+        (64, 32, 4),
+        (64, 64, 4),
+        (8, 64, 16),
+        (64, 256, 4),
+        (1, 64, 10),
+    ):
+        _train(nn.Conv2d(channels, channels, 3, padding=1), (images, channels, size, size))
     _each([nn.Conv1d(16, 32, 3), nn.ConvTranspose1d(16, 32, 3)], (4, 16, 64))
     _each([nn.Conv3d(8, 16, 3), nn.ConvTranspose3d(8, 16, 2, stride=2)], (2, 8, 8, 8, 8))
 
@@ -178,6 +190,40 @@ def _optimizers() -> None:
             optimizer.step()
 
 
+def _twice() -> None:
+    """A gradient of a gradient, through a maximum."""
+    x = randn(4, 32, 16, 16, requires_grad=True)
+    (g,) = grad((F.max_pool2d(x, 2) ** 2).sum(), [x], create_graph=True)
+    (g * g).sum().backward()
+
+
+def _compiled() -> None:
+    """A recorded step, in which layers are joined."""
+    model = nn.Sequential(
+        nn.Conv2d(3, 32, 3, padding=1),
+        nn.BatchNorm2d(32),
+        nn.ReLU(),
+        nn.Conv2d(32, 32, 3, padding=1),
+        nn.BatchNorm2d(32),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(32 * 64, 10),
+    )
+    optimizer = optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+
+    @compile
+    def step(images: Any, labels: Any) -> Any:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(images), labels)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    for _ in range(2):
+        step(randn(16, 3, 16, 16), randint(10, (16,)))
+
+
 FAMILIES: dict[str, Callable[[], None]] = {
     "elementwise": _elementwise,
     "rows": _rows,
@@ -189,5 +235,7 @@ FAMILIES: dict[str, Callable[[], None]] = {
     "places": _places,
     "images": _images,
     "optimizers": _optimizers,
+    "second derivatives": _twice,
+    "recorded steps": _compiled,
 }
 """Each compiles a family of kernels, those that it shares with the ones before excepted."""
