@@ -194,6 +194,7 @@ def _twice() -> None:
     """A gradient of a gradient, through a maximum."""
     x = randn(4, 32, 16, 16, requires_grad=True)
     (g,) = grad((F.max_pool2d(x, 2) ** 2).sum(), [x], create_graph=True)
+    assert g is not None
     (g * g).sum().backward()
 
 
