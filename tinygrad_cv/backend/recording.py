@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from tinygrad_cv.backend.arguments import exchanged
 from tinygrad_cv.backend.base import NAMESPACE, Backend
 from tinygrad_cv.backend.compiled.backend import CompiledBackend
 
@@ -259,15 +260,7 @@ for _name, _how in {
 
 def in_place_of(tree: Any) -> Any:
     """The NumPy arrays in place of those that stand for them."""
-    if type(tree) is Traced:
-        return tree.numbers
-    if type(tree) in (tuple, list):
-        return type(tree)(map(in_place_of, tree))
-    if type(tree) is dict:
-        return {name: in_place_of(part) for name, part in tree.items()}
-    if type(tree) is slice:
-        return slice(*map(in_place_of, (tree.start, tree.stop, tree.step)))
-    return tree
+    return exchanged(lambda x: x.numbers if type(x) is Traced else x, tree)
 
 
 def note(name: str, *args: Any, **options: Any) -> Any:

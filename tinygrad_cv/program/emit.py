@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from tinygrad_cv.backend import host
+from tinygrad_cv.backend.arguments import each, exchanged
 from tinygrad_cv.backend.base import Backend
 from tinygrad_cv.backend.threads import WORTH_A_PART, parallel, split
 from tinygrad_cv.program.fuse import LETTER, Group
@@ -54,26 +55,12 @@ class Late:
 
 def found(tree: Any) -> Any:
     """Arrays in place of what is Late."""
-    if type(tree) is Late:
-        return tree.get()
-    if type(tree) in (tuple, list):
-        return type(tree)(map(found, tree))
-    if type(tree) is dict:
-        return {name: found(part) for name, part in tree.items()}
-    if type(tree) is slice:
-        return slice(*map(found, (tree.start, tree.stop, tree.step)))
-    return tree
+    return exchanged(lambda x: x.get() if type(x) is Late else x, tree)
 
 
 def is_late(tree: Any) -> bool:
     """Whether something in it is Late."""
-    if type(tree) in (tuple, list):  # what has names of its own is a constant
-        return any(map(is_late, tree))
-    if isinstance(tree, dict):
-        return any(map(is_late, tree.values()))
-    if isinstance(tree, slice):
-        return any(map(is_late, (tree.start, tree.stop, tree.step)))
-    return type(tree) is Late
+    return any(type(x) is Late for x in each(tree))
 
 
 def raw(array: Array) -> Array:
@@ -150,15 +137,7 @@ class Slots:
 
     def tree(self, tree: Any) -> Any:
         """Arrays in place of values."""
-        if isinstance(tree, Value):
-            return self.array(tree)
-        if type(tree) in (tuple, list):  # what has names of its own is a constant
-            return type(tree)(map(self.tree, tree))
-        if isinstance(tree, dict):
-            return {name: self.tree(part) for name, part in tree.items()}
-        if isinstance(tree, slice):
-            return slice(*map(self.tree, (tree.start, tree.stop, tree.step)))
-        return tree
+        return exchanged(lambda x: self.array(x) if isinstance(x, Value) else x, tree)
 
 
 # ----- what an instruction calls -----------------------------------------------------------------

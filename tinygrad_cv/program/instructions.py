@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tinygrad_cv.backend.arguments import each
+
 Kind = Literal["made", "input", "held", "constant"]
 
 
@@ -114,13 +116,4 @@ def assumptions_first(program: Program) -> None:
 
 def values_in(tree: Any) -> Iterator[Value]:
     """The values in tuples, lists, dicts and slices."""
-    if isinstance(tree, Value):
-        yield tree
-    elif isinstance(tree, tuple | list):
-        for part in tree:
-            yield from values_in(part)
-    elif isinstance(tree, dict):
-        for part in tree.values():
-            yield from values_in(part)
-    elif isinstance(tree, slice):
-        yield from values_in((tree.start, tree.stop, tree.step))
+    return (x for x in each(tree) if isinstance(x, Value))

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinygrad_cv.backend import host
+from tinygrad_cv.backend.arguments import exchanged
 from tinygrad_cv.backend.base import Backend
 from tinygrad_cv.program.instructions import Program, Value
 
@@ -34,23 +35,18 @@ def interpret(program: Program, inputs: Sequence[Array], xp: Backend) -> list[Ar
     """Run the instructions one by one on these inputs; returns copies of the outputs."""
     arrays: dict[Value, Array] = dict(zip(program.inputs, inputs, strict=True))
 
-    def found(tree: Any) -> Any:
-        if isinstance(tree, Value):
-            return tree.array if tree.array is not None else arrays[tree]
-        if type(tree) in (tuple, list):
-            return type(tree)(map(found, tree))
-        if type(tree) is dict:
-            return {name: found(part) for name, part in tree.items()}
-        if type(tree) is slice:
-            return slice(*map(found, (tree.start, tree.stop, tree.step)))
-        return tree
+    def array_of(x: Any) -> Any:
+        if not isinstance(x, Value):
+            return x
+        return x.array if x.array is not None else arrays[x]
 
     with xp.active:
         for instruction in program.instructions:
             function = function_of(xp, instruction.function)
-            made = function(*found(instruction.args), **found(instruction.options))
+            args, options = exchanged(array_of, (instruction.args, instruction.options))
+            made = function(*args, **options)
             if instruction.outputs:
                 several = made if isinstance(made, tuple | list) else (made,)
                 results = [host.asarray(array) for array in several if array is not None]
                 arrays |= zip(instruction.outputs, results, strict=True)
-    return [host.array(found(value)) for value in program.outputs]
+    return [host.array(array_of(value)) for value in program.outputs]

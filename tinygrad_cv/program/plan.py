@@ -14,11 +14,13 @@ A replay is then a list of calls, one after another.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from threading import RLock
 from time import perf_counter
 from typing import Any
 
 from tinygrad_cv.backend import host
+from tinygrad_cv.backend.arguments import exchanged
 from tinygrad_cv.backend.base import Backend
 from tinygrad_cv.backend.switch import KERNELS
 from tinygrad_cv.backend.threads import on_one_blas_thread
@@ -320,15 +322,7 @@ def copied(program: Program) -> tuple[Program, list[Value]]:
         return new[v]
 
     def tree(t: Any) -> Any:
-        if isinstance(t, Value):
-            return value(t)
-        if type(t) in (tuple, list):
-            return type(t)(map(tree, t))
-        if type(t) is dict:
-            return {name: tree(part) for name, part in t.items()}
-        if type(t) is slice:
-            return slice(*map(tree, (t.start, t.stop, t.step)))
-        return t
+        return exchanged(lambda x: value(x) if isinstance(x, Value) else x, t)
 
     copy = Program(
         [
@@ -419,19 +413,14 @@ def moved(program: Program) -> None:
     if not renamed:
         return
 
-    def tree(t: Any) -> Any:
-        if isinstance(t, Value):
-            if t.base in renamed:
-                t.base = renamed[t.base]
-            return renamed.get(t, t)
-        if type(t) in (tuple, list):
-            return type(t)(map(tree, t))
-        if type(t) is dict:
-            return {name: tree(part) for name, part in t.items()}
-        if type(t) is slice:
-            return slice(*map(tree, (t.start, t.stop, t.step)))
-        return t
+    def now(x: Any) -> Any:
+        if not isinstance(x, Value):
+            return x
+        if x.base in renamed:
+            x.base = renamed[x.base]
+        return renamed.get(x, x)
 
+    tree = partial(exchanged, now)
     program.instructions = kept
     for each in kept:
         each.args, each.options = tree(each.args), tree(each.options)

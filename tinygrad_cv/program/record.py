@@ -10,6 +10,7 @@ from tinygrad_cv import backend as backends
 from tinygrad_cv._graph import Node, Observer, numbers, observer, scope
 from tinygrad_cv._tensor import Tensor, wrap
 from tinygrad_cv.backend import host
+from tinygrad_cv.backend.arguments import each, exchanged
 from tinygrad_cv.backend.base import Backend, drawing
 from tinygrad_cv.backend.compiled.backend import CompiledBackend
 from tinygrad_cv.backend.recording import (
@@ -354,15 +355,15 @@ class Recorder(Observer):
 
     def _traced(self, tree: Any) -> Any:
         """Arguments with traced arrays in place of all others."""
-        if type(tree) is host.ndarray:
-            return self.trace(tree)
-        if type(tree) in (tuple, list):
-            return type(tree)(map(self._traced, tree))
-        if type(tree) is dict:
-            return {name: self._traced(part) for name, part in tree.items()}
-        if isinstance(tree, host.random.Generator) and tree is backends.as_generator(None):
-            return LIVE
-        return tree
+
+        def traced(x: Any) -> Any:
+            if type(x) is host.ndarray:
+                return self.trace(x)
+            if isinstance(x, host.random.Generator) and x is backends.as_generator(None):
+                return LIVE
+            return x
+
+        return exchanged(traced, tree)
 
     # ----- as an observer --------------------------------------------------------------------
 
@@ -450,26 +451,9 @@ def _sum(array: Array) -> int:
 
 
 def _arrays(tree: Any) -> Iterator[Traced]:
-    if type(tree) is Traced:
-        yield tree
-    elif isinstance(tree, tuple | list):
-        for part in tree:
-            yield from _arrays(part)
-    elif isinstance(tree, dict):
-        for part in tree.values():
-            yield from _arrays(part)
-    elif isinstance(tree, slice):
-        yield from _arrays((tree.start, tree.stop, tree.step))
+    return (x for x in each(tree) if type(x) is Traced)
 
 
 def _values(tree: Any) -> Any:
     """The values in place of traced arrays."""
-    if type(tree) is Traced:
-        return tree.value
-    if type(tree) in (tuple, list):
-        return type(tree)(map(_values, tree))
-    if type(tree) is dict:
-        return {name: _values(part) for name, part in tree.items()}
-    if type(tree) is slice:
-        return slice(*map(_values, (tree.start, tree.stop, tree.step)))
-    return tree
+    return exchanged(lambda x: x.value if type(x) is Traced else x, tree)
