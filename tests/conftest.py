@@ -84,6 +84,16 @@ def device(request: pytest.FixtureRequest) -> Iterator[str]:
     settings.load_profile(PROFILE)
 
 
+@pytest.fixture
+def compiled_kernels() -> Iterator[None]:
+    """Compiled kernels; which ones a test chooses, and how many threads, is undone."""
+    kernels, threads = tg.get_kernels(), tg.get_num_threads()
+    tg.set_kernels("compiled")
+    yield
+    tg.set_kernels(kernels)
+    tg.set_num_threads(threads)
+
+
 @pytest.fixture(autouse=True)
 def _ops_of_a_test_go_with_it() -> Iterator[None]:
     """Two tests may each write an op of the same name."""

@@ -1,6 +1,5 @@
 """The kernels that walk over memory once, against the ops' own forward and rule in float64."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,20 +15,10 @@ from tinygrad_cv.backend.compiled import elementwise
 from tinygrad_cv.backend.compiled.backend import LEAST_OF, CompiledBackend
 from tinygrad_cv.backend.numpy_backend import NumpyBackend
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("compiled_kernels")]
 
 Array = Any
 NUMPY, COMPILED = NumpyBackend(), CompiledBackend()
-
-
-@pytest.fixture(autouse=True)
-def kernels() -> Iterator[None]:
-    """What a test chose is undone."""
-    before, threads = tg.get_kernels(), tg.get_num_threads()
-    tg.set_kernels("compiled")
-    yield
-    tg.set_kernels(before)
-    tg.set_num_threads(threads)
 
 
 SMOOTH = {

@@ -1,6 +1,5 @@
 """Layers joined in one kernel beside the kernels of each, and beside their formulas in float64."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,35 +10,19 @@ from hypothesis import strategies as st
 import tinygrad_cv as tg
 import tinygrad_cv.nn as nn
 import tinygrad_cv.nn.functional as F
+from kernels import lain_channels_last
+from tinygrad_cv.backend.compiled.backend import CompiledBackend
 from tinygrad_cv.backend.numpy_backend import NumpyBackend
 from tinygrad_cv.backend.switch import has_numba
 
 pytestmark = [
     pytest.mark.host,
+    pytest.mark.usefixtures("compiled_kernels"),
     pytest.mark.skipif(not has_numba(), reason="the extra `fast` is not installed"),
 ]
 
 EPS = 1e-5
-REFERENCE = NumpyBackend()
-
-
-@pytest.fixture(autouse=True)
-def kernels() -> Iterator[None]:
-    before = tg.get_kernels(), tg.get_num_threads()
-    tg.set_kernels("compiled")
-    yield
-    tg.set_kernels(before[0])
-    tg.set_num_threads(before[1])
-
-
-def compiled() -> Any:
-    from tinygrad_cv.backend.compiled.backend import CompiledBackend
-
-    return CompiledBackend()
-
-
-def lain_channels_last(x: Any) -> Any:
-    return np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
+REFERENCE, COMPILED = NumpyBackend(), CompiledBackend()
 
 
 def layer(seed: int, *shape: int) -> Any:
@@ -89,7 +72,7 @@ def test_batch_norm_relu(seed: int, n: int, c: int, h: int, w: int) -> None:
     if n * c * h * w < 1 << 11:
         n = -(-(1 << 11) // (c * h * w))
     x, weight, bias = layer(seed, n, c, h, w)
-    xp = compiled()
+    xp = COMPILED
     y, mean, var = same_for_any_number_of_threads(lambda: xp.batch_norm_relu(x, weight, bias, EPS))
     expected = REFERENCE.batch_norm_relu(*wide(x, weight, bias), EPS)
     for got, exact in zip((y, mean, var), expected, strict=True):
@@ -124,7 +107,7 @@ def test_batch_norm_relu_max_pool(
     if n * c * h * w < 1 << 11:
         n = -(-(1 << 11) // (c * h * w))
     x, weight, bias = layer(seed, n, c, h, w)
-    xp = compiled()
+    xp = COMPILED
     y, index, mean, var = same_for_any_number_of_threads(
         lambda: xp.batch_norm_relu_max_pool(x, weight, bias, EPS, kernel)
     )
@@ -148,7 +131,7 @@ def test_batch_norm_relu_max_pool(
 def test_what_is_not_finite(number: float) -> None:
     x, weight, bias = layer(0, 4, 20, 8, 8)
     x[1, 3, 2, 2] = number
-    xp, g = compiled(), layer(1, 4, 20, 8, 8)[0]
+    xp, g = COMPILED, layer(1, 4, 20, 8, 8)[0]
     with np.errstate(all="ignore"):
         z, mean, var = xp.batch_norm(x, weight, bias, EPS)
         y, positive = xp.relu(z)

@@ -1,6 +1,5 @@
 """Compiled normalization and sums beside NumPy's kernels, and beside their formulas in float64."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -8,40 +7,23 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-import tinygrad_cv as tg
+from kernels import lain_channels_last, on_threads
+from tinygrad_cv.backend.compiled.backend import CompiledBackend
 from tinygrad_cv.backend.numpy_backend import NumpyBackend
 from tinygrad_cv.backend.switch import has_numba
 
 pytestmark = [
     pytest.mark.host,
+    pytest.mark.usefixtures("compiled_kernels"),
     pytest.mark.skipif(not has_numba(), reason="the extra `fast` is not installed"),
 ]
 
 EPS = 1e-5
-REFERENCE = NumpyBackend()
-
-
-@pytest.fixture(autouse=True)
-def kernels() -> Iterator[None]:
-    before = tg.get_kernels(), tg.get_num_threads()
-    tg.set_kernels("compiled")
-    yield
-    tg.set_kernels(before[0])
-    tg.set_num_threads(before[1])
-
-
-def compiled() -> Any:
-    from tinygrad_cv.backend.compiled.backend import CompiledBackend
-
-    return CompiledBackend()
+REFERENCE, COMPILED = NumpyBackend(), CompiledBackend()
 
 
 def numbers(seed: int, *shape: int) -> Any:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
-
-
-def lain_channels_last(x: Any) -> Any:
-    return np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
 
 
 def wide(*arrays: Any) -> list[Any]:
@@ -59,18 +41,6 @@ def close(got: Any, expected: Any, error: Any, sizes: Any = None) -> None:
     largest = np.abs(expected).max() if sizes is None else sizes
     excess = np.abs(got - expected) - (error * largest + 1e-30)
     assert (excess <= 0).all(), f"off by {excess.max()} more than {error} * {largest}"
-
-
-def on_threads(work: Any) -> Any:
-    """What `work` gives; the same bits on 1 to 3 threads."""
-    results = []
-    for n in (1, 2, 3):
-        tg.set_num_threads(n)
-        results.append(work())
-    for other in results[1:]:
-        for a, b in zip(results[0], other, strict=True):
-            np.testing.assert_array_equal(a, b)
-    return results[0]
 
 
 def by_hand(x: Any, axes: tuple[int, ...], w: Any, b: Any, g: Any) -> Any:
@@ -113,7 +83,7 @@ def test_batch_norm(
     if not plain:
         x, g = lain_channels_last(x), lain_channels_last(g)
     w, b = numbers(seed + 2, channels), numbers(seed + 3, channels)
-    cpu, axes = compiled(), (0, *range(2, x.ndim))
+    cpu, axes = COMPILED, (0, *range(2, x.ndim))
     column = (1, -1, *(1,) * (x.ndim - 2))
     y, mean, var = on_threads(lambda: cpu.batch_norm(x, w, b, EPS))
     reference = REFERENCE.batch_norm(x, w, b, EPS)
@@ -141,12 +111,12 @@ def test_the_mean_of_a_constant_channel_is_that_constant(value: float) -> None:
     """However many its numbers; and what is left of it is the bias."""
     x = lain_channels_last(np.full((3, 5, 41, 43), value, np.float32))
     bias = numbers(0, 5)
-    y, mean, var = compiled().batch_norm(x, None, bias, EPS)
+    y, mean, var = COMPILED.batch_norm(x, None, bias, EPS)
     np.testing.assert_array_equal(mean, x[0, :, 0, 0].astype(np.float64))
     np.testing.assert_array_equal(var, 0)
     np.testing.assert_array_equal(y, np.broadcast_to(bias.reshape(1, 5, 1, 1), x.shape))
     rows = np.full((50, 83), value, np.float32)
-    y, mean, var = compiled().standardize(rows, None, numbers(0, 83), (1,), EPS)
+    y, mean, var = COMPILED.standardize(rows, None, numbers(0, 83), (1,), EPS)
     np.testing.assert_array_equal(mean, rows[:, :1].astype(np.float64))
     np.testing.assert_array_equal(var, 0)
     np.testing.assert_array_equal(y, np.broadcast_to(numbers(0, 83), rows.shape))
@@ -158,11 +128,11 @@ def test_numbers_whose_squares_overflow(scale: float) -> None:
     with np.errstate(all="ignore"):
         x = numbers(3, 64, 50)
         x[:, 7] *= np.float32(scale)
-        got, expected = (b.batch_norm(x, None, None, EPS) for b in (compiled(), REFERENCE))
+        got, expected = (b.batch_norm(x, None, None, EPS) for b in (COMPILED, REFERENCE))
         for a, c in zip(got, expected, strict=True):
             np.testing.assert_allclose(a, c, rtol=2e-5, atol=2e-5)
         x = np.ascontiguousarray(x.T)
-        got, expected = (b.standardize(x, None, None, (1,), EPS) for b in (compiled(), REFERENCE))
+        got, expected = (b.standardize(x, None, None, (1,), EPS) for b in (COMPILED, REFERENCE))
         for a, c in zip(got, expected, strict=True):
             np.testing.assert_allclose(a, c, rtol=2e-5, atol=2e-5)
 
@@ -199,7 +169,7 @@ def test_standardize(case: Any, level: float, affine: bool, seed: int) -> None:
         flat = (shape[0], int(np.prod(channels)), *shape[1 + len(channels) :])
         x, g = (lain_channels_last(a.reshape(flat)).reshape(shape) for a in (x, g))
     w, b = (numbers(seed + 2, *own), numbers(seed + 3, *own)) if affine else (None, None)
-    cpu = compiled()
+    cpu = COMPILED
     broadcast = own if affine else ()
     full = (1,) * (x.ndim - len(broadcast)) + broadcast
     ones, zeros = np.ones(full), np.zeros(full)
@@ -224,7 +194,7 @@ def test_standardize(case: Any, level: float, affine: bool, seed: int) -> None:
 
 
 def test_what_is_not_float32_or_lies_otherwise_is_left_to_numpy() -> None:
-    cpu = compiled()
+    cpu = COMPILED
     for x in (
         numbers(0, 70, 50).astype(np.float64),
         numbers(0, 70, 100)[:, ::2],
@@ -250,7 +220,7 @@ def test_total(data: Any) -> None:
     keepdims = data.draw(st.booleans())
     x = numbers(data.draw(st.integers(0, 99)), *shape).transpose(order)
     axis = tuple(axes) if axes else None
-    (got,) = on_threads(lambda: [np.asarray(compiled().total(x, axis, keepdims))])
+    (got,) = on_threads(lambda: [np.asarray(COMPILED.total(x, axis, keepdims))])
     expected = x.astype(np.float64).sum(axis=axis, keepdims=keepdims)
     assert (got.shape, got.dtype) == (expected.shape, np.float64)
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-13 * np.abs(wide(x)[0]).sum())
@@ -259,7 +229,7 @@ def test_total(data: Any) -> None:
 @pytest.mark.parametrize("axis", [None, (0,), (1,), (0, 2), (0, 2, 3), (2, 3)])
 def test_a_large_total_is_shared_out(axis: Any) -> None:
     x = lain_channels_last(numbers(5, 33, 7, 41, 40))
-    (got,) = on_threads(lambda: [np.asarray(compiled().total(x, axis))])
+    (got,) = on_threads(lambda: [np.asarray(COMPILED.total(x, axis))])
     np.testing.assert_allclose(got, x.astype(np.float64).sum(axis), rtol=0, atol=1e-9)
 
 
@@ -272,5 +242,5 @@ def test_axes_of_length_1_have_any_strides(shape: tuple[int, ...], stride: int) 
     x = np.lib.stride_tricks.as_strided(x, shape, steps)
     for axis in (0, 1, 2, (0, 1), (0, 2), (1, 2), (0, 1, 2)):
         for keepdims in (False, True):
-            got, expected = (cpu.total(x, axis, keepdims) for cpu in (compiled(), REFERENCE))
+            got, expected = (cpu.total(x, axis, keepdims) for cpu in (COMPILED, REFERENCE))
             close(np.asarray(got), np.asarray(expected), 1e-5)

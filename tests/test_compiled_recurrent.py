@@ -1,6 +1,5 @@
 """The gates of recurrent networks in one pass, against the ops' own forward and rule in float64."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,20 +14,10 @@ from tinygrad_cv.backend.compiled.backend import CompiledBackend
 from tinygrad_cv.backend.numpy_backend import NumpyBackend
 from tinygrad_cv.ops.recurrent import GruGates, LstmGates
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("compiled_kernels")]
 
 Array = Any
 NUMPY, COMPILED = NumpyBackend(), CompiledBackend()
-
-
-@pytest.fixture(autouse=True)
-def kernels() -> Iterator[None]:
-    """What a test chose is undone."""
-    before, threads = tg.get_kernels(), tg.get_num_threads()
-    tg.set_kernels("compiled")
-    yield
-    tg.set_kernels(before)
-    tg.set_num_threads(threads)
 
 
 def lstm(xp: Any, gates: Array, c: Array, g_h: Array, g_c: Array) -> list[Array]:

@@ -8,45 +8,26 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-import tinygrad_cv as tg
+from kernels import on_threads
+from tinygrad_cv.backend.compiled.backend import CompiledBackend
 from tinygrad_cv.backend.numpy_backend import NumpyBackend
 from tinygrad_cv.backend.switch import has_numba
 
 pytestmark = [
     pytest.mark.host,
+    pytest.mark.usefixtures("compiled_kernels"),
     pytest.mark.skipif(not has_numba(), reason="the extra `fast` is not installed"),
 ]
 
-REFERENCE = NumpyBackend()
+REFERENCE, COMPILED = NumpyBackend(), CompiledBackend()
 INF = np.float32(np.inf)
 
 
 @pytest.fixture(autouse=True)
-def kernels() -> Iterator[None]:
-    before = tg.get_kernels(), tg.get_num_threads()
-    tg.set_kernels("compiled")
+def _quiet() -> Iterator[None]:
+    """As ops call them: kernels say nothing of ∞ and NaN."""
     with np.errstate(all="ignore"):
         yield
-    tg.set_kernels(before[0])
-    tg.set_num_threads(before[1])
-
-
-def compiled() -> Any:
-    from tinygrad_cv.backend.compiled.backend import CompiledBackend
-
-    return CompiledBackend()
-
-
-def on_threads(work: Any) -> Any:
-    """What `work` gives; the same bits on 1 to 3 threads."""
-    results = []
-    for n in (1, 2, 3):
-        tg.set_num_threads(n)
-        results.append(work())
-    for other in results[1:]:
-        for a, b in zip(results[0], other, strict=True):
-            np.testing.assert_array_equal(a, b)
-    return results[0]
 
 
 WIDTHS = st.sampled_from([1, 2, 3, 10, 15, 16, 17, 31, 33, 64, 65, 197, 1000, 1024, 1031])
@@ -76,7 +57,7 @@ LARGE = 4099
 @given(WIDTHS, SEEDS)
 @example(LARGE, 0)
 def test_softmax(n: int, seed: int) -> None:
-    x, cpu = scores(n, seed), compiled()
+    x, cpu = scores(n, seed), COMPILED
     (y,) = on_threads(lambda: [cpu.softmax(x, 1)])
     expected = REFERENCE.softmax(x.astype(np.float64), 1)
     assert y.dtype == np.float32
@@ -91,7 +72,7 @@ def test_softmax(n: int, seed: int) -> None:
 @given(WIDTHS, SEEDS)
 @example(LARGE, 0)
 def test_the_gradient_of_softmax(n: int, seed: int) -> None:
-    x, cpu = scores(n, seed), compiled()
+    x, cpu = scores(n, seed), COMPILED
     g = np.random.default_rng(seed).standard_normal(x.shape).astype(np.float32)
     y = REFERENCE.softmax(x, 1)
     (dx,) = on_threads(lambda: [cpu.softmax_backward(g, y, 1)])
@@ -110,7 +91,7 @@ def test_the_gradient_of_softmax(n: int, seed: int) -> None:
 @given(WIDTHS, SEEDS)
 @example(LARGE, 0)
 def test_log_softmax(n: int, seed: int) -> None:
-    x, cpu = scores(n, seed), compiled()
+    x, cpu = scores(n, seed), COMPILED
     (y,) = on_threads(lambda: [cpu.log_shares(x, 1)])
     expected = REFERENCE.log_shares(x.astype(np.float64), 1)
     # All digits of a logarithm that is close to 0; the others lose what the subtraction rounds.
@@ -130,7 +111,7 @@ def test_log_softmax(n: int, seed: int) -> None:
 @given(WIDTHS, st.sampled_from(["int64", "int32", "uint8"]), SEEDS)
 @example(LARGE, "int64", 0)
 def test_cross_entropy(n: int, dtype: str, seed: int) -> None:
-    x, cpu = scores(n, seed), compiled()
+    x, cpu = scores(n, seed), COMPILED
     rows, largest = len(x), np.where(np.isfinite(x), np.abs(x), 0).max()
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, min(n, 256), rows).astype(dtype)
@@ -153,13 +134,13 @@ def test_a_label_out_of_range_is_named(wrong: int, place: int) -> None:
     x, labels = np.zeros((100, 10), np.float32), np.zeros(100, np.int64)
     labels[place] = wrong
     with pytest.raises(ValueError, match=f"label {wrong} is out of range"):
-        compiled().cross_entropy(x, labels)
+        COMPILED.cross_entropy(x, labels)
 
 
 @given(st.permutations(range(3)), st.integers(0, 2), st.integers(0, 99))
 def test_any_axis_of_any_layout(order: list[int], axis: int, seed: int) -> None:
     """As NumPy's, with the same strides; a gradient may lie otherwise, or be one number."""
-    rng, cpu = np.random.default_rng(seed), compiled()
+    rng, cpu = np.random.default_rng(seed), COMPILED
     x = rng.standard_normal((9, 17, 20)).astype(np.float32).transpose(order)
     g = rng.standard_normal(x.shape).astype(np.float32)
     for name in ("softmax", "log_shares"):
@@ -179,5 +160,5 @@ def test_equal_scores_have_equal_shares() -> None:
         x[:, n // 3] = 1.7
         others = np.arange(n) != n // 3
         for name in ("softmax", "log_shares"):
-            y = getattr(compiled(), name)(x, 1)[:, others]
+            y = getattr(COMPILED, name)(x, 1)[:, others]
             np.testing.assert_array_equal(y, np.broadcast_to(y[:1, :1], y.shape))

@@ -1,6 +1,5 @@
 """The steps of SGD and Adam in one pass, against NumPy's and against float64."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,20 +15,10 @@ from tinygrad_cv.backend.compiled import update
 from tinygrad_cv.backend.compiled.backend import CompiledBackend
 from tinygrad_cv.backend.numpy_backend import NumpyBackend
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("compiled_kernels")]
 
 Array = Any
 NUMPY, COMPILED = NumpyBackend(), CompiledBackend()
-
-
-@pytest.fixture(autouse=True)
-def kernels() -> Iterator[None]:
-    """What a test chose is undone."""
-    before, threads = tg.get_kernels(), tg.get_num_threads()
-    tg.set_kernels("compiled")
-    yield
-    tg.set_kernels(before)
-    tg.set_num_threads(threads)
 
 
 def close(found: list[Array], wanted: list[Array]) -> None:
