@@ -29,9 +29,9 @@ FEW = 1 << 8
 MANY = 1 << 14
 """With fewer NumPy has added them up before it is clear how they lie."""
 
-
-LEAST_UPDATE = 1 << 8
-"""The same of the updates that NumPy makes in many passes."""
+LEAST_SIDE, LEAST_PRODUCTS = 8, 1 << 19
+"""From what sizes on a product of matrices is faster in tiles than in BLAS, which is slower where
+the second lies column by column."""
 
 LEAST_OF = {
     "exp": 1 << 14,
@@ -80,11 +80,6 @@ def takes(*arrays: Array, least: int = LEAST) -> bool:
     return True
 
 
-LEAST_SIDE, LEAST_PRODUCTS = 8, 1 << 19
-"""From what sizes on a product of matrices is faster in tiles than in BLAS, which is
-slower where the second lies column by column."""
-
-
 def is_for_tiles(a: Array, b: Array) -> bool:
     """Whether (..., n, k) @ (..., k, m) is a product for `matmul.py`."""
     n, k, m = a.shape[-2], a.shape[-1], b.shape[-1]
@@ -131,6 +126,31 @@ class CompiledBackend(NumpyBackend):
             return family("elementwise").gate_backward(g, positive)
         return super().relu_backward(g, positive)
 
+    def gate(self, name: str, x: Array, number: float = 0.0) -> tuple[Array, Array] | None:
+        return family("elementwise").gate(name, x, number) if takes(x) else None
+
+    def gate_backward(self, g: Array, truth: Array, yes: float, no: float = 0.0) -> Array:
+        if takes(g) and truth.shape == g.shape:
+            return family("elementwise").gate_backward(g, truth, yes, no)
+        return super().gate_backward(g, truth, yes, no)
+
+    def pointwise(self, name: str, *arrays: Array, numbers: Sequence[float] = ()) -> Array | None:
+        if not takes(*arrays) or (len(arrays) == 2 and arrays[0].shape != arrays[1].shape):
+            return None
+        return family("elementwise").pointwise(name, arrays, numbers)
+
+    def sigmoid(self, x: Array) -> Array:
+        y = self.pointwise("sigmoid", x)
+        return super().sigmoid(x) if y is None else y
+
+    def erf(self, x: Array) -> Array:
+        y = self.pointwise("erf", x)
+        return super().erf(x) if y is None else y
+
+    def erfc(self, x: Array) -> Array:
+        y = self.pointwise("erfc", x)
+        return super().erfc(x) if y is None else y
+
     # ----- convolution -----------------------------------------------------------------------
 
     def conv(
@@ -175,31 +195,6 @@ class CompiledBackend(NumpyBackend):
             return family("conv").conv_weight(x, g, kernel, stride, padding, dilation, groups)
         return super().conv_weight(x, g, kernel, stride, padding, dilation, groups)
 
-    def gate(self, name: str, x: Array, number: float = 0.0) -> tuple[Array, Array] | None:
-        return family("elementwise").gate(name, x, number) if takes(x) else None
-
-    def gate_backward(self, g: Array, truth: Array, yes: float, no: float = 0.0) -> Array:
-        if takes(g) and truth.shape == g.shape:
-            return family("elementwise").gate_backward(g, truth, yes, no)
-        return super().gate_backward(g, truth, yes, no)
-
-    def pointwise(self, name: str, *arrays: Array, numbers: Sequence[float] = ()) -> Array | None:
-        if not takes(*arrays) or (len(arrays) == 2 and arrays[0].shape != arrays[1].shape):
-            return None
-        return family("elementwise").pointwise(name, arrays, numbers)
-
-    def sigmoid(self, x: Array) -> Array:
-        y = self.pointwise("sigmoid", x)
-        return super().sigmoid(x) if y is None else y
-
-    def erf(self, x: Array) -> Array:
-        y = self.pointwise("erf", x)
-        return super().erf(x) if y is None else y
-
-    def erfc(self, x: Array) -> Array:
-        y = self.pointwise("erfc", x)
-        return super().erfc(x) if y is None else y
-
     # ----- recurrent networks ----------------------------------------------------------------
 
     def lstm_gates(self, gates: Array, c: Array) -> tuple[Array, Array] | None:
@@ -243,7 +238,7 @@ class CompiledBackend(NumpyBackend):
         nesterov: bool,
     ) -> None:
         numbers = (lr, momentum, dampening, weight_decay, nesterov)
-        taken = takes(p, g) if velocity is None else takes(p, g, velocity, least=LEAST_UPDATE)
+        taken = takes(p, g) if velocity is None else takes(p, g, velocity, least=FEW)
         if not taken or not family("update").sgd_step(p, g, velocity, *numbers):
             super().sgd_step(p, g, velocity, *numbers)
 
@@ -261,7 +256,7 @@ class CompiledBackend(NumpyBackend):
         largest: Array | None = None,
     ) -> None:
         numbers = (step, lr, betas, eps, weight_decay)
-        taken = largest is None and takes(p, g, m, v, least=LEAST_UPDATE)
+        taken = largest is None and takes(p, g, m, v, least=FEW)
         if not taken or not family("update").adam_step(p, g, m, v, *numbers):
             super().adam_step(p, g, m, v, *numbers, largest)
 
