@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cv.backend.compiled.jit import kernel
+from tinygrad_cv.backend.compiled.jit import inner, kernel
 from tinygrad_cv.backend.compiled.lanes import (
     at_place,
     better,
@@ -117,6 +117,33 @@ def _over_rows(work: Callable[[int, int], Any], rows: int, looked_at: int) -> No
     parallel(lambda part: work(part.start, part.stop), parts)
 
 
+@inner
+def _lines_of(
+    row: int,
+    size: Any,
+    windows: Any,
+    kernel: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    inside: Any,
+    lines: Array,
+    taps: Array,
+) -> int:
+    """The lines of the images that a row of windows sees, with their first taps; how many."""
+    (D, H, W), (OD, OH, _), (_, KH, KW) = size, windows, kernel
+    (sd, sh, _), (pd, ph, _), (dd, dh, _) = stride, padding, dilation
+    deep, high, _ = inside
+    n, i, j = row // OH // OD, row // OH % OD, row % OH
+    count = 0
+    for u in range(deep[i, 0], deep[i, 1]):
+        for v in range(high[j, 0], high[j, 1]):
+            z, h = i * sd - pd + u * dd, j * sh - ph + v * dh
+            lines[count], taps[count] = ((n * D + z) * H + h) * W, (u * KH + v) * KW
+            count += 1
+    return count
+
+
 # ----- the largest -------------------------------------------------------------------------------
 
 
@@ -137,18 +164,14 @@ def _max_pool(
     stop: int,
 ) -> None:
     """Rows start to stop of windows: y = max x over the taps, index = the first tap that has it."""
-    (D, H, W), (_, OH, OW), (_, KH, KW) = size, windows, kernel
-    (sd, sh, sw), (pd, ph, pw), (dd, dh, dw) = stride, padding, dilation
-    deep, high, wide = inside
-    lines, taps = np.empty(kernel[0] * KH, np.int64), np.empty(kernel[0] * KH, np.int64)
+    geometry = size, windows, kernel, stride, padding, dilation
+    OW, sw, pw, dw, wide = windows[2], stride[2], padding[2], dilation[2], inside[2]
+    lines, taps = (
+        np.empty(kernel[0] * kernel[1], np.int64),
+        np.empty(kernel[0] * kernel[1], np.int64),
+    )
     for row in range(start, stop):
-        n, i, j = row // OH // windows[0], row // OH % windows[0], row % OH
-        count = 0
-        for u in range(deep[i, 0], deep[i, 1]):
-            for v in range(high[j, 0], high[j, 1]):
-                z, h = i * sd - pd + u * dd, j * sh - ph + v * dh
-                lines[count], taps[count] = ((n * D + z) * H + h) * W, (u * KH + v) * KW
-                count += 1
+        count = _lines_of(row, *geometry, inside, lines, taps)
         for k in range(OW):
             left, first, end = k * sw - pw, wide[k, 0], wide[k, 1]
             number = taps[0] + first if count > 0 and first < end else 0
@@ -296,18 +319,14 @@ def _window_gather(
     stop: int,
 ) -> None:
     """Rows start to stop of windows: y = x at the indexed tap, 0 in the padding."""
-    (D, H, W), (_, OH, OW), (_, KH, KW) = size, windows, kernel
-    (sd, sh, sw), (pd, ph, pw), (dd, dh, dw) = stride, padding, dilation
-    deep, high, wide = inside
-    lines, taps = np.empty(kernel[0] * KH, np.int64), np.empty(kernel[0] * KH, np.int64)
+    geometry = size, windows, kernel, stride, padding, dilation
+    OW, sw, pw, dw, wide = windows[2], stride[2], padding[2], dilation[2], inside[2]
+    lines, taps = (
+        np.empty(kernel[0] * kernel[1], np.int64),
+        np.empty(kernel[0] * kernel[1], np.int64),
+    )
     for row in range(start, stop):
-        n, i, j = row // OH // windows[0], row // OH % windows[0], row % OH
-        count = 0
-        for u in range(deep[i, 0], deep[i, 1]):
-            for v in range(high[j, 0], high[j, 1]):
-                z, h = i * sd - pd + u * dd, j * sh - ph + v * dh
-                lines[count], taps[count] = ((n * D + z) * H + h) * W, (u * KH + v) * KW
-                count += 1
+        count = _lines_of(row, *geometry, inside, lines, taps)
         for k in range(OW):
             left, first, end = k * sw - pw, wide[k, 0], wide[k, 1]
             for c in range(0, channels, LANES):
@@ -356,17 +375,14 @@ def _window_sum(
     stop: int,
 ) -> None:
     """Rows start to stop of windows: y = share · Σ x over the taps, in float64."""
-    (D, H, W), (_, OH, OW) = size, windows
-    (sd, sh, sw), (pd, ph, pw) = stride, padding
-    deep, high, wide = inside
-    lines = np.empty(kernel[0] * kernel[1], np.int64)
+    geometry = size, windows, kernel, stride, padding, (1, 1, 1)
+    OW, sw, pw, wide = windows[2], stride[2], padding[2], inside[2]
+    lines, taps = (
+        np.empty(kernel[0] * kernel[1], np.int64),
+        np.empty(kernel[0] * kernel[1], np.int64),
+    )
     for row in range(start, stop):
-        n, i, j = row // OH // windows[0], row // OH % windows[0], row % OH
-        count = 0
-        for u in range(deep[i, 0], deep[i, 1]):
-            for v in range(high[j, 0], high[j, 1]):
-                lines[count] = ((n * D + i * sd - pd + u) * H + j * sh - ph + v) * W
-                count += 1
+        count = _lines_of(row, *geometry, inside, lines, taps)
         for k in range(OW):
             left, first, end = k * sw - pw, wide[k, 0], wide[k, 1]
             for c in range(0, channels, LANES):
