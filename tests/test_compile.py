@@ -588,6 +588,20 @@ def test_other_threads_are_not_recorded() -> None:
 # ----- the trainer -------------------------------------------------------------------------------
 
 
+def test_options_of_pytorchs_are_taken() -> None:
+    def twice(x: Any) -> Any:
+        return x + x
+
+    assert tg.compile(twice, disable=True) is twice
+    assert tg.compile(disable=True)(twice) is twice
+    for replayed in (
+        tg.compile(twice, mode="max-autotune", fullgraph=True),
+        tg.compile(model=twice, backend="inductor", dynamic=False),
+        tg.compile(options={})(twice),
+    ):
+        assert [replayed(tg.tensor([x])).item() for x in (1.0, 2.0)] == [2.0, 4.0]
+
+
 def test_a_compiled_training_is_the_training() -> None:
     def history(compile: bool) -> Any:
         generator = tg.manual_seed(0)

@@ -330,8 +330,21 @@ def _described(args: Any, options: Any) -> tuple[Any, list[Tensor]]:
 
 
 @public(TOP)
-def compile(function: Callable[..., Any]) -> Compiled:
-    """The function, recorded when it is first called and replayed from then on.
+def compile(
+    model: Callable[..., Any] | None = None,
+    *,
+    fullgraph: bool = False,
+    dynamic: bool | None = None,
+    backend: Any = None,
+    mode: str | None = None,
+    options: dict[str, Any] | None = None,
+    name: str | None = None,
+    disable: bool = False,
+    recompile_limit: int | None = None,
+    isolate_recompiles: bool = False,
+    shapes_spec: Any = None,
+) -> Any:
+    """A function or a module, recorded when it is first called and replayed from then on.
 
     The first call runs the function as ever, and notes what is done to arrays: the forward and the
     backward pass, the changes of running statistics, the step of an optimizer. Later calls replay
@@ -355,6 +368,10 @@ def compile(function: Callable[..., Any]) -> Compiled:
     `set_conv_precision` and autocast. Where one of them is another, it is recorded again; the 16
     programs that were used last are kept. A call that an observer such as `viz.watch` looks on at
     runs as it is written.
+
+    Of PyTorch's options `disable` gives back the function as it is; the others choose between ways
+    of doing it, of which there is one here, and have no effect. Without a function the result is a
+    decorator.
 
     Errors stay errors: a label that is out of range, an index that is, NaN under `detect_anomaly`.
 
@@ -385,4 +402,6 @@ def compile(function: Callable[..., Any]) -> Compiled:
     >>> w
     tensor([0.25, 0.5 ], requires_grad=True)
     """
-    return Compiled(function)
+    if model is None:
+        return lambda model: compile(model, disable=disable)
+    return model if disable else Compiled(model)

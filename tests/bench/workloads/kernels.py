@@ -119,7 +119,7 @@ def adam(library: Library, width: int = 1024) -> Workload:
 
     def step() -> Any:
         update.step()
-        return parameters["0"]
+        return parameters["0"].detach()
 
     moved = 7 * 4 * sum(float(np.prod(shape)) for shape in shapes)
     return Workload(parameters, library.replay(step), bytes=moved)
