@@ -1,4 +1,4 @@
-"""Winograd's convolution beside NumPy's, and beside float64 and PyTorch for its error."""
+"""Winograd's convolution beside NumPy's, and beside float64 for its error."""
 
 # ruff: noqa: E741  O counts the channels out, as C those in
 
@@ -178,36 +178,6 @@ def test_many_groups_of_tiles(ways, threads, m, whole, geometry):
     for first, *others, right in zip(*results, reference(x, w, None, g, (1, 1)), strict=True):
         assert all((first == other).all() for other in others)
         assert relative(first, right) < 2e-6
-
-
-@pytest.mark.parametrize("C", [24, 96])
-@pytest.mark.parametrize(
-    ("count", "size"), [(1, 16), (2, 32), (16, 4), (64, 4), (16, 8), (8, 16), (16, 16)]
-)
-@pytest.mark.parametrize("nowhere_negative", [False, True])
-def test_error_is_at_most_three_times_that_of_pytorch(count, size, C, nowhere_negative):
-    """PyTorch's channels-last, on one thread and on two, which sum in other parts."""
-    torch = pytest.importorskip("torch")
-    rng = np.random.default_rng(C + size)
-    x, g, w = (
-        rng.standard_normal(shape, dtype=np.float32)
-        for shape in ((count, C, size, size), (count, C, size, size), (C, C, 3, 3))
-    )
-    if nowhere_negative:
-        x = np.abs(x)
-    right = reference(x, w, None, g, (1, 1))
-    errors = list(map(relative, ours(x, w, None, g, (1, 1)), right))
-    last, threads = torch.channels_last, torch.get_num_threads()
-    tx, tg, tw = (torch.from_numpy(a).to(memory_format=last) for a in (x, g, w))
-    for number in (1, 2):
-        torch.set_num_threads(number)
-        y = torch.nn.functional.conv2d(tx, tw, padding=1)
-        dx, dw, _ = torch.ops.aten.convolution_backward(
-            tg, tx, tw, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [True, True, False]
-        )
-        torch.set_num_threads(threads)
-        for mine, theirs, exact in zip(errors, (y, dx, dw), right, strict=True):
-            assert mine < 3 * relative(theirs.numpy(), exact)
 
 
 # ----- what is not finite -------------------------------------------------------------------------
