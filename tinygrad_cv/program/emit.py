@@ -18,7 +18,7 @@ from tinygrad_cv.backend.threads import WORTH_A_PART, parallel, split
 from tinygrad_cv.program.fuse import LETTER, Group
 from tinygrad_cv.program.instructions import Instruction, Value
 from tinygrad_cv.program.interpret import function_of
-from tinygrad_cv.program.places import is_same_place, span, view
+from tinygrad_cv.program.places import empty_like, is_contiguous, is_same_place, span, view
 
 Array = Any
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
@@ -41,16 +41,26 @@ REDUCTIONS = {
 
 
 class Late:
-    """A view of memory that is another one in each replay."""
+    """An array that is another one in each replay: the one in a slot, or a view of its memory."""
 
     __slots__ = ("index", "layout", "slots")
 
-    def __init__(self, slots: list[Any], index: int, layout: tuple[Any, ...]) -> None:
+    def __init__(self, slots: "Slots", index: int, layout: tuple[Any, ...] | None) -> None:
         self.slots, self.index, self.layout = slots, index, layout
 
+    @property
+    def dtype(self) -> Any:
+        """The dtype, which is the same in each replay."""
+        return self.slots.roots[self.index].dtype if self.layout is None else self.layout[1]
+
     def get(self) -> Array:
+        array = self.slots.slots[self.index]
+        if self.layout is None:
+            return array
         shape, dtype, offset, strides = self.layout
-        return host.ndarray(shape, dtype, self.slots[self.index], offset, strides)
+        order = self.slots.orders[self.index]
+        memory = raw(array) if order is None else array.transpose(order)
+        return host.ndarray(shape, dtype, memory, offset, strides)
 
 
 def found(tree: Any) -> Any:
@@ -63,10 +73,34 @@ def is_late(tree: Any) -> bool:
     return any(type(x) is Late for x in each(tree))
 
 
+def bound(function: Callable[..., Any], args: tuple[Any, ...]) -> Callable[[], Any]:
+    """`function(*args)` for each replay, which finds what is Late anew."""
+    late = [(i, x) for i, x in enumerate(args) if is_late(x)]
+    if not late:
+        return partial(function, *args)
+    if not all(type(x) is Late for _, x in late):
+        return lambda: function(*found(args))
+
+    def call() -> Any:
+        given = list(args)
+        for i, x in late:
+            given[i] = x.get()
+        return function(*given)
+
+    return call
+
+
 def raw(array: Array) -> Array:
     """The memory of an array as bytes, from the lowest address on."""
     low, high = span(array.shape, array.strides, array.itemsize)
     return view(array, low, (high - low,), (1,), BYTE)
+
+
+def dense_order(value: Value) -> list[int] | None:
+    """The order of axes in which its elements lie one after another; None if there is none."""
+    order = sorted(range(len(value.shape)), key=lambda axis: -value.strides[axis])
+    shape, strides = ([of[axis] for axis in order] for of in (value.shape, value.strides))
+    return order if is_contiguous(tuple(shape), tuple(strides), value.dtype.itemsize) else None
 
 
 class Slots:
@@ -76,6 +110,8 @@ class Slots:
         self.homes: dict[int, Array] = {}
         self.fresh: list[Value] = []
         self.numbers: dict[int, int] = {}
+        self.roots: list[Value] = []
+        self.orders: list[list[int] | None] = []
         self.slots: list[Any] = []
         self.views: dict[tuple[Any, ...], Array] = {}
 
@@ -86,6 +122,8 @@ class Slots:
     def expect(self, root: Value) -> int:
         """A value lies in an array that each replay brings."""
         number = self.numbers[id(root)] = len(self.slots)
+        self.roots.append(root)
+        self.orders.append(dense_order(root))
         self.slots.append(None)
         return number
 
@@ -95,18 +133,14 @@ class Slots:
     def renew(self) -> None:
         """Memory of this replay's own for what begins anew in each."""
         for root in self.fresh:
-            low, high = span(root.shape, root.strides, root.dtype.itemsize)
-            self.slots[self.numbers[id(root)]] = host.empty(high - low, BYTE)
+            self.slots[self.numbers[id(root)]] = empty_like(root)
 
     def put(self, root: Value, array: Array) -> None:
         """What a late value is in this replay."""
-        if array.dtype != root.dtype or array.strides != root.strides:
-            low, high = span(root.shape, root.strides, root.dtype.itemsize)
-            memory = host.empty(high - low, BYTE)
-            host.copyto(host.ndarray(root.shape, root.dtype, memory, -low, root.strides), array)
-            self.slots[self.numbers[id(root)]] = memory
-        else:
-            self.slots[self.numbers[id(root)]] = raw(array)
+        if array.strides != root.strides or array.dtype != root.dtype:
+            given, array = array, empty_like(root)
+            host.copyto(array, given)
+        self.slots[self.numbers[id(root)]] = array
 
     def forget(self, root: Value) -> Call:
         return self.slots.__setitem__, (self.numbers[id(root)], None)
@@ -126,7 +160,8 @@ class Slots:
         if id(root) in self.numbers:
             low, _ = span(root.shape, root.strides, root.dtype.itemsize)
             layout = shape, value.dtype, value.offset - low, strides
-            return Late(self.slots, self.numbers[id(root)], layout)
+            whole = value is root and (shape, strides) == (root.shape, root.strides)
+            return Late(self, self.numbers[id(root)], None if whole else layout)
         home = self.homes[id(root)]
         if value is root and shape == home.shape and strides == home.strides:
             return home
@@ -202,9 +237,7 @@ def calls_of(
 
 def _looked_up(call: Call) -> Call:
     function, args = call
-    if not is_late(args):
-        return call
-    return lambda: function(*found(args)), ()
+    return (bound(function, args), ()) if is_late(args) else call
 
 
 def made_by(instruction: Instruction) -> list[Value]:
@@ -223,20 +256,22 @@ def _opaque(instruction: Instruction, memory: Slots, xp: Backend) -> Call:
     outs = made_by(instruction)
     if takes_out(function) and len(outs) == 1 == len(instruction.outputs):
         return partial(_into, function, **options), (memory.array(outs[0]), *args)
-    has_late = is_late(args) or is_late(options)
+    made_of = bound(partial(function, **options), args)
+    if is_late(options):
+        made_of = lambda: function(*found(args), **found(options))  # noqa: E731
     single = len(instruction.outputs) == 1
     places = [
         None if v not in outs else v if memory.is_late(v) else memory.array(v)
         for v in instruction.outputs
     ]
+    if not places:
+        return made_of, ()
 
     def call() -> None:
-        made = function(*found(args), **found(options)) if has_late else function(*args, **options)
-        if not places:
-            return
+        made = made_of()
         several = (made,) if single else [array for array in made if array is not None]
         for place, array in zip(places, several, strict=True):
-            if isinstance(place, Value):
+            if type(place) is Value:
                 memory.put(place, host.asarray(array))
             elif place is not None:
                 host.copyto(place, array, casting="unsafe")
@@ -314,9 +349,7 @@ def _into(function: Callable[..., Any], out: Array, *args: Any, **options: Any) 
 
 def _as_arrays(args: tuple[Any, ...]) -> tuple[Any, ...]:
     """Plain numbers as arrays beside those of the dtype in question: NumPy need not make them."""
-    beside = {a.dtype for a in args if hasattr(a, "dtype")} | {
-        a.layout[1] for a in args if type(a) is Late
-    }
+    beside = {a.dtype for a in args if hasattr(a, "dtype")}
     if beside != {host.dtype("float32")}:
         return args
     return tuple(host.asarray(a, "float32") if type(a) in (int, float) else a for a in args)

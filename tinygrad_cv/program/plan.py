@@ -29,7 +29,7 @@ from tinygrad_cv.program.fuse import DRAWS, Group, grouped, is_internal
 from tinygrad_cv.program.instructions import Instruction, Program, Value
 from tinygrad_cv.program.interpret import function_of
 from tinygrad_cv.program.patterns import join
-from tinygrad_cv.program.places import size, span
+from tinygrad_cv.program.places import empty_like, size, span
 
 Array = Any
 
@@ -468,10 +468,7 @@ def fold(program: Program, xp: Backend) -> None:
             v.kind = "constant"
             v.array = host.asarray(array)
             if v.array.strides != v.strides:
-                v.array = None
-                home = host.empty(extent(v), "uint8")
-                low, _ = span(v.shape, v.strides, v.dtype.itemsize)
-                v.array = host.ndarray(v.shape, v.dtype, home, -low, v.strides)
+                v.array = empty_like(v)
                 host.copyto(v.array, array)
 
 
