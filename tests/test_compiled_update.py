@@ -1,5 +1,6 @@
 """The steps of SGD and Adam in one pass, against NumPy's and against float64."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,11 @@ def close(found: list[Array], wanted: list[Array]) -> None:
     """To rounding, of numbers around 1."""
     for a, b in zip(found, wanted, strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-6, atol=2e-6)
+
+
+def lists(arrays: Iterable[Array]) -> list[list[Array]]:
+    """What belongs to a single parameter, as what belongs to many."""
+    return [[a] for a in arrays]
 
 
 @given(
@@ -53,7 +59,7 @@ def test_sgd(
     arrays = [a.copy() for a in given]
     wide = [a.astype("float64") for a in given]
     options = (0.3, momentum, dampening, decay, nesterov)
-    assert update.sgd_step(*arrays[:2], arrays[2] if velocity else None, *options)
+    assert update.sgd_steps(*lists(arrays[:2]), [arrays[2]] if velocity else None, *options)
     NUMPY.sgd_step(*wide[:2], wide[2] if velocity else None, *options)
     close(arrays, wide)
     np.testing.assert_array_equal(arrays[1], given[1])  # the gradient is left alone
@@ -64,16 +70,17 @@ def test_sgd(
     seed=st.integers(0, 100),
     step=st.sampled_from([1, 7, np.inf]),
     decay=st.sampled_from([0.0, 0.1]),
+    kept=st.sampled_from([1.0, 0.75]),
 )
-def test_adam(size: int, seed: int, step: float, decay: float) -> None:
+def test_adam(size: int, seed: int, step: float, decay: float, kept: float) -> None:
     """The moments and the step that is made of them."""
     rng = np.random.default_rng(seed)
     given = [*rng.normal(size=(4, size)).astype("float32")]
     given[3] = np.abs(given[3]) + np.float32(0.1)
     arrays, wide = [a.copy() for a in given], [a.astype("float64") for a in given]
     options = (step, 0.01, (0.9, 0.99), 1e-3, decay)
-    assert update.adam_step(*arrays, *options)
-    NUMPY.adam_step(*wide, *options)
+    assert update.adam_steps(*lists(arrays), *options, kept)
+    NUMPY.adam_step(*wide, *options, kept=kept)
     close(arrays, wide)
 
 
@@ -86,13 +93,45 @@ def test_the_same_bits_for_any_number_of_threads(size: int) -> None:
     for threads in (1, 2, 3):
         tg.set_num_threads(threads)
         sgd, adam = [a.copy() for a in given[:3]], [a.copy() for a in given]
-        update.sgd_step(*sgd, 0.1, 0.9, 0.0, 0.0, False)
-        update.adam_step(*adam, 3, 0.01, (0.9, 0.99), 1e-8, 0.0)
+        update.sgd_steps(*lists(sgd), 0.1, 0.9, 0.0, 0.0, False)
+        update.adam_steps(*lists(adam), 3, 0.01, (0.9, 0.99), 1e-8, 0.0, 1.0)
         results.append([*sgd, *adam])
     for other in results[1:]:
         for a, b in zip(results[0], other, strict=True):
             np.testing.assert_array_equal(a, b)
     close(results[0][:1], [given[0] - 0.1 * (0.9 * given[2] + given[1])])
+
+
+PART = update.PART
+
+
+@given(
+    sizes=st.lists(
+        st.sampled_from([0, 1, 5, 33, 300, PART - 1, PART, PART + 17, 2 * PART + 3]), max_size=6
+    ),
+    threads=st.integers(1, 3),
+    kind=st.sampled_from(["sgd", "momentum", "adam"]),
+)
+def test_many_at_once_are_one_after_another(sizes: list[int], threads: int, kind: str) -> None:
+    """Parts begin and end inside of parameters, and between them: the same bits as one by one."""
+    rng = np.random.default_rng(len(sizes))
+    columns = {"sgd": 2, "momentum": 3, "adam": 4}[kind]
+    alone = [[np.abs(rng.normal(size=n)).astype("float32") for _ in range(columns)] for n in sizes]
+    listed = [[a.copy() for a in arrays] for arrays in alone]
+    tg.set_num_threads(threads)
+    if kind == "adam":
+        numbers: tuple[Any, ...] = (3, 0.01, (0.9, 0.99), 1e-8, 0.1, 0.9)
+        step: Any = update.adam_steps
+    else:
+        numbers, step = (0.1, 0.9, 0.0, 0.1, False), update.sgd_steps
+    rest = [None] if kind == "sgd" else []
+    for arrays in alone:
+        assert step(*lists(arrays), *rest, *numbers)
+    if sizes:
+        assert step(*map(list, zip(*listed, strict=True)), *rest, *numbers)
+    for one, other in zip(alone, listed, strict=True):
+        for a, b in zip(one, other, strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize(

@@ -271,7 +271,7 @@ def _opaque(instruction: Instruction, memory: Slots, xp: Backend) -> Call:
         made = made_of()
         several = (made,) if single else [array for array in made if array is not None]
         for place, array in zip(places, several, strict=True):
-            if type(place) is Value:
+            if isinstance(place, Value):
                 memory.put(place, host.asarray(array))
             elif place is not None:
                 host.copyto(place, array, casting="unsafe")
