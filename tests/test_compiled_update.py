@@ -194,3 +194,57 @@ def test_a_parameter_that_is_read_only_is_not_written_to() -> None:
     with pytest.raises(ValueError, match="read-only"):
         CompiledBackend().adam_step(p, *np.ones((3, 5000), np.float32), 1, 0.1, (0.9, 0.99), 1, 0)
     assert (p == 1).all()
+
+
+@given(
+    sizes=st.lists(
+        st.sampled_from([0, 1, 5, 33, 300, PART - 1, PART, PART + 17, 2 * PART + 3]), max_size=6
+    ),
+    scale=st.sampled_from([1e-42, 1e-25, 1.0, 1e25, 1e38]),
+)
+def test_the_norm_of_many_gradients(sizes: list[int], scale: float) -> None:
+    """As float64 has it, whatever the size of the numbers; the same for any number of threads."""
+    rng = np.random.default_rng(len(sizes))
+    xs = [(rng.uniform(-1, 1, n) * scale).astype("float32") for n in sizes]
+    found = []
+    for threads in (1, 2, 3):
+        tg.set_num_threads(threads)
+        with np.errstate(over="ignore"):  # as a backend at work has it
+            found.append(update.norm_of_all(xs))
+    wide = np.concatenate([np.zeros(1), *xs])
+    with np.errstate(over="ignore"):
+        wanted = np.float32(np.sqrt(np.sum(wide * wide)))
+    assert found[0].dtype == np.float32
+    assert found[0].shape == ()
+    np.testing.assert_allclose(found[0], wanted, rtol=2e-7)
+    assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize(("number", "wanted"), [(np.nan, np.nan), (-np.inf, np.inf)])
+def test_the_norm_of_what_is_not_finite(number: float, wanted: float) -> None:
+    xs = [np.ones(300, "float32"), np.ones(7, "float32")]
+    xs[1][6] = number
+    np.testing.assert_equal(update.norm_of_all(xs), np.float32(wanted))
+
+
+def test_clipping_is_the_same_with_and_without() -> None:
+    """Also where the gradients have gaps, or are of two dtypes, which no kernel takes."""
+    rng = np.random.default_rng(0)
+    wide = rng.normal(size=(20, 40)).astype("float32")
+    kinds = {
+        "plain": [wide, wide[0].copy()],
+        "turned": [wide.T, wide[0].copy()],
+        "gaps": [wide[:, ::2], wide[0]],
+        "two dtypes": [wide, wide.astype("float64")],
+    }
+    for name, gradients in kinds.items():
+        found = []
+        for kernels in ("numpy", "compiled"):
+            tg.set_kernels(kernels)
+            params = [tg.nn.Parameter(tg.zeros(*g.shape, dtype=str(g.dtype))) for g in gradients]
+            for p, g in zip(params, gradients, strict=True):
+                p.grad = tg.from_numpy(g.copy(order="K"))
+            norm = tg.nn.utils.clip_grad_norm_(params, 1.5)
+            found.append([norm.numpy(), *(p.grad.numpy() for p in params)])
+        for a, b in zip(*found, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-6, err_msg=name)

@@ -728,6 +728,10 @@ class Backend:
         for given in zip(ps, gs, ms, vs, strict=True):
             self.adam_step(*given, **numbers)
 
+    def norm_of_all(self, xs: Sequence[Array]) -> Array | None:
+        """√Σx² over the elements of many arrays; None where no kernel does it in one pass."""
+        return None
+
 
 class Lasting(list[Array]):
     """Arrays that stay what they are: a kernel may keep in `known` what it finds out of them."""

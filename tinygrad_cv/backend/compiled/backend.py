@@ -295,6 +295,9 @@ class CompiledBackend(NumpyBackend):
         if not _takes_all(*given) or not family("update").adam_steps(*given, **numbers):
             super().adam_steps(*given, **numbers)
 
+    def norm_of_all(self, xs: Sequence[Array]) -> Array | None:
+        return family("update").norm_of_all(xs) if _takes_all(xs) else None
+
     # ----- pooling ---------------------------------------------------------------------------
 
     def max_pool(

@@ -1,10 +1,12 @@
-"""The steps of optimizers: one pass over all parameters and what is remembered of them.
+"""The steps of optimizers: one pass over all parameters and what is remembered of them. And the
+norm of all gradients.
 
 Where the numbers lie is told by a table, with a row for each parameter: how many numbers there are
 up to its end, then the addresses of its own, of its gradient, and of what is remembered. A part of
 the work is a range of those numbers, and so any part of a large parameter, or many small ones.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -27,6 +29,7 @@ from tinygrad_cv.backend.compiled.vectors import (
     store,
     store_first,
 )
+from tinygrad_cv.backend.threads import parallel, split
 
 Array = Any
 
@@ -61,17 +64,13 @@ def column(arrays: Sequence[Array]) -> Column | None:
 
 
 class Table:
-    """Where parameters lie, their gradients, and what is remembered of them."""
+    """Where arrays lie: those of `sizes`, and as many for each of the other columns."""
 
-    def __init__(self, p: Column, gradients: list[Array], others: list[Column]) -> None:
-        self.keeps = gradients
-        table = np.empty((len(gradients), 3 + len(others)), np.int64)
-        places = [address(g) for g in gradients]
-        for i, numbers in enumerate(
-            (list(accumulate(p.sizes)), p.addresses, places, *(c.addresses for c in others))
-        ):
-            table[:, i] = numbers
-        self.numbers, self.size = table, sum(p.sizes)
+    def __init__(self, sizes: list[int], *addresses: list[int]) -> None:
+        self.size = sum(sizes)
+        self.numbers = np.empty((len(sizes), 1 + len(addresses)), np.int64)
+        for i, column in enumerate((list(accumulate(sizes)), *addresses)):
+            self.numbers[:, i] = column
 
     def walk(self, step: Callable[..., None], *numbers: Any) -> None:
         """A step of all of them, over the threads."""
@@ -79,22 +78,31 @@ class Table:
         in_parts(lambda part: step(table, *numbers, part.start, part.stop), self.size, PART)
 
 
-def table_of(ps: Sequence[Array], gs: Sequence[Array], *others: Sequence[Array]) -> Table | None:
-    """None where memory has gaps, or what is remembered lies in another order than its parameter.
+def update(
+    step: Callable[..., None],
+    numbers: Sequence[Any],
+    ps: Sequence[Array],
+    gs: Sequence[Array],
+    *others: Sequence[Array],
+) -> bool:
+    """A step of all parameters with these numbers. Whether it was done.
 
+    It is not where memory has gaps, or what is remembered lies in another order than its parameter.
     A gradient that does is copied.
     """
     p, columns = column(ps), [column(arrays) for arrays in others]
     if p is None:
-        return None
-    found = [c for c in columns if c is not None and c.steps == p.steps]
+        return False
+    found = [c.addresses for c in columns if c is not None and c.steps == p.steps]
     if len(found) < len(columns):
-        return None
+        return False
     gradients = [
         g if g.strides == x.strides or steps(g) == steps(x) else _ordered(g, x)
         for g, x in zip(gs, ps, strict=True)
     ]
-    return Table(p, gradients, found)
+    places = [address(g) for g in gradients]
+    Table(p.sizes, p.addresses, places, *found).walk(step, *numbers)
+    return True
 
 
 def steps(x: Array) -> tuple[int, ...]:
@@ -296,6 +304,19 @@ def adam_of_all(
             adam(p, g, m, v, *rates, first, last)
 
 
+@kernel(fast=True)
+def squares(table: Array, start: int, stop: int) -> float:
+    """Σ x² over the numbers from start to stop, in float64, where no square is too large."""
+    s = 0.0
+    for r in range(table.shape[0]):
+        n, first, last = within(table, r, start, stop)
+        if first < last:
+            x = numbers_at(table[r, 1], n)[first:last]
+            for i in range(x.size):
+                s += np.float64(x[i]) * np.float64(x[i])
+    return s
+
+
 PART = 1 << 15
 """How many numbers a part of an update has at least."""
 
@@ -313,15 +334,9 @@ def sgd_steps(
     """See `Backend.sgd_steps`. Whether it was done."""
     f = np.float32
     if velocities is None:
-        table = table_of(ps, gs)
-        if table is not None:
-            table.walk(sgd_of_all, f(lr), f(weight_decay))
-    else:
-        table = table_of(ps, gs, velocities)
-        if table is not None:
-            numbers = (f(lr), f(momentum), f(1 - dampening), f(weight_decay), int(nesterov))
-            table.walk(sgd_with_momentum_of_all, *numbers)
-    return table is not None
+        return update(sgd_of_all, (f(lr), f(weight_decay)), ps, gs)
+    numbers = (f(lr), f(momentum), f(1 - dampening), f(weight_decay), int(nesterov))
+    return update(sgd_with_momentum_of_all, numbers, ps, gs, velocities)
 
 
 def adam_steps(
@@ -337,12 +352,8 @@ def adam_steps(
     kept: float,
 ) -> bool:
     """See `Backend.adam_steps`. Whether it was done."""
-    table = table_of(ps, gs, ms, vs)
-    if table is None:
-        return False
     (beta1, beta2), f = betas, np.float32
-    table.walk(
-        adam_of_all,
+    numbers = (
         f(lr / (1 - beta1**step)),
         f(beta1),
         f(1 - beta1),
@@ -353,4 +364,15 @@ def adam_steps(
         f(weight_decay),
         f(kept),
     )
-    return True
+    return update(adam_of_all, numbers, ps, gs, ms, vs)
+
+
+def norm_of_all(xs: Sequence[Array]) -> Array | None:
+    """See `Backend.norm_of_all`; None where memory has gaps."""
+    found = column(xs)
+    if found is None:
+        return None
+    table = Table(found.sizes, found.addresses)
+    numbers, parts = table.numbers, split(table.size, min(16, table.size // PART))
+    sums = parallel(lambda part: squares(numbers, part.start, part.stop), parts)
+    return np.asarray(np.float32(math.sqrt(sum(sums))))
