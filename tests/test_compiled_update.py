@@ -248,3 +248,14 @@ def test_clipping_is_the_same_with_and_without() -> None:
             found.append([norm.numpy(), *(p.grad.numpy() for p in params)])
         for a, b in zip(*found, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-6, err_msg=name)
+
+
+def test_what_is_remembered_in_another_order_is_left_to_numpy() -> None:
+    """As it comes from a file: the parameter lies row by row, its velocity column by column."""
+    rng = np.random.default_rng(0)
+    p, g, v = rng.normal(size=(3, 40, 50)).astype("float32")
+    turned, wide = np.asfortranarray(v), [a.astype("float64") for a in (p, g, v)]
+    numbers = {"lr": 0.1, "momentum": 0.9, "dampening": 0.0, "weight_decay": 0.0, "nesterov": False}
+    COMPILED.sgd_steps([p], [g], [turned], **numbers)
+    NUMPY.sgd_step(*wide, **numbers)
+    close([p, turned], [wide[0], wide[2]])

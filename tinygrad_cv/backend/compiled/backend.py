@@ -23,7 +23,7 @@ Ints = Sequence[int]
 LEAST = 1 << 11
 """With fewer elements an elementwise kernel is no faster than NumPy's."""
 
-FEW = 1 << 8
+FEW = 1 << 6
 """With fewer a kernel that stands for a dozen of NumPy's is not worth numba's import."""
 
 MANY = 1 << 14
