@@ -14,19 +14,18 @@ from typing import Any
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.arguments import each, exchanged
 from tinygrad_cv.backend.base import Backend
+from tinygrad_cv.backend.switch import KERNELS
 from tinygrad_cv.backend.threads import WORTH_A_PART, parallel, split
-from tinygrad_cv.program.fuse import LETTER, Group
+from tinygrad_cv.program.blocks import in_blocks, is_for_blocks
+from tinygrad_cv.program.fuse import LETTER, Group, number_of
 from tinygrad_cv.program.instructions import Instruction, Value
 from tinygrad_cv.program.interpret import function_of
-from tinygrad_cv.program.places import empty_like, is_contiguous, is_same_place, span, view
+from tinygrad_cv.program.places import empty_like, is_contiguous, size, span, view
 
 Array = Any
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
 
 BYTE = host.dtype("uint8")
-BLOCK = 1 << 13
-"""How many numbers of each array are worked on at a time, so that all of them stay in the cache."""
-
 PART = 1 << 16
 """How many numbers a part has at least, to be worth a hand-over to another thread."""
 
@@ -155,6 +154,14 @@ class Slots:
         _, high = span(value.shape, tuple(map(abs, value.strides)), itemsize)
         return self.shaped(value, (max(high // itemsize, 1),), (itemsize,))
 
+    def grid(self, group: Group, k: int) -> Any:
+        """The memory of one of the places of a group, as rows and columns."""
+        value = group.places[k]
+        itemsize = value.dtype.itemsize
+        row, column = group.layouts[k]
+        strides = row * itemsize, column * itemsize
+        return self.shaped(value, (group.rows, group.columns), strides)
+
     def shaped(self, value: Value, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
         root = value.root
         if id(root) in self.numbers:
@@ -186,12 +193,26 @@ def takes_out(function: Callable[..., Any]) -> bool:
         return False
 
 
+def called(instruction: Instruction, xp: Backend) -> Callable[..., Any]:
+    """The function of an instruction: a ufunc, where no kernel stands before it for that size."""
+    function = function_of(xp, instruction.function)
+    ufunc = getattr(function, "ufunc", None)
+    if ufunc is not None and (not KERNELS.compiled or largest(instruction) < function.least):  # type: ignore[attr-defined]
+        return ufunc  # type: ignore[no-any-return]
+    return function
+
+
+def largest(instruction: Instruction) -> int:
+    """The elements of the largest of its values."""
+    return max(map(size, (*instruction.reads(), *instruction.outputs)), default=0)
+
+
 def writes_in_place(instruction: Instruction, xp: Backend) -> bool:
     """Whether it writes its results into memory that it is given, so that nothing is copied."""
     name = instruction.function
     if len(instruction.outputs) > 1:
         return name == "relu"
-    function = function_of(xp, name)
+    function = called(instruction, xp)
     return (
         isinstance(function, host.ufunc)
         or name in REDUCTIONS
@@ -288,7 +309,7 @@ def _known(instruction: Instruction, memory: Slots, xp: Backend) -> list[Call] |
             return [(operator.setitem, memory.tree(instruction.args))]
         return None
     args = memory.tree(instruction.args)
-    function = function_of(xp, name)
+    function = called(instruction, xp)
     if name == "copyto":
         return [(partial(host.copyto, **memory.tree(options)) if options else host.copyto, args)]
     outputs = instruction.outputs
@@ -395,10 +416,7 @@ def _product(instruction: Instruction, args: tuple[Any, ...], out: Array) -> lis
 
 def registers_of(group: Group, internal: set[int]) -> tuple[Any, list[int]]:
     """A group as a recipe for generated code, and the places of its arguments."""
-
-    def number(value: Value) -> int:
-        return next(k for k, p in enumerate(group.places) if is_same_place(value, p))
-
+    number = partial(number_of, group)
     written: set[int] = set()
     read: list[int] = []
     for step in group.steps:
@@ -438,6 +456,9 @@ def _group(group: Group, memory: Slots, compiled: bool) -> list[Call] | None:
             parallel(lambda part: kernel(*arrays, *steps, *part), parts)  # type: ignore[arg-type,misc]
 
         return [_looked_up((shared, arrays))]
+    if is_for_blocks(group):
+        run, places = in_blocks(group)
+        return [_looked_up((run, tuple(memory.grid(group, k) for k in places)))]
     return None
 
 

@@ -25,6 +25,7 @@ from tinygrad_cv.backend.base import Backend
 from tinygrad_cv.backend.switch import KERNELS
 from tinygrad_cv.backend.threads import on_one_blas_thread
 from tinygrad_cv.program import emit
+from tinygrad_cv.program.blocks import is_for_blocks
 from tinygrad_cv.program.fuse import DRAWS, Group, grouped, is_internal
 from tinygrad_cv.program.instructions import Instruction, Program, Value
 from tinygrad_cv.program.interpret import function_of
@@ -80,7 +81,7 @@ class Plan:
     # ----- planning --------------------------------------------------------------------------
 
     def _inline(self, compiled: bool) -> set[int]:
-        """The values that never leave the registers of a generated kernel."""
+        """The values that never leave the registers of a generated kernel, or a block."""
         kept = {id(v.root) for v in self.program.outputs}
         users: dict[int, set[int]] = {}
         for instruction in self.order:
@@ -88,7 +89,7 @@ class Plan:
                 users.setdefault(id(v.root), set()).add(id(instruction))
         inlined: set[int] = set()
         for group in self.order:
-            if isinstance(group, Group) and group.is_generated(compiled):
+            if isinstance(group, Group) and (group.is_generated(compiled) or is_for_blocks(group)):
                 group.internal = {
                     id(v) for v in group.outputs if is_internal(v, group, users, kept)
                 }
