@@ -420,6 +420,74 @@ def test_new_numbers_of_what_is_held_are_used() -> None:
         np.testing.assert_array_equal(compiled(x.double()).numpy(), model(x.double()).numpy())
 
 
+def test_a_parameter_that_takes_the_place_of_another_in_memory() -> None:
+    """Not only a number of the object, such as its address, has to be the same."""
+    model = tg.nn.Linear(3, 2)
+    compiled = tg.compile(lambda x: model(x).detach())
+    x, addresses = tg.randn(4, 3), set()
+    for _ in range(6):
+        compiled(x)
+        addresses.add(id(model._parameters.pop("weight")))
+        model._parameters["weight"] = tg.nn.Parameter(tg.randn(2, 3))
+        np.testing.assert_array_equal(compiled(x).numpy(), model(x).detach().numpy())
+    assert len(addresses) < 6
+
+
+def test_a_tensor_that_was_replaced() -> None:
+    scale = tg.tensor([2.0])
+    compiled = tg.compile(lambda x: x * scale + tg.from_numpy(np.ones(1, np.float32)))
+    for number in (2.0, 3.0):
+        scale = tg.tensor([number])
+        for _ in range(3):
+            assert compiled(tg.ones(1)).item() == number + 1
+    assert sum(map(len, compiled.programs.values())) == 2
+
+
+@pytest.mark.parametrize("size", [40, 40_000])
+@pytest.mark.parametrize("first", ["apart", "together"])
+def test_memory_of_two_names(first: str, size: int) -> None:
+    """Where arguments, or an argument and a tensor of the function, share what is changed."""
+
+    def calls(compiled: bool) -> list[Any]:
+        held, seen = tg.ones(size), []
+
+        def step(x: Any, y: Any) -> Any:
+            x.add_(1)
+            held.mul_(2)
+            return x * y, y * held, held + x
+
+        function = tg.compile(step) if compiled else step
+        data = tg.arange(2.0 * size)
+        pairs = {
+            "apart": (data[:size], tg.ones(size)),
+            "overlapping": (data[:size], data[1 : size + 1]),
+            "twice": (data[:size], data[:size]),
+            "one tensor twice": (data, data),
+            "the function's": (held, tg.ones(size)),
+            "a view of the function's": (tg.ones(size), held[:]),
+        }
+        if first == "together":
+            pairs = dict(reversed(pairs.items()))
+        for x, y in pairs.values():
+            if len(x) != size:
+                x, y = x[:size], y[:size]
+            for _ in range(3):
+                seen += numbers([*function(x, y), held, data])
+        return seen
+
+    for ours, right in zip(calls(True), calls(False), strict=True):
+        np.testing.assert_allclose(ours, right, rtol=1e-5)
+
+
+def test_a_parameter_that_is_an_argument_once() -> None:
+    model = tg.nn.Linear(2, 2, bias=False)
+    compiled = tg.compile(lambda w: (model(w) + w).detach())
+    for x in (model.weight, tg.ones(2, 2, requires_grad=True), model.weight):
+        for _ in range(2):
+            wanted = (model(x) + x).detach().numpy()
+            np.testing.assert_array_equal(compiled(x).numpy(), wanted)
+
+
 def test_a_generator_is_asked_anew() -> None:
     compiled = tg.compile(lambda: (tg.rand(2), tg.randint(9, (3,)), tg.randperm(5)))
     for seed in (0, 1, 1):
