@@ -10,16 +10,11 @@ from hypothesis import strategies as st
 import tinygrad_cv as tg
 import tinygrad_cv.nn as nn
 import tinygrad_cv.nn.functional as F
-from kernels import lain_channels_last
+from kernels import lain_channels_last, on_threads
 from tinygrad_cv.backend.compiled.backend import CompiledBackend
 from tinygrad_cv.backend.numpy_backend import NumpyBackend
-from tinygrad_cv.backend.switch import has_numba
 
-pytestmark = [
-    pytest.mark.host,
-    pytest.mark.usefixtures("compiled_kernels"),
-    pytest.mark.skipif(not has_numba(), reason="the extra `fast` is not installed"),
-]
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("compiled_kernels")]
 
 EPS = 1e-5
 ERROR = 1e-6  # of a gradient, beside what it is a sum of
@@ -67,17 +62,6 @@ def wide(*arrays: Any) -> list[Any]:
     return [a.astype(np.float64) if a.dtype == np.float32 else a for a in arrays]
 
 
-def same_for_any_number_of_threads(function: Any) -> Any:
-    results = []
-    for count in (1, 2, 3):
-        tg.set_num_threads(count)
-        results.append(function())
-    for other in results[1:]:
-        for a, b in zip(results[0], other, strict=True):
-            np.testing.assert_array_equal(a, b)
-    return results[0]
-
-
 seeds, channels = st.integers(0, 2**32 - 1), st.integers(1, 70)
 
 
@@ -90,7 +74,7 @@ def test_batch_norm_relu(seed: int, n: int, c: int, h: int, w: int) -> None:
         n = -(-(1 << 11) // (c * h * w))
     x, weight, bias = layer(seed, n, c, h, w)
     xp = COMPILED
-    y, mean, var = same_for_any_number_of_threads(lambda: xp.batch_norm_relu(x, weight, bias, EPS))
+    y, mean, var = on_threads(lambda: xp.batch_norm_relu(x, weight, bias, EPS))
     expected = REFERENCE.batch_norm_relu(*wide(x, weight, bias), EPS)
     spread = np.abs(weight).max() / np.sqrt(expected[2].min() + EPS) + np.abs(bias).max()
     close(y, expected[0], 4e-6, expected[0].max() + spread)
@@ -100,9 +84,7 @@ def test_batch_norm_relu(seed: int, n: int, c: int, h: int, w: int) -> None:
     # A kernel alone, to the last bit: what the gate is worked out from is what was written.
     np.testing.assert_array_equal(y, xp.relu(xp.batch_norm(x, weight, bias, EPS)[0])[0])
     g = layer(seed + 1, n, c, h, w)[0] * ~near(x, weight, bias)
-    grads = same_for_any_number_of_threads(
-        lambda: xp.batch_norm_relu_backward(g, x, weight, bias, mean, var, EPS)
-    )
+    grads = on_threads(lambda: xp.batch_norm_relu_backward(g, x, weight, bias, mean, var, EPS))
     rest = (*wide(x, weight, bias), mean, var, EPS)
     exact, (*_, total) = (
         REFERENCE.batch_norm_relu_backward(h.astype("f8"), *rest) for h in (g, np.abs(g))
@@ -132,7 +114,7 @@ def test_batch_norm_relu_max_pool(
         n = -(-(1 << 11) // (c * h * w))
     x, weight, bias = layer(seed, n, c, h, w)
     xp = COMPILED
-    y, index, mean, var = same_for_any_number_of_threads(
+    y, index, mean, var = on_threads(
         lambda: xp.batch_norm_relu_max_pool(x, weight, bias, EPS, kernel)
     )
     z = xp.batch_norm_relu(x, weight, bias, EPS)[0]
@@ -141,7 +123,7 @@ def test_batch_norm_relu_max_pool(
         np.testing.assert_array_equal(got, right)
         assert (got.dtype, got.strides) == (right.dtype, right.strides)
     g = layer(seed + 1, *y.shape)[0]
-    grads = same_for_any_number_of_threads(
+    grads = on_threads(
         lambda: xp.batch_norm_relu_max_pool_backward(g, y, index, x, weight, mean, var, EPS, kernel)
     )
     rest = (*wide(y, index, x, weight), mean, var, EPS, kernel)
