@@ -211,6 +211,45 @@ def test_an_optimizer_is_looked_at_anew_at_each_replay(optimizer: str) -> None:
     assert trained(True) == trained(False)
 
 
+def test_gradients_that_a_hook_keeps_or_changes() -> None:
+    """They stay what they are when the next replay runs, and after an error in the hook."""
+    model = tg.nn.Linear(30, 20)
+    descent = tg.optim.SGD(model.parameters(), lr=0.0)
+
+    @tg.compile
+    def step(x: Any) -> Any:
+        descent.zero_grad()
+        loss = (model(x) ** 2).mean()
+        loss.backward()
+        descent.step()
+        return loss
+
+    kept: list[Any] = []
+    values: list[Any] = []
+
+    def keep(*_: Any) -> None:
+        kept.append(model.weight.grad)
+        values.append(model.weight.grad.tolist())
+        if len(kept) == 3:
+            raise ZeroDivisionError
+        with tg.no_grad():
+            model.bias.grad.fill_(7.0)
+
+    for _ in range(2):
+        step(tg.randn(4, 30))
+    with descent.register_step_pre_hook(keep):
+        for _ in range(2):
+            step(tg.randn(4, 30))
+            assert model.bias.grad.tolist() == [7.0] * 20
+        with pytest.raises(ZeroDivisionError):
+            step(tg.randn(4, 30))
+    kept.append(model.weight.grad)
+    values.append(values[-1])
+    for _ in range(2):
+        step(tg.randn(4, 30))
+    assert [g.tolist() for g in kept] == values
+
+
 def rnn_step() -> Any:
     rng = np.random.default_rng(0)
     shapes = ((6, 5), (5, 5), (5,), (5, 6))

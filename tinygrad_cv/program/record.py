@@ -66,10 +66,16 @@ class HostCall:
             known = {p: g for p, g in found if p is not None and g is not None}
             if update(known):
                 return None
+        # Hooks may keep them, and the memory of a plan is used again.
         for parameter, gradient in found:
             if parameter is not None:
-                parameter._grad = None if gradient is None else wrap(gradient, self.backend)
-        return self.function()
+                own = None if gradient is None else wrap(gradient.copy("K"), self.backend)
+                parameter._grad = own
+        result = self.function()
+        for parameter, gradient in found:
+            if parameter is not None and parameter._grad is not None and gradient is not None:
+                host.copyto(gradient, parameter._grad._array)
+        return result
 
 
 class Gradients:
