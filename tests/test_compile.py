@@ -3,6 +3,7 @@
 import gc
 import math
 import tracemalloc
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import Any
@@ -564,6 +565,8 @@ REFUSALS = {
     "graph outside": lambda x: graph_outside.sum().backward(retain_graph=True),
     "result with a graph": lambda x: x * tg.ones(2).requires_grad_(),
     "device": lambda x: x.to("fakecuda"),
+    "generator": lambda x: (x * n for n in range(2)),
+    "iterator": lambda x: [map(abs, [x])],
 }
 
 
@@ -574,6 +577,55 @@ def test_what_cannot_be_replayed_is_refused_with_the_line(name: str) -> None:
         with pytest.raises(RecordingError, match=r"test_compile\.py, line"):
             compiled(tg.tensor([1.0, 2.0]))
     assert tg.ones(2).sum().item() == 2
+
+
+def test_a_buffer_that_becomes_another_tensor() -> None:
+    class Counting(tg.nn.Module):
+        def __init__(self, in_place: bool) -> None:
+            super().__init__()
+            self.register_buffer("count", tg.zeros(1))
+            self.in_place = in_place
+
+        def forward(self, x: Any) -> Any:
+            if self.in_place:
+                self.count.add_(1)
+            else:
+                self.count = self.count + 1
+            return x * self.count
+
+    model = Counting(in_place=False)
+    with pytest.raises(RecordingError, match=r"line \d+: Counting.count becomes another .*copy_"):
+        tg.compile(lambda x: model(x))(tg.ones(1))
+    assert model.count.tolist() == [1.0]
+    compiled = tg.compile(Counting(in_place=True))
+    assert [compiled(tg.ones(1)).item() for _ in range(4)] == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_arguments_that_change_and_stay_the_same_object() -> None:
+    """They are refused; a slice is one of the values that stay."""
+    compiled = tg.compile(lambda x, more: x[more] if type(more) is slice else x)
+    for changing in ({1}, bytearray(b"a")):
+        with pytest.raises(TypeError, match=r"may be another the next time .* a tuple"):
+            compiled(tg.ones(3), [changing])
+    for end in (1, 2, 1):
+        assert compiled(tg.ones(3), slice(end)).shape == (end,)
+
+
+def test_arguments_go_with_the_call() -> None:
+    """Nothing holds them on, not even until the garbage collector comes."""
+    compiled = tg.compile(lambda x, more: (x * more["y"]).sum())
+    compiled(tg.ones(3), {"y": tg.ones(3)})
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(2):
+            x, y = tg.ones(3), tg.ones(3)
+            gone = [weakref.ref(value) for value in (x, y, x._array, y._array)]
+            compiled(x, {"y": y})
+            del x, y
+            assert [value() for value in gone] == [None] * 4
+    finally:
+        gc.enable()
 
 
 def test_arrays_are_to_be_tensors() -> None:

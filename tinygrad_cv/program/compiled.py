@@ -3,7 +3,7 @@
 import functools
 import inspect
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from itertools import combinations, count, product
 from threading import get_ident
 from typing import Any
@@ -48,6 +48,7 @@ class Recorded:
         assumptions_first(self.program)
         changed = {v.root for i in self.program.instructions for v in i.writes}
         _check_unchanged(recorder, changed)
+        _check_members(recorder)
         places = {id(x): k for k, x in reversed(list(enumerate(given)))}
         self.first: list[Array] = []
 
@@ -60,6 +61,11 @@ class Recorded:
             return len(self.first) - 1
 
         def result(leaf: Any) -> Any:
+            if isinstance(leaf, Iterator | Awaitable | AsyncIterator):
+                raise RecordingError(
+                    f"{_place(recorder.function)}: a compiled function returned {leaf!r}, which "
+                    "runs later, and once. Return a list."
+                )
             if not isinstance(leaf, Tensor):
                 return leaf
             if leaf._requires_grad and leaf.node.number not in recorder.walked:
@@ -245,6 +251,20 @@ def _check_unchanged(recorder: Recorder, changed: set[Value]) -> None:
         )
 
 
+def _check_members(recorder: Recorder) -> None:
+    """Raise if a module has got another parameter or buffer, which none of the next calls gives."""
+    for part in _parts(recorder.modules):
+        for name, tensor in (*part._parameters.items(), *part._buffers.items()):
+            if tensor is None or type(tensor._array) is not Traced or tensor in recorder.tensors:
+                continue
+            tensor._array = tensor._array.numbers
+            raise RecordingError(
+                f"{_place(recorder.function)}: {type(part).__name__}.{name} becomes another tensor "
+                f"in a compiled function, so a replay would not change it. Change it in place: "
+                f"{name}.copy_(...) under no_grad()."
+            )
+
+
 @public(TOP)
 class Compiled(Locked):
     """What `compile` makes of a function: it is called as that is."""
@@ -337,35 +357,9 @@ def _described(args: Any, options: Any) -> tuple[Any, list[Tensor]]:
     switches."""
     given: list[Tensor] = []
     places: dict[int, int] = {}
-
-    def walk(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            array = value._array
-            place = places.setdefault(id(array), len(places))
-            given.append(value)
-            return (
-                type(value),
-                place,
-                array.shape,
-                array.dtype,
-                array.strides,
-                value._requires_grad,
-                value.device,
-            )
-        if isinstance(value, tuple | list):
-            return (type(value), *map(walk, value))
-        if isinstance(value, dict):
-            return (dict, *((k, walk(v)) for k, v in value.items()))
-        if isinstance(value, host.ndarray):
-            raise TypeError(
-                f"a compiled function takes tensors, and got an array of shape {value.shape}: "
-                "pass tensor(array), or from_numpy(array)."
-            )
-        return type(value), repr(value) if isinstance(value, float) else value
-
     key = (
-        walk(args),
-        walk(options),
+        _kind(args, given, places),
+        _kind(options, given, places),
         is_grad_enabled(),
         DEFAULT.float,
         get_kernels(),
@@ -374,6 +368,40 @@ def _described(args: Any, options: Any) -> tuple[Any, list[Tensor]]:
         type(observer.get()),
     )
     return key, given
+
+
+def _kind(value: Any, given: list[Tensor], places: dict[int, int]) -> Any:
+    """What a program is recorded for of an argument; its tensors go to `given`."""
+    if isinstance(value, Tensor):
+        array = value._array
+        place = places.setdefault(id(array), len(places))
+        given.append(value)
+        return (
+            type(value),
+            place,
+            array.shape,
+            array.dtype,
+            array.strides,
+            value._requires_grad,
+            value.device,
+        )
+    if isinstance(value, tuple | list):
+        return (type(value), *(_kind(part, given, places) for part in value))
+    if isinstance(value, dict):
+        return (dict, *((k, _kind(part, given, places)) for k, part in value.items()))
+    if isinstance(value, slice):
+        return (slice, value.start, value.stop, value.step)
+    if isinstance(value, host.ndarray):
+        raise TypeError(
+            f"a compiled function takes tensors, and got an array of shape {value.shape}: "
+            "pass tensor(array), or from_numpy(array)."
+        )
+    if type(value).__hash__ is None:
+        raise TypeError(
+            f"a compiled function got {value!r}, which may be another the next time and still the "
+            f"same object, as any {type(value).__name__}; pass a tuple of what is in it."
+        )
+    return type(value), repr(value) if isinstance(value, float) else value
 
 
 @public(TOP)
