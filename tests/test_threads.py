@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -853,6 +854,56 @@ def descent() -> tuple[Callable[[], tg.Tensor], nn.Module]:
         return loss
 
     return step, net
+
+
+def test_ctrl_c_while_something_is_undisturbed() -> None:
+    """It is done all the same: as a whole, or not begun."""
+    begun, done, places = list[int](), list[int](), 0
+
+    def work(n: int) -> int:
+        begun.append(n)
+        done.append(n)
+        return n
+
+    for _ in interrupted(lambda: threads.undisturbed(work, 3)):
+        places += 1
+        until = time.monotonic() + 5
+        while begun != done:
+            assert time.monotonic() < until
+    assert threads.undisturbed(work, 3) == 3
+    assert places > 5
+    with pytest.raises(ZeroDivisionError):
+        threads.undisturbed(lambda: 1 / 0)
+
+
+@pytest.mark.skipif(not switch.has_numba(), reason="needs numba, of the extra fast")
+def test_ctrl_c_while_numba_is_imported_and_kernels_are_compiled(tmp_path: Path) -> None:
+    """Neither leaves anything behind that is in the way of the next call."""
+    program = """
+        import signal
+        import numpy as np
+        import tinygrad_cv as tg
+
+        def stop(*_):
+            raise KeyboardInterrupt
+
+        signal.signal(signal.SIGALRM, stop)
+        x = tg.Tensor(np.linspace(-1, 1, 4096, dtype=np.float32))
+        interrupted = 0
+        for n in range(60):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.04 * (n + 1), 0.1)
+                y = tg.relu(x)
+                break
+            except KeyboardInterrupt:
+                interrupted += 1
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+        print(interrupted > 1, (y.numpy() == np.maximum(x.numpy(), 0)).all())
+    """
+    environment = {"XDG_CACHE_HOME": str(tmp_path), "TINYGRAD_CV_KERNELS": "compiled"}
+    assert run(textwrap.dedent(program), environment).split() == ["True", "True"]
+    assert len([*(tmp_path / "tinygrad_cv" / "kernels").iterdir()]) == 1
 
 
 def test_ctrl_c_where_recording_begins_and_ends_anywhere() -> None:

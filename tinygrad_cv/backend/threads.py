@@ -14,7 +14,7 @@ import math
 import os
 import sys
 import time
-from _thread import start_new_thread
+from _thread import LockType, allocate_lock, start_new_thread
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
@@ -23,7 +23,7 @@ from itertools import pairwise, product
 from operator import index
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Thread, get_ident
+from threading import Thread, current_thread, get_ident, main_thread
 from typing import Any, NamedTuple, cast
 
 from threadpoolctl import ThreadpoolController
@@ -236,6 +236,49 @@ def on_one_blas_thread(call: Callable[..., Any], *args: Any, **options: Any) -> 
             raise
 
 
+# ----- out of the reach of Ctrl-C -----------------------------------------------------------------
+
+
+def undisturbed(call: Callable[..., Any], *args: Any) -> Any:
+    """`call(*args)`, which no Ctrl-C breaks off half-way: it runs where none comes.
+
+    Who waits for it is interrupted all the same, and the call ends by itself.
+    """
+    if current_thread() is not main_thread():
+        return call(*args)
+    made, errors, done = list[Any](), list[BaseException](), allocate_lock()
+
+    def run() -> None:
+        _under_way.add(done)
+        try:
+            made.append(call(*args))
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            _under_way.discard(done)
+            done.release()
+
+    done.acquire()
+    start_new_thread(run, ())
+    done.acquire()
+    try:
+        if errors:
+            raise errors[0]
+        return made[0]
+    finally:
+        errors.clear()  # which know this frame
+
+
+_under_way: set[LockType] = set()
+
+
+@atexit.register
+def _finish() -> None:
+    """Before the process ends, so does what is under way (see `_dismiss`)."""
+    for done in [*_under_way]:
+        done.acquire(timeout=60)
+
+
 # ----- workers -----------------------------------------------------------------------------------
 # They are daemons, since the interpreter joins other threads at exit, also one whose start Ctrl-C
 # broke off half-way. `_dismiss` sees to it that none is at work when the process ends.
@@ -286,6 +329,7 @@ def _after_fork() -> None:
     global _jobs
     _jobs = SimpleQueue()
     _workers.clear()
+    _under_way.clear()
     _holding.clear()
     _settle()
 
