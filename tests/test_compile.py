@@ -168,6 +168,27 @@ def test_a_convnet_learns_the_same_over_50_steps(optimizer: str) -> None:
     assert sum(map(len, step.programs.values())) == 1
 
 
+def wide_convnet() -> Any:
+    """With enough channels for each kernel, and layers that are joined."""
+    nn = tg.nn
+    return nn.Sequential(
+        *(nn.Conv2d(3, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU()),
+        *(nn.Conv2d(32, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Dropout(0.3), nn.Flatten(), nn.Linear(32 * 16, 3)),
+    )
+
+
+def test_a_wide_convnet_learns_the_same_up_to_rounding_over_50_steps() -> None:
+    data = batches(50, 16, 3, 8, 8)
+    losses, state, _, _, _ = training(wide_convnet, "SGD", data, compiled=False)
+    ours, own, _, _, step = training(wide_convnet, "SGD", data, compiled=True)
+    np.testing.assert_allclose(ours, losses, rtol=1e-4)
+    for name in state:
+        error = np.linalg.norm(own[name] - state[name]) / np.linalg.norm(state[name])
+        assert error < 1e-4, name
+    assert sum(map(len, step.programs.values())) == 1
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_an_optimizer_is_looked_at_anew_at_each_replay(optimizer: str) -> None:
     """Its options, its state and its hooks are those of the moment, and it counts its steps."""
