@@ -30,6 +30,9 @@ Array = Any
 MOST = 16
 """How many programs of one function are kept; the one that was used longest ago goes."""
 
+TIMED = 10
+"""How many replays have a clock at each instruction."""
+
 uses = itertools.count()
 """Programs are used one after another: a number for each time."""
 
@@ -77,7 +80,12 @@ class Recorded:
         self.held: list[tuple[weakref.ref[Tensor], Value]] = []
         self.own: list[tuple[Any, str]] = []  # whose arrays are inputs, beside the arguments
         gradients = recorder.gradients
+        parts = _parts(recorder.modules)
+        paths = _paths(parts)
+        for k, value in enumerate(self.program.inputs):
+            value.name = f"input {k}"
         for tensor, value in list(recorder.tensors.items()):
+            value.name = value.name or tensor.name or paths.get(tensor, "")
             place: Any = places.get(id(tensor), weakref.ref(tensor))
             if type(tensor._array) is Traced:
                 self.targets.append((place, "_array", give(tensor)))
@@ -90,6 +98,9 @@ class Recorded:
             place = places.get(id(tensor), weakref.ref(tensor))
             if tensor._grad is not None and type(tensor._grad._array) is Traced:
                 self.targets.append((place, "_grad", give(tensor._grad)))
+                gradient, value = self.program.outputs[-1].root, recorder.tensors.get(tensor)
+                if gradient.kind == "made" and value is not None and value.name:
+                    gradient.name = f"{value.name}.grad"
             elif tensor._grad is None:
                 self.targets.append((place, "_grad", None))
             if before is not None and (known := recorder.held.get(id(before._array))) is not None:
@@ -98,9 +109,7 @@ class Recorded:
                 self.grads.append((place, True))
             elif tensor in gradients.looked and tensor not in gradients.replaced:
                 self.grads.append((place, before is not None))
-        self.modules = [
-            (weakref.ref(part), part.training, _ids(part)) for part in _parts(recorder.modules)
-        ]
+        self.modules = [(weakref.ref(part), part.training, _ids(part)) for part in parts]
 
     def _as_input(self, value: Value, place: Any, name: str) -> None:
         """What is another array after each replay is an input of the program."""
@@ -147,13 +156,13 @@ class Recorded:
     def _at(self, place: Any, given: list[Tensor]) -> Tensor | None:
         return given[place] if isinstance(place, int) else place()
 
-    def replay(self, given: list[Tensor], arrays: list[Array]) -> Any:
+    def replay(self, given: list[Tensor], arrays: list[Array], timed: bool) -> Any:
         """Run the program."""
         for place, name in self.own:
             tensor: Any = self._at(place, given)
             part = tensor if name == "_array" else getattr(tensor, name)
             arrays.append(part._array)
-        return self.results(given, self.plan.run(arrays))
+        return self.results(given, self.plan.run(arrays, timed))
 
     def results(self, given: list[Tensor], outputs: list[Array]) -> Any:
         """Give tensors from outside what is theirs, and return what the function returns."""
@@ -188,6 +197,16 @@ def _parts(modules: Iterable[weakref.ref[Any]]) -> list[Any]:
     """The modules that were called, and all that is in them."""
     called = [module for reference in modules if (module := reference()) is not None]
     return list(dict.fromkeys(part for module in called for part in module.modules()))
+
+
+def _paths(modules: list[Any]) -> dict[Tensor, str]:
+    """What the parameters and buffers of modules are called in the outermost that has them."""
+    outermost_first = sorted(modules, key=lambda module: -sum(1 for _ in module.modules()))
+    found: dict[Tensor, str] = {}
+    for module in outermost_first:
+        for path, tensor in (*module.named_parameters(), *module.named_buffers()):
+            found.setdefault(tensor, path)
+    return found
 
 
 def _place(function: Any) -> str:
@@ -235,6 +254,30 @@ class Compiled:
         return self if owner is None else functools.partial(self, owner)
 
     def __call__(self, *args: Any, **options: Any) -> Any:
+        return self._call(args, options, timed=False)
+
+    def profile(self, *args: Any, **options: Any) -> Plan:
+        """Call it some ten times with a clock at each instruction; returns its `plan`.
+
+        The times in the plan are the shortest of those replays. They are calls as ever: parameters
+        are updated, and random numbers drawn.
+
+        >>> import tinygrad_cv as tg
+        >>> product = tg.compile(lambda x, y: (x @ y).relu())
+        >>> print(product.profile(tg.ones(64, 128), tg.ones(128, 32)))
+        2 instructions of 2 recorded; ... of memory, ... without reuse
+        ...s, of which ...% at the limits; limits measured: ... GFLOP/s and ... GB/s by ...
+        ---...
+           kernel   reads                           makes      bytes   FLOP  time  FLOP/s  B/s ...
+        ---...
+        0  matmul   input 0 64x128, input 1 128x32  v0 64x32 @...  57.3 kB  524 k ...
+        1  ...      v0 64x32                        v1 64x32 @...  16.4 kB ...
+        """
+        for _ in range(1 + TIMED):  # the first may have to record
+            self._call(args, options, timed=True)
+        return self.plan
+
+    def _call(self, args: tuple[Any, ...], options: dict[str, Any], timed: bool) -> Any:
         looked_at = observer.get() is not None and not is_anomaly_enabled()
         if looked_at or recording.get() is not None:  # or part of what is recorded
             return self.function(*args, **options)
@@ -246,7 +289,7 @@ class Compiled:
                 if recorded.fits(given):
                     self.latest, recorded.used = recorded, next(uses)
                     try:
-                        return recorded.replay(given, list(arrays))
+                        return recorded.replay(given, list(arrays), timed)
                     except OtherwiseError:
                         continue
             recorded, result = _record(self.function, args, options, given)
