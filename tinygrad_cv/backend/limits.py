@@ -60,8 +60,8 @@ def bytes_per_second(numbers: int = NUMBERS) -> float:
     """By a copy, of which each thread has its part: each number is read and written."""
     a, b = np.ones(numbers, np.float32), np.ones(numbers, np.float32)
     parts = split(numbers, get_num_threads())
-    return 2 * a.nbytes / _shortest(
-        lambda: parallel(lambda part: np.copyto(b[part], a[part]), parts)
+    return (
+        2 * a.nbytes / _shortest(lambda: parallel(lambda part: np.copyto(b[part], a[part]), parts))
     )
 
 

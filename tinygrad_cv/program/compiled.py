@@ -98,9 +98,9 @@ class Recorded:
             place = places.get(id(tensor), weakref.ref(tensor))
             if tensor._grad is not None and type(tensor._grad._array) is Traced:
                 self.targets.append((place, "_grad", give(tensor._grad)))
-                gradient, value = self.program.outputs[-1].root, recorder.tensors.get(tensor)
-                if gradient.kind == "made" and value is not None and value.name:
-                    gradient.name = f"{value.name}.grad"
+                gradient, of = self.program.outputs[-1].root, recorder.tensors.get(tensor)
+                if gradient.kind == "made" and of is not None and of.name:
+                    gradient.name = f"{of.name}.grad"
             elif tensor._grad is None:
                 self.targets.append((place, "_grad", None))
             if before is not None and (known := recorder.held.get(id(before._array))) is not None:

@@ -1,6 +1,6 @@
 """What a plan does, instruction by instruction, and what that costs beside what the CPU can do."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -159,7 +159,7 @@ def _of_product(instruction: Instruction) -> int:
     return 2 * size(instruction.outputs[0]) * int(instruction.args[0].shape[-1])
 
 
-PRODUCTS = {
+PRODUCTS: dict[str, Callable[[Instruction], int]] = {
     "matmul": _of_product,
     "conv": lambda i: _of_convolution(i.outputs[0], i.args[1]),
     "conv_transpose": lambda i: _of_convolution(i.args[0], i.args[1]),
