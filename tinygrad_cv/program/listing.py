@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tinygrad_cv.backend.limits import limits
 from tinygrad_cv.backend.switch import KERNELS
@@ -168,8 +168,29 @@ PRODUCTS: dict[str, Callable[[Instruction], int]] = {
 """What multiplies, and how many operations that takes."""
 
 MOVES = set(
-    "array copy copyto getitem setitem take take_along_axis reshape transpose astype pad roll flip "
-    "repeat tile concatenate stack broadcast_to packbits unpackbits call".split()
+    [
+        "array",
+        "copy",
+        "copyto",
+        "getitem",
+        "setitem",
+        "take",
+        "take_along_axis",
+        "reshape",
+        "transpose",
+        "astype",
+        "pad",
+        "roll",
+        "flip",
+        "repeat",
+        "tile",
+        "concatenate",
+        "stack",
+        "broadcast_to",
+        "packbits",
+        "unpackbits",
+        "call",
+    ]
 )
 """What moves elements only, or may do anything."""
 

@@ -30,7 +30,7 @@ from tinygrad_cv.program.instructions import Instruction, Program, Value
 from tinygrad_cv.program.interpret import function_of
 from tinygrad_cv.program.listing import listing
 from tinygrad_cv.program.patterns import join
-from tinygrad_cv.program.places import size, span
+from tinygrad_cv.program.places import span
 
 Array = Any
 
