@@ -81,11 +81,11 @@ class Recorded:
         self.own: list[tuple[Any, str]] = []  # whose arrays are inputs, beside the arguments
         gradients = recorder.gradients
         parts = _parts(recorder.modules)
-        paths = _paths(parts)
+        _name(parts, recorder.held)
         for k, value in enumerate(self.program.inputs):
             value.name = f"input {k}"
         for tensor, value in list(recorder.tensors.items()):
-            value.name = value.name or tensor.name or paths.get(tensor, "")
+            value.name = value.name or tensor.name or ""
             place: Any = places.get(id(tensor), weakref.ref(tensor))
             if type(tensor._array) is Traced:
                 self.targets.append((place, "_array", give(tensor)))
@@ -199,14 +199,14 @@ def _parts(modules: Iterable[weakref.ref[Any]]) -> list[Any]:
     return list(dict.fromkeys(part for module in called for part in module.modules()))
 
 
-def _paths(modules: list[Any]) -> dict[Tensor, str]:
-    """What the parameters and buffers of modules are called in the outermost that has them."""
-    outermost_first = sorted(modules, key=lambda module: -sum(1 for _ in module.modules()))
-    found: dict[Tensor, str] = {}
-    for module in outermost_first:
+def _name(modules: list[Any], held: dict[int, Traced]) -> None:
+    """Call the parameters and buffers of modules by their paths in the outermost that has them."""
+    for module in sorted(modules, key=lambda module: -sum(1 for _ in module.modules())):
         for path, tensor in (*module.named_parameters(), *module.named_buffers()):
-            found.setdefault(tensor, path)
-    return found
+            traced = held.get(id(tensor._array))
+            if traced is not None and not traced.value.name:
+                given = tensor.name if tensor.name != path.rpartition(".")[2] else None
+                traced.value.name = given or path
 
 
 def _place(function: Any) -> str:
@@ -249,6 +249,25 @@ class Compiled:
         self.program  # noqa: B018  raises if there is none
         assert self.latest is not None
         return self.latest.plan
+
+    @property
+    def returned(self) -> list[int]:
+        """Which outputs of the program the function returns; the others go to tensors outside."""
+        self.program  # noqa: B018  raises if there is none
+        assert self.latest is not None
+        found: list[int] = []
+        mapped(
+            lambda x: found.append(x.place) if type(x) is _Result else None, self.latest.returned
+        )
+        return found
+
+    @property
+    def trained(self) -> set[int]:
+        """Of the arrays of parameters that the program reads: which objects they are."""
+        self.program  # noqa: B018  raises if there is none
+        assert self.latest is not None
+        tensors = (tensor_of() for tensor_of, _ in self.latest.held)
+        return {id(t._array) for t in tensors if t is not None and t._requires_grad}
 
     def __get__(self, owner: Any, kind: Any = None) -> Any:
         return self if owner is None else functools.partial(self, owner)

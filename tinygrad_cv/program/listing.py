@@ -92,13 +92,17 @@ class Names:
 
     def __call__(self, value: Value) -> str:
         """Its name, its shape, and its dtype if that is not float32."""
+        shape = "x".join(map(str, value.shape)) or "1"
+        dtype = "" if value.dtype == "float32" else f" {value.dtype}"
+        return f"{self.of(value)} {shape}{dtype}"
+
+    def of(self, value: Value) -> str:
+        """Its name alone."""
         root = value.root
         if root not in self.found:
             letter = "v" if root.kind == "made" else "c" if root.kind == "constant" else "h"
             self.found[root] = root.name or f"{letter}{next(self.numbers)}"
-        shape = "x".join(map(str, value.shape)) or "1"
-        dtype = "" if value.dtype == "float32" else f" {value.dtype}"
-        return f"{self.found[root]}{'' if value is root else '~'} {shape}{dtype}"
+        return f"{self.found[root]}{'' if value is root else '~'}"
 
 
 def listed(words: Iterable[str]) -> str:
@@ -168,29 +172,10 @@ PRODUCTS: dict[str, Callable[[Instruction], int]] = {
 """What multiplies, and how many operations that takes."""
 
 MOVES = set(
-    [
-        "array",
-        "copy",
-        "copyto",
-        "getitem",
-        "setitem",
-        "take",
-        "take_along_axis",
-        "reshape",
-        "transpose",
-        "astype",
-        "pad",
-        "roll",
-        "flip",
-        "repeat",
-        "tile",
-        "concatenate",
-        "stack",
-        "broadcast_to",
-        "packbits",
-        "unpackbits",
-        "call",
-    ]
+    (
+        "array copy copyto getitem setitem take take_along_axis reshape transpose astype pad roll "
+        "flip repeat tile concatenate stack broadcast_to packbits unpackbits call"
+    ).split()
 )
 """What moves elements only, or may do anything."""
 

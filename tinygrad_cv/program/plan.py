@@ -322,6 +322,7 @@ def moved(program: Program) -> None:
                     and old not in outputs
                 ):
                     renamed[new] = old
+                    old.name = old.name or new.name
                     last[old] = last[new]
                     if new in outputs:
                         outputs.add(old)
