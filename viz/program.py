@@ -9,7 +9,7 @@ from tinygrad_cv.printing import quantity
 from tinygrad_cv.program.compiled import Compiled
 from tinygrad_cv.program.fuse import Group
 from tinygrad_cv.program.instructions import Instruction, Value
-from tinygrad_cv.program.listing import Names, flops, kernel, made_by, moved, read_by
+from tinygrad_cv.program.listing import Names, flops, kernel, line, made_by, moved, read_by
 from tinygrad_cv.program.places import overlap
 from tinygrad_cv.program.plan import Plan
 from tinygrad_cv.viz import labels
@@ -27,10 +27,9 @@ def program(compiled: Compiled) -> Trace:
     """The plan of a compiled function as data.
 
     Nodes are its instructions, and the inputs, parameters and other arrays from outside that they
-    read. Those of the forward pass, of the backward pass and of updates are in a module each, and in
-    it in the calls of modules that they were recorded in. Edges are arrays in memory; what another
-    part has made is told by its name, but for the first instruction of a part. Constants are left
-    out.
+    read. Each of the forward pass, the backward pass and the updates is a module, and has in it the
+    calls of modules that were recorded. Edges are arrays in memory; what another part has made is
+    told by its name, but for the first instruction of a part. Constants are left out.
     """
     return _Reader(compiled).trace
 
@@ -61,7 +60,7 @@ class _Reader:
         reads = [v for v in read_by(plan, instruction) if v.root.kind != "constant"]
         inputs = [self._input(v, part, first) for v in reads]
         made = list(made_by(plan, instruction))
-        several = [f"{self._shape(v)}" for v in made[1:]]
+        several = [self._shape(v) for v in made[1:]]
         told = [f"also {', '.join(several[:3])}{', …' * (len(several) > 3)}"] if several else []
         if isinstance(instruction, Group):
             told.insert(0, " ".join(step.name for step in instruction.steps))
@@ -80,7 +79,7 @@ class _Reader:
             device="cpu",
             attributes="; ".join(told),
             inputs=inputs if len(inputs) <= MOST_NAMED else [replace(i, name="") for i in inputs],
-            source=instruction.line,
+            source=line(instruction),
             flops=work,
             seconds=None if plan.times is None else plan.times[number],
         )
@@ -182,7 +181,7 @@ class ProgramPainter(Painter):
     def _part(self, found: Box) -> str:
         return self.nodes[found.nodes[0]].key.partition("/")[0]
 
-    def _up(self, found: Box) -> bool:
+    def _rises(self, found: Box) -> bool:
         return self._part(found) != "forward"
 
     def _statements(self) -> Iterable[Statement]:
@@ -193,10 +192,10 @@ class ProgramPainter(Painter):
     def _arrow(self, target: Box, link: Link) -> tuple[str, str, dict[str, str]]:
         source = self.view.boxes[link.source]
         port = "" if link.port is None else f":i{link.port}"
-        if self._up(source) != self._up(target):
+        if self._rises(source) != self._rises(target):
             return source.id, target.id + port, {"color": FADED, "constraint": "false"}
         look = self.route(link)
-        if self._up(target):
+        if self._rises(target):
             return (
                 target.id + (f"{port}:s" if port else ""),
                 source.id,
@@ -220,13 +219,13 @@ class ProgramPainter(Painter):
         rows += labels.detail_rows(node if self.style.details else replace(node, source=""))
         cells = [(port, labels.text(entry.name)) for port, entry in labels.given(node)]
         kind = "gradient" if self._part(found) == "backward" else "op"
-        return labels.box(kind, rows, cells, below=self._up(found))
+        return labels.box(kind, rows, cells, below=self._rises(found))
 
     def _level(self, picture: Any) -> None:
         """The first instruction of the backward pass stands beside what it reads."""
         for found in self.view.boxes.values():
             for link in self.links[found.id]:
-                if self._up(found) and not self._up(self.view.boxes[link.source]):
+                if self._rises(found) and not self._rises(self.view.boxes[link.source]):
                     with picture.subgraph(graph_attr={"rank": "same"}) as row:
                         row.node(link.source)
                         row.node(found.id)

@@ -284,7 +284,7 @@ class Touched:
             yield from (spans[k][2] for k in near if spans[k][1] > low)
 
     def forget(self, value: Value) -> None:
-        """Whoever has to come after them has to come after who writes this value, and so do they."""
+        """Who comes after them comes after who writes this value: that one comes after them."""
         low, high = span_of(value)
         for spans in self.spans.values():
             inside = slice(bisect_left(spans, (low,)), bisect_left(spans, (high,)))

@@ -63,7 +63,7 @@ def listing(plan: "Plan") -> str:
         else:
             rates = quantity(work / times[i]), quantity(nbytes / times[i])
             cells += [seconds(times[i]), *rates, f"{bound / times[i]:.0%}"]
-        rows.append([*cells, PurePath(instruction.line).name])
+        rows.append([*cells, line(instruction)])
     lines, rule = aligned(rows, f"rlllrr{'r' if times is None else 'rrrr'}l")
     told = f"at least {seconds(least)}"
     if times is not None:
@@ -124,6 +124,11 @@ def kernel(instruction: Instruction | Group) -> str:
     return instruction.function
 
 
+def line(instruction: Instruction | Group) -> str:
+    """Where in the program it comes from, without the folder."""
+    return PurePath(instruction.line).name
+
+
 def place(plan: "Plan", value: Value) -> str:
     """Where a value lies."""
     if value.root.kind in ("held", "input"):
@@ -171,12 +176,10 @@ PRODUCTS: dict[str, Callable[[Instruction], int]] = {
 }
 """What multiplies, and how many operations that takes."""
 
-MOVES = set(
-    (
-        "array copy copyto getitem setitem take take_along_axis reshape transpose astype pad roll "
-        "flip repeat tile concatenate stack broadcast_to packbits unpackbits call"
-    ).split()
-)
+MOVES = """
+    array copy copyto getitem setitem take take_along_axis reshape transpose astype pad roll flip
+    repeat tile concatenate stack broadcast_to packbits unpackbits call
+""".split()  # noqa: SIM905  as in `backend.base.NAMESPACE`
 """What moves elements only, or may do anything."""
 
 
