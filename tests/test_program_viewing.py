@@ -96,6 +96,7 @@ def test_arrays_have_the_names_of_the_user(step: Any) -> None:
 def test_places_are_told_of_what_is_made(step: Any) -> None:
     (row,) = [line for line in str(step.plan).splitlines() if " SGD.step " in line]
     assert "conv.weight 4x2x3x3 there" in row
+    assert " more " in row
     assert re.search(r" v\d+ \S+ @[\d,]+ ", str(step.plan))
 
 
@@ -151,8 +152,11 @@ def test_what_is_counted(kernels: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_long_lists_are_cut() -> None:
-    assert listed("abcde") == "a, b, c, d, e"
-    assert listed("abcdef") == "a, b, c, d, 2 more"
+    assert listed([]) == ""
+    assert listed(["a", "b"]) == "a, b"
+    assert listed(["abc", "def", "g"], room=8) == "abc, def and 1 more"
+    assert listed(["a long name", "b"], room=5) == "a long name and 1 more"
+    assert listed(["add", "exp", "tanh"], " ", 7) == "add exp and 1 more"
 
 
 def test_limits_are_measured_once_for_each_number_of_threads(

@@ -15,8 +15,8 @@ from tinygrad_cv.program.places import size
 if TYPE_CHECKING:
     from tinygrad_cv.program.plan import Plan
 
-MOST = 4
-"""How many steps of a loop, and arrays that it reads or makes, are told by name."""
+ROOM = 48
+"""For how many characters the steps of a loop, or the arrays that it reads, are told by name."""
 
 
 def listing(plan: "Plan") -> str:
@@ -105,19 +105,18 @@ class Names:
         return f"{self.found[root]}{'' if value is root else '~'}"
 
 
-def listed(words: Iterable[str]) -> str:
-    """The first few of them."""
-    first = list(words)
-    rest = [f"{len(first) - MOST} more"] if len(first) > MOST + 1 else []
-    return ", ".join([*(first[:MOST] if rest else first), *rest])
+def listed(words: Iterable[str], separator: str = ", ", room: int = ROOM) -> str:
+    """As many of them as there is room for, one at least, and how many more there are."""
+    told, *rest = [*words] or [""]
+    while rest and len(told) + len(rest[0]) < room:
+        told += separator + rest.pop(0)
+    return f"{told} and {len(rest)} more" if rest else told
 
 
 def kernel(instruction: Instruction | Group) -> str:
     """What an instruction calls."""
     if isinstance(instruction, Group):
-        steps = [step.name for step in instruction.steps]
-        more = [f"and {len(steps) - MOST} more"] if len(steps) > MOST + 1 else []
-        told = " ".join([*(steps[:MOST] if more else steps), *more])
+        told = listed((step.name for step in instruction.steps), " ", ROOM // 2)
         return told if instruction.is_generated(KERNELS.compiled) else f"({told})"
     if instruction.function in ("call", "pointwise", "gate", "gate_backward"):
         return str(instruction.args[0])
