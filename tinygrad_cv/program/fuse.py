@@ -216,6 +216,11 @@ class Group:
         return any(v.root is p.root for v in theirs for p in self.places)
 
 
+def number_of(group: Group, value: Value) -> int:
+    """Which of the places of a group a value has."""
+    return next(k for k, place in enumerate(group.places) if is_same_place(value, place))
+
+
 def _steps(value: Value, shape: tuple[int, ...]) -> list[int]:
     """The strides of a value that is broadcast to a shape, in elements."""
     missing = len(shape) - len(value.shape)
