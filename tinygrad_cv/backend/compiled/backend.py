@@ -14,7 +14,7 @@ import numpy as np
 
 from tinygrad_cv.backend import windows
 from tinygrad_cv.backend.memory import keep_what_is_freed
-from tinygrad_cv.backend.numpy_backend import FLOAT32, NDARRAY, NumpyBackend, images_of, rows_of
+from tinygrad_cv.backend.numpy_backend import FLOAT32, NDARRAY, NumpyBackend, images_of
 from tinygrad_cv.backend.switch import KERNELS
 
 Array = Any
@@ -351,7 +351,7 @@ class CompiledBackend(NumpyBackend):
         self, x: Array, weight: Array | None, bias: Array | None, eps: float
     ) -> tuple[Array, Array, Array]:
         if takes(x):
-            found = family("norm").batch_norm(rows_of(x), weight, bias, eps)
+            found = family("norm").batch_norm(family("turn").rows_of(x), weight, bias, eps)
             if found is not None:
                 y, mean, var = found
                 return images_of(y, x.shape), mean, var
@@ -362,7 +362,7 @@ class CompiledBackend(NumpyBackend):
     ) -> tuple[Array, Array, Array]:
         if not takes(g, x):
             return super().batch_norm_backward(g, x, weight, mean, var, eps)
-        rows = rows_of(g), rows_of(x)
+        rows = map(family("turn").rows_of, (g, x))
         dx, dw, db = family("norm").batch_norm_backward(*rows, weight, mean, var, eps)
         return images_of(dx, x.shape), dw, db
 
@@ -400,7 +400,7 @@ class CompiledBackend(NumpyBackend):
         self, x: Array, weight: Array | None, bias: Array | None, eps: float
     ) -> tuple[Array, Array, Array]:
         if takes(x):
-            found = family("joined").batch_norm_relu(rows_of(x), weight, bias, eps)
+            found = family("joined").batch_norm_relu(family("turn").rows_of(x), weight, bias, eps)
             if found is not None:
                 y, mean, var = found
                 return images_of(y, x.shape), mean, var
@@ -418,7 +418,7 @@ class CompiledBackend(NumpyBackend):
     ) -> tuple[Array, Array, Array]:
         if not takes(g, x) or not np.isfinite(var).all():
             return super().batch_norm_relu_backward(g, x, weight, bias, mean, var, eps)
-        rows = rows_of(g), rows_of(x)
+        rows = map(family("turn").rows_of, (g, x))
         backward = family("joined").batch_norm_relu_backward
         dx, dw, db = backward(*rows, weight, bias, mean, var, eps)
         return images_of(dx, x.shape), dw, db
@@ -427,7 +427,7 @@ class CompiledBackend(NumpyBackend):
         self, x: Array, weight: Array | None, bias: Array | None, eps: float, kernel: Ints
     ) -> tuple[Array, Array, Array, Array]:
         if takes(x) and self._covers(x, kernel):
-            images = windows.channels_last(x)
+            images = family("turn").channels_last(x)
             forward = family("joined").batch_norm_relu_max_pool
             found = forward(images, weight, bias, eps, kernel)
             if found is not None:
@@ -451,7 +451,7 @@ class CompiledBackend(NumpyBackend):
         if not takes(x) or not takes(g, y, least=1) or not self._covers(x, kernel):
             given = g, y, index, x, weight
             return super().batch_norm_relu_max_pool_backward(*given, *statistics)
-        images = (windows.channels_last(a) for a in (g, y, index, x))
+        images = map(family("turn").channels_last, (g, y, index, x))
         backward = family("joined").batch_norm_relu_max_pool_backward
         dx, dw, db = backward(*images, weight, *statistics)
         return windows.channels_first(dx), dw, db

@@ -12,24 +12,17 @@ for any number of threads, and for any number of rows.
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic
 
 from tinygrad_cv.backend.compiled.jit import inner, kernel
+from tinygrad_cv.backend.compiled.turn import transpose
 from tinygrad_cv.backend.compiled.vectors import (
-    I32,
-    I64,
     LANES,
     ROWS,
     load,
     load_first,
-    place,
-    read,
     store,
     store_first,
     tile,
-    write,
 )
 from tinygrad_cv.backend.threads import (
     MOST_PARTS,
@@ -51,38 +44,6 @@ LEAST_ROWS = 256
 """How many rows of C are worth the packing of a panel."""
 
 TILE, FOUR, TWO, ONE = tile(ROWS, 2), tile(4, 2), tile(2, 2), tile(1, 2)
-
-
-@intrinsic
-def transpose(typing: Any, x: Any, i: Any, ldx: Any, y: Any, j: Any, ldy: Any) -> Any:
-    """y[j + c·ldy + r] = x[i + r·ldx + c] for r, c < LANES
-
-    The rows are shuffled like cards: r and r + LANES/2 go together, number by number, as often as
-    LANES can be halved.
-    """
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        x, i, ldx, y, j, ldy = args
-        source = place(context, builder, signature.args[0], x, i)
-        target = place(context, builder, signature.args[3], y, j)
-        rows = [
-            read(builder, builder.gep(source, [builder.mul(ldx, I64(r))])) for r in range(LANES)
-        ]
-        half = LANES // 2
-
-        def together(a: Any, b: Any, start: int) -> Any:
-            lanes = [n for c in range(start, start + half) for n in (c, LANES + c)]
-            return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, LANES), lanes))
-
-        for _ in range(LANES.bit_length() - 1):
-            pairs = [(rows[r], rows[r + half]) for r in range(half)]
-            rows = [together(a, b, start) for a, b in pairs for start in (0, half)]
-        for c, row in enumerate(rows):
-            write(builder, row, builder.gep(target, [builder.mul(ldy, I64(c))]))
-        return context.get_dummy_value()
-
-    n = types.intp
-    return types.void(x, n, n, y, n, n), generate
 
 
 @inner
