@@ -33,6 +33,9 @@ LEAST_SIDE, LEAST_PRODUCTS = 8, 1 << 19
 """From what sizes on a product of matrices is faster in tiles than in BLAS, which is slower where
 the second lies column by column."""
 
+LEAST_EPS = 1e-30
+"""Above it 1 / √eps is a float32, and what vanishes in a square of one does not count."""
+
 LEAST_OF = {
     "exp": 1 << 14,
     "expm1": 1 << 14,
@@ -393,6 +396,39 @@ class CompiledBackend(NumpyBackend):
             if walk is not None:
                 return walk.backward(g, x, w, mean, var, eps)
         return super().standardize_backward(g, x, w, mean, var, axis, affine, eps)
+
+    def rms_norm(
+        self, x: Array, w: Array | None, axis: tuple[int, ...], eps: float
+    ) -> tuple[Array, Array]:
+        if takes(x, *(() if w is None else (w,)), least=1) and takes(x) and eps > LEAST_EPS:
+            walk = family("norm").Rows(x, axis, () if w is None else w.shape, centered=False)
+            if walk.fits:
+                y, _, square = walk.forward(x, w, None, eps)
+                return y, square
+        return super().rms_norm(x, w, axis, eps)
+
+    def rms_norm_backward(
+        self,
+        g: Array,
+        x: Array,
+        w: Array | None,
+        square: Array,
+        axis: tuple[int, ...],
+        eps: float,
+    ) -> tuple[Array, Array]:
+        if takes(g, x) and eps > LEAST_EPS:
+            walk = family("norm").Rows(x, axis, () if w is None else w.shape, centered=False)
+            if walk.fits:
+                dx, dw, _ = walk.backward(g, x, w, np.zeros_like(square), square, eps)
+                return dx, dw
+        return super().rms_norm_backward(g, x, w, square, axis, eps)
+
+    def scale_channels(self, x: Array, center: Array, scale: Array, shift: Array | float) -> Array:
+        if takes(x) and takes(center, scale, least=1):
+            vectors = (np.broadcast_to(v, scale.shape).reshape(-1) for v in (center, scale, shift))
+            y = family("norm").scale_channels(family("turn").rows_of(x), *vectors)
+            return images_of(y, x.shape)
+        return super().scale_channels(x, center, scale, shift)
 
     # ----- joined layers ---------------------------------------------------------------------
 
