@@ -26,7 +26,6 @@ from tinygrad_cv.backend.compiled.vectors import (
 )
 from tinygrad_cv.backend.threads import (
     MOST_PARTS,
-    WORTH_A_PART,
     by_products,
     parallel,
     split,
@@ -221,9 +220,10 @@ def matmul(a: Array, b: Array) -> Array | None:
     if len(lefts) > 1:
         parallel(of_stack, by_products(len(lefts), products))
     else:  # in panels, and their rows in parts where there are few of them
-        most = max(1, min(MOST_PARTS, products // WORTH_A_PART))
+        most = len(by_products(MOST_PARTS, products))
         columns = split(panels, most)
         rows = split(n, min(most // len(columns), n // LEAST_ROWS))
         blocks = [(part, across) for across in columns for part in rows]
-        parallel(lambda part: block(*blocks[part.start]), split(len(blocks), len(blocks)))
+        parts = split(len(blocks), len(blocks))
+        parallel(lambda part: [block(*where) for where in blocks[part]], parts)
     return out.swapaxes(-1, -2).copy() if turned else out
