@@ -211,11 +211,12 @@ def matmul(a: Array, b: Array) -> Array | None:
         place = part.start, part.stop
         product(A, lefts, 0, lda, ka, B, rights, 0, ldb, kb, C, step, 0, m, n, k, m, *place)
 
-    def block(rows: slice, across: slice) -> None:
-        i, j = rows.start, across.start * WIDE
-        left, right, to = i * lda, j * ldb, i * m + j
-        size = rows.stop - i, k, min(across.stop * WIDE, m) - j
-        product(A, lefts, left, lda, ka, B, rights, right, ldb, kb, C, step, to, m, *size, 0, 1)
+    def of_blocks(part: slice) -> None:
+        for rows, across in blocks[part]:
+            i, j = rows.start, across.start * WIDE
+            left, right, to = i * lda, j * ldb, i * m + j
+            size = rows.stop - i, k, min(across.stop * WIDE, m) - j
+            product(A, lefts, left, lda, ka, B, rights, right, ldb, kb, C, step, to, m, *size, 0, 1)
 
     if len(lefts) > 1:
         parallel(of_stack, by_products(len(lefts), products))
@@ -224,6 +225,5 @@ def matmul(a: Array, b: Array) -> Array | None:
         columns = split(panels, most)
         rows = split(n, min(most // len(columns), n // LEAST_ROWS))
         blocks = [(part, across) for across in columns for part in rows]
-        parts = split(len(blocks), len(blocks))
-        parallel(lambda part: [block(*where) for where in blocks[part]], parts)
+        parallel(of_blocks, split(len(blocks), len(blocks)))
     return out.swapaxes(-1, -2).copy() if turned else out
