@@ -410,6 +410,37 @@ class Backend:
         gradient *= r.astype(x.dtype)
         return gradient, weight_gradient, g
 
+    def rms_norm(
+        self, x: Array, w: Array | None, axis: tuple[int, ...], eps: float
+    ) -> tuple[Array, Array]:
+        """w · x / √(mean(x²) + eps) over `axis`, and mean(x²) in float64, with the axes as 1s."""
+        wide = x.astype("float64")
+        square = self.mean(wide * wide, axis=axis, keepdims=True)
+        y = wide * (1 / self.sqrt(square + eps))
+        return y if w is None else y * w, square
+
+    def rms_norm_backward(
+        self,
+        g: Array,
+        x: Array,
+        w: Array | None,
+        square: Array,
+        axis: tuple[int, ...],
+        eps: float,
+    ) -> tuple[Array, Array]:
+        """The gradients of `rms_norm` for x and w, that for w to be added up to its shape."""
+        r = 1 / self.sqrt(square + eps)
+        z = x * r
+        weight_gradient = gz = g * z
+        h = g
+        if w is not None:
+            h, gz = g * w, gz * w
+        return r * (h - z * self.mean(gz, axis=axis, keepdims=True)), weight_gradient
+
+    def scale_channels(self, x: Array, center: Array, scale: Array, shift: Array | float) -> Array:
+        """(x - center) · scale + shift, with numbers for each channel, (1, C, 1, ...)."""
+        return (x - center) * scale + shift
+
     def erf(self, x: Array) -> Array:
         """2/√π ∫₀ˣ e^(-t²) dt"""
         raise NotImplementedError
