@@ -10,6 +10,7 @@ from typing import Any
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.threads import parallel, split
 from tinygrad_cv.program.fuse import Group, number_of
+from tinygrad_cv.program.instructions import Value
 
 Array = Any
 
@@ -53,10 +54,13 @@ def is_for_blocks(group: Group) -> bool:
 
 def in_blocks(group: Group) -> tuple[Callable[..., None], list[int]]:
     """What does all steps, and the places whose memory it takes, each as rows and columns."""
-    steps = [
+    steps: list[tuple[Any, list[tuple[bool, Any]], int]] = [
         (
             function_of_step(step.name),
-            [(True, number_of(group, a)) if hasattr(a, "shape") else (False, a) for a in step.args],
+            [
+                (True, number_of(group, a)) if isinstance(a, Value) else (False, a)
+                for a in step.args
+            ],
             number_of(group, step.out),
         )
         for step in group.steps
