@@ -235,7 +235,8 @@ class _Result:
 
 def _ids(module: Any) -> list[int]:
     """Which objects the parameters and buffers of a module are."""
-    return list(map(id, (*module._parameters.values(), *module._buffers.values())))
+    held = vars(module)
+    return [id(held.get(name)) for name, kind in module._kinds.items() if kind != "module"]
 
 
 def _parts(modules: Iterable[weakref.ref[Any]]) -> list[Any]:

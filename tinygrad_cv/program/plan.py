@@ -25,12 +25,13 @@ from tinygrad_cv.backend.locks import Locked
 from tinygrad_cv.backend.switch import KERNELS
 from tinygrad_cv.backend.threads import on_one_blas_thread
 from tinygrad_cv.program import emit
+from tinygrad_cv.program.blocks import is_for_blocks
 from tinygrad_cv.program.fuse import DRAWS, Group, grouped, is_internal
 from tinygrad_cv.program.instructions import Instruction, Program, Value
 from tinygrad_cv.program.interpret import function_of
 from tinygrad_cv.program.listing import listing
 from tinygrad_cv.program.patterns import join
-from tinygrad_cv.program.places import span
+from tinygrad_cv.program.places import empty_like, span
 
 Array = Any
 
@@ -83,7 +84,7 @@ class Plan(Locked):
     # ----- planning --------------------------------------------------------------------------
 
     def _inline(self, compiled: bool) -> set[int]:
-        """The values that never leave the registers of a generated kernel."""
+        """The values that never leave the registers of a generated kernel, or a block."""
         kept = {id(v.root) for v in self.program.outputs}
         users: dict[int, set[int]] = {}
         for instruction in self.order:
@@ -91,7 +92,7 @@ class Plan(Locked):
                 users.setdefault(id(v.root), set()).add(id(instruction))
         inlined: set[int] = set()
         for group in self.order:
-            if isinstance(group, Group) and group.is_generated(compiled):
+            if isinstance(group, Group) and (group.is_generated(compiled) or is_for_blocks(group)):
                 group.internal = {
                     id(v) for v in group.outputs if is_internal(v, group, users, kept)
                 }
@@ -387,10 +388,7 @@ def fold(program: Program, xp: Backend) -> None:
             v.kind = "constant"
             v.array = host.asarray(array)
             if v.array.strides != v.strides:
-                v.array = None
-                home = host.empty(extent(v), "uint8")
-                low, _ = span(v.shape, v.strides, v.dtype.itemsize)
-                v.array = host.ndarray(v.shape, v.dtype, home, -low, v.strides)
+                v.array = empty_like(v)
                 host.copyto(v.array, array)
 
 
