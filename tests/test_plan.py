@@ -398,9 +398,21 @@ def closed(before: list[set[int]]) -> list[set[int]]:
     return found
 
 
-@given(programs())
-def test_who_shares_memory_keeps_the_order(chosen: Any) -> None:
-    instructions = chosen[0].instructions
+@st.composite
+def slices(draw: Any) -> list[Instruction]:
+    """Reads and changes of pieces of one array."""
+    whole = Value((40,), np.dtype("float32"), (4,))
+    found = []
+    for _ in range(draw(st.integers(1, 12))):
+        start, length = draw(st.integers(0, 30)), draw(st.integers(1, 10))
+        piece = Value((length,), whole.dtype, (4,), base=whole, offset=4 * start)
+        writes = (piece,) if draw(st.booleans()) else ()
+        found.append(Instruction("add", (piece, 1.0), {}, writes, writes))
+    return found
+
+
+@given(st.one_of(slices(), programs().map(lambda chosen: chosen[0].instructions)))
+def test_who_shares_memory_keeps_the_order(instructions: list[Instruction]) -> None:
     naively: list[set[int]] = []
     for i, later in enumerate(instructions):
         writes, touches = touched(later)

@@ -1,5 +1,6 @@
 """The results as text, as README's table, and as a chart."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from .peers import OURS, THEIRS
 
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 COLUMNS = {"eager": OURS, "compiled": f"{OURS} compiled", "numpy": f"{OURS} numpy"}
+COLORS = {"eager": "#56B4E9", "compiled": "#0072B2", "numpy": "#999999"}  # Okabe and Ito, 2008
 
 
 def machine_line(machine: dict[str, Any]) -> str:
@@ -43,6 +45,11 @@ def _ratio(result: dict[str, Any], name: str) -> str:
     return f"{result['medians'][name] / result['medians'][result['reference']]:.2f}"
 
 
+def _time(result: dict[str, Any], name: str) -> str:
+    value = result["medians"][name]
+    return f"{value:,.0f} {result['unit']}" if value >= 100 else f"{value:.3g} {result['unit']}"
+
+
 def table(results: dict[str, Any]) -> str:
     """README's table: PyTorch's best time, and ours over it."""
     rows = [
@@ -52,11 +59,10 @@ def table(results: dict[str, Any]) -> str:
     for result in results["workloads"].values():
         medians, reference = result["medians"], result["reference"]
         best = min(medians[name] for name in COLUMNS.values() if name in medians)
-        theirs = f"{medians[reference]:.3g} {result['unit']}" if reference else "–"
+        theirs = _time(result, reference) if reference else "–"
         # Without PyTorch beside it, the time itself is what there is to say.
         cells = [
-            _ratio(result, name)
-            or (f"{medians[name]:.3g} {result['unit']}" if name in medians else "–")
+            _ratio(result, name) or (_time(result, name) if name in medians else "–")
             for name in COLUMNS.values()
         ]
         share = f"{result['least_ms'] / best:.0%}" if result["least_ms"] else "–"
@@ -75,26 +81,32 @@ def rewrite(readme: Path, results: dict[str, Any]) -> None:
 
 
 def chart(file: Path, results: dict[str, Any]) -> None:
-    """Our times over the best of PyTorch's, as bars; below 1 we are faster."""
+    """Our times over the best of PyTorch's, as bars that begin at 1; to the left we are faster."""
     from matplotlib.figure import Figure
 
     named = {name: r for name, r in results["workloads"].items() if r["reference"]}
     figure = Figure(figsize=(8, 1 + 0.45 * len(named)), layout="constrained")
     axes = figure.add_subplot()
     height = 0.8 / len(COLUMNS)
+    least = most = 1.0
     for i, (label, library) in enumerate(COLUMNS.items()):
-        shown = [
-            (row + (i - 1) * height, r["medians"][library] / r["medians"][r["reference"]])
+        shown = {
+            row + (i - 1) * height: r["medians"][library] / r["medians"][r["reference"]]
             for row, r in enumerate(named.values())
             if library in r["medians"]
-        ]
-        if shown:
-            places, ratios = zip(*shown, strict=True)
-            axes.barh(places, ratios, height, label=label)
+        }
+        widths = [ratio - 1 for ratio in shown.values()]
+        axes.barh([*shown], widths, height, left=1, color=COLORS[label], label=label)
+        least, most = min([least, *shown.values()]), max([most, *shown.values()])
     axes.axvline(1, color="black", linewidth=1)
     axes.set_xscale("log", base=2)
+    powers = range(math.floor(math.log2(least)), math.ceil(math.log2(most)) + 1)
+    names = [f"{2**p}" if p >= 0 else f"1/{2**-p}" for p in powers]
+    axes.set_xticks([2.0**p for p in powers], names)
     axes.set_yticks(range(len(named)), [name.replace("_", " ") for name in named])
-    axes.invert_yaxis()
+    axes.set_ylim(len(named) - 0.4, -0.6)
+    axes.grid(axis="x", color="#DDDDDD")
+    axes.set_axisbelow(True)
     axes.set_xlabel("our time / the best of PyTorch's: left of 1 we are faster")
     axes.set_title(machine_line(results["machine"]), fontsize=7)
     if named:
