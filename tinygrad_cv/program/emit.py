@@ -220,7 +220,7 @@ def _opaque(instruction: Instruction, memory: Slots, xp: Backend) -> Call:
     """Call it, and take what it returns."""
     function = function_of(xp, instruction.function)
     args, options = memory.tree(instruction.args), memory.tree(instruction.options)
-    outs = made_by(instruction)
+    outs = [*instruction.outputs] if instruction.placed else made_by(instruction)
     if takes_out(function) and len(outs) == 1 == len(instruction.outputs):
         return partial(_into, function, **options), (memory.array(outs[0]), *args)
     has_late = is_late(args) or is_late(options)
@@ -263,7 +263,8 @@ def _known(instruction: Instruction, memory: Slots, xp: Backend) -> list[Call] |
         y, positive = map(memory.array, outputs)
         return [(partial(_into, host.maximum), (y, args[0], 0)), (host.greater, (y, 0, positive))]
     target = given if given is not None else outputs[0] if len(outputs) == 1 else None
-    if not isinstance(target, Value) or (given is None and target.base is not None):
+    is_view = given is None and isinstance(target, Value) and target.base is not None
+    if not isinstance(target, Value) or (is_view and not instruction.placed):
         return None
     out = memory.array(target)
     options = memory.tree(options)

@@ -30,6 +30,7 @@ from tinygrad_cv.program.instructions import Instruction, Program, Value
 from tinygrad_cv.program.interpret import function_of
 from tinygrad_cv.program.patterns import join
 from tinygrad_cv.program.places import size, span
+from tinygrad_cv.program.steps import at_once
 
 Array = Any
 
@@ -61,6 +62,7 @@ class Plan:
             join(program)
         fold(program, xp)
         program.instructions = needed(program)
+        at_once(program)
         self.program = program
         work = [i for i in program.instructions if not is_view(i)]
         self.order = grouped(work)
@@ -347,6 +349,7 @@ def is_view(instruction: Instruction) -> bool:
     return (
         bool(outputs)
         and not instruction.writes
+        and not instruction.placed
         and instruction.function != "call"
         and all(v.base is not None for v in outputs)
     )
