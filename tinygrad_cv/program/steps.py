@@ -33,8 +33,11 @@ from tinygrad_cv.program.fuse import DRAWS, REAL, dependencies
 from tinygrad_cv.program.instructions import Instruction, Program, Value, values_in
 from tinygrad_cv.program.places import is_contiguous, is_same_place, size
 
-FEWEST = 3
+FEWEST = 4
 """How many steps are worth being done at once."""
+
+FEWEST_TERMS = 8
+"""How many small terms are worth being added up in one call."""
 
 SMALL = 1 << 16
 """Up to how many bytes of a result a call is so short that the number of calls counts."""
@@ -643,7 +646,7 @@ def _total(terms: Sequence[Term], total: Value, stacks: Stacks) -> list[Instruct
     first = terms[0]
     line = stacks.maker[first.value].line if first.value in stacks.maker else ""
     if first.key is None:
-        if total.nbytes * 4 > FEW:
+        if len(terms) < FEWEST_TERMS or total.nbytes * 4 > FEW:
             return []
         whole = stacks.stack([term.value for term in terms], work)
         if whole is None:
