@@ -69,7 +69,7 @@ def at_once(program: Program) -> Program:
                     graph.join(members, work)
     for s in sorted(sums, key=lambda s: -sum(stacks.lie(t.rows) for t in s.terms)):
         _sum_at_once(s, stacks, graph)
-    program.instructions = graph.instructions()
+    program.instructions = _turned_once(graph.instructions())
     return program
 
 
@@ -512,6 +512,32 @@ def _axes(total: Instruction) -> tuple[int, ...]:
     if axis is None:
         return tuple(range(ndim))
     return tuple(a % ndim for a in (axis if isinstance(axis, tuple | list) else (axis,)))
+
+
+def _turned_once(instructions: list[Instruction]) -> list[Instruction]:
+    """Lay out row by row, once, what is multiplied column by column in each of many steps."""
+    uses: dict[Any, list[int]] = defaultdict(list)
+    writes: dict[Value, list[int]] = defaultdict(list)
+    for k, i in enumerate(instructions):
+        for v in (*i.outputs, *i.writes):
+            writes[v.root].append(k)
+        if i.function == "matmul" and not i.options and all(len(v.shape) == 2 for v in i.args):
+            w = i.args[1]
+            if w.strides[0] == w.dtype.itemsize != w.strides[1]:
+                uses[w.root, w.offset, w.shape, w.strides, w.dtype].append(k)
+    before: dict[int, Instruction] = {}
+    for (root, *_), places in uses.items():
+        first, last = places[0], places[-1]
+        if len(places) < FEWEST or any(first < k < last for k in writes[root]):
+            continue
+        w = instructions[first].args[1]
+        turned = _made(w.shape, w.dtype)
+        line = instructions[first].line
+        before[first] = Instruction("ascontiguousarray", (w,), {}, (turned,), line=line)
+        for k in places:
+            i = instructions[k]
+            instructions[k] = replace(i, args=(i.args[0], turned))
+    return [x for k, i in enumerate(instructions) for x in ([before[k]] if k in before else []) + [i]]
 
 
 # ----- sums --------------------------------------------------------------------------------------
