@@ -25,9 +25,9 @@ import heapq
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
-from tinygrad_cv.backend import host
 from tinygrad_cv.backend.arguments import exchanged
 from tinygrad_cv.program.fuse import DRAWS, REAL, dependencies
 from tinygrad_cv.program.instructions import Instruction, Program, Value, values_in
@@ -179,7 +179,7 @@ class Stacks:
     """Values of several steps as one, whose memory they lie in."""
 
     def __init__(self, program: Program) -> None:
-        self.maker = {v: i for i in program.instructions for v in i.outputs}
+        self.maker = {v: i for i in program.instructions for v in i.outputs if v not in i.writes}
         self.kept = {v.root for v in program.outputs}
         self.views: dict[Value, list[Value]] = defaultdict(list)
         seen = {v for i in program.instructions for v in (*i.reads(), *i.outputs, *i.writes)}
@@ -228,10 +228,9 @@ class Stacks:
             return None
         if len({v.root for v in values}) == 1 and (first.base or is_same_place(first, values[-1])):
             step = values[1].offset - first.offset
-            if any(b.offset - a.offset != step for a, b in zip(values, values[1:], strict=False)):
+            if any(b.offset - a.offset != step for a, b in pairwise(values)):
                 return None
-            shape, strides = (len(values), *first.shape), (step, *first.strides)
-            return Value(shape, first.dtype, strides, base=first.root, offset=first.offset)
+            return self.view(first, (len(values), *first.shape), (step, *first.strides))
         if len(set(values)) < len(values):
             return None
         if all(map(self.is_free, values)):
@@ -249,8 +248,13 @@ class Stacks:
         first = values[0]
         places = [first.offset + k * first.nbytes for k in range(len(values))]
         dense = is_contiguous(first.shape, first.strides, first.dtype.itemsize)
-        return dense and first.base is not None and all(
-            v.root is first.root and v.offset == at for v, at in zip(values, places, strict=True)
+        return (
+            dense
+            and first.base is not None
+            and all(
+                v.root is first.root and v.offset == at
+                for v, at in zip(values, places, strict=True)
+            )
         )
 
     def whole(self, values: Sequence[Value], by_rows: bool) -> Value:
@@ -261,8 +265,7 @@ class Stacks:
             shape = count * first.shape[0], *first.shape[1:]
         made = _made(shape, first.dtype)
         if first.base is not None:
-            made.base, made.offset = first.root, first.offset
-            return made
+            return self.view(first, shape, made.strides)
         for k, v in enumerate(values):
             self.rebase(v, made, k * first.nbytes)
         return made
@@ -279,6 +282,34 @@ class Stacks:
             at += v.nbytes
         return whole
 
+    def view(self, v: Value, shape: tuple[int, ...], strides: tuple[int, ...]) -> Value:
+        """Memory from the first element of a value on, seen in another shape."""
+        seen = Value(shape, v.dtype, strides, base=v.root, offset=v.offset)
+        self.views[v.root].append(seen)
+        return seen
+
+    def rows(self, v: Value) -> Value | None:
+        """(T, N, ...) as (T · N, ...), where it lies so that this is possible."""
+        (steps, rows, *shape), (far, near, *strides) = v.shape, v.strides
+        if rows == 1:
+            near = far
+        elif far != rows * near:
+            return None
+        return self.view(v, (steps * rows, *shape), (near, *strides))
+
+    def beside(self, v: Value, ndim: int) -> Value:
+        """(T, ...) as (T, 1, ..., 1, ...) of that many axes: for broadcasting."""
+        missing = ndim - len(v.shape)
+        (steps, *shape), (far, *strides) = v.shape, v.strides
+        return self.view(v, (steps, *[1] * missing, *shape), (far, *[0] * missing, *strides))
+
+    def turned(self, v: Value) -> Value:
+        """The transpose, which is the value itself where `v` is the transpose of that."""
+        shape, strides, root = v.shape[::-1], v.strides[::-1], v.root
+        if (v.offset, root.shape, root.strides, root.dtype) == (0, shape, strides, v.dtype):
+            return root
+        return self.view(v, shape, strides)
+
     def rebase(self, v: Value, root: Value, at: int) -> None:
         """Let a value and all views of it lie in another."""
         for other in (v, *self.views.pop(v, ())):
@@ -293,27 +324,6 @@ def _made(shape: tuple[int, ...], dtype: Any) -> Value:
         strides.append(step)
         step *= n
     return Value(shape, dtype, tuple(reversed(strides)))
-
-
-def _view(v: Value, shape: tuple[int, ...], strides: tuple[int, ...]) -> Value:
-    return Value(shape, v.dtype, strides, base=v.root, offset=v.offset)
-
-
-def _rows(v: Value) -> Value | None:
-    """(T, N, ...) as (T · N, ...), where it lies so that this is possible."""
-    (steps, rows, *shape), (far, near, *strides) = v.shape, v.strides
-    if rows == 1:
-        near = far
-    elif far != rows * near:
-        return None
-    return _view(v, (steps * rows, *shape), (near, *strides))
-
-
-def _beside(v: Value, ndim: int) -> Value:
-    """(T, ...) as (T, 1, ..., 1, ...) of that many axes: for broadcasting."""
-    missing = ndim - len(v.shape)
-    (steps, *shape), (far, *strides) = v.shape, v.strides
-    return _view(v, (steps, *[1] * missing, *shape), (far, *[0] * missing, *strides))
 
 
 # ----- side by side ------------------------------------------------------------------------------
@@ -346,16 +356,21 @@ def _side_by_side(program: Program, stacks: Stacks) -> None:
     """Parts that are made for a whole alone are made in it: nothing is concatenated."""
     instructions = program.instructions
     written: dict[Value, list[Instruction]] = defaultdict(list)
+    readers: dict[Value, list[Instruction]] = defaultdict(list)
     for i in instructions:
         for v in i.writes:
             written[v.root].append(i)
+        for root in dict.fromkeys(v.root for v in i.reads()):
+            readers[root].append(i)
     gone: set[Instruction] = set()
     for i in instructions:
-        if i.function == "concatenate" and i.options.get("axis") == 0 and len(i.outputs) == 1:
+        if i.function == "concatenate" and i.options == {"axis": 0} and len(i.outputs) == 1:
             (parts,), (whole,) = i.args, i.outputs
             writers = [i]
         elif i.function == "zeros" and (found := _slices(i, written)):
             (whole,), (parts, writers) = i.outputs, found
+            if readers[whole][: len(writers)] != writers:  # somebody looks at it half-way
+                continue
         else:
             continue
         if (
@@ -390,9 +405,9 @@ def _slices(
             start, stop, _ = index.indices(whole.shape[0])
             if not isinstance(part, Value) or part.shape != (stop - start, *whole.shape[1:]):
                 return None
-            if part.root is whole and part.offset == start * width:
+            if part.root is whole and (part.offset, part.strides) == (start * width, whole.strides):
                 continue  # it is there already
-        elif i.function == "add" and is_same_place(i.args[0], i.options["out"]):
+        elif i.function == "add" and i.args[0] is i.options.get("out"):
             target, part = i.args
             if not isinstance(part, Value) or part.shape != target.shape:
                 return None
@@ -428,7 +443,7 @@ def _as_they_lie(items: list[tuple[Any, tuple[Value, ...]]]) -> list[Any]:
 def _alike(instructions: Iterable[Instruction]) -> list[list[Instruction]]:
     """Instructions that do the same to arguments of the same shapes.
 
-    What two of them have in common, all of them have to.
+    What most of them have in common, such as a matrix, all of them have to.
     """
 
     def described(x: Any) -> Any:
@@ -446,7 +461,8 @@ def _alike(instructions: Iterable[Instruction]) -> list[list[Instruction]]:
         places = [[(k, v.root, v.offset) for k, v in enumerate(i.reads())] for i in members]
         uses = Counter(place for here in places for place in here)
         for i, here in zip(members, places, strict=True):
-            found[key, *(place for place in here if uses[place] > 1)].append(i)
+            most = max(2, *(uses[place] for place in here))
+            found[key, *(place for place in here if uses[place] == most)].append(i)
     return [members for members in found.values() if len(members) >= FEWEST]
 
 
@@ -466,6 +482,8 @@ def _of_all_steps(members: Sequence[Instruction], stacks: Stacks) -> list[Instru
         return []
     if name == "total" and len(first.args) > 1:
         return []
+    if first.writes and name not in BY_ELEMENTS:
+        return []
     ndim = max(len(v.shape) for v in (*first.outputs, *first.writes))
     given = []
     for values, same in zip(columns, is_same, strict=True):
@@ -476,9 +494,9 @@ def _of_all_steps(members: Sequence[Instruction], stacks: Stacks) -> list[Instru
             return []
         whole = stacks.stack(values, work)
         if whole is not None and by_rows:
-            whole = _rows(whole)
+            whole = stacks.rows(whole)
         elif whole is not None and name in BY_ELEMENTS:
-            whole = _beside(whole, ndim + 1)
+            whole = stacks.beside(whole, ndim + 1)
         if whole is None:
             return []
         given.append(whole)
@@ -537,7 +555,9 @@ def _turned_once(instructions: list[Instruction]) -> list[Instruction]:
         for k in places:
             i = instructions[k]
             instructions[k] = replace(i, args=(i.args[0], turned))
-    return [x for k, i in enumerate(instructions) for x in ([before[k]] if k in before else []) + [i]]
+    return [
+        x for k, i in enumerate(instructions) for x in ([before[k]] if k in before else []) + [i]
+    ]
 
 
 # ----- sums --------------------------------------------------------------------------------------
@@ -603,15 +623,19 @@ def _sums(program: Program, stacks: Stacks) -> list[Sum]:
 def _term(v: Value, stacks: Stacks, users: dict[Value, list[Instruction]]) -> Term:
     """A term that is made for a sum alone, as a sum over rows if it is one."""
     maker = stacks.maker[v]
-    args, makers = maker.args, (maker,)
+    args = maker.args
+    makers: tuple[Instruction, ...] = (maker,)
     if maker.function == "astype":
         source = args[0].root
         total = stacks.maker.get(source)
         if total is None or total.function != "total" or users[source] != [total, maker]:
             return Term(v)
+        whole = is_contiguous(args[0].shape, args[0].strides, source.dtype.itemsize)
+        if not whole or size(args[0]) != size(source):
+            return Term(v)
         args, makers, maker = total.args, (total, maker), total
     if maker.function == "matmul" and all(len(x.shape) == 2 for x in args):
-        return Term(v, makers, "matmul", (_turned(args[0]), args[1]))
+        return Term(v, makers, "matmul", (stacks.turned(args[0]), args[1]))
     if maker.function == "total" and len(args) == 1 and _axes(maker) == (0,):
         return Term(v, makers, f"total {maker.options.get('keepdims')}", args)
     if maker.function == "scatter_add" and not maker.options:
@@ -619,15 +643,6 @@ def _term(v: Value, stacks: Stacks, users: dict[Value, list[Instruction]]) -> Te
         if isinstance(index, Value) and index.shape == g.shape[: len(index.shape)] != ():
             return Term(v, makers, f"scatter_add {shape}", (index, g))
     return Term(v)
-
-
-def _turned(v: Value) -> Value:
-    """The transpose, which is the value itself of whose memory `v` is the transpose."""
-    shape, strides = v.shape[::-1], v.strides[::-1]
-    root = v.root
-    if (v.offset, root.shape, root.strides, root.dtype) == (0, shape, strides, v.dtype):
-        return root
-    return _view(v, shape, strides)
 
 
 def _sum_at_once(s: Sum, stacks: Stacks, graph: Graph) -> None:
@@ -660,9 +675,7 @@ def _sum_at_once(s: Sum, stacks: Stacks, graph: Graph) -> None:
         others.remove(totals[-1])
     line = s.additions[-1].line
     for other in others:
-        work.append(
-            Instruction("add", (s.value, other), {"out": s.value}, (), (s.value,), line)
-        )
+        work.append(Instruction("add", (s.value, other), {"out": s.value}, (), (s.value,), line))
     graph.join(members, work)
 
 
@@ -677,30 +690,36 @@ def _total(terms: Sequence[Term], total: Value, stacks: Stacks) -> list[Instruct
         whole = stacks.stack([term.value for term in terms], work)
         if whole is None:
             return []
-        return [*work, Instruction("total", (whole,), {"axis": (0,)}, (total,), line=line)]
+        options: dict[str, Any] = {"axis": (0,), "keepdims": False}
+        return [*work, Instruction("total", (whole,), options, (total,), line=line)]
     given = []
     for values in zip(*(term.rows for term in terms), strict=True):
         whole = stacks.stack(values, work)
-        rows = None if whole is None else _rows(whole)
+        rows = None if whole is None else stacks.rows(whole)
         if rows is None:
             return []
         given.append(rows)
     first_maker, *others = first.makers
     args: tuple[Any, ...] = tuple(given)
+    options = dict(first_maker.options)
     if first_maker.function == "matmul":
         x, g = given
-        args = _view(x, x.shape[::-1], x.strides[::-1]), g
+        args = stacks.turned(x), g
     elif first_maker.function == "scatter_add":
         args = first_maker.args[0], *given
+    elif not others:
+        options["axis"] = (0,)
     if not others:
-        return [*work, Instruction(first_maker.function, args, {}, (total,), line=line)]
+        return [*work, Instruction(first_maker.function, args, options, (total,), line=line)]
     (wide,) = first_maker.outputs
     sums = _made(given[0].shape[1:], wide.dtype)
-    if size(sums) != size(total) or not is_contiguous(total.shape, total.strides, total.dtype.itemsize):
+    if size(sums) != size(total) or not is_contiguous(
+        total.shape, total.strides, total.dtype.itemsize
+    ):
         return []
-    again = _view(sums, total.shape, _made(total.shape, sums.dtype).strides)
+    again = stacks.view(sums, total.shape, _made(total.shape, sums.dtype).strides)
     return [
         *work,
-        Instruction("total", args, {"axis": (0,)}, (sums,), line=line),
+        Instruction("total", args, {"axis": (0,), "keepdims": False}, (sums,), line=line),
         Instruction("astype", (again, total.dtype), {}, (total,), line=line),
     ]
