@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 
+from test_plan import Recording, check, numbers
 from tinygrad_cv.backend.switch import KERNELS, has_numba
 from tinygrad_cv.program import plan as plan_module
 from tinygrad_cv.program import steps
 from tinygrad_cv.program.instructions import Program, Value
 from tinygrad_cv.program.plan import Plan
-
-from test_plan import Recording, check, numbers
 
 pytestmark = pytest.mark.host
 
