@@ -14,6 +14,7 @@ from typing import Any
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.arguments import each, exchanged
 from tinygrad_cv.backend.base import Backend
+from tinygrad_cv.backend.switch import KERNELS
 from tinygrad_cv.backend.threads import WORTH_A_PART, parallel, split
 from tinygrad_cv.program.fuse import LETTER, Group
 from tinygrad_cv.program.instructions import Instruction, Value
@@ -154,6 +155,8 @@ def takes_out(function: Callable[..., Any]) -> bool:
 def writes_in_place(instruction: Instruction, xp: Backend) -> bool:
     """Whether it writes its results into memory that it is given, so that nothing is copied."""
     name = instruction.function
+    if name in GATES:
+        return KERNELS.compiled
     if len(instruction.outputs) > 1:
         return name == "relu"
     function = function_of(xp, name)
@@ -165,6 +168,9 @@ def writes_in_place(instruction: Instruction, xp: Backend) -> bool:
         or takes_out(function)
     )
 
+
+GATES = {"lstm_gates", "lstm_gates_backward", "gru_gates", "gru_gates_backward"}
+"""What a recurrent network does at each step, to arrays so small that a call is what it costs."""
 
 COPIES = {
     "array",
@@ -224,6 +230,10 @@ def _opaque(instruction: Instruction, memory: Slots, xp: Backend) -> Call:
     if takes_out(function) and len(outs) == 1 == len(instruction.outputs):
         return partial(_into, function, **options), (memory.array(outs[0]), *args)
     has_late = is_late(args) or is_late(options)
+    if instruction.function in GATES and KERNELS.compiled and not has_late:
+        prepared = _prepared(instruction.function, args, memory.tree(instruction.outputs))
+        if prepared is not None:
+            return prepared
     single = len(instruction.outputs) == 1
     places = [
         None if v not in outs else v if memory.is_late(v) else memory.array(v)
@@ -242,6 +252,13 @@ def _opaque(instruction: Instruction, memory: Slots, xp: Backend) -> Call:
                 host.copyto(place, array, casting="unsafe")
 
     return call, ()
+
+
+def _prepared(name: str, args: tuple[Any, ...], made: tuple[Any, ...]) -> Call | None:
+    """The kernel itself, bound to its arrays, where nothing is left to be decided at a replay."""
+    from tinygrad_cv.backend.compiled.recurrent import prepared
+
+    return None if is_late(made) else prepared(name, args, made)
 
 
 def _known(instruction: Instruction, memory: Slots, xp: Backend) -> list[Call] | None:
