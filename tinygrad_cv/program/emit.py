@@ -159,7 +159,7 @@ def writes_in_place(instruction: Instruction, xp: Backend) -> bool:
         return KERNELS.compiled
     if len(instruction.outputs) > 1:
         return name == "relu"
-    function = function_of(xp, name)
+    function = _plain(function_of(xp, name))
     return (
         isinstance(function, host.ufunc)
         or name in REDUCTIONS
@@ -171,6 +171,16 @@ def writes_in_place(instruction: Instruction, xp: Backend) -> bool:
 
 GATES = {"lstm_gates", "lstm_gates_backward", "gru_gates", "gru_gates_backward"}
 """What a recurrent network does at each step, to arrays so small that a call is what it costs."""
+
+
+def _plain(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The ufunc that stands behind a method of the backend which asks first if it has a kernel.
+
+    Here the answer is known: what is worth a kernel has got a loop of its own.
+    """
+    plain: Callable[..., Any] = getattr(function, "ufunc", function)
+    return plain
+
 
 COPIES = {
     "array",
@@ -270,7 +280,7 @@ def _known(instruction: Instruction, memory: Slots, xp: Backend) -> list[Call] |
             return [(operator.setitem, memory.tree(instruction.args))]
         return None
     args = memory.tree(instruction.args)
-    function = function_of(xp, name)
+    function = _plain(function_of(xp, name))
     if name == "copyto":
         return [(partial(host.copyto, **memory.tree(options)) if options else host.copyto, args)]
     outputs = instruction.outputs

@@ -59,6 +59,7 @@ def _sooner(ufunc: Any, name: str, least: int) -> Callable[..., Array]:
                 return family("elementwise").pointwise(name, arrays)
         return ufunc(*arrays, **options)
 
+    call.ufunc = ufunc  # type: ignore[attr-defined]
     return call
 
 
