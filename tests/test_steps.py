@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
+import tinygrad_cv as tg
 from test_plan import Recording, check, numbers
 from tinygrad_cv.backend.switch import KERNELS, has_numba
 from tinygrad_cv.program import plan as plan_module
@@ -186,6 +187,41 @@ def test_a_matrix_is_turned_once_and_anew_after_it_changed() -> None:
             r("multiply", now, -1.0, out=now)
         x = r("matmul", x, r("transpose", now))
     check(r.program(x), [numbers(3, 8, seed=2)])
+
+
+# ----- layers ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+def test_compiled_layers_learn_as_they_do_uncompiled(
+    kind: str, backwards: bool, batch: int
+) -> None:
+    def training(compiled: bool) -> list[Any]:
+        tg.manual_seed(0)
+        layer = getattr(tg.nn, kind)(5, 17, num_layers=2, bidirectional=backwards)
+        head = tg.nn.Linear(17 * (1 + backwards), 3)
+        descent = tg.optim.SGD([*layer.parameters(), *head.parameters()], lr=0.1)
+
+        def step(x: Any, labels: Any) -> Any:
+            descent.zero_grad()
+            out, _ = layer(x)
+            loss = sum(tg.cross_entropy(head(h), labels) for h in out) / len(out)
+            loss.backward()
+            descent.step()
+            return loss
+
+        run = tg.compile(step) if compiled else step
+        found: list[Any] = []
+        for k in range(4):
+            x = tg.tensor(numbers(7, batch, 5, seed=k))
+            labels = tg.tensor(np.arange(k, k + batch) % 3)
+            found.append(run(x, labels).item())
+        return [*found, *(p.detach().numpy() for p in (*layer.parameters(), *head.parameters()))]
+
+    for ours, plain in zip(training(True), training(False), strict=True):
+        np.testing.assert_allclose(ours, plain, rtol=1e-4, atol=1e-5)
 
 
 # ----- mutants -----------------------------------------------------------------------------------
