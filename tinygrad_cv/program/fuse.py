@@ -13,7 +13,7 @@ from typing import Any
 
 from tinygrad_cv.backend import host
 from tinygrad_cv.program.instructions import Instruction, Value
-from tinygrad_cv.program.places import is_same_place, overlap, size
+from tinygrad_cv.program.places import is_same_place, overlap, size, span_of
 
 FLOAT, BOOL = host.dtype("float32"), host.dtype("bool")
 LETTER = {FLOAT: "f", BOOL: "b"}
@@ -261,28 +261,38 @@ def _nest(
 
 
 def dependencies(instructions: Sequence[Instruction]) -> list[set[int]]:
-    """For each instruction those that have to be done before it."""
+    """For each instruction those that have to be done before it, some by way of others.
+
+    Who writes all of some bytes waits for all who used them, so who comes later waits for him
+    alone: the lists below stay short where a sum grows in place.
+    """
     before: list[set[int]] = []
-    writers: dict[int, list[tuple[int, Value]]] = defaultdict(list)
-    readers: dict[int, list[tuple[int, Value]]] = defaultdict(list)
+    # By root: who writes, and who reads, from which byte on and up to which.
+    writers: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
+    readers: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
     barrier, draw = -1, -1
     for i, instruction in enumerate(instructions):
         needs: set[int] = set() if barrier < 0 else {barrier}
-        reads = list(instruction.reads())
-        writes = [*instruction.outputs, *instruction.writes]
-        for v in (*reads, *writes):
-            needs.update(j for j, w in writers[id(v.root)] if overlap(v, w))
-        for v in writes:
-            needs.update(j for j, r in readers[id(v.root)] if overlap(v, r))
+        reads = [(id(v.root), *span_of(v)) for v in instruction.reads()]
+        written = (*instruction.outputs, *instruction.writes)
+        writes = [(id(v.root), *span_of(v)) for v in written]
+        for root, low, high in (*reads, *writes):
+            needs.update(j for j, start, stop in writers[root] if low < stop and start < high)
+        for root, low, high in writes:
+            needs.update(j for j, start, stop in readers[root] if low < stop and start < high)
         if instruction.function == "call" and not is_check(instruction):
             needs, barrier = set(range(i)), i
         if instruction.function in DRAWS:
             needs |= {draw} - {-1}
             draw = i
-        for v in reads:
-            readers[id(v.root)].append((i, v))
-        for v in writes:
-            writers[id(v.root)].append((i, v))
+        for v, (root, low, high) in zip(written, writes, strict=True):
+            if v.nbytes == high - low:
+                for users in (writers, readers):
+                    users[root] = [u for u in users[root] if u[1] < low or high < u[2]]
+        for root, low, high in reads:
+            readers[root].append((i, low, high))
+        for root, low, high in writes:
+            writers[root].append((i, low, high))
         needs.discard(i)
         before.append(needs)
     return before

@@ -5,9 +5,10 @@ Planning takes a copy of the program and, in this order,
 1. sees through what was packed into bits and unpacked again (`unpacked`);
 2. leaves out what nobody reads (`needed`), joins layers (`patterns.join`), and works out once what
    is the same each time;
-3. puts elementwise instructions together (`fuse.grouped`);
-4. gives each value a place in one arena, by the time in which it is alive (`arranged`);
-5. binds each instruction to its arrays (`emit.calls_of`).
+3. does for all steps of a sequence at once what it does at each (`steps.at_once`);
+4. puts elementwise instructions together (`fuse.grouped`);
+5. gives each value a place in one arena, by the time in which it is alive (`arranged`);
+6. binds each instruction to its arrays (`emit.calls_of`).
 
 A replay is then a list of calls, one after another.
 """

@@ -133,11 +133,12 @@ class Graph:
         for node in nodes:
             own |= self.bit[node]
             above |= self.above[node]
-        if any(self.bit[n] & above & ~own and self.above[n] & own for n in self.order):
+        others = above & ~own
+        if any(self.bit[n] & others and self.above[n] & own for n in self.order):
             return False
         gone = set(nodes)
         joined = Node(work, {b for n in nodes for b in n.before} - gone)
-        place = max(self.order.index(n) for n in nodes)
+        place = own.bit_length() - 1  # where the last of them is
         order = [joined if k == place else n for k, n in enumerate(self.order)]
         self.order = [n for n in order if n not in gone]
         for node in self.order:
