@@ -13,6 +13,7 @@ from tinygrad_cv._public import AUTOGRAD, TOP, public
 from tinygrad_cv._reading import ALONE, Reading, raw
 from tinygrad_cv._tensor import Tensor, adopt, as_content, wrap
 from tinygrad_cv.backend.locks import Locked
+from tinygrad_cv.backend.threads import on_one_blas_thread
 
 
 @adopt
@@ -111,7 +112,8 @@ class Gradients(Tensor):
         """
         seed: Any = _seed(self, gradient)
         seed = seed if create_graph else seed._array
-        _backward({self.node: seed}, self, retain_graph, create_graph, inputs)
+        seeds = {self.node: seed}
+        on_one_blas_thread(_backward, seeds, self, retain_graph, create_graph, inputs)
 
 
 def _backward(
@@ -285,7 +287,8 @@ def backward(
     tensors = [tensors] if isinstance(tensors, Tensor) else list(tensors)
     if not tensors:
         raise ValueError("backward needs at least one tensor to start from; got none.")
-    _backward(
+    on_one_blas_thread(
+        _backward,
         _seeds(tensors, grad_tensors, "grad_tensors", create_graph),
         tensors[0],
         retain_graph,

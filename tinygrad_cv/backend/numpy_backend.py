@@ -12,6 +12,7 @@ import numpy as np
 from tinygrad_cv.backend import windows
 from tinygrad_cv.backend.base import ACCUMULATORS, DEFAULT, NAMESPACE, Backend
 from tinygrad_cv.backend.threads import (
+    WORTH_A_PART,
     by_products,
     is_below_threads,
     on_one_blas_thread,
@@ -133,7 +134,7 @@ class NumpyBackend(Backend):
         return False
 
     def lacks(self, array: Array, number: Any) -> bool:
-        return not np.any(array == number)
+        return not (array == number).any()
 
     def address(self, array: Array) -> int:
         return int(array.ctypes.data)
@@ -152,6 +153,8 @@ class NumpyBackend(Backend):
         is_small, is_stack = is_below_threads(*factors), a.ndim > 2 or b.ndim > 2
         if is_small and not is_stack:
             return np.matmul(a, b)
+        if not is_stack and rows * inner * columns < 2 * WORTH_A_PART:
+            return on_one_blas_thread(np.matmul, a, b)
         if is_stack:
             stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
             parts = by_products(stack[0], math.prod(stack) * math.prod(factors))

@@ -211,6 +211,8 @@ def largest(instruction: Instruction) -> int:
 def writes_in_place(instruction: Instruction, xp: Backend) -> bool:
     """Whether it writes its results into memory that it is given, so that nothing is copied."""
     name = instruction.function
+    if name in GATES:
+        return KERNELS.compiled
     if len(instruction.outputs) > 1:
         return name == "relu"
     function = called(instruction, xp)
@@ -221,6 +223,10 @@ def writes_in_place(instruction: Instruction, xp: Backend) -> bool:
         or name in ("where", "relu_backward", "concatenate", "stack", "total", "mean", "matmul")
         or takes_out(function)
     )
+
+
+GATES = {"lstm_gates", "lstm_gates_backward", "gru_gates", "gru_gates_backward"}
+"""What a recurrent network does at each step, to arrays so small that a call is what it costs."""
 
 
 COPIES = {
@@ -275,9 +281,13 @@ def _opaque(instruction: Instruction, memory: Slots, xp: Backend) -> Call:
     """Call it, and take what it returns."""
     function = function_of(xp, instruction.function)
     args, options = memory.tree(instruction.args), memory.tree(instruction.options)
-    outs = made_by(instruction)
+    outs = [*instruction.outputs] if instruction.placed else made_by(instruction)
     if takes_out(function) and len(outs) == 1 == len(instruction.outputs):
         return partial(_into, function, **options), (memory.array(outs[0]), *args)
+    if instruction.function in GATES and KERNELS.compiled and not is_late((args, options)):
+        prepared = _prepared(instruction.function, args, memory.tree(instruction.outputs))
+        if prepared is not None:
+            return prepared
     made_of = bound(partial(function, **options), args)
     if is_late(options):
         made_of = lambda: function(*found(args), **found(options))  # noqa: E731
@@ -301,6 +311,11 @@ def _opaque(instruction: Instruction, memory: Slots, xp: Backend) -> Call:
     return call, ()
 
 
+def _prepared(name: str, args: tuple[Any, ...], made: tuple[Any, ...]) -> Call | None:
+    """The kernel itself, bound to its arrays, where nothing is left to be decided at a replay."""
+    return None if is_late(made) else family("recurrent").prepared(name, args, made)
+
+
 def _known(instruction: Instruction, memory: Slots, xp: Backend) -> list[Call] | None:
     """As calls that write where they should; None if there is no such way."""
     name, options = instruction.function, dict(instruction.options)
@@ -320,7 +335,8 @@ def _known(instruction: Instruction, memory: Slots, xp: Backend) -> list[Call] |
         y, positive = map(memory.array, outputs)
         return [(partial(_into, host.maximum), (y, args[0], 0)), (host.greater, (y, 0, positive))]
     target = given if given is not None else outputs[0] if len(outputs) == 1 else None
-    if not isinstance(target, Value) or (given is None and target.base is not None):
+    is_view = given is None and isinstance(target, Value) and target.base is not None
+    if not isinstance(target, Value) or (is_view and not instruction.placed):
         return None
     out = memory.array(target)
     options = memory.tree(options)

@@ -60,7 +60,8 @@ class Instruction:
     "getitem", "setitem", "copyto", "astype", "reshape", "transpose" ... A name of a ufunc with an
     `out` among its outputs' own memory is a change in place: then `writes` lists the values whose
     memory it changes. A "call" runs a Python function of the host, such as a step of an optimizer.
-    `line` is where in the user's code it came from.
+    `line` is where in the user's code it came from. What is `placed` computes its outputs where
+    they lie in another value, which is a view's place and no view's making.
     """
 
     function: str
@@ -69,6 +70,7 @@ class Instruction:
     outputs: tuple[Value, ...] = ()
     writes: tuple[Value, ...] = ()
     line: str = ""
+    placed: bool = False
 
     def reads(self) -> Iterator[Value]:
         """The values among its arguments, in their order."""

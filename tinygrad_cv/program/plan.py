@@ -5,9 +5,10 @@ Planning takes a copy of the program and, in this order,
 1. sees through what was packed into bits and unpacked again (`unpacked`);
 2. leaves out what nobody reads (`needed`), joins layers (`patterns.join`), and works out once what
    is the same each time;
-3. puts elementwise instructions together (`fuse.grouped`);
-4. gives each value a place in one arena, by the time in which it is alive (`arranged`);
-5. binds each instruction to its arrays (`emit.calls_of`).
+3. does for all steps of a sequence at once what it does at each (`steps.at_once`);
+4. puts elementwise instructions together (`fuse.grouped`);
+5. gives each value a place in one arena, by the time in which it is alive (`arranged`);
+6. binds each instruction to its arrays (`emit.calls_of`).
 
 A replay is then a list of calls, one after another.
 """
@@ -32,6 +33,7 @@ from tinygrad_cv.program.interpret import function_of
 from tinygrad_cv.program.listing import listing
 from tinygrad_cv.program.patterns import join
 from tinygrad_cv.program.places import empty_like, span
+from tinygrad_cv.program.steps import at_once
 
 Array = Any
 
@@ -65,6 +67,7 @@ class Plan(Locked):
             join(program)
         fold(program, xp)
         program.instructions = needed(program)
+        at_once(program)
         self.program = program
         work = [i for i in program.instructions if not is_view(i)]
         self.order = grouped(work)
@@ -266,6 +269,7 @@ def is_view(instruction: Instruction) -> bool:
     return (
         bool(outputs)
         and not instruction.writes
+        and not instruction.placed
         and instruction.function != "call"
         and all(v.base is not None for v in outputs)
     )

@@ -94,12 +94,14 @@ def _takes_all(*columns: Sequence[Array] | None, least: int = FEW) -> bool:
 def is_for_tiles(a: Array, b: Array) -> bool:
     """Whether (..., n, k) @ (..., k, m) is a product for `matmul.py`."""
     n, k, m = a.shape[-2], a.shape[-1], b.shape[-1]
+    if a.size * m < LEAST_PRODUCTS:  # as most are that come often
+        return False
     least = LEAST_PRODUCTS if b.strides[-1] != b.itemsize else 2 * LEAST_PRODUCTS
     return (
-        a.shape[:-2] == b.shape[:-2]
+        a.size * m >= least
+        and a.shape[:-2] == b.shape[:-2]
         and b.shape[-2] == k
         and min(n, m, k) >= LEAST_SIDE
-        and a.size * m >= least
     )
 
 

@@ -119,12 +119,42 @@ def _gru_backward(
             store_first(d_h, at, up * sigmoid(to_z), n)
 
 
+KERNELS = {
+    "lstm_gates": _lstm,
+    "lstm_gates_backward": _lstm_backward,
+    "gru_gates": _gru,
+    "gru_gates_backward": _gru_backward,
+}
+
+
+def prepared(
+    name: str, given: tuple[Array, ...], made: tuple[Array, ...]
+) -> tuple[Callable[..., None], tuple[Any, ...]] | None:
+    """A method of the backend as a kernel and all that it is called with, to be called often.
+
+    None where it is more than one call: for arrays with gaps, or so many rows that they are shared
+    out over the threads.
+    """
+    arrays = *given, *made
+    number, width = made[-1].shape
+    if len(_parts(made[-1])) > 1 or any(
+        a.dtype != np.float32 or not a.flags.c_contiguous for a in arrays
+    ):
+        return None
+    return KERNELS[name], (*(a.reshape(-1) for a in arrays), width, 0, number)
+
+
+def _parts(state: Array) -> list[slice]:
+    """Rows in parts that are worth a thread each."""
+    return split(len(state), min(16, 4 * state.size // PART))
+
+
 def _walk(step: Callable[..., None], given: tuple[Array, ...], made: tuple[Array, ...]) -> None:
     """`step` on all rows, over the threads where there are many; the last made is a state."""
     rows = [np.ascontiguousarray(a).reshape(-1) for a in given]
     rows += [a.reshape(-1) for a in made]
     number, width = made[-1].shape
-    parts = split(number, min(16, 4 * made[-1].size // PART))
+    parts = _parts(made[-1])
     if len(parts) < 2:
         step(*rows, width, 0, number)
     else:
