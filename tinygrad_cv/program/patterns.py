@@ -1,5 +1,8 @@
 """Layers that a program does one after another, joined into one instruction where nobody looks at
-what lies between: batch norm, ReLU and the largest of each window, and the way back."""
+what lies between: batch norm, ReLU (or ReLU6) and the largest of each window, and the way back."""
+
+import math
+from typing import Any
 
 from tinygrad_cv.program.instructions import Instruction, Program, Value
 
@@ -36,18 +39,21 @@ def join(program: Program) -> Program:
             continue
         x, weight, bias, eps = norm.args
         z, mean, var = norm.outputs
-        relu = only_reader(z, "relu")
+        relu, top = only_reader(z, "relu"), math.inf
+        if relu is None and (gate := only_reader(z, "gate")) and gate.args[0] == "relu6":
+            relu, top = gate, 6.0
         if relu is None or x.dtype != "float32":
             continue
         y, positive = relu.outputs
         pool = only_reader(y, "max_pool")
-        if pool is not None and not _covers(pool, y):
+        if pool is not None and (top < math.inf or not _covers(pool, y)):
             pool = None
         forward = norm, relu, *(() if pool is None else (pool,))
         back: tuple[Instruction, ...] = ()
         if not is_unread(positive) or not (pool is None or is_unread(pool.outputs[1])):
-            gate = only_reader(positive, "relu_backward")
-            if gate is None or gate.options:
+            name, factor = ("relu_backward", ()) if top == math.inf else ("gate_backward", (1.0,))
+            gate = only_reader(positive, name)
+            if gate is None or gate.options or gate.args[1:] != (positive, *factor):
                 continue
             last = only_reader(gate.outputs[0], "batch_norm_backward")
             if (
@@ -75,7 +81,9 @@ def join(program: Program) -> Program:
         if any(at in span for v in values for at in writes.get(v, ())):
             continue
         name = "batch_norm_relu" if pool is None else "batch_norm_relu_max_pool"
-        options = {} if pool is None else {"kernel": pool.options["kernel"]}
+        options: dict[str, Any] = {} if pool is None else {"kernel": pool.options["kernel"]}
+        if top < math.inf:
+            options["top"] = top
         made = (y,) if pool is None else pool.outputs
         replaced |= dict.fromkeys(chain)
         replaced[norm] = Instruction(name, norm.args, options, (*made, mean, var), line=norm.line)

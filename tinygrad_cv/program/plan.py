@@ -3,8 +3,8 @@
 Planning takes a copy of the program and, in this order,
 
 1. sees through what was packed into bits and unpacked again (`unpacked`);
-2. leaves out what nobody reads (`needed`), joins layers (`patterns.join`), and works out once what
-   is the same each time;
+2. leaves out what nobody reads (`needed`), joins layers (`patterns.join`) and passes over images
+   (`passes.image_passes`), and works out once what is the same each time;
 3. puts elementwise instructions together (`fuse.grouped`);
 4. gives each value a place in one arena, by the time in which it is alive (`arranged`);
 5. binds each instruction to its arrays (`emit.calls_of`).
@@ -28,6 +28,7 @@ from tinygrad_cv.program import emit
 from tinygrad_cv.program.fuse import DRAWS, Group, grouped, is_internal
 from tinygrad_cv.program.instructions import Instruction, Program, Value
 from tinygrad_cv.program.interpret import function_of
+from tinygrad_cv.program.passes import image_passes
 from tinygrad_cv.program.patterns import join
 from tinygrad_cv.program.places import size, span
 
@@ -58,7 +59,7 @@ class Plan:
         moved(program)
         program.instructions = needed(program)
         if KERNELS.compiled:
-            join(program)
+            image_passes(join(program))
         fold(program, xp)
         program.instructions = needed(program)
         self.program = program

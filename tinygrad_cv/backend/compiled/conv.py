@@ -1004,12 +1004,12 @@ def conv_weight(
         parts = by_products(windows.blocks, products * 4, SUMS)
         sums = np.zeros((len(parts), len(taps), channels), np.float32)
 
-        def weigh(job: slice) -> None:
+        def add(job: slice) -> None:
             i = job.start
             part = sums[i].reshape(-1)
             weigh_each(rows, maps, part, *tables, parts[i].start, parts[i].stop)
 
-        parallel(weigh, split(len(parts), len(parts)))
+        parallel(add, split(len(parts), len(parts)))
         result.reshape(channels, K)[...] = sum(sums[1:], sums[0])[:K].T
         return result
     # Panels of output channels are summed apart; where those are few, parts of the batch as well.

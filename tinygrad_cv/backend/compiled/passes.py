@@ -35,8 +35,8 @@ CHUNK = 1 << 16
 second-level cache of a core."""
 
 MOST_SUMS = 1 << 13
-"""A weight gradient of at most so many pairs of channels is added up chunk by chunk: its sums by
-tiles, 36 for each pair, have to stay in the cache as well."""
+"""A weight gradient of at most so many weights, or pairs of channels by tiles, is added up chunk by
+chunk: its sums, 36 for a pair, have to stay in the cache as well."""
 
 
 class UnfitError(Exception):
@@ -358,7 +358,7 @@ class WeightGradient(Stage):
         dilation: Ints, groups: int, count: int, chunks: int,
     ) -> None:  # fmt: skip
         C, O = shape[-1], g[-1]  # noqa: E741  the channels in and out
-        self.shape, self.tiles = (O, C // groups, *kernel), None
+        self.shape, self.groups, self.tiles = (O, C // groups, *kernel), groups, None
         steps = stride, padding, dilation, groups
         if winograd.suits((count, C, *shape[:-1]), self.shape, *steps, channels=16):
             m = winograd.weight_tile_size(count, g[:-1], C, O)
@@ -406,8 +406,39 @@ class WeightGradient(Stage):
             dw.reshape(O, K)[...] = sums.reshape(len(states), -1, O).sum(0)[:K].T
         else:
             count, own = len(states), len(self.taps)
-            conv.unpack(sums, dw.reshape(-1), count, own, self.panels, O, C, K, 0, self.panels)
+            each = self.panels // self.groups, O // self.groups
+            conv.unpack(sums, dw.reshape(-1), count, own, *each, C, K, 0, self.panels)
         return (dw,)
+
+
+def is_for_pass(name: str, args: Sequence[Any]) -> bool:
+    """Whether this convolution, or gradient of one, goes well a few images at a time.
+
+    Not where weights are larger than what is convolved: they go through the cache for each chunk.
+    """
+    if any(a.dtype != "float32" for a in args[:2]):
+        return False
+    if name == "conv_weight":
+        x, g, kernel, *steps = args
+        (count, C, *size), (_, O, *result) = x.shape, g.shape  # noqa: E741
+        shape = O, C // steps[-1], *kernel
+        if winograd.suits(x.shape, shape, *steps, channels=16):
+            m = winograd.weight_tile_size(count, result, C, O)
+            tiles = count * math.prod(-(-n // m) for n in result)
+            return C * O <= MOST_SUMS and not winograd.by_blocks(tiles, C, O, m)
+        return math.prod(shape) <= MOST_SUMS
+    x, w, *steps = args
+    if name == "conv":
+        result, outputs = output_size(x.shape[2:], w.shape[2:], *steps[1:-1]), w.shape[0]
+        shape = x.shape
+    else:
+        result, outputs = steps[0], w.shape[1] * steps[-1]
+        shape = x.shape[0], outputs, *result
+    if winograd.suits(shape, w.shape, *steps[1:]):
+        m = winograd.tile_size(x.shape[0], result, x.shape[1], outputs)
+        tiles = x.shape[0] * math.prod(-(-n // m) for n in result)
+        return not winograd.by_columns(tiles, outputs)
+    return True
 
 
 STAGES: dict[str, Any] = {
