@@ -30,9 +30,9 @@ from tinygrad_cv.backend.windows import WEIGHT_PARTS, channels_first, channels_l
 Array = Any
 Ints = Sequence[int]
 
-CHUNK = 1 << 16
-"""How many numbers of the largest map are taken at a time: 256 KB, some of which fit into the
-second-level cache of a core."""
+CHUNK = 1 << 17
+"""How many numbers of the largest map are taken at a time: 512 KB. A quarter of it is as fast but
+for the calls, which then are four times as many."""
 
 MOST_SUMS = 1 << 13
 """A weight gradient of at most so many weights, or pairs of channels by tiles, is added up chunk by
@@ -81,7 +81,7 @@ class _Channels(Stage):
         return len(images) * self.pixels // self.fold
 
     def vector(self, v: Array) -> Array:
-        return np.tile(v.astype(np.float32), self.fold)
+        return np.concatenate((v.astype(np.float32),) * self.fold)
 
     def folded(self, sums: Array) -> Array:
         """Sums of each chunk (chunks, width), of all and for each channel."""
@@ -420,13 +420,9 @@ def is_for_pass(name: str, args: Sequence[Any]) -> bool:
         return False
     if name == "conv_weight":
         x, g, kernel, *steps = args
-        (count, C, *size), (_, O, *result) = x.shape, g.shape  # noqa: E741
-        shape = O, C // steps[-1], *kernel
-        if winograd.suits(x.shape, shape, *steps, channels=16):
-            m = winograd.weight_tile_size(count, result, C, O)
-            tiles = count * math.prod(-(-n // m) for n in result)
-            return C * O <= MOST_SUMS and not winograd.by_blocks(tiles, C, O, m)
-        return math.prod(shape) <= MOST_SUMS
+        shape = g.shape[1], x.shape[1] // steps[-1], *kernel
+        by_tiles = winograd.suits(x.shape, shape, *steps, channels=16)
+        return math.prod(shape[:2] if by_tiles else shape) <= MOST_SUMS
     x, w, *steps = args
     if name == "conv":
         result, outputs = output_size(x.shape[2:], w.shape[2:], *steps[1:-1]), w.shape[0]
