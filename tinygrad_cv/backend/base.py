@@ -378,8 +378,8 @@ class Backend:
 
     # ----- passes over images ----------------------------------------------------------------
     # Batch norm in two steps: what is added up over all images, and what is done to each. `norm` is
-    # (mean, var, weight, bias, eps), and `top` is None without an activation, ∞ with ReLU and 6
-    # with ReLU6.
+    # (mean, var, weight, bias, eps), or in evaluation the (center, scale, shift) of scale_channels,
+    # and `top` is None without an activation, ∞ with ReLU and 6 with ReLU6.
 
     def image_pass(self, stages: Sequence[Any], wanted: Sequence["Local"]) -> Any:
         """Kernels one after another: a stage is (name, arguments, options, results), and its results
@@ -406,12 +406,15 @@ class Backend:
 
     def normalized(self, x: Array, norm: Any, top: float | None = None) -> Array:
         """(x - mean) / √(var + eps) · weight + bias, within [0, top]."""
-        (mean, var, weight, bias, eps), column = norm, _column(x)
-        y = _scaled(x, mean.reshape(column), 1 / self.sqrt(var + eps).reshape(column))
-        if weight is not None:
-            y *= weight.reshape(column)
-        if bias is not None:
-            y += bias.reshape(column)
+        if len(norm) == 3:
+            y = self.scale_channels(x, *norm)
+        else:
+            (mean, var, weight, bias, eps), column = norm, _column(x)
+            y = _scaled(x, mean.reshape(column), 1 / self.sqrt(var + eps).reshape(column))
+            if weight is not None:
+                y *= weight.reshape(column)
+            if bias is not None:
+                y += bias.reshape(column)
         return y if top is None else self.minimum(self.maximum(y, 0), top)
 
     def normalized_sums(
@@ -512,6 +515,37 @@ class Backend:
         gradient -= z
         gradient *= r.astype(x.dtype)
         return gradient, weight_gradient, g
+
+    def rms_norm(
+        self, x: Array, w: Array | None, axis: tuple[int, ...], eps: float
+    ) -> tuple[Array, Array]:
+        """w · x / √(mean(x²) + eps) over `axis`, and mean(x²) in float64, with the axes as 1s."""
+        wide = x.astype("float64")
+        square = self.mean(wide * wide, axis=axis, keepdims=True)
+        y = wide * (1 / self.sqrt(square + eps))
+        return y if w is None else y * w, square
+
+    def rms_norm_backward(
+        self,
+        g: Array,
+        x: Array,
+        w: Array | None,
+        square: Array,
+        axis: tuple[int, ...],
+        eps: float,
+    ) -> tuple[Array, Array]:
+        """The gradients of `rms_norm` for x and w, that for w to be added up to its shape."""
+        r = 1 / self.sqrt(square + eps)
+        z = x * r
+        weight_gradient = gz = g * z
+        h = g
+        if w is not None:
+            h, gz = g * w, gz * w
+        return r * (h - z * self.mean(gz, axis=axis, keepdims=True)), weight_gradient
+
+    def scale_channels(self, x: Array, center: Array, scale: Array, shift: Array | float) -> Array:
+        """(x - center) · scale + shift, with numbers for each channel, (1, C, 1, ...)."""
+        return (x - center) * scale + shift
 
     def erf(self, x: Array) -> Array:
         """2/√π ∫₀ˣ e^(-t²) dt"""

@@ -103,6 +103,16 @@ def steps_of(instruction: Instruction) -> list[Step] | None:
         return [Step("maximum", (plain[0], 0.0), y), Step("greater", (y, 0.0), positive)]
     if name == "relu_backward" and has_floats:
         return [Step("where", (plain[1], plain[0], 0.0), out)]
+    if name == "gate_backward" and has_floats and plain[3:] in ((), (0.0,)):
+        g, truth, yes, *_ = plain
+        return [Step("where", (truth, g, 0.0), out), Step("multiply", (out, yes), out)]
+    if name == "scale_channels" and has_floats:
+        x, center, scale, shift = plain
+        return [
+            Step("subtract", (x, center), out),
+            Step("multiply", (out, scale), out),
+            Step("add", (out, shift), out),
+        ]
     if name in LOGICAL:
         if (has_floats and not name.startswith("logical")) or out.dtype != BOOL:
             return None

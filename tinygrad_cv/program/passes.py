@@ -9,7 +9,11 @@ and stands where the first of these stood; one of the backward is
 
     gradient of them - gradients of the convolution [ - sums of the batch norm below]
 
-and stands where the gradient of batch norm stood. What only the convolution and its weight's
+and stands where the gradient of batch norm stood. In evaluation, with given statistics, it is
+
+    convolution - batch norm and activation
+
+What only the convolution and its weight's
 gradient look at is worked out in both, and nowhere kept.
 """
 
@@ -71,6 +75,23 @@ class Norm:
         return (g, self.x) if self.kernel is None else (g, *self.maps, self.x)
 
 
+class Given(Norm):
+    """One with given statistics, as `join` makes it."""
+
+    @property
+    def maps(self) -> tuple[Value, ...]:
+        return self.forward.outputs
+
+    @property
+    def norm(self) -> tuple[Any, ...]:
+        found: tuple[Any, ...] = self.forward.args[1]
+        return found
+
+    @property
+    def how(self) -> dict[str, Any]:
+        return self.forward.options
+
+
 @dataclass(eq=False)
 class Pass:
     """Stages, and which of their results are values of the program."""
@@ -125,6 +146,7 @@ class _Passes:
         self.readers: dict[Value, list[Instruction]] = {}
         self.writes: dict[Value, list[int]] = {}
         self.norms: dict[Value, Norm] = {}  # by their mean
+        self.given: list[Given] = []
         for i, instruction in enumerate(program.instructions):
             for v in instruction.reads():
                 self.readers.setdefault(v.root, []).append(instruction)
@@ -141,6 +163,8 @@ class _Passes:
 
     def _meet(self, instruction: Instruction) -> None:
         name, args = instruction.function, instruction.args
+        if name in ("normalized", "pooled"):
+            self.given.append(Given(instruction))
         if not name.startswith("batch_norm") or args[0].dtype != "float32":
             return
         if not name.endswith("_backward"):
@@ -174,9 +198,11 @@ class _Passes:
             for i in self.program.instructions
             if i.function in CONVOLUTIONS and not i.options and is_for_pass(i.function, i.args)
         ]
+        for given in self.given:
+            self._given(given, {c.outputs[0]: c for c in convolutions if c.function == "conv"})
         forward: list[tuple[Instruction, Norm | None, Norm | None]] = []
         for conv in convolutions:
-            if conv.function == "conv":
+            if conv.function == "conv" and conv not in self.instead:
                 before, after = self._around(conv)
                 if before is not None or after is not None:
                     forward.append((conv, before, after))
@@ -198,6 +224,21 @@ class _Passes:
         for norm, found in backward:
             self._backward(norm, found, unkept)
         self._rest()
+
+    def _given(self, norm: Given, made_by: dict[Value, Instruction]) -> None:
+        """A pass of batch norm with given statistics, and of the convolution before it."""
+        made, conv = Pass(), made_by.get(norm.x)
+        if (
+            conv is not None
+            and self.readers[norm.x] == [norm.forward]
+            and norm.x not in self.outputs
+            and self.is_steady((*conv.args, norm.x), conv, norm.forward)
+        ):
+            made.convolution(conv)
+            self.instead[conv] = []
+        made.activation(norm)
+        dropped = [norm.x, *(v for v in norm.maps if not self._is_read(v, set()))]
+        self.instead[norm.forward] = [made.instruction(norm.forward.line, dropped)]
 
     def _around(self, conv: Instruction) -> tuple[Norm | None, Norm | None]:
         """The batch norms before and after a convolution that its pass takes in."""
@@ -306,7 +347,7 @@ class _Passes:
 def image_passes(program: Program) -> Program:
     """Put layers together that go image by image."""
     passes = _Passes(program)
-    if passes.norms:
+    if passes.norms or passes.given:
         passes.form()
     instead = passes.instead
     program.instructions = [new for i in program.instructions for new in instead.get(i, [i])]

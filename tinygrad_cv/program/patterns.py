@@ -8,7 +8,8 @@ from tinygrad_cv.program.instructions import Instruction, Program, Value
 
 
 def join(program: Program) -> Program:
-    """Replace what `Backend.batch_norm_relu` and `Backend.batch_norm_relu_max_pool` stand for.
+    """Replace what `Backend.batch_norm_relu` and `Backend.batch_norm_relu_max_pool` stand for; and
+    in evaluation `Backend.normalized` and `Backend.pooled`.
 
     An instruction comes to stand where the first of those that it replaces stood on the way
     forward, and where the last of them stood on the way back.
@@ -35,10 +36,13 @@ def join(program: Program) -> Program:
 
     replaced: dict[Instruction, Instruction | None] = {}
     for norm in program.instructions:
-        if norm.function != "batch_norm" or norm.options or len(norm.args) != 4:
+        if norm.function not in ("batch_norm", "scale_channels") or len(norm.args) != 4:
             continue
+        given = norm.function == "scale_channels"
         x, weight, bias, eps = norm.args
-        z, mean, var = norm.outputs
+        z, *moments = norm.outputs
+        if norm.options or (given and not isinstance(eps, Value)):
+            continue
         relu, top = only_reader(z, "relu"), math.inf
         if relu is None and (gate := only_reader(z, "gate")) and gate.args[0] == "relu6":
             relu, top = gate, 6.0
@@ -53,13 +57,13 @@ def join(program: Program) -> Program:
         if not is_unread(positive) or not (pool is None or is_unread(pool.outputs[1])):
             name, factor = ("relu_backward", ()) if top == math.inf else ("gate_backward", (1.0,))
             gate = only_reader(positive, name)
-            if gate is None or gate.options or gate.args[1:] != (positive, *factor):
+            if given or gate is None or gate.options or gate.args[1:] != (positive, *factor):
                 continue
             last = only_reader(gate.outputs[0], "batch_norm_backward")
             if (
                 last is None
                 or last.options
-                or [last.args[i] for i in (1, 2, 3, 4, 5)] != [x, weight, mean, var, eps]
+                or [last.args[i] for i in (1, 2, 3, 4, 5)] != [x, weight, *moments, eps]
                 or last.args[0] is not gate.outputs[0]
             ):
                 continue
@@ -86,10 +90,14 @@ def join(program: Program) -> Program:
             options["top"] = top
         made = (y,) if pool is None else pool.outputs
         replaced |= dict.fromkeys(chain)
-        replaced[norm] = Instruction(name, norm.args, options, (*made, mean, var), line=norm.line)
+        if given:
+            name, options = ("normalized", {"top": top}) if pool is None else ("pooled", options)
+            replaced[norm] = Instruction(name, (x, norm.args[1:]), options, made, line=norm.line)
+            continue
+        replaced[norm] = Instruction(name, norm.args, options, (*made, *moments), line=norm.line)
         if back:
             kept = (x, weight, bias) if pool is None else (*made, x, weight)
-            args = g, *kept, mean, var, eps
+            args = g, *kept, *moments, eps
             replaced[back[-1]] = Instruction(
                 f"{name}_backward", args, options, back[-1].outputs, line=back[-1].line
             )

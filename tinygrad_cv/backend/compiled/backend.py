@@ -15,7 +15,7 @@ import numpy as np
 
 from tinygrad_cv.backend import windows
 from tinygrad_cv.backend.memory import keep_what_is_freed
-from tinygrad_cv.backend.numpy_backend import FLOAT32, NDARRAY, NumpyBackend, images_of, rows_of
+from tinygrad_cv.backend.numpy_backend import FLOAT32, NDARRAY, NumpyBackend, images_of
 from tinygrad_cv.backend.switch import KERNELS
 
 Array = Any
@@ -33,6 +33,9 @@ MANY = 1 << 14
 LEAST_SIDE, LEAST_PRODUCTS = 8, 1 << 19
 """From what sizes on a product of matrices is faster in tiles than in BLAS, which is slower where
 the second lies column by column."""
+
+LEAST_EPS = 1e-30
+"""Above it 1 / √eps is a float32, and what vanishes in a square of one does not count."""
 
 LEAST_OF = {
     "exp": 1 << 14,
@@ -352,7 +355,7 @@ class CompiledBackend(NumpyBackend):
         self, x: Array, weight: Array | None, bias: Array | None, eps: float
     ) -> tuple[Array, Array, Array]:
         if takes(x):
-            found = family("norm").batch_norm(rows_of(x), weight, bias, eps)
+            found = family("norm").batch_norm(family("turn").rows_of(x), weight, bias, eps)
             if found is not None:
                 y, mean, var = found
                 return images_of(y, x.shape), mean, var
@@ -363,7 +366,7 @@ class CompiledBackend(NumpyBackend):
     ) -> tuple[Array, Array, Array]:
         if not takes(g, x):
             return super().batch_norm_backward(g, x, weight, mean, var, eps)
-        rows = rows_of(g), rows_of(x)
+        rows = map(family("turn").rows_of, (g, x))
         dx, dw, db = family("norm").batch_norm_backward(*rows, weight, mean, var, eps)
         return images_of(dx, x.shape), dw, db
 
@@ -395,6 +398,39 @@ class CompiledBackend(NumpyBackend):
                 return walk.backward(g, x, w, mean, var, eps)
         return super().standardize_backward(g, x, w, mean, var, axis, affine, eps)
 
+    def rms_norm(
+        self, x: Array, w: Array | None, axis: tuple[int, ...], eps: float
+    ) -> tuple[Array, Array]:
+        if takes(x, *(() if w is None else (w,)), least=1) and takes(x) and eps > LEAST_EPS:
+            walk = family("norm").Rows(x, axis, () if w is None else w.shape, centered=False)
+            if walk.fits:
+                y, _, square = walk.forward(x, w, None, eps)
+                return y, square
+        return super().rms_norm(x, w, axis, eps)
+
+    def rms_norm_backward(
+        self,
+        g: Array,
+        x: Array,
+        w: Array | None,
+        square: Array,
+        axis: tuple[int, ...],
+        eps: float,
+    ) -> tuple[Array, Array]:
+        if takes(g, x) and eps > LEAST_EPS:
+            walk = family("norm").Rows(x, axis, () if w is None else w.shape, centered=False)
+            if walk.fits:
+                dx, dw, _ = walk.backward(g, x, w, np.zeros_like(square), square, eps)
+                return dx, dw
+        return super().rms_norm_backward(g, x, w, square, axis, eps)
+
+    def scale_channels(self, x: Array, center: Array, scale: Array, shift: Array | float) -> Array:
+        if takes(x) and takes(center, scale, least=1):
+            vectors = (np.broadcast_to(v, scale.shape).reshape(-1) for v in (center, scale, shift))
+            y = family("norm").scale_channels(family("turn").rows_of(x), *vectors)
+            return images_of(y, x.shape)
+        return super().scale_channels(x, center, scale, shift)
+
     # ----- joined layers ---------------------------------------------------------------------
 
     def batch_norm_relu(
@@ -406,7 +442,8 @@ class CompiledBackend(NumpyBackend):
         top: float = math.inf,
     ) -> tuple[Array, Array, Array]:
         if takes(x):
-            found = family("joined").batch_norm_relu(rows_of(x), weight, bias, eps, top)
+            rows = family("turn").rows_of(x)
+            found = family("joined").batch_norm_relu(rows, weight, bias, eps, top)
             if found is not None:
                 y, mean, var = found
                 return images_of(y, x.shape), mean, var
@@ -425,7 +462,7 @@ class CompiledBackend(NumpyBackend):
     ) -> tuple[Array, Array, Array]:
         if not takes(g, x) or not np.isfinite(var).all():
             return super().batch_norm_relu_backward(g, x, weight, bias, mean, var, eps, top)
-        rows = rows_of(g), rows_of(x)
+        rows = map(family("turn").rows_of, (g, x))
         backward = family("joined").batch_norm_relu_backward
         dx, dw, db = backward(*rows, weight, bias, mean, var, eps, top)
         return images_of(dx, x.shape), dw, db
@@ -434,7 +471,7 @@ class CompiledBackend(NumpyBackend):
         self, x: Array, weight: Array | None, bias: Array | None, eps: float, kernel: Ints
     ) -> tuple[Array, Array, Array, Array]:
         if takes(x) and self._covers(x, kernel):
-            images = windows.channels_last(x)
+            images = family("turn").channels_last(x)
             forward = family("joined").batch_norm_relu_max_pool
             found = forward(images, weight, bias, eps, kernel)
             if found is not None:
@@ -458,7 +495,7 @@ class CompiledBackend(NumpyBackend):
         if not takes(x) or not takes(g, y, least=1) or not self._covers(x, kernel):
             given = g, y, index, x, weight
             return super().batch_norm_relu_max_pool_backward(*given, *statistics)
-        images = (windows.channels_last(a) for a in (g, y, index, x))
+        images = map(family("turn").channels_last, (g, y, index, x))
         backward = family("joined").batch_norm_relu_max_pool_backward
         dx, dw, db = backward(*images, weight, *statistics)
         return windows.channels_first(dx), dw, db

@@ -4,6 +4,7 @@ A training step of convolution, batch norm and ReLU that takes each of them thro
 and writes every map many times. Here a pass takes as many images at a time as fit into the cache of
 a core through
 
+    evaluation  the convolution - batch norm and ReLU (and windows)
     forward     batch norm and ReLU (and windows) of a map, with known statistics - the convolution -
                 what its result adds to the statistics of the next
     backward    the gradient behind them - the convolution's two gradients, for which what it saw is
@@ -117,11 +118,13 @@ class _Normalized(_Channels):
         self, shape: tuple[int, ...], norm_: Any, top: float | None, count: int, chunks: int
     ) -> None:
         super().__init__(shape, count, chunks)
-        mean, var, weight, bias, eps = self.norm = norm_
-        if not np.isfinite(var).all():
-            raise UnfitError
-        self.plain = top is None
-        self.affine = [self.vector(v) for v in joined.affine(weight, bias, mean, var, eps)]
+        self.norm, self.plain = norm_, top is None
+        if len(norm_) == 5:
+            mean, var, weight, bias, eps = norm_
+            if not np.isfinite(var).all():
+                raise UnfitError
+            norm_ = joined.affine(weight, bias, mean, var, eps)
+        self.affine = [self.vector(v.reshape(-1)) for v in norm_]
         if top is not None:
             self.top, self.last = np.float32(top), joined.last_below(top)
 
