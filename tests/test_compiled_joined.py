@@ -84,13 +84,17 @@ def test_batch_norm_relu(seed: int, n: int, c: int, h: int, w: int, top: float) 
         n = -(-(1 << 11) // (c * h * w))
     x, weight, bias = layer(seed, n, c, h, w)
     xp = COMPILED
-    y, mean, var = same_for_any_number_of_threads(lambda: xp.batch_norm_relu(x, weight, bias, EPS, top))
+    y, mean, var = same_for_any_number_of_threads(
+        lambda: xp.batch_norm_relu(x, weight, bias, EPS, top)
+    )
     expected = REFERENCE.batch_norm_relu(*wide(x, weight, bias), EPS, top)
     for got, exact in zip((y, mean, var), expected, strict=True):
         close(got, exact, 3e-6)
     assert y.strides == xp.batch_norm(x, weight, bias, EPS)[0].strides
     # A kernel alone, to the last bit: what the gate is worked out from is what was written.
-    np.testing.assert_array_equal(y, np.minimum(xp.relu(xp.batch_norm(x, weight, bias, EPS)[0])[0], top))
+    np.testing.assert_array_equal(
+        y, np.minimum(xp.relu(xp.batch_norm(x, weight, bias, EPS)[0])[0], top)
+    )
     g = layer(seed + 1, n, c, h, w)[0] * ~near(x, weight, bias, top)
     grads = same_for_any_number_of_threads(
         lambda: xp.batch_norm_relu_backward(g, x, weight, bias, mean, var, EPS, top)

@@ -149,7 +149,9 @@ def test_backward(seed: int, q: Any, top: float | None) -> None:
         np.testing.assert_allclose(x, y, rtol=0, atol=1e-5 * np.abs(dx).sum())
 
 
-@given(seeds, st.integers(1, 7), st.integers(1, 40), st.tuples(st.integers(1, 5), st.integers(1, 5)))
+@given(
+    seeds, st.integers(1, 7), st.integers(1, 40), st.tuples(st.integers(1, 5), st.integers(1, 5))
+)
 @example(3, 7, 33, (5, 5))
 @settings(max_examples=15)
 def test_windows(seed: int, n: int, c: int, half: tuple[int, int]) -> None:
@@ -281,7 +283,7 @@ def test_what_is_seen_again_is_not_kept() -> None:
 
 @pytest.mark.parametrize("part", ["bias", "weight"])
 def test_numbers_that_change_in_between(part: str) -> None:
-    """The gradient is that of the parameters in the forward: what is seen again would be another."""
+    """The gradient is that of the parameters in the forward; seen again it would be another."""
     net = Net(RELU, RELU)
     x = tg.tensor(np.random.default_rng(0).standard_normal((6, 3, 12, 12)).astype(np.float32))
     changed = getattr(net.bn1, part)
@@ -323,3 +325,46 @@ def test_no_gradients() -> None:
             expected = net(x)
         np.testing.assert_allclose(got.numpy(), expected.numpy(), rtol=0, atol=1e-5)
     assert F.relu(got).numpy().min() >= 0
+
+
+@given(seeds, geometries, tops, st.booleans())
+@example(0, by_tiles | {"size": (8, 10)}, math.inf, True)
+@settings(max_examples=15)
+def test_given_statistics(seed: int, q: Any, top: float | None, pools: bool) -> None:
+    a = Layer(seed, **q)
+    o, size = a.w.shape[0], a.y.shape[2:]
+    center, scale, shift = a.rng.standard_normal((3, 1, o, 1, 1)).astype(np.float32)
+    norm = center, scale, shift
+    conv = ("conv", (a.x, a.w, None, *a.steps), {}, (A,))
+    if pools and not (size[0] % 2 or size[1] % 2):
+        last = ("pooled", (A, norm), {"kernel": (2, 2)}, (B, D))
+    else:
+        last = ("normalized", (A, norm), {"top": top}, (B,))
+    check((conv, last), (B,), q["chunk"], 1e-4)  # of numbers that are larger than `top`
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_evaluation(name: str) -> None:
+    net = NETS[name][0]
+    net.eval()
+    try:
+        rng = np.random.default_rng(0)
+        x = tg.tensor(rng.standard_normal((6, 3, 12, 12)).astype(np.float32))
+        with tg.no_grad():
+            expected = net(x).numpy()
+        replayed = tg.compile(tg.no_grad()(net.forward))
+        for _ in range(3):
+            got = replayed(x).numpy()
+            np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+        with tg.no_grad():  # which a replay looks up
+            net.bn1.running_mean.add_(1.0)
+            np.testing.assert_allclose(replayed(x).numpy(), net(x).numpy(), rtol=0, atol=1e-4)
+            net.bn1.running_mean.sub_(1.0)
+    finally:
+        net.train()
+    kinds = {
+        "windows": ["conv pooled"] * 2,
+        "no activation": [],
+        "another who looks": ["normalized", "conv normalized"],
+    }
+    assert stages_of(replayed) == kinds.get(name, ["conv normalized"] * 2)

@@ -382,8 +382,8 @@ class Backend:
     # and `top` is None without an activation, ∞ with ReLU and 6 with ReLU6.
 
     def image_pass(self, stages: Sequence[Any], wanted: Sequence["Local"]) -> Any:
-        """Kernels one after another: a stage is (name, arguments, options, results), and its results
-        are `Local` to the pass, as arguments of later stages. Returns those that are wanted.
+        """Kernels one after another: a stage is (name, arguments, options, results), and a result is
+        a `Local` of the pass, which later stages take. Returns those that are wanted.
 
         Each goes image by image, or adds up over images, so a kernel may take a few images at a
         time through all stages.
@@ -463,13 +463,9 @@ class Backend:
         h = self._unpooled(g, y, index, x, kernel)
         return self.normalized_backward(h, x, norm, weight_sum, bias_sum, None)
 
-    def _unpooled(
-        self, g: Array, y: Array, index: Array, x: Array, kernel: Sequence[int]
-    ) -> Array:
+    def _unpooled(self, g: Array, y: Array, index: Array, x: Array, kernel: Sequence[int]) -> Array:
         g, axes = self.relu_backward(g, y > 0), len(kernel)
-        return self.window_scatter(
-            g, index, x.shape[2:], kernel, kernel, (0,) * axes, (1,) * axes
-        )
+        return self.window_scatter(g, index, x.shape[2:], kernel, kernel, (0,) * axes, (1,) * axes)
 
     # ----- rows ------------------------------------------------------------------------------
 

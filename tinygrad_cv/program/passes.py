@@ -43,7 +43,8 @@ class Norm:
 
     @property
     def x(self) -> Value:
-        return self.forward.args[0]
+        x: Value = self.forward.args[0]
+        return x
 
     @property
     def maps(self) -> tuple[Value, ...]:

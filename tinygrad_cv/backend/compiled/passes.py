@@ -5,14 +5,14 @@ and writes every map many times. Here a pass takes as many images at a time as f
 a core through
 
     evaluation  the convolution - batch norm and ReLU (and windows)
-    forward     batch norm and ReLU (and windows) of a map, with known statistics - the convolution -
-                what its result adds to the statistics of the next
+    forward     batch norm and ReLU (and windows) of a map, with known statistics - the convolution
+                - what its result adds to the statistics of the next
     backward    the gradient behind them - the convolution's two gradients, for which what it saw is
                 worked out again - what the new gradient adds to the sums of the layer below
 
 so that in memory each map is written once and read twice, its gradient likewise, and activations
-are not kept. A stage is an object that is made for the whole pass; each part of the images `begin`s
-with a state of its own, `run`s chunk by chunk, and `end` joins the states in the order of the parts.
+are not kept. A stage is an object that is made for the whole pass; each part of the images begins
+with a state of its own and runs chunk by chunk, and `end` joins the states in the parts' order.
 """
 
 import math
@@ -158,7 +158,11 @@ class NormalizedSums(_Normalized):
         self.sums, self.products = np.empty((2, chunks, self.width))
 
     def run(self, state: Any, ins: Sequence[Array], outs: Sequence[Array], chunk: int) -> None:
-        (g, x), rows, here = (a.reshape(-1) for a in ins), self.rows(ins[0]), slice(chunk, chunk + 1)
+        (g, x), rows, here = (
+            (a.reshape(-1) for a in ins),
+            self.rows(ins[0]),
+            slice(chunk, chunk + 1),
+        )
         if self.plain:
             added, bounds = (self.sums[here], self.products[here]), np.array([0, rows])
             norm._products(g, x, bounds, 0, 1, self.width, 0, self.affine[0], *added)
@@ -168,7 +172,7 @@ class NormalizedSums(_Normalized):
             joined.gated_products(g, x, 0, rows, self.width, *vectors, *added)
 
     def end(self, states: Sequence[Any]) -> tuple[Array, ...]:
-        mean, var, weight, _, eps = self.norm
+        mean, var, _, _, eps = self.norm
         sums = self.folded(self.sums)
         return joined.weight_sum(sums, self.folded(self.products), mean, var, eps), sums
 
@@ -304,7 +308,9 @@ class Convolution(Stage):
         self.depthwise = conv.is_depthwise(w, groups)
         places = shape[:-1], result[:-1], w.shape[2:], tuple(stride), tuple(padding)
         channels = tuple(dilation), groups, shape[-1], result[-1], self.transposed, self.depthwise
-        self.windows = partial(conv.windows_of, **dict(zip(WINDOWS, (*places, *channels), strict=True)))
+        self.windows = partial(
+            conv.windows_of, **dict(zip(WINDOWS, (*places, *channels), strict=True))
+        )
         self.packed = conv.packed_weight(w, self.windows(1), groups, self.transposed)
         self.starts = conv.padded_bias(bias, result[-1], groups, self.depthwise)
 
@@ -370,7 +376,9 @@ class WeightGradient(Stage):
         self.depthwise = groups == C == O > 1
         places = shape[:-1], g[:-1], tuple(kernel), tuple(stride), tuple(padding)
         channels = tuple(dilation), groups, C, O, False, self.depthwise
-        self.windows = partial(conv.windows_of, **dict(zip(WINDOWS, (*places, *channels), strict=True)))
+        self.windows = partial(
+            conv.windows_of, **dict(zip(WINDOWS, (*places, *channels), strict=True))
+        )
         K = math.prod(kernel)
         multiple = ROWS if not self.depthwise else 3 if K <= 3 else conv.DEEP
         # A tap lies where it does in any number of images.
@@ -403,7 +411,7 @@ class WeightGradient(Stage):
             if dw is None:
                 raise UnfitError
             return (dw,)
-        (O, C, *kernel), K = self.shape, math.prod(self.shape[2:])  # noqa: E741
+        (O, C), K = self.shape[:2], math.prod(self.shape[2:])  # noqa: E741
         dw = np.empty(self.shape, np.float32)
         if self.depthwise:
             dw.reshape(O, K)[...] = sums.reshape(len(states), -1, O).sum(0)[:K].T
@@ -422,18 +430,22 @@ def is_for_pass(name: str, args: Sequence[Any]) -> bool:
     if any(a.dtype != "float32" for a in args[:2]):
         return False
     if name == "conv_weight":
-        x, g, kernel, *steps = args
-        shape = g.shape[1], x.shape[1] // steps[-1], *kernel
+        x, g, kernel, stride, padding, dilation, groups = args
+        shape = g.shape[1], x.shape[1] // groups, *kernel
+        steps = stride, padding, dilation, groups
         by_tiles = winograd.suits(x.shape, shape, *steps, channels=16)
         return math.prod(shape[:2] if by_tiles else shape) <= MOST_SUMS
-    x, w, *steps = args
+    x, w, last, stride, padding, dilation, groups = args
     if name == "conv":
-        result, outputs = output_size(x.shape[2:], w.shape[2:], *steps[1:-1]), w.shape[0]
+        result, outputs = (
+            output_size(x.shape[2:], w.shape[2:], stride, padding, dilation),
+            w.shape[0],
+        )
         shape = x.shape
     else:
-        result, outputs = steps[0], w.shape[1] * steps[-1]
+        result, outputs = last, w.shape[1] * groups
         shape = x.shape[0], outputs, *result
-    if winograd.suits(shape, w.shape, *steps[1:]):
+    if winograd.suits(shape, w.shape, stride, padding, dilation, groups):
         m = winograd.tile_size(x.shape[0], result, x.shape[1], outputs)
         tiles = x.shape[0] * math.prod(-(-n // m) for n in result)
         return not winograd.by_columns(tiles, outputs)
