@@ -382,8 +382,8 @@ class Backend:
     # and `top` is None without an activation, ∞ with ReLU and 6 with ReLU6.
 
     def image_pass(self, stages: Sequence[Any], wanted: Sequence["Local"]) -> Any:
-        """Kernels one after another: a stage is (name, arguments, options, results), and a result is
-        a `Local` of the pass, which later stages take. Returns those that are wanted.
+        """Kernels one after another: a stage is (name, arguments, options, results), and a result
+        is a `Local` of the pass, which later stages take. Returns those that are wanted.
 
         Each goes image by image, or adds up over images, so a kernel may take a few images at a
         time through all stages.

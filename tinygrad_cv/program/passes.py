@@ -315,8 +315,8 @@ class _Passes:
             below = self.by_g.get(gradient.outputs[0])
             if gradient.function == "conv_transpose" and below is not None:
                 assert below.backward is not None
-                values = below.forward.args
-                if self.is_steady(values, below.forward, below.backward):
+                steady = self.is_steady(below.forward.args, below.forward, below.backward)
+                if steady and self.is_steady(gradient.outputs, gradient, below.backward):
                     below.has_sums = True
                     made.sums(below)
         self.instead[norm.backward] = [made.instruction(norm.backward.line, dropped)]

@@ -82,6 +82,11 @@ def join(program: Program) -> Program:
         chain = *forward, *back
         span = range(places[chain[0]], places[chain[-1]] + 1)
         values = {v.root for i in chain for v in (*i.reads(), *i.outputs)}
+        if back:  # a gradient may be added up until it is read
+            values.discard(g.root)
+            late = range(places[back[0]], span.stop)
+            if any(at in late for at in writes.get(g.root, ())):
+                continue
         if any(at in span for v in values for at in writes.get(v, ())):
             continue
         name = "batch_norm_relu" if pool is None else "batch_norm_relu_max_pool"
