@@ -282,29 +282,23 @@ def test_what_is_seen_again_is_not_kept() -> None:
     assert list(map(len, maps)) == [1, 1, 1, 0, 1, 0]
 
 
-@pytest.mark.parametrize("part", ["bias", "weight"])
-def test_numbers_that_change_in_between(part: str) -> None:
-    """The gradient is that of the parameters in the forward; seen again it would be another."""
+def test_a_bias_that_changes_in_between() -> None:
+    """The gradient is that of the bias in the forward: what was seen may not be worked out again."""
     net = Net(nn.Identity(), RELU)
     x = tg.tensor(np.random.default_rng(0).standard_normal((6, 3, 12, 12)).astype(np.float32))
-    changed = getattr(net.bn1, part)
 
     def step(x: Any) -> Any:
         for p in net.parameters():
             p.grad = None
         loss = net(x).square().mean()
         with tg.no_grad():
-            changed.mul_(-1.0)
+            net.bn1.bias.add_(3.0)
         loss.backward()
         with tg.no_grad():
-            changed.mul_(-1.0)
+            net.bn1.bias.sub_(3.0)
         return net.conv2.weight.grad
 
-    try:
-        expected = step(x).numpy().copy()
-    except RuntimeError:  # a weight that is saved may not change
-        assert part == "weight"
-        return
+    expected = step(x).numpy().copy()
     replayed = tg.compile(step)
     for _ in range(3):
         np.testing.assert_allclose(replayed(x).numpy(), expected, rtol=0, atol=1e-5)
