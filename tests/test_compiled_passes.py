@@ -283,7 +283,7 @@ def test_what_is_seen_again_is_not_kept() -> None:
 
 
 def test_a_bias_that_changes_in_between() -> None:
-    """The gradient is that of the bias in the forward: what was seen may not be worked out again."""
+    """The gradient is that of the bias in the forward: it is not worked out again."""
     net = Net(nn.Identity(), RELU)
     x = tg.tensor(np.random.default_rng(0).standard_normal((6, 3, 12, 12)).astype(np.float32))
 

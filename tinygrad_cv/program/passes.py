@@ -277,7 +277,9 @@ class _Passes:
         return sorted(found, key=lambda i: i.function)
 
     def _is_seen_by(self, norm: Norm, conv: Instruction, gradient: Instruction | None) -> bool:
-        """Whether nobody else sees what it makes."""
+        """Whether nobody else sees what it makes, and the gradient can make it again."""
+        if gradient is not None and not self.is_steady(norm.forward.args, norm.forward, gradient):
+            return False
         seen = {r for v in norm.maps for r in self.readers.get(v, ())}
         kept = any(v in self.outputs for v in norm.maps)
         return norm.kernel is None and not kept and seen <= {conv, gradient}
