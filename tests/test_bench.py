@@ -1,6 +1,7 @@
 """The bench itself: quiet turns, limits, and what it writes. Its workloads: tests/beside_torch."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import tinygrad_cv as tg
 from bench import __main__ as command
 from bench import limits, measure, once, report
 from bench.peers import EAGER
+from bench.workloads import WORKLOADS
 
 pytestmark = pytest.mark.host
 
@@ -137,3 +139,29 @@ def test_the_command(
     assert set(written) == {"tiny_mlp", "import"}
     assert written["tiny_mlp"]["medians"]["tinygrad_cv"] > 0
     assert "of the limit" in capsys.readouterr().out
+
+
+LARGE = {"vgg", "resnet18_32", "resnet18_224", "mobilenet_v2"}
+"""In float64, for which NumPy's kernels compute, they say no more than the others."""
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [(n, d) for n in WORKLOADS for d in ("float32", "float64") if d == "float32" or n not in LARGE],
+)
+def test_a_workload_is_the_same_compiled(
+    name: str, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gradients of the first replay, and the losses of the next two."""
+    monkeypatch.setattr(measure, "TOLERANCE", {"float32": 1e-3, "float64": 1e-9})
+    monkeypatch.setattr(measure, "LOSSES", {"float32": 3, "float64": 3})
+    entry = WORKLOADS[name]
+    eager, compiled = (
+        entry(replace(EAGER, dtype=dtype, replay=replay), **entry.tiny)
+        for replay in (EAGER.replay, tg.compile)
+    )
+    for workload in (eager, compiled):
+        workload.step()
+    assert not list(measure.disagreements(compiled, eager, dtype))
+    (programs,) = compiled.step.programs.values()
+    assert len(programs) == 1

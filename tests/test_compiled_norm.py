@@ -10,13 +10,8 @@ from hypothesis import strategies as st
 from kernels import lain_channels_last, on_threads
 from tinygrad_cv.backend.compiled.backend import CompiledBackend
 from tinygrad_cv.backend.numpy_backend import NumpyBackend
-from tinygrad_cv.backend.switch import has_numba
 
-pytestmark = [
-    pytest.mark.host,
-    pytest.mark.usefixtures("compiled_kernels"),
-    pytest.mark.skipif(not has_numba(), reason="the extra `fast` is not installed"),
-]
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("compiled_kernels")]
 
 EPS = 1e-5
 REFERENCE, COMPILED = NumpyBackend(), CompiledBackend()

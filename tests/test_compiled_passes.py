@@ -243,7 +243,7 @@ NETS = {
 def test_passes(name: str) -> None:
     net, count = NETS[name]
     rng = np.random.default_rng(0)
-    x = tg.tensor(rng.standard_normal((6, 3, 12, 12)).astype(np.float32))
+    x = tg.tensor(rng.standard_normal((10, 3, 24, 24)).astype(np.float32))
     step = step_of(net)
     running = {k: v.numpy().copy() for k, v in net.named_buffers()}
     expected = gradients(net, x, step)
@@ -275,17 +275,17 @@ def test_what_is_seen_again_is_not_kept() -> None:
     """The activation between two convolutions is no value of the program any more."""
     net = NETS["relu"][0]
     step = tg.compile(step_of(net))
-    x = tg.tensor(np.ones((6, 3, 12, 12), np.float32))
+    x = tg.tensor(np.ones((10, 3, 24, 24), np.float32))
     step(x), step(x)
     passes = [i for i in step.plan.program.instructions if i.function == "image_pass"]
-    maps = [[v for v in i.outputs if len(v.shape) == 4 and v.shape[0] == 6] for i in passes]
+    maps = [[v for v in i.outputs if len(v.shape) == 4 and v.shape[0] == 10] for i in passes]
     assert list(map(len, maps)) == [1, 1, 1, 0, 1, 0]
 
 
 def test_a_bias_that_changes_in_between() -> None:
     """The gradient is that of the bias in the forward: it is not worked out again."""
     net = Net(nn.Identity(), RELU)
-    x = tg.tensor(np.random.default_rng(0).standard_normal((6, 3, 12, 12)).astype(np.float32))
+    x = tg.tensor(np.random.default_rng(0).standard_normal((10, 3, 24, 24)).astype(np.float32))
 
     def step(x: Any) -> Any:
         for p in net.parameters():
@@ -313,7 +313,7 @@ def test_no_gradients() -> None:
         with tg.no_grad():
             return net(x)
 
-    x = tg.tensor(np.random.default_rng(0).standard_normal((6, 3, 12, 12)).astype(np.float32))
+    x = tg.tensor(np.random.default_rng(0).standard_normal((10, 3, 24, 24)).astype(np.float32))
     for _ in range(3):
         got = forward(x)
         with tg.no_grad():
@@ -344,7 +344,7 @@ def test_evaluation(name: str) -> None:
     net.eval()
     try:
         rng = np.random.default_rng(0)
-        x = tg.tensor(rng.standard_normal((6, 3, 12, 12)).astype(np.float32))
+        x = tg.tensor(rng.standard_normal((10, 3, 24, 24)).astype(np.float32))
         with tg.no_grad():
             expected = net(x).numpy()
         replayed = tg.compile(tg.no_grad()(net.forward))

@@ -11,10 +11,9 @@ import operator
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from functools import partial, wraps
 from pathlib import Path
-from threading import RLock
 from typing import Any, NoReturn
 
 import numpy as np
@@ -22,6 +21,7 @@ import numpy as np
 from tinygrad_cv.backend.arguments import exchanged
 from tinygrad_cv.backend.base import NAMESPACE, Backend
 from tinygrad_cv.backend.compiled.backend import CompiledBackend
+from tinygrad_cv.backend.locks import Locked
 
 Array = Any
 
@@ -419,26 +419,33 @@ class _Recorded(CompiledBackend):
         return getattr(recorder.backend, name)
 
 
-_entering = RLock()
-_at_work = 0
+_recorders: set[Any] = set()
+_settling = Locked()
 
 
-@contextmanager
-def recorded_by(recorder: Any, backend: Backend) -> Iterator[None]:
-    """Inside, in this thread, what the backend of the host does is noted by the recorder."""
-    global _at_work
-    with _entering:
-        _at_work += 1
-        backend.__class__ = _Recorded
-    token = recording.set(recorder)
+def _settle(backend: Backend) -> None:
+    """The backend of the host notes while somebody records."""
+    with _settling.lock:
+        backend.__class__ = _Recorded if _recorders else CompiledBackend
+
+
+def recorded_by(recorder: Any, backend: Backend, call: Callable[[], Any]) -> Any:
+    """`call()`, and what the backend of the host does meanwhile, in this thread, is noted.
+
+    It has a context of its own, which goes with it: Ctrl-C may end it anywhere.
+    """
+
+    def noted() -> Any:
+        recording.set(recorder)
+        return call()
+
     try:
-        yield
+        _recorders.add(recorder)
+        _settle(backend)
+        return copy_context().run(noted)
     finally:
-        recording.reset(token)
-        with _entering:
-            _at_work -= 1
-            if not _at_work:
-                backend.__class__ = CompiledBackend
+        _recorders.discard(recorder)
+        _settle(backend)
 
 
 @contextmanager

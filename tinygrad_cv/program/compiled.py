@@ -2,10 +2,10 @@
 
 import functools
 import inspect
-import itertools
 import weakref
-from collections.abc import Callable, Iterable
-from threading import RLock
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from itertools import combinations, count, product
+from threading import get_ident
 from typing import Any
 
 from tinygrad_cv import backend as backends
@@ -19,18 +19,19 @@ from tinygrad_cv.autograd.anomaly_mode import is_anomaly_enabled
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.base import DEFAULT
 from tinygrad_cv.backend.compiled.backend import CompiledBackend
+from tinygrad_cv.backend.locks import Locked
 from tinygrad_cv.backend.recording import OtherwiseError, RecordingError, Traced, recording
 from tinygrad_cv.backend.switch import get_conv_precision, get_kernels
 from tinygrad_cv.program.instructions import Program, Value, assumptions_first
 from tinygrad_cv.program.plan import Plan
-from tinygrad_cv.program.record import Recorder
+from tinygrad_cv.program.record import Recorder, owner_of
 
 Array = Any
 
 MOST = 16
 """How many programs of one function are kept; the one that was used longest ago goes."""
 
-uses = itertools.count()
+uses = count()
 """Programs are used one after another: a number for each time."""
 
 
@@ -39,6 +40,7 @@ class Recorded:
 
     def __init__(self, recorder: Recorder, given: list[Tensor], returned: Any) -> None:
         self.used = next(uses)
+        self._plan: Plan | None = None
         self.backend = backends.get("cpu")
         self.real = CompiledBackend()
         self.program: Program = recorder.program
@@ -46,6 +48,7 @@ class Recorded:
         assumptions_first(self.program)
         changed = {v.root for i in self.program.instructions for v in i.writes}
         _check_unchanged(recorder, changed)
+        _check_members(recorder)
         places = {id(x): k for k, x in reversed(list(enumerate(given)))}
         self.first: list[Array] = []
 
@@ -58,6 +61,11 @@ class Recorded:
             return len(self.first) - 1
 
         def result(leaf: Any) -> Any:
+            if isinstance(leaf, Iterator | Awaitable | AsyncIterator):
+                raise RecordingError(
+                    f"{_place(recorder.function)}: a compiled function returned {leaf!r}, which "
+                    "runs later, and once. Return a list."
+                )
             if not isinstance(leaf, Tensor):
                 return leaf
             if leaf._requires_grad and leaf.node.number not in recorder.walked:
@@ -76,6 +84,9 @@ class Recorded:
         self.grads: list[tuple[Any, bool]] = []
         self.held: list[tuple[weakref.ref[Tensor], Value]] = []
         self.own: list[tuple[Any, str]] = []  # whose arrays are inputs, beside the arguments
+        # The held values, which memory theirs is in, and what the program changes of all.
+        self.changed = changed
+        self.owners: set[int] | None = None
         gradients = recorder.gradients
         for tensor, value in list(recorder.tensors.items()):
             place: Any = places.get(id(tensor), weakref.ref(tensor))
@@ -101,6 +112,11 @@ class Recorded:
         self.modules = [
             (weakref.ref(part), part.training, _ids(part)) for part in _parts(recorder.modules)
         ]
+        own = {t for part in self.modules for t in part[2]}
+        self.same = [(k, weakref.ref(x)) for k, x in enumerate(given) if id(x) in own]
+        values = dict.fromkeys(t.value.root for t in recorder.held.values())
+        self.roots = [v for v in values if v.kind == "held"]
+        self.changed_inputs = {k for k, v in enumerate(self.program.inputs) if v.root in changed}
 
     def _as_input(self, value: Value, place: Any, name: str) -> None:
         """What is another array after each replay is an input of the program."""
@@ -108,10 +124,16 @@ class Recorded:
         self.program.inputs.append(value)
         self.own.append((place, name))
 
-    @functools.cached_property
+    @property
     def plan(self) -> Plan:
         """How it is replayed; made for the first replay."""
-        return Plan(self.program, self.real)
+        if self._plan is None:
+            self._plan = Plan(self.program, self.real)
+        return self._plan
+
+    def forget_its_own(self) -> None:
+        """Tensors that are gone with the call that was recorded were made in it."""
+        self.held = [(tensor, value) for tensor, value in self.held if tensor() is not None]
 
     def fits(self, given: list[Tensor]) -> bool:
         """Whether it is the program to be replayed, as things are."""
@@ -119,6 +141,8 @@ class Recorded:
             module = reference()
             if module is None or module.training is not training or _ids(module) != tensors:
                 return False
+        if any(given[k] is not tensor() for k, tensor in self.same):  # a parameter was an argument
+            return False
         for tensor_of, requires in self.flags:
             tensor = tensor_of()
             if tensor is not None and tensor._requires_grad is not requires:
@@ -129,7 +153,9 @@ class Recorded:
                 return False
         for tensor_of, value in self.held:
             tensor = tensor_of()
-            if tensor is None or tensor._array is value.array or value.kind == "input":
+            if tensor is None:  # and another may be in its place
+                return False
+            if tensor._array is value.array or value.kind == "input":
                 continue
             array = tensor._array
             if (
@@ -141,19 +167,38 @@ class Recorded:
                 )
             ):
                 return False
-            value.array = array
+            value.array, self.owners = array, None
         return True
 
     def _at(self, place: Any, given: list[Tensor]) -> Tensor | None:
         return given[place] if isinstance(place, int) else place()
 
-    def replay(self, given: list[Tensor], arrays: list[Array]) -> Any:
-        """Run the program."""
+    def inputs(self, given: list[Tensor], arrays: list[Array]) -> list[Array]:
+        """The arrays of the inputs: those of the arguments, and others that each replay brings."""
+        own = []
         for place, name in self.own:
             tensor: Any = self._at(place, given)
             part = tensor if name == "_array" else getattr(tensor, name)
-            arrays.append(part._array)
-        return self.results(given, self.plan.run(arrays))
+            own.append(part._array)
+        return [*arrays, *own]
+
+    def is_tangled(self, inputs: list[Array]) -> bool:
+        """Whether an input lies in memory that the program knows as another, and changes.
+
+        A plan takes its values for apart, so the function then runs as it is written.
+        """
+        owners = [*map(id, map(owner_of, inputs))]
+        if self.owners is None:
+            held = [(id(owner_of(v.array)), v in self.changed) for v in self.roots]
+            self.owners = {o for o, changed in held if changed or self.changed_inputs}
+        if self.owners.isdisjoint(owners) and (
+            not self.changed_inputs or len({*owners}) == len(owners)
+        ):
+            return False
+        held = [(v.array, v in self.changed) for v in self.roots]
+        brought = [(x, k in self.changed_inputs) for k, x in enumerate(inputs)]
+        pairs = [*product(brought, held), *combinations(brought, 2)]
+        return any((a or b) and host.may_share_memory(x, y) for (x, a), (y, b) in pairs)
 
     def results(self, given: list[Tensor], outputs: list[Array]) -> Any:
         """Give tensors from outside what is theirs, and return what the function returns."""
@@ -206,16 +251,31 @@ def _check_unchanged(recorder: Recorder, changed: set[Value]) -> None:
         )
 
 
+def _check_members(recorder: Recorder) -> None:
+    """Raise if a module has got another parameter or buffer, which none of the next calls gives."""
+    for part in _parts(recorder.modules):
+        for name, tensor in (*part._parameters.items(), *part._buffers.items()):
+            if tensor is None or type(tensor._array) is not Traced or tensor in recorder.tensors:
+                continue
+            tensor._array = tensor._array.numbers
+            raise RecordingError(
+                f"{_place(recorder.function)}: {type(part).__name__}.{name} becomes another tensor "
+                f"in a compiled function, so a replay would not change it. Change it in place: "
+                f"{name}.copy_(...) under no_grad()."
+            )
+
+
 @public(TOP)
-class Compiled:
+class Compiled(Locked):
     """What `compile` makes of a function: it is called as that is."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
         functools.update_wrapper(self, function, updated=())
         self.function = function
         self.programs: dict[Any, list[Recorded]] = {}
         self.latest: Recorded | None = None
-        self.lock = RLock()
+        self.replaying: int | None = None  # a thread: a forked child has another one
 
     @property
     def program(self) -> Program:
@@ -241,15 +301,24 @@ class Compiled:
         key, given = _described(args, options)
         arrays = list({id(x._array): x._array for x in given}.values())
         with self.lock:
+            if self.replaying == get_ident():  # a signal or a hook came in between
+                return self.function(*args, **options)
             programs = self.programs.setdefault(key, [])
             for recorded in programs:
                 if recorded.fits(given):
                     self.latest, recorded.used = recorded, next(uses)
+                    inputs = recorded.inputs(given, arrays)
+                    if recorded.is_tangled(inputs):
+                        return self.function(*args, **options)
                     try:
-                        return recorded.replay(given, list(arrays))
+                        self.replaying = get_ident()
+                        return recorded.results(given, recorded.plan.run(inputs))
                     except OtherwiseError:
                         continue
+                    finally:
+                        self.replaying = None
             recorded, result = _record(self.function, args, options, given)
+            recorded.forget_its_own()
             programs.append(recorded)
             self.latest = recorded
             self._forget()
@@ -275,14 +344,12 @@ def _record(
     for tensor in given:
         recorder.meet(tensor)
     try:
-        with recorder.at_work():
-            returned = function(*args, **options)
-        recorded = Recorded(recorder, given, returned)
+        recorded = Recorded(recorder, given, recorder.run(args, options))
+        first, recorded.first = recorded.first, []
+        return recorded, recorded.results(given, first)
     except BaseException:
         recorder.settle()
         raise
-    first, recorded.first = recorded.first, []
-    return recorded, recorded.results(given, first)
 
 
 def _described(args: Any, options: Any) -> tuple[Any, list[Tensor]]:
@@ -290,35 +357,9 @@ def _described(args: Any, options: Any) -> tuple[Any, list[Tensor]]:
     switches."""
     given: list[Tensor] = []
     places: dict[int, int] = {}
-
-    def walk(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            array = value._array
-            place = places.setdefault(id(array), len(places))
-            given.append(value)
-            return (
-                type(value),
-                place,
-                array.shape,
-                array.dtype,
-                array.strides,
-                value._requires_grad,
-                value.device,
-            )
-        if isinstance(value, tuple | list):
-            return (type(value), *map(walk, value))
-        if isinstance(value, dict):
-            return (dict, *((k, walk(v)) for k, v in value.items()))
-        if isinstance(value, host.ndarray):
-            raise TypeError(
-                f"a compiled function takes tensors, and got an array of shape {value.shape}: "
-                "pass tensor(array), or from_numpy(array)."
-            )
-        return type(value), repr(value) if isinstance(value, float) else value
-
     key = (
-        walk(args),
-        walk(options),
+        _kind(args, given, places),
+        _kind(options, given, places),
         is_grad_enabled(),
         DEFAULT.float,
         get_kernels(),
@@ -327,6 +368,40 @@ def _described(args: Any, options: Any) -> tuple[Any, list[Tensor]]:
         type(observer.get()),
     )
     return key, given
+
+
+def _kind(value: Any, given: list[Tensor], places: dict[int, int]) -> Any:
+    """What a program is recorded for of an argument; its tensors go to `given`."""
+    if isinstance(value, Tensor):
+        array = value._array
+        place = places.setdefault(id(array), len(places))
+        given.append(value)
+        return (
+            type(value),
+            place,
+            array.shape,
+            array.dtype,
+            array.strides,
+            value._requires_grad,
+            value.device,
+        )
+    if isinstance(value, tuple | list):
+        return (type(value), *(_kind(part, given, places) for part in value))
+    if isinstance(value, dict):
+        return (dict, *((k, _kind(part, given, places)) for k, part in value.items()))
+    if isinstance(value, slice):
+        return (slice, value.start, value.stop, value.step)
+    if isinstance(value, host.ndarray):
+        raise TypeError(
+            f"a compiled function takes tensors, and got an array of shape {value.shape}: "
+            "pass tensor(array), or from_numpy(array)."
+        )
+    if type(value).__hash__ is None:
+        raise TypeError(
+            f"a compiled function got {value!r}, which may be another the next time and still the "
+            f"same object, as any {type(value).__name__}; pass a tuple of what is in it."
+        )
+    return type(value), repr(value) if isinstance(value, float) else value
 
 
 @public(TOP)

@@ -14,6 +14,7 @@ from typing import Any
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.arguments import each, exchanged
 from tinygrad_cv.backend.base import Backend
+from tinygrad_cv.backend.compiled.backend import family
 from tinygrad_cv.backend.threads import WORTH_A_PART, parallel, split
 from tinygrad_cv.program.fuse import LETTER, Group
 from tinygrad_cv.program.instructions import Instruction, Value
@@ -391,10 +392,9 @@ def registers_of(group: Group, internal: set[int]) -> tuple[Any, list[int]]:
 
 def _group(group: Group, memory: Slots, compiled: bool) -> list[Call] | None:
     if group.is_generated(compiled):
-        from tinygrad_cv.backend.compiled.generated import Recipe, generated
-
+        loops = family("generated")
         recipe, places = registers_of(group, group.internal)
-        kernel = generated(Recipe(*recipe))
+        kernel = loops.generated(loops.Recipe(*recipe))
         arrays = tuple(memory.flat(group.places[k]) for k in places)
         steps = tuple(group.layouts[k][0] for k in places)
         parts = _parts(group)

@@ -25,6 +25,8 @@ from typing import Any
 
 from tinygrad_cv.backend.base import Local
 from tinygrad_cv.program.instructions import Instruction, Program, Value
+from tinygrad_cv.program.patterns import WORTH_A_PASS
+from tinygrad_cv.program.places import size
 
 Stage = tuple[str, tuple[Any, ...], dict[str, Any], tuple[Local, ...]]
 
@@ -197,7 +199,10 @@ class _Passes:
         convolutions = [
             i
             for i in self.program.instructions
-            if i.function in CONVOLUTIONS and not i.options and is_for_pass(i.function, i.args)
+            if i.function in CONVOLUTIONS
+            and not i.options
+            and size(i.args[0]) >= WORTH_A_PASS
+            and is_for_pass(i.function, i.args)
         ]
         for given in self.given:
             self._given(given, {c.outputs[0]: c for c in convolutions if c.function == "conv"})

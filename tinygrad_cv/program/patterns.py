@@ -5,6 +5,10 @@ import math
 from typing import Any
 
 from tinygrad_cv.program.instructions import Instruction, Program, Value
+from tinygrad_cv.program.places import size
+
+WORTH_A_PASS = 1 << 14
+"""With fewer numbers a map stays in the cache from one kernel to the next by itself."""
 
 
 def join(program: Program) -> Program:
@@ -42,6 +46,8 @@ def join(program: Program) -> Program:
         x, weight, bias, eps = norm.args
         z, *moments = norm.outputs
         if norm.options or (given and not isinstance(eps, Value)):
+            continue
+        if given and size(x) < WORTH_A_PASS:
             continue
         relu, top = only_reader(z, "relu"), math.inf
         if relu is None and (gate := only_reader(z, "gate")) and gate.args[0] == "relu6":

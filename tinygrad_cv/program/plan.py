@@ -15,13 +15,13 @@ A replay is then a list of calls, one after another.
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from threading import RLock
 from time import perf_counter
 from typing import Any
 
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.arguments import exchanged
 from tinygrad_cv.backend.base import Backend
+from tinygrad_cv.backend.locks import Locked
 from tinygrad_cv.backend.switch import KERNELS
 from tinygrad_cv.backend.threads import on_one_blas_thread
 from tinygrad_cv.program import emit
@@ -39,14 +39,15 @@ LARGE = 1 << 15
 """From how many bytes on an array is not copied to its place, but looked up where it is."""
 
 
-class Plan:
+class Plan(Locked):
     """A program that can be replayed on the host.
 
     `plan.run(inputs)` gives the outputs, which are the caller's own arrays. `print(plan)` lists it.
     """
 
     def __init__(self, program: Program, xp: Backend) -> None:
-        self.xp, self.source, self.lock = xp, program, RLock()
+        super().__init__()
+        self.xp, self.source = xp, program
         self._plan()
 
     def _plan(self) -> None:

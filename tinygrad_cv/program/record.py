@@ -2,7 +2,6 @@
 
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any
 from zlib import crc32
 
@@ -67,10 +66,16 @@ class HostCall:
             known = {p: g for p, g in found if p is not None and g is not None}
             if update(known):
                 return None
+        # Hooks may keep them, and the memory of a plan is used again.
         for parameter, gradient in found:
             if parameter is not None:
-                parameter._grad = None if gradient is None else wrap(gradient, self.backend)
-        return self.function()
+                own = None if gradient is None else wrap(gradient.copy("K"), self.backend)
+                parameter._grad = own
+        result = self.function()
+        for parameter, gradient in found:
+            if parameter is not None and parameter._grad is not None and gradient is not None:
+                host.copyto(gradient, parameter._grad._array)
+        return result
 
 
 class Gradients:
@@ -132,22 +137,20 @@ class Recorder(Observer):
                 self.held[id(array)] = Traced(array, value)
                 self.program.inputs.append(value)
 
-    @contextmanager
-    def at_work(self) -> Iterator[None]:
-        """Inside, what this thread does is noted."""
-        deputy = drawing.get()
-        if deputy is not None:
+    def run(self, args: Any, options: Any) -> Any:
+        """What the function returns; what this thread does meanwhile is noted."""
+        if drawing.get() is not None:
             raise RecordingError(
                 "a compiled function is called inside of recompute(), which would have to record "
                 "it; compile what is around both."
             )
-        with recorded_by(self, self.host):
-            token, draws = observer.set(self), drawing.set(self._draw)
-            try:
-                yield
-            finally:
-                drawing.reset(draws)
-                observer.reset(token)
+
+        def noted() -> Any:
+            observer.set(self)
+            drawing.set(self._draw)
+            return self.function(*args, **options)
+
+        return recorded_by(self, self.host, noted)
 
     # ----- calls -----------------------------------------------------------------------------
 
@@ -219,11 +222,11 @@ class Recorder(Observer):
 
     def _view_of(self, array: Array, sources: list[Traced]) -> Value | None:
         """The value of a result that lies in the memory of one of the arrays it was made of."""
-        owner, (low, high) = _owner(array), _extent(array)
+        owner, (low, high) = owner_of(array), _extent(array)
         for source in sources:
             root = source.value.root
             first, last, start = self.extents[root]
-            if first <= low and high <= last and _owner(source.numbers) is owner:
+            if first <= low and high <= last and owner_of(source.numbers) is owner:
                 return self._value(array, "made", root, _address(array) - start)
         return None
 
@@ -319,7 +322,7 @@ class Recorder(Observer):
         value = self._value(array, "held")
         value.array = array
         low, high = _extent(array)
-        owner = _owner(array)
+        owner = owner_of(array)
         family = self.families.setdefault(id(owner), [])
         for other in family:
             if other.base is None:
@@ -421,7 +424,7 @@ KERNEL_ARGUMENTS = {
 }
 
 
-def _owner(array: Any) -> Any:
+def owner_of(array: Any) -> Any:
     """What the memory of an array belongs to."""
     while getattr(array, "base", None) is not None:
         array = array.base

@@ -17,6 +17,7 @@ from tinygrad_cv.backend import windows
 from tinygrad_cv.backend.memory import keep_what_is_freed
 from tinygrad_cv.backend.numpy_backend import FLOAT32, NDARRAY, NumpyBackend, images_of
 from tinygrad_cv.backend.switch import KERNELS
+from tinygrad_cv.backend.threads import undisturbed
 
 Array = Any
 Ints = Sequence[int]
@@ -69,7 +70,7 @@ def _sooner(ufunc: Any, name: str, least: int) -> Callable[..., Array]:
 @cache
 def family(name: str) -> ModuleType:
     """The file of a family of kernels, imported (and numba with it) when the first is needed."""
-    return import_module(f"tinygrad_cv.backend.compiled.{name}")
+    return undisturbed(import_module, f"tinygrad_cv.backend.compiled.{name}")
 
 
 def takes(*arrays: Array, least: int = LEAST) -> bool:
