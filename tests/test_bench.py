@@ -73,17 +73,34 @@ def test_where_the_system_hides_it_every_turn_counts(
 
 def test_disturbed_turns_are_done_again_and_not_forever(monkeypatch: pytest.MonkeyPatch) -> None:
     turns = iter([(9.0, False), (1.0, True), (2.0, True), *[(5.0, False)] * 9])
-    monkeypatch.setattr(measure, "_turn", lambda step, turn: next(turns))
+    monkeypatch.setattr(measure, "_turn", lambda step, turn, wake: next(turns))
     times = measure.interleaved({EAGER: lambda: None}, 3)[EAGER.name]
     assert (times.quiet, len(times.disturbed)) == ([1.0, 2.0], 4)
     assert times.median == 1.5
     assert measure.Times([], [3.0]).median == 3.0
 
 
+def test_who_is_slow_takes_part_in_fewer_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    woken = []
+
+    def turn(step: Any, seconds: float, wake: bool) -> tuple[float, bool]:
+        woken.append((step, wake))
+        return (300.0 if step == "slow" else 2.0), True
+
+    monkeypatch.setattr(measure, "_turn", turn)
+    slow = replace(EAGER, name="slow", every=3)
+    steps: Any = {EAGER: "fast", slow: "slow"}
+    times = measure.interleaved(steps, 7)
+    assert [len(times[name].quiet) for name in (EAGER.name, "slow")] == [7, 3]
+    assert woken[:3] == [("fast", True), ("slow", True), ("fast", True)]
+    assert [wake for step, wake in woken if step == "slow"] == [True, False, False]
+
+
 def test_limits_are_those_of_a_machine() -> None:
-    assert 1e8 < limits.flops_per_second(1, n=128) < 1e13
     before = tg.get_num_threads()
-    assert 1e7 < limits.bytes_per_second(2, size=1 << 18) < 1e13
+    found = limits.limits(2)
+    assert set(found) == set(MACHINE["limits"])
+    assert all(1e7 < limit < 1e14 for limit in found.values())
     assert tg.get_num_threads() == before
 
 

@@ -811,6 +811,22 @@ class Backend:
         """
         raise NotImplementedError
 
+    @property
+    def updates_at_once(self) -> bool:
+        """Whether `sgd_steps` and `adam_steps` are more than one step after another."""
+        return False
+
+    def sgd_steps(
+        self,
+        ps: Sequence[Array],
+        gs: Sequence[Array],
+        velocities: Sequence[Array] | None,
+        **numbers: Any,
+    ) -> None:
+        """`sgd_step` of many parameters."""
+        for p, g, v in zip(ps, gs, velocities or [None] * len(ps), strict=True):
+            self.sgd_step(p, g, v, **numbers)
+
     def adam_step(
         self,
         p: Array,
@@ -823,13 +839,37 @@ class Backend:
         eps: float,
         weight_decay: float,
         largest: Array | None = None,
+        kept: float = 1.0,
     ) -> None:
         """One update of the parameter and its moments, in place (see optim.Adam).
 
-        `largest`, if given, is the largest v so far, of which the step is made (amsgrad). In half
-        precision it is computed in float32, which is the dtype of the moments then.
+        `largest`, if given, is the largest v so far, of which the step is made (amsgrad). At first
+        p ← kept · p. In half precision it is computed in float32, which is the dtype of the moments
+        then.
         """
         raise NotImplementedError
+
+    def adam_steps(
+        self,
+        ps: Sequence[Array],
+        gs: Sequence[Array],
+        ms: Sequence[Array],
+        vs: Sequence[Array],
+        **numbers: Any,
+    ) -> None:
+        """`adam_step` of many parameters."""
+        for given in zip(ps, gs, ms, vs, strict=True):
+            self.adam_step(*given, **numbers)
+
+    def norm_of_all(self, xs: Sequence[Array]) -> Array | None:
+        """√Σx² over the elements of many arrays; None where no kernel does it in one pass."""
+        return None
+
+
+class Lasting(list[Array]):
+    """Arrays that stay what they are: a kernel may keep in `known` what it finds out of them."""
+
+    known: Any = None
 
 
 @dataclass(frozen=True)

@@ -307,6 +307,10 @@ class RecordingBackend(Backend):
     def active(self) -> Any:  # type: ignore[override]
         return self.real.active
 
+    @property
+    def updates_at_once(self) -> bool:
+        return False  # a call notes what it changes by the name of an array
+
     # ----- what has a shape that depends on numbers ------------------------------------------
 
     def nonzero(self, x: Array) -> NoReturn:

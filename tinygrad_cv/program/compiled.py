@@ -31,6 +31,9 @@ Array = Any
 MOST = 16
 """How many programs of one function are kept; the one that was used longest ago goes."""
 
+TIMED = 10
+"""How many replays have a clock at each instruction."""
+
 uses = count()
 """Programs are used one after another: a number for each time."""
 
@@ -88,7 +91,12 @@ class Recorded:
         self.changed = changed
         self.owners: set[int] | None = None
         gradients = recorder.gradients
+        parts = _parts(recorder.modules)
+        _name(parts, recorder.held)
+        for k, value in enumerate(self.program.inputs):
+            value.name = f"input {k}"
         for tensor, value in list(recorder.tensors.items()):
+            value.name = value.name or tensor.name or ""
             place: Any = places.get(id(tensor), weakref.ref(tensor))
             if type(tensor._array) is Traced:
                 self.targets.append((place, "_array", give(tensor)))
@@ -101,6 +109,9 @@ class Recorded:
             place = places.get(id(tensor), weakref.ref(tensor))
             if tensor._grad is not None and type(tensor._grad._array) is Traced:
                 self.targets.append((place, "_grad", give(tensor._grad)))
+                gradient, of = self.program.outputs[-1].root, recorder.tensors.get(tensor)
+                if gradient.kind == "made" and of is not None and of.name:
+                    gradient.name = f"{of.name}.grad"
             elif tensor._grad is None:
                 self.targets.append((place, "_grad", None))
             if before is not None and (known := recorder.held.get(id(before._array))) is not None:
@@ -109,9 +120,7 @@ class Recorded:
                 self.grads.append((place, True))
             elif tensor in gradients.looked and tensor not in gradients.replaced:
                 self.grads.append((place, before is not None))
-        self.modules = [
-            (weakref.ref(part), part.training, _ids(part)) for part in _parts(recorder.modules)
-        ]
+        self.modules = [(weakref.ref(part), part.training, _ids(part)) for part in parts]
         own = {t for part in self.modules for t in part[2]}
         self.same = [(k, weakref.ref(x)) for k, x in enumerate(given) if id(x) in own]
         values = dict.fromkeys(t.value.root for t in recorder.held.values())
@@ -226,13 +235,24 @@ class _Result:
 
 def _ids(module: Any) -> list[int]:
     """Which objects the parameters and buffers of a module are."""
-    return list(map(id, (*module._parameters.values(), *module._buffers.values())))
+    held = vars(module)
+    return [id(held.get(name)) for name, kind in module._kinds.items() if kind != "module"]
 
 
 def _parts(modules: Iterable[weakref.ref[Any]]) -> list[Any]:
     """The modules that were called, and all that is in them."""
     called = [module for reference in modules if (module := reference()) is not None]
     return list(dict.fromkeys(part for module in called for part in module.modules()))
+
+
+def _name(modules: list[Any], held: dict[int, Traced]) -> None:
+    """Call the parameters and buffers of modules by their paths in the outermost that has them."""
+    for module in sorted(modules, key=lambda module: -sum(1 for _ in module.modules())):
+        for path, tensor in (*module.named_parameters(), *module.named_buffers()):
+            traced = held.get(id(tensor._array))
+            if traced is not None and not traced.value.name:
+                given = tensor.name if tensor.name != path.rpartition(".")[2] else None
+                traced.value.name = given or path
 
 
 def _place(function: Any) -> str:
@@ -291,10 +311,53 @@ class Compiled(Locked):
         assert self.latest is not None
         return self.latest.plan
 
+    @property
+    def returned(self) -> list[int]:
+        """Which outputs of the program the function returns; the others go to tensors outside."""
+        self.program  # noqa: B018  raises if there is none
+        assert self.latest is not None
+        found: list[int] = []
+        mapped(
+            lambda x: found.append(x.place) if type(x) is _Result else None, self.latest.returned
+        )
+        return found
+
+    @property
+    def trained(self) -> set[int]:
+        """Of the arrays of parameters that the program reads: which objects they are."""
+        self.program  # noqa: B018  raises if there is none
+        assert self.latest is not None
+        tensors = (tensor_of() for tensor_of, _ in self.latest.held)
+        return {id(t._array) for t in tensors if t is not None and t._requires_grad}
+
     def __get__(self, owner: Any, kind: Any = None) -> Any:
         return self if owner is None else functools.partial(self, owner)
 
     def __call__(self, *args: Any, **options: Any) -> Any:
+        return self._call(args, options, timed=False)
+
+    def profile(self, *args: Any, **options: Any) -> Plan:
+        """Call it some ten times with a clock at each instruction; returns its `plan`.
+
+        The times in the plan are the shortest of those replays. They are calls as ever: parameters
+        are updated, and random numbers drawn.
+
+        >>> import tinygrad_cv as tg
+        >>> product = tg.compile(lambda x, y: (x @ y).relu())
+        >>> print(product.profile(tg.ones(64, 128), tg.ones(128, 32)))
+        2 instructions of 2 recorded; ... of memory, ... without reuse
+        ...s, of which ...% at the limits; limits measured: ... GFLOP/s and ... GB/s by ...
+        ---...
+           kernel   reads                           makes      bytes   FLOP  time  FLOP/s  B/s ...
+        ---...
+        0  matmul   input 0 64x128, input 1 128x32  v0 64x32 @...  57.3 kB  524 k ...
+        1  ...      v0 64x32                        v1 64x32 @...  16.4 kB ...
+        """
+        for _ in range(1 + TIMED):  # the first may have to record
+            self._call(args, options, timed=True)
+        return self.plan
+
+    def _call(self, args: tuple[Any, ...], options: dict[str, Any], timed: bool) -> Any:
         looked_at = observer.get() is not None and not is_anomaly_enabled()
         if looked_at or recording.get() is not None:  # or part of what is recorded
             return self.function(*args, **options)
@@ -312,7 +375,7 @@ class Compiled(Locked):
                         return self.function(*args, **options)
                     try:
                         self.replaying = get_ident()
-                        return recorded.results(given, recorded.plan.run(inputs))
+                        return recorded.results(given, recorded.plan.run(inputs, timed))
                     except OtherwiseError:
                         continue
                     finally:

@@ -1,12 +1,14 @@
 """Recording: a step is run for real, and what is done to its arrays becomes a program."""
 
+import sys
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from zlib import crc32
 
+from tinygrad_cv import _autograd
 from tinygrad_cv import backend as backends
-from tinygrad_cv._graph import Node, Observer, numbers, observer, scope
+from tinygrad_cv._graph import Node, Observer, Scope, numbers, observer, scope
 from tinygrad_cv._tensor import Tensor, wrap
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.arguments import each, exchanged
@@ -23,7 +25,7 @@ from tinygrad_cv.backend.recording import (
     refuse,
     unrecorded,
 )
-from tinygrad_cv.program.instructions import Instruction, Program, Value
+from tinygrad_cv.program.instructions import Instruction, Origin, Program, Value
 from tinygrad_cv.program.interpret import function_of
 
 Array = Any
@@ -128,6 +130,7 @@ class Recorder(Observer):
         self.gradients = Gradients()
         self.modules: dict[weakref.ref[Any], None] = {}
         self.walked: set[int] = set()  # the numbers of the nodes that got a gradient
+        self.node_scope: Scope | None = None  # of the node whose rules are at work
         self.busy = False
         for tensor in inputs:
             array = tensor._array
@@ -165,7 +168,7 @@ class Recorder(Observer):
         outputs: list[Value] = []
         result = out if out is not None else self._made(made, sources, outputs)
         if outputs or changed or name == "call":
-            self.program.instructions.append(
+            self._note(
                 Instruction(
                     name,
                     _values(args),
@@ -176,6 +179,18 @@ class Recorder(Observer):
                 )
             )
         return result
+
+    def _note(self, instruction: Instruction) -> None:
+        """Add an instruction to the program, and say what its values were made for."""
+        self.program.instructions.append(instruction)
+        part: Any = "forward"
+        here = scope.get()
+        if _in_backward_pass():
+            part, here = "backward", self.node_scope
+        elif here is None and any(v.root.kind == "held" for v in instruction.writes):
+            part = "update"
+        for value in (*instruction.outputs, *instruction.writes):
+            self.program.origins.setdefault(value, Origin(part, here))
 
     def _run(self, function: Callable[..., Any], args: Any, options: Any) -> Any:
         busy, self.busy = self.busy, True
@@ -271,7 +286,7 @@ class Recorder(Observer):
                 )
         changed = [t for t, s in zip(known, before, strict=True) if _sum(t.numbers) != s]
         changed += [self.trace(p._array) for p in parameters if p._grad is not None]
-        self.program.instructions.append(
+        self._note(
             Instruction(
                 "call",
                 (call, *_values(tuple(arrays))),
@@ -412,7 +427,11 @@ class Recorder(Observer):
                 "function was called,",
                 "Compute it inside, or detach() it.",
             )
-        return (self.before or Observer()).backward(reading, node, gradient, useful)
+        self.node_scope = node.scope
+        try:
+            return (self.before or Observer()).backward(reading, node, gradient, useful)
+        finally:
+            self.node_scope = None
 
 
 KERNEL_ARGUMENTS = {
@@ -422,6 +441,17 @@ KERNEL_ARGUMENTS = {
     for name in WRITES
     if name != "setitem"
 }
+
+
+def _in_backward_pass() -> bool:
+    """Whether a walk through a graph is what calls."""
+    frame: Any = sys._getframe(1)
+    while frame is not None and frame.f_code not in WALKS:
+        frame = frame.f_back
+    return frame is not None
+
+
+WALKS = {_autograd._backward.__code__, _autograd.grad.__code__}
 
 
 def owner_of(array: Any) -> Any:

@@ -25,7 +25,7 @@ Ints = Sequence[int]
 LEAST = 1 << 11
 """With fewer elements an elementwise kernel is no faster than NumPy's."""
 
-FEW = 1 << 8
+FEW = 1 << 6
 """With fewer a kernel that stands for a dozen of NumPy's is not worth numba's import."""
 
 MANY = 1 << 14
@@ -64,6 +64,7 @@ def _sooner(ufunc: Any, name: str, least: int) -> Callable[..., Array]:
                 return family("elementwise").pointwise(name, arrays)
         return ufunc(*arrays, **options)
 
+    call.ufunc, call.least = ufunc, least  # type: ignore[attr-defined]
     return call
 
 
@@ -83,6 +84,12 @@ def takes(*arrays: Array, least: int = LEAST) -> bool:
         if x.dtype is not FLOAT32 and x.dtype != FLOAT32:  # after a pickle it is another object
             return False
     return True
+
+
+def _takes_all(*columns: Sequence[Array] | None, least: int = FEW) -> bool:
+    """Whether these lists are of arrays for compiled kernels, with enough elements together."""
+    there = [column for column in columns if column is not None]
+    return sum(x.size for x in there[0]) >= least and all(takes(*c, least=0) for c in there)
 
 
 def is_for_tiles(a: Array, b: Array) -> bool:
@@ -231,6 +238,10 @@ class CompiledBackend(NumpyBackend):
 
     # ----- updates ---------------------------------------------------------------------------
 
+    @property
+    def updates_at_once(self) -> bool:
+        return KERNELS.compiled
+
     def sgd_step(
         self,
         p: Array,
@@ -243,9 +254,21 @@ class CompiledBackend(NumpyBackend):
         nesterov: bool,
     ) -> None:
         numbers = (lr, momentum, dampening, weight_decay, nesterov)
-        taken = takes(p, g) if velocity is None else takes(p, g, velocity, least=FEW)
-        if not taken or not family("update").sgd_step(p, g, velocity, *numbers):
+        given = ([p], [g], None if velocity is None else [velocity])
+        least = LEAST if velocity is None else FEW
+        if not _takes_all(*given, least=least) or not family("update").sgd_steps(*given, *numbers):
             super().sgd_step(p, g, velocity, *numbers)
+
+    def sgd_steps(
+        self,
+        ps: Sequence[Array],
+        gs: Sequence[Array],
+        velocities: Sequence[Array] | None,
+        **numbers: Any,
+    ) -> None:
+        given = (ps, gs, velocities)
+        if not _takes_all(*given) or not family("update").sgd_steps(*given, **numbers):
+            super().sgd_steps(*given, **numbers)
 
     def adam_step(
         self,
@@ -259,11 +282,27 @@ class CompiledBackend(NumpyBackend):
         eps: float,
         weight_decay: float,
         largest: Array | None = None,
+        kept: float = 1.0,
     ) -> None:
-        numbers = (step, lr, betas, eps, weight_decay)
-        taken = largest is None and takes(p, g, m, v, least=FEW)
-        if not taken or not family("update").adam_step(p, g, m, v, *numbers):
-            super().adam_step(p, g, m, v, *numbers, largest)
+        numbers, given = (step, lr, betas, eps, weight_decay), ([p], [g], [m], [v])
+        taken = largest is None and _takes_all(*given)
+        if not taken or not family("update").adam_steps(*given, *numbers, kept):
+            super().adam_step(p, g, m, v, *numbers, largest, kept)
+
+    def adam_steps(
+        self,
+        ps: Sequence[Array],
+        gs: Sequence[Array],
+        ms: Sequence[Array],
+        vs: Sequence[Array],
+        **numbers: Any,
+    ) -> None:
+        given = (ps, gs, ms, vs)
+        if not _takes_all(*given) or not family("update").adam_steps(*given, **numbers):
+            super().adam_steps(*given, **numbers)
+
+    def norm_of_all(self, xs: Sequence[Array]) -> Array | None:
+        return family("update").norm_of_all(xs) if _takes_all(xs) else None
 
     # ----- pooling ---------------------------------------------------------------------------
 

@@ -26,7 +26,6 @@ from tinygrad_cv.backend.compiled.vectors import (
 )
 from tinygrad_cv.backend.threads import (
     MOST_PARTS,
-    WORTH_A_PART,
     by_products,
     parallel,
     split,
@@ -212,18 +211,19 @@ def matmul(a: Array, b: Array) -> Array | None:
         place = part.start, part.stop
         product(A, lefts, 0, lda, ka, B, rights, 0, ldb, kb, C, step, 0, m, n, k, m, *place)
 
-    def block(rows: slice, across: slice) -> None:
-        i, j = rows.start, across.start * WIDE
-        left, right, to = i * lda, j * ldb, i * m + j
-        size = rows.stop - i, k, min(across.stop * WIDE, m) - j
-        product(A, lefts, left, lda, ka, B, rights, right, ldb, kb, C, step, to, m, *size, 0, 1)
+    def of_blocks(part: slice) -> None:
+        for rows, across in blocks[part]:
+            i, j = rows.start, across.start * WIDE
+            left, right, to = i * lda, j * ldb, i * m + j
+            size = rows.stop - i, k, min(across.stop * WIDE, m) - j
+            product(A, lefts, left, lda, ka, B, rights, right, ldb, kb, C, step, to, m, *size, 0, 1)
 
     if len(lefts) > 1:
         parallel(of_stack, by_products(len(lefts), products))
     else:  # in panels, and their rows in parts where there are few of them
-        most = max(1, min(MOST_PARTS, products // WORTH_A_PART))
+        most = len(by_products(MOST_PARTS, products))
         columns = split(panels, most)
         rows = split(n, min(most // len(columns), n // LEAST_ROWS))
         blocks = [(part, across) for across in columns for part in rows]
-        parallel(lambda part: block(*blocks[part.start]), split(len(blocks), len(blocks)))
+        parallel(of_blocks, split(len(blocks), len(blocks)))
     return out.swapaxes(-1, -2).copy() if turned else out

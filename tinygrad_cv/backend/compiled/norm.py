@@ -383,11 +383,11 @@ def _square_sum(x: Array, start: int, n: int, center: Any) -> float:
 
 
 @inner
-def _row_moments(x: Array, start: int, n: int, centered: int) -> tuple[float, float]:
-    """Mean and variance of n numbers; the mean is taken for 0 unless `centered`."""
-    mean = np.float64(x[start]) + _sum(x, start, n, x[start]) / n if centered else 0.0
+def _row_moments(x: Array, start: int, n: int, share: float, centered: int) -> tuple[float, float]:
+    """Mean and variance of n numbers, share = 1 / n; the mean is taken for 0 unless `centered`."""
+    mean = np.float64(x[start]) + _sum(x, start, n, x[start]) * share if centered else 0.0
     center = np.float32(mean)
-    var = _square_sum(x, start, n, center) / n - (center - mean) ** 2
+    var = _square_sum(x, start, n, center) * share - (center - mean) ** 2
     if not np.isfinite(var):  # their squares are beyond float32
         mean, var = 0.0, 0.0
         if centered:
@@ -417,10 +417,10 @@ def _standardize(
 ) -> None:
     """y = w · (x - mean) / √(var + eps) + b, with the mean and the variance of each row; the mean
     is 0 unless `centered`."""
-    whole = n - n % LANES
+    whole, share = n - n % LANES, 1 / n
     for row in range(first, last):
-        o, at = row * n, row % p * n
-        m, v = _row_moments(x, o, n, centered)
+        o, at = row * n, row % p * n if p > 1 else 0
+        m, v = _row_moments(x, o, n, share, centered)
         center = np.float32(m)
         mean[row], var[row] = m, v
         r = 1 / math.sqrt(v + eps)
@@ -455,13 +455,13 @@ def _standardize_backward(
     """With z = (x - mean) · r for r = 1 / √(var + eps), and h = g · w: dx = r · (h - mean(h) -
     z · mean(h · z)) for each row, and dw = Σ g · z, db = Σ g over the rows. Without `centered` the
     mean is 0, and h keeps its own."""
-    whole, zero = n - n % LANES, splat(np.float32(0))
+    whole, zero, part = n - n % LANES, splat(np.float32(0)), 1 / n
     dw[:] = 0
     db[:] = 0
     # Sums of as many rows as float32 adds up well.
     some_w, some_b = np.zeros(p * n, np.float32), np.zeros(p * n, np.float32)
     for row in range(first, last):
-        o, at = row * n, row % p * n
+        o, at = row * n, row % p * n if p > 1 else 0
         m = mean[row]
         center, r = np.float32(m), np.float32(1 / math.sqrt(var[row] + eps))
         rest = np.float32((center - m) * r)
@@ -486,7 +486,7 @@ def _standardize_backward(
             hj = g[o + j] * w[at + j]
             level += np.float64(hj)
             along += np.float64(hj * zj)
-        lowered, share = np.float32(level / n if centered else 0.0), np.float32(along / n)
+        lowered, share = np.float32(level * part if centered else 0.0), np.float32(along * part)
         for j in range(0, whole, LANES):
             z = fma(load(x, o + j) - mu, scale, shift)
             h = load(g, o + j) * load(w, at + j) - splat(lowered)
@@ -545,7 +545,7 @@ def _standardize_runs(
     """`_standardize`, with a weight and a bias for each run."""
     for row in range(first, last):
         k = row % p * (n // run)
-        m, v = _row_moments(x, row * n, n, 1)
+        m, v = _row_moments(x, row * n, n, 1 / n, 1)
         mean[row], var[row] = m, v
         center = np.float32(m)
         mu, r = splat(center), 1 / math.sqrt(v + eps)
