@@ -169,8 +169,9 @@ def network(pool: bool) -> Any:
 
 @pytest.mark.parametrize("pool", [False, True])
 @pytest.mark.parametrize("looks", ["no", "at the normalized", "at the activation"])
-def test_join(pool: bool, looks: str) -> None:
+def test_join(pool: bool, looks: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Joined where nobody looks at what lies between; the same numbers in either case."""
+    monkeypatch.setattr("tinygrad_cv.program.plan.image_passes", lambda program: program)
     net = network(pool)
     rng = np.random.default_rng(0)
     x = tg.tensor(rng.standard_normal((4, 3, 12, 12)).astype(np.float32))
@@ -224,3 +225,28 @@ def test_a_bias_that_changes_before_the_gradient() -> None:
     expected = step(x).numpy()
     for _ in range(3):
         np.testing.assert_allclose(replayed(x).numpy(), expected, rtol=0, atol=1.5)
+
+
+@given(seeds, st.integers(1, 5), channels, st.integers(8, 13), st.floats(0.5, 6))
+@settings(max_examples=10)
+def test_batch_norm_relu6(seed: int, n: int, c: int, h: int, top: float) -> None:
+    """An activation that ends at `top`, where the gate closes."""
+    top = float(np.float32(top))
+    x, weight, bias = layer(seed, max(n, 2048 // (c * h * h) + 1), c, h, h)
+    xp, g = COMPILED, layer(seed + 1, *x.shape)[0]
+    z, mean, var = xp.batch_norm(x, weight, bias, EPS)
+    y = on_threads(lambda: xp.batch_norm_relu(x, weight, bias, EPS, top))[0]
+    np.testing.assert_array_equal(y, np.clip(z, 0, top))
+    inside = (z > 0) & (z < top)
+    given = x, weight, bias, mean, var, EPS
+    got = on_threads(lambda: xp.batch_norm_relu_backward(g, *given, top))
+    expected = xp.batch_norm_backward(g * inside, x, weight, mean, var, EPS)
+    sizes = added_up(np.abs(g * inside).sum((0, 2, 3)), g, x, weight, mean, var)
+    for a, b, size in zip(got, expected, sizes, strict=True):
+        close(a, b, 2e-5, size)
+    for a, b in zip(
+        xp.batch_norm_relu(x[:1, :, :1], weight, bias, EPS, top),
+        REFERENCE.batch_norm_relu(x[:1, :, :1], weight, bias, EPS, top),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(a, b)  # few numbers

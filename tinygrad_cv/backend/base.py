@@ -10,10 +10,12 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as host
 
+from tinygrad_cv.backend.arguments import exchanged
 from tinygrad_cv.backend.devices import device
 
 Array = Any
@@ -311,11 +313,16 @@ class Backend:
         raise NotImplementedError
 
     def batch_norm_relu(
-        self, x: Array, weight: Array | None, bias: Array | None, eps: float
+        self,
+        x: Array,
+        weight: Array | None,
+        bias: Array | None,
+        eps: float,
+        top: float = math.inf,
     ) -> tuple[Array, Array, Array]:
-        """max(y, 0) in place of the y of `batch_norm`, with the mean and the variance."""
+        """min(max(y, 0), top) in place of the y of `batch_norm`, with the mean and the variance."""
         y, mean, var = self.batch_norm(x, weight, bias, eps)
-        return self.relu(y)[0], mean, var
+        return self.minimum(self.relu(y)[0], top), mean, var
 
     def batch_norm_relu_backward(
         self,
@@ -326,11 +333,13 @@ class Backend:
         mean: Array,
         var: Array,
         eps: float,
+        top: float = math.inf,
     ) -> tuple[Array, Array, Array]:
-        """The gradients of `batch_norm_relu` for x, weight and bias; where y > 0 is worked out
-        again."""
-        positive = self.relu(self.batch_norm(x, weight, bias, eps)[0])[1]
-        return self.batch_norm_backward(self.relu_backward(g, positive), x, weight, mean, var, eps)
+        """The gradients of `batch_norm_relu` for x, weight and bias; where 0 < y < top is worked
+        out again."""
+        y, positive = self.relu(self.batch_norm(x, weight, bias, eps)[0])
+        inside = positive if top == math.inf else positive & (y < top)
+        return self.batch_norm_backward(self.relu_backward(g, inside), x, weight, mean, var, eps)
 
     def batch_norm_relu_max_pool(
         self,
@@ -366,6 +375,99 @@ class Backend:
         steps = kernel, kernel, (0,) * axes, (1,) * axes
         g = self.window_scatter(g, index, x.shape[2:], *steps)
         return self.batch_norm_backward(g, x, weight, mean, var, eps)
+
+    # ----- passes over images ----------------------------------------------------------------
+    # Batch norm in two steps: what is added up over all images, and what is done to each. `norm` is
+    # (mean, var, weight, bias, eps), or in evaluation the (center, scale, shift) of scale_channels,
+    # and `top` is None without an activation, ∞ with ReLU and 6 with ReLU6.
+
+    def image_pass(self, stages: Sequence[Any], wanted: Sequence["Local"]) -> Any:
+        """Kernels one after another: a stage is (name, arguments, options, results), and a result
+        is a `Local` of the pass, which later stages take. Returns those that are wanted.
+
+        Each goes image by image, or adds up over images, so a kernel may take a few images at a
+        time through all stages.
+        """
+        made: dict[Any, Array] = {}
+
+        def known(x: Any) -> Any:
+            return made[x] if type(x) is Local else x
+
+        for name, args, options, results in stages:
+            found = getattr(self, name)(*exchanged(known, args), **options)
+            made |= zip(results, found if isinstance(found, tuple) else (found,), strict=True)
+        arrays = tuple(made[local] for local in wanted)
+        return arrays[0] if len(arrays) == 1 else arrays
+
+    def channel_moments(self, x: Array) -> tuple[Array, Array]:
+        """Mean and biased variance of the channels, (C,) in float64."""
+        mean, var = self.moments(x, (0, *range(2, x.ndim)))
+        return mean.reshape(-1), var.reshape(-1)
+
+    def normalized(self, x: Array, norm: Any, top: float | None = None) -> Array:
+        """(x - mean) / √(var + eps) · weight + bias, within [0, top]."""
+        if len(norm) == 3:
+            y = self.scale_channels(x, *norm)
+        else:
+            (mean, var, weight, bias, eps), column = norm, _column(x)
+            y = _scaled(x, mean.reshape(column), 1 / self.sqrt(var + eps).reshape(column))
+            if weight is not None:
+                y *= weight.reshape(column)
+            if bias is not None:
+                y += bias.reshape(column)
+        return y if top is None else self.minimum(self.maximum(y, 0), top)
+
+    def normalized_sums(
+        self, g: Array, x: Array, norm: Any, top: float | None = None
+    ) -> tuple[Array, Array]:
+        """The gradients of `normalized` for weight and bias: Σ h · x̂ and Σ h, where h is g behind
+        the gate 0 < y < top, and x̂ is (x - mean) / √(var + eps)."""
+        mean, var, weight, _, eps = norm
+        return self.batch_norm_backward(self._gated(g, x, norm, top), x, weight, mean, var, eps)[1:]
+
+    def normalized_backward(
+        self, g: Array, x: Array, norm: Any, weight_sum: Array, bias_sum: Array, top: float | None
+    ) -> Array:
+        """The gradient of `batch_norm` and its activation for x, from the `normalized_sums`:
+        (h - mean(h) - x̂ · mean(h · x̂)) · weight / √(var + eps)."""
+        (mean, var, weight, _, eps), column, count = norm, _column(x), x.size // x.shape[1]
+        r = 1 / self.sqrt(var + eps)
+        away = _scaled(x, mean.reshape(column), (r * weight_sum / count).reshape(column))
+        away += (bias_sum / count).astype(x.dtype).reshape(column)
+        a = r if weight is None else r * weight
+        return (self._gated(g, x, norm, top) - away) * a.astype(x.dtype).reshape(column)
+
+    def _gated(self, g: Array, x: Array, norm: Any, top: float | None) -> Array:
+        if top is None:
+            return g
+        y = self.normalized(x, norm)
+        return self.where((y > 0) & (y < top), g, 0)
+
+    def pooled(self, x: Array, norm: Any, kernel: Sequence[int]) -> tuple[Array, Array]:
+        """`max_pool` of `normalized` behind ReLU, with windows side by side that cover it."""
+        axes = len(kernel)
+        y = self.normalized(x, norm, math.inf)
+        return self.max_pool(y, kernel, kernel, (0,) * axes, (1,) * axes)
+
+    def pooled_sums(
+        self, g: Array, y: Array, index: Array, x: Array, norm: Any, kernel: Sequence[int]
+    ) -> tuple[Array, Array]:
+        """`normalized_sums` for the gradient of what is `pooled`, (y, index)."""
+        return self.normalized_sums(self._unpooled(g, y, index, x, kernel), x, norm)
+
+    def pooled_backward(
+        self, g: Array, y: Array, index: Array, x: Array, norm: Any, weight_sum: Array,
+        bias_sum: Array, kernel: Sequence[int],
+    ) -> Array:  # fmt: skip
+        """`normalized_backward` for the gradient of what is `pooled`."""
+        h = self._unpooled(g, y, index, x, kernel)
+        return self.normalized_backward(h, x, norm, weight_sum, bias_sum, None)
+
+    def _unpooled(self, g: Array, y: Array, index: Array, x: Array, kernel: Sequence[int]) -> Array:
+        g, axes = self.relu_backward(g, y > 0), len(kernel)
+        return self.window_scatter(g, index, x.shape[2:], kernel, kernel, (0,) * axes, (1,) * axes)
+
+    # ----- rows ------------------------------------------------------------------------------
 
     def standardize(
         self, x: Array, w: Array | None, b: Array | None, axis: tuple[int, ...], eps: float
@@ -768,6 +870,18 @@ class Lasting(list[Array]):
     """Arrays that stay what they are: a kernel may keep in `known` what it finds out of them."""
 
     known: Any = None
+
+
+@dataclass(frozen=True)
+class Local:
+    """A result within an `image_pass`, by its number."""
+
+    number: int
+
+
+def _column(x: Array) -> tuple[int, ...]:
+    """The shape of numbers for each channel."""
+    return 1, -1, *(1,) * (x.ndim - 2)
 
 
 def _scaled(x: Array, mean: Array, r: Array) -> Array:

@@ -1,11 +1,19 @@
 """Layers that a program does one after another, joined into one instruction where nobody looks at
-what lies between: batch norm, ReLU and the largest of each window, and the way back."""
+what lies between: batch norm, ReLU (or ReLU6) and the largest of each window, and the way back."""
+
+import math
+from typing import Any
 
 from tinygrad_cv.program.instructions import Instruction, Program, Value
+from tinygrad_cv.program.places import size
+
+WORTH_A_PASS = 1 << 14
+"""With fewer numbers a map stays in the cache from one kernel to the next by itself."""
 
 
 def join(program: Program) -> Program:
-    """Replace what `Backend.batch_norm_relu` and `Backend.batch_norm_relu_max_pool` stand for.
+    """Replace what `Backend.batch_norm_relu` and `Backend.batch_norm_relu_max_pool` stand for; and
+    in evaluation `Backend.normalized` and `Backend.pooled`.
 
     An instruction comes to stand where the first of those that it replaces stood on the way
     forward, and where the last of them stood on the way back.
@@ -32,28 +40,36 @@ def join(program: Program) -> Program:
 
     replaced: dict[Instruction, Instruction | None] = {}
     for norm in program.instructions:
-        if norm.function != "batch_norm" or norm.options or len(norm.args) != 4:
+        if norm.function not in ("batch_norm", "scale_channels") or len(norm.args) != 4:
             continue
+        given = norm.function == "scale_channels"
         x, weight, bias, eps = norm.args
-        z, mean, var = norm.outputs
-        relu = only_reader(z, "relu")
+        z, *moments = norm.outputs
+        if norm.options or (given and not isinstance(eps, Value)):
+            continue
+        if given and size(x) < WORTH_A_PASS:
+            continue
+        relu, top = only_reader(z, "relu"), math.inf
+        if relu is None and (gate := only_reader(z, "gate")) and gate.args[0] == "relu6":
+            relu, top = gate, 6.0
         if relu is None or x.dtype != "float32":
             continue
         y, positive = relu.outputs
         pool = only_reader(y, "max_pool")
-        if pool is not None and not _covers(pool, y):
+        if pool is not None and (top < math.inf or not _covers(pool, y)):
             pool = None
         forward = norm, relu, *(() if pool is None else (pool,))
         back: tuple[Instruction, ...] = ()
         if not is_unread(positive) or not (pool is None or is_unread(pool.outputs[1])):
-            gate = only_reader(positive, "relu_backward")
-            if gate is None or gate.options:
+            name, factor = ("relu_backward", ()) if top == math.inf else ("gate_backward", (1.0,))
+            gate = only_reader(positive, name)
+            if given or gate is None or gate.options or gate.args[1:] != (positive, *factor):
                 continue
             last = only_reader(gate.outputs[0], "batch_norm_backward")
             if (
                 last is None
                 or last.options
-                or [last.args[i] for i in (1, 2, 3, 4, 5)] != [x, weight, mean, var, eps]
+                or [last.args[i] for i in (1, 2, 3, 4, 5)] != [x, weight, *moments, eps]
                 or last.args[0] is not gate.outputs[0]
             ):
                 continue
@@ -72,16 +88,27 @@ def join(program: Program) -> Program:
         chain = *forward, *back
         span = range(places[chain[0]], places[chain[-1]] + 1)
         values = {v.root for i in chain for v in (*i.reads(), *i.outputs)}
+        if back:  # a gradient may be added up until it is read
+            values.discard(g.root)
+            late = range(places[back[0]], span.stop)
+            if any(at in late for at in writes.get(g.root, ())):
+                continue
         if any(at in span for v in values for at in writes.get(v, ())):
             continue
         name = "batch_norm_relu" if pool is None else "batch_norm_relu_max_pool"
-        options = {} if pool is None else {"kernel": pool.options["kernel"]}
+        options: dict[str, Any] = {} if pool is None else {"kernel": pool.options["kernel"]}
+        if top < math.inf:
+            options["top"] = top
         made = (y,) if pool is None else pool.outputs
         replaced |= dict.fromkeys(chain)
-        replaced[norm] = Instruction(name, norm.args, options, (*made, mean, var), line=norm.line)
+        if given:
+            name, options = ("normalized", {"top": top}) if pool is None else ("pooled", options)
+            replaced[norm] = Instruction(name, (x, norm.args[1:]), options, made, line=norm.line)
+            continue
+        replaced[norm] = Instruction(name, norm.args, options, (*made, *moments), line=norm.line)
         if back:
             kept = (x, weight, bias) if pool is None else (*made, x, weight)
-            args = g, *kept, mean, var, eps
+            args = g, *kept, *moments, eps
             replaced[back[-1]] = Instruction(
                 f"{name}_backward", args, options, back[-1].outputs, line=back[-1].line
             )

@@ -3,8 +3,8 @@
 Planning takes a copy of the program and, in this order,
 
 1. sees through what was packed into bits and unpacked again (`unpacked`);
-2. leaves out what nobody reads (`needed`), joins layers (`patterns.join`), and works out once what
-   is the same each time;
+2. leaves out what nobody reads (`needed`), joins layers (`patterns.join`) and passes over images
+   (`passes.image_passes`), and works out once what is the same each time;
 3. does for all steps of a sequence at once what it does at each (`steps.at_once`);
 4. puts elementwise instructions together (`fuse.grouped`);
 5. gives each value a place in one arena, by the time in which it is alive (`arranged`);
@@ -31,6 +31,7 @@ from tinygrad_cv.program.fuse import DRAWS, Group, grouped, is_internal
 from tinygrad_cv.program.instructions import Instruction, Program, Value
 from tinygrad_cv.program.interpret import function_of
 from tinygrad_cv.program.listing import listing
+from tinygrad_cv.program.passes import image_passes
 from tinygrad_cv.program.patterns import join
 from tinygrad_cv.program.places import empty_like, span
 from tinygrad_cv.program.steps import at_once
@@ -64,7 +65,7 @@ class Plan(Locked):
         moved(program)
         program.instructions = needed(program)
         if KERNELS.compiled:
-            join(program)
+            image_passes(join(program))
         fold(program, xp)
         program.instructions = needed(program)
         at_once(program)

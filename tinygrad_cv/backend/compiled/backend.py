@@ -4,6 +4,7 @@ A kernel that is defined here takes what `takes` lets through, arrays of float32
 enough to be worth a call; all else goes to NumPy's, which is the reference for what it computes.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import import_module
@@ -475,14 +476,20 @@ class CompiledBackend(NumpyBackend):
     # ----- joined layers ---------------------------------------------------------------------
 
     def batch_norm_relu(
-        self, x: Array, weight: Array | None, bias: Array | None, eps: float
+        self,
+        x: Array,
+        weight: Array | None,
+        bias: Array | None,
+        eps: float,
+        top: float = math.inf,
     ) -> tuple[Array, Array, Array]:
         if takes(x):
-            found = family("joined").batch_norm_relu(family("turn").rows_of(x), weight, bias, eps)
+            rows = family("turn").rows_of(x)
+            found = family("joined").batch_norm_relu(rows, weight, bias, eps, top)
             if found is not None:
                 y, mean, var = found
                 return images_of(y, x.shape), mean, var
-        return super().batch_norm_relu(x, weight, bias, eps)
+        return super().batch_norm_relu(x, weight, bias, eps, top)
 
     def batch_norm_relu_backward(
         self,
@@ -493,12 +500,13 @@ class CompiledBackend(NumpyBackend):
         mean: Array,
         var: Array,
         eps: float,
+        top: float = math.inf,
     ) -> tuple[Array, Array, Array]:
         if not takes(g, x) or not np.isfinite(var).all():
-            return super().batch_norm_relu_backward(g, x, weight, bias, mean, var, eps)
+            return super().batch_norm_relu_backward(g, x, weight, bias, mean, var, eps, top)
         rows = map(family("turn").rows_of, (g, x))
         backward = family("joined").batch_norm_relu_backward
-        dx, dw, db = backward(*rows, weight, bias, mean, var, eps)
+        dx, dw, db = backward(*rows, weight, bias, mean, var, eps, top)
         return images_of(dx, x.shape), dw, db
 
     def batch_norm_relu_max_pool(
@@ -540,6 +548,15 @@ class CompiledBackend(NumpyBackend):
         if len(kernel) != 2 or x.ndim != 4 or kernel[0] * kernel[1] > 256:
             return False
         return not (x.shape[2] % kernel[0] or x.shape[3] % kernel[1])
+
+    # ----- passes over images ----------------------------------------------------------------
+
+    def image_pass(self, stages: Sequence[Any], wanted: Sequence[Any]) -> Any:
+        if KERNELS.compiled:
+            found = family("passes").image_pass(stages, wanted)
+            if found is not None:
+                return found[0] if len(found) == 1 else found
+        return super().image_pass(stages, wanted)
 
     # ----- softmax and loss ------------------------------------------------------------------
 

@@ -151,7 +151,7 @@ class Windows(NamedTuple):
     blocks: int
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=1024)
 def windows_of(
     count: int,
     source: tuple[int, ...],
@@ -396,7 +396,7 @@ def _in_block(phase: Array, several: int, row: int, geometry: Any) -> int:
 
 
 @kernel
-def _convolve(
+def convolve(
     x: Array,
     w: Array,
     bias: Array,
@@ -504,7 +504,7 @@ def _convolve(
 
 
 @kernel
-def _convolve_each(
+def convolve_each(
     x: Array,
     w: Array,
     bias: Array,
@@ -630,6 +630,27 @@ def _pack(
                     to += width
 
 
+def packed_weight(w: Array, windows: Windows, groups: int, transposed: bool) -> Array:
+    """A weight (O, C/groups, *K) as the tiles read it, for all phases of the windows."""
+    w = np.ascontiguousarray(w)
+    o, c, *kernel = w.shape
+    K = math.prod(kernel)
+    flat = w.reshape(-1)
+    packed = np.empty(windows.packed, np.float32)
+    for taps, to in zip(windows.taps, windows.phases[:, 7].tolist(), strict=True):
+        if is_depthwise(w, groups):
+            _pack(flat, taps, packed, to, 1, o, 1, 0, K, 0, o)
+        elif transposed:
+            _pack(
+                flat, taps, packed, to, groups, c, o // groups, o // groups * c * K, K, c * K, BLOCK
+            )
+        else:
+            _pack(
+                flat, taps, packed, to, groups, o // groups, c, o // groups * c * K, c * K, K, BLOCK
+            )
+    return packed
+
+
 def _run(
     x: Array,
     w: Array,
@@ -642,31 +663,15 @@ def _run(
 ) -> Array:
     """x (N, C, *S) with weights w (O, C/groups, *K) -> (N, *result, outputs) as a view NCHW."""
     rows = channels_last(x)
-    w = np.ascontiguousarray(w)
-    o, c, *kernel = w.shape
-    K = math.prod(kernel)
-    flat = w.reshape(-1)
-    packed = np.empty(windows.packed, np.float32)
-    depthwise = _is_depthwise(w, groups)
-    for taps, to in zip(windows.taps, windows.phases[:, 7].tolist(), strict=True):
-        if depthwise:
-            _pack(flat, taps, packed, to, 1, o, 1, 0, K, 0, o)
-        elif transposed:
-            _pack(
-                flat, taps, packed, to, groups, c, o // groups, o // groups * c * K, K, c * K, BLOCK
-            )
-        else:
-            _pack(
-                flat, taps, packed, to, groups, o // groups, c, o // groups * c * K, c * K, K, BLOCK
-            )
-    starts = _padded_bias(bias, outputs, groups, depthwise)
+    packed, depthwise = packed_weight(w, windows, groups, transposed), is_depthwise(w, groups)
+    starts = padded_bias(bias, outputs, groups, depthwise)
     y = np.empty((len(x), *result, outputs), np.float32)
     tables = windows.places, windows.out, windows.segments, windows.phases, windows.geometry
     arrays = rows.reshape(-1), packed, starts, y.reshape(-1)
     products = y.size // max(1, outputs) * windows.packed // len(windows.phases)
     if depthwise:
         parallel(
-            lambda part: _convolve_each(*arrays, *tables, part.start, part.stop),
+            lambda part: convolve_each(*arrays, *tables, part.start, part.stop),
             by_products(windows.blocks, products * 4),
         )
         return channels_first(y)
@@ -676,7 +681,7 @@ def _run(
         len(starts) // BLOCK, products // len(along), max(1, MOST_PARTS // len(along) // 2)
     )
     in_parts(
-        lambda part, panels: _convolve(
+        lambda part, panels: convolve(
             *arrays, *tables, part.start, part.stop, panels.start, panels.stop
         ),
         along,
@@ -691,11 +696,11 @@ def in_parts(work: Callable[[slice, slice], Any], along: list[slice], across: li
     parallel(lambda job: work(*pairs[job.start]), split(len(pairs), len(pairs)))
 
 
-def _is_depthwise(w: Array, groups: int) -> bool:
+def is_depthwise(w: Array, groups: int) -> bool:
     return groups > 1 and w.shape[:2] == (groups, 1)
 
 
-def _padded_bias(bias: Array | None, outputs: int, groups: int, depthwise: bool) -> Array:
+def padded_bias(bias: Array | None, outputs: int, groups: int, depthwise: bool) -> Array:
     """Where the sums start: (groups, blocks of outputs, BLOCK)."""
     if depthwise:
         return np.zeros(outputs, np.float32) if bias is None else np.ascontiguousarray(bias)
@@ -734,7 +739,7 @@ def conv(
         x.shape[1],
         o,
         False,
-        _is_depthwise(w, groups),
+        is_depthwise(w, groups),
     )
     return _run(x, w, bias, windows, result, groups, o, False)
 
@@ -766,7 +771,7 @@ def conv_transpose(
         x.shape[1],
         outputs,
         True,
-        _is_depthwise(w, groups),
+        is_depthwise(w, groups),
     )
     return _run(x, w, None, windows, result, groups, outputs, True)
 
@@ -775,7 +780,7 @@ def conv_transpose(
 
 
 @kernel
-def _weigh(
+def weigh(
     x: Array,
     g: Array,
     dw: Array,
@@ -851,7 +856,7 @@ def _weigh(
 
 
 @kernel
-def _weigh_each(
+def weigh_each(
     x: Array,
     g: Array,
     dw: Array,
@@ -896,7 +901,7 @@ def _weigh_each(
 
 
 @kernel
-def _unpack(
+def unpack(
     dw: Array,
     out: Array,
     parts: int,
@@ -924,7 +929,7 @@ def _unpack(
 
 
 @lru_cache(maxsize=512)
-def _tap_table(starts: tuple[int, ...], width: int, multiple: int) -> Array:
+def tap_table(starts: tuple[int, ...], width: int, multiple: int) -> Array:
     table = (np.array(starts, np.int64)[:, None] + np.arange(width)).reshape(-1)
     return np.concatenate([table, np.zeros(-len(table) % multiple, np.int64)])
 
@@ -963,7 +968,7 @@ def conv_weight(
     K, inputs = math.prod(kernel), channels // groups
     rows, maps = channels_last(x).reshape(-1), channels_last(g).reshape(-1)
     multiple = (3 if K <= 3 else DEEP) if depthwise else ROWS
-    taps = _tap_table(tuple(windows.starts.tolist()), inputs, multiple)
+    taps = tap_table(tuple(windows.starts.tolist()), inputs, multiple)
     tables = windows.places, taps, windows.phases, windows.geometry
     products = math.prod(g.shape) * K * inputs
     result = np.empty((outputs, inputs, *kernel), np.float32)
@@ -971,12 +976,12 @@ def conv_weight(
         parts = by_products(windows.blocks, products * 4, SUMS)
         sums = np.zeros((len(parts), len(taps), channels), np.float32)
 
-        def weigh(job: slice) -> None:
+        def add(job: slice) -> None:
             i = job.start
             part = sums[i].reshape(-1)
-            _weigh_each(rows, maps, part, *tables, parts[i].start, parts[i].stop)
+            weigh_each(rows, maps, part, *tables, parts[i].start, parts[i].stop)
 
-        parallel(weigh, split(len(parts), len(parts)))
+        parallel(add, split(len(parts), len(parts)))
         result.reshape(channels, K)[...] = sum(sums[1:], sums[0])[:K].T
         return result
     # Panels of output channels are summed apart; where those are few, parts of the batch as well.
@@ -991,7 +996,7 @@ def conv_weight(
     ]
 
     in_parts(
-        lambda i, j: _weigh(
+        lambda i, j: weigh(
             rows,
             maps,
             shares[i.start][j.start],
@@ -1005,7 +1010,7 @@ def conv_weight(
         split(len(along), len(along)),
     )
     for these, share in zip(across, shares, strict=True):
-        _unpack(
+        unpack(
             share.reshape(-1),
             result.reshape(-1),
             len(along),

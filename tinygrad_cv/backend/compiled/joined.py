@@ -1,15 +1,17 @@
 """Batch norm with the ReLU after it, and the largest of each window: y = max over taps of
 relu((x - mean) · scale + bias), in one pass over x and one over y; `norm.py` has the statistics.
 
-No mask is kept. Without windows the gate (x - mean) · scale + bias > 0 is worked out again from x.
+No mask is kept. Without windows the gate 0 < (x - mean) · scale + bias < top is worked out again
+from x; `top` is 6 for ReLU6 and ∞ for ReLU, and `last` the last number that passes the gate.
 With windows that lie side by side it is y > 0, and a gradient goes to the tap that `index` names.
 """
 
+import math
 from typing import Any
 
 import numpy as np
 
-from tinygrad_cv.backend.compiled.functions import largest
+from tinygrad_cv.backend.compiled.functions import largest, least
 from tinygrad_cv.backend.compiled.jit import inner, kernel
 from tinygrad_cv.backend.compiled.lanes import (
     at_place,
@@ -29,7 +31,7 @@ from tinygrad_cv.backend.compiled.norm import (
     joined,
     rows_of_block,
 )
-from tinygrad_cv.backend.compiled.vectors import LANES, fma, gate, splat
+from tinygrad_cv.backend.compiled.vectors import LANES, fma, gate, gate_up_to, splat
 from tinygrad_cv.backend.threads import parallel, split
 
 Array = Any
@@ -49,20 +51,28 @@ def _normalized(
 
 
 @kernel
-def _scale_relu(
-    x: Array, y: Array, start: int, stop: int, C: int, center: Array, scale: Array, shift: Array
+def scale_relu(
+    x: Array,
+    y: Array,
+    start: int,
+    stop: int,
+    C: int,
+    center: Array,
+    scale: Array,
+    shift: Array,
+    top: Any,
 ) -> None:
-    """y = max((x - center) · scale + shift, 0)"""
-    zero = splat(np.float32(0))
+    """y = min(max((x - center) · scale + shift, 0), top)"""
+    zero, most = splat(np.float32(0)), splat(top)
     for row in range(start, stop):
         for c in range(0, C, LANES):
             at, n = row * C + c, C - c
             z = _normalized(x, at, center, scale, shift, c, n)
-            store_up_to(y, at, largest(z, zero), n)
+            store_up_to(y, at, least(largest(z, zero), most), n)
 
 
 @kernel
-def _gated_products(
+def gated_products(
     g: Array,
     x: Array,
     start: int,
@@ -71,10 +81,12 @@ def _gated_products(
     center: Array,
     scale: Array,
     shift: Array,
+    last: Any,
     sums: Array,
     products: Array,
 ) -> None:
     """sums = Σ h and products = Σ h · (x - center), where h is g behind the gate."""
+    most = splat(last)
     rows = rows_of_block(2 * C)
     s, p = np.empty(C, np.float32), np.empty(C, np.float32)
     sums[:] = 0
@@ -86,7 +98,7 @@ def _gated_products(
             for c in range(0, C, LANES):
                 at, n = row * C + c, C - c
                 z = _normalized(x, at, center, scale, shift, c, n)
-                h = gate(load_up_to(g, at, n), z)
+                h = gate_up_to(load_up_to(g, at, n), z, most)
                 d = load_up_to(x, at, n) - load_up_to(center, c, n)
                 store_up_to(s, c, load_up_to(s, c, n) + h, n)
                 store_up_to(p, c, fma(h, d, load_up_to(p, c, n)), n)
@@ -96,7 +108,7 @@ def _gated_products(
 
 
 @kernel
-def _gated_combine(
+def gated_combine(
     g: Array,
     x: Array,
     dx: Array,
@@ -106,16 +118,18 @@ def _gated_combine(
     center: Array,
     scale: Array,
     shift: Array,
+    last: Any,
     a: Array,
     b: Array,
     c0: Array,
 ) -> None:
     """dx = a · h - (b · (x - center) + c0), where h is g behind the gate."""
+    most = splat(last)
     for row in range(start, stop):
         for c in range(0, C, LANES):
             at, n = row * C + c, C - c
             z = _normalized(x, at, center, scale, shift, c, n)
-            h = gate(load_up_to(g, at, n), z)
+            h = gate_up_to(load_up_to(g, at, n), z, most)
             d = load_up_to(x, at, n) - load_up_to(center, c, n)
             rest = fma(d, load_up_to(b, c, n), load_up_to(c0, c, n))
             store_up_to(dx, at, h * load_up_to(a, c, n) - rest, n)
@@ -127,7 +141,7 @@ def _gated_combine(
 
 
 @kernel
-def _scale_relu_pool(
+def scale_relu_pool(
     x: Array,
     y: Array,
     index: Array,
@@ -160,7 +174,7 @@ def _scale_relu_pool(
 
 
 @kernel
-def _pool_products(
+def pool_products(
     g: Array,
     y: Array,
     index: Array,
@@ -208,7 +222,7 @@ def _pool_products(
 
 
 @kernel
-def _pool_combine(
+def pool_combine(
     g: Array,
     y: Array,
     index: Array,
@@ -247,7 +261,7 @@ def _pool_combine(
 # ----- what calls them ---------------------------------------------------------------------------
 
 
-def _affine(
+def affine(
     weight: Array | None, bias: Array | None, mean: Array, var: Array, eps: float
 ) -> tuple[Array, Array, Array]:
     """center, scale and shift of batch norm."""
@@ -267,37 +281,45 @@ def _statistics(rows: Array) -> tuple[Array, Array] | None:
     return (mean, var) if np.isfinite(var).all() else None
 
 
-def _gradients(
+def weight_sum(sums: Array, products: Array, mean: Array, var: Array, eps: float) -> Array:
+    """The weight's gradient Σ h · x̂, from Σ h and Σ h · (x - center)."""
+    return (products + (mean.astype(np.float32) - mean) * sums) / np.sqrt(var + eps)
+
+
+def slopes(
+    weight_sum: Array,
     sums: Array,
-    products: Array,
     count: int,
     weight: Array | None,
     mean: Array,
     var: Array,
     eps: float,
-) -> tuple[Array, ...]:
-    """The vectors a, b, c of dx = a · h - (b · (x - center) + c), and the weight's gradient."""
-    inverse, center = 1 / np.sqrt(var + eps), mean.astype(np.float32)
-    weight_gradient = (products + (center - mean) * sums) * inverse
+) -> tuple[Array, Array, Array]:
+    """The vectors a, b, c of dx = a · h - (b · (x - center) + c)."""
+    inverse = 1 / np.sqrt(var + eps)
     a = inverse if weight is None else inverse * weight
-    b = a * inverse * weight_gradient / count
-    c = a * sums / count + (center - mean) * b
-    return a, b, c, weight_gradient
+    b = a * inverse * weight_sum / count
+    return a, b, a * sums / count + (mean.astype(np.float32) - mean) * b
+
+
+def last_below(top: float) -> Any:
+    """The last number that the gate lets pass."""
+    return np.float32(top if math.isinf(top) else np.nextafter(np.float32(top), np.float32(0)))
 
 
 def batch_norm_relu(
-    rows: Array, weight: Array | None, bias: Array | None, eps: float
+    rows: Array, weight: Array | None, bias: Array | None, eps: float, top: float
 ) -> tuple[Array, Array, Array] | None:
     """See `Backend.batch_norm_relu`; for rows (N·S, C). None where the variance is not finite."""
     found = _statistics(rows)
     if found is None:
         return None
     columns, x, y = Columns(*rows.shape), rows.reshape(-1), np.empty_like(rows)
-    vectors = [columns.vector(v) for v in _affine(weight, bias, *found, eps)]
+    vectors = [columns.vector(v) for v in affine(weight, bias, *found, eps)]
 
     def work(part: slice) -> None:
         bounds = int(columns.bounds[part.start]), int(columns.bounds[part.stop])
-        _scale_relu(x, y.reshape(-1), *bounds, columns.width, *vectors)
+        scale_relu(x, y.reshape(-1), *bounds, columns.width, *vectors, np.float32(top))
 
     parallel(work, columns.parts)
     return y, *found
@@ -311,26 +333,28 @@ def batch_norm_relu_backward(
     mean: Array,
     var: Array,
     eps: float,
+    top: float,
 ) -> tuple[Array, Array, Array]:
     """See `Backend.batch_norm_relu_backward`; for rows (N·S, C)."""
     columns, x, g, dx = Columns(*rows.shape), rows.reshape(-1), g.reshape(-1), np.empty_like(rows)
-    vectors = [columns.vector(v) for v in _affine(weight, bias, mean, var, eps)]
+    vectors = [columns.vector(v) for v in affine(weight, bias, mean, var, eps)] + [last_below(top)]
     added = np.empty((columns.runs, 2, columns.width))
 
     def add(part: slice) -> None:
         for i in range(part.start, part.stop):
             bounds = int(columns.bounds[i]), int(columns.bounds[i + 1])
-            _gated_products(g, x, *bounds, columns.width, *vectors, *added[i])
+            gated_products(g, x, *bounds, columns.width, *vectors, *added[i])
 
     parallel(add, columns.parts)
     folded = added.reshape(columns.runs, 2, columns.fold, columns.channels)
     sums, products = folded.sum(2).sum(0)
-    *abc, weight_gradient = _gradients(sums, products, len(rows), weight, mean, var, eps)
-    abc = [columns.vector(v) for v in abc]
+    weight_gradient = weight_sum(sums, products, mean, var, eps)
+    abc = slopes(weight_gradient, sums, len(rows), weight, mean, var, eps)
+    abc = tuple(columns.vector(v) for v in abc)
 
     def work(part: slice) -> None:
         bounds = int(columns.bounds[part.start]), int(columns.bounds[part.stop])
-        _gated_combine(g, x, dx.reshape(-1), *bounds, columns.width, *vectors, *abc)
+        gated_combine(g, x, dx.reshape(-1), *bounds, columns.width, *vectors, *abc)
 
     parallel(work, columns.parts)
     return dx, weight_gradient, sums
@@ -350,11 +374,11 @@ def batch_norm_relu_max_pool(
         return None
     shape = N, H // KH, W // KW, C
     y, index = np.empty(shape, np.float32), np.empty(shape, np.uint8)
-    vectors = [v.astype(np.float32) for v in _affine(weight, bias, *found, eps)]
+    vectors = [v.astype(np.float32) for v in affine(weight, bias, *found, eps)]
     flat = x.reshape(-1), y.reshape(-1), index.reshape(-1)
 
     def work(part: slice) -> None:
-        _scale_relu_pool(*flat, C, shape[2], KH, KW, part.start, part.stop, *vectors)
+        scale_relu_pool(*flat, C, shape[2], KH, KW, part.start, part.stop, *vectors)
 
     parallel(work, split(N * shape[1], min(16, x.size // PART)))
     return y, index, *found
@@ -379,16 +403,17 @@ def batch_norm_relu_max_pool_backward(
 
     def add(part: slice) -> Array:
         added = np.empty((2, C))
-        _pool_products(*flat, C, OW, KH, KW, part.start, part.stop, center, *added)
+        pool_products(*flat, C, OW, KH, KW, part.start, part.stop, center, *added)
         return added
 
     sums, products = sum(parallel(add, parts))
-    *abc, weight_gradient = _gradients(sums, products, x.size // C, weight, mean, var, eps)
-    abc = [v.astype(np.float32) for v in abc]
+    weight_gradient = weight_sum(sums, products, mean, var, eps)
+    abc = slopes(weight_gradient, sums, x.size // C, weight, mean, var, eps)
+    abc = tuple(v.astype(np.float32) for v in abc)
 
     def work(part: slice) -> None:
         place = C, OW, KH, KW, part.start, part.stop
-        _pool_combine(*flat, dx.reshape(-1), *place, center, *abc)
+        pool_combine(*flat, dx.reshape(-1), *place, center, *abc)
 
     parallel(work, parts)
     return dx, weight_gradient, sums

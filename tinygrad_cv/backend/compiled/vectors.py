@@ -237,6 +237,18 @@ def gate(typing: Any, g: Any, y: Any) -> Any:
 
 
 @intrinsic
+def gate_up_to(typing: Any, g: Any, y: Any, last: Any) -> Any:
+    """g where 0 < y <= last, else 0"""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        g, y, last = args
+        above, below = builder.fcmp_ordered(">", y, ZERO), builder.fcmp_ordered("<=", y, last)
+        return builder.select(builder.and_(above, below), g, ZERO)
+
+    return vector(vector, vector, vector), generate
+
+
+@intrinsic
 def total(typing: Any, x: Any) -> Any:
     """The sum of the lanes, in a tree"""
 

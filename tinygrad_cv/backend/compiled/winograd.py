@@ -321,7 +321,7 @@ def kernels(m: int) -> SimpleNamespace:
         x: Array, size: Ints, padding: Ints, g: Array, shape: Ints, grid: Ints, first: int,
         last: int, group: int, D: Array, d: int,
     ) -> None:  # fmt: skip
-        """D[d:] (ξ, C, O) = the sums over the tiles first to last."""
+        """D[d:] (ξ, C, O) += the sums over the tiles first to last."""
         C, O = size[2], shape[2]
         Cv, Ov, rows, width = row(C), row(O), filled(C, ROWS), filled(O)
         vs, ms, ds = group * Cv + GAP, group * Ov + GAP, rows * width + GAP
@@ -331,8 +331,7 @@ def kernels(m: int) -> SimpleNamespace:
             end = min(q + group, last)
             fill_images(x, size, padding, grid, q, end, V, 0, vs)
             fill_results(g, shape, (0, 0), grid, q, end, M, 0, ms)
-            add = 1 if q > first else 0
-            multiply_tiles(V, 0, vs, Cv, M, 0, ms, Ov, D, ds, rows, width, points, end - q, add)
+            multiply_tiles(V, 0, vs, Cv, M, 0, ms, Ov, D, ds, rows, width, points, end - q, 1)
 
     @kernel(name=f"winograd{m}_weight_gradients")
     def weight_gradients(
@@ -521,18 +520,73 @@ def _forward(
             _in_steps(by_products(-(-Ov // WIDE), products), WIDE, Ov),
         )
     else:
+        run = Tiles(w, strides, bias, m, size, padding, shape)
+        parts = by_products(steps, products, max(2, count // run.group))
+        sums = parallel(
+            lambda part: run(image[0], result[1], part.start, part.stop),
+            _in_steps(parts, ROWS, count),
+        )
+    return channels_first(y) if math.isfinite(sum(sums)) else None
+
+
+class Tiles:
+    """A convolution by tiles of images one after another, with all of U: see `_forward`."""
+
+    def __init__(
+        self, w: Array, strides: Ints, bias: Array | None, m: int, size: Ints, padding: Ints,
+        shape: Ints,
+    ) -> None:  # fmt: skip
+        """From images of `size` (H, W, C) to those of `shape`."""
+        C, O = size[2], shape[2]
+        self.do, points, Ov = kernels(m), (m + 2) ** 2, _filled(O)
+        self.group = _group(16 if C < 256 else 64)
+        self.grid = (-(-shape[0] // m), -(-shape[1] // m))
+        self.size, self.padding, self.shape = tuple(size), tuple(padding), tuple(shape)
+        self.bias = np.zeros(Ov, np.float32)
+        if bias is not None:
+            self.bias[:O] = bias
         us = C * Ov + GAP
-        U = np.empty(points * us, np.float32)
+        self.U = U = np.empty(points * us, np.float32)
+        w, do = np.ascontiguousarray(w).reshape(-1), self.do
         parallel(
             lambda part: do.transform_weights(w, strides, C, O, part.start, part.stop, U, us, Ov),
             _in_steps(by_products(Ov // LANES, 8 * points * C * O), LANES, Ov),
         )
-        parts = by_products(steps, products, max(2, count // group))
+
+    def __call__(self, x: Array, y: Array, first: int, last: int) -> float:
+        """The tiles first to last of x, into y (both flat); the sum of them."""
+        image, result = (x, self.size, self.padding), (self.bias, y, self.shape, self.grid)
+        check: float = self.do.tiles(image[0], *image[1:], self.U, *result, first, last, self.group)
+        return check
+
+
+class TileSums:
+    """The gradient of a weight by tiles, added up part by part: see `conv_weight`."""
+
+    def __init__(self, m: int, size: Ints, padding: Ints, shape: Ints) -> None:
+        """Of images of `size` (H, W, C), for gradients of `shape`."""
+        self.do, self.C, self.O = kernels(m), size[2], shape[2]
+        self.group = _group(32 if self.C < 128 else 128)
+        self.grid = (-(-shape[0] // m), -(-shape[1] // m))
+        self.size, self.padding, self.shape = tuple(size), tuple(padding), tuple(shape)
+        self.points, self.width = (m + 2) ** 2, _filled(self.O)
+        self.each = self.points * (_filled(self.C, ROWS) * self.width + GAP)
+
+    def add(self, x: Array, g: Array, first: int, last: int, D: Array, d: int) -> None:
+        """Add the tiles first to last (x and g are flat) to D[d:], which begins with zeros."""
+        image, gradient = (x, self.size, self.padding), (g, self.shape)
+        self.do.weight_sums(*image, *gradient, self.grid, first, last, self.group, D, d)
+
+    def gradient(self, D: Array) -> Array | None:
+        """The weight's gradient from the sums of all parts; None where that is not finite."""
+        C, O, count = self.C, self.O, len(D) // self.each
+        dw = np.empty((O, C, 3, 3), np.float32)
+        flat = dw.reshape(-1)
         sums = parallel(
-            lambda part: do.tiles(*image, U, *result, part.start, part.stop, group),
-            _in_steps(parts, ROWS, count),
+            lambda part: self.do.weight_gradients(D, count, C, O, flat, part.start, part.stop),
+            _in_steps(by_products(self.width // LANES, 8 * self.points * C * O), LANES, self.width),
         )
-    return channels_first(y) if math.isfinite(sum(sums)) else None
+        return dw if math.isfinite(sum(sums)) else None
 
 
 def conv_weight(x: Array, g: Array, padding: Ints) -> Array | None:
@@ -547,11 +601,11 @@ def conv_weight(x: Array, g: Array, padding: Ints) -> Array | None:
     width = _filled(O)
     image = images.reshape(-1), tuple(size), tuple(padding)
     gradient = results.reshape(-1), shape
-    dw = np.empty((O, C, 3, 3), np.float32)
-    flat = dw.reshape(-1)
     products = count * points * C * O
     steps = -(-count // ROWS)
     if by_blocks(count, C, O, m):
+        dw = np.empty((O, C, 3, 3), np.float32)
+        flat = dw.reshape(-1)
         Cv, Ov = _row(C), _row(O)
         vs, ms = count * Cv + GAP, count * Ov + GAP
         V, M = np.empty(points * vs, np.float32), np.empty(points * ms, np.float32)
@@ -567,18 +621,14 @@ def conv_weight(x: Array, g: Array, padding: Ints) -> Array | None:
             _in_steps(by_products(-(-width // WIDE), products), WIDE, width),
         )
     else:
-        group = _group(32 if C < 128 else 128)
-        each = points * (_filled(C, ROWS) * width + GAP)
-        parts = by_products(steps, products, min(WEIGHT_PARTS, max(2, count // group)))
-        D = np.empty(len(parts) * each, np.float32)
+        run = TileSums(m, size, padding, shape)
+        parts = by_products(steps, products, min(WEIGHT_PARTS, max(2, count // run.group)))
+        D = np.zeros(len(parts) * run.each, np.float32)
 
         def add_up(part: slice) -> None:
             first, last = part.start * ROWS, min(part.stop * ROWS, count)
-            do.weight_sums(*image, *gradient, grid, first, last, group, D, parts.index(part) * each)
+            run.add(image[0], gradient[0], first, last, D, parts.index(part) * run.each)
 
         parallel(add_up, parts)
-        sums = parallel(
-            lambda part: do.weight_gradients(D, len(parts), C, O, flat, part.start, part.stop),
-            _in_steps(by_products(width // LANES, 8 * points * C * O), LANES, width),
-        )
+        return run.gradient(D)
     return dw if math.isfinite(sum(sums)) else None
