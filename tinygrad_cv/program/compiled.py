@@ -21,6 +21,7 @@ from tinygrad_cv.backend.base import DEFAULT
 from tinygrad_cv.backend.compiled.backend import CompiledBackend
 from tinygrad_cv.backend.recording import OtherwiseError, RecordingError, Traced, recording
 from tinygrad_cv.backend.switch import get_conv_precision, get_kernels
+from tinygrad_cv.program.halves import Backward, Halves, backward_of, interpreted, stand
 from tinygrad_cv.program.instructions import Program, Value, assumptions_first
 from tinygrad_cv.program.plan import Plan
 from tinygrad_cv.program.record import Recorder
@@ -37,16 +38,19 @@ uses = itertools.count()
 class Recorded:
     """One program of a function, and what has to be as it was for it to be the right one."""
 
-    def __init__(self, recorder: Recorder, given: list[Tensor], returned: Any) -> None:
+    def __init__(
+        self, recorder: Recorder, given: list[Tensor], returned: Any, back: Backward | None
+    ) -> None:
         self.used = next(uses)
+        self.name = getattr(recorder.function, "__name__", type(recorder.function).__name__)
         self.backend = backends.get("cpu")
         self.real = CompiledBackend()
         self.program: Program = recorder.program
-        self.arguments = len(self.program.inputs)
         assumptions_first(self.program)
         changed = {v.root for i in self.program.instructions for v in i.writes}
         _check_unchanged(recorder, changed)
         places = {id(x): k for k, x in reversed(list(enumerate(given)))}
+        roots = {} if back is None else {node: k for k, node in enumerate(back.roots)}
         self.first: list[Array] = []
 
         def give(tensor: Tensor) -> int:
@@ -60,14 +64,7 @@ class Recorded:
         def result(leaf: Any) -> Any:
             if not isinstance(leaf, Tensor):
                 return leaf
-            if leaf._requires_grad and leaf.node.number not in recorder.walked:
-                raise RecordingError(
-                    f"{_place(recorder.function)}: a compiled function returned a tensor of shape "
-                    f"{leaf.shape} that requires a gradient, and no graph comes out of it. Call "
-                    "backward() inside, or detach() what is returned, or call the function inside "
-                    "of no_grad()."
-                )
-            return _Result(give(leaf))
+            return _Result(give(leaf), roots.get(leaf.node) if leaf._requires_grad else None)
 
         self.returned = mapped(result, returned)
         # What tensors from outside have been given: new gradients, and new data.
@@ -78,6 +75,7 @@ class Recorded:
         self.own: list[tuple[Any, str]] = []  # whose arrays are inputs, beside the arguments
         gradients = recorder.gradients
         for tensor, value in list(recorder.tensors.items()):
+            _check_no_graph(recorder, tensor)
             place: Any = places.get(id(tensor), weakref.ref(tensor))
             if type(tensor._array) is Traced:
                 self.targets.append((place, "_array", give(tensor)))
@@ -90,7 +88,7 @@ class Recorded:
             place = places.get(id(tensor), weakref.ref(tensor))
             if tensor._grad is not None and type(tensor._grad._array) is Traced:
                 self.targets.append((place, "_grad", give(tensor._grad)))
-            elif tensor._grad is None:
+            elif tensor._grad is None and (before is not None or tensor in gradients.replaced):
                 self.targets.append((place, "_grad", None))
             if before is not None and (known := recorder.held.get(id(before._array))) is not None:
                 if known.value.kind == "held":
@@ -101,6 +99,21 @@ class Recorded:
         self.modules = [
             (weakref.ref(part), part.training, _ids(part)) for part in _parts(recorder.modules)
         ]
+        self.back = back
+        if back is not None:
+            self.program.outputs += back.gradients
+            self.standing = _standing(given)
+            self.guarded = self._guarded(given)
+
+    def _guarded(self, given: list[Tensor]) -> list[Any]:
+        """Whose numbers the backward reads, so that they may not change before."""
+        numbers: dict[int, int] = {}
+        for tensor in given:
+            numbers.setdefault(id(tensor._array), len(numbers))
+        found: list[Any] = [
+            k for k, x in enumerate(given) if numbers[id(x._array)] in self.halves.reads
+        ]
+        return found + [x for x, v in self.held if id(v.root.array) in self.halves.held]
 
     def _as_input(self, value: Value, place: Any, name: str) -> None:
         """What is another array after each replay is an input of the program."""
@@ -109,12 +122,20 @@ class Recorded:
         self.own.append((place, name))
 
     @functools.cached_property
+    def halves(self) -> Halves:
+        """How it is replayed, if a graph comes out."""
+        assert self.back is not None
+        return Halves(self.program, self.back, self.real)
+
+    @functools.cached_property
     def plan(self) -> Plan:
         """How it is replayed; made for the first replay."""
-        return Plan(self.program, self.real)
+        return Plan(self.program, self.real) if self.back is None else self.halves.forward
 
     def fits(self, given: list[Tensor]) -> bool:
         """Whether it is the program to be replayed, as things are."""
+        if self.back is not None and _standing(given) != self.standing:
+            return False
         for reference, training, tensors in self.modules:
             module = reference()
             if module is None or module.training is not training or _ids(module) != tensors:
@@ -142,6 +163,9 @@ class Recorded:
             ):
                 return False
             value.array = array
+            if self.back is not None:  # whose programs have values of their own
+                vars(self).pop("halves", None)
+                vars(self).pop("plan", None)
         return True
 
     def _at(self, place: Any, given: list[Tensor]) -> Tensor | None:
@@ -153,10 +177,33 @@ class Recorded:
             tensor: Any = self._at(place, given)
             part = tensor if name == "_array" else getattr(tensor, name)
             arrays.append(part._array)
-        return self.results(given, self.plan.run(arrays))
+        if self.back is None:
+            return self.results(given, self.plan.run(arrays))
+        halves = self.halves
+        outputs, kept = halves.run(arrays)
+        return self.results(given, outputs, halves.backward.run, kept)
 
-    def results(self, given: list[Tensor], outputs: list[Array]) -> Any:
-        """Give tensors from outside what is theirs, and return what the function returns."""
+    def begin(self, given: list[Tensor]) -> Any:
+        """What the call that was recorded returns."""
+        outputs, self.first = self.first, []
+        if self.back is None:
+            return self.results(given, outputs)
+        program, kept = self.back.plain(self.program)
+        self.back.roots, self.back.known = [], {}
+        return self.results(given, outputs, interpreted(program, self.real), kept)
+
+    def results(
+        self,
+        given: list[Tensor],
+        outputs: list[Array],
+        backward: Callable[[list[Array]], list[Array]] | None = None,
+        kept: list[Array] | None = None,
+    ) -> Any:
+        """Give tensors from outside what is theirs, and return what the function returns.
+
+        With a `backward`, which takes gradients and what is `kept` for it, that has a graph.
+        """
+        roots: dict[int, list[Tensor]] = {}
         for place, name, k in self.targets:
             tensor = self._at(place, given)
             if tensor is None:
@@ -167,16 +214,50 @@ class Recorded:
                 tensor._array = outputs[k]
 
         def made(leaf: Any) -> Any:
-            return wrap(outputs[leaf.place], self.backend) if type(leaf) is _Result else leaf
+            if type(leaf) is not _Result:
+                return leaf
+            tensor = wrap(outputs[leaf.place], self.backend)
+            if leaf.root is not None:
+                roots.setdefault(leaf.root, []).append(tensor)
+            return tensor
 
-        return mapped(made, self.returned)
+        returned = mapped(made, self.returned)
+        if self.back is not None:
+            assert backward is not None
+            assert kept is not None
+            receivers = [self._at(place, given) for place in self.back.receivers]
+            found = [x for place in self.guarded if (x := self._at(place, given)) is not None]
+            guards = tuple((x.name or "input", x._counter, x._counter[0]) for x in found)
+            stand(roots, receivers, backward, kept, guards, self.name)
+        return returned
 
 
 class _Result:
-    """A tensor among what a function returns: one of the outputs of the program."""
+    """A tensor among what a function returns: one of the outputs of the program.
 
-    def __init__(self, place: int) -> None:
-        self.place = place
+    If it has a graph, `root` is the number of its node among the roots of the backward pass.
+    """
+
+    def __init__(self, place: int, root: int | None) -> None:
+        self.place, self.root = place, root
+
+
+def _standing(given: list[Tensor]) -> list[int]:
+    """Which of the arguments with a gradient stand for the same node: for each the first."""
+    nodes = [x.node for x in given if x._requires_grad]
+    return list(map(nodes.index, nodes))
+
+
+def _check_no_graph(recorder: Recorder, tensor: Tensor) -> None:
+    """Raise if a tensor from outside has become the result of what was recorded."""
+    node = tensor._node
+    if tensor._requires_grad and node is not None and node.op is not None:
+        if node.number >= recorder.start and node.number not in recorder.walked:
+            raise RecordingError(
+                f"{_place(recorder.function)}: a compiled function changes {tensor.name or 'a'} "
+                f"tensor of shape {tensor.shape} in place, which requires a gradient. Return the "
+                "new value."
+            )
 
 
 def _ids(module: Any) -> list[int]:
@@ -277,12 +358,12 @@ def _record(
     try:
         with recorder.at_work():
             returned = function(*args, **options)
-        recorded = Recorded(recorder, given, returned)
+            back = backward_of(recorder, given, returned, _place(function))
+        recorded = Recorded(recorder, given, returned, back)
     except BaseException:
         recorder.settle()
         raise
-    first, recorded.first = recorded.first, []
-    return recorded, recorded.results(given, first)
+    return recorded, recorded.begin(given)
 
 
 def _described(args: Any, options: Any) -> tuple[Any, list[Tensor]]:

@@ -54,13 +54,7 @@ class Plan:
         program, new = copied(self.source)
         self.outside = [(v, v.array) for v in new if v.kind == "held"]
         self.recorded = len(program.instructions)
-        unpacked(program)
-        moved(program)
-        program.instructions = needed(program)
-        if KERNELS.compiled:
-            join(program)
-        fold(program, xp)
-        program.instructions = needed(program)
+        simplified(program, xp)
         self.program = program
         work = [i for i in program.instructions if not is_view(i)]
         self.order = grouped(work)
@@ -339,6 +333,17 @@ def copied(program: Program) -> tuple[Program, list[Value]]:
         tree(program.outputs),
     )
     return copy, list(new)
+
+
+def simplified(program: Program, xp: Backend) -> None:
+    """Change the program to do the same with less."""
+    unpacked(program)
+    moved(program)
+    program.instructions = needed(program)
+    if KERNELS.compiled:
+        join(program)
+    fold(program, xp)
+    program.instructions = needed(program)
 
 
 def is_view(instruction: Instruction) -> bool:

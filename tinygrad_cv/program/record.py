@@ -123,14 +123,19 @@ class Recorder(Observer):
         self.gradients = Gradients()
         self.modules: dict[weakref.ref[Any], None] = {}
         self.walked: set[int] = set()  # the numbers of the nodes that got a gradient
+        self.known: dict[Value, Array] | None = None  # the numbers of what is read, if asked for
         self.busy = False
         for tensor in inputs:
-            array = tensor._array
-            if id(array) not in self.held:
-                value = self._value(array, "input")
-                self._root(value, array)
-                self.held[id(array)] = Traced(array, value)
-                self.program.inputs.append(value)
+            if id(tensor._array) not in self.held:
+                self.enter(tensor._array)
+
+    def enter(self, array: Array) -> Traced:
+        """An array as the next input of the program."""
+        value = self._value(array, "input")
+        self._root(value, array)
+        self.held[id(array)] = traced = Traced(array, value)
+        self.program.inputs.append(value)
+        return traced
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
@@ -159,6 +164,8 @@ class Recorder(Observer):
         changed = [out] if out is not None else self._changed_by(name, args, options)
         made = self._run(function_of(self.real, name), args, options)
         sources = list(_arrays((args, options)))
+        if self.known is not None:
+            self.known |= {x.value: x.numbers for x in sources}
         outputs: list[Value] = []
         result = out if out is not None else self._made(made, sources, outputs)
         if outputs or changed or name == "call":
