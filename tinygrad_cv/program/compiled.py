@@ -6,7 +6,7 @@ import itertools
 import weakref
 from collections.abc import Callable, Iterable
 from threading import RLock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinygrad_cv import backend as backends
 from tinygrad_cv._grad_mode import is_grad_enabled
@@ -21,6 +21,7 @@ from tinygrad_cv.backend.base import DEFAULT
 from tinygrad_cv.backend.compiled.backend import CompiledBackend
 from tinygrad_cv.backend.recording import OtherwiseError, RecordingError, Traced, recording
 from tinygrad_cv.backend.switch import get_conv_precision, get_kernels
+from tinygrad_cv.nn.module import Module
 from tinygrad_cv.program.halves import Backward, Halves, backward_of, interpreted, stand
 from tinygrad_cv.program.instructions import Program, Value, assumptions_first
 from tinygrad_cv.program.plan import Plan
@@ -292,11 +293,18 @@ class Compiled:
     """What `compile` makes of a function: it is called as that is."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        functools.update_wrapper(self, function, updated=())
-        self.function = function
+        self._orig_mod = function  # PyTorch's name, which the parameters of a module come under
         self.programs: dict[Any, list[Recorded]] = {}
         self.latest: Recorded | None = None
         self.lock = RLock()
+
+    def __reduce__(self) -> Any:
+        return type(self), (self._orig_mod,)  # a copy records by itself
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """What was compiled."""
+        return self._orig_mod
 
     @property
     def program(self) -> Program:
@@ -311,6 +319,13 @@ class Compiled:
         self.program  # noqa: B018  raises if there is none
         assert self.latest is not None
         return self.latest.plan
+
+    @property
+    def backward_plan(self) -> Plan | None:
+        """How its backward pass is, if what it returns has a graph."""
+        self.program  # noqa: B018  raises if there is none
+        assert self.latest is not None
+        return None if self.latest.back is None else self.latest.halves.backward
 
     def __get__(self, owner: Any, kind: Any = None) -> Any:
         return self if owner is None else functools.partial(self, owner)
@@ -333,10 +348,10 @@ class Compiled:
             recorded, result = _record(self.function, args, options, given)
             programs.append(recorded)
             self.latest = recorded
-            self._forget()
+            self._drop_oldest()
             return result
 
-    def _forget(self) -> None:
+    def _drop_oldest(self) -> None:
         """Drop the program that was used longest ago, if there are more than enough."""
         for key, programs in [*self.programs.items()]:
             if not programs:  # what could not be recorded
@@ -408,6 +423,41 @@ def _described(args: Any, options: Any) -> tuple[Any, list[Tensor]]:
         type(observer.get()),
     )
     return key, given
+
+
+OWN = ("_orig_mod", "programs", "latest", "lock", "training")
+
+
+class CompiledModule(Module, Compiled):
+    """A module that is replayed where it is called, with the parameters and names of the module.
+
+    It is a module around the other one, `_orig_mod`, as PyTorch has it. What it has not itself is
+    that one's, and what is set is set there.
+    """
+
+    def __init__(self, module: Module) -> None:
+        Compiled.__init__(self, module)
+        self.training = module.training
+
+    __reduce__ = Compiled.__reduce__
+
+    def forward(self, *args: Any, **options: Any) -> Any:
+        return Compiled.__call__(self, *args, **options)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        owner = self if name in OWN or name[0] == "_" else self._orig_mod
+        if owner is self:
+            super().__setattr__(name, value)
+        else:
+            setattr(owner, name, value)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            known = vars(self).get("_orig_mod")
+            if known is None or name == "_orig_mod":
+                return super().__getattr__(name)
+            return getattr(known, name)
 
 
 @public(TOP)
@@ -485,4 +535,8 @@ def compile(
     """
     if model is None:
         return lambda model: compile(model, disable=disable)
-    return model if disable else Compiled(model)
+    if disable:
+        return model
+    if isinstance(model, Module):
+        return CompiledModule(model)
+    return functools.update_wrapper(Compiled(model), model, updated=())

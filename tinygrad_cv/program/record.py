@@ -122,6 +122,7 @@ class Recorder(Observer):
         self.tensors: dict[Tensor, Value] = {}
         self.gradients = Gradients()
         self.modules: dict[weakref.ref[Any], None] = {}
+        self.around = scope.get()
         self.walked: set[int] = set()  # the numbers of the nodes that got a gradient
         self.known: dict[Value, Array] | None = None  # the numbers of what is read, if asked for
         self.busy = False
@@ -383,7 +384,7 @@ class Recorder(Observer):
         for name, attribute in vars(op).items():
             setattr(op, name, self._traced(attribute))
         here = scope.get()
-        while here is not None:
+        while here is not None and here is not self.around:
             self.modules[here.module] = None
             here = here.outer
         return (self.before or Observer()).forward(op, backend, arrays)
