@@ -76,7 +76,6 @@ class Recorded:
         self.own: list[tuple[Any, str]] = []  # whose arrays are inputs, beside the arguments
         gradients = recorder.gradients
         for tensor, value in list(recorder.tensors.items()):
-            _check_no_graph(recorder, tensor)
             place: Any = places.get(id(tensor), weakref.ref(tensor))
             if type(tensor._array) is Traced:
                 self.targets.append((place, "_array", give(tensor)))
@@ -373,6 +372,8 @@ def _record(
     try:
         with recorder.at_work():
             returned = function(*args, **options)
+            for tensor in recorder.tensors:
+                _check_no_graph(recorder, tensor)
             back = backward_of(recorder, given, returned, _place(function))
         recorded = Recorded(recorder, given, returned, back)
     except BaseException:

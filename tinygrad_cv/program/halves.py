@@ -53,9 +53,7 @@ class Backward:
         """
         steps = program.instructions[_border_in(program) + 1 :]
         made = {v for i in steps for v in i.outputs}
-        taken = [
-            v for v in self.known if v not in made and v not in self.seeds and v.array is None
-        ]
+        taken = [v for v in self.known if v not in made and v not in self.seeds and v.array is None]
         numbers = [self.known[v] for v in taken]
         return Program(steps, [*self.seeds, *taken], self.gradients), numbers
 
