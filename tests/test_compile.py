@@ -321,9 +321,39 @@ def new_data_step() -> Any:
     return step
 
 
+def scaled_step() -> Any:
+    """With gradients that overflow now and then, so that a step is left out and the scale falls."""
+    w, count = tg.tensor([0.3, 0.2], requires_grad=True), tg.tensor([0.0])
+    descent, scaler = tg.optim.Adam([w], lr=0.1), tg.amp.GradScaler(growth_interval=2)
+
+    def step() -> Any:
+        count.add_(1)
+        descent.zero_grad()
+        scaler.scale((w * w).sum() * (count * 25).exp()).backward()
+        scaler.unscale_(descent)
+        tg.nn.utils.clip_grad_norm_([w], 1.0)
+        scaler.step(descent)
+        scaler.update()
+        return w.detach(), w.grad, scaler.scale(count)
+
+    return step
+
+
+def recomputed_step() -> Any:
+    w = tg.tensor([0.3, 0.2], requires_grad=True)
+
+    def step() -> Any:
+        w.grad = None
+        h = tg.recompute(lambda x: tg.nn.functional.dropout(x.square() * w), w)
+        (h * h).sum().backward()
+        return h.detach(), w.grad
+
+    return step
+
+
 STEPS = [
     *(rnn_step, transformer_step, lstm_step, accumulating_step, kept_gradients_step),
-    *(second_order_step, new_data_step),
+    *(second_order_step, new_data_step, scaled_step, recomputed_step),
 ]
 ROUNDED = {rnn_step, lstm_step, second_order_step}
 """Steps with a tanh of few numbers: a vector's in a generated loop, and NumPy's without."""
@@ -438,7 +468,6 @@ graph_outside = (tg.ones(2).requires_grad_() * 2).exp()
 REFUSALS = {
     "item": lambda x: x.sum().item(),
     "momentum=None": lambda x: tg.nn.BatchNorm1d(2, momentum=None)(x[:, None] * tg.ones(2)),
-    "scaler": lambda x: tg.amp.GradScaler().scale(x),
     "float": lambda x: float(x.sum()),
     "if": lambda x: 1 if x.sum() > 0 else 2,
     "numpy": lambda x: x.numpy(),
@@ -451,9 +480,6 @@ REFUSALS = {
     "nonzero": lambda x: x.nonzero(),
     "unique": lambda x: tg.unique(x),
     "index": lambda x: tg.ones(3, 3)[(x > 0).sum(), [0, 1]],
-    "recompute": lambda x: (
-        tg.recompute(lambda y: y * 2, x.detach().requires_grad_()).sum().backward()
-    ),
     "graph outside": lambda x: graph_outside.sum().backward(retain_graph=True),
     "result with a graph": lambda x: x * tg.ones(2).requires_grad_(),
     "device": lambda x: x.to("fakecuda"),

@@ -251,13 +251,13 @@ def _standing(given: list[Tensor]) -> list[int]:
 def _check_no_graph(recorder: Recorder, tensor: Tensor) -> None:
     """Raise if a tensor from outside has become the result of what was recorded."""
     node = tensor._node
-    if tensor._requires_grad and node is not None and node.op is not None:
-        if node.number >= recorder.start and node.number not in recorder.walked:
-            raise RecordingError(
-                f"{_place(recorder.function)}: a compiled function changes {tensor.name or 'a'} "
-                f"tensor of shape {tensor.shape} in place, which requires a gradient. Return the "
-                "new value."
-            )
+    if not tensor._requires_grad or node is None or node.op is None:
+        return
+    if node.number >= recorder.start and node.number not in recorder.walked:
+        raise RecordingError(
+            f"{_place(recorder.function)}: a compiled function changes {tensor.name or 'a tensor'} "
+            f"of shape {tensor.shape} in place, which requires a gradient. Return the new value."
+        )
 
 
 def _ids(module: Any) -> list[int]:
@@ -484,6 +484,13 @@ def compile(
     once, what nobody reads is left out, elementwise operations run as one loop. The results are
     those of the function to rounding, and the same bits at each replay.
 
+    It is best to compile a whole step. Where what is returned has a graph, as of
+    `model = compile(model)`, the backward pass is a plan of its own (`compiled.backward_plan`), for
+    when a gradient comes: to the arguments, and to parameters and other leaves that the function
+    found. In the graph it is one node, so it is freed as a whole, and a result that gets no
+    gradient counts as one that gets 0. It cannot be differentiated again. What a module becomes is
+    a module around it, as in PyTorch.
+
     A replay takes in anew
 
     - the numbers of the tensors among the arguments, in tuples, lists and dicts too;
@@ -509,11 +516,10 @@ def compile(
 
     Raises RecordingError, a RuntimeError which names the line, where a replay could not do the
     same: for `if`, `.item()`, `float()` or `.numpy()` of a tensor; for a result whose shape depends
-    on numbers, such as `nonzero` or `x[mask]`; for a graph that goes in (computed before) or comes
-    out (return the loss after backward(), or detached); for tensors of other devices than "cpu";
-    and for `recompute`, an optimizer's closure, `BatchNorm(momentum=None)` in training and an
-    enabled `GradScaler`, which go by numbers as well. Raises TypeError for a NumPy array among the
-    arguments.
+    on numbers, such as `nonzero` or `x[mask]`; for a graph that goes in otherwise than with an
+    argument; for tensors of other devices than "cpu"; and for an optimizer's closure and
+    `BatchNorm(momentum=None)` in training, which go by numbers as well. Raises TypeError for a
+    NumPy array among the arguments.
 
     >>> import tinygrad_cv as tg
     >>> w = tg.tensor([1.0, 2.0], requires_grad=True)
