@@ -1,8 +1,8 @@
 """Arrays that note what is done to them, and the backend that they live on.
 
-While a step is recorded (see `program/record.py`) the host's backend is a `RecordingBackend` to the
-thread that records, and as ever to all others. Its arrays are `Traced`: each stands for a NumPy
-array, with which everything is done for real, and each call is noted as an instruction. What would
+While a step is recorded (see `program/record.py`) the backend of its device is a `RecordingBackend`
+to the thread that records, and as ever to all others. Its arrays are `Traced`: each stands for an
+array of the device, with which everything is done for real, and each call is noted as an instruction. What would
 make of a number something that Python goes by, such as `if` or `float()`, is refused, for the next
 step has other numbers.
 """
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import partial, wraps
+from functools import cache, partial, wraps
 from pathlib import Path
 from threading import RLock
 from typing import Any, NoReturn
@@ -21,7 +21,6 @@ import numpy as np
 
 from tinygrad_cv.backend.arguments import exchanged
 from tinygrad_cv.backend.base import NAMESPACE, Backend
-from tinygrad_cv.backend.compiled.backend import CompiledBackend
 
 Array = Any
 
@@ -105,7 +104,7 @@ METADATA = ("can_cast", "result_type", "shape", "ndim", "size", "broadcast_shape
 
 
 class Traced:
-    """An array of a step that is recorded: `numbers` for real, and the `value` of the program."""
+    """An array of a step that is recorded: `numbers`, for real, and the `value` of the program."""
 
     __slots__ = ("__weakref__", "numbers", "value")
     __array_ufunc__ = None
@@ -259,7 +258,7 @@ for _name, _how in {
 
 
 def in_place_of(tree: Any) -> Any:
-    """The NumPy arrays in place of those that stand for them."""
+    """The arrays in place of those that stand for them."""
     return exchanged(lambda x: x.numbers if type(x) is Traced else x, tree)
 
 
@@ -285,14 +284,15 @@ WRITES = {
 
 
 class RecordingBackend(Backend):
-    """The host, noting what is computed there. `real` computes.
+    """A device, noting what is computed there. `real` computes.
 
     Each name of the namespace and each kernel is one instruction, whatever it does inside.
     """
 
-    def __init__(self, real: CompiledBackend) -> None:
-        super().__init__("cpu")
+    def __init__(self, real: Backend) -> None:
+        super().__init__(real.device)
         self.real = real
+        self.kind = type(real.zeros((), dtype="float32"))  # of the arrays that compute
         self.prepare, self.enter, self.leave = (  # type: ignore[method-assign]
             real.prepare,
             real.enter,
@@ -337,14 +337,14 @@ class RecordingBackend(Backend):
         return lacks
 
     def array(self, data: Any, dtype: Any) -> Array:
-        if type(data) in (Traced, np.ndarray):
+        if type(data) in (Traced, self.kind):
             return note("array", data, dtype)
         if type(data) is list and any(type(part) is Traced for part in data):
             _read("a list of numbers")
         return note("array", self.real.array(data, dtype), None)
 
     def from_host(self, data: Any) -> Array:
-        return data
+        return data if type(data) is self.kind else self.array(data, None)
 
     def receive(self, array: Array, source: Backend) -> NoReturn:
         refuse(
@@ -366,7 +366,7 @@ class RecordingBackend(Backend):
             array = note("array", self.real.result(array, None), None)
         if array.dtype is dtype or array.dtype.kind != "f":
             return array
-        kind = self.real.result(np.empty(0, array.dtype), dtype).dtype
+        kind = self.real.result(self.real.empty((0,), dtype=array.dtype), dtype).dtype
         return array if array.dtype == kind else note("astype", array, kind)
 
     def assign(self, array: Array, index: Any, value: Any) -> None:
@@ -396,7 +396,7 @@ class RecordingBackend(Backend):
 class _Linalg:
     """numpy.linalg, noted."""
 
-    def __init__(self, real: CompiledBackend) -> None:
+    def __init__(self, real: Backend) -> None:
         self.real = real
 
     def __getattr__(self, name: str) -> Any:
@@ -409,36 +409,43 @@ class _Linalg:
 # ----- who records -------------------------------------------------------------------------------
 
 
-class _Recorded(CompiledBackend):
-    """What the host's backend is while somebody records: to him, one that notes."""
+@cache
+def _recorded(kind: type[Backend]) -> type[Backend]:
+    """What the class of a backend is while somebody records: to him, one that notes."""
 
-    def __getattribute__(self, name: str) -> Any:
-        recorder = recording.get()
-        if recorder is None or name in ("__class__", "__dict__", "device"):
-            return object.__getattribute__(self, name)
-        return getattr(recorder.backend, name)
+    class Recorded(kind):  # type: ignore[valid-type,misc]
+        def __getattribute__(self, name: str) -> Any:
+            recorder = recording.get()
+            if recorder is None or recorder.host is not self or name in OWN:
+                return object.__getattribute__(self, name)
+            return getattr(recorder.backend, name)
+
+    return Recorded
 
 
+OWN = ("__class__", "__dict__", "device")
 _entering = RLock()
-_at_work = 0
+_at_work: dict[Backend, int] = {}
+"""How many threads record what a backend does."""
 
 
 @contextmanager
 def recorded_by(recorder: Any, backend: Backend) -> Iterator[None]:
-    """Inside, in this thread, what the backend of the host does is noted by the recorder."""
-    global _at_work
+    """Inside, in this thread, what the backend of a device does is noted by the recorder."""
     with _entering:
-        _at_work += 1
-        backend.__class__ = _Recorded
+        if backend not in _at_work:
+            backend.__class__ = _recorded(type(backend))
+        _at_work[backend] = _at_work.get(backend, 0) + 1
     token = recording.set(recorder)
     try:
         yield
     finally:
         recording.reset(token)
         with _entering:
-            _at_work -= 1
-            if not _at_work:
-                backend.__class__ = CompiledBackend
+            _at_work[backend] -= 1
+            if not _at_work[backend]:
+                del _at_work[backend]
+                backend.__class__ = type(backend).__base__  # type: ignore[assignment]
 
 
 @contextmanager

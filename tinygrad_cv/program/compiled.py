@@ -17,15 +17,14 @@ from tinygrad_cv._trees import mapped
 from tinygrad_cv.amp.autocast_mode import regions
 from tinygrad_cv.autograd.anomaly_mode import is_anomaly_enabled
 from tinygrad_cv.backend import host
-from tinygrad_cv.backend.base import DEFAULT
-from tinygrad_cv.backend.compiled.backend import CompiledBackend
+from tinygrad_cv.backend.base import DEFAULT, Backend
 from tinygrad_cv.backend.recording import OtherwiseError, RecordingError, Traced, recording
 from tinygrad_cv.backend.switch import get_conv_precision, get_kernels
 from tinygrad_cv.nn.module import Module
 from tinygrad_cv.program.halves import Backward, Halves, backward_of, interpreted, stand
 from tinygrad_cv.program.instructions import Program, Value, assumptions_first
-from tinygrad_cv.program.plan import Plan
-from tinygrad_cv.program.record import Recorder
+from tinygrad_cv.program.on_device import AnyPlan, planned
+from tinygrad_cv.program.record import ElsewhereError, Recorder
 
 Array = Any
 
@@ -44,8 +43,7 @@ class Recorded:
     ) -> None:
         self.used = next(uses)
         self.name = getattr(recorder.function, "__name__", type(recorder.function).__name__)
-        self.backend = backends.get("cpu")
-        self.real = CompiledBackend()
+        self.backend, self.real = recorder.host, recorder.real
         self.program: Program = recorder.program
         assumptions_first(self.program)
         changed = {v.root for i in self.program.instructions for v in i.writes}
@@ -128,9 +126,9 @@ class Recorded:
         return Halves(self.program, self.back, self.real)
 
     @functools.cached_property
-    def plan(self) -> Plan:
+    def plan(self) -> AnyPlan:
         """How it is replayed; made for the first replay."""
-        return Plan(self.program, self.real) if self.back is None else self.halves.forward
+        return planned(self.program, self.real) if self.back is None else self.halves.forward
 
     def fits(self, given: list[Tensor]) -> bool:
         """Whether it is the program to be replayed, as things are."""
@@ -154,7 +152,7 @@ class Recorded:
                 continue
             array = tensor._array
             if (
-                type(array) is not host.ndarray
+                type(array) is not type(value.array)
                 or value.base is not None
                 or (
                     (array.shape, array.dtype, array.strides)
@@ -313,14 +311,14 @@ class Compiled:
         return self.latest.program
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> AnyPlan:
         """How the program that was recorded or replayed last is replayed: `print` lists it."""
         self.program  # noqa: B018  raises if there is none
         assert self.latest is not None
         return self.latest.plan
 
     @property
-    def backward_plan(self) -> Plan | None:
+    def backward_plan(self) -> AnyPlan | None:
         """How its backward pass is, if what it returns has a graph."""
         self.program  # noqa: B018  raises if there is none
         assert self.latest is not None
@@ -364,9 +362,14 @@ class Compiled:
 
 
 def _record(
-    function: Callable[..., Any], args: Any, options: Any, given: list[Tensor]
+    function: Callable[..., Any],
+    args: Any,
+    options: Any,
+    given: list[Tensor],
+    backend: Backend | None = None,
 ) -> tuple[Recorded, Any]:
-    recorder = Recorder(function, given)
+    home = backend or (given[0]._backend if given else backends.get(None))
+    recorder = Recorder(function, given, home)
     for tensor in given:
         recorder.meet(tensor)
     try:
@@ -375,7 +378,10 @@ def _record(
             for tensor in recorder.tensors:
                 _check_no_graph(recorder, tensor)
             back = backward_of(recorder, given, returned, _place(function))
-        recorded = Recorded(recorder, given, returned, back)
+        with recorder.real.active:
+            recorded = Recorded(recorder, given, returned, back)
+    except ElsewhereError as found:
+        return _record(function, args, options, given, found.backend)
     except BaseException:
         recorder.settle()
         raise

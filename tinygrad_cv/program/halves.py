@@ -22,7 +22,8 @@ from tinygrad_cv.backend.base import Backend
 from tinygrad_cv.backend.recording import RecordingError, Traced
 from tinygrad_cv.program.instructions import Instruction, Program, Value
 from tinygrad_cv.program.interpret import interpret
-from tinygrad_cv.program.plan import LARGE, Plan, copied, simplified
+from tinygrad_cv.program.on_device import planned
+from tinygrad_cv.program.plan import LARGE, copied, is_view, simplified
 from tinygrad_cv.program.record import Recorder
 
 Array = Any
@@ -158,12 +159,13 @@ class Halves:
         read = dict.fromkeys(v.root for v in (*_touched(after), *gradients))
         kept = [root for root in read if root in made]
         self.reads = [k for k, v in enumerate(given) if v in read]
-        self.forward = Plan(Program(before, given, [*outputs, *kept]), xp)
+        self.forward = planned(Program(before, given, [*outputs, *kept]), xp)
         taken = [*seeds, *(given[k] for k in self.reads), *kept]
-        behind, _ = copied(Program(after, taken, gradients))
+        views = filter(is_view, before)  # which say where a value lies, behind the border as well
+        behind, _ = copied(Program([*views, *after], taken, gradients))
         for value in behind.inputs:
             value.kind, value.array = "input", None
-        self.backward = Plan(behind, xp)
+        self.backward = planned(behind, xp)
         # What the caller may change while the backward still waits for it is his own.
         self.shared = [
             k for k, v in enumerate(outputs) if v.root in kept and v.root.nbytes >= LARGE

@@ -3,6 +3,8 @@
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
+from importlib import import_module
 from typing import Any
 from zlib import crc32
 
@@ -12,7 +14,7 @@ from tinygrad_cv._tensor import Tensor, wrap
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.arguments import each, exchanged
 from tinygrad_cv.backend.base import Backend, drawing
-from tinygrad_cv.backend.compiled.backend import CompiledBackend
+from tinygrad_cv.backend.devices import KINDS
 from tinygrad_cv.backend.recording import (
     WRITES,
     RecordingBackend,
@@ -38,6 +40,21 @@ class LiveGenerator:
 
 
 LIVE = LiveGenerator()
+
+
+class ElsewhereError(Exception):
+    """A function without arguments computes on another device than was thought."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+
+
+@cache
+def apart(backend: Backend) -> Backend:
+    """A backend of the same device for who computes while another one is recorded."""
+    place = backend.device
+    opened: Backend = import_module(KINDS[place.type]).open_device(place.index or 0)
+    return opened
 
 
 class HostCall:
@@ -105,10 +122,11 @@ class Recorder(Observer):
     has an entry for each array that was met, with the tensors that it was seen in.
     """
 
-    def __init__(self, function: Callable[..., Any], inputs: Iterable[Tensor]) -> None:
-        self.function = function
-        self.host: Backend = backends.get("cpu")
-        self.real = CompiledBackend()
+    def __init__(
+        self, function: Callable[..., Any], inputs: Iterable[Tensor], host: Backend
+    ) -> None:
+        self.function, self.host = function, host
+        self.real = apart(host)
         self.backend = RecordingBackend(self.real)
         self.before = observer.get()
         self.everything = self.before is not None and self.before.everything
@@ -211,9 +229,9 @@ class Recorder(Observer):
             return type(made)(*parts) if hasattr(made, "_fields") else type(made)(parts)
         if made is None:
             return None
-        if not isinstance(made, host.ndarray | host.generic):
+        if not isinstance(made, self.backend.kind | host.ndarray | host.generic):
             raise RecordingError(f"{line_of_user()}: a kernel gave {made!r}, which is no array.")
-        array = host.asarray(made)
+        array = host.asarray(made) if isinstance(made, host.generic) else made
         same = next((source for source in sources if source.numbers is array), None)
         if same is not None and not among:
             return same
@@ -365,7 +383,7 @@ class Recorder(Observer):
         """Arguments with traced arrays in place of all others."""
 
         def traced(x: Any) -> Any:
-            if type(x) is host.ndarray:
+            if type(x) is self.backend.kind:
                 return self.trace(x)
             if isinstance(x, host.random.Generator) and x is backends.as_generator(None):
                 return LIVE
@@ -377,8 +395,10 @@ class Recorder(Observer):
 
     def forward(self, op: Any, backend: Any, arrays: Any) -> Any:
         if backend is not self.host:
+            if not self.program.instructions and not self.program.inputs:
+                raise ElsewhereError(backend)
             refuse(
-                f"{op.name} on {backend.device}", "Compiled functions compute on the host so far."
+                f"{op.name} on {backend.device}", f"The function computes on {self.host.device}."
             )
         arrays[:] = map(self._traced, arrays)  # the same list is what the op's node saves from
         for name, attribute in vars(op).items():
@@ -399,7 +419,7 @@ class Recorder(Observer):
     def meet(self, tensor: Tensor) -> None:
         """Note whose array a held one is."""
         array = tensor._array
-        if type(array) is host.ndarray:
+        if type(array) is self.backend.kind:
             self.tensors.setdefault(tensor, self.trace(array).value)
             self.gradients.meet(tensor)
 
@@ -437,7 +457,9 @@ def _owner(array: Any) -> Any:
 
 
 def _address(array: Array) -> int:
-    return int(array.__array_interface__["data"][0])
+    if isinstance(array, host.ndarray):
+        return int(array.__array_interface__["data"][0])
+    return int(array.data.ptr)
 
 
 def _extent(array: Array) -> tuple[int, int]:
@@ -455,7 +477,8 @@ def _extent(array: Array) -> tuple[int, int]:
 
 def _sum(array: Array) -> int:
     """A checksum of its elements."""
-    return crc32(host.ascontiguousarray(array).data)
+    numbers = array if isinstance(array, host.ndarray) else array.get()
+    return crc32(host.ascontiguousarray(numbers).data)
 
 
 def _arrays(tree: Any) -> Iterator[Traced]:
