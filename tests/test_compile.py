@@ -22,9 +22,10 @@ from tinygrad_cv.backend.recording import RecordingError
 from tinygrad_cv.program.compiled import MOST
 from tinygrad_cv.train import DivergenceError, Trainer, cosine
 
-pytestmark = pytest.mark.host
-
-REFUSED = {"nonzero": "nonzero, whose result has a shape", "to_device": "a transfer from cpu"}
+REFUSED = {
+    "nonzero": "nonzero, whose result has a shape",
+    "to_device": "a transfer from cpu|reading the numbers",
+}
 """Ops that cannot be recorded, and what is said of them."""
 
 
@@ -471,7 +472,7 @@ REFUSALS = {
     "float": lambda x: float(x.sum()),
     "if": lambda x: 1 if x.sum() > 0 else 2,
     "numpy": lambda x: x.numpy(),
-    "array": lambda x: np.asarray(x),
+    "array": lambda x: np.asarray(x.cpu() if x.device.type != "cpu" else x),
     "tolist": lambda x: (x * 2).tolist(),
     "print": lambda x: repr(x * 2),
     "held item": lambda x: x * kept.sum().item(),
@@ -482,7 +483,7 @@ REFUSALS = {
     "index": lambda x: tg.ones(3, 3)[(x > 0).sum(), [0, 1]],
     "graph outside": lambda x: graph_outside.sum().backward(retain_graph=True),
     "result with a graph": lambda x: x * tg.ones(2).requires_grad_(),
-    "device": lambda x: x.to("fakecuda"),
+    "device": lambda x: x.to("fakecuda:0"),
 }
 
 
@@ -500,6 +501,7 @@ def test_arrays_are_to_be_tensors() -> None:
         tg.compile(lambda x: x)(np.ones(2))
 
 
+@pytest.mark.host
 def test_changes_that_are_not_recorded_are_found() -> None:
     w = tg.tensor([1.0, 2.0])
     memory = np.lib.array_utils.byte_bounds(w._array) and w._array
@@ -523,8 +525,11 @@ def test_errors_stay_errors() -> None:
     for _ in range(2):
         loss(tg.tensor([0, 2]))
         row(tg.tensor([0, 1]))
-    with pytest.raises(ValueError, match="label 3 is out of range"):
-        loss(tg.tensor([0, 3]))
+    if scores.device.type == "cpu":
+        with pytest.raises(ValueError, match="label 3 is out of range"):
+            loss(tg.tensor([0, 3]))
+    else:  # which nobody waits for
+        assert loss(tg.tensor([0, 3])).isnan()
     with pytest.raises(IndexError):
         row(tg.tensor([0, 2]))
     assert row(tg.tensor([1, 1])).shape == (2, 3)
@@ -553,6 +558,7 @@ def test_nan_is_found_at_a_replay() -> None:
 # ----- many times, and at once -------------------------------------------------------------------
 
 
+@pytest.mark.host
 def test_nothing_leaks_over_2000_replays() -> None:
     tg.manual_seed(0)
     model = tg.nn.Sequential(tg.nn.Linear(3, 4), tg.nn.ReLU(), tg.nn.Linear(4, 2))

@@ -62,8 +62,9 @@ class GradScaler:
                 )
             if (recorder := recording.get()) is None:
                 return y * self._scale
-            factor = recorder.call("call", (self._number,), {})  # of each replay
-            return (y.to(dtype="float32") * wrap(factor, y._backend)).to(dtype=y.dtype)
+            number = recorder.call("call", (self._number,), {})  # that of each replay
+            factor = wrap(y._backend.array(number, None), y._backend)
+            return (y.to(dtype="float32") * factor).to(dtype=y.dtype)
 
         return mapped(scaled, outputs)
 

@@ -352,6 +352,11 @@ class RecordingBackend(Backend):
             "Move the tensors before the function is called.",
         )
 
+    @property
+    def cp(self) -> NoReturn:
+        """CuPy, which the backend of another card looks for to copy from this one."""
+        refuse("a transfer to another device", "Return the tensor, and move it outside.")
+
     def to_host(self, array: Array) -> NoReturn:
         _read("reading the numbers")
 

@@ -147,6 +147,7 @@ class Halves:
     """
 
     def __init__(self, program: Program, back: Backward, xp: Backend) -> None:
+        self.xp = xp
         whole, _ = copied(program)
         simplified(whole, xp)
         seeds = [whole.inputs[program.inputs.index(seed)] for seed in back.seeds]
@@ -177,8 +178,9 @@ class Halves:
         """The outputs of the forward, and what the backward takes beside the seeds."""
         outputs = self.forward.run(arrays)
         kept = [*(arrays[k] for k in self.reads), *outputs[self.count :]]
-        for k in self.shared:
-            outputs[k] = outputs[k].copy(order="K")
+        with self.xp.active:
+            for k in self.shared:
+                outputs[k] = outputs[k].copy(order="K")
         return outputs[: self.count], kept
 
 

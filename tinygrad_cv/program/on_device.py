@@ -47,10 +47,7 @@ class DevicePlan:
         self.inlined = inlined(work, program, compiled=True)
         self.order = [*_with_views(work, program)]
         self.held = {
-            v: v.array
-            for i in self.order
-            for v in (*i.reads(), *i.writes)
-            if v.array is not None
+            v: v.array for i in self.order for v in (*i.reads(), *i.writes) if v.array is not None
         } | {v: v.array for v in program.outputs if v.array is not None}
         last: dict[Value, int] = {}
         for k, instruction in enumerate(self.order):

@@ -321,21 +321,19 @@ def copied(program: Program) -> tuple[Program, list[Value]]:
 
 def simplified(program: Program, xp: Backend) -> None:
     """Change the program to do the same with less."""
-    on_host = xp.device.type == "cpu"
-    if on_host:
-        unpacked(program)
+    if xp.device.type != "cpu":
+        program.instructions = needed(program, views=True)
+        return
+    unpacked(program)
     moved(program)
-    program.instructions = needed(program, views=not on_host)
-    if on_host:
-        if KERNELS.compiled:
-            join(program)
-        fold(program, xp)
-        program.instructions = needed(program)
+    program.instructions = needed(program)
+    if KERNELS.compiled:
+        join(program)
+    fold(program, xp)
+    program.instructions = needed(program)
 
 
-def inlined(
-    order: Sequence[Instruction | Group], program: Program, compiled: bool
-) -> set[int]:
+def inlined(order: Sequence[Instruction | Group], program: Program, compiled: bool) -> set[int]:
     """The values that never leave the registers of a generated kernel."""
     kept = {id(v.root) for v in program.outputs}
     users: dict[int, set[int]] = {}

@@ -533,7 +533,6 @@ class ElementwiseKernel(_Kernel):
             self._interpret(values[: len(self.inputs)], outputs)
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
-
     def _interpret(self, inputs: list[Any], outputs: list[DeviceArray]) -> None:
         names = {p[-1]: x for p, x in zip(self.inputs, inputs, strict=True)}
         assert self.body is not None
