@@ -2,9 +2,9 @@
 
 While a step is recorded (see `program/record.py`) the backend of its device is a `RecordingBackend`
 to the thread that records, and as ever to all others. Its arrays are `Traced`: each stands for an
-array of the device, with which everything is done for real, and each call is noted as an instruction. What would
-make of a number something that Python goes by, such as `if` or `float()`, is refused, for the next
-step has other numbers.
+array of the device, with which everything is done for real, and each call is noted as an
+instruction. What would make of a number something that Python goes by, such as `if` or `float()`,
+is refused, for the next step has other numbers.
 """
 
 import operator
@@ -439,7 +439,7 @@ def recorded_by(recorder: Any, backend: Backend) -> Iterator[None]:
     """Inside, in this thread, what the backend of a device does is noted by the recorder."""
     with _entering:
         if backend not in _at_work:
-            backend.__class__ = _recorded(type(backend))
+            backend.__class__ = _recorded(type(backend))  # type: ignore[arg-type]
         _at_work[backend] = _at_work.get(backend, 0) + 1
     token = recording.set(recorder)
     try:
