@@ -3,6 +3,7 @@
 import copy
 import gc
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -296,6 +297,45 @@ def test_nan_in_a_replayed_backward_is_found() -> None:
             y = compiled(x)
             with pytest.raises(RuntimeError, match="gave NaN"):
                 y.sum().backward()
+
+
+def test_what_recompute_runs_again_is_the_function() -> None:
+    """Also if it was recorded elsewhere: random numbers are those of the first time."""
+    compiled = tg.compile(lambda x: tg.nn.functional.dropout(x * x))
+    x = tg.ones(50, requires_grad=True)
+    for _ in range(2):
+        compiled(x)
+    y = tg.recompute(compiled, x)
+    (g,) = tg.grad(y.sum(), x)
+    np.testing.assert_array_equal(g.numpy(), 2 * y.detach().numpy())
+
+
+def test_a_compiled_function_in_another_is_a_part_of_it() -> None:
+    w = tg.tensor([0.5, 2.0], requires_grad=True)
+    inner = tg.compile(lambda x: x * w)
+    outer = tg.compile(lambda x: inner(x).exp() + inner(x))
+    for k in range(4):
+        x = tg.tensor([0.1 * k, 0.2])
+        y = inner(x).exp() + inner(x)
+        for a, b in zip(tg.grad(outer(x).sum(), w), tg.grad(y.sum(), w), strict=True):
+            np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-6)
+
+
+def test_threads_share_a_compiled_model() -> None:
+    """Each has graphs of its own, and the gradients of all add up."""
+    w = tg.randn(4, 4, requires_grad=True)
+    compiled = tg.compile(lambda x: (x @ w).tanh())
+    xs = [tg.randn(n % 3 + 1, 4) for n in range(60)]
+
+    def work(x: Any) -> None:
+        compiled(x).sum().backward()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, xs))
+    ours, w.grad = w.grad, None
+    for x in xs:
+        (x @ w).tanh().sum().backward()
+    np.testing.assert_allclose(ours.numpy(), w.grad.numpy(), rtol=1e-5, atol=1e-5)
 
 
 # ----- modules -----------------------------------------------------------------------------------

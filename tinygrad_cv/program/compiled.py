@@ -17,7 +17,7 @@ from tinygrad_cv._trees import mapped
 from tinygrad_cv.amp.autocast_mode import regions
 from tinygrad_cv.autograd.anomaly_mode import is_anomaly_enabled
 from tinygrad_cv.backend import host
-from tinygrad_cv.backend.base import DEFAULT, Backend
+from tinygrad_cv.backend.base import DEFAULT, Backend, drawing
 from tinygrad_cv.backend.recording import OtherwiseError, RecordingError, Traced, recording
 from tinygrad_cv.backend.switch import get_conv_precision, get_kernels
 from tinygrad_cv.nn.module import Module
@@ -329,7 +329,8 @@ class Compiled:
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         looked_at = observer.get() is not None and not is_anomaly_enabled()
-        if looked_at or recording.get() is not None:  # or part of what is recorded
+        repeated = drawing.get() is not None  # as in recompute(), with the numbers drawn before
+        if looked_at or repeated or recording.get() is not None:  # or part of what is recorded
             return self.function(*args, **options)
         key, given = _described(args, options)
         arrays = list({id(x._array): x._array for x in given}.values())
@@ -511,8 +512,8 @@ def compile(
     layouts, `requires_grad`, train() or eval() of the modules that are called, which objects their
     parameters are, whether there are gradients, no_grad(), the default dtype, `set_kernels`,
     `set_conv_precision` and autocast. Where one of them is another, it is recorded again; the 16
-    programs that were used last are kept. A call that an observer such as `viz.watch` looks on at
-    runs as it is written.
+    programs that were used last are kept. A call that an observer such as `viz.watch` looks on at,
+    or inside of `recompute`, runs as it is written.
 
     Of PyTorch's options `disable` gives back the function as it is; the others choose between ways
     of doing it, of which there is one here, and have no effect. Without a function the result is a

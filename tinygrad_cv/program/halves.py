@@ -194,8 +194,8 @@ class Replay(Op, register=False):
     kept = ("waiting",)
     computes_in = "float16"  # gradients go in as they are
 
-    def __init__(self, name: str, waiting: tuple[Any, ...], outputs: int) -> None:
-        self.waiting = waiting
+    def __init__(self, name: str, backward: Callable[..., Any], outputs: int) -> None:
+        self.waiting = backward  # beside which `stand` puts what that takes
         several = range(outputs) if outputs > 1 else ()
         vars(self).update(name=name, outputs=tuple(f"y{k}" for k in several))
 
@@ -225,7 +225,7 @@ def stand(
 
     A receiver that is gone is None.
     """
-    op = Replay(name, ((backward,),), len(results))
+    op = Replay(name, backward, len(results))
     plan = op.plan(tuple(x is not None for x in receivers))
     first = [results[k][0] for k in range(len(results))]
     whole = wrap(first[0]._array, first[0]._backend)

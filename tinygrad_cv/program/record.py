@@ -159,12 +159,6 @@ class Recorder(Observer):
     @contextmanager
     def at_work(self) -> Iterator[None]:
         """Inside, what this thread does is noted."""
-        deputy = drawing.get()
-        if deputy is not None:
-            raise RecordingError(
-                "a compiled function is called inside of recompute(), which would have to record "
-                "it; compile what is around both."
-            )
         with recorded_by(self, self.host):
             token, draws = observer.set(self), drawing.set(self._draw)
             try:
