@@ -15,6 +15,7 @@ import tinygrad_cv as tg
 from rows import ROWS
 from test_compile import REFUSED, batches, convnet, is_a_choice, tensors
 from test_ops import parts
+from tinygrad_cv import backend as backends
 from tinygrad_cv._apply import apply
 from tinygrad_cv._trees import tensors_in
 from tinygrad_cv.backend import as_generator
@@ -224,6 +225,24 @@ def test_new_data_and_new_values_of_parameters_are_used() -> None:
             np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
+@pytest.mark.host
+def test_memory_that_nobody_else_looks_at_is_owned() -> None:
+    xp: Any = backends.get("cpu")
+    whole = np.empty((3, 4))
+    assert xp.owns(whole)
+    assert not xp.owns(whole[:])  # which `whole` looks at, too
+    assert xp.owns(np.empty((3, 4)).T)
+    assert xp.owns(np.ndarray((2, 2), "float32", np.empty(16, "uint8")))
+    assert not xp.owns(np.empty((3, 4))[1:])
+    assert not xp.owns(np.broadcast_to(np.empty(4), (1, 4)))  # which cannot be written to
+    assert not xp.owns(np.frombuffer(bytearray(16)))
+    view = np.empty(4)[:]
+    other = view[::-1]
+    assert not xp.owns(view)
+    del other
+    assert xp.owns(view)
+
+
 # ----- what goes in and out ----------------------------------------------------------------------
 
 
@@ -249,6 +268,18 @@ def test_arguments_get_their_gradients() -> None:
 
     for twice in (False, True, False, False, True):
         assert_same(gradients(compiled, twice), gradients(f, twice))
+
+
+def test_one_memory_of_two_leaves_has_two_gradients() -> None:
+    compiled = tg.compile(lambda x, y: (x * y * y).sum())
+    for twice in (True, False, True, False):
+        x = tg.tensor([1.0, 2.0], requires_grad=True)
+        y = x if twice else x.detach().requires_grad_()
+        compiled(x, y).backward()
+        factor = 3 if twice else 1
+        np.testing.assert_allclose(x.grad.numpy(), factor * x.detach().numpy() ** 2)
+        if not twice:
+            np.testing.assert_allclose(y.grad.numpy(), 2 * x.detach().numpy() ** 2)
 
 
 def test_a_result_without_a_gradient_sends_none() -> None:
@@ -299,11 +330,12 @@ def test_nan_in_a_replayed_backward_is_found() -> None:
                 y.sum().backward()
 
 
-def test_what_recompute_runs_again_is_the_function() -> None:
+@pytest.mark.parametrize("before", [0, 2])
+def test_what_recompute_runs_again_is_the_function(before: int) -> None:
     """Also if it was recorded elsewhere: random numbers are those of the first time."""
     compiled = tg.compile(lambda x: tg.nn.functional.dropout(x * x))
     x = tg.ones(50, requires_grad=True)
-    for _ in range(2):
+    for _ in range(before):
         compiled(x)
     y = tg.recompute(compiled, x)
     (g,) = tg.grad(y.sum(), x)
