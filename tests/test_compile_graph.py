@@ -231,11 +231,16 @@ def test_memory_that_nobody_else_looks_at_is_owned() -> None:
     whole = np.empty((3, 4))
     assert xp.owns(whole)
     assert not xp.owns(whole[:])  # which `whole` looks at, too
-    assert xp.owns(np.empty((3, 4)).T)
-    assert xp.owns(np.ndarray((2, 2), "float32", np.empty(16, "uint8")))
-    assert not xp.owns(np.empty((3, 4))[1:])
-    assert not xp.owns(np.broadcast_to(np.empty(4), (1, 4)))  # which cannot be written to
-    assert not xp.owns(np.frombuffer(bytearray(16)))
+    made: dict[str, tuple[bool, Any]] = {
+        "turned": (True, lambda: np.empty((3, 4)).T),
+        "of bytes": (True, lambda: np.ndarray((2, 2), "float32", np.empty(16, "uint8"))),
+        "a part": (False, lambda: np.empty((3, 4))[1:]),
+        "not to be written to": (False, lambda: np.broadcast_to(np.empty(4), (1, 4))),
+        "of another library": (False, lambda: np.frombuffer(bytearray(16))),
+    }
+    assert {name: xp.owns(make()) for name, (_, make) in made.items()} == {
+        name: wanted for name, (wanted, _) in made.items()
+    }
     view = np.empty(4)[:]
     other = view[::-1]
     assert not xp.owns(view)
