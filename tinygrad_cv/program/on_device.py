@@ -9,16 +9,18 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from threading import RLock
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from tinygrad_cv.backend.arguments import exchanged
 from tinygrad_cv.backend.base import Backend
-from tinygrad_cv.backend.cupy_backend import CupyBackend
 from tinygrad_cv.program.emit import registers_of
 from tinygrad_cv.program.fuse import Group, grouped
 from tinygrad_cv.program.instructions import Instruction, Program, Value
 from tinygrad_cv.program.interpret import function_of
 from tinygrad_cv.program.plan import Plan, copied, inlined, is_view, simplified
+
+if TYPE_CHECKING:
+    from tinygrad_cv.backend.cupy_backend import CupyBackend
 
 Array = Any
 Arrays = dict[Value, Array]
@@ -32,7 +34,7 @@ class DevicePlan:
     `plan.run(inputs)` gives the outputs, which are the caller's own arrays. `print(plan)` lists it.
     """
 
-    def __init__(self, program: Program, xp: CupyBackend) -> None:
+    def __init__(self, program: Program, xp: "CupyBackend") -> None:
         self.xp, self.source, self.lock = xp, program, RLock()
         self._plan()
 
@@ -127,7 +129,9 @@ AnyPlan = Plan | DevicePlan
 
 def planned(program: Program, xp: Backend) -> AnyPlan:
     """The program made ready for its device."""
-    return DevicePlan(program, xp) if isinstance(xp, CupyBackend) else Plan(program, xp)
+    if xp.device.type == "cpu":
+        return Plan(program, xp)
+    return DevicePlan(program, cast("CupyBackend", xp))
 
 
 def _with_views(
