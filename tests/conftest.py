@@ -15,6 +15,7 @@ from hypothesis import settings
 
 import tinygrad_cv as tg
 from tinygrad_cv._op import REGISTRY
+from tinygrad_cv.backend.switch import has_numba
 
 # A shared machine pauses at any moment, so no example has a deadline.
 settings.register_profile("dev", max_examples=20, deadline=None)
@@ -86,7 +87,9 @@ def device(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture
 def compiled_kernels() -> Iterator[None]:
-    """Compiled kernels; which ones a test chooses, and how many threads, is undone."""
+    """Compiled kernels, whatever is set; what a test chooses, and how many threads, is undone."""
+    if not has_numba():
+        pytest.skip("no numba: the extra `fast` is not installed")
     kernels, threads = tg.get_kernels(), tg.get_num_threads()
     tg.set_kernels("compiled")
     yield

@@ -3,6 +3,7 @@
 import gc
 import math
 import tracemalloc
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import Any
@@ -168,6 +169,27 @@ def test_a_convnet_learns_the_same_over_50_steps(optimizer: str) -> None:
     assert sum(map(len, step.programs.values())) == 1
 
 
+def wide_convnet() -> Any:
+    """With enough channels for each kernel, and layers that are joined."""
+    nn = tg.nn
+    return nn.Sequential(
+        *(nn.Conv2d(3, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU()),
+        *(nn.Conv2d(32, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Dropout(0.3), nn.Flatten(), nn.Linear(32 * 16, 3)),
+    )
+
+
+def test_a_wide_convnet_learns_the_same_up_to_rounding_over_50_steps() -> None:
+    data = batches(50, 16, 3, 8, 8)
+    losses, state, _, _, _ = training(wide_convnet, "SGD", data, compiled=False)
+    ours, own, _, _, step = training(wide_convnet, "SGD", data, compiled=True)
+    np.testing.assert_allclose(ours, losses, rtol=1e-4)
+    for name in state:
+        error = np.linalg.norm(own[name] - state[name]) / np.linalg.norm(state[name])
+        assert error < 1e-4, name
+    assert sum(map(len, step.programs.values())) == 1
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_an_optimizer_is_looked_at_anew_at_each_replay(optimizer: str) -> None:
     """Its options, its state and its hooks are those of the moment, and it counts its steps."""
@@ -210,6 +232,45 @@ def test_an_optimizer_is_looked_at_anew_at_each_replay(optimizer: str) -> None:
         return losses, seen, descent._steps, numbers
 
     assert trained(True) == trained(False)
+
+
+def test_gradients_that_a_hook_keeps_or_changes() -> None:
+    """They stay what they are when the next replay runs, and after an error in the hook."""
+    model = tg.nn.Linear(30, 20)
+    descent = tg.optim.SGD(model.parameters(), lr=0.0)
+
+    @tg.compile
+    def step(x: Any) -> Any:
+        descent.zero_grad()
+        loss = (model(x) ** 2).mean()
+        loss.backward()
+        descent.step()
+        return loss
+
+    kept: list[Any] = []
+    values: list[Any] = []
+
+    def keep(*_: Any) -> None:
+        kept.append(model.weight.grad)
+        values.append(model.weight.grad.tolist())
+        if len(kept) == 3:
+            raise ZeroDivisionError
+        with tg.no_grad():
+            model.bias.grad.fill_(7.0)
+
+    for _ in range(2):
+        step(tg.randn(4, 30))
+    with descent.register_step_pre_hook(keep):
+        for _ in range(2):
+            step(tg.randn(4, 30))
+            assert model.bias.grad.tolist() == [7.0] * 20
+        with pytest.raises(ZeroDivisionError):
+            step(tg.randn(4, 30))
+    kept.append(model.weight.grad)
+    values.append(values[-1])
+    for _ in range(2):
+        step(tg.randn(4, 30))
+    assert [g.tolist() for g in kept] == values
 
 
 def rnn_step() -> Any:
@@ -451,6 +512,74 @@ def test_new_numbers_of_what_is_held_are_used() -> None:
         np.testing.assert_array_equal(compiled(x.double()).numpy(), model(x.double()).numpy())
 
 
+def test_a_parameter_that_takes_the_place_of_another_in_memory() -> None:
+    """Not only a number of the object, such as its address, has to be the same."""
+    model = tg.nn.Linear(3, 2)
+    compiled = tg.compile(lambda x: model(x).detach())
+    x, addresses = tg.randn(4, 3), set()
+    for _ in range(6):
+        compiled(x)
+        addresses.add(id(model._parameters.pop("weight")))
+        model._parameters["weight"] = tg.nn.Parameter(tg.randn(2, 3))
+        np.testing.assert_array_equal(compiled(x).numpy(), model(x).detach().numpy())
+    assert len(addresses) < 6
+
+
+def test_a_tensor_that_was_replaced() -> None:
+    scale = tg.tensor([2.0])
+    compiled = tg.compile(lambda x: x * scale + tg.from_numpy(np.ones(1, np.float32)))
+    for number in (2.0, 3.0):
+        scale = tg.tensor([number])
+        for _ in range(3):
+            assert compiled(tg.ones(1)).item() == number + 1
+    assert sum(map(len, compiled.programs.values())) == 2
+
+
+@pytest.mark.parametrize("size", [40, 40_000])
+@pytest.mark.parametrize("first", ["apart", "together"])
+def test_memory_of_two_names(first: str, size: int) -> None:
+    """Where arguments, or an argument and a tensor of the function, share what is changed."""
+
+    def calls(compiled: bool) -> list[Any]:
+        held, seen = tg.ones(size), []
+
+        def step(x: Any, y: Any) -> Any:
+            x.add_(1)
+            held.mul_(2)
+            return x * y, y * held, held + x
+
+        function = tg.compile(step) if compiled else step
+        data = tg.arange(2.0 * size)
+        pairs = {
+            "apart": (data[:size], tg.ones(size)),
+            "overlapping": (data[:size], data[1 : size + 1]),
+            "twice": (data[:size], data[:size]),
+            "one tensor twice": (data, data),
+            "the function's": (held, tg.ones(size)),
+            "a view of the function's": (tg.ones(size), held[:]),
+        }
+        if first == "together":
+            pairs = dict(reversed(pairs.items()))
+        for x, y in pairs.values():
+            if len(x) != size:
+                x, y = x[:size], y[:size]
+            for _ in range(3):
+                seen += numbers([*function(x, y), held, data])
+        return seen
+
+    for ours, right in zip(calls(True), calls(False), strict=True):
+        np.testing.assert_allclose(ours, right, rtol=1e-5)
+
+
+def test_a_parameter_that_is_an_argument_once() -> None:
+    model = tg.nn.Linear(2, 2, bias=False)
+    compiled = tg.compile(lambda w: (model(w) + w).detach())
+    for x in (model.weight, tg.ones(2, 2, requires_grad=True), model.weight):
+        for _ in range(2):
+            wanted = (model(x) + x).detach().numpy()
+            np.testing.assert_array_equal(compiled(x).numpy(), wanted)
+
+
 def test_a_generator_is_asked_anew() -> None:
     compiled = tg.compile(lambda: (tg.rand(2), tg.randint(9, (3,)), tg.randperm(5)))
     for seed in (0, 1, 1):
@@ -484,6 +613,8 @@ REFUSALS = {
     "graph outside": lambda x: graph_outside.sum().backward(retain_graph=True),
     "result with a graph": lambda x: x * tg.ones(2).requires_grad_(),
     "device": lambda x: x.to("fakecuda:0"),
+    "generator": lambda x: (x * n for n in range(2)),
+    "iterator": lambda x: [map(abs, [x])],
 }
 
 
@@ -494,6 +625,55 @@ def test_what_cannot_be_replayed_is_refused_with_the_line(name: str) -> None:
         with pytest.raises(RecordingError, match=r"test_compile\.py, line"):
             compiled(tg.tensor([1.0, 2.0]))
     assert tg.ones(2).sum().item() == 2
+
+
+def test_a_buffer_that_becomes_another_tensor() -> None:
+    class Counting(tg.nn.Module):
+        def __init__(self, in_place: bool) -> None:
+            super().__init__()
+            self.register_buffer("count", tg.zeros(1))
+            self.in_place = in_place
+
+        def forward(self, x: Any) -> Any:
+            if self.in_place:
+                self.count.add_(1)
+            else:
+                self.count = self.count + 1
+            return x * self.count
+
+    model = Counting(in_place=False)
+    with pytest.raises(RecordingError, match=r"line \d+: Counting.count becomes another .*copy_"):
+        tg.compile(lambda x: model(x))(tg.ones(1))
+    assert model.count.tolist() == [1.0]
+    compiled = tg.compile(Counting(in_place=True))
+    assert [compiled(tg.ones(1)).item() for _ in range(4)] == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_arguments_that_change_and_stay_the_same_object() -> None:
+    """They are refused; a slice is one of the values that stay."""
+    compiled = tg.compile(lambda x, more: x[more] if type(more) is slice else x)
+    for changing in ({1}, bytearray(b"a")):
+        with pytest.raises(TypeError, match=r"may be another the next time .* a tuple"):
+            compiled(tg.ones(3), [changing])
+    for end in (1, 2, 1):
+        assert compiled(tg.ones(3), slice(end)).shape == (end,)
+
+
+def test_arguments_go_with_the_call() -> None:
+    """Nothing holds them on, not even until the garbage collector comes."""
+    compiled = tg.compile(lambda x, more: (x * more["y"]).sum())
+    compiled(tg.ones(3), {"y": tg.ones(3)})
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(2):
+            x, y = tg.ones(3), tg.ones(3)
+            gone = [weakref.ref(value) for value in (x, y, x._array, y._array)]
+            compiled(x, {"y": y})
+            del x, y
+            assert [value() for value in gone] == [None] * 4
+    finally:
+        gc.enable()
 
 
 def test_arrays_are_to_be_tensors() -> None:

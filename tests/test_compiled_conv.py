@@ -15,13 +15,9 @@ import tinygrad_cv as tg
 from tinygrad_cv.backend import threads
 from tinygrad_cv.backend.compiled.backend import CompiledBackend
 from tinygrad_cv.backend.numpy_backend import NumpyBackend
-from tinygrad_cv.backend.switch import has_numba
 from tinygrad_cv.testing.geometry import BATCHES, Axis, ConvGeometry, conv_geometry
 
-pytestmark = [
-    pytest.mark.host,
-    pytest.mark.skipif(not has_numba(), reason="needs numba, of the extra fast"),
-]
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("compiled_kernels")]
 
 Array = Any
 HOST, NUMPY = CompiledBackend(), NumpyBackend()

@@ -62,13 +62,14 @@ def reference(function: Any, options: Any, x: Array, g: Array) -> tuple[Array, A
 def close(y: Array, wanted: Array, scale: Array, x: Array) -> None:
     """Within 16 units in the last place, or where a sum may cancel, of the larger of the terms.
 
-    A share that is subnormal has lost digits by the time x multiplies it.
+    A share that is subnormal has lost digits by the time x multiplies it, or in the slope of
+    gelu_tanh a cubic of x, up to 500, and g.
     """
     with np.errstate(all="ignore"):
         rounded = wanted.astype("float32")
         finite = np.isfinite(rounded)
         np.testing.assert_array_equal(y[~finite], rounded[~finite])
-        bound = 16 * np.spacing(np.abs(rounded)).astype("float64") + 3e-43
+        bound = 16 * np.spacing(np.abs(rounded)).astype("float64") + 2e-42
         bound = np.where(np.abs(x) < 3, np.maximum(bound, 3e-7 * np.abs(scale)), bound)
         bound = np.where(np.abs(x) > 80, 1e-37, bound) + np.abs(wanted) * 1e-6 * (np.abs(x) > 80)
         off = finite & ~(np.abs(y.astype("float64") - wanted) <= bound)

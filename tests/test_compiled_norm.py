@@ -10,13 +10,8 @@ from hypothesis import strategies as st
 from kernels import lain_channels_last, on_threads
 from tinygrad_cv.backend.compiled.backend import CompiledBackend
 from tinygrad_cv.backend.numpy_backend import NumpyBackend
-from tinygrad_cv.backend.switch import has_numba
 
-pytestmark = [
-    pytest.mark.host,
-    pytest.mark.usefixtures("compiled_kernels"),
-    pytest.mark.skipif(not has_numba(), reason="the extra `fast` is not installed"),
-]
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("compiled_kernels")]
 
 EPS = 1e-5
 REFERENCE, COMPILED = NumpyBackend(), CompiledBackend()
@@ -159,6 +154,8 @@ def standardize_cases() -> Any:
 @given(standardize_cases(), st.sampled_from([0.0, 100.0]), st.booleans(), st.integers(0, 99))
 @example(((40, 50, 192), False, (2,), (192,)), 0.0, True, 0)
 @example(((6, 4, 9, 40, 31), True, (2, 3, 4), (4, 9, 1, 1)), 0.0, True, 0)
+@example(((6, 4, 9, 40, 31), False, (2, 3, 4), (4, 9, 1, 1)), 30.0, True, 0)  # for runs of rows
+@example(((6, 4, 9, 40, 31), False, (2, 3, 4), (9, 40, 1)), 0.0, True, 0)
 @example(((40, 3, 1111), False, (2,), (3, 1)), 0.0, True, 0)  # weights for each row in turn
 @example(((40, 3, 1111), False, (2,), (40, 1, 1)), 0.0, True, 0)  # not in turn: NumPy's
 def test_standardize(case: Any, level: float, affine: bool, seed: int) -> None:
@@ -191,6 +188,72 @@ def test_standardize(case: Any, level: float, affine: bool, seed: int) -> None:
     for part, terms in zip(got[1:], expected[4:], strict=True):
         size = np.abs(added_up(np.abs(terms), full)).max() + 1
         close(added_up(part, full), added_up(terms, full), 1e-5, size)
+
+
+@given(
+    st.integers(1, 40),
+    st.sampled_from([1, 3, 10, 16, 31, 37, 64, 197, 1100]),
+    st.sampled_from([(), (2,), (1,), (1, 2)]),
+    st.sampled_from([0.0, 30.0]),
+    st.integers(0, 99),
+)
+@example(40, 1111, (2,), 30.0, 0)  # in parts for the threads
+@example(70, 1111, (1, 2), 0.0, 0)
+def test_rms_norm(rows: int, n: int, own: tuple[int, ...], level: float, seed: int) -> None:
+    shape = (2048 // (rows * n) + 2, rows, n)
+    x, g = numbers(seed, *shape) + np.float32(level), numbers(seed + 1, *shape)
+    w = numbers(seed + 2, *(shape[i] for i in own)) if own else None
+    if own == (1,):
+        w = numbers(seed + 2, rows, 1)
+    y, square = on_threads(lambda: COMPILED.rms_norm(x, w, (2,), EPS))
+    expected = REFERENCE.rms_norm(x, w, (2,), EPS)
+    np.testing.assert_allclose(square, expected[1], rtol=4e-6)
+    close(y, expected[0], 1e-6)
+    assert expected[0].dtype == np.float64
+    got = on_threads(lambda: COMPILED.rms_norm_backward(g, x, w, square, (2,), EPS))
+    wanted = REFERENCE.rms_norm_backward(*wide(g, x, w), expected[1], (2,), EPS)
+    # Where x is far from 0 its multiples cancel in the gradient, but for w · g / √square.
+    size = np.abs(g if w is None else g * w).max() / np.sqrt(square)
+    close(got[0], wanted[0], 4e-6, size)
+    if w is not None:
+        full = (1,) * (3 - w.ndim) + w.shape
+        total = added_up(np.abs(wanted[1]), full).max() + 1
+        close(added_up(got[1], full), added_up(wanted[1], full), 2e-6, total)
+
+
+@pytest.mark.parametrize("scale", [1e-38, 1e-20, 1e20, 1e36, np.inf, np.nan])
+@pytest.mark.parametrize("eps", [0.0, 1e-12])
+def test_the_size_of_numbers_whose_squares_are_out_of_range(scale: float, eps: float) -> None:
+    x = numbers(3, 64, 50)
+    x[7] *= np.float32(scale)
+    with np.errstate(all="ignore"):
+        got, expected = (b.rms_norm(x, None, (1,), eps) for b in (COMPILED, REFERENCE))
+        for a, c in zip(got, expected, strict=True):
+            np.testing.assert_allclose(a, c, rtol=2e-5, atol=2e-5)
+
+
+@given(
+    st.integers(1, 9),
+    st.sampled_from([1, 3, 8, 16, 17, 33, 130]),
+    st.lists(st.integers(1, 40), max_size=3),
+    st.booleans(),
+    st.booleans(),
+)
+@example(40, 32, [32, 33], True, True)  # in parts for the threads
+def test_scale_channels(
+    samples: int, channels: int, size: list[int], last: bool, shifted: bool
+) -> None:
+    samples += 2048 // (channels * int(np.prod(size)))
+    x = numbers(0, samples, channels, *size)
+    x = lain_channels_last(x) if last else x
+    column = (1, channels, *(1,) * len(size))
+    center, scale, b = (numbers(i, *column) for i in (1, 2, 3))
+    shift = b if shifted else 0.0
+    (y,) = on_threads(lambda: [COMPILED.scale_channels(x, center, scale, shift)])
+    expected = REFERENCE.scale_channels(*wide(x, center, scale), shift)
+    close(y, expected, 2e-7, np.abs((x - center) * scale).max() + 5)
+    assert y.dtype == np.float32
+    assert steps(y) == steps(lain_channels_last(x))  # as that of batch norm in training
 
 
 def test_what_is_not_float32_or_lies_otherwise_is_left_to_numpy() -> None:

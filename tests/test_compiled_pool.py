@@ -1,7 +1,7 @@
 """Compiled pooling and sums of rows against NumPy's kernels, and against sums in float64."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,9 @@ from numpy.testing import assert_array_equal
 import tinygrad_cv as tg
 from tinygrad_cv import backend as backends
 from tinygrad_cv.backend.numpy_backend import NumpyBackend
-from tinygrad_cv.backend.switch import has_numba
 from tinygrad_cv.nn import functional as F
 
-pytestmark = [
-    pytest.mark.host,
-    pytest.mark.skipif(not has_numba(), reason="no numba: NumPy's kernels do everything"),
-]
+pytestmark = pytest.mark.host
 
 Array = Any
 
@@ -28,19 +24,14 @@ ROUND = 2.0**-24
 
 
 @pytest.fixture(autouse=True)
-def compiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Compiled kernels of arrays of any size, on one thread at first."""
+def _of_any_size(compiled_kernels: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small arrays too, in parts."""
     from tinygrad_cv.backend.compiled import backend, pool, row_sums
 
-    kind, threads = tg.get_kernels(), tg.get_num_threads()
-    tg.set_kernels("compiled")
     monkeypatch.setattr(backend.takes, "__kwdefaults__", {"least": 0})
     monkeypatch.setattr(backend, "LEAST", 0)
     monkeypatch.setattr(pool, "PART", 64)
     monkeypatch.setattr(row_sums, "PART", 64)
-    yield
-    tg.set_kernels(kind)
-    tg.set_num_threads(threads)
 
 
 def host() -> Any:

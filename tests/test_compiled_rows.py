@@ -11,13 +11,8 @@ from hypothesis import strategies as st
 from kernels import on_threads
 from tinygrad_cv.backend.compiled.backend import CompiledBackend
 from tinygrad_cv.backend.numpy_backend import NumpyBackend
-from tinygrad_cv.backend.switch import has_numba
 
-pytestmark = [
-    pytest.mark.host,
-    pytest.mark.usefixtures("compiled_kernels"),
-    pytest.mark.skipif(not has_numba(), reason="the extra `fast` is not installed"),
-]
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("compiled_kernels")]
 
 REFERENCE, COMPILED = NumpyBackend(), CompiledBackend()
 INF = np.float32(np.inf)

@@ -53,6 +53,13 @@ def results(backend: Any, kernels: tuple[str, ...], precision: str) -> list[Arra
         "conv_weight": lambda: backend.conv_weight(x, g, (3, 3), ONES, ONES, ONES, 1),
         "batch_norm": lambda: backend.batch_norm(x, b[:33], None, 1e-5)[0],
         "layer_norm": lambda: backend.standardize(x, None, None, (1, 2, 3), 1e-5)[0],
+        "group_norm": lambda: backend.standardize(
+            x.reshape(4, 3, 11, 9, 10), b[:33].reshape(3, 11, 1, 1), None, (2, 3, 4), 1e-5
+        )[0],
+        "rms_norm": lambda: backend.rms_norm(x, None, (2, 3), 1e-5)[0],
+        "scale_channels": lambda: backend.scale_channels(
+            x, *[b[:33].reshape(1, 33, 1, 1)] * 2, 1.0
+        ),
         "softmax": lambda: backend.softmax(x.reshape(-1, 90), 1),
         "total": lambda: backend.total(np.tile(x, (4, 1, 1, 1)), (0, 2, 3)),
         "relu": lambda: backend.relu(x)[0],
@@ -72,7 +79,8 @@ def same(kernels: tuple[str, ...], precision: str) -> bool:
 
 
 CONVOLUTIONS = ("conv", "conv_transpose", "phases", "conv_weight")
-ALL = (*CONVOLUTIONS, "batch_norm", "layer_norm", "softmax", "total", "relu", "matmul")
+NORMS = ("batch_norm", "layer_norm", "group_norm", "rms_norm", "scale_channels")
+ALL = (*CONVOLUTIONS, *NORMS, "softmax", "total", "relu", "matmul")
 
 
 @pytest.fixture(params=["exact", "fast"])
@@ -239,7 +247,8 @@ def test_a_broken_kernel_is_rejected(broken: Any, kernel: str) -> None:
 LAST_PARTS = {
     ("conv", "exact"): ("conv", "conv_transpose", "phases", "conv_weight"),
     ("winograd", "fast"): ("conv", "conv_transpose", "conv_weight"),
-    ("norm", "fast"): ("batch_norm", "layer_norm"),
+    ("norm", "fast"): NORMS,
+    ("turn", "fast"): ("batch_norm", "scale_channels"),
     ("rows", "fast"): ("softmax",),
     ("sums", "fast"): ("total",),
     ("matmul", "fast"): ("matmul",),
@@ -251,6 +260,7 @@ LAST_PARTS = {
     [(*key, kernel) for key, kernels in LAST_PARTS.items() for kernel in kernels],
 )
 def test_a_last_part_that_is_dropped_is_missed(family: str, precision: str, kernel: str) -> None:
+    assert same((kernel,), precision)  # and compiled
     with Patch.context() as patch:
         dropped_last_part(patch, family)
         assert not same((kernel,), precision)

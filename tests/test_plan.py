@@ -14,9 +14,9 @@ from tinygrad_cv.backend.numpy_backend import NumpyBackend
 from tinygrad_cv.backend.switch import KERNELS, has_numba
 from tinygrad_cv.program import emit
 from tinygrad_cv.program import plan as plan_module
-from tinygrad_cv.program.fuse import COMPARISONS, LOGICAL, REAL, Group
+from tinygrad_cv.program.fuse import COMPARISONS, LOGICAL, REAL, Group, dependencies
 from tinygrad_cv.program.instructions import Instruction, Program, Value, values_in
-from tinygrad_cv.program.places import view
+from tinygrad_cv.program.places import overlap, view
 from tinygrad_cv.program.plan import Plan, arranged, needed
 
 pytestmark = pytest.mark.host
@@ -388,3 +388,43 @@ def programs(draw: Any) -> tuple[Program, list[Any]]:
 @given(programs())
 def test_random_programs_give_what_they_give_step_by_step(chosen: Any) -> None:
     check(*chosen)
+
+
+def closed(before: list[set[int]]) -> list[set[int]]:
+    """All that comes before each instruction, those before those included."""
+    found: list[set[int]] = []
+    for needs in before:
+        found.append(needs.union(*(found[j] for j in needs)))
+    return found
+
+
+@given(programs())
+def test_who_shares_memory_keeps_the_order(chosen: Any) -> None:
+    instructions = chosen[0].instructions
+    naively: list[set[int]] = []
+    for i, later in enumerate(instructions):
+        writes, touches = touched(later)
+        naively.append(set())
+        for j, earlier in enumerate(instructions[:i]):
+            wrote, met = touched(earlier)
+            if any(overlap(v, w) for v in touches for w in wrote) or any(
+                overlap(v, w) for v in writes for w in met
+            ):
+                naively[i].add(j)
+    assert closed(dependencies(instructions)) == closed(naively)
+
+
+def touched(instruction: Instruction) -> tuple[list[Value], list[Value]]:
+    writes = [*instruction.outputs, *instruction.writes]
+    return writes, [*instruction.reads(), *writes]
+
+
+def test_many_slices_are_planned_in_linear_time() -> None:
+    r = Recording()
+    x = r.input(numbers(3000, 4))
+    for i in range(3000):
+        row = r("getitem", x, i)
+        r("multiply", row, 2.0, out=row)
+        r("setitem", x, 0, row)  # which is said to change all of it
+    before = dependencies([i for i in r.instructions if i.function != "getitem"])
+    assert sum(map(len, before)) < 4 * len(before)

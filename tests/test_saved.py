@@ -77,6 +77,7 @@ SAVED = {
         rms_norm standardize
     """,
     "x t": "binary_cross_entropy binary_cross_entropy_with_logits euclidean_loss",
+    "x center scale": "scale_channels",
     "x d": "conv_weight remainder",
     "x d y": "fmod",
     "x n y": "pow_tensor",

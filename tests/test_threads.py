@@ -11,9 +11,10 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -29,7 +30,8 @@ import tinygrad_cv as tg
 from tinygrad_cv import backend, nn, train
 from tinygrad_cv._graph import scope
 from tinygrad_cv._tensor import Tensor
-from tinygrad_cv.backend import switch, threads, windows
+from tinygrad_cv.backend import recording, switch, threads, windows
+from tinygrad_cv.backend.compiled.backend import CompiledBackend
 
 pytestmark = pytest.mark.host
 
@@ -759,7 +761,7 @@ def test_ctrl_c_inside_a_product_anywhere() -> None:
         for _ in interrupted(lambda: threads.on_one_blas_thread(int)):
             places += 1
             assert settled(2)
-            assert unlocked(threads._settling)
+            assert unlocked(threads._settling.lock)
         assert places > 5
 
 
@@ -830,20 +832,142 @@ def test_ctrl_c_inside_parallel_anywhere() -> None:
         for _ in interrupted(call):
             places += 1
             assert settled(2)
-            assert unlocked(threads._settling)
-            assert unlocked(threads._hiring)
+            assert unlocked(threads._settling.lock)
+            assert unlocked(threads._hiring.lock)
             if places % 5 == 0:
                 threads._dismiss()
         assert places > 30
     assert threads.parallel(lambda part: part, range(5)) == list(range(5))
 
 
+def descent() -> tuple[Callable[[], tg.Tensor], nn.Module]:
+    """A step of a training that is where it was after each."""
+    net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    optimizer = tg.optim.SGD(net.parameters(), lr=0.0, momentum=0.9)
+    x = tg.randn(5, 3)
+
+    def step() -> tg.Tensor:
+        optimizer.zero_grad()
+        loss = (net(x) ** 2).sum()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step, net
+
+
+def test_ctrl_c_while_something_is_undisturbed() -> None:
+    """It is done all the same: as a whole, or not begun."""
+    begun, done, places = list[int](), list[int](), 0
+
+    def work(n: int) -> int:
+        begun.append(n)
+        done.append(n)
+        return n
+
+    for _ in interrupted(lambda: threads.undisturbed(work, 3)):
+        places += 1
+        until = time.monotonic() + 5
+        while begun != done:
+            assert time.monotonic() < until
+    assert threads.undisturbed(work, 3) == 3
+    assert places > 5
+    with pytest.raises(ZeroDivisionError):
+        threads.undisturbed(lambda: 1 / 0)
+
+
+@pytest.mark.skipif(not switch.has_numba(), reason="needs numba, of the extra fast")
+def test_ctrl_c_while_numba_is_imported_and_kernels_are_compiled(tmp_path: Path) -> None:
+    """Neither leaves anything behind that is in the way of the next call."""
+    program = """
+        import signal
+        import numpy as np
+        import tinygrad_cv as tg
+
+        def stop(*_):
+            raise KeyboardInterrupt
+
+        signal.signal(signal.SIGALRM, stop)
+        x = tg.Tensor(np.linspace(-1, 1, 4096, dtype=np.float32))
+        interrupted = 0
+        for n in range(60):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.04 * (n + 1), 0.1)
+                y = tg.relu(x)
+                break
+            except KeyboardInterrupt:
+                interrupted += 1
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+        print(interrupted > 1, (y.numpy() == np.maximum(x.numpy(), 0)).all())
+    """
+    environment = {"XDG_CACHE_HOME": str(tmp_path), "TINYGRAD_CV_KERNELS": "compiled"}
+    assert run(textwrap.dedent(program), environment).split() == ["True", "True"]
+    assert len([*(tmp_path / "tinygrad_cv" / "kernels").iterdir()]) == 1
+
+
+def test_ctrl_c_where_recording_begins_and_ends_anywhere() -> None:
+    host, recorder = backend.get("cpu"), object()
+    places = 0
+    for _ in interrupted(lambda: recording.recorded_by(recorder, host, int)):
+        places += 1
+        assert recording.recording.get() is None
+        assert not recording._recorders
+        assert unlocked(recording._settling.lock)
+    recording.recorded_by(recorder, host, int)
+    assert type(host) is CompiledBackend
+    assert places > 5
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("replayed", [False, True])
+def test_ctrl_c_in_a_compiled_step_anywhere(replayed: bool) -> None:
+    """Nothing goes on being recorded, tensors hold numbers, and the next call is right."""
+    step, net = descent()
+    loss = step().item()
+    same = tg.compile(step)
+
+    def call() -> None:
+        (same if replayed else tg.compile(step))()
+
+    same()
+    call()
+    with CtrlC(-1) as whole:
+        call()
+    for at in range(0, whole.steps, whole.steps // 25):
+        with suppress(KeyboardInterrupt), CtrlC(at):
+            call()
+        assert recording.recording.get() is None
+        assert not recording._recorders
+        for p in net.parameters():
+            assert type(p._array) is np.ndarray
+            assert p.grad is None or type(p.grad._array) is np.ndarray
+        assert same().item() == pytest.approx(loss, rel=1e-5)
+        assert step().item() == loss
+    assert unlocked(same.lock)
+
+
+def test_a_signal_handler_that_calls_the_compiled_function_that_runs() -> None:
+    w = normal(40, 40)
+    twice = tg.compile(lambda x: ((x @ tg.Tensor(w)) * 0.5).relu() @ tg.Tensor(w))
+    x, y = tg.Tensor(normal(50, 40)), tg.ones(50, 40)
+    wanted, other = twice(x).tolist(), twice(y).numpy()
+    for at in range(1000):
+        with Handler(at, lambda: assert_allclose(twice(y).numpy(), other, rtol=1e-4)) as handler:
+            ours = twice(x)
+        assert ours.tolist() == wanted
+        if handler.steps <= at:
+            break
+    assert 30 < at < 999
+
+
 PROCESS = """
 import os, signal, sys, threading, time, warnings
+from contextlib import ExitStack
 import numpy as np
 from threadpoolctl import threadpool_info
 import tinygrad_cv as tg
-from tinygrad_cv.backend import threads
+from tinygrad_cv.backend import locks, threads
 
 rng = np.random.default_rng(0)
 x, w = (rng.standard_normal(s).astype("float32") for s in ((9, 16, 33, 31), (24, 16, 3, 3)))
@@ -938,9 +1062,13 @@ def test_a_child_process_starts_afresh() -> None:
     program = """
         warnings.simplefilter("ignore")  # Python warns of a fork beside threads
         expected, ready, over = step(), threading.Event(), threading.Event()
+        double, one = tg.compile(lambda x: x + x), tg.ones(1)
+        double(one)
 
         def hold():
-            with threads._settling, threads._hiring, tg.backend._opening:
+            with ExitStack() as held:
+                for each in locks._all:
+                    held.enter_context(each.lock)
                 ready.set()
                 over.wait()
 
@@ -952,7 +1080,7 @@ def test_a_child_process_starts_afresh() -> None:
             signal.alarm(20)
             tg.zeros(2, device="fakecuda")
             settled()
-            right = step() == expected
+            right = step() == expected and double(one).item() == 2
             settled()
             os._exit(0 if right else 1)
         _, status = os.waitpid(child, 0)

@@ -1,7 +1,6 @@
 """Gradients: `backward`, `grad`, hooks, and the graph as a listing."""
 
 import functools
-import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from sys import getrefcount
@@ -13,6 +12,7 @@ from tinygrad_cv._graph import Graph, Handle, Node, backpropagate, current
 from tinygrad_cv._public import AUTOGRAD, TOP, public
 from tinygrad_cv._reading import ALONE, Reading, raw
 from tinygrad_cv._tensor import Tensor, adopt, as_content, wrap
+from tinygrad_cv.backend.locks import Locked
 
 
 @adopt
@@ -200,7 +200,7 @@ def _own(g: Any, node: Node, alone: bool) -> Tensor:
     return wrap(g if taken else node.backend.array(g, None), node.backend)
 
 
-_accumulating = threading.Lock()
+_accumulating = Locked()
 
 
 def _accumulate(target: Tensor, g: Tensor, create_graph: bool) -> None:
@@ -212,7 +212,7 @@ def _accumulate(target: Tensor, g: Tensor, create_graph: bool) -> None:
         )
     if target.device != g.device or target.dtype != g.dtype:  # it moved since
         g = g.to(device=target.device, dtype=target.dtype)
-    with _accumulating:
+    with _accumulating.lock:
         if target._grad is None:
             target._grad = g
         elif create_graph:

@@ -6,7 +6,6 @@ has no reference cycles and its memory goes the moment the loss goes.
 """
 
 import itertools
-import threading
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
@@ -15,6 +14,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_cv._public import TOP, public
+from tinygrad_cv.backend.locks import Locked
 
 if TYPE_CHECKING:
     from tinygrad_cv._op import Op, Plan
@@ -27,7 +27,7 @@ numbers = itertools.count(step=1 << 20)
 They leave room for the views of what changes in place (see `Family`).
 """
 
-_naming = threading.Lock()
+_naming = Locked()
 
 
 class Scope:
@@ -196,7 +196,7 @@ class Node:
     @classmethod
     def leaf(cls, tensor: Any) -> "Node":
         """The node of a tensor that no op made; the same one for every thread that asks."""
-        with _naming:
+        with _naming.lock:
             node: Node | None = tensor._node
             if node is None:
                 node = cls(

@@ -1,6 +1,7 @@
 """How the values of a tensor are written by `repr`."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,3 +88,42 @@ def text(values: Any) -> str:
         max_line_width=_options.linewidth,
         formatter=formatter,
     )
+
+
+# ----- quantities and tables ---------------------------------------------------------------------
+
+
+def quantity(number: float | None, unit: str = "") -> str:
+    """A number of things in three digits: "1.23 MB", "512 FLOP", "–" where it is not known."""
+    if number is None:
+        return "–"
+    for prefix in ("", "k", "M", "G", "T"):
+        if number < 999.5 or prefix == "T":
+            break
+        number /= 1000
+    digits = f"{number:.0f}" if prefix == "" or number >= 99.95 else f"{number:.3g}"
+    return f"{digits} {prefix}{unit}".strip()
+
+
+def seconds(time: float) -> str:
+    """A duration in three digits: "0.8 ms"."""
+    for unit, scale in (("µs", 1e6), ("ms", 1e3)):
+        if time * scale < 999.5 and (unit == "ms" or time * scale < 99.95):
+            return f"{time * scale:.3g} {unit}"
+    return f"{time:.3g} s"
+
+
+def aligned(rows: Sequence[Sequence[str]], sides: str) -> tuple[list[str], str]:
+    """A table as lines, and a rule as wide as they are.
+
+    `sides` says for each column whether its cells stand at the left ("l") or at the right ("r").
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if side == "l" else cell.rjust(width)
+            for cell, side, width in zip(row, sides, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+    return lines, "-" * (sum(widths) + 2 * len(widths) - 2)

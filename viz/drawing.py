@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tinygrad_cv._tensor import Tensor
+from tinygrad_cv.program.compiled import Compiled
 from tinygrad_cv.storage import write
 from tinygrad_cv.viz import tracing
 from tinygrad_cv.viz.data import Module, Trace
 from tinygrad_cv.viz.folding import Collapse, View, chunked, fold
 from tinygrad_cv.viz.painting import Backward, Painter, Style
+from tinygrad_cv.viz.program import ProgramPainter, program
 from tinygrad_cv.viz.render import FORMATS, check_path, encoded, render
 
 SUFFIXES = (*FORMATS, ".pdf", ".dot", ".json", ".html")
@@ -30,11 +32,12 @@ class Drawing:
     view: View
     """What of the trace is visible."""
     style: Style
+    painter: type[Painter] = Painter
 
     @cached_property
     def source(self) -> str:
         """The DOT text. Raises ModuleNotFoundError without the graphviz package."""
-        return Painter(self.view, self.style).source()
+        return self.painter(self.view, self.style).source()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Drawing) and self.source == other.source
@@ -94,7 +97,7 @@ class Drawing:
             )
             try:
                 share = left if i == len(views) - 1 else left / 2
-                source = Painter(view, self.style, note).source()
+                source = self.painter(view, self.style, note).source()
                 return render(source, suffix, share, self._boxes(view) > LARGE)
             except TimeoutError:
                 continue
@@ -141,7 +144,9 @@ def draw(
     """Draw the graph of tensors, of a model or of a trace, with the formula of each gradient rule.
 
     What is drawn is one or more tensors; or a module or a function and its inputs, which is
-    called as by `viz.trace`; or a `Trace`.
+    called as by `viz.trace`; or a `Trace`. A compiled function alone is drawn as the program that
+    it replays: a box for each instruction with the memory that it reads and makes, joined ones in
+    one, a "loop" with its steps; the backward pass flows up beside the forward pass.
 
     With `backward=True` the backward graph stands beside the forward graph, one box for the rules
     of each op. `backward="ops"` draws every op of the backward pass instead; to find them it runs
@@ -173,6 +178,9 @@ def draw(
     """
     if backward not in (False, True, "ops"):
         raise ValueError(f"backward must be False, True or 'ops'; got {backward!r}.")
+    if len(targets) == 1 and isinstance(targets[0], Compiled):
+        trace, style = program(targets[0]), Style(formulas=False, details=details)
+        return Drawing(trace, fold(trace, depth, collapse, budget, expand), style, ProgramPainter)
     trace = _traced(targets, backward, bool(health))
     if backward == "ops" and all(node.rule is None for node in trace.nodes):
         _check_can_flow(trace)

@@ -9,8 +9,9 @@ from html import escape, unescape
 from itertools import islice
 from typing import Any
 
+from tinygrad_cv.printing import quantity, seconds
 from tinygrad_cv.viz.data import Failure, Input, Module, Node, Step, Summary
-from tinygrad_cv.viz.text import one_line, quantity
+from tinygrad_cv.viz.text import one_line
 
 FONT = "Helvetica"  # every renderer knows its widths; where it is missing a sans serif stands in
 SIZE = 11
@@ -332,14 +333,6 @@ def failure_box(failure: Failure) -> str:
 
 
 # ----- what was seen of a node -------------------------------------------------------------------
-
-
-def seconds(time: float) -> str:
-    """A duration in three digits: "0.8 ms"."""
-    for unit, scale in (("µs", 1e6), ("ms", 1e3)):
-        if time * scale < 999.5 and (unit == "ms" or time * scale < 99.95):
-            return f"{time * scale:.3g} {unit}"
-    return f"{time:.3g} s"
 
 
 def detail_rows(node: Node) -> list[str]:

@@ -69,7 +69,7 @@ def _origins(trace: Trace) -> dict[int, str]:
 
 
 @dataclass
-class _Statement:
+class Statement:
     """A box, or a frame of boxes, with the arrows that are drawn after it."""
 
     frame: int | None
@@ -101,16 +101,16 @@ class Painter:
 
     def source(self) -> str:
         """The DOT text."""
-        picture = self._blank()
+        picture = self.blank()
         with self._column(picture, "forward", FADED) as column:
-            self._arrange(column, "f", self._forward())
+            self.arrange(column, "f", self._forward())
         if self.style.backward:
             with self._column(picture, "backward", GRADIENT) as column:
-                self._arrange(column, "b", self._backward())
+                self.arrange(column, "b", self._backward())
             self._join(picture)
         return str(picture.source)
 
-    def _blank(self) -> Any:
+    def blank(self) -> Any:
         """A picture with nothing but its legend."""
         try:
             import graphviz
@@ -120,12 +120,6 @@ class Painter:
                 name=error.name,
             ) from error
         style = self.style
-        kinds = {
-            "module" if found.node is None else self.nodes[found.node].kind
-            for found in self.view.boxes.values()
-        }
-        kinds |= {"gradient"} if style.backward else set()
-        kinds |= {"failure"} if self.trace.failure else set()
         notes = [labels.text(self.note, len(self.note))] if self.note else []
         if style.frame is not None:
             lines = self.trace.frames[style.frame].lines
@@ -135,7 +129,10 @@ class Painter:
             told = "of equal blocks the boxes show the first, and arrows the largest norm"
             notes.append(labels.colored(told, FADED))
         scale = "" if style.step is None else "norm of the gradient that flows along an arrow:"
-        legend = {"label": labels.legend(kinds, style.formulas, scale, notes), "labelloc": "b"}
+        legend = {
+            "label": labels.legend(self.kinds(), style.formulas, scale, notes),
+            "labelloc": "b",
+        }
         font = {"fontname": FONT, "fontsize": str(SIZE), "fontcolor": INK}
         space = {"nodesep": "0.25", "ranksep": "0.35"}
         rows = {"newrank": "true"}  # a row runs through both columns
@@ -145,18 +142,30 @@ class Painter:
             edge_attr={"color": INK, "arrowsize": "0.7"},
         )
 
+    def kinds(self) -> set[str]:
+        """The kinds of boxes that there are, for the legend."""
+        found = {
+            "module" if box.node is None else self.nodes[box.node].kind
+            for box in self.view.boxes.values()
+        }
+        if self.style.backward:
+            found.add("gradient")
+        if self.trace.failure:
+            found.add("failure")
+        return found
+
     def _column(self, picture: Any, name: str, color: str) -> Any:
         """A group of boxes under a heading, without a frame."""
         heading = {"label": name, "labelloc": "t", "fontsize": "18", "fontcolor": color}
         return picture.subgraph(name=f"cluster_{name}", graph_attr={"peripheries": "0", **heading})
 
-    def _arrange(self, column: Any, prefix: str, statements: Iterable[_Statement]) -> None:
+    def arrange(self, column: Any, prefix: str, statements: Iterable[Statement]) -> None:
         """Write statements into their frames, each frame where its first statement is."""
         frames = self.view.frames
-        contents: dict[int | None, list[_Statement | int]] = defaultdict(list)
+        contents: dict[int | None, list[Statement | int]] = defaultdict(list)
         placed: set[int] = set()
         for statement in statements:
-            entry: _Statement | int = statement
+            entry: Statement | int = statement
             frame = statement.frame
             contents[frame].append(entry)
             while frame is not None and frame not in placed:
@@ -247,16 +256,16 @@ class Painter:
 
     # The two columns.
 
-    def _forward(self) -> Iterator[_Statement]:
+    def _forward(self) -> Iterator[Statement]:
         colored = self.style.step is not None and not self.style.backward
         for found in self.view.boxes.values():
             arrows = []
             for link in self.links[found.id]:
                 look = self._look(link) if colored and link.gradient else {}
                 head = found.id if link.port is None else f"{found.id}:i{link.port}:n"
-                tail = link.source + self._end(link)
-                arrows.append((tail, head, look | self._route(link)))
-            yield self._statement(found, found.id, self._label(found), arrows)
+                tail = link.source + self.end(link)
+                arrows.append((tail, head, look | self.route(link)))
+            yield self.statement(found, found.id, self.label(found), arrows)
         failure = self.trace.failure
         if failure is not None:
             frame = None if failure.module is None else self.view.around[failure.module]
@@ -266,17 +275,17 @@ class Painter:
                 if i is not None
             ]
             label = labels.failure_box(failure)
-            yield _Statement(frame, lambda graph: graph.node("failure", label), arrows)
+            yield Statement(frame, lambda graph: graph.node("failure", label), arrows)
 
-    def _statement(
+    def statement(
         self,
         found: Box,
         name: str,
         label: str,
         arrows: list[tuple[str, str, dict[str, str]]],
         **attributes: str,
-    ) -> _Statement:
-        return _Statement(found.frame, lambda graph: graph.node(name, label, **attributes), arrows)
+    ) -> Statement:
+        return Statement(found.frame, lambda graph: graph.node(name, label, **attributes), arrows)
 
     def _look(self, link: Link) -> dict[str, str]:
         """The colour and width of an arrow that a gradient flows along."""
@@ -284,7 +293,7 @@ class Painter:
             return {"color": GRADIENT}
         return labels.gradient_arrow(link.norm(self.style.step))
 
-    def _label(self, found: Box) -> str:
+    def label(self, found: Box) -> str:
         """A forward box."""
         mark = self.marks.get(found.id)
         if found.node is None:
@@ -324,7 +333,7 @@ class Painter:
             rows.append(labels.update_row(step.updates.get(node.id)))
         return rows
 
-    def _backward(self) -> Iterator[_Statement]:
+    def _backward(self) -> Iterator[Statement]:
         boxes = [found for found in self.view.boxes.values() if found.id in self.reached]
         ops = [f for f in boxes if f.node is None or self.nodes[f.node].kind == "op"]
         if self.style.backward == "ops":
@@ -336,16 +345,16 @@ class Painter:
                 node, mark = self.nodes[found.node], self.gradient_marks.get(found.id)
                 origin, extra = self.origins.get(node.id, ""), self._arrived(node.id)
                 label = labels.gradient_box(node, origin, extra, mark)
-                yield self._statement(found, _back(found.id), label, [], **self._shown(found.nodes))
+                yield self.statement(found, _back(found.id), label, [], **self._shown(found.nodes))
 
-    def _rule(self, found: Box) -> _Statement:
+    def _rule(self, found: Box) -> Statement:
         """The rules of one op, with a port for each gradient that they make, or of a module."""
         arrows = []
         for link in self.links[found.id]:
             if link.gradient:
                 head = _back(found.id) + (f":i{link.port}:n" if link.port is not None else "")
                 arrows.append(self._up(head, link))
-        return self._statement(
+        return self.statement(
             found, _back(found.id), self._rules(found, True), arrows, **self._shown(found.nodes)
         )
 
@@ -398,12 +407,12 @@ class Painter:
 
     def _up(self, source: str, link: Link) -> tuple[str, str, dict[str, str]]:
         """An arrow for a gradient. Layout goes from the top down, so its upper end comes first."""
-        look = self._look(link) | self._route(link)
+        look = self._look(link) | self.route(link)
         if self.sent is not None and self.sent.isdisjoint(link.targets):
             look = {"style": "invis"}
-        return _back(link.source) + self._end(link), source, {"dir": "back", **look}
+        return _back(link.source) + self.end(link), source, {"dir": "back", **look}
 
-    def _end(self, link: Link) -> str:
+    def end(self, link: Link) -> str:
         """Where an arrow leaves the upper box: from below, if it has to cross a frame."""
         source, target = (self.view.boxes[end] for end in (link.source, link.target))
         return "" if source.frame == target.frame or self._goes_back(link) else ":s"
@@ -412,7 +421,7 @@ class Painter:
         """Whether an arrow leads to an earlier box: from one repetition to the next."""
         return self.places[link.source] >= self.places[link.target]
 
-    def _route(self, link: Link) -> dict[str, str]:
+    def route(self, link: Link) -> dict[str, str]:
         """How often an arrow is there, and that one back to an earlier op moves no box."""
         look = {}
         if self._goes_back(link):
@@ -429,7 +438,7 @@ class Painter:
         ]
         return math.prod(self.trace.modules[frame].repeat for frame in around[0] & around[1])
 
-    def _rule_in_ops(self, found: Box) -> _Statement:
+    def _rule_in_ops(self, found: Box) -> Statement:
         """A frame for the rules of an op, around the ops that they consist of.
 
         A forward value that a rule reads is told by its number instead of by a long arrow. The sum
@@ -471,7 +480,7 @@ class Painter:
                 share = node.inputs[link.port].share
                 end = boxes[gradient if share is None else share]
                 arrows.append(self._up(end, link))
-        return _Statement(found.frame, write, arrows)
+        return Statement(found.frame, write, arrows)
 
     def _made(self, node: Node) -> list[int]:
         """What a node's rules computed, back to its gradient and the forward graph, in order."""

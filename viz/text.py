@@ -8,6 +8,7 @@ from typing import Any
 
 from tinygrad_cv.backend import host
 from tinygrad_cv.nn import Module
+from tinygrad_cv.printing import aligned, quantity
 from tinygrad_cv.viz.data import Node, Trace
 from tinygrad_cv.viz.tracing import trace
 
@@ -67,16 +68,7 @@ class Table:
         ]
 
     def __str__(self) -> str:
-        cells = [COLUMNS, *self.cells()]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        lines = [
-            "  ".join(
-                cell.ljust(width) if i < TEXTS else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in cells
-        ]
-        rule = "-" * (sum(widths) + 2 * len(widths) - 2)
+        lines, rule = aligned([COLUMNS, *self.cells()], "l" * TEXTS + "r" * 3)
         return "\n".join([lines[0], rule, *lines[1:], rule, *self.totals()])
 
     __repr__ = __str__
@@ -184,15 +176,3 @@ def one_line(text: str, limit: int) -> str:
     """Text as one line of limited length, with nothing in it that cannot be printed."""
     cut = text if len(text) <= limit else text[: limit - 1] + "…"
     return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in cut)
-
-
-def quantity(number: float | None, unit: str = "") -> str:
-    """A number of things in three digits: "1.23 MB", "512 FLOP", "–" where it is not known."""
-    if number is None:
-        return "–"
-    for prefix in ("", "k", "M", "G", "T"):
-        if number < 999.5 or prefix == "T":
-            break
-        number /= 1000
-    digits = f"{number:.0f}" if prefix == "" or number >= 99.95 else f"{number:.3g}"
-    return f"{digits} {prefix}{unit}".strip()

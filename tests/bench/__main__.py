@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -105,8 +106,7 @@ def run(name: str, options: argparse.Namespace, about: dict[str, Any]) -> dict[s
 
     def progress(done: int) -> None:
         if sys.stderr.isatty():
-            said = f"{name}: {done} of {options.repeats} rounds"
-            print(f"\r{said}\r", end="", file=sys.stderr, flush=True)
+            print(f"\r{name}: round {done + 1}\x1b[K\r", end="", file=sys.stderr, flush=True)
 
     times = interleaved(steps, options.repeats, progress, options.turn)
     EAGER.switch()
@@ -201,7 +201,10 @@ def main(argv: list[str] | None = None) -> None:
     about = machine()
     print(report.machine_line(about))
     results: dict[str, Any] = {"machine": about, "workloads": {}}
-    for name in options.only or NAMES:
+    names, start = options.only or NAMES, perf_counter()
+    for i, name in enumerate(names):
+        minutes = (perf_counter() - start) / 60
+        print(f"{i + 1} of {len(names)}, after {minutes:.1f} min: {name}", file=sys.stderr)
         result = run_once(name) if name in once.UNITS else run(name, options, about)
         results["workloads"][name] = result
         print(*report.lines(result), sep="\n", flush=True)

@@ -99,29 +99,39 @@ def interleaved(
     """A B A B ..., so drift of the machine hits all, until each has its quiet turns.
 
     A turn is quiet if other processes took little of it. After twice the number of rounds it has to
-    do with what there is.
+    do with what there is. Who takes part in one round of several (`Library.every`) has so many
+    turns less.
     """
     times = {library.name: Times() for library in libraries}
-    for _ in range(2 * rounds):
-        short = [library for library in libraries if len(times[library.name].quiet) < rounds]
+    for number in range(2 * rounds):
+        short = [
+            library
+            for library in libraries
+            if len(times[library.name].quiet) * library.every < rounds
+        ]
         if not short:
             break
-        report(min(len(t.quiet) for t in times.values()))
+        report(number)
         for library in libraries if len(short) > 1 else short:
-            library.switch()
-            ms, quiet = _turn(libraries[library], turn)
+            if number % library.every:
+                continue
             kept = times[library.name]
+            library.switch()
+            is_long = any(ms > 1000 * turn for ms in (*kept.quiet[-1:], *kept.disturbed[-1:]))
+            ms, quiet = _turn(libraries[library], turn, not is_long)
             (kept.quiet if quiet else kept.disturbed).append(ms)
     return times
 
 
-def _turn(step: Callable[[], Any], turn: float) -> tuple[float, bool]:
+def _turn(step: Callable[[], Any], turn: float, wake: bool) -> tuple[float, bool]:
     """The mean over as many steps as fill a turn, in milliseconds, and whether it was quiet."""
     # The threads of the library before may still wait for work in a busy loop, on the same cores:
-    # give them time to fall asleep, then this library one untimed step to wake up its own.
+    # give them time to fall asleep, then this library one untimed step to wake up its own. Within
+    # a step that is longer than a turn that makes no difference.
     gc.collect()
     time.sleep(PAUSE)
-    step()
+    if wake:
+        step()
     before = Processors()
     count, start = 0, time.perf_counter()
     while (elapsed := time.perf_counter() - start) < turn:

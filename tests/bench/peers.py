@@ -26,7 +26,7 @@ def found(name: str) -> Any:
 torch = found("torch")
 KERNELS = tg.get_kernels()
 EAGER = Library(OURS, tg, tg, switch=lambda: tg.set_kernels(KERNELS))
-PLAIN = replace(EAGER, name=f"{OURS} numpy", switch=lambda: tg.set_kernels("numpy"))
+PLAIN = replace(EAGER, name=f"{OURS} numpy", switch=lambda: tg.set_kernels("numpy"), every=3)
 
 
 def ours() -> Iterator[Library]:

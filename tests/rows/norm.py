@@ -91,6 +91,22 @@ def vectors(draw: Any) -> Case:
     return Case((x,), {"axis": axis, "eps": draw(st.sampled_from((1e-12, 0.1, 100.0)))})
 
 
+@st.composite
+def scaled(draw: Any) -> Case:
+    """(N, C), (N, C, L) and (N, C, H, W), with numbers for each channel."""
+    shape = draw(shapes(2, 4, 1, 3))
+    center, scale = (draw(arrays(shape[1:2])) for _ in "cs")
+    return Case((draw(arrays(shape)), center, scale, draw(st.none() | arrays(shape[1:2]))), {})
+
+
+def scale_channels(x: Any, center: Any, scale: Any, shift: Any) -> Any:
+    y = np.empty(x.shape)
+    for place in np.ndindex(x.shape):
+        c = place[1]
+        y[place] = (x[place] - center[c]) * scale[c] + (0 if shift is None else shift[c])
+    return y
+
+
 def normalize(x: Any, axis: Any, eps: float) -> Any:
     return x / np.maximum(np.sqrt(np.square(x).sum(axis, keepdims=True)), eps)
 
@@ -122,6 +138,7 @@ ROWS = [
     ),
     Row("standardize", standardized(), standardize),
     Row("rms_norm", by_size(), rms_norm),
+    Row("scale_channels", scaled(), scale_channels),
     Row("local_response_norm", responses(), local_response_norm),
     Row("normalize", vectors(), normalize),
     Row(

@@ -4,9 +4,7 @@
 """
 
 import copyreg
-import os
 from importlib import import_module
-from threading import RLock
 from typing import Any
 
 import numpy as host
@@ -14,6 +12,7 @@ import numpy as host
 from tinygrad_cv._public import TOP, public
 from tinygrad_cv.backend.base import Backend
 from tinygrad_cv.backend.devices import KINDS, device, within
+from tinygrad_cv.backend.locks import Locked
 from tinygrad_cv.backend.switch import (
     get_conv_precision,
     get_kernels,
@@ -43,7 +42,7 @@ __all__ = [
 _generator = host.random.default_rng()
 _default_device = device("cpu")
 _opened: dict[str, Backend] = {}
-_opening = RLock()
+_opening = Locked()
 
 
 def draw_from(generator: host.random.Generator) -> None:
@@ -103,7 +102,7 @@ def _open(name: str | int) -> Backend:
     place = device(name)
     module, index = import_module(KINDS[place.type]), place.index or 0
     full = place.type if place.type == "cpu" else f"{place.type}:{index}"
-    with _opening:
+    with _opening.lock:
         if full not in _opened:
             backend = _opened.setdefault(full, module.open_device(index))
             copyreg.pickle(type(backend), _by_its_device)
@@ -119,13 +118,3 @@ def choose(device: str | int) -> None:
 def _by_its_device(backend: Backend) -> tuple[Any, ...]:
     """How a backend is pickled and copied: there is one a device, in every process."""
     return get, (backend.device,)
-
-
-def _after_fork() -> None:
-    """A lock that another thread held does not come free in the child."""
-    global _opening
-    _opening = RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -410,6 +410,37 @@ class Backend:
         gradient *= r.astype(x.dtype)
         return gradient, weight_gradient, g
 
+    def rms_norm(
+        self, x: Array, w: Array | None, axis: tuple[int, ...], eps: float
+    ) -> tuple[Array, Array]:
+        """w · x / √(mean(x²) + eps) over `axis`, and mean(x²) in float64, with the axes as 1s."""
+        wide = x.astype("float64")
+        square = self.mean(wide * wide, axis=axis, keepdims=True)
+        y = wide * (1 / self.sqrt(square + eps))
+        return y if w is None else y * w, square
+
+    def rms_norm_backward(
+        self,
+        g: Array,
+        x: Array,
+        w: Array | None,
+        square: Array,
+        axis: tuple[int, ...],
+        eps: float,
+    ) -> tuple[Array, Array]:
+        """The gradients of `rms_norm` for x and w, that for w to be added up to its shape."""
+        r = 1 / self.sqrt(square + eps)
+        z = x * r
+        weight_gradient = gz = g * z
+        h = g
+        if w is not None:
+            h, gz = g * w, gz * w
+        return r * (h - z * self.mean(gz, axis=axis, keepdims=True)), weight_gradient
+
+    def scale_channels(self, x: Array, center: Array, scale: Array, shift: Array | float) -> Array:
+        """(x - center) · scale + shift, with numbers for each channel, (1, C, 1, ...)."""
+        return (x - center) * scale + shift
+
     def erf(self, x: Array) -> Array:
         """2/√π ∫₀ˣ e^(-t²) dt"""
         raise NotImplementedError
@@ -678,6 +709,22 @@ class Backend:
         """
         raise NotImplementedError
 
+    @property
+    def updates_at_once(self) -> bool:
+        """Whether `sgd_steps` and `adam_steps` are more than one step after another."""
+        return False
+
+    def sgd_steps(
+        self,
+        ps: Sequence[Array],
+        gs: Sequence[Array],
+        velocities: Sequence[Array] | None,
+        **numbers: Any,
+    ) -> None:
+        """`sgd_step` of many parameters."""
+        for p, g, v in zip(ps, gs, velocities or [None] * len(ps), strict=True):
+            self.sgd_step(p, g, v, **numbers)
+
     def adam_step(
         self,
         p: Array,
@@ -690,13 +737,37 @@ class Backend:
         eps: float,
         weight_decay: float,
         largest: Array | None = None,
+        kept: float = 1.0,
     ) -> None:
         """One update of the parameter and its moments, in place (see optim.Adam).
 
-        `largest`, if given, is the largest v so far, of which the step is made (amsgrad). In half
-        precision it is computed in float32, which is the dtype of the moments then.
+        `largest`, if given, is the largest v so far, of which the step is made (amsgrad). At first
+        p ← kept · p. In half precision it is computed in float32, which is the dtype of the moments
+        then.
         """
         raise NotImplementedError
+
+    def adam_steps(
+        self,
+        ps: Sequence[Array],
+        gs: Sequence[Array],
+        ms: Sequence[Array],
+        vs: Sequence[Array],
+        **numbers: Any,
+    ) -> None:
+        """`adam_step` of many parameters."""
+        for given in zip(ps, gs, ms, vs, strict=True):
+            self.adam_step(*given, **numbers)
+
+    def norm_of_all(self, xs: Sequence[Array]) -> Array | None:
+        """√Σx² over the elements of many arrays; None where no kernel does it in one pass."""
+        return None
+
+
+class Lasting(list[Array]):
+    """Arrays that stay what they are: a kernel may keep in `known` what it finds out of them."""
+
+    known: Any = None
 
 
 def _scaled(x: Array, mean: Array, r: Array) -> Array:

@@ -577,7 +577,10 @@ class CupyBackend(Backend):
         eps: float,
         weight_decay: float,
         largest: Array | None = None,
+        kept: float = 1.0,
     ) -> None:
+        if kept != 1:
+            p *= kept
         step_size, correction = lr / (1 - betas[0] ** step), 1 - betas[1] ** step
         rates = (betas[0], 1 - betas[0], betas[1], 1 - betas[1])
         numbers = (*rates, step_size, correction, eps, weight_decay)

@@ -428,7 +428,10 @@ class NumpyBackend(Backend):
         eps: float,
         weight_decay: float,
         largest: Array | None = None,
+        kept: float = 1.0,
     ) -> None:
+        if kept != 1:
+            p *= kept
         g = _penalized(p, g, weight_decay)
         m *= betas[0]
         m += (1 - betas[0]) * g

@@ -11,16 +11,16 @@ import operator
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from functools import cache, partial, wraps
 from pathlib import Path
-from threading import RLock
 from typing import Any, NoReturn
 
 import numpy as np
 
 from tinygrad_cv.backend.arguments import exchanged
 from tinygrad_cv.backend.base import NAMESPACE, Backend
+from tinygrad_cv.backend.locks import Locked
 
 Array = Any
 
@@ -307,6 +307,10 @@ class RecordingBackend(Backend):
     def active(self) -> Any:  # type: ignore[override]
         return self.real.active
 
+    @property
+    def updates_at_once(self) -> bool:
+        return False  # a call notes what it changes by the name of an array
+
     # ----- what has a shape that depends on numbers ------------------------------------------
 
     def nonzero(self, x: Array) -> NoReturn:
@@ -419,6 +423,8 @@ def _recorded(kind: type[Backend]) -> type[Backend]:
     """What the class of a backend is while somebody records: to him, one that notes."""
 
     class Recorded(kind):  # type: ignore[valid-type,misc]
+        plain = kind
+
         def __getattribute__(self, name: str) -> Any:
             recorder = recording.get()
             if recorder is None or recorder.host is not self or name in OWN:
@@ -429,28 +435,35 @@ def _recorded(kind: type[Backend]) -> type[Backend]:
 
 
 OWN = ("__class__", "__dict__", "device")
-_entering = RLock()
-_at_work: dict[Backend, int] = {}
-"""How many threads record what a backend does."""
+_recorders: set[Any] = set()
+_settling = Locked()
 
 
-@contextmanager
-def recorded_by(recorder: Any, backend: Backend) -> Iterator[None]:
-    """Inside, in this thread, what the backend of a device does is noted by the recorder."""
-    with _entering:
-        if backend not in _at_work:
-            backend.__class__ = _recorded(type(backend))  # type: ignore[arg-type]
-        _at_work[backend] = _at_work.get(backend, 0) + 1
-    token = recording.set(recorder)
+def _settle(backend: Backend) -> None:
+    """The backend of a device notes while somebody records what it does."""
+    plain: Any = getattr(type(backend), "plain", type(backend))
+    with _settling.lock:
+        is_recorded = any(recorder.host is backend for recorder in [*_recorders])
+        backend.__class__ = _recorded(plain) if is_recorded else plain
+
+
+def recorded_by(recorder: Any, backend: Backend, call: Callable[[], Any]) -> Any:
+    """`call()`, and what the backend of a device does meanwhile, in this thread, is noted.
+
+    It has a context of its own, which goes with it: Ctrl-C may end it anywhere.
+    """
+
+    def noted() -> Any:
+        recording.set(recorder)
+        return call()
+
     try:
-        yield
+        _recorders.add(recorder)
+        _settle(backend)
+        return copy_context().run(noted)
     finally:
-        recording.reset(token)
-        with _entering:
-            _at_work[backend] -= 1
-            if not _at_work[backend]:
-                del _at_work[backend]
-                backend.__class__ = type(backend).__base__  # type: ignore[assignment]
+        _recorders.discard(recorder)
+        _settle(backend)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import math
 import os
 import sys
 import time
-from _thread import start_new_thread
+from _thread import LockType, allocate_lock, start_new_thread
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
@@ -23,12 +23,13 @@ from itertools import pairwise, product
 from operator import index
 from pathlib import Path
 from queue import SimpleQueue
-from threading import RLock, Thread, get_ident
+from threading import Thread, current_thread, get_ident, main_thread
 from typing import Any, NamedTuple, cast
 
 from threadpoolctl import ThreadpoolController
 
 from tinygrad_cv._public import TOP, public
+from tinygrad_cv.backend.locks import Locked
 
 # ----- how many ----------------------------------------------------------------------------------
 
@@ -179,7 +180,7 @@ _known = all(library.internal_api == "openblas" for library in _libraries)
 _matrices, _vector = (1 << 18, 1 << 13) if _known else (0, 0)
 
 _holding: set[int] = set()  # threads
-_settling = RLock()  # a signal handler may come in between, and compute
+_settling = Locked()  # a signal handler may come in between, and compute
 _before: list[int] | None = None
 
 
@@ -191,7 +192,7 @@ def is_below_threads(rows: int, inner: int, columns: int) -> bool:
 def _settle() -> None:
     """BLAS has one thread where somebody holds it, and elsewhere the number it had before."""
     global _before
-    with _settling:
+    with _settling.lock:
         if _holding:
             if _before is None:
                 found = [blas.get() for blas in _of_process]
@@ -235,13 +236,56 @@ def on_one_blas_thread(call: Callable[..., Any], *args: Any, **options: Any) -> 
             raise
 
 
+# ----- out of the reach of Ctrl-C -----------------------------------------------------------------
+
+
+def undisturbed(call: Callable[..., Any], *args: Any) -> Any:
+    """`call(*args)`, which no Ctrl-C breaks off half-way: it runs where none comes.
+
+    Who waits for it is interrupted all the same, and the call ends by itself.
+    """
+    if current_thread() is not main_thread():
+        return call(*args)
+    made, errors, done = list[Any](), list[BaseException](), allocate_lock()
+
+    def run() -> None:
+        _under_way.add(done)
+        try:
+            made.append(call(*args))
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            _under_way.discard(done)
+            done.release()
+
+    done.acquire()
+    start_new_thread(run, ())
+    done.acquire()
+    try:
+        if errors:
+            raise errors[0]
+        return made[0]
+    finally:
+        errors.clear()  # which know this frame
+
+
+_under_way: set[LockType] = set()
+
+
+@atexit.register
+def _finish() -> None:
+    """Before the process ends, so does what is under way (see `_dismiss`)."""
+    for done in [*_under_way]:
+        done.acquire(timeout=60)
+
+
 # ----- workers -----------------------------------------------------------------------------------
 # They are daemons, since the interpreter joins other threads at exit, also one whose start Ctrl-C
 # broke off half-way. `_dismiss` sees to it that none is at work when the process ends.
 
 _jobs: "SimpleQueue[Callable[[], Any] | None]" = SimpleQueue()
 _workers: list[Thread] = []
-_hiring = RLock()
+_hiring = Locked()
 
 
 def _serve(jobs: "SimpleQueue[Callable[[], Any] | None]") -> None:
@@ -257,7 +301,7 @@ def _hire(count: int) -> None:
     """Have that many workers; fewer where the system has no more threads, or the process ends."""
     if len(_workers) >= count or sys.is_finalizing():  # when a new thread does not start any more
         return
-    with _hiring:
+    with _hiring.lock:
         while len(_workers) < count:
             worker = Thread(target=_serve, args=(_jobs,), name="tinygrad_cv", daemon=True)
             try:
@@ -281,10 +325,11 @@ def _dismiss() -> None:
 
 
 def _after_fork() -> None:
-    """Threads and held locks do not survive a fork: start afresh in the child."""
-    global _jobs, _hiring, _settling
-    _jobs, _hiring, _settling = SimpleQueue(), RLock(), RLock()
+    """Threads do not survive a fork: start afresh in the child."""
+    global _jobs
+    _jobs = SimpleQueue()
     _workers.clear()
+    _under_way.clear()
     _holding.clear()
     _settle()
 

@@ -37,10 +37,13 @@ class Dropout(Op):
         shape = (*x.shape[:own], *[1] * self.shared)
         self.mask = xp.uniform(shape, "float32", self.generator) >= self.p
         self.scale = 1 / (1 - self.p) if self.scaled and self.p < 1 else 1.0
-        return xp.where(self.mask, self.scale * x, 0)
+        return xp.gate_backward(x, self.mask, self.scale)
 
     def grad_x(self, F, g, mask):
         return F.where(mask, self.scale * g, 0.0)
+
+    def fused(self, xp, g, mask):
+        return (xp.gate_backward(g, mask, self.scale),)
 
 
 class AlphaDropout(Op):
@@ -66,6 +69,9 @@ class AlphaDropout(Op):
 
     def grad_x(self, F, g, mask):
         return F.where(mask, self.a * g, 0.0)
+
+    def fused(self, xp, g, mask):
+        return (xp.gate_backward(g, mask, self.a),)
 
 
 class GaussianNoise(Op):

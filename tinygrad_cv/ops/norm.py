@@ -127,46 +127,70 @@ class Standardize(Op):
 
 class RmsNorm(Op):
     """w · x · r for r = 1 / √(mean(x²) + eps) over `axis`; w broadcasts to the shape of x, or is
-    left out. The fused rule reads the r that the forward kept."""
+    left out. The fused rule reads the mean that the forward kept; the plain rules work it out from
+    x again, in float64."""
 
     axis: tuple[int, ...]
     eps: float
-    kept = ("r",)
-    computes_in = "float64"
+    kept = ("square",)
 
     def forward(self, xp, x, w=None):
-        self.share = 1 / max(1, math.prod(x.shape[i] for i in self.axis))
-        self.r = 1 / xp.sqrt(xp.sum(x * x, axis=self.axis, keepdims=True) * self.share + self.eps)
-        y = x * self.r
-        if w is not None:
-            y *= w
+        if not x.size:  # nothing has no mean
+            self.square = x
+            return x
+        y, self.square = xp.rms_norm(x, w, self.axis, self.eps)
         return y
 
     def flops(self, out, x, *affine):
         return 4 * math.prod(x)  # square, add up, and two products
 
-    def inverse(self, F, x):
-        size = F.mean(x * x, axis=self.axis, keepdims=True)
-        return F.let("r", 1 / F.sqrt(size + self.eps))
+    def normalized(self, F, x):
+        """(x · r, r), as functions of x."""
+        x = F.let("x", F.widened(x, "float64"))
+        r = F.let("r", 1 / F.sqrt(F.mean(x * x, axis=self.axis, keepdims=True) + self.eps))
+        return F.let("z", x * r), r
 
     def grad_x(self, F, g, x, w):
-        r = self.inverse(F, x)
+        z, r = self.normalized(F, x)
+        g = F.widened(g, "float64")
         g = g if w is None else F.let("h", g * w)
-        z = F.let("z", x * r)
         return r * (g - z * F.mean(g * z, axis=self.axis, keepdims=True))
 
     def grad_w(self, F, g, x):
-        return g * (x * self.inverse(F, x))
+        z, _ = self.normalized(F, x)
+        return F.widened(g, "float64") * z
 
-    def fused(self, xp, g, x, w, r):
-        z = x * r
-        weight_gradient = gz = g * z
-        if w is not None:
-            g, gz = g * w, gz * w
-        z *= xp.sum(gz, axis=self.axis, keepdims=True) * self.share
-        gradient = g - z
-        gradient *= r
-        return gradient, weight_gradient
+    def fused(self, xp, g, x, w, square):
+        if not x.size:
+            return g, g
+        return xp.rms_norm_backward(g, x, w, square, self.axis, self.eps)
+
+
+class ScaleChannels(Op):
+    """(x - center) · scale + shift, with a number of each for every channel (axis 1): batch norm
+    with statistics that are given."""
+
+    def forward(self, xp, x, center, scale, shift=None):
+        self.axes = (0, *range(2, x.ndim))
+        self.channels = (1, -1, *(1,) * (x.ndim - 2))  # a vector (C,) beside (N, C, *S)
+        center, scale = (xp.reshape(v, self.channels) for v in (center, scale))
+        shift = 0.0 if shift is None else xp.reshape(shift, self.channels)
+        return xp.scale_channels(x, center, scale, shift)
+
+    def flops(self, out, x, *vectors):
+        return 3 * math.prod(x)
+
+    def grad_x(self, F, g, scale):
+        return g * F.reshape(scale, shape=self.channels)
+
+    def grad_center(self, F, g, scale):
+        return -scale * F.sum(g, axis=self.axes)
+
+    def grad_scale(self, F, g, x, center):
+        return F.sum(g * (x - F.reshape(center, shape=self.channels)), axis=self.axes)
+
+    def grad_shift(self, F, g):
+        return F.sum(g, axis=self.axes)
 
 
 class LocalResponseNorm(Op):
@@ -344,24 +368,15 @@ def _check_affine(
             raise ValueError(f"{name}: the {which} must have the shape {shape}; got {value.shape}.")
 
 
-def _affine(
-    y: Tensor, weight: Tensor | None, bias: Tensor | None, shape: tuple[int, ...]
-) -> Tensor:
-    """weight · y + bias, both seen in `shape`."""
-    weight, bias = _seen(weight, shape), _seen(bias, shape)
-    y = y if weight is None else y * weight
-    return y if bias is None else y + bias
-
-
 @computed_in("float32")
 def _normalized(
     x: Tensor, mean: Tensor, var: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> Tensor:
     """weight · (x - mean) / √(var + eps) + bias for each channel, with given statistics."""
-    column = (x.shape[1], *(1,) * (x.ndim - 2))
     scale = (var + eps) ** -0.5
     scale = scale if weight is None else scale * weight
-    return _affine(x - T.reshape(mean, shape=column), scale, bias, column)
+    y: Tensor = T.scale_channels(x, mean, scale, bias)
+    return y
 
 
 def _standardized(

@@ -83,24 +83,28 @@ class Adam(Optimizer):
         self, xp: Any, p: Any, g: Any, state: dict[str, Any], options: dict[str, Any]
     ) -> None:
         state["step"] += 1
-        decay = options["weight_decay"]
+        decay, kept = options["weight_decay"], 1.0
         if options["decoupled_weight_decay"] and decay:
-            p *= 1 - options["lr"] * decay
-            decay = 0
+            decay, kept = 0, 1 - options["lr"] * decay
         if options["amsgrad"] and state.get("max_exp_avg_sq") is None:
             state["max_exp_avg_sq"] = xp.zeros_like(p)
-        xp.adam_step(
-            p,
-            g,
-            state["exp_avg"],
-            state["exp_avg_sq"],
-            step=state["step"] if options.get("bias_correction", True) else INF,
-            lr=options["lr"],
-            betas=options["betas"],
-            eps=options["eps"],
-            weight_decay=decay,
-            largest=state["max_exp_avg_sq"] if options["amsgrad"] else None,
-        )
+        numbers = {
+            "step": state["step"] if options.get("bias_correction", True) else INF,
+            "lr": options["lr"],
+            "betas": options["betas"],
+            "eps": options["eps"],
+            "weight_decay": decay,
+            "kept": kept,
+        }
+        moments = state["exp_avg"], state["exp_avg_sq"]
+        if isinstance(p, list):
+            xp.adam_steps(p, g, *moments, **numbers)
+            return
+        largest = state["max_exp_avg_sq"] if options["amsgrad"] else None
+        xp.adam_step(p, g, *moments, **numbers, largest=largest)
+
+    def takes_lists(self, state: dict[str, Any], options: dict[str, Any]) -> bool:
+        return bool(state) and not options["amsgrad"]
 
 
 @public(OPTIM)

@@ -2,7 +2,7 @@
 
 import math
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, partial, wraps
 from numbers import Real
 from typing import Any, ClassVar
@@ -14,7 +14,7 @@ from tinygrad_cv._tensor import Tensor, wrap
 from tinygrad_cv._trees import mapped
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.recording import recording, refuse
-from tinygrad_cv.optim._together import Together, alike
+from tinygrad_cv.optim._together import Alike, Joined, Listed, alike
 
 ParamsT = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
 """Tensors, groups of them with options of their own, or named tensors."""
@@ -28,7 +28,7 @@ class _Required:
 required = _Required()
 """In `defaults`: an option that each group must have."""
 
-HALF = host.dtype("float16")
+FLOAT32, HALF = host.dtype("float32"), host.dtype("float16")
 PLAIN = frozenset((bool, int, float, str, type(None)))
 """What options are made of, as Python has them."""
 
@@ -163,12 +163,16 @@ class Optimizer:
         return defaultdict(OrderedDict)
 
     @cached_property
-    def _together(self) -> dict[Any, Together]:
-        """What is joined, by the ids of the parameters."""
+    def _together(self) -> dict[Any, Joined | Listed]:
+        """What is updated together, by the ids of the parameters."""
         return {}
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        if "update" in vars(cls) and "takes_lists" not in vars(
+            cls
+        ):  # of arrays, as far as is known
+            cls.takes_lists = Optimizer.takes_lists  # type: ignore[method-assign]
         if not hasattr(cls.step, "hooked"):  # its own, or that of another base
             setattr(cls, "step", _with_hooks(cls.step))  # noqa: B010  for checkers
 
@@ -285,17 +289,31 @@ class Optimizer:
         for group in self.param_groups:
             options = _options_of(group)
             changing = [p for p in group["params"] if p.grad is not None]
+            known = self._together.get(tuple(map(id, changing)))
+            if known is None or not self._is_right(known, options):
+                known = None
             for parameter in changing:
+                if known is not None and parameter._grad._backend is known.backend:
+                    continue
                 state = self.state.get(parameter, {})
                 self._check_device(parameter, state)
                 if not state and begins:
                     with parameter._backend.active:
                         self._remember(parameter, options)
-            work.append((options, changing))
-        for options, changing in work:
-            for joined in alike(changing, self.state, self.numbers, self.elementwise):
-                self._change(joined, options)
+            work.append((options, changing, known))
+        for options, changing, known in work:
+            if known is not None:
+                gradients = [p._grad._array for p in changing]
+                with known.backend.active:
+                    self._change_several(known, gradients, options)
+                continue
+            for part in self._alike(changing, options):
+                self._change(part, options)
         return loss
+
+    def _alike(self, params: list[Tensor], options: dict[str, Any]) -> Iterator[Alike]:
+        lists = partial(self._lists, options=options)
+        return alike(params, self.state, self.numbers, self.elementwise, lists)
 
     def begin(self, xp: Any, p: Any, options: dict[str, Any]) -> dict[str, Any]:
         """What is remembered of a parameter (an array) before its first step."""
@@ -314,23 +332,47 @@ class Optimizer:
             f"{type(self).__name__} has no step; write step(closure=None), or update(...)."
         )
 
+    def takes_lists(self, state: dict[str, Any], options: dict[str, Any]) -> bool:
+        """Whether `update` takes lists of arrays, too: of parameters of which this is remembered.
+
+        In place of p, g and the tensors of the state there are lists then, and the numbers of the
+        state are the same for all. A class with an `update` of its own says it for itself.
+        """
+        return False
+
     def _remember(self, parameter: Tensor, options: dict[str, Any]) -> None:
         backend = parameter._backend
         for name, value in self.begin(backend, widened(parameter._array), options).items():
             self.state[parameter][name] = wrap(value, backend) if _is_array(value) else value
 
-    def _change(self, joined: list[Tensor], options: dict[str, Any]) -> None:
+    def _is_right(self, together: Joined | Listed, options: dict[str, Any]) -> bool:
+        """Whether these parameters can still be updated together."""
+        return (
+            together.holds(self.state)
+            and together.agrees(self.numbers)
+            and (type(together) is Joined or self._lists(together.params[0], options))
+        )
+
+    def _lists(self, parameter: Tensor, options: dict[str, Any]) -> bool:
+        """Whether an update finds a parameter in a list."""
+        return (
+            parameter._backend.updates_at_once
+            and parameter._array.dtype == FLOAT32
+            and self.takes_lists(self.state.get(parameter, {}), options)
+        )
+
+    def _change(self, part: Alike, options: dict[str, Any]) -> None:
         """One update, of a parameter or of several that are alike."""
-        backend = joined[0]._backend
-        gradients = [p._grad._array for p in joined]  # type: ignore[union-attr]
+        backend = part.params[0]._backend
+        gradients = [p._grad._array for p in part.params]  # type: ignore[union-attr]
         with backend.active:
-            if len(joined) == 1:
-                self._change_one(joined[0], gradients[0], options)
+            if part.kind is None:
+                self._change_one(part.params[0], gradients[0], options)
                 return
-            key = tuple(map(id, joined))
+            key = tuple(map(id, part.params))
             together = self._together.get(key)
-            if together is None or not together.holds(self.state):
-                together = Together(joined, self.state, self.arrays)
+            if type(together) is not part.kind or not together.holds(self.state):
+                together = part.kind(part.params, self.state, self.arrays)
                 others = {k: t for k, t in self._together.items() if t.holds(self.state)}
                 self._together = others | {key: together}
             self._change_several(together, gradients, options)
@@ -353,11 +395,11 @@ class Optimizer:
                 self.state[parameter][name] = kept
 
     def _change_several(
-        self, together: Together, gradients: list[Any], options: dict[str, Any]
+        self, together: Joined | Listed, gradients: list[Any], options: dict[str, Any]
     ) -> None:
-        p, g = together.parameters(), together.gradients(gradients)
-        state = together.state(self.numbers)
-        self.update(together.backend, p, -g if options.get("maximize") else g, state, options)
+        p, state = together.parameters(), together.state(self.numbers)
+        g = together.gradients(gradients, -1 if options.get("maximize") else 1)
+        self.update(together.backend, p, g, state, options)
         together.write(p, state)
 
     def _check_device(self, parameter: Tensor, state: dict[str, Any]) -> None:
@@ -534,12 +576,12 @@ class Again:
     """The step of an optimizer, made again and again for the same parameters when compiled.
 
     What a step finds out before it changes anything is kept for the next one: which parameters are
-    updated as one array, and that all lie on one device. The options are those of the moment.
+    updated together, and that all lie on one device. The options are those of the moment.
     """
 
     def __init__(self, optimizer: Optimizer, step: Callable[[], Any]) -> None:
         self.optimizer, self.step = optimizer, step
-        self.known: list[tuple[dict[str, Any], int, list[Together | Tensor]]] | None = None
+        self.known: list[tuple[dict[str, Any], int, list[Joined | Listed | Tensor]]] | None = None
         self.__qualname__ = f"{type(optimizer).__name__}.step"
 
     def __call__(self) -> Any:
@@ -548,21 +590,19 @@ class Again:
         self.known = self._known()
         return result
 
-    def _known(self) -> list[tuple[dict[str, Any], int, list[Together | Tensor]]] | None:
+    def _known(self) -> list[tuple[dict[str, Any], int, list[Joined | Listed | Tensor]]] | None:
         optimizer = self.optimizer
         if type(optimizer).step is not Optimizer.step:
             return None
-        found: list[tuple[dict[str, Any], int, list[Together | Tensor]]] = []
+        found: list[tuple[dict[str, Any], int, list[Joined | Listed | Tensor]]] = []
         for group in optimizer.param_groups:
             changing = [p for p in group["params"] if p._grad is not None]
-            parts: list[Together | Tensor] = []
-            for joined in alike(
-                changing, optimizer.state, optimizer.numbers, optimizer.elementwise
-            ):
-                together = optimizer._together.get(tuple(map(id, joined)))
-                if len(joined) > 1 and together is None:
-                    return None  # they were not joined at their first step
-                parts.append(joined[0] if together is None else together)
+            parts: list[Joined | Listed | Tensor] = []
+            for part in optimizer._alike(changing, _options_of(group)):
+                together = optimizer._together.get(tuple(map(id, part.params)))
+                if type(together) is not (part.kind or type(None)):
+                    return None  # they were not together at their first step
+                parts.append(part.params[0] if together is None else together)
             found.append((group, len(group["params"]), parts))
         return found
 
@@ -575,19 +615,18 @@ class Again:
         for (group, count, parts), now in zip(known, optimizer.param_groups, strict=True):
             if group is not now or len(group["params"]) != count:
                 return False
+            options = _options_of(group)
             for part in parts:
-                if isinstance(part, Together) and not (
-                    part.holds(optimizer.state) and part.agrees(optimizer.numbers)
-                ):
+                if not isinstance(part, Tensor) and not optimizer._is_right(part, options):
                     return False
         for group, _, parts in known:
             options = _options_of(group)
             for part in parts:
-                if isinstance(part, Together):
+                if isinstance(part, Tensor):
+                    optimizer._change_one(part, gradients[part], options)
+                else:
                     of_all = [gradients[p] for p in part.params]
                     optimizer._change_several(part, of_all, options)
-                else:
-                    optimizer._change_one(part, gradients[part], options)
         optimizer._steps += 1
         return True
 

@@ -89,7 +89,8 @@ class SGD(Optimizer):
             velocity = state["momentum_buffer"]
         if options.get("velocity_holds_lr"):
             g, decay, lr = lr * g, lr * decay, 1.0
-        xp.sgd_step(
+        step = xp.sgd_steps if isinstance(p, list) else xp.sgd_step
+        step(
             p,
             g,
             velocity,
@@ -99,6 +100,10 @@ class SGD(Optimizer):
             weight_decay=decay,
             nesterov=options["nesterov"],
         )
+
+    def takes_lists(self, state: dict[str, Any], options: dict[str, Any]) -> bool:
+        begun = options["momentum"] == 0 or state.get("momentum_buffer") is not None
+        return begun and not options.get("velocity_holds_lr")
 
 
 @public(OPTIM)

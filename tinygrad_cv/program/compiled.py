@@ -2,10 +2,10 @@
 
 import functools
 import inspect
-import itertools
 import weakref
-from collections.abc import Callable, Iterable
-from threading import RLock
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from itertools import combinations, count, product
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_cv import backend as backends
@@ -18,20 +18,24 @@ from tinygrad_cv.amp.autocast_mode import regions
 from tinygrad_cv.autograd.anomaly_mode import is_anomaly_enabled
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.base import DEFAULT, Backend, drawing
+from tinygrad_cv.backend.locks import Locked
 from tinygrad_cv.backend.recording import OtherwiseError, RecordingError, Traced, recording
 from tinygrad_cv.backend.switch import get_conv_precision, get_kernels
 from tinygrad_cv.nn.module import Module
 from tinygrad_cv.program.halves import Backward, Halves, backward_of, interpreted, stand
 from tinygrad_cv.program.instructions import Program, Value, assumptions_first
 from tinygrad_cv.program.on_device import AnyPlan, planned
-from tinygrad_cv.program.record import ElsewhereError, Recorder
+from tinygrad_cv.program.record import ElsewhereError, Recorder, owner_of
 
 Array = Any
 
 MOST = 16
 """How many programs of one function are kept; the one that was used longest ago goes."""
 
-uses = itertools.count()
+TIMED = 10
+"""How many replays have a clock at each instruction."""
+
+uses = count()
 """Programs are used one after another: a number for each time."""
 
 
@@ -44,10 +48,13 @@ class Recorded:
         self.used = next(uses)
         self.name = getattr(recorder.function, "__name__", type(recorder.function).__name__)
         self.backend, self.real = recorder.host, recorder.real
+        self._plan: AnyPlan | None = None
+        self._halves: Halves | None = None
         self.program: Program = recorder.program
         assumptions_first(self.program)
         changed = {v.root for i in self.program.instructions for v in i.writes}
         _check_unchanged(recorder, changed)
+        _check_members(recorder)
         places = {id(x): k for k, x in reversed(list(enumerate(given)))}
         roots = {} if back is None else {node: k for k, node in enumerate(back.roots)}
         self.first: list[Array] = []
@@ -61,6 +68,11 @@ class Recorded:
             return len(self.first) - 1
 
         def result(leaf: Any) -> Any:
+            if isinstance(leaf, Iterator | Awaitable | AsyncIterator):
+                raise RecordingError(
+                    f"{_place(recorder.function)}: a compiled function returned {leaf!r}, which "
+                    "runs later, and once. Return a list."
+                )
             if not isinstance(leaf, Tensor):
                 return leaf
             return _Result(give(leaf), roots.get(leaf.node) if leaf._requires_grad else None)
@@ -72,8 +84,16 @@ class Recorded:
         self.grads: list[tuple[Any, bool]] = []
         self.held: list[tuple[weakref.ref[Tensor], Value]] = []
         self.own: list[tuple[Any, str]] = []  # whose arrays are inputs, beside the arguments
+        # The held values, which memory theirs is in, and what the program changes of all.
+        self.changed = changed
+        self.owners: set[int] | None = None
         gradients = recorder.gradients
+        parts = _parts(recorder.modules)
+        _name(parts, recorder.held)
+        for k, value in enumerate(self.program.inputs):
+            value.name = f"input {k}"
         for tensor, value in list(recorder.tensors.items()):
+            value.name = value.name or tensor.name or ""
             place: Any = places.get(id(tensor), weakref.ref(tensor))
             if type(tensor._array) is Traced:
                 self.targets.append((place, "_array", give(tensor)))
@@ -86,6 +106,9 @@ class Recorded:
             place = places.get(id(tensor), weakref.ref(tensor))
             if tensor._grad is not None and type(tensor._grad._array) is Traced:
                 self.targets.append((place, "_grad", give(tensor._grad)))
+                gradient, of = self.program.outputs[-1].root, recorder.tensors.get(tensor)
+                if gradient.kind == "made" and of is not None and of.name:
+                    gradient.name = f"{of.name}.grad"
             elif tensor._grad is None and (before is not None or tensor in gradients.replaced):
                 self.targets.append((place, "_grad", None))
             if before is not None and (known := recorder.held.get(id(before._array))) is not None:
@@ -94,9 +117,12 @@ class Recorded:
                 self.grads.append((place, True))
             elif tensor in gradients.looked and tensor not in gradients.replaced:
                 self.grads.append((place, before is not None))
-        self.modules = [
-            (weakref.ref(part), part.training, _ids(part)) for part in _parts(recorder.modules)
-        ]
+        self.modules = [(weakref.ref(part), part.training, _ids(part)) for part in parts]
+        own = {t for part in self.modules for t in part[2]}
+        self.same = [(k, weakref.ref(x)) for k, x in enumerate(given) if id(x) in own]
+        values = dict.fromkeys(t.value.root for t in recorder.held.values())
+        self.roots = [v for v in values if v.kind == "held"]
+        self.changed_inputs = {k for k, v in enumerate(self.program.inputs) if v.root in changed}
         self.back = back
         if back is not None:
             self.program.outputs += back.gradients
@@ -119,16 +145,26 @@ class Recorded:
         self.program.inputs.append(value)
         self.own.append((place, name))
 
-    @functools.cached_property
+    @property
     def halves(self) -> Halves:
         """How it is replayed, if a graph comes out."""
         assert self.back is not None
-        return Halves(self.program, self.back, self.real)
+        if self._halves is None:
+            self._halves = Halves(self.program, self.back, self.real)
+        return self._halves
 
-    @functools.cached_property
+    @property
     def plan(self) -> AnyPlan:
         """How it is replayed; made for the first replay."""
-        return planned(self.program, self.real) if self.back is None else self.halves.forward
+        if self.back is not None:
+            return self.halves.forward
+        if self._plan is None:
+            self._plan = planned(self.program, self.real)
+        return self._plan
+
+    def forget_its_own(self) -> None:
+        """Tensors that are gone with the call that was recorded were made in it."""
+        self.held = [(tensor, value) for tensor, value in self.held if tensor() is not None]
 
     def fits(self, given: list[Tensor]) -> bool:
         """Whether it is the program to be replayed, as things are."""
@@ -138,6 +174,8 @@ class Recorded:
             module = reference()
             if module is None or module.training is not training or _ids(module) != tensors:
                 return False
+        if any(given[k] is not tensor() for k, tensor in self.same):  # a parameter was an argument
+            return False
         for tensor_of, requires in self.flags:
             tensor = tensor_of()
             if tensor is not None and tensor._requires_grad is not requires:
@@ -148,7 +186,9 @@ class Recorded:
                 return False
         for tensor_of, value in self.held:
             tensor = tensor_of()
-            if tensor is None or tensor._array is value.array or value.kind == "input":
+            if tensor is None:  # and another may be in its place
+                return False
+            if tensor._array is value.array or value.kind == "input":
                 continue
             array = tensor._array
             if (
@@ -160,25 +200,46 @@ class Recorded:
                 )
             ):
                 return False
-            value.array = array
-            if self.back is not None:  # whose programs have values of their own
-                vars(self).pop("halves", None)
-                vars(self).pop("plan", None)
+            value.array, self.owners = array, None
+            self._halves = None  # whose programs have values of their own
         return True
 
     def _at(self, place: Any, given: list[Tensor]) -> Tensor | None:
         return given[place] if isinstance(place, int) else place()
 
-    def replay(self, given: list[Tensor], arrays: list[Array]) -> Any:
-        """Run the program."""
+    def inputs(self, given: list[Tensor], arrays: list[Array]) -> list[Array]:
+        """The arrays of the inputs: those of the arguments, and others that each replay brings."""
+        own = []
         for place, name in self.own:
             tensor: Any = self._at(place, given)
             part = tensor if name == "_array" else getattr(tensor, name)
-            arrays.append(part._array)
+            own.append(part._array)
+        return [*arrays, *own]
+
+    def is_tangled(self, inputs: list[Array]) -> bool:
+        """Whether an input lies in memory that the program knows as another, and changes.
+
+        A plan takes its values for apart, so the function then runs as it is written.
+        """
+        owners = [*map(id, map(owner_of, inputs))]
+        if self.owners is None:
+            held = [(id(owner_of(v.array)), v in self.changed) for v in self.roots]
+            self.owners = {o for o, changed in held if changed or self.changed_inputs}
+        if self.owners.isdisjoint(owners) and (
+            not self.changed_inputs or len({*owners}) == len(owners)
+        ):
+            return False
+        held = [(v.array, v in self.changed) for v in self.roots]
+        brought = [(x, k in self.changed_inputs) for k, x in enumerate(inputs)]
+        pairs = [*product(brought, held), *combinations(brought, 2)]
+        return any((a or b) and self.backend.shares_memory(x, y) for (x, a), (y, b) in pairs)
+
+    def replay(self, given: list[Tensor], inputs: list[Array], timed: bool) -> Any:
+        """Run the program."""
         if self.back is None:
-            return self.results(given, self.plan.run(arrays))
+            return self.results(given, self.plan.run(inputs, timed))
         halves = self.halves
-        outputs, kept = halves.run(arrays)
+        outputs, kept = halves.run(inputs, timed)
         return self.results(given, outputs, halves.backward.run, kept)
 
     def begin(self, given: list[Tensor]) -> Any:
@@ -260,13 +321,24 @@ def _check_no_graph(recorder: Recorder, tensor: Tensor) -> None:
 
 def _ids(module: Any) -> list[int]:
     """Which objects the parameters and buffers of a module are."""
-    return list(map(id, (*module._parameters.values(), *module._buffers.values())))
+    held = vars(module)
+    return [id(held.get(name)) for name, kind in module._kinds.items() if kind != "module"]
 
 
 def _parts(modules: Iterable[weakref.ref[Any]]) -> list[Any]:
     """The modules that were called, and all that is in them."""
     called = [module for reference in modules if (module := reference()) is not None]
     return list(dict.fromkeys(part for module in called for part in module.modules()))
+
+
+def _name(modules: list[Any], held: dict[int, Traced]) -> None:
+    """Call the parameters and buffers of modules by their paths in the outermost that has them."""
+    for module in sorted(modules, key=lambda module: -sum(1 for _ in module.modules())):
+        for path, tensor in (*module.named_parameters(), *module.named_buffers()):
+            traced = held.get(id(tensor._array))
+            if traced is not None and not traced.value.name:
+                given = tensor.name if tensor.name != path.rpartition(".")[2] else None
+                traced.value.name = given or path
 
 
 def _place(function: Any) -> str:
@@ -285,15 +357,30 @@ def _check_unchanged(recorder: Recorder, changed: set[Value]) -> None:
         )
 
 
+def _check_members(recorder: Recorder) -> None:
+    """Raise if a module has got another parameter or buffer, which none of the next calls gives."""
+    for part in _parts(recorder.modules):
+        for name, tensor in (*part._parameters.items(), *part._buffers.items()):
+            if tensor is None or type(tensor._array) is not Traced or tensor in recorder.tensors:
+                continue
+            tensor._array = tensor._array.numbers
+            raise RecordingError(
+                f"{_place(recorder.function)}: {type(part).__name__}.{name} becomes another tensor "
+                f"in a compiled function, so a replay would not change it. Change it in place: "
+                f"{name}.copy_(...) under no_grad()."
+            )
+
+
 @public(TOP)
-class Compiled:
+class Compiled(Locked):
     """What `compile` makes of a function: it is called as that is."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
         self._orig_mod = function  # PyTorch's name, which the parameters of a module come under
         self.programs: dict[Any, list[Recorded]] = {}
         self.latest: Recorded | None = None
-        self.lock = RLock()
+        self.replaying: int | None = None  # a thread: a forked child has another one
 
     def __reduce__(self) -> Any:
         return type(self), (self._orig_mod,)  # a copy records by itself
@@ -324,10 +411,53 @@ class Compiled:
         assert self.latest is not None
         return None if self.latest.back is None else self.latest.halves.backward
 
+    @property
+    def returned(self) -> list[int]:
+        """Which outputs of the program the function returns; the others go to tensors outside."""
+        self.program  # noqa: B018  raises if there is none
+        assert self.latest is not None
+        found: list[int] = []
+        mapped(
+            lambda x: found.append(x.place) if type(x) is _Result else None, self.latest.returned
+        )
+        return found
+
+    @property
+    def trained(self) -> set[int]:
+        """Of the arrays of parameters that the program reads: which objects they are."""
+        self.program  # noqa: B018  raises if there is none
+        assert self.latest is not None
+        tensors = (tensor_of() for tensor_of, _ in self.latest.held)
+        return {id(t._array) for t in tensors if t is not None and t._requires_grad}
+
     def __get__(self, owner: Any, kind: Any = None) -> Any:
         return self if owner is None else functools.partial(self, owner)
 
     def __call__(self, *args: Any, **options: Any) -> Any:
+        return self._call(args, options, timed=False)
+
+    def profile(self, *args: Any, **options: Any) -> AnyPlan:
+        """Call it some ten times with a clock at each instruction; returns its `plan`.
+
+        The times in the plan are the shortest of those replays. They are calls as ever: parameters
+        are updated, and random numbers drawn.
+
+        >>> import tinygrad_cv as tg
+        >>> product = tg.compile(lambda x, y: (x @ y).relu())
+        >>> print(product.profile(tg.ones(64, 128), tg.ones(128, 32)))
+        2 instructions of 2 recorded; ... of memory, ... without reuse
+        ...s, of which ...% at the limits; limits measured: ... GFLOP/s and ... GB/s by ...
+        ---...
+           kernel   reads                           makes      bytes   FLOP  time  FLOP/s  B/s ...
+        ---...
+        0  matmul   input 0 64x128, input 1 128x32  v0 64x32 @...  57.3 kB  524 k ...
+        1  ...      v0 64x32                        v1 64x32 @...  16.4 kB ...
+        """
+        for _ in range(1 + TIMED):  # the first may have to record
+            self._call(args, options, timed=True)
+        return self.plan
+
+    def _call(self, args: tuple[Any, ...], options: dict[str, Any], timed: bool) -> Any:
         looked_at = observer.get() is not None and not is_anomaly_enabled()
         repeated = drawing.get() is not None  # as in recompute(), with the numbers drawn before
         if looked_at or repeated or recording.get() is not None:  # or part of what is recorded
@@ -335,15 +465,24 @@ class Compiled:
         key, given = _described(args, options)
         arrays = list({id(x._array): x._array for x in given}.values())
         with self.lock:
+            if self.replaying == get_ident():  # a signal or a hook came in between
+                return self.function(*args, **options)
             programs = self.programs.setdefault(key, [])
             for recorded in programs:
                 if recorded.fits(given):
                     self.latest, recorded.used = recorded, next(uses)
+                    inputs = recorded.inputs(given, arrays)
+                    if recorded.is_tangled(inputs):
+                        return self.function(*args, **options)
                     try:
-                        return recorded.replay(given, list(arrays))
+                        self.replaying = get_ident()
+                        return recorded.replay(given, inputs, timed)
                     except OtherwiseError:
                         continue
+                    finally:
+                        self.replaying = None
             recorded, result = _record(self.function, args, options, given)
+            recorded.forget_its_own()
             programs.append(recorded)
             self.latest = recorded
             self._drop_oldest()
@@ -374,19 +513,22 @@ def _record(
     for tensor in given:
         recorder.meet(tensor)
     try:
-        with recorder.at_work():
+
+        def call() -> tuple[Any, Backward | None]:
             returned = function(*args, **options)
             for tensor in recorder.tensors:
                 _check_no_graph(recorder, tensor)
-            back = backward_of(recorder, given, returned, _place(function))
+            return returned, backward_of(recorder, given, returned, _place(function))
+
+        returned, back = recorder.run(call)
         with recorder.real.active:
             recorded = Recorded(recorder, given, returned, back)
+            return recorded, recorded.begin(given)
     except ElsewhereError as found:
         return _record(function, args, options, given, found.backend)
     except BaseException:
         recorder.settle()
         raise
-    return recorded, recorded.begin(given)
 
 
 def _described(args: Any, options: Any) -> tuple[Any, list[Tensor]]:
@@ -394,35 +536,9 @@ def _described(args: Any, options: Any) -> tuple[Any, list[Tensor]]:
     switches."""
     given: list[Tensor] = []
     places: dict[int, int] = {}
-
-    def walk(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            array = value._array
-            place = places.setdefault(id(array), len(places))
-            given.append(value)
-            return (
-                type(value),
-                place,
-                array.shape,
-                array.dtype,
-                array.strides,
-                value._requires_grad,
-                value.device,
-            )
-        if isinstance(value, tuple | list):
-            return (type(value), *map(walk, value))
-        if isinstance(value, dict):
-            return (dict, *((k, walk(v)) for k, v in value.items()))
-        if isinstance(value, host.ndarray):
-            raise TypeError(
-                f"a compiled function takes tensors, and got an array of shape {value.shape}: "
-                "pass tensor(array), or from_numpy(array)."
-            )
-        return type(value), repr(value) if isinstance(value, float) else value
-
     key = (
-        walk(args),
-        walk(options),
+        _kind(args, given, places),
+        _kind(options, given, places),
         is_grad_enabled(),
         DEFAULT.float,
         get_kernels(),
@@ -433,7 +549,41 @@ def _described(args: Any, options: Any) -> tuple[Any, list[Tensor]]:
     return key, given
 
 
-OWN = ("_orig_mod", "programs", "latest", "lock", "training")
+def _kind(value: Any, given: list[Tensor], places: dict[int, int]) -> Any:
+    """What a program is recorded for of an argument; its tensors go to `given`."""
+    if isinstance(value, Tensor):
+        array = value._array
+        place = places.setdefault(id(array), len(places))
+        given.append(value)
+        return (
+            type(value),
+            place,
+            array.shape,
+            array.dtype,
+            array.strides,
+            value._requires_grad,
+            value.device,
+        )
+    if isinstance(value, tuple | list):
+        return (type(value), *(_kind(part, given, places) for part in value))
+    if isinstance(value, dict):
+        return (dict, *((k, _kind(part, given, places)) for k, part in value.items()))
+    if isinstance(value, slice):
+        return (slice, value.start, value.stop, value.step)
+    if isinstance(value, host.ndarray):
+        raise TypeError(
+            f"a compiled function takes tensors, and got an array of shape {value.shape}: "
+            "pass tensor(array), or from_numpy(array)."
+        )
+    if type(value).__hash__ is None:
+        raise TypeError(
+            f"a compiled function got {value!r}, which may be another the next time and still the "
+            f"same object, as any {type(value).__name__}; pass a tuple of what is in it."
+        )
+    return type(value), repr(value) if isinstance(value, float) else value
+
+
+OWN = ("programs", "latest", "lock", "replaying", "training")
 
 
 class CompiledModule(Module, Compiled):

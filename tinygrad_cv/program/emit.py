@@ -14,19 +14,19 @@ from typing import Any
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.arguments import each, exchanged
 from tinygrad_cv.backend.base import Backend
+from tinygrad_cv.backend.compiled.backend import family
+from tinygrad_cv.backend.switch import KERNELS
 from tinygrad_cv.backend.threads import WORTH_A_PART, parallel, split
-from tinygrad_cv.program.fuse import LETTER, Group
+from tinygrad_cv.program.blocks import in_blocks, is_for_blocks
+from tinygrad_cv.program.fuse import LETTER, Group, number_of
 from tinygrad_cv.program.instructions import Instruction, Value
 from tinygrad_cv.program.interpret import function_of
-from tinygrad_cv.program.places import is_same_place, span, view
+from tinygrad_cv.program.places import empty_like, is_contiguous, size, span, view
 
 Array = Any
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
 
 BYTE = host.dtype("uint8")
-BLOCK = 1 << 13
-"""How many numbers of each array are worked on at a time, so that all of them stay in the cache."""
-
 PART = 1 << 16
 """How many numbers a part has at least, to be worth a hand-over to another thread."""
 
@@ -41,16 +41,26 @@ REDUCTIONS = {
 
 
 class Late:
-    """A view of memory that is another one in each replay."""
+    """An array that is another one in each replay: the one in a slot, or a view of its memory."""
 
     __slots__ = ("index", "layout", "slots")
 
-    def __init__(self, slots: list[Any], index: int, layout: tuple[Any, ...]) -> None:
+    def __init__(self, slots: "Slots", index: int, layout: tuple[Any, ...] | None) -> None:
         self.slots, self.index, self.layout = slots, index, layout
 
+    @property
+    def dtype(self) -> Any:
+        """The dtype, which is the same in each replay."""
+        return self.slots.roots[self.index].dtype if self.layout is None else self.layout[1]
+
     def get(self) -> Array:
+        array = self.slots.slots[self.index]
+        if self.layout is None:
+            return array
         shape, dtype, offset, strides = self.layout
-        return host.ndarray(shape, dtype, self.slots[self.index], offset, strides)
+        order = self.slots.orders[self.index]
+        memory = raw(array) if order is None else array.transpose(order)
+        return host.ndarray(shape, dtype, memory, offset, strides)
 
 
 def found(tree: Any) -> Any:
@@ -63,10 +73,34 @@ def is_late(tree: Any) -> bool:
     return any(type(x) is Late for x in each(tree))
 
 
+def bound(function: Callable[..., Any], args: tuple[Any, ...]) -> Callable[[], Any]:
+    """`function(*args)` for each replay, which finds what is Late anew."""
+    late = [(i, x) for i, x in enumerate(args) if is_late(x)]
+    if not late:
+        return partial(function, *args)
+    if not all(type(x) is Late for _, x in late):
+        return lambda: function(*found(args))
+
+    def call() -> Any:
+        given = list(args)
+        for i, x in late:
+            given[i] = x.get()
+        return function(*given)
+
+    return call
+
+
 def raw(array: Array) -> Array:
     """The memory of an array as bytes, from the lowest address on."""
     low, high = span(array.shape, array.strides, array.itemsize)
     return view(array, low, (high - low,), (1,), BYTE)
+
+
+def dense_order(value: Value) -> list[int] | None:
+    """The order of axes in which its elements lie one after another; None if there is none."""
+    order = sorted(range(len(value.shape)), key=lambda axis: -value.strides[axis])
+    shape, strides = ([of[axis] for axis in order] for of in (value.shape, value.strides))
+    return order if is_contiguous(tuple(shape), tuple(strides), value.dtype.itemsize) else None
 
 
 class Slots:
@@ -76,6 +110,8 @@ class Slots:
         self.homes: dict[int, Array] = {}
         self.fresh: list[Value] = []
         self.numbers: dict[int, int] = {}
+        self.roots: list[Value] = []
+        self.orders: list[list[int] | None] = []
         self.slots: list[Any] = []
         self.views: dict[tuple[Any, ...], Array] = {}
 
@@ -86,6 +122,8 @@ class Slots:
     def expect(self, root: Value) -> int:
         """A value lies in an array that each replay brings."""
         number = self.numbers[id(root)] = len(self.slots)
+        self.roots.append(root)
+        self.orders.append(dense_order(root))
         self.slots.append(None)
         return number
 
@@ -95,18 +133,14 @@ class Slots:
     def renew(self) -> None:
         """Memory of this replay's own for what begins anew in each."""
         for root in self.fresh:
-            low, high = span(root.shape, root.strides, root.dtype.itemsize)
-            self.slots[self.numbers[id(root)]] = host.empty(high - low, BYTE)
+            self.slots[self.numbers[id(root)]] = empty_like(root)
 
     def put(self, root: Value, array: Array) -> None:
         """What a late value is in this replay."""
-        if array.dtype != root.dtype or array.strides != root.strides:
-            low, high = span(root.shape, root.strides, root.dtype.itemsize)
-            memory = host.empty(high - low, BYTE)
-            host.copyto(host.ndarray(root.shape, root.dtype, memory, -low, root.strides), array)
-            self.slots[self.numbers[id(root)]] = memory
-        else:
-            self.slots[self.numbers[id(root)]] = raw(array)
+        if array.strides != root.strides or array.dtype != root.dtype:
+            given, array = array, empty_like(root)
+            host.copyto(array, given)
+        self.slots[self.numbers[id(root)]] = array
 
     def forget(self, root: Value) -> Call:
         return self.slots.__setitem__, (self.numbers[id(root)], None)
@@ -121,12 +155,21 @@ class Slots:
         _, high = span(value.shape, tuple(map(abs, value.strides)), itemsize)
         return self.shaped(value, (max(high // itemsize, 1),), (itemsize,))
 
+    def grid(self, group: Group, k: int) -> Any:
+        """The memory of one of the places of a group, as rows and columns."""
+        value = group.places[k]
+        itemsize = value.dtype.itemsize
+        row, column = group.layouts[k]
+        strides = row * itemsize, column * itemsize
+        return self.shaped(value, (group.rows, group.columns), strides)
+
     def shaped(self, value: Value, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
         root = value.root
         if id(root) in self.numbers:
             low, _ = span(root.shape, root.strides, root.dtype.itemsize)
             layout = shape, value.dtype, value.offset - low, strides
-            return Late(self.slots, self.numbers[id(root)], layout)
+            whole = value is root and (shape, strides) == (root.shape, root.strides)
+            return Late(self, self.numbers[id(root)], None if whole else layout)
         home = self.homes[id(root)]
         if value is root and shape == home.shape and strides == home.strides:
             return home
@@ -151,12 +194,26 @@ def takes_out(function: Callable[..., Any]) -> bool:
         return False
 
 
+def called(instruction: Instruction, xp: Backend) -> Callable[..., Any]:
+    """The function of an instruction: a ufunc, where no kernel stands before it for that size."""
+    function = function_of(xp, instruction.function)
+    ufunc = getattr(function, "ufunc", None)
+    if ufunc is not None and (not KERNELS.compiled or largest(instruction) < function.least):  # type: ignore[attr-defined]
+        return ufunc  # type: ignore[no-any-return]
+    return function
+
+
+def largest(instruction: Instruction) -> int:
+    """The elements of the largest of its values."""
+    return max(map(size, (*instruction.reads(), *instruction.outputs)), default=0)
+
+
 def writes_in_place(instruction: Instruction, xp: Backend) -> bool:
     """Whether it writes its results into memory that it is given, so that nothing is copied."""
     name = instruction.function
     if len(instruction.outputs) > 1:
         return name == "relu"
-    function = function_of(xp, name)
+    function = called(instruction, xp)
     return (
         isinstance(function, host.ufunc)
         or name in REDUCTIONS
@@ -202,9 +259,7 @@ def calls_of(
 
 def _looked_up(call: Call) -> Call:
     function, args = call
-    if not is_late(args):
-        return call
-    return lambda: function(*found(args)), ()
+    return (bound(function, args), ()) if is_late(args) else call
 
 
 def made_by(instruction: Instruction) -> list[Value]:
@@ -223,17 +278,19 @@ def _opaque(instruction: Instruction, memory: Slots, xp: Backend) -> Call:
     outs = made_by(instruction)
     if takes_out(function) and len(outs) == 1 == len(instruction.outputs):
         return partial(_into, function, **options), (memory.array(outs[0]), *args)
-    has_late = is_late(args) or is_late(options)
+    made_of = bound(partial(function, **options), args)
+    if is_late(options):
+        made_of = lambda: function(*found(args), **found(options))  # noqa: E731
     single = len(instruction.outputs) == 1
     places = [
         None if v not in outs else v if memory.is_late(v) else memory.array(v)
         for v in instruction.outputs
     ]
+    if not places:
+        return made_of, ()
 
     def call() -> None:
-        made = function(*found(args), **found(options)) if has_late else function(*args, **options)
-        if not places:
-            return
+        made = made_of()
         several = (made,) if single else [array for array in made if array is not None]
         for place, array in zip(places, several, strict=True):
             if isinstance(place, Value):
@@ -253,7 +310,7 @@ def _known(instruction: Instruction, memory: Slots, xp: Backend) -> list[Call] |
             return [(operator.setitem, memory.tree(instruction.args))]
         return None
     args = memory.tree(instruction.args)
-    function = function_of(xp, name)
+    function = called(instruction, xp)
     if name == "copyto":
         return [(partial(host.copyto, **memory.tree(options)) if options else host.copyto, args)]
     outputs = instruction.outputs
@@ -314,9 +371,7 @@ def _into(function: Callable[..., Any], out: Array, *args: Any, **options: Any) 
 
 def _as_arrays(args: tuple[Any, ...]) -> tuple[Any, ...]:
     """Plain numbers as arrays beside those of the dtype in question: NumPy need not make them."""
-    beside = {a.dtype for a in args if hasattr(a, "dtype")} | {
-        a.layout[1] for a in args if type(a) is Late
-    }
+    beside = {a.dtype for a in args if hasattr(a, "dtype")}
     if beside != {host.dtype("float32")}:
         return args
     return tuple(host.asarray(a, "float32") if type(a) in (int, float) else a for a in args)
@@ -362,10 +417,7 @@ def _product(instruction: Instruction, args: tuple[Any, ...], out: Array) -> lis
 
 def registers_of(group: Group, internal: set[int]) -> tuple[Any, list[int]]:
     """A group as a recipe for generated code, and the places of its arguments."""
-
-    def number(value: Value) -> int:
-        return next(k for k, p in enumerate(group.places) if is_same_place(value, p))
-
+    number = partial(number_of, group)
     written: set[int] = set()
     read: list[int] = []
     for step in group.steps:
@@ -391,10 +443,9 @@ def registers_of(group: Group, internal: set[int]) -> tuple[Any, list[int]]:
 
 def _group(group: Group, memory: Slots, compiled: bool) -> list[Call] | None:
     if group.is_generated(compiled):
-        from tinygrad_cv.backend.compiled.generated import Recipe, generated
-
+        loops = family("generated")
         recipe, places = registers_of(group, group.internal)
-        kernel = generated(Recipe(*recipe))
+        kernel = loops.generated(loops.Recipe(*recipe))
         arrays = tuple(memory.flat(group.places[k]) for k in places)
         steps = tuple(group.layouts[k][0] for k in places)
         parts = _parts(group)
@@ -405,6 +456,9 @@ def _group(group: Group, memory: Slots, compiled: bool) -> list[Call] | None:
             parallel(lambda part: kernel(*arrays, *steps, *part), parts)  # type: ignore[arg-type,misc]
 
         return [_looked_up((shared, arrays))]
+    if is_for_blocks(group):
+        run, places = in_blocks(group)
+        return [_looked_up((run, tuple(memory.grid(group, k) for k in places)))]
     return None
 
 

@@ -6,6 +6,7 @@ whoever can join the group that is at work. A group is one loop over memory: see
 """
 
 import heapq
+from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from typing import Any
 
 from tinygrad_cv.backend import host
 from tinygrad_cv.program.instructions import Instruction, Value
-from tinygrad_cv.program.places import is_same_place, overlap, size
+from tinygrad_cv.program.places import is_same_place, overlap, size, span_of
 
 FLOAT, BOOL = host.dtype("float32"), host.dtype("bool")
 LETTER = {FLOAT: "f", BOOL: "b"}
@@ -103,6 +104,16 @@ def steps_of(instruction: Instruction) -> list[Step] | None:
         return [Step("maximum", (plain[0], 0.0), y), Step("greater", (y, 0.0), positive)]
     if name == "relu_backward" and has_floats:
         return [Step("where", (plain[1], plain[0], 0.0), out)]
+    if name == "gate_backward" and has_floats and plain[3:] in ((), (0.0,)):
+        g, truth, yes, *_ = plain
+        return [Step("where", (truth, g, 0.0), out), Step("multiply", (out, yes), out)]
+    if name == "scale_channels" and has_floats:
+        x, center, scale, shift = plain
+        return [
+            Step("subtract", (x, center), out),
+            Step("multiply", (out, scale), out),
+            Step("add", (out, shift), out),
+        ]
     if name in LOGICAL:
         if (has_floats and not name.startswith("logical")) or out.dtype != BOOL:
             return None
@@ -215,6 +226,11 @@ class Group:
         return any(v.root is p.root for v in theirs for p in self.places)
 
 
+def number_of(group: Group, value: Value) -> int:
+    """Which of the places of a group a value has."""
+    return next(k for k, place in enumerate(group.places) if is_same_place(value, place))
+
+
 def _steps(value: Value, shape: tuple[int, ...]) -> list[int]:
     """The strides of a value that is broadcast to a shape, in elements."""
     missing = len(shape) - len(value.shape)
@@ -260,29 +276,61 @@ def _nest(
 # ----- order -------------------------------------------------------------------------------------
 
 
+class Touched:
+    """Which instructions touch which bytes of a root.
+
+    Spans of about the same length stand together, by where they begin: so what touches one slice of
+    thousands is found without a look at the others.
+    """
+
+    def __init__(self) -> None:
+        self.spans: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
+
+    def add(self, i: int, value: Value) -> None:
+        """Instruction i touches the bytes of a value."""
+        low, high = span_of(value)
+        insort(self.spans[(high - low).bit_length()], (low, high, i))
+
+    def by(self, value: Value) -> Iterator[int]:
+        """The instructions that touch a byte between the first and the last of a value."""
+        low, high = span_of(value)
+        for bits, spans in self.spans.items():
+            near = range(bisect_left(spans, (low - (1 << bits),)), bisect_left(spans, (high,)))
+            yield from (spans[k][2] for k in near if spans[k][1] > low)
+
+    def forget(self, value: Value) -> None:
+        """Who comes after them comes after who writes this value: that one comes after them."""
+        low, high = span_of(value)
+        for spans in self.spans.values():
+            inside = slice(bisect_left(spans, (low,)), bisect_left(spans, (high,)))
+            spans[inside] = [span for span in spans[inside] if span[1] > high]
+
+
 def dependencies(instructions: Sequence[Instruction]) -> list[set[int]]:
     """For each instruction those that have to be done before it."""
     before: list[set[int]] = []
-    writers: dict[int, list[tuple[int, Value]]] = defaultdict(list)
-    readers: dict[int, list[tuple[int, Value]]] = defaultdict(list)
+    writers: dict[int, Touched] = defaultdict(Touched)
+    readers: dict[int, Touched] = defaultdict(Touched)
     barrier, draw = -1, -1
     for i, instruction in enumerate(instructions):
         needs: set[int] = set() if barrier < 0 else {barrier}
         reads = list(instruction.reads())
         writes = [*instruction.outputs, *instruction.writes]
         for v in (*reads, *writes):
-            needs.update(j for j, w in writers[id(v.root)] if overlap(v, w))
+            needs.update(writers[id(v.root)].by(v))
         for v in writes:
-            needs.update(j for j, r in readers[id(v.root)] if overlap(v, r))
+            needs.update(readers[id(v.root)].by(v))
         if instruction.function == "call" and not is_check(instruction):
             needs, barrier = set(range(i)), i
         if instruction.function in DRAWS:
             needs |= {draw} - {-1}
             draw = i
         for v in reads:
-            readers[id(v.root)].append((i, v))
+            readers[id(v.root)].add(i, v)
         for v in writes:
-            writers[id(v.root)].append((i, v))
+            readers[id(v.root)].forget(v)
+            writers[id(v.root)].forget(v)
+            writers[id(v.root)].add(i, v)
         needs.discard(i)
         before.append(needs)
     return before

@@ -174,9 +174,9 @@ class Halves:
         first = _touched(program.instructions[_border_in(program) + 1 :])
         self.held = {id(v.root.array) for v in (*read, *first) if v.root.kind == "held"}
 
-    def run(self, arrays: Sequence[Array]) -> tuple[list[Array], list[Array]]:
+    def run(self, arrays: Sequence[Array], timed: bool = False) -> tuple[list[Array], list[Array]]:
         """The outputs of the forward, and what the backward takes beside the seeds."""
-        outputs = self.forward.run(arrays)
+        outputs = self.forward.run(arrays, timed)
         kept = [*(arrays[k] for k in self.reads), *outputs[self.count :]]
         with self.xp.active:
             for k in self.shared:

@@ -7,8 +7,9 @@ too: they know the value whose memory they lie in, and where.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+from tinygrad_cv._graph import Scope
 from tinygrad_cv.backend.arguments import each
 
 Kind = Literal["made", "input", "held", "constant"]
@@ -75,13 +76,28 @@ class Instruction:
         yield from values_in(self.options)
 
 
+class Origin(NamedTuple):
+    """What a value was made for: a part of the step, and a call of a module.
+
+    "update" is what changes held memory from outside of modules and of backward passes, such as the
+    step of an optimizer.
+    """
+
+    part: Literal["forward", "backward", "update"]
+    scope: Scope | None
+
+
 @dataclass(eq=False)
 class Program:
-    """A recorded step: its instructions, what goes in and what comes out."""
+    """A recorded step: its instructions, what goes in and what comes out.
+
+    `origins` says what the values were made for that instructions made or changed.
+    """
 
     instructions: list[Instruction]
     inputs: list[Value]
     outputs: list[Value]
+    origins: dict[Value, Origin] = field(default_factory=dict)
 
 
 def assumptions_first(program: Program) -> None:

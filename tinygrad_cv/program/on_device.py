@@ -8,11 +8,11 @@ is read for the last time goes back to it. Views are made anew from what they li
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from threading import RLock
 from typing import TYPE_CHECKING, Any, cast
 
 from tinygrad_cv.backend.arguments import exchanged
 from tinygrad_cv.backend.base import Backend
+from tinygrad_cv.backend.locks import Locked
 from tinygrad_cv.program.emit import registers_of
 from tinygrad_cv.program.fuse import Group, grouped
 from tinygrad_cv.program.instructions import Instruction, Program, Value
@@ -28,14 +28,15 @@ Step = tuple[Callable[[Arrays], None], tuple[Value, ...]]
 """What is done, and the values that nobody reads any more."""
 
 
-class DevicePlan:
+class DevicePlan(Locked):
     """A program that can be replayed on a GPU.
 
     `plan.run(inputs)` gives the outputs, which are the caller's own arrays. `print(plan)` lists it.
     """
 
     def __init__(self, program: Program, xp: "CupyBackend") -> None:
-        self.xp, self.source, self.lock = xp, program, RLock()
+        super().__init__()
+        self.xp, self.source = xp, program
         self._plan()
 
     def _plan(self) -> None:
@@ -46,7 +47,7 @@ class DevicePlan:
         simplified(program, self.xp)
         self.program = program
         work = grouped([i for i in program.instructions if not is_view(i)])
-        self.inlined = inlined(work, program, compiled=True)
+        self.inlined = inlined(work, program, lambda g: g.is_generated(compiled=True))
         self.order = [*_with_views(work, program)]
         self.held = {
             v: v.array for i in self.order for v in (*i.reads(), *i.writes) if v.array is not None
@@ -94,8 +95,8 @@ class DevicePlan:
         array = self.xp.cp.empty(tuple(value.shape[i] for i in axes), value.dtype)
         return array.transpose([axes.index(i) for i in range(len(axes))])
 
-    def run(self, inputs: Sequence[Array]) -> list[Array]:
-        """Replay the program on these arrays."""
+    def run(self, inputs: Sequence[Array], timed: bool = False) -> list[Array]:
+        """Replay the program on these arrays. A card works on its own time: none is taken."""
         with self.lock, self.xp.active:
             if any(value.array is not array for value, array in self.outside):
                 self._plan()

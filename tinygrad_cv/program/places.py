@@ -65,6 +65,13 @@ def view(
     return host.asarray(_Memory(array, interface))
 
 
+def empty_like(root: Value) -> Array:
+    """Memory of its own for a value, in the layout that it has."""
+    low, high = span(root.shape, root.strides, root.dtype.itemsize)
+    memory = host.empty(high - low, "uint8")
+    return host.ndarray(root.shape, root.dtype, memory, -low, root.strides)
+
+
 def is_contiguous(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> bool:
     """Whether the elements lie one after another in row-major order."""
     expected = itemsize

@@ -15,21 +15,23 @@ A replay is then a list of calls, one after another.
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from threading import RLock
 from time import perf_counter
 from typing import Any
 
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.arguments import exchanged
 from tinygrad_cv.backend.base import Backend
+from tinygrad_cv.backend.locks import Locked
 from tinygrad_cv.backend.switch import KERNELS
 from tinygrad_cv.backend.threads import on_one_blas_thread
 from tinygrad_cv.program import emit
+from tinygrad_cv.program.blocks import is_for_blocks
 from tinygrad_cv.program.fuse import DRAWS, Group, grouped, is_internal
 from tinygrad_cv.program.instructions import Instruction, Program, Value
 from tinygrad_cv.program.interpret import function_of
+from tinygrad_cv.program.listing import listing
 from tinygrad_cv.program.patterns import join
-from tinygrad_cv.program.places import size, span
+from tinygrad_cv.program.places import empty_like, span
 
 Array = Any
 
@@ -38,14 +40,16 @@ LARGE = 1 << 15
 """From how many bytes on an array is not copied to its place, but looked up where it is."""
 
 
-class Plan:
+class Plan(Locked):
     """A program that can be replayed on the host.
 
-    `plan.run(inputs)` gives the outputs, which are the caller's own arrays. `print(plan)` lists it.
+    `plan.run(inputs)` gives the outputs, which are the caller's own arrays. `print(plan)` lists it
+    (see `listing`), and `times` has the shortest time of each instruction once one was `timed`.
     """
 
     def __init__(self, program: Program, xp: Backend) -> None:
-        self.xp, self.source, self.lock = xp, program, RLock()
+        super().__init__()
+        self.xp, self.source = xp, program
         self._plan()
 
     def _plan(self) -> None:
@@ -59,7 +63,9 @@ class Plan:
         work = [i for i in program.instructions if not is_view(i)]
         self.order = grouped(work)
         compiled = KERNELS.compiled
-        self.inlined = inlined(self.order, program, compiled)
+        self.inlined = inlined(
+            self.order, program, lambda g: g.is_generated(compiled) or is_for_blocks(g)
+        )
         self._settle()
         self.calls: list[emit.Call] = []
         self.number: list[int] = []  # which of the instructions a call belongs to
@@ -142,7 +148,7 @@ class Plan:
 
     # ----- replaying -------------------------------------------------------------------------
 
-    def run(self, inputs: Sequence[Array]) -> list[Array]:
+    def run(self, inputs: Sequence[Array], timed: bool = False) -> list[Array]:
         """Replay the program on these arrays."""
         with self.lock, self.xp.active:
             if any(value.array is not array for value, array in self.outside):
@@ -150,7 +156,7 @@ class Plan:
             try:
                 self.memory.renew()
                 self._enter(inputs)
-                on_one_blas_thread(self._replay)
+                on_one_blas_thread(self._replay_timed if timed else self._replay)
                 return self._results()
             finally:
                 self._clear()
@@ -158,6 +164,14 @@ class Plan:
     def _replay(self) -> None:
         for function, args in self.calls:
             function(*args)
+
+    def _replay_timed(self) -> None:
+        spent = [0.0] * len(self.order)
+        for i, (function, args) in zip(self.number, self.calls, strict=True):
+            start = perf_counter()
+            function(*args)
+            spent[i] += perf_counter() - start
+        self.times = spent if self.times is None else list(map(min, self.times, spent))
 
     def _enter(self, inputs: Sequence[Array]) -> None:
         for value, array in zip(self.program.inputs, inputs, strict=True):
@@ -188,102 +202,8 @@ class Plan:
 
     # ----- reading ---------------------------------------------------------------------------
 
-    def measure(self, inputs: Sequence[Array], rounds: int = 10) -> None:
-        """Time each instruction, the least of some replays; `print(plan)` shows it."""
-        least = [float("inf")] * len(self.order)
-
-        def timed() -> None:
-            spent = [0.0] * len(self.order)
-            for i, (function, args) in zip(self.number, self.calls, strict=True):
-                start = perf_counter()
-                function(*args)
-                spent[i] += perf_counter() - start
-            least[:] = map(min, least, spent)
-
-        for _ in range(rounds):
-            with self.lock, self.xp.active:
-                try:
-                    self.memory.renew()
-                    self._enter(inputs)
-                    on_one_blas_thread(timed)
-                finally:
-                    self._clear()
-        self.times = least
-
     def __str__(self) -> str:
-        names: dict[int, str] = {}
-
-        def named(v: Value) -> str:
-            root = v.root
-            if id(root) not in names:
-                letter = {"made": "v", "input": "in", "held": "h", "constant": "c"}[root.kind]
-                names[id(root)] = root.name or f"{letter}{len(names)}"
-            shape = "x".join(map(str, v.shape)) or "1"
-            return f"{names[id(root)]}{'' if v is root else '~'}({shape})"
-
-        def place(v: Value) -> str:
-            if id(v.root) in self.inlined:
-                return "register"
-            if id(v.root) in self.place:
-                return f"@{self.place[id(v.root)]}"
-            return v.root.kind if v.root.kind != "made" else "fresh"
-
-        total = sum(self.times) if self.times else 0.0
-        lines = [
-            f"{len(self.order)} kernels of {self.recorded} recorded instructions; "
-            f"{self.bytes:,} bytes in one arena, {self.bytes_apart:,} without reuse"
-            + (f"; {total * 1e3:.3f} ms" if self.times else "")
-        ]
-        for i, instruction in enumerate(self.order):
-            if isinstance(instruction, Group):
-                kernel = " ".join(step.name for step in instruction.steps)
-                kernel = kernel if instruction.is_generated(KERNELS.compiled) else f"({kernel})"
-            else:
-                kernel = instruction.function
-            made = {id(v): v for v in (*instruction.outputs, *instruction.writes)}
-            reads = {id(v): v for v in instruction.reads() if id(v.root) not in self.inlined}
-            shown = [v for v in made.values() if id(v.root) not in self.inlined]
-            outs = ", ".join(f"{named(v)} {place(v)}" for v in shown)
-            moved = sum(v.nbytes for v in (*reads.values(), *shown))
-            parts = [
-                f"{i:4} {kernel}: {', '.join(map(named, reads.values()))} -> {outs}",
-                f"{moved:,} B",
-            ]
-            if count := flops(instruction):
-                parts.append(f"{count:,} FLOP")
-            if self.times:
-                spent = self.times[i]
-                parts.append(f"{spent * 1e6:.1f} µs ({spent / total:.1%})")
-                if spent:
-                    parts.append(
-                        f"{moved / spent / 1e9:.1f} GB/s {count / spent / 1e9:.1f} GFLOP/s"
-                    )
-            if instruction.line:
-                parts.append(instruction.line)
-            lines.append("  ".join(parts))
-        return "\n".join(lines)
-
-
-def flops(instruction: Instruction | Group) -> int:
-    """How many operations on numbers an instruction takes, where that is known."""
-    if isinstance(instruction, Group):
-        return len(instruction.steps) * instruction.rows * instruction.columns
-    values = [v for v in instruction.args if isinstance(v, Value)]
-    sizes = [size(v) for v in instruction.outputs]
-    name = instruction.function
-    if name == "matmul" and sizes:
-        return 2 * sizes[0] * values[0].shape[-1]
-    if name == "conv" and sizes:
-        w = values[1]
-        return 2 * sizes[0] * (size(w) // w.shape[0])
-    if name in ("conv_transpose", "conv_weight") and sizes:
-        # As many as the convolution: each element of g meets each weight of its channel.
-        if name == "conv_transpose":
-            g = values[0]
-            return 2 * size(g) * size(values[1]) // max(1, g.shape[1])
-        g = values[1]
-        return 2 * size(g) * sizes[0] // max(1, g.shape[1])
-    return sum(sizes)
+        return listing(self)
 
 
 # ----- steps of planning -------------------------------------------------------------------------
@@ -315,6 +235,7 @@ def copied(program: Program) -> tuple[Program, list[Value]]:
         ],
         tree(program.inputs),
         tree(program.outputs),
+        {value(v): origin for v, origin in program.origins.items()},
     )
     return copy, list(new)
 
@@ -333,8 +254,10 @@ def simplified(program: Program, xp: Backend) -> None:
     program.instructions = needed(program)
 
 
-def inlined(order: Sequence[Instruction | Group], program: Program, compiled: bool) -> set[int]:
-    """The values that never leave the registers of a generated kernel."""
+def inlined(
+    order: Sequence[Instruction | Group], program: Program, is_one: Callable[[Group], bool]
+) -> set[int]:
+    """The values that never leave a group that `is_one` loop."""
     kept = {id(v.root) for v in program.outputs}
     users: dict[int, set[int]] = {}
     for instruction in order:
@@ -342,7 +265,7 @@ def inlined(order: Sequence[Instruction | Group], program: Program, compiled: bo
             users.setdefault(id(v.root), set()).add(id(instruction))
     found: set[int] = set()
     for group in order:
-        if isinstance(group, Group) and group.is_generated(compiled):
+        if isinstance(group, Group) and is_one(group):
             group.internal = {id(v) for v in group.outputs if is_internal(v, group, users, kept)}
             found |= group.internal
     return found
@@ -412,6 +335,7 @@ def moved(program: Program) -> None:
                     and old not in outputs
                 ):
                     renamed[new] = old
+                    old.name = old.name or new.name
                     last[old] = last[new]
                     if new in outputs:
                         outputs.add(old)
@@ -483,10 +407,7 @@ def fold(program: Program, xp: Backend) -> None:
             v.kind = "constant"
             v.array = host.asarray(array)
             if v.array.strides != v.strides:
-                v.array = None
-                home = host.empty(extent(v), "uint8")
-                low, _ = span(v.shape, v.strides, v.dtype.itemsize)
-                v.array = host.ndarray(v.shape, v.dtype, home, -low, v.strides)
+                v.array = empty_like(v)
                 host.copyto(v.array, array)
 
 

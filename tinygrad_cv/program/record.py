@@ -1,15 +1,16 @@
 """Recording: a step is run for real, and what is done to its arrays becomes a program."""
 
+import sys
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from typing import Any
 from zlib import crc32
 
+from tinygrad_cv import _autograd
 from tinygrad_cv import backend as backends
-from tinygrad_cv._graph import Node, Observer, numbers, observer, scope
+from tinygrad_cv._graph import Node, Observer, Scope, numbers, observer, scope
 from tinygrad_cv._tensor import Tensor, wrap
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.arguments import each, exchanged
@@ -26,7 +27,7 @@ from tinygrad_cv.backend.recording import (
     refuse,
     unrecorded,
 )
-from tinygrad_cv.program.instructions import Instruction, Program, Value
+from tinygrad_cv.program.instructions import Instruction, Origin, Program, Value
 from tinygrad_cv.program.interpret import function_of
 
 Array = Any
@@ -84,10 +85,21 @@ class HostCall:
             known = {p: g for p, g in found if p is not None and g is not None}
             if update(known):
                 return None
+        # Hooks may keep them, and the memory of a plan is used again.
         for parameter, gradient in found:
             if parameter is not None:
-                parameter._grad = None if gradient is None else wrap(gradient, self.backend)
-        return self.function()
+                own = (
+                    None
+                    if gradient is None
+                    else wrap(self.backend.array(gradient, None), self.backend)
+                )
+                parameter._grad = own
+        result = self.function()
+        for parameter, gradient in found:
+            if parameter is not None and parameter._grad is not None and gradient is not None:
+                with self.backend.active:
+                    gradient[...] = parameter._grad._array
+        return result
 
 
 class Gradients:
@@ -143,6 +155,7 @@ class Recorder(Observer):
         self.around = scope.get()
         self.walked: set[int] = set()  # the numbers of the nodes that got a gradient
         self.known: dict[Value, Array] | None = None  # the numbers of what is read, if asked for
+        self.node_scope: Scope | None = None  # of the node whose rules are at work
         self.busy = False
         for tensor in inputs:
             if id(tensor._array) not in self.held:
@@ -156,16 +169,15 @@ class Recorder(Observer):
         self.program.inputs.append(value)
         return traced
 
-    @contextmanager
-    def at_work(self) -> Iterator[None]:
-        """Inside, what this thread does is noted."""
-        with recorded_by(self, self.host):
-            token, draws = observer.set(self), drawing.set(self._draw)
-            try:
-                yield
-            finally:
-                drawing.reset(draws)
-                observer.reset(token)
+    def run(self, call: Callable[[], Any]) -> Any:
+        """What a call returns; what this thread does meanwhile is noted."""
+
+        def noted() -> Any:
+            observer.set(self)
+            drawing.set(self._draw)
+            return call()
+
+        return recorded_by(self, self.host, noted)
 
     # ----- calls -----------------------------------------------------------------------------
 
@@ -182,7 +194,7 @@ class Recorder(Observer):
         outputs: list[Value] = []
         result = out if out is not None else self._made(made, sources, outputs)
         if outputs or changed or name == "call":
-            self.program.instructions.append(
+            self._note(
                 Instruction(
                     name,
                     _values(args),
@@ -193,6 +205,18 @@ class Recorder(Observer):
                 )
             )
         return result
+
+    def _note(self, instruction: Instruction) -> None:
+        """Add an instruction to the program, and say what its values were made for."""
+        self.program.instructions.append(instruction)
+        part: Any = "forward"
+        here = scope.get()
+        if _in_backward_pass():
+            part, here = "backward", self.node_scope
+        elif here is None and any(v.root.kind == "held" for v in instruction.writes):
+            part = "update"
+        for value in (*instruction.outputs, *instruction.writes):
+            self.program.origins.setdefault(value, Origin(part, here))
 
     def _run(self, function: Callable[..., Any], args: Any, options: Any) -> Any:
         busy, self.busy = self.busy, True
@@ -239,11 +263,11 @@ class Recorder(Observer):
 
     def _view_of(self, array: Array, sources: list[Traced]) -> Value | None:
         """The value of a result that lies in the memory of one of the arrays it was made of."""
-        owner, (low, high) = _owner(array), _extent(array)
+        owner, (low, high) = owner_of(array), _extent(array)
         for source in sources:
             root = source.value.root
             first, last, start = self.extents[root]
-            if first <= low and high <= last and _owner(source.numbers) is owner:
+            if first <= low and high <= last and owner_of(source.numbers) is owner:
                 return self._value(array, "made", root, _address(array) - start)
         return None
 
@@ -288,7 +312,7 @@ class Recorder(Observer):
                 )
         changed = [t for t, s in zip(known, before, strict=True) if _sum(t.numbers) != s]
         changed += [self.trace(p._array) for p in parameters if p._grad is not None]
-        self.program.instructions.append(
+        self._note(
             Instruction(
                 "call",
                 (call, *_values(tuple(arrays))),
@@ -339,7 +363,7 @@ class Recorder(Observer):
         value = self._value(array, "held")
         value.array = array
         low, high = _extent(array)
-        owner = _owner(array)
+        owner = owner_of(array)
         family = self.families.setdefault(id(owner), [])
         for other in family:
             if other.base is None:
@@ -431,7 +455,11 @@ class Recorder(Observer):
                 "function was called,",
                 "Compute it inside, or detach() it.",
             )
-        return (self.before or Observer()).backward(reading, node, gradient, useful)
+        self.node_scope = node.scope
+        try:
+            return (self.before or Observer()).backward(reading, node, gradient, useful)
+        finally:
+            self.node_scope = None
 
 
 KERNEL_ARGUMENTS = {
@@ -443,7 +471,18 @@ KERNEL_ARGUMENTS = {
 }
 
 
-def _owner(array: Any) -> Any:
+def _in_backward_pass() -> bool:
+    """Whether a walk through a graph is what calls."""
+    frame: Any = sys._getframe(1)
+    while frame is not None and frame.f_code not in WALKS:
+        frame = frame.f_back
+    return frame is not None
+
+
+WALKS = {_autograd._backward.__code__, _autograd.grad.__code__}
+
+
+def owner_of(array: Any) -> Any:
     """What the memory of an array belongs to."""
     while getattr(array, "base", None) is not None:
         array = array.base

@@ -25,6 +25,7 @@ class Library:
     replay: Callable[[Any], Any] = lambda step: step  # what makes a step a faster one
     switch: Callable[[], Any] = lambda: None  # before it computes, where others did
     dtype: str = "float32"
+    every: int = 1  # it takes part in one round of so many
 
     def normal(self, rng: np.random.Generator, *shape: int) -> Any:
         """A tensor of normal numbers, the same in every dtype up to rounding."""

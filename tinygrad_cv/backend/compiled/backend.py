@@ -14,8 +14,9 @@ import numpy as np
 
 from tinygrad_cv.backend import windows
 from tinygrad_cv.backend.memory import keep_what_is_freed
-from tinygrad_cv.backend.numpy_backend import FLOAT32, NDARRAY, NumpyBackend, images_of, rows_of
+from tinygrad_cv.backend.numpy_backend import FLOAT32, NDARRAY, NumpyBackend, images_of
 from tinygrad_cv.backend.switch import KERNELS
+from tinygrad_cv.backend.threads import undisturbed
 
 Array = Any
 Ints = Sequence[int]
@@ -23,7 +24,7 @@ Ints = Sequence[int]
 LEAST = 1 << 11
 """With fewer elements an elementwise kernel is no faster than NumPy's."""
 
-FEW = 1 << 8
+FEW = 1 << 6
 """With fewer a kernel that stands for a dozen of NumPy's is not worth numba's import."""
 
 MANY = 1 << 14
@@ -32,6 +33,9 @@ MANY = 1 << 14
 LEAST_SIDE, LEAST_PRODUCTS = 8, 1 << 19
 """From what sizes on a product of matrices is faster in tiles than in BLAS, which is slower where
 the second lies column by column."""
+
+LEAST_EPS = 1e-30
+"""Above it 1 / √eps is a float32, and what vanishes in a square of one does not count."""
 
 LEAST_OF = {
     "exp": 1 << 14,
@@ -59,13 +63,14 @@ def _sooner(ufunc: Any, name: str, least: int) -> Callable[..., Array]:
                 return family("elementwise").pointwise(name, arrays)
         return ufunc(*arrays, **options)
 
+    call.ufunc, call.least = ufunc, least  # type: ignore[attr-defined]
     return call
 
 
 @cache
 def family(name: str) -> ModuleType:
     """The file of a family of kernels, imported (and numba with it) when the first is needed."""
-    return import_module(f"tinygrad_cv.backend.compiled.{name}")
+    return undisturbed(import_module, f"tinygrad_cv.backend.compiled.{name}")
 
 
 def takes(*arrays: Array, least: int = LEAST) -> bool:
@@ -78,6 +83,12 @@ def takes(*arrays: Array, least: int = LEAST) -> bool:
         if x.dtype is not FLOAT32 and x.dtype != FLOAT32:  # after a pickle it is another object
             return False
     return True
+
+
+def _takes_all(*columns: Sequence[Array] | None, least: int = FEW) -> bool:
+    """Whether these lists are of arrays for compiled kernels, with enough elements together."""
+    there = [column for column in columns if column is not None]
+    return sum(x.size for x in there[0]) >= least and all(takes(*c, least=0) for c in there)
 
 
 def is_for_tiles(a: Array, b: Array) -> bool:
@@ -226,6 +237,10 @@ class CompiledBackend(NumpyBackend):
 
     # ----- updates ---------------------------------------------------------------------------
 
+    @property
+    def updates_at_once(self) -> bool:
+        return KERNELS.compiled
+
     def sgd_step(
         self,
         p: Array,
@@ -238,9 +253,21 @@ class CompiledBackend(NumpyBackend):
         nesterov: bool,
     ) -> None:
         numbers = (lr, momentum, dampening, weight_decay, nesterov)
-        taken = takes(p, g) if velocity is None else takes(p, g, velocity, least=FEW)
-        if not taken or not family("update").sgd_step(p, g, velocity, *numbers):
+        given = ([p], [g], None if velocity is None else [velocity])
+        least = LEAST if velocity is None else FEW
+        if not _takes_all(*given, least=least) or not family("update").sgd_steps(*given, *numbers):
             super().sgd_step(p, g, velocity, *numbers)
+
+    def sgd_steps(
+        self,
+        ps: Sequence[Array],
+        gs: Sequence[Array],
+        velocities: Sequence[Array] | None,
+        **numbers: Any,
+    ) -> None:
+        given = (ps, gs, velocities)
+        if not _takes_all(*given) or not family("update").sgd_steps(*given, **numbers):
+            super().sgd_steps(*given, **numbers)
 
     def adam_step(
         self,
@@ -254,11 +281,27 @@ class CompiledBackend(NumpyBackend):
         eps: float,
         weight_decay: float,
         largest: Array | None = None,
+        kept: float = 1.0,
     ) -> None:
-        numbers = (step, lr, betas, eps, weight_decay)
-        taken = largest is None and takes(p, g, m, v, least=FEW)
-        if not taken or not family("update").adam_step(p, g, m, v, *numbers):
-            super().adam_step(p, g, m, v, *numbers, largest)
+        numbers, given = (step, lr, betas, eps, weight_decay), ([p], [g], [m], [v])
+        taken = largest is None and _takes_all(*given)
+        if not taken or not family("update").adam_steps(*given, *numbers, kept):
+            super().adam_step(p, g, m, v, *numbers, largest, kept)
+
+    def adam_steps(
+        self,
+        ps: Sequence[Array],
+        gs: Sequence[Array],
+        ms: Sequence[Array],
+        vs: Sequence[Array],
+        **numbers: Any,
+    ) -> None:
+        given = (ps, gs, ms, vs)
+        if not _takes_all(*given) or not family("update").adam_steps(*given, **numbers):
+            super().adam_steps(*given, **numbers)
+
+    def norm_of_all(self, xs: Sequence[Array]) -> Array | None:
+        return family("update").norm_of_all(xs) if _takes_all(xs) else None
 
     # ----- pooling ---------------------------------------------------------------------------
 
@@ -351,7 +394,7 @@ class CompiledBackend(NumpyBackend):
         self, x: Array, weight: Array | None, bias: Array | None, eps: float
     ) -> tuple[Array, Array, Array]:
         if takes(x):
-            found = family("norm").batch_norm(rows_of(x), weight, bias, eps)
+            found = family("norm").batch_norm(family("turn").rows_of(x), weight, bias, eps)
             if found is not None:
                 y, mean, var = found
                 return images_of(y, x.shape), mean, var
@@ -362,7 +405,7 @@ class CompiledBackend(NumpyBackend):
     ) -> tuple[Array, Array, Array]:
         if not takes(g, x):
             return super().batch_norm_backward(g, x, weight, mean, var, eps)
-        rows = rows_of(g), rows_of(x)
+        rows = map(family("turn").rows_of, (g, x))
         dx, dw, db = family("norm").batch_norm_backward(*rows, weight, mean, var, eps)
         return images_of(dx, x.shape), dw, db
 
@@ -394,13 +437,46 @@ class CompiledBackend(NumpyBackend):
                 return walk.backward(g, x, w, mean, var, eps)
         return super().standardize_backward(g, x, w, mean, var, axis, affine, eps)
 
+    def rms_norm(
+        self, x: Array, w: Array | None, axis: tuple[int, ...], eps: float
+    ) -> tuple[Array, Array]:
+        if takes(x, *(() if w is None else (w,)), least=1) and takes(x) and eps > LEAST_EPS:
+            walk = family("norm").Rows(x, axis, () if w is None else w.shape, centered=False)
+            if walk.fits:
+                y, _, square = walk.forward(x, w, None, eps)
+                return y, square
+        return super().rms_norm(x, w, axis, eps)
+
+    def rms_norm_backward(
+        self,
+        g: Array,
+        x: Array,
+        w: Array | None,
+        square: Array,
+        axis: tuple[int, ...],
+        eps: float,
+    ) -> tuple[Array, Array]:
+        if takes(g, x) and eps > LEAST_EPS:
+            walk = family("norm").Rows(x, axis, () if w is None else w.shape, centered=False)
+            if walk.fits:
+                dx, dw, _ = walk.backward(g, x, w, np.zeros_like(square), square, eps)
+                return dx, dw
+        return super().rms_norm_backward(g, x, w, square, axis, eps)
+
+    def scale_channels(self, x: Array, center: Array, scale: Array, shift: Array | float) -> Array:
+        if takes(x) and takes(center, scale, least=1):
+            vectors = (np.broadcast_to(v, scale.shape).reshape(-1) for v in (center, scale, shift))
+            y = family("norm").scale_channels(family("turn").rows_of(x), *vectors)
+            return images_of(y, x.shape)
+        return super().scale_channels(x, center, scale, shift)
+
     # ----- joined layers ---------------------------------------------------------------------
 
     def batch_norm_relu(
         self, x: Array, weight: Array | None, bias: Array | None, eps: float
     ) -> tuple[Array, Array, Array]:
         if takes(x):
-            found = family("joined").batch_norm_relu(rows_of(x), weight, bias, eps)
+            found = family("joined").batch_norm_relu(family("turn").rows_of(x), weight, bias, eps)
             if found is not None:
                 y, mean, var = found
                 return images_of(y, x.shape), mean, var
@@ -418,7 +494,7 @@ class CompiledBackend(NumpyBackend):
     ) -> tuple[Array, Array, Array]:
         if not takes(g, x) or not np.isfinite(var).all():
             return super().batch_norm_relu_backward(g, x, weight, bias, mean, var, eps)
-        rows = rows_of(g), rows_of(x)
+        rows = map(family("turn").rows_of, (g, x))
         backward = family("joined").batch_norm_relu_backward
         dx, dw, db = backward(*rows, weight, bias, mean, var, eps)
         return images_of(dx, x.shape), dw, db
@@ -427,7 +503,7 @@ class CompiledBackend(NumpyBackend):
         self, x: Array, weight: Array | None, bias: Array | None, eps: float, kernel: Ints
     ) -> tuple[Array, Array, Array, Array]:
         if takes(x) and self._covers(x, kernel):
-            images = windows.channels_last(x)
+            images = family("turn").channels_last(x)
             forward = family("joined").batch_norm_relu_max_pool
             found = forward(images, weight, bias, eps, kernel)
             if found is not None:
@@ -451,7 +527,7 @@ class CompiledBackend(NumpyBackend):
         if not takes(x) or not takes(g, y, least=1) or not self._covers(x, kernel):
             given = g, y, index, x, weight
             return super().batch_norm_relu_max_pool_backward(*given, *statistics)
-        images = (windows.channels_last(a) for a in (g, y, index, x))
+        images = map(family("turn").channels_last, (g, y, index, x))
         backward = family("joined").batch_norm_relu_max_pool_backward
         dx, dw, db = backward(*images, weight, *statistics)
         return windows.channels_first(dx), dw, db

@@ -27,6 +27,7 @@ import numpy as np
 
 from tinygrad_cv.backend.compiled import winograd
 from tinygrad_cv.backend.compiled.jit import inner, kernel
+from tinygrad_cv.backend.compiled.turn import channels_last
 from tinygrad_cv.backend.compiled.vectors import (
     LANES,
     ROWS,
@@ -57,9 +58,6 @@ ENOUGH_WINDOWS = 256
 
 BLOCK = 2 * LANES
 """Output channels that are summed at a time: the width of a tile."""
-
-FEW_CHANNELS = 4
-"""Of more than these, NumPy copies a pixel faster."""
 
 SUMS = 8
 """Partial sums of a weight gradient at most."""
@@ -392,32 +390,6 @@ def _in_block(phase: Array, several: int, row: int, geometry: Any) -> int:
     if bands == 1:
         return several * phase[1]
     return max(0, min(rows, phase[3] - row)) * phase[2]
-
-
-@kernel
-def _turn(x: Array, y: Array, channels: int, size: int, first: int, last: int) -> None:
-    """(n, channels, size) -> (n, size, channels) for the images first, ..., last - 1."""
-    for n in range(first, last):
-        at = n * channels * size
-        for start in range(0, size, 1024):  # what is written stays in the first cache
-            for c in range(channels):
-                for s in range(start, min(start + 1024, size)):
-                    y[at + s * channels + c] = x[at + c * size + s]
-
-
-def channels_last(x: Array) -> Array:
-    """(N, C, *S) -> (N, *S, C), contiguous; no copy where the memory already lies so."""
-    rows = x.transpose(0, *range(2, x.ndim), 1)
-    if x.shape[1] > FEW_CHANNELS or rows.flags.c_contiguous or not x.flags.c_contiguous:
-        return np.ascontiguousarray(rows)
-    y = np.empty(rows.shape, np.float32)
-    arrays = x.reshape(-1), y.reshape(-1)
-    size = math.prod(x.shape[2:])
-    parallel(
-        lambda part: _turn(*arrays, x.shape[1], size, part.start, part.stop),
-        by_products(len(x), 16 * x.size),
-    )
-    return y
 
 
 # ----- the image, and the result -----------------------------------------------------------------

@@ -397,10 +397,12 @@ def _scaled_erfc(a: Lanes) -> Lanes:
 def far_erfc(x: Lanes, scale: float) -> tuple[Lanes, Lanes]:
     """erfc(√scale · x) for x >= 0, and e^(-scale · x²). A square that is rounded would cost digits:
 
-    x = h + l, where h has half of the bits; h² is exact, and x² is that and (x - h)(x + h).
+    x = h + l, where h has half of the bits; h² is exact, and x² is that and (x - h)(x + h). That is
+    below 1/8 for x < 16, and its power a few terms of the series.
     """
     high, low = halves(x)
-    bell = exp(-scale * (high * high)) * exp(-scale * (low * (x + high)))
+    rest = polynomial(-scale * (low * (x + high)), 1 / 120, 1 / 24, 1 / 6, 0.5, 1.0, 1.0)
+    bell = exp(-scale * (high * high)) * rest
     return bell * _scaled_erfc(x * math.sqrt(scale)), bell
 
 

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from threading import Timer
@@ -27,6 +27,8 @@ import numba
 from numba.core import compiler, config, serialize
 from numba.core.caching import _Cache
 from numba.core.compiler_lock import global_compiler_lock
+
+from tinygrad_cv.backend.threads import undisturbed
 
 REASSOCIATED = {"contract", "reassoc", "nsz", "arcp"}
 """What the compiler may take for equal in a sum over a row. NaN and ∞ stay what they are."""
@@ -224,6 +226,7 @@ def kernel(
         nogil=True, fastmath=REASSOCIATED if fast else False, error_model="numpy"
     )(function)
     compiled._cache = _Kept(function)
+    compiled.compile = partial(undisturbed, compiled.compile)  # half of it would stay for good
     KERNELS.append(compiled)
     return compiled
 

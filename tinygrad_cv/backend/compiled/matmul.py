@@ -3,36 +3,33 @@
 BLAS copies both sides into an order of its own, which does not pay where one of them is short. Here
 B alone is packed, 2 · LANES columns at a time, and tiles of ROWS rows of C stay in registers while
 they run down such a panel; A is read where it lies. Either may be the transpose of what lies in
-memory row by row: nothing else is copied for it.
+memory row by row, and the matrices of a stack may lie anywhere in it: nothing else is copied.
 
 Each number of C is a sum of sums over SEGMENT terms, whatever part it is in: the bits are the same
 for any number of threads, and for any number of rows.
 """
 
-import math
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic
 
 from tinygrad_cv.backend.compiled.jit import inner, kernel
+from tinygrad_cv.backend.compiled.turn import transpose
 from tinygrad_cv.backend.compiled.vectors import (
-    I32,
-    I64,
     LANES,
     ROWS,
     load,
     load_first,
-    place,
-    read,
     store,
     store_first,
     tile,
-    write,
 )
-from tinygrad_cv.backend.threads import by_products, parallel
+from tinygrad_cv.backend.threads import (
+    MOST_PARTS,
+    by_products,
+    parallel,
+    split,
+)
 
 Array = Any
 
@@ -42,39 +39,10 @@ WIDE = 2 * LANES
 SEGMENT = 512
 """How many terms are added up before the sum goes to C: sums of sums are rounded less."""
 
+LEAST_ROWS = 256
+"""How many rows of C are worth the packing of a panel."""
+
 TILE, FOUR, TWO, ONE = tile(ROWS, 2), tile(4, 2), tile(2, 2), tile(1, 2)
-
-
-@intrinsic
-def transpose(typing: Any, x: Any, i: Any, ldx: Any, y: Any, j: Any, ldy: Any) -> Any:
-    """y[j + c·ldy + r] = x[i + r·ldx + c] for r, c < LANES
-
-    The rows are shuffled like cards: r and r + LANES/2 go together, number by number, as often as
-    LANES can be halved.
-    """
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        x, i, ldx, y, j, ldy = args
-        source = place(context, builder, signature.args[0], x, i)
-        target = place(context, builder, signature.args[3], y, j)
-        rows = [
-            read(builder, builder.gep(source, [builder.mul(ldx, I64(r))])) for r in range(LANES)
-        ]
-        half = LANES // 2
-
-        def together(a: Any, b: Any, start: int) -> Any:
-            lanes = [n for c in range(start, start + half) for n in (c, LANES + c)]
-            return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, LANES), lanes))
-
-        for _ in range(LANES.bit_length() - 1):
-            pairs = [(rows[r], rows[r + half]) for r in range(half)]
-            rows = [together(a, b, start) for a, b in pairs for start in (0, half)]
-        for c, row in enumerate(rows):
-            write(builder, row, builder.gep(target, [builder.mul(ldy, I64(c))]))
-        return context.get_dummy_value()
-
-    n = types.intp
-    return types.void(x, n, n, y, n, n), generate
 
 
 @inner
@@ -157,32 +125,33 @@ def panel(
 @kernel
 def product(
     A: Array,
+    lefts: Array,
     a: int,
     lda: int,
     ka: int,
     B: Array,
+    rights: Array,
     b: int,
     ldb: int,
     kb: int,
     C: Array,
+    step: int,
     c: int,
     ldc: int,
     n: int,
     k: int,
     m: int,
-    stack: int,
-    sa: int,
-    sb: int,
-    sc: int,
+    first: int,
+    last: int,
 ) -> None:
-    """C[c + i·ldc + j] = Σ_r A[a + i·lda + r·ka] · B[b + r·kb + j·ldb]; `stack` times, with the
-    steps sa, sb and sc from one to the next"""
+    """C[c + i·ldc + j] = Σ_r A[a + i·lda + r·ka] · B[b + r·kb + j·ldb], for the matrices of a stack
+    from `first` to `last`, which begin at `lefts` and `rights`, and `step` numbers apart"""
     P = np.empty(min(k, SEGMENT) * WIDE, np.float32)
     rest = m % WIDE
     side = np.empty(n * WIDE if rest else 1, np.float32)
     more = np.empty(n * WIDE if k > SEGMENT else 1, np.float32)
-    for s in range(stack):
-        left, right, to = a + s * sa, b + s * sb, c + s * sc
+    for s in range(first, last):
+        left, right, to = lefts[s] + a, rights[s] + b, s * step + c
         for j in range(0, m - rest, WIDE):
             panel(
                 A, left, lda, ka, B, right + j * ldb, ldb, kb, C, to + j, ldc, n, k, WIDE, P, more
@@ -197,17 +166,24 @@ def product(
                 store_first(C, row + LANES, load(side, i * WIDE + LANES), second)
 
 
-def lying(x: Array) -> tuple[Array, int, int] | None:
-    """The memory of a stack of matrices, and its steps from row to row and from column to column.
+def lying(x: Array) -> tuple[Array, Array, int, int] | None:
+    """The memory of a stack of matrices, where in it they begin, and their steps from row to row
+    and from column to column.
 
-    None where it lies neither row by row nor column by column.
+    None where they lie neither row by row nor column by column.
     """
-    if x.flags.c_contiguous:
-        return x.reshape(-1), x.shape[-1], 1
-    turned = x.swapaxes(-1, -2)
-    if turned.flags.c_contiguous:
-        return turned.reshape(-1), 1, x.shape[-2]
-    return None
+    *steps, down, across = (stride // x.itemsize for stride in x.strides)
+    if x.flags.c_contiguous or x.swapaxes(-1, -2).flags.c_contiguous:
+        memory = x.ravel("K")
+    elif 1 in (down, across) and min(x.strides) >= 0 and x.flags.aligned and x.flags.writeable:
+        span = 1 + sum((n - 1) * stride for n, stride in zip(x.shape, x.strides, strict=True)) // 4
+        memory = np.lib.stride_tricks.as_strided(x, (span,), (x.itemsize,))
+    else:
+        return None
+    starts = np.zeros(1, np.int64)
+    for n, step in zip(x.shape, steps, strict=False):
+        starts = np.add.outer(starts, np.arange(n) * step).reshape(-1)
+    return memory, starts, down, across
 
 
 def padded(columns: int) -> float:
@@ -221,35 +197,33 @@ def matmul(a: Array, b: Array) -> Array | None:
     if left is None or right is None:
         return None
     n, k, m = a.shape[-2], a.shape[-1], b.shape[-1]
-    count = math.prod(a.shape[:-2])
     turned = padded(m) > padded(n) * 1.1  # Cᵀ = Bᵀ · Aᵀ wastes less
     if turned:
-        (A, ka, lda), (B, ldb, kb) = right, left
+        (A, lefts, ka, lda), (B, rights, ldb, kb) = right, left
         n, m = m, n
     else:
-        (A, lda, ka), (B, kb, ldb) = left, right
+        (A, lefts, lda, ka), (B, rights, kb, ldb) = left, right
     out = np.empty((*a.shape[:-2], n, m), np.float32)
-    C = out.reshape(-1)
-    sa, sb, sc = n * k, k * m, n * m
-    products = count * n * k * m
+    C, step = out.reshape(-1), n * m
+    products, panels = out.size * k, -(-m // WIDE)
 
     def of_stack(part: slice) -> None:
-        s, more = part.start, part.stop - part.start
-        product(A, s * sa, lda, ka, B, s * sb, ldb, kb, C, s * sc, m, n, k, m, more, sa, sb, sc)
+        place = part.start, part.stop
+        product(A, lefts, 0, lda, ka, B, rights, 0, ldb, kb, C, step, 0, m, n, k, m, *place)
 
-    def of_rows(part: slice) -> None:
-        i, rows = part.start, part.stop - part.start
-        product(A, i * lda, lda, ka, B, 0, ldb, kb, C, i * m, m, rows, k, m, 1, 0, 0, 0)
+    def of_blocks(part: slice) -> None:
+        for rows, across in blocks[part]:
+            i, j = rows.start, across.start * WIDE
+            left, right, to = i * lda, j * ldb, i * m + j
+            size = rows.stop - i, k, min(across.stop * WIDE, m) - j
+            product(A, lefts, left, lda, ka, B, rights, right, ldb, kb, C, step, to, m, *size, 0, 1)
 
-    def of_columns(part: slice) -> None:
-        j = part.start * WIDE
-        columns = min(part.stop * WIDE, m) - j
-        product(A, 0, lda, ka, B, j * ldb, ldb, kb, C, j, m, n, k, columns, 1, 0, 0, 0)
-
-    if count > 1:
-        parallel(of_stack, by_products(count, products))
-    elif m > n:
-        parallel(of_columns, by_products(-(-m // WIDE), products))
-    else:
-        parallel(of_rows, by_products(n, products))
+    if len(lefts) > 1:
+        parallel(of_stack, by_products(len(lefts), products))
+    else:  # in panels, and their rows in parts where there are few of them
+        most = len(by_products(MOST_PARTS, products))
+        columns = split(panels, most)
+        rows = split(n, min(most // len(columns), n // LEAST_ROWS))
+        blocks = [(part, across) for across in columns for part in rows]
+        parallel(of_blocks, split(len(blocks), len(blocks)))
     return out.swapaxes(-1, -2).copy() if turned else out

@@ -330,6 +330,12 @@ def batch_norm_backward(
     return dx.reshape(rows.shape), weight_gradient, sums
 
 
+def scale_channels(rows: Array, center: Array, scale: Array, shift: Array) -> Array:
+    """See `Backend.scale_channels`; for rows (N·S, C) and vectors (C,)."""
+    columns = Columns(*rows.shape)
+    return columns.scale(rows.reshape(-1), center, scale, shift).reshape(rows.shape)
+
+
 # ----- rows --------------------------------------------------------------------------------------
 # Rows of n numbers; weight and bias are (p, n), and row i has those of i modulo p.
 
@@ -377,15 +383,21 @@ def _square_sum(x: Array, start: int, n: int, center: Any) -> float:
 
 
 @inner
-def _wide_moments(x: Array, start: int, n: int) -> tuple[float, float]:
-    """Mean and variance of n numbers whose squares are beyond float32."""
-    mean, var = 0.0, 0.0
-    for j in range(start, start + n):
-        mean += np.float64(x[j])
-    mean /= n
-    for j in range(start, start + n):
-        var += (np.float64(x[j]) - mean) ** 2
-    return mean, var / n
+def _row_moments(x: Array, start: int, n: int, share: float, centered: int) -> tuple[float, float]:
+    """Mean and variance of n numbers, share = 1 / n; the mean is taken for 0 unless `centered`."""
+    mean = np.float64(x[start]) + _sum(x, start, n, x[start]) * share if centered else 0.0
+    center = np.float32(mean)
+    var = _square_sum(x, start, n, center) * share - (center - mean) ** 2
+    if not np.isfinite(var):  # their squares are beyond float32
+        mean, var = 0.0, 0.0
+        if centered:
+            for j in range(start, start + n):
+                mean += np.float64(x[j])
+            mean /= n
+        for j in range(start, start + n):
+            var += (np.float64(x[j]) - mean) ** 2
+        var /= n
+    return mean, 0.0 if var < 0 else var
 
 
 @kernel
@@ -393,6 +405,7 @@ def _standardize(
     x: Array,
     y: Array,
     n: int,
+    centered: int,
     first: int,
     last: int,
     w: Array,
@@ -402,17 +415,13 @@ def _standardize(
     mean: Array,
     var: Array,
 ) -> None:
-    """y = w · (x - mean) / √(var + eps) + b, with the mean and the variance of each row."""
-    whole = n - n % LANES
+    """y = w · (x - mean) / √(var + eps) + b, with the mean and the variance of each row; the mean
+    is 0 unless `centered`."""
+    whole, share = n - n % LANES, 1 / n
     for row in range(first, last):
-        o, at = row * n, row % p * n
-        m = np.float64(x[o]) + _sum(x, o, n, x[o]) / n
+        o, at = row * n, row % p * n if p > 1 else 0
+        m, v = _row_moments(x, o, n, share, centered)
         center = np.float32(m)
-        v = _square_sum(x, o, n, center) / n - (center - m) ** 2
-        if not np.isfinite(v):
-            m, v = _wide_moments(x, o, n)
-            center = np.float32(m)
-        v = 0.0 if v < 0 else v
         mean[row], var[row] = m, v
         r = 1 / math.sqrt(v + eps)
         mu, scale, shift = splat(center), splat(np.float32(r)), splat(np.float32((center - m) * r))
@@ -432,6 +441,7 @@ def _standardize_backward(
     x: Array,
     dx: Array,
     n: int,
+    centered: int,
     first: int,
     last: int,
     w: Array,
@@ -443,14 +453,15 @@ def _standardize_backward(
     db: Array,
 ) -> None:
     """With z = (x - mean) · r for r = 1 / √(var + eps), and h = g · w: dx = r · (h - mean(h) -
-    z · mean(h · z)) for each row, and dw = Σ g · z, db = Σ g over the rows."""
-    whole, zero = n - n % LANES, splat(np.float32(0))
+    z · mean(h · z)) for each row, and dw = Σ g · z, db = Σ g over the rows. Without `centered` the
+    mean is 0, and h keeps its own."""
+    whole, zero, part = n - n % LANES, splat(np.float32(0)), 1 / n
     dw[:] = 0
     db[:] = 0
     # Sums of as many rows as float32 adds up well.
     some_w, some_b = np.zeros(p * n, np.float32), np.zeros(p * n, np.float32)
     for row in range(first, last):
-        o, at = row * n, row % p * n
+        o, at = row * n, row % p * n if p > 1 else 0
         m = mean[row]
         center, r = np.float32(m), np.float32(1 / math.sqrt(var[row] + eps))
         rest = np.float32((center - m) * r)
@@ -475,7 +486,7 @@ def _standardize_backward(
             hj = g[o + j] * w[at + j]
             level += np.float64(hj)
             along += np.float64(hj * zj)
-        lowered, share = np.float32(level / n), np.float32(along / n)
+        lowered, share = np.float32(level * part if centered else 0.0), np.float32(along * part)
         for j in range(0, whole, LANES):
             z = fma(load(x, o + j) - mu, scale, shift)
             h = load(g, o + j) * load(w, at + j) - splat(lowered)
@@ -491,10 +502,122 @@ def _standardize_backward(
             some_b[:] = 0
 
 
+# In runs of numbers that share a weight and a bias, such as the pixels of a channel, a row has
+# n / run of them, and row i has those of i modulo p.
+
+
+@inner
+def _with_deviations(g: Array, x: Array, start: int, n: int, center: Any) -> tuple[float, float]:
+    """Σ g and Σ g · (x - center) over n numbers"""
+    mu, sums, products = splat(center), 0.0, 0.0
+    for block in range(start, start + n, LONG):
+        stop = min(block + LONG, start + n)
+        whole = stop - (stop - block) % LANES
+        a, b = splat(np.float32(0)), splat(np.float32(0))
+        for i in range(block, whole, LANES):
+            u = load(g, i)
+            a += u
+            b = fma(u, load(x, i) - mu, b)
+        if whole < stop:  # beyond them g is 0
+            u = load_first(g, whole, stop - whole)
+            a += u
+            b = fma(u, load_first(x, whole, stop - whole) - mu, b)
+        sums += np.float64(total(a))
+        products += np.float64(total(b))
+    return sums, products
+
+
+@kernel
+def _standardize_runs(
+    x: Array,
+    y: Array,
+    n: int,
+    run: int,
+    first: int,
+    last: int,
+    w: Array,
+    b: Array,
+    p: int,
+    eps: float,
+    mean: Array,
+    var: Array,
+) -> None:
+    """`_standardize`, with a weight and a bias for each run."""
+    for row in range(first, last):
+        k = row % p * (n // run)
+        m, v = _row_moments(x, row * n, n, 1 / n, 1)
+        mean[row], var[row] = m, v
+        center = np.float32(m)
+        mu, r = splat(center), 1 / math.sqrt(v + eps)
+        for start in range(row * n, (row + 1) * n, run):
+            scale, stop = r * w[k], start + run
+            s, t = splat(np.float32(scale)), splat(np.float32(b[k] + (center - m) * scale))
+            whole = stop - run % LANES
+            for i in range(start, whole, LANES):
+                store(y, i, fma(load(x, i) - mu, s, t))
+            if whole < stop:
+                z = load_first(x, whole, stop - whole) - mu
+                store_first(y, whole, fma(z, s, t), stop - whole)
+            k += 1
+
+
+@kernel
+def _standardize_runs_backward(
+    g: Array,
+    x: Array,
+    dx: Array,
+    n: int,
+    run: int,
+    first: int,
+    last: int,
+    w: Array,
+    p: int,
+    eps: float,
+    mean: Array,
+    var: Array,
+    dw: Array,
+    db: Array,
+) -> None:
+    """`_standardize_backward`, with a weight and a bias for each run."""
+    dw[:] = 0
+    db[:] = 0
+    for row in range(first, last):
+        m, r = mean[row], 1 / math.sqrt(var[row] + eps)
+        center = np.float32(m)
+        rest, along, level = (center - m) * r, 0.0, 0.0
+        k = row % p * (n // run)
+        for start in range(row * n, (row + 1) * n, run):
+            sums, products = _with_deviations(g, x, start, run, center)
+            products = products * r + rest * sums
+            db[k] += sums
+            dw[k] += products
+            level += w[k] * sums
+            along += w[k] * products
+            k += 1
+        mu, scale, shift = splat(center), splat(np.float32(r)), splat(np.float32(rest))
+        lowered, share = splat(np.float32(-level / n)), splat(np.float32(along / n))
+        k = row % p * (n // run)
+        for start in range(row * n, (row + 1) * n, run):
+            weight, stop = splat(w[k]), start + run
+            whole = stop - run % LANES
+            for i in range(start, whole, LANES):
+                z = fma(load(x, i) - mu, scale, shift)
+                store(dx, i, (fma(load(g, i), weight, lowered) - z * share) * scale)
+            if whole < stop:
+                z = fma(load_first(x, whole, stop - whole) - mu, scale, shift)
+                h = fma(load_first(g, whole, stop - whole), weight, lowered)
+                store_first(dx, whole, (h - z * share) * scale, stop - whole)
+            k += 1
+
+
 class Rows:
     """x as rows over its last axes, all of its memory; weight and bias of shape `affine`."""
 
-    def __init__(self, x: Array, axis: tuple[int, ...], affine: tuple[int, ...]) -> None:
+    kernels = _standardize, _standardize_backward
+
+    def __init__(
+        self, x: Array, axis: tuple[int, ...], affine: tuple[int, ...], centered: bool = True
+    ) -> None:
         self.lead = x.ndim - len(axis)
         shape = (1,) * (x.ndim - len(affine)) + affine
         own = 0  # the axes from here on have weights of their own
@@ -510,11 +633,12 @@ class Rows:
         self.p = math.prod(x.shape[own : self.lead])
         self.rows = x.size // self.n
         self.parts = parts_of(self.rows, x.size)
+        self.sizes = self.n, int(centered)
 
     def vector(self, v: Array | None, missing: float) -> Array:
         """Weight or bias (p · n)"""
         if v is None:
-            return np.full(self.p * self.n, missing, np.float32)
+            return np.full(math.prod(self.affine), missing, np.float32)
         return np.ascontiguousarray(np.broadcast_to(v, self.affine)).reshape(-1)
 
     def forward(self, x: Array, w: Array | None, b: Array | None, eps: float) -> Any:
@@ -523,7 +647,8 @@ class Rows:
         weights = self.vector(w, 1), self.vector(b, 0), self.p, eps
 
         def work(part: slice) -> None:
-            _standardize(flat, y.reshape(-1), self.n, part.start, part.stop, *weights, mean, var)
+            place = *self.sizes, part.start, part.stop
+            self.kernels[0](flat, y.reshape(-1), *place, *weights, mean, var)
 
         parallel(work, self.parts)
         kept = self.shape[: self.lead] + (1,) * (len(self.shape) - self.lead)
@@ -537,15 +662,29 @@ class Rows:
         statistics = mean.reshape(-1), var.reshape(-1)
 
         def work(part: slice) -> Array:
-            sums = np.empty((2, self.p * self.n))
-            place = self.n, part.start, part.stop
-            _standardize_backward(
-                g, flat, dx.reshape(-1), *place, weight, self.p, eps, *statistics, *sums
-            )
+            sums = np.empty((2, len(weight)))
+            place = *self.sizes, part.start, part.stop, weight, self.p, eps
+            self.kernels[1](g, flat, dx.reshape(-1), *place, *statistics, *sums)
             return sums
 
         dw, db = sum(parallel(work, self.parts))
         return dx, dw.reshape(self.affine), db.reshape(self.affine)
+
+
+class Runs(Rows):
+    """Rows in which runs of numbers share a weight and a bias."""
+
+    kernels = _standardize_runs, _standardize_runs_backward
+
+    def __init__(self, x: Array, axis: tuple[int, ...], affine: tuple[int, ...]) -> None:
+        super().__init__(x, axis, affine)
+        shape, inner = (1,) * (x.ndim - len(affine)) + affine, x.ndim
+        while inner > self.lead and shape[inner - 1] == 1:
+            inner -= 1
+        self.affine = self.affine[:inner] + (1,) * (x.ndim - inner)
+        self.sizes = self.n, math.prod(x.shape[inner:])
+        self.fits &= shape[self.lead : inner] == x.shape[self.lead : inner]
+        self.fits &= self.sizes[1] >= LANES
 
 
 # ----- groups of columns -------------------------------------------------------------------------
@@ -632,7 +771,7 @@ class Groups:
 
 def layout(x: Array, axis: tuple[int, ...], affine: tuple[int, ...]) -> Rows | Groups | None:
     """How x lies in memory: in rows or in columns over `axis`, or otherwise."""
-    for kind in (Rows, Groups):
+    for kind in (Runs, Rows, Groups):
         if (found := kind(x, axis, affine)).fits:
             return found
     return None

@@ -28,9 +28,10 @@ from tinygrad_cv.backend.compiled.lanes import (
     where_better,
     widened,
 )
+from tinygrad_cv.backend.compiled.turn import channels_last
 from tinygrad_cv.backend.compiled.vectors import LANES, splat
 from tinygrad_cv.backend.threads import parallel, split
-from tinygrad_cv.backend.windows import channels_first, channels_last, output_size
+from tinygrad_cv.backend.windows import channels_first, output_size
 
 Array = Any
 Ints = Sequence[int]

@@ -19,9 +19,9 @@ from tinygrad_cv.backend.compiled.lanes import (
     store_up_to,
     widened,
 )
+from tinygrad_cv.backend.compiled.turn import channels_last
 from tinygrad_cv.backend.compiled.vectors import LANES, fma, splat, total
 from tinygrad_cv.backend.threads import parallel, split
-from tinygrad_cv.backend.windows import channels_last
 
 Array = Any
 

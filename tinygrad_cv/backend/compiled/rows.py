@@ -30,6 +30,7 @@ from tinygrad_cv.backend.compiled.jit import inner, kernel
 from tinygrad_cv.backend.compiled.vectors import (
     I32,
     LANES,
+    fma,
     load,
     load_first,
     splat,
@@ -74,6 +75,12 @@ def below(x: Lanes, top: Lanes) -> Lanes:
 def where_equal(x: Lanes, y: Lanes, a: Lanes, b: Lanes) -> Lanes:
     """a where x = y, else b"""
     return select(x.equals(y), a, b)
+
+
+@function
+def larger(x: Lanes, y: Lanes) -> Lanes:
+    """max(x, y), and y where x is NaN"""
+    return select(x > y, x, y)
 
 
 @function
@@ -170,6 +177,26 @@ def _log_softmax(x: Array, y: Array, n: int, first: int, last: int) -> None:
             store_first(y, i, below(load_first(x, i, k), t) - s, k)
 
 
+@inner
+def _dot(g: Array, y: Array, o: int, n: int, mean: Any) -> tuple[float, Any]:
+    """Σ (g - mean) · y over n numbers, and the largest y in each lane."""
+    along, top = 0.0, splat(np.float32(0))
+    for block in range(o, o + n, LONG):
+        stop = min(block + LONG, o + n)
+        whole = stop - (stop - block) % LANES
+        a = splat(np.float32(0))
+        for j in range(block, whole, LANES):
+            v = load(y, j)
+            a = fma(load(g, j) - mean, v, a)
+            top = larger(v, top)
+        if whole < stop:  # beyond them y is 0
+            v = load_first(y, whole, stop - whole)
+            a = fma(load_first(g, whole, stop - whole) - mean, v, a)
+            top = larger(v, top)
+        along += np.float64(total(a))
+    return along, top
+
+
 @kernel
 def _softmax_backward(g: Array, y: Array, dx: Array, n: int, first: int, last: int) -> None:
     """dx = y · (h - Σ h · y) for h = g - its mean where y is largest, or h = g where no share is
@@ -178,8 +205,9 @@ def _softmax_backward(g: Array, y: Array, dx: Array, n: int, first: int, last: i
     one = splat(np.float32(1))
     for o in range(first * n, last * n, n):
         i, k = o + whole, n - whole
-        most = _largest(y, o, n)
         mean = zero
+        along, tops = _dot(g, y, o, n, mean)
+        most = _top_lane(tops)
         if most > np.float32(0.5):
             t, level, ties = splat(most), 0.0, 0.0
             for j in range(o, o + whole, LANES):
@@ -190,14 +218,7 @@ def _softmax_backward(g: Array, y: Array, dx: Array, n: int, first: int, last: i
                 level += _first_total(where_equal(v, t, load_first(g, i, k), zero), k, room)
                 ties += _first_total(where_equal(v, t, one, zero), k, room)
             mean = splat(np.float32(level / ties))
-        along = 0.0
-        for block in range(o, o + whole, LONG):
-            a = zero
-            for j in range(block, min(block + LONG, o + whole), LANES):
-                a += (load(g, j) - mean) * load(y, j)
-            along += np.float64(total(a))
-        if k:
-            along += _first_total((load_first(g, i, k) - mean) * load_first(y, i, k), k, room)
+            along, _ = _dot(g, y, o, n, mean)
         s = splat(np.float32(along))
         for j in range(o, o + whole, LANES):
             store(dx, j, load(y, j) * ((load(g, j) - mean) - s))

@@ -28,7 +28,14 @@ def _column_sums(x: Array, bounds: Array, first: int, last: int, C: int, sums: A
     for i in range(first, last):
         s = sums[i]
         s[:] = 0
-        for o in range(bounds[i] * C, bounds[i + 1] * C, C):
+        start, stop = bounds[i] * C, bounds[i + 1] * C
+        fours = start + (stop - start) // (4 * C) * (4 * C)
+        for o in range(start, fours, 4 * C):  # which read and write s once
+            p, q, r, t = x[o:], x[o + C :], x[o + 2 * C :], x[o + 3 * C :]
+            for c in range(C):
+                first_two = np.float64(p[c]) + np.float64(q[c])
+                s[c] += first_two + (np.float64(r[c]) + np.float64(t[c]))
+        for o in range(fours, stop, C):
             row = x[o : o + C]
             for c in range(C):
                 s[c] += np.float64(row[c])

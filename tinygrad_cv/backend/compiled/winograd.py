@@ -33,6 +33,7 @@ import numpy as np
 
 from tinygrad_cv.backend.compiled.jit import inner, kernel
 from tinygrad_cv.backend.compiled.linear import matrices, sandwich
+from tinygrad_cv.backend.compiled.turn import channels_last
 from tinygrad_cv.backend.compiled.vectors import (
     LANES,
     ROWS,
@@ -46,7 +47,7 @@ from tinygrad_cv.backend.compiled.vectors import (
 )
 from tinygrad_cv.backend.switch import KERNELS
 from tinygrad_cv.backend.threads import by_products, parallel
-from tinygrad_cv.backend.windows import WEIGHT_PARTS, channels_first, channels_last
+from tinygrad_cv.backend.windows import WEIGHT_PARTS, channels_first
 
 Array = Any
 Ints = Sequence[int]

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from tinygrad_cv._grad_mode import no_grad
-from tinygrad_cv._tensor import Tensor
+from tinygrad_cv._tensor import Tensor, wrap
 from tinygrad_cv.creation import tensor as as_new_tensor
 from tinygrad_cv.ops.linalg import vector_norm
 from tinygrad_cv.ops.shape import stack
@@ -17,6 +17,16 @@ def _gradients(parameters: Tensors) -> list[Tensor]:
     """The gradients that there are."""
     several = [parameters] if isinstance(parameters, Tensor) else parameters
     return [p.grad for p in several if p.grad is not None]
+
+
+def _at_once(tensors: list[Tensor]) -> Tensor | None:
+    """Their Euclidean norm in one pass, where a kernel does that."""
+    backend = tensors[0]._backend
+    if any(t._backend is not backend for t in tensors):
+        return None
+    with backend.active:
+        norm = backend.norm_of_all([t._array for t in tensors])
+    return None if norm is None else wrap(norm, backend)
 
 
 def get_total_norm(
@@ -37,10 +47,12 @@ def get_total_norm(
     if not several:
         return as_new_tensor(0.0)
     order = float(norm_type)
-    with no_grad():
-        home = several[0].device
-        norms = [vector_norm(t.detach(), order).to(device=home) for t in several]
-        total: Tensor = vector_norm(stack(norms), order)
+    total = _at_once(several) if order == 2 else None
+    if total is None:
+        with no_grad():
+            home = several[0].device
+            norms = [vector_norm(t.detach(), order).to(device=home) for t in several]
+            total = vector_norm(stack(norms), order)
     if error_if_nonfinite and not math.isfinite(total.item()):
         raise RuntimeError(
             f"the total norm of order {norm_type} is {total.item()}, so nothing can be clipped by "
