@@ -18,7 +18,7 @@ from tinygrad_cv._tensor import Tensor, wrap
 from tinygrad_cv._trees import mapped, tensors_in
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.base import Backend
-from tinygrad_cv.backend.recording import recording, refuse
+from tinygrad_cv.backend.recording import recording
 
 
 @public(TOP, also="checkpoint")
@@ -53,6 +53,8 @@ def recompute(
     Of several results none depends on another one: the gradient of (and a hook on) one of them does
     not see what the function made of it for the others.
 
+    In a function that is compiled it is the plain call: the plan says what is kept.
+
     Raises TypeError if no tensor comes out or an iterator goes in, and RuntimeError if the function
     changes a tensor that goes in or was computed before, or in the backward pass if it does not do
     the same again.
@@ -64,13 +66,8 @@ def recompute(
     %0  parameter        float32 (2,)
     %1  recompute  (%0)  float32 (2,)
     """
-    if not is_grad_enabled():
+    if not is_grad_enabled() or recording.get() is not None:
         return function(*args, **kwargs)
-    if recording.get() is not None:
-        refuse(
-            "recompute",
-            "A plan decides by itself what is kept; leave it out of what is compiled.",
-        )
     segment = _Segment(function, args, kwargs)
     with segment.used.noted(), segment.draws.noted():
         returned = function(*args, **kwargs)

@@ -36,7 +36,13 @@ def program(compiled: Compiled) -> Trace:
 
 class _Reader:
     def __init__(self, compiled: Compiled) -> None:
-        self.plan: Plan = compiled.plan
+        plan = compiled.plan
+        if not isinstance(plan, Plan):
+            raise TypeError(
+                "the plan of a compiled function is drawn where it computes on the CPU; this one "
+                "is for a GPU, and print(compiled.plan) lists it."
+            )
+        self.plan: Plan = plan
         self.trace = Trace(
             title=getattr(compiled, "__qualname__", type(compiled.function).__name__)
         )

@@ -1,11 +1,13 @@
 """`GradScaler`: losses scaled up, so that gradients in half precision do not vanish."""
 
+from functools import partial
 from typing import Any
 
 from tinygrad_cv._public import AMP, TOP, public
-from tinygrad_cv._tensor import Tensor
+from tinygrad_cv._tensor import Tensor, wrap
 from tinygrad_cv._trees import mapped
-from tinygrad_cv.backend.recording import recording, refuse
+from tinygrad_cv.backend import host
+from tinygrad_cv.backend.recording import on_host, recording
 
 
 @public(AMP, TOP)
@@ -52,22 +54,30 @@ class GradScaler:
         """A tensor, or each in lists and tuples, times the factor."""
         if not self._enabled:
             return outputs
-        _not_recorded()
 
         def scaled(y: Any) -> Tensor:
             if not isinstance(y, Tensor):
                 raise TypeError(
                     f"scale takes tensors, in lists and tuples; got {type(y).__name__}."
                 )
-            return y * self._scale
+            if (recorder := recording.get()) is None:
+                return y * self._scale
+            number = recorder.call("call", (self._number,), {})  # that of each replay
+            factor = wrap(y._backend.array(number, None), y._backend)
+            return (y.to(dtype="float32") * factor).to(dtype=y.dtype)
 
         return mapped(scaled, outputs)
+
+    def _number(self) -> Any:
+        return host.float32(self._scale)
 
     def unscale_(self, optimizer: Any) -> None:
         """Scale the gradients of an optimizer's parameters back, in place, as before clipping."""
         if not self._enabled:
             return
-        _not_recorded()
+        if (recorder := recording.get()) is not None:
+            again = partial(self.unscale_, optimizer)
+            return recorder.host_call(again, optimizer._parameters())  # type: ignore[no-any-return]
         key = id(optimizer)
         if key in self._stepped:
             raise RuntimeError("unscale_() is called before step(), not after it.")
@@ -96,7 +106,9 @@ class GradScaler:
         """
         if not self._enabled:
             return optimizer.step(*args, **kwargs)
-        _not_recorded()
+        if (recorder := recording.get()) is not None:
+            again = partial(self.step, optimizer, *args, **kwargs)
+            return recorder.host_call(again, optimizer._parameters())
         if "closure" in kwargs or args:
             raise RuntimeError("GradScaler: a step with a closure cannot be scaled.")
         key = id(optimizer)
@@ -107,11 +119,11 @@ class GradScaler:
         self._stepped.add(key)
         return None if self._found[key] else optimizer.step(**kwargs)
 
+    @on_host
     def update(self, new_scale: float | Tensor | None = None) -> None:
         """Change the factor by what was found since the last update, or set it."""
         if not self._enabled:
             return
-        _not_recorded()
         if new_scale is not None:
             self._scale = float(new_scale)
         elif not self._found:
@@ -184,12 +196,3 @@ class GradScaler:
         self._backoff_factor = state_dict["backoff_factor"]
         self._growth_interval = state_dict["growth_interval"]
         self._growth_tracker = state_dict["_growth_tracker"]
-
-
-def _not_recorded() -> None:
-    """Refuse a compiled function: whether there is a step goes by numbers, as does the scale."""
-    if recording.get() is not None:
-        refuse(
-            "an enabled GradScaler, which looks at the gradients before each step,",
-            "float32 needs none: GradScaler(enabled=False). Or compile what is without it.",
-        )

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from contextvars import Context, ContextVar, copy_context
 from functools import cache, partial
 from importlib import import_module
+from sys import getrefcount
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,23 @@ class _Quiet:
 
     def __exit__(self, *error: object) -> None:
         ERRORS.set(self.before)
+
+
+def _is_all_of(memory: Any, view: Array) -> bool:
+    return (
+        type(memory) is np.ndarray
+        and memory.base is None
+        and memory.nbytes == view.nbytes
+        and view.flags.writeable
+    )
+
+
+def _holders(view: Array) -> int:
+    """How many hold what a view looks at, in the words of `getrefcount`."""
+    return getrefcount(view.base)
+
+
+ONE = _holders(np.empty(1)[:])
 
 
 class NumpyBackend(Backend):
@@ -123,7 +141,10 @@ class NumpyBackend(Backend):
         return self.to_host(array)
 
     def owns(self, array: Array) -> bool:
-        return type(array) is np.ndarray and array.base is None
+        if type(array) is not np.ndarray or array.base is None:
+            return type(array) is np.ndarray
+        # All of a memory that nobody else looks at is as good as one's own.
+        return _is_all_of(array.base, array) and _holders(array) == ONE
 
     def is_view(self, array: Array, inputs: Sequence[Any]) -> bool:
         if array.base is not None:

@@ -1,10 +1,10 @@
 """Arrays that note what is done to them, and the backend that they live on.
 
-While a step is recorded (see `program/record.py`) the host's backend is a `RecordingBackend` to the
-thread that records, and as ever to all others. Its arrays are `Traced`: each stands for a NumPy
-array, with which everything is done for real, and each call is noted as an instruction. What would
-make of a number something that Python goes by, such as `if` or `float()`, is refused, for the next
-step has other numbers.
+While a step is recorded (see `program/record.py`) the backend of its device is a `RecordingBackend`
+to the thread that records, and as ever to all others. Its arrays are `Traced`: each stands for an
+array of the device, with which everything is done for real, and each call is noted as an
+instruction. What would make of a number something that Python goes by, such as `if` or `float()`,
+is refused, for the next step has other numbers.
 """
 
 import operator
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
-from functools import partial, wraps
+from functools import cache, partial, wraps
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,7 +20,6 @@ import numpy as np
 
 from tinygrad_cv.backend.arguments import exchanged
 from tinygrad_cv.backend.base import NAMESPACE, Backend
-from tinygrad_cv.backend.compiled.backend import CompiledBackend
 from tinygrad_cv.backend.locks import Locked
 
 Array = Any
@@ -105,7 +104,7 @@ METADATA = ("can_cast", "result_type", "shape", "ndim", "size", "broadcast_shape
 
 
 class Traced:
-    """An array of a step that is recorded: `numbers` for real, and the `value` of the program."""
+    """An array of a step that is recorded: `numbers`, for real, and the `value` of the program."""
 
     __slots__ = ("__weakref__", "numbers", "value")
     __array_ufunc__ = None
@@ -259,7 +258,7 @@ for _name, _how in {
 
 
 def in_place_of(tree: Any) -> Any:
-    """The NumPy arrays in place of those that stand for them."""
+    """The arrays in place of those that stand for them."""
     return exchanged(lambda x: x.numbers if type(x) is Traced else x, tree)
 
 
@@ -285,14 +284,15 @@ WRITES = {
 
 
 class RecordingBackend(Backend):
-    """The host, noting what is computed there. `real` computes.
+    """A device, noting what is computed there. `real` computes.
 
     Each name of the namespace and each kernel is one instruction, whatever it does inside.
     """
 
-    def __init__(self, real: CompiledBackend) -> None:
-        super().__init__("cpu")
+    def __init__(self, real: Backend) -> None:
+        super().__init__(real.device)
         self.real = real
+        self.kind = type(real.zeros((), dtype="float32"))  # of the arrays that compute
         self.prepare, self.enter, self.leave = (  # type: ignore[method-assign]
             real.prepare,
             real.enter,
@@ -341,20 +341,25 @@ class RecordingBackend(Backend):
         return lacks
 
     def array(self, data: Any, dtype: Any) -> Array:
-        if type(data) in (Traced, np.ndarray):
+        if type(data) in (Traced, self.kind):
             return note("array", data, dtype)
         if type(data) is list and any(type(part) is Traced for part in data):
             _read("a list of numbers")
         return note("array", self.real.array(data, dtype), None)
 
     def from_host(self, data: Any) -> Array:
-        return data
+        return data if type(data) is self.kind else self.array(data, None)
 
     def receive(self, array: Array, source: Backend) -> NoReturn:
         refuse(
             f"a transfer from {source.device}",
             "Move the tensors before the function is called.",
         )
+
+    @property
+    def cp(self) -> NoReturn:
+        """CuPy, which the backend of another card looks for to copy from this one."""
+        refuse("a transfer to another device", "Return the tensor, and move it outside.")
 
     def to_host(self, array: Array) -> NoReturn:
         _read("reading the numbers")
@@ -370,7 +375,7 @@ class RecordingBackend(Backend):
             array = note("array", self.real.result(array, None), None)
         if array.dtype is dtype or array.dtype.kind != "f":
             return array
-        kind = self.real.result(np.empty(0, array.dtype), dtype).dtype
+        kind = self.real.result(self.real.empty((0,), dtype=array.dtype), dtype).dtype
         return array if array.dtype == kind else note("astype", array, kind)
 
     def assign(self, array: Array, index: Any, value: Any) -> None:
@@ -400,7 +405,7 @@ class RecordingBackend(Backend):
 class _Linalg:
     """numpy.linalg, noted."""
 
-    def __init__(self, real: CompiledBackend) -> None:
+    def __init__(self, real: Backend) -> None:
         self.real = real
 
     def __getattr__(self, name: str) -> Any:
@@ -413,28 +418,37 @@ class _Linalg:
 # ----- who records -------------------------------------------------------------------------------
 
 
-class _Recorded(CompiledBackend):
-    """What the host's backend is while somebody records: to him, one that notes."""
+@cache
+def _recorded(kind: type[Backend]) -> type[Backend]:
+    """What the class of a backend is while somebody records: to him, one that notes."""
 
-    def __getattribute__(self, name: str) -> Any:
-        recorder = recording.get()
-        if recorder is None or name in ("__class__", "__dict__", "device"):
-            return object.__getattribute__(self, name)
-        return getattr(recorder.backend, name)
+    class Recorded(kind):  # type: ignore[valid-type,misc]
+        plain = kind
+
+        def __getattribute__(self, name: str) -> Any:
+            recorder = recording.get()
+            if recorder is None or recorder.host is not self or name in OWN:
+                return object.__getattribute__(self, name)
+            return getattr(recorder.backend, name)
+
+    return Recorded
 
 
+OWN = ("__class__", "__dict__", "device")
 _recorders: set[Any] = set()
 _settling = Locked()
 
 
 def _settle(backend: Backend) -> None:
-    """The backend of the host notes while somebody records."""
+    """The backend of a device notes while somebody records what it does."""
+    plain: Any = getattr(type(backend), "plain", type(backend))
     with _settling.lock:
-        backend.__class__ = _Recorded if _recorders else CompiledBackend
+        is_recorded = any(recorder.host is backend for recorder in [*_recorders])
+        backend.__class__ = _recorded(plain) if is_recorded else plain
 
 
 def recorded_by(recorder: Any, backend: Backend, call: Callable[[], Any]) -> Any:
-    """`call()`, and what the backend of the host does meanwhile, in this thread, is noted.
+    """`call()`, and what the backend of a device does meanwhile, in this thread, is noted.
 
     It has a context of its own, which goes with it: Ctrl-C may end it anywhere.
     """

@@ -6,7 +6,7 @@ import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from itertools import combinations, count, product
 from threading import get_ident
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinygrad_cv import backend as backends
 from tinygrad_cv._grad_mode import is_grad_enabled
@@ -17,14 +17,15 @@ from tinygrad_cv._trees import mapped
 from tinygrad_cv.amp.autocast_mode import regions
 from tinygrad_cv.autograd.anomaly_mode import is_anomaly_enabled
 from tinygrad_cv.backend import host
-from tinygrad_cv.backend.base import DEFAULT
-from tinygrad_cv.backend.compiled.backend import CompiledBackend
+from tinygrad_cv.backend.base import DEFAULT, Backend, drawing
 from tinygrad_cv.backend.locks import Locked
 from tinygrad_cv.backend.recording import OtherwiseError, RecordingError, Traced, recording
 from tinygrad_cv.backend.switch import get_conv_precision, get_kernels
+from tinygrad_cv.nn.module import Module
+from tinygrad_cv.program.halves import Backward, Halves, backward_of, interpreted, stand
 from tinygrad_cv.program.instructions import Program, Value, assumptions_first
-from tinygrad_cv.program.plan import Plan
-from tinygrad_cv.program.record import Recorder, owner_of
+from tinygrad_cv.program.on_device import AnyPlan, planned
+from tinygrad_cv.program.record import ElsewhereError, Recorder, owner_of
 
 Array = Any
 
@@ -41,18 +42,21 @@ uses = count()
 class Recorded:
     """One program of a function, and what has to be as it was for it to be the right one."""
 
-    def __init__(self, recorder: Recorder, given: list[Tensor], returned: Any) -> None:
+    def __init__(
+        self, recorder: Recorder, given: list[Tensor], returned: Any, back: Backward | None
+    ) -> None:
         self.used = next(uses)
-        self._plan: Plan | None = None
-        self.backend = backends.get("cpu")
-        self.real = CompiledBackend()
+        self.name = getattr(recorder.function, "__name__", type(recorder.function).__name__)
+        self.backend, self.real = recorder.host, recorder.real
+        self._plan: AnyPlan | None = None
+        self._halves: Halves | None = None
         self.program: Program = recorder.program
-        self.arguments = len(self.program.inputs)
         assumptions_first(self.program)
         changed = {v.root for i in self.program.instructions for v in i.writes}
         _check_unchanged(recorder, changed)
         _check_members(recorder)
         places = {id(x): k for k, x in reversed(list(enumerate(given)))}
+        roots = {} if back is None else {node: k for k, node in enumerate(back.roots)}
         self.first: list[Array] = []
 
         def give(tensor: Tensor) -> int:
@@ -71,14 +75,7 @@ class Recorded:
                 )
             if not isinstance(leaf, Tensor):
                 return leaf
-            if leaf._requires_grad and leaf.node.number not in recorder.walked:
-                raise RecordingError(
-                    f"{_place(recorder.function)}: a compiled function returned a tensor of shape "
-                    f"{leaf.shape} that requires a gradient, and no graph comes out of it. Call "
-                    "backward() inside, or detach() what is returned, or call the function inside "
-                    "of no_grad()."
-                )
-            return _Result(give(leaf))
+            return _Result(give(leaf), roots.get(leaf.node) if leaf._requires_grad else None)
 
         self.returned = mapped(result, returned)
         # What tensors from outside have been given: new gradients, and new data.
@@ -112,7 +109,7 @@ class Recorded:
                 gradient, of = self.program.outputs[-1].root, recorder.tensors.get(tensor)
                 if gradient.kind == "made" and of is not None and of.name:
                     gradient.name = f"{of.name}.grad"
-            elif tensor._grad is None:
+            elif tensor._grad is None and (before is not None or tensor in gradients.replaced):
                 self.targets.append((place, "_grad", None))
             if before is not None and (known := recorder.held.get(id(before._array))) is not None:
                 if known.value.kind == "held":
@@ -126,6 +123,21 @@ class Recorded:
         values = dict.fromkeys(t.value.root for t in recorder.held.values())
         self.roots = [v for v in values if v.kind == "held"]
         self.changed_inputs = {k for k, v in enumerate(self.program.inputs) if v.root in changed}
+        self.back = back
+        if back is not None:
+            self.program.outputs += back.gradients
+            self.standing = _standing(given)
+            self.guarded = self._guarded(given)
+
+    def _guarded(self, given: list[Tensor]) -> list[Any]:
+        """Whose numbers the backward reads, so that they may not change before."""
+        numbers: dict[int, int] = {}
+        for tensor in given:
+            numbers.setdefault(id(tensor._array), len(numbers))
+        found: list[Any] = [
+            k for k, x in enumerate(given) if numbers[id(x._array)] in self.halves.reads
+        ]
+        return found + [x for x, v in self.held if id(v.root.array) in self.halves.held]
 
     def _as_input(self, value: Value, place: Any, name: str) -> None:
         """What is another array after each replay is an input of the program."""
@@ -134,10 +146,20 @@ class Recorded:
         self.own.append((place, name))
 
     @property
-    def plan(self) -> Plan:
+    def halves(self) -> Halves:
+        """How it is replayed, if a graph comes out."""
+        assert self.back is not None
+        if self._halves is None:
+            self._halves = Halves(self.program, self.back, self.real)
+        return self._halves
+
+    @property
+    def plan(self) -> AnyPlan:
         """How it is replayed; made for the first replay."""
+        if self.back is not None:
+            return self.halves.forward
         if self._plan is None:
-            self._plan = Plan(self.program, self.real)
+            self._plan = planned(self.program, self.real)
         return self._plan
 
     def forget_its_own(self) -> None:
@@ -146,6 +168,8 @@ class Recorded:
 
     def fits(self, given: list[Tensor]) -> bool:
         """Whether it is the program to be replayed, as things are."""
+        if self.back is not None and _standing(given) != self.standing:
+            return False
         for reference, training, tensors in self.modules:
             module = reference()
             if module is None or module.training is not training or _ids(module) != tensors:
@@ -168,7 +192,7 @@ class Recorded:
                 continue
             array = tensor._array
             if (
-                type(array) is not host.ndarray
+                type(array) is not type(value.array)
                 or value.base is not None
                 or (
                     (array.shape, array.dtype, array.strides)
@@ -177,6 +201,7 @@ class Recorded:
             ):
                 return False
             value.array, self.owners = array, None
+            self._halves = None  # whose programs have values of their own
         return True
 
     def _at(self, place: Any, given: list[Tensor]) -> Tensor | None:
@@ -207,10 +232,37 @@ class Recorded:
         held = [(v.array, v in self.changed) for v in self.roots]
         brought = [(x, k in self.changed_inputs) for k, x in enumerate(inputs)]
         pairs = [*product(brought, held), *combinations(brought, 2)]
-        return any((a or b) and host.may_share_memory(x, y) for (x, a), (y, b) in pairs)
+        return any((a or b) and self.backend.shares_memory(x, y) for (x, a), (y, b) in pairs)
 
-    def results(self, given: list[Tensor], outputs: list[Array]) -> Any:
-        """Give tensors from outside what is theirs, and return what the function returns."""
+    def replay(self, given: list[Tensor], inputs: list[Array], timed: bool) -> Any:
+        """Run the program."""
+        if self.back is None:
+            return self.results(given, self.plan.run(inputs, timed))
+        halves = self.halves
+        outputs, kept = halves.run(inputs, timed)
+        return self.results(given, outputs, halves.backward.run, kept)
+
+    def begin(self, given: list[Tensor]) -> Any:
+        """What the call that was recorded returns."""
+        outputs, self.first = self.first, []
+        if self.back is None:
+            return self.results(given, outputs)
+        program, kept = self.back.plain(self.program)
+        self.back.roots, self.back.known = [], {}
+        return self.results(given, outputs, interpreted(program, self.real), kept)
+
+    def results(
+        self,
+        given: list[Tensor],
+        outputs: list[Array],
+        backward: Callable[[list[Array]], list[Array]] | None = None,
+        kept: list[Array] | None = None,
+    ) -> Any:
+        """Give tensors from outside what is theirs, and return what the function returns.
+
+        With a `backward`, which takes gradients and what is `kept` for it, that has a graph.
+        """
+        roots: dict[int, list[Tensor]] = {}
         for place, name, k in self.targets:
             tensor = self._at(place, given)
             if tensor is None:
@@ -221,16 +273,50 @@ class Recorded:
                 tensor._array = outputs[k]
 
         def made(leaf: Any) -> Any:
-            return wrap(outputs[leaf.place], self.backend) if type(leaf) is _Result else leaf
+            if type(leaf) is not _Result:
+                return leaf
+            tensor = wrap(outputs[leaf.place], self.backend)
+            if leaf.root is not None:
+                roots.setdefault(leaf.root, []).append(tensor)
+            return tensor
 
-        return mapped(made, self.returned)
+        returned = mapped(made, self.returned)
+        if self.back is not None:
+            assert backward is not None
+            assert kept is not None
+            receivers = [self._at(place, given) for place in self.back.receivers]
+            found = [x for place in self.guarded if (x := self._at(place, given)) is not None]
+            guards = tuple((x.name or "input", x._counter, x._counter[0]) for x in found)
+            stand(roots, receivers, backward, kept, guards, self.name)
+        return returned
 
 
 class _Result:
-    """A tensor among what a function returns: one of the outputs of the program."""
+    """A tensor among what a function returns: one of the outputs of the program.
 
-    def __init__(self, place: int) -> None:
-        self.place = place
+    If it has a graph, `root` is the number of its node among the roots of the backward pass.
+    """
+
+    def __init__(self, place: int, root: int | None) -> None:
+        self.place, self.root = place, root
+
+
+def _standing(given: list[Tensor]) -> list[int]:
+    """Which of the arguments with a gradient stand for the same node: for each the first."""
+    nodes = [x.node for x in given if x._requires_grad]
+    return list(map(nodes.index, nodes))
+
+
+def _check_no_graph(recorder: Recorder, tensor: Tensor) -> None:
+    """Raise if a tensor from outside has become the result of what was recorded."""
+    node = tensor._node
+    if not tensor._requires_grad or node is None or node.op is None:
+        return
+    if node.number >= recorder.start and node.number not in recorder.walked:
+        raise RecordingError(
+            f"{_place(recorder.function)}: a compiled function changes {tensor.name or 'a tensor'} "
+            f"of shape {tensor.shape} in place, which requires a gradient. Return the new value."
+        )
 
 
 def _ids(module: Any) -> list[int]:
@@ -291,11 +377,18 @@ class Compiled(Locked):
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__()
-        functools.update_wrapper(self, function, updated=())
-        self.function = function
+        self._orig_mod = function  # PyTorch's name, which the parameters of a module come under
         self.programs: dict[Any, list[Recorded]] = {}
         self.latest: Recorded | None = None
         self.replaying: int | None = None  # a thread: a forked child has another one
+
+    def __reduce__(self) -> Any:
+        return type(self), (self._orig_mod,)  # a copy records by itself
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """What was compiled."""
+        return self._orig_mod
 
     @property
     def program(self) -> Program:
@@ -305,11 +398,18 @@ class Compiled(Locked):
         return self.latest.program
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> AnyPlan:
         """How the program that was recorded or replayed last is replayed: `print` lists it."""
         self.program  # noqa: B018  raises if there is none
         assert self.latest is not None
         return self.latest.plan
+
+    @property
+    def backward_plan(self) -> AnyPlan | None:
+        """How its backward pass is, if what it returns has a graph."""
+        self.program  # noqa: B018  raises if there is none
+        assert self.latest is not None
+        return None if self.latest.back is None else self.latest.halves.backward
 
     @property
     def returned(self) -> list[int]:
@@ -336,7 +436,7 @@ class Compiled(Locked):
     def __call__(self, *args: Any, **options: Any) -> Any:
         return self._call(args, options, timed=False)
 
-    def profile(self, *args: Any, **options: Any) -> Plan:
+    def profile(self, *args: Any, **options: Any) -> AnyPlan:
         """Call it some ten times with a clock at each instruction; returns its `plan`.
 
         The times in the plan are the shortest of those replays. They are calls as ever: parameters
@@ -359,7 +459,8 @@ class Compiled(Locked):
 
     def _call(self, args: tuple[Any, ...], options: dict[str, Any], timed: bool) -> Any:
         looked_at = observer.get() is not None and not is_anomaly_enabled()
-        if looked_at or recording.get() is not None:  # or part of what is recorded
+        repeated = drawing.get() is not None  # as in recompute(), with the numbers drawn before
+        if looked_at or repeated or recording.get() is not None:  # or part of what is recorded
             return self.function(*args, **options)
         key, given = _described(args, options)
         arrays = list({id(x._array): x._array for x in given}.values())
@@ -375,7 +476,7 @@ class Compiled(Locked):
                         return self.function(*args, **options)
                     try:
                         self.replaying = get_ident()
-                        return recorded.results(given, recorded.plan.run(inputs, timed))
+                        return recorded.replay(given, inputs, timed)
                     except OtherwiseError:
                         continue
                     finally:
@@ -384,10 +485,10 @@ class Compiled(Locked):
             recorded.forget_its_own()
             programs.append(recorded)
             self.latest = recorded
-            self._forget()
+            self._drop_oldest()
             return result
 
-    def _forget(self) -> None:
+    def _drop_oldest(self) -> None:
         """Drop the program that was used longest ago, if there are more than enough."""
         for key, programs in [*self.programs.items()]:
             if not programs:  # what could not be recorded
@@ -401,15 +502,30 @@ class Compiled(Locked):
 
 
 def _record(
-    function: Callable[..., Any], args: Any, options: Any, given: list[Tensor]
+    function: Callable[..., Any],
+    args: Any,
+    options: Any,
+    given: list[Tensor],
+    backend: Backend | None = None,
 ) -> tuple[Recorded, Any]:
-    recorder = Recorder(function, given)
+    home = backend or (given[0]._backend if given else backends.get(None))
+    recorder = Recorder(function, given, home)
     for tensor in given:
         recorder.meet(tensor)
     try:
-        recorded = Recorded(recorder, given, recorder.run(args, options))
-        first, recorded.first = recorded.first, []
-        return recorded, recorded.results(given, first)
+
+        def call() -> tuple[Any, Backward | None]:
+            returned = function(*args, **options)
+            for tensor in recorder.tensors:
+                _check_no_graph(recorder, tensor)
+            return returned, backward_of(recorder, given, returned, _place(function))
+
+        returned, back = recorder.run(call)
+        with recorder.real.active:
+            recorded = Recorded(recorder, given, returned, back)
+            return recorded, recorded.begin(given)
+    except ElsewhereError as found:
+        return _record(function, args, options, given, found.backend)
     except BaseException:
         recorder.settle()
         raise
@@ -467,6 +583,41 @@ def _kind(value: Any, given: list[Tensor], places: dict[int, int]) -> Any:
     return type(value), repr(value) if isinstance(value, float) else value
 
 
+OWN = ("programs", "latest", "lock", "replaying", "training")
+
+
+class CompiledModule(Module, Compiled):
+    """A module that is replayed where it is called, with the parameters and names of the module.
+
+    It is a module around the other one, `_orig_mod`, as PyTorch has it. What it has not itself is
+    that one's, and what is set is set there.
+    """
+
+    def __init__(self, module: Module) -> None:
+        Compiled.__init__(self, module)
+        self.training = module.training
+
+    __reduce__ = Compiled.__reduce__
+
+    def forward(self, *args: Any, **options: Any) -> Any:
+        return Compiled.__call__(self, *args, **options)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        owner = self if name in OWN or name[0] == "_" else self._orig_mod
+        if owner is self:
+            super().__setattr__(name, value)
+        else:
+            setattr(owner, name, value)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            known = vars(self).get("_orig_mod")
+            if known is None or name == "_orig_mod":
+                return super().__getattr__(name)
+            return getattr(known, name)
+
+
 @public(TOP)
 def compile(
     model: Callable[..., Any] | None = None,
@@ -490,6 +641,13 @@ def compile(
     once, what nobody reads is left out, elementwise operations run as one loop. The results are
     those of the function to rounding, and the same bits at each replay.
 
+    It is best to compile a whole step. Where what is returned has a graph, as of
+    `model = compile(model)`, the backward pass is a plan of its own (`compiled.backward_plan`), for
+    when a gradient comes: to the arguments, and to parameters and other leaves that the function
+    found. In the graph it is one node, so it is freed as a whole, and a result that gets no
+    gradient counts as one that gets 0. It cannot be differentiated again. What a module becomes is
+    a module around it, as in PyTorch.
+
     A replay takes in anew
 
     - the numbers of the tensors among the arguments, in tuples, lists and dicts too;
@@ -504,8 +662,8 @@ def compile(
     layouts, `requires_grad`, train() or eval() of the modules that are called, which objects their
     parameters are, whether there are gradients, no_grad(), the default dtype, `set_kernels`,
     `set_conv_precision` and autocast. Where one of them is another, it is recorded again; the 16
-    programs that were used last are kept. A call that an observer such as `viz.watch` looks on at
-    runs as it is written.
+    programs that were used last are kept. A call that an observer such as `viz.watch` looks on at,
+    or inside of `recompute`, runs as it is written.
 
     Of PyTorch's options `disable` gives back the function as it is; the others choose between ways
     of doing it, of which there is one here, and have no effect. Without a function the result is a
@@ -515,11 +673,10 @@ def compile(
 
     Raises RecordingError, a RuntimeError which names the line, where a replay could not do the
     same: for `if`, `.item()`, `float()` or `.numpy()` of a tensor; for a result whose shape depends
-    on numbers, such as `nonzero` or `x[mask]`; for a graph that goes in (computed before) or comes
-    out (return the loss after backward(), or detached); for tensors of other devices than "cpu";
-    and for `recompute`, an optimizer's closure, `BatchNorm(momentum=None)` in training and an
-    enabled `GradScaler`, which go by numbers as well. Raises TypeError for a NumPy array among the
-    arguments.
+    on numbers, such as `nonzero` or `x[mask]`; for a graph that goes in otherwise than with an
+    argument; for tensors of other devices than "cpu"; and for an optimizer's closure and
+    `BatchNorm(momentum=None)` in training, which go by numbers as well. Raises TypeError for a
+    NumPy array among the arguments.
 
     >>> import tinygrad_cv as tg
     >>> w = tg.tensor([1.0, 2.0], requires_grad=True)
@@ -542,4 +699,8 @@ def compile(
     """
     if model is None:
         return lambda model: compile(model, disable=disable)
-    return model if disable else Compiled(model)
+    if disable:
+        return model
+    if isinstance(model, Module):
+        return CompiledModule(model)
+    return functools.update_wrapper(Compiled(model), model, updated=())

@@ -47,6 +47,11 @@ def interpret(program: Program, inputs: Sequence[Array], xp: Backend) -> list[Ar
             made = function(*args, **options)
             if instruction.outputs:
                 several = made if isinstance(made, tuple | list) else (made,)
-                results = [host.asarray(array) for array in several if array is not None]
+                results = [_array(array) for array in several if array is not None]
                 arrays |= zip(instruction.outputs, results, strict=True)
-    return [host.array(array_of(value)) for value in program.outputs]
+        return [xp.array(array_of(value), None) for value in program.outputs]
+
+
+def _array(made: Any) -> Array:
+    """What a function made: NumPy gives a number where an array has no axes."""
+    return host.asarray(made) if isinstance(made, host.generic) else made

@@ -61,19 +61,14 @@ class Plan(Locked):
         program, new = copied(self.source)
         self.outside = [(v, v.array) for v in new if v.kind == "held"]
         self.recorded = len(program.instructions)
-        unpacked(program)
-        moved(program)
-        program.instructions = needed(program)
-        if KERNELS.compiled:
-            image_passes(join(program))
-        fold(program, xp)
-        program.instructions = needed(program)
-        at_once(program)
+        simplified(program, xp)
         self.program = program
         work = [i for i in program.instructions if not is_view(i)]
         self.order = grouped(work)
         compiled = KERNELS.compiled
-        self.inlined = self._inline(compiled)
+        self.inlined = inlined(
+            self.order, program, lambda g: g.is_generated(compiled) or is_for_blocks(g)
+        )
         self._settle()
         self.calls: list[emit.Call] = []
         self.number: list[int] = []  # which of the instructions a call belongs to
@@ -86,22 +81,6 @@ class Plan(Locked):
         self.times: list[float] | None = None
 
     # ----- planning --------------------------------------------------------------------------
-
-    def _inline(self, compiled: bool) -> set[int]:
-        """The values that never leave the registers of a generated kernel, or a block."""
-        kept = {id(v.root) for v in self.program.outputs}
-        users: dict[int, set[int]] = {}
-        for instruction in self.order:
-            for v in (*instruction.reads(), *instruction.outputs, *instruction.writes):
-                users.setdefault(id(v.root), set()).add(id(instruction))
-        inlined: set[int] = set()
-        for group in self.order:
-            if isinstance(group, Group) and (group.is_generated(compiled) or is_for_blocks(group)):
-                group.internal = {
-                    id(v) for v in group.outputs if is_internal(v, group, users, kept)
-                }
-                inlined |= group.internal
-        return inlined
 
     def _settle(self) -> None:
         """Find memory for all values."""
@@ -264,6 +243,38 @@ def copied(program: Program) -> tuple[Program, list[Value]]:
     return copy, list(new)
 
 
+def simplified(program: Program, xp: Backend) -> None:
+    """Change the program to do the same with less."""
+    if xp.device.type != "cpu":
+        program.instructions = needed(program, views=True)
+        return
+    unpacked(program)
+    moved(program)
+    program.instructions = needed(program)
+    if KERNELS.compiled:
+        image_passes(join(program))
+    fold(program, xp)
+    program.instructions = needed(program)
+    at_once(program)
+
+
+def inlined(
+    order: Sequence[Instruction | Group], program: Program, is_one: Callable[[Group], bool]
+) -> set[int]:
+    """The values that never leave a group that `is_one` loop."""
+    kept = {id(v.root) for v in program.outputs}
+    users: dict[int, set[int]] = {}
+    for instruction in order:
+        for v in (*instruction.reads(), *instruction.outputs, *instruction.writes):
+            users.setdefault(id(v.root), set()).add(id(instruction))
+    found: set[int] = set()
+    for group in order:
+        if isinstance(group, Group) and is_one(group):
+            group.internal = {id(v) for v in group.outputs if is_internal(v, group, users, kept)}
+            found |= group.internal
+    return found
+
+
 def is_view(instruction: Instruction) -> bool:
     """Whether it only says where something lies."""
     outputs = instruction.outputs
@@ -353,9 +364,14 @@ def moved(program: Program) -> None:
     program.outputs = tree(program.outputs)
 
 
-def needed(program: Program) -> list[Instruction]:
-    """The instructions somebody waits for: an output, memory outside of the program, or a call."""
+def needed(program: Program, views: bool = False) -> list[Instruction]:
+    """The instructions somebody waits for: an output, memory outside of the program, or a call.
+
+    What only says where a value lies is among them with `views`.
+    """
     alive = {id(v.root) for v in program.outputs}
+    if views:
+        alive |= set(map(id, program.outputs))
     outside = ("held", "input")
     kept = []
     for instruction in reversed(program.instructions):
@@ -365,7 +381,10 @@ def needed(program: Program) -> list[Instruction]:
             or any(id(v) in alive and v.kind == "made" for v in instruction.outputs)
             or any(id(v.root) in alive or v.root.kind in outside for v in instruction.writes)
         ):
-            alive |= {id(v.root) for v in (*instruction.reads(), *instruction.writes)}
+            touched = [*instruction.reads(), *instruction.writes]
+            alive |= {id(v.root) for v in touched}
+            if views:
+                alive |= set(map(id, touched))
             kept.append(instruction)
     return kept[::-1]
 

@@ -3,6 +3,8 @@
 import sys
 import weakref
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from importlib import import_module
 from typing import Any
 from zlib import crc32
 
@@ -13,7 +15,7 @@ from tinygrad_cv._tensor import Tensor, wrap
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.arguments import each, exchanged
 from tinygrad_cv.backend.base import Backend, drawing
-from tinygrad_cv.backend.compiled.backend import CompiledBackend
+from tinygrad_cv.backend.devices import KINDS
 from tinygrad_cv.backend.recording import (
     WRITES,
     RecordingBackend,
@@ -39,6 +41,21 @@ class LiveGenerator:
 
 
 LIVE = LiveGenerator()
+
+
+class ElsewhereError(Exception):
+    """A function without arguments computes on another device than was thought."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+
+
+@cache
+def apart(backend: Backend) -> Backend:
+    """A backend of the same device for who computes while another one is recorded."""
+    place = backend.device
+    opened: Backend = import_module(KINDS[place.type]).open_device(place.index or 0)
+    return opened
 
 
 class HostCall:
@@ -71,12 +88,17 @@ class HostCall:
         # Hooks may keep them, and the memory of a plan is used again.
         for parameter, gradient in found:
             if parameter is not None:
-                own = None if gradient is None else wrap(gradient.copy("K"), self.backend)
+                own = (
+                    None
+                    if gradient is None
+                    else wrap(self.backend.array(gradient, None), self.backend)
+                )
                 parameter._grad = own
         result = self.function()
         for parameter, gradient in found:
             if parameter is not None and parameter._grad is not None and gradient is not None:
-                host.copyto(gradient, parameter._grad._array)
+                with self.backend.active:
+                    gradient[...] = parameter._grad._array
         return result
 
 
@@ -112,10 +134,11 @@ class Recorder(Observer):
     has an entry for each array that was met, with the tensors that it was seen in.
     """
 
-    def __init__(self, function: Callable[..., Any], inputs: Iterable[Tensor]) -> None:
-        self.function = function
-        self.host: Backend = backends.get("cpu")
-        self.real = CompiledBackend()
+    def __init__(
+        self, function: Callable[..., Any], inputs: Iterable[Tensor], host: Backend
+    ) -> None:
+        self.function, self.host = function, host
+        self.real = apart(host)
         self.backend = RecordingBackend(self.real)
         self.before = observer.get()
         self.everything = self.before is not None and self.before.everything
@@ -129,29 +152,30 @@ class Recorder(Observer):
         self.tensors: dict[Tensor, Value] = {}
         self.gradients = Gradients()
         self.modules: dict[weakref.ref[Any], None] = {}
+        self.around = scope.get()
         self.walked: set[int] = set()  # the numbers of the nodes that got a gradient
+        self.known: dict[Value, Array] | None = None  # the numbers of what is read, if asked for
         self.node_scope: Scope | None = None  # of the node whose rules are at work
         self.busy = False
         for tensor in inputs:
-            array = tensor._array
-            if id(array) not in self.held:
-                value = self._value(array, "input")
-                self._root(value, array)
-                self.held[id(array)] = Traced(array, value)
-                self.program.inputs.append(value)
+            if id(tensor._array) not in self.held:
+                self.enter(tensor._array)
 
-    def run(self, args: Any, options: Any) -> Any:
-        """What the function returns; what this thread does meanwhile is noted."""
-        if drawing.get() is not None:
-            raise RecordingError(
-                "a compiled function is called inside of recompute(), which would have to record "
-                "it; compile what is around both."
-            )
+    def enter(self, array: Array) -> Traced:
+        """An array as the next input of the program."""
+        value = self._value(array, "input")
+        self._root(value, array)
+        self.held[id(array)] = traced = Traced(array, value)
+        self.program.inputs.append(value)
+        return traced
+
+    def run(self, call: Callable[[], Any]) -> Any:
+        """What a call returns; what this thread does meanwhile is noted."""
 
         def noted() -> Any:
             observer.set(self)
             drawing.set(self._draw)
-            return self.function(*args, **options)
+            return call()
 
         return recorded_by(self, self.host, noted)
 
@@ -165,6 +189,8 @@ class Recorder(Observer):
         changed = [out] if out is not None else self._changed_by(name, args, options)
         made = self._run(function_of(self.real, name), args, options)
         sources = list(_arrays((args, options)))
+        if self.known is not None:
+            self.known |= {x.value: x.numbers for x in sources}
         outputs: list[Value] = []
         result = out if out is not None else self._made(made, sources, outputs)
         if outputs or changed or name == "call":
@@ -221,9 +247,9 @@ class Recorder(Observer):
             return type(made)(*parts) if hasattr(made, "_fields") else type(made)(parts)
         if made is None:
             return None
-        if not isinstance(made, host.ndarray | host.generic):
+        if not isinstance(made, self.backend.kind | host.ndarray | host.generic):
             raise RecordingError(f"{line_of_user()}: a kernel gave {made!r}, which is no array.")
-        array = host.asarray(made)
+        array = host.asarray(made) if isinstance(made, host.generic) else made
         same = next((source for source in sources if source.numbers is array), None)
         if same is not None and not among:
             return same
@@ -375,7 +401,7 @@ class Recorder(Observer):
         """Arguments with traced arrays in place of all others."""
 
         def traced(x: Any) -> Any:
-            if type(x) is host.ndarray:
+            if type(x) is self.backend.kind:
                 return self.trace(x)
             if isinstance(x, host.random.Generator) and x is backends.as_generator(None):
                 return LIVE
@@ -387,14 +413,16 @@ class Recorder(Observer):
 
     def forward(self, op: Any, backend: Any, arrays: Any) -> Any:
         if backend is not self.host:
+            if not self.program.instructions and not self.program.inputs:
+                raise ElsewhereError(backend)
             refuse(
-                f"{op.name} on {backend.device}", "Compiled functions compute on the host so far."
+                f"{op.name} on {backend.device}", f"The function computes on {self.host.device}."
             )
         arrays[:] = map(self._traced, arrays)  # the same list is what the op's node saves from
         for name, attribute in vars(op).items():
             setattr(op, name, self._traced(attribute))
         here = scope.get()
-        while here is not None:
+        while here is not None and here is not self.around:
             self.modules[here.module] = None
             here = here.outer
         return (self.before or Observer()).forward(op, backend, arrays)
@@ -409,7 +437,7 @@ class Recorder(Observer):
     def meet(self, tensor: Tensor) -> None:
         """Note whose array a held one is."""
         array = tensor._array
-        if type(array) is host.ndarray:
+        if type(array) is self.backend.kind:
             self.tensors.setdefault(tensor, self.trace(array).value)
             self.gradients.meet(tensor)
 
@@ -462,7 +490,9 @@ def owner_of(array: Any) -> Any:
 
 
 def _address(array: Array) -> int:
-    return int(array.__array_interface__["data"][0])
+    if isinstance(array, host.ndarray):
+        return int(array.__array_interface__["data"][0])
+    return int(array.data.ptr)
 
 
 def _extent(array: Array) -> tuple[int, int]:
@@ -480,7 +510,8 @@ def _extent(array: Array) -> tuple[int, int]:
 
 def _sum(array: Array) -> int:
     """A checksum of its elements."""
-    return crc32(host.ascontiguousarray(array).data)
+    numbers = array if isinstance(array, host.ndarray) else array.get()
+    return crc32(host.ascontiguousarray(numbers).data)
 
 
 def _arrays(tree: Any) -> Iterator[Traced]:

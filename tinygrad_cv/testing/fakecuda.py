@@ -6,7 +6,8 @@ wrong number or a wait:
 - Device arrays and NumPy arrays do not mix, in arithmetic, assignment, indexing or `np.` calls.
 - There are only the functions, methods and keywords that CuPy has (cupy_names.json, written by
   tests/gpu/snapshot.py from CuPy itself). Our own kernels run as their NumPy references, after a
-  check of every argument's type.
+  check of every argument's type; those that are written while a program is planned, by their
+  source (kernel_source.py).
 - Reductions give 0-d device arrays. Whatever makes the host wait for the device (float(), int(),
   bool(), item(), get(), a boolean mask as an index, nonzero, printing) is counted, and is an error
   inside `no_sync()`.
@@ -34,6 +35,7 @@ from tinygrad_cv.backend import host as np
 from tinygrad_cv.backend import kernels
 from tinygrad_cv.backend.cupy_backend import CupyBackend
 from tinygrad_cv.backend.numpy_backend import ERRORS, IGNORED, LINALG
+from tinygrad_cv.testing.kernel_source import Body
 
 DEVICES = 2
 
@@ -352,11 +354,13 @@ def _misfit(signature: str, count: int, names: tuple[str, ...]) -> str:
 
 
 def _operator(ufunc: str, *, reflected: bool = False, in_place: bool = False) -> Callable[..., Any]:
-    def apply(self: DeviceArray, other: Any) -> DeviceArray:
+    def apply(self: DeviceArray, other: Any) -> Any:
+        if getattr(other, "__array_ufunc__", other) is None:  # as NumPy, CuPy leaves it to that
+            return NotImplemented
         if not isinstance(other, DeviceArray | int | float | complex | np.generic):
             raise _mixed(ufunc, [self, other])
         pair = (other, self) if reflected else (self, other)
-        return Ufunc(ufunc)(*pair, **({"out": self} if in_place else {}))  # type: ignore[no-any-return]
+        return Ufunc(ufunc)(*pair, **({"out": self} if in_place else {}))
 
     return apply
 
@@ -475,10 +479,11 @@ class _Kernel:
 
     def __init__(self, inputs: str, outputs: str, *code: str) -> None:
         self.name = code[-1]
-        self.known = kernels.KERNELS[self.name]
         self.inputs, self.outputs = (
             [p.split() for p in text.split(",")] for text in (inputs, outputs)
         )
+        self.known: Any = kernels.KERNELS.get(self.name)
+        self.body = None if self.known else Body(code[0])
 
     def arguments(self, parameters: Sequence[list[str]], args: Sequence[Any]) -> list[Any]:
         """The arguments as NumPy's, after a check of their types against CuPy's rules."""
@@ -492,13 +497,16 @@ class _Kernel:
                     f"{self.name}: {type_name} stands for {resolved[type_name]} and for "
                     f"{value.dtype}, in {parameter[-1]}."
                 )
+            wanted = None if len(type_name) == 1 else type_name
+            if isinstance(value, DeviceArray) and wanted not in (None, value.dtype.name):
+                raise TypeError(f"{self.name}: {parameter[-1]} is {wanted}; got {value.dtype}.")
             values.append(_unwrap(value, self.name))
         self.types = resolved
         return values
 
 
 class ElementwiseKernel(_Kernel):
-    """CuPy's, for the kernels in backend/kernels.py."""
+    """CuPy's, for the kernels in backend/kernels.py and for generated ones."""
 
     def __call__(self, *args: Any) -> Any:
         given = len(args) - len(self.inputs)
@@ -519,8 +527,18 @@ class ElementwiseKernel(_Kernel):
         outputs: list[Any] = list(args[len(self.inputs) :])
         if not given:
             outputs = [FAKE_CUPY.empty(shape, self.types[p[-2]]) for p in self.outputs]
-        self.known.reference(*values[: len(self.inputs)], *(y._values for y in outputs))
+        if self.body is None:
+            self.known.reference(*values[: len(self.inputs)], *(y._values for y in outputs))
+        else:
+            self._interpret(values[: len(self.inputs)], outputs)
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+    def _interpret(self, inputs: list[Any], outputs: list[DeviceArray]) -> None:
+        names = {p[-1]: x for p, x in zip(self.inputs, inputs, strict=True)}
+        assert self.body is not None
+        self.body(names)
+        for parameter, y in zip(self.outputs, outputs, strict=True):
+            y._values[...] = np.asarray(names[parameter[-1]], y.dtype)
 
 
 class ReductionKernel(_Kernel):
