@@ -9,6 +9,7 @@ from hypothesis import given
 
 import tinygrad_cv as tg
 from test_plan import Recording, check, numbers
+from tinygrad_cv import backend
 from tinygrad_cv.backend.switch import KERNELS, has_numba
 from tinygrad_cv.program import plan as plan_module
 from tinygrad_cv.program import steps
@@ -164,6 +165,25 @@ def test_zeros_that_are_read_half_way_stay_zeros() -> None:
     r("setitem", whole, slice(2, 4), r("exp", x))
     more = [r("tanh", half) for _ in range(steps.FEWEST)]
     check(r.program(half, r("multiply", whole, 1.0), *more), [numbers(2, 4, seed=3)])
+
+
+def test_slices_without_rows_are_no_parts() -> None:
+    r = Recording()
+    x = r.input(numbers(2, 4))
+    whole = r("zeros", (2, 4), dtype=x.dtype)
+    r("setitem", whole, slice(0, 0), r("tanh", r.input(numbers(0, 4))))
+    more = [r("tanh", x) for _ in range(2 * steps.FEWEST)]
+    check(r.program(r("multiply", whole, 1.0), *more), [numbers(2, 4), numbers(0, 4)])
+
+
+def test_what_was_simplified_before_stays_right() -> None:
+    program, inputs = sequence()
+    again, _ = plan_module.copied(program)
+    xp = backend.get("cpu")
+    plan_module.simplified(again, xp)
+    pairs = zip(Plan(again, xp).run(inputs), Plan(program, xp).run(inputs), strict=True)
+    for ours, theirs in pairs:
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_a_view_of_a_sum_may_be_turned() -> None:

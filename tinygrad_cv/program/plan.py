@@ -375,13 +375,14 @@ def needed(program: Program, views: bool = False) -> list[Instruction]:
     outside = ("held", "input")
     kept = []
     for instruction in reversed(program.instructions):
+        changed = [*instruction.writes, *(instruction.outputs if instruction.placed else ())]
         if (
             instruction.function == "call"
             or instruction.function in DRAWS
             or any(id(v) in alive and v.kind == "made" for v in instruction.outputs)
-            or any(id(v.root) in alive or v.root.kind in outside for v in instruction.writes)
+            or any(id(v.root) in alive or v.root.kind in outside for v in changed)
         ):
-            touched = [*instruction.reads(), *instruction.writes]
+            touched = [*instruction.reads(), *changed]
             alive |= {id(v.root) for v in touched}
             if views:
                 alive |= set(map(id, touched))

@@ -36,7 +36,7 @@ from tinygrad_cv.program.places import is_contiguous, is_same_place, size
 FEWEST = 4
 """How many steps are worth being done at once."""
 
-FEWEST_TERMS = 8
+FEWEST_TERMS = 24
 """How many small terms are worth being added up in one call."""
 
 SMALL = 1 << 16
@@ -417,7 +417,7 @@ def _slices(
             start = target.offset // width
         else:
             return None
-        if start in parts or part.root is whole:
+        if start in parts or part.root is whole or not size(part):
             return None
         parts[start] = part
     ordered, row = [], 0
