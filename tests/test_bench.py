@@ -162,6 +162,11 @@ LARGE = {"vgg", "resnet18_32", "resnet18_224", "mobilenet_v2"}
 """In float64, for which NumPy's kernels compute, they say no more than the others."""
 
 
+CHAOTIC = {"mobilenet_v2"}
+"""In float32 a tenth of its gradients is rounding after one step (against float64), for which some
+parts of a thousand between two orders of adding up are little."""
+
+
 @pytest.mark.parametrize(
     ("name", "dtype"),
     [(n, d) for n in WORKLOADS for d in ("float32", "float64") if d == "float32" or n not in LARGE],
@@ -170,7 +175,8 @@ def test_a_workload_is_the_same_compiled(
     name: str, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The gradients of the first replay, and the losses of the next two."""
-    monkeypatch.setattr(measure, "TOLERANCE", {"float32": 1e-3, "float64": 1e-9})
+    rounding = 1e-2 if name in CHAOTIC else 1e-3
+    monkeypatch.setattr(measure, "TOLERANCE", {"float32": rounding, "float64": 1e-9})
     monkeypatch.setattr(measure, "LOSSES", {"float32": 3, "float64": 3})
     entry = WORKLOADS[name]
     eager, compiled = (

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import tinygrad_cv as tg
@@ -94,6 +94,9 @@ def assert_same(got: Any, numpys: Any, exact: Any) -> None:
 @given(data=st.data())
 def test_compiled_kernels_compute_what_numpys_do(name: str, data: Any) -> None:
     case = data.draw(ROWS[name].cases)
+    # Of one number x / √(x² + eps) is ±1 but for eps, and its gradient what is left of two terms;
+    # `test_compiled_norm` holds it to those.
+    assume(name != "rms_norm" or case.inputs[0].shape[case.attributes["axis"][0]] > 1)
     layout = data.draw(st.sampled_from(LAYOUTS))
     got, numpys = (outcome(name, case, layout, k, np.float32) for k in ("compiled", "numpy"))
     exact = outcome(name, case, layout, "numpy", np.float64)

@@ -119,8 +119,8 @@ def wrong_phase(patch: Patch) -> None:
 def bias_twice(patch: Patch) -> None:
     from tinygrad_cv.backend.compiled import conv
 
-    bias = conv._padded_bias
-    patch.setattr(conv, "_padded_bias", lambda *args: 2 * bias(*args))
+    bias = conv.padded_bias
+    patch.setattr(conv, "padded_bias", lambda *args: 2 * bias(*args))
 
 
 def weights_not_transposed(patch: Patch) -> None:
@@ -139,13 +139,13 @@ def stale_sums(patch: Patch) -> None:
     """What the sums of a weight gradient begin with is not cleared."""
     from tinygrad_cv.backend.compiled import conv
 
-    weigh = conv._weigh
+    weigh = conv.weigh
 
     def broken(x: Array, g: Array, dw: Array, *rest: Any) -> None:
         dw[: dw.size // 3] = 0.5
         weigh(x, g, dw, *rest)
 
-    patch.setattr(conv, "_weigh", broken)
+    patch.setattr(conv, "weigh", broken)
 
 
 def winograds_border(patch: Patch) -> None:

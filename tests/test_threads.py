@@ -907,7 +907,8 @@ def test_ctrl_c_while_numba_is_imported_and_kernels_are_compiled(tmp_path: Path)
 
 
 def test_ctrl_c_where_recording_begins_and_ends_anywhere() -> None:
-    host, recorder = backend.get("cpu"), object()
+    host = backend.get("cpu")
+    recorder = type("Recorder", (), {"host": host})
     places = 0
     for _ in interrupted(lambda: recording.recorded_by(recorder, host, int)):
         places += 1
