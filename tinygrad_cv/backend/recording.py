@@ -443,7 +443,7 @@ def _settle(backend: Backend) -> None:
     """The backend of a device notes while somebody records what it does."""
     plain: Any = getattr(type(backend), "plain", type(backend))
     with _settling.lock:
-        is_recorded = any(recorder.host is backend for recorder in [*_recorders])
+        is_recorded = backend in [recorder.host for recorder in [*_recorders]]
         backend.__class__ = _recorded(plain) if is_recorded else plain
 
 

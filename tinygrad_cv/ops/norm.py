@@ -375,6 +375,8 @@ def _normalized(
     """weight · (x - mean) / √(var + eps) + bias for each channel, with given statistics."""
     scale = (var + eps) ** -0.5
     scale = scale if weight is None else scale * weight
+    if scale.requires_grad:  # whose rule reads the mean, which a training step may move before
+        mean = mean.clone()
     y: Tensor = T.scale_channels(x, mean, scale, bias)
     return y
 
