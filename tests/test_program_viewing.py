@@ -10,7 +10,7 @@ import tinygrad_cv as tg
 from tinygrad_cv import nn, optim, viz
 from tinygrad_cv.backend import limits
 from tinygrad_cv.backend.switch import KERNELS
-from tinygrad_cv.program.listing import flops, listed, moved
+from tinygrad_cv.program.listing import flops, kernel, listed, moved
 from tinygrad_cv.viz.data import Trace
 
 pytestmark = pytest.mark.host
@@ -149,6 +149,20 @@ def test_what_is_counted(kernels: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["matmul"] == (2 * 7 * 7 * 7, 4 * 2 * 49)  # a is read once
     sums = [cost for name, (cost, _) in found.items() if name in ("total", "sum")]
     assert sums == [49]
+
+
+@pytest.mark.usefixtures("compiled_kernels")
+def test_a_pass_over_images_tells_what_is_in_it() -> None:
+    model = tg.nn.Sequential(
+        tg.nn.Conv2d(8, 16, 3, padding=1), tg.nn.BatchNorm2d(16), tg.nn.ReLU()
+    ).eval()
+    step = tg.compile(tg.no_grad()(lambda x: model(x)))
+    for _ in range(2):
+        step(tg.ones(4, 8, 32, 32))
+    (found,) = [i for i in step.plan.order if i.function == "image_pass"]
+    maps = 4 * 16 * 32 * 32
+    assert flops(found) == 2 * maps * 8 * 3 * 3 + maps
+    assert kernel(found) == "conv - normalized"
 
 
 def test_long_lists_are_cut() -> None:

@@ -877,6 +877,7 @@ class Local:
     """A result within an `image_pass`, by its number."""
 
     number: int
+    shape: tuple[int, ...] = ()
 
 
 def _column(x: Array) -> tuple[int, ...]:

@@ -1,10 +1,12 @@
 """What a plan does, instruction by instruction, and what that costs beside what the CPU can do."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from tinygrad_cv.backend.arguments import each
+from tinygrad_cv.backend.base import Local
 from tinygrad_cv.backend.limits import limits
 from tinygrad_cv.backend.switch import KERNELS
 from tinygrad_cv.printing import aligned, quantity, seconds
@@ -120,6 +122,8 @@ def kernel(instruction: Instruction | Group) -> str:
         return told if instruction.is_generated(KERNELS.compiled) else f"({told})"
     if instruction.function in ("call", "pointwise", "gate", "gate_backward"):
         return str(instruction.args[0])
+    if instruction.function == "image_pass":
+        return listed((name for name, *_ in instruction.args[0]), " - ", ROOM // 2)
     return instruction.function
 
 
@@ -158,22 +162,18 @@ def moved(plan: "Plan", instruction: Instruction | Group) -> int:
     return sum(v.nbytes for v in values)
 
 
-def _of_convolution(y: Value, weight: Value) -> int:
+def _of_convolution(y: Any, weight: Any) -> int:
     """Each element of the result meets each weight of its channel."""
-    return 2 * size(y) * (size(weight) // max(1, weight.shape[0]))
+    return 2 * size(y) * (size(weight) // max(1, int(weight.shape[0])))
 
 
-def _of_product(instruction: Instruction) -> int:
-    return 2 * size(instruction.outputs[0]) * int(instruction.args[0].shape[-1])
-
-
-PRODUCTS: dict[str, Callable[[Instruction], int]] = {
-    "matmul": _of_product,
-    "conv": lambda i: _of_convolution(i.outputs[0], i.args[1]),
-    "conv_transpose": lambda i: _of_convolution(i.args[0], i.args[1]),
-    "conv_weight": lambda i: _of_convolution(i.args[1], i.outputs[0]),
+PRODUCTS: dict[str, Callable[[Sequence[Any], Sequence[Any]], int]] = {
+    "matmul": lambda args, made: 2 * size(made[0]) * int(args[0].shape[-1]),
+    "conv": lambda args, made: _of_convolution(made[0], args[1]),
+    "conv_transpose": lambda args, made: _of_convolution(args[0], args[1]),
+    "conv_weight": lambda args, made: _of_convolution(args[1], made[0]),
 }
-"""What multiplies, and how many operations that takes."""
+"""What multiplies, and how many operations that takes, by its arguments and results."""
 
 MOVES = """
     array copy copyto getitem setitem take take_along_axis reshape transpose astype pad roll flip
@@ -186,8 +186,15 @@ def flops(instruction: Instruction | Group) -> int:
     """How many operations on numbers an instruction takes."""
     if isinstance(instruction, Group):
         return len(instruction.steps) * instruction.rows * instruction.columns
-    if instruction.function in MOVES:
+    if instruction.function == "image_pass":
+        return sum(_flops(name, args, made) for name, args, _, made in instruction.args[0])
+    return _flops(instruction.function, instruction.args, instruction.outputs)
+
+
+def _flops(name: str, args: Sequence[Any], made: Sequence[Any]) -> int:
+    if name in MOVES:
         return 0
-    if instruction.function in PRODUCTS:
-        return PRODUCTS[instruction.function](instruction)
-    return max(map(size, (*instruction.reads(), *instruction.outputs)), default=0)
+    if name in PRODUCTS:
+        return PRODUCTS[name](args, made)
+    shaped = (v for v in each((args, made)) if isinstance(v, Value | Local))
+    return max(map(size, shaped), default=0)

@@ -13,8 +13,7 @@ and stands where the gradient of batch norm stood. In evaluation, with given sta
 
     convolution - batch norm and activation
 
-What only the convolution and its weight's
-gradient look at is worked out in both, and nowhere kept.
+What only the convolution and its weight's gradient look at is worked out in both, and nowhere kept.
 """
 
 import math
@@ -107,7 +106,7 @@ class Pass:
         self, name: str, args: tuple[Any, ...], options: dict[str, Any], results: Iterable[Value]
     ) -> None:
         args = tuple(self.made.get(a, a) if isinstance(a, Value) else a for a in args)
-        own = {v: Local(next(self.numbers)) for v in results}
+        own = {v: Local(next(self.numbers), v.shape) for v in results}
         self.made |= own
         self.stages.append((name, args, options, tuple(own.values())))
 

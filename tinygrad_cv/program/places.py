@@ -82,6 +82,6 @@ def is_contiguous(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: in
     return True
 
 
-def size(value: Value) -> int:
+def size(value: Any) -> int:
     """The number of its elements."""
     return math.prod(value.shape)
