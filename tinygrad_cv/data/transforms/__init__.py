@@ -1,0 +1,1 @@
+"""Changes to images under torchvision's names, seeded."""

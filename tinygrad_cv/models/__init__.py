@@ -1,0 +1,1 @@
+"""The vision models that people know, with torchvision's names and state_dict keys."""
