@@ -355,6 +355,7 @@ class Epoch:
 
     def __init__(self, loader: DataLoader) -> None:
         generator, order = as_generator(loader.generator), loader._order
+        before = generator.bit_generator.state
         streams = isinstance(loader.dataset, IterableDataset)
         if resumed := loader._resumed:
             place, loader._resumed = loader._place, False
@@ -368,7 +369,6 @@ class Epoch:
             tasks = repeat((None, None))
             place.given = None if loader.num_workers > 1 and not loader.in_order else 0
         else:
-            before = generator.bit_generator.state
             tasks = _tasks(loader, seed, place)
             if resumed:  # it had drawn the order already, if a sampler draws from it too
                 generator.bit_generator.state = before
