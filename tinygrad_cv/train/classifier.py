@@ -127,13 +127,13 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # which
             nn.Linear(100, classes, generator=generator),
         )
 
-    def decision_function(self, X: Any) -> host.ndarray:
+    def decision_function(self, X: Any) -> Any:
         """The scores of the network, (samples, classes); of two classes, how much the second leads.
 
         That is (samples,), and above 0 where `predict` gives the second class, as scikit-learn
         has it.
         """
-        scores: host.ndarray = self._scores(X)
+        scores = self._scores(X)
         if len(self.classes_) == 2:
             scores = scores[:, 1] - scores[:, 0]
         return scores
