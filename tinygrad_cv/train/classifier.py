@@ -140,7 +140,8 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # which
 
     def predict_proba(self, X: Any) -> host.ndarray:
         """The probability of each class, (samples, classes): the softmax of the scores."""
-        return Tensor(self._scores(X)).softmax(dim=1).numpy()
+        probabilities: host.ndarray = Tensor(self._scores(X)).softmax(dim=1).numpy()
+        return probabilities
 
     def predict(self, X: Any) -> host.ndarray:
         """The label of the class with the highest score, for each sample."""
