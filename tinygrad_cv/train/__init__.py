@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from tinygrad_cv.train._convnet import convnet as convnet
+from tinygrad_cv.train.callbacks import Callback as Callback
 from tinygrad_cv.train.checkpoint import load_model as load_model
 from tinygrad_cv.train.checkpoint import save_model as save_model
 from tinygrad_cv.train.trainer import DivergenceError as DivergenceError
