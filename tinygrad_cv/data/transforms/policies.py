@@ -93,7 +93,7 @@ class _Policy(Transform):
             return functional.posterize(image, bits if batch else bits.item())
         if name == "Solarize":
             white = 255.0 if is_pillow(image) else bound(image.dtype)
-            threshold = white * (1 - size)
+            threshold = white - white * size
             return functional.solarize(image, threshold if batch else threshold.item())
         options = {"interpolation": self.interpolation, "fill": self.fill}
         if name == "Rotate":
