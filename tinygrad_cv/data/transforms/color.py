@@ -38,12 +38,12 @@ def _floats(x: host.ndarray) -> host.ndarray:
     return x if x.dtype.kind == "f" else x.astype("float32")
 
 
-def _within(y: host.ndarray, dtype: Any) -> host.ndarray:
+def _within(y: host.ndarray, dtype: Any) -> Any:
     """Values between black and white, in a dtype: integers rounded down."""
     return host.clip(y, 0, bound(dtype)).astype(dtype)
 
 
-def _blend(x: host.ndarray, other: Any, factor: Any, name: str) -> host.ndarray:
+def _blend(x: host.ndarray, other: Any, factor: Any, name: str) -> Any:
     """factor · x + (1 - factor) · other, between black and white."""
     if not (host.asarray(factor) >= 0).all():
         raise ValueError(f"{name} takes a factor that is 0 or more; got {factor}.")
@@ -57,7 +57,7 @@ def _blend(x: host.ndarray, other: Any, factor: Any, name: str) -> host.ndarray:
     return _within(y, x.dtype)
 
 
-def _grey(x: host.ndarray) -> host.ndarray:
+def _grey(x: host.ndarray) -> Any:
     """The brightness (N, 1, H, W) of an image; of integers rounded down, as floats."""
     values = _floats(x)
     if x.shape[1] == 1:

@@ -27,7 +27,7 @@ from tinygrad_cv.data.transforms.images import (
 )
 from tinygrad_cv.ops.image import affine_grid, grid_sample, interpolate
 
-PADDINGS = {"constant": "constant", "edge": "edge", "reflect": "reflect", "symmetric": "symmetric"}
+PADDINGS = ("constant", "edge", "reflect", "symmetric")
 TIE = 1e-4
 """How far the places are moved, in pixels, so that none lies between two."""
 RESIZABLE = ("nearest", "nearest-exact", "bilinear", "bicubic")
@@ -125,7 +125,7 @@ def margins(padding: Any) -> tuple[int, int, int, int]:
     return left, top, right, bottom
 
 
-def padding_kind(padding_mode: str) -> str:
+def padding_kind(padding_mode: str) -> Any:
     """The mode of padding, checked."""
     if padding_mode not in PADDINGS:
         raise ValueError(f"padding_mode is one of {', '.join(PADDINGS)}; got {padding_mode!r}.")
@@ -322,12 +322,12 @@ def _wide(x: host.ndarray) -> str:
 
 def _like(y: host.ndarray, x: host.ndarray) -> host.ndarray:
     """Floats in the dtype of x: integers rounded, and kept within their range."""
-    if x.dtype.kind == "f":
-        return y.astype(x.dtype, copy=False)
     if x.dtype.kind == "b":
-        return y >= 0.5
-    limits = host.iinfo(x.dtype)
-    return host.clip(host.rint(y), limits.min, limits.max).astype(x.dtype)
+        y = y >= 0.5
+    elif x.dtype.kind != "f":
+        limits = host.iinfo(x.dtype)
+        y = host.clip(host.rint(y), limits.min, limits.max)
+    return y.astype(x.dtype, copy=False)
 
 
 def resized_crop(
@@ -716,7 +716,7 @@ def permute_channels(inpt: Any, permutation: Any) -> Any:
     return back(x[host.arange(len(x))[:, None], order])
 
 
-def _weights(kernel_size: int, sigma: Any) -> host.ndarray:
+def _weights(kernel_size: int, sigma: Any) -> Any:
     """Those of a Gaussian (N, k) at the whole places about 0, which add up to 1."""
     place = host.arange(kernel_size) - (kernel_size - 1) / 2
     weights = host.exp(-0.5 * (place / host.reshape(sigma, (-1, 1))) ** 2)

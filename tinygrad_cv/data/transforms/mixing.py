@@ -69,7 +69,8 @@ class _Mixing(Transform):
                 f"{name}: labels go from 0 to num_classes - 1 = {self.num_classes - 1}; got "
                 f"{y.min()} to {y.max()}."
             )
-        return host.eye(self.num_classes, dtype=DEFAULT.float)[y]
+        rows: host.ndarray = host.eye(self.num_classes, dtype=DEFAULT.float)[y]
+        return rows
 
     def mixed(
         self, x: host.ndarray, generator: host.random.Generator

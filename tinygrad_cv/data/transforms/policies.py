@@ -139,11 +139,7 @@ class AutoAugmentPolicy(Enum):
 def _pairs(text: str) -> list[tuple[tuple[str, float, int], ...]]:
     """Pairs of changes: name, probability in tenths and level of each; a level of 0 is none."""
     rows = [row.split() for row in text.strip().splitlines()]
-    return [
-        ((a, int(p) / 10, int(k)), (b, int(q) / 10, int(m)))
-        for row in rows
-        for a, p, k, b, q, m in [row]
-    ]
+    return [((a, int(p) / 10, int(k)), (b, int(q) / 10, int(m))) for a, p, k, b, q, m in rows]
 
 
 POLICIES = {
