@@ -372,7 +372,7 @@ def _inverse_affine(
     """
     angle, scale = host.atleast_1d(angle), host.atleast_1d(scale)
     translate, shear = host.atleast_2d(translate), host.atleast_2d(shear)
-    count = max(len(v) for v in (angle, scale, translate, shear))
+    (count,) = host.broadcast_shapes(*((len(v),) for v in (angle, scale, translate, shear)))
     a, (x, y) = host.deg2rad(angle), host.deg2rad(shear.T)
     inverse = host.empty((count, 2, 3))
     tan_x, tan_y, cos, sin = host.tan(x), host.tan(y), host.cos(a), host.sin(a)
