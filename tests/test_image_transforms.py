@@ -663,8 +663,7 @@ def test_mixed_labels_train(device: str) -> None:
     assert tg.cross_entropy(tg.randn(4, 3), shares).shape == ()
 
 
-@pytest.mark.parametrize("workers", [0])
-def test_a_loader_changes_batches(workers: int) -> None:
+def test_a_loader_changes_batches() -> None:
     images, labels = noise(10, 3, 8, 8), np.arange(10)
     change = T.Compose(
         [T.RandomCrop(8, padding=2), T.RandomHorizontalFlip(), T.Normalize(0.5, 0.5)]
@@ -672,10 +671,7 @@ def test_a_loader_changes_batches(workers: int) -> None:
 
     def batches(transform: Any) -> list[Any]:
         manual_seed(0)
-        loader = DataLoader(
-            TensorDataset(images, labels), 4, shuffle=True, transform=transform, num_workers=workers
-        )
-        return [*loader]
+        return [*DataLoader(TensorDataset(images, labels), 4, shuffle=True, transform=transform)]
 
     got = batches(change)
     assert [tuple(x.shape) for x, _ in got] == [(4, 3, 8, 8), (4, 3, 8, 8), (2, 3, 8, 8)]
@@ -684,6 +680,8 @@ def test_a_loader_changes_batches(workers: int) -> None:
     for (x, y), (x_, y_) in zip(got, batches(change), strict=True):
         assert_array_equal(x.numpy(), x_.numpy())
         assert_array_equal(y.numpy(), y_.numpy())
+    for x, y in batches(T.Compose([T.ToTensor(), T.Normalize(0.5, 0.5)])):
+        assert x.device == y.device == tg.get_default_device()
     single = DataLoader(TensorDataset(images), 5, transform=change)
     assert [x.shape for (x,) in single] == [(5, 3, 8, 8)] * 2
     mix = T.Compose([change, T.MixUp(num_classes=10)])
@@ -845,6 +843,14 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "labels": (lambda: T.CutMix(num_classes=2)(X[None], [1, 0]), ValueError, "each of the 1 image"),
     "bytes mixed": (
         lambda: T.MixUp(num_classes=2)(X[None].astype("uint8"), [1]), TypeError, "ToDtype comes",
+    ),
+    "colours of a palette": (
+        lambda: F.equalize(to_pillow(noise(3, 4, 4)).convert("P")), ValueError,
+        r'equalize takes Pillow images of the modes L, RGB; got .* P: image.convert\("RGB"\)',
+    ),
+    "the contrast of CMYK": (
+        lambda: T.ColorJitter(contrast=1)(to_pillow(noise(3, 4, 4)).convert("CMYK")), ValueError,
+        "adjust_contrast takes Pillow images of the modes L, LA, RGB, RGBA; got",
     ),
     "a seed": (lambda: T.RandomInvert(generator=3)(X), TypeError, "generator must be a Generator"),
     "severity": (lambda: T.AugMix(11), ValueError, "from 1 to 10; got 11"),
