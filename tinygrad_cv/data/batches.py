@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import Seeded, as_generator, host
-from tinygrad_cv.data.collate import as_array, default_convert, stacked
+from tinygrad_cv.data.collate import as_array, default_convert, stacked, stays
 from tinygrad_cv.data.dataset import IterableDataset, Subset, TensorDataset, fetch, takes_arrays
 
 STILL = (TensorDataset, list, tuple, str, range, host.ndarray)
@@ -64,7 +64,8 @@ class Recipe(NamedTuple):
                 "the transform of a DataLoader must return a tuple of arrays, such as "
                 f"(images, labels); it returned a {type(changed).__name__}."
             )
-        return [*changed]
+        # A Tensor on the CPU, as of ToTensor, goes where the other fields go.
+        return [as_array(x) if isinstance(x, Tensor) and not stays(x) else x for x in changed]
 
 
 class _OfPlaces:
