@@ -142,28 +142,36 @@ class ConvNeXt(nn.Module):
 class ConvNeXt_Tiny_Weights(WeightsEnum):
     """Weights of `convnext_tiny`."""
 
-    IMAGENET1K_V1 = Weights("convnext_tiny-983f1562.pth", 28_589_128, resize_size=236, min_size=(32, 32))
+    IMAGENET1K_V1 = Weights(
+        "convnext_tiny-983f1562.pth", 28_589_128, resize_size=236, min_size=(32, 32)
+    )
     DEFAULT = IMAGENET1K_V1
 
 
 class ConvNeXt_Small_Weights(WeightsEnum):
     """Weights of `convnext_small`."""
 
-    IMAGENET1K_V1 = Weights("convnext_small-0c510722.pth", 50_223_688, resize_size=230, min_size=(32, 32))
+    IMAGENET1K_V1 = Weights(
+        "convnext_small-0c510722.pth", 50_223_688, resize_size=230, min_size=(32, 32)
+    )
     DEFAULT = IMAGENET1K_V1
 
 
 class ConvNeXt_Base_Weights(WeightsEnum):
     """Weights of `convnext_base`."""
 
-    IMAGENET1K_V1 = Weights("convnext_base-6075fbad.pth", 88_591_464, resize_size=232, min_size=(32, 32))
+    IMAGENET1K_V1 = Weights(
+        "convnext_base-6075fbad.pth", 88_591_464, resize_size=232, min_size=(32, 32)
+    )
     DEFAULT = IMAGENET1K_V1
 
 
 class ConvNeXt_Large_Weights(WeightsEnum):
     """Weights of `convnext_large`."""
 
-    IMAGENET1K_V1 = Weights("convnext_large-ea097f82.pth", 197_767_336, resize_size=232, min_size=(32, 32))
+    IMAGENET1K_V1 = Weights(
+        "convnext_large-ea097f82.pth", 197_767_336, resize_size=232, min_size=(32, 32)
+    )
     DEFAULT = IMAGENET1K_V1
 
 

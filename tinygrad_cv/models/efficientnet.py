@@ -77,9 +77,7 @@ class _StageConfig:
             row.input_channels, row.stride = row.out_channels, 1
 
     @staticmethod
-    def adjust_channels(
-        channels: int, width_mult: float, min_value: int | None = None
-    ) -> int:
+    def adjust_channels(channels: int, width_mult: float, min_value: int | None = None) -> int:
         """The channels of a network of another width, a multiple of 8."""
         return make_divisible(channels * width_mult, 8, min_value)
 
@@ -281,78 +279,141 @@ class EfficientNet(nn.Module):
 class EfficientNet_B0_Weights(WeightsEnum):
     """Weights of `efficientnet_b0`."""
 
-    IMAGENET1K_V1 = Weights("efficientnet_b0_rwightman-7f5810bc.pth", 5_288_548, interpolation="bicubic")
+    IMAGENET1K_V1 = Weights(
+        "efficientnet_b0_rwightman-7f5810bc.pth", 5_288_548, interpolation="bicubic"
+    )
     DEFAULT = IMAGENET1K_V1
 
 
 class EfficientNet_B1_Weights(WeightsEnum):
     """Weights of `efficientnet_b1`."""
 
-    IMAGENET1K_V1 = Weights("efficientnet_b1_rwightman-bac287d4.pth", 7_794_184, crop_size=240, interpolation="bicubic")
-    IMAGENET1K_V2 = Weights("efficientnet_b1-c27df63c.pth", 7_794_184, crop_size=240, resize_size=255)
+    IMAGENET1K_V1 = Weights(
+        "efficientnet_b1_rwightman-bac287d4.pth", 7_794_184, crop_size=240, interpolation="bicubic"
+    )
+    IMAGENET1K_V2 = Weights(
+        "efficientnet_b1-c27df63c.pth", 7_794_184, crop_size=240, resize_size=255
+    )
     DEFAULT = IMAGENET1K_V2
 
 
 class EfficientNet_B2_Weights(WeightsEnum):
     """Weights of `efficientnet_b2`."""
 
-    IMAGENET1K_V1 = Weights("efficientnet_b2_rwightman-c35c1473.pth", 9_109_994, crop_size=288, resize_size=288, interpolation="bicubic")
+    IMAGENET1K_V1 = Weights(
+        "efficientnet_b2_rwightman-c35c1473.pth",
+        9_109_994,
+        crop_size=288,
+        resize_size=288,
+        interpolation="bicubic",
+    )
     DEFAULT = IMAGENET1K_V1
 
 
 class EfficientNet_B3_Weights(WeightsEnum):
     """Weights of `efficientnet_b3`."""
 
-    IMAGENET1K_V1 = Weights("efficientnet_b3_rwightman-b3899882.pth", 12_233_232, crop_size=300, resize_size=320, interpolation="bicubic")
+    IMAGENET1K_V1 = Weights(
+        "efficientnet_b3_rwightman-b3899882.pth",
+        12_233_232,
+        crop_size=300,
+        resize_size=320,
+        interpolation="bicubic",
+    )
     DEFAULT = IMAGENET1K_V1
 
 
 class EfficientNet_B4_Weights(WeightsEnum):
     """Weights of `efficientnet_b4`."""
 
-    IMAGENET1K_V1 = Weights("efficientnet_b4_rwightman-23ab8bcd.pth", 19_341_616, crop_size=380, resize_size=384, interpolation="bicubic")
+    IMAGENET1K_V1 = Weights(
+        "efficientnet_b4_rwightman-23ab8bcd.pth",
+        19_341_616,
+        crop_size=380,
+        resize_size=384,
+        interpolation="bicubic",
+    )
     DEFAULT = IMAGENET1K_V1
 
 
 class EfficientNet_B5_Weights(WeightsEnum):
     """Weights of `efficientnet_b5`."""
 
-    IMAGENET1K_V1 = Weights("efficientnet_b5_lukemelas-1a07897c.pth", 30_389_784, crop_size=456, resize_size=456, interpolation="bicubic")
+    IMAGENET1K_V1 = Weights(
+        "efficientnet_b5_lukemelas-1a07897c.pth",
+        30_389_784,
+        crop_size=456,
+        resize_size=456,
+        interpolation="bicubic",
+    )
     DEFAULT = IMAGENET1K_V1
 
 
 class EfficientNet_B6_Weights(WeightsEnum):
     """Weights of `efficientnet_b6`."""
 
-    IMAGENET1K_V1 = Weights("efficientnet_b6_lukemelas-24a108a5.pth", 43_040_704, crop_size=528, resize_size=528, interpolation="bicubic")
+    IMAGENET1K_V1 = Weights(
+        "efficientnet_b6_lukemelas-24a108a5.pth",
+        43_040_704,
+        crop_size=528,
+        resize_size=528,
+        interpolation="bicubic",
+    )
     DEFAULT = IMAGENET1K_V1
 
 
 class EfficientNet_B7_Weights(WeightsEnum):
     """Weights of `efficientnet_b7`."""
 
-    IMAGENET1K_V1 = Weights("efficientnet_b7_lukemelas-c5b4e57e.pth", 66_347_960, crop_size=600, resize_size=600, interpolation="bicubic")
+    IMAGENET1K_V1 = Weights(
+        "efficientnet_b7_lukemelas-c5b4e57e.pth",
+        66_347_960,
+        crop_size=600,
+        resize_size=600,
+        interpolation="bicubic",
+    )
     DEFAULT = IMAGENET1K_V1
 
 
 class EfficientNet_V2_S_Weights(WeightsEnum):
     """Weights of `efficientnet_v2_s`."""
 
-    IMAGENET1K_V1 = Weights("efficientnet_v2_s-dd5fe13b.pth", 21_458_488, crop_size=384, resize_size=384, min_size=(33, 33))
+    IMAGENET1K_V1 = Weights(
+        "efficientnet_v2_s-dd5fe13b.pth",
+        21_458_488,
+        crop_size=384,
+        resize_size=384,
+        min_size=(33, 33),
+    )
     DEFAULT = IMAGENET1K_V1
 
 
 class EfficientNet_V2_M_Weights(WeightsEnum):
     """Weights of `efficientnet_v2_m`."""
 
-    IMAGENET1K_V1 = Weights("efficientnet_v2_m-dc08266a.pth", 54_139_356, crop_size=480, resize_size=480, min_size=(33, 33))
+    IMAGENET1K_V1 = Weights(
+        "efficientnet_v2_m-dc08266a.pth",
+        54_139_356,
+        crop_size=480,
+        resize_size=480,
+        min_size=(33, 33),
+    )
     DEFAULT = IMAGENET1K_V1
 
 
 class EfficientNet_V2_L_Weights(WeightsEnum):
     """Weights of `efficientnet_v2_l`."""
 
-    IMAGENET1K_V1 = Weights("efficientnet_v2_l-59c71312.pth", 118_515_272, crop_size=480, resize_size=480, interpolation="bicubic", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), min_size=(33, 33))
+    IMAGENET1K_V1 = Weights(
+        "efficientnet_v2_l-59c71312.pth",
+        118_515_272,
+        crop_size=480,
+        resize_size=480,
+        interpolation="bicubic",
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        min_size=(33, 33),
+    )
     DEFAULT = IMAGENET1K_V1
 
 

@@ -18,7 +18,6 @@ from tinygrad_cv.models._blocks import (
 from tinygrad_cv.models._weights import Weights, WeightsEnum, constructor
 from tinygrad_cv.models.mobilenetv2 import initialize
 
-
 # Tables 1 and 2: kernel, expanded channels, channels out, squeeze-and-excitation, activation, stride.
 LARGE = (
     (3, 16, 16, False, "RE", 1),
@@ -195,6 +194,8 @@ def _rows(
         rows.append(row)
         channels = out
     return rows
+
+
 def _mobilenet_v3(
     table: Any,
     last_channel: int,

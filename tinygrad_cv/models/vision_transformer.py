@@ -34,9 +34,7 @@ class MLPBlock(MLP):
     _version = 2
     """States of version 1, such as the published ones, call the layers linear_1 and linear_2."""
 
-    def __init__(
-        self, in_dim: int, mlp_dim: int, dropout: float, *, generator: Any = None
-    ) -> None:
+    def __init__(self, in_dim: int, mlp_dim: int, dropout: float, *, generator: Any = None) -> None:
         super().__init__(
             in_dim,
             [mlp_dim, in_dim],
@@ -314,13 +312,26 @@ def _at_its_size(state: dict[str, Any], model: VisionTransformer) -> dict[str, A
     return interpolate_embeddings(model.image_size, model.patch_size, state)
 
 
-
 class ViT_B_16_Weights(WeightsEnum):
     """Weights of `vit_b_16`."""
 
     IMAGENET1K_V1 = Weights("vit_b_16-c867db91.pth", 86_567_656, min_size=(224, 224))
-    IMAGENET1K_SWAG_E2E_V1 = Weights("vit_b_16_swag-9ac1b537.pth", 86_859_496, crop_size=384, resize_size=384, interpolation="bicubic", min_size=(384, 384), config={"image_size": 384})
-    IMAGENET1K_SWAG_LINEAR_V1 = Weights("vit_b_16_lc_swag-4e70ced5.pth", 86_567_656, resize_size=224, interpolation="bicubic", min_size=(224, 224))
+    IMAGENET1K_SWAG_E2E_V1 = Weights(
+        "vit_b_16_swag-9ac1b537.pth",
+        86_859_496,
+        crop_size=384,
+        resize_size=384,
+        interpolation="bicubic",
+        min_size=(384, 384),
+        config={"image_size": 384},
+    )
+    IMAGENET1K_SWAG_LINEAR_V1 = Weights(
+        "vit_b_16_lc_swag-4e70ced5.pth",
+        86_567_656,
+        resize_size=224,
+        interpolation="bicubic",
+        min_size=(224, 224),
+    )
     DEFAULT = IMAGENET1K_V1
 
 
@@ -334,9 +345,25 @@ class ViT_B_32_Weights(WeightsEnum):
 class ViT_L_16_Weights(WeightsEnum):
     """Weights of `vit_l_16`."""
 
-    IMAGENET1K_V1 = Weights("vit_l_16-852ce7e3.pth", 304_326_632, resize_size=242, min_size=(224, 224))
-    IMAGENET1K_SWAG_E2E_V1 = Weights("vit_l_16_swag-4f3808c9.pth", 305_174_504, crop_size=512, resize_size=512, interpolation="bicubic", min_size=(512, 512), config={"image_size": 512})
-    IMAGENET1K_SWAG_LINEAR_V1 = Weights("vit_l_16_lc_swag-4d563306.pth", 304_326_632, resize_size=224, interpolation="bicubic", min_size=(224, 224))
+    IMAGENET1K_V1 = Weights(
+        "vit_l_16-852ce7e3.pth", 304_326_632, resize_size=242, min_size=(224, 224)
+    )
+    IMAGENET1K_SWAG_E2E_V1 = Weights(
+        "vit_l_16_swag-4f3808c9.pth",
+        305_174_504,
+        crop_size=512,
+        resize_size=512,
+        interpolation="bicubic",
+        min_size=(512, 512),
+        config={"image_size": 512},
+    )
+    IMAGENET1K_SWAG_LINEAR_V1 = Weights(
+        "vit_l_16_lc_swag-4d563306.pth",
+        304_326_632,
+        resize_size=224,
+        interpolation="bicubic",
+        min_size=(224, 224),
+    )
     DEFAULT = IMAGENET1K_V1
 
 
@@ -350,8 +377,22 @@ class ViT_L_32_Weights(WeightsEnum):
 class ViT_H_14_Weights(WeightsEnum):
     """Weights of `vit_h_14`."""
 
-    IMAGENET1K_SWAG_E2E_V1 = Weights("vit_h_14_swag-80465313.pth", 633_470_440, crop_size=518, resize_size=518, interpolation="bicubic", min_size=(518, 518), config={"image_size": 518})
-    IMAGENET1K_SWAG_LINEAR_V1 = Weights("vit_h_14_lc_swag-c1eb923e.pth", 632_045_800, resize_size=224, interpolation="bicubic", min_size=(224, 224))
+    IMAGENET1K_SWAG_E2E_V1 = Weights(
+        "vit_h_14_swag-80465313.pth",
+        633_470_440,
+        crop_size=518,
+        resize_size=518,
+        interpolation="bicubic",
+        min_size=(518, 518),
+        config={"image_size": 518},
+    )
+    IMAGENET1K_SWAG_LINEAR_V1 = Weights(
+        "vit_h_14_lc_swag-c1eb923e.pth",
+        632_045_800,
+        resize_size=224,
+        interpolation="bicubic",
+        min_size=(224, 224),
+    )
     DEFAULT = IMAGENET1K_SWAG_E2E_V1
 
 
