@@ -71,7 +71,7 @@ class CNBlockConfig:
 
 
 class ConvNeXt(nn.Module):
-    """4x4 at stride 4, stages of blocks with 2x2 at stride 2 between them, the mean, a linear layer.
+    """4x4 at stride 4, stages with 2x2 at stride 2 between them, the mean, a linear layer.
 
     (N, 3, H, W) -> scores (N, num_classes), for images of any size from 32x32 on.
     `block_setting` is a list of `CNBlockConfig`, one for each stage. Block k of 0 … K is absent
@@ -186,7 +186,9 @@ def _convnext(
 
 @constructor(ConvNeXt_Tiny_Weights)
 def convnext_tiny(**config: Any) -> ConvNeXt:
-    """`ConvNeXt` Tiny: 28,589,128 parameters. `config` are the arguments of the class without the setting.
+    """`ConvNeXt` Tiny: 28,589,128 parameters.
+
+    `config` are the arguments of the class without the setting.
 
     >>> from tinygrad_cv import ones
     >>> from tinygrad_cv.models import convnext_tiny

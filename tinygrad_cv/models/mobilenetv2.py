@@ -1,4 +1,4 @@
-"""MobileNetV2 (M. Sandler et al., "MobileNetV2: inverted residuals and linear bottlenecks", 2018)."""
+"""MobileNetV2 (M. Sandler et al., "Inverted residuals and linear bottlenecks", 2018)."""
 # ruff: noqa: N801  weights have torchvision's names
 
 from collections.abc import Sequence

@@ -18,7 +18,7 @@ from tinygrad_cv.models._blocks import (
 from tinygrad_cv.models._weights import Weights, WeightsEnum, constructor
 from tinygrad_cv.models.mobilenetv2 import initialize
 
-# Tables 1 and 2: kernel, expanded channels, channels out, squeeze-and-excitation, activation, stride.
+# Tables 1 and 2: kernel, expanded channels, channels out, whether to squeeze, activation, stride.
 LARGE = (
     (3, 16, 16, False, "RE", 1),
     (3, 64, 24, False, "RE", 2),
@@ -84,6 +84,9 @@ class InvertedResidualConfig:
         return make_divisible(channels * width_mult, 8)
 
 
+HARD_SQUEEZE = partial(SqueezeExcitation, scale_activation=nn.Hardsigmoid)
+
+
 class InvertedResidual(nn.Module):
     """Figure 4: 1x1 to more channels, k x k on each by itself, squeeze and excite, 1x1 to fewer."""
 
@@ -91,7 +94,7 @@ class InvertedResidual(nn.Module):
         self,
         cnf: InvertedResidualConfig,
         norm_layer: Layer,
-        se_layer: Layer = partial(SqueezeExcitation, scale_activation=nn.Hardsigmoid),
+        se_layer: Layer = HARD_SQUEEZE,
         *,
         generator: Any = None,
     ) -> None:
@@ -152,10 +155,12 @@ class MobileNetV3(nn.Module):
     ) -> None:
         check_setting("MobileNetV3", inverted_residual_setting, InvertedResidualConfig)
         block = seeded(InvertedResidual if block is None else block, generator)
-        norm = partial(nn.BatchNorm2d, eps=0.001, momentum=0.01)
+        norm = (
+            partial(nn.BatchNorm2d, eps=0.001, momentum=0.01) if norm_layer is None else norm_layer
+        )
         conv = partial(
             Conv2dNormActivation,
-            norm_layer=norm if norm_layer is None else norm_layer,
+            norm_layer=norm,
             activation_layer=nn.Hardswish,
             generator=generator,
         )
@@ -163,7 +168,7 @@ class MobileNetV3(nn.Module):
         features = 6 * last.out_channels
         self.features = nn.Sequential(
             conv(3, first.input_channels, stride=2),
-            *[block(row, conv.keywords["norm_layer"]) for row in inverted_residual_setting],
+            *[block(row, norm) for row in inverted_residual_setting],
             conv(last.out_channels, features, 1),
         )
         self.avgpool = nn.AdaptiveAvgPool2d(1)
