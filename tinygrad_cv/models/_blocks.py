@@ -34,6 +34,12 @@ def make_divisible(v: float, divisor: int, min_value: int | None = None) -> int:
     return nearest if nearest >= 0.9 * v else nearest + divisor
 
 
+def zero_bias(layer: Any) -> None:
+    """The bias of a convolution or a linear layer, where there is one, becomes 0."""
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
 def check_setting(name: str, setting: Any, kind: Any) -> None:
     """Raise unless a network gets a list of rows of this kind, and at least one."""
     if not isinstance(setting, Sequence) or not all(isinstance(row, kind) for row in setting):

@@ -15,6 +15,7 @@ from tinygrad_cv.models._blocks import (
     StochasticDepth,
     check_setting,
     seeded,
+    zero_bias,
 )
 from tinygrad_cv.models._weights import Weights, WeightsEnum, constructor
 from tinygrad_cv.nn.parameter import Parameter
@@ -131,8 +132,7 @@ class ConvNeXt(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02, generator=generator)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+                zero_bias(module)
 
     def forward(self, x: Tensor) -> Tensor:
         scores: Tensor = self.classifier(self.avgpool(self.features(x)))

@@ -20,6 +20,7 @@ from tinygrad_cv.models._blocks import (
     check_setting,
     make_divisible,
     seeded,
+    zero_bias,
 )
 from tinygrad_cv.models._weights import Weights, WeightsEnum, constructor
 
@@ -263,12 +264,11 @@ class EfficientNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", generator=generator)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+                zero_bias(module)
             elif isinstance(module, nn.Linear):
                 bound = 1 / math.sqrt(module.out_features)
                 nn.init.uniform_(module.weight, -bound, bound, generator=generator)
-                nn.init.zeros_(module.bias)
+                zero_bias(module)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.avgpool(self.features(x)).flatten(1)
@@ -425,7 +425,8 @@ def _b(width: float, depth: float, dropout: float, config: dict[str, Any]) -> Ef
 
 def _v2(fused: Any, plain: Any, dropout: float, config: dict[str, Any]) -> EfficientNet:
     """Fused stages and then plain ones."""
-    stages = [*(FusedMBConvConfig(*row) for row in fused), *(MBConvConfig(*row) for row in plain)]
+    stages: list[Any] = [FusedMBConvConfig(*row) for row in fused]
+    stages += [MBConvConfig(*row) for row in plain]
     norm = partial(nn.BatchNorm2d, eps=1e-3)
     usual = {"dropout": dropout, "norm_layer": norm, "last_channel": 1280}
     return EfficientNet(stages, **{**usual, **config})

@@ -7,7 +7,13 @@ from typing import Any
 
 from tinygrad_cv import nn
 from tinygrad_cv._tensor import Tensor
-from tinygrad_cv.models._blocks import Conv2dNormActivation, Layer, make_divisible, seeded
+from tinygrad_cv.models._blocks import (
+    Conv2dNormActivation,
+    Layer,
+    make_divisible,
+    seeded,
+    zero_bias,
+)
 from tinygrad_cv.models._weights import Weights, WeightsEnum, constructor
 from tinygrad_cv.nn import functional as F
 
@@ -130,12 +136,10 @@ def initialize(model: nn.Module, generator: Any = None) -> None:
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", generator=generator)
+            zero_bias(module)
         elif isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, 0, 0.01, generator=generator)
-        else:
-            continue  # normalizations begin with the scale 1 and the shift 0 by themselves
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
+            nn.init.normal_(module.weight, std=0.01, generator=generator)
+            zero_bias(module)
 
 
 class MobileNet_V2_Weights(WeightsEnum):

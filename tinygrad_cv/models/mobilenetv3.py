@@ -191,12 +191,12 @@ def _rows(
 ) -> list[InvertedResidualConfig]:
     """The rows of a table, each with the channels that the one before gives."""
     rows, channels, tail = [], 16, len(table) - TAIL
-    for i, (kernel, expanded, out, *kind) in enumerate(table):
+    for i, (kernel, expanded, out, squeeze, act, stride) in enumerate(table):
         if reduced_tail:  # what goes into the tail is as wide as ever
             expanded, out = expanded // (1 + (i > tail)), out // (1 + (i >= tail))
         dilation = 2 if dilated and i >= tail else 1
-        row = InvertedResidualConfig(channels, kernel, expanded, out, *kind, dilation, width_mult)
-        rows.append(row)
+        kind = squeeze, act, stride, dilation, width_mult
+        rows.append(InvertedResidualConfig(channels, kernel, expanded, out, *kind))
         channels = out
     return rows
 

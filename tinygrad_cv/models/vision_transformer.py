@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from tinygrad_cv import cat, empty, nn, zeros
 from tinygrad_cv._tensor import Tensor
-from tinygrad_cv.models._blocks import MLP, Conv2dNormActivation, Layer
+from tinygrad_cv.models._blocks import MLP, Conv2dNormActivation, Layer, zero_bias
 from tinygrad_cv.models._weights import Weights, WeightsEnum, constructor
 from tinygrad_cv.nn import functional as F
 from tinygrad_cv.nn.parameter import Parameter
@@ -45,7 +45,8 @@ class MLPBlock(MLP):
         for module in self:
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight, generator=generator)
-                nn.init.normal_(module.bias, std=1e-6, generator=generator)
+                if module.bias is not None:
+                    nn.init.normal_(module.bias, std=1e-6, generator=generator)
 
     def _load_from_state_dict(
         self,
@@ -183,19 +184,11 @@ class VisionTransformer(nn.Module):
         self.num_classes, self.representation_size = num_classes, representation_size
         self.norm_layer = norm_layer
 
-        self.conv_proj: nn.Module
-        if conv_stem_configs is None:
-            self.conv_proj = nn.Conv2d(
-                3, hidden_dim, patch_size, stride=patch_size, generator=generator
-            )
-            last, std = self.conv_proj, 1 / math.sqrt(math.prod(self.conv_proj.weight.shape[1:]))
-            nn.init.trunc_normal_(last.weight, std=std, generator=generator)
-        else:
-            self.conv_proj = _stem(conv_stem_configs, hidden_dim, generator)
-            last = self.conv_proj.conv_last
-            nn.init.normal_(last.weight, std=math.sqrt(2 / hidden_dim), generator=generator)
-        nn.init.zeros_(last.bias)
-
+        self.conv_proj = (
+            _patches(patch_size, hidden_dim, generator)
+            if conv_stem_configs is None
+            else _stem(conv_stem_configs, hidden_dim, generator)
+        )
         self.seq_length = (image_size // patch_size) ** 2 + 1
         self.class_token = Parameter(zeros(1, 1, hidden_dim))
         self.encoder = Encoder(
@@ -209,20 +202,7 @@ class VisionTransformer(nn.Module):
             norm_layer,
             generator=generator,
         )
-        heads: dict[str, nn.Module] = {}
-        features = hidden_dim
-        if representation_size is not None:
-            between = nn.Linear(hidden_dim, representation_size, generator=generator)
-            nn.init.trunc_normal_(
-                between.weight, std=1 / math.sqrt(hidden_dim), generator=generator
-            )
-            nn.init.zeros_(between.bias)
-            heads |= {"pre_logits": between, "act": nn.Tanh()}
-            features = representation_size
-        heads["head"] = nn.Linear(features, num_classes, generator=generator)
-        nn.init.zeros_(heads["head"].weight)
-        nn.init.zeros_(heads["head"].bias)
-        self.heads = nn.Sequential(heads)
+        self.heads = _heads(hidden_dim, representation_size, num_classes, generator)
 
     def _process_input(self, x: Tensor) -> Tensor:
         """The patches of images as tokens (N, patches, hidden_dim), line by line."""
@@ -232,7 +212,8 @@ class VisionTransformer(nn.Module):
                 f"{x.shape}. A network for another image_size takes the weights of this one: see "
                 "interpolate_embeddings."
             )
-        return self.conv_proj(x).flatten(2).permute(0, 2, 1)
+        patches: Tensor = self.conv_proj(x)
+        return patches.flatten(2).permute(0, 2, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         patches = self._process_input(x)
@@ -242,7 +223,16 @@ class VisionTransformer(nn.Module):
         return scores
 
 
-def _stem(configs: Sequence[ConvStemConfig], hidden_dim: int, generator: Any) -> nn.Sequential:
+def _patches(patch_size: int, hidden_dim: int, generator: Any) -> nn.Module:
+    """A linear layer for each patch."""
+    layer = nn.Conv2d(3, hidden_dim, patch_size, stride=patch_size, generator=generator)
+    std = 1 / math.sqrt(3 * patch_size**2)
+    nn.init.trunc_normal_(layer.weight, std=std, generator=generator)
+    zero_bias(layer)
+    return layer
+
+
+def _stem(configs: Sequence[ConvStemConfig], hidden_dim: int, generator: Any) -> nn.Module:
     """Convolutions, and 1x1 to `hidden_dim` channels at the end."""
     stem: dict[str, nn.Module] = {}
     channels = 3
@@ -257,8 +247,28 @@ def _stem(configs: Sequence[ConvStemConfig], hidden_dim: int, generator: Any) ->
             generator=generator,
         )
         channels = config.out_channels
-    stem["conv_last"] = nn.Conv2d(channels, hidden_dim, 1, generator=generator)
-    return nn.Sequential(stem)
+    last = nn.Conv2d(channels, hidden_dim, 1, generator=generator)
+    nn.init.normal_(last.weight, std=math.sqrt(2 / hidden_dim), generator=generator)
+    zero_bias(last)
+    return nn.Sequential({**stem, "conv_last": last})
+
+
+def _heads(
+    hidden_dim: int, representation_size: int | None, num_classes: int, generator: Any
+) -> nn.Module:
+    """The scores, which are 0 at first; before them perhaps one more layer, and tanh."""
+    layers: dict[str, nn.Module] = {}
+    if representation_size is not None:
+        between = nn.Linear(hidden_dim, representation_size, generator=generator)
+        std = 1 / math.sqrt(hidden_dim)
+        nn.init.trunc_normal_(between.weight, std=std, generator=generator)
+        zero_bias(between)
+        layers = {"pre_logits": between, "act": nn.Tanh()}
+    features = hidden_dim if representation_size is None else representation_size
+    head = nn.Linear(features, num_classes, generator=generator)
+    nn.init.zeros_(head.weight)
+    zero_bias(head)
+    return nn.Sequential({**layers, "head": head})
 
 
 def interpolate_embeddings(
@@ -396,10 +406,17 @@ class ViT_H_14_Weights(WeightsEnum):
     DEFAULT = IMAGENET1K_SWAG_E2E_V1
 
 
-def _vit(*sizes: int, config: dict[str, Any]) -> VisionTransformer:
-    """The network of (patch_size, num_layers, num_heads, hidden_dim, mlp_dim)."""
+def _vit(
+    patch_size: int,
+    num_layers: int,
+    num_heads: int,
+    hidden_dim: int,
+    mlp_dim: int,
+    config: dict[str, Any],
+) -> VisionTransformer:
     image_size = config.pop("image_size", 224)
-    return VisionTransformer(image_size, *sizes, **config)
+    sizes = image_size, patch_size, num_layers, num_heads, hidden_dim, mlp_dim
+    return VisionTransformer(*sizes, **config)
 
 
 @constructor(ViT_B_16_Weights, _at_its_size)
@@ -415,28 +432,28 @@ def vit_b_16(**config: Any) -> VisionTransformer:
     >>> vit_b_16(num_classes=10, image_size=32)(ones(1, 3, 32, 32)).shape
     (1, 10)
     """
-    return _vit(16, 12, 12, 768, 3072, config=config)
+    return _vit(16, 12, 12, 768, 3072, config)
 
 
 @constructor(ViT_B_32_Weights, _at_its_size)
 def vit_b_32(**config: Any) -> VisionTransformer:
     """`VisionTransformer` Base on patches of 32x32: 88,224,232 parameters; see `vit_b_16`."""
-    return _vit(32, 12, 12, 768, 3072, config=config)
+    return _vit(32, 12, 12, 768, 3072, config)
 
 
 @constructor(ViT_L_16_Weights, _at_its_size)
 def vit_l_16(**config: Any) -> VisionTransformer:
     """`VisionTransformer` Large on patches of 16x16: 304,326,632 parameters; see `vit_b_16`."""
-    return _vit(16, 24, 16, 1024, 4096, config=config)
+    return _vit(16, 24, 16, 1024, 4096, config)
 
 
 @constructor(ViT_L_32_Weights, _at_its_size)
 def vit_l_32(**config: Any) -> VisionTransformer:
     """`VisionTransformer` Large on patches of 32x32: 306,535,400 parameters; see `vit_b_16`."""
-    return _vit(32, 24, 16, 1024, 4096, config=config)
+    return _vit(32, 24, 16, 1024, 4096, config)
 
 
 @constructor(ViT_H_14_Weights, _at_its_size)
 def vit_h_14(**config: Any) -> VisionTransformer:
     """`VisionTransformer` Huge on patches of 14x14: 632,045,800 parameters; see `vit_b_16`."""
-    return _vit(14, 32, 16, 1280, 5120, config=config)
+    return _vit(14, 32, 16, 1280, 5120, config)
