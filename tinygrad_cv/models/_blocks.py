@@ -126,7 +126,6 @@ class SqueezeExcitation(nn.Module):
         *,
         generator: Any = None,
     ) -> None:
-        super().__init__()
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc1 = nn.Conv2d(input_channels, squeeze_channels, 1, generator=generator)
         self.fc2 = nn.Conv2d(squeeze_channels, input_channels, 1, generator=generator)
@@ -157,13 +156,18 @@ def stochastic_depth(
     >>> (rows[:, 0] == rows[:, 1]).all().item(), set(rows.flatten().tolist()) <= {0.0, 2.0}
     (True, True)
     """
-    check_probability("stochastic_depth", p)
-    if mode not in ("batch", "row"):
-        raise ValueError(f"stochastic_depth: mode is 'batch' or 'row'; got {mode!r}.")
+    check_depth("stochastic_depth", p, mode)
     if not training or p == 0:
         return input
     shared = input.ndim - (mode == "row")
     return T.dropout(input, p=p, generator=as_generator(generator), shared=shared)
+
+
+def check_depth(name: str, p: float, mode: str) -> None:
+    """Raise for a p that is no probability, and for an unknown mode."""
+    check_probability(name, p)
+    if mode not in ("batch", "row"):
+        raise ValueError(f"{name}: mode is 'batch' or 'row'; got {mode!r}.")
 
 
 class StochasticDepth(nn.Module):
@@ -176,7 +180,7 @@ class StochasticDepth(nn.Module):
     """
 
     def __init__(self, p: float, mode: str, *, generator: Any = None) -> None:
-        super().__init__()
+        check_depth("StochasticDepth", p, mode)
         self.p, self.mode, self.generator = p, mode, generator
 
     def forward(self, input: Tensor) -> Tensor:
@@ -240,7 +244,6 @@ class Permute(nn.Module):
     """
 
     def __init__(self, dims: Sequence[int]) -> None:
-        super().__init__()
         self.dims = list(dims)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -83,6 +83,12 @@ class ConvNeXt(nn.Module):
     what is dropped, are drawn from `generator` or from the one that `manual_seed` seeds.
 
     Raises ValueError for an empty setting, and TypeError for one of something else.
+
+    >>> from tinygrad_cv import ones
+    >>> from tinygrad_cv.models import CNBlockConfig, ConvNeXt
+    >>> small = ConvNeXt([CNBlockConfig(8, 16, 1), CNBlockConfig(16, None, 2)], num_classes=10)
+    >>> small(ones(2, 3, 32, 32)).shape
+    (2, 10)
     """
 
     def __init__(
@@ -190,10 +196,9 @@ def convnext_tiny(**config: Any) -> ConvNeXt:
 
     `config` are the arguments of the class without the setting.
 
-    >>> from tinygrad_cv import ones
-    >>> from tinygrad_cv.models import convnext_tiny
-    >>> convnext_tiny(num_classes=10)(ones(1, 3, 32, 32)).shape
-    (1, 10)
+    >>> from tinygrad_cv.models import ConvNeXt_Tiny_Weights
+    >>> ConvNeXt_Tiny_Weights.DEFAULT.meta["num_params"]
+    28589128
     """
     return _convnext(96, (3, 3, 9, 3), 0.1, config)
 

@@ -440,8 +440,8 @@ SLOW_NORM = {"norm_layer": partial(nn.BatchNorm2d, eps=1e-3, momentum=0.01)}
 def efficientnet_b0(**config: Any) -> EfficientNet:
     """`EfficientNet` B0: 5,288,548 parameters.
 
-    The scores are right for images of any size; that of its training is 224x224. `config` are the
-    arguments of `EfficientNet` without the setting.
+    It is made for images of 224x224, and the larger ones for larger images; all take any size.
+    `config` are the arguments of `EfficientNet` without the setting.
 
     >>> from tinygrad_cv import ones
     >>> from tinygrad_cv.models import efficientnet_b0

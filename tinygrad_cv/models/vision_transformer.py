@@ -155,6 +155,14 @@ class VisionTransformer(nn.Module):
     `manual_seed` seeds.
 
     Raises ValueError for an image_size that the patches do not divide, and for images of another.
+
+    >>> from tinygrad_cv import ones
+    >>> from tinygrad_cv.models import VisionTransformer
+    >>> sizes = {"num_layers": 2, "num_heads": 2, "hidden_dim": 16, "mlp_dim": 32}
+    >>> VisionTransformer(image_size=32, patch_size=8, num_classes=10, **sizes)(
+    ...     ones(2, 3, 32, 32)
+    ... ).shape
+    (2, 10)
     """
 
     def __init__(
@@ -427,10 +435,9 @@ def vit_b_16(**config: Any) -> VisionTransformer:
     default, or that of the weights that are downloaded. Other weights are interpolated to another
     image_size; see `interpolate_embeddings`.
 
-    >>> from tinygrad_cv import ones
-    >>> from tinygrad_cv.models import vit_b_16
-    >>> vit_b_16(num_classes=10, image_size=32)(ones(1, 3, 32, 32)).shape
-    (1, 10)
+    >>> from tinygrad_cv.models import ViT_B_16_Weights
+    >>> ViT_B_16_Weights.IMAGENET1K_SWAG_E2E_V1.meta["min_size"]
+    (384, 384)
     """
     return _vit(16, 12, 12, 768, 3072, config)
 
