@@ -89,6 +89,7 @@ def test_numbers_of_parameters_are_the_published_ones(monkeypatch: pytest.Monkey
         published = {
             (*member.value.config.items(), member.meta["num_params"])
             for member in models.get_model_weights(name)
+            if member.meta["num_params"] < 1e8  # the others take more memory than a test should
         }
         for *config, number in published:
             model = models.get_model(name, **dict(config))

@@ -29,6 +29,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from tinygrad_cv.hub import load_state_dict_from_url
 from tinygrad_cv.nn import Module
+from tinygrad_cv.nn.init import undrawn
 from tinygrad_cv.nn.module import StateError
 from tinygrad_cv.storage import load
 
@@ -167,11 +168,12 @@ def constructor(
                 config = {**chosen.value.config, **config}
                 _check_classes(name, chosen, config)
             state = _read(chosen, progress)
-            model = build(**config)
-            if state is not None:
-                what = chosen if isinstance(chosen, Path | WeightsEnum) else "the state dict"
-                state = adapt({**state}, model) if adapt else state
-                _fill(model, state, f"{name}: {what}")
+            if state is None:
+                return build(**config)
+            with undrawn():
+                model = build(**config)
+            what = chosen if isinstance(chosen, Path | WeightsEnum) else "the state dict"
+            _fill(model, adapt({**state}, model) if adapt else state, f"{name}: {what}")
             return model
 
         taken: Any = make

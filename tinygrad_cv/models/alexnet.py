@@ -51,7 +51,8 @@ class AlexNet(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(self.avgpool(self.features(x)).flatten(1))  # type: ignore[no-any-return]
+        x = self.classifier(self.avgpool(self.features(x)).flatten(1))
+        return x
 
 
 class AlexNetOriginal(nn.Module):
@@ -123,7 +124,8 @@ class AlexNetOriginal(nn.Module):
                 f"AlexNetOriginal takes images of 224x224 pixels; got an input of shape {x.shape}. "
                 "`alexnet` takes other sizes."
             )
-        return self.classifier(y.flatten(1))  # type: ignore[no-any-return]
+        x = self.classifier(y.flatten(1))
+        return x
 
 
 class AlexNet_Weights(WeightsEnum):
@@ -135,7 +137,7 @@ class AlexNet_Weights(WeightsEnum):
 
 @constructor(AlexNet_Weights)
 def alexnet(**config: Any) -> AlexNet:
-    """`AlexNet`: 61,100,840 parameters. `config` are its arguments.
+    """`AlexNet(**config)`: 61,100,840 parameters.
 
     >>> from tinygrad_cv.models import AlexNet_Weights
     >>> AlexNet_Weights.DEFAULT.url
@@ -146,5 +148,5 @@ def alexnet(**config: Any) -> AlexNet:
 
 @constructor()
 def alexnet_original(**config: Any) -> AlexNetOriginal:
-    """`AlexNetOriginal`: 60,965,224 parameters. `config` are its arguments."""
+    """`AlexNetOriginal(**config)`: 60,965,224 parameters."""
     return AlexNetOriginal(**config)
