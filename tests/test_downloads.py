@@ -242,7 +242,7 @@ def test_a_file_arrives_whole(name: str, url: str, tmp_path: Path, server: Any) 
         ("to_itself", "the server answered 302", None),
         ("to_a_file", "the server answered 302", 1),
         ("short", "has the MD5 [0-9a-f]{32}, and", 1),
-        ("huge", "it has 1,000,000,[0,]+ bytes, more than 1,000,000", 1),
+        ("huge", "it has 1,000,[0,]+ bytes, more than 1,000,000", 1),
     ],
 )
 def test_what_does_not_arrive_is_said_in_a_sentence(

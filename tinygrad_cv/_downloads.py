@@ -15,7 +15,7 @@ WINDOW, SLOWEST = 60.0, 1 << 10  # in each so many seconds it sends so many byte
 ATTEMPTS = 4  # at one address
 PAUSE = 1.0  # seconds before the second attempt, and twice as many before each further one
 MAX_DOWNLOAD = 8 << 30
-"""The most bytes that are downloaded by default: three times the largest file that is known here."""
+"""The most bytes that are downloaded by default: three times the largest file known here."""
 CHUNK = 1 << 16
 SCHEMES = ("https", "http", "file")
 MOMENTARY = (408, 425, 429, 500, 502, 503, 504)
@@ -143,7 +143,7 @@ class _Answer:
             coded = answer.headers.get("Transfer-Encoding")
             total = None
             if not coded and length.isascii() and length.isdigit():
-                total = self.size + int(length[:30])  # Python reads no number of any length
+                total = self.size + int(length[:100])  # Python reads no number of any length
                 if total > self.max_bytes:
                     raise self.refused(f"it has {total:,} bytes, more than {self.max_bytes:,}")
             bar.total = total
