@@ -241,3 +241,15 @@ def _reason(error: Exception) -> str:
         return "the server said nothing for too long"
     said = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
     return f"the connection failed ({said})"
+
+
+def has_md5(path: Path, md5: str) -> bool:
+    """Whether there is a regular file of this MD5."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, _md5).hexdigest() == md5
+
+
+def _md5() -> Any:
+    return hashlib.md5(usedforsecurity=False)

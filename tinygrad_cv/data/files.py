@@ -19,6 +19,7 @@ from typing import BinaryIO, cast
 
 from tinygrad_cv.backend import host
 from tinygrad_cv.data.digits import load_digits
+from tinygrad_cv.storage import written
 
 CLASSES = 10  # in each of the three datasets
 
@@ -364,6 +365,18 @@ class _Unxzed:
         if self.machine.unused_data or self.file.read(1):
             raise lzma.LZMAError("there is more behind its end")
         return b""
+
+
+def unzip(path: Path, target: Path, max_bytes: int = MAX_BYTES) -> None:
+    """Write what a gzip or xz file holds, at most `max_bytes`, to another, whole or not at all."""
+    expected = f"an intact file of gzip or xz, and at most {max_bytes:,} bytes in it"
+    left = max_bytes
+    with opened(path, expected) as (file, _, _), written(target) as out:
+        while chunk := file.read(CHUNK):
+            left -= len(chunk)
+            if left < 0:
+                raise DatasetError.about(path, "more", expected)
+            out.write(chunk)
 
 
 def read(file: BinaryIO, size: int) -> bytearray:
