@@ -295,17 +295,17 @@ def _whole_part(x: float) -> int:
 
 def fetch(dataset: Any, indices: Any) -> Any:
     """The samples at the indices as a batch of arrays, one row a sample; see `stacked`."""
-    if takes_arrays(type(dataset)) and dataset.batched:
+    if takes_arrays(dataset):
         batch = dataset[host.asarray(indices)]
         return [*batch] if type(batch) is tuple else batch
     return stacked(samples_at(dataset, indices))
 
 
-def takes_arrays(kind: type) -> bool:
-    """Whether the `__getitem__` of this class is that of one that says `batched`, or below it."""
-    for base in kind.__mro__:
+def takes_arrays(dataset: Any) -> bool:
+    """Whether its `__getitem__` is that of a class that says `batched`, or below it."""
+    for base in type(dataset).__mro__:
         if "batched" in vars(base):
-            return bool(vars(base)["batched"])
+            return bool(dataset.batched)
         if "__getitem__" in vars(base):
             return False
     return False

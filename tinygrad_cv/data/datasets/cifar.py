@@ -59,6 +59,7 @@ class CIFAR10(ArrayDataset):
     tgz_md5 = "c58f30108f718f92721af3b95e74349a"
     train_list: ClassVar[list[str]] = [f"data_batch_{number}" for number in range(1, 6)]
     test_list: ClassVar[list[str]] = ["test_batch"]
+    axes = "NHWC"
     classes = KINDS.split()
     _key = "labels"
     _coarse = 0

@@ -23,7 +23,7 @@ class Digits(ArrayDataset):
     >>> from tinygrad_cv.data import DataLoader, Digits
     >>> images, classes = next(iter(DataLoader(Digits(), batch_size=32)))
     >>> images.shape, images.dtype, classes.dtype
-    ((32, 8, 8), dtype('uint8'), dtype('int64'))
+    ((32, 1, 8, 8), dtype('uint8'), dtype('int64'))
     """
 
     classes = DIGITS
@@ -92,7 +92,6 @@ class FakeData(VisionDataset):
             raise IndexError(f"sample {index} of a dataset of {self.size}.")
         seed = place % self.size + self.random_offset
         generator = host.random.default_rng([seed % (1 << 64), int(seed < 0)])
-        channels, height, width = self.image_size
-        pixels = generator.integers(0, 256, (height, width, channels), dtype=host.uint8)
+        pixels = generator.integers(0, 256, self.image_size, dtype=host.uint8)
         target = int(generator.integers(self.num_classes))
         return self.transformed(as_image(pixels), target)

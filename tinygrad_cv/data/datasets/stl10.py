@@ -44,7 +44,7 @@ class STL10(ArrayDataset):
     splits = ("train", "train+unlabeled", "unlabeled", "test")
     folds_list_file = "fold_indices.txt"
     classes = KINDS.split()
-    channels_first = True
+    axes = "NCHW"
     _files: ClassVar[dict[str, tuple[str, ...]]] = {
         "train": ("train_X.bin", "train_y.bin"),
         "unlabeled": ("unlabeled_X.bin",),

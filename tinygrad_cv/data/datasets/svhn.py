@@ -38,7 +38,7 @@ class SVHN(ArrayDataset):
     the split of SVHN is one of 'train', 'test', 'extra'; given 'val'.
     """
 
-    channels_first = True
+    axes = "NCHW"
     classes = tuple("0123456789")
     split_list: ClassVar[dict[str, tuple[str, str]]] = {
         "train": ("train_32x32.mat", "e26dedcc434d2e4c54c9b2d4a06d8373"),

@@ -9,7 +9,8 @@ from typing import Any
 from tinygrad_cv._downloads import download, has_md5
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
-from tinygrad_cv.data.collate import stacked
+from tinygrad_cv.data import transforms as T
+from tinygrad_cv.data.collate import as_array, stacked
 from tinygrad_cv.data.dataset import Dataset
 
 Transform = Callable[[Any], Any]
@@ -77,28 +78,46 @@ class VisionDataset(Dataset):
         return "\n    ".join([f"Dataset {type(self).__name__}", *lines])
 
 
+EXACT = (
+    T.ToTensor, T.PILToTensor, T.ToImage, T.ToDtype, T.ConvertImageDtype, T.Normalize, T.Identity,
+    T.RandomCrop, T.RandomHorizontalFlip, T.RandomVerticalFlip, T.RandomErasing, T.CenterCrop,
+)  # fmt: skip
+"""Transforms that make of arrays exactly what they make of Pillow images, and of a batch what they
+make of its images one after the other."""
+
+
+def takes_batches(transform: Any) -> bool:
+    """Whether a transform can be shown a batch of arrays (N, C, H, W) with the same result."""
+    if type(transform) is T.Compose:
+        return all(map(takes_batches, transform.transforms))
+    return transform is None or type(transform) in EXACT
+
+
 class ArrayDataset(VisionDataset):
     """Images that lie in memory, uint8, in `data`, and their classes in `targets`.
 
     Sample i is (image, class). The image is a Pillow image, as in torchvision; where Pillow is not
-    installed (pip install 'tinygrad_cv[images]') it is the array uint8 (H, W, C), of gray images
-    (H, W), that the Pillow image would be made of. `transforms.ToTensor` makes the same of both.
+    installed (pip install 'tinygrad_cv[images]') it is an array uint8 (C, H, W). In the batches of
+    a DataLoader it is uint8 (C, H, W) in any case, and what `transform` makes of it.
 
-    A DataLoader fetches a whole batch with one fancy index where no transform wants to see the
-    single images: without one the images of a batch are uint8 (N, H, W, C) or (N, H, W). `data` and
-    `targets` may be replaced, such as by some of their rows.
+    A DataLoader fetches a whole batch with one fancy index where no transform has to see the single
+    images: without one, and with one that makes of arrays what it makes of Pillow images, such as
+    ToTensor, Normalize, RandomCrop, RandomHorizontalFlip, and Compose of those. They get the batch
+    then, and draw for its images one after the other.
+
+    `data` and `targets` may be replaced, such as by some of their rows.
     """
 
     data: Any
     targets: Any
     classes: Sequence[str] = ()
-    channels_first = False  # whether data is (N, C, H, W)
+    axes = "NHW"  # of data
 
     @property
     def batched(self) -> bool:  # type: ignore[override]
         """Whether an integer array as the index gives the samples there as a batch of arrays."""
-        changes = (self.transforms, self.transform, self.target_transform)
-        return all(change is None for change in changes)
+        none = self.transforms is None and self.target_transform is None
+        return none and takes_batches(self.transform)
 
     @property
     def class_to_idx(self) -> dict[str, int]:
@@ -113,17 +132,24 @@ class ArrayDataset(VisionDataset):
             if not self.batched:
                 batch = stacked([self[place] for place in index.tolist()])
                 return batch[0], batch[1]
-            return self._pixels(index), self._labels(index)
+            images: Any = self._pixels(index)
+            if self.transform is not None:
+                images = as_array(self.transform(images))
+            return images, self._labels(index)
         place = as_index(index)
         if not -len(self) <= place < len(self):
             raise IndexError(f"sample {index} of a dataset of {len(self)}.")
         return self.transformed(as_image(self._pixels(place)), self._label(place))
 
     def _pixels(self, index: Any) -> host.ndarray:
-        """uint8 (H, W, C) or (H, W), with a further axis in front for an array of indices."""
+        """uint8 (C, H, W), or (N, C, H, W) for an array of indices."""
         data = self.data.numpy() if isinstance(self.data, Tensor) else self.data
         chosen: host.ndarray = data[index]
-        return host.moveaxis(chosen, -3, -1) if self.channels_first else chosen
+        if self.axes == "NHW":
+            return chosen[..., None, :, :]
+        if self.axes == "NHWC":
+            chosen = host.moveaxis(chosen, -1, -3)
+        return host.ascontiguousarray(chosen)
 
     def _label(self, place: int) -> Any:
         return int(self.targets[place])
@@ -139,7 +165,7 @@ class ArrayDataset(VisionDataset):
 
 
 def as_image(pixels: host.ndarray) -> Any:
-    """uint8 (H, W, C) or (H, W) as a Pillow image, or as it is where there is no Pillow.
+    """uint8 (C, H, W) as a Pillow image, or as it is where there is no Pillow.
 
     So is an image of a number of channels that Pillow has no name for.
     """
@@ -147,11 +173,11 @@ def as_image(pixels: host.ndarray) -> Any:
         from PIL import Image
     except ModuleNotFoundError:
         return pixels
-    if pixels.ndim == 3 and pixels.shape[-1] == 1:
-        pixels = pixels[..., 0]
-    if pixels.ndim == 3 and pixels.shape[-1] not in (3, 4):
-        return pixels
-    return Image.fromarray(pixels)
+    if len(pixels) == 1:
+        return Image.fromarray(pixels[0])
+    if len(pixels) in (3, 4):
+        return Image.fromarray(host.ascontiguousarray(pixels.transpose(1, 2, 0)))
+    return pixels
 
 
 def one_of(name: str, value: Any, choices: Sequence[str]) -> str:
