@@ -26,6 +26,7 @@ from tinygrad_cv.data.datasets.mnist import KMNIST as KMNIST
 from tinygrad_cv.data.datasets.mnist import MNIST as MNIST
 from tinygrad_cv.data.datasets.mnist import QMNIST as QMNIST
 from tinygrad_cv.data.datasets.mnist import FashionMNIST as FashionMNIST
+from tinygrad_cv.data.datasets.splits import load_dataset as load_dataset
 from tinygrad_cv.data.datasets.stl10 import STL10 as STL10
 from tinygrad_cv.data.datasets.svhn import SVHN as SVHN
 from tinygrad_cv.data.datasets.text import TextFile as TextFile
@@ -35,7 +36,6 @@ from tinygrad_cv.data.digits import load_digits as load_digits
 from tinygrad_cv.data.files import DatasetError as DatasetError
 from tinygrad_cv.data.files import Splits as Splits
 from tinygrad_cv.data.files import load_cifar10 as load_cifar10
-from tinygrad_cv.data.files import load_dataset as load_dataset
 from tinygrad_cv.data.files import load_idx as load_idx
 from tinygrad_cv.data.files import load_mnist as load_mnist
 from tinygrad_cv.data.loader import DataLoader as DataLoader

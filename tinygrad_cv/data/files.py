@@ -66,54 +66,25 @@ class Splits:
     test_labels: host.ndarray
     classes: int
     name: str
+    class_names: tuple[str, ...] = ()
 
 
-def load_dataset(source: str | PathLike[str], max_bytes: int | None = MAX_BYTES) -> Splits:
-    """The dataset that `source` names: "digits", or a folder that holds MNIST or CIFAR-10.
-
-    Which one a folder holds is told by the names of its files; see `load_mnist` and
-    `load_cifar10`. "digits" are the images of `load_digits`, of which the first, sixth, eleventh,
-    ... of each class are held out for the test: 364 of the 1,797, the same ones always.
-
-    A gzipped file that unzips to more than `max_bytes` is refused, for a small file can unzip to
-    more than there is memory; None allows any size.
-
-    Raises DatasetError.
-
-    >>> from tinygrad_cv.data import load_dataset
-    >>> digits = load_dataset("digits")
-    >>> digits.train_images.shape, digits.test_images.shape, digits.classes
-    ((1433, 1, 8, 8), (364, 1, 8, 8), 10)
-    """
-    if source == "digits":
-        return _split_digits()
-    folder = Path(source)
-    expected = (
-        f"'digits', a folder with MNIST ({MNIST_FILES[0]} and so on), or one with the binary "
-        f"version of CIFAR-10 ({CIFAR10_FILES[0]} and so on)"
-    )
-    files = files_in(folder, expected)
-    mnist = not files.keys().isdisjoint(MNIST_FILES)
-    cifar10 = not files.keys().isdisjoint({CIFAR10_FOLDER, *CIFAR10_FILES})
-    if mnist and cifar10:
-        raise DatasetError.about(folder, "files of both MNIST and CIFAR-10", "one dataset only")
-    if mnist:
-        return load_mnist(folder, max_bytes)
-    if cifar10:
-        return load_cifar10(folder)
-    names = sorted(path.name for path in files.values())
-    listed = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
-    raise DatasetError.about(folder, f"a folder with {listed or 'nothing in it'}", expected)
-
-
-def _split_digits() -> Splits:
+def split_digits() -> Splits:
+    """The digits of the package, of which the first, sixth, ... of each class are held out."""
     images, labels = load_digits()
-    test = host.zeros(len(labels), dtype=bool)
-    # By position and not by a random generator, whose stream may differ between NumPy versions.
-    # The images are ordered by writer, so this takes a share of each writer's digits too.
-    for digit in range(CLASSES):
-        test[host.flatnonzero(labels == digit)[::5]] = True
+    test = held_out(labels, CLASSES)  # ordered by writer, so a share of each writer's digits too
     return Splits(images[~test], labels[~test], images[test], labels[test], CLASSES, "digits")
+
+
+def held_out(labels: host.ndarray, classes: int) -> host.ndarray:
+    """Which samples to keep for the test: the first, sixth, eleventh, ... of each class.
+
+    By position and not by a random generator, whose stream may differ between NumPy versions.
+    """
+    test = host.zeros(len(labels), dtype=bool)
+    for label in range(classes):
+        test[host.flatnonzero(labels == label)[::5]] = True
+    return test
 
 
 # ----- MNIST ---------------------------------------------------------------------------------
@@ -356,13 +327,13 @@ class _Unxzed:
 
     def read(self, size: int) -> bytes:
         """Up to `size` bytes, and none at the end only."""
-        while not self.machine.eof:
+        while size and not self.machine.eof:
             given = self.file.read(CHUNK) if self.machine.needs_input else b""
             if self.machine.needs_input and not given:
                 raise lzma.LZMAError("it ends too early")
             if chunk := self.machine.decompress(given, size):
                 return chunk
-        if self.machine.unused_data or self.file.read(1):
+        if size and (self.machine.unused_data or self.file.read(1)):
             raise lzma.LZMAError("there is more behind its end")
         return b""
 

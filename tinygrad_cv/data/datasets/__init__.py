@@ -14,6 +14,7 @@ from tinygrad_cv.data.datasets.mnist import KMNIST as KMNIST
 from tinygrad_cv.data.datasets.mnist import MNIST as MNIST
 from tinygrad_cv.data.datasets.mnist import QMNIST as QMNIST
 from tinygrad_cv.data.datasets.mnist import FashionMNIST as FashionMNIST
+from tinygrad_cv.data.datasets.splits import load_dataset as load_dataset
 from tinygrad_cv.data.datasets.stl10 import STL10 as STL10
 from tinygrad_cv.data.datasets.svhn import SVHN as SVHN
 from tinygrad_cv.data.datasets.text import TextFile as TextFile

@@ -5,6 +5,7 @@ import stat
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from operator import index as as_index
 from os import PathLike
 from pathlib import Path
@@ -13,11 +14,11 @@ from typing import Any
 from tinygrad_cv.backend import host
 from tinygrad_cv.data.datasets.vision import Transform, VisionDataset
 from tinygrad_cv.data.files import DatasetError, explained
+from tinygrad_cv.data.transforms.images import pillow
 
 IMG_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "DIB", "GIF", "TIFF", "WEBP")
 """What Pillow is asked to read: others of its formats run programs of the machine."""
-INSTALL = "images in files are read by Pillow: pip install 'tinygrad_cv[images]'."
 
 
 class DatasetFolder(VisionDataset):
@@ -203,42 +204,48 @@ def load_image(path: str | PathLike[str]) -> Any:
     >>> load_image("gray.png").getpixel((0, 0))
     (7, 7, 7)
     """
-    try:
-        from PIL import Image
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(INSTALL) from error
-    place = Path(path)
+    with _image(Path(path)) as image:
+        return _in_colour(image)
+
+
+def image_size(path: str | PathLike[str]) -> tuple[int, int]:
+    """Height and width of the image in a file, by its header. Raises what `load_image` does."""
+    with _image(Path(path)) as image:
+        return image.height, image.width
+
+
+@contextmanager
+def _image(path: Path) -> Iterator[Any]:
+    """The image in a file, opened but not decoded yet; failures to do that as DatasetError."""
+    module = pillow("Image")
     expected = "an intact image"
-    with explained(place, expected):
-        if not stat.S_ISREG(place.stat().st_mode):  # to open a pipe would wait for a writer
-            raise DatasetError.about(place, "something that is no ordinary file", expected)
-        file = place.open("rb")
+    with explained(path, expected):
+        if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe would wait for a writer
+            raise DatasetError.about(path, "something that is no ordinary file", expected)
+        file = path.open("rb")
     with file:
         try:
-            with Image.open(file, formats=FORMATS) as image:
-                return _in_colour(image, Image)
-        except (*DAMAGE, Image.DecompressionBombError) as error:
+            with module.open(file, formats=FORMATS) as image:
+                yield image
+        except (*DAMAGE, module.DecompressionBombError) as error:
             said = "".join(c if c.isprintable() else "?" for c in str(error)[:200])
             named = f"{type(error).__name__}: {said}" if said else type(error).__name__
-            raise DatasetError.about(
-                place, f"no image, or a damaged one ({named})", expected
-            ) from (error)
+            found = f"no image, or a damaged one ({named})"
+            raise DatasetError.about(path, found, expected) from error
 
 
-def _in_colour(image: Any, Image: Any) -> Any:
+def _in_colour(image: Any) -> Any:
     if image.mode.startswith("I"):
         # Of 16 bits, which Pillow would cut off at 255. "I" has 32, for files of 16.
         values = host.clip(host.asarray(image), 0, 0xFFFF) >> 8
-        image = Image.fromarray(values.astype(host.uint8))
+        image = pillow("Image").fromarray(values.astype(host.uint8))
     elif image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")  # of which Pillow would warn
     return image.convert("RGB")
 
 
-def in_classes(folder: Path) -> Iterator[Path]:
-    """The folders with images, however deep, in the folders of a folder."""
-    for entry in sorted(folder.iterdir()):
-        if entry.is_dir() and any(
-            path.lower().endswith(IMG_EXTENSIONS) for path in _paths(str(entry))
-        ):
-            yield entry
+def holds_images(folder: Path) -> bool:
+    """Whether there is an image, however deep, in a folder in this one."""
+    with explained(folder, "a folder that can be read"):
+        inner = [str(entry) for entry in sorted(folder.iterdir()) if entry.is_dir()]
+    return any(path.lower().endswith(IMG_EXTENSIONS) for each in inner for path in _paths(each))

@@ -7,7 +7,7 @@ from typing import Any
 from tinygrad_cv.backend import host
 from tinygrad_cv.data.datasets.mnist import DIGITS
 from tinygrad_cv.data.datasets.vision import ArrayDataset, Transform, VisionDataset, as_image
-from tinygrad_cv.data.files import load_dataset
+from tinygrad_cv.data.files import split_digits
 
 
 class Digits(ArrayDataset):
@@ -38,7 +38,7 @@ class Digits(ArrayDataset):
     ) -> None:
         super().__init__(root, transform=transform, target_transform=target_transform)
         self.train = train
-        splits = load_dataset("digits")
+        splits = split_digits()
         images = splits.train_images if train else splits.test_images
         self.data = host.floor(images[:, 0] * 255 + 0.5).astype(host.uint8)
         self.targets = splits.train_labels if train else splits.test_labels

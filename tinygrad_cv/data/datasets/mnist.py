@@ -302,6 +302,8 @@ class QMNIST(MNIST):
         rows = {"test10k": slice(10_000), "test50k": slice(10_000, None)}.get(
             self.what, slice(None)
         )
+        if not len(images[rows]):
+            raise DatasetError.about(images_path, f"no images of {self.what}", "some")
         return images[rows], labels[rows].astype(host.int64)
 
     def download(self) -> None:
