@@ -72,7 +72,11 @@ def qmnist_files(count: int = 6) -> dict[str, tuple[bytes, np.ndarray, np.ndarra
     files = {}
     for seed, what in enumerate(("train", "test", "nist")):
         labels = rng(seed).integers(0, 10, (count, 8)).astype(np.int32)
-        files[what] = (b".xz" if what == "nist" else b".gz", pixels(count, 28, 28, seed=seed), labels)
+        files[what] = (
+            b".xz" if what == "nist" else b".gz",
+            pixels(count, 28, 28, seed=seed),
+            labels,
+        )
     return files
 
 
@@ -96,12 +100,25 @@ def python2_pickle(data: np.ndarray, labels: list[int], key: str = "labels") -> 
     def number(value: int) -> bytes:
         return b"J" + struct.pack("<i", value)
 
-    dtype = b"cnumpy\ndtype\n" + text(b"u1") + b"K\x00K\x01\x87R" + (
-        b"(K\x03" + text(b"|") + b"NNN" + number(-1) + number(-1) + b"K\x00tb"
+    dtype = (
+        b"cnumpy\ndtype\n"
+        + text(b"u1")
+        + b"K\x00K\x01\x87R"
+        + (b"(K\x03" + text(b"|") + b"NNN" + number(-1) + number(-1) + b"K\x00tb")
     )
-    array = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85" + text(b"b") + (
-        b"\x87R(K\x01" + number(data.shape[0]) + number(data.shape[1]) + b"\x86" + dtype + b"\x89"
-        + text(data.tobytes()) + b"tb"
+    array = (
+        b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85"
+        + text(b"b")
+        + (
+            b"\x87R(K\x01"
+            + number(data.shape[0])
+            + number(data.shape[1])
+            + b"\x86"
+            + dtype
+            + b"\x89"
+            + text(data.tobytes())
+            + b"tb"
+        )
     )
     listed = b"](" + b"".join(b"K" + bytes([label]) for label in labels) + b"e"
     items = text(b"data") + array + text(key.encode()) + listed

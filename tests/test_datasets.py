@@ -13,12 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import dataset_files as make
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import dataset_files as make
 import tinygrad_cv as tg
 from tinygrad_cv import hub
 from tinygrad_cv._tensor import Tensor
@@ -48,7 +48,6 @@ from tinygrad_cv.data import (
 )
 from tinygrad_cv.data import transforms as T
 from tinygrad_cv.data.datasets.archives import _tar_members
-
 
 Image = pytest.importorskip("PIL.Image", reason="needs the extra 'images'")
 

@@ -271,6 +271,8 @@ def _tar_members(file: BinaryIO, path: Path) -> Iterator[Member]:
     told: dict[str, str] = {}  # what was said of the next member
     for _ in range(4 * MAX_FILES):
         header = bytes(read(file, BLOCK))
+        if len(header) < BLOCK:
+            raise DatasetError.about(path, "a tar file that ends too early", "an intact one")
         if not header.strip(b"\0"):
             _read_to_end(file, path)
             return

@@ -17,7 +17,7 @@ from tinygrad_cv.data.files import (
     opened,
     read,
 )
-from tinygrad_cv.pth import DAMAGE, Machine
+from tinygrad_cv.pth import DAMAGE, Machine, UnknownNameError
 
 KINDS = "airplane automobile bird cat deer dog frog horse ship truck"
 FINE_KINDS = """
@@ -143,8 +143,12 @@ def read_batch(path: Path, key: str, classes: int) -> tuple[host.ndarray, host.n
     try:
         value = Machine(_no_storage, len(contents)).run(BytesIO(contents))
     except (*DAMAGE, ValueError) as error:
-        said = f": {error}" if type(error) is ValueError else ""  # others could show what is in it
-        raise DatasetError.about(path, f"a damaged or another pickle{said}", expected) from error
+        said = "it is damaged"  # not what a library says of values of the file: it could show them
+        if isinstance(error, UnknownNameError):
+            said = f"it asks for {error.text}"
+        elif type(error) is ValueError:
+            said = "".join(c if c.isprintable() else "?" for c in str(error)[:200])
+        raise DatasetError.about(path, f"a pickle of something else ({said})", expected) from error
     # Python 2 wrote the keys as strings, and whoever reads them as bytes writes bytes.
     named = {
         name.decode("latin-1") if type(name) is bytes else name: part
