@@ -95,7 +95,7 @@ class _OfPlaces:
             return recipe._finished(dataset[places])
         while type(dataset) is Subset:  # each sample has its own numbers, or all are had at once
             dataset, places = dataset.dataset, [dataset.indices[place] for place in places]
-        if recipe.collate is stacked and takes_arrays(type(dataset)):
+        if recipe.collate is stacked and takes_arrays(dataset):
             self._at(numbers.start)
             batch = fetch(dataset, places)
             return batch if recipe.transform is None else recipe._changed(batch, recipe.transform)
