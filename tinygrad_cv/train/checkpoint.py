@@ -255,7 +255,7 @@ def settings(trainer: "Trainer") -> dict[str, Any]:
         "epochs": trainer.epochs,
         "batches": trainer.batches,
         "batch_size": getattr(loader, "batch_size", None),
-        **{f"settings[{name!r}]": value for name, value in trainer.settings.items()},
+        **trainer.settings,
     }
 
 
