@@ -106,8 +106,12 @@ class Observer:
         A recorded change in place makes it of itself.
         """
 
-    def indexed(self, array: Any, tensor: Any) -> None:
-        """This array, part of an index that an op is about to get, has the values of a tensor."""
+    def copied(self, array: Any, source: Any) -> None:
+        """This array, which an op is about to get as an attribute, is a copy of a tensor or of
+        another array."""
+
+    def read(self, tensor: Any) -> None:
+        """The values of a tensor are about to be known to Python."""
 
     def call(
         self, function: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]

@@ -78,7 +78,7 @@ def _raw_part(part: Any, backend: Backend) -> Any:
         else:
             array = backend.receive(part._array, part._backend)
         if (eye := observer.get()) is not None:
-            eye.indexed(array, part)
+            eye.copied(array, part)
         return array
     array = part if hasattr(part, "dtype") else host.asarray(part)
     if array.size == 0 and array.dtype.kind not in "iub":

@@ -43,7 +43,7 @@ Axes = Mapping[str, Mapping[int, str] | Sequence[int]]
 def export_model(
     model: Callable[..., Any],
     example: Any,
-    path: str | PathLike[str],
+    path: str | PathLike[str] | None,
     *,
     input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
@@ -75,6 +75,7 @@ def export_model(
     - Weights have the names of the state dict. They lie in the file, or, with `external_data` and
       where they exceed 2 GiB, in a file beside it, of the same name with ".data" at its end.
     - `doc` is a text for those who look at the file.
+    - With None as the `path` nothing is written, and the model that is returned holds its weights.
 
     The model is checked (onnx.checker, with the inference of all shapes) before a file is written,
     and a file is written whole or not at all. The same model gives the same bytes.
@@ -97,7 +98,7 @@ def export_model(
     True
     """
     onnx = package()
-    target = Path(path)
+    target = None if path is None else Path(path)
     _check_opset(opset_version)
     arguments, named = _arguments(model, example)
     names = _input_names(model, arguments, named, input_names)
@@ -140,7 +141,7 @@ def export_model(
 def export(
     model: Callable[..., Any],
     args: Any,
-    f: str | PathLike[str],
+    f: str | PathLike[str] | None = None,
     *,
     input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
@@ -196,7 +197,7 @@ def _arguments(model: Any, example: Any) -> tuple[tuple[Any, ...], dict[str, Any
 
 def _as_tensors(value: Any) -> Any:
     if isinstance(value, host.ndarray):
-        return Tensor(value)
+        return Tensor(value, dtype=value.dtype)
     if isinstance(value, tuple | list):
         parts = [_as_tensors(part) for part in value]
         return tuple(parts) if isinstance(value, tuple) else parts
@@ -240,6 +241,10 @@ def _axes(
     """The free axes of each input, with their names."""
     if given is None:
         return [{0: "batch"} if tensor.ndim else {} for tensor in tensors]
+    if unknown := [name for name in given if name not in names]:
+        raise ValueError(
+            f"dynamic_axes: {unknown[0]!r} is no input; the inputs are ({', '.join(names)})."
+        )
     found = []
     for name, tensor in zip(names, tensors, strict=True):
         known = given.get(name, {})
@@ -329,9 +334,10 @@ def _traced(
         array = tensor.numpy(force=True)
         if which:  # other numbers, of those that the model takes
             array = host.flip(array)
+            array = array * array.dtype.type(0.75) if array.dtype.kind == "f" else array
         for axis, symbol in known.items():
             array = host.take(array, host.arange(lengths[symbol][which]), axis, mode="wrap")
-        leaf = Tensor(array, device=tensor.device)
+        leaf = Tensor(array, dtype=tensor.dtype, device=tensor.device)
         leaf.requires_grad = leaf.is_floating_point()
         fresh.append(leaf)
     token = observer.set(trace)
@@ -462,7 +468,9 @@ def _merge_identities(nodes: list[Any]) -> None:
     nodes[:] = kept
 
 
-def _save(made: Any, arrays: Mapping[str, Any], target: Path, external: bool | None) -> None:
+def _save(
+    made: Any, arrays: Mapping[str, Any], target: Path | None, external: bool | None
+) -> None:
     """Check the model, and write it: the weights first, if they go beside it."""
     onnx = package()
     used = {name for node in made.graph.node for name in node.input}
@@ -476,6 +484,8 @@ def _save(made: Any, arrays: Mapping[str, Any], target: Path, external: bool | N
             f"the weights have {total:,} bytes, and one file of ONNX holds less than 2 GiB: pass "
             "external_data=True."
         )
+    if external and target is None:
+        raise ValueError(f"weights of {total:,} bytes go into a file beside the model: give a path.")
     outside = {
         name: array for name, array in arrays.items() if external and array.nbytes > SMALL
     }
@@ -483,6 +493,8 @@ def _save(made: Any, arrays: Mapping[str, Any], target: Path, external: bool | N
         if name not in outside:
             made.graph.initializer.append(onnx.numpy_helper.from_array(_plain(array), name))
     _check(made, outside)
+    if target is None:
+        return
     beside = target.with_name(f"{target.name}.data")
     content = bytearray()
     for name, array in outside.items():

@@ -15,6 +15,7 @@ from tinygrad_cv._graph import Node, Observer
 from tinygrad_cv._op import is_array
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv._trees import leaves, mapped, tensors_in
+from tinygrad_cv.backend.recording import line_of_user
 
 
 @dataclass(frozen=True)
@@ -91,10 +92,22 @@ class Trace(Observer):
         self.home[id(tensor._array)] = node
         self.kept.append(tensor)
 
-    def indexed(self, array: Any, tensor: Any) -> None:
+    def copied(self, array: Any, source: Any) -> None:
+        if isinstance(source, Tensor):
+            self.meet(source)
+        node = source.node if isinstance(source, Tensor) else self.home.get(id(source))
+        if node is not None:
+            self.home[id(array)] = node
+            self.kept.append(array)
+
+    def read(self, tensor: Any) -> None:
         self.meet(tensor)
-        self.home[id(array)] = tensor.node
-        self.kept.append(array)
+        if self.depends(tensor.node):
+            raise NotImplementedError(
+                f"{line_of_user()}: a number is taken out of a tensor of shape {tensor.shape} "
+                "(.item(), .numpy(), an if), and an exported model would have that number for "
+                "every input: compute with tensors, and choose with where(condition, a, b)."
+            )
 
     def call(self, function: Callable[..., Any], args: Any, options: Any) -> Any:
         bound = inspect.signature(function).bind(*args, **options)
@@ -166,38 +179,6 @@ def _parts(value: Any) -> Iterator[Any]:
             yield from _parts(part)
     else:
         yield value
-
-
-def paired(first: Trace, second: Trace, explain: Callable[[Node, str], Exception]) -> dict[Any, Any]:
-    """Each node (and call) of the first trace that the outputs need, and the same of the second.
-
-    `explain` makes the error to raise where the two traces do not go the same way.
-    """
-    pairs: dict[Any, Any] = {}
-    if len(first.outputs) != len(second.outputs):
-        raise explain(first.outputs[0], "the number of outputs depends on the input")
-    stack = list(zip(first.outputs, second.outputs, strict=True))[::-1]
-    while stack:
-        one, other = (trace.origin(n) for trace, n in zip((first, second), stack.pop(), strict=True))
-        if one in pairs:
-            continue
-        pairs[one] = other
-        depends = first.depends(one)
-        here, there = first.sources(one) if depends else [], second.sources(other) if depends else []
-        if depends != second.depends(other) or (
-            depends
-            and (type(one.op) is not type(other.op) or len(here) != len(there))
-        ):
-            raise explain(one, "which ops the model computes depends on the input")
-        stack += list(zip(here, there, strict=True))[::-1]
-        calls, others = first.calls.get(one, []), second.calls.get(other, [])
-        if depends and [call.name for call in calls] == [call.name for call in others]:
-            for call, same in zip(calls, others, strict=True):
-                mine, theirs = list(call.nodes()), list(same.nodes())
-                if len(mine) == len(theirs) and call not in pairs:
-                    pairs[call] = same
-                    stack += list(zip(mine, theirs, strict=True))[::-1]
-    return pairs
 
 
 def together(one: Any, other: Any) -> Any:

@@ -15,7 +15,7 @@ from tinygrad_cv._op import is_array
 from tinygrad_cv._tensor import wrap
 from tinygrad_cv.backend import host
 from tinygrad_cv.onnx.protobuf import DTYPES, package
-from tinygrad_cv.onnx.tracing import Call, Trace, Varying, paired, shapes, together
+from tinygrad_cv.onnx.tracing import Call, Trace, Varying, shapes, together
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
@@ -92,7 +92,8 @@ class Writer:
         self.first, self.second = traces
         self.opset, self.weights, self.modules = opset, weights, modules
         self.helper = package().helper
-        self.pairs = paired(self.first, self.second, self.error)
+        # Each node (and call) of the first trace that is needed, and the same of the second.
+        self.pairs: dict[Any, Any] = {}
         self.nodes: list[Any] = []
         self.initializers: dict[str, Any] = {}
         self.done: dict[Any, Any] = {}
@@ -144,7 +145,11 @@ class Writer:
         """Write all that these nodes need."""
         declined: set[Call] = set()
         found = []
-        for root in outputs:
+        outputs, others = list(outputs), self.second.outputs
+        if len(outputs) != len(others):
+            raise self.error(outputs[0], "how many outputs there are depends on the input")
+        for root, other in zip(outputs, others, strict=True):
+            self.pair(root, other)
             stack = [self.first.origin(root)]
             while stack:
                 node = stack[-1]
@@ -164,12 +169,32 @@ class Writer:
             found.append(self.done[self.first.origin(root)])
         return found
 
+    def pair(self, one: Node, other: Node) -> None:
+        """Note that a node of the second trace is what one of the first is there."""
+        one, other = self.first.origin(one), self.second.origin(other)
+        self.pairs.setdefault(one, other)
+
     def call_of(self, node: Node, declined: set[Call]) -> Call | None:
         """The outermost call of which a node is a result, and which is written as one."""
         if not self.first.depends(node):
             return None
-        for call in reversed(self.first.calls.get(node, [])):
-            if call.name in CALLS and call in self.pairs and call not in declined:
+        calls, others = (
+            trace.calls.get(n, [])
+            for trace, n in ((self.first, node), (self.second, self.pairs[node]))
+        )
+        if [call.name for call in calls] != [call.name for call in others]:
+            return None
+        for call, other in zip(reversed(calls), reversed(others), strict=True):
+            if call.name in CALLS and call not in declined:
+                if call not in self.pairs:
+                    mine, theirs = list(call.nodes()), list(other.nodes())
+                    if len(mine) != len(theirs):
+                        continue
+                    self.pairs[call] = other
+                    for pair in zip(
+                        (*mine, *call.results), (*theirs, *other.results), strict=True
+                    ):
+                        self.pair(*pair)
                 return call
         return None
 
@@ -177,7 +202,18 @@ class Writer:
         """What has to be written before a node."""
         if call is not None:
             return [self.first.origin(n) for n in call.nodes()]
-        return self.first.sources(node) if self.first.depends(node) else []
+        other = self.pairs[node]
+        depends = self.first.depends(node)
+        if depends != self.second.depends(other):
+            raise self.error(node, "whether it depends on the input of the model depends on that")
+        if not depends:
+            return []
+        mine, theirs = self.first.sources(node), self.second.sources(other)
+        if type(node.op) is not type(other.op) or len(mine) != len(theirs):
+            raise self.error(node, "which ops the model computes depends on its input")
+        for pair in zip(mine, theirs, strict=True):
+            self.pair(*pair)
+        return mine
 
     def emit(self, node: Node, call: Call | None) -> None:
         """Write a node, or the call that it is a result of."""
@@ -243,6 +279,8 @@ class Writer:
         """What a handler gets for an input or an attribute."""
         if isinstance(one, Node):
             return self.done[self.first.origin(one)]
+        if isinstance(one, dict):
+            return {key: self.given(value, other[key], key) for key, value in one.items()}
         if isinstance(one, tuple | list):
             if not isinstance(other, tuple | list) or len(one) != len(other):
                 self.refuse(f"its {name or 'input'} depends on the input of the model")
@@ -300,15 +338,19 @@ class Writer:
             ):
                 shape = shapes(one.shape, other.shape)
                 return self.node("Expand", self.const(part), self.shape(shape))
-            if varying and one.dtype.kind in "iu" and one.ndim == 1 and len(one) > 1:
-                start, step = int(one[0]), int(one[1]) - int(one[0])
+            if len(varying) == 1 and one.dtype.kind in "iuf" and one.shape[varying[0]] > 1 and one.size:
+                (axis,) = varying
+                along = [-1 if i == axis else 1 for i in range(one.ndim)]
+                step = (host.diff(one, axis=axis).ravel()[0]).item()
                 if all(
-                    host.array_equal(a, start + step * host.arange(len(a))) for a in (one, other)
+                    host.array_equal(a, part + step * host.arange(a.shape[axis]).reshape(along))
+                    for a in (one, other)
                 ):
-                    n = self.number(Varying(len(one), len(other)))
-                    stop = self.node("Add", self.node("Mul", n, self.const(step)), self.const(start))
-                    counted = self.node("Range", self.const(start), stop, self.const(step))
-                    return self.cast(counted, one.dtype.name)
+                    n = self.number(Varying(one.shape[axis], other.shape[axis]))
+                    counted = self.node("Range", self.const(0), n, self.const(1))
+                    counted = self.node("Reshape", self.cast(counted, one.dtype.name), self.ints(along))
+                    steps = self.node("Mul", counted, self.const(step, one.dtype))
+                    return self.node("Add", self.const(part), steps)
         self.refuse(
             "it is a constant in the graph, and another one for another input: a value was taken "
             "out of a tensor (.item(), .numpy(), an if), or it depends on a length that is to be "

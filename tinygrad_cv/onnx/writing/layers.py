@@ -13,6 +13,7 @@ from tinygrad_cv.onnx.writing.graph import (
     writes_call,
 )
 from tinygrad_cv.onnx.writing.reductions import axes_of, reduced, variance
+from tinygrad_cv.onnx.writing.shapes import padded
 
 # ----- linear algebra ----------------------------------------------------------------------------
 
@@ -101,7 +102,7 @@ def _affine(
 
 @writes("batch_norm")
 def _batch_norm(
-    g: Writer, x: Value, w: Value | None, b: Value | None, *, eps: float, running: Any, momentum: Any
+    g: Writer, x: Value, w: Value | None, b: Value | None, *, eps: float, **kept: Any
 ) -> Any:
     """With the statistics of the batch; those that are kept for later are not written."""
     assert x.shape is not None
@@ -208,13 +209,19 @@ def _scale_channels(
 def _local_response_norm(
     g: Writer, x: Value, *, size: int, share: float, beta: float, k: float
 ) -> Any:
-    parameters = {"size": size, "alpha": share * size, "beta": float(beta), "bias": float(k)}
     if size % 2:
-        return g.node("LRN", x, **parameters)
+        return g.node("LRN", x, size=size, alpha=share * size, beta=float(beta), bias=float(k))
     # In an even window the odd one out is the channel before; in ONNX's it is the next one.
-    back, far, axis = g.ints([-1]), g.ints([-(2**31)]), g.ints([1])
-    normal = g.node("LRN", g.node("Slice", x, back, far, axis, back), **parameters)
-    return g.node("Slice", normal, back, far, axis, back)
+    assert x.shape is not None
+    (channels,) = g.fixed(x.shape[1:2], "the number of channels")
+    before = size // 2
+    pairs = [(0, 0), (before, size - 1 - before), *[(0, 0)] * (x.ndim - 2)]
+    squares = padded(g, Value(g.node("Mul", x, x).name, x.dtype), pairs)
+    total = g.slice(squares, 1, 0, channels)
+    for i in range(1, size):
+        total = g.node("Add", total, g.slice(squares, 1, i, i + channels))
+    base = g.node("Add", g.node("Mul", total, g.const(share, x.dtype)), g.const(k, x.dtype))
+    return g.node("Div", x, g.node("Pow", base, g.const(beta, x.dtype)))
 
 
 @writes("normalize")

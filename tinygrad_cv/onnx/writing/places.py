@@ -5,7 +5,14 @@ from typing import Any
 
 from tinygrad_cv.backend import host
 from tinygrad_cv.onnx.tracing import Varying
-from tinygrad_cv.onnx.writing.graph import Value, Writer, refuses, writes
+from tinygrad_cv.onnx.writing.graph import (
+    DeclinedError,
+    Value,
+    Writer,
+    refuses,
+    writes,
+    writes_call,
+)
 
 FAR = 2**31 - 1
 """Beyond the end of every axis."""
@@ -380,6 +387,36 @@ def _numbered(g: Writer, name: str, attributes: Any, numbered: Any, lead: tuple[
 
 
 # ----- places as such ----------------------------------------------------------------------------
+
+
+@writes_call("embedding_bag")
+def _embedding_bag(
+    g: Writer,
+    input: Any,
+    weight: Value,
+    offsets: Any,
+    max_norm: Any,
+    norm_type: float,
+    scale_grad_by_freq: bool,
+    mode: str,
+    sparse: bool,
+    per_sample_weights: Value | None,
+    include_last_offset: bool,
+    padding_idx: int | None,
+) -> Any:
+    if (
+        not isinstance(input, Value)
+        or input.ndim != 2
+        or max_norm is not None
+        or padding_idx is not None
+    ):
+        raise DeclinedError
+    rows = g.node("Gather", weight, g.cast(input, "int64"), axis=0)
+    if per_sample_weights is not None:
+        factors = g.cast(per_sample_weights, rows.dtype)
+        rows = g.node("Mul", rows, g.unsqueeze(factors, [2]))
+    operator = {"sum": "ReduceSum", "mean": "ReduceMean", "max": "ReduceMax"}[mode]
+    return g.node(operator, rows, g.ints([1]), keepdims=0)
 
 
 @writes("nonzero")

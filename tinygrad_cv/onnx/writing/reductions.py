@@ -54,9 +54,9 @@ writes("amin")(_extreme("ReduceMin"))
 
 @writes("any", "all")
 def _any(g: Writer, x: Value, *, axis: Any, keepdims: bool) -> Value:
-    operator = "ReduceMax" if g.here.op.name == "any" else "ReduceMin"
-    axes = axes_of(x, axis)
-    return reduced(g, operator, g.cast(g.cast(x, "bool"), "int32"), axes, keepdims)
+    # Of no elements none holds, and all do.
+    operator = "ReduceSum" if g.here.op.name == "any" else "ReduceMin"
+    return reduced(g, operator, g.cast(g.cast(x, "bool"), "int64"), axes_of(x, axis), keepdims)
 
 
 def variance(g: Writer, x: Value, axis: Any, keepdims: bool, correction: float) -> Any:
@@ -177,6 +177,11 @@ def _argmedian(g: Writer, x: Value, *, axis: int) -> Any:
     (n,) = g.fixed([x.shape[axis]], "the length of which a median is taken")
     order = places(g, x, axis, n, False)
     middle = g.slice(order, axis, (n - 1) // 2, (n - 1) // 2 + 1)
+    if x.dtype[:5] == "float":
+        nan = g.cast(g.node("IsNaN", x, dtype="bool"), "int32")
+        found = g.node("ReduceMax", nan, g.ints([axis]), keepdims=1)
+        last = g.node("ArgMax", nan, dtype="int64", axis=axis, select_last_index=1)
+        middle = g.where(g.cast(found, "bool"), last, middle)
     return g.reshape(middle, g.out.shape or ())
 
 
@@ -187,5 +192,10 @@ def _searchsorted(g: Writer, x: Value, v: Value, *, right: bool) -> Any:
     row = g.unsqueeze(row, [x.ndim - 1]) if x.ndim == v.ndim else row
     sought = g.unsqueeze(sought, [v.ndim])
     operator = "LessOrEqual" if right else "Less"
-    below = g.cast(g.node(operator, row, sought, dtype="bool"), "int64")
-    return g.node("ReduceSum", below, g.ints([-1]), keepdims=0)
+    below = g.node(operator, row, sought, dtype="bool")
+    if dtype[:5] == "float":  # nan is above everything
+        above = g.node("IsNaN", sought, dtype="bool")
+        if not right:
+            above = g.node("And", above, g.node("Not", g.node("IsNaN", row, dtype="bool")))
+        below = g.node("Or", below, above)
+    return g.node("ReduceSum", g.cast(below, "int64"), g.ints([-1]), keepdims=0)

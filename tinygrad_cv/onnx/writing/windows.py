@@ -104,7 +104,8 @@ def _unfold(
     assert x.shape is not None
     (channels,) = g.fixed(x.shape[1:2], "the number of channels")
     area = math.prod(kernel)
-    ones = host.tile(host.eye(area, dtype=x.dtype).reshape(area, 1, *kernel), (channels, 1, 1, 1))
+    places = host.eye(area, dtype=x.dtype).reshape(area, 1, *kernel)
+    ones = host.concatenate([places] * channels)
     columns = g.node(
         "Conv",
         x,
@@ -114,6 +115,8 @@ def _unfold(
         dilations=list(dilation),
         group=channels,
     )
+    if x.shape[0] == 0:
+        return g.reshape(columns, g.out.shape or ())
     return g.node("Reshape", columns, g.ints([0, channels * area, -1]))
 
 
