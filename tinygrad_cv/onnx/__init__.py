@@ -7,8 +7,8 @@
 - `protobuf`: what a file holds: its tensors, its names.
 - `model`: the module and its steps.
 - `operators`: what an operator is, and the limit on what it makes.
-- `arithmetic`, `reductions`, `shapes`, `places`, `layers`, `windows`, `images`: the operators by
-  family, each a handler.
+- `arithmetic`, `reductions`, `shapes`, `places`, `layers`, `windows`, `images`,
+  `recurrent`: the operators by family, each a handler.
 
 `export_model` writes one: a module of ours, or any function of tensors, as a file for other programs.
 

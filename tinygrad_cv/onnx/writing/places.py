@@ -419,9 +419,10 @@ def _embedding_bag(
     return g.node(operator, rows, g.ints([1]), keepdims=0)
 
 
-@writes("nonzero")
-def _nonzero(g: Writer, x: Value) -> Any:
-    g.refuse("how many elements are not 0 depends on their values; choose with where() instead")
+refuses(
+    "nonzero",
+    "how many elements are not 0 depends on their values; choose with where() instead",
+)
 
 
 @writes("tril", "triu")
