@@ -21,19 +21,21 @@ The package `onnx`, which reads and checks the files, comes with an extra: pip i
 """
 
 from tinygrad_cv._absent import told as _told
+from tinygrad_cv._graph import observer as _observer
 from tinygrad_cv.onnx.export import export, export_model
 from tinygrad_cv.onnx.load import import_model
 from tinygrad_cv.onnx.model import OnnxModel
 from tinygrad_cv.onnx.operators import OPERATORS, Operator, operator
 from tinygrad_cv.onnx.protobuf import DTYPES
+from tinygrad_cv.onnx.tracing import Trace as _Trace
 
 __all__ = ["DTYPES", "OPERATORS", "OnnxModel", "Operator", "export", "export_model", "import_model"]
 __all__ += ["is_in_onnx_export", "operator"]
 
 
 def is_in_onnx_export() -> bool:
-    """False: models are read, and not written."""
-    return False
+    """Whether a model is running to be exported."""
+    return isinstance(_observer.get(), _Trace)
 
 
 __getattr__ = _told(__name__)

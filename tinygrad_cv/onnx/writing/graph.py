@@ -303,11 +303,11 @@ class Writer:
                 f"{other!r} for another)"
             )
 
-    def same_array(self, one: Any, other: Any) -> Value:
+    def same_array(self, one: Any, other: Any, hint: str = "") -> Value:
         """A constant of two traces."""
         one, other = self.on_host(one), self.on_host(other)
         if one.shape == other.shape and host.array_equal(one, other, equal_nan=one.dtype.kind == "f"):
-            return self.const(one)
+            return self.const(one, hint=hint)
         return self.spread(one, other)
 
     def on_host(self, array: Any) -> Any:
@@ -324,7 +324,15 @@ class Writer:
             value = Value(name, node.dtype.name, tuple(node.shape), self.on_host(array))
             self.initializers.setdefault(name, value.array)
             return value
-        return self.const(self.on_host(array)) if other is None else self.same_array(array, other)
+        weights = {
+            name
+            for source in self.first.sources(node)
+            if (name := self.weights.get(id(self.first.values.get(source)))) is not None
+        }
+        hint = f"{min(weights)}.{node.label}" if weights else ""
+        if other is None:
+            return self.const(self.on_host(array), hint=hint)
+        return self.same_array(array, other, hint)
 
     def spread(self, one: Any, other: Any) -> Value:
         """A constant that is longer in the other trace: of equal parts, or counted on."""
