@@ -7,15 +7,20 @@ with a `Work` whose `wait()` returns when the result is there.
 """
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from typing import Any
 
+from tinygrad_cv import backend as backends
+from tinygrad_cv._grad_mode import no_grad
 from tinygrad_cv._tensor import Tensor, wrap
 from tinygrad_cv.autograd.function import Function
 from tinygrad_cv.backend import host
+from tinygrad_cv.backend.base import Backend
 from tinygrad_cv.backend.recording import recording, refuse
 from tinygrad_cv.distributed.group import Array, Group, ReduceOp, Work
 from tinygrad_cv.distributed.state import group_given
+from tinygrad_cv.ops.shape import cat
 
 SUM = ReduceOp.SUM
 
@@ -29,11 +34,17 @@ def taken(group: Group, tensor: Any, what: str) -> Array:
             f"{what}, which waits for other processes,",
             "Leave it out of what is compiled: compile the model, and communicate outside.",
         )
-    backend = tensor._backend
-    if group.takes(backend):
-        with backend.active:
-            return backend.array(tensor._array, None).reshape(tensor.shape)
-    return host.array(backend.to_host(tensor._array), order="C")
+    return copied(group, tensor._backend, tensor._array)
+
+
+def copied(group: Group, backend: Backend, array: Array) -> Array:
+    """A copy of an array where the group takes it, without gaps."""
+    if not group.takes(backend):
+        return host.array(backend.to_host(array), order="C")
+    with backend.active:
+        copy = backend.empty(array.shape, dtype=array.dtype)
+        copy[...] = array
+    return copy
 
 
 def give(tensor: Tensor, array: Array) -> None:
@@ -347,7 +358,59 @@ def broadcast_object_list(
         object_list[:] = pickle.loads(mine.tobytes())
 
 
+# ----- models ------------------------------------------------------------------------------------
+
+
+def check_alike(group: Group, named: Iterable[tuple[str, Tensor]]) -> None:
+    """Raise on every rank if the tensors of the ranks have other names, shapes or dtypes."""
+    mine = [f"{name}: {x.dtype} {tuple(x.shape)}" for name, x in named]
+    lists: list[list[str]] = [[]] * group.size
+    all_gather_object(lists, mine, group)
+    for rank, theirs in enumerate(lists):
+        for k, (a, b) in enumerate(zip_longest(lists[0], theirs, fillvalue="none")):
+            if a != b:
+                raise RuntimeError(
+                    f"the ranks have different models: tensor {k} of rank 0 is {a}, of rank {rank} "
+                    f"{b}. All ranks must make the same model."
+                )
+
+
+def broadcast_together(group: Group, tensors: Iterable[Tensor]) -> None:
+    """Let tensors be those of rank 0: one message for all of a dtype and device."""
+    if group.size == 1:
+        return
+    alike: dict[Any, list[Tensor]] = {}
+    for tensor in tensors:
+        alike.setdefault((tensor.dtype, tensor.device), []).append(tensor)
+    for same in alike.values():
+        with no_grad():
+            x = cat([tensor.detach().reshape(-1) for tensor in same])
+            broadcast(x, 0, group)
+            if group.rank:
+                start = 0
+                for tensor in same:
+                    part = x[start : start + tensor.numel()]
+                    tensor.detach().copy_(part.reshape(tensor.shape))
+                    start += tensor.numel()
+
+
 # ----- with gradients ----------------------------------------------------------------------------
+
+
+class _Total:
+    """Σ over ranks of an array, as a new one: what a recorded program calls at each replay."""
+
+    def __init__(self, group: Group, device: Any) -> None:
+        self.group, self.device = group, device
+
+    def __repr__(self) -> str:
+        return "sum over ranks"
+
+    def __call__(self, array: Array) -> Array:
+        backend = backends.get(self.device)
+        x = copied(self.group, backend, array)
+        self.group.all_reduce(x, SUM).wait()
+        return x if self.group.takes(backend) else backend.from_host(x)
 
 
 class _SumOverRanks(Function):
@@ -356,9 +419,10 @@ class _SumOverRanks(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, group: Group) -> Tensor:
         ctx.group = group
-        y = x.detach().clone()
-        all_reduce(y, group=group)
-        return y
+        total, recorder = _Total(group, x.device), recording.get()
+        if recorder is None:
+            return wrap(total(x._array), x._backend)
+        return wrap(recorder.call("call", (total, x._array), {}), x._backend)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:

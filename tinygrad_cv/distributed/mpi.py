@@ -270,7 +270,7 @@ class MpiGroup(Group):
         """End all ranks, with a sentence and a status."""
         if sys.stderr is not None:
             sys.stdout.flush()
-            text = f"rank {self.rank} of {self.size} ends the others, because of {why}"
+            text = f"rank {self.rank} of {self.size} fails and ends the others: {why}"
             print(text, file=sys.stderr, flush=True)
         self.comm.Abort(status)
 
