@@ -88,6 +88,7 @@ def fit_by_hand(rates: list[float]) -> tuple[Any, list[dict[str, float]]]:
             {
                 "loss": sum(losses) / SAMPLES,
                 "train_accuracy": sum(right) / SAMPLES,
+                "lr": lr,
                 "val_accuracy": sum(validated) / SAMPLES,
             }
         )
@@ -104,14 +105,14 @@ def test_fit_does_what_the_formulas_say(falling: bool) -> None:
     history = trainer(model, **options).fit(loader(), loader(), epochs=4)
     assert_allclose(model.weight.detach().numpy(), weight, rtol=1e-12)
     for record, wanted in zip(history, expected, strict=True):
-        assert list(record) == ["loss", "train_accuracy", "val_accuracy"]
+        assert list(record) == ["loss", "train_accuracy", "lr", "val_accuracy"]
         assert record == pytest.approx(wanted, rel=1e-12)
     assert len({record["loss"] for record in history}) == 4
 
 
 def test_fit_without_validation_has_no_validation_accuracy() -> None:
     history = trainer(linear()).fit(loader(), epochs=2)
-    assert [list(record) for record in history] == [["loss", "train_accuracy"]] * 2
+    assert [list(record) for record in history] == [["loss", "train_accuracy", "lr"]] * 2
 
 
 def test_each_fit_starts_the_schedule_anew() -> None:
@@ -296,7 +297,7 @@ def test_the_bar_shows_on_a_terminal_or_when_asked_for(
     bar = sys.stderr.getvalue()
     if shown:
         last = bar.split("\r")[-1]
-        loss, train, val = history[-1].values()
+        loss, train, _, val = history[-1].values()
         assert last.startswith("epoch 2/2: 100%")
         assert last.endswith(f", loss {loss:.3g}, train {train:.3g}, val {val:.3g}\n")
         assert len(last) <= 80

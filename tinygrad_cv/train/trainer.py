@@ -16,6 +16,7 @@ from tinygrad_cv.nn import Module
 from tinygrad_cv.ops.loss import cross_entropy
 from tinygrad_cv.optim import Optimizer
 from tinygrad_cv.program.compiled import Compiled
+from tinygrad_cv.train.callbacks import Callback
 
 BAR = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"  # fits into 80 columns
 
@@ -78,7 +79,7 @@ class Trainer:
     >>> trainer = train.Trainer(model, optimizer, schedule=train.cosine)
     >>> history = trainer.fit(loader, epochs=5, progress=False)
     >>> list(history[-1])
-    ['loss', 'train_accuracy']
+    ['loss', 'train_accuracy', 'lr']
     >>> trainer.evaluate(loader) > 0.95
     True
     """
@@ -96,6 +97,10 @@ class Trainer:
         self.loss_fn = loss_fn
         self.schedule = schedule
         self.rates = [group["lr"] for group in optimizer.param_groups]
+        self.epoch = self.step = 0
+        self.record: dict[str, float] = {}
+        self.history: list[dict[str, float]] = []
+        self.should_stop = self.resumed = False
         self._compiled = Compiled(self._with_gradients) if compile else None
         self._scores = Compiled(model) if compile else model
 
@@ -114,12 +119,15 @@ class Trainer:
         epochs: int = 1,
         progress: bool | None = None,
         watch: Any = None,
+        *,
+        callbacks: Iterable[Callback] = (),
     ) -> list[dict[str, float]]:
         """Train, and return the history: a dict for each epoch.
 
         Its "loss" is the mean over the samples and its "train_accuracy" the share of them labelled
         right, both as the model met them: augmented, with dropout, and learning all the while.
-        Its "val_accuracy" is what `evaluate(val_loader)` gives after the epoch.
+        Its "lr" is the learning rate of the last step (of the first group), and its "val_accuracy"
+        is what `evaluate(val_loader)` gives after the epoch. `callbacks` look on; see `Callback`.
 
         `progress` says whether to show a bar on stderr; None shows it on a terminal only. `watch`,
         such as `viz.watch(model)`, looks on: each step is done inside `with watch.step():`.
@@ -131,7 +139,14 @@ class Trainer:
         batches = _batches(train_loader)
         if val_loader is not None:
             _batches(val_loader)
-        history: list[dict[str, float]] = []
+        told = [*callbacks]
+
+        def tell(moment: str) -> None:
+            for callback in told:
+                getattr(callback, moment)(self)
+
+        self.history = history = []
+        self.should_stop = False
         hidden = None if progress is None else not progress
         if sys.stderr is None:  # closed, or never there
             hidden = True
@@ -142,9 +157,12 @@ class Trainer:
             self.model.train()  # which a part may take in its own way
             for module in frozen:
                 module.training = False
+            tell("on_fit_start")
             for epoch in range(epochs):
+                self.epoch, self.record = epoch, {}
+                tell("on_epoch_start")
                 bar.set_description(f"epoch {epoch + 1}/{epochs}")
-                record = dict(history[-1]) if history else {}  # to show until there is news
+                before = history[-1] if history else {}  # to show until there is news
                 loss_sum, right, seen = 0.0, 0, 0
                 for batch, (inputs, labels) in enumerate(train_loader):
                     done = (epoch + batch / batches) / epochs
@@ -155,18 +173,30 @@ class Trainer:
                     loss_sum += value * len(labels)
                     right += hits
                     seen += len(labels)
-                    record |= {"loss": loss_sum / seen, "train_accuracy": right / seen}
-                    bar.set_postfix_str(_shown(record), refresh=False)
+                    self.record |= {
+                        "loss": loss_sum / seen,
+                        "train_accuracy": right / seen,
+                        "lr": float(self.optimizer.param_groups[0]["lr"]),
+                    }
+                    bar.set_postfix_str(_shown(before | self.record), refresh=False)
                     bar.update()
-                last, sound = epoch == epochs - 1, True
+                    self.step += 1
+                    tell("on_step")
+                    if self.should_stop:
+                        break
+                last, sound = epoch == epochs - 1 or self.should_stop, True
                 if val_loader is not None:
-                    record["val_accuracy"], sound = self._measure(val_loader)
+                    self.record["val_accuracy"], sound = self._measure(val_loader)
                 elif last:
                     _, sound = self._measure([(inputs, labels)])
                 if last and not (sound and self._is_finite()):  # no loss will tell of this step
                     raise DivergenceError(math.nan, epoch + 1)
-                bar.set_postfix_str(_shown(record))
-                history.append(record)
+                bar.set_postfix_str(_shown(self.record))
+                history.append(self.record)
+                tell("on_epoch")
+                if self.should_stop:
+                    break
+            tell("on_fit_end")
         return history
 
     def _step(self, inputs: Tensor, labels: Tensor, epoch: int) -> tuple[float, int]:
@@ -228,7 +258,9 @@ def _modes_kept(model: Module) -> Iterator[None]:
 def _shown(record: dict[str, float]) -> str:
     """A record as the bar shows it: "loss 0.0123, train 0.998, val 0.993"."""
     return ", ".join(
-        f"{key.removesuffix('_accuracy')} {value:.3g}" for key, value in record.items()
+        f"{key.removesuffix('_accuracy')} {value:.3g}"
+        for key, value in record.items()
+        if key != "lr"
     )
 
 
