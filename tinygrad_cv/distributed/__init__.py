@@ -19,7 +19,6 @@ A program that never calls it, or that no `mpiexec` has started, is the one rank
 False
 """
 
-from tinygrad_cv._absent import told as _told
 from tinygrad_cv.distributed.collectives import all_gather as all_gather
 from tinygrad_cv.distributed.collectives import all_gather_into_tensor as all_gather_into_tensor
 from tinygrad_cv.distributed.collectives import all_gather_object as all_gather_object

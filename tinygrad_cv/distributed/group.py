@@ -9,6 +9,9 @@ from tinygrad_cv.backend.base import Backend
 
 Array = Any
 
+WORLD = None
+"""The group of all ranks, which stands wherever no group is given."""
+
 
 class ReduceOp(Enum):
     """How the numbers of the ranks become one: SUM, AVG (the mean), PRODUCT, MIN, MAX, and of whole
