@@ -48,21 +48,19 @@ class Bucket:
 
     def put(self, number: int, gradient: Tensor | None) -> None:
         """Copy a gradient to its place; None stands for 0."""
-        part = self.slices[number]
-        if gradient is None:
-            self.flat[part] = 0
-        elif self.direct:
-            with self.backend.active:
-                self.flat[part] = gradient._array.reshape(-1)
-        else:
-            self.flat[part] = self.backend.to_host(gradient._array).reshape(-1)
+        values: Any = 0
+        with self.backend.active:
+            if gradient is not None:
+                array = gradient._array
+                values = (array if self.direct else self.backend.to_host(array)).reshape(-1)
+            self.flat[self.slices[number]] = values
         self.missing.discard(number)
 
     def take(self, number: int) -> None:
         """Let the gradient of a parameter be what lies in its place."""
-        parameter, part = self.parameters[number], self.flat[self.slices[number]]
-        backend = self.backend
+        parameter, backend = self.parameters[number], self.backend
         with backend.active:
+            part = self.flat[self.slices[number]]
             if parameter._grad is None:
                 zeros = backend.empty(parameter.shape, dtype=parameter.dtype)
                 parameter._grad = wrap(zeros, backend)

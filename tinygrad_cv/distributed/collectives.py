@@ -48,10 +48,12 @@ def copied(group: Group, backend: Backend, array: Array) -> Array:
 
 
 def give(tensor: Tensor, array: Array) -> None:
-    """Write an array of the group's into a tensor."""
+    """Write an array of the group's into a tensor, which has as many elements."""
     backend = tensor._backend
-    if isinstance(array, host.ndarray) and backend.device != "cpu":
-        array = backend.from_host(array)
+    with backend.active:
+        array = array.reshape(tensor.shape)
+        if isinstance(array, host.ndarray) and backend.device != "cpu":
+            array = backend.from_host(array)
     tensor.detach().copy_(wrap(array, backend))
 
 
@@ -175,7 +177,9 @@ def all_gather(
 
 
 def _deal(targets: Sequence[Tensor], parts: Array) -> None:
-    for target, part in zip(targets, parts, strict=True):
+    with targets[0]._backend.active:
+        each = list(parts)
+    for target, part in zip(targets, each, strict=True):
         give(target, part)
 
 
@@ -194,9 +198,7 @@ def all_gather_into_tensor(
     _of_all(output_tensor, input_tensor, group, "output_tensor", "input_tensor")
     parts = empty_like(group, x, group.size)
     work = group.all_gather(parts, x)
-    return _done(
-        work.before(lambda: give(output_tensor, parts.reshape(output_tensor.shape))), async_op
-    )
+    return _done(work.before(lambda: give(output_tensor, parts)), async_op)
 
 
 def _of_all(whole: Any, part: Tensor, group: Group, name: str, part_name: str) -> None:
@@ -246,7 +248,8 @@ def scatter(
         sources = _alike(scatter_list, tensor, group, "scatter_list")
         parts = empty_like(group, x, group.size)
         for k, source in enumerate(sources):
-            parts[k] = taken(group, source, "scatter")
+            with tensor._backend.active:
+                parts[k] = taken(group, source, "scatter")
     return _done(group.scatter(x, parts, root).before(lambda: give(tensor, x)), async_op)
 
 
@@ -265,7 +268,7 @@ def reduce_scatter_tensor(
     x = taken(group, output, "reduce_scatter_tensor")
     parts = taken(group, input, "reduce_scatter_tensor")
     _of_all(input, output, group, "input", "output")
-    work = group.reduce_scatter(x, parts.reshape(group.size, *x.shape), op)
+    work = group.reduce_scatter(x, parts, op)
     return _done(work.before(lambda: give(output, x)), async_op)
 
 

@@ -140,8 +140,8 @@ class Group:
         return Work()
 
     def reduce_scatter(self, x: Array, parts: Array, op: ReduceOp) -> Work:
-        """x becomes what `op` makes of the parts[rank] of all ranks."""
-        x[...] = parts[0]
+        """x becomes what `op` makes of the part of this rank of `parts`, which has size of them."""
+        x[...] = parts.reshape(x.shape)
         return Work()
 
     def send(self, x: Array, to: int, tag: int) -> Work:

@@ -11,6 +11,7 @@ from tinygrad_cv.backend.recording import recording, refuse
 from tinygrad_cv.creation import empty, full, shape_from, zeros
 from tinygrad_cv.distributed.collectives import differentiable_sum
 from tinygrad_cv.distributed.state import get_world_size, is_initialized
+from tinygrad_cv.dtypes import result_type
 from tinygrad_cv.nn import functional as F
 from tinygrad_cv.nn import init
 from tinygrad_cv.nn.lazy import LazyModuleMixin
@@ -249,7 +250,8 @@ class SyncBatchNorm(_BatchNorm):
                 f"SyncBatchNorm({self.num_features}) expects an input with as many channels; got "
                 f"{input.shape}."
             )
-        x = input if input.is_floating_point() and input.dtype != "float16" else input.float()
+        input = input if input.is_floating_point() else input.float()
+        x = input.float() if input.dtype == "float16" else input
         axes, channels = (0, *range(2, x.ndim)), (1, -1, *[1] * (x.ndim - 2))
         values = full((1,), math.prod(x.shape) // self.num_features, dtype=x.dtype, device=x.device)
         sums = differentiable_sum(cat([x.sum(axes), values]), group)
@@ -268,7 +270,7 @@ class SyncBatchNorm(_BatchNorm):
                 self.running_mean.lerp_(mean.to(self.running_mean.dtype), momentum)
                 unbiased = var * (n / (n - 1).clamp(min=1))
                 self.running_var.lerp_(unbiased.to(self.running_var.dtype), momentum)
-        return y.to(input.dtype) if input.dtype == "float16" else y
+        return y.to(result_type(*(t for t in (input, self.weight, self.bias) if t is not None)))
 
     @classmethod
     def convert_sync_batchnorm(cls, module: Module, process_group: Any = None) -> Module:
