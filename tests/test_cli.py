@@ -136,7 +136,7 @@ def test_metrics_hold_the_history_and_how_it_came_about(run: Run) -> None:
         "device": "cpu",
     }
     assert [list(record) for record in found["epochs"]] == (
-        [["loss", "train_accuracy", "lr", "val_accuracy"]] * 4
+        [["loss", "train_accuracy", "lr", "val_loss", "val_accuracy"]] * 4
     )
     assert 0 < found["seconds"] < 60
     for record in found["epochs"]:  # fractions of 1,290 and of 143 samples

@@ -174,7 +174,7 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
     (
         (TOP, METHOD),
         "complex polar imag view_as_real view_as_complex view_as_complex_copy view_as_real_copy "
-        "cdouble cfloat chalf complex32 complex64 complex128 ComplexDoubleStorage "
+        "bcomplex32 cdouble cfloat chalf complex32 complex64 complex128 ComplexDoubleStorage "
         "ComplexFloatStorage",
         "numbers are real: keep the real and the imaginary part in two tensors.",
     ),
@@ -349,7 +349,9 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
     (
         (CUDA,),
         "CUDAGraph graph graphs graph_pool_handle make_graphed_callables "
-        "is_current_stream_capturing green_contexts GreenContext jiterator tunable nccl gds",
+        "is_current_stream_capturing green_contexts GreenContext jiterator tunable nccl gds "
+        "export_dot export_graph_data graph_annotations "
+        "DEVICE_REQUIREMENT_POST_JETSON_SBSA_UNIFICATION",
         "CuPy launches the kernels one by one; leave it out.",
     ),
     (
@@ -439,6 +441,11 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
         (LINALG,),
         "lu lu_factor lu_factor_ex lu_solve ldl_factor ldl_factor_ex ldl_solve householder_product",
         "use solve, inv or qr.",
+    ),
+    (
+        (LINALG,),
+        "polar matrix_sqrth",
+        "use svd, x = U S Vᴴ = (U Vᴴ)(V S Vᴴ), and eigh, whose values have roots.",
     ),
     (
         (LINALG,),

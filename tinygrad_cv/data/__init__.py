@@ -1,5 +1,6 @@
 """Datasets, samplers, the loader that makes batches, augmentation, and files of images."""
 
+from tinygrad_cv.data import transforms as transforms
 from tinygrad_cv.data.augment import random_horizontal_flip as random_horizontal_flip
 from tinygrad_cv.data.augment import random_shift as random_shift
 from tinygrad_cv.data.collate import default_collate as default_collate
@@ -20,7 +21,6 @@ from tinygrad_cv.data.files import load_dataset as load_dataset
 from tinygrad_cv.data.files import load_idx as load_idx
 from tinygrad_cv.data.files import load_mnist as load_mnist
 from tinygrad_cv.data.loader import DataLoader as DataLoader
-from tinygrad_cv.data.loader import get_worker_info as get_worker_info
 from tinygrad_cv.data.sampler import BatchSampler as BatchSampler
 from tinygrad_cv.data.sampler import DistributedSampler as DistributedSampler
 from tinygrad_cv.data.sampler import RandomSampler as RandomSampler
@@ -28,3 +28,4 @@ from tinygrad_cv.data.sampler import Sampler as Sampler
 from tinygrad_cv.data.sampler import SequentialSampler as SequentialSampler
 from tinygrad_cv.data.sampler import SubsetRandomSampler as SubsetRandomSampler
 from tinygrad_cv.data.sampler import WeightedRandomSampler as WeightedRandomSampler
+from tinygrad_cv.data.workers import get_worker_info as get_worker_info

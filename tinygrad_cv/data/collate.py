@@ -4,8 +4,8 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from copy import copy
 from typing import Any
 
-from tinygrad_cv._tensor import Tensor
-from tinygrad_cv.backend import host
+from tinygrad_cv._tensor import Tensor, wrap
+from tinygrad_cv.backend import get, host
 from tinygrad_cv.backend.base import DEFAULT
 from tinygrad_cv.dtypes import CATEGORIES
 from tinygrad_cv.ops.shape import stack
@@ -92,16 +92,25 @@ def stays(value: Any) -> bool:
     return isinstance(value, Tensor) and (value.is_cuda or value.requires_grad)
 
 
-def tensors(batch: Any, device: str | None = None, tuples: type = tuple) -> Any:
-    """The batch with Tensors in the place of arrays; those that are Tensors move if told to."""
+def tensors(
+    batch: Any, device: str | None = None, tuples: type = tuple, fresh: bool = False
+) -> Any:
+    """The batch with Tensors in the place of arrays; those that are Tensors move if told to.
+
+    The arrays are copied, unless they are `fresh`: nobody else has them.
+    """
     if isinstance(batch, Tensor):
         return batch if device is None else batch.to(device=device)
     if isinstance(batch, host.ndarray | host.generic) and batch.dtype.kind in CATEGORIES:
+        backend = get(device)
+        if fresh and backend.device.type == "cpu":
+            return wrap(host.asarray(batch), backend)
         return Tensor(host.asarray(batch), device=device)
     if isinstance(batch, Mapping):
-        return _like(batch, {key: tensors(value, device, tuples) for key, value in batch.items()})
+        parts: Any = {key: tensors(value, device, tuples, fresh) for key, value in batch.items()}
+        return _like(batch, parts)
     if isinstance(batch, tuple | list):
-        parts = [tensors(value, device, tuples) for value in batch]
+        parts = [tensors(value, device, tuples, fresh) for value in batch]
         return tuples(parts) if type(batch) is tuple else _like(batch, parts)
     return batch
 

@@ -3,7 +3,12 @@
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from tinygrad_cv.train._convnet import convnet as convnet
+from tinygrad_cv.train.callbacks import BestModel as BestModel
 from tinygrad_cv.train.callbacks import Callback as Callback
+from tinygrad_cv.train.callbacks import Checkpoint as Checkpoint
+from tinygrad_cv.train.callbacks import EarlyStopping as EarlyStopping
+from tinygrad_cv.train.callbacks import LambdaCallback as LambdaCallback
+from tinygrad_cv.train.callbacks import MovingAverage as MovingAverage
 from tinygrad_cv.train.checkpoint import load_model as load_model
 from tinygrad_cv.train.checkpoint import save_model as save_model
 from tinygrad_cv.train.trainer import DivergenceError as DivergenceError
