@@ -111,8 +111,15 @@ class Averaging:
         self.of = {number: bucket for bucket in self.buckets for number in bucket.parameters}
         self.active = self.running = False
         self.sent = 0
-        for number, parameter in enumerate(parameters):
+        self.handles = [
             parameter.register_post_accumulate_grad_hook(partial(self.arrive, number))
+            for number, parameter in enumerate(parameters)
+        ]
+
+    def close(self) -> None:
+        """Look on no more."""
+        for handle in self.handles:
+            handle.remove()
 
     def arrive(self, number: int, parameter: Tensor) -> None:
         """The gradient of a parameter is there."""

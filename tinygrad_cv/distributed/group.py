@@ -157,6 +157,15 @@ class Group:
         return Work()
 
 
+def part_of(total: int, rank: int, size: int) -> tuple[int, int]:
+    """From where to where a rank has its part of so many; the parts differ by at most one.
+
+    >>> [part_of(5, rank, 3) for rank in range(3)]
+    [(0, 1), (1, 3), (3, 5)]
+    """
+    return total * rank // size, total * (rank + 1) // size
+
+
 def flat_bytes(x: Array) -> Array:
     """The memory of an array without gaps, byte by byte."""
     return x.reshape(-1).view(host.uint8)
