@@ -38,6 +38,7 @@ from tinygrad_cv.distributed.collectives import send as send
 from tinygrad_cv.distributed.group import Group as ProcessGroup
 from tinygrad_cv.distributed.group import ReduceOp as ReduceOp
 from tinygrad_cv.distributed.group import Work as Work
+from tinygrad_cv.distributed.state import abort as abort
 from tinygrad_cv.distributed.state import destroy_process_group as destroy_process_group
 from tinygrad_cv.distributed.state import get_backend as get_backend
 from tinygrad_cv.distributed.state import get_rank as get_rank
@@ -51,3 +52,4 @@ from tinygrad_cv.distributed.state import is_mpi_available as is_mpi_available
 from tinygrad_cv.distributed.state import is_nccl_available as is_nccl_available
 from tinygrad_cv.distributed.state import is_torchelastic_launched as is_torchelastic_launched
 from tinygrad_cv.distributed.state import is_ucc_available as is_ucc_available
+from tinygrad_cv.distributed.state import launched_ranks as launched_ranks

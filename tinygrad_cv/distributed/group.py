@@ -110,6 +110,9 @@ class Group:
     def close(self) -> None:
         """Nothing is communicated any more."""
 
+    def abort(self, why: str, status: int) -> None:
+        """End all ranks, if there are others, with a sentence and a status."""
+
     def all_reduce(self, x: Array, op: ReduceOp) -> Work:
         """x becomes what `op` makes of the x of all ranks; the same bits on each."""
         return Work()

@@ -264,12 +264,12 @@ class MpiGroup(Group):
     ) -> None:
         self._before(kind, error, trace)
         if os.getpid() == self.world.process:
-            self.abort(f"{kind.__name__}: {error}" if str(error) else kind.__name__)
+            self.abort(f"{kind.__name__}: {error}" if str(error) else kind.__name__, 1)
 
-    def abort(self, why: str, status: int = 1) -> None:
-        """End all ranks, with a sentence and a status."""
+    def abort(self, why: str, status: int) -> None:
+        if self.size == 1:
+            return
         if sys.stderr is not None:
-            sys.stdout.flush()
             text = f"rank {self.rank} of {self.size} fails and ends the others: {why}"
             print(text, file=sys.stderr, flush=True)
         self.comm.Abort(status)

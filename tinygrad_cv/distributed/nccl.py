@@ -78,6 +78,9 @@ class NcclGroup(Group):
         self.comm.destroy()
         self.over.close()
 
+    def abort(self, why: str, status: int) -> None:
+        self.over.abort(why, status)
+
     def _kind(self, x: Array) -> int:
         if str(x.dtype) not in DTYPES:
             raise TypeError(f"NCCL has no numbers of {x.dtype}; it has {', '.join(DTYPES)}.")

@@ -119,6 +119,22 @@ def destroy_process_group(group: Group | None = None) -> None:
         _group = None
 
 
+def abort(why: str, status: int = 1) -> None:
+    """End all ranks with a sentence and a status, as an exception does; nothing if there is one."""
+    if _group is not None:
+        _group.abort(why, status)
+
+
+def launched_ranks() -> int:
+    """How many processes were started together with this one, itself included.
+
+    >>> from tinygrad_cv import distributed as dist
+    >>> if dist.launched_ranks() > 1:
+    ...     dist.init_process_group()
+    """
+    return mpi.launched_ranks()
+
+
 def group_given(group: Group | None) -> Group:
     """The group given, or for None that of the process."""
     if group is not None:

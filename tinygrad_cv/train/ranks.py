@@ -108,9 +108,8 @@ class Ranks:
         if self.size == 1:
             return sums
         whole = Sums()
-        for totals in self.all(sums.totals):
-            for name, (value, weight) in totals.items():
-                whole.add(name, value, weight)
+        for part in self.all(sums):
+            whole.take(part)
         return whole
 
     def share_buffers(self, model: Module) -> None:
