@@ -6,6 +6,7 @@ from typing import Any
 
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv._trees import mapped, tensors_in
+from tinygrad_cv.data import DataLoader
 from tinygrad_cv.distributed.buckets import Averaging
 from tinygrad_cv.distributed.collectives import (
     all_gather_object,
@@ -61,6 +62,19 @@ class Ranks:
             if self.averaging is not None:
                 self.averaging.close()
                 self.averaging = None
+
+    @contextmanager
+    def sharing(self, *loaders: Any) -> Iterator[None]:
+        """A block in which DataLoaders make just this rank's part of their batches."""
+        alone = [x for x in loaders if isinstance(x, DataLoader) and not is_shared_out(x)]
+        alone = alone if self.size > 1 else []
+        for loader in alone:
+            loader.share = self.rank, self.size
+        try:
+            yield
+        finally:
+            for loader in alone:
+                loader.share = 0, 1
 
     def average(self, model: Module, last: bool) -> None:
         """Let the next backward pass average the gradients if it is the `last` one of a step."""
@@ -119,7 +133,9 @@ class Ranks:
 
 
 def is_shared_out(loader: Any) -> bool:
-    """Whether a loader gives each rank samples of its own, by a sampler that knows of ranks."""
+    """Whether a loader gives each rank samples of its own: by itself, or by a sampler."""
+    if getattr(loader, "share", (0, 1))[1] > 1:
+        return True
     batches = getattr(loader, "batch_sampler", None)
     samplers = (getattr(loader, "sampler", None), batches, getattr(batches, "sampler", None))
     return any(getattr(sampler, "num_replicas", 1) > 1 for sampler in samplers)

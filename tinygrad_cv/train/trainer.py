@@ -244,6 +244,7 @@ class Trainer:
             )
         total = None if self.batches is None else epochs * self.batches
         with (
+            self.ranks.sharing(train_loader, val_loader),
             self.ranks.averaging_gradients(self.model, self.optimizer._parameters()),
             _modes_kept(self.model),
             tqdm(total=total, bar_format=BAR, disable=hidden) as bar,
@@ -511,8 +512,8 @@ class Trainer:
         """What is counted over batches, and whether no score is NaN or the best infinite."""
         sums, sound, ranks = Sums(), True, Ranks()
         ranks.share_buffers(self.model)
-        shared = is_shared_out(batches)
-        with self._evaluating(batches):
+        with self._evaluating(batches), ranks.sharing(batches):
+            shared = is_shared_out(batches)
             for batch in batches:
                 size = _size(batch[1])
                 if not shared:
