@@ -33,6 +33,7 @@ class Room:
         self.size = size
         self.condition = threading.Condition()
         self.tables: dict[Any, dict[int, Any]] = {}
+        self.failure: BaseException | None = None
         self.log: list[tuple[int, Any, int]] = []
         """Which rank has started what, and how much it brought, in the order of time."""
 
@@ -47,7 +48,10 @@ class Room:
 
     def all(self, key: Any) -> list[Any]:
         with self.condition:
-            if not self.condition.wait_for(lambda: self.complete(key), LIMIT):
+            here = self.condition.wait_for(lambda: self.complete(key) or self.failure, LIMIT)
+            if self.failure is not None:
+                raise self.failure
+            if not here:
                 raise TimeoutError(f"{key}: only {sorted(self.tables[key])} have come")
             return [self.tables[key][rank] for rank in range(self.size)]
 
@@ -118,8 +122,18 @@ def on_ranks(size: int, work: Callable[[ThreadGroup], Any]) -> list[Any]:
     """What `work` returns on each of so many ranks, which run at once."""
     room = Room(size)
     groups = [ThreadGroup(room, rank) for rank in range(size)]
+
+    def run(group: ThreadGroup) -> Any:
+        try:
+            return work(group)
+        except BaseException as error:
+            with room.condition:
+                room.failure = room.failure or error
+                room.condition.notify_all()
+            raise
+
     with ThreadPoolExecutor(size) as pool:
-        futures = [pool.submit(copy_context().run, work, group) for group in groups]
+        futures = [pool.submit(copy_context().run, run, group) for group in groups]
         return [future.result(2 * LIMIT) for future in futures]
 
 
@@ -135,7 +149,7 @@ class Nccl:
     available = True
 
     def __init__(self, room: Room) -> None:
-        self.room = room
+        self.room, self.communicators = room, 0
         for number, kind in enumerate(KINDS):
             setattr(self, f"NCCL_{kind.upper()}", number)
         for number, op in enumerate(("SUM", "PROD", "MAX", "MIN")):
@@ -147,7 +161,8 @@ class Nccl:
     def NcclCommunicator(self, ndev: int, commId: tuple[int, ...], rank: int) -> "Communicator":
         assert commId == self.get_unique_id()
         assert ndev == self.room.size
-        return Communicator(self.room, rank)
+        self.communicators += 1
+        return Communicator(self.room, rank, self.communicators)
 
 
 def memory(address: int, count: int, kind: int) -> Any:
@@ -160,15 +175,16 @@ def memory(address: int, count: int, kind: int) -> Any:
 class Communicator:
     """The methods of CuPy's NcclCommunicator, by position as they are documented."""
 
-    def __init__(self, room: Room, rank: int) -> None:
-        self.room, self.rank, self.started = room, rank, 0
+    def __init__(self, room: Room, rank: int, number: int) -> None:
+        self.room, self.rank, self.number, self.started = room, rank, number, 0
         self.alive = True
 
     def _all(self, thing: Any) -> list[Any]:
         assert self.alive
         self.started += 1
-        self.room.bring(("nccl", self.started), self.rank, thing)
-        return self.room.all(("nccl", self.started))
+        key = ("nccl", self.number, self.started)
+        self.room.bring(key, self.rank, thing)
+        return self.room.all(key)
 
     def allReduce(
         self, sendbuf: int, recvbuf: int, count: int, datatype: int, op: int, stream: int

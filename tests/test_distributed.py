@@ -4,6 +4,7 @@ Ranks that are threads (see `ranks`) show what does not depend on MPI; programs 
 starts show the rest, where there is one.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -25,11 +26,23 @@ from ranks import Nccl, ThreadGroup, on_ranks
 from tinygrad_cv import backend, nn
 from tinygrad_cv import distributed as dist
 from tinygrad_cv.backend.base import rows
+from tinygrad_cv.cli import main
 from tinygrad_cv.backend.recording import RecordingError
-from tinygrad_cv.data import DistributedSampler
+from tinygrad_cv._tensor import Tensor
+from tinygrad_cv.data import (
+    DataLoader,
+    Dataset,
+    DistributedSampler,
+    IterableDataset,
+    Subset,
+    TensorDataset,
+)
 from tinygrad_cv.distributed import ReduceOp, mpi, nccl
 from tinygrad_cv.distributed.buckets import FIRST, divided
 from tinygrad_cv.nn.parallel import DistributedDataParallel
+
+PROGRAM = Path(__file__).with_name("program_of_ranks.py")
+"""What ranks that `mpiexec` starts run."""
 
 DTYPES = ("float16", "float32", "float64", "int8", "uint8", "int32", "int64", "bool")
 
@@ -462,6 +475,93 @@ def test_what_has_no_rows_is_drawn_as_ever() -> None:
         assert tg.dropout(x).tolist() == whole
 
 
+# ----- parts of batches --------------------------------------------------------------------------
+
+
+class Noisy(Dataset):
+    """Samples with noise, each by itself."""
+
+    def __len__(self) -> int:
+        return 11
+
+    def __getitem__(self, place: int) -> Any:
+        return float(place) + tg.rand(2, device="cpu").numpy(), place, f"name {place}"
+
+
+class AtOnce(Dataset):
+    """Samples with noise that is drawn for all at once."""
+
+    batched = True
+
+    def __len__(self) -> int:
+        return 11
+
+    def __getitem__(self, places: Any) -> Any:
+        places = np.asarray(places)
+        noise = tg.rand(*places.shape, device="cpu").numpy()
+        return places + noise, places
+
+
+class Stream(IterableDataset):
+    def __iter__(self) -> Any:
+        return (tg.rand(1, device="cpu").numpy() + k for k in range(11))
+
+
+def noise(x: Any, y: Any, generator: Any) -> Any:
+    return x + generator.random(x.shape), y
+
+
+LOADERS: dict[str, Any] = {
+    "arrays": lambda **o: DataLoader(TensorDataset(np.arange(22.0).reshape(11, 2)), **o),
+    "samples": lambda **o: DataLoader(Noisy(), **o),
+    "subset": lambda **o: DataLoader(Subset(Noisy(), [3, 1, 4, 5, 9, 2, 6, 8, 0, 7, 10]), **o),
+    "at once": lambda **o: DataLoader(AtOnce(), **o),
+    "transform": lambda **o: DataLoader(
+        TensorDataset(np.arange(22.0).reshape(11, 2), np.arange(11)), transform=noise, **o
+    ),
+}
+
+
+@pytest.mark.host
+@settings(max_examples=12)
+@given(
+    st.sampled_from([*LOADERS, "stream"]),
+    st.integers(1, 5),
+    st.integers(2, 4),
+    st.booleans(),
+    st.integers(0, 9),
+)
+@example("samples", 5, 3, True, 1)
+def test_the_parts_of_the_ranks_are_the_batches(
+    kind: str, batch_size: int, size: int, drop_last: bool, seed: int
+) -> None:
+    def batches(share: tuple[int, int] | None) -> list[list[Any]]:
+        tg.manual_seed(seed)
+        options: dict[str, Any] = {"batch_size": batch_size, "drop_last": drop_last}
+        if kind == "stream":
+            loader = DataLoader(Stream(), **options)
+        else:
+            loader = LOADERS[kind](shuffle=True, **options)
+        if share is not None:
+            loader.share = share
+        found = [x if isinstance(x, list) else [x] for x in loader]
+        return [
+            [x.tolist() if isinstance(x, Tensor) else list(x) for x in batch] for batch in found
+        ]
+
+    whole = batches(None)
+    parts = [batches((rank, size)) for rank in range(size)]
+    for k, batch in enumerate(whole):
+        counts = [len(part[k][0]) for part in parts]
+        assert max(counts) - min(counts) <= 1
+        for field, values in enumerate(batch):
+            rows_of_all = [
+                x for n, part in zip(counts, parts, strict=True) for x in part[k][field][:n]
+            ]
+            assert rows_of_all == values
+    assert {len(part) for part in parts} == {len(whole)}
+
+
 # ----- NCCL --------------------------------------------------------------------------------------
 
 
@@ -546,9 +646,7 @@ def ranked(count: int, *program: str, timeout: float = 90) -> subprocess.Complet
         "OMPI_ALLOW_RUN_AS_ROOT": "1",  # containers
         "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
         "OMPI_MCA_btl": "self,sm,tcp",
-        "OMPI_MCA_btl_tcp_if_include": "lo",
         "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
-        "PRTE_MCA_prte_if_include": "lo",
         "OMP_NUM_THREADS": "1",
     }
     return subprocess.run(
@@ -559,3 +657,41 @@ def ranked(count: int, *program: str, timeout: float = 90) -> subprocess.Complet
         errors="replace",
         timeout=timeout,
     )
+
+
+@pytest.mark.host
+def test_two_ranks(tmp_path: Path) -> None:
+    """All that two ranks do, in one program; then rank 1 leaves, and rank 0 waits for it."""
+    done = ranked(2, str(PROGRAM), "all", str(tmp_path))
+    told = done.stdout + done.stderr
+    assert told.count("all is well") == 2, told
+    assert done.returncode == 1
+    assert (
+        "rank 0 of 2 fails and ends the others: RuntimeError: rank 1 of 2 has ended, and rank 0 "
+        "waits for it in barrier." in told
+    )
+
+
+@pytest.mark.host
+def test_three_ranks_of_which_one_is_killed() -> None:
+    done = ranked(3, str(PROGRAM), "three")
+    assert done.stdout.count("all is well") == 3, done.stdout + done.stderr
+    assert done.returncode != 0
+
+
+@pytest.mark.host
+def test_the_command_by_two_ranks(tmp_path: Path) -> None:
+    """What is written is what one process writes, to rounding."""
+    command = ["-m", "tinygrad_cv", "train", "--epochs=1", "--limit=90", "--batch-size=27"]
+    done = ranked(2, *command, "--out", str(tmp_path / "two"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("test accuracy") == 1
+    main([*command[2:], "--out", str(tmp_path / "one")])
+    one, two = (json.loads((tmp_path / n / "metrics.json").read_text()) for n in ("one", "two"))
+    for name, value in one["epochs"][0].items():
+        assert_allclose(two["epochs"][0][name], value, rtol=1e-4)
+    assert_allclose(two["test_accuracy"], one["test_accuracy"], atol=0.01)
+    one, two = (tg.load(tmp_path / n / "model.safetensors") for n in ("one", "two"))
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        assert_allclose(two[name].numpy(), value.numpy(), rtol=1e-3, atol=1e-4)
