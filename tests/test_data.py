@@ -648,7 +648,10 @@ def test_what_the_samplers_were_made_for_stays(name: str) -> None:
         ({"prefetch_factor": 2}, "prefetch_factor is about workers"),
         ({"persistent_workers": True}, "persistent_workers is about workers"),
         ({"multiprocessing_context": "spawn"}, "multiprocessing_context is about workers"),
-        ({"num_workers": 1, "prefetch_factor": 0}, "prefetch_factor must be .* at least 1"),
+        (
+            {"num_workers": 1, "prefetch_factor": 0},
+            "prefetch_factor must be .* at least 1, given 0",
+        ),
         ({"num_workers": 1, "multiprocessing_context": "a"}, "ways to start a .*'spawn'.* got 'a'"),
     ],
 )
