@@ -156,6 +156,7 @@ LOADERS: dict[str, Callable[..., DataLoader]] = {
     "own generator": lambda **o: DataLoader(Noisy(), 3, shuffle=True, generator=generator(), **o),
     "alone": partial(DataLoader, Noisy(5), None),
     "rows": partial(DataLoader, NoisyRows(), 4, shuffle=True, transform=add_noise),
+    "drawn rows": partial(DataLoader, NoisyRows(), 4),
     "collated": partial(DataLoader, Noisy(), 3, collate_fn=summed),
     "subset": partial(DataLoader, Subset(Subset(Noisy(), [3, 1, 4, 1, 5, 9]), [5, 1, 0]), 2),
     "still": partial(DataLoader, TensorDataset(np.arange(13), np.eye(13)), 4, shuffle=True),
@@ -229,6 +230,24 @@ def test_batches_depend_on_the_seed_alone_and_go_on_from_any_moment(
     tg.set_rng_state(state["random"])
     assert given + batches(loader, 2 - done) == expected
     assert tg.rand(2).tolist() == after
+
+
+@pytest.mark.parametrize("name", sorted({*LOADERS} - {"alone", "collated"}))
+def test_the_parts_of_a_batch_are_rows_of_the_whole(name: str) -> None:
+    """With a share, each process makes its part of what one would make."""
+
+    def made(rank: int, size: int) -> list[Any]:
+        loader = begun(name, 7, 0)
+        loader.share = (rank, size)
+        return [rows(batch) for batch in loader]
+
+    def rows(batch: Any) -> list[Any]:
+        fields = map(plain, batch.values() if isinstance(batch, dict) else batch)
+        columns = [field[1] if isinstance(field, tuple) else field for field in fields]
+        return [*zip(*columns, strict=True)]
+
+    parts = zip(*(made(rank, 3) for rank in range(3)), strict=True)
+    assert [[row for part in batch for row in part] for batch in parts] == made(0, 1)
 
 
 def stream(count: int, **options: Any) -> DataLoader:

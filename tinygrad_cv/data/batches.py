@@ -56,10 +56,10 @@ class Recipe(NamedTuple):
         return _OfPlaces(self, seed)
 
     def part(self, count: int, by_itself: bool) -> tuple[slice, slice | None]:
-        """Which of so many samples are needed, and which rows of their batch are the part, if not all.
+        """Which of so many samples are needed, and which rows of their batch are the part.
 
-        With samples that are made each `by_itself` only those of the part are needed, or one, of
-        whose batch no row is taken.
+        None stands for all rows. With samples that are made each `by_itself` only those of the part
+        are needed, or one, of whose batch no row is taken.
         """
         if self.share[1] == 1:
             return slice(None), None
