@@ -139,7 +139,7 @@ class Shuffled(Sampler):
 
 def add_noise(*fields: Any) -> tuple[Any, ...]:
     *arrays, generator = fields
-    return *arrays, generator.random(2)
+    return *arrays, generator.random(len(arrays[0]))
 
 
 def summed(samples: Any) -> Any:
