@@ -133,6 +133,16 @@ def test_the_tables_hold_every_transform() -> None:
     assert classes == named
 
 
+@pytest.mark.host
+def test_the_import_lines_of_v2() -> None:
+    from tinygrad_cv.data.transforms import v2
+    from tinygrad_cv.data.transforms.v2 import functional as other
+
+    assert v2.ToDtype is T.ToDtype
+    assert other is F
+    assert tg.data.transforms is T
+
+
 # ----- one transform of all kinds of images -------------------------------------------------------
 
 

@@ -354,9 +354,10 @@ def resized_crop(
     wanted = pair(size, "size")
     y = host.empty((*x.shape[:2], *wanted), x.dtype)
     windows = [host.broadcast_to(host.asarray(v), len(x)) for v in (top, left, height, width)]
-    for image, out, *window in zip(x, y, *(v.tolist() for v in windows), strict=True):
-        part = crop(image, *window)[None]
-        out[...] = _interpolated(part, wanted, mode, bool(antialias))[0]
+    for image, out, i, j, h, w in zip(x, y, *(v.tolist() for v in windows), strict=True):
+        inside = min(i, j, x.shape[2] - i - h, x.shape[3] - j - w) >= 0
+        part = image[:, i : i + h, j : j + w] if inside else crop(image, i, j, h, w)
+        out[...] = _interpolated(part[None], wanted, mode, bool(antialias))[0]
     return back(y)
 
 
