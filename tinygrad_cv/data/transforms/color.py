@@ -9,7 +9,7 @@ whose results differ from those by a level here and there.
 from typing import Any
 
 from tinygrad_cv.backend import host
-from tinygrad_cv.data.transforms.conversion import _scaled
+from tinygrad_cv.data.transforms.conversion import scaled
 from tinygrad_cv.data.transforms.images import (
     Back,
     bound,
@@ -172,11 +172,11 @@ def adjust_hue(inpt: Any, hue_factor: Any) -> Any:
     x, back = _coloured(inpt, "adjust_hue")
     if x.shape[1] == 1 or not x.size:
         return back(x.copy())
-    values = _scaled(x, host.dtype("float32")) if x.dtype == host.uint8 else x
+    values = scaled(x, host.dtype("float32")) if x.dtype == host.uint8 else x
     hue, saturation, value = _hsv(values)
     turn = column(hue_factor, len(x), "hue_factor")
     hue = (hue + host.asarray(turn, hue.dtype)) % 1
-    return back(_scaled(_rgb(hue, saturation, value), x.dtype))
+    return back(scaled(_rgb(hue, saturation, value), x.dtype))
 
 
 def _turned(image: Any, hue_factor: Any) -> Any:
@@ -239,10 +239,10 @@ def adjust_gamma(inpt: Any, gamma: Any, gain: float = 1) -> Any:
         colours = inpt.convert("RGB") if inpt.mode not in ("L", "RGB") else inpt
         return colours.point(table * len(colours.getbands())).convert(inpt.mode)
     x, back = _coloured(inpt, "adjust_gamma")
-    values = _scaled(x, host.dtype("float32")) if x.dtype == host.uint8 else x
+    values = scaled(x, host.dtype("float32")) if x.dtype == host.uint8 else x
     power = host.asarray(column(gamma, len(x), "gamma"), values.dtype)
     y = host.clip(values.dtype.type(gain) * values**power, 0, 1)
-    return back(_scaled(y.astype(values.dtype, copy=False), x.dtype))
+    return back(scaled(y.astype(values.dtype, copy=False), x.dtype))
 
 
 def invert(inpt: Any) -> Any:
@@ -340,7 +340,7 @@ def equalize(inpt: Any) -> Any:
         return pillow("ImageOps").equalize(inpt)
     x, back = _coloured(inpt, "equalize")
     count, channels, h, w = x.shape
-    flat = _scaled(x, host.dtype("uint8")).reshape(count * channels, h * w)
+    flat = scaled(x, host.dtype("uint8")).reshape(count * channels, h * w)
     if not flat.size:
         return back(x.copy())
     rows = host.arange(len(flat))[:, None]
@@ -351,7 +351,7 @@ def equalize(inpt: Any) -> Any:
     step = ((h * w - last) // 255)[:, None]
     level = host.clip((below + step // 2) // host.maximum(step, 1), 0, 255)
     level = host.where(step == 0, host.arange(256), level).astype("uint8")
-    return back(_scaled(level[rows, flat].reshape(x.shape), x.dtype))
+    return back(scaled(level[rows, flat].reshape(x.shape), x.dtype))
 
 
 def rgb_to_grayscale(inpt: Any, num_output_channels: int = 1) -> Any:

@@ -105,10 +105,11 @@ def to_dtype(inpt: Any, dtype: Any = "float32", scale: bool = False) -> Any:
     if is_pillow(inpt):
         raise TypeError("to_dtype takes an array or a Tensor; make one of it by ToImage() first.")
     x, back = opened(inpt, "to_dtype")
-    return back(_scaled(x, host.dtype(dtype)) if scale else x.astype(dtype))
+    return back(scaled(x, host.dtype(dtype)) if scale else x.astype(dtype))
 
 
-def _scaled(x: host.ndarray, dtype: Any) -> Any:
+def scaled(x: host.ndarray, dtype: Any) -> Any:
+    """The array in another dtype, black still black and white white; see `to_dtype`."""
     given = x.dtype
     if given == dtype:
         return x

@@ -312,7 +312,7 @@ def _interpolated(
         y = interpolate(
             Tensor(values, device="cpu"), size, mode=mode.value, antialias=weighs and antialias
         )
-    return _like(y.numpy(), x)
+    return in_dtype_of(y.numpy(), x)
 
 
 def _wide(x: host.ndarray) -> str:
@@ -320,7 +320,7 @@ def _wide(x: host.ndarray) -> str:
     return "float32" if x.dtype.itemsize <= 2 else "float64"
 
 
-def _like(y: host.ndarray, x: host.ndarray) -> host.ndarray:
+def in_dtype_of(y: host.ndarray, x: host.ndarray) -> host.ndarray:
     """Floats in the dtype of x: integers rounded, and kept within their range."""
     if x.dtype.kind == "b":
         y = y >= 0.5
@@ -404,7 +404,7 @@ def _sampled(x: host.ndarray, grid: Tensor, mode: InterpolationMode, fill: Any) 
     if filled:
         y, inside = y[:, :-1], y[:, -1:]
         y = y + (1 - inside) * host.asarray(outside, values.dtype)
-    return _like(y, x)
+    return in_dtype_of(y, x)
 
 
 def _grid(
@@ -767,7 +767,7 @@ def gaussian_blur(inpt: Any, kernel_size: Any, sigma: Any = None) -> Any:
         for n, weight in enumerate(weights.T):
             total = total + padded[n : n + length] * weight[:, None, None]
         y = host.moveaxis(host.asarray(total), 0, axis)
-    return back(host.ascontiguousarray(_like(y, x)))
+    return back(host.ascontiguousarray(in_dtype_of(y, x)))
 
 
 def gaussian_noise(
@@ -787,4 +787,4 @@ def gaussian_noise(
     y = x + white * (mean + sigma * noise)
     if clip or x.dtype.kind in "iu":
         y = host.clip(y, 0, white)
-    return back(_like(y, x))
+    return back(in_dtype_of(y, x))

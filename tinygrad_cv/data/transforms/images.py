@@ -75,9 +75,11 @@ def opened(image: Any, name: str) -> tuple[host.ndarray, Back]:
     number of axes or for channels that come last, and for a tensor that requires a gradient.
     """
     if not isinstance(image, Tensor | host.ndarray):
+        several = isinstance(image, tuple | list | dict)
+        hint = " What goes with an image stands behind it: transform(image, label)."
         raise TypeError(
             f"{name} takes a Pillow image, or an array or a Tensor (C, H, W) or (N, C, H, W); got "
-            f"a {type(image).__name__}."
+            f"a {type(image).__name__}.{hint if several else ''}"
         )
     if isinstance(image, Tensor) and image.requires_grad:
         raise ValueError(

@@ -80,7 +80,7 @@ class ToDtype(Transform):
     def __init__(self, dtype: Any, scale: bool = False) -> None:
         try:
             self.dtype = host.dtype(dtype)
-        except TypeError:
+        except (TypeError, ValueError):
             raise TypeError(f"ToDtype takes a dtype such as tg.float32; got {dtype!r}.") from None
         self.scale = scale
 

@@ -48,7 +48,8 @@ class Transform:
     ...         return functional.adjust_brightness(image, factor)
     >>> from tinygrad_cv.data.transforms import functional
     >>> generator = tg.manual_seed(0)
-    >>> Shade()(tg.ones(3, 1, 1, 1) / 2, "three").__getitem__(0).flatten()
+    >>> images, labels = Shade()(tg.ones(3, 1, 1, 1) / 2, [7, 8, 9])
+    >>> images.flatten()
     tensor([0.5685, 0.3849, 0.2705])
     """
 
