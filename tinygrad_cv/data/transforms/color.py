@@ -53,17 +53,15 @@ def _within(y: host.ndarray, dtype: Any) -> Any:
 
 
 def _blend(x: host.ndarray, other: Any, factor: Any, name: str) -> Any:
-    """factor · x + (1 - factor) · other, between black and white."""
+    """factor · x + (1 - factor) · other, between black and white.
+
+    In the form that leaves what is equal exactly as it is, before integers are rounded down.
+    """
     if not (host.asarray(factor) >= 0).all():
         raise ValueError(f"{name} takes a factor that is 0 or more; got {factor}.")
-    share = column(factor, len(x), name)
     values = _floats(x)
-    kind = values.dtype.type
-    y = values * kind(share) if host.ndim(share) == 0 else values * share.astype(kind)
-    if other is not None:
-        rest = 1.0 - share
-        y = y + other * (kind(rest) if host.ndim(rest) == 0 else rest.astype(kind))
-    return _within(y, x.dtype)
+    share = host.asarray(column(factor, len(x), name), values.dtype)
+    return _within(other + share * (values - other), x.dtype)
 
 
 def _grey(x: host.ndarray) -> Any:
@@ -96,7 +94,7 @@ def adjust_brightness(inpt: Any, brightness_factor: Any) -> Any:
     if is_pillow(inpt):
         return _enhanced(inpt, "Brightness", brightness_factor)
     x, back = _coloured(inpt, "adjust_brightness")
-    return back(_blend(x, None, brightness_factor, "adjust_brightness"))
+    return back(_blend(x, 0, brightness_factor, "adjust_brightness"))
 
 
 def adjust_contrast(inpt: Any, contrast_factor: Any) -> Any:
