@@ -591,10 +591,8 @@ def _perspective_coefficients(startpoints: Any, endpoints: Any) -> host.ndarray:
     places = host.concatenate([u, v], axis=-1)[..., None]
     try:
         return host.linalg.solve(matrix, places)[..., 0]
-    except host.linalg.LinAlgError:
-        raise ValueError(
-            f"perspective: three of the four points {endpoints} lie on a line."
-        ) from None
+    except host.linalg.LinAlgError:  # three of them on a line: the coefficients of least squares
+        return (host.linalg.pinv(matrix) @ places)[..., 0]
 
 
 def perspective(
