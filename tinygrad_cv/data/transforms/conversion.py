@@ -10,6 +10,7 @@ from tinygrad_cv.data.transforms.images import (
     bound,
     check_order,
     is_pillow,
+    numbers_of,
     opened,
     pillow,
 )
@@ -220,8 +221,8 @@ def normalize(inpt: Any, mean: Any, std: Any, inplace: bool = False) -> Any:
 
 def per_channel(values: Any, x: host.ndarray, name: str) -> host.ndarray:
     """One number, or one for each channel of (N, C, H, W), as an array (C, 1, 1)."""
-    numbers = values.numpy() if isinstance(values, Tensor) else host.asarray(values, float)
-    if numbers.size not in (1, x.shape[1]) or numbers.ndim > 1:
+    numbers = host.array(numbers_of(values, name))
+    if numbers.size not in (1, x.shape[1]):
         raise ValueError(
             f"{name} is one number, or one for each of the {x.shape[1]} channels; got {values} for "
             f"images {x.shape[1:]}."

@@ -157,7 +157,7 @@ def pad(inpt: Any, padding: Any, fill: Any = 0, padding_mode: str = "constant") 
         return back(host.pad(x, width, mode))
     count, channels, h, w = x.shape
     y = host.empty((count, channels, h + top + bottom, w + left + right), x.dtype)
-    y[...] = per_channel(0 if fill is None else fill, x, "fill")
+    y[...] = in_dtype_of(per_channel(0 if fill is None else fill, x, "fill"), x)
     y[:, :, top : top + h, left : left + w] = x
     return back(y)
 
@@ -432,7 +432,7 @@ def _centres(height: int, width: int) -> host.ndarray:
     return host.stack(host.meshgrid(across, down), axis=-1)
 
 
-def _mapped(inverse: host.ndarray, out: tuple[int, int], x: host.ndarray) -> host.ndarray:
+def _mapped(inverse: host.ndarray, out: tuple[int, int], x: host.ndarray) -> Any:
     """The places of M⁻¹ (N, 2, 3), which counts from the middles of both images, for each pixel."""
     height, width = out
     own = (_centres(height, width) - (width / 2, height / 2)).reshape(-1, 2)
@@ -573,7 +573,7 @@ def _covered(extent: float, length: int) -> int:
     return math.ceil(half + odd) - math.floor(odd - half)
 
 
-def _perspective_coefficients(startpoints: Any, endpoints: Any) -> host.ndarray:
+def _perspective_coefficients(startpoints: Any, endpoints: Any) -> Any:
     """(N, 8): what the end points map to the start points by, four each, (N, 4, 2) or (4, 2)."""
     starts, ends = (
         host.asarray(points, float).reshape(-1, 4, 2) for points in (startpoints, endpoints)

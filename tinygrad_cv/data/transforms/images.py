@@ -195,3 +195,12 @@ def probability(p: Any) -> float:
     if not isinstance(p, float | int | host.number) or not 0 <= p <= 1:
         raise ValueError(f"p must be a probability between 0 and 1, given {p}.")
     return float(p)
+
+
+def numbers_of(value: Any, name: str) -> Sequence[float]:
+    """One number or several as a list of floats."""
+    listed = value.tolist() if isinstance(value, Tensor | host.ndarray) else value
+    try:
+        return [float(v) for v in listed] if isinstance(listed, Sequence) else [float(listed)]
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} is a number, or a list of them; got {value!r}.") from None
