@@ -284,8 +284,8 @@ def _fill(model: Module, state: State, what: str) -> None:
     try:
         model.load_state_dict(state)
     except StateError as error:
-        told = _misfit(model, state)
-        raise StateError(f"{what} {told}" if told else f"{what}: {error}") from None
+        told = _misfit(model, state) or "does not fit: " + " ".join(str(error).split())
+        raise StateError(f"{what} {told}") from None
 
 
 def _misfit(model: Module, state: State) -> str | None:
