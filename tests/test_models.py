@@ -123,14 +123,11 @@ def test_u_net_refuses_what_it_would_leave_nothing_of() -> None:
     for depth, padded, least in ((3, True, 8), (1, False, 18), (2, False, 44), (4, False, 188)):
         net = UNet(1, width=2, depth=depth, padded=padded)
         assert min(net(tg.rand(1, 1, least, least)).shape) > 0
-        with (
-            pytest.MonkeyPatch.context() as patch,
-            pytest.raises(ValueError, match="leaves no room"),
-        ):
-            patch.setattr(net, "least", 0)  # it is the least: one less leaves nothing somewhere
-            net(tg.rand(1, 1, least - 1, least - 1))
         with pytest.raises(ValueError, match=rf"at least {least}x{least} pixels; got .* \(1, 1, "):
             net(tg.rand(1, 1, least, least - 1))
+        net.least = 0  # it was the least: one less leaves nothing somewhere
+        with pytest.raises(ValueError, match="leaves no room"):
+            net(tg.rand(1, 1, least - 1, least - 1))
 
 
 @pytest.mark.host
@@ -295,10 +292,9 @@ def test_a_model_is_drawn_with_its_blocks_folded(net: Any) -> None:
     table = viz.summary(net, (1, 3, 16, 16))
     assert table.parameters == sum(p.numel() for p in net.parameters())
     drawing = viz.draw(models.resnet32(), (1, 3, 8, 8))
-    folded = [box for box in drawing.view.boxes.values() if box.module]
-    assert folded
-    assert drawing.view.size < 150 < len(drawing.trace.nodes)
-    assert "BasicBlock" in drawing.source
+    assert drawing.view.size < len(drawing.trace.nodes) / 2
+    for blocks in ("layer1.0 … layer1.4", "layer2.1 … layer2.4", "layer3.1 … layer3.4"):
+        assert blocks in drawing.source
 
 
 # ----- weights ------------------------------------------------------------------------------------
