@@ -357,8 +357,8 @@ def list_models(
     models, such as `models.resnet`, or `models` itself, which has all.
 
     >>> from tinygrad_cv.models import list_models
-    >>> list_models(include="resnet*", exclude=["*0", "*1"])
-    ['resnet110', 'resnet152', ...]
+    >>> list_models(include="vgg1*", exclude="*_bn")
+    ['vgg11', 'vgg13', 'vgg16', 'vgg19']
     """
 
     def fits(name: str, patterns: Iterable[str] | str | None) -> bool:
