@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import tinygrad_cv as tg
 from test_pth import call, storage, zipped
 from tinygrad_cv import models, nn, viz
-from tinygrad_cv.data import transforms
+from tinygrad_cv.data.transforms import ImageClassification
 from tinygrad_cv.models import _weights
 from tinygrad_cv.models.densenet import DenseNet
 from tinygrad_cv.models.resnet import BasicBlock, Bottleneck, CIFARResNet, ResNet
@@ -60,15 +60,12 @@ MINE = tg.Generator()
 def test_a_model_has_the_parameters_of_its_paper_and_one_generator(
     name: str, generators: list[Any]
 ) -> None:
-    model = models.get_model(name, generator=MINE)
-    if name in OTHER_COUNTS:
-        expected = OTHER_COUNTS[name]
-    else:
-        expected = models.get_model_weights(name).DEFAULT.meta["num_params"]  # type: ignore[attr-defined]
-    heads = ("aux1.", "aux2.")  # GoogLeNet's are not counted
-    assert expected == sum(
-        p.numel() for path, p in model.named_parameters() if not path.startswith(heads)
-    )
+    config, expected = {}, OTHER_COUNTS.get(name)
+    if expected is None:
+        published = models.get_weight(f"{models.get_model_weights(name).__name__}.DEFAULT")
+        config, expected = published.value.config, published.meta["num_params"]
+    model = models.get_model(name, generator=MINE, **config)
+    assert sum(p.numel() for p in model.parameters()) == expected
     assert generators
     assert all(generator is MINE for generator in generators)
     for layer in model.modules():
@@ -510,17 +507,16 @@ def test_the_older_names_of_densenet_are_read() -> None:
 
 
 @pytest.mark.host
-def test_weights_bring_the_preparation_of_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transforms, "ImageClassification", dict, raising=False)
-    plain = models.ResNet50_Weights.IMAGENET1K_V2.transforms()
-    assert plain == {
-        "crop_size": 224,
-        "resize_size": 232,
-        "interpolation": "bilinear",
-        "mean": (0.485, 0.456, 0.406),
-        "std": (0.229, 0.224, 0.225),
-    }
-    assert models.Inception_V3_Weights.DEFAULT.transforms(crop_size=64)["crop_size"] == 64
+def test_weights_bring_the_preparation_of_images() -> None:
+    preset = models.ResNet50_Weights.IMAGENET1K_V2.transforms()
+    assert isinstance(preset, ImageClassification)
+    assert preset.describe() == ImageClassification(crop_size=224, resize_size=232).describe()
+    assert models.Inception_V3_Weights.DEFAULT.transforms(crop_size=64).crop_size == (64, 64)
+    image = tg.zeros(3, 300, 260, dtype="uint8")
+    assert preset(image).shape == (3, 224, 224)
+    for name in models.list_models():
+        for weights in models.get_model_builder(name).weights_enum or ():
+            assert isinstance(weights.transforms(), ImageClassification)
 
 
 # ----- names --------------------------------------------------------------------------------------

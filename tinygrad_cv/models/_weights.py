@@ -114,12 +114,11 @@ class WeightsEnum(Enum):
         It is `data.transforms.ImageClassification` with the sizes, mean and standard deviation that
         the weights were trained for; `changes` are arguments that take the place of these.
         """
-        from tinygrad_cv.data import transforms
+        from tinygrad_cv.data.transforms import ImageClassification
 
         names = ("crop_size", "resize_size", "mean", "std", "interpolation")
         options = {name: getattr(self.value, name) for name in names} | changes
-        preset: Any = transforms.ImageClassification  # type: ignore[attr-defined,unused-ignore]
-        return preset(**options)
+        return ImageClassification(**options)
 
     def get_state_dict(self, progress: bool = True, check_hash: bool = True) -> State:
         """The weights: downloaded at first, and then from the folder of `hub.get_dir()`.
