@@ -318,6 +318,10 @@ def test_a_model_takes_weights(kind: str, net: Any, tmp_path: Path) -> None:
     elif kind == "pth":
         weights = tmp_path / "net.pth"
         weights.write_bytes(as_pth(state))
+    with tg.device("fakecuda:1"):
+        there = models.resnet20(num_classes=3, weights=weights)
+    assert there.conv1.weight.device == "fakecuda:1"
+    assert same(there.cpu(), state)
     before = tg.get_rng_state()
     assert same(models.resnet20(num_classes=3, weights=weights), state)
     assert same(models.get_model("ResNet20", num_classes=3, weights=weights), state)
@@ -390,6 +394,36 @@ def test_weights_that_do_not_fit_are_told_in_a_sentence(
         tg.save({k: tg.tensor(v) for k, v in state.items()}, tmp_path / "net.pt")
         with pytest.raises(ValueError, match=rf"resnet20: .*net\.pt {sentence}"):
             models.resnet20(num_classes=3, weights=tmp_path / "net.pt")
+
+
+SMALLEST = {"num_classes": 3, "in_channels": 1, "width": 1, "image_size": 8}
+NAMES = [*models.example_net(**SMALLEST).state_dict()]
+VALUES = st.sampled_from([0, "text", None, [1.0], np.zeros(3), np.zeros((3, 1)), np.zeros((7, 1))])
+
+
+@pytest.mark.host
+@given(
+    left_out=st.sets(st.sampled_from(NAMES)),
+    other=st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=9) | st.integers(), VALUES),
+    prefix=st.sampled_from(["", "", "module.", "x."]),
+)
+def test_whatever_a_state_dict_holds_it_fits_or_is_told_in_a_line(
+    left_out: set[str], other: dict[Any, Any], prefix: str
+) -> None:
+    right = models.example_net(**SMALLEST).state_dict()
+    state: dict[Any, Any] = {prefix + k: v for k, v in right.items() if k not in left_out}
+    state |= other
+    try:
+        model = models.example_net(**SMALLEST, weights=state)
+    except ValueError as error:
+        text = str(error)
+        assert text.startswith("example_net: the state dict ")
+        assert "\n" not in text
+        assert text.endswith(".")
+    else:
+        assert state.keys() == right.keys()
+        made = model.state_dict()
+        assert {name for name in right if (made[name] != right[name]).any()} <= other.keys()
 
 
 @pytest.mark.host
@@ -484,7 +518,7 @@ def test_a_download_has_its_own_arguments(weights: Any, monkeypatch: pytest.Monk
     assert asked == [
         (
             "https://download.pytorch.org/models/googlenet-1378be20.pth",
-            {"progress": False, "check_hash": True},
+            {"map_location": "cpu", "progress": False, "check_hash": True},
         )
     ]
 

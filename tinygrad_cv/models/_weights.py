@@ -120,13 +120,19 @@ class WeightsEnum(Enum):
         options = {name: getattr(self.value, name) for name in names} | changes
         return ImageClassification(**options)
 
-    def get_state_dict(self, progress: bool = True, check_hash: bool = True) -> State:
+    def get_state_dict(
+        self, progress: bool = True, check_hash: bool = True, map_location: Any = None
+    ) -> State:
         """The weights: downloaded at first, and then from the folder of `hub.get_dir()`.
+
+        `map_location` is that of `load`.
 
         Raises RuntimeError if the file is not the published one, which the SHA-256 shows, OSError
         without a network, and ValueError if it cannot be read.
         """
-        state: State = load_state_dict_from_url(self.url, progress=progress, check_hash=check_hash)
+        state: State = load_state_dict_from_url(
+            self.url, map_location=map_location, progress=progress, check_hash=check_hash
+        )
         return state
 
 
@@ -261,16 +267,16 @@ def _read(chosen: Any, progress: bool) -> State | None:
     if chosen is None:
         return None
     if isinstance(chosen, WeightsEnum):
-        return chosen.get_state_dict(progress=progress)
+        return chosen.get_state_dict(progress=progress, map_location="cpu")
     state = load(chosen, "cpu") if isinstance(chosen, Path) else chosen
     what = chosen if isinstance(chosen, Path) else "weights"
     if not isinstance(state, Mapping):
         raise ValueError(f"{what}: found a {type(state).__name__}, expected a state dict.")
-    inner = [key for key, value in state.items() if isinstance(value, Mapping)]
+    inner = [str(key) for key, value in state.items() if isinstance(value, Mapping)]
     if inner:
         raise ValueError(
-            f"{what}: found a dict with {', '.join(map(repr, state))}, expected a state dict. Give "
-            f"the part that is one, perhaps weights=load(path)[{inner[0]!r}]."
+            f"{what}: found a dict with {_some([*map(str, state)])}, expected a state dict. Give "
+            f"the part that is one, perhaps weights=load(path)[{_shown(inner[0])}]."
         )
     return state
 
@@ -290,7 +296,10 @@ def _fill(model: Module, state: State, what: str) -> None:
 def _misfit(model: Module, state: State) -> str | None:
     """What is wrong with the names and shapes of a state, if that is what is wrong."""
     here = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    there = {str(name): tuple(getattr(value, "shape", ())) for name, value in state.items()}
+    there = {
+        str(name): tuple(getattr(value, "shape", here.get(name, ())))
+        for name, value in state.items()
+    }
     counts = {name for name in here if name.endswith(".num_batches_tracked")}  # older files lack it
     missing = [name for name in here if name not in there and name not in counts]
     unknown = [name for name in there if name not in here]
@@ -334,8 +343,13 @@ def _misfit(model: Module, state: State) -> str | None:
 
 def _some(names: list[str]) -> str:
     """Two of the names, and how many more there are."""
-    shown = ", ".join(map(repr, names[:2]))
+    shown = ", ".join(map(_shown, names[:2]))
     return f"{shown} and {len(names) - 2} more" if len(names) > 2 else shown or "nothing"
+
+
+def _shown(name: str) -> str:
+    """A name as it is written in a program; a long one, as damaged files have, in part."""
+    return repr(name if len(name) < 100 else f"{name[:60]}…")
 
 
 def _are(names: list[str]) -> str:
