@@ -3,6 +3,7 @@
 import pickle
 from collections import OrderedDict
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from hypothesis import strategies as st
 
 import tinygrad_cv as tg
 from test_pth import call, storage, zipped
-from tinygrad_cv import models, nn, viz
+from tinygrad_cv import hub, models, nn, viz
 from tinygrad_cv.data.transforms import ImageClassification
-from tinygrad_cv.models import _weights
+from tinygrad_cv.models import Weights, WeightsEnum, _weights
 from tinygrad_cv.models.densenet import DenseNet
 from tinygrad_cv.models.resnet import BasicBlock, Bottleneck, CIFARResNet, ResNet
 from tinygrad_cv.models.u_net import UNet
@@ -466,7 +467,7 @@ def test_a_model_that_weights_do_not_fit_stays_as_it_was(net: Any) -> None:
         (
             {"weights": "DEFAULT", "num_classes": 10},
             ValueError,
-            r"1000 classes .*num_classes=10",
+            r"1000 classes, .*num_classes=10",
         ),
     ],
 )
@@ -521,6 +522,37 @@ def test_a_download_has_its_own_arguments(weights: Any, monkeypatch: pytest.Monk
             {"map_location": "cpu", "progress": False, "check_hash": True},
         )
     ]
+
+
+@pytest.mark.host
+def test_a_download_is_kept_if_its_name_tells_its_hash(
+    net: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = as_pth(net.state_dict())
+    right, wrong = f"net-{sha256(contents).hexdigest()[:8]}.pth", "net-0123abcd.pth"
+    for name in (right, wrong):
+        (tmp_path / name).write_bytes(contents)
+
+    class Net_Weights(WeightsEnum):  # noqa: N801
+        RIGHT = Weights(right, 0, config={"num_classes": 3})
+        WRONG = Weights(wrong, 0, config={"num_classes": 3})
+
+    monkeypatch.setattr(hub, "_chosen", tmp_path / "hub")
+    monkeypatch.setattr(_weights, "BASE", f"{tmp_path.as_uri()}/")
+    monkeypatch.setattr(_weights, "CONSTRUCTORS", {})
+
+    @_weights.constructor(Net_Weights)
+    def tiny(**config: Any) -> CIFARResNet:
+        return CIFARResNet(3, **config)
+
+    assert same(tiny(weights="RIGHT", progress=False), net.state_dict())
+    (tmp_path / right).unlink()
+    assert same(models.get_model("tiny", weights=Net_Weights.RIGHT), net.state_dict())
+    with pytest.raises(RuntimeError, match="0123abcd"):
+        tiny(weights="WRONG", progress=False)
+    assert [path.name for path in (tmp_path / "hub" / "checkpoints").iterdir()] == [right]
+    with pytest.raises(ValueError, match="is for 3 classes, and num_classes=4 was asked for"):
+        tiny(weights="WRONG", num_classes=4)
 
 
 @pytest.mark.host

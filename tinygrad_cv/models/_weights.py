@@ -254,11 +254,12 @@ def _names_member(known: type[WeightsEnum], name: Any) -> bool:
 
 def _check_classes(name: str, chosen: WeightsEnum, config: dict[str, Any]) -> None:
     """Tell before a download that its last layer has another number of outputs."""
-    classes = config.get("num_classes", 1000)
-    if classes != 1000:
+    trained = chosen.value.config.get("num_classes", 1000)
+    classes = config.get("num_classes", trained)
+    if classes != trained:
         raise ValueError(
-            f"{name}: {chosen} is for the 1000 classes of ImageNet, and num_classes={classes} was "
-            "asked for. Leave num_classes out, and replace the last layer of the model."
+            f"{name}: {chosen} is for {trained} classes, and num_classes={classes} was asked for. "
+            "Leave num_classes out, and replace the last layer of the model."
         )
 
 
