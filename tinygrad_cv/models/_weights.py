@@ -391,7 +391,9 @@ def list_models(
 
 
 def get_model_builder(name: str) -> Constructor[Module]:
-    """The constructor of a name; ValueError, with names that are alike, if there is none.
+    """The constructor of a name, in letters of either case.
+
+    Raises ValueError, which tells similar names, if there is none.
 
     >>> from tinygrad_cv.models import get_model_builder
     >>> get_model_builder("resnet18").__name__
@@ -400,8 +402,9 @@ def get_model_builder(name: str) -> Constructor[Module]:
     from difflib import get_close_matches
 
     if name.lower() not in CONSTRUCTORS:
-        near = ", ".join(get_close_matches(name.lower(), CONSTRUCTORS)) or "no name that is alike"
-        raise ValueError(f"there is no model {name!r}; list_models() has all, and {near}.")
+        near = ", ".join(get_close_matches(name.lower(), CONSTRUCTORS))
+        such = f", such as {near}" if near else ""
+        raise ValueError(f"there is no model {name!r}; list_models() gives the names{such}.")
     return CONSTRUCTORS[name.lower()]
 
 
