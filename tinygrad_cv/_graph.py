@@ -113,7 +113,7 @@ class Observer:
     def read(self, tensor: Any) -> None:
         """The values of a tensor are about to be known to Python."""
 
-    def whole(
+    def call(
         self, function: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]
     ) -> Any:
         """Run a function that is `in_one`."""
@@ -139,7 +139,7 @@ def in_one(function: Called) -> Called:
     @wraps(function)
     def call(*args: Any, **options: Any) -> Any:
         eye = observer.get()
-        return function(*args, **options) if eye is None else eye.whole(function, args, options)
+        return function(*args, **options) if eye is None else eye.call(function, args, options)
 
     return cast(Called, call)
 

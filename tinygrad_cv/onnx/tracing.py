@@ -109,7 +109,7 @@ class Trace(Observer):
                 "every input: compute with tensors, and choose with where(condition, a, b)."
             )
 
-    def whole(self, function: Callable[..., Any], args: Any, options: Any) -> Any:
+    def call(self, function: Callable[..., Any], args: Any, options: Any) -> Any:
         bound = inspect.signature(function).bind(*args, **options)
         bound.apply_defaults()
         for tensor in tensors_in(bound.arguments):
