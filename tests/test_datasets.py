@@ -1,7 +1,6 @@
 """Datasets under torchvision's names: what they hold, how they are fetched, and downloaded."""
 
 import gzip
-import hashlib
 import lzma
 import os
 import pickle
@@ -599,15 +598,13 @@ def test_texts_that_will_not_do(tmp_path: Path) -> None:
 def served(folder: Path, name: str, contents: bytes) -> tuple[str, str]:
     """The address of a file with these contents, and its MD5."""
     make.write(folder / name, contents)
-    return (folder / name).as_uri(), hashlib.md5(contents).hexdigest()
+    return (folder / name).as_uri(), make.md5(contents)
 
 
 def test_mnist_is_downloaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parts = make.write_mnist(tmp_path / "source", zipped=True)
     there = tmp_path / "source" / "MNIST" / "raw"
-    digests = [
-        (name, hashlib.md5((there / name).read_bytes()).hexdigest()) for name, _ in MNIST.resources
-    ]
+    digests = [(name, make.md5((there / name).read_bytes())) for name, _ in MNIST.resources]
     monkeypatch.setattr(MNIST, "resources", digests)
     monkeypatch.setattr(MNIST, "mirrors", [f"{there.as_uri()}/gone/", f"{there.as_uri()}/"])
     dataset = MNIST(tmp_path / "root", download=True)
@@ -759,10 +756,12 @@ def test_a_large_size_in_a_tar_file_is_base_256(tmp_path: Path) -> None:
     path = tmp_path / "archive"
     path.write_bytes(info.tobuf(tarfile.GNU_FORMAT) + b"some of it")
     with path.open("rb") as file:
-        [(name, _, _)] = [next(_tar_members(file, path))]
+        [(name, _, _)] = [next(_tar_members(file, path, 9, 1 << 50))]
     assert name == "large"
-    with pytest.raises(DatasetError, match="a tar file that ends too early"):
+    with pytest.raises(DatasetError, match="found 1,099,511,627,776 bytes or more in its members"):
         extract_archive(path)
+    with pytest.raises(DatasetError, match="a tar file that ends too early"):
+        extract_archive(path, max_bytes=1 << 50)
 
 
 # ----- whole datasets by the name of a folder ----------------------------------------------------
