@@ -11,6 +11,8 @@ from tinygrad_cv.train.callbacks import LambdaCallback as LambdaCallback
 from tinygrad_cv.train.callbacks import MovingAverage as MovingAverage
 from tinygrad_cv.train.checkpoint import load_model as load_model
 from tinygrad_cv.train.checkpoint import save_model as save_model
+from tinygrad_cv.train.loggers import CSVLogger as CSVLogger
+from tinygrad_cv.train.loggers import TensorBoardLogger as TensorBoardLogger
 from tinygrad_cv.train.trainer import DivergenceError as DivergenceError
 from tinygrad_cv.train.trainer import Trainer as Trainer
 from tinygrad_cv.train.trainer import cosine as cosine
