@@ -309,6 +309,7 @@ NORMALIZE = T.Normalize((0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
         (T.Compose([T.ToImage(), T.ToDtype("float32", scale=True), NORMALIZE]), True),
         (T.Compose([T.CenterCrop(24), T.Compose([T.ToTensor()]), T.Identity()]), True),
         (T.Compose([T.Resize(16), T.ToTensor()]), False),
+        (T.Compose([T.Compose([]), T.PILToTensor()]), True),
         (T.Compose([T.Lambda(np.asarray), T.ToTensor()]), False),
         (lambda image: np.asarray(image)[:2, :3], False),
     ],
@@ -324,6 +325,15 @@ def test_batches_are_what_the_samples_are(transform: Any, batched: bool, tmp_pat
         np.testing.assert_array_equal(images, expected, strict=True)
     [[x, _]] = DataLoader(Subset(dataset, [4, 0, 9]), 3, device="cpu")
     np.testing.assert_array_equal(x.numpy(), expected, strict=True)
+
+
+def test_what_takes_no_pillow_image_is_refused_in_batches_too(tmp_path: Path) -> None:
+    make.write_cifar10(tmp_path)
+    for first in (NORMALIZE, T.ToDtype("float32"), T.ConvertImageDtype()):
+        dataset = CIFAR10(tmp_path, transform=T.Compose([first, T.ToTensor()]))
+        for index in (0, np.array([0])):
+            with pytest.raises(TypeError):
+                dataset[index]
 
 
 AUGMENT = T.Compose(

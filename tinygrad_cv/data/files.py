@@ -198,7 +198,7 @@ def load_idx(path: str | PathLike[str], max_bytes: int | None = MAX_BYTES) -> ho
         if zipped and max_bytes is not None and size > max_bytes:
             raise DatasetError.about(
                 path,
-                f"a gzip file of {promised}",
+                f"a {zipped} file of {promised}",
                 f"at most {max_bytes:,} bytes, as max_bytes (in the shell: --max-bytes) has it",
             )
         values = read(file, size)
@@ -315,8 +315,8 @@ def explained(path: Path, expected: str) -> Iterator[None]:
 
 
 @contextmanager
-def opened(path: Path, expected: str) -> Iterator[tuple[BinaryIO, int, bool]]:
-    """The file, unzipped if need be, the most bytes that it can hold, and whether it is zipped."""
+def opened(path: Path, expected: str) -> Iterator[tuple[BinaryIO, int, str]]:
+    """The file, unzipped if need be, the most bytes that it can hold, and by what it is zipped."""
     with explained(path, expected):
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # to open a pipe would wait for a writer
@@ -326,11 +326,11 @@ def opened(path: Path, expected: str) -> Iterator[tuple[BinaryIO, int, bool]]:
             file.seek(0)
             if first.startswith(GZIP_MAGIC):
                 with gzip.open(file) as unzipped:
-                    yield cast(BinaryIO, unzipped), status.st_size * DEFLATE_MAX_RATIO, True
+                    yield cast(BinaryIO, unzipped), status.st_size * DEFLATE_MAX_RATIO, "gzip"
             elif first == XZ_MAGIC:
-                yield cast(BinaryIO, _Unxzed(file)), status.st_size * XZ_MAX_RATIO, True
+                yield cast(BinaryIO, _Unxzed(file)), status.st_size * XZ_MAX_RATIO, "xz"
             else:
-                yield file, status.st_size, False
+                yield file, status.st_size, ""
 
 
 class _Unxzed:
