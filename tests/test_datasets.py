@@ -483,6 +483,18 @@ def test_links_are_followed_but_not_round_in_a_circle(tmp_path: Path) -> None:
     assert len(names) < 20
 
 
+def test_folders_in_one_another(tmp_path: Path) -> None:
+    deep = tmp_path.joinpath("a", *["b"] * 50)
+    deep.mkdir(parents=True)
+    (deep / "x.png").touch()
+    assert ImageFolder(tmp_path).samples == [(str(deep / "x.png"), 0)]
+    with pytest.raises(DatasetError, match="found no image"):
+        load_dataset(tmp_path)
+    (deep / "x.png").rename(tmp_path / "x.png")
+    with pytest.raises(DatasetError, match=r"found a folder with a, x.png, expected 'digits'"):
+        load_dataset(tmp_path)
+
+
 def test_folders_that_will_not_do(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="found nothing by this name"):
         ImageFolder(tmp_path / "gone")

@@ -82,7 +82,7 @@ TO_ARRAYS = (T.ToTensor, T.PILToTensor, T.ToImage)
 ON_PIXELS = (T.RandomCrop, T.RandomHorizontalFlip, T.RandomVerticalFlip, T.CenterCrop, T.Identity)
 ON_ARRAYS = (T.Normalize, T.ToDtype, T.ConvertImageDtype, T.RandomErasing)
 """Transforms that make of arrays exactly what they make of Pillow images, and of a batch what they
-make of its images one after the other. Those of `ON_ARRAYS` do not before that."""
+make of its images one after the other. Those of `ON_ARRAYS` do so behind one of `TO_ARRAYS`."""
 
 
 def takes_batches(transform: Any) -> bool:
