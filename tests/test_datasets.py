@@ -4,6 +4,7 @@ import gzip
 import lzma
 import os
 import pickle
+import struct
 import sys
 import tarfile
 import warnings
@@ -753,6 +754,24 @@ def test_a_zip_file_is_unpacked(method: int, tmp_path: Path) -> None:
     for name, contents in MEMBERS.items():
         assert (tmp_path / name).read_bytes() == contents
     assert (tmp_path / "a" / "mine").read_bytes() == b"stays"
+
+
+def test_a_zip_file_in_the_form_for_large_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = make.zipped(MEMBERS)
+    place = contents.index(b"PK\x05\x06")
+    _, _, count, _, size, offset, _ = struct.unpack("<HHHHIIH", contents[place + 4 :])
+    large = b"PK\x06\x06" + struct.pack("<QHHIIQQQQ", 44, 45, 45, 0, 0, count, count, size, offset)
+    large += b"PK\x06\x07" + struct.pack("<IQI", 0, place, 1)
+    ones = struct.pack("<HHHHIIH", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+    (tmp_path / "archive").write_bytes(contents[:place] + large + b"PK\x05\x06" + ones)
+    monkeypatch.setattr("tinygrad_cv.data.datasets.archives.MAX_DIRECTORY", size)
+    extract_archive(tmp_path / "archive", tmp_path / "to")
+    assert (tmp_path / "to" / "top").read_bytes() == MEMBERS["top"]
+    monkeypatch.setattr("tinygrad_cv.data.datasets.archives.MAX_DIRECTORY", size - 1)
+    with pytest.raises(DatasetError, match=f"a list of members of {size} bytes"):
+        extract_archive(tmp_path / "archive", tmp_path / "to")
 
 
 def test_some_members_are_unpacked(tmp_path: Path) -> None:

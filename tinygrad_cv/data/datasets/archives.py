@@ -258,8 +258,10 @@ def _check_directory(file: BinaryIO, path: Path) -> None:
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - (1 << 16) - 22))
-    record = file.read().rpartition(b"PK\x05\x06")[2]
-    listed = int.from_bytes(record[8:12], "little")
+    end = file.read()
+    listed = int.from_bytes(end.rpartition(b"PK\x05\x06")[2][8:12], "little")
+    if listed == 0xFFFFFFFF:  # it stands in the record of large files
+        listed = int.from_bytes(end.rpartition(b"PK\x06\x06")[2][36:44], "little")
     if min(listed, size) > MAX_DIRECTORY:
         raise DatasetError.about(
             path, f"a list of members of {listed:,} bytes", f"at most {MAX_DIRECTORY:,}"
