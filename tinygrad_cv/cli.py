@@ -16,7 +16,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
 from difflib import get_close_matches
 from itertools import count
@@ -25,7 +25,7 @@ from reprlib import repr as short
 from tempfile import TemporaryFile
 from typing import Any, NoReturn
 
-from tinygrad_cv import __version__
+from tinygrad_cv import __version__, distributed
 from tinygrad_cv._apply import function
 from tinygrad_cv._grad_mode import no_grad
 from tinygrad_cv._op import REGISTRY, Op
@@ -44,7 +44,7 @@ from tinygrad_cv.data import (
     random_split,
 )
 from tinygrad_cv.data.files import MAX_BYTES
-from tinygrad_cv.nn import Module
+from tinygrad_cv.nn import Module, SyncBatchNorm
 from tinygrad_cv.ops.loss import cross_entropy
 from tinygrad_cv.optim import SGD
 from tinygrad_cv.random import randn
@@ -100,13 +100,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         options.run(options)
         sys.stdout.flush()
     except CommandError as error:
-        parser.exit(error.status, f"{prog}: {error}\n")
+        _end(parser, error.status, f"{prog}: {error}")
     except BrokenPipeError:
         sys.exit(BROKEN_PIPE)
     except OSError as error:  # such as a full disk
-        parser.exit(1, f"{prog}: {error}\n")
+        _end(parser, 1, f"{prog}: {error}")
     except MemoryError as error:
-        parser.exit(1, f"{prog}: there is not enough memory: {error}\n")
+        _end(parser, 1, f"{prog}: there is not enough memory: {error}")
     except KeyboardInterrupt:
         parser.exit(130, f"{prog}: interrupted; no file is left half-written.\n")
     finally:
@@ -115,6 +115,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         except OSError:  # the interpreter must not try again, and complain, as it ends
             with suppress(OSError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _end(parser: Parser, status: int, sentence: str) -> NoReturn:
+    """End the program, and with it the other ranks."""
+    distributed.abort(sentence, status)
+    parser.exit(status, f"{sentence}\n")
 
 
 BROKEN_PIPE = 128 + 13  # the status of a program that the signal SIGPIPE has ended
@@ -210,7 +216,8 @@ def _add_train(commands: Any) -> None:
             "samples is held back to validate after each epoch; the test samples are used once, at "
             f"the end. DIR receives {METRICS}, {MODEL}, {CURVES}, {GRAPH} and {PAGE}. On one "
             "machine, the same seed gives the same metrics and the same model, also where a run "
-            "was killed and has gone on with --resume DIR."
+            "was killed and has gone on with --resume DIR. Under mpiexec -n N (extra mpi) N "
+            "processes share every batch, to the same results but for rounding."
         ),
         allow_abbrev=False,
     )
@@ -334,9 +341,12 @@ def train(options: argparse.Namespace) -> None:
     from tinygrad_cv import viz
 
     started = time.perf_counter()
+    _join(options)
+    first = distributed.get_rank() == 0
     if options.resume is not None:
         if _is_finished(options.resume):
-            print(f"{options.resume}: the run is finished; there is nothing to resume.")
+            if first:
+                print(f"{options.resume}: the run is finished; there is nothing to resume.")
             return
         _take_settings(options)
     weights, split, order = host.random.default_rng(options.seed).spawn(3)
@@ -349,6 +359,8 @@ def train(options: argparse.Namespace) -> None:
         raise CommandError(f"argument --dataset: {error}") from error
     if options.model is not None:
         model = _known_model(options.model, image_shape, splits.classes, weights)
+    if distributed.get_world_size() > 1:
+        SyncBatchNorm.convert_sync_batchnorm(model)
     try:
         model.to(device=options.device)
     except (ValueError, RuntimeError, ModuleNotFoundError) as error:
@@ -388,13 +400,18 @@ def train(options: argparse.Namespace) -> None:
         settings={name: getattr(options, name) for name in SETTINGS}
         | {"dataset": _absolute(options.dataset)},
     )
-    with _folder(options.resume or options.out, options.resume is not None) as out:
+    place = _folder(options.resume or options.out, options.resume is not None)
+    with place if first else nullcontext(options.resume or Path()) as out:
         watch = viz.watch(model)
         saving = Checkpoint(out / CHECKPOINTS, every_seconds=options.checkpoint_every, keep=1)
         history = _fit(trainer, train_loader, val_loader, options.epochs, watch, saving)
         for node in watch.trace.nodes:  # the program's line is that which started this command
             node.source = node.code = ""
         test_accuracy = trainer.evaluate(test_loader)
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
+        if not first:
+            return
         seconds = time.perf_counter() - started
         metrics = {
             "dataset": splits.name,
@@ -494,6 +511,21 @@ def _forget(folder: Path) -> None:
         found.unlink(missing_ok=True)
     with suppress(OSError):  # which says that something else is in it, or that it is not there
         folder.rmdir()
+
+
+def _join(options: argparse.Namespace) -> None:
+    """Join the other ranks, if an mpiexec has started this process with others."""
+    if distributed.launched_ranks() == 1:
+        return
+    if options.compile:
+        raise CommandError(
+            "argument --compile: a program is recorded for one process; leave it out."
+        )
+    try:
+        nccl = options.device == "cuda" and distributed.is_nccl_available()
+        distributed.init_process_group("nccl" if nccl else "mpi")
+    except (ModuleNotFoundError, RuntimeError) as error:
+        raise CommandError(str(error), status=1) from error
 
 
 @contextmanager
