@@ -1,5 +1,6 @@
 """The program for a folder of pictures, killed and started again."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -27,7 +28,8 @@ def started(photos: Path, run: Path, before: str) -> "subprocess.Popen[str]":
     """The program, for two epochs, in a process in which these statements ran before."""
     code = f"import runpy, sys; {before}; runpy.run_path({str(PROGRAM)!r}, run_name='__main__')"
     command = [sys.executable, "-c", code, photos, run, "2"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    plain = {**os.environ, "TINYGRAD_CV_KERNELS": "numpy"}  # which need not be loaded
+    return subprocess.Popen(command, stdout=-1, stderr=-1, text=True, env=plain)
 
 
 def comes_to_the_same_bits(folder: Path, before: str) -> str:

@@ -1,11 +1,9 @@
 """The program for a folder of pictures as it stands, with onnxruntime."""
 
-import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
 from folder_program import comes_to_the_same_bits
 
 pytestmark = pytest.mark.host
