@@ -39,7 +39,9 @@ def _layer(
 
     With `reset_first` a GRU resets the state before it is multiplied, and not the product.
     """
-    if wrong := [name for name, value in refused.items() if isinstance(value, Tensor | list) or value]:
+    if wrong := [
+        name for name, value in refused.items() if isinstance(value, Tensor | list) or value
+    ]:
         raise NotImplementedError(f"{kind} with {wrong[0]} cannot be imported.")
     ways, rows, width = w.shape[0], w.shape[1], r.shape[2]
     names = [name.capitalize() for name in activations or USUAL[kind][0] * ways]
@@ -72,9 +74,7 @@ def _layer(
     return y, *last
 
 
-def _reset_first(
-    x: Tensor, h: Tensor, weights: list[Tensor], back: bool
-) -> tuple[Tensor, Tensor]:
+def _reset_first(x: Tensor, h: Tensor, weights: list[Tensor], back: bool) -> tuple[Tensor, Tensor]:
     """All states of a GRU whose candidate is tanh(w_n x + b_n + r_n (r · h) + c_n)."""
     w, r, *biases = weights
     b, c = biases if biases else (None, None)

@@ -191,9 +191,7 @@ class Writer:
                     if len(mine) != len(theirs):
                         continue
                     self.pairs[call] = other
-                    for pair in zip(
-                        (*mine, *call.results), (*theirs, *other.results), strict=True
-                    ):
+                    for pair in zip((*mine, *call.results), (*theirs, *other.results), strict=True):
                         self.pair(*pair)
                 return call
         return None
@@ -246,12 +244,16 @@ class Writer:
             instead = REFUSED.get(op.name, "it has no operator there; write it with other ops")
             self.refuse(instead)
         self.out = self.described(node)
-        self.outs = tuple(
-            Value("", dtype.name, shapes(shape, other))
-            for (shape, dtype), (other, _) in zip(
-                op.made, self.pairs[node].op.made, strict=True
+        self.outs = (
+            tuple(
+                Value("", dtype.name, shapes(shape, other))
+                for (shape, dtype), (other, _) in zip(
+                    op.made, self.pairs[node].op.made, strict=True
+                )
             )
-        ) if op.outputs else ()
+            if op.outputs
+            else ()
+        )
         other = self.pairs[node]
         inputs = [self.given(one, two) for one, two in zip(node.inputs, other.inputs, strict=True)]
         attributes = {
@@ -306,7 +308,9 @@ class Writer:
     def same_array(self, one: Any, other: Any, hint: str = "") -> Value:
         """A constant of two traces."""
         one, other = self.on_host(one), self.on_host(other)
-        if one.shape == other.shape and host.array_equal(one, other, equal_nan=one.dtype.kind == "f"):
+        if one.shape == other.shape and host.array_equal(
+            one, other, equal_nan=one.dtype.kind == "f"
+        ):
             return self.const(one, hint=hint)
         return self.spread(one, other)
 
@@ -316,7 +320,10 @@ class Writer:
 
     def constant_of(self, node: Node) -> Value:
         """A value that depends on no input: a weight by its name, or a constant."""
-        array, other = self.first.values.get(node), self.second.values.get(self.pairs.get(node, node))
+        array, other = (
+            self.first.values.get(node),
+            self.second.values.get(self.pairs.get(node, node)),
+        )
         if array is None:  # a view of what was changed in place
             self.refuse("it is a view of a constant that is changed in place; make a new tensor")
         name = self.weights.get(id(array))
@@ -346,7 +353,12 @@ class Writer:
             ):
                 shape = shapes(one.shape, other.shape)
                 return self.node("Expand", self.const(part), self.shape(shape))
-            if len(varying) == 1 and one.dtype.kind in "iuf" and one.shape[varying[0]] > 1 and one.size:
+            if (
+                len(varying) == 1
+                and one.dtype.kind in "iuf"
+                and one.shape[varying[0]] > 1
+                and one.size
+            ):
                 (axis,) = varying
                 along = [-1 if i == axis else 1 for i in range(one.ndim)]
                 step = (host.diff(one, axis=axis).ravel()[0]).item()
@@ -356,7 +368,9 @@ class Writer:
                 ):
                     n = self.number(Varying(one.shape[axis], other.shape[axis]))
                     counted = self.node("Range", self.const(0), n, self.const(1))
-                    counted = self.node("Reshape", self.cast(counted, one.dtype.name), self.ints(along))
+                    counted = self.node(
+                        "Reshape", self.cast(counted, one.dtype.name), self.ints(along)
+                    )
                     steps = self.node("Mul", counted, self.const(step, one.dtype))
                     return self.node("Add", self.const(part), steps)
         self.refuse(
@@ -386,7 +400,12 @@ class Writer:
         return ""
 
     def node(
-        self, operator: str, *inputs: Value | None, dtype: str = "", outputs: int = 1, **attributes: Any
+        self,
+        operator: str,
+        *inputs: Value | None,
+        dtype: str = "",
+        outputs: int = 1,
+        **attributes: Any,
     ) -> Any:
         """Write a node. Its result has the dtype of the first input, unless another is said."""
         self.check(operator)
@@ -396,9 +415,7 @@ class Writer:
         while given and not given[-1]:
             given.pop()
         attributes = {k: v for k, v in attributes.items() if v is not None}
-        self.nodes.append(
-            self.helper.make_node(operator, given, names, name=name, **attributes)
-        )
+        self.nodes.append(self.helper.make_node(operator, given, names, name=name, **attributes))
         dtype = dtype or next(value.dtype for value in inputs if value is not None)
         made = tuple(Value(each, dtype) for each in names)
         return made if outputs > 1 else made[0]
@@ -460,16 +477,22 @@ class Writer:
         if not isinstance(n, Varying):
             return self.ints([n])
         known = [*self.inputs, *reversed(self.made)]
-        axes = [(v, i, d) for v in known for i, d in enumerate(v.shape or ()) if isinstance(d, Varying)]
+        axes = [
+            (v, i, d) for v in known for i, d in enumerate(v.shape or ()) if isinstance(d, Varying)
+        ]
         for value, axis, d in axes:
             if d == n:
                 return self.length(value, axis)
         for value, axis, d in axes:
             if n.first * d.second == n.second * d.first:  # the same multiple of both
                 if n.first % d.first == 0:
-                    return self.node("Mul", self.length(value, axis), self.ints([n.first // d.first]))
+                    return self.node(
+                        "Mul", self.length(value, axis), self.ints([n.first // d.first])
+                    )
                 if d.first % n.first == 0:
-                    return self.node("Div", self.length(value, axis), self.ints([d.first // n.first]))
+                    return self.node(
+                        "Div", self.length(value, axis), self.ints([d.first // n.first])
+                    )
         for value, axis, d in axes:
             if n.first - d.first == n.second - d.second:
                 return self.node("Add", self.length(value, axis), self.ints([n.first - d.first]))
@@ -516,9 +539,11 @@ class Writer:
         varying = [i for i, n in enumerate(sizes) if isinstance(n, Varying)]
         if value.shape is not None and 0 not in sizes:
             kept = [i for i in varying if i < len(value.shape) and value.shape[i] == sizes[i]]
-            for i in kept if len(varying) > 1 or not all(
-                isinstance(n, Varying) or n for n in sizes
-            ) else ():
+            for i in (
+                kept
+                if len(varying) > 1 or not all(isinstance(n, Varying) or n for n in sizes)
+                else ()
+            ):
                 sizes[i] = 0
             varying = [i for i in varying if i not in kept or sizes[i] != 0]
         if len(varying) == 1 and 0 not in [n for n in lengths if isinstance(n, int)]:

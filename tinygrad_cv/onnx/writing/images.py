@@ -16,7 +16,11 @@ from tinygrad_cv.onnx.writing.graph import (
 )
 from tinygrad_cv.ops.image import simple_fraction
 
-NEAREST = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+NEAREST = {
+    "mode": "nearest",
+    "coordinate_transformation_mode": "asymmetric",
+    "nearest_mode": "floor",
+}
 EXACT = NEAREST | {
     "coordinate_transformation_mode": "half_pixel",
     "nearest_mode": "round_prefer_ceil",

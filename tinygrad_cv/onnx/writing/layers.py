@@ -193,9 +193,7 @@ def _rms_norm(g: Writer, x: Value, w: Value | None, *, axis: Any, eps: float) ->
 
 
 @writes("scale_channels")
-def _scale_channels(
-    g: Writer, x: Value, center: Value, scale: Value, shift: Value | None
-) -> Any:
+def _scale_channels(g: Writer, x: Value, center: Value, scale: Value, shift: Value | None) -> Any:
     shape = (1, -1, *(1,) * (x.ndim - 2))
     x, center, scale = g.alike(x, center, scale)
     beside = [g.node("Reshape", v, g.ints(shape)) for v in (center, scale)]

@@ -30,9 +30,7 @@ def _getitem(g: Writer, x: Value, *, index: Any) -> Value:
 def parts_of(g: Writer, x: Value, index: Any) -> list[Any]:
     """The index as a part for every axis of x, and None for new ones."""
     parts = list(index) if isinstance(index, tuple) else [index]
-    used = sum(
-        0 if p is None or p is Ellipsis else p.ndim if _is_mask(p) else 1 for p in parts
-    )
+    used = sum(0 if p is None or p is Ellipsis else p.ndim if _is_mask(p) else 1 for p in parts)
     rest = [slice(None)] * (x.ndim - used)
     for i, part in enumerate(parts):
         if part is Ellipsis:
@@ -108,7 +106,11 @@ def _limits(g: Writer, part: slice, n: Any) -> tuple[Any, Any, int] | None:
         g.refuse("the step of a slice depends on an axis that is free")
     start = part.start if part.start is not None else (0 if step > 0 else -1)
     stop = part.stop if part.stop is not None else (FAR if step > 0 else -FAR)
-    if step == 1 and start == 0 and (stop in (n, FAR) or (isinstance(n, int) and isinstance(stop, int) and stop >= n)):
+    if (
+        step == 1
+        and start == 0
+        and (stop in (n, FAR) or (isinstance(n, int) and isinstance(stop, int) and stop >= n))
+    ):
         return None
     return start, stop, step
 
@@ -141,7 +143,9 @@ def _advanced(g: Writer, x: Value, parts: list[Any]) -> Value:
         shape = (*x.shape[:axis], *(places_.shape or ()), *x.shape[axis + 1 :])
         whole = [slice(None)] * places_.ndim
         return _basic(
-            g, Value(found.name, found.dtype, shape), [*before, *parts[:at], *whole, *parts[at + 1 :]]
+            g,
+            Value(found.name, found.dtype, shape),
+            [*before, *parts[:at], *whole, *parts[at + 1 :]],
         )
     if arrays != list(range(arrays[0], arrays[0] + len(arrays))):
         g.refuse("arrays that are not side by side index it; bring the axes together first")
@@ -152,7 +156,9 @@ def _advanced(g: Writer, x: Value, parts: list[Any]) -> Value:
     values = [g.cast(parts[i], "int64") for i in arrays]
     shape = _broadcast([value.shape or () for value in values])
     wide = [
-        g.unsqueeze(value if value.shape == shape else g.node("Expand", value, g.shape(shape)), [len(shape)])
+        g.unsqueeze(
+            value if value.shape == shape else g.node("Expand", value, g.shape(shape)), [len(shape)]
+        )
         for value in values
     ]
     moved = g.transpose(x, [*axes, *others])
@@ -276,8 +282,10 @@ def _flat_places(g: Writer, x: Value, index: Any) -> tuple[Value, tuple[Any, ...
         raw = tuple(part.array if isinstance(part, Value) else part for part in parts)
         places = host.arange(math.prod(shape)).reshape(shape)[raw]
         return g.ints(places.ravel()), places.shape
-    if len(parts) > 1 and computed == [0] and all(
-        isinstance(p, slice) and p == slice(None) for p in parts[1:]
+    if (
+        len(parts) > 1
+        and computed == [0]
+        and all(isinstance(p, slice) and p == slice(None) for p in parts[1:])
     ):
         parts = [parts[0]]
     if len(parts) != 1:
@@ -357,7 +365,9 @@ def _numbered(g: Writer, name: str, attributes: Any, numbered: Any, lead: tuple[
         for part in parts:
             if isinstance(part, Value):
                 if part.array is None:
-                    g.refuse("it is put at places that are computed; put whole rows, or use where()")
+                    g.refuse(
+                        "it is put at places that are computed; put whole rows, or use where()"
+                    )
                 part = part.array
             if axis < len(lead) and isinstance(part, slice):
                 start = part.start in (None, 0)

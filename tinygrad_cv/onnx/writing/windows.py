@@ -68,7 +68,8 @@ def _conv_transpose(
         (x.shape or ())[2:], size, stride, padding, dilation, kernel, strict=True
     ):
         ends = [
-            (getattr(n, which, n) - 1) * s - 2 * p + d * (k - 1) + 1 for which in ("first", "second")
+            (getattr(n, which, n) - 1) * s - 2 * p + d * (k - 1) + 1
+            for which in ("first", "second")
         ]
         wanted = [getattr(after, which, after) for which in ("first", "second")]
         more = [m - e for m, e in zip(wanted, ends, strict=True)]
@@ -186,9 +187,7 @@ def _pool_call(operator: str, axes: int) -> Callable[..., Any]:
 
 
 def _adaptive_call(operator: str, axes: int) -> Callable[..., Any]:
-    def handler(
-        g: Writer, input: Value, output_size: Any, return_indices: bool = False
-    ) -> Any:
+    def handler(g: Writer, input: Value, output_size: Any, return_indices: bool = False) -> Any:
         if return_indices or input.ndim != axes + 2 or input.dtype[:5] != "float":
             raise DeclinedError
         assert input.shape is not None
@@ -206,9 +205,7 @@ def _adaptive_call(operator: str, axes: int) -> Callable[..., Any]:
                     "windows whose size depends on an axis that is free; pool to 1, or fix the axis"
                 )
             raise DeclinedError
-        kernel = [
-            1 if m is None else n // m for n, m in zip(lengths, sizes, strict=True)
-        ]
+        kernel = [1 if m is None else n // m for n, m in zip(lengths, sizes, strict=True)]
         return g.node(operator, x, kernel_shape=kernel, strides=kernel)
 
     return handler

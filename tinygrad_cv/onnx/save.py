@@ -112,14 +112,13 @@ def export_model(
             for which in (0, 1)
         )
     free = [
-        tuple(
-            Varying(*lengths[known[i]]) if i in known else n
-            for i, n in enumerate(tensor.shape)
-        )
+        tuple(Varying(*lengths[known[i]]) if i in known else n for i, n in enumerate(tensor.shape))
         for tensor, known in zip(tensors, axes, strict=True)
     ]
     (first, structure), (second, _) = traces
-    writer = Writer((first, second), opset_version, weights, modules, list(zip(names, free, strict=True)))
+    writer = Writer(
+        (first, second), opset_version, weights, modules, list(zip(names, free, strict=True))
+    )
     results = _named(writer, structure, writer.write(first.outputs), output_names)
     graph = _graph(model, writer, axes, lengths, results, doc)
     opsets = [onnx.helper.make_opsetid("", opset_version)]
@@ -468,9 +467,7 @@ def _merge_identities(nodes: list[Any]) -> None:
     nodes[:] = kept
 
 
-def _save(
-    made: Any, arrays: Mapping[str, Any], target: Path | None, external: bool | None
-) -> None:
+def _save(made: Any, arrays: Mapping[str, Any], target: Path | None, external: bool | None) -> None:
     """Check the model, and write it: the weights first, if they go beside it."""
     onnx = package()
     used = {name for node in made.graph.node for name in node.input}
@@ -485,10 +482,10 @@ def _save(
             "external_data=True."
         )
     if external and target is None:
-        raise ValueError(f"weights of {total:,} bytes go into a file beside the model: give a path.")
-    outside = {
-        name: array for name, array in arrays.items() if external and array.nbytes > SMALL
-    }
+        raise ValueError(
+            f"weights of {total:,} bytes go into a file beside the model: give a path."
+        )
+    outside = {name: array for name, array in arrays.items() if external and array.nbytes > SMALL}
     for name, array in arrays.items():
         if name not in outside:
             made.graph.initializer.append(onnx.numpy_helper.from_array(_plain(array), name))
