@@ -331,6 +331,30 @@ def topological(
     return sorted(seen, key=attrgetter("number"), reverse=True)
 
 
+def with_leaves_early(order: list[Node]) -> list[Node]:
+    """The same order, but a leaf with hooks stands right behind the last node that sends it a share.
+
+    By its number a parameter, which is older than all that is computed from it, would be among the
+    last; who waits for its gradient can go on while those of others are computed.
+    """
+    waiting = {node for node in order if node.op is None and node.hooks}
+    if not waiting:
+        return order
+    last = {leaf: node for node in order for leaf in node.parents() if leaf in waiting}
+    behind: dict[Node, list[Node]] = {}
+    for leaf, node in last.items():
+        behind.setdefault(node, []).append(leaf)
+    early: list[Node] = []
+    for node in order:
+        if node not in last:
+            early += [node, *behind.get(node, ())]
+    return early
+
+
+ending: ContextVar[list[Callable[[], None]] | None] = ContextVar("ending", default=None)
+"""What is called when the backward pass of this thread has reached all leaves; None outside one."""
+
+
 def current(node: Node) -> Node:
     """Where the tensor of a leaf stands now: at a new node, if it was frozen for a while."""
     tensor = node.tensor() if node.op is None and node.tensor is not None else None
@@ -354,7 +378,7 @@ def backpropagate(
     a Tensor in the graph reading. With `towards`, only the paths that end there are walked. At the
     `ends` the walk stops: what lies behind, and their hooks, are for a walk around this one.
     """
-    order = topological(seeds, ends, differentiable=True)
+    order = with_leaves_early(topological(seeds, ends, differentiable=True))
     useful = None
     if towards is not None:
         useful = set(towards)

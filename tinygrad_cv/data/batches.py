@@ -6,9 +6,11 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from tinygrad_cv._tensor import Tensor
+from tinygrad_cv._trees import mapped
 from tinygrad_cv.backend import Seeded, as_generator, host
-from tinygrad_cv.data.collate import as_array, default_convert, stacked
+from tinygrad_cv.data.collate import as_array, default_convert, stacked, stays
 from tinygrad_cv.data.dataset import IterableDataset, Subset, TensorDataset, fetch, takes_arrays
+from tinygrad_cv.distributed.group import part_of
 
 STILL = (TensorDataset, list, tuple, str, range, host.ndarray)
 """Datasets of exactly these types draw nothing."""
@@ -41,6 +43,8 @@ class Recipe(NamedTuple):
     drop_last: bool
     collate: Callable[[Any], Any]
     transform: Callable[..., tuple[host.ndarray, ...]] | None
+    share: tuple[int, int] = (0, 1)
+    """Which of how many parts of each batch are made (see `DataLoader.share`)."""
 
     def begin(self, seed: int) -> Callable[[Task | None], Any]:
         """The function that makes the batches of an epoch, of a Task or the next of a stream.
@@ -50,6 +54,19 @@ class Recipe(NamedTuple):
         if isinstance(self.dataset, IterableDataset):
             return _OfStream(self, seed)
         return _OfPlaces(self, seed)
+
+    def part(self, count: int, by_itself: bool) -> tuple[slice, slice | None]:
+        """Which of so many samples are needed, and which rows of their batch are the part, if not all.
+
+        With samples that are made each `by_itself` only those of the part are needed, or one, of
+        whose batch no row is taken.
+        """
+        if self.share[1] == 1:
+            return slice(None), None
+        first, end = part_of(count, *self.share)
+        if self.transform is not None or not by_itself:
+            return slice(None), slice(first, end)
+        return (slice(first, end), None) if first < end else (slice(0, 1), slice(0, 0))
 
     def _finished(self, samples: Any) -> Any:
         batch = self.collate(samples)
@@ -64,7 +81,8 @@ class Recipe(NamedTuple):
                 "the transform of a DataLoader must return a tuple of arrays, such as "
                 f"(images, labels); it returned a {type(changed).__name__}."
             )
-        return [*changed]
+        # A Tensor on the CPU, as of ToTensor, goes where the other fields go.
+        return [as_array(x) if isinstance(x, Tensor) and not stays(x) else x for x in changed]
 
 
 class _OfPlaces:
@@ -83,9 +101,20 @@ class _OfPlaces:
         block: AbstractContextManager[Any] = self.seeded if self.draws else nullcontext()
         with block:
             try:
-                return self._made(*task)
+                return self._part(*task)
             except StopIteration as error:  # which would end the epoch without a word
                 raise RuntimeError(STOPPED) from error
+
+    def _part(self, places: Any, numbers: range) -> Any:
+        recipe, dataset = self.recipe, self.recipe.dataset
+        if recipe.of_one:
+            return self._made(places, numbers)
+        while type(dataset) is Subset:
+            dataset = dataset.dataset
+        at_once = takes_arrays(type(dataset)) or getattr(dataset, "__getitems__", None) is not None
+        needed, taken = recipe.part(len(places), not (at_once and self.draws))
+        batch = self._made(places[needed], numbers[needed])
+        return batch if taken is None else rows_of(batch, taken)
 
     def _made(self, places: Any, numbers: range) -> Any:
         recipe, dataset = self.recipe, self.recipe.dataset
@@ -94,7 +123,7 @@ class _OfPlaces:
             return recipe._finished(dataset[places])
         while type(dataset) is Subset:  # each sample has its own numbers, or all are had at once
             dataset, places = dataset.dataset, [dataset.indices[place] for place in places]
-        if recipe.collate is stacked and takes_arrays(type(dataset)):
+        if recipe.collate is stacked and takes_arrays(dataset):
             self._at(numbers.start)
             batch = fetch(dataset, places)
             return batch if recipe.transform is None else recipe._changed(batch, recipe.transform)
@@ -128,7 +157,11 @@ class _OfStream:
             if not samples or (recipe.drop_last and len(samples) < size):
                 return END
             try:
-                return recipe._finished(samples[0] if recipe.of_one else samples)
+                if recipe.of_one:
+                    return recipe._finished(samples[0])
+                needed, taken = recipe.part(len(samples), True)
+                batch = recipe._finished(samples[needed])
+                return batch if taken is None else rows_of(batch, taken)
             except StopIteration as error:
                 raise RuntimeError(STOPPED) from error
 
@@ -142,6 +175,11 @@ class _OfStream:
                 return
             self.number += 1
             yield sample
+
+
+def rows_of(batch: Any, rows: slice) -> Any:
+    """These rows of all tensors and arrays of a batch."""
+    return mapped(lambda x: x[rows] if getattr(x, "ndim", 0) else x, batch)
 
 
 STOPPED = (

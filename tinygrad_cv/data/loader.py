@@ -67,6 +67,11 @@ class DataLoader:
 
     `state_dict` tells how far an epoch has come, and `load_state_dict` goes on from there.
 
+    `share`, an attribute, is (0, 1); with (rank, size) this process makes, of every batch, the part
+    of that rank alone: size consecutive parts that differ by at most one sample, maybe none.
+    Samples are as in the whole batch, random ones too, and so are `len`, order and `state_dict`;
+    with a `transform` the whole batch is made and cut. The `Trainer` sets it under mpiexec.
+
     `len(loader)` is the number of batches. Raises ValueError for arguments that exclude each other,
     and TypeError by `len` if the dataset has none. Iterating raises RuntimeError if a worker dies,
     or if a batch takes longer than `timeout`, and TypeError if a worker cannot be started because
@@ -187,6 +192,7 @@ class DataLoader:
         self.prefetch_factor = prefetch_factor
         self.persistent_workers = persistent_workers
         self.in_order = in_order
+        self.share = (0, 1)
         self._place = Place()
         self._resumed = False
         self._workers: Workers | None = None
@@ -316,6 +322,7 @@ class DataLoader:
             self.drop_last,
             stacked if self.collate_fn is default_collate else self.collate_fn,
             self.transform,
+            self.share,
         )
 
 

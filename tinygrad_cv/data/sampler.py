@@ -12,6 +12,7 @@ from typing import Any
 
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import as_generator, host
+from tinygrad_cv.distributed.state import get_rank, get_world_size
 
 
 class Sampler:
@@ -184,8 +185,8 @@ class DistributedSampler(Sampler):
 
     Every process has as many: to that end the first places come again, or with `drop_last` the last
     ones are left out. The order is drawn by `seed` and the epoch that `set_epoch` tells, the same
-    in every process. There is one process unless you say otherwise, and nothing is asked of a
-    process group.
+    in every process. How many there are, and which this is, the process group says by default: one,
+    if there is none.
 
     >>> from tinygrad_cv.data import DistributedSampler
     >>> [[*DistributedSampler(range(5), 2, rank, shuffle=False)] for rank in (0, 1)]
@@ -202,8 +203,9 @@ class DistributedSampler(Sampler):
         drop_last: bool = False,
     ) -> None:
         self.dataset, self.shuffle, self.seed, self.drop_last = dataset, shuffle, seed, drop_last
-        self.num_replicas = 1 if num_replicas is None else count_of("num_replicas", num_replicas)
-        self.rank = 0 if rank is None else rank
+        replicas = get_world_size() if num_replicas is None else num_replicas
+        self.num_replicas = count_of("num_replicas", replicas)
+        self.rank = get_rank() if rank is None else rank
         if not 0 <= self.rank < self.num_replicas:
             raise ValueError(
                 f"the rank of one of {self.num_replicas} processes is 0 or more and below that; "

@@ -43,6 +43,9 @@ class Callback:
     epoch 1, step 4: ['loss', 'train_accuracy', 'lr']
     """
 
+    first_only = False
+    """Whether, of several ranks that fit a model, it is told by the first one only, as what writes."""
+
     def on_fit_start(self, trainer: "Trainer") -> None:
         """Before everything."""
 
@@ -233,7 +236,7 @@ class BestModel(_Monitor):
         """Keep the model if it is the best."""
         if self.is_better(trainer):
             self.state = {k: v.detach().clone() for k, v in trainer.model.state_dict().items()}
-            if self.path is not None:
+            if self.path is not None and trainer.ranks.rank == 0:
                 save_model(trainer.model, self.path)
 
     def on_fit_end(self, trainer: "Trainer") -> None:
@@ -329,6 +332,8 @@ class Checkpoint(Callback):
     >>> trained(2), trained(5)
     ((False, 2), (True, 5))
     """
+
+    first_only = True
 
     def __init__(
         self,

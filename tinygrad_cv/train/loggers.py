@@ -36,6 +36,8 @@ class CSVLogger(Callback):
     1,4,...,0.5,0.1
     """
 
+    first_only = True
+
     def __init__(self, path: str | PathLike[str], every_steps: int | None = None) -> None:
         if every_steps is not None:
             _check(every_steps)
@@ -114,6 +116,8 @@ class TensorBoardLogger(Callback):
     >>> loader = data.DataLoader(data.TensorDataset([[1.0, 2.0]] * 8, [0, 1] * 4), batch_size=4)
     >>> history = trainer.fit(loader, callbacks=[train.TensorBoardLogger("logs", histograms=True)])
     """
+
+    first_only = True
 
     def __init__(
         self, logdir: str | PathLike[str], every_steps: int = 1, histograms: bool = False

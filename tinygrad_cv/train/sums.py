@@ -22,6 +22,11 @@ class Sums:
         total[0] += value
         total[1] += weight
 
+    def take(self, other: "Sums") -> None:
+        """Add all sums of another."""
+        for name, (value, weight) in other.totals.items():
+            self.add(name, value, weight)
+
     def means(self, prefix: str = "", loss: str = "loss") -> dict[str, float]:
         """The means, by names with this prefix; that of the loss by a name of its own."""
         return {

@@ -4,7 +4,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from itertools import islice
+from itertools import chain, islice
 from os import PathLike
 from typing import Any
 
@@ -14,6 +14,7 @@ from tinygrad_cv._grad_mode import no_grad
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv._trees import mapped, tensors_in
 from tinygrad_cv.amp import GradScaler, autocast
+from tinygrad_cv.backend.base import rows
 from tinygrad_cv.backend.threads import on_one_blas_thread
 from tinygrad_cv.nn import Module
 from tinygrad_cv.nn.utils import clip_grad_norm_, clip_grad_value_
@@ -25,6 +26,7 @@ from tinygrad_cv.program.compiled import Compiled
 from tinygrad_cv.train.callbacks import Callback, listed
 from tinygrad_cv.train.checkpoint import newest, options_of, restore, save_run
 from tinygrad_cv.train.randomness import Randomness
+from tinygrad_cv.train.ranks import Ranks, is_shared_out, nothing_of
 from tinygrad_cv.train.sums import Sums
 
 BAR = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"  # fits into 80 columns
@@ -181,10 +183,12 @@ class Trainer:
         self.batches = None if loader is None else _batches(loader)
         self.epoch = 0
         self.batch = 0  # how many of the running epoch are done
+        self.over = False  # whether the loader is known to have no more of them
         self.record: dict[str, float] = {}
         self.history: list[dict[str, float]] = []
         self.sums = Sums()
         self.should_stop = self.resumed = False
+        self.ranks = Ranks()
         self.randomness = Randomness(
             self.model, self.loss_fn, self.optimizer, self.metrics, loader, callbacks
         )
@@ -232,16 +236,26 @@ class Trainer:
             _batches(val_loader)
         self._begin(train_loader, epochs, listed(callbacks), watch)
         hidden = None if progress is None else not progress
-        if sys.stderr is None:  # closed, or never there
+        if sys.stderr is None or self.ranks.rank:  # closed, or never there; or not ours
             hidden = True
+        if self.ranks.size > 1 and self._compiled is not None:
+            raise ValueError(
+                "a Trainer with compile=True fits in one process: the ranks could not agree when to "
+                "record anew. Leave it out, or compile a step with DistributedDataParallel."
+            )
         total = None if self.batches is None else epochs * self.batches
-        with _modes_kept(self.model), tqdm(total=total, bar_format=BAR, disable=hidden) as bar:
+        with (
+            self.ranks.sharing(train_loader, val_loader),
+            self.ranks.averaging_gradients(self.model, self.optimizer._parameters()),
+            _modes_kept(self.model),
+            tqdm(total=total, bar_format=BAR, disable=hidden) as bar,
+        ):
             whole = self.model.training
             frozen = [part for part in self.model.modules() if whole and not part.training]
             self.model.train()  # which a part may take in its own way
             for module in frozen:
                 module.training = False
-            path = None if resume is None else newest(resume)
+            path = None if resume is None else self.ranks.first(lambda: newest(resume))
             if path is not None:
                 restore(self, path)
                 self.resumed = True
@@ -260,7 +274,8 @@ class Trainer:
 
     def _tell(self, moment: str) -> None:
         for callback in self.callbacks:
-            getattr(callback, moment)(self)
+            if self.ranks.rank == 0 or not callback.first_only:
+                getattr(callback, moment)(self)
 
     def _run_epoch(self, val_loader: Any, bar: Any) -> None:
         """An epoch, or what is left of it."""
@@ -268,10 +283,11 @@ class Trainer:
         before = self.history[-1] if self.history else {}  # to show until there is news
         bar.set_description(f"epoch {self.epoch + 1}/{self.epochs}")
         if not self.batch:
-            self.record, self.sums = {}, Sums()
+            self._agree()
+            self.record, self.sums, self.over = {}, Sums(), False
             self._tell("on_epoch_start")
         group: list[Any] = []
-        for group in () if self.should_stop else self._groups():
+        for group in () if self.should_stop or self.over else self._groups():
             self._set_rates()
             with nullcontext() if self.watch is None else self.watch.step():
                 stepped = on_one_blas_thread(self._step, group)
@@ -296,7 +312,7 @@ class Trainer:
         if self.should_stop or self.epoch == self.epochs - 1:  # no loss will tell of the last step
             if val_loader is None and group:
                 sound = self._is_sound(group[-1][0])
-            self._check_finite(sound)
+            self._check_finite(all(self.ranks.all(sound)))
         if isinstance(self.schedule, LRScheduler) and self.schedule_interval == "epoch":
             self._step_schedule(self.schedule)
         bar.set_postfix_str(_shown(self.record))
@@ -304,14 +320,27 @@ class Trainer:
         self.batch = 0
         self._tell("on_epoch")
 
+    def _agree(self) -> None:
+        """Let all ranks have the random states and buffers of the first one."""
+        if self.ranks.size > 1:
+            self.randomness.load_state_dict(self.ranks.first(self.randomness.state_dict))
+            self.ranks.share_buffers(self.model)
+
     def _groups(self) -> Iterator[list[Any]]:
         """The batches of an epoch, or those that are left, in lists that make one step."""
         loader: Any = self.loader
         if hasattr(getattr(loader, "sampler", None), "set_epoch"):
             loader.sampler.set_epoch(self.epoch)
-        by_itself = hasattr(loader, "load_state_dict")
-        if self.batch and not by_itself:
-            now = self.randomness.state_dict()
+        by_itself, now = hasattr(loader, "load_state_dict"), self.randomness.state_dict()
+        if not self.batch:
+            self.randomness_of_epoch = {} if by_itself else now
+            batches = iter(loader)
+        elif by_itself:
+            batches = iter(loader)
+            first = [*islice(batches, 1)]  # for which its samplers draw the order again
+            self.randomness.load_state_dict(now)
+            batches = chain(first, batches)
+        else:
             self.randomness.load_state_dict(self.randomness_of_epoch)
             batches = iter(loader)
             if sum(1 for _ in islice(batches, self.batch)) < self.batch:
@@ -320,12 +349,11 @@ class Trainer:
                     "the loader has fewer now."
                 )
             self.randomness.load_state_dict(now)
-        else:
-            if not by_itself:
-                self.randomness_of_epoch = self.randomness.state_dict()
-            batches = iter(loader)
         while group := [*islice(batches, self.accumulate)]:
+            self.over = len(group) < self.accumulate
             yield group
+            if self.over:
+                return
 
     def _set_rates(self) -> None:
         """The learning rates of the next step, from a function of the progress."""
@@ -352,21 +380,29 @@ class Trainer:
 
     def _step(self, group: list[Any]) -> bool:
         """Count some batches, and make a step of the optimizer by them; whether it was made."""
-        sizes = [_size(labels) for _, labels in group]
-        for k, ((inputs, labels), size) in enumerate(zip(group, sizes, strict=True)):
-            share, first = size / sum(sizes), k == 0
-            if self._compiled is None:
-                outputs = self._outputs(inputs)
-                loss = self.loss_fn(outputs, labels)
-            else:
-                outputs, loss = self._compiled(inputs, labels, share, first)
-            # Read before the step: a GPU then waits once, for what comes first anyway.
-            value = loss.item()
-            self._count(self.sums, outputs, labels, value)
-            if not math.isfinite(value):
-                raise DivergenceError(value, self.epoch + 1)
-            if self._compiled is None:
-                self._backward(loss, share, first)
+        shared = is_shared_out(self.loader)
+        parts = [self.ranks.part(batch, _size(batch[1]), shared) for batch in group]
+        samples = sum(total for _, (_, _, total) in parts)
+        for k, ((inputs, labels), (first, end, total)) in enumerate(parts):
+            with rows(first, end, total):
+                # The gradients of all ranks are averaged, and are to be added up.
+                share = (end - first) * self.ranks.size / samples
+                self.ranks.average(self.model, last=k == len(parts) - 1)
+                if self._compiled is None:
+                    outputs = self._outputs(inputs)
+                    loss = self.loss_fn(outputs, labels) if end > first else nothing_of(outputs)
+                else:
+                    outputs, loss = self._compiled(inputs, labels, share, k == 0)
+                sums = Sums()
+                # Read before the step: a GPU then waits once, for what comes first anyway.
+                self._count(sums, outputs, labels, loss.item())
+                sums = self.ranks.total(sums)
+                self.sums.take(sums)
+                value = sums.means()["loss"]
+                if not math.isfinite(value):
+                    raise DivergenceError(value, self.epoch + 1)
+                if self._compiled is None:
+                    self._backward(loss, share if end > first else 1, k == 0)
         return self._update()
 
     def _outputs(self, inputs: Any) -> Any:
@@ -481,12 +517,22 @@ class Trainer:
 
     def _measure(self, batches: Iterable[Any]) -> tuple[Sums, bool]:
         """What is counted over batches, and whether no score is NaN or the best infinite."""
-        sums, sound = Sums(), True
-        with self._evaluating(batches):
-            for inputs, labels in batches:
+        sums, sound, ranks = Sums(), True, Ranks()
+        ranks.share_buffers(self.model)
+        with self._evaluating(batches), ranks.sharing(batches):
+            shared = is_shared_out(batches)
+            for batch in batches:
+                size = _size(batch[1])
+                if not shared:
+                    batch, (first, end, _) = ranks.part(batch, size, shared)
+                    size = end - first
+                if not size and ranks.size > 1:
+                    continue
+                inputs, labels = batch
                 outputs = self._scores(inputs)
                 self._count(sums, outputs, labels, self.loss_fn(outputs, labels).item())
                 sound = sound and _has_limits(outputs)
+        sums, sound = ranks.total(sums), all(ranks.all(sound))
         if not sums.totals:
             raise ValueError("the loader gave no batches.")
         return sums, sound
@@ -494,6 +540,8 @@ class Trainer:
     def _count(self, sums: Sums, outputs: Any, labels: Any, loss: float) -> None:
         """Add a batch to the sums: its loss, accuracy and metrics."""
         size, scores = _size(labels), next(tensors_in(outputs))
+        if not size and Ranks().size > 1:
+            return
         sums.add("loss", loss * size, size)
         if _are_classes(labels, scores):
             sums.add("accuracy", int((scores.argmax(dim=1) == labels).sum()), labels.numel())
@@ -522,9 +570,11 @@ class Trainer:
         `numpy.random`, and of the generators that the model, the loader and the callbacks hold as
         attributes. In a callback it is the state between two steps; see `Checkpoint`, which calls
         this, and `fit(resume=...)`. `tinygrad_cv.load` shows what is in the file. Raises OSError
-        where it cannot be written, and TypeError for a state that is no plain value.
+        where it cannot be written, and TypeError for a state that is no plain value. Of several
+        ranks, which all have the same state, rank 0 writes.
         """
-        save_run(self, path)
+        if self.ranks.rank == 0:
+            save_run(self, path)
 
     def load_checkpoint(self, path: str | PathLike[str]) -> None:
         """Take the model, the optimizer, the schedule and the scaler from a checkpoint.
