@@ -113,8 +113,10 @@ def reduced(xs: list[Any], op: str) -> Any:
         return REDUCTIONS[op](wide)
     stacked = np.stack(xs)
     reduce = REDUCTIONS[op]
-    return reduce(stacked) if isinstance(getattr(reduce, "__self__", None), np.ufunc) else reduce(
-        stacked, axis=0
+    return (
+        reduce(stacked)
+        if isinstance(getattr(reduce, "__self__", None), np.ufunc)
+        else reduce(stacked, axis=0)
     )
 
 
@@ -220,9 +222,7 @@ class Communicator:
         part = reduced(xs, OPS[op]).reshape(self.room.size, -1)[self.rank]
         memory(recvbuf, recvcount, datatype)[...] = part
 
-    def allGather(
-        self, sendbuf: int, recvbuf: int, count: int, datatype: int, stream: int
-    ) -> None:
+    def allGather(self, sendbuf: int, recvbuf: int, count: int, datatype: int, stream: int) -> None:
         xs = self._all(memory(sendbuf, count, datatype).copy())
         memory(recvbuf, count * self.room.size, datatype)[...] = np.concatenate(xs)
 

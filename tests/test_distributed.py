@@ -244,9 +244,7 @@ class Weighed(nn.Module):
     st.lists(st.tuples(st.integers(0, 5), st.sampled_from(DTYPES[:3])), min_size=1, max_size=5),
     st.sampled_from([1e-6, 2e-5, 25.0]),
 )
-def test_every_rank_gets_the_mean(
-    data: st.DataObject, size: int, shapes: Any, cap: float
-) -> None:
+def test_every_rank_gets_the_mean(data: st.DataObject, size: int, shapes: Any, cap: float) -> None:
     """Of parameters that some ranks do not use as well, and of sums that were not averaged."""
     choices = st.lists(
         st.sampled_from([None, 1.0, 2.0, -3.0]), min_size=len(shapes), max_size=len(shapes)
@@ -329,8 +327,9 @@ def test_ranks_with_other_models_are_told() -> None:
 
     told = on_ranks(2, make)
     assert told[0] == told[1]
-    assert "tensor 0 of rank 0 is 0.weight: float32 (3, 2), of rank 1 0.weight: float32 (4, 2)" in (
-        told[0]
+    assert (
+        "tensor 0 of rank 0 is 0.weight: float32 (3, 2), of rank 1 0.weight: float32 (4, 2)"
+        in (told[0])
     )
 
 

@@ -357,7 +357,9 @@ def _join(options: argparse.Namespace) -> None:
     if distributed.launched_ranks() == 1:
         return
     if options.compile:
-        raise CommandError("argument --compile: a program is recorded for one process; leave it out.")
+        raise CommandError(
+            "argument --compile: a program is recorded for one process; leave it out."
+        )
     try:
         nccl = options.device == "cuda" and distributed.is_nccl_available()
         distributed.init_process_group("nccl" if nccl else "mpi")

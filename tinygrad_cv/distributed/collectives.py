@@ -94,7 +94,9 @@ def _alike(tensors: Any, tensor: Tensor, group: Group, name: str) -> Sequence[Te
     """One tensor for each rank, of the shape and dtype of `tensor`."""
     if not isinstance(tensors, list | tuple) or len(tensors) != group.size:
         given = len(tensors) if isinstance(tensors, list | tuple) else type(tensors).__name__
-        raise ValueError(f"{name} is a list of {group.size} tensors, one for each rank; got {given}.")
+        raise ValueError(
+            f"{name} is a list of {group.size} tensors, one for each rank; got {given}."
+        )
     for x in tensors:
         if not isinstance(x, Tensor) or (x.shape, x.dtype) != (tensor.shape, tensor.dtype):
             got = f"{x.dtype} {x.shape}" if isinstance(x, Tensor) else type(x).__name__
@@ -272,18 +274,14 @@ def reduce_scatter_tensor(
     return _done(work.before(lambda: give(output, x)), async_op)
 
 
-def isend(
-    tensor: Tensor, dst: int, group: Group | None = None, tag: int = 0
-) -> Work:
+def isend(tensor: Tensor, dst: int, group: Group | None = None, tag: int = 0) -> Work:
     """Hand the tensor to the rank `dst`, which calls `recv`; `wait()` returns when it is handed."""
     group = group_given(group)
     x = taken(group, tensor, "send")
     return group.send(x, _rank(group, dst, "dst"), tag)
 
 
-def irecv(
-    tensor: Tensor, src: int | None = None, group: Group | None = None, tag: int = 0
-) -> Work:
+def irecv(tensor: Tensor, src: int | None = None, group: Group | None = None, tag: int = 0) -> Work:
     """The tensor becomes what the rank `src` sends, or any one, once `wait()` has returned."""
     group = group_given(group)
     x = taken(group, tensor, "recv")
@@ -296,9 +294,7 @@ def send(tensor: Tensor, dst: int, group: Group | None = None, tag: int = 0) -> 
     isend(tensor, dst, group, tag).wait()
 
 
-def recv(
-    tensor: Tensor, src: int | None = None, group: Group | None = None, tag: int = 0
-) -> int:
+def recv(tensor: Tensor, src: int | None = None, group: Group | None = None, tag: int = 0) -> int:
     """The tensor becomes what the rank `src` sends, or any one; returns which one it was."""
     work = irecv(tensor, src, group, tag)
     work.wait()

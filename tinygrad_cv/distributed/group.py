@@ -34,7 +34,9 @@ class ReduceOp(Enum):
         if self is ReduceOp.AVG and dtype.kind != "f":
             raise TypeError(f"ReduceOp.AVG is the mean of floats; got {dtype}. Use ReduceOp.SUM.")
         if self in (ReduceOp.BAND, ReduceOp.BOR, ReduceOp.BXOR) and dtype.kind == "f":
-            raise TypeError(f"ReduceOp.{self.name} takes whole numbers or truth values; got {dtype}.")
+            raise TypeError(
+                f"ReduceOp.{self.name} takes whole numbers or truth values; got {dtype}."
+            )
 
 
 class Work:

@@ -88,7 +88,9 @@ class NcclGroup(Group):
 
     def _op(self, x: Array, op: ReduceOp) -> int:
         if op.value not in OPS:
-            raise TypeError(f"NCCL has no ReduceOp.{op.name}; take the tensor to the host: x.cpu().")
+            raise TypeError(
+                f"NCCL has no ReduceOp.{op.name}; take the tensor to the host: x.cpu()."
+            )
         truth = x.dtype == "bool" and op.value in ("sum", "product")
         name = {"sum": "MAX", "product": "MIN"}[op.value] if truth else OPS[op.value]
         return int(getattr(self.module, f"NCCL_{name}"))

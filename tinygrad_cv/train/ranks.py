@@ -46,7 +46,7 @@ class Ranks:
         if self.size == 1:
             yield
             return
-        named = dict(model.named_parameters())
+        named: dict[str, Tensor] = dict(model.named_parameters())
         known = {id(parameter) for parameter in named.values()}
         others = (p for p in parameters if id(p) not in known)
         named |= {f"other parameter {k}": p for k, p in enumerate(others)}
@@ -144,4 +144,3 @@ def is_shared_out(loader: Any) -> bool:
 def nothing_of(outputs: Any) -> Tensor:
     """A loss of 0, of a batch without samples: its gradients are 0, and all layers see them."""
     return next(tensors_in(outputs)).sum() * 0
-
