@@ -134,6 +134,10 @@ def test_metrics_hold_the_history_and_how_it_came_about(run: Run) -> None:
         "lr": 0.03,
         "limit": None,
         "device": "cpu",
+        "model": None,
+        "augment": "shift",
+        "accumulate": 1,
+        "clip": None,
     }
     assert [list(record) for record in found["epochs"]] == (
         [["loss", "train_accuracy", "lr", "val_loss", "val_accuracy"]] * 4
@@ -232,7 +236,7 @@ def test_limit_is_the_most_that_trains_and_validates(
     met: dict[str, Any] = {}
 
     def fit(
-        self: Trainer, train_loader: Any, val_loader: Any, epochs: int, watch: Any
+        self: Trainer, train_loader: Any, val_loader: Any, epochs: int, **options: Any
     ) -> list[Any]:
         met["training"], met["validation"] = train_loader.dataset, val_loader.dataset
         return [{"loss": 0.0, "train_accuracy": 0.0, "val_accuracy": 0.0}]

@@ -349,7 +349,15 @@ def test_the_folder_of_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
 
 def test_an_import_of_the_package_leaves_out_what_takes_long() -> None:
-    late = ["importlib.metadata", "urllib.request", "multiprocessing", "torch", "cupy", "scipy"]
+    late = [
+        "importlib.metadata",
+        "urllib.request",
+        "multiprocessing",
+        "torch",
+        "cupy",
+        "scipy",
+        "PIL",
+    ]
     late += ["tinygrad_cv.backend.cupy_backend", "tinygrad_cv.viz", "tinygrad_cv.distributions"]
     program = f"import tinygrad_cv, sys; print([m for m in {late} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -68,10 +68,10 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
     ),
     (
         (ONNX,),
-        "export dynamo_export ExportableModule InputObserver OnnxExporterError ONNXProgram "
+        "dynamo_export ExportableModule InputObserver OnnxExporterError ONNXProgram "
         "OperatorExportTypes TrainingMode errors ops symbolic_helper symbolic_opset11 utils "
         "register_custom_op_symbolic",
-        "models of ONNX are read, with import_model, and not written.",
+        "onnx.export_model (and export) writes any model as a file, and import_model reads one.",
     ),
     # ----- one machine ---------------------------------------------------------------------------
     (

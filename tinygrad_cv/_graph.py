@@ -10,8 +10,9 @@ import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
+from functools import wraps
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from tinygrad_cv._public import TOP, public
 from tinygrad_cv.backend.locks import Locked
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from tinygrad_cv._op import Op, Plan
     from tinygrad_cv._reading import Reading
 
+
+Called = TypeVar("Called", bound=Callable[..., Any])
 
 numbers = itertools.count(step=1 << 20)
 """Numbers nodes, and moments between them: what is made later has a higher number.
@@ -103,6 +106,19 @@ class Observer:
         A recorded change in place makes it of itself.
         """
 
+    def copied(self, array: Any, source: Any) -> None:
+        """This array, which an op is about to get as an attribute, is a copy of a tensor or of
+        another array."""
+
+    def read(self, tensor: Any) -> None:
+        """The values of a tensor are about to be known to Python."""
+
+    def call(
+        self, function: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]
+    ) -> Any:
+        """Run a function that is `in_one`."""
+        return function(*args, **options)
+
     def arrived(self, node: "Node", gradient: Any) -> None:
         """The gradient of a node (an array) is complete."""
 
@@ -115,6 +131,17 @@ class Observer:
 
 observer: ContextVar[Observer | None] = ContextVar("observer", default=None)
 """Who looks on in this thread (or task)."""
+
+
+def in_one(function: Called) -> Called:
+    """A function made of several ops, of which an observer hears as one."""
+
+    @wraps(function)
+    def call(*args: Any, **options: Any) -> Any:
+        eye = observer.get()
+        return function(*args, **options) if eye is None else eye.call(function, args, options)
+
+    return cast(Called, call)
 
 
 class Handle:

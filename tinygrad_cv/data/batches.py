@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv._trees import mapped
 from tinygrad_cv.backend import Seeded, as_generator, host
-from tinygrad_cv.data.collate import as_array, default_convert, stacked
+from tinygrad_cv.data.collate import as_array, default_convert, stacked, stays
 from tinygrad_cv.data.dataset import IterableDataset, Subset, TensorDataset, fetch, takes_arrays
 from tinygrad_cv.distributed.group import part_of
 
@@ -81,7 +81,8 @@ class Recipe(NamedTuple):
                 "the transform of a DataLoader must return a tuple of arrays, such as "
                 f"(images, labels); it returned a {type(changed).__name__}."
             )
-        return [*changed]
+        # A Tensor on the CPU, as of ToTensor, goes where the other fields go.
+        return [as_array(x) if isinstance(x, Tensor) and not stays(x) else x for x in changed]
 
 
 class _OfPlaces:
@@ -122,7 +123,7 @@ class _OfPlaces:
             return recipe._finished(dataset[places])
         while type(dataset) is Subset:  # each sample has its own numbers, or all are had at once
             dataset, places = dataset.dataset, [dataset.indices[place] for place in places]
-        if recipe.collate is stacked and takes_arrays(type(dataset)):
+        if recipe.collate is stacked and takes_arrays(dataset):
             self._at(numbers.start)
             batch = fetch(dataset, places)
             return batch if recipe.transform is None else recipe._changed(batch, recipe.transform)

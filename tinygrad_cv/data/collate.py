@@ -7,6 +7,7 @@ from typing import Any
 from tinygrad_cv._tensor import Tensor, wrap
 from tinygrad_cv.backend import get, host
 from tinygrad_cv.backend.base import DEFAULT
+from tinygrad_cv.data.transforms.images import array_of, is_pillow
 from tinygrad_cv.dtypes import CATEGORIES
 from tinygrad_cv.ops.shape import stack
 
@@ -19,6 +20,7 @@ def default_collate(batch: Sequence[Any]) -> Any:
       Values of several dtypes get the widest float dtype among them, as in arithmetic.
     - Tuples and lists of n values become a list of n batches, dicts a dict and named tuples one of
       their kind: each value is a batch again.
+    - Pillow images become uint8 (C, H, W), as images are everywhere here.
     - Strings and bytes stay as they are, in a list or, where they came in tuples, a tuple.
 
     Raises ValueError if the samples differ in their number of values or in shape, and TypeError for
@@ -133,8 +135,10 @@ def _common_dtype(arrays: Sequence[host.ndarray]) -> Any:
 def as_array(value: Any) -> host.ndarray:
     """A value in host memory: arrays and Tensors keep their dtype, Python floats have the default.
 
-    So do NumPy's numbers, also in a list.
+    So do NumPy's numbers, also in a list. A Pillow image becomes uint8 (C, H, W).
     """
+    if is_pillow(value):
+        return array_of(value)
     array = value.numpy() if isinstance(value, Tensor) else host.asarray(value)
     if array.dtype == host.float64 and not _has_float64(value):
         return array.astype(DEFAULT.float)

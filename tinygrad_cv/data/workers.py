@@ -123,6 +123,8 @@ class Workers:
     ) -> None:
         self.prefetch = prefetch if SHARES else 1
         self.epoch = 0
+        self.death: str | None = None
+        """What to say of it, once a worker is gone."""
         self.terms: tuple[Any, ...] = ()
         """What they were hired for."""
         self.user: Callable[[], Any] = nobody
@@ -175,7 +177,8 @@ class Workers:
     def ask(self, worker: int, task: Task | None) -> None:
         """Give the worker a task; its answer comes after those that it owes already."""
         while self.owed[worker] and not SHARES:  # while it waits for us to read, it reads nothing
-            self._hear(worker)
+            if not self._hear(worker):
+                raise self._death(worker)
         if not self.free[worker]:
             self.free[worker].append(len(self.memory[worker]))
             self.memory[worker].append(None)
@@ -189,11 +192,14 @@ class Workers:
         died, or if it takes longer than `timeout` seconds; 0 stands for as long as it takes.
         """
         until = time.monotonic() + timeout if timeout else None
+        dead: set[int] = set()
         while True:
             for worker in workers:
                 if self.arrived[worker]:
                     stream, buffers = self.arrived[worker].popleft()
                     return worker, pickle.loads(stream, buffers=buffers)
+            if dead or self.death is not None:
+                raise self._death(min(dead, default=0))
             left = None if until is None else max(0.0, until - time.monotonic())
             talking = wait(self.connections + [each.sentinel for each in self.processes], left)
             if not talking:
@@ -203,12 +209,13 @@ class Workers:
                 )
             for worker, connection in enumerate(self.connections):
                 if connection in talking:
-                    self._hear(worker)
+                    if not self._hear(worker):
+                        dead.add(worker)
                 elif self.processes[worker].sentinel in talking:
-                    raise self._death(worker)
+                    dead.add(worker)
 
-    def _hear(self, worker: int) -> None:
-        """Read an answer."""
+    def _hear(self, worker: int) -> bool:
+        """Read an answer, if the worker is there to give one."""
         connection = self.connections[worker]
         try:
             epoch, piece, grown, contents = connection.recv()
@@ -216,12 +223,13 @@ class Workers:
                 with open(recv_handle(connection), "r+b") as file:
                     self.memory[worker][piece] = mmap.mmap(file.fileno(), 0)
         except (EOFError, OSError):
-            raise self._death(worker) from None
+            return False
         self.owed[worker] -= 1
         self.free[worker].append(piece)
         if epoch == self.epoch:
             memory = self.memory[worker][piece]
             self.arrived[worker].append(contents if memory is None else _read(memory, contents))
+        return True
 
     def _tell(self, worker: int, message: Any) -> None:
         try:
@@ -231,19 +239,21 @@ class Workers:
 
     def _death(self, worker: int) -> RuntimeError:
         """What to raise for a worker that is gone. The others end too."""
-        process = self.processes[worker]
-        process.join(PATIENCE)
-        pid, code = process.pid, process.exitcode
-        self.end()
-        if code is None:
-            how = "closed its pipe"
-        elif code >= 0:
-            how = f"ended by itself, with exit code {code}"
-        else:
-            how = f"was killed by {signal.Signals(-code).name}"
-            if -code == signal.SIGKILL:
-                how += ", as the system does when memory runs out"
-        return RuntimeError(f"worker {worker} of the DataLoader (process {pid}) {how}.")
+        if self.death is None:
+            process = self.processes[worker]
+            process.join(PATIENCE)
+            code = process.exitcode
+            if code is None:
+                how = "closed its pipe"
+            elif code >= 0:
+                how = f"ended by itself, with exit code {code}"
+            else:
+                how = f"was killed by {signal.Signals(-code).name}"
+                if -code == signal.SIGKILL:
+                    how += ", as the system does when memory runs out"
+            self.death = f"worker {worker} of the DataLoader (process {process.pid}) {how}."
+            self.end()
+        return RuntimeError(self.death)
 
 
 Answer = tuple[Any, Sequence[Any]]
@@ -425,12 +435,18 @@ class Failure(NamedTuple):
 
     @classmethod
     def of(cls, error: Exception, id: int, _: Any = None) -> "Failure":
-        said = "".join(traceback.format_exception(error)).rstrip()
-        words = f"It was raised in worker {id} of a DataLoader:\n\n{said}"
+        told = "".join(traceback.format_exception(error)).rstrip()
+        words = f"It was raised in worker {id} of a DataLoader:\n\n{told}"
+        kind, args = type(error), error.args
         with suppress(Exception):
-            words = f"{error}\n\n{words}"
-        kind = RuntimeError if isinstance(error, StopIteration) else type(error)
-        return cls(_if_pickled(kind), _if_pickled((error.args, vars(error))), words)
+            first = str(error)
+            if isinstance(error, OSError) and error.errno is not None:
+                args = error.errno, error.strerror, error.filename, None, error.filename2
+                first = error.strerror
+            words = f"{first}\n\n{words}" if first else words
+        if isinstance(error, StopIteration):  # which would end the epoch without a word
+            kind = RuntimeError
+        return cls(_if_pickled(kind), _if_pickled((args, vars(error))), words)
 
     def error(self) -> BaseException:
         """An error of the same type, which tells the traceback of the worker.

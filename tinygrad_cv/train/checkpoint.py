@@ -134,8 +134,8 @@ def _state(trainer: "Trainer") -> dict[str, Any]:
     model, optimizer, loader = trainer.model, trainer.optimizer, trainer.loader
     return {
         "settings": settings(trainer),
-        "epochs": len(trainer.history),
         "batch": trainer.batch,
+        "over": trainer.over,
         "step": trainer.step,
         "should_stop": trainer.should_stop,
         "history": trainer.history,
@@ -174,7 +174,8 @@ def _set_state(trainer: "Trainer", state: dict[str, Any], run: bool) -> None:
     trainer.history = [_record(record) for record in state["history"]]
     trainer.record = _record(state["record"])
     trainer.sums.totals = {name: [*sums] for name, sums in state["sums"].items()}
-    trainer.batch, trainer.should_stop = _count(state["batch"]), bool(state["should_stop"])
+    trainer.batch, trainer.over = _count(state["batch"]), bool(state["over"])
+    trainer.should_stop = bool(state["should_stop"])
     _load(trainer.watch, state["watch"])
     waiting = [*trainer.callbacks]
     for name, of_callback in state["callbacks"]:
@@ -254,7 +255,7 @@ def settings(trainer: "Trainer") -> dict[str, Any]:
         "epochs": trainer.epochs,
         "batches": trainer.batches,
         "batch_size": getattr(loader, "batch_size", None),
-        **{f"settings[{name!r}]": value for name, value in trainer.settings.items()},
+        **trainer.settings,
     }
 
 

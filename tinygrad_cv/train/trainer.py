@@ -4,7 +4,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from itertools import islice
+from itertools import chain, islice
 from os import PathLike
 from typing import Any
 
@@ -183,6 +183,7 @@ class Trainer:
         self.batches = None if loader is None else _batches(loader)
         self.epoch = 0
         self.batch = 0  # how many of the running epoch are done
+        self.over = False  # whether the loader is known to have no more of them
         self.record: dict[str, float] = {}
         self.history: list[dict[str, float]] = []
         self.sums = Sums()
@@ -283,10 +284,10 @@ class Trainer:
         bar.set_description(f"epoch {self.epoch + 1}/{self.epochs}")
         if not self.batch:
             self._agree()
-            self.record, self.sums = {}, Sums()
+            self.record, self.sums, self.over = {}, Sums(), False
             self._tell("on_epoch_start")
         group: list[Any] = []
-        for group in () if self.should_stop else self._groups():
+        for group in () if self.should_stop or self.over else self._groups():
             self._set_rates()
             with nullcontext() if self.watch is None else self.watch.step():
                 stepped = on_one_blas_thread(self._step, group)
@@ -330,9 +331,16 @@ class Trainer:
         loader: Any = self.loader
         if hasattr(getattr(loader, "sampler", None), "set_epoch"):
             loader.sampler.set_epoch(self.epoch)
-        by_itself = hasattr(loader, "load_state_dict")
-        if self.batch and not by_itself:
-            now = self.randomness.state_dict()
+        by_itself, now = hasattr(loader, "load_state_dict"), self.randomness.state_dict()
+        if not self.batch:
+            self.randomness_of_epoch = {} if by_itself else now
+            batches = iter(loader)
+        elif by_itself:
+            batches = iter(loader)
+            first = [*islice(batches, 1)]  # for which its samplers draw the order again
+            self.randomness.load_state_dict(now)
+            batches = chain(first, batches)
+        else:
             self.randomness.load_state_dict(self.randomness_of_epoch)
             batches = iter(loader)
             if sum(1 for _ in islice(batches, self.batch)) < self.batch:
@@ -341,12 +349,11 @@ class Trainer:
                     "the loader has fewer now."
                 )
             self.randomness.load_state_dict(now)
-        else:
-            if not by_itself:
-                self.randomness_of_epoch = self.randomness.state_dict()
-            batches = iter(loader)
         while group := [*islice(batches, self.accumulate)]:
+            self.over = len(group) < self.accumulate
             yield group
+            if self.over:
+                return
 
     def _set_rates(self) -> None:
         """The learning rates of the next step, from a function of the progress."""

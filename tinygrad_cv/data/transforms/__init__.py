@@ -8,7 +8,7 @@ parameters of its own. Where to find what:
 
 - `functional`: what the transforms do, as functions of an image and explicit numbers.
 - `transform`: what a transform is; `Compose` and others that are made of several.
-- `plain`, `random_geometry`, `random_color`: the transforms.
+- `plain`, `random_geometry`, `random_color`, `policies`, `mixing`: the transforms.
 - `conversion`, `geometry`, `color`: the functions. `images`: what an image is.
 
 Pillow comes with an extra: pip install 'tinygrad_cv[images]'. Nothing else here needs it.
@@ -28,6 +28,8 @@ Pillow comes with an extra: pip install 'tinygrad_cv[images]'. Nothing else here
 
 from tinygrad_cv.data.transforms import functional as functional
 from tinygrad_cv.data.transforms.images import InterpolationMode as InterpolationMode
+from tinygrad_cv.data.transforms.mixing import CutMix as CutMix
+from tinygrad_cv.data.transforms.mixing import MixUp as MixUp
 from tinygrad_cv.data.transforms.plain import RGB as RGB
 from tinygrad_cv.data.transforms.plain import CenterCrop as CenterCrop
 from tinygrad_cv.data.transforms.plain import ConvertImageDtype as ConvertImageDtype
@@ -45,6 +47,11 @@ from tinygrad_cv.data.transforms.plain import ToImage as ToImage
 from tinygrad_cv.data.transforms.plain import ToPILImage as ToPILImage
 from tinygrad_cv.data.transforms.plain import ToPureTensor as ToPureTensor
 from tinygrad_cv.data.transforms.plain import ToTensor as ToTensor
+from tinygrad_cv.data.transforms.policies import AugMix as AugMix
+from tinygrad_cv.data.transforms.policies import AutoAugment as AutoAugment
+from tinygrad_cv.data.transforms.policies import AutoAugmentPolicy as AutoAugmentPolicy
+from tinygrad_cv.data.transforms.policies import RandAugment as RandAugment
+from tinygrad_cv.data.transforms.policies import TrivialAugmentWide as TrivialAugmentWide
 from tinygrad_cv.data.transforms.random_color import ColorJitter as ColorJitter
 from tinygrad_cv.data.transforms.random_color import GaussianBlur as GaussianBlur
 from tinygrad_cv.data.transforms.random_color import GaussianNoise as GaussianNoise

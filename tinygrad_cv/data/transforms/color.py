@@ -34,16 +34,25 @@ def _coloured(image: Any, name: str) -> tuple[host.ndarray, Back]:
     return x, back
 
 
+def _check_mode(image: Any, name: str, modes: tuple[str, ...] = ("L", "RGB")) -> None:
+    """Raise if the colours of a Pillow image are not those of these modes."""
+    if image.mode not in modes:
+        raise ValueError(
+            f"{name} takes Pillow images of the modes {', '.join(modes)}; got one of the mode "
+            f'{image.mode}: image.convert("RGB") comes first.'
+        )
+
+
 def _floats(x: host.ndarray) -> host.ndarray:
     return x if x.dtype.kind == "f" else x.astype("float32")
 
 
-def _within(y: host.ndarray, dtype: Any) -> host.ndarray:
+def _within(y: host.ndarray, dtype: Any) -> Any:
     """Values between black and white, in a dtype: integers rounded down."""
     return host.clip(y, 0, bound(dtype)).astype(dtype)
 
 
-def _blend(x: host.ndarray, other: Any, factor: Any, name: str) -> host.ndarray:
+def _blend(x: host.ndarray, other: Any, factor: Any, name: str) -> Any:
     """factor · x + (1 - factor) · other, between black and white."""
     if not (host.asarray(factor) >= 0).all():
         raise ValueError(f"{name} takes a factor that is 0 or more; got {factor}.")
@@ -57,7 +66,7 @@ def _blend(x: host.ndarray, other: Any, factor: Any, name: str) -> host.ndarray:
     return _within(y, x.dtype)
 
 
-def _grey(x: host.ndarray) -> host.ndarray:
+def _grey(x: host.ndarray) -> Any:
     """The brightness (N, 1, H, W) of an image; of integers rounded down, as floats."""
     values = _floats(x)
     if x.shape[1] == 1:
@@ -70,8 +79,10 @@ def _grey(x: host.ndarray) -> host.ndarray:
 
 def _enhanced(image: Any, how: str, factor: Any) -> Any:
     """Pillow's own way to blend an image with one that has nothing of a property."""
-    if factor < 0:
-        raise ValueError(f"adjust_{how.lower()} takes a factor that is 0 or more; got {factor}.")
+    name = {"Color": "adjust_saturation"}.get(how, f"adjust_{how.lower()}")
+    _check_mode(image, name, ("L", "LA", "RGB", "RGBA"))
+    if not factor >= 0:
+        raise ValueError(f"{name} takes a factor that is 0 or more; got {factor}.")
     return getattr(pillow("ImageEnhance"), how)(image).enhance(float(factor))
 
 
@@ -242,6 +253,7 @@ def invert(inpt: Any) -> Any:
     tensor([[[0.75, 0.  ]]])
     """
     if is_pillow(inpt):
+        _check_mode(inpt, "invert")
         return pillow("ImageOps").invert(inpt)
     x, back = _coloured(inpt, "invert")
     return back(x.dtype.type(bound(x.dtype)) - x)
@@ -258,6 +270,7 @@ def posterize(inpt: Any, bits: Any) -> Any:
     if numbers.dtype.kind not in "iu" or not ((numbers >= 0) & (numbers <= 8)).all():
         raise ValueError(f"posterize takes a whole number of bits from 0 to 8; got {bits}.")
     if is_pillow(inpt):
+        _check_mode(inpt, "posterize")
         if not numbers:
             return inpt.point([0] * 256 * len(inpt.getbands()))
         return pillow("ImageOps").posterize(inpt, int(numbers))
@@ -277,6 +290,7 @@ def solarize(inpt: Any, threshold: Any) -> Any:
     tensor([[[0.25, 0.25]]])
     """
     if is_pillow(inpt):
+        _check_mode(inpt, "solarize")
         return pillow("ImageOps").solarize(inpt, threshold)
     x, back = _coloured(inpt, "solarize")
     limit = host.asarray(column(threshold, len(x), "threshold"))
@@ -297,6 +311,7 @@ def autocontrast(inpt: Any) -> Any:
     tensor([[[0. , 0.5, 1. ]]])
     """
     if is_pillow(inpt):
+        _check_mode(inpt, "autocontrast")
         return pillow("ImageOps").autocontrast(inpt)
     x, back = _coloured(inpt, "autocontrast")
     if not x.size:
@@ -321,6 +336,7 @@ def equalize(inpt: Any) -> Any:
     tensor([  0,  85, 171, 255], dtype=uint8)
     """
     if is_pillow(inpt):
+        _check_mode(inpt, "equalize")
         return pillow("ImageOps").equalize(inpt)
     x, back = _coloured(inpt, "equalize")
     count, channels, h, w = x.shape

@@ -67,7 +67,7 @@ def pil_to_tensor(pic: Any) -> Tensor:
     return Tensor(array_of(pic), device="cpu")
 
 
-def to_tensor(pic: Any) -> Tensor:
+def to_tensor(inpt: Any) -> Tensor:
     """A Pillow image or an array as a Tensor (C, H, W) of floats; uint8 becomes x / 255.
 
     Of an array (H, W, C) the channels go first; see `ToTensor`.
@@ -77,16 +77,16 @@ def to_tensor(pic: Any) -> Tensor:
     tensor([[[0. , 0.2],
              [0.4, 1. ]]])
     """
-    if is_pillow(pic):
-        x = array_of(pic)
-        if pic.mode == "1":
+    if is_pillow(inpt):
+        x = array_of(inpt)
+        if inpt.mode == "1":
             x = x.astype("uint8") * host.uint8(255)
-    elif isinstance(pic, Tensor):
-        return to_dtype(pic, DEFAULT.float, scale=True) if pic.dtype == host.uint8 else pic
-    elif isinstance(pic, host.ndarray):
-        x = channels_first(pic, "to_tensor")
+    elif isinstance(inpt, Tensor):
+        return to_dtype(inpt, DEFAULT.float, scale=True) if inpt.dtype == host.uint8 else inpt
+    elif isinstance(inpt, host.ndarray):
+        x = channels_first(inpt, "to_tensor")
     else:
-        raise TypeError(f"to_tensor takes a Pillow image, an array or a Tensor; got {_kind(pic)}.")
+        raise TypeError(f"to_tensor takes a Pillow image, an array or a Tensor; got {_kind(inpt)}.")
     return Tensor(
         x.astype(DEFAULT.float) / bound(x.dtype) if x.dtype == host.uint8 else x, device="cpu"
     )
@@ -108,7 +108,7 @@ def to_dtype(inpt: Any, dtype: Any = "float32", scale: bool = False) -> Any:
     return back(_scaled(x, host.dtype(dtype)) if scale else x.astype(dtype))
 
 
-def _scaled(x: host.ndarray, dtype: Any) -> host.ndarray:
+def _scaled(x: host.ndarray, dtype: Any) -> Any:
     given = x.dtype
     if given == dtype:
         return x

@@ -27,7 +27,9 @@ from tinygrad_cv.data.transforms.images import (
 )
 from tinygrad_cv.ops.image import affine_grid, grid_sample, interpolate
 
-PADDINGS = {"constant": "constant", "edge": "edge", "reflect": "reflect", "symmetric": "symmetric"}
+PADDINGS = ("constant", "edge", "reflect", "symmetric")
+TIE = 1e-4
+"""How far the places are moved, in pixels, so that none lies between two."""
 RESIZABLE = ("nearest", "nearest-exact", "bilinear", "bicubic")
 
 
@@ -51,14 +53,14 @@ def get_size(inpt: Any) -> list[int]:
     return [*sizes(inpt, "get_size")[1:]]
 
 
-def get_image_size(img: Any) -> list[int]:
+def get_image_size(inpt: Any) -> list[int]:
     """Width and height, in this order.
 
     >>> import tinygrad_cv as tg
     >>> get_image_size(tg.zeros(3, 4, 5))
     [5, 4]
     """
-    return [*sizes(img, "get_image_size")[:0:-1]]
+    return [*sizes(inpt, "get_image_size")[:0:-1]]
 
 
 def get_num_channels(inpt: Any) -> int:
@@ -123,7 +125,7 @@ def margins(padding: Any) -> tuple[int, int, int, int]:
     return left, top, right, bottom
 
 
-def padding_kind(padding_mode: str) -> str:
+def padding_kind(padding_mode: str) -> Any:
     """The mode of padding, checked."""
     if padding_mode not in PADDINGS:
         raise ValueError(f"padding_mode is one of {', '.join(PADDINGS)}; got {padding_mode!r}.")
@@ -320,12 +322,12 @@ def _wide(x: host.ndarray) -> str:
 
 def _like(y: host.ndarray, x: host.ndarray) -> host.ndarray:
     """Floats in the dtype of x: integers rounded, and kept within their range."""
-    if x.dtype.kind == "f":
-        return y.astype(x.dtype, copy=False)
     if x.dtype.kind == "b":
-        return y >= 0.5
-    limits = host.iinfo(x.dtype)
-    return host.clip(host.rint(y), limits.min, limits.max).astype(x.dtype)
+        y = y >= 0.5
+    elif x.dtype.kind != "f":
+        limits = host.iinfo(x.dtype)
+        y = host.clip(host.rint(y), limits.min, limits.max)
+    return y.astype(x.dtype, copy=False)
 
 
 def resized_crop(
@@ -370,7 +372,7 @@ def _inverse_affine(
     """
     angle, scale = host.atleast_1d(angle), host.atleast_1d(scale)
     translate, shear = host.atleast_2d(translate), host.atleast_2d(shear)
-    count = max(len(v) for v in (angle, scale, translate, shear))
+    (count,) = host.broadcast_shapes(*((len(v),) for v in (angle, scale, translate, shear)))
     a, (x, y) = host.deg2rad(angle), host.deg2rad(shear.T)
     inverse = host.empty((count, 2, 3))
     tan_x, tan_y, cos, sin = host.tan(x), host.tan(y), host.cos(a), host.sin(a)
@@ -404,9 +406,17 @@ def _sampled(x: host.ndarray, grid: Tensor, mode: InterpolationMode, fill: Any) 
     return _like(y, x)
 
 
-def _grid(inverse: host.ndarray, size: tuple[int, int], out: tuple[int, int], x: Any) -> Tensor:
-    """The places of outputs in [-1, 1], for M⁻¹ in pixels counted from the middles of both."""
-    (h, w), (height, width) = size, out
+def _grid(
+    inverse: host.ndarray, out: tuple[int, int], x: host.ndarray, mode: InterpolationMode
+) -> Tensor:
+    """The places of outputs in [-1, 1], for M⁻¹ in pixels counted from the middles of both.
+
+    Where the nearest pixel is asked for, a place between two of them belongs to the second, as in
+    Pillow, and not where rounding puts it.
+    """
+    (h, w), (height, width) = x.shape[2:], out
+    if mode is InterpolationMode.NEAREST:
+        inverse = inverse + host.array([0, 0, TIE])
     theta = inverse * host.array([[width, height, 2]]) / host.array([[w], [h]])
     dtype = x.dtype if x.dtype.kind == "f" else _wide(x)
     theta = host.broadcast_to(theta, (len(x), 2, 3)).astype(dtype)
@@ -485,7 +495,7 @@ def affine(
     x, back = opened(inpt, "affine")
     inverse = _inverse_affine(angle, translate, scale, shear, middle)
     _check_count(inverse, x, "affine")
-    return back(_sampled(x, _grid(inverse, (h, w), (h, w), x), mode, fill))
+    return back(_sampled(x, _grid(inverse, (h, w), x, mode), mode, fill))
 
 
 def _check_count(parameters: host.ndarray, x: host.ndarray, name: str) -> None:
@@ -525,17 +535,19 @@ def rotate(
     h, w = x.shape[2:]
     out = (h, w)
     middle = (0.0, 0.0)
+    if expand and host.size(angle) != 1:
+        raise ValueError("rotate: with expand=True the images of a batch have one angle.")
+    quarters = float(host.reshape(angle, -1)[0]) / 90 if host.size(angle) == 1 else 0.5
+    if quarters % 1 == 0 and (expand or (center is None and (quarters % 2 == 0 or h == w))):
+        return back(host.rot90(x, int(quarters), (2, 3)).copy())
     if expand:
-        if host.size(angle) != 1:
-            raise ValueError("rotate: with expand=True the images of a batch have one angle.")
-        a = math.radians(float(host.reshape(angle, ())))
-        cos, sin = abs(math.cos(a)), abs(math.sin(a))
+        cos, sin = abs(math.cos(quarters * math.pi / 2)), abs(math.sin(quarters * math.pi / 2))
         out = (_covered(h * cos + w * sin, h), _covered(w * cos + h * sin, w))
     elif center is not None:
         middle = (center[0] - w / 2, center[1] - h / 2)
     inverse = _inverse_affine(-host.asarray(angle, float), (0, 0), 1.0, (0.0, 0.0), middle)
     _check_count(inverse, x, "rotate")
-    return back(_sampled(x, _grid(inverse, (h, w), out, x), mode, fill))
+    return back(_sampled(x, _grid(inverse, out, x, mode), mode, fill))
 
 
 def _covered(extent: float, length: int) -> int:
@@ -609,13 +621,14 @@ def perspective(
     x, back = opened(inpt, "perspective")
     _check_count(numbers, x, "perspective")
     h, w = x.shape[2:]
+    moved = TIE if mode is InterpolationMode.NEAREST else 0.0
     a, b, c, d, e, f, g, k = numbers.T[:, :, None, None]
     across, down = host.arange(w) + 0.5, host.arange(h)[:, None] + 0.5
     below = g * across + k * down + 1
     grid = host.stack(
         [
-            (a * across + b * down + c) / below * (2 / w) - 1,
-            (d * across + e * down + f) / below * (2 / h) - 1,
+            ((a * across + b * down + c) / below + moved) * (2 / w) - 1,
+            ((d * across + e * down + f) / below + moved) * (2 / h) - 1,
         ],
         axis=-1,
     )
@@ -650,9 +663,10 @@ def elastic(
             f"elastic takes a displacement (1, H, W, 2) or one for each image, for H, W = {h, w}; "
             f"got the shape {moves.shape}."
         )
-    own = _grid(host.eye(2, 3)[None], (h, w), (h, w), x)
-    grid = Tensor((own.numpy() + moves).astype(str(own.dtype)), device="cpu")
-    return back(_sampled(x, grid, interpolation_mode(interpolation), fill))
+    mode = interpolation_mode(interpolation)
+    own = _grid(host.eye(2, 3)[None], (h, w), x, mode).numpy()
+    grid = Tensor((own + moves).astype(own.dtype), device="cpu")
+    return back(_sampled(x, grid, mode, fill))
 
 
 elastic_transform = elastic
@@ -702,7 +716,7 @@ def permute_channels(inpt: Any, permutation: Any) -> Any:
     return back(x[host.arange(len(x))[:, None], order])
 
 
-def _weights(kernel_size: int, sigma: Any) -> host.ndarray:
+def _weights(kernel_size: int, sigma: Any) -> Any:
     """Those of a Gaussian (N, k) at the whole places about 0, which add up to 1."""
     place = host.arange(kernel_size) - (kernel_size - 1) / 2
     weights = host.exp(-0.5 * (place / host.reshape(sigma, (-1, 1))) ** 2)

@@ -4,7 +4,6 @@ import sys
 from collections.abc import Callable, Sequence
 from enum import Enum
 from importlib import import_module
-from numbers import Real
 from typing import Any
 
 from tinygrad_cv._tensor import Tensor
@@ -180,7 +179,9 @@ def pair(value: Any, name: str) -> tuple[int, int]:
 def span(value: Any, name: str, low: float = -host.inf, high: float = host.inf) -> Any:
     """A range (a, b) with low ≤ a ≤ b ≤ high, checked."""
     good = isinstance(value, Sequence) and len(value) == 2
-    good = good and all(isinstance(v, Real) and not isinstance(v, bool) for v in value)
+    good = good and all(
+        isinstance(v, float | int | host.number) and not isinstance(v, bool) for v in value
+    )
     if not good or not low <= value[0] <= value[1] <= high:
         within = "" if low == -host.inf else f", within [{low}, {high}]"
         raise ValueError(f"{name} is a range (least, most) of numbers{within}; got {value!r}.")
@@ -189,6 +190,6 @@ def span(value: Any, name: str, low: float = -host.inf, high: float = host.inf) 
 
 def probability(p: Any) -> float:
     """A probability, checked."""
-    if not isinstance(p, Real) or not 0 <= p <= 1:
+    if not isinstance(p, float | int | host.number) or not 0 <= p <= 1:
         raise ValueError(f"p must be a probability between 0 and 1, given {p}.")
     return float(p)

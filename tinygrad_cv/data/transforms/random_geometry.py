@@ -30,7 +30,7 @@ TRIES = 10
 Parameters = dict[str, host.ndarray]
 
 
-def whole(u: host.ndarray, values: Any) -> host.ndarray:
+def whole(u: host.ndarray, values: Any) -> Any:
     """Uniform numbers in [0, 1) as one of 0, 1, ..., values - 1 each."""
     return host.minimum((u * values).astype("int64"), host.maximum(values, 1) - 1)
 
@@ -350,7 +350,7 @@ class RandomRotation(Transform):
         5.0
         """
         rotation = RandomRotation(tuple(degrees))
-        return float(between(rotation.draws(None).random(), rotation.degrees))
+        return float(between(rotation.draws(None).random(1), rotation.degrees)[0])
 
 
 def _about_0(value: Any, name: str) -> tuple[float, float]:
