@@ -19,15 +19,16 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_allclose
 
 import tinygrad_cv as tg
 from ranks import Nccl, ThreadGroup, on_ranks
 from tinygrad_cv import backend, cli, nn
 from tinygrad_cv import distributed as dist
+from tinygrad_cv._tensor import Tensor
+from tinygrad_cv.backend import cupy_backend
 from tinygrad_cv.backend.base import rows
 from tinygrad_cv.backend.recording import RecordingError
-from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.data import (
     DataLoader,
     Dataset,
@@ -62,7 +63,7 @@ def test_without_a_group_there_is_one_process() -> None:
     assert not dist.is_initialized()
     assert (dist.get_rank(), dist.get_world_size()) == (0, 1)
     for call in (dist.barrier, dist.get_backend, dist.destroy_process_group):
-        with pytest.raises(ValueError, match="call distributed.init_process_group"):
+        with pytest.raises(ValueError, match=r"call distributed\.init_process_group"):
             call()
     with pytest.raises(ValueError, match="no process group"):
         DistributedDataParallel(nn.Linear(1, 1))
@@ -101,11 +102,11 @@ def test_what_is_no_tensor_of_the_right_kind_is_told(alone: None) -> None:
     x: Any = tg.ones(2)
     with pytest.raises(TypeError, match="all_reduce takes tensors; got list"):
         dist.all_reduce([1.0])  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="op is one of ReduceOp.SUM, .*; got 'sum'"):
+    with pytest.raises(TypeError, match=r"op is one of ReduceOp\.SUM, .*; got 'sum'"):
         dist.all_reduce(x, "sum")  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="ReduceOp.AVG is the mean of floats; got int64"):
+    with pytest.raises(TypeError, match=r"ReduceOp\.AVG is the mean of floats; got int64"):
         dist.all_reduce(x.long(), ReduceOp.AVG)
-    with pytest.raises(TypeError, match="ReduceOp.BOR takes whole numbers"):
+    with pytest.raises(TypeError, match=r"ReduceOp\.BOR takes whole numbers"):
         dist.all_reduce(x, ReduceOp.BOR)
     for rank in (1, -1, True, 0.0):
         with pytest.raises(ValueError, match="src is a rank of 1, from 0 to 0; got"):
@@ -222,7 +223,7 @@ def test_the_first_bucket_is_smaller() -> None:
 
 
 class Weighed(nn.Module):
-    """Σ over parameters of c · Σ p² / 2, so that the gradient of p is c · p; without those of c None."""
+    """Σ over parameters of c · Σ p² / 2: the gradient of p is c · p. Where c is None, p is not used."""
 
     def __init__(self, shapes: list[tuple[int, str]], seed: int) -> None:
         super().__init__()
@@ -616,9 +617,10 @@ def test_over_nccl() -> None:
         over.close()
 
     on_ranks(2, work)
-    with pytest.raises(RuntimeError, match=r"rank 0 is number 1 on this machine, which has 0 GPU"):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(nccl, "nccl", lambda: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nccl, "nccl", lambda: None)
+        patch.setattr(cupy_backend, "count", lambda: 0)
+        with pytest.raises(RuntimeError, match=r"rank 0 is number 1 on this machine, which has 0"):
             nccl.start(dist.ProcessGroup())
 
 
@@ -626,7 +628,7 @@ def test_over_nccl() -> None:
 
 
 def mpiexec() -> str | None:
-    """The mpiexec that goes with mpi4py's MPI: of the environment, of the package, or on the path."""
+    """The mpiexec of mpi4py's MPI: of the environment, of where the package is, or on the path."""
     places = [sysconfig.get_path("scripts")]
     package = find_spec("mpi4py")
     if package is not None and package.origin is not None:

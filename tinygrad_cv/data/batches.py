@@ -56,7 +56,7 @@ class Recipe(NamedTuple):
         return _OfPlaces(self, seed)
 
     def part(self, count: int, by_itself: bool) -> tuple[slice, slice | None]:
-        """Which of so many samples are needed, and which rows of their batch are the part, if not all.
+        """Which of so many samples are needed, and which rows of their batch are taken, if not all.
 
         With samples that are made each `by_itself` only those of the part are needed, or one, of
         whose batch no row is taken.

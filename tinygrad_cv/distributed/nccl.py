@@ -9,7 +9,7 @@ from typing import Any
 from tinygrad_cv import backend as backends
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.base import Backend
-from tinygrad_cv.distributed.group import Array, Group, ReduceOp, Work, flat_bytes
+from tinygrad_cv.distributed.group import Array, Group, ReduceOp, Work
 
 DTYPES = {
     "bool": "UINT8",

@@ -1,4 +1,4 @@
-"""Data parallelism: by several processes, or for programs that write it where there is one device."""
+"""Data parallelism: by several processes, or in name where one device computes the whole batch."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
