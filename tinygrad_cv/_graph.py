@@ -95,6 +95,8 @@ class Observer:
     """
 
     everything = False
+    general = False
+    """Whether what runs is to be right for any input: no op may be chosen by the numbers at hand."""
 
     def forward(self, op: "Op", backend: Any, arrays: Iterable[Any]) -> Any:
         """Run the forward of an op."""
@@ -110,8 +112,8 @@ class Observer:
         """This array, which an op is about to get as an attribute, is a copy of a tensor or of
         another array."""
 
-    def read(self, tensor: Any) -> None:
-        """The values of a tensor are about to be known to Python."""
+    def read(self, values: Any) -> None:
+        """The values of a tensor, or of an array in an index, are about to be known to Python."""
 
     def call(
         self, function: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]
