@@ -157,6 +157,29 @@ def test_beginning_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.host
+def test_ranks_share_the_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Comm:
+        def allgather(self, thing: Any) -> list[Any]:
+            return [thing, ("elsewhere", thing[1]), thing, thing]
+
+        def Get_rank(self) -> int:
+            return 2
+
+    told: list[int] = []
+    monkeypatch.setattr(mpi, "set_num_threads", told.append)
+    monkeypatch.setattr(mpi, "get_num_threads", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.delenv("TINYGRAD_CV_NUM_THREADS", raising=False)
+    for available in (8, 4):  # of 4 somebody wants 8
+        monkeypatch.setattr(mpi, "_available", lambda n=available: n)
+        mpi.share_processors(Comm())
+    monkeypatch.setattr(mpi, "_available", lambda: 8)
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    mpi.share_processors(Comm())
+    assert told == [2]
+
+
+@pytest.mark.host
 def test_objects(alone: None) -> None:
     things: list[Any] = [None]
     dist.all_gather_object(things, {"a": [1, None]})
@@ -223,7 +246,7 @@ def test_the_first_bucket_is_smaller() -> None:
 
 
 class Weighed(nn.Module):
-    """Σ over parameters of c · Σ p² / 2: the gradient of p is c · p. Where c is None, p is not used."""
+    """Σ over parameters of c · Σ p² / 2: the gradient of p is c · p; without c, p is unused."""
 
     def __init__(self, shapes: list[tuple[int, str]], seed: int) -> None:
         super().__init__()

@@ -3,6 +3,8 @@
 MPI finds the others and tells them the name of the communicator, and does what lies in host memory.
 """
 
+import hashlib
+import socket
 from importlib import import_module
 from typing import Any
 
@@ -215,7 +217,4 @@ def start(over: Group) -> NcclGroup:
 
 def _machine() -> bytes:
     """A number of this machine, in 8 bytes."""
-    import hashlib
-    import socket
-
     return hashlib.blake2b(socket.gethostname().encode(), digest_size=8).digest()
