@@ -4,8 +4,10 @@ Ranks that are threads (see `ranks`) show what does not depend on MPI; programs 
 starts show the rest, where there is one.
 """
 
+import copy
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -40,6 +42,7 @@ from tinygrad_cv.data import (
 from tinygrad_cv.distributed import ReduceOp, mpi, nccl
 from tinygrad_cv.distributed.buckets import FIRST, divided
 from tinygrad_cv.nn.parallel import DistributedDataParallel
+from tinygrad_cv.optim.swa_utils import AveragedModel
 
 PROGRAM = Path(__file__).with_name("program_of_ranks.py")
 """What ranks that `mpiexec` starts run."""
@@ -339,6 +342,16 @@ def test_what_goes_wrong_is_told(alone: None) -> None:
         DistributedDataParallel(nn.LazyLinear(2))
     with pytest.raises(ValueError, match="bucket_cap_mb is a size above 0"):
         DistributedDataParallel(model, bucket_cap_mb=0)
+
+
+@pytest.mark.host
+def test_a_copy_averages_nothing(alone: None) -> None:
+    ddp = DistributedDataParallel(nn.Sequential(nn.Linear(2, 1), nn.SyncBatchNorm(1)))
+    ddp.module[1].process_group = ddp.process_group  # type: ignore[index]
+    for made in (copy.deepcopy(ddp), pickle.loads(pickle.dumps(AveragedModel(ddp).module))):
+        assert list(made.state_dict()) == list(ddp.state_dict())
+        made(tg.ones(2, 2)).sum().backward()
+        assert made.process_group is None
 
 
 @pytest.mark.host

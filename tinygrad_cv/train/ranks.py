@@ -24,11 +24,6 @@ BUCKET = 25 << 20
 """The bytes of a bucket of gradients."""
 
 
-def is_first() -> bool:
-    """Whether this process is the one that prints and writes."""
-    return get_rank() == 0
-
-
 class Ranks:
     """The ranks that fit one model. Of one process it does nothing."""
 
