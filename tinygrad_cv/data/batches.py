@@ -111,7 +111,7 @@ class _OfPlaces:
             return self._made(places, numbers)
         while type(dataset) is Subset:
             dataset = dataset.dataset
-        at_once = takes_arrays(type(dataset)) or getattr(dataset, "__getitems__", None) is not None
+        at_once = takes_arrays(dataset) or getattr(dataset, "__getitems__", None) is not None
         needed, taken = recipe.part(len(places), not (at_once and self.draws))
         batch = self._made(places[needed], numbers[needed])
         return batch if taken is None else rows_of(batch, taken)
