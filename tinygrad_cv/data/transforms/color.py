@@ -206,7 +206,7 @@ def _hsv(x: host.ndarray) -> tuple[host.ndarray, host.ndarray, host.ndarray]:
     return hue, chroma / host.where(plain, x.dtype.type(1), most), most
 
 
-def _rgb(hue: host.ndarray, saturation: host.ndarray, value: host.ndarray) -> host.ndarray:
+def _rgb(hue: host.ndarray, saturation: host.ndarray, value: host.ndarray) -> Any:
     """The way back from `_hsv`: v · (1 - s · min(k, 4 - k, 1)), k the sixths from where it falls.
 
     It is kept from 0 below; red falls from 5/6 of a turn on, green from 3/6, blue from 1/6.
