@@ -6,6 +6,7 @@ XFAIL = {
     "test_attention_4d_causal_fp16_expanded": (
         "its softmax adds up float16 in float16, and ours in float32: the last digit differs"
     ),
+    "test_lstm_with_peepholes": "weights from the cell to the gates are not supported",
     "test_training_dropout": _DRAWN,
     "test_training_dropout_default": _DRAWN,
     "test_training_dropout_default_mask": _DRAWN,

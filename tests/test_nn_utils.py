@@ -332,8 +332,6 @@ def test_a_batch_is_not_split() -> None:
         assert model(x).tolist() == net(x).tolist()
         assert nn.parallel.data_parallel(net, x, devices).tolist() == net(x).tolist()
     assert not isinstance(model, nn.parallel.DistributedDataParallel)
-    with pytest.raises(NotImplementedError, match="use the model itself"):
-        nn.parallel.DistributedDataParallel(net)
     state = model.state_dict()
     nn.modules.utils.consume_prefix_in_state_dict_if_present(state, "module.")
     assert net.load_state_dict(state) == ([], [])

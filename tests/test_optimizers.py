@@ -579,7 +579,7 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
     (optim.Adafactor, {"eps": (-1.0, 0.1)}, "eps"),
     (optim.Adafactor, {"d": 0.5}, "d, the most"),
     (optim.Adafactor, {"beta2_decay": 0.5}, "beta2_decay"),
-    (optim.Muon, {"adjust_lr_fn": "x"}, "adjust_lr_fn"),
+    (optim.Muon, {"adjust_lr_fn": "x"}, "adjust_lr_fn is None or one of 'original'"),
     (optim.LBFGS, {"line_search_fn": "x"}, "line_search_fn"),
     (optim.NAdam, {"momentum_decay": -1}, "momentum_decay"),
     (optim.NewtonCG, {"cg_tol": -1}, "cg_tol"),
@@ -887,16 +887,22 @@ def test_a_step_makes_nobody_wait_for_the_device(name: str) -> None:
 
 
 @pytest.mark.parametrize("search", [None, "strong_wolfe"])
-@given(seed=st.integers(0, 99))
-def test_lbfgs_finds_the_bottom_of_a_bowl(search: str | None, seed: int) -> None:
-    """In a convex quadratic, whose bottom is the solution of a linear system."""
+@given(seed=st.integers(0, 99), maximize=st.booleans())
+def test_lbfgs_finds_the_bottom_of_a_bowl(search: str | None, seed: int, maximize: bool) -> None:
+    """In a convex quadratic, whose bottom is the solution of a linear system; or upside down."""
     rng = np.random.default_rng(seed)
     root, b = rng.standard_normal((4, 4)), rng.standard_normal(4)
     a = root @ root.T / 4 + np.eye(4)
     ws = [leaf(np.zeros(3)), leaf(np.zeros(1))]
     lr = 1.0 if search else 0.9
     optimizer = optim.LBFGS(
-        ws, lr=lr, max_iter=40, line_search_fn=search, tolerance_grad=1e-8, tolerance_change=0
+        ws,
+        lr=lr,
+        max_iter=40,
+        line_search_fn=search,
+        tolerance_grad=1e-8,
+        tolerance_change=0,
+        maximize=maximize,
     )
     matrix, vector = tg.tensor(a), tg.tensor(b)
 
@@ -904,6 +910,7 @@ def test_lbfgs_finds_the_bottom_of_a_bowl(search: str | None, seed: int) -> None
         optimizer.zero_grad()
         x = tg.cat(ws)
         loss = (x @ matrix @ x) / 2 - vector @ x
+        loss = -loss if maximize else loss
         loss.backward()
         return loss
 

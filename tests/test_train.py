@@ -83,11 +83,15 @@ def fit_by_hand(rates: list[float]) -> tuple[Any, list[dict[str, float]]]:
             losses += [-math.log(row[label]) for row, label in zip(p, labels[batch], strict=True)]
             right += [row.argmax() == label for row, label in zip(p, labels[batch], strict=True)]
             w = w - lr * (p - np.eye(CLASSES)[labels[batch]]).T @ x[batch] / len(p)
-        validated = [(x @ w.T)[i].argmax() == labels[i] for i in range(SAMPLES)]
+        scores = x @ w.T
+        validated = [scores[i].argmax() == labels[i] for i in range(SAMPLES)]
+        p = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
         history.append(
             {
                 "loss": sum(losses) / SAMPLES,
                 "train_accuracy": sum(right) / SAMPLES,
+                "lr": lr,
+                "val_loss": -np.log(p[range(SAMPLES), labels]).mean(),
                 "val_accuracy": sum(validated) / SAMPLES,
             }
         )
@@ -104,14 +108,14 @@ def test_fit_does_what_the_formulas_say(falling: bool) -> None:
     history = trainer(model, **options).fit(loader(), loader(), epochs=4)
     assert_allclose(model.weight.detach().numpy(), weight, rtol=1e-12)
     for record, wanted in zip(history, expected, strict=True):
-        assert list(record) == ["loss", "train_accuracy", "val_accuracy"]
+        assert list(record) == ["loss", "train_accuracy", "lr", "val_loss", "val_accuracy"]
         assert record == pytest.approx(wanted, rel=1e-12)
     assert len({record["loss"] for record in history}) == 4
 
 
 def test_fit_without_validation_has_no_validation_accuracy() -> None:
     history = trainer(linear()).fit(loader(), epochs=2)
-    assert [list(record) for record in history] == [["loss", "train_accuracy"]] * 2
+    assert [list(record) for record in history] == [["loss", "train_accuracy", "lr"]] * 2
 
 
 def test_each_fit_starts_the_schedule_anew() -> None:
@@ -296,7 +300,7 @@ def test_the_bar_shows_on_a_terminal_or_when_asked_for(
     bar = sys.stderr.getvalue()
     if shown:
         last = bar.split("\r")[-1]
-        loss, train, val = history[-1].values()
+        loss, train, _, _, val = history[-1].values()
         assert last.startswith("epoch 2/2: 100%")
         assert last.endswith(f", loss {loss:.3g}, train {train:.3g}, val {val:.3g}\n")
         assert len(last) <= 80

@@ -75,6 +75,7 @@ pi, e, inf, nan, newaxis = _host.pi, _host.e, _host.inf, _host.nan, None
 
 if _typing.TYPE_CHECKING:
     from tinygrad_cv import distributions as distributions
+    from tinygrad_cv import models as models
     from tinygrad_cv import multiprocessing as multiprocessing
     from tinygrad_cv import onnx as onnx
     from tinygrad_cv import testing as testing
@@ -96,7 +97,7 @@ else:  # all that the imports above have marked as public
         "pi",
     ]
     _fill(globals(), _TOP, *_CONSTANTS, "data", "linalg", "nn", "optim")
-    _LATER = ("distributions", "multiprocessing", "onnx", "testing", "train", "viz")
+    _LATER = ("distributions", "models", "multiprocessing", "onnx", "testing", "train", "viz")
 
     def __getattr__(name):
         """`tinygrad_cv.viz`, `.train` and others are imported when they are first used."""
@@ -117,7 +118,7 @@ def _in_notebook(self: _typing.Any, include: object = None, exclude: object = No
     return bundle(self)
 
 
-for _package in ("autograd", "cuda", "nn", "optim", "utils"):
+for _package in ("autograd", "cuda", "data", "nn", "optim", "utils"):
     _lay(_package)
 _absent.tell(_Tensor)
 

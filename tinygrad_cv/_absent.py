@@ -68,10 +68,10 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
     ),
     (
         (ONNX,),
-        "export dynamo_export ExportableModule InputObserver OnnxExporterError ONNXProgram "
+        "dynamo_export ExportableModule InputObserver OnnxExporterError ONNXProgram "
         "OperatorExportTypes TrainingMode errors ops symbolic_helper symbolic_opset11 utils "
         "register_custom_op_symbolic",
-        "models of ONNX are read, with import_model, and not written.",
+        "onnx.export_model (and export) writes any model as a file, and import_model reads one.",
     ),
     # ----- one machine ---------------------------------------------------------------------------
     (
@@ -88,32 +88,42 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
     ),
     (
         (DISTRIBUTED,),
-        "init_process_group destroy_process_group get_rank get_world_size get_backend "
-        "get_backend_config get_default_backend_for_device get_global_rank get_group_rank "
-        "get_node_local_rank get_pg_count get_process_group_ranks new_group new_subgroups "
-        "new_subgroups_by_enumeration shrink_group split_group group GroupMember GroupName "
-        "ProcessGroup ProcessGroupGloo ProcessGroupNCCL is_backend_available is_xccl_available "
-        "all_gather all_gather_coalesced all_gather_into_tensor all_gather_object "
-        "all_gather_single all_reduce all_reduce_coalesced all_to_all all_to_all_single barrier "
-        "monitored_barrier batch_isend_irecv broadcast broadcast_object_list gather "
-        "gather_object reduce reduce_scatter reduce_scatter_single reduce_scatter_tensor scatter "
-        "scatter_object_list send send_object_list recv recv_object_list isend irecv P2POp Work "
-        "ReduceOp reduce_op AllToAllOptions AllreduceCoalescedOptions AllreduceOptions "
-        "BarrierOptions BroadcastOptions GatherOptions ReduceOptions ReduceScatterOptions "
-        "ScatterOptions Backend BackendConfig BuiltinCommHookType DebugLevel DeviceMesh "
-        "DistBackendError DistError DistNetworkError DistStoreError QueueEmptyError FileStore "
-        "HashStore PrefixStore Store TCPStore GradBucket Logger Reducer RankType rpc optim fsdp "
-        "elastic algorithms autograd nn pipelining tensor checkpoint launch run utils config "
-        "constants c10d_logger device_mesh init_device_mesh distributed_c10d "
-        "default_pg_timeout get_debug_level set_debug_level set_debug_level_from_env "
-        "logging_handlers record_comm register_rendezvous_handler rendezvous remote_device "
-        "supports_complex breakpoint",
-        "training runs in one process; leave it out, or ask is_available() first.",
+        "get_global_rank get_group_rank get_pg_count get_process_group_ranks new_group "
+        "new_subgroups new_subgroups_by_enumeration shrink_group split_group GroupMember "
+        "GroupName DeviceMesh device_mesh init_device_mesh",
+        "there is one group, of all ranks; make others with mpi4py: MPI.COMM_WORLD.Split().",
+    ),
+    (
+        (DISTRIBUTED,),
+        "all_gather_coalesced all_gather_single all_reduce_coalesced all_to_all all_to_all_single "
+        "monitored_barrier batch_isend_irecv P2POp gather_object gather_into_tensor gather_single "
+        "reduce_scatter reduce_scatter_single scatter_object_list send_object_list "
+        "recv_object_list",
+        "use all_reduce, all_gather, reduce_scatter_tensor, all_gather_object and their kin.",
+    ),
+    (
+        (DISTRIBUTED,),
+        "rpc optim fsdp elastic algorithms autograd nn pipelining tensor checkpoint launch run "
+        "utils config constants c10d_logger distributed_c10d",
+        "every rank has the whole model; train it with nn.parallel.DistributedDataParallel.",
+    ),
+    (
+        (DISTRIBUTED,),
+        "get_backend_config get_backend_impl get_default_backend_for_device get_node_local_rank "
+        "ProcessGroupGloo ProcessGroupNCCL is_xccl_available reduce_op AllToAllOptions "
+        "AllreduceCoalescedOptions AllreduceOptions BarrierOptions BroadcastOptions GatherOptions "
+        "ReduceOptions ReduceScatterOptions ScatterOptions Backend BackendConfig "
+        "BuiltinCommHookType DebugLevel DistBackendError DistError DistNetworkError "
+        "DistStoreError QueueEmptyError FileStore HashStore PrefixStore Store TCPStore GradBucket "
+        "Logger Reducer RankType default_pg_timeout get_debug_level set_debug_level "
+        "set_debug_level_from_env set_timeout logging_handlers record_comm "
+        "register_rendezvous_handler rendezvous remote_device supports_complex breakpoint",
+        "mpiexec starts the ranks and MPI or NCCL carries what they say; leave it out.",
     ),
     (
         (NN_PARALLEL,),
         "parallel_apply replicate gather scatter scatter_gather comm",
-        "one device computes the whole batch; call the module.",
+        "a process computes on one device; call the module, or start several (distributed).",
     ),
     # ----- kinds of tensors ----------------------------------------------------------------------
     (
@@ -164,7 +174,7 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
     (
         (TOP, METHOD),
         "complex polar imag view_as_real view_as_complex view_as_complex_copy view_as_real_copy "
-        "cdouble cfloat chalf complex32 complex64 complex128 ComplexDoubleStorage "
+        "bcomplex32 cdouble cfloat chalf complex32 complex64 complex128 ComplexDoubleStorage "
         "ComplexFloatStorage",
         "numbers are real: keep the real and the imaginary part in two tensors.",
     ),
@@ -339,7 +349,9 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
     (
         (CUDA,),
         "CUDAGraph graph graphs graph_pool_handle make_graphed_callables "
-        "is_current_stream_capturing green_contexts GreenContext jiterator tunable nccl gds",
+        "is_current_stream_capturing green_contexts GreenContext jiterator tunable nccl gds "
+        "export_dot export_graph_data graph_annotations "
+        "DEVICE_REQUIREMENT_POST_JETSON_SBSA_UNIFICATION",
         "CuPy launches the kernels one by one; leave it out.",
     ),
     (
@@ -429,6 +441,11 @@ GROUPS: list[tuple[tuple[str, ...], str, str]] = [
         (LINALG,),
         "lu lu_factor lu_factor_ex lu_solve ldl_factor ldl_factor_ex ldl_solve householder_product",
         "use solve, inv or qr.",
+    ),
+    (
+        (LINALG,),
+        "polar matrix_sqrth",
+        "use svd, x = U S Vᴴ = (U Vᴴ)(V S Vᴴ), and eigh, whose values have roots.",
     ),
     (
         (LINALG,),

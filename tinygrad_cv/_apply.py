@@ -275,6 +275,8 @@ def function(op: type[Op], *names: str) -> Callable[..., Tensor]:
             if isinstance(value, host.ndarray):  # the caller may change the array later
                 home = next((v._backend for v in inputs if isinstance(v, Tensor)), None)
                 attributes[name] = (home or backends.get(None)).array(value, None)
+                if (eye := observer.get()) is not None:
+                    eye.copied(attributes[name], value)
         return apply(op(**attributes), *inputs)
 
     call.__name__ = call.__qualname__ = op.name

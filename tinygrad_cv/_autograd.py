@@ -8,7 +8,7 @@ from typing import Any
 
 from tinygrad_cv._apply import F
 from tinygrad_cv._grad_mode import no_grad
-from tinygrad_cv._graph import Graph, Handle, Node, backpropagate, current
+from tinygrad_cv._graph import Graph, Handle, Node, backpropagate, current, ending
 from tinygrad_cv._public import AUTOGRAD, TOP, public
 from tinygrad_cv._reading import ALONE, Reading, raw
 from tinygrad_cv._tensor import Tensor, adopt, as_content, wrap
@@ -131,19 +131,27 @@ def _backward(
         if not wanted:
             raise ValueError("backward: inputs is empty; leave it out to reach every leaf.")
     towards = None if wanted is None else set(wanted)
-    for node, g in backpropagate(seeds, reading, towards=towards, keep=keep):
-        if wanted is not None:
-            target = wanted.get(current(node))
-        else:
-            target = node.tensor() if node.tensor is not None else None
-        if target is None or (node.op is None and not target._requires_grad):
-            continue  # nobody asks for it, or it was frozen since
-        alone = getrefcount(g) == ALONE_IN_LOOP and node.op is None
-        _accumulate(target, _own(g, node, alone), create_graph)
-        if node.hooks and node.op is None:
-            for hook in tuple(node.hooks.values()):
-                if isinstance(hook, _Afterwards):
-                    hook.call(target)
+    outer = ending.get()
+    last: list[Callable[[], None]] = []
+    ending.set(last)
+    try:
+        for node, g in backpropagate(seeds, reading, towards=towards, keep=keep):
+            if wanted is not None:
+                target = wanted.get(current(node))
+            else:
+                target = node.tensor() if node.tensor is not None else None
+            if target is None or (node.op is None and not target._requires_grad):
+                continue  # nobody asks for it, or it was frozen since
+            alone = getrefcount(g) == ALONE_IN_LOOP and node.op is None
+            _accumulate(target, _own(g, node, alone), create_graph)
+            if node.hooks and node.op is None:
+                for hook in tuple(node.hooks.values()):
+                    if isinstance(hook, _Afterwards):
+                        hook.call(target)
+        for call in last:
+            call()
+    finally:
+        ending.set(outer)
 
 
 class _Afterwards:

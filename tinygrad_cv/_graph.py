@@ -10,8 +10,9 @@ import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
+from functools import wraps
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from tinygrad_cv._public import TOP, public
 from tinygrad_cv.backend.locks import Locked
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from tinygrad_cv._op import Op, Plan
     from tinygrad_cv._reading import Reading
 
+
+Called = TypeVar("Called", bound=Callable[..., Any])
 
 numbers = itertools.count(step=1 << 20)
 """Numbers nodes, and moments between them: what is made later has a higher number.
@@ -92,6 +95,8 @@ class Observer:
     """
 
     everything = False
+    general = False
+    """Whether what runs is to be right for any input: no op is chosen by the numbers at hand."""
 
     def forward(self, op: "Op", backend: Any, arrays: Iterable[Any]) -> Any:
         """Run the forward of an op."""
@@ -102,6 +107,19 @@ class Observer:
 
         A recorded change in place makes it of itself.
         """
+
+    def copied(self, array: Any, source: Any) -> None:
+        """This array, which an op is about to get as an attribute, is a copy of a tensor or of
+        another array."""
+
+    def leaving(self, values: Any) -> None:
+        """The values of a tensor, or of an array in an index, are about to be known to Python."""
+
+    def composed(
+        self, function: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]
+    ) -> Any:
+        """Run a function that is `in_one`."""
+        return function(*args, **options)
 
     def arrived(self, node: "Node", gradient: Any) -> None:
         """The gradient of a node (an array) is complete."""
@@ -115,6 +133,17 @@ class Observer:
 
 observer: ContextVar[Observer | None] = ContextVar("observer", default=None)
 """Who looks on in this thread (or task)."""
+
+
+def in_one(function: Called) -> Called:
+    """A function made of several ops, of which an observer hears as one."""
+
+    @wraps(function)
+    def call(*args: Any, **options: Any) -> Any:
+        eye = observer.get()
+        return function(*args, **options) if eye is None else eye.composed(function, args, options)
+
+    return cast(Called, call)
 
 
 class Handle:
@@ -302,6 +331,30 @@ def topological(
     return sorted(seen, key=attrgetter("number"), reverse=True)
 
 
+def with_leaves_early(order: list[Node]) -> list[Node]:
+    """The same order, but a leaf with hooks stands right behind the last node that sends to it.
+
+    By its number a parameter, which is older than all that is computed from it, would be among the
+    last; who waits for its gradient can go on while those of others are computed.
+    """
+    waiting = {node for node in order if node.op is None and node.hooks}
+    if not waiting:
+        return order
+    last = {leaf: node for node in order for leaf in node.parents() if leaf in waiting}
+    behind: dict[Node, list[Node]] = {}
+    for leaf, node in last.items():
+        behind.setdefault(node, []).append(leaf)
+    early: list[Node] = []
+    for node in order:
+        if node not in last:
+            early += [node, *behind.get(node, ())]
+    return early
+
+
+ending: ContextVar[list[Callable[[], None]] | None] = ContextVar("ending", default=None)
+"""What is called when the backward pass of this thread has reached all leaves; None outside one."""
+
+
 def current(node: Node) -> Node:
     """Where the tensor of a leaf stands now: at a new node, if it was frozen for a while."""
     tensor = node.tensor() if node.op is None and node.tensor is not None else None
@@ -325,7 +378,7 @@ def backpropagate(
     a Tensor in the graph reading. With `towards`, only the paths that end there are walked. At the
     `ends` the walk stops: what lies behind, and their hooks, are for a walk around this one.
     """
-    order = topological(seeds, ends, differentiable=True)
+    order = with_leaves_early(topological(seeds, ends, differentiable=True))
     useful = None
     if towards is not None:
         useful = set(towards)

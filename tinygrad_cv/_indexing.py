@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from tinygrad_cv._graph import observer
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.base import Backend
@@ -31,6 +32,8 @@ def index_steps(index: Any) -> tuple[Any, Any]:
     rest: list[Any] = []
     for part, axes in zip(index, sizes, strict=True):
         if axes == 0:
+            if (eye := observer.get()) is not None:
+                eye.leaving(part)
             first.append(int(part))
         elif axes > 0:
             first += [slice(None)] * (part.ndim if part.dtype.kind == "b" else 1)
@@ -73,8 +76,12 @@ def _raw_part(part: Any, backend: Backend) -> Any:
         )
     if isinstance(part, Tensor):
         if part._backend is backend:
-            return backend.array(part._array, None)
-        return backend.receive(part._array, part._backend)
+            array = backend.array(part._array, None)
+        else:
+            array = backend.receive(part._array, part._backend)
+        if (eye := observer.get()) is not None:
+            eye.copied(array, part)
+        return array
     array = part if hasattr(part, "dtype") else host.asarray(part)
     if array.size == 0 and array.dtype.kind not in "iub":
         array = array.astype("int64")  # [] alone would be floats

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar, cast, overload
 
 from tinygrad_cv import backend as backends
 from tinygrad_cv._grad_mode import is_grad_enabled, no_grad
-from tinygrad_cv._graph import Node
+from tinygrad_cv._graph import Node, observer
 from tinygrad_cv._inplace import View, copied
 from tinygrad_cv._public import TOP, public
 from tinygrad_cv.backend import host
@@ -382,6 +382,11 @@ class Tensor(Attached):
         """
         if not force:
             self._leaves_graph("numpy()")
+        return self._on_host()
+
+    def _on_host(self) -> Any:
+        if (eye := observer.get()) is not None:
+            eye.leaving(self)
         return self._backend.to_host(self._array)
 
     def _leaves_graph(self, how: str) -> None:
@@ -400,7 +405,7 @@ class Tensor(Attached):
             )
         if copy is False and (dtype is not None and dtype != self.dtype):
             raise ValueError(f"no {dtype} view of a {self.dtype} tensor without a copy")
-        values = self._backend.to_host(self._array)
+        values = self._on_host()
         return host.array(values, dtype=dtype) if copy else host.asarray(values, dtype=dtype)
 
     @property
@@ -454,11 +459,11 @@ class Tensor(Attached):
         """The value of a one-element tensor as a Python number."""
         if self.numel() != 1:
             raise ValueError(f"item() needs one element; this tensor has shape {self.shape}.")
-        return self._backend.to_host(self._array).item()
+        return self._on_host().item()
 
     def tolist(self) -> Any:
         """The values as (nested) Python numbers."""
-        return self._backend.to_host(self._array).tolist()
+        return self._on_host().tolist()
 
     def __float__(self) -> float:
         return float(self.item())

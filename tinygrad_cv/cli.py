@@ -16,7 +16,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
 from difflib import get_close_matches
 from itertools import count
@@ -25,29 +25,33 @@ from reprlib import repr as short
 from tempfile import TemporaryFile
 from typing import Any, NoReturn
 
-from tinygrad_cv import __version__
+from tinygrad_cv import __version__, distributed
 from tinygrad_cv._apply import function
+from tinygrad_cv._grad_mode import no_grad
 from tinygrad_cv._op import REGISTRY, Op
 from tinygrad_cv._symbol import formula
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host, set_kernels
 from tinygrad_cv.backend.switch import INSTALL, has_numba
+from tinygrad_cv.creation import zeros
 from tinygrad_cv.data import (
     DataLoader,
     Dataset,
     TensorDataset,
     load_dataset,
+    random_horizontal_flip,
     random_shift,
     random_split,
 )
 from tinygrad_cv.data.files import MAX_BYTES
-from tinygrad_cv.nn import Module
+from tinygrad_cv.nn import Module, SyncBatchNorm
 from tinygrad_cv.ops.loss import cross_entropy
 from tinygrad_cv.optim import SGD
 from tinygrad_cv.random import randn
 from tinygrad_cv.storage import write
 from tinygrad_cv.testing import GradientError, check_gradients
-from tinygrad_cv.train import DivergenceError, Trainer, convnet, cosine, save_model
+from tinygrad_cv.train import Checkpoint, DivergenceError, Trainer, convnet, cosine, save_model
+from tinygrad_cv.train.checkpoint import checkpoints, load_run, newest
 
 
 class CommandError(Exception):
@@ -89,19 +93,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     _open_streams()
     try:
         options = parser.parse_args(argv)
+        options.said = {word.partition("=")[0] for word in (sys.argv[1:] if argv is None else argv)}
         if options.command is None:
             parser.exit(2, parser.format_help())
         prog = f"{parser.prog} {options.command}"
         options.run(options)
         sys.stdout.flush()
     except CommandError as error:
-        parser.exit(error.status, f"{prog}: {error}\n")
+        _end(parser, error.status, f"{prog}: {error}")
     except BrokenPipeError:
         sys.exit(BROKEN_PIPE)
     except OSError as error:  # such as a full disk
-        parser.exit(1, f"{prog}: {error}\n")
+        _end(parser, 1, f"{prog}: {error}")
     except MemoryError as error:
-        parser.exit(1, f"{prog}: there is not enough memory: {error}\n")
+        _end(parser, 1, f"{prog}: there is not enough memory: {error}")
     except KeyboardInterrupt:
         parser.exit(130, f"{prog}: interrupted; no file is left half-written.\n")
     finally:
@@ -110,6 +115,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         except OSError:  # the interpreter must not try again, and complain, as it ends
             with suppress(OSError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _end(parser: Parser, status: int, sentence: str) -> NoReturn:
+    """End the program, and with it the other ranks."""
+    distributed.abort(sentence, status)
+    parser.exit(status, f"{sentence}\n")
 
 
 BROKEN_PIPE = 128 + 13  # the status of a program that the signal SIGPIPE has ended
@@ -161,6 +172,14 @@ def positive(text: str) -> float:
     raise argparse.ArgumentTypeError(f"expected a number above 0, given {short(text)}.")
 
 
+def seconds(text: str) -> float:
+    """The argument type of times."""
+    with suppress(ValueError):
+        if 0 <= (number := float(text)) < math.inf:
+            return number
+    raise argparse.ArgumentTypeError(f"expected a number, 0 or more, given {short(text)}.")
+
+
 def finite(text: str) -> float:
     """The argument type of numbers that are neither NaN nor infinite."""
     with suppress(ValueError):
@@ -185,6 +204,7 @@ def path(text: str) -> Path:
 
 METRICS, MODEL = "metrics.json", "model.safetensors"
 CURVES, GRAPH, PAGE = "curves.svg", "graph.svg", "training.html"
+CHECKPOINTS = "checkpoints"  # a folder, there as long as the run is not finished
 
 
 def _add_train(commands: Any) -> None:
@@ -195,7 +215,9 @@ def _add_train(commands: Any) -> None:
             "Train a ConvNet with batch norm to tell what is on an image. A tenth of the training "
             "samples is held back to validate after each epoch; the test samples are used once, at "
             f"the end. DIR receives {METRICS}, {MODEL}, {CURVES}, {GRAPH} and {PAGE}. On one "
-            "machine, the same seed gives the same metrics and the same model."
+            "machine, the same seed gives the same metrics and the same model, also where a run "
+            "was killed and has gone on with --resume DIR. Under mpiexec -n N (extra mpi) N "
+            "processes share every batch, to the same results but for rounding."
         ),
         allow_abbrev=False,
     )
@@ -209,6 +231,27 @@ def _add_train(commands: Any) -> None:
     )
     parser.add_argument(
         "--out", type=path, metavar="DIR", help="where the results go (default: runs/<time>)"
+    )
+    parser.add_argument(
+        "--resume",
+        type=path,
+        metavar="DIR",
+        help="go on with the run in DIR that was stopped, with its options, from its last "
+        "checkpoint; nothing else need be said",
+    )
+    parser.add_argument(
+        "--checkpoint-every",
+        type=seconds,
+        default=10.0,
+        metavar="SECONDS",
+        help=f"how often DIR/{CHECKPOINTS} gets one, from which the run can go on; it is removed "
+        "when the run is finished (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--model",
+        type=given,
+        metavar="NAME",
+        help="a model of tinygrad_cv.models, such as resnet20 (default: the ConvNet)",
     )
     parser.add_argument(
         "--epochs",
@@ -259,6 +302,33 @@ def _add_train(commands: Any) -> None:
         help="where to compute: cpu (default), or cuda for an NVIDIA GPU",
     )
     parser.add_argument(
+        "--workers",
+        type=integer(0, 1000),
+        default=0,
+        metavar="N",
+        help="processes that make batches ahead; the numbers are the same (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--augment",
+        choices=AUGMENTS,
+        default="shift",
+        help="how images are changed in each epoch: moved by up to an eighth, also mirrored, or "
+        "not at all (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--accumulate",
+        type=integer(1),
+        default=1,
+        metavar="N",
+        help="batches that make one step (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--clip",
+        type=positive,
+        metavar="NORM",
+        help="the most that the norm of a step's gradients may be (default: any)",
+    )
+    parser.add_argument(
         "--compile",
         action="store_true",
         help="record the step once and replay it: the same numbers sooner",
@@ -271,12 +341,26 @@ def train(options: argparse.Namespace) -> None:
     from tinygrad_cv import viz
 
     started = time.perf_counter()
+    _join(options)
+    first = distributed.get_rank() == 0
+    if options.resume is not None:
+        if _is_finished(options.resume):
+            if first:
+                print(f"{options.resume}: the run is finished; there is nothing to resume.")
+            return
+        _take_settings(options)
     weights, split, order = host.random.default_rng(options.seed).spawn(3)
     try:
         splits = load_dataset(options.dataset, options.max_bytes or None)
-        model = convnet(splits.train_images.shape[1:], splits.classes, generator=weights)
+        image_shape = splits.train_images.shape[1:]
+        if options.model is None:
+            model: Module = convnet(image_shape, splits.classes, generator=weights)
     except ValueError as error:  # a DatasetError, or images that the ConvNet cannot take
         raise CommandError(f"argument --dataset: {error}") from error
+    if options.model is not None:
+        model = _known_model(options.model, image_shape, splits.classes, weights)
+    if distributed.get_world_size() > 1:
+        SyncBatchNorm.convert_sync_batchnorm(model)
     try:
         model.to(device=options.device)
     except (ValueError, RuntimeError, ModuleNotFoundError) as error:
@@ -298,28 +382,41 @@ def train(options: argparse.Namespace) -> None:
         options.batch_size,
         shuffle=True,
         generator=order,
-        transform=_shifted,
+        transform=AUGMENTS[options.augment],
+        num_workers=options.workers,
         device=options.device,
     )
     val_loader, test_loader = (
         DataLoader(part, options.batch_size, device=options.device) for part in (validation, test)
     )
     optimizer = SGD(model.parameters(), options.lr, momentum=0.9, weight_decay=5e-4, nesterov=True)
-    trainer = Trainer(model, optimizer, schedule=cosine, compile=options.compile)
-    with _folder(options.out) as out:
+    trainer = Trainer(
+        model,
+        optimizer,
+        schedule=cosine,
+        compile=options.compile,
+        accumulate=options.accumulate,
+        clip_grad_norm=options.clip,
+        settings={name: getattr(options, name) for name in SETTINGS}
+        | {"dataset": _absolute(options.dataset)},
+    )
+    place = _folder(options.resume or options.out, options.resume is not None)
+    with place if first else nullcontext(options.resume or Path()) as out:
         watch = viz.watch(model)
-        history = _fit(trainer, train_loader, val_loader, options.epochs, watch)
+        saving = Checkpoint(out / CHECKPOINTS, every_seconds=options.checkpoint_every, keep=1)
+        history = _fit(trainer, train_loader, val_loader, options.epochs, watch, saving)
         for node in watch.trace.nodes:  # the program's line is that which started this command
             node.source = node.code = ""
         test_accuracy = trainer.evaluate(test_loader)
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
+        if not first:
+            return
         seconds = time.perf_counter() - started
         metrics = {
             "dataset": splits.name,
             "seed": options.seed,
-            "settings": {
-                name: getattr(options, name)
-                for name in ("epochs", "batch_size", "lr", "limit", "device")
-            },
+            "settings": {name: getattr(options, name) for name in RECORDED},
             "epochs": history,
             "test_accuracy": test_accuracy,
             "seconds": seconds,
@@ -327,6 +424,7 @@ def train(options: argparse.Namespace) -> None:
         save_model(model, out / MODEL)
         write(out / METRICS, (json.dumps(metrics, indent=2) + "\n").encode())
         pictures = _draw(out, history, _training_loss(model, training), watch)
+        _forget(saving.folder)
     print(
         f"{splits.name} samples: {len(training):,} to train, {len(validation):,} to validate, "
         f"{len(test):,} to test\n"
@@ -337,8 +435,101 @@ def train(options: argparse.Namespace) -> None:
     )
 
 
+RECORDED = (
+    "epochs",
+    "batch_size",
+    "lr",
+    "limit",
+    "device",
+    "model",
+    "augment",
+    "accumulate",
+    "clip",
+)
+"""The options that the metrics tell, beside the dataset and the seed."""
+
+SETTINGS = ("dataset", "seed", *RECORDED, "max_bytes", "compile")
+"""The options that a run keeps when it goes on."""
+
+
+def _is_finished(folder: Path) -> bool:
+    return (folder / METRICS).is_file() and newest(folder / CHECKPOINTS) is None
+
+
+def _take_settings(options: argparse.Namespace) -> None:
+    """Let the options be those of the run that goes on."""
+    folder = options.resume
+    if options.out is not None:
+        raise CommandError("arguments --resume and --out: the run goes on in its own folder.")
+    place = newest(folder / CHECKPOINTS)
+    if place is None:
+        raise CommandError(
+            f"argument --resume: {folder}: found no {CHECKPOINTS} of a run that was stopped."
+        )
+    try:
+        kept = load_run(place)["settings"]
+        kept = {name: kept[name] for name in SETTINGS}
+    except (ValueError, KeyError, TypeError) as error:
+        told = error if isinstance(error, ValueError) else f"{place}: is of another program."
+        raise CommandError(f"argument --resume: {told}") from error
+    for name, value in kept.items():
+        option = "--" + name.replace("_", "-")
+        here = getattr(options, name)
+        if option in options.said and (_absolute(here) if name == "dataset" else here) != value:
+            raise CommandError(
+                f"argument {option}: the run in {folder} has {value}, given {here}; leave it out, "
+                "or begin a new run."
+            )
+        setattr(options, name, value)
+
+
+def _absolute(dataset: str) -> str:
+    """A dataset as it is called in any folder."""
+    return os.path.abspath(dataset) if os.path.exists(dataset) else dataset
+
+
+def _known_model(
+    name: str, image_shape: tuple[int, int, int], classes: int, generator: host.random.Generator
+) -> Module:
+    """A model by its name, which takes such images."""
+    from tinygrad_cv.models import get_model
+
+    try:
+        model = get_model(name, num_classes=classes, generator=generator)
+        with no_grad():
+            model.eval()(zeros(1, *image_shape))
+    except (TypeError, ValueError) as error:
+        raise CommandError(
+            f"argument --model: {name} with images {image_shape}: {error}"
+        ) from error
+    return model.train()
+
+
+def _forget(folder: Path) -> None:
+    """Remove the checkpoints of a run, which are of no use any more."""
+    for found in checkpoints(folder).values():
+        found.unlink(missing_ok=True)
+    with suppress(OSError):  # which says that something else is in it, or that it is not there
+        folder.rmdir()
+
+
+def _join(options: argparse.Namespace) -> None:
+    """Join the other ranks, if an mpiexec has started this process with others."""
+    if distributed.launched_ranks() == 1:
+        return
+    if options.compile:
+        raise CommandError(
+            "argument --compile: a program is recorded for one process; leave it out."
+        )
+    try:
+        nccl = options.device == "cuda" and distributed.is_nccl_available()
+        distributed.init_process_group("nccl" if nccl else "mpi")
+    except (ModuleNotFoundError, RuntimeError) as error:
+        raise CommandError(str(error), status=1) from error
+
+
 @contextmanager
-def _folder(out: Path | None) -> Iterator[Path]:
+def _folder(out: Path | None, resumed: bool = False) -> Iterator[Path]:
     """Make the folder before the work begins, and take it away if the work left nothing in it.
 
     Without a name it is one that no other run has, called after the time.
@@ -356,6 +547,11 @@ def _folder(out: Path | None) -> Iterator[Path]:
                 new = False
                 if not out.is_dir():
                     raise
+        if not resumed and newest(out / CHECKPOINTS) is not None:
+            raise CommandError(
+                f"argument --out: {out} has a run that was stopped: go on with --resume {out}, or "
+                "give another folder."
+            )
         with TemporaryFile(dir=out):
             pass
         for name in (METRICS, MODEL, CURVES, GRAPH, PAGE):  # now, and not after the training
@@ -367,6 +563,10 @@ def _folder(out: Path | None) -> Iterator[Path]:
         ) from error
     try:
         yield out
+    except KeyboardInterrupt:
+        if newest(out / CHECKPOINTS) is None:
+            raise
+        raise CommandError(f"interrupted; go on with --resume {out}.", status=130) from None
     finally:
         if new:
             with suppress(OSError):  # which says that there is something in it
@@ -384,16 +584,34 @@ def _new_folder(path: Path) -> Path:
 
 
 def _fit(
-    trainer: Trainer, train_loader: DataLoader, val_loader: DataLoader, epochs: int, watch: Any
+    trainer: Trainer,
+    train_loader: DataLoader,
+    val_loader: DataLoader,
+    epochs: int,
+    watch: Any,
+    saving: Checkpoint,
 ) -> list[dict[str, float]]:
     try:
-        return trainer.fit(train_loader, val_loader, epochs, watch=watch)
+        return trainer.fit(
+            train_loader,
+            val_loader,
+            epochs,
+            watch=watch,
+            callbacks=[saving],
+            resume=saving.folder,
+        )
     except DivergenceError as error:
+        if distributed.get_rank() == 0:
+            _forget(saving.folder)  # it would diverge again
         raise CommandError(
             f"the loss became {error.loss} in epoch {error.epoch}; try an --lr lower than "
             f"{trainer.rates[0]:g}.",
             status=1,
         ) from error
+    except ValueError as error:
+        if not trainer.history and newest(saving.folder) is not None:  # the checkpoint is damaged
+            raise CommandError(f"argument --resume: {error}", status=1) from error
+        raise
 
 
 def _shifted(
@@ -401,6 +619,16 @@ def _shifted(
 ) -> tuple[host.ndarray, ...]:
     """Each image moved by up to an eighth of its height: a new view of it in each epoch."""
     return random_shift(images, images.shape[2] // 8, generator), labels
+
+
+def _mirrored(
+    images: host.ndarray, labels: host.ndarray, generator: host.random.Generator
+) -> tuple[host.ndarray, ...]:
+    """Half of the images mirrored, and each moved."""
+    return _shifted(random_horizontal_flip(images, 0.5, generator), labels, generator)
+
+
+AUGMENTS = {"shift": _shifted, "flip": _mirrored, "none": None}
 
 
 def _training_loss(model: Module, training: Dataset) -> Tensor:

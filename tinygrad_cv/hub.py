@@ -4,7 +4,6 @@ What is read is data: see `load`, which runs nothing that a file holds. PyTorch'
 module runs a program of somebody else's, and is not here.
 """
 
-import hashlib
 import os
 import re
 import sys
@@ -12,8 +11,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
+from tinygrad_cv._downloads import DownloadError as DownloadError
+from tinygrad_cv._downloads import download
 from tinygrad_cv.storage import load as load_file
-from tinygrad_cv.storage import write
 
 _chosen: Path | None = None
 
@@ -47,22 +47,14 @@ def download_url_to_file(
 ) -> None:
     """Write what is at an address to a file, whole or not at all.
 
-    With `hash_prefix` its SHA-256 in hexadecimal digits has to begin so; else RuntimeError.
-    `progress` says on stderr what is downloaded.
-    """
-    from urllib.request import Request, urlopen  # which cost an import of the package much
+    With `hash_prefix` its SHA-256 in hexadecimal digits has to begin so. `progress` says on stderr
+    what is downloaded, and on a terminal how far it is. A connection that is cut is taken up again.
 
+    Raises `DownloadError`, a RuntimeError, if the address does not give the file, or another one.
+    """
     if progress:
         print(f'Downloading: "{url}" to {dst}', file=sys.stderr)
-    with urlopen(Request(url, headers={"User-Agent": "tinygrad_cv"})) as answer:
-        contents = answer.read()
-    digest = hashlib.sha256(contents).hexdigest()
-    if not digest.startswith(hash_prefix or ""):
-        raise RuntimeError(
-            f"{url} has the SHA-256 {digest}, and {hash_prefix} was expected to begin it: it is "
-            "damaged or another file, and was not kept."
-        )
-    write(Path(dst), contents)
+    download([url], Path(dst), sha256=hash_prefix, progress=progress)
 
 
 def load_state_dict_from_url(

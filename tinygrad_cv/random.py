@@ -11,7 +11,7 @@ import operator
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 from tinygrad_cv import backend as backends
 from tinygrad_cv._apply import F
@@ -111,6 +111,11 @@ default_generator.seed()
 backends.draw_from(default_generator)
 
 
+def _default() -> Generator:
+    """The default generator, or the one that stands for it (see `backend.Seeded`)."""
+    return cast("Generator", as_generator(None))
+
+
 @public(TOP)
 def manual_seed(seed: Any) -> Generator:
     """Seed the generator that is used where none is given, and return it.
@@ -126,7 +131,7 @@ def manual_seed(seed: Any) -> Generator:
     >>> (a == tg.rand(2)).tolist()
     [True, True]
     """
-    return default_generator.manual_seed(int(seed) if isinstance(seed, float) else seed)
+    return _default().manual_seed(int(seed) if isinstance(seed, float) else seed)
 
 
 @public(TOP)
@@ -136,7 +141,7 @@ def seed() -> int:
     >>> seed() == initial_seed()
     True
     """
-    return default_generator.seed()
+    return _default().seed()
 
 
 @public(TOP)
@@ -147,7 +152,7 @@ def initial_seed() -> int:
     >>> initial_seed()
     3
     """
-    return default_generator.initial_seed()
+    return _default().initial_seed()
 
 
 @public(TOP)
@@ -160,13 +165,13 @@ def get_rng_state() -> Tensor:
     >>> (rand(2) == first).all()
     tensor(True)
     """
-    return default_generator.get_state()
+    return _default().get_state()
 
 
 @public(TOP)
 def set_rng_state(new_state: Tensor) -> None:
     """Let the default generator go on from a state that `get_rng_state` gave; see there."""
-    default_generator.set_state(new_state)
+    _default().set_state(new_state)
 
 
 @contextmanager

@@ -56,7 +56,16 @@ def read(path: Path) -> bytes:
 
 
 def write(path: Path, contents: bytes) -> None:
-    """Write a whole file or none: under another name first, then renamed in one step.
+    """Write a whole file or none, as `written` does."""
+    with written(path) as file:
+        file.write(contents)
+
+
+@contextmanager
+def written(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, whole or not at all: under another name first, then renamed in one step.
+
+    What ends the block with an exception leaves everything as it was.
 
     However many threads, processes and machines write it at once, at any time the file is what one
     of them has written, and after a power cut too. A symbolic link stays, and the file that it
@@ -79,7 +88,7 @@ def write(path: Path, contents: bytes) -> None:
         _clear(target)
         # What takes the place of a file is hidden until it has the permissions of that.
         with _partial(target, 0o666 if before is None else 0o600) as (name, file):
-            file.write(contents)
+            yield file
             file.flush()
             if before is not None:
                 with suppress(OSError, AttributeError):  # not everyone may, not every system can

@@ -37,6 +37,17 @@ class Watch:
         number = self.steps - 1
         return _Step(self, number, recorded=number % self.every == 0)
 
+    def state_dict(self) -> dict[str, Any]:
+        """What a run needs to go on: plain values."""
+        trace = host.frombuffer(self.trace.to_json().encode(), "uint8")
+        return {"steps": self.steps, "every": self.every, "ids": self._ids, "trace": trace}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a `state_dict`. Raises ValueError for what is none, with nothing changed."""
+        trace = Trace.from_json(state_dict["trace"].tobytes().decode())
+        self.steps, self.every = state_dict["steps"], state_dict["every"]
+        self._ids, self.trace = dict(state_dict["ids"]), trace
+
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the page or a picture; see `viz.draw`. A page has a slider over the steps.
 

@@ -15,7 +15,8 @@ from tinygrad_cv.testing.strategies import arrays, broadcastable, shapes
 
 Options = dict[str, st.SearchStrategy[Any]]
 REDUCTIONS: Options = {"reduction": st.sampled_from(("none", "mean", "sum"))}
-MARGIN: Options = {"margin": st.sampled_from((0.0, 0.5, 1.0))}
+# Off the halves that `signed` draws: at the hinge PyTorch's slope depends on its version.
+MARGIN: Options = {"margin": st.sampled_from((0.01, 0.51, 1.01))}
 IGNORED: Options = {"ignore_index": st.sampled_from((-100, 0, 255))}
 SMOOTHING: Options = {"label_smoothing": st.sampled_from((0.0, 0.1, 1.0))}
 

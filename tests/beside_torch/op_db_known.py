@@ -79,6 +79,12 @@ KNOWN = [
         ),
     ),
     Known(
+        "logit",
+        "of a lower bound above the upper one the upper holds, as in clamp; since 2.14 not in "
+        "PyTorch's logit",
+        lambda sample: bool(sample.args and sample.args[0] is not None and sample.args[0] > 0.5),
+    ),
+    Known(
         "nn.functional.batch_norm",
         "an input has an axis of channels, also where it is empty",
         lambda sample: sample.input.ndim < 2,
@@ -112,6 +118,11 @@ KNOWN_ACCEPTED = [
         "mean",
         "the mean of integers is a float",
         lambda sample: not sample.input.is_floating_point() and not sample.kwargs,
+    ),
+    Known(
+        "nn.functional.group_norm",
+        "what is empty has no mean that could be missing",
+        lambda sample: sample.input.numel() == 0,
     ),
     Known(
         "roll",

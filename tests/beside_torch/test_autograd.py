@@ -18,7 +18,7 @@ import tinygrad_cv as tg
 pytestmark = [
     pytest.mark.host,
     # PyTorch warns of itself where its forward mode is used.
-    pytest.mark.filterwarnings(r"ignore:`torch.jit.script` is deprecated:DeprecationWarning"),
+    pytest.mark.filterwarnings(r"ignore:`torch.jit.script` is deprecated"),
     pytest.mark.filterwarnings("ignore:Attempted to insert a get_attr Node:UserWarning"),
 ]
 

@@ -7,8 +7,8 @@ changes.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -51,6 +51,28 @@ def drawn(generator: Any, law: Callable[[Any], Any]) -> Any:
     """`law(generator)`: random numbers. Every draw goes through here, so it can be repeated."""
     deputy = drawing.get()
     return law(generator) if deputy is None else deputy(generator, law)
+
+
+rows_here: ContextVar[tuple[int, int, int]] = ContextVar("rows_here", default=(0, 1, 1))
+"""Which rows of a batch are in this process, and how many there are in all: (first, end, all).
+
+Of a batch that several processes share, each draws the random numbers of all rows and takes those
+of its own, as one process would have drawn them.
+"""
+
+
+@contextmanager
+def rows(first: int, end: int, total: int) -> Iterator[None]:
+    """A block in which random arrays with a row for each of these, or so many, are parts of all.
+
+    They are those whose first axis is a multiple of end - first.
+    """
+    before = rows_here.get()
+    rows_here.set((first, end, total))
+    try:
+        yield
+    finally:
+        rows_here.set(before)
 
 
 class Defaults:
@@ -788,7 +810,17 @@ class Backend:
         return self.array(self._drawn("normal", shape, "float32", generator), dtype)
 
     def _drawn(self, law: str, shape: Sequence[int], dtype: Any, generator: Any) -> Array:
-        return drawn(generator, lambda source: self.draw(law, tuple(shape), dtype, source))
+        def draw(source: Any) -> Array:
+            first, end, total = rows_here.get()
+            if first == 0 and end == total:
+                return self.draw(law, tuple(shape), dtype, source)
+            times = shape[0] // (end - first) if shape and end > first else 1
+            if not shape or shape[0] != times * (end - first):
+                return self.draw(law, tuple(shape), dtype, source)
+            whole = self.draw(law, (times * total, *shape[1:]), dtype, source)
+            return whole[times * first : times * end]
+
+        return drawn(generator, draw)
 
     def draw(self, law: str, shape: tuple[int, ...], dtype: Any, generator: Any) -> Array:
         """Random numbers of a law, "uniform" or "normal"."""

@@ -1,5 +1,7 @@
 """Datasets, samplers, the loader that makes batches, augmentation, and files of images."""
 
+from tinygrad_cv.data import datasets as datasets
+from tinygrad_cv.data import transforms as transforms
 from tinygrad_cv.data.augment import random_horizontal_flip as random_horizontal_flip
 from tinygrad_cv.data.augment import random_shift as random_shift
 from tinygrad_cv.data.collate import default_collate as default_collate
@@ -12,15 +14,32 @@ from tinygrad_cv.data.dataset import StackDataset as StackDataset
 from tinygrad_cv.data.dataset import Subset as Subset
 from tinygrad_cv.data.dataset import TensorDataset as TensorDataset
 from tinygrad_cv.data.dataset import random_split as random_split
+from tinygrad_cv.data.datasets.archives import extract_archive as extract_archive
+from tinygrad_cv.data.datasets.cifar import CIFAR10 as CIFAR10
+from tinygrad_cv.data.datasets.cifar import CIFAR100 as CIFAR100
+from tinygrad_cv.data.datasets.folder import DatasetFolder as DatasetFolder
+from tinygrad_cv.data.datasets.folder import ImageFolder as ImageFolder
+from tinygrad_cv.data.datasets.folder import load_image as load_image
+from tinygrad_cv.data.datasets.made import Digits as Digits
+from tinygrad_cv.data.datasets.made import FakeData as FakeData
+from tinygrad_cv.data.datasets.mnist import EMNIST as EMNIST
+from tinygrad_cv.data.datasets.mnist import KMNIST as KMNIST
+from tinygrad_cv.data.datasets.mnist import MNIST as MNIST
+from tinygrad_cv.data.datasets.mnist import QMNIST as QMNIST
+from tinygrad_cv.data.datasets.mnist import FashionMNIST as FashionMNIST
+from tinygrad_cv.data.datasets.splits import load_dataset as load_dataset
+from tinygrad_cv.data.datasets.stl10 import STL10 as STL10
+from tinygrad_cv.data.datasets.svhn import SVHN as SVHN
+from tinygrad_cv.data.datasets.text import TextFile as TextFile
+from tinygrad_cv.data.datasets.vision import ArrayDataset as ArrayDataset
+from tinygrad_cv.data.datasets.vision import VisionDataset as VisionDataset
 from tinygrad_cv.data.digits import load_digits as load_digits
 from tinygrad_cv.data.files import DatasetError as DatasetError
 from tinygrad_cv.data.files import Splits as Splits
 from tinygrad_cv.data.files import load_cifar10 as load_cifar10
-from tinygrad_cv.data.files import load_dataset as load_dataset
 from tinygrad_cv.data.files import load_idx as load_idx
 from tinygrad_cv.data.files import load_mnist as load_mnist
 from tinygrad_cv.data.loader import DataLoader as DataLoader
-from tinygrad_cv.data.loader import get_worker_info as get_worker_info
 from tinygrad_cv.data.sampler import BatchSampler as BatchSampler
 from tinygrad_cv.data.sampler import DistributedSampler as DistributedSampler
 from tinygrad_cv.data.sampler import RandomSampler as RandomSampler
@@ -28,3 +47,4 @@ from tinygrad_cv.data.sampler import Sampler as Sampler
 from tinygrad_cv.data.sampler import SequentialSampler as SequentialSampler
 from tinygrad_cv.data.sampler import SubsetRandomSampler as SubsetRandomSampler
 from tinygrad_cv.data.sampler import WeightedRandomSampler as WeightedRandomSampler
+from tinygrad_cv.data.workers import get_worker_info as get_worker_info

@@ -1,9 +1,10 @@
 """Random changes to a batch of images that leave their labels true.
 
-They work on host arrays (N, C, H, W) and return new ones. Use them in a DataLoader's `transform`.
+They work on host arrays (N, C, H, W) and return new ones; `transforms` has more of the kind.
 """
 
-from tinygrad_cv.backend import as_generator, host
+from tinygrad_cv.backend import host
+from tinygrad_cv.data.transforms.random_geometry import RandomCrop, RandomHorizontalFlip
 
 
 def random_shift(
@@ -12,7 +13,8 @@ def random_shift(
     """Shift each image by up to `pixels` up or down and left or right; zeros move in.
 
     out[n, c, i, j] = images[n, c, i - dy[n], j - dx[n]], and 0 where that is outside the image,
-    with dy[n] and dx[n] uniform on {-pixels, ..., pixels}.
+    with dy[n] and dx[n] uniform on {-pixels, ..., pixels}. It is the transform `RandomCrop` to the
+    size of the images, with padding.
 
     Shapes (N, C, H, W) -> (N, C, H, W), the same dtype. Raises ValueError for another number of
     axes, or a negative number of pixels.
@@ -21,26 +23,22 @@ def random_shift(
     >>> from tinygrad_cv.data import random_shift
     >>> images = tg.ones(1, 1, 4, 4).numpy()
     >>> random_shift(images, 1, tg.manual_seed(0))[0, 0]
-    array([[1., 1., 1., 1.],
-           [1., 1., 1., 1.],
-           [1., 1., 1., 1.],
-           [0., 0., 0., 0.]], dtype=float32)
+    array([[0., 1., 1., 1.],
+           [0., 1., 1., 1.],
+           [0., 1., 1., 1.],
+           [0., 1., 1., 1.]], dtype=float32)
     """
     _check(images)
     if pixels < 0:
         raise ValueError(f"pixels must be 0 or more, given {pixels}.")
-    count, _, height, width = images.shape
-    padded = host.pad(images, ((0, 0), (0, 0), (pixels, pixels), (pixels, pixels)))
-    # (N, C, 2·pixels + 1, 2·pixels + 1, H, W): every window that a shift can show
-    windows = host.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(2, 3))
-    top, left = as_generator(generator).integers(2 * pixels + 1, size=(2, count))
-    return windows[host.arange(count), :, top, left]
+    shifted: host.ndarray = RandomCrop(images.shape[2:], pixels, generator=generator)(images)
+    return shifted
 
 
 def random_horizontal_flip(
     images: host.ndarray, p: float = 0.5, generator: host.random.Generator | None = None
 ) -> host.ndarray:
-    """Mirror each image left to right with probability `p`.
+    """Mirror each image left to right with probability `p`, as `RandomHorizontalFlip` does.
 
     Shapes (N, C, H, W) -> (N, C, H, W), the same dtype. Raises ValueError for another number of
     axes, or a p outside [0, 1].
@@ -52,10 +50,8 @@ def random_horizontal_flip(
     array([[[[2, 1, 0]]]])
     """
     _check(images)
-    if not 0 <= p <= 1:
-        raise ValueError(f"p must be a probability between 0 and 1, given {p}.")
-    flipped = as_generator(generator).random(len(images)) < p
-    return host.where(flipped[:, None, None, None], images[..., ::-1], images)
+    flipped: host.ndarray = RandomHorizontalFlip(p, generator=generator)(images)
+    return flipped.copy() if flipped is images else flipped
 
 
 def _check(images: host.ndarray) -> None:

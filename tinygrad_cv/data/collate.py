@@ -4,9 +4,10 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from copy import copy
 from typing import Any
 
-from tinygrad_cv._tensor import Tensor
-from tinygrad_cv.backend import host
+from tinygrad_cv._tensor import Tensor, wrap
+from tinygrad_cv.backend import get, host
 from tinygrad_cv.backend.base import DEFAULT
+from tinygrad_cv.data.transforms.images import array_of, is_pillow
 from tinygrad_cv.dtypes import CATEGORIES
 from tinygrad_cv.ops.shape import stack
 
@@ -19,6 +20,7 @@ def default_collate(batch: Sequence[Any]) -> Any:
       Values of several dtypes get the widest float dtype among them, as in arithmetic.
     - Tuples and lists of n values become a list of n batches, dicts a dict and named tuples one of
       their kind: each value is a batch again.
+    - Pillow images become uint8 (C, H, W), as images are everywhere here.
     - Strings and bytes stay as they are, in a list or, where they came in tuples, a tuple.
 
     Raises ValueError if the samples differ in their number of values or in shape, and TypeError for
@@ -55,7 +57,7 @@ def stacked(samples: Sequence[Any], field: str = "") -> Any:
         return samples
     if isinstance(first, Mapping):
         parts = {key: stacked([sample[key] for sample in samples], str(key)) for key in first}
-        return _like(first, parts)
+        return like(first, parts)
     if isinstance(first, Sequence):
         rows = [sample if isinstance(sample, Sequence) else (sample,) for sample in samples]
         lengths = sorted({len(row) for row in rows})
@@ -64,7 +66,7 @@ def stacked(samples: Sequence[Any], field: str = "") -> Any:
                 f"the samples of a batch must have the same number of fields; found {lengths}."
             )
         columns = zip(*rows, strict=True)
-        return _like(first, [stacked(column, str(i)) for i, column in enumerate(columns)])
+        return like(first, [stacked(column, str(i)) for i, column in enumerate(columns)])
     where = f"in field {field} " if field else ""
     devices = {sample.device if stays(sample) else None for sample in samples}
     if together := len(devices) == 1 and None not in devices:
@@ -92,21 +94,30 @@ def stays(value: Any) -> bool:
     return isinstance(value, Tensor) and (value.is_cuda or value.requires_grad)
 
 
-def tensors(batch: Any, device: str | None = None, tuples: type = tuple) -> Any:
-    """The batch with Tensors in the place of arrays; those that are Tensors move if told to."""
+def tensors(
+    batch: Any, device: str | None = None, tuples: type = tuple, fresh: bool = False
+) -> Any:
+    """The batch with Tensors in the place of arrays; those that are Tensors move if told to.
+
+    The arrays are copied, unless they are `fresh`: nobody else has them.
+    """
     if isinstance(batch, Tensor):
         return batch if device is None else batch.to(device=device)
     if isinstance(batch, host.ndarray | host.generic) and batch.dtype.kind in CATEGORIES:
+        backend = get(device)
+        if fresh and backend.device.type == "cpu":
+            return wrap(host.asarray(batch), backend)
         return Tensor(host.asarray(batch), device=device)
     if isinstance(batch, Mapping):
-        return _like(batch, {key: tensors(value, device, tuples) for key, value in batch.items()})
+        parts: Any = {key: tensors(value, device, tuples, fresh) for key, value in batch.items()}
+        return like(batch, parts)
     if isinstance(batch, tuple | list):
-        parts = [tensors(value, device, tuples) for value in batch]
-        return tuples(parts) if type(batch) is tuple else _like(batch, parts)
+        parts = [tensors(value, device, tuples, fresh) for value in batch]
+        return tuples(parts) if type(batch) is tuple else like(batch, parts)
     return batch
 
 
-def _like(first: Any, parts: Any) -> Any:
+def like(first: Any, parts: Any) -> Any:
     """The parts of a batch in a container like that of a sample; those of a tuple in a list."""
     if isinstance(first, MutableMapping):
         made = copy(first)
@@ -124,8 +135,10 @@ def _common_dtype(arrays: Sequence[host.ndarray]) -> Any:
 def as_array(value: Any) -> host.ndarray:
     """A value in host memory: arrays and Tensors keep their dtype, Python floats have the default.
 
-    So do NumPy's numbers, also in a list.
+    So do NumPy's numbers, also in a list. A Pillow image becomes uint8 (C, H, W).
     """
+    if is_pillow(value):
+        return array_of(value)
     array = value.numpy() if isinstance(value, Tensor) else host.asarray(value)
     if array.dtype == host.float64 and not _has_float64(value):
         return array.astype(DEFAULT.float)

@@ -24,6 +24,7 @@ class Dataset(ABC):
     with one row a sample, says so with `batched = True`. A batch is then fetched in one call;
     otherwise sample by sample, or by `__getitems__(indices)`, which returns a list of samples. A
     class below it that has a `__getitem__` of its own says so again, or is asked for single ones.
+    A property `batched` can depend on the dataset.
 
     >>> from tinygrad_cv.data import DataLoader, Dataset
     >>> class Squares(Dataset):
@@ -294,17 +295,17 @@ def _whole_part(x: float) -> int:
 
 def fetch(dataset: Any, indices: Any) -> Any:
     """The samples at the indices as a batch of arrays, one row a sample; see `stacked`."""
-    if takes_arrays(type(dataset)):
+    if takes_arrays(dataset):
         batch = dataset[host.asarray(indices)]
         return [*batch] if type(batch) is tuple else batch
     return stacked(samples_at(dataset, indices))
 
 
-def takes_arrays(kind: type) -> bool:
-    """Whether the `__getitem__` of this class is that of one that says `batched`, or below it."""
-    for base in kind.__mro__:
+def takes_arrays(dataset: Any) -> bool:
+    """Whether its `__getitem__` is that of a class that says `batched`, or below it."""
+    for base in type(dataset).__mro__:
         if "batched" in vars(base):
-            return bool(vars(base)["batched"])
+            return bool(dataset.batched)
         if "__getitem__" in vars(base):
             return False
     return False

@@ -5,6 +5,7 @@ header alone: the size that it promises is first compared with the size of the f
 """
 
 import gzip
+import lzma
 import math
 import stat
 import struct
@@ -18,6 +19,7 @@ from typing import BinaryIO, cast
 
 from tinygrad_cv.backend import host
 from tinygrad_cv.data.digits import load_digits
+from tinygrad_cv.storage import written
 
 CLASSES = 10  # in each of the three datasets
 
@@ -25,8 +27,11 @@ IDX_DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0
 IDX_MAX_AXES = 64  # what a NumPy array can have
 GZIP_MAGIC = b"\x1f\x8b"
 DEFLATE_MAX_RATIO = 1032  # no deflate stream expands further (zlib's technical details)
+XZ_MAGIC = b"\xfd7zXZ\0"
+XZ_MEMORY = 128 << 20  # to unzip: what the strongest preset of xz asks for is 65 MiB
+XZ_MAX_RATIO = 1 << 14  # zeros shrink to a 7,000th
 MAX_BYTES = 1 << 30
-"""The most that a gzipped file may unzip to by default: 20 times the images of MNIST."""
+"""The most that a zipped file may unzip to by default: 20 times the images of MNIST."""
 CHUNK = 1 << 20
 
 MNIST_FILES = (
@@ -38,9 +43,10 @@ MNIST_FILES = (
 
 CIFAR10_FOLDER = "cifar-10-batches-bin"
 CIFAR10_FILES = (*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin")
-CIFAR10_SHAPE = (3, 32, 32)
-CIFAR10_RECORD = 1 + math.prod(CIFAR10_SHAPE)  # a label, then the red, green and blue planes
-CIFAR10_MAX_RECORDS = 10_000
+CIFAR10_KINDS = "airplane automobile bird cat deer dog frog horse ship truck"
+CIFAR_SHAPE = (3, 32, 32)
+CIFAR10_RECORD = 1 + math.prod(CIFAR_SHAPE)  # a label, then the red, green and blue planes
+CIFAR_MAX_RECORDS = (10_000, 50_000)  # in a file of CIFAR-10, and of CIFAR-100
 
 
 class DatasetError(ValueError):
@@ -53,7 +59,10 @@ class DatasetError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """A dataset for classification: images float32 (N, C, H, W) in [0, 1], labels int64 (N,)."""
+    """A dataset for classification: images float32 (N, C, H, W) in [0, 1], labels int64 (N,).
+
+    `class_names` are empty where they are not known.
+    """
 
     train_images: host.ndarray
     train_labels: host.ndarray
@@ -61,54 +70,33 @@ class Splits:
     test_labels: host.ndarray
     classes: int
     name: str
+    class_names: tuple[str, ...] = ()
 
 
-def load_dataset(source: str | PathLike[str], max_bytes: int | None = MAX_BYTES) -> Splits:
-    """The dataset that `source` names: "digits", or a folder that holds MNIST or CIFAR-10.
-
-    Which one a folder holds is told by the names of its files; see `load_mnist` and
-    `load_cifar10`. "digits" are the images of `load_digits`, of which the first, sixth, eleventh,
-    ... of each class are held out for the test: 364 of the 1,797, the same ones always.
-
-    A gzipped file that unzips to more than `max_bytes` is refused, for a small file can unzip to
-    more than there is memory; None allows any size.
-
-    Raises DatasetError.
-
-    >>> from tinygrad_cv.data import load_dataset
-    >>> digits = load_dataset("digits")
-    >>> digits.train_images.shape, digits.test_images.shape, digits.classes
-    ((1433, 1, 8, 8), (364, 1, 8, 8), 10)
-    """
-    if source == "digits":
-        return _split_digits()
-    folder = Path(source)
-    expected = (
-        f"'digits', a folder with MNIST ({MNIST_FILES[0]} and so on), or one with the binary "
-        f"version of CIFAR-10 ({CIFAR10_FILES[0]} and so on)"
-    )
-    files = _files(folder, expected)
-    mnist = not files.keys().isdisjoint(MNIST_FILES)
-    cifar10 = not files.keys().isdisjoint({CIFAR10_FOLDER, *CIFAR10_FILES})
-    if mnist and cifar10:
-        raise DatasetError.about(folder, "files of both MNIST and CIFAR-10", "one dataset only")
-    if mnist:
-        return load_mnist(folder, max_bytes)
-    if cifar10:
-        return load_cifar10(folder)
-    names = sorted(path.name for path in files.values())
-    listed = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
-    raise DatasetError.about(folder, f"a folder with {listed or 'nothing in it'}", expected)
-
-
-def _split_digits() -> Splits:
+def split_digits() -> Splits:
+    """The digits of the package, of which the first, sixth, ... of each class are held out."""
     images, labels = load_digits()
+    test = held_out(labels, CLASSES)  # ordered by writer, so a share of each writer's digits too
+    return Splits(
+        images[~test],
+        labels[~test],
+        images[test],
+        labels[test],
+        CLASSES,
+        "digits",
+        tuple("0123456789"),
+    )
+
+
+def held_out(labels: host.ndarray, classes: int) -> host.ndarray:
+    """Which samples to keep for the test: the first, sixth, eleventh, ... of each class.
+
+    By position and not by a random generator, whose stream may differ between NumPy versions.
+    """
     test = host.zeros(len(labels), dtype=bool)
-    # By position and not by a random generator, whose stream may differ between NumPy versions.
-    # The images are ordered by writer, so this takes a share of each writer's digits too.
-    for digit in range(CLASSES):
-        test[host.flatnonzero(labels == digit)[::5]] = True
-    return Splits(images[~test], labels[~test], images[test], labels[test], CLASSES, "digits")
+    for label in range(classes):
+        test[host.flatnonzero(labels == label)[::5]] = True
+    return test
 
 
 # ----- MNIST ---------------------------------------------------------------------------------
@@ -127,22 +115,29 @@ def load_mnist(folder: str | PathLike[str], max_bytes: int | None = MAX_BYTES) -
     """
     folder = Path(folder)
     expected = f"a folder with {', '.join(MNIST_FILES)} (each with or without .gz)"
-    paths = _located(folder, MNIST_FILES, expected)
-    train_images, train_labels = _mnist_part(paths[0], paths[1], max_bytes)
-    test_images, test_labels = _mnist_part(paths[2], paths[3], max_bytes)
+    paths = located(folder, MNIST_FILES, expected)
+    train_images, train_labels = mnist_part(paths[0], paths[1], max_bytes)
+    test_images, test_labels = mnist_part(paths[2], paths[3], max_bytes)
     if train_images.shape[1:] != test_images.shape[1:]:
         raise DatasetError.about(
             paths[2],
-            f"images of shape {test_images.shape[2:]}",
-            f"{train_images.shape[2:]}, as in {paths[0].name}",
+            f"images of shape {test_images.shape[1:]}",
+            f"{train_images.shape[1:]}, as in {paths[0].name}",
         )
-    return Splits(train_images, train_labels, test_images, test_labels, CLASSES, "MNIST")
+    return Splits(
+        scaled(train_images[:, None]),
+        train_labels,
+        scaled(test_images[:, None]),
+        test_labels,
+        CLASSES,
+        "MNIST",
+    )
 
 
-def _mnist_part(
-    images_path: Path, labels_path: Path, max_bytes: int | None
+def mnist_part(
+    images_path: Path, labels_path: Path, max_bytes: int | None, classes: int = CLASSES
 ) -> tuple[host.ndarray, host.ndarray]:
-    """The images float32 (N, 1, H, W), and the labels int64 (N,)."""
+    """The images uint8 (N, H, W), and the labels int64 (N,)."""
     images, labels = load_idx(images_path, max_bytes), load_idx(labels_path, max_bytes)
     for path, array, form, ndim in (
         (images_path, images, "(count, height, width)", 3),
@@ -160,7 +155,7 @@ def _mnist_part(
             f"{len(labels):,} labels",
             f"{len(images):,}, one for each image in {images_path.name}",
         )
-    return _scaled(images[:, None]), _checked_labels(labels, labels_path)
+    return images, checked_labels(labels, labels_path, classes)
 
 
 def load_idx(path: str | PathLike[str], max_bytes: int | None = MAX_BYTES) -> host.ndarray:
@@ -175,8 +170,8 @@ def load_idx(path: str | PathLike[str], max_bytes: int | None = MAX_BYTES) -> ho
     """
     path = Path(path)
     expected = "an intact IDX file, gzipped or not"
-    with _opened(path, expected) as (file, limit, zipped):
-        magic = _read(file, 4)
+    with opened(path, expected) as (file, limit, zipped):
+        magic = read(file, 4)
         if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in IDX_DTYPES:
             codes = ", ".join(f"{code:02x}" for code in IDX_DTYPES)
             raise DatasetError.about(
@@ -185,7 +180,7 @@ def load_idx(path: str | PathLike[str], max_bytes: int | None = MAX_BYTES) -> ho
                 f"{expected}, which begins with 00 00, a dtype code ({codes}) and a number of axes",
             )
         dtype, axes = host.dtype(IDX_DTYPES[magic[2]]), magic[3]
-        header = _read(file, 4 * axes)
+        header = read(file, 4 * axes)
         if not 1 <= axes <= IDX_MAX_AXES or len(header) < 4 * axes:
             raise DatasetError.about(
                 path,
@@ -203,10 +198,10 @@ def load_idx(path: str | PathLike[str], max_bytes: int | None = MAX_BYTES) -> ho
         if zipped and max_bytes is not None and size > max_bytes:
             raise DatasetError.about(
                 path,
-                f"a gzip file of {promised}",
+                f"a {zipped} file of {promised}",
                 f"at most {max_bytes:,} bytes, as max_bytes (in the shell: --max-bytes) has it",
             )
-        values = _read(file, size)
+        values = read(file, size)
         if len(values) < size:
             raise DatasetError.about(path, f"{len(values):,} bytes", promised)
         if file.read(1):  # reaching the end also makes gzip compare its checksum
@@ -230,60 +225,79 @@ def load_cifar10(folder: str | PathLike[str]) -> Splits:
     """
     folder = Path(folder)
     expected = f"a folder with {', '.join(CIFAR10_FILES)} (the binary version of CIFAR-10)"
-    files = _files(folder, expected)
+    files = files_in(folder, expected)
     if files.keys().isdisjoint(CIFAR10_FILES) and CIFAR10_FOLDER in files:
         folder = files[CIFAR10_FOLDER]
-    *train_paths, test_path = _located(folder, CIFAR10_FILES, expected)
-    parts = [_cifar10_records(path) for path in train_paths]
-    for path, part in zip(train_paths, parts, strict=True):
+    *train_paths, test_path = located(folder, CIFAR10_FILES, expected)
+    train_images, train_labels = cifar_part(train_paths)
+    test_images, test_labels = cifar_part([test_path])
+    return Splits(
+        scaled(train_images),
+        train_labels,
+        scaled(test_images),
+        test_labels,
+        CLASSES,
+        "CIFAR-10",
+        tuple(CIFAR10_KINDS.split()),
+    )
+
+
+def cifar_part(
+    paths: Sequence[Path], coarse: int = 0, classes: int = CLASSES
+) -> tuple[host.ndarray, host.ndarray]:
+    """The images uint8 (N, 3, 32, 32) and labels int64 (N,) of the binary version, out of files.
+
+    Each record begins with the label, in CIFAR-100 behind `coarse` = 1 label of a coarser kind.
+    """
+    parts = [_cifar_records(path, coarse, classes) for path in paths]
+    for path, part in zip(paths, parts, strict=True):
         if len(part) != len(parts[0]):  # a file cut off between two records looks sound by itself
             raise DatasetError.about(
-                path, f"{len(part):,} records", f"{len(parts[0]):,}, as in {train_paths[0].name}"
+                path, f"{len(part):,} records", f"{len(parts[0]):,}, as in {paths[0].name}"
             )
-    train, test = host.concatenate(parts), _cifar10_records(test_path)
-    return Splits(*_cifar10_part(train), *_cifar10_part(test), CLASSES, "CIFAR-10")
+    records = host.concatenate(parts) if len(parts) > 1 else parts[0]
+    images = records[:, coarse + 1 :].reshape(-1, *CIFAR_SHAPE)
+    return images, records[:, coarse].astype(host.int64)
 
 
-def _cifar10_records(path: Path) -> host.ndarray:
-    """The records of one file, uint8 (N, 3073), with sound labels."""
-    expected = f"1 to {CIFAR10_MAX_RECORDS:,} records of {CIFAR10_RECORD:,} bytes"
-    most = CIFAR10_MAX_RECORDS * CIFAR10_RECORD
-    with _opened(path, expected) as (file, _, _):
-        contents = _read(file, most + 1)
+def _cifar_records(path: Path, coarse: int, classes: int) -> host.ndarray:
+    """The records of one file, uint8 (N, 3073 + coarse), with sound labels."""
+    size = coarse + CIFAR10_RECORD
+    expected = f"1 to {CIFAR_MAX_RECORDS[coarse]:,} records of {size:,} bytes"
+    most = CIFAR_MAX_RECORDS[coarse] * size
+    with opened(path, expected) as (file, _, _):
+        contents = read(file, most + 1)
     if len(contents) > most:
         raise DatasetError.about(path, f"more than {most:,} bytes", expected)
-    if not contents or len(contents) % CIFAR10_RECORD:
+    if not contents or len(contents) % size:
         raise DatasetError.about(path, f"{len(contents):,} bytes", expected)
-    records = host.frombuffer(contents, host.uint8).reshape(-1, CIFAR10_RECORD)
-    _checked_labels(records[:, 0], path)
+    records = host.frombuffer(contents, host.uint8).reshape(-1, size)
+    checked_labels(records[:, coarse], path, classes)
     return records
 
 
-def _cifar10_part(records: host.ndarray) -> tuple[host.ndarray, host.ndarray]:
-    """Records (N, 3073) -> images float32 (N, 3, 32, 32), labels int64 (N,)."""
-    return _scaled(records[:, 1:].reshape(-1, *CIFAR10_SHAPE)), records[:, 0].astype(host.int64)
+# ----- what all share ------------------------------------------------------------------------
 
 
-# ----- what both share -----------------------------------------------------------------------
-
-
-def _scaled(images: host.ndarray) -> host.ndarray:
+def scaled(images: host.ndarray) -> host.ndarray:
     """Bytes 0 to 255 as float32 in [0, 1]."""
     scaled: host.ndarray = host.divide(images, 255, dtype=host.float32)
     return scaled
 
 
-def _checked_labels(labels: host.ndarray, path: Path) -> host.ndarray:
-    if labels.max() >= CLASSES:
-        where = int(labels.argmax())
+def checked_labels(labels: host.ndarray, path: Path, classes: int = CLASSES) -> host.ndarray:
+    """Labels (N,) as int64, if all are 0 to `classes` - 1."""
+    wrong = host.flatnonzero((labels < 0) | (labels >= classes))
+    if wrong.size:
+        where = int(wrong[labels[wrong].argmax()])
         raise DatasetError.about(
-            path, f"the label {labels[where]} at position {where:,}", f"labels 0 to {CLASSES - 1}"
+            path, f"the label {labels[where]} at position {where:,}", f"labels 0 to {classes - 1}"
         )
     return labels.astype(host.int64)
 
 
 @contextmanager
-def _explained(path: Path, expected: str) -> Iterator[None]:
+def explained(path: Path, expected: str) -> Iterator[None]:
     """Failures to read as a DatasetError."""
     try:
         yield
@@ -291,6 +305,8 @@ def _explained(path: Path, expected: str) -> Iterator[None]:
         raise DatasetError.about(path, "nothing by this name", expected) from None
     except (gzip.BadGzipFile, zlib.error) as error:
         raise DatasetError.about(path, f"a damaged gzip file ({error})", expected) from error
+    except lzma.LZMAError as error:
+        raise DatasetError.about(path, f"a damaged xz file ({error})", expected) from error
     except EOFError as error:
         raise DatasetError.about(path, "a gzip file that ends too early", expected) from error
     except OSError as error:
@@ -299,23 +315,60 @@ def _explained(path: Path, expected: str) -> Iterator[None]:
 
 
 @contextmanager
-def _opened(path: Path, expected: str) -> Iterator[tuple[BinaryIO, int, bool]]:
-    """The file, unzipped if need be, the most bytes that it can hold, and whether it is zipped."""
-    with _explained(path, expected):
+def opened(path: Path, expected: str) -> Iterator[tuple[BinaryIO, int, str]]:
+    """The file, unzipped if need be, the most bytes that it can hold, and by what it is zipped."""
+    with explained(path, expected):
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # to open a pipe would wait for a writer
             raise DatasetError.about(path, "something that is no ordinary file", expected)
         with path.open("rb") as file:
-            zipped = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+            first = file.read(len(XZ_MAGIC))
             file.seek(0)
-            if not zipped:
-                yield file, status.st_size, False
-                return
-            with gzip.open(file) as unzipped:
-                yield cast(BinaryIO, unzipped), status.st_size * DEFLATE_MAX_RATIO, True
+            if first.startswith(GZIP_MAGIC):
+                with gzip.open(file) as unzipped:
+                    yield cast(BinaryIO, unzipped), status.st_size * DEFLATE_MAX_RATIO, "gzip"
+            elif first == XZ_MAGIC:
+                yield cast(BinaryIO, _Unxzed(file)), status.st_size * XZ_MAX_RATIO, "xz"
+            else:
+                yield file, status.st_size, ""
 
 
-def _read(file: BinaryIO, size: int) -> bytearray:
+class _Unxzed:
+    """An xz file, unzipped as it is read. One that asks for much memory to be unzipped is refused.
+
+    Python's own reader takes the word of the file for how much that is.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.machine = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY)
+
+    def read(self, size: int) -> bytes:
+        """Up to `size` bytes, and none at the end only."""
+        while size and not self.machine.eof:
+            given = self.file.read(CHUNK) if self.machine.needs_input else b""
+            if self.machine.needs_input and not given:
+                raise lzma.LZMAError("it ends too early")
+            if chunk := self.machine.decompress(given, size):
+                return chunk
+        if size and (self.machine.unused_data or self.file.read(1)):
+            raise lzma.LZMAError("there is more behind its end")
+        return b""
+
+
+def unzip(path: Path, target: Path, max_bytes: int = MAX_BYTES) -> None:
+    """Write what a gzip or xz file holds, at most `max_bytes`, to another, whole or not at all."""
+    expected = f"an intact file of gzip or xz, and at most {max_bytes:,} bytes in it"
+    left = max_bytes
+    with opened(path, expected) as (file, _, _), written(target) as out:
+        while chunk := file.read(CHUNK):
+            left -= len(chunk)
+            if left < 0:
+                raise DatasetError.about(path, "more", expected)
+            out.write(chunk)
+
+
+def read(file: BinaryIO, size: int) -> bytearray:
     """`size` bytes, or fewer if the file ends before; memory grows with what is really there."""
     contents = bytearray()
     while chunk := file.read(min(size - len(contents), CHUNK)):
@@ -323,17 +376,17 @@ def _read(file: BinaryIO, size: int) -> bytearray:
     return contents
 
 
-def _files(folder: Path, expected: str) -> dict[str, Path]:
+def files_in(folder: Path, expected: str) -> dict[str, Path]:
     """What is in a folder, by name without .gz; where there are both, the plain file."""
-    with _explained(folder, expected):
+    with explained(folder, expected):
         # In reverse order "name.gz" comes before "name", which so takes its place.
         paths = sorted(folder.iterdir(), reverse=True)
         return {path.name.removesuffix(".gz"): path for path in paths}
 
 
-def _located(folder: Path, names: Sequence[str], expected: str) -> list[Path]:
+def located(folder: Path, names: Sequence[str], expected: str) -> list[Path]:
     """The paths of these files in the folder; none may be missing."""
-    files = _files(folder, expected)
+    files = files_in(folder, expected)
     missing = [name for name in names if name not in files]
     if missing:
         raise DatasetError.about(folder, f"a folder without {', '.join(missing)}", expected)

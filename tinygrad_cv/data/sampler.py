@@ -6,12 +6,13 @@ in each epoch.
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence, Sized
-from itertools import islice
+from itertools import chain, islice
 from operator import index
 from typing import Any
 
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import as_generator, host
+from tinygrad_cv.distributed.state import get_rank, get_world_size
 
 
 class Sampler:
@@ -37,6 +38,28 @@ class Sampler:
     @abstractmethod
     def __iter__(self) -> Iterator[Any]:
         raise NotImplementedError(f"{type(self).__name__} has no __iter__.")
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the next order follows from, in plain values: the state of its own `generator`.
+
+        A DataLoader asks for it at the start of an epoch (see `DataLoader.state_dict`).
+
+        >>> import tinygrad_cv as tg
+        >>> from tinygrad_cv.data import RandomSampler
+        >>> sampler = RandomSampler(range(9), generator=tg.Generator())
+        >>> state = sampler.state_dict()
+        >>> order = [*sampler]
+        >>> sampler.load_state_dict(state)
+        >>> order == [*sampler]
+        True
+        """
+        generator = getattr(self, "generator", None)
+        return {} if generator is None else {"generator": generator.bit_generator.state}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Let the next order be the one that came after `state_dict`."""
+        if "generator" in state_dict:
+            as_generator(self.generator).bit_generator.state = state_dict["generator"]  # type: ignore[attr-defined]
 
     def __class_getitem__(cls, kind: Any) -> Any:
         return cls
@@ -81,7 +104,7 @@ class RandomSampler(Sampler):
         if not isinstance(replacement, bool):
             raise TypeError(f"replacement is True or False; got {replacement!r}.")
         self.data_source, self.replacement, self.generator = data_source, replacement, generator
-        self._num_samples = None if num_samples is None else _count("num_samples", num_samples)
+        self._num_samples = None if num_samples is None else count_of("num_samples", num_samples)
 
     @property
     def num_samples(self) -> int:
@@ -92,12 +115,12 @@ class RandomSampler(Sampler):
         if self.replacement:
             if not places:
                 raise ValueError("RandomSampler: there is nothing to draw from, the data is empty.")
-            yield from generator.integers(places, size=left).tolist()
-            return
+            return iter(generator.integers(places, size=left).tolist())
+        orders = []
         while left and places:
-            order = generator.permutation(places)[:left].tolist()
-            yield from order
-            left -= len(order)
+            orders.append(generator.permutation(places)[:left].tolist())
+            left -= len(orders[-1])
+        return chain.from_iterable(orders)
 
     def __len__(self) -> int:
         return self.num_samples
@@ -115,8 +138,8 @@ class SubsetRandomSampler(Sampler):
         self.indices, self.generator = indices, generator
 
     def __iter__(self) -> Iterator[int]:
-        for place in as_generator(self.generator).permutation(len(self.indices)).tolist():
-            yield self.indices[place]
+        order = as_generator(self.generator).permutation(len(self.indices)).tolist()
+        return (self.indices[place] for place in order)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -144,7 +167,7 @@ class WeightedRandomSampler(Sampler):
         self.weights = Tensor(weights, dtype="float64", device="cpu")
         if self.weights.ndim != 1:
             raise ValueError(f"the weights are one row; got the shape {self.weights.shape}.")
-        self.num_samples = _count("num_samples", num_samples)
+        self.num_samples = count_of("num_samples", num_samples)
         self.replacement, self.generator = replacement, generator
 
     def __iter__(self) -> Iterator[int]:
@@ -162,8 +185,8 @@ class DistributedSampler(Sampler):
 
     Every process has as many: to that end the first places come again, or with `drop_last` the last
     ones are left out. The order is drawn by `seed` and the epoch that `set_epoch` tells, the same
-    in every process. There is one process unless you say otherwise, and nothing is asked of a
-    process group.
+    in every process. How many there are, and which this is, the process group says by default: one,
+    if there is none.
 
     >>> from tinygrad_cv.data import DistributedSampler
     >>> [[*DistributedSampler(range(5), 2, rank, shuffle=False)] for rank in (0, 1)]
@@ -180,8 +203,9 @@ class DistributedSampler(Sampler):
         drop_last: bool = False,
     ) -> None:
         self.dataset, self.shuffle, self.seed, self.drop_last = dataset, shuffle, seed, drop_last
-        self.num_replicas = 1 if num_replicas is None else _count("num_replicas", num_replicas)
-        self.rank = 0 if rank is None else rank
+        replicas = get_world_size() if num_replicas is None else num_replicas
+        self.num_replicas = count_of("num_replicas", replicas)
+        self.rank = get_rank() if rank is None else rank
         if not 0 <= self.rank < self.num_replicas:
             raise ValueError(
                 f"the rank of one of {self.num_replicas} processes is 0 or more and below that; "
@@ -195,6 +219,14 @@ class DistributedSampler(Sampler):
     def set_epoch(self, epoch: int) -> None:
         """Let the next order be that of this epoch."""
         self.epoch = epoch
+
+    def state_dict(self) -> dict[str, Any]:
+        """The epoch, which was told."""
+        return {"epoch": self.epoch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Set the epoch."""
+        self.epoch = state_dict["epoch"]
 
     def __iter__(self) -> Iterator[int]:
         places = host.arange(len(self.dataset))
@@ -217,14 +249,26 @@ class BatchSampler(Sampler):
 
     def __init__(self, sampler: Iterable[Any], batch_size: int, drop_last: bool) -> None:
         self.sampler, self.drop_last = sampler, drop_last
-        self.batch_size = _count("batch_size", batch_size)
+        self.batch_size = count_of("batch_size", batch_size)
 
     def __iter__(self) -> Iterator[list[Any]]:
-        places = iter(self.sampler)
+        return self._cut(iter(self.sampler))
+
+    def _cut(self, places: Iterator[Any]) -> Iterator[list[Any]]:
         while batch := [*islice(places, self.batch_size)]:
             if self.drop_last and len(batch) < self.batch_size:
                 return
             yield batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """That of the sampler below, if it has one."""
+        tell = getattr(self.sampler, "state_dict", None)
+        return {} if tell is None else {"sampler": tell()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Let the sampler below load its own."""
+        if "sampler" in state_dict:
+            self.sampler.load_state_dict(state_dict["sampler"])  # type: ignore[attr-defined]
 
     def __len__(self) -> int:
         samples = len(self.sampler)  # type: ignore[arg-type]
@@ -233,7 +277,7 @@ class BatchSampler(Sampler):
         return samples // self.batch_size
 
 
-def _count(name: str, value: Any) -> int:
+def count_of(name: str, value: Any) -> int:
     whole = hasattr(value, "__index__") and not isinstance(value, bool | host.ndarray)
     if not whole or index(value) < 1:
         raise ValueError(f"{name} must be a whole number, at least 1, given {value!r}.")

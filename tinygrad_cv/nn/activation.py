@@ -436,6 +436,8 @@ class Tanhshrink(Module):
 
 class _AlongAxis(Module):
     def __init__(self, dim: int | None = None) -> None:
+        if dim is not None and (isinstance(dim, bool) or not hasattr(dim, "__index__")):
+            raise TypeError(f"{type(self).__name__}: dim is a whole number or None; got {dim!r}.")
         self.dim = dim
 
     def extra_repr(self) -> str:

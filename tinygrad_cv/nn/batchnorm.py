@@ -1,12 +1,17 @@
 """Batch normalization, and what it shares with instance normalization."""
 
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from tinygrad_cv._grad_mode import no_grad
 from tinygrad_cv._public import NN, public
 from tinygrad_cv._tensor import Tensor, as_input
 from tinygrad_cv.backend.recording import recording, refuse
-from tinygrad_cv.creation import empty, shape_from, zeros
+from tinygrad_cv.creation import empty, full, shape_from, zeros
+from tinygrad_cv.distributed.collectives import differentiable_sum
+from tinygrad_cv.distributed.state import get_world_size, is_initialized
+from tinygrad_cv.dtypes import result_type
 from tinygrad_cv.nn import functional as F
 from tinygrad_cv.nn import init
 from tinygrad_cv.nn.lazy import LazyModuleMixin
@@ -14,6 +19,7 @@ from tinygrad_cv.nn.linear import given
 from tinygrad_cv.nn.module import Module
 from tinygrad_cv.nn.parameter import Parameter, UninitializedBuffer, UninitializedParameter
 from tinygrad_cv.ops.norm import check_eps, check_momentum
+from tinygrad_cv.ops.shape import cat
 
 
 class _NormBase(Module):
@@ -137,8 +143,17 @@ class _BatchNorm(_NormBase):
                     "Give it a momentum, such as 0.1.",
                 )
             momentum = 0.0 if count is None else 1 / (int(count) + 1)
-        used = tracking or not self.training
-        y = F.batch_norm(
+        y = self._normalize(input, tracking or not self.training, momentum)
+        if count is not None:
+            # As the running statistics, without what an operation of tensors costs.
+            with count._backend.active:
+                count._backend.add(count._array, 1, out=count._array)
+            count._changed()
+        return y
+
+    def _normalize(self, input: Tensor, used: bool, momentum: float) -> Tensor:
+        """The result, by the running statistics if they are `used`, which move in training."""
+        return F.batch_norm(
             input,
             self.running_mean if used else None,
             self.running_var if used else None,
@@ -148,12 +163,6 @@ class _BatchNorm(_NormBase):
             momentum,
             self.eps,
         )
-        if count is not None:
-            # As the running statistics, without what an operation of tensors costs.
-            with count._backend.active:
-                count._backend.add(count._array, 1, out=count._array)
-            count._changed()
-        return y
 
 
 @public(NN)
@@ -194,9 +203,16 @@ class BatchNorm3d(_BatchNorm):
 
 @public(NN)
 class SyncBatchNorm(_BatchNorm):
-    """Batch normalization of (N, C, *S) over one machine: `process_group` has no effect.
+    """Batch normalization of (N, C, *S) over the batches of all ranks together.
 
-    What PyTorch synchronizes between processes is here the batch of the one process.
+    In training μ and σ² are those of all samples of the process group, of which each rank may have
+    another number, even none; so the results, the gradients of every order and the running
+    statistics are those of one process with the whole batch, to rounding. Two sums travel in each
+    direction for each layer. With one rank, without a process group, and in evaluation it is
+    `BatchNorm2d` and its kin.
+
+    The gradient of the input is that of the sum of the losses of all ranks; those of `weight` and
+    `bias` are this rank's share, which `DistributedDataParallel` averages with the others.
 
     >>> from tinygrad_cv import ones
     >>> SyncBatchNorm(3)(ones(2, 3, 4)).sum().item()
@@ -223,10 +239,68 @@ class SyncBatchNorm(_BatchNorm):
         )
         self.process_group = process_group
 
+    def _normalize(self, input: Tensor, used: bool, momentum: float) -> Tensor:
+        group = self.process_group
+        alone = get_world_size(group) == 1 if group is not None or is_initialized() else True
+        learning = self.training or self.running_mean is None or self.running_var is None
+        if alone or not learning:
+            return super()._normalize(input, used, momentum)
+        if input.shape[1] != self.num_features:
+            raise ValueError(
+                f"SyncBatchNorm({self.num_features}) expects an input with as many channels; got "
+                f"{input.shape}."
+            )
+        input = input if input.is_floating_point() else input.float()
+        x = input.float() if input.dtype == "float16" else input
+        axes, channels = (0, *range(2, x.ndim)), (1, -1, *[1] * (x.ndim - 2))
+        values = full((1,), math.prod(x.shape) // self.num_features, dtype=x.dtype, device=x.device)
+        sums = differentiable_sum(cat([x.sum(axes), values]), group)
+        n = sums[-1].detach()
+        mean = sums[:-1] / n
+        d = x - mean.reshape(channels)
+        var = differentiable_sum((d * d).sum(axes), group) / n
+        scale = (var + self.eps).rsqrt()
+        if self.weight is not None:
+            scale = scale * self.weight
+        y = d * scale.reshape(channels)
+        if self.bias is not None:
+            y = y + self.bias.reshape(channels)
+        if used and self.running_mean is not None and self.running_var is not None:
+            with no_grad():
+                self.running_mean.lerp_(mean.to(self.running_mean.dtype), momentum)
+                unbiased = var * (n / (n - 1).clamp(min=1))
+                self.running_var.lerp_(unbiased.to(self.running_var.dtype), momentum)
+        return y.to(result_type(*(t for t in (input, self.weight, self.bias) if t is not None)))
+
     @classmethod
     def convert_sync_batchnorm(cls, module: Module, process_group: Any = None) -> Module:
-        """The module as it is: on one machine its batch norms see the whole batch already."""
-        return module
+        """The module with a SyncBatchNorm in place of each batch norm in it, or of itself.
+
+        They have the same parameters and buffers, the very tensors. What is not lazy any more
+        counts as what it became.
+
+        >>> from tinygrad_cv import nn
+        >>> nn.SyncBatchNorm.convert_sync_batchnorm(nn.Sequential(nn.BatchNorm2d(3)))[0].eps
+        1e-05
+        """
+        new = module
+        if isinstance(module, _BatchNorm) and not isinstance(module, _LazyNormBase | SyncBatchNorm):
+            new = cls(
+                module.num_features,
+                module.eps,
+                module.momentum,
+                module.affine,
+                module.track_running_stats,
+                process_group,
+            )
+            for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
+                setattr(new, name, getattr(module, name))
+            new.training = module.training
+        for name, child in module.named_children():
+            converted = cls.convert_sync_batchnorm(child, process_group)
+            if converted is not child:
+                setattr(new, name, converted)
+        return new
 
 
 # ----- without num_features ----------------------------------------------------------------------

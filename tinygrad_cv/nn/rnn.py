@@ -3,6 +3,7 @@
 import warnings
 from typing import Any
 
+from tinygrad_cv._graph import in_one
 from tinygrad_cv._public import NN, public
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.creation import empty, shape_from, zeros
@@ -118,6 +119,7 @@ class RNNBase(Module):
     def flatten_parameters(self) -> None:
         """Nothing: PyTorch moves the weights together here, for the sake of a GPU."""
 
+    @in_one
     def forward(self, input: Any, hx: Any = None) -> Any:
         if isinstance(input, PackedSequence):
             return self._packed(input, hx)

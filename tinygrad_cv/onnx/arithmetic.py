@@ -14,11 +14,13 @@ from tinygrad_cv.onnx.protobuf import dtype_of
 
 UNARY = """
     Abs=abs Acos=acos Acosh=acosh Asin=asin Asinh=asinh Atan=atan Atanh=atanh Ceil=ceil Cos=cos
-    Cosh=cosh Det=det Erf=erf Exp=exp Floor=floor HardSwish=hardswish IsNaN=isnan Log=log Mish=mish
+    BitwiseNot=bitwise_not Cosh=cosh Det=det Erf=erf Exp=exp Floor=floor HardSwish=hardswish
+    IsNaN=isnan Log=log Mish=mish
     Neg=neg Not=logical_not Reciprocal=reciprocal Relu=relu Round=round Sigmoid=sigmoid Sign=sign
     Sin=sin Sinh=sinh Softplus=softplus Softsign=softsign Sqrt=sqrt Tan=tan Tanh=tanh
 """
 BINARY = """
+    BitwiseAnd=bitwise_and BitwiseOr=bitwise_or BitwiseXor=bitwise_xor
     Add=add And=logical_and Equal=eq Greater=gt GreaterOrEqual=ge Less=lt LessOrEqual=le
     Mul=mul Or=logical_or Sub=sub Xor=logical_xor
 """
@@ -54,6 +56,13 @@ def _folded(name: str) -> Callable[..., Tensor]:
 for _kind, _table in ((_unary, UNARY), (_binary, BINARY), (_folded, VARIADIC)):
     for _name, _function in (entry.split("=") for entry in _table.split()):
         operator(_name)(_kind(_function))
+
+
+@operator("BitShift")
+def _bit_shift(x: Tensor, y: Tensor, *, direction: str) -> Tensor:
+    meet(x, y)
+    shift = tg.bitwise_left_shift if direction == "LEFT" else tg.bitwise_right_shift
+    return shift(x, y)
 
 
 # ----- arithmetic --------------------------------------------------------------------------------

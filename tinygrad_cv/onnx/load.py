@@ -16,6 +16,7 @@ from tinygrad_cv.onnx import (  # noqa: F401  the handlers, which register thems
     images,
     layers,
     places,
+    recurrent,
     reductions,
     shapes,
 )
@@ -187,6 +188,8 @@ def _value(node: Any, attribute: Any) -> Any:
         return array_of(attribute.t)
     try:
         value = package().helper.get_attribute_value(attribute)
+        if isinstance(value, list):
+            return [part.decode() if isinstance(part, bytes) else part for part in value]
         return value.decode() if isinstance(value, bytes) else value
     except ValueError as error:
         raise ValueError(

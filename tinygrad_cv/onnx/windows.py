@@ -274,11 +274,12 @@ def _col2im(x: Tensor, image_shape: Any, block_shape: Any, *, geometry: Geometry
     room((area, area))
     # Each number of a block is a channel, whose kernel puts it into its place.
     kernels = tg.eye(area, dtype=x.dtype, device=x.device).reshape(area, 1, *block)
-    columns = x.reshape(-1, area, *places)
+    channels = x.shape[1] // max(area, 1)
+    columns = x.reshape(x.shape[0] * channels, area, *places)
     spread = windows.function("conv_transpose")
     y: Tensor = spread(columns, kernels, stride=windows.strides, dilation=windows.dilations)
     around = [
         (-before, before + n - m)
         for n, m, (before, _) in zip(size, y.shape[2:], windows.pads, strict=True)
     ]
-    return padded(y, around).reshape(x.shape[0], -1, *size)
+    return padded(y, around).reshape(x.shape[0], channels, *size)

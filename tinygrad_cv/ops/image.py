@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import computed_in
+from tinygrad_cv._graph import in_one
 from tinygrad_cv._inputs import public
 from tinygrad_cv._op import Op, promoted
 from tinygrad_cv._public import FUNCTIONAL, METHOD, TOP
@@ -287,6 +288,7 @@ def simple_fraction(factor: Any) -> Fraction:
 
 
 @public(TOP, FUNCTIONAL)
+@in_one
 @computed_in("float32")
 def interpolate(
     input: Tensor,
@@ -499,6 +501,7 @@ def _neighbours(
 
 
 @public(TOP, FUNCTIONAL)
+@in_one
 @computed_in("float32")
 def grid_sample(
     input: Tensor,
@@ -551,6 +554,7 @@ def grid_sample(
 
 
 @public(TOP, FUNCTIONAL)
+@in_one
 @computed_in("float64")
 def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool = False) -> Tensor:
     """The grid for `grid_sample` whose places are theta · (x, y, 1) of the output's own places.
@@ -620,6 +624,7 @@ def upsample_bilinear(input: Tensor, size: Any = None, scale_factor: Any = None)
 
 
 @public(TOP, FUNCTIONAL)
+@in_one
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     """r² channels become squares of r x r pixels: (*, C·r², H, W) -> (*, C, H·r, W·r).
 
@@ -645,6 +650,7 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
 
 
 @public(TOP, FUNCTIONAL)
+@in_one
 def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     """Squares of r x r pixels become r² channels: the inverse of `pixel_shuffle`.
 

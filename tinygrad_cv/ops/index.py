@@ -7,6 +7,7 @@ from typing import Any
 
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._grad_mode import no_grad
+from tinygrad_cv._graph import in_one
 from tinygrad_cv._indexing import raw_index
 from tinygrad_cv._inputs import public
 from tinygrad_cv._op import Op, moves, per_input
@@ -1087,6 +1088,7 @@ def _shared_out(rows: Tensor, input: Tensor, count: int) -> Tensor:
 
 
 @public(FUNCTIONAL)
+@in_one
 def embedding_bag(
     input: Any,
     weight: Tensor,

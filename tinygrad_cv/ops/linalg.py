@@ -13,6 +13,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import computed_in
+from tinygrad_cv._graph import in_one
 from tinygrad_cv._inputs import public
 from tinygrad_cv._op import Op
 from tinygrad_cv._public import FUNCTIONAL, IN_PLACE, LINALG, METHOD, TOP
@@ -605,6 +606,7 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
 
 
 @public(TOP, FUNCTIONAL)
+@in_one
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x wᵀ + b along the last axis: (..., in) -> (..., out), with the weight (out, in).
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import computed_in
+from tinygrad_cv._graph import in_one
 from tinygrad_cv._inputs import public
 from tinygrad_cv._op import Op
 from tinygrad_cv._public import FUNCTIONAL, TOP
@@ -279,6 +280,7 @@ class SubtractMean(Op):
 
 
 @public(TOP, FUNCTIONAL)
+@in_one
 def batch_norm(
     input: Tensor,
     running_mean: Tensor | None = None,
@@ -439,6 +441,7 @@ def layer_norm(
 
 
 @public(TOP, FUNCTIONAL)
+@in_one
 def group_norm(
     input: Tensor,
     num_groups: int,
@@ -474,6 +477,7 @@ def group_norm(
 
 
 @public(TOP, FUNCTIONAL)
+@in_one
 def instance_norm(
     input: Tensor,
     running_mean: Tensor | None = None,

@@ -11,6 +11,7 @@ from typing import Any
 
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import computed_in
+from tinygrad_cv._graph import in_one
 from tinygrad_cv._inputs import public
 from tinygrad_cv._op import Op, moves, per_input
 from tinygrad_cv._public import FUNCTIONAL, TOP
@@ -273,6 +274,7 @@ def _max_pool(
 
 
 @public(TOP, FUNCTIONAL)
+@in_one
 def max_pool1d(
     input: Tensor,
     kernel_size: Any,
@@ -291,6 +293,7 @@ def max_pool1d(
 
 
 @public(TOP, FUNCTIONAL)
+@in_one
 def max_pool2d(
     input: Tensor,
     kernel_size: Any,
@@ -321,6 +324,7 @@ def max_pool2d(
 
 
 @public(TOP, FUNCTIONAL)
+@in_one
 def max_pool3d(
     input: Tensor,
     kernel_size: Any,
@@ -615,6 +619,7 @@ def _counts(
 
 
 @public(TOP, FUNCTIONAL)
+@in_one
 @computed_in("float32")
 def avg_pool1d(
     input: Tensor,
@@ -633,6 +638,7 @@ def avg_pool1d(
 
 
 @public(TOP, FUNCTIONAL)
+@in_one
 @computed_in("float32")
 def avg_pool2d(
     input: Tensor,
@@ -660,6 +666,7 @@ def avg_pool2d(
 
 
 @public(TOP, FUNCTIONAL)
+@in_one
 @computed_in("float32")
 def avg_pool3d(
     input: Tensor,
@@ -714,6 +721,7 @@ def _lp_pool(
 
 
 @public(TOP, FUNCTIONAL)
+@in_one
 @computed_in("float32")
 def lp_pool1d(
     input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
@@ -727,6 +735,7 @@ def lp_pool1d(
 
 
 @public(TOP, FUNCTIONAL)
+@in_one
 @computed_in("float32")
 def lp_pool2d(
     input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
@@ -749,6 +758,7 @@ def lp_pool2d(
 
 
 @public(TOP, FUNCTIONAL)
+@in_one
 @computed_in("float32")
 def lp_pool3d(
     input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
@@ -808,6 +818,7 @@ def adaptive_mean(axes: int, input: Tensor, output_size: Any) -> Tensor:
 
 
 @public(TOP, FUNCTIONAL)
+@in_one
 @computed_in("float32")
 def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
     """The mean of each of `output_size` windows; (N, C, L) -> (N, C, L').
@@ -821,6 +832,7 @@ def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
 
 
 @public(TOP, FUNCTIONAL)
+@in_one
 @computed_in("float32")
 def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     """The means of windows chosen so that the output is (N, C, *output_size).
@@ -841,6 +853,7 @@ def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
 
 
 @public(TOP, FUNCTIONAL)
+@in_one
 @computed_in("float32")
 def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
     """The means of windows; (N, C, D, H, W) -> (N, C, *output_size). See `adaptive_avg_pool2d`.
@@ -897,6 +910,7 @@ def _at(images: Tensor, places: Tensor) -> Tensor:
 
 
 @public(TOP, FUNCTIONAL)
+@in_one
 def adaptive_max_pool1d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
     """The largest element of each of `output_size` windows; (N, C, L) -> (N, C, L').
 
@@ -909,6 +923,7 @@ def adaptive_max_pool1d(input: Tensor, output_size: Any, return_indices: bool = 
 
 
 @public(TOP, FUNCTIONAL)
+@in_one
 def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
     """The largest element of windows chosen so that the output is (N, C, *output_size).
 
@@ -922,6 +937,7 @@ def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = 
 
 
 @public(TOP, FUNCTIONAL)
+@in_one
 def adaptive_max_pool3d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
     """The largest element of windows; (N, C, D, H, W) -> (N, C, *output_size).
 

@@ -15,6 +15,7 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 from tinygrad_cv._apply import F as T
+from tinygrad_cv._graph import in_one
 from tinygrad_cv._inputs import public
 from tinygrad_cv._op import Op, moves, per_input
 from tinygrad_cv._public import FUNCTIONAL, METHOD, TOP
@@ -1061,6 +1062,7 @@ def _continued(x: Tensor, axis: int, before: int, after: int, mode: str) -> Tens
 
 
 @public(TOP, FUNCTIONAL)
+@in_one
 def pad(
     input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None
 ) -> Tensor:

@@ -59,6 +59,8 @@ class LBFGS(Optimizer):
         tolerance_change: float = 1e-9,
         history_size: int = 100,
         line_search_fn: str | None = None,
+        *,
+        maximize: bool = False,
     ) -> None:
         if line_search_fn not in (None, "strong_wolfe"):
             raise ValueError(f"line_search_fn is None or 'strong_wolfe'; got {line_search_fn!r}.")
@@ -70,6 +72,7 @@ class LBFGS(Optimizer):
             "tolerance_change": tolerance_change,
             "history_size": history_size,
             "line_search_fn": line_search_fn,
+            "maximize": maximize,
         }
         super().__init__(params, defaults)
         if len(self.param_groups) != 1:
@@ -105,6 +108,7 @@ class _Memory:
 
     def __init__(self, flat: Flat, state: dict[str, Any], options: dict[str, Any]) -> None:
         self.flat, self.xp, self.options = flat, flat.backend, options
+        self.sign = -1 if options.get("maximize") else 1
         self.evaluations, self.steps = state.get("func_evals", 0), state.get("n_iter", 0)
         self.ys, self.ss = ([v._array for v in state.get(n, ())] for n in ("old_dirs", "old_stps"))
         self.rho = list(state.get("ro", ()))
@@ -144,11 +148,15 @@ class _Memory:
     def _largest(self, a: Any) -> float:
         return float(self.xp.max(self.xp.abs(a)))
 
-    def minimize(self, closure: Callable[[], Any], loss: float) -> None:
-        """Up to max_iter steps from where the parameters are."""
+    def gradient(self) -> Any:
+        """The gradient of what is minimized, in one row."""
+        return self.sign * self.flat.gradient()
+
+    def minimize(self, closure: Callable[[], Any], value: float) -> None:
+        """Up to max_iter steps from where the parameters are, and the closure's value with them."""
         options, most = self.options, self.options["max_iter"]
         self.evaluations += 1
-        calls, gradient = 1, self.flat.gradient()
+        calls, loss, gradient = 1, self.sign * value, self.gradient()
         if self._largest(gradient) <= options["tolerance_grad"]:
             return
         for i in range(1, most + 1):
@@ -224,8 +232,8 @@ class _Line:
         """What the closure finds there."""
         self.calls += 1
         self.go(t)
-        loss = float(_value_of(self.closure))
-        gradient = self.memory.flat.gradient()
+        loss = self.memory.sign * float(_value_of(self.closure))
+        gradient = self.memory.gradient()
         return _Point(t, loss, gradient, self.memory._dot(gradient, self.d))
 
     def search(self, start: _Point, t: float, least: float, most: int) -> _Point:

@@ -6,6 +6,13 @@ from typing import Any
 from tinygrad_cv._public import OPTIM, public
 from tinygrad_cv.optim.optimizer import Optimizer, ParamsT
 
+RATIOS = {
+    "original": lambda n, m: math.sqrt(max(1, n / m)),
+    "match_rms_adamw": lambda n, m: 0.2 * math.sqrt(max(n, m)),
+    "spectral_unclamped": lambda n, m: math.sqrt(n / m),
+}
+"""The factor on the step of an (n, m) weight, by `adjust_lr_fn`."""
+
 
 @public(OPTIM)
 class Muon(Optimizer):
@@ -15,7 +22,8 @@ class Muon(Optimizer):
     u = U S Vᵀ becomes about U Vᵀ: X = u / ‖u‖, then `ns_steps` times X ← a X + (b XXᵀ + c (XXᵀ)²) X
     with (a, b, c) = `ns_coefficients`, which moves all singular values close to 1.
     p ← (1 - lr · weight_decay) p - lr · r · X, where r is √max(1, n/m) for an (n, m) weight, or
-    0.2 √max(n, m) with adjust_lr_fn="match_rms_adamw", as long as a step of AdamW.
+    0.2 √max(n, m) with adjust_lr_fn="match_rms_adamw", as long as a step of AdamW, or √(n/m) with
+    "spectral_unclamped".
 
     For the matrices of hidden layers; the others (biases, norms, embeddings) go to AdamW. The
     iteration is computed in float32 at least, where PyTorch's is in bfloat16, of three digits.
@@ -63,9 +71,9 @@ class Muon(Optimizer):
 
     def _check(self, options: dict[str, Any]) -> None:
         super()._check(options)
-        if options["adjust_lr_fn"] not in (None, "original", "match_rms_adamw"):
+        if options["adjust_lr_fn"] not in (None, *RATIOS):
             raise ValueError(
-                "adjust_lr_fn is None, 'original' or 'match_rms_adamw'; got "
+                f"adjust_lr_fn is None or one of {', '.join(map(repr, RATIOS))}; got "
                 f"{options['adjust_lr_fn']!r}."
             )
 
@@ -90,11 +98,7 @@ class Muon(Optimizer):
         velocity += (1 - momentum) * g
         u = (1 - momentum) * g + momentum * velocity if options["nesterov"] else velocity
         step = _orthogonal(xp, u, options)
-        rows, columns = p.shape
-        if options["adjust_lr_fn"] == "match_rms_adamw":
-            ratio = 0.2 * math.sqrt(max(rows, columns))
-        else:
-            ratio = math.sqrt(max(1, rows / columns))
+        ratio = RATIOS[options["adjust_lr_fn"] or "original"](*p.shape)
         p *= 1 - lr * options["weight_decay"]
         p -= lr * ratio * step
 

@@ -375,15 +375,24 @@ def _check_members(recorder: Recorder) -> None:
 class Compiled(Locked):
     """What `compile` makes of a function: it is called as that is."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(
+        self, function: Callable[..., Any], undo: Callable[[], Callable[[], None]] | None = None
+    ) -> None:
+        """With `undo` the first call is a replay too, and gives the bits that all others give.
+
+        A recording adds up in another order. `undo()` notes what it may change, and returns a
+        function that takes it back.
+        """
         super().__init__()
         self._orig_mod = function  # PyTorch's name, which the parameters of a module come under
+        self.undo = undo
         self.programs: dict[Any, list[Recorded]] = {}
         self.latest: Recorded | None = None
         self.replaying: int | None = None  # a thread: a forked child has another one
 
     def __reduce__(self) -> Any:
-        return type(self), (self._orig_mod,)  # a copy records by itself
+        own = (self._orig_mod,) if self.undo is None else (self._orig_mod, self.undo)
+        return type(self), own  # a copy records by itself
 
     @property
     def function(self) -> Callable[..., Any]:
@@ -481,12 +490,23 @@ class Compiled(Locked):
                         continue
                     finally:
                         self.replaying = None
+            undone = None if self.undo is None else self.undo()
             recorded, result = _record(self.function, args, options, given)
             recorded.forget_its_own()
             programs.append(recorded)
             self.latest = recorded
             self._drop_oldest()
-            return result
+            if undone is None:
+                return result
+            undone()
+            inputs = recorded.inputs(given, arrays)
+            if not recorded.fits(given) or recorded.is_tangled(inputs):
+                return self.function(*args, **options)
+            try:
+                self.replaying = get_ident()
+                return recorded.replay(given, inputs, timed)
+            finally:
+                self.replaying = None
 
     def _drop_oldest(self) -> None:
         """Drop the program that was used longest ago, if there are more than enough."""
@@ -583,7 +603,7 @@ def _kind(value: Any, given: list[Tensor], places: dict[int, int]) -> Any:
     return type(value), repr(value) if isinstance(value, float) else value
 
 
-OWN = ("programs", "latest", "lock", "replaying", "training")
+OWN = ("programs", "latest", "lock", "replaying", "training", "undo")
 
 
 class CompiledModule(Module, Compiled):
