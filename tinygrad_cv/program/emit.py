@@ -307,7 +307,8 @@ def _opaque(instruction: Instruction, memory: Slots, xp: Backend) -> Call:
             if isinstance(place, Value):
                 memory.put(place, host.asarray(array))
             elif place is not None:
-                host.copyto(found(place), array, casting="unsafe")
+                part = place.get() if type(place) is Late else place
+                host.copyto(part, array, casting="unsafe")
 
     return call, ()
 
