@@ -275,14 +275,15 @@ layer("ZeroPad2d, cropping", lambda: nn.ZeroPad2d(-1), nodes="Slice")
 
 # ----- activations, shapes -----------------------------------------------------------------------
 
-for _name in """
+ELEMENTWISE = """
     ReLU=Relu LeakyReLU=LeakyRelu PReLU=PRelu RReLU=LeakyRelu ReLU6=Clip Hardtanh=Clip ELU=Elu
     SELU=Selu CELU=Celu Sigmoid=Sigmoid Tanh=Tanh LogSigmoid= Softplus=Softplus SiLU= Mish=Mish
-    GELU=Gelu Softsign=Softsign Softshrink=Shrink Hardshrink=Shrink Tanhshrink=
-    Hardsigmoid=HardSigmoid Hardswish=HardSwish Softmax2d=Softmax GLU= Dropout=Identity
-    Dropout1d=Identity Dropout2d=Identity Dropout3d=Identity AlphaDropout=Identity
-    FeatureAlphaDropout=Identity Identity=Identity Flatten=Reshape
-""".split():
+    GELU=Gelu Softsign=Softsign Softshrink=Shrink Hardshrink=Shrink Tanhshrink= GLU=
+    Hardsigmoid=HardSigmoid Hardswish=HardSwish Softmax2d=Softmax Flatten=Reshape
+    Dropout=Identity Dropout1d=Identity Dropout2d=Identity Dropout3d=Identity
+    AlphaDropout=Identity FeatureAlphaDropout=Identity Identity=Identity
+"""
+for _name in ELEMENTWISE.split():
     _name, _, _nodes = _name.partition("=")
     _shape = {"Dropout1d": ("n", 4, 9), "Dropout3d": ("n", 4, 2, 3, 2)}.get(_name, IMAGES)
     layer(_name, lambda name=_name: getattr(nn, name)(), _shape, nodes=_nodes, keeps=False)
@@ -433,6 +434,7 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "an index of two lists": lambda x: x[..., [0, 1], [1, -1]],
     "an index that is computed": lambda x: x[:, (x.sum((0, 2, 3)) > 0).long()],
     "two indices that are computed": lambda x: x[:, x[0, 0, 0].argsort()[:2] // 2, [1, 2]],
+    "a place that is computed": lambda x: x[:, (x.sum() > 0).long()],
     "a negative index": lambda x: x[:, -1, None, ::2],
     "roll": lambda x: tg.roll(x, (1, -2), (2, 3)),
     "roll of the batch": lambda x: tg.roll(x, 1, 0),
@@ -460,3 +462,57 @@ layer(
     ("n", 4, 12, 10),
     dynamic_axes={"x": {0: "n", 2: "h", 3: "w"}},
 )
+
+# ----- losses and others -------------------------------------------------------------------------
+
+_SCORES, _LABELS, _FLOATS = ("n", 4), ("int", "n"), ("n", 4)
+for _name, _shapes in {
+    "MSELoss": (_FLOATS, _FLOATS),
+    "L1Loss": (_FLOATS, _FLOATS),
+    "SmoothL1Loss": (_FLOATS, _FLOATS),
+    "HuberLoss": (_FLOATS, _FLOATS),
+    "CrossEntropyLoss": (_SCORES, _LABELS),
+    "NLLLoss": (_SCORES, _LABELS),
+    "NLLLoss2d": (("n", 4, 2, 3), ("int", "n", 2, 3)),
+    "BCEWithLogitsLoss": (_FLOATS, _FLOATS),
+    "KLDivLoss": (_FLOATS, _FLOATS),
+    "PoissonNLLLoss": (_FLOATS, _FLOATS),
+    "SoftMarginLoss": (_FLOATS, _FLOATS),
+    "MultiLabelSoftMarginLoss": (_FLOATS, _FLOATS),
+    "TripletMarginLoss": (_FLOATS, _FLOATS, _FLOATS),
+    "MarginRankingLoss": (("n",), ("n",), ("n",)),
+    "HingeEmbeddingLoss": (_FLOATS, _FLOATS),
+    "CosineEmbeddingLoss": (_FLOATS, _FLOATS, ("n",)),
+    "MultiMarginLoss": (_SCORES, _LABELS),
+    "MultiLabelMarginLoss": (_SCORES, ("int", "n", 4)),
+    "SVMLoss": (_SCORES, _LABELS),
+    "OneVsAllLoss": (_SCORES, _LABELS),
+    "EuclideanLoss": (_FLOATS, _FLOATS),
+}.items():
+    layer(_name, lambda name=_name: getattr(nn, name)(), *_shapes, keeps=False)
+
+
+class OfProbabilities(nn.Module):
+    def __init__(self, loss: str) -> None:
+        self.loss = getattr(nn, loss)()
+
+    def forward(self, x: Any, y: Any) -> Any:
+        if isinstance(self.loss, nn.BCELoss):
+            return self.loss(tg.sigmoid(x), tg.sigmoid(y))
+        return self.loss(x, y, tg.sigmoid(x))
+
+
+layer("BCELoss", lambda: OfProbabilities("BCELoss"), _FLOATS, _FLOATS)
+layer("GaussianNLLLoss", lambda: OfProbabilities("GaussianNLLLoss"), _FLOATS, _FLOATS)
+layer(
+    "CrossEntropyLoss with weights",
+    lambda: nn.CrossEntropyLoss(weight=tg.tensor([1.0, 2.0, 0.5, 3.0]), label_smoothing=0.1),
+    _SCORES,
+    _LABELS,
+    keeps=False,
+)
+layer("LinearCrossEntropyLoss", lambda: nn.LinearCrossEntropyLoss(4, 4), _SCORES, _LABELS)
+layer("LocallyConnected2d", lambda: nn.LocallyConnected2d(4, 3, (8, 8), 3), keeps=False)
+layer("Maxout", lambda: nn.Maxout(2), ROWS_OF_4, keeps=False)
+layer("VanillaDropout", lambda: nn.VanillaDropout(), nodes="Mul")
+layer("SyncBatchNorm", lambda: nn.SyncBatchNorm(4), nodes="BatchNormalization")
