@@ -825,6 +825,8 @@ def test_a_compiled_training_is_the_training() -> None:
         return trainer.fit(loader, loader, epochs=3, progress=False)
 
     for ours, right in zip(history(True), history(False), strict=True):
+        # The labels are noise: sure of what it gets wrong, the model magnifies rounding there.
+        assert ours.pop("val_loss") == pytest.approx(right.pop("val_loss"), rel=1e-3)
         assert ours == pytest.approx(right, rel=1e-5)
 
 

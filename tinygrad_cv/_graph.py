@@ -332,7 +332,7 @@ def topological(
 
 
 def with_leaves_early(order: list[Node]) -> list[Node]:
-    """The same order, but a leaf with hooks stands right behind the last node that sends it a share.
+    """The same order, but a leaf with hooks stands right behind the last node that sends to it.
 
     By its number a parameter, which is older than all that is computed from it, would be among the
     last; who waits for its gradient can go on while those of others are computed.

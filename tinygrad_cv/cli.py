@@ -601,7 +601,8 @@ def _fit(
             resume=saving.folder,
         )
     except DivergenceError as error:
-        _forget(saving.folder)  # it would diverge again
+        if distributed.get_rank() == 0:
+            _forget(saving.folder)  # it would diverge again
         raise CommandError(
             f"the loss became {error.loss} in epoch {error.epoch}; try an --lr lower than "
             f"{trainer.rates[0]:g}.",

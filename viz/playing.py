@@ -92,7 +92,7 @@ def playback(loss: Tensor) -> Playback:
     frame = user_frame()
     player = _Player()
     player.recall([loss])
-    trace = player.read([loss], variables(frame) if frame is not None else {}, backward=False)
+    trace = player.traced([loss], variables(frame) if frame is not None else {}, backward=False)
     ids = Graph([loss.node]).ids
     trace.frames = [
         Frame(ids[rule.node], list(_lines(rule, trace, ids[rule.node]))) for rule in player.rules

@@ -78,7 +78,7 @@ def trace(
     names = {} if caller is None else variables(caller)
     try:
         outputs = _outputs(target, inputs, recorder, names)
-        traced = recorder.read(outputs, names, backward)
+        traced = recorder.traced(outputs, names, backward)
     finally:
         recorder.forget()
     traced.title = title or (type(target).__name__ if isinstance(target, Module) else "")
@@ -358,7 +358,7 @@ class Recorder(Observer):
 
     # As a maker of traces.
 
-    def read(
+    def traced(
         self, outputs: Sequence[Tensor], names: dict[int, str], backward: Literal[False, "ops"]
     ) -> Trace:
         """The graph of these tensors with all that was seen."""

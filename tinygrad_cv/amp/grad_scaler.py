@@ -62,7 +62,7 @@ class GradScaler:
                 )
             if (recorder := recording.get()) is None:
                 return y * self._scale
-            number = recorder.call("call", (self._number,), {})  # that of each replay
+            number = recorder.note_call("call", (self._number,), {})  # that of each replay
             factor = wrap(y._backend.array(number, None), y._backend)
             return (y.to(dtype="float32") * factor).to(dtype=y.dtype)
 

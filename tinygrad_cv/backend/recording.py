@@ -270,7 +270,7 @@ def note(name: str, *args: Any, **options: Any) -> Any:
             "a tensor that a compiled function made is used outside of it, where it has no "
             "numbers. Let the function return it."
         )
-    return recorder.call(name, args, options)
+    return recorder.note_call(name, args, options)
 
 
 # ----- the backend -------------------------------------------------------------------------------

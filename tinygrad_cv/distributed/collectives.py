@@ -421,7 +421,7 @@ class _SumOverRanks(Function):
         total, recorder = _Total(group, x.device), recording.get()
         if recorder is None:
             return wrap(total(x._array), x._backend)
-        return wrap(recorder.call("call", (total, x._array), {}), x._backend)
+        return wrap(recorder.note_call("call", (total, x._array), {}), x._backend)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:

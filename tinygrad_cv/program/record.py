@@ -181,7 +181,7 @@ class Recorder(Observer):
 
     # ----- calls -----------------------------------------------------------------------------
 
-    def call(self, name: str, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    def note_call(self, name: str, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         """Do a call for real, and note it."""
         args, options = self._traced(args), self._traced(options)
         out = options.get("out")
@@ -274,7 +274,7 @@ class Recorder(Observer):
     def _draw(self, generator: Any, law: Callable[[Any], Any]) -> Any:
         if self.busy:
             return law(generator)
-        return self.call("call", (law, generator), {})
+        return self.note_call("call", (law, generator), {})
 
     def host_call(self, function: Callable[[], Any], parameters: list[Tensor]) -> Any:
         """Run a function of the host, such as the step of an optimizer, now and at each replay.
@@ -345,7 +345,7 @@ class Recorder(Observer):
 
     def check(self, function: Callable[..., Any], *arrays: Any) -> None:
         """Call a function that may raise, of these arrays, now and at each replay."""
-        self.call("call", (function, *arrays), {})
+        self.note_call("call", (function, *arrays), {})
 
     # ----- values ----------------------------------------------------------------------------
 

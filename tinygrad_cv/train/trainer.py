@@ -240,8 +240,8 @@ class Trainer:
             hidden = True
         if self.ranks.size > 1 and self._compiled is not None:
             raise ValueError(
-                "a Trainer with compile=True fits in one process: the ranks could not agree when to "
-                "record anew. Leave it out, or compile a step with DistributedDataParallel."
+                "a Trainer with compile=True fits in one process: the ranks could not agree when "
+                "to record anew. Leave it out, or compile a step with DistributedDataParallel."
             )
         total = None if self.batches is None else epochs * self.batches
         with (
