@@ -172,7 +172,7 @@ class Writer:
         self.pairs.setdefault(one, other)
 
     def lives(self, node: Node) -> bool:
-        """Whether a value is made when the model runs: it depends on the inputs or their lengths."""
+        """Whether a value is made as the model runs: it depends on the inputs or their lengths."""
         if node not in self.alive:
             other = self.pairs.get(node)
             alive = self.first.depends(node)
