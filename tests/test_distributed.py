@@ -691,7 +691,7 @@ def mpiexec() -> str | None:
     places = [sysconfig.get_path("scripts")]
     package = find_spec("mpi4py")
     if package is not None and package.origin is not None:
-        places += [str(Path(package.origin).parents[4] / "bin")]
+        places += [str(place / "bin") for place in Path(package.origin).parents[4:5]]
     found = (shutil.which("mpiexec", path=place) for place in (*places, None))
     return next((path for path in found if path), None)
 
