@@ -275,14 +275,15 @@ layer("ZeroPad2d, cropping", lambda: nn.ZeroPad2d(-1), nodes="Slice")
 
 # ----- activations, shapes -----------------------------------------------------------------------
 
-for _name in """
+ELEMENTWISE = """
     ReLU=Relu LeakyReLU=LeakyRelu PReLU=PRelu RReLU=LeakyRelu ReLU6=Clip Hardtanh=Clip ELU=Elu
     SELU=Selu CELU=Celu Sigmoid=Sigmoid Tanh=Tanh LogSigmoid= Softplus=Softplus SiLU= Mish=Mish
-    GELU=Gelu Softsign=Softsign Softshrink=Shrink Hardshrink=Shrink Tanhshrink=
-    Hardsigmoid=HardSigmoid Hardswish=HardSwish Softmax2d=Softmax GLU= Dropout=Identity
-    Dropout1d=Identity Dropout2d=Identity Dropout3d=Identity AlphaDropout=Identity
-    FeatureAlphaDropout=Identity Identity=Identity Flatten=Reshape
-""".split():
+    GELU=Gelu Softsign=Softsign Softshrink=Shrink Hardshrink=Shrink Tanhshrink= GLU=
+    Hardsigmoid=HardSigmoid Hardswish=HardSwish Softmax2d=Softmax Flatten=Reshape
+    Dropout=Identity Dropout1d=Identity Dropout2d=Identity Dropout3d=Identity
+    AlphaDropout=Identity FeatureAlphaDropout=Identity Identity=Identity
+"""
+for _name in ELEMENTWISE.split():
     _name, _, _nodes = _name.partition("=")
     _shape = {"Dropout1d": ("n", 4, 9), "Dropout3d": ("n", 4, 2, 3, 2)}.get(_name, IMAGES)
     layer(_name, lambda name=_name: getattr(nn, name)(), _shape, nodes=_nodes, keeps=False)

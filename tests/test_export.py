@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 
 import tinygrad_cv as tg
-from export_layers import LAYERS, WRONG, Layer, inputs_of, made_of
+from export_layers import LAYERS, WRONG, inputs_of, made_of
 from rows import ROWS
 from tinygrad_cv import models, nn
 from tinygrad_cv._op import REGISTRY
@@ -256,7 +256,7 @@ def test_weights_that_are_too_large_for_one_file_lie_beside_it(
     export_model(net, x, tmp_path / "net.onnx")
     assert (tmp_path / "net.onnx.data").stat().st_size == 4 * 40 * 30
     for options in ({"path": tmp_path / "b", "external_data": False}, {"path": None}):
-        with pytest.raises(ValueError, match="external_data=True|give a path"):
+        with pytest.raises(ValueError, match=r"external_data=True|give a path"):
             export_model(net, x, **options)  # type: ignore[arg-type]
     assert not (tmp_path / "b").exists()
 

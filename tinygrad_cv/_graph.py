@@ -96,7 +96,7 @@ class Observer:
 
     everything = False
     general = False
-    """Whether what runs is to be right for any input: no op may be chosen by the numbers at hand."""
+    """Whether what runs is to be right for any input: no op is chosen by the numbers at hand."""
 
     def forward(self, op: "Op", backend: Any, arrays: Iterable[Any]) -> Any:
         """Run the forward of an op."""
@@ -112,10 +112,10 @@ class Observer:
         """This array, which an op is about to get as an attribute, is a copy of a tensor or of
         another array."""
 
-    def read(self, values: Any) -> None:
+    def leaving(self, values: Any) -> None:
         """The values of a tensor, or of an array in an index, are about to be known to Python."""
 
-    def call(
+    def composed(
         self, function: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]
     ) -> Any:
         """Run a function that is `in_one`."""
@@ -141,7 +141,7 @@ def in_one(function: Called) -> Called:
     @wraps(function)
     def call(*args: Any, **options: Any) -> Any:
         eye = observer.get()
-        return function(*args, **options) if eye is None else eye.call(function, args, options)
+        return function(*args, **options) if eye is None else eye.composed(function, args, options)
 
     return cast(Called, call)
 

@@ -44,6 +44,7 @@ __all__ = [
 ]
 
 _generator = host.random.default_rng()
+_numpys: Any = host.random  # its functions, which draw from one hidden source
 _within_seeded: ContextVar[host.random.Generator | None] = ContextVar("seeded", default=None)
 _default_device = device("cpu")
 _opened: dict[str, Backend] = {}
@@ -107,8 +108,8 @@ class Seeded:
         self._generator = copy.copy(_generator)
         self._outer: Token[Any] = _within_seeded.set(self._generator)
         self._python = random.getstate()
-        self._numpy = host.random.get_bit_generator(), host.random.get_state(legacy=False)
-        host.random.set_bit_generator(self._of_numpy)
+        self._numpy = _numpys.get_bit_generator(), host.random.get_state(legacy=False)
+        _numpys.set_bit_generator(self._of_numpy)
         return self
 
     def at(self, number: int) -> None:
@@ -124,7 +125,7 @@ class Seeded:
         _within_seeded.reset(self._outer)
         random.setstate(self._python)
         bits, state = self._numpy
-        host.random.set_bit_generator(bits)
+        _numpys.set_bit_generator(bits)
         if state["has_gauss"]:  # the second of two normal numbers, which is no part of the bits
             host.random.set_state(state)
 

@@ -1,14 +1,13 @@
 """How one process makes the batches of a dataset, be it the main one or a worker."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from typing import Any, NamedTuple
 
 from tinygrad_cv._tensor import Tensor
-from tinygrad_cv._trees import mapped
 from tinygrad_cv.backend import Seeded, as_generator, host
-from tinygrad_cv.data.collate import as_array, default_convert, stacked, stays
+from tinygrad_cv.data.collate import as_array, default_convert, like, stacked, stays
 from tinygrad_cv.data.dataset import IterableDataset, Subset, TensorDataset, fetch, takes_arrays
 from tinygrad_cv.distributed.group import part_of
 
@@ -56,10 +55,10 @@ class Recipe(NamedTuple):
         return _OfPlaces(self, seed)
 
     def part(self, count: int, by_itself: bool) -> tuple[slice, slice | None]:
-        """Which of so many samples are needed, and which rows of their batch are taken, if not all.
+        """Which of so many samples are needed, and which rows of their batch are the part.
 
-        With samples that are made each `by_itself` only those of the part are needed, or one, of
-        whose batch no row is taken.
+        None stands for all rows. With samples that are made each `by_itself` only those of the part
+        are needed, or one, of whose batch no row is taken.
         """
         if self.share[1] == 1:
             return slice(None), None
@@ -178,8 +177,15 @@ class _OfStream:
 
 
 def rows_of(batch: Any, rows: slice) -> Any:
-    """These rows of all tensors and arrays of a batch."""
-    return mapped(lambda x: x[rows] if getattr(x, "ndim", 0) else x, batch)
+    """These rows of all tensors and arrays of a batch, and of its rows of strings."""
+    if isinstance(batch, Mapping):
+        return like(batch, {key: rows_of(value, rows) for key, value in batch.items()})
+    if isinstance(batch, list | tuple):
+        if batch and all(isinstance(value, str | bytes) for value in batch):
+            return batch[rows]
+        parts = [rows_of(value, rows) for value in batch]
+        return tuple(parts) if type(batch) is tuple else like(batch, parts)
+    return batch[rows] if getattr(batch, "ndim", 0) else batch
 
 
 STOPPED = (

@@ -57,7 +57,7 @@ def stacked(samples: Sequence[Any], field: str = "") -> Any:
         return samples
     if isinstance(first, Mapping):
         parts = {key: stacked([sample[key] for sample in samples], str(key)) for key in first}
-        return _like(first, parts)
+        return like(first, parts)
     if isinstance(first, Sequence):
         rows = [sample if isinstance(sample, Sequence) else (sample,) for sample in samples]
         lengths = sorted({len(row) for row in rows})
@@ -66,7 +66,7 @@ def stacked(samples: Sequence[Any], field: str = "") -> Any:
                 f"the samples of a batch must have the same number of fields; found {lengths}."
             )
         columns = zip(*rows, strict=True)
-        return _like(first, [stacked(column, str(i)) for i, column in enumerate(columns)])
+        return like(first, [stacked(column, str(i)) for i, column in enumerate(columns)])
     where = f"in field {field} " if field else ""
     devices = {sample.device if stays(sample) else None for sample in samples}
     if together := len(devices) == 1 and None not in devices:
@@ -110,14 +110,14 @@ def tensors(
         return Tensor(host.asarray(batch), device=device)
     if isinstance(batch, Mapping):
         parts: Any = {key: tensors(value, device, tuples, fresh) for key, value in batch.items()}
-        return _like(batch, parts)
+        return like(batch, parts)
     if isinstance(batch, tuple | list):
         parts = [tensors(value, device, tuples, fresh) for value in batch]
-        return tuples(parts) if type(batch) is tuple else _like(batch, parts)
+        return tuples(parts) if type(batch) is tuple else like(batch, parts)
     return batch
 
 
-def _like(first: Any, parts: Any) -> Any:
+def like(first: Any, parts: Any) -> Any:
     """The parts of a batch in a container like that of a sample; those of a tuple in a list."""
     if isinstance(first, MutableMapping):
         made = copy(first)

@@ -121,6 +121,10 @@ class DataLoader:
         transform: Callable[..., tuple[host.ndarray, ...]] | None = None,
         device: str | None = None,
     ) -> None:
+        try:
+            num_workers = operator.index(num_workers)
+        except TypeError:
+            raise TypeError(f"num_workers is a whole number; got {num_workers!r}.") from None
         if num_workers < 0 or timeout < 0:
             raise ValueError(
                 f"num_workers and timeout are 0 or more; got {num_workers} and {timeout}."
@@ -296,14 +300,15 @@ class DataLoader:
     def _hired(self, recipe: Recipe) -> Workers:
         """Workers that do nothing else: new ones, or those that have stayed."""
         context = self.multiprocessing_context or get_context()
-        terms = *recipe, self.num_workers, self.prefetch_factor, self.worker_init_fn, context
+        prefetch = self.prefetch_factor or 1
+        terms = *recipe, self.num_workers, prefetch, self.worker_init_fn, context
         staying = self._workers
         busy = staying is not None and staying.end.alive and staying.user() is not None
         if staying is not None and staying.end.alive and not busy:
             if all(map(operator.is_, staying.terms, terms)):
                 return staying
             staying.end()
-        workers = Workers(recipe, *terms[len(recipe) :])
+        workers = Workers(recipe, self.num_workers, prefetch, self.worker_init_fn, context)
         workers.terms = terms
         if self.persistent_workers and not busy:
             self._workers = workers
@@ -362,6 +367,7 @@ class Epoch:
 
     def __init__(self, loader: DataLoader) -> None:
         generator, order = as_generator(loader.generator), loader._order
+        before = generator.bit_generator.state
         streams = isinstance(loader.dataset, IterableDataset)
         if resumed := loader._resumed:
             place, loader._resumed = loader._place, False
@@ -371,11 +377,11 @@ class Epoch:
             place = Place(int(generator.integers(2**63)), sampler=_state_of(order))
         seed, given = place.seed, place.given
         assert seed is not None
+        tasks: Iterator[tuple[int, Task] | tuple[None, None]]
         if streams:
             tasks = repeat((None, None))
             place.given = None if loader.num_workers > 1 and not loader.in_order else 0
         else:
-            before = generator.bit_generator.state
             tasks = _tasks(loader, seed, place)
             if resumed:  # it had drawn the order already, if a sampler draws from it too
                 generator.bit_generator.state = before
@@ -444,11 +450,11 @@ def _numbered(
     step, first = getattr(shares, "num_replicas", 1), getattr(shares, "rank", 0)
     for number in count():
         if loader._own_order:  # all has been drawn
-            places = next(order, END)
+            places: Any = next(order, END)
         else:
             with seeded:
                 seeded.at(-2 - number)
-                places = next(order, END)
+                places: Any = next(order, END)
         if places is END:
             return
         if loader.batch_sampler is None:

@@ -442,7 +442,7 @@ class Failure(NamedTuple):
             first = str(error)
             if isinstance(error, OSError) and error.errno is not None:
                 args = error.errno, error.strerror, error.filename, None, error.filename2
-                first = error.strerror
+                first = error.strerror or ""
             words = f"{first}\n\n{words}" if first else words
         if isinstance(error, StopIteration):  # which would end the epoch without a word
             kind = RuntimeError
@@ -462,7 +462,7 @@ class Failure(NamedTuple):
             kind = pickle.loads(self.kind or b"")
             for build in (_told, _told_below):
                 with suppress(Exception):
-                    error = build(kind, args, _Words(self.words))
+                    error: BaseException = build(kind, args, _Words(self.words))
                     vars(error).update(attributes)
                     if self.words in str(error):
                         return error

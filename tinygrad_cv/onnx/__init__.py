@@ -10,14 +10,15 @@
 - `arithmetic`, `reductions`, `shapes`, `places`, `layers`, `windows`, `images`,
   `recurrent`: the operators by family, each a handler.
 
-`export_model` writes one: a module of ours, or any function of tensors, as a file for other programs.
+`export_model` writes one, of a module or any function of tensors, for other programs:
 
 - `save`: from a model to a file, checked and written whole.
 - `tracing`: what the model computes, op by op, and which lengths are free.
 - `writing`: the ops by family, each a handler.
 - `folding`: batch norms as part of the layers before them.
 
-The package `onnx`, which reads and checks the files, comes with an extra: pip install 'tinygrad_cv[onnx]'.
+The package `onnx`, which reads and checks the files, comes with an extra:
+pip install 'tinygrad_cv[onnx]'.
 """
 
 from tinygrad_cv._absent import told as _told

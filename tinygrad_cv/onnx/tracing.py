@@ -100,7 +100,7 @@ class Trace(Observer):
             self.home[id(array)] = node
             self.kept.append(array)
 
-    def read(self, values: Any) -> None:
+    def leaving(self, values: Any) -> None:
         if isinstance(values, Tensor):
             self.meet(values)
         node = values.node if isinstance(values, Tensor) else self.home.get(id(values))
@@ -111,7 +111,7 @@ class Trace(Observer):
                 "every input: compute with tensors, and choose with where(condition, a, b)."
             )
 
-    def call(self, function: Callable[..., Any], args: Any, options: Any) -> Any:
+    def composed(self, function: Callable[..., Any], args: Any, options: Any) -> Any:
         bound = inspect.signature(function).bind(*args, **options)
         bound.apply_defaults()
         for tensor in tensors_in(bound.arguments):

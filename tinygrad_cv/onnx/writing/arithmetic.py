@@ -34,7 +34,7 @@ def _unary(operator: str) -> Callable[..., Value]:
             return _of_unsigned(g, operator, x)
         if operator in ("Floor", "Ceil") and g.out.dtype[:3] == "int":
             return g.cast(x, g.out.dtype)  # it is whole
-        made: Value = g.node(operator, *g.alike(x))
+        made = g.node(operator, *g.alike(x))
         return made
 
     return handler
@@ -43,7 +43,7 @@ def _unary(operator: str) -> Callable[..., Value]:
 def _of_unsigned(g: Writer, operator: str, x: Value) -> Value:
     if operator != "Neg":
         return g.cast(x, g.out.dtype)
-    made: Value = g.node("Neg", g.cast(x, "int64"))
+    made = g.node("Neg", g.cast(x, "int64"))
     return made
 
 
@@ -51,7 +51,7 @@ def _binary(operator: str) -> Callable[..., Value]:
     def handler(g: Writer, x: Any, y: Any) -> Value:
         if g.out.dtype == "bool":
             truth = {"Add": "Or", "Max": "Or", "Mul": "And", "Min": "And", "Sub": "Xor"}
-            made: Value = g.node(truth[operator], *g.alike(x, y))
+            made = g.node(truth[operator], *g.alike(x, y))
             return made
         made = g.node(operator, *g.alike(x, y))
         return made
@@ -74,7 +74,7 @@ def _comparison(operator: str) -> Callable[..., Value]:
         x, y = common(g, x, y)
         if operator != "Equal" and x.dtype == "bool":
             x, y = g.cast(x, "int32"), g.cast(y, "int32")
-        made: Value = g.node(operator, x, y, dtype="bool")
+        made = g.node(operator, x, y, dtype="bool")
         return made
 
     return handler
@@ -82,7 +82,7 @@ def _comparison(operator: str) -> Callable[..., Value]:
 
 def _logic(operator: str) -> Callable[..., Value]:
     def handler(g: Writer, x: Any, y: Any) -> Value:
-        made: Value = g.node(operator, g.cast(x, "bool"), g.cast(y, "bool"))
+        made = g.node(operator, g.cast(x, "bool"), g.cast(y, "bool"))
         return made
 
     return handler
@@ -91,7 +91,7 @@ def _logic(operator: str) -> Callable[..., Value]:
 def _bits(operator: str) -> Callable[..., Value]:
     def handler(g: Writer, x: Any, y: Any) -> Value:
         x, y = g.alike(x, y)
-        made: Value = g.node(operator if x.dtype == "bool" else f"Bitwise{operator}", x, y)
+        made = g.node(operator if x.dtype == "bool" else f"Bitwise{operator}", x, y)
         return made
 
     return handler
@@ -186,7 +186,7 @@ def _hypot(g: Writer, a: Any, b: Any) -> Any:
 
 
 def _equals(g: Writer, x: Value, n: float) -> Value:
-    made: Value = g.node("Equal", x, g.const(n, x.dtype), dtype="bool")
+    made = g.node("Equal", x, g.const(n, x.dtype), dtype="bool")
     return made
 
 
@@ -293,7 +293,7 @@ def _is_negative(g: Writer, x: Value) -> Value:
     zero = g.const(0, x.dtype)
     below = g.node("Less", x, zero, dtype="bool")
     if x.dtype[:5] != "float":
-        made: Value = below
+        made = below
         return made
     inverse = g.node("Less", g.node("Reciprocal", x), zero, dtype="bool")
     made = g.node("Or", below, g.node("And", _equals(g, x, 0.0), inverse))
@@ -515,7 +515,7 @@ def _threshold(g: Writer, x: Value, *, threshold: float, value: float) -> Any:
 @writes("glu")
 def _glu(g: Writer, x: Value, *, axis: int) -> Any:
     x = g.cast(x, g.out.dtype)
-    value, gate = g.node("Split", x, outputs=2, axis=axis, num_outputs=2)
+    value, gate = g.several("Split", x, outputs=2, axis=axis, num_outputs=2)
     return g.node("Mul", value, g.node("Sigmoid", gate))
 
 

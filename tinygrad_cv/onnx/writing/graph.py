@@ -6,7 +6,7 @@ of several. In an attribute, and in a shape, a length that is not fixed is a `Va
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
@@ -32,22 +32,19 @@ CODES = {dtype: code for code, dtype in DTYPES.items()}
 """The element types of the standard by dtype."""
 
 
-def writes(*names: str) -> Callable[[Handler], Handler]:
+def writes(*names: str, table: dict[str, Callable[..., Any]] = OPS) -> Callable[[Handler], Handler]:
     """Register the handler of the ops of these names."""
-    return _registers(OPS, names)
 
-
-def writes_call(*names: str) -> Callable[[Handler], Handler]:
-    """Register the handler of calls of the functions of these names."""
-    return _registers(CALLS, names)
-
-
-def _registers(table: dict[str, Callable[..., Any]], names: Sequence[str]) -> Any:
     def register(handler: Handler) -> Handler:
         table.update(dict.fromkeys(names, handler))
         return handler
 
     return register
+
+
+def writes_call(*names: str) -> Callable[[Handler], Handler]:
+    """Register the handler of calls of the functions of these names."""
+    return writes(*names, table=CALLS)
 
 
 def refuses(names: str, instead: str) -> None:
@@ -68,13 +65,12 @@ class Value:
 
     name: str
     dtype: str
-    shape: tuple[Any, ...] | None = None
+    shape: Any = None
     array: Any = None
 
     @property
     def ndim(self) -> int:
         """The number of axes."""
-        assert self.shape is not None
         return len(self.shape)
 
 
@@ -400,14 +396,20 @@ class Writer:
         return ""
 
     def node(
+        self, operator: str, *inputs: Value | None, dtype: str = "", **attributes: Any
+    ) -> Value:
+        """Write a node. Its result has the dtype of the first input, unless another is said."""
+        return self.several(operator, *inputs, outputs=1, dtype=dtype, **attributes)[0]
+
+    def several(
         self,
         operator: str,
         *inputs: Value | None,
+        outputs: int,
         dtype: str = "",
-        outputs: int = 1,
         **attributes: Any,
-    ) -> Any:
-        """Write a node. Its result has the dtype of the first input, unless another is said."""
+    ) -> tuple[Value, ...]:
+        """Write a node with several results."""
         self.check(operator)
         name = self.name(f"{self.path()}{operator}")
         names = [f"{name}.{i}" if outputs > 1 else name for i in range(outputs)]
@@ -417,8 +419,7 @@ class Writer:
         attributes = {k: v for k, v in attributes.items() if v is not None}
         self.nodes.append(self.helper.make_node(operator, given, names, name=name, **attributes))
         dtype = dtype or next(value.dtype for value in inputs if value is not None)
-        made = tuple(Value(each, dtype) for each in names)
-        return made if outputs > 1 else made[0]
+        return tuple(Value(each, dtype) for each in names)
 
     def check(self, operator: str) -> None:
         """Raise unless the version of the standard that is written has an operator."""
@@ -569,18 +570,18 @@ class Writer:
 
     def unsqueeze(self, value: Value, axes: Sequence[int]) -> Value:
         """New axes of length 1 at these places of the result."""
-        made: Value = self.node("Unsqueeze", value, self.ints(axes))
+        made = self.node("Unsqueeze", value, self.ints(axes))
         return made
 
     def squeeze(self, value: Value, axes: Sequence[int]) -> Value:
         """Without these axes."""
-        made: Value = self.node("Squeeze", value, self.ints(axes))
+        made = self.node("Squeeze", value, self.ints(axes))
         return made
 
     def slice(self, value: Value, axis: int, start: int, stop: int, step: int = 1) -> Value:
         """A part along one axis."""
         by = None if step == 1 else self.ints([step])
-        made: Value = self.node(
+        made = self.node(
             "Slice", value, self.ints([start]), self.ints([stop]), self.ints([axis]), by
         )
         return made
@@ -588,16 +589,5 @@ class Writer:
     def where(self, condition: Value, x: Any, y: Any, dtype: str = "") -> Value:
         """x where the condition holds, else y."""
         dtype = dtype or self.out.dtype
-        made: Value = self.node(
-            "Where", condition, self.cast(x, dtype), self.cast(y, dtype), dtype=dtype
-        )
+        made = self.node("Where", condition, self.cast(x, dtype), self.cast(y, dtype), dtype=dtype)
         return made
-
-
-def values_in(value: Any) -> Iterator[Value]:
-    """The values among attributes."""
-    if isinstance(value, tuple | list):
-        for part in value:
-            yield from values_in(part)
-    elif isinstance(value, Value):
-        yield value
