@@ -1,6 +1,7 @@
 """Datasets in small, written as their authors publish them, each by a writer of somebody else's."""
 
 import gzip
+import hashlib
 import io
 import lzma
 import pickle
@@ -16,6 +17,10 @@ import scipy.io
 
 def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
+
+
+def md5(contents: bytes) -> str:
+    return hashlib.md5(contents).hexdigest()
 
 
 def pixels(*shape: int, seed: int = 0) -> np.ndarray:

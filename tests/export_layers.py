@@ -17,7 +17,7 @@ Shape = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Layer:
-    """A model, the shapes of its inputs ("n" is the batch), and how it is exported.
+    """A model, the shapes of its inputs ("n" is the batch's), and how it is exported.
 
     A shape that begins with "int", "mask", "half" or "double" is of such numbers. `nodes` are the
     operators that it should become, and `keeps` says that its weights have their names there.
@@ -54,7 +54,8 @@ def inputs_of(layer: Layer, n: int, seed: int = 1) -> list[Array]:
     arrays = []
     for shape in layer.shapes:
         kind = shape[0] if shape[0] in ("int", "mask", "half", "double") else ""
-        lengths = [n if k == "n" else k for k in (shape[1:] if kind else shape)]
+        known = {"n": n, "n + 4": n + 4}
+        lengths = [known.get(k, k) for k in (shape[1:] if kind else shape)]
         dtype = {"half": "float16", "double": "float64"}.get(kind, "float32")
         if kind == "int":
             arrays.append(rng.integers(0, 4, lengths))
@@ -275,14 +276,15 @@ layer("ZeroPad2d, cropping", lambda: nn.ZeroPad2d(-1), nodes="Slice")
 
 # ----- activations, shapes -----------------------------------------------------------------------
 
-for _name in """
+ELEMENTWISE = """
     ReLU=Relu LeakyReLU=LeakyRelu PReLU=PRelu RReLU=LeakyRelu ReLU6=Clip Hardtanh=Clip ELU=Elu
     SELU=Selu CELU=Celu Sigmoid=Sigmoid Tanh=Tanh LogSigmoid= Softplus=Softplus SiLU= Mish=Mish
-    GELU=Gelu Softsign=Softsign Softshrink=Shrink Hardshrink=Shrink Tanhshrink=
-    Hardsigmoid=HardSigmoid Hardswish=HardSwish Softmax2d=Softmax GLU= Dropout=Identity
-    Dropout1d=Identity Dropout2d=Identity Dropout3d=Identity AlphaDropout=Identity
-    FeatureAlphaDropout=Identity Identity=Identity Flatten=Reshape
-""".split():
+    GELU=Gelu Softsign=Softsign Softshrink=Shrink Hardshrink=Shrink Tanhshrink= GLU=
+    Hardsigmoid=HardSigmoid Hardswish=HardSwish Softmax2d=Softmax Flatten=Reshape
+    Dropout=Identity Dropout1d=Identity Dropout2d=Identity Dropout3d=Identity
+    AlphaDropout=Identity FeatureAlphaDropout=Identity Identity=Identity
+"""
+for _name in ELEMENTWISE.split():
     _name, _, _nodes = _name.partition("=")
     _shape = {"Dropout1d": ("n", 4, 9), "Dropout3d": ("n", 4, 2, 3, 2)}.get(_name, IMAGES)
     layer(_name, lambda name=_name: getattr(nn, name)(), _shape, nodes=_nodes, keeps=False)
@@ -425,7 +427,7 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "einsum": lambda x: tg.einsum("nchw,nchv->nwv", x, x),
     "normalize": lambda x: tg.normalize(x),
     "gather": lambda x: x.gather(1, (x > 0).long()),
-    "scatter": lambda x: x.scatter(1, (x[:, :2] > 0).long() + 1, 0.5),
+    "scatter": lambda x: x.scatter(1, x.argsort(1)[:, :2], 0.5),
     "masked_fill": lambda x: x.masked_fill(x > 0, 1.0),
     "cumsum": lambda x: x.cumsum(1),
     "cumprod": lambda x: x.cumprod(1),
@@ -433,6 +435,7 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "an index of two lists": lambda x: x[..., [0, 1], [1, -1]],
     "an index that is computed": lambda x: x[:, (x.sum((0, 2, 3)) > 0).long()],
     "two indices that are computed": lambda x: x[:, x[0, 0, 0].argsort()[:2] // 2, [1, 2]],
+    "a place that is computed": lambda x: x[:, (x.sum() > 0).long()],
     "a negative index": lambda x: x[:, -1, None, ::2],
     "roll": lambda x: tg.roll(x, (1, -2), (2, 3)),
     "roll of the batch": lambda x: tg.roll(x, 1, 0),
@@ -458,5 +461,100 @@ layer(
         nn.Linear(8, 2),
     ),
     ("n", 4, 12, 10),
+    dynamic_axes={"x": {0: "n", 2: "h", 3: "w"}},
+)
+
+# ----- losses and others -------------------------------------------------------------------------
+
+_SCORES, _LABELS, _FLOATS = ("n", 4), ("int", "n"), ("n", 4)
+for _name, _shapes in {
+    "MSELoss": (_FLOATS, _FLOATS),
+    "L1Loss": (_FLOATS, _FLOATS),
+    "SmoothL1Loss": (_FLOATS, _FLOATS),
+    "HuberLoss": (_FLOATS, _FLOATS),
+    "CrossEntropyLoss": (_SCORES, _LABELS),
+    "NLLLoss": (_SCORES, _LABELS),
+    "NLLLoss2d": (("n", 4, 2, 3), ("int", "n", 2, 3)),
+    "BCEWithLogitsLoss": (_FLOATS, _FLOATS),
+    "KLDivLoss": (_FLOATS, _FLOATS),
+    "PoissonNLLLoss": (_FLOATS, _FLOATS),
+    "SoftMarginLoss": (_FLOATS, _FLOATS),
+    "MultiLabelSoftMarginLoss": (_FLOATS, _FLOATS),
+    "TripletMarginLoss": (_FLOATS, _FLOATS, _FLOATS),
+    "MarginRankingLoss": (("n",), ("n",), ("n",)),
+    "HingeEmbeddingLoss": (_FLOATS, _FLOATS),
+    "CosineEmbeddingLoss": (_FLOATS, _FLOATS, ("n",)),
+    "MultiMarginLoss": (_SCORES, _LABELS),
+    "MultiLabelMarginLoss": (_SCORES, ("int", "n", 4)),
+    "SVMLoss": (_SCORES, _LABELS),
+    "OneVsAllLoss": (_SCORES, _LABELS),
+    "EuclideanLoss": (_FLOATS, _FLOATS),
+}.items():
+    layer(_name, lambda name=_name: getattr(nn, name)(), *_shapes, keeps=False)
+
+
+class OfProbabilities(nn.Module):
+    def __init__(self, loss: str) -> None:
+        self.loss = getattr(nn, loss)()
+
+    def forward(self, x: Any, y: Any) -> Any:
+        if isinstance(self.loss, nn.BCELoss):
+            return self.loss(tg.sigmoid(x), tg.sigmoid(y))
+        return self.loss(x, y, tg.sigmoid(x))
+
+
+layer("BCELoss", lambda: OfProbabilities("BCELoss"), _FLOATS, _FLOATS)
+layer("GaussianNLLLoss", lambda: OfProbabilities("GaussianNLLLoss"), _FLOATS, _FLOATS)
+layer(
+    "CrossEntropyLoss with weights",
+    lambda: nn.CrossEntropyLoss(weight=tg.tensor([1.0, 2.0, 0.5, 3.0]), label_smoothing=0.1),
+    _SCORES,
+    _LABELS,
+    keeps=False,
+)
+layer("LinearCrossEntropyLoss", lambda: nn.LinearCrossEntropyLoss(4, 4), _SCORES, _LABELS)
+layer("LocallyConnected2d", lambda: nn.LocallyConnected2d(4, 3, (8, 8), 3), keeps=False)
+layer("Maxout", lambda: nn.Maxout(2), ROWS_OF_4, keeps=False)
+layer("VanillaDropout", lambda: nn.VanillaDropout(), nodes="Mul")
+layer("SyncBatchNorm", lambda: nn.SyncBatchNorm(4), nodes="BatchNormalization")
+
+
+class Decoder(nn.Module):
+    """Its places and its mask are as long as the sequence."""
+
+    def __init__(self) -> None:
+        self.words = nn.Embedding(5, 4)
+        self.places = nn.Parameter(tg.randn(1, 32, 4))
+        self.layer = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
+
+    def forward(self, x: Any) -> Any:
+        time = x.shape[1]
+        mask = nn.Transformer.generate_square_subsequent_mask(time)
+        return self.layer(self.words(x) + self.places[:, :time], src_mask=mask)
+
+
+class Segments(nn.Module):
+    """What comes out is as large as what went in."""
+
+    def __init__(self) -> None:
+        self.down, self.scores = nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 2, 1)
+
+    def forward(self, x: Any) -> Any:
+        y = tg.recompute(lambda z: tg.relu(self.down(z)), x)
+        return tg.interpolate(self.scores(y), size=x.shape[2:], mode="bilinear")
+
+
+layer(
+    "a decoder",
+    Decoder,
+    ("int", "n", "n + 4"),
+    keeps=False,
+    dynamic_axes={"x": {0: "n", 1: "t"}},
+)
+layer(
+    "segments",
+    Segments,
+    ("n", 3, "n + 4", 6),
+    nodes="Conv Relu Conv Shape Shape Concat Resize",
     dynamic_axes={"x": {0: "n", 2: "h", 3: "w"}},
 )

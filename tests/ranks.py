@@ -146,7 +146,7 @@ OPS = ("sum", "product", "max", "min")
 
 
 class Nccl:
-    """What we use of `cupy.cuda.nccl`, for one rank. It knows memory by its address, as NCCL does."""
+    """What we use of `cupy.cuda.nccl`, for one rank. It knows memory by its address alone."""
 
     available = True
 

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import struct
 import subprocess
@@ -22,6 +23,7 @@ import tinygrad_cv as tg
 from tinygrad_cv import cli
 from tinygrad_cv.cli import main
 from tinygrad_cv.data import load_dataset
+from tinygrad_cv.models import resnet20
 from tinygrad_cv.train import Trainer, convnet, load_model
 
 pytestmark = pytest.mark.host  # the command chooses its device itself
@@ -328,6 +330,112 @@ def test_a_terminal_sees_the_progress(tmp_path: Path, monkeypatch: pytest.Monkey
     last = terminal.getvalue().split("\r")[-1]
     for word in ("epoch 2/2", "100%", "loss ", "train ", "val "):
         assert word in last
+
+
+# ----- stopped, and gone on with -----------------------------------------------------------------
+
+LONG = ("--limit", "40", "--batch-size", "8", "--epochs", "24", "--seed", "5")
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that was killed."""
+    out = tmp_path_factory.mktemp("stopped") / "out"
+    options = ["--out", out, *LONG, "--checkpoint-every", "0"]
+    command = [sys.executable, "-m", "tinygrad_cv", "train", *map(str, options)]
+    with subprocess.Popen(command, stdout=-1, stderr=-1) as process:
+        deadline = time.monotonic() + 60
+        while not [*out.glob("checkpoints/step_00000000[6-9]*")] and time.monotonic() < deadline:
+            time.sleep(0.001)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    return out
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there is no kill -9")
+@pytest.mark.usefixtures("no_pictures")
+def test_a_run_that_was_killed_goes_on_to_the_same_files(
+    stopped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], ended: Callable[..., Ended]
+) -> None:
+    shutil.copytree(stopped, tmp_path / "out")
+    assert names(tmp_path / "out") == {"checkpoints"}
+    status, _, err = ended("train", "--out", tmp_path / "out", *LONG)
+    assert (status, err.count("\n")) == (2, 1)
+    assert f"has a run that was stopped: go on with --resume {tmp_path / 'out'}" in err
+    status, _, err = ended("train", "--resume", tmp_path / "out", "--lr", 0.5)
+    assert (status, err.count("\n")) == (2, 1)
+    assert f"argument --lr: the run in {tmp_path / 'out'} has 0.03, given 0.5; leave it out" in err
+    train("--resume", tmp_path / "out", "--seed", 5)
+    assert names(tmp_path / "out") == {"metrics.json", "model.safetensors"}
+    train("--out", tmp_path / "whole", *LONG)
+    one, other = metrics(tmp_path / "out"), metrics(tmp_path / "whole")
+    del one["seconds"], other["seconds"]
+    assert one == other
+    model = (tmp_path / "out" / "model.safetensors").read_bytes()
+    assert model == (tmp_path / "whole" / "model.safetensors").read_bytes()
+    capsys.readouterr()
+    train("--resume", tmp_path / "out")
+    assert capsys.readouterr().out == (
+        f"{tmp_path / 'out'}: the run is finished; there is nothing to resume.\n"
+    )
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there is no kill -9")
+def test_a_damaged_checkpoint_is_told_in_one_sentence(
+    stopped: Path, tmp_path: Path, ended: Callable[..., Ended]
+) -> None:
+    shutil.copytree(stopped, tmp_path / "out")
+    checkpoint = max((tmp_path / "out" / "checkpoints").glob("step_*"))
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-1])
+    status, out, err = ended("train", "--resume", tmp_path / "out")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"tinygrad-cv train: argument --resume: {checkpoint}: found no intact")
+
+
+def test_where_there_is_nothing_to_go_on_with(tmp_path: Path, ended: Callable[..., Ended]) -> None:
+    for arguments, told in (
+        ([tmp_path], f"argument --resume: {tmp_path}: found no checkpoints of a run that was"),
+        ([tmp_path / "no"], f"argument --resume: {tmp_path / 'no'}: found no checkpoints"),
+        ([tmp_path, "--out", "x"], "arguments --resume and --out: the run goes on in its own"),
+    ):
+        status, out, err = ended("train", "--resume", *arguments)
+        assert (status, out, err.count("\n")) == (2, "", 1)
+        assert err.startswith(f"tinygrad-cv train: {told}")
+    assert names(tmp_path) == set()
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_ctrl_c_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ended: Callable[..., Ended]
+) -> None:
+    step = Trainer._step
+
+    def interrupted(self: Trainer, group: Any) -> bool:
+        if self.step == 3:
+            raise KeyboardInterrupt
+        return step(self, group)
+
+    monkeypatch.setattr(Trainer, "_step", interrupted)
+    out = tmp_path / "out"
+    said = ended("train", "--out", out, *LONG, "--checkpoint-every", 0)
+    assert said == (130, "", f"tinygrad-cv train: interrupted; go on with --resume {out}.\n")
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_more_options_reach_the_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], ended: Callable[..., Ended]
+) -> None:
+    write_cifar10(tmp_path / "data")
+    options = ["--model", "resnet20", "--augment", "flip", "--accumulate", 2, "--clip", 0.5]
+    train("--dataset", tmp_path / "data", "--out", tmp_path / "out", "--epochs", 1, *options)
+    settings = metrics(tmp_path / "out")["settings"]
+    assert [settings[name] for name in ("model", "augment", "accumulate", "clip")] == options[1::2]
+    load_model(resnet20(num_classes=10), tmp_path / "out" / "model.safetensors")
+    capsys.readouterr()
+    for name, told in (("resnet20", r"conv2d: the input \(1, 1, 8, 8\)"), ("resnet7", "resnet7")):
+        status, out, err = ended("train", "--model", name, "--out", tmp_path / "no")
+        assert (status, out, err.count("\n")) == (2, "", 1)
+        assert re.search(f"argument --model: {name} .*{told}", err)
 
 
 # ----- without the packages that draw ------------------------------------------------------------

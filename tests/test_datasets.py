@@ -1,10 +1,10 @@
 """Datasets under torchvision's names: what they hold, how they are fetched, and downloaded."""
 
 import gzip
-import hashlib
 import lzma
 import os
 import pickle
+import struct
 import sys
 import tarfile
 import warnings
@@ -310,6 +310,7 @@ NORMALIZE = T.Normalize((0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
         (T.Compose([T.ToImage(), T.ToDtype("float32", scale=True), NORMALIZE]), True),
         (T.Compose([T.CenterCrop(24), T.Compose([T.ToTensor()]), T.Identity()]), True),
         (T.Compose([T.Resize(16), T.ToTensor()]), False),
+        (T.Compose([T.Compose([]), T.PILToTensor()]), True),
         (T.Compose([T.Lambda(np.asarray), T.ToTensor()]), False),
         (lambda image: np.asarray(image)[:2, :3], False),
     ],
@@ -325,6 +326,15 @@ def test_batches_are_what_the_samples_are(transform: Any, batched: bool, tmp_pat
         np.testing.assert_array_equal(images, expected, strict=True)
     [[x, _]] = DataLoader(Subset(dataset, [4, 0, 9]), 3, device="cpu")
     np.testing.assert_array_equal(x.numpy(), expected, strict=True)
+
+
+def test_what_takes_no_pillow_image_is_refused_in_batches_too(tmp_path: Path) -> None:
+    make.write_cifar10(tmp_path)
+    for first in (NORMALIZE, T.ToDtype("float32"), T.ConvertImageDtype()):
+        dataset = CIFAR10(tmp_path, transform=T.Compose([first, T.ToTensor()]))
+        for index in (0, np.array([0])):
+            with pytest.raises(TypeError):
+                dataset[index]
 
 
 AUGMENT = T.Compose(
@@ -349,6 +359,24 @@ def test_batches_draw_for_their_images_one_after_the_other(transform: Any, tmp_p
         tg.manual_seed(5)
         expected = [dataset[place][0].numpy() for place in (4, 0, 9)]
         np.testing.assert_array_equal(images, expected, strict=True)
+
+
+@pytest.mark.parametrize("transform", [AUGMENT, T.Compose([T.Lambda(lambda x: x), AUGMENT])])
+def test_a_share_of_a_batch_is_drawn_as_in_the_whole(transform: Any, tmp_path: Path) -> None:
+    """As by one of several processes that train: of batches, and of samples one by one."""
+    make.write_cifar10(tmp_path)
+    dataset = CIFAR10(tmp_path, transform=transform)
+
+    def images(share: tuple[int, int]) -> np.ndarray:
+        tg.manual_seed(1)
+        loader = DataLoader(Subset(dataset, range(12)), 6, True, device="cpu")
+        loader.share = share
+        return np.stack([x.numpy() for x, _ in loader])
+
+    whole = images((0, 1))
+    np.testing.assert_array_equal(
+        np.concatenate([images((0, 2)), images((1, 2))], axis=1), whole, strict=True
+    )
 
 
 def test_a_class_below_with_samples_of_its_own_is_asked_for_those(tmp_path: Path) -> None:
@@ -472,6 +500,18 @@ def test_links_are_followed_but_not_round_in_a_circle(tmp_path: Path) -> None:
     assert "a/there/two.png" in names
     assert "b/two.png" in names
     assert len(names) < 20
+
+
+def test_folders_in_one_another(tmp_path: Path) -> None:
+    deep = tmp_path.joinpath("a", *["b"] * 50)
+    deep.mkdir(parents=True)
+    (deep / "x.png").touch()
+    assert ImageFolder(tmp_path).samples == [(str(deep / "x.png"), 0)]
+    with pytest.raises(DatasetError, match="found no image"):
+        load_dataset(tmp_path)
+    (deep / "x.png").rename(tmp_path / "x.png")
+    with pytest.raises(DatasetError, match=r"found a folder with a, x.png, expected 'digits'"):
+        load_dataset(tmp_path)
 
 
 def test_folders_that_will_not_do(tmp_path: Path) -> None:
@@ -599,15 +639,13 @@ def test_texts_that_will_not_do(tmp_path: Path) -> None:
 def served(folder: Path, name: str, contents: bytes) -> tuple[str, str]:
     """The address of a file with these contents, and its MD5."""
     make.write(folder / name, contents)
-    return (folder / name).as_uri(), hashlib.md5(contents).hexdigest()
+    return (folder / name).as_uri(), make.md5(contents)
 
 
 def test_mnist_is_downloaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parts = make.write_mnist(tmp_path / "source", zipped=True)
     there = tmp_path / "source" / "MNIST" / "raw"
-    digests = [
-        (name, hashlib.md5((there / name).read_bytes()).hexdigest()) for name, _ in MNIST.resources
-    ]
+    digests = [(name, make.md5((there / name).read_bytes())) for name, _ in MNIST.resources]
     monkeypatch.setattr(MNIST, "resources", digests)
     monkeypatch.setattr(MNIST, "mirrors", [f"{there.as_uri()}/gone/", f"{there.as_uri()}/"])
     dataset = MNIST(tmp_path / "root", download=True)
@@ -736,6 +774,24 @@ def test_a_zip_file_is_unpacked(method: int, tmp_path: Path) -> None:
     assert (tmp_path / "a" / "mine").read_bytes() == b"stays"
 
 
+def test_a_zip_file_in_the_form_for_large_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = make.zipped(MEMBERS)
+    place = contents.index(b"PK\x05\x06")
+    _, _, count, _, size, offset, _ = struct.unpack("<HHHHIIH", contents[place + 4 :])
+    large = b"PK\x06\x06" + struct.pack("<QHHIIQQQQ", 44, 45, 45, 0, 0, count, count, size, offset)
+    large += b"PK\x06\x07" + struct.pack("<IQI", 0, place, 1)
+    ones = struct.pack("<HHHHIIH", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+    (tmp_path / "archive").write_bytes(contents[:place] + large + b"PK\x05\x06" + ones)
+    monkeypatch.setattr("tinygrad_cv.data.datasets.archives.MAX_DIRECTORY", size)
+    extract_archive(tmp_path / "archive", tmp_path / "to")
+    assert (tmp_path / "to" / "top").read_bytes() == MEMBERS["top"]
+    monkeypatch.setattr("tinygrad_cv.data.datasets.archives.MAX_DIRECTORY", size - 1)
+    with pytest.raises(DatasetError, match=f"a list of members of {size} bytes"):
+        extract_archive(tmp_path / "archive", tmp_path / "to")
+
+
 def test_some_members_are_unpacked(tmp_path: Path) -> None:
     for number, contents in enumerate((make.zipped(MEMBERS), make.tar(MEMBERS, zipped="gz"))):
         (tmp_path / "archive").write_bytes(contents)
@@ -759,10 +815,12 @@ def test_a_large_size_in_a_tar_file_is_base_256(tmp_path: Path) -> None:
     path = tmp_path / "archive"
     path.write_bytes(info.tobuf(tarfile.GNU_FORMAT) + b"some of it")
     with path.open("rb") as file:
-        [(name, _, _)] = [next(_tar_members(file, path))]
+        [(name, _, _)] = [next(_tar_members(file, path, 9, 1 << 50))]
     assert name == "large"
-    with pytest.raises(DatasetError, match="a tar file that ends too early"):
+    with pytest.raises(DatasetError, match="found 1,099,511,627,776 bytes or more in its members"):
         extract_archive(path)
+    with pytest.raises(DatasetError, match="a tar file that ends too early"):
+        extract_archive(path, max_bytes=1 << 50)
 
 
 # ----- whole datasets by the name of a folder ----------------------------------------------------

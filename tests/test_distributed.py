@@ -4,8 +4,10 @@ Ranks that are threads (see `ranks`) show what does not depend on MPI; programs 
 starts show the rest, where there is one.
 """
 
+import copy
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -19,15 +21,16 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_allclose
 
 import tinygrad_cv as tg
 from ranks import Nccl, ThreadGroup, on_ranks
 from tinygrad_cv import backend, cli, nn
 from tinygrad_cv import distributed as dist
+from tinygrad_cv._tensor import Tensor
+from tinygrad_cv.backend import cupy_backend
 from tinygrad_cv.backend.base import rows
 from tinygrad_cv.backend.recording import RecordingError
-from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.data import (
     DataLoader,
     Dataset,
@@ -39,6 +42,7 @@ from tinygrad_cv.data import (
 from tinygrad_cv.distributed import ReduceOp, mpi, nccl
 from tinygrad_cv.distributed.buckets import FIRST, divided
 from tinygrad_cv.nn.parallel import DistributedDataParallel
+from tinygrad_cv.optim.swa_utils import AveragedModel
 
 PROGRAM = Path(__file__).with_name("program_of_ranks.py")
 """What ranks that `mpiexec` starts run."""
@@ -62,7 +66,7 @@ def test_without_a_group_there_is_one_process() -> None:
     assert not dist.is_initialized()
     assert (dist.get_rank(), dist.get_world_size()) == (0, 1)
     for call in (dist.barrier, dist.get_backend, dist.destroy_process_group):
-        with pytest.raises(ValueError, match="call distributed.init_process_group"):
+        with pytest.raises(ValueError, match=r"call distributed\.init_process_group"):
             call()
     with pytest.raises(ValueError, match="no process group"):
         DistributedDataParallel(nn.Linear(1, 1))
@@ -101,11 +105,11 @@ def test_what_is_no_tensor_of_the_right_kind_is_told(alone: None) -> None:
     x: Any = tg.ones(2)
     with pytest.raises(TypeError, match="all_reduce takes tensors; got list"):
         dist.all_reduce([1.0])  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="op is one of ReduceOp.SUM, .*; got 'sum'"):
+    with pytest.raises(TypeError, match=r"op is one of ReduceOp\.SUM, .*; got 'sum'"):
         dist.all_reduce(x, "sum")  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="ReduceOp.AVG is the mean of floats; got int64"):
+    with pytest.raises(TypeError, match=r"ReduceOp\.AVG is the mean of floats; got int64"):
         dist.all_reduce(x.long(), ReduceOp.AVG)
-    with pytest.raises(TypeError, match="ReduceOp.BOR takes whole numbers"):
+    with pytest.raises(TypeError, match=r"ReduceOp\.BOR takes whole numbers"):
         dist.all_reduce(x, ReduceOp.BOR)
     for rank in (1, -1, True, 0.0):
         with pytest.raises(ValueError, match="src is a rank of 1, from 0 to 0; got"):
@@ -153,6 +157,29 @@ def test_beginning_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not dist.is_initialized()
     assert not dist.is_nccl_available()
     assert [dist.is_backend_available(name) for name in ("nccl", "gloo")] == [False, False]
+
+
+@pytest.mark.host
+def test_ranks_share_the_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Comm:
+        def allgather(self, thing: Any) -> list[Any]:
+            return [thing, ("elsewhere", thing[1]), thing, thing]
+
+        def Get_rank(self) -> int:
+            return 2
+
+    told: list[int] = []
+    monkeypatch.setattr(mpi, "set_num_threads", told.append)
+    monkeypatch.setattr(mpi, "get_num_threads", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.delenv("TINYGRAD_CV_NUM_THREADS", raising=False)
+    for available in (8, 4):  # of 4 somebody wants 8
+        monkeypatch.setattr(mpi, "_available", lambda n=available: n)
+        mpi.share_processors(Comm())
+    monkeypatch.setattr(mpi, "_available", lambda: 8)
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    mpi.share_processors(Comm())
+    assert told == [2]
 
 
 @pytest.mark.host
@@ -222,7 +249,7 @@ def test_the_first_bucket_is_smaller() -> None:
 
 
 class Weighed(nn.Module):
-    """Σ over parameters of c · Σ p² / 2, so that the gradient of p is c · p; without those of c None."""
+    """Σ over parameters of c · Σ p² / 2: the gradient of p is c · p; without c, p is unused."""
 
     def __init__(self, shapes: list[tuple[int, str]], seed: int) -> None:
         super().__init__()
@@ -315,6 +342,16 @@ def test_what_goes_wrong_is_told(alone: None) -> None:
         DistributedDataParallel(nn.LazyLinear(2))
     with pytest.raises(ValueError, match="bucket_cap_mb is a size above 0"):
         DistributedDataParallel(model, bucket_cap_mb=0)
+
+
+@pytest.mark.host
+def test_a_copy_averages_nothing(alone: None) -> None:
+    ddp = DistributedDataParallel(nn.Sequential(nn.Linear(2, 1), nn.SyncBatchNorm(1)))
+    ddp.module[1].process_group = ddp.process_group  # type: ignore[index]
+    for made in (copy.deepcopy(ddp), pickle.loads(pickle.dumps(AveragedModel(ddp).module))):
+        assert list(made.state_dict()) == list(ddp.state_dict())
+        made(tg.ones(2, 2)).sum().backward()
+        assert made.process_group is None
 
 
 @pytest.mark.host
@@ -616,21 +653,45 @@ def test_over_nccl() -> None:
         over.close()
 
     on_ranks(2, work)
-    with pytest.raises(RuntimeError, match=r"rank 0 is number 1 on this machine, which has 0 GPU"):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(nccl, "nccl", lambda: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nccl, "nccl", lambda: None)
+        patch.setattr(cupy_backend, "count", lambda: 0)
+        with pytest.raises(RuntimeError, match=r"rank 0 is number 1 on this machine, which has 0"):
             nccl.start(dist.ProcessGroup())
+
+
+@pytest.mark.gpu
+def test_nccl_itself() -> None:
+    """What one card can show: a communicator of one rank."""
+    if not dist.is_nccl_available():
+        pytest.skip("CuPy finds no NCCL")
+    over = nccl.NcclGroup(dist.ProcessGroup(), nccl.nccl(), backend.get("cuda"))
+    for dtype in DTYPES:
+        x, out = (tg.tensor(v, dtype=dtype, device="cuda") for v in ([1, 0, 1], [0, 0, 0]))
+        for op in (ReduceOp.SUM, ReduceOp.PRODUCT, ReduceOp.MIN, ReduceOp.MAX):
+            dist.all_reduce(x, op, group=over)
+            dist.reduce(x, 0, op, group=over)
+        dist.broadcast(x, 0, group=over)
+        dist.all_gather([out], x, group=over)
+        assert out.tolist() == x.tolist() == [1, 0, 1]
+        dist.reduce_scatter_tensor(out.zero_(), x, group=over)
+        assert out.tolist() == [1, 0, 1]
+    ddp = DistributedDataParallel(nn.Linear(2, 1).to(device="cuda"), process_group=over)
+    ddp(tg.ones(3, 2, device="cuda")).sum().backward()
+    assert ddp.module.weight.grad.tolist() == [[3.0, 3.0]]  # type: ignore[union-attr]
+    dist.barrier(over)
+    over.close()
 
 
 # ----- by mpiexec --------------------------------------------------------------------------------
 
 
 def mpiexec() -> str | None:
-    """The mpiexec that goes with mpi4py's MPI: of the environment, of the package, or on the path."""
+    """The mpiexec of mpi4py's MPI: of the environment, of where the package is, or on the path."""
     places = [sysconfig.get_path("scripts")]
     package = find_spec("mpi4py")
     if package is not None and package.origin is not None:
-        places += [str(Path(package.origin).parents[4] / "bin")]
+        places += [str(place / "bin") for place in Path(package.origin).parents[4:5]]
     found = (shutil.which("mpiexec", path=place) for place in (*places, None))
     return next((path for path in found if path), None)
 

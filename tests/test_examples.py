@@ -1,6 +1,8 @@
 """The examples run, and show what they say."""
 
+import re
 import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,3 +54,15 @@ def test_pictures_are_those_in_readme(
         assert words in shown
     blue = (tmp_path / "vanishing.svg").read_text(encoding="utf-8").lower().count("#0072b2")
     assert blue > gates.lower().count("#0072b2")  # arrows, and not the boxes of parameters alone
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no kill -9")
+def test_a_folder_of_pictures_is_trained_killed_gone_on_with_and_exported(tmp_path: Path) -> None:
+    """With a small model; the evaluator is that of onnx, where onnxruntime is not installed."""
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    pytest.importorskip("PIL", reason="Pillow is not installed")
+    from folder_program import comes_to_the_same_bits
+
+    small = "import tinygrad_cv.models as m; m.resnet18 = m.resnet20"
+    told = comes_to_the_same_bits(tmp_path, small)
+    assert re.fullmatch(r"test accuracy \d+\.\d%\nthe ONNX file agrees: True\n", told)

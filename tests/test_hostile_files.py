@@ -125,7 +125,7 @@ def test_an_xz_file_that_asks_for_much_memory(tmp_path: Path) -> None:
     header = b"\x02\x00\x21\x01\x24\x00\x00\x00"  # a block of LZMA2 with a dictionary of 1 GiB
     header += struct.pack("<I", zlib.crc32(header))
     path.write_bytes(lzma.compress(IDX)[:12] + header + bytes(64))
-    with pytest.raises(DatasetError, match="a damaged xz file .Memory usage limit exceeded"):
+    with pytest.raises(DatasetError, match=r"a damaged xz file .Memory usage limit exceeded"):
         load_idx(path)
 
 
@@ -422,6 +422,7 @@ NAMES = [
     ("C:x", "stay inside"),
     ("a\\..\\x", "stay inside"),
     ("\\x", "stay inside"),
+    (".", "every system"),
     ("a\nb", "every system"),
     ("a\x1b[2Jb", "every system"),
     ("a/" + "b" * 256, "every system"),
@@ -434,6 +435,16 @@ NAMES = [
 @pytest.mark.parametrize(("name", "said"), NAMES)
 def test_names_that_lead_out(name: str, said: str, form: Any, tmp_path: Path) -> None:
     assert said in refused(form({"good": b"1", name: b"2"}), tmp_path / "in")
+
+
+def test_a_member_without_a_name(tmp_path: Path) -> None:
+    contents = bytearray(make.zipped({"x": b"1"}))
+    entry = contents.index(b"PK\x01\x02")
+    contents[entry + 28] = 0  # the length of the name
+    del contents[entry + 46]
+    contents[contents.index(b"PK\x05\x06") + 12] -= 1  # the size of the list
+    assert "every system" in refused(bytes(contents), tmp_path / "zip")
+    assert "every system" in refused(make.tar({"": b"1"}), tmp_path / "tar")
 
 
 @pytest.mark.parametrize("form", [make.tar, make.zipped])
@@ -518,7 +529,7 @@ def test_an_archive_that_unpacks_to_much(form: Any, tmp_path: Path) -> None:
 
     def action() -> None:
         said = refused(contents, tmp_path / "in", max_bytes=3 * MIB)
-        assert "more bytes in its members, expected at most 3,145,728" in said
+        assert "4,194,304 bytes or more in its members, expected at most 3,145,728" in said
         assert "expected at most 3" in refused(contents, tmp_path / "in", max_files=3)
 
     assert peak(action) < 8 * MIB
@@ -537,12 +548,20 @@ def test_a_description_in_a_tar_file_that_takes_much(kind: bytes, tmp_path: Path
     assert peak(action) < 8 * MIB
 
 
-def test_descriptions_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archives, "MAX_FILES", 5)
+def test_a_zip_file_that_lies_about_its_size(tmp_path: Path) -> None:
+    contents = bytearray(make.zipped({"a": bytes(MIB), "b": bytes(MIB)}))
+    place = -1
+    while (place := contents.find(b"PK\x01\x02", place + 1)) >= 0:
+        contents[place + 24 : place + 28] = struct.pack("<I", 5)
+    refused(bytes(contents), tmp_path / "in", max_bytes=MIB)
+
+
+def test_descriptions_without_end(tmp_path: Path) -> None:
     info = tarfile.TarInfo("long")
     info.type, info.size = b"x", 0
-    contents = info.tobuf(tarfile.GNU_FORMAT) * 21
-    assert "found more members, expected at most 5" in refused(contents, tmp_path / "in")
+    contents = info.tobuf(tarfile.GNU_FORMAT) * 22
+    said = refused(contents, tmp_path / "in", max_files=5)
+    assert "found more members, expected at most 5" in said
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def _in_notebook(self: _typing.Any, include: object = None, exclude: object = No
     return bundle(self)
 
 
-for _package in ("autograd", "cuda", "nn", "optim", "utils"):
+for _package in ("autograd", "cuda", "data", "nn", "optim", "utils"):
     _lay(_package)
 _absent.tell(_Tensor)
 

@@ -95,6 +95,8 @@ class Observer:
     """
 
     everything = False
+    general = False
+    """Whether what runs is to be right for any input: no op is chosen by the numbers at hand."""
 
     def forward(self, op: "Op", backend: Any, arrays: Iterable[Any]) -> Any:
         """Run the forward of an op."""
@@ -110,10 +112,10 @@ class Observer:
         """This array, which an op is about to get as an attribute, is a copy of a tensor or of
         another array."""
 
-    def read(self, tensor: Any) -> None:
-        """The values of a tensor are about to be known to Python."""
+    def leaving(self, values: Any) -> None:
+        """The values of a tensor, or of an array in an index, are about to be known to Python."""
 
-    def call(
+    def composed(
         self, function: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]
     ) -> Any:
         """Run a function that is `in_one`."""
@@ -139,7 +141,7 @@ def in_one(function: Called) -> Called:
     @wraps(function)
     def call(*args: Any, **options: Any) -> Any:
         eye = observer.get()
-        return function(*args, **options) if eye is None else eye.call(function, args, options)
+        return function(*args, **options) if eye is None else eye.composed(function, args, options)
 
     return cast(Called, call)
 
@@ -330,7 +332,7 @@ def topological(
 
 
 def with_leaves_early(order: list[Node]) -> list[Node]:
-    """The same order, but a leaf with hooks stands right behind the last node that sends it a share.
+    """The same order, but a leaf with hooks stands right behind the last node that sends to it.
 
     By its number a parameter, which is older than all that is computed from it, would be among the
     last; who waits for its gradient can go on while those of others are computed.

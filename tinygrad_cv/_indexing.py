@@ -32,6 +32,8 @@ def index_steps(index: Any) -> tuple[Any, Any]:
     rest: list[Any] = []
     for part, axes in zip(index, sizes, strict=True):
         if axes == 0:
+            if (eye := observer.get()) is not None:
+                eye.leaving(part)
             first.append(int(part))
         elif axes > 0:
             first += [slice(None)] * (part.ndim if part.dtype.kind == "b" else 1)

@@ -12,6 +12,7 @@ PATHS = {
     "cuda.amp.autocast_mode": "cuda.amp",
     "cuda.amp.grad_scaler": "cuda.amp",
     "cuda.random": "cuda",
+    "data.transforms.v2": "data.transforms",
     "distributions.bernoulli": "distributions.discrete",
     "distributions.beta": "distributions.gamma",
     "distributions.categorical": "distributions.discrete",

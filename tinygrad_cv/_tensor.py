@@ -386,7 +386,7 @@ class Tensor(Attached):
 
     def _on_host(self) -> Any:
         if (eye := observer.get()) is not None:
-            eye.read(self)
+            eye.leaving(self)
         return self._backend.to_host(self._array)
 
     def _leaves_graph(self, how: str) -> None:

@@ -242,7 +242,7 @@ def _add_train(commands: Any) -> None:
     parser.add_argument(
         "--checkpoint-every",
         type=seconds,
-        default=10.0,
+        default=30.0,
         metavar="SECONDS",
         help=f"how often DIR/{CHECKPOINTS} gets one, from which the run can go on; it is removed "
         "when the run is finished (default: %(default)s)",
@@ -601,7 +601,8 @@ def _fit(
             resume=saving.folder,
         )
     except DivergenceError as error:
-        _forget(saving.folder)  # it would diverge again
+        if distributed.get_rank() == 0:
+            _forget(saving.folder)  # it would diverge again
         raise CommandError(
             f"the loss became {error.loss} in epoch {error.epoch}; try an --lr lower than "
             f"{trainer.rates[0]:g}.",

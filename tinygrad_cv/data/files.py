@@ -43,6 +43,7 @@ MNIST_FILES = (
 
 CIFAR10_FOLDER = "cifar-10-batches-bin"
 CIFAR10_FILES = (*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin")
+CIFAR10_KINDS = "airplane automobile bird cat deer dog frog horse ship truck"
 CIFAR_SHAPE = (3, 32, 32)
 CIFAR10_RECORD = 1 + math.prod(CIFAR_SHAPE)  # a label, then the red, green and blue planes
 CIFAR_MAX_RECORDS = (10_000, 50_000)  # in a file of CIFAR-10, and of CIFAR-100
@@ -58,7 +59,10 @@ class DatasetError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """A dataset for classification: images float32 (N, C, H, W) in [0, 1], labels int64 (N,)."""
+    """A dataset for classification: images float32 (N, C, H, W) in [0, 1], labels int64 (N,).
+
+    `class_names` are empty where they are not known.
+    """
 
     train_images: host.ndarray
     train_labels: host.ndarray
@@ -73,7 +77,15 @@ def split_digits() -> Splits:
     """The digits of the package, of which the first, sixth, ... of each class are held out."""
     images, labels = load_digits()
     test = held_out(labels, CLASSES)  # ordered by writer, so a share of each writer's digits too
-    return Splits(images[~test], labels[~test], images[test], labels[test], CLASSES, "digits")
+    return Splits(
+        images[~test],
+        labels[~test],
+        images[test],
+        labels[test],
+        CLASSES,
+        "digits",
+        tuple("0123456789"),
+    )
 
 
 def held_out(labels: host.ndarray, classes: int) -> host.ndarray:
@@ -186,7 +198,7 @@ def load_idx(path: str | PathLike[str], max_bytes: int | None = MAX_BYTES) -> ho
         if zipped and max_bytes is not None and size > max_bytes:
             raise DatasetError.about(
                 path,
-                f"a gzip file of {promised}",
+                f"a {zipped} file of {promised}",
                 f"at most {max_bytes:,} bytes, as max_bytes (in the shell: --max-bytes) has it",
             )
         values = read(file, size)
@@ -220,7 +232,13 @@ def load_cifar10(folder: str | PathLike[str]) -> Splits:
     train_images, train_labels = cifar_part(train_paths)
     test_images, test_labels = cifar_part([test_path])
     return Splits(
-        scaled(train_images), train_labels, scaled(test_images), test_labels, CLASSES, "CIFAR-10"
+        scaled(train_images),
+        train_labels,
+        scaled(test_images),
+        test_labels,
+        CLASSES,
+        "CIFAR-10",
+        tuple(CIFAR10_KINDS.split()),
     )
 
 
@@ -297,8 +315,8 @@ def explained(path: Path, expected: str) -> Iterator[None]:
 
 
 @contextmanager
-def opened(path: Path, expected: str) -> Iterator[tuple[BinaryIO, int, bool]]:
-    """The file, unzipped if need be, the most bytes that it can hold, and whether it is zipped."""
+def opened(path: Path, expected: str) -> Iterator[tuple[BinaryIO, int, str]]:
+    """The file, unzipped if need be, the most bytes that it can hold, and by what it is zipped."""
     with explained(path, expected):
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # to open a pipe would wait for a writer
@@ -308,11 +326,11 @@ def opened(path: Path, expected: str) -> Iterator[tuple[BinaryIO, int, bool]]:
             file.seek(0)
             if first.startswith(GZIP_MAGIC):
                 with gzip.open(file) as unzipped:
-                    yield cast(BinaryIO, unzipped), status.st_size * DEFLATE_MAX_RATIO, True
+                    yield cast(BinaryIO, unzipped), status.st_size * DEFLATE_MAX_RATIO, "gzip"
             elif first == XZ_MAGIC:
-                yield cast(BinaryIO, _Unxzed(file)), status.st_size * XZ_MAX_RATIO, True
+                yield cast(BinaryIO, _Unxzed(file)), status.st_size * XZ_MAX_RATIO, "xz"
             else:
-                yield file, status.st_size, False
+                yield file, status.st_size, ""
 
 
 class _Unxzed:

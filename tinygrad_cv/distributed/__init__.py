@@ -35,7 +35,7 @@ from tinygrad_cv.distributed.collectives import reduce as reduce
 from tinygrad_cv.distributed.collectives import reduce_scatter_tensor as reduce_scatter_tensor
 from tinygrad_cv.distributed.collectives import scatter as scatter
 from tinygrad_cv.distributed.collectives import send as send
-from tinygrad_cv.distributed.group import Group as ProcessGroup
+from tinygrad_cv.distributed.group import Group as Group
 from tinygrad_cv.distributed.group import ReduceOp as ReduceOp
 from tinygrad_cv.distributed.group import Work as Work
 from tinygrad_cv.distributed.state import abort as abort
@@ -53,3 +53,6 @@ from tinygrad_cv.distributed.state import is_nccl_available as is_nccl_available
 from tinygrad_cv.distributed.state import is_torchelastic_launched as is_torchelastic_launched
 from tinygrad_cv.distributed.state import is_ucc_available as is_ucc_available
 from tinygrad_cv.distributed.state import launched_ranks as launched_ranks
+
+ProcessGroup = Group
+"""PyTorch's name for it."""

@@ -6,7 +6,6 @@ filled from the last parameter on, and each is sent as soon as its last gradient
 al., PyTorch Distributed: experiences on accelerating data parallel training, 2020).
 """
 
-import math
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
@@ -93,9 +92,9 @@ def divided(parameters: Sequence[Tensor], cap: float) -> list[list[int]]:
 class Averaging:
     """Averages the gradients of parameters over the ranks during backward passes.
 
-    It looks on at each pass while `active`. When the pass ends, all is done: every rank has the same
-    bits. A parameter to which a pass gives no gradient on this rank is an error, unless `unused` are
-    allowed: it then counts as 0, and stays without a gradient if it has none on any rank.
+    It looks on at each pass while `active`. When the pass ends, all is done: every rank has the
+    same bits. A parameter to which a pass gives no gradient on this rank is an error, unless
+    `unused` ones are allowed: it then counts as 0, and keeps none if it has none on any rank.
     """
 
     def __init__(

@@ -98,6 +98,10 @@ class Group:
     rank = 0
     size = 1
 
+    def __deepcopy__(self, memo: Any) -> "Group":
+        """Itself: a copy of a layer is for the same ranks."""
+        return self
+
     def takes(self, backend: Backend) -> bool:
         """Whether it takes the arrays of this device as they are."""
         return backend.device == "cpu"

@@ -10,6 +10,7 @@ A rank that ends while the others need it ends them too:
 
 import atexit
 import os
+import socket
 import sys
 import time
 from importlib import import_module
@@ -17,6 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from tinygrad_cv.backend import host
+from tinygrad_cv.backend.threads import _available, get_num_threads, set_num_threads
 from tinygrad_cv.distributed.group import Array, Group, ReduceOp, Work, flat_bytes
 
 LEAVING = 1
@@ -107,6 +109,7 @@ def start(timeout: float | None) -> "MpiGroup":
         if own:
             mpi.Init_thread(mpi.THREAD_MULTIPLE)
         _world = World(mpi, own)
+        share_processors(_world.comm)
     if _world.size == 1 and launched_ranks() > 1:
         raise RuntimeError(
             f"{launched_ranks()} processes were started, and the MPI of mpi4py knows of one "
@@ -114,6 +117,18 @@ def start(timeout: float | None) -> "MpiGroup":
             "mpiexec of the MPI that mpi4py finds."
         )
     return _world.group(_world.comm, timeout)
+
+
+def share_processors(comm: Any) -> None:
+    """Let ranks that have the same processors compute with as many threads together as there are.
+
+    Unless it was said how many each has.
+    """
+    given = any(os.environ.get(name) for name in ("TINYGRAD_CV_NUM_THREADS", "OMP_NUM_THREADS"))
+    affinity = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    everywhere = comm.allgather((socket.gethostname(), affinity))
+    if not given and get_num_threads() == _available():
+        set_num_threads(max(1, _available() // everywhere.count(everywhere[comm.Get_rank()])))
 
 
 class _Requested(Work):

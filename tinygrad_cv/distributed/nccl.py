@@ -3,13 +3,15 @@
 MPI finds the others and tells them the name of the communicator, and does what lies in host memory.
 """
 
+import hashlib
+import socket
 from importlib import import_module
 from typing import Any
 
 from tinygrad_cv import backend as backends
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.base import Backend
-from tinygrad_cv.distributed.group import Array, Group, ReduceOp, Work, flat_bytes
+from tinygrad_cv.distributed.group import Array, Group, ReduceOp, Work
 
 DTYPES = {
     "bool": "UINT8",
@@ -215,7 +217,4 @@ def start(over: Group) -> NcclGroup:
 
 def _machine() -> bytes:
     """A number of this machine, in 8 bytes."""
-    import hashlib
-    import socket
-
     return hashlib.blake2b(socket.gethostname().encode(), digest_size=8).digest()

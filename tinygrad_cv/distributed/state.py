@@ -71,6 +71,9 @@ def init_process_group(
     way to the others, so `init_method`, `store` and the rest have no effect. `timeout` (seconds, or
     a timedelta) limits how long a rank waits for the others; by default there is no limit.
 
+    Ranks that have the same processors share them: each computes with its part of their threads,
+    unless TINYGRAD_CV_NUM_THREADS or OMP_NUM_THREADS says how many; see `set_num_threads`.
+
     From then on a rank that ends by an exception ends the others too, with a sentence and the
     status 1, and so does one that has left while another waits for it.
 

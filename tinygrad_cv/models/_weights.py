@@ -114,20 +114,25 @@ class WeightsEnum(Enum):
         It is `data.transforms.ImageClassification` with the sizes, mean and standard deviation that
         the weights were trained for; `changes` are arguments that take the place of these.
         """
-        from tinygrad_cv.data import transforms
+        from tinygrad_cv.data.transforms import ImageClassification
 
         names = ("crop_size", "resize_size", "mean", "std", "interpolation")
         options = {name: getattr(self.value, name) for name in names} | changes
-        preset: Any = transforms.ImageClassification  # type: ignore[attr-defined,unused-ignore]
-        return preset(**options)
+        return ImageClassification(**options)
 
-    def get_state_dict(self, progress: bool = True, check_hash: bool = True) -> State:
+    def get_state_dict(
+        self, progress: bool = True, check_hash: bool = True, map_location: Any = None
+    ) -> State:
         """The weights: downloaded at first, and then from the folder of `hub.get_dir()`.
+
+        `map_location` is that of `load`.
 
         Raises RuntimeError if the file is not the published one, which the SHA-256 shows, OSError
         without a network, and ValueError if it cannot be read.
         """
-        state: State = load_state_dict_from_url(self.url, progress=progress, check_hash=check_hash)
+        state: State = load_state_dict_from_url(
+            self.url, map_location=map_location, progress=progress, check_hash=check_hash
+        )
         return state
 
 
@@ -249,11 +254,12 @@ def _names_member(known: type[WeightsEnum], name: Any) -> bool:
 
 def _check_classes(name: str, chosen: WeightsEnum, config: dict[str, Any]) -> None:
     """Tell before a download that its last layer has another number of outputs."""
-    classes = config.get("num_classes", 1000)
-    if classes != 1000:
+    trained = chosen.value.config.get("num_classes", 1000)
+    classes = config.get("num_classes", trained)
+    if classes != trained:
         raise ValueError(
-            f"{name}: {chosen} is for the 1000 classes of ImageNet, and num_classes={classes} was "
-            "asked for. Leave num_classes out, and replace the last layer of the model."
+            f"{name}: {chosen} is for {trained} classes, and num_classes={classes} was asked for. "
+            "Leave num_classes out, and replace the last layer of the model."
         )
 
 
@@ -262,16 +268,16 @@ def _read(chosen: Any, progress: bool) -> State | None:
     if chosen is None:
         return None
     if isinstance(chosen, WeightsEnum):
-        return chosen.get_state_dict(progress=progress)
+        return chosen.get_state_dict(progress=progress, map_location="cpu")
     state = load(chosen, "cpu") if isinstance(chosen, Path) else chosen
     what = chosen if isinstance(chosen, Path) else "weights"
     if not isinstance(state, Mapping):
         raise ValueError(f"{what}: found a {type(state).__name__}, expected a state dict.")
-    inner = [key for key, value in state.items() if isinstance(value, Mapping)]
+    inner = [str(key) for key, value in state.items() if isinstance(value, Mapping)]
     if inner:
         raise ValueError(
-            f"{what}: found a dict with {', '.join(map(repr, state))}, expected a state dict. Give "
-            f"the part that is one, perhaps weights=load(path)[{inner[0]!r}]."
+            f"{what}: found a dict with {_some([*map(str, state)])}, expected a state dict. Give "
+            f"the part that is one, perhaps weights=load(path)[{_shown(inner[0])}]."
         )
     return state
 
@@ -284,14 +290,17 @@ def _fill(model: Module, state: State, what: str) -> None:
     try:
         model.load_state_dict(state)
     except StateError as error:
-        told = _misfit(model, state)
-        raise StateError(f"{what} {told}" if told else f"{what}: {error}") from None
+        told = _misfit(model, state) or "does not fit: " + " ".join(str(error).split())
+        raise StateError(f"{what} {told}") from None
 
 
 def _misfit(model: Module, state: State) -> str | None:
     """What is wrong with the names and shapes of a state, if that is what is wrong."""
     here = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    there = {str(name): tuple(getattr(value, "shape", ())) for name, value in state.items()}
+    there = {
+        str(name): tuple(getattr(value, "shape", here.get(name, ())))
+        for name, value in state.items()
+    }
     counts = {name for name in here if name.endswith(".num_batches_tracked")}  # older files lack it
     missing = [name for name in here if name not in there and name not in counts]
     unknown = [name for name in there if name not in here]
@@ -335,8 +344,13 @@ def _misfit(model: Module, state: State) -> str | None:
 
 def _some(names: list[str]) -> str:
     """Two of the names, and how many more there are."""
-    shown = ", ".join(map(repr, names[:2]))
+    shown = ", ".join(map(_shown, names[:2]))
     return f"{shown} and {len(names) - 2} more" if len(names) > 2 else shown or "nothing"
+
+
+def _shown(name: str) -> str:
+    """A name as it is written in a program; a long one, as damaged files have, in part."""
+    return repr(name if len(name) < 100 else f"{name[:60]}…")
 
 
 def _are(names: list[str]) -> str:
@@ -357,8 +371,8 @@ def list_models(
     models, such as `models.resnet`, or `models` itself, which has all.
 
     >>> from tinygrad_cv.models import list_models
-    >>> list_models(include="resnet*", exclude=["*0", "*1"])
-    ['resnet110', 'resnet152', ...]
+    >>> list_models(include="vgg1*", exclude="*_bn")
+    ['vgg11', 'vgg13', 'vgg16', 'vgg19']
     """
 
     def fits(name: str, patterns: Iterable[str] | str | None) -> bool:
@@ -377,7 +391,9 @@ def list_models(
 
 
 def get_model_builder(name: str) -> Constructor[Module]:
-    """The constructor of a name; ValueError, with names that are alike, if there is none.
+    """The constructor of a name, in letters of either case.
+
+    Raises ValueError, which tells similar names, if there is none.
 
     >>> from tinygrad_cv.models import get_model_builder
     >>> get_model_builder("resnet18").__name__
@@ -386,8 +402,9 @@ def get_model_builder(name: str) -> Constructor[Module]:
     from difflib import get_close_matches
 
     if name.lower() not in CONSTRUCTORS:
-        near = ", ".join(get_close_matches(name.lower(), CONSTRUCTORS)) or "no name that is alike"
-        raise ValueError(f"there is no model {name!r}; list_models() has all, and {near}.")
+        near = ", ".join(get_close_matches(name.lower(), CONSTRUCTORS))
+        such = f", such as {near}" if near else ""
+        raise ValueError(f"there is no model {name!r}; list_models() gives the names{such}.")
     return CONSTRUCTORS[name.lower()]
 
 

@@ -445,8 +445,8 @@ def efficientnet_b0(**config: Any) -> EfficientNet:
 
     >>> from tinygrad_cv import ones
     >>> from tinygrad_cv.models import efficientnet_b0
-    >>> efficientnet_b0(num_classes=10)(ones(1, 3, 32, 32)).shape
-    (1, 10)
+    >>> efficientnet_b0(num_classes=10)(ones(2, 3, 32, 32)).shape
+    (2, 10)
     """
     return _b(1.0, 1.0, 0.2, config)
 

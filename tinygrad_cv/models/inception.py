@@ -162,11 +162,13 @@ class InceptionOutputs(NamedTuple):
 class Inception3(nn.Module):
     """Inception v3: (N, 3, H, W) -> scores (N, num_classes), made for 299x299 pixels.
 
-    Images are at least 75x75, and in training with `aux_logits`, which gives `InceptionOutputs`,
-    131x131... see `InceptionAux`. `transform_input` is that of `GoogLeNet`. `inception_blocks` are
-    the classes for BasicConv2d, InceptionA to InceptionE and InceptionAux. With `init_weights` the
-    weights of convolutions and linear layers begin with the standard deviation 0.1, in the scores
-    from the middle 0.01 and 0.001, and none is above 2.
+    Images are at least 75x75. With `aux_logits` the net gives `InceptionOutputs` while it trains,
+    and then images are at least 299x299. `transform_input` is that of `GoogLeNet`.
+    `inception_blocks` are the classes for BasicConv2d, InceptionA to InceptionE and InceptionAux.
+    With `init_weights` the weights of convolutions and linear layers begin with the standard
+    deviation 0.1, for the scores from the middle 0.01 and 0.001, and none is above 2.
+
+    Raises ValueError for images that are too small.
 
     C. Szegedy, V. Vanhoucke, S. Ioffe, J. Shlens and Z. Wojna, "Rethinking the Inception
     architecture for computer vision", 2016.
@@ -227,6 +229,11 @@ class Inception3(nn.Module):
                 nn.init.trunc_normal_(layer.weight, std=std, generator=generator)
 
     def forward(self, x: Tensor) -> Any:
+        if self.training and self.aux_logits and min(x.shape[2:]) < 299:
+            raise ValueError(
+                "in training the scores from the middle of Inception3 want images of at least "
+                f"299x299 pixels; got an input of shape {x.shape}. Use aux_logits=False for others."
+            )
         x = renormalized(x) if self.transform_input else x
         x = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x)))
         x = self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(self.maxpool1(x)))

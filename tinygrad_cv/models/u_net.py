@@ -1,5 +1,6 @@
 """U-Net: scores for every pixel, out of what is seen from near and from far."""
 
+import math
 from functools import partial
 from typing import Any
 
@@ -66,6 +67,14 @@ class UNet(nn.Module):
         block = partial(DoubleConv, padded=padded, batch_norm=batch_norm, generator=generator)
         widths = [width * 2**i for i in range(depth + 1)]
         self.padded = padded
+        lost = 0 if padded else 4  # pixels of two convolutions
+        pixels = 1  # that leave one, from the end of the net back to its beginning
+        for _ in range(depth):
+            pixels = math.ceil((pixels + lost) / 2)
+        pixels += lost
+        for _ in range(depth):
+            pixels = 2 * pixels + lost
+        self.least = pixels
         self.down = nn.ModuleList(
             block(above, here)
             for above, here in zip([in_channels, *widths], widths[:-1], strict=False)
@@ -86,13 +95,16 @@ class UNet(nn.Module):
                     nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        across, size = [], x.shape
+        if min(x.shape[2:]) < self.least:
+            raise ValueError(
+                f"this UNet takes images of at least {self.least}x{self.least} pixels; got an "
+                f"input of shape {x.shape}."
+            )
+        across = []
         for block in self.down:
-            self._check(x, size)
             x = block(x)
             across.append(x)
             x = self.pool(x)
-        self._check(x, size)
         x = self.dropout(self.bottom(x))
         for up, join in zip(self.up, self.join, strict=True):
             maps = across.pop()
@@ -101,14 +113,6 @@ class UNet(nn.Module):
             x = join(cat([_middle(maps, x), x], 1))
         x = self.head(x)
         return x
-
-    def _check(self, x: Tensor, size: tuple[int, ...]) -> None:
-        least = 1 if self.padded else 5
-        if min(x.shape[2:]) < least:
-            raise ValueError(
-                f"an input of shape {size} is too small for this UNet: after {len(self.down)} "
-                f"poolings there must be {least}x{least} pixels."
-            )
 
 
 def _middle(maps: Tensor, like: Tensor) -> Tensor:

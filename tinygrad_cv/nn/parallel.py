@@ -1,4 +1,4 @@
-"""Data parallelism: by several processes, or for programs that write it where there is one device."""
+"""Data parallelism: by several processes, or in name where one device computes the whole batch."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,6 +69,8 @@ class DistributedDataParallel(Module):
     `device_ids`, `output_device`, `dim`, `check_reduction`, `gradient_as_bucket_view` and
     `static_graph` have no effect; `init_sync=False` leaves out what is done at the start.
 
+    A copy of it, by `deepcopy` or `pickle`, is for one process: it averages nothing.
+
     In a function that is compiled all gradients are averaged when backward ends.
 
     Raises RuntimeError if no parameter requires a gradient or one is lazy, and on every rank if the
@@ -122,14 +124,20 @@ class DistributedDataParallel(Module):
             check_alike(group, [*module.named_parameters(), *module.named_buffers()])
             broadcast_together(group, [*module.parameters(), *module.buffers()])
         own = group.duplicate()  # with an order of its own: a layer may communicate meanwhile
-        self._averaging = Averaging(own, named, cap * (1 << 20), find_unused_parameters)
+        self._averaging: Averaging | None = Averaging(
+            own, named, cap * (1 << 20), find_unused_parameters
+        )
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
-        self._averaging.active = self.require_backward_grad_sync and is_grad_enabled()
-        self._averaging.running = False  # what an error has left
-        if self._averaging.active and self.training and self.broadcast_buffers:
-            self._share_buffers()
+        if (averaging := self._averaging) is not None:
+            averaging.active = self.require_backward_grad_sync and is_grad_enabled()
+            averaging.running = False  # what an error has left
+            if averaging.active and self.training and self.broadcast_buffers:
+                self._share_buffers()
         return self.module(*inputs, **kwargs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_averaging": None, "process_group": None}
 
     @on_host
     def _share_buffers(self) -> None:

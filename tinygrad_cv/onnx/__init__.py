@@ -10,23 +10,24 @@
 - `arithmetic`, `reductions`, `shapes`, `places`, `layers`, `windows`, `images`,
   `recurrent`: the operators by family, each a handler.
 
-`export_model` writes one: a module of ours, or any function of tensors, as a file for other programs.
+`export_model` writes one, of a module or any function of tensors, for other programs:
 
-- `export`: from a model to a file, checked and written whole.
+- `save`: from a model to a file, checked and written whole.
 - `tracing`: what the model computes, op by op, and which lengths are free.
 - `writing`: the ops by family, each a handler.
 - `folding`: batch norms as part of the layers before them.
 
-The package `onnx`, which reads and checks the files, comes with an extra: pip install 'tinygrad_cv[onnx]'.
+The package `onnx`, which reads and checks the files, comes with an extra:
+pip install 'tinygrad_cv[onnx]'.
 """
 
 from tinygrad_cv._absent import told as _told
 from tinygrad_cv._graph import observer as _observer
-from tinygrad_cv.onnx.export import export, export_model
 from tinygrad_cv.onnx.load import import_model
 from tinygrad_cv.onnx.model import OnnxModel
 from tinygrad_cv.onnx.operators import OPERATORS, Operator, operator
 from tinygrad_cv.onnx.protobuf import DTYPES
+from tinygrad_cv.onnx.save import export, export_model
 from tinygrad_cv.onnx.tracing import Trace as _Trace
 
 __all__ = ["DTYPES", "OPERATORS", "OnnxModel", "Operator", "export", "export_model", "import_model"]

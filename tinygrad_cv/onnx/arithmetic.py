@@ -13,13 +13,15 @@ from tinygrad_cv.onnx.protobuf import dtype_of
 # ----- operators that are one function -----------------------------------------------------------
 
 UNARY = """
-    Abs=abs Acos=acos Acosh=acosh Asin=asin Asinh=asinh Atan=atan Atanh=atanh BitwiseNot=bitwise_not Ceil=ceil Cos=cos
-    Cosh=cosh Det=det Erf=erf Exp=exp Floor=floor HardSwish=hardswish IsNaN=isnan Log=log Mish=mish
+    Abs=abs Acos=acos Acosh=acosh Asin=asin Asinh=asinh Atan=atan Atanh=atanh Ceil=ceil Cos=cos
+    BitwiseNot=bitwise_not Cosh=cosh Det=det Erf=erf Exp=exp Floor=floor HardSwish=hardswish
+    IsNaN=isnan Log=log Mish=mish
     Neg=neg Not=logical_not Reciprocal=reciprocal Relu=relu Round=round Sigmoid=sigmoid Sign=sign
     Sin=sin Sinh=sinh Softplus=softplus Softsign=softsign Sqrt=sqrt Tan=tan Tanh=tanh
 """
 BINARY = """
-    Add=add And=logical_and BitwiseAnd=bitwise_and BitwiseOr=bitwise_or BitwiseXor=bitwise_xor Equal=eq Greater=gt GreaterOrEqual=ge Less=lt LessOrEqual=le
+    BitwiseAnd=bitwise_and BitwiseOr=bitwise_or BitwiseXor=bitwise_xor
+    Add=add And=logical_and Equal=eq Greater=gt GreaterOrEqual=ge Less=lt LessOrEqual=le
     Mul=mul Or=logical_or Sub=sub Xor=logical_xor
 """
 VARIADIC = "Max=maximum Min=minimum Sum=add"

@@ -51,7 +51,7 @@ class Trace(Observer):
     such a tensor has to the node that it really comes from.
     """
 
-    everything = True
+    everything = general = True
     values: dict[Node, Any] = field(default_factory=dict)
     home: dict[int, Node] = field(default_factory=dict)
     same: dict[Node, Node] = field(default_factory=dict)
@@ -72,7 +72,7 @@ class Trace(Observer):
             raise NotImplementedError(
                 f"a tensor of shape {tensor.shape} and dtype {tensor.dtype} was changed in place, "
                 "and no graph holds the change, so that the model cannot be exported: write it as "
-                "a new tensor (torch.where, index_put, cat)."
+                "a new tensor: where(), index_put() or cat()."
             )
         if node not in self.values:
             self.values[node] = tensor._array
@@ -100,16 +100,18 @@ class Trace(Observer):
             self.home[id(array)] = node
             self.kept.append(array)
 
-    def read(self, tensor: Any) -> None:
-        self.meet(tensor)
-        if self.depends(tensor.node):
+    def leaving(self, values: Any) -> None:
+        if isinstance(values, Tensor):
+            self.meet(values)
+        node = values.node if isinstance(values, Tensor) else self.home.get(id(values))
+        if node is not None and self.depends(node):
             raise NotImplementedError(
-                f"{line_of_user()}: a number is taken out of a tensor of shape {tensor.shape} "
+                f"{line_of_user()}: a number is taken out of a tensor of shape {values.shape} "
                 "(.item(), .numpy(), an if), and an exported model would have that number for "
                 "every input: compute with tensors, and choose with where(condition, a, b)."
             )
 
-    def call(self, function: Callable[..., Any], args: Any, options: Any) -> Any:
+    def composed(self, function: Callable[..., Any], args: Any, options: Any) -> Any:
         bound = inspect.signature(function).bind(*args, **options)
         bound.apply_defaults()
         for tensor in tensors_in(bound.arguments):

@@ -44,7 +44,7 @@ class Callback:
     """
 
     first_only = False
-    """Whether, of several ranks that fit a model, it is told by the first one only, as what writes."""
+    """Whether, of several ranks that fit a model, the first alone tells it: that is for files."""
 
     def on_fit_start(self, trainer: "Trainer") -> None:
         """Before everything."""

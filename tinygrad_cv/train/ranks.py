@@ -24,11 +24,6 @@ BUCKET = 25 << 20
 """The bytes of a bucket of gradients."""
 
 
-def is_first() -> bool:
-    """Whether this process is the one that prints and writes."""
-    return get_rank() == 0
-
-
 class Ranks:
     """The ranks that fit one model. Of one process it does nothing."""
 
@@ -46,7 +41,7 @@ class Ranks:
         if self.size == 1:
             yield
             return
-        named = dict(model.named_parameters())
+        named: dict[str, Tensor] = dict(model.named_parameters())
         known = {id(parameter) for parameter in named.values()}
         others = (p for p in parameters if id(p) not in known)
         named |= {f"other parameter {k}": p for k, p in enumerate(others)}

@@ -1,4 +1,20 @@
-"""Datasets under torchvision's names, read from files that are not trusted."""
+"""Datasets under torchvision's names, read from files that are not trusted.
+
+Where to find what:
+
+- `vision`: what all share; `ArrayDataset`, of images in memory, says what an image is.
+- `mnist` (with FashionMNIST, KMNIST, EMNIST, QMNIST), `cifar`, `svhn`, `stl10`: known ones.
+- `folder`: images in folders of your own, one folder a class. `text`: a text.
+- `made`: the digits of the package, and images at random.
+- `archives`: tar and zip files, unpacked. `splits`: a whole dataset as arrays.
+
+>>> from tinygrad_cv.data import DataLoader, datasets, transforms
+>>> change = transforms.Compose([transforms.ToTensor(), transforms.Normalize([0.3], [0.4])])
+>>> loader = DataLoader(datasets.Digits(train=True, transform=change), batch_size=64, shuffle=True)
+>>> images, classes = next(iter(loader))
+>>> images.shape, images.dtype, classes.shape
+((64, 1, 8, 8), dtype('float32'), (64,))
+"""
 
 from tinygrad_cv.data.datasets.archives import extract_archive as extract_archive
 from tinygrad_cv.data.datasets.cifar import CIFAR10 as CIFAR10

@@ -79,14 +79,14 @@ def extract_archive(
         is_zip = not zipped and file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
         if not zipped:
             file.seek(0)
-        listed = _zip_members(file, path, max_files) if is_zip else _tar_members(file, path)
+        listed = (_zip_members if is_zip else _tar_members)(file, path, max_files, max_bytes)
         places: dict[str, str] = {}
         left = max_bytes
         for count, (name, is_folder, pieces) in enumerate(listed, start=1):
             if count > max_files:
                 raise DatasetError.about(path, "more members", f"at most {max_files:,}")
             parts = _parts(name, path)
-            if not parts:  # the folder itself, as in "./"
+            if not parts and is_folder:  # "./"
                 continue
             _take_place(places, parts, is_folder, path)
             if wanted is not None:
@@ -101,10 +101,8 @@ def extract_archive(
             with target.open("xb") as out:
                 for piece in pieces:
                     left -= len(piece)
-                    if left < 0:
-                        raise DatasetError.about(
-                            path, "more bytes in its members", f"at most {max_bytes:,}"
-                        )
+                    if left < 0:  # of a zip file, which may lie about it
+                        _check_size(max_bytes - left, max_bytes, path)
                     out.write(piece)
         if wanted:
             raise DatasetError.about(
@@ -116,6 +114,13 @@ def extract_archive(
     return folder
 
 
+def _check_size(size: int, max_bytes: int, path: Path) -> None:
+    if size > max_bytes:
+        raise DatasetError.about(
+            path, f"{size:,} bytes or more in its members", f"at most {max_bytes:,}"
+        )
+
+
 def _parts(name: str, path: Path) -> list[str]:
     """The folders and the file of a name, if that stays inside the folder, on every system."""
     shown = ascii(name if len(name) <= 100 else name[:100] + "...")
@@ -123,6 +128,7 @@ def _parts(name: str, path: Path) -> list[str]:
     if name.startswith("/") or ".." in parts or "\\" in name or re.match(r"[A-Za-z]:", name):
         raise DatasetError.about(path, f"a member {shown}", "names that stay inside the folder")
     bad = any(not c.isprintable() for c in name) or (os.name == "nt" and ":" in name)
+    bad |= not parts and not name.endswith("/")
     if bad or any(len(part.encode(errors="replace")) > 255 for part in parts) or len(parts) > DEPTH:
         raise DatasetError.about(path, f"a member {shown}", "names that every system can have")
     return parts
@@ -204,7 +210,7 @@ DAMAGE = (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, st
 """How it shows that a zip file is damaged."""
 
 
-def _zip_members(file: BinaryIO, path: Path, max_files: int) -> Iterator[Member]:
+def _zip_members(file: BinaryIO, path: Path, max_files: int, max_bytes: int) -> Iterator[Member]:
     with _intact_zip(path):
         _check_directory(file, path)
         archive = zipfile.ZipFile(file)
@@ -212,6 +218,7 @@ def _zip_members(file: BinaryIO, path: Path, max_files: int) -> Iterator[Member]
         entries = archive.infolist()
         if len(entries) > max_files:
             raise DatasetError.about(path, f"{len(entries):,} members", f"at most {max_files:,}")
+        _check_size(sum(entry.file_size for entry in entries), max_bytes, path)
         for entry in entries:
             shown = ascii(entry.filename[:100])
             kind = stat.S_IFMT(entry.external_attr >> 16)
@@ -223,7 +230,8 @@ def _zip_members(file: BinaryIO, path: Path, max_files: int) -> Iterator[Member]
                 raise DatasetError.about(
                     path, f"{shown}, compressed by method {entry.compress_type}", "deflate, or none"
                 )
-            yield entry.orig_filename, entry.is_dir(), _zip_pieces(archive, entry, path)
+            name = entry.orig_filename
+            yield name, name.endswith("/"), _zip_pieces(archive, entry, path)
 
 
 def _zip_pieces(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> Iterator[bytes]:
@@ -250,8 +258,10 @@ def _check_directory(file: BinaryIO, path: Path) -> None:
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - (1 << 16) - 22))
-    record = file.read().rpartition(b"PK\x05\x06")[2]
-    listed = int.from_bytes(record[8:12], "little")
+    end = file.read()
+    listed = int.from_bytes(end.rpartition(b"PK\x05\x06")[2][8:12], "little")
+    if listed == 0xFFFFFFFF:  # it stands in the record of large files
+        listed = int.from_bytes(end.rpartition(b"PK\x06\x06")[2][36:44], "little")
     if min(listed, size) > MAX_DIRECTORY:
         raise DatasetError.about(
             path, f"a list of members of {listed:,} bytes", f"at most {MAX_DIRECTORY:,}"
@@ -262,14 +272,15 @@ def _check_directory(file: BinaryIO, path: Path) -> None:
 # ----- tar ---------------------------------------------------------------------------------------
 
 
-def _tar_members(file: BinaryIO, path: Path) -> Iterator[Member]:
+def _tar_members(file: BinaryIO, path: Path, max_files: int, max_bytes: int) -> Iterator[Member]:
     """ustar, GNU's and POSIX's: what these have for long names and large sizes is understood.
 
     Python's own module reads descriptions of any size at once, and goes back in the file, which of
     a zipped one unzips it again.
     """
     told: dict[str, str] = {}  # what was said of the next member
-    for _ in range(4 * MAX_FILES):
+    total = 0
+    for _ in range(4 * max_files + 1):
         header = bytes(read(file, BLOCK))
         if len(header) < BLOCK:
             raise DatasetError.about(path, "a tar file that ends too early", "an intact one")
@@ -299,11 +310,13 @@ def _tar_members(file: BinaryIO, path: Path) -> Iterator[Member]:
             what = LINKS.get(kind, f"a member of the kind {kind!r}")
             raise DatasetError.about(path, f"{what}, {name[:100]!a}", "files and folders")
         is_folder = kind == b"5" or name.endswith("/")
+        total += size
+        _check_size(total, max_bytes, path)
         pieces = _tar_pieces(file, size, path)
         yield name, is_folder, pieces
         for _ in pieces:  # what nobody has read
             pass
-    raise DatasetError.about(path, "more members", f"at most {MAX_FILES:,}")
+    raise DatasetError.about(path, "more members", f"at most {max_files:,}")
 
 
 def _tar_pieces(file: BinaryIO, size: int, path: Path) -> Iterator[bytes]:

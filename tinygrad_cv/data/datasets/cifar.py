@@ -9,6 +9,7 @@ from tinygrad_cv.backend import host
 from tinygrad_cv.data.datasets.archives import extract_archive
 from tinygrad_cv.data.datasets.vision import ArrayDataset, Transform, fetched
 from tinygrad_cv.data.files import (
+    CIFAR10_KINDS,
     CIFAR_SHAPE,
     DatasetError,
     checked_labels,
@@ -19,7 +20,6 @@ from tinygrad_cv.data.files import (
 )
 from tinygrad_cv.pth import DAMAGE, Machine, UnknownNameError
 
-KINDS = "airplane automobile bird cat deer dog frog horse ship truck"
 FINE_KINDS = """
     apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus
     butterfly camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch
@@ -60,7 +60,7 @@ class CIFAR10(ArrayDataset):
     train_list: ClassVar[list[str]] = [f"data_batch_{number}" for number in range(1, 6)]
     test_list: ClassVar[list[str]] = ["test_batch"]
     axes = "NHWC"
-    classes = KINDS.split()
+    classes = CIFAR10_KINDS.split()
     _key = "labels"
     _coarse = 0
 

@@ -6,6 +6,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain, islice
 from operator import index as as_index
 from os import PathLike
 from pathlib import Path
@@ -97,7 +98,7 @@ class DatasetFolder(VisionDataset):
             folder = os.path.join(directory, name)
             paths = [
                 path
-                for path in _paths(folder)
+                for path in (_paths(folder) if os.path.isdir(folder) else ())
                 if (path.lower().endswith(ends) if is_valid_file is None else is_valid_file(path))
             ]
             samples += [(path, class_to_idx[name]) for path in paths]
@@ -119,23 +120,26 @@ class DatasetFolder(VisionDataset):
 
 def _paths(folder: str) -> list[str]:
     """The files in a folder, however deep: by the path of the folder, then by name."""
-    found: list[tuple[str, list[str]]] = []
+    found = sorted((place, sorted(names)) for place, names in _walk(folder))
+    return [os.path.join(place, name) for place, names in found for name in names]
 
-    def walk(folder: str, above: frozenset[tuple[int, int]]) -> None:
-        status = os.stat(folder)
-        place = (status.st_dev, status.st_ino)
-        if place in above:  # a link has led back
-            return
-        with os.scandir(folder) as entries:
-            listed = [(entry.name, entry.is_dir()) for entry in entries]
-        found.append((folder, sorted(name for name, is_folder in listed if not is_folder)))
-        for name in (name for name, is_folder in listed if is_folder):
-            walk(os.path.join(folder, name), above | {place})
 
-    with explained(Path(folder), "a folder that can be read"):
-        if os.path.isdir(folder):
-            walk(folder, frozenset())
-    return [os.path.join(folder, name) for folder, names in sorted(found) for name in names]
+def _walk(folder: str) -> Iterator[tuple[str, list[str]]]:
+    """A folder and those in it, however deep: the path of each, and the names of its files."""
+    left: list[tuple[str, frozenset[tuple[int, int]]]] = [(folder, frozenset())]
+    while left:
+        place, above = left.pop()
+        with explained(Path(place), "a folder that can be read"):
+            status = os.stat(place)
+            here = (status.st_dev, status.st_ino)
+            if here in above:  # a link has led back
+                continue
+            with os.scandir(place) as entries:
+                listed = [(entry.name, entry.is_dir()) for entry in entries]
+        yield place, [name for name, is_folder in listed if not is_folder]
+        left += [
+            (os.path.join(place, name), above | {here}) for name, is_folder in listed if is_folder
+        ]
 
 
 class ImageFolder(DatasetFolder):
@@ -245,7 +249,11 @@ def _in_colour(image: Any) -> Any:
 
 
 def holds_images(folder: Path) -> bool:
-    """Whether there is an image, however deep, in a folder in this one."""
+    """Whether there is an image, however deep, in a folder in this one.
+
+    Somebody may have named the root of the disk, so only the first 10,000 folders are looked into.
+    """
     with explained(folder, "a folder that can be read"):
         inner = [str(entry) for entry in sorted(folder.iterdir()) if entry.is_dir()]
-    return any(path.lower().endswith(IMG_EXTENSIONS) for each in inner for path in _paths(each))
+    walked = islice(chain.from_iterable(map(_walk, inner)), 10_000)
+    return any(name.lower().endswith(IMG_EXTENSIONS) for _, names in walked for name in names)

@@ -1,6 +1,7 @@
 """A whole dataset as arrays, named by the folder that holds it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -116,8 +117,14 @@ def _part(train: bool) -> str:
     return "train" if train else "test"
 
 
-def _mnist(root: Path, max_bytes: int | None) -> Splits:
-    return load_mnist(root, max_bytes)
+def _of_mnist(kind: type[MNIST], name: str) -> Load:
+    """How a dataset is loaded that has the files of MNIST."""
+
+    def load(root: Path, max_bytes: int | None) -> Splits:
+        splits = load_mnist(root / kind.__name__ / "raw", max_bytes)
+        return replace(splits, name=name, class_names=tuple(kind.classes))
+
+    return load
 
 
 def _cifar10(root: Path, max_bytes: int | None) -> Splits:
@@ -125,11 +132,11 @@ def _cifar10(root: Path, max_bytes: int | None) -> Splits:
 
 
 KNOWN: list[tuple[str, tuple[str, ...], Load]] = [
-    ("MNIST", MNIST_FILES, _mnist),
+    ("MNIST", MNIST_FILES, load_mnist),
     ("CIFAR-10", (CIFAR10_FOLDER, *CIFAR10_FILES), _cifar10),
-    ("MNIST", ("MNIST/raw",), _of_two("MNIST", MNIST)),
-    ("Fashion-MNIST", ("FashionMNIST/raw",), _of_two("Fashion-MNIST", FashionMNIST)),
-    ("KMNIST", ("KMNIST/raw",), _of_two("KMNIST", KMNIST)),
+    ("MNIST", ("MNIST/raw",), _of_mnist(MNIST, "MNIST")),
+    ("Fashion-MNIST", ("FashionMNIST/raw",), _of_mnist(FashionMNIST, "Fashion-MNIST")),
+    ("KMNIST", ("KMNIST/raw",), _of_mnist(KMNIST, "KMNIST")),
     (
         "QMNIST",
         ("QMNIST/raw",),

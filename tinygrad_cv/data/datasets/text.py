@@ -1,5 +1,6 @@
 """A text as the sequences of characters that a language model learns from."""
 
+import sys
 from collections.abc import Iterable, Sequence
 from operator import index as as_index
 from os import PathLike
@@ -75,33 +76,33 @@ class TextFile(Dataset):
                 found = f"the byte {contents[error.start]:#04x} at position {error.start:,}"
                 raise DatasetError.about(self.path, found, "UTF-8, or units='bytes'") from None
             values = host.frombuffer(text.encode("utf-32-le"), "<u4")
+        codes = _distinct(values)
         if vocabulary is not None:
             self.vocabulary = [*vocabulary]
         elif units == "bytes":
             self.vocabulary = [*range(256)]
         else:
-            self.vocabulary = [chr(code) for code in host.unique(values).tolist()]
+            self.vocabulary = [*map(chr, codes)]
         self.stoi = {unit: place for place, unit in enumerate(self.vocabulary)}
-        self.data = self._placed(values)
+        self.data = self._placed(values, codes)
         if len(self.data) <= self.length:
             raise DatasetError.about(
                 self.path, f"{len(self.data):,} {units}", f"more than the length {self.length:,}"
             )
 
-    def _placed(self, values: host.ndarray) -> host.ndarray:
-        """The places in the vocabulary of codes, each of which is looked up once."""
-        codes, inverse = host.unique(values, return_inverse=True)
-        units = map(chr, codes.tolist()) if self.units == "characters" else codes.tolist()
-        places = []
-        for unit in units:
+    def _placed(self, values: host.ndarray, codes: list[int]) -> host.ndarray:
+        """The places in the vocabulary of values, which are made of these codes."""
+        dtype = host.min_scalar_type(max(len(self.vocabulary) - 1, 0))
+        table = host.zeros(max(codes, default=0) + 1, dtype)
+        for code in codes:
+            unit = chr(code) if self.units == "characters" else code
             if unit not in self.stoi:
                 raise DatasetError.about(
                     self.path, f"{unit!r}", f"the {len(self.vocabulary)} {self.units} given"
                 )
-            places.append(self.stoi[unit])
-        dtype = host.min_scalar_type(max(len(self.vocabulary) - 1, 0))
-        chosen: host.ndarray = host.asarray(places, dtype)[inverse]
-        return chosen
+            table[code] = self.stoi[unit]
+        placed: host.ndarray = table[values]
+        return placed
 
     def encode(self, text: str | bytes) -> host.ndarray:
         """The places of a text's characters, or bytes, int64 (n,). Raises ValueError for others."""
@@ -126,6 +127,14 @@ class TextFile(Dataset):
         starts = host.where(chosen < 0, chosen + len(self), chosen) * self.stride
         windows = self.data[starts[..., None] + host.arange(self.length + 1)].astype(host.int64)
         return windows[..., :-1], windows[..., 1:]
+
+
+def _distinct(values: host.ndarray) -> list[int]:
+    """The values that there are, sorted."""
+    seen = host.zeros(sys.maxunicode + 1, bool)
+    seen[values] = True
+    found: list[int] = host.flatnonzero(seen).tolist()
+    return found
 
 
 def _listed(places: Any) -> Sequence[int]:

@@ -1,6 +1,6 @@
 """What the datasets of images share: transforms, what a sample is, and how a batch is fetched."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from operator import index as as_index
 from os import PathLike
 from pathlib import Path
@@ -78,19 +78,30 @@ class VisionDataset(Dataset):
         return "\n    ".join([f"Dataset {type(self).__name__}", *lines])
 
 
-EXACT = (
-    T.ToTensor, T.PILToTensor, T.ToImage, T.ToDtype, T.ConvertImageDtype, T.Normalize, T.Identity,
-    T.RandomCrop, T.RandomHorizontalFlip, T.RandomVerticalFlip, T.RandomErasing, T.CenterCrop,
-)  # fmt: skip
+TO_ARRAYS = (T.ToTensor, T.PILToTensor, T.ToImage)
+ON_PIXELS = (T.RandomCrop, T.RandomHorizontalFlip, T.RandomVerticalFlip, T.CenterCrop, T.Identity)
+ON_ARRAYS = (T.Normalize, T.ToDtype, T.ConvertImageDtype, T.RandomErasing)
 """Transforms that make of arrays exactly what they make of Pillow images, and of a batch what they
-make of its images one after the other."""
+make of its images one after the other. Those of `ON_ARRAYS` do so behind one of `TO_ARRAYS`."""
 
 
 def takes_batches(transform: Any) -> bool:
     """Whether a transform can be shown a batch of arrays (N, C, H, W) with the same result."""
+    arrays = False
+    for part in _parts(transform):
+        arrays |= type(part) in TO_ARRAYS
+        if type(part) not in (*TO_ARRAYS, *ON_PIXELS, *(ON_ARRAYS if arrays else ())):
+            return False
+    return True
+
+
+def _parts(transform: Any) -> Iterator[Any]:
+    """The transforms that are done one after the other."""
     if type(transform) is T.Compose:
-        return all(map(takes_batches, transform.transforms))
-    return transform is None or type(transform) in EXACT
+        for part in transform.transforms:
+            yield from _parts(part)
+    elif transform is not None:
+        yield transform
 
 
 class ArrayDataset(VisionDataset):

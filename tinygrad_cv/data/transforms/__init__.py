@@ -11,7 +11,9 @@ parameters of its own. Where to find what:
 - `plain`, `random_geometry`, `random_color`, `policies`, `mixing`: the transforms.
 - `conversion`, `geometry`, `color`: the functions. `images`: what an image is.
 
-Pillow comes with an extra: pip install 'tinygrad_cv[images]'. Nothing else here needs it.
+What cannot be is told in a sentence: arguments by ValueError, and TypeError where it is the type,
+when the transform is made; images in the same way when it is called, before anything is changed.
+Pillow comes with an extra, pip install 'tinygrad_cv[images]'; arrays and Tensors do not need it.
 
 >>> import tinygrad_cv as tg
 >>> from tinygrad_cv.data import transforms

@@ -9,7 +9,7 @@ whose results differ from those by a level here and there.
 from typing import Any
 
 from tinygrad_cv.backend import host
-from tinygrad_cv.data.transforms.conversion import _scaled
+from tinygrad_cv.data.transforms.conversion import scaled
 from tinygrad_cv.data.transforms.images import (
     Back,
     bound,
@@ -53,17 +53,15 @@ def _within(y: host.ndarray, dtype: Any) -> Any:
 
 
 def _blend(x: host.ndarray, other: Any, factor: Any, name: str) -> Any:
-    """factor · x + (1 - factor) · other, between black and white."""
+    """factor · x + (1 - factor) · other, between black and white.
+
+    In the form that leaves what is equal exactly as it is, before integers are rounded down.
+    """
     if not (host.asarray(factor) >= 0).all():
         raise ValueError(f"{name} takes a factor that is 0 or more; got {factor}.")
-    share = column(factor, len(x), name)
     values = _floats(x)
-    kind = values.dtype.type
-    y = values * kind(share) if host.ndim(share) == 0 else values * share.astype(kind)
-    if other is not None:
-        rest = 1.0 - share
-        y = y + other * (kind(rest) if host.ndim(rest) == 0 else rest.astype(kind))
-    return _within(y, x.dtype)
+    share = host.asarray(column(factor, len(x), name), values.dtype)
+    return _within(other + share * (values - other), x.dtype)
 
 
 def _grey(x: host.ndarray) -> Any:
@@ -96,7 +94,7 @@ def adjust_brightness(inpt: Any, brightness_factor: Any) -> Any:
     if is_pillow(inpt):
         return _enhanced(inpt, "Brightness", brightness_factor)
     x, back = _coloured(inpt, "adjust_brightness")
-    return back(_blend(x, None, brightness_factor, "adjust_brightness"))
+    return back(_blend(x, 0, brightness_factor, "adjust_brightness"))
 
 
 def adjust_contrast(inpt: Any, contrast_factor: Any) -> Any:
@@ -172,11 +170,12 @@ def adjust_hue(inpt: Any, hue_factor: Any) -> Any:
     x, back = _coloured(inpt, "adjust_hue")
     if x.shape[1] == 1 or not x.size:
         return back(x.copy())
-    values = _scaled(x, host.dtype("float32")) if x.dtype == host.uint8 else x
+    values = scaled(x, host.dtype("float32")) if x.dtype == host.uint8 else x
     hue, saturation, value = _hsv(values)
     turn = column(hue_factor, len(x), "hue_factor")
-    hue = (hue + host.asarray(turn, hue.dtype)) % 1
-    return back(_scaled(_rgb(hue, saturation, value), x.dtype))
+    hue = hue + host.asarray(turn, hue.dtype)
+    hue -= host.floor(hue)
+    return back(scaled(_rgb(hue, saturation, value), x.dtype))
 
 
 def _turned(image: Any, hue_factor: Any) -> Any:
@@ -193,35 +192,30 @@ def _turned(image: Any, hue_factor: Any) -> Any:
 def _hsv(x: host.ndarray) -> tuple[host.ndarray, host.ndarray, host.ndarray]:
     """Hue in turns, saturation and value, each (N, 1, H, W), of (N, 3, H, W) (Smith, 1978)."""
     red, green, blue = (x[:, c : c + 1] for c in range(3))
-    most, least = x.max(axis=1, keepdims=True), x.min(axis=1, keepdims=True)
-    chroma = most - least
+    most, least = host.maximum(host.maximum(red, green), blue), host.minimum(red, green)
+    chroma = most - host.minimum(least, blue)
     plain = chroma == 0
-    saturation = chroma / host.where(plain, 1, most)
-    to_red, to_green, to_blue = (
-        (most - part) / host.where(plain, 1, chroma) for part in (red, green, blue)
-    )
+    step = host.where(plain, x.dtype.type(1), chroma)
     sixths = host.where(
         most == red,
-        to_blue - to_green,
-        host.where(most == green, 2 + to_red - to_blue, 4 + to_green - to_red),
+        (green - blue) / step,
+        host.where(most == green, 2 + (blue - red) / step, 4 + (red - green) / step),
     )
-    hue = host.where(plain, 0, sixths / 6 % 1)
-    return hue.astype(x.dtype), saturation.astype(x.dtype), most
+    hue = sixths / 6
+    hue += hue < 0
+    return hue, chroma / host.where(plain, x.dtype.type(1), most), most
 
 
-def _rgb(hue: host.ndarray, saturation: host.ndarray, value: host.ndarray) -> host.ndarray:
-    """The way back from `_hsv`."""
-    sixths = hue * 6
-    sector = host.floor(sixths)
-    part = sixths - sector
-    low = host.clip(value * (1 - saturation), 0, 1)
-    falling = host.clip(value * (1 - saturation * part), 0, 1)
-    rising = host.clip(value * (1 - saturation * (1 - part)), 0, 1)
-    which = sector.astype("int64") % 6
-    red = host.choose(which, [value, falling, low, low, rising, value])
-    green = host.choose(which, [rising, value, value, falling, low, low])
-    blue = host.choose(which, [low, low, rising, value, value, falling])
-    return host.concatenate([red, green, blue], axis=1)
+def _rgb(hue: host.ndarray, saturation: host.ndarray, value: host.ndarray) -> Any:
+    """The way back from `_hsv`: v · (1 - s · min(k, 4 - k, 1)), k the sixths from where it falls.
+
+    It is kept from 0 below; red falls from 5/6 of a turn on, green from 3/6, blue from 1/6.
+    """
+    kind = hue.dtype.type
+    sixths = kind(6) * hue + host.array([5, 3, 1], hue.dtype)[:, None, None]
+    sixths -= kind(6) * (sixths >= 6)
+    share = host.clip(host.minimum(sixths, kind(4) - sixths), 0, 1)
+    return value - value * saturation * share
 
 
 def adjust_gamma(inpt: Any, gamma: Any, gain: float = 1) -> Any:
@@ -239,10 +233,10 @@ def adjust_gamma(inpt: Any, gamma: Any, gain: float = 1) -> Any:
         colours = inpt.convert("RGB") if inpt.mode not in ("L", "RGB") else inpt
         return colours.point(table * len(colours.getbands())).convert(inpt.mode)
     x, back = _coloured(inpt, "adjust_gamma")
-    values = _scaled(x, host.dtype("float32")) if x.dtype == host.uint8 else x
+    values = scaled(x, host.dtype("float32")) if x.dtype == host.uint8 else x
     power = host.asarray(column(gamma, len(x), "gamma"), values.dtype)
     y = host.clip(values.dtype.type(gain) * values**power, 0, 1)
-    return back(_scaled(y.astype(values.dtype, copy=False), x.dtype))
+    return back(scaled(y.astype(values.dtype, copy=False), x.dtype))
 
 
 def invert(inpt: Any) -> Any:
@@ -340,7 +334,7 @@ def equalize(inpt: Any) -> Any:
         return pillow("ImageOps").equalize(inpt)
     x, back = _coloured(inpt, "equalize")
     count, channels, h, w = x.shape
-    flat = _scaled(x, host.dtype("uint8")).reshape(count * channels, h * w)
+    flat = scaled(x, host.dtype("uint8")).reshape(count * channels, h * w)
     if not flat.size:
         return back(x.copy())
     rows = host.arange(len(flat))[:, None]
@@ -351,7 +345,7 @@ def equalize(inpt: Any) -> Any:
     step = ((h * w - last) // 255)[:, None]
     level = host.clip((below + step // 2) // host.maximum(step, 1), 0, 255)
     level = host.where(step == 0, host.arange(256), level).astype("uint8")
-    return back(_scaled(level[rows, flat].reshape(x.shape), x.dtype))
+    return back(scaled(level[rows, flat].reshape(x.shape), x.dtype))
 
 
 def rgb_to_grayscale(inpt: Any, num_output_channels: int = 1) -> Any:

@@ -10,6 +10,7 @@ from tinygrad_cv.data.transforms.images import (
     bound,
     check_order,
     is_pillow,
+    numbers_of,
     opened,
     pillow,
 )
@@ -105,10 +106,11 @@ def to_dtype(inpt: Any, dtype: Any = "float32", scale: bool = False) -> Any:
     if is_pillow(inpt):
         raise TypeError("to_dtype takes an array or a Tensor; make one of it by ToImage() first.")
     x, back = opened(inpt, "to_dtype")
-    return back(_scaled(x, host.dtype(dtype)) if scale else x.astype(dtype))
+    return back(scaled(x, host.dtype(dtype)) if scale else x.astype(dtype))
 
 
-def _scaled(x: host.ndarray, dtype: Any) -> Any:
+def scaled(x: host.ndarray, dtype: Any) -> Any:
+    """The array in another dtype, black still black and white white; see `to_dtype`."""
     given = x.dtype
     if given == dtype:
         return x
@@ -219,8 +221,8 @@ def normalize(inpt: Any, mean: Any, std: Any, inplace: bool = False) -> Any:
 
 def per_channel(values: Any, x: host.ndarray, name: str) -> host.ndarray:
     """One number, or one for each channel of (N, C, H, W), as an array (C, 1, 1)."""
-    numbers = values.numpy() if isinstance(values, Tensor) else host.asarray(values, float)
-    if numbers.size not in (1, x.shape[1]) or numbers.ndim > 1:
+    numbers = host.array(numbers_of(values, name))
+    if numbers.size not in (1, x.shape[1]):
         raise ValueError(
             f"{name} is one number, or one for each of the {x.shape[1]} channels; got {values} for "
             f"images {x.shape[1:]}."

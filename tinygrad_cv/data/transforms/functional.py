@@ -1,6 +1,11 @@
 """What the transforms do, as functions of an image and explicit numbers, under torchvision's names.
 
-Each takes a Pillow image, an image (C, H, W) or a batch (N, C, H, W), as an array or a Tensor.
+Each takes a Pillow image, an image (C, H, W) or a batch (N, C, H, W), as an array or a Tensor, and
+gives back the same kind: a new one, or the image itself where nothing changes. For a batch factors,
+angles and places may be arrays with one value an image. A Tensor is changed in host memory, comes
+back to its device, and must not require a gradient.
+
+Raises TypeError for what is no image, and ValueError for a shape or a number that cannot be.
 """
 
 from tinygrad_cv.data.transforms.color import adjust_brightness as adjust_brightness

@@ -25,11 +25,13 @@ from tinygrad_cv.data.transforms.images import (
     pair,
     sizes,
 )
-from tinygrad_cv.ops.image import affine_grid, grid_sample, interpolate
+from tinygrad_cv.ops.image import grid_sample, interpolate
 
 PADDINGS = ("constant", "edge", "reflect", "symmetric")
-TIE = 1e-4
-"""How far the places are moved, in pixels, so that none lies between two."""
+Places = tuple[host.ndarray, host.ndarray]
+"""How far to the right and how far down each pixel of the output looks, (1 or N, H', W') each."""
+TIE = 1e-9
+"""By how much of a pixel a place may be rounded."""
 RESIZABLE = ("nearest", "nearest-exact", "bilinear", "bicubic")
 
 
@@ -157,7 +159,7 @@ def pad(inpt: Any, padding: Any, fill: Any = 0, padding_mode: str = "constant") 
         return back(host.pad(x, width, mode))
     count, channels, h, w = x.shape
     y = host.empty((count, channels, h + top + bottom, w + left + right), x.dtype)
-    y[...] = per_channel(0 if fill is None else fill, x, "fill")
+    y[...] = in_dtype_of(per_channel(0 if fill is None else fill, x, "fill"), x)
     y[:, :, top : top + h, left : left + w] = x
     return back(y)
 
@@ -312,7 +314,7 @@ def _interpolated(
         y = interpolate(
             Tensor(values, device="cpu"), size, mode=mode.value, antialias=weighs and antialias
         )
-    return _like(y.numpy(), x)
+    return in_dtype_of(y.numpy(), x)
 
 
 def _wide(x: host.ndarray) -> str:
@@ -320,7 +322,7 @@ def _wide(x: host.ndarray) -> str:
     return "float32" if x.dtype.itemsize <= 2 else "float64"
 
 
-def _like(y: host.ndarray, x: host.ndarray) -> host.ndarray:
+def in_dtype_of(y: host.ndarray, x: host.ndarray) -> host.ndarray:
     """Floats in the dtype of x: integers rounded, and kept within their range."""
     if x.dtype.kind == "b":
         y = y >= 0.5
@@ -354,9 +356,10 @@ def resized_crop(
     wanted = pair(size, "size")
     y = host.empty((*x.shape[:2], *wanted), x.dtype)
     windows = [host.broadcast_to(host.asarray(v), len(x)) for v in (top, left, height, width)]
-    for image, out, *window in zip(x, y, *(v.tolist() for v in windows), strict=True):
-        part = crop(image, *window)[None]
-        out[...] = _interpolated(part, wanted, mode, bool(antialias))[0]
+    for image, out, i, j, h, w in zip(x, y, *(v.tolist() for v in windows), strict=True):
+        inside = min(i, j, x.shape[2] - i - h, x.shape[3] - j - w) >= 0
+        part = image[:, i : i + h, j : j + w] if inside else crop(image, i, j, h, w)
+        out[...] = _interpolated(part[None], wanted, mode, bool(antialias))[0]
     return back(y)
 
 
@@ -386,42 +389,60 @@ def _inverse_affine(
     return inverse
 
 
-def _sampled(x: host.ndarray, grid: Tensor, mode: InterpolationMode, fill: Any) -> host.ndarray:
-    """Images (N, C, H, W) at the places of a grid, with `fill` where those are outside."""
+def _sampled(x: host.ndarray, places: Places, mode: InterpolationMode, fill: Any) -> host.ndarray:
+    """Images (N, C, H, W) at places in pixels, across and down, with `fill` outside.
+
+    Pixel i reaches from i to i + 1. Where the nearest one is asked for, a place between two belongs
+    to the second, as in Pillow.
+    """
     if mode.value not in ("nearest", "bilinear"):
         raise ValueError(
             "the interpolation of arrays and Tensors in another geometry is 'nearest' or "
             f"'bilinear'; got {mode.value!r}."
         )
+    count, channels, h, w = x.shape
+    size = places[0].shape[1:]
+    outside = per_channel(0 if fill is None else fill, x, "fill")
+    if mode is InterpolationMode.NEAREST:
+        column, row = (host.floor(place + TIE) for place in places)
+        inside = (column >= 0) & (column < w) & (row >= 0) & (row < h)
+        index = host.where(inside, row * w + column, 0).astype("int64")
+        flat = x.reshape(count, channels, h * w)
+        index = index.reshape(len(index), 1, math.prod(size))
+        y = host.take_along_axis(flat, index, axis=2).reshape(count, channels, *size)
+        return host.where(inside[:, None], y, in_dtype_of(outside, x))
     values = x if x.dtype.kind == "f" else x.astype(_wide(x))
-    outside = None if fill is None else per_channel(fill, x, "fill")
-    filled = outside is not None and bool(outside.any())
+    filled = bool(outside.any())
     if filled:  # what is above 0 of it comes from inside
         values = host.concatenate([values, host.ones_like(values[:, :1])], axis=1)
+    grid = host.empty((count, *size, 2), values.dtype)
+    for axis, (place, length) in enumerate(zip(places, (w, h), strict=True)):
+        grid[..., axis] = place * (2 / length) - 1
     with no_grad():
-        y = grid_sample(Tensor(values, device="cpu"), grid, mode.value, align_corners=False).numpy()
+        y = grid_sample(
+            Tensor(values, device="cpu"), Tensor(grid, device="cpu"), align_corners=False
+        ).numpy()
     if filled:
-        y, inside = y[:, :-1], y[:, -1:]
-        y = y + (1 - inside) * host.asarray(outside, values.dtype)
-    return _like(y, x)
+        y, inner = y[:, :-1], y[:, -1:]
+        y = y + (1 - inner) * outside.astype(values.dtype)
+    return in_dtype_of(y, x)
 
 
-def _grid(
-    inverse: host.ndarray, out: tuple[int, int], x: host.ndarray, mode: InterpolationMode
-) -> Tensor:
-    """The places of outputs in [-1, 1], for M⁻¹ in pixels counted from the middles of both.
+def _middles(height: int, width: int) -> Places:
+    """The places (1, 1, W) and (1, H, 1) of the middles of pixels."""
+    return host.arange(width)[None, None] + 0.5, host.arange(height)[None, :, None] + 0.5
 
-    Where the nearest pixel is asked for, a place between two of them belongs to the second, as in
-    Pillow, and not where rounding puts it.
-    """
-    (h, w), (height, width) = x.shape[2:], out
-    if mode is InterpolationMode.NEAREST:
-        inverse = inverse + host.array([0, 0, TIE])
-    theta = inverse * host.array([[width, height, 2]]) / host.array([[w], [h]])
-    dtype = x.dtype if x.dtype.kind == "f" else _wide(x)
-    theta = host.broadcast_to(theta, (len(x), 2, 3)).astype(dtype)
-    with no_grad():
-        return affine_grid(Tensor(theta, device="cpu"), (len(x), 1, height, width))
+
+def _mapped(inverse: host.ndarray, out: tuple[int, int], x: host.ndarray) -> Places:
+    """The places of M⁻¹ (N, 2, 3), which counts from the middles of both images, for each pixel."""
+    height, width = out
+    across, down = _middles(height, width)
+    across, down = across - width / 2, down - height / 2
+    (a, b, c), (d, e, f) = inverse.transpose(1, 2, 0)[..., None, None]
+    return (
+        a * across + (b * down + (c + x.shape[3] / 2)),
+        d * across + (e * down + (f + x.shape[2] / 2)),
+    )
 
 
 def _pillow_fill(fill: Any, image: Any) -> Any:
@@ -495,7 +516,7 @@ def affine(
     x, back = opened(inpt, "affine")
     inverse = _inverse_affine(angle, translate, scale, shear, middle)
     _check_count(inverse, x, "affine")
-    return back(_sampled(x, _grid(inverse, (h, w), x, mode), mode, fill))
+    return back(_sampled(x, _mapped(inverse, (h, w), x), mode, fill))
 
 
 def _check_count(parameters: host.ndarray, x: host.ndarray, name: str) -> None:
@@ -547,7 +568,7 @@ def rotate(
         middle = (center[0] - w / 2, center[1] - h / 2)
     inverse = _inverse_affine(-host.asarray(angle, float), (0, 0), 1.0, (0.0, 0.0), middle)
     _check_count(inverse, x, "rotate")
-    return back(_sampled(x, _grid(inverse, out, x, mode), mode, fill))
+    return back(_sampled(x, _mapped(inverse, out, x), mode, fill))
 
 
 def _covered(extent: float, length: int) -> int:
@@ -556,7 +577,7 @@ def _covered(extent: float, length: int) -> int:
     return math.ceil(half + odd) - math.floor(odd - half)
 
 
-def _perspective_coefficients(startpoints: Any, endpoints: Any) -> host.ndarray:
+def _perspective_coefficients(startpoints: Any, endpoints: Any) -> Any:
     """(N, 8): what the end points map to the start points by, four each, (N, 4, 2) or (4, 2)."""
     starts, ends = (
         host.asarray(points, float).reshape(-1, 4, 2) for points in (startpoints, endpoints)
@@ -574,10 +595,8 @@ def _perspective_coefficients(startpoints: Any, endpoints: Any) -> host.ndarray:
     places = host.concatenate([u, v], axis=-1)[..., None]
     try:
         return host.linalg.solve(matrix, places)[..., 0]
-    except host.linalg.LinAlgError:
-        raise ValueError(
-            f"perspective: three of the four points {endpoints} lie on a line."
-        ) from None
+    except host.linalg.LinAlgError:  # three of them on a line: the coefficients of least squares
+        return (host.linalg.pinv(matrix) @ places)[..., 0]
 
 
 def perspective(
@@ -621,20 +640,15 @@ def perspective(
     x, back = opened(inpt, "perspective")
     _check_count(numbers, x, "perspective")
     h, w = x.shape[2:]
-    moved = TIE if mode is InterpolationMode.NEAREST else 0.0
     a, b, c, d, e, f, g, k = numbers.T[:, :, None, None]
-    across, down = host.arange(w) + 0.5, host.arange(h)[:, None] + 0.5
+    across, down = _middles(h, w)
     below = g * across + k * down + 1
-    grid = host.stack(
-        [
-            ((a * across + b * down + c) / below + moved) * (2 / w) - 1,
-            ((d * across + e * down + f) / below + moved) * (2 / h) - 1,
-        ],
-        axis=-1,
-    )
-    dtype = x.dtype if x.dtype.kind == "f" else _wide(x)
-    grid = host.broadcast_to(grid, (len(x), h, w, 2)).astype(dtype)
-    return back(_sampled(x, Tensor(grid, device="cpu"), mode, fill))
+    with host.errstate(divide="ignore", invalid="ignore"):
+        column = (a * across + b * down + c) / below
+        row = (d * across + e * down + f) / below
+    horizon = below == 0
+    places = host.where(horizon, -1.0, column), host.where(horizon, -1.0, row)  # which is outside
+    return back(_sampled(x, places, mode, fill))
 
 
 def elastic(
@@ -663,10 +677,9 @@ def elastic(
             f"elastic takes a displacement (1, H, W, 2) or one for each image, for H, W = {h, w}; "
             f"got the shape {moves.shape}."
         )
-    mode = interpolation_mode(interpolation)
-    own = _grid(host.eye(2, 3)[None], (h, w), x, mode).numpy()
-    grid = Tensor((own + moves).astype(own.dtype), device="cpu")
-    return back(_sampled(x, grid, mode, fill))
+    across, down = _middles(h, w)
+    places = across + moves[..., 0] * (w / 2), down + moves[..., 1] * (h / 2)
+    return back(_sampled(x, places, interpolation_mode(interpolation), fill))
 
 
 elastic_transform = elastic
@@ -766,7 +779,7 @@ def gaussian_blur(inpt: Any, kernel_size: Any, sigma: Any = None) -> Any:
         for n, weight in enumerate(weights.T):
             total = total + padded[n : n + length] * weight[:, None, None]
         y = host.moveaxis(host.asarray(total), 0, axis)
-    return back(host.ascontiguousarray(_like(y, x)))
+    return back(host.ascontiguousarray(in_dtype_of(y, x)))
 
 
 def gaussian_noise(
@@ -786,4 +799,4 @@ def gaussian_noise(
     y = x + white * (mean + sigma * noise)
     if clip or x.dtype.kind in "iu":
         y = host.clip(y, 0, white)
-    return back(_like(y, x))
+    return back(in_dtype_of(y, x))

@@ -75,9 +75,11 @@ def opened(image: Any, name: str) -> tuple[host.ndarray, Back]:
     number of axes or for channels that come last, and for a tensor that requires a gradient.
     """
     if not isinstance(image, Tensor | host.ndarray):
+        several = isinstance(image, tuple | list | dict)
+        hint = " What goes with an image stands behind it: transform(image, label)."
         raise TypeError(
             f"{name} takes a Pillow image, or an array or a Tensor (C, H, W) or (N, C, H, W); got "
-            f"a {type(image).__name__}."
+            f"a {type(image).__name__}.{hint if several else ''}"
         )
     if isinstance(image, Tensor) and image.requires_grad:
         raise ValueError(
@@ -193,3 +195,12 @@ def probability(p: Any) -> float:
     if not isinstance(p, float | int | host.number) or not 0 <= p <= 1:
         raise ValueError(f"p must be a probability between 0 and 1, given {p}.")
     return float(p)
+
+
+def numbers_of(value: Any, name: str) -> Sequence[float]:
+    """One number or several as a list of floats."""
+    listed = value.tolist() if isinstance(value, Tensor | host.ndarray) else value
+    try:
+        return [float(v) for v in listed] if isinstance(listed, Sequence) else [float(listed)]
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} is a number, or a list of them; got {value!r}.") from None

@@ -9,10 +9,11 @@ from tinygrad_cv.data.transforms.geometry import margins, padding_kind, resized_
 from tinygrad_cv.data.transforms.images import (
     InterpolationMode,
     interpolation_mode,
+    numbers_of,
     opened,
     pair,
 )
-from tinygrad_cv.data.transforms.transform import Transform, numbers_of
+from tinygrad_cv.data.transforms.transform import Transform
 
 
 class ToTensor(Transform):
@@ -79,8 +80,8 @@ class ToDtype(Transform):
 
     def __init__(self, dtype: Any, scale: bool = False) -> None:
         try:
-            self.dtype = host.dtype(dtype)
-        except TypeError:
+            self.dtype = host.dtype("" if dtype is None else dtype)
+        except (TypeError, ValueError):
             raise TypeError(f"ToDtype takes a dtype such as tg.float32; got {dtype!r}.") from None
         self.scale = scale
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from tinygrad_cv.backend import host
 from tinygrad_cv.data.transforms import functional
-from tinygrad_cv.data.transforms.geometry import _like
+from tinygrad_cv.data.transforms.geometry import in_dtype_of
 from tinygrad_cv.data.transforms.images import (
     InterpolationMode,
     bound,
@@ -426,4 +426,4 @@ class AugMix(_Policy):
                 signed = _signed(names, places, strength, sign)
                 y = self.changed(y, names, places, signed)
             mixed += ((1 - kept) * shares[:, chain])[:, None, None, None] * y
-        return _like(mixed, x)
+        return in_dtype_of(mixed, x)

@@ -4,7 +4,7 @@ from typing import Any
 
 from tinygrad_cv.backend import host
 from tinygrad_cv.data.transforms import functional
-from tinygrad_cv.data.transforms.images import pair, sizes, span
+from tinygrad_cv.data.transforms.images import numbers_of, pair, sizes, span
 from tinygrad_cv.data.transforms.random_geometry import Parameters, between
 from tinygrad_cv.data.transforms.transform import (
     Sometimes,
@@ -12,7 +12,6 @@ from tinygrad_cv.data.transforms.transform import (
     by_group,
     count,
     is_batch,
-    numbers_of,
 )
 
 ADJUSTMENTS = ("brightness", "contrast", "saturation", "hue")

@@ -10,6 +10,7 @@ from tinygrad_cv.data.transforms.images import (
     InterpolationMode,
     interpolation_mode,
     is_pillow,
+    numbers_of,
     on_pixels,
     opened,
     pair,
@@ -21,7 +22,6 @@ from tinygrad_cv.data.transforms.transform import (
     Transform,
     count,
     is_batch,
-    numbers_of,
 )
 
 TRIES = 10
@@ -235,10 +235,10 @@ class RandomResizedCrop(Transform):
         return top, left, height, width
 
 
-def _ratio(ratio: Any) -> tuple[float, float]:
-    low, high = span(ratio, "ratio", 0)
+def _ratio(ratio: Any, name: str = "ratio") -> tuple[float, float]:
+    low, high = span(ratio, name, 0)
     if low == 0:
-        raise ValueError(f"ratio is a range of numbers above 0; got {ratio}.")
+        raise ValueError(f"{name} is a range of numbers above 0; got {ratio}.")
     return low, high
 
 
@@ -409,7 +409,7 @@ class RandomAffine(Transform):
                 )
             translate = tuple(parts)
         self.translate = translate
-        self.scale = None if scale is None else _ratio(scale)
+        self.scale = None if scale is None else _ratio(scale, "scale")
         if shear is None or (isinstance(shear, list | tuple) and len(shear) == 4):
             self.shear = shear and (*span(shear[:2], "shear"), *span(shear[2:], "shear"))
         else:
@@ -679,7 +679,7 @@ class ScaleJitter(_OneSize):
         generator: Any = None,
     ) -> None:
         self.target_size = pair(target_size, "target_size")
-        self.scale_range = _ratio(scale_range)
+        self.scale_range = _ratio(scale_range, "scale_range")
         self.interpolation = interpolation_mode(interpolation)
         self.antialias = antialias
         self.generator = generator

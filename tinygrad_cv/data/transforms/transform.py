@@ -6,8 +6,7 @@ one after the other.
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from tinygrad_cv._tensor import Tensor
@@ -48,7 +47,8 @@ class Transform:
     ...         return functional.adjust_brightness(image, factor)
     >>> from tinygrad_cv.data.transforms import functional
     >>> generator = tg.manual_seed(0)
-    >>> Shade()(tg.ones(3, 1, 1, 1) / 2, "three").__getitem__(0).flatten()
+    >>> images, labels = Shade()(tg.ones(3, 1, 1, 1) / 2, [7, 8, 9])
+    >>> images.flatten()
     tensor([0.5685, 0.3849, 0.2705])
     """
 
@@ -268,7 +268,7 @@ class RandomApply(_Several):
 class RandomChoice(_Several):
     """One of the transforms, each with the probability p[i]; by default all with the same.
 
-    Each image of a batch has its own choice; if there are several, the images keep their shape.
+    Each image of a batch has its own choice; all must come out in one shape.
 
     >>> import tinygrad_cv as tg
     >>> from tinygrad_cv.data.transforms import Identity, RandomChoice, RandomInvert
@@ -303,17 +303,32 @@ class RandomChoice(_Several):
 def by_group(image: Any, which: host.ndarray, change: Callable[..., Any]) -> Any:
     """The images that share a number k, changed by `change(k, images, chosen)`, for each k."""
     numbers = host.unique(which).tolist()
+    if not numbers:
+        return image
     if len(numbers) == 1:
-        return change(numbers[0], image, chosen=which == numbers[0])
+        return change(numbers[0], image, which == numbers[0])
+    x, back = opened(image, "a choice of transforms")
+    parts = []
     for k in numbers:
         chosen = which == k
-        part = partial(change, k, chosen=chosen)
-        image = replaced(image, chosen, part, "a choice of transforms")
-    return image
+        part = change(k, x[chosen], chosen)
+        parts.append((chosen, part.numpy() if isinstance(part, Tensor) else host.asarray(part)))
+    shapes = sorted({part.shape[1:] for _, part in parts})
+    if len(shapes) > 1:
+        raise ValueError(
+            "the images of a batch get a choice of transforms each, and must come out in one "
+            f"shape; they became {' and '.join(map(str, shapes))}."
+        )
+    y = host.empty((len(x), *shapes[0]), host.result_type(*(part for _, part in parts)))
+    for chosen, part in parts:
+        y[chosen] = part
+    return back(y)
 
 
 class RandomOrder(_Several):
-    """All of the transforms in a random order; each image of a batch has its own.
+    """All of the transforms in a random order.
+
+    Each image of a batch has its own order; all must come out in one shape.
 
     >>> import tinygrad_cv as tg
     >>> from tinygrad_cv.data.transforms import RandomInvert, RandomOrder
@@ -327,14 +342,18 @@ class RandomOrder(_Several):
 
     def forward(self, image: Any, generator: Any = None) -> Any:
         generator = self.draws(generator)
+        if not self.transforms:
+            return image
         u = generator.random((count(image), len(self.transforms)))
+        orders = u.argsort(axis=1, kind="stable")
+        different, which = host.unique(orders, axis=0, return_inverse=True)
 
         def one(k: int, images: Any, chosen: host.ndarray) -> Any:
-            return applied(self.transforms[k], images, generator)
+            for step in different[k]:
+                images = applied(self.transforms[step], images, generator)
+            return images
 
-        for which in u.argsort(axis=1, kind="stable").T:
-            image = by_group(image, which, one)
-        return image
+        return by_group(image, which.reshape(-1), one)
 
 
 class Identity(Transform):
@@ -367,12 +386,3 @@ class Lambda(Transform):
 
     def change(self, image: Any, **parameters: Any) -> Any:
         return self.lambd(image) if isinstance(image, self.types) else image
-
-
-def numbers_of(value: Any, name: str) -> Sequence[float]:
-    """One number or several as a list of floats."""
-    listed = value.tolist() if isinstance(value, Tensor | host.ndarray) else value
-    try:
-        return [float(v) for v in listed] if isinstance(listed, Sequence) else [float(listed)]
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} is a number, or a list of them; got {value!r}.") from None

@@ -30,11 +30,14 @@ def _pairs(table: str) -> list[list[str]]:
 
 def _unary(operator: str) -> Callable[..., Value]:
     def handler(g: Writer, x: Any) -> Value:
-        if operator in ("Neg", "Abs", "Floor", "Ceil") and g.out.dtype[:4] in ("uint", "bool"):
+        if operator in ("Neg", "Abs", "Floor", "Ceil", "Relu") and g.out.dtype[:4] in (
+            "uint",
+            "bool",
+        ):
             return _of_unsigned(g, operator, x)
         if operator in ("Floor", "Ceil") and g.out.dtype[:3] == "int":
             return g.cast(x, g.out.dtype)  # it is whole
-        made: Value = g.node(operator, *g.alike(x))
+        made = g.node(operator, *g.alike(x))
         return made
 
     return handler
@@ -43,7 +46,7 @@ def _unary(operator: str) -> Callable[..., Value]:
 def _of_unsigned(g: Writer, operator: str, x: Value) -> Value:
     if operator != "Neg":
         return g.cast(x, g.out.dtype)
-    made: Value = g.node("Neg", g.cast(x, "int64"))
+    made = g.node("Neg", g.cast(x, "int64"))
     return made
 
 
@@ -51,7 +54,7 @@ def _binary(operator: str) -> Callable[..., Value]:
     def handler(g: Writer, x: Any, y: Any) -> Value:
         if g.out.dtype == "bool":
             truth = {"Add": "Or", "Max": "Or", "Mul": "And", "Min": "And", "Sub": "Xor"}
-            made: Value = g.node(truth[operator], *g.alike(x, y))
+            made = g.node(truth[operator], *g.alike(x, y))
             return made
         made = g.node(operator, *g.alike(x, y))
         return made
@@ -66,6 +69,10 @@ def common(g: Writer, x: Any, y: Any) -> list[Value]:
     dtype = host.result_type(*kinds)
     if any(isinstance(n, float) for n in numbers) and dtype.kind != "f":
         dtype = host.dtype("float32")
+    if dtype.kind in "iu" and any(
+        not host.iinfo(dtype).min <= n <= host.iinfo(dtype).max for n in numbers
+    ):
+        dtype = host.dtype("int64")
     return [g.cast(v, dtype.name) for v in (x, y)]
 
 
@@ -74,7 +81,7 @@ def _comparison(operator: str) -> Callable[..., Value]:
         x, y = common(g, x, y)
         if operator != "Equal" and x.dtype == "bool":
             x, y = g.cast(x, "int32"), g.cast(y, "int32")
-        made: Value = g.node(operator, x, y, dtype="bool")
+        made = g.node(operator, x, y, dtype="bool")
         return made
 
     return handler
@@ -82,7 +89,7 @@ def _comparison(operator: str) -> Callable[..., Value]:
 
 def _logic(operator: str) -> Callable[..., Value]:
     def handler(g: Writer, x: Any, y: Any) -> Value:
-        made: Value = g.node(operator, g.cast(x, "bool"), g.cast(y, "bool"))
+        made = g.node(operator, g.cast(x, "bool"), g.cast(y, "bool"))
         return made
 
     return handler
@@ -91,7 +98,7 @@ def _logic(operator: str) -> Callable[..., Value]:
 def _bits(operator: str) -> Callable[..., Value]:
     def handler(g: Writer, x: Any, y: Any) -> Value:
         x, y = g.alike(x, y)
-        made: Value = g.node(operator if x.dtype == "bool" else f"Bitwise{operator}", x, y)
+        made = g.node(operator if x.dtype == "bool" else f"Bitwise{operator}", x, y)
         return made
 
     return handler
@@ -126,9 +133,13 @@ def _div(g: Writer, x: Any, y: Any) -> Any:
     return g.node("Div", *g.alike(x, y))
 
 
+POWERS = ("float16", "float32", "float64", "int32", "int64")
+"""What Pow takes; other integers are taken to it as int64."""
+
+
 @writes("pow")
 def _pow(g: Writer, x: Value, n: Any) -> Any:
-    x = g.cast(x, g.out.dtype)
+    x = g.cast(x, g.out.dtype if g.out.dtype in POWERS else "int64")
     powers = {-1: "Reciprocal", 0.5: "Sqrt"}
     if n == 2:
         return g.node("Mul", x, x)
@@ -141,12 +152,15 @@ def _pow(g: Writer, x: Value, n: Any) -> Any:
 
 @writes("pow_tensor")
 def _pow_tensor(g: Writer, x: Any, n: Any) -> Any:
-    return g.node("Pow", *g.alike(x, n))
+    dtype = g.out.dtype if g.out.dtype in POWERS else "int64"
+    return g.node("Pow", g.cast(x, dtype), g.cast(n, dtype))
 
 
 @writes("floor_divide")
 def _floor_divide(g: Writer, x: Any, y: Any) -> Any:
     x, y = g.alike(x, y)
+    if x.dtype == "float16":  # the quotient is not to be rounded before it is cut
+        x, y = g.cast(x, "float32"), g.cast(y, "float32")
     if x.dtype[:5] == "float":
         return g.node("Floor", g.node("Div", x, y))
     rest = g.node("Mod", x, y)  # which has the sign of y
@@ -186,7 +200,7 @@ def _hypot(g: Writer, a: Any, b: Any) -> Any:
 
 
 def _equals(g: Writer, x: Value, n: float) -> Value:
-    made: Value = g.node("Equal", x, g.const(n, x.dtype), dtype="bool")
+    made = g.node("Equal", x, g.const(n, x.dtype), dtype="bool")
     return made
 
 
@@ -293,7 +307,7 @@ def _is_negative(g: Writer, x: Value) -> Value:
     zero = g.const(0, x.dtype)
     below = g.node("Less", x, zero, dtype="bool")
     if x.dtype[:5] != "float":
-        made: Value = below
+        made = below
         return made
     inverse = g.node("Less", g.node("Reciprocal", x), zero, dtype="bool")
     made = g.node("Or", below, g.node("And", _equals(g, x, 0.0), inverse))
@@ -515,7 +529,7 @@ def _threshold(g: Writer, x: Value, *, threshold: float, value: float) -> Any:
 @writes("glu")
 def _glu(g: Writer, x: Value, *, axis: int) -> Any:
     x = g.cast(x, g.out.dtype)
-    value, gate = g.node("Split", x, outputs=2, axis=axis, num_outputs=2)
+    value, gate = g.several("Split", x, outputs=2, axis=axis, num_outputs=2)
     return g.node("Mul", value, g.node("Sigmoid", gate))
 
 

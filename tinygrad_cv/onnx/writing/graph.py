@@ -6,7 +6,7 @@ of several. In an attribute, and in a shape, a length that is not fixed is a `Va
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
@@ -32,22 +32,19 @@ CODES = {dtype: code for code, dtype in DTYPES.items()}
 """The element types of the standard by dtype."""
 
 
-def writes(*names: str) -> Callable[[Handler], Handler]:
+def writes(*names: str, table: dict[str, Callable[..., Any]] = OPS) -> Callable[[Handler], Handler]:
     """Register the handler of the ops of these names."""
-    return _registers(OPS, names)
 
-
-def writes_call(*names: str) -> Callable[[Handler], Handler]:
-    """Register the handler of calls of the functions of these names."""
-    return _registers(CALLS, names)
-
-
-def _registers(table: dict[str, Callable[..., Any]], names: Sequence[str]) -> Any:
     def register(handler: Handler) -> Handler:
         table.update(dict.fromkeys(names, handler))
         return handler
 
     return register
+
+
+def writes_call(*names: str) -> Callable[[Handler], Handler]:
+    """Register the handler of calls of the functions of these names."""
+    return writes(*names, table=CALLS)
 
 
 def refuses(names: str, instead: str) -> None:
@@ -68,13 +65,12 @@ class Value:
 
     name: str
     dtype: str
-    shape: tuple[Any, ...] | None = None
+    shape: Any = None
     array: Any = None
 
     @property
     def ndim(self) -> int:
         """The number of axes."""
-        assert self.shape is not None
         return len(self.shape)
 
 
@@ -94,6 +90,7 @@ class Writer:
         self.helper = package().helper
         # Each node (and call) of the first trace that is needed, and the same of the second.
         self.pairs: dict[Any, Any] = {}
+        self.alive: dict[Node, bool] = {}
         self.nodes: list[Any] = []
         self.initializers: dict[str, Any] = {}
         self.done: dict[Any, Any] = {}
@@ -174,9 +171,28 @@ class Writer:
         one, other = self.first.origin(one), self.second.origin(other)
         self.pairs.setdefault(one, other)
 
+    def lives(self, node: Node) -> bool:
+        """Whether a value is made as the model runs: it depends on the inputs or their lengths."""
+        if node not in self.alive:
+            other = self.pairs.get(node)
+            alive = self.first.depends(node)
+            if not alive and node.op is not None and other is not None and other.op is not None:
+                one, two = self.first.values.get(node), self.second.values.get(other)
+                if one is not None and two is not None:
+                    one, two = (wrap(a, node.backend).numpy(force=True) for a in (one, two))
+                    alive = not self.equal(one, two)
+            self.alive[node] = alive
+        return self.alive[node]
+
+    def equal(self, one: Any, other: Any) -> bool:
+        """Whether two arrays of the host hold the same."""
+        return one.shape == other.shape and bool(
+            host.array_equal(one, other, equal_nan=one.dtype.kind == "f")
+        )
+
     def call_of(self, node: Node, declined: set[Call]) -> Call | None:
         """The outermost call of which a node is a result, and which is written as one."""
-        if not self.first.depends(node):
+        if not self.lives(node):
             return None
         calls, others = (
             trace.calls.get(n, [])
@@ -204,7 +220,7 @@ class Writer:
         depends = self.first.depends(node)
         if depends != self.second.depends(other):
             raise self.error(node, "whether it depends on the input of the model depends on that")
-        if not depends:
+        if not self.lives(node):
             return []
         mine, theirs = self.first.sources(node), self.second.sources(other)
         if type(node.op) is not type(other.op) or len(mine) != len(theirs):
@@ -216,7 +232,7 @@ class Writer:
     def emit(self, node: Node, call: Call | None) -> None:
         """Write a node, or the call that it is a result of."""
         self.here = node
-        if not self.first.depends(node):
+        if not self.lives(node):
             self.done[node] = self.constant_of(node)
             return
         if call is not None:
@@ -289,7 +305,7 @@ class Writer:
             return tuple(self.given(a, b, name) for a, b in zip(one, other, strict=True))
         if is_array(one) and is_array(other) and not isinstance(one, type):
             home = self.first.home.get(id(one))
-            if home is not None and self.first.depends(home):
+            if home is not None and self.lives(self.first.origin(home)):
                 return self.done[self.first.origin(home)]
             return self.same_array(one, other)
         if hasattr(one, "attributes") and type(one) is type(other):  # an op among attributes
@@ -308,9 +324,7 @@ class Writer:
     def same_array(self, one: Any, other: Any, hint: str = "") -> Value:
         """A constant of two traces."""
         one, other = self.on_host(one), self.on_host(other)
-        if one.shape == other.shape and host.array_equal(
-            one, other, equal_nan=one.dtype.kind == "f"
-        ):
+        if self.equal(one, other):
             return self.const(one, hint=hint)
         return self.spread(one, other)
 
@@ -344,6 +358,7 @@ class Writer:
     def spread(self, one: Any, other: Any) -> Value:
         """A constant that is longer in the other trace: of equal parts, or counted on."""
         if one.ndim == other.ndim and one.dtype == other.dtype:
+            shape = shapes(one.shape, other.shape)
             varying = [i for i in range(one.ndim) if one.shape[i] != other.shape[i]]
             part = one[tuple(slice(0, 1) if i in varying else slice(None) for i in range(one.ndim))]
             if varying and all(
@@ -351,8 +366,8 @@ class Writer:
                 for a in (one, other)
                 if host.broadcast_shapes(a.shape, part.shape) == a.shape
             ):
-                shape = shapes(one.shape, other.shape)
-                return self.node("Expand", self.const(part), self.shape(shape))
+                made = self.node("Expand", self.const(part), self.shape(shape))
+                return Value(made.name, made.dtype, shape)
             if (
                 len(varying) == 1
                 and one.dtype.kind in "iuf"
@@ -372,7 +387,8 @@ class Writer:
                         "Reshape", self.cast(counted, one.dtype.name), self.ints(along)
                     )
                     steps = self.node("Mul", counted, self.const(step, one.dtype))
-                    return self.node("Add", self.const(part), steps)
+                    made = self.node("Add", self.const(part), steps)
+                    return Value(made.name, made.dtype, shape)
         self.refuse(
             "it is a constant in the graph, and another one for another input: a value was taken "
             "out of a tensor (.item(), .numpy(), an if), or it depends on a length that is to be "
@@ -400,14 +416,20 @@ class Writer:
         return ""
 
     def node(
+        self, operator: str, *inputs: Value | None, dtype: str = "", **attributes: Any
+    ) -> Value:
+        """Write a node. Its result has the dtype of the first input, unless another is said."""
+        return self.several(operator, *inputs, outputs=1, dtype=dtype, **attributes)[0]
+
+    def several(
         self,
         operator: str,
         *inputs: Value | None,
+        outputs: int,
         dtype: str = "",
-        outputs: int = 1,
         **attributes: Any,
-    ) -> Any:
-        """Write a node. Its result has the dtype of the first input, unless another is said."""
+    ) -> tuple[Value, ...]:
+        """Write a node with several results."""
         self.check(operator)
         name = self.name(f"{self.path()}{operator}")
         names = [f"{name}.{i}" if outputs > 1 else name for i in range(outputs)]
@@ -417,8 +439,7 @@ class Writer:
         attributes = {k: v for k, v in attributes.items() if v is not None}
         self.nodes.append(self.helper.make_node(operator, given, names, name=name, **attributes))
         dtype = dtype or next(value.dtype for value in inputs if value is not None)
-        made = tuple(Value(each, dtype) for each in names)
-        return made if outputs > 1 else made[0]
+        return tuple(Value(each, dtype) for each in names)
 
     def check(self, operator: str) -> None:
         """Raise unless the version of the standard that is written has an operator."""
@@ -431,7 +452,9 @@ class Writer:
 
     def const(self, value: Any, dtype: Any = None, hint: str = "") -> Value:
         """A constant; whole numbers by themselves are int64."""
-        array = host.asarray(value, dtype=dtype)
+        array = host.asarray(value)
+        if dtype is not None and array.dtype != dtype:
+            array = array.astype(dtype)  # of -1 as uint8 comes 255
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self.constants:
             if array.dtype.name not in CODES:
@@ -569,18 +592,18 @@ class Writer:
 
     def unsqueeze(self, value: Value, axes: Sequence[int]) -> Value:
         """New axes of length 1 at these places of the result."""
-        made: Value = self.node("Unsqueeze", value, self.ints(axes))
+        made = self.node("Unsqueeze", value, self.ints(axes))
         return made
 
     def squeeze(self, value: Value, axes: Sequence[int]) -> Value:
         """Without these axes."""
-        made: Value = self.node("Squeeze", value, self.ints(axes))
+        made = self.node("Squeeze", value, self.ints(axes))
         return made
 
     def slice(self, value: Value, axis: int, start: int, stop: int, step: int = 1) -> Value:
         """A part along one axis."""
         by = None if step == 1 else self.ints([step])
-        made: Value = self.node(
+        made = self.node(
             "Slice", value, self.ints([start]), self.ints([stop]), self.ints([axis]), by
         )
         return made
@@ -588,16 +611,5 @@ class Writer:
     def where(self, condition: Value, x: Any, y: Any, dtype: str = "") -> Value:
         """x where the condition holds, else y."""
         dtype = dtype or self.out.dtype
-        made: Value = self.node(
-            "Where", condition, self.cast(x, dtype), self.cast(y, dtype), dtype=dtype
-        )
+        made = self.node("Where", condition, self.cast(x, dtype), self.cast(y, dtype), dtype=dtype)
         return made
-
-
-def values_in(value: Any) -> Iterator[Value]:
-    """The values among attributes."""
-    if isinstance(value, tuple | list):
-        for part in value:
-            yield from values_in(part)
-    elif isinstance(value, Value):
-        yield value

@@ -25,7 +25,7 @@ EXACT = NEAREST | {
     "coordinate_transformation_mode": "half_pixel",
     "nearest_mode": "round_prefer_ceil",
 }
-MODES = {
+MODES: dict[str, dict[str, Any]] = {
     "nearest": NEAREST,
     "nearest-exact": EXACT,
     "linear": {"mode": "linear"},
@@ -48,11 +48,9 @@ def _interpolate(
 ) -> Any:
     if antialias or mode not in MODES:
         raise DeclinedError
-    assert input.shape is not None
-    assert g.out.shape is not None
     before, after = input.shape[2:], g.out.shape[2:]
     axes = list(range(2, input.ndim))
-    parameters: dict[str, Any] = dict(MODES[mode])
+    parameters = dict(MODES[mode])
     if mode[:7] != "nearest":
         where = "align_corners" if align_corners else "half_pixel"
         parameters["coordinate_transformation_mode"] = where
@@ -92,7 +90,6 @@ def _sizes_say_all(before: Any, after: Any, scale_factor: Any, axes: int) -> boo
 @writes("resample", "resample_transpose")
 def _resample(g: Writer, x: Value, *, axis: int, **how: Any) -> Any:
     """The product with the matrix of the weights; where each row has one, and it is 1, a Gather."""
-    assert x.shape is not None
     transposed = g.here.op.name == "resample_transpose"
     n = how["length"] if transposed else x.shape[axis]
     g.fixed([n, *x.shape[axis : axis + 1], how["size"], *how["step"]], "a length that is resampled")
@@ -142,10 +139,8 @@ def _affine_grid(g: Writer, theta: Value, size: Any, align_corners: bool | None)
 @writes("sample")
 def _sample(g: Writer, x: Value, w: Value, index: Value) -> Any:
     """Σ w[n, k, l] · x[n, c, index[n, k, l]], over k; what has the weight 0 has no part."""
-    assert x.shape is not None
-    assert w.shape is not None
     x, w = g.alike(x, w)
-    n, c, places = x.shape
+    n, c, _ = x.shape
     _, k, out = w.shape
     k, out = g.fixed((k, out), "the number of places that are sampled")
     lines = g.reshape(g.cast(index, "int64"), (n, 1, k * out))

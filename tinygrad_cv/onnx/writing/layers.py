@@ -78,7 +78,6 @@ def _batch_norm_call(
 ) -> Any:
     if training or running_mean is None or running_var is None:
         raise DeclinedError
-    assert input.shape is not None
     x = g.cast(input, g.out.dtype)
     channels = input.shape[1]
     return g.node(
@@ -105,7 +104,6 @@ def _batch_norm(
     g: Writer, x: Value, w: Value | None, b: Value | None, *, eps: float, **kept: Any
 ) -> Any:
     """With the statistics of the batch; those that are kept for later are not written."""
-    assert x.shape is not None
     channels = (1, x.shape[1], *(1,) * (x.ndim - 2))
     seen = [None if v is None else g.reshape(v, channels) for v in (w, b)]
     return _standardized(g, x, seen[0], seen[1], [0, *range(2, x.ndim)], eps)
@@ -115,7 +113,6 @@ def _batch_norm(
 def _group_norm(
     g: Writer, input: Value, num_groups: int, weight: Value | None, bias: Value | None, eps: float
 ) -> Any:
-    assert input.shape is not None
     if g.opset < 21 or input.ndim < 3:
         raise DeclinedError
     x = g.cast(input, g.out.dtype)
@@ -137,7 +134,6 @@ def _instance_norm(
 ) -> Any:
     if not use_input_stats or input.ndim < 3:
         raise DeclinedError
-    assert input.shape is not None
     x = g.cast(input, g.out.dtype)
     affine = _affine(g, input.shape[1], weight, bias, x.dtype)
     return g.node("InstanceNormalization", x, *affine, epsilon=float(eps))
@@ -147,7 +143,6 @@ def _instance_norm(
 def _standardize(
     g: Writer, x: Value, w: Value | None, b: Value | None, *, axis: Any, eps: float
 ) -> Any:
-    assert x.shape is not None
     axes = sorted(axes_of(x, axis))
     last = tuple(x.shape[i] for i in axes)
     fits = axes == list(range(x.ndim - len(axes), x.ndim)) and not any(
@@ -175,7 +170,6 @@ def _standardized(
 
 @writes("rms_norm")
 def _rms_norm(g: Writer, x: Value, w: Value | None, *, axis: Any, eps: float) -> Any:
-    assert x.shape is not None
     axes = sorted(axes_of(x, axis))
     last = tuple(x.shape[i] for i in axes)
     wide = g.cast(x, g.out.dtype)
@@ -210,7 +204,6 @@ def _local_response_norm(
     if size % 2:
         return g.node("LRN", x, size=size, alpha=share * size, beta=float(beta), bias=float(k))
     # In an even window the odd one out is the channel before; in ONNX's it is the next one.
-    assert x.shape is not None
     (channels,) = g.fixed(x.shape[1:2], "the number of channels")
     before = size // 2
     pairs = [(0, 0), (before, size - 1 - before), *[(0, 0)] * (x.ndim - 2)]
@@ -293,7 +286,7 @@ def _with_logits(g: Writer, x: Value, t: Any) -> Any:
 @writes("lstm_gates")
 def _lstm_gates(g: Writer, gates: Value, c: Value) -> Any:
     gates, c = (g.cast(v, g.outs[0].dtype) for v in (gates, c))
-    i, f, u, o = g.node("Split", gates, outputs=4, axis=1, num_outputs=4)
+    i, f, u, o = g.several("Split", gates, outputs=4, axis=1, num_outputs=4)
     kept = g.node("Mul", g.node("Sigmoid", f), c)
     c_next = g.node("Add", kept, g.node("Mul", g.node("Sigmoid", i), g.node("Tanh", u)))
     return g.node("Mul", g.node("Sigmoid", o), g.node("Tanh", c_next)), c_next
@@ -302,8 +295,8 @@ def _lstm_gates(g: Writer, gates: Value, c: Value) -> Any:
 @writes("gru_gates")
 def _gru_gates(g: Writer, x: Value, y: Value, h: Value) -> Any:
     x, y, h = g.alike(x, y, h)
-    x_r, x_z, x_n = g.node("Split", x, outputs=3, axis=1, num_outputs=3)
-    y_r, y_z, y_n = g.node("Split", y, outputs=3, axis=1, num_outputs=3)
+    x_r, x_z, x_n = g.several("Split", x, outputs=3, axis=1, num_outputs=3)
+    y_r, y_z, y_n = g.several("Split", y, outputs=3, axis=1, num_outputs=3)
     r, z = (g.node("Sigmoid", g.node("Add", *v)) for v in ((x_r, y_r), (x_z, y_z)))
     n = g.node("Tanh", g.node("Add", x_n, g.node("Mul", r, y_n)))
     return g.node("Add", n, g.node("Mul", z, g.node("Sub", h, n)))
@@ -326,10 +319,8 @@ def _recurrent(g: Writer, self: Any, input: Any, hx: Any) -> Any:
         or not all(id(w._array) in g.weights for layer in weights for w in layer)
     ):
         raise DeclinedError
-    assert input.shape is not None
     ways, width, dtype = 1 + self.bidirectional, self.hidden_size, g.out.dtype
     x = g.transpose(g.cast(input, dtype), [1, 0, 2] if self.batch_first else [0, 1, 2])
-    assert x.shape is not None
     time, batch = x.shape[:2]
     states = hx if isinstance(hx, tuple) else (hx,)
     last: list[list[Value]] = [[] for _ in range(1 + (operator == "LSTM"))]
@@ -343,7 +334,7 @@ def _recurrent(g: Writer, self: Any, input: Any, hx: Any) -> Any:
             for state in states
         ]
         activation = ["Relu"] * ways if self.mode == "RNN_RELU" else None
-        results = g.node(
+        results = g.several(
             operator,
             x,
             w,
@@ -370,7 +361,7 @@ def _recurrent(g: Writer, self: Any, input: Any, hx: Any) -> Any:
 def _stacked(
     g: Writer, operator: str, rows: Any, part: int, width: int, layer: int
 ) -> Value | None:
-    """The weights of both ways, gates in ONNX's order: of the input, of the state, or the biases."""
+    """The weights of both ways, of the input or the state, or the biases; gates in ONNX's order."""
     if part == 2 and len(rows[0]) < 4:
         return None
     order = ORDERS.get(operator, (0,))

@@ -56,7 +56,6 @@ def taken(g: Writer, x: Value, index: Any) -> Value:
 
 def _basic(g: Writer, x: Value, parts: list[Any]) -> Value:
     """An index of numbers, slices and new axes."""
-    assert x.shape is not None
     starts: list[Any] = []
     stops: list[Any] = []
     axes: list[int] = []
@@ -117,7 +116,6 @@ def _limits(g: Writer, part: slice, n: Any) -> tuple[Any, Any, int] | None:
 
 def _advanced(g: Writer, x: Value, parts: list[Any]) -> Value:
     """An index with arrays: places that are constant, or computed by the model."""
-    assert x.shape is not None
     lead = 0
     while parts and isinstance(parts[0], slice) and parts[0] == slice(None) and lead < x.ndim:
         parts, lead = parts[1:], lead + 1
@@ -128,7 +126,7 @@ def _advanced(g: Writer, x: Value, parts: list[Any]) -> Value:
         places = host.arange(math.prod(rest)).reshape(rest)[index]
         if len(rest) > 1:
             x = g.reshape(x, (*x.shape[:lead], math.prod(rest)))
-        made: Value = g.node("Gather", x, g.const(places), axis=lead)
+        made = g.node("Gather", x, g.const(places), axis=lead)
         return made
     arrays = [i for i, part in enumerate(parts) if isinstance(part, Value)]
     if any(_is_mask(parts[i]) for i in arrays):
@@ -185,8 +183,6 @@ def _broadcast(shapes: list[tuple[Any, ...]]) -> tuple[Any, ...]:
 
 def _beside(g: Writer, x: Value, index: Value, axis: int) -> tuple[Value, Value]:
     """x and an index in one shape, but for the axis."""
-    assert x.shape is not None
-    assert index.shape is not None
     shape = _broadcast(
         [
             tuple(1 if i == axis else n for i, n in enumerate(value.shape))
@@ -196,7 +192,6 @@ def _beside(g: Writer, x: Value, index: Value, axis: int) -> tuple[Value, Value]
     )
     wide = []
     for value in (x, index):
-        assert value.shape is not None
         target = [value.shape[i] if i == axis else n for i, n in enumerate(shape)]
         if tuple(target) != value.shape:
             made = g.node("Expand", value, g.shape(target))
@@ -212,7 +207,7 @@ def _take_along_dim(g: Writer, x: Value, index: Value, *, axis: int) -> Any:
 
 def zeros(g: Writer, shape: Any, dtype: str) -> Value:
     """Zeros of a shape."""
-    made: Value = g.node("Expand", g.const(0, dtype), g.shape(shape))
+    made = g.node("Expand", g.const(0, dtype), g.shape(shape))
     return Value(made.name, dtype, tuple(shape))
 
 
@@ -220,22 +215,21 @@ def scattered(
     g: Writer, x: Value, index: Value, source: Value, axis: int, how: str | None = None
 ) -> Value:
     """x with the source put at the places along an axis."""
-    made: Value = g.node("ScatterElements", x, index, source, axis=axis, reduction=how)
+    made = g.node("ScatterElements", x, index, source, axis=axis, reduction=how)
     return made
 
 
 @writes("put_along_dim")
 def _put_along_dim(g: Writer, x: Value, index: Value, *, axis: int, length: Any) -> Value:
     x, index = _beside(g, x, index, axis)
-    assert index.shape is not None
     if x.shape != index.shape:
         x = g.node("Expand", x, g.shape(index.shape))
-    return scattered(g, zeros(g, g.out.shape, g.out.dtype), index, *g.alike(x), axis, "add")
+    x = g.cast(x, g.out.dtype)
+    return scattered(g, zeros(g, g.out.shape, g.out.dtype), index, x, axis, "add")
 
 
 @writes("scatter")
 def _scatter(g: Writer, x: Value, index: Value, source: Any, *, axis: int) -> Value:
-    assert index.shape is not None
     source = g.cast(source, g.out.dtype)
     if source.shape != index.shape:
         source = g.node("Expand", source, g.shape(index.shape))
@@ -256,9 +250,9 @@ def _unpool(g: Writer, x: Value, index: Value, *, length: Any) -> Value:
 
 @writes("scatter_add")
 def _scatter_add(g: Writer, x: Value, *, index: Any, shape: Any) -> Value:
-    places, flat = _flat_places(g, Value("", x.dtype, tuple(shape)), index)
+    places, _ = _flat_places(g, Value("", x.dtype, tuple(shape)), index)
     size = _product(g, shape)
-    line = g.reshape(x, (_product(g, x.shape or ()),))
+    line = g.reshape(x, (_product(g, x.shape),))
     total = scattered(g, zeros(g, (size,), x.dtype), places, line, 0, "add")
     return g.reshape(Value(total.name, x.dtype, (size,)), shape)
 
@@ -272,7 +266,6 @@ def _product(g: Writer, shape: Any) -> Any:
 
 def _flat_places(g: Writer, x: Value, index: Any) -> tuple[Value, tuple[Any, ...]]:
     """The numbers of the places that an index names, in row-major order, and their shape."""
-    assert x.shape is not None
     parts = parts_of(g, x, index)
     if any(_is_mask(part) and part.array is None for part in parts):
         g.refuse("which places a mask names depends on its values; choose with where() instead")
@@ -305,7 +298,6 @@ def _flat_places(g: Writer, x: Value, index: Any) -> tuple[Value, tuple[Any, ...
 
 @writes("index_put")
 def _index_put(g: Writer, x: Value, source: Any, *, index: Any, view: Any) -> Value:
-    assert x.shape is not None
     if view or not isinstance(source, Value) or any(isinstance(n, Varying) for n in x.shape):
         return _index_put_by_mask(g, x, source, index, view)
     places, shape = _flat_places(g, x, index)
@@ -313,14 +305,14 @@ def _index_put(g: Writer, x: Value, source: Any, *, index: Any, view: Any) -> Va
 
 
 def _put(g: Writer, x: Value, source: Any, places: Value, shape: tuple[Any, ...]) -> Value:
-    size = _product(g, x.shape or ())
+    size = _product(g, x.shape)
     source = g.cast(source, x.dtype)
     if source.shape != tuple(shape):
         made = g.node("Expand", source, g.shape(shape))
         source = Value(made.name, made.dtype, tuple(shape))
     line = g.reshape(source, (_product(g, shape),))
     flat = scattered(g, g.reshape(x, (size,)), places, line, 0)
-    return g.reshape(Value(flat.name, x.dtype, (size,)), x.shape or ())
+    return g.reshape(Value(flat.name, x.dtype, (size,)), x.shape)
 
 
 def _index_put_by_mask(g: Writer, x: Value, source: Any, index: Any, view: Any) -> Value:
@@ -329,7 +321,6 @@ def _index_put_by_mask(g: Writer, x: Value, source: Any, index: Any, view: Any) 
     The places are found on rows of the fixed axes; along those that vary, which an index here must
     leave whole, each row gets its part of the source.
     """
-    assert x.shape is not None
     lead = 0
     while lead < x.ndim and isinstance(x.shape[lead], Varying):
         lead += 1
@@ -443,7 +434,6 @@ def _triangle(g: Writer, x: Value, *, diagonal: int) -> Any:
 
 @writes("diagonal")
 def _diagonal(g: Writer, x: Value, *, offset: int, axis1: int, axis2: int) -> Any:
-    assert x.shape is not None
     axis1, axis2 = axis1 % x.ndim, axis2 % x.ndim
     rows, columns = g.fixed((x.shape[axis1], x.shape[axis2]), "the size of a matrix")
     others = [i for i in range(x.ndim) if i not in (axis1, axis2)]
@@ -455,7 +445,6 @@ def _diagonal(g: Writer, x: Value, *, offset: int, axis1: int, axis2: int) -> An
 
 @writes("diag_embed")
 def _diag_embed(g: Writer, x: Value, **where: Any) -> Any:
-    assert x.shape is not None
     offset, rows, columns = where["offset"], where["rows"], where["columns"]
     # A last axis with a 0 at its end: all places off the diagonal take that.
     wider = [(0, 0)] * (x.ndim - 1) + [(0, 1)]

@@ -18,7 +18,7 @@ def reduced(g: Writer, operator: str, x: Value, axes: list[int], keep: bool) -> 
     """A reduction over axes; over none it is no reduction."""
     if not axes:
         if operator == "ReduceL2":
-            made: Value = g.node("Abs", x)
+            made = g.node("Abs", x)
             return made
         return x
     made = g.node(operator, x, g.ints(axes), keepdims=int(keep))
@@ -111,7 +111,7 @@ def _argmax(g: Writer, x: Value, *, axis: Any, keepdims: bool) -> Any:
         x = g.cast(x, "int32")
     if axis is None:
         flat = g.node(operator, g.node("Reshape", x, g.ints([-1])), dtype="int64", axis=0)
-        return g.reshape(flat, g.out.shape or ())
+        return g.reshape(flat, g.out.shape)
     if not x.ndim:
         return g.node("Cast", g.node("Mul", x, g.const(0, x.dtype)), dtype="int64", to=7)
     return g.node(operator, x, dtype="int64", axis=axis, keepdims=int(keepdims))
@@ -122,7 +122,7 @@ def _sum_to(g: Writer, x: Value, *, shape: Any) -> Any:
     more = x.ndim - len(shape)
     axes = [
         i
-        for i, n in enumerate(x.shape or ())
+        for i, n in enumerate(x.shape)
         if i < more or (n != shape[i - more] and shape[i - more] == 1)
     ]
     return g.reshape(reduced(g, "ReduceSum", x, axes, True), shape)
@@ -154,15 +154,12 @@ def places(g: Writer, x: Value, axis: int, k: Any, largest: bool) -> Value:
         x = g.cast(x, "uint8")
     if x.dtype in ("int8", "int16", "uint8", "uint16"):
         x = g.cast(x, "int32")
-    found: tuple[Value, Value] = g.node(
-        "TopK", x, g.vector(k), outputs=2, axis=axis, largest=int(largest), sorted=1
-    )
+    found = g.several("TopK", x, g.vector(k), outputs=2, axis=axis, largest=int(largest), sorted=1)
     return Value(found[1].name, "int64")
 
 
 @writes("argsort")
 def _argsort(g: Writer, x: Value, *, axis: int, descending: bool) -> Value:
-    assert x.shape is not None
     return places(g, x, axis, x.shape[axis], descending)
 
 
@@ -173,7 +170,6 @@ def _argtop(g: Writer, x: Value, *, axis: int, k: Any, largest: bool) -> Value:
 
 @writes("argmedian")
 def _argmedian(g: Writer, x: Value, *, axis: int) -> Any:
-    assert x.shape is not None
     (n,) = g.fixed([x.shape[axis]], "the length of which a median is taken")
     order = places(g, x, axis, n, False)
     middle = g.slice(order, axis, (n - 1) // 2, (n - 1) // 2 + 1)
@@ -182,7 +178,7 @@ def _argmedian(g: Writer, x: Value, *, axis: int) -> Any:
         found = g.node("ReduceMax", nan, g.ints([axis]), keepdims=1)
         last = g.node("ArgMax", nan, dtype="int64", axis=axis, select_last_index=1)
         middle = g.where(g.cast(found, "bool"), last, middle)
-    return g.reshape(middle, g.out.shape or ())
+    return g.reshape(middle, g.out.shape)
 
 
 @writes("searchsorted")

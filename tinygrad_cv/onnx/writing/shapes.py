@@ -9,7 +9,7 @@ from tinygrad_cv.onnx.writing.graph import DeclinedError, Value, Writer, writes,
 
 @writes("reshape")
 def _reshape(g: Writer, x: Value, *, shape: Any) -> Value:
-    return g.reshape(x, g.out.shape or ())
+    return g.reshape(x, g.out.shape)
 
 
 @writes("permute")
@@ -25,7 +25,7 @@ def _mt(g: Writer, x: Value) -> Value:
 
 @writes("broadcast_to")
 def _broadcast_to(g: Writer, x: Value, *, shape: Any) -> Value:
-    shape = g.out.shape or ()
+    shape = g.out.shape
     if tuple(shape) == x.shape:
         return x
     more = len(shape) - x.ndim
@@ -34,7 +34,7 @@ def _broadcast_to(g: Writer, x: Value, *, shape: Any) -> Value:
         1 if i >= more and x.shape is not None and x.shape[i - more] == n else n
         for i, n in enumerate(shape)
     ]
-    made: Value = g.node("Expand", x, g.shape(wanted))
+    made = g.node("Expand", x, g.shape(wanted))
     return made
 
 
@@ -63,7 +63,7 @@ def padded(g: Writer, x: Value, widths: Any, value: Any = 0.0, mode: str = "cons
         return x
     ends = [pair[0] for pair in widths], [pair[1] for pair in widths]
     filled = g.const(value, x.dtype) if mode == "constant" and value else None
-    made: Value = g.node("Pad", x, g.shape([*ends[0], *ends[1]]), filled, mode=mode)
+    made = g.node("Pad", x, g.shape([*ends[0], *ends[1]]), filled, mode=mode)
     return made
 
 
@@ -92,7 +92,6 @@ def _flip(g: Writer, x: Value, *, axes: Sequence[int]) -> Any:
 
 @writes("roll")
 def _roll(g: Writer, x: Value, *, shifts: Any, axes: Any) -> Any:
-    assert x.shape is not None
     shifts = shifts if isinstance(shifts, tuple) else (shifts,)
     axes = axes if isinstance(axes, tuple) else (axes,)
     for shift, axis in zip(shifts, axes, strict=True):

@@ -33,7 +33,7 @@ def _conv(
 ) -> Any:
     x, w = g.alike(x, w)
     shift = None if b is None else g.cast(b, x.dtype)
-    kernel = g.fixed((w.shape or ())[2:], "the size of a kernel")
+    kernel = g.fixed(w.shape[2:], "the size of a kernel")
     return g.node(
         "Conv",
         x,
@@ -62,10 +62,10 @@ def _conv_transpose(
 ) -> Any:
     x, w = g.alike(x, w)
     shift = None if b is None else g.cast(b, x.dtype)
-    kernel = g.fixed((w.shape or ())[2:], "the size of a kernel")
+    kernel = g.fixed(w.shape[2:], "the size of a kernel")
     extra = []
     for n, after, s, p, d, k in zip(
-        (x.shape or ())[2:], size, stride, padding, dilation, kernel, strict=True
+        x.shape[2:], size, stride, padding, dilation, kernel, strict=True
     ):
         ends = [
             (getattr(n, which, n) - 1) * s - 2 * p + d * (k - 1) + 1
@@ -102,7 +102,6 @@ def _unfold(
     dilation: Sequence[int],
 ) -> Any:
     """A convolution with the kernels that each take one place of the window."""
-    assert x.shape is not None
     (channels,) = g.fixed(x.shape[1:2], "the number of channels")
     area = math.prod(kernel)
     places = host.eye(area, dtype=x.dtype).reshape(area, 1, *kernel)
@@ -117,7 +116,7 @@ def _unfold(
         group=channels,
     )
     if x.shape[0] == 0:
-        return g.reshape(columns, g.out.shape or ())
+        return g.reshape(columns, g.out.shape)
     return g.node("Reshape", columns, g.ints([0, channels * area, -1]))
 
 
@@ -190,7 +189,6 @@ def _adaptive_call(operator: str, axes: int) -> Callable[..., Any]:
     def handler(g: Writer, input: Value, output_size: Any, return_indices: bool = False) -> Any:
         if return_indices or input.ndim != axes + 2 or input.dtype[:5] != "float":
             raise DeclinedError
-        assert input.shape is not None
         x = g.cast(input, g.out.dtype)
         sizes = [None if n is None else n for n in _per_axis(output_size, axes)]
         lengths = input.shape[2:]
@@ -278,11 +276,10 @@ def _max_pool_with_places(
     padding: Sequence[int],
     dilation: Sequence[int],
 ) -> Any:
-    assert x.shape is not None
     if not all(p < k for p, k in zip(padding, kernel, strict=True)):
         g.refuse("its padding is as long as the kernel; pad first")
     area = g.node("ReduceProd", g.shape(x.shape[2:]), keepdims=0)
-    y, places = g.node(
+    y, places = g.several(
         "MaxPool",
         x,
         outputs=2,

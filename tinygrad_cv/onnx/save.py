@@ -10,7 +10,7 @@ from typing import Any
 from tinygrad_cv import version
 from tinygrad_cv._apply import F
 from tinygrad_cv._grad_mode import enable_grad
-from tinygrad_cv._graph import Node, observer
+from tinygrad_cv._graph import observer
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv._trees import leaves, tensors_in
 from tinygrad_cv.backend import host
@@ -148,7 +148,7 @@ def export(
     opset_version: int | None = None,
     external_data: bool | None = None,
 ) -> Any:
-    """`export_model` under PyTorch's name, and fixed as there: without `dynamic_axes` no axis is free.
+    """`export_model` under PyTorch's name; as there, without `dynamic_axes` no axis is free.
 
     >>> import tempfile
     >>> import tinygrad_cv as tg
