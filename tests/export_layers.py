@@ -17,7 +17,7 @@ Shape = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Layer:
-    """A model, the shapes of its inputs ("n" is the batch), and how it is exported.
+    """A model, the shapes of its inputs ("n" is the batch's), and how it is exported.
 
     A shape that begins with "int", "mask", "half" or "double" is of such numbers. `nodes` are the
     operators that it should become, and `keeps` says that its weights have their names there.
@@ -54,7 +54,8 @@ def inputs_of(layer: Layer, n: int, seed: int = 1) -> list[Array]:
     arrays = []
     for shape in layer.shapes:
         kind = shape[0] if shape[0] in ("int", "mask", "half", "double") else ""
-        lengths = [n if k == "n" else k for k in (shape[1:] if kind else shape)]
+        known = {"n": n, "n + 4": n + 4}
+        lengths = [known.get(k, k) for k in (shape[1:] if kind else shape)]
         dtype = {"half": "float16", "double": "float64"}.get(kind, "float32")
         if kind == "int":
             arrays.append(rng.integers(0, 4, lengths))
@@ -426,7 +427,7 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "einsum": lambda x: tg.einsum("nchw,nchv->nwv", x, x),
     "normalize": lambda x: tg.normalize(x),
     "gather": lambda x: x.gather(1, (x > 0).long()),
-    "scatter": lambda x: x.scatter(1, (x[:, :2] > 0).long() + 1, 0.5),
+    "scatter": lambda x: x.scatter(1, x.argsort(1)[:, :2], 0.5),
     "masked_fill": lambda x: x.masked_fill(x > 0, 1.0),
     "cumsum": lambda x: x.cumsum(1),
     "cumprod": lambda x: x.cumprod(1),
@@ -516,3 +517,44 @@ layer("LocallyConnected2d", lambda: nn.LocallyConnected2d(4, 3, (8, 8), 3), keep
 layer("Maxout", lambda: nn.Maxout(2), ROWS_OF_4, keeps=False)
 layer("VanillaDropout", lambda: nn.VanillaDropout(), nodes="Mul")
 layer("SyncBatchNorm", lambda: nn.SyncBatchNorm(4), nodes="BatchNormalization")
+
+
+class Decoder(nn.Module):
+    """Its places and its mask are as long as the sequence."""
+
+    def __init__(self) -> None:
+        self.words = nn.Embedding(5, 4)
+        self.places = nn.Parameter(tg.randn(1, 32, 4))
+        self.layer = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
+
+    def forward(self, x: Any) -> Any:
+        time = x.shape[1]
+        mask = nn.Transformer.generate_square_subsequent_mask(time)
+        return self.layer(self.words(x) + self.places[:, :time], src_mask=mask)
+
+
+class Segments(nn.Module):
+    """What comes out is as large as what went in."""
+
+    def __init__(self) -> None:
+        self.down, self.scores = nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 2, 1)
+
+    def forward(self, x: Any) -> Any:
+        y = tg.recompute(lambda z: tg.relu(self.down(z)), x)
+        return tg.interpolate(self.scores(y), size=x.shape[2:], mode="bilinear")
+
+
+layer(
+    "a decoder",
+    Decoder,
+    ("int", "n", "n + 4"),
+    keeps=False,
+    dynamic_axes={"x": {0: "n", 1: "t"}},
+)
+layer(
+    "segments",
+    Segments,
+    ("n", 3, "n + 4", 6),
+    nodes="Conv Relu Conv Shape Shape Concat Resize",
+    dynamic_axes={"x": {0: "n", 2: "h", 3: "w"}},
+)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
@@ -87,6 +87,57 @@ def test_an_op_computes_there_what_it_computes_here(name: str, data: Any) -> Non
 
 EMPTY = {"fold", "max_pool_with_places"}
 """Ops of which the evaluator cannot take an input or make a result without elements."""
+
+
+DTYPES = ("bool", "uint8", "int8", "int32", "int64", "float16", "float32", "float64")
+BINARY = """
+    add sub mul div floor_divide remainder fmod maximum minimum pow lt ge eq ne logical_and
+    bitwise_and atan2 copysign hypot
+"""
+UNARY = """
+    neg abs sign floor ceil trunc round sqrt exp tanh relu gelu softmax sum mean prod amax argmax
+    any all std logical_not bitwise_not isnan isfinite square reciprocal silu sort expm1 log1p
+"""
+
+
+def some(dtype: str, seed: int) -> Array:
+    """Numbers of a dtype, none of them 0."""
+    rng = np.random.default_rng(seed)
+    if dtype == "bool":
+        return rng.random((2, 3)) < 0.5
+    signs = 1 if dtype[0] == "u" else np.where(rng.random((2, 3)) < 0.5, 1, -1)
+    values = rng.integers(1, 9, (2, 3)) if dtype[0] in "ui" else rng.random((2, 3)) * 3 + 0.1
+    return np.asarray(values * signs).astype(dtype)
+
+
+@settings(max_examples=40)
+@given(
+    name=st.sampled_from((*BINARY.split(), *UNARY.split())),
+    dtype=st.sampled_from(DTYPES),
+    other=st.sampled_from((*DTYPES, 2, -1, 2.5, True)),
+    seed=st.integers(0, 99),
+)
+def test_a_result_has_the_dtype_that_it_has_here(
+    name: str, dtype: str, other: Any, seed: int
+) -> None:
+    function = getattr(tg, name)
+    arrays = [some(dtype, seed)]
+    options: Any = {"dim": 1} if name in ("softmax", "sort") else {}
+    if name in BINARY.split() and isinstance(other, str):
+        arrays.append(some(other, seed + 1))
+    numbers = [other] if name in BINARY.split() and not isinstance(other, str) else []
+    tensors = [tg.Tensor(a, dtype=a.dtype) for a in arrays]
+    try:
+        result = function(*tensors, *numbers, **options)
+    except (TypeError, ValueError):
+        reject()  # this dtype is not for this function
+    made = export_model(
+        lambda *xs: function(*xs, *numbers, **options), tuple(arrays), None, dynamic_axes={}
+    )
+    feeds = dict(zip((value.name for value in made.graph.input), arrays, strict=True))
+    expected = [y.numpy(force=True) for y in tensors_in(result)]
+    half = any(y.dtype == "float16" for y in expected)
+    agree(ran(made, feeds), expected, 3e-3 if half else 1e-5)
 
 
 # ----- the layers --------------------------------------------------------------------------------

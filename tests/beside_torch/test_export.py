@@ -52,16 +52,13 @@ def test_a_layer_computes_there_what_it_computes_here(name: str, tmp_path: Path)
         assert_allclose(y, wanted, max(layer.rtol, 2e-5), max(layer.rtol, 2e-5))
 
 
-SIZES = {"lenet5": (1, 28), "inception_v3": (3, 299), "googlenet": (3, 96)}
+SIZES = {"lenet5": (1, 28), "example_net": (3, 32), "inception_v3": (3, 299), "googlenet": (3, 96)}
 LARGE = (
-    "vit_h",
-    "vit_l",
-    "efficientnet_b7",
-    "efficientnet_b6",
-    "efficientnet_v2_l",
-    "convnext_large",
+    *("vit_h", "vit_l", "convnext_base", "convnext_large", "vgg13", "vgg19", "wide_resnet101"),
+    *("resnext101_64", "efficientnet_b5", "efficientnet_b6", "efficientnet_b7"),
+    *("efficientnet_v2_m", "efficientnet_v2_l"),
 )
-"""Models of half a gigabyte and more, built of the same blocks as their smaller relatives."""
+"""Models that take long, and are built of the same blocks as their smaller relatives."""
 FIXED = ("alexnet", "vgg", "vit", "alexnet_original")
 """Those that are for images of 224 pixels."""
 

@@ -72,7 +72,7 @@ class Trace(Observer):
             raise NotImplementedError(
                 f"a tensor of shape {tensor.shape} and dtype {tensor.dtype} was changed in place, "
                 "and no graph holds the change, so that the model cannot be exported: write it as "
-                "a new tensor (torch.where, index_put, cat)."
+                "a new tensor: where(), index_put() or cat()."
             )
         if node not in self.values:
             self.values[node] = tensor._array

@@ -30,7 +30,10 @@ def _pairs(table: str) -> list[list[str]]:
 
 def _unary(operator: str) -> Callable[..., Value]:
     def handler(g: Writer, x: Any) -> Value:
-        if operator in ("Neg", "Abs", "Floor", "Ceil") and g.out.dtype[:4] in ("uint", "bool"):
+        if operator in ("Neg", "Abs", "Floor", "Ceil", "Relu") and g.out.dtype[:4] in (
+            "uint",
+            "bool",
+        ):
             return _of_unsigned(g, operator, x)
         if operator in ("Floor", "Ceil") and g.out.dtype[:3] == "int":
             return g.cast(x, g.out.dtype)  # it is whole
@@ -66,6 +69,10 @@ def common(g: Writer, x: Any, y: Any) -> list[Value]:
     dtype = host.result_type(*kinds)
     if any(isinstance(n, float) for n in numbers) and dtype.kind != "f":
         dtype = host.dtype("float32")
+    if dtype.kind in "iu" and any(
+        not host.iinfo(dtype).min <= n <= host.iinfo(dtype).max for n in numbers
+    ):
+        dtype = host.dtype("int64")
     return [g.cast(v, dtype.name) for v in (x, y)]
 
 
@@ -126,9 +133,13 @@ def _div(g: Writer, x: Any, y: Any) -> Any:
     return g.node("Div", *g.alike(x, y))
 
 
+POWERS = ("float16", "float32", "float64", "int32", "int64")
+"""What Pow takes; other integers are taken to it as int64."""
+
+
 @writes("pow")
 def _pow(g: Writer, x: Value, n: Any) -> Any:
-    x = g.cast(x, g.out.dtype)
+    x = g.cast(x, g.out.dtype if g.out.dtype in POWERS else "int64")
     powers = {-1: "Reciprocal", 0.5: "Sqrt"}
     if n == 2:
         return g.node("Mul", x, x)
@@ -141,12 +152,15 @@ def _pow(g: Writer, x: Value, n: Any) -> Any:
 
 @writes("pow_tensor")
 def _pow_tensor(g: Writer, x: Any, n: Any) -> Any:
-    return g.node("Pow", *g.alike(x, n))
+    dtype = g.out.dtype if g.out.dtype in POWERS else "int64"
+    return g.node("Pow", g.cast(x, dtype), g.cast(n, dtype))
 
 
 @writes("floor_divide")
 def _floor_divide(g: Writer, x: Any, y: Any) -> Any:
     x, y = g.alike(x, y)
+    if x.dtype == "float16":  # the quotient is not to be rounded before it is cut
+        x, y = g.cast(x, "float32"), g.cast(y, "float32")
     if x.dtype[:5] == "float":
         return g.node("Floor", g.node("Div", x, y))
     rest = g.node("Mod", x, y)  # which has the sign of y

@@ -90,6 +90,7 @@ class Writer:
         self.helper = package().helper
         # Each node (and call) of the first trace that is needed, and the same of the second.
         self.pairs: dict[Any, Any] = {}
+        self.alive: dict[Node, bool] = {}
         self.nodes: list[Any] = []
         self.initializers: dict[str, Any] = {}
         self.done: dict[Any, Any] = {}
@@ -170,9 +171,28 @@ class Writer:
         one, other = self.first.origin(one), self.second.origin(other)
         self.pairs.setdefault(one, other)
 
+    def lives(self, node: Node) -> bool:
+        """Whether a value is made as the model runs: it depends on the inputs or their lengths."""
+        if node not in self.alive:
+            other = self.pairs.get(node)
+            alive = self.first.depends(node)
+            if not alive and node.op is not None and other is not None and other.op is not None:
+                one, two = self.first.values.get(node), self.second.values.get(other)
+                if one is not None and two is not None:
+                    one, two = (wrap(a, node.backend).numpy(force=True) for a in (one, two))
+                    alive = not self.equal(one, two)
+            self.alive[node] = alive
+        return self.alive[node]
+
+    def equal(self, one: Any, other: Any) -> bool:
+        """Whether two arrays of the host hold the same."""
+        return one.shape == other.shape and bool(
+            host.array_equal(one, other, equal_nan=one.dtype.kind == "f")
+        )
+
     def call_of(self, node: Node, declined: set[Call]) -> Call | None:
         """The outermost call of which a node is a result, and which is written as one."""
-        if not self.first.depends(node):
+        if not self.lives(node):
             return None
         calls, others = (
             trace.calls.get(n, [])
@@ -200,7 +220,7 @@ class Writer:
         depends = self.first.depends(node)
         if depends != self.second.depends(other):
             raise self.error(node, "whether it depends on the input of the model depends on that")
-        if not depends:
+        if not self.lives(node):
             return []
         mine, theirs = self.first.sources(node), self.second.sources(other)
         if type(node.op) is not type(other.op) or len(mine) != len(theirs):
@@ -212,7 +232,7 @@ class Writer:
     def emit(self, node: Node, call: Call | None) -> None:
         """Write a node, or the call that it is a result of."""
         self.here = node
-        if not self.first.depends(node):
+        if not self.lives(node):
             self.done[node] = self.constant_of(node)
             return
         if call is not None:
@@ -285,7 +305,7 @@ class Writer:
             return tuple(self.given(a, b, name) for a, b in zip(one, other, strict=True))
         if is_array(one) and is_array(other) and not isinstance(one, type):
             home = self.first.home.get(id(one))
-            if home is not None and self.first.depends(home):
+            if home is not None and self.lives(self.first.origin(home)):
                 return self.done[self.first.origin(home)]
             return self.same_array(one, other)
         if hasattr(one, "attributes") and type(one) is type(other):  # an op among attributes
@@ -304,9 +324,7 @@ class Writer:
     def same_array(self, one: Any, other: Any, hint: str = "") -> Value:
         """A constant of two traces."""
         one, other = self.on_host(one), self.on_host(other)
-        if one.shape == other.shape and host.array_equal(
-            one, other, equal_nan=one.dtype.kind == "f"
-        ):
+        if self.equal(one, other):
             return self.const(one, hint=hint)
         return self.spread(one, other)
 
@@ -340,6 +358,7 @@ class Writer:
     def spread(self, one: Any, other: Any) -> Value:
         """A constant that is longer in the other trace: of equal parts, or counted on."""
         if one.ndim == other.ndim and one.dtype == other.dtype:
+            shape = shapes(one.shape, other.shape)
             varying = [i for i in range(one.ndim) if one.shape[i] != other.shape[i]]
             part = one[tuple(slice(0, 1) if i in varying else slice(None) for i in range(one.ndim))]
             if varying and all(
@@ -347,8 +366,8 @@ class Writer:
                 for a in (one, other)
                 if host.broadcast_shapes(a.shape, part.shape) == a.shape
             ):
-                shape = shapes(one.shape, other.shape)
-                return self.node("Expand", self.const(part), self.shape(shape))
+                made = self.node("Expand", self.const(part), self.shape(shape))
+                return Value(made.name, made.dtype, shape)
             if (
                 len(varying) == 1
                 and one.dtype.kind in "iuf"
@@ -368,7 +387,8 @@ class Writer:
                         "Reshape", self.cast(counted, one.dtype.name), self.ints(along)
                     )
                     steps = self.node("Mul", counted, self.const(step, one.dtype))
-                    return self.node("Add", self.const(part), steps)
+                    made = self.node("Add", self.const(part), steps)
+                    return Value(made.name, made.dtype, shape)
         self.refuse(
             "it is a constant in the graph, and another one for another input: a value was taken "
             "out of a tensor (.item(), .numpy(), an if), or it depends on a length that is to be "
@@ -432,7 +452,9 @@ class Writer:
 
     def const(self, value: Any, dtype: Any = None, hint: str = "") -> Value:
         """A constant; whole numbers by themselves are int64."""
-        array = host.asarray(value, dtype=dtype)
+        array = host.asarray(value)
+        if dtype is not None and array.dtype != dtype:
+            array = array.astype(dtype)  # of -1 as uint8 comes 255
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self.constants:
             if array.dtype.name not in CODES:
