@@ -196,7 +196,7 @@ def test_a_run_that_is_killed_and_goes_on_comes_to_the_same_bits(
 
 # ----- kill -9 -----------------------------------------------------------------------------------
 
-KILLS = int(os.environ.get("TINYGRAD_CV_KILLS", "50"))
+KILLS = int(os.environ.get("TINYGRAD_CV_KILLS", "30"))
 
 
 def tiny(folder: Path, number: int) -> Run:
