@@ -147,7 +147,8 @@ class ShiftedWindowAttention(nn.Module):
         x = x.reshape(-1, 1, rows * columns)
         apart = x != x.transpose(1, 2)
         kind = self.relative_position_bias_table
-        return (apart.to(kind) * FORBIDDEN).unsqueeze(1)
+        mask: Tensor = (apart.to(kind) * FORBIDDEN).unsqueeze(1)
+        return mask
 
 
 class SwinTransformerBlock(nn.Module):
