@@ -9,7 +9,7 @@ import pytest
 
 import tinygrad_cv as tg
 from bench import __main__ as command
-from bench import limits, measure, once, report
+from bench import limits, loading, measure, once, report
 from bench.peers import EAGER
 from bench.workloads import WORKLOADS
 
@@ -188,3 +188,14 @@ def test_a_workload_is_the_same_compiled(
     assert not list(measure.disagreements(compiled, eager, dtype))
     (programs,) = compiled.step.programs.values()
     assert len(programs) == 1
+
+
+def test_loading_is_measured_alone_and_with_a_step() -> None:
+    steps: list[int] = []
+    for loader in loading.loaders(*loading.data(3 * loading.BATCH), workers=0).values():
+        assert loading.milliseconds(loader) > 0
+        assert loading.milliseconds(loader, lambda: steps.append(1)) > 0
+        (images, labels), *_ = loader
+        assert (images.shape, images.dtype) == ((100, 3, 32, 32), tg.float32)
+        assert labels.shape == (100,)
+    assert len(steps) == 4

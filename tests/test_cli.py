@@ -334,7 +334,7 @@ def test_a_terminal_sees_the_progress(tmp_path: Path, monkeypatch: pytest.Monkey
 
 # ----- stopped, and gone on with -----------------------------------------------------------------
 
-LONG = ("--limit", "40", "--batch-size", "8", "--epochs", "24", "--seed", "5")
+LONG = ("--limit", "40", "--batch-size", "8", "--epochs", "12", "--seed", "5")
 
 
 @pytest.fixture(scope="module")

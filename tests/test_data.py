@@ -682,6 +682,22 @@ def test_samples_that_belong_to_a_graph(build: Callable[..., Any], device: str) 
     assert x.grad.tolist() == [[0, 0], [0, 0], [6, 6]]
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system forks no processes")
+def test_workers_make_what_goes_to_the_device(device: str) -> None:
+    if device == "cuda":
+        pytest.skip("a forked process has no CUDA")
+    rows = Tensor(np.arange(6.0).reshape(3, 2))
+    for data in (TensorDataset(rows, [1, 2, 3]), [*zip(rows, [1, 2, 3], strict=True)]):
+        loader = DataLoader(data, 2, num_workers=1, multiprocessing_context="fork")
+        for (x, y), (expected, labels) in zip(loader, DataLoader(data, 2), strict=True):
+            assert x.device == y.device == device
+            assert x.tolist() == expected.tolist()
+            assert y.tolist() == labels.tolist()
+            assert x.dtype == expected.dtype
+            x += 1  # a batch is its own
+    assert rows.tolist() == [[0, 1], [2, 3], [4, 5]]
+
+
 def test_a_dataset_without_a_length() -> None:
     class Endless(Dataset):
         def __getitem__(self, index: int) -> int:

@@ -361,6 +361,24 @@ def test_batches_draw_for_their_images_one_after_the_other(transform: Any, tmp_p
         np.testing.assert_array_equal(images, expected, strict=True)
 
 
+@pytest.mark.parametrize("transform", [AUGMENT, T.Compose([T.Lambda(lambda x: x), AUGMENT])])
+def test_a_share_of_a_batch_is_drawn_as_in_the_whole(transform: Any, tmp_path: Path) -> None:
+    """As by one of several processes that train: of batches, and of samples one by one."""
+    make.write_cifar10(tmp_path)
+    dataset = CIFAR10(tmp_path, transform=transform)
+
+    def images(share: tuple[int, int]) -> np.ndarray:
+        tg.manual_seed(1)
+        loader = DataLoader(Subset(dataset, range(12)), 6, True, device="cpu")
+        loader.share = share
+        return np.stack([x.numpy() for x, _ in loader])
+
+    whole = images((0, 1))
+    np.testing.assert_array_equal(
+        np.concatenate([images((0, 2)), images((1, 2))], axis=1), whole, strict=True
+    )
+
+
 def test_a_class_below_with_samples_of_its_own_is_asked_for_those(tmp_path: Path) -> None:
     make.write_cifar10(tmp_path)
 

@@ -660,6 +660,29 @@ def test_over_nccl() -> None:
             nccl.start(dist.ProcessGroup())
 
 
+@pytest.mark.gpu
+def test_nccl_itself() -> None:
+    """What one card can show: a communicator of one rank."""
+    if not dist.is_nccl_available():
+        pytest.skip("CuPy finds no NCCL")
+    over = nccl.NcclGroup(dist.ProcessGroup(), nccl.nccl(), backend.get("cuda"))
+    for dtype in DTYPES:
+        x, out = (tg.tensor(v, dtype=dtype, device="cuda") for v in ([1, 0, 1], [0, 0, 0]))
+        for op in (ReduceOp.SUM, ReduceOp.PRODUCT, ReduceOp.MIN, ReduceOp.MAX):
+            dist.all_reduce(x, op, group=over)
+            dist.reduce(x, 0, op, group=over)
+        dist.broadcast(x, 0, group=over)
+        dist.all_gather([out], x, group=over)
+        assert out.tolist() == x.tolist() == [1, 0, 1]
+        dist.reduce_scatter_tensor(out.zero_(), x, group=over)
+        assert out.tolist() == [1, 0, 1]
+    ddp = DistributedDataParallel(nn.Linear(2, 1).to(device="cuda"), process_group=over)
+    ddp(tg.ones(3, 2, device="cuda")).sum().backward()
+    assert ddp.module.weight.grad.tolist() == [[3.0, 3.0]]  # type: ignore[union-attr]
+    dist.barrier(over)
+    over.close()
+
+
 # ----- by mpiexec --------------------------------------------------------------------------------
 
 
@@ -668,7 +691,7 @@ def mpiexec() -> str | None:
     places = [sysconfig.get_path("scripts")]
     package = find_spec("mpi4py")
     if package is not None and package.origin is not None:
-        places += [str(Path(package.origin).parents[4] / "bin")]
+        places += [str(place / "bin") for place in Path(package.origin).parents[4:5]]
     found = (shutil.which("mpiexec", path=place) for place in (*places, None))
     return next((path for path in found if path), None)
 

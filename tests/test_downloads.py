@@ -235,10 +235,10 @@ def test_a_file_arrives_whole(name: str, url: str, tmp_path: Path, server: Any) 
         ("wrong_chunks", "the connection failed .*, at the last of 4 attempts", 4),
         ("no_http", "the connection failed .*, at the last of 4 attempts", 4),
         ("head_only", "the connection failed .*, at the last of 4 attempts", 4),
-        ("says_nothing", "the server said nothing for too long, at the last of 4", 4),
+        ("says_nothing", "the server said nothing for too long, at the last of 4", None),
         ("endless", "it has more than 1,000,000 bytes", 1),
         ("large", "it has 1,000,000,000,000 bytes, more than 1,000,000", 1),
-        ("drips", r"it brought \d+ bytes in \d+ seconds", 1),
+        ("drips", r"it brought \d+ bytes in \d+ seconds", None),
         ("to_itself", "the server answered 302", None),
         ("to_a_file", "the server answered 302", 1),
         ("short", "has the MD5 [0-9a-f]{32}, and", 1),
@@ -259,7 +259,7 @@ def test_what_does_not_arrive_is_said_in_a_sentence(
     assert str(caught.value).count("\n") == 0
     assert (tmp_path / "file").read_bytes() == b"what was there before"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
-    assert attempts in (None, len(server.asked))
+    assert attempts in (None, [path for path, _ in server.asked].count(f"/{name}"))
 
 
 def test_https_does_not_lead_to_less(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

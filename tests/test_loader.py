@@ -377,12 +377,15 @@ def test_a_worker_knows_itself_and_stays_if_it_is_told_to() -> None:
 
 
 def test_batches_come_as_they_get_ready() -> None:
+    now = multiprocessing.get_context("fork").Event()
+
     class Late(Dataset):
         def __len__(self) -> int:
             return 5
 
         def __getitem__(self, index: int) -> int:
-            time.sleep(0.3 * (index == 0))
+            if index == 0:
+                now.wait()
             return index
 
     loader = DataLoader(Late(), None, **forked(2, in_order=False, prefetch_factor=1))
@@ -390,6 +393,7 @@ def test_batches_come_as_they_get_ready() -> None:
     given = [next(epoch) for _ in range(3)]
     assert given == [1, 2, 3]
     state = loader.state_dict()
+    now.set()
     del epoch
     loader = DataLoader(Late(), None)
     loader.load_state_dict(state)
@@ -556,11 +560,14 @@ def test_a_worker_that_dies_is_told_at_once(deed: Callable[[], Any], told: str) 
 
 
 def test_who_takes_too_long() -> None:
-    loader = DataLoader(Does(lambda: time.sleep(0.4)), None, **forked(1, timeout=0.2))
-    epoch = iter(loader)
+    now = multiprocessing.get_context("fork").Event()
+    epoch = iter(DataLoader(Does(now.wait), None, **forked(1, timeout=60)))
     assert [next(epoch) for _ in range(3)] == [0, 1, 2]
-    with pytest.raises(RuntimeError, match=r"no batch came .* within 0.2 s, which is its timeout"):
+    epoch._source.timeout = 0.05  # the start of a process may take longer
+    with pytest.raises(RuntimeError, match=r"no batch came .* within 0.05 s, which is its timeout"):
         next(epoch)
+    epoch._source.timeout = 60
+    now.set()
     assert [*epoch] == [3, 4, 5, 6, 7]
 
 

@@ -124,12 +124,18 @@ def test_numbers_of_parameters_are_the_published_ones(monkeypatch: pytest.Monkey
             assert sum(p.numel() for p in model.parameters()) == number
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("make", SMALL.values(), ids=SMALL)
 def test_a_step_of_training_lowers_the_loss(make: Callable[..., nn.Module]) -> None:
     generator = tg.Generator().manual_seed(1)
-    model = make(num_classes=4, generator=generator).eval()  # without noise, to be compared
-    images = tg.randn(6, 3, 32, 32, generator=generator)
+    model = make(num_classes=4, generator=generator).double()
+    images = tg.randn(6, 3, 32, 32, dtype="float64", generator=generator)
     labels = tg.tensor([0, 1, 2, 3, 0, 1])
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0  # the statistics become those of the images
+    model(images)
+    model.eval()  # without noise, to be compared
     assert model(images).shape == (6, 4)
     losses = []
     for _ in range(2):
@@ -137,14 +143,26 @@ def test_a_step_of_training_lowers_the_loss(make: Callable[..., nn.Module]) -> N
         losses.append(loss.item())
         model.zero_grad()
         loss.backward()
-        slope = sum((p.grad**2).sum().item() for p in model.parameters() if p.grad is not None)
+        gradients = [(p, p.grad) for p in model.parameters() if p.grad is not None]
+        slope = sum((g * g).sum().item() for _, g in gradients)
         with tg.no_grad():
-            for p in model.parameters():
-                if p.grad is not None:
-                    p -= 1e-2 / slope * p.grad  # by a hundredth, as far as the loss is a plane
-    assert losses[0] - losses[1] == pytest.approx(1e-2, rel=0.5)
+            for p, g in gradients:
+                p -= 1e-6 / slope * g  # the loss falls by 1e-6, as far as it is a plane
+    assert losses[0] - losses[1] == pytest.approx(1e-6, rel=0.05)
     model.train()(images).sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", ["small_efficientnet", "small_convnext", "small_swin"])
+def test_gradients_are_the_same_on_every_device(name: str, device: str) -> None:
+    found = []
+    for where in (device, "cpu"):
+        model = SMALL[name](num_classes=4, generator=tg.Generator().manual_seed(1)).eval()
+        images = tg.randn(2, 3, 32, 32, generator=tg.Generator().manual_seed(2))
+        (model.to(where)(images.to(where)) ** 2).sum().backward()
+        found.append([p.grad.numpy(force=True) for p in model.parameters() if p.grad is not None])
+    for here, there in zip(*found, strict=True):
+        assert_allclose(here, there, atol=1e-4 * np.abs(there).max() + 1e-30)
 
 
 @pytest.mark.host

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ import tinygrad_cv as tg
 from tinygrad_cv import amp, nn, optim, train
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.data import DataLoader, TensorDataset
+from tinygrad_cv.train.randomness import Randomness
 
 SAMPLES, EPOCHS = 14, 2
 
@@ -194,7 +196,7 @@ def test_a_run_that_is_killed_and_goes_on_comes_to_the_same_bits(
 
 # ----- kill -9 -----------------------------------------------------------------------------------
 
-KILLS = int(os.environ.get("TINYGRAD_CV_KILLS", "50"))
+KILLS = int(os.environ.get("TINYGRAD_CV_KILLS", "30"))
 
 
 def tiny(folder: Path, number: int) -> Run:
@@ -440,3 +442,87 @@ def test_a_loader_without_a_state_is_asked_for_its_batches_again(tmp_path: Path)
         with pytest.raises(Killed):
             trained(stop, tmp_path / "parts")
     assert trained(None, tmp_path / "parts") == expected
+
+
+# ----- what else has a state ---------------------------------------------------------------------
+
+S = optim.lr_scheduler
+OBJECTS: dict[str, Any] = {
+    "LambdaLR": lambda o: S.LambdaLR(o, lambda t: 1 / (1 + t)),
+    "MultiplicativeLR": lambda o: S.MultiplicativeLR(o, lambda t: 0.9),
+    "MultiStepLR": lambda o: S.MultiStepLR(o, [2, 4], 0.5),
+    "LinearLR": lambda o: S.LinearLR(o, 0.1, total_iters=4),
+    "PolynomialLR": lambda o: S.PolynomialLR(o, 6),
+    "CosineAnnealingLR": lambda o: S.CosineAnnealingLR(o, 5),
+    "CosineAnnealingWarmRestarts": lambda o: S.CosineAnnealingWarmRestarts(o, 2),
+    "CyclicLR": lambda o: S.CyclicLR(o, 0.01, 0.1, 2),
+    "ChainedScheduler": lambda o: S.ChainedScheduler([S.LinearLR(o), S.ExponentialLR(o, 0.9)]),
+    "SequentialLR": lambda o: S.SequentialLR(o, [S.ConstantLR(o), S.StepLR(o, 1, 0.5)], [3]),
+    "SWALR": lambda o: optim.swa_utils.SWALR(o, 0.01, 3),
+}
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("kind", OBJECTS)
+def test_every_schedule_goes_on(kind: str, tmp_path: Path) -> None:
+    def fitted(folder: Path, stop: int | None) -> Any:
+        tg.manual_seed(0)
+        model = nn.Linear(4, 2)
+        optimizer = optim.SGD(model.parameters(), 0.1, momentum=0.9)
+        data = [(X[:4], LABELS[:4]), (X[4:], LABELS[4:])]
+        trainer = train.Trainer(
+            model, optimizer, schedule=OBJECTS[kind](optimizer), schedule_interval="step"
+        )
+
+        def loss_fn(scores: Tensor, labels: Tensor) -> Tensor:
+            if trainer.step == stop:
+                raise Killed
+            return tg.cross_entropy(scores, labels)
+
+        trainer.loss_fn = loss_fn
+        saving = train.Checkpoint(folder, every_steps=1)
+        history = trainer.fit(data, None, 3, False, callbacks=[saving], resume=folder)
+        return history, model.weight.tolist(), optimizer.param_groups[0]["lr"]
+
+    X, LABELS = tg.randn(8, 4), tg.tensor([0, 1] * 4)
+    expected = fitted(tmp_path / "whole", None)
+    for stop in (1, 2, 5):
+        with pytest.raises(Killed):
+            fitted(tmp_path / "parts", stop)
+    assert fitted(tmp_path / "parts", None) == expected
+
+
+@pytest.mark.host
+def test_a_watch_goes_on(tmp_path: Path) -> None:
+    def watched(folder: Path, alive: int | None) -> Any:
+        one = run(Case(), folder, alive)
+        loader = DataLoader(TensorDataset(tg.randn(8, 1, 6, 6), [0, 1] * 4), 2)
+        watch = tg.viz.watch(one.trainer.model, every=3)
+        saving = train.Checkpoint(folder, every_steps=1)
+        one.trainer.fit(loader, None, 2, watch=watch, callbacks=[saving], resume=folder)
+        return watch.trace.to_json(), watch.steps
+
+    expected = watched(tmp_path / "whole", None)
+    for alive in (2, 3):
+        with pytest.raises(Killed):
+            watched(tmp_path / "parts", alive)
+    assert watched(tmp_path / "parts", None) == expected
+
+
+@pytest.mark.host
+def test_generators_are_found_where_objects_hold_them() -> None:
+    def augment(images: Any) -> Any:
+        return closed.random()
+
+    closed, deep, kept = (np.random.default_rng(i) for i in range(3))
+    module = nn.Sequential(nn.Dropout(0.1, generator=kept))
+    old, python = np.random.RandomState(3), random.Random(4)
+    owners = [module, augment, {"a": [partial(print, deep)]}, [old, python], module]
+    randomness = Randomness(*owners)
+    assert [*map(id, randomness.sources)] == [*map(id, (kept, closed, deep, old, python))]
+    with randomness.kept():
+        first = [closed.random(), deep.random(), kept.random(), old.rand(), python.random()]
+    assert first == [closed.random(), deep.random(), kept.random(), old.rand(), python.random()]
+    fewer = Randomness(module)
+    with pytest.raises(ValueError, match="there are 2 generators, and states for 6"):
+        fewer.load_state_dict(randomness.state_dict())

@@ -198,6 +198,31 @@ def test_a_view_of_a_sum_may_be_turned() -> None:
     check(r.program(total), rows(6, 5, 3))
 
 
+def test_a_result_may_be_a_part_of_what_a_replay_brings() -> None:
+    """The gradient of a bias is what came, before it is summed: a slice of a rolled image here."""
+    norms = [tg.nn.LayerNorm(8).double() for _ in range(4)]
+    x = tg.randn(4, 16, 8, 8, dtype="float64")
+
+    def step() -> Any:
+        for norm in norms:
+            norm.zero_grad()
+        y = x
+        for norm in norms:
+            padded = tg.nn.functional.pad(norm(y).tanh(), (0, 0, 0, 0, 0, 2))
+            y = tg.roll(padded, 1, dims=1)[:, :16]
+        loss = (y * x).sum()
+        loss.backward()
+        return loss
+
+    def found(run: Any) -> list[Any]:
+        return [run().item(), *(p.grad.numpy() for norm in norms for p in norm.parameters())]
+
+    compiled = tg.compile(step)
+    compiled()
+    for plain, fast in zip(found(step), found(compiled), strict=True):
+        np.testing.assert_allclose(fast, plain, rtol=1e-9, atol=1e-9)
+
+
 def test_a_matrix_is_turned_once_and_anew_after_it_changed() -> None:
     r = Recording()
     x, w = r.input(numbers(3, 8)), r.held(numbers(8, 8) / 4)

@@ -101,6 +101,7 @@ def test_a_scaled_loss_gives_the_same_steps(compile: bool, accumulate: int) -> N
     assert_near(one, other)
 
 
+@pytest.mark.host
 def test_a_model_in_float16_learns() -> None:
     model = net().half()
     trainer = fitter(model, lr=0.5, amp=True)

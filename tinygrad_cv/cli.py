@@ -242,7 +242,7 @@ def _add_train(commands: Any) -> None:
     parser.add_argument(
         "--checkpoint-every",
         type=seconds,
-        default=10.0,
+        default=30.0,
         metavar="SECONDS",
         help=f"how often DIR/{CHECKPOINTS} gets one, from which the run can go on; it is removed "
         "when the run is finished (default: %(default)s)",

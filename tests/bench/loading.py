@@ -3,13 +3,14 @@
 How many batches of 100 images like CIFAR-10's (random crop with padding 4, flip, normalize) arrive
 a second, of a dataset that gives whole batches and of one that gives single samples, with no
 workers, one and two; beside the time of the ConvNet's compiled training step, which consumes one.
-"with the step" each batch is followed by one, as in a training loop.
+Where it says "with the step", one follows each batch, as in a training loop.
 """
 
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import islice
 from statistics import median
 from typing import Any
 
@@ -22,7 +23,7 @@ from tinygrad_cv.data import transforms as T
 from .peers import EAGER
 from .workloads import WORKLOADS
 
-BATCH, BATCHES = 100, 40
+BATCH, BATCHES, STEPS = 100, 40, 8
 AUGMENT = T.Compose(
     [
         T.RandomCrop(32, padding=4),
@@ -66,7 +67,7 @@ def milliseconds(loader: DataLoader, step: Callable[[], Any] | None = None) -> f
     epoch = iter(loader)
     next(epoch)
     start, count = time.perf_counter(), 0
-    for _ in epoch:
+    for _ in epoch if step is None else islice(epoch, STEPS):
         if step is not None:
             step()
         count += 1

@@ -40,6 +40,7 @@ from tinygrad_cv.data.files import load_cifar10 as load_cifar10
 from tinygrad_cv.data.files import load_idx as load_idx
 from tinygrad_cv.data.files import load_mnist as load_mnist
 from tinygrad_cv.data.loader import DataLoader as DataLoader
+from tinygrad_cv.data.loader import get_worker_info as get_worker_info
 from tinygrad_cv.data.sampler import BatchSampler as BatchSampler
 from tinygrad_cv.data.sampler import DistributedSampler as DistributedSampler
 from tinygrad_cv.data.sampler import RandomSampler as RandomSampler
@@ -47,4 +48,3 @@ from tinygrad_cv.data.sampler import Sampler as Sampler
 from tinygrad_cv.data.sampler import SequentialSampler as SequentialSampler
 from tinygrad_cv.data.sampler import SubsetRandomSampler as SubsetRandomSampler
 from tinygrad_cv.data.sampler import WeightedRandomSampler as WeightedRandomSampler
-from tinygrad_cv.data.workers import get_worker_info as get_worker_info

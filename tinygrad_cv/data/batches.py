@@ -1,6 +1,6 @@
 """How one process makes the batches of a dataset, be it the main one or a worker."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from typing import Any, NamedTuple
@@ -10,6 +10,37 @@ from tinygrad_cv.backend import Seeded, as_generator, host
 from tinygrad_cv.data.collate import as_array, default_convert, like, stacked, stays
 from tinygrad_cv.data.dataset import IterableDataset, Subset, TensorDataset, fetch, takes_arrays
 from tinygrad_cv.distributed.group import part_of
+
+
+class WorkerInfo:
+    """What `get_worker_info` tells: `id`, `num_workers`, `seed` and `dataset`."""
+
+    def __init__(self, id: int, num_workers: int, seed: int, dataset: Any) -> None:
+        self.id, self.num_workers, self.seed, self.dataset = id, num_workers, seed, dataset
+
+    def __repr__(self) -> str:
+        return (
+            f"WorkerInfo(id={self.id}, num_workers={self.num_workers}, seed={self.seed}, "
+            f"dataset={self.dataset!r})"
+        )
+
+
+ABOUT_WORKER: dict[int, WorkerInfo] = {}
+"""Under 0, in a process that is a worker, what it is told."""
+
+
+def get_worker_info() -> WorkerInfo | None:
+    """In a worker of a DataLoader what it is told of itself, elsewhere None.
+
+    `id` is its number, from 0 to `num_workers` - 1; `seed` is that of the epoch plus `id`; and
+    `dataset` is its own copy of the dataset, which `worker_init_fn` may change.
+
+    >>> from tinygrad_cv.data import get_worker_info
+    >>> get_worker_info() is None
+    True
+    """
+    return ABOUT_WORKER.get(0)
+
 
 STILL = (TensorDataset, list, tuple, str, range, host.ndarray)
 """Datasets of exactly these types draw nothing."""
@@ -82,6 +113,37 @@ class Recipe(NamedTuple):
             )
         # A Tensor on the CPU, as of ToTensor, goes where the other fields go.
         return [as_array(x) if isinstance(x, Tensor) and not stays(x) else x for x in changed]
+
+
+class Place:
+    """How far an epoch has come; without a seed there is none."""
+
+    def __init__(
+        self,
+        seed: int | None = None,
+        given: int | None = 0,
+        beyond: Iterable[int] = (),
+        sampler: Any = None,
+    ) -> None:
+        self.seed, self.given, self.beyond, self.sampler = seed, given, {*beyond}, sampler
+
+    def give(self, number: int | None) -> None:
+        """The batch of this number, or for None the next one, is given."""
+        if self.given is None:
+            return
+        number = self.given if number is None else number
+        self.beyond.add(number)
+        while self.given in self.beyond:
+            self.beyond.remove(self.given)
+            self.given += 1
+
+    def has(self, number: int) -> bool:
+        assert self.given is not None
+        return number < self.given or number in self.beyond
+
+    def end(self) -> None:
+        """The epoch is over."""
+        self.seed, self.given, self.beyond, self.sampler = None, 0, set(), None
 
 
 class _OfPlaces:

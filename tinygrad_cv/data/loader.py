@@ -1,20 +1,20 @@
 """DataLoader: a dataset as batches of Tensors, in order or shuffled."""
 
 import operator
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import count, repeat
-from multiprocessing import get_all_start_methods, get_context
-from multiprocessing.context import BaseContext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from tinygrad_cv.backend import Seeded, as_generator, host
-from tinygrad_cv.data.batches import END, Recipe, Task
+from tinygrad_cv.data.batches import END, Place, Recipe, Task
+from tinygrad_cv.data.batches import get_worker_info as get_worker_info
 from tinygrad_cv.data.collate import default_collate, default_convert, stacked, tensors
 from tinygrad_cv.data.dataset import IterableDataset
 from tinygrad_cv.data.sampler import BatchSampler, RandomSampler, SequentialSampler, count_of
-from tinygrad_cv.data.workers import Failure, Workers, nobody
+
+if TYPE_CHECKING:  # it is imported where there are workers, since that takes a while
+    from tinygrad_cv.data.workers import Workers
 
 FIXED = ("dataset", "batch_size", "sampler", "batch_sampler", "drop_last")
 """What cannot be set anew, in the order in which it is set."""
@@ -134,7 +134,9 @@ class DataLoader:
                 "prefetch_factor", 2 if prefetch_factor is None else prefetch_factor
             )
             if multiprocessing_context is not None:
-                multiprocessing_context = _context(multiprocessing_context)
+                from tinygrad_cv.data.workers import context_named
+
+                multiprocessing_context = context_named(multiprocessing_context)
         else:
             for name, value in (
                 ("prefetch_factor", prefetch_factor),
@@ -297,13 +299,15 @@ class DataLoader:
             self._order.load_state_dict(place.sampler)
         self._place, self._resumed = place, place.seed is not None
 
-    def _hired(self, recipe: Recipe) -> Workers:
+    def _hired(self, recipe: Recipe) -> "Workers":
         """Workers that do nothing else: new ones, or those that have stayed."""
-        context = self.multiprocessing_context or get_context()
+        from tinygrad_cv.data.workers import Workers, context_named
+
+        context = context_named(self.multiprocessing_context)
         prefetch = self.prefetch_factor or 1
         terms = *recipe, self.num_workers, prefetch, self.worker_init_fn, context
         staying = self._workers
-        busy = staying is not None and staying.end.alive and staying.user() is not None
+        busy = staying is not None and staying.end.alive and staying.is_busy()
         if staying is not None and staying.end.alive and not busy:
             if all(map(operator.is_, staying.terms, terms)):
                 return staying
@@ -329,37 +333,6 @@ class DataLoader:
             self.transform,
             self.share,
         )
-
-
-class Place:
-    """How far an epoch has come; without a seed there is none."""
-
-    def __init__(
-        self,
-        seed: int | None = None,
-        given: int | None = 0,
-        beyond: Iterable[int] = (),
-        sampler: Any = None,
-    ) -> None:
-        self.seed, self.given, self.beyond, self.sampler = seed, given, {*beyond}, sampler
-
-    def give(self, number: int | None) -> None:
-        """The batch of this number, or for None the next one, is given."""
-        if self.given is None:
-            return
-        number = self.given if number is None else number
-        self.beyond.add(number)
-        while self.given in self.beyond:
-            self.beyond.remove(self.given)
-            self.given += 1
-
-    def has(self, number: int) -> bool:
-        assert self.given is not None
-        return number < self.given or number in self.beyond
-
-    def end(self) -> None:
-        """The epoch is over."""
-        self.seed, self.given, self.beyond, self.sampler = None, 0, set(), None
 
 
 class Epoch:
@@ -388,10 +361,14 @@ class Epoch:
         self.loader, self.place = loader, place
         recipe = loader._recipe()
         self._source: Iterator[Any] | None
+        self._workers: Workers | None = None
         if loader.num_workers:
-            workers = loader._hired(recipe)
-            workers.user = ref(self)
-            self._source = Ahead(workers, seed, tasks, place, loader.in_order, loader.timeout)
+            from tinygrad_cv.data.workers import Ahead
+
+            self._workers = loader._hired(recipe)
+            self._workers.user = ref(self)
+            terms = loader.in_order, loader.timeout
+            self._source = Ahead(self._workers, seed, tasks, place, *terms)
         else:
             self._source = Here(recipe, seed, tasks, place)
         loader._place = place
@@ -411,14 +388,12 @@ class Epoch:
         loader, batch = self.loader, next(self._source, END)
         if batch is END:
             self.place.end()
-            if isinstance(self._source, Ahead):
-                self._source.workers.user = nobody
-                if self._source.workers is not loader._workers:
-                    self._source.workers.end()
+            if self._workers is not None:
+                self._workers.user = None
+                if self._workers is not loader._workers:
+                    self._workers.end()
             self._source = None
             raise StopIteration
-        if isinstance(batch, Failure):
-            raise batch.error()
         if (
             loader.transform is None
             and loader.device is None
@@ -448,13 +423,14 @@ def _numbered(
         loader.sampler if loader._own_batches else getattr(loader.batch_sampler, "sampler", None)
     )
     step, first = getattr(shares, "num_replicas", 1), getattr(shares, "rank", 0)
+    places: Any
     for number in count():
         if loader._own_order:  # all has been drawn
-            places: Any = next(order, END)
+            places = next(order, END)
         else:
             with seeded:
                 seeded.at(-2 - number)
-                places: Any = next(order, END)
+                places = next(order, END)
         if places is END:
             return
         if loader.batch_sampler is None:
@@ -489,77 +465,7 @@ class Here:
         return batch
 
 
-class Ahead:
-    """Batches that workers make, some of them before they are asked for."""
-
-    def __init__(
-        self,
-        workers: Workers,
-        seed: int,
-        tasks: Iterator[Any],
-        place: Place,
-        in_order: bool,
-        timeout: float,
-    ) -> None:
-        self.workers, self.tasks, self.place = workers, tasks, place
-        self.in_order, self.timeout = in_order, timeout
-        self.pending: deque[tuple[int, Any]] = deque()
-        """Who was asked, and for which batch, in this order."""
-        self.error: Exception | None = None
-        workers.begin(seed)
-        for _ in range(workers.prefetch):
-            for worker in range(len(workers.processes)):
-                self._ask(worker)
-
-    def _ask(self, worker: int) -> None:
-        if self.error is None:
-            try:
-                number, task = next(self.tasks)
-            except StopIteration:
-                return
-            except Exception as error:  # of a sampler, whose turn comes
-                self.error = error
-                return
-            self.workers.ask(worker, task)
-            self.pending.append((worker, number))
-
-    def __iter__(self) -> "Ahead":
-        return self
-
-    def __next__(self) -> Any:
-        while self.pending:
-            if self.in_order:
-                waited_for = [self.pending[0][0]]
-            else:
-                waited_for = [worker for worker, _ in self.pending]
-            worker, batch = self.workers.answer(waited_for, self.timeout)
-            place = next(i for i, (asked, _) in enumerate(self.pending) if asked == worker)
-            number = self.pending[place][1]
-            del self.pending[place]
-            if batch is END:  # of its stream; the others may go on
-                continue
-            self._ask(worker)
-            self.place.give(number)
-            return batch
-        if self.error is not None:
-            error, self.error = self.error, None
-            raise error
-        return END
-
-
 def _state_of(order: Any) -> Any:
     """What a sampler tells of itself, if it does."""
     tell = getattr(order, "state_dict", None)
     return None if tell is None else tell()
-
-
-def _context(method: Any) -> Any:
-    """How processes are started."""
-    if isinstance(method, BaseContext):
-        return method
-    if method in (methods := get_all_start_methods()):
-        return get_context(method)
-    raise ValueError(
-        "multiprocessing_context is one of this system's ways to start a process, "
-        f"{', '.join(map(repr, methods))}, or a context; got {method!r}."
-    )

@@ -20,8 +20,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import accumulate
-from multiprocessing import parent_process
+from multiprocessing import get_all_start_methods, get_context, parent_process
 from multiprocessing.connection import wait
+from multiprocessing.context import BaseContext
 from multiprocessing.reduction import recv_handle, send_handle
 from typing import Any, NamedTuple
 from weakref import finalize
@@ -36,7 +37,7 @@ from tinygrad_cv.backend import (
 )
 from tinygrad_cv.backend.base import DEFAULT
 from tinygrad_cv.backend.threads import on_one_blas_thread
-from tinygrad_cv.data.batches import Recipe, Task
+from tinygrad_cv.data.batches import ABOUT_WORKER, END, Place, Recipe, Task, WorkerInfo
 from tinygrad_cv.data.dataset import IterableDataset
 from tinygrad_cv.random import manual_seed
 
@@ -46,35 +47,6 @@ SHARES = hasattr(os, "memfd_create")
 LEAST = 1 << 16  # bytes of a piece of memory
 APART = 64  # bytes, of which the place of an array is a multiple
 PATIENCE = 0.5  # seconds that a worker has to finish its batch when it is no longer wanted
-
-
-class WorkerInfo:
-    """What `get_worker_info` tells: `id`, `num_workers`, `seed` and `dataset`."""
-
-    def __init__(self, id: int, num_workers: int, seed: int, dataset: Any) -> None:
-        self.id, self.num_workers, self.seed, self.dataset = id, num_workers, seed, dataset
-
-    def __repr__(self) -> str:
-        return (
-            f"WorkerInfo(id={self.id}, num_workers={self.num_workers}, seed={self.seed}, "
-            f"dataset={self.dataset!r})"
-        )
-
-
-_info: WorkerInfo | None = None
-
-
-def get_worker_info() -> WorkerInfo | None:
-    """In a worker of a DataLoader what it is told of itself, elsewhere None.
-
-    `id` is its number, from 0 to `num_workers` - 1; `seed` is that of the epoch plus `id`; and
-    `dataset` is its own copy of the dataset, which `worker_init_fn` may change.
-
-    >>> from tinygrad_cv.data import get_worker_info
-    >>> get_worker_info() is None
-    True
-    """
-    return _info
 
 
 class Settings(NamedTuple):
@@ -103,8 +75,17 @@ class Begin(NamedTuple):
     settings: Settings
 
 
-def nobody() -> None:
-    """Who uses workers that are free."""
+def context_named(method: Any) -> Any:
+    """How processes are started: by this name or context, or for None as usual."""
+    methods = get_all_start_methods()
+    if isinstance(method, BaseContext):
+        return method
+    if method is None or method in methods:
+        return get_context(method)
+    raise ValueError(
+        "multiprocessing_context is one of this system's ways to start a process, "
+        f"{', '.join(map(repr, methods))}, or a context; got {method!r}."
+    )
 
 
 # ----- in the main process ------------------------------------------------------------------------
@@ -127,7 +108,7 @@ class Workers:
         """What to say of it, once a worker is gone."""
         self.terms: tuple[Any, ...] = ()
         """What they were hired for."""
-        self.user: Callable[[], Any] = nobody
+        self.user: Callable[[], Any] | None = None
         """A weak reference to the epoch that they work for."""
         self.processes: list[Any] = []
         self.connections: list[Any] = []
@@ -166,6 +147,9 @@ class Workers:
             ) from error
         finally:
             theirs.close()
+
+    def is_busy(self) -> bool:
+        return self.user is not None and self.user() is not None
 
     def begin(self, seed: int) -> None:
         """An epoch; what is under way for another is not wanted any more."""
@@ -254,6 +238,66 @@ class Workers:
             self.death = f"worker {worker} of the DataLoader (process {process.pid}) {how}."
             self.end()
         return RuntimeError(self.death)
+
+
+class Ahead:
+    """Batches that workers make, some of them before they are asked for."""
+
+    def __init__(
+        self,
+        workers: Workers,
+        seed: int,
+        tasks: Iterator[Any],
+        place: Place,
+        in_order: bool,
+        timeout: float,
+    ) -> None:
+        self.workers, self.tasks, self.place = workers, tasks, place
+        self.in_order, self.timeout = in_order, timeout
+        self.pending: deque[tuple[int, Any]] = deque()
+        """Who was asked, and for which batch, in this order."""
+        self.error: Exception | None = None
+        workers.begin(seed)
+        for _ in range(workers.prefetch):
+            for worker in range(len(workers.processes)):
+                self._ask(worker)
+
+    def _ask(self, worker: int) -> None:
+        if self.error is None:
+            try:
+                number, task = next(self.tasks)
+            except StopIteration:
+                return
+            except Exception as error:  # of a sampler, whose turn comes
+                self.error = error
+                return
+            self.workers.ask(worker, task)
+            self.pending.append((worker, number))
+
+    def __iter__(self) -> "Ahead":
+        return self
+
+    def __next__(self) -> Any:
+        while self.pending:
+            if self.in_order:
+                waited_for = [self.pending[0][0]]
+            else:
+                waited_for = [worker for worker, _ in self.pending]
+            worker, batch = self.workers.answer(waited_for, self.timeout)
+            place = next(i for i, (asked, _) in enumerate(self.pending) if asked == worker)
+            number = self.pending[place][1]
+            del self.pending[place]
+            if batch is END:  # of its stream; the others may go on
+                continue
+            self._ask(worker)
+            self.place.give(number)
+            if isinstance(batch, Failure):
+                raise batch.error()
+            return batch
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise error
+        return END
 
 
 Answer = tuple[Any, Sequence[Any]]
@@ -401,21 +445,20 @@ def _serve(connection: Any, recipe: Recipe, id: int, count: int, init: Any) -> N
 
 def _begun(recipe: Recipe, id: int, count: int, init: Any, begin: Begin) -> Callable[[Any], Any]:
     """What makes the batches of an epoch, in a process in which all is seeded."""
-    global _info
     seed = begin.seed + id
     begin.settings.choose()
     manual_seed(seed)
     random.seed(seed)
     host.random.seed(seed % 2**32)
-    if _info is not None:
-        _info.seed = seed
+    if ABOUT_WORKER:
+        ABOUT_WORKER[0].seed = seed
     else:
-        _info = WorkerInfo(id, count, seed, recipe.dataset)
+        ABOUT_WORKER[0] = WorkerInfo(id, count, seed, recipe.dataset)
         try:
             if init is not None:
                 init(id)
         except BaseException:
-            _info = None
+            ABOUT_WORKER.clear()
             raise
     # The samples of a dataset with an index are the same whoever makes them.
     return recipe.begin(seed if isinstance(recipe.dataset, IterableDataset) else begin.seed)

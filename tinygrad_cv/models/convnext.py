@@ -192,7 +192,7 @@ def _convnext(
 
 @constructor(ConvNeXt_Tiny_Weights)
 def convnext_tiny(**config: Any) -> ConvNeXt:
-    """`ConvNeXt` Tiny: 28,589,128 parameters.
+    """`ConvNeXt` Tiny: 28,589,128 parameters, 9 GFLOP for an image of 224x224.
 
     `config` are the arguments of the class without the setting.
 

@@ -438,7 +438,7 @@ SLOW_NORM = {"norm_layer": partial(nn.BatchNorm2d, eps=1e-3, momentum=0.01)}
 
 @constructor(EfficientNet_B0_Weights)
 def efficientnet_b0(**config: Any) -> EfficientNet:
-    """`EfficientNet` B0: 5,288,548 parameters.
+    """`EfficientNet` B0: 5,288,548 parameters, 0.8 GFLOP for an image of 224x224.
 
     It is made for images of 224x224, and the larger ones for larger images; all take any size.
     `config` are the arguments of `EfficientNet` without the setting.

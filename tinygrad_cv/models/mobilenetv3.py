@@ -233,7 +233,7 @@ class MobileNet_V3_Small_Weights(WeightsEnum):
 def mobilenet_v3_large(
     *, width_mult: float = 1.0, reduced_tail: bool = False, dilated: bool = False, **config: Any
 ) -> MobileNetV3:
-    """`MobileNetV3` of table 1: 5,483,032 parameters.
+    """`MobileNetV3` of table 1: 5,483,032 parameters, 0.45 GFLOP for an image of 224x224.
 
     The channels are multiplied by `width_mult`. `reduced_tail` halves those of the last three
     blocks and of the features before the scores, `dilated` lets those blocks see as far on an image
@@ -247,7 +247,9 @@ def mobilenet_v3_large(
 def mobilenet_v3_small(
     *, width_mult: float = 1.0, reduced_tail: bool = False, dilated: bool = False, **config: Any
 ) -> MobileNetV3:
-    """`MobileNetV3` of table 2: 2,542,856 parameters; the arguments of `mobilenet_v3_large`.
+    """`MobileNetV3` of table 2: 2,542,856 parameters, 0.12 GFLOP for an image of 224x224.
+
+    The arguments are those of `mobilenet_v3_large`.
 
     >>> from tinygrad_cv import ones
     >>> from tinygrad_cv.models import mobilenet_v3_small

@@ -341,7 +341,7 @@ def _swin(
 
 @constructor(Swin_T_Weights)
 def swin_t(**config: Any) -> SwinTransformer:
-    """`SwinTransformer` Tiny: 28,288,354 parameters.
+    """`SwinTransformer` Tiny: 28,288,354 parameters, 9 GFLOP for an image of 224x224.
 
     `config` are the arguments of the class but the sizes of the network.
 

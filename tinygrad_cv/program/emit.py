@@ -292,8 +292,9 @@ def _opaque(instruction: Instruction, memory: Slots, xp: Backend) -> Call:
     if is_late(options):
         made_of = lambda: function(*found(args), **found(options))  # noqa: E731
     single = len(instruction.outputs) == 1
+    # What a replay brings is taken as it is; a part of it was brought already, and is written into.
     places = [
-        None if v not in outs else v if memory.is_late(v) else memory.array(v)
+        None if v not in outs else v if v.base is None and memory.is_late(v) else memory.array(v)
         for v in instruction.outputs
     ]
     if not places:
@@ -306,7 +307,8 @@ def _opaque(instruction: Instruction, memory: Slots, xp: Backend) -> Call:
             if isinstance(place, Value):
                 memory.put(place, host.asarray(array))
             elif place is not None:
-                host.copyto(place, array, casting="unsafe")
+                part = place.get() if type(place) is Late else place
+                host.copyto(part, array, casting="unsafe")
 
     return call, ()
 

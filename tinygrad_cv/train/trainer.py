@@ -98,6 +98,14 @@ class Trainer:
     What is in evaluation mode while the model around it trains, such as a frozen batch norm, stays
     in it. After `fit` and `evaluate`, however they end, every module is in the mode that it was in.
 
+    In a process group of several ranks (see `distributed`) each fits its part of every batch, and
+    all come to what one process comes to, but for rounding: gradients are averaged, sums over
+    samples are those of all ranks, dropout draws the rows of the whole batch. What is to be
+    normalized over the whole batch is a SyncBatchNorm. A DataLoader makes the part alone (see its
+    `share`); a loader whose sampler knows of ranks is taken as it is, and of any other the batches
+    are cut. All ranks begin with the model and the random states of rank 0, call the same
+    methods and tell the same callbacks, but for those that are `first_only`; rank 0 writes.
+
     Raises ValueError for options that make no sense.
 
     >>> import tinygrad_cv as tg

@@ -173,7 +173,8 @@ def adjust_hue(inpt: Any, hue_factor: Any) -> Any:
     values = scaled(x, host.dtype("float32")) if x.dtype == host.uint8 else x
     hue, saturation, value = _hsv(values)
     turn = column(hue_factor, len(x), "hue_factor")
-    hue = (hue + host.asarray(turn, hue.dtype)) % 1
+    hue = hue + host.asarray(turn, hue.dtype)
+    hue -= host.floor(hue)
     return back(scaled(_rgb(hue, saturation, value), x.dtype))
 
 
@@ -191,35 +192,30 @@ def _turned(image: Any, hue_factor: Any) -> Any:
 def _hsv(x: host.ndarray) -> tuple[host.ndarray, host.ndarray, host.ndarray]:
     """Hue in turns, saturation and value, each (N, 1, H, W), of (N, 3, H, W) (Smith, 1978)."""
     red, green, blue = (x[:, c : c + 1] for c in range(3))
-    most, least = x.max(axis=1, keepdims=True), x.min(axis=1, keepdims=True)
-    chroma = most - least
+    most, least = host.maximum(host.maximum(red, green), blue), host.minimum(red, green)
+    chroma = most - host.minimum(least, blue)
     plain = chroma == 0
-    saturation = chroma / host.where(plain, 1, most)
-    to_red, to_green, to_blue = (
-        (most - part) / host.where(plain, 1, chroma) for part in (red, green, blue)
-    )
+    step = host.where(plain, x.dtype.type(1), chroma)
     sixths = host.where(
         most == red,
-        to_blue - to_green,
-        host.where(most == green, 2 + to_red - to_blue, 4 + to_green - to_red),
+        (green - blue) / step,
+        host.where(most == green, 2 + (blue - red) / step, 4 + (red - green) / step),
     )
-    hue = host.where(plain, 0, sixths / 6 % 1)
-    return hue.astype(x.dtype), saturation.astype(x.dtype), most
+    hue = sixths / 6
+    hue += hue < 0
+    return hue, chroma / host.where(plain, x.dtype.type(1), most), most
 
 
-def _rgb(hue: host.ndarray, saturation: host.ndarray, value: host.ndarray) -> host.ndarray:
-    """The way back from `_hsv`."""
-    sixths = hue * 6
-    sector = host.floor(sixths)
-    part = sixths - sector
-    low = host.clip(value * (1 - saturation), 0, 1)
-    falling = host.clip(value * (1 - saturation * part), 0, 1)
-    rising = host.clip(value * (1 - saturation * (1 - part)), 0, 1)
-    which = sector.astype("int64") % 6
-    red = host.choose(which, [value, falling, low, low, rising, value])
-    green = host.choose(which, [rising, value, value, falling, low, low])
-    blue = host.choose(which, [low, low, rising, value, value, falling])
-    return host.concatenate([red, green, blue], axis=1)
+def _rgb(hue: host.ndarray, saturation: host.ndarray, value: host.ndarray) -> Any:
+    """The way back from `_hsv`: v · (1 - s · min(k, 4 - k, 1)), k the sixths from where it falls.
+
+    It is kept from 0 below; red falls from 5/6 of a turn on, green from 3/6, blue from 1/6.
+    """
+    kind = hue.dtype.type
+    sixths = kind(6) * hue + host.array([5, 3, 1], hue.dtype)[:, None, None]
+    sixths -= kind(6) * (sixths >= 6)
+    share = host.clip(host.minimum(sixths, kind(4) - sixths), 0, 1)
+    return value - value * saturation * share
 
 
 def adjust_gamma(inpt: Any, gamma: Any, gain: float = 1) -> Any:

@@ -28,6 +28,8 @@ from tinygrad_cv.data.transforms.images import (
 from tinygrad_cv.ops.image import grid_sample, interpolate
 
 PADDINGS = ("constant", "edge", "reflect", "symmetric")
+Places = tuple[host.ndarray, host.ndarray]
+"""How far to the right and how far down each pixel of the output looks, (1 or N, H', W') each."""
 TIE = 1e-9
 """By how much of a pixel a place may be rounded."""
 RESIZABLE = ("nearest", "nearest-exact", "bilinear", "bicubic")
@@ -387,8 +389,8 @@ def _inverse_affine(
     return inverse
 
 
-def _sampled(x: host.ndarray, places: Any, mode: InterpolationMode, fill: Any) -> host.ndarray:
-    """Images (N, C, H, W) at places (1 or N, H', W', 2) in pixels, with `fill` outside.
+def _sampled(x: host.ndarray, places: Places, mode: InterpolationMode, fill: Any) -> host.ndarray:
+    """Images (N, C, H, W) at places in pixels, across and down, with `fill` outside.
 
     Pixel i reaches from i to i + 1. Where the nearest one is asked for, a place between two belongs
     to the second, as in Pillow.
@@ -399,23 +401,23 @@ def _sampled(x: host.ndarray, places: Any, mode: InterpolationMode, fill: Any) -
             f"'bilinear'; got {mode.value!r}."
         )
     count, channels, h, w = x.shape
+    size = places[0].shape[1:]
     outside = per_channel(0 if fill is None else fill, x, "fill")
     if mode is InterpolationMode.NEAREST:
-        whole = host.floor(places + TIE)
-        inside = ((whole >= 0) & (whole < (w, h))).all(axis=-1)
-        index = host.where(inside, whole[..., 1] * w + whole[..., 0], 0).astype("int64")
+        column, row = (host.floor(place + TIE) for place in places)
+        inside = (column >= 0) & (column < w) & (row >= 0) & (row < h)
+        index = host.where(inside, row * w + column, 0).astype("int64")
         flat = x.reshape(count, channels, h * w)
-        y = host.take_along_axis(
-            flat, index.reshape(len(index), 1, math.prod(index.shape[1:])), axis=2
-        )
-        y = y.reshape(count, channels, *inside.shape[1:])
+        index = index.reshape(len(index), 1, math.prod(size))
+        y = host.take_along_axis(flat, index, axis=2).reshape(count, channels, *size)
         return host.where(inside[:, None], y, in_dtype_of(outside, x))
     values = x if x.dtype.kind == "f" else x.astype(_wide(x))
     filled = bool(outside.any())
     if filled:  # what is above 0 of it comes from inside
         values = host.concatenate([values, host.ones_like(values[:, :1])], axis=1)
-    grid = (places * (2 / w, 2 / h) - 1).astype(values.dtype)
-    grid = host.broadcast_to(grid, (count, *grid.shape[1:]))
+    grid = host.empty((count, *size, 2), values.dtype)
+    for axis, (place, length) in enumerate(zip(places, (w, h), strict=True)):
+        grid[..., axis] = place * (2 / length) - 1
     with no_grad():
         y = grid_sample(
             Tensor(values, device="cpu"), Tensor(grid, device="cpu"), align_corners=False
@@ -426,19 +428,21 @@ def _sampled(x: host.ndarray, places: Any, mode: InterpolationMode, fill: Any) -
     return in_dtype_of(y, x)
 
 
-def _centres(height: int, width: int) -> host.ndarray:
-    """The middles (H, W, 2) of the pixels, x and y."""
-    across, down = host.arange(width) + 0.5, host.arange(height) + 0.5
-    return host.stack(host.meshgrid(across, down), axis=-1)
+def _middles(height: int, width: int) -> Places:
+    """The places (1, 1, W) and (1, H, 1) of the middles of pixels."""
+    return host.arange(width)[None, None] + 0.5, host.arange(height)[None, :, None] + 0.5
 
 
-def _mapped(inverse: host.ndarray, out: tuple[int, int], x: host.ndarray) -> Any:
+def _mapped(inverse: host.ndarray, out: tuple[int, int], x: host.ndarray) -> Places:
     """The places of M⁻¹ (N, 2, 3), which counts from the middles of both images, for each pixel."""
     height, width = out
-    own = (_centres(height, width) - (width / 2, height / 2)).reshape(-1, 2)
-    places = own @ inverse[:, :, :2].transpose(0, 2, 1) + inverse[:, None, :, 2]
-    middle = host.array([x.shape[3] / 2, x.shape[2] / 2])
-    return middle + places.reshape(len(inverse), height, width, 2)
+    across, down = _middles(height, width)
+    across, down = across - width / 2, down - height / 2
+    (a, b, c), (d, e, f) = inverse.transpose(1, 2, 0)[..., None, None]
+    return (
+        a * across + (b * down + (c + x.shape[3] / 2)),
+        d * across + (e * down + (f + x.shape[2] / 2)),
+    )
 
 
 def _pillow_fill(fill: Any, image: Any) -> Any:
@@ -637,13 +641,13 @@ def perspective(
     _check_count(numbers, x, "perspective")
     h, w = x.shape[2:]
     a, b, c, d, e, f, g, k = numbers.T[:, :, None, None]
-    across, down = host.moveaxis(_centres(h, w), -1, 0)
+    across, down = _middles(h, w)
     below = g * across + k * down + 1
     with host.errstate(divide="ignore", invalid="ignore"):
         column = (a * across + b * down + c) / below
         row = (d * across + e * down + f) / below
-    places = host.stack([column, row], axis=-1)
-    places[~host.isfinite(places)] = -host.inf  # on the horizon
+    horizon = below == 0
+    places = host.where(horizon, -1.0, column), host.where(horizon, -1.0, row)  # which is outside
     return back(_sampled(x, places, mode, fill))
 
 
@@ -673,7 +677,8 @@ def elastic(
             f"elastic takes a displacement (1, H, W, 2) or one for each image, for H, W = {h, w}; "
             f"got the shape {moves.shape}."
         )
-    places = _centres(h, w) + moves * host.array([w / 2, h / 2])
+    across, down = _middles(h, w)
+    places = across + moves[..., 0] * (w / 2), down + moves[..., 1] * (h / 2)
     return back(_sampled(x, places, interpolation_mode(interpolation), fill))
 
 
