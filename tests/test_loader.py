@@ -425,6 +425,11 @@ def test_batches_of_all_sizes_are_their_own(shares: bool, monkeypatch: pytest.Mo
         assert len(os.listdir("/proc/self/fd")) <= files + 1
 
 
+def test_answers_are_read_while_there_is_no_room_for_tasks() -> None:
+    loader = DataLoader(range(1500), None, **forked(1, prefetch_factor=1500))
+    assert [*loader] == [*range(1500)]
+
+
 # ----- errors ------------------------------------------------------------------------------------
 
 
@@ -525,6 +530,51 @@ def test_an_error_before_the_first_batch() -> None:
     assert next(epoch) == 3
     with pytest.raises(ValueError, match=r"^boom$"):
         next(epoch)
+
+
+class NotForOthers:
+    """It can be pickled, and that is all."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+
+    def __setstate__(self, state: Any) -> None:
+        raise ValueError(f"boom {state['index']}")
+
+
+class OddOnesNotForOthers(Dataset):
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, index: int) -> Any:
+        return NotForOthers(index) if index % 2 else index
+
+
+def test_what_cannot_be_unpickled_is_told_in_its_turn() -> None:
+    epoch = iter(DataLoader(OddOnesNotForOthers(), None, **forked(2)))
+    for index in range(0, 6, 2):
+        assert next(epoch) == index
+        with pytest.raises(ValueError, match=f"boom {index + 1}"):
+            next(epoch)
+    assert [*epoch] == []
+
+
+@pytest.mark.skipif(not workers.SHARES, reason="batches come with what is told of them")
+def test_a_message_that_is_interrupted_is_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left of it in the pipe is not taken for another one."""
+
+    def interrupted(_: Any) -> None:
+        raise KeyboardInterrupt
+
+    loader = DataLoader(range(5), None, **forked(2, persistent_workers=True))
+    epoch = iter(loader)
+    with monkeypatch.context() as patch:
+        patch.setattr(workers, "recv_handle", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            next(epoch)
+    with pytest.raises(RuntimeError, match="ended when a message was interrupted"):
+        next(epoch)
+    assert [*loader] == [*range(5)]
 
 
 class Does(Dataset):

@@ -161,7 +161,8 @@ class Workers:
 
     def ask(self, worker: int, task: Task | None) -> None:
         """Give the worker a task; its answer comes after those that it owes already."""
-        while self.owed[worker] and not SHARES:  # while it waits for us to read, it reads nothing
+        # While it waits for us to read an answer, it reads nothing.
+        while self.owed[worker] and (not SHARES or self.connections[worker].poll()):
             if not self._hear(worker):
                 raise self._death(worker)
         if not self.free[worker]:
@@ -170,19 +171,18 @@ class Workers:
         self.owed[worker] += 1
         self._tell(worker, (self.free[worker].pop(), task))
 
-    def answer(self, workers: Sequence[int], timeout: float = 0) -> tuple[int, Any]:
-        """The next batch of whichever of these workers is the first, and which that is.
+    def answer(self, workers: Sequence[int], timeout: float = 0) -> tuple[int, "Answer"]:
+        """The next answer of whichever of these workers is the first, and which that is.
 
-        The batch is a Failure where the worker raised an error. Raises RuntimeError if a worker has
-        died, or if it takes longer than `timeout` seconds; 0 stands for as long as it takes.
+        Raises RuntimeError if a worker has died, or if it takes longer than `timeout` seconds; 0
+        stands for as long as it takes.
         """
         until = time.monotonic() + timeout if timeout else None
         dead: set[int] = set()
         while True:
             for worker in workers:
                 if self.arrived[worker]:
-                    stream, buffers = self.arrived[worker].popleft()
-                    return worker, pickle.loads(stream, buffers=buffers)
+                    return worker, self.arrived[worker].popleft()
             if dead or self.death is not None:
                 raise self._death(min(dead, default=0))
             left = None if until is None else max(0.0, until - time.monotonic())
@@ -209,6 +209,9 @@ class Workers:
                     self.memory[worker][piece] = mmap.mmap(file.fileno(), 0)
         except (EOFError, OSError):
             return False
+        except BaseException:
+            self._torn()
+            raise
         self.owed[worker] -= 1
         self.free[worker].append(piece)
         if epoch == self.epoch:
@@ -221,6 +224,14 @@ class Workers:
             self.connections[worker].send(message)
         except OSError:
             raise self._death(worker) from None
+        except BaseException:
+            self._torn()
+            raise
+
+    def _torn(self) -> None:
+        """Ctrl-C, or the like, came when half of a message was through: the pipe is of no use."""
+        self.death = "the workers of the DataLoader were ended when a message was interrupted."
+        self.end()
 
     def _death(self, worker: int) -> RuntimeError:
         """What to raise for a worker that is gone. The others end too."""
@@ -284,14 +295,19 @@ class Ahead:
                 waited_for = [self.pending[0][0]]
             else:
                 waited_for = [worker for worker, _ in self.pending]
-            worker, batch = self.workers.answer(waited_for, self.timeout)
+            worker, (stream, buffers) = self.workers.answer(waited_for, self.timeout)
             place = next(i for i, (asked, _) in enumerate(self.pending) if asked == worker)
             number = self.pending[place][1]
             del self.pending[place]
-            if batch is END:  # of its stream; the others may go on
+            batch: Any = None
+            try:
+                batch = pickle.loads(stream, buffers=buffers)
+            finally:  # also where that raises an error: the next is another batch
+                if batch is not END:  # of its stream; the others may go on
+                    self._ask(worker)
+                    self.place.give(number)
+            if batch is END:
                 continue
-            self._ask(worker)
-            self.place.give(number)
             if isinstance(batch, Failure):
                 raise batch.error()
             return batch
@@ -313,7 +329,9 @@ def _end(owner: int, processes: Sequence[Any], connections: Sequence[Any]) -> No
     if os.getpid() != owner:  # in a child of it, where they are not ours
         return
     for connection in connections:
-        with suppress(OSError):  # it is gone already
+        with suppress(OSError):  # it is gone already, or has not read what it has been told before
+            if os.name == "posix":
+                os.set_blocking(connection.fileno(), False)
             connection.send(None)
         _ours.discard(connection)
         connection.close()
