@@ -48,6 +48,7 @@ SHARES = hasattr(os, "memfd_create")
 LEAST = 1 << 16  # bytes of a piece of memory
 APART = 64  # bytes, of which the place of an array is a multiple
 PATIENCE = 0.5  # seconds that a worker has to finish its batch when it is no longer wanted
+PERIOD = 1.0  # seconds after which a worker asks whether it has been left alone, at the latest
 
 
 class Settings(NamedTuple):
@@ -440,7 +441,7 @@ def _end_with_parent(pid: int) -> None:
     parent = parent_process()
     assert parent is not None
     while parent.is_alive() and os.getppid() == pid:
-        parent.join(1.0)
+        parent.join(PERIOD)
     os._exit(1)
 
 
