@@ -404,9 +404,17 @@ def test_batches_of_all_sizes_are_their_own(shares: bool, monkeypatch: pytest.Mo
         assert len(os.listdir("/proc/self/fd")) <= files + 1
 
 
-def test_answers_are_read_while_there_is_no_room_for_tasks() -> None:
-    loader = DataLoader(range(1500), None, **forked(1, prefetch_factor=1500))
-    assert [*loader] == [*range(1500)]
+def test_more_is_asked_for_than_pipes_and_descriptors_have_room_for() -> None:
+    loader = DataLoader(range(1000), None, **forked(1, prefetch_factor=1000))
+    assert [*loader] == [*range(1000)]
+
+
+def test_epochs_that_nobody_goes_through() -> None:
+    """Their answers are read all the same: who cannot give one takes no task."""
+    loader = DataLoader(range(4), None, **forked(1, persistent_workers=True))
+    for _ in range(300):
+        iter(loader)
+    assert [*loader] == [*range(4)]
 
 
 # ----- errors ------------------------------------------------------------------------------------

@@ -46,6 +46,7 @@ SHARES = hasattr(os, "memfd_create")
 """Whether batches go through shared memory; else through the pipes, one at a time."""
 
 LEAST = 1 << 16  # bytes of a piece of memory
+MOST = 128  # pieces, each of which takes a file descriptor; so many answers fit into a pipe, unread
 APART = 64  # bytes, of which the place of an array is a multiple
 PATIENCE = 0.5  # seconds that a worker has to finish its batch when it is no longer wanted
 PERIOD = 1.0  # seconds after which a worker asks whether it has been left alone, at the latest
@@ -104,7 +105,7 @@ class Workers:
         worker_init_fn: Callable[[int], None] | None,
         context: Any,
     ) -> None:
-        self.prefetch = prefetch if SHARES else 1
+        self.prefetch = max(1, min(prefetch, MOST // count)) if SHARES else 1
         self.epoch = 0
         self.death: str | None = None
         """What to say of it, once a worker is gone."""
@@ -157,13 +158,15 @@ class Workers:
         """An epoch; what is under way for another is not wanted any more."""
         self.epoch += 1
         for worker, arrived in enumerate(self.arrived):
+            while self.owed[worker] and self.connections[worker].poll():
+                if not self._hear(worker):
+                    raise self._death(worker)
             arrived.clear()
             self._tell(worker, Begin(self.epoch, seed, Settings.here()))
 
     def ask(self, worker: int, task: Task | None) -> None:
         """Give the worker a task; its answer comes after those that it owes already."""
-        # While it waits for us to read an answer, it reads nothing.
-        while self.owed[worker] and (not SHARES or self.connections[worker].poll()):
+        while self.owed[worker] and not SHARES:  # while it waits for us to read, it reads nothing
             if not self._hear(worker):
                 raise self._death(worker)
         if not self.free[worker]:
