@@ -6,7 +6,6 @@ import math
 import os
 import re
 import struct
-import subprocess
 import sys
 import tracemalloc
 import zipfile
@@ -995,17 +994,18 @@ def test_digits_are_scikit_learns() -> None:
     np.testing.assert_array_equal(labels, origin.target)
 
 
-def test_script_makes_the_shipped_arrays(tmp_path: Path) -> None:
+def test_script_makes_the_shipped_arrays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("sklearn", reason="the digits are made out of scikit-learn's copy")
     path = tmp_path / "digits.npz"
-    command = [sys.executable, "-m", "tinygrad_cv.data.digits.make", str(path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+    monkeypatch.setattr(sys, "argv", ["make", str(path)])
+    make.main()
     with np.load(path) as made, np.load(DIGITS / "digits.npz") as shipped:
         assert sorted(made) == sorted(shipped)
         for name in shipped:
             np.testing.assert_array_equal(made[name], shipped[name], strict=True)
-    assert "made from sklearn.datasets.load_digits()" in done.stdout
+    assert "made from sklearn.datasets.load_digits()" in capsys.readouterr().out
 
 
 def test_script_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
