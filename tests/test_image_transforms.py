@@ -396,6 +396,7 @@ def test_policies_change_what_they_say(policy: Any) -> None:
         out = change(images)
         assert (out.shape, out.dtype) == (images.shape, images.dtype)
         assert (out != images).any(axis=(1, 2, 3)).mean() > 0.4
+    assert T.RandAugment(3, 0, 1)(images).shape == images.shape  # of no strength, the only bin
 
 
 @pytest.mark.host
@@ -903,6 +904,7 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "a seed": (lambda: T.RandomInvert(generator=3)(X), TypeError, "generator must be a Generator"),
     "severity": (lambda: T.AugMix(11), ValueError, "from 1 to 10; got 11"),
     "magnitude": (lambda: T.RandAugment(2, 31), ValueError, "num_magnitude_bins - 1; got 2, 31"),
+    "one bin": (lambda: T.RandAugment(2, 1, 1), ValueError, "num_magnitude_bins - 1; got 2, 1 and"),
     "a policy": (lambda: T.AutoAugment("mnist"), ValueError, "'mnist' is not a valid"),
     "one size of many": (lambda: T.FiveCrop(20)(X), ValueError, "larger than the image"),
     "a matrix": (

@@ -294,14 +294,32 @@ def test_a_state_that_is_none_changes_nothing() -> None:
     for wrong in (
         {},
         {**state, "given": "a"},
+        {**state, "given": -1},
         {**state, "generator": None},
+        {**state, "sampler": None},
         {**state, "seed": 0.5},
+        {**state, "seed": -1},
     ):
         with pytest.raises(ValueError, match="expected what the state_dict of a DataLoader like"):
             loader.load_state_dict(wrong)
     assert loader.state_dict() == state
     with pytest.raises(ValueError, match="one of the two loaders has a generator of its own"):
         DataLoader(range(4)).load_state_dict(state)
+    before = tg.get_rng_state()
+    state = RandomSampler(range(4), generator=generator()).state_dict()
+    with pytest.raises(ValueError, match="one of the two samplers has a generator of its own"):
+        RandomSampler(range(4)).load_state_dict(state)
+    assert tg.get_rng_state().tolist() == before.tolist()
+
+
+def test_a_generator_of_another_kind_is_the_affair_of_the_sampler() -> None:
+    class Pythons(Sampler):
+        generator = random.Random(3)
+
+        def __iter__(self) -> Iterator[int]:
+            return iter(self.generator.sample(range(4), 4))
+
+    assert sorted(DataLoader(range(4), None, sampler=Pythons())) == [0, 1, 2, 3]
 
 
 # ----- workers -----------------------------------------------------------------------------------

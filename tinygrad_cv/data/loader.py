@@ -283,11 +283,19 @@ class DataLoader:
                 {operator.index(number) for number in state_dict["beyond"]},
                 state_dict["sampler"],
             )
+            if min(place.seed or 0, place.given or 0, *place.beyond) < 0:
+                raise ValueError("a number is below 0")
             state = state_dict["generator"]
             if (state is None) != (self.generator is None):
                 raise ValueError(
                     "one of the two loaders has a generator of its own, and the other none"
                 )
+            if (place.sampler is None) != (_state_of(self._order) is None):
+                raise ValueError(
+                    "one of the two loaders has a sampler that tells its state, and the other none"
+                )
+            if place.seed is None and place.sampler is not None:
+                self._order.load_state_dict(place.sampler)
             if state is not None:
                 as_generator(self.generator).bit_generator.state = state
         except (KeyError, TypeError, ValueError) as error:
@@ -295,8 +303,6 @@ class DataLoader:
                 "load_state_dict: expected what the state_dict of a DataLoader like this one gave; "
                 f"got {state_dict!r} ({type(error).__name__}: {error})."
             ) from None
-        if place.seed is None and place.sampler is not None:
-            self._order.load_state_dict(place.sampler)
         self._place, self._resumed = place, place.seed is not None
 
     def _hired(self, recipe: Recipe) -> "Workers":

@@ -53,13 +53,23 @@ class Sampler:
         >>> order == [*sampler]
         True
         """
-        generator = getattr(self, "generator", None)
+        generator = self._own()
         return {} if generator is None else {"generator": generator.bit_generator.state}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Let the next order be the one that came after `state_dict`."""
-        if "generator" in state_dict:
-            as_generator(self.generator).bit_generator.state = state_dict["generator"]  # type: ignore[attr-defined]
+        """Let the next order be the one that came after `state_dict`.
+
+        Raises ValueError if only one of the two samplers has a generator of its own.
+        """
+        generator = self._own()
+        if (generator is None) != ("generator" not in state_dict):
+            raise ValueError("one of the two samplers has a generator of its own, the other none")
+        if generator is not None:
+            generator.bit_generator.state = state_dict["generator"]
+
+    def _own(self) -> host.random.Generator | None:
+        generator = getattr(self, "generator", None)
+        return generator if isinstance(generator, host.random.Generator) else None
 
     def __class_getitem__(cls, kind: Any) -> Any:
         return cls

@@ -290,7 +290,7 @@ class RandAugment(_Policy):
         *,
         generator: Any = None,
     ) -> None:
-        if num_ops < 0 or not 0 <= magnitude < max(num_magnitude_bins, 2):
+        if num_ops < 0 or not 0 <= magnitude < num_magnitude_bins:
             raise ValueError(
                 "RandAugment takes num_ops that are 0 or more, and a magnitude from 0 to "
                 f"num_magnitude_bins - 1; got {num_ops}, {magnitude} and {num_magnitude_bins}."
@@ -304,7 +304,7 @@ class RandAugment(_Policy):
 
     def forward(self, image: Any, generator: Any = None) -> Any:
         u = self.draws(generator).random((count(image), self.num_ops, 2))
-        strength = host.full(len(u), self.magnitude / (self.num_magnitude_bins - 1))
+        strength = host.full(len(u), self.magnitude / max(self.num_magnitude_bins - 1, 1))
         for step in range(self.num_ops):
             which = whole(u[:, step, 0], len(ALL))
             signed = _signed(ALL, which, strength, u[:, step, 1])
