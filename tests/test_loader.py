@@ -66,10 +66,9 @@ def threading_and_files() -> tuple[int, int]:
 
 
 def none_left(within: float = 5.0) -> bool:
-    gc.collect()  # an error that a test has kept may know an epoch
     until = time.monotonic() + within
     while multiprocessing.active_children() and time.monotonic() < until:
-        time.sleep(0.01)
+        gc.collect()  # an error that a test has kept may know an epoch
     return not multiprocessing.active_children()
 
 
