@@ -383,6 +383,21 @@ def test_what_moves_in_is_within_the_range() -> None:
 
 
 @pytest.mark.host
+@pytest.mark.parametrize("shape", [(3, 0, 5), (2, 3, 4, 0)])
+def test_images_without_pixels(shape: tuple[int, ...]) -> None:
+    images = np.empty(shape, "float32")
+    for mode in ("nearest", "bilinear"):
+        assert F.rotate(images, 30, mode, fill=1).shape == shape
+        assert F.affine(images, 30, (1, 1), 2.0, 0.0, mode).shape == shape
+        assert (F.rotate(images, 45, mode, expand=True, fill=7) == 7).all()
+    for change in (T.RandomPerspective(p=1), T.ColorJitter(0.5, 0.5, 0.5, 0.5), T.RandAugment(9)):
+        assert change(images).shape == shape
+    for resize in (T.Resize(4), T.RandomResize(4, 6), T.RandomShortestSize(4), T.ScaleJitter(4)):
+        with pytest.raises(ValueError, match=r"an image of \d x \d has no pixels"):
+            resize(images)
+
+
+@pytest.mark.host
 @pytest.mark.parametrize("policy", [*T.AutoAugmentPolicy])
 def test_policies_change_what_they_say(policy: Any) -> None:
     """Each change of a policy is met, and none at its edges fails."""

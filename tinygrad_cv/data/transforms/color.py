@@ -107,6 +107,8 @@ def adjust_contrast(inpt: Any, contrast_factor: Any) -> Any:
     if is_pillow(inpt):
         return _enhanced(inpt, "Contrast", contrast_factor)
     x, back = _coloured(inpt, "adjust_contrast")
+    if not x.size:
+        return back(x.copy())
     grey = _grey(x)
     mean = grey.mean(axis=(1, 2, 3), keepdims=True, dtype=float).astype(grey.dtype)
     return back(_blend(x, mean, contrast_factor, "adjust_contrast"))

@@ -238,6 +238,8 @@ def ten_crop(inpt: Any, size: Any, vertical_flip: bool = False) -> tuple[Any, ..
 
 def resized_to(h: int, w: int, size: Any, max_size: int | None = None) -> tuple[int, int]:
     """The height and width that `resize` gives an image."""
+    if not h or not w:
+        raise ValueError(f"resize: an image of {h} x {w} has no pixels.")
     if size is None:
         if not isinstance(max_size, int):
             raise ValueError("resize: give a size, or a max_size for the longer side.")
@@ -403,6 +405,8 @@ def _sampled(x: host.ndarray, places: Places, mode: InterpolationMode, fill: Any
     count, channels, h, w = x.shape
     size = places[0].shape[1:]
     outside = per_channel(0 if fill is None else fill, x, "fill")
+    if not h or not w:
+        return host.broadcast_to(in_dtype_of(outside, x), (count, channels, *size)).copy()
     if mode is InterpolationMode.NEAREST:
         column, row = (host.floor(place + TIE) for place in places)
         inside = (column >= 0) & (column < w) & (row >= 0) & (row < h)

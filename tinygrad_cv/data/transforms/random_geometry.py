@@ -578,7 +578,10 @@ class _OneSize(Transform):
     numbers = 1
 
     def forward(self, image: Any, generator: Any = None) -> Any:
-        _, height, width = sizes(image, type(self).__name__)
+        name = type(self).__name__
+        _, height, width = sizes(image, name)
+        if not height or not width:
+            raise ValueError(f"{name}: an image of {height} x {width} has no pixels.")
         u = self.draws(generator).random()
         return functional.resize(
             image,
