@@ -66,8 +66,7 @@ def recompute(
     %0  parameter        float32 (2,)
     %1  recompute  (%0)  float32 (2,)
     """
-    eye = observer.get()
-    if not is_grad_enabled() or recording.get() is not None or (eye is not None and eye.general):
+    if not is_grad_enabled() or recording.get() is not None or is_general():
         return function(*args, **kwargs)
     segment = _Segment(function, args, kwargs)
     with segment.used.noted(), segment.draws.noted():

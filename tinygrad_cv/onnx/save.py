@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import count
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -261,10 +262,16 @@ def _axes(
 def _lengths(
     names: Sequence[str], tensors: Sequence[Tensor], axes: Sequence[dict[int, str]]
 ) -> dict[str, tuple[int, int]]:
-    """The lengths in the two traces of each free axis, by its name."""
+    """The lengths in the two traces of each free axis, by its name.
+
+    A batch has 2 and 5 samples (another one 3 and 8, 5 and 14, ...), so that half of it, what is
+    left over of pairs, or the larger part of it are other numbers in the second trace, and neither
+    a multiple of the first nor as much more. An axis of another kind, as of images, is as long as
+    in the example, and some times as long.
+    """
     found: dict[str, tuple[int, int]] = {}
     origin: dict[str, tuple[str, int]] = {}
-    multiples = iter((2, 3, 5, 7, 11, 13, 17, 19))
+    batches, multiples = _primes(), _primes()
     for name, tensor, known in zip(names, tensors, axes, strict=True):
         for axis, symbol in known.items():
             n = tensor.shape[axis]
@@ -277,12 +284,16 @@ def _lengths(
             if symbol in found:
                 continue
             if axis == 0:
-                taken = sum(pair[0] < 10 for pair in found.values())
-                found[symbol] = (2 + taken, 3 + 2 * taken)
+                p = next(batches)
+                found[symbol] = (p, 3 * p - 1)
             else:
                 n = max(n, 2)
                 found[symbol] = (n, n * next(multiples))
     return found
+
+
+def _primes() -> Iterator[int]:
+    return (n for n in count(2) if all(n % m for m in range(2, n)))
 
 
 def _weights(model: Any) -> tuple[dict[int, str], dict[int, str]]:
