@@ -274,6 +274,32 @@ def test_the_model_is_as_before(tmp_path: Path) -> None:
     assert not is_in_onnx_export()
 
 
+class Counting(nn.Module):
+    """A state that moves on with every call."""
+
+    calls: Any
+    mean: Any
+
+    def __init__(self) -> None:
+        self.register_buffer("calls", tg.tensor(0))
+        self.register_buffer("mean", tg.zeros(3))
+
+    def forward(self, x: Any) -> Any:
+        self.calls += 1
+        self.mean = 0.5 * self.mean + x.mean(0)
+        return x - self.mean
+
+
+def test_a_state_that_the_model_changes_is_as_before() -> None:
+    model, x = Counting(), X[:, :, 0, 0]
+    calls, mean = model.calls, model.mean
+    for _ in range(2):
+        made = export_model(model, x, None)
+        assert [id(b) for b in model.buffers()] == [id(calls), id(mean)]
+        assert [calls.item(), *mean.tolist(), mean.requires_grad] == [0, 0, 0, 0, False]
+        agree(ran(made, {"x": x}), [x - x.mean(0)])
+
+
 def test_training_mode_takes_the_statistics_of_the_batch() -> None:
     net = small()
     made = export_model(net, X, None, training=True)
@@ -428,7 +454,17 @@ def counted(x: Any) -> Any:
     return x.sum() + total + counts
 
 
+def counted_calls() -> Callable[[Any], Any]:
+    calls = iter(range(1, 99))
+    return lambda x: x * next(calls)
+
+
 REFUSALS: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "half of the batch": (lambda x: x[: x.shape[0] // 2], r"not known \(1 or 2\)"),
+    "the larger half": (lambda x: x[: -(-x.shape[0] // 2)], r"not known \(1 or 3\)"),
+    "pairs": (lambda x: x[: x.shape[0] % 2], r"not known \(0 or 1\)"),
+    "at most 4": (lambda x: x[: min(x.shape[0], 4)], r"not known \(2 or 4\)"),
+    "calls that are counted": (counted_calls(), "not known"),
     "an op": (tg.lgamma, r"lgamma in Called 'inner\.1' cannot be exported to ONNX: ONNX has no"),
     "an if": (lambda x: x if x.mean() > 0 else -x, r"test_export\.py, line \d+: a number is taken"),
     "item": (lambda x: x * x.mean().item(), r"taken out of a tensor of shape \(\)"),
@@ -480,6 +516,16 @@ def test_mistakes_are_told(name: str, tmp_path: Path) -> None:
     with pytest.raises(error, match=words):
         export_model(**arguments)
     assert not [*tmp_path.iterdir()]
+
+
+def test_any_number_of_axes_is_free() -> None:
+    names = {"x": {0: "a", 1: "b", 2: "c", 3: "d"}, "y": {0: "e", 1: "f", 2: "g", 3: "h"}}
+    axes = {**names, "z": {0: "i", 1: "j", 2: "k", 3: "l"}}
+    example = [tg.zeros(1, 1, 1, 1) for _ in axes]
+    made = export_model(lambda x, y, z: (x, y, z.flatten(1)), example, None, dynamic_axes=axes)
+    arrays = [X[..., :n, :1] for n in (1, 2, 3)]
+    results = ran(made, dict(zip("xyz", arrays, strict=True)))
+    agree(results, [*arrays[:2], arrays[2].reshape(3, -1)])
 
 
 def test_axes_of_one_name_have_one_length() -> None:

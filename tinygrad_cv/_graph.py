@@ -108,8 +108,11 @@ class Observer:
         A recorded change in place makes it of itself.
         """
 
-    def changing(self, tensor: Any) -> None:
-        """The memory of this tensor, which is no view, is about to be changed: a recorded one."""
+    def changing(self, tensor: Any, value: Any) -> None:
+        """The memory of this tensor, which is no view, is about to get this value in some part.
+
+        It is a change that is recorded; the value may be a number.
+        """
 
     def copied(self, array: Any, source: Any) -> None:
         """This array, which an op is about to get as an attribute, is a copy of a tensor or of

@@ -171,8 +171,8 @@ def is_recorded(tensor: "Tensor", value: Any) -> bool:
     return base is not None and base._requires_grad
 
 
-def root_of(tensor: "Tensor", how: str) -> Node:
-    """The node of the whole memory of a tensor, which is about to be changed."""
+def root_of(tensor: "Tensor", how: str, value: Any) -> Node:
+    """The node of the whole memory of a tensor, which is about to be changed to a value."""
     view = tensor._view
     whole: Tensor | None = tensor
     if view is None:
@@ -205,7 +205,7 @@ def root_of(tensor: "Tensor", how: str) -> Node:
             "no_grad():`; to compute with changed values, change a copy: x.clone()."
         )
     if whole is not None and (eye := observer.get()) is not None:
-        eye.changing(whole)
+        eye.changing(whole, value)
     return root
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from tinygrad_cv._apply import F, Recorded, apply
 from tinygrad_cv._draws import Draws
 from tinygrad_cv._grad_mode import enable_grad, is_grad_enabled
-from tinygrad_cv._graph import Node, Observer, backpropagate, current, numbers, observer
+from tinygrad_cv._graph import Node, Observer, backpropagate, current, is_general, numbers, observer
 from tinygrad_cv._inplace import View
 from tinygrad_cv._op import Op, is_array
 from tinygrad_cv._public import TOP, public

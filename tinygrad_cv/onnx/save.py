@@ -59,17 +59,18 @@ def export_model(
 
     `model` is a module, or any function of tensors. `example` is what it is called with: a tensor
     or an array, a tuple of them, or a dict of them by the names of its parameters. The model runs
-    in evaluation mode (with `training`, as in training, but no statistics are kept), and every op
-    becomes an operator of the standard, or several. So the file computes what the model computes on
-    tensors; what it decides in Python (an `if`, a loop, a number taken with `.item()`) would be
-    decided for good. It is therefore run twice, on the example and on the example reversed along
-    its axes, and what is not the same is refused.
+    in evaluation mode (with `training`, as in training), and afterwards its buffers are as before.
+    Every op becomes an operator of the standard, or several. So the file computes what the model
+    computes on tensors; what it decides in Python (an `if`, a loop, a number taken with `.item()`)
+    would be decided for good. It is therefore run twice, on the example and on the example reversed
+    along its axes, and what is not the same is refused.
 
     - `input_names` are by default those of the parameters of `forward`; `output_names` are the keys
       of a dict that the model returns, or "output", or "output_0", "output_1", ....
     - `dynamic_axes` says which axes are free, by the name of an input: {"input": {0: "batch"}}. By
       default that is axis 0 of each input, "batch"; {} fixes all. Axes of one name have one length.
-      How long the example is there does not matter.
+      How long the example is there does not matter. Of such a length n the model may make k n, n/k
+      and n + k in Python, and products of two; another number, as n // 2 of a batch, is refused.
     - `opset_version` is the version of the operators, from 20 on.
     - `fold_batch_norm` makes a batch norm right behind a convolution or a linear layer part of the
       weights of that.
@@ -106,12 +107,12 @@ def export_model(
     tensors = [*tensors_in([*arguments, *named.values()])]
     axes = _axes(names, tensors, dynamic_axes)
     lengths = _lengths(names, tensors, axes)
-    weights, modules = _weights(model)
-    with _mode(model, training):
-        traces = tuple(
-            _traced(model, arguments, named, names, tensors, axes, lengths, which)
-            for which in (0, 1)
-        )
+    traces = []
+    with _run(model, training):
+        weights, modules = _weights(model)
+        traces.append(_traced(model, arguments, named, names, tensors, axes, lengths, 0))
+    with _run(model, training):
+        traces.append(_traced(model, arguments, named, names, tensors, axes, lengths, 1))
     free = [
         tuple(Varying(*lengths[known[i]]) if i in known else n for i, n in enumerate(tensor.shape))
         for tensor, known in zip(tensors, axes, strict=True)
@@ -307,21 +308,23 @@ def _weights(model: Any) -> tuple[dict[int, str], dict[int, str]]:
 
 
 @contextmanager
-def _mode(model: Any, training: bool) -> Iterator[None]:
-    """The model in evaluation or in training mode; afterwards as it was, statistics included."""
-    if not isinstance(model, Module):
-        yield
-        return
-    modes = [(module, module.training) for module in model.modules()]
-    buffers = [(b, b.detach().clone()) for b in model.buffers()] if training else []
-    model.train(training)
+def _run(model: Any, training: bool) -> Iterator[None]:
+    """The model in evaluation or in training mode, with buffers to change; then as it was."""
+    modules = [*model.modules()] if isinstance(model, Module) else []
+    modes = [(module, module.training) for module in modules]
+    buffers = [(m, name, b) for m in modules for name, b in m._buffers.items() if b is not None]
+    copies = {id(buffer): buffer.detach().clone() for _, _, buffer in buffers}
+    for module, name, buffer in buffers:
+        module._buffers[name] = copies[id(buffer)]
     try:
+        if modules:
+            model.train(training)
         yield
     finally:
         for module, mode in modes:
             module.training = mode
-        for buffer, value in buffers:
-            buffer.detach().copy_(value)
+        for module, name, buffer in buffers:
+            module._buffers[name] = buffer
 
 
 # ----- traced ------------------------------------------------------------------------------------

@@ -85,8 +85,9 @@ class Trace(Observer):
             if origin is not node:
                 self.same[node] = origin
 
-    def changing(self, tensor: Tensor) -> None:
-        self.meet(tensor)
+    def changing(self, tensor: Tensor, value: Any) -> None:
+        for used in tensors_in([tensor, value]):
+            self.meet(used)
         self.whole = tensor
         if tensor.node.op is None:  # no op makes the old values again
             self.values[tensor.node] = tensor._backend.array(tensor._array, None)
@@ -100,7 +101,7 @@ class Trace(Observer):
         self.versions[node] = (tensor._counter, tensor._counter[0])
         self.home[id(tensor._array)] = node
         self.kept.append(tensor)
-        if self.whole is not None and inputs[0] is tensor:
+        if self.whole is not None and inputs and inputs[0] is tensor:  # it was changed
             whole, self.whole = self.whole, None
             self.home[id(whole._array)] = whole.node
             self.meet(whole)
