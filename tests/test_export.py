@@ -412,9 +412,51 @@ def test_names_arguments_and_axes() -> None:
     assert [d.dim_param or d.dim_value for d in dims] == ["image_0"] * 2 + [2] + ["image_0"] * 2 + [
         2
     ]
+
+
+def test_the_arguments_that_pytorch_takes() -> None:
     made = export(nn.Linear(2, 3), tg.zeros(4, 2), input_names=["a"], output_names=["b"])
     (x,), (y,) = made.graph.input, made.graph.output
     assert (x.name, y.name, x.type.tensor_type.shape.dim[0].dim_value) == ("a", "b", 4)
+    made = export(
+        nn.Linear(2, 3),
+        (tg.zeros(4, 2),),
+        export_params=True,
+        do_constant_folding=True,
+        input_names=["input"],
+        output_names=["output"],
+        dynamic_axes={"input": {0: "many"}, "output": {0: "many"}},
+    )
+    for value in (*made.graph.input, *made.graph.output):
+        assert value.type.tensor_type.shape.dim[0].dim_param == "many"
+
+    def function(x: Any, other: Any, factor: int = 1) -> Any:
+        return x - other["a"][0] * factor
+
+    one, two = X[..., 0, 0], X[..., 1, 1]
+    for args, kwargs in (
+        ((one, {"other": {"a": [two]}, "factor": 2}), None),
+        ((one,), {"other": {"a": [two]}, "factor": 2}),
+        (one, {"other": {"a": [two]}, "factor": 2}),
+        ((one, {"a": [two]}, 2), None),
+    ):
+        made = export(function, args, kwargs=kwargs)
+        assert [value.name for value in made.graph.input] == ["x", "other_0"]
+        agree(ran(made, {"x": two, "other_0": one}), [two - one * 2])
+
+
+def test_an_input_with_the_name_of_a_weight_gets_another_one() -> None:
+    class Scale(nn.Module):
+        def __init__(self) -> None:
+            self.x = nn.Parameter(tg.tensor([2.0, 3.0]))
+
+        def forward(self, x: Any, x_: Any) -> Any:
+            return x * self.x + x_
+
+    x = X[:, :2, 0, 0]
+    made = export_model(Scale(), (x, x), None)
+    assert [value.name for value in made.graph.input] == ["x_", "x__"]
+    agree(ran(made, {"x_": x, "x__": x}), [x * np.array([3, 4], "float32")])
 
 
 @given(size=st.integers(1, 5), other=st.integers(0, 5), opset=st.sampled_from((20, 23, 26)))
@@ -498,6 +540,12 @@ MISTAKES: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "no model": ({"model": 3}, TypeError, "a module or a function; got int"),
     "no tensor": ({"example": "x"}, ValueError, "holds no tensor"),
     "an old opset": ({"opset_version": 9}, ValueError, r"from 20 to \d+.*got 9"),
+    "no tensors": ({"example": np.zeros((0, 3, 8, 8), "float32")}, ValueError, "no elements along"),
+    "no name": ({"input_names": [3]}, ValueError, r"got \[3\]"),
+    "the name of a weight, again": ({"input_names": ["0.weight"]}, ValueError, "of a weight"),
+    "one axis": ({"dynamic_axes": {"x": 0}}, ValueError, "has no axis 0 to be called ''"),
+    "an axis by a word": ({"dynamic_axes": {"x": "batch"}}, ValueError, "has no axis 'b'"),
+    "axes without a name": ({"dynamic_axes": ["x"]}, TypeError, r"as in \{'x': \{0: 'batch'\}\}"),
     "two names": ({"input_names": ["a", "b"]}, ValueError, "each of the 1 tensors"),
     "no output": ({"output_names": []}, ValueError, "each of the 1 outputs"),
     "the name of a weight": ({"output_names": ["0.weight"]}, ValueError, "an input or a weight"),

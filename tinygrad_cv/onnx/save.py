@@ -13,7 +13,7 @@ from tinygrad_cv._apply import F
 from tinygrad_cv._grad_mode import enable_grad
 from tinygrad_cv._graph import observer
 from tinygrad_cv._tensor import Tensor
-from tinygrad_cv._trees import leaves, tensors_in
+from tinygrad_cv._trees import leaves, mapped, tensors_in
 from tinygrad_cv.backend import host
 from tinygrad_cv.nn import Module
 from tinygrad_cv.onnx.folding import without_batch_norm
@@ -105,7 +105,7 @@ def export_model(
     arguments, named = _arguments(model, example)
     names = _input_names(model, arguments, named, input_names)
     tensors = [*tensors_in([*arguments, *named.values()])]
-    axes = _axes(names, tensors, dynamic_axes)
+    axes = _axes(names, tensors, dynamic_axes, output_names or ())
     lengths = _lengths(names, tensors, axes)
     traces = []
     with _run(model, training):
@@ -141,16 +141,26 @@ def export_model(
 
 def export(
     model: Callable[..., Any],
-    args: Any,
+    args: Any = (),
     f: str | PathLike[str] | None = None,
     *,
+    kwargs: Mapping[str, Any] | None = None,
+    verbose: bool | None = None,
     input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
-    dynamic_axes: Axes | None = None,
     opset_version: int | None = None,
+    dynamo: bool = True,
     external_data: bool | None = None,
+    optimize: bool = True,
+    export_params: bool = True,
+    dynamic_axes: Axes | None = None,
+    do_constant_folding: bool = True,
 ) -> Any:
     """`export_model` under PyTorch's name; as there, without `dynamic_axes` no axis is free.
+
+    As there, too, a dict at the end of a tuple of `args` holds arguments by name, as `kwargs` does.
+    `verbose`, `dynamo`, `optimize`, `export_params` and `do_constant_folding` are accepted, and
+    change nothing.
 
     >>> import tempfile
     >>> import tinygrad_cv as tg
@@ -159,6 +169,14 @@ def export(
     >>> [d.dim_value for d in made.graph.input[0].type.tensor_type.shape.dim]
     [1, 2]
     """
+    named = dict(kwargs or {})
+    if isinstance(args, tuple) and args and isinstance(args[-1], dict):
+        *args, last = args
+        named = {**last, **named}
+    if named:
+        given = args if isinstance(args, tuple | list) else (args,)
+        function = model.forward if isinstance(model, Module) else model
+        args = dict(inspect.signature(function).bind_partial(*given, **named).arguments)
     return export_model(
         model,
         args,
@@ -189,20 +207,15 @@ def _arguments(model: Any, example: Any) -> tuple[tuple[Any, ...], dict[str, Any
         raise TypeError(f"expected a module or a function; got {type(model).__name__}.")
     named = example if isinstance(example, dict) else {}
     given = () if named else example if isinstance(example, tuple | list) else (example,)
-    arguments = tuple(_as_tensors(value) for value in given)
-    by_name = {name: _as_tensors(value) for name, value in named.items()}
+    arguments = tuple(mapped(_as_tensor, value) for value in given)
+    by_name = {name: mapped(_as_tensor, value) for name, value in named.items()}
     if not any(True for _ in tensors_in([*arguments, *by_name.values()])):
         raise ValueError("the example holds no tensor: it is what the model is called with.")
     return arguments, by_name
 
 
-def _as_tensors(value: Any) -> Any:
-    if isinstance(value, host.ndarray):
-        return Tensor(value, dtype=value.dtype)
-    if isinstance(value, tuple | list):
-        parts = [_as_tensors(part) for part in value]
-        return tuple(parts) if isinstance(value, tuple) else parts
-    return value
+def _as_tensor(value: Any) -> Any:
+    return Tensor(value, dtype=value.dtype) if isinstance(value, host.ndarray) else value
 
 
 def _input_names(
@@ -226,32 +239,54 @@ def _input_names(
         else:
             name = places[i] if i < len(places) else f"input_{i}"
         found += [name] if isinstance(value, Tensor) else [f"{name}_{k}" for k in range(count)]
+    taken = {*model.state_dict()} if isinstance(model, Module) else set()
     if given is None:
+        for i, name in enumerate(found):
+            while name in taken:
+                name += "_"
+            taken.add(name)
+            found[i] = name
         return found
-    if len(given) != len(found) or len({*given}) != len(given) or not all(given):
+    if len(given) != len(found) or not _are_names(given):
         raise ValueError(
             f"input_names holds a name of its own for each of the {len(found)} tensors of the "
             f"example; got {list(given)}."
         )
+    if both := taken.intersection(given):
+        raise ValueError(f"input_names: {min(both)!r} is the name of a weight.")
     return list(given)
 
 
+def _are_names(given: Sequence[Any]) -> bool:
+    """Whether these are words, each another one."""
+    return len({*given}) == len(given) and all(isinstance(n, str) and n for n in given)
+
+
 def _axes(
-    names: Sequence[str], tensors: Sequence[Tensor], given: Axes | None
+    names: Sequence[str], tensors: Sequence[Tensor], given: Axes | None, results: Sequence[str]
 ) -> list[dict[int, str]]:
-    """The free axes of each input, with their names."""
+    """The free axes of each input, with their names. Those of results follow from them."""
     if given is None:
         return [{0: "batch"} if tensor.ndim else {} for tensor in tensors]
-    if unknown := [name for name in given if name not in names]:
+    if not isinstance(given, Mapping):
+        raise TypeError(
+            "dynamic_axes: the free axes are given by the name of an input, as in "
+            f"{{{names[0]!r}: {{0: 'batch'}}}}; got {given!r}."
+        )
+    if unknown := [name for name in given if name not in (*names, *results)]:
         raise ValueError(
             f"dynamic_axes: {unknown[0]!r} is no input; the inputs are ({', '.join(names)})."
         )
     found = []
     for name, tensor in zip(names, tensors, strict=True):
         known = given.get(name, {})
-        pairs = known if isinstance(known, Mapping) else {i: f"{name}_{i}" for i in known}
+        try:
+            pairs = {**known} if isinstance(known, Mapping) else {i: f"{name}_{i}" for i in known}
+        except TypeError:
+            pairs = {known: ""}
         for axis, symbol in pairs.items():
-            if not -tensor.ndim <= axis < tensor.ndim or not isinstance(symbol, str) or not symbol:
+            there = type(axis) is int and -tensor.ndim <= axis < tensor.ndim
+            if not there or not isinstance(symbol, str) or not symbol:
                 raise ValueError(
                     f"dynamic_axes: {name} of shape {tensor.shape} has no axis {axis!r} to be "
                     f"called {symbol!r}."
@@ -276,6 +311,11 @@ def _lengths(
     for name, tensor, known in zip(names, tensors, axes, strict=True):
         for axis, symbol in known.items():
             n = tensor.shape[axis]
+            if not n:
+                raise ValueError(
+                    f"the example has no elements along the axis {symbol!r} of {name}, of shape "
+                    f"{tensor.shape}; give one that has."
+                )
             before, length = origin.setdefault(symbol, (name, n))
             if length != n:
                 raise ValueError(
@@ -360,8 +400,9 @@ def _traced(
             given = [F.clone(leaf) for leaf in fresh]
             trace.inputs = [tensor.node for tensor in given]
             rest = iter(given)
-            args = tuple(_refilled(value, rest) for value in arguments)
-            options = {name: _refilled(value, rest) for name, value in named.items()}
+            args, options = mapped(
+                lambda value: next(rest) if isinstance(value, Tensor) else value, (arguments, named)
+            )
             result = model(*args, **options)
             outputs = [*leaves(result)]
             if not outputs or not all(isinstance(y, Tensor) for y in outputs if y is not None):
@@ -388,16 +429,6 @@ def _traced(
     return trace, result
 
 
-def _refilled(value: Any, rest: Iterator[Tensor]) -> Any:
-    """A value with the next tensors in place of its own."""
-    if isinstance(value, Tensor):
-        return next(rest)
-    if isinstance(value, tuple | list):
-        parts = [_refilled(part, rest) for part in value]
-        return tuple(parts) if isinstance(value, tuple) else parts
-    return value
-
-
 # ----- written -----------------------------------------------------------------------------------
 
 
@@ -406,7 +437,7 @@ def _named(
 ) -> list[tuple[str, Value]]:
     """The results with their names, each made by a node of its own."""
     names = list(given) if given is not None else _names_of(structure, len(values))
-    if len(names) != len(values) or len({*names}) != len(names) or not all(names):
+    if len(names) != len(values) or not _are_names(names):
         raise ValueError(
             f"output_names holds a name of its own for each of the {len(values)} outputs of the "
             f"model; got {names}."
