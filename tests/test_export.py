@@ -543,7 +543,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "no tensors": ({"example": np.zeros((0, 3, 8, 8), "float32")}, ValueError, "no elements along"),
     "no name": ({"input_names": [3]}, ValueError, r"got \[3\]"),
     "the name of a weight, again": ({"input_names": ["0.weight"]}, ValueError, "of a weight"),
-    "one axis": ({"dynamic_axes": {"x": 0}}, ValueError, "has no axis 0 to be called ''"),
+    "one axis": ({"dynamic_axes": {"x": 4}}, ValueError, "has no axis 4"),
     "an axis by a word": ({"dynamic_axes": {"x": "batch"}}, ValueError, "has no axis 'b'"),
     "axes without a name": ({"dynamic_axes": ["x"]}, TypeError, r"as in \{'x': \{0: 'batch'\}\}"),
     "two names": ({"input_names": ["a", "b"]}, ValueError, "each of the 1 tensors"),

@@ -1,7 +1,7 @@
 """From a model to an ONNX file."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 from os import PathLike
@@ -279,11 +279,12 @@ def _axes(
         )
     found = []
     for name, tensor in zip(names, tensors, strict=True):
-        known = given.get(name, {})
-        try:
-            pairs = {**known} if isinstance(known, Mapping) else {i: f"{name}_{i}" for i in known}
-        except TypeError:
-            pairs = {known: ""}
+        known: Any = given.get(name, {})
+        pairs: dict[Any, Any]
+        if isinstance(known, Mapping):
+            pairs = {**known}
+        else:
+            pairs = {i: f"{name}_{i}" for i in (known if isinstance(known, Iterable) else [known])}
         for axis, symbol in pairs.items():
             there = type(axis) is int and -tensor.ndim <= axis < tensor.ndim
             if not there or not isinstance(symbol, str) or not symbol:
