@@ -390,6 +390,12 @@ layer(
     keeps=False,
 )
 layer(
+    "scaled_dot_product_attention of free length",
+    lambda: lambda x: tg.scaled_dot_product_attention(x, x, x, is_causal=True),
+    ("n", 2, "n + 4", 4),
+    dynamic_axes={"x": {0: "n", 2: "t"}},
+)
+layer(
     "scaled_dot_product_attention",
     lambda: lambda x: tg.scaled_dot_product_attention(x, x, x, is_causal=True),
     ("n", 2, 5, 8),
@@ -468,6 +474,8 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "two indices that are computed": lambda x: x[:, x[0, 0, 0].argsort()[:2] // 2, [1, 2]],
     "a place that is computed": lambda x: x[:, (x.sum() > 0).long()],
     "a negative index": lambda x: x[:, -1, None, ::2],
+    "an identity": lambda x: x[:, 0, 0] @ x[:, 0, 0].T - 2 * tg.eye(x.shape[0]),
+    "a triangle": lambda x: (x[:, 0, 0] @ x[:, 0, 0].T) * tg.tril(tg.ones(x.shape[0], x.shape[0])),
     "roll": lambda x: tg.roll(x, (1, -2), (2, 3)),
     "roll of the batch": lambda x: tg.roll(x, 1, 0),
     "roll of the batch, more than once": lambda x: tg.roll(x, (-5, 4), (0, 0)),
