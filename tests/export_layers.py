@@ -390,6 +390,12 @@ layer(
     keeps=False,
 )
 layer(
+    "scaled_dot_product_attention of free length",
+    lambda: lambda x: tg.scaled_dot_product_attention(x, x, x, is_causal=True),
+    ("n", 2, "n + 4", 4),
+    dynamic_axes={"x": {0: "n", 2: "t"}},
+)
+layer(
     "scaled_dot_product_attention",
     lambda: lambda x: tg.scaled_dot_product_attention(x, x, x, is_causal=True),
     ("n", 2, 5, 8),
@@ -414,11 +420,41 @@ def numbered(x: Any) -> Any:
     return x + tg.arange(x.shape[0]).reshape(-1, 1, 1, 1)
 
 
+def filled(x: Any) -> Any:
+    """A constant that is changed part by part, and was used before."""
+    whole = tg.zeros(x.shape[0], 3)
+    before = whole + 1
+    for i in range(3):
+        whole[:, i] = x[:, i, 0, 0] * i
+    whole[:, :2] += whole[:, 1:]
+    return before + whole
+
+
+def seen_outside_of_the_graph(x: Any) -> Any:
+    """What was changed through a view."""
+    y = x.clone()
+    y[:, 0].add_(1)
+    y[:, 1] *= 2
+    return y.detach() * 2
+
+
+def masked(x: Any) -> Any:
+    y = x.clone()
+    y[y < 0] = 0.5
+    y[x[:, :, 0, 0] > 0.5] = x.mean()
+    y[x[:, :, 0, 0] > 1] = x[0, 0]
+    y[:, 1] = tg.ones(8)
+    return y
+
+
 FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "detach": lambda x: x.detach() * 2,
     "relu_": lambda x: (x * 2).relu_() + 1,
     "relu_ of the input": lambda x: x.relu_() + 1,
     "assignment": written,
+    "a constant is filled": filled,
+    "a change through a view": seen_outside_of_the_graph,
+    "assignment by masks": masked,
     "a class token": with_class,
     "places of the batch": numbered,
     "topk": lambda x: x.topk(2),
@@ -433,12 +469,17 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "cumprod": lambda x: x.cumprod(1),
     "an index of lists": lambda x: x[:, [0, 2], 1:3],
     "an index of two lists": lambda x: x[..., [0, 1], [1, -1]],
+    "an index of lists apart": lambda x: x[:, [0, 2], :, [[1], [3]]],
     "an index that is computed": lambda x: x[:, (x.sum((0, 2, 3)) > 0).long()],
     "two indices that are computed": lambda x: x[:, x[0, 0, 0].argsort()[:2] // 2, [1, 2]],
     "a place that is computed": lambda x: x[:, (x.sum() > 0).long()],
     "a negative index": lambda x: x[:, -1, None, ::2],
+    "an identity": lambda x: x[:, 0, 0] @ x[:, 0, 0].T - 2 * tg.eye(x.shape[0]),
+    "a triangle": lambda x: (x[:, 0, 0] @ x[:, 0, 0].T) * tg.tril(tg.ones(x.shape[0], x.shape[0])),
     "roll": lambda x: tg.roll(x, (1, -2), (2, 3)),
     "roll of the batch": lambda x: tg.roll(x, 1, 0),
+    "roll of the batch, more than once": lambda x: tg.roll(x, (-5, 4), (0, 0)),
+    "one_hot": lambda x: tg.nn.functional.one_hot(x.argmax(1), 4),
     "flip": lambda x: x.flip(2, 3),
     "chunk": lambda x: tg.chunk(x, 2, 1),
     "the mean over the batch": lambda x: x.sum(0) / x.shape[0],

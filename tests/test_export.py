@@ -274,6 +274,32 @@ def test_the_model_is_as_before(tmp_path: Path) -> None:
     assert not is_in_onnx_export()
 
 
+class Counting(nn.Module):
+    """A state that moves on with every call."""
+
+    calls: Any
+    mean: Any
+
+    def __init__(self) -> None:
+        self.register_buffer("calls", tg.tensor(0))
+        self.register_buffer("mean", tg.zeros(3))
+
+    def forward(self, x: Any) -> Any:
+        self.calls += 1
+        self.mean = 0.5 * self.mean + x.mean(0)
+        return x - self.mean
+
+
+def test_a_state_that_the_model_changes_is_as_before() -> None:
+    model, x = Counting(), X[:, :, 0, 0]
+    calls, mean = model.calls, model.mean
+    for _ in range(2):
+        made = export_model(model, x, None)
+        assert [id(b) for b in model.buffers()] == [id(calls), id(mean)]
+        assert [calls.item(), *mean.tolist(), mean.requires_grad] == [0, 0, 0, 0, False]
+        agree(ran(made, {"x": x}), [x - x.mean(0)])
+
+
 def test_training_mode_takes_the_statistics_of_the_batch() -> None:
     net = small()
     made = export_model(net, X, None, training=True)
@@ -386,9 +412,51 @@ def test_names_arguments_and_axes() -> None:
     assert [d.dim_param or d.dim_value for d in dims] == ["image_0"] * 2 + [2] + ["image_0"] * 2 + [
         2
     ]
+
+
+def test_the_arguments_that_pytorch_takes() -> None:
     made = export(nn.Linear(2, 3), tg.zeros(4, 2), input_names=["a"], output_names=["b"])
     (x,), (y,) = made.graph.input, made.graph.output
     assert (x.name, y.name, x.type.tensor_type.shape.dim[0].dim_value) == ("a", "b", 4)
+    made = export(
+        nn.Linear(2, 3),
+        (tg.zeros(4, 2),),
+        export_params=True,
+        do_constant_folding=True,
+        input_names=["input"],
+        output_names=["output"],
+        dynamic_axes={"input": {0: "many"}, "output": {0: "many"}},
+    )
+    for value in (*made.graph.input, *made.graph.output):
+        assert value.type.tensor_type.shape.dim[0].dim_param == "many"
+
+    def function(x: Any, other: Any, factor: int = 1) -> Any:
+        return x - other["a"][0] * factor
+
+    one, two = X[..., 0, 0], X[..., 1, 1]
+    for args, kwargs in (
+        ((one, {"other": {"a": [two]}, "factor": 2}), None),
+        ((one,), {"other": {"a": [two]}, "factor": 2}),
+        (one, {"other": {"a": [two]}, "factor": 2}),
+        ((one, {"a": [two]}, 2), None),
+    ):
+        made = export(function, args, kwargs=kwargs)
+        assert [value.name for value in made.graph.input] == ["x", "other_0"]
+        agree(ran(made, {"x": two, "other_0": one}), [two - one * 2])
+
+
+def test_an_input_with_the_name_of_a_weight_gets_another_one() -> None:
+    class Scale(nn.Module):
+        def __init__(self) -> None:
+            self.x = nn.Parameter(tg.tensor([2.0, 3.0]))
+
+        def forward(self, x: Any, x_: Any) -> Any:
+            return x * self.x + x_
+
+    x = X[:, :2, 0, 0]
+    made = export_model(Scale(), (x, x), None)
+    assert [value.name for value in made.graph.input] == ["x_", "x__"]
+    agree(ran(made, {"x_": x, "x__": x}), [x * np.array([3, 4], "float32")])
 
 
 @given(size=st.integers(1, 5), other=st.integers(0, 5), opset=st.sampled_from((20, 23, 26)))
@@ -428,7 +496,17 @@ def counted(x: Any) -> Any:
     return x.sum() + total + counts
 
 
+def counted_calls() -> Callable[[Any], Any]:
+    calls = iter(range(1, 99))
+    return lambda x: x * next(calls)
+
+
 REFUSALS: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "half of the batch": (lambda x: x[: x.shape[0] // 2], r"not known \(1 or 2\)"),
+    "the larger half": (lambda x: x[: -(-x.shape[0] // 2)], r"not known \(1 or 3\)"),
+    "pairs": (lambda x: x[: x.shape[0] % 2], r"not known \(0 or 1\)"),
+    "at most 4": (lambda x: x[: min(x.shape[0], 4)], r"not known \(2 or 4\)"),
+    "calls that are counted": (counted_calls(), "not known"),
     "an op": (tg.lgamma, r"lgamma in Called 'inner\.1' cannot be exported to ONNX: ONNX has no"),
     "an if": (lambda x: x if x.mean() > 0 else -x, r"test_export\.py, line \d+: a number is taken"),
     "item": (lambda x: x * x.mean().item(), r"taken out of a tensor of shape \(\)"),
@@ -462,6 +540,12 @@ MISTAKES: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "no model": ({"model": 3}, TypeError, "a module or a function; got int"),
     "no tensor": ({"example": "x"}, ValueError, "holds no tensor"),
     "an old opset": ({"opset_version": 9}, ValueError, r"from 20 to \d+.*got 9"),
+    "no tensors": ({"example": np.zeros((0, 3, 8, 8), "float32")}, ValueError, "no elements along"),
+    "no name": ({"input_names": [3]}, ValueError, r"got \[3\]"),
+    "the name of a weight, again": ({"input_names": ["0.weight"]}, ValueError, "of a weight"),
+    "one axis": ({"dynamic_axes": {"x": 4}}, ValueError, "has no axis 4"),
+    "an axis by a word": ({"dynamic_axes": {"x": "batch"}}, ValueError, "has no axis 'b'"),
+    "axes without a name": ({"dynamic_axes": ["x"]}, TypeError, r"as in \{'x': \{0: 'batch'\}\}"),
     "two names": ({"input_names": ["a", "b"]}, ValueError, "each of the 1 tensors"),
     "no output": ({"output_names": []}, ValueError, "each of the 1 outputs"),
     "the name of a weight": ({"output_names": ["0.weight"]}, ValueError, "an input or a weight"),
@@ -480,6 +564,16 @@ def test_mistakes_are_told(name: str, tmp_path: Path) -> None:
     with pytest.raises(error, match=words):
         export_model(**arguments)
     assert not [*tmp_path.iterdir()]
+
+
+def test_any_number_of_axes_is_free() -> None:
+    names = {"x": {0: "a", 1: "b", 2: "c", 3: "d"}, "y": {0: "e", 1: "f", 2: "g", 3: "h"}}
+    axes = {**names, "z": {0: "i", 1: "j", 2: "k", 3: "l"}}
+    example = [tg.zeros(1, 1, 1, 1) for _ in axes]
+    made = export_model(lambda x, y, z: (x, y, z.flatten(1)), example, None, dynamic_axes=axes)
+    arrays = [X[..., :n, :1] for n in (1, 2, 3)]
+    results = ran(made, dict(zip("xyz", arrays, strict=True)))
+    agree(results, [*arrays[:2], arrays[2].reshape(3, -1)])
 
 
 def test_axes_of_one_name_have_one_length() -> None:

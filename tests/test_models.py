@@ -398,7 +398,8 @@ def test_weights_that_do_not_fit_are_told_in_a_sentence(
 
 
 SMALLEST = {"num_classes": 3, "in_channels": 1, "width": 1, "image_size": 8}
-NAMES = [*models.example_net(**SMALLEST).state_dict()]
+RIGHT = models.example_net(**SMALLEST).state_dict()
+NAMES = [*RIGHT]
 VALUES = st.sampled_from([0, "text", None, [1.0], np.zeros(3), np.zeros((3, 1)), np.zeros((7, 1))])
 
 
@@ -411,8 +412,7 @@ VALUES = st.sampled_from([0, "text", None, [1.0], np.zeros(3), np.zeros((3, 1)),
 def test_whatever_a_state_dict_holds_it_fits_or_is_told_in_a_line(
     left_out: set[str], other: dict[Any, Any], prefix: str
 ) -> None:
-    right = models.example_net(**SMALLEST).state_dict()
-    state: dict[Any, Any] = {prefix + k: v for k, v in right.items() if k not in left_out}
+    state: dict[Any, Any] = {prefix + k: v for k, v in RIGHT.items() if k not in left_out}
     state |= other
     try:
         model = models.example_net(**SMALLEST, weights=state)
@@ -422,9 +422,9 @@ def test_whatever_a_state_dict_holds_it_fits_or_is_told_in_a_line(
         assert "\n" not in text
         assert text.endswith(".")
     else:
-        assert state.keys() == right.keys()
+        assert state.keys() == RIGHT.keys()
         made = model.state_dict()
-        assert {name for name in right if (made[name] != right[name]).any()} <= other.keys()
+        assert {name for name in RIGHT if (made[name] != RIGHT[name]).any()} <= other.keys()
 
 
 @pytest.mark.host

@@ -108,6 +108,12 @@ class Observer:
         A recorded change in place makes it of itself.
         """
 
+    def changing(self, tensor: Any, value: Any) -> None:
+        """The memory of this tensor, which is no view, is about to get this value in some part.
+
+        It is a change that is recorded; the value may be a number.
+        """
+
     def copied(self, array: Any, source: Any) -> None:
         """This array, which an op is about to get as an attribute, is a copy of a tensor or of
         another array."""
@@ -133,6 +139,12 @@ class Observer:
 
 observer: ContextVar[Observer | None] = ContextVar("observer", default=None)
 """Who looks on in this thread (or task)."""
+
+
+def is_general() -> bool:
+    """Whether what runs now is to be right for any input (see `Observer.general`)."""
+    eye = observer.get()
+    return eye is not None and eye.general
 
 
 def in_one(function: Called) -> Called:

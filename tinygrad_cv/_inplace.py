@@ -171,9 +171,10 @@ def is_recorded(tensor: "Tensor", value: Any) -> bool:
     return base is not None and base._requires_grad
 
 
-def root_of(tensor: "Tensor", how: str) -> Node:
-    """The node of the whole memory of a tensor, which is about to be changed."""
+def root_of(tensor: "Tensor", how: str, value: Any) -> Node:
+    """The node of the whole memory of a tensor, which is about to be changed to a value."""
     view = tensor._view
+    whole: Tensor | None = tensor
     if view is None:
         root = tensor.node
     elif view.family is None:
@@ -183,8 +184,8 @@ def root_of(tensor: "Tensor", how: str) -> Node:
             "of it, and its gradient would be wrong. Take the view where a graph is recorded, or "
             "change a copy: x.clone()."
         )
-    elif (base := view.family.whole()) is not None:
-        root = base.node
+    elif (whole := view.family.whole()) is not None:
+        root = whole.node
     elif view.family.root is not None:
         root = view.family.root
     elif tensor._requires_grad:
@@ -203,6 +204,8 @@ def root_of(tensor: "Tensor", how: str) -> Node:
             "the result of a recorded op. Update it with x.data -= ..., or inside `with "
             "no_grad():`; to compute with changed values, change a copy: x.clone()."
         )
+    if whole is not None and (eye := observer.get()) is not None:
+        eye.changing(whole, value)
     return root
 
 

@@ -331,7 +331,7 @@ class Changes(Tensor):
         first, rest = index_steps(index)
         recorded = is_recorded(self, value)
         if recorded:
-            root = root_of(self, how)
+            root = root_of(self, how, value)
             if isinstance(value, Tensor):
                 value = self._written(index, value, how)
             node = overwritten(self, root, first, rest, value)
@@ -408,7 +408,7 @@ class Changes(Tensor):
                 "write x = x + y, or convert x first: x.float()."
             )
         if result._requires_grad and since is not None and is_recorded(self, result):
-            root_of(self, how)
+            root_of(self, how, result)
             keep_old(result.node, since, self)
             if self._view is None or not self._view.path():  # all of the memory
                 result = result.to(dtype=self.dtype)

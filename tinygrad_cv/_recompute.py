@@ -10,7 +10,7 @@ from typing import Any
 from tinygrad_cv._apply import F, Recorded, apply
 from tinygrad_cv._draws import Draws
 from tinygrad_cv._grad_mode import enable_grad, is_grad_enabled
-from tinygrad_cv._graph import Node, Observer, backpropagate, current, numbers, observer
+from tinygrad_cv._graph import Node, Observer, backpropagate, current, is_general, numbers, observer
 from tinygrad_cv._inplace import View
 from tinygrad_cv._op import Op, is_array
 from tinygrad_cv._public import TOP, public
@@ -66,8 +66,7 @@ def recompute(
     %0  parameter        float32 (2,)
     %1  recompute  (%0)  float32 (2,)
     """
-    eye = observer.get()
-    if not is_grad_enabled() or recording.get() is not None or (eye is not None and eye.general):
+    if not is_grad_enabled() or recording.get() is not None or is_general():
         return function(*args, **kwargs)
     segment = _Segment(function, args, kwargs)
     with segment.used.noted(), segment.draws.noted():

@@ -1,8 +1,9 @@
 """From a model to an ONNX file."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import count
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from tinygrad_cv._apply import F
 from tinygrad_cv._grad_mode import enable_grad
 from tinygrad_cv._graph import observer
 from tinygrad_cv._tensor import Tensor
-from tinygrad_cv._trees import leaves, tensors_in
+from tinygrad_cv._trees import leaves, mapped, tensors_in
 from tinygrad_cv.backend import host
 from tinygrad_cv.nn import Module
 from tinygrad_cv.onnx.folding import without_batch_norm
@@ -58,17 +59,18 @@ def export_model(
 
     `model` is a module, or any function of tensors. `example` is what it is called with: a tensor
     or an array, a tuple of them, or a dict of them by the names of its parameters. The model runs
-    in evaluation mode (with `training`, as in training, but no statistics are kept), and every op
-    becomes an operator of the standard, or several. So the file computes what the model computes on
-    tensors; what it decides in Python (an `if`, a loop, a number taken with `.item()`) would be
-    decided for good. It is therefore run twice, on the example and on the example reversed along
-    its axes, and what is not the same is refused.
+    in evaluation mode (with `training`, as in training), and afterwards its buffers are as before.
+    Every op becomes an operator of the standard, or several. So the file computes what the model
+    computes on tensors; what it decides in Python (an `if`, a loop, a number taken with `.item()`)
+    would be decided for good. It is therefore run twice, on the example and on the example reversed
+    along its axes, and what is not the same is refused.
 
     - `input_names` are by default those of the parameters of `forward`; `output_names` are the keys
       of a dict that the model returns, or "output", or "output_0", "output_1", ....
     - `dynamic_axes` says which axes are free, by the name of an input: {"input": {0: "batch"}}. By
       default that is axis 0 of each input, "batch"; {} fixes all. Axes of one name have one length.
-      How long the example is there does not matter.
+      How long the example is there does not matter. Of such a length n the model may make k n, n/k
+      and n + k in Python, and products of two; another number, as n // 2 of a batch, is refused.
     - `opset_version` is the version of the operators, from 20 on.
     - `fold_batch_norm` makes a batch norm right behind a convolution or a linear layer part of the
       weights of that.
@@ -103,14 +105,14 @@ def export_model(
     arguments, named = _arguments(model, example)
     names = _input_names(model, arguments, named, input_names)
     tensors = [*tensors_in([*arguments, *named.values()])]
-    axes = _axes(names, tensors, dynamic_axes)
+    axes = _axes(names, tensors, dynamic_axes, output_names or ())
     lengths = _lengths(names, tensors, axes)
-    weights, modules = _weights(model)
-    with _mode(model, training):
-        traces = tuple(
-            _traced(model, arguments, named, names, tensors, axes, lengths, which)
-            for which in (0, 1)
-        )
+    traces = []
+    with _run(model, training):
+        weights, modules = _weights(model)
+        traces.append(_traced(model, arguments, named, names, tensors, axes, lengths, 0))
+    with _run(model, training):
+        traces.append(_traced(model, arguments, named, names, tensors, axes, lengths, 1))
     free = [
         tuple(Varying(*lengths[known[i]]) if i in known else n for i, n in enumerate(tensor.shape))
         for tensor, known in zip(tensors, axes, strict=True)
@@ -139,16 +141,26 @@ def export_model(
 
 def export(
     model: Callable[..., Any],
-    args: Any,
+    args: Any = (),
     f: str | PathLike[str] | None = None,
     *,
+    kwargs: Mapping[str, Any] | None = None,
+    verbose: bool | None = None,
     input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
-    dynamic_axes: Axes | None = None,
     opset_version: int | None = None,
+    dynamo: bool = True,
     external_data: bool | None = None,
+    optimize: bool = True,
+    export_params: bool = True,
+    dynamic_axes: Axes | None = None,
+    do_constant_folding: bool = True,
 ) -> Any:
     """`export_model` under PyTorch's name; as there, without `dynamic_axes` no axis is free.
+
+    As there, too, a dict at the end of a tuple of `args` holds arguments by name, as `kwargs` does.
+    `verbose`, `dynamo`, `optimize`, `export_params` and `do_constant_folding` are accepted, and
+    change nothing.
 
     >>> import tempfile
     >>> import tinygrad_cv as tg
@@ -157,6 +169,14 @@ def export(
     >>> [d.dim_value for d in made.graph.input[0].type.tensor_type.shape.dim]
     [1, 2]
     """
+    named = dict(kwargs or {})
+    if isinstance(args, tuple) and args and isinstance(args[-1], dict):
+        *args, last = args
+        named = {**last, **named}
+    if named:
+        given = args if isinstance(args, tuple | list) else (args,)
+        function = model.forward if isinstance(model, Module) else model
+        args = dict(inspect.signature(function).bind_partial(*given, **named).arguments)
     return export_model(
         model,
         args,
@@ -187,20 +207,15 @@ def _arguments(model: Any, example: Any) -> tuple[tuple[Any, ...], dict[str, Any
         raise TypeError(f"expected a module or a function; got {type(model).__name__}.")
     named = example if isinstance(example, dict) else {}
     given = () if named else example if isinstance(example, tuple | list) else (example,)
-    arguments = tuple(_as_tensors(value) for value in given)
-    by_name = {name: _as_tensors(value) for name, value in named.items()}
+    arguments = tuple(mapped(_as_tensor, value) for value in given)
+    by_name = {name: mapped(_as_tensor, value) for name, value in named.items()}
     if not any(True for _ in tensors_in([*arguments, *by_name.values()])):
         raise ValueError("the example holds no tensor: it is what the model is called with.")
     return arguments, by_name
 
 
-def _as_tensors(value: Any) -> Any:
-    if isinstance(value, host.ndarray):
-        return Tensor(value, dtype=value.dtype)
-    if isinstance(value, tuple | list):
-        parts = [_as_tensors(part) for part in value]
-        return tuple(parts) if isinstance(value, tuple) else parts
-    return value
+def _as_tensor(value: Any) -> Any:
+    return Tensor(value, dtype=value.dtype) if isinstance(value, host.ndarray) else value
 
 
 def _input_names(
@@ -224,32 +239,55 @@ def _input_names(
         else:
             name = places[i] if i < len(places) else f"input_{i}"
         found += [name] if isinstance(value, Tensor) else [f"{name}_{k}" for k in range(count)]
+    taken = {*model.state_dict()} if isinstance(model, Module) else set()
     if given is None:
+        for i, name in enumerate(found):
+            while name in taken:
+                name += "_"
+            taken.add(name)
+            found[i] = name
         return found
-    if len(given) != len(found) or len({*given}) != len(given) or not all(given):
+    if len(given) != len(found) or not _are_names(given):
         raise ValueError(
             f"input_names holds a name of its own for each of the {len(found)} tensors of the "
             f"example; got {list(given)}."
         )
+    if both := taken.intersection(given):
+        raise ValueError(f"input_names: {min(both)!r} is the name of a weight.")
     return list(given)
 
 
+def _are_names(given: Sequence[Any]) -> bool:
+    """Whether these are words, each another one."""
+    return len({*given}) == len(given) and all(isinstance(n, str) and n for n in given)
+
+
 def _axes(
-    names: Sequence[str], tensors: Sequence[Tensor], given: Axes | None
+    names: Sequence[str], tensors: Sequence[Tensor], given: Axes | None, results: Sequence[str]
 ) -> list[dict[int, str]]:
-    """The free axes of each input, with their names."""
+    """The free axes of each input, with their names. Those of results follow from them."""
     if given is None:
         return [{0: "batch"} if tensor.ndim else {} for tensor in tensors]
-    if unknown := [name for name in given if name not in names]:
+    if not isinstance(given, Mapping):
+        raise TypeError(
+            "dynamic_axes: the free axes are given by the name of an input, as in "
+            f"{{{names[0]!r}: {{0: 'batch'}}}}; got {given!r}."
+        )
+    if unknown := [name for name in given if name not in (*names, *results)]:
         raise ValueError(
             f"dynamic_axes: {unknown[0]!r} is no input; the inputs are ({', '.join(names)})."
         )
     found = []
     for name, tensor in zip(names, tensors, strict=True):
-        known = given.get(name, {})
-        pairs = known if isinstance(known, Mapping) else {i: f"{name}_{i}" for i in known}
+        known: Any = given.get(name, {})
+        pairs: dict[Any, Any]
+        if isinstance(known, Mapping):
+            pairs = {**known}
+        else:
+            pairs = {i: f"{name}_{i}" for i in (known if isinstance(known, Iterable) else [known])}
         for axis, symbol in pairs.items():
-            if not -tensor.ndim <= axis < tensor.ndim or not isinstance(symbol, str) or not symbol:
+            there = type(axis) is int and -tensor.ndim <= axis < tensor.ndim
+            if not there or not isinstance(symbol, str) or not symbol:
                 raise ValueError(
                     f"dynamic_axes: {name} of shape {tensor.shape} has no axis {axis!r} to be "
                     f"called {symbol!r}."
@@ -261,13 +299,24 @@ def _axes(
 def _lengths(
     names: Sequence[str], tensors: Sequence[Tensor], axes: Sequence[dict[int, str]]
 ) -> dict[str, tuple[int, int]]:
-    """The lengths in the two traces of each free axis, by its name."""
+    """The lengths in the two traces of each free axis, by its name.
+
+    A batch has 2 and 5 samples (another one 3 and 8, 5 and 14, ...), so that half of it, what is
+    left over of pairs, or the larger part of it are other numbers in the second trace, and neither
+    a multiple of the first nor as much more. An axis of another kind, as of images, is as long as
+    in the example, and some times as long.
+    """
     found: dict[str, tuple[int, int]] = {}
     origin: dict[str, tuple[str, int]] = {}
-    multiples = iter((2, 3, 5, 7, 11, 13, 17, 19))
+    batches, multiples = _primes(), _primes()
     for name, tensor, known in zip(names, tensors, axes, strict=True):
         for axis, symbol in known.items():
             n = tensor.shape[axis]
+            if not n:
+                raise ValueError(
+                    f"the example has no elements along the axis {symbol!r} of {name}, of shape "
+                    f"{tensor.shape}; give one that has."
+                )
             before, length = origin.setdefault(symbol, (name, n))
             if length != n:
                 raise ValueError(
@@ -277,12 +326,16 @@ def _lengths(
             if symbol in found:
                 continue
             if axis == 0:
-                taken = sum(pair[0] < 10 for pair in found.values())
-                found[symbol] = (2 + taken, 3 + 2 * taken)
+                p = next(batches)
+                found[symbol] = (p, 3 * p - 1)
             else:
                 n = max(n, 2)
                 found[symbol] = (n, n * next(multiples))
     return found
+
+
+def _primes() -> Iterator[int]:
+    return (n for n in count(2) if all(n % m for m in range(2, n)))
 
 
 def _weights(model: Any) -> tuple[dict[int, str], dict[int, str]]:
@@ -296,21 +349,23 @@ def _weights(model: Any) -> tuple[dict[int, str], dict[int, str]]:
 
 
 @contextmanager
-def _mode(model: Any, training: bool) -> Iterator[None]:
-    """The model in evaluation or in training mode; afterwards as it was, statistics included."""
-    if not isinstance(model, Module):
-        yield
-        return
-    modes = [(module, module.training) for module in model.modules()]
-    buffers = [(b, b.detach().clone()) for b in model.buffers()] if training else []
-    model.train(training)
+def _run(model: Any, training: bool) -> Iterator[None]:
+    """The model in evaluation or in training mode, with buffers to change; then as it was."""
+    modules = [*model.modules()] if isinstance(model, Module) else []
+    modes = [(module, module.training) for module in modules]
+    buffers = [(m, name, b) for m in modules for name, b in m._buffers.items() if b is not None]
+    copies = {id(buffer): buffer.detach().clone() for _, _, buffer in buffers}
+    for module, name, buffer in buffers:
+        module._buffers[name] = copies[id(buffer)]
     try:
+        if modules:
+            model.train(training)
         yield
     finally:
         for module, mode in modes:
             module.training = mode
-        for buffer, value in buffers:
-            buffer.detach().copy_(value)
+        for module, name, buffer in buffers:
+            module._buffers[name] = buffer
 
 
 # ----- traced ------------------------------------------------------------------------------------
@@ -346,8 +401,9 @@ def _traced(
             given = [F.clone(leaf) for leaf in fresh]
             trace.inputs = [tensor.node for tensor in given]
             rest = iter(given)
-            args = tuple(_refilled(value, rest) for value in arguments)
-            options = {name: _refilled(value, rest) for name, value in named.items()}
+            args, options = mapped(
+                lambda value: next(rest) if isinstance(value, Tensor) else value, (arguments, named)
+            )
             result = model(*args, **options)
             outputs = [*leaves(result)]
             if not outputs or not all(isinstance(y, Tensor) for y in outputs if y is not None):
@@ -374,16 +430,6 @@ def _traced(
     return trace, result
 
 
-def _refilled(value: Any, rest: Iterator[Tensor]) -> Any:
-    """A value with the next tensors in place of its own."""
-    if isinstance(value, Tensor):
-        return next(rest)
-    if isinstance(value, tuple | list):
-        parts = [_refilled(part, rest) for part in value]
-        return tuple(parts) if isinstance(value, tuple) else parts
-    return value
-
-
 # ----- written -----------------------------------------------------------------------------------
 
 
@@ -392,7 +438,7 @@ def _named(
 ) -> list[tuple[str, Value]]:
     """The results with their names, each made by a node of its own."""
     names = list(given) if given is not None else _names_of(structure, len(values))
-    if len(names) != len(values) or len({*names}) != len(names) or not all(names):
+    if len(names) != len(values) or not _are_names(names):
         raise ValueError(
             f"output_names holds a name of its own for each of the {len(values)} outputs of the "
             f"model; got {names}."

@@ -63,11 +63,14 @@ class Trace(Observer):
     """The tensors and arrays whose ids are in use."""
     known: dict[Node, bool] = field(default_factory=dict)
     """Whether a node depends on the inputs."""
+    whole: Tensor | None = None
+    """The tensor whose memory is being changed."""
 
     def meet(self, tensor: Tensor) -> None:
         """Note a tensor that is about to be used, or was."""
         node = tensor.node
-        counter, version = self.versions.get(node, (None, 0))
+        origin = node if node.op else self.home.get(id(tensor._array), node)
+        counter, version = self.versions.get(node, self.versions.get(origin, (None, 0)))
         if counter is tensor._counter and counter[0] != version:
             raise NotImplementedError(
                 f"a tensor of shape {tensor.shape} and dtype {tensor.dtype} was changed in place, "
@@ -78,9 +81,16 @@ class Trace(Observer):
             self.values[node] = tensor._array
             self.versions[node] = (tensor._counter, tensor._counter[0])
             self.kept.append(tensor)
-            origin = self.home.setdefault(id(tensor._array), node)
-            if node.op is None and origin is not node:
+            self.home.setdefault(id(tensor._array), origin)
+            if origin is not node:
                 self.same[node] = origin
+
+    def changing(self, tensor: Tensor, value: Any) -> None:
+        for used in tensors_in([tensor, value]):
+            self.meet(used)
+        self.whole = tensor
+        if tensor.node.op is None:  # no op makes the old values again
+            self.values[tensor.node] = tensor._backend.array(tensor._array, None)
 
     def made(self, tensor: Any, inputs: tuple[Any, ...]) -> None:
         for value in inputs:
@@ -91,6 +101,10 @@ class Trace(Observer):
         self.versions[node] = (tensor._counter, tensor._counter[0])
         self.home[id(tensor._array)] = node
         self.kept.append(tensor)
+        if self.whole is not None and inputs and inputs[0] is tensor:  # it was changed
+            whole, self.whole = self.whole, None
+            self.home[id(whole._array)] = whole.node
+            self.meet(whole)
 
     def copied(self, array: Any, source: Any) -> None:
         if isinstance(source, Tensor):

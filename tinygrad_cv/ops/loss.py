@@ -11,7 +11,7 @@ from typing import Any
 
 from tinygrad_cv._apply import F as T
 from tinygrad_cv._apply import computed_in
-from tinygrad_cv._graph import observer
+from tinygrad_cv._graph import is_general
 from tinygrad_cv._inputs import public
 from tinygrad_cv._op import Op, moves, per_input
 from tinygrad_cv._public import FUNCTIONAL, TOP
@@ -272,9 +272,8 @@ def _kept(
     So nothing comes of an ignored row, not even NaN. On the CPU the labels are looked at, and where
     none is to be ignored nothing is done about it.
     """
-    eye = observer.get()
-    looks = eye is None or not eye.general
-    if ignore_index is None or (looks and labels._backend.lacks(labels._array, ignore_index)):
+    lacks = labels._backend.lacks
+    if ignore_index is None or (not is_general() and lacks(labels._array, ignore_index)):
         return rows, labels, None
     kept = labels.long() != ignore_index  # -100 is no uint8
     rows = T.where(T.reshape(kept, shape=(-1, 1)), rows, 0.0)

@@ -356,7 +356,8 @@ class Writer:
         return self.same_array(array, other, hint)
 
     def spread(self, one: Any, other: Any) -> Value:
-        """A constant that is longer in the other trace: of equal parts, or counted on."""
+        """A constant that is longer in the other trace: of equal parts, counted on, or a matrix
+        that is 1 on the diagonal, and perhaps below it."""
         if one.ndim == other.ndim and one.dtype == other.dtype:
             shape = shapes(one.shape, other.shape)
             varying = [i for i in range(one.ndim) if one.shape[i] != other.shape[i]]
@@ -381,14 +382,21 @@ class Writer:
                     host.array_equal(a, part + step * host.arange(a.shape[axis]).reshape(along))
                     for a in (one, other)
                 ):
-                    n = self.number(Varying(one.shape[axis], other.shape[axis]))
-                    counted = self.node("Range", self.const(0), n, self.const(1))
+                    counted = self.counted(shape[axis])
                     counted = self.node(
                         "Reshape", self.cast(counted, one.dtype.name), self.ints(along)
                     )
                     steps = self.node("Mul", counted, self.const(step, one.dtype))
                     made = self.node("Add", self.const(part), steps)
                     return Value(made.name, made.dtype, shape)
+            for law, holds in ((host.tri, "GreaterOrEqual"), (host.eye, "Equal")):
+                if one.ndim == 2 and all(
+                    host.array_equal(a, law(*a.shape, dtype=a.dtype)) for a in (one, other)
+                ):
+                    row, column = map(self.counted, shape)
+                    row = self.node("Reshape", row, self.ints([-1, 1]))
+                    made = self.node(holds, row, column, dtype="bool")
+                    return Value(self.cast(made, one.dtype.name).name, one.dtype.name, shape)
         self.refuse(
             "it is a constant in the graph, and another one for another input: a value was taken "
             "out of a tensor (.item(), .numpy(), an if), or it depends on a length that is to be "
@@ -536,6 +544,10 @@ class Writer:
         if not isinstance(n, Varying):
             return self.const(n, "int64")
         return self.node("Squeeze", self.vector(n), self.ints([0]))
+
+    def counted(self, n: Any) -> Value:
+        """The numbers from 0 to n - 1."""
+        return self.node("Range", self.const(0), self.number(n), self.const(1))
 
     def shape(self, lengths: Sequence[Any]) -> Value:
         """A shape as a vector."""

@@ -120,6 +120,8 @@ def _advanced(g: Writer, x: Value, parts: list[Any]) -> Value:
     while parts and isinstance(parts[0], slice) and parts[0] == slice(None) and lead < x.ndim:
         parts, lead = parts[1:], lead + 1
     rest = x.shape[lead:]
+    arrays = [i for i, part in enumerate(parts) if isinstance(part, Value)]
+    apart = arrays[-1] - arrays[0] >= len(arrays)
     computed = [part for part in parts if isinstance(part, Value) and part.array is None]
     if not computed and not any(isinstance(n, Varying) for n in rest):
         index = tuple(part.array if isinstance(part, Value) else part for part in parts)
@@ -127,8 +129,11 @@ def _advanced(g: Writer, x: Value, parts: list[Any]) -> Value:
         if len(rest) > 1:
             x = g.reshape(x, (*x.shape[:lead], math.prod(rest)))
         made = g.node("Gather", x, g.const(places), axis=lead)
+        if apart:  # what arrays take that are not side by side lies in front of all
+            count = max(1 if _is_mask(parts[i]) else parts[i].ndim for i in arrays)
+            order = [*range(lead, lead + count), *range(lead)]
+            return g.transpose(made, [*order, *range(lead + count, lead + places.ndim)])
         return made
-    arrays = [i for i, part in enumerate(parts) if isinstance(part, Value)]
     if any(_is_mask(parts[i]) for i in arrays):
         g.refuse("it takes by a mask beside an axis that is free; choose with where() instead")
     before = [slice(None)] * lead
@@ -145,7 +150,7 @@ def _advanced(g: Writer, x: Value, parts: list[Any]) -> Value:
             Value(found.name, found.dtype, shape),
             [*before, *parts[:at], *whole, *parts[at + 1 :]],
         )
-    if arrays != list(range(arrays[0], arrays[0] + len(arrays))):
+    if apart:
         g.refuse("arrays that are not side by side index it; bring the axes together first")
     # Side by side: those axes come first, and GatherND takes the places of all of them.
     first = lead + sum(part is not None for part in parts[: arrays[0]])
@@ -298,6 +303,17 @@ def _flat_places(g: Writer, x: Value, index: Any) -> tuple[Value, tuple[Any, ...
 
 @writes("index_put")
 def _index_put(g: Writer, x: Value, source: Any, *, index: Any, view: Any) -> Value:
+    mask = index[0] if isinstance(index, tuple) and len(index) == 1 else index
+    if _is_mask(mask) and mask.array is None and not view:
+        beside = x.ndim - mask.ndim
+        if isinstance(source, Value) and source.ndim > beside and source.shape[0] != 1:
+            g.refuse(
+                "which places a mask names depends on its values; put one number there, or choose "
+                "with where() instead"
+            )
+        if beside:
+            mask = g.unsqueeze(mask, range(mask.ndim, x.ndim))
+        return g.where(mask, source, x)
     if view or not isinstance(source, Value) or any(isinstance(n, Varying) for n in x.shape):
         return _index_put_by_mask(g, x, source, index, view)
     places, shape = _flat_places(g, x, index)

@@ -100,8 +100,14 @@ def _roll(g: Writer, x: Value, *, shifts: Any, axes: Any) -> Any:
             g.refuse("how far it rolls depends on an axis that is free; fix it with dynamic_axes")
         shift = shift if isinstance(n, Varying) else shift % n if n else 0
         if shift:
-            far = 2**31 - 1
-            ends = g.slice(x, axis, -shift, far), g.slice(x, axis, 0, -shift)
+            cut = g.ints([-shift])  # the first shall be the one that is here
+            if isinstance(n, Varying) and abs(shift) > 1:
+                cut = g.node("Mod", cut, g.node("Max", g.vector(n), g.ints([1])))
+            along, far = g.ints([axis]), g.ints([2**31 - 1])
+            ends = (
+                g.node("Slice", x, cut, far, along),
+                g.node("Slice", x, g.ints([0]), cut, along),
+            )
             joined = g.node("Concat", *ends, axis=axis)
             x = Value(joined.name, joined.dtype, x.shape)
     return x
