@@ -73,6 +73,16 @@ def test_a_table_goes_on_with_its_run(torn: bool, tmp_path: Path) -> None:
     assert parted.read_bytes() == whole.read_bytes()
 
 
+def test_an_epoch_that_ends_twice_has_one_row(tmp_path: Path) -> None:
+    """The last checkpoint is that of its last step, and the row of the epoch was written."""
+    whole, parted = tmp_path / "whole.csv", tmp_path / "parted.csv"
+    fitted(2, train.CSVLogger(whole))
+    saved = train.Checkpoint(tmp_path / "saved", every_steps=4)
+    fitted(2, train.CSVLogger(parted), saved, stop=5)
+    fitted(2, train.CSVLogger(parted), resume=tmp_path / "saved")
+    assert parted.read_bytes() == whole.read_bytes()
+
+
 def test_another_file_is_no_table(tmp_path: Path) -> None:
     saved, path = train.Checkpoint(tmp_path / "saved"), tmp_path / "run.csv"
     fitted(1, saved)

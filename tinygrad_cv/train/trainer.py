@@ -1,5 +1,6 @@
 """The training loop."""
 
+import io
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,6 +24,7 @@ from tinygrad_cv.ops.shape import cat
 from tinygrad_cv.optim import Optimizer
 from tinygrad_cv.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from tinygrad_cv.program.compiled import Compiled
+from tinygrad_cv.storage import save
 from tinygrad_cv.train.callbacks import Callback, listed
 from tinygrad_cv.train.checkpoint import newest, options_of, restore, save_run
 from tinygrad_cv.train.randomness import Randomness
@@ -106,7 +108,7 @@ class Trainer:
     are cut. All ranks begin with the model and the random states of rank 0, call the same
     methods and tell the same callbacks, but for those that are `first_only`; rank 0 writes.
 
-    Raises ValueError for options that make no sense.
+    Raises ValueError for options that make no sense, and TypeError for settings that cannot be kept.
 
     >>> import tinygrad_cv as tg
     >>> from tinygrad_cv import data, nn, optim, train
@@ -184,6 +186,9 @@ class Trainer:
             bound = getattr(self, name)
             if bound is not None and not bound > 0:
                 raise ValueError(f"{name} is above 0; got {bound!r}.")
+        if taken := self.metrics.keys() & {"loss", "accuracy"}:
+            raise ValueError(f"metrics: {taken.pop()!r} is in the record already; choose a name.")
+        save({"settings": self.settings}, io.BytesIO())  # raises TypeError now, and not in the run
 
     def _begin(self, loader: Any, epochs: int, callbacks: list[Callback], watch: Any) -> None:
         """Where a fit begins."""
@@ -235,11 +240,14 @@ class Trainer:
         that are done. More `epochs` than before are taken unless the schedule is a function of the
         progress.
 
-        Raises DivergenceError, before the step, when a batch has an infinite loss or NaN, and at
+        Raises TypeError for a batch that is no pair of inputs and labels; DivergenceError, before
+        the step, when a batch has an infinite loss or NaN, and at
         the end when the last step has made the model give infinite scores or NaN; ValueError for a
         loader without batches, and with nothing changed for a checkpoint that is damaged or of
         another run.
         """
+        if not hasattr(epochs, "__index__") or epochs < 0:
+            raise ValueError(f"epochs is a whole number, 0 or more; got {epochs!r}.")
         if val_loader is not None:
             _batches(val_loader)
         self._begin(train_loader, epochs, listed(callbacks), watch)
@@ -294,6 +302,8 @@ class Trainer:
             self._agree()
             self.record, self.sums, self.over = {}, Sums(), False
             self._tell("on_epoch_start")
+            if self.should_stop:
+                return
         group: list[Any] = []
         for group in () if self.should_stop or self.over else self._groups():
             self._set_rates()
@@ -389,8 +399,10 @@ class Trainer:
     def _step(self, group: list[Any]) -> bool:
         """Count some batches, and make a step of the optimizer by them; whether it was made."""
         shared = is_shared_out(self.loader)
-        parts = [self.ranks.part(batch, _size(batch[1]), shared) for batch in group]
+        parts = [self.ranks.part(batch, _size(batch), shared) for batch in group]
         samples = sum(total for _, (_, _, total) in parts)
+        if not all(total for _, (_, _, total) in parts):
+            raise ValueError("the loader gave a batch without samples.")
         for k, ((inputs, labels), (first, end, total)) in enumerate(parts):
             with rows(first, end, total):
                 # The gradients of all ranks are averaged, and are to be added up.
@@ -530,11 +542,11 @@ class Trainer:
         with self._evaluating(batches), ranks.sharing(batches):
             shared = is_shared_out(batches)
             for batch in batches:
-                size = _size(batch[1])
+                size = _size(batch)
                 if not shared:
                     batch, (first, end, _) = ranks.part(batch, size, shared)
                     size = end - first
-                if not size and ranks.size > 1:
+                if not size:
                     continue
                 inputs, labels = batch
                 outputs = self._scores(inputs)
@@ -547,8 +559,8 @@ class Trainer:
 
     def _count(self, sums: Sums, outputs: Any, labels: Any, loss: float) -> None:
         """Add a batch to the sums: its loss, accuracy and metrics."""
-        size, scores = _size(labels), next(tensors_in(outputs))
-        if not size and Ranks().size > 1:
+        size, scores = _samples(labels), next(tensors_in(outputs))
+        if not size:
             return
         sums.add("loss", loss * size, size)
         if _are_classes(labels, scores):
@@ -616,9 +628,25 @@ def _shown(record: dict[str, float]) -> str:
     return ", ".join(f"{n.removesuffix('_accuracy')} {record[n]:.3g}" for n in names)
 
 
-def _size(labels: Any) -> int:
-    """How many samples a batch has."""
-    return len(labels if isinstance(labels, Tensor) else next(tensors_in(labels)))
+def _size(batch: Any) -> int:
+    """How many samples a batch has. Raises TypeError for what is no batch of inputs and labels."""
+    if not (isinstance(batch, list | tuple) and len(batch) == 2):
+        what = f"a {type(batch).__name__}"
+        if isinstance(batch, list | tuple):
+            what += f" of {len(batch)}"
+        raise TypeError(
+            f"a batch is (inputs, labels); the loader gave {what}. Its collate_fn can make pairs, "
+            "of which each may be a tuple or dict of tensors."
+        )
+    if next(tensors_in(batch[1]), None) is None:
+        raise TypeError(
+            f"the labels of a batch are tensors; the loader gave a {type(batch[1]).__name__}."
+        )
+    return _samples(batch[1])
+
+
+def _samples(labels: Any) -> int:
+    return len(next(tensors_in(labels)))
 
 
 def _are_classes(labels: Any, scores: Tensor) -> bool:
