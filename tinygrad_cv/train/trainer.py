@@ -108,7 +108,7 @@ class Trainer:
     are cut. All ranks begin with the model and the random states of rank 0, call the same
     methods and tell the same callbacks, but for those that are `first_only`; rank 0 writes.
 
-    Raises ValueError for options that make no sense, and TypeError for settings that cannot be kept.
+    Raises ValueError for options that make no sense, and TypeError for settings that are not such.
 
     >>> import tinygrad_cv as tg
     >>> from tinygrad_cv import data, nn, optim, train
