@@ -257,8 +257,16 @@ def settings(trainer: "Trainer") -> dict[str, Any]:
         "epochs": trainer.epochs,
         "batches": trainer.batches,
         "batch_size": getattr(loader, "batch_size", None),
+        "samples": _length(getattr(loader, "dataset", None)),
         **trainer.settings,
     }
+
+
+def _length(dataset: Any) -> int | None:
+    try:
+        return len(dataset)
+    except TypeError:
+        return None
 
 
 def _name(thing: Any) -> str:
