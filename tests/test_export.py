@@ -110,7 +110,7 @@ def some(dtype: str, seed: int) -> Array:
     return np.asarray(values * signs).astype(dtype)
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(
     name=st.sampled_from((*BINARY.split(), *UNARY.split())),
     dtype=st.sampled_from(DTYPES),
@@ -129,7 +129,7 @@ def test_a_result_has_the_dtype_that_it_has_here(
     tensors = [tg.Tensor(a, dtype=a.dtype) for a in arrays]
     try:
         result = function(*tensors, *numbers, **options)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, ArithmeticError):
         reject()  # this dtype is not for this function
     made = export_model(
         lambda *xs: function(*xs, *numbers, **options), tuple(arrays), None, dynamic_axes={}

@@ -10,8 +10,10 @@ import tinygrad_cv as tg
 
 pytestmark = pytest.mark.host  # its programs run as they are
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PROGRAMS = re.findall(r"(?<!py -->\n)```python\n(.*?)```", README, re.DOTALL)
+SHOWN = re.findall(r"<!-- from (\S+) -->\n```python\n(.*?)```", README, re.DOTALL)
 
 
 @pytest.mark.parametrize("number", range(len(PROGRAMS)))
@@ -29,6 +31,13 @@ def test_program(
         assert line in printed
     if "graph.svg" in PROGRAMS[number]:
         assert (tmp_path / "graph.svg").read_text(encoding="utf-8").count("<svg") == 1
+
+
+def test_a_program_of_40_lines_is_that_of_the_examples() -> None:
+    """Which test_examples runs."""
+    ((name, program),) = SHOWN
+    assert (ROOT / name).read_text(encoding="utf-8").endswith(program)
+    assert len([line for line in program.splitlines() if line]) <= 40
 
 
 def test_the_convnet_is_20_lines() -> None:

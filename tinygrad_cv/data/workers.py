@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from importlib import import_module
 from itertools import accumulate
 from multiprocessing import get_all_start_methods, get_context, parent_process
 from multiprocessing.connection import wait
@@ -335,6 +336,8 @@ def _ctrl_c_later(method: str) -> Iterator[None]:
     if method == "forkserver" or not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    if method == "spawn":  # its first use starts a process too, and lets SIGINT in after that
+        import_module("multiprocessing.resource_tracker").ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
