@@ -11,7 +11,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import tinygrad_cv as tg
-from tinygrad_cv import data, nn, optim, train
+from tinygrad_cv import cli, data, nn, optim, train
 from tinygrad_cv import distributed as dist
 from tinygrad_cv.distributed import ReduceOp
 from tinygrad_cv.nn.parallel import DistributedDataParallel
@@ -78,6 +78,9 @@ def collectives() -> None:
     z = tg.tensor([1.0 + rank], requires_grad=True)
     (dist.differentiable_sum(z) ** 3).sum().backward()
     assert z.grad.item() == 2 * 27.0  # type: ignore[union-attr]
+    [g] = tg.autograd.grad((dist.differentiable_sum(z) ** 3).sum(), z, create_graph=True)
+    [h] = tg.autograd.grad(g.sum(), z)  # of 6 s² on each of 2 ranks, where s = 3
+    assert (g.item(), h.item()) == (54.0, 72.0)
 
 
 def net(norm: bool = True) -> nn.Module:
@@ -181,11 +184,22 @@ def trainer_and_checkpoints(folder: Path) -> None:
         compiled.fit([[0]])
 
 
+def the_command(folder: Path) -> None:
+    """As `mpiexec -n 2 tinygrad-cv train`, which joins the others by itself."""
+    dist.destroy_process_group()
+    cli._draw = lambda *args: []  # type: ignore[assignment]  it takes as long as all else
+    command = ["train", "--epochs=1", "--limit=90", "--batch-size=27", f"--out={folder / 'two'}"]
+    cli.main(command)
+    assert not dist.is_initialized()
+    dist.init_process_group(timeout=60)
+
+
 if sys.argv[1] == "all":
     collectives()
     against_one_process([0, 3, 8], compiled=True)
     unused()
     trainer_and_checkpoints(Path(sys.argv[2]))
+    the_command(Path(sys.argv[2]))
     print("all is well", flush=True)
     dist.barrier()
     if rank == 1:

@@ -13,14 +13,16 @@ import sys
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import tinygrad_cv as tg
-from tinygrad_cv import cli
+from tinygrad_cv import cli, models, nn
 from tinygrad_cv.cli import main
 from tinygrad_cv.data import load_dataset
 from tinygrad_cv.models import resnet20
@@ -131,6 +133,7 @@ def test_metrics_hold_the_history_and_how_it_came_about(run: Run) -> None:
     assert list(found) == ["dataset", "seed", "settings", "epochs", "test_accuracy", "seconds"]
     assert (found["dataset"], found["seed"]) == ("digits", 3)
     assert found["settings"] == {
+        "image_size": None,
         "epochs": 4,
         "batch_size": 64,
         "lr": 0.03,
@@ -432,10 +435,66 @@ def test_more_options_reach_the_training(
     assert [settings[name] for name in ("model", "augment", "accumulate", "clip")] == options[1::2]
     load_model(resnet20(num_classes=10), tmp_path / "out" / "model.safetensors")
     capsys.readouterr()
-    for name, told in (("resnet20", r"conv2d: the input \(1, 1, 8, 8\)"), ("resnet7", "resnet7")):
+    for name, told in (("unet", r"\(1, 8, 8\): this UNet takes"), ("resnet7", "resnet7")):
         status, out, err = ended("train", "--model", name, "--out", tmp_path / "no")
         assert (status, out, err.count("\n")) == (2, "", 1)
         assert re.search(f"argument --model: {name} .*{told}", err)
+
+
+def test_models_that_classify_are_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the scores that some give from their middle; others that some give are no classes."""
+    model, channels = cli._known_model("googlenet", (1, 32, 32), 3, np.random.default_rng(0))
+    assert (model.training, channels) == (True, 3)
+    assert model(tg.zeros(2, 3, 32, 32)).shape == (2, 3)
+    monkeypatch.setattr(models, "get_model", lambda name, **options: nn.Conv2d(3, 3, 1))
+    with pytest.raises(cli.CommandError, match=r"\(1, 3, 16, 16\), and not a score for each of 3"):
+        cli._known_model("net", (3, 16, 16), 3, np.random.default_rng(0))
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_folder_of_images_is_brought_to_a_size(
+    tmp_path: Path, ended: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for k in range(12):
+        path = tmp_path / "data" / "ab"[k % 2] / f"{k}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20 + k, 16), (k, 0, 0)).save(path)
+    shapes, made = [], cli.convnet
+    monkeypatch.setattr(
+        cli, "convnet", lambda shape, *a, **k: shapes.append(shape) or made(shape, *a, **k)
+    )
+    options = "--epochs", 1, "--out", tmp_path / "out", "--image-size", 12
+    train("--dataset", tmp_path / "data", *options)
+    assert shapes == [(3, 12, 12)]
+    assert metrics(tmp_path / "out")["settings"]["image_size"] == 12
+    said = ended("train", *options)
+    assert said.status == 2
+    assert "--image-size: the images of digits are 8x8 and stay so" in said.err
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_model_for_colours_gets_grey_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, load = [], cli.load_dataset
+
+    def few(*options: Any) -> Any:
+        splits = load(*options)
+        return replace(
+            splits, test_images=splits.test_images[:2], test_labels=splits.test_labels[:2]
+        )
+
+    def evaluate(self: Trainer, loader: Any) -> float:
+        seen.extend(images for images, _ in loader)
+        return 0.0
+
+    monkeypatch.setattr(cli, "load_dataset", few)
+    monkeypatch.setattr(Trainer, "evaluate", evaluate)
+    train("--model", "resnet20", "--limit", 10, "--epochs", 1, "--out", tmp_path)
+    [images] = seen
+    assert images.shape == (2, 3, 8, 8)
+    assert images[:, 1].equal(images[:, 0])
+    assert images[:, 2].equal(images[:, 0])
 
 
 # ----- without the packages that draw ------------------------------------------------------------
@@ -457,11 +516,22 @@ main(sys.argv[1:])
     ],
 )
 def test_a_run_goes_without_the_pictures(
-    blocked: list[str], left_out: list[str], tmp_path: Path
+    blocked: list[str],
+    left_out: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    """Without any of the packages from the start, or without one of them later."""
     for name in FILES:
         (tmp_path / name).write_text("of an earlier run")
-    said = python("-c", BARE.format(blocked=blocked), "train", "--out", ".", *SMALL, cwd=tmp_path)
+    if len(blocked) == 2:
+        code = BARE.format(blocked=blocked)
+        said = python("-c", code, "train", "--out", ".", *SMALL, cwd=tmp_path)
+    else:
+        monkeypatch.setitem(sys.modules, blocked[0], None)
+        train("--out", tmp_path, *SMALL)
+        said = Ended(0, *capsys.readouterr())
     assert said.status == 0
     assert said.err == (
         f"left out {' and '.join(left_out)}; run pip install 'tinygrad_cv[viz]' for the packages "
@@ -618,7 +688,7 @@ def test_a_full_disk_ends_the_run_in_one_sentence(
 INTERRUPTIBLE = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever this process inherited
-from tinygrad_cv import cli
+from tinygrad_cv import cli, models, nn
 fit = cli._fit
 def announced(*arguments):
     open(sys.argv[1], "w").close()

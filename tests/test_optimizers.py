@@ -492,6 +492,20 @@ def test_a_state_of_other_groups_changes_nothing(sizes: list[int]) -> None:
     assert optimizer.param_groups[0]["lr"] == 0.1
 
 
+@pytest.mark.parametrize("wrong", [tg.ones(3), tg.ones(2, 1), 1.0, []])
+def test_a_state_of_other_shapes_changes_nothing(wrong: Any) -> None:
+    """None of these would be told from a right one before a step, and some not even then."""
+    w = tg.ones(2, requires_grad=True)
+    optimizer = optim.Adam([w])
+    w.grad = tg.ones(2)
+    optimizer.step()
+    before, state = repr(optimizer.state_dict()), copy.deepcopy(optimizer.state_dict())
+    state["state"][0]["exp_avg_sq"] = wrong
+    with pytest.raises(ValueError, match=r"the exp_avg_sq of a parameter of shape \(2,\) has that"):
+        optimizer.load_state_dict(state)
+    assert repr(optimizer.state_dict()) == before
+
+
 def test_half_precision_keeps_its_state_in_single() -> None:
     w = leaf(np.ones(3), "float16")
     optimizer = optim.Adam([w])

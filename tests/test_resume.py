@@ -84,6 +84,7 @@ class Case(NamedTuple):
     """How a run is."""
 
     batch_size: int = 4
+    samples: int = SAMPLES
     optimizer: str = "momentum"
     schedule: str = "constant"
     accumulate: int = 1
@@ -109,7 +110,8 @@ def run(case: Case, folder: Path, alive: int | None = None) -> Run:
         generator = tg.Generator().manual_seed(1)
     rng = np.random.default_rng(0)
     data = TensorDataset(
-        rng.normal(size=(SAMPLES, 1, 6, 6)).astype("float32"), rng.integers(3, size=SAMPLES)
+        rng.normal(size=(case.samples, 1, 6, 6)).astype("float32"),
+        rng.integers(3, size=case.samples),
     )
     loader = DataLoader(
         data,
@@ -159,6 +161,7 @@ def bits(trainer: train.Trainer, folder: Path) -> Any:
 CASES = st.builds(
     Case,
     st.sampled_from([4, 5, 6]),
+    st.just(SAMPLES),
     st.sampled_from([*OPTIMIZERS]),
     st.sampled_from([*SCHEDULES]),
     st.integers(1, 3),
@@ -196,7 +199,7 @@ def test_a_run_that_is_killed_and_goes_on_comes_to_the_same_bits(
 
 # ----- kill -9 -----------------------------------------------------------------------------------
 
-KILLS = int(os.environ.get("TINYGRAD_CV_KILLS", "30"))
+KILLS = int(os.environ.get("TINYGRAD_CV_KILLS", "20"))
 
 
 def tiny(folder: Path, number: int) -> Run:
@@ -340,6 +343,7 @@ def test_a_damaged_checkpoint_is_refused_and_changes_nothing(
     ("change", "told"),
     [
         ({"batch_size": 5}, r"batches = 4, and this one has 3"),
+        ({"samples": 13}, "samples = 14, and this one has 13"),
         ({"optimizer": "Adam"}, "optimizer = 'SGD', and this one has 'Adam'"),
         ({"schedule": "cosine"}, "schedule = 'constant', and this one has 'cosine'"),
         ({"accumulate": 2}, "accumulate = 1, and this one has 2"),
@@ -490,6 +494,30 @@ def test_every_schedule_goes_on(kind: str, tmp_path: Path) -> None:
         with pytest.raises(Killed):
             fitted(tmp_path / "parts", stop)
     assert fitted(tmp_path / "parts", None) == expected
+
+
+@pytest.mark.host
+def test_callbacks_of_one_class_keep_their_own_state(tmp_path: Path) -> None:
+    class Noted(train.Callback):
+        def __init__(self, notes: dict[str, Any]) -> None:
+            self.notes = notes
+
+        def state_dict(self) -> dict[str, Any]:
+            return self.notes
+
+        def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+            self.notes = state_dict
+
+    def trained(*notes: dict[str, Any]) -> list[dict[str, Any]]:
+        one = run(Case(), tmp_path)
+        callbacks = [Noted(each) for each in notes]
+        loader = DataLoader(TensorDataset(tg.randn(4, 1, 6, 6), [0, 1] * 2), 2)
+        saving = train.Checkpoint(tmp_path)
+        one.trainer.fit(loader, None, 1, callbacks=[*callbacks, saving], resume=tmp_path)
+        return [each.notes for each in callbacks]
+
+    trained({}, {"n": 3})
+    assert trained({}, {"n": 0}) == [{}, {"n": 3}]
 
 
 @pytest.mark.host

@@ -313,6 +313,47 @@ def test_validation_changes_nothing_of_the_training(validated: bool) -> None:
     assert history(loader(5, shuffle=True)) == history(None)
 
 
+@pytest.mark.parametrize(
+    ("batch", "error", "told"),
+    [
+        ({"x": 1}, TypeError, "a batch is .inputs, labels.; the loader gave a dict"),
+        ((1, 2, 3), TypeError, "the loader gave a tuple of 3. Its collate_fn"),
+        ((tg.ones(2, 1, 8, 8), [0, 1]), TypeError, "labels of a batch are tensors.* a list"),
+        ((tg.ones(0, 1, 8, 8), tg.tensor([0])[:0]), ValueError, "a batch without samples"),
+    ],
+)
+def test_what_is_no_batch_is_told(batch: Any, error: type[Exception], told: str) -> None:
+    with pytest.raises(error, match=told):
+        fitter(net()).fit([batch])
+
+
+def test_measures_do_without_a_batch_without_samples() -> None:
+    X, y = next(iter(loader()))
+    trainer = fitter(net())
+    whole = trainer.evaluate([(X, y)], return_dict=True)
+    assert trainer.evaluate([(X, y), (X[:0], y[:0])], return_dict=True) == whole
+
+
+def test_what_makes_no_sense_is_told() -> None:
+    for epochs in (-1, 1.5, None, "2"):
+        with pytest.raises(ValueError, match="epochs is a whole number, 0 or more; got"):
+            fitter(net()).fit(loader(), epochs=epochs)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="'loss' is in the record already"):
+        fitter(net(), metrics={"loss": lambda scores, labels: 0.0})
+    with pytest.raises(TypeError, match="settings/path is a"):
+        fitter(net(), settings={"path": Path("x")})
+    with pytest.raises(TypeError, match="a list of them; got one EarlyStopping"):
+        fitter(net()).fit(loader(), callbacks=train.EarlyStopping())  # type: ignore[arg-type]
+
+
+def test_a_fit_ends_before_an_epoch_if_told_so() -> None:
+    def stop(trainer: train.Trainer) -> None:
+        trainer.should_stop = trainer.epoch == 1
+
+    stopping = train.LambdaCallback(on_epoch_start=stop)
+    assert len(fitter(net()).fit(loader(), epochs=3, callbacks=[stopping])) == 1
+
+
 # ----- callbacks ---------------------------------------------------------------------------------
 
 

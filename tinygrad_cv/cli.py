@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 from datetime import datetime
 from difflib import get_close_matches
 from itertools import count
@@ -37,6 +38,7 @@ from tinygrad_cv.creation import zeros
 from tinygrad_cv.data import (
     DataLoader,
     Dataset,
+    Splits,
     TensorDataset,
     load_dataset,
     random_horizontal_flip,
@@ -226,8 +228,16 @@ def _add_train(commands: Any) -> None:
         type=given,
         default="digits",
         metavar="PATH",
-        help="a folder with MNIST's IDX files or the binary version of CIFAR-10, or 'digits', "
-        "which come with the package (default)",
+        help="a folder with MNIST's IDX files or the binary version of CIFAR-10, or one with your "
+        "images in a folder for each class, also as train/CLASS and test/CLASS; or 'digits', which "
+        "come with the package (default)",
+    )
+    parser.add_argument(
+        "--image-size",
+        type=integer(1, 10_000),
+        metavar="N",
+        help="the height and width to which the images of a folder are brought (default: as they "
+        "are, or 64 if they differ)",
     )
     parser.add_argument(
         "--out", type=path, metavar="DIR", help="where the results go (default: runs/<time>)"
@@ -351,14 +361,20 @@ def train(options: argparse.Namespace) -> None:
         _take_settings(options)
     weights, split, order = host.random.default_rng(options.seed).spawn(3)
     try:
-        splits = load_dataset(options.dataset, options.max_bytes or None)
+        splits = load_dataset(options.dataset, options.max_bytes or None, options.image_size)
         image_shape = splits.train_images.shape[1:]
+        if options.image_size is not None and image_shape[1:] != (options.image_size,) * 2:
+            raise CommandError(
+                f"argument --image-size: the images of {splits.name} are {image_shape[1]}x"
+                f"{image_shape[2]} and stay so; those of a folder of images are brought to a size."
+            )
         if options.model is None:
             model: Module = convnet(image_shape, splits.classes, generator=weights)
     except ValueError as error:  # a DatasetError, or images that the ConvNet cannot take
         raise CommandError(f"argument --dataset: {error}") from error
     if options.model is not None:
-        model = _known_model(options.model, image_shape, splits.classes, weights)
+        model, channels = _known_model(options.model, image_shape, splits.classes, weights)
+        splits = _with_channels(splits, channels)
     if distributed.get_world_size() > 1:
         SyncBatchNorm.convert_sync_batchnorm(model)
     try:
@@ -436,6 +452,7 @@ def train(options: argparse.Namespace) -> None:
 
 
 RECORDED = (
+    "image_size",
     "epochs",
     "batch_size",
     "lr",
@@ -490,19 +507,46 @@ def _absolute(dataset: str) -> str:
 
 def _known_model(
     name: str, image_shape: tuple[int, int, int], classes: int, generator: host.random.Generator
-) -> Module:
-    """A model by its name, which takes such images."""
+) -> tuple[Module, int]:
+    """A model by its name, which takes such images, and how many channels it takes.
+
+    One for colours gets grey images as three channels that are equal.
+    """
     from tinygrad_cv.models import get_model
 
     try:
         model = get_model(name, num_classes=classes, generator=generator)
+        if getattr(model, "aux_logits", False):  # scores from its middle, too, which nobody asks
+            model = get_model(name, num_classes=classes, generator=generator, aux_logits=False)
+        channels, *sides = image_shape
+        first = next(p for p in model.parameters() if p.ndim == 4)
+        if channels == 1 and first.shape[1] == 3:
+            channels = 3
         with no_grad():
-            model.eval()(zeros(1, *image_shape))
+            scores = model.eval()(zeros(1, channels, *sides))
+        if scores.shape != (1, classes):
+            raise ValueError(
+                f"it gives {scores.shape}, and not a score for each of {classes} classes"
+            )
     except (TypeError, ValueError) as error:
         raise CommandError(
             f"argument --model: {name} with images {image_shape}: {error}"
         ) from error
-    return model.train()
+    return model.train(), channels
+
+
+def _with_channels(splits: Splits, channels: int) -> Splits:
+    """A dataset whose images have so many channels: the one that they have, again and again."""
+
+    def repeated(images: host.ndarray) -> host.ndarray:
+        count, _, *sides = images.shape
+        return host.broadcast_to(images, (count, channels, *sides))
+
+    return replace(
+        splits,
+        train_images=repeated(splits.train_images),
+        test_images=repeated(splits.test_images),
+    )
 
 
 def _forget(folder: Path) -> None:

@@ -460,7 +460,7 @@ class Optimizer:
         Tensors are copied, to the device of their parameter. What PyTorch wrote is taken too. An
         option that the other did not know keeps its default.
 
-        Raises ValueError, with nothing changed, if the groups do not fit.
+        Raises ValueError, with nothing changed, if the groups or the shapes do not fit.
         """
         for hook in [*self._hooks["load_state_dict_pre"].values()]:
             changed = hook(self, state_dict)
@@ -497,6 +497,7 @@ class Optimizer:
         for number, remembered in state_dict["state"].items():
             if number in numbered:
                 parameter = numbered[number]
+                self._check_shapes(parameter, remembered)
                 state[parameter] = {
                     name: mapped(partial(self._fitting, name, parameter), value)
                     for name, value in remembered.items()
@@ -507,6 +508,17 @@ class Optimizer:
         self.__setstate__({"state": state, "param_groups": groups})  # where subclasses see it
         for hook in [*self._hooks["load_state_dict_post"].values()]:
             hook(self)
+
+    def _check_shapes(self, parameter: Tensor, remembered: dict[str, Any]) -> None:
+        """Raise ValueError for a tensor of another shape than the parameter that it is of."""
+        for name in self.arrays:
+            value = remembered.get(name)
+            shape = getattr(value, "shape", None)
+            if value is not None and (shape is None or tuple(shape) != tuple(parameter.shape)):
+                raise ValueError(
+                    f"the {name} of a parameter of shape {tuple(parameter.shape)} has that shape; "
+                    f"the state has {type(value).__name__ if shape is None else tuple(shape)}."
+                )
 
     def _fitting(self, name: str, parameter: Tensor, value: Any) -> Any:
         """A tensor or number that another optimizer remembers, for this parameter."""

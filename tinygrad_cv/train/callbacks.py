@@ -91,6 +91,8 @@ MOMENTS = ("on_fit_start", "on_epoch_start", "on_step", "on_epoch", "on_fit_end"
 def listed(callbacks: Iterable[Any]) -> list[Callback]:
     """Callbacks in the order in which they are told: checkpoints come last, and hold the others."""
     found: list[Callback] = []
+    if isinstance(callbacks, Callback):
+        raise TypeError(f"callbacks is a list of them; got one {type(callbacks).__name__}.")
     for callback in callbacks:
         if not isinstance(callback, Callback):
             if isinstance(callback, type) or not callable(callback):

@@ -102,7 +102,7 @@ def load_run(path: Path) -> dict[str, Any]:
     state = load(file, "cpu")
     if not isinstance(state, dict) or state.get("kind") != KIND:
         raise ValueError(f"{path}: is no checkpoint of a Trainer.")
-    checksum = str(state["sha256"]).encode()
+    checksum = str(state.get("sha256")).encode()
     blank = contents.replace(checksum, BLANK.encode(), 1)
     if hashlib.sha256(blank).hexdigest().encode() != checksum:
         raise ValueError(f"{path}: the checkpoint is damaged: its checksum is another.")
@@ -148,7 +148,7 @@ def _state(trainer: "Trainer") -> dict[str, Any]:
         "schedule": _state_of(trainer.schedule),
         "scaler": _state_of(trainer.scaler),
         "watch": _state_of(trainer.watch),
-        "callbacks": [[type(c).__name__, s] for c in trainer.callbacks if (s := c.state_dict())],
+        "callbacks": [[type(c).__name__, c.state_dict()] for c in trainer.callbacks],
         "loader": _state_of(loader),
         "randomness": trainer.randomness.state_dict(),
         "randomness_of_epoch": trainer.randomness_of_epoch,
@@ -179,11 +179,13 @@ def _set_state(trainer: "Trainer", state: dict[str, Any], run: bool) -> None:
     _load(trainer.watch, state["watch"])
     waiting = [*trainer.callbacks]
     for name, of_callback in state["callbacks"]:
-        callback = next((c for c in waiting if type(c).__name__ == name), None)
-        if callback is None:
+        place = next((i for i, c in enumerate(waiting) if type(c).__name__ == name), None)
+        if place is not None:
+            callback = waiting.pop(place)
+            if of_callback or callback.state_dict():
+                callback.load_state_dict(of_callback)
+        elif of_callback:
             raise ValueError(f"it has the state of a {name}, which is not among the callbacks.")
-        callback.load_state_dict(of_callback)
-        waiting.remove(callback)
     if new := [type(callback).__name__ for callback in waiting if callback.state_dict()]:
         raise ValueError(f"it has no state of the callbacks {', '.join(new)}.")
     trainer.randomness.load_state_dict(state["randomness"])
@@ -255,8 +257,16 @@ def settings(trainer: "Trainer") -> dict[str, Any]:
         "epochs": trainer.epochs,
         "batches": trainer.batches,
         "batch_size": getattr(loader, "batch_size", None),
+        "samples": _length(getattr(loader, "dataset", None)),
         **trainer.settings,
     }
+
+
+def _length(dataset: Any) -> int | None:
+    try:
+        return len(dataset)
+    except TypeError:
+        return None
 
 
 def _name(thing: Any) -> str:

@@ -109,7 +109,9 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # which
             generator=order,
             device=self.device,
         )
-        self.history_ = trainer.fit(loader, epochs=self.epochs, progress=self.progress)
+        self.history_ = trainer.fit(
+            loader, epochs=self.epochs, progress=self.progress, callbacks=self.callbacks
+        )
         return self
 
     def _made(self, shape: tuple[int, ...], classes: int, generator: Any) -> nn.Module:

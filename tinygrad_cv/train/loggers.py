@@ -49,17 +49,19 @@ class CSVLogger(Callback):
         """Begin the table, or go on with it."""
         self.rows, self.columns = [], ["epoch", "step"]
         if trainer.resumed and self.path.exists():
-            self._read(trainer.step)
+            self._read(trainer)
         self._rewrite()
 
-    def _read(self, last: int) -> None:
-        """The rows that are there, up to a step."""
+    def _read(self, trainer: "Trainer") -> None:
+        """The rows that are there of what the run has done."""
         try:
-            whole, _, _ = self.path.read_text(encoding="utf-8").rpartition(
-                "\n"
-            )  # a row may be torn
+            text = self.path.read_text(encoding="utf-8")
+            whole, _, _ = text.rpartition("\n")  # a row may be torn
             table = csv.DictReader(io.StringIO(whole, newline=""))
-            self.rows = [row for row in table if int(row["step"]) <= last]
+            self.rows = [row for row in table if int(row["step"]) <= trainer.step]
+            if self.every_steps is None:  # an epoch may have to end once more, at the same step
+                over = len(trainer.history)
+                self.rows = [row for row in self.rows if int(row["epoch"]) < over]
             self.columns = [*(table.fieldnames or self.columns)]
         except (KeyError, TypeError, ValueError, csv.Error) as error:
             raise ValueError(

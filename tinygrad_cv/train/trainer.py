@@ -1,5 +1,6 @@
 """The training loop."""
 
+import io
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,6 +24,16 @@ from tinygrad_cv.ops.shape import cat
 from tinygrad_cv.optim import Optimizer
 from tinygrad_cv.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from tinygrad_cv.program.compiled import Compiled
+from tinygrad_cv.storage import save
+from tinygrad_cv.train.batches import (
+    are_classes,
+    as_half,
+    as_single,
+    count_batches,
+    has_limits,
+    samples_in,
+    size_of,
+)
 from tinygrad_cv.train.callbacks import Callback, listed
 from tinygrad_cv.train.checkpoint import newest, options_of, restore, save_run
 from tinygrad_cv.train.randomness import Randomness
@@ -106,7 +117,7 @@ class Trainer:
     are cut. All ranks begin with the model and the random states of rank 0, call the same
     methods and tell the same callbacks, but for those that are `first_only`; rank 0 writes.
 
-    Raises ValueError for options that make no sense.
+    Raises ValueError for options that make no sense, and TypeError for settings that are not such.
 
     >>> import tinygrad_cv as tg
     >>> from tinygrad_cv import data, nn, optim, train
@@ -184,11 +195,14 @@ class Trainer:
             bound = getattr(self, name)
             if bound is not None and not bound > 0:
                 raise ValueError(f"{name} is above 0; got {bound!r}.")
+        if taken := self.metrics.keys() & {"loss", "accuracy"}:
+            raise ValueError(f"metrics: {taken.pop()!r} is in the record already; choose a name.")
+        save({"settings": self.settings}, io.BytesIO())  # raises TypeError now, and not in the run
 
     def _begin(self, loader: Any, epochs: int, callbacks: list[Callback], watch: Any) -> None:
         """Where a fit begins."""
         self.loader, self.epochs, self.callbacks, self.watch = loader, epochs, callbacks, watch
-        self.batches = None if loader is None else _batches(loader)
+        self.batches = None if loader is None else count_batches(loader)
         self.epoch = 0
         self.batch = 0  # how many of the running epoch are done
         self.over = False  # whether the loader is known to have no more of them
@@ -235,13 +249,16 @@ class Trainer:
         that are done. More `epochs` than before are taken unless the schedule is a function of the
         progress.
 
-        Raises DivergenceError, before the step, when a batch has an infinite loss or NaN, and at
+        Raises TypeError for a batch that is no pair of inputs and labels; DivergenceError, before
+        the step, when a batch has an infinite loss or NaN, and at
         the end when the last step has made the model give infinite scores or NaN; ValueError for a
         loader without batches, and with nothing changed for a checkpoint that is damaged or of
         another run.
         """
+        if not hasattr(epochs, "__index__") or epochs < 0:
+            raise ValueError(f"epochs is a whole number, 0 or more; got {epochs!r}.")
         if val_loader is not None:
-            _batches(val_loader)
+            count_batches(val_loader)
         self._begin(train_loader, epochs, listed(callbacks), watch)
         hidden = None if progress is None else not progress
         if sys.stderr is None or self.ranks.rank:  # closed, or never there; or not ours
@@ -294,6 +311,8 @@ class Trainer:
             self._agree()
             self.record, self.sums, self.over = {}, Sums(), False
             self._tell("on_epoch_start")
+            if self.should_stop:
+                return
         group: list[Any] = []
         for group in () if self.should_stop or self.over else self._groups():
             self._set_rates()
@@ -389,8 +408,10 @@ class Trainer:
     def _step(self, group: list[Any]) -> bool:
         """Count some batches, and make a step of the optimizer by them; whether it was made."""
         shared = is_shared_out(self.loader)
-        parts = [self.ranks.part(batch, _size(batch[1]), shared) for batch in group]
+        parts = [self.ranks.part(batch, size_of(batch), shared) for batch in group]
         samples = sum(total for _, (_, _, total) in parts)
+        if not all(total for _, (_, _, total) in parts):
+            raise ValueError("the loader gave a batch without samples.")
         for k, ((inputs, labels), (first, end, total)) in enumerate(parts):
             with rows(first, end, total):
                 # The gradients of all ranks are averaged, and are to be added up.
@@ -420,8 +441,8 @@ class Trainer:
         parameter = next(self.model.parameters())
         half = parameter.dtype == "float16"
         with autocast(parameter.device.type):
-            outputs = self.model(mapped(_as_half, inputs) if half else inputs)
-        return mapped(_as_single, outputs) if half else outputs
+            outputs = self.model(mapped(as_half, inputs) if half else inputs)
+        return mapped(as_single, outputs) if half else outputs
 
     def _with_gradients(
         self, inputs: Any, labels: Any, share: float, first: bool
@@ -489,7 +510,7 @@ class Trainer:
         the loss is what is returned. Nothing is recorded or changed, and random numbers go on as
         they would have. Raises ValueError for a loader without batches.
         """
-        _batches(loader)
+        count_batches(loader)
         sums, _ = self._measure(loader)
         means = sums.means()
         return means if return_dict else means.get("accuracy", means["loss"])
@@ -507,7 +528,7 @@ class Trainer:
         >>> trainer.predict(data.DataLoader(samples, batch_size=2)).shape
         (5, 2)
         """
-        _batches(loader)
+        count_batches(loader)
         found = []
         with self._evaluating(loader):
             for batch in loader:
@@ -530,16 +551,16 @@ class Trainer:
         with self._evaluating(batches), ranks.sharing(batches):
             shared = is_shared_out(batches)
             for batch in batches:
-                size = _size(batch[1])
+                size = size_of(batch)
                 if not shared:
                     batch, (first, end, _) = ranks.part(batch, size, shared)
                     size = end - first
-                if not size and ranks.size > 1:
+                if not size:
                     continue
                 inputs, labels = batch
                 outputs = self._scores(inputs)
                 self._count(sums, outputs, labels, self.loss_fn(outputs, labels).item())
-                sound = sound and _has_limits(outputs)
+                sound = sound and has_limits(outputs)
         sums, sound = ranks.total(sums), all(ranks.all(sound))
         if not sums.totals:
             raise ValueError("the loader gave no batches.")
@@ -547,11 +568,11 @@ class Trainer:
 
     def _count(self, sums: Sums, outputs: Any, labels: Any, loss: float) -> None:
         """Add a batch to the sums: its loss, accuracy and metrics."""
-        size, scores = _size(labels), next(tensors_in(outputs))
-        if not size and Ranks().size > 1:
+        size, scores = samples_in(labels), next(tensors_in(outputs))
+        if not size:
             return
         sums.add("loss", loss * size, size)
-        if _are_classes(labels, scores):
+        if are_classes(labels, scores):
             sums.add("accuracy", int((scores.argmax(dim=1) == labels).sum()), labels.numel())
         if self.metrics:
             with no_grad():
@@ -561,7 +582,7 @@ class Trainer:
     def _is_sound(self, inputs: Any) -> bool:
         """Whether no score is NaN or the best infinite, in evaluation mode."""
         with self._evaluating(None):
-            return _has_limits(self._scores(inputs))
+            return has_limits(self._scores(inputs))
 
     def _check_finite(self, sound: bool = True) -> None:
         """Raise DivergenceError unless all that the optimizer learns is made of finite numbers."""
@@ -594,7 +615,7 @@ class Trainer:
         restore(self, path, run=False)
 
 
-# ----- batches -----------------------------------------------------------------------------------
+# ----- modes and words ---------------------------------------------------------------------------
 
 
 @contextmanager
@@ -614,43 +635,3 @@ def _shown(record: dict[str, float]) -> str:
     if "train_accuracy" not in record and "val_loss" in record:
         names.append("val_loss")
     return ", ".join(f"{n.removesuffix('_accuracy')} {record[n]:.3g}" for n in names)
-
-
-def _size(labels: Any) -> int:
-    """How many samples a batch has."""
-    return len(labels if isinstance(labels, Tensor) else next(tensors_in(labels)))
-
-
-def _are_classes(labels: Any, scores: Tensor) -> bool:
-    """Whether labels are whole numbers, of the classes that the scores are of."""
-    if not isinstance(labels, Tensor) or labels.dtype.kind not in "iu":
-        return False
-    return tuple(scores.shape[:1] + scores.shape[2:]) == tuple(labels.shape)
-
-
-def _has_limits(outputs: Any) -> bool:
-    return bool((next(tensors_in(outputs)) < math.inf).all())  # -inf rules a class out
-
-
-def _as_half(x: Any) -> Any:
-    return x.half() if isinstance(x, Tensor) and x.is_floating_point() else x
-
-
-def _as_single(x: Any) -> Any:
-    return x.float() if isinstance(x, Tensor) and x.dtype == "float16" else x
-
-
-def _batches(loader: Any) -> int | None:
-    """How many batches the loader gives, at least one; None if it does not know."""
-    try:
-        batches = len(loader)
-    except TypeError:
-        return None
-    if batches == 0 and not hasattr(loader, "drop_last"):
-        raise ValueError("the loader has no batches.")
-    if batches == 0:
-        raise ValueError(
-            f"the loader has no batches: {len(loader.dataset)} samples in batches of "
-            f"{loader.batch_size}, drop_last={loader.drop_last}."
-        )
-    return batches
