@@ -498,7 +498,7 @@ def test_nothing_leaks_over_2000_calls() -> None:
     gc.collect()
     after = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
-    assert after - before < 20_000
+    assert after - before < 30_000  # NumPy keeps small blocks; an object a step would be 50,000
     assert len(gc.get_objects()) - objects < 50
 
 

@@ -337,6 +337,14 @@ def test_a_partial_file_that_is_taken_for_stale_is_made_again(
 # ----- every file of the package goes this way ---------------------------------------------------
 
 
+ELSEWHERE = {
+    "cli.py": "the standard streams, where they are closed",
+    "archives.py": "files in a folder that gets its name when it is whole",
+    "loggers.py": "a row at the end of a table; a torn one is dropped by the run that goes on",
+    "workers.py": "memory that has no name",
+}
+
+
 def test_nothing_in_the_package_writes_a_file_past_it() -> None:
     package = Path(tg.__file__).parent
     direct = []
@@ -350,5 +358,4 @@ def test_nothing_in_the_package_writes_a_file_past_it() -> None:
                 name == "open" and any(isinstance(m, str) and {*"wxa+"} & {*m} for m in modes)
             ):
                 direct.append(f"{path.name}:{node.lineno}: {name}")
-    # The standard streams, where they are closed.
-    assert [line for line in direct if not line.startswith("cli.py")] == []
+    assert [line for line in direct if line.partition(":")[0] not in ELSEWHERE] == []

@@ -651,7 +651,7 @@ def compile(
     disable: bool = False,
     recompile_limit: int | None = None,
     isolate_recompiles: bool = False,
-    shapes_spec: Any = None,
+    dynamic_shapes: Any = None,
 ) -> Any:
     """A function or a module, recorded when it is first called and replayed from then on.
 
