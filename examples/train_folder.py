@@ -42,5 +42,5 @@ if find_spec("onnxruntime"):
     from onnxruntime import InferenceSession as Session
 else:
     from onnx.reference import ReferenceEvaluator as Session
-[scores] = Session(run / "model.onnx").run(None, {"images": images.numpy()})
+[scores] = Session(str(run / "model.onnx")).run(None, {"images": images.numpy()})
 print("the ONNX file agrees:", np.allclose(scores, trainer.predict([images]).numpy(), atol=1e-4))

@@ -266,7 +266,9 @@ def test_an_unset_limit_for_what_unzips(here: Path, monkeypatch: pytest.MonkeyPa
     met: list[Any] = []
     load = cli.load_dataset
     monkeypatch.setattr(
-        cli, "load_dataset", lambda source, limit: (met.append(limit), load(source, limit))[1]
+        cli,
+        "load_dataset",
+        lambda source, limit, size: (met.append(limit), load(source, limit, size))[1],
     )
     for options in ([], ["--max-bytes", "5"], ["--max-bytes", "0"]):
         main(["train", "--out", "run", *options])
