@@ -20,6 +20,8 @@ theirs: Any = torchvision.models
 pytestmark = pytest.mark.host  # what is compared are values on the CPU
 
 SHARED = [name for name in models.list_models() if name in theirs.list_models()]
+ON_META = [name for name in SHARED if not name.startswith("regnet")]
+"""torchvision's RegNets read numbers as they are built; test_models2 has two of them."""
 
 
 def made(name: str, **config: Any) -> Any:
@@ -37,7 +39,7 @@ def made(name: str, **config: Any) -> Any:
     return model
 
 
-@pytest.mark.parametrize("name", SHARED)
+@pytest.mark.parametrize("name", ON_META)
 def test_the_state_has_the_names_the_shapes_and_the_order(name: str) -> None:
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -71,7 +73,7 @@ def test_the_downloads_are_torchvision_s(name: str) -> None:
                 assert np.allclose(getattr(here.value, option), value)
 
 
-@pytest.mark.parametrize("name", SHARED)
+@pytest.mark.parametrize("name", ON_META)
 def test_the_classes_take_the_same_arguments(name: str) -> None:
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
