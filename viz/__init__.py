@@ -10,6 +10,9 @@ from tinygrad_cv.viz.drawing import draw as draw
 from tinygrad_cv.viz.failing import draw_error as draw_error
 from tinygrad_cv.viz.filtering import filters as filters
 from tinygrad_cv.viz.histories import curves as curves
+from tinygrad_cv.viz.planes import contours as contours
+from tinygrad_cv.viz.planes import decision_boundary as decision_boundary
+from tinygrad_cv.viz.planes import scatter as scatter
 from tinygrad_cv.viz.playing import Playback as Playback
 from tinygrad_cv.viz.playing import playback as playback
 from tinygrad_cv.viz.plots import search as search
