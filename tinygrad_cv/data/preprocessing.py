@@ -33,6 +33,7 @@ the number of samples N and not by N - 1, as `numpy.std` and the lectures have i
 
 import warnings
 from collections.abc import Iterable, Iterator
+from inspect import signature
 from typing import Any, ClassVar
 
 from tinygrad_cv._grad_mode import no_grad
@@ -274,6 +275,10 @@ class Fitted(Module):
         value: Tensor = getattr(self, name)
         return value if value.dtype == x.dtype else value.to(dtype=x.dtype)
 
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The arguments it was made with, as scikit-learn asks for to make another one."""
+        return {name: getattr(self, name) for name in signature(type(self)).parameters}
+
     def extra_repr(self) -> str:
         return str(self._fitted_shape()) if self.fitted else "not fitted"
 
@@ -472,7 +477,12 @@ class PCA(Fitted):
     PCA((1, 8, 8) -> 61)
     """
 
-    statistics = ("mean", "components", "explained_variance", "total_variance")
+    statistics: ClassVar[tuple[str, ...]] = (
+        "mean",
+        "components",
+        "explained_variance",
+        "total_variance",
+    )
     products = True
     least = 2
     components: Tensor
