@@ -173,17 +173,84 @@ class AveragedModel(Module):
         self.n_averaged.data.fill_(count + 1)
 
 
-def update_bn(loader: Iterable[Any], model: Module, device: Any = None) -> None:
-    """Work the running statistics of batch norm out anew, as means over the batches of a loader.
+def average_states(states: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The mean of several states of one model, such as those of its checkpoints.
 
-    A batch is a tensor, or a list or tuple whose first element is. The modes of all modules stay
-    as they are.
+    "Can also get a small boost from averaging multiple model checkpoints of a single model"
+    (CS231n, lecture 6, "Model ensembles"). Floats are averaged, in float64, and keep their dtype;
+    what is none, such as the number of batches that a batch norm has seen, is that of the last
+    state. The running statistics of batch norm belong to the weights that they were measured with,
+    and their mean to no weights: work them out anew by `update_bn`.
+
+    Raises ValueError for no states, and for states of different names or shapes.
+
+    >>> from tinygrad_cv import nn, optim
+    >>> model, states = nn.Linear(1, 1), [{"weight": [[1.0]], "bias": [0.0]}]
+    >>> states.append({"weight": [[4.0]], "bias": [2.0]})
+    >>> model.load_state_dict(optim.swa_utils.average_states(states))
+    <All keys matched successfully>
+    >>> model(tensor([[2.0]])).item()
+    6.0
+    """
+    mean: dict[str, Any] = {}
+    last: dict[str, Any] = {}
+    average, count = get_swa_avg_fn(), 0
+    for count, state in enumerate(states):
+        if not isinstance(state, Mapping):
+            raise TypeError(f"a state is a dict of tensors; got a {type(state).__name__}.")
+        if count and (other := mean.keys() ^ state.keys()):
+            raise ValueError(
+                f"state {count + 1} is not of the same model as the first one: only one of them "
+                f"has {', '.join(map(repr, sorted(other)))}."
+            )
+        for name, value in state.items():
+            if name.rpartition(".")[2] == EXTRA:
+                last[name] = mean[name] = value
+                continue
+            value = as_input(value).detach()
+            if count and value.shape != last[name].shape:
+                raise ValueError(
+                    f"{name} is {value.shape} in state {count + 1}, and {last[name].shape} before."
+                )
+            last[name] = value
+            if not value.is_floating_point():
+                mean[name] = value
+            else:
+                before = mean[name] if count else value.double()
+                mean[name] = average(before, value.double().to(before.device), count)
+    if not last:
+        raise ValueError("there are no states to average.")
+    return {
+        name: value.to(last[name].dtype).clone() if isinstance(value, Tensor) else value
+        for name, value in mean.items()
+    }
+
+
+def update_bn(
+    loader: Iterable[Any], model: Module, device: Any = None, *, exact: bool = False
+) -> None:
+    """Work the running statistics of batch norm out anew, from the batches of a loader.
+
+    They are the means over the batches of what each batch has, as in training: with each layer's
+    inputs normalized by the batch at hand, and dropout at work. With `exact` they are the mean and
+    the variance over all samples of what a layer gets in evaluation, as "the statistics of the
+    whole training set" are (A. Solberg, INF5860, "Batch normalization"): layer after layer, behind
+    those that have theirs already, whatever the batches are. That takes as many passes over the
+    loader as there are layers, each as far as its layer; the loader gives the same samples in each,
+    so it is one that can be asked again.
+
+    A batch is the inputs, or a list or tuple whose first element is. The modes of all modules stay
+    as they are. Raises ValueError with `exact` for a loader without samples.
 
     >>> from tinygrad_cv import nn, optim, tensor
     >>> model = nn.BatchNorm1d(1)
-    >>> optim.swa_utils.update_bn([tensor([[1.0], [3.0]]), tensor([[5.0], [7.0]])], model)
-    >>> model.running_mean
-    tensor([4.])
+    >>> batches = [tensor([[1.0], [3.0]]), tensor([[5.0], [7.0]])]
+    >>> optim.swa_utils.update_bn(batches, model)
+    >>> model.running_mean, model.running_var
+    (tensor([4.]), tensor([2.]))
+    >>> optim.swa_utils.update_bn(batches, model, exact=True)
+    >>> model.running_mean, round(model.running_var.item(), 4)
+    (tensor([4.]), 6.6667)
     """
     norms: list[Any] = [
         module
@@ -192,26 +259,36 @@ def update_bn(loader: Iterable[Any], model: Module, device: Any = None) -> None:
     ]
     if not norms:
         return
+
+    def inputs_of(batches: Iterable[Any]) -> Iterator[Any]:
+        for batch in batches:
+            inputs = batch[0] if isinstance(batch, list | tuple) else batch
+            yield inputs if device is None else mapped(lambda x: _moved(x, device), inputs)
+
     modes = [(module, module.training) for module in model.modules()]
     momenta = [(norm, norm.momentum) for norm in norms]
     try:
-        model.train()
-        for norm in norms:
-            norm.running_mean.data.zero_()
-            norm.running_var.data.fill_(1.0)
-            if getattr(norm, "num_batches_tracked", None) is not None:
-                norm.num_batches_tracked.data.zero_()
         with no_grad():
-            for count, batch in enumerate(loader, 1):
-                inputs = batch[0] if isinstance(batch, list | tuple) else batch
+            if exact:
+                model.eval()
+                whole_set_statistics(lambda: inputs_of(loader), model, norms)
+                return
+            model.train()
+            for norm in norms:
+                norm.reset_running_stats()
+            for count, inputs in enumerate(inputs_of(loader), 1):
                 for norm in norms:
                     norm.momentum = 1 / count  # so the moving average is the mean
-                model(inputs if device is None else inputs.to(device))
+                model(inputs)
     finally:
         for norm, momentum in momenta:
             norm.momentum = momentum
         for module, training in modes:
             module.training = training
+
+
+def _moved(x: Any, device: Any) -> Any:
+    return x.to(device) if isinstance(x, Tensor) else x
 
 
 class SWALR(LRScheduler):

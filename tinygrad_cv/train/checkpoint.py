@@ -20,6 +20,7 @@ from tinygrad_cv.backend import host
 from tinygrad_cv.nn import Module
 from tinygrad_cv.optim import Optimizer
 from tinygrad_cv.optim.optimizer import plain
+from tinygrad_cv.optim.regularizers import Regularizer
 from tinygrad_cv.storage import load, read, write
 from tinygrad_cv.storage import save as save_values
 
@@ -254,6 +255,7 @@ def settings(trainer: "Trainer") -> dict[str, Any]:
         "clip_grad_value": trainer.clip_grad_value,
         "amp": trainer.scaler is not None,
         "metrics": [*trainer.metrics],
+        "regularizer": _regularizer(trainer.regularizer),
         "epochs": trainer.epochs,
         "batches": trainer.batches,
         "batch_size": getattr(loader, "batch_size", None),
@@ -267,6 +269,13 @@ def _length(dataset: Any) -> int | None:
         return len(dataset)
     except TypeError:
         return None
+
+
+def _regularizer(regularizer: Any) -> str | None:
+    """A regularizer of ours with its strength, any other function by its name."""
+    if regularizer is None:
+        return None
+    return repr(regularizer) if isinstance(regularizer, Regularizer) else _name(regularizer)
 
 
 def _name(thing: Any) -> str:
