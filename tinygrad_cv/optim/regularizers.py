@@ -232,17 +232,22 @@ class _Both(Regularizer):
         return one.chosen(model) | other.chosen(model)
 
     def __call__(self, model: Weights) -> Tensor:
-        model = model if isinstance(model, Module | Mapping) else list(model)  # asked for twice
         one, other = self.parts
+        model = _kept(model)
         return one(model) + other(model)
 
     def project_(self, model: Weights, lr: Any = 1.0) -> None:
-        model = model if isinstance(model, Module | Mapping) else list(model)
+        model = _kept(model)
         for part in self.parts:
             part.project_(model, lr)
 
     def __repr__(self) -> str:
         return " + ".join(map(repr, self.parts))
+
+
+def _kept(weights: Any) -> Any:
+    """Weights that can be asked for more than once."""
+    return list(weights) if isinstance(weights, Iterator) else weights
 
 
 class _Penalty(Regularizer):
@@ -254,9 +259,12 @@ class _Penalty(Regularizer):
 
     def term(self, w: Tensor) -> Tensor:
         a, b = self._coefficients()
-        if _is_zero(a):
-            return b * (w * w).sum()
-        return a * w.abs().sum() if _is_zero(b) else a * w.abs().sum() + b * (w * w).sum()
+        term: Tensor = w.new_zeros(())
+        if not _is_zero(a):
+            term = a * w.abs().sum()
+        if not _is_zero(b):
+            term = term + b * (w * w).sum()
+        return term
 
     def near(self, w: Tensor, rate: float) -> Tensor:
         """The v of least rate · R(v) + ½‖v - w‖²: pulled to 0 by rate · a, then shrunk."""

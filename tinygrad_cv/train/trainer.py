@@ -24,6 +24,7 @@ from tinygrad_cv.ops.shape import cat
 from tinygrad_cv.optim import Optimizer
 from tinygrad_cv.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from tinygrad_cv.optim.regularizers import Regularizer
+from tinygrad_cv.optim.swa_utils import running_norms, whole_set_statistics
 from tinygrad_cv.program.compiled import Compiled
 from tinygrad_cv.storage import save
 from tinygrad_cv.train.batches import (
@@ -566,6 +567,38 @@ class Trainer:
         if not found:
             raise ValueError("the loader gave no batches.")
         return mapped(lambda *parts: cat(parts), *found)
+
+    def update_bn(self, loader: Iterable[Any]) -> None:
+        """Let the running statistics of batch norm be the mean and variance of all samples.
+
+        As `optim.swa_utils.update_bn` with exact=True, for weights that were not the ones trained:
+        averages, or those of another checkpoint. A batch is the inputs, or a list or tuple that
+        begins with them. Random numbers go on as they would have, and several ranks measure the set
+        together. Raises ValueError for a loader without batches.
+
+        >>> from tinygrad_cv import data, nn, optim, train
+        >>> model = nn.Sequential(nn.BatchNorm1d(1), nn.Linear(1, 2))
+        >>> trainer = train.Trainer(model, optim.SGD(model.parameters(), lr=0.1))
+        >>> samples = data.TensorDataset([[1.0], [2.0], [6.0]])
+        >>> trainer.update_bn(data.DataLoader(samples, batch_size=2))
+        >>> model[0].running_mean, model[0].running_var
+        (tensor([3.]), tensor([7.]))
+        """
+        count_batches(loader)
+        norms, ranks = running_norms(self.model, exact=True), Ranks()
+
+        def batches() -> Iterator[Any]:
+            shared = is_shared_out(loader)
+            for batch in loader:
+                inputs = batch[0] if isinstance(batch, list | tuple) else batch
+                part, _ = ranks.part(inputs, samples_in(inputs), shared)
+                if samples_in(part):
+                    yield part
+
+        with ranks.sharing(loader):
+            if norms:
+                with self._evaluating(loader):
+                    whole_set_statistics(batches, self._outputs, norms, ranks.all)
 
     @contextmanager
     def _evaluating(self, loader: Any) -> Iterator[None]:
