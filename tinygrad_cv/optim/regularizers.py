@@ -259,12 +259,11 @@ class _Penalty(Regularizer):
 
     def term(self, w: Tensor) -> Tensor:
         a, b = self._coefficients()
-        term: Tensor = w.new_zeros(())
-        if not _is_zero(a):
-            term = a * w.abs().sum()
-        if not _is_zero(b):
-            term = term + b * (w * w).sum()
-        return term
+        lengths: Tensor = a * w.abs().sum() if not _is_zero(a) else w.new_zeros(())
+        if _is_zero(b):
+            return lengths
+        squares: Tensor = b * (w * w).sum()
+        return squares if _is_zero(a) else lengths + squares
 
     def near(self, w: Tensor, rate: float) -> Tensor:
         """The v of least rate · R(v) + ½‖v - w‖²: pulled to 0 by rate · a, then shrunk."""
