@@ -223,7 +223,7 @@ def _finish(axes: "Axes", good: list[float], diverged: bool) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if all(len(line.get_xdata()) <= 1 for line in axes.get_lines()):
+    if all(host.size(line.get_xdata()) <= 1 for line in axes.get_lines()):
         axes.set_xlim(0.5, 1.5)
     plain(axes, grid="y")
     if diverged and good:
