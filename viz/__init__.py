@@ -13,7 +13,7 @@ from tinygrad_cv.viz.histories import curves as curves
 from tinygrad_cv.viz.histories import learning_rates as learning_rates
 from tinygrad_cv.viz.playing import Playback as Playback
 from tinygrad_cv.viz.playing import playback as playback
-from tinygrad_cv.viz.plots import search as search
+from tinygrad_cv.viz.searching import search as search
 from tinygrad_cv.viz.text import summary as summary
 from tinygrad_cv.viz.tracing import trace as trace
 from tinygrad_cv.viz.watching import Watch as Watch

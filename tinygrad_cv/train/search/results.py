@@ -40,8 +40,9 @@ class Row:
     seconds: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """The row as one flat mapping: trial, params, values, status."""
-        return {"trial": self.number, **self.params, **self.values, "status": self.status}
+        """The row as one flat mapping: trial, params, values, status, why."""
+        end = {"status": self.status, "why": self.why}
+        return {"trial": self.number, **self.params, **self.values, **end}
 
 
 def row_of(number: int, params: dict[str, Any], seed: int, rung: int, outcome: Outcome) -> Row:
@@ -344,7 +345,7 @@ def load(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     >>> space = {"x": search.grid([1, 2])}
     >>> _ = search.grid_search(lambda trial: 1 / trial["x"], space, path="x.jsonl", max_workers=0)
     >>> search.load("x.jsonl")
-    [{'trial': 0, 'x': 1, 'val_accuracy': 1.0, 'status': 'done'}, {'trial': 1, ...}]
+    [{'trial': 0, 'x': 1, 'val_accuracy': 1.0, 'status': 'done', 'why': ''}, {'trial': 1, ...}]
     """
     contents = read(Path(path))
     lines = contents[: contents.rfind(b"\n") + 1].splitlines()

@@ -221,7 +221,7 @@ def _search(
     progress: bool | None = None,
 ) -> Result:
     mode = mode_of(metric, mode)
-    if metric in points[0] or metric in ("trial", "status"):
+    if metric in points[0] or metric in ("trial", "status", "why"):
         raise ValueError(f"metric: {metric!r} is the name of another column; choose another.")
     if explosion is not None and not explosion > 1:
         raise ValueError(f"explosion is a number above 1, or None; got {explosion!r}.")

@@ -156,31 +156,36 @@ class Grid:
         return uneven([math.log(value) for value in self.values]) < uneven([*self.values])
 
     def narrowed(self, best: float, by: float, extend: bool) -> tuple["Grid", str]:
-        """As many numbers between the neighbours of the best one; `by` has no meaning here."""
+        """As many numbers between the neighbours of the best one; `by` has no meaning here.
+
+        The neighbours themselves were tried. The first and the last number have one neighbour, and
+        stay themselves; with `extend` they get another one beyond.
+        """
         if len(self.values) < 2:
             return self, ""
-        log = self.log
+        log, count = self.log, len(self.values)
         places = [math.log(value) if log else value for value in self.values]
         k = self.values.index(best)
-        low, high = places[max(k - 1, 0)], places[min(k + 1, len(places) - 1)]
-        note = ""
-        if k in (0, len(places) - 1):
-            where = f"the declared end {best:.4g}"
-            note = f"kept within {where}; the best may lie beyond"
+        low, high = places[max(k - 1, 0)], places[min(k + 1, count - 1)]
+        at_low, at_high, note = k == 0, k == count - 1, ""
+        if at_low or at_high:
+            note = f"kept within the declared end {best:.4g}; the best may lie beyond"
             if extend:
                 step = high - low
-                low, high = (low - step, high) if k == 0 else (low, high + step)
-                note = f"extended beyond {where}"
+                low, high = (low - step, high) if at_low else (low, high + step)
+                note = f"extended beyond the declared end {best:.4g}"
                 if not log and self.values[0] >= 0 > low:
                     low, note = 0.0, f"{note}, and kept from negative numbers"
-        whole = all(isinstance(value, int) for value in self.values)
-        shares = [i / (len(places) - 1) for i in range(len(places))]
+                else:
+                    at_low = at_high = False
+        # So many steps lead from low to high, if neither is among the new numbers.
+        steps = count + 1 - at_low - at_high
+        shares = [(i + 1 - at_low) / steps for i in range(count)]
         values = [(1 - share) * low + share * high for share in shares]
         values = [math.exp(value) if log else value for value in values]
-        if whole:
+        if all(isinstance(value, int) for value in self.values):
             values = [math.floor(value + 0.5) for value in values]
-            values = [max(value, 1) for value in values] if log else values
-        elif not extend:
+        elif not extend:  # exp(log(x)) may be the neighbour of x
             values = [min(max(v, self.values[0]), self.values[-1]) for v in values]
         return Grid(tuple(sorted(set(values)))), note
 
