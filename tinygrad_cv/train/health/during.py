@@ -42,8 +42,8 @@ WINDOW = 100
 class Health(Callback):
     """Looks on while a model is trained, and tells what is wrong with the run.
 
-    As a callback, `Trainer.fit(..., callbacks=[health])`. In a loop of one's own each step (forward,
-    backward and update) is done inside `with health.step():`, and the model, a Module or a dict of
+    As a callback, `Trainer.fit(..., callbacks=[health])`. In a loop of one's own each step, with
+    its forward and backward pass and its update, is done inside `with health.step():`, and the model, a Module or a dict of
     tensors, is given here. `findings` are at any time what there is to say, the worst first, and
     `report()` says it; a healthy run gives nothing worse than a note.
 
@@ -137,8 +137,9 @@ class Health(Callback):
         return report(self.findings)
 
     def _tell(self, finding: Finding) -> None:
-        """Keep a finding, the first of its kind and place."""
-        self.seen.events.setdefault(f"{finding.kind} {finding.key}", finding)
+        """Keep a finding, the first of its kind and place; of a NaN where it began."""
+        place = "" if finding.kind == "not_finite" else finding.key
+        self.seen.events.setdefault(f"{finding.kind} {place}", finding)
 
     def _told_schedules(self) -> Iterator[Finding]:
         """Schedules that were made, and not stepped, or too often."""
@@ -224,6 +225,11 @@ class Health(Callback):
                 self.seen.waiting = dict.fromkeys(learning, "none")
         return self._names
 
+    def _optimized(self) -> set[int]:
+        """Whose parameters an optimizer has, by their ids."""
+        groups = (group for known in self.optimizers for group in known.param_groups)
+        return {id(parameter) for group in groups for parameter in group["params"]}
+
     def _norms(self) -> Iterator[tuple[str, _BatchNorm]]:
         """The batch norms that keep running statistics."""
         for path, module in self.model.named_modules() if isinstance(self.model, Module) else ():
@@ -303,17 +309,14 @@ class Health(Callback):
             path: (module, where)
             for path, (module, where) in sight.norms.items()
             if (module.weight is not None and module.weight.requires_grad)
-            or (module.num_batches_tracked is not None and not int(module.num_batches_tracked))
+            or _batches(module) == 0
             or (module.weight is None and not training)
         }
         if training and not norms:
             return
         if not training and not norms and not drops:
             return
-        new = any(
-            m.num_batches_tracked is None or not int(m.num_batches_tracked)
-            for m, _ in norms.values()
-        )
+        new = any(_batches(module) <= 0 for module, _ in norms.values())
         path, (_, where) = next(iter(norms.items())) if norms else ("", (None, ""))
         layers = [f"{path} ({type(module).__name__})" for path, (module, _) in norms.items()]
         told = ", ".join(layers[:4]) + (f" and {len(layers) - 4} more" if len(layers) > 4 else "")
@@ -329,6 +332,11 @@ class Health(Callback):
                 key=path,
             )
         )
+
+
+def _batches(norm: _BatchNorm) -> int:
+    """How many batches the running statistics are of; -1 if that is not counted."""
+    return -1 if norm.num_batches_tracked is None else int(norm.num_batches_tracked)
 
 
 def _epoch_of(schedule: LRScheduler) -> float:
@@ -357,19 +365,12 @@ class _Step:
         names = health._parameters()
         self.close = health._is_close()
         for path, norm in health._norms():
-            before = health._counts.get(path)
-            if before is not None and int(norm.num_batches_tracked) > before:  # type: ignore[arg-type]
-                if norm.momentum is not None:  # update_bn sets None
-                    health._tell(
-                        found(
-                            "train_mode",
-                            f"{path} ({type(norm).__name__}) saw batches in training mode between "
-                            "two training steps",
-                            step=health.seen.steps,
-                            where=f"{path} ({type(norm).__name__})",
-                            key=path,
-                        )
-                    )
+            count, layer = _batches(norm), f"{path} ({type(norm).__name__})"
+            if count > health._counts.get(path, count) and norm.momentum is not None:
+                text = f"{layer} saw batches in training mode between two training steps"
+                health._tell(
+                    found("train_mode", text, step=health.seen.steps, where=layer, key=path)
+                )
         model = health.model
         self.modes = True, False
         if isinstance(model, Module) and not model.training:
@@ -407,7 +408,9 @@ class _Step:
         """A backward pass begins: look whether gradients of the last update are still there."""
         self.began = True
         if self.close or self.health.seen.steps < 16:
-            grads = (p.grad for p in self.health._parameters().values())
+            own = self.health._optimized()
+            names = self.health._parameters().values()
+            grads = (p.grad for p in names if id(p) in own)
             if not any(g is not None and bool((g != 0).any()) for g in grads):
                 self.clean = True
         else:
@@ -486,7 +489,7 @@ class _Step:
         if self.close:
             self._measure_updates()
         for path, norm in health._norms():
-            health._counts[path] = int(norm.num_batches_tracked)  # type: ignore[arg-type]
+            health._counts[path] = _batches(norm)
         seen.steps += 1
         self._count_samples()
 
@@ -519,9 +522,7 @@ class _Step:
             change = norm_of(names[name].detach().numpy() - old) / size
             if seen.steps:  # the first update is made from weights that know nothing
                 seen.ratios[name] = [*seen.ratios.get(name, [])[-7:], change]
-        known = {
-            id(p) for o in health.optimizers for group in o.param_groups for p in group["params"]
-        }
+        known = health._optimized()
         if health.optimizers:
             seen.lonely = [n for n, p in names.items() if p.requires_grad and id(p) not in known]
 

@@ -97,12 +97,12 @@ def no_gradient(seen: Seen) -> Iterator[Finding]:
     for name, why in seen.waiting.items():
         layers.setdefault((name.rpartition(".")[0], why), []).append(name)
     for (path, why), names in layers.items():
-        if path not in seen.called and seen.called and why == "none":
-            story = "its layer was never called"
-            story = "" if not path else story
-        else:
-            story = "the output of its layer is used, or not, but detached"
-            story = story if why == "none" and path else ""
+        story = ""
+        if why == "none" and path and seen.called:
+            used = path in seen.called
+            story = (
+                "its layer was called, and what it gave is detached" if used else "nobody calls it"
+            )
         got = "no gradient" if why == "none" else "only gradients that are exactly 0"
         seen_text = f"{', '.join(names)} got {got} in {seen.updates} updates"
         means = None
@@ -158,7 +158,7 @@ def no_zero_grad(seen: Seen) -> Iterator[Finding]:
 
 def constant_predictions(seen: Seen) -> Iterator[Finding]:
     """One class for all."""
-    if len(seen.constant) == 3 and seen.constant[0] >= 3 and seen.updates >= 16:
+    if len(seen.constant) == 3 and seen.constant[0] >= 3 and seen.updates >= 16 and _finite(seen):
         yield found(
             "constant_predictions",
             f"all of {seen.constant[1]} samples, of several labels, are taken for class "
@@ -192,7 +192,8 @@ def labels_shuffled(seen: Seen) -> Iterator[Finding]:
             step=seen.steps - 1,
         )
     elif strangers and (lost or nothing):
-        assert seen.neighbours is not None and unknowing is not None
+        assert seen.neighbours is not None
+        assert unknowing is not None
         told = told_neighbours(*seen.neighbours, step=seen.steps - 1)
         yield found(
             "labels_shuffled",

@@ -1,5 +1,6 @@
 """What one training step shows to who looks on."""
 
+import contextlib
 import math
 import os
 import sys
@@ -29,7 +30,8 @@ def line() -> str:
     frame = sys._getframe(1)
     while frame is not None:
         name = frame.f_code.co_filename
-        if not name.startswith(PACKAGE) or name.startswith(LABS):
+        ours = name.startswith(PACKAGE) and not name.startswith(LABS)
+        if not ours and name != contextlib.__file__:
             return f"{os.path.basename(name)}:{frame.f_lineno}"
         frame = frame.f_back  # type: ignore[assignment]
     return ""
