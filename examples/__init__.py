@@ -1,0 +1,1 @@
+"""The course: a lab for each lecture, installed as `tinygrad_cv.examples`."""
