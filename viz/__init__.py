@@ -3,6 +3,7 @@
 from tinygrad_cv.viz.comparing import Diff as Diff
 from tinygrad_cv.viz.comparing import diff as diff
 from tinygrad_cv.viz.data import Trace as Trace
+from tinygrad_cv.viz.diagnosing import diagnosis as diagnosis
 from tinygrad_cv.viz.drawing import Drawing as Drawing
 from tinygrad_cv.viz.drawing import draw as draw
 from tinygrad_cv.viz.failing import draw_error as draw_error
