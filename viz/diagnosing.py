@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def diagnosis(trace: Trace, findings: "Iterable[Finding]") -> Drawing:
     """Draw the graph of a training run with what `train.health` found, the places of it marked.
 
-    `trace` is that of the model, such as `viz.watch(model).trace` or `viz.trace(model, x)`. Saved as
+    `trace` is that of the model, as of `viz.watch(model).trace` or `viz.trace(model, x)`. Saved as
     a page it has the findings as a list above the graph, and each leads to the boxes that it is
     about; in a picture they are marked. A finding about no place is in the list alone. Neither the
     trace nor the findings are changed.
@@ -23,8 +23,15 @@ def diagnosis(trace: Trace, findings: "Iterable[Finding]") -> Drawing:
     >>> from tinygrad_cv import nn, train, viz
     >>> model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
     >>> found = train.health.Finding(
-    ...     "dead_units", "warning", "3 of 4 units give 0", "the rate was too high", "lower it",
-    ...     "D3", where="1 (ReLU)", key="1/relu.0")
+    ...     "dead_units",
+    ...     "warning",
+    ...     "3 of 4 units give 0",
+    ...     "the rate was too high",
+    ...     "lower it",
+    ...     "D3",
+    ...     where="1 (ReLU)",
+    ...     key="1/relu.0",
+    ... )
     >>> picture = viz.diagnosis(viz.trace(model, tg.ones(5, 3)), [found])
     >>> [(node.op, node.note) for node in picture.trace.nodes if node.note]
     [('relu', 'warning: dead units')]
