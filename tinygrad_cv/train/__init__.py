@@ -9,6 +9,7 @@ from tinygrad_cv.train.callbacks import Checkpoint as Checkpoint
 from tinygrad_cv.train.callbacks import EarlyStopping as EarlyStopping
 from tinygrad_cv.train.callbacks import LambdaCallback as LambdaCallback
 from tinygrad_cv.train.callbacks import MovingAverage as MovingAverage
+from tinygrad_cv.train.callbacks import StepLosses as StepLosses
 from tinygrad_cv.train.checkpoint import load_model as load_model
 from tinygrad_cv.train.checkpoint import save_model as save_model
 from tinygrad_cv.train.health import Health as Health
