@@ -5,6 +5,7 @@ mask, so it is only remembered, with the op that made it of finite ones; it beco
 NaN comes of it, when a backward pass begins from it, and when it gets into a parameter.
 """
 
+import contextlib
 import linecache
 import os
 import sys
@@ -394,7 +395,7 @@ def frames_of_user(most: int = 8) -> Frames:
     frame: Any = sys._getframe(1)
     while frame is not None and len(found) < most:
         code = frame.f_code
-        if not code.co_filename.startswith(PACKAGE):
+        if not code.co_filename.startswith((PACKAGE, contextlib.__file__)):
             found.append((code.co_filename, frame.f_lineno, code.co_name))
         frame = frame.f_back
     return tuple(reversed(found))

@@ -21,7 +21,8 @@ class Callback:
     Each gets the trainer, with `model`, `optimizer`, and how far it is: `epoch` counts from 0,
     `step` counts the steps of the optimizer, `step_loss` is the loss of the last one, `record` has
     the numbers of the running epoch (loss, train_accuracy, lr, and after its last step val_loss,
-    val_accuracy, ...), `history` the records of the epochs before it. `trainer.should_stop = True` ends the fit after this step.
+    val_accuracy, ...), `history` the records of the epochs before it. `trainer.should_stop = True`
+    ends the fit after this step.
 
     - `on_fit_start` before everything; `trainer.resumed` says whether it goes on from a checkpoint;
     - `on_epoch_start` before the first batch of an epoch;

@@ -43,9 +43,9 @@ class Health(Callback):
     """Looks on while a model is trained, and tells what is wrong with the run.
 
     As a callback, `Trainer.fit(..., callbacks=[health])`. In a loop of one's own each step, with
-    its forward and backward pass and its update, is done inside `with health.step():`, and the model, a Module or a dict of
-    tensors, is given here. `findings` are at any time what there is to say, the worst first, and
-    `report()` says it; a healthy run gives nothing worse than a note.
+    its forward and backward pass and its update, is done inside `with health.step():`, and the
+    model, a Module or a dict of tensors, is given here. `findings` are at any time what there is to
+    say, the worst first, and `report()` says it; a healthy run gives nothing worse than a note.
 
     It tells of a loss that does not move, or is over 3 times the first, or NaN or infinite (and of
     the op, layer, line and index where that began, forward or backward); of a gap between training
@@ -543,7 +543,7 @@ class _Step:
     def _tell_anomaly(self, anomaly: Any, step: int) -> None:
         told = found(
             "not_finite",
-            f"{anomaly.during}: {anomaly}",
+            f"{anomaly.during}: {anomaly}".removesuffix(f" ({anomaly.where})"),
             step=step,
             where=anomaly.where,
             key=anomaly.layer.partition(" ")[0],

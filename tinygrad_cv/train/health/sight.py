@@ -143,6 +143,9 @@ class Sight(Observer):
         self._sent.update(receiver.number for receiver, _ in sent)
         return sent
 
+    def updated(self, optimizer: Any) -> None:
+        self.before.updated(optimizer)
+
     # What is looked at.
 
     def _count(self, tensor: Tensor, node: Node) -> None:
