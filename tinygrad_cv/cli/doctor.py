@@ -315,16 +315,17 @@ def _fitting(
 
 
 def _looked_at(case: Case, options: argparse.Namespace, watch: Any) -> list[Finding]:
-    """What is found before the training and in its first steps."""
-    findings = check(
-        case.model, case.loss_fn or cross_entropy, case.train_loader, optimizer=case.optimizer
-    )
-    health = Health(case.model, case.optimizer, case.loss_fn, every=max(1, options.steps // 15))
+    """What is found before the training and in its first steps; what both find, once."""
+    known = {} if case.loss_fn is None else {"loss_fn": case.loss_fn}
+    before = check(case.model, loader=case.train_loader, optimizer=case.optimizer, **known)
+    health = Health(case.model, case.optimizer, every=max(1, options.steps // 15))
     if case.step is not None:
         _train_by_hand(case, health, options.steps, watch)
     else:
         _train(case, health, options.steps, watch)
-    return [*findings, *health.findings]
+    during = health.findings
+    kinds = {finding.kind for finding in during}
+    return [*(finding for finding in before if finding.kind not in kinds), *during]
 
 
 def _train(case: Case, health: Health, steps: int, watch: Any) -> None:
@@ -359,10 +360,17 @@ def _train_by_hand(case: Case, health: Health, steps: int, watch: Any) -> None:
     """So many steps of the user's function."""
     with tqdm(total=steps, disable=None, leave=False) as bar:
         for inputs, labels in islice(_again_and_again(case.train_loader), steps):
-            with watch.step(), health.step():
-                loss = case.step(inputs, labels)
+            try:
+                with watch.step(), health.step():
+                    loss = case.step(inputs, labels)
+            except RuntimeError as error:
+                if not hasattr(error, "anomaly"):
+                    raise
+                return  # of which health has heard
             case.losses.append(_number(loss))
             bar.update()
+            if health.should_stop:
+                return
 
 
 def _again_and_again(loader: Any) -> Iterator[Any]:
