@@ -5,6 +5,7 @@ from tinygrad_cv.viz.classes import confusion_matrix as confusion_matrix
 from tinygrad_cv.viz.comparing import Diff as Diff
 from tinygrad_cv.viz.comparing import diff as diff
 from tinygrad_cv.viz.data import Trace as Trace
+from tinygrad_cv.viz.diagnosing import diagnosis as diagnosis
 from tinygrad_cv.viz.distributions import histograms as histograms
 from tinygrad_cv.viz.drawing import Drawing as Drawing
 from tinygrad_cv.viz.drawing import draw as draw
