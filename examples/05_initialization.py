@@ -104,7 +104,8 @@ lab.compare("W = 1.0: saturated units", (abs(h) > 0.98).mean(), "almost all", (0
 below = (1 - h**2 < 1e-3).mean()
 lab.compare("W = 1.0: local gradients below 1e-3", below, "all", (0.83, 0.87))
 lab.note('"Gradients will be all zero" is false: they grow 3.5 times in each layer.')
-from_top = {name: gradients[name] for name in list(cases)[:3]}
+places = [f"∂L/∂h{k}" for k in reversed(range(DEPTH))]
+from_top = {name: dict(zip(places, gradients[name], strict=True)) for name in list(cases)[:3]}
 lab.picture(viz.histograms(from_top, limit=1 if lab.quick else DEPTH), "gradients")
 
 # %% [markdown]

@@ -80,7 +80,7 @@ def scatter(
         axes.locator_params(nbins=4)
         plain(axes)
         lost = len(cloud) - len(known[name])
-        told = f"{as_label(name)} ({lost} not finite)" if lost else as_label(name)
+        told = as_label(name, 18) + (f" ({lost} not finite)" if lost else "")
         axes.set_title(told.strip(), fontsize="medium", color=WARNING if lost else "black")
         if len(known[name]):
             axes.set_xlabel(_moments(known[name]), fontsize=SMALL + 1)
