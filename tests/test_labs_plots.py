@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
-pytestmark = pytest.mark.host
+from lab_runs import Numbers
+from lab_runs import lab_run as lab_run
 
-Numbers = dict[str, float]
+pytestmark = pytest.mark.host
 
 
 def column(numbers: Numbers, name: str) -> list[float]:
@@ -47,7 +49,7 @@ def test_05_initialization(lab_run: Callable[[str], Numbers]) -> None:
 
     # The gradients: with W = 1.0 they grow, whatever the deck says.
     grown = column(numbers, "tanh, 1.0 randn: gradient")
-    assert all(3 < after / before < 4 for before, after in zip(grown, grown[1:], strict=False))
+    assert all(3 < after / before < 4 for before, after in pairwise(grown))
     assert 1e5 < grown[9] < 6e5
     assert 0.9 < numbers["W = 1.0: saturated units"] < 0.93
     assert column(numbers, "tanh, 0.01 randn: gradient")[9] == pytest.approx(3e-7, rel=0.15)
