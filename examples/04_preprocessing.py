@@ -27,50 +27,44 @@ rng = np.random.default_rng(lab.seed)
 # XᵀX shrinks the error along each axis by 1 - λ/λmax a step, so the worst needs about κ ln 1000
 # steps to a thousandth, where κ = λmax/λmin is the condition number.
 #
+# The picture shows the logarithm of the error, dark where it is small.
+#
 # Solberg's (101, ·) becomes (1, ·) by subtracting 100, and not the mean, 101; and (.2, ·) becomes
 # (1, ·) by dividing by the root of the mean square: its variance is 0.
 
 # %%
 y = np.array([2.0, 0.0])
-examples = {
-    "(101, 101), (101, 99)": [[101, 101], [101, 99]],
-    "  less 100: (1, 1), (1, -1)": [[1, 1], [1, -1]],
-    "(.2, 10), (.2, -10)": [[0.2, 10], [0.2, -10]],
-    "  scaled: (1, 1), (1, -1)": [[1, 1], [1, -1]],
-}
-expected = [(40_005, 40_007), (1, 1), (2499.9, 2500.1), (1, 1)]
-steps_expected = [(275_000, 278_000), (1, 1), (17_200, 17_300), (1, 1)]
+examples = [  # the samples, and what to expect: the condition and the steps
+    ("(101, 101), (101, 99)", [[101, 101], [101, 99]], (40_005, 40_007), (275_000, 278_000)),
+    ("less 100: (1, 1), (1, -1)", [[1, 1], [1, -1]], (1, 1), (1, 1)),
+    ("(.2, 10), (.2, -10)", [[0.2, 10], [0.2, -10]], (2499, 2501), (17_200, 17_300)),
+    ("scaled: (1, 1), (1, -1)", [[1, 1], [1, -1]], (1, 1), (1, 1)),
+]
 
 
-def descent(X, y):
-    """The steps from w = 0 until the error in w is a thousandth of what it was."""
-    a, b, c = (X.T @ X).ravel()[[0, 1, 3]] / np.linalg.eigvalsh(X.T @ X)[-1]
-    e0, e1 = -np.linalg.solve(X, y)
-    start, steps = np.hypot(e0, e1), 0
-    while e0 * e0 + e1 * e1 > (1e-3 * start) ** 2:
-        e0, e1 = e0 - (a * e0 + b * e1), e1 - (b * e0 + c * e1)
-        steps += 1
+def descent(H, w, best):
+    """The steps until the error in w is a thousandth of what it was, along the axes of H."""
+    values, axes = np.linalg.eigh(H)
+    error, shrinks = axes.T @ (w - best), 1 - values / values[-1]
+    aim, steps = 1e-3 * np.linalg.norm(error), 0
+    while np.linalg.norm(error) > aim:
+        error, steps = shrinks * error, steps + 1
     return steps
 
 
 figure, panels = plt.subplots(1, 4, figsize=(13, 3.6), layout="constrained")
-for panel, (name, rows), condition, steps in zip(
-    panels, examples.items(), expected, steps_expected, strict=True
-):
+for panel, (name, rows, condition, steps) in zip(panels, examples, strict=True):
     X = np.array(rows, float)
-    values = np.linalg.eigvalsh(X.T @ X)
-    lab.compare(f"condition, {name}", values[-1] / values[0], expected=condition)
+    H, best = X.T @ X, np.linalg.solve(X, y)
+    kappa = np.linalg.cond(H)
+    lab.compare(f"condition, {name}", kappa, expected=condition)
     if steps[1] < 20_000 or not lab.quick:
-        lab.compare(f"steps, {name}", descent(X, y), expected=steps)
-    best = np.linalg.solve(X, y)
-    near = best + np.linspace(-1, 1, 201)[:, None] * [4, 4]
-    w = np.stack(np.meshgrid(near[:, 0], near[:, 1]), -1)
-    surface = 0.5 * ((w @ X.T - y) ** 2).sum(-1)
-    panel.contourf(near[:, 0], near[:, 1], np.log10(surface + 1e-3), 14, cmap="Blues_r")
+        lab.compare(f"steps, {name}", descent(H, np.zeros(2), best), expected=steps)
+    w1, w2 = (np.linspace(b - 4, b + 4, 201) for b in best)
+    residuals = np.stack(np.meshgrid(w1, w2), -1) @ X.T - y
+    panel.contourf(w1, w2, np.log10((residuals**2).sum(-1) + 1e-3), 14, cmap="Blues_r")
     panel.plot(*best, "o", color="tab:red")
-    panel.set_title(
-        f"{name.split(':')[-1].strip()}\nκ = {values[-1] / values[0]:,.0f}", fontsize=14
-    )
+    panel.set_title(f"{name.removeprefix('scaled: ')}\nκ = {kappa:,.0f}", fontsize=14)
     panel.set_xlabel("w₁", fontsize=13)
     panel.set_ylabel("w₂", fontsize=13)
     panel.set_aspect("equal")
@@ -83,29 +77,25 @@ lab.picture(figure, "error_surfaces", "png")
 
 # %%
 points = rng.normal(size=(600, 2)) @ [[2.0, 1.2], [0.0, 0.6]] + [3.0, 2.0]
-steps = {
-    "original": None,
-    "zero-centred": preprocessing.Center(),
-    "normalized": preprocessing.Normalize(),
-    "decorrelated (PCA)": preprocessing.PCA(),
-    "whitened": preprocessing.Whitening(eps=0),
+shown = {
+    "original": points,
+    "zero-centred": preprocessing.Center().fit_transform(points),
+    "normalized": preprocessing.Normalize().fit_transform(points),
+    "decorrelated (PCA)": preprocessing.PCA().fit_transform(points),
+    "whitened": preprocessing.Whitening(eps=0).fit_transform(points),
 }
-figure, panels = plt.subplots(
-    1, 5, figsize=(15, 3.4), layout="constrained", sharex=True, sharey=True
-)
-for panel, (name, step) in zip(panels, steps.items(), strict=True):
-    shown = points if step is None else step.fit_transform(points)
-    panel.scatter(*shown.T, s=6, alpha=0.5)
+figure, panels = plt.subplots(1, 5, figsize=(15, 3.4), layout="constrained")
+for panel, (name, x) in zip(panels, shown.items(), strict=True):
+    panel.scatter(*x.T, s=8, alpha=0.5, rasterized=True)
     panel.axhline(0, color="0.5", linewidth=1)
     panel.axvline(0, color="0.5", linewidth=1)
+    panel.set(xlim=(-8, 10), ylim=(-7, 8), aspect="equal")
     panel.set_title(name, fontsize=15)
-    panel.set_aspect("equal")
-    panel.set_xlim(-8, 10)
-    panel.set_ylim(-6, 8)
-    if name in ("decorrelated (PCA)", "whitened"):
-        off = np.cov(shown.T, bias=True) - (0 if name != "whitened" else np.eye(2))
-        part = off[0, 1] if name != "whitened" else abs(off).max()
-        lab.compare(f"covariance off by, {name}", part, 0, (-1e-9, 1e-9))
+covariance = {name: np.cov(x.T, bias=True) for name, x in shown.items()}
+lab.compare("covariance, original", covariance["original"][0, 1], expected=(2, 3))
+lab.compare("covariance, PCA", covariance["decorrelated (PCA)"][0, 1], 0, (-1e-9, 1e-9))
+off = abs(covariance["whitened"] - np.eye(2)).max()
+lab.compare("whitened: |covariance - identity|", off, 0, (0, 1e-9))
 lab.picture(figure, "scatters")
 
 # %% [markdown]
@@ -118,20 +108,19 @@ lab.picture(figure, "scatters")
 images = lab.images()
 mean_image = preprocessing.MeanImage().fit(images.train_images)
 channel_mean = preprocessing.ChannelMean().fit(images.train_images)
-net = nn.Sequential(mean_image, nn.Flatten(), nn.Linear(3072, 10))
-lab.compare("numbers in the mean image", net.state_dict()["0.mean"].numel(), 3072, (3072, 3072))
-lab.compare("numbers in the channel mean", channel_mean.mean.numel(), 3, (3, 3))
-rows = mean_image.transform(images.train_images[:1000]).reshape(-1, 3072)
-lab.compare("length of a row, centred", np.linalg.norm(rows, axis=1).mean(), expected=(3000, 4500))
-lab.note(
-    "The digits, each pixel 4x4 and three channels, have the length of CIFAR-10's rows, 3,407."
-)
+size = mean_image.mean.numel()
+net = nn.Sequential(mean_image, nn.Flatten(), nn.Linear(size, 10))
+lab.compare("numbers in the mean image", net.state_dict()["0.mean"].numel(), 3072, (size, size))
+lab.compare("numbers in the channel mean", channel_mean.mean.numel(), 3, (1, 3))
+rows = mean_image.transform(images.train_images[:1000]).reshape(-1, size)
+lab.compare("mean length of a row", np.linalg.norm(rows, axis=1).mean(), expected=(3000, 4500))
+lab.note("Of CIFAR-10 it is 3,407; the enlarged digits have 3,801.")
 figure, panels = plt.subplots(1, 3, figsize=(9, 3.4), layout="constrained")
 shown = {"an image": images.train_images[0], "the mean image": mean_image.mean.numpy()}
 shown["their difference"] = shown["an image"] - shown["the mean image"]
 for panel, (name, image) in zip(panels, shown.items(), strict=True):
     low = image.min() if image.min() < 0 else 0
-    panel.imshow(((image - low) / max(image.max() - low, 255)).transpose(1, 2, 0))
+    panel.imshow(((image - low) / max(image.max() - low, 255)).transpose(1, 2, 0), cmap="gray")
     panel.set_title(name, fontsize=15)
     panel.axis("off")
 lab.picture(figure, "mean_image")
@@ -179,16 +168,11 @@ if lab.quick:
     loss_at, most = 0.6, {"raw": (150, 600), "centred": (10, 60), "normalized": (10, 60)}
 else:
     loss_at, most = 0.2, {"raw": (1000, 3000), "centred": (90, 200), "normalized": (90, 220)}
-kinds = {
-    "raw": None,
-    "centred": preprocessing.Center(),
-    "normalized": preprocessing.Normalize(1e-8),
-}
-for name, step in kinds.items():
-    X = train if step is None else step.fit_transform(train)
-    lab.compare(
-        f"steps to the loss {loss_at}, {name}", steps_until(X, loss_at), expected=most[name]
-    )
+centred = preprocessing.Center().fit_transform(train)
+normalized = preprocessing.Normalize(eps=1e-8).fit_transform(train)
+for name, X in (("raw", train), ("centred", centred), ("normalized", normalized)):
+    steps = steps_until(X, loss_at)
+    lab.compare(f"steps to the loss {loss_at}, {name}", steps, expected=most[name])
 
 # %% [markdown]
 # ## Aside: hand-made features (an exercise of Solberg's course)
@@ -200,9 +184,7 @@ if find_spec("skimage") and not lab.quick:
     hog = features.HOG(orientations=8, pixels_per_cell=2, cells_per_block=2)
     for name, of in (("pixels", lambda x: x.reshape(len(x), -1)), ("HOG", hog)):
         prep = preprocessing.Normalize(eps=1e-3).fit(of(digits.train_images))
-        X, X_test = (
-            tg.tensor(prep.transform(of(x))) for x in (digits.train_images, digits.test_images)
-        )
+        X, X_test = (prep(tg.tensor(of(x))) for x in (digits.train_images, digits.test_images))
         linear = nn.Linear(X.shape[1], 10)
         optimizer = optim.SGD(linear.parameters(), lr=0.05, momentum=0.9)
         for _ in range(200):

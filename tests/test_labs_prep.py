@@ -36,10 +36,12 @@ def test_04_preprocessing(lab_run: Callable[[str], Numbers]) -> None:
     assert numbers["condition, (101, 101), (101, 99)"] == pytest.approx(40_006, rel=1e-4)
     assert numbers["condition, (.2, 10), (.2, -10)"] == pytest.approx((10 / 0.2) ** 2)
     assert numbers["steps, (.2, 10), (.2, -10)"] == pytest.approx(math.log(1000) * 2500, rel=1e-3)
-    for name in ("  less 100: (1, 1), (1, -1)", "  scaled: (1, 1), (1, -1)"):
+    for name in ("less 100: (1, 1), (1, -1)", "scaled: (1, 1), (1, -1)"):
         assert numbers[f"condition, {name}"] == pytest.approx(1)
         assert numbers[f"steps, {name}"] == 1
     assert numbers["|covariance - identity|"] < 1e-9
+    assert numbers["whitened: |covariance - identity|"] < 1e-9
+    assert abs(numbers["covariance, PCA"]) < 1e-9
     assert (numbers["constant pixels"], numbers["axes kept"]) == (3, 61)
     assert numbers["numbers in the mean image"] == 3 * 32 * 32
     raw, centred, normalized = (
