@@ -64,7 +64,7 @@ for panel, (name, rows, condition, steps) in zip(panels, examples, strict=True):
     residuals = np.stack(np.meshgrid(w1, w2), -1) @ X.T - y
     panel.contourf(w1, w2, np.log10((residuals**2).sum(-1) + 1e-3), 14, cmap="Blues_r")
     panel.plot(*best, "o", color="tab:red")
-    panel.set_title(f"{name.removeprefix('scaled: ')}\nκ = {kappa:,.0f}", fontsize=14)
+    panel.set_title(f"{name}\nκ = {kappa:,.0f}", fontsize=14)
     panel.set_xlabel("w₁", fontsize=13)
     panel.set_ylabel("w₂", fontsize=13)
     panel.set_aspect("equal")

@@ -199,5 +199,6 @@ def hue(x: host.ndarray) -> tuple[host.ndarray, host.ndarray]:
 def _grey(x: host.ndarray) -> host.ndarray:
     """(N, C, H, W) as (N, H, W): the brightness of colours, or the mean of other channels."""
     if x.shape[1] == 3:
-        return host.tensordot(x, [0.299, 0.587, 0.114], axes=(1, 0))
-    return x.mean(axis=1)
+        grey: host.ndarray = host.tensordot(x, [0.299, 0.587, 0.114], axes=(1, 0))
+        return grey
+    return host.asarray(x.mean(axis=1))
