@@ -1,5 +1,6 @@
 """Pictures: of graphs, with the rules that ran, and of training runs."""
 
+from tinygrad_cv.viz.boundaries import decision_boundary as decision_boundary
 from tinygrad_cv.viz.classes import confusion_matrix as confusion_matrix
 from tinygrad_cv.viz.comparing import Diff as Diff
 from tinygrad_cv.viz.comparing import diff as diff
@@ -13,7 +14,9 @@ from tinygrad_cv.viz.histories import curves as curves
 from tinygrad_cv.viz.playing import Playback as Playback
 from tinygrad_cv.viz.playing import playback as playback
 from tinygrad_cv.viz.plots import search as search
+from tinygrad_cv.viz.points import scatter as scatter
 from tinygrad_cv.viz.rates import learning_rates as learning_rates
+from tinygrad_cv.viz.surfaces import contours as contours
 from tinygrad_cv.viz.text import summary as summary
 from tinygrad_cv.viz.tracing import trace as trace
 from tinygrad_cv.viz.watching import Watch as Watch

@@ -17,6 +17,7 @@ from tinygrad_cv.viz.render import FORMATS, PNG_DPI, check_path
 from tinygrad_cv.viz.text import one_line
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -231,6 +232,13 @@ def saved(figure: "Figure", path: OptionalPath) -> "Figure":
         figure.savefig(contents, format=kind, metadata=metadata, dpi=PNG_DPI)
     write(target, contents.getvalue())
     return figure
+
+
+def legend_below(figure: "Figure", handles: Sequence["Artist"]) -> None:
+    """One legend for all panels, in as many columns as fit."""
+    longest = max((len(str(handle.get_label())) for handle in handles), default=0)
+    columns = max(1, min(len(handles), int(13 * figure.get_figwidth() / (longest + 8))))
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
 
 
 def plain(axes: "Axes", grid: Literal["", "y", "both"] = "") -> None:
