@@ -110,15 +110,18 @@ for name, regularizer in REGULARIZERS.items():
     lab.compare(f"{name}: longest ‖w‖² in W1", (first**2).sum(dim=1).max())
     lab.compare(f"{name}: cost", cost)
     lab.compare(f"{name}: test accuracy", accuracy, expected=(0.85, 1))
-lab.compare("max norm 1 holds", lab.numbers["max norm 1: longest ‖w‖² in W1"], expected=(0, 1 + 1e-5))
+lab.compare(
+    "max norm 1 holds", lab.numbers["max norm 1: longest ‖w‖² in W1"], expected=(0, 1 + 1e-5)
+)
 
-figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
+figure, axes = plt.subplots(figsize=(9, 4), layout="constrained")
 for name in ("none", "L2 .01", "L1 .002", "L1 .002, proximal"):
     sizes = np.sort(np.abs(nets[name][0].weight.detach().numpy().ravel()))[::-1]
-    axes.semilogy(np.linspace(0, 100, len(sizes)), np.maximum(sizes, 1e-6), lw=2, label=name)
+    shares = np.linspace(0, 100, len(sizes))
+    axes.semilogy(shares[sizes > 0], sizes[sizes > 0], lw=2, label=name)
 axes.set(xlabel="weights of layer 1, the largest first (%)", ylabel="|w|", ylim=(1e-5, 3))
-axes.legend(title="where a line ends, zeros begin")
 axes.grid(alpha=0.3)
+figure.legend(title="where a line ends, zeros begin", loc="outside right")
 lab.picture(figure, "zeros")
 
 # %% [markdown]
@@ -135,7 +138,9 @@ for name, layer, low in (
     ("inverted", nn.Dropout(1 - p), 3.0),
 ):
     off = sigma if name == "vanilla" else sigma / p
-    lab.compare(f"{name}, training: mean of h = 3", layer(h).mean(), expected=(low - off, low + off))
+    lab.compare(
+        f"{name}, training: mean of h = 3", layer(h).mean(), expected=(low - off, low + off)
+    )
     lab.compare(f"{name}, test: h = 3", layer.eval()(h).mean(), expected=(low, low))
 
 # %% [markdown]
