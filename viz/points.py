@@ -15,6 +15,7 @@ from tinygrad_cv.viz.plots import (
     array_of,
     as_label,
     blank_figure,
+    legend_below,
     number,
     plain,
     saved,
@@ -186,6 +187,4 @@ def name_classes(figure: "Figure", groups: Any, classes: Any) -> None:
         )
         for label in found
     ]
-    longest = max((len(str(handle.get_label())) for handle in handles), default=0)
-    columns = max(1, min(len(handles), int(13 * figure.get_figwidth() / (longest + 6))))
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
+    legend_below(figure, handles)

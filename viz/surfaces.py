@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 from tinygrad_cv._grad_mode import no_grad
 from tinygrad_cv.backend import host
 from tinygrad_cv.creation import tensor
-from tinygrad_cv.viz.plots import PALETTE, OptionalPath, array_of, as_label, plain, saved
+from tinygrad_cv.viz.plots import (
+    PALETTE,
+    OptionalPath,
+    array_of,
+    as_label,
+    legend_below,
+    plain,
+    saved,
+)
 from tinygrad_cv.viz.points import panels_beside, points_in
 from tinygrad_cv.viz.runs import has_diverged
 
@@ -174,6 +182,4 @@ def _name_ways(figure: "Figure", told: dict[str, str]) -> None:
         Line2D([], [], color=PALETTE[i % len(PALETTE)], marker="X", label=words)
         for i, words in enumerate(told.values())
     ]
-    longest = max(map(len, told.values()))
-    columns = max(1, min(len(handles), int(13 * figure.get_figwidth() / (longest + 8))))
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
+    legend_below(figure, handles)

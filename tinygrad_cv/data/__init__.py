@@ -1,6 +1,8 @@
 """Datasets, samplers, the loader that makes batches, augmentation, and files of images."""
 
 from tinygrad_cv.data import datasets as datasets
+from tinygrad_cv.data import features as features
+from tinygrad_cv.data import preprocessing as preprocessing
 from tinygrad_cv.data import transforms as transforms
 from tinygrad_cv.data.augment import random_horizontal_flip as random_horizontal_flip
 from tinygrad_cv.data.augment import random_shift as random_shift

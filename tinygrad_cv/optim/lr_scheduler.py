@@ -19,6 +19,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
+from weakref import WeakSet
 
 from tinygrad_cv._public import SCHEDULERS, fill, public
 from tinygrad_cv._tensor import Tensor
@@ -46,6 +47,17 @@ def _each(optimizer: Optimizer, name: str, value: Any) -> list[Any]:
     if len(value) != groups:
         raise ValueError(f"{name}: expected {groups} values, one for each group; got {len(value)}.")
     return list(value)
+
+
+_made: "WeakSet[LRScheduler]" = WeakSet()
+"""The schedules that are there."""
+
+
+def schedules_of(optimizer: Optimizer) -> list["LRScheduler"]:
+    """The schedules that were made for an optimizer, but for those that are parts of others."""
+    own = [schedule for schedule in _made if schedule.optimizer is optimizer]
+    parts = {id(part) for schedule in own for part in getattr(schedule, "_schedulers", ())}
+    return [schedule for schedule in own if id(schedule) not in parts]
 
 
 @public(SCHEDULERS, also="_LRScheduler")
@@ -99,6 +111,7 @@ class LRScheduler:
             raise TypeError(f"a schedule is of an optimizer; got a {type(optimizer).__name__}.")
         self.optimizer = optimizer
         self._steps_before = optimizer._steps
+        _made.add(self)
 
     def _begin(self) -> None:
         """The first step, which sets the rates that training begins with."""
