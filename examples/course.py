@@ -73,7 +73,7 @@ class Lab:
         )
         parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
         parser.add_argument("--quick", action="store_true", help="a short run")
-        in_notebook = "ipykernel" in sys.modules
+        in_notebook = _in_notebook()
         if argv is None:
             argv = shlex.split(os.environ.get(OPTIONS, "")) if in_notebook else sys.argv[1:]
         options = parser.parse_args(argv)
@@ -169,6 +169,12 @@ class Lab:
                 f"{self.name}: {len(self._off)} of {len(self.numbers)} numbers {are} off: "
                 f"{', '.join(self._off)}."
             )
+
+
+def _in_notebook() -> bool:
+    """Whether a kernel of Jupyter runs this program; to have it imported is another thing."""
+    found = sys.modules.get("IPython")
+    return found is not None and hasattr(found.get_ipython(), "kernel")
 
 
 def _of(values: Any, k: int) -> Any:

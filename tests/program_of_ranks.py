@@ -187,7 +187,7 @@ def trainer_and_checkpoints(folder: Path) -> None:
 def the_command(folder: Path) -> None:
     """As `mpiexec -n 2 tinygrad-cv train`, which joins the others by itself."""
     dist.destroy_process_group()
-    cli._draw = lambda *args: []  # type: ignore[assignment]  it takes as long as all else
+    cli.train._draw = lambda *args: []  # type: ignore[assignment]  it takes as long as all else
     command = ["train", "--epochs=1", "--limit=90", "--batch-size=27", f"--out={folder / 'two'}"]
     cli.main(command)
     assert not dist.is_initialized()

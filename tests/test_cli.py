@@ -51,7 +51,7 @@ def names(folder: Path) -> set[str]:
 @pytest.fixture
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests that need none: to lay out a graph takes a while."""
-    monkeypatch.setattr(cli, "_draw", lambda *_: [])
+    monkeypatch.setattr(cli.train, "_draw", lambda *_: [])
 
 
 class Ended(NamedTuple):
@@ -260,7 +260,7 @@ def test_limit_is_the_most_that_trains_and_validates(
 def test_settings_reach_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
     rates: list[float] = []
-    shift, step = cli.random_shift, cli.SGD.step
+    shift, step = cli.train.random_shift, cli.train.SGD.step
 
     def spy_shift(images: Any, pixels: int, generator: Any) -> Any:
         assert pixels == 1
@@ -271,8 +271,8 @@ def test_settings_reach_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyP
         rates.append(self.param_groups[0]["lr"])
         step(self)
 
-    monkeypatch.setattr(cli, "random_shift", spy_shift)
-    monkeypatch.setattr(cli.SGD, "step", spy_step)
+    monkeypatch.setattr(cli.train, "random_shift", spy_shift)
+    monkeypatch.setattr(cli.train.SGD, "step", spy_step)
     train("--out", tmp_path, "--limit", 40, "--epochs", 3, "--batch-size", 10, "--lr", 0.2)
     # 36 samples train in each epoch. Those that validate and test are never shifted.
     assert sizes == [10, 10, 10, 6] * 3
@@ -443,12 +443,12 @@ def test_more_options_reach_the_training(
 
 def test_models_that_classify_are_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the scores that some give from their middle; others that some give are no classes."""
-    model, channels = cli._known_model("googlenet", (1, 32, 32), 3, np.random.default_rng(0))
+    model, channels = cli.train._known_model("googlenet", (1, 32, 32), 3, np.random.default_rng(0))
     assert (model.training, channels) == (True, 3)
     assert model(tg.zeros(2, 3, 32, 32)).shape == (2, 3)
     monkeypatch.setattr(models, "get_model", lambda name, **options: nn.Conv2d(3, 3, 1))
     with pytest.raises(cli.CommandError, match=r"\(1, 3, 16, 16\), and not a score for each of 3"):
-        cli._known_model("net", (3, 16, 16), 3, np.random.default_rng(0))
+        cli.train._known_model("net", (3, 16, 16), 3, np.random.default_rng(0))
 
 
 @pytest.mark.usefixtures("no_pictures")
@@ -459,9 +459,9 @@ def test_a_folder_of_images_is_brought_to_a_size(
         path = tmp_path / "data" / "ab"[k % 2] / f"{k}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (20 + k, 16), (k, 0, 0)).save(path)
-    shapes, made = [], cli.convnet
+    shapes, made = [], cli.train.convnet
     monkeypatch.setattr(
-        cli, "convnet", lambda shape, *a, **k: shapes.append(shape) or made(shape, *a, **k)
+        cli.train, "convnet", lambda shape, *a, **k: shapes.append(shape) or made(shape, *a, **k)
     )
     options = "--epochs", 1, "--out", tmp_path / "out", "--image-size", 12
     train("--dataset", tmp_path / "data", *options)
@@ -476,7 +476,7 @@ def test_a_folder_of_images_is_brought_to_a_size(
 def test_a_model_for_colours_gets_grey_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen, load = [], cli.load_dataset
+    seen, load = [], cli.train.load_dataset
 
     def few(*options: Any) -> Any:
         splits = load(*options)
@@ -488,7 +488,7 @@ def test_a_model_for_colours_gets_grey_images(
         seen.extend(images for images, _ in loader)
         return 0.0
 
-    monkeypatch.setattr(cli, "load_dataset", few)
+    monkeypatch.setattr(cli.train, "load_dataset", few)
     monkeypatch.setattr(Trainer, "evaluate", evaluate)
     train("--model", "resnet20", "--limit", 10, "--epochs", 1, "--out", tmp_path)
     [images] = seen
@@ -644,7 +644,7 @@ def test_a_folder_that_cannot_be_written_to(
     def denied(dir: Path) -> None:  # permissions do not stop every user who runs this test
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(dir))
 
-    monkeypatch.setattr(cli, "TemporaryFile", denied)
+    monkeypatch.setattr(cli.train, "TemporaryFile", denied)
     status, _, err = ended("train", "--out", tmp_path)
     assert (status, err.count("\n")) == (2, 1)
     assert f"argument --out: {tmp_path} must be a folder to write in (Permission denied)." in err
@@ -689,11 +689,11 @@ INTERRUPTIBLE = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever this process inherited
 from tinygrad_cv import cli, models, nn
-fit = cli._fit
+fit = cli.train._fit
 def announced(*arguments):
     open(sys.argv[1], "w").close()
     return fit(*arguments)
-cli._fit = announced
+cli.train._fit = announced
 cli.main(sys.argv[2:])
 """
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from tinygrad_cv import cli
 from tinygrad_cv.cli import main
+from tinygrad_cv.cli.arguments import finite, integer, positive, shape
 
 pytestmark = [
     pytest.mark.host,
@@ -99,7 +100,7 @@ def test_arguments_out_of_bounds(
 
 
 @given(
-    st.sampled_from((cli.integer(0), cli.integer(2, 9), cli.positive, cli.finite, cli.shape)),
+    st.sampled_from((integer(0), integer(2, 9), positive, finite, shape)),
     st.text(max_size=6) | st.floats().map(str) | st.integers().map(str),
 )
 def test_a_number_is_taken_or_refused_in_one_sentence(
@@ -186,7 +187,7 @@ def test_a_terminal_without_the_characters(here: Path) -> None:
 
 @pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&- <&-"])
 def test_a_run_with_closed_streams(closed: str, here: Path) -> None:
-    program = "from tinygrad_cv import cli; cli._draw = lambda *_: []; cli.main()"
+    program = "from tinygrad_cv import cli; cli.train._draw = lambda *_: []; cli.main()"
     train = f"'{sys.executable}' -c '{program}' train --epochs 1 --limit 4 --out run"
     status, out, err = shell(here, f"{train} {closed}")
     assert (status, err) == (0, "")
@@ -220,9 +221,9 @@ def test_a_picture_of_a_program_whose_name_is_no_utf8(suffix: str, here: Path) -
 @pytest.fixture
 def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
     record = {"loss": 0.0, "train_accuracy": 0.0, "val_accuracy": 0.0}
-    monkeypatch.setattr(cli.Trainer, "fit", lambda *_, **__: [record])
-    monkeypatch.setattr(cli.Trainer, "evaluate", lambda *_: 0.0)
-    monkeypatch.setattr(cli, "_draw", lambda *_: [])
+    monkeypatch.setattr(cli.train.Trainer, "fit", lambda *_, **__: [record])
+    monkeypatch.setattr(cli.train.Trainer, "evaluate", lambda *_: 0.0)
+    monkeypatch.setattr(cli.train, "_draw", lambda *_: [])
 
 
 @pytest.mark.usefixtures("no_training")
@@ -232,7 +233,7 @@ def test_runs_of_the_same_second_have_folders_of_their_own(
     class Clock:
         now = staticmethod(lambda: datetime(2026, 1, 2, 3, 4, 5))
 
-    monkeypatch.setattr(cli, "datetime", Clock)
+    monkeypatch.setattr(cli.train, "datetime", Clock)
     for seed in range(3):
         main(["train", "--seed", str(seed)])
     name = "2026-01-02_03-04-05"
@@ -264,9 +265,9 @@ def test_what_is_in_the_way_of_the_results_is_said_before_the_training(
 @pytest.mark.usefixtures("no_training")
 def test_an_unset_limit_for_what_unzips(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     met: list[Any] = []
-    load = cli.load_dataset
+    load = cli.train.load_dataset
     monkeypatch.setattr(
-        cli,
+        cli.train,
         "load_dataset",
         lambda source, limit, size: (met.append(limit), load(source, limit, size))[1],
     )

@@ -123,7 +123,7 @@ def imports(node: ast.AST) -> Iterator[str]:
 
 
 MODULES = {module_of(path): path for path in PACKAGE.rglob("*.py")}
-ABOVE = ("__init__.py", "__main__.py", "cli.py", "_einops.py", "einops.py", "jit.py", "_warm_up.py")
+ABOVE = ("__init__.py", "__main__.py", "_einops.py", "einops.py", "jit.py", "_warm_up.py")
 """What lies beside the engine, and stands above it."""
 ENGINE = {
     name: set(imports(ast.parse(path.read_text(encoding="utf-8"))))

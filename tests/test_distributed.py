@@ -734,7 +734,7 @@ def test_two_ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "waits for it in barrier." in told
     )
     assert done.stdout.count("test accuracy") == 1
-    monkeypatch.setattr(cli, "_draw", lambda *args: [])
+    monkeypatch.setattr(cli.train, "_draw", lambda *args: [])
     cli.main(["train", "--epochs=1", "--limit=90", "--batch-size=27", f"--out={tmp_path / 'one'}"])
     one, two = (json.loads((tmp_path / n / "metrics.json").read_text()) for n in ("one", "two"))
     for name, value in one["epochs"][0].items():

@@ -160,3 +160,13 @@ def test_text_for_a_terminal() -> None:
     y: Any = x * 2.0
     assert str(viz.playback(y)) == "y = mul(x, 2.0): g = ∂L/∂y = 1\n∂L/∂x = g · 2.0 = 1 · 2.0 = 2"
     assert len(viz.playback(y)) == 1
+
+
+@pytest.mark.parametrize("index", [0, slice(1, None), None, (Ellipsis, 1), [0, 1]])
+def test_a_part_of_a_tensor(index: Any) -> None:
+    """The zeros around its gradient are there to be told."""
+    x = tg.tensor([1.0, 2.0, 4.0], requires_grad=True)
+    loss = (x[index] * 3.0).sum()
+    (left,) = tg.autograd.grad(loss, x, retain_graph=True)
+    written = ", ".join(f"{value:.0f}" for value in left.tolist())
+    assert str(viz.playback(loss)).endswith(f"= [{written}]")

@@ -329,7 +329,7 @@ def test_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
     monkeypatch.setattr("tinygrad_cv._warm_up.FAMILIES", {"none": lambda: None})
     cli.main(["warm-up"])
     assert "compiled kernels, " in capsys.readouterr().out
-    monkeypatch.setattr(cli, "has_numba", lambda: False)
+    monkeypatch.setattr(cli.warm_up, "has_numba", lambda: False)
     with pytest.raises(SystemExit) as error:
         cli.main(["warm-up"])
     assert error.value.code == 1

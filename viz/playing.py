@@ -10,7 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from tinygrad_cv._graph import Graph, Node
-from tinygrad_cv._reading import Reading, raw
+from tinygrad_cv._reading import Placed, Reading, raw
 from tinygrad_cv._symbol import ATOM, NEGATE, Symbol, derive
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
@@ -73,7 +73,7 @@ def playback(loss: Tensor) -> Playback:
 
     Raises RuntimeError if no gradient can flow, or if what the rules saved was freed.
 
-    Source: the deck on backpropagation, whose two gates these are:
+    Source: CS231n's notes on backpropagation, whose two gates these are:
 
     >>> import tinygrad_cv as tg
     >>> from tinygrad_cv import viz
@@ -123,7 +123,10 @@ class _Player(Recorder):
         sent = super().backward(reading, node, gradient, useful)
         assert node.plan is not None
         asked = dict(zip(node.plan.names, raw(node.backend).values(node), strict=True))
-        self.rules.append(_Rule(node, gradient, asked, [share for _, share in sent]))
+        shares = [
+            share.whole(node.backend) if type(share) is Placed else share for _, share in sent
+        ]
+        self.rules.append(_Rule(node, gradient, asked, shares))
         return sent
 
 

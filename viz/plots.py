@@ -17,6 +17,7 @@ from tinygrad_cv.viz.render import FORMATS, PNG_DPI, check_path
 from tinygrad_cv.viz.text import one_line
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -25,6 +26,9 @@ OptionalPath = str | os.PathLike[str] | None
 # Blue and vermilion differ for every kind of colour vision (Okabe and Ito, 2008), and the markers
 # differ too. WARNING is vermilion that is dark enough for small type.
 BLUE, VERMILION, WARNING, FADED, GRID = "#0072B2", "#D55E00", "#B34700", "#666666", "#DDDDDD"
+# One for each of several things; those beside one another differ in lightness too.
+PALETTE = (BLUE, VERMILION, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 SMALL = 8  # points of the type in a panel among many
 NAME = 24  # characters of a name that the user gave
 
@@ -56,6 +60,13 @@ def saved(figure: "Figure", path: OptionalPath) -> "Figure":
         figure.savefig(contents, format=kind, metadata=metadata, dpi=PNG_DPI)
     write(target, contents.getvalue())
     return figure
+
+
+def legend_below(figure: "Figure", handles: Sequence["Artist"]) -> None:
+    """One legend for all panels, in as many columns as fit."""
+    longest = max((len(str(handle.get_label())) for handle in handles), default=0)
+    columns = max(1, min(len(handles), int(13 * figure.get_figwidth() / (longest + 8))))
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
 
 
 def plain(axes: "Axes", grid: Literal["", "y", "both"] = "") -> None:
