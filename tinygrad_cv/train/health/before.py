@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -77,10 +77,11 @@ def check(
     >>> from tinygrad_cv.train import health
     >>> _ = tg.manual_seed(0)
     >>> batch = tg.randn(50, 8), tg.randint(4, (50,))
-    >>> health.check(nn.Linear(8, 4), loader=[batch])
+    >>> net = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 4))
+    >>> health.check(net, loader=[batch])
     []
-    >>> net = nn.Sequential(nn.Linear(8, 4), nn.Softmax(dim=1))
-    >>> [finding.kind for finding in health.check(net, loader=[batch], steps=0)]
+    >>> squashed = nn.Sequential(net, nn.Softmax(dim=1))
+    >>> [finding.kind for finding in health.check(squashed, loader=[batch], steps=0)]
     ['softmax_twice']
     """
     with Randomness(model, loss_fn, loader, optimizer).kept():
@@ -314,10 +315,13 @@ def _of_subset(
     if not math.isfinite(best[1]) or best[0] <= 0:
         return
     rows = "" if best[2] < 0 else f", and {best[2]:.0%} of the labels are right"
+    nearly = best[1] < 0.5 * best[0] or best[2] >= 0.75
     yield found(
         "cannot_overfit",
         f"{count} samples are not learned by heart in {steps} steps: the loss goes from "
         f"{best[0]:.4g} to {best[1]:.4g}{rows}",
+        level="note" if nearly else None,
+        means="a small model, or too few steps" if nearly else None,
     )
 
 
@@ -326,7 +330,7 @@ def _learned(
     loss_fn: Loss,
     inputs: Any,
     labels: Any,
-    learning: list[Tensor],
+    learning: Sequence[Tensor],
     rate: float,
     steps: int,
 ) -> tuple[float, float, float]:

@@ -75,11 +75,11 @@ class Health(Callback):
     >>> model = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 2))
     >>> optimizer = optim.SGD(model.parameters(), lr=1e-6)
     >>> health = train.Health(model)
-    >>> x, labels = tg.randn(64, 2), tg.tensor([0, 1] * 32)
+    >>> x = tg.randn(64, 2)
     >>> for _ in range(40):
     ...     with health.step():
     ...         optimizer.zero_grad()
-    ...         tg.cross_entropy(model(x), labels).backward()
+    ...         tg.cross_entropy(model(x), (x[:, 0] > 0).long()).backward()
     ...         optimizer.step()
     >>> print(health.report())
     1 warning, 1 note
@@ -88,7 +88,7 @@ class Health(Callback):
              by ... of its size
       means: the learning rate is too low
       try:   raise it tenfold at a time, until the loss goes down (...)
-    note: update_ratio at step 39, ...
+    note: update_ratio at step 39, in ...
     """
 
     def __init__(
@@ -558,7 +558,8 @@ class _Step:
         for batch in self.batches:
             try:
                 with self._aside(trainer), detect_anomaly():
-                    trainer._with_gradients(*batch, 1.0, True)
+                    inputs, labels = batch
+                    trainer._with_gradients(inputs, labels, 1.0, True)
             except RuntimeError as error:
                 anomaly = getattr(error, "anomaly", None)
                 if anomaly is not None:
