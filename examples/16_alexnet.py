@@ -75,9 +75,9 @@ figure = Figure(figsize=(9, 4), layout="constrained")
 left, right = figure.subplots(1, 2)
 names = [f"{layer[0]} {number}" for number, (layer, _) in enumerate(table, 1)]
 for axes, shares, what in ((left, counts, "parameters"), (right, work, "FLOPs of one image")):
-    axes.barh(names, shares, color=["#0072b2"] * 5 + ["#d55e00"] * 3)
+    axes.barh(names, [share / 1e6 for share in shares], color=["#0072b2"] * 5 + ["#d55e00"] * 3)
     axes.invert_yaxis()
-    axes.set_title(f"{sum(shares) / 1e6:,.0f} million {what}")
+    axes.set(xlabel="million", title=f"{sum(shares) / 1e6:,.0f} million {what}")
 lab.picture(figure, "where")
 
 # %% [markdown]
