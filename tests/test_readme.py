@@ -1,4 +1,4 @@
-"""README.md tells the truth: its programs run, and its table of kinks is what the rules do."""
+"""The pages tell the truth: their programs run, and the table of kinks is what the rules do."""
 
 import re
 from pathlib import Path
@@ -11,37 +11,63 @@ import tinygrad_cv as tg
 pytestmark = pytest.mark.host  # its programs run as they are
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-PROGRAMS = re.findall(r"(?<!py -->\n)```python\n(.*?)```", README, re.DOTALL)
-SHOWN = re.findall(r"<!-- from (\S+) -->\n```python\n(.*?)```", README, re.DOTALL)
+PAGES = {
+    name: (ROOT / name).read_text(encoding="utf-8")
+    for name in (
+        "README.md",
+        "examples/README.md",
+        "tests/bench/README.md",
+        "tinygrad_cv/README.md",
+        "tinygrad_cv/ops/README.md",
+        "viz/README.md",
+    )
+}
+PROGRAMS = {
+    f"{name}, {number}": program
+    for name, page in PAGES.items()
+    for number, program in enumerate(
+        re.findall(r"(?<!py -->\n)```python\n(.*?)```", page, re.DOTALL), 1
+    )
+}
+SHOWN = re.findall(
+    r"<!-- from (\S+) -->\n```python\n(.*?)```", PAGES["examples/README.md"], re.DOTALL
+)
 
 
-@pytest.mark.parametrize("number", range(len(PROGRAMS)))
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_program(
-    number: int,
+    name: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     tg.manual_seed(0)
-    exec(compile(PROGRAMS[number], f"README program {number}", "exec"), {"__name__": "readme"})
+    exec(compile(PROGRAMS[name], name, "exec"), {"__name__": "readme"})
     printed = capsys.readouterr().out
-    for line in re.findall(r"print\(.*\)  # (.*)", PROGRAMS[number]):
+    for line in re.findall(r"print\(.*\)  # (.*)", PROGRAMS[name]):
         assert line in printed
-    if "graph.svg" in PROGRAMS[number]:
+    if "graph.svg" in PROGRAMS[name]:
         assert (tmp_path / "graph.svg").read_text(encoding="utf-8").count("<svg") == 1
+
+
+def test_links() -> None:
+    """What a page links is there."""
+    for name, page in PAGES.items():
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page):
+            assert (ROOT / name).parent.joinpath(link).exists(), f"{name}: {link}"
 
 
 def test_a_program_of_40_lines_is_that_of_the_examples() -> None:
     """Which test_examples runs."""
     ((name, program),) = SHOWN
-    assert (ROOT / name).read_text(encoding="utf-8").endswith(program)
+    assert (ROOT / "examples" / name).read_text(encoding="utf-8").endswith(program)
     assert len([line for line in program.splitlines() if line]) <= 40
 
 
 def test_the_convnet_is_20_lines() -> None:
-    lines = [line for line in PROGRAMS[0].splitlines() if line and "import" not in line]
+    program = PROGRAMS["README.md, 1"]
+    lines = [line for line in program.splitlines() if line and "import" not in line]
     assert len(lines) <= 22
 
 
@@ -149,7 +175,7 @@ KINKS = {
 
 
 def test_the_table_of_kinks_is_complete() -> None:
-    table = README.split("## At a kink")[1].split("\n## ")[0]
+    table = PAGES["tinygrad_cv/ops/README.md"].split("## At a kink")[1].split("\n## ")[0]
     rows = re.findall(r"^\| `([^`]*)`", table, re.MULTILINE)
     assert rows == list(KINKS)
 

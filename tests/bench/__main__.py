@@ -176,9 +176,9 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
         "--readme",
         type=Path,
         nargs="?",
-        const=Path("README.md"),
+        const=Path("tests/bench/README.md"),
         metavar="FILE",
-        help="write the table between the markers of FILE (README.md)",
+        help="write the table between the markers of FILE (tests/bench/README.md)",
     )
     parser.add_argument(
         "--profile",

@@ -1,4 +1,4 @@
-"""The results as text, as README's table, and as a chart."""
+"""The results as text, as the table of README.md, and as a chart."""
 
 import math
 from collections.abc import Iterator
@@ -51,7 +51,7 @@ def _time(result: dict[str, Any], name: str) -> str:
 
 
 def table(results: dict[str, Any]) -> str:
-    """README's table: PyTorch's best time, and ours over it."""
+    """The table of README.md: PyTorch's best time, and ours over it."""
     rows = [
         f"| | {THEIRS}, best | " + " | ".join(COLUMNS) + " | of the limit |",
         "|---|---|" + "---|" * (len(COLUMNS) + 1),

@@ -9,8 +9,10 @@ from tinygrad_cv.train.callbacks import Checkpoint as Checkpoint
 from tinygrad_cv.train.callbacks import EarlyStopping as EarlyStopping
 from tinygrad_cv.train.callbacks import LambdaCallback as LambdaCallback
 from tinygrad_cv.train.callbacks import MovingAverage as MovingAverage
+from tinygrad_cv.train.callbacks import StepLosses as StepLosses
 from tinygrad_cv.train.checkpoint import load_model as load_model
 from tinygrad_cv.train.checkpoint import save_model as save_model
+from tinygrad_cv.train.health import Health as Health
 from tinygrad_cv.train.loggers import CSVLogger as CSVLogger
 from tinygrad_cv.train.loggers import TensorBoardLogger as TensorBoardLogger
 from tinygrad_cv.train.trainer import DivergenceError as DivergenceError

@@ -254,6 +254,53 @@ class BestModel(_Monitor):
         self.state = state_dict["state"]
 
 
+# ----- each step ---------------------------------------------------------------------------------
+
+
+class StepLosses(Callback):
+    """Keeps the loss of each step, which is noisier than an epoch's and shows more.
+
+    `losses` is a list of numbers: the mean loss over the samples of each step of the optimizer, as
+    the model met them, since the fit began. A run that goes on from a checkpoint goes on with it.
+
+    Source: the deck "training neural networks" of the course: the loss curve.
+
+    >>> from tinygrad_cv import data, nn, optim, train, viz
+    >>> model, losses = nn.Linear(2, 2), train.StepLosses()
+    >>> trainer = train.Trainer(model, optim.SGD(model.parameters(), lr=0.1))
+    >>> loader = data.DataLoader(data.TensorDataset([[1.0, 2.0]] * 8, [0, 1] * 4), batch_size=4)
+    >>> history = trainer.fit(loader, epochs=3, callbacks=[losses])
+    >>> len(losses.losses)
+    6
+    >>> figure = viz.curves(history, steps=losses)
+    """
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+        self._before = [0.0, 0.0]  # the epoch's sum and number of samples up to the last step
+
+    def on_fit_start(self, trainer: "Trainer") -> None:
+        """Forget an earlier fit."""
+        if not trainer.resumed:
+            self.losses = []
+
+    def on_epoch_start(self, trainer: "Trainer") -> None:
+        """Begin with the sums of the epoch."""
+        self._before = [0.0, 0.0]
+
+    def on_step(self, trainer: "Trainer") -> None:
+        """Keep what the step has added to the sums."""
+        now = trainer.sums.totals["loss"]
+        (total, count), self._before = self._before, [*now]
+        self.losses.append((now[0] - total) / (now[1] - count))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"losses": [*self.losses], "before": [*self._before]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.losses, self._before = [*state_dict["losses"]], [*state_dict["before"]]
+
+
 # ----- averages ----------------------------------------------------------------------------------
 
 
