@@ -19,6 +19,9 @@ from tinygrad_cv.cli.arguments import CommandError as CommandError
 from tinygrad_cv.cli.arguments import Parser as Parser
 
 COMMANDS = (train, doctor, lab, check, draw, ops, warm_up)
+from tinygrad_cv.cli import check, draw, lab, ops, reference, train, warm_up
+
+COMMANDS = (train, lab, check, draw, ops, reference, warm_up)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
