@@ -164,8 +164,8 @@ def layer_rows(rows: Rows, sharex: bool, limit: int) -> "Figure":
             shared = ends if sharex else ends_of([own])
             _layer(axes, row[names[place]], own, shared)
             axes.set_title(as_label(names[place], 11), fontsize=SMALL + 1)
-        words = "\n".join(wrap(as_label(title, 20), 10))
-        beside[0].set_ylabel(words, fontsize=SMALL, fontweight="bold")
+        words = "\n".join(wrap(as_label(title), 10))
+        beside[0].set_ylabel(words, fontsize=SMALL)
         for axes in beside[len(places) :]:
             axes.remove()
     if depth:
