@@ -95,7 +95,7 @@ def test_a_history_has_many_forms(tmp_path: Path) -> None:
         "0,2,2.25,0.25,0.1,,\n1,4,1.0,0.75,0.1,1.5,0.5\n"
     )
     forms = [
-        RECORDS, tuple(RECORDS), columns, SimpleNamespace(history=RECORDS),
+        SimpleNamespace(history_=RECORDS), RECORDS, tuple(RECORDS), columns, SimpleNamespace(history=RECORDS),
         tmp_path / "metrics.json", str(tmp_path / "run.csv"),
         {key: np.array([math.nan if v is None else v for v in column])
          for key, column in columns.items()},
@@ -108,7 +108,7 @@ def test_a_history_has_many_forms(tmp_path: Path) -> None:
     }
     for form in forms:
         np.testing.assert_equal(lines(viz.curves(form)), expected)
-    several = viz.curves({"first": RECORDS, "second": forms[4], "third": columns})
+    several = viz.curves({"first": RECORDS, "second": forms[5], "third": columns})
     assert legend(several) == ["first", "second", "third", "training", "validation"]
     assert legend(viz.curves([RECORDS, columns]))[:2] == ["run 1", "run 2"]
     colours = [line.get_color() for line in several.axes[0].get_lines()]
@@ -303,6 +303,8 @@ def test_a_region_has_the_colour_of_the_class_that_wins() -> None:
             "labels": lambda x: (x[:, 0] > 0).long(),
             "predict": Predicts(),
             "double": nn.Linear(2, 2, dtype="float64"),
+            "trainer": SimpleNamespace(model=nn.Linear(2, 2)),
+            "infinite": lambda x: (math.inf * x, x),
         },
         CLOUD, LABELS, resolution=15,
     )  # fmt: skip
@@ -478,5 +480,5 @@ def test_a_learning_curve_goes_by_the_number_of_images() -> None:
     assert viz.learning_curve({"a": {1: 0.5, 100: 0.5}}).axes[0].get_xscale() == "log"
     with pytest.raises(ValueError, match="no finite score"):
         viz.learning_curve({"a": {}})
-    with pytest.raises(TypeError, match=r"mapping of numbers of images.* got list for 'a'"):
-        viz.learning_curve({"a": [0.5]})
+    with pytest.raises(TypeError, match=r"mapping of numbers of images.* got {'ten': 0.5} for 'a'"):
+        viz.learning_curve({"a": {"ten": 0.5}})

@@ -102,8 +102,8 @@ def curves(
         held = {name: None for run in runs.values() for name in run.names}
         raise ValueError(
             "there is nothing to plot: the history must hold one number per epoch under at least "
-            "one of 'loss', 'val_loss', 'train_accuracy', 'val_accuracy'; it holds "
-            f"{', '.join(map(repr, held)) or 'nothing'}."
+            "one of 'loss', 'val_loss', 'train_accuracy', 'val_accuracy', or steps be given; it "
+            f"holds {', '.join(map(repr, held)) or 'nothing'}."
         )
     count = len(panels) + by_step
     columns = min(count, 3)

@@ -127,6 +127,8 @@ def _row(layers: Any) -> dict[str, Any]:
     """The arrays of a row; those without titles are numbered."""
     if isinstance(layers, list | tuple):
         layers = {str(i): values for i, values in enumerate(layers, start=1)}
+    elif getattr(layers, "ndim", 0):  # one array
+        layers = {"": layers}
     if not isinstance(layers, Mapping):
         raise TypeError(
             "histograms are drawn from a Trace, such as viz.trace(model, x, values=True) or "

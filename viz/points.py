@@ -159,13 +159,14 @@ def _equal(axes: "Axes", cloud: Any) -> None:
 def _moments(cloud: Any) -> str:
     """Mean, standard deviation and correlation in words."""
     span = float(abs(cloud).max()) or 1.0
-    means = [0.0 if abs(v) < 1e-6 * span else v for v in cloud.mean(axis=0).tolist()]
-    deviations = cloud.std(axis=0)
+    with host.errstate(over="ignore"):
+        means = [0.0 if abs(v) < 1e-6 * span else v for v in cloud.mean(axis=0).tolist()]
+        deviations = cloud.std(axis=0)
     told = [
         f"mean ({', '.join(map(number, means))})",
         f"std ({', '.join(map(number, deviations.tolist()))})",
     ]
-    if min(deviations) > 1e-9 * span:
+    if 1e-9 * span < min(deviations) <= max(deviations) < math.inf:
         x, y = (cloud - cloud.mean(axis=0)).T / deviations[:, None]
         told.append(f"correlation {round(float((x * y).mean()), 2) + 0.0:.2f}".replace("-", "−"))
     return "\n".join(told)
