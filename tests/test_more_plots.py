@@ -95,7 +95,8 @@ def test_a_history_has_many_forms(tmp_path: Path) -> None:
         "0,2,2.25,0.25,0.1,,\n1,4,1.0,0.75,0.1,1.5,0.5\n"
     )
     forms = [
-        SimpleNamespace(history_=RECORDS), RECORDS, tuple(RECORDS), columns, SimpleNamespace(history=RECORDS),
+        SimpleNamespace(history_=RECORDS),
+        RECORDS, tuple(RECORDS), columns, SimpleNamespace(history=RECORDS),
         tmp_path / "metrics.json", str(tmp_path / "run.csv"),
         {key: np.array([math.nan if v is None else v for v in column])
          for key, column in columns.items()},

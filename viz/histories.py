@@ -108,7 +108,10 @@ def curves(
     count = len(panels) + by_step
     columns = min(count, 3)
     rows = math.ceil(count / columns)
-    figure = blank_figure((5.0, 10.0, 13.3)[columns - 1], 3.6 * rows + 0.4 * (len(runs) > 1))
+    figure = blank_figure(
+        (5.0 if len(runs) == 1 else 6.5, 10.0, 13.3)[columns - 1],
+        3.6 * rows + 0.4 * (len(runs) > 1),
+    )
     every = iter(figure.subplots(rows, columns, squeeze=False).ravel())
     if by_step:
         _draw_steps(next(every), runs, smooth)

@@ -63,9 +63,11 @@ def saved(figure: "Figure", path: OptionalPath) -> "Figure":
 
 
 def legend_below(figure: "Figure", handles: Sequence["Artist"]) -> None:
-    """One legend for all panels, in as many columns as fit."""
+    """One legend for all panels, in as many columns as fit; the figure grows with its rows."""
     longest = max((len(str(handle.get_label())) for handle in handles), default=0)
     columns = max(1, min(len(handles), int(13 * figure.get_figwidth() / (longest + 8))))
+    rows = math.ceil(len(handles) / columns)
+    figure.set_figheight(figure.get_figheight() + 0.22 * (rows - 1))
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
 
 
