@@ -68,7 +68,7 @@ class Text(Dataset):
 
     def __init__(
         self,
-        text: str | bytes,
+        text: str | bytes | bytearray,
         length: int = 64,
         stride: int | None = None,
         units: str = "characters",
@@ -121,13 +121,13 @@ class Text(Dataset):
                 self.name, f"{len(self.data):,} {units}", f"more than the length {self.length:,}"
             )
 
-    def _coded(self, text: str | bytes) -> tuple[host.ndarray, dict[int, Any]]:
+    def _coded(self, text: str | bytes | bytearray) -> tuple[host.ndarray, dict[int, Any]]:
         """The text as numbers, and the unit that each of them stands for: characters and bytes in
         order, words as they come."""
         if self.units == "bytes":
             codes = host.frombuffer(text.encode() if isinstance(text, str) else text, host.uint8)
             return codes, {code: code for code in _distinct(codes)}
-        if isinstance(text, bytes | bytearray | memoryview):
+        if not isinstance(text, str):
             contents = bytes(text)
             try:
                 text = contents.decode("utf-8")
