@@ -147,10 +147,10 @@ panels = figure.subplots(1, 2, sharey=True)
 for axes, runs, title in zip(panels, (full, mini), ("full batch", "batches of 100"), strict=True):
     for name, (passes, losses) in runs.items():
         axes.plot(passes, losses, label=name)
-    axes.set(title=title, yscale="log", ylim=(0.1, 5))
+    axes.set(title=title, yscale="log", ylim=(0.05, 5))
     axes.set_yticks([0.1, 0.2, 0.5, 1, 2, 5], [".1", ".2", ".5", "1", "2", "5"])
     axes.minorticks_off()
-    axes.legend(fontsize="small")
+    axes.legend(frameon=False, fontsize="small", ncols=3, loc="lower center")
     axes.spines[["top", "right"]].set_visible(False)
 panels[0].set(xlabel="evaluations of loss and gradient", ylabel="loss over all the data")
 panels[1].set(xlabel="passes over the data")
