@@ -12,10 +12,13 @@ from tinygrad_cv.viz.drawing import draw as draw
 from tinygrad_cv.viz.failing import draw_error as draw_error
 from tinygrad_cv.viz.filtering import filters as filters
 from tinygrad_cv.viz.histories import curves as curves
+from tinygrad_cv.viz.layouts import grid_against_random as grid_against_random
 from tinygrad_cv.viz.playing import Playback as Playback
 from tinygrad_cv.viz.playing import playback as playback
 from tinygrad_cv.viz.points import scatter as scatter
 from tinygrad_cv.viz.rates import learning_rates as learning_rates
+from tinygrad_cv.viz.scores import bars as bars
+from tinygrad_cv.viz.scores import learning_curve as learning_curve
 from tinygrad_cv.viz.searching import search as search
 from tinygrad_cv.viz.surfaces import contours as contours
 from tinygrad_cv.viz.text import summary as summary

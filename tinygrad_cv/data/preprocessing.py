@@ -664,7 +664,7 @@ class Pipeline(Sequential):
         before: list[Module] = []
         for step in self:
             if isinstance(step, Fitted | Pipeline):
-                step.fit(_through(before, data) if before else data)
+                step.fit(_Through(before[:], data) if before else data)
             before.append(step)
         return self
 
@@ -685,10 +685,15 @@ class Pipeline(Sequential):
         return z
 
 
-def _through(steps: list[Module], data: Any) -> Iterator[Any]:
-    """The batches of some data behind some steps."""
-    for batch in _batches(data, "Pipeline"):
-        yield _through_one(steps, batch)
+class _Through:
+    """The batches of some data behind some steps, as often as the data can be gone through."""
+
+    def __init__(self, steps: list[Module], data: Any) -> None:
+        self.steps, self.data = steps, data
+
+    def __iter__(self) -> Iterator[Any]:
+        for batch in _batches(self.data, "Pipeline"):
+            yield _through_one(self.steps, batch)
 
 
 def _through_one(steps: list[Any], x: Any) -> Any:

@@ -77,6 +77,19 @@ class Trial:
         self._first_cost = task.first_cost
         self._why = ""
 
+    @classmethod
+    def of(cls, row: Any) -> "Trial":
+        """The trial of a row, to call the objective once more by hand: nothing stops it but cost.
+
+        >>> from tinygrad_cv.train import search
+        >>> def objective(trial):
+        ...     return trial["x"]
+        >>> result = search.grid_search(objective, {"x": search.grid([1, 2])}, max_workers=0)
+        >>> objective(search.Trial.of(result.best))
+        2
+        """
+        return cls(Task(row.number, row.params, row.seed, "", False, 3.0))
+
     def __getitem__(self, name: str) -> Any:
         if name not in self.params:
             raise KeyError(f"{name!r} is not searched; the trial has {', '.join(self.params)}.")
@@ -90,9 +103,9 @@ class Trial:
         """Tell how it goes after a step, and be told whether to stop; so does `should_stop`.
 
         `value` is that of the metric, and `step` counts epochs, or whatever it may be, from 1: by
-        default one more than the last. `cost` is what is minimized in training; a trial is hopeless
-        when it is no finite number or over three times the first one. A metric that is minimized is
-        the cost itself, unless there is another.
+        default one more than the last. `cost` is what is minimized in training, if it is to be
+        judged (see `is_hopeless`). A metric that is minimized is the cost itself, unless there is
+        another.
 
         Raises ValueError for a step that is not above the last.
         """
@@ -105,25 +118,44 @@ class Trial:
         if cost is None and task.minimized:
             cost = number
         if cost is not None:
-            self._judge(float(cost), step)
+            self.is_hopeless(cost)
         if not math.isfinite(number) and not self._why:
             self._why = f"{task.metric} was {number} at step {step}"
         self.should_stop = bool(self._why) or (task.budget is not None and step >= task.budget)
         return self.should_stop
 
-    def _judge(self, cost: float, step: int) -> None:
-        times = self._task.explosion
+    def is_hopeless(self, cost: Any) -> bool:
+        """Whether the cost has exploded: it is no finite number, or over three times the first one.
+
+        Then the trial should stop. The first cost is that of the first call.
+
+        Source: the deck "training neural networks" of the course: "If the cost is ever > 3 *
+        original cost, break out early".
+
+        >>> from tinygrad_cv.train import search
+        >>> def objective(trial):
+        ...     for cost in (2.3, 2.1, 7.5, 1.0):
+        ...         if trial.is_hopeless(cost):
+        ...             break
+        ...     return 1 - cost
+        >>> [row] = search.replay(objective, [{"lr": 1}], max_workers=0).rows
+        >>> print(row.status, row.why, sep=": ")
+        stopped: the cost came to 7.5, over 3 times the first, 2.3
+        """
+        times, cost = self._task.explosion, float(cost)
         if times is None or self._why:
-            return
+            return bool(self._why)
         if self._first_cost is None:
             self._first_cost = cost
         if not math.isfinite(cost):
-            self._why = f"the cost was {cost} at step {step}"
+            self._why = f"the cost became {cost}"
         elif cost > times * self._first_cost > 0:
             self._why = (
-                f"the cost was {cost:.3g} at step {step}, over {times:g} times the first, "
+                f"the cost came to {cost:.3g}, over {times:g} times the first, "
                 f"{self._first_cost:.3g}"
             )
+        self.should_stop = self.should_stop or bool(self._why)
+        return bool(self._why)
 
     def callback(self, monitor: str = "val_accuracy", cost: str | None = "loss") -> Callback:
         """A callback of a Trainer that reports each epoch, and ends the fit when it is to stop.
