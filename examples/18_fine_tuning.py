@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import tinygrad_cv as tg
-from tinygrad_cv import data, nn, optim
+from tinygrad_cv import data, optim
 from tinygrad_cv.examples.course import Lab
 from tinygrad_cv.examples.digit_net import WEIGHTS, digit_net, pretrained
 
