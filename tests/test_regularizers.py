@@ -243,7 +243,7 @@ def test_with_momentum_too_the_same_weights_are_at_rest(options: Any) -> None:
     options = {"momentum": 0.5} | options if "dampening" in options else options
     w = tg.tensor(np.ones((1, 4)), requires_grad=True)
     optimizer, regularizer = optim.SGD([w], lr=0.05, **options), optim.Proximal(optim.L1(0.5))
-    for _ in range(250):
+    for _ in range(350):
         optimizer.zero_grad()
         (((w - tg.tensor(a)) ** 2).sum() / 2 + regularizer([w])).backward()
         optimizer.step()

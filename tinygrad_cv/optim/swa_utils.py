@@ -209,21 +209,26 @@ def average_states(states: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
                 f"state {count + 1} is not of the same model as the first one: only one of them "
                 f"has {', '.join(map(repr, sorted(other)))}."
             )
-        for name, value in state.items():
-            if name.rpartition(".")[2] == EXTRA:
-                last[name] = mean[name] = value
-                continue
-            value = as_input(value).detach()
-            if count and value.shape != last[name].shape:
-                raise ValueError(
-                    f"{name} is {value.shape} in state {count + 1}, and {last[name].shape} before."
-                )
-            last[name] = value
-            if not value.is_floating_point():
+        now = {
+            name: value if name.rpartition(".")[2] == EXTRA else as_input(value).detach()
+            for name, value in state.items()
+        }
+        tensors = {name: value for name, value in now.items() if isinstance(value, Tensor)}
+        wrong = [
+            f"{name} is {value.shape} in state {count + 1} and {last[name].shape} before"
+            for name, value in sorted(tensors.items())
+            if count and value.shape != last[name].shape
+        ]
+        if wrong:
+            raise ValueError(f"states of one model are averaged: {', '.join(wrong)}.")
+        for name, value in now.items():
+            if name not in tensors or not value.is_floating_point():
                 mean[name] = value
+            elif not count:
+                mean[name] = value.double()
             else:
-                before = mean[name] if count else value.double()
-                mean[name] = average(before, value.double().to(before.device), count)
+                mean[name] = average(mean[name], value.double().to(mean[name].device), count)
+        last = now
     if not last:
         raise ValueError("there are no states to average.")
     return {
