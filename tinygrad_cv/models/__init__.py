@@ -1,4 +1,5 @@
-"""The vision models that people know, with torchvision's names and state_dict keys.
+"""The vision models that people know, with torchvision's names and state_dict keys, and
+`LanguageModel`, the recurrent one of the lectures, whose texts `generate` draws.
 
 A constructor such as `resnet18` makes a model. It takes `weights`: None for random ones, the path
 of a .pth or .safetensors file, a state dict, or the name of published ones, "DEFAULT" or
@@ -84,6 +85,8 @@ from tinygrad_cv.models.inception import Inception3 as Inception3
 from tinygrad_cv.models.inception import Inception_V3_Weights as Inception_V3_Weights
 from tinygrad_cv.models.inception import InceptionOutputs as InceptionOutputs
 from tinygrad_cv.models.inception import inception_v3 as inception_v3
+from tinygrad_cv.models.language import LanguageModel as LanguageModel
+from tinygrad_cv.models.language import generate as generate
 from tinygrad_cv.models.lenet import LeNet5 as LeNet5
 from tinygrad_cv.models.lenet import lenet5 as lenet5
 from tinygrad_cv.models.mnasnet import MNASNet as MNASNet

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
+from tinygrad_cv.train import search as search
 from tinygrad_cv.train._convnet import convnet as convnet
 from tinygrad_cv.train.callbacks import BestModel as BestModel
 from tinygrad_cv.train.callbacks import Callback as Callback

@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,12 +19,14 @@ class Callback:
     """What is told how a `fit` goes on: write the methods that matter, the others do nothing.
 
     Each gets the trainer, with `model`, `optimizer`, and how far it is: `epoch` counts from 0,
-    `step` counts the steps of the optimizer, `record` has the numbers of the running epoch (loss,
-    train_accuracy, lr, and after its last step val_loss, val_accuracy, ...), `history` the records
-    of the epochs before it. `trainer.should_stop = True` ends the fit after this step.
+    `step` counts the steps of the optimizer, `step_loss` is the loss of the last one, `record` has
+    the numbers of the running epoch (loss, train_accuracy, lr, and after its last step val_loss,
+    val_accuracy, ...), `history` the records of the epochs before it. `trainer.should_stop = True`
+    ends the fit after this step.
 
     - `on_fit_start` before everything; `trainer.resumed` says whether it goes on from a checkpoint;
     - `on_epoch_start` before the first batch of an epoch;
+    - `around_step` gives the context in which a step is made, forward, backward and update;
     - `on_step` after each step of the optimizer;
     - `on_epoch` after an epoch and its validation, when its record has come to the history;
     - `on_fit_end` after the last epoch, unless an error has ended the fit.
@@ -51,6 +54,12 @@ class Callback:
 
     def on_epoch_start(self, trainer: "Trainer") -> None:
         """Before the first batch of an epoch."""
+
+    def around_step(
+        self, trainer: "Trainer", batches: Sequence[Any]
+    ) -> AbstractContextManager[object]:
+        """A context in which a step is made of these batches, also if it fails."""
+        return nullcontext()
 
     def on_step(self, trainer: "Trainer") -> None:
         """After a step of the optimizer."""

@@ -19,6 +19,7 @@ from tinygrad_cv._tensor import Tensor
 from tinygrad_cv._trees import mapped
 from tinygrad_cv.backend import host
 from tinygrad_cv.nn import Module
+from tinygrad_cv.nn.parameter import is_lazy
 from tinygrad_cv.optim import Optimizer
 from tinygrad_cv.optim.optimizer import plain
 from tinygrad_cv.optim.regularizers import Regularizer
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 def save_model(model: Module, path: str | PathLike[str]) -> None:
     """Write the parameters and buffers of a model to a .safetensors file, whole or not at all.
 
-    Equal values give equal bytes. The names are those of `model.state_dict()`.
+    Equal values give equal bytes. The names are those of `model.state_dict()`. Raises ValueError
+    if one of them has no value yet, as of a lazy layer or preprocessing that was not fitted.
 
     >>> from tinygrad_cv import nn
     >>> from tinygrad_cv.train import load_model, save_model
@@ -44,6 +46,11 @@ def save_model(model: Module, path: str | PathLike[str]) -> None:
     True
     """
     state = model.state_dict()
+    if waiting := [name for name, tensor in state.items() if is_lazy(tensor)]:
+        raise ValueError(
+            f"{', '.join(waiting)}: there is no value yet to save; run the model once, and fit its "
+            "preprocessing."
+        )
     # safetensors writes memory as it lies, whatever the strides say.
     rows = {name: host.asarray(tensor.numpy(), order="C") for name, tensor in state.items()}
     write(Path(path), save(rows))

@@ -4,7 +4,7 @@ import io
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from itertools import chain, islice
 from os import PathLike
 from typing import Any
@@ -219,6 +219,7 @@ class Trainer:
         self.epoch = 0
         self.batch = 0  # how many of the running epoch are done
         self.over = False  # whether the loader is known to have no more of them
+        self.step_loss = math.nan  # the mean over the samples of the last step
         self.record: dict[str, float] = {}
         self.history: list[dict[str, float]] = []
         self.sums = Sums()
@@ -329,7 +330,7 @@ class Trainer:
         group: list[Any] = []
         for group in () if self.should_stop or self.over else self._groups():
             self._set_rates()
-            with nullcontext() if self.watch is None else self.watch.step():
+            with self._looked_at(group):
                 stepped = on_one_blas_thread(self._step, group)
             self.batch += len(group)
             self.record |= self.sums.means("train_")
@@ -359,6 +360,17 @@ class Trainer:
         self.history.append(self.record)
         self.batch = 0
         self._tell("on_epoch")
+
+    @contextmanager
+    def _looked_at(self, group: list[Any]) -> Iterator[None]:
+        """What is around a step: the watch, and the contexts of the callbacks."""
+        with ExitStack() as around:
+            if self.watch is not None:
+                around.enter_context(self.watch.step())
+            for callback in self.callbacks:
+                if self.ranks.rank == 0 or not callback.first_only:
+                    around.enter_context(callback.around_step(self, group))
+            yield
 
     def _agree(self) -> None:
         """Let all ranks have the random states and buffers of the first one."""
@@ -425,6 +437,7 @@ class Trainer:
         samples = sum(total for _, (_, _, total) in parts)
         if not all(total for _, (_, _, total) in parts):
             raise ValueError("the loader gave a batch without samples.")
+        step = Sums()
         for k, ((inputs, labels), (first, end, total)) in enumerate(parts):
             with rows(first, end, total):
                 # The gradients of all ranks are averaged, and are to be added up.
@@ -445,7 +458,9 @@ class Trainer:
                     sums.add("penalty", penalty.item() * (end - first), end - first)
                 sums = self.ranks.total(sums)
                 self.sums.take(sums)
+                step.take(sums)
                 value = sums.means()["loss"]
+                self.step_loss = step.means()["loss"]
                 if not math.isfinite(value):
                     raise DivergenceError(value, self.epoch + 1)
                 if self._compiled is None:
