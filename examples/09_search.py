@@ -30,6 +30,8 @@ X = X.reshape(len(X), -1) if lab.data else X[:, 0, ::4, ::4].reshape(len(X), 64)
 order = np.random.default_rng(lab.seed).permutation(len(X))
 held = 1000 if lab.data else 433
 X_val, y_val, X, y = X[order[:held]], y[order[:held]], X[order[held:]], y[order[held:]]
+if lab.quick:
+    X, y = X[:500], y[:500]
 mean = X.mean(axis=0)  # of the training part, after the split
 sets = [tg.tensor(part) for part in (X - mean, y, X_val - mean, y_val)]
 
@@ -95,9 +97,8 @@ for rows, space, run in (
 deck = [*coarse_rows[:, 0], *fine_rows[:, 0]]
 lab.compare("rows run again", len(ours), deck=33)
 correlation = np.corrcoef(deck, ours)[0, 1]
-lab.compare(
-    "correlation with the deck's accuracy", correlation, expected=(0.8 + 0.1 * (not lab.quick), 1)
-)
+least = 0.8 if lab.quick else 0.9
+lab.compare("correlation with the deck's accuracy", correlation, expected=(least, 1))
 
 # %% [markdown]
 # Why is the deck's best result worrying? Trial 14 of the fine search has 53.1 % at lr 9.47e-4, and
@@ -105,17 +106,15 @@ lab.compare(
 # is 9.75e-4: the best of a search that ends *inside* would look just as good.)
 
 # %%
-declared = [{"lr": lr, "reg": reg, "val_accuracy": acc} for acc, lr, reg in
-            np.array(FINE.split(), dtype=float).reshape(-1, 3)]  # fmt: skip
-figure = viz.search(declared, y="reg", ranges=fine_space)
-lab.note(figure.get_suptitle().replace("\n", "; "))
-lab.picture(figure, "deck")
-best = search.replay(lambda trial: declared[trial.number]["val_accuracy"], declared, fine_space,
-                     metric="accuracy", max_workers=0)  # fmt: skip
-lab.compare("the deck's best trial", best.best.number, deck="14", expected=(14, 14))
-lab.compare(
-    "its place in the declared range of lr", fine_space["lr"].share(9.471549e-4), expected=(0.95, 1)
-)
+printed = np.array(FINE.split(), dtype=float).reshape(-1, 3)
+points = [{"lr": lr, "reg": reg} for _, lr, reg in printed]
+of_deck = search.replay(lambda trial: printed[trial.number, 0], points, fine_space, max_workers=0)
+print(*of_deck.summary(), sep="\n")
+lab.compare("the deck's best trial", of_deck.best.number, deck="14", expected=(14, 14))
+lr = fine_space["lr"].share(of_deck.best.params["lr"])
+lab.compare("its place in the declared range of lr", lr, expected=(0.95, 1))
+lab.compare("edges of the deck's search", len(of_deck.edges), expected=(1, 1))
+lab.picture(viz.search(of_deck), "deck")
 
 # %% [markdown]
 # ## Our own, coarse → fine
@@ -135,9 +134,9 @@ print(fine)
 lab.compare("coarse: best accuracy", coarse.best.values["val_accuracy"], deck=".482 (CIFAR-10)")
 lab.compare("fine: best accuracy", fine.best.values["val_accuracy"], deck=".531 (CIFAR-10)")
 gain = fine.best.values["val_accuracy"] - coarse.best.values["val_accuracy"]
-lab.compare("fine - coarse", gain, expected=(-0.02, 1))
-lab.compare("fine: decades of lr", np.log10(narrower["lr"].high / narrower["lr"].low), deck="1",
-            expected=(0.999, 1.001))  # fmt: skip
+lab.compare("fine - coarse", gain, expected=None if lab.quick else (-0.02, 1))
+decades = np.log10(narrower["lr"].high / narrower["lr"].low)
+lab.compare("fine: decades of lr", decades, deck="1", expected=(0.999, 1.001))
 lab.compare("fine: edges", len(fine.edges), deck="1")
 lab.picture(viz.search(coarse), "coarse")
 lab.picture(viz.search(fine), "fine")
@@ -152,16 +151,9 @@ lab.picture(viz.search(fine), "fine")
 side = 2 if lab.quick else 3
 grid = search.grid_search(coarse_objective, coarse_space, points=side, max_workers=0)
 drawn = coarse.rows[: side**2]  # random trials: the first of the coarse search
-lab.compare(
-    "grid: different learning rates",
-    len({row.params["lr"] for row in grid.rows}),
-    expected=(side, side),
-)
-lab.compare(
-    "random: different learning rates",
-    len({row.params["lr"] for row in drawn}),
-    expected=(side**2, side**2),
-)
+for name, rows, count in ("grid", grid.rows, side), ("random", drawn, side**2):
+    rates = {row.params["lr"] for row in rows}
+    lab.compare(f"{name}: different learning rates", len(rates), expected=(count, count))
 lab.compare("grid: best accuracy", grid.best.values["val_accuracy"])
 lab.compare("random: best accuracy", max(row.values["val_accuracy"] for row in drawn))
 lab.picture(viz.grid_against_random(generator=tg.manual_seed(lab.seed)), "grid_against_random")

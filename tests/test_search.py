@@ -348,7 +348,7 @@ def test_what_is_minimized_is_its_own_cost() -> None:
 
     [row] = here(objective, [{"x": 1}], metric="val_loss").rows
     assert (row.status, row.values) == ("stopped", {"val_loss": 3.1})
-    [row] = here(lambda t: [t.report(0.5)] and None, [{"x": 1}]).rows
+    [row] = here(lambda t: [t.report(0.5), None][1], [{"x": 1}]).rows
     assert (row.status, row.values) == ("done", {"val_accuracy": 0.5})  # the last report
     [row] = here(lambda t: t.report(0.5, step=3) or t.report(0.5, step=3), [{"x": 1}]).rows
     assert "steps go up from 1; after 3 came 3" in row.why
