@@ -55,9 +55,9 @@ class HOG(_Feature):
     image of H/h x W/w cells and blocks of b x b has (H/h - b + 1)(W/w - b + 1) b² · orientations
     features: 32x32 pixels with the defaults 324.
 
-    `block_norm` is "L2-Hys", "L2", "L1" or "L1-sqrt". Scikit-image computes it: pip install
-    'tinygrad_cv[features]'. Raises ModuleNotFoundError without it, and ValueError for images that
-    are smaller than a block.
+    `block_norm` is "L2-Hys", "L2", "L1" or "L1-sqrt". Scikit-image computes it, with votes in
+    float32: pip install 'tinygrad_cv[features]'. Raises ModuleNotFoundError without it, and
+    ValueError for images that are smaller than a block.
 
     >>> import tinygrad_cv as tg
     >>> from tinygrad_cv.data.features import HOG
@@ -148,7 +148,8 @@ class HueHistogram(_Feature):
         if x.shape[1] != 3:
             raise ValueError(f"HueHistogram takes images of 3 channels; got {x.shape[1]}.")
         hues, chroma = hue(x)
-        which = host.minimum((hues * self.bins).astype("int64"), self.bins - 1)
+        # A colour on an edge between two parts belongs to the second, however its digits round.
+        which = (hues * self.bins + 1e-4).astype("int64") % self.bins
         votes = chroma if self.weigh else host.ones_like(chroma)
         cells = host.arange(len(x))[:, None, None] * self.bins + which
         counts = host.bincount(cells.ravel(), votes.ravel(), len(x) * self.bins)
@@ -198,5 +199,6 @@ def hue(x: host.ndarray) -> tuple[host.ndarray, host.ndarray]:
 def _grey(x: host.ndarray) -> host.ndarray:
     """(N, C, H, W) as (N, H, W): the brightness of colours, or the mean of other channels."""
     if x.shape[1] == 3:
-        return host.tensordot(x, [0.299, 0.587, 0.114], axes=(1, 0))
-    return x.mean(axis=1)
+        grey: host.ndarray = host.tensordot(x, [0.299, 0.587, 0.114], axes=(1, 0))
+        return grey
+    return host.asarray(x.mean(axis=1))

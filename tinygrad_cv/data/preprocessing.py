@@ -464,8 +464,8 @@ class PCA(Fitted):
     lies on them, as the training data do when all are kept, and the projection of all else.
 
     It needs a D x D matrix for samples of D numbers, and O(N D² + D³) steps. Raises ValueError for
-    fewer than 2 samples, and for more components than there are directions. Fewer samples than
-    features are told by a UserWarning: at most N - 1 directions are seen then.
+    fewer than 2 samples, and for more components than there are directions. With N ≤ D samples at
+    most N - 1 directions are seen, which a UserWarning tells.
 
     >>> import tinygrad_cv as tg
     >>> from tinygrad_cv.data import load_dataset
@@ -508,7 +508,7 @@ class PCA(Fitted):
 
     def _learn(self, moments: Moments, shape: tuple[int, ...]) -> dict[str, host.ndarray]:
         name, n, features = type(self).__name__, moments.count, len(moments.mean)
-        if n < features:
+        if n <= features:
             warnings.warn(
                 f"{name} was fitted to {n} samples of {features} features, which vary in at most "
                 f"{n - 1} directions; other samples will lie outside of them.",
@@ -664,7 +664,7 @@ class Pipeline(Sequential):
         before: list[Module] = []
         for step in self:
             if isinstance(step, Fitted | Pipeline):
-                step.fit(_through(before, data) if before else data)
+                step.fit(_Through(before[:], data) if before else data)
             before.append(step)
         return self
 
@@ -685,10 +685,15 @@ class Pipeline(Sequential):
         return z
 
 
-def _through(steps: list[Module], data: Any) -> Iterator[Any]:
-    """The batches of some data behind some steps."""
-    for batch in _batches(data, "Pipeline"):
-        yield _through_one(steps, batch)
+class _Through:
+    """The batches of some data behind some steps, as often as the data can be gone through."""
+
+    def __init__(self, steps: list[Module], data: Any) -> None:
+        self.steps, self.data = steps, data
+
+    def __iter__(self) -> Iterator[Any]:
+        for batch in _batches(self.data, "Pipeline"):
+            yield _through_one(self.steps, batch)
 
 
 def _through_one(steps: list[Any], x: Any) -> Any:

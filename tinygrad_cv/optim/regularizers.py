@@ -199,8 +199,8 @@ class Regularizer:
     def project_(self, model: Weights, lr: Any = 1.0) -> None:
         """What is done after a step of the optimizer: nothing, for a term.
 
-        `lr` is the learning rate of the step, or the optimizer that has made it: of parameters that
-        this does not have nothing is changed.
+        `lr` is the learning rate of the step, or the optimizer that has made it, each of whose
+        groups has its own; parameters that it does not have stay as they are.
         """
 
     def __add__(self, other: "Regularizer") -> "Regularizer":
@@ -408,13 +408,18 @@ class _AfterStep(Regularizer):
     def project_(self, model: Weights, lr: Any = 1.0) -> None:
         rates: dict[int, float] | None = None
         if isinstance(lr, Optimizer):
-            groups = lr.param_groups
-            rates = {id(p): float(group["lr"]) for group in groups for p in group["params"]}
+            rates = {id(p): _rate(group) for group in lr.param_groups for p in group["params"]}
         for _, parameter, layer in _chosen(model, self.only):
             if not parameter.requires_grad or (rates is not None and id(parameter) not in rates):
                 continue
             rate = float(lr) if rates is None else rates[id(parameter)]
             parameter.copy_(self._moved(_single(parameter.detach()), layer, rate))
+
+
+def _rate(group: Mapping[str, Any]) -> float:
+    """How far a steady gradient of 1 leads in a step: with momentum, lr · (1 + μ + μ² + ...)."""
+    momentum, dampening = (float(group.get(name, 0)) for name in ("momentum", "dampening"))
+    return float(group["lr"]) * (1 - dampening if momentum else 1) / (1 - min(momentum, 0.999))
 
 
 @public(OPTIM)
@@ -423,8 +428,9 @@ class Proximal(_AfterStep):
 
     After each step of the data's loss w becomes the v of least lr · R(v) + ½‖v - w‖². For L1 that
     is sign(w) · max(|w| - lr·λ, 0): weights that the data do not hold are zeros, exactly. It is the
-    proximal gradient method for plain SGD; for Adam and its kin, whose steps have other lengths, it
-    is a pull of that size.
+    proximal gradient method, for SGD. Of an optimizer with momentum μ the rate is lr / (1 - μ), how
+    far a steady gradient leads, so that the same weights are at rest; for Adam and its kin, whose
+    steps have lengths of their own, it is a pull of size lr.
 
     The term is part of the loss's value, and has no gradient there. By hand:
 

@@ -35,9 +35,9 @@ class Text(Dataset):
     sorted; that of bytes all 256. Words are runs of letters and digits, what an apostrophe or a
     hyphen joins being one; each mark of punctuation and each end of line is a word too, and other
     space is not kept. Their vocabulary is "<unk>", which stands for what it lacks, and then the
-    words of the text, the most frequent ones first and of equal ones the one that comes first. `max_vocabulary` is the most that it may hold,
-    "<unk>" counted (characters have an "<unk>" then too). Give `vocabulary` for that of another
-    text; one that holds "<unk>" takes any text.
+    words of the text, the most frequent ones first, and of equal ones the one that comes first.
+    `max_vocabulary` is the most that it may hold, "<unk>" counted (characters have an "<unk>" then
+    too). Give `vocabulary` for that of another text; one that holds "<unk>" takes any text.
 
     `encode` makes places of a text and `decode` a text of places; of words it puts one space
     between two, but none before , . ; : ! ? and a closing bracket and none at the ends of a line.
@@ -68,7 +68,7 @@ class Text(Dataset):
 
     def __init__(
         self,
-        text: str | bytes,
+        text: str | bytes | bytearray,
         length: int = 64,
         stride: int | None = None,
         units: str = "characters",
@@ -121,13 +121,13 @@ class Text(Dataset):
                 self.name, f"{len(self.data):,} {units}", f"more than the length {self.length:,}"
             )
 
-    def _coded(self, text: str | bytes) -> tuple[host.ndarray, dict[int, Any]]:
+    def _coded(self, text: str | bytes | bytearray) -> tuple[host.ndarray, dict[int, Any]]:
         """The text as numbers, and the unit that each of them stands for: characters and bytes in
         order, words as they come."""
         if self.units == "bytes":
             codes = host.frombuffer(text.encode() if isinstance(text, str) else text, host.uint8)
             return codes, {code: code for code in _distinct(codes)}
-        if isinstance(text, bytes | bytearray | memoryview):
+        if not isinstance(text, str):
             contents = bytes(text)
             try:
                 text = contents.decode("utf-8")

@@ -335,7 +335,7 @@ class Cutout(Sometimes):
         self.value = value if isinstance(value, float | int) else numbers_of(value, "value")
 
     def parameters(self, u: host.ndarray, channels: int, height: int, width: int) -> Parameters:
-        made = {}
+        made: Parameters = {}
         for name, length, number, extent in (
             ("i", "h", u[:, 0], height),
             ("j", "w", u[:, 1], width),

@@ -24,7 +24,7 @@ from tinygrad_cv.train.callbacks import Callback
 from tinygrad_cv.train.health.before import told_by
 from tinygrad_cv.train.health.finding import Finding, report, worst_first
 from tinygrad_cv.train.health.kinds import found
-from tinygrad_cv.train.health.looks import entropy, neighbours
+from tinygrad_cv.train.health.looks import entropy, neighbours, uniform_weights
 from tinygrad_cv.train.health.rules import RULES
 from tinygrad_cv.train.health.seen import Seen
 from tinygrad_cv.train.health.sight import Sight, is_finite, norm_of, sources
@@ -75,11 +75,11 @@ class Health(Callback):
     >>> model = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 2))
     >>> optimizer = optim.SGD(model.parameters(), lr=1e-6)
     >>> health = train.Health(model)
-    >>> x, labels = tg.randn(64, 2), tg.tensor([0, 1] * 32)
+    >>> x = tg.randn(64, 2)
     >>> for _ in range(40):
     ...     with health.step():
     ...         optimizer.zero_grad()
-    ...         tg.cross_entropy(model(x), labels).backward()
+    ...         tg.cross_entropy(model(x), (x[:, 0] > 0).long()).backward()
     ...         optimizer.step()
     >>> print(health.report())
     1 warning, 1 note
@@ -88,7 +88,7 @@ class Health(Callback):
              by ... of its size
       means: the learning rate is too low
       try:   raise it tenfold at a time, until the loss goes down (...)
-    note: update_ratio at step 39, ...
+    note: update_ratio at step 39, in ...
     """
 
     def __init__(
@@ -455,6 +455,8 @@ class _Step:
     def _compare_rows(self, own: set[int]) -> None:
         """Look for layers whose units are all equal, and have equal gradients."""
         seen = self.health.seen
+        if not seen.updates:
+            seen.uniform = uniform_weights(self.health._parameters())
         for name, parameter in self.health._parameters().items():
             if id(parameter) not in own or parameter.ndim < 2 or len(parameter) < 2:
                 continue
@@ -522,6 +524,7 @@ class _Step:
             change = norm_of(names[name].detach().numpy() - old) / size
             if seen.steps:  # the first update is made from weights that know nothing
                 seen.ratios[name] = [*seen.ratios.get(name, [])[-7:], change]
+                seen.peaks[name] = max(seen.peaks.get(name, 0.0), change)
         known = health._optimized()
         if health.optimizers:
             seen.lonely = [n for n, p in names.items() if p.requires_grad and id(p) not in known]
@@ -558,7 +561,8 @@ class _Step:
         for batch in self.batches:
             try:
                 with self._aside(trainer), detect_anomaly():
-                    trainer._with_gradients(*batch, 1.0, True)
+                    inputs, labels = batch
+                    trainer._with_gradients(inputs, labels, 1.0, True)
             except RuntimeError as error:
                 anomaly = getattr(error, "anomaly", None)
                 if anomaly is not None:

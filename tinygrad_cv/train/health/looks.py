@@ -70,33 +70,55 @@ def neighbours(inputs: Any, labels: Any) -> tuple[float, float, int] | None:
 
     None where there are too few samples for that, or too many classes.
     """
-    classes, labels = host.unique(labels, return_inverse=True)
-    count = len(labels)
-    if len(classes) < 2 or count < max(ENOUGH, 10 * len(classes)):
-        return None
-    x = inputs.reshape(count, -1).astype("float32")
+    x = inputs.reshape(len(labels), -1).astype("float32")
     x = x - x.mean(axis=0)
     squares = (x * x).sum(axis=1)
     with host.errstate(all="ignore"):
         far = squares[:, None] + squares - 2 * x @ x.T
     if not host.isfinite(far).all():
         return None
-    far[far < 1e-5 * squares.mean()] = host.inf  # the sample itself, or the same one again
-    nearest = far.argmin(axis=1)
-    known = host.isfinite(far.min(axis=1))
-    if known.sum() < ENOUGH:
+    same = far < 1e-5 * squares.mean()
+    new = ~host.tril(same, -1).any(axis=1)  # one of each that is there again
+    classes, labels = host.unique(labels[new], return_inverse=True)
+    count = len(labels)
+    if len(classes) < 2 or count < max(ENOUGH, 10 * len(classes)):
         return None
+    far = far[new][:, new]
+    host.fill_diagonal(far, host.inf)
     shares = host.bincount(labels) / count
-    return (
-        float((labels[nearest] == labels)[known].mean()),
-        float((shares**2).sum()),
-        int(known.sum()),
-    )
+    found_share = float((labels[far.argmin(axis=1)] == labels).mean())
+    return found_share, float((shares**2).sum()), count
 
 
 def by_chance(found_share: float, chance: float, count: int) -> bool:
     """Whether neighbours have equal labels no more often than labels that were shuffled."""
     return found_share < chance + 3 * math.sqrt(chance * (1 - chance) / count)
+
+
+def uniform_weights(parameters: Mapping[str, Tensor]) -> list[str]:
+    """The weight matrices that are one number all over, and should not be: units are equal then.
+
+    Zeros are left out in the last layer, and where but a few layers have them: those are meant.
+    """
+    matrices = {
+        name: parameter.detach()
+        for name, parameter in parameters.items()
+        if parameter.requires_grad and parameter.ndim > 1 and 1 < len(parameter) < parameter.numel()
+    }
+    equal = {n: float(w.reshape(-1)[0]) for n, w in matrices.items() if bool((w == w.min()).all())}
+    zeros = [name for name in [*matrices][:-1] if equal.get(name) == 0.0]
+    few = 2 * len(zeros) < len(matrices) - 1
+    return [n for n, value in equal.items() if value or (not few and n in zeros)]
+
+
+def told_uniform(names: list[str]) -> Finding:
+    """That layers began with weights that are all equal."""
+    return found(
+        "symmetry",
+        f"{', '.join(names)} began with all numbers equal",
+        where=names[0].rpartition(".")[0] or names[0],
+        key=names[0],
+    )
 
 
 def told_inputs(told: Mapping[str, Any], where: str, key: str, step: int | None) -> Finding | None:
