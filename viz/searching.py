@@ -322,7 +322,8 @@ def _scatter(axes: "Axes", found: _Found, x: str, y: str | None) -> Any:
         return None
     colours: dict[str, Any] = {"color": BLUE}
     if y is not None:
-        norm = "log" if spans_decades(found.scores) else None
+        # Losses may span decades; an accuracy ten times as high as another is no such scale.
+        norm = "log" if found.mode == "min" and spans_decades(found.scores) else None
         colours = {"c": [found.scores[i] for i in found.done], "cmap": "cividis", "norm": norm}
     points = axes.scatter(
         across(found.done),
