@@ -167,6 +167,8 @@ def test_a_grid_is_narrowed_between_the_neighbours(
         (lambda: search.choice([]), ValueError, "got none"),
         (lambda: search.choice("adam"), TypeError, "one string 'adam'"),
         (lambda: search.choice([print]), TypeError, "Give it a name"),
+        (lambda: search.choice([math.nan]), TypeError, "finite numbers.*got nan"),
+        (lambda: here(len, [{"x": 1}], bogus=1), TypeError, "no option 'bogus'; it has metric"),
         (lambda: LR.grid(0), ValueError, "at least 1; got 0"),
         (lambda: search.random_search(len, {"lr": (1, 2)}, 1), TypeError, "'lr' is to be one of"),
         (lambda: search.random_search(len, [LR], 1), TypeError, "got list"),
@@ -191,6 +193,18 @@ def test_a_grid_is_narrowed_between_the_neighbours(
 def test_what_makes_no_sense_is_told(make: Any, kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
         make()
+
+
+def test_numbers_may_be_numpys() -> None:
+    space = {
+        "a": search.uniform(np.float32(0.5), np.int64(2)),
+        "b": search.grid(np.arange(3)),
+        "c": search.choice(np.array(["x", "y"])),
+    }
+    result = search.random_search(lambda t: np.float32(1), space, np.int64(2), max_workers=0)
+    assert repr(space) == "{'a': uniform(0.5, 2), 'b': grid([0, 1, 2]), 'c': choice(['x', 'y'])}"
+    again = here(lambda t: 1, [{"a": np.float64(0.5)}], path="numpy.jsonl")
+    assert (len(result.rows), type(again.best.params["a"])) == (2, float)
 
 
 # ----- which trials there are --------------------------------------------------------------------
@@ -696,6 +710,13 @@ def test_viz_search_tells_stopped_from_failed_trials() -> None:
     assert figure.get_suptitle().endswith("try greater h")
     options = viz.search(mixed(), x="o")
     assert [text.get_text() for text in options.axes[0].get_xticklabels()] == ["a", "b"]
+
+
+def test_viz_search_of_what_failed_altogether() -> None:
+    result = here(lambda t: None, [{"lr": 1e-4}, {"lr": 1e-5}], space={"lr": LR})
+    figure = viz.search(result)
+    assert figure.get_suptitle() == "every trial failed"
+    assert [str(drawn.get_label()) for drawn in figure.axes[0].collections] == ["failed: 2"]
 
 
 def test_viz_search_makes_a_page() -> None:

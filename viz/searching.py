@@ -96,7 +96,9 @@ def search(
         x = x or names[0]
         rest = [name for name in names if name != x]
         y = y or (rest[0] if rest else None)
-        rows: list[Mapping[str, Any]] = [*trials.to_dicts()]
+        rows: list[Mapping[str, Any]] = [
+            row | {metric: row.get(metric)} for row in trials.to_dicts()
+        ]
     else:
         rows = list(trials)
         x, metric, mode = x or "lr", metric or "val_accuracy", mode or "max"

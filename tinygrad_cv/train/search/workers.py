@@ -77,11 +77,9 @@ class Given:
                 f"the executor of this search broke ({error}); call it again with another one, and "
                 "trials that are in the file of `path` are not run again."
             ) from error
-        except pickle.PicklingError:
-            raise
-        except (AttributeError, TypeError) as error:  # what cannot be pickled
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
             if "pickle" in str(error):
-                raise
+                raise TypeError(_not_sent(error)) from error
             return _lost(error)
         except (Exception, CancelledError) as error:
             return _lost(error)
