@@ -26,7 +26,7 @@ from tinygrad_cv.train.health.looks import (
     told_labels,
     told_neighbours,
 )
-from tinygrad_cv.train.health.sight import Sight, sources
+from tinygrad_cv.train.health.sight import Sight, rows_are_equal, sources
 from tinygrad_cv.train.randomness import Randomness
 
 Loss = Callable[[Any, Any], Tensor]
@@ -214,8 +214,7 @@ def _of_gradients(sight: Sight, parameters: dict[str, Tensor]) -> Iterator[Findi
         if gradient is None:
             layers.setdefault(name.rpartition(".")[0], []).append(name)
         elif parameter.ndim > 1 and len(parameter) > 1:
-            rows = parameter.detach()
-            if bool((rows == rows[:1]).all()) and bool((gradient == gradient[:1]).all()):
+            if rows_are_equal(parameter) and rows_are_equal(gradient):
                 yield found(
                     "symmetry",
                     f"the rows of {name} are all equal, and so are their gradients",
@@ -255,6 +254,7 @@ def _of_start(trial: Module, loss_fn: Loss, inputs: Any, labels: Any) -> Iterato
                 f"the loss is {loss:.6g}, and {expected:.6g} for a net that knows nothing",
                 level="warning" if off > 2 else "note",
                 means="the model has learned already" if off < 0.8 else None,
+                remedy="nothing, if it goes on from a checkpoint" if off < 0.8 else None,
             )
 
 

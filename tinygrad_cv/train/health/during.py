@@ -27,7 +27,7 @@ from tinygrad_cv.train.health.kinds import found
 from tinygrad_cv.train.health.looks import entropy, neighbours
 from tinygrad_cv.train.health.rules import RULES
 from tinygrad_cv.train.health.seen import Seen
-from tinygrad_cv.train.health.sight import Sight, is_finite, norm_of, sources
+from tinygrad_cv.train.health.sight import Sight, is_finite, norm_of, rows_are_equal, sources
 
 if TYPE_CHECKING:
     from tinygrad_cv.train.trainer import Trainer
@@ -459,11 +459,7 @@ class _Step:
             if id(parameter) not in own or parameter.ndim < 2 or len(parameter) < 2:
                 continue
             gradient = parameter.grad
-            alike = (
-                gradient is not None
-                and bool((parameter.detach() == parameter.detach()[:1]).all())
-                and bool((gradient == gradient[:1]).all())
-            )
+            alike = gradient is not None and rows_are_equal(parameter) and rows_are_equal(gradient)
             seen.alike[name] = seen.alike.get(name, 0) + 1 if alike else 0
 
     def _updated(self, optimizer: Optimizer, args: Any, options: Any) -> None:
