@@ -401,6 +401,7 @@ def _number(loss: Any) -> float:
 # ----- the report --------------------------------------------------------------------------------
 
 SYMPTOMS = (
+    "rate_too_high",
     "cost_exploded",
     "not_finite",
     "loss_not_moving",
@@ -420,10 +421,11 @@ def causes_first(findings: Iterable[Finding]) -> list[Finding]:
     """What is worse than a note before the notes; of it what explains the rest, the worst first."""
     levels = ("error", "warning", "note")
 
-    def place(finding: Finding) -> tuple[bool, bool, int]:
+    def place(finding: Finding) -> tuple[bool, bool, bool, int]:
         return (
             finding.level == "note",
             finding.kind in SYMPTOMS,
+            finding.kind != "rate_too_high",
             levels.index(finding.level),
         )
 

@@ -25,6 +25,8 @@ from tinygrad_cv.train.health.looks import (
     told_inputs,
     told_labels,
     told_neighbours,
+    told_uniform,
+    uniform_weights,
 )
 from tinygrad_cv.train.health.sight import Sight, rows_are_equal, sources
 from tinygrad_cv.train.randomness import Randomness
@@ -207,13 +209,16 @@ def told_by(sight: Sight, step: int | None = None) -> Iterator[Finding]:
 def _of_gradients(sight: Sight, parameters: dict[str, Tensor]) -> Iterator[Finding]:
     """Parameters that get none, and layers whose units are equal."""
     layers: dict[str, list[str]] = {}
+    uniform = uniform_weights(parameters)
+    if uniform:
+        yield told_uniform(uniform)
     for name, parameter in parameters.items():
         gradient = parameter.grad
         if not parameter.requires_grad:
             continue
         if gradient is None:
             layers.setdefault(name.rpartition(".")[0], []).append(name)
-        elif _is_one(parameter) and rows_are_equal(gradient):
+        elif name not in uniform and _is_one(parameter) and rows_are_equal(gradient):
             yield found(
                 "symmetry",
                 f"the rows of {name} are all equal, and so are their gradients",

@@ -24,7 +24,7 @@ from tinygrad_cv.train.callbacks import Callback
 from tinygrad_cv.train.health.before import told_by
 from tinygrad_cv.train.health.finding import Finding, report, worst_first
 from tinygrad_cv.train.health.kinds import found
-from tinygrad_cv.train.health.looks import entropy, neighbours
+from tinygrad_cv.train.health.looks import entropy, neighbours, uniform_weights
 from tinygrad_cv.train.health.rules import RULES
 from tinygrad_cv.train.health.seen import Seen
 from tinygrad_cv.train.health.sight import Sight, is_finite, norm_of, rows_are_equal, sources
@@ -457,6 +457,8 @@ class _Step:
     def _compare_rows(self, own: set[int]) -> None:
         """Look for layers whose units are all equal, and have equal gradients."""
         seen = self.health.seen
+        if not seen.updates:
+            seen.uniform = uniform_weights(self.health._parameters())
         for name, parameter in self.health._parameters().items():
             if id(parameter) not in own or parameter.ndim < 2 or len(parameter) < 2:
                 continue
@@ -520,6 +522,7 @@ class _Step:
             change = norm_of(names[name].detach().numpy() - old) / size
             if seen.steps:  # the first update is made from weights that know nothing
                 seen.ratios[name] = [*seen.ratios.get(name, [])[-7:], change]
+                seen.peaks[name] = max(seen.peaks.get(name, 0.0), change)
         known = health._optimized()
         if health.optimizers:
             seen.lonely = [n for n, p in names.items() if p.requires_grad and id(p) not in known]

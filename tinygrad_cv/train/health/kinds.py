@@ -88,6 +88,14 @@ KINDS = {
         "raise it tenfold at a time, until the loss goes down",
         f'{YASHUNIN}, "Loss barely changing: Learning rate is probably too low"',
     ),
+    "rate_too_high": Kind(
+        "warning",
+        "the learning rate is too high, at least for inputs and weights of this size: the first "
+        "steps threw the weights away, and with them the loss went up",
+        "divide it by ten until the loss goes down from the first step on; or warm it up",
+        f'{YASHUNIN}, "loss exploding: learning rate too high" and "Track the ratio of weight '
+        'updates / weight magnitudes"',
+    ),
     "cost_exploded": Kind(
         "error",
         "the learning rate is too high",

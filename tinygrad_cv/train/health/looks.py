@@ -95,6 +95,32 @@ def by_chance(found_share: float, chance: float, count: int) -> bool:
     return found_share < chance + 3 * math.sqrt(chance * (1 - chance) / count)
 
 
+def uniform_weights(parameters: Mapping[str, Tensor]) -> list[str]:
+    """The weight matrices that are one number all over, and should not be: units are equal then.
+
+    Zeros are left out in the last layer, and where but a few layers have them: those are meant.
+    """
+    matrices = {
+        name: parameter.detach()
+        for name, parameter in parameters.items()
+        if parameter.requires_grad and parameter.ndim > 1 and 1 < len(parameter) < parameter.numel()
+    }
+    equal = {n: float(w.reshape(-1)[0]) for n, w in matrices.items() if bool((w == w.min()).all())}
+    zeros = [name for name in [*matrices][:-1] if equal.get(name) == 0.0]
+    few = 2 * len(zeros) < len(matrices) - 1
+    return [n for n, value in equal.items() if value or (not few and n in zeros)]
+
+
+def told_uniform(names: list[str]) -> Finding:
+    """That layers began with weights that are all equal."""
+    return found(
+        "symmetry",
+        f"{', '.join(names)} began with all numbers equal",
+        where=names[0].rpartition(".")[0] or names[0],
+        key=names[0],
+    )
+
+
 def told_inputs(told: Mapping[str, Any], where: str, key: str, step: int | None) -> Finding | None:
     """What is to be said of the inputs of the first layer, by their numbers."""
     if told["bad"]:

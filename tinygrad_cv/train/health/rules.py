@@ -10,8 +10,11 @@ from statistics import stdev
 
 from tinygrad_cv.train.health.finding import Finding
 from tinygrad_cv.train.health.kinds import found
-from tinygrad_cv.train.health.looks import by_chance, entropy, told_neighbours
+from tinygrad_cv.train.health.looks import by_chance, entropy, told_neighbours, told_uniform
 from tinygrad_cv.train.health.seen import Seen, mean
+
+THROWS = 0.4
+"""An update ratio after which a weight is another one."""
 
 MOVES = 1e-4
 """An update ratio below which weights hardly move."""
@@ -40,6 +43,23 @@ def loss_not_moving(seen: Seen) -> Iterator[Finding]:
         f"update changes {ratio[1]} by {ratio[0]:.1e} of its size",
         step=seen.steps - 1,
         key=ratio[1],
+    )
+
+
+def rate_too_high(seen: Seen) -> Iterator[Finding]:
+    """Updates as large as the weights, after which the loss was above the first one."""
+    name = max(seen.peaks, key=lambda name: seen.peaks[name], default=None)
+    start = max(mean(seen.first[:1]) if seen.first else 0.0, _entropy(seen) or 0.0)
+    if name is None or seen.peaks[name] < THROWS or not seen.most > 1.1 * start > 0:
+        return
+    rate = f" at rate {max(seen.rates):.3g}" if seen.rates else ""
+    yield found(
+        "rate_too_high",
+        f"an update changed {name} by {seen.peaks[name]:.2g} times its size{rate}, where 1e-3 is "
+        f"usual; the loss was {seen.first[0]:.4g} at first and rose to {seen.most:.4g}",
+        step=seen.steps - 1,
+        where=name,
+        key=name,
     )
 
 
@@ -132,9 +152,11 @@ def not_optimized(seen: Seen) -> Iterator[Finding]:
 
 
 def symmetry(seen: Seen) -> Iterator[Finding]:
-    """Layers whose units are all the same."""
+    """Layers whose units are all the same, or began so."""
+    if seen.uniform:
+        yield told_uniform(seen.uniform)
     for name, times in seen.alike.items():
-        if times >= 2:
+        if times >= 2 and name not in seen.uniform:
             yield found(
                 "symmetry",
                 f"after {seen.updates} updates the rows of {name} are all equal, and so are their "
@@ -248,6 +270,7 @@ RULES: tuple[Callable[[Seen], Iterator[Finding]], ...] = (
     symmetry,
     labels_shuffled,
     loss_not_moving,
+    rate_too_high,
     dead_units,
     saturation,
     no_gradient,

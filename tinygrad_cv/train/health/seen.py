@@ -1,6 +1,7 @@
 """What a `Health` has seen of a run: plain values, so that a run can go on with them."""
 
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from statistics import median
@@ -29,6 +30,10 @@ class Seen:
     """The first and the last learning rate."""
     ratios: dict[str, list[float]] = field(default_factory=dict)
     """‖update‖ / ‖weight‖ of each weight matrix, at the last looks."""
+    peaks: dict[str, float] = field(default_factory=dict)
+    """The greatest of these ratios at any look after the first update."""
+    most: float = 0.0
+    """The greatest loss that was finite."""
     waiting: dict[str, str] = field(default_factory=dict)
     """The parameters that never got a gradient other than 0: whether they got "zeros" or "none"."""
     called: list[str] = field(default_factory=list)
@@ -47,6 +52,8 @@ class Seen:
     """How many looks in a row found it so, the share, the op, the place, the step."""
     alike: dict[str, int] = field(default_factory=dict)
     """The weights whose rows and gradients are all equal: how many looks in a row."""
+    uniform: list[str] = field(default_factory=list)
+    """The weights that were one number all over before the first update."""
     constant: list[int] = field(default_factory=list)
     """How many looks in a row found one class for all, of how many samples, which class."""
     labels: dict[str, int] = field(default_factory=dict)
@@ -61,6 +68,8 @@ class Seen:
 
     def lose(self, loss: float) -> None:
         """Count the loss of a step."""
+        if math.isfinite(loss):
+            self.most = max(self.most, loss)
         if len(self.first) < FEW:
             self.first.append(loss)
         self.last = [*self.last[-FEW + 1 :], loss]
