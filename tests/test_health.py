@@ -312,6 +312,33 @@ def test_a_mistake_in_a_loop_is_named_alone(model: Any, options: Any, expected: 
     assert set(kinds(looped(model(), **options).findings)) == expected
 
 
+class Hidden(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        inner = nn.Linear(64, 30)
+        self.inner, self.last = lambda: inner, nn.Linear(30, 10)
+
+    def forward(self, x: Any) -> Any:
+        return self.last(self.inner()(x).relu())
+
+
+class Unrecorded(Detached):
+    def forward(self, x: Any) -> Any:
+        with tg.no_grad():
+            hidden = self.first(x).relu()
+        return self.last(hidden)
+
+
+def test_layers_that_nobody_updates() -> None:
+    [finding] = [f for f in looped(Hidden()).findings if f.kind == "not_registered"]
+    assert finding.level == "note"
+    assert "(30, 64)" in finding.seen
+    for model in (Detached(), Unrecorded()):
+        [finding] = [f for f in looped(model).findings if f.level != "note"]
+        assert (finding.kind, finding.key) == ("no_gradient", "first")
+        assert finding.seen.endswith("its layer was called, and what it gave is detached")
+
+
 def test_equal_weights_are_named() -> None:
     for value in (0.0, 0.1):
         assert "symmetry" in kinds(looped(equal(value)).findings, "error")

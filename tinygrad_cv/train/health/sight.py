@@ -12,6 +12,7 @@ from tinygrad_cv._op import is_float
 from tinygrad_cv._reading import Reading
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
+from tinygrad_cv.nn import Parameter
 from tinygrad_cv.nn.batchnorm import _BatchNorm
 
 PACKAGE = os.path.join(Path(__file__).parents[2], "")
@@ -89,6 +90,8 @@ class Sight(Observer):
         """The batch norms that ran in evaluation mode."""
         self.called: set[str] = set()
         """The paths of the modules that made something."""
+        self.strangers: dict[int, str] = {}
+        """Parameters that got a gradient and are none of the model: their shapes, by their ids."""
         self._scalars: dict[int, Any] = {}
         self._sent: set[int] = set()
         self._places: dict[int, Place] = {}
@@ -126,6 +129,10 @@ class Sight(Observer):
 
     def arrived(self, node: Node, gradient: Any) -> None:
         self.before.arrived(node, gradient)
+        if self.close and node.op is None and node.tensor is not None:
+            tensor = node.tensor()
+            if isinstance(tensor, Parameter) and id(tensor) not in self.parameters:
+                self.strangers[id(tensor)] = str(tuple(tensor.shape))
         if node.number in self._sent:
             return
         self.began()
