@@ -517,6 +517,26 @@ def test_gradients_that_are_added_up_on_purpose() -> None:
     assert not kinds(looks.findings)
 
 
+def test_several_passes_and_optimizers_in_one_step() -> None:
+    model = mlp()
+    with tg.no_grad():
+        model[0].weight[:20] = 0.0
+        model[0].bias[:20] = -1.0
+    first, last = (optim.SGD(model[i].parameters(), 0.1) for i in (0, 2))
+    looks = Health(model)
+    for _ in range(12):
+        with looks.step():
+            first.zero_grad()
+            last.zero_grad()
+            for part in range(3):
+                rows = slice(50 * part, 50 * part + 50)
+                tg.cross_entropy(model(tg.tensor(X[rows])), tg.tensor(LABELS[rows])).backward()
+            first.step()
+            last.step()
+    [dead] = [f for f in looks.findings if f.level != "note"]
+    assert dead.seen.startswith("20 of 30 units (67%) give 0 for each of the 1,800 samples")
+
+
 def test_two_nets_against_each_other_are_no_mistake() -> None:
     maker, judge = nn.Linear(2, 2), mlp(outputs=1)
     judge[0] = nn.Linear(2, 30)

@@ -491,7 +491,7 @@ class _Step:
                     seen.waiting[name] = "zeros"
         if self.began and seen.updates and not self.clean:
             seen.unclean += 1
-        self.clean = False
+            self.clean = True  # counted
         if self.close:
             self._compare_rows(own)
         bad = next(
