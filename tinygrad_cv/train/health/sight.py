@@ -31,7 +31,7 @@ def line() -> str:
     while frame is not None:
         name = frame.f_code.co_filename
         ours = name.startswith(PACKAGE) and not name.startswith(LABS)
-        if not ours and name != contextlib.__file__:
+        if not ours and name != contextlib.__file__ and not name.startswith("<frozen "):
             return f"{os.path.basename(name)}:{frame.f_lineno}"
         frame = frame.f_back  # type: ignore[assignment]
     return ""
