@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,7 +28,7 @@ from tinygrad_cv.train.health.looks import (
     told_uniform,
     uniform_weights,
 )
-from tinygrad_cv.train.health.sight import Sight, sources
+from tinygrad_cv.train.health.sight import Sight, rows_are_equal, sources
 from tinygrad_cv.train.randomness import Randomness
 
 Loss = Callable[[Any, Any], Tensor]
@@ -79,10 +79,11 @@ def check(
     >>> from tinygrad_cv.train import health
     >>> _ = tg.manual_seed(0)
     >>> batch = tg.randn(50, 8), tg.randint(4, (50,))
-    >>> health.check(nn.Linear(8, 4), loader=[batch])
+    >>> net = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 4))
+    >>> health.check(net, loader=[batch])
     []
-    >>> net = nn.Sequential(nn.Linear(8, 4), nn.Softmax(dim=1))
-    >>> [finding.kind for finding in health.check(net, loader=[batch], steps=0)]
+    >>> squashed = nn.Sequential(net, nn.Softmax(dim=1))
+    >>> [finding.kind for finding in health.check(squashed, loader=[batch], steps=0)]
     ['softmax_twice']
     """
     with Randomness(model, loss_fn, loader, optimizer).kept():
@@ -218,8 +219,7 @@ def _of_gradients(sight: Sight, parameters: dict[str, Tensor]) -> Iterator[Findi
         if gradient is None:
             layers.setdefault(name.rpartition(".")[0], []).append(name)
         elif parameter.ndim > 1 and len(parameter) > 1 and name not in uniform:
-            rows = parameter.detach()
-            if bool((rows == rows[:1]).all()) and bool((gradient == gradient[:1]).all()):
+            if rows_are_equal(parameter) and rows_are_equal(gradient):
                 yield found(
                     "symmetry",
                     f"the rows of {name} are all equal, and so are their gradients",
@@ -259,6 +259,7 @@ def _of_start(trial: Module, loss_fn: Loss, inputs: Any, labels: Any) -> Iterato
                 f"the loss is {loss:.6g}, and {expected:.6g} for a net that knows nothing",
                 level="warning" if off > 2 else "note",
                 means="the model has learned already" if off < 0.8 else None,
+                remedy="nothing, if it goes on from a checkpoint" if off < 0.8 else None,
             )
 
 
@@ -319,10 +320,13 @@ def _of_subset(
     if not math.isfinite(best[1]) or best[0] <= 0:
         return
     rows = "" if best[2] < 0 else f", and {best[2]:.0%} of the labels are right"
+    nearly = best[1] < 0.5 * best[0] or best[2] >= 0.75
     yield found(
         "cannot_overfit",
         f"{count} samples are not learned by heart in {steps} steps: the loss goes from "
         f"{best[0]:.4g} to {best[1]:.4g}{rows}",
+        level="note" if nearly else None,
+        means="a small model, or too few steps" if nearly else None,
     )
 
 
@@ -331,7 +335,7 @@ def _learned(
     loss_fn: Loss,
     inputs: Any,
     labels: Any,
-    learning: list[Tensor],
+    learning: Sequence[Tensor],
     rate: float,
     steps: int,
 ) -> tuple[float, float, float]:

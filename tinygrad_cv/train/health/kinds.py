@@ -219,7 +219,6 @@ KINDS = {
         "call scheduler.step() once for each epoch or each step, after optimizer.step()",
         f'{NOTES}, "learning rate decay over time"',
     ),
-    "not_seen": Kind("note", "it was not looked at, which says nothing about it", "", ""),
 }
 
 
@@ -229,6 +228,7 @@ def found(
     *,
     level: Level | None = None,
     means: str | None = None,
+    remedy: str | None = None,
     step: int | None = None,
     where: str = "",
     key: str = "",
@@ -240,7 +240,7 @@ def found(
         level or known.level,
         seen,
         known.means if means is None else means,
-        known.remedy,
+        known.remedy if remedy is None else remedy,
         known.source,
         step,
         where,

@@ -70,28 +70,24 @@ def neighbours(inputs: Any, labels: Any) -> tuple[float, float, int] | None:
 
     None where there are too few samples for that, or too many classes.
     """
-    classes, labels = host.unique(labels, return_inverse=True)
-    count = len(labels)
-    if len(classes) < 2 or count < max(ENOUGH, 10 * len(classes)):
-        return None
-    x = inputs.reshape(count, -1).astype("float32")
+    x = inputs.reshape(len(labels), -1).astype("float32")
     x = x - x.mean(axis=0)
     squares = (x * x).sum(axis=1)
     with host.errstate(all="ignore"):
         far = squares[:, None] + squares - 2 * x @ x.T
     if not host.isfinite(far).all():
         return None
-    far[far < 1e-5 * squares.mean()] = host.inf  # the sample itself, or the same one again
-    nearest = far.argmin(axis=1)
-    known = host.isfinite(far.min(axis=1))
-    if known.sum() < ENOUGH:
+    same = far < 1e-5 * squares.mean()
+    new = ~host.tril(same, -1).any(axis=1)  # one of each that is there again
+    classes, labels = host.unique(labels[new], return_inverse=True)
+    count = len(labels)
+    if len(classes) < 2 or count < max(ENOUGH, 10 * len(classes)):
         return None
+    far = far[new][:, new]
+    host.fill_diagonal(far, host.inf)
     shares = host.bincount(labels) / count
-    return (
-        float((labels[nearest] == labels)[known].mean()),
-        float((shares**2).sum()),
-        int(known.sum()),
-    )
+    found_share = float((labels[far.argmin(axis=1)] == labels).mean())
+    return found_share, float((shares**2).sum()), count
 
 
 def by_chance(found_share: float, chance: float, count: int) -> bool:

@@ -231,12 +231,19 @@ def gap(seen: Seen) -> Iterator[Finding]:
     train, validation = record.get("train_accuracy"), record.get("val_accuracy")
     if train is not None and validation is not None:
         apart = train - validation
+        before = [
+            r["train_accuracy"] - r["val_accuracy"]
+            for r in seen.records[-3:-1]
+            if "train_accuracy" in r and "val_accuracy" in r
+        ]
+        # Early, the statistics of batch norm are of few batches, and the gap closes again.
+        lasts = len(before) == 2 and min(before) > 0.25 and apart > before[-1] - 0.05
         if apart > 0.1:
             yield found(
                 "gap",
                 f"accuracy {train:.1%} in training, {validation:.1%} in validation, a gap of "
                 f"{apart:.1%}",
-                level="warning" if apart > 0.25 else "note",
+                level="warning" if apart > 0.25 and lasts and seen.steps >= 30 else "note",
                 step=seen.steps - 1,
             )
         elif len(seen.records) >= 5 and abs(apart) < 0.02 and train < 0.9:
