@@ -72,8 +72,8 @@ except RuntimeError as error:
 # %% [markdown]
 # ## 3e-3: still too high
 # It learns for some epochs, then the cost explodes. The decks saw inf, as they took log(softmax) in
-# two steps; a stable one shows finite numbers of any size first. "If the cost is ever > 3 * original
-# cost, break out early" fires sooner than a look for inf. Digits bear a little more: 1e-2.
+# two steps; a stable one shows finite numbers of any size first. "If the cost is ever > 3 *
+# original cost, break out early" fires sooner than a look for inf. Digits bear a little more: 1e-2.
 
 # %%
 rate = 3e-3 if lab.data else 1e-2
@@ -84,9 +84,13 @@ late = next((k for k, loss in enumerate(cost) if not math.isfinite(loss)), len(c
 for epoch, deck in enumerate((2.186654, 2.176230, 1.942257, 1.827868, "inf", "inf")):
     lab.compare(f"{rate:g}: cost after epoch {epoch + 1}", cost[steps * (epoch + 1) - 1], deck)
 lab.compare(f"{rate:g}: step at which the 3x rule fires", first, expected=(1, len(cost) - 1))
-lab.note(f"the first cost that is not finite: {late if late < len(cost) else 'none'} of {len(cost)}.")
+lab.note(
+    f"the first cost that is not finite: {late if late < len(cost) else 'none'} of {len(cost)}."
+)
 stopped = train(rate, 10, stop=lambda loss: not loss <= 3 * cost[0])
-lab.compare("steps made with the 3x rule", len(stopped["loss_history"]), None, (first + 1, first + 1))
+lab.compare(
+    "steps made with the 3x rule", len(stopped["loss_history"]), None, (first + 1, first + 1)
+)
 
 # %% [markdown]
 # ## Four rates in one plot

@@ -218,14 +218,19 @@ def _of_gradients(sight: Sight, parameters: dict[str, Tensor]) -> Iterator[Findi
             continue
         if gradient is None:
             layers.setdefault(name.rpartition(".")[0], []).append(name)
-        elif parameter.ndim > 1 and len(parameter) > 1 and name not in uniform:
-            if rows_are_equal(parameter) and rows_are_equal(gradient):
-                yield found(
-                    "symmetry",
-                    f"the rows of {name} are all equal, and so are their gradients",
-                    where=name.rpartition(".")[0] or name,
-                    key=name,
-                )
+        elif (
+            parameter.ndim > 1
+            and len(parameter) > 1
+            and name not in uniform
+            and rows_are_equal(parameter)
+            and rows_are_equal(gradient)
+        ):
+            yield found(
+                "symmetry",
+                f"the rows of {name} are all equal, and so are their gradients",
+                where=name.rpartition(".")[0] or name,
+                key=name,
+            )
     for path, names in layers.items():
         used = path in sight.called
         story = "its layer was called, and what it gave is detached" if used else "nobody calls it"
