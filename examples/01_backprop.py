@@ -96,19 +96,19 @@ lab.compare("24 bins: largest error, half a bin wide", error, expected=(0, 0.14)
 
 # %% [markdown]
 # ## The weights
-# The chain rule again: ∂L/∂W_ij = Σ_k ∂L/∂h_k ∂h_k/∂W_ij. For h = Wx + b that is g xᵀ, and ∂L/∂b = g.
+# The chain rule again, ∂L/∂W_ij = Σ_k ∂L/∂h_k ∂h_k/∂W_ij: for h = Wx + b it is g xᵀ, and g for b.
 
 # %%
 W = tg.randn(3, D, generator=generator, dtype=tg.float64, requires_grad=True)
 b = tg.zeros(3, dtype=tg.float64, requires_grad=True)
 g = tg.randn(3, generator=generator, dtype=tg.float64)
-dW, db = tg.autograd.grad(W @ x + b, (W, b), g)
-same("∂L/∂W against g xᵀ", dW, tg.outer(g, x))
-same("∂L/∂b against g", db, g)
+to_weight, to_bias = tg.autograd.grad(W @ x + b, (W, b), g)
+same("∂L/∂W against g xᵀ", to_weight, tg.outer(g, x))
+same("∂L/∂b against g", to_bias, g)
 
 # %% [markdown]
 # ## Both graphs, and the backward pass step by step
-# All of it in one loss, with small numbers. The forward pass, and beside it the rules that run back.
+# All of it in one loss with small numbers: the forward pass, and beside it the rules that run back.
 
 # %%
 x = tg.tensor([[1.0, 2.0]], requires_grad=True)

@@ -20,7 +20,7 @@ images = lab.images()
 X, y = images.train_images.reshape(len(images.train_labels), -1), images.train_labels
 X, X_val, y, y_val = X[:-143], X[-143:], y[:-143], y[-143:]
 if lab.quick or lab.data:
-    X, y = X[:600] if lab.quick else X[:10_000], y[:600] if lab.quick else y[:10_000]
+    X, y = X[:300] if lab.quick else X[:10_000], y[:300] if lab.quick else y[:10_000]
 mean = X.mean(axis=0)  # of the training part
 X, X_val = X - mean, X_val - mean
 validation = data.DataLoader(data.TensorDataset(X_val, y_val), 143)

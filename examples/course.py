@@ -183,7 +183,7 @@ def _of(values: Any, k: int) -> Any:
 
 
 def _digits(value: float) -> str:
-    return f"{value:.6g}"
+    return f"{value:.0f}" if value.is_integer() and abs(value) < 1e12 else f"{value:.6g}"
 
 
 def enlarged(splits: data.Splits) -> data.Splits:

@@ -67,7 +67,9 @@ class Entry:
 
     @property
     def band(self) -> str:
-        """The relative error in the words of `BANDS`."""
+        """The relative error in the words of `BANDS`; on a kink it is the slopes that count."""
+        if self.numeric.has_kink and not self.excess:
+            return "right: on a kink, between its slopes"
         return next((words for bound, words in BANDS if self.relative_error >= bound), BANDS[0][1])
 
     @property

@@ -58,7 +58,7 @@ class Health(Callback):
     With `stop`, a cost over 3 times the first, or one that is not finite, ends the fit: so does
     `Trainer` with callbacks, and a loop of one's own ends by the error of `autograd.detect_anomaly`
     or may ask `should_stop`. Without it nothing is raised, and the place of a NaN is not known
-    there.
+    there; a loop with a `GradScaler`, for which infinite gradients are no error, is without it.
 
     Steps 0, 1, 2, 4, 8, ... and each of `every` are looked at closely; these take two to three
     times as long, the others next to nothing, except for that `detect_anomaly`. A compiled Trainer
@@ -184,15 +184,16 @@ class Health(Callback):
         """Look at the record, and at the units that slept all through the epoch."""
         record = {k: v for k, v in trainer.record.items() if isinstance(v, float | int)}
         self.seen.records.append({name: float(value) for name, value in record.items()})
-        awake = self._awake
+        awake, samples = self._awake, self.seen.samples
         if trainer.ranks.size > 1:
-            parts = trainer.ranks.all({k: v.tolist() for k, v in awake.items()})
+            told = trainer.ranks.all(({k: v.tolist() for k, v in awake.items()}, samples))
+            samples = sum(own for _, own in told)
             awake = {
-                key: host.array([part[key] for part in parts if key in part]).any(axis=0)
+                key: host.array([units[key] for units, _ in told if key in units]).any(axis=0)
                 for key in awake
             }
         self.seen.asleep = {}
-        self.seen.close_window(awake, self.seen.samples)
+        self.seen.close_window(awake, samples)
         self._meet_neighbours()
 
     def state_dict(self) -> dict[str, Any]:
@@ -258,7 +259,8 @@ class Health(Callback):
         first = seen.first[0]
         seen.beyond = seen.beyond + 1 if 0 < 3 * first < loss else 0
         if seen.beyond >= 3 or 0 < 30 * first < loss:
-            unknowing = _unknowing(seen)
+            alone = trainer is None or trainer.ranks.size == 1  # others have seen other labels
+            unknowing = _unknowing(seen) if alone else None
             if unknowing is None or loss > 3 * unknowing:
                 text = f"the cost is {loss:.6g}, and was {first:.6g} at first"
                 self._tell(found("cost_exploded", text, step=seen.steps))
