@@ -2,16 +2,21 @@
 
 import contextlib
 import math
+import pickle
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 import pytest
 
 import tinygrad_cv as tg
+from ranks import on_ranks
 from tinygrad_cv import data, nn, optim, train
 from tinygrad_cv.data import DataLoader, TensorDataset
+from tinygrad_cv.distributed import collectives
 from tinygrad_cv.train import Health, Trainer, health
+from tinygrad_cv.train import ranks as ranks_of_fits
 from tinygrad_cv.train.health import Finding, check, expected_loss
 
 pytestmark = pytest.mark.host
@@ -541,6 +546,46 @@ def test_looking_changes_no_bit() -> None:
         )
     for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True):
         assert a.equal(b)
+
+
+def test_a_loop_of_ones_own_may_say_where_epochs_end() -> None:
+    model = mlp()
+    looks = looped(model, 20)
+    looks.epoch(loss=0.1, train_accuracy=0.9, val_accuracy=0.89)
+    assert not [f for f in looks.findings if f.kind == "gap"]
+    for _ in range(3):
+        looks.epoch(train_accuracy=0.99, val_accuracy=0.5)
+    assert [f.level for f in looks.findings if f.kind == "gap"] == ["note"]  # of 20 steps
+    again = pickle.loads(pickle.dumps(looks))
+    assert again.findings == looks.findings
+
+
+def test_ranks_stop_together_and_count_all_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    here: ContextVar[Any] = ContextVar("here")
+    monkeypatch.setattr(ranks_of_fits, "get_rank", lambda: here.get().rank)
+    monkeypatch.setattr(ranks_of_fits, "get_world_size", lambda: here.get().size)
+    monkeypatch.setattr(ranks_of_fits, "group_given", lambda group: here.get())
+    monkeypatch.setattr(collectives, "group_given", lambda group: here.get())
+
+    def work(lr: float) -> Callable[[Any], tuple[int, list[Finding]]]:
+        def on_rank(group: Any) -> tuple[int, list[Finding]]:
+            here.set(group)
+            model = mlp()
+            with tg.no_grad():
+                model[0].weight[:15] = 0.0
+                model[0].bias[:15] = -1.0
+            looks, trainer = fitted(model, 2, lr=lr, batch=50)
+            return trainer.step, looks.findings
+
+        return on_rank
+
+    for steps, found in on_ranks(2, work(0.1)):
+        [dead] = [f for f in found if f.kind == "dead_units"]
+        assert steps == 20
+        assert "for each of the 500 samples" in dead.seen
+    (one, told), (other, _) = on_ranks(2, work(30.0))
+    assert one == other < 20
+    assert "cost_exploded" in kinds(told)
 
 
 def test_what_makes_no_sense_is_refused() -> None:

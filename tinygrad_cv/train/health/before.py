@@ -21,6 +21,7 @@ from tinygrad_cv.train.health.looks import (
     ENOUGH,
     by_chance,
     expected_loss,
+    flattened,
     neighbours,
     told_inputs,
     told_labels,
@@ -160,7 +161,7 @@ def _rows(inputs: Any, labels: Any) -> tuple[Any, Any] | None:
         return None
     if len(inputs) != len(labels) or (inputs.dtype.kind != "f" and inputs.dtype != "uint8"):
         return None
-    return inputs.detach().numpy(), labels.numpy()
+    return flattened(inputs.detach().numpy()), labels.numpy()
 
 
 # ----- a pass ------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from tinygrad_cv.train.callbacks import Callback
 from tinygrad_cv.train.health.before import told_by
 from tinygrad_cv.train.health.finding import Finding, report, worst_first
 from tinygrad_cv.train.health.kinds import found
-from tinygrad_cv.train.health.looks import entropy, neighbours, uniform_weights
+from tinygrad_cv.train.health.looks import entropy, flattened, neighbours, uniform_weights
 from tinygrad_cv.train.health.rules import RULES
 from tinygrad_cv.train.health.seen import Seen
 from tinygrad_cv.train.health.sight import Sight, is_finite, norm_of, rows_are_equal, sources
@@ -62,8 +62,9 @@ class Health(Callback):
 
     Steps 0, 1, 2, 4, 8, ... and each of `every` are looked at closely; these take two to three
     times as long, the others next to nothing, except for that `detect_anomaly`. A compiled Trainer
-    is looked at by a pass aside, at the steps that are powers of 2. Of several ranks each looks at
-    its part of the batch. A resumed run goes on with what was seen.
+    is looked at by a pass aside, at the steps that are powers of 2, and neither dead units nor
+    gradients that nobody clears are seen there. Of several ranks each looks at its part of the
+    batch. A resumed run goes on with what was seen.
 
     Raises ValueError if `every` is less than 1, TypeError if a step is made without a model.
 
@@ -116,6 +117,7 @@ class Health(Callback):
         self._rows: list[tuple[Any, Any]] = []
         self._counts: dict[str, int] = {}
         self._by_trainer = False
+        self._windows = True  # until it is told where epochs end
         self._schedules: WeakKeyDictionary[LRScheduler, tuple[float, int]] = WeakKeyDictionary()
 
     # ----- what is told ----------------------------------------------------------------------
@@ -124,7 +126,7 @@ class Health(Callback):
     def findings(self) -> list[Finding]:
         """What there is to say by now, the worst first."""
         seen = self.seen
-        if not self._by_trainer and not seen.asleep and seen.steps >= 10:
+        if not self._by_trainer and not seen.records and not seen.asleep and seen.steps >= 10:
             seen.close_window(self._awake, seen.samples)
             told = [finding for rule in RULES for finding in rule(seen)]
             seen.asleep = {}  # the window goes on
@@ -184,7 +186,9 @@ class Health(Callback):
         """Look at the record, and at the units that slept all through the epoch."""
         record = {k: v for k, v in trainer.record.items() if isinstance(v, float | int)}
         self.seen.records.append({name: float(value) for name, value in record.items()})
-        awake, samples = self._awake, self.seen.samples
+        # Of a program but some batches were looked at, and a unit may wake in another one.
+        awake = self._awake if trainer._compiled is None else {}
+        samples = self.seen.samples
         if trainer.ranks.size > 1:
             told = trainer.ranks.all(({k: v.tolist() for k, v in awake.items()}, samples))
             samples = sum(own for _, own in told)
@@ -206,7 +210,33 @@ class Health(Callback):
         self._awake = {key: host.array(units) for key, units in self.seen.awake.items()}
         self._counts = dict(state_dict["counts"])
 
-    # ----- a step ----------------------------------------------------------------------------
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle and copy: all but the schedules, which are known by weak references."""
+        return {name: value for name, value in vars(self).items() if name != "_schedules"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._schedules = WeakKeyDictionary()
+
+    # ----- a loop of one's own ---------------------------------------------------------------
+
+    def epoch(self, **record: float) -> None:
+        """Note the end of an epoch of a loop of one's own, and what was measured.
+
+        By the names of a Trainer's record: loss, train_accuracy, val_loss, val_accuracy. Of them
+        the gap is told, and units are dead that gave 0 all through the epoch.
+
+        >>> from tinygrad_cv import nn, train
+        >>> health = train.Health(nn.Linear(2, 2))
+        >>> health.epoch(train_accuracy=0.98, val_accuracy=0.71)
+        >>> print(health.findings[0].seen)
+        accuracy 98.0% in training, 71.0% in validation, a gap of 27.0%
+        """
+        seen = self.seen
+        seen.records.append({name: float(value) for name, value in record.items()})
+        seen.asleep = {}
+        seen.close_window(self._awake, seen.samples)
+        self._awake, seen.samples, self._windows = {}, 0, False
 
     def step(self) -> AbstractContextManager[object]:
         """The `with` block of one training step: forward, backward and update."""
@@ -301,7 +331,7 @@ class Health(Callback):
         if rows is not None and len(rows) == len(labels):
             room = SAMPLES - sum(len(known) for _, known in self._rows)
             if room > 0 and seen.neighbours is None:
-                self._rows.append((rows[:room].copy(), labels[:room].copy()))
+                self._rows.append((flattened(rows[:room]), labels[:room].copy()))
                 self._meet_neighbours()
 
     def _take_modes(self, sight: Sight, modes: tuple[bool, bool]) -> None:
@@ -420,6 +450,10 @@ class _Step:
 
     def _updating(self, optimizer: Optimizer, args: Any, options: Any) -> None:
         """Look at the gradients that an update is about to be made by."""
+        with host.errstate(all="ignore"):
+            self._look_at_gradients(optimizer)
+
+    def _look_at_gradients(self, optimizer: Optimizer) -> None:
         health, seen = self.health, self.health.seen
         names = health._parameters()
         own = {id(p) for group in optimizer.param_groups for p in group["params"]}
@@ -472,6 +506,11 @@ class _Step:
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         self.stack.close()
+        with host.errstate(all="ignore"):
+            self._conclude(error)
+
+    def _conclude(self, error: BaseException | None) -> None:
+        """Note what the step has shown."""
         health, seen, trainer = self.health, self.health.seen, self.trainer
         if error is not None:
             self._fail(error)
@@ -505,7 +544,7 @@ class _Step:
             return
         assert self.sight is not None
         seen.samples += self.sight.samples
-        if seen.steps % WINDOW == 0:
+        if health._windows and seen.steps % WINDOW == 0:
             seen.asleep = {}
             seen.close_window(health._awake, seen.samples)
             health._awake, seen.samples = {}, 0
