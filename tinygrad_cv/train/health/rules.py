@@ -89,7 +89,7 @@ def dead_units(seen: Seen) -> Iterator[Finding]:
             "dead_units",
             f"{round(share * units)} of {units} units ({share:.0%}) give 0 for each of the "
             f"{samples:,} samples of the last pass",
-            level="warning" if share >= 0.4 else "note",
+            level="warning" if share >= 0.5 else "note",
             step=step,
             where=seen.places.get(key, ""),
             key=key.partition("#")[0],
