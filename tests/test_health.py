@@ -312,6 +312,33 @@ def test_a_mistake_in_a_loop_is_named_alone(model: Any, options: Any, expected: 
     assert set(kinds(looped(model(), **options).findings)) == expected
 
 
+class Hidden(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        inner = nn.Linear(64, 30)
+        self.inner, self.last = lambda: inner, nn.Linear(30, 10)
+
+    def forward(self, x: Any) -> Any:
+        return self.last(self.inner()(x).relu())
+
+
+class Unrecorded(Detached):
+    def forward(self, x: Any) -> Any:
+        with tg.no_grad():
+            hidden = self.first(x).relu()
+        return self.last(hidden)
+
+
+def test_layers_that_nobody_updates() -> None:
+    [finding] = [f for f in looped(Hidden()).findings if f.kind == "not_registered"]
+    assert finding.level == "note"
+    assert "(30, 64)" in finding.seen
+    for model in (Detached(), Unrecorded()):
+        [finding] = [f for f in looped(model).findings if f.level != "note"]
+        assert (finding.kind, finding.key) == ("no_gradient", "first")
+        assert finding.seen.endswith("its layer was called, and what it gave is detached")
+
+
 def test_equal_weights_are_named() -> None:
     for value in (0.0, 0.1):
         assert "symmetry" in kinds(looped(equal(value)).findings, "error")
@@ -488,6 +515,26 @@ def test_gradients_that_are_added_up_on_purpose() -> None:
             optimizer.step()
             optimizer.zero_grad(set_to_none=False)
     assert not kinds(looks.findings)
+
+
+def test_several_passes_and_optimizers_in_one_step() -> None:
+    model = mlp()
+    with tg.no_grad():
+        model[0].weight[:20] = 0.0
+        model[0].bias[:20] = -1.0
+    first, last = (optim.SGD(model[i].parameters(), 0.1) for i in (0, 2))
+    looks = Health(model)
+    for _ in range(12):
+        with looks.step():
+            first.zero_grad()
+            last.zero_grad()
+            for part in range(3):
+                rows = slice(50 * part, 50 * part + 50)
+                tg.cross_entropy(model(tg.tensor(X[rows])), tg.tensor(LABELS[rows])).backward()
+            first.step()
+            last.step()
+    [dead] = [f for f in looks.findings if f.level != "note"]
+    assert dead.seen.startswith("20 of 30 units (67%) give 0 for each of the 1,800 samples")
 
 
 def test_two_nets_against_each_other_are_no_mistake() -> None:

@@ -118,6 +118,8 @@ class Health(Callback):
         self._counts: dict[str, int] = {}
         self._stale: set[int] = set()  # the parameters whose gradients made an update already
         self._by_trainer = False
+        self._strangers: dict[int, str] = {}
+        self._known: set[int] = set()  # by the optimizers that made steps, of other models too
         self._windows = True  # until it is told where epochs end
         self._schedules: WeakKeyDictionary[LRScheduler, tuple[float, int]] = WeakKeyDictionary()
 
@@ -133,7 +135,8 @@ class Health(Callback):
             seen.asleep = {}  # the window goes on
         else:
             told = [finding for rule in RULES for finding in rule(seen)]
-        return worst_first([*seen.events.values(), *told, *self._told_schedules()])
+        live = (*self._told_schedules(), *self._told_strangers())
+        return worst_first([*seen.events.values(), *told, *live])
 
     def report(self) -> str:
         """The findings as text."""
@@ -143,6 +146,17 @@ class Health(Callback):
         """Keep a finding, the first of its kind and place; of a NaN where it began."""
         place = "" if finding.kind == "not_finite" else finding.key
         self.seen.events.setdefault(f"{finding.kind} {place}", finding)
+
+    def _told_strangers(self) -> Iterator[Finding]:
+        """Parameters that get gradients, of which neither the model nor an optimizer knows."""
+        shapes = [shape for own, shape in self._strangers.items() if own not in self._known]
+        if shapes and self.seen.updates:
+            more = f" and {len(shapes) - 4} more" if len(shapes) > 4 else ""
+            yield found(
+                "not_registered",
+                f"parameters of shape {', '.join(shapes[:4])}{more} get gradients, and are neither "
+                "the model's nor an optimizer's",
+            )
 
     def _told_schedules(self) -> Iterator[Finding]:
         """Schedules that were made, and not stepped, or too often."""
@@ -312,6 +326,7 @@ class Health(Callback):
         """Note what was seen at a close look."""
         seen, step = self.seen, self.seen.steps
         seen.called = sorted({*seen.called, *sight.called})
+        self._strangers |= sight.strangers
         for finding in told_by(sight, step):
             self._tell(finding)
         for key, (share, op, where) in sight.saturated.items():
@@ -458,6 +473,7 @@ class _Step:
         health, seen = self.health, self.health.seen
         names = health._parameters()
         own = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        health._known |= own
         if own.isdisjoint(health._ids):
             return
         if not any(optimizer is known for known in health.optimizers):

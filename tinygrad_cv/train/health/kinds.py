@@ -187,6 +187,14 @@ KINDS = {
         "give it to the optimizer, or say requires_grad_(False)",
         f'{NOTES}, "Mini-batch SGD: update the parameters using the gradient"',
     ),
+    "not_registered": Kind(
+        "note",
+        "layers in a plain list, dict or function, which parameters() does not find: they are "
+        "neither updated nor saved",
+        "keep them in nn.ModuleList, nn.ModuleDict or as attributes; or freeze them by "
+        "requires_grad_(False), which saves their gradients",
+        f'{NOTES}, "Mini-batch SGD: update the parameters using the gradient"',
+    ),
     "eval_mode": Kind(
         "warning",
         "the layers use running statistics that nobody updates, and no dropout, while the weights "

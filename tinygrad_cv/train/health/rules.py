@@ -180,7 +180,9 @@ def no_zero_grad(seen: Seen) -> Iterator[Finding]:
 
 def constant_predictions(seen: Seen) -> Iterator[Finding]:
     """One class for all."""
-    if len(seen.constant) == 3 and seen.constant[0] >= 3 and seen.updates >= 16 and _finite(seen):
+    if len(seen.constant) < 3 or seen.constant[0] < 3 or seen.updates < 16 or not _finite(seen):
+        return
+    if not any(loss_not_moving(seen)):  # which says more
         yield found(
             "constant_predictions",
             f"all of {seen.constant[1]} samples, of several labels, are taken for class "
