@@ -18,9 +18,16 @@ class Finding:
     A "note" is good to know, a "warning" is likely to be a mistake, an "error" spoils the run.
 
     >>> from tinygrad_cv.train.health import Finding
-    >>> finding = Finding("dead_units", "warning", "7 of 10 units give 0 for all of 500 samples",
-    ...                   "the rate was too high", "lower it", "the course, deck 3", step=200,
-    ...                   where="1 (ReLU), net.py:12")
+    >>> finding = Finding(
+    ...     "dead_units",
+    ...     "warning",
+    ...     "7 of 10 units give 0 for all of 500 samples",
+    ...     "the rate was too high",
+    ...     "lower it",
+    ...     "the course, deck 3",
+    ...     step=200,
+    ...     where="1 (ReLU), net.py:12",
+    ... )
     >>> print(finding)
     warning: dead_units at step 200, in 1 (ReLU), net.py:12
       seen:  7 of 10 units give 0 for all of 500 samples
@@ -69,7 +76,10 @@ class Finding:
 
 def _row(name: str, text: str) -> str:
     return textwrap.fill(
-        f"{name:<7}{text}", 98, initial_indent="  ", subsequent_indent=" " * 9,
+        f"{name:<7}{text}",
+        98,
+        initial_indent="  ",
+        subsequent_indent=" " * 9,
         break_on_hyphens=False,
     )
 
