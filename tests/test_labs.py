@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from lab_runs import EXAMPLES, Numbers, lab_run, quick
 
+from lab_runs import EXAMPLES, Numbers, lab_run, quick
 from tinygrad_cv.examples.course import NAMES, title
 from tinygrad_cv.examples.index import DECKS, INDEX
 
@@ -66,7 +66,7 @@ def test_a_lab_uses_what_a_reader_may_use() -> None:
             assert not private, f"{name} uses {private}"
 
 
-# ----- what they leave -----------------------------------------------------------------------------
+# ----- what they leave ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import json
 import re
+import textwrap
 import time
 import warnings
 from collections.abc import Callable, Collection, Iterator
@@ -136,7 +137,8 @@ def _blocks(lines: list[str], link: Callable[[str], str]) -> Iterator[str]:
             yield _highlighted("\n".join(_taken(lines, lambda line: bool(line.strip()))), "pycon")
         elif lines[0].startswith("  "):
             block = _taken(lines, lambda line: line.startswith("  ") or not line.strip())
-            yield f"<pre><code>{html.escape(inspect.cleandoc(chr(10).join(block)))}</code></pre>"
+            shown = textwrap.dedent("\n".join(block)).strip("\n")
+            yield f"<pre><code>{html.escape(shown)}</code></pre>"
         elif lines[0].startswith("|"):
             table = "\n".join(_taken(lines, lambda line: line.startswith("|")))
             yield f"<pre><code>{html.escape(table)}</code></pre>"
@@ -274,7 +276,10 @@ class _Reference:
         class Module(pdoc.doc.Module):
             """A module whose members are those that are public, wherever they are defined."""
 
-            submodules = []  # pages have links of their own
+            @property
+            def submodules(self) -> list[pdoc.doc.Module]:
+                """None: pages have links of their own."""
+                return []
 
             @cached_property
             def _member_objects(self) -> dict[str, Any]:
@@ -286,7 +291,7 @@ class _Reference:
         self.places: dict[str, tuple[str, str]] = {}
         """The page and the name there, by what a docstring may call it."""
         self.homes: dict[int, tuple[str, str]] = {}
-        """The same by the identity of what is explained: its first page."""
+        """The same by the identity of what is explained: where it has its own name, first."""
         self.types: dict[str, tuple[str, str]] = {}
         """The same of classes, by where they are defined."""
         for page, doc in self.docs.items():
@@ -295,6 +300,9 @@ class _Reference:
                 short = f"{page}.{name}".removeprefix(f"{TOP}.")
                 self.places.setdefault(short, (page, name))
                 if callable(value):
+                    own = getattr(value, "__name__", "")
+                    if name == own != self.homes.get(id(value), ("", ""))[1]:
+                        self.homes[id(value)] = (page, name)  # and not under another name
                     self.homes.setdefault(id(value), (page, name))
                 if inspect.isclass(value):
                     self.types.setdefault(f"{value.__module__}.{value.__qualname__}", (page, name))
