@@ -553,6 +553,13 @@ layer(
     _LABELS,
     keeps=False,
 )
+layer(
+    "BinnedCrossEntropyLoss",
+    lambda: nn.BinnedCrossEntropyLoss(-1.0, 1.0, 4),
+    _SCORES,
+    ("n",),
+    keeps=False,
+)
 layer("LinearCrossEntropyLoss", lambda: nn.LinearCrossEntropyLoss(4, 4), _SCORES, _LABELS)
 layer("LocallyConnected2d", lambda: nn.LocallyConnected2d(4, 3, (8, 8), 3), keeps=False)
 layer("Maxout", lambda: nn.Maxout(2), ROWS_OF_4, keeps=False)

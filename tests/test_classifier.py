@@ -17,6 +17,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from tinygrad_cv import nn, optim, train
 from tinygrad_cv.data import load_digits
+from tinygrad_cv.data.preprocessing import PCA, Normalize, Whitening
 from tinygrad_cv.train import Classifier, DivergenceError, EarlyStopping
 
 pytestmark = pytest.mark.host
@@ -127,3 +128,12 @@ def test_without_scikit_learn_it_says_what_to_install(monkeypatch: pytest.Monkey
     monkeypatch.delitem(sys.modules, "tinygrad_cv.train.classifier")
     with pytest.raises(ImportError, match=r"pip install 'tinygrad_cv\[sklearn\]'"):
         _ = train.Classifier
+
+
+def test_preprocessing_is_copied_and_runs_in_a_pipeline() -> None:
+    twin = clone(Whitening(0.5, zca=True, eps=0.1))
+    assert (twin.n_components, twin.zca, twin.eps, twin.fitted) == (0.5, True, 0.1, False)
+    images, labels = load_digits()
+    rows = images.reshape(len(images), -1)
+    steps = make_pipeline(Normalize(eps=1e-5), PCA(3))
+    assert steps.fit_transform(rows, labels).shape == (len(rows), 3)

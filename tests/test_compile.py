@@ -713,6 +713,13 @@ def test_errors_stay_errors() -> None:
     with pytest.raises(IndexError):
         row(tg.tensor([0, 2]))
     assert row(tg.tensor([1, 1])).shape == (2, 3)
+    one_hot = tg.compile(lambda i: tg.one_hot(i, 3))
+    for labels in ([0, 2], [1, 1]):
+        assert one_hot(tg.tensor(labels)).tolist() == np.eye(3, dtype=int)[labels].tolist()
+    for labels in ([0, 3], [-1, 0]):
+        with pytest.raises(ValueError, match="expected integers from 0 to 2 for num_classes=3"):
+            one_hot(tg.tensor(labels))
+    assert one_hot(tg.tensor([2, 0])).tolist() == [[0, 0, 1], [1, 0, 0]]
     ignored = loss(tg.tensor([0, -100]))
     np.testing.assert_array_equal(
         ignored.numpy(), tg.cross_entropy(scores, tg.tensor([0, -100])).numpy()

@@ -628,7 +628,7 @@ def test_texts_that_will_not_do(tmp_path: Path) -> None:
         TextFile(path, 2, units="bytes", max_bytes=8)
     with pytest.raises(DatasetError, match="found nothing by this name"):
         TextFile(tmp_path / "gone")
-    for options in ({"length": 0}, {"stride": 0}, {"units": "words"}):
+    for options in ({"length": 0}, {"stride": 0}, {"units": "lines"}):
         with pytest.raises(ValueError, match="given"):
             TextFile(path, **options)  # type: ignore[arg-type]
 

@@ -58,6 +58,7 @@ RANDOM: dict[str, Callable[..., Any]] = {
     "RandomResizedCrop": lambda **o: T.RandomResizedCrop((8, 7), **o),
     "RandomErasing": lambda **o: T.RandomErasing(0.7, **o),
     "RandomErasing, noise": lambda **o: T.RandomErasing(0.7, value="random", **o),
+    "Cutout": lambda **o: T.Cutout(5, p=0.7, **o),
     "RandomRotation": lambda **o: T.RandomRotation(30, fill=1, **o),
     "RandomAffine": lambda **o: T.RandomAffine(
         10, (0.1, 0.2), (0.8, 1.2), (-5, 5, -3, 3), "bilinear", **o
@@ -202,7 +203,13 @@ def test_a_pillow_image_draws_what_an_array_draws(name: str) -> None:
     seen, image = change(generator=rng(2))(pixels), change(generator=rng(2))(to_pillow(pixels))
     assert isinstance(image, Image.Image)
     assert of_pillow(image).shape == seen.shape
-    if name in ("RandomCrop", "RandomHorizontalFlip", "RandomVerticalFlip", "RandomErasing"):
+    if name in (
+        "RandomCrop",
+        "RandomHorizontalFlip",
+        "RandomVerticalFlip",
+        "RandomErasing",
+        "Cutout",
+    ):
         assert_array_equal(of_pillow(image), seen)
 
 
@@ -316,6 +323,29 @@ def test_erased_windows_have_their_area_and_value() -> None:
     values = random[random != 1]
     assert abs(values.mean()) < 0.02
     assert abs(values.std() - 1) < 0.02
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("size", [1, 4, 5, 30])
+def test_cutout_is_a_square_about_any_pixel_cut_by_the_border(size: int) -> None:
+    height, width = 7, 9
+    out = T.Cutout(size, [2, 3], generator=rng())(np.ones((3000, 2, height, width), np.float32))
+    assert_array_equal(out[:, 0] == 2, out[:, 1] == 3)
+    expected = Counter()
+    for i in range(height):
+        for j in range(width):
+            mask = np.zeros((height, width), bool)
+            for a in range(height):
+                for b in range(width):
+                    down, right = a - i + size // 2, b - j + size // 2
+                    mask[a, b] = 0 <= down < size and 0 <= right < size
+            expected[mask.tobytes()] += 1
+    seen = Counter(mask.tobytes() for mask in out[:, 0] == 2)
+    assert seen.keys() == expected.keys()
+    for mask, places in expected.items():
+        share = places / (height * width)
+        assert abs(seen[mask] / 3000 - share) < 5 * (share * (1 - share) / 3000) ** 0.5 + 1e-9
+    assert_array_equal(T.Cutout(3, p=0)(X), X)
 
 
 @pytest.mark.host
@@ -878,6 +908,7 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "scale": (lambda: T.RandomErasing(scale=(0, 2)), ValueError, r"scale.*within \[0, 1\]"),
     "ratio": (lambda: T.RandomErasing(ratio=(0, 2)), ValueError, "ratio.*above 0"),
     "a value": (lambda: T.RandomErasing(value="zeros"), ValueError, '"random"; got \'zeros\''),
+    "a side": (lambda: T.Cutout(0), ValueError, "the side of the square.*1 or more; got 0"),
     "degrees": (lambda: T.RandomRotation(-3), ValueError, "degrees.*0 or more; got -3"),
     "translate": (lambda: T.RandomAffine(0, (2, 0)), ValueError, r"in \[0, 1\]; got \(2, 0\)"),
     "a center": (lambda: T.RandomRotation(3, center=(1,)), ValueError, r"place \(x, y\)"),

@@ -1137,3 +1137,55 @@ def test_the_scores_of_the_last_layer_and_their_loss() -> None:
     assert list(layer.state_dict()) == ["linear.weight", "linear.bias"]
     with pytest.raises(ValueError, match=r"weight is \(3,\), one a class; got \(2,\)"):
         tg.nn.LinearCrossEntropyLoss(4, 3, weight=tg.ones(2))
+
+
+# ----- regression by classes ---------------------------------------------------------------------
+
+
+@given(st.integers(2, 9), st.floats(-5, 5), st.floats(0.5, 10), st.sampled_from([(), (3,), (2, 2)]))
+def test_binned_targets_are_the_classes_of_a_softmax(
+    bins: int, low: float, width: float, places: tuple[int, ...]
+) -> None:
+    rng = np.random.default_rng(bins)
+    loss = tg.nn.BinnedCrossEntropyLoss(low, low + width, bins, reduction="none")
+    scores = rng.normal(size=(4, bins, *places))
+    target = low + width * rng.uniform(-0.2, 1.2, size=(4, *places))
+    edges = low + width * np.arange(1, bins) / bins
+    labels = np.searchsorted(edges, target, side="right")
+    np.testing.assert_array_equal(loss.classes(tg.Tensor(target)).numpy(), labels)
+    p = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    expected = -np.log(np.take_along_axis(p, labels[:, None], 1)[:, 0])
+    x = tg.Tensor(scores, requires_grad=True)
+    got = loss(x, tg.Tensor(target))
+    np.testing.assert_allclose(got.detach().numpy(), expected, rtol=1e-12)
+    middles = low + width * (np.arange(bins) + 0.5) / bins
+    np.testing.assert_allclose(
+        loss.values(x).detach().numpy(), np.moveaxis(p, 1, -1) @ middles, rtol=1e-9, atol=1e-9
+    )
+    got.sum().backward()
+    one_hot = np.moveaxis(np.eye(bins)[labels], -1, 1)
+    assert x.grad is not None
+    np.testing.assert_allclose(x.grad.numpy(), p - one_hot, atol=1e-12)
+
+
+def test_an_outlier_costs_a_binned_loss_no_more_than_another_mistake() -> None:
+    loss = tg.nn.BinnedCrossEntropyLoss(0, 10, 5)
+    scores = tg.tensor([[9.0, 0.0, 0.0, 0.0, 0.0]])
+    assert loss(scores, tg.tensor([9.5])) == loss(scores, tg.tensor([1e6]))
+    assert repr(loss) == "BinnedCrossEntropyLoss(0, 10, bins=5)"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ((1, 1, 4), "greater high; got 1 and 1"),
+        ((0, np.inf, 4), "greater high; got 0 and inf"),
+        ((0, 1, 1), "2 or more; got 1"),
+        ((0, 1, 2.0), "2 or more; got 2.0"),
+    ],
+)
+def test_a_binned_loss_refuses(options: Any, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        tg.nn.BinnedCrossEntropyLoss(*options)
+    with pytest.raises(ValueError, match=r"\(N, 3, ...\); got \(2, 4\)"):
+        tg.nn.BinnedCrossEntropyLoss(0, 1, 3)(tg.ones(2, 4), tg.ones(2))

@@ -96,6 +96,56 @@ def test_the_rates_follow_the_formula(name: str, n: int, a: float) -> None:
         assert_allclose(rates[::2], expected, rtol=1e-9, atol=1e-9)
 
 
+@given(n=count, a=share, chained=st.booleans())
+def test_the_momentum_follows_its_function(n: int, a: float, chained: bool) -> None:
+    """Of each group its own; the rates are left to another schedule, and so is the order."""
+    each = [lambda t: 1 - a / (1 + t), lambda t: a / (n + t)]
+
+    def make(optimizer: Any) -> Any:
+        both = [s.LambdaMomentum(optimizer, each), s.StepLR(optimizer, n, 0.5)]
+        return s.ChainedScheduler(both) if chained else both[0]
+
+    optimizer, schedule = made(make)
+    for t, state in enumerate(advance(optimizer, schedule, 20)):
+        assert state[1::2] == [each[0](t), each[1](t)]
+        rate = 0.5 ** (t // n) if chained else 1.0
+        assert_allclose(state[::2], [lr * rate for lr in LR], rtol=1e-12)
+
+
+def test_an_annealed_momentum_is_that_of_the_velocity_and_of_beta1() -> None:
+    """v = mu v - lr dx with mu .5, then .9; and Adam's first beta, in a compiled step too."""
+    mu = [0.5, 0.9, 0.99]
+    w = tg.tensor([1.0], dtype="float64", requires_grad=True)
+    optimizer = optim.SGD([w], 0.1, momentum=0.5)
+    schedule = s.LambdaMomentum(optimizer, lambda t: mu[min(t, 2)])
+    x, v = 1.0, 0.0
+    for t in range(3):
+        w.grad = 2 * w.detach()
+        optimizer.step()
+        schedule.step()
+        v = mu[t] * v - 0.1 * 2 * x
+        x += v
+    assert w.item() == pytest.approx(x, rel=1e-12)
+    compared = []
+    for wrap in (lambda f: f, tg.compile):
+        w = tg.tensor([1.0], dtype="float64", requires_grad=True)
+        adam = optim.Adam([w], 0.1)
+        schedule = s.LambdaMomentum(adam, lambda t: mu[min(t, 2)])
+
+        @wrap
+        def step() -> None:
+            adam.zero_grad()  # noqa: B023  called in this turn
+            (w**2).sum().backward()  # noqa: B023
+            adam.step()  # noqa: B023
+
+        for _ in range(4):
+            step()
+            schedule.step()
+        assert adam.param_groups[0]["betas"] == (0.99, 0.999)
+        compared.append(w.item())
+    assert compared[0] == pytest.approx(compared[1], rel=1e-12)
+
+
 def test_what_the_lectures_say() -> None:
     for make, steps, rate in (
         (lambda o: s.ExponentialLR(o, 0.97), 10, 0.7374),
@@ -103,6 +153,7 @@ def test_what_the_lectures_say() -> None:
         (lambda o: s.StepLR(o, 1, 0.5), 3, 0.125),
         (lambda o: s.InverseTimeLR(o, 1.0), 3, 0.25),
         (lambda o: s.StepLR(o, 50_000, 0.1), 3, 1.0),
+        (lambda o: s.ExponentialLR(o, math.exp(-1)), 3, math.exp(-3)),
     ):
         optimizer, schedule = made(make, [1.0])
         advance(optimizer, schedule, steps)
@@ -208,6 +259,7 @@ WITH_LAST_EPOCH: dict[str, Callable[..., Any]] = {
     "1/(1 + kt)": lambda o, n, a, e: s.InverseTimeLR(o, a, e),
     "CosineAnnealingLR": lambda o, n, a, e: s.CosineAnnealingLR(o, n, last_epoch=e),
     "warm restarts": lambda o, n, a, e: s.CosineAnnealingWarmRestarts(o, n, 2, last_epoch=e),
+    "LambdaMomentum": lambda o, n, a, e: s.LambdaMomentum(o, lambda t: a / (n + t), e),
     "CyclicLR": lambda o, n, a, e: s.CyclicLR(o, 0.1, a, n, last_epoch=e),
     "OneCycleLR": lambda o, n, a, e: s.OneCycleLR(o, a, 60, last_epoch=e),
 }
@@ -398,6 +450,7 @@ def test_a_group_that_came_later() -> None:
         "CosineAnnealingWarmRestarts": lambda o: s.CosineAnnealingWarmRestarts(o, 5),
         "CyclicLR": lambda o: s.CyclicLR(o, 0.1, 1.0),
         "OneCycleLR": lambda o: s.OneCycleLR(o, 1.0, 9),
+        "LambdaMomentum": lambda o: s.LambdaMomentum(o, lambda t: 0.5),
     }
     for name, make in kinds.items():
         optimizer, schedule = made(make)
@@ -416,6 +469,8 @@ def test_a_cycle_needs_a_momentum() -> None:
     for make in (lambda: s.CyclicLR(plain, 0.1, 1.0), lambda: s.OneCycleLR(plain, 1.0, 5)):
         with pytest.raises(ValueError, match="cycle_momentum=False"):
             make()
+    with pytest.raises(ValueError, match="Adagrad has none.$"):
+        s.LambdaMomentum(plain, lambda t: 0.5)
 
 
 # ----- averages ----------------------------------------------------------------------------------

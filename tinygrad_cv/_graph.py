@@ -136,6 +136,9 @@ class Observer:
         """Run the rules of a node."""
         return reading.gradients(node, gradient, useful)
 
+    def updated(self, optimizer: Any) -> None:
+        """An optimizer made a step."""
+
 
 observer: ContextVar[Observer | None] = ContextVar("observer", default=None)
 """Who looks on in this thread (or task)."""

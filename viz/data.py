@@ -173,6 +173,23 @@ class Failure:
     """In a backward pass: the node whose rule raised."""
 
 
+@dataclass
+class Remark:
+    """What was found about a training run: a finding of `train.health`, and its places."""
+
+    level: Literal["error", "warning", "note"]
+    kind: str
+    seen: str
+    means: str = ""
+    remedy: str = ""
+    source: str = ""
+    step: int | None = None
+    where: str = ""
+    """The layer and the line of the program."""
+    nodes: list[int] = field(default_factory=list)
+    """The ids of the nodes that it is about."""
+
+
 class Edge(NamedTuple):
     """Input number `port` of node `target` comes from node `source`."""
 
@@ -199,6 +216,8 @@ class Trace:
     """Empty if neither values nor gradients were asked for."""
     frames: list[Frame] = field(default_factory=list)
     failure: Failure | None = None
+    remarks: list[Remark] | None = None
+    """What was found about the run, the worst first; None where nobody has looked."""
     title: str = ""
 
     def __repr__(self) -> str:
@@ -284,6 +303,7 @@ def _read(plain: dict[str, Any]) -> Trace:
         )
         for step in plain["steps"]
     ]
+    remarks = plain.get("remarks")  # which traces of old lack
     failure = plain["failure"]
     if failure is not None:
         inputs = [(name, node, told) for name, node, told in failure["inputs"]]
@@ -295,5 +315,6 @@ def _read(plain: dict[str, Any]) -> Trace:
         steps=steps,
         frames=[Frame(**frame) for frame in plain["frames"]],
         failure=failure,
+        remarks=None if remarks is None else [Remark(**remark) for remark in remarks],
         title=plain["title"],
     )

@@ -9,55 +9,55 @@ from tinygrad_cv._op import REGISTRY
 from tinygrad_cv.backend import host
 from tinygrad_cv.ops.activation import Activation
 from tinygrad_cv.viz.data import Node, Summary, Trace
+from tinygrad_cv.viz.layers import by_depth, ends_of, histogram, layer_rows, rows_of_layers
 from tinygrad_cv.viz.plots import (
-    BLUE,
     FADED,
     SMALL,
-    VERMILION,
-    WARNING,
     OptionalPath,
     as_label,
     blank_figure,
-    number,
-    plain,
     saved,
-    spans_decades,
 )
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 TITLE = 34  # characters in the title of a small panel
 
 
 def histograms(
-    trace: Trace,
+    trace: Any,
     path: OptionalPath = None,
     what: Literal["values", "gradients"] = "values",
     step: int | None = None,
     kind: Literal["op", "parameter"] = "op",
-    sharex: bool = False,
+    sharex: bool | None = None,
     limit: int = 12,
 ) -> "Figure":
-    """How the values or the gradients of a `Trace` are distributed, layer by layer.
+    """How the values or the gradients of a network are distributed, layer by layer.
 
-    A panel for each op (or parameter) in the order of computation, with mean and standard
-    deviation, the share of zeros, and what is wrong: dead units, saturation, NaN and infinities.
-    Two panels below follow mean and standard deviation across the depth. Arguments:
+    Of a `Trace`, a panel for each op (or parameter) in the order of computation, with mean and
+    standard deviation, the share of zeros, and what is wrong: dead units, saturation, NaN and
+    infinities. Two panels below follow mean and standard deviation across the depth.
+
+    In place of a Trace there may be what layers gave: a list of arrays or Tensors, or a mapping of
+    titles to these. They stand side by side in one row, as in the deck. Several networks are a
+    mapping of titles to such lists or mappings: each has a row. Arguments:
 
     - what: the "values" that the nodes gave, or the "gradients" ∂L/∂value;
     - step: the number of a recorded step; by default the last;
     - kind: "op" for activations, "parameter" for weights;
-    - sharex: draw every panel over the same range, as in the deck: a collapse is seen at once;
-    - limit: the most panels. If there are more ops, first those that are neither activations nor
-      have parameters are left out, then all but activations; of parameters, those with one
-      dimension. What still is too much is thinned evenly. The title says what was left out.
+    - sharex: draw every panel (of a row) over the same range, as in the deck: a collapse is seen at
+      once. By default for arrays;
+    - limit: the most panels (in a row). If there are more ops, first those that are neither
+      activations nor have parameters are left out, then all but activations; of parameters, those
+      with one dimension. What still is too much is thinned evenly. The title says what was left
+      out.
 
     A single number, such as the loss, has no distribution and no panel.
 
-    Raises TypeError for anything but a Trace, KeyError for a step that was not recorded,
-    ValueError if there is nothing to plot.
+    Raises TypeError for what is neither a Trace nor arrays, KeyError for a step that was not
+    recorded, ValueError if there is nothing to plot.
 
     Source: the deck "training neural networks" of the course: look at the distributions at each
     layer, with the layer's mean and standard deviation.
@@ -67,12 +67,16 @@ def histograms(
     >>> figure = viz.histograms(viz.trace(model, (100, 8), values=True))
     >>> [axes.get_title(loc="left") for axes in figure.axes]
     ['0 linear', '1 tanh', '2 linear', '3 tanh', 'mean by layer', 'std by layer']
+
+    >>> import tinygrad_cv as tg
+    >>> h, layers, generator = tg.randn(100, 50, generator=tg.manual_seed(0)), {}, tg.manual_seed(1)
+    >>> for k in range(1, 4):
+    ...     h = layers[f"layer {k}"] = tg.tanh(h @ (0.01 * tg.randn(50, 50, generator=generator)))
+    >>> figure = viz.histograms({"W = 0.01 · randn": layers}, "collapse.svg")
+    >>> print(figure.axes[2].get_xlabel())
+    mean 1.11e−06
+    std 0.000359
     """
-    if not isinstance(trace, Trace):
-        raise TypeError(
-            "histograms are drawn from a Trace, such as viz.trace(model, x, values=True) or "
-            f"viz.watch(model).trace; got {type(trace).__name__}."
-        )
     for name, given, known in [
         ("what", what, ("values", "gradients")),
         ("kind", kind, ("op", "parameter")),
@@ -81,6 +85,8 @@ def histograms(
             raise ValueError(f"{name} is {' or '.join(map(repr, known))}; got {given!r}.")
     if limit < 1:
         raise ValueError(f"limit is the most panels, at least 1; got {limit}.")
+    if not isinstance(trace, Trace):
+        return saved(layer_rows(rows_of_layers(trace), sharex is not False, limit), path)
     seen = (trace if step is None else trace.at(step)).steps[-1:]
     summaries: dict[int, Summary] = getattr(seen[0], what) if seen else {}
     found = [
@@ -103,18 +109,18 @@ def histograms(
     figure = blank_figure(max(5.0, 2.5 * columns), 1.7 * rows + 2.2 * depth + 0.5)
     grid = figure.add_gridspec(2 if depth else 1, 1, height_ratios=[1.7 * rows, 2.2][: 1 + depth])
     panels = grid[0].subgridspec(rows, columns).subplots(squeeze=False).ravel()
-    ends = [end for node in shown for end in (summaries[node.id].min, summaries[node.id].max)]
-    known_ends = [end for end in ends if end is not None]
+    ends = ends_of([summaries[node.id] for node in shown])
     for place, (node, axes) in enumerate(zip(shown, panels, strict=False), start=1):
-        _histogram(axes, summaries[node.id])
+        histogram(axes, summaries[node.id])
         axes.set_title(_where(trace, node), loc="left", fontsize=SMALL, fontweight="bold")
         axes.set_title(str(place), loc="right", fontsize=SMALL, color=FADED)
-        if sharex and min(known_ends) < max(known_ends):
-            axes.set_xlim(min(known_ends), max(known_ends))
+        if sharex and ends is not None and ends[0] < ends[1]:
+            axes.set_xlim(*ends)
     for axes in panels[len(shown) :]:
         axes.remove()
     if depth:
-        _by_depth(grid[1].subgridspec(1, 2).subplots(), [summaries[node.id] for node in shown])
+        row = [summaries[node.id] for node in shown]
+        by_depth(grid[1].subgridspec(1, 2).subplots(), {"": row}, "panel")
     model = f"{as_label(trace.title)}: " if trace.title else ""
     when = f" at step {seen[0].number}" if len(trace.steps) > 1 else ""
     figure.suptitle(f"{model}{what} of {kind}s{when}{choice}", fontsize="medium", wrap=True)
@@ -162,61 +168,3 @@ def _where(trace: Trace, node: Node) -> str:
     call = f" (call {module.call + 1})" if module is not None and module.call else ""
     op = f"{as_label(node.op, 16)}{call}"
     return f"{as_label(path, TITLE - len(op), keep='end')} {op}".strip()
-
-
-def _histogram(axes: "Axes", told: Summary) -> None:
-    """One panel: the bins of a summary, and what else it tells."""
-    plain(axes)
-    axes.tick_params(labelsize=SMALL)
-    axes.set_yticks([])
-    axes.locator_params(axis="x", nbins=3)
-    lines, wrong = [], []
-    if told.histogram and told.min is not None and told.max is not None:
-        bins = len(told.histogram)
-        edges = host.linspace(told.min, told.max, bins + 1)
-        if told.min == told.max:  # all are in the middle bin, which that value is the middle of
-            edges = (
-                told.min + (abs(told.min) or 1.0) * (host.arange(bins + 1) - bins // 2 - 0.5) / bins
-            )
-        # A bin narrower than a pixel is still seen by its edge.
-        axes.stairs(told.histogram, edges, fill=True, facecolor=BLUE, edgecolor=BLUE, lw=0.8)
-        lines.append(f"mean {number(told.mean)}, std {number(told.std)}")
-    else:
-        axes.set_xticks([])
-        wrong.append("no finite element")
-    for share, name in [(told.zeros, "zeros"), (told.dead, "dead"), (told.saturated, "saturated")]:
-        if share:
-            (wrong if share >= 0.5 and name != "zeros" else lines).append(f"{share:.0%} {name}")
-    wrong += [f"{n} {name}" for n, name in [(told.nan, "NaN"), (told.inf, "infinite")] if n]
-    axes.set_xlabel("\n".join([*lines[:1], ", ".join(lines[1:])]).strip(), fontsize=SMALL)
-    if wrong:
-        axes.set_ylim(0, (1 + 0.25 * len(wrong)) * (max(told.histogram, default=0) or 1))
-        axes.text(
-            0.98,
-            0.95,
-            "\n".join(wrong),
-            transform=axes.transAxes,
-            ha="right",
-            va="top",
-            color=WARNING,
-            fontsize=SMALL,
-            fontweight="bold",
-        )
-
-
-def _by_depth(panels: Any, told: list[Summary]) -> None:
-    """Mean and standard deviation of each panel above, by its number."""
-    from matplotlib.ticker import MaxNLocator
-
-    for axes, name, colour, marker in zip(
-        panels, ("mean", "std"), (BLUE, VERMILION), "os", strict=True
-    ):
-        heights = [math.nan if (v := getattr(s, name)) is None else v for s in told]
-        axes.plot(range(1, len(told) + 1), heights, color=colour, marker=marker, ms=4)
-        axes.set_title(f"{name} by layer", loc="left", fontsize=SMALL, fontweight="bold")
-        axes.set_xlabel("panel", fontsize=SMALL)
-        axes.tick_params(labelsize=SMALL)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if spans_decades(heights):
-            axes.set_yscale("log")
-        plain(axes, grid="y")

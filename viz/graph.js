@@ -6,7 +6,7 @@
 // ----- the trace -------------------------------------------------------------------------------
 
 const given = JSON.parse(document.getElementById("data").textContent);
-const { nodes, modules, steps, frames, failure } = given.trace;
+const { nodes, modules, steps, frames, failure, remarks } = given.trace;
 
 // An op that raised has no node. It is drawn as one more, unless the node whose rule raised is.
 const failedRule = failure?.during === "backward" ? failure.node : null;

@@ -14,6 +14,7 @@ from tinygrad_cv.viz.plots import (
     OptionalPath,
     as_label,
     blank_figure,
+    legend_below,
     plain,
     saved,
 )
@@ -223,7 +224,7 @@ def _finish(axes: "Axes", good: list[float], diverged: bool) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if all(len(line.get_xdata()) <= 1 for line in axes.get_lines()):
+    if all(host.size(line.get_xdata()) <= 1 for line in axes.get_lines()):
         axes.set_xlim(0.5, 1.5)
     plain(axes, grid="y")
     if diverged and good:
@@ -294,6 +295,4 @@ def _name_runs(figure: "Figure", runs: dict[str, Run]) -> None:
     if any(key.startswith("val_") for run in runs.values() for key in run.columns):
         for kind, line in (("training", "-"), ("validation", "--")):
             handles.append(Line2D([], [], color=FADED, ls=line, label=kind))
-    longest = max(len(str(handle.get_label())) for handle in handles)
-    columns = max(1, min(len(handles), int(13 * figure.get_figwidth() / (longest + 8))))
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
+    legend_below(figure, handles)

@@ -472,6 +472,44 @@ function aboutModule(module) {
   ];
 }
 
+// ----- findings --------------------------------------------------------------------------------
+
+function showNode(id) {
+  reveal(nodes[id]);
+  choose(idOf(nodes[id]));
+  bringIntoView(chosen);
+}
+function linkTo(id) {
+  const link = html("button", titleOf(nodes[id]), "place");
+  link.title = `show n${id}`;
+  link.addEventListener("click", () => showNode(id));
+  return link;
+}
+function aboutRemark({ level, kind, seen, means, remedy, source, step, where, nodes: places }) {
+  const item = html("li", "", level), head = html("h2", "");
+  const words = kind.replaceAll("_", " ");
+  head.append(html("b", level, "level"), html("span", words));
+  const at = [step === null ? "" : `step ${step}`, where].filter(Boolean).join(" · ");
+  if (at) head.append(html("small", at));
+  const most = 4; // links; a shared module may be called often
+  head.append(...places.slice(0, most).map(linkTo));
+  if (places.length > most) head.append(html("small", `… ${places.length - most} more places`));
+  const told = [["seen", seen], ["means", means], ["try", remedy], ["source", source]];
+  item.append(head, table(...told.filter(([, text]) => text)));
+  return item;
+}
+function showRemarks() {
+  const counted = ["error", "warning", "note"]
+    .map((level) => [level, remarks.filter((remark) => remark.level === level).length])
+    .filter(([, count]) => count)
+    .map(([level, count]) => `${count} ${level}${count > 1 ? "s" : ""}`);
+  const list = document.createElement("ol");
+  list.append(...remarks.map(aboutRemark));
+  byId("remarks").hidden = false;
+  byId("remarks").replaceChildren(
+    html("p", counted.join(", ") || "nothing was found", counted.length ? "" : "well"), list);
+}
+
 // ----- search ----------------------------------------------------------------------------------
 
 const search = byId("search"), found = byId("found");
@@ -557,6 +595,7 @@ if (failure) {
     `${op} failed in the ${during} pass: ${message}${source ? `\n${source}  ${code}` : ""}`;
   for (const module of around(nodes[failed])) folded.delete(module);
 }
+if (remarks) showRemarks();
 if (places > 1 || frames.length) {
   byId("player").hidden = false;
   byId("playback").hidden = !frames.length;

@@ -39,11 +39,11 @@ def page(trace: Trace, folded: Collection[int] = (), title: str = "") -> str:
             f"{len(trace.modules)}, with ids from 0."
         )
     heading = one_line(title or trace.title or "graph", HEADING)
-    style, script = _beside("page.css"), "\n".join(map(_beside, PROGRAM))
+    style, script = beside("page.css"), "\n".join(map(beside, PROGRAM))
     contents = {"title": heading, "folded": sorted(folded), "trace": trace.plain()}
-    return Template(_beside("page.html")).substitute(
+    return Template(beside("page.html")).substitute(
         title=escape(heading),
-        policy=f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; "
+        policy=f"default-src 'none'; style-src {hash_of(style)}; script-src {hash_of(script)}; "
         "base-uri 'none'; form-action 'none'",
         style=style,
         data=_inert(json.dumps(contents, ensure_ascii=False, allow_nan=False)),
@@ -52,11 +52,11 @@ def page(trace: Trace, folded: Collection[int] = (), title: str = "") -> str:
 
 
 @cache
-def _beside(name: str) -> str:
+def beside(name: str) -> str:
     return (Path(__file__).parent / name).read_text(encoding="utf-8")
 
 
-def _hash(text: str) -> str:
+def hash_of(text: str) -> str:
     """What the policy of a page calls an inline style or script."""
     return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
 

@@ -85,6 +85,7 @@ from tinygrad_cv.nn.linear import LazyLinear as LazyLinear
 from tinygrad_cv.nn.linear import Linear as Linear
 from tinygrad_cv.nn.loss import BCELoss as BCELoss
 from tinygrad_cv.nn.loss import BCEWithLogitsLoss as BCEWithLogitsLoss
+from tinygrad_cv.nn.loss import BinnedCrossEntropyLoss as BinnedCrossEntropyLoss
 from tinygrad_cv.nn.loss import CTCLoss as CTCLoss
 from tinygrad_cv.nn.loss import CosineEmbeddingLoss as CosineEmbeddingLoss
 from tinygrad_cv.nn.loss import CrossEntropyLoss as CrossEntropyLoss

@@ -15,6 +15,13 @@ from tinygrad_cv.optim.lbfgs import LBFGS as LBFGS
 from tinygrad_cv.optim.muon import Muon as Muon
 from tinygrad_cv.optim.newton import NewtonCG as NewtonCG
 from tinygrad_cv.optim.optimizer import Optimizer as Optimizer
+from tinygrad_cv.optim.regularizers import ElasticNet as ElasticNet
+from tinygrad_cv.optim.regularizers import L1 as L1
+from tinygrad_cv.optim.regularizers import L2 as L2
+from tinygrad_cv.optim.regularizers import MaxNorm as MaxNorm
+from tinygrad_cv.optim.regularizers import Proximal as Proximal
+from tinygrad_cv.optim.regularizers import Regularizer as Regularizer
+from tinygrad_cv.optim.regularizers import decay_groups as decay_groups
 from tinygrad_cv.optim.rprop import Rprop as Rprop
 from tinygrad_cv.optim.sgd import ASGD as ASGD
 from tinygrad_cv.optim.sgd import SGD as SGD

@@ -1,22 +1,204 @@
-"""Where a NaN in a backward pass comes from."""
+"""Where a NaN comes from, or an infinite number: the op that made it, and the line.
 
-import traceback
+A NaN is an error where an op makes it of what has none. An infinite number may be meant, as in a
+mask, so it is only remembered, with the op that made it of finite ones; it becomes an error when a
+NaN comes of it, when a backward pass begins from it, and when it gets into a parameter.
+"""
+
+import contextlib
+import linecache
+import os
+import sys
 import weakref
-from functools import partial
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from tinygrad_cv._graph import Node, Observer, failed, observer
-from tinygrad_cv._op import is_float
+from tinygrad_cv._graph import Node, Observer, Scope, failed, observer, scope
+from tinygrad_cv._op import Op, is_array, is_float, per_output
 from tinygrad_cv._public import AUTOGRAD, public
+from tinygrad_cv.backend import host
 from tinygrad_cv.backend.recording import recording
 
-PACKAGE = str(Path(__file__).parent.parent)
+PACKAGE = os.path.join(Path(__file__).parent.parent, "")
 """Frames from in here are not where the user called."""
+
+Frames = tuple[tuple[str, int, str], ...]
+"""File, line and function of the calls that are running, the innermost last."""
+
+
+@dataclass(frozen=True)
+class Anomaly:
+    """Where a NaN or an infinite number arose; an error of `detect_anomaly` has it as `.anomaly`.
+
+    It is what the error says, by parts: `during` which part of a step, by the rule or the forward
+    of which `op` (by the `update` of which optimizer), `index` the first bad place of the array and
+    `value` the bad number there, `got` what went into the op there. `layer` is the path and the
+    type of the module that was running, `line` the file and the line of the program.
+    """
+
+    during: Literal["forward", "backward", "update"]
+    op: str
+    index: tuple[int, ...]
+    value: str
+    got: str
+    layer: str = ""
+    frames: Frames = ()
+    node: Any = None
+    """The op's node, if it has one: a weak reference."""
+
+    @property
+    def line(self) -> str:
+        """The file and the line that called the op: "train.py:12"."""
+        return f"{os.path.basename(self.frames[-1][0])}:{self.frames[-1][1]}" if self.frames else ""
+
+    @property
+    def where(self) -> str:
+        """The layer and the line: "2 (Linear), train.py:12"."""
+        return ", ".join(filter(None, (self.layer, self.line)))
+
+    def __str__(self) -> str:
+        return self.op + self.rest()
+
+    def rest(self, gave: str | None = None) -> str:
+        """All but what made it."""
+        place = f"first at {list(self.index)}" if self.index else ""
+        got = f"where it got {self.got}" if self.got else ""
+        told = ", ".join(filter(None, (gave or f" gave {self.value}", place, got)))
+        return told + (f" ({self.where})" if self.where else "")
+
+
+class _Look:
+    """A look at what an op made, or at what a rule of it gave: now, and at each replay.
+
+    `sources` are the looks at what went in. `arose` is what the last look remembered.
+    """
+
+    during: Literal["forward", "backward"] = "forward"
+
+    def __init__(self, op: Op, backend: Any, sources: list["_Look | None"]) -> None:
+        self.op, self.backend, self.sources = op, backend, sources
+        self.scope = scope.get()
+        self.frames: Frames | None = None
+        self.node: weakref.ref[Node] | None = None
+        self.arose: Anomaly | None = None
+
+    def __call__(self, made: Any, *given: Any) -> None:
+        """Raise if a NaN is there that was not in what was given; remember what is infinite."""
+        self.arose = None
+        if _is_finite(self.backend, made):
+            return
+        made, given = self._on_host(made), tuple(map(self._on_host, given))
+        known = next((s.arose for s in self.sources if s is not None and s.arose), None)
+        nan = host.isnan(made)
+        index = _first(nan if nan.any() else ~host.isfinite(made))
+        here = Anomaly(
+            self.during,
+            self.name,
+            index,
+            _brief(made[index]),
+            self._told(index, made.shape, given),
+            layer_of(self.scope),
+            self.frames or frames_of_user(),
+            self.node,
+        )
+        given_nan = next((i for i, value in enumerate(given) if _has(host.isnan, value)), None)
+        if known is None and given_nan is not None:
+            known = self._given(given_nan, given[given_nan], here)
+        elif known is None and all(map(_all_finite, self._numbers(given))):
+            known = here
+        self.arose = known
+        if nan.any() and (given_nan is None or self.during == "backward"):
+            self.fail(known or here, here)
+
+    @property
+    def name(self) -> str:
+        return self.op.name
+
+    def _given(self, i: int, value: Any, here: Anomaly) -> Anomaly:
+        """That a NaN came from outside: in the data, or in a parameter."""
+        name, index = self.names(i), _first(host.isnan(host.asarray(value)))
+        at = f" at {list(index)}" if index else ""
+        got = f"{name} = NaN{at}, which was there before"
+        return replace(here, index=index, value="NaN", got=got)
+
+    def names(self, i: int) -> str:
+        """What the op calls this one of what went in."""
+        return self.op.inputs[min(i, len(self.op.inputs) - 1)]
+
+    def _numbers(self, given: tuple[Any, ...]) -> Iterable[Any]:
+        """All numbers that went in; an attribute may be one as well."""
+        yield from given
+        yield from (value for value in vars(self.op).values() if type(value) is float)
+
+    def _on_host(self, value: Any) -> Any:
+        return self.backend.to_host(value) if is_float(value) else value
+
+    def _told(self, index: tuple[int, ...], shape: tuple[int, ...], given: tuple[Any, ...]) -> str:
+        """What went into the op at a place of its result."""
+        pairs = [(self.names(i), value) for i, value in enumerate(given)]
+        return told_at(index, shape, pairs, type(self.op).flops is per_output)
+
+    def at_root(self, *arrived: Any) -> None:
+        """Raise if what a backward pass begins from is not finite."""
+        if self.arose is not None:
+            self.fail(self.arose, self.arose, "; a backward pass begins from what comes of it")
+
+    def fail(self, arose: Anomaly, seen: Anomaly, then: str = "") -> None:
+        """Raise for what was seen here, and arose there."""
+        if arose is not seen:
+            then = f"; {seen.op} then gave {seen.value}" + (
+                f" ({seen.where})" if seen.where else ""
+            )
+        raise_for(arose, f"{arose}{then}.\n{_called(arose)}")
+
+
+class _LookBack(_Look):
+    """A look at the gradient that a node sends to one of its inputs."""
+
+    during = "backward"
+
+    def __init__(
+        self,
+        node: Node,
+        port: int,
+        parent: Node,
+        sources: list[_Look | None],
+        frames: Frames,
+        asked: Sequence[str],
+    ) -> None:
+        assert node.op is not None
+        super().__init__(node.op, parent.backend, sources)
+        self.port, self.asked = port, asked
+        self.label, self.shape = node.label, node.shape
+        self.towards = f"{parent.label} of shape {parent.shape}"
+        self.scope, self.frames, self.node = node.scope, frames, weakref.ref(node)
+
+    @property
+    def name(self) -> str:
+        return f"the backward of {self.label} of shape {self.shape}"
+
+    def _told(self, index: tuple[int, ...], shape: tuple[int, ...], given: tuple[Any, ...]) -> str:
+        pairs = [(self.names(i), value) for i, value in enumerate(given)]
+        return told_at(index, shape, pairs, True)
+
+    def names(self, i: int) -> str:
+        return ("the gradient", *self.asked)[i]
+
+    def fail(self, arose: Anomaly, seen: Anomaly, then: str = "") -> None:
+        """Raise for NaN that a rule gave."""
+        nan = f" gave NaN as the gradient of its input {self.port}, a {self.towards}"
+        if arose is seen:
+            text = arose.op + arose.rest(nan)
+        else:
+            text = f"{arose}; {seen.op}{seen.rest(nan)}"
+        node = None if self.node is None else self.node()
+        raise_for(arose, f"{text}.\n{_called(arose)}", node)
 
 
 class _Anomalies(Observer):
-    """Remembers where each op was called, and looks for NaN in what its rules give.
+    """Remembers where each op was called, and looks for NaN in what it makes and its rules give.
 
     While it looks on, so does the observer that was there before.
     """
@@ -24,74 +206,323 @@ class _Anomalies(Observer):
     def __init__(self, before: Observer | None, check_nan: bool) -> None:
         self.before = before or Observer()
         self.everything = self.before.everything
+        self.general = self.before.general
         self.check_nan = check_nan
-        self.calls: weakref.WeakKeyDictionary[Node, str] = weakref.WeakKeyDictionary()
+        self.calls: weakref.WeakKeyDictionary[Node, Frames] = weakref.WeakKeyDictionary()
+        self.values: dict[int, tuple[Any, _Look]] = {}
+        """The looks at arrays, by their identity: at all while a step is recorded, else at those
+        in which something is not finite."""
+        self.roots: weakref.WeakKeyDictionary[Node, _Look] = weakref.WeakKeyDictionary()
+        """The same by the node that made them."""
+        self.gradients: weakref.WeakKeyDictionary[Node, list[_Look]] = weakref.WeakKeyDictionary()
+        """The looks at what a node got as its gradient."""
+        self.scope: weakref.ref[Any] | None = None
+        """The outermost module that was called last: its parameters have the names one knows."""
+
+    # ----- forward ---------------------------------------------------------------------------
 
     def forward(self, op: Any, backend: Any, arrays: Any) -> Any:
-        return self.before.forward(op, backend, arrays)
+        made = self.before.forward(op, backend, arrays)
+        if self.check_nan:
+            for array in made if type(made) is tuple else (made,):
+                if is_float(array):
+                    self._look(op, backend, array, arrays)
+        return made
+
+    def _look(self, op: Any, backend: Any, array: Any, arrays: Sequence[Any]) -> None:
+        recorder = recording.get()
+        if recorder is None and _is_finite(backend, array):
+            return
+        given = [x for part in arrays for x in (part if type(part) is tuple else (part,))]
+        look = _Look(op, backend, [self._known(x) for x in given])
+        if recorder is None:
+            look(array, *given)
+        else:
+            look.frames = frames_of_user()
+            recorder.check(look, array, *given)
+        self._know(array, look)
+
+    def _known(self, array: Any) -> _Look | None:
+        held, look = self.values.get(id(array), (None, None))
+        return look if held is not None and held() is array else None
+
+    def _know(self, array: Any, look: _Look) -> None:
+        key = id(array)
+        self.values[key] = (weakref.ref(array, lambda _: self.values.pop(key, None)), look)
 
     def made(self, tensor: Any, inputs: tuple[Any, ...]) -> None:
         node = tensor._node
         if node is not None and node.op is not None:
-            frames = [f for f in traceback.extract_stack() if not f.filename.startswith(PACKAGE)]
-            where = "".join(traceback.format_list(frames[-8:]))
+            where = frames_of_user()
+            look = self._known(tensor._array)
             for made in (node, *(node.parents() if node.op.name == "output" else ())):
                 self.calls[made] = where
+                if look is not None:
+                    self.roots[made] = look
+            if look is not None:
+                look.node = weakref.ref(node)
+        if (here := scope.get()) is not None:
+            while here.outer is not None:
+                here = here.outer
+            self.scope = here.module
         self.before.made(tensor, inputs)
+
+    def changing(self, tensor: Any, value: Any) -> None:
+        self.before.changing(tensor, value)
+
+    def copied(self, array: Any, source: Any) -> None:
+        self.before.copied(array, source)
+
+    def leaving(self, values: Any) -> None:
+        self.before.leaving(values)
+
+    # ----- backward --------------------------------------------------------------------------
 
     def arrived(self, node: Node, gradient: Any) -> None:
         self.before.arrived(node, gradient)
+        look = self.roots.get(node) if all(n == 1 for n in node.shape) else None
+        if look is not None:
+            recorder = recording.get()
+            look.at_root() if recorder is None else recorder.check(look.at_root, gradient)
 
     def backward(self, reading: Any, node: Node, gradient: Any, useful: Any) -> Any:
+        saved = node.saved or ()
+        names = node.plan.names if node.plan is not None else ()
         try:
             sent = self.before.backward(reading, node, gradient, useful)
         except Exception as error:
             if node in self.calls:
-                error.add_note(f"{node.label} was called here:\n{self.calls[node]}")
+                error.add_note(f"{node.label} was called here:\n{_listed(self.calls[node])}")
             raise
         for parent, share in sent if self.check_nan else ():
             with parent.backend.active:
                 array = reading.on(parent.backend).memory(share)
-            if is_float(array):
-                look = partial(self._check, parent.backend, node, parent)
-                recorder = recording.get()
-                look(array) if recorder is None else recorder.check(look, array)
+                if is_float(array):
+                    came = reading.memory(gradient) if is_array(gradient) else None
+                    self._look_back(
+                        node, parent, array, came, dict(zip(names, saved, strict=False))
+                    )
         return sent
 
-    def _check(self, backend: Any, node: Node, parent: Node, array: Any) -> None:
-        """Raise if there is a NaN in what a node sends to this one of its inputs."""
-        with backend.active:
-            if not bool(backend.isnan(array).any()):
-                return
+    def _look_back(
+        self, node: Node, parent: Node, array: Any, gradient: Any, saved: dict[str, Any]
+    ) -> None:
+        recorder = recording.get()
+        if recorder is None and _is_finite(parent.backend, array):
+            return
+        asked = {
+            name: value
+            for name, value in saved.items()
+            if is_float(value) and type(value) is type(array)
+        }
+        here: list[_Look | None] = [self.roots.get(n) for n in (node, *node.parents())]
+        here += self.gradients.get(node, [])
         place = list(node.parents()).index(parent)
-        nan = RuntimeError(
-            f"the backward of {node.label} of shape {node.shape} gave NaN as the gradient "
-            f"of its input {place}, a {parent.label} of shape {parent.shape}. "
-            + (
-                f"It was called here:\n{self.calls[node]}"
-                if node in self.calls
-                else "It was called before detect_anomaly, which knows no more."
-            )
+        frames = self.calls.get(node, ())
+        look = _LookBack(node, place, parent, here, frames, list(asked))
+        if type(gradient) is not type(array):
+            gradient = None
+        if recorder is None:
+            look(array, gradient, *asked.values())
+        else:
+            recorder.check(look, array, gradient, *asked.values())
+        self.gradients.setdefault(parent, []).append(look)
+
+    # ----- updates ---------------------------------------------------------------------------
+
+    def updated(self, optimizer: Any) -> None:
+        self.before.updated(optimizer)
+        if not self.check_nan:
+            return
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                backend, array = parameter._backend, parameter._array
+                if parameter._grad is not None and is_float(array):
+                    with backend.active:
+                        if not _is_finite(backend, array):
+                            self._fail_update(optimizer, parameter, group)
+
+    def _fail_update(self, optimizer: Any, parameter: Any, group: dict[str, Any]) -> None:
+        backend = parameter._backend
+        array = backend.to_host(parameter._array)
+        gradient = backend.to_host(parameter._grad._array)
+        index = _first(~host.isfinite(array))
+        known = self.gradients.get(parameter._node, []) if parameter._node is not None else []
+        origin = next((look.arose for look in known if look.arose), None)
+        update = Anomaly(
+            "update",
+            f"the step of {type(optimizer).__name__}",
+            index,
+            _brief(array[index]),
+            f"the gradient {_brief(gradient[index])} and lr {_brief(group['lr'])}",
+            self._name(parameter),
+            frames_of_user(),
         )
-        failed(nan, node.op, node.inputs)
-        raise nan
+        place = f" at {list(index)}" if index else ""
+        text = (
+            f"{update.op} made the parameter {update.layer or 'of no name'} of shape "
+            f"{array.shape} {update.value}{place}, with {update.got} ({update.line})."
+        )
+        if origin is not None:
+            text = f"{origin}; {text}\n{_listed(origin.frames)}"
+        raise_for(origin or update, text)
+
+    def _name(self, parameter: Any) -> str:
+        """The path of a parameter in the model that ran last, or its own name."""
+        model = None if self.scope is None else self.scope()
+        if model is not None:
+            for name, own in model.named_parameters():
+                if own is parameter:
+                    return str(name)
+        return parameter.name or ""
+
+
+def raise_for(anomaly: Anomaly, text: str, node: Node | None = None) -> None:
+    """Raise the error of an anomaly, which carries it."""
+    error = RuntimeError(text)
+    error.anomaly = anomaly  # type: ignore[attr-defined]
+    if node is not None:
+        failed(error, node.op, node.inputs)
+    raise error
+
+
+# ----- what is where -----------------------------------------------------------------------------
+
+
+def frames_of_user(most: int = 8) -> Frames:
+    """The innermost calls of the program that are running, without those in this package."""
+    found: list[tuple[str, int, str]] = []
+    frame: Any = sys._getframe(1)
+    while frame is not None and len(found) < most:
+        code = frame.f_code
+        if not code.co_filename.startswith((PACKAGE, contextlib.__file__)):
+            found.append((code.co_filename, frame.f_lineno, code.co_name))
+        frame = frame.f_back
+    return tuple(reversed(found))
+
+
+def layer_of(here: Scope | None) -> str:
+    """The path of a running call of a module in the outermost one, and its type: "2 (Linear)"."""
+    if here is None:
+        return ""
+    root = here
+    while root.outer is not None:
+        root = root.outer
+    model, module = root.module(), here.module()
+    named = () if model is None or model is module else model.named_modules()
+    path = next((name for name, own in named if own is module), "")
+    return f"{path} ({here.type.__name__})" if path else here.type.__name__
+
+
+def told_at(
+    index: tuple[int, ...], shape: tuple[int, ...], given: list[tuple[str, Any]], each: bool
+) -> str:
+    """Of arrays that went in, the numbers at a place of the result; of other shapes, the range."""
+    told = []
+    for name, value in given:
+        if type(value) in (int, float):
+            told.append(f"{name} = {_brief(value)}")
+        elif is_float(value) and value.size:
+            at = _place_in(value.shape, index, shape) if each else None
+            if at is not None:
+                told.append(f"{name} = {_brief(value[at])}")
+            else:
+                told.append(f"{name} from {_brief(value.min())} to {_brief(value.max())}")
+    return " and ".join(told)
+
+
+def _place_in(
+    own: tuple[int, ...], index: tuple[int, ...], shape: tuple[int, ...]
+) -> tuple[int, ...] | None:
+    """The place of an array that is broadcast to a shape; None if it cannot be."""
+    if len(own) > len(shape):
+        return None
+    at = index[len(index) - len(own) :]
+    if any(n not in (1, m) for n, m in zip(own, shape[len(shape) - len(own) :], strict=True)):
+        return None
+    return tuple(0 if n == 1 else i for n, i in zip(own, at, strict=True))
+
+
+def _is_finite(backend: Any, array: Any) -> bool:
+    """Whether all numbers are finite: one pass, and another only if their sum is not."""
+    with backend.active:
+        total = array.sum(dtype="float32") if array.dtype.itemsize < 4 else array.sum()
+        return bool(backend.isfinite(total)) or bool(backend.isfinite(array).all())
+
+
+def _all_finite(value: Any) -> bool:
+    """Whether it is no float, or all of it are finite numbers."""
+    return not _has(lambda x: ~host.isfinite(x), value)
+
+
+def _has(what: Any, value: Any) -> bool:
+    if type(value) is float or is_float(value):
+        return bool(host.asarray(what(value)).any())
+    return False
+
+
+def _first(where: Any) -> tuple[int, ...]:
+    """The first place that is true."""
+    return tuple(int(i) for i in host.unravel_index(int(where.argmax()), where.shape))
+
+
+def _brief(number: Any) -> str:
+    number = float(number)
+    return "NaN" if number != number else f"{number:.6g}"
+
+
+def _called(anomaly: Anomaly) -> str:
+    """Where the op of an anomaly was called."""
+    if not anomaly.frames:
+        return "It was called before detect_anomaly, which knows no more."
+    op = anomaly.op.removeprefix("the backward of ")
+    return f"{op} was called here:\n{_listed(anomaly.frames)}"
+
+
+def _listed(frames: Frames) -> str:
+    """Frames as a traceback lists them."""
+    return "".join(
+        f'  File "{file}", line {line}, in {name}\n    {linecache.getline(file, line).strip()}\n'
+        for file, line, name in frames
+    )
 
 
 @public(AUTOGRAD)
 class detect_anomaly:  # noqa: N801  PyTorch's name
-    """Inside, a backward pass that makes a NaN is an error, which names the op and where it ran.
+    """Inside, NaN is an error that names where it arose: the op, the layer, the line and the place.
 
-    Forward and backward both belong inside: each op then remembers where it was called, and an
-    error in a rule says so, too. With `check_nan=False` only that is done. It costs a look at
-    every gradient, which a GPU is waited for.
+    Forward, backward and the update of the parameters all belong inside. An error is raised when
+
+    - an op gives NaN for inputs that have none, or a rule of its backward pass gives NaN;
+    - a backward pass begins from a number that is infinite or NaN;
+    - the step of an optimizer makes a parameter infinite or NaN.
+
+    It says which op made the first such number of finite ones, whether forward or backward, even if
+    another one noticed; at which place of its result, and what went into it there; in which layer
+    and line. `error.anomaly` has the same by parts. Infinite numbers alone are no error: masks have
+    them. With `check_nan=False` nothing is looked for, and an error in a rule says where its op was
+    called. A compiled function is recorded again, with the looks in it.
+
+    It costs a look at all that is computed (a step takes up to twice as long), which a GPU is
+    waited for. Recorded steps of `viz.watch` are not looked at.
+
+    Raises RuntimeError.
+
+    Source: CS231n, "babysitting the learning process": a cost that is NaN means a rate too high.
 
     >>> import tinygrad_cv as tg
-    >>> x = tg.tensor(0.0, requires_grad=True)
+    >>> x = tg.tensor([1.0, 0.0], requires_grad=True)
     >>> with tg.autograd.detect_anomaly():
-    ...     y = (x * 0).sqrt() * 0
-    ...     y.backward()
+    ...     y = x.sqrt() * tg.tensor([1.0, 0.0])
+    ...     y.sum().backward()
     Traceback (most recent call last):
-    RuntimeError: the backward of sqrt of shape () gave NaN as the gradient of its input 0, ...
+    RuntimeError: the backward of sqrt of shape (2,) gave NaN as the gradient of its input 0, ...
+    >>> try:
+    ...     with tg.autograd.detect_anomaly():
+    ...         (x - 1).log()
+    ... except RuntimeError as error:
+    ...     print(error.anomaly.op, error.anomaly.index, error.anomaly.got)
+    log (1,) x = -1
     """
 
     def __init__(self, check_nan: bool = True) -> None:

@@ -1,6 +1,8 @@
 """Datasets, samplers, the loader that makes batches, augmentation, and files of images."""
 
 from tinygrad_cv.data import datasets as datasets
+from tinygrad_cv.data import features as features
+from tinygrad_cv.data import preprocessing as preprocessing
 from tinygrad_cv.data import transforms as transforms
 from tinygrad_cv.data.augment import random_horizontal_flip as random_horizontal_flip
 from tinygrad_cv.data.augment import random_shift as random_shift
@@ -30,6 +32,7 @@ from tinygrad_cv.data.datasets.mnist import FashionMNIST as FashionMNIST
 from tinygrad_cv.data.datasets.splits import load_dataset as load_dataset
 from tinygrad_cv.data.datasets.stl10 import STL10 as STL10
 from tinygrad_cv.data.datasets.svhn import SVHN as SVHN
+from tinygrad_cv.data.datasets.text import Text as Text
 from tinygrad_cv.data.datasets.text import TextFile as TextFile
 from tinygrad_cv.data.datasets.vision import ArrayDataset as ArrayDataset
 from tinygrad_cv.data.datasets.vision import VisionDataset as VisionDataset

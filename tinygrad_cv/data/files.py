@@ -53,7 +53,7 @@ class DatasetError(ValueError):
     """A dataset cannot be read. One sentence says which file, what was found, what was expected."""
 
     @classmethod
-    def about(cls, path: Path, found: str, expected: str) -> "DatasetError":
+    def about(cls, path: Path | str, found: str, expected: str) -> "DatasetError":
         return cls(f"{path}: found {found}, expected {expected}.")
 
 

@@ -84,6 +84,8 @@ from tinygrad_cv.models.inception import Inception3 as Inception3
 from tinygrad_cv.models.inception import Inception_V3_Weights as Inception_V3_Weights
 from tinygrad_cv.models.inception import InceptionOutputs as InceptionOutputs
 from tinygrad_cv.models.inception import inception_v3 as inception_v3
+from tinygrad_cv.models.language import LanguageModel as LanguageModel
+from tinygrad_cv.models.language import generate as generate
 from tinygrad_cv.models.lenet import LeNet5 as LeNet5
 from tinygrad_cv.models.lenet import lenet5 as lenet5
 from tinygrad_cv.models.mnasnet import MNASNet as MNASNet

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from tinygrad_cv._public import NN, public
 from tinygrad_cv._tensor import Tensor
+from tinygrad_cv.creation import arange
 from tinygrad_cv.nn import functional as F
 from tinygrad_cv.nn.distance import PairwiseDistance
 from tinygrad_cv.nn.linear import Linear
@@ -370,6 +371,58 @@ class L1Loss(_Loss):
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.l1_loss(input, target, reduction=self.reduction)
+
+
+@public(NN)
+class BinnedCrossEntropyLoss(_Loss):
+    """Regression as classification: the values are sorted into bins, with a softmax over these.
+
+    The range from `low` to `high` is cut into `bins` of one width, and the loss is `cross_entropy`
+    of scores (N, bins, ...) with the bin of each target (N, ...); values outside of the range
+    belong to the bin at its end. It is what the lectures advise where the Euclidean loss is
+    unstable ("discretizing into category bins and using softmax"): an outlier costs no more than
+    any other mistake, and the scores tell how sure the net is. `values` makes numbers of scores
+    again.
+
+    Raises ValueError unless low < high, both finite, and there are 2 bins or more.
+
+    >>> loss = BinnedCrossEntropyLoss(0.0, 10.0, bins=5)
+    >>> loss.classes(Tensor([0.0, 3.0, 10.0, 99.0]))
+    tensor([0, 1, 4, 4])
+    >>> scores = Tensor([[0.0, 9.0, 9.0, 0.0, 0.0]])
+    >>> loss(scores, Tensor([3.0])), loss.values(scores)
+    (tensor(0.6933), tensor([4.0003]))
+    """
+
+    def __init__(self, low: float, high: float, bins: int, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
+        if not -math.inf < low < high < math.inf:
+            raise ValueError(f"the range is from low to a greater high; got {low} and {high}.")
+        if not isinstance(bins, int) or isinstance(bins, bool) or bins < 2:
+            raise ValueError(f"bins is how many parts the range has, 2 or more; got {bins!r}.")
+        self.low, self.high, self.bins = low, high, bins
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        if input.ndim < 2 or input.shape[1] != self.bins:
+            raise ValueError(
+                f"BinnedCrossEntropyLoss takes scores (N, {self.bins}, ...); got {input.shape}."
+            )
+        return F.cross_entropy(input, self.classes(target), reduction=self.reduction)
+
+    def classes(self, target: Tensor) -> Tensor:
+        """The bin of each value, int64: the labels of the classification."""
+        place = (target.detach() - self.low) * (self.bins / (self.high - self.low))
+        return place.floor().clamp(0, self.bins - 1).long()
+
+    def values(self, input: Tensor) -> Tensor:
+        """Σ_b softmax(s)_b · (the middle of bin b), of scores (N, bins, ...): numbers (N, ...)."""
+        width = (self.high - self.low) / self.bins
+        steps = arange(self.bins, dtype=input.dtype, device=input.device)
+        middles = (self.low + width * (steps + 0.5)).reshape(-1, *[1] * (input.ndim - 2))
+        return (F.softmax(input, 1) * middles).sum(1)
+
+    def extra_repr(self) -> str:
+        return f"{self.low}, {self.high}, bins={self.bins}"
 
 
 @public(NN)

@@ -14,7 +14,7 @@ from tinygrad_cv._public import NN, public
 from tinygrad_cv._tensor import Tensor, as_input, dtype_named, where_to
 from tinygrad_cv.backend import host
 from tinygrad_cv.nn.hooks import EVERY, Hooked, hooked_call
-from tinygrad_cv.nn.parameter import Buffer, Parameter, is_lazy
+from tinygrad_cv.nn.parameter import Buffer, Parameter, UninitializedBuffer, is_lazy
 
 T_destination = TypeVar("T_destination", bound=dict[str, Any])
 
@@ -940,6 +940,10 @@ class Loading:
 
     def take(self, module: Module, name: str, tensor: Tensor, value: Any) -> None:
         """A value for a tensor of a module; it is checked, and not yet written."""
+        if isinstance(tensor, UninitializedBuffer):  # it takes any shape, and the dtype with it
+            array = value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+            self.places.append((module, name, Tensor(host.array(array), device=tensor.device)))
+            return
         if self.assign:
             new = as_input(value)
             if new.shape != tensor.shape:

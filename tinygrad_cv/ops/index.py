@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from tinygrad_cv._apply import F as T
@@ -14,6 +15,7 @@ from tinygrad_cv._op import Op, moves, per_input
 from tinygrad_cv._public import FUNCTIONAL, IN_PLACE, METHOD, TOP
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
+from tinygrad_cv.backend.recording import recording
 from tinygrad_cv.ops.reduce import axes_of, norm
 from tinygrad_cv.ops.shape import Movement, apart, sizes_of
 
@@ -294,12 +296,22 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
             f"one_hot: expected num_classes, a positive number, or labels to find it by; got "
             f"num_classes={num_classes} and {tensor.numel()} labels."
         )
-    if not is_general() and ((tensor < 0) | (tensor >= num_classes)).any():
+    if (recorder := recording.get()) is not None:
+        recorder.check(partial(_classes, num_classes, tensor._backend), tensor._array)
+    elif not is_general():
+        _classes(num_classes, tensor._backend, tensor._array)
+    return T.one_hot(tensor, num_classes=num_classes, dtype="int64")
+
+
+def _classes(num_classes: int, backend: Any, labels: Any) -> None:
+    """Raise ValueError unless all labels, an array of the backend, are classes."""
+    with backend.active:
+        wrong = bool(((labels < 0) | (labels >= num_classes)).any())
+    if wrong:
         raise ValueError(
             f"one_hot: expected integers from 0 to {num_classes - 1} for num_classes="
-            f"{num_classes}; got {tensor!r}."
+            f"{num_classes}; got {backend.to_host(labels)}."
         )
-    return T.one_hot(tensor, num_classes=num_classes, dtype="int64")
 
 
 def _row(input: Tensor) -> Tensor:

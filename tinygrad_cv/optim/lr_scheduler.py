@@ -19,6 +19,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
+from weakref import WeakSet
 
 from tinygrad_cv._public import SCHEDULERS, fill, public
 from tinygrad_cv._tensor import Tensor
@@ -46,6 +47,17 @@ def _each(optimizer: Optimizer, name: str, value: Any) -> list[Any]:
     if len(value) != groups:
         raise ValueError(f"{name}: expected {groups} values, one for each group; got {len(value)}.")
     return list(value)
+
+
+_made: "WeakSet[LRScheduler]" = WeakSet()
+"""The schedules that are there."""
+
+
+def schedules_of(optimizer: Optimizer) -> list["LRScheduler"]:
+    """The schedules that were made for an optimizer, but for those that are parts of others."""
+    own = [schedule for schedule in _made if schedule.optimizer is optimizer]
+    parts = {id(part) for schedule in own for part in getattr(schedule, "_schedulers", ())}
+    return [schedule for schedule in own if id(schedule) not in parts]
 
 
 @public(SCHEDULERS, also="_LRScheduler")
@@ -99,6 +111,7 @@ class LRScheduler:
             raise TypeError(f"a schedule is of an optimizer; got a {type(optimizer).__name__}.")
         self.optimizer = optimizer
         self._steps_before = optimizer._steps
+        _made.add(self)
 
     def _begin(self) -> None:
         """The first step, which sets the rates that training begins with."""
@@ -194,7 +207,8 @@ class _Functions(LRScheduler):
         for function in self.lr_lambdas:
             if not callable(function):
                 raise TypeError(
-                    f"lr_lambda is a function of the epoch; got a {type(function).__name__}."
+                    f"a schedule's lambda is a function of the epoch; got a "
+                    f"{type(function).__name__}."
                 )
         super().__init__(optimizer, last_epoch)
 
@@ -654,8 +668,8 @@ def _momentum_of(optimizer: Optimizer, asked: bool, name: str) -> bool:
     """Whether the momentum is β₁ of betas. ValueError if it is asked for and not there."""
     if asked and not {"momentum", "betas"} & optimizer.defaults.keys():
         raise ValueError(
-            f"{name}: cycle_momentum needs an optimizer with 'momentum' or 'betas'; "
-            f"{type(optimizer).__name__} has none. Pass cycle_momentum=False."
+            f"{name} needs an optimizer with 'momentum' or 'betas'; {type(optimizer).__name__} has "
+            f"none.{'' if name == 'LambdaMomentum' else ' Pass cycle_momentum=False.'}"
         )
     return "betas" in optimizer.defaults
 
@@ -665,6 +679,45 @@ def _set_momentum(group: dict[str, Any], use_betas: bool, value: float) -> None:
         group["betas"] = (value, *group["betas"][1:])
     else:
         group["momentum"] = value
+
+
+@public(SCHEDULERS)
+class LambdaMomentum(_Functions):
+    """μ = momentum_lambda(t), a function for all groups, or a list of one for each; η stays.
+
+    The momentum, or β₁ of an optimizer that has betas, is annealed with it: "usually 0.5, 0.9 or
+    0.99, sometimes annealed over time, e.g. from 0.5 to 0.99" (CS231n, lecture 6). Both the rate
+    and the momentum are scheduled by a `ChainedScheduler` of two.
+
+    Raises TypeError for what is no function, ValueError for a list of another length and for an
+    optimizer that has neither.
+
+    >>> from tinygrad_cv import optim, tensor
+    >>> optimizer = optim.SGD([tensor(1.0, requires_grad=True)], lr=0.1, momentum=0.5)
+    >>> schedule, momenta = LambdaMomentum(optimizer, lambda t: min(0.99, 1 - 0.5 / (1 + t))), []
+    >>> for _ in range(4):
+    ...     momenta.append(optimizer.param_groups[0]["momentum"])
+    ...     optimizer.step()
+    ...     schedule.step()
+    >>> momenta, schedule.get_last_lr()
+    ([0.5, 0.75, 0.8333333333333334, 0.875], [0.1])
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        momentum_lambda: Callable[[int], float] | list[Callable[[int], float]],
+        last_epoch: int = -1,
+    ) -> None:
+        self._attach(optimizer)
+        self.use_beta1 = _momentum_of(optimizer, True, "LambdaMomentum")
+        super().__init__(optimizer, momentum_lambda, last_epoch)
+
+    def get_lr(self) -> list[Any]:
+        self._check_groups(len(self.lr_lambdas))
+        for group, function in zip(self.optimizer.param_groups, self.lr_lambdas, strict=True):
+            _set_momentum(group, self.use_beta1, function(self.last_epoch))
+        return self._rates()
 
 
 @public(SCHEDULERS)

@@ -8,7 +8,7 @@ from numbers import Real
 from typing import Any, ClassVar
 
 from tinygrad_cv._grad_mode import enable_grad
-from tinygrad_cv._graph import Handle
+from tinygrad_cv._graph import Handle, observer
 from tinygrad_cv._public import OPTIM, public
 from tinygrad_cv._tensor import Tensor, wrap
 from tinygrad_cv._trees import mapped
@@ -88,6 +88,8 @@ def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
             self._steps += 1
             for hook in [*self._hooks["step_post"].values(), *EVERY["step_post"].values()]:
                 hook(self, args, options)
+            if (eye := observer.get()) is not None:
+                eye.updated(self)
         finally:
             self._inside = False
         return result
@@ -622,7 +624,9 @@ class Again:
         """A step with these arrays as gradients, if it is one like the last; else nothing."""
         optimizer, known = self.optimizer, self.known
         hooks = (*EVERY.values(), *optimizer._hooks.values())
-        if known is None or any(hooks) or len(optimizer.param_groups) != len(known):
+        if known is None or any(hooks) or observer.get() is not None:
+            return False
+        if len(optimizer.param_groups) != len(known):
             return False
         for (group, count, parts), now in zip(known, optimizer.param_groups, strict=True):
             if group is not now or len(group["params"]) != count:

@@ -6,19 +6,24 @@ A. Juditsky, "Acceleration of stochastic approximation by averaging", 1992).
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from copy import deepcopy
+from itertools import islice
 from typing import Any
 
 from tinygrad_cv._grad_mode import no_grad
-from tinygrad_cv._tensor import Tensor
-from tinygrad_cv.nn.module import Module
+from tinygrad_cv._tensor import Tensor, as_input
+from tinygrad_cv._trees import mapped
+from tinygrad_cv.nn.instancenorm import _InstanceNorm
+from tinygrad_cv.nn.module import EXTRA, Module
 from tinygrad_cv.optim.lr_scheduler import LRScheduler, _each
 from tinygrad_cv.optim.optimizer import Optimizer
 
 __all__ = [
     "SWALR",
     "AveragedModel",
+    "average_states",
     "get_ema_avg_fn",
     "get_ema_multi_avg_fn",
     "get_swa_avg_fn",
@@ -173,45 +178,232 @@ class AveragedModel(Module):
         self.n_averaged.data.fill_(count + 1)
 
 
-def update_bn(loader: Iterable[Any], model: Module, device: Any = None) -> None:
-    """Work the running statistics of batch norm out anew, as means over the batches of a loader.
+def average_states(states: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The mean of several states of one model, such as those of its checkpoints.
 
-    A batch is a tensor, or a list or tuple whose first element is. The modes of all modules stay
-    as they are.
+    "Can also get a small boost from averaging multiple model checkpoints of a single model"
+    (CS231n, lecture 6, "Model ensembles"). Floats are averaged, in float64, and keep their dtype;
+    what is none, such as the number of batches that a batch norm has seen, is that of the last
+    state. The running statistics of batch norm belong to the weights that they were measured with,
+    and their mean to no weights: work them out anew by `update_bn`.
+
+    Raises ValueError for no states, and for states of different names or shapes.
+
+    >>> from tinygrad_cv import nn, optim, tensor
+    >>> model, states = nn.Linear(1, 1), [{"weight": [[1.0]], "bias": [0.0]}]
+    >>> states.append({"weight": [[4.0]], "bias": [2.0]})
+    >>> model.load_state_dict(optim.swa_utils.average_states(states))
+    <All keys matched successfully>
+    >>> model(tensor([[2.0]])).item()
+    6.0
+    """
+    mean: dict[str, Any] = {}
+    last: dict[str, Any] = {}
+    average, count = get_swa_avg_fn(), 0
+    for count, state in enumerate(states):
+        if not isinstance(state, Mapping):
+            raise TypeError(f"a state is a dict of tensors; got a {type(state).__name__}.")
+        if count and (other := mean.keys() ^ state.keys()):
+            raise ValueError(
+                f"state {count + 1} is not of the same model as the first one: only one of them "
+                f"has {', '.join(map(repr, sorted(other)))}."
+            )
+        for name, value in state.items():
+            if name.rpartition(".")[2] == EXTRA:
+                last[name] = mean[name] = value
+                continue
+            value = as_input(value).detach()
+            if count and value.shape != last[name].shape:
+                raise ValueError(
+                    f"{name} is {value.shape} in state {count + 1}, and {last[name].shape} before."
+                )
+            last[name] = value
+            if not value.is_floating_point():
+                mean[name] = value
+            else:
+                before = mean[name] if count else value.double()
+                mean[name] = average(before, value.double().to(before.device), count)
+    if not last:
+        raise ValueError("there are no states to average.")
+    return {
+        name: value.to(last[name].dtype).clone() if isinstance(value, Tensor) else value
+        for name, value in mean.items()
+    }
+
+
+def update_bn(
+    loader: Iterable[Any], model: Module, device: Any = None, *, exact: bool = False
+) -> None:
+    """Work the running statistics of batch norm out anew, from the batches of a loader.
+
+    They are the means over the batches of what each batch has, as in training: with each layer's
+    inputs normalized by the batch at hand, and dropout at work.
+
+    With `exact` they are the mean and the variance over all samples of what a layer gets in
+    evaluation, "computed for the entire training set" (A. Solberg, INF5860, "Batch normalization:
+    test time"): layer after layer, behind those that have theirs already, whatever the batches are.
+    That takes a pass over the loader for each layer, as far as the layer; so the loader is one that
+    can be asked again.
+
+    A batch is the inputs, or a list or tuple whose first element is. The modes of all modules stay
+    as they are. With `exact` the statistics of instance norm stay, too, and a loader without
+    samples is a ValueError.
 
     >>> from tinygrad_cv import nn, optim, tensor
     >>> model = nn.BatchNorm1d(1)
-    >>> optim.swa_utils.update_bn([tensor([[1.0], [3.0]]), tensor([[5.0], [7.0]])], model)
-    >>> model.running_mean
-    tensor([4.])
+    >>> batches = [tensor([[1.0], [3.0]]), tensor([[5.0], [7.0]])]
+    >>> optim.swa_utils.update_bn(batches, model)
+    >>> model.running_mean, model.running_var
+    (tensor([4.]), tensor([2.]))
+    >>> optim.swa_utils.update_bn(batches, model, exact=True)
+    >>> model.running_mean, round(model.running_var.item(), 4)
+    (tensor([4.]), 6.6667)
     """
-    norms: list[Any] = [
-        module
-        for module in model.modules()
-        if getattr(module, "running_mean", None) is not None and hasattr(module, "momentum")
-    ]
+    norms = running_norms(model, exact)
     if not norms:
         return
+
+    def inputs_of(batches: Iterable[Any]) -> Iterator[Any]:
+        for batch in batches:
+            inputs = batch[0] if isinstance(batch, list | tuple) else batch
+            yield inputs if device is None else mapped(lambda x: _moved(x, device), inputs)
+
     modes = [(module, module.training) for module in model.modules()]
     momenta = [(norm, norm.momentum) for norm in norms]
     try:
-        model.train()
-        for norm in norms:
-            norm.running_mean.data.zero_()
-            norm.running_var.data.fill_(1.0)
-            if getattr(norm, "num_batches_tracked", None) is not None:
-                norm.num_batches_tracked.data.zero_()
         with no_grad():
-            for count, batch in enumerate(loader, 1):
-                inputs = batch[0] if isinstance(batch, list | tuple) else batch
+            if exact:
+                model.eval()
+                whole_set_statistics(lambda: inputs_of(loader), model, norms)
+                return
+            model.train()
+            for norm in norms:
+                norm.running_mean.data.zero_()
+                norm.running_var.data.fill_(1.0)
+                if getattr(norm, "num_batches_tracked", None) is not None:
+                    norm.num_batches_tracked.data.zero_()
+            for count, inputs in enumerate(inputs_of(loader), 1):
                 for norm in norms:
                     norm.momentum = 1 / count  # so the moving average is the mean
-                model(inputs if device is None else inputs.to(device))
+                model(inputs)
     finally:
         for norm, momentum in momenta:
             norm.momentum = momentum
         for module, training in modes:
             module.training = training
+
+
+def running_norms(model: Module, exact: bool) -> list[Any]:
+    """The layers that keep running statistics; those of an instance norm are of no whole set."""
+    return [
+        module
+        for module in model.modules()
+        if getattr(module, "running_mean", None) is not None
+        and hasattr(module, "momentum")
+        and not (exact and isinstance(module, _InstanceNorm))
+    ]
+
+
+def _moved(x: Any, device: Any) -> Any:
+    return x.to(device) if isinstance(x, Tensor) else x
+
+
+class Moments:
+    """Of each channel the mean of all values so far, and the sum of squared distances from it.
+
+    Batches are joined as T. Chan, G. Golub and R. LeVeque do it, "Updating formulae and a pairwise
+    algorithm for computing sample variances", 1979.
+    """
+
+    def __init__(self) -> None:
+        self.count, self.batches = 0, 0
+        self.mean: Any = 0.0
+        self.squares: Any = 0.0
+
+    @classmethod
+    def of(cls, x: Tensor) -> "Moments":
+        """Those of a batch (N, C, *S)."""
+        moments, values = cls(), x.detach().double().transpose(0, 1).flatten(1).cpu()
+        moments.batches, moments.count = 1, values.shape[1]
+        if moments.count:
+            moments.mean = values.mean(dim=1)
+            moments.squares = (values - moments.mean[:, None]).square().sum(dim=1)
+        return moments
+
+    def join(self, other: "Moments") -> None:
+        """Take in the values of another."""
+        self.batches += other.batches
+        if not other.count:
+            return
+        count = self.count + other.count
+        step = other.mean - self.mean
+        self.squares = (
+            self.squares + other.squares + step * step * (self.count * other.count / count)
+        )
+        self.mean = self.mean + step * (other.count / count)
+        self.count = count
+
+
+class _ReachedError(BaseException):
+    """A forward pass has come to the layer that was asked for; no `except Exception` stops it."""
+
+
+def whole_set_statistics(
+    batches: Callable[[], Iterable[Any]],
+    model: Callable[[Any], Any],
+    norms: list[Any],
+    everyone: Callable[[Moments], list[Moments]] = lambda own: [own],
+) -> None:
+    """Let the running statistics of the layers be those of all inputs of a model in evaluation.
+
+    `everyone` gives the moments that each rank has of its part of the batches.
+    """
+    calls: dict[Any, int] = {}  # in the order in which the layers are reached
+
+    def counted(norm: Any, inputs: Any) -> None:
+        calls[norm] = calls.get(norm, 0) + 1
+
+    hooks = [norm.register_forward_pre_hook(counted) for norm in norms]
+    try:
+        for inputs in islice(batches(), 1):
+            model(inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    for norm in calls or norms:
+        whole = Moments()
+        for part in everyone(_moments_at(norm, calls.get(norm, 1), batches(), model)):
+            whole.join(part)
+        if not whole.count:
+            raise ValueError(
+                "the loader gave no samples; with exact=True it is asked once for each layer, so "
+                "pass a DataLoader or a list, and no iterator."
+            )
+        norm.running_mean.copy_(whole.mean)
+        norm.running_var.copy_(whole.squares / max(whole.count - 1, 1))
+        if getattr(norm, "num_batches_tracked", None) is not None:
+            norm.num_batches_tracked.fill_(whole.batches)
+
+
+def _moments_at(
+    norm: Any, calls: int, batches: Iterable[Any], model: Callable[[Any], Any]
+) -> Moments:
+    """The moments of what a layer gets, which a forward pass calls so often."""
+    moments, left = Moments(), 0
+
+    def look(norm: Any, inputs: Any) -> None:
+        nonlocal left
+        moments.join(Moments.of(inputs[0]))
+        left -= 1
+        if not left:
+            raise _ReachedError
+
+    with norm.register_forward_pre_hook(look):
+        for inputs in batches:
+            left = calls
+            with suppress(_ReachedError):
+                model(inputs)
+    return moments
 
 
 class SWALR(LRScheduler):

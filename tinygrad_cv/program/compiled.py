@@ -565,6 +565,7 @@ def _described(args: Any, options: Any) -> tuple[Any, list[Tensor]]:
         get_conv_precision(),
         tuple(sorted(regions.get().items())),
         type(observer.get()),
+        getattr(observer.get(), "check_nan", None),
     )
     return key, given
 

@@ -7,6 +7,7 @@ its state: no code is in it, and none runs when it is read.
 import hashlib
 import io
 import re
+from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 from reprlib import repr as short
@@ -18,8 +19,11 @@ from tinygrad_cv._tensor import Tensor
 from tinygrad_cv._trees import mapped
 from tinygrad_cv.backend import host
 from tinygrad_cv.nn import Module
+from tinygrad_cv.nn.parameter import is_lazy
 from tinygrad_cv.optim import Optimizer
 from tinygrad_cv.optim.optimizer import plain
+from tinygrad_cv.optim.regularizers import Regularizer
+from tinygrad_cv.optim.swa_utils import average_states
 from tinygrad_cv.storage import load, read, write
 from tinygrad_cv.storage import save as save_values
 
@@ -30,7 +34,8 @@ if TYPE_CHECKING:
 def save_model(model: Module, path: str | PathLike[str]) -> None:
     """Write the parameters and buffers of a model to a .safetensors file, whole or not at all.
 
-    Equal values give equal bytes. The names are those of `model.state_dict()`.
+    Equal values give equal bytes. The names are those of `model.state_dict()`. Raises ValueError
+    if one of them has no value yet, as of a lazy layer or preprocessing that was not fitted.
 
     >>> from tinygrad_cv import nn
     >>> from tinygrad_cv.train import load_model, save_model
@@ -41,6 +46,11 @@ def save_model(model: Module, path: str | PathLike[str]) -> None:
     True
     """
     state = model.state_dict()
+    if waiting := [name for name, tensor in state.items() if is_lazy(tensor)]:
+        raise ValueError(
+            f"{', '.join(waiting)}: there is no value yet to save; run the model once, and fit its "
+            "preprocessing."
+        )
     # safetensors writes memory as it lies, whatever the strides say.
     rows = {name: host.asarray(tensor.numpy(), order="C") for name, tensor in state.items()}
     write(Path(path), save(rows))
@@ -58,6 +68,61 @@ def load_model(model: Module, path: str | PathLike[str]) -> None:
         model.load_state_dict(state)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def average_checkpoints(
+    files: str | PathLike[str] | Iterable[str | PathLike[str] | Mapping[str, Any]],
+) -> dict[str, Any]:
+    """The mean of the weights in several checkpoints of one model, as a state for it.
+
+    The files are those that `save_model`, `BestModel`, `Trainer.save_checkpoint` or `Checkpoint`
+    have written, or what else `tinygrad_cv.load` reads as a state dict. State dicts themselves may
+    stand among them. Or it is one folder of a `Checkpoint`: all that are there. For batch norm and
+    for what is no float see `optim.swa_utils.average_states`.
+
+    Raises ValueError for no checkpoints, for one that is damaged, and for those of different
+    models; OSError for a file that cannot be read.
+
+    >>> from tinygrad_cv import nn, train
+    >>> model = nn.Linear(1, 1)
+    >>> for value in (1.0, 2.0, 6.0):
+    ...     _ = model.weight.data.fill_(value)
+    ...     train.save_model(model, f"{value}.safetensors")
+    >>> names = [f"{value}.safetensors" for value in (1.0, 2.0, 6.0)]
+    >>> model.load_state_dict(train.average_checkpoints(names))
+    <All keys matched successfully>
+    >>> model.weight.item()
+    3.0
+    """
+    if isinstance(files, Mapping):
+        raise TypeError("average_checkpoints takes several; got one dict. Pass a list.")
+    given: list[Any]
+    if isinstance(files, str | PathLike):
+        found = checkpoints(Path(files))
+        if not found:
+            raise ValueError(
+                f"{files}: is no folder with checkpoints; pass one, or a list of files."
+            )
+        given = [found[step] for step in sorted(found)]
+    else:
+        given = list(files)
+    try:
+        return average_states(map(_model_state, given))
+    except ValueError as error:
+        names = ", ".join(str(file) for file in given if not isinstance(file, Mapping))
+        raise ValueError(f"{names}: {error}" if names else str(error)) from error
+
+
+def _model_state(file: Any) -> Mapping[str, Any]:
+    """The state of the model in a file."""
+    if isinstance(file, Mapping):
+        return file
+    state = load(file, "cpu")
+    if isinstance(state, dict) and state.get("kind") == KIND:
+        state = load_run(Path(file))["model"]  # which looks at the checksum
+    if not isinstance(state, Mapping):
+        raise ValueError(f"{file} holds a {type(state).__name__}, and no state of a model.")
+    return state
 
 
 # ----- runs --------------------------------------------------------------------------------------
@@ -254,6 +319,7 @@ def settings(trainer: "Trainer") -> dict[str, Any]:
         "clip_grad_value": trainer.clip_grad_value,
         "amp": trainer.scaler is not None,
         "metrics": [*trainer.metrics],
+        "regularizer": _regularizer(trainer.regularizer),
         "epochs": trainer.epochs,
         "batches": trainer.batches,
         "batch_size": getattr(loader, "batch_size", None),
@@ -267,6 +333,13 @@ def _length(dataset: Any) -> int | None:
         return len(dataset)
     except TypeError:
         return None
+
+
+def _regularizer(regularizer: Any) -> str | None:
+    """A regularizer of ours with its strength, any other function by its name."""
+    if regularizer is None:
+        return None
+    return repr(regularizer) if isinstance(regularizer, Regularizer) else _name(regularizer)
 
 
 def _name(thing: Any) -> str:

@@ -4,7 +4,7 @@ import io
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from itertools import chain, islice
 from os import PathLike
 from typing import Any
@@ -23,6 +23,8 @@ from tinygrad_cv.ops.loss import cross_entropy
 from tinygrad_cv.ops.shape import cat
 from tinygrad_cv.optim import Optimizer
 from tinygrad_cv.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from tinygrad_cv.optim.regularizers import Regularizer
+from tinygrad_cv.optim.swa_utils import running_norms, whole_set_statistics
 from tinygrad_cv.program.compiled import Compiled
 from tinygrad_cv.storage import save
 from tinygrad_cv.train.batches import (
@@ -98,6 +100,10 @@ class Trainer:
     - `amp` scales the loss, so that gradients in float16 do not vanish, by a `GradScaler`, which
       may be given. Inputs become float16 for a model that is (`model.half()`), and its outputs
       float32. A step whose gradients are not finite is left out, and no schedule object moves on.
+    - `regularizer`, such as `optim.L2(0.01)`, is added to the loss of each step as
+      `regularizer(model)`, a function of the model, so that "loss" in the record is the whole cost;
+      "train_penalty" there is the term alone, and "val_loss" and `evaluate` are without it. Its
+      `project_` is called after each step, as `optim.MaxNorm` needs.
     - `metrics` names functions of (scores, labels), a batch's mean each, such as
       {"top5": ...}: "train_top5" and "val_top5" in the record are means over the samples.
     - `settings` are numbers and strings of yours, such as the seed, that are to be the same when a
@@ -151,6 +157,7 @@ class Trainer:
         amp: bool | GradScaler = False,
         metrics: Mapping[str, Callable[[Tensor, Any], Any]] | None = None,
         settings: Mapping[str, Any] | None = None,
+        regularizer: Callable[[Module], Tensor] | None = None,
     ) -> None:
         self.model, self.optimizer, self.loss_fn, self.schedule = (
             model,
@@ -164,6 +171,7 @@ class Trainer:
         self.scaler = amp if isinstance(amp, GradScaler) else GradScaler() if amp else None
         self.metrics = dict(metrics or {})
         self.settings = dict(settings or {})
+        self.regularizer = regularizer
         self._check_options()
         self.rates = [group["lr"] for group in optimizer.param_groups]
         self.options = options_of(optimizer)
@@ -195,7 +203,12 @@ class Trainer:
             bound = getattr(self, name)
             if bound is not None and not bound > 0:
                 raise ValueError(f"{name} is above 0; got {bound!r}.")
-        if taken := self.metrics.keys() & {"loss", "accuracy"}:
+        if self.regularizer is not None and not callable(self.regularizer):
+            raise TypeError(
+                "regularizer is a function of the model, such as optim.L2(0.01); got "
+                f"{self.regularizer!r}."
+            )
+        if taken := self.metrics.keys() & {"loss", "accuracy", "penalty"}:
             raise ValueError(f"metrics: {taken.pop()!r} is in the record already; choose a name.")
         save({"settings": self.settings}, io.BytesIO())  # raises TypeError now, and not in the run
 
@@ -206,6 +219,7 @@ class Trainer:
         self.epoch = 0
         self.batch = 0  # how many of the running epoch are done
         self.over = False  # whether the loader is known to have no more of them
+        self.step_loss = math.nan  # the mean over the samples of the last step
         self.record: dict[str, float] = {}
         self.history: list[dict[str, float]] = []
         self.sums = Sums()
@@ -316,7 +330,7 @@ class Trainer:
         group: list[Any] = []
         for group in () if self.should_stop or self.over else self._groups():
             self._set_rates()
-            with nullcontext() if self.watch is None else self.watch.step():
+            with self._looked_at(group):
                 stepped = on_one_blas_thread(self._step, group)
             self.batch += len(group)
             self.record |= self.sums.means("train_")
@@ -346,6 +360,17 @@ class Trainer:
         self.history.append(self.record)
         self.batch = 0
         self._tell("on_epoch")
+
+    @contextmanager
+    def _looked_at(self, group: list[Any]) -> Iterator[None]:
+        """What is around a step: the watch, and the contexts of the callbacks."""
+        with ExitStack() as around:
+            if self.watch is not None:
+                around.enter_context(self.watch.step())
+            for callback in self.callbacks:
+                if self.ranks.rank == 0 or not callback.first_only:
+                    around.enter_context(callback.around_step(self, group))
+            yield
 
     def _agree(self) -> None:
         """Let all ranks have the random states and buffers of the first one."""
@@ -412,6 +437,7 @@ class Trainer:
         samples = sum(total for _, (_, _, total) in parts)
         if not all(total for _, (_, _, total) in parts):
             raise ValueError("the loader gave a batch without samples.")
+        step = Sums()
         for k, ((inputs, labels), (first, end, total)) in enumerate(parts):
             with rows(first, end, total):
                 # The gradients of all ranks are averaged, and are to be added up.
@@ -419,15 +445,22 @@ class Trainer:
                 self.ranks.average(self.model, last=k == len(parts) - 1)
                 if self._compiled is None:
                     outputs = self._outputs(inputs)
-                    loss = self.loss_fn(outputs, labels) if end > first else nothing_of(outputs)
+                    if end > first:
+                        loss, penalty = self._cost(outputs, labels)
+                    else:
+                        loss, penalty = nothing_of(outputs), None
                 else:
-                    outputs, loss = self._compiled(inputs, labels, share, k == 0)
+                    outputs, loss, penalty = self._compiled(inputs, labels, share, k == 0)
                 sums = Sums()
                 # Read before the step: a GPU then waits once, for what comes first anyway.
                 self._count(sums, outputs, labels, loss.item())
+                if penalty is not None:
+                    sums.add("penalty", penalty.item() * (end - first), end - first)
                 sums = self.ranks.total(sums)
                 self.sums.take(sums)
+                step.take(sums)
                 value = sums.means()["loss"]
+                self.step_loss = step.means()["loss"]
                 if not math.isfinite(value):
                     raise DivergenceError(value, self.epoch + 1)
                 if self._compiled is None:
@@ -444,14 +477,22 @@ class Trainer:
             outputs = self.model(mapped(as_half, inputs) if half else inputs)
         return mapped(as_single, outputs) if half else outputs
 
+    def _cost(self, outputs: Any, labels: Any) -> tuple[Tensor, Tensor | None]:
+        """What is to become small: the loss with the regularizer's term; and that term, if any."""
+        loss = self.loss_fn(outputs, labels)
+        if self.regularizer is None:
+            return loss, None
+        penalty = self.regularizer(self.model)
+        return loss + penalty, penalty
+
     def _with_gradients(
         self, inputs: Any, labels: Any, share: float, first: bool
-    ) -> tuple[Any, Tensor]:
-        """Outputs and loss of a batch, with the gradients of the loss."""
+    ) -> tuple[Any, Tensor, Tensor | None]:
+        """Outputs, cost and penalty of a batch, with the gradients of the cost."""
         outputs = self._outputs(inputs)
-        loss = self.loss_fn(outputs, labels)
+        loss, penalty = self._cost(outputs, labels)
         self._backward(loss, share, first)
-        return outputs, loss
+        return outputs, loss, penalty
 
     def _backward(self, loss: Tensor, share: float, first: bool) -> None:
         """The gradients of a batch, whose samples are this share of those of the step."""
@@ -472,13 +513,17 @@ class Trainer:
             clip_grad_norm_(optimizer._parameters(), self.clip_grad_norm)
         if self.clip_grad_value is not None:
             clip_grad_value_(optimizer._parameters(), self.clip_grad_value)
+        before = optimizer._steps
         if scaler is None:
             optimizer.step()
-            return True
-        before = optimizer._steps
-        scaler.step(optimizer)
-        scaler.update()
-        return optimizer._steps > before
+        else:
+            scaler.step(optimizer)
+            scaler.update()
+        if scaler is not None and optimizer._steps == before:
+            return False
+        if isinstance(self.regularizer, Regularizer):
+            self.regularizer.project_(self.model, optimizer)
+        return True
 
     def _undo(self) -> Callable[[], None]:
         """Note what a pass may change, and return what takes it back.
@@ -537,6 +582,38 @@ class Trainer:
         if not found:
             raise ValueError("the loader gave no batches.")
         return mapped(lambda *parts: cat(parts), *found)
+
+    def update_bn(self, loader: Iterable[Any]) -> None:
+        """Let the running statistics of batch norm be the mean and variance of all samples.
+
+        As `optim.swa_utils.update_bn` with exact=True, for weights that were not the ones trained:
+        averages, or those of another checkpoint. A batch is the inputs, or a list or tuple that
+        begins with them. Random numbers go on as they would have, and several ranks measure the set
+        together. Raises ValueError for a loader without batches.
+
+        >>> from tinygrad_cv import data, nn, optim, train
+        >>> model = nn.Sequential(nn.BatchNorm1d(1), nn.Linear(1, 2))
+        >>> trainer = train.Trainer(model, optim.SGD(model.parameters(), lr=0.1))
+        >>> samples = data.TensorDataset([[1.0], [2.0], [6.0]])
+        >>> trainer.update_bn(data.DataLoader(samples, batch_size=2))
+        >>> model[0].running_mean, model[0].running_var
+        (tensor([3.]), tensor([7.]))
+        """
+        count_batches(loader)
+        norms, ranks = running_norms(self.model, exact=True), Ranks()
+
+        def batches() -> Iterator[Any]:
+            shared = is_shared_out(loader)
+            for batch in loader:
+                inputs = batch[0] if isinstance(batch, list | tuple) else batch
+                part, _ = ranks.part(inputs, samples_in(inputs), shared)
+                if samples_in(part):
+                    yield part
+
+        with ranks.sharing(loader):
+            if norms:
+                with self._evaluating(loader):
+                    whole_set_statistics(batches, self._outputs, norms, ranks.all)
 
     @contextmanager
     def _evaluating(self, loader: Any) -> Iterator[None]:

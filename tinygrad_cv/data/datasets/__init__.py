@@ -33,6 +33,7 @@ from tinygrad_cv.data.datasets.mnist import FashionMNIST as FashionMNIST
 from tinygrad_cv.data.datasets.splits import load_dataset as load_dataset
 from tinygrad_cv.data.datasets.stl10 import STL10 as STL10
 from tinygrad_cv.data.datasets.svhn import SVHN as SVHN
+from tinygrad_cv.data.datasets.text import Text as Text
 from tinygrad_cv.data.datasets.text import TextFile as TextFile
 from tinygrad_cv.data.datasets.vision import ArrayDataset as ArrayDataset
 from tinygrad_cv.data.datasets.vision import VisionDataset as VisionDataset

@@ -67,6 +67,7 @@ from tinygrad_cv.data.transforms.random_color import RandomGrayscale as RandomGr
 from tinygrad_cv.data.transforms.random_color import RandomInvert as RandomInvert
 from tinygrad_cv.data.transforms.random_color import RandomPosterize as RandomPosterize
 from tinygrad_cv.data.transforms.random_color import RandomSolarize as RandomSolarize
+from tinygrad_cv.data.transforms.random_geometry import Cutout as Cutout
 from tinygrad_cv.data.transforms.random_geometry import ElasticTransform as ElasticTransform
 from tinygrad_cv.data.transforms.random_geometry import RandomAffine as RandomAffine
 from tinygrad_cv.data.transforms.random_geometry import RandomCrop as RandomCrop

@@ -8,3 +8,4 @@ from tinygrad_cv.train.health.before import check as check
 from tinygrad_cv.train.health.during import Health as Health
 from tinygrad_cv.train.health.finding import Finding as Finding
 from tinygrad_cv.train.health.finding import report as report
+from tinygrad_cv.train.health.looks import expected_loss as expected_loss
