@@ -84,9 +84,13 @@ late = next((k for k, loss in enumerate(cost) if not math.isfinite(loss)), len(c
 for epoch, deck in enumerate((2.186654, 2.176230, 1.942257, 1.827868, "inf", "inf")):
     lab.compare(f"{rate:g}: cost after epoch {epoch + 1}", cost[steps * (epoch + 1) - 1], deck)
 lab.compare(f"{rate:g}: step at which the 3x rule fires", first, expected=(1, len(cost) - 1))
-lab.note(f"the first cost that is not finite: {late if late < len(cost) else 'none'} of {len(cost)}.")
+lab.note(
+    f"the first cost that is not finite: {late if late < len(cost) else 'none'} of {len(cost)}."
+)
 stopped = train(rate, 10, stop=lambda loss: not loss <= 3 * cost[0])
-lab.compare("steps made with the 3x rule", len(stopped["loss_history"]), None, (first + 1, first + 1))
+lab.compare(
+    "steps made with the 3x rule", len(stopped["loss_history"]), None, (first + 1, first + 1)
+)
 
 # %% [markdown]
 # ## Four rates in one plot
