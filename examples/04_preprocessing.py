@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import tinygrad_cv as tg
-from tinygrad_cv import data, nn, optim
+from tinygrad_cv import data, nn, optim, viz
 from tinygrad_cv.data import features, preprocessing
 from tinygrad_cv.examples.course import Lab
 
@@ -27,7 +27,7 @@ rng = np.random.default_rng(lab.seed)
 # XᵀX shrinks the error along each axis by 1 - λ/λmax a step, so the worst needs about κ ln 1000
 # steps to a thousandth, where κ = λmax/λmin is the condition number.
 #
-# The picture shows the logarithm of the error, dark where it is small.
+# The picture shows fifty steps, if it takes as many, from the same distance.
 #
 # Solberg's (101, ·) becomes (1, ·) by subtracting 100, and not the mean, 101; and (.2, ·) becomes
 # (1, ·) by dividing by the root of the mean square: its variance is 0.
@@ -35,40 +35,44 @@ rng = np.random.default_rng(lab.seed)
 # %%
 y = np.array([2.0, 0.0])
 examples = [  # the samples, and what to expect: the condition and the steps
-    ("(101, 101), (101, 99)", [[101, 101], [101, 99]], (40_005, 40_007), (275_000, 278_000)),
-    ("less 100: (1, 1), (1, -1)", [[1, 1], [1, -1]], (1, 1), (1, 1)),
-    ("(.2, 10), (.2, -10)", [[0.2, 10], [0.2, -10]], (2499, 2501), (17_200, 17_300)),
-    ("scaled: (1, 1), (1, -1)", [[1, 1], [1, -1]], (1, 1), (1, 1)),
+    ("(101, ·)", [[101, 101], [101, 99]], (40_005, 40_007), (275_000, 278_000)),
+    ("less 100", [[1, 1], [1, -1]], (1, 1), (1, 1)),
+    ("(.2, ·)", [[0.2, 10], [0.2, -10]], (2499, 2501), (17_200, 17_300)),
+    ("scaled", [[1, 1], [1, -1]], (1, 1), (1, 1)),
 ]
 
 
-def descent(H, w, best):
-    """The steps until the error in w is a thousandth of what it was, along the axes of H."""
+def descent(H, w, best, most=10**6):
+    """Where w goes until its error is a thousandth of what it was, or for the most steps."""
     values, axes = np.linalg.eigh(H)
     error, shrinks = axes.T @ (w - best), 1 - values / values[-1]
-    aim, steps = 1e-3 * np.linalg.norm(error), 0
-    while np.linalg.norm(error) > aim:
-        error, steps = shrinks * error, steps + 1
-    return steps
+    aim, way = 1e-3 * np.linalg.norm(error), [w]
+    while np.linalg.norm(error) > aim and len(way) <= most:
+        error = shrinks * error
+        way.append(best + axes @ error)
+    return way
 
 
-figure, panels = plt.subplots(1, 4, figsize=(13, 3.6), layout="constrained")
-for panel, (name, rows, condition, steps) in zip(panels, examples, strict=True):
+def surface(X):
+    """½‖Xw - y‖² of two samples, as a function of w₁ and w₂."""
+    return lambda w1, w2: (
+        sum((a * w1 + b * w2 - t) ** 2 for (a, b), t in zip(X, y, strict=True)) / 2
+    )
+
+
+surfaces, ways = {}, {}
+for name, rows, condition, steps in examples:
     X = np.array(rows, float)
     H, best = X.T @ X, np.linalg.solve(X, y)
     kappa = np.linalg.cond(H)
     lab.compare(f"condition, {name}", kappa, expected=condition)
     if steps[1] < 20_000 or not lab.quick:
-        lab.compare(f"steps, {name}", descent(H, np.zeros(2), best), expected=steps)
-    w1, w2 = (np.linspace(b - 4, b + 4, 201) for b in best)
-    residuals = np.stack(np.meshgrid(w1, w2), -1) @ X.T - y
-    panel.contourf(w1, w2, np.log10((residuals**2).sum(-1) + 1e-3), 14, cmap="Blues_r")
-    panel.plot(*best, "o", color="tab:red")
-    panel.set_title(f"{name}\nκ = {kappa:,.0f}", fontsize=14)
-    panel.set_xlabel("w₁", fontsize=13)
-    panel.set_ylabel("w₂", fontsize=13)
-    panel.set_aspect("equal")
-lab.picture(figure, "error_surfaces", "png")
+        lab.compare(f"steps, {name}", len(descent(H, np.zeros(2), best)) - 1, expected=steps)
+    title = f"{name}: κ = {kappa:,.0f}"
+    surfaces[title] = surface(rows)
+    ways[title] = {"descent": descent(H, best + np.array([-3, 2]), best, most=50)}
+figure = viz.contours(surfaces, ways, x=(-5, 6), y=(-4, 5), names=("w₁", "w₂"))
+lab.picture(figure, "error_surfaces")
 
 # %% [markdown]
 # ## Centred, normalized, decorrelated, whitened
@@ -84,19 +88,12 @@ shown = {
     "decorrelated (PCA)": preprocessing.PCA().fit_transform(points),
     "whitened": preprocessing.Whitening(eps=0).fit_transform(points),
 }
-figure, panels = plt.subplots(1, 5, figsize=(15, 3.4), layout="constrained")
-for panel, (name, x) in zip(panels, shown.items(), strict=True):
-    panel.scatter(*x.T, s=8, alpha=0.5, rasterized=True)
-    panel.axhline(0, color="0.5", linewidth=1)
-    panel.axvline(0, color="0.5", linewidth=1)
-    panel.set(xlim=(-8, 10), ylim=(-7, 8), aspect="equal")
-    panel.set_title(name, fontsize=15)
 covariance = {name: np.cov(x.T, bias=True) for name, x in shown.items()}
 lab.compare("covariance, original", covariance["original"][0, 1], expected=(2, 3))
 lab.compare("covariance, PCA", covariance["decorrelated (PCA)"][0, 1], 0, (-1e-9, 1e-9))
 off = abs(covariance["whitened"] - np.eye(2)).max()
 lab.compare("whitened: |covariance - identity|", off, 0, (0, 1e-9))
-lab.picture(figure, "scatters")
+lab.picture(viz.scatter(shown, same_scale=True), "scatters")
 
 # %% [markdown]
 # ## For images: the mean image, or a mean for each channel

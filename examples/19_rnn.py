@@ -134,11 +134,12 @@ def glimpse(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
 
 
 batches = data.DataLoader(data.TensorDataset(rows, classes), 64, shuffle=True, drop_last=True)
-for _ in range(4 if lab.quick else 30):
+epochs = 4 if lab.quick else 30
+for _ in range(epochs if lab.data is None else 2):
     for x, y in batches:
         glimpse(x, y)
 with tg.no_grad():
     right = (head(reader(test_rows)[1][0]).argmax(1) == test_classes).float().mean()
-least = 0.8 if lab.quick else 0.95
-lab.compare("digits, row by row: test accuracy", right, expected=(least, 1))
+likely = (0.8 if lab.quick else 0.95, 1) if lab.data is None else None
+lab.compare("digits, row by row: test accuracy", right, expected=likely)
 lab.end()

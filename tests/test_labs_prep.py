@@ -32,11 +32,11 @@ def test_03_activations(lab_run: Callable[[str], Numbers]) -> None:
 
 def test_04_preprocessing(lab_run: Callable[[str], Numbers]) -> None:
     numbers = lab_run("04_preprocessing")
-    # The squared sizes along (1, -1) and (1, 1) are 2 · 1 and 2 · 200² + 2 · 2², over 2 each.
-    assert numbers["condition, (101, 101), (101, 99)"] == pytest.approx(40_006, rel=1e-4)
-    assert numbers["condition, (.2, 10), (.2, -10)"] == pytest.approx((10 / 0.2) ** 2)
-    assert numbers["steps, (.2, 10), (.2, -10)"] == pytest.approx(math.log(1000) * 2500, rel=1e-3)
-    for name in ("less 100: (1, 1), (1, -1)", "scaled: (1, 1), (1, -1)"):
+    # Of [[20402, 20200], [20200, 20002]]: det = 4·101², trace = 40,404; det/trace² is 1/κ, nearly.
+    assert numbers["condition, (101, ·)"] == pytest.approx(40_006, rel=1e-4)
+    assert numbers["condition, (.2, ·)"] == pytest.approx((10 / 0.2) ** 2)
+    assert numbers["steps, (.2, ·)"] == pytest.approx(math.log(1000) * 2500, rel=1e-3)
+    for name in ("less 100", "scaled"):
         assert numbers[f"condition, {name}"] == pytest.approx(1)
         assert numbers[f"steps, {name}"] == 1
     assert numbers["|covariance - identity|"] < 1e-9

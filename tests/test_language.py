@@ -180,6 +180,18 @@ def test_a_word_is_learned_and_said(cell: str) -> None:
 # ----- texts that are drawn ----------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_compiled_model_says_the_same(cell: str) -> None:
+    model = LanguageModel(5, 8, cell, embedding=None if cell == "RNN" else 4)
+    prompt = tg.tensor([0, 3])
+    said = [
+        generate(each, prompt, 6, generator=np.random.default_rng(1))
+        for each in (model, tg.compile(model))
+    ]
+    assert said[0].tolist() == said[1].tolist()
+    assert said[0].shape == (8,)
+
+
 class Fixed(nn.Module):
     """The same scores wherever it is; the state counts the places that it has read."""
 

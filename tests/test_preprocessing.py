@@ -27,7 +27,7 @@ from tinygrad_cv.data.preprocessing import (
     Pipeline,
     Whitening,
 )
-from tinygrad_cv.testing import check_gradients
+from tinygrad_cv.testing import check_gradients, no_sync
 
 IMAGES = np.random.default_rng(5).normal(3.0, 2.0, size=(40, 3, 2, 4))
 DIGITS = data.load_dataset("digits").train_images.astype("float64")
@@ -225,6 +225,15 @@ def test_statistics_go_where_the_module_goes() -> None:
     assert follows.mean.device == "fakecuda:0"
     assert follows(tg.tensor(IMAGES, device="fakecuda:0")).device == "fakecuda:0"
     assert prep.to(dtype="float32").std.dtype == "float32"
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("name", KINDS)
+def test_nothing_waits_for_the_device(name: str) -> None:
+    x = tg.tensor(IMAGES.astype("float32"), device="fakecuda:0", requires_grad=True)
+    prep = KINDS[name]().fit(x)
+    with no_sync():
+        prep.inverse(prep(x)).sum().backward()
 
 
 @pytest.mark.host

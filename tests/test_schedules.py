@@ -469,7 +469,7 @@ def test_a_cycle_needs_a_momentum() -> None:
     for make in (lambda: s.CyclicLR(plain, 0.1, 1.0), lambda: s.OneCycleLR(plain, 1.0, 5)):
         with pytest.raises(ValueError, match="cycle_momentum=False"):
             make()
-    with pytest.raises(ValueError, match="Adagrad has none.$"):
+    with pytest.raises(ValueError, match=r"Adagrad has none\.$"):
         s.LambdaMomentum(plain, lambda t: 0.5)
 
 

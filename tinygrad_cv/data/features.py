@@ -55,9 +55,9 @@ class HOG(_Feature):
     image of H/h x W/w cells and blocks of b x b has (H/h - b + 1)(W/w - b + 1) b² · orientations
     features: 32x32 pixels with the defaults 324.
 
-    `block_norm` is "L2-Hys", "L2", "L1" or "L1-sqrt". Scikit-image computes it, with votes in single
-    precision: pip install 'tinygrad_cv[features]'. Raises ModuleNotFoundError without it, and ValueError for images that
-    are smaller than a block.
+    `block_norm` is "L2-Hys", "L2", "L1" or "L1-sqrt". Scikit-image computes it, with votes in
+    float32: pip install 'tinygrad_cv[features]'. Raises ModuleNotFoundError without it, and
+    ValueError for images that are smaller than a block.
 
     >>> import tinygrad_cv as tg
     >>> from tinygrad_cv.data.features import HOG

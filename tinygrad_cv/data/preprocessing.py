@@ -464,8 +464,8 @@ class PCA(Fitted):
     lies on them, as the training data do when all are kept, and the projection of all else.
 
     It needs a D x D matrix for samples of D numbers, and O(N D² + D³) steps. Raises ValueError for
-    fewer than 2 samples, and for more components than there are directions. Fewer samples than
-    features are told by a UserWarning: at most N - 1 directions are seen then.
+    fewer than 2 samples, and for more components than there are directions. With N ≤ D samples at
+    most N - 1 directions are seen, which a UserWarning tells.
 
     >>> import tinygrad_cv as tg
     >>> from tinygrad_cv.data import load_dataset
@@ -508,7 +508,7 @@ class PCA(Fitted):
 
     def _learn(self, moments: Moments, shape: tuple[int, ...]) -> dict[str, host.ndarray]:
         name, n, features = type(self).__name__, moments.count, len(moments.mean)
-        if n < features:
+        if n <= features:
             warnings.warn(
                 f"{name} was fitted to {n} samples of {features} features, which vary in at most "
                 f"{n - 1} directions; other samples will lie outside of them.",

@@ -1,4 +1,5 @@
-"""The vision models that people know, with torchvision's names and state_dict keys.
+"""The vision models that people know, with torchvision's names and state_dict keys, and
+`LanguageModel`, the recurrent one of the lectures, whose texts `generate` draws.
 
 A constructor such as `resnet18` makes a model. It takes `weights`: None for random ones, the path
 of a .pth or .safetensors file, a state dict, or the name of published ones, "DEFAULT" or

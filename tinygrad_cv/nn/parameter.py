@@ -70,7 +70,7 @@ class _Uninitialized:
     def shape(self) -> Any:
         raise RuntimeError(
             f"an {type(self).__name__} has no shape yet; it gets one with the first input of its "
-            "module, or with materialize(shape)."
+            "module, with the fit of preprocessing, or with materialize(shape)."
         )
 
     def numel(self) -> int:

@@ -35,9 +35,9 @@ class Text(Dataset):
     sorted; that of bytes all 256. Words are runs of letters and digits, what an apostrophe or a
     hyphen joins being one; each mark of punctuation and each end of line is a word too, and other
     space is not kept. Their vocabulary is "<unk>", which stands for what it lacks, and then the
-    words of the text, the most frequent ones first and of equal ones the one that comes first. `max_vocabulary` is the most that it may hold,
-    "<unk>" counted (characters have an "<unk>" then too). Give `vocabulary` for that of another
-    text; one that holds "<unk>" takes any text.
+    words of the text, the most frequent ones first, and of equal ones the one that comes first.
+    `max_vocabulary` is the most that it may hold, "<unk>" counted (characters have an "<unk>" then
+    too). Give `vocabulary` for that of another text; one that holds "<unk>" takes any text.
 
     `encode` makes places of a text and `decode` a text of places; of words it puts one space
     between two, but none before , . ; : ! ? and a closing bracket and none at the ends of a line.
