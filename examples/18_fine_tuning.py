@@ -17,7 +17,11 @@ from tinygrad_cv.examples.course import Lab
 from tinygrad_cv.examples.digit_net import WEIGHTS, digit_net, pretrained
 
 lab = Lab("18_fine_tuning")
-weights = tg.load(WEIGHTS) if lab.data is None else pretrained(lab.data).state_dict()
+weights = (
+    tg.load(WEIGHTS)
+    if lab.data is None
+    else pretrained(lab.data, 1 if lab.quick else 5).state_dict()
+)
 images, labels = map(tg.tensor, data.load_digits())
 few, unseen = slice(0, 1000), slice(1000, None)  # the first part gives the labelled ones
 
