@@ -1,6 +1,7 @@
 """Averages of models: of checkpoints, of statistics of batch norm, of what several models say."""
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,19 @@ class Odd(nn.Module):
 
 
 @pytest.mark.host
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_states_may_be_taken_while_the_model_moves_on(dtype: str) -> None:
+    model = nn.Linear(1, 1).to(dtype)
+
+    def states() -> Iterator[Any]:
+        for value in (1.0, 2.0, 6.0):
+            nn.init.constant_(model.weight, value)
+            yield model.state_dict()
+
+    assert average_states(states())["weight"].item() == 3.0
+
+
+@pytest.mark.host
 def test_other_states_are_those_of_the_last() -> None:
     mean = average_states([Odd().state_dict()] * 2)
     Odd().load_state_dict(mean)
@@ -239,6 +253,23 @@ def test_a_moving_average_begins_with_the_initial_weights() -> None:
     assert average.averaged.module[0].item() == pytest.approx(0.995**1000)  # type: ignore[index]
 
 
+@pytest.mark.host
+def test_a_moving_average_may_come_to_a_run_that_goes_on(tmp_path: Path) -> None:
+    def fit(epochs: int, *callbacks: Any) -> train.Trainer:
+        model = nn.Linear(2, 3)
+        trainer = train.Trainer(model, optim.SGD(model.parameters(), lr=0.1))
+        every = [*callbacks, train.Checkpoint(tmp_path)]
+        trainer.fit(loader_of_floats(), epochs=epochs, callbacks=every, resume=tmp_path)
+        return trainer
+
+    average = train.MovingAverage(0.9)
+    fit(1)
+    trainer = fit(2, average)
+    assert trainer.resumed
+    assert average.averaged is not None
+    assert average.averaged.n_averaged.item() == 1 + trainer.step - trainer.step // 2
+
+
 # ----- several models ----------------------------------------------------------------------------
 
 
@@ -338,6 +369,7 @@ def test_what_is_no_ensemble_is_told() -> None:
         (lambda: train.Ensemble(members(), "mean"), ValueError, "one of 'softmax'"),
         (lambda: train.Ensemble([*members(3), *members(4)])(x), ValueError, "of one shape"),
         (lambda: train.Ensemble(members(1))(x), ValueError, "two classes or more"),
+        (lambda: train.Ensemble([nn.Identity()])([]), TypeError, "give tensors; got a list"),
     ):
         with pytest.raises(error, match=words):
             call()  # type: ignore[no-untyped-call]

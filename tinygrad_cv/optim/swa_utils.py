@@ -225,7 +225,7 @@ def average_states(states: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
             if name not in tensors or not value.is_floating_point():
                 mean[name] = value
             elif not count:
-                mean[name] = value.double()
+                mean[name] = value.double().clone()  # the next state may come of the same tensors
             else:
                 mean[name] = average(mean[name], value.double().to(mean[name].device), count)
         last = now
