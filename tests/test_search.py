@@ -141,6 +141,8 @@ def test_a_narrower_range_has_the_best_in_it(
         ([0.0, 0.25, 0.5], 0.0, True, [0.0, 1 / 12, 2 / 12]),
         ([1e-4, 1e-3, 1e-2], 1e-3, False, [10**-3.5, 1e-3, 10**-2.5]),
         ([7], 7, False, [7]),
+        ([50, 100, 150], 120, False, [113, 125, 138]),  # replayed, and none of them
+        ([50, 100, 150], 180, False, [117, 133, 150]),
         ([1, 2, 3], 2, False, [2, 3]),
     ],
 )
@@ -149,7 +151,7 @@ def test_a_grid_is_narrowed_between_the_neighbours(
 ) -> None:
     narrow, note = search.grid(values).narrowed(best, 3, extend)
     assert [*narrow.values] == pytest.approx(expected)
-    ends = len(values) > 1 and best in (values[0], values[-1])
+    ends = len(values) > 1 and not values[0] < best < values[-1]
     assert ("declared end" in note) == ends
 
 
@@ -169,7 +171,7 @@ def test_a_grid_is_narrowed_between_the_neighbours(
         (lambda: search.choice([print]), TypeError, "Give it a name"),
         (lambda: search.choice([math.nan]), TypeError, "finite numbers.*got nan"),
         (lambda: here(len, [{"x": 1}], bogus=1), TypeError, "no option 'bogus'; it has metric"),
-        (lambda: LR.grid(0), ValueError, "at least 1; got 0"),
+        (lambda: LR.grid(0), ValueError, "points is.*1 or more; got 0"),
         (lambda: search.random_search(len, {"lr": (1, 2)}, 1), TypeError, "'lr' is to be one of"),
         (lambda: search.random_search(len, [LR], 1), TypeError, "got list"),
         (lambda: search.random_search(len, {"lr": LR}, 0), ValueError, "trials is.* got 0"),
@@ -183,6 +185,11 @@ def test_a_grid_is_narrowed_between_the_neighbours(
         (lambda: search.grid_search(len, {"lr": LR}), ValueError, "lr: log_uniform.*points=5"),
         (lambda: search.replay(len, []), ValueError, "there are no points"),
         (lambda: search.replay(len, [{"a": 1}], {"lr": LR}), ValueError, "point 0 lacks 'lr'"),
+        (lambda: search.replay(len, [{"lr": None}], {"lr": LR}), ValueError, "is None, and no num"),
+        (lambda: here(len, [{"status": 1}]), ValueError, "'status' is a column of the table"),
+        (lambda: here(len, [{}, {"val_accuracy": 1}]), ValueError, "name of another column"),
+        (lambda: here(len, [{"a": 1}], halving=3), TypeError, "a SuccessiveHalving, or None; got"),
+        (lambda: here(len, [{"a": math.inf}], path="i.jsonl"), TypeError, "a file has.*leave out"),
         (lambda: search.SuccessiveHalving(3, 1), ValueError, "first <= last"),
         (lambda: search.SuccessiveHalving(1, 9, 1), ValueError, "factor >= 2"),
         (lambda: search.SuccessiveHalving(1, 9.5), ValueError, "whole number; got 9.5"),
@@ -203,7 +210,9 @@ def test_numbers_may_be_numpys() -> None:
     }
     result = search.random_search(lambda t: np.float32(1), space, np.int64(2), max_workers=0)
     assert repr(space) == "{'a': uniform(0.5, 2), 'b': grid([0, 1, 2]), 'c': choice(['x', 'y'])}"
-    again = here(lambda t: 1, [{"a": np.float64(0.5)}], path="numpy.jsonl")
+    options: Any = {"explosion": np.float32(2), "seed": np.int64(1), "path": "numpy.jsonl"}
+    again = here(lambda t: 1, [{"a": np.float64(0.5)}], **options)
+    assert search.grid_search(len, {"a": LR}, np.int64(3), max_workers=np.int64(0)).rows[2:]
     assert (len(result.rows), type(again.best.params["a"])) == (2, float)
 
 
@@ -260,6 +269,18 @@ def test_the_edge_is_that_of_the_declared_range() -> None:
     inside = here(lambda trial: trial["lr"], points, space=wide)
     assert inside.best.params["lr"] == max(point["lr"] for point in points)
     assert inside.edges == []
+
+
+def test_a_point_may_lie_beyond_a_logarithmic_range() -> None:
+    """As one without regularization, which is at no place of the scale."""
+    space = {"reg": search.log_uniform(1e-4, 1)}
+    result = here(
+        lambda trial: -trial["reg"], [{"reg": 0.0}, {"reg": 0.1}, {"reg": 9}], space=space
+    )
+    assert [edge.side for edge in result.edges] == ["smaller"]
+    narrow: Any = result.refine(by=4)["reg"]
+    assert (narrow.low, narrow.high) == pytest.approx((1e-4, 1e-3))
+    assert viz.search(result).axes[0].get_xlim()[0] < 0
 
 
 def test_refine_goes_from_coarse_to_fine() -> None:

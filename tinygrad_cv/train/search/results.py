@@ -42,7 +42,8 @@ class Row:
     def to_dict(self) -> dict[str, Any]:
         """The row as one flat mapping: trial, params, values, status, why."""
         end = {"status": self.status, "why": self.why}
-        others = {name: value for name, value in self.values.items() if name not in self.params}
+        taken = {"trial", *self.params}
+        others = {name: value for name, value in self.values.items() if name not in taken}
         return {"trial": self.number, **self.params, **others, **end}
 
 
@@ -250,8 +251,15 @@ class Record:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         about = {"kind": KIND, **about}
+        try:
+            header = json.dumps(about, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise TypeError(
+                f"a file has strings, finite numbers, True, False, None and lists ({error}): give "
+                "other values a name, and let the objective look it up, or leave out path."
+            ) from error
         if not self.path.exists() or not self.path.stat().st_size:
-            write(self.path, (json.dumps(about) + "\n").encode())
+            write(self.path, f"{header}\n".encode())
             return
         contents = read(self.path)
         whole = contents.rfind(b"\n") + 1
@@ -321,10 +329,10 @@ class Record:
             "seed": row.seed,
             "params": row.params,
             "status": row.status,
-            "values": {name: _finite(value) for name, value in row.values.items()},
-            "reports": {str(step): _finite(value) for step, value in row.reports.items()},
+            "values": {name: plain(value) for name, value in row.values.items()},
+            "reports": {str(step): plain(value) for step, value in row.reports.items()},
             "why": row.why,
-            "first_cost": None if cost is None else _finite(cost),
+            "first_cost": None if cost is None else plain(cost),
             "seconds": round(row.seconds, 3),
         }
         with self.path.open("ab", buffering=0) as file:
@@ -332,7 +340,7 @@ class Record:
             os.fsync(file.fileno())
 
 
-def _finite(value: float) -> float | str:
+def plain(value: float) -> float | str:
     """JSON has no NaN: "nan", "inf" and "-inf"."""
     return value if math.isfinite(value) else str(value)
 
