@@ -194,6 +194,21 @@ def test_exact_statistics_of_images_and_of_one_layer_used_twice() -> None:
 
 
 @pytest.mark.host
+@pytest.mark.parametrize("exact", [False, True])
+def test_statistics_of_a_compiled_model_are_those_of_the_model(exact: bool) -> None:
+    plain, other = net(), net()
+    plain[2], other[2] = nn.Identity(), nn.Identity()  # for the dropout
+    for model in (plain, tg.compile(other)):
+        model.eval()
+        model(tg.tensor(X[:4]))
+        model.train()
+        model(tg.tensor(X[:4]))  # of which there is a program
+        update_bn(loader(), model, exact=exact)
+    for name, values in arrays(plain).items():
+        assert_allclose(arrays(other)[name], values, 1e-12)
+
+
+@pytest.mark.host
 def test_what_exact_statistics_need_is_told() -> None:
     model, plain = net(), nn.Linear(2, 2)
     with pytest.raises(ValueError, match="asked once for each layer"):

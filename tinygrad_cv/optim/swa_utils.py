@@ -16,6 +16,7 @@ from typing import Any
 from tinygrad_cv._grad_mode import no_grad
 from tinygrad_cv._tensor import Tensor, as_input
 from tinygrad_cv._trees import mapped
+from tinygrad_cv.backend.recording import as_written
 from tinygrad_cv.nn.instancenorm import _InstanceNorm
 from tinygrad_cv.nn.module import EXTRA, Module
 from tinygrad_cv.optim.lr_scheduler import LRScheduler, _each
@@ -277,7 +278,7 @@ def update_bn(
     modes = [(module, module.training) for module in model.modules()]
     momenta = [(norm, norm.momentum) for norm in norms]
     try:
-        with no_grad():
+        with no_grad(), as_written():
             if exact:
                 model.eval()
                 whole_set_statistics(lambda: inputs_of(loader), model, norms)
@@ -353,6 +354,7 @@ class _ReachedError(BaseException):
     """A forward pass has come to the layer that was asked for; no `except Exception` stops it."""
 
 
+@as_written()
 def whole_set_statistics(
     batches: Callable[[], Iterable[Any]],
     model: Callable[[Any], Any],
