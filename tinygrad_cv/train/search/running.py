@@ -3,7 +3,7 @@
 import math
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -296,9 +296,8 @@ def _search(
             if waiting and pool is None:
                 pool = _pool(objective, options, len(waiting))
             if pool is not None and waiting:
-                rows += _run_all(
-                    pool, waiting, record, final, rung, metric, mode, options.get("progress")
-                )
+                last, progress = rung == len(budgets) - 1, options.get("progress")
+                rows += _run_all(pool, waiting, record, final, rung, last, metric, mode, progress)
             rows.sort(key=lambda row: row.number)
             final |= {row.number: row for row in rows}
             if budget is None or rung == len(budgets) - 1:
@@ -307,15 +306,13 @@ def _search(
             best = _best(rows, budget, max(1, len(rows) // halving.factor), metric, mode)
             for row in rows:
                 if row.status == "paused" and row.number not in best:
-                    told = f"rung {rung + 1} of {len(budgets)}, step {budget}: others were better"
-                    final[row.number] = replace(row, status="stopped", why=told)
+                    final[row.number] = row.behind()
             tasks = [task for task in tasks if task.number in best]
         now = False
     finally:
         if pool is not None:
             pool.end(now)
-    rows = [replace(r, status="done") if r.status == "paused" else r for r in final.values()]
-    return Result(rows, space, metric, mode, seed)
+    return Result(final.values(), space, metric, mode, seed)
 
 
 def _run_all(
@@ -324,6 +321,7 @@ def _run_all(
     record: Record,
     before: Mapping[int, Row],
     rung: int,
+    last: bool,
     metric: str,
     mode: str,
     progress: bool | None,
@@ -339,6 +337,8 @@ def _run_all(
         bar.set_description(f"rung {rung + 1} " if rung else "")
         for task, outcome in pool.run(waiting):
             row = row_of(task.number, task.params, task.seed, rung, outcome)
+            if last and row.status == "paused":
+                row.status = "done"
             if task.number in before:
                 earlier = before[task.number]
                 row.seconds += earlier.seconds
