@@ -287,13 +287,17 @@ def _is_zero(coefficient: Any) -> bool:
     return not isinstance(coefficient, Tensor) and coefficient == 0
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 def _strength(name: str, value: Any) -> Any:
     """A number from 0 on; of a tensor nothing is asked, for that may be learned."""
     if isinstance(value, Tensor):
         if value.ndim:
             raise ValueError(f"{name} is one number; got a tensor of shape {value.shape}.")
         return value
-    if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= value < math.inf:
+    if not _is_number(value) or not 0 <= value < math.inf:
         raise ValueError(f"{name} is a number, 0 or more; got {value!r}.")
     return value
 
@@ -508,7 +512,7 @@ class MaxNorm(_AfterStep):
 
     def __init__(self, c: float, per: str | int = "unit", *, only: Chosen = None) -> None:
         super().__init__(only=only)
-        if not isinstance(c, Real) or isinstance(c, bool) or not c > 0:
+        if not _is_number(c) or not c > 0:
             raise ValueError(f"c bounds squares, and is above 0; got {c!r}.")
         if per not in ("unit", "layer") and (isinstance(per, bool) or not isinstance(per, int)):
             raise ValueError(f"per is 'unit', 'layer' or the axis of the units; got {per!r}.")

@@ -491,7 +491,7 @@ class Trainer:
         return loss + penalty, penalty
 
     def _with_gradients(
-        self, inputs: Any, labels: Any, share: float, first: bool, numbers: Any
+        self, inputs: Any, labels: Any, share: float, first: bool, numbers: Any = None
     ) -> tuple[Any, Tensor, Tensor | None]:
         """Outputs, cost and penalty of a batch, with the gradients of the cost.
 
