@@ -41,7 +41,8 @@ def objective(trial, epochs):
     model = init_two_layer_model(X.shape[1], 50, 10, generator=generator)
     _, stats = ClassifierTrainer().train(
         *sets, model, num_epochs=epochs, reg=trial["reg"], learning_rate=trial["lr"],
-        learning_rate_decay=0.9, batch_size=100 if lab.data else 25, generator=generator,
+        learning_rate_decay=0.9, generator=generator,
+        batch_size=100 if lab.data else 25,  # digits are few: 40 steps an epoch
         stop=trial.is_hopeless,  # cost > 3 · the first cost: break out early
     )  # fmt: skip
     return max(stats["val_acc_history"])
