@@ -1,8 +1,6 @@
 """Activation functions: where they saturate, why inputs are centred, and how units die."""
 
 # %% [markdown]
-# # Activation functions
-#
 # Every deck compares them (Yashunin's "Тренировка нейронных сетей", Solberg's "Activation
 # functions", the opening of CS231n's lecture 6): the sigmoid "kills gradients" where it saturates
 # and is not zero-centred; tanh is, but saturates too; ReLU does not for x > 0 and may die; leaky

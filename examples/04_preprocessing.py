@@ -1,8 +1,6 @@
 """Preprocessing: why the data are centred and scaled, what is stored, and what whitening does."""
 
 # %% [markdown]
-# # Preprocessing
-#
 # "Preprocess the data so that learning is better conditioned" (Snavely), "scaling of the features
 # matters" (Solberg), "in practice for images: center only" (Yashunin). All decks show the data
 # original, zero-centred, normalized, decorrelated by PCA, and whitened.
