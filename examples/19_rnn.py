@@ -29,7 +29,7 @@ hello = data.Text("hello", length=4, vocabulary="helo")
 inputs, targets = map(tg.tensor, hello[0])  # hell, ello: each target is the next input
 hot = tg.one_hot(inputs, 4).float()
 
-x, h, y = hot.unsqueeze(2).unbind(), [tg.zeros(8, 1)], []
+x, h, y = [row[:, None] for row in hot], [tg.zeros(8, 1)], []
 for t in range(4):
     h.append(tg.tanh(W_hh @ h[t] + W_xh @ x[t]))
     y.append(W_hy @ h[t + 1])
