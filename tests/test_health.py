@@ -422,6 +422,24 @@ def test_units_are_dead_over_all_samples_or_not_at_all() -> None:
     assert "dead_units" not in [f.kind for f in quiet.findings]
 
 
+def test_a_unit_is_a_channel_of_a_sequence_and_a_feature_of_a_set() -> None:
+    for layer, axes in ((nn.Conv1d(4, 6, 1), (0, 2)), (nn.Linear(4, 6), (0, 1))):
+        with tg.no_grad():
+            layer.weight[:4] = 0.0
+            layer.bias[:4] = -1.0
+            layer.bias[4:] = 3.0
+        model = nn.Sequential(layer, nn.ReLU())
+        optimizer = optim.SGD(model.parameters(), 1e-3)
+        looks = Health(model)
+        for _ in range(12):
+            with looks.step():
+                optimizer.zero_grad()
+                model(tg.randn(5, 4, 4)).mean(dim=axes).square().mean().backward()
+                optimizer.step()
+        [dead] = [f for f in looks.findings if f.kind == "dead_units"]
+        assert dead.seen.startswith("4 of 6 units")
+
+
 def test_saturated_units_are_named() -> None:
     model = nn.Sequential(nn.Linear(64, 30), nn.Tanh(), nn.Linear(30, 10))
     assert not kinds(looped(model).findings)
