@@ -117,6 +117,7 @@ class Health(Callback):
         self._awake: dict[str, Any] = {}
         self._rows: list[tuple[Any, Any]] = []
         self._counts: dict[str, int] = {}
+        self._stale: set[int] = set()  # the parameters whose gradients made an update already
         self._by_trainer = False
         self._strangers: dict[int, str] = {}
         self._known: set[int] = set()  # by the optimizers that made steps, of other models too
@@ -362,19 +363,22 @@ class Health(Callback):
         }
         if training and not norms:
             return
-        if not training and not norms and not drops:
-            return
         new = any(_batches(module) <= 0 for module, _ in norms.values())
         path, (_, where) = next(iter(norms.items())) if norms else ("", (None, ""))
         layers = [f"{path} ({type(module).__name__})" for path, (module, _) in norms.items()]
         told = ", ".join(layers[:4]) + (f" and {len(layers) - 4} more" if len(layers) > 4 else "")
         what = f"; {told} use running statistics" if told else ""
+        harmless = not training and not norms and not drops
         self._tell(
             found(
                 "eval_mode",
                 f"{'the layer' if training else 'the model'} is in evaluation mode in a training "
                 f"step{what}",
                 level="warning" if new or not training else "note",
+                means="this model has neither batch norm nor dropout, so nothing comes of it; one "
+                "that has learns with running statistics, and without dropout"
+                if harmless
+                else None,
                 step=self.seen.steps,
                 where=where,
                 key=path,
@@ -406,7 +410,7 @@ class _Step:
     ) -> None:
         self.health, self.trainer, self.batches = health, trainer, batches
         self.sight: Sight | None = None
-        self.began = self.clean = False
+        self.began = False
 
     def __enter__(self) -> None:
         health, trainer = self.health, self.trainer
@@ -455,14 +459,11 @@ class _Step:
     def _begins(self) -> None:
         """A backward pass begins: look whether gradients of the last update are still there."""
         self.began = True
-        if self.close or self.health.seen.steps < 16:
-            own = self.health._optimized()
-            names = self.health._parameters().values()
-            grads = (p.grad for p in names if id(p) in own)
-            if not any(g is not None and bool((g != 0).any()) for g in grads):
-                self.clean = True
-        else:
-            self.clean = True
+        stale = self.health._stale
+        for parameter in self.health._parameters().values() if stale else ():
+            gradient = parameter.grad
+            if gradient is None or not bool((gradient != 0).any()):
+                stale.discard(id(parameter))
 
     def _updating(self, optimizer: Optimizer, args: Any, options: Any) -> None:
         """Look at the gradients that an update is about to be made by."""
@@ -490,9 +491,8 @@ class _Step:
                     del seen.waiting[name]
                 else:
                     seen.waiting[name] = "zeros"
-        if self.began and seen.updates and not self.clean:
+        if self.began and not own.isdisjoint(health._stale):
             seen.unclean += 1
-            self.clean = True  # counted
         if self.close:
             self._compare_rows(own)
         bad = next(
@@ -520,6 +520,8 @@ class _Step:
     def _updated(self, optimizer: Optimizer, args: Any, options: Any) -> None:
         if any(optimizer is known for known in self.health.optimizers):
             self.health.seen.updates += 1
+            known = (p for group in optimizer.param_groups for p in group["params"])
+            self.health._stale |= {id(p) for p in known if p.grad is not None}
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         self.stack.close()
@@ -645,5 +647,5 @@ class _Step:
                 trainer._with_gradients(inputs, labels, 1.0, True)
         finally:
             observer.reset(token)
-        self.clean = True
+        self.began = False  # which was aside
         self.sight = sight

@@ -16,7 +16,7 @@ from tinygrad_cv.train.health.seen import Seen, mean
 THROWS = 0.4
 """An update ratio after which a weight is another one."""
 
-MOVES = 1e-4
+MOVES = 3e-4
 """An update ratio below which weights hardly move."""
 
 
