@@ -555,6 +555,19 @@ def test_several_passes_and_optimizers_in_one_step() -> None:
     assert dead.seen.startswith("20 of 30 units (67%) give 0 for each of the 1,800 samples")
 
 
+def test_losses_of_few_samples_are_far_apart_and_no_mistake() -> None:
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        points = rng.normal(size=(100, 3)).astype("float32")
+        values = points @ rng.normal(size=(3, 1)).astype("float32") * 3
+        model = nn.Linear(3, 1, generator=rng)
+        loader = DataLoader(TensorDataset(points, values), 1 + seed % 4)
+        trainer = Trainer(model, optim.SGD(model.parameters(), 0.01), nn.MSELoss())
+        trainer.fit(loader, epochs=2, callbacks=[looks := Health()])
+        assert not kinds(looks.findings), looks.report()
+        assert not trainer.should_stop
+
+
 def test_two_nets_against_each_other_are_no_mistake() -> None:
     maker, judge = nn.Linear(2, 2), mlp(outputs=1)
     judge[0] = nn.Linear(2, 30)

@@ -26,7 +26,7 @@ from tinygrad_cv.train.health.finding import Finding, report, worst_first
 from tinygrad_cv.train.health.kinds import found
 from tinygrad_cv.train.health.looks import entropy, flattened, neighbours, uniform_weights
 from tinygrad_cv.train.health.rules import RULES
-from tinygrad_cv.train.health.seen import Seen
+from tinygrad_cv.train.health.seen import MANY, Seen
 from tinygrad_cv.train.health.sight import Sight, is_finite, named_tensors, norm_of, rows_are_equal
 
 if TYPE_CHECKING:
@@ -302,7 +302,8 @@ class Health(Callback):
             self._tell(found("not_finite", f"the loss became {loss}", step=seen.steps))
             self._stop(trainer)
             return
-        first = seen.first[0]
+        # The first loss of few samples is as it falls out.
+        first = seen.first[0] if seen.rows >= MANY else max(seen.first[:5])
         seen.beyond = seen.beyond + 1 if 0 < 3 * first < loss else 0
         if seen.beyond >= 3 or 0 < 30 * first < loss:
             alone = trainer is None or trainer.ranks.size == 1  # others have seen other labels
@@ -542,6 +543,11 @@ class _Step:
             seen.places.update(self.sight.places)
             if self.close:
                 health._take(self.sight, self.modes)
+        if not seen.steps:
+            inputs = self.sight.rows if self.sight is not None else None
+            seen.rows = MANY if inputs is None or not inputs.ndim else len(inputs)
+            if trainer is not None:
+                seen.rows = sum(map(size_of, self.batches)) * trainer.ranks.size
         if loss is not None:
             health._hear(loss, trainer)
         if self.close:
