@@ -28,6 +28,8 @@ def loss_not_moving(seen: Seen) -> Iterator[Finding]:
         return
     if len(seen.rates) == 2 and seen.rates[1] > 1.05 * seen.rates[0]:
         return  # a warm-up is under way
+    if any(share >= 0.9 for share, *_ in seen.asleep.values()):
+        return  # a layer is dead, which no rate would wake
     first, last = seen.first[:few], seen.last[-few:]
     noise = math.sqrt((stdev(first) ** 2 + stdev(last) ** 2) / few)
     fall = mean(first) - mean(last)
