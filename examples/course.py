@@ -141,8 +141,12 @@ class Lab:
         else:
             drawn.save(path)
         if self.in_notebook:
-            from IPython.display import display
+            from IPython.display import Image, display
 
+            if hasattr(drawn, "savefig"):  # a Figure that was made without pyplot shows its name
+                contents = io.BytesIO()
+                drawn.savefig(contents, format="png", dpi=96)
+                drawn = Image(contents.getvalue())
             display(drawn)
         print(f"  picture: {path}")
         return path

@@ -289,7 +289,7 @@ def test_a_check_leaves_everything_as_it_was() -> None:
 def test_a_healthy_loop_and_a_healthy_fit_give_notes_at_most() -> None:
     assert not kinds(looped(mlp()).findings)
     assert not kinds(looped(normed()).findings)
-    for options in ({}, {"compile": True}, {"accumulate": 3}, {"clip_grad_norm": 1.0}):
+    for options in ({"compile": True}, {"accumulate": 3, "clip_grad_norm": 1.0}):
         looks, _ = fitted(normed(), **options)
         assert not kinds(looks.findings), looks.report()
     assert "labels_shuffled" not in kinds(looped(mlp(), lr=0.0).findings)
@@ -422,6 +422,24 @@ def test_units_are_dead_over_all_samples_or_not_at_all() -> None:
     assert "dead_units" not in [f.kind for f in quiet.findings]
 
 
+def test_a_unit_is_a_channel_of_a_sequence_and_a_feature_of_a_set() -> None:
+    for layer, axes in ((nn.Conv1d(4, 6, 1), (0, 2)), (nn.Linear(4, 6), (0, 1))):
+        with tg.no_grad():
+            layer.weight[:4] = 0.0
+            layer.bias[:4] = -1.0
+            layer.bias[4:] = 3.0
+        model = nn.Sequential(layer, nn.ReLU())
+        optimizer = optim.SGD(model.parameters(), 1e-3)
+        looks = Health(model)
+        for _ in range(12):
+            with looks.step():
+                optimizer.zero_grad()
+                model(tg.randn(5, 4, 4)).mean(dim=axes).square().mean().backward()
+                optimizer.step()
+        [dead] = [f for f in looks.findings if f.kind == "dead_units"]
+        assert dead.seen.startswith("4 of 6 units")
+
+
 def test_saturated_units_are_named() -> None:
     model = nn.Sequential(nn.Linear(64, 30), nn.Tanh(), nn.Linear(30, 10))
     assert not kinds(looped(model).findings)
@@ -535,6 +553,19 @@ def test_several_passes_and_optimizers_in_one_step() -> None:
             last.step()
     [dead] = [f for f in looks.findings if f.level != "note"]
     assert dead.seen.startswith("20 of 30 units (67%) give 0 for each of the 1,800 samples")
+
+
+def test_losses_of_few_samples_are_far_apart_and_no_mistake() -> None:
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        points = rng.normal(size=(100, 3)).astype("float32")
+        values = points @ rng.normal(size=(3, 1)).astype("float32") * 3
+        model = nn.Linear(3, 1, generator=rng)
+        loader = DataLoader(TensorDataset(points, values), 1 + seed % 4)
+        trainer = Trainer(model, optim.SGD(model.parameters(), 0.01), nn.MSELoss())
+        trainer.fit(loader, epochs=2, callbacks=[looks := Health()])
+        assert not kinds(looks.findings), looks.report()
+        assert not trainer.should_stop
 
 
 def test_two_nets_against_each_other_are_no_mistake() -> None:

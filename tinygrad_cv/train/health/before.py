@@ -29,7 +29,7 @@ from tinygrad_cv.train.health.looks import (
     told_uniform,
     uniform_weights,
 )
-from tinygrad_cv.train.health.sight import Sight, rows_are_equal, sources
+from tinygrad_cv.train.health.sight import Sight, named_tensors, rows_are_equal
 from tinygrad_cv.train.randomness import Randomness
 
 Loss = Callable[[Any, Any], Tensor]
@@ -170,7 +170,7 @@ def _rows(inputs: Any, labels: Any) -> tuple[Any, Any] | None:
 def _pass(trial: Module, loss_fn: Loss, inputs: Any, labels: Any) -> tuple[Any, list[Finding]]:
     """What the model gives, and what a forward and a backward pass show."""
     modules = {id(module): path for path, module in trial.named_modules()}
-    parameters = dict(sources(trial))
+    parameters = dict(named_tensors(trial))
     ids = {id(parameter): name for name, parameter in parameters.items()}
     sight = Sight(observer.get(), modules, ids, {}, True, lambda: None)
     told: list[Finding] = []

@@ -11,7 +11,7 @@ from statistics import stdev
 from tinygrad_cv.train.health.finding import Finding
 from tinygrad_cv.train.health.kinds import found
 from tinygrad_cv.train.health.looks import by_chance, entropy, told_neighbours, told_uniform
-from tinygrad_cv.train.health.seen import Seen, mean
+from tinygrad_cv.train.health.seen import MANY, Seen, mean
 
 THROWS = 0.4
 """An update ratio after which a weight is another one."""
@@ -49,8 +49,14 @@ def loss_not_moving(seen: Seen) -> Iterator[Finding]:
 def rate_too_high(seen: Seen) -> Iterator[Finding]:
     """Updates as large as the weights, after which the loss was above the first one."""
     name = max(seen.peaks, key=lambda name: seen.peaks[name], default=None)
-    start = max(mean(seen.first[:1]) if seen.first else 0.0, _entropy(seen) or 0.0)
-    if name is None or seen.peaks[name] < THROWS or not seen.most > 1.1 * start > 0:
+    if name is None or seen.peaks[name] < THROWS or not seen.first:
+        return
+    start, rises = max(seen.first[0], _entropy(seen) or 0.0), 1.1
+    if seen.rows < MANY or not seen.labels:  # the losses of steps are far apart by themselves
+        start, rises = max(start, mean(seen.first[:5])), 3.0
+        if mean(seen.last) < 0.5 * start:
+            return
+    if not seen.most > rises * start > 0:
         return
     rate = f" at rate {max(seen.rates):.3g}" if seen.rates else ""
     yield found(
