@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+
 from lab_runs import Numbers
 from lab_runs import lab_run as lab_run
 
