@@ -18,44 +18,46 @@ DECKS = {
 class Entry(NamedTuple):
     """The decks of a lab (keys of `DECKS`), the titles of their slides, and its seconds.
 
-    The seconds are those of a whole run on the embedded data, on two cores.
+    The seconds are those of a whole run on the embedded data, on two cores. `picture` is the name
+    of the picture that stands for the lab, by default the first that is no graph.
     """
 
     decks: str
     slides: str
     seconds: float
+    picture: str = ""
 
 
 INDEX = {
     "01_backprop": Entry("D1", "Backprop in N-dimensions; Mean Subtraction; Euclidean Loss", 1),
     "02_convolution": Entry(
-        "D0 D1", "3D Activations; Convolution Layer; Stride; Padding; Max Pooling", 1
+        "D0 D1", "3D Activations; Convolution Layer; Stride; Padding; Max Pooling", 2
     ),
     "03_activations": Entry("D0 D3 D4", "Activation functions; Maxout neuron", 5),
     "04_preprocessing": Entry(
-        "D0 D1 D2 D3", "Data preprocessing; The error surface of a linear neuron", 5
+        "D0 D1 D2 D3", "Data preprocessing; The error surface of a linear neuron", 6
     ),
     "05_initialization": Entry(
-        "D0 D2 D4", "Small random numbers; Xavier initialization; He et al., 2015", 15
+        "D0 D2 D4", "Small random numbers; Xavier initialization; He et al., 2015", 12
     ),
     "06_batch_norm": Entry("D0 D3 D4", "Batch Normalization; Batch normalization: test time", 20),
     "07_sanity_checks": Entry(
-        "D0 D1 D2 D3", "Double check that the loss is reasonable; Overfit a small portion", 5
+        "D0 D1 D2 D3", "Double check that the loss is reasonable; Overfit a small portion", 4
     ),
-    "08_learning_rate": Entry("D0 D1 D2 D3 D4", "Find a learning rate; loss exploding", 20),
+    "08_learning_rate": Entry("D0 D1 D2 D3 D4", "Find a learning rate; loss exploding", 25),
     "09_search": Entry("D0 D1 D2 D3", "Coarse to fine search; Random Search vs. Grid Search", 30),
     "10_babysitting": Entry(
         "D0 D1 D2 D3 D4", "Visualize the accuracy, the weights; Track the ratio of updates", 15
     ),
-    "11_optimizers": Entry("D4", "Momentum, Nesterov momentum, Adagrad, RMSProp, Adam update", 5),
-    "12_schedules": Entry("D1 D4", "Learning rate schedule", 5),
-    "13_second_order": Entry("D4", "Second order optimization methods", 20),
+    "11_optimizers": Entry("D4", "Momentum, Nesterov momentum, Adagrad, RMSProp, Adam update", 2),
+    "12_schedules": Entry("D1 D4", "Learning rate schedule", 2),
+    "13_second_order": Entry("D4", "Second order optimization methods", 8),
     "14_regularization": Entry(
         "D1 D2", "Example Regularizers; Weight decay; Max norm; Dropout", 20
     ),
-    "15_convnet": Entry("D1", "Example ConvNet", 60),
-    "16_alexnet": Entry("D1", "Example: AlexNet [Krizhevsky 2012]", 5),
-    "17_ensembles": Entry("D4", "Evaluation: Model Ensembles", 20),
+    "15_convnet": Entry("D1", "Example ConvNet", 15, "maps"),
+    "16_alexnet": Entry("D1", "Example: AlexNet; Dropout: Case study", 25),
+    "17_ensembles": Entry("D4", "Evaluation: Model Ensembles", 12),
     "18_fine_tuning": Entry("D0 D1", "Fine-tune from ImageNet", 25),
     "19_rnn": Entry("D2", "Recurrent Neural Network", 10),
     "20_char_rnn": Entry("D2", "RNN for language modeling; Character-level Language Model", 35),

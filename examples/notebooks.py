@@ -29,8 +29,8 @@ def notebook(name: str, options: Sequence[str] = ()) -> tuple[str, int]:
         ) from error
     program = (FOLDER / f"{name}.py").read_text(encoding="utf-8")
     docstring = ast.parse(program).body[0].end_lineno
-    program = "".join(program.splitlines(keepends=True)[docstring:])
-    made = jupytext.reads(program, fmt="py:percent")
+    cells = "".join(program.splitlines(keepends=True)[docstring:]).lstrip("\n")
+    made = jupytext.reads(cells, fmt="py:percent")
     first = [new_markdown_cell(f"# {name}. {title(name)}", id="title")]
     if options:
         line = f"os.environ[{OPTIONS!r}] = {shlex.join(options)!r}"

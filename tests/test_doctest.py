@@ -35,7 +35,7 @@ def module_names() -> list[str]:
     for package in (tinygrad_cv, tinygrad_cv.viz):
         found = pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
         names |= {package.__name__, *(module.name for module in found)}
-    names |= {"tinygrad_cv.examples.course"}  # the others are programs
+    names |= {f"tinygrad_cv.examples.{name}" for name in ("course", "index", "notebooks")}
     return sorted(names - {"tinygrad_cv.__main__"})  # to import that is to run the command
 
 

@@ -26,7 +26,7 @@ STEPS = 9
 OPTIMIZERS = sorted(
     name
     for name, kind in PUBLIC[OPTIM].items()
-    if isinstance(kind, type) and optim.Optimizer in inspect.getmro(kind)[1:]
+    if isinstance(kind, type) and issubclass(kind, optim.Optimizer) and name != "Optimizer"
 )
 
 # ----- the formulas, as the papers have them -----------------------------------------------------

@@ -1,4 +1,4 @@
-"""One import name: the folder viz/ is tinygrad_cv.viz, however the project was installed."""
+"""One import name: viz/ is tinygrad_cv.viz, examples/ tinygrad_cv.examples, however installed."""
 
 import importlib.metadata
 import os
@@ -19,6 +19,7 @@ IMPORT = """
 import importlib.resources
 import importlib.util
 
+import tinygrad_cv.examples.course
 import tinygrad_cv.viz
 
 assert tinygrad_cv.viz.__name__ == "tinygrad_cv.viz"
@@ -58,15 +59,20 @@ def files(folder: Path) -> set[str]:
     return {
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and "__pycache__" not in path.parts and path.name != "README.md"
     }
 
 
-def test_wheel_holds_the_two_folders_and_nothing_else(wheel: Path) -> None:
+def test_wheel_holds_the_three_folders_and_nothing_else(wheel: Path) -> None:
+    """Of the examples what runs, and the data that it reads, but not the pictures of README."""
     held = {name for name in files(wheel) if ".dist-info/" not in name}
     package = {f"tinygrad_cv/{name}" for name in files(ROOT / "tinygrad_cv")}
     viz = {f"tinygrad_cv/viz/{name}" for name in files(ROOT / "viz")}
-    assert held == package | viz
+    run = (".py", ".safetensors", ".txt")
+    examples = {
+        f"tinygrad_cv/examples/{name}" for name in files(ROOT / "examples") if name.endswith(run)
+    }
+    assert held == package | viz | examples
     assert held >= {
         "tinygrad_cv/py.typed",
         "tinygrad_cv/_stubs/names.pyi",
@@ -87,6 +93,12 @@ def test_wheel_declares_the_command_and_the_version(wheel: Path) -> None:
 def test_wheel_imports_from_elsewhere(wheel: Path, tmp_path: Path) -> None:
     imported = run(sys.executable, "-c", IMPORT, cwd=tmp_path, PYTHONPATH=str(wheel))
     assert Path(imported.strip()) == wheel / "tinygrad_cv" / "__init__.py"
+
+
+def test_wheel_has_the_labs_and_runs_them(wheel: Path, tmp_path: Path) -> None:
+    command = (sys.executable, "-m", "tinygrad_cv", "lab", "2", "--quick", "--out", "out")
+    assert run(*command, cwd=tmp_path, PYTHONPATH=str(wheel)).startswith("02_convolution. ")
+    assert files(tmp_path) == {"out/02_convolution_activation_maps.png"}
 
 
 def test_this_install_imports_from_elsewhere(tmp_path: Path) -> None:

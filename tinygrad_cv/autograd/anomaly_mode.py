@@ -395,7 +395,7 @@ def frames_of_user(most: int = 8) -> Frames:
     frame: Any = sys._getframe(1)
     while frame is not None and len(found) < most:
         code = frame.f_code
-        if not code.co_filename.startswith((PACKAGE, contextlib.__file__)):
+        if not code.co_filename.startswith((PACKAGE, contextlib.__file__, "<frozen ")):
             found.append((code.co_filename, frame.f_lineno, code.co_name))
         frame = frame.f_back
     return tuple(reversed(found))
@@ -504,7 +504,7 @@ class detect_anomaly:  # noqa: N801  PyTorch's name
     called. A compiled function is recorded again, with the looks in it.
 
     It costs a look at all that is computed (a step takes up to twice as long), which a GPU is
-    waited for. Recorded steps of `viz.watch` are not looked at.
+    waited for.
 
     Raises RuntimeError.
 

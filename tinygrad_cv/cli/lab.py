@@ -6,6 +6,7 @@ import runpy
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -89,18 +90,19 @@ def named(text: str, names: list[str]) -> str:
     ['05_initialization', '05_initialization', '05_initialization', '01_backprop', '15_convnet']
     """
     text = text.removesuffix(".py")
-    number = f"{int(text):02d}" if text.isdecimal() else None
-    for fits in (
-        lambda name: name == text,
-        lambda name: number is not None and name.startswith(f"{number}_"),
-        lambda name: number is None and (name.startswith(text) or name[3:].startswith(text)),
-    ):
-        found = [name for name in names if fits(name)]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise CommandError(f"argument NAME: {text} may be {' or '.join(found)}.")
-    raise CommandError(f"argument NAME: no lab is called {text}; run it without NAME for a list.")
+    if text in names:
+        return text
+    if text.isdecimal():
+        found = [name for name in names if name.startswith(f"{int(text):02d}_")]
+    else:
+        found = [name for name in names if text in (name[: len(text)], name[3 : 3 + len(text)])]
+    if not found:
+        raise CommandError(
+            f"argument NAME: no lab is called {text}; run it without NAME for a list."
+        )
+    if len(found) > 1:
+        raise CommandError(f"argument NAME: {text} may be {' or '.join(found)}.")
+    return found[0]
 
 
 def _list(names: list[str]) -> None:
@@ -117,7 +119,7 @@ def _list(names: list[str]) -> None:
         print(f"{key}  {deck}")
 
 
-def _table(rows: list[tuple[str, ...]]) -> None:
+def _table(rows: Sequence[tuple[str, ...]]) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))

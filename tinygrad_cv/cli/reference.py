@@ -7,13 +7,16 @@ import importlib
 import inspect
 import json
 import re
+import textwrap
 import time
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Collection, Iterator
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from tinygrad_cv._absent import _Absent
 from tinygrad_cv._op import REGISTRY
 from tinygrad_cv._symbol import formula
 from tinygrad_cv.cli.arguments import CommandError, path
@@ -107,6 +110,8 @@ def public_names(module: ModuleType) -> list[str]:
 
 # ----- docstrings as HTML ------------------------------------------------------------------------
 
+DOT = r'<span class="o">\.</span>'
+_TAG = re.compile(r"<[^>]*>")
 ENOUGH = 84
 """A line that ends although the next word would fit into so many columns ends on purpose."""
 
@@ -132,7 +137,8 @@ def _blocks(lines: list[str], link: Callable[[str], str]) -> Iterator[str]:
             yield _highlighted("\n".join(_taken(lines, lambda line: bool(line.strip()))), "pycon")
         elif lines[0].startswith("  "):
             block = _taken(lines, lambda line: line.startswith("  ") or not line.strip())
-            yield f"<pre><code>{html.escape(inspect.cleandoc(chr(10).join(['', *block])))}</code></pre>"
+            shown = textwrap.dedent("\n".join(block)).strip("\n")
+            yield f"<pre><code>{html.escape(shown)}</code></pre>"
         elif lines[0].startswith("|"):
             table = "\n".join(_taken(lines, lambda line: line.startswith("|")))
             yield f"<pre><code>{html.escape(table)}</code></pre>"
@@ -177,12 +183,13 @@ def _highlighted(program: str, lexer: str) -> str:
     from pygments.formatters import HtmlFormatter
     from pygments.lexers import get_lexer_by_name
 
-    return highlight(
+    shown: str = highlight(
         program, get_lexer_by_name(lexer), HtmlFormatter(cssclass="pdoc-code codehilite")
     )
+    return shown
 
 
-# ----- pages ---------------------------------------------------------------------------------------
+# ----- pages -------------------------------------------------------------------------------------
 
 TEMPLATES = {
     "page.html.jinja2": """\
@@ -193,12 +200,21 @@ TEMPLATES = {
 {% macro docstring(var) %}{{ var | explained }}{% endmacro %}
 {% macro bases(cls) %}{{ cls | public_bases }}{% endmacro %}
 {% macro annotation(var) %}
-{% if var.annotation_str %}<span class="annotation">{{ var.annotation_str | public | escape }}</span>{% endif %}
+{% if var.annotation_str %}
+<span class="annotation">{{ var.annotation_str | public }}</span>
+{% endif %}
+{% endmacro %}
+{% macro default_value(var) %}
+{% if var.default_value_str %} =
+<span class="default_value">{{ var.default_value_str | public }}</span>
+{% endif %}
 {% endmacro %}
 {% macro decorators(doc) %}{% endmacro %}
 {% macro is_public(doc) %}
-{% if doc.kind != "module" and (not doc.name.startswith("_") or (doc.name == "__init__" and
-doc.kind == "function" and doc.signature_without_self.parameters)) %}true{% endif %}
+{% if doc.kind == "module" or doc is absent %}
+{% elif not doc.name.startswith("_") %}true
+{% elif doc.name == "__init__" and doc.signature_without_self.parameters %}true
+{% endif %}
 {% endmacro %}
 {% macro inherited(cls) %}{% endmacro %}
 """,
@@ -206,7 +222,8 @@ doc.kind == "function" and doc.signature_without_self.parameters)) %}true{% endi
 {% extends "frame.html.jinja2" %}
 {% block title %}tinygrad_cv, API reference{% endblock %}
 {% block nav %}
-<input type="search" placeholder="Search..." role="searchbox" aria-label="search" pattern=".+" required>
+<input type="search" placeholder="Search..." role="searchbox" aria-label="search"
+ pattern=".+" required>
 <h2>Modules</h2>
 <ul>{% for name in all_modules %}
 <li><a href="{{ name.replace(".", "/") }}.html">{{ name }}</a></li>
@@ -221,7 +238,12 @@ doc.kind == "function" and doc.signature_without_self.parameters)) %}true{% endi
     "lab.html.jinja2": """\
 {% extends "frame.html.jinja2" %}
 {% block title %}{{ name }}{% endblock %}
-{% block nav %}<a class="pdoc-button module-list-button" href="../index.html">Index</a>{% endblock %}
+{% block style %}{{ super() }}
+<style>main.pdoc.pdoc { max-width: 80rem }</style>
+{% endblock %}
+{% block nav %}
+<a class="pdoc-button module-list-button" href="../index.html">Index</a>
+{% endblock %}
 {% block content %}
 <main class="pdoc"><section class="module-info"><h1 class="modulename">{{ name }}</h1>
 <div class="docstring">{{ body }}</div></section></main>
@@ -230,9 +252,16 @@ doc.kind == "function" and doc.signature_without_self.parameters)) %}true{% endi
 }
 
 
-def pages() -> dict[str, str]:
-    """The files of the reference: their names in its folder, and what is in them."""
-    return _Reference().files()
+def pages(only: Collection[str] | None = None) -> dict[str, str]:
+    """The files of the reference: their names in its folder, and what is in them.
+
+    `only` names the modules that get a page, by default all; links to the others stay.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", module="pdoc"
+        )  # it looks for sources where there are none
+        return _Reference().files(only)
 
 
 class _Reference:
@@ -247,7 +276,10 @@ class _Reference:
         class Module(pdoc.doc.Module):
             """A module whose members are those that are public, wherever they are defined."""
 
-            submodules = ()  # pages have links of their own
+            @property
+            def submodules(self) -> list[pdoc.doc.Module]:
+                """None: pages have links of their own."""
+                return []
 
             @cached_property
             def _member_objects(self) -> dict[str, Any]:
@@ -259,14 +291,21 @@ class _Reference:
         self.places: dict[str, tuple[str, str]] = {}
         """The page and the name there, by what a docstring may call it."""
         self.homes: dict[int, tuple[str, str]] = {}
-        """The same by the identity of what is explained: its first page."""
+        """The same by the identity of what is explained: where it has its own name, first."""
+        self.types: dict[str, tuple[str, str]] = {}
+        """The same of classes, by where they are defined."""
         for page, doc in self.docs.items():
             self.places.setdefault(page.removeprefix(f"{TOP}."), (page, ""))
             for name, value in doc._member_objects.items():
                 short = f"{page}.{name}".removeprefix(f"{TOP}.")
                 self.places.setdefault(short, (page, name))
-                self.homes.setdefault(id(value), (page, name))
+                if callable(value):
+                    own = getattr(value, "__name__", "")
+                    if name == own != self.homes.get(id(value), ("", ""))[1]:
+                        self.homes[id(value)] = (page, name)  # and not under another name
+                    self.homes.setdefault(id(value), (page, name))
                 if inspect.isclass(value):
+                    self.types.setdefault(f"{value.__module__}.{value.__qualname__}", (page, name))
                     for method in vars(value):
                         if not method.startswith("_"):
                             self.places.setdefault(f"{short}.{method}", (page, f"{name}.{method}"))
@@ -274,10 +313,11 @@ class _Reference:
         self.env.filters = env.filters | {
             "explained": self._explained,
             "public_bases": self._bases,
-            "public": self._public,
+            "public": self._plain,
             "format_signature": self._signature,
         }
-        self.page = ""
+        self.env.tests = env.tests | {"absent": lambda doc: isinstance(doc.obj, _Absent)}
+        self.page, self.parameters = "", frozenset[str]()
 
     @staticmethod
     def _loader(theirs: Any) -> Any:
@@ -285,8 +325,8 @@ class _Reference:
 
         return ChoiceLoader([DictLoader(TEMPLATES), theirs])
 
-    def files(self) -> dict[str, str]:
-        """All files by their names."""
+    def files(self, only: Collection[str] | None) -> dict[str, str]:
+        """The files by their names."""
         import pdoc.render
 
         pdoc.render.configure(show_source=False, search=True)
@@ -294,6 +334,8 @@ class _Reference:
         files = {"index.html": self._index()}
         template = self.env.get_template("page.html.jinja2")
         for name, doc in self.docs.items():
+            if only is not None and name not in only:
+                continue
             self.page = name
             files[f"{name.replace('.', '/')}.html"] = template.render(
                 module=doc, all_modules=self.docs, root_module_name=None, edit_url=None, mtime=None
@@ -304,15 +346,17 @@ class _Reference:
                 name=name, body=_safe(body), all_modules=self.docs
             )
         found = self.env.get_template("search.js.jinja2")
-        files["search.js"] = found.render(search_index=json.dumps(list(self._entries())))
+        files["search.js"] = found.render(search_index=json.dumps(list(self._entries(only))))
         return files
 
     # ----- what stands on a page -----
 
     def _explained(self, doc: Any) -> Any:
         """The docstring, the formulas of the rules, and the labs that use it."""
-        home = self.homes.get(id(doc.obj), (self.page, doc.qualname))
+        home = self._home(self.page, doc)
         text = doc.docstring or ""
+        taken = doc.signature.parameters if doc.kind == "function" else ()
+        self.parameters = frozenset(taken)
         method = doc.qualname.rpartition(".")[2]
         if doc.kind == "function" and "." in doc.qualname and ("", method) and text:
             top = self.docs[TOP]._member_objects.get(method)
@@ -328,6 +372,12 @@ class _Reference:
         if doc.kind in ("function", "class") and "." not in doc.qualname:
             body += self._used(doc.qualname)
         return _safe(f'<div class="docstring">{body}</div>' if body else "")
+
+    def _home(self, page: str, doc: Any) -> tuple[str, str]:
+        """The page and the name where this is explained."""
+        members = self.docs[page]._member_objects
+        here = (page, doc.qualname)
+        return self.homes.get(id(members[doc.qualname]), here) if doc.qualname in members else here
 
     @staticmethod
     def _rules(function: Any) -> str:
@@ -360,17 +410,27 @@ class _Reference:
     def _signature(self, signature: inspect.Signature, colon: bool) -> Any:
         from pdoc.render_helpers import format_signature
 
-        dot = '</span><span class="o">.</span><span class="n">'
-        private = rf"(?:\w+{re.escape(dot)})*_\w+{re.escape(dot)}(?:\w+{re.escape(dot)})*"
-        shown = re.sub(
-            rf'(<span class="n">){private}', r"\1", str(format_signature(signature, colon))
-        )
-        return _safe(re.sub(rf'(<span class="n">){TOP}{re.escape(dot)}', r"\1", shown))
+        shown = str(format_signature(signature, colon))
+        dotted = rf'<span class="n">\w+</span>(?:{DOT}<span class="n">\w+</span>)+'
+        return _safe(self._types(re.sub(dotted, lambda found: _TAG.sub("", found[0]), shown)))
 
-    @staticmethod
-    def _public(text: str) -> str:
-        """A type without the private modules in its name."""
-        return re.sub(r"\b(?:\w+\.)*_\w+\.(?:\w+\.)*", "", text)
+    def _types(self, text: str) -> str:
+        """Types under the names by which they are public, with links to them."""
+
+        def shown(found: re.Match[str]) -> str:
+            if found[1] in self.types:
+                return self._anchor(*self.types[found[1]], found[1].rpartition(".")[2])
+            parts = [part for part in found[1].split(".") if not part.startswith("_")]
+            return ".".join(parts) if parts[0] == "numpy" else parts[-1]
+
+        text = re.sub(r"&lt;class &(?:#39|#x27|quot);([\w.]+)&(?:#39|#x27|quot);&gt;", r"\1", text)
+        return re.sub(
+            r"(?<![\w./#])((?:tinygrad_cv|numpy|typing|collections)(?:\.\w+)+)", shown, text
+        )
+
+    def _plain(self, text: str) -> Any:
+        """The same for the type or the value of a variable."""
+        return _safe(self._types(html.escape(text)))
 
     # ----- links -----
 
@@ -384,7 +444,7 @@ class _Reference:
     def _linked(self, code: str) -> str:
         """What stands in backticks, with a link if it is a name that has a page."""
         name = re.match(r"(?:tinygrad_cv\.|tg\.)?([A-Za-z_][\w.]*)", code)
-        if name is None:
+        if name is None or name[1] in self.parameters:
             return html.escape(code)
         here = self.page.removeprefix(TOP).removeprefix(".")
         for candidate in (f"{here}.{name[1]}".lstrip("."), name[1]):
@@ -422,9 +482,11 @@ class _Reference:
             return f'<img alt="{lab}" width="{width}" src="data:image/png;base64,{data}">'
         return ""
 
-    def _entries(self) -> Iterator[dict[str, str]]:
+    def _entries(self, only: Collection[str] | None) -> Iterator[dict[str, str]]:
         """What the search finds."""
         for page, doc in self.docs.items():
+            if only is not None and page not in only:
+                continue
             self.page = page
             yield {
                 "fullname": page,
@@ -434,7 +496,7 @@ class _Reference:
                 "doc": _first(doc.docstring),
             }
             for member in doc.members.values():
-                if self.homes.get(id(member.obj)) in (None, (page, member.name)):
+                if self._home(page, member) == (page, member.name):
                     yield from self._entry(page, member)
 
     def _entry(self, page: str, doc: Any) -> Iterator[dict[str, str]]:
@@ -450,7 +512,7 @@ class _Reference:
         yield entry
         if doc.kind == "class":
             for member in doc.own_members:
-                if not member.name.startswith("_"):
+                if not (member.name.startswith("_") or isinstance(member.obj, _Absent)):
                     yield from self._entry(page, member)
 
 

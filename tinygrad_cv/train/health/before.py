@@ -21,6 +21,7 @@ from tinygrad_cv.train.health.looks import (
     ENOUGH,
     by_chance,
     expected_loss,
+    flattened,
     neighbours,
     told_inputs,
     told_labels,
@@ -28,7 +29,7 @@ from tinygrad_cv.train.health.looks import (
     told_uniform,
     uniform_weights,
 )
-from tinygrad_cv.train.health.sight import Sight, sources
+from tinygrad_cv.train.health.sight import Sight, named_tensors, rows_are_equal
 from tinygrad_cv.train.randomness import Randomness
 
 Loss = Callable[[Any, Any], Tensor]
@@ -160,7 +161,7 @@ def _rows(inputs: Any, labels: Any) -> tuple[Any, Any] | None:
         return None
     if len(inputs) != len(labels) or (inputs.dtype.kind != "f" and inputs.dtype != "uint8"):
         return None
-    return inputs.detach().numpy(), labels.numpy()
+    return flattened(inputs.detach().numpy()), labels.numpy()
 
 
 # ----- a pass ------------------------------------------------------------------------------------
@@ -169,7 +170,7 @@ def _rows(inputs: Any, labels: Any) -> tuple[Any, Any] | None:
 def _pass(trial: Module, loss_fn: Loss, inputs: Any, labels: Any) -> tuple[Any, list[Finding]]:
     """What the model gives, and what a forward and a backward pass show."""
     modules = {id(module): path for path, module in trial.named_modules()}
-    parameters = dict(sources(trial))
+    parameters = dict(named_tensors(trial))
     ids = {id(parameter): name for name, parameter in parameters.items()}
     sight = Sight(observer.get(), modules, ids, {}, True, lambda: None)
     told: list[Finding] = []
@@ -177,10 +178,18 @@ def _pass(trial: Module, loss_fn: Loss, inputs: Any, labels: Any) -> tuple[Any, 
     try:
         outputs = trial(inputs)
         wrong = told_labels(next(tensors_in(outputs)), labels)
+        try:
+            loss = loss_fn(outputs, labels)
+        except (IndexError, ValueError):
+            if wrong is None:
+                raise
+        else:
+            if wrong is not None and math.isfinite(loss.item()):
+                wrong = None  # such labels are ignored
         if wrong is not None:
             told.append(wrong)
         else:
-            loss_fn(outputs, labels).backward()
+            loss.backward()
     finally:
         observer.reset(token)
     told += told_by(sight)
@@ -218,15 +227,13 @@ def _of_gradients(sight: Sight, parameters: dict[str, Tensor]) -> Iterator[Findi
             continue
         if gradient is None:
             layers.setdefault(name.rpartition(".")[0], []).append(name)
-        elif parameter.ndim > 1 and len(parameter) > 1 and name not in uniform:
-            rows = parameter.detach()
-            if bool((rows == rows[:1]).all()) and bool((gradient == gradient[:1]).all()):
-                yield found(
-                    "symmetry",
-                    f"the rows of {name} are all equal, and so are their gradients",
-                    where=name.rpartition(".")[0] or name,
-                    key=name,
-                )
+        elif name not in uniform and _is_one(parameter) and rows_are_equal(gradient):
+            yield found(
+                "symmetry",
+                f"the rows of {name} are all equal, and so are their gradients",
+                where=name.rpartition(".")[0] or name,
+                key=name,
+            )
     for path, names in layers.items():
         used = path in sight.called
         story = "its layer was called, and what it gave is detached" if used else "nobody calls it"
@@ -236,6 +243,11 @@ def _of_gradients(sight: Sight, parameters: dict[str, Tensor]) -> Iterator[Findi
             where=path,
             key=path or names[0],
         )
+
+
+def _is_one(parameter: Tensor) -> bool:
+    """Whether it is a matrix whose rows are all equal."""
+    return parameter.ndim > 1 and len(parameter) > 1 and rows_are_equal(parameter)
 
 
 # ----- the loss ----------------------------------------------------------------------------------
@@ -254,12 +266,15 @@ def _of_start(trial: Module, loss_fn: Loss, inputs: Any, labels: Any) -> Iterato
         yield found("not_finite", f"the loss of the untrained model is {loss}")
     elif math.isfinite(expected) and expected > 1e-6:
         off = loss / expected
-        if off > 1.2 or off < 0.8:
+        # Numbers have no scale that a net knows of before it learns.
+        high = 1.2 if are_classes(labels, next(tensors_in(outputs))) else 5.0
+        if off > high or off < 0.8:
             yield found(
                 "loss_at_start",
                 f"the loss is {loss:.6g}, and {expected:.6g} for a net that knows nothing",
-                level="warning" if off > 2 else "note",
+                level="warning" if off > 1.7 * high else "note",
                 means="the model has learned already" if off < 0.8 else None,
+                remedy="nothing, if it goes on from a checkpoint" if off < 0.8 else None,
             )
 
 

@@ -11,12 +11,12 @@ from statistics import stdev
 from tinygrad_cv.train.health.finding import Finding
 from tinygrad_cv.train.health.kinds import found
 from tinygrad_cv.train.health.looks import by_chance, entropy, told_neighbours, told_uniform
-from tinygrad_cv.train.health.seen import Seen, mean
+from tinygrad_cv.train.health.seen import MANY, Seen, mean
 
 THROWS = 0.4
 """An update ratio after which a weight is another one."""
 
-MOVES = 1e-4
+MOVES = 3e-4
 """An update ratio below which weights hardly move."""
 
 
@@ -28,6 +28,8 @@ def loss_not_moving(seen: Seen) -> Iterator[Finding]:
         return
     if len(seen.rates) == 2 and seen.rates[1] > 1.05 * seen.rates[0]:
         return  # a warm-up is under way
+    if any(share >= 0.9 for share, *_ in seen.asleep.values()):
+        return  # a layer is dead, which no rate would wake
     first, last = seen.first[:few], seen.last[-few:]
     noise = math.sqrt((stdev(first) ** 2 + stdev(last) ** 2) / few)
     fall = mean(first) - mean(last)
@@ -49,8 +51,14 @@ def loss_not_moving(seen: Seen) -> Iterator[Finding]:
 def rate_too_high(seen: Seen) -> Iterator[Finding]:
     """Updates as large as the weights, after which the loss was above the first one."""
     name = max(seen.peaks, key=lambda name: seen.peaks[name], default=None)
-    start = max(mean(seen.first[:1]) if seen.first else 0.0, _entropy(seen) or 0.0)
-    if name is None or seen.peaks[name] < THROWS or not seen.most > 1.1 * start > 0:
+    if name is None or seen.peaks[name] < THROWS or not seen.first:
+        return
+    start, rises = max(seen.first[0], _entropy(seen) or 0.0), 1.1
+    if seen.rows < MANY or not seen.labels:  # the losses of steps are far apart by themselves
+        start, rises = max(start, mean(seen.first[:5])), 3.0
+        if mean(seen.last) < 0.5 * start:
+            return
+    if not seen.most > rises * start > 0:
         return
     rate = f" at rate {max(seen.rates):.3g}" if seen.rates else ""
     yield found(
@@ -89,7 +97,7 @@ def dead_units(seen: Seen) -> Iterator[Finding]:
             "dead_units",
             f"{round(share * units)} of {units} units ({share:.0%}) give 0 for each of the "
             f"{samples:,} samples of the last pass",
-            level="warning" if share >= 0.4 else "note",
+            level="warning" if share >= 0.5 else "note",
             step=step,
             where=seen.places.get(key, ""),
             key=key.partition("#")[0],
@@ -180,7 +188,9 @@ def no_zero_grad(seen: Seen) -> Iterator[Finding]:
 
 def constant_predictions(seen: Seen) -> Iterator[Finding]:
     """One class for all."""
-    if len(seen.constant) == 3 and seen.constant[0] >= 3 and seen.updates >= 16 and _finite(seen):
+    if len(seen.constant) < 3 or seen.constant[0] < 3 or seen.updates < 16 or not _finite(seen):
+        return
+    if not any(loss_not_moving(seen)):  # which says more
         yield found(
             "constant_predictions",
             f"all of {seen.constant[1]} samples, of several labels, are taken for class "
@@ -231,12 +241,19 @@ def gap(seen: Seen) -> Iterator[Finding]:
     train, validation = record.get("train_accuracy"), record.get("val_accuracy")
     if train is not None and validation is not None:
         apart = train - validation
+        before = [
+            r["train_accuracy"] - r["val_accuracy"]
+            for r in seen.records[-3:-1]
+            if "train_accuracy" in r and "val_accuracy" in r
+        ]
+        # Early, the statistics of batch norm are of few batches, and the gap closes again.
+        lasts = len(before) == 2 and min(before) > 0.25 and apart > before[-1] - 0.05
         if apart > 0.1:
             yield found(
                 "gap",
                 f"accuracy {train:.1%} in training, {validation:.1%} in validation, a gap of "
                 f"{apart:.1%}",
-                level="warning" if apart > 0.25 else "note",
+                level="warning" if apart > 0.25 and lasts and seen.steps >= 30 else "note",
                 step=seen.steps - 1,
             )
         elif len(seen.records) >= 5 and abs(apart) < 0.02 and train < 0.9:
