@@ -76,7 +76,9 @@ def test_19_rnn(lab_run: Run) -> None:
     assert numbers["hello: loss after 300 steps"] < 1e-3
     assert numbers["hello: h is continued to hello"] == 1
     # of h, e, l, l only the two l are not followed by one character: by l, and by o
-    assert numbers["hello without a state; ½ ln 2 = .3466"] == pytest.approx(2 * math.log(2) / 4, abs=1e-3)
+    assert numbers["hello without a state; ½ ln 2 = .3466"] == pytest.approx(
+        2 * math.log(2) / 4, abs=1e-3
+    )
     assert numbers["digits, row by row: test accuracy"] > 0.75
 
 

@@ -87,9 +87,10 @@ def generate(
 
     `model` is a `LanguageModel` or anything that is called as one, with places (T,) and a state,
     and returns scores (T, V) and the next state. `prompt` are one or more places to begin with, int
-    (T,) or (N, T) for several texts at once; it goes to the model's device. The probabilities are softmax(scores / temperature):
-    below 1 they sharpen, at 0 the highest score is taken, the first of equal ones. The model runs
-    in the mode that it is in: call `model.eval()` before if it has dropout.
+    (T,) or (N, T) for several texts at once; it goes to the device of the model. The probabilities
+    are softmax(scores / temperature): below 1 they sharpen, at 0 the highest score is taken, the
+    first of equal ones. The model runs in the mode that it is in: call `model.eval()` before if it
+    has dropout.
 
     Returns the prompt and `length` places more, int64 (T + length,) or (N, T + length). Raises
     ValueError for an empty prompt, a negative length or temperature, and scores that are not

@@ -291,7 +291,9 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         )
     if num_classes == -1 and tensor.numel():
         if recording.get() is not None:
-            refuse("one_hot without num_classes", "How many classes there are is its shape: give it.")
+            refuse(
+                "one_hot without num_classes", "How many classes there are is its shape: give it."
+            )
         num_classes = max(1, int(T.amax(tensor)) + 1)
     if num_classes < 1:
         raise ValueError(
