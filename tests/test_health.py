@@ -240,6 +240,11 @@ def test_segmentation_regression_and_float64_are_fine() -> None:
     parts = (images.sum(dim=1) > 0).long()
     seen = check(nn.Conv2d(3, 2, 3, padding=1), tg.cross_entropy, [(images, parts)], steps=20)
     assert not kinds(seen, "warning")
+    parts[:, :2] = 255
+    ignoring = nn.CrossEntropyLoss(ignore_index=255)
+    assert not kinds(check(nn.Conv2d(3, 2, 1), ignoring, [(images, parts)], steps=0))
+    found = check(nn.Conv2d(3, 2, 1), tg.cross_entropy, [(images, parts)], steps=0)
+    assert "labels_out_of_range" in kinds(found)
     points = tg.randn(100, 3, dtype="float64")
     line = nn.Linear(3, 1).double()
     assert not kinds(check(line, nn.MSELoss(), [(points, 2 * points[:, :1] - 1)]))

@@ -178,10 +178,18 @@ def _pass(trial: Module, loss_fn: Loss, inputs: Any, labels: Any) -> tuple[Any, 
     try:
         outputs = trial(inputs)
         wrong = told_labels(next(tensors_in(outputs)), labels)
+        try:
+            loss = loss_fn(outputs, labels)
+        except (IndexError, ValueError):
+            if wrong is None:
+                raise
+        else:
+            if wrong is not None and math.isfinite(loss.item()):
+                wrong = None  # such labels are ignored
         if wrong is not None:
             told.append(wrong)
         else:
-            loss_fn(outputs, labels).backward()
+            loss.backward()
     finally:
         observer.reset(token)
     told += told_by(sight)
