@@ -272,7 +272,7 @@ def _of_start(trial: Module, loss_fn: Loss, inputs: Any, labels: Any) -> Iterato
             yield found(
                 "loss_at_start",
                 f"the loss is {loss:.6g}, and {expected:.6g} for a net that knows nothing",
-                level="warning" if off > 1.7 * high else "note",
+                level="warning" if off > 1.7 * high and samples_in(labels) >= 10 else "note",
                 means="the model has learned already" if off < 0.8 else None,
                 remedy="nothing, if it goes on from a checkpoint" if off < 0.8 else None,
             )
