@@ -2,7 +2,7 @@
 
 # %% [markdown]
 # "Preprocess the data so that learning is better conditioned" (Snavely), "scaling of the features
-# matters" (Solberg), "in practice for images: center only" (Yashunin). All decks show the data
+# matters" (Solberg), "in practice for images: center only" (Yashunin). The decks show the data
 # original, zero-centred, normalized, decorrelated by PCA, and whitened.
 
 # %%
