@@ -33,9 +33,9 @@ features = tg.cat([small, tg.ones(N, 1)], 1).double()
 is_zero = (y == 0).double()
 
 
-def logistic(theta):
+def logistic(theta, rows=slice(None)):
     """The loss J(θ)."""
-    fit = tg.binary_cross_entropy_with_logits(features @ theta, is_zero)
+    fit = tg.binary_cross_entropy_with_logits(features[rows] @ theta, is_zero[rows])
     return fit + 0.5e-3 * (theta**2).sum()
 
 
@@ -123,9 +123,16 @@ lab.compare("L-BFGS against the best other one", ours / min(others), expected=(0
 # %% [markdown]
 # ## Mini-batches
 # The same with batches of 100. L-BFGS takes the difference of two gradients for curvature; when
-# they belong to different images, it is noise: in the picture its losses run away upwards.
+# they belong to different images, most of it is noise, as here after a step from Newton's minimum.
+# It begins well; sooner or later a bad pair throws it off, and out of the picture.
 
 # %%
+slope = tg.func.grad(logistic)
+one, other = slice(100), slice(100, 200)
+moved = theta - slope(theta, one)
+curvature, noise = slope(moved, one) - slope(theta, one), slope(moved, other) - slope(moved, one)
+lab.compare("noise over curvature", noise.norm() / curvature.norm(), expected=(1, 100))
+
 epochs = 2 if lab.quick else 20
 mini = {
     "momentum": run(lambda w: optim.SGD(w, 0.1, 0.9), epochs, batch=100),
@@ -135,8 +142,9 @@ mini = {
 }
 for name, (_, losses) in mini.items():
     lab.compare(f"mini-batches, {epochs} epochs: {name}", losses[-1])
-worse = mini["L-BFGS, rate 1"][1][-1] / mini["momentum"][1][-1]
-lab.compare("mini-batches: L-BFGS against momentum", worse, expected=(1, 1e9))
+worst = max(loss for name in mini if "L-BFGS" in name for loss in mini[name][1][2:])
+lab.compare("  the worst on the way: L-BFGS", worst, expected=None if lab.quick else (2.4, 1e99))
+lab.compare("  the worst on the way: momentum", max(mini["momentum"][1][2:]), expected=(0, 1))
 
 # %%
 figure = Figure(figsize=(11, 4.2), layout="constrained")

@@ -61,7 +61,7 @@ def test_13_second_order(lab_run: Run) -> None:
     assert numbers["BFGS (all pairs kept): off Newton's by"] < 2e-3
     assert numbers["GB for H of the 3072-50-10 net"] == pytest.approx(154_160**2 * 4e-9)
     assert numbers["L-BFGS against the best other one"] < 1
-    assert numbers["mini-batches: L-BFGS against momentum"] > 1
+    assert 1 < numbers["noise over curvature"] < 100
 
 
 def test_19_rnn(lab_run: Run) -> None:
