@@ -58,9 +58,9 @@ INDEX = {
     "15_convnet": Entry("D1", "Example ConvNet", 15, "maps"),
     "16_alexnet": Entry("D1", "Example: AlexNet; Dropout: Case study", 25),
     "17_ensembles": Entry("D4", "Evaluation: Model Ensembles", 12),
-    "18_fine_tuning": Entry("D0 D1", "Fine-tune from ImageNet", 25),
-    "19_rnn": Entry("D2", "Recurrent Neural Network", 10),
-    "20_char_rnn": Entry("D2", "RNN for language modeling; Character-level Language Model", 35),
+    "18_fine_tuning": Entry("D0 D1", "Fine-tune from ImageNet", 20),
+    "19_rnn": Entry("D2", "Recurrent Neural Network", 5),
+    "20_char_rnn": Entry("D2", "RNN for language modeling; Character-level Language Model", 8),
     "21_gradient_check": Entry("D1 D4", "Derive it by hand, and check it numerically", 2),
 }
 """The labs by their names."""
