@@ -7,6 +7,11 @@ of the package, enlarged to 3x32x32. The steps are those of the slides "coarse s
 "adjust range" and "now run finer search": learning rate and regularization are drawn in log space,
 batches of 100 with replacement, momentum 0. The search goes on from its files in --out if it was
 stopped.
+
+CIFAR-10, seed 0, --trials 12 --epochs 5 8 20: best of the coarse stage .497 (lr 4.46e-4, reg
+.0019), of the fine one .519 (lr 3.45e-4, reg .054), trained on for 20 epochs .541 on the validation
+set and .496 on the test set (the decks: .53). That took 1,616 s on two cores that did much else
+besides.
 """
 
 import argparse

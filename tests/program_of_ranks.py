@@ -152,10 +152,16 @@ def fitted(folder: Path, name: str, epochs: int, ranks: bool, **options: Any) ->
     loader = data.DataLoader(samples, 6, shuffle=True, generator=generator)
     validation = data.DataLoader(samples, 10)
     optimizer = optim.Adam(model.parameters(), 0.01)
-    trainer = train.Trainer(model, optimizer, accumulate=2, clip_grad_norm=0.5)
-    checkpoint = train.Checkpoint(folder / name, every_steps=2, keep=99)
-    log = train.CSVLogger(folder / f"{name}.csv")
-    history = trainer.fit(loader, validation, epochs, callbacks=[checkpoint, log], **options)
+    regularizer = optim.L2(0.01) + optim.MaxNorm(0.5)
+    trainer = train.Trainer(
+        model, optimizer, accumulate=2, clip_grad_norm=0.5, regularizer=regularizer
+    )
+    callbacks = [
+        train.Checkpoint(folder / name, every_steps=2, keep=99),
+        train.CSVLogger(folder / f"{name}.csv"),
+        train.UpdateBN(),
+    ]
+    history = trainer.fit(loader, validation, epochs, callbacks=callbacks, **options)
     dist.state._group = group
     return history, model.state_dict(), trainer
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinygrad_cv as tg
-from tinygrad_cv import autograd, nn, optim
+from tinygrad_cv import autograd, nn, optim, train
 
 INF = float("inf")
 
@@ -198,3 +198,14 @@ def test_nothing_is_held() -> None:
         for _ in range(3):
             tg.tensor([0.0]).log()
         assert len(eye.values) == 0
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_fit_says_where_its_loss_was_lost(compiled: bool) -> None:
+    model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2))
+    x = tg.randn(6, 2)
+    x[4, 1] = float("nan")
+    trainer = train.Trainer(model, optim.SGD(model.parameters(), lr=0.1), compile=compiled)
+    anomaly = caught(lambda: trainer.fit([(x, tg.tensor([0, 1] * 3))]))
+    assert (anomaly.op, anomaly.index, anomaly.layer) == ("linear", (4, 1), "0 (Linear)")

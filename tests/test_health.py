@@ -2,16 +2,21 @@
 
 import contextlib
 import math
+import pickle
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 import pytest
 
 import tinygrad_cv as tg
+from ranks import on_ranks
 from tinygrad_cv import data, nn, optim, train
 from tinygrad_cv.data import DataLoader, TensorDataset
+from tinygrad_cv.distributed import collectives
 from tinygrad_cv.train import Health, Trainer, health
+from tinygrad_cv.train import ranks as ranks_of_fits
 from tinygrad_cv.train.health import Finding, check, expected_loss
 
 pytestmark = pytest.mark.host
@@ -107,7 +112,7 @@ def test_a_finding_is_plain_data() -> None:
 
 def test_every_kind_says_what_it_means_and_where_it_is_taught() -> None:
     for name, kind in health.kinds.KINDS.items():
-        assert all((kind.means, kind.remedy, kind.source)) or name == "not_seen"
+        assert all((kind.means, kind.remedy, kind.source)), name
 
 
 # ----- before ------------------------------------------------------------------------------------
@@ -284,7 +289,7 @@ def test_a_check_leaves_everything_as_it_was() -> None:
 def test_a_healthy_loop_and_a_healthy_fit_give_notes_at_most() -> None:
     assert not kinds(looped(mlp()).findings)
     assert not kinds(looped(normed()).findings)
-    for options in ({}, {"compile": True}, {"accumulate": 3}, {"clip_grad_norm": 1.0}):
+    for options in ({"compile": True}, {"accumulate": 3, "clip_grad_norm": 1.0}):
         looks, _ = fitted(normed(), **options)
         assert not kinds(looks.findings), looks.report()
     assert "labels_shuffled" not in kinds(looped(mlp(), lr=0.0).findings)
@@ -305,6 +310,33 @@ def test_a_healthy_loop_and_a_healthy_fit_give_notes_at_most() -> None:
 )
 def test_a_mistake_in_a_loop_is_named_alone(model: Any, options: Any, expected: set[str]) -> None:
     assert set(kinds(looped(model(), **options).findings)) == expected
+
+
+class Hidden(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        inner = nn.Linear(64, 30)
+        self.inner, self.last = lambda: inner, nn.Linear(30, 10)
+
+    def forward(self, x: Any) -> Any:
+        return self.last(self.inner()(x).relu())
+
+
+class Unrecorded(Detached):
+    def forward(self, x: Any) -> Any:
+        with tg.no_grad():
+            hidden = self.first(x).relu()
+        return self.last(hidden)
+
+
+def test_layers_that_nobody_updates() -> None:
+    [finding] = [f for f in looped(Hidden()).findings if f.kind == "not_registered"]
+    assert finding.level == "note"
+    assert "(30, 64)" in finding.seen
+    for model in (Detached(), Unrecorded()):
+        [finding] = [f for f in looped(model).findings if f.level != "note"]
+        assert (finding.kind, finding.key) == ("no_gradient", "first")
+        assert finding.seen.endswith("its layer was called, and what it gave is detached")
 
 
 def test_equal_weights_are_named() -> None:
@@ -485,6 +517,26 @@ def test_gradients_that_are_added_up_on_purpose() -> None:
     assert not kinds(looks.findings)
 
 
+def test_several_passes_and_optimizers_in_one_step() -> None:
+    model = mlp()
+    with tg.no_grad():
+        model[0].weight[:20] = 0.0
+        model[0].bias[:20] = -1.0
+    first, last = (optim.SGD(model[i].parameters(), 0.1) for i in (0, 2))
+    looks = Health(model)
+    for _ in range(12):
+        with looks.step():
+            first.zero_grad()
+            last.zero_grad()
+            for part in range(3):
+                rows = slice(50 * part, 50 * part + 50)
+                tg.cross_entropy(model(tg.tensor(X[rows])), tg.tensor(LABELS[rows])).backward()
+            first.step()
+            last.step()
+    [dead] = [f for f in looks.findings if f.level != "note"]
+    assert dead.seen.startswith("20 of 30 units (67%) give 0 for each of the 1,800 samples")
+
+
 def test_two_nets_against_each_other_are_no_mistake() -> None:
     maker, judge = nn.Linear(2, 2), mlp(outputs=1)
     judge[0] = nn.Linear(2, 30)
@@ -541,6 +593,46 @@ def test_looking_changes_no_bit() -> None:
         )
     for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True):
         assert a.equal(b)
+
+
+def test_a_loop_of_ones_own_may_say_where_epochs_end() -> None:
+    model = mlp()
+    looks = looped(model, 20)
+    looks.epoch(loss=0.1, train_accuracy=0.9, val_accuracy=0.89)
+    assert not [f for f in looks.findings if f.kind == "gap"]
+    for _ in range(3):
+        looks.epoch(train_accuracy=0.99, val_accuracy=0.5)
+    assert [f.level for f in looks.findings if f.kind == "gap"] == ["note"]  # of 20 steps
+    again = pickle.loads(pickle.dumps(looks))
+    assert again.findings == looks.findings
+
+
+def test_ranks_stop_together_and_count_all_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    here: ContextVar[Any] = ContextVar("here")
+    monkeypatch.setattr(ranks_of_fits, "get_rank", lambda: here.get().rank)
+    monkeypatch.setattr(ranks_of_fits, "get_world_size", lambda: here.get().size)
+    monkeypatch.setattr(ranks_of_fits, "group_given", lambda group: here.get())
+    monkeypatch.setattr(collectives, "group_given", lambda group: here.get())
+
+    def work(lr: float) -> Callable[[Any], tuple[int, list[Finding]]]:
+        def on_rank(group: Any) -> tuple[int, list[Finding]]:
+            here.set(group)
+            model = mlp()
+            with tg.no_grad():
+                model[0].weight[:15] = 0.0
+                model[0].bias[:15] = -1.0
+            looks, trainer = fitted(model, 2, lr=lr, batch=50)
+            return trainer.step, looks.findings
+
+        return on_rank
+
+    for steps, found in on_ranks(2, work(0.1)):
+        [dead] = [f for f in found if f.kind == "dead_units"]
+        assert steps == 20
+        assert "for each of the 500 samples" in dead.seen
+    (one, told), (other, _) = on_ranks(2, work(30.0))
+    assert one == other < 20
+    assert "cost_exploded" in kinds(told)
 
 
 def test_what_makes_no_sense_is_refused() -> None:

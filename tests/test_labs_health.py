@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 
 import pytest
+
 from lab_runs import lab_run  # noqa: F401  a fixture
 
 pytestmark = pytest.mark.host

@@ -24,7 +24,9 @@ from tinygrad_cv.testing import no_sync
 Array = np.ndarray[Any, Any]
 STEPS = 9
 OPTIMIZERS = sorted(
-    name for name, kind in PUBLIC[OPTIM].items() if optim.Optimizer in inspect.getmro(kind)[1:]
+    name
+    for name, kind in PUBLIC[OPTIM].items()
+    if isinstance(kind, type) and issubclass(kind, optim.Optimizer) and name != "Optimizer"
 )
 
 # ----- the formulas, as the papers have them -----------------------------------------------------

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 import tinygrad_cv as tg
 from tinygrad_cv import viz
-from tinygrad_cv.viz.data import Failure, Frame, Input, Module, Node, Step, Summary, Trace
+from tinygrad_cv.viz.data import Failure, Frame, Input, Module, Node, Remark, Step, Summary, Trace
 from tinygrad_cv.viz.page import page
 
 pytestmark = pytest.mark.host
@@ -832,6 +832,31 @@ def test_a_note_is_in_the_box_and_in_the_details(browser: Browser) -> None:
     assert "only in the second" in browser.text("#n3")
     browser.click("#n3")
     assert "note\nonly in the second" in browser.text("#details")
+
+
+def test_findings_stand_above_the_graph_and_lead_to_their_nodes(browser: Browser) -> None:
+    trace = two_layers().trace
+    trace.remarks = [
+        Remark("error", "cost_exploded", HOSTILE[0], "too high", "lower it", "a deck", step=7),
+        Remark("note", "dead_units", "3 of 4", where="relu, net.py:7", nodes=[4, 8]),
+    ]
+    browser.show(trace, [0])
+    lines = browser.text("#remarks").split("\n")
+    assert lines[0] == "1 error, 1 note"
+    told = dict(itertools.pairwise(lines))
+    assert (told["seen"], told["means"]) == ("3 of 4", "too high")
+    assert HOSTILE[0] in lines
+    assert "source" in lines
+    assert browser.all("#remarks li", "class") == ["error", "note"]
+    assert browser.all("#remarks .place", "title") == ["show n4", "show n8"]
+    browser.click("#remarks .place")  # unfolds what hides it
+    assert browser.all(".box.chosen") == ["n4"]
+    trace.remarks = []
+    browser.show(trace)
+    assert browser.text("#remarks") == "nothing was found"
+    trace.remarks = None
+    browser.show(trace)
+    assert browser.run("return document.getElementById('remarks').hidden")
 
 
 def test_details_of_a_module(browser: Browser) -> None:

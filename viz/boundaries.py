@@ -29,11 +29,11 @@ def decision_boundary(
 ) -> "Figure":
     """What a classifier of points in the plane says everywhere, with the points that it learned.
 
-    `model` is a module, a function of points (M, 2) or an object with `predict`, or a mapping of
-    titles to such, each in a panel. It gives scores (M, C), of which the greatest counts; or one
-    score (M,) or (M, 1), whose sign tells class 1 from 0; or labels, integers (M,). A module is
-    asked in evaluation mode and without gradients, and is left as it was. `points` are of shape
-    (N, 2), `labels` integers (N,), from 0.
+    `model` is a module, a Trainer's, a function of points (M, 2) or an object with `predict`; or a
+    mapping of titles to such, or a list, each in a panel. It gives scores (M, C), of which the
+    greatest counts; or one score (M,) or (M, 1), whose sign tells class 1 from 0; or labels,
+    integers (M,). A module is asked in evaluation mode and without gradients, and is left as it
+    was. `points` are of shape (N, 2), `labels` integers (N,), from 0.
 
     A region has the pale colour of its class, and lines are where two classes have the same score,
     found on a grid of `resolution` points a side; where a score is NaN, it is white. The title
@@ -59,6 +59,8 @@ def decision_boundary(
     """
     if resolution < 2:
         raise ValueError(f"resolution is points a side, at least 2; got {resolution}.")
+    if isinstance(model, list | tuple):
+        model = {f"model {i}": each for i, each in enumerate(model, start=1)}
     models = model if isinstance(model, Mapping) else {"": model}
     if not models:
         raise ValueError("there is nothing to plot: there is no model.")
@@ -107,20 +109,27 @@ def _scores(model: Any, rows: Any) -> Any:
 
 def _asked(model: Any, rows: Any) -> Any:
     """What a model gives for some points, as a host array."""
+    if isinstance(held := getattr(model, "model", None), Module) and not callable(model):
+        model = held
     if not isinstance(model, Module):
         if not callable(model) and hasattr(model, "predict"):
             return array_of(model.predict(rows.astype("float32")), "labels")
         with no_grad():
-            return array_of(model(tensor(rows.astype("float32"))), "scores")
+            return _first(model(tensor(rows.astype("float32"))))
     parameter = next(model.parameters(), None)
     dtype, device = ("float32", None) if parameter is None else (parameter.dtype, parameter.device)
     modes = [(module, module.training) for module in model.modules()]
     try:
         with no_grad():
-            return array_of(model.eval()(tensor(rows, dtype=dtype, device=device)), "scores")
+            return _first(model.eval()(tensor(rows, dtype=dtype, device=device)))
     finally:
         for module, training in modes:
             module.training = training
+
+
+def _first(outputs: Any) -> Any:
+    """The first of what a model gives, as a host array."""
+    return array_of(outputs[0] if isinstance(outputs, list | tuple) else outputs, "scores")
 
 
 def _draw_regions(axes: "Axes", x: Any, y: Any, scores: Any) -> None:
@@ -137,7 +146,8 @@ def _draw_regions(axes: "Axes", x: Any, y: Any, scores: Any) -> None:
     axes.imshow(picture, origin="lower", extent=extent, aspect="auto", interpolation="nearest")
     for k in host.unique(chosen[known]).tolist():
         others = host.delete(scores, k, axis=2).max(axis=2, initial=-math.inf)
-        ahead = host.where(known, scores[..., k] - others, math.nan)
+        with host.errstate(invalid="ignore"):  # of infinite scores
+            ahead = host.where(known, scores[..., k] - others, math.nan)
         ahead[host.isinf(ahead)] = math.nan
         if host.nanmin(ahead, initial=1.0) < 0 < host.nanmax(ahead, initial=-1.0):
             axes.contour(x, y, ahead, levels=[0.0], colors="#333333", linewidths=1.0)

@@ -102,13 +102,16 @@ def curves(
         held = {name: None for run in runs.values() for name in run.names}
         raise ValueError(
             "there is nothing to plot: the history must hold one number per epoch under at least "
-            "one of 'loss', 'val_loss', 'train_accuracy', 'val_accuracy'; it holds "
-            f"{', '.join(map(repr, held)) or 'nothing'}."
+            "one of 'loss', 'val_loss', 'train_accuracy', 'val_accuracy', or steps be given; it "
+            f"holds {', '.join(map(repr, held)) or 'nothing'}."
         )
     count = len(panels) + by_step
     columns = min(count, 3)
     rows = math.ceil(count / columns)
-    figure = blank_figure((5.0, 10.0, 13.3)[columns - 1], 3.6 * rows + 0.4 * (len(runs) > 1))
+    figure = blank_figure(
+        (5.0 if len(runs) == 1 else 6.5, 10.0, 13.3)[columns - 1],
+        3.6 * rows + 0.4 * (len(runs) > 1),
+    )
     every = iter(figure.subplots(rows, columns, squeeze=False).ravel())
     if by_step:
         _draw_steps(next(every), runs, smooth)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_cv.backend import host
@@ -40,6 +41,7 @@ def histogram(axes: "Axes", told: Summary) -> None:
     axes.tick_params(labelsize=SMALL)
     axes.set_yticks([])
     axes.locator_params(axis="x", nbins=3)
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:.6g}".replace("-", "−"))  # no factor aside
     lines, wrong = [], []
     if told.histogram and told.min is not None and told.max is not None:
         bins = len(told.histogram)
@@ -91,7 +93,8 @@ def by_depth(panels: Any, rows: Mapping[str, Sequence[Summary]], place: str) -> 
             colour = PALETTE[i % len(PALETTE)] if len(rows) > 1 else first
             marker = MARKERS[(i if len(rows) > 1 else name == "std") % len(MARKERS)]
             x = range(1, len(told) + 1)
-            axes.plot(x, heights, color=colour, marker=marker, ms=4, label=as_label(title))
+            size = 4 + 1.5 * (len(rows) - 1 - i)  # one that is hidden by a later one looks out
+            axes.plot(x, heights, color=colour, marker=marker, ms=size, label=as_label(title))
             every += heights
         axes.set_title(f"{name} by layer", loc="left", fontsize=SMALL, fontweight="bold")
         axes.set_xlabel(place, fontsize=SMALL)
@@ -124,6 +127,8 @@ def _row(layers: Any) -> dict[str, Any]:
     """The arrays of a row; those without titles are numbered."""
     if isinstance(layers, list | tuple):
         layers = {str(i): values for i, values in enumerate(layers, start=1)}
+    elif getattr(layers, "ndim", 0):  # one array
+        layers = {"": layers}
     if not isinstance(layers, Mapping):
         raise TypeError(
             "histograms are drawn from a Trace, such as viz.trace(model, x, values=True) or "
@@ -160,8 +165,9 @@ def layer_rows(rows: Rows, sharex: bool, limit: int) -> "Figure":
             own = told[title][place]
             shared = ends if sharex else ends_of([own])
             _layer(axes, row[names[place]], own, shared)
-            axes.set_title(as_label(names[place], 16), fontsize=SMALL + 1)
-        beside[0].set_ylabel(as_label(title), fontsize=SMALL + 1, fontweight="bold")
+            axes.set_title(as_label(names[place], 11), fontsize=SMALL + 1)
+        words = "\n".join(wrap(as_label(title), 10))
+        beside[0].set_ylabel(words, fontsize=SMALL)
         for axes in beside[len(places) :]:
             axes.remove()
     if depth:

@@ -107,4 +107,7 @@ def grid_against_random(
 def _values(function: Callable[[Any], Any], places: Any) -> Any:
     """A function at places of an array."""
     found = array_of(function(places), "what the function gives")
-    return host.broadcast_to(found, places.shape).astype("float64")
+    values = host.broadcast_to(found, places.shape).astype("float64")
+    if not host.isfinite(values).all():
+        raise ValueError("the functions give finite numbers from 0 to 1; got NaN or infinity.")
+    return values

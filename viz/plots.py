@@ -28,7 +28,7 @@ OptionalPath = str | os.PathLike[str] | None
 BLUE, VERMILION, WARNING, FADED, GRID = "#0072B2", "#D55E00", "#B34700", "#666666", "#DDDDDD"
 # One for each of several things; those beside one another differ in lightness too.
 PALETTE = (BLUE, VERMILION, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # of another number, so pairs come again late
 SMALL = 8  # points of the type in a panel among many
 NAME = 24  # characters of a name that the user gave
 
@@ -63,9 +63,11 @@ def saved(figure: "Figure", path: OptionalPath) -> "Figure":
 
 
 def legend_below(figure: "Figure", handles: Sequence["Artist"]) -> None:
-    """One legend for all panels, in as many columns as fit."""
+    """One legend for all panels, in as many columns as fit; the figure grows with its rows."""
     longest = max((len(str(handle.get_label())) for handle in handles), default=0)
     columns = max(1, min(len(handles), int(13 * figure.get_figwidth() / (longest + 8))))
+    rows = math.ceil(len(handles) / columns)
+    figure.set_figheight(figure.get_figheight() + 0.22 * (rows - 1))
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
 
 

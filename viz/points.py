@@ -80,7 +80,7 @@ def scatter(
         axes.locator_params(nbins=4)
         plain(axes)
         lost = len(cloud) - len(known[name])
-        told = f"{as_label(name)} ({lost} not finite)" if lost else as_label(name)
+        told = as_label(name, 18) + (f" ({lost} not finite)" if lost else "")
         axes.set_title(told.strip(), fontsize="medium", color=WARNING if lost else "black")
         if len(known[name]):
             axes.set_xlabel(_moments(known[name]), fontsize=SMALL + 1)
@@ -159,13 +159,14 @@ def _equal(axes: "Axes", cloud: Any) -> None:
 def _moments(cloud: Any) -> str:
     """Mean, standard deviation and correlation in words."""
     span = float(abs(cloud).max()) or 1.0
-    means = [0.0 if abs(v) < 1e-6 * span else v for v in cloud.mean(axis=0).tolist()]
-    deviations = cloud.std(axis=0)
+    with host.errstate(over="ignore"):
+        means = [0.0 if abs(v) < 1e-6 * span else v for v in cloud.mean(axis=0).tolist()]
+        deviations = cloud.std(axis=0)
     told = [
         f"mean ({', '.join(map(number, means))})",
         f"std ({', '.join(map(number, deviations.tolist()))})",
     ]
-    if min(deviations) > 1e-9 * span:
+    if 1e-9 * span < min(deviations) <= max(deviations) < math.inf:
         x, y = (cloud - cloud.mean(axis=0)).T / deviations[:, None]
         told.append(f"correlation {round(float((x * y).mean()), 2) + 0.0:.2f}".replace("-", "−"))
     return "\n".join(told)

@@ -45,8 +45,12 @@ def _is_run(value: Any) -> bool:
     """Whether it is a run, and neither a number nor a column of numbers."""
     if isinstance(value, list | tuple):
         return any(isinstance(element, Mapping) for element in value)
-    is_file = isinstance(value, str | os.PathLike)
-    return is_file or isinstance(value, Mapping) or hasattr(value, "history")
+    return isinstance(value, str | os.PathLike | Mapping) or _kept(value) is not None
+
+
+def _kept(value: Any) -> Any:
+    """The history of a Trainer or of a Classifier; None for all else."""
+    return getattr(value, "history", getattr(value, "history_", None))
 
 
 def _is_record(value: Any) -> bool:
@@ -61,8 +65,8 @@ def _run(given: Any, name: str) -> Run:
     whose = f"history of {as_label(name)}" if name else "history"
     if isinstance(given, str | os.PathLike):
         given = _read(Path(given))
-    elif hasattr(given, "history"):
-        given = given.history
+    elif _kept(given) is not None:
+        given = _kept(given)
     if isinstance(given, list | tuple) and all(map(_is_record, given)):
         names = {key: None for record in given for key in record}
         given = {key: [record.get(key) for record in given] for key in names}

@@ -118,10 +118,10 @@ def learning_curve(
     percent = "accuracy" in ylabel if percent is None else percent
     counts: set[float] = set()
     for i, (label, by_count) in enumerate(scores.items()):
-        if not isinstance(by_count, Mapping):
+        if not isinstance(by_count, Mapping) or any(isinstance(count, str) for count in by_count):
             raise TypeError(
                 "a learning curve is a mapping of numbers of images to scores; got "
-                f"{type(by_count).__name__} for {label!r}."
+                f"{as_label(by_count)} for {label!r}."
             )
         points = sorted(
             ((float(count), _known(given, label)[0]) for count, given in by_count.items()),

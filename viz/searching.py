@@ -96,7 +96,9 @@ def search(
         x = x or names[0]
         rest = [name for name in names if name != x]
         y = y or (rest[0] if rest else None)
-        rows: list[Mapping[str, Any]] = [*trials.to_dicts()]
+        rows: list[Mapping[str, Any]] = [
+            row | {metric: row.get(metric)} for row in trials.to_dicts()
+        ]
     else:
         rows = list(trials)
         x, metric, mode = x or "lr", metric or "val_accuracy", mode or "max"
@@ -322,7 +324,8 @@ def _scatter(axes: "Axes", found: _Found, x: str, y: str | None) -> Any:
         return None
     colours: dict[str, Any] = {"color": BLUE}
     if y is not None:
-        norm = "log" if spans_decades(found.scores) else None
+        # Losses may span decades; an accuracy ten times as high as another is no such scale.
+        norm = "log" if found.mode == "min" and spans_decades(found.scores) else None
         colours = {"c": [found.scores[i] for i in found.done], "cmap": "cividis", "norm": norm}
     points = axes.scatter(
         across(found.done),

@@ -395,7 +395,7 @@ def frames_of_user(most: int = 8) -> Frames:
     frame: Any = sys._getframe(1)
     while frame is not None and len(found) < most:
         code = frame.f_code
-        if not code.co_filename.startswith((PACKAGE, contextlib.__file__)):
+        if not code.co_filename.startswith((PACKAGE, contextlib.__file__, "<frozen ")):
             found.append((code.co_filename, frame.f_lineno, code.co_name))
         frame = frame.f_back
     return tuple(reversed(found))

@@ -135,7 +135,7 @@ def doctor(options: argparse.Namespace) -> None:
         if options.target is None:
             raise
         raise CommandError(f"{case.name} does not train: {told(error)}", status=1) from error
-    findings = causes_first(findings)
+    findings = [_in_program(finding) for finding in causes_first(findings)]
     plain = {
         "target": case.name,
         "steps": len(case.losses),
@@ -398,6 +398,18 @@ def _number(loss: Any) -> float:
         return math.nan
 
 
+def _is_launcher(line: str) -> bool:
+    """Whether a line is that which started this command, and no line of the user's program."""
+    name = line.rpartition(":")[0]
+    return name == os.path.basename(sys.argv[0]) or name.startswith("<")
+
+
+def _in_program(finding: Finding) -> Finding:
+    """A finding without the line that started this command."""
+    layer, _, line = finding.where.rpartition(", ")
+    return replace(finding, where=layer) if _is_launcher(line) else finding
+
+
 # ----- the report --------------------------------------------------------------------------------
 
 SYMPTOMS = (
@@ -465,9 +477,8 @@ def _draw(page: Path, case: Case, watch: Any, findings: Sequence[Finding]) -> No
     if not trace.steps:  # nothing was learned, such as by a step without a backward pass
         inputs, _ = next(iter(case.train_loader))
         trace = viz.trace(case.model, inputs, values=True)
-    program = os.path.basename(sys.argv[0])
     for node in trace.nodes:
-        if node.source.rpartition(":")[0] == program:  # it started this command, and no more
+        if _is_launcher(node.source):
             node.source = node.code = ""
     trace = replace(trace, title=case.name)
     viz.diagnosis(trace, findings).save(page)

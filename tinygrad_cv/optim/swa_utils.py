@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from copy import deepcopy
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -208,21 +209,26 @@ def average_states(states: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
                 f"state {count + 1} is not of the same model as the first one: only one of them "
                 f"has {', '.join(map(repr, sorted(other)))}."
             )
-        for name, value in state.items():
-            if name.rpartition(".")[2] == EXTRA:
-                last[name] = mean[name] = value
-                continue
-            value = as_input(value).detach()
-            if count and value.shape != last[name].shape:
-                raise ValueError(
-                    f"{name} is {value.shape} in state {count + 1}, and {last[name].shape} before."
-                )
-            last[name] = value
-            if not value.is_floating_point():
+        now = {
+            name: value if name.rpartition(".")[2] == EXTRA else as_input(value).detach()
+            for name, value in state.items()
+        }
+        tensors = {name: value for name, value in now.items() if isinstance(value, Tensor)}
+        wrong = [
+            f"{name} is {value.shape} in state {count + 1} and {last[name].shape} before"
+            for name, value in sorted(tensors.items())
+            if count and value.shape != last[name].shape
+        ]
+        if wrong:
+            raise ValueError(f"states of one model are averaged: {', '.join(wrong)}.")
+        for name, value in now.items():
+            if name not in tensors or not value.is_floating_point():
                 mean[name] = value
+            elif not count:
+                mean[name] = value.double()
             else:
-                before = mean[name] if count else value.double()
-                mean[name] = average(before, value.double().to(before.device), count)
+                mean[name] = average(mean[name], value.double().to(mean[name].device), count)
+        last = now
     if not last:
         raise ValueError("there are no states to average.")
     return {
@@ -316,7 +322,7 @@ class Moments:
     """
 
     def __init__(self) -> None:
-        self.count, self.batches = 0, 0
+        self.count = 0
         self.mean: Any = 0.0
         self.squares: Any = 0.0
 
@@ -324,7 +330,7 @@ class Moments:
     def of(cls, x: Tensor) -> "Moments":
         """Those of a batch (N, C, *S)."""
         moments, values = cls(), x.detach().double().transpose(0, 1).flatten(1).cpu()
-        moments.batches, moments.count = 1, values.shape[1]
+        moments.count = values.shape[1]
         if moments.count:
             moments.mean = values.mean(dim=1)
             moments.squares = (values - moments.mean[:, None]).square().sum(dim=1)
@@ -332,7 +338,6 @@ class Moments:
 
     def join(self, other: "Moments") -> None:
         """Take in the values of another."""
-        self.batches += other.batches
         if not other.count:
             return
         count = self.count + other.count
@@ -352,27 +357,28 @@ def whole_set_statistics(
     batches: Callable[[], Iterable[Any]],
     model: Callable[[Any], Any],
     norms: list[Any],
-    everyone: Callable[[Moments], list[Moments]] = lambda own: [own],
+    everyone: Callable[[Any], list[Any]] = lambda own: [own],
 ) -> None:
     """Let the running statistics of the layers be those of all inputs of a model in evaluation.
 
-    `everyone` gives the moments that each rank has of its part of the batches.
+    `everyone` gives what each rank has found in its part of the batches.
     """
-    calls: dict[Any, int] = {}  # in the order in which the layers are reached
+    calls: dict[int, int] = {}  # of each layer, in the order in which they are reached
 
-    def counted(norm: Any, inputs: Any) -> None:
-        calls[norm] = calls.get(norm, 0) + 1
+    def counted(k: int, norm: Any, inputs: Any) -> None:
+        calls[k] = calls.get(k, 0) + 1
 
-    hooks = [norm.register_forward_pre_hook(counted) for norm in norms]
+    hooks = [norm.register_forward_pre_hook(partial(counted, k)) for k, norm in enumerate(norms)]
     try:
         for inputs in islice(batches(), 1):
             model(inputs)
     finally:
         for hook in hooks:
             hook.remove()
-    for norm in calls or norms:
-        whole = Moments()
-        for part in everyone(_moments_at(norm, calls.get(norm, 1), batches(), model)):
+    reached = next(filter(None, everyone(calls)), {0: 1})  # a rank may have no batch
+    for k, times in reached.items():
+        norm, whole = norms[k], Moments()
+        for part in everyone(_moments_at(norm, times, batches(), model)):
             whole.join(part)
         if not whole.count:
             raise ValueError(
@@ -381,8 +387,6 @@ def whole_set_statistics(
             )
         norm.running_mean.copy_(whole.mean)
         norm.running_var.copy_(whole.squares / max(whole.count - 1, 1))
-        if getattr(norm, "num_batches_tracked", None) is not None:
-            norm.num_batches_tracked.fill_(whole.batches)
 
 
 def _moments_at(

@@ -31,7 +31,7 @@ def samples_in(labels: Any) -> int:
 
 def are_classes(labels: Any, scores: Tensor) -> bool:
     """Whether labels are whole numbers, of the classes that the scores are of."""
-    if not isinstance(labels, Tensor) or labels.dtype.kind not in "iu":
+    if not isinstance(labels, Tensor) or labels.dtype.kind not in "iu" or scores.ndim < 2:
         return False
     return tuple(scores.shape[:1] + scores.shape[2:]) == tuple(labels.shape)
 

@@ -15,6 +15,7 @@ from tinygrad_cv._grad_mode import no_grad
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv._trees import mapped, tensors_in
 from tinygrad_cv.amp import GradScaler, autocast
+from tinygrad_cv.autograd.anomaly_mode import is_anomaly_enabled
 from tinygrad_cv.backend.base import rows
 from tinygrad_cv.backend.threads import on_one_blas_thread
 from tinygrad_cv.nn import Module
@@ -462,6 +463,8 @@ class Trainer:
                 value = sums.means()["loss"]
                 self.step_loss = step.means()["loss"]
                 if not math.isfinite(value):
+                    if is_anomaly_enabled() and self._compiled is None:
+                        self._backward(loss, 1, k == 0)  # which says where it began
                     raise DivergenceError(value, self.epoch + 1)
                 if self._compiled is None:
                     self._backward(loss, share if end > first else 1, k == 0)

@@ -21,6 +21,7 @@ from tinygrad_cv.train.health.looks import (
     ENOUGH,
     by_chance,
     expected_loss,
+    flattened,
     neighbours,
     told_inputs,
     told_labels,
@@ -28,7 +29,7 @@ from tinygrad_cv.train.health.looks import (
     told_uniform,
     uniform_weights,
 )
-from tinygrad_cv.train.health.sight import Sight, sources
+from tinygrad_cv.train.health.sight import Sight, rows_are_equal, sources
 from tinygrad_cv.train.randomness import Randomness
 
 Loss = Callable[[Any, Any], Tensor]
@@ -160,7 +161,7 @@ def _rows(inputs: Any, labels: Any) -> tuple[Any, Any] | None:
         return None
     if len(inputs) != len(labels) or (inputs.dtype.kind != "f" and inputs.dtype != "uint8"):
         return None
-    return inputs.detach().numpy(), labels.numpy()
+    return flattened(inputs.detach().numpy()), labels.numpy()
 
 
 # ----- a pass ------------------------------------------------------------------------------------
@@ -218,15 +219,13 @@ def _of_gradients(sight: Sight, parameters: dict[str, Tensor]) -> Iterator[Findi
             continue
         if gradient is None:
             layers.setdefault(name.rpartition(".")[0], []).append(name)
-        elif parameter.ndim > 1 and len(parameter) > 1 and name not in uniform:
-            rows = parameter.detach()
-            if bool((rows == rows[:1]).all()) and bool((gradient == gradient[:1]).all()):
-                yield found(
-                    "symmetry",
-                    f"the rows of {name} are all equal, and so are their gradients",
-                    where=name.rpartition(".")[0] or name,
-                    key=name,
-                )
+        elif name not in uniform and _is_one(parameter) and rows_are_equal(gradient):
+            yield found(
+                "symmetry",
+                f"the rows of {name} are all equal, and so are their gradients",
+                where=name.rpartition(".")[0] or name,
+                key=name,
+            )
     for path, names in layers.items():
         used = path in sight.called
         story = "its layer was called, and what it gave is detached" if used else "nobody calls it"
@@ -236,6 +235,11 @@ def _of_gradients(sight: Sight, parameters: dict[str, Tensor]) -> Iterator[Findi
             where=path,
             key=path or names[0],
         )
+
+
+def _is_one(parameter: Tensor) -> bool:
+    """Whether it is a matrix whose rows are all equal."""
+    return parameter.ndim > 1 and len(parameter) > 1 and rows_are_equal(parameter)
 
 
 # ----- the loss ----------------------------------------------------------------------------------
@@ -254,12 +258,15 @@ def _of_start(trial: Module, loss_fn: Loss, inputs: Any, labels: Any) -> Iterato
         yield found("not_finite", f"the loss of the untrained model is {loss}")
     elif math.isfinite(expected) and expected > 1e-6:
         off = loss / expected
-        if off > 1.2 or off < 0.8:
+        # Numbers have no scale that a net knows of before it learns.
+        high = 1.2 if are_classes(labels, next(tensors_in(outputs))) else 5.0
+        if off > high or off < 0.8:
             yield found(
                 "loss_at_start",
                 f"the loss is {loss:.6g}, and {expected:.6g} for a net that knows nothing",
-                level="warning" if off > 2 else "note",
+                level="warning" if off > 1.7 * high else "note",
                 means="the model has learned already" if off < 0.8 else None,
+                remedy="nothing, if it goes on from a checkpoint" if off < 0.8 else None,
             )
 
 

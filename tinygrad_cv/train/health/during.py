@@ -24,10 +24,10 @@ from tinygrad_cv.train.callbacks import Callback
 from tinygrad_cv.train.health.before import told_by
 from tinygrad_cv.train.health.finding import Finding, report, worst_first
 from tinygrad_cv.train.health.kinds import found
-from tinygrad_cv.train.health.looks import entropy, neighbours, uniform_weights
+from tinygrad_cv.train.health.looks import entropy, flattened, neighbours, uniform_weights
 from tinygrad_cv.train.health.rules import RULES
 from tinygrad_cv.train.health.seen import Seen
-from tinygrad_cv.train.health.sight import Sight, is_finite, norm_of, sources
+from tinygrad_cv.train.health.sight import Sight, is_finite, norm_of, rows_are_equal, sources
 
 if TYPE_CHECKING:
     from tinygrad_cv.train.trainer import Trainer
@@ -58,12 +58,13 @@ class Health(Callback):
     With `stop`, a cost over 3 times the first, or one that is not finite, ends the fit: so does
     `Trainer` with callbacks, and a loop of one's own ends by the error of `autograd.detect_anomaly`
     or may ask `should_stop`. Without it nothing is raised, and the place of a NaN is not known
-    there.
+    there; a loop with a `GradScaler`, for which infinite gradients are no error, is without it.
 
     Steps 0, 1, 2, 4, 8, ... and each of `every` are looked at closely; these take two to three
     times as long, the others next to nothing, except for that `detect_anomaly`. A compiled Trainer
-    is looked at by a pass aside, at the steps that are powers of 2. Of several ranks each looks at
-    its part of the batch. A resumed run goes on with what was seen.
+    is looked at by a pass aside, at the steps that are powers of 2, and neither dead units nor
+    gradients that nobody clears are seen there. Of several ranks each looks at its part of the
+    batch. A resumed run goes on with what was seen.
 
     Raises ValueError if `every` is less than 1, TypeError if a step is made without a model.
 
@@ -115,7 +116,11 @@ class Health(Callback):
         self._awake: dict[str, Any] = {}
         self._rows: list[tuple[Any, Any]] = []
         self._counts: dict[str, int] = {}
+        self._stale: set[int] = set()  # the parameters whose gradients made an update already
         self._by_trainer = False
+        self._strangers: dict[int, str] = {}
+        self._known: set[int] = set()  # by the optimizers that made steps, of other models too
+        self._windows = True  # until it is told where epochs end
         self._schedules: WeakKeyDictionary[LRScheduler, tuple[float, int]] = WeakKeyDictionary()
 
     # ----- what is told ----------------------------------------------------------------------
@@ -124,13 +129,14 @@ class Health(Callback):
     def findings(self) -> list[Finding]:
         """What there is to say by now, the worst first."""
         seen = self.seen
-        if not self._by_trainer and not seen.asleep and seen.steps >= 10:
+        if not self._by_trainer and not seen.records and not seen.asleep and seen.steps >= 10:
             seen.close_window(self._awake, seen.samples)
             told = [finding for rule in RULES for finding in rule(seen)]
             seen.asleep = {}  # the window goes on
         else:
             told = [finding for rule in RULES for finding in rule(seen)]
-        return worst_first([*seen.events.values(), *told, *self._told_schedules()])
+        live = (*self._told_schedules(), *self._told_strangers())
+        return worst_first([*seen.events.values(), *told, *live])
 
     def report(self) -> str:
         """The findings as text."""
@@ -140,6 +146,17 @@ class Health(Callback):
         """Keep a finding, the first of its kind and place; of a NaN where it began."""
         place = "" if finding.kind == "not_finite" else finding.key
         self.seen.events.setdefault(f"{finding.kind} {place}", finding)
+
+    def _told_strangers(self) -> Iterator[Finding]:
+        """Parameters that get gradients, of which neither the model nor an optimizer knows."""
+        shapes = [shape for own, shape in self._strangers.items() if own not in self._known]
+        if shapes and self.seen.updates:
+            more = f" and {len(shapes) - 4} more" if len(shapes) > 4 else ""
+            yield found(
+                "not_registered",
+                f"parameters of shape {', '.join(shapes[:4])}{more} get gradients, and are neither "
+                "the model's nor an optimizer's",
+            )
 
     def _told_schedules(self) -> Iterator[Finding]:
         """Schedules that were made, and not stepped, or too often."""
@@ -184,15 +201,18 @@ class Health(Callback):
         """Look at the record, and at the units that slept all through the epoch."""
         record = {k: v for k, v in trainer.record.items() if isinstance(v, float | int)}
         self.seen.records.append({name: float(value) for name, value in record.items()})
-        awake = self._awake
+        # Of a program but some batches were looked at, and a unit may wake in another one.
+        awake = self._awake if trainer._compiled is None else {}
+        samples = self.seen.samples
         if trainer.ranks.size > 1:
-            parts = trainer.ranks.all({k: v.tolist() for k, v in awake.items()})
+            told = trainer.ranks.all(({k: v.tolist() for k, v in awake.items()}, samples))
+            samples = sum(own for _, own in told)
             awake = {
-                key: host.array([part[key] for part in parts if key in part]).any(axis=0)
+                key: host.array([units[key] for units, _ in told if key in units]).any(axis=0)
                 for key in awake
             }
         self.seen.asleep = {}
-        self.seen.close_window(awake, self.seen.samples)
+        self.seen.close_window(awake, samples)
         self._meet_neighbours()
 
     def state_dict(self) -> dict[str, Any]:
@@ -205,7 +225,33 @@ class Health(Callback):
         self._awake = {key: host.array(units) for key, units in self.seen.awake.items()}
         self._counts = dict(state_dict["counts"])
 
-    # ----- a step ----------------------------------------------------------------------------
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle and copy: all but the schedules, which are known by weak references."""
+        return {name: value for name, value in vars(self).items() if name != "_schedules"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._schedules = WeakKeyDictionary()
+
+    # ----- a loop of one's own ---------------------------------------------------------------
+
+    def epoch(self, **record: float) -> None:
+        """Note the end of an epoch of a loop of one's own, and what was measured.
+
+        By the names of a Trainer's record: loss, train_accuracy, val_loss, val_accuracy. Of them
+        the gap is told, and units are dead that gave 0 all through the epoch.
+
+        >>> from tinygrad_cv import nn, train
+        >>> health = train.Health(nn.Linear(2, 2))
+        >>> health.epoch(train_accuracy=0.98, val_accuracy=0.71)
+        >>> print(health.findings[0].seen)
+        accuracy 98.0% in training, 71.0% in validation, a gap of 27.0%
+        """
+        seen = self.seen
+        seen.records.append({name: float(value) for name, value in record.items()})
+        seen.asleep = {}
+        seen.close_window(self._awake, seen.samples)
+        self._awake, seen.samples, self._windows = {}, 0, False
 
     def step(self) -> AbstractContextManager[object]:
         """The `with` block of one training step: forward, backward and update."""
@@ -258,7 +304,8 @@ class Health(Callback):
         first = seen.first[0]
         seen.beyond = seen.beyond + 1 if 0 < 3 * first < loss else 0
         if seen.beyond >= 3 or 0 < 30 * first < loss:
-            unknowing = _unknowing(seen)
+            alone = trainer is None or trainer.ranks.size == 1  # others have seen other labels
+            unknowing = _unknowing(seen) if alone else None
             if unknowing is None or loss > 3 * unknowing:
                 text = f"the cost is {loss:.6g}, and was {first:.6g} at first"
                 self._tell(found("cost_exploded", text, step=seen.steps))
@@ -279,6 +326,7 @@ class Health(Callback):
         """Note what was seen at a close look."""
         seen, step = self.seen, self.seen.steps
         seen.called = sorted({*seen.called, *sight.called})
+        self._strangers |= sight.strangers
         for finding in told_by(sight, step):
             self._tell(finding)
         for key, (share, op, where) in sight.saturated.items():
@@ -299,7 +347,7 @@ class Health(Callback):
         if rows is not None and len(rows) == len(labels):
             room = SAMPLES - sum(len(known) for _, known in self._rows)
             if room > 0 and seen.neighbours is None:
-                self._rows.append((rows[:room].copy(), labels[:room].copy()))
+                self._rows.append((flattened(rows[:room]), labels[:room].copy()))
                 self._meet_neighbours()
 
     def _take_modes(self, sight: Sight, modes: tuple[bool, bool]) -> None:
@@ -314,19 +362,22 @@ class Health(Callback):
         }
         if training and not norms:
             return
-        if not training and not norms and not drops:
-            return
         new = any(_batches(module) <= 0 for module, _ in norms.values())
         path, (_, where) = next(iter(norms.items())) if norms else ("", (None, ""))
         layers = [f"{path} ({type(module).__name__})" for path, (module, _) in norms.items()]
         told = ", ".join(layers[:4]) + (f" and {len(layers) - 4} more" if len(layers) > 4 else "")
         what = f"; {told} use running statistics" if told else ""
+        harmless = not training and not norms and not drops
         self._tell(
             found(
                 "eval_mode",
                 f"{'the layer' if training else 'the model'} is in evaluation mode in a training "
                 f"step{what}",
                 level="warning" if new or not training else "note",
+                means="this model has neither batch norm nor dropout, so nothing comes of it; one "
+                "that has learns with running statistics, and without dropout"
+                if harmless
+                else None,
                 step=self.seen.steps,
                 where=where,
                 key=path,
@@ -358,7 +409,7 @@ class _Step:
     ) -> None:
         self.health, self.trainer, self.batches = health, trainer, batches
         self.sight: Sight | None = None
-        self.began = self.clean = False
+        self.began = False
 
     def __enter__(self) -> None:
         health, trainer = self.health, self.trainer
@@ -407,20 +458,22 @@ class _Step:
     def _begins(self) -> None:
         """A backward pass begins: look whether gradients of the last update are still there."""
         self.began = True
-        if self.close or self.health.seen.steps < 16:
-            own = self.health._optimized()
-            names = self.health._parameters().values()
-            grads = (p.grad for p in names if id(p) in own)
-            if not any(g is not None and bool((g != 0).any()) for g in grads):
-                self.clean = True
-        else:
-            self.clean = True
+        stale = self.health._stale
+        for parameter in self.health._parameters().values() if stale else ():
+            gradient = parameter.grad
+            if gradient is None or not bool((gradient != 0).any()):
+                stale.discard(id(parameter))
 
     def _updating(self, optimizer: Optimizer, args: Any, options: Any) -> None:
         """Look at the gradients that an update is about to be made by."""
+        with host.errstate(all="ignore"):
+            self._look_at_gradients(optimizer)
+
+    def _look_at_gradients(self, optimizer: Optimizer) -> None:
         health, seen = self.health, self.health.seen
         names = health._parameters()
         own = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        health._known |= own
         if own.isdisjoint(health._ids):
             return
         if not any(optimizer is known for known in health.optimizers):
@@ -437,9 +490,8 @@ class _Step:
                     del seen.waiting[name]
                 else:
                     seen.waiting[name] = "zeros"
-        if self.began and seen.updates and not self.clean:
+        if self.began and not own.isdisjoint(health._stale):
             seen.unclean += 1
-        self.clean = False
         if self.close:
             self._compare_rows(own)
         bad = next(
@@ -461,19 +513,22 @@ class _Step:
             if id(parameter) not in own or parameter.ndim < 2 or len(parameter) < 2:
                 continue
             gradient = parameter.grad
-            alike = (
-                gradient is not None
-                and bool((parameter.detach() == parameter.detach()[:1]).all())
-                and bool((gradient == gradient[:1]).all())
-            )
+            alike = gradient is not None and rows_are_equal(parameter) and rows_are_equal(gradient)
             seen.alike[name] = seen.alike.get(name, 0) + 1 if alike else 0
 
     def _updated(self, optimizer: Optimizer, args: Any, options: Any) -> None:
         if any(optimizer is known for known in self.health.optimizers):
             self.health.seen.updates += 1
+            known = (p for group in optimizer.param_groups for p in group["params"])
+            self.health._stale |= {id(p) for p in known if p.grad is not None}
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         self.stack.close()
+        with host.errstate(all="ignore"):
+            self._conclude(error)
+
+    def _conclude(self, error: BaseException | None) -> None:
+        """Note what the step has shown."""
         health, seen, trainer = self.health, self.health.seen, self.trainer
         if error is not None:
             self._fail(error)
@@ -507,7 +562,7 @@ class _Step:
             return
         assert self.sight is not None
         seen.samples += self.sight.samples
-        if seen.steps % WINDOW == 0:
+        if health._windows and seen.steps % WINDOW == 0:
             seen.asleep = {}
             seen.close_window(health._awake, seen.samples)
             health._awake, seen.samples = {}, 0
@@ -591,5 +646,5 @@ class _Step:
                 trainer._with_gradients(inputs, labels, 1.0, True)
         finally:
             observer.reset(token)
-        self.clean = True
+        self.began = False  # which was aside
         self.sight = sight

@@ -187,6 +187,14 @@ KINDS = {
         "give it to the optimizer, or say requires_grad_(False)",
         f'{NOTES}, "Mini-batch SGD: update the parameters using the gradient"',
     ),
+    "not_registered": Kind(
+        "note",
+        "layers in a plain list, dict or function, which parameters() does not find: they are "
+        "neither updated nor saved",
+        "keep them in nn.ModuleList, nn.ModuleDict or as attributes; or freeze them by "
+        "requires_grad_(False), which saves their gradients",
+        f'{NOTES}, "Mini-batch SGD: update the parameters using the gradient"',
+    ),
     "eval_mode": Kind(
         "warning",
         "the layers use running statistics that nobody updates, and no dropout, while the weights "
@@ -219,7 +227,6 @@ KINDS = {
         "call scheduler.step() once for each epoch or each step, after optimizer.step()",
         f'{NOTES}, "learning rate decay over time"',
     ),
-    "not_seen": Kind("note", "it was not looked at, which says nothing about it", "", ""),
 }
 
 
@@ -229,6 +236,7 @@ def found(
     *,
     level: Level | None = None,
     means: str | None = None,
+    remedy: str | None = None,
     step: int | None = None,
     where: str = "",
     key: str = "",
@@ -240,7 +248,7 @@ def found(
         level or known.level,
         seen,
         known.means if means is None else means,
-        known.remedy,
+        known.remedy if remedy is None else remedy,
         known.source,
         step,
         where,

@@ -65,12 +65,22 @@ def entropy(counts: Mapping[Any, int]) -> float:
     return -sum(n / total * math.log(n / total) for n in counts.values() if n)
 
 
+FEATURES = 4096
+"""Numbers of a sample that are looked at: of more, so many evenly spread."""
+
+
+def flattened(inputs: Any) -> Any:
+    """Samples as rows (N, F) of a few thousand numbers at most, on the host."""
+    rows = inputs.reshape(len(inputs), -1)
+    return rows[:, :: -(-rows.shape[1] // FEATURES) or 1].astype("float32")
+
+
 def neighbours(inputs: Any, labels: Any) -> tuple[float, float, int] | None:
     """How often the nearest other sample has the same label, how often it would by chance, of what.
 
     None where there are too few samples for that, or too many classes.
     """
-    x = inputs.reshape(len(labels), -1).astype("float32")
+    x = flattened(inputs)
     x = x - x.mean(axis=0)
     squares = (x * x).sum(axis=1)
     with host.errstate(all="ignore"):

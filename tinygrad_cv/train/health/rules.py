@@ -16,7 +16,7 @@ from tinygrad_cv.train.health.seen import Seen, mean
 THROWS = 0.4
 """An update ratio after which a weight is another one."""
 
-MOVES = 1e-4
+MOVES = 3e-4
 """An update ratio below which weights hardly move."""
 
 
@@ -89,7 +89,7 @@ def dead_units(seen: Seen) -> Iterator[Finding]:
             "dead_units",
             f"{round(share * units)} of {units} units ({share:.0%}) give 0 for each of the "
             f"{samples:,} samples of the last pass",
-            level="warning" if share >= 0.4 else "note",
+            level="warning" if share >= 0.5 else "note",
             step=step,
             where=seen.places.get(key, ""),
             key=key.partition("#")[0],
@@ -180,7 +180,9 @@ def no_zero_grad(seen: Seen) -> Iterator[Finding]:
 
 def constant_predictions(seen: Seen) -> Iterator[Finding]:
     """One class for all."""
-    if len(seen.constant) == 3 and seen.constant[0] >= 3 and seen.updates >= 16 and _finite(seen):
+    if len(seen.constant) < 3 or seen.constant[0] < 3 or seen.updates < 16 or not _finite(seen):
+        return
+    if not any(loss_not_moving(seen)):  # which says more
         yield found(
             "constant_predictions",
             f"all of {seen.constant[1]} samples, of several labels, are taken for class "
@@ -231,12 +233,19 @@ def gap(seen: Seen) -> Iterator[Finding]:
     train, validation = record.get("train_accuracy"), record.get("val_accuracy")
     if train is not None and validation is not None:
         apart = train - validation
+        before = [
+            r["train_accuracy"] - r["val_accuracy"]
+            for r in seen.records[-3:-1]
+            if "train_accuracy" in r and "val_accuracy" in r
+        ]
+        # Early, the statistics of batch norm are of few batches, and the gap closes again.
+        lasts = len(before) == 2 and min(before) > 0.25 and apart > before[-1] - 0.05
         if apart > 0.1:
             yield found(
                 "gap",
                 f"accuracy {train:.1%} in training, {validation:.1%} in validation, a gap of "
                 f"{apart:.1%}",
-                level="warning" if apart > 0.25 else "note",
+                level="warning" if apart > 0.25 and lasts and seen.steps >= 30 else "note",
                 step=seen.steps - 1,
             )
         elif len(seen.records) >= 5 and abs(apart) < 0.02 and train < 0.9:

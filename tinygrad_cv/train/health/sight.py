@@ -12,6 +12,7 @@ from tinygrad_cv._op import is_float
 from tinygrad_cv._reading import Reading
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
+from tinygrad_cv.nn import Parameter
 from tinygrad_cv.nn.batchnorm import _BatchNorm
 
 PACKAGE = os.path.join(Path(__file__).parents[2], "")
@@ -30,7 +31,7 @@ def line() -> str:
     while frame is not None:
         name = frame.f_code.co_filename
         ours = name.startswith(PACKAGE) and not name.startswith(LABS)
-        if not ours and name != contextlib.__file__:
+        if not ours and name != contextlib.__file__ and not name.startswith("<frozen "):
             return f"{os.path.basename(name)}:{frame.f_lineno}"
         frame = frame.f_back  # type: ignore[assignment]
     return ""
@@ -84,15 +85,18 @@ class Sight(Observer):
         self.rows: Any = None
         """What the first layer got, on the host."""
         self.samples = 0
-        """The rows of what the first layer of ReLUs gave."""
+        """The rows of what the first layer of ReLUs gave, in all passes."""
         self.norms: dict[str, tuple[_BatchNorm, str]] = {}
         """The batch norms that ran in evaluation mode."""
         self.called: set[str] = set()
         """The paths of the modules that made something."""
+        self.strangers: dict[int, str] = {}
+        """Parameters that got a gradient and are none of the model: their shapes, by their ids."""
         self._scalars: dict[int, Any] = {}
         self._sent: set[int] = set()
         self._places: dict[int, Place] = {}
         self._entered = False
+        self._outermost: Scope | None = None
         self._times: dict[str, int] = {}
 
     # As an observer of the engine; the one that was there before looks on, too.
@@ -126,8 +130,13 @@ class Sight(Observer):
 
     def arrived(self, node: Node, gradient: Any) -> None:
         self.before.arrived(node, gradient)
+        if self.close and node.op is None and node.tensor is not None:
+            tensor = node.tensor()
+            if isinstance(tensor, Parameter) and id(tensor) not in self.parameters:
+                self.strangers[id(tensor)] = str(tuple(tensor.shape))
         if node.number in self._sent:
             return
+        self._outermost, self._times = None, {}
         self.began()
         if node.number in self._scalars:
             loss = float(node.backend.to_host(self._scalars[node.number]).reshape(()))
@@ -152,9 +161,11 @@ class Sight(Observer):
         call = scope.get()
         module = None if call is None else call.module()
         path = "" if module is None else self.paths.get(id(module), "")
+        self._begin_pass(call)
+        if not self._times and tensor.ndim:
+            self.samples += tensor.shape[0]
         time = self._times[path] = self._times.get(path, -1) + 1
         key = f"{path}#{time}"
-        self.samples = self.samples or (tensor.shape[0] if tensor.ndim else 0)
         awake = self.awake.get(key)
         if tensor.ndim < 2 or not tensor.numel() or (awake is not None and awake.all()):
             return
@@ -170,6 +181,13 @@ class Sight(Observer):
             self.awake[key] = here
         else:
             self.awake[key] = awake | here
+
+    def _begin_pass(self, call: Scope | None) -> None:
+        """Count the calls of a layer anew where the model is called once more."""
+        while call is not None and call.outer is not None:
+            call = call.outer
+        if call is not self._outermost:
+            self._outermost, self._times = call, {}
 
     def _look(self, tensor: Tensor, inputs: tuple[Any, ...], node: Node | None) -> None:
         call = scope.get()
@@ -350,6 +368,12 @@ def is_finite(tensor: Any) -> bool:
     if not is_float(tensor._array):
         return True
     return bool(tensor.detach().isfinite().all())
+
+
+def rows_are_equal(tensor: Any) -> bool:
+    """Whether all rows are the same, but for rounding: products are not summed in one order."""
+    rows = tensor.detach()
+    return bool((rows - rows[:1]).abs().max() <= 1e-4 * rows.abs().max())
 
 
 def sources(root: Any) -> Iterator[tuple[str, Any]]:

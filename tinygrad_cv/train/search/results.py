@@ -42,7 +42,8 @@ class Row:
     def to_dict(self) -> dict[str, Any]:
         """The row as one flat mapping: trial, params, values, status, why."""
         end = {"status": self.status, "why": self.why}
-        return {"trial": self.number, **self.params, **self.values, **end}
+        others = {name: value for name, value in self.values.items() if name not in self.params}
+        return {"trial": self.number, **self.params, **others, **end}
 
 
 def row_of(number: int, params: dict[str, Any], seed: int, rung: int, outcome: Outcome) -> Row:
@@ -209,7 +210,8 @@ class Result:
         best = self.best
         at = ", ".join(f"{name} {told(value)}" for name, value in best.params.items())
         return [
-            f"best: trial {best.number}, {self.metric} {told(best.values[self.metric])} at {at}",
+            f"best: trial {best.number}, {self.metric} {told(best.values[self.metric])}"
+            f"{f' at {at}' if at else ''}",
             *(f"at the edge: {edge}" for edge in self.edges),
         ]
 

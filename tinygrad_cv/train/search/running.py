@@ -3,17 +3,16 @@
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from tqdm import tqdm
 
 from tinygrad_cv.backend.threads import _available
 from tinygrad_cv.train.search.results import Record, Result, Row, row_of
-from tinygrad_cv.train.search.spaces import Grid, Range, Space, checked, drawn
+from tinygrad_cv.train.search.spaces import Grid, Range, Space, as_python, checked, drawn
 from tinygrad_cv.train.search.trials import Objective, Task, seed_of
 from tinygrad_cv.train.search.workers import Given, Here, Processes
 
@@ -66,13 +65,28 @@ class SuccessiveHalving:
         return steps
 
 
+class Options(TypedDict, total=False):
+    """What all searches take; see `random_search`."""
+
+    metric: str
+    mode: str | None
+    explosion: float | None
+    halving: SuccessiveHalving | None
+    path: Path_
+    retry: bool
+    folder: Path_
+    max_workers: int | None
+    executor: Any
+    progress: bool | None
+
+
 def random_search(
     objective: Objective,
     space: Mapping[str, Space],
     trials: int,
     *,
     seed: int = 0,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> Result:
     """Run an objective with values drawn at random; the result is a table of the trials.
 
@@ -119,12 +133,12 @@ def random_search(
         2  -0.8384  -0.3384       done
     best: trial 0, val_accuracy 0.2261 at x 0.2739
     """
-    space = checked(space)
+    space, trials, seed = checked(space), as_python(trials), as_python(seed)
     if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
         raise ValueError(f"trials is a whole number, at least 1; got {trials!r}.")
     _check_seed(seed)
     points = [drawn(space, seed, number) for number in range(trials)]
-    return _search(objective, space, points, {"how": "random"}, seed=seed, **options)
+    return _search(objective, space, points, {"how": "random"}, seed, options)
 
 
 def grid_search(
@@ -133,7 +147,7 @@ def grid_search(
     points: int | Mapping[str, int] | None = None,
     *,
     seed: int = 0,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> Result:
     """Run an objective with each combination of the values of a grid; see `random_search`.
 
@@ -167,7 +181,7 @@ def grid_search(
     for name, values in lists.items():
         combined = [point | {name: value} for point in combined for value in values]
     about = {"how": "grid", "points": {name: [*values] for name, values in lists.items()}}
-    return _search(objective, space, combined, about, seed=seed, **options)
+    return _search(objective, space, combined, about, seed, options)
 
 
 def replay(
@@ -176,7 +190,7 @@ def replay(
     space: Mapping[str, Space] | None = None,
     *,
     seed: int = 0,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> Result:
     """Run an objective with given values, such as those that somebody has printed.
 
@@ -193,13 +207,13 @@ def replay(
     """
     space = checked(space or {})
     _check_seed(seed)
-    given = [dict(point) for point in points]
+    given = [{name: as_python(value) for name, value in point.items()} for point in points]
     if not given:
         raise ValueError("replay: there are no points.")
     for k, point in enumerate(given):
         if lacking := [name for name in space if name not in point]:
             raise ValueError(f"point {k} lacks {lacking[0]!r}; it has {', '.join(point)}.")
-    return _search(objective, space, given, {"how": "given", "points": given}, seed=seed, **options)
+    return _search(objective, space, given, {"how": "given", "points": given}, seed, options)
 
 
 def _search(
@@ -207,20 +221,16 @@ def _search(
     space: dict[str, Space],
     points: list[dict[str, Any]],
     about: dict[str, Any],
-    *,
     seed: int,
-    metric: str = "val_accuracy",
-    mode: str | None = None,
-    explosion: float | None = 3.0,
-    halving: SuccessiveHalving | None = None,
-    path: Path_ = None,
-    retry: bool = False,
-    folder: Path_ = None,
-    max_workers: int | None = None,
-    executor: Executor | None = None,
-    progress: bool | None = None,
+    options: Options,
 ) -> Result:
-    mode = mode_of(metric, mode)
+    if unknown := options.keys() - Options.__annotations__.keys():
+        raise TypeError(
+            f"a search has no option {min(unknown)!r}; it has {', '.join(Options.__annotations__)}."
+        )
+    metric, folder = options.get("metric", "val_accuracy"), options.get("folder")
+    mode = mode_of(metric, options.get("mode"))
+    explosion, halving = options.get("explosion", 3.0), options.get("halving")
     if metric in points[0] or metric in ("trial", "status", "why"):
         raise ValueError(f"metric: {metric!r} is the name of another column; choose another.")
     if explosion is not None and not explosion > 1:
@@ -228,7 +238,7 @@ def _search(
     if not callable(objective):
         raise TypeError(f"the objective is a function of a trial; got {objective!r}.")
     record = Record(
-        path,
+        options.get("path"),
         about
         | {
             "space": {name: repr(each) for name, each in space.items()},
@@ -267,14 +277,16 @@ def _search(
                         rows.append(before)
                         continue
                     task = task._replace(first_cost=before.first_cost)
-                if row is not None and not (retry and row.status == "failed"):
+                if row is not None and not (options.get("retry") and row.status == "failed"):
                     rows.append(row)
                 else:
                     waiting.append(task)
             if waiting and pool is None:
-                pool = _pool(objective, executor, max_workers, len(waiting))
+                pool = _pool(objective, options, len(waiting))
             if pool is not None and waiting:
-                rows += _run_all(pool, waiting, record, final, rung, metric, mode, progress)
+                rows += _run_all(
+                    pool, waiting, record, final, rung, metric, mode, options.get("progress")
+                )
             rows.sort(key=lambda row: row.number)
             final |= {row.number: row for row in rows}
             if budget is None or rung == len(budgets) - 1:
@@ -342,8 +354,9 @@ def _best(rows: list[Row], budget: int, count: int, metric: str, mode: str) -> s
     return {row.number for row in ranked[:count]}
 
 
-def _pool(objective: Objective, executor: Any, max_workers: int | None, tasks: int) -> Any:
+def _pool(objective: Objective, options: Options, tasks: int) -> Any:
     """Where trials run."""
+    executor, max_workers = options.get("executor"), options.get("max_workers")
     whole = isinstance(max_workers, int) and not isinstance(max_workers, bool) and max_workers >= 0
     if max_workers is not None and not whole:
         raise ValueError(f"max_workers is a whole number, 0 or more; got {max_workers!r}.")

@@ -12,7 +12,6 @@ BORDER = 0.05
 """The share of a range, on its scale, that counts as its border at either end."""
 
 Side = Literal["", "smaller", "greater"]
-Plain = str | int | float | bool | None
 
 
 @dataclass(frozen=True)
@@ -25,6 +24,8 @@ class Range:
     log: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("low", "high"):
+            object.__setattr__(self, name, as_python(getattr(self, name)))
         for end in (self.low, self.high):
             if isinstance(end, bool) or not isinstance(end, int | float) or not math.isfinite(end):
                 raise TypeError(f"{self}: the ends of a range are finite numbers; got {end!r}.")
@@ -116,7 +117,8 @@ class Range:
             first = max(first, 1) if self.log else first
             if first == last:  # a range has two numbers at least
                 first, last = (first - 1, last) if first > self.low else (first, last + 1)
-            return Range(first, last, True, self.log), note
+            stays = extend and self.low <= first and last <= self.high
+            return Range(first, last, True, self.log), "" if stays else note
         if not extend:  # exp(log(x)) may be the neighbour of x
             ends = [max(ends[0], self.low), min(ends[1], self.high)]
         if not ends[0] < ends[1]:
@@ -257,7 +259,7 @@ def grid(values: Iterable[float]) -> Grid:
     >>> search.grid([1e-3, 5e-2, 1e-4])
     grid([0.0001, 0.001, 0.05])
     """
-    found = [*values]
+    found = [as_python(value) for value in values]
     for value in found:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number or not math.isfinite(value):
@@ -271,7 +273,8 @@ def choice(options: Iterable[Any]) -> Choice:
     """One of some options: strings, numbers, True, False, None, or tuples of them.
 
     They are written to files by their values, so what is none of these is to be named by a string,
-    and looked up by the objective. Raises TypeError for such, and ValueError if there is none.
+    and looked up by the objective; so are NaN and infinities. Raises TypeError for such, and
+    ValueError if there is none.
 
     >>> from tinygrad_cv.train import search
     >>> search.choice(["sgd", "adam"])
@@ -279,12 +282,12 @@ def choice(options: Iterable[Any]) -> Choice:
     """
     if isinstance(options, str):
         raise TypeError(f"choice: expected a list of options; got the one string {options!r}.")
-    found = tuple(options)
+    found = tuple(as_python(option) for option in options)
     for option in found:
         if not _is_plain(option):
             raise TypeError(
-                "choice: options are strings, numbers, True, False, None, or tuples of them; got "
-                f"{option!r}. Give it a name, and let the objective look it up."
+                "choice: options are strings, finite numbers, True, False, None, or tuples of "
+                f"them; got {option!r}. Give it a name, and let the objective look it up."
             )
     if not found:
         raise ValueError("choice: expected options; got none.")
@@ -294,7 +297,14 @@ def choice(options: Iterable[Any]) -> Choice:
 def _is_plain(option: Any) -> bool:
     if isinstance(option, tuple):
         return all(map(_is_plain, option))
-    return option is None or isinstance(option, str | int | float)
+    if isinstance(option, float):
+        return math.isfinite(option)
+    return option is None or isinstance(option, str | int)
+
+
+def as_python(value: Any) -> Any:
+    """A number of NumPy's as one of Python's, which files and other libraries know."""
+    return value.item() if isinstance(value, host.generic) else value
 
 
 def checked(space: Mapping[str, Space]) -> dict[str, Space]:

@@ -185,6 +185,11 @@ class _Reports(Callback):
 
     def __init__(self, trial: Trial, monitor: str, cost: str | None) -> None:
         self.trial, self.monitor, self.cost = trial, monitor, cost
+        self.stopped = False
+
+    def on_fit_start(self, trainer: Any) -> None:
+        if self.stopped:  # on an earlier rung; now it goes on
+            trainer.should_stop = self.stopped = False
 
     def on_epoch(self, trainer: Any) -> None:
         if self.monitor not in trainer.record:
@@ -194,7 +199,13 @@ class _Reports(Callback):
             )
         cost = None if self.cost is None else trainer.record.get(self.cost)
         if self.trial.report(trainer.record[self.monitor], len(trainer.history), cost):
-            trainer.should_stop = True
+            trainer.should_stop = self.stopped = True
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"stopped": self.stopped}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.stopped = state_dict["stopped"]
 
 
 def seed_of(seed: int, number: int) -> int:

@@ -72,11 +72,14 @@ class Given:
         """What came of a trial; an error of the executor is one too, unless it ends them all."""
         try:
             return future.result()
-        except (BrokenExecutor, pickle.PicklingError):
-            raise
-        except (AttributeError, TypeError) as error:  # what cannot be pickled
+        except BrokenExecutor as error:
+            raise RuntimeError(
+                f"the executor of this search broke ({error}); call it again with another one, and "
+                "trials that are in the file of `path` are not run again."
+            ) from error
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
             if "pickle" in str(error):
-                raise
+                raise TypeError(_not_sent(error)) from error
             return _lost(error)
         except (Exception, CancelledError) as error:
             return _lost(error)
@@ -85,6 +88,10 @@ class Given:
         """Take back what has not begun; the executor is its owner's to end."""
         for future in self.flying:
             future.cancel()
+
+
+def _died() -> Outcome:
+    return Outcome("failed", why="its process died: killed, out of memory, or crashed")
 
 
 def _lost(error: BaseException) -> Outcome:
@@ -139,29 +146,29 @@ class Processes:
         waiting = deque(tasks)
         flying: dict[Future[Outcome], Task] = {}
         while waiting or flying:
-            broken = []
             try:
                 while waiting and len(flying) < self.count:
                     flying[self.pool.submit(_run, waiting[0])] = waiting[0]
                     waiting.popleft()
             except BrokenExecutor:
-                pass  # those under way know it too
-            if not flying:  # it broke while nobody was looking
-                self._restart(self.count)
-                continue
+                if not flying:  # it broke while nobody was looking
+                    self._restart(self.count)
+                    continue
             done, _ = wait(flying, return_when=FIRST_COMPLETED)
+            suspects = []
             for future in done:
                 task = flying.pop(future)
                 try:
                     yield task, future.result()
                 except BrokenExecutor:
-                    broken.append(task)
-            if broken:
-                broken += flying.values()
+                    suspects.append(task)
+            if suspects:
+                suspects += flying.values()
                 flying.clear()
-                for task in broken:
-                    yield task, self._alone(task)
-                self._restart(self.count)
+                for task in suspects:
+                    yield task, self._alone(task) if len(suspects) > 1 else _died()
+                if waiting:
+                    self._restart(self.count)
 
     def _alone(self, task: Task) -> Outcome:
         """Run a trial in a new process, which may die of it."""
@@ -169,7 +176,7 @@ class Processes:
         try:
             return self.pool.submit(_run, task).result()
         except BrokenExecutor:
-            return Outcome("failed", why="its process died: killed, out of memory, or crashed")
+            return _died()
 
     def _restart(self, count: int) -> None:
         _kill(self.pool)
