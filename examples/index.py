@@ -40,14 +40,14 @@ INDEX = {
     "05_initialization": Entry(
         "D0 D2 D4", "Small random numbers; Xavier initialization; He et al., 2015", 12
     ),
-    "06_batch_norm": Entry("D0 D3 D4", "Batch Normalization; Batch normalization: test time", 20),
+    "06_batch_norm": Entry("D0 D3 D4", "Batch Normalization; Batch normalization: test time", 12),
     "07_sanity_checks": Entry(
         "D0 D1 D2 D3", "Double check that the loss is reasonable; Overfit a small portion", 4
     ),
     "08_learning_rate": Entry("D0 D1 D2 D3 D4", "Find a learning rate; loss exploding", 25),
-    "09_search": Entry("D0 D1 D2 D3", "Coarse to fine search; Random Search vs. Grid Search", 30),
+    "09_search": Entry("D0 D1 D2 D3", "Coarse to fine search; Random Search vs. Grid Search", 20),
     "10_babysitting": Entry(
-        "D0 D1 D2 D3 D4", "Visualize the accuracy, the weights; Track the ratio of updates", 15
+        "D0 D1 D2 D3 D4", "Visualize the accuracy, the weights; Track the ratio of updates", 14
     ),
     "11_optimizers": Entry("D4", "Momentum, Nesterov momentum, Adagrad, RMSProp, Adam update", 2),
     "12_schedules": Entry("D1 D4", "Learning rate schedule", 2),
