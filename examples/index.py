@@ -53,7 +53,7 @@ INDEX = {
     "12_schedules": Entry("D1 D4", "Learning rate schedule", 2),
     "13_second_order": Entry("D4", "Second order optimization methods", 8),
     "14_regularization": Entry(
-        "D1 D2", "Example Regularizers; Weight decay; Max norm; Dropout", 20
+        "D1 D2", "Example Regularizers; Weight decay; Max norm; Dropout", 15, "boundaries"
     ),
     "15_convnet": Entry("D1", "Example ConvNet", 15, "maps"),
     "16_alexnet": Entry("D1", "Example: AlexNet; Dropout: Case study", 25),
