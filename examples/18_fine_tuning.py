@@ -17,9 +17,11 @@ from tinygrad_cv.examples.course import Lab
 from tinygrad_cv.examples.digit_net import WEIGHTS, digit_net, pretrained
 
 lab = Lab("18_fine_tuning")
-weights = tg.load(WEIGHTS) if lab.data is None else pretrained(lab.data).state_dict()
+weights = tg.load(WEIGHTS)
+if lab.data is not None:  # MNIST: they are made anew
+    weights = pretrained(lab.data, epochs=1 if lab.quick else 5).state_dict()
 images, labels = map(tg.tensor, data.load_digits())
-few, unseen = slice(0, 1000), slice(1000, None)  # the first part gives the labelled ones
+unseen = slice(1000, None)  # the first 1,000 give the labelled ones
 
 # %% [markdown]
 # ## Taking over the weights
@@ -84,6 +86,7 @@ def three_ways(each, seed):
     return accuracy(scratch), frozen, accuracy(model)
 
 
+# What the course's notes have, from other draws and without the two stages.
 MEASURED = {1: (0.663, 0.715, 0.722), 2: (0.795, 0.831, 0.843), 5: (0.884, 0.921, 0.929)}
 WAYS = ("from scratch", "frozen", "tuned")
 counts = (1, 2, 5) if lab.quick else (1, 2, 5, 20)
@@ -93,7 +96,7 @@ for each in counts:
     means.append(np.mean(every, axis=0))
     spreads.append(np.std(every, axis=0))
     for way, value, near in zip(WAYS, means[-1], MEASURED.get(each, WAYS), strict=True):
-        bounds = (near - 0.15, near + 0.15) if each in MEASURED else None
+        bounds = None if lab.quick or each not in MEASURED else (near - 0.12, near + 0.12)
         lab.compare(f"{each} per class, {way}", value, expected=bounds)
     lab.compare(
         f"{each} per class: gain of frozen",
@@ -116,14 +119,9 @@ for k, way in enumerate(WAYS):
     places = np.array(counts) * 1.04 ** (k - 1)
     values, sd = 100 * np.array(means)[:, k], 100 * np.array(spreads)[:, k]
     axes.errorbar(places, values, sd, marker="o", lw=2, capsize=4, label=way)
-axes.axhline(100 * lab.numbers["MNIST's head, no label at all"], ls=":", color="gray")
-axes.text(
-    counts[-1],
-    100 * lab.numbers["MNIST's head, no label at all"],
-    "MNIST's own head ",
-    va="bottom",
-    ha="right",
-)
+own = 100 * lab.numbers["MNIST's head, no label at all"]
+axes.axhline(own, ls=":", color="gray")
+axes.text(counts[-1], own, "MNIST's own head ", va="bottom", ha="right")
 axes.set_xscale("log")
 axes.set_xticks(counts, [str(each) for each in counts])
 axes.minorticks_off()

@@ -18,7 +18,7 @@ import numpy as np
 
 import tinygrad_cv as tg
 from tinygrad_cv import data, optim
-from tinygrad_cv.storage import write
+from tinygrad_cv.viz.plots import saved
 
 OPTIONS = "TINYGRAD_CV_LAB"
 """The variable with the options of a lab that runs as a notebook, which has no command line."""
@@ -135,9 +135,7 @@ class Lab:
         self.out.mkdir(parents=True, exist_ok=True)
         path = self.out / f"{self.name}{f'_{name}' if name else ''}.{kind}"
         if hasattr(drawn, "savefig"):
-            contents = io.BytesIO()
-            drawn.savefig(contents, format=kind, dpi=120)
-            write(path, contents.getvalue())
+            saved(drawn, path)
         else:
             drawn.save(path)
         if self.in_notebook:

@@ -108,10 +108,9 @@ def curves(
     count = len(panels) + by_step
     columns = min(count, 3)
     rows = math.ceil(count / columns)
-    figure = blank_figure(
-        (5.0 if len(runs) == 1 else 6.5, 10.0, 13.3)[columns - 1],
-        3.6 * rows + 0.4 * (len(runs) > 1),
-    )
+    several = len(runs) > 1
+    width = (6.5 if several else 5.0, 10.0, 13.3)[columns - 1]
+    figure = blank_figure(width, 3.6 * rows + 0.4 * several)
     every = iter(figure.subplots(rows, columns, squeeze=False).ravel())
     if by_step:
         _draw_steps(next(every), runs, smooth)
@@ -119,7 +118,7 @@ def curves(
         _draw_epochs(next(every), runs, panel)
     for axes in every:
         axes.remove()
-    if len(runs) > 1:
+    if several:
         _name_runs(figure, runs)
     return saved(figure, path)
 

@@ -156,3 +156,28 @@ def test_optuna_s_trials_come_back_in_our_table() -> None:
     assert result.best.values["loss"] <= random.best.values["loss"] + 0.5
     with pytest.raises(ValueError, match="the study is to maximize"):
         search.optuna_search(far, space, 1, study=study, metric="accuracy")
+
+
+MPI = """
+import sys
+sys.path.insert(0, TESTS)
+from beside_torch.test_search import HALVING, SPACE, objective, told
+from mpi4py.futures import MPIPoolExecutor
+from tinygrad_cv.train import search
+
+if __name__ == "__main__":
+    alone = search.random_search(objective, SPACE, 8, halving=HALVING, max_workers=0)
+    with MPIPoolExecutor() as executor:
+        result = search.random_search(objective, SPACE, 8, halving=HALVING, executor=executor)
+    assert told(result) == told(alone)
+    print("the same")
+"""
+
+
+def test_mpi(tmp_path: Path) -> None:
+    from test_distributed import ranked
+
+    tests = repr(str(Path(__file__).parent.parent))
+    (tmp_path / "program.py").write_text(MPI.replace("TESTS", tests))
+    done = ranked(3, "-m", "mpi4py.futures", str(tmp_path / "program.py"))
+    assert (done.returncode, done.stdout) == (0, "the same\n"), done.stderr

@@ -526,9 +526,8 @@ def _draw(out: Path, history: list[dict[str, float]], loss: Tensor, watch: Any) 
     """Draw what the installed packages can, and return the names of the pictures."""
     from tinygrad_cv import viz
 
-    columns = {key: [record[key] for record in history] for key in history[0]}
     pictures: dict[str, Callable[[Path], object]] = {
-        CURVES: lambda path: viz.curves(columns, path),
+        CURVES: lambda path: viz.curves(history, path),
         GRAPH: lambda path: viz.draw(loss, backward=True, health=True).save(path),
         PAGE: watch.save,
     }

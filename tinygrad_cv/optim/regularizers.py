@@ -267,9 +267,8 @@ class _Penalty(Regularizer):
 
     def near(self, w: Tensor, rate: float) -> Tensor:
         """The v of least rate · R(v) + ½‖v - w‖²: pulled to 0 by rate · a, then shrunk."""
-        a, b = self._coefficients()
-        pulled = w if _is_zero(a) else w.sign() * (w.abs() - rate * a).clamp(min=0)
-        return pulled if _is_zero(b) else pulled / (1 + 2 * rate * b)
+        a, b = map(float, self._coefficients())
+        return (w - w.clamp(-rate * a, rate * a)) / (1 + 2 * rate * b)
 
 
 def _is_zero(coefficient: Any) -> bool:

@@ -101,10 +101,10 @@ class Trainer:
     - `amp` scales the loss, so that gradients in float16 do not vanish, by a `GradScaler`, which
       may be given. Inputs become float16 for a model that is (`model.half()`), and its outputs
       float32. A step whose gradients are not finite is left out, and no schedule object moves on.
-    - `regularizer`, such as `optim.L2(0.01)`, is added to the loss of each step as
-      `regularizer(model)`, a function of the model, so that "loss" in the record is the whole cost;
-      "train_penalty" there is the term alone, and "val_loss" and `evaluate` are without it. Its
-      `project_` is called after each step, as `optim.MaxNorm` needs.
+    - `regularizer`, such as `optim.L2(0.01)`, is a function of the model that is added to the loss,
+      in training and wherever the loss is measured: the cost has its term. That alone is
+      "train_penalty" and "val_penalty" in the record. One that changes the weights after a step,
+      such as `optim.MaxNorm`, does so.
     - `metrics` names functions of (scores, labels), a batch's mean each, such as
       {"top5": ...}: "train_top5" and "val_top5" in the record are means over the samples.
     - `settings` are numbers and strings of yours, such as the seed, that are to be the same when a
@@ -554,9 +554,10 @@ class Trainer:
     def evaluate(self, loader: Iterable[Any], *, return_dict: bool = False) -> Any:
         """The share of the samples that the model labels right, in evaluation mode.
 
-        With `return_dict` a dict of "loss", "accuracy" and the metrics; where there is no accuracy,
-        the loss is what is returned. Nothing is recorded or changed, and random numbers go on as
-        they would have. Raises ValueError for a loader without batches.
+        With `return_dict` a dict of "loss", "accuracy" and the metrics, and of a regularizer's
+        "penalty", which is part of the loss; where there is no accuracy, the loss is returned.
+        Nothing is recorded or changed, and random numbers go on as they would have. Raises
+        ValueError for a loader without batches.
         """
         count_batches(loader)
         sums, _ = self._measure(loader)
@@ -630,6 +631,7 @@ class Trainer:
         ranks.share_buffers(self.model)
         with self._evaluating(batches), ranks.sharing(batches):
             shared = is_shared_out(batches)
+            penalty = None if self.regularizer is None else self.regularizer(self.model).item()
             for batch in batches:
                 size = size_of(batch)
                 if not shared:
@@ -639,7 +641,10 @@ class Trainer:
                     continue
                 inputs, labels = batch
                 outputs = self._scores(inputs)
-                self._count(sums, outputs, labels, self.loss_fn(outputs, labels).item())
+                loss = self.loss_fn(outputs, labels).item()
+                self._count(sums, outputs, labels, loss + (penalty or 0.0))
+                if penalty is not None:
+                    sums.add("penalty", penalty * size, size)
                 sound = sound and has_limits(outputs)
         sums, sound = ranks.total(sums), all(ranks.all(sound))
         if not sums.totals:
