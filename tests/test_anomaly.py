@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinygrad_cv as tg
-from tinygrad_cv import autograd, nn, optim, train
+from tinygrad_cv import autograd, nn, optim, train, viz
 
 INF = float("inf")
 
@@ -209,3 +209,21 @@ def test_a_fit_says_where_its_loss_was_lost(compiled: bool) -> None:
     trainer = train.Trainer(model, optim.SGD(model.parameters(), lr=0.1), compile=compiled)
     anomaly = caught(lambda: trainer.fit([(x, tg.tensor([0, 1] * 3))]))
     assert (anomaly.op, anomaly.index, anomaly.layer) == ("linear", (4, 1), "0 (Linear)")
+
+
+@pytest.mark.host
+def test_steps_that_are_watched_are_looked_at_too() -> None:
+    model = nn.Sequential(nn.Linear(2, 3), Log())
+    watch = viz.watch(model, every=1)
+
+    def step() -> None:
+        with watch.step():
+            model(tg.zeros(1, 2) - 5).sum().backward()
+
+    nn.init.constant_(model[0].weight, 1.0)
+    anomaly = caught(step)
+    assert (anomaly.op, anomaly.layer) == ("log", "1 (Log)")
+    with autograd.detect_anomaly(), watch.step():
+        (model[0](tg.ones(1, 2)) ** 2).sum().backward()
+        optim.SGD(model.parameters(), lr=0.1).step()
+    assert len(watch.trace.steps) == 1

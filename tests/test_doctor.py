@@ -312,3 +312,14 @@ def test_labels_of_a_regression_may_be_whole_numbers() -> None:
     model = Flat(3, 1)
     x, labels = tg.randn(40, 3), tg.randint(4, (40,))
     check(model, lambda outputs, y: ((outputs - y) ** 2).mean(), [(x, labels)], steps=5)
+
+
+def test_the_first_loss_of_a_single_sample_proves_nothing() -> None:
+    line = nn.Linear(1, 1)
+    nn.init.constant_(line.weight, 9.0)
+    sample = tg.ones(1, 1), tg.full((1, 1), 0.1)
+    found = check(line, tg.mse_loss, [sample], steps=0)
+    assert [f.level for f in found if f.kind == "loss_at_start"] == ["note"]
+    many = tg.ones(40, 1) + 0.1 * tg.randn(40, 1), tg.full((40, 1), 0.1)
+    found = check(line, tg.mse_loss, [many], steps=0)
+    assert [f.level for f in found if f.kind == "loss_at_start"] == ["warning"]

@@ -240,6 +240,11 @@ def test_segmentation_regression_and_float64_are_fine() -> None:
     parts = (images.sum(dim=1) > 0).long()
     seen = check(nn.Conv2d(3, 2, 3, padding=1), tg.cross_entropy, [(images, parts)], steps=20)
     assert not kinds(seen, "warning")
+    parts[:, :2] = 255
+    ignoring = nn.CrossEntropyLoss(ignore_index=255)
+    assert not kinds(check(nn.Conv2d(3, 2, 1), ignoring, [(images, parts)], steps=0))
+    found = check(nn.Conv2d(3, 2, 1), tg.cross_entropy, [(images, parts)], steps=0)
+    assert "labels_out_of_range" in kinds(found)
     points = tg.randn(100, 3, dtype="float64")
     line = nn.Linear(3, 1).double()
     assert not kinds(check(line, nn.MSELoss(), [(points, 2 * points[:, :1] - 1)]))
@@ -422,6 +427,24 @@ def test_units_are_dead_over_all_samples_or_not_at_all() -> None:
     assert "dead_units" not in [f.kind for f in quiet.findings]
 
 
+def test_a_unit_is_a_channel_of_a_sequence_and_a_feature_of_a_set() -> None:
+    for layer, axes in ((nn.Conv1d(4, 6, 1), (0, 2)), (nn.Linear(4, 6), (0, 1))):
+        with tg.no_grad():
+            layer.weight[:4] = 0.0
+            layer.bias[:4] = -1.0
+            layer.bias[4:] = 3.0
+        model = nn.Sequential(layer, nn.ReLU())
+        optimizer = optim.SGD(model.parameters(), 1e-3)
+        looks = Health(model)
+        for _ in range(12):
+            with looks.step():
+                optimizer.zero_grad()
+                model(tg.randn(5, 4, 4)).mean(dim=axes).square().mean().backward()
+                optimizer.step()
+        [dead] = [f for f in looks.findings if f.kind == "dead_units"]
+        assert dead.seen.startswith("4 of 6 units")
+
+
 def test_saturated_units_are_named() -> None:
     model = nn.Sequential(nn.Linear(64, 30), nn.Tanh(), nn.Linear(30, 10))
     assert not kinds(looped(model).findings)
@@ -535,6 +558,19 @@ def test_several_passes_and_optimizers_in_one_step() -> None:
             last.step()
     [dead] = [f for f in looks.findings if f.level != "note"]
     assert dead.seen.startswith("20 of 30 units (67%) give 0 for each of the 1,800 samples")
+
+
+def test_losses_of_few_samples_are_far_apart_and_no_mistake() -> None:
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        points = rng.normal(size=(100, 3)).astype("float32")
+        values = points @ rng.normal(size=(3, 1)).astype("float32") * 3
+        model = nn.Linear(3, 1, generator=rng)
+        loader = DataLoader(TensorDataset(points, values), 1 + seed % 4)
+        trainer = Trainer(model, optim.SGD(model.parameters(), 0.01), nn.MSELoss())
+        trainer.fit(loader, epochs=2, callbacks=[looks := Health()])
+        assert not kinds(looks.findings), looks.report()
+        assert not trainer.should_stop
 
 
 def test_two_nets_against_each_other_are_no_mistake() -> None:

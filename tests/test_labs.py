@@ -9,10 +9,12 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import tinygrad_cv as tg
 from lab_runs import EXAMPLES, Numbers, lab_run, quick
-from tinygrad_cv.examples.course import NAMES, title
+from tinygrad_cv.examples.course import NAMES, Lab, title
 from tinygrad_cv.examples.index import DECKS, INDEX
 
 __all__ = ["lab_run"]
@@ -69,6 +71,17 @@ def test_a_lab_uses_what_a_reader_may_use() -> None:
             assert not private, f"{name} uses {private}"
 
 
+def test_a_number_may_be_of_any_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    """An array without axes is one number; what the deck says of several may be words."""
+    lab = Lab("01_backprop", [])
+    lab.compare("one", np.array(2.0), expected=(2, 2))
+    lab.compare("another", tg.tensor(3.0))
+    lab.compare("two", tg.tensor([4.0, 5.0]), "about 5", (np.array([4, 5]), 6))
+    assert list(lab.numbers.values()) == [2, 3, 4, 5]
+    assert capsys.readouterr().out.count("deck about 5") == 2
+    lab.end()
+
+
 # ----- what they leave ---------------------------------------------------------------------------
 
 
@@ -90,20 +103,21 @@ def test_a_lab_writes_pictures_under_out_and_nothing_else(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_readme_names_a_lab_its_decks_its_time_and_its_picture(name: str) -> None:
-    [row] = [line for line in README.splitlines() if line.startswith(f"| [{name}]({name}.py)")]
+    about = f"| [{name}]({name}.py): {title(name)} |"
+    [row] = [line for line in README.splitlines() if line.startswith(about)]
     entry = INDEX[name]
     assert f"| {entry.decks} |" in row
     assert f"| {entry.slides} |" in row
     assert f"| {entry.seconds:g} |" in row
-    [picture] = re.findall(r"!\[[^\]]+\]\((pictures/[^)]+)\)", row)
-    shown = EXAMPLES / picture
-    assert shown.name.startswith(name)
-    assert shown.stat().st_size <= 60_000
+    assert f'<img src="pictures/{name}.png" alt="{name}"' in row
+    assert 0 < (EXAMPLES / "pictures" / f"{name}.png").stat().st_size <= 60_000
 
 
 def test_the_readme_names_the_lectures() -> None:
     for key, deck in DECKS.items():
-        assert f"- **{key}** {deck}" in README
+        [line] = [line for line in README.splitlines() if line.startswith(f"- **{key}** {deck}: ")]
+        labs = [name for name in NAMES if key in INDEX[name].decks.split()]
+        assert re.findall(r"\((\d\d_\w+)\.py\)", line) == labs
 
 
 # ----- labs 01, 02, 15, 16 and 21 ----------------------------------------------------------------

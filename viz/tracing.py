@@ -270,9 +270,19 @@ class Recorder(Observer):
 
     # As an observer of the engine.
 
+    def run(self, op: Any, backend: Any, arrays: Iterable[Any]) -> Any:
+        """The forward of an op, with nothing beside it."""
+        return op.run(backend, *arrays)
+
+    def sent(
+        self, reading: Reading, node: Node, gradient: Any, useful: set[Node] | None
+    ) -> list[tuple[Node, Any]]:
+        """The rules of a node, with nothing beside them."""
+        return reading.gradients(node, gradient, useful)
+
     def forward(self, op: Any, backend: Any, arrays: Iterable[Any]) -> Any:
         started = time.perf_counter()
-        array = op.run(backend, *arrays)
+        array = self.run(op, backend, arrays)
         self._elapsed = time.perf_counter() - started
         return array
 
@@ -299,7 +309,7 @@ class Recorder(Observer):
         self, reading: Reading, node: Node, gradient: Any, useful: set[Node] | None
     ) -> list[tuple[Node, Any]]:
         started = time.perf_counter()
-        sent = reading.gradients(node, gradient, useful)
+        sent = self.sent(reading, node, gradient, useful)
         if self.wants_times:
             self.backward_seconds[node.number] = time.perf_counter() - started
         if self.wants_gradients:

@@ -1,12 +1,14 @@
 """Training as it goes: the health of every node, each so many steps."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tinygrad_cv._graph import Graph, Node, observer
+from tinygrad_cv._graph import Graph, Node, Observer, observer
 from tinygrad_cv._reading import Reading
+from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 from tinygrad_cv.nn import Module
 from tinygrad_cv.viz import data
@@ -138,16 +140,37 @@ def watch(model: Module, every: int = 100) -> Watch:
 
 
 class _Recorder(Recorder):
-    """Also knows which nodes a backward pass began from, and what was saved until then."""
+    """Also knows which nodes a backward pass began from, and what was saved until then.
 
-    def __init__(self, lines: bool) -> None:
+    The observer that was there before looks on, too.
+    """
+
+    def __init__(self, lines: bool, before: Observer | None) -> None:
+        self.before = before or Observer()
+        self.everything, self.general = self.before.everything, self.before.general
         # Without times, the same training gives the same trace.
         super().__init__(values=True, gradients=True, lines=lines, times=False)
         self.reached: dict[int, Node] = {}
         self.received: set[int] = set()
         self.saved: dict[Node, dict[str, int] | None] = {}
 
+    def run(self, op: Any, backend: Any, arrays: Iterable[Any]) -> Any:
+        return self.before.forward(op, backend, arrays)
+
+    def made(self, tensor: Tensor, inputs: tuple[Any, ...]) -> None:
+        self.before.made(tensor, inputs)
+        super().made(tensor, inputs)
+
+    def updated(self, optimizer: Any) -> None:
+        self.before.updated(optimizer)
+
+    def sent(
+        self, reading: Reading, node: Node, gradient: Any, useful: set[Node] | None
+    ) -> list[tuple[Node, Any]]:
+        return self.before.backward(reading, node, gradient, useful)
+
     def arrived(self, node: Node, gradient: Any) -> None:
+        self.before.arrived(node, gradient)
         if self.wants_lines and node.number not in self.received:  # its rules free what was saved
             self.saved = saved_by(Graph([node])) | self.saved
         self.reached.setdefault(node.number, node)
@@ -178,7 +201,7 @@ class _Step:
             name: parameter._backend.to_host(parameter._array).copy()
             for name, parameter in self.watch.model.named_parameters()
         }
-        self.seen = _Recorder(lines=not self.watch.trace.steps)
+        self.seen = _Recorder(not self.watch.trace.steps, observer.get())
         self.token = observer.set(self.seen)
 
     def __exit__(

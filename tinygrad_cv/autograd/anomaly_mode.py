@@ -504,7 +504,7 @@ class detect_anomaly:  # noqa: N801  PyTorch's name
     called. A compiled function is recorded again, with the looks in it.
 
     It costs a look at all that is computed (a step takes up to twice as long), which a GPU is
-    waited for. Recorded steps of `viz.watch` are not looked at.
+    waited for.
 
     Raises RuntimeError.
 

@@ -29,7 +29,7 @@ from tinygrad_cv.train.health.looks import (
     told_uniform,
     uniform_weights,
 )
-from tinygrad_cv.train.health.sight import Sight, rows_are_equal, sources
+from tinygrad_cv.train.health.sight import Sight, named_tensors, rows_are_equal
 from tinygrad_cv.train.randomness import Randomness
 
 Loss = Callable[[Any, Any], Tensor]
@@ -170,7 +170,7 @@ def _rows(inputs: Any, labels: Any) -> tuple[Any, Any] | None:
 def _pass(trial: Module, loss_fn: Loss, inputs: Any, labels: Any) -> tuple[Any, list[Finding]]:
     """What the model gives, and what a forward and a backward pass show."""
     modules = {id(module): path for path, module in trial.named_modules()}
-    parameters = dict(sources(trial))
+    parameters = dict(named_tensors(trial))
     ids = {id(parameter): name for name, parameter in parameters.items()}
     sight = Sight(observer.get(), modules, ids, {}, True, lambda: None)
     told: list[Finding] = []
@@ -178,10 +178,18 @@ def _pass(trial: Module, loss_fn: Loss, inputs: Any, labels: Any) -> tuple[Any, 
     try:
         outputs = trial(inputs)
         wrong = told_labels(next(tensors_in(outputs)), labels)
+        try:
+            loss = loss_fn(outputs, labels)
+        except (IndexError, ValueError):
+            if wrong is None:
+                raise
+        else:
+            if wrong is not None and math.isfinite(loss.item()):
+                wrong = None  # such labels are ignored
         if wrong is not None:
             told.append(wrong)
         else:
-            loss_fn(outputs, labels).backward()
+            loss.backward()
     finally:
         observer.reset(token)
     told += told_by(sight)
@@ -264,7 +272,7 @@ def _of_start(trial: Module, loss_fn: Loss, inputs: Any, labels: Any) -> Iterato
             yield found(
                 "loss_at_start",
                 f"the loss is {loss:.6g}, and {expected:.6g} for a net that knows nothing",
-                level="warning" if off > 1.7 * high else "note",
+                level="warning" if off > 1.7 * high and samples_in(labels) >= 10 else "note",
                 means="the model has learned already" if off < 0.8 else None,
                 remedy="nothing, if it goes on from a checkpoint" if off < 0.8 else None,
             )

@@ -26,8 +26,8 @@ from tinygrad_cv.train.health.finding import Finding, report, worst_first
 from tinygrad_cv.train.health.kinds import found
 from tinygrad_cv.train.health.looks import entropy, flattened, neighbours, uniform_weights
 from tinygrad_cv.train.health.rules import RULES
-from tinygrad_cv.train.health.seen import Seen
-from tinygrad_cv.train.health.sight import Sight, is_finite, norm_of, rows_are_equal, sources
+from tinygrad_cv.train.health.seen import MANY, Seen
+from tinygrad_cv.train.health.sight import Sight, is_finite, named_tensors, norm_of, rows_are_equal
 
 if TYPE_CHECKING:
     from tinygrad_cv.train.trainer import Trainer
@@ -55,10 +55,11 @@ class Health(Callback):
     stepped; of inputs that are not centred, a softmax applied twice, a loss that is summed over the
     batch, labels that do not belong to the inputs, and one prediction for all.
 
-    With `stop`, a cost over 3 times the first, or one that is not finite, ends the fit: so does
-    `Trainer` with callbacks, and a loop of one's own ends by the error of `autograd.detect_anomaly`
-    or may ask `should_stop`. Without it nothing is raised, and the place of a NaN is not known
-    there; a loop with a `GradScaler`, for which infinite gradients are no error, is without it.
+    With `stop`, a cost over 3 times the first, or one that is not finite, ends a fit after that
+    step. In a loop of one's own a NaN then ends the step with the error of
+    `autograd.detect_anomaly`, and for the cost there is `should_stop` to ask. Without `stop`
+    nothing is ended, and of a NaN there it is not told where it began; a loop with a `GradScaler`
+    is looked at so, since infinite gradients are no error in it.
 
     Steps 0, 1, 2, 4, 8, ... and each of `every` are looked at closely; these take two to three
     times as long, the others next to nothing, except for that `detect_anomaly`. A compiled Trainer
@@ -262,7 +263,7 @@ class Health(Callback):
     def _parameters(self) -> dict[str, Tensor]:
         """The parameters by their names; those that wait for a gradient are noted once."""
         if self._names is None:
-            self._names = dict(sources(self.model))
+            self._names = dict(named_tensors(self.model))
             modules = self.model.named_modules() if isinstance(self.model, Module) else ()
             self._paths = {id(module): path for path, module in modules}
             self._ids = {id(parameter): name for name, parameter in self._names.items()}
@@ -301,7 +302,8 @@ class Health(Callback):
             self._tell(found("not_finite", f"the loss became {loss}", step=seen.steps))
             self._stop(trainer)
             return
-        first = seen.first[0]
+        # The first loss of few samples is as it falls out.
+        first = seen.first[0] if seen.rows >= MANY else max(seen.first[:5])
         seen.beyond = seen.beyond + 1 if 0 < 3 * first < loss else 0
         if seen.beyond >= 3 or 0 < 30 * first < loss:
             alone = trainer is None or trainer.ranks.size == 1  # others have seen other labels
@@ -541,6 +543,11 @@ class _Step:
             seen.places.update(self.sight.places)
             if self.close:
                 health._take(self.sight, self.modes)
+        if not seen.steps:
+            inputs = self.sight.rows if self.sight is not None else None
+            seen.rows = MANY if inputs is None or not inputs.ndim else len(inputs)
+            if trainer is not None:
+                seen.rows = sum(map(size_of, self.batches)) * trainer.ranks.size
         if loss is not None:
             health._hear(loss, trainer)
         if self.close:

@@ -11,7 +11,7 @@ from statistics import stdev
 from tinygrad_cv.train.health.finding import Finding
 from tinygrad_cv.train.health.kinds import found
 from tinygrad_cv.train.health.looks import by_chance, entropy, told_neighbours, told_uniform
-from tinygrad_cv.train.health.seen import Seen, mean
+from tinygrad_cv.train.health.seen import MANY, Seen, mean
 
 THROWS = 0.4
 """An update ratio after which a weight is another one."""
@@ -28,6 +28,8 @@ def loss_not_moving(seen: Seen) -> Iterator[Finding]:
         return
     if len(seen.rates) == 2 and seen.rates[1] > 1.05 * seen.rates[0]:
         return  # a warm-up is under way
+    if any(share >= 0.9 for share, *_ in seen.asleep.values()):
+        return  # a layer is dead, which no rate would wake
     first, last = seen.first[:few], seen.last[-few:]
     noise = math.sqrt((stdev(first) ** 2 + stdev(last) ** 2) / few)
     fall = mean(first) - mean(last)
@@ -49,8 +51,14 @@ def loss_not_moving(seen: Seen) -> Iterator[Finding]:
 def rate_too_high(seen: Seen) -> Iterator[Finding]:
     """Updates as large as the weights, after which the loss was above the first one."""
     name = max(seen.peaks, key=lambda name: seen.peaks[name], default=None)
-    start = max(mean(seen.first[:1]) if seen.first else 0.0, _entropy(seen) or 0.0)
-    if name is None or seen.peaks[name] < THROWS or not seen.most > 1.1 * start > 0:
+    if name is None or seen.peaks[name] < THROWS or not seen.first:
+        return
+    start, rises = max(seen.first[0], _entropy(seen) or 0.0), 1.1
+    if seen.rows < MANY or not seen.labels:  # the losses of steps are far apart by themselves
+        start, rises = max(start, mean(seen.first[:5])), 3.0
+        if mean(seen.last) < 0.5 * start:
+            return
+    if not seen.most > rises * start > 0:
         return
     rate = f" at rate {max(seen.rates):.3g}" if seen.rates else ""
     yield found(

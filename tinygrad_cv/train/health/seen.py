@@ -11,6 +11,9 @@ from tinygrad_cv.train.health.finding import Finding
 
 FEW = 20
 
+MANY = 16
+"""So many samples in a step make its loss a measure of the net."""
+
 
 @dataclass
 class Seen:
@@ -24,6 +27,8 @@ class Seen:
     """The losses of the first steps."""
     last: list[float] = field(default_factory=list)
     """Those of the last steps."""
+    rows: int = 0
+    """The samples of the first step."""
     beyond: int = 0
     """The steps in a row whose loss was over three times the first."""
     rates: list[float] = field(default_factory=list)

@@ -173,7 +173,7 @@ class Sight(Observer):
             self.places[key] = Place(self.paths, call, line()).where
         array = tensor._array
         # A unit is a column of (N, F), a channel of (N, C, H, W); of (N, T, F) it is a feature.
-        unit = 1 if tensor.ndim != 3 or _is_conv(node) else 2
+        unit = 2 if tensor.ndim == 3 and _is_of_features(node) else 1
         with tensor._backend.active:
             top = array.max(axis=tuple(axis for axis in range(tensor.ndim) if axis != unit))
         here = tensor._backend.to_host(top) > 0
@@ -294,10 +294,11 @@ class Sight(Observer):
                     waiting += [(parents[0], scale * abs(number)) for _ in range(1)]
 
 
-def _is_conv(node: Node) -> bool:
-    """Whether a convolution, or what normalizes channels, is behind a node."""
+def _is_of_features(node: Node) -> bool:
+    """Whether what made the first input keeps features on the last axis."""
     maker = _maker(node)
-    return maker is not None and maker.op is not None and maker.op.name in ("conv1d", "batch_norm")
+    names = ("linear", "matmul", "layer_norm", "rms_norm")
+    return maker is not None and maker.op is not None and maker.op.name in names
 
 
 def _maker(node: Node) -> Node | None:
@@ -376,7 +377,7 @@ def rows_are_equal(tensor: Any) -> bool:
     return bool((rows - rows[:1]).abs().max() <= 1e-4 * rows.abs().max())
 
 
-def sources(root: Any) -> Iterator[tuple[str, Any]]:
+def named_tensors(root: Any) -> Iterator[tuple[str, Any]]:
     """The parameters of a model, or of a dict of tensors, by their names."""
     if isinstance(root, dict):
         yield from root.items()
