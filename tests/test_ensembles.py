@@ -269,6 +269,14 @@ def test_a_moving_average_begins_with_the_initial_weights() -> None:
 
 
 @pytest.mark.host
+def test_a_lazy_model_has_nothing_to_average_yet() -> None:
+    lazy = nn.LazyLinear(3)
+    trainer = train.Trainer(lazy, optim.SGD(lazy.parameters(), lr=0.1))
+    with pytest.raises(ValueError, match="run the model once before"):
+        trainer.fit(loader_of_floats(), callbacks=[train.MovingAverage()])
+
+
+@pytest.mark.host
 def test_a_moving_average_may_come_to_a_run_that_goes_on(tmp_path: Path) -> None:
     def fit(epochs: int, *callbacks: Any) -> train.Trainer:
         model = nn.Linear(2, 3)

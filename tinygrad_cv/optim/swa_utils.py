@@ -19,6 +19,7 @@ from tinygrad_cv._trees import mapped
 from tinygrad_cv.backend.recording import as_written
 from tinygrad_cv.nn.instancenorm import _InstanceNorm
 from tinygrad_cv.nn.module import EXTRA, Module
+from tinygrad_cv.nn.parameter import is_lazy
 from tinygrad_cv.optim.lr_scheduler import LRScheduler, _each
 from tinygrad_cv.optim.optimizer import Optimizer
 
@@ -112,7 +113,7 @@ class AveragedModel(Module):
     otherwise they are copied, and `update_bn` works the statistics of batch norm out anew.
 
     The buffer n_averaged, which is n above, counts the updates. Raises ValueError for both
-    functions at once.
+    functions at once, and for a lazy model that has no values yet.
 
     >>> from tinygrad_cv import nn, no_grad, optim
     >>> model = nn.Linear(1, 1)
@@ -139,6 +140,8 @@ class AveragedModel(Module):
         super().__init__()
         if avg_fn is not None and multi_avg_fn is not None:
             raise ValueError("AveragedModel takes avg_fn or multi_avg_fn, not both.")
+        if any(map(is_lazy, model.parameters())):
+            raise ValueError("there are no values yet to average: run the model once before.")
         self.module = deepcopy(model)
         if device is not None:
             self.module = self.module.to(device)
