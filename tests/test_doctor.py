@@ -19,7 +19,7 @@ from tinygrad_cv.optim import SGD
 from tinygrad_cv.train import Health
 from tinygrad_cv.train.health import Finding, check
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("one_blas_thread")]
 
 PLANTED = Path(planted.__file__)
 
@@ -63,7 +63,7 @@ def doctor(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Any:
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.__name__)
 def test_a_planted_mistake_is_named_first(doctor: Any, mistake: Any) -> None:
-    told = doctor(f"{PLANTED}::{mistake.__name__}", "--steps", 60)
+    told = doctor(f"{PLANTED}::{mistake.__name__}", "--steps", 40)
     first = told.findings[0]
     assert first["kind"] == MISTAKES[mistake], told.out
     assert first["level"] in ("error", "warning")
