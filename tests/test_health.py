@@ -253,6 +253,19 @@ def test_segmentation_regression_and_float64_are_fine() -> None:
     assert not kinds(check(line, nn.MSELoss(), [(points[:1], points[:1, :1])]))
 
 
+def test_of_probabilities_one_channel_may_go_on_and_targets_may_be_large() -> None:
+    found = check(
+        mlp(nn.Sigmoid()),
+        lambda s, y: tg.binary_cross_entropy_with_logits(s[:, 1], (y == 1).float()),
+        batch_of(50),
+        steps=0,
+    )
+    assert kinds(found) == ["softmax_twice"]
+    targets = 3000 * tg.randn(20, 1, generator=np.random.default_rng(0))
+    found = check(mlp(outputs=1), tg.mse_loss, [(tg.tensor(X[:20]), targets)], steps=100)
+    assert [(f.kind, f.level) for f in found] == [("cannot_overfit", "note")]
+
+
 def test_labels_of_far_or_of_rare_ones_cannot_be_told_by_neighbours() -> None:
     def told(inputs: Any, labels: Any, loss_fn: Any = tg.cross_entropy) -> list[str]:
         return kinds(check(nn.Linear(inputs.shape[1], 2), loss_fn, [(inputs, labels)], steps=0))
@@ -414,6 +427,14 @@ def test_a_loss_is_summed_one_by_one_too() -> None:
     mean = looped(mlp(), 2, loss_fn=lambda s, y: of_each(s, y) / 50)
     assert not kinds(mean.findings)
     assert not kinds(looped(mlp(), 2, loss_fn=doubled).findings)
+
+
+def test_a_bias_that_is_taken_away_again_is_a_note() -> None:
+    model = mlp()
+    looks = looped(model, 8, loss_fn=lambda s, y: (s[:25] - s[25:]).square().mean(), lr=0.01)
+    [finding] = [f for f in looks.findings if f.kind == "no_gradient"]
+    assert (finding.level, finding.key) == ("note", "2")
+    assert finding.seen.startswith("2.bias got only gradients that are exactly 0")
 
 
 def test_one_class_for_all_is_a_note_where_nearly_all_are_it() -> None:

@@ -345,13 +345,17 @@ def _of_subset(
     if not math.isfinite(best[1]) or best[0] <= 0:
         return
     rows = "" if best[2] < 0 else f", and {best[2]:.0%} of the labels are right"
-    nearly = best[1] < 0.5 * best[0] or best[2] >= 0.75
+    numbers = best[2] < 0  # whose size a net has to grow to
+    nearly = best[1] < (0.95 if numbers else 0.5) * best[0] or best[2] >= 0.75
     yield found(
         "cannot_overfit",
         f"{count} samples are not learned by heart in {steps} steps: the loss goes from "
         f"{best[0]:.4g} to {best[1]:.4g}{rows}",
         level="note" if nearly else None,
-        means="a small model, or too few steps" if nearly else None,
+        means="a small model, too few steps, or targets far larger than what the net gives"
+        if nearly
+        else None,
+        remedy="scale the targets to a deviation of about 1; or nothing" if nearly else None,
     )
 
 

@@ -149,9 +149,14 @@ def no_gradient(seen: Seen) -> Iterator[Finding]:
             remedy = (
                 "look at the layers behind it; initialize at random and smaller, lower the rate"
             )
+        cancelled = why == "zeros" and path and names == [f"{path}.bias"]
+        if cancelled:
+            means = "what comes behind takes it away again: a batch norm, or a difference"
+            remedy = "nothing; or bias=False"
         yield found(
             "no_gradient",
             f"{seen_text}; {story}" if story else seen_text,
+            level="note" if cancelled else None,
             means=means,
             remedy=remedy,
             step=seen.steps - 1,

@@ -264,6 +264,8 @@ class Sight(Observer):
 
     def _sigmoids(self, node: Node) -> None:
         maker = _maker(node)
+        while maker is not None and maker.op is not None and maker.op.name == "getitem":
+            maker = _maker(maker)  # one of several channels
         if maker is not None and maker.op is not None and maker.op.name == "sigmoid":
             assert node.op is not None
             place = Place(self.paths, scope.get(), line())
