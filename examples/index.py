@@ -40,27 +40,27 @@ INDEX = {
     "05_initialization": Entry(
         "D0 D2 D4", "Small random numbers; Xavier initialization; He et al., 2015", 12
     ),
-    "06_batch_norm": Entry("D0 D3 D4", "Batch Normalization; Batch normalization: test time", 20),
+    "06_batch_norm": Entry("D0 D3 D4", "Batch Normalization; Batch normalization: test time", 12),
     "07_sanity_checks": Entry(
         "D0 D1 D2 D3", "Double check that the loss is reasonable; Overfit a small portion", 4
     ),
     "08_learning_rate": Entry("D0 D1 D2 D3 D4", "Find a learning rate; loss exploding", 25),
-    "09_search": Entry("D0 D1 D2 D3", "Coarse to fine search; Random Search vs. Grid Search", 30),
+    "09_search": Entry("D0 D1 D2 D3", "Coarse to fine search; Random Search vs. Grid Search", 20),
     "10_babysitting": Entry(
-        "D0 D1 D2 D3 D4", "Visualize the accuracy, the weights; Track the ratio of updates", 15
+        "D0 D1 D2 D3 D4", "Visualize the accuracy, the weights; Track the ratio of updates", 14
     ),
     "11_optimizers": Entry("D4", "Momentum, Nesterov momentum, Adagrad, RMSProp, Adam update", 2),
     "12_schedules": Entry("D1 D4", "Learning rate schedule", 2),
     "13_second_order": Entry("D4", "Second order optimization methods", 8),
     "14_regularization": Entry(
-        "D1 D2", "Example Regularizers; Weight decay; Max norm; Dropout", 20
+        "D1 D2", "Example Regularizers; Weight decay; Max norm; Dropout", 15, "boundaries"
     ),
     "15_convnet": Entry("D1", "Example ConvNet", 15, "maps"),
     "16_alexnet": Entry("D1", "Example: AlexNet; Dropout: Case study", 25),
     "17_ensembles": Entry("D4", "Evaluation: Model Ensembles", 12),
-    "18_fine_tuning": Entry("D0 D1", "Fine-tune from ImageNet", 25),
-    "19_rnn": Entry("D2", "Recurrent Neural Network", 10),
-    "20_char_rnn": Entry("D2", "RNN for language modeling; Character-level Language Model", 35),
+    "18_fine_tuning": Entry("D0 D1", "Fine-tune from ImageNet", 20),
+    "19_rnn": Entry("D2", "Recurrent Neural Network", 5),
+    "20_char_rnn": Entry("D2", "RNN for language modeling; Character-level Language Model", 8),
     "21_gradient_check": Entry("D1 D4", "Derive it by hand, and check it numerically", 2),
 }
 """The labs by their names."""

@@ -341,6 +341,7 @@ ELSEWHERE = {
     "cli/__init__.py": "the standard streams, where they are closed",
     "archives.py": "files in a folder that gets its name when it is whole",
     "loggers.py": "a row at the end of a table; a torn one is dropped by the run that goes on",
+    "results.py": "a line at the end of the trials; the search that goes on drops a torn one",
     "workers.py": "memory that has no name",
 }
 

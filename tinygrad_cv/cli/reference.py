@@ -239,7 +239,7 @@ TEMPLATES = {
 {% extends "frame.html.jinja2" %}
 {% block title %}{{ name }}{% endblock %}
 {% block style %}{{ super() }}
-<style>main.pdoc.pdoc { max-width: 80rem }</style>
+<style>:root { --sidebar-width: 8rem } main.pdoc.pdoc { width: 76rem }</style>
 {% endblock %}
 {% block nav %}
 <a class="pdoc-button module-list-button" href="../index.html">Index</a>
