@@ -481,6 +481,12 @@ def test_equal_weights_are_named() -> None:
     assert "symmetry" not in kinds(looped(fresh).findings)
 
 
+def test_a_rate_is_too_high_for_a_regression_too() -> None:
+    sine = np.sin(X[:, :1] + X[:, 9:10])
+    looks = looped(mlp(outputs=1), 2, labels=sine, loss_fn=tg.mse_loss, lr=30.0)
+    assert set(kinds(looks.findings)) >= {"rate_too_high", "cost_exploded"}, looks.report()
+
+
 def test_a_rate_that_is_too_high_ends_the_fit() -> None:
     looks, trainer = fitted(mlp(), lr=30.0, epochs=5)
     assert kinds(looks.findings, "error") == ["cost_exploded"]

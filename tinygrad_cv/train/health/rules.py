@@ -62,7 +62,8 @@ def rate_too_high(seen: Seen) -> Iterator[Finding]:
         return
     start, rises = max(seen.first[0], _entropy(seen) or 0.0), 1.1
     if seen.rows < MANY or not seen.labels:  # the losses of steps are far apart by themselves
-        start, rises = max(start, mean(seen.first[:5])), 3.0
+        few = 5 if seen.rows < MANY else 1
+        start, rises = max(start, mean(seen.first[:few])), 3.0
         if mean(seen.last) < 0.5 * start:
             return
     if not seen.most > rises * start > 0:
