@@ -50,7 +50,7 @@ def shrunk(picture: Image.Image, most: int = 60_000) -> bytes:
         small = picture.copy()
         small.thumbnail((width, width), Image.Resampling.LANCZOS)
         contents = io.BytesIO()
-        small.quantize(64).save(contents, format="png", optimize=True)
+        small.quantize(256, Image.Quantize.MAXCOVERAGE).save(contents, format="png", optimize=True)
         if len(contents.getvalue()) <= most:
             break
     return contents.getvalue()
