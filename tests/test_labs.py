@@ -139,9 +139,9 @@ def test_15_convnet(lab_run: Run) -> None:
     numbers = lab_run("15_convnet")
     assert numbers["parameters"] == 6440
     assert [numbers[f"size after pool [{k}]"] for k in (1, 2, 3)] == [16, 8, 4]
-    assert abs(numbers["loss at first"] - math.log(10)) < 0.3
-    assert numbers["loss in the last epoch"] < 1.5
-    assert numbers["test accuracy"] > 0.5
+    assert abs(numbers["loss at first"] - math.log(10)) < 0.05
+    assert numbers["loss in the last epoch"] < 1.9
+    assert numbers["test accuracy"] > 0.3
 
 
 def test_16_alexnet(lab_run: Run) -> None:
@@ -151,7 +151,8 @@ def test_16_alexnet(lab_run: Run) -> None:
     assert numbers["parameters, grouped"] == 60_965_224
     assert numbers["parameters, not grouped"] == 62_378_344
     assert numbers["operations in convolutions: share"] > 0.9
-    assert numbers["twin: last loss over the first"] < 0.95
+    assert abs(numbers["twin: loss at first"] - math.log(10)) < 0.05
+    assert numbers["twin: loss of 20 images, 40 steps"] < 0.2
 
 
 def test_21_gradient_check(lab_run: Run) -> None:
