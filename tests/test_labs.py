@@ -4,11 +4,13 @@ What a lab measures is asserted in tests/test_labs_*.py.
 """
 
 import ast
+import io
 import math
 import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lab_runs import EXAMPLES, Numbers, lab_run, quick
@@ -105,6 +107,22 @@ def test_the_readme_names_the_lectures() -> None:
         [line] = [line for line in README.splitlines() if line.startswith(f"- **{key}** {deck}: ")]
         labs = [name for name in NAMES if key in INDEX[name].decks.split()]
         assert re.findall(r"\((\d\d_\w+)\.py\)", line) == labs
+
+
+def test_a_thumbnail_keeps_the_colours_of_lines_apart() -> None:
+    image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+    from tinygrad_cv.examples.thumbnails import shrunk
+
+    # Many greens and blues, and four short lines.
+    drawn = np.zeros((300, 600, 3), np.uint8)
+    drawn[..., 1] = np.linspace(0, 255, 600)
+    drawn[..., 2] = np.linspace(0, 255, 300)[:, None]
+    lines = {(255, 0, 0): 20, (230, 90, 20): 40, (200, 90, 160): 60, (255, 60, 60): 80}
+    for colour, y in lines.items():
+        drawn[y, :40] = colour
+    shown = np.asarray(image.open(io.BytesIO(shrunk(image.fromarray(drawn)))).convert("RGB"))
+    for colour, y in lines.items():
+        assert abs(shown[y, :40].astype(int) - colour).max() <= 16
 
 
 # ----- labs 01, 02, 15, 16 and 21 ----------------------------------------------------------------
