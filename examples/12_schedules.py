@@ -8,7 +8,6 @@
 
 # %%
 import math
-from collections.abc import Callable
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -19,10 +18,9 @@ from tinygrad_cv.examples.course import Lab
 from tinygrad_cv.optim import lr_scheduler
 
 lab = Lab("12_schedules")
-Schedule = Callable[[optim.Optimizer], lr_scheduler.LRScheduler]
 
 
-def rate(make: Schedule, t: int) -> float:
+def rate(make, t):
     """The rate at time t of a schedule that begins with the rate 1."""
     optimizer = optim.SGD([tg.zeros(1, requires_grad=True)], lr=1.0)
     schedule = make(optimizer)
@@ -32,7 +30,7 @@ def rate(make: Schedule, t: int) -> float:
 
 
 T = 100
-schedules: dict[str, Schedule] = {
+schedules = {
     "half every 20 epochs": lambda o: lr_scheduler.StepLR(o, 20, 0.5),
     ".97 an epoch": lambda o: lr_scheduler.ExponentialLR(o, 0.97),
     "exp(-kt), k = .05": lambda o: lr_scheduler.ExponentialLR(o, math.exp(-0.05)),
@@ -42,7 +40,7 @@ schedules: dict[str, Schedule] = {
     "exp(-t)": lambda o: lr_scheduler.ExponentialLR(o, math.exp(-1)),
     ".1 every 50,000 batches": lambda o: lr_scheduler.StepLR(o, 50_000, 0.1),
 }
-for name, t, formula in [
+for name, t, formula in (
     ("half every 20 epochs", 59, 0.25),
     (".97 an epoch", 10, 0.97**10),
     ("exp(-kt), k = .05", 20, math.exp(-1)),
@@ -52,18 +50,19 @@ for name, t, formula in [
     ("exp(-t)", 3, math.exp(-3)),
     (".1 every 50,000 batches", 49_999, 1.0),
     (".1 every 50,000 batches", 150_000, 0.001),
-]:
+):
     expected = (formula - 1e-9, formula + 1e-9)
     lab.compare(f"{name}: at t = {t:,}", rate(schedules[name], t), f"{formula:.4f}", expected)
 
 # %% [markdown]
 # ## Why it should fall
 # Mini-batches make the gradient noisy. At a constant rate the loss of a bowl ends where the noise
-# holds it, at a height in proportion to the rate; with a rate that falls it goes on falling.
+# holds it; with a rate that falls it goes on falling. With gradients w + noise of variance 1 a step
+# is w ← (1 - lr) w - lr · noise, so w² ends at (1 - lr)² w² + lr² = w², which is lr / (2 - lr).
 
 
 # %%
-def noisy(make: Schedule, steps: int = 400, bowls: int = 200) -> np.ndarray:
+def noisy(make, steps=400, bowls=200):
     """The mean loss of many bowls ½ w² from w = 1, whose gradients are w + noise."""
     noise = np.random.default_rng(lab.seed)
     w = tg.ones(bowls, dtype="float64", requires_grad=True)
@@ -77,17 +76,15 @@ def noisy(make: Schedule, steps: int = 400, bowls: int = 200) -> np.ndarray:
     return np.array(losses)
 
 
-kinds: dict[str, Schedule] = {
+kinds = {
     "constant": lambda o: lr_scheduler.LambdaLR(o, lambda t: 1.0),
     "half every 80 steps": lambda o: lr_scheduler.StepLR(o, 80, 0.5),
     "exp(-kt), k = .01": lambda o: lr_scheduler.ExponentialLR(o, math.exp(-0.01)),
     "1/(1 + kt), k = .5": lambda o: lr_scheduler.InverseTimeLR(o, 0.5),
 }
 losses = {name: noisy(make) for name, make in kinds.items()}
-floor = 0.5 / (2 * (2 - 0.5))  # w² = (1 - lr)² w² + lr² has the solution lr / (2 - lr)
-lab.compare(
-    "noise floor at the rate .5", losses["constant"][100:].mean(), f"{floor:.4f}", (0.15, 0.18)
-)
+floor = losses["constant"][100:].mean()  # ½ · .5 / (2 - .5) in theory
+lab.compare("noise floor at lr .5; in theory 1/6", floor, expected=(0.15, 0.18))
 for name in list(kinds)[1:]:
     gain = losses["constant"][-50:].mean() / losses[name][-50:].mean()
     lab.compare(f"{name}: so much lower at the end", gain, expected=(10, 1000))
@@ -97,11 +94,11 @@ for name in list(kinds)[1:]:
 # The deck's velocity v = μv - lr·dx contains the rate, PyTorch's does not: it is lr·v that is
 # subtracted. They are the same while the rate stays. When it falls, the deck's v goes on with what
 # it took up at the old rate. `SGD(velocity_holds_lr=True)` is the deck's. μ itself may be annealed,
-# "e.g. from 0.5 to 0.99" (CS231n).
+# "e.g. from 0.5 -> 0.99" (CS231n).
 
 
 # %%
-def descend(holds: bool, make: Schedule, steps: int = 30) -> list[float]:
+def descend(make, holds=True, steps=30):
     """The places of the bowl ½ w² that SGD with momentum comes by from w = 1."""
     w = tg.ones(1, dtype="float64", requires_grad=True)
     optimizer = optim.SGD([w], lr=0.1, momentum=0.5, velocity_holds_lr=holds)
@@ -112,37 +109,36 @@ def descend(holds: bool, make: Schedule, steps: int = 30) -> list[float]:
         optimizer.step()
         schedule.step()
         places.append(w.item())
-    return places
+    return np.array(places)
 
 
-def deck(lr: Callable[[int], float], mu: Callable[[int], float], steps: int = 30) -> list[float]:
+def deck(lr=lambda t: 0.1, mu=lambda t: 0.5, steps=30):
+    """The same by the deck's lines."""
     x, v, places = 1.0, 0.0, []
     for t in range(steps):
         v = mu(t) * v - lr(t) * x
         x += v
         places.append(x)
-    return places
+    return np.array(places)
 
 
-def largest(a: list[float], b: list[float]) -> float:
-    return np.abs(np.subtract(a, b)).max()
+def halved(o):
+    return lr_scheduler.StepLR(o, 3, 0.5)
 
 
-def anneal(t: int) -> float:
+def anneal(t):
     return min(0.99, 0.5 + 0.05 * t)
 
 
-halved: Schedule = lambda o: lr_scheduler.StepLR(o, 3, 0.5)  # noqa: E731
-still = descend(False, kinds["constant"]), descend(True, kinds["constant"])
-lab.compare("constant rate: PyTorch's off the deck's", largest(*still), expected=(0, 1e-12))
-theirs = deck(lambda t: 0.1 * 0.5 ** (t // 3), lambda t: 0.5)
-ours = descend(True, halved)
-lab.compare("halved rate: ours off the deck's", largest(ours, theirs), expected=(0, 1e-12))
-usual = descend(False, halved)
-lab.compare("halved rate: PyTorch's off the deck's", largest(usual, theirs), expected=(0.01, 1))
-ours = descend(True, lambda o: lr_scheduler.LambdaMomentum(o, anneal))
-theirs = deck(lambda t: 0.1, anneal)
-lab.compare("annealed momentum: off the deck's", largest(ours, theirs), expected=(0, 1e-12))
+halves = deck(lr=lambda t: 0.1 * 0.5 ** (t // 3))
+annealed = descend(lambda o: lr_scheduler.LambdaMomentum(o, anneal)) - deck(mu=anneal)
+for what, difference, expected in (
+    ("constant rate: PyTorch's", descend(kinds["constant"], False) - deck(), (0, 1e-12)),
+    ("halved rate: ours", descend(halved) - halves, (0, 1e-12)),
+    ("halved rate: PyTorch's", descend(halved, False) - halves, (0.01, 1)),
+    ("annealed momentum:", annealed, (0, 1e-12)),
+):
+    lab.compare(f"{what} off the deck's", np.abs(difference).max(), expected=expected)
 
 # %%
 figure = Figure(figsize=(11, 4.2), layout="constrained")

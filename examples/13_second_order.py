@@ -8,8 +8,6 @@
 # well in full batch, deterministic mode", and do "not transfer very well to mini-batch setting".
 
 # %%
-from collections.abc import Callable
-
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -35,8 +33,9 @@ features = tg.cat([small, tg.ones(N, 1)], 1).double()
 is_zero = (y == 0).double()
 
 
-def logistic(theta: tg.Tensor) -> tg.Tensor:
-    fit = tg.binary_cross_entropy_with_logits(features @ theta, is_zero)
+def logistic(theta, rows=slice(None)):
+    """The loss J(θ)."""
+    fit = tg.binary_cross_entropy_with_logits(features[rows] @ theta, is_zero[rows])
     return fit + 0.5e-3 * (theta**2).sum()
 
 
@@ -52,7 +51,7 @@ w = tg.zeros(features.shape[1], dtype="float64", requires_grad=True)
 bfgs = optim.LBFGS([w], max_iter=60, line_search_fn="strong_wolfe")
 
 
-def closure() -> tg.Tensor:
+def closure():
     bfgs.zero_grad()
     loss = logistic(w)
     loss.backward()
@@ -70,11 +69,9 @@ lab.compare("GB for H of the 3072-50-10 net", 4 * numbers**2 / 1e9, expected=(95
 # loss with its gradient, for a line search takes several a step, and for `NewtonCG` the products
 # Hv, which cost about as much.
 
+
 # %%
-Make = Callable[[list[tg.Tensor]], optim.Optimizer]
-
-
-def run(make: Make, budget: float, batch: int = N) -> tuple[list[float], list[float]]:
+def run(make, budget, batch=N):
     """The loss over all the data, by passes over the data (evaluations, for a full batch)."""
     tg.manual_seed(lab.seed)
     net = nn.Sequential(nn.Linear(D, 32), nn.Tanh(), nn.Linear(32, splits.classes))
@@ -83,7 +80,7 @@ def run(make: Make, budget: float, batch: int = N) -> tuple[list[float], list[fl
     order = np.random.default_rng(lab.seed)
     seen = 0
 
-    def objective(rows: np.ndarray | slice) -> tg.Tensor:
+    def objective(rows):
         l2 = sum((p**2).sum() for p in parameters)
         return tg.cross_entropy(net(X[rows]), y[rows]) + 0.5e-3 * l2
 
@@ -93,7 +90,7 @@ def run(make: Make, budget: float, batch: int = N) -> tuple[list[float], list[fl
         for start in range(0, N - batch + 1, batch):
             rows = slice(None) if batch == N else shuffled[start : start + batch]
 
-            def closure(rows: np.ndarray | slice = rows) -> tg.Tensor:
+            def closure(rows=rows):
                 nonlocal seen
                 seen += batch
                 optimizer.zero_grad()
@@ -118,17 +115,24 @@ full = {
     "Newton-CG": run(lambda w: optim.NewtonCG(w), evaluations),
     "L-BFGS": run(lambda w: optim.LBFGS(w, line_search_fn="strong_wolfe"), evaluations),
 }
-for name, (_, losses) in full.items():
-    lab.compare(f"full batch, {evaluations} evaluations: {name}", losses[-1])
-best = min(losses[-1] for name, (_, losses) in full.items() if name != "L-BFGS")
-lab.compare("L-BFGS against the best other one", full["L-BFGS"][1][-1] / best, expected=(0, 1))
+*others, ours = (losses[-1] for _, losses in full.values())
+for name, loss in zip(full, (*others, ours), strict=True):
+    lab.compare(f"full batch, {evaluations} evaluations: {name}", loss)
+lab.compare("L-BFGS against the best other one", ours / min(others), expected=(0, 1))
 
 # %% [markdown]
 # ## Mini-batches
 # The same with batches of 100. L-BFGS takes the difference of two gradients for curvature; when
-# they belong to different images, it is noise.
+# they belong to different images, most of it is noise, as here after a step from Newton's minimum.
+# It begins well; sooner or later a bad pair throws it off, and out of the picture.
 
 # %%
+slope = tg.func.grad(logistic)
+one, other = slice(100), slice(100, 200)
+moved = theta - slope(theta, one)
+curvature, noise = slope(moved, one) - slope(theta, one), slope(moved, other) - slope(moved, one)
+lab.compare("noise over curvature", noise.norm() / curvature.norm(), expected=(1, 100))
+
 epochs = 2 if lab.quick else 20
 mini = {
     "momentum": run(lambda w: optim.SGD(w, 0.1, 0.9), epochs, batch=100),
@@ -138,8 +142,9 @@ mini = {
 }
 for name, (_, losses) in mini.items():
     lab.compare(f"mini-batches, {epochs} epochs: {name}", losses[-1])
-worse = mini["L-BFGS, rate 1"][1][-1] / mini["momentum"][1][-1]
-lab.compare("mini-batches: L-BFGS against momentum", worse, expected=(1, 1e9))
+worst = max(loss for name in mini if "L-BFGS" in name for loss in mini[name][1][2:])
+lab.compare("  the worst on the way: L-BFGS", worst, expected=None if lab.quick else (2.4, 1e99))
+lab.compare("  the worst on the way: momentum", max(mini["momentum"][1][2:]), expected=(0, 1))
 
 # %%
 figure = Figure(figsize=(11, 4.2), layout="constrained")

@@ -8,7 +8,8 @@
 #
 # As training goes, the samples become words: the lecture shows four of them, from *War and Peace*.
 # Here it is two sonnets of Shakespeare (1609), which a small net soon knows by heart; with
-# `--data tinyshakespeare.txt` it is a million characters of his plays.
+# `--data tinyshakespeare.txt` it is a million characters of his plays, 65 different ones, and the
+# loss falls from ln 65 = 4.17 to 3.2 in 100 steps, 2.4 in 500, and 2.1 in 1500.
 
 # %%
 import math
@@ -44,7 +45,7 @@ optimizer = optim.Adam(model.parameters(), lr=2e-3 if embedded else 1e-3)
 
 
 @tg.compile
-def train(x: tg.Tensor, y: tg.Tensor, h: tg.Tensor) -> tuple[tg.Tensor, tg.Tensor]:
+def train(x, y, h):
     optimizer.zero_grad()
     scores, h = model(x, h)
     loss = tg.cross_entropy(scores.reshape(-1, size), y.reshape(-1))
@@ -54,14 +55,14 @@ def train(x: tg.Tensor, y: tg.Tensor, h: tg.Tensor) -> tuple[tg.Tensor, tg.Tenso
     return loss, h.detach()  # with its graph, the next backward pass would go through this chunk
 
 
-def sample(length: int = 160, temperature: float = 0.7) -> str:
+def sample(length=160, temperature=0.7):
     """The first character of the text, and on: what the net says is fed back to it."""
     return text.decode(generate(model, text.data[:1], length, temperature))
 
 
 # %%
 shown = [0, 20, 50] if lab.quick else [0, 100, 500, 1500]
-losses: list[float] = []
+losses = []
 samples = {0: sample()}
 while len(losses) < shown[-1]:
     h = tg.zeros(1, batch, 100)  # at the beginning of the text nothing is known
@@ -76,7 +77,8 @@ for steps, said in samples.items():
     print(f"--- after {steps} steps:\n{said}")
 
 first = math.log(size)
-lab.compare("first loss", losses[0], f"ln {size} = {first:.4f}", (first - 0.05, first + 0.05))
+lab.note(f"A net that knows nothing has the loss ln {size} = {first:.4f}.")
+lab.compare("first loss", losses[0], expected=(first - 0.05, first + 0.05))
 bounds = {20: (2.9, 3.6), 50: (2.8, 3.4), 100: (2.5, 3.0), 500: (0.8, 1.6), 1500: (0, 0.3)}
 if not embedded:
     bounds = {20: (3.0, 4.0), 50: (3.0, 3.7), 100: (3.0, 3.4), 500: (2.2, 2.6), 1500: (1.9, 2.2)}
@@ -106,7 +108,7 @@ optimizer_of_words = optim.Adam(writer.parameters(), lr=5e-3)
 
 
 @tg.compile
-def train_words(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
+def train_words(x, y):
     optimizer_of_words.zero_grad()
     loss = tg.cross_entropy(writer(x)[0].flatten(0, 1), y.flatten())
     loss.backward()
@@ -114,13 +116,13 @@ def train_words(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
     return loss
 
 
-word_losses: list[float] = []
-for _ in range(4 if lab.quick else 100 if embedded else 1):
+word_losses = []
+for _ in range(1 if not embedded else 4 if lab.quick else 100):
     for x, y in data.DataLoader(words, batch_size=batch, shuffle=True, drop_last=True):
         word_losses.append(train_words(x, y).item())
 first = math.log(len(words.vocabulary))
-near = (first - 0.1, first + 0.1)
-lab.compare("words: first loss", word_losses[0], f"ln {len(words.vocabulary)} = {first:.4f}", near)
+lab.note(f"There are {len(words.vocabulary)} words, and ln {len(words.vocabulary)} = {first:.4f}.")
+lab.compare("words: first loss", word_losses[0], expected=(first - 0.1, first + 0.1))
 least = (0, first if lab.quick else 0.5 if embedded else 5.0)
 lab.compare(f"words: after {len(word_losses)} steps", np.mean(word_losses[-3:]), expected=least)
 print(words.decode(generate(writer, words.encode("So long"), 30)))

@@ -104,7 +104,7 @@ class Lab:
         and `deck` and the bounds may be sequences too. What is out of bounds is told, here and at
         the end.
         """
-        if isinstance(ours, Sequence | np.ndarray):
+        if _several(ours):
             for k, each in enumerate(ours):
                 parts = None if expected is None else (_of(expected[0], k), _of(expected[1], k))
                 self.compare(f"{what} [{k + 1}]", each, _of(deck, k), parts)
@@ -184,7 +184,14 @@ def _in_notebook() -> bool:
 
 def _of(values: Any, k: int) -> Any:
     """The k-th of some values, or the one that there is for all."""
-    return values[k] if isinstance(values, Sequence | np.ndarray) else values
+    return values[k] if _several(values) else values
+
+
+def _several(values: Any) -> bool:
+    """Whether these are several numbers; an array or a Tensor may be one."""
+    if isinstance(values, str):
+        return False
+    return isinstance(values, Sequence) or getattr(values, "ndim", 0) > 0
 
 
 def _digits(value: float) -> str:

@@ -609,6 +609,7 @@ REFUSALS = {
     "mask": lambda x: x[x > 0],
     "nonzero": lambda x: x.nonzero(),
     "unique": lambda x: tg.unique(x),
+    "one_hot": lambda x: tg.one_hot(x.long()),
     "index": lambda x: tg.ones(3, 3)[(x > 0).sum(), [0, 1]],
     "graph outside": lambda x: graph_outside.sum().backward(retain_graph=True),
     "result with a graph": lambda x: x * tg.ones(2).requires_grad_(),

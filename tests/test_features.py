@@ -104,6 +104,8 @@ def test_features_of_whatever_an_image_is(made: Callable[..., Any]) -> None:
 def test_several_features_stand_one_behind_the_other() -> None:
     both = Features(HueHistogram(3), HOG(4))(X)
     assert_array_equal(both, np.concatenate([HueHistogram(3)(X), HOG(4)(X)], axis=1))
+    counted = Features(HueHistogram(np.int64(3)), HOG(np.int32(4)))  # type: ignore[arg-type]
+    assert_array_equal(counted(X), both)
     assert repr(Features(HueHistogram(3))) == "Features(HueHistogram(bins=3, weigh=False))"
 
 
@@ -113,6 +115,7 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "cells": (lambda: HOG(pixels_per_cell=0), ValueError, "pixels_per_cell.*got 0"),
     "small images": (lambda: HOG()(X[..., :9]), ValueError, "16x16 pixels, and the images 17x9"),
     "bins": (lambda: HueHistogram(2.0), ValueError, "1 or more; got 2.0"),  # type: ignore[arg-type]
+    "truth": (lambda: HueHistogram(True), ValueError, "1 or more; got True"),
     "grey": (lambda: HueHistogram()(X[:, :1]), ValueError, "3 channels; got 1"),
     "NaN": (lambda: HueHistogram()(X * np.nan), ValueError, "finite numbers"),
     "a matrix": (lambda: HOG()(X[0, 0]), ValueError, r"\(C, H, W\).*\(17, 20\)"),

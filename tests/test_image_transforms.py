@@ -908,6 +908,11 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "scale": (lambda: T.RandomErasing(scale=(0, 2)), ValueError, r"scale.*within \[0, 1\]"),
     "ratio": (lambda: T.RandomErasing(ratio=(0, 2)), ValueError, "ratio.*above 0"),
     "a value": (lambda: T.RandomErasing(value="zeros"), ValueError, '"random"; got \'zeros\''),
+    "channels": (
+        lambda: T.Cutout(2, [1, 2, 3])(tg.ones(1, 4, 4)),
+        ValueError,
+        r"one for each of the 1 channels; got \[1. 2. 3.\]",
+    ),
     "a side": (lambda: T.Cutout(0), ValueError, "the side of the square.*1 or more; got 0"),
     "degrees": (lambda: T.RandomRotation(-3), ValueError, "degrees.*0 or more; got -3"),
     "translate": (lambda: T.RandomAffine(0, (2, 0)), ValueError, r"in \[0, 1\]; got \(2, 0\)"),

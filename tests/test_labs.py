@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import tinygrad_cv as tg
 from lab_runs import EXAMPLES, Numbers, lab_run, quick
-from tinygrad_cv.examples.course import NAMES, title
+from tinygrad_cv.examples.course import NAMES, Lab, title
 from tinygrad_cv.examples.index import DECKS, INDEX
 
 __all__ = ["lab_run"]
@@ -69,6 +70,17 @@ def test_a_lab_uses_what_a_reader_may_use() -> None:
                 names = [*(node.module or "").split("."), *(alias.name for alias in node.names)]
             private = [each for each in names if re.match(r"_[a-z]", each)]
             assert not private, f"{name} uses {private}"
+
+
+def test_a_number_may_be_of_any_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    """An array without axes is one number; what the deck says of several may be words."""
+    lab = Lab("01_backprop", [])
+    lab.compare("one", np.array(2.0), expected=(2, 2))
+    lab.compare("another", tg.tensor(3.0))
+    lab.compare("two", tg.tensor([4.0, 5.0]), "about 5", (np.array([4, 5]), 6))
+    assert list(lab.numbers.values()) == [2, 3, 4, 5]
+    assert capsys.readouterr().out.count("deck about 5") == 2
+    lab.end()
 
 
 # ----- what they leave ---------------------------------------------------------------------------

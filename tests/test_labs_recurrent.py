@@ -23,7 +23,7 @@ def test_11_optimizers(lab_run: Run) -> None:
     counts = {"momentum": 61, "Nesterov": 24, "Adagrad": 8, "RMSProp": 55, "Adam": 61, "Newton": 1}
     assert {name: numbers[f"steps of {name}"] for name in counts} == counts
     assert numbers["momentum overshoots to x ="] > 0.5
-    assert numbers["SGD at .041: y times"] == pytest.approx(1 - 0.041 * 50)
+    assert numbers["SGD at .041: y's factor, 1 - 50 lr"] == pytest.approx(1 - 0.041 * 50)
     for name, first in {
         "Adagrad": 0.01,
         "Adam": 0.01,
@@ -47,7 +47,7 @@ def test_12_schedules(lab_run: Run) -> None:
         ".1 every 50,000 batches: at t = 150,000": 0.001,
     }.items():
         assert numbers[what] == pytest.approx(rate, abs=5e-5)
-    assert numbers["noise floor at the rate .5"] == pytest.approx(1 / 6, rel=0.05)
+    assert numbers["noise floor at lr .5; in theory 1/6"] == pytest.approx(1 / 6, rel=0.05)
     # trap 5: the deck's velocity contains the rate, PyTorch's does not
     assert numbers["constant rate: PyTorch's off the deck's"] < 1e-12
     assert numbers["halved rate: ours off the deck's"] < 1e-12
@@ -61,7 +61,7 @@ def test_13_second_order(lab_run: Run) -> None:
     assert numbers["BFGS (all pairs kept): off Newton's by"] < 2e-3
     assert numbers["GB for H of the 3072-50-10 net"] == pytest.approx(154_160**2 * 4e-9)
     assert numbers["L-BFGS against the best other one"] < 1
-    assert numbers["mini-batches: L-BFGS against momentum"] > 1
+    assert 1 < numbers["noise over curvature"] < 100
 
 
 def test_19_rnn(lab_run: Run) -> None:
@@ -72,11 +72,13 @@ def test_19_rnn(lab_run: Run) -> None:
     sums = [numbers[f"running sum of 1 2 3 4 [{k}]"] for k in (1, 2, 3, 4)]
     np.testing.assert_allclose(sums, np.cumsum([1, 2, 3, 4]), rtol=1e-6)
     assert numbers["W_hh, learned"] == pytest.approx(1, abs=0.01)
-    assert numbers["hello: first loss"] == pytest.approx(math.log(4), abs=0.2)
+    assert numbers["hello: first loss; ln 4 = 1.386"] == pytest.approx(math.log(4), abs=0.2)
     assert numbers["hello: loss after 300 steps"] < 1e-3
     assert numbers["hello: h is continued to hello"] == 1
     # of h, e, l, l only the two l are not followed by one character: by l, and by o
-    assert numbers["hello without a state"] == pytest.approx(2 * math.log(2) / 4, abs=1e-3)
+    assert numbers["hello without a state; ½ ln 2 = .3466"] == pytest.approx(
+        2 * math.log(2) / 4, abs=1e-3
+    )
     assert numbers["digits, row by row: test accuracy"] > 0.75
 
 

@@ -64,6 +64,9 @@ def test_the_text_of_the_lecture() -> None:
     assert Text(b"hello", 4).vocabulary == ["e", "h", "l", "o"]
     assert Text("hé", 2, units="bytes").decode([104, 195, 169]) == "hé".encode()
     assert Text("<unk> and <unk>", 1, units="words").vocabulary == ["<unk>", "and"]
+    for units in ("characters", "words", "bytes"):
+        text = Text("é té té", 1, units=units)
+        assert text.encode("té".encode()).tolist() == text.encode("té").tolist()
 
 
 @pytest.mark.host
@@ -77,6 +80,7 @@ def test_the_text_of_the_lecture() -> None:
         ("hello", {"length": 1, "max_vocabulary": 3, "vocabulary": "helo"}, "and a vocabulary"),
         ("hello", {"length": 1, "max_vocabulary": 0}, "max_vocabulary, at least 1"),
         ("hello", {"length": 1, "max_vocabulary": 3, "units": "bytes"}, "units='bytes'"),
+        ("hello", {"length": 1, "vocabulary": "hello"}, "each unit once; 'l' is there twice"),
     ],
 )
 def test_texts_that_are_refused(text: Any, options: Any, words: str) -> None:
@@ -214,6 +218,13 @@ def test_places_are_drawn_in_proportion(scores: list[float], temperature: float)
     assert model.read == 50  # each place once: the last one that was drawn was not read
 
 
+def test_a_prompt_goes_to_the_model() -> None:
+    """A text's places are arrays of the host, wherever the model is."""
+    model = LanguageModel(4, 4)
+    assert generate(model, np.array([1, 2], "uint8"), 2).device == model.head.weight.device
+    assert generate(model.cpu(), tg.tensor([1, 2]), 2).device == "cpu"
+
+
 def test_what_draws_depend_on() -> None:
     model = Fixed([0.0, 1.0, 1.0])
     a, b = (generate(model, [2], 30, generator=np.random.default_rng(5)) for _ in range(2))
@@ -235,13 +246,14 @@ def test_what_draws_depend_on() -> None:
     [
         ([], {}, "one place or more"),
         ([[[0]]], {}, "one place or more"),
+        ([0.5], {}, "whole numbers; got float32"),
         ([0], {"length": -1}, "0 or more; got -1"),
         ([0], {"temperature": -1.0}, "0 or more"),
         ([0], {"temperature": math.nan}, "0 or more"),
     ],
 )
 def test_what_is_no_prompt(prompt: Any, options: Any, words: str) -> None:
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises((ValueError, TypeError), match=words):
         generate(Fixed([0.0, 1.0]), prompt, **({"length": 1} | options))
 
 

@@ -1172,7 +1172,14 @@ def test_an_outlier_costs_a_binned_loss_no_more_than_another_mistake() -> None:
     loss = tg.nn.BinnedCrossEntropyLoss(0, 10, 5)
     scores = tg.tensor([[9.0, 0.0, 0.0, 0.0, 0.0]])
     assert loss(scores, tg.tensor([9.5])) == loss(scores, tg.tensor([1e6]))
+    assert loss.classes(tg.tensor([10, 0])).tolist() == [4, 0]
     assert repr(loss) == "BinnedCrossEntropyLoss(0, 10, bins=5)"
+
+
+def test_halves_are_binned_as_what_they_are() -> None:
+    target = np.linspace(0, 10, 999).astype("float16")
+    classes = tg.nn.BinnedCrossEntropyLoss(0, 10, np.int64(1000)).classes(tg.Tensor(target))
+    assert classes.tolist() == np.minimum(target.astype("float64") * 100, 999).astype(int).tolist()
 
 
 @pytest.mark.parametrize(

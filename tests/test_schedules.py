@@ -146,6 +146,31 @@ def test_an_annealed_momentum_is_that_of_the_velocity_and_of_beta1() -> None:
     assert compared[0] == pytest.approx(compared[1], rel=1e-12)
 
 
+def test_a_momentum_may_begin_at_nothing() -> None:
+    """v is 0 until there is a momentum, and what it was when there is one again."""
+    mu = [0.0, 0.0, 0.5, 0.0, 0.9]
+    for wrap in (lambda f: f, tg.compile):
+        w = tg.tensor([1.0], dtype="float64", requires_grad=True)
+        optimizer = optim.RMSprop([w], 0.1, alpha=0.5)
+        schedule = s.LambdaMomentum(optimizer, lambda t: mu[min(t, 4)])
+
+        @wrap
+        def step() -> None:
+            optimizer.zero_grad()  # noqa: B023  called in this turn
+            (w**2).sum().backward()  # noqa: B023
+            optimizer.step()  # noqa: B023
+
+        x, mean, v = 1.0, 0.0, 0.0
+        for t in range(5):
+            step()
+            schedule.step()
+            mean = 0.5 * mean + 0.5 * (2 * x) ** 2
+            d = 2 * x / (mean**0.5 + 1e-8)
+            v = mu[t] * v + d if mu[t] else v
+            x -= 0.1 * (v if mu[t] else d)
+        assert w.item() == pytest.approx(x, rel=1e-12)
+
+
 def test_what_the_lectures_say() -> None:
     for make, steps, rate in (
         (lambda o: s.ExponentialLR(o, 0.97), 10, 0.7374),

@@ -74,13 +74,13 @@ class HOG(_Feature):
         cells_per_block: Any = 2,
         block_norm: str = "L2-Hys",
     ) -> None:
-        if type(orientations) is not int or orientations < 1:
+        if not _counts(orientations):
             raise ValueError(f"orientations is how many bins, 1 or more; got {orientations!r}.")
         if block_norm not in ("L1", "L1-sqrt", "L2", "L2-Hys"):
             raise ValueError(
                 f"block_norm is one of 'L1', 'L1-sqrt', 'L2' and 'L2-Hys'; got {block_norm!r}."
             )
-        self.orientations = orientations
+        self.orientations = int(orientations)
         self.pixels_per_cell = pair(pixels_per_cell, "pixels_per_cell")
         self.cells_per_block = pair(cells_per_block, "cells_per_block")
         self.block_norm = block_norm
@@ -139,9 +139,9 @@ class HueHistogram(_Feature):
     """
 
     def __init__(self, bins: int = 10, weigh: bool = False) -> None:
-        if type(bins) is not int or bins < 1:
+        if not _counts(bins):
             raise ValueError(f"bins is how many parts the circle has, 1 or more; got {bins!r}.")
-        self.bins = bins
+        self.bins = int(bins)
         self.weigh = weigh
 
     def of(self, x: host.ndarray) -> host.ndarray:
@@ -194,6 +194,11 @@ def hue(x: host.ndarray) -> tuple[host.ndarray, host.ndarray]:
     hues = largest / 3 + slopes / (6 * host.where(chroma > 0, chroma, 1))
     hues = host.where(chroma > 0, hues % 1, 0.0)
     return host.where(hues < 1, hues, 0.0), chroma
+
+
+def _counts(n: Any) -> bool:
+    """Whether it is a whole number of things, 1 or more."""
+    return isinstance(n, int | host.integer) and not isinstance(n, bool) and bool(n >= 1)
 
 
 def _grey(x: host.ndarray) -> host.ndarray:

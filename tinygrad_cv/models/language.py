@@ -87,13 +87,14 @@ def generate(
 
     `model` is a `LanguageModel` or anything that is called as one, with places (T,) and a state,
     and returns scores (T, V) and the next state. `prompt` are one or more places to begin with, int
-    (T,) or (N, T) for several texts at once. The probabilities are softmax(scores / temperature):
-    below 1 they sharpen, at 0 the highest score is taken, the first of equal ones. The model runs
-    in the mode that it is in: call `model.eval()` before if it has dropout.
+    (T,) or (N, T) for several texts at once; it goes to the device of the model. The probabilities
+    are softmax(scores / temperature): below 1 they sharpen, at 0 the highest score is taken, the
+    first of equal ones. The model runs in the mode that it is in: call `model.eval()` before if it
+    has dropout.
 
     Returns the prompt and `length` places more, int64 (T + length,) or (N, T + length). Raises
     ValueError for an empty prompt, a negative length or temperature, and scores that are not
-    finite.
+    finite, and TypeError for places that are no whole numbers.
 
     >>> from tinygrad_cv import Tensor, eye
     >>> def alphabet(places, state):  # what comes next is one letter on, of four
@@ -101,9 +102,13 @@ def generate(
     >>> generate(alphabet, [0], 5, temperature=0)
     tensor([0, 1, 2, 3, 0, 1])
     """
-    text = as_tensor(prompt, dtype="int64")
-    if text.ndim not in (1, 2) or not text.shape[-1]:
-        raise ValueError(f"a prompt is one place or more, (T,) or (N, T); got {text.shape}.")
+    first = next(iter(model.parameters()), None) if isinstance(model, nn.Module) else None
+    given = as_tensor(prompt, device=None if first is None else first.device)
+    if given.ndim not in (1, 2) or not given.shape[-1]:
+        raise ValueError(f"a prompt is one place or more, (T,) or (N, T); got {given.shape}.")
+    if given.dtype.kind not in "iu":
+        raise TypeError(f"the places of a prompt are whole numbers; got {given.dtype}.")
+    text = given.to(dtype="int64")
     if length < 0 or not temperature >= 0:
         raise ValueError(
             f"the length and the temperature are 0 or more; got {length} and {temperature}."

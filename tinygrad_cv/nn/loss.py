@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from tinygrad_cv._public import NN, public
 from tinygrad_cv._tensor import Tensor
+from tinygrad_cv.backend import host
 from tinygrad_cv.creation import arange
 from tinygrad_cv.nn import functional as F
 from tinygrad_cv.nn.distance import PairwiseDistance
@@ -398,9 +399,9 @@ class BinnedCrossEntropyLoss(_Loss):
         super().__init__(reduction=reduction)
         if not -math.inf < low < high < math.inf:
             raise ValueError(f"the range is from low to a greater high; got {low} and {high}.")
-        if not isinstance(bins, int) or isinstance(bins, bool) or bins < 2:
+        if not isinstance(bins, int | host.integer) or isinstance(bins, bool) or bins < 2:
             raise ValueError(f"bins is how many parts the range has, 2 or more; got {bins!r}.")
-        self.low, self.high, self.bins = low, high, bins
+        self.low, self.high, self.bins = low, high, int(bins)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         if input.ndim < 2 or input.shape[1] != self.bins:
@@ -411,7 +412,10 @@ class BinnedCrossEntropyLoss(_Loss):
 
     def classes(self, target: Tensor) -> Tensor:
         """The bin of each value, int64: the labels of the classification."""
-        place = (target.detach() - self.low) * (self.bins / (self.high - self.low))
+        target = target.detach()
+        if target.dtype.itemsize < 4:  # halves do not tell many bins apart
+            target = target.float()
+        place = (target - self.low) * (self.bins / (self.high - self.low))
         return place.floor().clamp(0, self.bins - 1).long()
 
     def values(self, input: Tensor) -> Tensor:

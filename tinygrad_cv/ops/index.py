@@ -15,7 +15,7 @@ from tinygrad_cv._op import Op, moves, per_input
 from tinygrad_cv._public import FUNCTIONAL, IN_PLACE, METHOD, TOP
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
-from tinygrad_cv.backend.recording import recording
+from tinygrad_cv.backend.recording import recording, refuse
 from tinygrad_cv.ops.reduce import axes_of, norm
 from tinygrad_cv.ops.shape import Movement, apart, sizes_of
 
@@ -290,6 +290,10 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
             "labels.long()."
         )
     if num_classes == -1 and tensor.numel():
+        if recording.get() is not None:
+            refuse(
+                "one_hot without num_classes", "How many classes there are is its shape: give it."
+            )
         num_classes = max(1, int(T.amax(tensor)) + 1)
     if num_classes < 1:
         raise ValueError(

@@ -199,8 +199,6 @@ class RMSprop(Optimizer):
 
     def begin(self, xp: Any, p: Any, options: dict[str, Any]) -> dict[str, Any]:
         state = {"step": 0, "square_avg": xp.zeros_like(p)}
-        if options["momentum"] > 0:
-            state["momentum_buffer"] = xp.zeros_like(p)
         if options["centered"]:
             state["grad_avg"] = xp.zeros_like(p)
         return state
@@ -222,6 +220,8 @@ class RMSprop(Optimizer):
             spread = xp.maximum(squares - mean * mean, 0)  # rounding may leave it below 0
         step = g / (xp.sqrt(spread) + options["eps"])
         if options["momentum"] > 0:
+            if state.get("momentum_buffer") is None:  # a schedule may begin with none
+                state["momentum_buffer"] = xp.zeros_like(p)
             velocity = state["momentum_buffer"]
             velocity *= options["momentum"]
             velocity += step

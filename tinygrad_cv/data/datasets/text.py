@@ -44,7 +44,8 @@ class Text(Dataset):
     `data` are the places of the whole text, in the smallest unsigned dtype.
 
     Raises DatasetError (a ValueError) for a text that is not longer than a sample, or is not UTF-8,
-    or has a unit that the vocabulary lacks; ValueError for lengths below 1.
+    or has a unit that the vocabulary lacks; ValueError for lengths below 1, and for a vocabulary in
+    which a unit is there twice.
 
     Source: A. Karpathy, "The unreasonable effectiveness of recurrent neural networks", 2015;
     X. He's CS150, whose text "hello" is.
@@ -105,6 +106,9 @@ class Text(Dataset):
             kept = [names[code] for code in often if names[code] != UNKNOWN]
             self.vocabulary = [UNKNOWN, *kept][:max_vocabulary]
         self.stoi = {unit: place for place, unit in enumerate(self.vocabulary)}
+        if len(self.stoi) < len(self.vocabulary):
+            twice = next(u for place, u in enumerate(self.vocabulary) if self.stoi[u] != place)
+            raise ValueError(f"a vocabulary has each unit once; {twice!r} is there twice.")
         missing = [unit for unit in names.values() if self._place(unit) is None]
         if missing:
             raise DatasetError.about(
@@ -148,11 +152,12 @@ class Text(Dataset):
     def encode(self, text: str | bytes) -> host.ndarray:
         """The places of a text's units, int64 (n,). Raises ValueError for one that the vocabulary
         lacks, unless it has "<unk>"."""
-        units: Iterable[Any] = text
-        if self.units == "bytes" and isinstance(text, str):
-            units = text.encode()
-        elif self.units == "words":
-            units = TOKEN.findall(text.decode() if isinstance(text, bytes) else text)
+        units: Iterable[Any]
+        if self.units == "bytes":
+            units = text.encode() if isinstance(text, str) else text
+        else:
+            units = text.decode() if isinstance(text, bytes) else text
+            units = TOKEN.findall(units) if self.units == "words" else units
         places = []
         for unit in units:
             place = self._place(unit)

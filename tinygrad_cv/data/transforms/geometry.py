@@ -706,6 +706,10 @@ def erase(inpt: Any, i: Any, j: Any, h: Any, w: Any, v: Any, inplace: bool = Fal
     y = x if inplace and isinstance(inpt, host.ndarray) else x.copy()
     value = v.numpy() if isinstance(v, Tensor) else host.asarray(v)
     if value.ndim == 1:
+        if len(value) not in (1, x.shape[1]):
+            raise ValueError(
+                f"erase takes one value or one for each of the {x.shape[1]} channels; got {v}."
+            )
         value = value.reshape(-1, 1, 1)
     if x.dtype.kind in "iu":
         value = host.clip(value, 0, bound(x.dtype)).astype(x.dtype)
