@@ -56,6 +56,8 @@ for (name, error), expected in zip(
     lab.compare(f"{name}: at h", h, expected=(1e-6, 1) if "single" in name else (1e-10, 1e-3))
 at_1e5 = sweeps["central, double"][np.abs(steps - 1e-5).argmin()]
 lab.compare("central, double, at h = 1e-5", at_1e5, expected=(0, 1e-7))
+too_small = sweeps["central, single"][np.abs(steps - 1e-5).argmin()]
+lab.compare("central, single, at h = 1e-5", too_small, expected=(1e-4, 1))
 falls = np.log10(sweeps["central, double"][-9] / sweeps["central, double"][-17])  # 1e-2, 1e-4
 lab.compare("decades of error for two of h", falls, expected=(3.8, 4.2))
 

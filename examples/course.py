@@ -137,7 +137,10 @@ class Lab:
         if hasattr(drawn, "savefig"):
             saved(drawn, path)
         else:
-            drawn.save(path)
+            try:
+                drawn.save(path)
+            except RuntimeError as error:  # nothing here lays out graphs: it says what to install
+                raise SystemExit(f"{self.name}: {error}") from error
         if self.in_notebook:
             from IPython.display import Image, display
 

@@ -132,6 +132,15 @@ def test_a_lab_gets_its_options_and_its_status_is_that_of_the_command(ends: Ends
     assert ends("lab", "3")[::2] == (1, "tinygrad-cv lab: 03_lacks: run pip install it.\n")
 
 
+def test_where_nothing_lays_out_graphs_a_sentence_says_what_to_install(
+    fake: Path, ends: Ends
+) -> None:
+    more = "class Graph:\n    def save(self, path):\n        raise RuntimeError('install it.')\n"
+    more += "lab.picture(Graph())"
+    (fake / "03_lacks.py").write_text(FAKE.format(name="03_lacks", most=9, more=more))
+    assert ends("lab", "3")[::2] == (1, "tinygrad-cv lab: 03_lacks: install it.\n")
+
+
 @pytest.mark.usefixtures("fake")
 def test_all_run_one_after_the_other_and_a_table_tells_how(
     ends: Ends, monkeypatch: pytest.MonkeyPatch
@@ -155,12 +164,12 @@ def test_all_run_one_after_the_other_and_a_table_tells_how(
 
 def test_a_lab_from_another_folder_through_a_pipe(tmp_path: Path) -> None:
     """It finds itself where it is installed, and whoever reads may stop."""
-    command = [sys.executable, "-m", "tinygrad_cv", "lab", "1", "--quick", "--out", "pictures"]
+    command = [sys.executable, "-m", "tinygrad_cv", "lab", "21", "--quick", "--out", "pictures"]
     with subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == f"01_backprop. {title('01_backprop')}\n"
+        assert process.stdout.readline() == f"{NAMES[20]}. {title(NAMES[20])}\n"
         process.stdout.close()
         assert process.stderr is not None
         assert process.stderr.read() == ""

@@ -4,6 +4,7 @@ What a lab measures is asserted in tests/test_labs_*.py.
 """
 
 import ast
+import io
 import math
 import re
 from collections.abc import Callable
@@ -120,6 +121,22 @@ def test_the_readme_names_the_lectures() -> None:
         assert re.findall(r"\((\d\d_\w+)\.py\)", line) == labs
 
 
+def test_a_thumbnail_keeps_the_colours_of_lines_apart() -> None:
+    image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+    from tinygrad_cv.examples.thumbnails import shrunk
+
+    # Many greens and blues, and four short lines.
+    drawn = np.zeros((300, 600, 3), np.uint8)
+    drawn[..., 1] = np.linspace(0, 255, 600)
+    drawn[..., 2] = np.linspace(0, 255, 300)[:, None]
+    lines = {(255, 0, 0): 20, (230, 90, 20): 40, (200, 90, 160): 60, (255, 60, 60): 80}
+    for colour, y in lines.items():
+        drawn[y, :40] = colour
+    shown = np.asarray(image.open(io.BytesIO(shrunk(image.fromarray(drawn)))).convert("RGB"))
+    for colour, y in lines.items():
+        assert abs(shown[y, :40].astype(int) - colour).max() <= 16
+
+
 # ----- labs 01, 02, 15, 16 and 21 ----------------------------------------------------------------
 
 Run = Callable[[str], Numbers]
@@ -152,9 +169,9 @@ def test_15_convnet(lab_run: Run) -> None:
     numbers = lab_run("15_convnet")
     assert numbers["parameters"] == 6440
     assert [numbers[f"size after pool [{k}]"] for k in (1, 2, 3)] == [16, 8, 4]
-    assert abs(numbers["loss at first"] - math.log(10)) < 0.3
-    assert numbers["loss in the last epoch"] < 1.5
-    assert numbers["test accuracy"] > 0.5
+    assert abs(numbers["loss at first"] - math.log(10)) < 0.05
+    assert numbers["loss in the last epoch"] < 1.9
+    assert numbers["test accuracy"] > 0.3
 
 
 def test_16_alexnet(lab_run: Run) -> None:
@@ -164,7 +181,8 @@ def test_16_alexnet(lab_run: Run) -> None:
     assert numbers["parameters, grouped"] == 60_965_224
     assert numbers["parameters, not grouped"] == 62_378_344
     assert numbers["operations in convolutions: share"] > 0.9
-    assert numbers["twin: last loss over the first"] < 0.95
+    assert abs(numbers["twin: loss at first"] - math.log(10)) < 0.05
+    assert numbers["twin: loss of 20 images, 40 steps"] < 0.2
 
 
 def test_21_gradient_check(lab_run: Run) -> None:

@@ -48,12 +48,12 @@ def test_05_initialization(lab_run: Callable[[str], Numbers]) -> None:
     assert xavier[9] == pytest.approx(0.5838 / 2**4.5, rel=0.5)
 
     # The gradients: with W = 1.0 they grow, whatever the deck says.
-    grown = column(numbers, "tanh, 1.0 randn: gradient")
+    grown = column(numbers, "tanh, 1.0 randn: gradient, down")
     assert all(3 < after / before < 4 for before, after in pairwise(grown))
     assert 1e5 < grown[9] < 6e5
     assert 0.9 < numbers["W = 1.0: saturated units"] < 0.93
-    assert column(numbers, "tanh, 0.01 randn: gradient")[9] == pytest.approx(3e-7, rel=0.15)
-    assert column(numbers, "tanh, Xavier: gradient")[9] == pytest.approx(0.27, rel=0.15)
+    assert column(numbers, "tanh, 0.01 randn: gradient, down")[9] == pytest.approx(3e-7, rel=0.15)
+    assert column(numbers, "tanh, Xavier: gradient, down")[9] == pytest.approx(0.27, rel=0.15)
 
     assert numbers["Var(Σwx), W = 0.01 randn"] == pytest.approx(1 / 20, rel=0.05)
     assert numbers["Var(Σwx), W = 1.0 randn"] == pytest.approx(500, rel=0.05)
@@ -73,9 +73,9 @@ def test_06_batch_norm(lab_run: Callable[[str], Numbers]) -> None:
             [relu] * 10, abs=0.006
         )
     assert numbers["|BN(x) - x| with γ = √Var, β = E"] < 1e-12
-    assert numbers["exact, by batches of 50 and of 350"] < 1e-3
+    assert numbers["exact, by batches of 50 and of 275"] < 1e-3
     assert numbers["after 8 steps: accuracy, exact"] > numbers["after 8 steps: accuracy, running"]
     assert numbers["without: validation accuracy"] < 0.3
-    assert numbers["with batch norm: validation accuracy"] > 0.75
+    assert numbers["with batch norm: validation accuracy"] > 0.5
     assert numbers["an image in two batches, evaluation"] < 1e-4
     assert numbers["an image in two batches, training"] > 1e-3

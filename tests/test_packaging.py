@@ -96,9 +96,9 @@ def test_wheel_imports_from_elsewhere(wheel: Path, tmp_path: Path) -> None:
 
 
 def test_wheel_has_the_labs_and_runs_them(wheel: Path, tmp_path: Path) -> None:
-    command = (sys.executable, "-m", "tinygrad_cv", "lab", "2", "--quick", "--out", "out")
-    assert run(*command, cwd=tmp_path, PYTHONPATH=str(wheel)).startswith("02_convolution. ")
-    assert files(tmp_path) == {"out/02_convolution_activation_maps.png"}
+    command = (sys.executable, "-m", "tinygrad_cv", "lab", "21", "--quick", "--out", "out")
+    assert run(*command, cwd=tmp_path, PYTHONPATH=str(wheel)).startswith("21_gradient_check. ")
+    assert files(tmp_path) == {"out/21_gradient_check_error_against_h.svg"}
 
 
 def test_this_install_imports_from_elsewhere(tmp_path: Path) -> None:

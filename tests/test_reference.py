@@ -21,7 +21,7 @@ pytest.importorskip("pdoc", reason="pdoc is not installed")
 
 pytestmark = pytest.mark.host  # nothing is computed
 
-FEW = ("tinygrad_cv.linalg", "tinygrad_cv.testing", "tinygrad_cv.autograd")
+FEW = ("tinygrad_cv.linalg", "tinygrad_cv.testing", "tinygrad_cv.train.search")
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +161,23 @@ def test_the_search_knows_what_the_pages_have(files: dict[str, str]) -> None:
     assert "tinygrad_cv.testing.check_gradients" in entries
     assert not [name for name in entries if "._" in name]
     assert "elasticlunr" in files["search.js"]
+    for entry in entries.values():  # a result is a link: another within it would end it
+        assert "<a" not in entry.get("signature", "")
+
+
+def test_what_python_says_of_a_named_tuple_is_not_shown(files: dict[str, str]) -> None:
+    assert 'id="Edge.side"' in files["tinygrad_cv/train/search.html"]
+    for page in files.values():
+        assert "Alias for field number" not in page
+        assert "Create new instance of" not in page
+
+
+def test_what_a_class_takes_is_not_taken_for_a_function(files: dict[str, str]) -> None:
+    """`mode` of a search's result is not tinygrad_cv.mode."""
+    section = files["tinygrad_cv/train/search.html"].split('<section id="Result">')[1]
+    section = section.split("<section")[0]
+    assert "<code>mode</code>" in section
+    assert "tinygrad_cv.html#mode" not in section
 
 
 def test_the_labs_are_there_and_linked(files: dict[str, str]) -> None:

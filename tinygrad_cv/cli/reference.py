@@ -197,6 +197,9 @@ TEMPLATES = {
 {% block attribution %}{% endblock %}
 {% block nav_index %}{% endblock %}
 {% block view_source %}{% endblock %}
+{% block style %}{{ super() }}
+<style>html, main { scroll-behavior: auto !important }</style>
+{% endblock %}
 {% macro docstring(var) %}{{ var | explained }}{% endmacro %}
 {% macro bases(cls) %}{{ cls | public_bases }}{% endmacro %}
 {% macro annotation(var) %}
@@ -354,9 +357,12 @@ class _Reference:
     def _explained(self, doc: Any) -> Any:
         """The docstring, the formulas of the rules, and the labs that use it."""
         home = self._home(self.page, doc)
-        text = doc.docstring or ""
-        taken = doc.signature.parameters if doc.kind == "function" else ()
-        self.parameters = frozenset(taken)
+        text = _told(doc)
+        if doc.kind == "class":  # what a program gives it, and what it has
+            self.parameters = frozenset(doc.members) | frozenset(_taken_by(doc.obj))
+        else:
+            taken = doc.signature.parameters if doc.kind == "function" else ()
+            self.parameters = frozenset(taken)
         method = doc.qualname.rpartition(".")[2]
         if doc.kind == "function" and "." in doc.qualname and ("", method) and text:
             top = self.docs[TOP]._member_objects.get(method)
@@ -505,15 +511,31 @@ class _Reference:
             "modulename": page,
             "qualname": doc.qualname,
             "kind": doc.kind,
-            "doc": _first(doc.docstring),
+            "doc": _first(_told(doc)),
         }
         if doc.kind == "function":
-            entry |= {"signature": str(self._signature(doc.signature, True)), "funcdef": "def"}
+            shown = str(self._signature(doc.signature, True))
+            shown = re.sub(r"</?a\b[^>]*>", "", shown)  # a result is a link, and holds no other
+            entry |= {"signature": shown, "funcdef": "def"}
         yield entry
         if doc.kind == "class":
             for member in doc.own_members:
                 if not (member.name.startswith("_") or isinstance(member.obj, _Absent)):
                     yield from self._entry(page, member)
+
+
+def _told(doc: Any) -> str:
+    """The docstring, unless it is one that Python gave to a named tuple or to its fields."""
+    text = doc.docstring or ""
+    return "" if re.match(r"Alias for field number \d+$|Create new instance of ", text) else text
+
+
+def _taken_by(cls: type) -> Collection[str]:
+    """The parameters of a class."""
+    try:
+        return inspect.signature(cls).parameters
+    except (TypeError, ValueError):  # of one that is written in C
+        return ()
 
 
 def _first(docstring: str) -> str:
