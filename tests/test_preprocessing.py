@@ -15,6 +15,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import tinygrad_cv as tg
 from programs import Array, values
 from tinygrad_cv import data, nn, train
+from tinygrad_cv._moments import Moments
 from tinygrad_cv.data import DataLoader, TensorDataset, preprocessing
 from tinygrad_cv.data.preprocessing import (
     PCA,
@@ -22,7 +23,6 @@ from tinygrad_cv.data.preprocessing import (
     ChannelMean,
     ChannelNormalize,
     MeanImage,
-    Moments,
     Normalize,
     Pipeline,
     Whitening,

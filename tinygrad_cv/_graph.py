@@ -140,6 +140,45 @@ class Observer:
         """An optimizer made a step."""
 
 
+class Beside(Observer):
+    """Looks on beside the observer that was there before, which goes on seeing everything."""
+
+    def __init__(self, before: Observer | None) -> None:
+        self.before = before or Observer()
+        self.everything, self.general = self.before.everything, self.before.general
+
+    def forward(self, op: "Op", backend: Any, arrays: Iterable[Any]) -> Any:
+        return self.before.forward(op, backend, arrays)
+
+    def made(self, tensor: Any, inputs: tuple[Any, ...]) -> None:
+        self.before.made(tensor, inputs)
+
+    def changing(self, tensor: Any, value: Any) -> None:
+        self.before.changing(tensor, value)
+
+    def copied(self, array: Any, source: Any) -> None:
+        self.before.copied(array, source)
+
+    def leaving(self, values: Any) -> None:
+        self.before.leaving(values)
+
+    def composed(
+        self, function: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]
+    ) -> Any:
+        return self.before.composed(function, args, options)
+
+    def arrived(self, node: "Node", gradient: Any) -> None:
+        self.before.arrived(node, gradient)
+
+    def backward(
+        self, reading: "Reading", node: "Node", gradient: Any, useful: "set[Node] | None"
+    ) -> "list[tuple[Node, Any]]":
+        return self.before.backward(reading, node, gradient, useful)
+
+    def updated(self, optimizer: Any) -> None:
+        self.before.updated(optimizer)
+
+
 observer: ContextVar[Observer | None] = ContextVar("observer", default=None)
 """Who looks on in this thread (or task)."""
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from tinygrad_cv._graph import Node, Observer, Scope, failed, observer, scope
+from tinygrad_cv._graph import Beside, Node, Observer, Scope, failed, observer, scope
 from tinygrad_cv._op import Op, is_array, is_float, per_output
 from tinygrad_cv._public import AUTOGRAD, public
 from tinygrad_cv.backend import host
@@ -209,16 +209,14 @@ class _LookBack(_Look):
         raise_for(arose, f"{text}.\n{_called(arose)}", node)
 
 
-class _Anomalies(Observer):
+class _Anomalies(Beside):
     """Remembers where each op was called, and looks for NaN in what it makes and its rules give.
 
     While it looks on, so does the observer that was there before.
     """
 
     def __init__(self, before: Observer | None, check_nan: bool) -> None:
-        self.before = before or Observer()
-        self.everything = self.before.everything
-        self.general = self.before.general
+        super().__init__(before)
         self.check_nan = check_nan
         self.calls: weakref.WeakKeyDictionary[Node, Frames] = weakref.WeakKeyDictionary()
         self.values: dict[int, tuple[Any, _Look]] = {}
@@ -234,7 +232,7 @@ class _Anomalies(Observer):
     # ----- forward ---------------------------------------------------------------------------
 
     def forward(self, op: Any, backend: Any, arrays: Any) -> Any:
-        made = self.before.forward(op, backend, arrays)
+        made = super().forward(op, backend, arrays)
         if self.check_nan:
             for array in made if type(made) is tuple else (made,):
                 if is_float(array):
@@ -277,21 +275,12 @@ class _Anomalies(Observer):
             while here.outer is not None:
                 here = here.outer
             self.scope = here.module
-        self.before.made(tensor, inputs)
-
-    def changing(self, tensor: Any, value: Any) -> None:
-        self.before.changing(tensor, value)
-
-    def copied(self, array: Any, source: Any) -> None:
-        self.before.copied(array, source)
-
-    def leaving(self, values: Any) -> None:
-        self.before.leaving(values)
+        super().made(tensor, inputs)
 
     # ----- backward --------------------------------------------------------------------------
 
     def arrived(self, node: Node, gradient: Any) -> None:
-        self.before.arrived(node, gradient)
+        super().arrived(node, gradient)
         look = self.roots.get(node) if all(n == 1 for n in node.shape) else None
         if look is not None:
             recorder = recording.get()
@@ -301,7 +290,7 @@ class _Anomalies(Observer):
         saved = node.saved or ()
         names = node.plan.names if node.plan is not None else ()
         try:
-            sent = self.before.backward(reading, node, gradient, useful)
+            sent = super().backward(reading, node, gradient, useful)
         except Exception as error:
             if node in self.calls:
                 error.add_note(f"{node.label} was called here:\n{_listed(self.calls[node])}")
@@ -343,7 +332,7 @@ class _Anomalies(Observer):
     # ----- updates ---------------------------------------------------------------------------
 
     def updated(self, optimizer: Any) -> None:
-        self.before.updated(optimizer)
+        super().updated(optimizer)
         if not self.check_nan:
             return
         for group in optimizer.param_groups:

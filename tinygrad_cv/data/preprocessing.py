@@ -37,6 +37,7 @@ from inspect import signature
 from typing import Any, ClassVar
 
 from tinygrad_cv._grad_mode import no_grad
+from tinygrad_cv._moments import Moments
 from tinygrad_cv._tensor import Tensor, as_input
 from tinygrad_cv.backend import get_default_device, host
 from tinygrad_cv.backend.base import DEFAULT
@@ -48,65 +49,6 @@ from tinygrad_cv.nn.parameter import UninitializedBuffer, is_lazy
 
 CHUNK = 1 << 22
 """How many numbers of a large array are taken at once, in float64."""
-
-
-class Moments:
-    """The count, the mean and the second moments of samples that come in parts; one pass.
-
-    `add` takes (n, D, m): n samples of D features, each at m places that count as samples of their
-    own. `mean` is (D,); `second` is Σ (x - μ)² of each feature or, with `products`, the matrix
-    Σ (x - μ)(x - μ)ᵀ. All is in float64. A part is centred by its own mean, and then joined,
-
-        δ = mean_B - mean_A,   M = M_A + M_B + δδᵀ · n_A n_B / (n_A + n_B),
-
-    so that nothing large is subtracted from anything large (Chan, Golub & LeVeque, 1979, "Updating
-    formulae and a pairwise algorithm for computing sample variances").
-
-    >>> moments = Moments()
-    >>> for part in ([1e9, 1e9 + 2], [1e9 + 4]):
-    ...     moments.add(host.array(part).reshape(-1, 1, 1))
-    >>> moments.mean - 1e9, moments.variance
-    (array([2.]), array([2.66666667]))
-    """
-
-    def __init__(self, products: bool = False) -> None:
-        self.products = products
-        self.count = 0
-        self.mean: Any = 0.0
-        self.second: Any = 0.0
-        self.first: Any = None
-        self.varies: Any = None
-
-    def add(self, x: host.ndarray) -> None:
-        """Take n more samples."""
-        n = x.shape[0] * x.shape[2]
-        if self.first is None:
-            self.first, self.varies = x[0, :, 0].copy(), host.zeros(x.shape[1], bool)
-        self.varies |= (x != self.first[:, None]).any(axis=(0, 2))
-        mean = x.mean(axis=(0, 2))
-        x = x - mean[:, None]
-        if self.products:
-            rows = x[:, :, 0]
-            second = rows.T @ rows
-        else:
-            second = (x * x).sum(axis=(0, 2))
-        delta = mean - self.mean
-        outer = delta[:, None] * delta if self.products else delta * delta
-        total = self.count + n
-        self.second = self.second + second + outer * (self.count * n / total)
-        self.mean = self.mean + delta * (n / total)
-        self.count = total
-        # What is constant has no rounding either: its variance is 0, exactly.
-        still = ~self.varies
-        self.mean[still] = self.first[still]
-        self.second[still] = 0
-        if self.products:
-            self.second[:, still] = 0
-
-    @property
-    def variance(self) -> host.ndarray:
-        """The variance of each feature, or the covariance."""
-        return self.second / self.count  # type: ignore[no-any-return]
 
 
 class Fitted(Module):

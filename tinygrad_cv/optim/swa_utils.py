@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any
 
 from tinygrad_cv._grad_mode import no_grad
+from tinygrad_cv._moments import Moments
 from tinygrad_cv._tensor import Tensor, as_input
 from tinygrad_cv._trees import mapped
 from tinygrad_cv.backend.recording import as_written
@@ -318,41 +319,6 @@ def _moved(x: Any, device: Any) -> Any:
     return x.to(device) if isinstance(x, Tensor) else x
 
 
-class Moments:
-    """Of each channel the mean of all values so far, and the sum of squared distances from it.
-
-    Batches are joined as T. Chan, G. Golub and R. LeVeque do it, "Updating formulae and a pairwise
-    algorithm for computing sample variances", 1979.
-    """
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.mean: Any = 0.0
-        self.squares: Any = 0.0
-
-    @classmethod
-    def of(cls, x: Tensor) -> "Moments":
-        """Those of a batch (N, C, *S)."""
-        moments, values = cls(), x.detach().double().transpose(0, 1).flatten(1).cpu()
-        moments.count = values.shape[1]
-        if moments.count:
-            moments.mean = values.mean(dim=1)
-            moments.squares = (values - moments.mean[:, None]).square().sum(dim=1)
-        return moments
-
-    def join(self, other: "Moments") -> None:
-        """Take in the values of another."""
-        if not other.count:
-            return
-        count = self.count + other.count
-        step = other.mean - self.mean
-        self.squares = (
-            self.squares + other.squares + step * step * (self.count * other.count / count)
-        )
-        self.mean = self.mean + step * (other.count / count)
-        self.count = count
-
-
 class _ReachedError(BaseException):
     """A forward pass has come to the layer that was asked for; no `except Exception` stops it."""
 
@@ -390,8 +356,9 @@ def whole_set_statistics(
                 "the loader gave no samples; with exact=True it is asked once for each layer, so "
                 "pass a DataLoader or a list, and no iterator."
             )
-        norm.running_mean.copy_(whole.mean)
-        norm.running_var.copy_(whole.squares / max(whole.count - 1, 1))
+        norm.running_mean.copy_(Tensor(whole.mean, device=norm.running_mean.device))
+        unbiased = whole.second / max(whole.count - 1, 1)
+        norm.running_var.copy_(Tensor(unbiased, device=norm.running_var.device))
 
 
 def _moments_at(
@@ -402,7 +369,10 @@ def _moments_at(
 
     def look(norm: Any, inputs: Any) -> None:
         nonlocal left
-        moments.join(Moments.of(inputs[0]))
+        x = inputs[0].detach().double()
+        x = x.flatten(2) if x.ndim > 2 else x[..., None]  # (N, C, places)
+        if x.numel():
+            moments.add(x.numpy())
         left -= 1
         if not left:
             raise _ReachedError

@@ -3,11 +3,11 @@
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tinygrad_cv._graph import Node, Observer, Scope, scope, topological
+from tinygrad_cv._graph import Beside, Node, Observer, Scope, scope, topological
 from tinygrad_cv._op import is_float
 from tinygrad_cv._reading import Reading
 from tinygrad_cv._tensor import Tensor
@@ -47,7 +47,7 @@ class Place:
         self.where = ", ".join(part for part in (layer, at) if part)
 
 
-class Sight(Observer):
+class Sight(Beside):
     """Looks at one step; what it saw are its attributes.
 
     `awake` says of each unit of the ReLUs, by their place, whether it ever gave more than 0; it
@@ -64,8 +64,7 @@ class Sight(Observer):
         close: bool,
         began: Callable[[], None],
     ) -> None:
-        self.before = before or Observer()
-        self.everything, self.general = self.before.everything, self.before.general
+        super().__init__(before)
         self.paths, self.parameters, self.awake = paths, parameters, awake
         self.close, self.began = close, began
         self.losses: list[float] = []
@@ -99,25 +98,10 @@ class Sight(Observer):
         self._outermost: Scope | None = None
         self._times: dict[str, int] = {}
 
-    # As an observer of the engine; the one that was there before looks on, too.
-
-    def forward(self, op: Any, backend: Any, arrays: Iterable[Any]) -> Any:
-        return self.before.forward(op, backend, arrays)
-
-    def changing(self, tensor: Any, value: Any) -> None:
-        self.before.changing(tensor, value)
-
-    def copied(self, array: Any, source: Any) -> None:
-        self.before.copied(array, source)
-
-    def leaving(self, values: Any) -> None:
-        self.before.leaving(values)
-
-    def composed(self, function: Any, args: Any, options: Any) -> Any:
-        return self.before.composed(function, args, options)
+    # As an observer of the engine.
 
     def made(self, tensor: Tensor, inputs: tuple[Any, ...]) -> None:
-        self.before.made(tensor, inputs)
+        super().made(tensor, inputs)
         node = tensor._node
         if self.close:
             self._look(tensor, inputs, node)
@@ -129,7 +113,7 @@ class Sight(Observer):
             self._count(tensor, node)
 
     def arrived(self, node: Node, gradient: Any) -> None:
-        self.before.arrived(node, gradient)
+        super().arrived(node, gradient)
         if self.close and node.op is None and node.tensor is not None:
             tensor = node.tensor()
             if isinstance(tensor, Parameter) and id(tensor) not in self.parameters:
@@ -147,12 +131,9 @@ class Sight(Observer):
     def backward(
         self, reading: Reading, node: Node, gradient: Any, useful: set[Node] | None
     ) -> list[tuple[Node, Any]]:
-        sent = self.before.backward(reading, node, gradient, useful)
+        sent = super().backward(reading, node, gradient, useful)
         self._sent.update(receiver.number for receiver, _ in sent)
         return sent
-
-    def updated(self, optimizer: Any) -> None:
-        self.before.updated(optimizer)
 
     # What is looked at.
 
