@@ -84,15 +84,18 @@ lab.picture(viz.curves(histories, steps={name: each for name, (_, each) in both.
 
 # %% [markdown]
 # ## Dead units, filters
-# A unit is dead if it gives 0 for every sample: of the whole set, and not of one batch. And the
-# weights of each hidden unit are an image: noisy ones want more regularization, or more training.
+# A unit is dead if it gives 0 for every sample: of the whole set, and not of one batch. For one
+# image half of the units give 0, as they should. And the weights of each hidden unit are an image:
+# noisy ones want more regularization, or more training.
 
 # %%
 model = runs[1e-3][0]
 with tg.no_grad():
     hidden = model[:2](tg.tensor(X))
+    of_one = (hidden[0] == 0).float().mean().item()
     of_a_batch = (hidden[:50].amax(dim=0) == 0).float().mean().item()
     of_all = (hidden.amax(dim=0) == 0).float().mean().item()
+lab.compare("units that give 0 for one image", of_one, expected=(0.1, 0.9))
 lab.compare("dead units, by a batch of 50", of_a_batch, expected=(0, 1))
 lab.compare("dead units, by all images", of_all, expected=(0, of_a_batch))
 lab.picture(viz.filters(model[0].weight.reshape(50, 3, 32, 32)), "filters")

@@ -12,6 +12,7 @@ from unittest import TestCase
 
 import pytest
 from hypothesis import settings
+from threadpoolctl import threadpool_limits
 
 import tinygrad_cv as tg
 from tinygrad_cv._op import REGISTRY
@@ -83,6 +84,13 @@ def device(request: pytest.FixtureRequest) -> Iterator[str]:
     yield tg.get_default_device()
     tg.set_default_device(before)
     settings.load_profile(PROFILE)
+
+
+@pytest.fixture(scope="module")
+def one_blas_thread() -> Iterator[None]:
+    """No BLAS threads that spin: the products of small nets do not pay for them."""
+    with threadpool_limits(1, user_api="blas"):
+        yield
 
 
 @pytest.fixture

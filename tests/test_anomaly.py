@@ -114,6 +114,18 @@ def test_nan_in_the_data_is_told_when_the_loss_has_it() -> None:
     assert anomaly.layer == "0 (Linear)"
 
 
+def test_an_infinite_number_that_was_there_before_is_told_with_the_loss() -> None:
+    model = nn.Sequential(nn.Linear(3, 2), nn.Flatten())
+    with tg.no_grad():
+        model[0].weight[1, 2] = -INF
+    anomaly = caught(lambda: (model(tg.ones(4, 3)) * 2).mean().backward())
+    assert (anomaly.op, anomaly.index, anomaly.layer) == ("linear", (1, 2), "0 (Linear)")
+    assert anomaly.got == "w = -inf at [1, 2], which was there before"
+    mask = tg.zeros(3, 3).masked_fill(tg.ones(3, 3).triu(1).bool(), -INF)
+    with autograd.detect_anomaly():
+        (tg.randn(3, 3).requires_grad_() + mask).softmax(dim=1).square().mean().backward()
+
+
 @pytest.mark.parametrize("compiled", [False, True])
 def test_an_update_names_the_parameter(compiled: bool) -> None:
     model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))

@@ -19,7 +19,7 @@ from tinygrad_cv.optim import SGD
 from tinygrad_cv.train import Health
 from tinygrad_cv.train.health import Finding, check
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("one_blas_thread")]
 
 PLANTED = Path(planted.__file__)
 
@@ -63,7 +63,7 @@ def doctor(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Any:
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.__name__)
 def test_a_planted_mistake_is_named_first(doctor: Any, mistake: Any) -> None:
-    told = doctor(f"{PLANTED}::{mistake.__name__}", "--steps", 60)
+    told = doctor(f"{PLANTED}::{mistake.__name__}", "--steps", 40)
     first = told.findings[0]
     assert first["kind"] == MISTAKES[mistake], told.out
     assert first["level"] in ("error", "warning")
@@ -149,6 +149,35 @@ def test_what_cannot_be_looked_at_is_told_in_a_sentence(
     told = doctor(f"{tmp_path / 'own.py'}::make")
     assert (told.status, told.err.count("\n")) == (status, 1)
     assert sentence in told.err
+
+
+def test_what_was_found_before_is_told_though_the_training_fails(
+    doctor: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "own.py").write_text(
+        "import tinygrad_cv as tg\n"
+        "from tinygrad_cv import nn, optim\n"
+        "def nine():\n"
+        "    model = nn.Linear(64, 9)\n"
+        "    data = [(tg.randn(20, 64), tg.arange(20) % 10)]\n"
+        "    return {'model': model, 'train_loader': data}\n"
+        "def judge():\n"
+        "    model = nn.Linear(64, 1)\n"
+        "    def step(x, y):\n"
+        "        model.zero_grad()\n"
+        "        loss = model(x).square().mean()\n"
+        "        loss.backward()\n"
+        "        optim.SGD(model.parameters(), 0.01).step()\n"
+        "        return loss\n"
+        "    data = [(tg.randn(20, 64), tg.arange(20) % 10)]\n"
+        "    return {'model': model, 'step': step, 'train_loader': data}\n"
+    )
+    told = doctor(f"{tmp_path / 'own.py'}::nine")
+    assert [finding["kind"] for finding in told.findings] == ["labels_out_of_range"]
+    assert told.status == told.err.count("\n") == 1
+    assert "does not train: cross_entropy: label 9 is out of range" in told.err
+    told = doctor(f"{tmp_path / 'own.py'}::judge", "--steps", 3)  # labels that are not used
+    assert (told.status, told.err) == (0, "")
 
 
 def test_parts_are_known_by_what_they_are(doctor: Any, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Averages of models: of checkpoints, of statistics of batch norm, of what several models say."""
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,19 @@ class Odd(nn.Module):
 
 
 @pytest.mark.host
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_states_may_be_taken_while_the_model_moves_on(dtype: str) -> None:
+    model = nn.Linear(1, 1).to(dtype)
+
+    def states() -> Iterator[Any]:
+        for value in (1.0, 2.0, 6.0):
+            nn.init.constant_(model.weight, value)
+            yield model.state_dict()
+
+    assert average_states(states())["weight"].item() == 3.0
+
+
+@pytest.mark.host
 def test_other_states_are_those_of_the_last() -> None:
     mean = average_states([Odd().state_dict()] * 2)
     Odd().load_state_dict(mean)
@@ -177,6 +191,21 @@ def test_exact_statistics_of_images_and_of_one_layer_used_twice() -> None:
         twice.eval()(tg.tensor(images))
     update_bn([tg.tensor(images)], twice, exact=True)
     assert_allclose(norm.running_mean.numpy(), np.mean(seen, axis=(0, 1, 3, 4)), 1e-10, 1e-12)
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("exact", [False, True])
+def test_statistics_of_a_compiled_model_are_those_of_the_model(exact: bool) -> None:
+    plain, other = net(), net()
+    plain[2], other[2] = nn.Identity(), nn.Identity()  # for the dropout
+    for model in (plain, tg.compile(other)):
+        model.eval()
+        model(tg.tensor(X[:4]))
+        model.train()
+        model(tg.tensor(X[:4]))  # of which there is a program
+        update_bn(loader(), model, exact=exact)
+    for name, values in arrays(plain).items():
+        assert_allclose(arrays(other)[name], values, 1e-12)
 
 
 @pytest.mark.host
@@ -237,6 +266,31 @@ def test_a_moving_average_begins_with_the_initial_weights() -> None:
         average.on_step(trainer)
     assert average.averaged is not None
     assert average.averaged.module[0].item() == pytest.approx(0.995**1000)  # type: ignore[index]
+
+
+@pytest.mark.host
+def test_a_lazy_model_has_nothing_to_average_yet() -> None:
+    lazy = nn.LazyLinear(3)
+    trainer = train.Trainer(lazy, optim.SGD(lazy.parameters(), lr=0.1))
+    with pytest.raises(ValueError, match="run the model once before"):
+        trainer.fit(loader_of_floats(), callbacks=[train.MovingAverage()])
+
+
+@pytest.mark.host
+def test_a_moving_average_may_come_to_a_run_that_goes_on(tmp_path: Path) -> None:
+    def fit(epochs: int, *callbacks: Any) -> train.Trainer:
+        model = nn.Linear(2, 3)
+        trainer = train.Trainer(model, optim.SGD(model.parameters(), lr=0.1))
+        every = [*callbacks, train.Checkpoint(tmp_path)]
+        trainer.fit(loader_of_floats(), epochs=epochs, callbacks=every, resume=tmp_path)
+        return trainer
+
+    average = train.MovingAverage(0.9)
+    fit(1)
+    trainer = fit(2, average)
+    assert trainer.resumed
+    assert average.averaged is not None
+    assert average.averaged.n_averaged.item() == 1 + trainer.step - trainer.step // 2
 
 
 # ----- several models ----------------------------------------------------------------------------
@@ -338,6 +392,7 @@ def test_what_is_no_ensemble_is_told() -> None:
         (lambda: train.Ensemble(members(), "mean"), ValueError, "one of 'softmax'"),
         (lambda: train.Ensemble([*members(3), *members(4)])(x), ValueError, "of one shape"),
         (lambda: train.Ensemble(members(1))(x), ValueError, "two classes or more"),
+        (lambda: train.Ensemble([nn.Identity()])([]), TypeError, "give tensors; got a list"),
     ):
         with pytest.raises(error, match=words):
             call()  # type: ignore[no-untyped-call]

@@ -161,8 +161,9 @@ def test_what_makes_no_sense_is_told() -> None:
     model, spent = OwnNet(), OwnNet().parameters()
     list(spent)
     for call, error, words in (
-        (lambda: optim.L2(-1.0), ValueError, "strength is 0 or more"),
-        (lambda: optim.L1(math.nan), ValueError, "strength is 0 or more; got nan"),
+        (lambda: optim.L2(-1.0), ValueError, "strength is a number, 0 or more"),
+        (lambda: optim.L1(math.nan), ValueError, "strength is a number, 0 or more; got nan"),
+        (lambda: optim.L2("1"), ValueError, "is a number, 0 or more; got '1'"),
         (lambda: optim.L2(tg.ones(2)), ValueError, "one number"),
         (lambda: optim.L2(1.0, samples=0), ValueError, "samples counts"),
         (lambda: optim.ElasticNet(1.0), ValueError, "takes l2, or beta"),
@@ -360,6 +361,27 @@ def test_the_term_is_part_of_every_kind_of_step(accumulate: int, compile: bool, 
     for p, q in zip(one.parameters(), other.parameters(), strict=True):
         assert_allclose(values(p), values(q), 1e-9, 1e-12)
     assert all(((w**2).sum(axis=1) <= 0.9 * (1 + 1e-12)).all() for w in weights_of(one))
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("strength", [0.8, tg.tensor(0.8)])
+@pytest.mark.parametrize(
+    "around", [lambda term: term, lambda term: optim.MaxNorm(9.0) + term, optim.Proximal]
+)
+def test_a_strength_may_change_between_steps(strength: Any, around: Any) -> None:
+    """The penalty is that of the strength as it is, in steps that are replayed too."""
+    penalties = []
+    for compile in (False, True):
+        term = optim.L1(strength)
+
+        def halve(trainer: train.Trainer, term: Any = term) -> None:
+            term.strength = term.strength * 0.5
+
+        trainer = fitter(net(), lr=0.0, regularizer=around(term), compile=compile)
+        history = trainer.fit(loader(), epochs=3, callbacks=[halve])
+        penalties.append([record["train_penalty"] for record in history])
+    first = penalties[0][0]
+    assert penalties == [pytest.approx([first, first / 2, first / 4])] * 2
 
 
 @pytest.mark.host

@@ -201,7 +201,7 @@ class _Found:
         """Whether an axis is logarithmic."""
         space = self.spaces.get(name)
         if isinstance(space, Range | Grid):
-            return space.log
+            return space.log and min(self.values[name]) > 0
         return not isinstance(space, Choice) and spans_decades(self.values[name])
 
     def border(self, name: str) -> Side:

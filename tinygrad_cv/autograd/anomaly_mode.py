@@ -72,7 +72,9 @@ class Anomaly:
 class _Look:
     """A look at what an op made, or at what a rule of it gave: now, and at each replay.
 
-    `sources` are the looks at what went in. `arose` is what the last look remembered.
+    `sources` are the looks at what went in. `arose` is what the last look remembered, `came` an
+    infinite number that was in the data or a parameter: only a backward pass that begins from it
+    is an error.
     """
 
     during: Literal["forward", "backward"] = "forward"
@@ -83,10 +85,11 @@ class _Look:
         self.frames: Frames | None = None
         self.node: weakref.ref[Node] | None = None
         self.arose: Anomaly | None = None
+        self.came: Anomaly | None = None
 
     def __call__(self, made: Any, *given: Any) -> None:
         """Raise if a NaN is there that was not in what was given; remember what is infinite."""
-        self.arose = None
+        self.arose = self.came = None
         if _is_finite(self.backend, made):
             return
         made, given = self._on_host(made), tuple(map(self._on_host, given))
@@ -108,6 +111,11 @@ class _Look:
             known = self._given(given_nan, given[given_nan], here)
         elif known is None and all(map(_all_finite, self._numbers(given))):
             known = here
+        elif known is None:
+            infinite = next((i for i, x in enumerate(given) if not _all_finite(x)), None)
+            self.came = next((s.came for s in self.sources if s is not None and s.came), None)
+            if self.came is None and infinite is not None:
+                self.came = self._given(infinite, given[infinite], here)
         self.arose = known
         if nan.any() and (given_nan is None or self.during == "backward"):
             self.fail(known or here, here)
@@ -117,11 +125,14 @@ class _Look:
         return self.op.name
 
     def _given(self, i: int, value: Any, here: Anomaly) -> Anomaly:
-        """That a NaN came from outside: in the data, or in a parameter."""
-        name, index = self.names(i), _first(host.isnan(host.asarray(value)))
+        """That a number came from outside: in the data, or in a parameter."""
+        array = host.asarray(value)
+        nan = host.isnan(array)
+        index = _first(nan if nan.any() else ~host.isfinite(array))
         at = f" at {list(index)}" if index else ""
-        got = f"{name} = NaN{at}, which was there before"
-        return replace(here, index=index, value="NaN", got=got)
+        bad = _brief(array[index])
+        got = f"{self.names(i)} = {bad}{at}, which was there before"
+        return replace(here, index=index, value=bad, got=got)
 
     def names(self, i: int) -> str:
         """What the op calls this one of what went in."""
@@ -142,8 +153,9 @@ class _Look:
 
     def at_root(self, *arrived: Any) -> None:
         """Raise if what a backward pass begins from is not finite."""
-        if self.arose is not None:
-            self.fail(self.arose, self.arose, "; a backward pass begins from what comes of it")
+        known = self.arose or self.came
+        if known is not None:
+            self.fail(known, known, "; a backward pass begins from what comes of it")
 
     def fail(self, arose: Anomaly, seen: Anomaly, then: str = "") -> None:
         """Raise for what was seen here, and arose there."""

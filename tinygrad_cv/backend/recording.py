@@ -30,6 +30,19 @@ PACKAGE = str(Path(__file__).parent.parent)
 recording: ContextVar[Any] = ContextVar("recording", default=None)
 """The recorder of this thread, or None."""
 
+written: ContextVar[bool] = ContextVar("written", default=False)
+"""Whether compiled functions run as they are written; see `as_written`."""
+
+
+@contextmanager
+def as_written() -> Iterator[None]:
+    """Let no compiled function replay: hooks and options of layers then have their effect."""
+    token = written.set(True)
+    try:
+        yield
+    finally:
+        written.reset(token)
+
 
 class RecordingError(RuntimeError):
     """A step does what a recorded program cannot do again."""

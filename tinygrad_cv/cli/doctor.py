@@ -127,14 +127,20 @@ def doctor(options: argparse.Namespace) -> None:
     case = _main_job(options) if options.target is None else _case_of(options)
     _complete(case, options)
     watch = viz.watch(case.model, every=max(1, options.steps // 10))
+    before: list[Finding] = []
     try:
-        findings = _looked_at(case, options, watch)
+        before += _looked_at_before(case)
+        findings = _looked_at(case, before, options, watch)
     except (CommandError, KeyboardInterrupt, MemoryError):
         raise
     except Exception as error:  # whatever the program raises
         if options.target is None:
             raise
-        raise CommandError(f"{case.name} does not train: {told(error)}", status=1) from error
+        stop = CommandError(f"{case.name} does not train: {told(error)}", status=1)
+        if not any(finding.level == "error" for finding in before):
+            raise stop from error
+        print(f"tinygrad-cv doctor: {stop}", file=sys.stderr)
+        findings = before
     findings = [_in_program(finding) for finding in causes_first(findings)]
     plain = {
         "target": case.name,
@@ -314,10 +320,15 @@ def _fitting(
 # ----- looking -----------------------------------------------------------------------------------
 
 
-def _looked_at(case: Case, options: argparse.Namespace, watch: Any) -> list[Finding]:
+def _looked_at_before(case: Case) -> list[Finding]:
+    """What is found before the training; of a step by hand the loss may not be known."""
+    return check(case.model, case.loss_fn, case.train_loader, optimizer=case.optimizer)
+
+
+def _looked_at(
+    case: Case, before: list[Finding], options: argparse.Namespace, watch: Any
+) -> list[Finding]:
     """What is found before the training and in its first steps; what both find, once."""
-    known = {} if case.loss_fn is None else {"loss_fn": case.loss_fn}
-    before = check(case.model, loader=case.train_loader, optimizer=case.optimizer, **known)
     health = Health(case.model, case.optimizer, every=max(1, options.steps // 15))
     if case.step is not None:
         _train_by_hand(case, health, options.steps, watch)

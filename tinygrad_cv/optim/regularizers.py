@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
+from numbers import Real
 from typing import Any
 
 from tinygrad_cv._grad_mode import no_grad
@@ -212,6 +213,14 @@ class Regularizer:
         """What it was made with, as its repr shows it."""
         return {}
 
+    def _numbers(self) -> tuple[Any, ...]:
+        """What its term depends on beside the weights, for which a compiled step is recorded.
+
+        A tensor may have other numbers at each replay, so it stands there by itself.
+        """
+        options = self._options().values()
+        return type(self), *(id(x) if isinstance(x, Tensor) else x for x in options)
+
     def __repr__(self) -> str:
         shown = [f"{name}={value!r}" for name, value in self._options().items()]
         if self.only is not None:
@@ -240,6 +249,9 @@ class _Both(Regularizer):
         model = _kept(model)
         for part in self.parts:
             part.project_(model, lr)
+
+    def _numbers(self) -> tuple[Any, ...]:
+        return tuple(part._numbers() for part in self.parts)
 
     def __repr__(self) -> str:
         return " + ".join(map(repr, self.parts))
@@ -275,14 +287,18 @@ def _is_zero(coefficient: Any) -> bool:
     return not isinstance(coefficient, Tensor) and coefficient == 0
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 def _strength(name: str, value: Any) -> Any:
     """A number from 0 on; of a tensor nothing is asked, for that may be learned."""
     if isinstance(value, Tensor):
         if value.ndim:
             raise ValueError(f"{name} is one number; got a tensor of shape {value.shape}.")
         return value
-    if isinstance(value, bool) or not 0 <= value < math.inf:
-        raise ValueError(f"{name} is 0 or more; got {value!r}.")
+    if not _is_number(value) or not 0 <= value < math.inf:
+        raise ValueError(f"{name} is a number, 0 or more; got {value!r}.")
     return value
 
 
@@ -320,7 +336,7 @@ class L2(_Penalty):
         only: Chosen = None,
     ) -> None:
         super().__init__(only=only)
-        if samples is not None and not samples > 0:
+        if samples is not None and not samples >= 1:
             raise ValueError(f"samples counts those of the loss, at least 1; got {samples!r}.")
         self.strength, self.half, self.samples = _strength("strength", strength), half, samples
 
@@ -463,6 +479,9 @@ class Proximal(_AfterStep):
     def _moved(self, w: Tensor, layer: Module | None, rate: float) -> Tensor:
         return self.regularizer.near(w, rate)
 
+    def _numbers(self) -> tuple[Any, ...]:
+        return type(self), *self.regularizer._numbers()
+
     def __repr__(self) -> str:
         return f"Proximal({self.regularizer!r})"
 
@@ -493,7 +512,7 @@ class MaxNorm(_AfterStep):
 
     def __init__(self, c: float, per: str | int = "unit", *, only: Chosen = None) -> None:
         super().__init__(only=only)
-        if isinstance(c, bool) or not c > 0:
+        if not _is_number(c) or not c > 0:
             raise ValueError(f"c bounds squares, and is above 0; got {c!r}.")
         if per not in ("unit", "layer") and (isinstance(per, bool) or not isinstance(per, int)):
             raise ValueError(f"per is 'unit', 'layer' or the axis of the units; got {per!r}.")

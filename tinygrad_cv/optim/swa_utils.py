@@ -16,8 +16,10 @@ from typing import Any
 from tinygrad_cv._grad_mode import no_grad
 from tinygrad_cv._tensor import Tensor, as_input
 from tinygrad_cv._trees import mapped
+from tinygrad_cv.backend.recording import as_written
 from tinygrad_cv.nn.instancenorm import _InstanceNorm
 from tinygrad_cv.nn.module import EXTRA, Module
+from tinygrad_cv.nn.parameter import is_lazy
 from tinygrad_cv.optim.lr_scheduler import LRScheduler, _each
 from tinygrad_cv.optim.optimizer import Optimizer
 
@@ -111,7 +113,7 @@ class AveragedModel(Module):
     otherwise they are copied, and `update_bn` works the statistics of batch norm out anew.
 
     The buffer n_averaged, which is n above, counts the updates. Raises ValueError for both
-    functions at once.
+    functions at once, and for a lazy model that has no values yet.
 
     >>> from tinygrad_cv import nn, no_grad, optim
     >>> model = nn.Linear(1, 1)
@@ -138,6 +140,8 @@ class AveragedModel(Module):
         super().__init__()
         if avg_fn is not None and multi_avg_fn is not None:
             raise ValueError("AveragedModel takes avg_fn or multi_avg_fn, not both.")
+        if any(map(is_lazy, model.parameters())):
+            raise ValueError("there are no values yet to average: run the model once before.")
         self.module = deepcopy(model)
         if device is not None:
             self.module = self.module.to(device)
@@ -225,7 +229,7 @@ def average_states(states: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
             if name not in tensors or not value.is_floating_point():
                 mean[name] = value
             elif not count:
-                mean[name] = value.double()
+                mean[name] = value.double().clone()  # the next state may come of the same tensors
             else:
                 mean[name] = average(mean[name], value.double().to(mean[name].device), count)
         last = now
@@ -277,7 +281,7 @@ def update_bn(
     modes = [(module, module.training) for module in model.modules()]
     momenta = [(norm, norm.momentum) for norm in norms]
     try:
-        with no_grad():
+        with no_grad(), as_written():
             if exact:
                 model.eval()
                 whole_set_statistics(lambda: inputs_of(loader), model, norms)
@@ -353,6 +357,7 @@ class _ReachedError(BaseException):
     """A forward pass has come to the layer that was asked for; no `except Exception` stops it."""
 
 
+@as_written()
 def whole_set_statistics(
     batches: Callable[[], Iterable[Any]],
     model: Callable[[Any], Any],

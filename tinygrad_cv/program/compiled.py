@@ -19,7 +19,13 @@ from tinygrad_cv.autograd.anomaly_mode import is_anomaly_enabled
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.base import DEFAULT, Backend, drawing
 from tinygrad_cv.backend.locks import Locked
-from tinygrad_cv.backend.recording import OtherwiseError, RecordingError, Traced, recording
+from tinygrad_cv.backend.recording import (
+    OtherwiseError,
+    RecordingError,
+    Traced,
+    recording,
+    written,
+)
 from tinygrad_cv.backend.switch import get_conv_precision, get_kernels
 from tinygrad_cv.nn.module import Module
 from tinygrad_cv.program.halves import Backward, Halves, backward_of, interpreted, stand
@@ -469,7 +475,8 @@ class Compiled(Locked):
     def _call(self, args: tuple[Any, ...], options: dict[str, Any], timed: bool) -> Any:
         looked_at = observer.get() is not None and not is_anomaly_enabled()
         repeated = drawing.get() is not None  # as in recompute(), with the numbers drawn before
-        if looked_at or repeated or recording.get() is not None:  # or part of what is recorded
+        inside = recording.get() is not None  # part of what is recorded
+        if looked_at or repeated or inside or written.get():
             return self.function(*args, **options)
         key, given = _described(args, options)
         arrays = list({id(x._array): x._array for x in given}.values())

@@ -346,7 +346,7 @@ class MovingAverage(Callback):
             self.averaged = AveragedModel(trainer.model, avg_fn=self.average)
             self.averaged.load_state_dict(self._loaded)
             self._loaded = None
-        elif not trainer.resumed:
+        elif not trainer.resumed or self.averaged is None:  # the checkpoint may know of none
             self.averaged = AveragedModel(trainer.model, avg_fn=self.average)
             self.averaged.update_parameters(trainer.model)
 

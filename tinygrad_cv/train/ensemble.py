@@ -62,7 +62,7 @@ class Ensemble(Module):
 
     def forward(self, *inputs: Any, **options: Any) -> Tensor:
         """The mean of what the members give."""
-        outputs = [next(tensors_in(member(*inputs, **options))) for member in self.members]
+        outputs = [_first(member(*inputs, **options)) for member in self.members]
         if shapes := {tuple(x.shape) for x in outputs[1:]} - {tuple(outputs[0].shape)}:
             raise ValueError(
                 f"the members of an ensemble give results of one shape; got {outputs[0].shape} "
@@ -72,6 +72,12 @@ class Ensemble(Module):
 
     def extra_repr(self) -> str:
         return f"mean_of={self.mean_of!r}"
+
+
+def _first(result: Any) -> Tensor:
+    for tensor in tensors_in(result):
+        return tensor
+    raise TypeError(f"the members of an ensemble give tensors; got a {type(result).__name__}.")
 
 
 def _softmax(scores: Tensor) -> Tensor:

@@ -111,7 +111,8 @@ class Trainer:
       run goes on from a checkpoint.
 
     With `compile` the scores, the loss and the gradients of a batch are computed by a recorded
-    program (see `tinygrad_cv.compile`): the same numbers sooner.
+    program (see `tinygrad_cv.compile`): the same numbers sooner. A callback may change the strength
+    of a regularizer all the same; what else a loss or a function finds stays as it was recorded.
 
     What is in evaluation mode while the model around it trains, such as a frozen batch norm, stays
     in it. After `fit` and `evaluate`, however they end, every module is in the mode that it was in.
@@ -451,7 +452,8 @@ class Trainer:
                     else:
                         loss, penalty = nothing_of(outputs), None
                 else:
-                    outputs, loss, penalty = self._compiled(inputs, labels, share, k == 0)
+                    numbers = _numbers(self.regularizer)
+                    outputs, loss, penalty = self._compiled(inputs, labels, share, k == 0, numbers)
                 sums = Sums()
                 # Read before the step: a GPU then waits once, for what comes first anyway.
                 self._count(sums, outputs, labels, loss.item())
@@ -489,9 +491,12 @@ class Trainer:
         return loss + penalty, penalty
 
     def _with_gradients(
-        self, inputs: Any, labels: Any, share: float, first: bool
+        self, inputs: Any, labels: Any, share: float, first: bool, numbers: Any = None
     ) -> tuple[Any, Tensor, Tensor | None]:
-        """Outputs, cost and penalty of a batch, with the gradients of the cost."""
+        """Outputs, cost and penalty of a batch, with the gradients of the cost.
+
+        For other `numbers` of the regularizer it is recorded anew.
+        """
         outputs = self._outputs(inputs)
         loss, penalty = self._cost(outputs, labels)
         self._backward(loss, share, first)
@@ -701,6 +706,11 @@ class Trainer:
 
 
 # ----- modes and words ---------------------------------------------------------------------------
+
+
+def _numbers(regularizer: Any) -> Any:
+    """What a step that is recorded depends on beside its tensors."""
+    return regularizer._numbers() if isinstance(regularizer, Regularizer) else id(regularizer)
 
 
 @contextmanager

@@ -43,7 +43,7 @@ SAMPLES = 512
 
 def check(
     model: Module,
-    loss_fn: Loss = cross_entropy,
+    loss_fn: Loss | None = cross_entropy,
     loader: Iterable[Any] | None = None,
     *,
     optimizer: Optimizer | None = None,
@@ -68,6 +68,8 @@ def check(
       regularization, whether the loss rises from strength 0 to `strength`. An `optimizer` is looked
       at for weight decay, which is not in the loss.
 
+    Of a loss_fn that is None, as it is not known, the data alone are looked at.
+
     All is done on a copy: the model, the optimizer and the random states stay as they are. A loader
     that can be asked but once loses what is taken.
 
@@ -91,8 +93,10 @@ def check(
         batches = [] if loader is None else [*_some(loader)]
         if not batches:
             raise ValueError("the loader has no batches: a check looks at the first one.")
-        trial = _copy(model)
         told = [*_of_data(batches)]
+        if loss_fn is None:
+            return told
+        trial = _copy(model)
         inputs, labels = batches[0]
         scores = None
         with _quiet():
@@ -154,14 +158,20 @@ def _of_data(batches: list[Any]) -> Iterator[Finding]:
 
 
 def _rows(inputs: Any, labels: Any) -> tuple[Any, Any] | None:
-    """Inputs and labels on the host, if they are numbers and classes, one for each."""
+    """Inputs and labels on the host, if they are numbers and classes, one for each.
+
+    Of labels in float numbers, 0 and 1 are classes.
+    """
     if not (isinstance(inputs, Tensor) and isinstance(labels, Tensor)):
         return None
-    if inputs.ndim < 2 or labels.ndim != 1 or labels.dtype.kind not in "iu":
+    if inputs.ndim < 2 or labels.shape not in ((len(inputs),), (len(inputs), 1)):
         return None
-    if len(inputs) != len(labels) or (inputs.dtype.kind != "f" and inputs.dtype != "uint8"):
+    if inputs.dtype.kind != "f" and inputs.dtype != "uint8":
         return None
-    return flattened(inputs.detach().numpy()), labels.numpy()
+    classes = labels.detach().numpy().reshape(-1)
+    if labels.dtype.kind not in "iu" and not ((classes == 0) | (classes == 1)).all():
+        return None
+    return flattened(inputs.detach().numpy()), classes
 
 
 # ----- a pass ------------------------------------------------------------------------------------
@@ -335,13 +345,17 @@ def _of_subset(
     if not math.isfinite(best[1]) or best[0] <= 0:
         return
     rows = "" if best[2] < 0 else f", and {best[2]:.0%} of the labels are right"
-    nearly = best[1] < 0.5 * best[0] or best[2] >= 0.75
+    numbers = best[2] < 0  # whose size a net has to grow to
+    nearly = best[1] < (0.95 if numbers else 0.5) * best[0] or best[2] >= 0.75
     yield found(
         "cannot_overfit",
         f"{count} samples are not learned by heart in {steps} steps: the loss goes from "
         f"{best[0]:.4g} to {best[1]:.4g}{rows}",
         level="note" if nearly else None,
-        means="a small model, or too few steps" if nearly else None,
+        means="a small model, too few steps, or targets far larger than what the net gives"
+        if nearly
+        else None,
+        remedy="scale the targets to a deviation of about 1; or nothing" if nearly else None,
     )
 
 

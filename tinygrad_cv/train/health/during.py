@@ -51,9 +51,10 @@ class Health(Callback):
     the op, layer, line and index where that began, forward or backward); of a gap between training
     and validation; of updates that are far from 1e-3 of the weights; of units that are dead over
     all samples, saturated or all equal; of batch norm in the wrong mode; of parameters that never
-    get a gradient, or but add them up since nobody calls `zero_grad`; of a schedule that is not
-    stepped; of inputs that are not centred, a softmax applied twice, a loss that is summed over the
-    batch, labels that do not belong to the inputs, and one prediction for all.
+    get a gradient, or but add them up since nobody calls `zero_grad`; of steps that update nothing;
+    of a schedule that is not stepped; of inputs that are not centred, a softmax applied twice, a
+    loss that is summed over the batch, labels that do not belong to the inputs, and one prediction
+    for all.
 
     With `stop`, a cost over 3 times the first, or one that is not finite, ends a fit after that
     step. In a loop of one's own a NaN then ends the step with the error of
@@ -519,9 +520,9 @@ class _Step:
             seen.alike[name] = seen.alike.get(name, 0) + 1 if alike else 0
 
     def _updated(self, optimizer: Optimizer, args: Any, options: Any) -> None:
-        if any(optimizer is known for known in self.health.optimizers):
+        known = [p for group in optimizer.param_groups for p in group["params"]]
+        if not self.health._ids.keys().isdisjoint(map(id, known)):
             self.health.seen.updates += 1
-            known = (p for group in optimizer.param_groups for p in group["params"])
             self.health._stale |= {id(p) for p in known if p.grad is not None}
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
@@ -581,6 +582,13 @@ class _Step:
         for name, before in self.before.items():
             old = before.numpy()
             size = norm_of(old)
+            if not size and not seen.steps:
+                seen.zeros.append(name)
+            if name in seen.zeros:
+                # All that it is are updates; where all weights are so, .01 randn is its size.
+                if len(seen.zeros) < len(self.before):
+                    continue
+                size = max(size, 0.01 * math.sqrt(old.size))
             if not size or name not in names:
                 continue
             change = norm_of(names[name].detach().numpy() - old) / size

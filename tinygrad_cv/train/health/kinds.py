@@ -215,6 +215,14 @@ KINDS = {
         "call optimizer.zero_grad() before each backward pass",
         f'{NOTES}, "Mini-batch SGD"',
     ),
+    "no_update": Kind(
+        "error",
+        "loss.backward() or optimizer.step() is not called, the loss is a plain number, or the "
+        "optimizer has the parameters of another model, such as of a copy",
+        "call optimizer.zero_grad(), loss.backward() and optimizer.step() in each step; make the "
+        "optimizer of model.parameters()",
+        f'{NOTES}, "Mini-batch SGD: update the parameters using the gradient"',
+    ),
     "scheduler_never_stepped": Kind(
         "warning",
         "the schedule was made and forgotten, so the rate stays where it began",

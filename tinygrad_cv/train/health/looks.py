@@ -78,7 +78,8 @@ def flattened(inputs: Any) -> Any:
 def neighbours(inputs: Any, labels: Any) -> tuple[float, float, int] | None:
     """How often the nearest other sample has the same label, how often it would by chance, of what.
 
-    None where there are too few samples for that, or too many classes.
+    None where there are too few samples for that, or too many classes; or where the nearest is
+    about as far as any, as among independent numbers in a hundred dimensions.
     """
     x = flattened(inputs)
     x = x - x.mean(axis=0)
@@ -94,15 +95,22 @@ def neighbours(inputs: Any, labels: Any) -> tuple[float, float, int] | None:
     if len(classes) < 2 or count < max(ENOUGH, 10 * len(classes)):
         return None
     far = far[new][:, new]
+    usual = float(far.mean())
     host.fill_diagonal(far, host.inf)
+    if float(host.median(far.min(axis=1))) > 0.55 * usual:
+        return None
     shares = host.bincount(labels) / count
     found_share = float((labels[far.argmin(axis=1)] == labels).mean())
     return found_share, float((shares**2).sum()), count
 
 
 def by_chance(found_share: float, chance: float, count: int) -> bool:
-    """Whether neighbours have equal labels no more often than labels that were shuffled."""
-    return found_share < chance + 3 * math.sqrt(chance * (1 - chance) / count)
+    """Whether neighbours have equal labels no more often than labels that were shuffled.
+
+    Where nearly all labels are the same one, it cannot be told.
+    """
+    enough = chance + 3 * math.sqrt(chance * (1 - chance) / count)
+    return found_share < enough < (1 + chance) / 2
 
 
 def uniform_weights(parameters: Mapping[str, Tensor]) -> list[str]:

@@ -19,6 +19,9 @@ THROWS = 0.4
 MOVES = 3e-4
 """An update ratio below which weights hardly move."""
 
+RESTS = 3e-5
+"""One below which no step can be seen in the loss, whatever falls by the draw of the batches."""
+
 
 def loss_not_moving(seen: Seen) -> Iterator[Finding]:
     """The last losses are the first ones, and the weights hardly move."""
@@ -30,10 +33,14 @@ def loss_not_moving(seen: Seen) -> Iterator[Finding]:
         return  # a warm-up is under way
     if any(share >= 0.9 for share, *_ in seen.asleep.values()):
         return  # a layer is dead, which no rate would wake
+    if any(no_update(seen)):
+        return
     first, last = seen.first[:few], seen.last[-few:]
     noise = math.sqrt((stdev(first) ** 2 + stdev(last) ** 2) / few)
     fall = mean(first) - mean(last)
-    if abs(fall) > max(0.01 * abs(mean(first)), noise) or (ratio[0] > MOVES):
+    if ratio[0] < RESTS:
+        noise *= 3
+    if abs(fall) > max(0.01 * abs(mean(first)), noise) or ratio[0] > MOVES:
         return
     unknowing = _entropy(seen)
     if unknowing is not None and mean(last) < 0.5 * unknowing:
@@ -42,7 +49,7 @@ def loss_not_moving(seen: Seen) -> Iterator[Finding]:
     yield found(
         "loss_not_moving",
         f"the loss went from {mean(first):.6f} to {mean(last):.6f} in {seen.steps} steps{rate}; an "
-        f"update changes {ratio[1]} by {ratio[0]:.1e} of its size",
+        f"update changes {ratio[1]} by {ratio[0]:.2g} of its size",
         step=seen.steps - 1,
         key=ratio[1],
     )
@@ -55,7 +62,8 @@ def rate_too_high(seen: Seen) -> Iterator[Finding]:
         return
     start, rises = max(seen.first[0], _entropy(seen) or 0.0), 1.1
     if seen.rows < MANY or not seen.labels:  # the losses of steps are far apart by themselves
-        start, rises = max(start, mean(seen.first[:5])), 3.0
+        few = 5 if seen.rows < MANY else 1
+        start, rises = max(start, mean(seen.first[:few])), 3.0
         if mean(seen.last) < 0.5 * start:
             return
     if not seen.most > rises * start > 0:
@@ -76,11 +84,11 @@ def update_ratio(seen: Seen) -> Iterator[Finding]:
     ratio = seen.ratio()
     if ratio is None or seen.steps < 5 or not math.isfinite(ratio[0]):
         return
-    if 1e-5 <= ratio[0] <= 1e-2:
+    if 1e-5 <= ratio[0] <= 1e-2 or any(no_update(seen)):
         return
     yield found(
         "update_ratio",
-        f"an update changes {ratio[1]} by {ratio[0]:.1e} of its size, where 1e-3 is usual",
+        f"an update changes {ratio[1]} by {ratio[0]:.2g} of its size, where 1e-3 is usual",
         level="warning" if ratio[0] > 0.5 else "note",
         step=seen.steps - 1,
         where=ratio[1],
@@ -133,20 +141,42 @@ def no_gradient(seen: Seen) -> Iterator[Finding]:
             )
         got = "no gradient" if why == "none" else "only gradients that are exactly 0"
         seen_text = f"{', '.join(names)} got {got} in {seen.updates} updates"
-        means = None
+        means, remedy = None, None
         if why == "zeros":
             means = (
                 "what comes behind it lets no gradient pass: weights of 0, or units that are all "
                 "dead or saturated"
             )
+            remedy = (
+                "look at the layers behind it; initialize at random and smaller, lower the rate"
+            )
+        cancelled = why == "zeros" and path and names == [f"{path}.bias"]
+        if cancelled:
+            means = "what comes behind takes it away again: a batch norm, or a difference"
+            remedy = "nothing; or bias=False"
         yield found(
             "no_gradient",
             f"{seen_text}; {story}" if story else seen_text,
+            level="note" if cancelled else None,
             means=means,
+            remedy=remedy,
             step=seen.steps - 1,
             where=path,
             key=path or names[0],
         )
+
+
+def no_update(seen: Seen) -> Iterator[Finding]:
+    """Steps that change nothing."""
+    if seen.steps < 30 or seen.updates or any(seen.peaks.values()) or not seen.peaks:
+        return
+    passed = "a backward pass began in each" if seen.first else "no backward pass began"
+    yield found(
+        "no_update",
+        f"no optimizer made a step with the model's parameters in {seen.steps} steps of the loop, "
+        f"and no weight changed; {passed}",
+        step=seen.steps - 1,
+    )
 
 
 def not_optimized(seen: Seen) -> Iterator[Finding]:
@@ -191,10 +221,18 @@ def constant_predictions(seen: Seen) -> Iterator[Finding]:
     if len(seen.constant) < 3 or seen.constant[0] < 3 or seen.updates < 16 or not _finite(seen):
         return
     if not any(loss_not_moving(seen)):  # which says more
+        share = seen.labels.get(str(seen.constant[2]), 0) / max(1, sum(seen.labels.values()))
         yield found(
             "constant_predictions",
             f"all of {seen.constant[1]} samples, of several labels, are taken for class "
-            f"{seen.constant[2]}, at the last {seen.constant[0]} looks",
+            f"{seen.constant[2]}, at the last {seen.constant[0]} looks; {share:.0%} of all are it",
+            level="note" if share > 0.8 else None,
+            means="nearly all samples are of that class, and nothing else is learned as yet"
+            if share > 0.8
+            else None,
+            remedy="train longer; weigh the classes, or draw the rare ones more often"
+            if share > 0.8
+            else None,
             step=seen.steps - 1,
         )
 
@@ -212,6 +250,7 @@ def labels_shuffled(seen: Seen) -> Iterator[Finding]:
     nothing = (
         unknowing is not None
         and seen.steps >= 30
+        and bool(seen.last)
         and _finite(seen)
         and mean(seen.last) > 0.95 * unknowing
     )
@@ -256,7 +295,12 @@ def gap(seen: Seen) -> Iterator[Finding]:
                 level="warning" if apart > 0.25 and lasts and seen.steps >= 30 else "note",
                 step=seen.steps - 1,
             )
-        elif len(seen.records) >= 5 and abs(apart) < 0.02 and train < 0.9:
+        elif (
+            len(seen.records) >= 5
+            and abs(apart) < 0.02
+            and train < 0.9
+            and not any(loss_not_moving(seen))
+        ):
             yield found(
                 "no_gap",
                 f"accuracy {train:.1%} in training and {validation:.1%} in validation after "
@@ -277,6 +321,7 @@ def gap(seen: Seen) -> Iterator[Finding]:
 
 RULES: tuple[Callable[[Seen], Iterator[Finding]], ...] = (
     no_zero_grad,
+    no_update,
     symmetry,
     labels_shuffled,
     loss_not_moving,

@@ -35,6 +35,8 @@ class Seen:
     """The first and the last learning rate."""
     ratios: dict[str, list[float]] = field(default_factory=dict)
     """‖update‖ / ‖weight‖ of each weight matrix, at the last looks."""
+    zeros: list[str] = field(default_factory=list)
+    """The weight matrices that began at 0."""
     peaks: dict[str, float] = field(default_factory=dict)
     """The greatest of these ratios at any look after the first update."""
     most: float = 0.0

@@ -264,6 +264,8 @@ class Sight(Observer):
 
     def _sigmoids(self, node: Node) -> None:
         maker = _maker(node)
+        while maker is not None and maker.op is not None and maker.op.name == "getitem":
+            maker = _maker(maker)  # one of several channels
         if maker is not None and maker.op is not None and maker.op.name == "sigmoid":
             assert node.op is not None
             place = Place(self.paths, scope.get(), line())
@@ -271,13 +273,14 @@ class Sight(Observer):
 
     def _follow(self, root: Node) -> None:
         """Find out whether the loss is a sum over the samples."""
-        waiting = [(root, 1.0)]
+        waiting, reached, terms = [(root, 1.0)], {root}, 0
         while waiting:
             node, scale = waiting.pop()
             op = node.op
             if op is None:
                 continue
             parents = [parent for parent in node.parents() if parent.requires_grad]
+            new = [parent for parent in parents if parent not in reached]
             if op.name == "sum" and parents and parents[0].shape:
                 count = parents[0].shape[0]
                 axes = getattr(op, "axis", None)
@@ -287,11 +290,17 @@ class Sight(Observer):
                     self.summed = count, at
                     return
             elif op.name in PASSED or op.name in ("add", "sub"):
-                waiting += [(parent, scale) for parent in parents]
+                waiting += [(parent, scale) for parent in new]
+                reached.update(new)
             elif op.name in ("mul", "div") and len(parents) == 1:
                 number = _number(node)
                 if number:
-                    waiting += [(parents[0], scale * abs(number)) for _ in range(1)]
+                    waiting += [(parent, scale * abs(number)) for parent in new]
+                    reached.update(new)
+            elif scale > 0.5 and parents and parents[0].shape[:1] == (1,):
+                terms += 1  # of one sample
+        if self.rows is not None and self.rows.ndim and terms == len(self.rows) > 1:
+            self.summed = terms, Place(self.paths, None, "")
 
 
 def _is_of_features(node: Node) -> bool:

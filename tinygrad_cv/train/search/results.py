@@ -4,7 +4,7 @@ import json
 import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,8 +42,15 @@ class Row:
     def to_dict(self) -> dict[str, Any]:
         """The row as one flat mapping: trial, params, values, status, why."""
         end = {"status": self.status, "why": self.why}
-        others = {name: value for name, value in self.values.items() if name not in self.params}
+        taken = {"trial", *self.params}
+        others = {name: value for name, value in self.values.items() if name not in taken}
         return {"trial": self.number, **self.params, **others, **end}
+
+    def behind(self) -> "Row":
+        """The row of a trial that came to the end of its rung, and goes on to no other."""
+        step = max(self.reports, default=0)
+        why = f"rung {self.rung + 1}, step {step}: others were better"
+        return replace(self, status="stopped", why=why)
 
 
 def row_of(number: int, params: dict[str, Any], seed: int, rung: int, outcome: Outcome) -> Row:
@@ -250,52 +257,25 @@ class Record:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         about = {"kind": KIND, **about}
-        if not self.path.exists() or not self.path.stat().st_size:
-            write(self.path, (json.dumps(about) + "\n").encode())
-            return
-        contents = read(self.path)
-        whole = contents.rfind(b"\n") + 1
-        lines = contents[:whole].splitlines()
-        self._check(self._parsed(lines[0] if lines else contents, 1), about)
-        for k, line in enumerate(lines[1:], start=2):
-            row = self._row(self._parsed(line, k), k)
-            self.rows[row.number, row.rung] = row
-        if whole < len(contents):
-            os.truncate(self.path, whole)
-
-    def _parsed(self, line: bytes, k: int) -> Any:
         try:
-            return json.loads(line)
-        except ValueError:
-            raise ValueError(f"{self.path}: line {k} is no line of a search.") from None
-
-    def _check(self, found: Any, about: dict[str, Any]) -> None:
-        if not isinstance(found, dict) or found.get("kind") != KIND:
-            raise ValueError(f"{self.path}: is no file of a search.")
+            header = json.dumps(about, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise TypeError(
+                f"a file has strings, finite numbers, True, False, None and lists ({error}): give "
+                "other values a name, and let the objective look it up, or leave out path."
+            ) from error
+        if not self.path.exists() or not self.path.stat().st_size:
+            write(self.path, f"{header}\n".encode())
+            return
+        found, rows, whole = _read(self.path)
         for name in dict.fromkeys([*about, *found]):
             if found.get(name) != json.loads(json.dumps(about.get(name))):
                 raise ValueError(
                     f"{self.path}: is of a search with {name} = {found.get(name)}, and this one "
                     f"has {about.get(name)}. Let them be the same, or choose another file."
                 )
-
-    def _row(self, found: Any, k: int) -> Row:
-        try:
-            cost = found["first_cost"]
-            return Row(
-                int(found["trial"]),
-                dict(found["params"]),
-                int(found["seed"]),
-                str(found["status"]),
-                {name: float(value) for name, value in found["values"].items()},
-                {int(step): float(value) for step, value in found["reports"].items()},
-                str(found["why"]),
-                int(found["rung"]),
-                None if cost is None else float(cost),
-                float(found["seconds"]),
-            )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{self.path}: line {k} is no trial of a search.") from error
+        self.rows = {(row.number, row.rung): row for row in rows}
+        os.truncate(self.path, whole)
 
     def known(self, number: int, params: dict[str, Any], rung: int) -> Row | None:
         """The row of a trial, if it is there; ValueError if it is that of other values."""
@@ -321,10 +301,10 @@ class Record:
             "seed": row.seed,
             "params": row.params,
             "status": row.status,
-            "values": {name: _finite(value) for name, value in row.values.items()},
-            "reports": {str(step): _finite(value) for step, value in row.reports.items()},
+            "values": {name: plain(value) for name, value in row.values.items()},
+            "reports": {str(step): plain(value) for step, value in row.reports.items()},
             "why": row.why,
-            "first_cost": None if cost is None else _finite(cost),
+            "first_cost": None if cost is None else plain(cost),
             "seconds": round(row.seconds, 3),
         }
         with self.path.open("ab", buffering=0) as file:
@@ -332,16 +312,52 @@ class Record:
             os.fsync(file.fileno())
 
 
-def _finite(value: float) -> float | str:
+def plain(value: float) -> float | str:
     """JSON has no NaN: "nan", "inf" and "-inf"."""
     return value if math.isfinite(value) else str(value)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], list[Row], int]:
+    """What a file has: what is searched, the rows, and where the last whole line ends."""
+    contents = read(path)
+    whole = contents.rfind(b"\n") + 1
+    found = []
+    for k, line in enumerate(contents[:whole].splitlines() or [contents], start=1):
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            raise ValueError(f"{path}: line {k} is no line of a search.") from None
+    about, *rows = found
+    if not isinstance(about, dict) or about.get("kind") != KIND:
+        raise ValueError(f"{path}: is no file of a search.")
+    return about, [_row(path, row, k) for k, row in enumerate(rows, start=2)], whole
+
+
+def _row(path: Path, found: Any, k: int) -> Row:
+    try:
+        cost = found["first_cost"]
+        return Row(
+            int(found["trial"]),
+            dict(found["params"]),
+            int(found["seed"]),
+            str(found["status"]),
+            {name: float(value) for name, value in found["values"].items()},
+            {int(step): float(value) for step, value in found["reports"].items()},
+            str(found["why"]),
+            int(found["rung"]),
+            None if cost is None else float(cost),
+            float(found["seconds"]),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: line {k} is no trial of a search.") from error
 
 
 def load(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """The finished trials in a file of a search, as flat mappings, such as `viz.search` takes.
 
-    Of a trial that was run on several rungs, the last one. A torn last line is left out. Raises
-    OSError if there is no such file, and ValueError for any other.
+    Of a trial that was run on several rungs, the last one; where that was not the last of all, it
+    is stopped, as it is so far if the search was. A torn last line is left out. Raises OSError if
+    there is no such file, and ValueError for any other.
 
     >>> from tinygrad_cv.train import search
     >>> space = {"x": search.grid([1, 2])}
@@ -349,16 +365,8 @@ def load(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     >>> search.load("x.jsonl")
     [{'trial': 0, 'x': 1, 'val_accuracy': 1.0, 'status': 'done', 'why': ''}, {'trial': 1, ...}]
     """
-    contents = read(Path(path))
-    lines = contents[: contents.rfind(b"\n") + 1].splitlines()
-    reader = Record(None, {})
-    reader.path = Path(path)
-    about = reader._parsed(lines[0], 1) if lines else None
-    if not isinstance(about, dict) or about.get("kind") != KIND:
-        raise ValueError(f"{path}: is no file of a search.")
     last: dict[int, Row] = {}
-    for k, line in enumerate(lines[1:], start=2):
-        row = reader._row(reader._parsed(line, k), k)
+    for row in _read(Path(path))[1]:
         if row.number not in last or row.rung >= last[row.number].rung:
-            last[row.number] = row
+            last[row.number] = row.behind() if row.status == "paused" else row
     return [last[number].to_dict() for number in sorted(last)]

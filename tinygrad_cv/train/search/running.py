@@ -2,8 +2,8 @@
 
 import math
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -11,8 +11,18 @@ from typing import Any, TypedDict, Unpack
 from tqdm import tqdm
 
 from tinygrad_cv.backend.threads import _available
-from tinygrad_cv.train.search.results import Record, Result, Row, row_of
-from tinygrad_cv.train.search.spaces import Grid, Range, Space, as_python, checked, drawn
+from tinygrad_cv.train.search.results import Record, Result, Row, plain, row_of
+from tinygrad_cv.train.search.spaces import (
+    Choice,
+    Grid,
+    Range,
+    Space,
+    as_python,
+    checked,
+    drawn,
+    is_number,
+    whole,
+)
 from tinygrad_cv.train.search.trials import Objective, Task, seed_of
 from tinygrad_cv.train.search.workers import Given, Here, Processes
 
@@ -133,10 +143,7 @@ def random_search(
         2  -0.8384  -0.3384       done
     best: trial 0, val_accuracy 0.2261 at x 0.2739
     """
-    space, trials, seed = checked(space), as_python(trials), as_python(seed)
-    if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
-        raise ValueError(f"trials is a whole number, at least 1; got {trials!r}.")
-    _check_seed(seed)
+    space, trials, seed = checked(space), whole("trials", trials, 1), whole("seed", seed, 0)
     points = [drawn(space, seed, number) for number in range(trials)]
     return _search(objective, space, points, {"how": "random"}, seed, options)
 
@@ -166,8 +173,7 @@ def grid_search(
     >>> [(row.params["hidden"], round(row.params["lr"], 6)) for row in result.rows]
     [(50, 0.0001), (50, 0.001), (50, 0.01), (100, 0.0001), (100, 0.001), (100, 0.01)]
     """
-    space = checked(space)
-    _check_seed(seed)
+    space, seed = checked(space), whole("seed", seed, 0)
     lists: dict[str, Iterable[Any]] = {}
     for name, each in space.items():
         count = points.get(name) if isinstance(points, Mapping) else points
@@ -197,7 +203,8 @@ def replay(
     `space` says where they were drawn from, for the edges and for `refine`; the options are those
     of `random_search`.
 
-    Raises ValueError if there are no points, or if one lacks a name of the space.
+    Raises ValueError if there are no points, or if one lacks a name of the space, or has no number
+    where that is a range.
 
     >>> from tinygrad_cv.train import search
     >>> points = [{"lr": 1.405206e-04, "reg": 4.793564e-01}, {"lr": 7.2e-06, "reg": 2.3e-04}]
@@ -205,14 +212,18 @@ def replay(
     >>> result.best.params
     {'lr': 0.0001405206, 'reg': 0.4793564}
     """
-    space = checked(space or {})
-    _check_seed(seed)
+    space, seed = checked(space or {}), whole("seed", seed, 0)
     given = [{name: as_python(value) for name, value in point.items()} for point in points]
     if not given:
         raise ValueError("replay: there are no points.")
     for k, point in enumerate(given):
         if lacking := [name for name in space if name not in point]:
             raise ValueError(f"point {k} lacks {lacking[0]!r}; it has {', '.join(point)}.")
+        for name, each in space.items():
+            if not isinstance(each, Choice) and not is_number(point[name]):
+                raise ValueError(
+                    f"{name} of point {k} is {point[name]!r}, and no number of {each}."
+                )
     return _search(objective, space, given, {"how": "given", "points": given}, seed, options)
 
 
@@ -230,11 +241,12 @@ def _search(
         )
     metric, folder = options.get("metric", "val_accuracy"), options.get("folder")
     mode = mode_of(metric, options.get("mode"))
-    explosion, halving = options.get("explosion", 3.0), options.get("halving")
-    if metric in points[0] or metric in ("trial", "status", "why"):
-        raise ValueError(f"metric: {metric!r} is the name of another column; choose another.")
+    explosion, halving = as_python(options.get("explosion", 3.0)), options.get("halving")
+    check_names(metric, {name for point in points for name in point})
     if explosion is not None and not explosion > 1:
         raise ValueError(f"explosion is a number above 1, or None; got {explosion!r}.")
+    if halving is not None and not isinstance(halving, SuccessiveHalving):
+        raise TypeError(f"halving is a SuccessiveHalving, or None; got {halving!r}.")
     if not callable(objective):
         raise TypeError(f"the objective is a function of a trial; got {objective!r}.")
     record = Record(
@@ -245,7 +257,7 @@ def _search(
             "seed": seed,
             "metric": metric,
             "mode": mode,
-            "explosion": explosion,
+            "explosion": None if explosion is None else plain(explosion),
             "halving": None if halving is None else f"{halving} of {len(points)} trials",
         },
     )
@@ -284,9 +296,8 @@ def _search(
             if waiting and pool is None:
                 pool = _pool(objective, options, len(waiting))
             if pool is not None and waiting:
-                rows += _run_all(
-                    pool, waiting, record, final, rung, metric, mode, options.get("progress")
-                )
+                last, progress = rung == len(budgets) - 1, options.get("progress")
+                rows += _run_all(pool, waiting, record, final, rung, last, metric, mode, progress)
             rows.sort(key=lambda row: row.number)
             final |= {row.number: row for row in rows}
             if budget is None or rung == len(budgets) - 1:
@@ -295,15 +306,13 @@ def _search(
             best = _best(rows, budget, max(1, len(rows) // halving.factor), metric, mode)
             for row in rows:
                 if row.status == "paused" and row.number not in best:
-                    told = f"rung {rung + 1} of {len(budgets)}, step {budget}: others were better"
-                    final[row.number] = replace(row, status="stopped", why=told)
+                    final[row.number] = row.behind()
             tasks = [task for task in tasks if task.number in best]
         now = False
     finally:
         if pool is not None:
             pool.end(now)
-    rows = [replace(r, status="done") if r.status == "paused" else r for r in final.values()]
-    return Result(rows, space, metric, mode, seed)
+    return Result(final.values(), space, metric, mode, seed)
 
 
 def _run_all(
@@ -312,6 +321,7 @@ def _run_all(
     record: Record,
     before: Mapping[int, Row],
     rung: int,
+    last: bool,
     metric: str,
     mode: str,
     progress: bool | None,
@@ -327,6 +337,8 @@ def _run_all(
         bar.set_description(f"rung {rung + 1} " if rung else "")
         for task, outcome in pool.run(waiting):
             row = row_of(task.number, task.params, task.seed, rung, outcome)
+            if last and row.status == "paused":
+                row.status = "done"
             if task.number in before:
                 earlier = before[task.number]
                 row.seconds += earlier.seconds
@@ -357,9 +369,8 @@ def _best(rows: list[Row], budget: int, count: int, metric: str, mode: str) -> s
 def _pool(objective: Objective, options: Options, tasks: int) -> Any:
     """Where trials run."""
     executor, max_workers = options.get("executor"), options.get("max_workers")
-    whole = isinstance(max_workers, int) and not isinstance(max_workers, bool) and max_workers >= 0
-    if max_workers is not None and not whole:
-        raise ValueError(f"max_workers is a whole number, 0 or more; got {max_workers!r}.")
+    if max_workers is not None:
+        max_workers = whole("max_workers", max_workers, 0)
     if executor is not None:
         if not hasattr(executor, "submit"):
             raise TypeError(
@@ -384,6 +395,12 @@ def mode_of(metric: str, mode: str | None) -> str:
     raise ValueError(f"mode is 'max' or 'min', what the best trial has; got {mode!r}.")
 
 
-def _check_seed(seed: int) -> None:
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"seed is a whole number, 0 or more; got {seed!r}.")
+def check_names(metric: str, params: Collection[str]) -> None:
+    """Raise ValueError unless the columns of the table have names of their own."""
+    taken = ("trial", "status", "why")
+    if metric in taken or metric in params:
+        raise ValueError(f"metric: {metric!r} is the name of another column; choose another.")
+    if wrong := [name for name in taken if name in params]:
+        raise ValueError(
+            f"{wrong[0]!r} is a column of the table; name the hyperparameter otherwise."
+        )

@@ -1,6 +1,7 @@
 """What a search may choose from: ranges on a scale, lists of numbers, options."""
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -27,7 +28,7 @@ class Range:
         for name in ("low", "high"):
             object.__setattr__(self, name, as_python(getattr(self, name)))
         for end in (self.low, self.high):
-            if isinstance(end, bool) or not isinstance(end, int | float) or not math.isfinite(end):
+            if not is_number(end):
                 raise TypeError(f"{self}: the ends of a range are finite numbers; got {end!r}.")
         if not (self.low < self.high and math.isfinite(self.high - self.low)):
             raise ValueError(f"{self}: a range goes from a smaller number to a greater one.")
@@ -47,7 +48,9 @@ class Range:
 
     def scale(self, value: float) -> float:
         """Where a value stands on the scale."""
-        return math.log(value) if self.log else value
+        if not self.log:
+            return value
+        return math.log(value) if value > 0 else -math.inf  # as one replayed without regularization
 
     def at(self, place: float) -> float:
         """The value at a place on the scale, inside of the range."""
@@ -80,8 +83,7 @@ class Range:
         >>> search.log_uniform(1, 1000, integer=True).grid(4)
         grid([1, 10, 100, 1000])
         """
-        if isinstance(points, bool) or not isinstance(points, int) or points < 1:
-            raise ValueError(f"a grid has a whole number of points, at least 1; got {points!r}.")
+        points = whole("points", points, 1)
         first, last = self.scale(self.low), self.scale(self.high)
         shares = [k / (points - 1) for k in range(points)] if points > 1 else [0.5]
         return Grid(
@@ -96,7 +98,8 @@ class Range:
         """
         least, most = self.scale(self.low), self.scale(self.high)
         width = (most - least) / by
-        low = self.scale(best) - width / 2
+        place = self.scale(best)
+        low = (place if math.isfinite(place) else least) - width / 2
         high = low + width
         note = ""
         if low < least or high > most:
@@ -140,10 +143,10 @@ class Grid:
         return self.values[int(generator.integers(len(self.values)))]
 
     def border(self, value: float) -> Side:
-        """Whether a value is the first or the last of three or more."""
-        if len(self.values) < 3:
+        """Whether a value is the first or the last of three or more, or beyond them."""
+        if len(self.values) < 3 or self.values[0] < value < self.values[-1]:
             return ""
-        return {self.values[0]: "smaller", self.values[-1]: "greater"}.get(value, "")  # type: ignore[return-value]
+        return "smaller" if value <= self.values[0] else "greater"
 
     @property
     def log(self) -> bool:
@@ -167,9 +170,10 @@ class Grid:
             return self, ""
         log, count = self.log, len(self.values)
         places = [math.log(value) if log else value for value in self.values]
-        k = self.values.index(best)
-        low, high = places[max(k - 1, 0)], places[min(k + 1, count - 1)]
-        at_low, at_high, note = k == 0, k == count - 1, ""
+        best = min(max(best, self.values[0]), self.values[-1])  # a replayed one may be none of them
+        below, above = bisect_left(self.values, best) - 1, bisect_right(self.values, best)
+        low, high = places[max(below, 0)], places[min(above, count - 1)]
+        at_low, at_high, note = below < 0, above == count, ""
         if at_low or at_high:
             note = f"kept within the declared end {best:.4g}; the best may lie beyond"
             if extend:
@@ -261,8 +265,7 @@ def grid(values: Iterable[float]) -> Grid:
     """
     found = [as_python(value) for value in values]
     for value in found:
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not math.isfinite(value):
+        if not is_number(value):
             raise TypeError(f"grid: expected finite numbers; got {value!r}. See choice.")
     if not found:
         raise ValueError("grid: expected numbers to try; got none.")
@@ -300,6 +303,19 @@ def _is_plain(option: Any) -> bool:
     if isinstance(option, float):
         return math.isfinite(option)
     return option is None or isinstance(option, str | int)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value of Python's is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def whole(name: str, value: Any, least: int) -> int:
+    """A whole number, or an error that says that it is to be one."""
+    value = as_python(value)
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{name} is a whole number, {least} or more; got {value!r}.")
+    return value
 
 
 def as_python(value: Any) -> Any:

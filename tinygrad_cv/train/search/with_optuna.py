@@ -5,8 +5,8 @@ from types import ModuleType
 from typing import Any
 
 from tinygrad_cv.train.search.results import Result, row_of
-from tinygrad_cv.train.search.running import _check_seed, mode_of
-from tinygrad_cv.train.search.spaces import Choice, Grid, Space, checked
+from tinygrad_cv.train.search.running import check_names, mode_of
+from tinygrad_cv.train.search.spaces import Choice, Grid, Space, checked, whole
 from tinygrad_cv.train.search.trials import Objective, Task, run, seed_of
 
 
@@ -39,7 +39,8 @@ def optuna_search(
     """
     optuna = _optuna()
     space, mode = checked(space), mode_of(metric, mode)
-    _check_seed(seed)
+    trials, seed = whole("trials", trials, 1), whole("seed", seed, 0)
+    check_names(metric, space)
     direction = {"max": "maximize", "min": "minimize"}[mode]
     if study is None:
         sampler = optuna.samplers.TPESampler(seed=seed)
