@@ -36,12 +36,12 @@ mean = X.mean(axis=0)  # of the training part, after the split
 sets = [tg.tensor(part) for part in (X - mean, y, X_val - mean, y_val)]
 
 
-def objective(trial, epochs):
+def objective(trial, epochs, hidden=50, decay=0.9):
     generator = trial.generator()  # the seed is the trial's
-    model = init_two_layer_model(X.shape[1], 50, 10, generator=generator)
+    model = init_two_layer_model(X.shape[1], hidden, 10, generator=generator)
     _, stats = ClassifierTrainer().train(
         *sets, model, num_epochs=epochs, reg=trial["reg"], learning_rate=trial["lr"],
-        learning_rate_decay=0.9, generator=generator,
+        learning_rate_decay=decay, generator=generator,
         batch_size=100 if lab.data else 25,  # digits are few: 40 steps an epoch
         stop=trial.is_hopeless,  # cost > 3 · the first cost: break out early
     )  # fmt: skip
@@ -141,6 +141,30 @@ lab.compare("fine: decades of lr", decades, deck="1", expected=(0.999, 1.001))
 lab.compare("fine: edges", len(fine.edges), deck="1")
 lab.picture(viz.search(coarse), "coarse")
 lab.picture(viz.search(fine), "fine")
+
+# %% [markdown]
+# ## Solberg's three loops
+#
+# D3 searches a grid: hidden units, rates and strengths of the regularization, 36 nets. The rates
+# lie decades apart, and one of them diverges; hidden units and strengths hardly matter beside them.
+
+# %%
+loops = {
+    "hidden": search.grid([50] if lab.quick else [50, 100, 150]),
+    "lr": search.grid([5e-2, 1e-3, 1e-4]),
+    "reg": search.grid([0.3] if lab.quick else [0.3, 0.4, 0.5, 0.6]),
+}
+of_grid = search.grid_search(
+    lambda trial: objective(trial, 5, trial["hidden"], decay=0.95), loops, max_workers=0
+)
+found = {rate: [] for rate in loops["lr"].values}
+for row in of_grid.rows:
+    found[row.params["lr"]].append(row.values["val_accuracy"])
+lab.compare("nets of the three loops", len(of_grid.rows), deck="36")
+lab.compare("their best rate", of_grid.best.params["lr"], expected=(1e-3, 1e-3))
+lab.compare("5e-2: best accuracy, that of chance", max(found[5e-2]), expected=(0, 0.3))
+lab.compare("1e-3: worst of hidden units and reg", min(found[1e-3]))
+lab.compare("1e-3: best of them", max(found[1e-3]))
 
 # %% [markdown]
 # ## Grid against random
