@@ -118,7 +118,8 @@ lab.picture(figure, "zeros")
 # ## Dropout, both ways
 # The decks' p is the probability of KEEPING; here, as in PyTorch, that of dropping. Vanilla dropout
 # (the decks') multiplies by the mask in training and by p in the test: E[h] = ph + (1 − p)0 = ph.
-# Inverted dropout divides by p in training, so that a test has nothing to do: E[h] = h.
+# Inverted dropout divides by p in training, so that a test has nothing to do: E[h] = h. It is for
+# large nets: with 200 digits and a small one it made the accuracy worse, .918 in place of .932.
 
 # %%
 p, h = 0.5, tg.full((20000,), 3.0)
