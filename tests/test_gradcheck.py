@@ -347,6 +347,7 @@ def test_check_op_wants_as_many_examples_as_were_asked() -> None:
         check_op(tg.tanh, st.just(np.ones(2)), examples=5)
 
 
+@pytest.mark.host  # what the checker asks for does not depend on the device
 def test_check_op_wants_a_gradient_that_moves() -> None:
     flat = arrays(shapes(1), low=2.0, high=3.0)
     with pytest.raises(GradientError, match="was zero in all"):
@@ -365,6 +366,7 @@ def test_check_op_finds_a_canary() -> None:
         check_op(ScaledTanh, arrays(shapes()), examples=20)
 
 
+@pytest.mark.host  # a process of its own, which chooses no device
 def test_checking_gradients_needs_numpy_alone() -> None:
     program = (
         "import sys; sys.modules['hypothesis'] = None\n"

@@ -192,6 +192,7 @@ def test_a_parameter_that_is_gone_gets_no_gradient() -> None:
 # ----- depth -------------------------------------------------------------------------------------
 
 
+@pytest.mark.host  # depth is a matter of the engine
 def test_a_chain_of_100_000_nodes() -> None:
     x = tg.tensor(1.0, dtype=tg.float64, requires_grad=True)
     y = x

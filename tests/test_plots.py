@@ -12,7 +12,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from matplotlib.figure import Figure
@@ -23,6 +23,7 @@ from tinygrad_cv.viz import data
 
 SVG = "{http://www.w3.org/2000/svg}"
 host = pytest.mark.host
+FEW = settings(max_examples=settings.default.max_examples // 3)  # a figure takes a while
 
 HISTORY = {
     "loss": [2.25, 1.0, 0.5],
@@ -312,6 +313,7 @@ layers = st.lists(st.lists(finite, min_size=2, max_size=30), min_size=1, max_siz
 
 
 @host
+@FEW
 @given(layers)
 @example([[3.0, 3.0], [0.0, 0.0], [-1e30, -1e30, 1e30], [0.0, 5e-324], [1.0, 1.0 + 2**-52]])
 @example([[1e150, -1e150], [1e150, 1e150], [5e-324, 5e-324]])
@@ -503,6 +505,7 @@ def test_filters_are_a_finite_weight(weight: Any, options: Any, message: str) ->
 
 
 @host
+@FEW
 @given(
     st.integers(1, 6).flatmap(
         lambda count: st.tuples(
@@ -604,6 +607,7 @@ score = st.none() | st.sampled_from([math.nan, math.inf]) | st.integers(0, 100).
 
 
 @host
+@FEW
 @given(
     st.lists(st.tuples(st.integers(-4, 4), st.integers(-3, 3), score), min_size=1, max_size=12),
     st.sampled_from(["max", "min"]),
@@ -674,6 +678,7 @@ def test_trials_are_checked(trials: Any, options: Any, kind: type[Exception], me
 
 
 @host
+@FEW
 @given(
     st.lists(
         st.tuples(
