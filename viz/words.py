@@ -89,7 +89,8 @@ def frame(module: Module) -> str:
 
 def singles(trace: Trace) -> dict[int, int]:
     """The modules that are drawn as the box of their one op: the id of that op, by module."""
-    return {m: ops[0] for m, ops in ops_in(trace).items() if _is_single(trace.modules[m], ops)}
+    found = sorted(ops_in(trace).items())
+    return {m: ops[0] for m, ops in found if _is_single(trace.modules[m], ops)}
 
 
 def leaves(trace: Trace) -> set[int]:
