@@ -9,6 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from tinygrad_cv._frames import frames_of_user
 from tinygrad_cv._graph import Graph, Node
 from tinygrad_cv._reading import Placed, Reading, raw
 from tinygrad_cv._symbol import ATOM, NEGATE, Symbol, derive
@@ -16,8 +17,10 @@ from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 from tinygrad_cv.viz.data import Frame, Trace
 from tinygrad_cv.viz.drawing import draw
+from tinygrad_cv.viz.naming import variables
+from tinygrad_cv.viz.recorder import Recorder
 from tinygrad_cv.viz.structure import receivers
-from tinygrad_cv.viz.tracing import Recorder, norm, user_frame, variables
+from tinygrad_cv.viz.summarizing import norm
 
 WRITTEN_OUT = 6  # elements; a larger array is told by its shape and norm
 
@@ -89,10 +92,9 @@ def playback(loss: Tensor) -> Playback:
     ∂L/∂x = g = -4
     ∂L/∂y = g = -4
     """
-    frame = user_frame()
     player = _Player()
     player.recall([loss])
-    trace = player.traced([loss], variables(frame) if frame is not None else {}, backward=False)
+    trace = player.traced({loss: ""}, variables(next(frames_of_user(), None)))
     ids = Graph([loss.node]).ids
     trace.frames = [
         Frame(ids[rule.node], list(_lines(rule, trace, ids[rule.node]))) for rule in player.rules
