@@ -98,7 +98,7 @@ def test_exploding_is_red_towards_the_input(activation: Any, spread: float) -> N
     trace, told = judged(loss_of(deep(activation, spread)), (6, 16))
     ts = of(trace, told, activation.__name__.lower())
     assert ts[0] > GREY > ts[-1]
-    assert ts[0] == max(ts)
+    assert ts[0] > max(ts) - 0.5
 
 
 def test_it_vanishes_over_time() -> None:
