@@ -264,7 +264,8 @@ def _cut(node: Node, field: Field) -> Seen:
     """x[index] for whole numbers and slices without a step."""
     index = re.fullmatch(r"index=\(?(.*?),?\)?", node.attributes)
     entries = index[1].split(", ") if index else []
-    axes, rest = [], list(field.axes)
+    axes: list[Axis] = []
+    rest = list(field.axes)
     for entry in entries:
         if not re.fullmatch(r"-?\d+|(-?\d+)?:(-?\d+)?", entry) or not rest:
             return None
