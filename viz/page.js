@@ -242,6 +242,8 @@ if (failure) {
     `${op} failed in the ${during} pass: ${message}${source ? `\n${source}  ${code}` : ""}`;
 }
 if (remarks) showRemarks();
+byId("changed").hidden = !given.trace.changed.length;
+byId("changed").replaceChildren(...given.trace.changed.map((text) => html("div", text)));
 if (places > 1 || frames.length) {
   byId("player").hidden = false;
   byId("playback").hidden = !frames.length;
