@@ -17,6 +17,10 @@ function written(text, type, x, y, classes = "") {
   return element;
 }
 
+// What the files after this one do once something has changed here.
+const after = { redrawn: [], chosen: [], looked: [], updated: [], told: [] };
+const tell = (change) => after[change].forEach((act) => act());
+
 let graph; // what is visible, with its places
 let live; // functions that set what differs from step to step
 
@@ -29,18 +33,19 @@ function redraw() {
   for (const level of graph.levels) if (level.module !== null) frames.append(drawFrame(level));
   for (const box of graph.boxes.values()) boxes.append(drawBox(box));
   for (const edge of graph.edges) {
-    values.append(drawEdge(edge, false));
+    values.append(edge.path = drawEdge(edge, false));
     if (edge.gradient && both) gradients.append(edge.line = drawEdge(edge, true));
-    boxes.append(...namesOf(edge));
+    boxes.append(...(edge.texts = namesOf(edge)));
   }
   world.replaceChildren(frames, values, gradients, boxes);
   graph.gradients = gradients;
   update();
+  tell("redrawn");
 }
 
 function drawFrame({ module, X, Y, w, h, heading }) {
   const label = `fold ${headingOf(modules[module])}`;
-  const button = { class: "heading", tabindex: 0, role: "button", "data-fold": module };
+  const button = { class: "heading", tabindex: -1, role: "button", "data-fold": module };
   return svg("g", { class: "frame", id: `m${module}`, transform: `translate(${X} ${Y})` },
     svg("rect", { class: "border", width: w, height: h, rx: 10 }),
     svg("g", { ...button, "aria-label": label },
@@ -50,7 +55,7 @@ function drawFrame({ module, X, Y, w, h, heading }) {
 
 function drawBox(box) {
   const { id, node, module, w, h, left, right } = box;
-  const group = svg("g", { id, tabindex: 0, role: "button" });
+  const group = svg("g", { id, tabindex: -1, role: "button" });
   group.setAttribute("transform", `translate(${box.x} ${box.y})`);
   group.setAttribute(module ? "data-fold" : "data-node", id.slice(1));
   group.setAttribute("aria-label",
@@ -253,6 +258,7 @@ function update() {
   highlight();
   showDetails();
   showMoment();
+  tell("updated");
 }
 function highlight() {
   for (const box of graph.boxes.values()) {
@@ -271,6 +277,7 @@ const camera = { x: 0, y: 0, scale: 1 };
 function look() {
   world.setAttribute("transform", `translate(${camera.x} ${camera.y}) scale(${camera.scale})`);
   view.classList.toggle("far", camera.scale < 0.3);
+  tell("looked");
 }
 function zoom(factor, x = view.clientWidth / 2, y = view.clientHeight / 2) {
   const scale = Math.max(0.01, Math.min(6, camera.scale * factor));
@@ -380,6 +387,7 @@ function choose(id) {
   chosen = id;
   highlight();
   showDetails();
+  tell("chosen");
 }
 function showDetails() {
   details.hidden = chosen === null;
@@ -390,6 +398,7 @@ function showDetails() {
   const number = Number(chosen.slice(1));
   const parts = chosen[0] === "m" ? aboutModule(modules[number]) : aboutNode(nodes[number]);
   details.replaceChildren(close, ...parts);
+  tell("told");
 }
 
 function aboutNode(node) {
@@ -510,35 +519,6 @@ function showRemarks() {
     html("p", counted.join(", ") || "nothing was found", counted.length ? "" : "well"), list);
 }
 
-// ----- search ----------------------------------------------------------------------------------
-
-const search = byId("search"), found = byId("found");
-let matches = [];
-function find() {
-  const words = search.value.trim().toLowerCase();
-  const told = (node) => [node.op, node.name, typeOf(node), node.source,
-    node.module === null ? "" : headingOf(modules[node.module])];
-  const fits = (node) => told(node).some((text) => text.toLowerCase().includes(words));
-  matches = words ? nodes.filter(fits).map(({ id }) => id) : [];
-  found.textContent = !words ? "" : matches.length ? `${matches.length} found` : "no match";
-  hit = null;
-  highlight();
-}
-function nextMatch(by) {
-  if (!matches.length) return;
-  const from = hit === null ? (by > 0 ? -1 : 0) : matches.indexOf(hit);
-  const place = (from + by + matches.length) % matches.length;
-  hit = matches[place];
-  found.textContent = `${place + 1} of ${matches.length}`;
-  reveal(nodes[hit]);
-  highlight();
-  bringIntoView(idOf(nodes[hit]));
-}
-search.addEventListener("input", find);
-search.addEventListener("keydown", ({ key, shiftKey }) => {
-  if (key === "Enter") nextMatch(shiftKey ? -1 : 1);
-});
-
 // ----- steps and playback ----------------------------------------------------------------------
 
 const places = frames.length || steps.length;
@@ -559,19 +539,6 @@ function showMoment() {
     byId("moment").textContent = `step ${now.step.number} · loss ${figure(now.step.loss)}`;
     for (const end of ["x1", "x2"]) cursor.setAttribute(end, 100 * now.place / (places - 1 || 1));
   }
-}
-// The loss over the steps, above the slider; where it is not finite there is a gap.
-function drawLosses() {
-  const losses = steps.map(({ loss }) => real(loss) ?? NaN);
-  const finite = losses.filter(Number.isFinite);
-  byId("losses").toggleAttribute("hidden", !finite.length);
-  const low = Math.min(...finite), range = Math.max(...finite) - low || 1;
-  let path = "";
-  losses.forEach((loss, i) => {
-    const stroke = Number.isFinite(losses[i - 1]) ? "L" : "M", x = 100 * i / (places - 1);
-    if (Number.isFinite(loss)) path += `${stroke}${x} ${0.95 - 0.9 * (loss - low) / range}`;
-  });
-  byId("losses").append(svg("path", { d: path }), cursor);
 }
 let timer = null;
 function play() {
@@ -600,7 +567,6 @@ if (places > 1 || frames.length) {
   byId("player").hidden = false;
   byId("playback").hidden = !frames.length;
   byId("losses").toggleAttribute("hidden", Boolean(frames.length));
-  if (!frames.length) drawLosses();
   slider.max = places - 1;
   slider.addEventListener("input", () => go(Number(slider.value)));
   byId("play").addEventListener("click", play);

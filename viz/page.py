@@ -18,7 +18,10 @@ from string import Template
 from tinygrad_cv.viz.data import Trace
 from tinygrad_cv.viz.text import one_line
 
-PROGRAM = ("graph.js", "layout.js", "page.js")
+PROGRAM = (
+    *("graph.js", "layout.js", "page.js"),
+    *("following.js", "finding.js", "minimap.js", "saving.js", "heat.js", "linking.js"),
+)
 HEADING = 200  # characters of the title; a longer one ends in …
 
 
@@ -44,7 +47,7 @@ def page(trace: Trace, folded: Collection[int] = (), title: str = "") -> str:
     return Template(beside("page.html")).substitute(
         title=escape(heading),
         policy=f"default-src 'none'; style-src {hash_of(style)}; script-src {hash_of(script)}; "
-        "base-uri 'none'; form-action 'none'",
+        "img-src data:; base-uri 'none'; form-action 'none'",
         style=style,
         data=_inert(json.dumps(contents, ensure_ascii=False, allow_nan=False)),
         script=script,
