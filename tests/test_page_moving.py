@@ -3,6 +3,7 @@
 import base64
 import itertools
 import re
+from collections import Counter
 from collections.abc import Callable
 from html import escape
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 import test_page
 from test_page import Browser, Net, residual_net, two_layers
 from tinygrad_cv.viz.data import Summary, Trace
-from tinygrad_cv.viz.page import page
+from tinygrad_cv.viz.page import PROGRAM, beside, page
 
 pytestmark = pytest.mark.host
 chrome, browser = test_page.chrome, test_page.browser
@@ -47,6 +48,13 @@ def lit(browser: Browser) -> set[str]:
 
 def tab_stops(browser: Browser) -> list[str]:
     return browser.all("#view [tabindex='0']")
+
+
+def test_no_name_of_the_program_is_declared_twice() -> None:
+    """Its files share one scope, in which a later function would silently replace an earlier."""
+    declared = re.compile(r"^(?:const|let|(?:async )?function) (\w+)", re.M)
+    names = Counter(name for file in PROGRAM for name in declared.findall(beside(file)))
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 # ----- following ---------------------------------------------------------------------------------

@@ -6,8 +6,10 @@
 // The boxes of a choice: its own, or all in an open module.
 function boxesOf(id) {
   if (graph.boxes.has(id)) return [graph.boxes.get(id)];
-  const module = Number(id.slice(1));
-  return [...graph.boxes.values()].filter(({ outside }) => outside.includes(module));
+  const number = Number(id.slice(1));
+  if (id[0] !== "m") return [graph.boxes.get(homes[number])];
+  const isInside = (node) => around(node).includes(number);
+  return [...graph.boxes.values()].filter(({ inside }) => inside.some(isInside));
 }
 // Every box that is met from `starts` along the edges: against the values, or with them.
 function reached(starts, edgesOf, endOf) {
@@ -20,22 +22,31 @@ function reached(starts, edgesOf, endOf) {
       }
   return met;
 }
-function light() {
+let flow = null; // the boxes above what is chosen, and those below; both have itself
+function follow() {
   const starts = chosen === null ? [] : boxesOf(chosen);
-  view.classList.toggle("following", starts.length > 0);
-  if (!starts.length) return;
-  const above = reached(starts, ({ ins }) => ins, ({ from }) => from);
-  const below = reached(starts, ({ outs }) => outs, ({ to }) => to);
+  flow = starts.length ? {
+    above: reached(starts, ({ ins }) => ins, ({ from }) => from),
+    below: reached(starts, ({ outs }) => outs, ({ to }) => to),
+  } : null;
+  light();
+}
+function light() {
+  view.classList.toggle("following", flow !== null);
+  if (!flow) return;
+  const { above, below } = flow;
   for (const box of graph.boxes.values())
-    byId(box.id).classList.toggle("lit", above.has(box) || below.has(box));
+    box.element?.classList.toggle("lit", above.has(box) || below.has(box));
   const joins = (side, { from, to }) => side.has(from) && side.has(to);
   for (const edge of graph.edges) {
+    if (!edge.drawn) continue;
     const lit = joins(above, edge) || joins(below, edge);
-    for (const part of [edge.path, edge.line, ...edge.texts]) part?.classList.toggle("lit", lit);
+    for (const part of [edge.valueLine, edge.line, ...edge.names]) part?.classList.toggle("lit", lit);
   }
 }
-after.chosen.push(light);
-after.redrawn.push(light);
+after.chosen.push(follow);
+after.redrawn.push(follow);
+after.drawn.push(light);
 
 // ----- links in the details --------------------------------------------------------------------
 
@@ -47,14 +58,17 @@ function linksTo(heading, ids) {
   return row;
 }
 function showLinks() {
-  const number = Number(chosen.slice(1));
-  const isInside = chosen[0] === "n"
-    ? (id) => id === number
-    : (id) => around(nodes[id]).includes(number);
-  const inside = nodes.filter(({ id }) => isInside(id));
-  const others = (ids) => [...new Set(ids)].filter((id) => id !== null && !isInside(id));
-  const feeding = others(inside.flatMap(({ inputs }) => inputs.map(({ source }) => source ?? null)));
-  const fed = others(inside.flatMap(({ id }) => (consumers[id] ?? []).map(([target]) => target)));
+  const number = Number(chosen.slice(1)), box = graph.boxes.get(chosen);
+  const inside = new Set(
+    chosen[0] === "m" ? nodes.filter((node) => around(node).includes(number))
+      : chosen[0] === "o" ? [] : [nodes[number], ...(box?.parameters ?? [])]);
+  const isInside = (id) => inside.has(nodes[id]);
+  const others = (ids) => [...new Set(ids)].filter((id) => !isInside(id));
+  const sources = ({ inputs }) => inputs.map(({ source }) => source ?? null);
+  const readers = ({ id }) => (consumers[id] ?? []).map(([target]) => target);
+  const feeding = chosen[0] === "o" ? [given.trace.outputs[number]]
+    : others([...inside].flatMap(sources).filter((id) => id !== null));
+  const fed = others([...inside].flatMap(readers));
   const rows = [["fed by", feeding], ["feeds", fed]].filter(([, ids]) => ids.length);
   details.querySelector("h2").after(...rows.map(([heading, ids]) => linksTo(heading, ids)));
 }
@@ -75,12 +89,13 @@ function keepVisited() {
   if (visited !== null) setVisited(visited);
 }
 after.redrawn.push(keepVisited);
+after.drawn.push(keepVisited);
 keepVisited();
 
-const middle = ({ x, w }) => x + w / 2;
+const centre = ({ x, w }) => x + w / 2;
 function nearest(box, others, last) { // where one came from; else the nearest that is no parameter
   const rank = (other) => Number(other.node?.kind === "parameter");
-  const distance = (other) => Math.abs(middle(other) - middle(box));
+  const distance = (other) => Math.abs(centre(other) - centre(box));
   return others.find(({ id }) => id === last.get(box.id)) ??
     others.toSorted((a, b) => rank(a) - rank(b) || distance(a) - distance(b))[0];
 }
@@ -97,7 +112,7 @@ function downwards(box) {
 function sideways(box, sign) { // the next box at the same height
   let next, least = Infinity;
   for (const other of graph.boxes.values()) {
-    const distance = sign * (middle(other) - middle(box));
+    const distance = sign * (centre(other) - centre(box));
     const isBeside = other.y < box.y + box.h && box.y < other.y + other.h;
     if (other !== box && isBeside && distance > 0 && distance < least)
       [next, least] = [other, distance];
@@ -116,8 +131,8 @@ function walk(key, from) {
   const next = box ? WALKS[key](box) : boxesOf(from)[0]; // from the heading of a module into it
   if (!next) return;
   if (chosen !== null) choose(next.id);
-  byId(next.id).focus({ preventScroll: true });
-  bringIntoView(next.id);
+  bringIntoView(next.id); // where it may be drawn first
+  byId(next.id)?.focus({ preventScroll: true });
 }
 function foldAround(id) {
   const { outside } = graph.boxes.get(id) ?? { outside: [] };
@@ -133,9 +148,9 @@ document.addEventListener("keydown", (event) => {
   const { key, target } = event;
   if (event.shiftKey || event.ctrlKey || event.metaKey || event.altKey) return;
   const at = view.contains(target) ? target.closest("[id]").id : null;
-  const isUnused = target === document.body && (places < 2 || key === "ArrowUp" || key === "ArrowDown");
+  const isUnused = target === document.body && (places < 2 || /Up|Down/.test(key));
   if (key in WALKS && at) walk(key, at);
-  else if (key in WALKS && isUnused && visited !== null) byId(visited).focus({ preventScroll: true });
+  else if (key in WALKS && isUnused) byId(visited)?.focus({ preventScroll: true });
   else if (key === "f" && at) foldAround(at);
   else return;
   event.preventDefault();

@@ -20,7 +20,7 @@ function curve(numbers, isLog) {
   return path;
 }
 function drawLosses() {
-  const losses = steps.map(({ loss }) => real(loss) ?? NaN), finite = losses.filter(Number.isFinite);
+  const losses = steps.map(({ loss }) => loss ?? NaN), finite = losses.filter(Number.isFinite);
   const isLog = finite.length > 0 && spans(finite);
   byId("losses").toggleAttribute("hidden", !finite.length);
   byId("losses").append(svg("path", { d: curve(losses, isLog) }), cursor);
@@ -31,9 +31,8 @@ if (steps.length > 1 && !frames.length) drawLosses();
 // ----- the lines of a node ---------------------------------------------------------------------
 
 function rms(summary) {
-  if (!summary) return null;
-  const norm = real(summary.norm);
-  return summary.nan + summary.inf > 0 ? NaN : norm === null ? null : norm / Math.sqrt(summary.count);
+  const norm = normIn(summary);
+  return norm === null ? null : norm / Math.sqrt(summary.count);
 }
 function sparkline(name, numbers) {
   const known = numbers.map((x) => x ?? NaN), finite = known.filter(Number.isFinite);
@@ -55,8 +54,8 @@ function showLines() {
   const id = Number(chosen.slice(1)), over = (of) => steps.map((step) => of(step) ?? null);
   const lines = [
     ...sparkline("RMS of the gradient", over(({ gradients }) => rms(gradients[id]))),
-    ...sparkline("std of the value", over(({ values }) => real(values[id]?.std))),
-    ...sparkline("update/weight", over(({ updates }) => real(updates[id]))),
+    ...sparkline("std of the value", over(({ values }) => values[id]?.std)),
+    ...sparkline("update/weight", over(({ updates }) => updates[id])),
   ];
   if (lines.length) details.append(html("h3", "over the steps"), ...lines);
 }
@@ -69,18 +68,19 @@ after.told.push(showLines);
 const median = (numbers) => numbers.toSorted((a, b) => a - b)[numbers.length >> 1];
 const MEASURES = {
   "gradient (RMS)": { of: ({ gradients }, { id, kind }) => (kind === "parameter" ? rms(gradients[id]) : null) },
-  "update/weight": { of: ({ updates }, { id }) => real(updates[id]), usual: 1e-3 },
-  dead: { of: ({ values }, { id }) => real(values[id]?.dead), share: true },
-  saturated: { of: ({ values }, { id }) => real(values[id]?.saturated), share: true },
-  "spread (std)": { of: ({ values }, { id, kind }) => (kind === "op" ? real(values[id]?.std) : null) },
+  "update/weight": { of: ({ updates }, { id }) => updates[id] ?? null, usual: 1e-3 },
+  dead: { of: ({ values }, { id }) => values[id]?.dead ?? null, share: true },
+  saturated: { of: ({ values }, { id }) => values[id]?.saturated ?? null, share: true },
+  "spread (std)": { of: ({ values }, { id, kind }) => (kind === "op" ? (values[id]?.std ?? null) : null) },
 };
+const LOW = [0, 114, 178], HIGH = [213, 94, 0], USUAL = [238, 238, 238];
 const NOT_KNOWN = [128, 128, 128, 40], NOT_FINITE = [204, 121, 167, 255];
 function heatOf(x, { share, usual }) {
   if (x === null) return NOT_KNOWN;
   if (!Number.isFinite(x)) return NOT_FINITE;
   const t = share ? x : Math.max(-1, Math.min(1, (Math.log10(x) - Math.log10(usual)) / 4));
-  const end = t < 0 ? BLUE : VERMILION;
-  return [...[238, 238, 238].map((from, i) => Math.round(from + Math.abs(t) * (end[i] - from))), 255];
+  const end = t < 0 ? LOW : HIGH;
+  return [...USUAL.map((from, i) => Math.round(from + Math.abs(t) * (end[i] - from))), 255];
 }
 
 const heatmap = byId("heatmap");

@@ -7,7 +7,7 @@ function addressed() { // what the page shows, as such a link
   if (places > 1) parts.push(`step=${frames.length ? now.place + 1 : now.step.number}`);
   return parts.length ? `#${parts.join("&")}` : "";
 }
-function follow() {
+function followAddress() {
   const asked = new URLSearchParams(location.hash.slice(1));
   const step = Number(asked.get("step")), key = asked.get("node");
   const place = frames.length ? step - 1 : steps.findIndex(({ number }) => number === step);
@@ -21,7 +21,7 @@ function follow() {
   if (missing.length) found.textContent = `${missing.join(", ")} here`;
 }
 addEventListener("hashchange", () => {
-  if (location.hash !== addressed()) follow();
+  if (location.hash !== addressed()) followAddress();
 });
 
 let waiting = null; // browsers refuse an address that changes too often
@@ -55,6 +55,6 @@ function offerLink() {
   details.querySelector("h2").append(" ", button);
 }
 after.told.push(offerLink);
-follow();
+followAddress();
 after.chosen.push(writeAddress);
 after.updated.push(writeAddress);

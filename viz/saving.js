@@ -5,9 +5,25 @@
 
 const SHAPE = ["fill", "stroke", "stroke-width", "stroke-dasharray", "stroke-linejoin", "opacity"];
 const TEXT = ["fill", "font-family", "font-size", "font-weight", "opacity"];
-const USUAL = { "stroke-dasharray": "none", "stroke-linejoin": "miter", opacity: "1" };
+const LEFT_OUT = { "stroke-dasharray": "none", "stroke-linejoin": "miter", opacity: "1" };
 const ROOM = 16; // around the graph
 const ofPage = /^(class|id|style|tabindex|role|aria-.*|data-.*)$/;
+
+// A colour as every viewer knows it, and how opaque it is.
+const brush = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+const plainColours = new Map();
+function plainColour(value) {
+  const [, colour, alpha] = value.match(/^rgba\((.*), (.*)\)$/) ?? [];
+  if (colour) return [`rgb(${colour})`, alpha];
+  if (!plainColours.has(value)) {
+    brush.clearRect(0, 0, 1, 1);
+    brush.fillStyle = value;
+    brush.fillRect(0, 0, 1, 1);
+    const [r, g, b, alpha] = brush.getImageData(0, 0, 1, 1).data;
+    plainColours.set(value, [`rgb(${r}, ${g}, ${b})`, Number((alpha / 255).toFixed(3))]);
+  }
+  return plainColours.get(value);
+}
 
 // A copy of a part of the drawing, in which its style stands as attributes; null if it is hidden.
 function painted(part) {
@@ -18,10 +34,10 @@ function painted(part) {
   const isText = part.tagName === "text", isGroup = part.tagName === "g";
   for (const name of isText ? TEXT : isGroup ? ["opacity"] : SHAPE) {
     const value = style.getPropertyValue(name);
-    if (value === USUAL[name]) continue;
-    const [, colour, alpha] = value.match(/^rgba\((.*), (.*)\)$/) ?? []; // which old viewers lack
-    copy.setAttribute(name, colour ? `rgb(${colour})` : value);
-    if (colour) copy.setAttribute(`${name}-opacity`, alpha);
+    if (value === LEFT_OUT[name]) continue;
+    const [colour, alpha] = /\(/.test(value) ? plainColour(value) : [value, 1];
+    copy.setAttribute(name, colour);
+    if (alpha < 1) copy.setAttribute(`${name}-opacity`, alpha);
   }
   if (isText) {
     if (!part.textContent) return null;
@@ -33,7 +49,7 @@ function painted(part) {
 }
 
 // Left, top, width and height of the picture, as the drawing measures them.
-function extent(isWhole) {
+function areaOf(isWhole) {
   const all = [-ROOM, -ROOM, graph.w + ROOM, graph.h + ROOM];
   const { x, y, scale } = camera, { clientWidth: w, clientHeight: h } = view;
   const shown = [-x / scale, -y / scale, (w - x) / scale, (h - y) / scale];
@@ -48,7 +64,13 @@ function picture(isWhole, scheme) {
   const isFar = view.classList.contains("far"); // text is left out of no picture
   if (scheme) style.colorScheme = scheme;
   view.classList.remove("far");
-  const [left, top, w, h] = extent(isWhole), frame = view.getBoundingClientRect();
+  if (isWhole) {
+    world.classList.remove("afar");
+    drawWithin(-Infinity, -Infinity, Infinity, Infinity);
+    update();
+    tell("drawn");
+  }
+  const [left, top, w, h] = areaOf(isWhole), frame = view.getBoundingClientRect();
   const isSeen = (part) => {
     const at = part.getBoundingClientRect();
     return isWhole || (at.right >= frame.left && at.left <= frame.right &&
@@ -64,6 +86,8 @@ function picture(isWhole, scheme) {
     svg("rect", { x: left, y: top, width: w, height: h, fill: paper }), ...layers);
   view.classList.toggle("far", isFar);
   style.colorScheme = before;
+  if (isWhole && graph.large) redraw(); // what is out of sight goes again
+  if (isWhole) look();
   return { text: new XMLSerializer().serializeToString(whole), w, h };
 }
 
