@@ -10,23 +10,28 @@ const LISTED = 60; // results in the list; the arrow keys get to no others
 let index = null; // made when it is first needed
 function makeIndex() {
   const low = (text) => text.toLowerCase().replaceAll("×", "x");
-  const entry = (id, module, title, aside, texts) => ({
-    id, module, title, aside,
+  const entry = (id, node, module, title, aside, texts) => ({
+    id, node, module, title, aside,
     texts: texts.filter(([, text]) => text).map(([weight, text]) => ({
       weight, text: low(text), words: low(text).match(/[\p{L}\p{N}]+/gu) ?? [],
     })),
   });
   const outer = ({ module }) => (module === null ? [] : paths[module].map((id) => modules[id]));
-  const ofNode = (node) => entry(`n${node.id}`, node.module, titleOf(node), typeOf(node), [
+  const ofNode = (node) => entry(`n${node.id}`, node.id, node.module, titleOf(node), typeOf(node), [
     [8, `${node.op} ${node.name}`],
     [5, outer(node).at(-1)?.type ?? ""], [5, outer(node).at(-1)?.path ?? ""],
     [4, typeOf(node)], [3, node.attributes], [2, outer(node).map(headingOf).join(" ")],
     [1, `${node.source} ${node.code}`],
   ]);
-  const ofModule = (module) => entry(`m${module.id}`, module.parent, headingOf(module), "module", [
-    [9, module.type], [9, module.path], [3, module.details],
-  ]);
-  return [...nodes.map(ofNode), ...modules.map(ofModule)];
+  const ofModule = ([module, node]) => entry(`m${module}`, node, modules[module].parent,
+    headingOf(modules[module]), "module", [
+      [9, modules[module].type], [9, modules[module].path], [3, modules[module].details],
+    ]);
+  const firsts = new Map(); // of each module a node in it; what is one op's box is found as that op
+  for (const node of nodes)
+    for (const module of around(node))
+      if (!firsts.has(module) && !singles.has(module)) firsts.set(module, node.id);
+  return [...nodes.map(ofNode), ...[...firsts].map(ofModule)];
 }
 
 // How well one word fits a text: it is a word of it, begins one, or is somewhere inside. A number
@@ -98,16 +103,14 @@ function moveActive(by) {
   activateResult(active < 0 ? (by > 0 ? 0 : most - 1) : (active + by + most) % most);
 }
 function show(place) { // unfold what hides it
-  const { id, module } = matches[place];
-  const number = Number(id.slice(1));
+  const { id, node, module } = matches[place], isNode = id[0] === "n";
   activateResult(place);
   openList(false);
   found.textContent = `${place + 1} of ${matches.length}`;
-  hit = id[0] === "n" ? number : null;
-  reveal({ module });
-  const box = id[0] === "n" ? idOf(nodes[number]) : id;
-  choose(box);
-  bringIntoView(box);
+  hit = isNode ? node : null;
+  reveal({ id: node, module });
+  choose(isNode || !byId(id) ? homes[node] : id);
+  bringIntoView(homes[node]);
 }
 // Enter chooses what is active; again, with the list closed, the next one, or the one before.
 function choosing(back) {

@@ -37,10 +37,11 @@ function light() {
   const { above, below } = flow;
   for (const box of graph.boxes.values())
     box.element?.classList.toggle("lit", above.has(box) || below.has(box));
+  const all = new Set([...above, ...below]);
   const joins = (side, { from, to }) => side.has(from) && side.has(to);
   for (const edge of graph.edges) {
     if (!edge.drawn) continue;
-    const lit = joins(above, edge) || joins(below, edge);
+    const lit = joins(above, edge) || joins(below, edge) || (edge.back && joins(all, edge));
     for (const part of [edge.valueLine, edge.line, ...edge.names]) part?.classList.toggle("lit", lit);
   }
 }

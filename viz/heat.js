@@ -49,13 +49,20 @@ function sparkline(name, numbers) {
     `${figure(Math.min(...finite))} … ${figure(Math.max(...finite))}${isLog ? " (log)" : ""}`));
   return [ends, chart];
 }
+function linesOf(node, name) {
+  const over = (of) => steps.map((step) => of(step) ?? null);
+  return [
+    ...sparkline(`${name}RMS of the gradient`, over(({ gradients }) => rms(gradients[node.id]))),
+    ...(name ? [] : sparkline("std of the value", over(({ values }) => values[node.id]?.std))),
+    ...sparkline(`${name}update/weight`, over(({ updates }) => updates[node.id])),
+  ];
+}
 function showLines() {
   if (chosen[0] !== "n" || steps.length < 2 || frames.length) return;
-  const id = Number(chosen.slice(1)), over = (of) => steps.map((step) => of(step) ?? null);
+  const held = graph.boxes.get(chosen)?.parameters ?? [];
   const lines = [
-    ...sparkline("RMS of the gradient", over(({ gradients }) => rms(gradients[id]))),
-    ...sparkline("std of the value", over(({ values }) => values[id]?.std)),
-    ...sparkline("update/weight", over(({ updates }) => updates[id])),
+    ...linesOf(nodes[Number(chosen.slice(1))], ""),
+    ...held.flatMap((parameter) => linesOf(parameter, `${titleOf(parameter)}: `)),
   ];
   if (lines.length) details.append(html("h3", "over the steps"), ...lines);
 }

@@ -3,13 +3,18 @@
 
 const minimap = byId("minimap"), [map, seen] = minimap.children;
 const MAP = { w: 190, h: 260, least: 44 }; // the largest sides, and the smallest
+const SLACK = 8; // pixels that may be out of sight
 const scaleOf = { x: 1, y: 1 }; // of the map
 
+function outlineOf(box) {
+  const [x, y, w, h] = [box.x, box.y, box.w, box.h].map(Math.round);
+  return `M${x} ${y}h${w}v${h}h${-w}z`;
+}
 function drawMinimap() {
   const kinds = new Map();
-  for (const { x, y, w, h, node } of graph.boxes.values()) {
-    const kind = node?.kind ?? "module";
-    kinds.set(kind, `${kinds.get(kind) ?? ""}M${Math.round(x)} ${Math.round(y)}h${Math.round(w)}v${Math.round(h)}h${-Math.round(w)}z`);
+  for (const box of graph.boxes.values()) {
+    const kind = box.module ? "module" : box.node?.kind ?? "output";
+    kinds.set(kind, (kinds.get(kind) ?? "") + outlineOf(box));
   }
   map.setAttribute("viewBox", `0 0 ${graph.w} ${graph.h}`);
   map.replaceChildren(...[...kinds].map(([kind, d]) => svg("path", { class: kind, d })));
@@ -19,13 +24,13 @@ function drawMinimap() {
 }
 function showChosen() {
   const boxes = chosen === null ? [] : boxesOf(chosen);
-  const d = boxes.map(({ x, y, w, h }) => `M${x} ${y}h${w}v${h}h${-w}z`).join("");
-  map.lastChild?.setAttribute("d", d);
+  map.lastChild?.setAttribute("d", boxes.map(outlineOf).join(""));
 }
 // Where the window is on the map. A long thin graph is widened, so that it can be taken hold of.
 function showSeen() {
   const { clientWidth: width, clientHeight: height } = view, { x, y, scale } = camera;
-  const fits = -1 <= x && -1 <= y && x + graph.w * scale <= width + 1 && y + graph.h * scale <= height + 1;
+  const hidden = (low, size, room) => Math.max(0, -low) + Math.max(0, low + size - room);
+  const fits = hidden(x, graph.w * scale, width) < SLACK && hidden(y, graph.h * scale, height) < SLACK;
   minimap.hidden = fits || !graph.boxes.size;
   if (minimap.hidden) return;
   const shrink = Math.min(Math.min(MAP.w, width / 4) / graph.w, Math.min(MAP.h, height / 2.5) / graph.h);
