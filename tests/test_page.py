@@ -265,6 +265,7 @@ class Browser:
         self.driver, self.folder, self.pages = driver, folder, 0
 
     def show(self, trace: Trace, folded: Any = (), title: str = "") -> None:
+        """Without `folded` (None) the page folds so much that it fits."""
         self.pages += 1  # the same address again might show the page before
         file = self.folder / f"{self.pages}.html"
         file.write_text(page(trace, folded, title), encoding="utf-8")

@@ -64,26 +64,31 @@ function aboutForward({ node, parameters }) {
     ]),
   ];
 }
-// The rules of a node, and those that run in other blocks only: through time from the second step.
+// The rules of a node by input, and those that run in other blocks only: through time from the
+// second step.
+function rulesOf(id) {
+  const ports = [...nodes[id].inputs.keys()].filter((port) => nodes[id].inputs[port].gradient);
+  const rules = new Map();
+  let at = -1;
+  for (const text of wordsOf(nodes[id])[2]) {
+    if (text.startsWith("∂L/∂")) rules.set(ports[++at], []);
+    rules.get(ports[at])?.push(text);
+  }
+  return rules;
+}
 function aboutBackward({ node }) {
   if (node.kind === "failed") return wordsOf(node)[2].map((text) => row(text, "", "text", RIGHT));
-  const blocks = slotsOf[node.id].flatMap(([group, , i]) => {
+  const rules = rulesOf(node.id);
+  for (const [group, , i] of slotsOf[node.id]) {
     const twins = groups.get(group).slots[i];
-    return isOpen(group) ? [twins[0], twins[1], twins.at(-1)] : [];
-  });
-  const told = new Set(), lines = [];
-  for (const id of [node.id, ...blocks]) {
-    let known = false; // whether the gradient of this input has been told already
-    for (const text of wordsOf(nodes[id])[2]) {
-      const input = /^∂L\/∂(.*?) = /.exec(text)?.[1];
-      if (input !== undefined) known = told.has(input);
-      if (!known) lines.push(text);
-      if (input !== undefined) told.add(input);
-    }
+    for (const twin of [twins[1], twins[0], twins.at(-1)])
+      if (isOpen(group) && twin !== null)
+        for (const [port, lines] of rulesOf(twin)) if (!rules.has(port)) rules.set(port, lines);
   }
+  const lines = [...rules.entries()].sort(([a], [b]) => a - b).flatMap(([, told]) => told);
   const rows = lines.slice(0, FORMULAS + 1).map((text) => row(text, "formula", "text", RIGHT));
-  if (lines.length > FORMULAS + 1) rows.push(row(`… ${lines.length - FORMULAS - 1} more`, "faint"));
-  return rows;
+  if (lines.length > FORMULAS + 1) rows.push(row(`… ${lines.length - FORMULAS} more`, "faint"));
+  return rows.length > FORMULAS + 1 ? [...rows.slice(0, FORMULAS), rows.at(-1)] : rows;
 }
 
 const widest = (rows) => Math.max(...rows.map(({ text, type }) => widthOf(text, type)));

@@ -169,6 +169,11 @@ function addOutputs(boxes, newBox, add) {
   }
 }
 
+// One module around all others says nothing.
+const roots = modules.filter(({ parent }) => parent === null);
+const isOutermost = ({ id, type, repeat }) =>
+  roots.length === 1 && roots[0].id === id && type !== "" && repeat === 1;
+
 // A frame is drawn around two boxes or more; not around one single outermost module, and not where
 // frames are nested too deeply.
 let frameAround = new Map(); // of each module that has a frame: the module whose frame is around it
@@ -177,13 +182,12 @@ function addFrames(boxes) {
   const pathOf = ({ node, module }) => (module ? paths[module.id].slice(0, -1) : around(node));
   for (const box of boxes.values())
     for (const m of pathOf(box)) counts.set(m, (counts.get(m) ?? 0) + 1);
-  const roots = [...counts.keys()].filter((m) => modules[m].parent === null);
   const has = (m) => {
     const { parent, repeat, type } = modules[m];
     if (groups.has(m) && chosenBlock(m) !== ALL) return counts.has(m);
     if (groups.has(parent) && chosenBlock(parent) !== ALL) return false; // the block that is shown
-    return counts.get(m) > 1 && !singles.has(m) && (type || repeat > 1) !== "" &&
-      !(roots.length === 1 && roots[0] === m);
+    return counts.get(m) > 1 && !singles.has(m) && (type !== "" || repeat > 1) &&
+      !isOutermost(modules[m]);
   };
   frameAround = new Map();
   const framed = (path) => path.filter(has).slice(0, NESTED);

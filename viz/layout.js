@@ -5,6 +5,7 @@
 const BETWEEN = 30, LANE = 8, INSET = 14, HEAD = 30;
 const PICKER = 150; // the room for choosing one of equal blocks, behind a heading
 const MANY = 20000; // segments, from which on time matters more than the last crossing
+const LONG = 20; // rows; where there are too many lanes, a longer link runs beside everything
 const isLane = ({ key }) => key === "";
 const isEntry = ({ key }) => key[0] === "<";
 const isExit = ({ key }) => key[0] === ">";
@@ -87,6 +88,7 @@ function arrange(level) {
   }
   const links = [...level.links.values()];
   const rows = layers(vertices);
+  sparePlace(links);
   const segments = cutIntoSegments(links, rows);
   sortRows(rows, segments);
   if (segments.length < MANY) swapNeighbours(rows);
@@ -141,6 +143,15 @@ function layers(vertices) {
   return rows;
 }
 
+function sparePlace(links) {
+  const ends = new Map(); // of each wire: how many rows it spans
+  const span = (link) => link.to.layer - link.from.layer;
+  for (const link of links)
+    if (!link.back) ends.set(link.edge.from, Math.max(ends.get(link.edge.from) ?? 0, span(link)));
+  const lanes = [...ends.values()].reduce((sum, rows) => sum + rows, 0);
+  if (lanes > MANY) for (const link of links) link.far = !link.back && span(link) > LONG;
+}
+
 // A link becomes segments from row to row, with a lane in each row between.
 function cutIntoSegments(links, rows) {
   const segments = [], lanes = new Map(); // by wire: the lane in each row
@@ -151,7 +162,7 @@ function cutIntoSegments(links, rows) {
     segments.push(segment);
   };
   for (const link of links) {
-    if (link.back) continue;
+    if (link.back || link.far) continue;
     const wire = link.edge.from.id;
     if (!lanes.has(wire)) lanes.set(wire, []);
     const lane = lanes.get(wire);
@@ -339,7 +350,7 @@ function setDown(level, rows, segments, links) {
   const slants = rows.map(() => 0); // how far the segments below each row lead sideways
   for (const { upper, lower, out, into } of segments)
     slants[upper.layer] = Math.max(slants[upper.layer], Math.abs(upper.x + out - lower.x - into));
-  const back = links.filter((link) => link.back);
+  const back = links.filter((link) => link.back || link.far);
   let y = (level.module === null ? 0 : HEAD) + (back.length ? 16 : 0);
   let left = Infinity, right = -Infinity, port = Infinity;
   rows.forEach((row, i) => {
@@ -357,8 +368,13 @@ function setDown(level, rows, segments, links) {
     const least = isEntry(row[0]) || isExit(rows[i + 1][0]) ? 4 : 24;
     y += Math.max(least, Math.min(90, 16 + slants[i] / 8), back.length ? 28 : 0);
   });
-  back.forEach((link, i) => link.aside = right + BETWEEN / 2 * (i + 1));
-  right += BETWEEN / 2 * back.length;
+  const asides = new Map(); // one for each wire
+  for (const link of back) {
+    const { from } = link.edge;
+    if (!asides.has(from)) asides.set(from, right + BETWEEN / 2 * (1 + asides.size % 50));
+    link.aside = asides.get(from);
+  }
+  right += BETWEEN / 2 * Math.min(asides.size, 50);
   let shift = -left;
   level.w = right - left;
   if (level.module !== null) {
@@ -397,7 +413,7 @@ function corners({ route }) {
     const start = from.X + leaving(link), end = to.X + entering(link);
     const below = from.base;
     points.push([start, isEntry(from) ? level.Y : from.Y + from.h], [start, below]);
-    if (link.back) {
+    if (link.aside !== undefined) {
       const aside = level.X + link.aside, [low, high] = [below + 10, to.top - 11];
       points.push([start, low, 1, -1], [aside, low, -1, -1], [aside, high, -1, -1],
         [end, high, 1, -1]);
@@ -427,40 +443,49 @@ function intoColumns(root) {
   const { rows } = root;
   const width = view.clientWidth - 32, height = view.clientHeight - 32;
   const scaleOf = (w, h) => Math.min(1, width / w, height / h);
-  const isBack = [...root.links.values()].some((link) => link.back);
-  if (scaleOf(root.w, root.h) >= LEGIBLE || rows.length < 4 || isBack) return;
+  const isAside = [...root.links.values()].some((link) => link.aside !== undefined);
+  if (scaleOf(root.w, root.h) >= LEGIBLE || rows.length < 4 || isAside) return;
+  const extents = rows.filter((row) => row.length).map(extentOf);
   let best = { scale: scaleOf(root.w, root.h), columns: null };
   for (let k = 2; k <= Math.min(rows.length / 2, 400); k = Math.max(k + 1, Math.round(1.1 * k))) {
-    const columns = cut(rows, root.h / k);
+    const columns = cut(extents, root.h / k);
     const scale = scaleOf(...sizeOf(columns));
     if (scale > 1.05 * best.scale) best = { scale, columns };
     if (best.scale >= 1 || scale < best.scale / 2) break;
   }
-  if (best.columns) moveApart(root, best.columns);
+  if (best.columns) moveApart(root, evened(extents, best.columns, root.h));
+}
+// As many columns, and the highest of them as low as can be.
+function evened(extents, columns, most) {
+  let [low, high, best] = [0, most, columns];
+  while (high - low > 8) {
+    const tried = cut(extents, (low + high) / 2);
+    if (tried.length <= columns.length) [high, best] = [(low + high) / 2, tried];
+    else low = (low + high) / 2;
+  }
+  return best;
 }
 // Rows in order, as many in each column as its height allows.
-function cut(rows, height) {
+function cut(extents, height) {
   const columns = [];
-  let top = -Infinity;
-  for (const row of rows) {
-    if (!row.length) continue;
-    const { top: own, base } = row[0].row;
-    if (base - top > height || !columns.length) {
-      columns.push([]);
-      top = own;
+  for (const { row, left, right, top, base, wires } of extents) {
+    const last = columns.at(-1);
+    if (!last || base - last.top > height)
+      columns.push({ inside: [row], left, right, top, base, wires });
+    else {
+      last.inside.push(row);
+      Object.assign(last, { base, left: Math.min(last.left, left) });
+      last.right = Math.max(last.right, right);
     }
-    columns.at(-1).push(row);
   }
-  return columns.map((inside) => ({ inside, ...extentOf(inside) }));
+  return columns;
 }
-function extentOf(rows) {
+function extentOf(row) {
   let left = Infinity, right = -Infinity;
-  for (const row of rows)
-    for (const { x, w } of row) [left, right] = [Math.min(left, x), Math.max(right, x + w)];
-  const wires = new Set(); // that come from the column before
-  for (const { ups } of rows[0])
-    for (const { wire } of ups) wires.add(wire);
-  return { left, right, top: rows[0][0].row.top, base: rows.at(-1)[0].row.base, wires: [...wires] };
+  for (const { x, w } of row) [left, right] = [Math.min(left, x), Math.max(right, x + w)];
+  const wires = new Set(); // that come from the row before
+  for (const { ups } of row) for (const { wire } of ups) wires.add(wire);
+  return { row, left, right, ...row[0].row, wires: [...wires] };
 }
 const gutterOf = ({ wires }) => GUTTER + WIRE * wires.length;
 function sizeOf(columns) {

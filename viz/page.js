@@ -67,8 +67,7 @@ function turnTo(group, block) {
 function foldAll(all) {
   folded.clear();
   shownBlock.clear();
-  const roots = modules.filter(({ parent }) => parent === null);
-  const inner = ({ id }) => roots.length > 1 || id !== roots[0].id; // the only root says nothing
+  const inner = (module) => !isOutermost(module);
   if (all) for (const module of modules) if (inner(module)) folded.add(module.id);
   redraw();
   fit(LEGIBLE);
@@ -86,8 +85,7 @@ function reveal(node) { // unfold what hides it
 function foldToFit() {
   const depths = modules.map(({ id }) =>
     paths[id].filter((m) => modules[m].repeat === 1 && modules[m].type !== "").length);
-  const roots = modules.filter(({ parent }) => parent === null);
-  const start = roots.length > 1 ? 1 : 2; // the only root says nothing
+  const start = modules.some(isOutermost) ? 2 : 1;
   const cutAt = (depth) => {
     folded.clear();
     for (const { id } of modules) if (depths[id] >= depth || leaves.has(id)) folded.add(id);
