@@ -9,25 +9,20 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from html import escape
+from itertools import pairwise
 from typing import Any
 
 Tree = tuple[Any, ...]
 
-# Of Helvetica, in thousandths of the size; other fonts are made to fit by textLength.
-_WIDTHS = dict(
-    zip(
-        map(chr, range(32, 127)),
-        map(
-            int,
-            "278 278 355 556 556 889 667 191 333 333 389 584 278 333 278 278 556 556 556 556 556 "
-            "556 556 556 556 556 278 278 584 584 584 556 1015 667 667 722 722 667 611 778 722 278 "
-            "500 667 556 833 722 778 667 778 722 667 611 722 667 944 667 667 611 278 278 278 469 "
-            "556 333 556 556 500 556 556 278 556 556 222 222 500 222 833 556 556 556 556 333 500 "
-            "278 556 500 722 500 500 500 334 260 334 584".split(),
-        ),
-        strict=True,
-    )
-) | {"·": 320, "−": 584, "∂": 530, "Σ": 640, "σ": 600, "‖": 400, "ᵀ": 420}
+_HELVETICA = """
+278 278 355 556 556 889 667 191 333 333 389 584 278 333 278 278 556 556 556 556 556 556 556 556 556
+556 278 278 584 584 584 556 1015 667 667 722 722 667 611 778 722 278 500 667 556 833 722 778 667 778
+722 667 611 722 667 944 667 667 611 278 278 278 469 556 333 556 556 500 556 556 278 556 556 222 222
+500 222 833 556 556 556 556 333 500 278 556 500 722 500 500 500 334 260 334 584
+"""  # the widths of its letters from the blank on, in thousandths of the size
+_WIDTHS = dict(zip(map(chr, range(32, 127)), map(int, _HELVETICA.split()), strict=True)) | {
+    "·": 320, "−": 584, "∂": 530, "Σ": 640, "σ": 600, "‖": 400, "ᵀ": 420
+}  # fmt: skip
 _ROOM = 1.06  # the most fonts are wider than Helvetica
 SMALLER = 0.72  # the size of what is raised or lowered, relative to the line
 
@@ -408,7 +403,7 @@ def _product(size: float, factors: list[tuple[str, Tree]]) -> Box:
         return _quotient(size, above, below)
     above = _powers(above)
     parts = [_set(above[0][1], size)]
-    for (_, left), (sign, right) in zip(above, above[1:], strict=False):
+    for (_, left), (sign, right) in pairwise(above):
         close = sign == "@" or (_is_number(left) and not _begins_with_number(right))
         parts += [space(0.15 * size) if close else words(" · ", size), _set(right, size)]
     return row(parts)

@@ -8,6 +8,7 @@ neighbours, and places that are as near to the neighbours' as the sizes allow.
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 
 SWEEPS = 12
@@ -51,7 +52,7 @@ def ordered(layers: Sequence[int], ways: Sequence[Sequence[int]]) -> list[list[i
     """The nodes of each layer, so that few wires cross."""
     fore, back = defaultdict(list), defaultdict(list)
     for way in ways:
-        for a, b in zip(way, way[1:], strict=False):
+        for a, b in pairwise(way):
             fore[a].append(b)
             back[b].append(a)
     rows: list[list[int]] = [[] for _ in range(max(layers) + 1)]
@@ -89,9 +90,9 @@ def _by_use(back: dict[int, list[int]], layers: Sequence[int]) -> list[int]:
 
 def _crossings(rows: Sequence[Sequence[int]], fore: dict[int, list[int]]) -> int:
     count = 0
-    for row, following in zip(rows, rows[1:], strict=False):
+    for row, following in pairwise(rows):
         place = {node: k for k, node in enumerate(following)}
-        ends = [place[target] for node in row for target in sorted(fore[node], key=place.get)]  # type: ignore[arg-type]
+        ends = [end for node in row for end in sorted(place[target] for target in fore[node])]
         count += sum(b < a for i, a in enumerate(ends) for b in ends[i + 1 :])
     return count
 
@@ -102,7 +103,7 @@ def placed(
     """How far across the flow each node stands."""
     near = defaultdict(list)
     for way in ways:
-        for a, b in zip(way, way[1:], strict=False):
+        for a, b in pairwise(way):
             near[a].append(b)
             near[b].append(a)
     across: dict[int, float] = {}
