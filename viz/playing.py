@@ -23,6 +23,7 @@ from tinygrad_cv.viz.naming import Naming
 from tinygrad_cv.viz.recorder import Recorder
 from tinygrad_cv.viz.structure import receivers
 from tinygrad_cv.viz.summarizing import norm
+from tinygrad_cv.viz.variables import variables
 
 WRITTEN_OUT = 6  # elements; a larger array is told by its shape and norm
 
