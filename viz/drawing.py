@@ -145,9 +145,10 @@ def draw(
     """Draw the graph of tensors, of a model or of a trace, with the formula of each gradient rule.
 
     What is drawn is one or more tensors; or a module or a function and its inputs, those that are
-    `named` too, which is called as by `viz.trace`; or a `Trace`. A compiled function alone is drawn as the program that
-    it replays: a box for each instruction with the memory that it reads and makes, joined ones in
-    one, a "loop" with its steps; the backward pass flows up beside the forward pass.
+    `named` too, which is called as by `viz.trace`; or a `Trace`. A compiled function alone is drawn
+    as the program that it replays: a box for each instruction with the memory that it reads and
+    makes, joined ones in one, a "loop" with its steps; the backward pass flows up beside the
+    forward pass.
 
     With `backward=True` the backward graph stands beside the forward graph, one box for the rules
     of each op. `backward="ops"` draws every op of the backward pass instead; to find them it runs

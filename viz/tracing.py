@@ -92,7 +92,10 @@ def _outputs(
     """The tensors that were given, or that the watched call returned, and what they are called."""
     if isinstance(target, Tensor) or not callable(target):
         if inputs or named:
-            raise TypeError("inputs are for a module or a function; a tensor has its graph.")
+            given = f" (got {', '.join(named)})" if named else ""
+            raise TypeError(
+                f"inputs are for a module or a function; a tensor has its graph{given}."
+            )
         outputs = {tensor: "" for tensor, _ in tensors_in(target)}
         if recorder.wants_values:
             recorder.recall(outputs)
