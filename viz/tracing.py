@@ -21,6 +21,7 @@ from tinygrad_cv.random import randn
 from tinygrad_cv.viz.data import Trace
 from tinygrad_cv.viz.naming import variables
 from tinygrad_cv.viz.recorder import Recorder
+from tinygrad_cv.viz.structure import LIBRARY
 
 
 def trace(
@@ -112,7 +113,7 @@ def _outputs(
         for tensor, name in _called(target, arguments, options).items():
             if name in named or "[" in name:
                 names[tensor.node.number] = name
-            elif name != "input":  # which the box says by itself
+            elif not type(target).__module__.startswith(LIBRARY):  # which says "input" or "x"
                 names.setdefault(tensor.node.number, name)
     if not outputs:
         given = type(target).__name__
