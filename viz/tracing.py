@@ -236,6 +236,13 @@ def summarize(values: Any, op: str = "") -> data.Summary:
     return told
 
 
+def seen(backend: Any, array: Any, op: str = "") -> data.Summary:
+    """What is in an array of a backend; of one without numbers how many there would be."""
+    if not backend.has_numbers:
+        return data.Summary(count=array.size)
+    return summarize(backend.to_host(array), op)
+
+
 def _histogram(sample: Any, least: float, most: float) -> list[int]:
     """Counts in equal bins from the least to the most; all in the middle if there is one value."""
     scale = BINS / (most - least) if most > least else 0.0
@@ -303,7 +310,7 @@ class Recorder(Observer):
 
     def arrived(self, node: Node, gradient: Any) -> None:
         if self.wants_gradients:
-            self.gradients[node.number] = summarize(node.backend.to_host(gradient))
+            self.gradients[node.number] = seen(node.backend, gradient)
 
     def backward(
         self, reading: Reading, node: Node, gradient: Any, useful: set[Node] | None
@@ -314,8 +321,9 @@ class Recorder(Observer):
             self.backward_seconds[node.number] = time.perf_counter() - started
         if self.wants_gradients:
             for (port, _), (receiver, share) in zip(receivers(node, useful), sent, strict=True):
-                array = receiver.backend.to_host(reading.memory(share))
-                self.shares[node.number, port] = norm(array)
+                if receiver.backend.has_numbers:
+                    array = receiver.backend.to_host(reading.memory(share))
+                    self.shares[node.number, port] = norm(array)
         return sent
 
     @contextmanager
@@ -358,7 +366,7 @@ class Recorder(Observer):
         """Summarize the value of a node, an array of its backend, if that was not done yet."""
         if isinstance(node, Node) and node.number not in self.values:
             op = "" if node.op is None else node.op.name
-            self.values[node.number] = summarize(node.backend.to_host(array), op)
+            self.values[node.number] = seen(node.backend, array, op)
 
     def note_leaf(self, node: Node) -> None:
         """Summarize the value of a leaf whose tensor is still there."""
