@@ -15,6 +15,7 @@ import tinygrad_cv as tg
 from rows import ROWS, Case
 from tinygrad_cv import viz
 from tinygrad_cv._op import REGISTRY, Op, per_output
+from tinygrad_cv.viz.cost import costs, shares
 
 pytestmark = pytest.mark.host
 
@@ -248,3 +249,41 @@ def test_what_only_moves_costs_nothing_and_what_adds_does() -> None:
 )
 def test_factorizations(name: str, shapes: list[Shape], count: int) -> None:
     assert REGISTRY[name]().flops((), *shapes) == count
+
+
+# ----- of a trace --------------------------------------------------------------------------------
+
+
+def test_shares_are_of_the_whole_and_a_shared_parameter_counts_at_the_first_that_reads_it() -> None:
+    weight = tg.ones((4, 4), requires_grad=True)
+
+    def twice(x: tg.Tensor) -> tg.Tensor:
+        return tg.relu(tg.matmul(tg.matmul(x, weight), weight))
+
+    trace = viz.trace(twice, (2, 4), gradients=True)
+    first, second, relu = (node.id for node in trace.nodes if node.kind == "op")
+    assert shares(trace, "parameters") == {first: 1.0, second: 0.0, relu: 0.0}
+    assert shares(trace, "flops") == {first: 64 / 136, second: 64 / 136, relu: 8 / 136}
+    for what in ("flops", "parameters", "saved", "time"):
+        assert sum(shares(trace, what).values()) == pytest.approx(1)
+    for node in trace.nodes:
+        if node.kind == "op":
+            assert node.backward_seconds is not None
+            assert costs(trace, "time")[node.id] == node.seconds + node.backward_seconds
+
+
+def test_what_is_not_known_has_no_share() -> None:
+    class Silent(tg.Op, register=False):
+        nondifferentiable = ("x",)
+
+        def forward(self, xp: Any, x: Any) -> Any:
+            return x + 1
+
+    trace = viz.trace(lambda x: tg.relu(tg.function(Silent)(x)), (2, 3))
+    silent, relu = (node.id for node in trace.nodes if node.kind == "op")
+    assert shares(trace, "flops") == {relu: 1.0}
+    assert shares(trace, "parameters") == {silent: 0.0, relu: 0.0}
+    trace = viz.trace(tg.tensor([1.0], requires_grad=True) * 2)
+    assert shares(trace, "time") == {}  # it was not watched
+    with pytest.raises(ValueError, match="one of 'flops', 'parameters', 'saved', 'time'; got 'x'"):
+        shares(trace, "x")  # type: ignore[arg-type]

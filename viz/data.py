@@ -36,6 +36,9 @@ class Summary:
     """Of a ReLU: the share of units that give 0 for every sample of the batch."""
     saturated: float | None = None
     """Of tanh and sigmoid: the share of elements within 1 % of an end of the range."""
+    image: str = ""
+    """A small PNG as a data URI, where images were asked for: an input that is one, the channels of
+    a convolution for the first sample, the filters of its weight."""
 
     @property
     def finite(self) -> bool:
@@ -61,6 +64,8 @@ class Input:
     """The names that the formula defines for itself, in order."""
     share: int | None = None
     """Where the ops of the backward pass are traced: the node that is this edge's gradient."""
+    called: str = ""
+    """What the formulas call it: the user's name, a parameter's own, or else the op's `name`."""
 
 
 @dataclass
@@ -104,6 +109,8 @@ class Node:
     """Where the ops of the backward pass are traced: the node that is its complete gradient."""
     note: str = ""
     """What to point out about it, such as what changed (`viz.diff`)."""
+    called: str = ""
+    """What the formulas call what it gives: the user's name, or else "y"."""
 
     @property
     def saved_bytes(self) -> int | None:
@@ -130,6 +137,21 @@ class Module:
     """What stands between the parentheses of its repr."""
     repeat: int = 1
     """More than 1: no call, but so many equal blocks in a row, which have this as their parent."""
+    name: str = ""
+    """Of an outermost module: the user's variable that holds it, such as "G"; "" if not known."""
+    library: bool = False
+    """Whether its class is one of `tinygrad_cv.nn`."""
+    note: str = ""
+    """What to point out about it, such as that no gradient flows here."""
+
+
+@dataclass
+class Broken:
+    """Where the first NaN or infinite number arose: an op, or its rule, made it of finite ones."""
+
+    node: int
+    words: str
+    """What went in, and where: "log got -2 at [3, 1], train.py:12"."""
 
 
 @dataclass
@@ -146,6 +168,10 @@ class Step:
     """The norm of the gradient that flows back along an edge, by `Edge.key`."""
     updates: dict[int, float] = field(default_factory=dict)
     """‖update‖ / ‖weight‖ of each parameter, by id; healthy around 1e-3."""
+    broken: Broken | None = None
+    """The node whose forward made the first number that is not finite."""
+    broken_gradient: Broken | None = None
+    """The node whose rule did, where the forward pass was finite."""
 
 
 @dataclass
@@ -219,6 +245,11 @@ class Trace:
     remarks: list[Remark] | None = None
     """What was found about the run, the worst first; None where nobody has looked."""
     title: str = ""
+    output_names: list[str] = field(default_factory=list)
+    """What each output is called: a key or a field of what the model returned, "[0]", or the user's
+    variable; "" if not known."""
+    changed: list[str] = field(default_factory=list)
+    """Where a watched graph changed: "the graph changed at step 12: 3 nodes more"."""
 
     def __repr__(self) -> str:
         title = f" {self.title!r}" if self.title else ""
@@ -300,6 +331,8 @@ def _read(plain: dict[str, Any]) -> Trace:
             gradients={int(node): Summary(**told) for node, told in step["gradients"].items()},
             shares={edge: float(norm) for edge, norm in step["shares"].items()},
             updates={int(node): float(ratio) for node, ratio in step["updates"].items()},
+            broken=_broken(step.get("broken")),
+            broken_gradient=_broken(step.get("broken_gradient")),
         )
         for step in plain["steps"]
     ]
@@ -317,4 +350,10 @@ def _read(plain: dict[str, Any]) -> Trace:
         failure=failure,
         remarks=None if remarks is None else [Remark(**remark) for remark in remarks],
         title=plain["title"],
+        output_names=plain.get("output_names", []),
+        changed=plain.get("changed", []),
     )
+
+
+def _broken(plain: dict[str, Any] | None) -> Broken | None:
+    return None if plain is None else Broken(**plain)
