@@ -518,7 +518,7 @@ class Tensor(Attached):
 
     def __format__(self, spec: str) -> str:
         """f"{loss}" writes the number of a tensor without axes, f"{x:.3f}" that of one element."""
-        if not spec and self.ndim:
+        if not spec and (self.ndim or not self._backend.has_numbers):
             return str(self)
         if self.numel() != 1:
             raise TypeError(
