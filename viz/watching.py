@@ -83,12 +83,12 @@ class Watch:
             self._ids = {key: i for i, key in enumerate(found)}
         step = seen.step(graph, number)
         place = {i: self._ids[key] for i, key in enumerate(found) if key in self._ids}
-        for name, parameter in parameters.items():
-            size = norm(before[name])
+        for name, values in before.items():
+            parameter, size = parameters[name], norm(values)
             if parameter._node in graph.ids and size:
                 after = parameter._backend.to_host(parameter._array)
                 with host.errstate(over="ignore", invalid="ignore"):
-                    change = norm(after - before[name])
+                    change = norm(after - values)
                 step.updates[graph.ids[parameter._node]] = change / size
         if not any(step.updates.values()):
             step.updates = {}  # no update was made inside the block
@@ -200,6 +200,7 @@ class _Step:
         self.before = {
             name: parameter._backend.to_host(parameter._array).copy()
             for name, parameter in self.watch.model.named_parameters()
+            if parameter._backend.has_numbers
         }
         self.seen = _Recorder(not self.watch.trace.steps, observer.get())
         self.token = observer.set(self.seen)
