@@ -237,7 +237,7 @@ def _finish(axes: "Axes", good: list[float], diverged: bool, loss: bool) -> None
     plain(axes, grid="y")
     logarithmic = loss and log_scale(axes, good, decades=2)
     if diverged and good and logarithmic:
-        axes.set_ylim(min(y for y in good if y) / 1.5, 2 * max(good))
+        axes.set_ylim(min(y for y in good if y) / 1.5, 1.4 * max(good))
     elif diverged and good:
         span = max(good) - min(good) or abs(max(good)) or 1.0
         axes.set_ylim(min(good) - 0.05 * span, max(good) + 0.15 * span)
