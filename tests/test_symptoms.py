@@ -11,6 +11,7 @@ import tinygrad_cv as tg
 from tinygrad_cv import nn, optim, train, viz
 from tinygrad_cv.viz.data import Broken, Remark, Trace
 from tinygrad_cv.viz.diagnosing import lines, remarks_on
+from tinygrad_cv.viz.summarizing import summarize
 from tinygrad_cv.viz.symptoms import symptoms
 
 pytestmark = pytest.mark.host
@@ -179,7 +180,6 @@ def test_lines_say_how_many_are_left_out() -> None:
 
 def test_numbers_of_any_size_have_a_histogram() -> None:
     """The gradients of a deep net of sigmoids are as small as numbers can be."""
-    from tinygrad_cv.viz.tracing import summarize
 
     for size in (1e-45, 1e-40, 1e-38, 1e30):
         told = summarize(tg.tensor([0.0, size, 3 * size, 8 * size]).numpy())

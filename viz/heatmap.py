@@ -20,7 +20,7 @@ from tinygrad_cv.viz.plots import (
     plain,
     saved,
 )
-from tinygrad_cv.viz.tracing import RANGES
+from tinygrad_cv.viz.summarizing import RANGES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
