@@ -9,7 +9,7 @@ import pytest
 
 import tinygrad_cv as tg
 from tinygrad_cv import nn, optim, train, viz
-from tinygrad_cv.viz.data import Broken, Remark, Trace
+from tinygrad_cv.viz.data import Broken, Remark, Summary, Trace
 from tinygrad_cv.viz.diagnosing import lines, remarks_on
 from tinygrad_cv.viz.summarizing import summarize
 from tinygrad_cv.viz.symptoms import symptoms
@@ -119,6 +119,11 @@ def test_a_batch_norm_makes_a_bias_idle_and_a_watch_says_since_when() -> None:
     )
     assert {trace.nodes[i].op for i in told["dead_units"].nodes} == {"relu"}
 
+    trace.steps[5].values[told["dead_units"].nodes[0]] = Summary(count=256, nan=256)
+    later = symptoms(trace)  # what was so before the NaN is still told
+    assert [remark.kind for remark in later[:2]] == ["not_finite", "no_gradient"]
+    assert told["dead_units"] in later
+
 
 def test_saturated_layers_but_not_a_sure_output() -> None:
     model = mlp(nn.Tanh, 2, 60.0)
@@ -176,6 +181,15 @@ def test_lines_say_how_many_are_left_out() -> None:
     ]
     assert len(lines(trace, 7)) == 7
     assert lines(Trace(remarks=[])) == []
+    remark = Remark("warning", "dead_units", "4 of 4 units give 0", where="1 (ReLU)")
+    assert lines(Trace(remarks=[remark])) == ["warning: 1 (ReLU): 4 of 4 units give 0"]
+
+
+def test_a_graph_that_changed_is_told() -> None:
+    trace = trained(mlp(nn.ReLU, 2, 1.4), 3, 1e-2)
+    trace.changed = ["the graph changed at step 1: 3 nodes more"]
+    (told,) = symptoms(trace)
+    assert (told.level, told.seen) == ("note", trace.changed[0])
 
 
 def test_numbers_of_any_size_have_a_histogram() -> None:

@@ -6,6 +6,7 @@ The words, and the bounds from which on something is said, are those of `train.h
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from statistics import correlation, fmean, linear_regression, median
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,15 +29,31 @@ HALF, MOST = 0.5, 4
 """The share from which on one step shows a dead or saturated layer; the most remarks of a kind."""
 
 
-def symptoms(trace: Trace) -> list[Remark]:
-    """What is to be said about the run, the worst first; nothing where no numbers were recorded."""
+def symptoms(trace: Trace, judged: list[Judged] | None = None) -> list[Remark]:
+    """What is to be said about the run, the worst first; nothing where no numbers were recorded.
+
+    `judged` is what `judge_steps` says of the trace, if that was asked already.
+    """
     from tinygrad_cv.train.health.finding import LEVELS
 
     if not trace.steps:
         return []
-    judged = judge_steps(trace)
-    told = [
-        *_broken(trace),
+    judged = judge_steps(trace) if judged is None else judged
+    told = [*_broken(trace)]
+    sound = next((i for i, step in enumerate(trace.steps) if _is_broken(step)), len(judged))
+    if sound:  # what comes after a NaN says nothing
+        trace = replace(trace, steps=trace.steps[:sound])
+        told += _of_sound(trace, judged[:sound])
+    told += [
+        Remark("note", "graph_changed", words, means="boxes of both graphs are shown")
+        for words in trace.changed
+    ]
+    return sorted(told, key=lambda remark: LEVELS.index(remark.level))
+
+
+def _of_sound(trace: Trace, judged: list[Judged]) -> list[Remark]:
+    """What is to be said of steps whose numbers are finite."""
+    return [
         *_trend(trace, judged),
         *_zeros(trace, judged),
         *_dead(trace),
@@ -44,7 +61,12 @@ def symptoms(trace: Trace) -> list[Remark]:
         *_updates(trace),
         *_without_effect(trace, judged[-1]),
     ]
-    return sorted(told, key=lambda remark: LEVELS.index(remark.level))
+
+
+def _is_broken(step: Step) -> bool:
+    """Whether a value or a gradient is not finite."""
+    told = (*step.values.values(), *step.gradients.values())
+    return bool(step.broken or step.broken_gradient or any(not each.finite for each in told))
 
 
 def as_remark(finding: "Finding", places: list[int]) -> Remark:
@@ -110,35 +132,31 @@ def _broken(trace: Trace) -> Iterator[Remark]:
     """The first number that is not finite."""
     from tinygrad_cv.train.health.kinds import found
 
-    for step in trace.steps:
-        arose = step.broken or step.broken_gradient
-        node, words = (arose.node, arose.words) if arose else _first_broken(trace, step)
-        if node is None:
-            continue
-        forward = step.values.get(node)
-        wrong = forward if step.broken or (forward and not forward.finite) else None
-        wrong = wrong or step.gradients.get(node)
-        name = "infinite" if wrong is not None and wrong.inf and not wrong.nan else "NaN"
-        number = step.number if len(trace.steps) > 1 else None
-        finding = found("not_finite", f"{name}: {words}", step=number, where=called(trace, node))
-        yield as_remark(finding, [node])
+    step = next(filter(_is_broken, trace.steps), None)
+    if step is None:
         return
+    arose = step.broken or step.broken_gradient
+    node, words = (arose.node, arose.words) if arose else _first_broken(trace, step)
+    value = step.values.get(node)
+    wrong = value if value is not None and not value.finite else step.gradients.get(node)
+    name = "infinite" if wrong is not None and wrong.inf and not wrong.nan else "NaN"
+    number = step.number if len(trace.steps) > 1 else None
+    finding = found("not_finite", f"{name}: {words}", step=number, where=called(trace, node))
+    yield as_remark(finding, [node])
 
 
-def _first_broken(trace: Trace, step: Step) -> tuple[int | None, str]:
+def _first_broken(trace: Trace, step: Step) -> tuple[int, str]:
     """The first value, or the last gradient, that is not finite, where no op was caught at it."""
 
     def words(i: int) -> str:
         name = called(trace, i)
         return f"what {name} gave" if trace.nodes[i].kind == "op" else name
 
-    for i in range(len(trace.nodes)):
-        if (told := step.values.get(i)) is not None and not told.finite:
-            return i, f"first in {words(i)}"
-    for i in reversed(range(len(trace.nodes))):
-        if (told := step.gradients.get(i)) is not None and not told.finite:
-            return i, f"first in the gradient of {words(i)}"
-    return None, ""
+    values = [i for i, told in step.values.items() if not told.finite]
+    if values:
+        return min(values), f"first in {words(min(values))}"
+    last = max(i for i, told in step.gradients.items() if not told.finite)
+    return last, f"first in the gradient of {words(last)}"
 
 
 class Fit(NamedTuple):
