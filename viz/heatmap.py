@@ -55,12 +55,12 @@ def _rms(told: Summary | None) -> float | None:
 def _dead(told: Summary | None, node: Node) -> float | None:
     """NaN gives no share, and is no unit that was not recorded."""
     broken = told is not None and not told.finite and node.op in ("relu", "relu6")
-    return math.nan if broken else told and told.dead
+    return math.nan if broken else None if told is None else told.dead
 
 
 def _saturated(told: Summary | None, node: Node) -> float | None:
     broken = told is not None and not told.finite and node.op in RANGES
-    return math.nan if broken else told and told.saturated
+    return math.nan if broken else None if told is None else told.saturated
 
 
 def _std(told: Summary | None) -> float | None:

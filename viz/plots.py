@@ -112,11 +112,15 @@ def log_scale(axes: "Axes", values: Iterable[float], decades: float = 1) -> bool
     for line in axes.get_lines():
         x, y = host.asarray(line.get_xdata()), host.asarray(line.get_ydata(), dtype="float64")
         if (zeros := x[y == 0]).size:
-            foot = {"transform": axes.get_xaxis_transform(), "clip_on": False, "zorder": 4}
+            foot: dict[str, Any] = {
+                "transform": axes.get_xaxis_transform(),
+                "clip_on": False,
+                "zorder": 4,
+            }
             axes.plot(zeros, [0.0] * len(zeros), "v", color=line.get_color(), ms=6, **foot)
             low = True
     if low:
-        right = {"transform": axes.transAxes, "ha": "right", "va": "bottom"}
+        right: dict[str, Any] = {"transform": axes.transAxes, "ha": "right", "va": "bottom"}
         axes.text(1.0, 0.02, "▾ exactly 0", fontsize=SMALL, color=FADED, **right)
     return True
 

@@ -292,6 +292,7 @@ def _without_effect(trace: Trace, judged: Judged) -> Iterator[Remark]:
 def _dead(trace: Trace) -> Iterator[Remark]:
     """Units that give 0 for the whole batch."""
     from tinygrad_cv.train.health.rules import dead_units
+    from tinygrad_cv.train.health.seen import Seen
 
     def share(node: Node, step: Step) -> float:
         told = step.values.get(node.id)
@@ -299,12 +300,17 @@ def _dead(trace: Trace) -> Iterator[Remark]:
             return 0.0
         return told.dead if told.count / max(1, node.shape[1]) >= SAMPLES else 0.0
 
-    yield from _units(trace, "asleep", share, dead_units)
+    def found(node: Node, share: float, name: str, number: int) -> Iterator["Finding"]:
+        units, samples = node.shape[1], node.shape[0]
+        return dead_units(Seen(asleep={node.key: (share, units, samples, number)}))
+
+    yield from _units(trace, share, found)
 
 
 def _saturated(trace: Trace) -> Iterator[Remark]:
     """Layers at the ends of tanh or sigmoid. What no layer follows may be sure of itself."""
     from tinygrad_cv.train.health.rules import saturation
+    from tinygrad_cv.train.health.seen import Seen
 
     followed: set[int] = set()
     for node in reversed(trace.nodes):
@@ -317,18 +323,18 @@ def _saturated(trace: Trace) -> Iterator[Remark]:
         told = step.values.get(node.id)
         return (told.saturated or 0.0) if told is not None and node.id in followed else 0.0
 
-    yield from _units(trace, "saturated", share, saturation)
+    def found(node: Node, share: float, name: str, number: int) -> Iterator["Finding"]:
+        return saturation(Seen(saturated={node.key: (2, share, node.op, name, number)}))
+
+    yield from _units(trace, share, found)
 
 
 def _units(
     trace: Trace,
-    field: str,
     share: Callable[[Node, Step], float],
-    rule: Callable[..., Iterator["Finding"]],
+    found: Callable[[Node, float, str, int], Iterator["Finding"]],
 ) -> Iterator[Remark]:
-    """What a rule says of the layers of which half is so at the last step: the worst, the first."""
-    from tinygrad_cv.train.health.seen import Seen
-
+    """What is `found` of the layers of which half is so at the last step: the worst first."""
     last = trace.steps[-1]
     layers: dict[str, tuple[float, Node]] = {}
     for node in trace.nodes:
@@ -339,11 +345,7 @@ def _units(
     for place, (name, (now, node)) in enumerate(worst[:MOST]):
         since = _since(trace.steps, [share(node, step) >= HALF for step in trace.steps])
         assert since is not None
-        if field == "asleep":
-            told: tuple[object, ...] = (now, node.shape[1], node.shape[0], last.number)
-        else:
-            told = (2, now, node.op, name, last.number)
-        for finding in rule(Seen(**{field: {node.key: told}})):
+        for finding in found(node, now, name, last.number):
             remark = as_remark(finding, [node.id])
             remark.where, remark.step = name, since.step
             remark.seen += since.words
