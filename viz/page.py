@@ -23,6 +23,7 @@ from tinygrad_cv.viz.data import Trace
 from tinygrad_cv.viz.folding import grouped
 from tinygrad_cv.viz.judging import judge_steps
 from tinygrad_cv.viz.packing import packed
+from tinygrad_cv.viz.symptoms import symptoms
 from tinygrad_cv.viz.text import one_line
 
 PROGRAM = (
@@ -87,9 +88,11 @@ def _told(trace: Trace) -> dict[str, Any]:
     modules = [module.id for module in trace.modules]
     nodes = [node.id for node in trace.nodes]
     names = [*trace.output_names, *[""] * len(trace.outputs)]
+    judged = judge_steps(trace)
+    remarks = symptoms(trace, judged) or None if trace.remarks is None else trace.remarks
     return {
-        "trace": replace(trace, steps=[]).plain(),
-        "steps": packed(trace.steps, judge_steps(trace)),
+        "trace": replace(trace, steps=[], remarks=remarks).plain(),
+        "steps": packed(trace.steps, judged),
         "words": {
             "nodes": [astuple(wording.of_node(i)) for i in nodes],
             "modules": [astuple(wording.of_module(m)) for m in modules],
