@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import Literal
 
 from tinygrad_cv.viz.data import Edge, Module, Node, Step, Trace
-from tinygrad_cv.viz.grouping import Tree, around_consumers, grouped, sequences_of
+from tinygrad_cv.viz.grouping import Tree, around_consumers, copied, grouped, sequences_of
 from tinygrad_cv.viz.words import Wording, Words, leaves
 
 NESTED = 40
@@ -25,6 +25,8 @@ FIRST = (1400, 900)
 """Points that a first view may have: what is on a screen is read without moving it."""
 ENOUGH = 4
 """Boxes that a first view has at least, however large they are."""
+MANY = 300
+"""Boxes that fit in no first view, however small they are."""
 LETTER, ROW = 5.6, 13.5  # points of a letter and of a line, about
 
 # ----- what is visible ---------------------------------------------------------------------------
@@ -191,7 +193,8 @@ def fold(
     def fits(view: View) -> bool:
         if budget is not None:
             return view.size <= budget
-        return len(view.boxes) <= ENOUGH or all(map(operator.le, view.extent, FIRST))
+        boxes = len(view.boxes)
+        return boxes <= ENOUGH or (boxes < MANY and all(map(operator.le, view.extent, FIRST)))
 
     if collapse == "auto" and not fits(view):
         view = folding.view(repeats=True)
@@ -501,7 +504,7 @@ def chunked(trace: Trace, boxes: int = 40) -> View:
         path = f"ops {inside[0]} … {inside[-1]}" if len(inside) > 1 else f"op {inside[0]}"
         modules.append(Module(i, path, type="", parent=None))
         homes |= dict.fromkeys(inside, i)
-    nodes = [replace(node, module=homes.get(node.id)) for node in trace.nodes]
+    nodes = [copied(node, module=homes.get(node.id)) for node in trace.nodes]
     failure = trace.failure and replace(trace.failure, module=None)
     parts = replace(trace, nodes=nodes, modules=modules, failure=failure)
     return _Folding(parts, None, lambda module: False).view(repeats=False)
