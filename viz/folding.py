@@ -150,6 +150,13 @@ class View:
         return max(wide.values(), default=0), sum(high.values())
 
     @property
+    def effort(self) -> int:
+        """About how much work its layout is: its boxes, and the rows that its arrows skip."""
+        ranks = self.ranks
+        skipped = (abs(ranks[link.target] - ranks[link.source]) - 1 for link in self.links)
+        return len(self.boxes) + sum(rows for rows in skipped if rows > 0) // 5
+
+    @property
     def size(self) -> int:
         """How many boxes it takes, the ops of rules included."""
         rules = [
@@ -169,7 +176,7 @@ def fold(
     collapse: Collapse = "auto",
     budget: int | None = None,
     expand: Callable[[Module], bool | None] | None = None,
-    rows: bool = True,
+    terse: bool = True,
 ) -> View:
     """Decide what of a trace is visible.
 
@@ -181,13 +188,13 @@ def fold(
     leaves all as it is. `expand` is asked about each module, and each group, first: True unfolds
     it, False makes it a box, None leaves it to these rules. A layer of the library with a few ops,
     such as LayerNorm, is one box unless `expand` unfolds it; one with a single op is always that
-    op's box. Without `rows`, parameters are boxes even where one op alone reads them.
+    op's box. If not `terse`, all parameters are boxes, and all modules frames or boxes.
     """
     if depth is not None and depth < 1:
         raise ValueError(f"depth must be 1 (the top-level modules) or more; got {depth}.")
     if collapse not in ("auto", "repeats", None):
         raise ValueError(f"collapse must be 'auto', 'repeats' or None; got {collapse!r}.")
-    folding = _Folding(grouped(trace), depth, expand, rows)
+    folding = _Folding(grouped(trace), depth, expand, terse)
     view = folding.view(repeats=collapse == "repeats")
 
     def fits(view: View) -> bool:
@@ -216,9 +223,9 @@ class _Folding:
         trace: Trace,
         depth: int | None,
         expand: Callable[[Module], bool | None] | None,
-        rows: bool = True,
+        terse: bool = True,
     ) -> None:
-        self.trace, self.rows = trace, rows
+        self.trace, self.terse = trace, terse
         self.tree = Tree(trace)
         self.wanted = [expand(module) if expand else None for module in trace.modules]
         self.levels, self.depth = self._levels(), depth
@@ -228,7 +235,7 @@ class _Folding:
             if trace.nodes[edge.target].rule is None:
                 self.readers[edge.source].append(edge.target)
         self.wording = Wording(trace)
-        self.few = leaves(trace)
+        self.few = leaves(trace) if terse else set()
         self.first: dict[int, int] = {}
         self.twins: dict[int, dict[int, int]] = {}
         self._pair()
@@ -301,7 +308,7 @@ class _Folding:
                     or (level is not None and self.depth is not None and level >= self.depth)
                     or (cut is not None and self.tree.depths[m] >= cut)
                 )
-            folded = folded and m not in self.wording.singles
+            folded = folded and not (self.terse and m in self.wording.singles)
             outer = None if parent is None else box[parent]
             if outer is None and folded:
                 outer = m
@@ -349,7 +356,7 @@ class _Folding:
             home.append(found.id)
             boxes.setdefault(found.id, found).nodes.append(node.id)
             places[found.id] = min(places.get(found.id, node.id), twin)
-        if self.rows:
+        if self.terse:
             self._take_in(home, boxes)
         for node in trace.nodes:
             if node.rule is not None:
@@ -425,6 +432,8 @@ class _Folding:
             if computed:
                 every.intersection_update(outwards(frame))
         kept = {m for m, n in inside.items() if m in groups or (n > 1 and m not in every)}
+        if not self.terse:
+            kept = set(inside)
         return {
             m: next((outer for outer in outwards(m) if outer != m and outer in kept), None)
             for m in sorted(kept)

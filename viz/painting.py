@@ -390,7 +390,7 @@ class Painter:
             above = [
                 link.source
                 for link in self.links[name]
-                if ranks[link.source] == ranks[name] - 1 and not self._goes_back(link)
+                if ranks[link.source] == ranks[name] - 1 and not self.goes_back(link)
             ]
             if above:
                 found.add((above[0], name))
@@ -409,7 +409,7 @@ class Painter:
                 continue
             for link in links:
                 named = link.port is not None and 2 <= len(cells) <= CELLS and self.down
-                named = named and not self._goes_back(link)
+                named = named and not self.goes_back(link)
                 head = f"{found.id}:i{link.port}:n" if named else found.id
                 yield from self._pair(source, head, [link])
 
@@ -417,7 +417,7 @@ class Painter:
         self, tail: str, head: str, links: list[Link], several: bool = False
     ) -> Iterator[Arrow]:
         """The arrow of the value, and that of its gradient."""
-        back, route = self._goes_back(links[0]), self.route(links[0])
+        back, route = self.goes_back(links[0]), self.route(links[0])
         look: dict[str, str] = {}
         if any(i in self.bad for i in self._sources(links)):
             look = labels.arrow(math.nan)
@@ -468,7 +468,7 @@ class Painter:
             self.keys.add(Key.ZERO)
         return labels.arrow(t)
 
-    def _goes_back(self, link: Link) -> bool:
+    def goes_back(self, link: Link) -> bool:
         """Whether an arrow leads to an earlier box: from one repetition to the next."""
         return self.places[link.source] >= self.places[link.target]
 
