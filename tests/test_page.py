@@ -237,7 +237,7 @@ def test_policy_allows_this_style_and_this_script_alone() -> None:
         allowed[tag] = f"'sha256-{base64.b64encode(digest).decode()}'"
     assert policy == (
         f"default-src 'none'; style-src {allowed['style']}; script-src {allowed['script']}; "
-        "base-uri 'none'; form-action 'none'"
+        "img-src data:; base-uri 'none'; form-action 'none'"
     )
 
 
@@ -265,6 +265,7 @@ class Browser:
         self.driver, self.folder, self.pages = driver, folder, 0
 
     def show(self, trace: Trace, folded: Any = (), title: str = "") -> None:
+        """Without `folded` (None) the page folds so much that it fits."""
         self.pages += 1  # the same address again might show the page before
         file = self.folder / f"{self.pages}.html"
         file.write_text(page(trace, folded, title), encoding="utf-8")
@@ -778,15 +779,14 @@ def test_dead_relu_is_bold_from_one_half_on(browser: Browser) -> None:
 def test_search_unfolds_and_highlights_one_match_after_another(browser: Browser) -> None:
     trace = two_layers().trace
     browser.show(trace, [0])
-    browser.type("LINEAR")  # two ops, and the weights in two modules of that class
-    assert browser.text("#found") == "6 found"
+    browser.type("LINEAR")  # two modules of that class with a weight, a bias and an op each
+    assert browser.text("#found") == "8 found"
     browser.press("Enter", "#search")
-    assert browser.text("#found") == "1 of 6"
-    assert browser.all(".hit") == ["n1"]
+    assert browser.text("#found") == "1 of 8"
     assert "m0" not in browser.all(".box")
-    for _ in range(6):
+    for _ in range(8):
         browser.press("Enter", "#search")
-    assert browser.text("#found") == "1 of 6"
+    assert browser.text("#found") == "1 of 8"
     browser.type("mlp.py:7")
     browser.press("Enter", "#search")
     assert browser.all(".hit") == ["n4"]

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,15 +10,20 @@ from typing import Any
 
 from tqdm import tqdm
 
+from tinygrad_cv._frames import frames_of_user
 from tinygrad_cv._graph import Graph, Node
 from tinygrad_cv._reading import Placed, Reading, raw
-from tinygrad_cv._symbol import ATOM, NEGATE, Symbol, derive
+from tinygrad_cv._symbol import ATOM, NEGATE, Symbol
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
+from tinygrad_cv.viz import data
 from tinygrad_cv.viz.data import Frame, Trace
 from tinygrad_cv.viz.drawing import draw
+from tinygrad_cv.viz.naming import Naming
+from tinygrad_cv.viz.recorder import Recorder
 from tinygrad_cv.viz.structure import receivers
-from tinygrad_cv.viz.tracing import Recorder, norm, user_frame, variables
+from tinygrad_cv.viz.summarizing import norm
+from tinygrad_cv.viz.variables import variables
 
 WRITTEN_OUT = 6  # elements; a larger array is told by its shape and norm
 
@@ -89,13 +95,12 @@ def playback(loss: Tensor) -> Playback:
     ∂L/∂x = g = -4
     ∂L/∂y = g = -4
     """
-    frame = user_frame()
     player = _Player()
     player.recall([loss])
-    trace = player.traced([loss], variables(frame) if frame is not None else {}, backward=False)
-    ids = Graph([loss.node]).ids
+    trace = player.traced({loss: ""}, variables(next(frames_of_user(), None)))
+    naming = Naming(Graph([loss.node]), [node.name for node in trace.nodes])
     trace.frames = [
-        Frame(ids[rule.node], list(_lines(rule, trace, ids[rule.node]))) for rule in player.rules
+        Frame(naming.ids[rule.node], list(_lines(rule, trace, naming))) for rule in player.rules
     ]
     return Playback(trace)
 
@@ -130,69 +135,48 @@ class _Player(Recorder):
         return sent
 
 
-def _lines(rule: _Rule, trace: Trace, i: int) -> Iterator[str]:
+def _lines(rule: _Rule, trace: Trace, naming: Naming) -> Iterator[str]:
     """A frame as text: what arrives, and for each input what is sent on."""
-    node, told = rule.node, trace.nodes[i]
-    assert node.op is not None
+    node, told = rule.node, trace.nodes[naming.ids[rule.node]]
     to_host = node.backend.to_host
-    called = [told.name or f"%{i}"] + [
-        operand.text if operand.source is None else _name(trace, operand.source)
-        for operand in told.inputs
-    ]
-    names = _names(trace, i)
     g = to_host(rule.g)
-    yield f"{called[0]} = {told.op}({', '.join(called[1:])}): g = ∂L/∂{called[0]} = {_told(g)}"
+    yield f"{_made(trace, told)}: g = ∂L/∂{told.called} = {_told(g)}"
     read = rule.asked | {"g": rule.g}
     small = not any(map(_is_large, read.values()))
     numbers = {name: _symbols(value, to_host) for name, value in read.items() if small}
+    uses = Counter(edge.source for edge in trace.edges if edge.gradient)
     for (port, _), share in zip(receivers(node, None), rule.sent, strict=True):
         operand, left = told.inputs[port], to_host(share)
-        goal = f"∂L/∂{called[port + 1]}"
-        base, _, part = operand.name.partition("[")
-        named = _derived(node, base, part, names)
+        goal = f"∂L/∂{operand.called}"
+        assert operand.source is not None
+        sign = "=" if uses[operand.source] == 1 else "+="  # others send a share, too
         if small:
-            written = _derived(node, base, part, {**names, **numbers})
-            yield " = ".join(dict.fromkeys([goal, named[0], written[0], _told(left)]))
-            for name, meaning in named[1].items():
-                yield f"    where {' = '.join(dict.fromkeys([name, meaning, written[1][name]]))}"
+            formula, where = naming.formula(node, port, numbers)
+            parts = dict.fromkeys([operand.formula, formula, _told(left)])
+            yield f"{goal} {sign} {' = '.join(parts)}"
+            for name, meaning in operand.where.items():
+                yield f"    where {' = '.join(dict.fromkeys([name, meaning, where[name]]))}"
         else:
-            yield f"{goal} = {named[0]}"
-            yield from (f"    where {name} = {meaning}" for name, meaning in named[1].items())
+            yield f"{goal} {sign} {operand.formula}"
+            yield from (f"    where {name} = {meaning}" for name, meaning in operand.where.items())
             before, after = norm(g), norm(left)
             factor = f" · {after / before:.3g}" if before else ""
             yield f"    ‖{goal}‖ = {after:.3g} = ‖g‖ {before:.3g}{factor}, shape {left.shape}"
 
 
-def _name(trace: Trace, i: int) -> str:
-    return trace.nodes[i].name or f"%{i}"
+def _made(trace: Trace, node: data.Node) -> str:
+    """The call of an op: "q = add(x, y)"; "%4 = exp(%3), y = exp(x)" where it has but letters."""
+    letters, places = [node.called], [_place(node)]
+    for entry in node.inputs:
+        source = entry.source
+        letters.append(entry.text if source is None else entry.called)
+        places.append(entry.text if source is None else _place(trace.nodes[source]))
+    calls = [f"{y} = {node.op}({', '.join(xs)})" for y, *xs in (places, letters)]
+    return ", ".join(dict.fromkeys(calls))
 
 
-def _names(trace: Trace, i: int) -> dict[str, Any]:
-    """The user's names for the inputs and the output, by those that the op's formulas use.
-
-    None where one of them has no name, or two have the same: then the op's own are clearer.
-    """
-    node = trace.nodes[i]
-    called = {o.name: trace.nodes[o.source].name for o in node.inputs if o.source is not None}
-    named = called if any(o.name == "y" for o in node.inputs) else {"y": node.name, **called}
-    if not all(named.values()) or len({*named.values()}) < len(named) or "g" in named.values():
-        return {}
-    if any("[" in name for name in called):  # of a variadic op: a list
-        return {}
-    return {name: Symbol(meaning) for name, meaning in named.items()}
-
-
-def _derived(
-    node: Node, rule: str, part: str, numbers: dict[str, Any]
-) -> tuple[str, dict[str, str]]:
-    """The formula of a rule with these symbols in it, and what it defines for itself."""
-    assert node.op is not None
-    try:
-        result, definitions = derive(node.op, rule, False, node.inputs, numbers)
-    except Exception:  # a rule may do with its arrays what cannot be done with symbols
-        return "…", {}
-    chosen = result[int(part.rstrip("]"))] if isinstance(result, list | tuple) else result
-    return str(chosen), {name: str(meaning) for name, meaning in definitions.items()}
+def _place(node: data.Node) -> str:
+    return node.name or f"%{node.id}"
 
 
 def _is_large(value: Any) -> bool:

@@ -8,20 +8,27 @@ from typing import Any
 from tinygrad_cv._apply import Recorded
 from tinygrad_cv._grad_mode import enable_grad
 from tinygrad_cv._graph import Graph, Node, Scope, backpropagate
-from tinygrad_cv._op import Op
-from tinygrad_cv._symbol import derive
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.creation import ones_like
-from tinygrad_cv.nn import Parameter
+from tinygrad_cv.nn import Module, Parameter
 from tinygrad_cv.viz import data
 from tinygrad_cv.viz.cost import flops, owner, saved_bytes
 from tinygrad_cv.viz.data import Trace
+from tinygrad_cv.viz.naming import Naming, input_names
+from tinygrad_cv.viz.variables import holders
+
+LIBRARY = f"{Module.__module__.rpartition('.')[0]}."
+"""How the names of the modules of Python begin in which our layers are."""
 
 
 def structure(graph: Graph, names: dict[int, str], calls: "Calls | None" = None) -> Trace:
     """A graph as data, without anything that was seen; `names` are the user's, by node number."""
     calls = calls or Calls(graph)
     saved = saved_by(graph)
+    given = [
+        calls.parameters.get(node) or node.title or names.get(node.number, "") for node in graph
+    ]
+    naming = Naming(graph, given)
     traced = Trace(modules=calls.modules, outputs=[graph.ids[root] for root in graph.roots])
     for (node, i), key in zip(graph.ids.items(), keys(graph, calls), strict=True):
         tensor = node.tensor() if node.tensor is not None else None
@@ -33,16 +40,17 @@ def structure(graph: Graph, names: dict[int, str], calls: "Calls | None" = None)
                 key=key,
                 kind=kind,
                 op=node.label if node.op is not None else kind,
-                name=calls.parameters.get(node) or node.title or names.get(node.number, ""),
+                name=given[i],
                 module=calls.home(node),
                 shape=list(node.shape),
                 dtype=str(node.dtype),
                 device=node.backend.device,
                 requires_grad=node.requires_grad,
                 attributes=node.op.describe() if node.op is not None else "",
-                inputs=_inputs(node, graph.ids),
+                inputs=_inputs(node, naming),
                 saved=saved[node],
                 flops=flops(node),
+                called=naming.output(node),
             )
         )
     return traced
@@ -63,7 +71,7 @@ def keys(graph: Graph, calls: "Calls") -> list[str]:
     count: Counter[str] = Counter()
     found: dict[str, None] = {}
     for node in graph:
-        key = calls.parameters.get(node, "")
+        key = calls.places.get(node, "")
         if not key or key in found:  # another outermost module has the same path
             place = f"{calls.path(node)}/{node.label}"
             key = f"{place}.{count[place]}"
@@ -73,12 +81,23 @@ def keys(graph: Graph, calls: "Calls") -> list[str]:
 
 
 class Calls:
-    """The calls of modules in a graph, in order, and where each node belongs."""
+    """The calls of modules in a graph, in order, and where each node belongs.
 
-    def __init__(self, graph: Graph) -> None:
+    Of several outermost modules `main` (or else the first) keeps its paths in keys; those of the
+    others begin with what holds them, such as "D".
+    """
+
+    def __init__(self, graph: Graph, main: Module | None = None) -> None:
         self.modules: list[data.Module] = []
         self.parameters: dict[Node, str] = {}
         """The path of each parameter that is found in an outermost module."""
+        self.places: dict[Node, str] = {}
+        """The same for its key."""
+        outermost = _outermost(graph)
+        self._names = holders(outermost)
+        self._several = sum(any(True for _ in each.parameters()) for each in outermost) > 1
+        self._prefixes = _prefixes([main] * (main in outermost) + outermost, self._names)
+        self._roots: dict[int, str] = {}
         self._ids: dict[Scope, int] = {}
         self._homes: dict[Node, int | None] = {}
         self._paths: dict[int, dict[int, str]] = {}
@@ -105,15 +124,19 @@ class Calls:
                 id(module), scope.type.__name__ if scope is not root else ""
             )
         self._ids[scope] = len(self.modules)
+        outermost = scope.outer is None
+        self._roots[len(self.modules)] = self._prefixes.get(id(root.module()), "")
         self.modules.append(
             data.Module(
                 id=len(self.modules),
                 path=name,
                 type=scope.type.__name__,
-                parent=None if scope.outer is None else self._ids[scope.outer],
+                parent=None if outermost else self._ids[scope.outer],
                 call=self._times[id(module)] - 1 if module is not None else 0,
                 parameters=0 if module is None else sum(p.numel() for p in module.parameters()),
                 details="" if module is None else module.extra_repr(),
+                name=self._names.get(id(module), "") if outermost else "",
+                library=scope.type.__module__.startswith(LIBRARY),
             )
         )
 
@@ -125,10 +148,13 @@ class Calls:
         if id(model) not in self._paths:
             self._paths[id(model)] = {id(module): path for path, module in model.named_modules()}
             for path, parameter in model.named_parameters():
-                if parameter._node is not None:
+                if (node := parameter._node) is not None:
                     own = path.rpartition(".")[2]
-                    given = parameter.name if parameter.name not in (own, None) else path
-                    self.parameters.setdefault(parameter._node, given or path)
+                    given = parameter.name if parameter.name not in (own, None) else ""
+                    holder = self._names.get(id(model), "") if self._several else ""
+                    self.parameters.setdefault(node, given or _joined(holder, path))
+                    prefix = self._prefixes.get(id(model), "")
+                    self.places.setdefault(node, _joined(prefix, given or path))
         return self._paths[id(model)]
 
     def _place_parameters(self, graph: Graph) -> None:
@@ -150,9 +176,36 @@ class Calls:
         return self._homes[node]
 
     def path(self, node: Node) -> str:
-        """The path of that call."""
+        """The path of that call as keys have it."""
         home = self._homes[node]
-        return "" if home is None else self.modules[home].path
+        return "" if home is None else _joined(self._roots[home], self.modules[home].path)
+
+
+def _outermost(graph: Graph) -> list[Module]:
+    """The modules that were called from outside of any other, in order."""
+    found: dict[int, Module] = {}
+    for node in graph:
+        scope = node.scope
+        while scope is not None and scope.outer is not None:
+            scope = scope.outer
+        if scope is not None and (module := scope.module()) is not None:
+            found[id(module)] = module
+    return list(found.values())
+
+
+def _prefixes(modules: list[Module], names: dict[int, str]) -> dict[int, str]:
+    """How the keys in each outermost module begin, by its id: the first needs no prefix."""
+    prefixes: dict[int, str] = {}
+    for module in modules:
+        name = names.get(id(module), type(module).__name__) if prefixes else ""
+        taken = sum(prefix.partition("#")[0] == name for prefix in prefixes.values())
+        prefixes.setdefault(id(module), f"{name}#{taken}" if taken else name)
+    return prefixes
+
+
+def _joined(prefix: str, path: str) -> str:
+    """A path behind a prefix."""
+    return f"{prefix}.{path}" if prefix and path else prefix or path
 
 
 def _around(scope: Scope | None) -> Iterator[Scope]:
@@ -160,15 +213,6 @@ def _around(scope: Scope | None) -> Iterator[Scope]:
     while scope is not None:
         yield scope
         scope = scope.outer
-
-
-def input_names(op: Op, count: int) -> list[str]:
-    """The names of so many inputs of an op; those of a variadic one are xs[0], xs[1], ..."""
-    last = len(op.inputs) - 1
-    return [
-        f"{op.inputs[last]}[{i - last}]" if op.variadic and i >= last else op.inputs[i]
-        for i in range(count)
-    ]
 
 
 def receivers(node: Node, useful: set[Node] | None) -> list[tuple[int, Node]]:
@@ -185,38 +229,26 @@ def receivers(node: Node, useful: set[Node] | None) -> list[tuple[int, Node]]:
     ]
 
 
-def _inputs(node: Node, ids: dict[Node, int]) -> list[data.Input]:
+def _inputs(node: Node, naming: Naming) -> list[data.Input]:
     """The inputs that were given; those of a variadic op are named xs[0], xs[1], ..."""
-    op = node.op
-    if op is None:
+    if node.op is None:
         return []
     told = []
-    last = len(op.inputs) - 1
     differentiable = dict(receivers(node, None))
-    names = input_names(op, len(node.inputs))
+    names = input_names(node.op, len(node.inputs))
+    called = naming.inputs(node)
     for port, (name, value) in enumerate(zip(names, node.inputs, strict=True)):
-        rule, part = op.inputs[min(port, last)], max(0, port - last)
         entry = data.Input(
             name=name,
-            source=ids[value] if isinstance(value, Node) else None,
+            source=naming.ids[value] if isinstance(value, Node) else None,
             text="" if isinstance(value, Node) else str(value),
             gradient=port in differentiable,
+            called=called[port] or name,
         )
         if entry.gradient:
-            entry.formula, entry.where = _formula(node, rule, part)
+            entry.formula, entry.where = naming.formula(node, port)
         told.append(entry)
     return told
-
-
-def _formula(node: Node, rule: str, part: int) -> tuple[str, dict[str, str]]:
-    """The rule for one input as text, and the definitions that it uses."""
-    assert node.op is not None
-    try:
-        result, definitions = derive(node.op, rule, attributes=False, inputs=node.inputs)
-    except Exception:  # a rule may do with its arrays what cannot be done with symbols
-        return "…", {}
-    expression = result[part] if isinstance(result, list | tuple) else result
-    return str(expression), {name: str(meaning) for name, meaning in definitions.items()}
 
 
 # ----- the ops of the backward pass --------------------------------------------------------------
@@ -258,7 +290,8 @@ def add_backward(
     shares = [share for _, sent in steps.values() for _, share in sent]
     whole = Graph([*graph.roots, *shares])
     forward = len(traced.nodes)
-    traced.nodes += structure(whole, {}).nodes[forward:]
+    names = {node.number: traced.nodes[i].name for node, i in graph.ids.items()}
+    traced.nodes += structure(whole, names).nodes[forward:]
     for node, (gradient, sent) in steps.items():
         told = traced.nodes[graph.ids[node]]
         told.gradient = whole.ids[gradient]
