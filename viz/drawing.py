@@ -2,6 +2,7 @@
 
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,7 +22,8 @@ from tinygrad_cv.viz.program import ProgramPainter, program
 from tinygrad_cv.viz.render import FORMATS, check_path, encoded, render
 
 SUFFIXES = (*FORMATS, ".pdf", ".dot", ".json", ".html")
-HOPELESS = 10_000  # boxes, of which a picture is not even tried
+HOPELESS = 100  # boxes and long arrows for each second: a picture of more is not even tried
+QUICK = 400  # from which on a layout is made in a hurry, with straight arrows
 LARGE = 50  # boxes, above which a picture may be too large for its usual fineness
 SMALLER = 60  # boxes of the first picture that is tried instead of one that took too long
 
@@ -55,8 +57,8 @@ class Drawing:
 
         `.dot` is the text itself, `.json` the trace, `.html` a page of it that needs no other
         file. `.svg`, `.png` and `.pdf` are rendered by Graphviz's `dot` or by `graphviz-pure`,
-        taking at most `timeout` seconds in all. A picture that would take longer, or has more
-        than 10,000 boxes, is collapsed further, and says so.
+        taking at most `timeout` seconds in all. A picture that would take longer is collapsed
+        further, and says so, in the picture and as a UserWarning.
 
         Raises ValueError for another suffix, RuntimeError if neither program is there or it
         fails, TimeoutError if even a collapsed picture takes longer.
@@ -80,29 +82,35 @@ class Drawing:
         """The contents of a file with this suffix (.svg, .png or .pdf); see `save`."""
         end = time.monotonic() + timeout
         size = self._boxes(self.view)
-        views = list(self._smaller())
-        reason = f"it has more than {HOPELESS:,} boxes"
-        if size <= HOPELESS or not views:
-            # The first picture gets half of the time, and so on; the last one all that is left.
-            share = timeout / 2 if views else timeout
-            try:
-                return render(self.source, suffix, share, size > LARGE)
-            except TimeoutError:
-                reason = f"it took longer than {share:g} s"
-                if not views:
-                    raise
+        views = [self.view]
+        reason = f"laying out so many would take longer than {timeout:g} s"
+        if self.view.effort > HOPELESS * timeout:
+            views = list(self._smaller())
+        elif size > SMALLER:
+            views += self._smaller()
         for i, view in enumerate(views):
+            # The first picture gets half of the time, and so on; the last one all that is left.
             left = max(0.0, end - time.monotonic())
-            note = (
-                f"Collapsed from {size:,} boxes to {self._boxes(view):,}, since {reason}. To see "
-                "all: save as .html, or give more time, save(..., timeout=...)."
-            )
+            share = left if i == len(views) - 1 else left / 2
+            note = ""
+            if view is not self.view:
+                note = (
+                    f"Collapsed from {size:,} boxes to {self._boxes(view):,}, since {reason}. To "
+                    "see all: save as .html, or give more time, save(..., timeout=...)."
+                )
+            source = self.painter(view, self.style, note).source() if note else self.source
             try:
-                share = left if i == len(views) - 1 else left / 2
-                source = self.painter(view, self.style, note).source()
-                return render(source, suffix, share, self._boxes(view) > LARGE)
+                contents = render(
+                    source, suffix, share, self._boxes(view) > LARGE, view.effort > QUICK
+                )
             except TimeoutError:
+                if len(views) == 1:
+                    raise
+                reason = f"it took longer than {timeout / 2:g} s"
                 continue
+            if note:
+                warnings.warn(note, UserWarning, stacklevel=3)
+            return contents
         raise TimeoutError(
             f"neither the picture nor one collapsed to {self._boxes(views[-1]):,} boxes was "
             f"rendered within {timeout:g} s. Give it longer (timeout=...), or save it as .html or "
@@ -110,13 +118,14 @@ class Drawing:
         )
 
     def _boxes(self, view: View) -> int:
-        return view.size * (2 if self.style.backward is True else 1)
+        return len(view.boxes)
 
     def _smaller(self) -> Iterator[View]:
         """Views with ever fewer boxes, for the case that the picture takes too long."""
-        size = self.view.size
-        for step in ({"budget": SMALLER}, {"depth": 1, "collapse": "repeats"}, None):
-            view = chunked(self.trace) if step is None else fold(self.trace, **step)
+        trace, size, terse = self.view.trace, self.view.size, self.painter is Painter
+        folded: list[dict[str, Any]] = [{"budget": SMALLER}, {"depth": 1, "collapse": "repeats"}]
+        for step in [*(folded if trace.modules else ()), None]:
+            view = chunked(trace) if step is None else fold(trace, **step, terse=terse)
             if view.size <= size * 3 // 4:
                 size = view.size
                 yield view
@@ -195,7 +204,7 @@ def draw(
     look = Style(backward, formulas, details, direction=direction, print=style == "print")
     if len(targets) == 1 and isinstance(targets[0], Compiled):
         trace = program(targets[0])
-        view = fold(trace, depth, collapse, budget, expand)
+        view = fold(trace, depth, collapse, budget, expand, terse=False)
         return Drawing(trace, view, replace(look, formulas=False), ProgramPainter)
     trace = _traced(targets, named, backward, bool(health))
     if backward == "ops" and all(node.rule is None for node in trace.nodes):
@@ -222,7 +231,7 @@ def draw(
     if color is not None:
         look = replace(look, cost=color, shares=shares(trace, color))
     ops = backward == "ops"
-    view = fold(trace, depth, collapse, budget, expand, rows=not ops)
+    view = fold(trace, depth, collapse, budget, expand, terse=not ops)
     return Drawing(trace, view, look, PassPainter if ops else Painter)
 
 
