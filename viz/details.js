@@ -16,6 +16,7 @@ function choose(id) {
   chosen = id;
   highlight();
   showDetails();
+  tell("chosen");
 }
 function showDetails() {
   details.hidden = chosen === null;
@@ -28,6 +29,7 @@ function showDetails() {
     : [id, ...(graph.boxes.get(chosen)?.parameters ?? []).map((held) => held.id)]
       .flatMap((node) => aboutNode(nodes[node]));
   details.replaceChildren(close, ...parts);
+  tell("told");
 }
 
 function aboutNode(node) {
@@ -147,32 +149,3 @@ function showRemarks() {
   byId("remarks").replaceChildren(
     html("p", counted.join(", ") || "nothing was found", counted.length ? "" : "well"), list);
 }
-
-// ----- search ----------------------------------------------------------------------------------
-
-const search = byId("search"), found = byId("found");
-let matches = [];
-function find() {
-  const words = search.value.trim().toLowerCase();
-  const told = (node) => [node.op, node.name, typeOf(node), node.source,
-    node.module === null ? "" : headingOf(modules[node.module])];
-  const fits = (node) => told(node).some((text) => text.toLowerCase().includes(words));
-  matches = words ? nodes.filter(fits).map(({ id }) => id) : [];
-  found.textContent = !words ? "" : matches.length ? `${matches.length} found` : "no match";
-  hit = null;
-  highlight();
-}
-function nextMatch(by) {
-  if (!matches.length) return;
-  const from = hit === null ? (by > 0 ? -1 : 0) : matches.indexOf(hit);
-  const place = (from + by + matches.length) % matches.length;
-  hit = matches[place];
-  found.textContent = `${place + 1} of ${matches.length}`;
-  reveal(nodes[hit]);
-  highlight();
-  bringIntoView(idOf(nodes[hit]));
-}
-search.addEventListener("input", find);
-search.addEventListener("keydown", ({ key, shiftKey }) => {
-  if (key === "Enter") nextMatch(shiftKey ? -1 : 1);
-});

@@ -15,6 +15,10 @@ function written(text, type, x, y, classes = "") {
   return element;
 }
 
+// What the files after page.js do once something has changed here.
+const after = { redrawn: [], drawn: [], chosen: [], looked: [], updated: [], told: [] };
+const tell = (change) => after[change].forEach((act) => act());
+
 let graph; // what is visible, with its places
 let live; // functions that set what differs from step to step
 
@@ -36,6 +40,7 @@ function redraw() {
   if (graph.large) sketch();
   else drawWithin(-Infinity, -Infinity, Infinity, Infinity);
   update();
+  tell("redrawn");
 }
 
 // Draw what is in an area and not drawn yet. Returns how much that is.
@@ -55,7 +60,7 @@ function drawWithin(left, top, right, bottom) {
     edge.drawn = true;
     values.append(edge.valueLine = drawEdge(edge, false));
     if (edge.gradient && both) gradients.append(edge.line = drawEdge(edge, true));
-    inside.append(...namesOf(edge));
+    inside.append(...(edge.names = namesOf(edge)));
     count++;
   }
   return count;
@@ -93,12 +98,13 @@ function drawInSight() {
     for (const set of live.slice(before)) set();
     colourEdges();
     highlight();
+    tell("drawn");
   }
 }
 
 function drawFrame({ module, X, Y, w, h, heading }) {
   const label = `fold ${headingOf(modules[module])}`;
-  const button = { class: "heading", tabindex: 0, role: "button", "data-fold": module };
+  const button = { class: "heading", tabindex: -1, role: "button", "data-fold": module };
   const frame = svg("g", { class: "frame", id: `m${module}`, transform: `translate(${X} ${Y})` },
     svg("rect", { class: "border", width: w, height: h, rx: 10 }),
     svg("g", { ...button, "aria-label": label },
@@ -128,7 +134,7 @@ function drawPicker(group, left) {
 
 function drawBox(box) {
   const { id, node, module, w, h, left, right } = box;
-  const group = svg("g", { id, tabindex: 0, role: "button" });
+  const group = svg("g", { id, tabindex: -1, role: "button" });
   group.setAttribute("transform", `translate(${box.x} ${box.y})`);
   group.setAttribute(module ? "data-fold" : "data-node", module ? module.id : node?.id ?? box.output);
   group.setAttribute("aria-label", box.front.map(({ text }) => text).join(", "));

@@ -5,6 +5,7 @@ function look() {
   world.setAttribute("transform", `translate(${camera.x} ${camera.y}) scale(${camera.scale})`);
   view.classList.toggle("far", camera.scale < 0.3);
   drawInSight();
+  tell("looked");
 }
 function zoom(factor, x = view.clientWidth / 2, y = view.clientHeight / 2) {
   const scale = Math.max(0.002, Math.min(6, camera.scale * factor));
@@ -190,19 +191,6 @@ function showMoment() {
     for (const end of ["x1", "x2"]) cursor.setAttribute(end, 100 * now.place / (places - 1 || 1));
   }
 }
-// The loss over the steps, above the slider; where it is not finite there is a gap.
-function drawLosses() {
-  const losses = steps.map(({ loss }) => loss ?? NaN);
-  const finite = losses.filter(Number.isFinite);
-  byId("losses").toggleAttribute("hidden", !finite.length);
-  const low = Math.min(...finite), range = Math.max(...finite) - low || 1;
-  let path = "";
-  losses.forEach((loss, i) => {
-    const stroke = Number.isFinite(losses[i - 1]) ? "L" : "M", x = 100 * i / (places - 1);
-    if (Number.isFinite(loss)) path += `${stroke}${x} ${0.95 - 0.9 * (loss - low) / range}`;
-  });
-  byId("losses").append(svg("path", { d: path }), cursor);
-}
 let timer = null;
 function play() {
   if (timer === null) {
@@ -246,7 +234,6 @@ if (places > 1 || frames.length) {
   byId("player").hidden = false;
   byId("playback").hidden = !frames.length;
   byId("losses").toggleAttribute("hidden", Boolean(frames.length));
-  if (!frames.length) drawLosses();
   slider.max = places - 1;
   slider.addEventListener("input", () => go(Number(slider.value)));
   byId("play").addEventListener("click", play);

@@ -34,6 +34,12 @@ PROGRAM = (
     "steps.js",
     "details.js",
     "page.js",
+    "following.js",
+    "finding.js",
+    "minimap.js",
+    "saving.js",
+    "heat.js",
+    "linking.js",
 )
 HEADING = 200  # characters of the title; a longer one ends in …
 

@@ -144,6 +144,7 @@ function update() {
   highlight();
   showDetails();
   showMoment();
+  tell("updated");
 }
 const TONES = ["unknown", "faint", "low", "high", "nan"];
 function colourEdges() {
