@@ -121,7 +121,7 @@ view.addEventListener("pointerdown", ({ button, pointerId, clientX: x, clientY: 
 view.addEventListener("pointermove", ({ pointerId, clientX: x, clientY: y }) => {
   const from = pointers.get(pointerId);
   if (!from || (!moved && Math.hypot(x - from.x, y - from.y) < 4)) return;
-  if (!moved) for (const id of pointers.keys()) view.setPointerCapture(id);
+  if (!moved) view.setPointerCapture(pointerId);
   moved = true;
   view.classList.add("dragged");
   const before = middle();
