@@ -72,7 +72,8 @@ class Drawing:
         elif suffix == ".html":
             from tinygrad_cv.viz.page import page
 
-            contents = encoded(page(self.view.trace, [*self.view.folded, *self.view.repeated]))
+            view = self.view
+            contents = encoded(page(view.trace, view.folded, repeated=view.repeated))
         else:
             contents = self.render(suffix, timeout)
         write(path, contents)
