@@ -457,7 +457,7 @@ def test_the_heatmap_has_layers_and_steps_and_leads_to_them(browser: Browser) ->
     assert cells[1][3] == (204, 121, 167, 255)  # NaN
     assert cells[0][4][3] < 255  # not known
     rows, cells = heat(browser, "dead")
-    assert rows == ["MLP h = relu"]
+    assert rows == ["MLP · h = relu"]
     reds = [cell[0] - cell[2] for cell in cells[0]]
     assert reds == sorted(reds)
     assert reds[0] == 0

@@ -42,7 +42,8 @@ function light() {
   for (const edge of graph.edges) {
     if (!edge.drawn) continue;
     const lit = joins(above, edge) || joins(below, edge) || (edge.back && joins(all, edge));
-    for (const part of [edge.valueLine, edge.line, ...edge.names]) part?.classList.toggle("lit", lit);
+    for (const part of [edge.valueLine, edge.line, ...edge.names])
+      part?.classList.toggle("lit", lit);
   }
 }
 after.chosen.push(follow);
