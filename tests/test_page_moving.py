@@ -444,20 +444,23 @@ def heat(browser: Browser, name: str) -> tuple[list[str], list[list[tuple[int, .
 
 def test_the_heatmap_has_layers_and_steps_and_leads_to_them(browser: Browser) -> None:
     trace = two_layers(5).trace
-    trace.steps[3].gradients[2] = Summary(8, nan=1)
+    trace.steps[2].gradients[1].norm = 0.0
+    trace.steps[3].gradients[1] = Summary(8, nan=1)
     del trace.steps[4].gradients[1]
     browser.show(trace)
     browser.click("#heat")
-    rows, cells = heat(browser, "gradient (RMS)")
-    assert rows == ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"]
-    assert [len(row) for row in cells] == [5] * 4
-    first, last = cells[3][0], cells[3][4]  # 1, and 1e-4
+    rows, cells = heat(browser, "gradient")
+    assert rows == ["fc1.weight", "fc2.weight"]
+    assert [len(row) for row in cells] == [5] * 2
+    first, last = cells[1][0], cells[1][4]  # 1, and 1e-4
     assert first[0] > first[2]  # vermilion
     assert last[0] < last[2]  # blue
-    assert cells[1][3] == (204, 121, 167, 255)  # NaN
+    assert cells[0][2:4] == [(0, 48, 77, 255), (204, 121, 167, 255)]  # exactly 0, and NaN
     assert cells[0][4][3] < 255  # not known
+    told = browser.text("#heatmap .scale").split()
+    assert " ".join(told[2:]) == "exactly 0 NaN or infinite not recorded steps 0 … 400"
     rows, cells = heat(browser, "dead")
-    assert rows == ["MLP · h = relu"]
+    assert rows == ["MLP relu"]
     reds = [cell[0] - cell[2] for cell in cells[0]]
     assert reds == sorted(reds)
     assert reds[0] == 0
