@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -12,9 +12,11 @@ from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.program.compiled import Compiled
 from tinygrad_cv.storage import write
 from tinygrad_cv.viz import tracing
+from tinygrad_cv.viz.cost import Cost, shares
 from tinygrad_cv.viz.data import Module, Trace
 from tinygrad_cv.viz.folding import Collapse, View, chunked, fold
 from tinygrad_cv.viz.painting import Backward, Painter, Style
+from tinygrad_cv.viz.passes import PassPainter
 from tinygrad_cv.viz.program import ProgramPainter, program
 from tinygrad_cv.viz.render import FORMATS, check_path, encoded, render
 
@@ -136,10 +138,13 @@ def draw(
     step: int | None = None,
     depth: int | None = None,
     collapse: Collapse = "auto",
-    budget: int = 150,
+    budget: int | None = None,
     expand: Callable[[Module], bool | None] | None = None,
     details: bool = False,
     frame: int | None = None,
+    direction: Literal["down", "right"] = "down",
+    style: Literal["color", "print"] = "color",
+    color: Cost | None = None,
 ) -> Drawing:
     """Draw the graph of tensors, of a model or of a trace, with the formula of each gradient rule.
 
@@ -148,21 +153,24 @@ def draw(
     it replays: a box for each instruction with the memory that it reads and makes, joined ones in
     one, a "loop" with its steps; the backward pass flows up beside the forward pass.
 
-    With `backward=True` the backward graph stands beside the forward graph, one box for the rules
-    of each op. `backward="ops"` draws every op of the backward pass instead; to find them it runs
-    the pass (starting from ones), so the saved values must still be there. `formulas=False`
-    leaves the formulas out. Neither `.grad` nor the graph is changed.
+    With `backward=True` an arrow for the gradient runs up beside that of each value.
+    `backward="ops"` draws every op of the backward pass instead, in a column of their own; to find
+    them it runs the pass (starting from ones), so the saved values must still be there.
+    `formulas=False` leaves the formulas out. Neither `.grad` nor the graph is changed.
 
     In a formula, y is the op's output and g is ∂L/∂y, the gradient that reaches it. Where an input
     was broadcast, its gradient is then summed back to its shape. Boxes are numbered as in
     `print(tg.graph(...))`, and the same graph gives the same text in every run.
 
     `health=True` runs the backward pass and adds what was seen: the values in a box, and arrows
-    with the colour and the width of the norm of the gradient on them; a trace that has numbers
-    shows them by itself, those of `step` or of the last one. "–" is what was not computed.
-    `details=True` adds the line of the program, bytes saved, FLOPs and times. `depth`, `collapse`,
-    `budget` and `expand` say what is folded; see `viz.folding.fold`. `frame` shows a playback as
-    far as that frame.
+    in the colour and the width of the gradient on them, against that at the output (see
+    `viz.judging`); a trace that has numbers shows them by itself, those of `step` or of the last
+    one. "–" is what was not computed. `details=True` adds the line of the program, bytes saved,
+    FLOPs and times. `color="flops"`, "parameters", "saved" or "time" gives boxes the colour of
+    their share of that. A picture larger than a screen is folded; `depth`, `collapse`, `budget`
+    and `expand` say how, and `collapse=None` shows all: see `viz.folding.fold`. `frame` shows a
+    playback as far as that frame. `direction="right"` lets values flow to the right, and
+    `style="print"` draws in greys.
 
     Raises RuntimeError if no gradient can flow, or if the values that `backward="ops"` needs were
     freed.
@@ -178,9 +186,15 @@ def draw(
     """
     if backward not in (False, True, "ops"):
         raise ValueError(f"backward must be False, True or 'ops'; got {backward!r}.")
+    if direction not in ("down", "right"):
+        raise ValueError(f"direction must be 'down' or 'right'; got {direction!r}.")
+    if style not in ("color", "print"):
+        raise ValueError(f"style must be 'color' or 'print'; got {style!r}.")
+    look = Style(backward, formulas, details, direction=direction, print=style == "print")
     if len(targets) == 1 and isinstance(targets[0], Compiled):
-        trace, style = program(targets[0]), Style(formulas=False, details=details)
-        return Drawing(trace, fold(trace, depth, collapse, budget, expand), style, ProgramPainter)
+        trace = program(targets[0])
+        view = fold(trace, depth, collapse, budget, expand)
+        return Drawing(trace, view, replace(look, formulas=False), ProgramPainter)
     trace = _traced(targets, backward, bool(health))
     if backward == "ops" and all(node.rule is None for node in trace.nodes):
         _check_can_flow(trace)
@@ -202,9 +216,12 @@ def draw(
             "trace(..., values=True, gradients=True)."
         )
     shown = seen.steps[-1] if seen.steps and health is not False else None
-    style = Style(backward, formulas, details, shown, frame)
-    view = fold(trace, depth, collapse, budget, expand)
-    return Drawing(trace, view, style)
+    look = replace(look, backward=backward, step=shown, frame=frame)
+    if color is not None:
+        look = replace(look, cost=color, shares=shares(trace, color))
+    ops = backward == "ops"
+    view = fold(trace, depth, collapse, budget, expand, rows=not ops)
+    return Drawing(trace, view, look, PassPainter if ops else Painter)
 
 
 def _traced(targets: tuple[Any, ...], backward: Backward, health: bool) -> Trace:

@@ -10,6 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from tinygrad_cv._frames import frames_of_user
 from tinygrad_cv._graph import Graph, Node
 from tinygrad_cv._reading import Placed, Reading, raw
 from tinygrad_cv._symbol import ATOM, NEGATE, Symbol
@@ -19,8 +20,10 @@ from tinygrad_cv.viz import data
 from tinygrad_cv.viz.data import Frame, Trace
 from tinygrad_cv.viz.drawing import draw
 from tinygrad_cv.viz.naming import Naming
+from tinygrad_cv.viz.recorder import Recorder
 from tinygrad_cv.viz.structure import receivers
-from tinygrad_cv.viz.tracing import Recorder, norm, user_frame, variables
+from tinygrad_cv.viz.summarizing import norm
+from tinygrad_cv.viz.variables import variables
 
 WRITTEN_OUT = 6  # elements; a larger array is told by its shape and norm
 
@@ -92,10 +95,9 @@ def playback(loss: Tensor) -> Playback:
     ∂L/∂x = g = -4
     ∂L/∂y = g = -4
     """
-    frame = user_frame()
     player = _Player()
     player.recall([loss])
-    trace = player.traced([loss], variables(frame) if frame is not None else {}, backward=False)
+    trace = player.traced({loss: ""}, variables(next(frames_of_user(), None)))
     naming = Naming(Graph([loss.node]), [node.name for node in trace.nodes])
     trace.frames = [
         Frame(naming.ids[rule.node], list(_lines(rule, trace, naming))) for rule in player.rules

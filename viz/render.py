@@ -14,6 +14,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from tinygrad_cv.viz.widths import fitted
+
 FORMATS = (".svg", ".png")
 PNG_DPI = 144  # small type stays legible on a projector
 PIXELS = 100_000_000
@@ -66,6 +68,8 @@ def render(source: str, suffix: str, timeout: float, large: bool = False) -> byt
     try:
         if suffix == ".pdf" and Path(program).stem == "graphviz-pure":
             return _pdf(json.loads(run("-Tjson")), end)
+        if suffix == ".svg":
+            return encoded(fitted(run("-Tsvg").decode()))
         if suffix != ".png":
             return run(f"-T{suffix[1:]}")
         return run("-Tpng", f"-Gdpi={_dpi(run('-Tplain')) if large else PNG_DPI}")
