@@ -6,7 +6,7 @@ The words, and the bounds from which on something is said, are those of `train.h
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from statistics import correlation, fmean, linear_regression
+from statistics import correlation, fmean, linear_regression, median
 from typing import TYPE_CHECKING, NamedTuple
 
 from tinygrad_cv.viz.data import Node, Remark, Step, Trace
@@ -127,12 +127,17 @@ def _broken(trace: Trace) -> Iterator[Remark]:
 
 def _first_broken(trace: Trace, step: Step) -> tuple[int | None, str]:
     """The first value, or the last gradient, that is not finite, where no op was caught at it."""
-    for node in trace.nodes:
-        if (told := step.values.get(node.id)) is not None and not told.finite:
-            return node.id, f"first in what {called(trace, node.id)} gave"
-    for node in reversed(trace.nodes):
-        if (told := step.gradients.get(node.id)) is not None and not told.finite:
-            return node.id, f"first in the gradient of what {called(trace, node.id)} gave"
+
+    def words(i: int) -> str:
+        name = called(trace, i)
+        return f"what {name} gave" if trace.nodes[i].kind == "op" else name
+
+    for i in range(len(trace.nodes)):
+        if (told := step.values.get(i)) is not None and not told.finite:
+            return i, f"first in {words(i)}"
+    for i in reversed(range(len(trace.nodes))):
+        if (told := step.gradients.get(i)) is not None and not told.finite:
+            return i, f"first in the gradient of {words(i)}"
     return None, ""
 
 
@@ -232,8 +237,8 @@ def _zeros(trace: Trace, judged: list[Judged]) -> Iterator[Remark]:
     finding = found(
         "no_gradient",
         f"the gradient of {_few(names)} is exactly 0{since.words}",
-        means="what comes behind lets no gradient pass: weights of 0, or units that are all dead "
-        "or saturated",
+        means="what comes behind lets no gradient pass: weights of 0, units that are all dead or "
+        "saturated, or a product too small for the dtype",
         remedy="look at the layers behind; initialize at random and smaller, lower the rate",
         step=since.step,
     )
@@ -356,13 +361,7 @@ def _updates(trace: Trace) -> Iterator[Remark]:
             [node.id for node in weights],
         )
         return
-    still = [
-        node
-        for node in weights
-        if any(node.id in step.updates for step in steps)
-        and not any(step.updates.get(node.id) for step in steps)
-        and any(told.norm for step in steps if (told := step.gradients.get(node.id)) is not None)
-    ]
+    still = [node for node in weights if _is_left_out(node.id, steps)]
     if still:
         names = [called(trace, node.id) for node in still]
         text = f"{_few(names)} got gradients, and no update in the {len(steps)} recorded steps"
@@ -375,3 +374,17 @@ def _updates(trace: Trace) -> Iterator[Remark]:
     number = steps[-1].number
     for finding in update_ratio(Seen(steps=max(5, number + 1), ratios=ratios)):
         yield as_remark(finding, [node.id for node in weights if node.name == finding.key])
+
+
+def _is_left_out(i: int, steps: list[Step]) -> bool:
+    """Whether a parameter is not changed by any step, and the gradients are not just too small."""
+    if any(step.updates.get(i) for step in steps) or not any(i in step.updates for step in steps):
+        return False
+    last = steps[-1]
+    own = last.gradients[i].norm if i in last.gradients else None
+    others = [
+        told.norm or 0.0
+        for j, ratio in last.updates.items()
+        if ratio and (told := last.gradients.get(j)) is not None
+    ]
+    return bool(own and others and own > 1e-3 * median(others))
