@@ -39,6 +39,7 @@ PROGRAM = (
     "finding.js",
     "minimap.js",
     "saving.js",
+    "lines.js",
     "heat.js",
     "linking.js",
 )
