@@ -17,7 +17,7 @@ import tinygrad_cv as tg
 from tinygrad_cv import nn, viz
 from tinygrad_cv._graph import observer
 from tinygrad_cv.viz.data import Failure, Frame, Step, Summary
-from tinygrad_cv.viz.tracing import summarize
+from tinygrad_cv.viz.summarizing import summarize
 
 
 class Block(nn.Module):

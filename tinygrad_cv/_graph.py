@@ -219,7 +219,11 @@ class Handle:
 
 
 Guard = tuple[str, list[int], int]
-"""A saved tensor: its name, its counter of in-place changes, and the count when it was saved."""
+"""A saved tensor: its name, its counter of in-place changes, and the count when it was saved.
+
+A counter belongs to memory. It holds how often that was changed, and one of `numbers`: the nodes
+with lower ones were made before the last change.
+"""
 
 
 @public(TOP)

@@ -228,6 +228,7 @@ def overwritten(tensor: "Tensor", root: Node, first: Any, rest: Any, value: Any)
 
 def move_on(tensor: "Tensor", root: Node) -> None:
     """The memory of this tensor was changed, and `root` is the node of all of it now."""
+    tensor._counter[1] = root.number
     family = _family(tensor)
     if family is None:
         _stand(tensor, root)
@@ -306,7 +307,7 @@ def keep_old(node: Node, since: int, tensor: "Tensor") -> None:
                 for name, value in zip(names, node.saved, strict=True)
             )
             node.guards = tuple(
-                (name, [version] if guarded is counter and name in names else guarded, version)
+                (name, [version, 0] if guarded is counter and name in names else guarded, version)
                 for name, guarded, version in node.guards
             )
         for parent in node.parents():

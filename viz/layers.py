@@ -23,7 +23,7 @@ from tinygrad_cv.viz.plots import (
     plain,
     spans_decades,
 )
-from tinygrad_cv.viz.tracing import summarize
+from tinygrad_cv.viz.summarizing import summarize
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,6 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from tinygrad_cv._frames import frames_of_user
 from tinygrad_cv._graph import Graph, Node
 from tinygrad_cv._reading import Placed, Reading, raw
 from tinygrad_cv._symbol import ATOM, NEGATE, Symbol
@@ -18,9 +19,11 @@ from tinygrad_cv.backend import host
 from tinygrad_cv.viz import data
 from tinygrad_cv.viz.data import Frame, Trace
 from tinygrad_cv.viz.drawing import draw
-from tinygrad_cv.viz.naming import Naming
+from tinygrad_cv.viz.letters import Naming
+from tinygrad_cv.viz.naming import variables
+from tinygrad_cv.viz.recorder import Recorder
 from tinygrad_cv.viz.structure import receivers
-from tinygrad_cv.viz.tracing import Recorder, norm, user_frame, variables
+from tinygrad_cv.viz.summarizing import norm
 
 WRITTEN_OUT = 6  # elements; a larger array is told by its shape and norm
 
@@ -92,19 +95,23 @@ def playback(loss: Tensor) -> Playback:
     ∂L/∂x = g = -4
     ∂L/∂y = g = -4
     """
-    frame = user_frame()
-    player = _Player()
+    return Playback(play(loss)[0])
+
+
+def play(loss: Tensor) -> tuple[Trace, "Player", Naming]:
+    """The trace of a backward pass with its frames, who looked on, and what values are called."""
+    player = Player()
     player.recall([loss])
-    trace = player.traced([loss], variables(frame) if frame is not None else {}, backward=False)
+    trace = player.traced({loss: ""}, variables(next(frames_of_user(), None)))
     naming = Naming(Graph([loss.node]), [node.name for node in trace.nodes])
     trace.frames = [
         Frame(naming.ids[rule.node], list(_lines(rule, trace, naming))) for rule in player.rules
     ]
-    return Playback(trace)
+    return trace, player, naming
 
 
 @dataclass(frozen=True)
-class _Rule:
+class Rule:
     """What ran at a node: its gradient g, what the rules asked for, and what they gave."""
 
     node: Node
@@ -113,12 +120,18 @@ class _Rule:
     sent: list[Any]
 
 
-class _Player(Recorder):
+class Player(Recorder):
     """Also keeps the arrays that each rule ran on."""
 
     def __init__(self) -> None:
         super().__init__(values=True, gradients=True, lines=False, times=False)
-        self.rules: list[_Rule] = []
+        self.rules: list[Rule] = []
+        self.arrays: dict[Node, Any] = {}
+        """The complete gradient of each node."""
+
+    def arrived(self, node: Node, gradient: Any) -> None:
+        super().arrived(node, gradient)
+        self.arrays[node] = gradient
 
     def backward(
         self, reading: Reading, node: Node, gradient: Any, useful: set[Node] | None
@@ -129,28 +142,28 @@ class _Player(Recorder):
         shares = [
             share.whole(node.backend) if type(share) is Placed else share for _, share in sent
         ]
-        self.rules.append(_Rule(node, gradient, asked, shares))
+        self.rules.append(Rule(node, gradient, asked, shares))
         return sent
 
 
-def _lines(rule: _Rule, trace: Trace, naming: Naming) -> Iterator[str]:
+def _lines(rule: Rule, trace: Trace, naming: Naming) -> Iterator[str]:
     """A frame as text: what arrives, and for each input what is sent on."""
-    node, told = rule.node, trace.nodes[naming.ids[rule.node]]
+    node, into = rule.node, trace.nodes[naming.ids[rule.node]]
     to_host = node.backend.to_host
     g = to_host(rule.g)
-    yield f"{_made(trace, told)}: g = ∂L/∂{told.called} = {_told(g)}"
+    yield f"{_made(trace, into)}: g = ∂L/∂{into.called} = {told(g)}"
     read = rule.asked | {"g": rule.g}
-    small = not any(map(_is_large, read.values()))
-    numbers = {name: _symbols(value, to_host) for name, value in read.items() if small}
+    small = not any(map(is_large, read.values()))
+    numbers = {name: symbols(value, to_host) for name, value in read.items() if small}
     uses = Counter(edge.source for edge in trace.edges if edge.gradient)
     for (port, _), share in zip(receivers(node, None), rule.sent, strict=True):
-        operand, left = told.inputs[port], to_host(share)
+        operand, left = into.inputs[port], to_host(share)
         goal = f"∂L/∂{operand.called}"
         assert operand.source is not None
         sign = "=" if uses[operand.source] == 1 else "+="  # others send a share, too
         if small:
             formula, where = naming.formula(node, port, numbers)
-            parts = dict.fromkeys([operand.formula, formula, _told(left)])
+            parts = dict.fromkeys([operand.formula, formula, told(left)])
             yield f"{goal} {sign} {' = '.join(parts)}"
             for name, meaning in operand.where.items():
                 yield f"    where {' = '.join(dict.fromkeys([name, meaning, where[name]]))}"
@@ -177,29 +190,31 @@ def _place(node: data.Node) -> str:
     return node.name or f"%{node.id}"
 
 
-def _is_large(value: Any) -> bool:
+def is_large(value: Any) -> bool:
     """Whether there are more numbers in it than a line can hold."""
     if isinstance(value, tuple):
-        return any(map(_is_large, value))
+        return any(map(is_large, value))
     return hasattr(value, "dtype") and value.size > WRITTEN_OUT
 
 
-def _symbols(value: Any, to_host: Callable[[Any], Any]) -> Any:
+def symbols(value: Any, to_host: Callable[[Any], Any]) -> Any:
     """Arrays as symbols that are written as their numbers."""
     if isinstance(value, tuple):
-        return [_symbols(part, to_host) for part in value]
+        return [symbols(part, to_host) for part in value]
     if not hasattr(value, "dtype"):
         return value
-    written = _told(to_host(value))
+    written = told(to_host(value))
     return Symbol(written, NEGATE if written.startswith("-") else ATOM)
 
 
-def _told(array: Any) -> str:
+def told(array: Any, digits: int = 4) -> str:
     """The elements of a small array; the shape and norm of another."""
     array = host.asarray(array)
-    if _is_large(array):
+    if is_large(array):
         return f"an array of shape {array.shape}, norm {norm(array):.3g}"
     if array.size == 1:
-        return f"{array.item():.4g}"
-    written = host.array2string(array, separator=", ", formatter={"all": lambda v: f"{v:.4g}"})
+        return f"{array.item():.{digits}g}"
+    written = host.array2string(
+        array, separator=", ", formatter={"all": lambda v: f"{v:.{digits}g}"}
+    )
     return " ".join(written.split())

@@ -9,7 +9,7 @@ from tinygrad_cv.printing import quantity
 from tinygrad_cv.program.compiled import Compiled
 from tinygrad_cv.program.fuse import Group
 from tinygrad_cv.program.instructions import Instruction, Value
-from tinygrad_cv.program.listing import Names, flops, kernel, line, made_by, moved, read_by
+from tinygrad_cv.program.listing import Names, flops, kernel, made_by, moved, read_by
 from tinygrad_cv.program.places import overlap
 from tinygrad_cv.program.plan import Plan
 from tinygrad_cv.viz import labels
@@ -85,7 +85,7 @@ class _Reader:
             device="cpu",
             attributes="; ".join(told),
             inputs=inputs if len(inputs) <= MOST_NAMED else [replace(i, name="") for i in inputs],
-            source=line(instruction),
+            source=instruction.line,
             flops=work,
             seconds=None if plan.times is None else plan.times[number],
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from tinygrad_cv._frames import frames_of_user
 from tinygrad_cv._graph import Graph, Node, Observer, observer
 from tinygrad_cv._reading import Reading
 from tinygrad_cv._tensor import Tensor
@@ -14,8 +15,10 @@ from tinygrad_cv.nn import Module
 from tinygrad_cv.viz import data
 from tinygrad_cv.viz.data import Trace
 from tinygrad_cv.viz.drawing import Drawing, draw
+from tinygrad_cv.viz.naming import variables
+from tinygrad_cv.viz.recorder import Recorder
 from tinygrad_cv.viz.structure import Calls, keys, saved_by
-from tinygrad_cv.viz.tracing import Recorder, norm, user_frame, variables
+from tinygrad_cv.viz.summarizing import norm
 
 LIMIT = 200  # recorded steps; a longer training is recorded half as often from there on
 
@@ -81,7 +84,7 @@ class Watch:
             self.trace.nodes, self.trace.modules = first.nodes, first.modules
             self.trace.outputs = first.outputs
             self._ids = {key: i for i, key in enumerate(found)}
-        step = seen.step(graph, number)
+        step = seen.step(graph, self.trace, number)
         place = {i: self._ids[key] for i, key in enumerate(found) if key in self._ids}
         for name, parameter in parameters.items():
             size = norm(before[name])
@@ -214,8 +217,7 @@ class _Step:
             return
         observer.reset(self.token)
         if error is None and self.seen.reached:
-            frame = user_frame()
-            names = variables(frame) if frame is not None else {}
+            names = variables(next(frames_of_user(), None))
             self.watch._keep(self.seen, self.number, self.before, names)
 
 
