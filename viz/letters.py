@@ -8,6 +8,7 @@ from typing import Any
 from tinygrad_cv._graph import Graph, Node
 from tinygrad_cv._op import Op, Output
 from tinygrad_cv._symbol import Symbol, derive
+from tinygrad_cv.ops.elementwise import Elementwise
 
 CLEAR = re.compile(r"[^\W\d][\w']{0,39}(\[[^\[\]]{1,20}\])*")
 """What can stand in a formula and be taken for one value: "q", "hs[3]", "batch['image']"."""
@@ -107,7 +108,17 @@ class Naming:
         except Exception:  # a rule may do with its arrays what cannot be done with symbols
             return "…", {}
         chosen = result[port - last] if isinstance(result, list | tuple) else result
+        if _is_summed(node, port):
+            chosen = Symbol(f"sum({chosen})")
         return str(chosen), {name: str(meaning) for name, meaning in definitions.items()}
+
+
+def _is_summed(node: Node, port: int) -> bool:
+    """Whether an input was repeated along an axis, and the shares of all its copies are added."""
+    shape = node.inputs[port].shape
+    if isinstance(node.op, Elementwise):
+        return bool(shape != node.shape)
+    return node.label == "matmul" and len(shape) > 1 and shape[:-2] != node.shape[:-2]
 
 
 def _short(name: str) -> str:

@@ -16,6 +16,7 @@ from tinygrad_cv._reading import Placed, Reading, raw
 from tinygrad_cv._symbol import ATOM, NEGATE, Symbol
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
+from tinygrad_cv.storage import write
 from tinygrad_cv.viz import data
 from tinygrad_cv.viz.data import Frame, Trace
 from tinygrad_cv.viz.drawing import draw
@@ -42,17 +43,9 @@ class Playback:
         path = Path(path)
         if path.suffix:
             return draw(self.trace, backward=True).save(path)
-        path.mkdir(parents=True, exist_ok=True)
-        if stale := sorted(path.glob("[0-9]*.svg")):
-            raise FileExistsError(
-                f"the folder {str(path)!r} holds {stale[0].name} of an earlier playback; remove "
-                "it, or save to another folder."
-            )
-        digits = len(str(len(self.trace.frames)))
-        hidden = sys.stderr is None or None  # closed, or perhaps no terminal
-        for i in tqdm(range(len(self.trace.frames)), desc="frames", disable=hidden):
-            draw(self.trace, backward=True, frame=i).save(path / f"{i:0{max(3, digits)}}.svg")
-        return path
+        return frames(
+            path, len(self), lambda i: draw(self.trace, backward=True, frame=i)._repr_svg_()
+        )
 
     def __len__(self) -> int:
         return len(self.trace.frames)
@@ -63,6 +56,24 @@ class Playback:
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         bundle = draw(self.trace, backward=True)._repr_mimebundle_(include, exclude)
         return {**bundle, "text/plain": str(self)}
+
+
+def frames(folder: Path, count: int, drawn: Callable[[int], str]) -> Path:
+    """Write so many numbered SVGs into a folder, which is made if it is not there.
+
+    Raises FileExistsError if it holds frames of another play.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if stale := sorted(folder.glob("[0-9]*.svg")):
+        raise FileExistsError(
+            f"the folder {str(folder)!r} holds {stale[0].name} of an earlier playback; remove "
+            "it, or save to another folder."
+        )
+    digits = max(3, len(str(count)))
+    hidden = sys.stderr is None or None  # closed, or perhaps no terminal
+    for i in tqdm(range(count), desc="frames", disable=hidden):
+        write(folder / f"{i:0{digits}}.svg", drawn(i).encode(errors="backslashreplace"))
+    return folder
 
 
 def playback(loss: Tensor) -> Playback:
