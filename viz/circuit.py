@@ -23,6 +23,7 @@ from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 from tinygrad_cv.storage import write
 from tinygrad_cv.viz import playing
+from tinygrad_cv.viz.data import Node as Told
 from tinygrad_cv.viz.data import Trace
 from tinygrad_cv.viz.gates import applied, face
 from tinygrad_cv.viz.letters import Naming
@@ -231,10 +232,16 @@ class _Maker:
         told = self.trace.nodes[self.ids[node]]
         gradient = self.player.arrays.get(node)
         return Look(
-            face=told.name and told.called if node.op is None else face(told, node.op),
+            face=self.leaf(told) if node.op is None else face(told, node.op),
             value=wired(self.arrays[node]) if node in self.arrays else "–",
             gradient="" if gradient is None else wired(node.backend.to_host(gradient)),
         )
+
+    def leaf(self, told: Told) -> str:
+        """What a leaf is called: without a name as the op that it goes into calls it."""
+        entries = (entry for node in self.trace.nodes for entry in node.inputs)
+        called = (entry.called for entry in entries if entry.source == told.id)
+        return told.called if told.name else next(called, told.called)
 
     # The play.
 

@@ -77,6 +77,11 @@ def _module(module: Module) -> str:
 def _trace(trace: Trace) -> str:
     from tinygrad_cv.viz.page import page
 
-    inside = escape(page(trace), quote=True)
+    return framed(page(trace))
+
+
+def framed(page: str) -> str:
+    """A whole page within another."""
     style = "width:100%;height:600px;border:1px solid #999"
+    inside = escape(page, quote=True)
     return f'<iframe sandbox="allow-scripts" style="{style}" srcdoc="{inside}"></iframe>'

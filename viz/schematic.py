@@ -1,6 +1,7 @@
 """The drawing of a circuit: gates, wires, numbers and formulas as elements, written as SVG."""
 
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tinygrad_cv.viz import typesetting
 from tinygrad_cv.viz.data import Edge, Trace
+from tinygrad_cv.viz.page import beside
 from tinygrad_cv.viz.typesetting import (
     Box,
     Letters,
@@ -512,10 +514,6 @@ def _svg(shape: Mark | Plate | Curve) -> str:
 
 
 def _style() -> str:
-    """The colours of a light page, without what only a page can show."""
-    import re
-
-    from tinygrad_cv.viz.page import beside
-
+    """The looks of the drawing on a light page."""
     drawing = beside("circuit.css").partition("/* The page. */")[0]
     return re.sub(r"light-dark\((\S+), \S+\)", r"\1", drawing)

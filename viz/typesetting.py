@@ -403,7 +403,8 @@ def _product(size: float, factors: list[tuple[str, Tree]]) -> Box:
             continue
         if below:
             above, below = [("·", ("quotient", above, below))], []
-        above.append((sign, factor))
+        if factor != ("number", "1") or not above or _is_number(above[0][1]):  # x · 1 is x
+            above.append((sign, factor))
     if below:
         return _quotient(size, above, below)
     above = _powers(above)
@@ -481,7 +482,7 @@ def _call(size: float, name: str, arguments: list[Tree]) -> Box:
     if only is not None and name == "abs":
         return fenced(_set(only, size), size, "||")
     if only is not None and name == "sum":
-        inside = _group(size, only) if only[0] in ("sum", "compare") else _set(only, size)
+        inside = _group(size, only) if _is_loose(only) else _set(only, size)
         return row([words("Σ", size * 1.15), space(0.12 * size), inside])
     if name == "where" and len(arguments) == 3:
         condition, yes, no = (_set(argument, size) for argument in arguments)
@@ -489,6 +490,12 @@ def _call(size: float, name: str, arguments: list[Tree]) -> Box:
         return row([fenced(grid(rows, size, "left"), size, "{"), space(0.3 * size)])
     inside = row(_listed(size, arguments))
     return row([words(_FUNCTIONS.get(name, name), size), fenced(inside, size)])
+
+
+def _is_loose(tree: Tree) -> bool:
+    """Whether it needs parentheses after a Σ: a sum, or something with a sign."""
+    first = tree[1][0][1] if tree[0] == "product" else tree
+    return first[0] in ("sum", "compare", "negative")
 
 
 def _listed(size: float, items: list[Tree]) -> list[Box]:
