@@ -97,7 +97,7 @@ class Circuit:
         elif path.suffix.lower() == ".svg":
             contents = self.svg().encode(errors="backslashreplace")
         else:
-            from tinygrad_cv.viz.schematic import painted
+            from tinygrad_cv.viz.inking import painted
 
             contents = painted(self.schematic.whole(self.moments), path.suffix[1:].lower())
         write(path, contents)

@@ -25,7 +25,7 @@ WRITTEN: dict[str, Callable[..., Any]] = {
     "ne": operator.ne,
     "square": lambda x: x**2,
     "reciprocal": lambda x: 1 / x,
-    "rsqrt": lambda x: 1 / Symbol(f"sqrt({x})"),
+    "rsqrt": lambda x: operator.truediv(1, Symbol(f"sqrt({x})")),
     "relu": lambda x: Symbol(f"max(0, {x})"),
     "linear": lambda x, w, b=None: x @ Symbol(f"{w.within(5)}ᵀ") + (0 if b is None else b),
 }

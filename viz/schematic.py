@@ -163,7 +163,7 @@ class Schematic:
         self.center: dict[int, float] = {}
         self.stub: dict[int, tuple[float, float]] = {}
         at = 0.0
-        room = defaultdict(lambda: RUN)
+        room: dict[int, float] = defaultdict(lambda: RUN)
         for edge in self.edges:
             beside = [self.letters[edge], *self._share(edge)]
             length = max(box.height if self.across else box.width for box in beside)

@@ -347,7 +347,8 @@ def formula(text: str, size: float) -> Box:
 
 
 def _set(tree: Tree, size: float) -> Box:
-    return _SETTERS[tree[0]](size, *tree[1:])
+    box: Box = _SETTERS[tree[0]](size, *tree[1:])
+    return box
 
 
 def _number(size: float, text: str) -> Box:
