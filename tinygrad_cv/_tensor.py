@@ -136,7 +136,7 @@ class Tensor(Attached):
         self._backend = backend
         self._node = None
         self._requires_grad = False
-        self._counter = [0, 0]
+        self._counter = [0, 0, 0]
         self._view = None
         self._grad = None
         self._name = None
@@ -604,8 +604,9 @@ class Tensor(Attached):
                 "float tensors have gradients."
             )
         # The old array stays as it was, so a graph that saved it still has the right values.
+        moment = self._counter[2] = next(numbers)  # what was computed before had other values
         self._array, self._counter, self._view = value._array, value._counter, None
-        self._counter[1] = next(numbers)  # what was computed from this tensor had other values
+        self._counter[1:] = moment, moment
         if not same:  # it is another leaf for graphs to come, and its gradient is of no use
             self._backend, self._grad = value._backend, None
             self._renew_node()
@@ -617,16 +618,18 @@ class Tensor(Attached):
         if moved._array is self._array:
             return
         # Graphs that were made with it keep the old array and the old node.
-        self._array, self._backend, self._counter = moved._array, moved._backend, [0, 0]
+        self._array, self._backend, self._counter = moved._array, moved._backend, [0, 0, 0]
         self._view = None
         self._renew_node()
         if self._grad is not None:
             self._grad._turn_into(fn)
 
-    def _changed(self) -> None:
+    def _changed(self, recorded: bool = False) -> None:
         """Count an in-place change of the array (shared with all views of it), and say when."""
         self._counter[0] += 1
         self._counter[1] = next(numbers)
+        if not recorded:
+            self._counter[2] = self._counter[1]
 
 
 def wrap(array: Any, backend: Backend) -> Tensor:
@@ -659,7 +662,7 @@ def _pickled(
     own = backend.device == "cpu" and type(values) is host.ndarray and values.flags.writeable
     tensor = kind.__new__(kind)
     tensor._set(values if own else backend.array(values, None), backend)
-    version[1:] = [0]  # no node here is older
+    version[1:] = [0, 0]  # no node here is older
     tensor._requires_grad, tensor._name, tensor._counter = requires_grad, name, version
     return tensor
 

@@ -140,13 +140,15 @@ def draw(
     expand: Callable[[Module], bool | None] | None = None,
     details: bool = False,
     frame: int | None = None,
+    **named: Any,
 ) -> Drawing:
     """Draw the graph of tensors, of a model or of a trace, with the formula of each gradient rule.
 
-    What is drawn is one or more tensors; or a module or a function and its inputs, which is
-    called as by `viz.trace`; or a `Trace`. A compiled function alone is drawn as the program that
-    it replays: a box for each instruction with the memory that it reads and makes, joined ones in
-    one, a "loop" with its steps; the backward pass flows up beside the forward pass.
+    What is drawn is one or more tensors; or a module or a function and its inputs, those that are
+    `named` too, which is called as by `viz.trace`; or a `Trace`. A compiled function alone is drawn
+    as the program that it replays: a box for each instruction with the memory that it reads and
+    makes, joined ones in one, a "loop" with its steps; the backward pass flows up beside the
+    forward pass.
 
     With `backward=True` the backward graph stands beside the forward graph, one box for the rules
     of each op. `backward="ops"` draws every op of the backward pass instead; to find them it runs
@@ -181,7 +183,7 @@ def draw(
     if len(targets) == 1 and isinstance(targets[0], Compiled):
         trace, style = program(targets[0]), Style(formulas=False, details=details)
         return Drawing(trace, fold(trace, depth, collapse, budget, expand), style, ProgramPainter)
-    trace = _traced(targets, backward, bool(health))
+    trace = _traced(targets, named, backward, bool(health))
     if backward == "ops" and all(node.rule is None for node in trace.nodes):
         _check_can_flow(trace)
         raise ValueError(
@@ -207,9 +209,11 @@ def draw(
     return Drawing(trace, view, style)
 
 
-def _traced(targets: tuple[Any, ...], backward: Backward, health: bool) -> Trace:
+def _traced(
+    targets: tuple[Any, ...], named: dict[str, Any], backward: Backward, health: bool
+) -> Trace:
     """The trace of what `draw` was given."""
-    if len(targets) == 1 and isinstance(targets[0], Trace):
+    if len(targets) == 1 and isinstance(targets[0], Trace) and not named:
         return targets[0]
     tensors = [target for target in targets if isinstance(target, Tensor)]
     if not targets or (isinstance(targets[0], Tensor) and len(tensors) < len(targets)):
@@ -220,7 +224,7 @@ def _traced(targets: tuple[Any, ...], backward: Backward, health: bool) -> Trace
         )
     first, *others = ([*tensors],) if isinstance(targets[0], Tensor) else targets
     ops: Literal[False, "ops"] = "ops" if backward == "ops" else False
-    return tracing.trace(first, *others, values=health, gradients=health, backward=ops)
+    return tracing.trace(first, *others, values=health, gradients=health, backward=ops, **named)
 
 
 def _check_can_flow(trace: Trace) -> None:

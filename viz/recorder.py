@@ -177,7 +177,7 @@ class Recorder(Observer):
         traced.output_names = [told.get(n) or traced.nodes[graph.ids[n]].name for n in graph.roots]
         add_backward(traced, graph, steps)
         if self.wants_values or self.wants_gradients:
-            traced.steps = [self.step(graph, traced)]
+            traced.steps = [self.step(graph, traced.nodes)]
         return traced
 
     def note_output(self, tensor: Tensor) -> None:
@@ -218,7 +218,7 @@ class Recorder(Observer):
         finally:
             observer.reset(token)
 
-    def step(self, graph: Graph, traced: Trace, number: int = 0) -> data.Step:
+    def step(self, graph: Graph, nodes: list[data.Node], number: int = 0) -> data.Step:
         """What was seen of a graph, by the ids of its nodes."""
         step = data.Step(number=number)
         for node, i in graph.ids.items():
@@ -232,8 +232,8 @@ class Recorder(Observer):
         root = step.values.get(graph.ids[graph.roots[0]])
         if root is not None and root.count == 1 and len(graph.roots) == 1:
             step.loss = root.mean if root.finite else float("nan")
-        step.broken = self.breaks.first(graph, traced.nodes)
-        step.broken_gradient = self.breaks.first_gradient(graph, traced.nodes)
+        step.broken = self.breaks.first(graph, nodes)
+        step.broken_gradient = self.breaks.first_gradient(graph, nodes)
         return step
 
 

@@ -87,13 +87,14 @@ class Table:
         return f"<table>{line(COLUMNS, 'th')}{body}</table><pre>{totals}</pre>"
 
 
-def summary(model: Any, *inputs: Any, depth: int | None = None) -> Table:
+def summary(model: Any, *inputs: Any, depth: int | None = None, **named: Any) -> Table:
     """A table of a model's layers: output shape, parameters, FLOPs, bytes saved for backward.
 
     The model (a module or a function) is called once with the inputs, each a tensor or a shape
-    such as (1, 3, 32, 32), in the mode that it is in; afterwards its buffers and the random
-    generators are as they were. A row is a call of a module with all that is in it, or an op that
-    stands beside modules; `depth` leaves out the rows below that level.
+    such as (1, 3, 32, 32), or what holds some (see `viz.trace`), in the mode that it is in;
+    afterwards its buffers and the random generators are as they were. A row is a call of a module
+    with all that is in it, or an op that stands beside modules; `depth` leaves out the rows below
+    that level.
 
     FLOPs are those of the forward pass: a multiply-add counts two, an elementwise op one for each
     output, what only moves elements none. Saved are the arrays that the rules keep for the
@@ -113,7 +114,7 @@ def summary(model: Any, *inputs: Any, depth: int | None = None) -> Table:
     one forward pass: 7.17 kFLOP
     saved for the backward pass: 128 B
     """
-    seen = trace(model, *inputs)
+    seen = trace(model, *inputs, **named)
     if isinstance(model, Module):
         sizes = [(p.numel(), p.dtype.itemsize, p.requires_grad) for p in model.parameters()]
     else:
