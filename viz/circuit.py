@@ -26,17 +26,13 @@ from tinygrad_cv.viz import playing
 from tinygrad_cv.viz.data import Node as Told
 from tinygrad_cv.viz.data import Trace
 from tinygrad_cv.viz.gates import applied, face
-from tinygrad_cv.viz.letters import Naming
 from tinygrad_cv.viz.page import beside, hash_of, inert
-from tinygrad_cv.viz.playing import Player
-from tinygrad_cv.viz.recalling import recalled
+from tinygrad_cv.viz.playing import SMALL, Played
 from tinygrad_cv.viz.render import check_path
 from tinygrad_cv.viz.schematic import Direction, Look, Schematic
 from tinygrad_cv.viz.structure import receivers
 from tinygrad_cv.viz.summarizing import norm
 
-LIMIT = 40
-"""Nodes; a larger circuit is no picture."""
 EQUATION = 90  # characters of a whole expression
 
 
@@ -149,7 +145,11 @@ class Circuit:
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         from tinygrad_cv.viz.notebook import framed
 
-        return {"text/plain": repr(self), "text/html": framed(self.page(plays=True))}
+        return {
+            "text/plain": repr(self),
+            "text/html": framed(self.page(plays=True)),
+            "image/svg+xml": self.svg(),
+        }
 
 
 def circuit(loss: Tensor, direction: Literal["right", "down"] = "right") -> Circuit:
@@ -186,14 +186,17 @@ def circuit(loss: Tensor, direction: Literal["right", "down"] = "right") -> Circ
     if direction not in ("right", "down"):
         raise ValueError(f"direction must be 'right' or 'down'; got {direction!r}.")
     size = len(Graph([loss.node]))
-    if size > LIMIT:
+    if size > SMALL:
         raise ValueError(
-            f"a circuit is for up to {LIMIT} nodes, and this graph has {size}. viz.playback(loss) "
+            f"a circuit is for up to {SMALL} nodes, and this graph has {size}. viz.playback(loss) "
             "plays a larger one, viz.draw(loss, backward=True) draws it."
         )
-    arrays = {node: node.backend.to_host(array) for node, array, _ in recalled([loss])}
-    trace, player, naming = playing.play(loss)
-    return _Maker(trace, player, naming, arrays).circuit(direction)
+    return circuit_of(playing.play(loss), direction)
+
+
+def circuit_of(played: Played, direction: Direction = "right") -> Circuit:
+    """The circuit of a backward pass that was looked at."""
+    return _Maker(played).circuit(direction)
 
 
 def wired(array: Any) -> str:
@@ -206,16 +209,14 @@ def wired(array: Any) -> str:
 class _Maker:
     """Puts together what was seen."""
 
-    def __init__(
-        self, trace: Trace, player: Player, naming: Naming, arrays: dict[Node, Any]
-    ) -> None:
-        self.trace, self.player, self.naming, self.arrays = trace, player, naming, arrays
-        self.ids = naming.ids
-        self.nodes = list(naming.ids)
-        self.uses = Counter(edge.source for edge in trace.edges if edge.gradient)
+    def __init__(self, played: Played) -> None:
+        self.trace, self.player, self.arrays = played.trace, played.player, played.values
+        self.ids = played.naming.ids
+        self.nodes = list(self.ids)
+        self.uses = Counter(edge.source for edge in self.trace.edges if edge.gradient)
         self.shares = {
             f"{self.ids[rule.node]}:{port}": wired(rule.node.backend.to_host(share))
-            for rule in player.rules
+            for rule in self.player.rules
             for (port, _), share in zip(receivers(rule.node, None), rule.sent, strict=True)
         }
 

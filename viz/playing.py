@@ -4,7 +4,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +22,25 @@ from tinygrad_cv.viz.data import Frame, Trace
 from tinygrad_cv.viz.drawing import draw
 from tinygrad_cv.viz.letters import Naming
 from tinygrad_cv.viz.naming import variables
+from tinygrad_cv.viz.recalling import recalled
 from tinygrad_cv.viz.recorder import Recorder
 from tinygrad_cv.viz.structure import receivers
 from tinygrad_cv.viz.summarizing import norm
 
+SMALL = 40  # nodes of a graph that can be drawn as a circuit
 WRITTEN_OUT = 6  # elements; a larger array is told by its shape and norm
 
 
 @dataclass(frozen=True)
 class Playback:
-    """The frames of a backward pass, in `trace.frames`. A notebook shows them as a page."""
+    """The frames of a backward pass, in `trace.frames`.
+
+    A notebook shows them as a page; those of a small graph as a circuit (see `viz.circuit`).
+    """
 
     trace: Trace
+    played: "Played | None" = field(default=None, repr=False, compare=False)
+    """What a circuit is made from, of a small graph."""
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a page with a slider (.html), or into a folder a numbered SVG for each frame.
@@ -54,7 +61,13 @@ class Playback:
         return "\n\n".join("\n".join(frame.lines) for frame in self.trace.frames)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        bundle = draw(self.trace, backward=True)._repr_mimebundle_(include, exclude)
+        from tinygrad_cv.viz.notebook import interactive
+
+        if self.played is None:
+            return interactive(draw(self.trace, backward=True), str(self))
+        from tinygrad_cv.viz.circuit import circuit_of
+
+        bundle = circuit_of(self.played)._repr_mimebundle_(include, exclude)
         return {**bundle, "text/plain": str(self)}
 
 
@@ -106,11 +119,25 @@ def playback(loss: Tensor) -> Playback:
     ∂L/∂x = g = -4
     ∂L/∂y = g = -4
     """
-    return Playback(play(loss)[0])
+    played = play(loss)
+    return Playback(played.trace, played if len(played.trace.nodes) <= SMALL else None)
 
 
-def play(loss: Tensor) -> tuple[Trace, "Player", Naming]:
-    """The trace of a backward pass with its frames, who looked on, and what values are called."""
+@dataclass(frozen=True)
+class Played:
+    """A backward pass that was looked at."""
+
+    trace: Trace
+    """With its frames."""
+    player: "Player"
+    naming: Naming
+    values: dict[Node, Any]
+    """The arrays that are known, in host memory."""
+
+
+def play(loss: Tensor) -> Played:
+    """Walk backward from a loss once, and look on."""
+    values = {node: node.backend.to_host(array) for node, array, _ in recalled([loss])}
     player = Player()
     player.recall([loss])
     trace = player.traced({loss: ""}, variables(next(frames_of_user(), None)))
@@ -118,7 +145,7 @@ def play(loss: Tensor) -> tuple[Trace, "Player", Naming]:
     trace.frames = [
         Frame(naming.ids[rule.node], list(_lines(rule, trace, naming))) for rule in player.rules
     ]
-    return trace, player, naming
+    return Played(trace, player, naming, values)
 
 
 @dataclass(frozen=True)
