@@ -85,7 +85,7 @@ def page(
         policy=f"default-src 'none'; style-src {hash_of(style)}; script-src {hash_of(script)}; "
         "img-src data:; base-uri 'none'; form-action 'none'",
         style=style,
-        data=_inert(json.dumps(contents, ensure_ascii=False, allow_nan=False)),
+        data=inert(json.dumps(contents, ensure_ascii=False, allow_nan=False)),
         script=script,
     )
 
@@ -131,6 +131,6 @@ def hash_of(text: str) -> str:
     return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
 
 
-def _inert(text: str) -> str:
+def inert(text: str) -> str:
     """JSON without the characters that HTML or an encoder reads as more than text."""
     return re.sub("[<>&\u2028\u2029\ud800-\udfff]", lambda c: f"\\u{ord(c[0]):04x}", text)

@@ -16,11 +16,11 @@ from tinygrad_cv.viz import data
 from tinygrad_cv.viz.breaking import Breaks
 from tinygrad_cv.viz.data import Trace
 from tinygrad_cv.viz.linking import Links, note_cuts
+from tinygrad_cv.viz.naming import Running
 from tinygrad_cv.viz.recalling import recalled
 from tinygrad_cv.viz.structure import Calls, add_backward, receivers, recorded_walk, structure
 from tinygrad_cv.viz.summarizing import norm, seen
 from tinygrad_cv.viz.thumbnails import image_of
-from tinygrad_cv.viz.variables import Running
 
 
 class Recorder(Observer):

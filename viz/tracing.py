@@ -19,9 +19,9 @@ from tinygrad_cv.backend.base import drawing
 from tinygrad_cv.nn import Module
 from tinygrad_cv.random import randn
 from tinygrad_cv.viz.data import Trace
+from tinygrad_cv.viz.naming import variables
 from tinygrad_cv.viz.recorder import Recorder
 from tinygrad_cv.viz.structure import LIBRARY
-from tinygrad_cv.viz.variables import variables
 
 
 def trace(

@@ -6,8 +6,9 @@ from dataclasses import replace
 from tinygrad_cv._graph import Graph, Node
 from tinygrad_cv.viz import data
 from tinygrad_cv.viz.data import Broken, Step, Trace
+from tinygrad_cv.viz.letters import input_names
 from tinygrad_cv.viz.linking import Links
-from tinygrad_cv.viz.structure import Calls, input_names, keys
+from tinygrad_cv.viz.structure import Calls, keys
 
 Sources = list[tuple[str, str | None]]
 """Each input of a node: its name, and the key of the node that it comes from."""

@@ -14,11 +14,11 @@ from tinygrad_cv.backend import host
 from tinygrad_cv.nn import Module
 from tinygrad_cv.viz.data import Trace
 from tinygrad_cv.viz.drawing import Drawing, draw
+from tinygrad_cv.viz.naming import variables
 from tinygrad_cv.viz.recorder import Recorder
 from tinygrad_cv.viz.structure import Calls, saved_by
 from tinygrad_cv.viz.summarizing import norm
 from tinygrad_cv.viz.uniting import Union
-from tinygrad_cv.viz.variables import variables
 
 LIMIT = 200  # recorded steps; a longer training is recorded half as often from there on
 
@@ -70,7 +70,12 @@ class Watch:
         return draw(self.trace, backward=True)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        return self.drawing()._repr_mimebundle_(include, exclude)
+        from tinygrad_cv.viz.notebook import interactive
+
+        if not self.trace.steps:
+            return {"text/plain": repr(self)}
+        drawing = self.drawing()
+        return interactive(drawing, repr(drawing))
 
     def _keep(self, seen: "_Recorder", number: int, before: dict[str, Any], names: Any) -> None:
         """Add a step to the trace."""
