@@ -23,6 +23,7 @@ from tinygrad_cv.viz.data import Trace
 from tinygrad_cv.viz.folding import grouped
 from tinygrad_cv.viz.judging import judge_steps
 from tinygrad_cv.viz.packing import packed
+from tinygrad_cv.viz.symptoms import symptoms
 from tinygrad_cv.viz.text import one_line
 
 PROGRAM = (
@@ -38,19 +39,26 @@ PROGRAM = (
     "finding.js",
     "minimap.js",
     "saving.js",
+    "lines.js",
     "heat.js",
     "linking.js",
 )
 HEADING = 200  # characters of the title; a longer one ends in …
 
 
-def page(trace: Trace, folded: Collection[int] | None = None, title: str = "") -> str:
+def page(
+    trace: Trace,
+    folded: Collection[int] | None = None,
+    title: str = "",
+    repeated: Collection[int] | None = None,
+) -> str:
     """A trace as the text of one HTML document, to be looked at in a browser.
 
     `folded` are the ids of the modules that are one box at first; in the page each is unfolded by
     a click. Without it equal blocks in a row are found, and as much is folded as makes the graph
-    fit the window in which it is opened. `title` is that of the trace if none is given. The same
-    trace gives the same text.
+    fit the window in which it is opened. Of each group of equal blocks one is shown at first, or
+    only of the groups in `repeated`. `title` is that of the trace if none is given. The same trace
+    gives the same text.
 
     The page loads nothing, and its own policy forbids it to. No text of the trace can become
     markup or program: it is JSON with `<`, `>` and `&` escaped, and is shown as text alone.
@@ -69,6 +77,7 @@ def page(trace: Trace, folded: Collection[int] | None = None, title: str = "") -
     contents = {
         "title": heading,
         "folded": None if folded is None else sorted(folded),
+        "repeated": None if repeated is None else sorted(repeated),
         **_told(trace),
     }
     return Template(beside("page.html")).substitute(
@@ -86,10 +95,12 @@ def _told(trace: Trace) -> dict[str, Any]:
     wording = words.Wording(trace)
     modules = [module.id for module in trace.modules]
     nodes = [node.id for node in trace.nodes]
-    names = [*trace.output_names, *[""] * len(trace.outputs)]
+    named = [*trace.output_names, *[""] * len(trace.outputs)]
+    judged = judge_steps(trace)
+    remarks = symptoms(trace, judged) or None if trace.remarks is None else trace.remarks
     return {
-        "trace": replace(trace, steps=[]).plain(),
-        "steps": packed(trace.steps, judge_steps(trace)),
+        "trace": replace(trace, steps=[], remarks=remarks).plain(),
+        "steps": packed(trace.steps, judged),
         "words": {
             "nodes": [astuple(wording.of_node(i)) for i in nodes],
             "modules": [astuple(wording.of_module(m)) for m in modules],
@@ -97,7 +108,10 @@ def _told(trace: Trace) -> dict[str, Any]:
             "parameters": {
                 i: words.parameter(trace, i) for i in nodes if trace.nodes[i].kind == "parameter"
             },
-            "outputs": [name or "output" for name in names[: len(trace.outputs)]],
+            "outputs": [
+                name or trace.nodes[i].name or "output"
+                for i, name in zip(trace.outputs, named, strict=False)
+            ],
         },
         "singles": words.singles(trace),
         "leaves": sorted(words.leaves(trace)),
