@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tinygrad_cv as tg
@@ -66,7 +66,6 @@ class Live(Beside):
             self.gave[tensor.grad_fn.number] = tensor.numpy(force=True).copy()
 
 
-@settings(max_examples=60)
 @given(st.data(), st.booleans(), st.integers(0, 99))
 def test_what_is_recalled_is_what_was_there(data: Any, changing: bool, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tinygrad_cv as tg
@@ -224,7 +224,6 @@ def check(trace: viz.Trace) -> None:
     assert viz.Trace.from_json(trace.to_json()) == trace
 
 
-@settings(max_examples=30)
 @given(st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=4), min_size=1, max_size=3))
 @pytest.mark.host
 def test_the_graph_of_all_steps_has_each_of_them(steps: list[list[int]]) -> None:

@@ -128,8 +128,8 @@ class Union:
         trace.nodes = [known[key] for key in ordered]
         for key, node in zip(ordered, trace.nodes, strict=True):
             node.id = ids[key]
-            for each, (_, source) in zip(node.inputs, self._sources[key], strict=True):
-                each.source = None if source is None else ids[source]
+            for operand, (_, source) in zip(node.inputs, self._sources[key], strict=True):
+                operand.source = None if source is None else ids[source]
         trace.steps = [renumbered(step, moved) for step in trace.steps]
         outputs = [moved[i] for i in trace.outputs] + [ids[places[i]] for i in told.outputs]
         trace.outputs = list(dict.fromkeys(outputs))
@@ -219,7 +219,7 @@ def _sources(node: Node, found: dict[Node, str], links: Links) -> Sources:
 def _module_keys(trace: Trace) -> list[tuple[str, ...]]:
     """What names a call of a module in any step."""
     count: Counter[tuple[str, ...]] = Counter()
-    found = []
+    found: list[tuple[str, ...]] = []
     for module in trace.modules:
         *_, root = trace.ancestors(module.id)
         key = (root.name, root.type, module.path, module.type, str(module.call))
