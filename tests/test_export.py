@@ -508,10 +508,10 @@ REFUSALS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "at most 4": (lambda x: x[: min(x.shape[0], 4)], r"not known \(2 or 4\)"),
     "calls that are counted": (counted_calls(), "not known"),
     "an op": (tg.lgamma, r"lgamma in Called 'inner\.1' cannot be exported to ONNX: ONNX has no"),
-    "an if": (lambda x: x if x.mean() > 0 else -x, r"test_export\.py, line \d+: a number is taken"),
+    "an if": (lambda x: x if x.mean() > 0 else -x, r"test_export\.py:\d+: a number is taken"),
     "item": (lambda x: x * x.mean().item(), r"taken out of a tensor of shape \(\)"),
     "numpy": (lambda x: x + tg.tensor(x.detach().numpy()), r"where\(condition, a, b\)"),
-    "a place": (lambda x: x[[0, 1], x[0, 0, 0, 0].long()], r"line \d+: a number is taken"),
+    "a place": (lambda x: x[[0, 1], x[0, 0, 0, 0].long()], r"\.py:\d+: a number is taken"),
     "a mask": (lambda x: x[x > 0], r"getitem in Called 'inner\.1'.*mask.*where\(\) instead"),
     "nonzero": (tg.nonzero, r"nonzero in .*depends on their values"),
     "noise": (

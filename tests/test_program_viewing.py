@@ -89,7 +89,7 @@ def test_arrays_have_the_names_of_the_user(step: Any) -> None:
     ):
         assert name in text
     assert "head.weight.grad 3x64" in text
-    assert "test_program_viewing.py, line" in text
+    assert "test_program_viewing.py:" in text
     assert str(Path(__file__).parent) not in text
 
 

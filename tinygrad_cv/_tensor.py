@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar, cast, overload
 
 from tinygrad_cv import backend as backends
 from tinygrad_cv._grad_mode import is_grad_enabled, no_grad
-from tinygrad_cv._graph import Node, observer
+from tinygrad_cv._graph import Node, numbers, observer
 from tinygrad_cv._inplace import View, copied
 from tinygrad_cv._public import TOP, public
 from tinygrad_cv.backend import host
@@ -137,7 +137,7 @@ class Tensor(Attached):
         self._backend = backend
         self._node = None
         self._requires_grad = False
-        self._counter = [0]
+        self._counter = [0, 0, 0]
         self._view = None
         self._grad = None
         self._name = None
@@ -163,8 +163,8 @@ class Tensor(Attached):
 
     @property
     def is_leaf(self) -> bool:
-        """Whether the user made it (no recorded op did)."""
-        return self.grad_fn is None
+        """Whether the user made it: no op that is part of a backward pass did."""
+        return not self._requires_grad or self.grad_fn is None
 
     def size(self, dim: int | None = None) -> Any:
         """The shape, or its length along `dim`."""
@@ -611,7 +611,9 @@ class Tensor(Attached):
                 "float tensors have gradients."
             )
         # The old array stays as it was, so a graph that saved it still has the right values.
+        moment = self._counter[2] = next(numbers)  # what was computed before had other values
         self._array, self._counter, self._view = value._array, value._counter, None
+        self._counter[1:] = moment, moment
         if not same:  # it is another leaf for graphs to come, and its gradient is of no use
             self._backend, self._grad = value._backend, None
             self._renew_node()
@@ -623,15 +625,18 @@ class Tensor(Attached):
         if moved._array is self._array:
             return
         # Graphs that were made with it keep the old array and the old node.
-        self._array, self._backend, self._counter = moved._array, moved._backend, [0]
+        self._array, self._backend, self._counter = moved._array, moved._backend, [0, 0, 0]
         self._view = None
         self._renew_node()
         if self._grad is not None:
             self._grad._turn_into(fn)
 
-    def _changed(self) -> None:
-        """Count an in-place change of the array (shared with all views of it)."""
+    def _changed(self, recorded: bool = False) -> None:
+        """Count an in-place change of the array (shared with all views of it), and say when."""
         self._counter[0] += 1
+        self._counter[1] = next(numbers)
+        if not recorded:
+            self._counter[2] = self._counter[1]
 
 
 def wrap(array: Any, backend: Backend) -> Tensor:
@@ -664,6 +669,7 @@ def _pickled(
     own = backend.device == "cpu" and type(values) is host.ndarray and values.flags.writeable
     tensor = kind.__new__(kind)
     tensor._set(values if own else backend.array(values, None), backend)
+    version[1:] = [0, 0]  # no node here is older
     tensor._requires_grad, tensor._name, tensor._counter = requires_grad, name, version
     return tensor
 

@@ -45,7 +45,7 @@ def saved_bytes(node: Node, counted: set[int]) -> dict[str, int] | None:
             memory = owner(array)
             if hasattr(array, "nbytes") and id(memory) not in counted:
                 counted.add(id(memory))
-                found[name] = found.get(name, 0) + int(memory.nbytes)
+                found[name] = found.get(name, 0) + int(memory.nbytes)  # of a view all of it
     return found
 
 

@@ -9,15 +9,16 @@ from collections.abc import Iterable, Iterator
 from types import CodeType
 from typing import Any
 
+from tinygrad_cv._frames import is_ours, place_of
 from tinygrad_cv._graph import Failure as Carried
 from tinygrad_cv._graph import Graph, Node
 from tinygrad_cv._op import Op, brief
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.viz.data import Failure, Trace
 from tinygrad_cv.viz.drawing import Drawing, draw
-from tinygrad_cv.viz.naming import input_names
+from tinygrad_cv.viz.letters import input_names
+from tinygrad_cv.viz.naming import variables
 from tinygrad_cv.viz.structure import Calls, structure
-from tinygrad_cv.viz.tracing import OURS, variables
 
 OPS = os.path.join(os.path.dirname(sys.modules[Op.__module__].__file__ or ""), "ops", "")
 """Where the functions lie that check their arguments before an op runs."""
@@ -72,9 +73,9 @@ def trace_error(error: BaseException) -> Trace:
     source, code = "", ""
     for frame, line in zip(frames, lines, strict=True):
         file = frame.f_code.co_filename
-        if not file.startswith(OURS):
+        if not is_ours(file):
             names = variables(frame) | names
-            source = f"{os.path.basename(file)}:{line}"
+            source = place_of(file, line)
             code = linecache.getline(file, line).strip()
     traced = structure(graph, names, calls)
     traced.title = f"{type(error).__name__} in {op}"

@@ -99,6 +99,20 @@ def judge_steps(trace: Trace) -> list[Judged]:
     return [judging.of(step) for step in trace.steps]
 
 
+def layers_of(trace: Trace) -> list[Node]:
+    """The ops that make a value from a parameter and something else, in the order of computation.
+
+    A regularization is none: it is made from parameters alone.
+    """
+    kinds = {node.id: node.kind for node in trace.nodes}
+
+    def is_layer(node: Node) -> bool:
+        given = {kinds[part.source] for part in node.inputs if part.source is not None}
+        return "parameter" in given and len(given) > 1
+
+    return [node for node in trace.nodes if is_layer(node)]
+
+
 class _Judge:
     """What of a graph matters to every step of it."""
 
@@ -113,7 +127,7 @@ class _Judge:
             for i, edges in self.readers.items()
             if all(trace.nodes[edge.target].op in NORMS and edge.port == 0 for edge in edges)
         }
-        self.layers = [node for node in reversed(trace.nodes) if self._is_layer(node)]
+        self.layers = layers_of(trace)[::-1]
         self.moved: dict[int, int] = {}
         """What a bias is added to, by the ids of both."""
         self.sums: list[tuple[str, Edge, bool]] = []
@@ -159,11 +173,6 @@ class _Judge:
         return told
 
     # ----- what is compared ----------------------------------------------------------------------
-
-    def _is_layer(self, node: Node) -> bool:
-        """Whether it is made from a parameter and something else."""
-        kinds = {self.nodes[part.source].kind for part in node.inputs if part.source is not None}
-        return "parameter" in kinds and len(kinds) > 1
 
     def _reference(self, step: Step, rounding: set[int]) -> int | None:
         """The output of the last layer, whose gradient is neither 0 nor broken."""

@@ -10,11 +10,15 @@ from tinygrad_cv._grad_mode import enable_grad
 from tinygrad_cv._graph import Graph, Node, Scope, backpropagate
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.creation import ones_like
-from tinygrad_cv.nn import Parameter
+from tinygrad_cv.nn import Module, Parameter
 from tinygrad_cv.viz import data
 from tinygrad_cv.viz.cost import flops, owner, saved_bytes
 from tinygrad_cv.viz.data import Trace
-from tinygrad_cv.viz.naming import Naming, input_names
+from tinygrad_cv.viz.letters import Naming, input_names
+from tinygrad_cv.viz.naming import holders
+
+LIBRARY = f"{Module.__module__.rpartition('.')[0]}."
+"""How the names of the modules of Python begin in which our layers are."""
 
 
 def structure(graph: Graph, names: dict[int, str], calls: "Calls | None" = None) -> Trace:
@@ -67,7 +71,7 @@ def keys(graph: Graph, calls: "Calls") -> list[str]:
     count: Counter[str] = Counter()
     found: dict[str, None] = {}
     for node in graph:
-        key = calls.parameters.get(node, "")
+        key = calls.places.get(node, "")
         if not key or key in found:  # another outermost module has the same path
             place = f"{calls.path(node)}/{node.label}"
             key = f"{place}.{count[place]}"
@@ -77,12 +81,23 @@ def keys(graph: Graph, calls: "Calls") -> list[str]:
 
 
 class Calls:
-    """The calls of modules in a graph, in order, and where each node belongs."""
+    """The calls of modules in a graph, in order, and where each node belongs.
 
-    def __init__(self, graph: Graph) -> None:
+    Of several outermost modules `main` (or else the first) keeps its paths in keys; those of the
+    others begin with what holds them, such as "D".
+    """
+
+    def __init__(self, graph: Graph, main: Module | None = None) -> None:
         self.modules: list[data.Module] = []
         self.parameters: dict[Node, str] = {}
         """The path of each parameter that is found in an outermost module."""
+        self.places: dict[Node, str] = {}
+        """The same for its key."""
+        outermost = _outermost(graph)
+        self._names = holders(outermost)
+        self._several = sum(any(True for _ in each.parameters()) for each in outermost) > 1
+        self._prefixes = _prefixes([main] * (main in outermost) + outermost, self._names)
+        self._roots: dict[int, str] = {}
         self._ids: dict[Scope, int] = {}
         self._homes: dict[Node, int | None] = {}
         self._paths: dict[int, dict[int, str]] = {}
@@ -109,15 +124,19 @@ class Calls:
                 id(module), scope.type.__name__ if scope is not root else ""
             )
         self._ids[scope] = len(self.modules)
+        outermost = scope.outer is None
+        self._roots[len(self.modules)] = self._prefixes.get(id(root.module()), "")
         self.modules.append(
             data.Module(
                 id=len(self.modules),
                 path=name,
                 type=scope.type.__name__,
-                parent=None if scope.outer is None else self._ids[scope.outer],
+                parent=None if outermost else self._ids[scope.outer],
                 call=self._times[id(module)] - 1 if module is not None else 0,
                 parameters=0 if module is None else sum(p.numel() for p in module.parameters()),
                 details="" if module is None else module.extra_repr(),
+                name=self._names.get(id(module), "") if outermost else "",
+                library=scope.type.__module__.startswith(LIBRARY),
             )
         )
 
@@ -129,10 +148,13 @@ class Calls:
         if id(model) not in self._paths:
             self._paths[id(model)] = {id(module): path for path, module in model.named_modules()}
             for path, parameter in model.named_parameters():
-                if parameter._node is not None:
+                if (node := parameter._node) is not None:
                     own = path.rpartition(".")[2]
-                    given = parameter.name if parameter.name not in (own, None) else path
-                    self.parameters.setdefault(parameter._node, given or path)
+                    given = parameter.name if parameter.name not in (own, None) else ""
+                    holder = self._names.get(id(model), "") if self._several else ""
+                    self.parameters.setdefault(node, given or _joined(holder, path))
+                    prefix = self._prefixes.get(id(model), "")
+                    self.places.setdefault(node, _joined(prefix, given or path))
         return self._paths[id(model)]
 
     def _place_parameters(self, graph: Graph) -> None:
@@ -154,9 +176,36 @@ class Calls:
         return self._homes[node]
 
     def path(self, node: Node) -> str:
-        """The path of that call."""
+        """The path of that call as keys have it."""
         home = self._homes[node]
-        return "" if home is None else self.modules[home].path
+        return "" if home is None else _joined(self._roots[home], self.modules[home].path)
+
+
+def _outermost(graph: Graph) -> list[Module]:
+    """The modules that were called from outside of any other, in order."""
+    found: dict[int, Module] = {}
+    for node in graph:
+        scope = node.scope
+        while scope is not None and scope.outer is not None:
+            scope = scope.outer
+        if scope is not None and (module := scope.module()) is not None:
+            found[id(module)] = module
+    return list(found.values())
+
+
+def _prefixes(modules: list[Module], names: dict[int, str]) -> dict[int, str]:
+    """How the keys in each outermost module begin, by its id: the first needs no prefix."""
+    prefixes: dict[int, str] = {}
+    for module in modules:
+        name = names.get(id(module), type(module).__name__) if prefixes else ""
+        taken = sum(prefix.partition("#")[0] == name for prefix in prefixes.values())
+        prefixes.setdefault(id(module), f"{name}#{taken}" if taken else name)
+    return prefixes
+
+
+def _joined(prefix: str, path: str) -> str:
+    """A path behind a prefix."""
+    return f"{prefix}.{path}" if prefix and path else prefix or path
 
 
 def _around(scope: Scope | None) -> Iterator[Scope]:

@@ -1,39 +1,27 @@
-"""From a live graph, or from a run that is watched, to a `Trace`: plain data.
+"""From a live graph, or from a call that is watched, to a `Trace`: plain data.
 
 A graph knows its ops, modules and rules, and what the rules saved. What it does not keep (values,
 times, the lines of the user's program) is seen by a `Recorder` that looks on while a model runs.
 """
 
 import copy
-import linecache
-import math
-import os
-import sys
-import time
-import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
+from dataclasses import fields, is_dataclass
+from inspect import Parameter, signature
 from typing import Any, Literal
 
-import tinygrad_cv
+from tinygrad_cv._frames import frames_of_user
 from tinygrad_cv._grad_mode import enable_grad, no_grad
-from tinygrad_cv._graph import Graph, Node, Observer, backpropagate, observer
-from tinygrad_cv._reading import Reading, raw
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.base import drawing
 from tinygrad_cv.nn import Module
 from tinygrad_cv.random import randn
-from tinygrad_cv.viz import data
 from tinygrad_cv.viz.data import Trace
-from tinygrad_cv.viz.structure import add_backward, receivers, recorded_walk, structure
-
-OURS = tuple(
-    os.path.join(os.path.dirname(os.path.abspath(path)), "")
-    for path in (tinygrad_cv.__file__, __file__)
-)
-"""Where the package lies; a line of the user's program lies elsewhere."""
+from tinygrad_cv.viz.naming import variables
+from tinygrad_cv.viz.recorder import Recorder
+from tinygrad_cv.viz.structure import LIBRARY
 
 
 def trace(
@@ -42,20 +30,26 @@ def trace(
     values: bool = False,
     gradients: bool = False,
     backward: Literal[False, "ops"] = False,
+    images: bool = False,
     title: str = "",
+    **named: Any,
 ) -> Trace:
     """The graph of tensors, of a model or of a function as plain data.
 
     `target` is a tensor or several, whose graph is read as it stands; or a module or a function,
-    which is called with `inputs` once and watched. An input may be a shape, such as (1, 3, 32, 32),
-    for random numbers of that shape. Watched, every op is seen (those that need no gradient too)
-    with the line of the program that made it, its time and the names of the variables; afterwards
-    the model's buffers and the random generators are as they were.
+    which is called with `inputs` and those that are `named` once and watched. An input may be a
+    shape, such as (1, 3, 32, 32), for random numbers of that shape, and hold tensors and shapes in
+    lists, tuples and dicts; the model may return such, and dataclasses. Watched, every op is seen
+    (those that need no gradient too) with the line of the program that made it, its time and the
+    names of the variables; afterwards the model's buffers and the random generators are as they
+    were.
 
-    `values` adds a summary of what each node gave. Of a graph that was not watched only what its
-    rules saved is there. `gradients` runs the backward pass, from ones, and adds a summary of each
-    gradient; neither `.grad` nor the graph is changed. `backward="ops"` adds the ops that the
-    backward pass consists of.
+    `values` adds a summary of what each node gave. Of a graph that was not watched that is what its
+    rules saved, and what can be computed again: not where an op drew random numbers, nor where
+    memory was written to since. `gradients` runs the backward pass, from ones, and adds a summary
+    of each gradient; neither `.grad` nor the graph is changed. `backward="ops"` adds the ops that
+    the backward pass consists of. `images` adds to the values small pictures of images, of what
+    convolutions give for the first sample, and of their filters.
 
     Raises TypeError if there is no tensor in what was given or returned, RuntimeError if gradients
     are asked for where none can flow, or where the values that they need were freed.
@@ -72,12 +66,16 @@ def trace(
     True
     >>> [node.op for node in viz.trace(nn.Linear(3, 2), (4, 3)).nodes if node.kind == "op"]
     ['linear']
+    >>> def model(image, scale):
+    ...     return {"scores": image * scale["by"]}
+    >>> seen = viz.trace(model, (2, 3), scale={"by": (1,)})
+    >>> [node.name for node in seen.nodes if node.kind == "input"], seen.output_names
+    (['image', "scale['by']"], ['scores'])
     """
-    recorder = Recorder(values=values, gradients=gradients)
-    caller = user_frame()
-    names = {} if caller is None else variables(caller)
+    recorder = Recorder(values=values, gradients=gradients, images=images)
+    names = variables(next(frames_of_user(), None))
     try:
-        outputs = _outputs(target, inputs, recorder, names)
+        outputs = _outputs(target, inputs, named, recorder, names)
         traced = recorder.traced(outputs, names, backward)
     finally:
         recorder.forget()
@@ -86,44 +84,109 @@ def trace(
 
 
 def _outputs(
-    target: Any, inputs: tuple[Any, ...], recorder: "Recorder", names: dict[int, str]
-) -> list[Tensor]:
-    """The tensors that were given, or that the watched call returned."""
+    target: Any,
+    inputs: tuple[Any, ...],
+    named: dict[str, Any],
+    recorder: Recorder,
+    names: dict[int, str],
+) -> dict[Tensor, str]:
+    """The tensors that were given, or that the watched call returned, and what they are called."""
     if isinstance(target, Tensor) or not callable(target):
-        if inputs:
-            raise TypeError("inputs are for a module or a function; a tensor has its graph.")
-        outputs = list(tensors_in(target))
+        if inputs or named:
+            given = f" (got {', '.join(named)})" if named else ""
+            raise TypeError(
+                f"inputs are for a module or a function; a tensor has its graph{given}."
+            )
+        outputs = {tensor: "" for tensor, _ in tensors_in(target)}
         if recorder.wants_values:
             recorder.recall(outputs)
     else:
         parameter = next(target.parameters(), None) if isinstance(target, Module) else None
-        device = None if parameter is None else parameter.device
+        made = _Inputs(None if parameter is None else parameter.device)
+        arguments, options = map(made.read, ([*inputs], named))
         # What is made here lives until all is read: no op keeps it for the backward pass alone.
-        arguments = recorder.held = [_argument(value, i, device) for i, value in enumerate(inputs)]
+        recorder.held = [arguments, options]
         with recorder.watching(names), untouched(target), enable_grad():
-            outputs = list(tensors_in(target(*arguments)))
+            outputs = {}
+            for tensor, name in tensors_in(target(*arguments, **options)):
+                outputs.setdefault(tensor, name)
+        for tensor, name in _called(target, arguments, options).items():
+            if name in named or "[" in name:
+                names[tensor.node.number] = name
+            elif not type(target).__module__.startswith(LIBRARY):  # which says "input" or "x"
+                names.setdefault(tensor.node.number, name)
     if not outputs:
         given = type(target).__name__
         raise TypeError(f"a graph belongs to tensors; there is none in the {given} given.")
     return outputs
 
 
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """The tensors in nested lists, tuples and dicts."""
+def tensors_in(value: Any, name: str = "") -> Iterator[tuple[Tensor, str]]:
+    """The tensors in nested lists, tuples, dicts and dataclasses, and where each stands.
+
+    >>> from tinygrad_cv import tensor
+    >>> [name for _, name in tensors_in({"boxes": [tensor(1)], "scores": tensor(2)})]
+    ['boxes[0]', 'scores']
+    """
     if isinstance(value, Tensor):
-        yield value
+        yield value, name
     elif isinstance(value, dict):
-        yield from tensors_in(list(value.values()))
+        for key, part in value.items():
+            yield from tensors_in(part, f"{name}[{key!r}]" if name else str(key))
     elif isinstance(value, list | tuple):
-        for part in value:
-            yield from tensors_in(part)
+        own = getattr(value, "_fields", None)
+        for i, part in enumerate(value):
+            yield from tensors_in(part, _field(name, own[i]) if own else f"{name}[{i}]")
+    elif is_dataclass(value) and not isinstance(value, type):
+        for each in fields(value):
+            yield from tensors_in(getattr(value, each.name), _field(name, each.name))
 
 
-def _argument(value: Any, i: int, device: str | None) -> Any:
-    """An argument of the traced call; random numbers for a shape, the same in every run."""
-    if isinstance(value, tuple) and value and all(isinstance(length, int) for length in value):
-        return randn(*value, generator=host.random.default_rng(i), device=device)
-    return value
+def _field(name: str, field: str) -> str:
+    return f"{name}.{field}" if name else field
+
+
+class _Inputs:
+    """Makes the inputs of a traced call: random numbers for a shape, the same in every run."""
+
+    def __init__(self, device: str | None) -> None:
+        self.device, self.count = device, 0
+
+    def read(self, value: Any) -> Any:
+        """An input with tensors where shapes stand."""
+        if isinstance(value, list | dict):
+            new = copy.copy(value)
+            for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+                new[key] = self.read(part)
+            return new
+        if isinstance(value, tuple) and not _is_shape(value):
+            parts = [self.read(part) for part in value]
+            return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+        rng = host.random.default_rng(self.count)
+        self.count += 1
+        return randn(*value, generator=rng, device=self.device) if _is_shape(value) else value
+
+
+def _is_shape(value: Any) -> bool:
+    return type(value) is tuple and value != () and all(type(length) is int for length in value)
+
+
+def _called(target: Any, inputs: list[Any], named: dict[str, Any]) -> dict[Tensor, str]:
+    """What the inputs are called: parameters of the function, and keys: "batch['image']"."""
+    try:
+        bound = signature(target.forward if isinstance(target, Module) else target)
+        given = bound.bind(*inputs, **named)
+    except (TypeError, ValueError):  # nothing is known of what is not written in Python
+        return {}
+    parameters: dict[str, Any] = {}
+    for name, value in given.arguments.items():
+        rest = bound.parameters[name].kind is Parameter.VAR_KEYWORD
+        parameters |= value if rest else {name: value}
+    return {
+        tensor: called
+        for name, value in parameters.items()
+        for tensor, called in tensors_in(value, name)
+    }
 
 
 @contextmanager
@@ -146,328 +209,3 @@ def untouched(target: Any) -> Iterator[None]:
         with no_grad():
             for tensor, values in before:
                 tensor.copy_(values)
-
-
-# ----- what the user's program calls things ------------------------------------------------------
-
-
-def user_frame() -> FrameType | None:
-    """The innermost frame that runs a line of the user's program."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(OURS):
-        frame = frame.f_back
-    return frame
-
-
-def variables(frame: FrameType, ended: bool = False) -> dict[int, str]:
-    """The names of a frame's variables that hold tensors, by the number of the tensor's node.
-
-    A list or dict of tensors names its elements: "hs[3]". In a function that `ended`, what it was
-    called with names leaves only: its caller has the better name for what it computed itself.
-    """
-    found: list[tuple[str, Any]] = []
-    inside: list[tuple[str, Any]] = []
-    given = frame.f_code.co_varnames[: frame.f_code.co_argcount] if ended else ()
-    for name, value in frame.f_locals.items():
-        if name.startswith("_") or not name.isidentifier():
-            continue
-        if isinstance(value, Tensor):
-            node = value._node
-            if node is not None and (node.op is None or name not in given):
-                found.append((name, value))
-        elif isinstance(value, list):
-            inside += ((f"{name}[{i}]", part) for i, part in enumerate(value))
-        elif isinstance(value, dict):
-            inside += ((f"{name}[{key!r}]", part) for key, part in value.items())
-    names: dict[int, str] = {}
-    for called, part in found + inside:  # a variable of its own is the better name
-        if isinstance(part, Tensor) and part._node is not None:
-            names.setdefault(part._node.number, called)
-    return names
-
-
-# ----- seeing -----------------------------------------------------------------------------------
-
-
-BINS = 16
-SAMPLE = 65_536
-"""A histogram of more elements than this is of so many of them, evenly spread."""
-
-
-def summarize(values: Any, op: str = "") -> data.Summary:
-    """What is in an array (in host memory), in a few numbers; `op` is what made it."""
-    values = host.asarray(values)
-    told = data.Summary(count=values.size)
-    if not values.size or values.dtype.kind not in "fiub":
-        return told
-    flat = values.ravel(order="K")  # as it lies in memory: no copy
-    told.zeros = 1 - int(host.count_nonzero(flat)) / flat.size
-    if flat.dtype.kind != "f" or flat.dtype.itemsize < 4:
-        flat = flat.astype("float32" if flat.dtype.kind == "f" else "float64")
-    with host.errstate(over="ignore", invalid="ignore"):
-        squares, unit = float(host.dot(flat, flat)), 1.0
-    if not math.isfinite(squares):  # something is not finite, or the sum overflows
-        finite = host.isfinite(flat)
-        told.nan = int(host.count_nonzero(host.isnan(flat)))
-        told.inf = int(flat.size - host.count_nonzero(finite)) - told.nan
-        flat = flat[finite].astype("float64")
-        if not flat.size:
-            return told
-        unit = float(abs(flat).max()) or 1.0
-        flat /= unit
-        squares = float(host.dot(flat, flat))
-    least, most, mean = float(flat.min()), float(flat.max()), float(flat.mean())
-    variance = squares / flat.size - mean * mean
-    if variance < 0.01 * mean * mean:  # the difference cancels: look again
-        variance = float(flat.var())
-    told.min, told.max, told.mean = least * unit, most * unit, mean * unit
-    told.std = math.sqrt(variance) * unit
-    told.norm = min(math.sqrt(squares) * unit, sys.float_info.max)
-    told.histogram = _histogram(flat[:: max(1, flat.size // SAMPLE)], least, most)
-    if op in ("relu", "relu6"):
-        # A unit is a column of (N, F), a channel of (N, C, ...).
-        axes = tuple(axis for axis in range(values.ndim) if axis != 1 or values.ndim == 1)
-        told.dead = float((values.max(axis=axes) <= 0).mean()) if values.ndim > 1 else told.zeros
-    elif op in RANGES:
-        low, high = RANGES[op]
-        margin = (high - low) / 100
-        near = (values < low + margin) | (values > high - margin)
-        told.saturated = float(near.mean())
-    return told
-
-
-def seen(backend: Any, array: Any, op: str = "") -> data.Summary:
-    """What is in an array of a backend; of one without numbers how many there would be."""
-    if not backend.has_numbers:
-        return data.Summary(count=array.size)
-    return summarize(backend.to_host(array), op)
-
-
-def _histogram(sample: Any, least: float, most: float) -> list[int]:
-    """Counts in equal bins from the least to the most; all in the middle if there is one value."""
-    scale = BINS / (most - least) if most > least else 0.0
-    if not 0 < scale < math.inf:
-        return [len(sample) if i == BINS // 2 else 0 for i in range(BINS)]
-    bins = host.minimum((sample - least) * scale, BINS - 1).astype("int64")
-    counts: list[int] = host.bincount(bins, minlength=BINS).tolist()
-    return counts
-
-
-RANGES = {"tanh": (-1.0, 1.0), "sigmoid": (0.0, 1.0)}
-
-
-class Recorder(Observer):
-    """Watches ops run, and remembers what each node gave, received and sent, by its number."""
-
-    def __init__(
-        self, values: bool, gradients: bool, lines: bool = True, times: bool = True
-    ) -> None:
-        self.wants_values, self.wants_gradients = values, gradients
-        self.wants_lines, self.wants_times = lines, times
-        self.values: dict[int, data.Summary] = {}
-        self.gradients: dict[int, data.Summary] = {}
-        self.shares: dict[tuple[int, int], float] = {}
-        self.seconds: dict[int, float] = {}
-        self.backward_seconds: dict[int, float] = {}
-        self.lines: dict[int, tuple[str, int]] = {}
-        self._elapsed = 0.0
-        self.held: list[Any] = []
-        # Tensors that have a node for this observer alone.
-        self._extra: list[weakref.ref[Tensor]] = []
-
-    # As an observer of the engine.
-
-    def run(self, op: Any, backend: Any, arrays: Iterable[Any]) -> Any:
-        """The forward of an op, with nothing beside it."""
-        return op.run(backend, *arrays)
-
-    def sent(
-        self, reading: Reading, node: Node, gradient: Any, useful: set[Node] | None
-    ) -> list[tuple[Node, Any]]:
-        """The rules of a node, with nothing beside them."""
-        return reading.gradients(node, gradient, useful)
-
-    def forward(self, op: Any, backend: Any, arrays: Iterable[Any]) -> Any:
-        started = time.perf_counter()
-        array = self.run(op, backend, arrays)
-        self._elapsed = time.perf_counter() - started
-        return array
-
-    def made(self, tensor: Tensor, inputs: tuple[Any, ...]) -> None:
-        node = tensor.grad_fn
-        if node is None:
-            return
-        if self.wants_times:
-            self.seconds[node.number] = self._elapsed
-        if self.wants_lines and (frame := user_frame()) is not None:
-            self.lines[node.number] = (frame.f_code.co_filename, frame.f_lineno)
-        if not node.requires_grad:
-            self._extra.append(weakref.ref(tensor))
-        if self.wants_values:
-            self.note(node, tensor._array)
-            for parent in node.parents():
-                self.note_leaf(parent)  # now: it may be gone, or changed, when all is done
-
-    def arrived(self, node: Node, gradient: Any) -> None:
-        if self.wants_gradients:
-            self.gradients[node.number] = seen(node.backend, gradient)
-
-    def backward(
-        self, reading: Reading, node: Node, gradient: Any, useful: set[Node] | None
-    ) -> list[tuple[Node, Any]]:
-        started = time.perf_counter()
-        sent = self.sent(reading, node, gradient, useful)
-        if self.wants_times:
-            self.backward_seconds[node.number] = time.perf_counter() - started
-        if self.wants_gradients:
-            for (port, _), (receiver, share) in zip(receivers(node, useful), sent, strict=True):
-                if receiver.backend.has_numbers:
-                    array = receiver.backend.to_host(reading.memory(share))
-                    self.shares[node.number, port] = norm(array)
-        return sent
-
-    @contextmanager
-    def watching(self, names: dict[int, str]) -> Iterator[None]:
-        """Look on at all that runs in the block; `names` receives what the program calls things."""
-        self.everything = True
-        token, before = observer.set(self), sys.getprofile()
-
-        def returned(frame: FrameType, event: str, argument: Any) -> None:
-            if event == "return" and not frame.f_code.co_filename.startswith(OURS):
-                for number, name in variables(frame, ended=True).items():
-                    names.setdefault(number, name)
-
-        sys.setprofile(returned)
-        try:
-            yield
-        finally:
-            sys.setprofile(before)
-            observer.reset(token)
-
-    def recall(self, outputs: Iterable[Tensor]) -> None:
-        """Summarize the values of a graph that its rules saved, and that have not changed."""
-        for tensor in outputs:
-            self.note(tensor.node, tensor._array)
-        for node in Graph([tensor.node for tensor in outputs]):
-            if node.saved is None or node.plan is None:
-                continue
-            if any(counter[0] != version for _, counter, version in node.guards):
-                continue
-            for value, where in zip(node.saved, node.plan.saves, strict=True):
-                if where == "y":
-                    self.note(node, value)
-                elif isinstance(where, int):
-                    self.note(node.inputs[where], value)
-                elif isinstance(where, slice):
-                    for source, part in zip(node.inputs[where], value, strict=True):
-                        self.note(source, part)
-
-    def note(self, node: Any, array: Any) -> None:
-        """Summarize the value of a node, an array of its backend, if that was not done yet."""
-        if isinstance(node, Node) and node.number not in self.values:
-            op = "" if node.op is None else node.op.name
-            self.values[node.number] = seen(node.backend, array, op)
-
-    def note_leaf(self, node: Node) -> None:
-        """Summarize the value of a leaf whose tensor is still there."""
-        tensor = node.tensor() if node.op is None and node.tensor is not None else None
-        if tensor is not None:
-            self.note(node, tensor._array)
-
-    # As a maker of traces.
-
-    def traced(
-        self, outputs: Sequence[Tensor], names: dict[int, str], backward: Literal[False, "ops"]
-    ) -> Trace:
-        """The graph of these tensors with all that was seen."""
-        graph = Graph([tensor.node for tensor in outputs])
-        steps: dict[Node, tuple[Node, list[tuple[Node, Node]]]] = {}
-        if self.wants_gradients or backward == "ops":
-            roots = {tensor.node: tensor for tensor in outputs if tensor.requires_grad}
-            _check_can_flow(roots, graph)
-        if self.wants_gradients:
-            self._walk(roots)
-        if backward == "ops":
-            steps = recorded_walk(roots)
-        called = {tensor.node.number: tensor.name for tensor in outputs if tensor.name}
-        traced = self.structure(graph, names | called)
-        add_backward(traced, graph, steps)
-        if self.wants_values or self.wants_gradients:
-            traced.steps = [self.step(graph)]
-        return traced
-
-    def forget(self) -> None:
-        """Take away the nodes that ops without a gradient have got."""
-        for gone in self._extra:
-            if (tensor := gone()) is not None:
-                tensor._node = None
-
-    def structure(self, graph: Graph, names: dict[int, str]) -> Trace:
-        """A graph as data, with the lines that made it and the times that it took."""
-        traced = structure(graph, names)
-        for node, told in zip(graph, traced.nodes, strict=True):
-            told.seconds = self.seconds.get(node.number)
-            told.backward_seconds = self.backward_seconds.get(node.number)
-            if node.number in self.lines:
-                file, line = self.lines[node.number]
-                told.source = f"{os.path.basename(file)}:{line}"
-                told.code = linecache.getline(file, line).strip()
-        return traced
-
-    def _walk(self, roots: dict[Node, Tensor]) -> None:
-        """Run the backward pass once, from ones, and look on."""
-        seeds = {
-            node: tensor._backend.ones(tensor.shape, tensor.dtype) for node, tensor in roots.items()
-        }
-        reading = raw(next(iter(roots.values()))._backend)
-        token = observer.set(self)
-        try:
-            with no_grad():
-                for _ in backpropagate(seeds, reading, keep=True):
-                    pass
-        finally:
-            observer.reset(token)
-
-    def step(self, graph: Graph, number: int = 0) -> data.Step:
-        """What was seen of a graph, by the ids of its nodes."""
-        step = data.Step(number=number)
-        if self.wants_values:
-            for node in graph:
-                self.note_leaf(node)
-        for node, i in graph.ids.items():
-            if node.number in self.values:
-                step.values[i] = self.values[node.number]
-            if node.number in self.gradients:
-                step.gradients[i] = self.gradients[node.number]
-            for port in range(len(node.inputs)):
-                if (node.number, port) in self.shares:
-                    step.shares[f"{i}:{port}"] = self.shares[node.number, port]
-        root = step.values.get(graph.ids[graph.roots[0]])
-        if root is not None and root.count == 1 and len(graph.roots) == 1:
-            step.loss = root.mean if root.finite else float("nan")
-        return step
-
-
-def norm(array: Any) -> float:
-    """‖x‖, as `summarize` has it, but NaN or infinite where x is."""
-    values = host.asarray(array).reshape(-1)
-    with host.errstate(over="ignore", invalid="ignore"):
-        return float(
-            host.linalg.norm(values.astype("float32") if values.dtype.itemsize < 4 else values)
-        )
-
-
-def _check_can_flow(roots: dict[Node, Tensor], graph: Graph) -> None:
-    if not roots:
-        raise RuntimeError(
-            "there is no backward pass to trace: none of the tensors requires a gradient. Nothing "
-            "they were computed from has requires_grad=True, or they were made under no_grad() or "
-            "detached."
-        )
-    freed = next((node for node in graph if node.saved is None), None)
-    if freed is not None:
-        raise RuntimeError(
-            f"the backward pass cannot be traced: what {freed.label} of shape {freed.shape} saved "
-            "for it was freed by backward(). Trace before that, or call "
-            "backward(retain_graph=True)."
-        )

@@ -5,24 +5,19 @@ mask, so it is only remembered, with the op that made it of finite ones; it beco
 NaN comes of it, when a backward pass begins from it, and when it gets into a parameter.
 """
 
-import contextlib
 import linecache
-import os
-import sys
 import weakref
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from itertools import islice
 from typing import Any, Literal
 
+from tinygrad_cv._frames import frames_of_user, place_of
 from tinygrad_cv._graph import Beside, Node, Observer, Scope, failed, observer, scope
 from tinygrad_cv._op import Op, is_array, is_float, per_output
 from tinygrad_cv._public import AUTOGRAD, public
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.recording import recording
-
-PACKAGE = os.path.join(Path(__file__).parent.parent, "")
-"""Frames from in here are not where the user called."""
 
 Frames = tuple[tuple[str, int, str], ...]
 """File, line and function of the calls that are running, the innermost last."""
@@ -47,11 +42,13 @@ class Anomaly:
     frames: Frames = ()
     node: Any = None
     """The op's node, if it has one: a weak reference."""
+    numbers: tuple[tuple[str, str], ...] = ()
+    """What `got` says, by the names of what went in."""
 
     @property
     def line(self) -> str:
         """The file and the line that called the op: "train.py:12"."""
-        return f"{os.path.basename(self.frames[-1][0])}:{self.frames[-1][1]}" if self.frames else ""
+        return place_of(*self.frames[-1][:2]) if self.frames else ""
 
     @property
     def where(self) -> str:
@@ -69,7 +66,7 @@ class Anomaly:
         return told + (f" ({self.where})" if self.where else "")
 
 
-class _Look:
+class Look:
     """A look at what an op made, or at what a rule of it gave: now, and at each replay.
 
     `sources` are the looks at what went in. `arose` is what the last look remembered, `came` an
@@ -78,9 +75,12 @@ class _Look:
     """
 
     during: Literal["forward", "backward"] = "forward"
+    each: bool
+    """Whether each element is made of what went in at the same place."""
 
-    def __init__(self, op: Op, backend: Any, sources: list["_Look | None"]) -> None:
+    def __init__(self, op: Op, backend: Any, sources: list["Look | None"]) -> None:
         self.op, self.backend, self.sources = op, backend, sources
+        self.each = type(op).flops is per_output
         self.scope = scope.get()
         self.frames: Frames | None = None
         self.node: weakref.ref[Node] | None = None
@@ -96,15 +96,17 @@ class _Look:
         known = next((s.arose for s in self.sources if s is not None and s.arose), None)
         nan = host.isnan(made)
         index = _first(nan if nan.any() else ~host.isfinite(made))
+        numbers = self._numbers_at(index, made.shape, given)
         here = Anomaly(
             self.during,
             self.name,
             index,
             _brief(made[index]),
-            self._told(index, made.shape, given),
+            _told(numbers),
             layer_of(self.scope),
-            self.frames or frames_of_user(),
+            self.frames or calls_of_user(),
             self.node,
+            tuple(numbers),
         )
         given_nan = next((i for i, value in enumerate(given) if _has(host.isnan, value)), None)
         if known is None and given_nan is not None:
@@ -146,10 +148,12 @@ class _Look:
     def _on_host(self, value: Any) -> Any:
         return self.backend.to_host(value) if is_float(value) else value
 
-    def _told(self, index: tuple[int, ...], shape: tuple[int, ...], given: tuple[Any, ...]) -> str:
+    def _numbers_at(
+        self, index: tuple[int, ...], shape: tuple[int, ...], given: tuple[Any, ...]
+    ) -> list[tuple[str, str]]:
         """What went into the op at a place of its result."""
         pairs = [(self.names(i), value) for i, value in enumerate(given)]
-        return told_at(index, shape, pairs, type(self.op).flops is per_output)
+        return numbers_at(index, shape, pairs, self.each)
 
     def at_root(self, *arrived: Any) -> None:
         """Raise if what a backward pass begins from is not finite."""
@@ -166,7 +170,7 @@ class _Look:
         raise_for(arose, f"{arose}{then}.\n{_called(arose)}")
 
 
-class _LookBack(_Look):
+class LookBack(Look):
     """A look at the gradient that a node sends to one of its inputs."""
 
     during = "backward"
@@ -176,13 +180,13 @@ class _LookBack(_Look):
         node: Node,
         port: int,
         parent: Node,
-        sources: list[_Look | None],
+        sources: list[Look | None],
         frames: Frames,
         asked: Sequence[str],
     ) -> None:
         assert node.op is not None
         super().__init__(node.op, parent.backend, sources)
-        self.port, self.asked = port, asked
+        self.port, self.asked, self.each = port, asked, True
         self.label, self.shape = node.label, node.shape
         self.towards = f"{parent.label} of shape {parent.shape}"
         self.scope, self.frames, self.node = node.scope, frames, weakref.ref(node)
@@ -190,10 +194,6 @@ class _LookBack(_Look):
     @property
     def name(self) -> str:
         return f"the backward of {self.label} of shape {self.shape}"
-
-    def _told(self, index: tuple[int, ...], shape: tuple[int, ...], given: tuple[Any, ...]) -> str:
-        pairs = [(self.names(i), value) for i, value in enumerate(given)]
-        return told_at(index, shape, pairs, True)
 
     def names(self, i: int) -> str:
         return ("the gradient", *self.asked)[i]
@@ -219,12 +219,12 @@ class _Anomalies(Beside):
         super().__init__(before)
         self.check_nan = check_nan
         self.calls: weakref.WeakKeyDictionary[Node, Frames] = weakref.WeakKeyDictionary()
-        self.values: dict[int, tuple[Any, _Look]] = {}
+        self.values: dict[int, tuple[Any, Look]] = {}
         """The looks at arrays, by their identity: at all while a step is recorded, else at those
         in which something is not finite."""
-        self.roots: weakref.WeakKeyDictionary[Node, _Look] = weakref.WeakKeyDictionary()
+        self.roots: weakref.WeakKeyDictionary[Node, Look] = weakref.WeakKeyDictionary()
         """The same by the node that made them."""
-        self.gradients: weakref.WeakKeyDictionary[Node, list[_Look]] = weakref.WeakKeyDictionary()
+        self.gradients: weakref.WeakKeyDictionary[Node, list[Look]] = weakref.WeakKeyDictionary()
         """The looks at what a node got as its gradient."""
         self.scope: weakref.ref[Any] | None = None
         """The outermost module that was called last: its parameters have the names one knows."""
@@ -244,26 +244,26 @@ class _Anomalies(Beside):
         if recorder is None and _is_finite(backend, array):
             return
         given = [x for part in arrays for x in (part if type(part) is tuple else (part,))]
-        look = _Look(op, backend, [self._known(x) for x in given])
+        look = Look(op, backend, [self._known(x) for x in given])
         if recorder is None:
             look(array, *given)
         else:
-            look.frames = frames_of_user()
+            look.frames = calls_of_user()
             recorder.check(look, array, *given)
         self._know(array, look)
 
-    def _known(self, array: Any) -> _Look | None:
+    def _known(self, array: Any) -> Look | None:
         held, look = self.values.get(id(array), (None, None))
         return look if held is not None and held() is array else None
 
-    def _know(self, array: Any, look: _Look) -> None:
+    def _know(self, array: Any, look: Look) -> None:
         key = id(array)
         self.values[key] = (weakref.ref(array, lambda _: self.values.pop(key, None)), look)
 
     def made(self, tensor: Any, inputs: tuple[Any, ...]) -> None:
         node = tensor._node
         if node is not None and node.op is not None:
-            where = frames_of_user()
+            where = calls_of_user()
             look = self._known(tensor._array)
             for made in (node, *(node.parents() if node.op.name == "output" else ())):
                 self.calls[made] = where
@@ -316,11 +316,11 @@ class _Anomalies(Beside):
             for name, value in saved.items()
             if is_float(value) and type(value) is type(array)
         }
-        here: list[_Look | None] = [self.roots.get(n) for n in (node, *node.parents())]
+        here: list[Look | None] = [self.roots.get(n) for n in (node, *node.parents())]
         here += self.gradients.get(node, [])
         place = list(node.parents()).index(parent)
         frames = self.calls.get(node, ())
-        look = _LookBack(node, place, parent, here, frames, list(asked))
+        look = LookBack(node, place, parent, here, frames, list(asked))
         if type(gradient) is not type(array):
             gradient = None
         if recorder is None:
@@ -357,7 +357,7 @@ class _Anomalies(Beside):
             _brief(array[index]),
             f"the gradient {_brief(gradient[index])} and lr {_brief(group['lr'])}",
             self._name(parameter),
-            frames_of_user(),
+            calls_of_user(),
         )
         place = f" at {list(index)}" if index else ""
         text = (
@@ -390,15 +390,12 @@ def raise_for(anomaly: Anomaly, text: str, node: Node | None = None) -> None:
 # ----- what is where -----------------------------------------------------------------------------
 
 
-def frames_of_user(most: int = 8) -> Frames:
-    """The innermost calls of the program that are running, without those in this package."""
-    found: list[tuple[str, int, str]] = []
-    frame: Any = sys._getframe(1)
-    while frame is not None and len(found) < most:
-        code = frame.f_code
-        if not code.co_filename.startswith((PACKAGE, contextlib.__file__, "<frozen ")):
-            found.append((code.co_filename, frame.f_lineno, code.co_name))
-        frame = frame.f_back
+def calls_of_user(most: int = 8) -> Frames:
+    """The innermost calls of the program that are running."""
+    found = [
+        (frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
+        for frame in islice(frames_of_user(), most)
+    ]
     return tuple(reversed(found))
 
 
@@ -415,21 +412,29 @@ def layer_of(here: Scope | None) -> str:
     return f"{path} ({here.type.__name__})" if path else here.type.__name__
 
 
-def told_at(
+def numbers_at(
     index: tuple[int, ...], shape: tuple[int, ...], given: list[tuple[str, Any]], each: bool
-) -> str:
+) -> list[tuple[str, str]]:
     """Of arrays that went in, the numbers at a place of the result; of other shapes, the range."""
     told = []
     for name, value in given:
         if type(value) in (int, float):
-            told.append(f"{name} = {_brief(value)}")
+            told.append((name, _brief(value)))
         elif is_float(value) and value.size:
             at = _place_in(value.shape, index, shape) if each else None
             if at is not None:
-                told.append(f"{name} = {_brief(value[at])}")
+                told.append((name, _brief(value[at])))
             else:
-                told.append(f"{name} from {_brief(value.min())} to {_brief(value.max())}")
-    return " and ".join(told)
+                told.append((name, f"from {_brief(value.min())} to {_brief(value.max())}"))
+    return told
+
+
+def _told(numbers: list[tuple[str, str]]) -> str:
+    """Numbers by their names in words: "x = 1 and y from 0 to 2"."""
+    return " and ".join(
+        f"{name} {told}" if told.startswith("from ") else f"{name} = {told}"
+        for name, told in numbers
+    )
 
 
 def _place_in(

@@ -8,24 +8,20 @@ is refused, for the next step has other numbers.
 """
 
 import operator
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from functools import cache, partial, wraps
-from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
+from tinygrad_cv._frames import line_of_user
 from tinygrad_cv.backend.base import NAMESPACE, Backend
 from tinygrad_cv.backend.locks import Locked
 from tinygrad_cv.backend.operand import Operand, looked_at, parts
 
 Array = Any
-
-PACKAGE = str(Path(__file__).parent.parent)
-"""Frames from in here are not where the user called."""
 
 recording: ContextVar[Any] = ContextVar("recording", default=None)
 """The recorder of this thread, or None."""
@@ -66,14 +62,6 @@ class Lacks:
     def __call__(self, array: Any) -> None:
         if np.any(array == self.number):
             raise OtherwiseError(f"{self.number} is among the numbers")
-
-
-def line_of_user() -> str:
-    """Where the innermost call from outside of this package is: "step.py, line 3"."""
-    frame: Any = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}, line {frame.f_lineno}" if frame is not None else ""
 
 
 def refuse(what: str, instead: str) -> NoReturn:

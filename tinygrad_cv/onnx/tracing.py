@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tinygrad_cv._frames import line_of_user
 from tinygrad_cv._graph import Node, Observer
 from tinygrad_cv._op import is_array
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv._trees import leaves, mapped, tensors_in
-from tinygrad_cv.backend.recording import line_of_user
 
 
 @dataclass(frozen=True)

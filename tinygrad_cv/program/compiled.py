@@ -9,6 +9,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_cv import backend as backends
+from tinygrad_cv._frames import place_of
 from tinygrad_cv._grad_mode import is_grad_enabled
 from tinygrad_cv._graph import observer
 from tinygrad_cv._public import TOP, public
@@ -350,7 +351,7 @@ def _name(modules: list[Any], held: dict[int, Traced]) -> None:
 def _place(function: Any) -> str:
     """Where a function is defined."""
     code = getattr(inspect.unwrap(function), "__code__", None)
-    return repr(function) if code is None else f"{code.co_filename}, line {code.co_firstlineno}"
+    return repr(function) if code is None else place_of(code.co_filename, code.co_firstlineno)
 
 
 def _check_unchanged(recorder: Recorder, changed: set[Value]) -> None:

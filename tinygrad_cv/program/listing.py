@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_cv.backend.arguments import each
@@ -65,7 +64,7 @@ def listing(plan: "Plan") -> str:
         else:
             rates = quantity(work / times[i]), quantity(nbytes / times[i])
             cells += [seconds(times[i]), *rates, f"{bound / times[i]:.0%}"]
-        rows.append([*cells, line(instruction)])
+        rows.append([*cells, instruction.line])
     lines, rule = aligned(rows, f"rlllrr{'r' if times is None else 'rrrr'}l")
     told = f"at least {seconds(least)}"
     if times is not None:
@@ -125,11 +124,6 @@ def kernel(instruction: Instruction | Group) -> str:
     if instruction.function == "image_pass":
         return listed((name for name, *_ in instruction.args[0]), " - ", ROOM // 2)
     return instruction.function
-
-
-def line(instruction: Instruction | Group) -> str:
-    """Where in the program it comes from, without the folder."""
-    return PurePath(instruction.line).name
 
 
 def place(plan: "Plan", value: Value) -> str:

@@ -10,6 +10,7 @@ from zlib import crc32
 
 from tinygrad_cv import _autograd
 from tinygrad_cv import backend as backends
+from tinygrad_cv._frames import line_of_user
 from tinygrad_cv._graph import Node, Observer, Scope, numbers, observer, scope
 from tinygrad_cv._tensor import Tensor, wrap
 from tinygrad_cv.backend import host
@@ -22,7 +23,6 @@ from tinygrad_cv.backend.recording import (
     RecordingBackend,
     RecordingError,
     Traced,
-    line_of_user,
     recorded_by,
     refuse,
     unrecorded,

@@ -1,12 +1,9 @@
 """What one training step shows to who looks on."""
 
-import contextlib
-import os
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
+from tinygrad_cv._frames import line_of_user
 from tinygrad_cv._graph import Beside, Node, Observer, Scope, scope, topological
 from tinygrad_cv._op import is_float
 from tinygrad_cv._reading import Reading
@@ -15,26 +12,11 @@ from tinygrad_cv.backend import host
 from tinygrad_cv.nn import Parameter
 from tinygrad_cv.nn.batchnorm import _BatchNorm
 
-PACKAGE = os.path.join(Path(__file__).parents[2], "")
-LABS = os.path.join(PACKAGE, "examples", "")  # programs, though they come with the package
-
 RELUS = {"relu", "relu6"}
 ENDS = {"tanh": (-1.0, 1.0), "sigmoid": (0.0, 1.0)}
 SOFTMAXES = {"cross_entropy", "softmax", "log_softmax"}
 PASSED = {"cast", "reshape", "output", "neg", "squeeze", "unsqueeze"}
 """Ops on the way to the loss that neither sum nor scale."""
-
-
-def line() -> str:
-    """The innermost line of the user's program: "net.py:12"."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        name = frame.f_code.co_filename
-        ours = name.startswith(PACKAGE) and not name.startswith(LABS)
-        if not ours and name != contextlib.__file__ and not name.startswith("<frozen "):
-            return f"{os.path.basename(name)}:{frame.f_lineno}"
-        frame = frame.f_back  # type: ignore[assignment]
-    return ""
 
 
 class Place:
@@ -151,7 +133,7 @@ class Sight(Beside):
         if tensor.ndim < 2 or not tensor.numel() or (awake is not None and awake.all()):
             return
         if key not in self.places:
-            self.places[key] = Place(self.paths, call, line()).where
+            self.places[key] = Place(self.paths, call, line_of_user()).where
         array = tensor._array
         # A unit is a column of (N, F), a channel of (N, C, H, W); of (N, T, F) it is a feature.
         unit = 2 if tensor.ndim == 3 and _is_of_features(node) else 1
@@ -178,7 +160,7 @@ class Sight(Beside):
             if path is not None:
                 self.called.add(path)
                 if isinstance(module, _BatchNorm) and not module.training:
-                    self.norms[path] = module, Place(self.paths, call, line()).where
+                    self.norms[path] = module, Place(self.paths, call, line_of_user()).where
         op = None if node is None else node.op
         if op is not None and op.outputs:
             return
@@ -188,13 +170,13 @@ class Sight(Beside):
             return
         if op.name in ENDS:
             self._saturation(tensor, op.name)
-            self._places[node.number] = Place(self.paths, call, line())
+            self._places[node.number] = Place(self.paths, call, line_of_user())
         elif op.name in SOFTMAXES:
             self._scores(tensor, inputs, node)
         elif op.name == "binary_cross_entropy_with_logits":
             self._sigmoids(node)
         elif op.name == "sum":
-            self._places[node.number] = Place(self.paths, call, line())
+            self._places[node.number] = Place(self.paths, call, line_of_user())
 
     def _enter(self, inputs: tuple[Any, ...], op: Any) -> None:
         """Look at what the first layer with parameters gets."""
@@ -211,13 +193,13 @@ class Sight(Beside):
         if norm or not data or not data[0].is_floating_point() or data[0].numel() < 2:
             return  # which normalizes, or looks up
         values = self.rows = data[0]._backend.to_host(data[0]._array)
-        self.inputs = numbers_of(values), Place(self.paths, scope.get(), line())
+        self.inputs = numbers_of(values), Place(self.paths, scope.get(), line_of_user())
 
     def _saturation(self, tensor: Tensor, name: str) -> None:
         values = tensor._backend.to_host(tensor._array)
         low, high = ENDS[name]
         margin = (high - low) / 100
-        place = Place(self.paths, scope.get(), line())
+        place = Place(self.paths, scope.get(), line_of_user())
         share = float(((values < low + margin) | (values > high - margin)).mean())
         self.saturated[f"{place.path}#{len(self.saturated)}"] = share, name, place.where
 
@@ -237,7 +219,7 @@ class Sight(Beside):
         if maker is not None and maker.op is not None and maker.op.name != "log_softmax":
             sums = values.sum(axis=axis)
             if values.min() >= 0 and abs(sums - 1).max() < 1e-2:
-                place = Place(self.paths, scope.get(), line())
+                place = Place(self.paths, scope.get(), line_of_user())
                 self.squashed = maker.op.name, node.op.name, place
         if node.op.name == "cross_entropy" and values.ndim == 2:
             labels = inputs[1]
@@ -249,7 +231,7 @@ class Sight(Beside):
             maker = _maker(maker)  # one of several channels
         if maker is not None and maker.op is not None and maker.op.name == "sigmoid":
             assert node.op is not None
-            place = Place(self.paths, scope.get(), line())
+            place = Place(self.paths, scope.get(), line_of_user())
             self.squashed = "sigmoid", node.op.name, place
 
     def _follow(self, root: Node) -> None:
