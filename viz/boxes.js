@@ -32,23 +32,23 @@ function shortened(text, type, most) {
 // ----- what a box says -------------------------------------------------------------------------
 
 let both = true; // whether the backward half is shown
-const LEFT = 300, RIGHT = 330; // the longest lines of the two halves
+const LEFT = 300; // the longest line of a forward half
+const most = { width: 330, formulas: 6 }; // of a backward half
 const MARGIN = 9;
 const NAMES = 17; // the height of the row with the names of the inputs
 const NORM = widthOf("-8.88e-88", "small") + 4;
 const PICTURE = 72; // the height of the filters or activations in a box
-const FORMULAS = 5;
 
 // The lines of a box. One with `live` is set anew for each step; its text here is the longest.
-const row = (text, kind = "", type = "text", most = LEFT) =>
-  ({ text: shortened(line(text), type, most), kind, type });
+const row = (text, kind = "", type = "text", width = LEFT) =>
+  ({ text: shortened(line(text), type, width), kind, type });
 const alarm = (text) => row(text, "alarm", "strong");
 
 function aboutFolded({ module }) {
   const [title, rows] = given.words.modules[module.id];
   return [
-    row(title, "", "title", RIGHT),
-    ...rows.map((text, i) => row(text, i ? "" : "faint", "text", RIGHT)),
+    row(title, "", "title", most.width),
+    ...rows.map((text, i) => row(text, i ? "" : "faint", "text", most.width)),
   ];
 }
 function aboutForward({ node, parameters }) {
@@ -77,7 +77,7 @@ function rulesOf(id) {
   return rules;
 }
 function aboutBackward({ node }) {
-  if (node.kind === "failed") return wordsOf(node)[2].map((text) => row(text, "", "text", RIGHT));
+  if (node.kind === "failed") return wordsOf(node)[2].map((text) => row(text, "", "text", most.width));
   const rules = rulesOf(node.id);
   for (const [group, , i] of slotsOf[node.id]) {
     const twins = groups.get(group).slots[i];
@@ -86,9 +86,9 @@ function aboutBackward({ node }) {
         for (const [port, lines] of rulesOf(twin)) if (!rules.has(port)) rules.set(port, lines);
   }
   const lines = [...rules.entries()].sort(([a], [b]) => a - b).flatMap(([, told]) => told);
-  const rows = lines.slice(0, FORMULAS + 1).map((text) => row(text, "formula", "text", RIGHT));
-  if (lines.length > FORMULAS + 1) rows.push(row(`… ${lines.length - FORMULAS} more`, "faint"));
-  return rows.length > FORMULAS + 1 ? [...rows.slice(0, FORMULAS), rows.at(-1)] : rows;
+  const count = lines.length > most.formulas ? most.formulas - 1 : lines.length;
+  const rows = lines.slice(0, count).map((text) => row(text, "formula", "text", most.width));
+  return count < lines.length ? [...rows, row(`… ${lines.length - count} more`, "faint")] : rows;
 }
 
 const widest = (rows) => Math.max(...rows.map(({ text, type }) => widthOf(text, type)));

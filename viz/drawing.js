@@ -40,7 +40,31 @@ function redraw() {
   if (graph.large) sketch();
   else drawWithin(-Infinity, -Infinity, Infinity, Infinity);
   update();
+  showLegend();
   tell("redrawn");
+}
+
+// The keys of what is drawn.
+function showLegend() {
+  const boxes = [...graph.boxes.values()], { edges } = graph;
+  const gradients = both && edges.some(({ gradient }) => gradient);
+  const judged = gradients && steps.length > 0;
+  const anyTone = (test) =>
+    judged && steps.some((step) => Object.values(step.judged.edges).some(test));
+  const kind = (name) => boxes.some(({ node }) => node?.kind === name);
+  const drawn = {
+    input: kind("input"),
+    parameter: kind("parameter") || boxes.some(({ parameters }) => parameters.length),
+    op: kind("op"), module: boxes.some(({ module }) => module),
+    output: boxes.some(({ output }) => output !== undefined),
+    repeat: modules.some(({ repeat }) => repeat > 1), value: edges.length > 0,
+    loop: edges.some(({ back }) => back), many: edges.some(({ many, count }) => many && count > 1),
+    gradient: judged, width: judged, zero: anyTone((t) => t === -Infinity),
+    nan: anyTone(Number.isNaN) || steps.some(({ values }) => Object.values(values).some(isBroken)),
+    unknown: gradients, broken: marked.values.size + marked.gradients.size > 0,
+    noted: nodes.some(({ note }) => note), cost: paint !== "health",
+  };
+  for (const key of document.querySelectorAll(".key")) key.hidden = !drawn[key.classList[1]];
 }
 
 // Draw what is in an area and not drawn yet. Returns how much that is.

@@ -12,6 +12,9 @@ const groups = new Map();
 const slotsOf = nodes.map(() => []);
 const shownBlock = new Map(); // of each group the number of the block that is shown, or ALL
 const ALL = "all";
+if (given.repeated)
+  for (const { id, repeat } of modules)
+    if (repeat > 1 && !given.repeated.includes(id)) shownBlock.set(id, ALL);
 (function pairTwins() {
   const blocks = new Map(); // the ops in each block
   for (const { parent, id } of modules)
@@ -81,7 +84,8 @@ function findHomes() {
     if (rule !== null && shownTwin(rule) !== rule) homes[id] = homes[rule];
     if (kind !== "parameter" || module === null || homes[id][0] === "m") continue;
     const readers = new Set(consumers[id].map(([target]) => homes[target]));
-    if (readers.size === 1) [homes[id]] = readers;
+    const [reader] = readers;
+    if (readers.size === 1 && reader[0] === "n") homes[id] = reader;
   }
 }
 
@@ -169,25 +173,29 @@ function addOutputs(boxes, newBox, add) {
   }
 }
 
-// One module around all others says nothing.
+// One call around all others is never folded: one box would say nothing.
 const roots = modules.filter(({ parent }) => parent === null);
-const isOutermost = ({ id, type, repeat }) =>
-  roots.length === 1 && roots[0].id === id && type !== "" && repeat === 1;
+const isOutermost = ({ id, path, type, repeat }) =>
+  roots.length === 1 && roots[0].id === id && path === "" && type !== "" && repeat === 1;
 
-// A frame is drawn around two boxes or more; not around one single outermost module, and not where
-// frames are nested too deeply.
+// A frame is drawn around two boxes or more; around an outermost module only if something is
+// computed beside it; and not where frames are nested too deeply.
 let frameAround = new Map(); // of each module that has a frame: the module whose frame is around it
 function addFrames(boxes) {
-  const counts = new Map();
+  const counts = new Map(), computed = new Map();
   const pathOf = ({ node, module }) => (module ? paths[module.id].slice(0, -1) : around(node));
+  const count = (map, m) => map.set(m, (map.get(m) ?? 0) + 1);
   for (const box of boxes.values())
-    for (const m of pathOf(box)) counts.set(m, (counts.get(m) ?? 0) + 1);
+    for (const m of [null, ...pathOf(box)]) {
+      count(counts, m);
+      if (!box.node || box.node.kind === "op" || box.node.kind === "failed") count(computed, m);
+    }
   const has = (m) => {
     const { parent, repeat, type } = modules[m];
     if (groups.has(m) && chosenBlock(m) !== ALL) return counts.has(m);
     if (groups.has(parent) && chosenBlock(parent) !== ALL) return false; // the block that is shown
-    return counts.get(m) > 1 && !singles.has(m) && (type !== "" || repeat > 1) &&
-      !isOutermost(modules[m]);
+    const beside = parent !== null || computed.get(m) !== computed.get(null);
+    return counts.get(m) > 1 && (type !== "" || repeat > 1) && beside;
   };
   frameAround = new Map();
   const framed = (path) => path.filter(has).slice(0, NESTED);

@@ -446,14 +446,12 @@ function intoColumns(root) {
   const isAside = [...root.links.values()].some((link) => link.aside !== undefined);
   if (scaleOf(root.w, root.h) >= LEGIBLE || rows.length < 4 || isAside) return;
   const extents = rows.filter((row) => row.length).map(extentOf);
-  let best = { scale: scaleOf(root.w, root.h), columns: null };
-  for (let k = 2; k <= Math.min(rows.length / 2, 400); k = Math.max(k + 1, Math.round(1.1 * k))) {
-    const columns = cut(extents, root.h / k);
-    const scale = scaleOf(...sizeOf(columns));
-    if (scale > 1.05 * best.scale) best = { scale, columns };
-    if (best.scale >= 1 || scale < best.scale / 2) break;
+  const whole = scaleOf(root.w, root.h);
+  for (let scale = 1; scale > 1.05 * whole; scale *= 0.95) {
+    const columns = cut(extents, height / scale - 2 * (8 + 2 * WIRE));
+    if (scaleOf(...sizeOf(columns)) < scale) continue;
+    return columns.length > 1 ? moveApart(root, evened(extents, columns, root.h)) : undefined;
   }
-  if (best.columns) moveApart(root, evened(extents, best.columns, root.h));
 }
 // As many columns, and the highest of them as low as can be.
 function evened(extents, columns, most) {

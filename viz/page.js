@@ -86,6 +86,7 @@ function foldToFit() {
   const depths = modules.map(({ id }) =>
     paths[id].filter((m) => modules[m].repeat === 1 && modules[m].type !== "").length);
   const start = modules.some(isOutermost) ? 2 : 1;
+  const brief = { width: 210, formulas: 3 };
   const cutAt = (depth) => {
     folded.clear();
     for (const { id } of modules) if (depths[id] >= depth || leaves.has(id)) folded.add(id);
@@ -98,6 +99,7 @@ function foldToFit() {
   const deepest = depths.reduce((most, depth) => Math.max(most, depth), 0) + 1;
   let depth = start;
   cutAt(depth);
+  if (!fits()) Object.assign(most, brief); // the details tell all of them
   while (depth < deepest && fits()) cutAt(++depth);
   if (depth > start && !fits()) cutAt(depth - 1);
 }
@@ -121,7 +123,7 @@ view.addEventListener("pointerdown", ({ button, pointerId, clientX: x, clientY: 
 view.addEventListener("pointermove", ({ pointerId, clientX: x, clientY: y }) => {
   const from = pointers.get(pointerId);
   if (!from || (!moved && Math.hypot(x - from.x, y - from.y) < 4)) return;
-  if (!moved) for (const id of pointers.keys()) view.setPointerCapture(id);
+  if (!moved) view.setPointerCapture(pointerId);
   moved = true;
   view.classList.add("dragged");
   const before = middle();
@@ -259,7 +261,7 @@ for (const what of Object.keys(given.costs)) painting.append(new Option(what, wh
 painting.hidden = !Object.keys(given.costs).length;
 painting.addEventListener("change", () => {
   paint = painting.value;
-  byId("cost").hidden = paint === "health";
+  showLegend();
   highlight();
 });
 const KEYS = {

@@ -39,19 +39,26 @@ PROGRAM = (
     "finding.js",
     "minimap.js",
     "saving.js",
+    "lines.js",
     "heat.js",
     "linking.js",
 )
 HEADING = 200  # characters of the title; a longer one ends in …
 
 
-def page(trace: Trace, folded: Collection[int] | None = None, title: str = "") -> str:
+def page(
+    trace: Trace,
+    folded: Collection[int] | None = None,
+    title: str = "",
+    repeated: Collection[int] | None = None,
+) -> str:
     """A trace as the text of one HTML document, to be looked at in a browser.
 
     `folded` are the ids of the modules that are one box at first; in the page each is unfolded by
     a click. Without it equal blocks in a row are found, and as much is folded as makes the graph
-    fit the window in which it is opened. `title` is that of the trace if none is given. The same
-    trace gives the same text.
+    fit the window in which it is opened. Of each group of equal blocks one is shown at first, or
+    only of the groups in `repeated`. `title` is that of the trace if none is given. The same trace
+    gives the same text.
 
     The page loads nothing, and its own policy forbids it to. No text of the trace can become
     markup or program: it is JSON with `<`, `>` and `&` escaped, and is shown as text alone.
@@ -70,6 +77,7 @@ def page(trace: Trace, folded: Collection[int] | None = None, title: str = "") -
     contents = {
         "title": heading,
         "folded": None if folded is None else sorted(folded),
+        "repeated": None if repeated is None else sorted(repeated),
         **_told(trace),
     }
     return Template(beside("page.html")).substitute(
@@ -77,7 +85,7 @@ def page(trace: Trace, folded: Collection[int] | None = None, title: str = "") -
         policy=f"default-src 'none'; style-src {hash_of(style)}; script-src {hash_of(script)}; "
         "img-src data:; base-uri 'none'; form-action 'none'",
         style=style,
-        data=_inert(json.dumps(contents, ensure_ascii=False, allow_nan=False)),
+        data=inert(json.dumps(contents, ensure_ascii=False, allow_nan=False)),
         script=script,
     )
 
@@ -87,7 +95,7 @@ def _told(trace: Trace) -> dict[str, Any]:
     wording = words.Wording(trace)
     modules = [module.id for module in trace.modules]
     nodes = [node.id for node in trace.nodes]
-    names = [*trace.output_names, *[""] * len(trace.outputs)]
+    named = [*trace.output_names, *[""] * len(trace.outputs)]
     judged = judge_steps(trace)
     remarks = symptoms(trace, judged) or None if trace.remarks is None else trace.remarks
     return {
@@ -100,7 +108,10 @@ def _told(trace: Trace) -> dict[str, Any]:
             "parameters": {
                 i: words.parameter(trace, i) for i in nodes if trace.nodes[i].kind == "parameter"
             },
-            "outputs": [name or "output" for name in names[: len(trace.outputs)]],
+            "outputs": [
+                name or trace.nodes[i].name or "output"
+                for i, name in zip(trace.outputs, named, strict=False)
+            ],
         },
         "singles": words.singles(trace),
         "leaves": sorted(words.leaves(trace)),
@@ -120,6 +131,6 @@ def hash_of(text: str) -> str:
     return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
 
 
-def _inert(text: str) -> str:
+def inert(text: str) -> str:
     """JSON without the characters that HTML or an encoder reads as more than text."""
     return re.sub("[<>&\u2028\u2029\ud800-\udfff]", lambda c: f"\\u{ord(c[0]):04x}", text)

@@ -89,8 +89,8 @@ const steps = (({ told, loss, values, gradients, shares, updates, judged }) => {
 // A number in three digits, as `labels.number` writes it in the static pictures.
 function figure(x) {
   if (x === null || x === undefined) return "–";
-  if (Number.isNaN(x)) return "NaN";
-  if (!Number.isFinite(x)) return x > 0 ? "∞" : "-∞";
+  if (Number.isNaN(x)) return "nan";
+  if (!Number.isFinite(x)) return x > 0 ? "inf" : "-inf";
   let [digits, power] = x.toExponential(2).split("e");
   const exact = Math.abs(x).toExponential(60);
   if (/^\d\.\d[02468]50*e/.test(exact)) // halfway: to the even digit, as in Python

@@ -28,19 +28,16 @@ function findMarked() {
   marked.gradients = boxesOf(bad.map(({ gradient }) => gradient));
 }
 function mark(box, which) {
-  const [told, headline] = which === "badValue"
-    ? ["value", "first NaN/Inf here"] : ["gradient", "gradient: first NaN/Inf here"];
-  const here = () => isAt(box, now[which]);
-  const wordsAt = (place) => bad[place][`${told}Words`];
-  const all = bad.filter((_, place) => homes[bad[place][told]] === box.id && wordsAt(place))
-    .map((_, place) => wordsAt(place));
-  const longest = all.reduce((most, text) => (text.length > most.length ? text : most), "");
-  const current = () => bad[frames.length ? 0 : now.place][`${told}Words`];
-  const live = (text) => [here() ? text : "", "nan"];
-  const words = row(longest, "nan");
+  const what = which === "badValue" ? "value" : "gradient";
+  const headline = `${what === "value" ? "" : "gradient: "}first NaN/Inf here`;
+  const words = bad.filter((found) => found[what] !== null && homes[found[what]] === box.id)
+    .map((found) => found[`${what}Words`]);
+  const longest = words.reduce((most, text) => (text.length > most.length ? text : most), "");
+  const told = () => bad[frames.length ? 0 : now.place][`${what}Words`];
+  const live = (text) => [isAt(box, now[which]) ? text : "", "nan"];
   return [
     { ...row(headline, "nan", "strong"), live: () => live(headline) },
-    ...(longest ? [{ ...words, live: () => live(shortened(line(current()), "text", LEFT)) }] : []),
+    ...(longest ? [{ ...row(longest, "nan"), live: () => live(row(told()).text) }] : []),
   ];
 }
 
@@ -124,7 +121,7 @@ function gradientOf(id) {
 const STILL = 2, FULL = 6;
 function toneOf(t) {
   if (t === null) return { kind: "unknown", share: 0, width: "", dash: "", order: -Infinity };
-  if (Number.isNaN(t)) return { kind: "nan", share: 1, width: 5, dash: "7 4", order: Infinity };
+  if (Number.isNaN(t)) return { kind: "nan", share: 1, width: 4, dash: "7 4", order: Infinity };
   const share = Math.min(1, Math.max(0, (Math.abs(t) - STILL) / (FULL - STILL)));
   const kind = !share ? "faint" : t < 0 ? "low" : "high";
   const width = 2 + (t > 0 ? 2 : -1) * share;

@@ -54,6 +54,13 @@ def summarize(values: Any, op: str = "") -> Summary:
     return told
 
 
+def seen(backend: Any, array: Any, op: str = "") -> Summary:
+    """What is in an array of a backend; of one without numbers how many there would be."""
+    if not backend.has_numbers:
+        return Summary(count=array.size)
+    return summarize(backend.to_host(array), op)
+
+
 def _histogram(sample: Any, least: float, most: float) -> list[int]:
     """Counts in equal bins from the least to the most; all in the middle if there is one value."""
     scale = BINS / (most - least) if most > least else 0.0
