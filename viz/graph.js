@@ -70,6 +70,10 @@ const leaves = new Set(given.leaves); // layers with a few ops: one box unless s
 const folded = new Set(given.folded ?? leaves);
 const hides = (m) => folded.has(m) && !singles.has(m); // a module of one op is that op's box
 
+// Whether a module of the program is around it, and not just a group of equal blocks.
+const isInModule = (module) =>
+  module !== null && paths[module].some((m) => modules[m].type !== "" && modules[m].repeat === 1);
+
 let homes = []; // of each node the id of its box
 const idOf = ({ id }) => homes[id];
 const isAt = (box, node) => node !== null && homes[node] === box.id;
@@ -82,7 +86,7 @@ function findHomes() {
   // A parameter of a module stands in the box that reads it, if that is one alone.
   for (const { id, kind, module, rule } of nodes) {
     if (rule !== null && shownTwin(rule) !== rule) homes[id] = homes[rule];
-    if (kind !== "parameter" || module === null || homes[id][0] === "m") continue;
+    if (kind !== "parameter" || !isInModule(module) || homes[id][0] === "m") continue;
     const readers = new Set(consumers[id].map(([target]) => homes[target]));
     const [reader] = readers;
     if (readers.size === 1 && reader[0] === "n") homes[id] = reader;
