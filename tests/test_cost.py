@@ -431,3 +431,12 @@ def test_by_itself_the_table_has_as_many_columns_as_fit() -> None:
     assert "input" not in long[0]
     html = viz.summary(model, (1, 6))._repr_html_()
     assert html.count("<th ") == 12
+
+
+def test_a_table_of_a_model_with_keywords() -> None:
+    class Masked(nn.Module):
+        def forward(self, x: tg.Tensor, mask: tg.Tensor | None = None) -> tg.Tensor:
+            return x if mask is None else x * mask
+
+    table = viz.summary(Masked(), (2, 3), mask=tg.ones((2, 3)))
+    assert table.flops == 6

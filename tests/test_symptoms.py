@@ -9,8 +9,9 @@ import pytest
 
 import tinygrad_cv as tg
 from tinygrad_cv import nn, optim, train, viz
-from tinygrad_cv.viz.data import Broken, Remark, Trace
+from tinygrad_cv.viz.data import Broken, Remark, Summary, Trace
 from tinygrad_cv.viz.diagnosing import lines, remarks_on
+from tinygrad_cv.viz.summarizing import summarize
 from tinygrad_cv.viz.symptoms import symptoms
 
 pytestmark = pytest.mark.host
@@ -118,6 +119,11 @@ def test_a_batch_norm_makes_a_bias_idle_and_a_watch_says_since_when() -> None:
     )
     assert {trace.nodes[i].op for i in told["dead_units"].nodes} == {"relu"}
 
+    trace.steps[5].values[told["dead_units"].nodes[0]] = Summary(count=256, nan=256)
+    later = symptoms(trace)  # what was so before the NaN is still told
+    assert [remark.kind for remark in later[:2]] == ["not_finite", "no_gradient"]
+    assert told["dead_units"] in later
+
 
 def test_saturated_layers_but_not_a_sure_output() -> None:
     model = mlp(nn.Tanh, 2, 60.0)
@@ -149,7 +155,7 @@ def test_where_the_first_nan_arose() -> None:
     trace.steps[0].values.clear()
     trace.steps[0].gradients[0] = dataclasses.replace(trace.steps[0].gradients[0], inf=1)
     (told,) = (remark for remark in symptoms(trace) if remark.kind == "not_finite")
-    assert told.seen == "infinite: first in the gradient of what x gave"
+    assert told.seen == "infinite: first in the gradient of x"
 
 
 def test_diagnosis_without_findings() -> None:
@@ -175,3 +181,35 @@ def test_lines_say_how_many_are_left_out() -> None:
     ]
     assert len(lines(trace, 7)) == 7
     assert lines(Trace(remarks=[])) == []
+    remark = Remark("warning", "dead_units", "4 of 4 units give 0", where="1 (ReLU)")
+    assert lines(Trace(remarks=[remark])) == ["warning: 1 (ReLU): 4 of 4 units give 0"]
+
+
+def test_a_graph_that_changed_is_told() -> None:
+    trace = trained(mlp(nn.ReLU, 2, 1.4), 3, 1e-2)
+    trace.changed = ["the graph changed at step 1: 3 nodes more"]
+    (told,) = symptoms(trace)
+    assert (told.level, told.seen) == ("note", trace.changed[0])
+
+
+def test_numbers_of_any_size_have_a_histogram() -> None:
+    """The gradients of a deep net of sigmoids are as small as numbers can be."""
+
+    for size in (1e-45, 1e-40, 1e-38, 1e30):
+        told = summarize(tg.tensor([0.0, size, 3 * size, 8 * size]).numpy())
+        assert sum(told.histogram) == 4
+        assert told.histogram[0] >= 1
+        assert told.histogram[-1] >= 1
+
+
+def test_one_that_the_optimizer_lacks_is_not_one_with_a_tiny_gradient() -> None:
+    model = mlp(nn.ReLU, 1, 1.4)
+    optimizer, watch = optim.SGD(model[2].parameters(), lr=0.1), viz.watch(model, every=1)
+    for _ in range(3):
+        with watch.step():
+            model.zero_grad()
+            tg.cross_entropy(model(tg.randn(6, 8)), tg.tensor([0, 1, 2] * 2)).backward()
+            optimizer.step()
+    (told,) = (remark for remark in symptoms(watch.trace) if remark.kind == "not_optimized")
+    assert told.seen == "0.weight got gradients, and no update in the 3 recorded steps"
+    assert "not_optimized" not in kinds(trained(mlp(nn.Sigmoid, 14), 3, 0.1))

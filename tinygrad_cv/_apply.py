@@ -104,6 +104,7 @@ def _several(
         for i, out in enumerate(outs):
             out._requires_grad = whole._requires_grad and out.is_floating_point()
             out._node = _output(whole.node, i)
+            out._node.counter = out._counter
     if eye is not None:
         for out in outs:
             eye.made(out, inputs)
@@ -134,6 +135,7 @@ def _record(
     out._node = node = Node(
         op, parents, array.shape, array.dtype, out._backend, out._requires_grad, plan
     )
+    node.counter = out._counter
     if plan.saves:
         saved: list[Any] = []
         guards: list[Guard] = []  # in the order of the saved tensors

@@ -221,8 +221,8 @@ class Handle:
 Guard = tuple[str, list[int], int]
 """A saved tensor: its name, its counter of in-place changes, and the count when it was saved.
 
-A counter belongs to memory. It holds how often that was changed, and one of `numbers`: the nodes
-with lower ones were made before the last change.
+A counter belongs to memory. It holds how often that was changed, and two of `numbers`: of the last
+change, and of the last one that no node stands for. Nodes with lower ones were made before.
 """
 
 
@@ -237,6 +237,7 @@ class Node:
     __slots__ = (
         "__weakref__",
         "backend",
+        "counter",
         "dtype",
         "guards",
         "hooks",
@@ -273,6 +274,8 @@ class Node:
         self.plan = plan
         self.scope = None if op is None else scope.get()
         self.saved: tuple[Any, ...] | None = ()
+        # That of the memory of the value, if it is known.
+        self.counter: list[int] | None = None
         # What was saved must still hold the same value when a rule reads it.
         self.guards: tuple[Guard, ...] = ()
         # What changes its gradient when that is complete (see Tensor.register_hook).

@@ -100,7 +100,7 @@ class View:
             assert view.op is not None
             plan = view.op.plan((True,))
             node = Node(view.op, (node,), view.shape, root.dtype, root.backend, True, plan)
-            node.number = next(family.numbers)
+            node.number, node.counter = next(family.numbers), tensor._counter
         if node is not root and tensor._name is not None:
             node.title = tensor._name
         tensor._node = node
@@ -228,16 +228,19 @@ def overwritten(tensor: "Tensor", root: Node, first: Any, rest: Any, value: Any)
 
 def move_on(tensor: "Tensor", root: Node) -> None:
     """The memory of this tensor was changed, and `root` is the node of all of it now."""
-    tensor._counter[1] = root.number
     family = _family(tensor)
+    whole = tensor if family is None else family.whole()
+    counter = root.counter = tensor._counter
+    counter[1] = root.number
+    if whole is None or whole.is_leaf:  # other tensors may have this memory, and not move on
+        counter[2] = root.number
     if family is None:
         _stand(tensor, root)
     else:
         family.move_on(root)
         members, family.members = family.members, deque()
-        base = family.whole()
-        if base is not None:
-            _stand(base, root)
+        if whole is not None:
+            _stand(whole, root)
         for reference in members:
             member = reference()
             if member is not None and _family(member) is family:
@@ -307,7 +310,11 @@ def keep_old(node: Node, since: int, tensor: "Tensor") -> None:
                 for name, value in zip(names, node.saved, strict=True)
             )
             node.guards = tuple(
-                (name, [version, 0] if guarded is counter and name in names else guarded, version)
+                (
+                    name,
+                    [version, 0, 0] if guarded is counter and name in names else guarded,
+                    version,
+                )
                 for name, guarded, version in node.guards
             )
         for parent in node.parents():

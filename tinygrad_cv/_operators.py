@@ -213,7 +213,7 @@ class Conversions(Tensor):
         ('torch.FloatTensor', dtype('float64'), tensor([1]))
         """
         if dtype is None:
-            place = "torch." if self.is_cpu else "torch.cuda."
+            place = "torch.cuda." if self.is_cuda else "torch."
             return f"{place}{TYPE_NAMES.get(self.dtype.name, self.dtype.name)}"
         place, _, known = dtype.rpartition(".") if isinstance(dtype, str) else ("", "", "")
         for name, theirs in TYPE_NAMES.items():
@@ -335,12 +335,12 @@ class Changes(Tensor):
             if isinstance(value, Tensor):
                 value = self._written(index, value, how)
             node = overwritten(self, root, first, rest, value)
-        self._write(first, rest, value)
+        self._write(first, rest, value, recorded)
         if recorded:
             move_on(self, node)
         return self
 
-    def _write(self, first: Any, rest: Any, value: Any) -> None:
+    def _write(self, first: Any, rest: Any, value: Any, recorded: bool) -> None:
         """self[first][rest] = value, and no more than that."""
         array = value._array if isinstance(value, Tensor) else value
         if isinstance(value, Tensor) and value._counter is self._counter:
@@ -355,7 +355,7 @@ class Changes(Tensor):
                 f"tensor of shape {self.shape}: {error}. What was broadcast repeats its memory and "
                 "is read-only; x.clone() has memory of its own."
             ) from error
-        self._changed()
+        self._changed(recorded)
 
     def _written(self, index: Any, value: Tensor, how: str) -> Tensor:
         """A value as the graph needs it: of this dtype."""
@@ -412,7 +412,7 @@ class Changes(Tensor):
             keep_old(result.node, since, self)
             if self._view is None or not self._view.path():  # all of the memory
                 result = result.to(dtype=self.dtype)
-                self._write(..., None, result)
+                self._write(..., None, result, True)
                 move_on(self, result.node)
                 return self
         return self._assign(..., result, how)

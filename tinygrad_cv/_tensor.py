@@ -13,6 +13,7 @@ from tinygrad_cv._inplace import View, copied
 from tinygrad_cv._public import TOP, public
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.base import DEFAULT, Backend
+from tinygrad_cv.backend.devices import SINGLE
 from tinygrad_cv.backend.devices import device as Device
 from tinygrad_cv.backend.recording import recording
 from tinygrad_cv.printing import text
@@ -136,7 +137,7 @@ class Tensor(Attached):
         self._backend = backend
         self._node = None
         self._requires_grad = False
-        self._counter = [0, 0]
+        self._counter = [0, 0, 0]
         self._view = None
         self._grad = None
         self._name = None
@@ -228,10 +229,15 @@ class Tensor(Attached):
     @property
     def is_cuda(self) -> bool:
         """Whether it lies on a GPU (or on its stand-in)."""
-        return self.device != "cpu"
+        return self.device.type not in SINGLE
+
+    @property
+    def is_meta(self) -> bool:
+        """Whether it has a shape and a dtype only, and no numbers."""
+        return self.device == "meta"
 
     def get_device(self) -> int:
-        """The number of the GPU; -1 in host memory."""
+        """The number of the GPU; -1 where there is none."""
         return int(self.device.partition(":")[2] or -1)
 
     @property
@@ -261,7 +267,7 @@ class Tensor(Attached):
         """False: there are dense tensors only."""
         return False
 
-    is_quantized = is_mkldnn = is_meta = is_mps = is_xpu = is_nested = is_sparse
+    is_quantized = is_mkldnn = is_mps = is_xpu = is_nested = is_sparse
 
     def is_complex(self) -> bool:
         """False: there are no complex tensors."""
@@ -398,7 +404,7 @@ class Tensor(Attached):
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         self._leaves_graph("an array")
-        if self.device != "cpu":
+        if self.device not in SINGLE:
             raise TypeError(
                 f"NumPy was given a tensor of shape {self.shape} on {self.device}, and would copy "
                 "it to the host without a word; say so with x.numpy()."
@@ -496,13 +502,14 @@ class Tensor(Attached):
         return (self[i] for i in range(len(self)))
 
     def __repr__(self) -> str:
-        details = [text(self._backend.to_host(self._array))]
-        if self.numel() == 0 and self.ndim != 1:
+        numbers = self._backend.has_numbers
+        details = [text(self._backend.to_host(self._array)) if numbers else "..."]
+        if self.device != "cpu":
+            details.append(f"device='{self.device}'")
+        if (self.numel() == 0 and self.ndim != 1) or not numbers:
             details.append(f"size={self.shape}")
         if str(self.dtype) not in ("float32", "int64", "bool"):
             details.append(f"dtype={self.dtype}")
-        if self.device != "cpu":
-            details.append(f"device='{self.device}'")
         if self.grad_fn is not None:
             details.append(f"grad_fn=<{self.grad_fn.label}>")
         elif self._requires_grad:
@@ -511,7 +518,7 @@ class Tensor(Attached):
 
     def __format__(self, spec: str) -> str:
         """f"{loss}" writes the number of a tensor without axes, f"{x:.3f}" that of one element."""
-        if not spec and self.ndim:
+        if not spec and (self.ndim or not self._backend.has_numbers):
             return str(self)
         if self.numel() != 1:
             raise TypeError(
@@ -604,8 +611,9 @@ class Tensor(Attached):
                 "float tensors have gradients."
             )
         # The old array stays as it was, so a graph that saved it still has the right values.
+        moment = self._counter[2] = next(numbers)  # what was computed before had other values
         self._array, self._counter, self._view = value._array, value._counter, None
-        self._counter[1] = next(numbers)  # what was computed from this tensor had other values
+        self._counter[1:] = moment, moment
         if not same:  # it is another leaf for graphs to come, and its gradient is of no use
             self._backend, self._grad = value._backend, None
             self._renew_node()
@@ -617,16 +625,18 @@ class Tensor(Attached):
         if moved._array is self._array:
             return
         # Graphs that were made with it keep the old array and the old node.
-        self._array, self._backend, self._counter = moved._array, moved._backend, [0, 0]
+        self._array, self._backend, self._counter = moved._array, moved._backend, [0, 0, 0]
         self._view = None
         self._renew_node()
         if self._grad is not None:
             self._grad._turn_into(fn)
 
-    def _changed(self) -> None:
+    def _changed(self, recorded: bool = False) -> None:
         """Count an in-place change of the array (shared with all views of it), and say when."""
         self._counter[0] += 1
         self._counter[1] = next(numbers)
+        if not recorded:
+            self._counter[2] = self._counter[1]
 
 
 def wrap(array: Any, backend: Backend) -> Tensor:
@@ -659,7 +669,7 @@ def _pickled(
     own = backend.device == "cpu" and type(values) is host.ndarray and values.flags.writeable
     tensor = kind.__new__(kind)
     tensor._set(values if own else backend.array(values, None), backend)
-    version[1:] = [0]  # no node here is older
+    version[1:] = [0, 0]  # no node here is older
     tensor._requires_grad, tensor._name, tensor._counter = requires_grad, name, version
     return tensor
 

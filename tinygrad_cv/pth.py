@@ -91,7 +91,7 @@ class Storage:
     def __init__(self, kind: str, flat: host.ndarray, backend: Backend) -> None:
         self.kind, self.flat, self.backend = kind, flat, backend
         self.there = flat if backend.device == "cpu" else backend.from_host(flat)
-        self.version, self.copied = [0, 0], 0
+        self.version, self.copied = [0, 0, 0], 0
 
     def part(self, start: int, length: int) -> "Storage":
         """Some of the elements, in the same memory."""

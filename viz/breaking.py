@@ -101,7 +101,7 @@ class Breaks:
         for _, arose, node in _arisen(found, graph):
             if arose.during == "forward":
                 told = nodes[graph.ids[node]]
-                return Broken(told.id, _forward_words(arose, node, told))
+                return Broken(graph.ids[node], _forward_words(arose, node, told))
         return None
 
     def first_gradient(self, graph: Graph, nodes: list[data.Node]) -> Broken | None:
@@ -109,7 +109,7 @@ class Breaks:
         for look, arose, node in _arisen(self._rules, graph):
             if arose.during == "backward":
                 told = nodes[graph.ids[node]]
-                return Broken(told.id, _backward_words(arose, look.port, told))
+                return Broken(graph.ids[node], _backward_words(arose, look.port, told))
             return None
         return None
 

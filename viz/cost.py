@@ -34,7 +34,8 @@ def owner(array: Any) -> Any:
 def saved_bytes(node: Node, counted: set[int]) -> dict[str, int] | None:
     """The bytes that a node keeps for its rules, by name; None once they were freed.
 
-    What lies in memory that is `counted` already is left out, and what is found is added to it.
+    Of a view all the memory counts that it keeps. What is `counted` already is left out, and what
+    is found is added to it.
     """
     if node.saved is None or node.plan is None:
         return None
@@ -44,7 +45,7 @@ def saved_bytes(node: Node, counted: set[int]) -> dict[str, int] | None:
             memory = owner(array)
             if hasattr(array, "nbytes") and id(memory) not in counted:
                 counted.add(id(memory))
-                found[name] = found.get(name, 0) + int(array.nbytes)
+                found[name] = found.get(name, 0) + int(memory.nbytes)  # of a view all of it
     return found
 
 

@@ -83,10 +83,15 @@ def lines(trace: Trace, most: int = LINES) -> list[str]:
     """
     remarks = remarks_on(trace)
     kept = remarks if len(remarks) <= most else remarks[: most - 1]
-    told = [f"{remark.level}: {remark.seen}" for remark in kept]
+    told = [_line(remark) for remark in kept]
     if len(kept) < len(remarks):
         told.append(f"… and {len(remarks) - len(kept)} more; they stand in the page (.html)")
     return told
+
+
+def _line(remark: Remark) -> str:
+    where = f"{remark.where}: " if remark.where not in remark.seen else ""
+    return f"{remark.level}: {where}{remark.seen}"
 
 
 def places_of(trace: Trace, finding: "Finding") -> list[int]:

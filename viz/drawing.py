@@ -2,6 +2,7 @@
 
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,7 +22,8 @@ from tinygrad_cv.viz.program import ProgramPainter, program
 from tinygrad_cv.viz.render import FORMATS, check_path, encoded, render
 
 SUFFIXES = (*FORMATS, ".pdf", ".dot", ".json", ".html")
-HOPELESS = 10_000  # boxes, of which a picture is not even tried
+HOPELESS = 100  # boxes and long arrows for each second: a picture of more is not even tried
+QUICK = 400  # from which on a layout is made in a hurry, with straight arrows
 LARGE = 50  # boxes, above which a picture may be too large for its usual fineness
 SMALLER = 60  # boxes of the first picture that is tried instead of one that took too long
 
@@ -55,8 +57,8 @@ class Drawing:
 
         `.dot` is the text itself, `.json` the trace, `.html` a page of it that needs no other
         file. `.svg`, `.png` and `.pdf` are rendered by Graphviz's `dot` or by `graphviz-pure`,
-        taking at most `timeout` seconds in all. A picture that would take longer, or has more
-        than 10,000 boxes, is collapsed further, and says so.
+        taking at most `timeout` seconds in all. A picture that would take longer is collapsed
+        further, and says so, in the picture and as a UserWarning.
 
         Raises ValueError for another suffix, RuntimeError if neither program is there or it
         fails, TimeoutError if even a collapsed picture takes longer.
@@ -81,29 +83,35 @@ class Drawing:
         """The contents of a file with this suffix (.svg, .png or .pdf); see `save`."""
         end = time.monotonic() + timeout
         size = self._boxes(self.view)
-        views = list(self._smaller())
-        reason = f"it has more than {HOPELESS:,} boxes"
-        if size <= HOPELESS or not views:
-            # The first picture gets half of the time, and so on; the last one all that is left.
-            share = timeout / 2 if views else timeout
-            try:
-                return render(self.source, suffix, share, size > LARGE)
-            except TimeoutError:
-                reason = f"it took longer than {share:g} s"
-                if not views:
-                    raise
+        views = [self.view]
+        reason = f"laying out so many would take longer than {timeout:g} s"
+        if self.view.effort > HOPELESS * timeout:
+            views = list(self._smaller())
+        elif size > SMALLER:
+            views += self._smaller()
         for i, view in enumerate(views):
+            # The first picture gets half of the time, and so on; the last one all that is left.
             left = max(0.0, end - time.monotonic())
-            note = (
-                f"Collapsed from {size:,} boxes to {self._boxes(view):,}, since {reason}. To see "
-                "all: save as .html, or give more time, save(..., timeout=...)."
-            )
+            share = left if i == len(views) - 1 else left / 2
+            note = ""
+            if view is not self.view:
+                note = (
+                    f"Collapsed from {size:,} boxes to {self._boxes(view):,}, since {reason}. To "
+                    "see all: save as .html, or give more time, save(..., timeout=...)."
+                )
+            source = self.painter(view, self.style, note).source() if note else self.source
             try:
-                share = left if i == len(views) - 1 else left / 2
-                source = self.painter(view, self.style, note).source()
-                return render(source, suffix, share, self._boxes(view) > LARGE)
+                contents = render(
+                    source, suffix, share, self._boxes(view) > LARGE, view.effort > QUICK
+                )
             except TimeoutError:
+                if len(views) == 1:
+                    raise
+                reason = f"it took longer than {timeout / 2:g} s"
                 continue
+            if note:
+                warnings.warn(note, UserWarning, stacklevel=3)
+            return contents
         raise TimeoutError(
             f"neither the picture nor one collapsed to {self._boxes(views[-1]):,} boxes was "
             f"rendered within {timeout:g} s. Give it longer (timeout=...), or save it as .html or "
@@ -111,13 +119,14 @@ class Drawing:
         )
 
     def _boxes(self, view: View) -> int:
-        return view.size * (2 if self.style.backward is True else 1)
+        return len(view.boxes)
 
     def _smaller(self) -> Iterator[View]:
         """Views with ever fewer boxes, for the case that the picture takes too long."""
-        size = self.view.size
-        for step in ({"budget": SMALLER}, {"depth": 1, "collapse": "repeats"}, None):
-            view = chunked(self.trace) if step is None else fold(self.trace, **step)
+        trace, size, terse = self.view.trace, self.view.size, self.painter is Painter
+        folded: list[dict[str, Any]] = [{"budget": SMALLER}, {"depth": 1, "collapse": "repeats"}]
+        for step in [*(folded if trace.modules else ()), None]:
+            view = chunked(trace) if step is None else fold(trace, **step, terse=terse)
             if view.size <= size * 3 // 4:
                 size = view.size
                 yield view
@@ -146,13 +155,15 @@ def draw(
     direction: Literal["down", "right"] = "down",
     style: Literal["color", "print"] = "color",
     color: Cost | None = None,
+    **named: Any,
 ) -> Drawing:
     """Draw the graph of tensors, of a model or of a trace, with the formula of each gradient rule.
 
-    What is drawn is one or more tensors; or a module or a function and its inputs, which is
-    called as by `viz.trace`; or a `Trace`. A compiled function alone is drawn as the program that
-    it replays: a box for each instruction with the memory that it reads and makes, joined ones in
-    one, a "loop" with its steps; the backward pass flows up beside the forward pass.
+    What is drawn is one or more tensors; or a module or a function and its inputs, those that are
+    `named` too, which is called as by `viz.trace`; or a `Trace`. A compiled function alone is drawn
+    as the program that it replays: a box for each instruction with the memory that it reads and
+    makes, joined ones in one, a "loop" with its steps; the backward pass flows up beside the
+    forward pass.
 
     With `backward=True` an arrow for the gradient runs up beside that of each value.
     `backward="ops"` draws every op of the backward pass instead, in a column of their own; to find
@@ -194,9 +205,9 @@ def draw(
     look = Style(backward, formulas, details, direction=direction, print=style == "print")
     if len(targets) == 1 and isinstance(targets[0], Compiled):
         trace = program(targets[0])
-        view = fold(trace, depth, collapse, budget, expand)
+        view = fold(trace, depth, collapse, budget, expand, terse=False)
         return Drawing(trace, view, replace(look, formulas=False), ProgramPainter)
-    trace = _traced(targets, backward, bool(health))
+    trace = _traced(targets, named, backward, bool(health))
     if backward == "ops" and all(node.rule is None for node in trace.nodes):
         _check_can_flow(trace)
         raise ValueError(
@@ -221,13 +232,15 @@ def draw(
     if color is not None:
         look = replace(look, cost=color, shares=shares(trace, color))
     ops = backward == "ops"
-    view = fold(trace, depth, collapse, budget, expand, rows=not ops)
+    view = fold(trace, depth, collapse, budget, expand, terse=not ops)
     return Drawing(trace, view, look, PassPainter if ops else Painter)
 
 
-def _traced(targets: tuple[Any, ...], backward: Backward, health: bool) -> Trace:
+def _traced(
+    targets: tuple[Any, ...], named: dict[str, Any], backward: Backward, health: bool
+) -> Trace:
     """The trace of what `draw` was given."""
-    if len(targets) == 1 and isinstance(targets[0], Trace):
+    if len(targets) == 1 and isinstance(targets[0], Trace) and not named:
         return targets[0]
     tensors = [target for target in targets if isinstance(target, Tensor)]
     if not targets or (isinstance(targets[0], Tensor) and len(tensors) < len(targets)):
@@ -238,7 +251,7 @@ def _traced(targets: tuple[Any, ...], backward: Backward, health: bool) -> Trace
         )
     first, *others = ([*tensors],) if isinstance(targets[0], Tensor) else targets
     ops: Literal[False, "ops"] = "ops" if backward == "ops" else False
-    return tracing.trace(first, *others, values=health, gradients=health, backward=ops)
+    return tracing.trace(first, *others, values=health, gradients=health, backward=ops, **named)
 
 
 def _check_can_flow(trace: Trace) -> None:

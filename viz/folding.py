@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import Literal
 
 from tinygrad_cv.viz.data import Edge, Module, Node, Step, Trace
-from tinygrad_cv.viz.grouping import Tree, around_consumers, grouped, sequences_of
+from tinygrad_cv.viz.grouping import Tree, around_consumers, copied, grouped, sequences_of
 from tinygrad_cv.viz.words import Wording, Words, leaves
 
 NESTED = 40
@@ -25,6 +25,8 @@ FIRST = (1400, 900)
 """Points that a first view may have: what is on a screen is read without moving it."""
 ENOUGH = 4
 """Boxes that a first view has at least, however large they are."""
+MANY = 300
+"""Boxes that fit in no first view, however small they are."""
 LETTER, ROW = 5.6, 13.5  # points of a letter and of a line, about
 
 # ----- what is visible ---------------------------------------------------------------------------
@@ -148,6 +150,13 @@ class View:
         return max(wide.values(), default=0), sum(high.values())
 
     @property
+    def effort(self) -> int:
+        """About how much work its layout is: its boxes, and the rows that its arrows skip."""
+        ranks = self.ranks
+        skipped = (abs(ranks[link.target] - ranks[link.source]) - 1 for link in self.links)
+        return len(self.boxes) + sum(rows for rows in skipped if rows > 0) // 5
+
+    @property
     def size(self) -> int:
         """How many boxes it takes, the ops of rules included."""
         rules = [
@@ -167,7 +176,7 @@ def fold(
     collapse: Collapse = "auto",
     budget: int | None = None,
     expand: Callable[[Module], bool | None] | None = None,
-    rows: bool = True,
+    terse: bool = True,
 ) -> View:
     """Decide what of a trace is visible.
 
@@ -179,19 +188,20 @@ def fold(
     leaves all as it is. `expand` is asked about each module, and each group, first: True unfolds
     it, False makes it a box, None leaves it to these rules. A layer of the library with a few ops,
     such as LayerNorm, is one box unless `expand` unfolds it; one with a single op is always that
-    op's box. Without `rows`, parameters are boxes even where one op alone reads them.
+    op's box. If not `terse`, all parameters are boxes, and all modules frames or boxes.
     """
     if depth is not None and depth < 1:
         raise ValueError(f"depth must be 1 (the top-level modules) or more; got {depth}.")
     if collapse not in ("auto", "repeats", None):
         raise ValueError(f"collapse must be 'auto', 'repeats' or None; got {collapse!r}.")
-    folding = _Folding(grouped(trace), depth, expand, rows)
+    folding = _Folding(grouped(trace), depth, expand, terse)
     view = folding.view(repeats=collapse == "repeats")
 
     def fits(view: View) -> bool:
         if budget is not None:
             return view.size <= budget
-        return len(view.boxes) <= ENOUGH or all(map(operator.le, view.extent, FIRST))
+        boxes = len(view.boxes)
+        return boxes <= ENOUGH or (boxes < MANY and all(map(operator.le, view.extent, FIRST)))
 
     if collapse == "auto" and not fits(view):
         view = folding.view(repeats=True)
@@ -213,9 +223,9 @@ class _Folding:
         trace: Trace,
         depth: int | None,
         expand: Callable[[Module], bool | None] | None,
-        rows: bool = True,
+        terse: bool = True,
     ) -> None:
-        self.trace, self.rows = trace, rows
+        self.trace, self.terse = trace, terse
         self.tree = Tree(trace)
         self.wanted = [expand(module) if expand else None for module in trace.modules]
         self.levels, self.depth = self._levels(), depth
@@ -225,7 +235,7 @@ class _Folding:
             if trace.nodes[edge.target].rule is None:
                 self.readers[edge.source].append(edge.target)
         self.wording = Wording(trace)
-        self.few = leaves(trace)
+        self.few = leaves(trace) if terse else set()
         self.first: dict[int, int] = {}
         self.twins: dict[int, dict[int, int]] = {}
         self._pair()
@@ -298,7 +308,7 @@ class _Folding:
                     or (level is not None and self.depth is not None and level >= self.depth)
                     or (cut is not None and self.tree.depths[m] >= cut)
                 )
-            folded = folded and m not in self.wording.singles
+            folded = folded and not (self.terse and m in self.wording.singles)
             outer = None if parent is None else box[parent]
             if outer is None and folded:
                 outer = m
@@ -346,7 +356,7 @@ class _Folding:
             home.append(found.id)
             boxes.setdefault(found.id, found).nodes.append(node.id)
             places[found.id] = min(places.get(found.id, node.id), twin)
-        if self.rows:
+        if self.terse:
             self._take_in(home, boxes)
         for node in trace.nodes:
             if node.rule is not None:
@@ -422,6 +432,8 @@ class _Folding:
             if computed:
                 every.intersection_update(outwards(frame))
         kept = {m for m, n in inside.items() if m in groups or (n > 1 and m not in every)}
+        if not self.terse:
+            kept = set(inside)
         return {
             m: next((outer for outer in outwards(m) if outer != m and outer in kept), None)
             for m in sorted(kept)
@@ -501,7 +513,7 @@ def chunked(trace: Trace, boxes: int = 40) -> View:
         path = f"ops {inside[0]} … {inside[-1]}" if len(inside) > 1 else f"op {inside[0]}"
         modules.append(Module(i, path, type="", parent=None))
         homes |= dict.fromkeys(inside, i)
-    nodes = [replace(node, module=homes.get(node.id)) for node in trace.nodes]
+    nodes = [copied(node, module=homes.get(node.id)) for node in trace.nodes]
     failure = trace.failure and replace(trace.failure, module=None)
     parts = replace(trace, nodes=nodes, modules=modules, failure=failure)
     return _Folding(parts, None, lambda module: False).view(repeats=False)

@@ -33,6 +33,7 @@ function follow() {
 }
 function light() {
   view.classList.toggle("following", flow !== null);
+  if (graph.large) lightSketch();
   if (!flow) return;
   const { above, below } = flow;
   for (const box of graph.boxes.values())
@@ -42,8 +43,16 @@ function light() {
   for (const edge of graph.edges) {
     if (!edge.drawn) continue;
     const lit = joins(above, edge) || joins(below, edge) || (edge.back && joins(all, edge));
-    for (const part of [edge.valueLine, edge.line, ...edge.names]) part?.classList.toggle("lit", lit);
+    for (const part of [edge.valueLine, edge.line, ...edge.names])
+      part?.classList.toggle("lit", lit);
   }
+}
+function lightSketch() { // what is seen from afar has no boxes of its own
+  const { sketch } = graph.groups;
+  sketch.querySelector(".lit")?.remove();
+  if (!flow) return;
+  const d = [...flow.above, ...flow.below].map(outlineOf).join("");
+  sketch.append(svg("path", { class: "sketched lit", d }));
 }
 after.chosen.push(follow);
 after.redrawn.push(follow);

@@ -1,111 +1,82 @@
-// What is seen over the steps: the heatmap of all layers, the lines of one node in the details, and
-// the loss above the slider.
+// The heatmap: all layers over all steps. A click on a cell leads to that node at that step.
 
-// ----- the loss --------------------------------------------------------------------------------
-
-const DECADES = 2; // a positive curve that spans so many is drawn by its logarithm
-const spans = (numbers) => Math.min(...numbers) > 0 &&
-  Math.log10(Math.max(...numbers) / Math.min(...numbers)) >= DECADES;
-
-// A curve over the steps in a box of 100 x 1, with a gap where it is not finite; "" for none.
-function curve(numbers, isLog) {
-  const heights = isLog ? numbers.map(Math.log10) : numbers, finite = heights.filter(Number.isFinite);
-  const low = Math.min(...finite), range = Math.max(...finite) - low || 1;
-  let path = "";
-  heights.forEach((height, i) => {
-    if (!Number.isFinite(height)) return;
-    const stroke = Number.isFinite(heights[i - 1]) ? "L" : "M";
-    path += `${stroke}${100 * i / (heights.length - 1 || 1)} ${0.95 - 0.9 * (height - low) / range}`;
-  });
-  return path;
-}
-function drawLosses() {
-  const losses = steps.map(({ loss }) => loss ?? NaN), finite = losses.filter(Number.isFinite);
-  const isLog = finite.length > 0 && spans(finite);
-  byId("losses").toggleAttribute("hidden", !finite.length);
-  byId("losses").append(svg("path", { d: curve(losses, isLog) }), cursor);
-  byId("logged").hidden = !isLog;
-}
-if (steps.length > 1 && !frames.length) drawLosses();
-
-// ----- the lines of a node ---------------------------------------------------------------------
-
-function rms(summary) {
-  const norm = normIn(summary);
-  return norm === null ? null : norm / Math.sqrt(summary.count);
-}
-function sparkline(name, numbers) {
-  const known = numbers.map((x) => x ?? NaN), finite = known.filter(Number.isFinite);
-  if (!finite.length) return [];
-  const isLog = spans(finite), x = 100 * now.place / (steps.length - 1);
-  const chart = svg("svg", { class: "spark", viewBox: "0 0 100 1", preserveAspectRatio: "none" },
-    svg("path", { d: curve(known, isLog) }), svg("line", { x1: x, x2: x, y1: 0, y2: 1 }));
-  chart.addEventListener("click", ({ clientX }) => {
-    const { left, width } = chart.getBoundingClientRect();
-    go(Math.round((clientX - left) / width * (steps.length - 1)));
-  });
-  const ends = html("div", "", "ends");
-  ends.append(html("span", name), html("span",
-    `${figure(Math.min(...finite))} … ${figure(Math.max(...finite))}${isLog ? " (log)" : ""}`));
-  return [ends, chart];
-}
-function linesOf(node, name) {
-  const over = (of) => steps.map((step) => of(step) ?? null);
-  return [
-    ...sparkline(`${name}RMS of the gradient`, over(({ gradients }) => rms(gradients[node.id]))),
-    ...(name ? [] : sparkline("std of the value", over(({ values }) => values[node.id]?.std))),
-    ...sparkline(`${name}update/weight`, over(({ updates }) => updates[node.id])),
-  ];
-}
-function showLines() {
-  if (chosen[0] !== "n" || steps.length < 2 || frames.length) return;
-  const held = graph.boxes.get(chosen)?.parameters ?? [];
-  const lines = [
-    ...linesOf(nodes[Number(chosen.slice(1))], ""),
-    ...held.flatMap((parameter) => linesOf(parameter, `${titleOf(parameter)}: `)),
-  ];
-  if (lines.length) details.append(html("h3", "over the steps"), ...lines);
-}
-after.told.push(showLines);
-
-// ----- the heatmap -----------------------------------------------------------------------------
-
-// What can be shown: a number for a node at a step, and its colour: for a share from none to all,
-// else its decades from the usual size, blue below and vermilion above.
-const median = (numbers) => numbers.toSorted((a, b) => a - b)[numbers.length >> 1];
+// What can be shown, as in `viz.heatmap`: a number for a node at a step. A share goes from none to
+// all; of the rest the decades from the usual size are seen, which is the median if it is not given.
+const shareOfUnits = (name, words) => ({
+  words, isShare: true,
+  of({ values }, { id }) { // NaN gives no share
+    const known = values[id]?.[name] ?? null;
+    return known === null && isBroken(values[id]) && knows(name, id) ? NaN : known;
+  },
+});
+const knows = (name, id) => steps.some(({ values }) => (values[id]?.[name] ?? null) !== null);
 const MEASURES = {
-  "gradient (RMS)": { of: ({ gradients }, { id, kind }) => (kind === "parameter" ? rms(gradients[id]) : null) },
-  "update/weight": { of: ({ updates }, { id }) => updates[id] ?? null, usual: 1e-3 },
-  dead: { of: ({ values }, { id }) => values[id]?.dead ?? null, share: true },
-  saturated: { of: ({ values }, { id }) => values[id]?.saturated ?? null, share: true },
-  "spread (std)": { of: ({ values }, { id, kind }) => (kind === "op" ? (values[id]?.std ?? null) : null) },
+  gradient: {
+    words: "RMS of the gradient of each weight",
+    of: ({ gradients }, { id, kind }) => (kind === "parameter" ? rms(gradients[id]) : null),
+  },
+  update: {
+    words: "update/weight, 1e-3 being usual", usual: 1e-3,
+    of: ({ updates }, { id }) => updates[id] ?? null,
+  },
+  dead: shareOfUnits("dead", "share of units that give 0 for the whole batch"),
+  saturated: shareOfUnits("saturated", "share within 1 % of an end of the range"),
+  spread: {
+    words: "standard deviation of what each op gave",
+    of({ values }, { id, kind }) {
+      const told = values[id];
+      if (kind !== "op" || !told || told.count < 2) return null;
+      return isBroken(told) ? NaN : told.std;
+    },
+  },
 };
-const LOW = [0, 114, 178], HIGH = [213, 94, 0], USUAL = [238, 238, 238];
-const NOT_KNOWN = [128, 128, 128, 40], NOT_FINITE = [204, 121, 167, 255];
-function heatOf(x, { share, usual }) {
+// The rows: the weights, if it is known of some, and not their biases; else all but single numbers.
+function rowsOf({ of }) {
+  const known = nodes.filter((node) => node.shape?.some((length) => length > 1) &&
+    steps.some((step) => of(step, node) !== null));
+  const weights = known.filter(({ kind, shape }) => kind === "parameter" && shape.length > 1);
+  return weights.length ? weights : known;
+}
+function layerOf({ kind, name, op, module }) {
+  if (kind === "parameter" || module === null) return line(name || op);
+  const { path, type, call } = modules[module];
+  return line(`${path || type} ${op}${call ? ` (call ${call + 1})` : ""}`);
+}
+
+const LOW = [0, 114, 178], HIGH = [213, 94, 0], USUAL = [238, 238, 238], ZERO = [0, 48, 77];
+const NOT_KNOWN = [128, 128, 128, 60], NOT_FINITE = [204, 121, 167, 255];
+function heatOf(x, { isShare, usual, decades }) {
   if (x === null) return NOT_KNOWN;
   if (!Number.isFinite(x)) return NOT_FINITE;
-  const t = share ? x : Math.max(-1, Math.min(1, (Math.log10(x) - Math.log10(usual)) / 4));
+  if (x === 0 && !isShare) return [...ZERO, 255];
+  const t = isShare ? x : Math.max(-1, Math.min(1, Math.log10(x / usual) / decades));
   const end = t < 0 ? LOW : HIGH;
   return [...USUAL.map((from, i) => Math.round(from + Math.abs(t) * (end[i] - from))), 255];
+}
+function median(numbers) {
+  const sorted = numbers.toSorted((a, b) => a - b), half = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
+}
+const DECADES_SEEN = [4, 12]; // from the usual size to the full colour: the least, and the most
+function scaleFor({ usual, isShare }, numbers) {
+  const sizes = numbers.filter((x) => Number.isFinite(x) && x > 0);
+  const middle = usual ?? (sizes.length ? median(sizes) : 1);
+  const far = sizes.reduce((most, x) => Math.max(most, Math.abs(Math.log10(x / middle))), 0);
+  const [least, most] = DECADES_SEEN;
+  return { isShare, usual: middle, decades: Math.max(least, Math.min(most, far)) };
 }
 
 const heatmap = byId("heatmap");
 const ROW = 16; // pixels; in page.css too
-const rowsOf = ({ of }) => nodes.filter((node) => steps.some((step) => of(step, node) !== null));
-const layerOf = (node) => node.kind === "op" && node.module !== null
-  ? `${modules[node.module].path || modules[node.module].type} ${titleOf(node)}` : node.name || titleOf(node);
-
 function drawHeat(name) {
-  const measure = MEASURES[name], rows = rowsOf(measure);
-  const cells = rows.map((node) => steps.map((step) => measure.of(step, node)));
-  const sizes = cells.flat().filter((x) => Number.isFinite(x) && x > 0);
-  const usual = measure.usual ?? median(sizes) ?? 1;
+  const rows = rowsOf(MEASURES[name]), { of } = MEASURES[name];
+  const cells = rows.map((node) => steps.map((step) => of(step, node)));
+  const scale = scaleFor(MEASURES[name], cells.flat()), { isShare } = scale;
   const canvas = html("canvas", "");
   [canvas.width, canvas.height] = [steps.length, rows.length];
   canvas.style.height = `${ROW * rows.length}px`;
   const pen = canvas.getContext("2d"), dots = pen.createImageData(steps.length, rows.length);
-  cells.flat().forEach((x, i) => dots.data.set(heatOf(x, { ...measure, usual }), 4 * i));
+  cells.flat().forEach((x, i) => dots.data.set(heatOf(x, scale), 4 * i));
   pen.putImageData(dots, 0, 0);
   const labels = html("div", "", "layers");
   labels.append(...rows.map((node) => {
@@ -115,13 +86,14 @@ function drawHeat(name) {
   }));
   const at = ({ clientX, clientY }) => {
     const { left, top, width, height } = canvas.getBoundingClientRect();
-    const part = (from, size, count) => Math.max(0, Math.min(count - 1, Math.floor(from / size * count)));
+    const part = (from, size, count) =>
+      Math.max(0, Math.min(count - 1, Math.floor(from / size * count)));
     return [part(clientY - top, height, rows.length), part(clientX - left, width, steps.length)];
   };
   canvas.addEventListener("pointermove", (event) => {
     const [row, place] = at(event), x = cells[row][place];
     canvas.title = `${layerOf(rows[row])}, step ${steps[place].number}: ` +
-      (measure.share ? percent(x) : figure(x));
+      (isShare ? percent(x) : figure(x));
   });
   canvas.addEventListener("click", (event) => {
     const [row, place] = at(event);
@@ -132,17 +104,29 @@ function drawHeat(name) {
   field.append(canvas, marker);
   const grid = html("div", "", "grid");
   grid.append(labels, field);
-  const scale = html("p", "", "scale");
-  const ends = measure.share ? ["0 %", "100 %"] : [figure(usual * 1e-4), figure(usual * 1e4)];
-  scale.append(html("span", ends[0]), html("i", "", measure.share ? "shares" : "decades"), html("span", ends[1]),
-    html("span", `step ${steps[0].number} … ${steps.at(-1).number}`));
-  return [grid, scale];
+  return [grid, keyOf(scale, cells.flat())];
+}
+function keyOf({ isShare, usual, decades }, numbers) {
+  const ends = isShare ? ["0 %", "100 %"] : [-decades, decades].map((d) => figure(usual * 10 ** d));
+  const key = html("p", "", "scale");
+  key.append(html("span", ends[0]), html("i", "", isShare ? "shares" : "decades"),
+    html("span", ends[1]));
+  const others = [
+    ["none", "exactly 0", !isShare && numbers.includes(0)],
+    ["broken", "NaN or infinite", numbers.some((x) => x !== null && !Number.isFinite(x))],
+    ["missing", "not recorded", numbers.includes(null)],
+  ];
+  for (const [kind, words, isThere] of others)
+    if (isThere) key.append(html("i", "", kind), html("span", words));
+  key.append(html("span", `steps ${steps[0].number} … ${steps.at(-1).number}`, "steps"));
+  return key;
 }
 const measured = Object.keys(MEASURES).filter((name) => rowsOf(MEASURES[name]).length);
 const [measureLabel, measureOf] = choice("show", ...measured);
 function showHeat() {
   if (heatmap.hidden) return;
-  heatmap.replaceChildren(measureLabel, ...drawHeat(measured[measureOf.selectedIndex]));
+  const name = measured[measureOf.selectedIndex];
+  heatmap.replaceChildren(measureLabel, html("span", MEASURES[name].words), ...drawHeat(name));
   markPlace();
 }
 function markPlace() {

@@ -67,9 +67,14 @@ def arrow(t: float | None) -> dict[str, str]:
 
 
 def worst(found: Iterable[float]) -> float | None:
-    """NaN where there is one, else the t farthest from 0; None of none."""
+    """NaN where there is one, else the t farthest from 0; None of none.
+
+    -inf counts last: the first step of a loop may send nothing where all later ones do.
+    """
     told = list(found)
-    return next((t for t in told if math.isnan(t)), max(told, key=abs, default=None))
+    finite = [t for t in told if math.isfinite(t)]
+    broken = next((t for t in told if math.isnan(t)), None)
+    return broken if broken is not None else max(finite or told, key=abs, default=None)
 
 
 def mixed(start: str, end: str, share: float) -> str:

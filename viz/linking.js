@@ -2,8 +2,8 @@
 // follows what is chosen, where the page may change it.
 
 function addressed() { // what the page shows, as such a link
-  const parts = [];
-  if (chosen?.[0] === "n") parts.push(`node=${encodeURIComponent(nodes[Number(chosen.slice(1))].key)}`);
+  const parts = [], node = chosen?.[0] === "n" ? nodes[Number(chosen.slice(1))] : null;
+  if (node) parts.push(`node=${encodeURIComponent(node.key)}`);
   if (places > 1) parts.push(`step=${frames.length ? now.place + 1 : now.step.number}`);
   return parts.length ? `#${parts.join("&")}` : "";
 }

@@ -30,14 +30,18 @@ function showChosen() {
 function showSeen() {
   const { clientWidth: width, clientHeight: height } = view, { x, y, scale } = camera;
   const hidden = (low, size, room) => Math.max(0, -low) + Math.max(0, low + size - room);
-  const fits = hidden(x, graph.w * scale, width) < SLACK && hidden(y, graph.h * scale, height) < SLACK;
-  minimap.hidden = fits || !graph.boxes.size;
+  const most = Math.max(hidden(x, graph.w * scale, width), hidden(y, graph.h * scale, height));
+  minimap.hidden = most < SLACK || !graph.boxes.size;
   if (minimap.hidden) return;
-  const shrink = Math.min(Math.min(MAP.w, width / 4) / graph.w, Math.min(MAP.h, height / 2.5) / graph.h);
+  const room = [Math.min(MAP.w, width / 6), Math.min(MAP.h, height / 3)];
+  const shrink = Math.min(room[0] / graph.w, room[1] / graph.h);
   scaleOf.x = Math.max(shrink, MAP.least / graph.w);
   scaleOf.y = Math.max(shrink, MAP.least / graph.h);
   const [w, h] = [graph.w * scaleOf.x, graph.h * scaleOf.y];
-  Object.assign(minimap.style, { width: `${w}px`, height: `${h}px` });
+  const below = minimap.parentElement.getBoundingClientRect().bottom -
+    view.getBoundingClientRect().bottom; // on a phone the details stand there
+  const place = { width: `${w}px`, height: `${h}px`, bottom: `${below + 12}px` };
+  Object.assign(minimap.style, place);
   const cut = (low, size, most) => { // the part of it that is on the map
     const from = Math.max(0, Math.min(most - 3, low));
     return [from, Math.max(3, Math.min(most, low + size) - from)];

@@ -1,131 +1,130 @@
-"""What the formulas of a graph call its values: the user's names, else the letters of an op."""
+"""What the user's program calls things: tensors, models, the lines that run."""
 
-import re
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping
+from itertools import islice
+from types import FrameType, ModuleType
 from typing import Any
 
-from tinygrad_cv._graph import Graph, Node
-from tinygrad_cv._op import Op, Output
-from tinygrad_cv._symbol import Symbol, derive
+from tinygrad_cv._frames import frames_of_user
+from tinygrad_cv._tensor import Tensor
+from tinygrad_cv.nn import Module
 
-CLEAR = re.compile(r"[^\W\d][\w']{0,39}(\[[^\[\]]{1,20}\])*")
-"""What can stand in a formula and be taken for one value: "q", "hs[3]", "batch['image']"."""
+CALLERS = 8
+"""In so many calls, the innermost ones, it is looked for what holds a model."""
 
 
-class Naming:
-    """The names of the values in one graph; `given` are the user's and the paths of parameters.
+def variables(frame: FrameType | None, ended: bool = False) -> dict[int, str]:
+    """The names of a frame's variables that hold tensors, by the number of the tensor's node.
 
-    - A value has the user's name, a parameter the last part of its path ("weight").
-    - Where there is none, or two inputs of an op have the same, it has the letter that the op uses
-      in its rules, "y" for the output; or its number ("%3") if that letter is somebody's name.
-    - The gradient that reaches an op is g; or ∂L/∂f in full where g is somebody's name.
+    A list or dict of tensors names its elements: "hs[3]". In a function that `ended`, what it was
+    called with names leaves only: its caller has the better name for what it computed itself.
+    """
+    if frame is None:
+        return {}
+    given = frame.f_code.co_varnames[: frame.f_code.co_argcount] if ended else ()
+    return named(frame.f_locals, given)
 
-    No two values in the formulas of one op are called the same, and no letter in them means
-    something else in the user's program.
+
+def named(values: Mapping[str, Any], given: Collection[str] = ()) -> dict[int, str]:
+    """The names of tensors among variables; of those that were `given`, leaves only."""
+    found: list[tuple[str, Any]] = []
+    inside: list[tuple[str, Any]] = []
+    for name, value in values.items():
+        if name.startswith("_") or not name.isidentifier():
+            continue
+        if isinstance(value, Tensor):
+            node = value._node
+            if node is not None and (node.op is None or name not in given):
+                found.append((name, value))
+        elif isinstance(value, list | dict):
+            inside += _parts(name, value)
+    names: dict[int, str] = {}
+    for called, part in found + inside:  # a variable of its own is the better name
+        if isinstance(part, Tensor) and part._node is not None:
+            names.setdefault(part._node.number, called)
+    return names
+
+
+def _parts(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """What is in a list, a tuple or a dict of this name."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    return ((f"{name}[{key!r}]", part) for key, part in items)
+
+
+class Running:
+    """The calls of the user's program while ops are made, and the names that they leave behind.
+
+    Their frames are held until the next op finds them ended: then their variables hold what they
+    held at the end. No profiler is needed for that, so that of the user goes on.
     """
 
-    def __init__(self, graph: Graph, given: Sequence[str]) -> None:
-        self.ids = graph.ids
-        self.names = {node: _short(name) for node, name in zip(graph, given, strict=True)}
-        self.taken = {part for name in self.names.values() for part in (name, _base(name)) if part}
-        self.results = {
-            (parent, node.op.index): node
-            for node in graph
-            if isinstance(node.op, Output)
-            for parent in node.parents()
-        }
+    def __init__(self, names: dict[int, str]) -> None:
+        self.names = names
+        """By the number of a tensor's node."""
+        self._frames: list[FrameType] = []
+        self._base = next(frames_of_user(), None)
 
-    def inputs(self, node: Node) -> list[str]:
-        """What the formulas of an op call each of its inputs; "" for a plain value."""
-        if node.op is None:
-            return []
-        distinct = {value for value in node.inputs if isinstance(value, Node)}
-        count = Counter(self.names[value] for value in distinct)
-        called: dict[Node, str] = {}
-        letters = input_names(node.op, len(node.inputs))
-        for letter, value in zip(letters, node.inputs, strict=True):
-            if isinstance(value, Node):
-                name = self.names[value] if count[self.names[value]] == 1 else ""
-                called.setdefault(value, name or self._letter(letter, value))
-        return [called[value] if isinstance(value, Node) else "" for value in node.inputs]
+    def look(self) -> FrameType | None:
+        """The innermost frame of the user's, after a look at those that have ended."""
+        now: list[FrameType] = []
+        for frame in frames_of_user():
+            if frame is self._base:
+                break
+            now.append(frame)
+        self._end(now)
+        return now[0] if now else self._base
 
-    def output(self, node: Node) -> str:
-        """What they call the output."""
-        if node.op is None:
-            return self.names[node] or f"%{self.ids[node]}"
-        return self._output(node, self.names[node] or "y", self.inputs(node))
+    def end(self) -> None:
+        """All calls have ended."""
+        self._end([])
+        self._base = None
 
-    def _output(self, node: Node, name: str, inputs: list[str]) -> str:
-        mine = name == self.names[node] and name not in inputs
-        return name if mine or name not in self.taken.union(inputs) else f"%{self.ids[node]}"
-
-    def _letter(self, letter: str, node: Node) -> str:
-        return letter if _base(letter) not in self.taken else f"%{self.ids[node]}"
-
-    def symbols(self, node: Node) -> dict[str, Any]:
-        """What to write for the names that the rules of an op use."""
-        assert node.op is not None
-        op, inputs, output = node.op, self.inputs(node), self.output(node)
-        symbols: dict[str, Any] = {} if "y" in op.inputs else {"y": Symbol(output)}
-        symbols |= {
-            letter: Symbol(name)
-            for letter, name, value in zip(op.inputs, inputs, node.inputs, strict=False)
-            if isinstance(value, Node)
-        }
-        if op.variadic:
-            first = len(op.inputs) - 1
-            symbols[op.inputs[-1]] = [
-                Symbol(name) if isinstance(value, Node) else value
-                for name, value in zip(inputs[first:], node.inputs[first:], strict=True)
-            ]
-        spelled = "g" in self.taken.union(inputs)
-        if not op.outputs:
-            return symbols | {"g": Symbol(f"∂L/∂{output}" if spelled else "g")}
-        for i, letter in enumerate(op.outputs):
-            result = self.results.get((node, i))
-            name = self._output(result, self.names[result] or letter, inputs) if result else letter
-            symbols[letter] = Symbol(name)
-        sign = "∂L/∂" if spelled else "g_"
-        return symbols | {"g": tuple(Symbol(f"{sign}{symbols[letter]}") for letter in op.outputs)}
-
-    def formula(
-        self, node: Node, port: int, numbers: dict[str, Any] | None = None
-    ) -> tuple[str, dict[str, str]]:
-        """The rule for one input as text, and the definitions that it uses.
-
-        `numbers` are written instead of names.
-        """
-        op = node.op
-        assert op is not None
-        last = len(op.inputs) - 1
-        symbols, taken = self.symbols(node), self.taken.union(self.inputs(node))
-        try:
-            result, definitions = derive(
-                op, op.inputs[min(port, last)], False, node.inputs, symbols | (numbers or {}), taken
-            )
-        except Exception:  # a rule may do with its arrays what cannot be done with symbols
-            return "…", {}
-        chosen = result[port - last] if isinstance(result, list | tuple) else result
-        return str(chosen), {name: str(meaning) for name, meaning in definitions.items()}
+    def _end(self, now: list[FrameType]) -> None:
+        running = set(map(id, now))
+        for frame in self._frames:
+            if id(frame) not in running:
+                for number, name in variables(frame, ended=True).items():
+                    self.names.setdefault(number, name)
+        self._frames = now
 
 
-def _short(name: str) -> str:
-    """A name as it stands in a formula: the last part of a path; "" if it would not be clear."""
-    before, _, last = name.rpartition(".")
-    if before and last.isdigit():  # of a list of parameters
-        last = f"{before.rpartition('.')[2]}[{last}]"
-    return last if CLEAR.fullmatch(last) else ""
+def holders(modules: Collection[Module]) -> dict[int, str]:
+    """What holds each of these models in the program that is running, by the model's id.
+
+    That is a variable, "G"; a place in a list or dict, "nets[0]"; or an attribute of an object that
+    a variable holds, such as "G" of self.G.
+    """
+    wanted = {id(module) for module in modules}
+    names: dict[int, str] = {}
+    for frame in islice(frames_of_user(), CALLERS):
+        for called, value in _held(frame):
+            if id(value) in wanted:
+                names.setdefault(id(value), called)
+        if len(names) == len(wanted):
+            break
+    return names
 
 
-def _base(name: str) -> str:
-    return name.partition("[")[0]
+def _held(frame: FrameType) -> Iterator[tuple[str, Any]]:
+    """What the variables of a frame hold, by name; then what is in it, and the globals."""
+    own = [(name, value) for name, value in frame.f_locals.items() if _is_told(name)]
+    yield from own
+    for name, value in own:
+        if isinstance(value, list | tuple | dict):
+            yield from _parts(name, value)
+    for _, value in [*own, ("self", frame.f_locals.get("self"))]:
+        if not isinstance(value, ModuleType | type | Tensor):
+            yield from ((each, part) for each, part in _attributes(value) if _is_told(each))
+    yield from ((name, value) for name, value in frame.f_globals.items() if _is_told(name))
 
 
-def input_names(op: Op, count: int) -> list[str]:
-    """The names of so many inputs of an op; those of a variadic one are xs[0], xs[1], ..."""
-    last = len(op.inputs) - 1
-    return [
-        f"{op.inputs[last]}[{i - last}]" if op.variadic and i >= last else op.inputs[i]
-        for i in range(count)
-    ]
+def _attributes(value: Any) -> list[tuple[str, Any]]:
+    """What an object holds; nothing of its own is run to find out."""
+    try:
+        return [*object.__getattribute__(value, "__dict__").items()]
+    except AttributeError:
+        return []
+
+
+def _is_told(name: str) -> bool:
+    return name != "self" and not name.startswith("_") and name.isidentifier()

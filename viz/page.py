@@ -23,6 +23,7 @@ from tinygrad_cv.viz.data import Trace
 from tinygrad_cv.viz.folding import grouped
 from tinygrad_cv.viz.judging import judge_steps
 from tinygrad_cv.viz.packing import packed
+from tinygrad_cv.viz.symptoms import symptoms
 from tinygrad_cv.viz.text import one_line
 
 PROGRAM = (
@@ -38,6 +39,7 @@ PROGRAM = (
     "finding.js",
     "minimap.js",
     "saving.js",
+    "lines.js",
     "heat.js",
     "linking.js",
 )
@@ -83,7 +85,7 @@ def page(
         policy=f"default-src 'none'; style-src {hash_of(style)}; script-src {hash_of(script)}; "
         "img-src data:; base-uri 'none'; form-action 'none'",
         style=style,
-        data=_inert(json.dumps(contents, ensure_ascii=False, allow_nan=False)),
+        data=inert(json.dumps(contents, ensure_ascii=False, allow_nan=False)),
         script=script,
     )
 
@@ -94,9 +96,11 @@ def _told(trace: Trace) -> dict[str, Any]:
     modules = [module.id for module in trace.modules]
     nodes = [node.id for node in trace.nodes]
     named = [*trace.output_names, *[""] * len(trace.outputs)]
+    judged = judge_steps(trace)
+    remarks = symptoms(trace, judged) or None if trace.remarks is None else trace.remarks
     return {
-        "trace": replace(trace, steps=[]).plain(),
-        "steps": packed(trace.steps, judge_steps(trace)),
+        "trace": replace(trace, steps=[], remarks=remarks).plain(),
+        "steps": packed(trace.steps, judged),
         "words": {
             "nodes": [astuple(wording.of_node(i)) for i in nodes],
             "modules": [astuple(wording.of_module(m)) for m in modules],
@@ -127,6 +131,6 @@ def hash_of(text: str) -> str:
     return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
 
 
-def _inert(text: str) -> str:
+def inert(text: str) -> str:
     """JSON without the characters that HTML or an encoder reads as more than text."""
     return re.sub("[<>&\u2028\u2029\ud800-\udfff]", lambda c: f"\\u{ord(c[0]):04x}", text)

@@ -122,7 +122,8 @@ class Painter:
             notes.insert(0, labels.left_aligned(caption))
         below = {"label": legend(self.kinds(), self.keys, style, notes), "labelloc": "b"}
         font = {"fontname": FONT, "fontsize": str(SIZE), "fontcolor": INK}
-        space = {"nodesep": "0.3", "ranksep": "0.22"}
+        # A row runs through all frames (newrank).
+        space = {"nodesep": "0.3", "ranksep": "0.22", "newrank": "true"}
         turned = {} if self.down else {"rankdir": "LR"}
         return graphviz.Digraph(
             graph_attr={"bgcolor": "white", **font, **space, **turned, **below},
@@ -389,7 +390,7 @@ class Painter:
             above = [
                 link.source
                 for link in self.links[name]
-                if ranks[link.source] == ranks[name] - 1 and not self._goes_back(link)
+                if ranks[link.source] == ranks[name] - 1 and not self.goes_back(link)
             ]
             if above:
                 found.add((above[0], name))
@@ -408,6 +409,7 @@ class Painter:
                 continue
             for link in links:
                 named = link.port is not None and 2 <= len(cells) <= CELLS and self.down
+                named = named and not self.goes_back(link)
                 head = f"{found.id}:i{link.port}:n" if named else found.id
                 yield from self._pair(source, head, [link])
 
@@ -415,28 +417,31 @@ class Painter:
         self, tail: str, head: str, links: list[Link], several: bool = False
     ) -> Iterator[Arrow]:
         """The arrow of the value, and that of its gradient."""
-        route = self.route(links[0])
-        bad = any(i in self.bad for i in self._sources(links))
-        gradient = any(link.gradient for link in links)
+        back, route = self.goes_back(links[0]), self.route(links[0])
         look: dict[str, str] = {}
-        if bad:
+        if any(i in self.bad for i in self._sources(links)):
             look = labels.arrow(math.nan)
             self.keys.add(Key.BROKEN)
-        elif gradient and self.style.step is not None and not self.style.backward:
+        gradient = any(link.gradient for link in links)
+        if gradient and not look and self.style.step is not None and not self.style.backward:
             look = self._look(links)
         if several:
             self.keys.add(Key.SEVERAL)
-            look = {"penwidth": "5", "arrowsize": "0.8"} | {
-                key: value for key, value in look.items() if key != "penwidth"
-            }
-        yield tail, head, look | route
+            look = {"arrowsize": "0.8", **look, "penwidth": "5"}
+        yield self._directed(tail, head, back, look | route)
         if gradient and self.style.backward is True:
             self.keys.add(Key.PAIR)
             look = self._look(links)
             targets = {target for link in links for target in link.targets}
             if self.sent is not None and self.sent.isdisjoint(targets):
                 look = {"style": "invis"}
-            yield tail, head, {"dir": "back", **look, **route}
+            there, back_again, flow = self._directed(tail, head, back, look | route)
+            flow["dir"] = "forward" if back else "back"
+            yield there, back_again, flow
+
+    def _directed(self, tail: str, head: str, back: bool, look: dict[str, str]) -> Arrow:
+        """An arrow whose upper end comes first, since layout goes from the top down."""
+        return (head, tail, {"dir": "back", **look}) if back else (tail, head, look)
 
     def _sources(self, links: Iterable[Link]) -> Iterator[int]:
         """The nodes whose values an arrow carries."""
@@ -463,18 +468,18 @@ class Painter:
             self.keys.add(Key.ZERO)
         return labels.arrow(t)
 
-    def _goes_back(self, link: Link) -> bool:
+    def goes_back(self, link: Link) -> bool:
         """Whether an arrow leads to an earlier box: from one repetition to the next."""
         return self.places[link.source] >= self.places[link.target]
 
     def route(self, link: Link) -> dict[str, str]:
-        """The longest way is straight, and what skips boxes or leads back moves none of them."""
-        if self._goes_back(link):
-            return {"constraint": "false"}
+        """The longest way is straight, and what skips boxes moves none of them."""
+        if link.source == link.target:
+            return {}
         if (link.source, link.target) in self.main:
             return {"weight": "20"}
         ranks = self.view.ranks
-        return {"weight": "0"} if ranks[link.target] - ranks[link.source] > 2 else {}
+        return {"weight": "0"} if abs(ranks[link.target] - ranks[link.source]) > 2 else {}
 
     # ----- what is no node -----------------------------------------------------------------------
 

@@ -36,11 +36,6 @@ class PassPainter(Painter):
     def kinds(self) -> set[str]:
         return super().kinds() | {"gradient"}
 
-    def blank(self) -> Any:
-        picture = super().blank()
-        picture.graph_attr["newrank"] = "true"  # a row runs through both columns
-        return picture
-
     def _behind(self, *given: Any) -> str:
         return ""  # formulas stand in the other column
 

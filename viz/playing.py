@@ -4,7 +4,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +16,31 @@ from tinygrad_cv._reading import Placed, Reading, raw
 from tinygrad_cv._symbol import ATOM, NEGATE, Symbol
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
+from tinygrad_cv.storage import write
 from tinygrad_cv.viz import data
 from tinygrad_cv.viz.data import Frame, Trace
 from tinygrad_cv.viz.drawing import draw
-from tinygrad_cv.viz.naming import Naming
+from tinygrad_cv.viz.letters import Naming
+from tinygrad_cv.viz.naming import variables
+from tinygrad_cv.viz.recalling import recalled
 from tinygrad_cv.viz.recorder import Recorder
 from tinygrad_cv.viz.structure import receivers
 from tinygrad_cv.viz.summarizing import norm
-from tinygrad_cv.viz.variables import variables
 
+SMALL = 40  # nodes of a graph that can be drawn as a circuit
 WRITTEN_OUT = 6  # elements; a larger array is told by its shape and norm
 
 
 @dataclass(frozen=True)
 class Playback:
-    """The frames of a backward pass, in `trace.frames`. A notebook shows them as a page."""
+    """The frames of a backward pass, in `trace.frames`.
+
+    A notebook shows them as a page; those of a small graph as a circuit (see `viz.circuit`).
+    """
 
     trace: Trace
+    played: "Played | None" = field(default=None, repr=False, compare=False)
+    """What a circuit is made from, of a small graph."""
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a page with a slider (.html), or into a folder a numbered SVG for each frame.
@@ -42,17 +50,9 @@ class Playback:
         path = Path(path)
         if path.suffix:
             return draw(self.trace, backward=True).save(path)
-        path.mkdir(parents=True, exist_ok=True)
-        if stale := sorted(path.glob("[0-9]*.svg")):
-            raise FileExistsError(
-                f"the folder {str(path)!r} holds {stale[0].name} of an earlier playback; remove "
-                "it, or save to another folder."
-            )
-        digits = len(str(len(self.trace.frames)))
-        hidden = sys.stderr is None or None  # closed, or perhaps no terminal
-        for i in tqdm(range(len(self.trace.frames)), desc="frames", disable=hidden):
-            draw(self.trace, backward=True, frame=i).save(path / f"{i:0{max(3, digits)}}.svg")
-        return path
+        return frames(
+            path, len(self), lambda i: draw(self.trace, backward=True, frame=i)._repr_svg_()
+        )
 
     def __len__(self) -> int:
         return len(self.trace.frames)
@@ -61,8 +61,32 @@ class Playback:
         return "\n\n".join("\n".join(frame.lines) for frame in self.trace.frames)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        bundle = draw(self.trace, backward=True)._repr_mimebundle_(include, exclude)
+        from tinygrad_cv.viz.notebook import interactive
+
+        if self.played is None:
+            return interactive(draw(self.trace, backward=True), str(self))
+        from tinygrad_cv.viz.circuit import circuit_of
+
+        bundle = circuit_of(self.played)._repr_mimebundle_(include, exclude)
         return {**bundle, "text/plain": str(self)}
+
+
+def frames(folder: Path, count: int, drawn: Callable[[int], str]) -> Path:
+    """Write so many numbered SVGs into a folder, which is made if it is not there.
+
+    Raises FileExistsError if it holds frames of another play.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if stale := sorted(folder.glob("[0-9]*.svg")):
+        raise FileExistsError(
+            f"the folder {str(folder)!r} holds {stale[0].name} of an earlier playback; remove "
+            "it, or save to another folder."
+        )
+    digits = max(3, len(str(count)))
+    hidden = sys.stderr is None or None  # closed, or perhaps no terminal
+    for i in tqdm(range(count), desc="frames", disable=hidden):
+        write(folder / f"{i:0{digits}}.svg", drawn(i).encode(errors="backslashreplace"))
+    return folder
 
 
 def playback(loss: Tensor) -> Playback:
@@ -95,18 +119,37 @@ def playback(loss: Tensor) -> Playback:
     ∂L/∂x = g = -4
     ∂L/∂y = g = -4
     """
-    player = _Player()
+    played = play(loss)
+    return Playback(played.trace, played if len(played.trace.nodes) <= SMALL else None)
+
+
+@dataclass(frozen=True)
+class Played:
+    """A backward pass that was looked at."""
+
+    trace: Trace
+    """With its frames."""
+    player: "Player"
+    naming: Naming
+    values: dict[Node, Any]
+    """The arrays that are known, in host memory."""
+
+
+def play(loss: Tensor) -> Played:
+    """Walk backward from a loss once, and look on."""
+    values = {node: node.backend.to_host(array) for node, array, _ in recalled([loss])}
+    player = Player()
     player.recall([loss])
     trace = player.traced({loss: ""}, variables(next(frames_of_user(), None)))
     naming = Naming(Graph([loss.node]), [node.name for node in trace.nodes])
     trace.frames = [
         Frame(naming.ids[rule.node], list(_lines(rule, trace, naming))) for rule in player.rules
     ]
-    return Playback(trace)
+    return Played(trace, player, naming, values)
 
 
 @dataclass(frozen=True)
-class _Rule:
+class Rule:
     """What ran at a node: its gradient g, what the rules asked for, and what they gave."""
 
     node: Node
@@ -115,12 +158,18 @@ class _Rule:
     sent: list[Any]
 
 
-class _Player(Recorder):
+class Player(Recorder):
     """Also keeps the arrays that each rule ran on."""
 
     def __init__(self) -> None:
         super().__init__(values=True, gradients=True, lines=False, times=False)
-        self.rules: list[_Rule] = []
+        self.rules: list[Rule] = []
+        self.arrays: dict[Node, Any] = {}
+        """The complete gradient of each node."""
+
+    def arrived(self, node: Node, gradient: Any) -> None:
+        super().arrived(node, gradient)
+        self.arrays[node] = gradient
 
     def backward(
         self, reading: Reading, node: Node, gradient: Any, useful: set[Node] | None
@@ -131,28 +180,28 @@ class _Player(Recorder):
         shares = [
             share.whole(node.backend) if type(share) is Placed else share for _, share in sent
         ]
-        self.rules.append(_Rule(node, gradient, asked, shares))
+        self.rules.append(Rule(node, gradient, asked, shares))
         return sent
 
 
-def _lines(rule: _Rule, trace: Trace, naming: Naming) -> Iterator[str]:
+def _lines(rule: Rule, trace: Trace, naming: Naming) -> Iterator[str]:
     """A frame as text: what arrives, and for each input what is sent on."""
-    node, told = rule.node, trace.nodes[naming.ids[rule.node]]
+    node, into = rule.node, trace.nodes[naming.ids[rule.node]]
     to_host = node.backend.to_host
     g = to_host(rule.g)
-    yield f"{_made(trace, told)}: g = ∂L/∂{told.called} = {_told(g)}"
+    yield f"{_made(trace, into)}: g = ∂L/∂{into.called} = {told(g)}"
     read = rule.asked | {"g": rule.g}
-    small = not any(map(_is_large, read.values()))
-    numbers = {name: _symbols(value, to_host) for name, value in read.items() if small}
+    small = not any(map(is_large, read.values()))
+    numbers = {name: symbols(value, to_host) for name, value in read.items() if small}
     uses = Counter(edge.source for edge in trace.edges if edge.gradient)
     for (port, _), share in zip(receivers(node, None), rule.sent, strict=True):
-        operand, left = told.inputs[port], to_host(share)
+        operand, left = into.inputs[port], to_host(share)
         goal = f"∂L/∂{operand.called}"
         assert operand.source is not None
         sign = "=" if uses[operand.source] == 1 else "+="  # others send a share, too
         if small:
             formula, where = naming.formula(node, port, numbers)
-            parts = dict.fromkeys([operand.formula, formula, _told(left)])
+            parts = dict.fromkeys([operand.formula, formula, told(left)])
             yield f"{goal} {sign} {' = '.join(parts)}"
             for name, meaning in operand.where.items():
                 yield f"    where {' = '.join(dict.fromkeys([name, meaning, where[name]]))}"
@@ -179,29 +228,31 @@ def _place(node: data.Node) -> str:
     return node.name or f"%{node.id}"
 
 
-def _is_large(value: Any) -> bool:
+def is_large(value: Any) -> bool:
     """Whether there are more numbers in it than a line can hold."""
     if isinstance(value, tuple):
-        return any(map(_is_large, value))
+        return any(map(is_large, value))
     return hasattr(value, "dtype") and value.size > WRITTEN_OUT
 
 
-def _symbols(value: Any, to_host: Callable[[Any], Any]) -> Any:
+def symbols(value: Any, to_host: Callable[[Any], Any]) -> Any:
     """Arrays as symbols that are written as their numbers."""
     if isinstance(value, tuple):
-        return [_symbols(part, to_host) for part in value]
+        return [symbols(part, to_host) for part in value]
     if not hasattr(value, "dtype"):
         return value
-    written = _told(to_host(value))
+    written = told(to_host(value))
     return Symbol(written, NEGATE if written.startswith("-") else ATOM)
 
 
-def _told(array: Any) -> str:
+def told(array: Any, digits: int = 4) -> str:
     """The elements of a small array; the shape and norm of another."""
     array = host.asarray(array)
-    if _is_large(array):
+    if is_large(array):
         return f"an array of shape {array.shape}, norm {norm(array):.3g}"
     if array.size == 1:
-        return f"{array.item():.4g}"
-    written = host.array2string(array, separator=", ", formatter={"all": lambda v: f"{v:.4g}"})
+        return f"{array.item():.{digits}g}"
+    written = host.array2string(
+        array, separator=", ", formatter={"all": lambda v: f"{v:.{digits}g}"}
+    )
     return " ".join(written.split())

@@ -1,7 +1,6 @@
 """What the nodes of a finished graph gave: what the rules saved, and what can be computed again."""
 
 import copy
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
 
@@ -26,48 +25,59 @@ def recalled(outputs: Iterable[Tensor]) -> Iterator[tuple[Node, Any, list[Any] |
     """
     outputs = list(outputs)
     graph = Graph([tensor.node for tensor in outputs])
-    known = _kept(graph, outputs)
-    readers = Counter(parent for node in graph for parent in node.parents())
+    readers: dict[Node, list[int]] = {node: [] for node in graph}
     for node in graph:
-        parents = set(node.parents())
-        given = None
-        if node.op is not None and parents <= known.keys():
+        for parent in node.parents():
+            readers[parent].append(node.number)
+    kept = _kept(graph, outputs, readers)
+    left = {node: len(numbers) for node, numbers in readers.items()}
+    known: dict[Node, Any] = {}
+    for node in graph:
+        given: list[Any] | None = None
+        array, was_read = kept.get(node, (None, False))
+        if node.op is not None and known.keys() >= set(node.parents()):
             given = [known[x] if isinstance(x, Node) else x for x in node.inputs]
-            if node not in known and (array := _again(node, given)) is not None:
-                known[node] = array
-        if node in known and not isinstance(known[node], tuple):
-            yield node, known[node], given
-        readers.subtract(node.parents())
-        for parent in parents:
-            if not readers[parent]:
+            if array is None:
+                array = _again(node, given)
+                was_read = node.counter is not None and node.counter[2] <= node.number
+        if array is not None and not isinstance(array, tuple):
+            yield node, array, given
+        if array is not None and was_read:
+            known[node] = array
+        for parent in node.parents():
+            left[parent] -= 1
+            if not left[parent]:
                 known.pop(parent, None)
 
 
-def _kept(graph: Graph, outputs: list[Tensor]) -> dict[Node, Any]:
-    """The arrays that tensors or rules hold, and that nobody wrote to since."""
-    first: dict[Node, int] = {}
-    for node in graph:
-        for parent in node.parents():
-            first.setdefault(parent, node.number)
+def _kept(
+    graph: Graph, outputs: list[Tensor], readers: dict[Node, list[int]]
+) -> dict[Node, tuple[Any, bool]]:
+    """The arrays that tensors or rules hold and that nobody wrote to since.
 
-    def is_as_it_was(node: Node, counter: list[int]) -> bool:
-        """Whether the memory was not written to since an op made it, or since one read a leaf."""
-        if node.op is not None:
-            return counter[1] <= node.number
-        return node not in first or counter[1] < first[node]
+    Of each, whether all that read the node have read this array. Where only some have read what a
+    leaf holds, that is not its value.
+    """
+    kept: dict[Node, tuple[Any, bool]] = {}
 
-    known: dict[Node, Any] = {}
+    def keep(node: Node, array: Any, counter: list[int]) -> None:
+        _, written, outside = counter
+        numbers = readers[node] or [max(written, outside)]
+        since = numbers[0] if node.op is None else node.number
+        was_read = outside <= since or outside > numbers[-1]
+        if written <= since and (was_read or node.op is not None):
+            kept.setdefault(node, (array, was_read))
+
     for node in graph:
         tensor = node.tensor() if node.tensor is not None else None
-        if tensor is not None and tensor._node is node and is_as_it_was(node, tensor._counter):
-            known[node] = tensor._array
+        if tensor is not None and tensor._node is node:
+            keep(node, tensor._array, tensor._counter)
         for source, array, counter, version in _saved(node):
-            if counter[0] == version and is_as_it_was(source, counter):
-                known.setdefault(source, array)
+            if counter[0] == version:
+                keep(source, array, counter)
     for tensor in outputs:
-        if is_as_it_was(tensor.node, tensor._counter):
-            known.setdefault(tensor.node, tensor._array)
-    return known
+        keep(tensor.node, tensor._array, tensor._counter)
+    return kept
 
 
 def _saved(node: Node) -> Iterator[tuple[Node, Any, list[int], int]]:

@@ -56,6 +56,7 @@ KEEPS = {
 }  # fmt: skip
 REDUCES = {"mean", "sum", "amax", "amin", "var", "std", "norm", "logsumexp", "prod"}
 ALONG = {"softmax", "log_softmax", "cumsum", "glu"}
+"""Not element by element, but along an axis."""
 TAPS = {"nearest": 1, "linear": 2, "cubic": 4}
 """Elements that an interpolation looks at, along one axis."""
 
@@ -120,7 +121,7 @@ def _after(node: Node, before: Sequence[tuple[Node, Seen]], trace: Trace) -> See
         return None
     if node.op == "matmul" and len(before) > 1 and isinstance(before[1][1], Field):
         return _product(before)
-    if node.op == "cat" or node.op in KEEPS or (_is_elementwise(node.op) and node.op not in ALONG):
+    if node.op == "cat" or node.op in KEEPS or (is_elementwise(node.op) and node.op not in ALONG):
         return _joined(node, before)
     source, field = before[0]
     if field == "pixels":
@@ -151,7 +152,8 @@ def _after(node: Node, before: Sequence[tuple[Node, Seen]], trace: Trace) -> See
     return None
 
 
-def _is_elementwise(op: str) -> bool:
+def is_elementwise(op: str) -> bool:
+    """Whether an op is a function of one element, or an activation."""
     return issubclass(REGISTRY.get(op, object), Elementwise | Activation)
 
 

@@ -16,11 +16,11 @@ from tinygrad_cv.viz import data
 from tinygrad_cv.viz.breaking import Breaks
 from tinygrad_cv.viz.data import Trace
 from tinygrad_cv.viz.linking import Links, note_cuts
+from tinygrad_cv.viz.naming import Running
 from tinygrad_cv.viz.recalling import recalled
 from tinygrad_cv.viz.structure import Calls, add_backward, receivers, recorded_walk, structure
-from tinygrad_cv.viz.summarizing import norm, summarize
+from tinygrad_cv.viz.summarizing import norm, seen
 from tinygrad_cv.viz.thumbnails import image_of
-from tinygrad_cv.viz.variables import Running
 
 
 class Recorder(Observer):
@@ -94,7 +94,7 @@ class Recorder(Observer):
 
     def arrived(self, node: Node, gradient: Any) -> None:
         if self.wants_gradients:
-            self.gradients[node.number] = summarize(node.backend.to_host(gradient))
+            self.gradients[node.number] = seen(node.backend, gradient)
 
     def backward(
         self, reading: Reading, node: Node, gradient: Any, useful: set[Node] | None
@@ -106,6 +106,8 @@ class Recorder(Observer):
             self.backward_seconds[node.number] = time.perf_counter() - started
         if self.wants_gradients:
             for (port, _), (receiver, share) in zip(receivers(node, useful), sent, strict=True):
+                if not receiver.backend.has_numbers:
+                    continue
                 array = reading.memory(share)
                 size = self.shares[node.number, port] = norm(receiver.backend.to_host(array))
                 if not size < float("inf"):
@@ -135,10 +137,9 @@ class Recorder(Observer):
         if node.number in self.values:
             return
         op = "" if node.op is None else node.op.name
-        values = node.backend.to_host(array)
-        told = self.values[node.number] = summarize(values, op)
-        if self.wants_images:
-            told.image = image_of(values, node)
+        told = self.values[node.number] = seen(node.backend, array, op)
+        if self.wants_images and node.backend.has_numbers:
+            told.image = image_of(node.backend.to_host(array), node)
         if not told.finite and node.op is not None:
             self.breaks.forward(node, array, given, told.nan > 0)
 
@@ -177,7 +178,7 @@ class Recorder(Observer):
         traced.output_names = [told.get(n) or traced.nodes[graph.ids[n]].name for n in graph.roots]
         add_backward(traced, graph, steps)
         if self.wants_values or self.wants_gradients:
-            traced.steps = [self.step(graph, traced)]
+            traced.steps = [self.step(graph, traced.nodes)]
         return traced
 
     def note_output(self, tensor: Tensor) -> None:
@@ -218,7 +219,7 @@ class Recorder(Observer):
         finally:
             observer.reset(token)
 
-    def step(self, graph: Graph, traced: Trace, number: int = 0) -> data.Step:
+    def step(self, graph: Graph, nodes: list[data.Node], number: int = 0) -> data.Step:
         """What was seen of a graph, by the ids of its nodes."""
         step = data.Step(number=number)
         for node, i in graph.ids.items():
@@ -232,8 +233,8 @@ class Recorder(Observer):
         root = step.values.get(graph.ids[graph.roots[0]])
         if root is not None and root.count == 1 and len(graph.roots) == 1:
             step.loss = root.mean if root.finite else float("nan")
-        step.broken = self.breaks.first(graph, traced.nodes)
-        step.broken_gradient = self.breaks.first_gradient(graph, traced.nodes)
+        step.broken = self.breaks.first(graph, nodes)
+        step.broken_gradient = self.breaks.first_gradient(graph, nodes)
         return step
 
 

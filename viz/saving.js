@@ -80,7 +80,8 @@ function picture(isWhole, scheme) {
     svg("g", {}, ...[...layer.children].filter(isSeen).map(painted).filter(Boolean)));
   const paper = getComputedStyle(document.documentElement).backgroundColor;
   const title = svg("title", {});
-  title.textContent = [document.title, now.step && byId("moment").textContent].filter(Boolean).join(", ");
+  const told = [document.title, now.step && byId("moment").textContent];
+  title.textContent = told.filter(Boolean).join(", ");
   const size = { width: Math.round(w), height: Math.round(h), viewBox: `${left} ${top} ${w} ${h}` };
   const whole = svg("svg", size, title,
     svg("rect", { x: left, y: top, width: w, height: h, fill: paper }), ...layers);
@@ -121,27 +122,28 @@ function action(text, act) {
 const [partLabel, partOf] = choice("part", "what is visible", "the whole graph");
 const [colourLabel, colourOf] = choice("colours", "as shown", "light", "dark");
 const outcome = html("div", "");
-const pictured = () => picture(partOf.selectedIndex === 1, ["", "light", "dark"][colourOf.selectedIndex]);
+const SCHEMES = ["", "light", "dark"];
+const nameOf = (title) => title.replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "") || "graph";
 async function saveAs(kind) {
-  const drawn = pictured();
-  const { address, scale } = kind === "svg" ? { address: addressOf(drawn.text), scale: 2 } : await pixels(drawn);
-  const name = `${document.title.replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "") || "graph"}.${kind}`;
-  const link = html("a", name), shrunk = scale < 2 ? ` It is shrunk: ${scale.toFixed(2)} pixels for one.` : "";
-  [link.href, link.download] = [address, name];
+  const drawn = picture(partOf.selectedIndex === 1, SCHEMES[colourOf.selectedIndex]);
+  const { address, scale } = kind === "png" ? await pixels(drawn)
+    : { address: addressOf(drawn.text), scale: 2 };
+  const name = `${nameOf(document.title)}.${kind}`;
+  const link = html("a", name), image = html("img", "");
+  [link.href, link.download, image.src, image.alt] = [address, name, address, name];
   const isFramed = self !== top; // such a page may be forbidden to save files
-  const words = isFramed ? "To save it, use the menu of the picture (right click). " : "Saved as ";
-  const told = html("p", words);
+  const shrunk = scale < 2 ? ` It is shrunk: ${scale.toFixed(2)} pixels for one.` : "";
+  const told = html("p", isFramed ? "To save it, use the menu of the picture (right click). "
+    : "Saved as ");
   told.append(...(isFramed ? [] : [link]), shrunk);
-  const image = html("img", "");
-  [image.src, image.alt] = [address, name];
   outcome.replaceChildren(told, image);
   if (!isFramed) link.click();
 }
-const row1 = html("p", ""), row2 = html("p", "");
-row1.append(partLabel, colourLabel);
-row2.append(action("SVG", () => saveAs("svg")), action("PNG", () => saveAs("png")),
+const choices = html("p", ""), actions = html("p", "");
+choices.append(partLabel, colourLabel);
+actions.append(action("SVG", () => saveAs("svg")), action("PNG", () => saveAs("png")),
   action("close", () => saving.close()));
-saving.append(html("h2", "Save this view"), row1, row2, outcome);
+saving.append(html("h2", "Save this view"), choices, actions, outcome);
 byId("save").addEventListener("click", () => {
   outcome.replaceChildren();
   saving.showModal();

@@ -14,8 +14,8 @@ from tinygrad_cv.nn import Module, Parameter
 from tinygrad_cv.viz import data
 from tinygrad_cv.viz.cost import flops, owner, saved_bytes
 from tinygrad_cv.viz.data import Trace
-from tinygrad_cv.viz.naming import Naming, input_names
-from tinygrad_cv.viz.variables import holders
+from tinygrad_cv.viz.letters import Naming, input_names
+from tinygrad_cv.viz.naming import holders
 
 LIBRARY = f"{Module.__module__.rpartition('.')[0]}."
 """How the names of the modules of Python begin in which our layers are."""

@@ -6,7 +6,8 @@ The words, and the bounds from which on something is said, are those of `train.h
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from statistics import correlation, fmean, linear_regression
+from dataclasses import replace
+from statistics import correlation, fmean, linear_regression, median
 from typing import TYPE_CHECKING, NamedTuple
 
 from tinygrad_cv.viz.data import Node, Remark, Step, Trace
@@ -28,15 +29,31 @@ HALF, MOST = 0.5, 4
 """The share from which on one step shows a dead or saturated layer; the most remarks of a kind."""
 
 
-def symptoms(trace: Trace) -> list[Remark]:
-    """What is to be said about the run, the worst first; nothing where no numbers were recorded."""
+def symptoms(trace: Trace, judged: list[Judged] | None = None) -> list[Remark]:
+    """What is to be said about the run, the worst first; nothing where no numbers were recorded.
+
+    `judged` is what `judge_steps` says of the trace, if that was asked already.
+    """
     from tinygrad_cv.train.health.finding import LEVELS
 
     if not trace.steps:
         return []
-    judged = judge_steps(trace)
-    told = [
-        *_broken(trace),
+    judged = judge_steps(trace) if judged is None else judged
+    told = [*_broken(trace)]
+    sound = next((i for i, step in enumerate(trace.steps) if _is_broken(step)), len(judged))
+    if sound:  # what comes after a NaN says nothing
+        trace = replace(trace, steps=trace.steps[:sound])
+        told += _of_sound(trace, judged[:sound])
+    told += [
+        Remark("note", "graph_changed", words, means="boxes of both graphs are shown")
+        for words in trace.changed
+    ]
+    return sorted(told, key=lambda remark: LEVELS.index(remark.level))
+
+
+def _of_sound(trace: Trace, judged: list[Judged]) -> list[Remark]:
+    """What is to be said of steps whose numbers are finite."""
+    return [
         *_trend(trace, judged),
         *_zeros(trace, judged),
         *_dead(trace),
@@ -44,7 +61,12 @@ def symptoms(trace: Trace) -> list[Remark]:
         *_updates(trace),
         *_without_effect(trace, judged[-1]),
     ]
-    return sorted(told, key=lambda remark: LEVELS.index(remark.level))
+
+
+def _is_broken(step: Step) -> bool:
+    """Whether a value or a gradient is not finite."""
+    told = (*step.values.values(), *step.gradients.values())
+    return bool(step.broken or step.broken_gradient or any(not each.finite for each in told))
 
 
 def as_remark(finding: "Finding", places: list[int]) -> Remark:
@@ -110,30 +132,31 @@ def _broken(trace: Trace) -> Iterator[Remark]:
     """The first number that is not finite."""
     from tinygrad_cv.train.health.kinds import found
 
-    for step in trace.steps:
-        arose = step.broken or step.broken_gradient
-        node, words = (arose.node, arose.words) if arose else _first_broken(trace, step)
-        if node is None:
-            continue
-        forward = step.values.get(node)
-        wrong = forward if step.broken or (forward and not forward.finite) else None
-        wrong = wrong or step.gradients.get(node)
-        name = "infinite" if wrong is not None and wrong.inf and not wrong.nan else "NaN"
-        number = step.number if len(trace.steps) > 1 else None
-        finding = found("not_finite", f"{name}: {words}", step=number, where=called(trace, node))
-        yield as_remark(finding, [node])
+    step = next(filter(_is_broken, trace.steps), None)
+    if step is None:
         return
+    arose = step.broken or step.broken_gradient
+    node, words = (arose.node, arose.words) if arose else _first_broken(trace, step)
+    value = step.values.get(node)
+    wrong = value if value is not None and not value.finite else step.gradients.get(node)
+    name = "infinite" if wrong is not None and wrong.inf and not wrong.nan else "NaN"
+    number = step.number if len(trace.steps) > 1 else None
+    finding = found("not_finite", f"{name}: {words}", step=number, where=called(trace, node))
+    yield as_remark(finding, [node])
 
 
-def _first_broken(trace: Trace, step: Step) -> tuple[int | None, str]:
+def _first_broken(trace: Trace, step: Step) -> tuple[int, str]:
     """The first value, or the last gradient, that is not finite, where no op was caught at it."""
-    for node in trace.nodes:
-        if (told := step.values.get(node.id)) is not None and not told.finite:
-            return node.id, f"first in what {called(trace, node.id)} gave"
-    for node in reversed(trace.nodes):
-        if (told := step.gradients.get(node.id)) is not None and not told.finite:
-            return node.id, f"first in the gradient of what {called(trace, node.id)} gave"
-    return None, ""
+
+    def words(i: int) -> str:
+        name = called(trace, i)
+        return f"what {name} gave" if trace.nodes[i].kind == "op" else name
+
+    values = [i for i, told in step.values.items() if not told.finite]
+    if values:
+        return min(values), f"first in {words(min(values))}"
+    last = max(i for i, told in step.gradients.items() if not told.finite)
+    return last, f"first in the gradient of {words(last)}"
 
 
 class Fit(NamedTuple):
@@ -232,8 +255,8 @@ def _zeros(trace: Trace, judged: list[Judged]) -> Iterator[Remark]:
     finding = found(
         "no_gradient",
         f"the gradient of {_few(names)} is exactly 0{since.words}",
-        means="what comes behind lets no gradient pass: weights of 0, or units that are all dead "
-        "or saturated",
+        means="what comes behind lets no gradient pass: weights of 0, units that are all dead or "
+        "saturated, or a product too small for the dtype",
         remedy="look at the layers behind; initialize at random and smaller, lower the rate",
         step=since.step,
     )
@@ -269,6 +292,7 @@ def _without_effect(trace: Trace, judged: Judged) -> Iterator[Remark]:
 def _dead(trace: Trace) -> Iterator[Remark]:
     """Units that give 0 for the whole batch."""
     from tinygrad_cv.train.health.rules import dead_units
+    from tinygrad_cv.train.health.seen import Seen
 
     def share(node: Node, step: Step) -> float:
         told = step.values.get(node.id)
@@ -276,12 +300,17 @@ def _dead(trace: Trace) -> Iterator[Remark]:
             return 0.0
         return told.dead if told.count / max(1, node.shape[1]) >= SAMPLES else 0.0
 
-    yield from _units(trace, "asleep", share, dead_units)
+    def found(node: Node, share: float, name: str, number: int) -> Iterator["Finding"]:
+        units, samples = node.shape[1], node.shape[0]
+        return dead_units(Seen(asleep={node.key: (share, units, samples, number)}))
+
+    yield from _units(trace, share, found)
 
 
 def _saturated(trace: Trace) -> Iterator[Remark]:
     """Layers at the ends of tanh or sigmoid. What no layer follows may be sure of itself."""
     from tinygrad_cv.train.health.rules import saturation
+    from tinygrad_cv.train.health.seen import Seen
 
     followed: set[int] = set()
     for node in reversed(trace.nodes):
@@ -294,18 +323,18 @@ def _saturated(trace: Trace) -> Iterator[Remark]:
         told = step.values.get(node.id)
         return (told.saturated or 0.0) if told is not None and node.id in followed else 0.0
 
-    yield from _units(trace, "saturated", share, saturation)
+    def found(node: Node, share: float, name: str, number: int) -> Iterator["Finding"]:
+        return saturation(Seen(saturated={node.key: (2, share, node.op, name, number)}))
+
+    yield from _units(trace, share, found)
 
 
 def _units(
     trace: Trace,
-    field: str,
     share: Callable[[Node, Step], float],
-    rule: Callable[..., Iterator["Finding"]],
+    found: Callable[[Node, float, str, int], Iterator["Finding"]],
 ) -> Iterator[Remark]:
-    """What a rule says of the layers of which half is so at the last step: the worst, the first."""
-    from tinygrad_cv.train.health.seen import Seen
-
+    """What is `found` of the layers of which half is so at the last step: the worst first."""
     last = trace.steps[-1]
     layers: dict[str, tuple[float, Node]] = {}
     for node in trace.nodes:
@@ -316,11 +345,7 @@ def _units(
     for place, (name, (now, node)) in enumerate(worst[:MOST]):
         since = _since(trace.steps, [share(node, step) >= HALF for step in trace.steps])
         assert since is not None
-        if field == "asleep":
-            told: tuple[object, ...] = (now, node.shape[1], node.shape[0], last.number)
-        else:
-            told = (2, now, node.op, name, last.number)
-        for finding in rule(Seen(**{field: {node.key: told}})):
+        for finding in found(node, now, name, last.number):
             remark = as_remark(finding, [node.id])
             remark.where, remark.step = name, since.step
             remark.seen += since.words
@@ -356,13 +381,7 @@ def _updates(trace: Trace) -> Iterator[Remark]:
             [node.id for node in weights],
         )
         return
-    still = [
-        node
-        for node in weights
-        if any(node.id in step.updates for step in steps)
-        and not any(step.updates.get(node.id) for step in steps)
-        and any(told.norm for step in steps if (told := step.gradients.get(node.id)) is not None)
-    ]
+    still = [node for node in weights if _is_left_out(node.id, steps)]
     if still:
         names = [called(trace, node.id) for node in still]
         text = f"{_few(names)} got gradients, and no update in the {len(steps)} recorded steps"
@@ -375,3 +394,17 @@ def _updates(trace: Trace) -> Iterator[Remark]:
     number = steps[-1].number
     for finding in update_ratio(Seen(steps=max(5, number + 1), ratios=ratios)):
         yield as_remark(finding, [node.id for node in weights if node.name == finding.key])
+
+
+def _is_left_out(i: int, steps: list[Step]) -> bool:
+    """Whether a parameter is not changed by any step, and the gradients are not just too small."""
+    if any(step.updates.get(i) for step in steps) or not any(i in step.updates for step in steps):
+        return False
+    last = steps[-1]
+    own = last.gradients[i].norm if i in last.gradients else None
+    others = [
+        told.norm or 0.0
+        for j, ratio in last.updates.items()
+        if ratio and (told := last.gradients.get(j)) is not None
+    ]
+    return bool(own and others and own > 1e-3 * median(others))

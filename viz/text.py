@@ -154,14 +154,15 @@ def summary(
     *inputs: Any,
     depth: int | None = None,
     columns: Sequence[str] | None = None,
-    **kwargs: Any,
+    **named: Any,
 ) -> Table:
     """A table of a model's layers: shapes, parameters, FLOPs, bytes saved for backward.
 
     The model (a module or a function) is called once with the inputs, each a tensor or a shape
-    such as (1, 3, 32, 32), in the mode that it is in; afterwards its buffers and the random
-    generators are as they were. A row is a call of a module with all that is in it, or an op that
-    stands beside modules; `depth` leaves out the rows below that level.
+    such as (1, 3, 32, 32), or what holds some (see `viz.trace`), in the mode that it is in;
+    afterwards its buffers and the random generators are as they were. A row is a call of a module
+    with all that is in it, or an op that stands beside modules; `depth` leaves out the rows below
+    that level.
 
     `columns` are among "layer", "type", "input", "output", "kernel", "parameters", "parameters %",
     "FLOPs", "FLOPs %", "saved", "field" and "time"; by default those that fit into 100 characters,
@@ -195,7 +196,7 @@ def summary(
     if columns is not None and (unknown := [name for name in columns if name not in COLUMNS]):
         known = ", ".join(map(repr, COLUMNS))
         raise ValueError(f"the columns are {known}; there is no {unknown[0]!r}.")
-    seen = trace(model, *inputs, **kwargs)
+    seen = trace(model, *inputs, **named)
     if isinstance(model, Module):
         sizes = [(p.numel(), p.dtype.itemsize, p.requires_grad) for p in model.parameters()]
     else:

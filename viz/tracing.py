@@ -19,8 +19,9 @@ from tinygrad_cv.backend.base import drawing
 from tinygrad_cv.nn import Module
 from tinygrad_cv.random import randn
 from tinygrad_cv.viz.data import Trace
+from tinygrad_cv.viz.naming import variables
 from tinygrad_cv.viz.recorder import Recorder
-from tinygrad_cv.viz.variables import variables
+from tinygrad_cv.viz.structure import LIBRARY
 
 
 def trace(
@@ -92,7 +93,10 @@ def _outputs(
     """The tensors that were given, or that the watched call returned, and what they are called."""
     if isinstance(target, Tensor) or not callable(target):
         if inputs or named:
-            raise TypeError("inputs are for a module or a function; a tensor has its graph.")
+            given = f" (got {', '.join(named)})" if named else ""
+            raise TypeError(
+                f"inputs are for a module or a function; a tensor has its graph{given}."
+            )
         outputs = {tensor: "" for tensor, _ in tensors_in(target)}
         if recorder.wants_values:
             recorder.recall(outputs)
@@ -109,7 +113,7 @@ def _outputs(
         for tensor, name in _called(target, arguments, options).items():
             if name in named or "[" in name:
                 names[tensor.node.number] = name
-            elif name != "input":  # which the box says by itself
+            elif not type(target).__module__.startswith(LIBRARY):  # which says "input" or "x"
                 names.setdefault(tensor.node.number, name)
     if not outputs:
         given = type(target).__name__

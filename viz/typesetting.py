@@ -21,9 +21,10 @@ _HELVETICA = """
 500 222 833 556 556 556 556 333 500 278 556 500 722 500 500 500 334 260 334 584
 """  # the widths of its letters from the blank on, in thousandths of the size
 _WIDTHS = dict(zip(map(chr, range(32, 127)), map(int, _HELVETICA.split()), strict=True)) | {
-    "·": 320, "−": 584, "∂": 530, "Σ": 640, "σ": 600, "‖": 400, "ᵀ": 420
+    "·": 300, "−": 720, "+": 720, "=": 720, "<": 720, ">": 720, "≤": 720, "≥": 720, "≠": 720,
+    "∂": 500, "Σ": 640, "σ": 600, "‖": 440, "ᵀ": 420, ",": 290, ".": 290
 }  # fmt: skip
-_ROOM = 1.06  # the most fonts are wider than Helvetica
+_ROOM = 1.12  # DejaVu is as much wider, and programs that heed no textLength use it
 SMALLER = 0.72  # the size of what is raised or lowered, relative to the line
 
 
@@ -207,6 +208,7 @@ def grid(rows: Sequence[Sequence[Box]], size: float, align: str = "right") -> Bo
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<partial>∂L/∂(?P<of>%?(?:(?![ᵀ])[\w'])+(?:\[[^\[\]]*\])*))"
+    r"|(?P<path>(?:\w+\.)+[^\W\d]\w*\b(?!\())"
     r"|(?P<number>\d+\.?\d*(?:e[+-]?\d+)?)"
     r"|(?P<name>%\d+|(?:(?![ᵀ\d])\w)(?:(?!ᵀ)[\w'])*)"
     r"|(?P<sign>\*\*|<=|>=|==|!=|[-+·/@<>&|~()\[\],.…ᵀ:]))"
@@ -300,6 +302,8 @@ class _Parser:
         self.i += 1
         if kind in ("partial", "number"):
             return (kind, value)
+        if kind == "path":
+            return ("name", value)
         if kind == "name":
             if self.tokens[self.i : self.i + 1] == [("sign", "(", False)]:
                 self.i += 1
@@ -329,6 +333,7 @@ class _Parser:
 # ----- from a tree to a box ----------------------------------------------------------------------
 
 _SIGNS = {"-": "−", "==": "=", "<=": "≤", ">=": "≥", "!=": "≠", "~": "¬"}
+SILENT = ("reshape", "broadcast_to", "cast")  # they change a shape or a dtype, and no number
 _FUNCTIONS = {"sigmoid": "σ", "amax": "max", "maximum": "max", "amin": "min", "minimum": "min"}
 
 
@@ -342,7 +347,8 @@ def formula(text: str, size: float) -> Box:
 
 
 def _set(tree: Tree, size: float) -> Box:
-    return _SETTERS[tree[0]](size, *tree[1:])
+    box: Box = _SETTERS[tree[0]](size, *tree[1:])
+    return box
 
 
 def _number(size: float, text: str) -> Box:
@@ -398,7 +404,8 @@ def _product(size: float, factors: list[tuple[str, Tree]]) -> Box:
             continue
         if below:
             above, below = [("·", ("quotient", above, below))], []
-        above.append((sign, factor))
+        if factor != ("number", "1") or not above or _is_number(above[0][1]):  # x · 1 is x
+            above.append((sign, factor))
     if below:
         return _quotient(size, above, below)
     above = _powers(above)
@@ -434,7 +441,8 @@ def _is_number(tree: Tree) -> bool:
 def _begins_with_number(tree: Tree) -> bool:
     while tree[0] in ("power", "negative", "transposed", "index"):
         tree = tree[2] if tree[0] == "negative" else tree[1]
-    return tree[0] in ("number", "list") or (tree[0] == "group" and _is_number(tree[1]))
+    numbered = tree[0] == "name" and tree[1].startswith("%")
+    return numbered or tree[0] in ("number", "list") or (tree[0] == "group" and _is_number(tree[1]))
 
 
 def _quotient(size: float, above: list[tuple[str, Tree]], below: list[tuple[str, Tree]]) -> Box:
@@ -455,6 +463,8 @@ def _bare(tree: Tree) -> Tree:
 
 
 def _power(size: float, base: Tree, exponent: Tree) -> Box:
+    if exponent == ("number", "1"):
+        return _set(base, size)
     return raised(_set(base, size), _set(_bare(exponent), max(size * SMALLER, 1)), size)
 
 
@@ -468,17 +478,25 @@ def _call(size: float, name: str, arguments: list[Tree]) -> Box:
         return raised(words("e", size, slanted=True), _set(only, size * SMALLER), size)
     if only is not None and name == "sqrt":
         return root(_set(only, size), size)
+    if only is not None and name in SILENT:
+        return _set(only, size)
     if only is not None and name == "abs":
         return fenced(_set(only, size), size, "||")
     if only is not None and name == "sum":
-        inside = _group(size, only) if only[0] in ("sum", "compare") else _set(only, size)
+        inside = _group(size, only) if _is_loose(only) else _set(only, size)
         return row([words("Σ", size * 1.15), space(0.12 * size), inside])
     if name == "where" and len(arguments) == 3:
         condition, yes, no = (_set(argument, size) for argument in arguments)
         rows = [[yes, row([words("if ", size), condition])], [no, words("otherwise", size)]]
-        return fenced(grid(rows, size, "left"), size, "{")
+        return row([fenced(grid(rows, size, "left"), size, "{"), space(0.3 * size)])
     inside = row(_listed(size, arguments))
     return row([words(_FUNCTIONS.get(name, name), size), fenced(inside, size)])
+
+
+def _is_loose(tree: Tree) -> bool:
+    """Whether it needs parentheses after a Σ: a sum, or something with a sign."""
+    first = tree[1][0][1] if tree[0] == "product" else tree
+    return first[0] in ("sum", "compare", "negative")
 
 
 def _listed(size: float, items: list[Tree]) -> list[Box]:

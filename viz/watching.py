@@ -12,13 +12,13 @@ from tinygrad_cv._reading import Reading
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 from tinygrad_cv.nn import Module
-from tinygrad_cv.viz import data
 from tinygrad_cv.viz.data import Trace
 from tinygrad_cv.viz.drawing import Drawing, draw
+from tinygrad_cv.viz.naming import variables
 from tinygrad_cv.viz.recorder import Recorder
-from tinygrad_cv.viz.structure import Calls, keys, saved_by
+from tinygrad_cv.viz.structure import Calls, saved_by
 from tinygrad_cv.viz.summarizing import norm
-from tinygrad_cv.viz.variables import variables
+from tinygrad_cv.viz.uniting import Union
 
 LIMIT = 200  # recorded steps; a longer training is recorded half as often from there on
 
@@ -31,10 +31,10 @@ class Watch:
             raise ValueError(f"every must be at least 1 step; got {every}.")
         self.model, self.every = model, every
         self.trace = Trace(title=type(model).__name__)
-        """The graph of the first step that was recorded, with all recorded steps."""
+        """The graph of all steps that were recorded, with what was seen in each."""
         self.steps = 0
         """How many steps began."""
-        self._ids: dict[str, int] = {}
+        self._union = Union(self.trace)
 
     def step(self) -> "_Step":
         """The `with` block of one training step: forward, backward and update."""
@@ -45,13 +45,13 @@ class Watch:
     def state_dict(self) -> dict[str, Any]:
         """What a run needs to go on: plain values."""
         trace = host.frombuffer(self.trace.to_json().encode(), "uint8")
-        return {"steps": self.steps, "every": self.every, "ids": self._ids, "trace": trace}
+        return {"steps": self.steps, "every": self.every, "trace": trace}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a `state_dict`. Raises ValueError for what is none, with nothing changed."""
         trace = Trace.from_json(state_dict["trace"].tobytes().decode())
         self.steps, self.every = state_dict["steps"], state_dict["every"]
-        self._ids, self.trace = dict(state_dict["ids"]), trace
+        self.trace, self._union = trace, Union(trace)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the page or a picture; see `viz.draw`. A page has a slider over the steps.
@@ -70,24 +70,31 @@ class Watch:
         return draw(self.trace, backward=True)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        return self.drawing()._repr_mimebundle_(include, exclude)
+        from tinygrad_cv.viz.notebook import interactive
+
+        if not self.trace.steps:
+            return {"text/plain": repr(self)}
+        drawing = self.drawing()
+        return interactive(drawing, repr(drawing))
 
     def _keep(self, seen: "_Recorder", number: int, before: dict[str, Any], names: Any) -> None:
         """Add a step to the trace."""
-        parameters = dict(self.model.named_parameters())
-        graph = Graph(seen.roots())
-        found = keys(graph, Calls(graph))
-        if not self._ids:
-            first = seen.structure(graph, names)
-            for node, told in zip(graph, first.nodes, strict=True):
-                told.saved = seen.saved.get(node)
-            self.trace.nodes, self.trace.modules = first.nodes, first.modules
-            self.trace.outputs = first.outputs
-            self._ids = {key: i for i, key in enumerate(found)}
-        step = seen.step(graph, self.trace, number)
-        place = {i: self._ids[key] for i, key in enumerate(found) if key in self._ids}
-        for name, parameter in parameters.items():
-            size = norm(before[name])
+        trace, union = self.trace, self._union
+        graph = seen.links.graph(seen.roots())
+        calls = Calls(graph, self.model)
+        places = union.places(graph, calls, seen.links)
+        if union.nodes or union.edges:
+            told = seen.structure(graph, names, calls)
+            for node, each in zip(graph, told.nodes, strict=True):
+                each.saved = seen.saved.get(node, each.saved)
+            if trace.nodes:
+                more = [_counted(union.nodes, "node"), _counted(union.edges, "edge")]
+                words = " and ".join(filter(None, more))
+                trace.changed.append(f"the graph changed at step {number}: {words} more")
+            union.add(told, places)
+        step = seen.step(graph, [trace.nodes[i] for i in union.ids(places)], number)
+        for name, parameter in self.model.named_parameters():
+            size = norm(before[name]) if name in before else 0.0
             if parameter._node in graph.ids and size:
                 after = parameter._backend.to_host(parameter._array)
                 with host.errstate(over="ignore", invalid="ignore"):
@@ -95,10 +102,15 @@ class Watch:
                 step.updates[graph.ids[parameter._node]] = change / size
         if not any(step.updates.values()):
             step.updates = {}  # no update was made inside the block
-        self.trace.steps.append(_moved(step, place))
-        if len(self.trace.steps) > LIMIT:
-            self.trace.steps = self.trace.steps[::2]
+        trace.steps.append(union.step(step, places))
+        if len(trace.steps) > LIMIT:
+            trace.steps = trace.steps[::2]
             self.every *= 2
+
+
+def _counted(count: int, what: str) -> str:
+    """So many of something, if there are any."""
+    return f"{count} {what}{'s' * (count > 1)}" if count else ""
 
 
 def watch(model: Module, every: int = 100) -> Watch:
@@ -111,9 +123,9 @@ def watch(model: Module, every: int = 100) -> Watch:
 
     After 200 recorded steps every second one is dropped, and `every` doubled.
 
-    `watch.trace` holds the graph of the first step with all recorded steps; what a later step has
-    and the first had not is left out. `watch.save("training.html")` writes a page with a slider
-    over the steps.
+    `watch.trace` holds one graph with all recorded steps. Where a later step has nodes that were
+    not there before, they are added, and `watch.trace.changed` says so.
+    `watch.save("training.html")` writes a page with a slider over the steps.
 
     Raises ValueError if `every` is less than 1.
 
@@ -148,11 +160,13 @@ class _Recorder(Recorder):
     The observer that was there before looks on, too.
     """
 
-    def __init__(self, lines: bool, before: Observer | None) -> None:
+    everything = True
+
+    def __init__(self, before: Observer | None) -> None:
         self.before = before or Observer()
-        self.everything, self.general = self.before.everything, self.before.general
+        self.general = self.before.general
         # Without times, the same training gives the same trace.
-        super().__init__(values=True, gradients=True, lines=lines, times=False)
+        super().__init__(values=True, gradients=True, times=False)
         self.reached: dict[int, Node] = {}
         self.received: set[int] = set()
         self.saved: dict[Node, dict[str, int] | None] = {}
@@ -174,7 +188,7 @@ class _Recorder(Recorder):
 
     def arrived(self, node: Node, gradient: Any) -> None:
         self.before.arrived(node, gradient)
-        if self.wants_lines and node.number not in self.received:  # its rules free what was saved
+        if node.number not in self.received:  # its rules free what was saved
             self.saved = saved_by(Graph([node])) | self.saved
         self.reached.setdefault(node.number, node)
         super().arrived(node, gradient)
@@ -203,9 +217,12 @@ class _Step:
         self.before = {
             name: parameter._backend.to_host(parameter._array).copy()
             for name, parameter in self.watch.model.named_parameters()
+            if parameter._backend.has_numbers
         }
-        self.seen = _Recorder(not self.watch.trace.steps, observer.get())
-        self.token = observer.set(self.seen)
+        self.seen = _Recorder(observer.get())
+        self.names: dict[int, str] = {}
+        self.watching = self.seen.watching(self.names)
+        self.watching.__enter__()
 
     def __exit__(
         self,
@@ -215,24 +232,10 @@ class _Step:
     ) -> None:
         if not self.recorded:
             return
-        observer.reset(self.token)
-        if error is None and self.seen.reached:
-            names = variables(next(frames_of_user(), None))
-            self.watch._keep(self.seen, self.number, self.before, names)
-
-
-def _moved(step: data.Step, place: dict[int, int]) -> data.Step:
-    """A step whose node i is called place[i]; the others are left out."""
-    shares = {}
-    for edge, share in step.shares.items():
-        node, _, port = edge.partition(":")
-        if int(node) in place:
-            shares[f"{place[int(node)]}:{port}"] = share
-    return data.Step(
-        number=step.number,
-        loss=step.loss,
-        values={place[i]: told for i, told in step.values.items() if i in place},
-        gradients={place[i]: told for i, told in step.gradients.items() if i in place},
-        shares=shares,
-        updates={place[i]: ratio for i, ratio in step.updates.items() if i in place},
-    )
+        self.watching.__exit__(None, None, None)
+        try:
+            if error is None and self.seen.reached:
+                names = self.names | variables(next(frames_of_user(), None))
+                self.watch._keep(self.seen, self.number, self.before, names)
+        finally:
+            self.seen.forget()

@@ -2,7 +2,7 @@
 
 The layered drawing of Sugiyama, Tagawa and Toda (1981), for circuits of some forty gates: a layer
 for each step of the longest way to the output, the order within layers by the median of the
-neighbours, and places that are as near to the neighbours' as the sizes allow.
+neighbours, and the places with the least sum of squares of the wires' slopes that the sizes allow.
 """
 
 from collections import defaultdict
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
-SWEEPS = 12
+SWEEPS = 12  # of the order in layers
+TURNS = 300  # of the places, until chains are straight
 
 
 @dataclass(frozen=True)
@@ -112,28 +113,32 @@ def placed(
         for node in row:
             across[node] = at + parts[node].before
             at = across[node] + parts[node].after
-    for sweep in range(4 * SWEEPS):
-        for row in rows if sweep % 2 else reversed(rows):
-            wishes = [
-                sum(across[n] for n in near[node]) / len(near[node]) if near[node] else across[node]
-                for node in row
-            ]
-            across |= _apart(row, wishes, parts)
+    for turn in range(TURNS):
+        for row in rows if turn % 2 else reversed(rows):
+            wishes = [sum(across[n] for n in near[node]) / max(1, len(near[node])) for node in row]
+            weights = [len(near[node]) for node in row]
+            across |= _apart(row, wishes, weights, parts)
     return across
 
 
-def _apart(row: Sequence[int], wishes: list[float], parts: dict[int, Part]) -> dict[int, float]:
-    """The places nearest to the wishes where no two overlap: least squares by pooling."""
+def _apart(
+    row: Sequence[int], wishes: list[float], weights: list[int], parts: dict[int, Part]
+) -> dict[int, float]:
+    """The places where no two overlap, with the least sum of squares of all wires' slopes.
+
+    Neighbours that would overlap are pooled, each with the weight of its wires.
+    """
     offsets, at = [], 0.0
     for i, node in enumerate(row):
         at += parts[node].before + parts[row[i - 1]].after if i else 0.0
         offsets.append(at)
-    pools: list[tuple[float, int]] = []  # mean of what each of them wishes, and how many they are
-    for wish, offset in zip(wishes, offsets, strict=True):
+    pools: list[tuple[float, int, int]] = []  # the place of their first, weight, how many they are
+    for wish, weight, offset in zip(wishes, weights, offsets, strict=True):
         mean, size = wish - offset, 1
         while pools and pools[-1][0] > mean:
-            other, more = pools.pop()
-            mean, size = (mean * size + other * more) / (size + more), size + more
-        pools.append((mean, size))
-    means = [mean for mean, size in pools for _ in range(size)]
+            other, more, count = pools.pop()
+            mean = (mean * weight + other * more) / (weight + more)
+            weight, size = weight + more, size + count
+        pools.append((mean, weight, size))
+    means = [mean for mean, _, size in pools for _ in range(size)]
     return {n: m + offset for n, m, offset in zip(row, means, offsets, strict=True)}

@@ -14,6 +14,10 @@ FEW = 4
 """The most ops of a layer of the library that is one box: LayerNorm, Linear on sequences."""
 
 
+MOST = 8
+"""Inputs of a variadic op, such as `stack`, of which all formulas are told."""
+
+
 @dataclass(frozen=True)
 class Words:
     """What a box says."""
@@ -136,7 +140,13 @@ def formulas(trace: Trace, ids: Sequence[int]) -> Iterator[str]:
     """The formula of each input of a node, of the first among it and its twins that has one."""
     nodes = [trace.nodes[i] for i in ids]
     told: dict[str, str] = {}
+    several = [port for port, entry in enumerate(nodes[0].inputs) if entry.name.endswith("]")]
+    left_out = set(several[2:-1] if len(several) > MOST else ())
     for port in range(len(nodes[0].inputs)):
+        if port in left_out:
+            if port == several[2]:
+                yield "…"
+            continue
         found = (node.inputs[port] for node in nodes if port < len(node.inputs))
         entry = next((entry for entry in found if entry.gradient), None)
         if entry is None:

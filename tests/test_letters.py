@@ -159,7 +159,7 @@ def test_parameters_have_the_last_part_of_their_path() -> None:
             return tg.add(images @ (self.one.weight @ self.two.weight), self.list[0])
 
     told = rules(viz.trace(Twice(), (1, 2)))
-    assert told["∂L/∂list[0]"] == "g"
+    assert told["∂L/∂list[0]"] == "sum(g)"  # (2,) beside (1, 2)
     assert (told["∂L/∂x"], told["∂L/∂y"]) == ("g", "imagesᵀ @ g")  # of products; "weight" is two
     layer = rules(viz.trace(nn.Linear(2, 2), (1, 2)))
     assert layer == {"∂L/∂weight": "gᵀ @ x", "∂L/∂bias": "sum(g)"}
