@@ -378,7 +378,7 @@ function setDown(level, rows, segments, links) {
   let shift = -left;
   level.w = right - left;
   if (level.module !== null) {
-    level.heading = shortened(`▾ ${headingOf(modules[level.module])}`, "head", 330);
+    level.heading = shortened(`▾ ${headingOf(modules[level.module])}`, "head", 420);
     const picker = groups.has(level.module) ? PICKER : 0;
     const head = widthOf(level.heading, "head") + 2 * INSET + picker;
     shift += Math.max(INSET, head - (port - left));
