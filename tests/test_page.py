@@ -846,14 +846,14 @@ def test_dead_relu_is_bold_from_one_half_on(browser: Browser) -> None:
 def test_search_unfolds_and_highlights_one_match_after_another(browser: Browser) -> None:
     trace = two_layers().trace
     browser.show(trace, [0])
-    browser.type("LINEAR")  # two modules of that class with a weight, a bias and an op each
-    assert browser.text("#found") == "8 found"
+    browser.type("LINEAR")  # two ops, and their weights and biases
+    assert browser.text("#found") == "6 found"
     browser.press("Enter", "#search")
-    assert browser.text("#found") == "1 of 8"
+    assert browser.text("#found") == "1 of 6"
     assert "m0" not in browser.all(".box")
-    for _ in range(8):
+    for _ in range(6):
         browser.press("Enter", "#search")
-    assert browser.text("#found") == "1 of 8"
+    assert browser.text("#found") == "1 of 6"
     browser.type("mlp.py:7")
     browser.press("Enter", "#search")
     assert browser.all(".hit") == ["n4"]
