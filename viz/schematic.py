@@ -209,9 +209,15 @@ class Schematic:
         """The room beside the wire: for the shape, the value on one side, the gradient."""
         value, gradient = self.values[i], self.gradients[i]
         half = self.size(i)[not self.across] / 2
+        arriving = [edge for edge in self.edges if edge.target == i]
+        outer = self.spacing[i] * (len(arriving) - 1) / 2  # the last port
+        shares = [box for edge in arriving for box in self._share(edge)]
+        beside = max((outer + (b.width if self.across else b.height) for b in shares), default=0.0)
         if self.across:
-            return Part(max(half, value.width + 14) + 8, max(half, gradient.width + 14) + 8)
-        return Part(max(half, value.height + 8) + 5, max(half, gradient.height + 8) + 5)
+            after = max(half, gradient.width + 14, beside + 10)
+            return Part(max(half, value.width + 14) + 8, after + 8)
+        after = max(half, gradient.height + 8, beside + 8)
+        return Part(max(half, value.height + 8) + 5, after + 5)
 
     def _trunk(self, i: int) -> float:
         boxes = (self.values[i], self.gradients[i])
@@ -315,26 +321,21 @@ class Schematic:
 
     def _at_port(self, edge: Edge) -> list[Element]:
         """What the formulas of a gate call an input, and what flows back through it."""
-        along, side = self._end(edge)
-        found = []
-        entry = self.trace.nodes[edge.target].inputs[edge.port]
-        letter = self.letters[edge]
-        if (
-            self.trace.nodes[edge.source].kind == "op"
-            or entry.called != self.looks[edge.source].face
-        ):
-            at = (
-                (side - 6 - letter.width, along - 8)
-                if self.across
-                else (along - 10 - letter.width, side - 6 - letter.down)
-            )
+        target, (_, side) = edge.target, self._end(edge)
+        rim = self.center[target] - self.size(target)[self.across] / 2
+        letter, found = self.letters[edge], []
+        source, told = self.trace.nodes[edge.source], self.trace.nodes[target].inputs[edge.port]
+        if source.kind == "op" or told.called != self.looks[edge.source].face:
+            if self.across:
+                at = (side - 6 - letter.width, rim - 8)
+            else:
+                at = (rim - 10 - letter.width, side - 6 - letter.down)
             found.append(Element(f"l{edge.key}", "letter", letter.at(*at)))
         for share in self._share(edge):
-            at = (
-                (side + 6, along - 8)
-                if self.across
-                else (along - 10 - share.width, side + 5 + share.up)
-            )
+            if self.across:
+                at = (side + 6, rim - 8 - share.down)
+            else:
+                at = (rim - 10 - share.width, side + 5 + share.up)
             found.append(Element(f"s{edge.key}", "gradient", share.at(*at)))
         return found
 
