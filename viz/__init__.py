@@ -13,6 +13,9 @@ from tinygrad_cv.viz.drawing import Drawing as Drawing
 from tinygrad_cv.viz.drawing import draw as draw
 from tinygrad_cv.viz.failing import draw_error as draw_error
 from tinygrad_cv.viz.filtering import filters as filters
+from tinygrad_cv.viz.footprint import Memory as Memory
+from tinygrad_cv.viz.footprint import memory as memory
+from tinygrad_cv.viz.heatmap import heatmap as heatmap
 from tinygrad_cv.viz.histories import curves as curves
 from tinygrad_cv.viz.layouts import grid_against_random as grid_against_random
 from tinygrad_cv.viz.playing import Playback as Playback

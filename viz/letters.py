@@ -1,7 +1,7 @@
 """What the formulas of a graph call its values: the user's names, else the letters of an op."""
 
 import re
-from collections import Counter
+from collections import ChainMap, Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,7 +29,10 @@ class Naming:
     def __init__(self, graph: Graph, given: Sequence[str]) -> None:
         self.ids = graph.ids
         self.names = {node: _short(name) for node, name in zip(graph, given, strict=True)}
-        self.taken = {part for name in self.names.values() for part in (name, _base(name)) if part}
+        self.taken = {
+            part: None for name in self.names.values() for part in (name, _base(name)) if part
+        }
+        self._inputs: dict[Node, list[str]] = {}
         self.results = {
             (parent, node.op.index): node
             for node in graph
@@ -39,6 +42,11 @@ class Naming:
 
     def inputs(self, node: Node) -> list[str]:
         """What the formulas of an op call each of its inputs; "" for a plain value."""
+        if node not in self._inputs:
+            self._inputs[node] = self._called(node)
+        return self._inputs[node]
+
+    def _called(self, node: Node) -> list[str]:
         if node.op is None:
             return []
         distinct = {value for value in node.inputs if isinstance(value, Node)}
@@ -59,7 +67,8 @@ class Naming:
 
     def _output(self, node: Node, name: str, inputs: list[str]) -> str:
         mine = name == self.names[node] and name not in inputs
-        return name if mine or name not in self.taken.union(inputs) else f"%{self.ids[node]}"
+        free = name not in self.taken and name not in inputs
+        return name if mine or free else f"%{self.ids[node]}"
 
     def _letter(self, letter: str, node: Node) -> str:
         return letter if _base(letter) not in self.taken else f"%{self.ids[node]}"
@@ -80,7 +89,7 @@ class Naming:
                 Symbol(name) if isinstance(value, Node) else value
                 for name, value in zip(inputs[first:], node.inputs[first:], strict=True)
             ]
-        spelled = "g" in self.taken.union(inputs)
+        spelled = "g" in self.taken or "g" in inputs
         if not op.outputs:
             return symbols | {"g": Symbol(f"∂L/∂{output}" if spelled else "g")}
         for i, letter in enumerate(op.outputs):
@@ -100,7 +109,7 @@ class Naming:
         op = node.op
         assert op is not None
         last = len(op.inputs) - 1
-        symbols, taken = self.symbols(node), self.taken.union(self.inputs(node))
+        symbols, taken = self.symbols(node), ChainMap(dict.fromkeys(self.inputs(node)), self.taken)
         try:
             result, definitions = derive(
                 op, op.inputs[min(port, last)], False, node.inputs, symbols | (numbers or {}), taken

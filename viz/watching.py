@@ -217,6 +217,7 @@ class _Step:
         self.before = {
             name: parameter._backend.to_host(parameter._array).copy()
             for name, parameter in self.watch.model.named_parameters()
+            if parameter._backend.has_numbers
         }
         self.seen = _Recorder(observer.get())
         self.names: dict[int, str] = {}
