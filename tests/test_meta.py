@@ -235,6 +235,11 @@ def test_a_compiled_function_runs_as_it_is_written() -> None:
         assert tg.compile(net())(meta(2, 3, 8, 8)).shape == (2, 2)
 
 
+def test_anomaly_mode_has_nothing_to_say() -> None:
+    with tg.autograd.detect_anomaly(), tg.device("meta"):
+        net()(meta(2, 3, 8, 8)).sum().backward()
+
+
 # ----- pictures and counts -----------------------------------------------------------------------
 
 
