@@ -198,12 +198,17 @@ class Recorder(Observer):
         for node, told in zip(graph, traced.nodes, strict=True):
             told.seconds = self.seconds.get(node.number)
             told.backward_seconds = self.backward_seconds.get(node.number)
-            if node.number in self.lines:
-                file, line = self.lines[node.number]
-                told.source, told.code = place_of(file, line), linecache.getline(file, line).strip()
+            told.source, told.code = self.line(node)
         self.links.draw(graph, traced)
         note_cuts(traced)
         return traced
+
+    def line(self, node: Node) -> tuple[str, str]:
+        """The line of the program that made a node: where it stands, and what stands in it."""
+        if node.number not in self.lines:
+            return "", ""
+        file, line = self.lines[node.number]
+        return place_of(file, line), linecache.getline(file, line).strip()
 
     def _walk(self, roots: dict[Node, Tensor]) -> None:
         """Run the backward pass once, from ones, and look on."""
