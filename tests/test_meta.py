@@ -1,6 +1,7 @@
 """The device "meta": the shapes and dtypes of every op, without numbers and without memory."""
 
 import copy
+import pickle
 import subprocess
 import sys
 import tracemalloc
@@ -207,6 +208,8 @@ def test_a_model_gets_memory_and_numbers_later() -> None:
     assert {x.device for x in [*model.parameters(), *model.buffers()]} == {"meta"}
     with pytest.raises(RuntimeError, match="on meta and keeps no numbers; load with assign=True"):
         model.load_state_dict(trained.state_dict())
+    sent = pickle.loads(pickle.dumps(model))
+    assert repr(sent[0].weight) == repr(model[0].weight)
     twin = copy.deepcopy(model).to_empty(device="cpu")
     twin.load_state_dict(trained.state_dict())
     model.load_state_dict(trained.state_dict(), assign=True)
