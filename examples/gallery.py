@@ -91,7 +91,7 @@ def vgg16() -> Piece:
 
 def resnet18() -> Piece:
     """ResNet-18, forward, with every block unfolded."""
-    return Piece(viz.trace(models.resnet18().eval(), (1, 3, 224, 224)), {"collapse": None})
+    return Piece(viz.trace(models.resnet18().eval(), (1, 3, 224, 224)), {"budget": 400})
 
 
 def resnet18_backward() -> Piece:
@@ -99,7 +99,7 @@ def resnet18_backward() -> Piece:
     model = models.resnet18(generator=tg.Generator().manual_seed(0))
     images = tg.randn(2, 3, 64, 64, generator=tg.Generator().manual_seed(1))
     seen = viz.trace(model, images, values=True, gradients=True)
-    return Piece(seen, {"backward": True, "collapse": None})
+    return Piece(seen, {"backward": True, "budget": 400})
 
 
 def resnet50() -> Piece:
@@ -196,7 +196,7 @@ def vanishing() -> Piece:
     deep = nn.Sequential(*layers, nn.Linear(16, 2, generator=rng))
     points = tg.randn(32, 16, generator=rng)
     loss = tg.cross_entropy(deep(points), (points.sum(dim=1) > 0).long())
-    return Piece(viz.trace(loss, values=True, gradients=True), {"collapse": None})
+    return Piece(viz.trace(loss, values=True, gradients=True), {"budget": 400})
 
 
 def training() -> Piece:

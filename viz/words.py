@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from tinygrad_cv.viz.data import Input, Module, Node, Trace
 
-FEW = 4
-"""The most ops of a layer of the library that is one box: LayerNorm, Linear on sequences."""
+FEW = 8
+"""The most ops of a layer of the library that is one box: BatchNorm in evaluation, LayerNorm."""
 
 
 MOST = 8
@@ -43,7 +43,7 @@ class Wording:
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
         self.ops = ops_in(trace)
-        self.singles = singles(trace)
+        self.singles, self.leaves = singles(trace), leaves(trace)
         # The innermost module that is the box of an op: a child comes after its parent.
         self._layer = {op: m for m, op in self.singles.items()}
 
@@ -62,8 +62,7 @@ class Wording:
         if layer is not None:
             module = self.trace.modules[layer]
             brief, attributes = _brief(self.trace, node)
-            parts = (f"{_called(self.trace, module)} {brief}".strip(), _again(module))
-            title = ", ".join(filter(None, parts))
+            title = self._layer_title(module, brief)
         if name := own_name(self.trace, node):
             title = f"{name} = {title}"
         numbers = (f"{name_of(e)} = {e.text}" for e in node.inputs if _is_plain(e))
@@ -80,7 +79,11 @@ class Wording:
         rows = [", ".join(counts)]
         if ops:
             rows.append(type_of(self.trace.nodes[ops[-1]]))
-        return Words(frame(module), tuple(rows))
+        return Words(self._layer_title(module) if m in self.leaves else frame(module), tuple(rows))
+
+    def _layer_title(self, module: Module, brief: str = "") -> str:
+        named = f"{_called(self.trace, module)} {brief}".strip()
+        return ", ".join(filter(None, (named, _again(module))))
 
 
 def frame(module: Module) -> str:
