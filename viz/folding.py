@@ -127,8 +127,8 @@ class View:
     @property
     def extent(self) -> tuple[float, float]:
         """About how wide and high a picture of it is, in points, without its legend."""
-        wide: Counter[int] = Counter()
-        high: Counter[int] = Counter()
+        wide: dict[int, float] = defaultdict(float)
+        high: dict[int, float] = defaultdict(float)
         for box in self.boxes.values():
             told, rank = self.words(box), self.ranks[box.id]
             halves = [(told.title, *told.rows), told.formulas]
@@ -139,12 +139,12 @@ class View:
             high[rank] = max(high[rank], ROW * min(lines, 12) + 34)
         return max(wide.values(), default=0), sum(high.values())
 
-    @property
-    def effort(self) -> int:
-        """About how much work its layout is: its boxes, and the rows that its arrows skip."""
+    @cached_property
+    def skipped(self) -> int:
+        """The rows of boxes that its arrows pass by: what makes a layout slow."""
         ranks = self.ranks
-        skipped = (abs(ranks[link.target] - ranks[link.source]) - 1 for link in self.links)
-        return len(self.boxes) + sum(rows for rows in skipped if rows > 0) // 5
+        rows = (abs(ranks[link.target] - ranks[link.source]) - 1 for link in self.links)
+        return sum(each for each in rows if each > 0)
 
     @property
     def size(self) -> int:
