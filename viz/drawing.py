@@ -22,7 +22,7 @@ from tinygrad_cv.viz.program import ProgramPainter, program
 from tinygrad_cv.viz.render import FORMATS, check_path, encoded, render
 
 SUFFIXES = (*FORMATS, ".pdf", ".dot", ".json", ".html")
-HOPELESS = 100  # boxes and long arrows for each second: a picture of more is not even tried
+HOPELESS = 120  # boxes and long arrows for each second: a picture of more is not even tried
 QUICK = 400  # from which on a layout is made in a hurry, with straight arrows
 LARGE = 50  # boxes, above which a picture may be too large for its usual fineness
 SMALLER = 60  # boxes of the first picture that is tried instead of one that took too long
@@ -91,7 +91,7 @@ class Drawing:
             views += self._smaller()
         for i, view in enumerate(views):
             # The first picture gets half of the time, and so on; the last one all that is left.
-            left = max(0.0, end - time.monotonic())
+            left = timeout if i == 0 else max(0.0, end - time.monotonic())
             share = left if i == len(views) - 1 else left / 2
             note = ""
             if view is not self.view:

@@ -9,13 +9,13 @@ import math
 import operator
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Literal
 
-from tinygrad_cv.viz.data import Edge, Module, Node, Step, Trace
+from tinygrad_cv.viz.data import Edge, Module, Node, Trace
 from tinygrad_cv.viz.grouping import Tree, around_consumers, copied, grouped, sequences_of
 from tinygrad_cv.viz.words import Wording, Words, leaves
 
@@ -65,16 +65,6 @@ class Link:
     def targets(self) -> set[int]:
         """The nodes at the ends of the edges."""
         return {int(key.partition(":")[0]) for key in self.keys}
-
-    def norm(self, step: Step) -> float | None:
-        """The largest norm among its gradients; NaN or infinite if one is. None: not known."""
-        return largest(step.shares[key] for key in self.keys if key in step.shares)
-
-
-def largest(norms: Iterable[float]) -> float | None:
-    """The largest number, NaN where there is one; None of none."""
-    found = list(norms)
-    return next((norm for norm in found if math.isnan(norm)), max(found, default=None))
 
 
 @dataclass
