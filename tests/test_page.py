@@ -37,7 +37,7 @@ from tinygrad_cv.viz.data import (
     Summary,
     Trace,
 )
-from tinygrad_cv.viz.folding import grouped
+from tinygrad_cv.viz.grouping import grouped
 from tinygrad_cv.viz.page import beside, page
 
 pytestmark = pytest.mark.host
