@@ -850,7 +850,7 @@ def test_dead_relu_is_bold_from_one_half_on(browser: Browser) -> None:
 def test_search_unfolds_and_highlights_one_match_after_another(browser: Browser) -> None:
     trace = two_layers().trace
     browser.show(trace, [0])
-    browser.type("LINEAR")  # the ops of two modules of that class, and a weight and a bias of each
+    browser.type("LINEAR")  # two ops, and their weights and biases
     assert browser.text("#found") == "6 found"
     browser.press("Enter", "#search")
     assert browser.text("#found") == "1 of 6"
