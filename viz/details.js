@@ -134,8 +134,13 @@ function aboutRemark({ level, kind, seen, means, remedy, source, step, where, no
   const most = 4; // links; a shared module may be called often
   head.append(...places.slice(0, most).map(linkTo));
   if (places.length > most) head.append(html("small", `… ${places.length - most} more places`));
-  const told = [["seen", seen], ["means", means], ["try", remedy], ["source", source]];
-  item.append(head, table(...told.filter(([, text]) => text)));
+  const more = [["means", means], ["try", remedy], ["source", source]].filter(([, text]) => text);
+  const fold = document.createElement(more.length ? "details" : "div");
+  const top = document.createElement(more.length ? "summary" : "div");
+  head.append(html("span", seen, "seen"));
+  top.append(head);
+  fold.append(top, ...(more.length ? [table(...more)] : []));
+  item.append(fold);
   return item;
 }
 function showRemarks() {

@@ -284,4 +284,4 @@ document.addEventListener("keydown", (event) => {
 if (given.folded === null) foldToFit();
 if (failure) for (const module of around(nodes[failed])) folded.delete(module);
 redraw();
-fit(LEGIBLE);
+fit(0.8 * LEGIBLE);
