@@ -1262,6 +1262,12 @@ def test_the_picker_shows_the_numbers_of_one_step_or_all(browser: Browser) -> No
     browser.click("[aria-label='block before']")
     browser.click("[aria-label='block before']")
     assert f"n{tanh[19]}" in browser.all(".box")
+    browser.run("choose(`m${groups.keys().next().value}`)")
+    browser.run(
+        "const slider = document.querySelector('#details .block'); slider.value = 11;"
+        "slider.dispatchEvent(new Event('change'))"
+    )
+    assert f"n{tanh[11]}" in browser.all(".box")
     browser.type("index=7")
     browser.press("Enter", "#search")
     assert f"n{tanh[7]}" in browser.all(".box")

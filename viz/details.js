@@ -94,11 +94,19 @@ function aboutSummary(name, summary) {
   return parts;
 }
 
+function blockSlider(group) { // which of equal blocks is shown
+  const slider = html("input", "", "block"), shown = chosenBlock(group);
+  Object.assign(slider, { type: "range", min: 0, max: groups.get(group).size - 1 });
+  slider.value = shown === ALL ? 0 : shown;
+  slider.setAttribute("aria-label", "block");
+  slider.addEventListener("change", () => turnTo(group, Number(slider.value)));
+  return slider;
+}
 function aboutModule(module) {
   const inside = nodes.filter((node) => node.kind !== "failed" && around(node).includes(module.id));
   const sum = (of) => inside.map(of).reduce((all, x) => (x === null ? all : (all ?? 0) + x), null);
   return [
-    html("h2", headingOf(module)),
+    html("h2", headingOf(module)), ...(groups.has(module.id) ? [blockSlider(module.id)] : []),
     table(
       ["path", module.path], ["class", module.type], ["call", String(module.call + 1)],
       ["details", module.details], ["blocks", String(module.repeat)],

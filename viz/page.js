@@ -149,8 +149,11 @@ function activate(target) {
   const button = target.closest("[data-fold], [data-node], [data-block]");
   if (!button) return choose(null);
   const { fold, node, group, block } = button.dataset;
-  if (group !== undefined) turnTo(Number(group), block === ALL ? ALL : Number(block));
-  else if (fold === undefined) {
+  if (group !== undefined) {
+    const label = button.getAttribute("aria-label");
+    turnTo(Number(group), block === ALL ? ALL : Number(block));
+    byId(`m${group}`)?.querySelector(`[aria-label="${label}"]`)?.focus({ preventScroll: true });
+  } else if (fold === undefined) {
     choose(button.id || `n${node}`);
     bringIntoView(chosen); // the details may cover it
   } else {
