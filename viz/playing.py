@@ -2,7 +2,6 @@
 
 import os
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -193,12 +192,10 @@ def _lines(rule: Rule, trace: Trace, naming: Naming) -> Iterator[str]:
     read = rule.asked | {"g": rule.g}
     small = not any(map(is_large, read.values()))
     numbers = {name: symbols(value, to_host) for name, value in read.items() if small}
-    uses = Counter(edge.source for edge in trace.edges if edge.gradient)
     for (port, _), share in zip(receivers(node, None), rule.sent, strict=True):
         operand, left = into.inputs[port], to_host(share)
         goal = f"∂L/∂{operand.called}"
-        assert operand.source is not None
-        sign = "=" if uses[operand.source] == 1 else "+="  # others send a share, too
+        sign = "+=" if operand.summed else "="
         if small:
             formula, where = naming.formula(node, port, numbers)
             parts = dict.fromkeys([operand.formula, formula, told(left)])

@@ -53,6 +53,10 @@ def structure(graph: Graph, names: dict[int, str], calls: "Calls | None" = None)
                 called=naming.output(node),
             )
         )
+    uses = Counter(edge.source for edge in traced.edges if edge.gradient)
+    for edge in traced.edges:
+        entry = traced.nodes[edge.target].inputs[edge.port]
+        entry.summed = edge.gradient and uses[edge.source] > 1
     return traced
 
 
