@@ -2,11 +2,14 @@
 
 import asyncio
 import math
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import tinygrad_cv as tg
 from tinygrad_cv import nn, optim, viz
@@ -161,17 +164,120 @@ def test_steps_of_other_graphs_are_matched_by_their_keys() -> None:
     assert power not in second.values
 
 
-def test_what_the_first_step_had_not_is_left_out() -> None:
+def test_a_graph_that_changes_is_followed_and_it_is_said() -> None:
     model = classifier()
     watch = viz.watch(model, every=1)
-    for extra in (False, True):
+
+    def step(extra: bool) -> None:
+        images = tg.tensor(X)
+        loss = tg.cross_entropy(model(images), tg.tensor(LABELS))
+        (loss + (model[0].weight ** 2).sum() if extra else loss).backward()
+
+    for extra in (False, False, True, False):
         with watch.step():
-            loss = tg.cross_entropy(model(tg.tensor(X)), tg.tensor(LABELS))
-            (loss + (model[0].weight ** 2).sum() if extra else loss).backward()
-    first, second = watch.trace.steps
-    assert "pow" not in [node.op for node in watch.trace.nodes]
-    assert set(second.values) <= set(range(len(watch.trace.nodes)))
-    assert set(first.gradients) == set(second.gradients)
+            step(extra)
+    trace = watch.trace
+    assert trace.changed == ["the graph changed at step 2: 3 nodes more"]
+    assert [node.op for node in trace.nodes].count("pow") == 1
+    plain, changed = trace.steps[1], trace.steps[2]
+    new = set(changed.values) - set(plain.values)
+    assert [trace.nodes[i].op for i in sorted(new)] == ["pow", "sum", "add"]
+    assert [set(step.values) for step in trace.steps] == [
+        set(plain.values), set(plain.values), set(plain.values) | new, set(plain.values),
+    ]  # fmt: skip
+    weight = next(node.id for node in trace.nodes if node.name == "0.weight")
+    assert changed.gradients[weight].norm != pytest.approx(plain.gradients[weight].norm)
+    check(trace)
+    again = viz.watch(model, every=1)
+    again.load_state_dict(watch.state_dict())
+    with again.step():
+        step(True)
+    assert again.trace.changed == trace.changed  # it knows the places still
+    assert len(again.trace.nodes) == len(trace.nodes)
+
+
+def test_a_layer_that_thaws_is_the_same_layer() -> None:
+    model = classifier()
+    watch = viz.watch(model, every=1)
+    for thawed in (False, True):
+        model[0].requires_grad_(thawed)
+        train(model, watch, 1)
+    weight = next(node for node in watch.trace.nodes if node.name == "0.weight")
+    assert weight.requires_grad
+    assert [weight.id in step.gradients for step in watch.trace.steps] == [False, True]
+    assert watch.trace.changed == ["the graph changed at step 1: 4 gradients more"]
+    check(watch.trace)
+
+
+def check(trace: viz.Trace) -> None:
+    """Ids are positions, inputs come before those that read them, and steps know only nodes."""
+    assert [node.id for node in trace.nodes] == list(range(len(trace.nodes)))
+    assert len({node.key for node in trace.nodes}) == len(trace.nodes)
+    assert all(edge.source < edge.target for edge in trace.edges)
+    assert all(m.parent is None or m.parent < m.id for m in trace.modules)
+    assert [m.id for m in trace.modules] == list(range(len(trace.modules)))
+    gradients = {edge.key for edge in trace.edges if edge.gradient}
+    for step in trace.steps:
+        assert set(step.shares) <= gradients
+        for i, told in step.values.items():
+            assert told.count == math.prod(trace.nodes[i].shape)
+    assert viz.Trace.from_json(trace.to_json()) == trace
+
+
+@given(st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=4), min_size=1, max_size=3))
+@pytest.mark.host
+def test_the_graph_of_all_steps_has_each_of_them(steps: list[list[int]]) -> None:
+    """Layers in any order and number: a place that would come before itself is another one."""
+    layers = [nn.Linear(2, 2) for _ in range(3)]
+    model = nn.Sequential(*layers)
+    watch = viz.watch(model, every=1)
+    for chosen in steps:
+        with watch.step():
+            hidden = tg.ones(3, 2)
+            for i in chosen:
+                hidden = tg.tanh(hidden) if i == 3 else layers[i](hidden) + hidden
+            loss = hidden.sum() + layers[0].bias.sum()
+            loss.backward()
+    check(watch.trace)
+    by_step = [Counter(watch.trace.nodes[i].op for i in step.values) for step in watch.trace.steps]
+    for chosen, ops in zip(steps, by_step, strict=True):
+        assert ops["tanh"] == chosen.count(3)
+        assert ops["linear"] == len(chosen) - chosen.count(3)
+        assert ops["sum"] == 2
+
+
+def test_two_models_are_watched_by_the_names_of_their_variables() -> None:
+    G, D = classifier(), classifier()
+    watch = viz.watch(D, every=1)
+    for trains_both in (False, True):
+        with watch.step():
+            noise = tg.tensor(X)
+            if trains_both:
+                noise = tg.cat([G(noise), G(noise)], dim=1)
+            D(noise).sum().backward()
+    names = [module.name for module in watch.trace.modules if module.parent is None]
+    assert names == ["D", "G", "G"]
+    assert [m.call for m in watch.trace.modules if m.name == "G"] == [0, 1]
+    keys = {node.key for node in watch.trace.nodes}
+    assert {"0.weight", "G.0.weight"} <= keys
+    check(watch.trace)
+
+
+def test_a_step_sees_what_no_gradient_reaches() -> None:
+    model, teacher = classifier(), classifier()
+    watch = viz.watch(model)
+    with watch.step():
+        images = tg.tensor(X)
+        with tg.no_grad():
+            targets = teacher(images)
+        (model(images) - targets).square().sum().backward()
+        made = tg.ones(2) * 2
+        made.requires_grad_()
+    notes = {module.name: module.note for module in watch.trace.modules if module.parent is None}
+    assert notes == {"model": "", "teacher": "no gradient flows here"}
+    assert targets.is_leaf
+    assert targets.node.op is None  # what the recording saw is forgotten
+    assert set(watch.trace.steps[0].values) == {node.id for node in watch.trace.nodes}
 
 
 def test_gradients_towards_some_inputs_alone_are_seen() -> None:

@@ -1,7 +1,7 @@
 """Where NaN and infinite numbers arise in what is traced: the op, or the rule, that made them."""
 
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -98,28 +98,29 @@ class Breaks:
     def first(self, graph: Graph, nodes: list[data.Node]) -> Broken | None:
         """The node that made the first NaN out of others, or else the first infinite number."""
         found = [(n in self._nan, look) for n, look in self._looks.items() if look is not None]
-        for _, arose, node in _arisen(found, graph):
-            if arose.during == "forward":
-                told = nodes[graph.ids[node]]
-                return Broken(graph.ids[node], _forward_words(arose, node, told))
-        return None
+        arose, node = next(_arisen(found, graph), (None, None))
+        if arose is None or node is None:
+            return None
+        return Broken(graph.ids[node], _forward_words(arose, node, nodes[graph.ids[node]]))
 
     def first_gradient(self, graph: Graph, nodes: list[data.Node]) -> Broken | None:
         """The same in the backward pass, if that made it."""
-        for look, arose, node in _arisen(self._rules, graph):
-            if arose.during == "backward":
-                told = nodes[graph.ids[node]]
-                return Broken(graph.ids[node], _backward_words(arose, look.port, told))
+        ports: dict[int, int] = {}
+        for _, look in self._rules:  # the first that knows of it is where it arose
+            ports.setdefault(id(look.arose), look.port)
+        arose, node = next(_arisen(self._rules, graph), (None, None))
+        if arose is None or node is None or arose.during == "forward":
             return None
-        return None
+        words = _backward_words(arose, ports[id(arose)], nodes[graph.ids[node]])
+        return Broken(graph.ids[node], words)
 
 
-def _arisen(found: Iterable[tuple[bool, Any]], graph: Graph) -> Iterable[tuple[Any, Anomaly, Node]]:
-    """Looks that know where a number arose in this graph; those that saw NaN come first."""
+def _arisen(found: Iterable[tuple[bool, Look]], graph: Graph) -> Iterator[tuple[Anomaly, Node]]:
+    """Where numbers arose in this graph, as looks know; those that saw NaN come first."""
     for _, look in sorted(found, key=lambda pair: not pair[0]):
         node = look.arose.node() if look.arose is not None and look.arose.node else None
-        if node in graph.ids:
-            yield look, look.arose, node
+        if look.arose is not None and node in graph.ids:
+            yield look.arose, node
 
 
 def _forward_words(arose: Anomaly, node: Node, told: data.Node) -> str:

@@ -98,10 +98,10 @@ def holders(modules: Collection[Module]) -> dict[int, str]:
     names: dict[int, str] = {}
     for frame in islice(frames_of_user(), CALLERS):
         for called, value in _held(frame):
+            if len(names) == len(wanted):
+                return names
             if id(value) in wanted:
                 names.setdefault(id(value), called)
-        if len(names) == len(wanted):
-            break
     return names
 
 

@@ -74,7 +74,7 @@ class Recorder(Observer):
         node = tensor.grad_fn
         if node is None or node.op is None:
             return
-        if self.wants_times:
+        if self.wants_times and node.backend.has_numbers:
             self.seconds[node.number] = self._elapsed
         if self.wants_lines:
             running = self._running
@@ -102,7 +102,7 @@ class Recorder(Observer):
         saved = node.saved or ()
         started = time.perf_counter()
         sent = self.sent(reading, node, gradient, useful)
-        if self.wants_times:
+        if self.wants_times and node.backend.has_numbers:
             self.backward_seconds[node.number] = time.perf_counter() - started
         if self.wants_gradients:
             for (port, _), (receiver, share) in zip(receivers(node, useful), sent, strict=True):
@@ -198,12 +198,17 @@ class Recorder(Observer):
         for node, told in zip(graph, traced.nodes, strict=True):
             told.seconds = self.seconds.get(node.number)
             told.backward_seconds = self.backward_seconds.get(node.number)
-            if node.number in self.lines:
-                file, line = self.lines[node.number]
-                told.source, told.code = place_of(file, line), linecache.getline(file, line).strip()
+            told.source, told.code = self.line(node)
         self.links.draw(graph, traced)
         note_cuts(traced)
         return traced
+
+    def line(self, node: Node) -> tuple[str, str]:
+        """The line of the program that made a node: where it stands, and what stands in it."""
+        if node.number not in self.lines:
+            return "", ""
+        file, line = self.lines[node.number]
+        return place_of(file, line), linecache.getline(file, line).strip()
 
     def _walk(self, roots: dict[Node, Tensor]) -> None:
         """Run the backward pass once, from ones, and look on."""

@@ -100,7 +100,7 @@ class Calls:
         outermost = _outermost(graph)
         self._names = holders(outermost)
         self._several = sum(any(True for _ in each.parameters()) for each in outermost) > 1
-        self._prefixes = _prefixes([main] * (main in outermost) + outermost, self._names)
+        self._prefixes = _prefixes(sorted(outermost, key=lambda m: m is not main), self._names)
         self._roots: dict[int, str] = {}
         self._ids: dict[Scope, int] = {}
         self._homes: dict[Node, int | None] = {}
@@ -128,18 +128,18 @@ class Calls:
                 id(module), scope.type.__name__ if scope is not root else ""
             )
         self._ids[scope] = len(self.modules)
-        outermost = scope.outer is None
+        outer = scope.outer
         self._roots[len(self.modules)] = self._prefixes.get(id(root.module()), "")
         self.modules.append(
             data.Module(
                 id=len(self.modules),
                 path=name,
                 type=scope.type.__name__,
-                parent=None if outermost else self._ids[scope.outer],
+                parent=None if outer is None else self._ids[outer],
                 call=self._times[id(module)] - 1 if module is not None else 0,
                 parameters=0 if module is None else sum(p.numel() for p in module.parameters()),
                 details="" if module is None else module.extra_repr(),
-                name=self._names.get(id(module), "") if outermost else "",
+                name=self._names.get(id(module), "") if outer is None else "",
                 library=scope.type.__module__.startswith(LIBRARY),
             )
         )

@@ -8,7 +8,7 @@ from tinygrad_cv.backend import host
 from tinygrad_cv.viz.data import Summary
 
 BINS = 16
-SAMPLE = 65_536
+SAMPLE = 16_384
 """A histogram of more elements than this is of so many of them, evenly spread."""
 
 
@@ -19,7 +19,7 @@ def summarize(values: Any, op: str = "") -> Summary:
     if not values.size or values.dtype.kind not in "fiub":
         return told
     flat = values.ravel(order="K")  # as it lies in memory: no copy
-    told.zeros = 1 - int(host.count_nonzero(flat)) / flat.size
+    told.zeros = int(host.count_nonzero(flat == 0)) / flat.size
     if flat.dtype.kind != "f" or flat.dtype.itemsize < 4:
         flat = flat.astype("float32" if flat.dtype.kind == "f" else "float64")
     with host.errstate(over="ignore", invalid="ignore"):
@@ -34,7 +34,8 @@ def summarize(values: Any, op: str = "") -> Summary:
         unit = float(abs(flat).max()) or 1.0
         flat /= unit
         squares = float(host.dot(flat, flat))
-    least, most, mean = float(flat.min()), float(flat.max()), float(flat.mean())
+    least, most = float(flat.min()), float(flat.max())
+    mean = float(host.add.reduce(flat)) / flat.size
     variance = squares / flat.size - mean * mean
     if variance < 0.01 * mean * mean:  # the difference cancels: look again
         variance = float(flat.var())

@@ -2,13 +2,17 @@
 
 from collections import Counter, defaultdict
 from dataclasses import replace
+from typing import Any
 
 from tinygrad_cv._graph import Graph, Node
 from tinygrad_cv.viz import data
 from tinygrad_cv.viz.data import Broken, Step, Trace
 from tinygrad_cv.viz.letters import input_names
 from tinygrad_cv.viz.linking import Links
-from tinygrad_cv.viz.structure import Calls, keys
+from tinygrad_cv.viz.recorder import Recorder
+from tinygrad_cv.viz.structure import Calls, keys, receivers
+
+Place = tuple[tuple[Any, ...], int]
 
 Sources = list[tuple[str, str | None]]
 """Each input of a node: its name, and the key of the node that it comes from."""
@@ -17,7 +21,8 @@ Sources = list[tuple[str, str | None]]
 class Union:
     """A trace that has the nodes of all steps: each at its key, with the inputs that it ever had.
 
-    Where that would make a circle, what came later has a place of its own, such as "add.0'".
+    An op between modules is known by its line in the program. Where a place would come before
+    itself, what came later has one of its own, such as "add.0'".
     """
 
     def __init__(self, trace: Trace) -> None:
@@ -29,25 +34,60 @@ class Union:
             ]
             for node in trace.nodes
         }
+        self._flowing = {
+            key: {each for each, x in zip(sources, node.inputs, strict=True) if x.gradient}
+            for node, (key, sources) in zip(trace.nodes, self._sources.items(), strict=True)
+        }
+        """The inputs that a gradient flows to."""
+        self._keys: dict[Place, str] = {}
+        count: Counter[Any] = Counter()
+        for node in trace.nodes:
+            place = _place(node.key, node.code, node.dtype, len(node.shape), node.kind)
+            self._keys[place, count[place]] = node.key
+            count[place] += 1
         self._given: dict[str, Sources] = {}
-        self.nodes = self.edges = 0
-        """How many of them the step had that were not known."""
+        self.nodes = self.edges = self.gradients = 0
+        """How many of them the step had that were not known; gradients, on edges that were."""
 
-    def places(self, graph: Graph, calls: Calls, links: Links) -> list[str]:
+    def places(self, graph: Graph, calls: Calls, seen: Recorder) -> list[str]:
         """The key of each node of another step."""
         found: dict[Node, str] = {}
-        self._given, self.nodes, self.edges = {}, 0, 0
+        count: Counter[Any] = Counter()
+        self._given, self.nodes, self.edges, self.gradients = {}, 0, 0, 0
         for node, key in zip(graph, keys(graph, calls), strict=True):
-            given = _sources(node, found, links)
-            while key in self._given or self._is_circle(key, given):
-                key += "'"
+            given = _sources(node, found, seen.links)
+            kind = "op" if given or node.op is not None else "leaf"
+            place = _place(key, seen.line(node)[1], str(node.dtype), len(node.shape), kind)
+            while True:
+                own = self._keys.get((place, count[place]))
+                count[place] += 1
+                if own is None or not self._is_circle(own, given):
+                    break
+            if own is not None:
+                key = own
+            else:
+                while key in self._sources:
+                    key += "'"
+                self._keys[place, count[place] - 1] = key
             found[node], self._given[key] = key, given
+            ports = receivers(node, None) if node.op is not None else ()
+            flowing = {given[port] for port, _ in ports}
             if key not in self._sources:
-                self._sources[key], self.nodes = given, self.nodes + 1
-            elif new := [each for each in given if each not in self._sources[key]]:
-                self._sources[key] += new
-                self.edges += sum(source is not None for _, source in new)
+                self._sources[key], self._flowing[key] = [*given], flowing
+                self.nodes += 1
+                continue
+            new = [each for each in given if each not in self._sources[key]]
+            self.edges += sum(source is not None for _, source in new)
+            self.gradients += len(flowing - self._flowing[key] - {*new})
+            self._sources[key] += new
+            self._flowing[key] |= flowing
         return list(found.values())
+
+    def news(self) -> str:
+        """In words what the step had more: "3 nodes and 1 edge"; "" if nothing."""
+        counts = {"node": self.nodes, "edge": self.edges, "gradient": self.gradients}
+        told = [f"{n} {what}{'s' * (n > 1)}" for what, n in counts.items() if n]
+        return ", ".join(told[:-1]) + " and " * (len(told) > 1) + told[-1] if told else ""
 
     def _is_circle(self, key: str, given: Sources) -> bool:
         """Whether a known place would come before itself with these inputs."""
@@ -78,15 +118,19 @@ class Union:
             own = known[key]
             own.requires_grad |= node.requires_grad
             inputs = dict(zip(self._given[key], node.inputs, strict=True))
-            own.inputs += [inputs[each] for each in self._sources[key][len(own.inputs) :]]
+            for i, each in enumerate(self._sources[key]):
+                if i >= len(own.inputs):
+                    own.inputs.append(inputs[each])
+                elif each in inputs and not own.inputs[i].gradient:
+                    own.inputs[i] = inputs[each]
         ordered = self._ordered(old, places, known)
         ids = {key: i for i, key in enumerate(ordered)}
         moved = {i: ids[key] for i, key in enumerate(old)}
         trace.nodes = [known[key] for key in ordered]
         for key, node in zip(ordered, trace.nodes, strict=True):
             node.id = ids[key]
-            for each, (_, source) in zip(node.inputs, self._sources[key], strict=True):
-                each.source = None if source is None else ids[source]
+            for operand, (_, source) in zip(node.inputs, self._sources[key], strict=True):
+                operand.source = None if source is None else ids[source]
         trace.steps = [renumbered(step, moved) for step in trace.steps]
         outputs = [moved[i] for i in trace.outputs] + [ids[places[i]] for i in told.outputs]
         trace.outputs = list(dict.fromkeys(outputs))
@@ -152,6 +196,15 @@ class Union:
         return renumbered(replace(step, shares=shares), ids)
 
 
+def _place(key: str, code: str, dtype: str, axes: int, kind: str) -> tuple[Any, ...]:
+    """What nodes at the same place have in common, but for their number."""
+    inside, slash, name = key.partition("/")
+    if not slash:
+        return (key,)  # a parameter
+    what = name.partition(".")[0]
+    return (inside, what, code) if kind == "op" else (inside, what, dtype, axes)
+
+
 def _sources(node: Node, found: dict[Node, str], links: Links) -> Sources:
     """What a node is made of, by the places of its inputs; a detached value of what it holds."""
     if node.op is None:
@@ -167,7 +220,7 @@ def _sources(node: Node, found: dict[Node, str], links: Links) -> Sources:
 def _module_keys(trace: Trace) -> list[tuple[str, ...]]:
     """What names a call of a module in any step."""
     count: Counter[tuple[str, ...]] = Counter()
-    found = []
+    found: list[tuple[str, ...]] = []
     for module in trace.modules:
         *_, root = trace.ancestors(module.id)
         key = (root.name, root.type, module.path, module.type, str(module.call))

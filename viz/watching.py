@@ -82,15 +82,13 @@ class Watch:
         trace, union = self.trace, self._union
         graph = seen.links.graph(seen.roots())
         calls = Calls(graph, self.model)
-        places = union.places(graph, calls, seen.links)
-        if union.nodes or union.edges:
+        places = union.places(graph, calls, seen)
+        if news := union.news():
             told = seen.structure(graph, names, calls)
             for node, each in zip(graph, told.nodes, strict=True):
                 each.saved = seen.saved.get(node, each.saved)
             if trace.nodes:
-                more = [_counted(union.nodes, "node"), _counted(union.edges, "edge")]
-                words = " and ".join(filter(None, more))
-                trace.changed.append(f"the graph changed at step {number}: {words} more")
+                trace.changed.append(f"the graph changed at step {number}: {news} more")
             union.add(told, places)
         step = seen.step(graph, [trace.nodes[i] for i in union.ids(places)], number)
         for name, parameter in self.model.named_parameters():
@@ -106,11 +104,6 @@ class Watch:
         if len(trace.steps) > LIMIT:
             trace.steps = trace.steps[::2]
             self.every *= 2
-
-
-def _counted(count: int, what: str) -> str:
-    """So many of something, if there are any."""
-    return f"{count} {what}{'s' * (count > 1)}" if count else ""
 
 
 def watch(model: Module, every: int = 100) -> Watch:
