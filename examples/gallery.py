@@ -24,20 +24,20 @@ class Piece:
 
 def two_gates() -> Piece:
     """The two gates of CS231n's notes: f = (x + y) z."""
-    f = gates()
+    f, *_inputs = gates()  # what nobody holds has no value to show
     seen = viz.trace(f, values=True, gradients=True)
     return Piece(seen, {"backward": True}, viz.circuit(f))
 
 
-def gates() -> tg.Tensor:
-    """f = (x + y) z at x = -2, y = 5, z = -4."""
+def gates() -> tuple[tg.Tensor, ...]:
+    """f = (x + y) z at x = -2, y = 5, z = -4, and these."""
     x, y, z = (tg.tensor(value, requires_grad=True) for value in (-2.0, 5.0, -4.0))
     x.name, y.name, z.name = "x", "y", "z"
     q = x + y
     q.name = "q"
     f = q * z
     f.name = "f"
-    return f
+    return f, x, y, z
 
 
 def sigmoid_neuron() -> Piece:

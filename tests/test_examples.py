@@ -43,7 +43,7 @@ def test_convnet_draws_the_picture_in_readme(
 
 
 def test_the_playback_of_the_gallerys_gates_is_the_one_in_readme() -> None:
-    played = str(viz.playback(gates()))
+    played = str(viz.playback(gates()[0]))
     assert f"```\n{played}\n```" in (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
 
 
