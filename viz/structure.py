@@ -56,7 +56,8 @@ def structure(graph: Graph, names: dict[int, str], calls: "Calls | None" = None)
     uses = Counter(edge.source for edge in traced.edges if edge.gradient)
     for edge in traced.edges:
         entry = traced.nodes[edge.target].inputs[edge.port]
-        entry.summed = edge.gradient and uses[edge.source] > 1
+        parts = traced.nodes[edge.target].op == "output"  # each gives the gradient of its own
+        entry.summed = edge.gradient and uses[edge.source] > 1 and not parts
     return traced
 
 
