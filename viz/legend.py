@@ -16,6 +16,9 @@ class Key(Enum):
     """What a picture may have in it that is to be explained."""
 
     FORMULAS = "formulas of rules"
+    ARRIVING = "the letter g in them"
+    OUTPUT = "the letter y in them"
+    SUM = "shares of a gradient that are added"
     PAIR = "an arrow for a value and one for its gradient"
     SCALE = "arrows in the colours of gradients"
     ZERO = "a gradient that is exactly 0"
@@ -107,8 +110,13 @@ def _boxes(kinds: set[str], keys: set[Key]) -> list[tuple[str, str]]:
 def _texts(keys: set[Key], style: "Style") -> list[str]:
     """What is written in boxes."""
     told = []
-    if Key.FORMULAS in keys:
-        told.append("g: the gradient that reaches an op, ∂L/∂(its output); y: its output")
+    letters = {
+        Key.ARRIVING: "g: the gradient that reaches an op, ∂L/∂(its output)",
+        Key.OUTPUT: "y: its output",
+        Key.SUM: "+=: added to what others send",
+    }
+    if named := [words for key, words in letters.items() if key in keys]:
+        told.append("; ".join(named))
     if Key.SPREAD in keys:
         told.append("mean ± standard deviation, least to most, and a histogram")
     if Key.BLOCKS in keys and style.step:

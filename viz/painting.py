@@ -352,6 +352,12 @@ class Painter:
         if not self.style.formulas or not told.formulas or node.kind != "op":
             return ""
         self.keys.add(Key.FORMULAS)
+        if all(other.name != "g" for other in self.nodes):
+            self.keys.add(Key.ARRIVING)
+        if node.called == "y" != node.name:
+            self.keys.add(Key.OUTPUT)
+        if any(entry.summed for entry in node.inputs):
+            self.keys.add(Key.SUM)
         origin = self.origins.get(node.id, "")
         html = (f'g = {origin}<BR ALIGN="LEFT"/>' if origin else "") + labels.formulas_of(told)
         return labels.colored(html, GRADIENT if self._is_there(found) else STYLES["gradient"][0])

@@ -154,7 +154,7 @@ def formulas(trace: Trace, ids: Sequence[int]) -> Iterator[str]:
         entry = next((entry for entry in found if entry.gradient), None)
         if entry is None:
             continue
-        yield f"∂L/∂{name_of(entry)} = {entry.formula}"
+        yield f"∂L/∂{name_of(entry)} {'+=' if entry.summed else '='} {entry.formula}"
         for name, meaning in entry.where.items():
             if told.get(name) != meaning:  # several rules may share a definition
                 told[name] = meaning
