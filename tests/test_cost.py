@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 import tinygrad_cv as tg
 from rows import ROWS, Case
-from tinygrad_cv import viz
+from tinygrad_cv import models, nn, viz
 from tinygrad_cv._op import REGISTRY, Op, per_output
+from tinygrad_cv.viz.cost import costs, shares
 
 pytestmark = pytest.mark.host
 
@@ -248,3 +249,194 @@ def test_what_only_moves_costs_nothing_and_what_adds_does() -> None:
 )
 def test_factorizations(name: str, shapes: list[Shape], count: int) -> None:
     assert REGISTRY[name]().flops((), *shapes) == count
+
+
+# ----- of a trace --------------------------------------------------------------------------------
+
+
+def test_shares_are_of_the_whole_and_a_shared_parameter_counts_at_the_first_that_reads_it() -> None:
+    weight = tg.ones((4, 4), requires_grad=True)
+
+    def twice(x: tg.Tensor) -> tg.Tensor:
+        return tg.relu(tg.matmul(tg.matmul(x, weight), weight))
+
+    trace = viz.trace(twice, (2, 4), gradients=True)
+    first, second, relu = (node.id for node in trace.nodes if node.kind == "op")
+    assert shares(trace, "parameters") == {first: 1.0, second: 0.0, relu: 0.0}
+    assert shares(trace, "flops") == {first: 64 / 136, second: 64 / 136, relu: 8 / 136}
+    for what in ("flops", "parameters", "saved", "time"):
+        assert sum(shares(trace, what).values()) == pytest.approx(1)
+    for node in trace.nodes:
+        if node.kind == "op":
+            assert node.backward_seconds is not None
+            assert costs(trace, "time")[node.id] == node.seconds + node.backward_seconds
+
+
+def test_what_is_not_known_has_no_share() -> None:
+    class Silent(tg.Op, register=False):
+        nondifferentiable = ("x",)
+
+        def forward(self, xp: Any, x: Any) -> Any:
+            return x + 1
+
+    trace = viz.trace(lambda x: tg.relu(tg.function(Silent)(x)), (2, 3))
+    silent, relu = (node.id for node in trace.nodes if node.kind == "op")
+    assert shares(trace, "flops") == {relu: 1.0}
+    assert shares(trace, "parameters") == {silent: 0.0, relu: 0.0}
+    trace = viz.trace(tg.tensor([1.0], requires_grad=True) * 2)
+    assert shares(trace, "time") == {}  # it was not watched
+    with pytest.raises(ValueError, match="one of 'flops', 'parameters', 'saved', 'time'; got 'x'"):
+        shares(trace, "x")  # type: ignore[arg-type]
+
+
+# ----- the table of a model ----------------------------------------------------------------------
+
+
+def spread(*windows: tuple[int, int]) -> int:
+    """The receptive field of windows (kernel, stride): from the last one back to the image."""
+    seen = 1
+    for kernel, stride in reversed(windows):
+        seen = (seen - 1) * stride + kernel
+    return seen
+
+
+def by_name(table: Any) -> dict[str, Any]:
+    """Rows by their paths."""
+    found, path = {}, []
+    for row in table.rows:
+        path[row.depth :] = [row.name]
+        found[".".join(path[1:])] = row
+    return found
+
+
+BASIC = [(3, 1), (3, 1)]
+RESNET = [(7, 2), (3, 2), *BASIC * 2, *(((3, 2), *BASIC, (3, 1)) * 3)]
+
+
+def test_alexnet_as_published() -> None:
+    table = viz.summary(models.alexnet(), (1, 3, 224, 224))
+    rows = by_name(table)
+    assert table.parameters == 61_100_840
+    convs = [(11, 3, 64, 55), (5, 64, 192, 27), (3, 192, 384, 13), (3, 384, 256, 13)]
+    convs += [(3, 256, 256, 13)]
+    weights = [k * k * a * b for k, a, b, _ in convs]
+    for name, (k, a, b, size) in zip((0, 3, 6, 8, 10), convs, strict=True):
+        row = rows[f"features.{name}"]
+        assert row.flops == (2 * k * k * a + 1) * b * size * size
+        assert row.parameters == (k * k * a + 1) * b
+        assert row.kernel == (f"{k}×{k}" if name else "11×11 /4")
+        assert row.input == (1, a, row.input[2], row.input[2])
+    wide = [9216 * 4096, 4096 * 4096, 4096 * 1000]
+    products = sum(n * size * size for n, (*_, size) in zip(weights, convs, strict=True))
+    assert 714e6 < products + sum(wide) < 715e6  # multiply-adds
+    assert table.flops == pytest.approx(2 * (products + sum(wide)), rel=0.002)
+    assert rows["features.12"].field == "195"
+    assert spread((11, 4), (3, 2), (5, 1), (3, 2), *[(3, 1)] * 3, (3, 2)) == 195
+    assert rows["classifier.1"].field == "all"
+
+
+def test_the_receptive_field_of_resnet18() -> None:
+    rows = by_name(viz.summary(models.resnet18(), (1, 3, 64, 64)))
+    assert rows["layer4"].field == "435" == str(spread(*RESNET))
+    assert rows["layer1"].field == str(spread(*RESNET[:6])) == "43"
+    assert rows["avgpool"].field == rows["fc"].field == rows[""].field == "all"
+    assert rows["layer2.0.downsample"].field == "43"  # 1×1: it sees what came in
+    assert rows["layer2.0.downsample"].kernel == ""  # of what is in it, not its own
+    assert rows["layer2.0.downsample.0"].kernel == "1×1 /2"
+
+
+def test_the_receptive_field_of_vgg16() -> None:
+    layers: list[nn.Module] = []
+    windows = []
+    for count in (2, 2, 3, 3, 3):
+        layers += [nn.LazyConv2d(4, 3, padding=1) for _ in range(count)] + [nn.MaxPool2d(2)]
+        windows += [(3, 1)] * count + [(2, 2)]
+    rows = viz.summary(nn.Sequential(*layers), (1, 3, 32, 32)).rows
+    assert rows[0].field == rows[-1].field == "212"
+    for i, row in enumerate(rows[1:], start=1):
+        assert row.field == str(spread(*windows[:i]))
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(1, 2)), max_size=4),
+    st.booleans(),
+)
+def test_the_receptive_field_is_what_a_gradient_reaches(
+    windows: list[tuple[int, int, int]], channels_last: bool
+) -> None:
+    """One element of the output, and how far apart the pixels are that its gradient gets to."""
+    layers: list[nn.Module] = []
+    for k, s, d in windows:
+        layers.append(nn.Conv1d(1, 1, k, stride=s, dilation=d))
+        nn.init.ones_(layers[-1].weight)
+
+    def net(x: tg.Tensor) -> tg.Tensor:
+        for layer in layers:
+            x = layer(x)
+            if channels_last:
+                x = x.mT.reshape(-1).reshape(1, -1, 1).mT
+        return x * 1
+
+    x = tg.ones((1, 1, 200), requires_grad=True)
+    y = net(x)
+    y[0, 0, y.shape[2] // 2].backward()
+    reached = np.flatnonzero(x.grad.numpy())
+    row = viz.summary(net, (1, 1, 200)).rows[-1]
+    assert row.field == str(reached[-1] - reached[0] + 1)
+
+
+@pytest.mark.parametrize(
+    ("function", "shape", "field"),
+    [
+        (lambda x: tg.conv2d(x, tg.ones((1, 1, 3, 1))), (1, 1, 9, 9), "3×1"),
+        (lambda x: tg.conv2d(x, tg.ones((1, 1, 3, 3))) + tg.conv2d(x[:, :, 1:-1, 1:-1],
+            tg.ones((1, 1, 1, 1))), (1, 1, 9, 9), "3"),
+        (lambda x: tg.conv_transpose2d(tg.avg_pool2d(x, 2), tg.ones((1, 1, 2, 2)), stride=2),
+            (1, 1, 8, 8), "2"),
+        (lambda x: tg.interpolate(tg.avg_pool2d(x, 2), scale_factor=2), (1, 1, 8, 8), "2"),
+        (lambda x: tg.adaptive_avg_pool2d(x, 2), (1, 1, 8, 8), "4"),
+        (lambda x: tg.adaptive_avg_pool2d(x, 1), (1, 1, 8, 8), "all"),
+        (lambda x: tg.avg_pool2d(x, 2)[:, :, ::2], (1, 1, 8, 8), "–"),
+        (lambda x: tg.relu(x) @ tg.ones((4, 3)), (2, 5, 4), "–"),
+        (lambda x: tg.relu(x) @ tg.ones((4, 3)), (2, 4), "all"),
+    ],
+)  # fmt: skip
+def test_receptive_fields(function: Any, shape: Shape, field: str) -> None:
+    [*_, row] = viz.summary(function, shape).cells(["field"])
+    assert row == (field,)
+
+
+def test_the_columns_of_the_table() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, (3, 1), stride=(2, 1)), nn.ReLU())
+    table = viz.summary(model, (1, 3, 7, 5), columns=("layer", "input", "kernel", "FLOPs %"))
+    assert list(table.cells(table.columns))[1] == ("  0", "(1, 3, 7, 5)", "3×1 /2×1", "95%")
+    assert str(table).splitlines()[0].split() == ["layer", "input", "kernel", "FLOPs", "%"]
+    shares = viz.summary(model, (1, 3, 7, 5), columns=["FLOPs", "FLOPs %", "time"])
+    assert str(shares).splitlines()[0].split() == ["FLOPs", "%", "time"]
+    with pytest.raises(ValueError, match="there is no 'flops'"):
+        viz.summary(model, (1, 3, 7, 5), columns=["flops"])
+
+
+def test_by_itself_the_table_has_as_many_columns_as_fit() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(6, 2))
+    short = str(viz.summary(model, (1, 6))).splitlines()
+    assert short[0].split()[-1] == "field"
+    for _ in range(8):
+        model = nn.Sequential(model)
+    for extra in ("a" * 10, "b" * 40):
+        model.add_module(extra, nn.ReLU())
+    long = str(viz.summary(model, (1, 6))).splitlines()
+    assert max(map(len, short + long)) <= 100
+    assert "input" in short[0]
+    assert "input" not in long[0]
+    html = viz.summary(model, (1, 6))._repr_html_()
+    assert html.count("<th ") == 12
+
+
+def test_a_table_of_a_model_with_keywords() -> None:
+    class Masked(nn.Module):
+        def forward(self, x: tg.Tensor, mask: tg.Tensor | None = None) -> tg.Tensor:
+            return x if mask is None else x * mask
+
+    table = viz.summary(Masked(), (2, 3), mask=tg.ones((2, 3)))
+    assert table.flops == 6

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tinygrad_cv import cli, viz
+from tinygrad_cv.examples.gallery import PIECES, gates
+
 pytestmark = pytest.mark.host  # they run as they are
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -39,21 +42,45 @@ def test_convnet_draws_the_picture_in_readme(
         assert words in shown
 
 
-def test_pictures_are_those_in_readme(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    runpy.run_path(str(EXAMPLES / "pictures.py"), run_name="__main__")
-    played, watched = capsys.readouterr().out.rsplit("\n", 2)[:2]
+def test_the_playback_of_the_gallerys_gates_is_the_one_in_readme() -> None:
+    played = str(viz.playback(gates()))
     assert f"```\n{played}\n```" in (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
-    assert watched == "watched 32 steps; training.html has a slider over them"
-    gates = (tmp_path / "gates.svg").read_text(encoding="utf-8")
+
+
+def test_the_gallery_has_every_kind_of_graph() -> None:
+    assert set(PIECES) >= {
+        *("two_gates", "sigmoid_neuron", "two_layer_net", "convnet", "alexnet", "vgg16"),
+        *("resnet18", "resnet18_backward", "resnet50", "densenet_block", "inception_block"),
+        *("u_net", "lstm", "transformer", "gan", "double_backward", "nan", "dead", "vanishing"),
+    }
+    assert all(make.__doc__ for make in PIECES.values())
+
+
+def test_the_gallery_is_drawn_by_one_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli.main(["gallery", "two_gates", "nan", "--out", str(tmp_path / "drawn")])
+    files = {file.name for file in (tmp_path / "drawn").iterdir()}
+    suffixes = (".svg", ".png", ".pdf", ".html", "-print.svg")
+    assert files == {"index.html"} | {n + s for n in ("two_gates", "nan") for s in suffixes}
+    told = capsys.readouterr().out.splitlines()
+    assert re.match(r"two_gates: 5 nodes, traced in .* svg .* \(\d+ x \d+ pt\), png", told[0])
     shown = (EXAMPLES / "gates.svg").read_text(encoding="utf-8")
-    for words in ("f = mul", "q = add", "∂L/∂y = g · x"):
-        assert words in gates
-        assert words in shown
-    blue = (tmp_path / "vanishing.svg").read_text(encoding="utf-8").lower().count("#0072b2")
-    assert blue > gates.lower().count("#0072b2")  # arrows, and not the boxes of parameters alone
+    drawn = (tmp_path / "drawn" / "two_gates.svg").read_text(encoding="utf-8")
+    words = [re.findall(r">([^<>]*\S[^<>]*)</text>", text) for text in (shown, drawn)]
+    assert words[0] == words[1], "README shows an older picture"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(["one"], "there is no piece 'one'"), (["--formats", "svg,gif"], "given 'gif'")],
+)
+def test_the_gallery_says_what_it_does_not_have(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["gallery", *arguments])
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no kill -9")

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 import tinygrad_cv as tg
 from tinygrad_cv import nn, viz
 from tinygrad_cv.viz.data import Failure, Input, Module, Node, Step, Trace
-from tinygrad_cv.viz.folding import View, chunked, fold, grouped
+from tinygrad_cv.viz.folding import View, chunked, fold
+from tinygrad_cv.viz.grouping import grouped
 
 pytestmark = pytest.mark.host
 

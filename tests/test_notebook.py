@@ -1,5 +1,6 @@
 """What a notebook shows."""
 
+import html
 import html.parser
 from typing import Any
 
@@ -80,9 +81,7 @@ def test_a_module_shows_its_layers() -> None:
 
 def test_a_trace_shows_its_page() -> None:
     trace = viz.trace(nn.Linear(2, 2), (1, 2))
-    html = bundle(trace)["text/html"]
-    assert Reader(html).tags == ["iframe"]
-    assert 'sandbox="allow-scripts"' in html
+    assert 'id="slider"' in inside(bundle(trace))
     assert repr(trace) == "<Trace 'Linear': 4 nodes, 1 module calls, 0 steps>"
 
 
@@ -106,10 +105,53 @@ def test_names_are_text(name: str) -> None:
     assert Reader(bundle(trace)["text/html"]).tags == ["iframe"]
 
 
-def test_diffs_playbacks_and_watches_are_shown() -> None:
+def test_diffs_and_drawings_are_shown() -> None:
     x = tg.tensor([0.5], requires_grad=True)
     y = tg.tanh(x)
-    for shown in (viz.playback(y), viz.diff(viz.trace(y), viz.trace(y * 2)), viz.draw(y)):
+    for shown in (viz.diff(viz.trace(y), viz.trace(y * 2)), viz.draw(y)):
         told = shown._repr_mimebundle_()
         assert "<svg" in told["image/svg+xml"]
         assert told["text/plain"]
+
+
+def inside(bundle: dict[str, str]) -> str:
+    """The page that a notebook shows in a frame."""
+    assert Reader(bundle["text/html"]).tags == ["iframe"]
+    assert 'sandbox="allow-scripts"' in bundle["text/html"]
+    return html.unescape(bundle["text/html"].partition('srcdoc="')[2])
+
+
+def test_a_playback_is_played_in_a_circuit() -> None:
+    x = tg.tensor([0.5], requires_grad=True)
+    played = viz.playback(tg.tanh(x))
+    told = played._repr_mimebundle_()
+    assert told["text/plain"] == str(played)
+    assert 'id="circuit"' in inside(told)
+    assert '"plays": true' in inside(told)
+
+
+def test_a_playback_of_a_large_graph_and_a_watch_are_pages() -> None:
+    x = tg.tensor([0.5], requires_grad=True)
+    for _ in range(45):
+        x = x * 1.0
+    played = viz.playback(x)._repr_mimebundle_()
+    assert played["text/plain"].startswith("x = mul(")
+    assert 'id="playback"' in inside(played)
+    model = nn.Linear(2, 2)
+    watch = viz.watch(model, every=1)
+    assert "text/html" not in watch._repr_mimebundle_()
+    for _ in range(2):
+        with watch.step():
+            model(tg.ones(1, 2)).sum().backward()
+    told = watch._repr_mimebundle_()
+    assert told["text/plain"].startswith("<Drawing of")
+    assert 'id="slider"' in inside(told)
+
+
+def test_formulas_speak_of_the_variables_of_the_session(monkeypatch: Any) -> None:
+    a, q = tg.tensor([0.5], requires_grad=True), tg.tensor([2.0], requires_grad=True)
+    monkeypatch.setattr(__import__("sys").modules["__main__"], "q", q, raising=False)
+    obj = a * q
+    read = Reader(bundle(obj)["text/html"])
+    assert "∂L/∂x = g · q" in read.text
+    assert "obj" not in read.text  # as the program that asks for it calls it

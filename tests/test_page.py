@@ -8,6 +8,7 @@ import re
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,7 +22,19 @@ from hypothesis import strategies as st
 
 import tinygrad_cv as tg
 from tinygrad_cv import viz
-from tinygrad_cv.viz.data import Failure, Frame, Input, Module, Node, Remark, Step, Summary, Trace
+from tinygrad_cv.viz import labels
+from tinygrad_cv.viz.data import (
+    Broken,
+    Failure,
+    Frame,
+    Input,
+    Module,
+    Node,
+    Remark,
+    Step,
+    Summary,
+    Trace,
+)
 from tinygrad_cv.viz.page import page
 
 pytestmark = pytest.mark.host
@@ -113,7 +126,10 @@ def summary(norm: float, nan: int = 0, **more: Any) -> Summary:
 
 
 def two_layers(steps: int = 1) -> Net:
-    """x → fc1 → relu → fc2 → loss, with `steps` steps whose gradients shrink tenfold each."""
+    """x → fc1 → relu → fc2 → loss, with `steps` steps whose gradients shrink tenfold each.
+
+    That at the output of fc2, with which the others are compared, stays as it is.
+    """
     net = Net("two layers")
     x = net.leaf("input", "x", 4, 8)
     with net.module("", "MLP", parameters=144):
@@ -130,9 +146,15 @@ def two_layers(steps: int = 1) -> Net:
                 loss=2.0 / (i + 1),
                 values={node.id: summary(1.0) for node in net.trace.nodes},
                 gradients={
-                    node.id: summary(norm) for node in net.trace.nodes if node.requires_grad
+                    node.id: summary(norm if node.id < y else 1.0)
+                    for node in net.trace.nodes
+                    if node.requires_grad
                 },
-                shares={edge.key: norm for edge in net.trace.edges if edge.gradient},
+                shares={
+                    edge.key: norm if edge.target <= y else 1.0
+                    for edge in net.trace.edges
+                    if edge.gradient
+                },
                 updates={
                     node.id: 10.0 ** -(i + 2)
                     for node in net.trace.nodes
@@ -189,6 +211,9 @@ def hostile_trace(word: str) -> Trace:
     with net.module(word, word, details=word):
         x = net.leaf("parameter", word, 2)
         y = net.op(word, x, name=word, attributes=word, source=word, code=word)
+        net.op(word, y)
+    with net.module(word, word):
+        net.op(word, y)
     operand = net.trace.nodes[y].inputs[0]
     operand.name, operand.formula, operand.where = word, word, {word: word}
     net.trace.nodes[y].saved = {word: 8}
@@ -237,7 +262,7 @@ def test_policy_allows_this_style_and_this_script_alone() -> None:
         allowed[tag] = f"'sha256-{base64.b64encode(digest).decode()}'"
     assert policy == (
         f"default-src 'none'; style-src {allowed['style']}; script-src {allowed['script']}; "
-        "base-uri 'none'; form-action 'none'"
+        "img-src data:; base-uri 'none'; form-action 'none'"
     )
 
 
@@ -265,6 +290,7 @@ class Browser:
         self.driver, self.folder, self.pages = driver, folder, 0
 
     def show(self, trace: Trace, folded: Any = (), title: str = "") -> None:
+        """Without `folded` (None) the page folds so much that it fits."""
         self.pages += 1  # the same address again might show the page before
         file = self.folder / f"{self.pages}.html"
         file.write_text(page(trace, folded, title), encoding="utf-8")
@@ -403,20 +429,42 @@ def within(inner: list[float], outer: list[float]) -> bool:
     return all(inner[i] >= outer[i] - 0.5 and inner[i + 2] <= outer[i + 2] + 0.5 for i in (0, 1))
 
 
-def expected_home(trace: Trace, folded: set[int], box: str) -> set[str]:
-    """The frames that a box stands in: of the open modules around it."""
+def expected_home(trace: Trace, box: str) -> set[str]:
+    """The modules around a box."""
+    if box[0] == "o":
+        return set()
     number = int(box[1:])
     module = trace.modules[number].parent if box[0] == "m" else trace.nodes[number].module
     return {f"m{around.id}" for around in trace.ancestors(module)}
 
 
 def expected_boxes(trace: Trace, folded: set[int]) -> set[str]:
-    """A box for each node, or for the outermost folded module around it."""
-    boxes = set()
+    """A box for each node, or for the outermost folded module around it, and for each output.
+
+    A module of one op is that op's box, and a parameter of a module stands in the box that reads
+    it, if that is one alone.
+    """
+    ops = Counter(
+        around.id
+        for node in trace.nodes
+        if node.kind == "op"
+        for around in trace.ancestors(node.module)
+    )
+    homes = []
     for node in trace.nodes:
-        hiding = [module.id for module in trace.ancestors(node.module) if module.id in folded]
-        boxes.add(f"m{hiding[-1]}" if hiding else f"n{node.id}")
-    return boxes
+        hiding = [
+            around.id
+            for around in trace.ancestors(node.module)
+            if around.id in folded and (ops[around.id] != 1 or around.repeat > 1)
+        ]
+        homes.append(f"m{hiding[-1]}" if hiding else f"n{node.id}")
+    found = list(homes)
+    for node in trace.nodes:
+        readers = {homes[edge.target] for edge in trace.edges if edge.source == node.id}
+        if node.kind == "parameter" and node.module is not None and len(readers) == 1:
+            found[node.id] = readers.pop() if homes[node.id][0] == "n" else homes[node.id]
+    outputs = {found[id]: f"o{k}" for k, id in reversed(list(enumerate(trace.outputs)))}
+    return {*found, *outputs.values()}
 
 
 CROSSED = """
@@ -446,7 +494,7 @@ def check_drawing(browser: Browser, trace: Trace, folded: set[int]) -> None:
         for other in names[:i]:
             assert not overlap(boxes[name], boxes[other]), f"{name} overlaps {other}"
     for name, box in boxes.items():
-        home = expected_home(trace, folded, name)
+        home = expected_home(trace, name)
         for frame, area in frames.items():
             if frame in home:
                 assert within(box, area), f"{name} is not inside {frame}"
@@ -554,7 +602,7 @@ def test_an_early_result_leaves_its_module_beside_what_comes_later(browser: Brow
 
 def test_values_flow_downwards_in_a_straight_line(browser: Browser) -> None:
     """Of the chain of ops each is below the one before, with no bend in between."""
-    trace = two_layers().trace
+    trace = two_layers(0).trace
     browser.show(trace)
     boxes = browser.rectangles(".box .outline")
     chain = [f"n{node.id}" for node in trace.nodes if node.kind != "parameter"]
@@ -573,7 +621,8 @@ def test_three_thousand_nodes_take_seconds(browser: Browser) -> None:
     started = time.perf_counter()
     browser.show(net.trace)
     elapsed = time.perf_counter() - started
-    assert len(browser.all(".box")) == len(net.trace.nodes)
+    assert browser.run("return graph.boxes.size") == len(expected_boxes(net.trace, set()))
+    assert 0 < len(browser.all(".box")) < 200  # those in sight
     layout = browser.run("const t = performance.now(); redraw(); return performance.now() - t")
     print(f"{len(net.trace.nodes)} nodes: opened in {elapsed:.2f} s, drawn in {layout:.0f} ms")
     assert elapsed < 30
@@ -583,25 +632,19 @@ def test_three_thousand_nodes_take_seconds(browser: Browser) -> None:
 
 
 def test_folding_a_module_makes_its_frame_a_box(browser: Browser) -> None:
-    trace = two_layers().trace
+    trace = residual_net(2).trace
     browser.show(trace)
     before = set(browser.all(".box"))
-    assert set(browser.all(".frame")) == {"m0", "m1", "m2"}
-    edges = len(browser.all(".edge.value"))
+    assert set(browser.all(".frame")) == {"m1", "m4"}  # none around all, none around one op
     browser.click("#m1 .heading")
-    hidden = {f"n{node.id}" for node in trace.nodes if node.module == 1}
+    hidden = {f"n{node.id}" for node in trace.nodes if node.module in (1, 2, 3)}
     assert set(browser.all(".box")) == before - hidden | {"m1"}
-    assert set(browser.all(".frame")) == {"m0", "m2"}
-    assert len(browser.all(".edge.value")) == edges - 2  # those of the weight and the bias
-    assert (
-        browser.text("#m1").split("\n")
-        == [
-            "1",  # the norm of the gradient that leaves it would be the input's, which needs none
-            "fc1 Linear",
-            "1 op, 72 parameters",
-            "→ float32 (4, 8)",
-        ][1:]
-    )
+    assert set(browser.all(".frame")) == {"m4"}
+    assert browser.text("#m1").split("\n") == [
+        "blocks.0 Block",
+        "5 ops, 144 parameters",
+        "float32 (4, 8)",
+    ]
     browser.press("Enter", "#m1")
     assert set(browser.all(".box")) == before
 
@@ -616,20 +659,20 @@ def test_edges_between_folded_modules_are_merged_with_the_largest_norm(browser: 
     net.trace.steps = [Step(shares={"4:0": 1e-9, "4:1": 1e7})]
     browser.show(net.trace, [0, 1])
     assert len(browser.all(".edge.value")) == len(browser.all(".edge.gradient")) == 1
-    assert colour(browser, ".edge.gradient") == (213, 94, 0)
-    assert "×16" in browser.text("#m1")
+    assert "t = 0 … 15" in browser.text("#m1")
+    assert browser.text(".inside").endswith("1e+07")
     net.trace.steps[0].shares["4:0"] = float("nan")
     browser.show(net.trace, [0, 1])
-    assert colour(browser, ".edge.gradient") == (204, 121, 167)
+    assert browser.text(".inside").endswith("NaN")
 
 
 def test_fold_all_and_unfold_all(browser: Browser) -> None:
-    trace = two_layers().trace
+    trace = residual_net(2).trace
     browser.show(trace, [1])
     browser.click("#fold")
-    assert set(browser.all(".box")) == {"n0", "m0", f"n{len(trace.nodes) - 1}"}
+    assert set(browser.all(".box")) == {"n0", "m1", "m4", f"n{len(trace.nodes) - 1}", "o0"}
     browser.click("#unfold")
-    assert len(browser.all(".box")) == len(trace.nodes)
+    assert set(browser.all(".box")) == expected_boxes(trace, set())
 
 
 def test_forward_only_hides_the_backward_half(browser: Browser) -> None:
@@ -646,58 +689,67 @@ def test_forward_only_hides_the_backward_half(browser: Browser) -> None:
 # ----- steps -----------------------------------------------------------------------------------
 
 
-def colour(browser: Browser, selector: str) -> tuple[int, ...]:
-    stroke = browser.run(
-        "return getComputedStyle(document.querySelector(arguments[0])).stroke", selector
+def style(browser: Browser, source: str, name: str) -> str:
+    """How the gradient is drawn that flows back to a box."""
+    found: str = browser.run(
+        "return getComputedStyle(graph.edges.find((edge) => edge.from.id === arguments[0])"
+        ".line)[arguments[1]]",
+        source,
+        name,
     )
-    return tuple(int(part) for part in re.findall(r"\d+", stroke))
+    return found
+
+
+def colour(browser: Browser, source: str) -> list[int]:
+    told = style(browser, source, "stroke")
+    scale = 255 if told.startswith("color") else 1
+    return [round(scale * float(part)) for part in re.findall(r"[\d.]+", told)[:3]]
 
 
 def test_the_slider_changes_colours_and_numbers_but_no_place(browser: Browser) -> None:
     browser.show(two_layers(6).trace)
     places = browser.rectangles(".box .outline")
-    relu = "n4"
-    assert colour(browser, ".edge.gradient") == (136, 136, 136)
+    linear, relu = "n3", "n4"
+    assert colour(browser, linear) == [128, 128, 128]
     assert browser.text("#moment") == "step 0 · loss 2"
     assert "dead 0.0 %" in browser.text(f"#{relu}")
     browser.slide(5)
     assert browser.text("#moment") == "step 500 · loss 0.333"
-    assert colour(browser, ".edge.gradient") == (68, 125, 157)  # 1e-5: halfway to blue
+    assert colour(browser, linear) == pytest.approx([32, 118, 166], abs=1)  # 3/4 of the way
     assert "dead 83 %" in browser.text(f"#{relu}")
-    assert "update/weight 1.0e-7" in browser.text("#n1")
+    assert "update/weight 1e-07" in browser.text(f"#{linear}")
     assert browser.rectangles(".box .outline") == places
     browser.press("ArrowLeft")
     assert browser.text("#moment") == "step 400 · loss 0.4"
 
 
 @pytest.mark.parametrize(
-    ("norm", "expected", "width", "dashed"),
+    ("t", "expected", "dashed"),
     [
-        (1.0, (136, 136, 136), 1 + 3 * 7 / 12, False),
-        (1e-3, (136, 136, 136), 2.0, False),
-        (10.0, (136, 136, 136), 3.0, False),
-        (1e-5, (68, 125, 157), 1.5, False),
-        (1e-7, (0, 114, 178), 1.0, False),
-        (1e-20, (0, 114, 178), 1.0, False),
-        (0.0, (0, 114, 178), 1.0, True),
-        (1e3, (175, 115, 68), 3.5, False),
-        (1e5, (213, 94, 0), 4.0, False),
-        (1e30, (213, 94, 0), 4.0, False),
-        (float("inf"), (204, 121, 167), 5.0, True),
-        (float("nan"), (204, 121, 167), 5.0, True),
+        ("0", (128, 128, 128), False),
+        ("-2", (128, 128, 128), False),
+        ("4", (170, 111, 64), False),
+        ("-6", (0, 114, 178), False),
+        ("-20", (0, 114, 178), False),
+        ("-Infinity", (0, 114, 178), True),
+        ("30", (213, 94, 0), False),
+        ("NaN", (192, 99, 153), True),
     ],
 )
 def test_scale_of_gradients(
-    browser: Browser, norm: float, expected: tuple[int, ...], width: float, dashed: bool
+    browser: Browser, t: str, expected: tuple[int, ...], dashed: bool
 ) -> None:
+    """The same as in the static pictures."""
     net = Net()
     net.op("exp", net.leaf("parameter", "x", 2))
-    net.trace.steps = [Step(shares={"1:0": norm})]
+    net.trace.steps = [Step(shares={"1:0": 1.0})]
     browser.show(net.trace)
-    assert colour(browser, ".edge.gradient") == pytest.approx(expected, abs=1)
-    style = "return getComputedStyle(document.querySelector('.edge.gradient'))."
-    assert float(browser.run(style + "strokeWidth").removesuffix("px")) == pytest.approx(width)
-    assert (browser.run(style + "strokeDasharray") != "none") == dashed
+    browser.run(f"steps[0].judged.edges['1:0'] = {t}; update()")
+    assert colour(browser, "n0") == pytest.approx(expected, abs=1)
+    tone, width = labels.tone(float(t))
+    assert [int(tone[i : i + 2], 16) for i in (1, 3, 5)] == pytest.approx(expected, abs=1)
+    assert float(style(browser, "n0", "strokeWidth").removesuffix("px")) == pytest.approx(width)
+    assert (style(browser, "n0", "strokeDasharray") != "none") == dashed
 
 
 def test_what_was_not_computed_is_a_dash_and_never_zero(browser: Browser) -> None:
@@ -737,10 +789,23 @@ def test_first_nan_forward_and_backward(browser: Browser) -> None:
     assert "gradient: first NaN/Inf here" in browser.text("#n7")
     assert "NaN" not in browser.text("#n8")
     assert browser.rectangles(".box .outline") == places
-    browser.click("#m1 .heading")
-    browser.click("#m2 .heading")
-    assert set(browser.all(".box.broken")) == {"n4", "m2"}
-    assert "gradient: first NaN/Inf here" in browser.text("#m2")
+    step.broken = Broken(3, "linear got -2 at [3, 1], mlp.py:6")
+    browser.show(net.trace, [0])
+    assert "NaN" not in browser.text("#m0")
+    browser.slide(1)
+    assert browser.all(".box.broken") == ["m0"]
+    assert "first NaN/Inf here\nlinear got -2 at [3, 1], mlp.py:6" in browser.text("#m0")
+
+
+def test_values_that_are_nan_flow_on_in_magenta(browser: Browser) -> None:
+    net = two_layers(1)
+    for i in (4, 7, 8):
+        net.trace.steps[0].values[i] = summary(1.0, nan=1)
+    browser.show(net.trace)
+    broken = "return graph.edges.filter(({valueLine}) => valueLine.matches('.broken'))"
+    assert browser.run(broken + ".map(({from}) => from.id)") == ["n4", "n7", "n8"]
+    dash = "return getComputedStyle(document.querySelector('.edge.value.broken')).strokeDasharray"
+    assert browser.run(dash) == "7px, 4px"
 
 
 @pytest.mark.parametrize(
@@ -751,11 +816,11 @@ def test_update_ratio_of_a_parameter(browser: Browser, ratio: float, kind: str) 
     net.trace.steps[0].updates = {1: ratio}
     browser.show(net.trace)
     script = (
-        "return [...document.querySelectorAll('#n1 text')]"
+        "return [...document.querySelectorAll('#n3 text')]"
         ".find((text) => text.textContent.startsWith('update')).getAttribute('class')"
     )
     assert kind in browser.run(script)
-    assert "update" not in browser.text("#n2")
+    assert browser.text("#n3").count("update") == 1
 
 
 def test_dead_relu_is_bold_from_one_half_on(browser: Browser) -> None:
@@ -778,15 +843,14 @@ def test_dead_relu_is_bold_from_one_half_on(browser: Browser) -> None:
 def test_search_unfolds_and_highlights_one_match_after_another(browser: Browser) -> None:
     trace = two_layers().trace
     browser.show(trace, [0])
-    browser.type("LINEAR")  # two ops, and the weights in two modules of that class
-    assert browser.text("#found") == "6 found"
+    browser.type("LINEAR")  # two modules of that class with a weight, a bias and an op each
+    assert browser.text("#found") == "8 found"
     browser.press("Enter", "#search")
-    assert browser.text("#found") == "1 of 6"
-    assert browser.all(".hit") == ["n1"]
+    assert browser.text("#found") == "1 of 8"
     assert "m0" not in browser.all(".box")
-    for _ in range(6):
+    for _ in range(8):
         browser.press("Enter", "#search")
-    assert browser.text("#found") == "1 of 6"
+    assert browser.text("#found") == "1 of 8"
     browser.type("mlp.py:7")
     browser.press("Enter", "#search")
     assert browser.all(".hit") == ["n4"]
@@ -818,7 +882,7 @@ def test_details_of_a_node(browser: Browser) -> None:
     assert told["source"] == "mlp.py:7"
     assert told["module"] == "MLP"
     assert told["dead"] == "0.0 %"
-    browser.click("#n1")
+    browser.click("#n3")
     assert "‖update‖/‖weight‖\n0.01" in browser.text("#details")
     browser.press("Escape")
     assert browser.run("return document.getElementById('details').hidden")
@@ -860,11 +924,11 @@ def test_findings_stand_above_the_graph_and_lead_to_their_nodes(browser: Browser
 
 
 def test_details_of_a_module(browser: Browser) -> None:
-    browser.show(two_layers().trace)
+    browser.show(residual_net(1).trace)
     browser.click("#m1 .heading")
     lines = browser.text("#details").split("\n")
     told = dict(itertools.pairwise(lines))
-    assert (told["path"], told["class"], told["parameters"]) == ("fc1", "Linear", "72")
+    assert (told["path"], told["class"], told["parameters"]) == ("blocks.0", "Block", "144")
     assert told["FLOPs"] == "–"
 
 
@@ -883,7 +947,7 @@ def test_playback_shows_gradients_as_they_arrive(browser: Browser) -> None:
     for place in range(4):
         browser.slide(place)
         unknown.append(len(browser.all(".edge.gradient.unknown")))
-    assert unknown == [gradients - 1, gradients - 4, gradients - 5, 0]
+    assert unknown == [gradients - 1, gradients - 2, 0, 0]
     assert browser.all(".box.now") == ["n3"]
     browser.slide(0)
     browser.click("#n4")
@@ -956,9 +1020,6 @@ def test_an_op_that_failed_has_a_box(browser: Browser) -> None:
     assert browser.all(".box.failed") == [box]
     assert "x: float32 (4, 8)" in browser.text(f"#{box}")
     assert "n: 3" in browser.text(f"#{box}")
-    assert within(
-        browser.rectangles(".box .outline")[box], browser.rectangles(".frame .border")["m2"]
-    )
 
 
 def test_a_rule_that_failed_marks_its_node(browser: Browser) -> None:
@@ -1023,11 +1084,11 @@ def test_an_empty_trace(browser: Browser) -> None:
 def test_hostile_text_neither_runs_nor_breaks(browser: Browser, word: str) -> None:
     trace = hostile_trace(word)
     browser.show(trace)
-    assert set(browser.all(".box")) == {"n0", "n1", "n2"}
+    assert set(browser.all(".box")) == {"n1", "n2", "n3", "n4"}
     boxes = browser.rectangles(".box .outline")
     for name, text in browser.rectangles(".box text").items():
         assert within(text, boxes[name.split()[0]])
-    for target in ("#n0", "#n1", "#n2", "#m0 .heading", "#m0"):
+    for target in ("#n1", "#n2", "#n4", "#m0 .heading", "#m0"):
         browser.click(target)
     browser.type(word[:50].encode(errors="replace").decode())
     assert browser.run("return document.querySelectorAll('script').length") == 2

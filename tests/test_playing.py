@@ -96,7 +96,8 @@ def test_a_convnet_is_played_to_its_first_layer() -> None:
     norm = next(frame for frame in played.trace.frames if nodes[frame.node].op == "batch_norm")
     assert "    where d = subtract_mean(x)" in norm.lines
     assert "    where z = d · r" in norm.lines
-    told = re.findall(r"‖∂L/∂0.weight‖ = (\S+)", str(played))
+    assert "conv2d(images, 0.weight, 0.bias), y = conv2d(images, weight, bias)" in str(played)
+    told = re.findall(r"‖∂L/∂weight‖ = (\S+)", "\n".join(played.trace.frames[-1].lines))
     expected = tg.grad(loss, model[0].weight)[0]
     assert expected is not None
     assert float(told[0]) == pytest.approx(np.linalg.norm(expected.numpy()), rel=1e-2)
@@ -153,6 +154,15 @@ def test_what_cannot_be_played_is_said() -> None:
     y.backward()
     with pytest.raises(RuntimeError, match="freed by backward"):
         viz.playback(y)
+
+
+def test_a_value_with_several_uses_gets_a_sum() -> None:
+    """No share of it is called the gradient: CS231n's "gradients add up at forks"."""
+    x = number(3.0)
+    y = x * x + tg.exp(x) * 0.0
+    lines = str(viz.playback(y)).splitlines()
+    assert lines.count("∂L/∂x += g · x = 1 · 3 = 3") == 2
+    assert not any(line.startswith("∂L/∂x = g ·") and "3" in line for line in lines)
 
 
 def test_text_for_a_terminal() -> None:

@@ -213,7 +213,7 @@ class Conversions(Tensor):
         ('torch.FloatTensor', dtype('float64'), tensor([1]))
         """
         if dtype is None:
-            place = "torch." if self.is_cpu else "torch.cuda."
+            place = "torch.cuda." if self.is_cuda else "torch."
             return f"{place}{TYPE_NAMES.get(self.dtype.name, self.dtype.name)}"
         place, _, known = dtype.rpartition(".") if isinstance(dtype, str) else ("", "", "")
         for name, theirs in TYPE_NAMES.items():

@@ -1,6 +1,7 @@
 """The symbolic reading: a rule run on names writes down its own formula."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from itertools import count
 from typing import Any
 
 from tinygrad_cv._op import Op, brief
@@ -79,10 +80,11 @@ for _name, _operator in {
 class Symbols(Reading):
     """Rules on symbols. An op becomes a call: `F.exp(x)` is the text "exp(x)"."""
 
-    def __init__(self, op: Op, attributes: bool = True) -> None:
+    def __init__(self, op: Op, attributes: bool = True, taken: Collection[str] = ()) -> None:
         self.attributes = attributes
+        self.taken = taken
         # What is no plain literal among the op's attributes (arrays, slices) is written by name.
-        self.names = {id(v): name for name, v in vars(op).items() if not _is_literal(v)}
+        self.names = {id(v): self.free(name) for name, v in vars(op).items() if not _is_literal(v)}
         self.definitions: dict[str, Symbol] = {}
 
     def bind(self, op: type[Op]) -> Callable[..., Any]:
@@ -117,8 +119,18 @@ class Symbols(Reading):
         return Symbol(f"{x.within(ATOM)}[{', '.join(map(self.text, parts)) or '()'}]")
 
     def let(self, name: str, value: Any) -> Symbol:
-        self.definitions[name] = _symbol(value)
+        meaning = _symbol(value)
+        if meaning.text == name:  # it says nothing
+            return meaning
+        name = self.free(name)
+        self.definitions[name] = meaning
         return Symbol(name)
+
+    def free(self, name: str) -> str:
+        """A name of the op's own, with a number where somebody else has it."""
+        if name not in self.taken:
+            return name
+        return next(other for i in count(1) if (other := f"{name}_{i}") not in self.taken)
 
 
 @public(TOP)
@@ -154,16 +166,20 @@ def derive(
     attributes: bool = True,
     inputs: tuple[Any, ...] = (),
     numbers: Mapping[str, Any] | None = None,
+    taken: Collection[str] = (),
 ) -> tuple[Any, dict[str, Symbol]]:
     """Read the rule of `op` for its input `name` on symbols.
 
     `inputs` are those of a node: plain numbers and None among them stand for themselves. `numbers`
-    are symbols to write instead of names (`g` among them). Returns the result (a list of symbols
+    are symbols to write instead of names (`g` among them), and what the op names for itself avoids
+    the names that are `taken`. Returns the result (a list of symbols
     for a variadic input), and the subexpressions that the rule named with `F.let`, each defined in
     terms of those before it.
     """
-    rule, reading, numbers = op.rules[name], Symbols(op, attributes), numbers or {}
-    asked = [numbers[ask] if ask in numbers else _asked(ask, op, inputs) for ask in rule.asks]
+    rule, reading, numbers = op.rules[name], Symbols(op, attributes, taken), numbers or {}
+    asked = [
+        numbers[ask] if ask in numbers else _asked(ask, op, inputs, reading) for ask in rule.asks
+    ]
     try:
         g: Any = tuple(Symbol(f"g_{name}") for name in op.outputs) or Symbol("g")
         result = rule.function(op, reading, numbers.get("g", g), *asked)
@@ -175,10 +191,10 @@ def derive(
     return result, reading.definitions
 
 
-def _asked(ask: str, op: Op, inputs: tuple[Any, ...]) -> Any:
+def _asked(ask: str, op: Op, inputs: tuple[Any, ...], reading: Symbols) -> Any:
     """What stands for a value that a rule asks for: its name, or the plain value that it is."""
     if ask not in op.inputs:
-        return Symbol(ask)
+        return Symbol(reading.free(ask))
     i = op.inputs.index(ask)
     if op.variadic and ask == op.inputs[-1]:
         return [Symbol(f"{ask}[{k}]") for k in range(len(inputs) - i if inputs else 2)]

@@ -13,6 +13,7 @@ from tinygrad_cv._inplace import View, copied
 from tinygrad_cv._public import TOP, public
 from tinygrad_cv.backend import host
 from tinygrad_cv.backend.base import DEFAULT, Backend
+from tinygrad_cv.backend.devices import SINGLE
 from tinygrad_cv.backend.devices import device as Device
 from tinygrad_cv.backend.recording import recording
 from tinygrad_cv.printing import text
@@ -228,10 +229,15 @@ class Tensor(Attached):
     @property
     def is_cuda(self) -> bool:
         """Whether it lies on a GPU (or on its stand-in)."""
-        return self.device != "cpu"
+        return self.device.type not in SINGLE
+
+    @property
+    def is_meta(self) -> bool:
+        """Whether it has a shape and a dtype only, and no numbers."""
+        return self.device == "meta"
 
     def get_device(self) -> int:
-        """The number of the GPU; -1 in host memory."""
+        """The number of the GPU; -1 where there is none."""
         return int(self.device.partition(":")[2] or -1)
 
     @property
@@ -261,7 +267,7 @@ class Tensor(Attached):
         """False: there are dense tensors only."""
         return False
 
-    is_quantized = is_mkldnn = is_meta = is_mps = is_xpu = is_nested = is_sparse
+    is_quantized = is_mkldnn = is_mps = is_xpu = is_nested = is_sparse
 
     def is_complex(self) -> bool:
         """False: there are no complex tensors."""
@@ -398,7 +404,7 @@ class Tensor(Attached):
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         self._leaves_graph("an array")
-        if self.device != "cpu":
+        if self.device not in SINGLE:
             raise TypeError(
                 f"NumPy was given a tensor of shape {self.shape} on {self.device}, and would copy "
                 "it to the host without a word; say so with x.numpy()."
@@ -496,13 +502,14 @@ class Tensor(Attached):
         return (self[i] for i in range(len(self)))
 
     def __repr__(self) -> str:
-        details = [text(self._backend.to_host(self._array))]
-        if self.numel() == 0 and self.ndim != 1:
+        numbers = self._backend.has_numbers
+        details = [text(self._backend.to_host(self._array)) if numbers else "..."]
+        if self.device != "cpu":
+            details.append(f"device='{self.device}'")
+        if (self.numel() == 0 and self.ndim != 1) or not numbers:
             details.append(f"size={self.shape}")
         if str(self.dtype) not in ("float32", "int64", "bool"):
             details.append(f"dtype={self.dtype}")
-        if self.device != "cpu":
-            details.append(f"device='{self.device}'")
         if self.grad_fn is not None:
             details.append(f"grad_fn=<{self.grad_fn.label}>")
         elif self._requires_grad:
@@ -511,7 +518,7 @@ class Tensor(Attached):
 
     def __format__(self, spec: str) -> str:
         """f"{loss}" writes the number of a tensor without axes, f"{x:.3f}" that of one element."""
-        if not spec and self.ndim:
+        if not spec and (self.ndim or not self._backend.has_numbers):
             return str(self)
         if self.numel() != 1:
             raise TypeError(

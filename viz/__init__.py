@@ -1,6 +1,8 @@
 """Pictures: of graphs, with the rules that ran, and of training runs."""
 
 from tinygrad_cv.viz.boundaries import decision_boundary as decision_boundary
+from tinygrad_cv.viz.circuit import Circuit as Circuit
+from tinygrad_cv.viz.circuit import circuit as circuit
 from tinygrad_cv.viz.classes import confusion_matrix as confusion_matrix
 from tinygrad_cv.viz.comparing import Diff as Diff
 from tinygrad_cv.viz.comparing import diff as diff
@@ -11,6 +13,9 @@ from tinygrad_cv.viz.drawing import Drawing as Drawing
 from tinygrad_cv.viz.drawing import draw as draw
 from tinygrad_cv.viz.failing import draw_error as draw_error
 from tinygrad_cv.viz.filtering import filters as filters
+from tinygrad_cv.viz.footprint import Memory as Memory
+from tinygrad_cv.viz.footprint import memory as memory
+from tinygrad_cv.viz.heatmap import heatmap as heatmap
 from tinygrad_cv.viz.histories import curves as curves
 from tinygrad_cv.viz.layouts import grid_against_random as grid_against_random
 from tinygrad_cv.viz.playing import Playback as Playback

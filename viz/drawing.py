@@ -2,8 +2,9 @@
 
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -12,14 +13,17 @@ from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.program.compiled import Compiled
 from tinygrad_cv.storage import write
 from tinygrad_cv.viz import tracing
+from tinygrad_cv.viz.cost import Cost, shares
 from tinygrad_cv.viz.data import Module, Trace
 from tinygrad_cv.viz.folding import Collapse, View, chunked, fold
 from tinygrad_cv.viz.painting import Backward, Painter, Style
+from tinygrad_cv.viz.passes import PassPainter
 from tinygrad_cv.viz.program import ProgramPainter, program
 from tinygrad_cv.viz.render import FORMATS, check_path, encoded, render
 
 SUFFIXES = (*FORMATS, ".pdf", ".dot", ".json", ".html")
-HOPELESS = 10_000  # boxes, of which a picture is not even tried
+HOPELESS = 100  # boxes and long arrows for each second: a picture of more is not even tried
+QUICK = 400  # from which on a layout is made in a hurry, with straight arrows
 LARGE = 50  # boxes, above which a picture may be too large for its usual fineness
 SMALLER = 60  # boxes of the first picture that is tried instead of one that took too long
 
@@ -53,8 +57,8 @@ class Drawing:
 
         `.dot` is the text itself, `.json` the trace, `.html` a page of it that needs no other
         file. `.svg`, `.png` and `.pdf` are rendered by Graphviz's `dot` or by `graphviz-pure`,
-        taking at most `timeout` seconds in all. A picture that would take longer, or has more
-        than 10,000 boxes, is collapsed further, and says so.
+        taking at most `timeout` seconds in all. A picture that would take longer is collapsed
+        further, and says so, in the picture and as a UserWarning.
 
         Raises ValueError for another suffix, RuntimeError if neither program is there or it
         fails, TimeoutError if even a collapsed picture takes longer.
@@ -68,7 +72,8 @@ class Drawing:
         elif suffix == ".html":
             from tinygrad_cv.viz.page import page
 
-            contents = encoded(page(self.view.trace, [*self.view.folded, *self.view.repeated]))
+            view = self.view
+            contents = encoded(page(view.trace, view.folded, repeated=view.repeated))
         else:
             contents = self.render(suffix, timeout)
         write(path, contents)
@@ -78,29 +83,35 @@ class Drawing:
         """The contents of a file with this suffix (.svg, .png or .pdf); see `save`."""
         end = time.monotonic() + timeout
         size = self._boxes(self.view)
-        views = list(self._smaller())
-        reason = f"it has more than {HOPELESS:,} boxes"
-        if size <= HOPELESS or not views:
-            # The first picture gets half of the time, and so on; the last one all that is left.
-            share = timeout / 2 if views else timeout
-            try:
-                return render(self.source, suffix, share, size > LARGE)
-            except TimeoutError:
-                reason = f"it took longer than {share:g} s"
-                if not views:
-                    raise
+        views = [self.view]
+        reason = f"laying out so many would take longer than {timeout:g} s"
+        if self.view.effort > HOPELESS * timeout:
+            views = list(self._smaller())
+        elif size > SMALLER:
+            views += self._smaller()
         for i, view in enumerate(views):
+            # The first picture gets half of the time, and so on; the last one all that is left.
             left = max(0.0, end - time.monotonic())
-            note = (
-                f"Collapsed from {size:,} boxes to {self._boxes(view):,}, since {reason}. To see "
-                "all: save as .html, or give more time, save(..., timeout=...)."
-            )
+            share = left if i == len(views) - 1 else left / 2
+            note = ""
+            if view is not self.view:
+                note = (
+                    f"Collapsed from {size:,} boxes to {self._boxes(view):,}, since {reason}. To "
+                    "see all: save as .html, or give more time, save(..., timeout=...)."
+                )
+            source = self.painter(view, self.style, note).source() if note else self.source
             try:
-                share = left if i == len(views) - 1 else left / 2
-                source = self.painter(view, self.style, note).source()
-                return render(source, suffix, share, self._boxes(view) > LARGE)
+                contents = render(
+                    source, suffix, share, self._boxes(view) > LARGE, view.effort > QUICK
+                )
             except TimeoutError:
+                if len(views) == 1:
+                    raise
+                reason = f"it took longer than {timeout / 2:g} s"
                 continue
+            if note:
+                warnings.warn(note, UserWarning, stacklevel=3)
+            return contents
         raise TimeoutError(
             f"neither the picture nor one collapsed to {self._boxes(views[-1]):,} boxes was "
             f"rendered within {timeout:g} s. Give it longer (timeout=...), or save it as .html or "
@@ -108,13 +119,14 @@ class Drawing:
         )
 
     def _boxes(self, view: View) -> int:
-        return view.size * (2 if self.style.backward is True else 1)
+        return len(view.boxes)
 
     def _smaller(self) -> Iterator[View]:
         """Views with ever fewer boxes, for the case that the picture takes too long."""
-        size = self.view.size
-        for step in ({"budget": SMALLER}, {"depth": 1, "collapse": "repeats"}, None):
-            view = chunked(self.trace) if step is None else fold(self.trace, **step)
+        trace, size, terse = self.view.trace, self.view.size, self.painter is Painter
+        folded: list[dict[str, Any]] = [{"budget": SMALLER}, {"depth": 1, "collapse": "repeats"}]
+        for step in [*(folded if trace.modules else ()), None]:
+            view = chunked(trace) if step is None else fold(trace, **step, terse=terse)
             if view.size <= size * 3 // 4:
                 size = view.size
                 yield view
@@ -136,10 +148,13 @@ def draw(
     step: int | None = None,
     depth: int | None = None,
     collapse: Collapse = "auto",
-    budget: int = 150,
+    budget: int | None = None,
     expand: Callable[[Module], bool | None] | None = None,
     details: bool = False,
     frame: int | None = None,
+    direction: Literal["down", "right"] = "down",
+    style: Literal["color", "print"] = "color",
+    color: Cost | None = None,
     **named: Any,
 ) -> Drawing:
     """Draw the graph of tensors, of a model or of a trace, with the formula of each gradient rule.
@@ -150,21 +165,24 @@ def draw(
     makes, joined ones in one, a "loop" with its steps; the backward pass flows up beside the
     forward pass.
 
-    With `backward=True` the backward graph stands beside the forward graph, one box for the rules
-    of each op. `backward="ops"` draws every op of the backward pass instead; to find them it runs
-    the pass (starting from ones), so the saved values must still be there. `formulas=False`
-    leaves the formulas out. Neither `.grad` nor the graph is changed.
+    With `backward=True` an arrow for the gradient runs up beside that of each value.
+    `backward="ops"` draws every op of the backward pass instead, in a column of their own; to find
+    them it runs the pass (starting from ones), so the saved values must still be there.
+    `formulas=False` leaves the formulas out. Neither `.grad` nor the graph is changed.
 
     In a formula, y is the op's output and g is ∂L/∂y, the gradient that reaches it. Where an input
     was broadcast, its gradient is then summed back to its shape. Boxes are numbered as in
     `print(tg.graph(...))`, and the same graph gives the same text in every run.
 
     `health=True` runs the backward pass and adds what was seen: the values in a box, and arrows
-    with the colour and the width of the norm of the gradient on them; a trace that has numbers
-    shows them by itself, those of `step` or of the last one. "–" is what was not computed.
-    `details=True` adds the line of the program, bytes saved, FLOPs and times. `depth`, `collapse`,
-    `budget` and `expand` say what is folded; see `viz.folding.fold`. `frame` shows a playback as
-    far as that frame.
+    in the colour and the width of the gradient on them, against that at the output (see
+    `viz.judging`); a trace that has numbers shows them by itself, those of `step` or of the last
+    one. "–" is what was not computed. `details=True` adds the line of the program, bytes saved,
+    FLOPs and times. `color="flops"`, "parameters", "saved" or "time" gives boxes the colour of
+    their share of that. A picture larger than a screen is folded; `depth`, `collapse`, `budget`
+    and `expand` say how, and `collapse=None` shows all: see `viz.folding.fold`. `frame` shows a
+    playback as far as that frame. `direction="right"` lets values flow to the right, and
+    `style="print"` draws in greys.
 
     Raises RuntimeError if no gradient can flow, or if the values that `backward="ops"` needs were
     freed.
@@ -180,9 +198,15 @@ def draw(
     """
     if backward not in (False, True, "ops"):
         raise ValueError(f"backward must be False, True or 'ops'; got {backward!r}.")
+    if direction not in ("down", "right"):
+        raise ValueError(f"direction must be 'down' or 'right'; got {direction!r}.")
+    if style not in ("color", "print"):
+        raise ValueError(f"style must be 'color' or 'print'; got {style!r}.")
+    look = Style(backward, formulas, details, direction=direction, print=style == "print")
     if len(targets) == 1 and isinstance(targets[0], Compiled):
-        trace, style = program(targets[0]), Style(formulas=False, details=details)
-        return Drawing(trace, fold(trace, depth, collapse, budget, expand), style, ProgramPainter)
+        trace = program(targets[0])
+        view = fold(trace, depth, collapse, budget, expand, terse=False)
+        return Drawing(trace, view, replace(look, formulas=False), ProgramPainter)
     trace = _traced(targets, named, backward, bool(health))
     if backward == "ops" and all(node.rule is None for node in trace.nodes):
         _check_can_flow(trace)
@@ -204,9 +228,12 @@ def draw(
             "trace(..., values=True, gradients=True)."
         )
     shown = seen.steps[-1] if seen.steps and health is not False else None
-    style = Style(backward, formulas, details, shown, frame)
-    view = fold(trace, depth, collapse, budget, expand)
-    return Drawing(trace, view, style)
+    look = replace(look, backward=backward, step=shown, frame=frame)
+    if color is not None:
+        look = replace(look, cost=color, shares=shares(trace, color))
+    ops = backward == "ops"
+    view = fold(trace, depth, collapse, budget, expand, terse=not ops)
+    return Drawing(trace, view, look, PassPainter if ops else Painter)
 
 
 def _traced(

@@ -16,8 +16,9 @@ from tinygrad_cv._op import Op, brief
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.viz.data import Failure, Trace
 from tinygrad_cv.viz.drawing import Drawing, draw
+from tinygrad_cv.viz.letters import input_names
 from tinygrad_cv.viz.naming import variables
-from tinygrad_cv.viz.structure import Calls, input_names, structure
+from tinygrad_cv.viz.structure import Calls, structure
 
 OPS = os.path.join(os.path.dirname(sys.modules[Op.__module__].__file__ or ""), "ops", "")
 """Where the functions lie that check their arguments before an op runs."""

@@ -4,6 +4,7 @@ import math
 from typing import TYPE_CHECKING, Any, Literal
 
 from tinygrad_cv.backend import host
+from tinygrad_cv.nn import Module
 from tinygrad_cv.viz.plots import FADED, SMALL, OptionalPath, array_of, blank_figure, saved
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ def filters(
 ) -> "Figure":
     """The filters of a convolution as images: what the first layer of a network looks for.
 
-    `weight` is a Tensor or an array of shape (out, in, kh, kw). With three input channels each
+    `weight` is a Tensor or an array of shape (out, in, kh, kw), or the module that has it, such as
+    an nn.Conv2d. With three input channels each
     filter is one RGB image; otherwise each (out, in) pair is one grey image, and by default a row
     is a filter and a column an input channel. Values are scaled to 0 (black) up to 1 (white),
     "each" filter (or grey image) by its own least and greatest value, or "all" by those of the
@@ -26,16 +28,19 @@ def filters(
 
     The rows of a linear classifier are templates: reshape its weight to (classes, 3, 32, 32).
 
-    Raises ValueError for another shape, or for NaN and infinities in the weight.
+    Raises ValueError for another shape, or for NaN and infinities in the weight, TypeError for a
+    module without such a weight of its own.
 
     Source: the deck "CNN structure and training" of the course: visualize the weights.
 
     >>> from tinygrad_cv import nn, viz
-    >>> figure = viz.filters(nn.Conv2d(3, 16, 5).weight, "filters.png")
+    >>> figure = viz.filters(nn.Conv2d(3, 16, 5), "filters.png")
     >>> print(figure.axes[0].get_title())
     filters of shape (16, 3, 5, 5),
     each scaled to its own range
     """
+    if isinstance(weight, Module):
+        weight = _weight_of(weight)
     values = array_of(weight, "weight").astype("float64")
     if values.ndim != 4 or 0 in values.shape:
         raise ValueError(
@@ -95,3 +100,27 @@ def filters(
     scale = "each scaled to its own range" if normalize == "each" else "all scaled to one range"
     axes.set_title(f"filters of shape {values.shape},\n{scale}", fontsize=SMALL + 1)
     return saved(figure, path)
+
+
+def _weight_of(module: Module) -> Any:
+    """The weight of a convolution. Raises TypeError that says what another module has."""
+    own = dict(module.named_parameters(recurse=False)).get("weight")
+    if own is not None and own.ndim == 4:
+        return own
+    name = type(module).__name__
+    inside = [path for path, weight in module.named_parameters() if weight.ndim == 4]
+    if inside:
+        told = f"it has {len(inside)} inside, such as viz.filters(model{_indexed(inside[0])})"
+    else:
+        has = [f"{path} {tuple(p.shape)}" for path, p in module.named_parameters()]
+        more = f" and {len(has) - 4} more" if len(has) > 4 else ""
+        told = f"it has {', '.join(has[:4]) + more if has else 'no parameters'}"
+    raise TypeError(
+        "filters are the weight of a convolution, of shape (out, in, kh, kw); this "
+        f"{name} has no such weight of its own: {told}."
+    )
+
+
+def _indexed(path: str) -> str:
+    """A path as Python writes it: ".features[0].weight" for "features.0.weight"."""
+    return "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in path.split("."))

@@ -1,302 +1,33 @@
 """What of a graph is visible: equal blocks in a row are shown once, and modules become boxes.
 
-`grouped` finds the blocks and tells them as modules; `fold` decides which modules are unfolded.
-An item of a module is one of its ops or a call in it. Items are integers here: an op is its id,
-and a module is ~id, which is negative.
+`fold` decides which modules are unfolded. A parameter that one op alone reads stands in the box of
+that op, a module with one op is the box of that op, and a frame is where it says something.
 """
 
 import functools
-import heapq
 import math
 import operator
 from bisect import bisect_left
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import Literal
 
 from tinygrad_cv.viz.data import Edge, Module, Node, Step, Trace
-
-PATTERN = 64
-"""The most items that a repeated block of loose ops may have."""
-MOVING = {"getitem"}
-"""Ops whose attributes may differ from block to block: step t of a loop reads x[t]."""
+from tinygrad_cv.viz.grouping import Tree, around_consumers, copied, grouped, sequences_of
+from tinygrad_cv.viz.words import Wording, Words, leaves
 
 NESTED = 40
 """The most frames in one another; modules that are deeper have none."""
-
-# ----- equal blocks ------------------------------------------------------------------------------
-
-
-def grouped(trace: Trace) -> Trace:
-    """The same trace, with a `Module` (`repeat` > 1) around each run of equal blocks.
-
-    A block is a call of a module, or up to 64 loose ops and calls in a row; blocks are equal if
-    their classes, details and ops are (with attributes, shapes and dtypes). Two make a run, but
-    of single ops three. A block of loose ops becomes a module without a type. A leaf gets the
-    module of its consumers: a parameter the innermost around them all; another leaf the innermost
-    that something else flows into, so that what a model is called with stays outside.
-
-    A trace with such modules is returned as it is. Time is linear in nodes and their inputs.
-    """
-    if any(module.repeat > 1 for module in trace.modules):
-        return trace
-    modules = [replace(module) for module in trace.modules]
-    sequences = _sequences(trace)
-    signs = _signatures(trace, sequences)
-    homes = [node.module for node in trace.nodes]
-    pending: list[int | None] = [None, *range(len(modules))]
-    for parent in pending:  # which grows: a block may have runs in it
-        items = sequences.get(parent, [])
-        symbols = [signs[item] for item in items]
-        for start, period, count in _runs(symbols, [item < 0 for item in items]):
-            run = items[start : start + period * count]
-            group = len(modules)
-            modules.append(_group(trace, modules, sequences, run, period, count))
-            modules[group] = replace(modules[group], id=group, parent=parent)
-            if period == 1 and run[0] < 0:
-                for item in run:
-                    modules[~item].parent = group
-                continue
-            for first in range(0, len(run), period):
-                block, inside = len(modules), run[first : first + period]
-                path = _span(modules, sequences, inside)
-                modules.append(Module(block, path, type="", parent=group))
-                modules[block].parameters = _parameters(modules, inside)
-                sequences[block] = inside
-                for item in inside:
-                    if item < 0:
-                        modules[~item].parent = block
-                    else:
-                        homes[item] = block
-                if period > 1:
-                    pending.append(block)
-    return _with_leaves_at_home(_renumbered(trace, modules, homes))
-
-
-def _sequences(trace: Trace) -> dict[int | None, list[int]]:
-    """The items of each module (None: outside them all) in the order of computation.
-
-    Leaves, the ops of a backward pass and modules without ops are left out.
-    """
-    sequences: dict[int | None, list[int]] = defaultdict(list)
-    entered: set[int] = set()
-    for node in trace.nodes:
-        if node.kind == "op" and node.rule is None:
-            sequences[node.module].append(node.id)
-            for module in trace.ancestors(node.module):
-                if module.id in entered:
-                    break
-                entered.add(module.id)
-                sequences[module.parent].append(~module.id)
-    return sequences
-
-
-def _signatures(trace: Trace, sequences: dict[int | None, list[int]]) -> dict[int, int]:
-    """A number for each item; equal blocks have equal numbers."""
-    numbers: dict[object, int] = {}
-    signs: dict[int, int] = {}
-    for node in trace.nodes:
-        if node.kind == "op":
-            inputs = tuple(
-                entry.text if entry.source is None else tuple(trace.nodes[entry.source].shape)
-                for entry in node.inputs
-            )
-            attributes = "" if node.op in MOVING else node.attributes
-            key = (node.op, attributes, tuple(node.shape), node.dtype, inputs)
-            signs[node.id] = numbers.setdefault(key, len(numbers))
-    for module in reversed(trace.modules):  # a parent comes before its children
-        inside = tuple(signs[item] for item in sequences.get(module.id, ()))
-        block = (module.type, module.details, inside)
-        signs[~module.id] = numbers.setdefault(block, len(numbers))
-    return signs
-
-
-def _runs(symbols: list[int], calls: list[bool]) -> list[tuple[int, int, int]]:
-    """Disjoint runs (start, period, count) of equal blocks, those that cover most chosen first.
-
-    `calls` says which items are modules: two of those in a row are a run, of single ops three.
-    """
-    candidates: list[tuple[int, int, int, int]] = []
-
-    def consider(start: int, stop: int, period: int) -> None:
-        count = (stop - start) // period
-        if count >= (3 if period == 1 and not calls[start] else 2):
-            heapq.heappush(candidates, (-count * period, period, start, stop))
-
-    for period in range(1, min(PATTERN, len(symbols) // 2) + 1):
-        # Blocks repeat with a period p where symbols[j] == symbols[j + p] for many j in a row.
-        equal = bytes(map(operator.eq, symbols, symbols[period:]))
-        start = equal.find(1)
-        while start >= 0:
-            stop = equal.find(0, start)
-            stop = len(equal) if stop < 0 else stop
-            consider(start, stop + period, period)
-            start = equal.find(1, stop)
-    taken, runs = bytearray(len(symbols)), []
-    while candidates:
-        covered, period, start, stop = heapq.heappop(candidates)
-        if taken.find(1, start, stop) < 0:
-            taken[start : start - covered] = bytes([1]) * -covered
-            runs.append((start, period, -covered // period))
-            continue
-        while start < stop:  # what is still free of it
-            end = taken.find(1, start, stop)
-            end = stop if end < 0 else end
-            consider(start, end, period)
-            start = taken.find(0, end, stop)
-            start = stop if start < 0 else start
-    return sorted(runs)
-
-
-def _group(
-    trace: Trace,
-    modules: list[Module],
-    sequences: dict[int | None, list[int]],
-    run: list[int],
-    period: int,
-    count: int,
-) -> Module:
-    """What stands for a run of blocks; its id and its parent are still to be given."""
-    if period == 1 and run[0] < 0:
-        first, last = modules[~run[0]], modules[~run[-1]]
-        path = first.path if first.path == last.path else f"{first.path} … {last.path}"
-        kind, details = first.type, first.details
-    else:
-        path, details = _span(modules, sequences, run), ""
-        kind = ", ".join(
-            trace.nodes[item].op if item >= 0 else modules[~item].type for item in run[:period]
-        )
-    total = _parameters(modules, run)
-    return Module(0, path, kind, None, parameters=total, details=details, repeat=count)
-
-
-def _span(modules: list[Module], sequences: dict[int | None, list[int]], items: list[int]) -> str:
-    """The first and the last op in these items, as text."""
-    first, last = items[0], items[-1]
-    while first < 0:
-        first = sequences[~first][0]
-    while last < 0:
-        last = sequences[~last][-1]
-    return f"op {first}" if first == last else f"ops {first} … {last}"
-
-
-def _parameters(modules: list[Module], items: Iterable[int]) -> int:
-    """Elements of the parameters of the modules among the items; a second call counts none."""
-    counted = {modules[~item].path: modules[~item].parameters for item in items if item < 0}
-    return sum(counted.values())
-
-
-def _renumbered(trace: Trace, modules: list[Module], homes: list[int | None]) -> Trace:
-    """The trace with these modules, in the order of computation and a parent before its children.
-
-    A module without ops has no place in that order; it follows the call before it.
-    """
-    first: dict[int, int] = {}
-    for node in trace.nodes:
-        if node.kind == "op" and node.rule is None:
-            module = homes[node.id]
-            while module is not None and module not in first:
-                first[module] = node.id
-                module = modules[module].parent
-    children: dict[int | None, list[int]] = defaultdict(list)
-    latest = -1
-    for module in range(len(modules)):
-        latest = first.setdefault(module, latest)
-        children[modules[module].parent].append(module)
-    for siblings in children.values():
-        siblings.sort(key=lambda module: (first[module], module))
-    ids: dict[int | None, int | None] = {None: None}
-    stack = children[None][::-1]
-    order: list[int] = []
-    while stack:
-        module = stack.pop()
-        ids[module] = len(order)
-        order.append(module)
-        stack += children[module][::-1]
-    failure = trace.failure
-    return replace(
-        trace,
-        nodes=[replace(node, module=ids[homes[node.id]]) for node in trace.nodes],
-        modules=[
-            replace(modules[module], id=i, parent=ids[modules[module].parent])
-            for i, module in enumerate(order)
-        ],
-        failure=failure and replace(failure, module=ids[failure.module]),
-    )
-
-
-# ----- where leaves belong -----------------------------------------------------------------------
-
-
-class _Tree:
-    """The modules of a trace as a tree, to ask what is inside what."""
-
-    def __init__(self, trace: Trace) -> None:
-        self.parents = [module.parent for module in trace.modules]
-        self.depths: list[int] = []
-        for parent in self.parents:
-            self.depths.append(0 if parent is None else self.depths[parent] + 1)
-
-    def common(self, a: int | None, b: int | None) -> int | None:
-        """The innermost module around both."""
-        while a != b:
-            if a is None or b is None:
-                return None
-            if self.depths[a] >= self.depths[b]:
-                a = self.parents[a]
-            else:
-                b = self.parents[b]
-        return a
-
-    def inside(self, a: int | None, b: int) -> bool:
-        """Whether b is a or around it."""
-        return self.common(a, b) == b
-
-
-def _around_consumers(trace: Trace, tree: _Tree) -> list[int | None]:
-    """The module of each op; of a leaf the innermost one around all its consumers."""
-    found = [node.module for node in trace.nodes]
-    seen: set[int] = set()
-    for source, module in _reads(trace):
-        if trace.nodes[source].kind != "op":
-            found[source] = tree.common(found[source], module) if source in seen else module
-            seen.add(source)
-    return found
-
-
-def _reads(trace: Trace) -> Iterator[tuple[int, int | None]]:
-    """Each time that a forward op, or the one that failed, reads a node: (node, its module)."""
-    for node in trace.nodes:
-        if node.rule is None:
-            for entry in node.inputs:
-                if entry.source is not None:
-                    yield entry.source, node.module
-    if trace.failure is not None and trace.failure.during == "forward":
-        for _, source, _ in trace.failure.inputs:
-            if source is not None:
-                yield source, trace.failure.module
-
-
-def _with_leaves_at_home(trace: Trace) -> Trace:
-    tree = _Tree(trace)
-    fed: set[int] = set()  # modules that an op outside flows into
-    for source, inner in _reads(trace):
-        if trace.nodes[source].kind == "op":
-            shared = tree.common(trace.nodes[source].module, inner)
-            while inner != shared and inner is not None:
-                fed.add(inner)
-                inner = tree.parents[inner]
-    homes = _around_consumers(trace, tree)
-    for node in trace.nodes:
-        if node.kind == "input" and node.rule is None:
-            home = homes[node.id]
-            while home is not None and home not in fed:
-                home = tree.parents[home]
-            homes[node.id] = home
-    return replace(trace, nodes=[replace(node, module=homes[node.id]) for node in trace.nodes])
-
+FIRST = (1400, 900)
+"""Points that a first view may have: what is on a screen is read without moving it."""
+ENOUGH = 4
+"""Boxes that a first view has at least, however large they are."""
+MANY = 300
+"""Boxes that fit in no first view, however small they are."""
+LETTER, ROW = 5.6, 13.5  # points of a letter and of a line, about
 
 # ----- what is visible ---------------------------------------------------------------------------
 
@@ -313,6 +44,8 @@ class Box:
     """The innermost frame around it."""
     nodes: list[int] = field(default_factory=list)
     """The nodes that it stands for, itself included."""
+    parameters: list[int] = field(default_factory=list)
+    """Of an op: the parameters that it alone reads, which are rows of its box."""
 
 
 @dataclass
@@ -368,12 +101,60 @@ class View:
     """The modules that are boxes."""
     repeated: list[int]
     """The groups of which one block is shown."""
+    wording: Wording = field(repr=False, compare=False)
+    """What its boxes say."""
 
     def frames_around(self, frame: int | None) -> Iterator[int]:
         """A frame and those around it, the innermost first."""
         while frame is not None:
             yield frame
             frame = self.frames[frame]
+
+    def words(self, box: Box) -> Words:
+        """What a box says, its twins in blocks that are not shown included."""
+        if box.node is None:
+            assert box.module is not None
+            return self.wording.of_module(box.module)
+        nodes = self.trace.nodes
+        kind = nodes[box.node].kind
+        others = (i for i in box.nodes if i != box.node)
+        twins = (i for i in others if nodes[i].kind == kind and nodes[i].rule is None)
+        return self.wording.of_node(box.node, twins)
+
+    @cached_property
+    def ranks(self) -> dict[str, int]:
+        """How many boxes the longest way to a box has before it."""
+        places = {name: place for place, name in enumerate(self.boxes)}
+        into: dict[str, list[str]] = defaultdict(list)
+        for link in self.links:
+            if places[link.source] < places[link.target]:
+                into[link.target].append(link.source)
+        ranks: dict[str, int] = {}
+        for name in self.boxes:
+            ranks[name] = 1 + max((ranks[source] for source in into[name]), default=-1)
+        return ranks
+
+    @property
+    def extent(self) -> tuple[float, float]:
+        """About how wide and high a picture of it is, in points, without its legend."""
+        wide: Counter[int] = Counter()
+        high: Counter[int] = Counter()
+        for box in self.boxes.values():
+            told, rank = self.words(box), self.ranks[box.id]
+            halves = [(told.title, *told.rows), told.formulas]
+            wide[rank] += 20 + sum(
+                LETTER * min(56, max(map(len, half), default=0)) for half in halves
+            )
+            lines = max(len(halves[0]) + len(box.parameters), len(halves[1]))
+            high[rank] = max(high[rank], ROW * min(lines, 12) + 34)
+        return max(wide.values(), default=0), sum(high.values())
+
+    @property
+    def effort(self) -> int:
+        """About how much work its layout is: its boxes, and the rows that its arrows skip."""
+        ranks = self.ranks
+        skipped = (abs(ranks[link.target] - ranks[link.source]) - 1 for link in self.links)
+        return len(self.boxes) + sum(rows for rows in skipped if rows > 0) // 5
 
     @property
     def size(self) -> int:
@@ -393,33 +174,44 @@ def fold(
     trace: Trace,
     depth: int | None = None,
     collapse: Collapse = "auto",
-    budget: int = 150,
+    budget: int | None = None,
     expand: Callable[[Module], bool | None] | None = None,
+    terse: bool = True,
 ) -> View:
     """Decide what of a trace is visible.
 
     `depth=1` makes a box of each top-level module (the outermost one, which has no path, is no
-    level), `depth=2` of those in them, and so on. Where more than `budget` boxes would be left,
+    level), `depth=2` of those in them, and so on. Where the picture would be larger than a screen
+    (about 1,400 x 900 points), or have more than `budget` boxes if that is given,
     `collapse="auto"` shows one block of each repeated group, and then folds modules, the innermost
-    first, until they fit. `collapse="repeats"` shows one block of each group in any case, and None
+    first, until it fits. `collapse="repeats"` shows one block of each group in any case, and None
     leaves all as it is. `expand` is asked about each module, and each group, first: True unfolds
-    it, False makes it a box, None leaves it to these rules.
+    it, False makes it a box, None leaves it to these rules. A layer of the library with a few ops,
+    such as LayerNorm, is one box unless `expand` unfolds it; one with a single op is always that
+    op's box. If not `terse`, all parameters are boxes, and all modules frames or boxes.
     """
     if depth is not None and depth < 1:
         raise ValueError(f"depth must be 1 (the top-level modules) or more; got {depth}.")
     if collapse not in ("auto", "repeats", None):
         raise ValueError(f"collapse must be 'auto', 'repeats' or None; got {collapse!r}.")
-    folding = _Folding(grouped(trace), depth, expand)
+    folding = _Folding(grouped(trace), depth, expand, terse)
     view = folding.view(repeats=collapse == "repeats")
-    if collapse == "auto" and view.size > budget:
+
+    def fits(view: View) -> bool:
+        if budget is not None:
+            return view.size <= budget
+        boxes = len(view.boxes)
+        return boxes <= ENOUGH or (boxes < MANY and all(map(operator.le, view.extent, FIRST)))
+
+    if collapse == "auto" and not fits(view):
         view = folding.view(repeats=True)
-        if view.size > budget and folding.tree.depths:
+        if not fits(view) and folding.tree.depths:
             # The deeper the cut, the more is visible: find the deepest that fits.
             cuts = range(max(folding.tree.depths), -1, -1)
-            fits = bisect_left(
-                cuts, True, key=lambda cut: folding.view(repeats=True, cut=cut).size <= budget
+            found = bisect_left(
+                cuts, True, key=lambda cut: fits(folding.view(repeats=True, cut=cut))
             )
-            view = folding.view(repeats=True, cut=cuts[min(fits, len(cuts) - 1)])
+            view = folding.view(repeats=True, cut=cuts[min(found, len(cuts) - 1)])
     return view
 
 
@@ -431,16 +223,19 @@ class _Folding:
         trace: Trace,
         depth: int | None,
         expand: Callable[[Module], bool | None] | None,
+        terse: bool = True,
     ) -> None:
-        self.trace = trace
-        self.tree = _Tree(trace)
+        self.trace, self.terse = trace, terse
+        self.tree = Tree(trace)
         self.wanted = [expand(module) if expand else None for module in trace.modules]
         self.levels, self.depth = self._levels(), depth
-        self.inner = _around_consumers(trace, self.tree)
+        self.inner = around_consumers(trace, self.tree)
         self.readers: dict[int, list[int]] = defaultdict(list)
         for edge in trace.edges:
             if trace.nodes[edge.target].rule is None:
                 self.readers[edge.source].append(edge.target)
+        self.wording = Wording(trace)
+        self.few = leaves(trace) if terse else set()
         self.first: dict[int, int] = {}
         self.twins: dict[int, dict[int, int]] = {}
         self._pair()
@@ -460,7 +255,7 @@ class _Folding:
 
     def _pair(self) -> None:
         """For each block but the first of its group: the twin of each node in the first."""
-        sequences = _sequences(self.trace)
+        sequences = sequences_of(self.trace)
         ops: dict[int, list[int]] = {}
         for module in reversed(self.trace.modules):
             ops[module.id] = [
@@ -508,9 +303,12 @@ class _Folding:
             outermost = level is None and module.repeat == 1 and module.type != ""
             folded = wanted is False
             if wanted is None and not outermost:
-                folded = (level is not None and self.depth is not None and level >= self.depth) or (
-                    cut is not None and self.tree.depths[m] >= cut
+                folded = (
+                    m in self.few
+                    or (level is not None and self.depth is not None and level >= self.depth)
+                    or (cut is not None and self.tree.depths[m] >= cut)
                 )
+            folded = folded and not (self.terse and m in self.wording.singles)
             outer = None if parent is None else box[parent]
             if outer is None and folded:
                 outer = m
@@ -558,30 +356,91 @@ class _Folding:
             home.append(found.id)
             boxes.setdefault(found.id, found).nodes.append(node.id)
             places[found.id] = min(places.get(found.id, node.id), twin)
+        if self.terse:
+            self._take_in(home, boxes)
         for node in trace.nodes:
             if node.rule is not None:
                 home[node.id] = home[node.rule]
                 boxes[home[node.id]].nodes.append(node.id)
         boxes = dict(sorted(boxes.items(), key=lambda entry: places[entry[0]]))
-        frames: dict[int, int | None] = {}
-        starts = [found.frame for found in boxes.values()]
-        if trace.failure is not None and trace.failure.module is not None:
-            starts.append(around[trace.failure.module])
-        for frame in starts:
-            while frame is not None and frame not in frames:
-                parent = modules[frame].parent
-                frames[frame] = None if parent is None else around[parent]
-                frame = frames[frame]
+        frames = self._frames(boxes, around, groups)
+        for found in boxes.values():
+            while found.frame is not None and found.frame not in frames:
+                parent = modules[found.frame].parent
+                found.frame = None if parent is None else around[parent]
+        inner: list[int | None] = []
+        for m, frame in enumerate(around):
+            parent = modules[m].parent
+            above = None if parent is None else inner[parent]
+            inner.append(m if frame == m and m in frames else above)
         return View(
             trace=trace,
             boxes=boxes,
             home=home,
             frames=frames,
-            around=around,
+            around=inner,
             links=self._links(home, boxes),
             folded=sorted({found.module for found in boxes.values() if found.module is not None}),
             repeated=[group for group in shown if group in frames],
+            wording=self.wording,
         )
+
+    def _take_in(self, home: list[str], boxes: dict[str, Box]) -> None:
+        """Put the parameters of modules that one visible op reads into the box of that op."""
+        nodes = self.trace.nodes
+        for found in list(boxes.values()):
+            leaf = None if found.node is None else nodes[found.node]
+            if leaf is None or leaf.kind != "parameter" or not self._is_in_module(leaf):
+                continue
+            readers = {home[reader] for i in found.nodes for reader in self.readers[i]}
+            if len(readers) == 1 and (op := boxes[readers.pop()]).node is not None:
+                op.parameters.append(leaf.id)
+                op.nodes += found.nodes
+                for i in found.nodes:
+                    home[i] = op.id
+                del boxes[found.id]
+
+    def _is_in_module(self, node: Node) -> bool:
+        """Whether a module that the user wrote is around it, and not just a group of blocks."""
+        around = self.trace.ancestors(node.module)
+        return any(module.type and module.repeat == 1 for module in around)
+
+    def _frames(
+        self, boxes: dict[str, Box], around: list[int | None], groups: set[int]
+    ) -> dict[int, int | None]:
+        """The frames that say something, each with the one around it.
+
+        Those are the groups, and the modules with two boxes or more in them; but an outermost one
+        only where something is computed beside it.
+        """
+        trace = self.trace
+
+        def outwards(frame: int | None) -> Iterator[int]:
+            while frame is not None:
+                yield frame
+                parent = trace.modules[frame].parent
+                frame = None if parent is None else around[parent]
+
+        inside: Counter[int] = Counter()
+        starts = [(found.frame, self._is_computed(found)) for found in boxes.values()]
+        if trace.failure is not None and trace.failure.module is not None:
+            starts.append((around[trace.failure.module], True))
+        for frame, _ in starts:
+            inside.update(outwards(frame))
+        every = {m for m in inside if trace.modules[m].parent is None and m not in groups}
+        for frame, computed in starts:
+            if computed:
+                every.intersection_update(outwards(frame))
+        kept = {m for m, n in inside.items() if m in groups or (n > 1 and m not in every)}
+        if not self.terse:
+            kept = set(inside)
+        return {
+            m: next((outer for outer in outwards(m) if outer != m and outer in kept), None)
+            for m in sorted(kept)
+        }
+
+    def _is_computed(self, found: Box) -> bool:
+        return found.node is None or self.trace.nodes[found.node].kind == "op"
 
     def _twin(self, node: Node, hidden: list[int | None]) -> tuple[int, int | None]:
         """The node that is shown for a node, and the module that it is shown in."""
@@ -604,12 +463,21 @@ class _Folding:
 
     def _links(self, home: list[str], boxes: dict[str, Box]) -> list[Link]:
         links: dict[tuple[str, str, int | None], Link] = {}
+        taken = {
+            i
+            for found in boxes.values()
+            if found.parameters
+            for i in found.nodes
+            if self.trace.nodes[i].kind == "parameter"
+        }
         for edge in self.trace.edges:
             if self.trace.nodes[edge.target].rule is not None:
                 continue
             source, target = home[edge.source], home[edge.target]
             module = boxes[target].module
-            if source == target and module is not None and self._is_inside(edge, module):
+            if source == target and (
+                edge.source in taken if module is None else self._is_inside(edge, module)
+            ):
                 continue
             port = edge.port if module is None else None
             link = links.setdefault((source, target, port), Link(source, target, port))
@@ -645,7 +513,7 @@ def chunked(trace: Trace, boxes: int = 40) -> View:
         path = f"ops {inside[0]} … {inside[-1]}" if len(inside) > 1 else f"op {inside[0]}"
         modules.append(Module(i, path, type="", parent=None))
         homes |= dict.fromkeys(inside, i)
-    nodes = [replace(node, module=homes.get(node.id)) for node in trace.nodes]
+    nodes = [copied(node, module=homes.get(node.id)) for node in trace.nodes]
     failure = trace.failure and replace(trace.failure, module=None)
     parts = replace(trace, nodes=nodes, modules=modules, failure=failure)
     return _Folding(parts, None, lambda module: False).view(repeats=False)

@@ -1,254 +1,206 @@
-"use strict";
-// The page of a traced graph is one program in three files. It reads the trace and decides what is
-// visible, since modules can be folded (graph.js); it lays that out (layout.js); it draws it once
-// as SVG, and then colours it for each step without moving anything (page.js).
+// ----- modules and equal blocks ----------------------------------------------------------------
 
-// ----- the trace -------------------------------------------------------------------------------
-
-const given = JSON.parse(document.getElementById("data").textContent);
-const { nodes, modules, steps, frames, failure, remarks } = given.trace;
-
-// An op that raised has no node. It is drawn as one more, unless the node whose rule raised is.
-const failedRule = failure?.during === "backward" ? failure.node : null;
-const failed = failure ? failedRule ?? nodes.length : null;
-if (failed === nodes.length)
-  nodes.push({
-    id: failed, kind: "failed", op: failure.op, name: "", module: failure.module, shape: null,
-    attributes: "", source: failure.source, code: failure.code, rule: null,
-    inputs: failure.inputs.map(([name, source, text]) => ({ name, source, text, formula: "" })),
-  });
-
-// JSON lacks three of the numbers; null is what was not computed.
-const REALS = { nan: NaN, inf: Infinity, "-inf": -Infinity };
-const real = (value) => (typeof value === "string" ? REALS[value] : value ?? null);
-
-const folded = new Set(given.folded);
 const paths = []; // of each module: the ids from the outermost module to itself
 for (const { id, parent } of modules) paths.push([...(parent === null ? [] : paths[parent]), id]);
 const around = (node) => (node.module === null ? [] : paths[node.module]);
+const isOp = ({ kind, rule }) => kind === "op" && rule === null;
 
-const outputs = new Set(given.trace.outputs);
-const consumers = nodes.map(() => []); // of each node: [target, port] of every edge from it
-for (const node of nodes)
-  node.inputs.forEach(({ source }, port) => {
-    if (source !== null) consumers[source].push([node.id, port]);
+// A group of N equal blocks opens to one of them. What stands at the same place in each block are
+// twins: `slots[i][k]` is the twin at place i in block k, and `slotsOf` has [group, k, i] of each
+// node, the outermost group first.
+const groups = new Map();
+const slotsOf = nodes.map(() => []);
+const shownBlock = new Map(); // of each group the number of the block that is shown, or ALL
+const ALL = "all";
+if (given.repeated)
+  for (const { id, repeat } of modules)
+    if (repeat > 1 && !given.repeated.includes(id)) shownBlock.set(id, ALL);
+(function pairTwins() {
+  const blocks = new Map(); // the ops in each block
+  for (const { parent, id } of modules)
+    if (parent !== null && modules[parent].repeat > 1) blocks.set(id, []);
+  for (const node of nodes)
+    if (isOp(node)) for (const m of around(node)) blocks.get(m)?.push(node.id);
+  for (const { id: group, repeat } of modules) {
+    const ops = [...blocks.entries()].filter(([m]) => modules[m].parent === group);
+    const alike = ops.every(([, all]) => all.length === ops[0][1].length &&
+      all.every((id, i) => nodes[id].op === nodes[ops[0][1][i]].op));
+    if (repeat < 2 || ops.length !== repeat || !ops[0][1].length || !alike) continue;
+    const slots = ops[0][1].map((_, i) => ops.map(([, all]) => all[i]));
+    const placed = new Set(slots.flat());
+    for (const twins of [...slots]) pairLeaves(ops, twins, slots, placed);
+    groups.set(group, { slots, size: repeat });
+    slots.forEach((twins, i) => twins.forEach((id, k) => {
+      if (id !== null) slotsOf[id].push([group, k, i]);
+    }));
+  }
+})();
+function pairLeaves(ops, twins, slots, placed) { // that only ops of one block read
+  nodes[twins[0]].inputs.forEach((_, port) => {
+    const leaves = twins.map((id, k) => {
+      const source = nodes[id].inputs[port]?.source ?? null;
+      const own = source !== null && nodes[source].kind !== "op" && !placed.has(source) &&
+        consumers[source].every(([target]) => around(nodes[target]).includes(ops[k][0]));
+      return own ? source : null;
+    });
+    if (leaves[0] === null) return;
+    slots.push(leaves);
+    for (const leaf of leaves) placed.add(leaf);
   });
-
-// ----- words -----------------------------------------------------------------------------------
-
-const line = (text) => // as one line that can be printed
-  text.slice(0, 600).replace(/\s+/g, " ").replace(/\p{C}/gu, "\ufffd").trim();
-
-function typeOf({ shape, dtype }) {
-  return shape ? line(`${dtype} (${shape.join(", ")}${shape.length === 1 ? "," : ""})`) : "";
 }
-function titleOf({ kind, op, name, module }) {
-  const path = module === null ? "" : `${modules[module].path}.`;
-  const own = path && name.startsWith(path) ? name.slice(path.length) : name;
-  if (kind === "input" || kind === "parameter") return line(own || kind);
-  return line(own ? `${own} = ${op}` : op);
-}
-function headingOf({ path, type, call, repeat }) {
-  const calls = call ? `call ${call + 1}` : "", blocks = repeat > 1 ? `×${repeat}` : "";
-  return line([path, type, calls, blocks].join(" "));
-}
+const chosenBlock = (group) => shownBlock.get(group) ?? 0;
 
-function figure(value) {
-  const x = real(value), size = Math.abs(x);
-  if (x === null) return "–";
-  if (Number.isNaN(x)) return "NaN";
-  if (size === Infinity) return x > 0 ? "∞" : "-∞";
-  if (x === 0 || (Number.isInteger(x) && size < 1e5)) return String(x);
-  return size < 1e-3 || size >= 1e5 ? x.toExponential(1) : String(Number(x.toPrecision(3)));
-}
-function percent(share) {
-  return share === null ? "–" : `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
-}
-function scaled(value, unit = "") { // 12300 -> "12.3 k"
-  if (value === null) return "–";
-  const power = value < 1000 ? 0 : Math.min(4, Math.floor(Math.log10(value) / 3));
-  const prefix = ["", "k", "M", "G", "T"][power];
-  return `${Number((value / 1000 ** power).toPrecision(3))} ${prefix}${unit}`.trim();
-}
-const duration = (seconds) => (seconds === null ? "–" : `${figure(seconds * 1000)} ms`);
-const total = (saved) => (saved ? Object.values(saved).reduce((sum, size) => sum + size, 0) : null);
-
-// ----- sizes of text ---------------------------------------------------------------------------
-
-// How a line is set: [weight, size, height]. Nothing is drawn that was not measured first.
-const TYPES = {
-  title: [700, 15, 20], head: [700, 14, 18], text: [400, 13, 17], strong: [700, 13, 17],
-  small: [400, 11.5, 15],
-};
-const pen = document.createElement("canvas").getContext("2d");
-const widths = new Map();
-function widthOf(text, type) {
-  const key = type + text;
-  if (!widths.has(key)) {
-    const [weight, size] = TYPES[type];
-    pen.font = `${weight} ${size}px Helvetica, Arial, "Liberation Sans", sans-serif`;
-    widths.set(key, 1.01 * pen.measureText(text).width + 1);
+// The node that is shown for a node: itself, or its twin in the block that is shown.
+function shownTwin(id) {
+  for (;;) {
+    const slot = slotsOf[id].find(([group, k, i]) => {
+      const chosen = chosenBlock(group);
+      return chosen !== ALL && chosen !== k && groups.get(group).slots[i][chosen] !== null;
+    });
+    if (!slot) return id;
+    id = groups.get(slot[0]).slots[slot[2]][chosenBlock(slot[0])];
   }
-  return widths.get(key);
 }
-function shortened(text, type, most) {
-  if (widthOf(text, type) <= most) return text;
-  const letters = [...text];
-  let low = 0, high = letters.length; // so many letters fit; so many do not
-  while (high - low > 1) {
-    const middle = (low + high) >> 1;
-    if (widthOf(`${letters.slice(0, middle).join("")}…`, type) <= most) low = middle;
-    else high = middle;
+
+// ----- what is a box ---------------------------------------------------------------------------
+
+const NESTED = 40; // the most frames in one another, as in the static pictures
+const singles = new Map(Object.entries(given.singles).map(([m, op]) => [Number(m), op]));
+const leaves = new Set(given.leaves); // layers with a few ops: one box unless someone unfolds them
+const folded = new Set(given.folded ?? leaves);
+const hides = (m) => folded.has(m) && !singles.has(m); // a module of one op is that op's box
+
+let homes = []; // of each node the id of its box
+const idOf = ({ id }) => homes[id];
+const isAt = (box, node) => node !== null && homes[node] === box.id;
+function findHomes() {
+  const homeOf = (id) => {
+    const twin = shownTwin(id), hiding = around(nodes[twin]).find(hides);
+    return hiding === undefined ? `n${twin}` : `m${hiding}`;
+  };
+  homes = nodes.map(({ id }) => homeOf(id));
+  // A parameter of a module stands in the box that reads it, if that is one alone.
+  for (const { id, kind, module, rule } of nodes) {
+    if (rule !== null && shownTwin(rule) !== rule) homes[id] = homes[rule];
+    if (kind !== "parameter" || module === null || homes[id][0] === "m") continue;
+    const readers = new Set(consumers[id].map(([target]) => homes[target]));
+    const [reader] = readers;
+    if (readers.size === 1 && reader[0] === "n") homes[id] = reader;
   }
-  return `${letters.slice(0, low).join("")}…`;
 }
 
-// ----- what is visible -------------------------------------------------------------------------
-
-let both = true; // whether the backward half is shown
-const LEFT = 215, RIGHT = 330; // the longest lines of the two halves
-const MARGIN = 9;
-const NAMES = 17; // the height of the row with the names of the inputs
-const NORM = widthOf("8.8e-88", "small") + 4;
-
-function idOf(node) { // of its box: its own, or that of the outermost folded module around it
-  const hiding = around(node).find((module) => folded.has(module));
-  return hiding === undefined ? `n${node.id}` : `m${hiding}`;
+// Of equal blocks all edges but those of the block that is shown look the same as those. What
+// leads from one block to a later one leads back to the beginning of the one that is shown.
+const isOpen = (group) => chosenBlock(group) !== ALL && !paths[group].some(hides);
+function leadsBack(source, target) {
+  return slotsOf[source].some(([group, k]) => isOpen(group) &&
+    slotsOf[target].some(([other, l]) => other === group && l > k));
 }
-const isAt = (box, node) => node !== null && idOf(nodes[node]) === box.id;
+function isShown(source, target) { // whether it is an edge of the blocks that are chosen
+  const chosen = (id) => slotsOf[id].every(([group, k]) => !isOpen(group) ||
+    chosenBlock(group) === k);
+  return slotsOf[target].some(([group]) => isOpen(group)) ? chosen(target) : chosen(source);
+}
 
 function visibleGraph() {
+  findHomes();
   const boxes = new Map(), edges = new Map();
-  const ids = nodes.map(idOf);
+  const newBox = (id, more) => {
+    const box = { id, node: null, module: null, inside: [], parameters: [], ins: [], outs: [] };
+    boxes.set(id, Object.assign(box, more));
+    return box;
+  };
   for (const node of nodes) {
-    const id = ids[node.id];
-    if (!boxes.has(id)) {
-      const box = { id, node, module: null, outside: around(node), inside: [], ins: [], outs: [] };
-      if (id[0] === "m") {
-        box.node = null;
-        box.module = modules[Number(id.slice(1))];
-        box.outside = paths[box.module.id].slice(0, -1);
-      }
-      boxes.set(id, box);
-    }
-    boxes.get(id).inside.push(node);
+    const id = homes[node.id], number = Number(id.slice(1));
+    if (!boxes.has(id))
+      newBox(id, id[0] === "m" ? { module: modules[number] } : { node: nodes[number] });
+    const box = boxes.get(id);
+    box.inside.push(node);
+    if (box.node && node.kind === "parameter" && node !== box.node && node.id === shownTwin(node.id))
+      box.parameters.push(node);
   }
-  for (const node of nodes)
-    node.inputs.forEach(({ source, name, gradient }, port) => {
-      const from = boxes.get(ids[source]), to = boxes.get(ids[node.id]);
-      if (source === null || from === to) return;
-      const key = `${from.id} ${to.id} ${to.module ? "" : port}`;
-      if (!edges.has(key)) {
-        const edge = { key, from, to, parts: [], gradient: false };
-        edge.name = to.module ? "" : shortened(line(name), "small", 90);
-        edges.set(key, edge);
+  addFrames(boxes);
+  const add = (from, to, port, part) => {
+    const { source, name, called, gradient } = part.input;
+    const target = part.target;
+    const back = target !== null && leadsBack(source, target);
+    if (from === to && !back) return;
+    const many = /^(.*)\[\d+\]$/.exec(name)?.[1]; // "xs" of "xs[3]"
+    const key = `${from.id} ${to.id} ${to.node ? many ?? port : ""} ${back ? "back" : ""}`;
+    if (!edges.has(key)) {
+      const edge = { key, from, to, parts: [], sources: [], gradient: false, back, name: "" };
+      if (to.node) edge.name = shortened(line(called || name), "small", 90);
+      edge.many = to.node && many;
+      edges.set(key, edge);
+      if (!back) {
         from.outs.push(edge);
         to.ins.push(edge);
-      }
-      edges.get(key).parts.push(`${node.id}:${port}`); // as `Step.shares` calls it
-      edges.get(key).gradient ||= Boolean(gradient);
+      } else to.loops = [...(to.loops ?? []), edge];
+    }
+    const edge = edges.get(key);
+    edge.count = (edge.count ?? 0) + 1;
+    edge.gradient ||= Boolean(gradient);
+    if (target !== null && !isShown(source, target)) return;
+    edge.sources.push(source);
+    if (target !== null) edge.parts.push(`${target}:${port}`); // as `Step.shares` calls it
+  };
+  for (const node of nodes)
+    node.inputs.forEach((input, port) => {
+      if (input.source === null) return;
+      const from = boxes.get(homes[input.source]), to = boxes.get(homes[node.id]);
+      add(from, to, port, { input, target: node.id });
     });
-  for (const box of boxes.values()) attach(box);
-  for (const box of boxes.values()) if (!box.host) measure(box);
+  addOutputs(boxes, newBox, add);
+  for (const edge of edges.values())
+    if (edge.many && edge.count > 1) edge.name = `${edge.many} ×${edge.count}`; // such as stack
+  for (const box of boxes.values()) measure(box);
   return { boxes, edges: [...edges.values()] };
 }
 
-// A parameter that one op alone uses stands at the left of that op, if something else comes from
-// above; so the values flow down a straight line.
-function attach(box) {
-  const isOwn = ({ from }) => from.node?.kind === "parameter" && from.outs.length === 1 &&
-    from.node.module === box.node?.module;
-  box.beside = box.ins.every(isOwn) ? [] : box.ins.filter(isOwn);
-  box.tops = box.ins.filter((edge) => !box.beside.includes(edge));
-  for (const { from } of box.beside) from.host = box;
-}
-
-// The lines of a box. One with `live` is set anew for each step; its text here is the longest.
-const row = (text, kind = "", type = "text", most = LEFT) =>
-  ({ text: shortened(line(text), type, most), kind, type });
-const alarm = (text) => row(text, "alarm", "strong");
-
-function aboutFolded({ id, module, inside }) {
-  const ops = inside.filter(({ kind }) => kind === "op");
-  const leaves = ({ id: own }) =>
-    outputs.has(own) || consumers[own].some(([target]) => idOf(nodes[target]) !== id);
-  const results = [...new Set(ops.filter(leaves).map(typeOf))];
-  const parameters = `${module.parameters.toLocaleString("en")} parameters`;
-  return [
-    row(headingOf(module), "", "title", RIGHT),
-    row(`${ops.length} op${ops.length === 1 ? "" : "s"}, ${parameters}`, "faint", "text", RIGHT),
-    ...results.slice(0, 3).map((type) => row(`→ ${type}`, "", "text", RIGHT)),
-    ...(results.length > 3 ? [row(`… ${results.length - 3} more outputs`, "faint")] : []),
-  ];
-}
-function aboutForward(node) {
-  const plain = node.inputs.filter(({ source }) => source === null);
-  const told = plain.map(({ name, text }) => `${name} = ${text}`);
-  const attributes = [node.attributes, ...(node.kind === "op" ? told : [])].filter(Boolean);
-  return [
-    row(titleOf(node), "", "title"),
-    ...(attributes.length ? [row(attributes.join(", "), "faint")] : []),
-    ...(node.kind === "failed" ? [alarm("failed")] : [row(typeOf(node))]),
-    ...(node.note ? [alarm(node.note)] : []),
-    ...health(node),
-  ];
-}
-function aboutBackward(node) {
-  if (node.kind === "failed")
-    return node.inputs.map(({ name, text }) => row(`${name}: ${text}`, "", "text", RIGHT));
-  const flowing = node.inputs.filter(({ gradient }) => gradient && both);
-  const formulas = flowing.slice(0, 5).map(({ name, formula }) =>
-    row(`∂L/∂${name} = ${formula || "…"}`, "formula", "text", RIGHT));
-  if (flowing.length > 5) formulas.push(row(`… ${flowing.length - 5} more`, "faint"));
-  return formulas;
-}
-
-function measure(box) {
-  box.front = box.module ? aboutFolded(box) : aboutForward(box.node);
-  box.back = box.module ? [] : aboutBackward(box.node);
-  const behind = box.back.length ? box.back : box.front;
-  if (!box.module && box.node.id === failed && box.node.kind !== "failed")
-    behind.push(alarm("its rule failed"));
-  if (marked.values.has(box.id)) box.front.push(mark(box, "first NaN/Inf here", "badValue"));
-  if (marked.gradients.has(box.id))
-    behind.push(mark(box, "gradient: first NaN/Inf here", "badGradient"));
-
-  const width = (rows) => Math.max(...rows.map(({ text, type }) => widthOf(text, type)));
-  const height = (rows) => rows.reduce((sum, { type }) => sum + TYPES[type][2], 0);
-  box.left = width(box.front) + 2 * MARGIN;
-  box.right = box.back.length ? width(box.back) + 2 * MARGIN : 0;
-  placeTops(box);
-  box.names = box.named && box.tops.length ? NAMES : 4;
-  box.h = box.names + Math.max(height(box.front), height(box.back)) + 7;
-  // What stands beside it, above one another.
-  let stack = -8;
-  box.column = 0;
-  for (const edge of box.beside) {
-    measure(edge.from);
-    edge.room = Math.max(widthOf(edge.name, "small"), NORM) + 22;
-    box.column = Math.max(box.column, edge.from.w + edge.room);
-    stack += edge.from.h + 8;
-  }
-  box.h = Math.max(box.h, stack);
-}
-
-// Where the edges from above end: a cell each, with the input's name in front of the arrow and the
-// norm of the gradient behind it. One alone ends where the two halves meet.
-function placeTops(box) {
-  box.named = box.tops.length <= 8;
-  const cells = box.tops.map(({ name, gradient }) => [
-    box.named ? widthOf(name, "small") + 12 : 7,
-    box.named && both && gradient ? NORM + 9 : 7,
-  ]);
-  const all = cells.reduce((sum, [before, after]) => sum + before + after, 8);
-  const [before, after] = cells.length === 1 ? cells[0] : [all / 2, all / 2];
-  box.left = Math.max(box.left, box.right ? before : 2 * Math.max(before, after));
-  if (box.right) box.right = Math.max(box.right, after);
-  box.w = box.left + box.right;
-  box.axis = box.right ? box.left : box.w / 2;
-  let x = box.axis - before + (cells.length === 1 ? 0 : 4);
-  box.tops.forEach((edge, i) => {
-    edge.at = x + cells[i][0];
-    x += cells[i][0] + cells[i][1];
+// A small box at the bottom for what the graph is asked for, with its key.
+function addOutputs(boxes, newBox, add) {
+  const keys = new Map();
+  given.trace.outputs.forEach((id, k) => {
+    const home = homes[id];
+    if (!keys.has(home)) keys.set(home, []);
+    keys.get(home).push([id, k]);
   });
+  for (const [home, told] of keys) {
+    const names = [...new Set(told.map(([, k]) => given.words.outputs[k]))];
+    const [id, first] = told[0];
+    const box = newBox(`o${first}`, { output: id, words: names.join(", "), outside: [] });
+    add(boxes.get(home), box, 0, { input: { source: id, name: "", gradient: false }, target: null });
+  }
+}
+
+// One call around all others is never folded: one box would say nothing.
+const roots = modules.filter(({ parent }) => parent === null);
+const isOutermost = ({ id, path, type, repeat }) =>
+  roots.length === 1 && roots[0].id === id && path === "" && type !== "" && repeat === 1;
+
+// A frame is drawn around two boxes or more; around an outermost module only if something is
+// computed beside it; and not where frames are nested too deeply.
+let frameAround = new Map(); // of each module that has a frame: the module whose frame is around it
+function addFrames(boxes) {
+  const counts = new Map(), computed = new Map();
+  const pathOf = ({ node, module }) => (module ? paths[module.id].slice(0, -1) : around(node));
+  const count = (map, m) => map.set(m, (map.get(m) ?? 0) + 1);
+  for (const box of boxes.values())
+    for (const m of [null, ...pathOf(box)]) {
+      count(counts, m);
+      if (!box.node || box.node.kind === "op" || box.node.kind === "failed") count(computed, m);
+    }
+  const has = (m) => {
+    const { parent, repeat, type } = modules[m];
+    if (groups.has(m) && chosenBlock(m) !== ALL) return counts.has(m);
+    if (groups.has(parent) && chosenBlock(parent) !== ALL) return false; // the block that is shown
+    const beside = parent !== null || computed.get(m) !== computed.get(null);
+    return counts.get(m) > 1 && (type !== "" || repeat > 1) && beside;
+  };
+  frameAround = new Map();
+  const framed = (path) => path.filter(has).slice(0, NESTED);
+  for (const box of boxes.values()) {
+    box.outside = framed(pathOf(box));
+    box.outside.forEach((m, i) => frameAround.set(m, box.outside[i - 1] ?? null));
+  }
 }

@@ -15,6 +15,7 @@ from tinygrad_cv.viz.plots import (
     as_label,
     blank_figure,
     legend_below,
+    log_scale,
     plain,
     saved,
 )
@@ -48,7 +49,8 @@ def curves(
     other "train_..." and "val_..."; or the path of the table of a `CSVLogger` or of a metrics.json;
     or the stats of the decks' ClassifierTrainer. Several runs are a mapping of labels to such, or a
     list. Each loss, accuracy or metric has a panel. What is lacking is left out, and None or NaN
-    leaves a hole. Accuracies are fractions, from 0 to 1.
+    leaves a hole. Accuracies are fractions, from 0 to 1. Losses that span two decades or more
+    stand on a log scale.
 
     `steps` adds a panel with the loss of each step: `train.StepLosses`, a list of numbers, or for
     several runs a mapping of labels to these, or a list. The losses of batches are noisy, so a line
@@ -148,7 +150,8 @@ def _draw_steps(axes: "Axes", runs: dict[str, Run], smooth: int | None) -> None:
         if end is not None and len(runs) == 1:
             axes.set_title(f"diverged at step {end + 1}", fontsize="medium", color=WARNING)
     axes.set(xlabel="step", ylabel="loss of a step")
-    _finish(axes, good, any(divergence(run, by_step=True) is not None for run in runs.values()))
+    diverged = any(divergence(run, by_step=True) is not None for run in runs.values())
+    _finish(axes, good, diverged, loss=True)
     if len(runs) == 1 and len(axes.get_lines()) > 1:
         axes.legend(frameon=False)
 
@@ -190,7 +193,7 @@ def _draw_epochs(axes: "Axes", runs: dict[str, Run], panel: str) -> None:
     if len(runs) > 1:
         axes.set_title(_best(runs, panel), fontsize="medium")
     axes.set(xlabel="epoch", ylabel=as_label(panel))
-    _finish(axes, good, diverged)
+    _finish(axes, good, diverged, loss=panel == "loss")
     if panel.endswith("accuracy"):
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     if len(runs) == 1:
@@ -221,15 +224,21 @@ def _before(axes: "Axes", drawn: list[float], end: int | None, colour: str) -> l
     return [y for _, y in good]
 
 
-def _finish(axes: "Axes", good: list[float], diverged: bool) -> None:
-    """Whole numbers below, and a scale that what diverged does not decide."""
+def _finish(axes: "Axes", good: list[float], diverged: bool, loss: bool) -> None:
+    """Whole numbers below, and a scale that what diverged does not decide.
+
+    A loss that spans decades has a log scale.
+    """
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if all(host.size(line.get_xdata()) <= 1 for line in axes.get_lines()):
         axes.set_xlim(0.5, 1.5)
     plain(axes, grid="y")
-    if diverged and good:
+    logarithmic = loss and log_scale(axes, good, decades=2)
+    if diverged and good and logarithmic:
+        axes.set_ylim(min(y for y in good if y) / 1.5, 1.4 * max(good))
+    elif diverged and good:
         span = max(good) - min(good) or abs(max(good)) or 1.0
         axes.set_ylim(min(good) - 0.05 * span, max(good) + 0.15 * span)
 

@@ -5,26 +5,29 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from html import escape, unescape
-from itertools import islice
+from html import escape
+from itertools import groupby, islice
 from typing import Any
 
 from tinygrad_cv.printing import quantity, seconds
-from tinygrad_cv.viz.data import Failure, Input, Module, Node, Step, Summary
+from tinygrad_cv.viz.data import Failure, Input, Node, Step, Summary
 from tinygrad_cv.viz.text import one_line
+from tinygrad_cv.viz.widths import padded
+from tinygrad_cv.viz.words import Words, name_of
 
 FONT = "Helvetica"  # every renderer knows its widths; where it is missing a sans serif stands in
 SIZE = 11
-INK, FADED, GRADIENT = "#222222", "#666666", "#B34700"
+INK, FADED, GRADIENT = "#222222", "#595959", "#A33F00"
 # (fill, line) of each kind of box. Blue and vermilion differ for every kind of colour vision
 # (Okabe and Ito, 2008).
 STYLES = {
     "input": ("#EEEEEE", "#666666"),
     "parameter": ("#D6E9F6", "#0072B2"),
     "op": ("#FFFFFF", INK),
-    "module": ("#E3F3EC", "#009E73"),
-    "gradient": ("#FCE9DE", "#D55E00"),
-    "failure": ("#FFD2B0", "#D55E00"),
+    "module": ("#E3F3EC", "#007A59"),
+    "output": ("#FFFFFF", "#666666"),
+    "gradient": ("#FCEBE1", "#C75300"),
+    "failure": ("#FFE3CC", "#C75300"),
 }
 NAME = 40  # characters of a name; a longer one ends in …
 LINE, LINES = 56, 12  # characters in a line of running text, and lines of it in a box
@@ -32,40 +35,76 @@ UNKNOWN = "–"  # what was not computed
 
 # ----- numbers in colour -------------------------------------------------------------------------
 
-BLUE, NEUTRAL, VERMILION, MAGENTA = "#0072B2", "#808080", "#D55E00", "#CC79A7"
-ORANGE = "#E69F00"  # what a playback is at
+BLUE, NEUTRAL, VERMILION, MAGENTA = "#0072B2", "#808080", "#D55E00", "#C06399"
+DEEP = "#005A8E"  # blue as text
+ORANGE = "#B97F00"  # what a playback is at, and what differs: Okabe and Ito's, dark enough on white
 HEALTHY = (1e-4, 1e-2)  # update/weight; 1e-3 is in the middle
 ALARM = 0.5  # the share of dead or saturated units from which on it is told in bold
+COSTLY = "#BFE3F7"  # the ground of the box that costs most: light enough for all text
+STILL, FULL = 2.0, 6.0  # decades up to which a gradient is grey, and from which on all colour
 
 
-def gradient_color(norm: float) -> str:
-    """The colour of a gradient by t = log10 of its norm: blue at -7, grey in -3..1, red at 5."""
-    if not math.isfinite(norm):
-        return MAGENTA
-    t = _magnitude(norm)
-    if t < -3:
-        return _mixed(NEUTRAL, BLUE, min(1.0, (-3 - t) / 4))
-    return _mixed(NEUTRAL, VERMILION, min(1.0, max(0.0, (t - 1) / 4)))
+def tone(t: float) -> tuple[str, float]:
+    """The colour and the width of an arrow by t, in decades (see `viz.judging`): blue is vanishing.
+
+    >>> tone(0.0), tone(-8.0)
+    (('#808080', 2.0), ('#0072B2', 1.0))
+    """
+    if math.isnan(t):
+        return MAGENTA, 4.0
+    share = min(1.0, max(0.0, (abs(t) - STILL) / (FULL - STILL)))
+    width = 2.0 + (2.0 if t > 0 else -1.0) * share
+    return mixed(NEUTRAL, VERMILION if t > 0 else BLUE, share), width
 
 
-def gradient_arrow(norm: float | None) -> dict[str, str]:
-    """How an arrow shows the norm of the gradient on it; one that is not known is thin."""
-    if norm is None:
+def arrow(t: float | None) -> dict[str, str]:
+    """How an arrow shows t; one that is not known is dotted, a gradient of exactly 0 dashed."""
+    if t is None:
         return {"color": NEUTRAL, "penwidth": "1", "style": "dotted"}
-    if not math.isfinite(norm):
-        return {"color": MAGENTA, "penwidth": "4", "style": "dashed"}
-    width = 1 + 3 * min(1.0, max(0.0, (_magnitude(norm) + 7) / 12))
-    look = {"color": gradient_color(norm), "penwidth": f"{width:.2f}"}
-    return look | ({"style": "dashed"} if norm == 0 else {})
+    color, width = tone(t)
+    dashed = math.isnan(t) or t == -math.inf
+    return {"color": color, "penwidth": f"{width:.4g}"} | ({"style": "dashed"} if dashed else {})
 
 
-def _magnitude(norm: float) -> float:
-    return math.log10(norm) if norm > 0 else -math.inf
+def worst(found: Iterable[float]) -> float | None:
+    """NaN where there is one, else the t farthest from 0; None of none.
+
+    -inf counts last: the first step of a loop may send nothing where all later ones do.
+    """
+    told = list(found)
+    finite = [t for t in told if math.isfinite(t)]
+    broken = next((t for t in told if math.isnan(t)), None)
+    return broken if broken is not None else max(finite or told, key=abs, default=None)
 
 
-def _mixed(start: str, end: str, share: float) -> str:
+def mixed(start: str, end: str, share: float) -> str:
+    """A colour between two."""
     channels = ((int(start[i : i + 2], 16), int(end[i : i + 2], 16)) for i in (1, 3, 5))
     return "#" + "".join(f"{round(a + (b - a) * share):02X}" for a, b in channels)
+
+
+def luminance(color: str) -> float:
+    """How light a colour is, 0 to 1 (relative luminance, WCAG 2.2)."""
+    channels = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    r, g, b = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+
+def contrast(a: str, b: str) -> float:
+    """Of two colours, 1 to 21 (WCAG 2.2)."""
+    dark, light = sorted((luminance(a), luminance(b)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def greyed(source: str) -> str:
+    """The same with each colour as the grey that is as light: all contrasts stay as they are."""
+
+    def grey(found: re.Match[str]) -> str:
+        y = luminance(found[0])
+        level = 12.92 * y if y <= 0.0031308 else 1.055 * y ** (1 / 2.4) - 0.055
+        return "#" + f"{round(255 * level):02X}" * 3
+
+    return re.sub(r"#[0-9A-F]{6}\b", grey, source)
 
 
 def number(value: float | None) -> str:
@@ -78,7 +117,7 @@ def number(value: float | None) -> str:
 
 def text(value: Any, limit: int = NAME) -> str:
     """Anything as one line of HTML: of limited length, and with nothing that XML cannot carry."""
-    line = one_line(str(value), limit)
+    line = padded(one_line(str(value), limit))
     return escape(line).replace("\\", r"\\")  # Graphviz would read \N as the id of the box
 
 
@@ -111,12 +150,13 @@ def indented(line: str) -> tuple[str, int]:
     return bare, len(line) - len(bare)
 
 
-def formulas_of(node: Node) -> str:
+def formulas_of(told: Words) -> str:
     """The formula of each rule that runs, in lines that begin at the left."""
-    lines = list(islice(_formula_lines(node), LINES + 1))
-    if len(lines) > LINES:
-        lines[LINES:] = ["…"]
-    return left_aligned(lines)
+    lines = (part for line in told.formulas for part in wrapped(*indented(line)))
+    shown = list(islice(lines, LINES + 1))
+    if len(shown) > LINES:
+        shown[LINES:] = ["…"]
+    return left_aligned(shown)
 
 
 def left_aligned(lines: Iterable[str]) -> str:
@@ -126,17 +166,6 @@ def left_aligned(lines: Iterable[str]) -> str:
         bare, indent = indented(line)
         html.append(f'{"&#160;" * indent}{text(bare, LINE)}<BR ALIGN="LEFT"/>')
     return "".join(html)
-
-
-def _formula_lines(node: Node) -> Iterator[str]:
-    told: dict[str, str] = {}
-    for entry in node.inputs:
-        if entry.gradient:
-            yield from wrapped(f"∂L/∂{entry.name} = {entry.formula}")
-            for name, meaning in entry.where.items():
-                if told.get(name) != meaning:  # several rules may share a definition
-                    told[name] = meaning
-                    yield from wrapped(f"where {name} = {meaning}", indent=4)
 
 
 # ----- boxes -------------------------------------------------------------------------------------
@@ -150,32 +179,49 @@ class Mark:
     words: str = ""
 
 
+BARE = 'BORDER="0" CELLBORDER="0" CELLSPACING="0"'
+
+
 def box(
     kind: str,
     rows: Iterable[str],
     ports: Sequence[tuple[str, str]] = (),
-    below: bool = False,
+    behind: str = "",
     mark: Mark | None = None,
+    fill: str = "",
+    below: bool = False,
 ) -> str:
-    """A table: rows of HTML, and above or below them, ruled off, a row of cells (port, HTML)."""
-    fill, line = STYLES[kind]
+    """A table: rows of HTML, beside them what is `behind`, and above or below a row of ports."""
+    ground, line = STYLES[kind]
     border = ""
     if mark is not None:
-        line, border = mark.color, 'BORDER="5" '
-        words = "<BR/>".join(f"<B>{text(line, LINE)}</B>" for line in mark.words.split("; "))
-        rows = [*([words] if mark.words else []), *rows]
-    table = [f'<TR><TD COLSPAN="{max(1, len(ports))}">{row}</TD></TR>' for row in rows]
+        line, border = mark.color, 'BORDER="4" '
+        words = [part for line in mark.words.split("; ") for part in wrapped(line)]
+        rows = [*(f"<B>{text(line, LINE)}</B>" for line in words), *rows]
+    ground_of = f' BGCOLOR="{fill}"' if fill else ""
+    half = f'<TD ALIGN="LEFT"{ground_of}>{_stacked(rows)}</TD>'
+    if behind:
+        half += f'<TD BGCOLOR="{STYLES["gradient"][0]}" ALIGN="LEFT">{behind}</TD>'
+    table = [f"<TR>{half}</TR>"]
     if ports:
         cells = "<VR/>".join(f'<TD PORT="{port}">{html}</TD>' for port, html in ports)
-        ruled = ["<HR/>", f"<TR>{cells}</TR>"]
-        table = table + ruled if below else ruled[::-1] + table
-    frame = f'CELLBORDER="0" CELLSPACING="0" CELLPADDING="3" COLOR="{line}" BGCOLOR="{fill}"'
+        span = f'<TD CELLPADDING="0" COLSPAN="{2 if behind else 1}">'
+        named = f'<TR>{span}<TABLE {BARE} CELLPADDING="2"><TR>{cells}</TR></TABLE></TD></TR>'
+        table = [*table, "<HR/>", named] if below else [named, "<HR/>", *table]
+    frame = f'CELLBORDER="0" CELLSPACING="0" CELLPADDING="2" COLOR="{line}" BGCOLOR="{ground}"'
     return "\n".join([f"<<TABLE {border}{frame}>", *table, "</TABLE>>"])
 
 
-def shape_of(shape: Iterable[int]) -> str:
-    """A shape as Python writes it."""
-    return text(tuple(shape))
+def _stacked(rows: Iterable[str]) -> str:
+    """Rows that begin at the left: lines of text, and tables on their own."""
+    parts = [
+        "".join(row if is_table else f'{row}<BR ALIGN="LEFT"/>' for row in group)
+        for is_table, group in groupby(rows, key=lambda row: row.startswith("<TABLE"))
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    lines = "".join(f'<TR><TD ALIGN="LEFT">{part}</TD></TR>' for part in parts)
+    return f'<TABLE {BARE} CELLPADDING="0">{lines}</TABLE>'
 
 
 def type_of(node: Node) -> str:
@@ -188,6 +234,18 @@ def place(i: int) -> str:
     return colored(f"%{i} ", FADED)
 
 
+def rows_of(told: Words, i: int | None = None) -> list[str]:
+    """What a box says, as rows; the last tells what it makes, with the number of node i."""
+    *attributes, made = told.rows
+    lines = [part for row in attributes for part in wrapped(row)]
+    number = "" if i is None else place(i)
+    return [
+        heading(text(told.title, LINE)),
+        *(text(line, LINE) for line in lines),
+        number + text(made),
+    ]
+
+
 def given(node: Node) -> list[tuple[str, Input]]:
     """The inputs of an op that are there, each with its port."""
     return [
@@ -197,123 +255,19 @@ def given(node: Node) -> list[tuple[str, Input]]:
     ]
 
 
-def leaf_box(node: Node, name: str, extra: Sequence[str] = (), mark: Mark | None = None) -> str:
-    """A parameter or an input: its name, and its dtype and shape."""
-    rows = [heading(text(name or node.kind)), place(node.id) + type_of(node), *extra]
-    return box(node.kind, rows, mark=mark)
-
-
-def op_box(node: Node, formulas: bool, extra: Sequence[str] = (), mark: Mark | None = None) -> str:
-    """An op: the names of its inputs, its own and its attributes, what it makes, its formulas."""
-    rows = [*op_rows(node, node.name), *extra]
-    if formulas and (lines := formulas_of(node)):
-        rows.append(colored(lines, GRADIENT))
-    return box("op", rows, input_cells(node), mark=mark)
-
-
-def backward_op_box(node: Node) -> str:
-    """An op of the backward pass. Its inputs come from below."""
-    return box("gradient", op_rows(node, ""), input_cells(node), below=True)
+def input_cells(node: Node) -> list[tuple[str, str]]:
+    """The inputs of an op by name, each with its port; a plain number is told in full."""
+    return [
+        (port, text(name_of(entry) if entry.source is not None else f"{entry.name} = {entry.text}"))
+        for port, entry in given(node)
+    ]
 
 
 def op_rows(node: Node, name: str) -> list[str]:
     """An op as rows: its name and attributes, and what it makes."""
     rows = [heading((f"{text(name)} = " if name else "") + text(node.op))]
-    if node.attributes:
-        rows.append("<BR/>".join(text(line, LINE) for line in wrapped(node.attributes)))
+    rows += (text(line, LINE) for line in wrapped(node.attributes))
     return [*rows, place(node.id) + type_of(node)]
-
-
-def input_cells(node: Node) -> list[tuple[str, str]]:
-    """The inputs of an op by name, each with its port; a plain number is told in full."""
-    return [
-        (port, text(entry.name if entry.source is not None else f"{entry.name} = {entry.text}"))
-        for port, entry in given(node)
-    ]
-
-
-def rules_box(
-    node: Node,
-    origin: str,
-    formulas: bool,
-    cells: Sequence[tuple[str, str]] = (),
-    extra: Sequence[str] = (),
-    mark: Mark | None = None,
-) -> str:
-    """The rules of an op: where g comes from, and perhaps a port for each gradient they make."""
-    rows = [heading(f"backward of {text(node.op)}")]
-    if origin:
-        rows.append(f"g = {origin}")
-    rows += extra
-    if formulas:
-        rows.append(formulas_of(node))
-    return box("gradient", rows, cells, mark=mark)
-
-
-def gradient_cells(
-    node: Node, shapes: Iterable[list[int]], norms: dict[int, float] | None
-) -> list[tuple[str, str]]:
-    """A port for each gradient that an op's rules make, with its norm if norms are asked for."""
-    cells = []
-    differentiable = (entry for entry in enumerate(node.inputs) if entry[1].gradient)
-    for (port, entry), shape in zip(differentiable, shapes, strict=True):
-        lines = [f"∂L/∂{text(entry.name)}", shape_of(shape)]
-        if norms is not None:
-            lines.append(f"norm {number(norms.get(port))}")
-        cells.append((f"i{port}", colored("<BR/>".join(lines), GRADIENT)))
-    return cells
-
-
-def gradient_box(
-    node: Node, origin: str, extra: Sequence[str] = (), mark: Mark | None = None
-) -> str:
-    """The gradient of a leaf, and where it comes from."""
-    rows = [heading(f"gradient of {text(node.name or f'%{node.id}')}"), type_of(node)]
-    return box("gradient", [*rows, *([origin] if origin else []), *extra], mark=mark)
-
-
-def reference_box(node: Node) -> str:
-    """A value of the forward graph, told by its number."""
-    return box(node.kind, [place(node.id) + text(node.name or node.op)])
-
-
-def title_of(module: Module) -> str:
-    """Which module it is: "×16 · layers.3 … layers.18 · Block"."""
-    times = f"×{module.repeat}" if module.repeat > 1 else ""
-    parts = [text(part) for part in (times, module.path, module.type) if part] or [UNKNOWN]
-    return " · ".join([f"<B>{parts[0]}</B>", *parts[1:]])
-
-
-def frame_heading(module: Module) -> str:
-    """The heading of an unfolded module, left of the middle, where arrows enter a frame."""
-    title = title_of(module)
-    letters = len(unescape(re.sub("<[^>]*>", "", title)))
-    return f"<{title}{'&#160;' * (2 * letters + 6)}>"
-
-
-def module_box(
-    module: Module,
-    ops: int,
-    made: Node | None,
-    details: bool,
-    extra: Sequence[str] = (),
-    mark: Mark | None = None,
-) -> str:
-    """A folded module: how much is in it, and what its last op makes."""
-    counts = [f"{ops:,} op{'s' * (ops != 1)}"]
-    if module.parameters:
-        counts.append(f"{module.parameters:,} parameters")
-    rows = [f'<FONT POINT-SIZE="{SIZE + 2}">{title_of(module)}</FONT>', ", ".join(counts)]
-    if details and module.details:
-        rows.append("<BR/>".join(text(line, LINE) for line in wrapped(module.details)))
-    if made is not None:
-        rows.append(place(made.id) + type_of(made))
-    return box("module", [*rows, *extra], mark=mark)
-
-
-def module_gradient_box(module: Module, extra: Sequence[str] = (), mark: Mark | None = None) -> str:
-    """The rules of all ops in a folded module."""
-    return box("gradient", [f"backward of {title_of(module)}", *extra], mark=mark)
 
 
 def failure_box(failure: Failure) -> str:
@@ -363,7 +317,7 @@ def value_rows(node: Node, step: Step) -> list[str]:
     for name, share in (("dead", told.dead), ("saturated", told.saturated)):
         if share is not None:
             words = f"{name} {share:.0%}"
-            rows.append(colored(f"<B>{words}</B>", VERMILION) if share >= ALARM else words)
+            rows.append(colored(f"<B>{words}</B>", GRADIENT) if share >= ALARM else words)
     return rows
 
 
@@ -373,8 +327,8 @@ def _summary_rows(told: Summary | None) -> Iterator[str]:
     elif told.count == 1 and told.mean is not None:
         yield f"value {number(told.mean)}"
     elif told.mean is not None:
-        spread = f"{number(told.mean)} ± {number(told.std)}"
-        yield f"{spread}<BR/>{number(told.min)} to {number(told.max)}"
+        yield f"{number(told.mean)} ± {number(told.std)}"
+        yield f"{number(told.min)} to {number(told.max)}"
         if any(told.histogram):
             yield histogram(told.histogram)
 
@@ -400,15 +354,19 @@ def histogram(counts: list[int]) -> str:
     return f"<TABLE {bare}><TR>{''.join(cells)}</TR></TABLE>"
 
 
-def gradient_row(norm: float | None, value: float | None = None) -> str:
-    """The norm of the complete gradient at a node, or its value where it is one number."""
-    told = f"gradient norm {number(norm)}" if value is None else f"gradient {number(value)}"
-    if norm is None:
-        return told
-    if not math.isfinite(norm):
-        return f"<B>{told}</B>"
-    color = gradient_color(norm)
-    return told if color == NEUTRAL else colored(f"<B>{told}</B>", color)
+def gradient_row(told: Summary | None, single: bool = False, t: float | None = None) -> str:
+    """The norm of the complete gradient at a node, or its value where it is a `single` number.
+
+    It is in colour where t (see `tone`) says that it vanishes, explodes or is broken.
+    """
+    norm = gradient_norm(told)
+    signed = told is not None and norm is not None and math.isfinite(norm)
+    value = told.mean if single and told is not None and signed else norm
+    words = f"gradient {'' if single else 'norm '}{number(value)}"
+    if norm is None or (math.isfinite(norm) and (t is None or abs(t) <= STILL)):
+        return words
+    color = DEEP if t is not None and t < 0 else GRADIENT
+    return f"<B>{words}</B>" if not math.isfinite(norm) else colored(f"<B>{words}</B>", color)
 
 
 def gradient_norm(told: Summary | None) -> float | None:
@@ -425,46 +383,4 @@ def update_row(ratio: float | None) -> str:
     told = f"update/weight {number(ratio)}"
     if ratio is None or HEALTHY[0] <= ratio <= HEALTHY[1]:
         return told
-    return colored(f"<B>{told}</B>", BLUE if ratio < HEALTHY[0] else VERMILION)
-
-
-# ----- the legend --------------------------------------------------------------------------------
-
-SCALE = (
-    ("0", 0.0),
-    ("1e-7", 1e-7),
-    ("1e-5", 1e-5),
-    ("1e-3 to 10", 1.0),
-    ("1e3", 1e3),
-    ("1e5", 1e5),
-)
-
-
-def legend(kinds: set[str], formulas: bool, scale: str = "", notes: Sequence[str] = ()) -> str:
-    """What the colours and the letters mean, below further notes.
-
-    `scale` says what the colours of arrows are about; without it they have none.
-    """
-    cells = [
-        f'<TD BORDER="1" COLOR="{line}" BGCOLOR="{fill}">{kind}</TD>'
-        for kind, (fill, line) in STYLES.items()
-        if kind in kinds
-    ]
-    if formulas:
-        letters = "y: the output of an op; g = ∂L/∂y: the gradient that reaches it"
-        cells.append(f"<TD>{colored(letters, FADED)}</TD>")
-    rows = [*notes, *([_scale(scale)] if scale else [])]
-    above = "".join(f'<TR><TD COLSPAN="{max(1, len(cells))}">{row}</TD></TR>' for row in rows)
-    return (
-        '<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="6" CELLPADDING="3">'
-        f"{above}<TR>{''.join(cells) or '<TD></TD>'}</TR></TABLE>>"
-    )
-
-
-def _scale(about: str) -> str:
-    cells = [f"<TD>{colored(about, FADED)}</TD>"]
-    for name, norm in (*SCALE, ("NaN or inf", math.nan)):
-        swatch = f'FIXEDSIZE="TRUE" WIDTH="16" HEIGHT="8" BGCOLOR="{gradient_color(norm)}"'
-        cells.append(f"<TD {swatch}></TD><TD>{name}</TD>")
-    bare = 'BORDER="0" CELLBORDER="0" CELLSPACING="4" CELLPADDING="0"'
-    return f"<TABLE {bare}><TR>{''.join(cells)}</TR></TABLE>"
+    return colored(f"<B>{told}</B>", DEEP if ratio < HEALTHY[0] else GRADIENT)

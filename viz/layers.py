@@ -19,9 +19,9 @@ from tinygrad_cv.viz.plots import (
     as_label,
     blank_figure,
     legend_below,
+    log_scale,
     number,
     plain,
-    spans_decades,
 )
 from tinygrad_cv.viz.summarizing import summarize
 
@@ -100,8 +100,7 @@ def by_depth(panels: Any, rows: Mapping[str, Sequence[Summary]], place: str) -> 
         axes.set_xlabel(place, fontsize=SMALL)
         axes.tick_params(labelsize=SMALL)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if spans_decades(every):
-            axes.set_yscale("log")
+        log_scale(axes, every)
         plain(axes, grid="y")
 
 

@@ -3,10 +3,14 @@
 // layers (Sugiyama, Tagawa and Toda, 1981): an edge leads from one row to a later one, and in the
 // rows between it has a lane. All edges from one box share their lanes: a "wire".
 const BETWEEN = 30, LANE = 8, INSET = 14, HEAD = 30;
+const PICKER = 150; // the room for choosing one of equal blocks, behind a heading
 const MANY = 20000; // segments, from which on time matters more than the last crossing
+const LONG = 20; // rows; where there are too many lanes, a longer link runs beside everything
 const isLane = ({ key }) => key === "";
 const isEntry = ({ key }) => key[0] === "<";
 const isExit = ({ key }) => key[0] === ">";
+const isOutput = ({ box }) => box?.output !== undefined; // at the bottom
+const isInput = ({ box }) => box?.node?.kind === "input"; // at the top
 
 function layOut({ boxes, edges }) {
   const levels = new Map(); // by open module; that around all of them is null
@@ -14,7 +18,7 @@ function layOut({ boxes, edges }) {
     if (!levels.has(module)) {
       const level = { module, vertices: new Map(), links: new Map() };
       levels.set(module, level);
-      if (module !== null) vertexOf(modules[module].parent, `m${module}`).inner = level;
+      if (module !== null) vertexOf(frameAround.get(module), `m${module}`).inner = level;
     }
     return levels.get(module);
   };
@@ -23,18 +27,20 @@ function layOut({ boxes, edges }) {
     if (!vertices.has(key)) vertices.set(key, { ...newVertex(key), ins: [], outs: [] });
     return vertices.get(key);
   };
-  for (const box of boxes.values())
-    if (!box.host) vertexOf(box.outside.at(-1) ?? null, box.id).box = box;
+  for (const box of boxes.values()) vertexOf(box.outside.at(-1) ?? null, box.id).box = box;
 
   // Where an edge crosses the frame of a module, that has a port: "<" for a wire that comes in at
   // the top, ">" for one that leaves at the bottom.
   const link = (module, edge, from, to) => {
     const level = levelOf(module);
-    const key = to === edge.to.id ? edge.key : `${edge.from.id} ${to}`;
+    const key = (to === edge.to.id ? edge.key : `${edge.from.id} ${to}`) + (edge.back ? "^" : "");
     if (!level.links.has(key)) {
       const added = { level, edge, from: vertexOf(module, from), to: vertexOf(module, to) };
-      added.from.outs.push(added);
-      added.to.ins.push(added);
+      added.back = edge.back && !isExit(added.to) && !isEntry(added.from);
+      if (!added.back) {
+        added.from.outs.push(added);
+        added.to.ins.push(added);
+      }
       level.links.set(key, added);
     }
     return level.links.get(key);
@@ -42,7 +48,6 @@ function layOut({ boxes, edges }) {
   const within = ({ outside, id }, depth) => (depth < outside.length ? `m${outside[depth]}` : id);
   for (const edge of edges) {
     const { from, to } = edge;
-    if (from.host) continue;
     let shared = 0; // so many modules are around both
     while (shared < from.outside.length && from.outside[shared] === to.outside[shared]) shared++;
     edge.route = [];
@@ -55,7 +60,8 @@ function layOut({ boxes, edges }) {
   }
   const inOrder = [...levels.values()].sort((a, b) => (b.module ?? -1) - (a.module ?? -1));
   for (const level of inOrder) arrange(level); // a parent comes before its children
-  const root = levels.get(null) ?? { w: 0, h: 0, rows: [] };
+  const root = levels.get(null) ?? { w: 0, h: 0, rows: [], links: new Map() };
+  intoColumns(root);
   put(root, 0, 0);
   return { levels: inOrder.reverse(), w: root.w, h: root.h };
 }
@@ -66,22 +72,23 @@ function newVertex(key, layer = 0) {
 }
 // Where a link leaves its upper vertex and enters its lower one, from the left side of each.
 function leaving({ from, edge }) {
-  if (from.box) return from.box.column + from.box.axis;
+  if (from.box) return from.box.axis;
   return from.inner ? from.inner.vertices.get(`>${edge.from.id}`).x + LANE / 2 : LANE / 2;
 }
 function entering({ to, edge }) {
-  if (to.box) return to.box.column + edge.at;
+  if (to.box) return edge.at;
   return to.inner ? to.inner.vertices.get(`<${edge.from.id}`).x + LANE / 2 : LANE / 2;
 }
 
 function arrange(level) {
   const vertices = [...level.vertices.values()];
   for (const vertex of vertices) {
-    if (vertex.box) [vertex.w, vertex.h] = [vertex.box.column + vertex.box.w, vertex.box.h];
+    if (vertex.box) [vertex.w, vertex.h] = [vertex.box.w, vertex.box.h];
     if (vertex.inner) [vertex.w, vertex.h] = [vertex.inner.w, vertex.inner.h];
   }
   const links = [...level.links.values()];
   const rows = layers(vertices);
+  sparePlace(links);
   const segments = cutIntoSegments(links, rows);
   sortRows(rows, segments);
   if (segments.length < MANY) swapNeighbours(rows);
@@ -116,12 +123,14 @@ function layers(vertices) {
   }
   const last = vertices.reduce((most, v) => Math.max(most, v.layer + Number(!isExit(v))), 1);
   for (const vertex of vertices) if (isExit(vertex)) vertex.layer = last;
+  const lowest = vertices.reduce((most, v) => Math.max(most, isExit(v) ? 0 : v.layer), 1);
+  for (const vertex of vertices) if (isOutput(vertex)) vertex.layer = lowest;
   // What can sink without making a lane longer does: leaves, what only they lead to, and so on.
   const isLoose = ({ from }) =>
     isEntry(from) || !from.ins.length || (from.sinks && from.outs.length === 1);
   for (const vertex of order) {
     vertex.depth = vertex.layer;
-    vertex.sinks = !isEntry(vertex) && vertex.ins.every(isLoose);
+    vertex.sinks = !isEntry(vertex) && !isInput(vertex) && vertex.ins.every(isLoose);
   }
   for (const vertex of order.reverse()) {
     const below = vertex.outs.filter((link) => !link.back).map((link) => link.to);
@@ -134,17 +143,26 @@ function layers(vertices) {
   return rows;
 }
 
+function sparePlace(links) {
+  const ends = new Map(); // of each wire: how many rows it spans
+  const span = (link) => link.to.layer - link.from.layer;
+  for (const link of links)
+    if (!link.back) ends.set(link.edge.from, Math.max(ends.get(link.edge.from) ?? 0, span(link)));
+  const lanes = [...ends.values()].reduce((sum, rows) => sum + rows, 0);
+  if (lanes > MANY) for (const link of links) link.far = !link.back && span(link) > LONG;
+}
+
 // A link becomes segments from row to row, with a lane in each row between.
 function cutIntoSegments(links, rows) {
   const segments = [], lanes = new Map(); // by wire: the lane in each row
-  const join = (upper, lower, out, into, axis = into) => {
-    const segment = { upper, lower, out, into, axis };
+  const join = (wire, upper, lower, out, into, axis = into) => {
+    const segment = { wire, upper, lower, out, into, axis };
     upper.downs.push(segment);
     lower.ups.push(segment);
     segments.push(segment);
   };
   for (const link of links) {
-    if (link.back) continue;
+    if (link.back || link.far) continue;
     const wire = link.edge.from.id;
     if (!lanes.has(wire)) lanes.set(wire, []);
     const lane = lanes.get(wire);
@@ -154,14 +172,14 @@ function cutIntoSegments(links, rows) {
       if (!lane[i]) {
         lane[i] = newVertex("", i);
         rows[i].push(lane[i]);
-        join(upper, lane[i], out, LANE / 2);
+        join(wire, upper, lane[i], out, LANE / 2);
       }
       upper = lane[i];
       out = LANE / 2;
       link.lanes.push(upper);
     }
     const { box } = link.to;
-    join(upper, link.to, out, entering(link), box && box.column + box.axis);
+    join(wire, upper, link.to, out, entering(link), box && box.axis);
   }
   return segments;
 }
@@ -332,8 +350,8 @@ function setDown(level, rows, segments, links) {
   const slants = rows.map(() => 0); // how far the segments below each row lead sideways
   for (const { upper, lower, out, into } of segments)
     slants[upper.layer] = Math.max(slants[upper.layer], Math.abs(upper.x + out - lower.x - into));
-  const back = links.filter((link) => link.back);
-  let y = (level.module === null ? 0 : HEAD) + (back.length ? 12 : 0);
+  const back = links.filter((link) => link.back || link.far);
+  let y = (level.module === null ? 0 : HEAD) + (back.length ? 16 : 0);
   let left = Infinity, right = -Infinity, port = Infinity;
   rows.forEach((row, i) => {
     const tall = row.reduce((most, vertex) => Math.max(most, vertex.h), 0);
@@ -347,19 +365,25 @@ function setDown(level, rows, segments, links) {
     }
     y += tall;
     if (!row.length || !rows[i + 1]?.length) return;
-    const least = isEntry(row[0]) || isExit(rows[i + 1][0]) ? 4 : 26;
-    y += Math.max(least, Math.min(90, 16 + slants[i] / 8));
+    const least = isEntry(row[0]) || isExit(rows[i + 1][0]) ? 4 : 24;
+    y += Math.max(least, Math.min(90, 16 + slants[i] / 8), back.length ? 28 : 0);
   });
-  back.forEach((link, i) => link.aside = right + BETWEEN / 2 * (i + 1));
-  right += BETWEEN / 2 * back.length;
+  const asides = new Map(); // one for each wire
+  for (const link of back) {
+    const { from } = link.edge;
+    if (!asides.has(from)) asides.set(from, right + BETWEEN / 2 * (1 + asides.size % 50));
+    link.aside = asides.get(from);
+  }
+  right += BETWEEN / 2 * Math.min(asides.size, 50);
   let shift = -left;
   level.w = right - left;
   if (level.module !== null) {
     level.heading = shortened(`▾ ${headingOf(modules[level.module])}`, "head", 330);
-    const head = widthOf(level.heading, "head") + 2 * INSET;
+    const picker = groups.has(level.module) ? PICKER : 0;
+    const head = widthOf(level.heading, "head") + 2 * INSET + picker;
     shift += Math.max(INSET, head - (port - left));
     level.w = Math.max(shift + right + INSET, head);
-    y += INSET;
+    y += INSET + (back.length ? 12 : 0);
   }
   for (const row of rows) for (const vertex of row) vertex.x += shift;
   for (const link of back) link.aside += shift;
@@ -375,18 +399,12 @@ function put(level, X, Y) {
       vertex.top = Y + vertex.row.top;
       vertex.base = Y + vertex.row.base;
       if (vertex.inner) put(vertex.inner, vertex.X, vertex.Y);
-      const { box } = vertex;
-      if (!box) continue;
-      [box.x, box.y] = [vertex.X + box.column, vertex.Y];
-      let y = box.y;
-      for (const edge of box.beside) {
-        [edge.from.x, edge.from.y] = [box.x - edge.room - edge.from.w, y];
-        y += edge.from.h + 8;
-      }
+      if (vertex.box) [vertex.box.x, vertex.box.y] = [vertex.X, vertex.Y];
     }
 }
 
-// The corners of an edge from its source down to its target. Within a row it runs straight down,
+// The corners of an edge from its source down to its target: [x, y], and how much of the distance
+// between a value and its gradient is added to x and to y. Within a row an edge runs straight down,
 // so it meets no box; it turns between rows alone.
 function corners({ route }) {
   const points = [];
@@ -395,14 +413,107 @@ function corners({ route }) {
     const start = from.X + leaving(link), end = to.X + entering(link);
     const below = from.base;
     points.push([start, isEntry(from) ? level.Y : from.Y + from.h], [start, below]);
-    if (link.back) {
-      const aside = level.X + link.aside;
-      points.push([start, below + 9], [aside, below + 9], [aside, to.top - 9], [end, to.top - 9]);
-    } else
-      for (const lane of link.lanes)
-        points.push([lane.X + LANE / 2, lane.Y], [lane.X + LANE / 2, lane.base]);
+    if (link.aside !== undefined) {
+      const aside = level.X + link.aside, [low, high] = [below + 10, to.top - 11];
+      points.push([start, low, 1, -1], [aside, low, -1, -1], [aside, high, -1, -1],
+        [end, high, 1, -1]);
+    } else {
+      let before = from, x = start;
+      for (const lane of [...link.lanes, to]) {
+        const X = lane === to ? end : lane.X + LANE / 2;
+        if (lane.column !== before.column)
+          points.push(...throughGutter(link, before, lane, x, X));
+        if (lane !== to) points.push([X, lane.Y], [X, lane.base]);
+        [before, x] = [lane, X];
+      }
+    }
     points.push([end, to.Y]);
     if (isExit(to)) points.push([end, level.Y + level.h]);
   }
   return points;
+}
+
+// ----- columns ---------------------------------------------------------------------------------
+
+// A graph that is much taller than the view is cut into columns, to be read as those of a
+// newspaper. What leads from one to the next goes up between the two.
+const LEGIBLE = 0.9; // a smaller scale is chosen by hand alone
+const GUTTER = 26, WIRE = 12; // the room left and right of a wire, and that for each of them
+function intoColumns(root) {
+  const { rows } = root;
+  const width = view.clientWidth - 32, height = view.clientHeight - 32;
+  const scaleOf = (w, h) => Math.min(1, width / w, height / h);
+  const isAside = [...root.links.values()].some((link) => link.aside !== undefined);
+  if (scaleOf(root.w, root.h) >= LEGIBLE || rows.length < 4 || isAside) return;
+  const extents = rows.filter((row) => row.length).map(extentOf);
+  const whole = scaleOf(root.w, root.h);
+  for (let scale = 1; scale > 1.05 * whole; scale *= 0.95) {
+    const columns = cut(extents, height / scale - 2 * (8 + 2 * WIRE));
+    if (scaleOf(...sizeOf(columns)) < scale) continue;
+    return columns.length > 1 ? moveApart(root, evened(extents, columns, root.h)) : undefined;
+  }
+}
+// As many columns, and the highest of them as low as can be.
+function evened(extents, columns, most) {
+  let [low, high, best] = [0, most, columns];
+  while (high - low > 8) {
+    const tried = cut(extents, (low + high) / 2);
+    if (tried.length <= columns.length) [high, best] = [(low + high) / 2, tried];
+    else low = (low + high) / 2;
+  }
+  return best;
+}
+// Rows in order, as many in each column as its height allows.
+function cut(extents, height) {
+  const columns = [];
+  for (const { row, left, right, top, base, wires } of extents) {
+    const last = columns.at(-1);
+    if (!last || base - last.top > height)
+      columns.push({ inside: [row], left, right, top, base, wires });
+    else {
+      last.inside.push(row);
+      Object.assign(last, { base, left: Math.min(last.left, left) });
+      last.right = Math.max(last.right, right);
+    }
+  }
+  return columns;
+}
+function extentOf(row) {
+  let left = Infinity, right = -Infinity;
+  for (const { x, w } of row) [left, right] = [Math.min(left, x), Math.max(right, x + w)];
+  const wires = new Set(); // that come from the row before
+  for (const { ups } of row) for (const { wire } of ups) wires.add(wire);
+  return { row, left, right, ...row[0].row, wires: [...wires] };
+}
+const gutterOf = ({ wires }) => GUTTER + WIRE * wires.length;
+function sizeOf(columns) {
+  const w = columns.reduce((sum, c, i) => sum + c.right - c.left + (i ? gutterOf(c) : 0), 0);
+  const wires = Math.max(...columns.map((c) => c.wires.length));
+  return [w, Math.max(...columns.map(({ top, base }) => base - top)) + 2 * (8 + WIRE * wires)];
+}
+function moveApart(root, columns) {
+  const wires = Math.max(...columns.map((c) => c.wires.length)), head = 8 + WIRE * wires;
+  let x = 0;
+  columns.forEach((column, i) => {
+    if (i) x += gutterOf(column);
+    const [right, down] = [x - column.left, head - column.top];
+    for (const row of column.inside) {
+      Object.assign(row[0].row, { top: row[0].row.top + down, base: row[0].row.base + down });
+      for (const vertex of row) {
+        vertex.x += right;
+        vertex.y += down;
+        vertex.column = column;
+      }
+    }
+    Object.assign(column, { gutter: x - gutterOf(column) + GUTTER / 2 + WIRE / 2, head });
+    x += column.right - column.left;
+  });
+  [root.w, root.h] = sizeOf(columns);
+}
+function throughGutter({ edge }, upper, lower, x, X) {
+  const { column } = lower, slot = column.wires.indexOf(edge.from.id), most = column.wires.length;
+  const gutter = column.gutter + WIRE * slot;
+  const low = upper.column.base - upper.column.top + column.head + 8 + WIRE * (most - 1 - slot);
+  const high = WIRE * slot + WIRE / 2;
+  return [[x, low, 1, -1], [gutter, low, -1, -1], [gutter, high, -1, -1], [X, high, 1, -1]];
 }

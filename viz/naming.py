@@ -1,6 +1,6 @@
 """What the user's program calls things: tensors, models, the lines that run."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 from types import FrameType, ModuleType
 from typing import Any
@@ -21,10 +21,15 @@ def variables(frame: FrameType | None, ended: bool = False) -> dict[int, str]:
     """
     if frame is None:
         return {}
+    given = frame.f_code.co_varnames[: frame.f_code.co_argcount] if ended else ()
+    return named(frame.f_locals, given)
+
+
+def named(values: Mapping[str, Any], given: Collection[str] = ()) -> dict[int, str]:
+    """The names of tensors among variables; of those that were `given`, leaves only."""
     found: list[tuple[str, Any]] = []
     inside: list[tuple[str, Any]] = []
-    given = frame.f_code.co_varnames[: frame.f_code.co_argcount] if ended else ()
-    for name, value in frame.f_locals.items():
+    for name, value in values.items():
         if name.startswith("_") or not name.isidentifier():
             continue
         if isinstance(value, Tensor):

@@ -1,12 +1,17 @@
 """What a notebook shows of tensors, modules and traces, beside their text."""
 
+import sys
 from html import escape
+from typing import TYPE_CHECKING
 
 from tinygrad_cv._graph import Graph
 from tinygrad_cv._symbol import formula
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.nn import Module, Parameter
 from tinygrad_cv.viz.data import Trace
+
+if TYPE_CHECKING:
+    from tinygrad_cv.viz.drawing import Drawing
 
 SMALL = 40  # nodes of a graph that is drawn below its tensor
 
@@ -32,25 +37,46 @@ def _tensor(tensor: Tensor) -> str:
     node = tensor.grad_fn
     if node is None:
         return f"{html}{', requires a gradient' if tensor.requires_grad else ''}</p>"
-    try:
-        rules = [f"∂L/∂{name} = {rule}" for name, rule in formula(tensor).items()]
-    except ValueError:  # its rule may do with arrays what cannot be done with symbols
-        rules = []
-    made = "".join(f"<br><code>{escape(rule)}</code>" for rule in rules)
-    html += f", made by <b>{escape(node.label)}</b>{made}</p>"
     size = len(Graph([node]))
-    if size <= SMALL:
-        picture = _picture(tensor)
+    traced = _traced(tensor) if size <= SMALL else None
+    rules = "".join(f"<br><code>{escape(rule)}</code>" for rule in _rules(tensor, traced))
+    html += f", made by <b>{escape(node.label)}</b>{rules}</p>"
+    if traced is not None:
+        picture = _picture(traced)
         html += f"<details><summary>its graph, {size} nodes</summary>{picture}</details>"
     return html
 
 
-def _picture(tensor: Tensor) -> str:
-    """The graph of a tensor as inline SVG, or the sentence that says what is missing."""
+def _traced(tensor: Tensor) -> Trace:
+    """The graph of a tensor; what is shown by itself has the names of the session's variables."""
+    from tinygrad_cv.viz.naming import named
+    from tinygrad_cv.viz.recorder import Recorder
+
+    names = named(vars(sys.modules["__main__"]))
+    return Recorder(values=False, gradients=False).traced({tensor: ""}, names)
+
+
+def _rules(tensor: Tensor, traced: Trace | None) -> list[str]:
+    """The formulas of what made a tensor: in the names of its graph, if that is small."""
+    if traced is None:
+        try:
+            return [f"∂L/∂{name} = {rule}" for name, rule in formula(tensor).items()]
+        except ValueError:  # its rule may do with arrays what cannot be done with symbols
+            return []
+    told = []
+    for entry in traced.nodes[traced.outputs[0]].inputs:
+        where = ", ".join(f"{name} = {meaning}" for name, meaning in entry.where.items())
+        if entry.formula:
+            told.append(f"∂L/∂{entry.called} = {entry.formula}{where and f'  where {where}'}")
+    return told
+
+
+def _picture(traced: Trace) -> str:
+    """A graph as inline SVG, or the sentence that says what is missing."""
     from tinygrad_cv.viz.drawing import draw
 
     try:
-        svg = draw(tensor)._repr_svg_()
+        svg = draw(traced)._repr_svg_()
     except (ModuleNotFoundError, RuntimeError, TimeoutError) as error:
         return f"<p>{escape(str(error))}</p>"
     return svg[svg.index("<svg") :]
@@ -77,6 +103,20 @@ def _module(module: Module) -> str:
 def _trace(trace: Trace) -> str:
     from tinygrad_cv.viz.page import page
 
-    inside = escape(page(trace), quote=True)
+    return framed(page(trace))
+
+
+def interactive(drawing: "Drawing", told: str) -> dict[str, str]:
+    """A traced graph as its page, and as text."""
+    from tinygrad_cv.viz.page import page
+
+    view = drawing.view
+    html = framed(page(view.trace, [*view.folded, *view.repeated]))
+    return {"text/plain": told, "text/html": html}
+
+
+def framed(page: str) -> str:
+    """A whole page within another."""
     style = "width:100%;height:600px;border:1px solid #999"
+    inside = escape(page, quote=True)
     return f'<iframe sandbox="allow-scripts" style="{style}" srcdoc="{inside}"></iframe>'

@@ -1,24 +1,30 @@
 """A view of a trace as DOT text.
 
-A forward box carries the names of its op's inputs along its top edge, because those are the names
-that the formulas use; the backward box of the same op stands in the same row and carries a gradient
-for each of them. So the gradients flow up one column as the values flow down the other. The
-formulas are the rules themselves, read on symbols. Calls of modules are frames; what `viz.folding`
-folds is one box.
+A box has two halves: what an op makes, and beside it the formulas of its rules. Values flow down;
+where the backward pass is drawn, an arrow for the gradient runs up beside that of the value. The
+formulas are the rules themselves, read on symbols. Calls of modules are frames where that says
+something; what `viz.folding` folds is one box, and outputs are small boxes at the bottom.
 """
 
 import math
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tinygrad_cv.viz import labels
-from tinygrad_cv.viz.data import Node, Step, Trace
+from tinygrad_cv.viz.data import Node, Step
 from tinygrad_cv.viz.folding import Box, Link, View
+from tinygrad_cv.viz.judging import Judged, judge
 from tinygrad_cv.viz.labels import FADED, FONT, GRADIENT, INK, SIZE, STYLES, Mark
+from tinygrad_cv.viz.legend import Key, legend
+from tinygrad_cv.viz.marking import first_bad, first_bad_gradient, origins
+from tinygrad_cv.viz.words import Words, frame, name_of, parameter
 
 Backward = bool | Literal["ops"]
+CELLS = 8  # the most inputs that a box tells by name
+SEVERAL = 3  # arrows between the same two boxes that become a fat one
+SMALL = 8  # rows of boxes of a picture that has all its inputs in the first
 
 
 @dataclass(frozen=True)
@@ -32,40 +38,19 @@ class Style:
     """The numbers that the picture shows; none without it."""
     frame: int | None = None
     """How far a playback got."""
-
-
-# ----- what is seen in numbers -------------------------------------------------------------------
-
-
-def first_bad_value(step: Step) -> int | None:
-    """The first node whose value is not finite; its inputs, as far as they are known, are."""
-    return min((i for i, told in step.values.items() if not told.finite), default=None)
-
-
-def first_bad_gradient(step: Step) -> int | None:
-    """The node that a gradient which is not finite reaches first: the last one in the graph."""
-    return max((i for i, told in step.gradients.items() if not told.finite), default=None)
-
-
-def _origins(trace: Trace) -> dict[int, str]:
-    """The nodes that a gradient reaches, each with what its gradient is, if a note is needed.
-
-    A root receives the seed of the walk, and every node a share from each of its consumers.
-    """
-    seeds = Counter(i for i in set(trace.outputs) if trace.nodes[i].requires_grad)
-    arrivals = seeds.copy()
-    for node in reversed(trace.nodes):
-        if node.id in arrivals:
-            arrivals.update(
-                entry.source for entry in node.inputs if entry.gradient and entry.source is not None
-            )
-    return {
-        i: f"the sum of {count} gradients" if count > 1 else "1" if i in seeds else ""
-        for i, count in arrivals.items()
-    }
+    direction: Literal["down", "right"] = "down"
+    print: bool = False
+    """In greys."""
+    cost: str = ""
+    """What the colour of the boxes tells: "flops", "parameters", "saved" or "time"."""
+    shares: Mapping[int, float] = field(default_factory=dict)
+    """Of each node, of that."""
 
 
 # ----- the picture -------------------------------------------------------------------------------
+
+Arrow = tuple[str, str, dict[str, str]]
+"""Tail, head, attributes."""
 
 
 @dataclass
@@ -74,8 +59,8 @@ class Statement:
 
     frame: int | None
     write: Callable[[Any], None]
-    arrows: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
-    """Tail, head, attributes. They stand outside of frames: DOT takes an end for a member."""
+    arrows: list[Arrow] = field(default_factory=list)
+    """They stand outside of frames: DOT takes an end for a member."""
 
 
 class Painter:
@@ -84,31 +69,41 @@ class Painter:
     def __init__(self, view: View, style: Style, note: str = "") -> None:
         self.view, self.style, self.note = view, style, note
         self.trace, self.nodes = view.trace, view.trace.nodes
-        self.origins = _origins(self.trace) if style.backward else {}
+        self.down = style.direction == "down"
+        self.origins = origins(self.trace) if style.backward else {}
+        self.keys = {Key.BLOCKS} if view.repeated else set()
         self.links: dict[str, list[Link]] = defaultdict(list)
         for link in view.links:
             self.links[link.target].append(link)
         self.places = {name: place for place, name in enumerate(view.boxes)}
-        self.reached = {
-            found.id for found in view.boxes.values() if any(i in self.origins for i in found.nodes)
+        self.judged = Judged() if style.step is None else judge(self.trace, style.step)
+        self.bad = {
+            i for i, told in (style.step.values.items() if style.step else ()) if not told.finite
         }
-        self.marks, self.gradient_marks = self._marked()
+        self.marks = self._marked()
         self.sent = self._sent()
         self.consumers: dict[int, set[int]] = defaultdict(set)
         for edge in self.trace.edges:
             if edge.gradient:
                 self.consumers[edge.source].add(edge.target)
+        self.main = self._main()
 
     def source(self) -> str:
         """The DOT text."""
+        statements = [*self.statements()]
         picture = self.blank()
-        with self._column(picture, "forward", FADED) as column:
-            self.arrange(column, "f", self._forward())
-        if self.style.backward:
-            with self._column(picture, "backward", GRADIENT) as column:
-                self.arrange(column, "b", self._backward())
-            self._join(picture)
-        return str(picture.source)
+        self.arrange(picture, "f", statements)
+        self.finish(picture)
+        text = str(picture.source)
+        return labels.greyed(text) if self.style.print else text
+
+    def statements(self) -> Iterator[Statement]:
+        """All boxes with the arrows that lead to them."""
+        for found in self.view.boxes.values():
+            yield self.statement(found, found.id, self.label(found), [*self._arrows(found)])
+        yield from self._outputs()
+        if self.trace.failure is not None:
+            yield self._failed()
 
     def blank(self) -> Any:
         """A picture with nothing but its legend."""
@@ -125,21 +120,15 @@ class Painter:
             lines = self.trace.frames[style.frame].lines
             caption = [part for line in lines for part in labels.wrapped(*labels.indented(line))]
             notes.insert(0, labels.left_aligned(caption))
-        if style.step is not None and self.view.repeated:
-            told = "of equal blocks the boxes show the first, and arrows the largest norm"
-            notes.append(labels.colored(told, FADED))
-        scale = "" if style.step is None else "norm of the gradient that flows along an arrow:"
-        legend = {
-            "label": labels.legend(self.kinds(), style.formulas, scale, notes),
-            "labelloc": "b",
-        }
+        below = {"label": legend(self.kinds(), self.keys, style, notes), "labelloc": "b"}
         font = {"fontname": FONT, "fontsize": str(SIZE), "fontcolor": INK}
-        space = {"nodesep": "0.25", "ranksep": "0.35"}
-        rows = {"newrank": "true"}  # a row runs through both columns
+        # A row runs through all frames (newrank).
+        space = {"nodesep": "0.3", "ranksep": "0.22", "newrank": "true"}
+        turned = {} if self.down else {"rankdir": "LR"}
         return graphviz.Digraph(
-            graph_attr={"bgcolor": "white", **font, **space, **rows, **legend},
+            graph_attr={"bgcolor": "white", **font, **space, **turned, **below},
             node_attr={"shape": "plain", **font},
-            edge_attr={"color": INK, "arrowsize": "0.7"},
+            edge_attr={"color": INK, "arrowsize": "0.6"},
         )
 
     def kinds(self) -> set[str]:
@@ -148,16 +137,11 @@ class Painter:
             "module" if box.node is None else self.nodes[box.node].kind
             for box in self.view.boxes.values()
         }
-        if self.style.backward:
-            found.add("gradient")
+        if self.trace.outputs:
+            found.add("output")
         if self.trace.failure:
             found.add("failure")
         return found
-
-    def _column(self, picture: Any, name: str, color: str) -> Any:
-        """A group of boxes under a heading, without a frame."""
-        heading = {"label": name, "labelloc": "t", "fontsize": "18", "fontcolor": color}
-        return picture.subgraph(name=f"cluster_{name}", graph_attr={"peripheries": "0", **heading})
 
     def arrange(self, column: Any, prefix: str, statements: Iterable[Statement]) -> None:
         """Write statements into their frames, each frame where its first statement is."""
@@ -166,38 +150,25 @@ class Painter:
         placed: set[int] = set()
         for statement in statements:
             entry: Statement | int = statement
-            frame = statement.frame
-            contents[frame].append(entry)
-            while frame is not None and frame not in placed:
-                placed.add(frame)
-                contents[frames[frame]].append(frame)
-                frame = frames[frame]
+            inner = statement.frame
+            contents[inner].append(entry)
+            while inner is not None and inner not in placed:
+                placed.add(inner)
+                contents[frames[inner]].append(inner)
+                inner = frames[inner]
 
-        def write(graph: Any, frame: int | None) -> list[tuple[str, str, dict[str, str]]]:
+        def write(graph: Any, around: int | None) -> list[Arrow]:
             """Also gives the arrows that are still to be drawn."""
             arrows = []
-            for entry in contents[frame]:
+            for entry in contents[around]:
                 if isinstance(entry, int):
-                    module = self.trace.modules[entry]
-                    look = {
-                        "label": labels.frame_heading(module),
-                        "labeljust": "l",
-                        "labelloc": "t",
-                        "fontsize": str(SIZE),
-                        "fontcolor": FADED,
-                        "color": "#999999",
-                        "peripheries": "1",
-                        "style": "rounded",
-                        "penwidth": "1",  # not that of the frame around it
-                    }
-                    if module.repeat > 1:
-                        look |= {"color": INK, "fontcolor": INK, "penwidth": "2"}
-                    with graph.subgraph(name=f"cluster_{prefix}m{entry}", graph_attr=look) as inner:
+                    name = f"cluster_{prefix}m{entry}"
+                    with graph.subgraph(name=name, graph_attr=self._frame(entry)) as inner:
                         arrows += write(inner, entry)
                 else:
                     entry.write(graph)
                     arrows += entry.arrows
-                if frame is None:
+                if around is None:
                     for tail, head, attributes in arrows:
                         graph.edge(tail, head, **attributes)
                     arrows = []
@@ -205,12 +176,48 @@ class Painter:
 
         write(column, None)
 
-    # What sets boxes apart.
+    def _frame(self, m: int) -> dict[str, str]:
+        """The looks of a frame; that of equal blocks is heavy."""
+        module = self.trace.modules[m]
+        look = {
+            "label": f"<<B>{labels.text(frame(module), labels.LINE)}</B>>",
+            "labeljust": "l",
+            "labelloc": "t",
+            "fontsize": str(SIZE),
+            "fontcolor": FADED,
+            "color": "#888888",
+            "peripheries": "1",
+            "style": "rounded",
+            "penwidth": "1",  # not that of the frame around it
+            "margin": "8",
+        }
+        if module.repeat > 1:
+            look |= {"color": INK, "fontcolor": INK, "penwidth": "2"}
+        return look
 
-    def _marked(self) -> tuple[dict[str, Mark], dict[str, Mark]]:
-        """The marks of forward boxes and of backward boxes, by the id of the forward box."""
+    def finish(self, picture: Any) -> None:
+        """Say what stands in one row: the outputs in the last, the inputs of a small net on top."""
+        last = [f"o{k}" for k in range(len(self._results()))]
+        ranks = self.view.ranks
+        first = [
+            found.id
+            for found in self.view.boxes.values()
+            if found.node is not None and self.nodes[found.node].kind != "op" and not found.frame
+        ]
+        rows = [("max", last)]
+        if max(ranks.values(), default=0) <= SMALL:
+            rows.append(("min", first))
+        for rank, names in rows:
+            if len(names) > 1:
+                with picture.subgraph(graph_attr={"rank": rank}) as row:
+                    for name in names:
+                        row.node(name)
+
+    # ----- what sets boxes apart -----------------------------------------------------------------
+
+    def _marked(self) -> dict[str, Mark]:
+        """The marks of boxes by their ids."""
         marks: dict[str, Mark] = {}
-        gradient_marks: dict[str, Mark] = {}
         step, failure = self.style.step, self.trace.failure
         for found in self.view.boxes.values():
             noted = [self.nodes[i] for i in found.nodes if self.nodes[i].note]
@@ -219,295 +226,297 @@ class Painter:
             elif noted:
                 marks[found.id] = Mark(labels.ORANGE, noted[0].note)
         if step is not None:
-            value, gradient = first_bad_value(step), first_bad_gradient(step)
-            if gradient is not None:
-                place = gradient_marks if self.style.backward else marks
-                what = "" if self.style.backward else " gradient"
-                nan = step.gradients[gradient].nan
-                place[self.view.home[gradient]] = self._bad(gradient, nan, what)
-            if value is not None:
-                marks[self.view.home[value]] = self._bad(value, step.values[value].nan)
+            bad = first_bad_gradient(self.trace, step), first_bad(self.trace, step)
+            for i, mark in filter(None, bad):
+                marks[self.view.home[i]] = self._told(i, mark)
         if failure is not None and failure.node is not None:
             words = "the backward pass failed here"
             marks[self.view.home[failure.node]] = Mark(STYLES["failure"][1], words)
         if self.style.frame is not None:
             current = self.view.home[self.trace.frames[self.style.frame].node]
-            marks[current] = gradient_marks[current] = Mark(labels.ORANGE)
-        return marks, gradient_marks
+            marks[current] = Mark(labels.ORANGE)
+        return marks
 
-    def _bad(self, i: int, nan: int, what: str = "") -> Mark:
-        words = f"first {'NaN' if nan else 'inf'}{what} here"
+    def _told(self, i: int, mark: Mark) -> Mark:
+        """A mark that names the op, if it is in a folded module."""
         if self.view.boxes[self.view.home[i]].node is None:
-            words += f": {self.nodes[i].op} %{i}"
-        return Mark(labels.MAGENTA, words)
+            return Mark(mark.color, f"{mark.words}; {self.nodes[i].op} %{i}")
+        return mark
 
     def _sent(self) -> set[int] | None:
         """The nodes that sent their gradients on so far; None if all did."""
         if self.style.frame is None:
             return None
-        return {frame.node for frame in self.trace.frames[: self.style.frame + 1]}
+        return {found.node for found in self.trace.frames[: self.style.frame + 1]}
 
-    def _gradient_of(self, i: int) -> float | None:
-        """The norm of a node's complete gradient, if it is known and the playback got there."""
-        assert self.style.step is not None
-        if self.sent is not None and not self.consumers[i] <= self.sent:
-            return None
-        return labels.gradient_norm(self.style.step.gradients.get(i))
-
-    # The two columns.
-
-    def _forward(self) -> Iterator[Statement]:
-        colored = self.style.step is not None and not self.style.backward
-        for found in self.view.boxes.values():
-            arrows = []
-            for link in self.links[found.id]:
-                look = self._look(link) if colored and link.gradient else {}
-                head = found.id if link.port is None else f"{found.id}:i{link.port}:n"
-                tail = link.source + self.end(link)
-                arrows.append((tail, head, look | self.route(link)))
-            yield self.statement(found, found.id, self.label(found), arrows)
-        failure = self.trace.failure
-        if failure is not None:
-            frame = None if failure.module is None else self.view.around[failure.module]
-            arrows = [
-                (self.view.home[i], f"failure:i{port}:n", {"color": STYLES["failure"][1]})
-                for port, (_, i, _) in enumerate(failure.inputs)
-                if i is not None
-            ]
-            label = labels.failure_box(failure)
-            yield Statement(frame, lambda graph: graph.node("failure", label), arrows)
+    # ----- boxes ---------------------------------------------------------------------------------
 
     def statement(
-        self,
-        found: Box,
-        name: str,
-        label: str,
-        arrows: list[tuple[str, str, dict[str, str]]],
-        **attributes: str,
+        self, found: Box, name: str, label: str, arrows: list[Arrow], **attributes: str
     ) -> Statement:
         return Statement(found.frame, lambda graph: graph.node(name, label, **attributes), arrows)
 
-    def _look(self, link: Link) -> dict[str, str]:
-        """The colour and width of an arrow that a gradient flows along."""
-        if self.style.step is None:
-            return {"color": GRADIENT}
-        return labels.gradient_arrow(link.norm(self.style.step))
-
     def label(self, found: Box) -> str:
-        """A forward box."""
-        mark = self.marks.get(found.id)
+        """A box: what it is and makes, and behind it how its gradients come about."""
+        told, mark = self.view.words(found), self.marks.get(found.id)
+        if mark is not None and mark.color == labels.ORANGE:
+            self.keys.add(Key.PLACE if self.style.frame is not None else Key.DIFFERENT)
         if found.node is None:
             assert found.module is not None
-            module = self.trace.modules[found.module]
-            own = self._own(found)
-            ops = [i for i in own if self.nodes[i].kind == "op"]
-            made = self.nodes[ops[-1]] if ops else None
-            extra = self._seen(made) if made is not None else []
-            return labels.module_box(module, len(ops), made, self.style.details, extra, mark)
+            own = self.own_ops(found)
+            made = self.nodes[own[-1]] if own else None
+            rows = labels.rows_of(told, None if made is None else made.id)
+            details = self.trace.modules[found.module].details
+            if self.style.details and details:
+                rows[1:1] = [labels.text(line, labels.LINE) for line in labels.wrapped(details)]
+            rows += self._rows(found, made)
+            return labels.box("module", rows, mark=mark, fill=self._fill(found))
         node = self.nodes[found.node]
-        extra = self._seen(node)
+        rows = [*labels.rows_of(told, node.id), *self._rows(found, node)]
         if self.style.details:
-            extra += labels.detail_rows(node)
-        if node.kind != "op":
-            return labels.leaf_box(node, node.name, extra, mark)
-        return labels.op_box(node, self.style.formulas and not self.style.backward, extra, mark)
+            rows += labels.detail_rows(node)
+        cells = [] if node.kind != "op" else self._cells(found, node)
+        behind = self._behind(found, told)
+        return labels.box(node.kind, rows, cells, behind, mark, self._fill(found))
 
-    def _own(self, found: Box) -> list[int]:
-        """The nodes in a folded module itself, without their twins in hidden blocks."""
+    def own_ops(self, found: Box) -> list[int]:
+        """The ops in a folded module itself, without their twins in hidden blocks."""
         return [
             i
             for i in found.nodes
-            if self.nodes[i].rule is None
+            if self.nodes[i].kind == "op"
+            and self.nodes[i].rule is None
             and any(m.id == found.module for m in self.trace.ancestors(self.nodes[i].module))
         ]
 
-    def _seen(self, node: Node) -> list[str]:
-        """What was seen of a node, as rows."""
+    def _rows(self, found: Box, node: Node | None) -> list[str]:
+        """The parameters in a box, and what was seen of what it makes."""
+        rows = []
+        for i in found.parameters:
+            rows.append(labels.text(parameter(self.trace, i)))
+            rows += [f"&#160;&#160;{row}" for row in self._arrived(i, short=True)]
         step = self.style.step
-        if step is None:
-            return []
-        rows = labels.value_rows(node, step)
-        if not self.style.backward and node.requires_grad:
-            rows += self._arrived(node.id)
-        if node.kind == "parameter" and step.updates:
-            rows.append(labels.update_row(step.updates.get(node.id)))
+        if node is not None and step is not None:
+            seen = labels.value_rows(node, step)
+            told = step.values.get(node.id)
+            if told is not None and told.count > 1:
+                self.keys.add(Key.SPREAD)
+            rows = [*seen, *rows]
+            if node.requires_grad:
+                rows += self._arrived(node.id)
+        elif node is not None and self.style.backward is True and node.kind != "op":
+            rows += filter(None, [self.origins.get(node.id, "").removeprefix("1")])
+        if note := self._note(found):
+            rows.append(labels.colored(labels.text(note, labels.LINE), FADED))
+        if self.style.cost and (share := self._share(found)) is not None:
+            rows.append(f"<B>{share:.1%}</B> of all {COSTS[self.style.cost]}")
         return rows
 
-    def _backward(self) -> Iterator[Statement]:
-        boxes = [found for found in self.view.boxes.values() if found.id in self.reached]
-        ops = [f for f in boxes if f.node is None or self.nodes[f.node].kind == "op"]
-        if self.style.backward == "ops":
-            yield from map(self._rule_in_ops, reversed(ops))
-        else:
-            yield from map(self._rule, ops)
-        for found in boxes:
-            if found.node is not None and self.nodes[found.node].kind != "op":
-                node, mark = self.nodes[found.node], self.gradient_marks.get(found.id)
-                origin, extra = self.origins.get(node.id, ""), self._arrived(node.id)
-                label = labels.gradient_box(node, origin, extra, mark)
-                yield self.statement(found, _back(found.id), label, [], **self._shown(found.nodes))
-
-    def _rule(self, found: Box) -> Statement:
-        """The rules of one op, with a port for each gradient that they make, or of a module."""
-        arrows = []
-        for link in self.links[found.id]:
-            if link.gradient:
-                head = _back(found.id) + (f":i{link.port}:n" if link.port is not None else "")
-                arrows.append(self._up(head, link))
-        return self.statement(
-            found, _back(found.id), self._rules(found, True), arrows, **self._shown(found.nodes)
+    def _note(self, found: Box) -> str:
+        """What judging says of a node in it: "no effect before batch norm"."""
+        ids = [found.node, *found.parameters] if found.node is not None else []
+        notes = ((i, self.judged.notes.get(i)) for i in ids)
+        return "; ".join(
+            note if i == found.node else f"{self.nodes[i].name.rpartition('.')[2]}: {note}"
+            for i, note in notes
+            if note and i is not None
         )
 
-    def _rules(self, found: Box, ports: bool) -> str:
-        """A backward box."""
-        mark = self.gradient_marks.get(found.id)
-        if found.node is None:
-            assert found.module is not None
-            ops = [i for i in self._own(found) if self.nodes[i].kind == "op"]
-            extra = self._arrived(ops[-1]) if ops else []
-            return labels.module_gradient_box(self.trace.modules[found.module], extra, mark)
-        node, step = self.nodes[found.node], self.style.step
-        origin, extra = self.origins.get(node.id, ""), self._arrived(node.id)
-        cells = []
-        if ports:
-            shapes = [
-                self.nodes[entry.source].shape
-                for entry in node.inputs
-                if entry.gradient and entry.source is not None
-            ]
-            norms = None
-            if step is not None:
-                links = (link for link in self.links[found.id] if link.gradient)
-                told = ((link.port, link.norm(step)) for link in links)
-                norms = {port: norm for port, norm in told if port is not None and norm is not None}
-                if self.sent is not None and node.id not in self.sent:
-                    norms = {}
-            cells = labels.gradient_cells(node, shapes, norms)
-        return labels.rules_box(node, origin, self.style.formulas, cells, extra, mark)
-
-    def _arrived(self, i: int) -> list[str]:
-        """The norm of the gradient of a node, as rows."""
-        if self.style.step is None:
+    def _arrived(self, i: int, short: bool = False) -> list[str]:
+        """What was seen of the gradient of a node, as rows; `short` on one line."""
+        step, node = self.style.step, self.nodes[i]
+        if step is None:
             return []
-        norm, told = self._gradient_of(i), self.style.step.gradients.get(i)
-        single = norm is not None and told is not None and told.count == 1
-        return [labels.gradient_row(norm, told.mean if single and told else None)]
+        known = self.sent is None or self.consumers[i] <= self.sent
+        told = step.gradients.get(i) if known else None
+        single = math.prod(node.shape) == 1
+        rows = [labels.gradient_row(told, single, self.judged.nodes.get(i))]
+        if node.kind == "parameter" and step.updates:
+            rows.append(labels.update_row(step.updates.get(i)))
+        return [", ".join(rows)] if short else rows
 
-    def _shown(self, nodes: Iterable[int]) -> dict[str, str]:
-        """How the backward box of these nodes is hidden until a playback got there.
+    def _behind(self, found: Box, told: Words) -> str:
+        """The half with the formulas; empty where there are none."""
+        assert found.node is not None
+        node = self.nodes[found.node]
+        if not self.style.formulas or not told.formulas or node.kind != "op":
+            return ""
+        self.keys.add(Key.FORMULAS)
+        origin = self.origins.get(node.id, "")
+        html = (f'g = {origin}<BR ALIGN="LEFT"/>' if origin else "") + labels.formulas_of(told)
+        return labels.colored(html, GRADIENT if self._is_there(found) else STYLES["gradient"][0])
 
-        A node is there once one of its consumers has sent gradients on, an output from the start.
-        """
-        if self.sent is None:
-            return {}
-        there = any(
-            i in self.trace.outputs or not self.consumers[i].isdisjoint(self.sent) for i in nodes
+    def _is_there(self, found: Box) -> bool:
+        """Whether a playback got to a box: one of its consumers has sent gradients on."""
+        return self.sent is None or any(
+            i in self.trace.outputs or not self.consumers[i].isdisjoint(self.sent)
+            for i in found.nodes
+            if i not in found.parameters
         )
-        return {} if there else {"style": "invis"}
 
-    def _up(self, source: str, link: Link) -> tuple[str, str, dict[str, str]]:
-        """An arrow for a gradient. Layout goes from the top down, so its upper end comes first."""
-        look = self._look(link) | self.route(link)
-        if self.sent is not None and self.sent.isdisjoint(link.targets):
-            look = {"style": "invis"}
-        return _back(link.source) + self.end(link), source, {"dir": "back", **look}
+    def _cells(self, found: Box, node: Node) -> list[tuple[str, str]]:
+        """The names of the inputs, where several arrows come in."""
+        ports = {link.port for link in self.links[found.id]}
+        if not self.down or not 2 <= len(ports) <= CELLS:
+            return []
+        return [
+            (f"i{port}", labels.text(name_of(node.inputs[port])))
+            for port in sorted(port for port in ports if port is not None)
+        ]
 
-    def end(self, link: Link) -> str:
-        """Where an arrow leaves the upper box: from below, if it has to cross a frame."""
-        source, target = (self.view.boxes[end] for end in (link.source, link.target))
-        return "" if source.frame == target.frame or self._goes_back(link) else ":s"
+    def _share(self, found: Box) -> float | None:
+        """What a box costs, of all."""
+        known = [self.style.shares[i] for i in found.nodes if i in self.style.shares]
+        return sum(known) if known else None
 
-    def _goes_back(self, link: Link) -> bool:
+    def _fill(self, found: Box) -> str:
+        """The colour of its cost, the darkest for the box that costs most."""
+        share = self._share(found) if self.style.cost else None
+        if not share:
+            return ""
+        return labels.mixed("#FFFFFF", labels.COSTLY, math.sqrt(share / self._most()))
+
+    def _most(self) -> float:
+        return max(filter(None, map(self._share, self.view.boxes.values())), default=1.0)
+
+    # ----- arrows --------------------------------------------------------------------------------
+
+    def _main(self) -> set[tuple[str, str]]:
+        """The ends of the arrows on the longest way through the picture, which is straight."""
+        ranks = self.view.ranks
+        name = max(ranks, key=lambda name: ranks[name], default="")
+        found = set()
+        while name:
+            above = [
+                link.source
+                for link in self.links[name]
+                if ranks[link.source] == ranks[name] - 1 and not self.goes_back(link)
+            ]
+            if above:
+                found.add((above[0], name))
+            name = above[0] if above else ""
+        return found
+
+    def _arrows(self, found: Box) -> Iterator[Arrow]:
+        """The arrows that lead to a box, and those of the gradients that leave it."""
+        cells = {link.port for link in self.links[found.id]}
+        between: dict[str, list[Link]] = defaultdict(list)
+        for link in self.links[found.id]:
+            between[link.source].append(link)
+        for source, links in between.items():
+            if len(links) >= SEVERAL:
+                yield from self._pair(source, found.id, links, several=True)
+                continue
+            for link in links:
+                named = link.port is not None and 2 <= len(cells) <= CELLS and self.down
+                named = named and not self.goes_back(link)
+                head = f"{found.id}:i{link.port}:n" if named else found.id
+                yield from self._pair(source, head, [link])
+
+    def _pair(
+        self, tail: str, head: str, links: list[Link], several: bool = False
+    ) -> Iterator[Arrow]:
+        """The arrow of the value, and that of its gradient."""
+        back, route = self.goes_back(links[0]), self.route(links[0])
+        look: dict[str, str] = {}
+        if any(i in self.bad for i in self._sources(links)):
+            look = labels.arrow(math.nan)
+            self.keys.add(Key.BROKEN)
+        gradient = any(link.gradient for link in links)
+        if gradient and not look and self.style.step is not None and not self.style.backward:
+            look = self._look(links)
+        if several:
+            self.keys.add(Key.SEVERAL)
+            look = {"arrowsize": "0.8", **look, "penwidth": "5"}
+        yield self._directed(tail, head, back, look | route)
+        if gradient and self.style.backward is True:
+            self.keys.add(Key.PAIR)
+            look = self._look(links)
+            targets = {target for link in links for target in link.targets}
+            if self.sent is not None and self.sent.isdisjoint(targets):
+                look = {"style": "invis"}
+            there, back_again, flow = self._directed(tail, head, back, look | route)
+            flow["dir"] = "forward" if back else "back"
+            yield there, back_again, flow
+
+    def _directed(self, tail: str, head: str, back: bool, look: dict[str, str]) -> Arrow:
+        """An arrow whose upper end comes first, since layout goes from the top down."""
+        return (head, tail, {"dir": "back", **look}) if back else (tail, head, look)
+
+    def _sources(self, links: Iterable[Link]) -> Iterator[int]:
+        """The nodes whose values an arrow carries."""
+        for link in links:
+            for key in link.keys:
+                target, _, port = key.partition(":")
+                source = self.nodes[int(target)].inputs[int(port)].source
+                assert source is not None
+                yield source
+
+    def _look(self, links: Iterable[Link]) -> dict[str, str]:
+        """The colour and width of an arrow that a gradient flows along: the worst of its edges."""
+        if self.style.step is None:
+            return {"color": GRADIENT}
+        keys = (key for link in links for key in link.keys)
+        edges = self.judged.edges
+        t = labels.worst(edges[key] for key in keys if key in edges)
+        self.keys.add(Key.SCALE)
+        if t is None:
+            self.keys.add(Key.UNKNOWN)
+        elif math.isnan(t):
+            self.keys.add(Key.BROKEN)
+        elif t == -math.inf:
+            self.keys.add(Key.ZERO)
+        return labels.arrow(t)
+
+    def goes_back(self, link: Link) -> bool:
         """Whether an arrow leads to an earlier box: from one repetition to the next."""
         return self.places[link.source] >= self.places[link.target]
 
     def route(self, link: Link) -> dict[str, str]:
-        """How often an arrow is there, and that one back to an earlier op moves no box."""
-        look = {}
-        if self._goes_back(link):
-            look["constraint"] = "false"
-        if len(link.keys) != self._repeats(link):
-            look |= {"label": f" ×{len(link.keys)}", "fontname": FONT, "fontsize": str(SIZE)}
-        return look
+        """The longest way is straight, and what skips boxes moves none of them."""
+        if link.source == link.target:
+            return {}
+        if (link.source, link.target) in self.main:
+            return {"weight": "20"}
+        ranks = self.view.ranks
+        return {"weight": "0"} if abs(ranks[link.target] - ranks[link.source]) > 2 else {}
 
-    def _repeats(self, link: Link) -> int:
-        """How often the frames around both ends of an arrow are there."""
-        around = [
-            set(self.view.frames_around(self.view.boxes[end].frame))
-            for end in (link.source, link.target)
+    # ----- what is no node -----------------------------------------------------------------------
+
+    def _results(self) -> list[tuple[int, str]]:
+        """Each output with what it is called."""
+        outputs, names = self.trace.outputs, self.trace.output_names
+        return [
+            (i, names[k] if k < len(names) and names[k] else self.nodes[i].name or "output")
+            for k, i in enumerate(outputs)
+            if self.trace.failure is None
         ]
-        return math.prod(self.trace.modules[frame].repeat for frame in around[0] & around[1])
 
-    def _rule_in_ops(self, found: Box) -> Statement:
-        """A frame for the rules of an op, around the ops that they consist of.
+    def _outputs(self) -> Iterator[Statement]:
+        for k, (i, name) in enumerate(self._results()):
+            label = labels.box("output", [labels.text(name)])
+            tail, head = self.view.home[i], f"o{k}"
+            route = {"weight": "20" if k == 0 else "1"}
+            look = labels.arrow(math.nan) if i in self.bad else {}
+            arrows: list[Arrow] = [(tail, head, look | route)]
+            if self.style.backward is True and self.nodes[i].requires_grad:
+                arrows.append((tail, head, {"dir": "back", "color": GRADIENT, **route}))
+            yield Statement(None, _node(head, label), arrows)
 
-        A forward value that a rule reads is told by its number instead of by a long arrow. The sum
-        of several gradients is not drawn as ops: all its arrows end at the same box.
-        """
-        node = self.nodes[found.node] if found.node is not None else None
-        if node is None or node.gradient is None:
-            return self._rule(found)
-        i, gradient = node.id, node.gradient
-        made = self._made(node)
-        boxes = {n: f"n{n}" if self.nodes[n].rule is not None else f"s{i}_{n}" for n in made}
-        boxes[gradient] = f"g{i}"
-
-        def write(graph: Any) -> None:
-            frame = {"label": "", "peripheries": "1", "color": STYLES["gradient"][1]}
-            if found.frame is not None:
-                frame |= {"style": "solid", "penwidth": "1"}  # not those of the frame around it
-            with graph.subgraph(name=f"cluster_{i}", graph_attr=frame) as cluster:
-                for n in made:
-                    told = self.nodes[n]
-                    if n == gradient:
-                        label = self._rules(found, ports=False)
-                    elif told.rule is None:
-                        label = labels.reference_box(told)
-                    elif told.kind != "op":
-                        label = labels.leaf_box(told, "constant")
-                    else:
-                        label = labels.backward_op_box(told)
-                        for port, entry in labels.given(told):
-                            if entry.source is not None:
-                                end = f"{boxes[n]}:{port}:s"
-                                look = {"dir": "back", "color": GRADIENT}
-                                cluster.edge(end, boxes[entry.source], **look)
-                    cluster.node(boxes[n], label)
-
-        arrows = []
-        for link in self.links[found.id]:
-            if link.gradient and link.port is not None:
-                share = node.inputs[link.port].share
-                end = boxes[gradient if share is None else share]
-                arrows.append(self._up(end, link))
-        return Statement(found.frame, write, arrows)
-
-    def _made(self, node: Node) -> list[int]:
-        """What a node's rules computed, back to its gradient and the forward graph, in order."""
-        ends = (node.gradient, *(entry.share for entry in node.inputs))
-        seen = {end for end in ends if end is not None}
-        stack = list(seen)
-        while stack:
-            told = self.nodes[stack.pop()]
-            if told.id != node.gradient and told.rule is not None:
-                read = (entry.source for entry in told.inputs)
-                sources = {source for source in read if source is not None} - seen
-                stack += sources
-                seen |= sources
-        return sorted(seen)
-
-    def _join(self, picture: Any) -> None:
-        """Each op in the same row in both columns, and the arrows from the one to the other."""
-        for name in self.view.boxes:
-            if name in self.reached:
-                with picture.subgraph(graph_attr={"rank": "same"}) as row:
-                    row.node(name)
-                    row.node(_back(name))
-        roots = (i for i in self.trace.outputs if self.nodes[i].requires_grad)
-        for name in dict.fromkeys(self.view.home[root] for root in roots):
-            picture.edge(name, _back(name), constraint="false", color=GRADIENT)
+    def _failed(self) -> Statement:
+        failure = self.trace.failure
+        assert failure is not None
+        around = None if failure.module is None else self.view.around[failure.module]
+        arrows: list[Arrow] = [
+            (self.view.home[i], f"failure:i{port}:n", {"color": STYLES["failure"][1]})
+            for port, (_, i, _) in enumerate(failure.inputs)
+            if i is not None
+        ]
+        return Statement(around, _node("failure", labels.failure_box(failure)), arrows)
 
 
-def _back(name: str) -> str:
-    """The id of the backward box of a forward box."""
-    return f"g{name[1:]}" if name.startswith("n") else f"g{name}"
+COSTS = {"flops": "FLOPs", "parameters": "parameters", "saved": "bytes saved", "time": "time"}
+
+
+def _node(name: str, label: str) -> Callable[[Any], None]:
+    return lambda graph: graph.node(name, label)

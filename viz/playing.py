@@ -2,8 +2,9 @@
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +13,34 @@ from tqdm import tqdm
 from tinygrad_cv._frames import frames_of_user
 from tinygrad_cv._graph import Graph, Node
 from tinygrad_cv._reading import Placed, Reading, raw
-from tinygrad_cv._symbol import ATOM, NEGATE, Symbol, derive
+from tinygrad_cv._symbol import ATOM, NEGATE, Symbol
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
+from tinygrad_cv.storage import write
+from tinygrad_cv.viz import data
 from tinygrad_cv.viz.data import Frame, Trace
 from tinygrad_cv.viz.drawing import draw
+from tinygrad_cv.viz.letters import Naming
 from tinygrad_cv.viz.naming import variables
+from tinygrad_cv.viz.recalling import recalled
 from tinygrad_cv.viz.recorder import Recorder
 from tinygrad_cv.viz.structure import receivers
 from tinygrad_cv.viz.summarizing import norm
 
+SMALL = 40  # nodes of a graph that can be drawn as a circuit
 WRITTEN_OUT = 6  # elements; a larger array is told by its shape and norm
 
 
 @dataclass(frozen=True)
 class Playback:
-    """The frames of a backward pass, in `trace.frames`. A notebook shows them as a page."""
+    """The frames of a backward pass, in `trace.frames`.
+
+    A notebook shows them as a page; those of a small graph as a circuit (see `viz.circuit`).
+    """
 
     trace: Trace
+    played: "Played | None" = field(default=None, repr=False, compare=False)
+    """What a circuit is made from, of a small graph."""
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a page with a slider (.html), or into a folder a numbered SVG for each frame.
@@ -39,17 +50,9 @@ class Playback:
         path = Path(path)
         if path.suffix:
             return draw(self.trace, backward=True).save(path)
-        path.mkdir(parents=True, exist_ok=True)
-        if stale := sorted(path.glob("[0-9]*.svg")):
-            raise FileExistsError(
-                f"the folder {str(path)!r} holds {stale[0].name} of an earlier playback; remove "
-                "it, or save to another folder."
-            )
-        digits = len(str(len(self.trace.frames)))
-        hidden = sys.stderr is None or None  # closed, or perhaps no terminal
-        for i in tqdm(range(len(self.trace.frames)), desc="frames", disable=hidden):
-            draw(self.trace, backward=True, frame=i).save(path / f"{i:0{max(3, digits)}}.svg")
-        return path
+        return frames(
+            path, len(self), lambda i: draw(self.trace, backward=True, frame=i)._repr_svg_()
+        )
 
     def __len__(self) -> int:
         return len(self.trace.frames)
@@ -58,8 +61,32 @@ class Playback:
         return "\n\n".join("\n".join(frame.lines) for frame in self.trace.frames)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        bundle = draw(self.trace, backward=True)._repr_mimebundle_(include, exclude)
+        from tinygrad_cv.viz.notebook import interactive
+
+        if self.played is None:
+            return interactive(draw(self.trace, backward=True), str(self))
+        from tinygrad_cv.viz.circuit import circuit_of
+
+        bundle = circuit_of(self.played)._repr_mimebundle_(include, exclude)
         return {**bundle, "text/plain": str(self)}
+
+
+def frames(folder: Path, count: int, drawn: Callable[[int], str]) -> Path:
+    """Write so many numbered SVGs into a folder, which is made if it is not there.
+
+    Raises FileExistsError if it holds frames of another play.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if stale := sorted(folder.glob("[0-9]*.svg")):
+        raise FileExistsError(
+            f"the folder {str(folder)!r} holds {stale[0].name} of an earlier playback; remove "
+            "it, or save to another folder."
+        )
+    digits = max(3, len(str(count)))
+    hidden = sys.stderr is None or None  # closed, or perhaps no terminal
+    for i in tqdm(range(count), desc="frames", disable=hidden):
+        write(folder / f"{i:0{digits}}.svg", drawn(i).encode(errors="backslashreplace"))
+    return folder
 
 
 def playback(loss: Tensor) -> Playback:
@@ -92,18 +119,37 @@ def playback(loss: Tensor) -> Playback:
     ∂L/∂x = g = -4
     ∂L/∂y = g = -4
     """
-    player = _Player()
-    player.recall([loss])
-    trace = player.traced({loss: ""}, variables(next(frames_of_user(), None)))
-    ids = Graph([loss.node]).ids
-    trace.frames = [
-        Frame(ids[rule.node], list(_lines(rule, trace, ids[rule.node]))) for rule in player.rules
-    ]
-    return Playback(trace)
+    played = play(loss)
+    return Playback(played.trace, played if len(played.trace.nodes) <= SMALL else None)
 
 
 @dataclass(frozen=True)
-class _Rule:
+class Played:
+    """A backward pass that was looked at."""
+
+    trace: Trace
+    """With its frames."""
+    player: "Player"
+    naming: Naming
+    values: dict[Node, Any]
+    """The arrays that are known, in host memory."""
+
+
+def play(loss: Tensor) -> Played:
+    """Walk backward from a loss once, and look on."""
+    values = {node: node.backend.to_host(array) for node, array, _ in recalled([loss])}
+    player = Player()
+    player.recall([loss])
+    trace = player.traced({loss: ""}, variables(next(frames_of_user(), None)))
+    naming = Naming(Graph([loss.node]), [node.name for node in trace.nodes])
+    trace.frames = [
+        Frame(naming.ids[rule.node], list(_lines(rule, trace, naming))) for rule in player.rules
+    ]
+    return Played(trace, player, naming, values)
+
+
+@dataclass(frozen=True)
+class Rule:
     """What ran at a node: its gradient g, what the rules asked for, and what they gave."""
 
     node: Node
@@ -112,12 +158,18 @@ class _Rule:
     sent: list[Any]
 
 
-class _Player(Recorder):
+class Player(Recorder):
     """Also keeps the arrays that each rule ran on."""
 
     def __init__(self) -> None:
         super().__init__(values=True, gradients=True, lines=False, times=False)
-        self.rules: list[_Rule] = []
+        self.rules: list[Rule] = []
+        self.arrays: dict[Node, Any] = {}
+        """The complete gradient of each node."""
+
+    def arrived(self, node: Node, gradient: Any) -> None:
+        super().arrived(node, gradient)
+        self.arrays[node] = gradient
 
     def backward(
         self, reading: Reading, node: Node, gradient: Any, useful: set[Node] | None
@@ -128,98 +180,79 @@ class _Player(Recorder):
         shares = [
             share.whole(node.backend) if type(share) is Placed else share for _, share in sent
         ]
-        self.rules.append(_Rule(node, gradient, asked, shares))
+        self.rules.append(Rule(node, gradient, asked, shares))
         return sent
 
 
-def _lines(rule: _Rule, trace: Trace, i: int) -> Iterator[str]:
+def _lines(rule: Rule, trace: Trace, naming: Naming) -> Iterator[str]:
     """A frame as text: what arrives, and for each input what is sent on."""
-    node, told = rule.node, trace.nodes[i]
-    assert node.op is not None
+    node, into = rule.node, trace.nodes[naming.ids[rule.node]]
     to_host = node.backend.to_host
-    called = [told.name or f"%{i}"] + [
-        operand.text if operand.source is None else _name(trace, operand.source)
-        for operand in told.inputs
-    ]
-    names = _names(trace, i)
     g = to_host(rule.g)
-    yield f"{called[0]} = {told.op}({', '.join(called[1:])}): g = ∂L/∂{called[0]} = {_told(g)}"
+    yield f"{_made(trace, into)}: g = ∂L/∂{into.called} = {told(g)}"
     read = rule.asked | {"g": rule.g}
-    small = not any(map(_is_large, read.values()))
-    numbers = {name: _symbols(value, to_host) for name, value in read.items() if small}
+    small = not any(map(is_large, read.values()))
+    numbers = {name: symbols(value, to_host) for name, value in read.items() if small}
+    uses = Counter(edge.source for edge in trace.edges if edge.gradient)
     for (port, _), share in zip(receivers(node, None), rule.sent, strict=True):
-        operand, left = told.inputs[port], to_host(share)
-        goal = f"∂L/∂{called[port + 1]}"
-        base, _, part = operand.name.partition("[")
-        named = _derived(node, base, part, names)
+        operand, left = into.inputs[port], to_host(share)
+        goal = f"∂L/∂{operand.called}"
+        assert operand.source is not None
+        sign = "=" if uses[operand.source] == 1 else "+="  # others send a share, too
         if small:
-            written = _derived(node, base, part, {**names, **numbers})
-            yield " = ".join(dict.fromkeys([goal, named[0], written[0], _told(left)]))
-            for name, meaning in named[1].items():
-                yield f"    where {' = '.join(dict.fromkeys([name, meaning, written[1][name]]))}"
+            formula, where = naming.formula(node, port, numbers)
+            parts = dict.fromkeys([operand.formula, formula, told(left)])
+            yield f"{goal} {sign} {' = '.join(parts)}"
+            for name, meaning in operand.where.items():
+                yield f"    where {' = '.join(dict.fromkeys([name, meaning, where[name]]))}"
         else:
-            yield f"{goal} = {named[0]}"
-            yield from (f"    where {name} = {meaning}" for name, meaning in named[1].items())
+            yield f"{goal} {sign} {operand.formula}"
+            yield from (f"    where {name} = {meaning}" for name, meaning in operand.where.items())
             before, after = norm(g), norm(left)
             factor = f" · {after / before:.3g}" if before else ""
             yield f"    ‖{goal}‖ = {after:.3g} = ‖g‖ {before:.3g}{factor}, shape {left.shape}"
 
 
-def _name(trace: Trace, i: int) -> str:
-    return trace.nodes[i].name or f"%{i}"
+def _made(trace: Trace, node: data.Node) -> str:
+    """The call of an op: "q = add(x, y)"; "%4 = exp(%3), y = exp(x)" where it has but letters."""
+    letters, places = [node.called], [_place(node)]
+    for entry in node.inputs:
+        source = entry.source
+        letters.append(entry.text if source is None else entry.called)
+        places.append(entry.text if source is None else _place(trace.nodes[source]))
+    calls = [f"{y} = {node.op}({', '.join(xs)})" for y, *xs in (places, letters)]
+    return ", ".join(dict.fromkeys(calls))
 
 
-def _names(trace: Trace, i: int) -> dict[str, Any]:
-    """The user's names for the inputs and the output, by those that the op's formulas use.
-
-    None where one of them has no name, or two have the same: then the op's own are clearer.
-    """
-    node = trace.nodes[i]
-    called = {o.name: trace.nodes[o.source].name for o in node.inputs if o.source is not None}
-    named = called if any(o.name == "y" for o in node.inputs) else {"y": node.name, **called}
-    if not all(named.values()) or len({*named.values()}) < len(named) or "g" in named.values():
-        return {}
-    if any("[" in name for name in called):  # of a variadic op: a list
-        return {}
-    return {name: Symbol(meaning) for name, meaning in named.items()}
+def _place(node: data.Node) -> str:
+    return node.name or f"%{node.id}"
 
 
-def _derived(
-    node: Node, rule: str, part: str, numbers: dict[str, Any]
-) -> tuple[str, dict[str, str]]:
-    """The formula of a rule with these symbols in it, and what it defines for itself."""
-    assert node.op is not None
-    try:
-        result, definitions = derive(node.op, rule, False, node.inputs, numbers)
-    except Exception:  # a rule may do with its arrays what cannot be done with symbols
-        return "…", {}
-    chosen = result[int(part.rstrip("]"))] if isinstance(result, list | tuple) else result
-    return str(chosen), {name: str(meaning) for name, meaning in definitions.items()}
-
-
-def _is_large(value: Any) -> bool:
+def is_large(value: Any) -> bool:
     """Whether there are more numbers in it than a line can hold."""
     if isinstance(value, tuple):
-        return any(map(_is_large, value))
+        return any(map(is_large, value))
     return hasattr(value, "dtype") and value.size > WRITTEN_OUT
 
 
-def _symbols(value: Any, to_host: Callable[[Any], Any]) -> Any:
+def symbols(value: Any, to_host: Callable[[Any], Any]) -> Any:
     """Arrays as symbols that are written as their numbers."""
     if isinstance(value, tuple):
-        return [_symbols(part, to_host) for part in value]
+        return [symbols(part, to_host) for part in value]
     if not hasattr(value, "dtype"):
         return value
-    written = _told(to_host(value))
+    written = told(to_host(value))
     return Symbol(written, NEGATE if written.startswith("-") else ATOM)
 
 
-def _told(array: Any) -> str:
+def told(array: Any, digits: int = 4) -> str:
     """The elements of a small array; the shape and norm of another."""
     array = host.asarray(array)
-    if _is_large(array):
+    if is_large(array):
         return f"an array of shape {array.shape}, norm {norm(array):.3g}"
     if array.size == 1:
-        return f"{array.item():.4g}"
-    written = host.array2string(array, separator=", ", formatter={"all": lambda v: f"{v:.4g}"})
+        return f"{array.item():.{digits}g}"
+    written = host.array2string(
+        array, separator=", ", formatter={"all": lambda v: f"{v:.{digits}g}"}
+    )
     return " ".join(written.split())

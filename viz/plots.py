@@ -7,7 +7,7 @@ figure too, whole or not at all, and the same data gives the same bytes.
 import io
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from tinygrad_cv._tensor import Tensor
@@ -92,10 +92,37 @@ def number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3g}".replace("-", "−")
 
 
-def spans_decades(values: Sequence[float]) -> bool:
-    """Whether the finite values are positive and span more than a decade."""
+def spans_decades(values: Iterable[float], decades: float = 1) -> bool:
+    """Whether the finite values are positive and span more than a decade, or so many."""
     finite = [value for value in values if math.isfinite(value)]
-    return bool(finite) and 0 < 10 * min(finite) < max(finite)
+    return bool(finite) and 0 < 10**decades * min(finite) < max(finite)
+
+
+def log_scale(axes: "Axes", values: Iterable[float], decades: float = 1) -> bool:
+    """Give the height of lines a log scale where the values span decades, and say if it has one.
+
+    A value of exactly 0 is no reason to go without, which would hide how far the others are apart:
+    it has no place on the scale, and stands at its foot as a triangle that points down. NaN and
+    infinite values decide nothing; where one is negative there is no log scale.
+    """
+    if not spans_decades([value for value in values if value], decades):
+        return False
+    axes.set_yscale("log")
+    low = False
+    for line in axes.get_lines():
+        x, y = host.asarray(line.get_xdata()), host.asarray(line.get_ydata(), dtype="float64")
+        if (zeros := x[y == 0]).size:
+            foot: dict[str, Any] = {
+                "transform": axes.get_xaxis_transform(),
+                "clip_on": False,
+                "zorder": 4,
+            }
+            axes.plot(zeros, [0.0] * len(zeros), "v", color=line.get_color(), ms=6, **foot)
+            low = True
+    if low:
+        right: dict[str, Any] = {"transform": axes.transAxes, "ha": "right", "va": "bottom"}
+        axes.text(1.0, 0.02, "▾ exactly 0", fontsize=SMALL, color=FADED, **right)
+    return True
 
 
 def array_of(value: Any, name: str) -> Any:

@@ -1,6 +1,6 @@
 """The program that `compile` replays, as a picture: a box for each instruction."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from tinygrad_cv.viz import labels
 from tinygrad_cv.viz.data import Input, Module, Node, Trace
 from tinygrad_cv.viz.folding import Box, Link
 from tinygrad_cv.viz.labels import FADED, GRADIENT
-from tinygrad_cv.viz.painting import Painter, Statement
+from tinygrad_cv.viz.painting import Arrow, Painter, Statement
 from tinygrad_cv.viz.structure import Calls
 
 PARTS = ("forward", "backward", "update")
@@ -174,60 +174,7 @@ def _around(scope: Scope | None) -> Iterator[Scope]:
 class ProgramPainter(Painter):
     """Writes a view of a program down as DOT: the values flow down, and the gradients up."""
 
-    def source(self) -> str:
-        picture = self.blank()
-        self.arrange(picture, "p", self._statements())
-        self._level(picture)
-        return str(picture.source)
-
-    def kinds(self) -> set[str]:
-        backward = any(self._part(box) == "backward" for box in self.view.boxes.values())
-        return super().kinds() | ({"gradient"} if backward else set())
-
-    def _part(self, found: Box) -> str:
-        return self.nodes[found.nodes[0]].key.partition("/")[0]
-
-    def _rises(self, found: Box) -> bool:
-        return self._part(found) != "forward"
-
-    def _statements(self) -> Iterable[Statement]:
-        for found in self.view.boxes.values():
-            arrows = [self._arrow(found, link) for link in self.links[found.id]]
-            yield self.statement(found, found.id, self._box(found), arrows)
-
-    def _arrow(self, target: Box, link: Link) -> tuple[str, str, dict[str, str]]:
-        source = self.view.boxes[link.source]
-        port = "" if link.port is None else f":i{link.port}"
-        if self._rises(source) != self._rises(target):
-            return source.id, target.id + port, {"color": FADED, "constraint": "false"}
-        look = self.route(link)
-        if self._rises(target):
-            return (
-                target.id + (f"{port}:s" if port else ""),
-                source.id,
-                look
-                | {
-                    "dir": "back",
-                    "color": GRADIENT,
-                },
-            )
-        return source.id + self.end(link), target.id + (f"{port}:n" if port else ""), look
-
-    def _box(self, found: Box) -> str:
-        if found.node is None:
-            return super().label(found)
-        node = self.nodes[found.node]
-        if node.kind != "op":
-            return labels.leaf_box(node, node.name)
-        rows = labels.op_rows(replace(node, id=int(node.key.partition("/")[2])), node.name)
-        if node.id in self.trace.outputs:
-            rows.append("<B>an output</B>")
-        rows += labels.detail_rows(node if self.style.details else replace(node, source=""))
-        cells = [(port, labels.text(entry.name)) for port, entry in labels.given(node)]
-        kind = "gradient" if self._part(found) == "backward" else "op"
-        return labels.box(kind, rows, cells, below=self._rises(found))
-
-    def _level(self, picture: Any) -> None:
+    def finish(self, picture: Any) -> None:
         """The first instruction of the backward pass stands beside what it reads."""
         for found in self.view.boxes.values():
             for link in self.links[found.id]:
@@ -236,3 +183,44 @@ class ProgramPainter(Painter):
                         row.node(link.source)
                         row.node(found.id)
                     return
+
+    def kinds(self) -> set[str]:
+        backward = any(self._part(box) == "backward" for box in self.view.boxes.values())
+        found = super().kinds() - {"output"}
+        return found | ({"gradient"} if backward else set())
+
+    def statements(self) -> Iterator[Statement]:
+        for found in self.view.boxes.values():
+            arrows = [self._arrow(found, link) for link in self.links[found.id]]
+            yield self.statement(found, found.id, self.label(found), arrows)
+
+    def label(self, found: Box) -> str:
+        if found.node is None:
+            return super().label(found)
+        node = self.nodes[found.node]
+        if node.kind != "op":
+            return labels.box(node.kind, labels.rows_of(self.view.words(found), node.id))
+        rows = labels.op_rows(replace(node, id=int(node.key.partition("/")[2])), node.name)
+        if node.id in self.trace.outputs:
+            rows.append("<B>an output</B>")
+        rows += labels.detail_rows(node if self.style.details else replace(node, source=""))
+        cells = [(port, labels.text(entry.name)) for port, entry in labels.given(node)]
+        kind = "gradient" if self._part(found) == "backward" else "op"
+        return labels.box(kind, rows, cells, below=self._rises(found))
+
+    def _part(self, found: Box) -> str:
+        return self.nodes[found.nodes[0]].key.partition("/")[0]
+
+    def _rises(self, found: Box) -> bool:
+        return self._part(found) != "forward"
+
+    def _arrow(self, target: Box, link: Link) -> Arrow:
+        source = self.view.boxes[link.source]
+        port = "" if link.port is None or not self.down else f":i{link.port}"
+        if self._rises(source) != self._rises(target):
+            return source.id, target.id + port, {"color": FADED, "constraint": "false"}
+        look = {"constraint": "false"} if self.goes_back(link) else {}
+        if self._rises(target):
+            tail = target.id + (f"{port}:s" if port else "")
+            return tail, source.id, {**look, "dir": "back", "color": GRADIENT}
+        return source.id, target.id + (f"{port}:n" if port else ""), look

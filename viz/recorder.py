@@ -19,7 +19,7 @@ from tinygrad_cv.viz.linking import Links, note_cuts
 from tinygrad_cv.viz.naming import Running
 from tinygrad_cv.viz.recalling import recalled
 from tinygrad_cv.viz.structure import Calls, add_backward, receivers, recorded_walk, structure
-from tinygrad_cv.viz.summarizing import norm, summarize
+from tinygrad_cv.viz.summarizing import norm, seen
 from tinygrad_cv.viz.thumbnails import image_of
 
 
@@ -94,7 +94,7 @@ class Recorder(Observer):
 
     def arrived(self, node: Node, gradient: Any) -> None:
         if self.wants_gradients:
-            self.gradients[node.number] = summarize(node.backend.to_host(gradient))
+            self.gradients[node.number] = seen(node.backend, gradient)
 
     def backward(
         self, reading: Reading, node: Node, gradient: Any, useful: set[Node] | None
@@ -106,6 +106,8 @@ class Recorder(Observer):
             self.backward_seconds[node.number] = time.perf_counter() - started
         if self.wants_gradients:
             for (port, _), (receiver, share) in zip(receivers(node, useful), sent, strict=True):
+                if not receiver.backend.has_numbers:
+                    continue
                 array = reading.memory(share)
                 size = self.shares[node.number, port] = norm(receiver.backend.to_host(array))
                 if not size < float("inf"):
@@ -135,10 +137,9 @@ class Recorder(Observer):
         if node.number in self.values:
             return
         op = "" if node.op is None else node.op.name
-        values = node.backend.to_host(array)
-        told = self.values[node.number] = summarize(values, op)
-        if self.wants_images:
-            told.image = image_of(values, node)
+        told = self.values[node.number] = seen(node.backend, array, op)
+        if self.wants_images and node.backend.has_numbers:
+            told.image = image_of(node.backend.to_host(array), node)
         if not told.finite and node.op is not None:
             self.breaks.forward(node, array, given, told.nan > 0)
 

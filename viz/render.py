@@ -14,10 +14,13 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from tinygrad_cv.viz.widths import fitted
+
 FORMATS = (".svg", ".png")
 PNG_DPI = 144  # small type stays legible on a projector
 PIXELS = 100_000_000
 """The most that a PNG may have: 400 MB while it is painted, and some seconds."""
+HURRY = ("-Gsplines=line", "-Gnslimit=0.5", "-Gnslimit1=0.5", "-Gmclimit=0.1")
 PAGE = 14_400  # points, the longest side that a page of a PDF may have
 
 
@@ -46,17 +49,20 @@ def encoded(text: str) -> bytes:
     return text.encode(errors="backslashreplace")
 
 
-def render(source: str, suffix: str, timeout: float, large: bool = False) -> bytes:
+def render(
+    source: str, suffix: str, timeout: float, large: bool = False, quick: bool = False
+) -> bytes:
     """The picture of DOT text as the contents of a file with this suffix: .svg, .png or .pdf.
 
-    A `large` picture is measured first, so that a PNG of it has no more pixels than it may.
+    A `large` picture is measured first, so that a PNG of it has no more pixels than it may. One
+    with many long arrows is made in a hurry (`quick`): they are straight, and cross more often.
     `graphviz-pure` makes no PDF; then it lays out, and matplotlib draws.
     """
     program, end = renderer(), time.monotonic() + timeout
 
     def run(*flags: str) -> bytes:
         left = max(0.0, end - time.monotonic())
-        command = [program, *flags]
+        command = [program, *flags, *(HURRY if quick else ())]
         done = subprocess.run(command, input=encoded(source), capture_output=True, timeout=left)
         if done.returncode != 0:
             complaint = done.stderr.decode(errors="replace").strip()[-1000:]
@@ -66,6 +72,8 @@ def render(source: str, suffix: str, timeout: float, large: bool = False) -> byt
     try:
         if suffix == ".pdf" and Path(program).stem == "graphviz-pure":
             return _pdf(json.loads(run("-Tjson")), end)
+        if suffix == ".svg":
+            return encoded(fitted(run("-Tsvg").decode()))
         if suffix != ".png":
             return run(f"-T{suffix[1:]}")
         return run("-Tpng", f"-Gdpi={_dpi(run('-Tplain')) if large else PNG_DPI}")

@@ -8,14 +8,13 @@ from typing import Any
 from tinygrad_cv._apply import Recorded
 from tinygrad_cv._grad_mode import enable_grad
 from tinygrad_cv._graph import Graph, Node, Scope, backpropagate
-from tinygrad_cv._op import Op
-from tinygrad_cv._symbol import derive
 from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.creation import ones_like
 from tinygrad_cv.nn import Module, Parameter
 from tinygrad_cv.viz import data
 from tinygrad_cv.viz.cost import flops, owner, saved_bytes
 from tinygrad_cv.viz.data import Trace
+from tinygrad_cv.viz.letters import Naming, input_names
 from tinygrad_cv.viz.naming import holders
 
 LIBRARY = f"{Module.__module__.rpartition('.')[0]}."
@@ -26,6 +25,10 @@ def structure(graph: Graph, names: dict[int, str], calls: "Calls | None" = None)
     """A graph as data, without anything that was seen; `names` are the user's, by node number."""
     calls = calls or Calls(graph)
     saved = saved_by(graph)
+    given = [
+        calls.parameters.get(node) or node.title or names.get(node.number, "") for node in graph
+    ]
+    naming = Naming(graph, given)
     traced = Trace(modules=calls.modules, outputs=[graph.ids[root] for root in graph.roots])
     for (node, i), key in zip(graph.ids.items(), keys(graph, calls), strict=True):
         tensor = node.tensor() if node.tensor is not None else None
@@ -37,16 +40,17 @@ def structure(graph: Graph, names: dict[int, str], calls: "Calls | None" = None)
                 key=key,
                 kind=kind,
                 op=node.label if node.op is not None else kind,
-                name=calls.parameters.get(node) or node.title or names.get(node.number, ""),
+                name=given[i],
                 module=calls.home(node),
                 shape=list(node.shape),
                 dtype=str(node.dtype),
                 device=node.backend.device,
                 requires_grad=node.requires_grad,
                 attributes=node.op.describe() if node.op is not None else "",
-                inputs=_inputs(node, graph.ids),
+                inputs=_inputs(node, naming),
                 saved=saved[node],
                 flops=flops(node),
+                called=naming.output(node),
             )
         )
     return traced
@@ -211,15 +215,6 @@ def _around(scope: Scope | None) -> Iterator[Scope]:
         scope = scope.outer
 
 
-def input_names(op: Op, count: int) -> list[str]:
-    """The names of so many inputs of an op; those of a variadic one are xs[0], xs[1], ..."""
-    last = len(op.inputs) - 1
-    return [
-        f"{op.inputs[last]}[{i - last}]" if op.variadic and i >= last else op.inputs[i]
-        for i in range(count)
-    ]
-
-
 def receivers(node: Node, useful: set[Node] | None) -> list[tuple[int, Node]]:
     """The inputs that a node sends gradients to, in the order of `Reading.gradients`."""
     assert node.op is not None
@@ -234,38 +229,26 @@ def receivers(node: Node, useful: set[Node] | None) -> list[tuple[int, Node]]:
     ]
 
 
-def _inputs(node: Node, ids: dict[Node, int]) -> list[data.Input]:
+def _inputs(node: Node, naming: Naming) -> list[data.Input]:
     """The inputs that were given; those of a variadic op are named xs[0], xs[1], ..."""
-    op = node.op
-    if op is None:
+    if node.op is None:
         return []
     told = []
-    last = len(op.inputs) - 1
     differentiable = dict(receivers(node, None))
-    names = input_names(op, len(node.inputs))
+    names = input_names(node.op, len(node.inputs))
+    called = naming.inputs(node)
     for port, (name, value) in enumerate(zip(names, node.inputs, strict=True)):
-        rule, part = op.inputs[min(port, last)], max(0, port - last)
         entry = data.Input(
             name=name,
-            source=ids[value] if isinstance(value, Node) else None,
+            source=naming.ids[value] if isinstance(value, Node) else None,
             text="" if isinstance(value, Node) else str(value),
             gradient=port in differentiable,
+            called=called[port] or name,
         )
         if entry.gradient:
-            entry.formula, entry.where = _formula(node, rule, part)
+            entry.formula, entry.where = naming.formula(node, port)
         told.append(entry)
     return told
-
-
-def _formula(node: Node, rule: str, part: int) -> tuple[str, dict[str, str]]:
-    """The rule for one input as text, and the definitions that it uses."""
-    assert node.op is not None
-    try:
-        result, definitions = derive(node.op, rule, attributes=False, inputs=node.inputs)
-    except Exception:  # a rule may do with its arrays what cannot be done with symbols
-        return "…", {}
-    expression = result[part] if isinstance(result, list | tuple) else result
-    return str(expression), {name: str(meaning) for name, meaning in definitions.items()}
 
 
 # ----- the ops of the backward pass --------------------------------------------------------------
@@ -307,7 +290,8 @@ def add_backward(
     shares = [share for _, sent in steps.values() for _, share in sent]
     whole = Graph([*graph.roots, *shares])
     forward = len(traced.nodes)
-    traced.nodes += structure(whole, {}).nodes[forward:]
+    names = {node.number: traced.nodes[i].name for node, i in graph.ids.items()}
+    traced.nodes += structure(whole, names).nodes[forward:]
     for node, (gradient, sent) in steps.items():
         told = traced.nodes[graph.ids[node]]
         told.gradient = whole.ids[gradient]

@@ -55,12 +55,20 @@ def summarize(values: Any, op: str = "") -> Summary:
     return told
 
 
+def seen(backend: Any, array: Any, op: str = "") -> Summary:
+    """What is in an array of a backend; of one without numbers how many there would be."""
+    if not backend.has_numbers:
+        return Summary(count=array.size)
+    return summarize(backend.to_host(array), op)
+
+
 def _histogram(sample: Any, least: float, most: float) -> list[int]:
     """Counts in equal bins from the least to the most; all in the middle if there is one value."""
     scale = BINS / (most - least) if most > least else 0.0
     if not 0 < scale < math.inf:
         return [len(sample) if i == BINS // 2 else 0 for i in range(BINS)]
-    bins = host.minimum((sample - least) * scale, BINS - 1).astype("int64")
+    # In double precision: of numbers around 1e-45 the scale has no place in another.
+    bins = host.minimum((sample.astype("float64") - least) * scale, BINS - 1).astype("int64")
     counts: list[int] = host.bincount(bins, minlength=BINS).tolist()
     return counts
 

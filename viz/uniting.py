@@ -7,9 +7,10 @@ from typing import Any
 from tinygrad_cv._graph import Graph, Node
 from tinygrad_cv.viz import data
 from tinygrad_cv.viz.data import Broken, Step, Trace
+from tinygrad_cv.viz.letters import input_names
 from tinygrad_cv.viz.linking import Links
 from tinygrad_cv.viz.recorder import Recorder
-from tinygrad_cv.viz.structure import Calls, input_names, keys, receivers
+from tinygrad_cv.viz.structure import Calls, keys, receivers
 
 Place = tuple[tuple[Any, ...], int]
 

@@ -70,7 +70,12 @@ class Watch:
         return draw(self.trace, backward=True)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        return self.drawing()._repr_mimebundle_(include, exclude)
+        from tinygrad_cv.viz.notebook import interactive
+
+        if not self.trace.steps:
+            return {"text/plain": repr(self)}
+        drawing = self.drawing()
+        return interactive(drawing, repr(drawing))
 
     def _keep(self, seen: "_Recorder", number: int, before: dict[str, Any], names: Any) -> None:
         """Add a step to the trace."""
@@ -205,6 +210,7 @@ class _Step:
         self.before = {
             name: parameter._backend.to_host(parameter._array).copy()
             for name, parameter in self.watch.model.named_parameters()
+            if parameter._backend.has_numbers
         }
         self.seen = _Recorder(observer.get())
         self.names: dict[int, str] = {}

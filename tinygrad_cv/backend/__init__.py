@@ -14,7 +14,7 @@ import numpy as host
 
 from tinygrad_cv._public import TOP, public
 from tinygrad_cv.backend.base import Backend
-from tinygrad_cv.backend.devices import KINDS, device, within
+from tinygrad_cv.backend.devices import KINDS, SINGLE, device, within
 from tinygrad_cv.backend.locks import Locked
 from tinygrad_cv.backend.switch import (
     get_conv_precision,
@@ -171,7 +171,7 @@ def _open(name: str | int) -> Backend:
     """Two threads that come at once, and all ways to write a device, get the same backend."""
     place = device(name)
     module, index = import_module(KINDS[place.type]), place.index or 0
-    full = place.type if place.type == "cpu" else f"{place.type}:{index}"
+    full = place.type if place.type in SINGLE else f"{place.type}:{index}"
     with _opening.lock:
         if full not in _opened:
             backend = _opened.setdefault(full, module.open_device(index))

@@ -115,6 +115,9 @@ class Backend:
     active: AbstractContextManager[Any] = nullcontext()
     """Inside it, arithmetic on arrays takes place on this device, and says nothing of ∞ and NaN."""
 
+    has_numbers = True
+    """Whether there is anything in its arrays to be read; on "meta" there is not."""
+
     def __init__(self, name: str) -> None:
         self.device: device = str.__new__(device, name)  # of a kind that nobody lists as well
 

@@ -9,9 +9,13 @@ KINDS = {
     "cpu": "tinygrad_cv.backend.compiled.backend",
     "cuda": "tinygrad_cv.backend.cupy_backend",
     "fakecuda": "tinygrad_cv.testing.fakecuda",
+    "meta": "tinygrad_cv.backend.meta_backend",
 }
 """For each kind of device the module whose `open_device(index)` gives its backend. It is imported
 when the device is first asked for."""
+
+SINGLE = ("cpu", "meta")
+"""Of which there is one, that goes by no number."""
 
 within: ContextVar[tuple["device", ...]] = ContextVar("within", default=())
 """The devices of the `with device(...)` blocks around, in this thread or task."""
@@ -19,11 +23,12 @@ within: ContextVar[tuple["device", ...]] = ContextVar("within", default=())
 
 @public(TOP)
 class device(str):  # noqa: N801  PyTorch's name
-    """The name of a device: "cpu", "cuda" (the first GPU) or "cuda:1", with its parts.
+    """The name of a device: "cpu", "cuda" (the first GPU), "cuda:1" or "meta", with its parts.
 
     It is a string, and wherever a device is asked for a string does. `device(1)` is the GPU of that
     number. In a `with` block new tensors are made there, as after `set_default_device`. Raises
     ValueError for a name that is no device's; whether it is here is found when it is used.
+    On "meta" tensors have a shape and a dtype, no numbers and no memory: enough to draw a model.
 
     >>> import tinygrad_cv as tg
     >>> place = tg.device("cuda", 1)
@@ -44,16 +49,17 @@ class device(str):  # noqa: N801  PyTorch's name
         if index is not None:
             name = f"{name}:{index}"
         kind, separator, number = str(name).partition(":")
-        numbered = number.isdecimal() and (kind != "cpu" or int(number) == 0)
+        numbered = number.isdecimal() and (kind not in SINGLE or int(number) == 0)
         if not isinstance(name, str) or kind not in KINDS or (separator and not numbered):
             raise ValueError(
-                f"unknown device {name!r}; expected 'cpu', 'cuda', or 'cuda:1' for the second GPU."
+                f"unknown device {name!r}; expected 'cpu', 'cuda', 'cuda:1' for the second GPU, or "
+                "'meta' for shapes without numbers."
             )
         return super().__new__(cls, name)
 
     @property
     def type(self) -> str:
-        """Its kind: "cpu" or "cuda"."""
+        """Its kind: "cpu", "cuda" or "meta"."""
         return str(self).partition(":")[0]
 
     @property

@@ -17,9 +17,9 @@ from typing import Any, NoReturn
 import numpy as np
 
 from tinygrad_cv._frames import line_of_user
-from tinygrad_cv.backend.arguments import exchanged
 from tinygrad_cv.backend.base import NAMESPACE, Backend
 from tinygrad_cv.backend.locks import Locked
+from tinygrad_cv.backend.operand import Operand, looked_at, parts
 
 Array = Any
 
@@ -95,31 +95,14 @@ def on_host(function: Callable[..., Any]) -> Callable[..., Any]:
 
 # ----- arrays ------------------------------------------------------------------------------------
 
-METHODS = ("astype", "copy", "flatten", "view")
-"""What arrays do by themselves, beside what is in the namespace as well."""
 
-READS = ("item", "tolist", "tobytes", "dump", "dumps", "tofile")
-
-METADATA = ("can_cast", "result_type", "shape", "ndim", "size", "broadcast_shapes", "iscomplexobj")
-"""The functions that look at what arrays are, and not at what is in them."""
-
-
-class Traced:
+class Traced(Operand):
     """An array of a step that is recorded: `numbers`, for real, and the `value` of the program."""
 
     __slots__ = ("__weakref__", "numbers", "value")
-    __array_ufunc__ = None
-    __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, numbers: Any, value: Any) -> None:
         self.numbers, self.value = numbers, value
-
-    def __getattr__(self, name: str) -> Any:
-        if name in METHODS or name in NAMESPACE:
-            return partial(note, name, self)
-        if name in READS:
-            _read(f".{name}()")
-        raise AttributeError(f"a recorded array has no {name}")
 
     # ----- what it is ------------------------------------------------------------------------
 
@@ -133,41 +116,18 @@ class Traced:
     base = property(lambda self: self.numbers.base)
     flags = property(lambda self: self.numbers.flags)
 
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def __iter__(self) -> Iterator["Traced"]:
-        return (self[i] for i in range(len(self)))
-
     def __repr__(self) -> str:
         return f"<recorded {self.dtype} {self.shape}>"
 
-    # ----- what is not to be asked -----------------------------------------------------------
+    # ----- what is done with it --------------------------------------------------------------
 
-    def __bool__(self) -> bool:
-        _read("the truth")
+    @staticmethod
+    def call(name: str, *args: Any, **options: Any) -> Any:
+        return note(name, *args, **options)
 
-    def __float__(self) -> float:
-        _read("float()")
-
-    def __int__(self) -> int:
-        _read("int()")
-
-    __index__ = __int__
-
-    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
-        _read("reading the numbers")
-
-    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        if func.__name__ in METADATA:
-            return func(*in_place_of(args), **in_place_of(kwargs))
-        _read(f"numpy.{func.__name__}")
-
-    # ----- views and elements ----------------------------------------------------------------
-
-    @property
-    def T(self) -> Any:
-        return note("transpose", self)
+    @staticmethod
+    def refused(how: str) -> NoReturn:
+        _read(how)
 
     @property
     def real(self) -> Any:
@@ -177,90 +137,13 @@ class Traced:
     def imag(self) -> Any:
         return note("call", operator.attrgetter("imag"), self)
 
-    def reshape(self, *shape: Any, **options: Any) -> Any:
-        return note("reshape", self, shape[0] if len(shape) == 1 else shape, **options)
-
-    def transpose(self, *axes: Any) -> Any:
-        return note("transpose", self, *([axes[0] if len(axes) == 1 else axes] if axes else []))
-
     def __getitem__(self, index: Any) -> Any:
-        if any(type(part) is Traced and part.dtype.kind == "b" for part in _parts(index)):
+        if any(type(part) is Traced and part.dtype.kind == "b" for part in parts(index)):
             refuse(
                 "an index of truth values, whose result has a shape that depends on them,",
                 "Choose with where(mask, x, 0), whose shape is that of the mask.",
             )
         return note("getitem", self, index)
-
-    def __setitem__(self, index: Any, value: Any) -> None:
-        if value is not self or _parts(index) != (Ellipsis,):  # x[...] += 1 ends with that
-            note("setitem", self, index, value)
-
-    def fill(self, value: Any) -> None:
-        note("setitem", self, Ellipsis, value)
-
-    def __pow__(self, n: Any) -> Any:
-        name = POWERS.get(n) if type(n) in (int, float) and self.dtype.kind == "f" else None
-        return note("power", self, n) if name is None else note(name, self)
-
-    def __rpow__(self, other: Any) -> Any:
-        return note("power", other, self)
-
-
-POWERS = {2: "square", 0.5: "sqrt", -1: "reciprocal"}
-"""What NumPy's ** does for some exponents, whose bits are not those of `power`."""
-
-
-def _parts(index: Any) -> tuple[Any, ...]:
-    return index if isinstance(index, tuple) else (index,)
-
-
-def _operator(name: str, how: str) -> None:
-    """Let Traced have an operator, the reflected one, and the one in place."""
-
-    def call(self: Traced, *other: Any) -> Any:
-        return note(name, self, *other)
-
-    def reflected(self: Traced, other: Any) -> Any:
-        return note(name, other, self)
-
-    def in_place(self: Traced, other: Any) -> Any:
-        return note(name, self, other, out=self)
-
-    setattr(Traced, f"__{how}__", call)
-    if how not in ("neg", "invert", "abs", "pos", "lt", "le", "gt", "ge", "eq", "ne"):
-        setattr(Traced, f"__r{how}__", reflected)
-        setattr(Traced, f"__i{how}__", in_place)
-
-
-for _name, _how in {
-    "add": "add",
-    "subtract": "sub",
-    "multiply": "mul",
-    "true_divide": "truediv",
-    "bitwise_and": "and",
-    "bitwise_or": "or",
-    "bitwise_xor": "xor",
-    "left_shift": "lshift",
-    "right_shift": "rshift",
-    "floor_divide": "floordiv",
-    "remainder": "mod",
-    "matmul": "matmul",
-    "negative": "neg",
-    "invert": "invert",
-    "abs": "abs",
-    "less": "lt",
-    "less_equal": "le",
-    "greater": "gt",
-    "greater_equal": "ge",
-    "equal": "eq",
-    "not_equal": "ne",
-}.items():
-    _operator(_name, _how)
-
-
-def in_place_of(tree: Any) -> Any:
-    """The arrays in place of those that stand for them."""
-    return exchanged(lambda x: x.numbers if type(x) is Traced else x, tree)
 
 
 def note(name: str, *args: Any, **options: Any) -> Any:
@@ -336,7 +219,7 @@ class RecordingBackend(Backend):
     # ----- memory ----------------------------------------------------------------------------
 
     def lacks(self, array: Array, number: Any) -> bool:
-        lacks = self.real.lacks(in_place_of(array), number)
+        lacks = self.real.lacks(looked_at(array), number)
         if lacks:
             recording.get().check(Lacks(number), array)
         return lacks
@@ -391,16 +274,16 @@ class RecordingBackend(Backend):
         return value  # where it lies meanwhile is for the plan to say
 
     def owns(self, array: Array) -> bool:
-        return self.real.owns(in_place_of(array))
+        return self.real.owns(looked_at(array))
 
     def is_view(self, array: Array, inputs: Sequence[Any]) -> bool:
-        return self.real.is_view(in_place_of(array), in_place_of(list(inputs)))
+        return self.real.is_view(looked_at(array), looked_at(list(inputs)))
 
     def address(self, array: Array) -> int:
-        return self.real.address(in_place_of(array))
+        return self.real.address(looked_at(array))
 
     def shares_memory(self, a: Array, b: Array) -> bool:
-        return self.real.shares_memory(in_place_of(a), in_place_of(b))
+        return self.real.shares_memory(looked_at(a), looked_at(b))
 
 
 class _Linalg:

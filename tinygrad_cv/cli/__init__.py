@@ -14,11 +14,11 @@ from contextlib import suppress
 from typing import NoReturn
 
 from tinygrad_cv import __version__, distributed
-from tinygrad_cv.cli import check, doctor, draw, lab, ops, reference, train, warm_up
+from tinygrad_cv.cli import check, doctor, draw, gallery, lab, ops, reference, train, warm_up
 from tinygrad_cv.cli.arguments import CommandError as CommandError
 from tinygrad_cv.cli.arguments import Parser as Parser
 
-COMMANDS = (train, doctor, lab, check, draw, ops, reference, warm_up)
+COMMANDS = (train, doctor, lab, check, draw, gallery, ops, reference, warm_up)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

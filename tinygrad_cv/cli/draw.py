@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from tinygrad_cv.backend import host
+from tinygrad_cv.backend import device, get, host
 from tinygrad_cv.cli.arguments import CommandError, integer, path, shape
 from tinygrad_cv.cli.programs import load, required, told
 from tinygrad_cv.nn import Module
@@ -42,11 +42,33 @@ def add(commands: Any) -> None:
         action="store_true",
         help="run the backward pass, from ones, and show values and gradients",
     )
+    parser.add_argument(
+        "--device",
+        default="cpu",
+        metavar="DEVICE",
+        help="where the model is made and run, such as meta, where it takes no memory and no time "
+        "(default: cpu)",
+    )
     parser.set_defaults(run=draw)
 
 
 def draw(options: argparse.Namespace) -> None:
     """Draw a model, or print the table of its layers."""
+    try:
+        place = device(options.device)
+        has_numbers = get(place).has_numbers
+    except (ImportError, RuntimeError, ValueError) as error:
+        raise CommandError(f"argument --device: {error}") from error
+    if options.health and not has_numbers:
+        raise CommandError(
+            f"argument --health: on {place} there are no values and no gradients to look at."
+        )
+    with place:
+        _draw(options)
+
+
+def _draw(options: argparse.Namespace) -> None:
+    """Draw on the default device."""
     from tinygrad_cv import viz
 
     target, inputs = load(options.target, Module), options.input

@@ -11,8 +11,8 @@ from warnings import warn
 
 from tinygrad_cv._graph import Handle, Scope, failed, scope
 from tinygrad_cv._public import NN, public
-from tinygrad_cv._tensor import Tensor, as_input, dtype_named, where_to
-from tinygrad_cv.backend import host
+from tinygrad_cv._tensor import Tensor, as_input, dtype_named, where_to, wrap
+from tinygrad_cv.backend import get, host
 from tinygrad_cv.nn.hooks import EVERY, Hooked, hooked_call
 from tinygrad_cv.nn.parameter import Buffer, Parameter, UninitializedBuffer, is_lazy
 
@@ -776,10 +776,21 @@ class Module(Hooked):
         return self._apply(lambda t: t.to(dtype=dtype))
 
     def to_empty(self, *, device: str | None, recurse: bool = True) -> "Module":
-        """The parameters and buffers on a device, with values that are not those of before."""
-        return self._apply(
-            lambda t: t.detach().to(device=device, copy=True).zero_(), recurse=recurse
-        )
+        """The parameters and buffers on a device, with values that are not those of before.
+
+        So a model that was made on "meta", without numbers, gets memory for those to be loaded.
+
+        >>> from tinygrad_cv import nn
+        >>> nn.Linear(2, 3, device="meta").to_empty(device="cpu").bias
+        Parameter containing:
+        tensor([0., 0., 0.], requires_grad=True)
+        """
+
+        def empty(t: Tensor) -> Tensor:
+            place = t._backend if device is None else get(device)
+            return wrap(place.zeros(t.shape, dtype=t.dtype), place)
+
+        return self._apply(empty, recurse=recurse)
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Nothing: there is no compiler here, and the module computes the same without."""
@@ -982,6 +993,10 @@ _loading: ContextVar[Loading | None] = ContextVar("loading", default=None)
 
 def _fitting(value: Any, tensor: Tensor) -> Tensor:
     """The value as a new tensor of the same shape, dtype and device; ValueError if it cannot be."""
+    if tensor.is_meta:
+        raise ValueError(
+            "is on meta and keeps no numbers; load with assign=True, or call to_empty(device='cpu')"
+        )
     if isinstance(value, Tensor):
         value = value.detach().cpu().numpy()
     array = host.asarray(value)

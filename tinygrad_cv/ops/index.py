@@ -302,7 +302,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         )
     if (recorder := recording.get()) is not None:
         recorder.check(partial(_classes, num_classes, tensor._backend), tensor._array)
-    elif not is_general():
+    elif not is_general() and tensor._backend.has_numbers:
         _classes(num_classes, tensor._backend, tensor._array)
     return T.one_hot(tensor, num_classes=num_classes, dtype="int64")
 

@@ -480,6 +480,8 @@ class Compiled(Locked):
         if looked_at or repeated or inside or written.get():
             return self.function(*args, **options)
         key, given = _described(args, options)
+        if not all(x._backend.has_numbers for x in given):
+            return self.function(*args, **options)  # there is nothing to compute
         arrays = list({id(x._array): x._array for x in given}.values())
         with self.lock:
             if self.replaying == get_ident():  # a signal or a hook came in between

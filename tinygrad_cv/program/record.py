@@ -17,12 +17,12 @@ from tinygrad_cv.backend import host
 from tinygrad_cv.backend.arguments import each, exchanged
 from tinygrad_cv.backend.base import Backend, drawing
 from tinygrad_cv.backend.devices import KINDS
+from tinygrad_cv.backend.operand import looked_at
 from tinygrad_cv.backend.recording import (
     WRITES,
     RecordingBackend,
     RecordingError,
     Traced,
-    in_place_of,
     recorded_by,
     refuse,
     unrecorded,
@@ -222,7 +222,7 @@ class Recorder(Observer):
         busy, self.busy = self.busy, True
         try:
             with unrecorded():
-                return function(*in_place_of(args), **in_place_of(options))
+                return function(*looked_at(args), **looked_at(options))
         finally:
             self.busy = busy
 
@@ -298,7 +298,7 @@ class Recorder(Observer):
         with unrecorded():
             eye, draws = observer.set(self.before), drawing.set(None)
             try:
-                result = call(*in_place_of(arrays))
+                result = call(*looked_at(arrays))
             finally:
                 drawing.reset(draws)
                 observer.reset(eye)

@@ -1,0 +1,519 @@
+"""The drawing of a circuit: gates, wires, numbers and formulas as elements, written as SVG."""
+
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from html import escape
+from typing import TYPE_CHECKING, Any, Literal
+
+from tinygrad_cv.viz import typesetting
+from tinygrad_cv.viz.data import Edge, Trace
+from tinygrad_cv.viz.page import beside
+from tinygrad_cv.viz.typesetting import (
+    Box,
+    Letters,
+    Mark,
+    below,
+    equation,
+    fitted,
+    formula,
+    row,
+    words,
+)
+from tinygrad_cv.viz.wiring import Part, bent, layered, ordered, placed
+
+if TYPE_CHECKING:
+    from tinygrad_cv.viz.circuit import Moment
+
+Direction = Literal["right", "down"]
+
+SIZE = 18.0  # of numbers
+SMALL = 16.0  # of what is told beside
+LARGE = (36.0, 32.0, 28.0, 24.0, 20.0, 16.0)  # of a formula, as large as there is room
+RADIUS, PORT, MARGIN, STUB, RUN = 25.0, 34.0, 20.0, 18.0, 64.0
+STAGE = (1280.0, 720.0)
+PANEL = 250.0  # height of the formulas on the stage
+LEGIBLE = 12.0  # pixels on the stage
+
+
+@dataclass(frozen=True)
+class Look:
+    """What stands at a node."""
+
+    face: str
+    value: str
+    gradient: str
+
+
+@dataclass(frozen=True)
+class Plate:
+    """A rectangle with round corners, around a point."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    radius: float
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A start, and for each further piece of the way its two control points and its end."""
+
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Element:
+    """A part of the drawing that has a state of its own."""
+
+    key: str
+    kind: str
+    shapes: tuple[Mark | Plate | Curve, ...]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Elements, moved and scaled."""
+
+    elements: tuple[Element, ...]
+    x: float = 0.0
+    y: float = 0.0
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A whole picture."""
+
+    width: float
+    height: float
+    layers: tuple[Layer, ...]
+
+    def svg(self) -> str:
+        """As SVG with its style, on white."""
+        body = "".join(
+            f'<g transform="translate({layer.x:.1f} {layer.y:.1f}) scale({layer.scale:.4f})">'
+            f"{written(layer.elements)}</g>"
+            for layer in self.layers
+        )
+        size = f"{self.width:.0f} {self.height:.0f}"
+        wide, high = size.split()
+        return (
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide}" height="{high}" '
+            f'viewBox="0 0 {size}">\n<style>{_style()}</style>\n'
+            f'<rect class="paper" width="{wide}" height="{high}"/>\n{body}\n</svg>\n'
+        )
+
+
+class Schematic:
+    """Where everything in a circuit stands."""
+
+    def __init__(
+        self,
+        trace: Trace,
+        looks: dict[int, Look],
+        shares: dict[str, str],
+        direction: Direction,
+    ) -> None:
+        self.trace, self.looks, self.shares = trace, looks, shares
+        self.across = direction == "down"
+        """Whether the flow is downwards."""
+        self.uses = Counter(edge.source for edge in trace.edges)
+        self.edges: list[Edge] = list(trace.edges)
+        self.readable = LEGIBLE / SMALL
+        self.faces = {node.id: self._face(node.id) for node in trace.nodes}
+        self.values = {i: formula(look.value, SIZE) for i, look in looks.items()}
+        self.gradients = {i: formula(look.gradient, SIZE) for i, look in looks.items()}
+        self.letters = {
+            edge: formula(trace.nodes[edge.target].inputs[edge.port].called, SMALL)
+            for edge in self.edges
+        }
+        self.spacing: dict[int, float] = defaultdict(lambda: PORT)
+        """Between the wires that arrive at a gate."""
+        for edge in self.edges:
+            for box in self._share(edge):
+                least = 14 + (box.width if self.across else box.height)
+                self.spacing[edge.target] = max(self.spacing[edge.target], least)
+        self._place()
+
+    def _share(self, edge: Edge) -> list[Box]:
+        """What flows back along a wire of several."""
+        return [formula(self.shares[edge.key], SMALL)] if edge.key in self.shares else []
+
+    def _face(self, i: int) -> Box:
+        node = self.trace.nodes[i]
+        if node.kind == "op":
+            face = self.looks[i].face
+            return words(face, 44 if face == "·" else 24 if len(face) < 3 else 20)
+        return formula(self.looks[i].face, 22)
+
+    def _place(self) -> None:
+        """Layers along the flow, and the places across it."""
+        nodes, wires = self.trace.nodes, [(edge.source, edge.target) for edge in self.edges]
+        layers = layered(len(nodes), wires, self.trace.outputs)
+        ways = bent(layers, wires)
+        rows = ordered(layers, ways)
+        parts = dict.fromkeys(range(len(layers)), Part(14.0, 14.0))
+        parts |= {node.id: self._part(node.id) for node in nodes}
+        self.side = placed(rows, ways, parts)
+        self.center: dict[int, float] = {}
+        self.stub: dict[int, tuple[float, float]] = {}
+        at = 0.0
+        room: dict[int, float] = defaultdict(lambda: RUN)
+        for edge in self.edges:
+            beside = [self.letters[edge], *self._share(edge)]
+            length = max(box.height if self.across else box.width for box in beside)
+            room[layers[edge.target]] = max(room[layers[edge.target]], length + 44)
+        for k, line in enumerate(rows):
+            real = [i for i in line if i < len(nodes)]
+            length = max(self.size(i)[self.across] for i in real)
+            trunk = max(self._trunk(i) for i in real)
+            for i in line:
+                self.center[i] = at + length / 2
+                begin = at if i >= len(nodes) else self.center[i] + self.size(i)[self.across] / 2
+                self.stub[i] = (begin, at + length + trunk)
+            at += length + trunk + room[k + 1]
+        self.ways = dict(zip(self.edges, ways, strict=True))
+        arriving = defaultdict(list)
+        for edge, way in self.ways.items():
+            arriving[edge.target].append((self.side[way[-2]], edge.port, edge))
+        self.ports = {
+            edge: (k - (len(group) - 1) / 2) * self.spacing[target]
+            for target, group in arriving.items()
+            for k, (_, _, edge) in enumerate(sorted(group))
+        }
+        shapes = self.elements()
+        corners = [corner for element in shapes for corner in _corners(element.shapes)]
+        xs, ys = [x for x, _ in corners], [y for _, y in corners]
+        self.box = (
+            min(xs) - MARGIN,
+            min(ys) - MARGIN,
+            max(xs) - min(xs) + 2 * MARGIN,
+            max(ys) - min(ys) + 2 * MARGIN,
+        )
+
+    def size(self, i: int) -> tuple[float, float]:
+        """The width and height of a gate or a leaf."""
+        node, face = self.trace.nodes[i], self.faces[i]
+        count = len([entry for entry in node.inputs if entry.source is not None])
+        spread = self.spacing[i] * (count - 1) - PORT if count > 1 else 0.0
+        wide = max(2 * RADIUS, face.width + (24 if face.width > 1.5 * RADIUS else 0))
+        high = 2 * RADIUS if node.kind == "op" else 40.0
+        return (wide + spread, high) if self.across else (wide, high + spread)
+
+    def _part(self, i: int) -> Part:
+        """The room beside the wire: for the shape, the value on one side, the gradient."""
+        value, gradient = self.values[i], self.gradients[i]
+        half = self.size(i)[not self.across] / 2
+        if self.across:
+            return Part(max(half, value.width + 14) + 8, max(half, gradient.width + 14) + 8)
+        return Part(max(half, value.height + 8) + 5, max(half, gradient.height + 8) + 5)
+
+    def _trunk(self, i: int) -> float:
+        boxes = (self.values[i], self.gradients[i])
+        if self.across:
+            return max(box.height for box in boxes) + STUB
+        letter = STUB if not self.trace.nodes[i].name else 0.0
+        return max(box.width for box in boxes) + STUB + letter
+
+    def point(self, along: float, side: float) -> tuple[float, float]:
+        """Coordinates in the drawing."""
+        return (side, along) if self.across else (along, side)
+
+    # What is drawn.
+
+    def elements(self) -> list[Element]:
+        """Wires, then what stands on them."""
+        found = [self._wire(edge) for edge in self.edges]
+        for node in self.trace.nodes:
+            i = node.id
+            found.append(self._stub(i))
+            x, y = self.point(self.center[i], self.side[i])
+            width, height = self.size(i)
+            round_ = RADIUS if node.kind == "op" else 6.0
+            face = self.faces[i]
+            kind = f"gate {node.kind}"
+            found.append(
+                Element(
+                    f"n{i}",
+                    kind,
+                    (
+                        Plate(x, y, width, height, round_),
+                        *face.at(x - face.width / 2, y + (face.up - face.down) / 2),
+                    ),
+                )
+            )
+            found += self._numbers(i)
+        for edge in self.edges:
+            found += self._at_port(edge)
+        return found
+
+    def _stub(self, i: int) -> Element:
+        begin, end = self.stub[i]
+        a, b = self.point(begin, self.side[i]), self.point(end, self.side[i])
+        return Element(f"t{i}", "wire", (Curve((a, a, b, b)),))
+
+    def _end(self, edge: Edge) -> tuple[float, float]:
+        """Where a wire meets its gate: how far along, and at which side."""
+        offset, size = self.ports[edge], self.size(edge.target)
+        half, reach = size[self.across] / 2, size[not self.across] / 2
+        corner = min(RADIUS, half, reach)
+        into = max(0.0, abs(offset) - (reach - corner))
+        back = corner - math.sqrt(max(0.0, corner**2 - into**2))
+        return self.center[edge.target] - half + back, self.side[edge.target] + offset
+
+    def _wire(self, edge: Edge) -> Element:
+        way = self.ways[edge]
+        points = [self.point(self.stub[edge.source][1], self.side[edge.source])]
+
+        def bow(begin: tuple[float, float], end: tuple[float, float]) -> None:
+            """Leave and arrive in the direction of the flow."""
+            middle = (begin[0] + end[0]) / 2
+            control = [self.point(middle, begin[1]), self.point(middle, end[1])]
+            points.extend([*control, self.point(*end)])
+
+        last = (self.stub[edge.source][1], self.side[edge.source])
+        for i in way[1:-1]:
+            begin, end = ((along, self.side[i]) for along in self.stub[i])
+            bow(last, begin)
+            points.extend([self.point(*begin), self.point(*end), self.point(*end)])
+            last = end
+        bow(last, self._end(edge))
+        return Element(f"w{edge.key}", "wire", (Curve(tuple(points)),))
+
+    def _numbers(self, i: int) -> list[Element]:
+        """The value on one side of the wire, the gradient on the other."""
+        begin, end = self.stub[i]
+        value, gradient, side = self.values[i], self.gradients[i], self.side[i]
+        found = []
+        if self.across:
+            middle = (begin + end) / 2
+            y = middle + (value.up - value.down) / 2
+            found.append(Element(f"v{i}", "value", value.at(side - 8 - value.width, y)))
+            y = middle + (gradient.up - gradient.down) / 2
+            found.append(Element(f"d{i}", "gradient", gradient.at(side + 8, y)))
+            letter_at = (side + 6, begin + 15)
+        else:
+            right = end - STUB / 3
+            found.append(
+                Element(f"v{i}", "value", value.at(right - value.width, side - 7 - value.down))
+            )
+            found.append(
+                Element(
+                    f"d{i}", "gradient", gradient.at(right - gradient.width, side + 7 + gradient.up)
+                )
+            )
+            letter_at = (begin + 4, side - 8)
+        node = self.trace.nodes[i]
+        if node.kind == "op":
+            found.append(Element(f"y{i}", "letter", formula(node.called, SMALL).at(*letter_at)))
+        return found
+
+    def _at_port(self, edge: Edge) -> list[Element]:
+        """What the formulas of a gate call an input, and what flows back through it."""
+        along, side = self._end(edge)
+        found = []
+        entry = self.trace.nodes[edge.target].inputs[edge.port]
+        letter = self.letters[edge]
+        if (
+            self.trace.nodes[edge.source].kind == "op"
+            or entry.called != self.looks[edge.source].face
+        ):
+            at = (
+                (side - 6 - letter.width, along - 8)
+                if self.across
+                else (along - 10 - letter.width, side - 6 - letter.down)
+            )
+            found.append(Element(f"l{edge.key}", "letter", letter.at(*at)))
+        for share in self._share(edge):
+            at = (
+                (side + 6, along - 8)
+                if self.across
+                else (along - 10 - share.width, side + 5 + share.up)
+            )
+            found.append(Element(f"s{edge.key}", "gradient", share.at(*at)))
+        return found
+
+    # The states of the play.
+
+    @cached_property
+    def parts(self) -> tuple[Element, ...]:
+        return tuple(self.elements())
+
+    def shown(self, moment: "Moment") -> set[str]:
+        """The keys of what has something to say; wires and gates always have."""
+        own: set[str] = set()
+        if moment.gate is not None:
+            inputs = self.trace.nodes[moment.gate].inputs
+            own = {f"y{moment.gate}"} | {f"l{moment.gate}:{port}" for port in range(len(inputs))}
+        return {
+            element.key
+            for element in self.parts
+            if element.kind not in ("value", "gradient", "letter")
+            or element.key in moment.known
+            or element.key in own
+        }
+
+    def active(self, moment: "Moment") -> set[str]:
+        """The keys of what computes: a gate, its wires, and the numbers that are new."""
+        if moment.gate is None:
+            if moment.backward:
+                [root] = self.trace.outputs
+                return {f"t{root}", f"d{root}"}
+            return {e.key for e in self.parts if e.key.startswith("v") and e.key in moment.known}
+        node = self.trace.nodes[moment.gate]
+        wires = {
+            f"w{edge.key}"
+            for edge in self.edges
+            if edge.target == node.id and (edge.gradient or not moment.backward)
+        }
+        found = {f"n{node.id}", *wires}
+        if not moment.backward:
+            return found | {f"t{node.id}", f"v{node.id}"}
+        for edge in self.edges:
+            if edge.target == node.id and edge.gradient:
+                found |= {f"s{edge.key}"}
+                if f"d{edge.source}" in moment.known:
+                    found |= {f"d{edge.source}", f"t{edge.source}"}
+        return found
+
+    def focus(self, moment: "Moment") -> tuple[float, float]:
+        """Where to look."""
+        i = moment.gate
+        if i is None:
+            i = self.trace.outputs[0] if moment.backward else 0
+        x, y = self.point(self.center[i], self.side[i])
+        return round(x, 1), round(y, 1)
+
+    # Pictures.
+
+    def drawing(self) -> str:
+        """The circuit as an SVG element for the page."""
+        box = " ".join(f"{length:.1f}" for length in self.box)
+        return (
+            f'<svg id="circuit" viewBox="{box}" role="img" aria-label="the circuit">'
+            f"{written(self.parts)}</svg>"
+        )
+
+    def _said(self, moment: "Moment", width: float, height: float) -> Box:
+        """What happens, and the formulas as large as there is room."""
+        head, colon, rest = moment.title.partition(": ")
+        title = row([words(head + colon, 20), equation(rest, 20, width)])
+        for size in LARGE:
+            lines = [fitted(equation(line, size, width), width) for line in moment.lines]
+            box = below([title, *lines], 0.45 * size)
+            if box.height <= height:
+                return box
+        return box
+
+    def formulas(self, moment: "Moment") -> str:
+        """What is said at a moment as an SVG element for the page."""
+        box = self._said(moment, STAGE[0] - 80, PANEL - 30)
+        marks = box.at(0, box.up)
+        kind = "said backward" if moment.backward else "said"
+        told = escape("; ".join((moment.title, *moment.lines)), quote=True)
+        return (
+            f'<svg class="{kind}" viewBox="0 0 {STAGE[0] - 80:.0f} {box.height + 4:.1f}" '
+            f'role="img" aria-label="{told}">{typesetting.svg(marks)}</svg>'
+        )
+
+    def frame(self, moment: "Moment") -> Sheet:
+        """A moment on a stage of 1280 x 720."""
+        width, height = STAGE
+        shown, active = self.shown(moment), self.active(moment)
+        elements = tuple(
+            replace(e, kind=f"{e.kind} now{' back' * moment.backward}") if e.key in active else e
+            for e in self.parts
+            if e.key in shown
+        )
+        left, top, wide, high = self.box
+        room = height - PANEL
+        scale = min(width / wide, room / high, 1.6)
+        x, y = left + wide / 2, top + high / 2
+        if scale < self.readable:
+            scale = self.readable
+            x, y = self.focus(moment)
+            reach = width / scale / 2
+            x = (
+                left + wide / 2
+                if wide < 2 * reach
+                else min(max(x, left + reach), left + wide - reach)
+            )
+            reach = room / scale / 2
+            y = top + high / 2 if high < 2 * reach else min(max(y, top + reach), top + high - reach)
+        circuit = Layer(elements, width / 2 - x * scale, room / 2 - y * scale, scale)
+        box = self._said(moment, width - 80, PANEL - 30)
+        panel = Element("", "panel", (Plate(width / 2, height - PANEL / 2, width, PANEL, 0),))
+        kind = "said backward" if moment.backward else "said"
+        said = Element("", kind, box.at(40, room + 12 + box.up))
+        return Sheet(width, height, (circuit, Layer((panel, said))))
+
+    def whole(self, moments: Sequence["Moment"]) -> Sheet:
+        """All numbers at once, above the formulas of the backward pass."""
+        elements = tuple(e for e in self.parts if e.kind != "letter")
+        left, top, wide, high = self.box
+        told = [self._rules(moment) for moment in moments if moment.backward and moment.gate]
+        column = max((box.width for box in told), default=0) + 2 * MARGIN
+        count = max(1, min(len(told), int(max(wide, 700) // column)))
+        each = -(-len(told) // count)
+        columns = [told[k : k + each] for k in range(0, len(told), each)]
+        boxes = [below(part, 16) for part in columns]
+        texts = [
+            Element("", "said backward", box.at(MARGIN + k * column, high + 8 + box.up))
+            for k, box in enumerate(boxes)
+        ]
+        height = high + 8 + max((box.height for box in boxes), default=0) + MARGIN
+        width = max(wide, MARGIN + len(boxes) * column)
+        circuit = Layer(elements, (width - wide) / 2 - left, -top)
+        return Sheet(width, height, (circuit, Layer(tuple(texts))))
+
+    def _rules(self, moment: "Moment") -> Box:
+        """What a gate computes, and its formulas."""
+        _, _, call = moment.title.partition(": ")
+        lines = [equation(line, 20, 520) for line in moment.lines]
+        return below([equation(call, 17, 520), *lines], 9)
+
+
+def _corners(shapes: Iterable[Any]) -> Iterable[tuple[float, float]]:
+    for shape in shapes:
+        if isinstance(shape, Letters):
+            yield shape.x, shape.y - 0.76 * shape.size
+            yield shape.x + shape.width, shape.y + 0.24 * shape.size
+        elif isinstance(shape, Plate):
+            yield shape.x - shape.width / 2, shape.y - shape.height / 2
+            yield shape.x + shape.width / 2, shape.y + shape.height / 2
+        else:
+            yield from shape.points
+
+
+def written(elements: Collection[Element]) -> str:
+    """Elements as SVG."""
+    parts = []
+    for element in elements:
+        key = f' data-key="{element.key}"' if element.key else ""
+        inside = "".join(map(_svg, element.shapes))
+        parts.append(f'<g class="{element.kind}"{key}>{inside}</g>')
+    return "\n".join(parts)
+
+
+def _svg(shape: Mark | Plate | Curve) -> str:
+    if isinstance(shape, Plate):
+        x, y = shape.x - shape.width / 2, shape.y - shape.height / 2
+        return (
+            f'<rect x="{x:.1f}" y="{y:.1f}" width="{shape.width:.1f}" '
+            f'height="{shape.height:.1f}" rx="{shape.radius:g}"/>'
+        )
+    if isinstance(shape, Curve):
+        start, *rest = (f"{x:.1f} {y:.1f}" for x, y in shape.points)
+        return f'<path d="M{start}C{" ".join(rest)}"/>'
+    return typesetting.svg([shape])
+
+
+def _style() -> str:
+    """The looks of the drawing on a light page."""
+    drawing = beside("circuit.css").partition("/* The page. */")[0]
+    return re.sub(r"light-dark\((\S+), \S+\)", r"\1", drawing)
