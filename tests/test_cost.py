@@ -314,7 +314,8 @@ RESNET = [(7, 2), (3, 2), *BASIC * 2, *(((3, 2), *BASIC, (3, 1)) * 3)]
 
 
 def test_alexnet_as_published() -> None:
-    table = viz.summary(models.alexnet(), (1, 3, 224, 224))
+    with tg.device("meta"):
+        table = viz.summary(models.alexnet(), (1, 3, 224, 224))
     rows = by_name(table)
     assert table.parameters == 61_100_840
     convs = [(11, 3, 64, 55), (5, 64, 192, 27), (3, 192, 384, 13), (3, 384, 256, 13)]
@@ -336,13 +337,28 @@ def test_alexnet_as_published() -> None:
 
 
 def test_the_receptive_field_of_resnet18() -> None:
-    rows = by_name(viz.summary(models.resnet18(), (1, 3, 64, 64)))
+    with tg.device("meta"):
+        table = viz.summary(models.resnet18(), (1, 3, 224, 224))
+    rows = by_name(table)
+    assert table.parameters == 11_689_512
+    assert 1.81e9 < table.flops / 2 < 1.83e9
     assert rows["layer4"].field == "435" == str(spread(*RESNET))
     assert rows["layer1"].field == str(spread(*RESNET[:6])) == "43"
     assert rows["avgpool"].field == rows["fc"].field == rows[""].field == "all"
     assert rows["layer2.0.downsample"].field == "43"  # 1×1: it sees what came in
     assert rows["layer2.0.downsample"].kernel == ""  # of what is in it, not its own
     assert rows["layer2.0.downsample.0"].kernel == "1×1 /2"
+
+
+def test_vgg16_as_published() -> None:
+    with tg.device("meta"):
+        table = viz.summary(models.vgg16(), (1, 3, 224, 224))
+    rows = by_name(table)
+    assert table.parameters == 138_357_544
+    assert 15.46e9 < table.flops / 2 < 15.51e9
+    assert rows["features"].field == rows["avgpool"].field == "212"
+    assert rows["features.0"].field == "3"
+    assert rows["classifier.0"].field == "all"
 
 
 def test_the_receptive_field_of_vgg16() -> None:
@@ -397,6 +413,9 @@ def test_the_receptive_field_is_what_a_gradient_reaches(
         (lambda x: tg.adaptive_avg_pool2d(x, 2), (1, 1, 8, 8), "4"),
         (lambda x: tg.adaptive_avg_pool2d(x, 1), (1, 1, 8, 8), "all"),
         (lambda x: tg.avg_pool2d(x, 2)[:, :, ::2], (1, 1, 8, 8), "–"),
+        (lambda x: tg.conv2d(x, tg.ones((1, 1, 3, 3))).flatten(1), (2, 1, 3, 3), "3"),
+        (lambda x: tg.conv2d(x, tg.ones((1, 1, 3, 3))).flatten(1) @ tg.ones((1, 4)),
+            (2, 1, 3, 3), "all"),
         (lambda x: tg.relu(x) @ tg.ones((4, 3)), (2, 5, 4), "–"),
         (lambda x: tg.relu(x) @ tg.ones((4, 3)), (2, 4), "all"),
     ],

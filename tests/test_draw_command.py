@@ -113,6 +113,23 @@ def test_the_options_reach_the_picture(
     assert "kernel_size" not in texts["depth"]
 
 
+def test_a_model_is_drawn_and_counted_without_memory(
+    models: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (f"{models}::make_model", "--input", "1,3,4,4")
+    assert run(capsys, *words, "--device", "meta") == run(capsys, *words)
+    seen = {}
+    for device in ("cpu", "meta"):
+        path = tmp_path / f"{device}.dot"
+        run(capsys, *words, "--device", device, "--out", str(path))
+        seen[device] = path.read_text()
+    assert seen["meta"] == seen["cpu"]
+    status, said = refused(capsys, *words, "--device", "meta", "--health")
+    assert (status, "--health: on meta there are no values" in said) == (2, True)
+    status, said = refused(capsys, *words, "--device", "tpu")
+    assert (status, "--device: unknown device 'tpu'" in said) == (2, True)
+
+
 def test_what_goes_wrong_is_said_in_one_sentence(
     models: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -162,12 +162,8 @@ def scales(figure: Any) -> dict[str, str]:
 
 def zeros(axes: Any) -> list[float]:
     """Where a triangle at the foot says that a value is exactly 0."""
-    return [
-        float(x)
-        for line in axes.get_lines()
-        if line.get_marker() == "v" and line.get_transform() == axes.get_xaxis_transform()
-        for x in line.get_xdata()
-    ]
+    feet = (found for found in axes.collections if found.get_offset_transform() != axes.transData)
+    return [float(x) for found in feet for x, _ in found.get_offsets()]
 
 
 def test_one_layer_without_spread_hides_no_vanishing() -> None:
@@ -177,6 +173,7 @@ def test_one_layer_without_spread_hides_no_vanishing() -> None:
     figure = viz.histograms(layers)
     assert scales(figure)["std by layer"] == "log"
     (axes,) = (axes for axes in figure.axes if axes.get_title(loc="left") == "std by layer")
+    assert len(axes.get_lines()) == 1  # the legend is of lines
     assert zeros(axes) == [3.0]
     assert [text.get_text() for text in axes.texts] == ["▾ exactly 0"]
     model = nn.Sequential(*[part for _ in range(8) for part in (nn.Linear(8, 8), nn.Sigmoid())])
@@ -204,7 +201,7 @@ def test_a_log_scale_is_decided_by_what_has_a_place_on_it(losses: list[float]) -
         low, high = axes.get_ylim()
         assert 0 < low < high < math.inf
         drawn = [y for line in axes.get_lines() for y in line.get_ydata()]
-        assert min(y for y in drawn if math.isfinite(y)) >= 0
+        assert min(y for y in drawn if math.isfinite(y)) > 0
 
 
 def test_losses_that_span_decades_have_a_log_scale() -> None:
@@ -220,12 +217,6 @@ def test_losses_that_span_decades_have_a_log_scale() -> None:
     diverged = viz.curves({"loss": [2.0, 1e-3, 1e30]}).axes[0]
     assert diverged.get_yscale() == "log"
     assert diverged.get_ylim()[1] < 10
-
-    rates = [10.0**k for k in range(-4, 1)]
-    assert viz.learning_rates(rates, [2.0, 1.0, 0.1, 1e-3, math.nan]).axes[0].get_yscale() == "log"
-    assert viz.learning_rates(rates, [2.0, 1.0, 0.1, 0.0, 9.0]).axes[0].get_yscale() == "linear"
-    axes = viz.learning_rates(rates, [2.0, 1.0, 1e-3, 0.0, 9.0]).axes[0]
-    assert zeros(axes) == [0.1]
 
 
 # ----- filters -----------------------------------------------------------------------------------

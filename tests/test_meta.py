@@ -179,6 +179,8 @@ def test_nothing_is_drawn() -> None:
     tg.manual_seed(0)
     nn.Sequential(nn.Linear(4, 4, device="meta"), nn.Conv2d(1, 2, 3, device="meta"))
     nn.functional.dropout(tg.randn(5, device="meta"))
+    for fill in (nn.init.orthogonal_, nn.init.trunc_normal_, nn.init.kaiming_normal_):
+        fill(meta(3, 4))
     assert tg.rand(3).tolist() == first.tolist()
 
 
@@ -293,6 +295,7 @@ def test_what_is_not_known_is_a_dash(tmp_path: Path) -> None:
     step = trace.steps[0]
     assert {value.mean for value in [*step.values.values(), *step.gradients.values()]} == {None}
     assert not step.shares
+    assert {(node.seconds, node.backward_seconds) for node in trace.nodes} == {(None, None)}
     assert viz.Trace.from_json(trace.to_json()) == trace
     for suffix in ("svg", "html"):
         drawing = viz.draw(trace, backward=True, health=True)

@@ -105,13 +105,19 @@ def test_names_are_text(name: str) -> None:
     assert Reader(bundle(trace)["text/html"]).tags == ["iframe"]
 
 
-def test_diffs_and_drawings_are_shown() -> None:
+def test_a_drawing_is_shown() -> None:
     x = tg.tensor([0.5], requires_grad=True)
-    y = tg.tanh(x)
-    for shown in (viz.diff(viz.trace(y), viz.trace(y * 2)), viz.draw(y)):
-        told = shown._repr_mimebundle_()
-        assert "<svg" in told["image/svg+xml"]
-        assert told["text/plain"]
+    told = viz.draw(tg.tanh(x))._repr_mimebundle_()
+    assert "<svg" in told["image/svg+xml"]
+    assert told["text/plain"]
+
+
+def test_a_diff_is_shown_as_its_page() -> None:
+    y = tg.tanh(tg.tensor([0.5], requires_grad=True))
+    found = viz.diff(viz.trace(y), viz.trace(y * 2))
+    told = found._repr_mimebundle_()
+    assert inside(told).startswith(found.page())
+    assert told["text/plain"] == str(found)
 
 
 def inside(bundle: dict[str, str]) -> str:

@@ -4,12 +4,14 @@ import base64
 import hashlib
 import itertools
 import json
+import math
+import random
 import re
 import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -21,8 +23,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tinygrad_cv as tg
-from tinygrad_cv import viz
-from tinygrad_cv.viz import labels
+from tinygrad_cv import nn, viz
+from tinygrad_cv.viz import labels, words
 from tinygrad_cv.viz.data import (
     Broken,
     Failure,
@@ -35,7 +37,8 @@ from tinygrad_cv.viz.data import (
     Summary,
     Trace,
 )
-from tinygrad_cv.viz.page import page
+from tinygrad_cv.viz.folding import grouped
+from tinygrad_cv.viz.page import beside, page
 
 pytestmark = pytest.mark.host
 
@@ -289,11 +292,11 @@ class Browser:
     def __init__(self, driver: Any, folder: Path) -> None:
         self.driver, self.folder, self.pages = driver, folder, 0
 
-    def show(self, trace: Trace, folded: Any = (), title: str = "") -> None:
+    def show(self, trace: Trace, folded: Any = (), title: str = "", **more: Any) -> None:
         """Without `folded` (None) the page folds so much that it fits."""
         self.pages += 1  # the same address again might show the page before
         file = self.folder / f"{self.pages}.html"
-        file.write_text(page(trace, folded, title), encoding="utf-8")
+        file.write_text(page(trace, folded, title, **more), encoding="utf-8")
         self.driver.get(file.as_uri())
         loaded = "return location.href === arguments[0] && document.readyState === 'complete'"
         give_up = time.monotonic() + 60
@@ -458,11 +461,15 @@ def expected_boxes(trace: Trace, folded: set[int]) -> set[str]:
             if around.id in folded and (ops[around.id] != 1 or around.repeat > 1)
         ]
         homes.append(f"m{hiding[-1]}" if hiding else f"n{node.id}")
-    found = list(homes)
-    for node in trace.nodes:
-        readers = {homes[edge.target] for edge in trace.edges if edge.source == node.id}
-        if node.kind == "parameter" and node.module is not None and len(readers) == 1:
-            found[node.id] = readers.pop() if homes[node.id][0] == "n" else homes[node.id]
+    readers: dict[int, set[str]] = {node.id: set() for node in trace.nodes}
+    for edge in trace.edges:
+        readers[edge.source].add(homes[edge.target])
+    found = []
+    for node, home in zip(trace.nodes, homes, strict=True):
+        in_module = any(around.repeat == 1 for around in trace.ancestors(node.module))
+        inside = node.kind == "parameter" and in_module and home[0] == "n"
+        alone = len(readers[node.id]) == 1 and min(readers[node.id])[0] == "n"
+        found.append(min(readers[node.id]) if inside and alone else home)
     outputs = {found[id]: f"o{k}" for k, id in reversed(list(enumerate(trace.outputs)))}
     return {*found, *outputs.values()}
 
@@ -635,11 +642,11 @@ def test_folding_a_module_makes_its_frame_a_box(browser: Browser) -> None:
     trace = residual_net(2).trace
     browser.show(trace)
     before = set(browser.all(".box"))
-    assert set(browser.all(".frame")) == {"m1", "m4"}  # none around all, none around one op
+    assert set(browser.all(".frame")) == {"m0", "m1", "m4"}  # none around one op
     browser.click("#m1 .heading")
     hidden = {f"n{node.id}" for node in trace.nodes if node.module in (1, 2, 3)}
     assert set(browser.all(".box")) == before - hidden | {"m1"}
-    assert set(browser.all(".frame")) == {"m4"}
+    assert set(browser.all(".frame")) == {"m0", "m4"}
     assert browser.text("#m1").split("\n") == [
         "blocks.0 Block",
         "5 ops, 144 parameters",
@@ -663,7 +670,7 @@ def test_edges_between_folded_modules_are_merged_with_the_largest_norm(browser: 
     assert browser.text(".inside").endswith("1e+07")
     net.trace.steps[0].shares["4:0"] = float("nan")
     browser.show(net.trace, [0, 1])
-    assert browser.text(".inside").endswith("NaN")
+    assert browser.text(".inside").endswith("nan")
 
 
 def test_fold_all_and_unfold_all(browser: Browser) -> None:
@@ -843,14 +850,14 @@ def test_dead_relu_is_bold_from_one_half_on(browser: Browser) -> None:
 def test_search_unfolds_and_highlights_one_match_after_another(browser: Browser) -> None:
     trace = two_layers().trace
     browser.show(trace, [0])
-    browser.type("LINEAR")  # two modules of that class with a weight, a bias and an op each
-    assert browser.text("#found") == "8 found"
+    browser.type("LINEAR")  # two ops, and their weights and biases
+    assert browser.text("#found") == "6 found"
     browser.press("Enter", "#search")
-    assert browser.text("#found") == "1 of 8"
+    assert browser.text("#found") == "1 of 6"
     assert "m0" not in browser.all(".box")
-    for _ in range(8):
+    for _ in range(6):
         browser.press("Enter", "#search")
-    assert browser.text("#found") == "1 of 8"
+    assert browser.text("#found") == "1 of 6"
     browser.type("mlp.py:7")
     browser.press("Enter", "#search")
     assert browser.all(".hit") == ["n4"]
@@ -1075,6 +1082,395 @@ def test_the_title_is_the_heading_and_that_of_the_window(browser: Browser) -> No
 def test_an_empty_trace(browser: Browser) -> None:
     browser.show(Trace())
     assert browser.all(".box") == []
+
+
+# ----- the same as the static pictures -----------------------------------------------------------
+
+
+def small_nets() -> dict[str, Callable[[], viz.Drawing]]:
+    def gates() -> viz.Drawing:
+        x, y, z = (tg.tensor(value, requires_grad=True) for value in (-2.0, 5.0, -4.0))
+        return viz.draw((x + y) * z, backward=True)
+
+    def convolutions() -> viz.Drawing:
+        layers = [nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(18, 2)]
+        return viz.draw(nn.Sequential(*layers), (2, 1, 5, 5), backward=True)
+
+    def blocks() -> viz.Drawing:
+        block = [nn.Sequential(nn.Linear(4, 4), nn.Tanh()) for _ in range(3)]
+        return viz.draw(nn.Sequential(*block), (2, 4), backward=True, collapse="repeats")
+
+    def attention() -> viz.Drawing:
+        layers = [nn.LayerNorm(4), nn.Linear(4, 4)]
+        return viz.draw(nn.Sequential(*layers), (2, 3, 4), backward=True)
+
+    def recurrent() -> viz.Drawing:
+        cell = nn.RNNCell(2, 2)
+
+        def run(x: tg.Tensor) -> tg.Tensor:
+            h = tg.zeros(1, 2)
+            for step in range(5):
+                h = cell(x[step], h)
+            return h
+
+        return viz.draw(run, tg.ones(5, 1, 2), backward=True, collapse="repeats")
+
+    return {f.__name__: f for f in (gates, convolutions, blocks, attention, recurrent)}
+
+
+@pytest.mark.parametrize("net", small_nets())
+def test_boxes_and_words_are_those_of_the_static_picture(browser: Browser, net: str) -> None:
+    view = small_nets()[net]().view
+    browser.show(view.trace, view.folded, repeated=view.repeated)
+    assert {box for box in browser.all(".box") if box[0] != "o"} == set(view.boxes)
+    for box in view.boxes.values():
+        told = view.words(box)
+        held = [words.parameter(view.trace, i) for i in box.parameters]
+        lines = browser.text(f"#{box.id}").split("\n")
+        assert lines[0] == told.title
+        assert [line for line in lines if line in {*told.rows, *held}] == [*told.rows, *held]
+        formulas = [line.strip() for line in told.formulas]
+        shown = [line for line in lines if line.startswith(("∂L", "where"))]
+        assert len(shown) == (len(formulas) if len(formulas) <= 6 else 5)
+        for line, formula in zip(shown, formulas, strict=False):
+            assert line == formula or (line[-1] == "…" and formula.startswith(line[:-1]))
+
+
+def test_numbers_are_written_as_in_the_static_pictures(browser: Browser) -> None:
+    numbers = [0.0, 1.0, -12.0, 999.4, 999.5, 1e5, 12345.0, 0.03125, 2.125, 1e-4, 9.9999e-5, 1e-300]
+    draw = random.Random(0)
+    numbers += [draw.uniform(-10, 10) * 10 ** draw.randint(-9, 9) for _ in range(300)]
+    numbers += [draw.randint(1, 9999) / 2 ** draw.randint(0, 14) for _ in range(300)]  # ties
+    browser.show(Trace())
+    told = browser.run("return arguments[0].map(figure)", numbers)
+    assert told == [labels.number(number) for number in numbers]
+    assert browser.run("return [NaN, Infinity, -Infinity, null].map(figure)") == [
+        labels.number(number) for number in (math.nan, math.inf, -math.inf, None)
+    ]
+
+
+# ----- the steps -------------------------------------------------------------------------------
+
+
+def test_steps_arrive_with_four_digits(browser: Browser) -> None:
+    draw = random.Random(1)
+    numbers = [draw.uniform(-10, 10) * 10 ** draw.randint(-40, 38) for _ in range(50)]
+    steps = [
+        Step(
+            number=7 * i,
+            loss=numbers[i],
+            values={0: Summary(9, mean=numbers[i + 1], norm=math.inf, nan=i, histogram=[0, 3, 6])},
+            gradients={} if i else {3: Summary(2, dead=0.25)},
+            shares={"1:0": math.nan, "2:1": numbers[i + 2]},
+            updates={1: -0.0625},
+        )
+        for i in range(40)
+    ]
+    net = Net()
+    x = net.leaf("parameter", "x", 9)
+    net.op("tanh", net.op("add", x, net.op("exp", x)))
+    net.trace.steps = steps
+    browser.show(net.trace)
+    told = browser.run(
+        "return steps.map(({number, loss, values, shares, updates}) => [number, loss,"
+        " values[0].mean, values[0].count, values[0].nan, values[0].norm === Infinity,"
+        " values[0].histogram, Number.isNaN(shares['1:0']), shares['2:1'], updates[1]])"
+    )
+    for i, (number, loss, mean, count, nan, *rest) in enumerate(told):
+        assert (number, count, nan) == (7 * i, 9, i)
+        assert [loss, mean] == pytest.approx([numbers[i], numbers[i + 1]], rel=1.1e-3)
+        assert [figure(loss), figure(mean)] == [figure(numbers[i]), figure(numbers[i + 1])]
+        assert rest[:3] == [True, [0, 32, 63], True]
+        assert rest[3:] == [pytest.approx(numbers[i + 2], rel=1.1e-3), -0.0625]
+    assert browser.run("return [steps[0].gradients[3].dead, steps[1].gradients]") == [0.25, {}]
+
+
+def figure(value: float) -> str:
+    return labels.number(value)
+
+
+def test_a_long_watch_is_a_small_page() -> None:
+    """200 steps of 180 nodes with values and gradients in less than 5 MB; here a tenth of it."""
+    draw = random.Random(2)
+
+    def told() -> Summary:
+        five = [draw.random() for _ in range(5)]
+        return Summary(
+            999, *five, zeros=draw.random(), histogram=[draw.randint(0, 99) for _ in range(16)]
+        )
+
+    net = residual_net(14)  # 143 nodes
+    for i in range(20):
+        nodes = range(180)
+        shares = {edge.key: draw.random() for edge in net.trace.edges}
+        summaries = [{k: told() for k in nodes if k < len(net.trace.nodes)} for _ in range(2)]
+        net.trace.steps.append(Step(i, draw.random(), *summaries, shares))
+    net.trace.steps.append(net.trace.steps[0])
+    size = len(page(net.trace)) - len(page(replace(net.trace, steps=[])))
+    assert size * (200 / 21) * (180 / len(net.trace.nodes)) < 4.2e6
+
+
+# ----- loops -------------------------------------------------------------------------------------
+
+
+def loop(count: int) -> Trace:
+    """h = tanh(W h + x[t]), `count` times, and the last h as the result; step t has ∂L/∂h = t."""
+    net = Net("loop")
+    x, h = net.leaf("input", "x", count, 8), net.leaf("input", "h0", 8)
+    w = net.leaf("parameter", "w", 8, 8)
+    states = []
+    for t in range(count):
+        term = net.op("getitem", x, shape=(8,), attributes=f"index={t}")
+        product = net.op("matmul", w, h, shape=(8,))
+        h = net.op("tanh", net.op("add", product, term, shape=(8,)), shape=(8,))
+        states.append(h)
+    net.trace.outputs = [net.op("stack", *states, shape=(count, 8))]
+    shares = {edge.key: float(edge.target) for edge in net.trace.edges if edge.gradient}
+    net.trace.steps = [Step(shares=shares)]
+    return grouped(net.trace)
+
+
+def test_a_loop_opens_to_one_step_with_an_arrow_back(browser: Browser) -> None:
+    trace = loop(50)
+    browser.show(trace)
+    assert len(browser.all(".box")) == 9  # x, h0, w, getitem, matmul, add, tanh, stack, output
+    assert "t = 0 … 49" in browser.text(".frame")
+    (back,) = browser.run("return graph.edges.filter(e => e.back).map(e => [e.from.id, e.to.id])")
+    ops = {node.op: f"n{node.id}" for node in reversed(trace.nodes)}
+    assert back == [ops["tanh"], ops["matmul"]]
+    assert len(browser.all(".edge.value.back")) == len(browser.all(".edge.gradient.back")) == 1
+    assert len(browser.all(".edge.value.many")) == 1  # all states go to the stack
+    assert "∂L/∂w" in browser.text(f"#{ops['matmul']}")
+    assert "∂L/∂x" in browser.text(f"#{ops['matmul']}") or "∂L/∂h" in browser.text(
+        f"#{ops['matmul']}"
+    )
+
+
+def test_the_picker_shows_the_numbers_of_one_step_or_all(browser: Browser) -> None:
+    trace = loop(20)
+    browser.show(trace)
+    tanh = [node.id for node in trace.nodes if node.op == "tanh"]
+    browser.click("[aria-label='next block']")
+    assert f"n{tanh[1]}" in browser.all(".box")
+    told = (
+        "return toldOf(graph.edges.find(({from, to}) => to.id === arguments[0]"
+        " && from.node?.op === 'add'))"
+    )
+    assert browser.run(told, f"n{tanh[1]}") == labels.number(float(tanh[1]))
+    browser.click("[aria-label='block before']")
+    browser.click("[aria-label='block before']")
+    assert f"n{tanh[19]}" in browser.all(".box")
+    browser.type("index=7")
+    browser.press("Enter", "#search")
+    assert f"n{tanh[7]}" in browser.all(".box")
+    browser.click("[aria-label='show all 20 blocks']")
+    assert {f"n{i}" for i in tanh} <= set(browser.all(".box"))
+    browser.click("[aria-label='show one block']")
+    assert len(browser.all(".box")) == 9
+
+
+@pytest.mark.parametrize("count", [40, 1000])
+def test_unfold_all_shows_something_at_once(browser: Browser, count: int) -> None:
+    browser.show(loop(count), None)
+    browser.click("#unfold")
+    assert len(browser.all(".box")) == 9
+    assert all(browser.run(IN_VIEW, f"#{box}") for box in browser.all(".box.input"))
+
+
+# ----- what fits ---------------------------------------------------------------------------------
+
+
+def test_the_first_view_fits_and_can_be_read(browser: Browser) -> None:
+    net = Net()
+    x = net.leaf("input", "x", 4, 8)
+    with net.module("", "Deep"):
+        for i in range(8):
+            with net.module(f"stages.{i}", "Stage"):
+                for j in range(i + 1):
+                    x = net.residual(f"stages.{i}.{j}", x)
+    browser.show(net.trace, None)
+    assert 8 < len(browser.all(".box")) < 60
+    for box in browser.all(".box"):
+        assert browser.run(IN_VIEW, f"#{box}")
+    assert browser.run("return 13 * camera.scale") >= 11.6
+
+
+def test_a_tall_graph_is_cut_into_columns(browser: Browser) -> None:
+    trace = residual_net(6).trace
+    browser.show(trace, {module.id for module in trace.modules if module.type == "Block"} - {1, 5})
+    assert browser.run("return graph.levels.at(0).rows.some(row => row[0]?.column)")
+    folded = {module.id for module in trace.modules if module.type == "Block"} - {1, 5}
+    check_drawing(browser, trace, folded)
+
+
+def test_on_paper_the_whole_graph_is_there_with_its_legend(browser: Browser) -> None:
+    browser.show(residual_net(12).trace)
+    browser.run("zoom(3); dispatchEvent(new Event('beforeprint'))")
+    left, top, width, height = map(float, browser.all("#view", "viewBox")[0].split())
+    for area in browser.rectangles(".box .outline").values():
+        assert within(area, [left, top, left + width, top + height])
+    assert browser.all("#world", "transform") == [None]
+    browser.run("dispatchEvent(new Event('afterprint'))")
+    assert browser.all("#view", "viewBox") == [None]
+    text = re.sub(r"\s", "", page(Trace()))
+    printed = text[text.index("@mediaprint") :]
+    assert "footer{display" not in printed
+    assert "print-color-adjust:exact" in printed
+
+
+def test_on_a_phone_details_are_below_and_nothing_overflows(browser: Browser) -> None:
+    size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        browser.show(two_layers(2).trace)
+        browser.click("#n3")
+        assert browser.run("return document.documentElement.scrollWidth") == 390
+        at = "const at = document.querySelector(arguments[0]).getBoundingClientRect(); return at."
+        assert browser.run(at + "top", "#details") >= browser.run(at + "bottom", "#view") - 1
+        assert browser.run(at + "width", "#details") == 390
+        assert browser.run(at + "width", "#details dd") > 200
+    finally:
+        browser.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_two_fingers_zoom_and_pan(browser: Browser) -> None:
+    browser.show(residual_net(3).trace)
+    before = browser.run("return {...camera}")
+    browser.run(
+        "const view = document.getElementById('view'), {left, top} = view.getBoundingClientRect();"
+        "for (const [kind, pointerId, x, y] of [['down', 1, 300, 300], ['down', 2, 400, 300],"
+        "  ['move', 1, 250, 310], ['move', 2, 450, 310], ['up', 1, 250, 310], ['up', 2, 450, 310]])"
+        "  view.dispatchEvent(new PointerEvent('pointer' + kind, {pointerId, button: 0,"
+        "    clientX: left + x, clientY: top + y, bubbles: true}))"
+    )
+    after = browser.run("return {...camera}")
+    assert after["scale"] == pytest.approx(2 * before["scale"], rel=0.01)
+    middle = [(350 - camera["x"]) / camera["scale"] for camera in (before, after)]
+    assert middle[0] == pytest.approx(middle[1], abs=3)
+
+
+# ----- colours -----------------------------------------------------------------------------------
+
+
+def colours(scheme: int) -> dict[str, str]:
+    """The custom properties of the page, light (0) or dark (1)."""
+    found = {}
+    for name, value in re.findall(r"--([a-z]+): ([^;]+);", beside("page.css")):
+        both = re.findall(r"#[0-9a-f]{6}", value)
+        if both:
+            found[name] = both[min(scheme, len(both) - 1)]
+    return found
+
+
+TEXTS = {
+    "ink": ["paper", "panel", "op", "input", "parameter", "folded", "output"],
+    "faint": ["paper", "panel", "op", "input", "folded"],
+    "formula": ["backward", "panel"],
+    "high": ["op", "input", "folded", "backward"],
+    "low": ["op", "input", "folded"],
+    "nan": ["op", "input", "folded", "backward", "parameter"],
+    "noted": ["op", "folded", "input", "parameter"],
+}
+MARKS = [
+    "value",
+    "unknown",
+    "neutral",
+    "blue",
+    "vermilion",
+    "broken",
+    "chosen",
+    "hit",
+    "now",
+    "frame",
+]
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_contrast(scheme: int) -> None:
+    """At least 4.5 for text and 3 for marks (WCAG 2.2), of each colour on each ground it is on."""
+    found = colours(scheme)
+    low = [
+        (text, ground, round(ratio, 2))
+        for text, grounds, least in [
+            *((text, grounds, 4.5) for text, grounds in TEXTS.items()),
+            *((mark, ["paper"], 3.0) for mark in MARKS),
+        ]
+        for ground in grounds
+        if (ratio := contrast(found[text], found[ground])) < least
+    ]
+    assert low == []
+
+
+def contrast(a: str, b: str) -> float:
+    def luminance(colour: str) -> float:
+        channels = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+        return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    low, high = sorted(map(luminance, (a, b)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_colour_by_cost(browser: Browser) -> None:
+    trace = two_layers(0).trace
+    browser.show(trace)
+    assert browser.run(
+        "return [...document.getElementById('paint').options].map(o => o.value)"
+    ) == [
+        "health",
+        "flops",
+        "parameters",
+        "saved",
+        "time",
+    ]
+    browser.run(
+        "const select = document.getElementById('paint'); select.value = 'parameters';"
+        "select.dispatchEvent(new Event('change'))"
+    )
+    share = "return document.getElementById(arguments[0]).style.getPropertyValue('--share')"
+    assert [browser.run(share, box) for box in ("n3", "n4", "n7")] == ["60%", "0%", "60%"]
+    assert not browser.run("return document.querySelector('.key.cost').hidden")
+    browser.show(Trace())
+    assert browser.run("return document.getElementById('paint').hidden")
+
+
+def test_the_legend_has_the_keys_of_what_is_drawn(browser: Browser) -> None:
+    shown = (
+        "return [...document.querySelectorAll('.key')]"
+        ".filter(key => !key.hidden).map(key => key.classList[1])"
+    )
+    browser.show(two_layers(0).trace)
+    assert browser.run(shown) == ["input", "parameter", "op", "output", "value", "unknown"]
+    net = two_layers(1)
+    net.trace.nodes[4].note = "changed"
+    net.trace.steps[0].values[4] = summary(1.0, nan=1)
+    net.trace.steps[0].shares["4:0"] = 0.0
+    net.trace.steps[0].gradients[3] = summary(0.0)
+    browser.show(net.trace, [])
+    keys = browser.run(shown)
+    assert {"gradient", "width", "zero", "nan", "broken", "noted"} <= set(keys)
+    browser.show(loop(12))
+    assert {"repeat", "loop", "many"} <= set(browser.run(shown))
+
+
+def test_activations_and_filters_are_in_the_box_of_a_convolution(browser: Browser) -> None:
+    net = two_layers(1)
+    image = (
+        "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAA"
+        "AgABSK+kcQAAAABJRU5ErkJggg=="
+    )
+    net.trace.steps[0].values[3].image = image
+    browser.show(net.trace)
+    assert browser.all("#n3 image", "href") == [image]
+    assert browser.all("#n4 image") == []
+    check_drawing(browser, net.trace, set())
+
+
+def test_where_a_watched_graph_changed_is_told(browser: Browser) -> None:
+    trace = two_layers(2).trace
+    trace.changed = ["the graph changed at step 12: 3 nodes more"]
+    browser.show(trace)
+    assert browser.text("#changed") == trace.changed[0]
 
 
 # ----- safety ----------------------------------------------------------------------------------

@@ -106,6 +106,9 @@ def test_inputs_and_consumers_are_links(browser: Browser) -> None:
     assert browser.all(".box.chosen") == ["n7"]
     assert "m2" not in browser.all(".box")
     assert browser.run(test_page.IN_VIEW, "#n7")
+    assert browser.run("return document.activeElement.id") == "n7"
+    assert browser.all("[aria-current]") == ["n7"]
+    assert browser.all("#n7", "aria-description") == ["fed by h = relu; feeds loss = mean"]
     browser.run("choose('m1')")  # of a module: what goes in and out
     assert browser.all("#details .links .place", "title") == ["show n0", "show n4"]
 

@@ -108,7 +108,8 @@ function measure(box) {
   box.right = box.back.length ? widest(box.back) + 2 * MARGIN : 0;
   box.tops = [...box.ins];
   placeTops(box);
-  box.names = box.named && box.tops.some(({ name, gradient }) => name || (gradient && both))
+  const ends = [...box.tops, ...(box.loops ?? [])];
+  box.names = box.named && ends.some(({ name, gradient }) => name || (gradient && both))
     ? NAMES : 4;
   const front = tallest(box.front) + (box.image === null ? 0 : PICTURE + 4);
   box.h = box.names + Math.max(front, tallest(box.back)) + 7;

@@ -4,7 +4,7 @@
 const { moments, readable, plays } = JSON.parse(document.getElementById("data").textContent);
 const circuit = document.getElementById("circuit");
 const parts = [...circuit.querySelectorAll("[data-key]")];
-const said = [...document.querySelectorAll("#formulas svg")];
+const said = [...document.querySelectorAll(".said")];
 const slider = document.getElementById("slider");
 const [left, top_, wide, high] = circuit.getAttribute("viewBox").split(" ").map(Number);
 const PACE = 1800; // milliseconds for a gate
@@ -21,7 +21,7 @@ function show(i) {
     part.classList.toggle("now", computes.has(key));
     part.classList.toggle("back", computes.has(key) && backward);
   }
-  said.forEach((svg, k) => svg.classList.toggle("shown", k === now));
+  said.forEach((part, k) => part.classList.toggle("shown", k === now));
   slider.value = now;
   document.getElementById("place").textContent = `${now + 1} of ${moments.length}`;
   look();

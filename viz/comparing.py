@@ -2,14 +2,19 @@
 
 import dataclasses
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
+from tinygrad_cv.storage import write
+from tinygrad_cv.viz.aligning import Line, Row, lines, pairs, unified
 from tinygrad_cv.viz.data import Input, Module, Node, Step, Summary, Trace
+from tinygrad_cv.viz.diffing import diff_page
 from tinygrad_cv.viz.drawing import Drawing, draw
+from tinygrad_cv.viz.notebook import framed
+from tinygrad_cv.viz.render import encoded
 
 FACTOR = 10.0  # between two norms, or two update ratios, that is worth telling
 SPREAD = 2.0  # the same for standard deviations of activations
@@ -36,93 +41,118 @@ class Diff:
     changes: tuple[Change, ...]
     trace: Trace
     """Both graphs in one, with the changes as notes."""
+    names: tuple[str, str]
+    rows: tuple[Row, ...]
+    """The nodes of both, aligned in the order of computation."""
+    lines: tuple[tuple[Line, ...], tuple[Line, ...]]
+    """The nodes of each graph in words, by their ids."""
 
     def drawing(self) -> Drawing:
         """Both graphs, each in its frame, the changed boxes marked."""
         return draw(self.trace)
 
+    def page(self) -> str:
+        """The aligned lines as the text of one HTML document; it opens at the first change."""
+        return diff_page(self.names, self.rows, self.lines)
+
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write a page (.html) or a picture; see `Drawing.save`."""
-        return self.drawing().save(path)
+        """Write a page (.html) of aligned lines, or a picture of the graphs; see `Drawing.save`."""
+        if Path(path).suffix.lower() != ".html":
+            return self.drawing().save(path)
+        write(Path(path), encoded(self.page()))
+        return Path(path)
 
     def __str__(self) -> str:
+        """A unified diff, in colours if it goes to a terminal."""
         if not self.changes:
             return "no difference"
-        return "\n".join(f"{change.key}: {'; '.join(change.what)}" for change in self.changes)
+        colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        return "\n".join(unified(self.rows, self.names, *self.lines, colour))
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        bundle = self.drawing()._repr_mimebundle_(include, exclude)
-        return {**bundle, "text/plain": str(self)}
+        return {"text/html": framed(self.page()), "text/plain": str(self)}
 
 
 def diff(first: Trace, second: Trace, names: tuple[str, str] | None = None) -> Diff:
     """Hold two traces against each other: two models, or two steps (`trace.at(step)`) of one.
 
-    Nodes are matched in the order of computation by op, attributes and shape, so a layer that was
-    put in between does not disturb those after it. Told is which nodes only one of them has, what
-    differs in attributes, shape and dtype, and where the health of the last step of each differs:
-    norms of gradients and update ratios by a factor of 10, the spread of activations by 2, shares
-    of dead and saturated units by a tenth, and what is finite in one of them only.
+    Nodes are matched in the order of computation by place, op, attributes and shape, so a layer
+    that was put in between does not disturb those after it. Told is which nodes only one of them
+    has, which are in both at another place in the order, what differs in attributes, shape and
+    dtype, and where the health of the last step of each differs: norms of gradients and update
+    ratios by a factor of 10, the spread of activations by 2, shares of dead and saturated units by
+    a tenth, and what is finite in one of them only.
 
     `names` are those of the two, by default their titles, with the step where there is one.
 
     >>> from tinygrad_cv import nn, viz
     >>> small = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
     >>> large = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 2))
-    >>> print(viz.diff(viz.trace(small, (1, 4)), viz.trace(large, (1, 4))))
-    2/dropout.0: only in the second
+    >>> traces = viz.trace(small, (1, 4)), viz.trace(large, (1, 4))
+    >>> print(viz.diff(*traces, names=("small", "large")))
+    --- small
+    +++ large
+      x  float32 (1, 4)
+      0: weight  float32 (8, 4)
+      0: bias  float32 (8,)
+      0 Linear 8  float32 (1, 8)
+      1 ReLU  float32 (1, 8)
+    + 2 Dropout  p=0.5, float32 (1, 8)
+      3: weight  float32 (2, 8)
+      3: bias  float32 (2,)
+      3 Linear 2  float32 (1, 2)
     """
     names = names or (_name(first), _name(second))
     if names[0] == names[1]:
         names = (f"{names[0]}, first", f"{names[1]}, second")
-    changes = []
     joined = _joined(first, second, names)
-    for left, right in _pairs(first.nodes, second.nodes):
-        if left is not None and right is not None:
-            what = tuple(_differences(left, right, first.steps[-1:], second.steps[-1:]))
-        else:
-            what = ("only in the first" if right is None else "only in the second",)
-        if not what:
+    rows, changes = [], []
+    for row, change in _compared(first, second):
+        rows.append(row)
+        if change is None:
             continue
-        ids = [None if node is None else node.id for node in (left, right)]
-        keys = [node.key for node in (left, right) if node is not None]
-        changes.append(Change(ids[0], ids[1], keys[0], what))
-        for i, start in zip(ids, (0, len(first.nodes)), strict=True):
+        changes.append(change)
+        for i, start in ((row.left, 0), (row.right, len(first.nodes))):
             if i is not None:
-                joined.nodes[start + i].note = "; ".join(what)
-    return Diff(tuple(changes), joined)
+                joined.nodes[start + i].note = "; ".join(row.what)
+    told = tuple(lines(first)), tuple(lines(second))
+    return Diff(tuple(dict.fromkeys(changes)), joined, names, tuple(rows), told)
+
+
+def _compared(first: Trace, second: Trace) -> Iterator[tuple[Row, Change | None]]:
+    """The aligned nodes, and what is to be told of them."""
+    found = list(pairs(first.nodes, second.nodes))
+    alone = {second.nodes[j].key: j for i, j in found if i is None and j is not None}
+    moved = {
+        i: alone[key]
+        for i, j in found
+        if j is None and i is not None and (key := first.nodes[i].key) in alone
+        if first.nodes[i].op == second.nodes[alone[key]].op
+    }
+    back = {j: i for i, j in moved.items()}
+    before, after = first.steps[-1:], second.steps[-1:]
+    for i, j in found:
+        # Where it is in both, but in another order, it is two rows and one change.
+        left = i if i is not None else back.get(j) if j is not None else None
+        right = j if j is not None else moved.get(i) if i is not None else None
+        if left is None or right is None:
+            what: tuple[str, ...] = (f"only in the {'first' if right is None else 'second'}",)
+            key = first.nodes[left].key if left is not None else second.nodes[right or 0].key
+        else:
+            key = first.nodes[left].key
+            what = tuple(_differences(first.nodes[left], second.nodes[right], before, after))
+            if i is None or j is None:
+                what = ("in both, at another place in the order", *what)
+        kind: Any = "removed" if j is None else "added" if i is None else "changed"
+        if what:
+            yield Row(kind, i, j, what), Change(left, right, key, what)
+        else:
+            yield Row("equal", i, j), None
 
 
 def _name(trace: Trace) -> str:
     step = f"step {trace.steps[-1].number}" if trace.steps else ""
     return ", ".join(filter(None, (trace.title, step))) or "graph"
-
-
-def _pairs(first: list[Node], second: list[Node]) -> Iterator[tuple[Node | None, Node | None]]:
-    """Counterparts, in the order of computation; None where there is none."""
-    left, right = list(map(_token, first)), list(map(_token, second))
-    if left == right:
-        yield from zip(first, second, strict=True)
-        return
-    for what, i, j, k, m in SequenceMatcher(None, left, right, autojunk=False).get_opcodes():
-        if what == "equal":
-            yield from zip(first[i:j], second[k:m], strict=True)
-            continue
-        # Changed stretches: the same op in the same order is a counterpart that changed.
-        rest = second[k:m]
-        for node in first[i:j]:
-            match = next((n for n, other in enumerate(rest) if other.op == node.op), None)
-            if match is None:
-                yield node, None
-            else:
-                yield from ((None, other) for other in rest[:match])
-                yield node, rest[match]
-                rest = rest[match + 1 :]
-        yield from ((None, other) for other in rest)
-
-
-def _token(node: Node) -> tuple[str, str, tuple[int, ...]]:
-    return node.op, node.attributes, tuple(node.shape)
 
 
 def _differences(left: Node, right: Node, before: list[Step], after: list[Step]) -> Iterator[str]:

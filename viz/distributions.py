@@ -153,7 +153,9 @@ def _chosen(trace: Trace, found: list[Node], limit: int) -> tuple[list[Node], st
         shown, words = [shown[i] for i in places], f"{words}, evenly spaced".removeprefix(", ")
     kept = {node.id for node in shown}
     rest = Counter(node.op for node in found if node.id not in kept).most_common()
-    left = [f"{count} {as_label(op)}" for op, count in rest[:5]]
+    left = [
+        f"{count} {as_label(op)}{'s' * (count > 1 and op == 'parameter')}" for op, count in rest[:5]
+    ]
     if len(rest) > 5:
         left.append(f"{sum(count for _, count in rest[5:])} more")
     return shown, f", {len(shown)} of {len(found)} ({words})\nleft out: {', '.join(left)}"

@@ -54,7 +54,11 @@ function lightSketch() { // what is seen from afar has no boxes of its own
   const d = [...flow.above, ...flow.below].map(outlineOf).join("");
   sketch.append(svg("path", { class: "sketched lit", d }));
 }
-after.chosen.push(follow);
+function markCurrent() {
+  for (const box of view.querySelectorAll("[aria-current]")) box.removeAttribute("aria-current");
+  byId(chosen)?.setAttribute("aria-current", "true");
+}
+after.chosen.push(follow, markCurrent);
 after.redrawn.push(follow);
 after.drawn.push(light);
 
@@ -148,9 +152,18 @@ function foldAround(id) {
   const { outside } = graph.boxes.get(id) ?? { outside: [] };
   if (outside.length) toggle(outside.at(-1));
 }
+// What a screen reader says of a box beside its words.
+function neighboursOf({ ins, outs }) {
+  const titles = (boxes) => [...new Set(boxes.map(({ front }) => front[0].text))].join(", ");
+  const [feeding, fed] = [titles(ins.map(({ from }) => from)), titles(outs.map(({ to }) => to))];
+  return [feeding && `fed by ${feeding}`, fed && `feeds ${fed}`].filter(Boolean).join("; ");
+}
 view.addEventListener("focusin", ({ target }) => {
   const { id } = target.closest("[id]");
-  if (graph.boxes.has(id)) setVisited(id);
+  if (graph.boxes.has(id)) {
+    setVisited(id);
+    target.setAttribute("aria-description", neighboursOf(graph.boxes.get(id)));
+  }
   if (target.matches(":focus-visible")) bringIntoView(id);
 });
 // Inside the graph arrows walk; with shift, and everywhere else, they step through time.
@@ -166,6 +179,9 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   event.stopImmediatePropagation();
 }, { capture: true });
+details.addEventListener("click", ({ target }) => { // a link takes the focus along
+  if (target.matches(".links .place")) byId(chosen)?.focus({ preventScroll: true });
+});
 details.addEventListener("keydown", ({ key }) => {
   if (key !== "Escape") return;
   choose(null);

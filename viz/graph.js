@@ -70,19 +70,32 @@ const leaves = new Set(given.leaves); // layers with a few ops: one box unless s
 const folded = new Set(given.folded ?? leaves);
 const hides = (m) => folded.has(m) && !singles.has(m); // a module of one op is that op's box
 
+// Whether a module of the program is around it, and not just a group of equal blocks.
+const isInModule = (module) =>
+  module !== null && paths[module].some((m) => modules[m].type !== "" && modules[m].repeat === 1);
+
 let homes = []; // of each node the id of its box
+let placeOf = []; // of each node the innermost module around what is shown for it
+function common(all) { // the innermost module around these
+  const [first, ...others] = all.map((m) => (m === null ? [] : paths[m]));
+  return first?.findLast((m, i) => others.every((path) => path[i] === m)) ?? null;
+}
 const idOf = ({ id }) => homes[id];
 const isAt = (box, node) => node !== null && homes[node] === box.id;
 function findHomes() {
-  const homeOf = (id) => {
-    const twin = shownTwin(id), hiding = around(nodes[twin]).find(hides);
+  const twins = nodes.map(({ id }) => shownTwin(id));
+  placeOf = twins.map((id) => nodes[id].module);
+  for (const { id, kind, module } of nodes) // what every block reads is where it is read
+    if (kind === "parameter" && groups.has(module) && isOpen(module))
+      placeOf[id] = common(consumers[id].map(([target]) => nodes[twins[target]].module));
+  homes = twins.map((twin, id) => {
+    const hiding = placeOf[id] === null ? undefined : paths[placeOf[id]].find(hides);
     return hiding === undefined ? `n${twin}` : `m${hiding}`;
-  };
-  homes = nodes.map(({ id }) => homeOf(id));
+  });
   // A parameter of a module stands in the box that reads it, if that is one alone.
   for (const { id, kind, module, rule } of nodes) {
-    if (rule !== null && shownTwin(rule) !== rule) homes[id] = homes[rule];
-    if (kind !== "parameter" || module === null || homes[id][0] === "m") continue;
+    if (rule !== null && twins[rule] !== rule) homes[id] = homes[rule];
+    if (kind !== "parameter" || !isInModule(module) || homes[id][0] === "m") continue;
     const readers = new Set(consumers[id].map(([target]) => homes[target]));
     const [reader] = readers;
     if (readers.size === 1 && reader[0] === "n") homes[id] = reader;
@@ -183,7 +196,8 @@ const isOutermost = ({ id, path, type, repeat }) =>
 let frameAround = new Map(); // of each module that has a frame: the module whose frame is around it
 function addFrames(boxes) {
   const counts = new Map(), computed = new Map();
-  const pathOf = ({ node, module }) => (module ? paths[module.id].slice(0, -1) : around(node));
+  const pathOf = ({ node, module }) => (module ? paths[module.id].slice(0, -1)
+    : placeOf[node.id] === null ? [] : paths[placeOf[node.id]]);
   const count = (map, m) => map.set(m, (map.get(m) ?? 0) + 1);
   for (const box of boxes.values())
     for (const m of [null, ...pathOf(box)]) {

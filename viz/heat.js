@@ -73,6 +73,8 @@ function drawHeat(name) {
   const cells = rows.map((node) => steps.map((step) => of(step, node)));
   const scale = scaleFor(MEASURES[name], cells.flat()), { isShare } = scale;
   const canvas = html("canvas", "");
+  canvas.setAttribute("role", "img");
+  canvas.setAttribute("aria-label", MEASURES[name].words);
   [canvas.width, canvas.height] = [steps.length, rows.length];
   canvas.style.height = `${ROW * rows.length}px`;
   const pen = canvas.getContext("2d"), dots = pen.createImageData(steps.length, rows.length);

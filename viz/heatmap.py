@@ -190,7 +190,7 @@ def _draw_loss(axes: "Axes", losses: list[float]) -> None:
     marker = "" if len(drawn) > 60 else "."
     axes.plot(range(len(drawn)), drawn, color=FADED, lw=1.2, marker=marker)
     axes.set_ylabel("loss", fontsize=SMALL)
-    axes.tick_params(labelsize=SMALL, labelbottom=False)
+    axes.tick_params(labelsize=SMALL, which="both", labelbottom=False)
     log_scale(axes, drawn, decades=2)
     plain(axes, grid="y")
 

@@ -15,6 +15,7 @@ COLORS = {
     "wire": ("none", "#5f6570", "#5f6570"),
     "value": ("none", "#00704f", "#00704f"),
     "gradient": ("none", "#b34700", "#b34700"),
+    "name": ("none", "#5f6570", "#5f6570"),
     "said backward": ("none", "#b34700", "#b34700"),
 }
 """How each kind of element is filled, drawn and written, as circuit.css has it."""

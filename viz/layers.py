@@ -98,7 +98,7 @@ def by_depth(panels: Any, rows: Mapping[str, Sequence[Summary]], place: str) -> 
             every += heights
         axes.set_title(f"{name} by layer", loc="left", fontsize=SMALL, fontweight="bold")
         axes.set_xlabel(place, fontsize=SMALL)
-        axes.tick_params(labelsize=SMALL)
+        axes.tick_params(labelsize=SMALL, which="both")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         log_scale(axes, every)
         plain(axes, grid="y")

@@ -378,7 +378,7 @@ function setDown(level, rows, segments, links) {
   let shift = -left;
   level.w = right - left;
   if (level.module !== null) {
-    level.heading = shortened(`▾ ${headingOf(modules[level.module])}`, "head", 330);
+    level.heading = shortened(`▾ ${headingOf(modules[level.module])}`, "head", 420);
     const picker = groups.has(level.module) ? PICKER : 0;
     const head = widthOf(level.heading, "head") + 2 * INSET + picker;
     shift += Math.max(INSET, head - (port - left));
@@ -437,11 +437,13 @@ function corners({ route }) {
 
 // A graph that is much taller than the view is cut into columns, to be read as those of a
 // newspaper. What leads from one to the next goes up between the two.
-const LEGIBLE = 0.9; // a smaller scale is chosen by hand alone
+const LEGIBLE = innerWidth < 700 ? 0.7 : 0.9; // a smaller scale is chosen by hand alone
+const PAPER = [700, 880]; // what a sheet has room for beside the legend, in the page's pixels
+let printing = false;
 const GUTTER = 26, WIRE = 12; // the room left and right of a wire, and that for each of them
 function intoColumns(root) {
   const { rows } = root;
-  const width = view.clientWidth - 32, height = view.clientHeight - 32;
+  const [width, height] = printing ? PAPER : [view.clientWidth - 32, view.clientHeight - 32];
   const scaleOf = (w, h) => Math.min(1, width / w, height / h);
   const isAside = [...root.links.values()].some((link) => link.aside !== undefined);
   if (scaleOf(root.w, root.h) >= LEGIBLE || rows.length < 4 || isAside) return;

@@ -209,14 +209,17 @@ function play() {
 
 // The whole graph is on the paper, whatever part of it is on the screen.
 addEventListener("beforeprint", () => {
-  if (!graph.large) drawWithin(-Infinity, -Infinity, Infinity, Infinity);
+  printing = true;
+  redraw();
   world.classList.toggle("afar", graph.large);
   world.removeAttribute("transform");
   view.classList.remove("far");
   view.setAttribute("viewBox", `-8 -8 ${graph.w + 16} ${graph.h + 16}`);
 });
 addEventListener("afterprint", () => {
+  printing = false;
   view.removeAttribute("viewBox");
+  redraw();
   look();
 });
 

@@ -112,16 +112,16 @@ def log_scale(axes: "Axes", values: Iterable[float], decades: float = 1) -> bool
     for line in axes.get_lines():
         x, y = host.asarray(line.get_xdata()), host.asarray(line.get_ydata(), dtype="float64")
         if (zeros := x[y == 0]).size:
-            foot: dict[str, Any] = {
-                "transform": axes.get_xaxis_transform(),
-                "clip_on": False,
-                "zorder": 4,
-            }
-            axes.plot(zeros, [0.0] * len(zeros), "v", color=line.get_color(), ms=6, **foot)
+            foot: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "clip_on": False}
+            look: dict[str, Any] = {"marker": "v", "color": line.get_color(), "zorder": 4}
+            axes.scatter(zeros, [0.0] * len(zeros), s=36, **look, **foot)
+            line.set_ydata(host.where(y == 0, math.nan, y))  # a gap, and no fall to the foot
             low = True
     if low:
-        right: dict[str, Any] = {"transform": axes.transAxes, "ha": "right", "va": "bottom"}
-        axes.text(1.0, 0.02, "▾ exactly 0", fontsize=SMALL, color=FADED, **right)
+        corner: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
+        axes.annotate(
+            "▾ exactly 0", (1, 0), (0, -34), ha="right", fontsize=SMALL, color=FADED, **corner
+        )
     return True
 
 

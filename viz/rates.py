@@ -6,16 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from tinygrad_cv.backend import host
-from tinygrad_cv.viz.plots import (
-    BLUE,
-    FADED,
-    VERMILION,
-    OptionalPath,
-    blank_figure,
-    log_scale,
-    plain,
-    saved,
-)
+from tinygrad_cv.viz.plots import BLUE, FADED, VERMILION, OptionalPath, blank_figure, plain, saved
 from tinygrad_cv.viz.runs import has_diverged
 
 if TYPE_CHECKING:
@@ -31,8 +22,7 @@ def learning_rates(
     Two rates are marked: where the loss falls most steeply, a rate to begin with, and where it
     diverges: the first loss that is NaN, infinite or greater than three times the first one. The
     slope at a point is that of the line fitted to log10(rate) and the losses around it, a tenth of
-    all and at least three. Losses beyond the divergence are cut off. Losses that span two decades
-    stand on a log scale.
+    all and at least three. Losses beyond the divergence are cut off.
 
     Raises ValueError if the lengths differ, for fewer than three points, and if the rates are not
     positive and increasing.
@@ -63,7 +53,6 @@ def learning_rates(
     axes = figure.subplots()
     axes.plot(xs, ys, color=BLUE, marker="o", ms=3, lw=1.2)
     axes.set(xlabel="learning rate", ylabel="loss", xscale="log")
-    logarithmic = log_scale(axes, ys[:end], decades=2)
     plain(axes, grid="both")
     told = []
     if steepest is not None:
@@ -75,9 +64,7 @@ def learning_rates(
         told.append(f"divergence at {xs[end]:.3g}")
         before = [*ys[:end], 3.3 * ys[0]]
         low, high = min(before), max(before)
-        if logarithmic:
-            axes.set_ylim(min(loss for loss in before if loss) / 1.5, 1.2 * high)
-        elif low < high < math.inf:
+        if low < high < math.inf:
             axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
     axes.set_title(", ".join(told) or "the loss neither falls nor diverges", fontsize="medium")
     if told:

@@ -284,22 +284,21 @@ def _cut(node: Node, field: Field) -> Seen:
 
 def _reshaped(field: Field, shape: Sequence[int]) -> Seen:
     """The parts of all axes, dealt out anew in their order; one that is too long is split."""
-    parts = [part for axis in field.axes for part in axis if part.length != 1]
+    parts = [part for axis in field.axes for part in axis if part.length != 1 or _along((part,))]
     axes: list[Axis] = []
     for wanted in shape:
         axis: list[Part] = []
-        rest = wanted
-        while rest > 1:
+        while wanted > 1 or (parts and parts[0].length == 1 and not axis):
             length, image, step = parts.pop(0)
-            if rest % length == 0:
-                axis.append(Part(length, image, step))
-                rest //= length
-            elif length % rest == 0:
-                inner = length // rest
-                axis.append(Part(rest, image, step * inner))
+            if length > wanted and length % wanted == 0:
+                inner = length // wanted
                 parts.insert(0, Part(inner, image, step))
-                rest = 1
-            else:
+                length, step = wanted, step * inner
+            elif wanted % length:
                 return None
+            axis.append(Part(length, image, step))
+            wanted //= length
         axes.append(tuple(axis) or (Part(1),))
+    if axes:
+        axes[-1] += tuple(parts)  # an image of one pixel
     return replace(field, axes=tuple(axes))

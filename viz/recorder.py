@@ -74,7 +74,7 @@ class Recorder(Observer):
         node = tensor.grad_fn
         if node is None or node.op is None:
             return
-        if self.wants_times:
+        if self.wants_times and node.backend.has_numbers:
             self.seconds[node.number] = self._elapsed
         if self.wants_lines:
             running = self._running
@@ -102,7 +102,7 @@ class Recorder(Observer):
         saved = node.saved or ()
         started = time.perf_counter()
         sent = self.sent(reading, node, gradient, useful)
-        if self.wants_times:
+        if self.wants_times and node.backend.has_numbers:
             self.backward_seconds[node.number] = time.perf_counter() - started
         if self.wants_gradients:
             for (port, _), (receiver, share) in zip(receivers(node, useful), sent, strict=True):

@@ -21,6 +21,7 @@ from tinygrad_cv.viz.typesetting import (
     fitted,
     formula,
     row,
+    space,
     words,
 )
 from tinygrad_cv.viz.wiring import Part, bent, layered, ordered, placed
@@ -128,6 +129,11 @@ class Schematic:
         self.faces = {node.id: self._face(node.id) for node in trace.nodes}
         self.values = {i: formula(look.value, SIZE) for i, look in looks.items()}
         self.gradients = {i: formula(look.gradient, SIZE) for i, look in looks.items()}
+        self.names = {
+            node.id: formula(node.called, SMALL) if node.kind == "op" else space(0)
+            for node in trace.nodes
+        }
+        """What stands at the wires of ops: the user's name, or the letter in the formulas."""
         self.letters = {
             edge: formula(trace.nodes[edge.target].inputs[edge.port].called, SMALL)
             for edge in self.edges
@@ -136,7 +142,10 @@ class Schematic:
         """Between the wires that arrive at a gate."""
         for edge in self.edges:
             for box in self._share(edge):
-                least = 14 + (box.width if self.across else box.height)
+                letter = self.letters[edge]
+                least = 14 + (
+                    box.width + letter.width if self.across else box.height + letter.height
+                )
                 self.spacing[edge.target] = max(self.spacing[edge.target], least)
         self._place()
 
@@ -209,16 +218,22 @@ class Schematic:
         """The room beside the wire: for the shape, the value on one side, the gradient."""
         value, gradient = self.values[i], self.gradients[i]
         half = self.size(i)[not self.across] / 2
+        arriving = [edge for edge in self.edges if edge.target == i]
+        outer = self.spacing[i] * (len(arriving) - 1) / 2  # the last port
+        shares = [box for edge in arriving for box in self._share(edge)]
+        beside = max((outer + (b.width if self.across else b.height) for b in shares), default=0.0)
         if self.across:
-            return Part(max(half, value.width + 14) + 8, max(half, gradient.width + 14) + 8)
-        return Part(max(half, value.height + 8) + 5, max(half, gradient.height + 8) + 5)
+            after = max(half, gradient.width + 14, beside + 10)
+            return Part(max(half, value.width + 14) + 8, after + 8)
+        after = max(half, gradient.height + 8, beside + 8)
+        return Part(max(half, value.height + 8) + 5, after + 5)
 
     def _trunk(self, i: int) -> float:
-        boxes = (self.values[i], self.gradients[i])
+        """How long the wire of a node goes straight: for its name, and its numbers."""
+        boxes, name = (self.values[i], self.gradients[i]), self.names[i]
         if self.across:
-            return max(box.height for box in boxes) + STUB
-        letter = STUB if not self.trace.nodes[i].name else 0.0
-        return max(box.width for box in boxes) + STUB + letter
+            return max(box.height for box in boxes) + STUB + name.height
+        return max(box.width for box in boxes) + STUB + name.width
 
     def point(self, along: float, side: float) -> tuple[float, float]:
         """Coordinates in the drawing."""
@@ -289,14 +304,14 @@ class Schematic:
         """The value on one side of the wire, the gradient on the other."""
         begin, end = self.stub[i]
         value, gradient, side = self.values[i], self.gradients[i], self.side[i]
-        found = []
+        name, found = self.names[i], list[Element]()
         if self.across:
-            middle = (begin + end) / 2
+            middle = (begin + name.height + end) / 2
             y = middle + (value.up - value.down) / 2
             found.append(Element(f"v{i}", "value", value.at(side - 8 - value.width, y)))
             y = middle + (gradient.up - gradient.down) / 2
             found.append(Element(f"d{i}", "gradient", gradient.at(side + 8, y)))
-            letter_at = (side + 6, begin + 15)
+            at = (side + 6, begin + name.up + 2)
         else:
             right = end - STUB / 3
             found.append(
@@ -307,34 +322,30 @@ class Schematic:
                     f"d{i}", "gradient", gradient.at(right - gradient.width, side + 7 + gradient.up)
                 )
             )
-            letter_at = (begin + 4, side - 8)
-        node = self.trace.nodes[i]
-        if node.kind == "op":
-            found.append(Element(f"y{i}", "letter", formula(node.called, SMALL).at(*letter_at)))
+            at = (begin + 4, side - 6 - name.down)
+        if name.marks:
+            kind = "name" if self.trace.nodes[i].name else "letter"
+            found.append(Element(f"y{i}", kind, name.at(*at)))
         return found
 
     def _at_port(self, edge: Edge) -> list[Element]:
         """What the formulas of a gate call an input, and what flows back through it."""
-        along, side = self._end(edge)
-        found = []
-        entry = self.trace.nodes[edge.target].inputs[edge.port]
-        letter = self.letters[edge]
-        if (
-            self.trace.nodes[edge.source].kind == "op"
-            or entry.called != self.looks[edge.source].face
-        ):
-            at = (
-                (side - 6 - letter.width, along - 8)
-                if self.across
-                else (along - 10 - letter.width, side - 6 - letter.down)
-            )
+        target, (_, side) = edge.target, self._end(edge)
+        rim = self.center[target] - self.size(target)[self.across] / 2
+        letter, found = self.letters[edge], []
+        source, told = self.trace.nodes[edge.source], self.trace.nodes[target].inputs[edge.port]
+        name = source.called if source.kind == "op" else self.looks[edge.source].face
+        if told.called != name or (source.kind == "op" and not source.name):
+            if self.across:
+                at = (side - 6 - letter.width, rim - 8)
+            else:
+                at = (rim - 10 - letter.width, side - 6 - letter.down)
             found.append(Element(f"l{edge.key}", "letter", letter.at(*at)))
         for share in self._share(edge):
-            at = (
-                (side + 6, along - 8)
-                if self.across
-                else (along - 10 - share.width, side + 5 + share.up)
-            )
+            if self.across:
+                at = (side + 6, rim - 8 - share.down)
+            else:
+                at = (rim - 10 - share.width, side + 5 + share.up)
             found.append(Element(f"s{edge.key}", "gradient", share.at(*at)))
         return found
 
@@ -411,15 +422,17 @@ class Schematic:
         return box
 
     def formulas(self, moment: "Moment") -> str:
-        """What is said at a moment as an SVG element for the page."""
-        box = self._said(moment, STAGE[0] - 80, PANEL - 30)
-        marks = box.at(0, box.up)
+        """What is said at a moment for the page: once for a wide window, once for a phone."""
         kind = "said backward" if moment.backward else "said"
         told = escape("; ".join((moment.title, *moment.lines)), quote=True)
-        return (
-            f'<svg class="{kind}" viewBox="0 0 {STAGE[0] - 80:.0f} {box.height + 4:.1f}" '
-            f'role="img" aria-label="{told}">{typesetting.svg(marks)}</svg>'
-        )
+        parts = []
+        for name, width, height in (("wide", STAGE[0] - 80, PANEL - 30), ("narrow", 520.0, 420.0)):
+            box = self._said(moment, width, height)
+            parts.append(
+                f'<svg class="{name}" viewBox="0 0 {width:.0f} {box.height + 4:.1f}" role="img" '
+                f'aria-label="{told}">{typesetting.svg(box.at(0, box.up))}</svg>'
+            )
+        return f'<div class="{kind}">{"".join(parts)}</div>'
 
     def frame(self, moment: "Moment") -> Sheet:
         """A moment on a stage of 1280 x 720."""

@@ -49,11 +49,11 @@ function health({ id, shape }, held = false) {
   const strong = (longest, set) => ({ ...row(longest, "", "strong"), live: set });
   const rows = [];
   if (isScalar && knows("values"))
-    rows.push(strong("value -8.88e-88", () => [`value ${figure(now.step.values[id]?.mean)}`, ""]));
+    rows.push(strong("value -8.88e-88", () => [`value ${figure(only(now.step.values[id]))}`, ""]));
   if (knows("gradients") && (isScalar || held))
     rows.push(strong(isScalar ? "gradient -8.88e-88" : "gradient norm 8.88e-88", () => {
       const summary = gradientOf(id), { kind } = toneOf(now.step.judged?.nodes[id] ?? null);
-      return isScalar ? [`gradient ${figure(summary?.mean)}`, ""]
+      return isScalar ? [`gradient ${figure(only(summary))}`, ""]
         : [`gradient norm ${figure(normIn(summary))}`, kind];
     }));
   const notes = steps.map(({ judged }) => judged?.notes[id]).filter(Boolean);
@@ -71,6 +71,9 @@ function health({ id, shape }, held = false) {
       return [`update/weight ${figure(ratio)}`, ratioKind(ratio)];
     }));
   return rows;
+}
+function only(summary) { // the number of a scalar
+  return summary?.nan ? NaN : summary?.inf ? Infinity : summary?.mean;
 }
 function normIn(summary) { // as `labels.gradient_norm`
   if (!summary) return null;

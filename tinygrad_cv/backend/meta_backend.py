@@ -1,9 +1,6 @@
-"""Shapes and dtypes without numbers: the device "meta".
+"""The device "meta": what would be computed has a shape and a dtype, and takes no memory.
 
-An array here knows its shape, dtype and layout, and has no memory. A function gives what NumPy's
-would give, without computing it: its shape follows from a rule, and its dtype is that of the same
-function of *twins*, arrays with at most one element along each axis. What reads a number, or has a
-shape that depends on numbers, is an error that says so.
+What reads a number, or has a shape that depends on numbers, is an error that says so.
 """
 
 import math
@@ -14,174 +11,45 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from tinygrad_cv.backend.arguments import exchanged
 from tinygrad_cv.backend.base import ACCUMULATORS, DEFAULT, NAMESPACE, Backend
-from tinygrad_cv.backend.numpy_backend import ERRORS, IGNORED, NumpyBackend, _Quiet
-from tinygrad_cv.backend.operand import Operand, parts
-from tinygrad_cv.backend.strided import broadcast, contiguous, in_order, indexed, like, reshaped
+from tinygrad_cv.backend.meta_array import (
+    NUMPY,
+    MetaArray,
+    axes_of,
+    data_dependent,
+    dtype_of,
+    elementwise,
+    images,
+    is_mask,
+    laid_out,
+    reduced,
+    reduction,
+    same_shape,
+)
+from tinygrad_cv.backend.numpy_backend import ERRORS, IGNORED, NumpyBackend
+from tinygrad_cv.backend.operand import parts
+from tinygrad_cv.backend.strided import broadcast, indexed, reshaped
 from tinygrad_cv.backend.windows import output_size
 
 Array = Any
 Ints = Sequence[int]
 
 
-class MetaArray(Operand):
-    """A shape, a dtype and a layout; `base` is the array in whose memory a view would lie."""
-
-    __slots__ = ("__weakref__", "base", "dtype", "shape", "strides")
-
-    def __init__(
-        self, shape: Any, dtype: Any, strides: Any = None, base: "MetaArray | None" = None
-    ) -> None:
-        self.shape, self.dtype = tuple(map(int, shape)), np.dtype(dtype)
-        if min(self.shape, default=0) < 0:
-            raise ValueError(f"negative dimensions are not allowed: {self.shape}")
-        self.strides = contiguous(self.shape, self.itemsize) if strides is None else strides
-        self.base = base
-
-    ndim = property(lambda self: len(self.shape))
-    size = property(lambda self: math.prod(self.shape))
-    itemsize = property(lambda self: self.dtype.itemsize)
-    nbytes = property(lambda self: self.size * self.itemsize)
-    numbers = property(lambda self: np.broadcast_to(np.zeros((), self.dtype), self.shape))
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __repr__(self) -> str:
-        return f"<meta {self.dtype} {self.shape}>"
-
-    @staticmethod
-    def call(name: str, *args: Any, **options: Any) -> Any:
-        return getattr(META, name)(*args, **options)
-
-    @staticmethod
-    def refused(how: str) -> NoReturn:
-        raise NotImplementedError(
-            f"{how} of a tensor on meta, which has a shape and a dtype and no numbers. Make it on "
-            "another device; a model gets memory by model.to_empty(device='cpu'), and numbers by "
-            "load_state_dict."
-        )
-
-    def viewed(self, shape: Ints, strides: Ints) -> "MetaArray":
-        """A view of the same memory."""
-        base = self if self.base is None else self.base
-        return MetaArray(shape, self.dtype, tuple(strides), base)
-
-    @property
-    def real(self) -> "MetaArray":
-        return self if self.dtype.kind != "c" else self._half()
-
-    @property
-    def imag(self) -> "MetaArray":
-        return self._half()
-
-    def _half(self) -> "MetaArray":
-        half = np.zeros(1, self.dtype).real.dtype
-        base = self if self.base is None else self.base
-        return MetaArray(self.shape, half, self.strides, base)
-
-
-# ----- twins -------------------------------------------------------------------------------------
-
-NUMPY = NumpyBackend()
-
-
-def _twin(x: Any) -> Any:
-    """An array of ones with the dtype of x, empty where x is, of at most one element."""
-    return np.ones([min(n, 1) for n in x.shape], x.dtype) if type(x) is MetaArray else x
-
-
-def _dtype(name: str, args: Any, options: Any) -> Any:
-    """The dtype of what a function gives."""
-    y = getattr(NUMPY, name)(*exchanged(_twin, args), **exchanged(_twin, options))
-    return np.asarray(y).dtype
-
-
-def _axes(axis: Any, ndim: int) -> tuple[int, ...]:
-    """Axes that were given as one, several or None for all, counted from the front."""
-    given = range(ndim) if axis is None else (axis,) if np.ndim(axis) == 0 else axis
-    return tuple(operator.index(a) % max(ndim, 1) for a in given)
-
-
-def _reduced(shape: Ints, axes: Any, keepdims: bool) -> list[int]:
-    """A shape without some axes, which stay as 1s for `keepdims`."""
-    return [1 if i in axes else n for i, n in enumerate(shape) if keepdims or i not in axes]
-
-
-def _is_mask(index: Any) -> bool:
-    """Whether there are truth values in an index, so that its result is as long as they are."""
-    return any(hasattr(part, "dtype") and part.dtype.kind == "b" for part in parts(index))
-
-
-def _data_dependent(what: str) -> NoReturn:
-    raise NotImplementedError(
-        f"{what} has a shape that depends on numbers, and a tensor on meta has none. Run it on "
-        "another device, or choose with where(mask, x, 0), whose shape is that of the mask."
-    )
-
-
-# ----- the rules ---------------------------------------------------------------------------------
-
-
-def _elementwise(name: str, *args: Any, out: Any = None, **options: Any) -> Array:
-    """A function of each element: broadcast, and laid out as the first input of that shape."""
-    dtype = _dtype(name, args, options)
-    given = [x for x in args if hasattr(x, "shape")]
-    shape = np.broadcast_shapes(*(x.shape for x in given))
-    if out is not None:
-        out = out[0] if isinstance(out, tuple) else out
-        if out.shape != shape:
-            raise ValueError(f"non-broadcastable output operand: {shape} does not fit {out.shape}")
-        return out
-    first = next((x for x in given if x.shape == shape), None)
-    return MetaArray(shape, dtype) if first is None else _laid_out(first, dtype)
-
-
-def _laid_out(x: Array, dtype: Any) -> Array:
-    """A new array with the shape and the layout of x."""
-    return MetaArray(x.shape, dtype, like(x.shape, x.strides, np.dtype(dtype).itemsize))
-
-
-def _images(shape: Ints, dtype: Any, x: Array | None = None) -> Array:
-    """New images (N, C, *S), channels-last unless the images x lie otherwise."""
-    if x is not None and x.strides[1] > min(x.strides[2:], default=0):
-        return MetaArray(shape, dtype)
-    order = (0, *range(2, len(shape)), 1)
-    return MetaArray(shape, dtype, in_order(shape, order, np.dtype(dtype).itemsize))
-
-
-def _reduction(
-    name: str, x: Array, axis: Any = None, *args: Any, keepdims: bool = False, **options: Any
-) -> Array:
-    """A function of the elements along some axes, which are gone."""
-    dtype = _dtype(name, (x, axis, *args), options)
-    return MetaArray(_reduced(x.shape, _axes(axis, x.ndim), keepdims), dtype)
-
-
-def _along(name: str, x: Array, *args: Any, **options: Any) -> Array:
-    """A function that leaves an array its shape: of some its dtype, too."""
-    return MetaArray(x.shape, _dtype(name, (x, *args), options))
-
-
 class MetaBackend(Backend):
-    """No device at all: what would be computed has a shape and a dtype."""
+    """No device at all, whose arrays have shapes and dtypes."""
 
     has_numbers = False
+    active = NumpyBackend.active
 
     def __init__(self) -> None:
         super().__init__("meta")
         self.prepare, self.leave = ERRORS.get, ERRORS.set  # type: ignore[method-assign, assignment]
         self.enter = partial(ERRORS.set, IGNORED)  # type: ignore[method-assign, assignment]
-        kinds = dict.fromkeys(REDUCTIONS, _reduction) | dict.fromkeys(SAME_SHAPE, _along)
+        kinds = dict.fromkeys(REDUCTIONS, reduction) | dict.fromkeys(SAME_SHAPE, same_shape)
         for name in NAMESPACE:
             if name not in vars(type(self)):
-                setattr(self, name, partial(kinds.get(name, _elementwise), name))
+                setattr(self, name, partial(kinds.get(name, elementwise), name))
         self.linalg = _Linalg()
-
-    @property
-    def active(self) -> _Quiet:  # type: ignore[override]
-        return _Quiet()
 
     # ----- memory ----------------------------------------------------------------------------
 
@@ -226,13 +94,13 @@ class MetaBackend(Backend):
     # ----- views -----------------------------------------------------------------------------
 
     def getitem(self, x: Array, index: Any) -> Array:
-        if _is_mask(index):
-            _data_dependent("an index of truth values")
+        if is_mask(index):
+            data_dependent("an index of truth values")
         shape, strides = indexed(x.shape, x.strides, parts(index))
         return MetaArray(shape, x.dtype) if strides is None else x.viewed(shape, strides)
 
     def setitem(self, x: Array, index: Any, value: Any) -> None:
-        if _is_mask(index):
+        if is_mask(index):
             return  # what it changes is not known, and no shape follows from it
         shape, given = self.getitem(x, index).shape, np.shape(value)
         while len(given) > len(shape) and given[0] == 1:
@@ -251,7 +119,7 @@ class MetaBackend(Backend):
         return MetaArray((x.size,), x.dtype)
 
     def transpose(self, x: Array, axes: Any = None) -> Array:
-        order = range(x.ndim)[::-1] if axes is None else _axes(axes, x.ndim)
+        order = range(x.ndim)[::-1] if axes is None else axes_of(axes, x.ndim)
         return x.viewed([x.shape[i] for i in order], [x.strides[i] for i in order])
 
     def swapaxes(self, x: Array, a: int, b: int) -> Array:
@@ -261,7 +129,7 @@ class MetaBackend(Backend):
 
     def moveaxis(self, x: Array, source: Any, destination: Any) -> Array:
         places = np.moveaxis(np.empty([1] * x.ndim), source, destination).ndim  # or an error
-        moved = dict(zip(_axes(destination, places), _axes(source, places), strict=True))
+        moved = dict(zip(axes_of(destination, places), axes_of(source, places), strict=True))
         rest = iter(i for i in range(x.ndim) if i not in moved.values())
         return self.transpose(x, [moved[i] if i in moved else next(rest) for i in range(x.ndim)])
 
@@ -270,19 +138,21 @@ class MetaBackend(Backend):
         return x.viewed(shape, broadcast(x.shape, x.strides, shape))
 
     def expand_dims(self, x: Array, axis: Any) -> Array:
-        axes = _axes(axis, x.ndim + np.size(axis))
+        axes = axes_of(axis, x.ndim + np.size(axis))
         return x[tuple(None if i in axes else slice(None) for i in range(x.ndim + len(axes)))]
 
     def squeeze(self, x: Array, axis: Any = None) -> Array:
-        axes = [i for i, n in enumerate(x.shape) if n == 1] if axis is None else _axes(axis, x.ndim)
+        axes = (
+            [i for i, n in enumerate(x.shape) if n == 1] if axis is None else axes_of(axis, x.ndim)
+        )
         return x[tuple(0 if i in axes else slice(None) for i in range(x.ndim))]
 
     def flip(self, x: Array, axis: Any = None) -> Array:
-        axes = _axes(axis, x.ndim)
+        axes = axes_of(axis, x.ndim)
         return x[tuple(slice(None, None, -1 if i in axes else 1) for i in range(x.ndim))]
 
     def diagonal(self, x: Array, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
-        a, b = _axes((axis1, axis2), x.ndim)
+        a, b = axes_of((axis1, axis2), x.ndim)
         length = len(range(max(-offset, 0), min(x.shape[a], x.shape[b] - offset)))
         kept = [i for i in range(x.ndim) if i not in (a, b)]
         return x.viewed(
@@ -303,14 +173,14 @@ class MetaBackend(Backend):
     # ----- copies ----------------------------------------------------------------------------
 
     def astype(self, x: Array, dtype: Any, copy: bool = True) -> Array:
-        return x if x.dtype == dtype and not copy else _laid_out(x, dtype)
+        return x if x.dtype == dtype and not copy else laid_out(x, dtype)
 
     def copy(self, x: Array) -> Array:
         return MetaArray(x.shape, x.dtype)
 
     def full(self, shape: Any, value: Any, dtype: Any = None) -> Array:
         shape = (shape,) if np.ndim(shape) == 0 else shape
-        return MetaArray(shape, _dtype("full", ((), value, dtype), {}))
+        return MetaArray(shape, dtype_of("full", ((), value, dtype), {}))
 
     def empty(self, shape: Any, dtype: Any = float) -> Array:
         return self.full(shape, 0, dtype)
@@ -336,7 +206,7 @@ class MetaBackend(Backend):
     def concatenate(self, xs: Sequence[Array], axis: int = 0) -> Array:
         if axis is None:
             xs, axis = [self.ravel(x) for x in xs], 0
-        (axis,), first = _axes(axis, xs[0].ndim), xs[0].shape
+        (axis,), first = axes_of(axis, xs[0].ndim), xs[0].shape
         if len({(*x.shape[:axis], *x.shape[axis + 1 :]) for x in xs}) > 1:
             raise ValueError(f"arrays of {[x.shape for x in xs]} do not fit along axis {axis}")
         shape = (*first[:axis], sum(x.shape[axis] for x in xs), *first[axis + 1 :])
@@ -353,8 +223,8 @@ class MetaBackend(Backend):
 
     def repeat(self, x: Array, repeats: Any, axis: int | None = None) -> Array:
         if type(repeats) is MetaArray:
-            _data_dependent("what is repeated as often as numbers say")
-        x, axis = (self.ravel(x), 0) if axis is None else (x, _axes(axis, x.ndim)[0])
+            data_dependent("what is repeated as often as numbers say")
+        x, axis = (self.ravel(x), 0) if axis is None else (x, axes_of(axis, x.ndim)[0])
         length = int(np.broadcast_to(repeats, x.shape[axis]).sum())
         return MetaArray((*x.shape[:axis], length, *x.shape[axis + 1 :]), x.dtype)
 
@@ -363,19 +233,19 @@ class MetaBackend(Backend):
         return MetaArray([n + a + b for n, (a, b) in zip(x.shape, pairs, strict=True)], x.dtype)
 
     def take(self, x: Array, places: Any, axis: int | None = None) -> Array:
-        x, axis = (self.ravel(x), 0) if axis is None else (x, _axes(axis, x.ndim)[0])
+        x, axis = (self.ravel(x), 0) if axis is None else (x, axes_of(axis, x.ndim)[0])
         return MetaArray((*x.shape[:axis], *np.shape(places), *x.shape[axis + 1 :]), x.dtype)
 
     def take_along_axis(self, x: Array, places: Array, axis: int | None) -> Array:
-        x, axis = (self.ravel(x), 0) if axis is None else (x, _axes(axis, x.ndim)[0])
+        x, axis = (self.ravel(x), 0) if axis is None else (x, axes_of(axis, x.ndim)[0])
         around = [(1 if i == axis else n) for i, n in enumerate(x.shape)]
         return MetaArray(np.broadcast_shapes(tuple(around), places.shape), x.dtype)
 
     def nonzero(self, x: Array) -> NoReturn:
-        _data_dependent("nonzero")
+        data_dependent("nonzero")
 
     def where(self, condition: Array, *choices: Any) -> Array:
-        return _elementwise("where", condition, *choices) if choices else self.nonzero(condition)
+        return elementwise("where", condition, *choices) if choices else self.nonzero(condition)
 
     def unravel_index(self, places: Array, shape: Ints) -> tuple[Array, ...]:
         return tuple(MetaArray(places.shape, "int64") for _ in shape)
@@ -397,8 +267,8 @@ class MetaBackend(Backend):
 
     def tensordot(self, a: Array, b: Array, axes: Any = 2) -> Array:
         first, second = (range(-axes, 0), range(axes)) if isinstance(axes, int) else axes
-        kept = _reduced(a.shape, _axes(first, a.ndim), False)
-        kept += _reduced(b.shape, _axes(second, b.ndim), False)
+        kept = reduced(a.shape, axes_of(first, a.ndim), False)
+        kept += reduced(b.shape, axes_of(second, b.ndim), False)
         return MetaArray(kept, np.result_type(a.dtype, b.dtype))
 
     def einsum(self, equation: str, *xs: Array, optimize: Any = False) -> Array:
@@ -417,14 +287,14 @@ class MetaBackend(Backend):
         groups: int,
     ) -> Array:  # fmt: skip
         size = output_size(x.shape[2:], w.shape[2:], stride, padding, dilation)
-        return _images((len(x), len(w), *size), np.result_type(x.dtype, w.dtype))
+        return images((len(x), len(w), *size), np.result_type(x.dtype, w.dtype))
 
     def conv_transpose(
         self, x: Array, w: Array, size: Ints, stride: Ints, padding: Ints, dilation: Ints,
         groups: int,
     ) -> Array:  # fmt: skip
         shape = (len(x), w.shape[1] * groups, *size)
-        return _images(shape, np.result_type(x.dtype, w.dtype))
+        return images(shape, np.result_type(x.dtype, w.dtype))
 
     def conv_weight(
         self, x: Array, g: Array, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints,
@@ -438,30 +308,30 @@ class MetaBackend(Backend):
     ) -> tuple[Array, Array]:
         shape = (*x.shape[:2], *output_size(x.shape[2:], kernel, stride, padding, dilation))
         place = np.min_scalar_type(math.prod(kernel) - 1)
-        return _images(shape, x.dtype, x), _images(shape, place, x)
+        return images(shape, x.dtype, x), images(shape, place, x)
 
     def window_scatter(
         self, g: Array, index: Array, size: Ints, *steps: Ints, **named: Ints
     ) -> Array:
-        return _images((*g.shape[:2], *size), g.dtype, g)
+        return images((*g.shape[:2], *size), g.dtype, g)
 
     def window_gather(self, x: Array, index: Array, *steps: Ints, **named: Ints) -> Array:
-        return _images(index.shape, x.dtype, x)
+        return images(index.shape, x.dtype, x)
 
     def window_sum(
         self, x: Array, kernel: Ints, stride: Ints, padding: Ints, divisor: int
     ) -> Array:
         size = output_size(x.shape[2:], kernel, stride, padding, (1,) * len(kernel))
-        return _images((*x.shape[:2], *size), x.dtype, x)
+        return images((*x.shape[:2], *size), x.dtype, x)
 
     def window_spread(
         self, g: Array, size: Ints, kernel: Ints, stride: Ints, padding: Ints, divisor: int
     ) -> Array:
-        return _images((*g.shape[:2], *size), g.dtype, g)
+        return images((*g.shape[:2], *size), g.dtype, g)
 
     def total(self, x: Array, axis: Any = None, keepdims: bool = False) -> Array:
         dtype = ACCUMULATORS.get(x.dtype.kind, x.dtype)
-        return MetaArray(_reduced(x.shape, _axes(axis, x.ndim), keepdims), dtype)
+        return MetaArray(reduced(x.shape, axes_of(axis, x.ndim), keepdims), dtype)
 
     def moments(self, x: Array, axis: tuple[int, ...]) -> tuple[Array, Array]:
         mean = self.total(x, axis, keepdims=True)
@@ -472,7 +342,7 @@ class MetaBackend(Backend):
     ) -> tuple[Array, Array, Array]:
         channels = x.shape[1:2]
         mean, var = MetaArray(channels, "float64"), MetaArray(channels, "float64")
-        return _images(x.shape, x.dtype), mean, var
+        return images(x.shape, x.dtype), mean, var
 
     def batch_norm_backward(
         self, g: Array, x: Array, weight: Array | None, mean: Array, var: Array, eps: float
@@ -508,11 +378,10 @@ class MetaBackend(Backend):
     def draw(self, law: str, shape: tuple[int, ...], dtype: Any, generator: Any) -> Array:
         return MetaArray(shape, dtype)
 
-    def sgd_step(self, p: Array, g: Array, velocity: Array | None, **numbers: Any) -> None:
-        """Nothing, as every update in place."""
+    def sgd_step(self, *arrays: Any, **numbers: Any) -> None:
+        """Nothing: the shapes of what is updated in place stay."""
 
-    def adam_step(self, p: Array, g: Array, m: Array, v: Array, **numbers: Any) -> None:
-        """Nothing, as every update in place."""
+    adam_step = sgd_step
 
 
 class _Linalg:
@@ -538,7 +407,7 @@ class _Linalg:
 REDUCTIONS = "all any argmax argmin count_nonzero max mean median min prod sum".split()  # noqa: SIM905
 SAME_SHAPE = "argsort cumprod cumsum roll sort tril triu".split()  # noqa: SIM905
 
-META = MetaBackend()
+META = MetaArray.backend = MetaBackend()
 
 
 def open_device(index: int) -> MetaBackend:

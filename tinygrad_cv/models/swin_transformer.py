@@ -142,11 +142,12 @@ class ShiftedWindowAttention(nn.Module):
             for size, window, by in axes
         ]
         rows, columns = self.window_size
-        x = tensor(regions[0]).reshape(-1, 1) * 3 + tensor(regions[1])
+        kind = self.relative_position_bias_table
+        down, along = (tensor(axis, device=kind.device) for axis in regions)
+        x = down.reshape(-1, 1) * 3 + along
         x = x.reshape(high // rows, rows, wide // columns, columns).permute(0, 2, 1, 3)
         x = x.reshape(-1, 1, rows * columns)
         apart = x != x.transpose(1, 2)
-        kind = self.relative_position_bias_table
         mask: Tensor = (apart.to(kind) * FORBIDDEN).unsqueeze(1)
         return mask
 

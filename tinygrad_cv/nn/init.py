@@ -275,7 +275,7 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
     normal_(tensor, 0, std, generator)
     none = math.ceil(sparsity * rows)
     for column in range(columns):
-        for row in randperm(rows, generator=generator)[:none].tolist():
+        for row in randperm(rows, generator=generator, device="cpu")[:none].tolist():
             tensor.detach()[row, column] = 0
     return tensor
 
