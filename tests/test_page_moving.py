@@ -4,7 +4,8 @@ import base64
 import itertools
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from html import escape
 from typing import Any
 from xml.etree import ElementTree
@@ -344,22 +345,24 @@ def test_png_has_two_pixels_for_one_and_the_size_of_the_picture(browser: Browser
     assert len(data) > 10_000  # something is drawn in it
 
 
-def in_a_frame(browser: Browser, trace: Trace) -> None:
+@contextmanager
+def in_a_frame(browser: Browser, trace: Trace, style: str) -> Iterator[None]:
     """The page in a frame that may run programs and nothing else, as in a notebook."""
     browser.show(Trace())
     file = browser.folder / "framed.html"
     inside = escape(page(trace), quote=True)
-    file.write_text(
-        f'<iframe sandbox="allow-scripts" style="width:1200px;height:800px" srcdoc="{inside}">',
-        encoding="utf-8",
-    )
+    frame = f'<iframe sandbox="allow-scripts" style="{style}" srcdoc="{inside}"></iframe>'
+    file.write_text(frame, encoding="utf-8")
     browser.driver.get(file.as_uri())
     browser.driver.switch_to.frame(0)
+    try:
+        yield
+    finally:
+        browser.driver.switch_to.default_content()
 
 
 def test_in_a_sandbox_pictures_are_shown_and_addresses_left_alone(browser: Browser) -> None:
-    in_a_frame(browser, two_layers(3).trace)
-    try:
+    with in_a_frame(browser, two_layers(3).trace, "width:1200px;height:800px"):
         browser.click("#n4")
         asynchronous(browser, "() => new Promise((done) => setTimeout(done, 500))")
         assert "copy link" not in browser.text("#details")
@@ -374,8 +377,17 @@ def test_in_a_sandbox_pictures_are_shown_and_addresses_left_alone(browser: Brows
             assert address.startswith("data:image/")
             assert browser.run("return saving.querySelector('img').naturalWidth") > 100
             assert "right click" in browser.text("#saving")
-    finally:
+
+
+def test_a_frame_without_room_is_drawn_when_it_gets_some(browser: Browser) -> None:
+    """As in a part of a notebook that is not seen yet."""
+    with in_a_frame(browser, two_layers().trace, "width:0;height:0;border:none"):
+        assert browser.run("return graph.boxes.size") > 4
         browser.driver.switch_to.default_content()
+        browser.run("document.querySelector('iframe').style = 'width:1200px;height:800px'")
+        browser.driver.switch_to.frame(0)
+        wait(browser, "view.clientWidth > 0 && camera.x > 0")
+        assert browser.run(test_page.IN_VIEW, "#n0")
 
 
 # ----- links -------------------------------------------------------------------------------------
