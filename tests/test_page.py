@@ -1372,10 +1372,10 @@ def colours(scheme: int) -> dict[str, str]:
 
 TEXTS = {
     "ink": ["paper", "panel", "op", "input", "parameter", "folded", "output"],
-    "faint": ["paper", "panel", "op", "input", "folded"],
+    "faint": ["paper", "panel", "op", "input", "folded", "parameter", "backward"],
     "formula": ["backward", "panel"],
-    "high": ["paper", "op", "input", "folded", "backward"],
-    "low": ["op", "input", "folded"],
+    "high": ["paper", "op", "input", "folded", "backward", "parameter"],
+    "low": ["op", "input", "folded", "parameter"],
     "nan": ["op", "input", "folded", "backward", "parameter"],
     "good": ["paper"],
     "chosen": ["paper", "panel"],
@@ -1410,6 +1410,11 @@ def test_contrast(scheme: int) -> None:
         if (ratio := contrast(found[text], found[ground])) < least
     ]
     assert low == []
+    mixed = [
+        (45 * int(found["cost"][i : i + 2], 16) + 55 * int(found["op"][i : i + 2], 16)) // 100
+        for i in (1, 3, 5)
+    ]
+    assert contrast(found["ink"], "#" + "".join(f"{c:02x}" for c in mixed)) >= 4.5
 
 
 def contrast(a: str, b: str) -> float:
@@ -1439,7 +1444,7 @@ def test_colour_by_cost(browser: Browser) -> None:
         "select.dispatchEvent(new Event('change'))"
     )
     share = "return document.getElementById(arguments[0]).style.getPropertyValue('--share')"
-    assert [browser.run(share, box) for box in ("n3", "n4", "n7")] == ["60%", "0%", "60%"]
+    assert [browser.run(share, box) for box in ("n3", "n4", "n7")] == ["45%", "0%", "45%"]
     assert not browser.run("return document.querySelector('.key.cost').hidden")
     browser.show(Trace())
     assert browser.run("return document.getElementById('paint').hidden")

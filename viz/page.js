@@ -263,7 +263,8 @@ const BUTTONS = {
 };
 for (const id in BUTTONS) byId(id).addEventListener("click", BUTTONS[id]);
 const painting = byId("paint");
-for (const what of Object.keys(given.costs)) painting.append(new Option(what, what));
+const COSTS = { flops: "FLOPs", parameters: "parameters", saved: "saved bytes", time: "time" };
+for (const what of Object.keys(given.costs)) painting.append(new Option(COSTS[what], what));
 painting.hidden = !Object.keys(given.costs).length;
 painting.addEventListener("change", () => {
   paint = painting.value;
