@@ -285,7 +285,16 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   act();
 });
-if (given.folded === null) foldToFit();
-if (failure) for (const module of around(nodes[failed])) folded.delete(module);
-redraw();
-fit(0.8 * LEGIBLE);
+function begin() {
+  if (given.folded === null) foldToFit();
+  if (failure) for (const module of around(nodes[failed])) folded.delete(module);
+  redraw();
+  fit(0.8 * LEGIBLE);
+}
+begin();
+if (!view.clientWidth) // a frame may get its room later
+  new ResizeObserver((_, observer) => {
+    if (!view.clientWidth) return;
+    observer.disconnect();
+    begin();
+  }).observe(view);
