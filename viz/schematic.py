@@ -27,7 +27,7 @@ from tinygrad_cv.viz.typesetting import (
 from tinygrad_cv.viz.wiring import Part, bent, layered, ordered, placed
 
 if TYPE_CHECKING:
-    from tinygrad_cv.viz.circuit import Moment
+    from tinygrad_cv.viz.circuits import Moment
 
 Direction = Literal["right", "down"]
 
