@@ -6,7 +6,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from tinygrad_cv.viz import labels
-from tinygrad_cv.viz.labels import BARE, FADED, GRADIENT, INK, STYLES
+from tinygrad_cv.viz.labels import BARE, FADED, GRADIENT, INK, LINE, ORANGE, STYLES
 
 if TYPE_CHECKING:
     from tinygrad_cv.viz.painting import Style
@@ -49,6 +49,21 @@ def legend(kinds: set[str], keys: set[Key], style: "Style", notes: Sequence[str]
         )
         rows.append(f"<TR>{cells}</TR>")
     return f'<<TABLE {BARE} CELLPADDING="2">{"".join(rows)}</TABLE>>'
+
+
+def findings(lines: Sequence[str]) -> str:
+    """A table for the top of a picture: what was found, one "level: words" after the other."""
+    rows = []
+    for line in lines:
+        first, *more = labels.wrapped(line)
+        level, colon, words = first.partition(": ")
+        if colon:
+            first = (
+                f"<B>{labels.colored(labels.text(level), GRADIENT)}</B> {labels.text(words, LINE)}"
+            )
+        rest = labels.left_aligned(f"  {part}" for part in more)
+        rows.append(f'<TR><TD ALIGN="LEFT">{first}<BR ALIGN="LEFT"/>{rest}</TD></TR>')
+    return f'<<TABLE BORDER="1" CELLBORDER="0" COLOR="{ORANGE}">{"".join(rows)}</TABLE>>'
 
 
 def _scale(keys: set[Key]) -> list[tuple[str, str]]:

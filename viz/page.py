@@ -20,7 +20,7 @@ from typing import Any, get_args
 from tinygrad_cv.viz import words
 from tinygrad_cv.viz.cost import Cost, shares
 from tinygrad_cv.viz.data import Trace
-from tinygrad_cv.viz.folding import grouped
+from tinygrad_cv.viz.grouping import grouped
 from tinygrad_cv.viz.judging import judge_steps
 from tinygrad_cv.viz.packing import packed
 from tinygrad_cv.viz.symptoms import symptoms

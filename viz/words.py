@@ -91,7 +91,7 @@ def frame(module: Module) -> str:
     if module.repeat > 1:
         return _group(module)
     named = " ".join(filter(None, (module.path or module.name, module.type)))
-    return ", ".join(filter(None, (named, _again(module)))) or "–"
+    return ", ".join(filter(None, (named, _again(module), module.note))) or "–"
 
 
 def singles(trace: Trace) -> dict[int, int]:
