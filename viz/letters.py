@@ -33,7 +33,7 @@ class Naming:
             part: None for name in self.names.values() for part in (name, _base(name)) if part
         }
         self._inputs: dict[Node, list[str]] = {}
-        self._last: tuple[Any, Any] | None = None
+        self._last: tuple[Any, tuple[Any, Any]] | None = None
         """The rule that was derived last, and what it gave."""
         self.results = {
             (parent, node.op.index): node
