@@ -149,6 +149,29 @@ def test_what_is_no_circuit_is_said() -> None:
         viz.circuit(tg.ones(2))
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda x: tg.linalg.eigh(x @ x.mT)[0].sum(),
+        lambda x: nn.GRU(2, 3)(x[:, None])[0].sum(),
+        lambda x: tg.cat([x, x]) * tg.stack([x, x]).reshape(4, 2),
+        lambda x: tg.where(x > 0, x, -x)[tg.tensor([1]), None].max(),
+        lambda x: tg.log(x - 100.0).sum(),
+        lambda x: tg.einsum("ij,jk->ik", x, x).half().sum(),
+        lambda x: tg.conv2d(x[None, None], x[None, None]) ** -0.5,
+        lambda x: nn.LayerNorm(2)(x)[:0].sum(),
+        lambda x: tg.dropout(x, 0.5),
+        lambda x: x,
+    ],
+)
+def test_any_small_graph_is_a_circuit(make: Any) -> None:
+    circuit = viz.circuit(make(tg.tensor([[0.5, 1.5], [2.0, 1.0]], requires_grad=True)))
+    ElementTree.fromstring(circuit.svg())
+    ElementTree.fromstring(circuit.frame(len(circuit) - 1))
+    assert circuit.page()
+    check_apart(circuit)
+
+
 def test_nothing_of_the_graph_is_changed() -> None:
     x = number(3.0)
     y = x * x

@@ -558,7 +558,11 @@ def test_what_a_trace_says_is_only_text(name: str) -> None:
     folded = viz.draw(told_by(name), details=True, collapse="repeats")
     root = ET.fromstring(folded._repr_svg_())
     groups = [group for group in root.iter(f"{SVG}g") if group.get("class") == "node"]
-    assert {group.findtext(f"{SVG}title") for group in groups} == {*folded.view.boxes, "failure"}
+    assert {group.findtext(f"{SVG}title") for group in groups} == {
+        *folded.view.boxes,
+        "failure",
+        "diagnosis",
+    }
     assert not [*root.iter(f"{SVG}a"), *root.iter(f"{SVG}script")]
     ends = {end for arrow in arrows(source) for end in arrow}
     assert all(re.fullmatch(r"n\d+|m\d+|o\d+|failure", end) for end in ends)

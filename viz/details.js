@@ -53,12 +53,12 @@ function aboutNode(node) {
       ...(node.rule === null ? [] : [["rule of", `n${node.rule} ${titleOf(nodes[node.rule])}`]]),
     ));
   if (node.inputs.length) parts.push(html("h3", "inputs and their gradients"));
-  node.inputs.forEach(({ name, source, text, gradient, formula, where }, port) => {
+  node.inputs.forEach(({ name, called, source, text, gradient, formula, where, summed }, port) => {
     const from = nodes[source];
     const told = from ? `n${source} ${titleOf(from)}, ${text || typeOf(from)}` : text;
-    const norm = [`‖∂L/∂${name}‖`, figure(shareOf(`${node.id}:${port}`))];
+    const norm = [`‖∂L/∂${called || name}‖`, figure(shareOf(`${node.id}:${port}`))];
     parts.push(table([name, told], ...(gradient ? [norm] : [])));
-    if (formula) parts.push(html("p", `∂L/∂${name} = ${formula}`, "formula"));
+    if (formula) parts.push(html("p", `∂L/∂${called || name} ${summed ? "+=" : "="} ${formula}`, "formula"));
     for (const [own, meaning] of Object.entries(where ?? {}))
       parts.push(html("p", `where ${own} = ${meaning}`, "where"));
   });
@@ -94,11 +94,19 @@ function aboutSummary(name, summary) {
   return parts;
 }
 
+function blockSlider(group) { // which of equal blocks is shown
+  const slider = html("input", "", "block"), shown = chosenBlock(group);
+  Object.assign(slider, { type: "range", min: 0, max: groups.get(group).size - 1 });
+  slider.value = shown === ALL ? 0 : shown;
+  slider.setAttribute("aria-label", "block");
+  slider.addEventListener("change", () => turnTo(group, Number(slider.value)));
+  return slider;
+}
 function aboutModule(module) {
   const inside = nodes.filter((node) => node.kind !== "failed" && around(node).includes(module.id));
   const sum = (of) => inside.map(of).reduce((all, x) => (x === null ? all : (all ?? 0) + x), null);
   return [
-    html("h2", headingOf(module)),
+    html("h2", headingOf(module)), ...(groups.has(module.id) ? [blockSlider(module.id)] : []),
     table(
       ["path", module.path], ["class", module.type], ["call", String(module.call + 1)],
       ["details", module.details], ["blocks", String(module.repeat)],
@@ -134,8 +142,13 @@ function aboutRemark({ level, kind, seen, means, remedy, source, step, where, no
   const most = 4; // links; a shared module may be called often
   head.append(...places.slice(0, most).map(linkTo));
   if (places.length > most) head.append(html("small", `… ${places.length - most} more places`));
-  const told = [["seen", seen], ["means", means], ["try", remedy], ["source", source]];
-  item.append(head, table(...told.filter(([, text]) => text)));
+  const more = [["means", means], ["try", remedy], ["source", source]].filter(([, text]) => text);
+  const fold = document.createElement(more.length ? "details" : "div");
+  const top = document.createElement(more.length ? "summary" : "div");
+  head.append(html("span", seen, "seen"));
+  top.append(head);
+  fold.append(top, ...(more.length ? [table(...more)] : []));
+  item.append(fold);
   return item;
 }
 function showRemarks() {

@@ -22,15 +22,15 @@ const tell = (change) => after[change].forEach((act) => act());
 let graph; // what is visible, with its places
 let live; // functions that set what differs from step to step
 
-// Of a graph with more boxes than SMALL only what is in sight is drawn, and from afar a sketch.
-const SMALL = 1500;
+// Of a graph with more boxes and edges only what is in sight is drawn, and from afar a sketch.
+const SMALL = 3000;
 
 function redraw() {
   findMarked();
   graph = visibleGraph();
   Object.assign(graph, layOut(graph));
   live = [];
-  graph.large = graph.boxes.size > SMALL;
+  graph.large = graph.boxes.size + graph.edges.length > SMALL;
   const groups = ["frames", "sketch", "values", "gradients", "inside"];
   graph.groups = Object.fromEntries(groups.map((name) => [name, svg("g", { class: name })]));
   graph.gradients = graph.groups.gradients;

@@ -141,7 +141,7 @@ function visibleGraph() {
     const many = /^(.*)\[\d+\]$/.exec(name)?.[1]; // "xs" of "xs[3]"
     const key = `${from.id} ${to.id} ${to.node ? many ?? port : ""} ${back ? "back" : ""}`;
     if (!edges.has(key)) {
-      const edge = { key, from, to, parts: [], sources: [], gradient: false, back, name: "" };
+      const edge = { key, from, to, gradient: false, back, name: "", count: 0, shown: [], rest: [] };
       if (to.node) edge.name = shortened(line(called || name), "small", 90);
       edge.many = to.node && many;
       edges.set(key, edge);
@@ -151,11 +151,10 @@ function visibleGraph() {
       } else to.loops = [...(to.loops ?? []), edge];
     }
     const edge = edges.get(key);
-    edge.count = (edge.count ?? 0) + 1;
+    edge.count++;
     edge.gradient ||= Boolean(gradient);
-    if (target !== null && !isShown(source, target)) return;
-    edge.sources.push(source);
-    if (target !== null) edge.parts.push(`${target}:${port}`); // as `Step.shares` calls it
+    const isPart = target === null || isShown(source, target);
+    (isPart ? edge.shown : edge.rest).push([source, target, port]);
   };
   for (const node of nodes)
     node.inputs.forEach((input, port) => {
@@ -164,6 +163,14 @@ function visibleGraph() {
       add(from, to, port, { input, target: node.id });
     });
   addOutputs(boxes, newBox, add);
+  for (const edge of edges.values()) {
+    // What the chosen block does not have, such as the way out of the last, is told of the others;
+    // but nothing comes back to the first.
+    const told = edge.shown.length || edge.back ? edge.shown : edge.rest;
+    edge.sources = told.map(([source]) => source);
+    edge.parts = told.filter(([, target]) => target !== null)
+      .map(([, target, port]) => `${target}:${port}`); // as `Step.shares` calls it
+  }
   for (const edge of edges.values())
     if (edge.many && edge.count > 1) edge.name = `${edge.many} ×${edge.count}`; // such as stack
   for (const box of boxes.values()) measure(box);

@@ -61,7 +61,7 @@ class Naming:
 
     def output(self, node: Node) -> str:
         """What they call the output."""
-        if node.op is None:
+        if node.op is None or node.op.outputs:
             return self.names[node] or f"%{self.ids[node]}"
         return self._output(node, self.names[node] or "y", self.inputs(node))
 

@@ -83,7 +83,7 @@ def _summaries(rows: Sequence[dict[int, Summary]]) -> dict[str, Any]:
     cells = [row.get(key) for row in rows for key in keys]
     columns: dict[str, str] = {}
     for name in NUMBERS:
-        told = [cell and getattr(cell, name) for cell in cells]
+        told = [None if cell is None else getattr(cell, name) for cell in cells]
         if name == "count" or any(value not in (None, MUTE[name]) for value in told):
             columns[name] = "".join(map(four, told))
     return {

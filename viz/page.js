@@ -149,8 +149,11 @@ function activate(target) {
   const button = target.closest("[data-fold], [data-node], [data-block]");
   if (!button) return choose(null);
   const { fold, node, group, block } = button.dataset;
-  if (group !== undefined) turnTo(Number(group), block === ALL ? ALL : Number(block));
-  else if (fold === undefined) {
+  if (group !== undefined) {
+    const label = button.getAttribute("aria-label");
+    turnTo(Number(group), block === ALL ? ALL : Number(block));
+    byId(`m${group}`)?.querySelector(`[aria-label="${label}"]`)?.focus({ preventScroll: true });
+  } else if (fold === undefined) {
     choose(button.id || `n${node}`);
     bringIntoView(chosen); // the details may cover it
   } else {
@@ -260,7 +263,8 @@ const BUTTONS = {
 };
 for (const id in BUTTONS) byId(id).addEventListener("click", BUTTONS[id]);
 const painting = byId("paint");
-for (const what of Object.keys(given.costs)) painting.append(new Option(what, what));
+const COSTS = { flops: "FLOPs", parameters: "parameters", saved: "saved bytes", time: "time" };
+for (const what of Object.keys(given.costs)) painting.append(new Option(COSTS[what], what));
 painting.hidden = !Object.keys(given.costs).length;
 painting.addEventListener("change", () => {
   paint = painting.value;
@@ -284,4 +288,4 @@ document.addEventListener("keydown", (event) => {
 if (given.folded === null) foldToFit();
 if (failure) for (const module of around(nodes[failed])) folded.delete(module);
 redraw();
-fit(LEGIBLE);
+fit(0.8 * LEGIBLE);

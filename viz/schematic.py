@@ -472,7 +472,7 @@ class Schematic:
         told = [self._rules(moment) for moment in moments if moment.backward and moment.gate]
         column = max((box.width for box in told), default=0) + 2 * MARGIN
         count = max(1, min(len(told), int(max(wide, 700) // column)))
-        each = -(-len(told) // count)
+        each = max(1, -(-len(told) // count))
         columns = [told[k : k + each] for k in range(0, len(told), each)]
         boxes = [below(part, 16) for part in columns]
         texts = [

@@ -163,6 +163,7 @@ function colourEdges() {
   drawn.sort((a, b) => (a.order > b.order) - (a.order < b.order));
   for (const { line } of drawn) graph.gradients.append(line);
 }
+const COSTLIEST = 45; // percent of the colour of costs in the costliest box; text is legible on it
 function highlight() {
   const shares = paint === "health" ? null : costShares();
   for (const box of graph.boxes.values()) {
@@ -173,7 +174,7 @@ function highlight() {
     classList.toggle("chosen", box.id === chosen);
     classList.toggle("hit", isAt(box, hit));
     classList.toggle("costly", shares !== null);
-    style.setProperty("--share", `${Math.round(60 * (shares?.get(box) ?? 0))}%`);
+    style.setProperty("--share", `${Math.round(COSTLIEST * (shares?.get(box) ?? 0))}%`);
   }
 }
 // The cost of each box, where the costliest has 1.
