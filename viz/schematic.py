@@ -85,7 +85,9 @@ class Schematic:
         node = self.trace.nodes[i]
         if node.kind == "op":
             face = self.looks[i].face
-            return words(face, 44 if face == "·" else 24 if len(face) < 3 else 20)
+            if face == "·":  # a small sign, above its base line
+                return replace(words(face, 44), up=0.74 * 44, down=0.0)
+            return words(face, 24 if len(face) < 3 else 20)
         return formula(self.looks[i].face, 22)
 
     def _place(self) -> None:
