@@ -1303,6 +1303,22 @@ def test_the_first_view_fits_and_can_be_read(browser: Browser) -> None:
     assert browser.run("return 13 * camera.scale") >= 11.6
 
 
+def test_a_page_that_had_no_size_fits_when_it_gets_one(browser: Browser) -> None:
+    """As in a tab of a notebook that is not in front."""
+    size = {"width": 500, "height": 400, "deviceScaleFactor": 1, "mobile": False}
+    browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        browser.show(residual_net(9).trace, None)
+    finally:
+        browser.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    browser.run("dispatchEvent(new Event('resize'))")
+    assert all(browser.run(IN_VIEW, f"#{box}") for box in browser.all(".box"))
+    browser.click("#in")
+    before = browser.run("return {...camera}")
+    browser.run("dispatchEvent(new Event('resize'))")
+    assert browser.run("return {...camera}") == before
+
+
 def test_a_tall_graph_is_cut_into_columns(browser: Browser) -> None:
     trace = residual_net(6).trace
     browser.show(trace, {module.id for module in trace.modules if module.type == "Block"} - {1, 5})
