@@ -18,22 +18,26 @@ class Piece:
 
     trace: viz.Trace
     look: dict[str, Any] = field(default_factory=dict)
+    circuit: viz.Circuit | None = None
+    """Of a small graph, to be played gate by gate."""
 
 
 def two_gates() -> Piece:
     """The two gates of CS231n's notes: f = (x + y) z."""
-    return Piece(viz.trace(gates(), values=True, gradients=True), {"backward": True})
+    f, *_inputs = gates()  # what nobody holds has no value to show
+    seen = viz.trace(f, values=True, gradients=True)
+    return Piece(seen, {"backward": True}, viz.circuit(f))
 
 
-def gates() -> tg.Tensor:
-    """f = (x + y) z at x = -2, y = 5, z = -4."""
+def gates() -> tuple[tg.Tensor, ...]:
+    """f = (x + y) z at x = -2, y = 5, z = -4, and these."""
     x, y, z = (tg.tensor(value, requires_grad=True) for value in (-2.0, 5.0, -4.0))
     x.name, y.name, z.name = "x", "y", "z"
     q = x + y
     q.name = "q"
     f = q * z
     f.name = "f"
-    return f
+    return f, x, y, z
 
 
 def sigmoid_neuron() -> Piece:
@@ -42,7 +46,17 @@ def sigmoid_neuron() -> Piece:
         tg.tensor(value, requires_grad=True) for value in (2.0, -1.0, -3.0, -2.0, -3.0)
     )
     f = 1 / (1 + tg.exp(-(w0 * x0 + w1 * x1 + w2)))
-    return Piece(viz.trace(f, values=True, gradients=True), {"backward": True})
+    return Piece(viz.trace(f, values=True, gradients=True), {"backward": True}, viz.circuit(f))
+
+
+def softmax() -> Piece:
+    """The loss of three scores: e^s over its sum, and -log of the first."""
+    s = tg.tensor([1.0, 2.0, 0.5], requires_grad=True)
+    e = tg.exp(s)
+    p = e / e.sum()
+    loss = -tg.log(p[0])
+    seen = viz.trace(loss, values=True, gradients=True)
+    return Piece(seen, {"backward": True}, viz.circuit(loss))
 
 
 def two_layer_net() -> Piece:
@@ -56,7 +70,8 @@ def two_layer_net() -> Piece:
     hidden = tg.relu(x @ W1 + b1)
     scores = hidden @ W2 + b2
     loss = tg.cross_entropy(scores, labels)
-    return Piece(viz.trace(loss, values=True, gradients=True), {"backward": True})
+    seen = viz.trace(loss, values=True, gradients=True)
+    return Piece(seen, {"backward": True}, viz.circuit(loss))
 
 
 def convnet() -> Piece:
@@ -218,6 +233,7 @@ PIECES: dict[str, Callable[[], Piece]] = {
     for piece in (
         two_gates,
         sigmoid_neuron,
+        softmax,
         two_layer_net,
         convnet,
         alexnet,

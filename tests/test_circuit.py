@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 import tinygrad_cv as tg
 from test_page import Browser, browser, chrome
 from tinygrad_cv import nn, viz
+from tinygrad_cv.viz.boxing import Letters, Stroke
 from tinygrad_cv.viz.inking import COLORS
 from tinygrad_cv.viz.page import beside
-from tinygrad_cv.viz.schematic import LEGIBLE, Element, Layer, Sheet
-from tinygrad_cv.viz.typesetting import Letters, Stroke
+from tinygrad_cv.viz.schematic import LEGIBLE
+from tinygrad_cv.viz.sheets import Element, Layer, Sheet
 
 pytestmark = pytest.mark.host
 
@@ -147,6 +148,29 @@ def test_what_is_no_circuit_is_said() -> None:
         viz.circuit(number(1.0) * 2.0, direction="up")  # type: ignore[arg-type]
     with pytest.raises(RuntimeError, match="none of the tensors requires a gradient"):
         viz.circuit(tg.ones(2))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda x: tg.linalg.eigh(x @ x.mT)[0].sum(),
+        lambda x: nn.GRU(2, 3)(x[:, None])[0].sum(),
+        lambda x: tg.cat([x, x]) * tg.stack([x, x]).reshape(4, 2),
+        lambda x: tg.where(x > 0, x, -x)[tg.tensor([1]), None].max(),
+        lambda x: tg.log(x - 100.0).sum(),
+        lambda x: tg.einsum("ij,jk->ik", x, x).half().sum(),
+        lambda x: tg.conv2d(x[None, None], x[None, None]) ** -0.5,
+        lambda x: nn.LayerNorm(2)(x)[:0].sum(),
+        lambda x: tg.dropout(x, 0.5),
+        lambda x: x,
+    ],
+)
+def test_any_small_graph_is_a_circuit(make: Any) -> None:
+    circuit = viz.circuit(make(tg.tensor([[0.5, 1.5], [2.0, 1.0]], requires_grad=True)))
+    ElementTree.fromstring(circuit.svg())
+    ElementTree.fromstring(circuit.frame(len(circuit) - 1))
+    assert circuit.page()
+    check_apart(circuit)
 
 
 def test_nothing_of_the_graph_is_changed() -> None:

@@ -25,6 +25,9 @@ class Net(nn.Module):
 def make_model():
     return Net(8)
 
+def make_deep():
+    return nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), nn.Flatten())
+
 model = Net()
 
 def energy(x, y):
@@ -105,12 +108,13 @@ def test_the_options_reach_the_picture(
     choices = {"plain": "", "forward": "--forward-only", "health": "--health", "depth": "--depth=1"}
     for name, option in choices.items():
         path = tmp_path / f"{name}.dot"
-        run(capsys, f"{models}::Net", "--input", "1,3,4,4", "--out", str(path), *option.split())
+        target = f"{models}::make_deep"
+        run(capsys, target, "--input", "1,3,4,4", "--out", str(path), *option.split())
         texts[name] = path.read_text()
     assert len(set(texts.values())) == 4
-    assert "backward" in texts["plain"]
-    assert "cluster_backward" not in texts["forward"]
-    assert "kernel_size" not in texts["depth"]
+    assert "dir=back" in texts["plain"]
+    assert "dir=back" not in texts["forward"]
+    assert "2 ops" in texts["depth"]
 
 
 def test_a_model_is_drawn_and_counted_without_memory(

@@ -43,14 +43,15 @@ def test_convnet_draws_the_picture_in_readme(
 
 
 def test_the_playback_of_the_gallerys_gates_is_the_one_in_readme() -> None:
-    played = str(viz.playback(gates()))
+    played = str(viz.playback(gates()[0]))
     assert f"```\n{played}\n```" in (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_gallery_has_every_kind_of_graph() -> None:
     assert set(PIECES) >= {
-        *("two_gates", "sigmoid_neuron", "two_layer_net", "convnet", "alexnet", "vgg16"),
-        *("resnet18", "resnet18_backward", "resnet50", "densenet_block", "inception_block"),
+        *("two_gates", "sigmoid_neuron", "softmax", "two_layer_net", "convnet", "alexnet"),
+        *("vgg16", "resnet18", "resnet18_backward", "resnet50", "densenet_block"),
+        "inception_block",
         *("u_net", "lstm", "transformer", "gan", "double_backward", "nan", "dead", "vanishing"),
     }
     assert all(make.__doc__ for make in PIECES.values())
@@ -62,7 +63,9 @@ def test_the_gallery_is_drawn_by_one_command(
     cli.main(["gallery", "two_gates", "nan", "--out", str(tmp_path / "drawn")])
     files = {file.name for file in (tmp_path / "drawn").iterdir()}
     suffixes = (".svg", ".png", ".pdf", ".html", "-print.svg")
-    assert files == {"index.html"} | {n + s for n in ("two_gates", "nan") for s in suffixes}
+    circuits = {f"two_gates-circuit{suffix}" for suffix in suffixes[:-1]}
+    pictures = {n + s for n in ("two_gates", "nan") for s in suffixes}
+    assert files == {"index.html"} | pictures | circuits
     told = capsys.readouterr().out.splitlines()
     assert re.match(r"two_gates: 5 nodes, traced in .* svg .* \(\d+ x \d+ pt\), png", told[0])
     shown = (EXAMPLES / "gates.svg").read_text(encoding="utf-8")

@@ -234,3 +234,18 @@ def test_a_convolution_has_filters() -> None:
     ]:
         with pytest.raises(TypeError, match=told):
             viz.filters(part)
+
+
+def test_a_search_that_tried_none_as_well_has_its_decades() -> None:
+    """Weight decays 0, 1e-5, …: on a linear axis all but the last would stand at 0."""
+    trials = [{"decay": decay, "loss": 1 + decay} for decay in (0.0, 1e-5, 1e-4, 1e-3, 1e-2)]
+    figure = viz.search(trials, x="decay", metric="loss", mode="min")
+    assert figure.axes[0].get_xscale() == "symlog"
+    assert "try" not in figure.get_suptitle()  # nothing is smaller than none
+    trials[0]["loss"] = 9.0
+    assert "try" not in viz.search(trials, x="decay", metric="loss", mode="min").get_suptitle()
+    trials[-1]["loss"] = 0.5
+    told = viz.search(trials, x="decay", metric="loss", mode="min").get_suptitle()
+    assert "try greater decay" in told
+    scores = {"ours": {0: 0.1, 1: 0.3, 10: 0.5, 100: 0.9}}
+    assert viz.learning_curve(scores).axes[0].get_xscale() == "symlog"

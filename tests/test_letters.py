@@ -1,5 +1,6 @@
 """What formulas call the values of a graph, and that these mean what they say."""
 
+import html
 import math
 import re
 from collections import defaultdict
@@ -188,3 +189,36 @@ def test_outputs_of_an_op_that_has_several() -> None:
     assert "g_w" in seen
     assert "vectors @" in seen
     assert "vectorsᵀ" in seen
+
+
+def told(trace: Trace) -> str:
+    """The words of a picture."""
+    return html.unescape(re.sub(r"<[^<>]*>", " ", viz.draw(trace).source))
+
+
+def test_a_picture_explains_the_letters_that_are_in_it() -> None:
+    x, y, z = number(-2.0), number(5.0), number(-4.0)
+    q = x + y
+    f = q * z
+    assert "∂L/∂q = g · z" in told(viz.trace(f))
+    assert "y: its output" not in told(viz.trace(f))  # y is the user's
+    assert "g: the gradient that reaches an op" in told(viz.trace(f))
+    assert "y: its output" in told(viz.trace(tg.exp(tg.exp(x))))
+    g = number(2.0)
+    g.name = "g"
+    assert "g: the gradient" not in told(viz.trace(g * x))
+
+
+def test_a_share_of_a_gradient_is_not_called_the_gradient() -> None:
+    x = number(3.0)
+    assert "∂L/∂x += g · x" in told(viz.trace(x * x))
+    assert "+=: added to what others send" in told(viz.trace(x * x))
+    assert "+=" not in told(viz.trace(x * 2.0))
+
+
+def test_the_page_says_the_same(tmp_path: Any) -> None:
+    x, z = number(3.0), number(2.0)
+    q = x * x
+    text = viz.draw(q * z).save(tmp_path / "graph.html").read_text()
+    assert "∂L/∂x += g · x" in text
+    assert "∂L/∂q = g · z" in text

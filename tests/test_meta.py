@@ -1,6 +1,7 @@
 """The device "meta": the shapes and dtypes of every op, without numbers and without memory."""
 
 import copy
+import pickle
 import subprocess
 import sys
 import tracemalloc
@@ -207,6 +208,8 @@ def test_a_model_gets_memory_and_numbers_later() -> None:
     assert {x.device for x in [*model.parameters(), *model.buffers()]} == {"meta"}
     with pytest.raises(RuntimeError, match="on meta and keeps no numbers; load with assign=True"):
         model.load_state_dict(trained.state_dict())
+    sent = pickle.loads(pickle.dumps(model))
+    assert repr(sent[0].weight) == repr(model[0].weight)
     twin = copy.deepcopy(model).to_empty(device="cpu")
     twin.load_state_dict(trained.state_dict())
     model.load_state_dict(trained.state_dict(), assign=True)
@@ -233,6 +236,11 @@ def test_an_optimizer_steps_on_shapes(kind: Any) -> None:
 def test_a_compiled_function_runs_as_it_is_written() -> None:
     with tg.device("meta"):
         assert tg.compile(net())(meta(2, 3, 8, 8)).shape == (2, 2)
+
+
+def test_anomaly_mode_has_nothing_to_say() -> None:
+    with tg.autograd.detect_anomaly(), tg.device("meta"):
+        net()(meta(2, 3, 8, 8)).sum().backward()
 
 
 # ----- pictures and counts -----------------------------------------------------------------------

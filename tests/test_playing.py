@@ -172,6 +172,15 @@ def test_text_for_a_terminal() -> None:
     assert len(viz.playback(y)) == 1
 
 
+def test_an_op_with_several_outputs() -> None:
+    a = tg.tensor([[2.0, 0.0], [0.0, 3.0]], requires_grad=True)
+    w, _ = tg.linalg.eigh(a)
+    [*_, last] = viz.playback((w * w).sum()).trace.frames
+    assert last.lines[0] == "%1 = eigh(a): g_w = [4, 6], g_v = [[0, 0], [0, 0]]"
+    assert last.lines[1].startswith("∂L/∂a = ")
+    assert last.lines[1].endswith(" = [[4, 0], [0, 6]]")
+
+
 @pytest.mark.parametrize("index", [0, slice(1, None), None, (Ellipsis, 1), [0, 1]])
 def test_a_part_of_a_tensor(index: Any) -> None:
     """The zeros around its gradient are there to be told."""

@@ -227,7 +227,7 @@ def test_arrays_from_outside_are_marked(step: Any) -> None:
 
 
 def test_edges_are_arrays_with_their_sizes(step: Any) -> None:
-    source = viz.draw(step).source
+    source = viz.draw(step, collapse=None).source
     assert "conv.weight 4x2x3x3, 288 B" in source
     assert "input 0 5x2x6x6, 1.44 kB" in source
     trace = viz.draw(step).trace
@@ -264,7 +264,7 @@ def test_a_program_is_folded_as_other_graphs_are(step: Any) -> None:
         loop(tg.ones(3, 3), tg.ones(3, 3))
     repeated = viz.draw(loop, collapse="repeats")
     assert repeated.view.size < 6
-    assert "×" in repeated.source
+    assert "t = 0 … 29" in repeated.source
 
 
 def test_times_stand_in_a_picture_once_they_are_known() -> None:

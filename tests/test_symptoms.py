@@ -11,6 +11,7 @@ import tinygrad_cv as tg
 from tinygrad_cv import nn, optim, train, viz
 from tinygrad_cv.viz.data import Broken, Remark, Summary, Trace
 from tinygrad_cv.viz.diagnosing import lines, remarks_on
+from tinygrad_cv.viz.page import page
 from tinygrad_cv.viz.summarizing import summarize
 from tinygrad_cv.viz.symptoms import symptoms
 
@@ -213,3 +214,26 @@ def test_one_that_the_optimizer_lacks_is_not_one_with_a_tiny_gradient() -> None:
     (told,) = (remark for remark in symptoms(watch.trace) if remark.kind == "not_optimized")
     assert told.seen == "0.weight got gradients, and no update in the 3 recorded steps"
     assert "not_optimized" not in kinds(trained(mlp(nn.Sigmoid, 14), 3, 0.1))
+
+
+def test_a_picture_tells_it_on_top() -> None:
+    trace = seen(mlp(nn.Sigmoid, 12), (32, 8))
+    source = viz.draw(trace, backward=True).source
+    assert "diagnosis [label=" in source
+    assert "the gradient shrinks" in source
+    assert "warning: vanishing" not in source  # the boxes are marked by viz.diagnosis alone
+    assert "diagnosis" not in viz.draw(trace, health=False).source
+    idle = nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+    assert "diagnosis" not in viz.draw(seen(idle, (32, 8)), backward=True).source
+    again = viz.diagnosis(trace).source
+    assert "warning: vanishing gradient" in again
+
+
+def test_a_page_tells_it_by_itself() -> None:
+    trace = seen(mlp(nn.Sigmoid, 12), (32, 8))
+    assert '"kind": "vanishing_gradient"' in page(trace)
+    assert trace.remarks is None
+    trace.remarks = []  # somebody has looked, and found nothing
+    assert '"kind": "vanishing_gradient"' not in page(trace)
+    healthy = page(seen(mlp(nn.ReLU, 3, 2**0.5), (32, 8)))
+    assert '"remarks": null' in healthy  # no list, rather than one that says all is well

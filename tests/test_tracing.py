@@ -301,6 +301,9 @@ def test_a_detached_model_is_in_the_graph_and_says_so() -> None:
     [edge] = [edge for edge in trace.edges if edge.target == detach.id]
     assert trace.nodes[edge.source].op == "linear"
     assert not edge.gradient
+    flows = {edge.target for edge in trace.edges if edge.gradient}
+    assert {trace.nodes[i].op for i in flows} == {"linear"}  # the sum requires none
+    assert len(flows) == 1
     assert all(edge.source < edge.target for edge in trace.edges)
     assert set(trace.steps[0].values) == {node.id for node in trace.nodes}
     everywhere = viz.trace(nn.Sequential(nn.Linear(2, 2)), (1, 2))
@@ -334,13 +337,14 @@ def test_images_are_small_pictures() -> None:
     shown = {trace.nodes[i].key: told.image for i, told in trace.steps[0].values.items()}
     pixels = decoded(shown["/input.0"])
     assert pixels.shape == (32, 65, 3)
-    assert pixels[0, 0].tolist() == [255, 0, 0]
-    assert pixels[0, 40].tolist() == [0, 0, 255]
-    assert pixels[20, 40].tolist() == [0, 0, 0]
+    assert pixels[0, 0].tolist() == [255, 1, 1]
+    assert pixels[0, 40].tolist() == [1, 1, 255]
+    assert pixels[20, 40].tolist() == [1, 1, 1]
+    assert pixels[0, 32].tolist() == [0, 0, 0]  # between them
     filters = decoded(shown["0.weight"])
     assert filters.shape == (61, 123, 3)
     weight = model[0].weight.numpy(force=True)
-    levels = (weight - weight[:8].min()) / (weight[:8].max() - weight[:8].min()) * 255
+    levels = (weight - weight[:8].min()) / (weight[:8].max() - weight[:8].min()) * 254 + 1
     assert filters[5, 5].tolist() == pytest.approx(levels[0, :, 0, 0], abs=1.01)
     assert decoded(shown["2.weight"]).ndim == 2  # of ten channels the first
     shapes = [decoded(shown[f"{i}/conv2d.0"]).shape for i in (0, 2)]

@@ -58,7 +58,8 @@ class Scene:
 def words(source: str) -> str:
     """What can be read in DOT text: no tags, one line for each line of a box."""
     broken = re.sub(r"<BR[^>]*>|</TD>", "\n", source)
-    return unescape(re.sub(r"<[^<>]*>", "", broken)).replace("\u00a0", " ")
+    plain = unescape(re.sub(r"<[^<>]*>", "", broken)).replace("\u00a0", " ")
+    return re.sub(r" +$", "", plain, flags=re.MULTILINE)  # room for wide letters
 
 
 def arrows(source: str) -> Counter[tuple[str, str]]:
@@ -74,7 +75,8 @@ def titles(source: str) -> dict[str, str]:
     tables = re.findall(
         r"^\t+(\w+) \[label=<(<TABLE.*?</TABLE>)>\]", source, re.MULTILINE | re.DOTALL
     )
-    return {name: title for name, table in tables for title in re.findall("<B>(.*?)</B>", table)}
+    found = {name: re.search("<B>(.*?)</B>", table) for name, table in tables}
+    return {name: words(title[1]) for name, title in found.items() if title}
 
 
 def boxes(svg: Path) -> dict[str, str]:
@@ -92,162 +94,93 @@ def boxes(svg: Path) -> dict[str, str]:
 
 # ----- what is drawn -----------------------------------------------------------------------------
 
-TWO_GATES = """\
-digraph {
-	graph [bgcolor=white fontcolor="#222222" fontname=Helvetica fontsize=11 label=<<TABLE\
- BORDER="0" CELLBORDER="0" CELLSPACING="6" CELLPADDING="3"><TR><TD BORDER="1"\
- COLOR="#0072B2" BGCOLOR="#D6E9F6">parameter</TD><TD BORDER="1" COLOR="#222222"\
- BGCOLOR="#FFFFFF">op</TD><TD BORDER="1" COLOR="#D55E00" BGCOLOR="#FCE9DE">gradient</TD>\
-<TD><FONT COLOR="#666666">y: the output of an op; g = ∂L/∂y: the gradient that reaches\
- it</FONT></TD></TR></TABLE>> labelloc=b newrank=true nodesep=0.25 ranksep=0.35]
-	node [fontcolor="#222222" fontname=Helvetica fontsize=11 shape=plain]
-	edge [arrowsize=0.7 color="#222222"]
-	subgraph cluster_forward {
-		graph [fontcolor="#666666" fontsize=18 label=forward labelloc=t peripheries=0]
-		n0 [label=<<TABLE CELLBORDER="0" CELLSPACING="0" CELLPADDING="3" COLOR="#0072B2"\
- BGCOLOR="#D6E9F6">
-<TR><TD COLSPAN="1"><FONT POINT-SIZE="13"><B>x</B></FONT></TD></TR>
-<TR><TD COLSPAN="1"><FONT COLOR="#666666">%0 </FONT>float32 ()</TD></TR>
-</TABLE>>]
-		n1 [label=<<TABLE CELLBORDER="0" CELLSPACING="0" CELLPADDING="3" COLOR="#0072B2"\
- BGCOLOR="#D6E9F6">
-<TR><TD COLSPAN="1"><FONT POINT-SIZE="13"><B>y</B></FONT></TD></TR>
-<TR><TD COLSPAN="1"><FONT COLOR="#666666">%1 </FONT>float32 ()</TD></TR>
-</TABLE>>]
-		n2 [label=<<TABLE CELLBORDER="0" CELLSPACING="0" CELLPADDING="3" COLOR="#222222"\
- BGCOLOR="#FFFFFF">
-<TR><TD PORT="i0">x</TD><VR/><TD PORT="i1">y</TD></TR>
-<HR/>
-<TR><TD COLSPAN="2"><FONT POINT-SIZE="13"><B>add</B></FONT></TD></TR>
-<TR><TD COLSPAN="2"><FONT COLOR="#666666">%2 </FONT>float32 ()</TD></TR>
-</TABLE>>]
-		n0 -> n2:i0:n
-		n1 -> n2:i1:n
-		n3 [label=<<TABLE CELLBORDER="0" CELLSPACING="0" CELLPADDING="3" COLOR="#0072B2"\
- BGCOLOR="#D6E9F6">
-<TR><TD COLSPAN="1"><FONT POINT-SIZE="13"><B>z</B></FONT></TD></TR>
-<TR><TD COLSPAN="1"><FONT COLOR="#666666">%3 </FONT>float32 ()</TD></TR>
-</TABLE>>]
-		n4 [label=<<TABLE CELLBORDER="0" CELLSPACING="0" CELLPADDING="3" COLOR="#222222"\
- BGCOLOR="#FFFFFF">
-<TR><TD PORT="i0">x</TD><VR/><TD PORT="i1">y</TD></TR>
-<HR/>
-<TR><TD COLSPAN="2"><FONT POINT-SIZE="13"><B>mul</B></FONT></TD></TR>
-<TR><TD COLSPAN="2"><FONT COLOR="#666666">%4 </FONT>float32 ()</TD></TR>
-</TABLE>>]
-		n2 -> n4:i0:n
-		n3 -> n4:i1:n
-	}
-	subgraph cluster_backward {
-		graph [fontcolor="#B34700" fontsize=18 label=backward labelloc=t peripheries=0]
-		g2 [label=<<TABLE CELLBORDER="0" CELLSPACING="0" CELLPADDING="3" COLOR="#D55E00"\
- BGCOLOR="#FCE9DE">
-<TR><TD PORT="i0"><FONT COLOR="#B34700">∂L/∂x<BR/>()</FONT></TD><VR/><TD PORT="i1"><FONT\
- COLOR="#B34700">∂L/∂y<BR/>()</FONT></TD></TR>
-<HR/>
-<TR><TD COLSPAN="2"><FONT POINT-SIZE="13"><B>backward of add</B></FONT></TD></TR>
-<TR><TD COLSPAN="2">∂L/∂x = g<BR ALIGN="LEFT"/>∂L/∂y = g<BR ALIGN="LEFT"/></TD></TR>
-</TABLE>>]
-		g0 -> g2:i0:n [color="#B34700" dir=back]
-		g1 -> g2:i1:n [color="#B34700" dir=back]
-		g4 [label=<<TABLE CELLBORDER="0" CELLSPACING="0" CELLPADDING="3" COLOR="#D55E00"\
- BGCOLOR="#FCE9DE">
-<TR><TD PORT="i0"><FONT COLOR="#B34700">∂L/∂x<BR/>()</FONT></TD><VR/><TD PORT="i1"><FONT\
- COLOR="#B34700">∂L/∂y<BR/>()</FONT></TD></TR>
-<HR/>
-<TR><TD COLSPAN="2"><FONT POINT-SIZE="13"><B>backward of mul</B></FONT></TD></TR>
-<TR><TD COLSPAN="2">g = 1</TD></TR>
-<TR><TD COLSPAN="2">∂L/∂x = g · y<BR ALIGN="LEFT"/>∂L/∂y = g · x<BR ALIGN="LEFT"/></TD></TR>
-</TABLE>>]
-		g2 -> g4:i0:n [color="#B34700" dir=back]
-		g3 -> g4:i1:n [color="#B34700" dir=back]
-		g0 [label=<<TABLE CELLBORDER="0" CELLSPACING="0" CELLPADDING="3" COLOR="#D55E00"\
- BGCOLOR="#FCE9DE">
-<TR><TD COLSPAN="1"><FONT POINT-SIZE="13"><B>gradient of x</B></FONT></TD></TR>
-<TR><TD COLSPAN="1">float32 ()</TD></TR>
-</TABLE>>]
-		g1 [label=<<TABLE CELLBORDER="0" CELLSPACING="0" CELLPADDING="3" COLOR="#D55E00"\
- BGCOLOR="#FCE9DE">
-<TR><TD COLSPAN="1"><FONT POINT-SIZE="13"><B>gradient of y</B></FONT></TD></TR>
-<TR><TD COLSPAN="1">float32 ()</TD></TR>
-</TABLE>>]
-		g3 [label=<<TABLE CELLBORDER="0" CELLSPACING="0" CELLPADDING="3" COLOR="#D55E00"\
- BGCOLOR="#FCE9DE">
-<TR><TD COLSPAN="1"><FONT POINT-SIZE="13"><B>gradient of z</B></FONT></TD></TR>
-<TR><TD COLSPAN="1">float32 ()</TD></TR>
-</TABLE>>]
-	}
-	{
-		graph [rank=same]
-		n0
-		g0
-	}
-	{
-		graph [rank=same]
-		n1
-		g1
-	}
-	{
-		graph [rank=same]
-		n2
-		g2
-	}
-	{
-		graph [rank=same]
-		n3
-		g3
-	}
-	{
-		graph [rank=same]
-		n4
-		g4
-	}
-	n4 -> g4 [color="#B34700" constraint=false]
+TWO_GATES = {
+    "n0": ["x", "%0 float32 ()"],
+    "n1": ["y", "%1 float32 ()"],
+    "n2": ["x", "y", "q = add", "%2 float32 ()", "∂L/∂x = g", "∂L/∂y = g"],
+    "n3": ["z", "%3 float32 ()"],
+    "n4": ["q", "z", "f = mul", "%4 float32 ()", "g = 1", "∂L/∂q = g · z", "∂L/∂z = g · q"],
+    "o0": ["f"],
 }
-"""
+
+
+def told_by(source: str) -> dict[str, list[str]]:
+    """The lines of each box of DOT text, by id."""
+    tables = re.findall(
+        r"^\t+(\w+) \[label=<(<TABLE.*?</TABLE>)>\]", source, re.MULTILINE | re.DOTALL
+    )
+    return {
+        name: [line for line in words(table).splitlines() if line.strip()] for name, table in tables
+    }
 
 
 def test_two_gates_in_full() -> None:
+    """In the user's names: those of the values at hand, not those of the parameters of `mul`."""
     x, y, z = named(-2.0, "x"), named(5.0, "y"), named(-4.0, "z")
-    assert viz.draw((x + y) * z, backward=True).source == TWO_GATES
+    q = x + y
+    f = q * z
+    source = viz.draw(f, backward=True).source
+    assert told_by(source) == TWO_GATES
+    down = {("n0", "n2"), ("n1", "n2"), ("n2", "n4"), ("n3", "n4"), ("n4", "o0")}
+    assert arrows(source) == Counter([*down, *((head, tail) for tail, head in down)])
+    assert re.search(r"rank=min\]\n\t\tn0\n\t\tn1\n\t\tn3\n", source)  # inputs on top
+    signed = told_by(viz.draw(f, health=True).source)
+    assert [signed[name][-1] for name in ("n0", "n1", "n3")] == [
+        *("gradient -4", "gradient -4", "gradient 3")
+    ]
 
 
 # Written down by hand from the op files: what teachers point at.
 CONVNET_FORMULAS = {
-    "backward of conv2d": ["∂L/∂w = conv_weight(x, g)", "∂L/∂b = sum(g)"],
-    "backward of batch_norm": [
+    "conv2d": ["∂L/∂weight = conv_weight(images, g)", "∂L/∂bias = sum(g)"],
+    "batch_norm": [
         "∂L/∂x = s · (subtract_mean(g) - z · mean(g · z))",
         "    where d = subtract_mean(x)",
         "    where r = 1 / sqrt(mean(d · d) + 1e-05)",
         "    where z = d · r",
-        "    where s = r · reshape(w)",
-        "∂L/∂w = sum(g · z)",
-        "∂L/∂b = sum(g)",
+        "    where s = r · reshape(weight)",
+        "∂L/∂weight = sum(g · z)",
+        "∂L/∂bias = sum(g)",
     ],
-    "backward of relu": ["∂L/∂x = where(positive, g, 0.0)"],
-    "backward of max_pool2d": ["∂L/∂x = window_scatter(g, index)"],
-    "backward of reshape": ["∂L/∂x = reshape(g)"],
-    "backward of linear": ["∂L/∂x = g @ w", "∂L/∂w = gᵀ @ x", "∂L/∂b = sum(g)"],
-    "backward of cross_entropy": [  # softmax(x) - one_hot(labels), with all digits of p - 1
+    "relu": ["∂L/∂x = where(positive, g, 0.0)"],
+    "max_pool2d": ["∂L/∂x = window_scatter(g, index)"],
+    "reshape": ["∂L/∂x = reshape(g)"],
+    "linear": ["∂L/∂x = g @ weight", "∂L/∂weight = gᵀ @ x", "∂L/∂bias = sum(g)"],
+    "cross_entropy": [  # softmax(x) - one_hot(labels), with all digits of p - 1
         "∂L/∂x = reshape(g) · where(right, expm1(l), exp(l))",
         "    where right = one_hot(labels)",
         "    where l = log_softmax(x)",
     ],
-    "backward of mean": ["g = 1", "∂L/∂x = broadcast_to(reshape(g) / 4)"],
+    "mean": ["g = 1", "∂L/∂x = broadcast_to(reshape(g) / 4)"],
+}
+
+
+LAYERS = {
+    "conv2d": "0 Conv2d 3×3, 8",
+    "batch_norm": "1 BatchNorm2d",
+    "relu": "2 ReLU",
+    "max_pool2d": "3 MaxPool2d 2×2, /2",
+    "reshape": "4 Flatten",
+    "linear": "5 Linear 10",
+    "mean": "loss = mean",
 }
 
 
 @pytest.mark.parametrize("backward", [True, "ops"])
 def test_the_backward_picture_has_the_formula_of_each_rule(backward: Any) -> None:
-    lines = words(viz.draw(Scene().loss, backward=backward).source).splitlines()
-    for title, formulas in CONVNET_FORMULAS.items():
-        at = lines.index(title) + 1
-        below = [line for line in lines[at : at + len(formulas) + 2] if line]
-        assert below[: len(formulas)] == formulas
+    scene = Scene()
+    read = words(viz.draw(scene.loss, backward=backward).source)
+    lines = [line for line in read.splitlines() if line.strip()]
+    for op, formulas in CONVNET_FORMULAS.items():
+        title = f"backward of {op}" if backward == "ops" else LAYERS.get(op, op)
+        at = lines.index(formulas[0], lines.index(title))
+        assert at - lines.index(title) < 7
+        assert lines[at : at + len(formulas)] == formulas
 
 
 def test_the_forward_picture_has_the_formula_of_each_rule() -> None:
-    read = words(viz.draw(Scene().loss).source)
+    scene = Scene()
+    read = words(viz.draw(scene.loss).source)
     for formulas in CONVNET_FORMULAS.values():
         assert all(formula in read for formula in formulas if formula != "g = 1")
 
@@ -263,14 +196,17 @@ def test_a_box_tells_names_attributes_shape_and_dtype(tmp_path: Path) -> None:
     scene = Scene()
     told = boxes(viz.draw(scene.loss).save(tmp_path / "graph.svg"))
     listing = tg.graph(scene.loss)
-    assert sorted(told) == sorted(f"n{i}" for i in range(len(listing)))
+    own = {i for i, node in enumerate(listing) if node.op is None and node.requires_grad}
+    assert sorted(told) == sorted({f"n{i}" for i in range(len(listing)) if i not in own} | {"o0"})
     for i, node in enumerate(listing):
-        assert f"%{i} {node.dtype} {node.shape}" in told[f"n{i}"]
+        if i not in own:
+            assert f"%{i} {node.dtype} {node.shape}" in told[f"n{i}"]
     assert told["n0"] == "images %0 float32 (4, 3, 8, 8)"
-    assert told["n1"] == "0.weight %1 float32 (8, 3, 3, 3)"
-    assert told["n3"].startswith("x w b conv2d padding=(1, 1) %3 float32 (4, 8, 8, 8) ∂L/∂w = ")
-    assert told["n8"].startswith("x max_pool2d kernel=(2, 2) stride=(2, 2) %8 ")
-    assert told["n15"].startswith("x loss = mean %15 float32 () ")
+    conv = "0 Conv2d 3×3, 8 padding=(1, 1) %3 float32 (4, 8, 8, 8) weight (8, 3, 3, 3) bias (8,) ∂L"
+    assert told["n3"].startswith(conv)  # the parameters of a layer are in its box
+    assert told["n8"].startswith("3 MaxPool2d 2×2, /2 %8 float32 (4, 8, 4, 4) ")
+    assert told["n15"].startswith("loss = mean %15 float32 () ")
+    assert told["o0"] == "loss"
 
 
 def test_a_plain_number_stands_in_the_box() -> None:
@@ -281,24 +217,33 @@ def test_a_plain_number_stands_in_the_box() -> None:
 def test_gradients_go_against_the_values() -> None:
     loss = Scene().loss
     graph = tg.graph(loss)
-    forward: Counter[tuple[str, str]] = Counter()
-    gradients = Counter({("n15", "g15"): 1})
+    forward: Counter[tuple[str, str]] = Counter({("n15", "o0"): 1})
+    gradients = Counter({("o0", "n15"): 1})
     for node in graph:
         for parent in node.parents():
-            ends = graph.ids[parent], graph.ids[node]
-            forward[f"n{ends[0]}", f"n{ends[1]}"] += 1
+            ends = f"n{graph.ids[parent]}", f"n{graph.ids[node]}"
+            if parent.op is None and parent.requires_grad:
+                continue  # a parameter is in the box of its op
+            forward[ends] += 1
             if parent.requires_grad:
-                gradients[f"g{ends[1]}", f"g{ends[0]}"] += 1
+                gradients[ends[::-1]] += 1
     assert arrows(viz.draw(loss).source) == forward
     assert arrows(viz.draw(loss, backward=True).source) == forward + gradients
 
 
+def test_each_way_on_is_beside_its_way_back() -> None:
+    x, y, z = (named(v, name) for v, name in ((1.0, "x"), (2.0, "y"), (3.0, "z")))
+    made = arrows(viz.draw(tg.exp(x * y) + z, backward=True).source)
+    assert all(made[head, tail] == count for (tail, head), count in made.items())
+
+
 def test_gradients_have_a_colour_of_their_own() -> None:
     source = viz.draw(Scene().loss, backward=True).source
-    colours = re.findall(r"dir=back|color=\S+(?= dir=back| constraint)", source)
-    assert set(colours) == {'color="#B34700"', "dir=back"}
+    backward = [line for line in source.splitlines() if "dir=back" in line]
+    assert len(backward) == 8  # none to the images and the labels
+    assert all('color="#A33F00"' in line for line in backward)
     [general] = re.findall(r"edge \[.*color=(\S+)\]", source)
-    assert general != '"#B34700"'
+    assert general != '"#A33F00"'
 
 
 class PlainTanh(tg.Op, register=False):
@@ -322,12 +267,13 @@ def test_the_ops_of_a_backward_pass() -> None:
     [difference] = [box for box, title in named_boxes.items() if title == "sub"]
     assert named_boxes["g1"] == "backward of tanh"
     every = set(re.findall(r"^\t+(\w+) \[label=<", source, re.MULTILINE))
-    assert every == {*named_boxes, "s1_1"}  # nothing that the rule does not read
+    assert every == {*named_boxes, "s1_1", "o0"}  # nothing that the rule does not read
     made = arrows(source)
     [inner] = [box for box in products if made["s1_1", box] == 2]
     [outer] = [box for box in products if box != inner]
     assert made == {
         ("n0", "n1"): 1,
+        ("n1", "o0"): 1,
         ("n1", "g1"): 1,
         ("s1_1", inner): 2,
         (inner, difference): 1,
@@ -343,38 +289,44 @@ def test_a_gradient_with_several_consumers_is_a_sum() -> None:
     loss = (y * y + y).sum() + x.sum()
     for backward in (True, "ops"):
         source = viz.draw(loss, backward=backward).source
-        into = Counter(head for _, head in arrows(source).elements())
-        assert into["g0"] == 2  # from sin and from sum
-        assert into["g1"] == 3  # twice from mul, once from add
-        assert titles(source)["g0"] == "gradient of x"
+        into = Counter(
+            head
+            for (tail, head), count in arrows(source).items()
+            for _ in range(count)
+            if backward == "ops" or int(tail[1:]) > int(head[1:]) or tail[0] == "o"
+        )
+        letter = "g" if backward == "ops" else "n"
+        assert into[f"{letter}0"] == 2  # from sin and from sum
+        assert into[f"{letter}1"] == 3  # twice from mul, once from add
         assert words(source).count("the sum of 2 gradients\n") == 1
         assert words(source).count("g = the sum of 3 gradients\n") == 1
 
 
 def test_a_broadcast_value_gets_a_gradient_of_its_own_shape() -> None:
     x, b = named([[1.0, 2.0]], "x"), named([[3.0], [4.0]], "b")
-    source = viz.draw(x + b, backward=True).source
-    assert "∂L/∂x\n(1, 2)\n" in words(source)
-    assert "∂L/∂y\n(2, 1)\n" in words(source)
     assert list(titles(viz.draw(x + b, backward="ops").source).values()).count("sum_to") == 2
 
 
 def test_several_tensors_share_a_picture() -> None:
     x = named([1.0, 2.0], "x")
     y = tg.exp(x)
+    y.name = "y"
     source = viz.draw(y, y.sum(), tg.tensor([1.0]), backward=True).source
     made = arrows(source)
-    assert made["n1", "g1"] == made["n2", "g2"] == made["g2", "g1"] == 1
-    assert {"n0", "n1", "n2", "n3", "g0", "g1", "g2"} == set(titles(source))
+    assert made["n1", "o0"] == made["o0", "n1"] == made["n2", "o1"] == made["o1", "n2"] == 1
+    assert made["n3", "o2"] == 1
+    assert made["o2", "n3"] == 0  # a constant gets no gradient
+    read = words(source).splitlines()
+    assert read.count("y") == 1
+    assert {"n0", "n1", "n2", "n3"} == set(titles(source))
 
 
-def test_inputs_without_a_name_are_told_by_their_number() -> None:
-    shown = titles(viz.draw(tg.ones(1, requires_grad=True) * tg.ones(1), backward=True).source)
-    assert shown == {
+def test_inputs_without_a_name_are_told_by_their_kind() -> None:
+    shown = titles(viz.draw(tg.ones(1, requires_grad=True) * tg.ones(1), backward="ops").source)
+    assert {name: shown[name] for name in ("n0", "n1", "n2", "g0")} == {
         "n0": "parameter",
         "n1": "input",
         "n2": "mul",
-        "g2": "backward of mul",
         "g0": "gradient of %0",
     }
 
@@ -383,10 +335,14 @@ def test_the_inputs_of_a_variadic_op_are_numbered() -> None:
     parts = [named([float(i)], f"part{i}") for i in range(40)]
     source = viz.draw(tg.cat(parts), backward=True).source
     read = words(source)
-    assert "∂L/∂xs[0] = g[0:1]\n" in read
-    assert "∂L/∂xs[11] = g[11:12]\n…\n" in read  # forty lines would hide the rest of the graph
-    assert "∂L/∂xs[12] =" not in read
-    assert arrows(source)["g40", "g39"] == 1
+    # Forty lines would hide the rest of the graph.
+    told = [line for line in read.splitlines() if line == "…" or " = g[" in line]
+    assert len(told) == 4
+    assert "[0:1]" in told[0]
+    assert "[1:2]" in told[1]
+    assert told[2] == "…"
+    assert "[39:40]" in told[3]
+    assert arrows(source)["n40", "n39"] == 1
 
 
 def test_a_rule_that_cannot_run_on_symbols_is_drawn_without_its_formula(tmp_path: Path) -> None:
@@ -421,18 +377,58 @@ def test_a_deep_graph_needs_no_recursion() -> None:
         y = y + 1
     for backward in (True, "ops"):
         whole = viz.draw(y, backward=backward, collapse=None).source
-        assert len(arrows(whole)) == 2 * 3000 + 1
-        # From x, from each sum to the next, to the backward pass, and the way back.
-        assert len(arrows(viz.draw(y, backward=backward).source)) == 5
+        assert len(arrows(whole)) == 2 * 3000 + 2
+        # From x, from each sum to the next, to the output, and the way back.
+        short = viz.draw(y, backward=backward, collapse="repeats").source
+        assert sum(arrows(short).values()) == 6
 
 
-@pytest.mark.parametrize(
-    ("backward", "kinds"),
-    [(False, ["parameter", "op"]), (True, ["parameter", "op", "gradient"])],
-)
-def test_the_legend_lists_what_is_there(backward: bool, kinds: list[str]) -> None:
-    first = viz.draw(named(1.0, "x") * 2.0, backward=backward).source.splitlines()[1]
-    assert re.findall(r'BGCOLOR="\S+">(\w+)</TD>', first) == kinds
+KEYS: dict[str, dict[str, Any]] = {
+    "value": {"backward": True},
+    "its gradient": {"backward": True},
+    "rules of its gradient": {},
+    "g: the gradient that reaches an op, ∂L/∂(its output)": {},
+    "gradient as at the output": {"health": True},
+    "gradient exactly 0": {"health": True, "shares": {"1:0": 0.0}},
+    "NaN or inf": {"health": True, "shares": {"1:0": float("nan")}},
+    "gradient not known": {"health": True, "shares": {}},
+    "mean ± standard deviation, least to most, and a histogram": {"health": True},
+    "blue: the box's share of the cost, the darkest has the largest": {"color": "flops"},
+}
+
+
+def the_legend(*targets: Any, **options: Any) -> list[str]:
+    """The lines of a picture's legend."""
+    source = viz.draw(*targets, **options).source
+    [table] = re.findall(r"graph \[.*?label=<(.*?</TABLE>)> labelloc", source)
+    return [line for line in words(table).splitlines() if line]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_the_legend_has_a_key_for_what_is_there_alone(key: str) -> None:
+    x = named([1.0, 2.0], "x")
+    options = dict(KEYS[key])
+    plain = viz.draw(tg.tensor([1.0, 2.0]) * 2.0, formulas=False)
+    assert key not in words(plain.source)
+    trace = viz.trace(tg.exp(x), values=True, gradients=True)
+    if (shares := options.pop("shares", None)) is not None:
+        trace.steps[0].shares = shares
+    if not options.get("health"):
+        trace.steps = []
+    assert any(line.startswith(key) for line in the_legend(trace, **options))
+
+
+def test_the_legend_lists_the_kinds_of_boxes_that_are_there() -> None:
+    x = tg.ones(2, requires_grad=True)
+    assert the_legend(tg.ones(2), formulas=False) == ["input", "output"]
+    assert the_legend(x * 2.0, formulas=False) == ["parameter", "op", "output"]
+    assert the_legend(x * 2.0)[-1] == "rules of its gradient"
+    assert "several values" in the_legend(tg.stack([x] * 5))
+    nested = nn.Sequential(nn.Sequential(nn.Tanh(), nn.ReLU()), nn.Tanh())
+    assert "module" not in the_legend(nested, x)
+    assert "module" in the_legend(nested, x, depth=1)
+    loop = nn.Sequential(*[nn.Tanh() for _ in range(5)])
+    assert "equal blocks, one shown" in the_legend(loop, x, collapse="repeats")
 
 
 # ----- the same graph, the same bytes ------------------------------------------------------------
@@ -565,7 +561,7 @@ def test_a_name_is_only_text(name: str) -> None:
     drawing = viz.draw(y, backward=True)
     root = ET.fromstring(drawing._repr_svg_())
     groups = [group for group in root.iter(f"{SVG}g") if group.get("class") == "node"]
-    assert {group.findtext(f"{SVG}title") for group in groups} == {"n0", "n1", "g0", "g1"}
+    assert {group.findtext(f"{SVG}title") for group in groups} == {"n0", "n1", "o0"}
     assert not list(root.iter(f"{SVG}a"))
     if name.isprintable() and 0 < len(name) <= 40:
         [leaf] = [group for group in groups if group.findtext(f"{SVG}title") == "n0"]
@@ -578,7 +574,7 @@ def test_a_long_name_is_cut(tmp_path: Path) -> None:
     drawing = viz.draw(x * 2.0, backward=True)
     assert len(drawing.source) < 10_000
     told = boxes(drawing.save(tmp_path / "graph.svg"))
-    assert told["n0"] == "long" * 9 + "lon… %0 float32 (1,)"
+    assert told["n0"] == "long" * 13 + "lon… %0 float32 (1,)"
 
 
 def test_long_attributes_are_cut(tmp_path: Path) -> None:

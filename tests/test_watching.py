@@ -266,18 +266,30 @@ def test_two_models_are_watched_by_the_names_of_their_variables() -> None:
 def test_a_step_sees_what_no_gradient_reaches() -> None:
     model, teacher = classifier(), classifier()
     watch = viz.watch(model)
-    with watch.step():
+
+    def step() -> tg.Tensor:
         images = tg.tensor(X)
         with tg.no_grad():
             targets = teacher(images)
-        (model(images) - targets).square().sum().backward()
+        (model(images) - teacher(images).detach() + targets).square().sum().backward()
         made = tg.ones(2) * 2
         made.requires_grad_()
-    notes = {module.name: module.note for module in watch.trace.modules if module.parent is None}
-    assert notes == {"model": "", "teacher": "no gradient flows here"}
+        return targets
+
+    with watch.step():
+        targets = step()
+    notes = [(m.name, m.call, m.note) for m in watch.trace.modules if m.parent is None]
+    nothing = "no gradient flows here"
+    assert sorted(notes) == [("model", 0, ""), ("teacher", 0, nothing), ("teacher", 1, nothing)]
+    assert [node.op for node in watch.trace.nodes].count("detach") == 1
     assert targets.is_leaf
     assert targets.node.op is None  # what the recording saw is forgotten
     assert set(watch.trace.steps[0].values) == {node.id for node in watch.trace.nodes}
+    again = viz.watch(model, every=1)
+    again.load_state_dict(watch.state_dict() | {"every": 1})
+    with again.step():
+        step()
+    assert again.trace.changed == []
 
 
 def test_gradients_towards_some_inputs_alone_are_seen() -> None:

@@ -566,7 +566,8 @@ class Tensor(Attached):
                 f"a tensor of shape {self.shape} that {self._node and self._node.label} made "
                 "stands in a graph, which cannot be pickled; say so with x.detach()."
             )
-        values = self._array if self.is_cpu else self._backend.to_host(self._array)
+        on_host = self.device in SINGLE
+        values = self._array if on_host else self._backend.to_host(self._array)
         said = (self._requires_grad, self._name, self._counter)
         return _pickled, (type(self), values, self.device, *said), getattr(self, "__dict__", None)
 

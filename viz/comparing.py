@@ -92,7 +92,7 @@ def diff(first: Trace, second: Trace, names: tuple[str, str] | None = None) -> D
     >>> print(viz.diff(*traces, names=("small", "large")))
     --- small
     +++ large
-      x  float32 (1, 4)
+      input  float32 (1, 4)
       0: weight  float32 (8, 4)
       0: bias  float32 (8,)
       0 Linear 8  float32 (1, 8)

@@ -66,6 +66,8 @@ class Input:
     """Where the ops of the backward pass are traced: the node that is this edge's gradient."""
     called: str = ""
     """What the formulas call it: the user's name, a parameter's own, or else the op's `name`."""
+    summed: bool = False
+    """Whether others send a gradient to it, too: then the formula gives a share of the sum."""
 
 
 @dataclass

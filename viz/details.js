@@ -53,12 +53,12 @@ function aboutNode(node) {
       ...(node.rule === null ? [] : [["rule of", `n${node.rule} ${titleOf(nodes[node.rule])}`]]),
     ));
   if (node.inputs.length) parts.push(html("h3", "inputs and their gradients"));
-  node.inputs.forEach(({ name, source, text, gradient, formula, where }, port) => {
+  node.inputs.forEach(({ name, called, source, text, gradient, formula, where, summed }, port) => {
     const from = nodes[source];
     const told = from ? `n${source} ${titleOf(from)}, ${text || typeOf(from)}` : text;
-    const norm = [`‖∂L/∂${name}‖`, figure(shareOf(`${node.id}:${port}`))];
+    const norm = [`‖∂L/∂${called || name}‖`, figure(shareOf(`${node.id}:${port}`))];
     parts.push(table([name, told], ...(gradient ? [norm] : [])));
-    if (formula) parts.push(html("p", `∂L/∂${name} = ${formula}`, "formula"));
+    if (formula) parts.push(html("p", `∂L/∂${called || name} ${summed ? "+=" : "="} ${formula}`, "formula"));
     for (const [own, meaning] of Object.entries(where ?? {}))
       parts.push(html("p", `where ${own} = ${meaning}`, "where"));
   });

@@ -77,11 +77,13 @@ def remarks_on(trace: Trace) -> list[Remark]:
 def lines(trace: Trace, most: int = LINES) -> list[str]:
     """What was found, a line for each, for the top of a picture; no more than `most` of them.
 
+    Where nobody has looked, it is what the numbers of the trace show, without what is but a note.
+
     >>> from tinygrad_cv.viz.data import Remark, Trace
     >>> lines(Trace(remarks=[Remark("error", "not_finite", "NaN: log got -2 at [3, 1]")]))
     ['error: NaN: log got -2 at [3, 1]']
     """
-    remarks = remarks_on(trace)
+    remarks = [r for r in remarks_on(trace) if trace.remarks is not None or r.level != "note"]
     kept = remarks if len(remarks) <= most else remarks[: most - 1]
     told = [_line(remark) for remark in kept]
     if len(kept) < len(remarks):

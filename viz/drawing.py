@@ -22,8 +22,10 @@ from tinygrad_cv.viz.program import ProgramPainter, program
 from tinygrad_cv.viz.render import FORMATS, check_path, encoded, render
 
 SUFFIXES = (*FORMATS, ".pdf", ".dot", ".json", ".html")
-HOPELESS = 100  # boxes and long arrows for each second: a picture of more is not even tried
-QUICK = 400  # from which on a layout is made in a hurry, with straight arrows
+HOPELESS = 120
+"""Boxes that a layout manages in a second, about, or 12 times as many rows that arrows skip. More
+than that in the time that there is are not even tried."""
+QUICK = 1000  # skipped rows, above which a layout is made in a hurry, with straight arrows
 LARGE = 50  # boxes, above which a picture may be too large for its usual fineness
 SMALLER = 60  # boxes of the first picture that is tried instead of one that took too long
 
@@ -82,56 +84,51 @@ class Drawing:
     def render(self, suffix: str, timeout: float = 30.0) -> bytes:
         """The contents of a file with this suffix (.svg, .png or .pdf); see `save`."""
         end = time.monotonic() + timeout
-        size = self._boxes(self.view)
-        views = [self.view]
+        size = len(self.view.boxes)
         reason = f"laying out so many would take longer than {timeout:g} s"
-        if self.view.effort > HOPELESS * timeout:
-            views = list(self._smaller())
-        elif size > SMALLER:
-            views += self._smaller()
-        for i, view in enumerate(views):
+        hopeless = size + self.view.skipped / 12 > HOPELESS * timeout
+        views = self._smaller()
+        view, last = next(views) if hopeless else (self.view, self.view.size <= SMALLER)
+        while True:
             # The first picture gets half of the time, and so on; the last one all that is left.
             left = max(0.0, end - time.monotonic())
-            share = left if i == len(views) - 1 else left / 2
-            note = ""
-            if view is not self.view:
-                note = (
-                    f"Collapsed from {size:,} boxes to {self._boxes(view):,}, since {reason}. To "
-                    "see all: save as .html, or give more time, save(..., timeout=...)."
-                )
-            source = self.painter(view, self.style, note).source() if note else self.source
+            whole = view is self.view
+            note = (
+                f"Collapsed from {size:,} boxes to {len(view.boxes):,}, since {reason}. To see "
+                "all: save as .html, or give more time, save(..., timeout=...)."
+            )
+            source = self.source if whole else self.painter(view, self.style, note).source()
+            large, quick = len(view.boxes) > LARGE, view.skipped > QUICK
+            share = (timeout if whole else left) * (1 if last else 1 / 2)
             try:
-                contents = render(
-                    source, suffix, share, self._boxes(view) > LARGE, view.effort > QUICK
-                )
-            except TimeoutError:
-                if len(views) == 1:
+                contents = render(source, suffix, share, large, quick)
+            except TimeoutError as error:
+                if whole and last:
                     raise
-                reason = f"it took longer than {timeout / 2:g} s"
+                if last:
+                    raise TimeoutError(
+                        f"neither the picture nor one collapsed to {len(view.boxes):,} boxes was "
+                        f"rendered within {timeout:g} s. Give it longer (timeout=...), or save it "
+                        "as .html or .dot."
+                    ) from error
+                if whole:
+                    reason = f"it took longer than {share:g} s"
+                view, last = next(views)
                 continue
-            if note:
+            if not whole:
                 warnings.warn(note, UserWarning, stacklevel=3)
             return contents
-        raise TimeoutError(
-            f"neither the picture nor one collapsed to {self._boxes(views[-1]):,} boxes was "
-            f"rendered within {timeout:g} s. Give it longer (timeout=...), or save it as .html or "
-            ".dot."
-        )
 
-    def _boxes(self, view: View) -> int:
-        return len(view.boxes)
-
-    def _smaller(self) -> Iterator[View]:
-        """Views with ever fewer boxes, for the case that the picture takes too long."""
+    def _smaller(self) -> Iterator[tuple[View, bool]]:
+        """Views with ever fewer boxes, and whether it is the last one."""
         trace, size, terse = self.view.trace, self.view.size, self.painter is Painter
         folded: list[dict[str, Any]] = [{"budget": SMALLER}, {"depth": 1, "collapse": "repeats"}]
-        for step in [*(folded if trace.modules else ()), None]:
-            view = chunked(trace) if step is None else fold(trace, **step, terse=terse)
+        for options in folded if trace.modules else ():
+            view = fold(trace, **options, terse=terse)
             if view.size <= size * 3 // 4:
                 size = view.size
-                yield view
-            if size <= SMALLER:
-                return
+                yield view, size <= SMALLER
+        yield chunked(trace), True
 
     def _repr_svg_(self) -> str:
         return self.render(".svg").decode()

@@ -9,13 +9,13 @@ import math
 import operator
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Literal
 
-from tinygrad_cv.viz.data import Edge, Module, Node, Step, Trace
+from tinygrad_cv.viz.data import Edge, Module, Node, Trace
 from tinygrad_cv.viz.grouping import Tree, around_consumers, copied, grouped, sequences_of
 from tinygrad_cv.viz.words import Wording, Words, leaves
 
@@ -65,16 +65,6 @@ class Link:
     def targets(self) -> set[int]:
         """The nodes at the ends of the edges."""
         return {int(key.partition(":")[0]) for key in self.keys}
-
-    def norm(self, step: Step) -> float | None:
-        """The largest norm among its gradients; NaN or infinite if one is. None: not known."""
-        return largest(step.shares[key] for key in self.keys if key in step.shares)
-
-
-def largest(norms: Iterable[float]) -> float | None:
-    """The largest number, NaN where there is one; None of none."""
-    found = list(norms)
-    return next((norm for norm in found if math.isnan(norm)), max(found, default=None))
 
 
 @dataclass
@@ -137,8 +127,8 @@ class View:
     @property
     def extent(self) -> tuple[float, float]:
         """About how wide and high a picture of it is, in points, without its legend."""
-        wide: Counter[int] = Counter()
-        high: Counter[int] = Counter()
+        wide: dict[int, float] = defaultdict(float)
+        high: dict[int, float] = defaultdict(float)
         for box in self.boxes.values():
             told, rank = self.words(box), self.ranks[box.id]
             halves = [(told.title, *told.rows), told.formulas]
@@ -149,12 +139,12 @@ class View:
             high[rank] = max(high[rank], ROW * min(lines, 12) + 34)
         return max(wide.values(), default=0), sum(high.values())
 
-    @property
-    def effort(self) -> int:
-        """About how much work its layout is: its boxes, and the rows that its arrows skip."""
+    @cached_property
+    def skipped(self) -> int:
+        """The rows of boxes that its arrows pass by: what makes a layout slow."""
         ranks = self.ranks
-        skipped = (abs(ranks[link.target] - ranks[link.source]) - 1 for link in self.links)
-        return len(self.boxes) + sum(rows for rows in skipped if rows > 0) // 5
+        rows = (abs(ranks[link.target] - ranks[link.source]) - 1 for link in self.links)
+        return sum(each for each in rows if each > 0)
 
     @property
     def size(self) -> int:

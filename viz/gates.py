@@ -71,6 +71,8 @@ def applied(node: Node, values: Sequence[Any]) -> Any:
         if op.name in WRITTEN:
             return WRITTEN[op.name](*values)
         given = [value for value in values if value is not None]
+        if op.outputs:
+            return Symbol(f"{op.name}({', '.join(map(str, given))})")
         result = getattr(Symbols(op, False), op.name)(*given)
         return result if isinstance(result, Symbol) else Symbol(f"{op.name}(…)")
     except Exception:  # arrays among the attributes may do what symbols cannot

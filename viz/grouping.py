@@ -38,6 +38,7 @@ def grouped(trace: Trace) -> Trace:
     sequences = sequences_of(trace)
     signs = _signatures(trace, sequences)
     homes = [node.module for node in trace.nodes]
+    names: dict[int, str] = {}
     pending: list[int | None] = [None, *range(len(modules))]
     for parent in pending:  # which grows: a block may have runs in it
         items = sequences.get(parent, [])
@@ -51,6 +52,8 @@ def grouped(trace: Trace) -> Trace:
                 for item in run:
                     modules[~item].parent = group
                 continue
+            for place in range(period):
+                names |= _names(trace, run[place::period])
             for first in range(0, len(run), period):
                 block, inside = len(modules), run[first : first + period]
                 path = _span(modules, sequences, inside)
@@ -64,7 +67,7 @@ def grouped(trace: Trace) -> Trace:
                         homes[item] = block
                 if period > 1:
                     pending.append(block)
-    return _with_leaves_at_home(_renumbered(trace, modules, homes))
+    return _with_leaves_at_home(_renumbered(trace, modules, homes, names))
 
 
 def sequences_of(trace: Trace) -> dict[int | None, list[int]]:
@@ -151,15 +154,17 @@ def _group(
     count: int,
 ) -> Module:
     """What stands for a run of blocks; its id and its parent are still to be given."""
-    if period == 1 and run[0] < 0:
-        first, last = modules[~run[0]], modules[~run[-1]]
-        path = first.path if first.path == last.path else f"{first.path} … {last.path}"
-        kind, details = first.type, first.details
-    else:
+    kind = ", ".join(
+        trace.nodes[item].op if item >= 0 else modules[~item].type for item in run[:period]
+    )
+    calls = [modules[~item] for item in run if item < 0]
+    layers = calls and calls[0].path != calls[-(len(calls) // count)].path  # others in each block
+    if layers or (period == 1 and calls):
+        first, last = calls[0], calls[-1]
+        path = f"{first.path} … {last.path}" if layers else first.path
+        details = first.details if period == 1 else ""
+    else:  # of a loop
         path, details = _span(modules, sequences, run), ""
-        kind = ", ".join(
-            trace.nodes[item].op if item >= 0 else modules[~item].type for item in run[:period]
-        )
     total = _parameters(modules, run)
     return Module(0, path, kind, None, parameters=total, details=details, repeat=count)
 
@@ -180,7 +185,16 @@ def _parameters(modules: list[Module], items: Iterable[int]) -> int:
     return sum(counted.values())
 
 
-def _renumbered(trace: Trace, modules: list[Module], homes: list[int | None]) -> Trace:
+def _names(trace: Trace, twins: list[int]) -> dict[int, str]:
+    """Names for the nodes at one place of a loop: a variable of a loop names its last step's."""
+    if twins[0] < 0 or not (last := trace.nodes[twins[-1]].name):
+        return {}
+    return {i: last for i in twins if not trace.nodes[i].name}
+
+
+def _renumbered(
+    trace: Trace, modules: list[Module], homes: list[int | None], names: dict[int, str]
+) -> Trace:
     """The trace with these modules, in the order of computation and a parent before its children.
 
     A module without ops has no place in that order; it follows the call before it.
@@ -210,7 +224,10 @@ def _renumbered(trace: Trace, modules: list[Module], homes: list[int | None]) ->
     failure = trace.failure
     return replace(
         trace,
-        nodes=[copied(node, module=ids[homes[node.id]]) for node in trace.nodes],
+        nodes=[
+            copied(node, module=ids[homes[node.id]], name=names.get(node.id, node.name))
+            for node in trace.nodes
+        ],
         modules=[
             copied(modules[module], id=i, parent=ids[modules[module].parent])
             for i, module in enumerate(order)

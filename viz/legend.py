@@ -6,7 +6,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from tinygrad_cv.viz import labels
-from tinygrad_cv.viz.labels import BARE, FADED, GRADIENT, INK, STYLES
+from tinygrad_cv.viz.labels import BARE, FADED, GRADIENT, INK, LINE, ORANGE, STYLES
 
 if TYPE_CHECKING:
     from tinygrad_cv.viz.painting import Style
@@ -16,6 +16,9 @@ class Key(Enum):
     """What a picture may have in it that is to be explained."""
 
     FORMULAS = "formulas of rules"
+    ARRIVING = "the letter g in them"
+    OUTPUT = "the letter y in them"
+    SUM = "shares of a gradient that are added"
     PAIR = "an arrow for a value and one for its gradient"
     SCALE = "arrows in the colours of gradients"
     ZERO = "a gradient that is exactly 0"
@@ -46,6 +49,21 @@ def legend(kinds: set[str], keys: set[Key], style: "Style", notes: Sequence[str]
         )
         rows.append(f"<TR>{cells}</TR>")
     return f'<<TABLE {BARE} CELLPADDING="2">{"".join(rows)}</TABLE>>'
+
+
+def findings(lines: Sequence[str]) -> str:
+    """A table for the top of a picture: what was found, one "level: words" after the other."""
+    rows = []
+    for line in lines:
+        first, *more = labels.wrapped(line)
+        level, colon, words = first.partition(": ")
+        if colon:
+            first = (
+                f"<B>{labels.colored(labels.text(level), GRADIENT)}</B> {labels.text(words, LINE)}"
+            )
+        rest = labels.left_aligned(f"  {part}" for part in more)
+        rows.append(f'<TR><TD ALIGN="LEFT">{first}<BR ALIGN="LEFT"/>{rest}</TD></TR>')
+    return f'<<TABLE BORDER="1" CELLBORDER="0" COLOR="{ORANGE}">{"".join(rows)}</TABLE>>'
 
 
 def _scale(keys: set[Key]) -> list[tuple[str, str]]:
@@ -92,8 +110,13 @@ def _boxes(kinds: set[str], keys: set[Key]) -> list[tuple[str, str]]:
 def _texts(keys: set[Key], style: "Style") -> list[str]:
     """What is written in boxes."""
     told = []
-    if Key.FORMULAS in keys:
-        told.append("g: the gradient that reaches an op, ∂L/∂(its output); y: its output")
+    letters = {
+        Key.ARRIVING: "g: the gradient that reaches an op, ∂L/∂(its output)",
+        Key.OUTPUT: "y: its output",
+        Key.SUM: "+=: added to what others send",
+    }
+    if named := [words for key, words in letters.items() if key in keys]:
+        told.append("; ".join(named))
     if Key.SPREAD in keys:
         told.append("mean ± standard deviation, least to most, and a histogram")
     if Key.BLOCKS in keys and style.step:

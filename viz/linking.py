@@ -63,13 +63,16 @@ def _around(traced: Trace, first: int, second: int) -> int | None:
 
 
 def note_cuts(traced: Trace) -> None:
-    """Say at a module with parameters that no gradient flows through it, where one does outside."""
+    """Let no gradient flow where the graph is cut, and say so at a module with parameters."""
     flows = {i for i in traced.outputs if traced.nodes[i].requires_grad}
     for node in reversed(traced.nodes):
         if node.id in flows:
             flows.update(x.source for x in node.inputs if x.gradient and x.source is not None)
     if not flows:
         return
+    for node in traced.nodes:
+        for each in node.inputs if node.id not in flows else ():
+            each.gradient, each.formula, each.where = False, "", {}
     reached = {m.id for i in flows for m in traced.ancestors(traced.nodes[i].module)}
     for module in traced.modules:
         above = module.parent is not None and traced.modules[module.parent].note

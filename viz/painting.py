@@ -14,10 +14,11 @@ from typing import Any, Literal
 
 from tinygrad_cv.viz import labels
 from tinygrad_cv.viz.data import Node, Step
+from tinygrad_cv.viz.diagnosing import lines
 from tinygrad_cv.viz.folding import Box, Link, View
 from tinygrad_cv.viz.judging import Judged, judge
 from tinygrad_cv.viz.labels import FADED, FONT, GRADIENT, INK, SIZE, STYLES, Mark
-from tinygrad_cv.viz.legend import Key, legend
+from tinygrad_cv.viz.legend import Key, findings, legend
 from tinygrad_cv.viz.marking import first_bad, first_bad_gradient, origins
 from tinygrad_cv.viz.words import Words, frame, name_of, parameter
 
@@ -117,8 +118,8 @@ class Painter:
         style = self.style
         notes = [labels.text(self.note, len(self.note))] if self.note else []
         if style.frame is not None:
-            lines = self.trace.frames[style.frame].lines
-            caption = [part for line in lines for part in labels.wrapped(*labels.indented(line))]
+            rule = self.trace.frames[style.frame].lines
+            caption = [part for line in rule for part in labels.wrapped(*labels.indented(line))]
             notes.insert(0, labels.left_aligned(caption))
         below = {"label": legend(self.kinds(), self.keys, style, notes), "labelloc": "b"}
         font = {"fontname": FONT, "fontsize": str(SIZE), "fontcolor": INK}
@@ -204,14 +205,23 @@ class Painter:
             for found in self.view.boxes.values()
             if found.node is not None and self.nodes[found.node].kind != "op" and not found.frame
         ]
+        diagnosed = self._diagnose(picture)
         rows = [("max", last)]
         if max(ranks.values(), default=0) <= SMALL:
-            rows.append(("min", first))
+            rows.append(("same" if diagnosed else "min", first))
         for rank, names in rows:
             if len(names) > 1:
                 with picture.subgraph(graph_attr={"rank": rank}) as row:
                     for name in names:
                         row.node(name)
+
+    def _diagnose(self, picture: Any) -> bool:
+        """Put what was found above all else, if there is something."""
+        told = lines(self.trace) if self.style.frame is None and self.style.step else []
+        if told:
+            picture.node("diagnosis", label=findings(told))
+            picture.edge("diagnosis", next(iter(self.view.boxes)), style="invis", weight="0")
+        return bool(told)
 
     # ----- what sets boxes apart -----------------------------------------------------------------
 
@@ -342,6 +352,12 @@ class Painter:
         if not self.style.formulas or not told.formulas or node.kind != "op":
             return ""
         self.keys.add(Key.FORMULAS)
+        if all(other.name != "g" for other in self.nodes):
+            self.keys.add(Key.ARRIVING)
+        if node.called == "y" != node.name:
+            self.keys.add(Key.OUTPUT)
+        if any(entry.summed for entry in node.inputs):
+            self.keys.add(Key.SUM)
         origin = self.origins.get(node.id, "")
         html = (f'g = {origin}<BR ALIGN="LEFT"/>' if origin else "") + labels.formulas_of(told)
         return labels.colored(html, GRADIENT if self._is_there(found) else STYLES["gradient"][0])

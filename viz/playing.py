@@ -1,8 +1,8 @@
 """The backward pass in slow motion: one node a frame, with the numbers in its formulas."""
 
+import math
 import os
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,7 +65,7 @@ class Playback:
 
         if self.played is None:
             return interactive(draw(self.trace, backward=True), str(self))
-        from tinygrad_cv.viz.circuit import circuit_of
+        from tinygrad_cv.viz.circuits import circuit_of
 
         bundle = circuit_of(self.played)._repr_mimebundle_(include, exclude)
         return {**bundle, "text/plain": str(self)}
@@ -188,27 +188,36 @@ def _lines(rule: Rule, trace: Trace, naming: Naming) -> Iterator[str]:
     """A frame as text: what arrives, and for each input what is sent on."""
     node, into = rule.node, trace.nodes[naming.ids[rule.node]]
     to_host = node.backend.to_host
-    g = to_host(rule.g)
-    yield f"{_made(trace, into)}: g = ∂L/∂{into.called} = {told(g)}"
+    op = node.op
+    assert op is not None
+    if op.outputs:
+        letters = naming.symbols(node)["g"]
+        given = [
+            (g, to_host(part)) for g, part in zip(letters, rule.g, strict=True) if part is not None
+        ]
+        parts = [part for _, part in given]
+        arrived = ", ".join(f"{g} = {told(part)}" for g, part in given)
+    else:
+        parts = [to_host(rule.g)]
+        arrived = f"g = ∂L/∂{into.called} = {told(parts[0])}"
+    yield f"{_made(trace, into)}: {arrived}"
     read = rule.asked | {"g": rule.g}
     small = not any(map(is_large, read.values()))
     numbers = {name: symbols(value, to_host) for name, value in read.items() if small}
-    uses = Counter(edge.source for edge in trace.edges if edge.gradient)
     for (port, _), share in zip(receivers(node, None), rule.sent, strict=True):
         operand, left = into.inputs[port], to_host(share)
         goal = f"∂L/∂{operand.called}"
-        assert operand.source is not None
-        sign = "=" if uses[operand.source] == 1 else "+="  # others send a share, too
+        sign = "+=" if operand.summed else "="
         if small:
             formula, where = naming.formula(node, port, numbers)
-            parts = dict.fromkeys([operand.formula, formula, told(left)])
-            yield f"{goal} {sign} {' = '.join(parts)}"
+            chain = dict.fromkeys([operand.formula, formula, told(left)])
+            yield f"{goal} {sign} {' = '.join(chain)}"
             for name, meaning in operand.where.items():
                 yield f"    where {' = '.join(dict.fromkeys([name, meaning, where[name]]))}"
         else:
             yield f"{goal} {sign} {operand.formula}"
             yield from (f"    where {name} = {meaning}" for name, meaning in operand.where.items())
-            before, after = norm(g), norm(left)
+            before, after = math.hypot(*map(norm, parts)), norm(left)
             factor = f" · {after / before:.3g}" if before else ""
             yield f"    ‖{goal}‖ = {after:.3g} = ‖g‖ {before:.3g}{factor}, shape {left.shape}"
 

@@ -125,6 +125,16 @@ def log_scale(axes: "Axes", values: Iterable[float], decades: float = 1) -> bool
     return True
 
 
+def linear_below(values: Iterable[float]) -> float | None:
+    """Of values that span decades, with 0 among them: the least other one; else None.
+
+    Below it a logarithmic scale has to be linear ("symlog"), for 0 to have a place.
+    """
+    finite = [value for value in values if math.isfinite(value)]
+    others = [value for value in finite if value]
+    return min(others) if len(others) < len(finite) and spans_decades(others) else None
+
+
 def array_of(value: Any, name: str) -> Any:
     """A Tensor of any device, an array or nested lists as a host array."""
     if isinstance(value, Tensor):

@@ -161,14 +161,15 @@ def _play(
             context.set_dashes(0, DASHES.get(dash))
             if kind == "T":
                 prop = FontProperties(weight="bold" if bold else "normal", size=scale * size)
-                told, _, _ = renderer.get_text_width_height_descent(step["text"], prop, False)
+                words = step["text"].rstrip("\u00a0 ")  # what `widths.padded` added
+                told, _, _ = renderer.get_text_width_height_descent(words, prop, False)
                 wanted = scale * step["width"]
                 if told > wanted > 0:  # another font than the one that was measured
                     prop.set_size(scale * size * wanted / told)
                     told = wanted
                 x, y = transform.transform(step["pt"])
                 x -= {"l": 0.0, "c": told / 2, "r": told}[step["align"]]
-                renderer.draw_text(context, x, y, step["text"], prop, 0)
+                renderer.draw_text(context, x, y, words, prop, 0)
             else:
                 points, codes = _outline(kind, step)
                 path = Outline(points, [getattr(Outline, code) for code in codes])

@@ -12,6 +12,7 @@ from tinygrad_cv.viz.plots import (
     as_label,
     blank_figure,
     legend_below,
+    linear_below,
     number,
     plain,
     saved,
@@ -140,6 +141,8 @@ def learning_curve(
         raise ValueError("there is nothing to plot: there is no finite score.")
     if spans_decades([*counts]):
         axes.set_xscale("log")
+    elif (least := linear_below(counts)) is not None:
+        axes.set_xscale("symlog", linthresh=least, linscale=0.5)
     if len(counts) <= 8:
         shown = sorted(counts)
         axes.set_xticks(shown, [number(count) for count in shown], minor=False)

@@ -23,6 +23,7 @@ from tinygrad_cv.viz.plots import (
     OptionalPath,
     as_label,
     blank_figure,
+    linear_below,
     plain,
     saved,
     spans_decades,
@@ -204,15 +205,22 @@ class _Found:
             return space.log and min(self.values[name]) > 0
         return not isinstance(space, Choice) and spans_decades(self.values[name])
 
+    def linear_below(self, name: str) -> float | None:
+        """Where the scale of an axis is linear, since 0 stands beside decades; None if nowhere."""
+        return None if name in self.spaces else linear_below(self.values[name])
+
     def border(self, name: str) -> Side:
         """Where to search on if the best lies on the border of what was searched."""
         assert self.best is not None
         space = self.spaces.get(name)
         if space is not None:
             return space.border(self.trials[self.best][name])
-        scale = (
-            host.log10(self.values[name]) if self.is_log(name) else host.asarray(self.values[name])
-        )
+        values = host.asarray(self.values[name])
+        if (least := self.linear_below(name)) is not None:
+            if not values[self.best]:
+                return ""  # nothing is smaller than none
+            values = host.where(values == 0, least / 10, values)
+        scale = host.log10(values) if self.is_log(name) or least is not None else values
         least, most = scale.min(), scale.max()
         place = (scale[self.best] - least) / (most - least) if least < most else 0.5
         return "greater" if place >= 1 - BORDER else "smaller" if place <= BORDER else ""
@@ -279,6 +287,8 @@ def _scatter(axes: "Axes", found: _Found, x: str, y: str | None) -> Any:
         axis.set_label_text(as_label(name))
         if found.is_log(name):
             scale("log")
+        elif (least := found.linear_below(name)) is not None:
+            scale("symlog", linthresh=least, linscale=0.5)
         space = found.spaces.get(name)
         if isinstance(space, Choice):
             axis.set_ticks(range(len(space.options)), [as_label(o, 12) for o in space.options])

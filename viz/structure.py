@@ -53,6 +53,11 @@ def structure(graph: Graph, names: dict[int, str], calls: "Calls | None" = None)
                 called=naming.output(node),
             )
         )
+    uses = Counter(edge.source for edge in traced.edges if edge.gradient)
+    for edge in traced.edges:
+        entry = traced.nodes[edge.target].inputs[edge.port]
+        parts = traced.nodes[edge.target].op == "output"  # each gives the gradient of its own
+        entry.summed = edge.gradient and uses[edge.source] > 1 and not parts
     return traced
 
 

@@ -62,17 +62,18 @@ def _scaled(tile: Any) -> Any:
 def _montage(tiles: list[Any]) -> Any:
     """Tiles beside and below each other, as whole numbers (H, W, C)."""
     channels, height, width = tiles[0].shape
-    rows, columns = -(-len(tiles) // ROW), min(ROW, len(tiles))
+    rows = -(-len(tiles) // ROW)
+    columns = -(-len(tiles) // rows)
     size = (rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, channels)
-    whole = host.full(size, 128, "uint8")
+    whole = host.zeros(size, "uint8")  # between the tiles one sees through
     for i, tile in enumerate(tiles):
-        top, left = i // ROW * (height + GAP), i % ROW * (width + GAP)
-        whole[top : top + height, left : left + width] = (tile * 255).transpose(1, 2, 0)
+        top, left = i // columns * (height + GAP), i % columns * (width + GAP)
+        whole[top : top + height, left : left + width] = (1 + tile * 254).transpose(1, 2, 0)
     return whole
 
 
 def _png(pixels: Any) -> str:
-    """Pixels (H, W, 1 or 3) as a PNG, a data URI.
+    """Pixels (H, W, 1 or 3) as a PNG, a data URI, in which 0 is transparent.
 
     Source: Portable Network Graphics (PNG) Specification, third edition, W3C 2025.
     """
@@ -81,7 +82,8 @@ def _png(pixels: Any) -> str:
     header = struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0)
     lines = b"".join(b"\0" + row.tobytes() for row in pixels)  # each without a filter
     png = b"\x89PNG\r\n\x1a\n"
-    for name, content in ((b"IHDR", header), (b"IDAT", zlib.compress(lines, 9)), (b"IEND", b"")):
+    parts = {b"IHDR": header, b"tRNS": bytes(2 * channels), b"IDAT": zlib.compress(lines, 9)}
+    for name, content in (*parts.items(), (b"IEND", b"")):
         check = zlib.crc32(name + content)
         png += struct.pack(">I", len(content)) + name + content + struct.pack(">I", check)
     return "data:image/png;base64," + base64.b64encode(png).decode()

@@ -54,6 +54,10 @@ class Union:
         found: dict[Node, str] = {}
         count: Counter[Any] = Counter()
         self._given, self.nodes, self.edges, self.gradients = {}, 0, 0, 0
+        flows = {root for root in graph.roots if root.requires_grad}
+        for node in reversed(graph.nodes):
+            if node in flows and node.op is not None:
+                flows.update(receiver for _, receiver in receivers(node, None))
         for node, key in zip(graph, keys(graph, calls), strict=True):
             given = _sources(node, found, seen.links)
             kind = "op" if given or node.op is not None else "leaf"
@@ -70,7 +74,7 @@ class Union:
                     key += "'"
                 self._keys[place, count[place] - 1] = key
             found[node], self._given[key] = key, given
-            ports = receivers(node, None) if node.op is not None else ()
+            ports = receivers(node, None) if node in flows and node.op is not None else ()
             flowing = {given[port] for port, _ in ports}
             if key not in self._sources:
                 self._sources[key], self._flowing[key] = [*given], flowing

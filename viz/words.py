@@ -91,7 +91,7 @@ def frame(module: Module) -> str:
     if module.repeat > 1:
         return _group(module)
     named = " ".join(filter(None, (module.path or module.name, module.type)))
-    return ", ".join(filter(None, (named, _again(module)))) or "–"
+    return ", ".join(filter(None, (named, _again(module), module.note))) or "–"
 
 
 def singles(trace: Trace) -> dict[int, int]:
@@ -154,7 +154,7 @@ def formulas(trace: Trace, ids: Sequence[int]) -> Iterator[str]:
         entry = next((entry for entry in found if entry.gradient), None)
         if entry is None:
             continue
-        yield f"∂L/∂{name_of(entry)} = {entry.formula}"
+        yield f"∂L/∂{name_of(entry)} {'+=' if entry.summed else '='} {entry.formula}"
         for name, meaning in entry.where.items():
             if told.get(name) != meaning:  # several rules may share a definition
                 told[name] = meaning

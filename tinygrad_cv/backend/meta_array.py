@@ -48,6 +48,9 @@ class MetaArray(Operand):
     def __repr__(self) -> str:
         return f"<meta {self.dtype} {self.shape}>"
 
+    def __reduce__(self) -> Any:
+        return MetaArray, (self.shape, self.dtype, self.strides)
+
     @staticmethod
     def call(name: str, *args: Any, **options: Any) -> Any:
         return getattr(MetaArray.backend, name)(*args, **options)

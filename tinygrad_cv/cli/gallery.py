@@ -96,6 +96,10 @@ def _saved(piece: "Piece", stem: Path, formats: tuple[str, ...]) -> Iterator[tup
             yield kind, picture.save(stem.with_name(f"{stem.name}-print.svg"))
         else:
             yield kind, viz.draw(piece.trace, **piece.look).save(stem.with_suffix(f".{kind}"))
+    for kind in formats:
+        if piece.circuit is not None and kind != "print":
+            file = stem.with_name(f"{stem.name}-circuit.{kind}")
+            yield f"circuit {kind}", piece.circuit.save(file)
 
 
 def _size(file: Path) -> str:

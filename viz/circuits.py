@@ -23,8 +23,8 @@ from tinygrad_cv._tensor import Tensor
 from tinygrad_cv.backend import host
 from tinygrad_cv.storage import write
 from tinygrad_cv.viz import playing
+from tinygrad_cv.viz.data import Edge, Input, Trace
 from tinygrad_cv.viz.data import Node as Told
-from tinygrad_cv.viz.data import Trace
 from tinygrad_cv.viz.gates import applied, face
 from tinygrad_cv.viz.page import beside, hash_of, inert
 from tinygrad_cv.viz.playing import SMALL, Played
@@ -224,18 +224,18 @@ class _Maker:
         several = {
             edge.key: self.shares[edge.key]
             for edge in self.trace.edges
-            if edge.key in self.shares and self.uses[edge.source] > 1
+            if edge.key in self.shares and self.entry(edge).summed
         }
         looks = {i: self.look(node) for node, i in self.ids.items()}
         return Circuit(self.trace, looks, several, tuple(self.moments()), direction)
 
     def look(self, node: Node) -> Look:
         told = self.trace.nodes[self.ids[node]]
-        gradient = self.player.arrays.get(node)
+        arrived = node in self.player.arrays
         return Look(
             face=self.leaf(told) if node.op is None else face(told, node.op),
             value=wired(self.arrays[node]) if node in self.arrays else "–",
-            gradient="" if gradient is None else wired(node.backend.to_host(gradient)),
+            gradient=self.told(self.ids[node]) if arrived else "",
         )
 
     def leaf(self, told: Told) -> str:
@@ -257,7 +257,7 @@ class _Maker:
         [root] = self.trace.outputs
         known.add(f"d{root}")
         name = nodes[root].called
-        seed = f"∂L/∂{name} = {playing.told(self.player.rules[0].g)}"
+        seed = f"∂L/∂{name} = {self.told(root)}"
         yield Moment(f"the gradient of {name} itself", (seed,), frozenset(known), None, True)
         left = Counter(self.uses)
         for frame in self.trace.frames:
@@ -269,7 +269,7 @@ class _Maker:
                 left[edge.source] -= 1
                 if not left[edge.source] and f"d{edge.source}" not in known:
                     known.add(f"d{edge.source}")
-                    if self.uses[edge.source] > 1:
+                    if self.entry(edge).summed:
                         lines.append(self.total(edge.source))
             title = f"backward: {self.call(self.nodes[frame.node])}"
             yield Moment(title, tuple(lines), frozenset(known), frame.node, True)
@@ -282,8 +282,15 @@ class _Maker:
             if edge.source == source and edge.gradient
         ]
         terms = " + ".join(f"({part})" if part.startswith("-") else part for part in parts)
-        gradient = wired(self.nodes[source].backend.to_host(self.player.arrays[self.nodes[source]]))
-        return f"∂L/∂{self.trace.nodes[source].called} = {terms} = {gradient}"
+        return f"∂L/∂{self.trace.nodes[source].called} = {terms} = {self.told(source)}"
+
+    def told(self, i: int) -> str:
+        """The complete gradient of a node."""
+        node = self.nodes[i]
+        return wired(node.backend.to_host(self.player.arrays[node]))
+
+    def entry(self, edge: Edge) -> Input:
+        return self.trace.nodes[edge.target].inputs[edge.port]
 
     def symbols(self, node: Node) -> list[Any]:
         """The inputs of an op as its formulas call them; plain values as they are."""
