@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 import tinygrad_cv as tg
 from test_page import Browser, browser, chrome
 from tinygrad_cv import nn, viz
+from tinygrad_cv.viz.boxing import Letters, Stroke
 from tinygrad_cv.viz.inking import COLORS
 from tinygrad_cv.viz.page import beside
-from tinygrad_cv.viz.schematic import LEGIBLE, Element, Layer, Sheet
-from tinygrad_cv.viz.typesetting import Letters, Stroke
+from tinygrad_cv.viz.schematic import LEGIBLE
+from tinygrad_cv.viz.sheets import Element, Layer, Sheet
 
 pytestmark = pytest.mark.host
 

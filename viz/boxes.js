@@ -33,7 +33,10 @@ function shortened(text, type, most) {
 
 let both = true; // whether the backward half is shown
 const LEFT = 300; // the longest line of a forward half
-const most = { width: 330, formulas: 6 }; // of a backward half
+// How wide a backward half is at most, and how many formulas it has: with fewer more fits.
+const FORMULAS = [{ width: 330, formulas: 6 }, { width: 210, formulas: 3 },
+  { width: 210, formulas: 0 }];
+const most = { ...FORMULAS[0] };
 const MARGIN = 9;
 const NAMES = 17; // the height of the row with the names of the inputs
 const NORM = widthOf("-8.88e-88", "small") + 4;
@@ -78,6 +81,7 @@ function rulesOf(id) {
 }
 function aboutBackward({ node }) {
   if (node.kind === "failed") return wordsOf(node)[2].map((text) => row(text, "", "text", most.width));
+  if (!most.formulas) return [];
   const rules = rulesOf(node.id);
   for (const [group, , i] of slotsOf[node.id]) {
     const twins = groups.get(group).slots[i];

@@ -3,9 +3,9 @@
 import io
 from typing import Any
 
+from tinygrad_cv.viz.boxing import Letters
 from tinygrad_cv.viz.plots import blank_figure
-from tinygrad_cv.viz.schematic import Curve, Layer, Plate, Sheet
-from tinygrad_cv.viz.typesetting import Letters
+from tinygrad_cv.viz.sheets import Curve, Layer, Plate, Sheet
 
 DOTS = 144  # per inch of 96 units: small type stays legible on a projector
 COLORS = {

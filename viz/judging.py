@@ -121,7 +121,8 @@ class _Judge:
         self.edges = [(edge.key, edge) for edge in trace.edges if edge.gradient]
         self.readers: dict[int, list[Edge]] = defaultdict(list)
         for edge in trace.edges:
-            self.readers[edge.source].append(edge)
+            if trace.nodes[edge.target].rule is None:  # not one of the backward pass
+                self.readers[edge.source].append(edge)
         self.before_norm = {
             i: trace.nodes[edges[0].target].op
             for i, edges in self.readers.items()

@@ -444,6 +444,7 @@ const GUTTER = 26, WIRE = 12; // the room left and right of a wire, and that for
 function intoColumns(root) {
   const { rows } = root;
   const [width, height] = printing ? PAPER : [view.clientWidth - 32, view.clientHeight - 32];
+  if (Math.min(width, height) <= 0) return; // in a frame that is not shown
   const scaleOf = (w, h) => Math.min(1, width / w, height / h);
   const isAside = [...root.links.values()].some((link) => link.aside !== undefined);
   if (scaleOf(root.w, root.h) >= LEGIBLE || rows.length < 4 || isAside) return;

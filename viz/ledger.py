@@ -1,12 +1,10 @@
 """Which arrays are there while a training step runs, worked out from the facts of a trace.
 
 The facts are shapes, what the rules keep, and the order in which they let go of it. What an op
-needs only while it computes is not among them: the windows that a convolution copies are left out,
-and the rule of an elementwise op gets one array more if it has several steps.
+needs only while it computes is not among them, but for the windows that a convolution copies.
 """
 
 import math
-import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -14,8 +12,9 @@ from typing import Any, Literal
 
 from tinygrad_cv._op import REGISTRY
 from tinygrad_cv.backend import host
+from tinygrad_cv.backend.windows import BLOCK_BYTES
 from tinygrad_cv.viz.data import Node, Trace
-from tinygrad_cv.viz.receptive import ALONG, is_elementwise
+from tinygrad_cv.viz.receptive import kernel_of
 
 Key = tuple[Any, ...]
 """Names an array: ("value", node), ("own", node, name) of a by-product, ("gradient", node, ...),
@@ -149,17 +148,20 @@ def _passes_on(node: Node, port: int, source: Node) -> bool:
     """Whether the gradient for an input is the op's own, or a view of it, and no new array."""
     if node.op in ("add", "clone") or (node.op == "sub" and port == 0):
         return source.shape == node.shape
-    if node.op in ("sum", "cat", "stack", "pad"):
+    if node.op in ("cat", "stack", "pad"):
         return True
     return _is_view(node) and node.op not in ("getitem", "broadcast_to", "diagonal")
 
 
-def _scratch(node: Node) -> int:
-    """The bytes that the rules of an op need for what is in between, as in y · (1 - y) · g."""
-    formulas = (" ".join((e.formula, *e.where.values())) for e in node.inputs if e.gradient)
-    steps = max((len(re.findall(r" [·/+-] |\w\(", text)) for text in formulas), default=0)
-    alone = is_elementwise(node.op) and node.op not in ALONG
-    return bytes_of(node) if steps > 1 and alone else 0
+def _scratch(node: Node, trace: Trace) -> int:
+    """The bytes of the windows that a convolution copies: at most a block of the cache."""
+    kernel = kernel_of(node, trace) if node.op.startswith("conv") else ()
+    if not kernel or (source := node.inputs[0].source) is None:
+        return 0
+    x = trace.nodes[source]
+    wide, channels = (x, node.shape[1]) if "transpose" in node.op else (node, x.shape[1])
+    numbers = wide.shape[0] * math.prod(wide.shape[2:]) * channels * math.prod(kernel)
+    return min(BLOCK_BYTES, numbers * int(host.dtype(x.dtype).itemsize))
 
 
 class Ledger:
@@ -216,11 +218,9 @@ class Run:
         self._forward()
         self._backward()
 
-    def _record(
-        self, node: Node, during: Literal["forward", "again", "backward"], scratch: int = 0
-    ) -> None:
-        totals = self.ledger.totals
-        there = totals | {"temporary": totals["temporary"] + scratch}
+    def _record(self, node: Node, during: Literal["forward", "again", "backward"]) -> None:
+        there = dict(self.ledger.totals)
+        there["temporary"] += _scratch(node, self.trace)
         self.moments.append(Moment(node.id, during, **there))
 
     def _forward(self) -> None:
@@ -244,11 +244,13 @@ class Run:
         for i in self.trace.outputs:
             if self.trace.nodes[i].requires_grad:
                 self._receive(i, ("gradient", i), bytes_of(self.trace.nodes[i]))
-        begun: set[int] = set()
+        begun: dict[int, Key] = {}
+        """The gradient of each call that is computed again: the walk around it holds that."""
         for node in reversed(self.facts.ops):
             segment = self.segment.get(node.id)
             if segment is not None and segment not in begun and node.id in self.gradient:
-                begun.add(segment)
+                begun[segment] = self.gradient[node.id]
+                self.ledger.hold(begun[segment], -1 - segment)
                 self._again(segment)
             if node.id in self.gradient:
                 self._rules(node)
@@ -258,6 +260,8 @@ class Run:
             if segment is not None and node is self.facts.within[segment][0]:
                 for key in self.facts.entering(segment):
                     self.ledger.drop(key, -1 - segment)
+                if segment in begun:
+                    self.ledger.drop(begun[segment], -1 - segment)
 
     def _again(self, segment: int) -> None:
         """Compute a call once more, and keep this time what its rules ask for."""
@@ -298,10 +302,12 @@ class Run:
             source = self.trace.nodes[entry.source]
             passed_on = _passes_on(node, port, source)
             key = g if passed_on else ("gradient", source.id, node.id, port)
-            if not self._receive(source.id, key, bytes_of(source)) and key != g:
+            if self._receive(source.id, key, bytes_of(source)) or key == g:
+                continue
+            if not (node.op == "getitem" and _is_view(node)):  # whose share is added in its place
                 self.ledger.hold(key, "sum")
                 added.append(key)
-        self._record(node, "backward", _scratch(node))
+        self._record(node, "backward")
         for key in added:
             self.ledger.drop(key, "sum")
         self.ledger.drop(g, node.id)

@@ -33,6 +33,8 @@ class Naming:
             part: None for name in self.names.values() for part in (name, _base(name)) if part
         }
         self._inputs: dict[Node, list[str]] = {}
+        self._last: tuple[Any, tuple[Any, Any]] | None = None
+        """The rule that was derived last, and what it gave."""
         self.results = {
             (parent, node.op.index): node
             for node in graph
@@ -109,17 +111,26 @@ class Naming:
         op = node.op
         assert op is not None
         last = len(op.inputs) - 1
-        symbols, taken = self.symbols(node), ChainMap(dict.fromkeys(self.inputs(node)), self.taken)
         try:
-            result, definitions = derive(
-                op, op.inputs[min(port, last)], False, node.inputs, symbols | (numbers or {}), taken
-            )
+            result, definitions = self._derived(node, op.inputs[min(port, last)], numbers)
         except Exception:  # a rule may do with its arrays what cannot be done with symbols
             return "…", {}
         chosen = result[port - last] if isinstance(result, list | tuple) else result
         if _is_summed(node, port):
             chosen = Symbol(f"sum({chosen})")
         return str(chosen), {name: str(meaning) for name, meaning in definitions.items()}
+
+    def _derived(self, node: Node, letter: str, numbers: dict[str, Any] | None) -> tuple[Any, Any]:
+        """What the rule for an input gives; for all of `*xs` it is run once."""
+        key = node, letter
+        if numbers is None and self._last is not None and self._last[0] == key:
+            return self._last[1]
+        assert node.op is not None
+        symbols, taken = self.symbols(node), ChainMap(dict.fromkeys(self.inputs(node)), self.taken)
+        found = derive(node.op, letter, False, node.inputs, symbols | (numbers or {}), taken)
+        if numbers is None:
+            self._last = key, found
+        return found
 
 
 def _is_summed(node: Node, port: int) -> bool:

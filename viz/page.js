@@ -81,27 +81,47 @@ function reveal(node) { // unfold what hides it
     }
   if (hiding.length) redraw();
 }
-// So far folded that it fits the view and can be read: the deepest cut that does.
+// So far folded that it fits the view and can be read: the deepest cut that does, and what holds
+// more than half of all ops is opened further.
 function foldToFit() {
   const depths = modules.map(({ id }) =>
     paths[id].filter((m) => modules[m].repeat === 1 && modules[m].type !== "").length);
-  const start = modules.some(isOutermost) ? 2 : 1;
-  const brief = { width: 210, formulas: 3 };
   const cutAt = (depth) => {
     folded.clear();
     for (const { id } of modules) if (depths[id] >= depth || leaves.has(id)) folded.add(id);
   };
   const fits = () => {
     findMarked();
-    const seen = visibleGraph(), { w, h } = layOut(seen);
+    const { w, h } = layOut(visibleGraph());
     return Math.min((view.clientWidth - 32) / w, (view.clientHeight - 32) / h) >= LEGIBLE;
   };
-  const deepest = depths.reduce((most, depth) => Math.max(most, depth), 0) + 1;
-  let depth = start;
+  const fitsSomehow = () => { // perhaps with fewer formulas; the details tell all of them
+    const before = { ...most };
+    const from = FORMULAS.findIndex(({ formulas }) => formulas === before.formulas);
+    const done = FORMULAS.slice(from).some((fewer) => fits(Object.assign(most, fewer)));
+    if (!done) Object.assign(most, before);
+    return done;
+  };
+  const deepest = depths.reduce((all, depth) => Math.max(all, depth), 0) + 1;
+  let depth = modules.some(isOutermost) ? 2 : 1;
   cutAt(depth);
-  if (!fits()) Object.assign(most, brief); // the details tell all of them
-  while (depth < deepest && fits()) cutAt(++depth);
-  if (depth > start && !fits()) cutAt(depth - 1);
+  if (!fitsSomehow()) return void Object.assign(most, FORMULAS[1]);
+  while (depth < deepest) {
+    cutAt(depth + 1);
+    if (!fitsSomehow()) break;
+    depth++;
+  }
+  cutAt(depth);
+  const ops = nodes.filter(isOp);
+  for (;;) {
+    const large = [...folded].find((m) => !paths[m].slice(0, -1).some(hides) &&
+      2 * ops.filter((node) => around(node).includes(m)).length > ops.length);
+    if (large === undefined) return;
+    folded.delete(large);
+    if (fitsSomehow()) continue;
+    folded.add(large);
+    return;
+  }
 }
 
 // ----- pointers --------------------------------------------------------------------------------
@@ -247,10 +267,15 @@ if (places > 1 || frames.length) {
   byId("play").addEventListener("click", play);
 }
 function switchHalves() {
-  both = !both;
-  byId("halves").setAttribute("aria-pressed", both);
+  const all = most.formulas === FORMULAS[0].formulas;
+  both = !both || !all; // the formulas that there was no room for come first
+  Object.assign(most, FORMULAS[0]);
+  showHalves();
   redraw();
   fit(LEGIBLE);
+}
+function showHalves() {
+  byId("halves").setAttribute("aria-pressed", both && most.formulas > 0);
 }
 function switchTheme() {
   const { style } = document.documentElement;
@@ -285,7 +310,17 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   act();
 });
-if (given.folded === null) foldToFit();
-if (failure) for (const module of around(nodes[failed])) folded.delete(module);
-redraw();
-fit(0.8 * LEGIBLE);
+function begin() {
+  if (given.folded === null) foldToFit();
+  if (failure) for (const module of around(nodes[failed])) folded.delete(module);
+  showHalves();
+  redraw();
+  fit(0.8 * LEGIBLE);
+}
+begin();
+if (!view.clientWidth) // a frame may get its room later
+  new ResizeObserver((_, observer) => {
+    if (!view.clientWidth) return;
+    observer.disconnect();
+    begin();
+  }).observe(view);

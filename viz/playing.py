@@ -65,7 +65,7 @@ class Playback:
 
         if self.played is None:
             return interactive(draw(self.trace, backward=True), str(self))
-        from tinygrad_cv.viz.circuit import circuit_of
+        from tinygrad_cv.viz.circuits import circuit_of
 
         bundle = circuit_of(self.played)._repr_mimebundle_(include, exclude)
         return {**bundle, "text/plain": str(self)}

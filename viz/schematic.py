@@ -1,33 +1,22 @@
-"""The drawing of a circuit: gates, wires, numbers and formulas as elements, written as SVG."""
+"""The drawing of a circuit: gates, wires, numbers and formulas in their places and states."""
 
 import math
-import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from html import escape
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from tinygrad_cv.viz import typesetting
+from tinygrad_cv.viz import boxing
+from tinygrad_cv.viz.boxing import Box, below, fitted, row, space, words
 from tinygrad_cv.viz.data import Edge, Trace
-from tinygrad_cv.viz.page import beside
-from tinygrad_cv.viz.typesetting import (
-    Box,
-    Letters,
-    Mark,
-    below,
-    equation,
-    fitted,
-    formula,
-    row,
-    space,
-    words,
-)
+from tinygrad_cv.viz.sheets import Curve, Element, Layer, Plate, Sheet, corners, written
+from tinygrad_cv.viz.typesetting import equation, formula
 from tinygrad_cv.viz.wiring import Part, bent, layered, ordered, placed
 
 if TYPE_CHECKING:
-    from tinygrad_cv.viz.circuit import Moment
+    from tinygrad_cv.viz.circuits import Moment
 
 Direction = Literal["right", "down"]
 
@@ -47,67 +36,6 @@ class Look:
     face: str
     value: str
     gradient: str
-
-
-@dataclass(frozen=True)
-class Plate:
-    """A rectangle with round corners, around a point."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    radius: float
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A start, and for each further piece of the way its two control points and its end."""
-
-    points: tuple[tuple[float, float], ...]
-
-
-@dataclass(frozen=True)
-class Element:
-    """A part of the drawing that has a state of its own."""
-
-    key: str
-    kind: str
-    shapes: tuple[Mark | Plate | Curve, ...]
-
-
-@dataclass(frozen=True)
-class Layer:
-    """Elements, moved and scaled."""
-
-    elements: tuple[Element, ...]
-    x: float = 0.0
-    y: float = 0.0
-    scale: float = 1.0
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """A whole picture."""
-
-    width: float
-    height: float
-    layers: tuple[Layer, ...]
-
-    def svg(self) -> str:
-        """As SVG with its style, on white."""
-        body = "".join(
-            f'<g transform="translate({layer.x:.1f} {layer.y:.1f}) scale({layer.scale:.4f})">'
-            f"{written(layer.elements)}</g>"
-            for layer in self.layers
-        )
-        size = f"{self.width:.0f} {self.height:.0f}"
-        wide, high = size.split()
-        return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide}" height="{high}" '
-            f'viewBox="0 0 {size}">\n<style>{_style()}</style>\n'
-            f'<rect class="paper" width="{wide}" height="{high}"/>\n{body}\n</svg>\n'
-        )
 
 
 class Schematic:
@@ -196,8 +124,8 @@ class Schematic:
             for k, (_, _, edge) in enumerate(sorted(group))
         }
         shapes = self.elements()
-        corners = [corner for element in shapes for corner in _corners(element.shapes)]
-        xs, ys = [x for x, _ in corners], [y for _, y in corners]
+        reached = [corner for element in shapes for corner in corners(element.shapes)]
+        xs, ys = [x for x, _ in reached], [y for _, y in reached]
         self.box = (
             min(xs) - MARGIN,
             min(ys) - MARGIN,
@@ -430,7 +358,7 @@ class Schematic:
             box = self._said(moment, width, height)
             parts.append(
                 f'<svg class="{name}" viewBox="0 0 {width:.0f} {box.height + 4:.1f}" role="img" '
-                f'aria-label="{told}">{typesetting.svg(box.at(0, box.up))}</svg>'
+                f'aria-label="{told}">{boxing.svg(box.at(0, box.up))}</svg>'
             )
         return f'<div class="{kind}">{"".join(parts)}</div>'
 
@@ -489,44 +417,3 @@ class Schematic:
         _, _, call = moment.title.partition(": ")
         lines = [equation(line, 20, 520) for line in moment.lines]
         return below([equation(call, 17, 520), *lines], 9)
-
-
-def _corners(shapes: Iterable[Any]) -> Iterable[tuple[float, float]]:
-    for shape in shapes:
-        if isinstance(shape, Letters):
-            yield shape.x, shape.y - 0.76 * shape.size
-            yield shape.x + shape.width, shape.y + 0.24 * shape.size
-        elif isinstance(shape, Plate):
-            yield shape.x - shape.width / 2, shape.y - shape.height / 2
-            yield shape.x + shape.width / 2, shape.y + shape.height / 2
-        else:
-            yield from shape.points
-
-
-def written(elements: Collection[Element]) -> str:
-    """Elements as SVG."""
-    parts = []
-    for element in elements:
-        key = f' data-key="{element.key}"' if element.key else ""
-        inside = "".join(map(_svg, element.shapes))
-        parts.append(f'<g class="{element.kind}"{key}>{inside}</g>')
-    return "\n".join(parts)
-
-
-def _svg(shape: Mark | Plate | Curve) -> str:
-    if isinstance(shape, Plate):
-        x, y = shape.x - shape.width / 2, shape.y - shape.height / 2
-        return (
-            f'<rect x="{x:.1f}" y="{y:.1f}" width="{shape.width:.1f}" '
-            f'height="{shape.height:.1f}" rx="{shape.radius:g}"/>'
-        )
-    if isinstance(shape, Curve):
-        start, *rest = (f"{x:.1f} {y:.1f}" for x, y in shape.points)
-        return f'<path d="M{start}C{" ".join(rest)}"/>'
-    return typesetting.svg([shape])
-
-
-def _style() -> str:
-    """The looks of the drawing on a light page."""
-    drawing = beside("circuit.css").partition("/* The page. */")[0]
-    return re.sub(r"light-dark\((\S+), \S+\)", r"\1", drawing)

@@ -167,7 +167,8 @@ def summary(
     `columns` are among "layer", "type", "input", "output", "kernel", "parameters", "parameters %",
     "FLOPs", "FLOPs %", "saved", "field" and "time"; by default those that fit into 100 characters,
     and in a notebook all. The kernel is followed by the stride, if it is not 1: "7×7 /2". Time is
-    that of the forward pass.
+    that of this one forward pass; what an op does at its first call only, such as to compile its
+    kernel, counts.
 
     FLOPs are those of the forward pass: a multiply-add counts two, an elementwise op one for each
     output, what only moves elements none. Saved are the arrays that the rules keep for the
