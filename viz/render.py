@@ -14,7 +14,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from tinygrad_cv.viz.widths import fitted
+from tinygrad_cv.viz.widths import fitted, width
 
 FORMATS = (".svg", ".png")
 PNG_DPI = 144  # small type stays legible on a projector
@@ -163,7 +163,7 @@ def _play(
                 prop = FontProperties(weight="bold" if bold else "normal", size=scale * size)
                 words = step["text"].rstrip("\u00a0 ")  # what `widths.padded` added
                 told, _, _ = renderer.get_text_width_height_descent(words, prop, False)
-                wanted = scale * step["width"]
+                wanted = scale * min(step["width"], width(words, size, bold))
                 if told > wanted > 0:  # another font than the one that was measured
                     prop.set_size(scale * size * wanted / told)
                     told = wanted
