@@ -94,13 +94,14 @@ def test_the_page_has_the_findings_and_marks_their_places(doctor: Any, tmp_path:
     page = (tmp_path / "doctor.html").read_text(encoding="utf-8")
     data = re.search(r'<script type="application/json" id="data">(.*?)</script>', page)
     assert data is not None
-    trace = json.loads(data[1])["trace"]
+    contents = json.loads(data[1])
+    trace = contents["trace"]
     assert [r["kind"] for r in trace["remarks"]] == [f["kind"] for f in told.findings]
     (remark,) = (r for r in trace["remarks"] if r["kind"] == "symmetry")
     places = [trace["nodes"][i] for i in remark["nodes"]]
     assert [place["key"] for place in places] == ["0.weight"]
     assert "error: symmetry" in places[0]["note"]
-    assert len(trace["steps"]) == 2
+    assert len(contents["steps"]["told"]) == 2
 
 
 def test_colours_are_for_a_terminal(

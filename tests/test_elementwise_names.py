@@ -129,6 +129,14 @@ def test_copysign_passes_the_gradient_with_the_sign_it_changed() -> None:
     assert gradient(lambda x: tg.copysign(x, y), x) == [[1, -1, -1, 1, 0, 0, -1]]
 
 
+def test_the_gradient_of_the_sign_of_a_number_stays_on_the_device() -> None:
+    x = tg.tensor([2.0, -3.0], device="fakecuda", requires_grad=True)
+    (found,) = tg.grad(tg.copysign(x, -1.0).sum(), x, create_graph=True)
+    assert found is not None
+    assert str(found.device).startswith("fakecuda")
+    assert found.tolist() == [-1.0, 1.0]
+
+
 @pytest.mark.parametrize("name", ["fmax", "fmin"])
 def test_the_gradient_goes_around_nan(name: str) -> None:
     a, b = [1.0, NAN, 1.0, 2.0], [NAN, 1.0, 1.0, 3.0]

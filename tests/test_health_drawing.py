@@ -859,3 +859,9 @@ def test_a_rendered_picture_of_a_real_model(tmp_path: Path) -> None:
     assert any("saturated 0%" in text for text in told.values())
     assert "0 … 3 Sequential ×4" in words(picture.source)
     assert json.loads(picture.trace.to_json())["steps"]
+
+
+def test_a_finite_gradient_at_a_value_that_is_not_is_in_no_colour() -> None:
+    told = Summary(count=3, mean=0.5, norm=0.8)
+    assert labels.gradient_row(told, t=math.nan) == "gradient norm 0.8"
+    assert "<FONT" in labels.gradient_row(told, t=5.0)

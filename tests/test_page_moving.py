@@ -290,10 +290,10 @@ def texts(picture: ElementTree.Element) -> list[str]:
 
 
 def test_a_saved_picture_stands_alone_and_is_what_is_visible_or_all(browser: Browser) -> None:
-    browser.show(residual_net(12).trace)
+    browser.show(residual_net(36).trace)
     whole, part = saved(browser, True), saved(browser, False)
-    assert texts(whole).count("relu") == 24
-    assert 0 < texts(part).count("relu") < 12
+    assert texts(whole).count("relu") == 72
+    assert 0 < texts(part).count("relu") < 36
     areas = [float(one.attrib["width"]) * float(one.attrib["height"]) for one in (part, whole)]
     assert areas[0] < areas[1] / 2
     for text in whole.iter("{http://www.w3.org/2000/svg}text"):  # as wide with any other font

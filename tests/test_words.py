@@ -13,6 +13,7 @@ from test_health_drawing import rows
 from test_viz import SVG, arrows, titles, told_by, words
 from tinygrad_cv import nn, viz
 from tinygrad_cv.viz.data import Trace
+from tinygrad_cv.viz.grouping import grouped
 from tinygrad_cv.viz.widths import fitted, padded, width
 from tinygrad_cv.viz.words import Wording, frame, leaves, parameter, singles
 
@@ -195,3 +196,21 @@ def test_the_main_way_is_straight_and_a_skip_is_not() -> None:
     assert skip == "weight=0"
     assert len(re.findall(r"\[weight=20\]", source)) == sum(arrows(source).values()) - 1
     assert rows(source, "o0") == ["y"]
+
+
+def test_layers_that_alternate_are_blocks_and_no_loop() -> None:
+    deep = nn.Sequential(*[layer for _ in range(8) for layer in (nn.Linear(4, 4), nn.Sigmoid())])
+    (group,) = [m for m in grouped(viz.trace(deep, (2, 4))).modules if m.repeat > 1]
+    assert frame(group) == "0 … 15 Linear, Sigmoid ×8"
+
+
+def test_a_layer_that_is_called_again_and_again_is_a_loop() -> None:
+    layer = nn.Linear(4, 4)
+
+    def run(x: tg.Tensor) -> tg.Tensor:
+        for _ in range(5):
+            x = tg.relu(layer(x))
+        return x
+
+    (group,) = [m for m in grouped(viz.trace(run, (2, 4))).modules if m.repeat > 1]
+    assert frame(group) == "t = 0 … 4"

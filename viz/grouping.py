@@ -154,15 +154,17 @@ def _group(
     count: int,
 ) -> Module:
     """What stands for a run of blocks; its id and its parent are still to be given."""
-    if period == 1 and run[0] < 0:
-        first, last = modules[~run[0]], modules[~run[-1]]
-        path = first.path if first.path == last.path else f"{first.path} … {last.path}"
-        kind, details = first.type, first.details
-    else:
+    kind = ", ".join(
+        trace.nodes[item].op if item >= 0 else modules[~item].type for item in run[:period]
+    )
+    calls = [modules[~item] for item in run if item < 0]
+    layers = calls and calls[0].path != calls[-(len(calls) // count)].path  # others in each block
+    if layers or (period == 1 and calls):
+        first, last = calls[0], calls[-1]
+        path = f"{first.path} … {last.path}" if layers else first.path
+        details = first.details if period == 1 else ""
+    else:  # of a loop
         path, details = _span(modules, sequences, run), ""
-        kind = ", ".join(
-            trace.nodes[item].op if item >= 0 else modules[~item].type for item in run[:period]
-        )
     total = _parameters(modules, run)
     return Module(0, path, kind, None, parameters=total, details=details, repeat=count)
 

@@ -357,13 +357,13 @@ def histogram(counts: list[int]) -> str:
 def gradient_row(told: Summary | None, single: bool = False, t: float | None = None) -> str:
     """The norm of the complete gradient at a node, or its value where it is a `single` number.
 
-    It is in colour where t (see `tone`) says that it vanishes, explodes or is broken.
+    It is in colour where t (see `tone`) says that it vanishes or explodes.
     """
     norm = gradient_norm(told)
     signed = told is not None and norm is not None and math.isfinite(norm)
     value = told.mean if single and told is not None and signed else norm
     words = f"gradient {'' if single else 'norm '}{number(value)}"
-    if norm is None or (math.isfinite(norm) and (t is None or abs(t) <= STILL)):
+    if norm is None or (math.isfinite(norm) and not (t is not None and abs(t) > STILL)):
         return words
     color = DEEP if t is not None and t < 0 else GRADIENT
     return f"<B>{words}</B>" if not math.isfinite(norm) else colored(f"<B>{words}</B>", color)

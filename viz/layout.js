@@ -59,9 +59,14 @@ function layOut({ boxes, edges }) {
       edge.route.push(link(to.outside[i - 1], edge, `<${from.id}`, within(to, i)));
   }
   const inOrder = [...levels.values()].sort((a, b) => (b.module ?? -1) - (a.module ?? -1));
-  for (const level of inOrder) arrange(level); // a parent comes before its children
+  const inside = new Map(); // of each open module: how many boxes
+  for (const { outside } of boxes.values())
+    for (const m of outside) inside.set(m, (inside.get(m) ?? 0) + 1);
+  for (const level of inOrder) { // a parent comes before its children
+    arrange(level);
+    if (level.module === null || 2 * inside.get(level.module) > boxes.size) intoColumns(level);
+  }
   const root = levels.get(null) ?? { w: 0, h: 0, rows: [], links: new Map() };
-  intoColumns(root);
   put(root, 0, 0);
   return { levels: inOrder.reverse(), w: root.w, h: root.h };
 }
@@ -435,25 +440,34 @@ function corners({ route }) {
 
 // ----- columns ---------------------------------------------------------------------------------
 
-// A graph that is much taller than the view is cut into columns, to be read as those of a
-// newspaper. What leads from one to the next goes up between the two.
+// A graph, or a module with most of it, that is much taller than the view is cut into columns, to
+// be read as those of a newspaper. What leads from one to the next goes up between the two.
 const LEGIBLE = innerWidth < 700 ? 0.7 : 0.9; // a smaller scale is chosen by hand alone
 const PAPER = [700, 880]; // what a sheet has room for beside the legend, in the page's pixels
 let printing = false;
 const GUTTER = 26, WIRE = 12; // the room left and right of a wire, and that for each of them
+<<<<<<< HEAD
+function room() { // for the graph, in the page's pixels; a page that is hidden has none
+  return [Math.max(200, view.clientWidth - 32), Math.max(200, view.clientHeight - 32)];
+}
+function intoColumns(level) {
+  const { rows } = level;
+  const [width, height] = printing ? PAPER : room();
+=======
 function intoColumns(root) {
   const { rows } = root;
   const [width, height] = printing ? PAPER : [view.clientWidth - 32, view.clientHeight - 32];
   if (Math.min(width, height) <= 0) return; // in a frame that is not shown
+>>>>>>> main
   const scaleOf = (w, h) => Math.min(1, width / w, height / h);
-  const isAside = [...root.links.values()].some((link) => link.aside !== undefined);
-  if (scaleOf(root.w, root.h) >= LEGIBLE || rows.length < 4 || isAside) return;
+  const isAside = [...level.links.values()].some((link) => link.aside !== undefined);
+  if (scaleOf(level.w, level.h) >= LEGIBLE || rows.length < 4 || isAside) return;
   const extents = rows.filter((row) => row.length).map(extentOf);
-  const whole = scaleOf(root.w, root.h);
+  const whole = scaleOf(level.w, level.h);
   for (let scale = 1; scale > 1.05 * whole; scale *= 0.95) {
     const columns = cut(extents, height / scale - 2 * (8 + 2 * WIRE));
     if (scaleOf(...sizeOf(columns)) < scale) continue;
-    return columns.length > 1 ? moveApart(root, evened(extents, columns, root.h)) : undefined;
+    return columns.length > 1 ? moveApart(level, evened(extents, columns, level.h)) : undefined;
   }
 }
 // As many columns, and the highest of them as low as can be.
@@ -494,9 +508,10 @@ function sizeOf(columns) {
   const wires = Math.max(...columns.map((c) => c.wires.length));
   return [w, Math.max(...columns.map(({ top, base }) => base - top)) + 2 * (8 + WIRE * wires)];
 }
-function moveApart(root, columns) {
-  const wires = Math.max(...columns.map((c) => c.wires.length)), head = 8 + WIRE * wires;
-  let x = 0;
+function moveApart(level, columns) {
+  const wires = Math.max(...columns.map((c) => c.wires.length));
+  const above = level.module === null ? 0 : HEAD, head = above + 8 + WIRE * wires;
+  let x = columns[0].left;
   columns.forEach((column, i) => {
     if (i) x += gutterOf(column);
     const [right, down] = [x - column.left, head - column.top];
@@ -508,15 +523,18 @@ function moveApart(root, columns) {
         vertex.column = column;
       }
     }
-    Object.assign(column, { gutter: x - gutterOf(column) + GUTTER / 2 + WIRE / 2, head });
+    Object.assign(column, { gutter: x - gutterOf(column) + GUTTER / 2 + WIRE / 2, head, above });
     x += column.right - column.left;
   });
-  [root.w, root.h] = sizeOf(columns);
+  const aside = level.module === null ? 0 : INSET;
+  level.w = x + aside;
+  level.h = sizeOf(columns)[1] + above + aside;
 }
-function throughGutter({ edge }, upper, lower, x, X) {
-  const { column } = lower, slot = column.wires.indexOf(edge.from.id), most = column.wires.length;
-  const gutter = column.gutter + WIRE * slot;
-  const low = upper.column.base - upper.column.top + column.head + 8 + WIRE * (most - 1 - slot);
-  const high = WIRE * slot + WIRE / 2;
+function throughGutter({ edge, level }, upper, lower, x, X) {
+  const { column } = lower, slot = column.wires.indexOf(edge.from.id), count = column.wires.length;
+  const gutter = level.X + column.gutter + WIRE * slot;
+  const bottom = upper.column.base - upper.column.top + column.head;
+  const low = level.Y + bottom + 8 + WIRE * (count - 1 - slot);
+  const high = level.Y + column.above + WIRE * slot + WIRE / 2;
   return [[x, low, 1, -1], [gutter, low, -1, -1], [gutter, high, -1, -1], [X, high, 1, -1]];
 }

@@ -16,7 +16,7 @@ function zoom(factor, x = view.clientWidth / 2, y = view.clientHeight / 2) {
 }
 // The whole graph; or, where it would be smaller than `least`, its beginning.
 function fit(least = 0) {
-  const width = view.clientWidth - 32, height = view.clientHeight - 32;
+  const [width, height] = room();
   camera.scale = Math.max(least, Math.min(1.5, width / graph.w, height / graph.h)) || 1;
   const start = graph.boxes.values().next().value; // in the middle, where not all is seen
   const seen = graph.w * camera.scale <= width || !start ? graph.w / 2 : start.x + start.w / 2;
@@ -93,7 +93,8 @@ function foldToFit() {
   const fits = () => {
     findMarked();
     const { w, h } = layOut(visibleGraph());
-    return Math.min((view.clientWidth - 32) / w, (view.clientHeight - 32) / h) >= LEGIBLE;
+    const [width, height] = room();
+    return Math.min(width / w, height / h) >= LEGIBLE;
   };
   const fitsSomehow = () => { // perhaps with fewer formulas; the details tell all of them
     const before = { ...most };
@@ -105,7 +106,11 @@ function foldToFit() {
   const deepest = depths.reduce((all, depth) => Math.max(all, depth), 0) + 1;
   let depth = modules.some(isOutermost) ? 2 : 1;
   cutAt(depth);
-  if (!fitsSomehow()) return void Object.assign(most, FORMULAS[1]);
+  if (!fitsSomehow()) {
+    for (const group of groups.keys()) folded.add(group);
+    if (!fitsSomehow()) Object.assign(most, FORMULAS.at(-1));
+    return;
+  }
   while (depth < deepest) {
     cutAt(depth + 1);
     if (!fitsSomehow()) break;
@@ -311,6 +316,12 @@ document.addEventListener("keydown", (event) => {
   act();
 });
 function begin() {
+<<<<<<< HEAD
+  if (printing) return;
+  for (const key of document.querySelectorAll(".key")) key.hidden = true; // till it is drawn
+  Object.assign(most, FORMULAS[0]);
+=======
+>>>>>>> main
   if (given.folded === null) foldToFit();
   if (failure) for (const module of around(nodes[failed])) folded.delete(module);
   showHalves();
@@ -318,9 +329,17 @@ function begin() {
   fit(0.8 * LEGIBLE);
 }
 begin();
+<<<<<<< HEAD
+// What fits depends on the window; until the reader does something it may get its size.
+const onResize = new AbortController();
+if (!location.hash) addEventListener("resize", begin, { signal: onResize.signal });
+for (const kind of ["pointerdown", "keydown", "wheel", "click", "input"])
+  addEventListener(kind, () => onResize.abort(), { capture: true, once: true });
+=======
 if (!view.clientWidth) // a frame may get its room later
   new ResizeObserver((_, observer) => {
     if (!view.clientWidth) return;
     observer.disconnect();
     begin();
   }).observe(view);
+>>>>>>> main

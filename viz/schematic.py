@@ -85,7 +85,9 @@ class Schematic:
         node = self.trace.nodes[i]
         if node.kind == "op":
             face = self.looks[i].face
-            return words(face, 44 if face == "·" else 24 if len(face) < 3 else 20)
+            if face == "·":  # a small sign, above its base line
+                return replace(words(face, 44), up=0.74 * 44, down=0.0)
+            return words(face, 24 if len(face) < 3 else 20)
         return formula(self.looks[i].face, 22)
 
     def _place(self) -> None:
@@ -252,9 +254,14 @@ class Schematic:
             )
             at = (begin + 4, side - 6 - name.down)
         if name.marks:
-            kind = "name" if self.trace.nodes[i].name else "letter"
-            found.append(Element(f"y{i}", kind, name.at(*at)))
+            found.append(Element(f"y{i}", self._naming(i), name.at(*at)))
         return found
+
+    def _naming(self, i: int) -> str:
+        """Whether a value has a name, or a number, everywhere; or but a letter at each gate."""
+        node = self.trace.nodes[i]
+        own = node.kind != "op" or node.name or node.called.startswith("%")
+        return "name" if own else "letter"
 
     def _at_port(self, edge: Edge) -> list[Element]:
         """What the formulas of a gate call an input, and what flows back through it."""
@@ -263,12 +270,13 @@ class Schematic:
         letter, found = self.letters[edge], []
         source, told = self.trace.nodes[edge.source], self.trace.nodes[target].inputs[edge.port]
         name = source.called if source.kind == "op" else self.looks[edge.source].face
-        if told.called != name or (source.kind == "op" and not source.name):
+        if told.called != name or self._naming(source.id) == "letter":
             if self.across:
                 at = (side - 6 - letter.width, rim - 8)
             else:
                 at = (rim - 10 - letter.width, side - 6 - letter.down)
-            found.append(Element(f"l{edge.key}", "letter", letter.at(*at)))
+            kind = "name" if told.called.startswith("%") else "letter"
+            found.append(Element(f"l{edge.key}", kind, letter.at(*at)))
         for share in self._share(edge):
             if self.across:
                 at = (side + 6, rim - 8 - share.down)

@@ -1212,7 +1212,7 @@ class Copysign(OfReals):
         return xp.copysign(x, y)
 
     def grad_x(self, F, g, x, y):
-        return g * F.sign(x) * F.copysign(1.0, y)
+        return g * F.sign(x) * F.copysign(F.sign(x), y)  # on the device of x, if y is a number
 
 
 class Exp2(OfReals):
