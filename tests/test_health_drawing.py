@@ -22,6 +22,7 @@ import tinygrad_cv as tg
 from test_folding import written
 from test_viz import SVG, arrows, boxes, titles, words
 from tinygrad_cv import nn, viz
+from tinygrad_cv.models.resnet import BasicBlock
 from tinygrad_cv.viz import drawing, labels
 from tinygrad_cv.viz.data import Broken, Failure, Frame, Input, Module, Node, Step, Summary, Trace
 from tinygrad_cv.viz.judging import judge
@@ -148,6 +149,25 @@ def test_a_layer_of_the_library_with_a_few_ops_is_a_box() -> None:
     ]
     opened = viz.draw(net, (2, 5, 3), expand=lambda m: True if m.type == "Linear" else None).source
     assert "reshape" in titles(opened).values()
+
+
+def test_a_whole_resnet_is_a_page_long_and_its_first_view_a_screen(tmp_path: Path) -> None:
+    net = nn.Sequential(*[BasicBlock(4, 4) for _ in range(8)])
+    trace = viz.trace(net, (1, 4, 8, 8))
+
+    def points(**options: Any) -> list[int]:
+        svg = viz.draw(trace, **options).save(tmp_path / "graph.svg").read_text(encoding="utf-8")
+        found = re.search(r'<svg width="(\d+)pt" height="(\d+)pt"', svg)
+        assert found is not None
+        return [int(size) for size in found.groups()]
+
+    width, height = points(collapse=None)
+    assert width <= 1600
+    assert height <= 6000
+    assert points(collapse=None, backward=True)[1] <= 1.1 * height
+    width, height = points()
+    assert width <= 1400
+    assert height <= 900
 
 
 def test_a_picture_may_flow_to_the_right_and_be_printed_in_greys(tmp_path: Path) -> None:
@@ -422,6 +442,22 @@ def test_a_mark_is_seen_on_a_folded_module() -> None:
     trace.steps = [Step(values={1: Summary(2, 1.0), 2: Summary(2, inf=1)})]
     source = viz.draw(trace, depth=1).source
     assert rows(source, "m0")[:2] == ["first inf here", "log %2"]
+
+
+def test_notes_stand_on_what_they_are_about() -> None:
+    trace = written([("A", ["tanh", "log"]), ("B", ["relu"]), "exp"])
+    for i, note in ((1, "added"), (2, "added"), (4, "other shape")):
+        trace.nodes[i].note = note
+    trace.modules[0].note = trace.modules[1].note = "no gradient flows here"
+    folded, whole = (viz.draw(trace, depth=depth).source for depth in (1, None))
+    assert rows(folded, "m0")[:2] == ["no gradient flows here", "2 of its nodes: added"]
+    assert rows(whole, "n1")[0] == "added"
+    assert rows(whole, "n3")[0] == "no gradient flows here"
+    assert frames(whole)["m0"].split("\u00a0")[0].startswith("0 A")
+    assert "no gradient flows here" in frames(whole)["m0"]
+    for source in (folded, whole):
+        assert rows(source, "n4")[0] == "other shape"
+        assert "pointed out" in words(source.splitlines()[1])  # what orange means
 
 
 def test_a_bias_before_a_norm_has_no_effect() -> None:

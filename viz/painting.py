@@ -180,8 +180,11 @@ class Painter:
     def _frame(self, m: int) -> dict[str, str]:
         """The looks of a frame; that of equal blocks is heavy."""
         module = self.trace.modules[m]
+        title = f"<B>{labels.text(frame(module), labels.LINE)}</B>"
+        if module.note:
+            title += f"&#160; {labels.text(module.note, labels.LINE)}"
         look = {
-            "label": f"<<B>{labels.text(frame(module), labels.LINE)}</B>>",
+            "label": f"<{title}>",
             "labeljust": "l",
             "labelloc": "t",
             "fontsize": str(SIZE),
@@ -230,11 +233,8 @@ class Painter:
         marks: dict[str, Mark] = {}
         step, failure = self.style.step, self.trace.failure
         for found in self.view.boxes.values():
-            noted = [self.nodes[i] for i in found.nodes if self.nodes[i].note]
-            if found.node is None and noted:
-                marks[found.id] = Mark(labels.ORANGE, f"{len(noted)} of its nodes differ")
-            elif noted:
-                marks[found.id] = Mark(labels.ORANGE, noted[0].note)
+            if words := "; ".join(dict.fromkeys(self._notes(found))):
+                marks[found.id] = Mark(labels.ORANGE, words)
         if step is not None:
             bad = first_bad_gradient(self.trace, step), first_bad(self.trace, step)
             for i, mark in filter(None, bad):
@@ -246,6 +246,19 @@ class Painter:
             current = self.view.home[self.trace.frames[self.style.frame].node]
             marks[current] = Mark(labels.ORANGE)
         return marks
+
+    def _notes(self, found: Box) -> Iterator[str]:
+        """What is to be pointed out about a box: of many nodes how many they are."""
+        modules, layer = self.trace.modules, self.view.wording.layer.get(found.node or -1)
+        for m in (found.module, layer):
+            if m is not None and modules[m].note:
+                yield modules[m].note
+        noted = [self.nodes[i].note for i in found.nodes if self.nodes[i].note]
+        if found.node is None and len(noted) > 1:
+            same = noted[0] if len(set(noted)) == 1 else "pointed out"
+            yield f"{len(noted)} of its nodes: {same}"
+        elif noted:
+            yield noted[0]
 
     def _told(self, i: int, mark: Mark) -> Mark:
         """A mark that names the op, if it is in a folded module."""

@@ -45,7 +45,7 @@ class Wording:
         self.ops = ops_in(trace)
         self.singles, self.leaves = singles(trace), leaves(trace)
         # The innermost module that is the box of an op: a child comes after its parent.
-        self._layer = {op: m for m, op in self.singles.items()}
+        self.layer = {op: m for m, op in self.singles.items()}
 
     def of_node(self, i: int, twins: Iterable[int] = ()) -> Words:
         """What the box of a node says.
@@ -57,7 +57,7 @@ class Wording:
         made = type_of(node)
         if node.kind != "op":
             return Words(own_name(self.trace, node) or node.kind, (made,))
-        layer = self._layer.get(i)
+        layer = self.layer.get(i)
         title, attributes = node.op, node.attributes
         if layer is not None:
             module = self.trace.modules[layer]
