@@ -442,7 +442,7 @@ function corners({ route }) {
 
 // A graph, or a module with most of it, that is much taller than the view is cut into columns, to
 // be read as those of a newspaper. What leads from one to the next goes up between the two.
-const LEGIBLE = innerWidth < 700 ? 0.7 : 0.9; // a smaller scale is chosen by hand alone
+const LEGIBLE = innerWidth < 700 ? 0.7 : 0.88; // a smaller scale is chosen by hand alone
 const PAPER = [700, 880]; // what a sheet has room for beside the legend, in the page's pixels
 let printing = false;
 const GUTTER = 26, WIRE = 12; // the room left and right of a wire, and that for each of them
