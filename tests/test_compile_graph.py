@@ -16,6 +16,7 @@ from rows import ROWS
 from test_compile import REFUSED, batches, convnet, is_a_choice, tensors
 from test_ops import parts
 from tinygrad_cv import backend as backends
+from tinygrad_cv import nn, optim
 from tinygrad_cv._apply import apply
 from tinygrad_cv._trees import tensors_in
 from tinygrad_cv.backend import as_generator
@@ -514,3 +515,22 @@ def test_results_free_what_waits_when_they_go() -> None:
     assert tracemalloc.get_traced_memory()[0] < held - 2 * x.nbytes + 10_000
     tracemalloc.stop()
     assert list(tensors_in(compiled(x)))
+
+
+def test_a_replay_counts_what_it_changes() -> None:
+    """A graph of before has other values: its backward pass is refused, and nothing shows them."""
+    model = nn.Linear(2, 1)
+    optimizer = optim.SGD(model.parameters(), lr=0.5)
+
+    @tg.compile
+    def step(x: tg.Tensor) -> None:
+        optimizer.zero_grad()
+        model(x).sum().backward()
+        optimizer.step()
+
+    x = tg.tensor([[1.0, 2.0]], requires_grad=True)
+    step(x.detach())
+    loss = (model(x) ** 2).sum()
+    step(x.detach())
+    with pytest.raises(RuntimeError, match="was changed in place since"):
+        loss.backward()

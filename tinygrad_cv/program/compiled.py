@@ -244,10 +244,20 @@ class Recorded:
     def replay(self, given: list[Tensor], inputs: list[Array], timed: bool) -> Any:
         """Run the program."""
         if self.back is None:
-            return self.results(given, self.plan.run(inputs, timed))
+            outputs = self.plan.run(inputs, timed)
+            self._count()
+            return self.results(given, outputs)
         halves = self.halves
         outputs, kept = halves.run(inputs, timed)
+        self._count()
         return self.results(given, outputs, halves.backward.run, kept)
+
+    def _count(self) -> None:
+        """Count the changes of the tensors that the program has written to."""
+        for tensor_of, value in self.held:
+            tensor = tensor_of() if value.root in self.changed else None
+            if tensor is not None:
+                tensor._changed()
 
     def begin(self, given: list[Tensor]) -> Any:
         """What the call that was recorded returns."""
