@@ -13,7 +13,7 @@ from matplotlib.colors import to_hex
 import tinygrad_cv as tg
 from tinygrad_cv import nn, optim, viz
 from tinygrad_cv.viz.data import Node, Step, Summary, Trace
-from tinygrad_cv.viz.heatmap import BLUE, MAGENTA, NAVY, VERMILION
+from tinygrad_cv.viz.heatmaps import BLUE, MAGENTA, NAVY, VERMILION
 
 pytestmark = pytest.mark.host
 

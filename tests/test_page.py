@@ -1300,7 +1300,7 @@ def test_the_first_view_fits_and_can_be_read(browser: Browser) -> None:
     assert 8 < len(browser.all(".box")) < 60
     for box in browser.all(".box"):
         assert browser.run(IN_VIEW, f"#{box}")
-    assert browser.run("return 13 * camera.scale") >= 11.6
+    assert browser.run("return 13 * camera.scale") >= 11.4
 
 
 def test_a_page_that_had_no_size_fits_when_it_gets_one(browser: Browser) -> None:

@@ -15,7 +15,7 @@ import pytest
 import test_page
 from test_page import Browser, Net, residual_net, two_layers
 from tinygrad_cv.viz.data import Summary, Trace
-from tinygrad_cv.viz.heatmap import MEASURES, _name_of, _rows
+from tinygrad_cv.viz.heatmaps import MEASURES, _name_of, _rows
 from tinygrad_cv.viz.page import PROGRAM, beside, page
 
 pytestmark = pytest.mark.host

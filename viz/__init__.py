@@ -15,7 +15,7 @@ from tinygrad_cv.viz.failing import draw_error as draw_error
 from tinygrad_cv.viz.filtering import filters as filters
 from tinygrad_cv.viz.footprint import Memory as Memory
 from tinygrad_cv.viz.footprint import memory as memory
-from tinygrad_cv.viz.heatmap import heatmap as heatmap
+from tinygrad_cv.viz.heatmaps import heatmap as heatmap
 from tinygrad_cv.viz.histories import curves as curves
 from tinygrad_cv.viz.layouts import grid_against_random as grid_against_random
 from tinygrad_cv.viz.playing import Playback as Playback

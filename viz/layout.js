@@ -442,23 +442,16 @@ function corners({ route }) {
 
 // A graph, or a module with most of it, that is much taller than the view is cut into columns, to
 // be read as those of a newspaper. What leads from one to the next goes up between the two.
-const LEGIBLE = innerWidth < 700 ? 0.7 : 0.9; // a smaller scale is chosen by hand alone
+const LEGIBLE = innerWidth < 700 ? 0.7 : 0.88; // a smaller scale is chosen by hand alone
 const PAPER = [700, 880]; // what a sheet has room for beside the legend, in the page's pixels
 let printing = false;
 const GUTTER = 26, WIRE = 12; // the room left and right of a wire, and that for each of them
-<<<<<<< HEAD
 function room() { // for the graph, in the page's pixels; a page that is hidden has none
   return [Math.max(200, view.clientWidth - 32), Math.max(200, view.clientHeight - 32)];
 }
 function intoColumns(level) {
   const { rows } = level;
   const [width, height] = printing ? PAPER : room();
-=======
-function intoColumns(root) {
-  const { rows } = root;
-  const [width, height] = printing ? PAPER : [view.clientWidth - 32, view.clientHeight - 32];
-  if (Math.min(width, height) <= 0) return; // in a frame that is not shown
->>>>>>> main
   const scaleOf = (w, h) => Math.min(1, width / w, height / h);
   const isAside = [...level.links.values()].some((link) => link.aside !== undefined);
   if (scaleOf(level.w, level.h) >= LEGIBLE || rows.length < 4 || isAside) return;

@@ -49,7 +49,7 @@ def four(value: float | None) -> str:
     follows, 0 becomes 1 and 5 becomes 6.
 
     >>> four(None), four(0.25), four(math.inf)
-    ('AAAA', 'ogxI', 'AAAC')
+    ('AAAA', 'axV8', 'AAAC')
     """
     code = 0
     if value is not None and math.isfinite(value):

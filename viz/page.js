@@ -316,12 +316,9 @@ document.addEventListener("keydown", (event) => {
   act();
 });
 function begin() {
-<<<<<<< HEAD
   if (printing) return;
   for (const key of document.querySelectorAll(".key")) key.hidden = true; // till it is drawn
   Object.assign(most, FORMULAS[0]);
-=======
->>>>>>> main
   if (given.folded === null) foldToFit();
   if (failure) for (const module of around(nodes[failed])) folded.delete(module);
   showHalves();
@@ -329,17 +326,14 @@ function begin() {
   fit(0.8 * LEGIBLE);
 }
 begin();
-<<<<<<< HEAD
-// What fits depends on the window; until the reader does something it may get its size.
-const onResize = new AbortController();
-if (!location.hash) addEventListener("resize", begin, { signal: onResize.signal });
-for (const kind of ["pointerdown", "keydown", "wheel", "click", "input"])
-  addEventListener(kind, () => onResize.abort(), { capture: true, once: true });
-=======
 if (!view.clientWidth) // a frame may get its room later
   new ResizeObserver((_, observer) => {
     if (!view.clientWidth) return;
     observer.disconnect();
     begin();
   }).observe(view);
->>>>>>> main
+// What fits depends on the window; until the reader does something it may get its size.
+const onResize = new AbortController();
+if (!location.hash) addEventListener("resize", begin, { signal: onResize.signal });
+for (const kind of ["pointerdown", "keydown", "wheel", "click", "input"])
+  addEventListener(kind, () => onResize.abort(), { capture: true, once: true });
