@@ -193,9 +193,9 @@ def fold(
         boxes = len(view.boxes)
         return boxes <= ENOUGH or (boxes < MANY and all(map(operator.le, view.extent, FIRST)))
 
-    if collapse == "auto" and not fits(view):
+    if collapse == "auto" and folding.trace.modules and not fits(view):
         view = folding.view(repeats=True)
-        if not fits(view) and folding.tree.depths:
+        if not fits(view):
             # The deeper the cut, the more is visible: find the deepest that fits.
             cuts = range(max(folding.tree.depths), -1, -1)
             found = bisect_left(
