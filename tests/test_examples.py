@@ -33,9 +33,9 @@ def test_convnet_draws_the_picture_in_readme(
     drawn = (tmp_path / "graph.svg").read_text(encoding="utf-8")
     shown = (EXAMPLES / "convnet.svg").read_text(encoding="utf-8")
     for words in (
-        "backward of batch_norm",
+        "1 BatchNorm2d",
         "images",
-        "conv_weight(x, g)",
+        "conv_weight(images, g)",
         "float32 (25, 16, 8, 8)",
     ):
         assert words in drawn
