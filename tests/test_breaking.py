@@ -144,3 +144,10 @@ def test_older_traces_know_no_broken_node() -> None:
         assert name in old
         old = old.replace(f", {name}", "")
     assert viz.Trace.from_json(old).steps[0].broken is None
+
+
+def test_a_rule_of_single_numbers_tells_them() -> None:
+    length = (leaf([0.0, 0.0]) ** 2).sum().sqrt()
+    [step] = viz.trace(length, values=True, gradients=True).steps
+    assert step.broken_gradient is not None
+    assert step.broken_gradient.words.endswith("with g = 1, length = 0")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tinygrad_cv.viz.data import Node, Remark, Step, Trace
 from tinygrad_cv.viz.judging import Judged, judge_steps, layers_of
+from tinygrad_cv.viz.words import step_of
 
 if TYPE_CHECKING:
     from tinygrad_cv.train.health import Finding
@@ -110,14 +111,19 @@ def _since(steps: list[Step], holds: Iterable[bool]) -> Since | None:
 
 
 def called(trace: Trace, i: int) -> str:
-    """What people call the layer of a node: "features.3 (ReLU)"."""
+    """What people call the layer of a node: "features.3 (ReLU)"; "h, t = 3" in a loop."""
     node = trace.nodes[i]
     if node.kind != "op":
         return node.name or node.key
-    module = None if node.module is None else trace.modules[node.module]
-    if module is not None and module.path:
-        return f"{module.path} ({module.type})"
-    return node.name or node.op
+    name, step = node.name or node.op, ""
+    for module in trace.ancestors(node.module):
+        if module.type and module.repeat == 1:  # a call of a module
+            name = f"{module.path} ({module.type})" if module.path else name
+            break
+        if module.repeat == 1 and module.parent is not None and not step:
+            blocks = [other.id for other in trace.modules if other.parent == module.parent]
+            step = f", {step_of(trace.modules[module.parent], blocks.index(module.id))}"
+    return name + step
 
 
 def _few(names: list[str]) -> str:
