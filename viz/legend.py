@@ -123,7 +123,7 @@ def _texts(keys: set[Key], style: "Style") -> list[str]:
     if Key.BLOCKS in keys and style.step:
         told.append("of equal blocks boxes show the first, and arrows the worst")
     if style.cost:
-        told.append("blue: the box's share of the cost, the darkest has the largest")
+        told.append("the darker a box, the larger its share of the cost")
     return [labels.colored(labels.text(line, len(line)), FADED) for line in told]
 
 

@@ -324,7 +324,7 @@ class Painter:
         if node is not None and step is not None:
             seen = labels.value_rows(node, step)
             told = step.values.get(node.id)
-            if told is not None and told.count > 1:
+            if told is not None and told.count > 1 and told.mean is not None:
                 self.keys.add(Key.SPREAD)
             rows = [*seen, *rows]
             if node.requires_grad:

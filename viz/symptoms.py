@@ -145,7 +145,12 @@ def _broken(trace: Trace) -> Iterator[Remark]:
     node, words = (arose.node, arose.words) if arose else _first_broken(trace, step)
     value = step.values.get(node)
     wrong = value if value is not None and not value.finite else step.gradients.get(node)
-    name = "infinite" if wrong is not None and wrong.inf and not wrong.nan else "NaN"
+    infinite = wrong is not None and wrong.inf > 0 and not wrong.nan
+    if step.broken is None and step.broken_gradient is not None:  # what its rules gave
+        ports = range(len(trace.nodes[node].inputs))
+        shares = [step.shares.get(f"{node}:{port}", 0.0) for port in ports]
+        infinite = math.inf in shares and not any(map(math.isnan, shares))
+    name = "infinite" if infinite else "NaN"
     number = step.number if len(trace.steps) > 1 else None
     finding = found("not_finite", f"{name}: {words}", step=number, where=called(trace, node))
     yield as_remark(finding, [node])
