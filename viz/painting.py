@@ -376,7 +376,7 @@ class Painter:
             self.keys.add(Key.OUTPUT)
         if any(entry.called == "y" for entry in node.inputs):
             self.keys.add(Key.SECOND)
-        if any(entry.summed for entry in node.inputs):
+        if any(" += " in formula for formula in told.formulas):
             self.keys.add(Key.SUM)
         html, origin = labels.formulas_of(told), self.origins.get(node.id, "")
         if origin:
