@@ -244,3 +244,19 @@ def test_the_page_says_the_same(tmp_path: Any) -> None:
     text = viz.draw(q * z).save(tmp_path / "graph.html").read_text()
     assert "∂L/∂x += g · x" in text
     assert "∂L/∂q = g · z" in text
+
+
+def test_a_block_that_adds_from_its_second_step_on_explains_the_sign() -> None:
+    layers = [nn.Linear(4, 4) for _ in range(3)]
+
+    class Residual(nn.Module):
+        def __init__(self, inner: nn.Module) -> None:
+            self.inner = inner
+
+        def forward(self, x: tg.Tensor) -> tg.Tensor:
+            return x + self.inner(x)
+
+    net = nn.Sequential(*map(Residual, layers))
+    source = viz.draw(net, (2, 4), collapse="repeats").source
+    assert "+= g" in source
+    assert "+=: added to what others send" in source
