@@ -260,3 +260,10 @@ def test_a_block_that_adds_from_its_second_step_on_explains_the_sign() -> None:
     source = viz.draw(net, (2, 4), collapse="repeats").source
     assert "+= g" in source
     assert "+=: added to what others send" in source
+
+
+def test_a_gradient_of_several_is_not_called_like_a_value() -> None:
+    cell, g_h = nn.LSTMCell(2, 3), tg.ones(1, 3, requires_grad=True)
+    seen = rules(viz.trace(cell(tg.ones(1, 2), (g_h * 2.0, g_h))))["∂L/∂g_h"]
+    assert "∂L/∂h" in seen
+    assert "g_h" not in seen

@@ -96,6 +96,8 @@ class Naming:
             result = self.results.get((node, i))
             name = self._output(result, self.names[result] or letter, inputs) if result else letter
             symbols[letter] = Symbol(name)
+        known = [*self.taken, *inputs]
+        spelled = spelled or any(f"g_{symbols[letter]}" in known for letter in op.outputs)
         sign = "∂L/∂" if spelled else "g_"
         return symbols | {"g": tuple(Symbol(f"{sign}{symbols[letter]}") for letter in op.outputs)}
 
