@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import tinygrad_cv as tg
 from tinygrad_cv import nn, viz
 from tinygrad_cv.viz.data import Broken, Step
+from tinygrad_cv.viz.diagnosing import lines
 
 pytestmark = pytest.mark.host
 
@@ -144,3 +145,16 @@ def test_older_traces_know_no_broken_node() -> None:
         assert name in old
         old = old.replace(f", {name}", "")
     assert viz.Trace.from_json(old).steps[0].broken is None
+
+
+def test_a_rule_of_single_numbers_tells_them() -> None:
+    length = (leaf([0.0, 0.0]) ** 2).sum().sqrt()
+    [step] = viz.trace(length, values=True, gradients=True).steps
+    assert step.broken_gradient is not None
+    assert step.broken_gradient.words.endswith("with g = 1, length = 0")
+
+
+def test_what_is_infinite_alone_is_not_called_nan() -> None:
+    root = tg.sqrt(leaf([0.0, 4.0])).sum()
+    [told] = lines(viz.trace(root, values=True, gradients=True))
+    assert told.startswith("error: infinite: sqrt's rule")

@@ -575,3 +575,18 @@ def test_a_last_resort_has_few_boxes_for_any_graph(program: list[Step_], boxes: 
     keys = Counter(key for link in view.links for key in link.keys)
     crossing = [e.key for e in trace.edges if view.home[e.source] != view.home[e.target]]
     assert keys == Counter(crossing)
+
+
+def test_arrows_that_pass_by_boxes_need_room_too() -> None:
+    """All steps of a cell have short boxes, but each reads the weights at the top."""
+    cell = nn.GRUCell(3, 4)
+
+    def net(xs: tg.Tensor) -> tg.Tensor:
+        h, hs = tg.zeros(1, 4), []
+        for x in xs:
+            h = cell(x, h)
+            hs.append(h)
+        return tg.stack(hs)
+
+    view = fold(viz.trace(net, (7, 1, 3)))
+    assert [view.trace.modules[group].repeat for group in view.repeated] == [7]

@@ -117,11 +117,33 @@ def test_sixteen_equal_blocks_are_one() -> None:
 
 
 def test_a_loop_tells_its_steps() -> None:
-    trace = written(["relu", "wlinear", "tanh"] * 50)
-    source = viz.draw(trace).source
+    w = tg.ones(3, 3, requires_grad=True)
+
+    def loop(h: tg.Tensor) -> tg.Tensor:
+        for _ in range(50):
+            h = tg.tanh(tg.relu(h) @ w)
+        return h
+
+    source = viz.draw(loop, tg.ones(2, 3)).source
     assert frames(source) == {"m0": "t = 0 … 49"}
-    # The first step gets no gradient for x; the others do, and the block says so.
+    # The first step gets no gradient for its input; the others do, and the block says so.
+    assert any(row.startswith("∂L/∂x = ") for row in rows(source, "n1"))
+
+
+def test_blocks_with_parameters_of_their_own_are_no_steps() -> None:
+    """The two directions of an LSTM, or the layers of a net, are at no times t."""
+    source = viz.draw(written(["relu", "wlinear", "tanh"] * 50)).source
+    assert frames(source) == {"m0": "×50, each with parameters of its own"}
     assert "∂L/∂x = g" in rows(source, "n1")
+    both = viz.draw(nn.LSTM(3, 4, bidirectional=True), (4, 1, 3)).source
+    assert "t = 0 … 3" in frames(both).values()
+    assert "t = 0 … 1" not in frames(both).values()
+
+
+def test_what_is_noted_of_a_module_stands_once_in_its_frame() -> None:
+    trace = written([("A", ["tanh", "relu"]), "exp"])
+    trace.modules[0].note = "no gradient flows here"
+    assert viz.draw(trace).source.count("no gradient flows here") == 1
 
 
 def test_a_folded_module_is_a_box() -> None:

@@ -209,6 +209,28 @@ def test_a_picture_explains_the_letters_that_are_in_it() -> None:
     assert "g: the gradient" not in told(viz.trace(g * x))
 
 
+def test_no_letter_is_explained_that_means_something_else() -> None:
+    x = number(0.5)
+    assert "y: its output" not in told(viz.trace(x.sum() * 1.0))  # no formula has it
+    second = tg.exp(tg.exp(x) + tg.tanh(x))  # add calls one input y, exp what it gives
+    assert "y: its output, where no input is y" in told(viz.trace(second))
+
+
+def test_where_g_is_a_name_the_seed_is_not_called_so() -> None:
+    g, y = number(2.0), number(3.0)
+    f = g * y
+    source = html.unescape(viz.draw(f, backward=True).source)
+    assert "∂L/∂f = 1" in source
+    assert not re.search(r"\bg = 1", source)
+
+
+def test_the_gradients_of_several_outputs_are_not_added() -> None:
+    source = viz.draw(nn.LSTMCell(2, 3), (1, 2), backward=True).source
+    box = next(line for line in source.splitlines() if "lstm_gates" in line)
+    assert "g_h" in box
+    assert "the sum of" not in box
+
+
 def test_a_share_of_a_gradient_is_not_called_the_gradient() -> None:
     x = number(3.0)
     assert "∂L/∂x += g · x" in told(viz.trace(x * x))
@@ -222,3 +244,26 @@ def test_the_page_says_the_same(tmp_path: Any) -> None:
     text = viz.draw(q * z).save(tmp_path / "graph.html").read_text()
     assert "∂L/∂x += g · x" in text
     assert "∂L/∂q = g · z" in text
+
+
+def test_a_block_that_adds_from_its_second_step_on_explains_the_sign() -> None:
+    layers = [nn.Linear(4, 4) for _ in range(3)]
+
+    class Residual(nn.Module):
+        def __init__(self, inner: nn.Module) -> None:
+            self.inner = inner
+
+        def forward(self, x: tg.Tensor) -> tg.Tensor:
+            return x + self.inner(x)
+
+    net = nn.Sequential(*map(Residual, layers))
+    source = viz.draw(net, (2, 4), collapse="repeats").source
+    assert "+= g" in source
+    assert "+=: added to what others send" in source
+
+
+def test_a_gradient_of_several_is_not_called_like_a_value() -> None:
+    cell, g_h = nn.LSTMCell(2, 3), tg.ones(1, 3, requires_grad=True)
+    seen = rules(viz.trace(cell(tg.ones(1, 2), (g_h * 2.0, g_h))))["∂L/∂g_h"]
+    assert "∂L/∂h" in seen
+    assert "g_h" not in seen

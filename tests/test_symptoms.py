@@ -11,6 +11,7 @@ import tinygrad_cv as tg
 from tinygrad_cv import nn, optim, train, viz
 from tinygrad_cv.viz.data import Broken, Remark, Summary, Trace
 from tinygrad_cv.viz.diagnosing import lines, remarks_on
+from tinygrad_cv.viz.grouping import grouped
 from tinygrad_cv.viz.page import page
 from tinygrad_cv.viz.summarizing import summarize
 from tinygrad_cv.viz.symptoms import symptoms
@@ -237,3 +238,18 @@ def test_a_page_tells_it_by_itself() -> None:
     assert '"kind": "vanishing_gradient"' not in page(trace)
     healthy = page(seen(mlp(nn.ReLU, 3, 2**0.5), (32, 8)))
     assert '"remarks": null' in healthy  # no list, rather than one that says all is well
+
+
+def test_a_step_of_a_loop_is_called_by_its_time() -> None:
+    w = tg.eye(4).requires_grad_()
+
+    def loop(x: tg.Tensor) -> tg.Tensor:
+        h = x
+        for _ in range(6):
+            h = tg.tanh(h @ w * 5.0)
+        return h.sum()
+
+    trace = grouped(viz.trace(loop, tg.ones(8, 4), values=True, gradients=True))
+    told = " ".join(f"{remark.where} {remark.seen}" for remark in symptoms(trace))
+    assert "h, t = 4" in told
+    assert "()" not in told

@@ -4,6 +4,7 @@ import base64
 import io
 from collections import namedtuple
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -174,3 +175,18 @@ def test_images_are_small_pictures() -> None:
     assert all(len(uri) < 20_000 for uri in shown.values())
     plain = viz.trace(model, (1, 3, 9, 9), values=True).steps[0].values.values()
     assert not any(told.image for told in plain)
+
+
+SHIFT = tg.tensor([1.0, 2.0])
+
+
+def test_leaves_outside_of_a_function_keep_their_names() -> None:
+    """A global one, and one of the caller that no op had read before."""
+    scale = tg.ones(2, requires_grad=True)
+    held = SimpleNamespace(part=scale)
+
+    def model(x: tg.Tensor) -> tg.Tensor:
+        return x * held.part + SHIFT
+
+    names = {node.name for node in viz.trace(model, (2,)).nodes if node.kind != "op"}
+    assert names == {"x", "scale", "SHIFT"}

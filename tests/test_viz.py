@@ -393,7 +393,7 @@ KEYS: dict[str, dict[str, Any]] = {
     "NaN or inf": {"health": True, "shares": {"1:0": float("nan")}},
     "gradient not known": {"health": True, "shares": {}},
     "mean ± standard deviation, least to most, and a histogram": {"health": True},
-    "blue: the box's share of the cost, the darkest has the largest": {"color": "flops"},
+    "the darker a box, the larger its share of the cost": {"color": "flops"},
 }
 
 
@@ -830,3 +830,8 @@ def test_curves_need_a_number_per_epoch(history: Any, message: str) -> None:
 def test_curves_are_saved_as_svg_or_png_only(out: Path) -> None:
     with pytest.raises(ValueError, match=r"one of \.svg, \.png; got"):
         viz.curves(HISTORY, out / "curves.pdf")
+
+
+def test_a_picture_without_numbers_explains_none() -> None:
+    net = nn.Linear(3, 2).to("meta")
+    assert not any(line.startswith("mean ±") for line in the_legend(net, (2, 3), health=True))

@@ -8,6 +8,7 @@ from typing import Any
 from tinygrad_cv._graph import Graph, Node
 from tinygrad_cv._op import is_array, is_float
 from tinygrad_cv.autograd.anomaly_mode import Anomaly, Frames, Look, LookBack
+from tinygrad_cv.backend import host
 from tinygrad_cv.viz import data
 from tinygrad_cv.viz.data import Broken
 
@@ -82,6 +83,7 @@ class Breaks:
     ) -> None:
         """The rule of a node for one input gave what is not finite, of these arrays."""
         assert node.plan is not None
+        share, gradient, *saved = map(_as_array, (share, gradient, *saved))
         asked = {
             name: value
             for name, value in zip(node.plan.names, saved, strict=False)
@@ -113,6 +115,11 @@ class Breaks:
             return None
         words = _backward_words(arose, ports[id(arose)], nodes[graph.ids[node]])
         return Broken(graph.ids[node], words)
+
+
+def _as_array(value: Any) -> Any:
+    """A number of NumPy, which is what arithmetic on arrays without axes gives, as an array."""
+    return host.asarray(value) if isinstance(value, host.generic) else value
 
 
 def _arisen(found: Iterable[tuple[bool, Look]], graph: Graph) -> Iterator[tuple[Anomaly, Node]]:

@@ -28,6 +28,8 @@ ENOUGH = 4
 MANY = 300
 """Boxes that fit in no first view, however small they are."""
 LETTER, ROW = 5.6, 13.5  # points of a letter and of a line, about
+LANE = 22
+"""Points that an arrow needs in a row of boxes that it passes by."""
 
 # ----- what is visible ---------------------------------------------------------------------------
 
@@ -137,6 +139,10 @@ class View:
             )
             lines = max(len(halves[0]) + len(box.parameters), len(halves[1]))
             high[rank] = max(high[rank], ROW * min(lines, 12) + 34)
+        for link in self.links:
+            first, last = sorted((self.ranks[link.source], self.ranks[link.target]))
+            for rank in range(first + 1, min(last, first + MANY)):
+                wide[rank] += LANE * (1 + link.gradient)
         return max(wide.values(), default=0), sum(high.values())
 
     @cached_property

@@ -18,6 +18,9 @@ PATTERN = 64
 MOVING = {"getitem"}
 """Ops whose attributes may differ from block to block: step t of a loop reads x[t]."""
 
+OWN = "each with parameters of its own"
+"""Said of equal blocks that are no steps of a loop."""
+
 # ----- equal blocks ------------------------------------------------------------------------------
 
 
@@ -165,8 +168,20 @@ def _group(
         details = first.details if period == 1 else ""
     else:  # of a loop
         path, details = _span(modules, sequences, run), ""
+    note = "" if layers or not _own_parameters(trace, run, period) else OWN
     total = _parameters(modules, run)
-    return Module(0, path, kind, None, parameters=total, details=details, repeat=count)
+    return Module(0, path, kind, None, parameters=total, details=details, repeat=count, note=note)
+
+
+def _own_parameters(trace: Trace, run: list[int], period: int) -> bool:
+    """Whether blocks of loose ops read other parameters each: layers, and no steps of a loop."""
+
+    def read(items: list[int]) -> set[int]:
+        sources = {entry.source for i in items if i >= 0 for entry in trace.nodes[i].inputs}
+        return {i for i in sources if i is not None and trace.nodes[i].kind == "parameter"}
+
+    first, last = read(run[:period]), read(run[-period:])
+    return bool(first and last) and first.isdisjoint(last)
 
 
 def _span(modules: list[Module], sequences: dict[int | None, list[int]], items: list[int]) -> str:

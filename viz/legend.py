@@ -18,6 +18,7 @@ class Key(Enum):
     FORMULAS = "formulas of rules"
     ARRIVING = "the letter g in them"
     OUTPUT = "the letter y in them"
+    SECOND = "the letter y for an input"
     SUM = "shares of a gradient that are added"
     PAIR = "an arrow for a value and one for its gradient"
     SCALE = "arrows in the colours of gradients"
@@ -112,7 +113,7 @@ def _texts(keys: set[Key], style: "Style") -> list[str]:
     told = []
     letters = {
         Key.ARRIVING: "g: the gradient that reaches an op, ∂L/∂(its output)",
-        Key.OUTPUT: "y: its output",
+        Key.OUTPUT: f"y: its output{', where no input is y' if Key.SECOND in keys else ''}",
         Key.SUM: "+=: added to what others send",
     }
     if named := [words for key, words in letters.items() if key in keys]:
@@ -122,7 +123,7 @@ def _texts(keys: set[Key], style: "Style") -> list[str]:
     if Key.BLOCKS in keys and style.step:
         told.append("of equal blocks boxes show the first, and arrows the worst")
     if style.cost:
-        told.append("blue: the box's share of the cost, the darkest has the largest")
+        told.append("the darker a box, the larger its share of the cost")
     return [labels.colored(labels.text(line, len(line)), FADED) for line in told]
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections import ChainMap, Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tinygrad_cv._graph import Graph, Node
@@ -29,9 +29,7 @@ class Naming:
     def __init__(self, graph: Graph, given: Sequence[str]) -> None:
         self.ids = graph.ids
         self.names = {node: _short(name) for node, name in zip(graph, given, strict=True)}
-        self.taken = {
-            part: None for name in self.names.values() for part in (name, _base(name)) if part
-        }
+        self.taken = letters_in(given)
         self._inputs: dict[Node, list[str]] = {}
         self._last: tuple[Any, tuple[Any, Any]] | None = None
         """The rule that was derived last, and what it gave."""
@@ -98,6 +96,8 @@ class Naming:
             result = self.results.get((node, i))
             name = self._output(result, self.names[result] or letter, inputs) if result else letter
             symbols[letter] = Symbol(name)
+        known = [*self.taken, *inputs]
+        spelled = spelled or any(f"g_{symbols[letter]}" in known for letter in op.outputs)
         sign = "∂L/∂" if spelled else "g_"
         return symbols | {"g": tuple(Symbol(f"{sign}{symbols[letter]}") for letter in op.outputs)}
 
@@ -147,6 +147,12 @@ def _short(name: str) -> str:
     if before and last.isdigit():  # of a list of parameters
         last = f"{before.rpartition('.')[2]}[{last}]"
     return last if CLEAR.fullmatch(last) else ""
+
+
+def letters_in(given: Iterable[str]) -> dict[str, None]:
+    """What somebody is called in formulas, and what stands before a bracket in it."""
+    names = map(_short, given)
+    return {part: None for name in names for part in (name, _base(name)) if part}
 
 
 def _base(name: str) -> str:

@@ -52,15 +52,18 @@ def _kind(step: Step, i: int) -> str:
 def origins(trace: Trace) -> dict[int, str]:
     """The nodes that a gradient reaches, each with what its gradient is, if a note is needed.
 
-    A root receives the seed of the walk, and every node a share from each of its consumers.
+    A root receives the seed of the walk, and every node a share from each of its consumers; an op
+    with several outputs one gradient for each, which are not added.
     """
     seeds = Counter(i for i in set(trace.outputs) if trace.nodes[i].requires_grad)
     arrivals = seeds.copy()
     for node in reversed(trace.nodes):
         if node.id in arrivals:
-            arrivals.update(
-                entry.source for entry in node.inputs if entry.gradient and entry.source is not None
-            )
+            receiving = [e.source for e in node.inputs if e.gradient and e.source is not None]
+            if node.op == "output":
+                arrivals |= Counter(receiving)
+            else:
+                arrivals.update(receiving)
     return {
         i: f"the sum of {count} gradients" if count > 1 else "1" if i in seeds else ""
         for i, count in arrivals.items()

@@ -16,13 +16,16 @@ CALLERS = 8
 def variables(frame: FrameType | None, ended: bool = False) -> dict[int, str]:
     """The names of a frame's variables that hold tensors, by the number of the tensor's node.
 
-    A list or dict of tensors names its elements: "hs[3]". In a function that `ended`, what it was
-    called with names leaves only: its caller has the better name for what it computed itself.
+    Its variables are its own and the global ones that its code mentions. A list or dict of tensors
+    names its elements: "hs[3]". In a function that `ended`, what it was called with names leaves
+    only: its caller has the better name for what it computed itself.
     """
     if frame is None:
         return {}
     given = frame.f_code.co_varnames[: frame.f_code.co_argcount] if ended else ()
-    return named(frame.f_locals, given)
+    own, known = frame.f_locals, frame.f_globals
+    mentioned = {n: known[n] for n in frame.f_code.co_names if n in known and n not in own}
+    return named({**own, **mentioned}, given)
 
 
 def named(values: Mapping[str, Any], given: Collection[str] = ()) -> dict[int, str]:
@@ -75,8 +78,10 @@ class Running:
         return now[0] if now else self._base
 
     def end(self) -> None:
-        """All calls have ended."""
+        """All calls have ended; a leaf of the caller may have got its node just now."""
         self._end([])
+        for number, name in variables(self._base).items():
+            self.names.setdefault(number, name)
         self._base = None
 
     def _end(self, now: list[FrameType]) -> None:

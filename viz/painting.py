@@ -7,6 +7,7 @@ something; what `viz.folding` folds is one box, and outputs are small boxes at t
 """
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from tinygrad_cv.viz.folding import Box, Link, View
 from tinygrad_cv.viz.judging import Judged, judge
 from tinygrad_cv.viz.labels import FADED, FONT, GRADIENT, INK, SIZE, STYLES, Mark
 from tinygrad_cv.viz.legend import Key, findings, legend
+from tinygrad_cv.viz.letters import letters_in
 from tinygrad_cv.viz.marking import first_bad, first_bad_gradient, origins
 from tinygrad_cv.viz.words import Words, frame, name_of, parameter
 
@@ -72,6 +74,8 @@ class Painter:
         self.trace, self.nodes = view.trace, view.trace.nodes
         self.down = style.direction == "down"
         self.origins = origins(self.trace) if style.backward else {}
+        self.spelled = "g" in letters_in(node.name for node in self.trace.nodes)
+        """Whether g is somebody's name, and gradients are written in full."""
         self.keys = {Key.BLOCKS} if view.repeated else set()
         self.links: dict[str, list[Link]] = defaultdict(list)
         for link in view.links:
@@ -181,8 +185,6 @@ class Painter:
         """The looks of a frame; that of equal blocks is heavy."""
         module = self.trace.modules[m]
         title = f"<B>{labels.text(frame(module), labels.LINE)}</B>"
-        if module.note:
-            title += f"&#160; {labels.text(module.note, labels.LINE)}"
         look = {
             "label": f"<{title}>",
             "labeljust": "l",
@@ -322,7 +324,7 @@ class Painter:
         if node is not None and step is not None:
             seen = labels.value_rows(node, step)
             told = step.values.get(node.id)
-            if told is not None and told.count > 1:
+            if told is not None and told.count > 1 and told.mean is not None:
                 self.keys.add(Key.SPREAD)
             rows = [*seen, *rows]
             if node.requires_grad:
@@ -365,14 +367,21 @@ class Painter:
         if not self.style.formulas or not told.formulas or node.kind != "op":
             return ""
         self.keys.add(Key.FORMULAS)
-        if all(other.name != "g" for other in self.nodes):
+        spelled = self.spelled or any(entry.called == "g" for entry in node.inputs)
+        if not spelled:
             self.keys.add(Key.ARRIVING)
-        if node.called == "y" != node.name:
+        if node.called == "y" != node.name and any(
+            re.search(r"\by\b", formula) for formula in told.formulas
+        ):
             self.keys.add(Key.OUTPUT)
-        if any(entry.summed for entry in node.inputs):
+        if any(entry.called == "y" for entry in node.inputs):
+            self.keys.add(Key.SECOND)
+        if any(" += " in formula for formula in told.formulas):
             self.keys.add(Key.SUM)
-        origin = self.origins.get(node.id, "")
-        html = (f'g = {origin}<BR ALIGN="LEFT"/>' if origin else "") + labels.formulas_of(told)
+        html, origin = labels.formulas_of(told), self.origins.get(node.id, "")
+        if origin:
+            arrived = f"∂L/∂{node.called}" if spelled else "g"
+            html = f'{labels.text(f"{arrived} = {origin}")}<BR ALIGN="LEFT"/>{html}'
         return labels.colored(html, GRADIENT if self._is_there(found) else STYLES["gradient"][0])
 
     def _is_there(self, found: Box) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tinygrad_cv.viz.data import Node, Remark, Step, Trace
 from tinygrad_cv.viz.judging import Judged, judge_steps, layers_of
+from tinygrad_cv.viz.words import step_of
 
 if TYPE_CHECKING:
     from tinygrad_cv.train.health import Finding
@@ -110,14 +111,19 @@ def _since(steps: list[Step], holds: Iterable[bool]) -> Since | None:
 
 
 def called(trace: Trace, i: int) -> str:
-    """What people call the layer of a node: "features.3 (ReLU)"."""
+    """What people call the layer of a node: "features.3 (ReLU)"; "h, t = 3" in a loop."""
     node = trace.nodes[i]
     if node.kind != "op":
         return node.name or node.key
-    module = None if node.module is None else trace.modules[node.module]
-    if module is not None and module.path:
-        return f"{module.path} ({module.type})"
-    return node.name or node.op
+    name, step = node.name or node.op, ""
+    for module in trace.ancestors(node.module):
+        if module.type and module.repeat == 1:  # a call of a module
+            name = f"{module.path} ({module.type})" if module.path else name
+            break
+        if module.repeat == 1 and module.parent is not None and not step:
+            blocks = [other.id for other in trace.modules if other.parent == module.parent]
+            step = f", {step_of(trace.modules[module.parent], blocks.index(module.id))}"
+    return name + step
 
 
 def _few(names: list[str]) -> str:
@@ -139,7 +145,12 @@ def _broken(trace: Trace) -> Iterator[Remark]:
     node, words = (arose.node, arose.words) if arose else _first_broken(trace, step)
     value = step.values.get(node)
     wrong = value if value is not None and not value.finite else step.gradients.get(node)
-    name = "infinite" if wrong is not None and wrong.inf and not wrong.nan else "NaN"
+    infinite = wrong is not None and wrong.inf > 0 and not wrong.nan
+    if step.broken is None and step.broken_gradient is not None:  # what its rules gave
+        ports = range(len(trace.nodes[node].inputs))
+        shares = [step.shares.get(f"{node}:{port}", 0.0) for port in ports]
+        infinite = math.inf in shares and not any(map(math.isnan, shares))
+    name = "infinite" if infinite else "NaN"
     number = step.number if len(trace.steps) > 1 else None
     finding = found("not_finite", f"{name}: {words}", step=number, where=called(trace, node))
     yield as_remark(finding, [node])

@@ -94,6 +94,11 @@ def frame(module: Module) -> str:
     return ", ".join(filter(None, (named, _again(module), module.note))) or "–"
 
 
+def step_of(group: Module, i: int) -> str:
+    """What one of equal blocks is called: "t = 3"; "4 of 12" where they are no steps of a loop."""
+    return f"{i + 1} of {group.repeat}" if group.note else f"t = {i}"
+
+
 def singles(trace: Trace) -> dict[int, int]:
     """The modules that are drawn as the box of their one op: the id of that op, by module."""
     found = sorted(ops_in(trace).items())
@@ -198,7 +203,7 @@ def _group(module: Module) -> str:
     first, _, last = module.path.partition(" … ")
     loop = f"t = 0 … {module.repeat - 1}"
     if first.startswith(("op ", "ops ")):
-        return loop
+        return f"×{module.repeat}, {module.note}" if module.note else loop
     if not last or last == first:  # the same module again and again
         return f"{first} {module.type}, {loop}".strip()
     shared = first.rpartition(".")[0]
