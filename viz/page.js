@@ -261,8 +261,9 @@ if (failure) {
     `${op} failed in the ${during} pass: ${message}${source ? `\n${source}  ${code}` : ""}`;
 }
 if (remarks) showRemarks();
-byId("changed").hidden = !given.trace.changed.length;
-byId("changed").replaceChildren(...given.trace.changed.map((text) => html("div", text)));
+const changes = given.trace.changed.filter((text) => !remarks?.some(({ seen }) => seen === text));
+byId("changed").hidden = !changes.length;
+byId("changed").replaceChildren(...changes.map((text) => html("div", text)));
 if (places > 1 || frames.length) {
   byId("player").hidden = false;
   byId("playback").hidden = !frames.length;
