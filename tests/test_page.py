@@ -1314,6 +1314,16 @@ def test_the_picker_shows_the_numbers_of_one_step_or_all(browser: Browser) -> No
     assert len(browser.all(".box")) == 9
 
 
+def test_nothing_comes_back_to_the_first_step_of_a_loop(browser: Browser) -> None:
+    browser.show(loop(12))
+    hidden = "return getComputedStyle(document.querySelector('.edge.gradient.back')).display"
+    assert browser.run(hidden) == "none"  # not "unknown"
+    assert browser.run("return document.querySelector('.key.unknown').hidden")
+    assert "–" not in browser.text("#world")
+    browser.click("[aria-label='next block']")
+    assert browser.run(hidden) == "inline"
+
+
 @pytest.mark.parametrize("count", [40, 400])
 def test_unfold_all_shows_something_at_once(browser: Browser, count: int) -> None:
     browser.show(loop(count), None)
@@ -1377,6 +1387,32 @@ def test_on_paper_the_whole_graph_is_there_with_its_legend(browser: Browser) -> 
     printed = text[text.index("@mediaprint") :]
     assert "footer{display" not in printed
     assert "print-color-adjust:exact" in printed
+
+
+def many_findings() -> Trace:
+    """A net, a chain beside it, and a lot that was found."""
+    net = two_layers(2)
+    x = net.trace.outputs[0]
+    for i in range(20):
+        x = net.op(f"f{i}", x, net.leaf("input", f"x{i}", 4), shape=())
+    net.trace.remarks = [Remark("note", "gap", f"finding {i} " * 4) for i in range(6)]
+    return net.trace
+
+
+def test_findings_leave_room_for_the_graph(browser: Browser) -> None:
+    height = "return document.getElementById('view').clientHeight / innerHeight"
+    browser.show(many_findings(), None)
+    assert "m0" in browser.all(".box")  # what does not fit is folded at least
+    paper = browser.driver.execute_cdp_cmd("Page.printToPDF", {})["data"]
+    assert base64.b64decode(paper).count(b"/Type /Page\n") == 1
+    size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        browser.show(many_findings())
+        browser.run("document.getElementById('heat').click()")
+        assert browser.run(height) > 0.45
+    finally:
+        browser.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_on_a_phone_details_are_below_and_nothing_overflows(browser: Browser) -> None:

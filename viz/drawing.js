@@ -51,7 +51,7 @@ function showLegend() {
   const judged = gradients && recorded;
   const anyTone = (test) =>
     judged && steps.some((step) => Object.values(step.judged.edges).some(test));
-  const isMissing = ({ parts }) => steps.some(({ shares }) =>
+  const isMissing = ({ parts }) => parts.length > 0 && steps.some(({ shares }) =>
     parts.every((part) => (shares[part] ?? null) === null));
   const kind = (name) => boxes.some(({ node }) => node?.kind === name);
   const has = (letter) => ({ back }) =>
@@ -242,8 +242,8 @@ function namesOf(edge) {
   if (edge.gradient && both) {
     const text = written("", "small", x + 8, y);
     live.push(() => {
-      text.textContent = recorded ? toldOf(edge) : "";
-      text.setAttribute("class", `fine ${toneOf(tOf(edge)).kind}`);
+      text.textContent = recorded && edge.parts.length ? toldOf(edge) : "";
+      text.setAttribute("class", `fine ${toneAt(edge).kind}`);
     });
     texts.push(text);
   }

@@ -108,6 +108,9 @@ function foldToFit() {
   cutAt(depth);
   if (!fitsSomehow()) {
     for (const group of groups.keys()) folded.add(group);
+    if (fitsSomehow()) return;
+    if (depth === 2 && nodes.some((node) => isOp(node) && node.module === null))
+      cutAt(1); // the model as one box, and what is computed beside it
     if (!fitsSomehow()) Object.assign(most, FORMULAS.at(-1));
     return;
   }

@@ -95,6 +95,9 @@ function toldOf(edge) {
   const summary = single ? now.step.gradients[from.node.id] : null;
   return figure(summary?.count === 1 && Math.abs(summary.mean) === norm ? summary.mean : norm);
 }
+// Nothing comes back to the first of equal blocks.
+const ABSENT = { kind: "absent", share: 0, width: "", dash: "", order: -Infinity };
+const toneAt = (edge) => (edge.parts.length ? toneOf(tOf(edge)) : ABSENT);
 // How a gradient compares with that at the output, in decades; of merged edges the farthest from 0.
 function tOf({ parts }) {
   let worst = null;
@@ -143,13 +146,13 @@ function update() {
   showMoment();
   tell("updated");
 }
-const TONES = ["plain", "unknown", "faint", "low", "high", "nan"];
+const TONES = ["absent", "plain", "unknown", "faint", "low", "high", "nan"];
 function colourEdges() {
   for (const { sources, valueLine } of graph.edges)
     valueLine?.classList.toggle("broken", sources.some((id) => isBroken(now.step?.values[id])));
   const drawn = graph.edges.filter((edge) => edge.line);
   for (const edge of drawn) {
-    const { kind, share, width, dash, order } = toneOf(tOf(edge));
+    const { kind, share, width, dash, order } = toneAt(edge);
     edge.order = order;
     edge.line.classList.remove(...TONES);
     edge.line.classList.add(kind);
