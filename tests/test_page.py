@@ -666,7 +666,7 @@ def test_edges_between_folded_modules_are_merged_with_the_largest_norm(browser: 
     net.trace.steps = [Step(shares={"4:0": 1e-9, "4:1": 1e7})]
     browser.show(net.trace, [0, 1])
     assert len(browser.all(".edge.value")) == len(browser.all(".edge.gradient")) == 1
-    assert "t = 0 … 15" in browser.text("#m1")
+    assert "b B ×16" in browser.text("#m1")
     assert browser.text(".inside").endswith("1e+07")
     net.trace.steps[0].shares["4:0"] = float("nan")
     browser.show(net.trace, [0, 1])
@@ -1322,6 +1322,19 @@ def test_nothing_comes_back_to_the_first_step_of_a_loop(browser: Browser) -> Non
     assert "–" not in browser.text("#world")
     browser.click("[aria-label='next block']")
     assert browser.run(hidden) == "inline"
+
+
+def test_a_first_block_to_which_no_gradient_flows_is_not_unknown(browser: Browser) -> None:
+    net = Net()
+    x = net.leaf("input", "x", 4, 8)
+    for i in range(6):
+        with net.module(f"layers.{i}", "Block"):
+            x = net.layer(f"layers.{i}.0", net.op("reshape", x))
+    net.trace.outputs = [x]
+    net.trace.steps = [Step(shares={e.key: 1.0 for e in net.trace.edges if e.gradient})]
+    browser.show(grouped(net.trace))
+    assert browser.all(".edge.gradient.unknown") == []
+    assert browser.run("return document.querySelector('.key.unknown').hidden")
 
 
 @pytest.mark.parametrize("count", [40, 400])

@@ -391,7 +391,7 @@ KEYS: dict[str, dict[str, Any]] = {
     "gradient as at the output": {"health": True},
     "gradient exactly 0": {"health": True, "shares": {"1:0": 0.0}},
     "NaN or inf": {"health": True, "shares": {"1:0": float("nan")}},
-    "gradient not known": {"health": True, "shares": {}},
+    "gradient not known": {"health": True, "shares": {"7:0": 1.0}},  # of another edge alone
     "mean ± standard deviation, least to most, and a histogram": {"health": True},
     "blue: the box's share of the cost, the darkest has the largest": {"color": "flops"},
 }

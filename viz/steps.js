@@ -95,7 +95,7 @@ function toldOf(edge) {
   const summary = single ? now.step.gradients[from.node.id] : null;
   return figure(summary?.count === 1 && Math.abs(summary.mean) === norm ? summary.mean : norm);
 }
-// Nothing comes back to the first of equal blocks.
+// Nothing comes back to the first of equal blocks, and to some of them flows no gradient.
 const ABSENT = { kind: "absent", share: 0, width: "", dash: "", order: -Infinity };
 const toneAt = (edge) => (edge.parts.length ? toneOf(tOf(edge)) : ABSENT);
 // How a gradient compares with that at the output, in decades; of merged edges the farthest from 0.
