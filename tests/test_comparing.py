@@ -52,6 +52,19 @@ def test_a_layer_in_between_does_not_disturb_those_after_it() -> None:
         assert told == [f"{sign} 2 Tanh  float32 (2, 8)"]
 
 
+def test_a_layer_in_between_changes_no_bias_into_another() -> None:
+    """Behind it "15.bias" is of a convolution, and before it was of a norm of the same shape."""
+
+    def model(*extra: nn.Module) -> nn.Sequential:
+        blocks = [(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4), nn.ReLU()) for _ in range(4)]
+        blocks.insert(2, extra)
+        return nn.Sequential(*(layer for block in blocks for layer in block))
+
+    first, second = (viz.trace(m, (1, 4, 2, 2)) for m in (model(), model(nn.Dropout(0.5))))
+    assert [c.what for c in viz.diff(first, second).changes] == [("only in the second",)]
+    assert [c.what for c in viz.diff(second, first).changes] == [("only in the first",)]
+
+
 def test_a_wider_layer_changes_shapes() -> None:
     found = viz.diff(traced(net(4, 8, 2)), traced(net(4, 9, 2)))
     told = {change.key: change.what for change in found.changes}

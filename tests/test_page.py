@@ -666,7 +666,7 @@ def test_edges_between_folded_modules_are_merged_with_the_largest_norm(browser: 
     net.trace.steps = [Step(shares={"4:0": 1e-9, "4:1": 1e7})]
     browser.show(net.trace, [0, 1])
     assert len(browser.all(".edge.value")) == len(browser.all(".edge.gradient")) == 1
-    assert "t = 0 … 15" in browser.text("#m1")
+    assert "b B ×16" in browser.text("#m1")
     assert browser.text(".inside").endswith("1e+07")
     net.trace.steps[0].shares["4:0"] = float("nan")
     browser.show(net.trace, [0, 1])
@@ -763,7 +763,7 @@ def test_what_was_not_computed_is_a_dash_and_never_zero(browser: Browser) -> Non
     trace = two_layers().trace
     trace.steps = []
     browser.show(trace)
-    assert len(browser.all(".edge.gradient.unknown")) == len(browser.all(".edge.gradient"))
+    assert len(browser.all(".edge.gradient.plain")) == len(browser.all(".edge.gradient")) > 0
     browser.click("#n3")
     lines = browser.text("#details").split("\n")
     for name in ("FLOPs", "time forward", "saved", "source", "norm", "‖∂L/∂w‖"):
@@ -792,16 +792,53 @@ def test_first_nan_forward_and_backward(browser: Browser) -> None:
     assert browser.all(".box.broken") == []
     browser.slide(1)
     assert set(browser.all(".box.broken")) == {"n4", "n7"}
-    assert "first NaN/Inf here" in browser.text("#n4")
-    assert "gradient: first NaN/Inf here" in browser.text("#n7")
+    assert "first NaN here" in browser.text("#n4")
+    assert "first NaN gradient here" in browser.text("#n7")  # nobody knows whose rule made it
     assert "NaN" not in browser.text("#n8")
     assert browser.rectangles(".box .outline") == places
+    step.shares["8:0"] = math.nan
+    browser.show(net.trace)
+    browser.slide(1)
+    assert set(browser.all(".box.broken")) == {"n4", "n8"}
+    assert "first NaN gradient made here" in browser.text("#n8")
     step.broken = Broken(3, "linear got -2 at [3, 1], mlp.py:6")
     browser.show(net.trace, [0])
     assert "NaN" not in browser.text("#m0")
     browser.slide(1)
-    assert browser.all(".box.broken") == ["m0"]
-    assert "first NaN/Inf here\nlinear got -2 at [3, 1], mlp.py:6" in browser.text("#m0")
+    assert set(browser.all(".box.broken")) == {"m0", "n8"}
+    told = "first NaN or inf here: linear got -2 at [3, 1], mlp.py:6\nlinear %3"
+    assert told in browser.text("#m0").replace("\u00a0", " ")
+
+
+def test_the_marks_are_those_of_the_static_picture(browser: Browser) -> None:
+    x, w = (tg.tensor(value, requires_grad=True) for value in ([1.0, -2.0], [2.0, 1.0]))
+    loss = (tg.log(x * w) * w).mean()
+    trace = viz.trace(loss, values=True, gradients=True)
+    browser.show(trace)
+    assert set(browser.all(".box.broken")) == {"n3", "n4"}  # log, and the mul after it
+    drawn = viz.draw(trace, backward=True).source.replace("&#45;", "-")
+    for box in ("n3", "n4"):
+        (told,) = (line for line in browser.text(f"#{box}").split("\n") if "first" in line)
+        assert f"<B>{told}</B>" in drawn
+    play = viz.playback(loss).trace
+    browser.show(play)
+    places = [frame.node for frame in play.frames]
+    for place, node in enumerate(places):
+        browser.slide(place)
+        assert ("n4" in browser.all(".box.broken")) == (4 in places[: place + 1]), node
+
+
+def test_a_mark_names_a_weight_that_stands_in_the_box_of_its_op(browser: Browser) -> None:
+    trace = two_layers(1).trace
+    for i in (1, 3, 4, 7, 8):
+        trace.steps[0].values[i] = summary(1.0, nan=1)
+    browser.show(trace)
+    assert "first NaN here\nfc1.weight" in browser.text("#n3")
+    assert "first NaN here; fc1.weight" in labels_of(viz.draw(trace).source)
+
+
+def labels_of(source: str) -> str:
+    return "; ".join(re.findall(r"<B>([^<]*)</B>", source))
 
 
 def test_values_that_are_nan_flow_on_in_magenta(browser: Browser) -> None:
@@ -1277,6 +1314,29 @@ def test_the_picker_shows_the_numbers_of_one_step_or_all(browser: Browser) -> No
     assert len(browser.all(".box")) == 9
 
 
+def test_nothing_comes_back_to_the_first_step_of_a_loop(browser: Browser) -> None:
+    browser.show(loop(12))
+    hidden = "return getComputedStyle(document.querySelector('.edge.gradient.back')).display"
+    assert browser.run(hidden) == "none"  # not "unknown"
+    assert browser.run("return document.querySelector('.key.unknown').hidden")
+    assert "–" not in browser.text("#world")
+    browser.click("[aria-label='next block']")
+    assert browser.run(hidden) == "inline"
+
+
+def test_a_first_block_to_which_no_gradient_flows_is_not_unknown(browser: Browser) -> None:
+    net = Net()
+    x = net.leaf("input", "x", 4, 8)
+    for i in range(6):
+        with net.module(f"layers.{i}", "Block"):
+            x = net.layer(f"layers.{i}.0", net.op("reshape", x))
+    net.trace.outputs = [x]
+    net.trace.steps = [Step(shares={e.key: 1.0 for e in net.trace.edges if e.gradient})]
+    browser.show(grouped(net.trace))
+    assert browser.all(".edge.gradient.unknown") == []
+    assert browser.run("return document.querySelector('.key.unknown').hidden")
+
+
 @pytest.mark.parametrize("count", [40, 400])
 def test_unfold_all_shows_something_at_once(browser: Browser, count: int) -> None:
     browser.show(loop(count), None)
@@ -1340,6 +1400,32 @@ def test_on_paper_the_whole_graph_is_there_with_its_legend(browser: Browser) -> 
     printed = text[text.index("@mediaprint") :]
     assert "footer{display" not in printed
     assert "print-color-adjust:exact" in printed
+
+
+def many_findings() -> Trace:
+    """A net, a chain beside it, and a lot that was found."""
+    net = two_layers(2)
+    x = net.trace.outputs[0]
+    for i in range(20):
+        x = net.op(f"f{i}", x, net.leaf("input", f"x{i}", 4), shape=())
+    net.trace.remarks = [Remark("note", "gap", f"finding {i} " * 4) for i in range(6)]
+    return net.trace
+
+
+def test_findings_leave_room_for_the_graph(browser: Browser) -> None:
+    height = "return document.getElementById('view').clientHeight / innerHeight"
+    browser.show(many_findings(), None)
+    assert "m0" in browser.all(".box")  # what does not fit is folded at least
+    paper = browser.driver.execute_cdp_cmd("Page.printToPDF", {})["data"]
+    assert base64.b64decode(paper).count(b"/Type /Page\n") == 1
+    size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        browser.show(many_findings())
+        browser.run("document.getElementById('heat').click()")
+        assert browser.run(height) > 0.45
+    finally:
+        browser.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_on_a_phone_details_are_below_and_nothing_overflows(browser: Browser) -> None:
@@ -1472,15 +1558,18 @@ def test_the_legend_has_the_keys_of_what_is_drawn(browser: Browser) -> None:
         ".filter(key => !key.hidden).map(key => key.classList[1])"
     )
     browser.show(two_layers(0).trace)
-    assert browser.run(shown) == ["input", "parameter", "op", "output", "value", "unknown"]
+    drawn = ["input", "parameter", "op", "output", "value", "arriving", "backwards"]
+    assert browser.run(shown) == drawn
     net = two_layers(1)
+    net.trace.nodes[4].inputs[0].summed = True
     net.trace.nodes[4].note = "changed"
     net.trace.steps[0].values[4] = summary(1.0, nan=1)
     net.trace.steps[0].shares["4:0"] = 0.0
     net.trace.steps[0].gradients[3] = summary(0.0)
     browser.show(net.trace, [])
     keys = browser.run(shown)
-    assert {"gradient", "width", "zero", "nan", "broken", "noted"} <= set(keys)
+    assert {"gradient", "width", "zero", "nan", "broken", "noted", "sum"} <= set(keys)
+    assert not {"unknown", "backwards"} & set(keys)
     browser.show(loop(12))
     assert {"repeat", "loop", "many"} <= set(browser.run(shown))
 
@@ -1501,6 +1590,10 @@ def test_activations_and_filters_are_in_the_box_of_a_convolution(browser: Browse
 def test_where_a_watched_graph_changed_is_told(browser: Browser) -> None:
     trace = two_layers(2).trace
     trace.changed = ["the graph changed at step 12: 3 nodes more"]
+    browser.show(trace)
+    assert browser.text("#remarks").count(trace.changed[0]) == 1
+    assert browser.text("#changed") == ""
+    trace.remarks = []  # of somebody who does not tell it
     browser.show(trace)
     assert browser.text("#changed") == trace.changed[0]
 

@@ -391,7 +391,7 @@ KEYS: dict[str, dict[str, Any]] = {
     "gradient as at the output": {"health": True},
     "gradient exactly 0": {"health": True, "shares": {"1:0": 0.0}},
     "NaN or inf": {"health": True, "shares": {"1:0": float("nan")}},
-    "gradient not known": {"health": True, "shares": {}},
+    "gradient not known": {"health": True, "shares": {"7:0": 1.0}},  # of another edge alone
     "mean ± standard deviation, least to most, and a histogram": {"health": True},
     "the darker a box, the larger its share of the cost": {"color": "flops"},
 }

@@ -214,3 +214,21 @@ def test_a_layer_that_is_called_again_and_again_is_a_loop() -> None:
 
     (group,) = [m for m in grouped(viz.trace(run, (2, 4))).modules if m.repeat > 1]
     assert frame(group) == "t = 0 … 4"
+
+
+def test_calls_side_by_side_are_no_steps_of_a_loop() -> None:
+    body = nn.Sequential(nn.Linear(3, 4), nn.Tanh())
+
+    def siamese(a: tg.Tensor, b: tg.Tensor) -> tg.Tensor:
+        return (body(a) - body(b)).sum()
+
+    def heads(x: tg.Tensor) -> tg.Tensor:
+        return tg.stack([tg.exp(part.reshape(2, 3)).mean() for part in x.split(1)])
+
+    for function, shapes, told in (
+        (siamese, ((2, 3), (2, 3)), "Sequential ×2"),
+        (heads, ((4, 6),), "×4"),
+    ):
+        trace = grouped(viz.trace(function, *shapes))
+        groups = {frame(module) for module in trace.modules if module.repeat > 1}
+        assert groups == {told}

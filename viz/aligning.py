@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import groupby
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from tinygrad_cv.viz.data import Node, Trace
 from tinygrad_cv.viz.text import one_line
@@ -52,27 +52,49 @@ def pairs(first: Sequence[Node], second: Sequence[Node]) -> Iterator[Pair]:
 
     Found first are those with the same place, op, attributes and shape; in what is between them
     those with the same op, attributes and shape, or those with the same place, whichever are more;
-    and what is left between these is matched by the op alone, in the same order.
+    and what is left between these is matched by the op alone, in the same order. Leaves are the
+    same only where the same op reads them: behind a layer in between the bias of a convolution is
+    called "15.bias" like that of a norm before.
     """
-    return _aligned(first, second, range(len(first)), range(len(second)), LEVELS)
+    left, right = [*_read(first)], [*_read(second)]
+    return _aligned(left, right, range(len(left)), range(len(right)), LEVELS)
 
 
-Token = Callable[[Node], object]
+class Read(NamedTuple):
+    """A node, and of a leaf the op that reads it first, as what."""
+
+    node: Node
+    reader: tuple[str, str] | None
 
 
-def _form(node: Node) -> object:
-    return node.op, node.attributes, tuple(node.shape)
+Token = Callable[[Read], object]
 
 
-def _place(node: Node) -> object:
+def _read(nodes: Sequence[Node]) -> Iterator[Read]:
+    readers = {
+        operand.source: (node.op, operand.name)
+        for node in reversed(nodes)
+        for operand in reversed(node.inputs)
+    }
+    for node in nodes:
+        yield Read(node, None if node.kind == "op" else readers.get(node.id))
+
+
+def _form(read: Read) -> object:
+    node, reader = read
+    return node.op, node.attributes, tuple(node.shape), reader
+
+
+def _place(read: Read) -> object:
+    node, _ = read
     if node.kind == "input" and not node.name:
         return object()  # constants are but numbered: this says nothing about which it is
     path = node.key.rpartition("/")[0] if node.kind == "op" else node.key
     return path, node.op
 
 
-def _exact(node: Node) -> object:
-    return _place(node), _form(node)
+def _exact(read: Read) -> object:
+    return _place(read), _form(read)
 
 
 LEVELS: tuple[tuple[Token, ...], ...] = ((_exact,), (_form, _place))
@@ -80,8 +102,8 @@ LEVELS: tuple[tuple[Token, ...], ...] = ((_exact,), (_form, _place))
 
 
 def _aligned(
-    first: Sequence[Node],
-    second: Sequence[Node],
+    first: Sequence[Read],
+    second: Sequence[Read],
     left: range,
     right: range,
     levels: Sequence[Sequence[Token]],
@@ -104,12 +126,12 @@ def _aligned(
 
 
 def _in_order(
-    first: Sequence[Node], second: Sequence[Node], left: range, right: range
+    first: Sequence[Read], second: Sequence[Read], left: range, right: range
 ) -> Iterator[Pair]:
     """Each with the next one of the same op."""
     rest = list(right)
     for i in left:
-        match = next((n for n, j in enumerate(rest) if second[j].op == first[i].op), None)
+        match = next((n for n, j in enumerate(rest) if second[j].node.op == first[i].node.op), None)
         if match is None:
             yield i, None
             continue

@@ -33,6 +33,7 @@ function shortened(text, type, most) {
 
 let both = true; // whether the backward half is shown
 const LEFT = 300; // the longest line of a forward half
+const MARKED = 480; // and of what is pointed out
 // How wide a backward half is at most, and how many formulas it has: with fewer more fits.
 const FORMULAS = [{ width: 330, formulas: 6 }, { width: 210, formulas: 3 },
   { width: 210, formulas: 0 }];
@@ -103,8 +104,8 @@ function measure(box) {
   box.back = box.node && both ? aboutBackward(box) : [];
   const behind = box.back.length ? box.back : box.front;
   if (box.node?.id === failed && box.node.kind !== "failed") behind.push(alarm("its rule failed"));
-  if (marked.values.has(box.id)) box.front.push(...mark(box, "badValue"));
-  if (marked.gradients.has(box.id)) behind.push(...mark(box, "badGradient"));
+  if (marked.value.has(box.id)) box.front.push(...mark(box, "value"));
+  if (marked.gradient.has(box.id)) behind.push(...mark(box, "gradient"));
 
   const pictures = [...(box.node ? [box.node] : []), ...box.parameters];
   box.image = pictures.find(({ id }) => steps.some(({ values }) => values[id]?.image))?.id ?? null;

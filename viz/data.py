@@ -145,6 +145,8 @@ class Module:
     """Whether its class is one of `tinygrad_cv.nn`."""
     note: str = ""
     """What to point out about it, such as that no gradient flows here."""
+    loop: bool = False
+    """Of equal blocks: whether a value flows from one of them to a later one."""
 
 
 @dataclass

@@ -48,10 +48,15 @@ function redraw() {
 function showLegend() {
   const boxes = [...graph.boxes.values()], { edges } = graph;
   const gradients = both && edges.some(({ gradient }) => gradient);
-  const judged = gradients && steps.length > 0;
+  const judged = gradients && recorded;
   const anyTone = (test) =>
     judged && steps.some((step) => Object.values(step.judged.edges).some(test));
+  const isMissing = ({ parts }) => parts.length > 0 && steps.some(({ shares }) =>
+    parts.every((part) => (shares[part] ?? null) === null));
   const kind = (name) => boxes.some(({ node }) => node?.kind === name);
+  const has = (letter) => ({ back }) =>
+    back.some(({ text }) => text.split(/[^\p{L}\d_]+/u).includes(letter));
+  const ruled = boxes.filter(({ back }) => back.some(({ kind }) => kind === "formula"));
   const drawn = {
     input: kind("input"),
     parameter: kind("parameter") || boxes.some(({ parameters }) => parameters.length),
@@ -61,7 +66,11 @@ function showLegend() {
     loop: edges.some(({ back }) => back), many: edges.some(({ many, count }) => many && count > 1),
     gradient: judged, width: judged, zero: anyTone((t) => t === -Infinity),
     nan: anyTone(Number.isNaN) || steps.some(({ values }) => Object.values(values).some(isBroken)),
-    unknown: gradients, broken: marked.values.size + marked.gradients.size > 0,
+    backwards: gradients && !recorded,
+    unknown: judged && (frames.length > 0 || edges.some((edge) => edge.gradient && isMissing(edge))),
+    arriving: ruled.some(has("g")) && nodes.every(({ name }) => name !== "g"),
+    made: ruled.filter(has("y")).some(({ node: { called, name } }) => called === "y" && name !== "y"),
+    sum: ruled.some(({ node }) => node.inputs.some(({ summed }) => summed)), broken: MARKS.some((kind) => marked[kind].size),
     noted: nodes.some(({ note }) => note), cost: paint !== "health",
   };
   for (const key of document.querySelectorAll(".key")) key.hidden = !drawn[key.classList[1]];
@@ -233,8 +242,8 @@ function namesOf(edge) {
   if (edge.gradient && both) {
     const text = written("", "small", x + 8, y);
     live.push(() => {
-      text.textContent = now.step ? toldOf(edge) : "";
-      text.setAttribute("class", `fine ${toneOf(tOf(edge)).kind}`);
+      text.textContent = recorded && edge.parts.length ? toldOf(edge) : "";
+      text.setAttribute("class", `fine ${toneAt(edge).kind}`);
     });
     texts.push(text);
   }

@@ -168,7 +168,7 @@ function visibleGraph() {
     // but nothing comes back to the first.
     const told = edge.shown.length || edge.back ? edge.shown : edge.rest;
     edge.sources = told.map(([source]) => source);
-    edge.parts = told.filter(([, target]) => target !== null)
+    edge.parts = told.filter(([, target, port]) => nodes[target]?.inputs[port].gradient)
       .map(([, target, port]) => `${target}:${port}`); // as `Step.shares` calls it
   }
   for (const edge of edges.values())

@@ -168,9 +168,15 @@ def _group(
         details = first.details if period == 1 else ""
     else:  # of a loop
         path, details = _span(modules, sequences, run), ""
-    note = "" if layers or not _own_parameters(trace, run, period) else OWN
-    total = _parameters(modules, run)
-    return Module(0, path, kind, None, parameters=total, details=details, repeat=count, note=note)
+    own = not layers and _own_parameters(trace, run, period)
+    return Module(
+        *(0, path, kind, None),
+        parameters=_parameters(modules, run),
+        details=details,
+        repeat=count,
+        note=OWN if own else "",
+        loop=not own and _is_loop(trace, sequences, run, period),
+    )
 
 
 def _own_parameters(trace: Trace, run: list[int], period: int) -> bool:
@@ -182,6 +188,25 @@ def _own_parameters(trace: Trace, run: list[int], period: int) -> bool:
 
     first, last = read(run[:period]), read(run[-period:])
     return bool(first and last) and first.isdisjoint(last)
+
+
+def _is_loop(
+    trace: Trace, sequences: dict[int | None, list[int]], run: list[int], period: int
+) -> bool:
+    """Whether a value flows from one of the blocks of a run to a later one."""
+    block = {}
+    pending = [(item, place // period) for place, item in enumerate(run)]
+    for item, own in pending:  # which grows
+        if item < 0:
+            pending += [(inner, own) for inner in sequences[~item]]
+        else:
+            block[item] = own
+    return any(
+        entry.source in block and block[entry.source] < own
+        for i, own in block.items()
+        for entry in trace.nodes[i].inputs
+        if entry.source is not None
+    )
 
 
 def _span(modules: list[Module], sequences: dict[int | None, list[int]], items: list[int]) -> str:

@@ -44,9 +44,20 @@ def first_bad_gradient(trace: Trace, step: Step) -> tuple[int, Mark] | None:
     return i, Mark(labels.MAGENTA, f"first {kind} gradient here")
 
 
+def named(trace: Trace, i: int, mark: Mark) -> Mark:
+    """A mark that names its node, for a box that is not that of the node alone."""
+    return Mark(mark.color, f"{mark.words}; {name(trace, i)}")
+
+
+def name(trace: Trace, i: int) -> str:
+    """What a mark calls a node: "log %2", and a leaf by its own name if it has one."""
+    node = trace.nodes[i]
+    return node.name if node.kind != "op" and node.name else f"{node.op} %{i}"
+
+
 def _kind(step: Step, i: int) -> str:
     told = step.values.get(i)
-    return "NaN or inf" if told is None else "NaN" if told.nan else "inf"
+    return "NaN or inf" if told is None or told.finite else "NaN" if told.nan else "inf"
 
 
 def origins(trace: Trace) -> dict[int, str]:

@@ -15,10 +15,10 @@ from tinygrad_cv.viz.judging import Judged
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 DIGITS = 4
-EMPTY: dict[str, Any] = {"loss": None} | {
+EMPTY: dict[str, Any] = {"loss": None, "broken": None, "broken_gradient": None} | {
     table: {} for table in ("values", "gradients", "shares", "updates")
 }
-"""The fields of a step that have a form of their own here."""
+"""The fields of a step that have a form of their own here, or become a mark (`viz.marking`)."""
 NUMBERS = [part.name for part in fields(Summary) if part.name not in ("histogram", "image")]
 MUTE = {part.name: part.default for part in fields(Summary)}
 """What is left out where every summary says it."""

@@ -108,6 +108,9 @@ function foldToFit() {
   cutAt(depth);
   if (!fitsSomehow()) {
     for (const group of groups.keys()) folded.add(group);
+    if (fitsSomehow()) return;
+    if (depth === 2 && nodes.some((node) => isOp(node) && node.module === null))
+      cutAt(1); // the model as one box, and what is computed beside it
     if (!fitsSomehow()) Object.assign(most, FORMULAS.at(-1));
     return;
   }
@@ -261,8 +264,9 @@ if (failure) {
     `${op} failed in the ${during} pass: ${message}${source ? `\n${source}  ${code}` : ""}`;
 }
 if (remarks) showRemarks();
-byId("changed").hidden = !given.trace.changed.length;
-byId("changed").replaceChildren(...given.trace.changed.map((text) => html("div", text)));
+const changes = given.trace.changed.filter((text) => !remarks?.some(({ seen }) => seen === text));
+byId("changed").hidden = !changes.length;
+byId("changed").replaceChildren(...changes.map((text) => html("div", text)));
 if (places > 1 || frames.length) {
   byId("player").hidden = false;
   byId("playback").hidden = !frames.length;

@@ -17,11 +17,12 @@ from pathlib import Path
 from string import Template
 from typing import Any, get_args
 
-from tinygrad_cv.viz import words
+from tinygrad_cv.viz import labels, words
 from tinygrad_cv.viz.cost import Cost, shares
-from tinygrad_cv.viz.data import Trace
+from tinygrad_cv.viz.data import Step, Trace
 from tinygrad_cv.viz.grouping import grouped
 from tinygrad_cv.viz.judging import judge_steps
+from tinygrad_cv.viz.marking import first_bad, first_bad_gradient, name
 from tinygrad_cv.viz.packing import packed
 from tinygrad_cv.viz.symptoms import symptoms
 from tinygrad_cv.viz.text import one_line
@@ -101,6 +102,7 @@ def _told(trace: Trace) -> dict[str, Any]:
     return {
         "trace": replace(trace, steps=[], remarks=remarks).plain(),
         "steps": packed(trace.steps, judged),
+        "marks": [_marks(trace, step) for step in trace.steps],
         "words": {
             "nodes": [astuple(wording.of_node(i)) for i in nodes],
             "modules": [astuple(wording.of_module(m)) for m in modules],
@@ -109,8 +111,8 @@ def _told(trace: Trace) -> dict[str, Any]:
                 i: words.parameter(trace, i) for i in nodes if trace.nodes[i].kind == "parameter"
             },
             "outputs": [
-                name or trace.nodes[i].name or "output"
-                for i, name in zip(trace.outputs, named, strict=False)
+                key or trace.nodes[i].name or "output"
+                for i, key in zip(trace.outputs, named, strict=False)
             ],
         },
         "singles": words.singles(trace),
@@ -118,6 +120,16 @@ def _told(trace: Trace) -> dict[str, Any]:
         "costs": {
             what: told for what in get_args(Cost) if any((told := shares(trace, what)).values())
         },
+    }
+
+
+def _marks(trace: Trace, step: Step) -> dict[str, Any]:
+    """What is pointed out in a step: the node, what is said of it, and its name."""
+    found = {"value": first_bad(trace, step), "gradient": first_bad_gradient(trace, step)}
+    return {
+        kind: [told[0], labels.wrapped(told[1].words), name(trace, told[0])]
+        for kind, told in found.items()
+        if told is not None
     }
 
 

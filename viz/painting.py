@@ -21,7 +21,7 @@ from tinygrad_cv.viz.judging import Judged, judge
 from tinygrad_cv.viz.labels import FADED, FONT, GRADIENT, INK, SIZE, STYLES, Mark
 from tinygrad_cv.viz.legend import Key, findings, legend
 from tinygrad_cv.viz.letters import letters_in
-from tinygrad_cv.viz.marking import first_bad, first_bad_gradient, origins
+from tinygrad_cv.viz.marking import first_bad, first_bad_gradient, named, origins
 from tinygrad_cv.viz.words import Words, frame, name_of, parameter
 
 Backward = bool | Literal["ops"]
@@ -81,6 +81,7 @@ class Painter:
         for link in view.links:
             self.links[link.target].append(link)
         self.places = {name: place for place, name in enumerate(view.boxes)}
+        self.recorded = style.step is not None and any(step.shares for step in self.trace.steps)
         self.judged = Judged() if style.step is None else judge(self.trace, style.step)
         self.bad = {
             i for i, told in (style.step.values.items() if style.step else ()) if not told.finite
@@ -240,7 +241,9 @@ class Painter:
         if step is not None:
             bad = first_bad_gradient(self.trace, step), first_bad(self.trace, step)
             for i, mark in filter(None, bad):
-                marks[self.view.home[i]] = self._told(i, mark)
+                home = self.view.home[i]
+                alone = self.view.boxes[home].node == i
+                marks[home] = mark if alone else named(self.trace, i, mark)
         if failure is not None and failure.node is not None:
             words = "the backward pass failed here"
             marks[self.view.home[failure.node]] = Mark(STYLES["failure"][1], words)
@@ -261,12 +264,6 @@ class Painter:
             yield f"{len(noted)} of its nodes: {same}"
         elif noted:
             yield noted[0]
-
-    def _told(self, i: int, mark: Mark) -> Mark:
-        """A mark that names the op, if it is in a folded module."""
-        if self.view.boxes[self.view.home[i]].node is None:
-            return Mark(mark.color, f"{mark.words}; {self.nodes[i].op} %{i}")
-        return mark
 
     def _sent(self) -> set[int] | None:
         """The nodes that sent their gradients on so far; None if all did."""
@@ -367,12 +364,11 @@ class Painter:
         if not self.style.formulas or not told.formulas or node.kind != "op":
             return ""
         self.keys.add(Key.FORMULAS)
+        letters = {word for line in told.formulas for word in re.findall(r"\w+", line)}
         spelled = self.spelled or any(entry.called == "g" for entry in node.inputs)
-        if not spelled:
+        if "g" in letters and not spelled:
             self.keys.add(Key.ARRIVING)
-        if node.called == "y" != node.name and any(
-            re.search(r"\by\b", formula) for formula in told.formulas
-        ):
+        if "y" in letters and node.called == "y" != node.name:
             self.keys.add(Key.OUTPUT)
         if any(entry.called == "y" for entry in node.inputs):
             self.keys.add(Key.SECOND)
@@ -461,7 +457,7 @@ class Painter:
             look = labels.arrow(math.nan)
             self.keys.add(Key.BROKEN)
         gradient = any(link.gradient for link in links)
-        if gradient and not look and self.style.step is not None and not self.style.backward:
+        if gradient and not look and self.recorded and not self.style.backward:
             look = self._look(links)
         if several:
             self.keys.add(Key.SEVERAL)
@@ -492,7 +488,7 @@ class Painter:
 
     def _look(self, links: Iterable[Link]) -> dict[str, str]:
         """The colour and width of an arrow that a gradient flows along: the worst of its edges."""
-        if self.style.step is None:
+        if not self.recorded:
             return {"color": GRADIENT}
         keys = (key for link in links for key in link.keys)
         edges = self.judged.edges

@@ -1,44 +1,41 @@
 // ----- the step at hand ------------------------------------------------------------------------
 
 // What the page shows. `sent` are the nodes that have sent their gradients on, in a playback.
-const now = { place: 0, step: null, sent: null, badValue: null, badGradient: null };
+const now = { place: 0, step: null, sent: null, marks: {} };
 let chosen = null; // the id of the box whose details are shown
 let hit = null; // the id of the node that was searched for
 let paint = "health"; // what colours tell: health, or one of `given.costs`
+const recorded = steps.some(({ shares }) => Object.keys(shares).length); // whether gradients are
 const played = new Set(frames.map(({ node }) => node));
 
-// The first NaN or Inf: the op that made it. In a trace that does not tell, values that have one
-// come from inputs that have none, and gradients run backwards.
 const isBroken = (summary) => summary !== undefined && summary.nan + summary.inf > 0;
-const bad = steps.map(({ values, gradients, broken, broken_gradient: late }) => {
-  const makes = ({ id, inputs }) =>
-    isBroken(values[id]) && !inputs.some(({ source }) => isBroken(values[source]));
-  const receives = ({ id }) => isBroken(gradients[id]);
-  return {
-    value: broken?.node ?? nodes.find(makes)?.id ?? null, valueWords: broken?.words ?? "",
-    gradient: late?.node ?? nodes.findLast(receives)?.id ?? null, gradientWords: late?.words ?? "",
-  };
-});
+
+// Where the first number arose that is not finite: in each step the node of the first such value,
+// and of the first such gradient, with what the static pictures say there.
+const MARKS = ["value", "gradient"];
+const linesAt = (box, mark) => {
+  if (!mark || homes[mark[0]] !== box.id) return [];
+  const [node, lines, name] = mark;
+  return box.node?.id === node ? lines : [...lines, name];
+};
 // The boxes that say so in some step have room for it in every step.
-const marked = { values: new Set(), gradients: new Set() };
+let marked;
 function findMarked() {
   findHomes();
-  const boxesOf = (ids) => new Set(ids.filter((id) => id !== null).map((id) => homes[id]));
-  marked.values = boxesOf(bad.map(({ value }) => value));
-  marked.gradients = boxesOf(bad.map(({ gradient }) => gradient));
+  marked = Object.fromEntries(MARKS.map((kind) =>
+    [kind, new Set(given.marks.filter((told) => told[kind]).map((told) => homes[told[kind][0]]))]));
 }
-function mark(box, which) {
-  const what = which === "badValue" ? "value" : "gradient";
-  const headline = `${what === "value" ? "" : "gradient: "}first NaN/Inf here`;
-  const words = bad.filter((found) => found[what] !== null && homes[found[what]] === box.id)
-    .map((found) => found[`${what}Words`]);
-  const longest = words.reduce((most, text) => (text.length > most.length ? text : most), "");
-  const told = () => bad[frames.length ? 0 : now.place][`${what}Words`];
-  const live = (text) => [isAt(box, now[which]) ? text : "", "nan"];
-  return [
-    { ...row(headline, "nan", "strong"), live: () => live(headline) },
-    ...(longest ? [{ ...row(longest, "nan"), live: () => live(row(told()).text) }] : []),
-  ];
+function mark(box, kind) {
+  const told = given.marks.map((marks) => linesAt(box, marks[kind]));
+  const count = told.reduce((most, lines) => Math.max(most, lines.length), 0);
+  const marking = (text) => row(text, "nan", "strong", MARKED);
+  return Array.from({ length: count }, (_, i) => {
+    const rows = told.map((lines) => marking(lines[i] ?? ""));
+    const longest = rows.reduce((most, row) =>
+      (widthOf(row.text, row.type) > widthOf(most.text, most.type) ? row : most));
+    return { ...longest,
+      live: () => [marking(linesAt(box, now.marks[kind])[i] ?? "").text, "nan"] };
+  });
 }
 
 // Lines with the numbers of a scalar, and with the health of a parameter or an activation, where
@@ -98,6 +95,9 @@ function toldOf(edge) {
   const summary = single ? now.step.gradients[from.node.id] : null;
   return figure(summary?.count === 1 && Math.abs(summary.mean) === norm ? summary.mean : norm);
 }
+// Nothing comes back to the first of equal blocks, and to some of them flows no gradient.
+const ABSENT = { kind: "absent", share: 0, width: "", dash: "", order: -Infinity };
+const toneAt = (edge) => (edge.parts.length ? toneOf(tOf(edge)) : ABSENT);
 // How a gradient compares with that at the output, in decades; of merged edges the farthest from 0.
 function tOf({ parts }) {
   let worst = null;
@@ -123,7 +123,7 @@ function gradientOf(id) {
 // they explode. Width changes too, so that the colour is not alone in saying it.
 const STILL = 2, FULL = 6;
 function toneOf(t) {
-  if (t === null) return { kind: "unknown", share: 0, width: "", dash: "", order: -Infinity };
+  if (t === null) return { kind: recorded ? "unknown" : "plain", share: 0, width: "", dash: "", order: -Infinity };
   if (Number.isNaN(t)) return { kind: "nan", share: 1, width: 4, dash: "7 4", order: Infinity };
   const share = Math.min(1, Math.max(0, (Math.abs(t) - STILL) / (FULL - STILL)));
   const kind = !share ? "faint" : t < 0 ? "low" : "high";
@@ -136,9 +136,9 @@ function update() {
   const at = frames.length ? 0 : now.place;
   now.step = steps[at] ?? null;
   now.sent = frames.length ? new Set(frames.slice(0, now.place + 1).map(({ node }) => node)) : null;
-  now.badValue = bad[at]?.value ?? null;
-  now.badGradient = bad[at]?.gradient ?? null;
-  if (now.sent && now.badGradient !== null && !gradientOf(now.badGradient)) now.badGradient = null;
+  now.marks = { ...given.marks[at] };
+  const isThere = (id) => !now.sent || now.sent.has(id) || isBroken(gradientOf(id));
+  if (now.marks.gradient && !isThere(now.marks.gradient[0])) delete now.marks.gradient;
   colourEdges();
   for (const set of live) set();
   highlight();
@@ -146,13 +146,13 @@ function update() {
   showMoment();
   tell("updated");
 }
-const TONES = ["unknown", "faint", "low", "high", "nan"];
+const TONES = ["absent", "plain", "unknown", "faint", "low", "high", "nan"];
 function colourEdges() {
   for (const { sources, valueLine } of graph.edges)
     valueLine?.classList.toggle("broken", sources.some((id) => isBroken(now.step?.values[id])));
   const drawn = graph.edges.filter((edge) => edge.line);
   for (const edge of drawn) {
-    const { kind, share, width, dash, order } = toneOf(tOf(edge));
+    const { kind, share, width, dash, order } = toneAt(edge);
     edge.order = order;
     edge.line.classList.remove(...TONES);
     edge.line.classList.add(kind);
@@ -169,7 +169,7 @@ function highlight() {
   for (const box of graph.boxes.values()) {
     if (!box.element) continue;
     const { classList, style } = box.element;
-    classList.toggle("broken", isAt(box, now.badValue) || isAt(box, now.badGradient));
+    classList.toggle("broken", MARKS.some((kind) => isAt(box, now.marks[kind]?.[0] ?? null)));
     classList.toggle("now", isAt(box, frames[now.place]?.node ?? null));
     classList.toggle("chosen", box.id === chosen);
     classList.toggle("hit", isAt(box, hit));

@@ -201,11 +201,11 @@ def _again(module: Module) -> str:
 def _group(module: Module) -> str:
     """The heading of equal blocks in a row."""
     first, _, last = module.path.partition(" … ")
-    loop = f"t = 0 … {module.repeat - 1}"
+    turns = f"t = 0 … {module.repeat - 1}" if module.loop else f"×{module.repeat}"
     if first.startswith(("op ", "ops ")):
-        return f"×{module.repeat}, {module.note}" if module.note else loop
+        return f"×{module.repeat}, {module.note}" if module.note else turns
     if not last or last == first:  # the same module again and again
-        return f"{first} {module.type}, {loop}".strip()
+        return f"{first} {module.type}{', ' if module.loop else ' '}{turns}".strip()
     shared = first.rpartition(".")[0]
     if shared and last.startswith(f"{shared}."):
         last = last.removeprefix(f"{shared}.")
