@@ -167,7 +167,10 @@ def test_the_saved_model_has_the_accuracy_that_was_measured(run: Run) -> None:
 def test_the_pictures_show_the_run(run: Run) -> None:
     for name, words in (
         ("curves.svg", ()),
-        ("graph.svg", ("images", "labels", "0.weight", "17.bias", "batch_norm", "cross_entropy")),
+        (
+            "graph.svg",
+            ("images", "labels", "0 Conv2d", "1 BatchNorm2d", "17 Linear 10", "cross_entropy"),
+        ),
     ):
         root = ET.parse(run.out / name).getroot()
         assert root.tag == f"{SVG}svg"
@@ -180,11 +183,11 @@ def test_the_pictures_show_the_run(run: Run) -> None:
 def test_the_page_has_a_slider_over_the_training(run: Run) -> None:
     text = (run.out / "training.html").read_text(encoding="utf-8")
     [data] = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', text, re.DOTALL)
-    trace = json.loads(data)["trace"]
-    assert trace["steps"]
-    assert [step["number"] for step in trace["steps"]] == [
-        100 * i for i in range(len(trace["steps"]))
-    ]
+    told = json.loads(data)
+    numbers = [step["number"] for step in told["steps"]["told"]]
+    assert numbers
+    assert numbers == [100 * i for i in range(len(numbers))]
+    trace = told["trace"]
     assert {"0.weight", "17.bias"} <= {node["name"] for node in trace["nodes"]}
 
 

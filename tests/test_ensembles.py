@@ -373,7 +373,7 @@ def test_an_ensemble_is_a_module(tmp_path: Path) -> None:
     assert other(x).equal(ensemble(x))
     assert "mean_of='softmax'" in repr(ensemble)
     assert not any(part.training for part in ensemble.eval().modules())
-    assert viz.draw(ensemble(x)).source.count("linear") >= 3
+    assert viz.draw(ensemble(x)).source.count(" Linear ") >= 3
     [first, last] = fitter(ensemble).fit(loader_of_floats(), epochs=2)
     assert last["loss"] < first["loss"]  # it can learn as a whole
 

@@ -1,6 +1,7 @@
 """`recompute` beside the same call without it: to the last bit, in every order."""
 
 import gc
+import re
 import sys
 import threading
 import tracemalloc
@@ -1013,5 +1014,5 @@ def test_it_can_be_drawn(backward: Any) -> None:
     x, w = leaf(normal(2, 3)), leaf(normal(3, 4))
     y = recompute(lambda x: (x @ w).tanh() * x.sum(), x * 2).sum()
     source = tg.viz.draw(y, backward=backward).source
-    assert "<B>backward of recompute</B>" in source
+    assert re.search("<B>(backward of )?recompute</B>", source)
     assert ("<B>tanh</B>" in source) == (backward == "ops")  # it is computed there once more
