@@ -557,7 +557,10 @@ def traces(draw: st.DrawFn) -> Trace:
     return net.trace
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=40,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(traces(), st.data())
 def test_nothing_overlaps_and_frames_hold_just_their_members(
     browser: Browser, trace: Trace, data: st.DataObject
