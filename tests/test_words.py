@@ -226,7 +226,7 @@ def test_calls_side_by_side_are_no_steps_of_a_loop() -> None:
         return tg.stack([tg.exp(part.reshape(2, 3)).mean() for part in x.split(1)])
 
     for function, shapes, told in (
-        (siamese, ((2, 3), (2, 3)), "Sequential ×2"),
+        (siamese, ((2, 3), (2, 3)), "body Sequential ×2"),
         (heads, ((4, 6),), "×4"),
     ):
         trace = grouped(viz.trace(function, *shapes))

@@ -164,7 +164,7 @@ def _group(
     layers = calls and calls[0].path != calls[-(len(calls) // count)].path  # others in each block
     if layers or (period == 1 and calls):
         first, last = calls[0], calls[-1]
-        path = f"{first.path} … {last.path}" if layers else first.path
+        path = f"{first.path} … {last.path}" if layers else first.path or first.name
         details = first.details if period == 1 else ""
     else:  # of a loop
         path, details = _span(modules, sequences, run), ""
